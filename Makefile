@@ -117,7 +117,6 @@ docs: $(B)/musterd
 	$(B)/musterd --dump-docs commands >docs/commands.md
 	$(B)/musterd --dump-docs xeps >docs/xeps.md
 	$(B)/musterd --dump-docs doap >doap.xml
-	$(B)/musterd --dump-docs openapi >docs/openapi.json
 
 # Accepts what was added to the messages between nodes; test/messages.txt says what they are.
 messages:

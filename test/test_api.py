@@ -12,22 +12,23 @@ import urllib.parse
 import pytest
 
 from muster import json_schema
-from muster.client import TIMEOUT
+from muster.client import TIMEOUT, until
 from muster.rows import MUSTERD
 from muster.server import ROOT, free_ports
 
-TOKEN = "0123456789abcdef0123456789abcdef"
 ROOT_PATH = "/api/v1"
+OWN = object()  # the token of the server
 # These would end the server, or speak with others.
 LEFT_OUT = {"server stop", "server restart", "fedtest", "imtest", "pushtest", "s2s trace", "s2s retry",
             "cert mail-test", "secrets reset"}
 
 
 class Api:
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, token=None):
+        self.port, self.token = port, token
 
-    def __call__(self, method, path, body=None, token=TOKEN, root=ROOT_PATH, **headers):
+    def __call__(self, method, path, body=None, token=OWN, root=ROOT_PATH, **headers):
+        token = self.token if token is OWN else token
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -52,11 +53,11 @@ def api_server(make_server, **settings):
     port = free_ports(1)[0]
     server = make_server(
         start=False, why="one client sends hundreds of requests as fast as it can", settings={
-            "api.token": TOKEN, "api.requests-per-token": "none", "http.request-rate": "none",
+            "api.requests-per-token": "none", "http.request-rate": "none",
             "api.requests-per-address": "none", **settings})
     server.conf["listen"]["http_admin"] = [f"127.0.0.1:{port}"]
     server.start()
-    server.api = Api(port)
+    server.api = Api(port, server.rows("token", "add", "tests", "administrator")[0]["token"])
     return server
 
 
@@ -77,7 +78,7 @@ def test_nothing_is_open_without_a_token(api):
     document = api("GET", "/openapi.json").json
     for path, operations in document["paths"].items():
         for method in operations:
-            for token in None, "", "x", TOKEN[:-1], TOKEN + "x":
+            for token in None, "", "x", api.token[:-1], api.token + "x":
                 answer = api(method.upper(), path.replace("{", "").replace("}", ""), token=token)
                 assert answer.status == 401, (method, path)
                 assert answer.getheader("WWW-Authenticate").startswith("Bearer")
@@ -145,7 +146,40 @@ def test_a_setting_and_its_etag(api, server):
     wrong = api("PUT", path, {"value": "many"})
     assert wrong.status == 422 and "sm.ack-every" in wrong.json["detail"]
     assert api("GET", "/settings/no.such").status == 404
-    assert api("PUT", "/settings/api.token", {"value": "x" * 32}).status == 403
+    assert api("PUT", "/settings/federation.blocklist", {"value": "/etc/passwd"}).status == 403
+
+
+def test_a_token_gives_what_its_role_and_scope_give(server):
+    """The same refusal as for clients of administrators; what ends a token ends it at once."""
+    def token(*args):
+        return server.rows("token", "add", *args)[0]["token"]
+    api, viewer = server.api, token("eyes", "viewer")
+    assert api("GET", "/users", token=viewer).status == 200
+    refused = api("PUT", "/users/eve@localhost", {"password": "a good secret"}, token=viewer)
+    assert refused.status == 403 and "users.write" in refused.json["detail"]
+    narrow = token("narrow", "administrator", "--scope", "users.read")
+    assert api("GET", "/users", token=narrow).status == 200
+    assert "rooms.read" in api("GET", "/rooms", token=narrow).json["detail"]
+    wide = token("wide", "viewer", "--scope", "*")
+    assert api("DELETE", "/users/alice@localhost", token=wide).status == 403
+    assert {r["name"]: "used" in r for r in server.rows("token", "list")}["eyes"]
+    server.ctl("token", "revoke", "eyes")
+    assert api("GET", "/users", token=viewer).status == 401
+    server.stop()
+    server.start()
+    assert api("GET", "/users", token=narrow).status == 200
+    assert api("GET", "/users", token=viewer).status == 401
+
+
+def test_what_the_api_changes_and_refuses_is_in_the_audit_log(server):
+    viewer = server.rows("token", "add", "eyes", "viewer")[0]["token"]
+    assert server.api("PUT", "/settings/sm.ack-every", {"value": "9"}).status == 200
+    assert server.api("DELETE", "/users/alice@localhost", token=viewer).status == 403
+    until("both entries", lambda: {"token:tests", "token:eyes"} <= {r["actor"] for r in server.rows("audit", "list")})
+    found = {r["actor"]: r for r in server.rows("audit", "list") if r["actor"].startswith("token:")}
+    assert found["token:tests"]["command"] == "set" and found["token:tests"]["from"] == "127.0.0.1"
+    assert found["token:eyes"]["result"] == "denied"
+    assert all(server.api.token not in str(r) and viewer not in str(r) for r in server.rows("audit", "list"))
 
 
 @pytest.mark.parametrize("method,path,body,headers,status", [
@@ -217,7 +251,7 @@ def test_the_rate_of_an_address(make_server):
 def test_a_client_that_goes_away(server):
     with socket.create_connection(("127.0.0.1", server.api.port)) as gone:
         gone.sendall(f"POST {ROOT_PATH}/commands/user-list HTTP/1.1\r\nHost: x\r\nAuthorization: "
-                     f"Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n".encode())
+                     f"Bearer {server.api.token}\r\nContent-Length: 0\r\n\r\n".encode())
     assert server.api("GET", "/status").status == 200
     server.stop()
 
@@ -326,7 +360,7 @@ def test_the_example(server, tmp_path):
         done = subprocess.run(
             [sys.executable, ROOT / "docs/examples/users.py",
              f"http://127.0.0.1:{server.api.port}{ROOT_PATH}", file], capture_output=True, text=True,
-            env={**os.environ, "MUSTER_TOKEN": TOKEN}, check=True, timeout=TIMEOUT)
+            env={**os.environ, "MUSTER_TOKEN": server.api.token}, check=True, timeout=TIMEOUT)
         assert f"/users/erin@localhost {status} " in done.stdout
         assert "\nerin@localhost 20" in done.stdout
     assert server.rows("user", "show", "erin@localhost")[0]["surname"] == "Roe"

@@ -9,6 +9,7 @@
 #include "home/edge.h"
 #include "home/here.h"
 #include "im/feature.h"
+#include "ops/audit.h"
 #include <pthread.h>
 #include <stdio.h>
 
@@ -80,7 +81,7 @@ static void job_refuse(struct api_job *j, const struct api_problem *p)
 static void on_ended(struct command_return *r)
 {
     struct api_job *j = CONTAINER_OF(r, struct api_job, ended);
-    command_audit(&j->call, &log_api);
+    audit_command(&j->call, &log_api);
     if (j->r == NULL)
         job_free(j);
     else
@@ -101,11 +102,7 @@ static void job_call(struct api_job *j, const struct command *c)
     j->call = (struct command_call){ .command = c,
                                      .arena = arena_create(0),
                                      .worker = j->worker,
-                                     .who = { .kind = PRINCIPAL_TOKEN,
-                                              .actor = slice_of(j->actor),
-                                              .from = slice_of(j->from),
-                                              .role = SLICE_INIT("administrator"),
-                                              .grants = SLICE_INIT("*") },
+                                     .who = j->who,
                                      .finished = on_finished,
                                      .arg = j };
 }
@@ -292,14 +289,13 @@ static struct api_job *job_new(struct http_request *r, slice rest)
     return j;
 }
 
-static void serve(struct http_request *r, slice rest, const char *actor)
+static void serve(struct http_request *r, slice rest, const struct principal *who)
 {
     struct api_job *j = job_new(r, rest);
     if (j == NULL)
         return;
     const struct command *c = api_row(&j->target, r->method);
-    snprintf(j->actor, sizeof j->actor, "%s", actor);
-    snprintf(j->from, sizeof j->from, "%.*s", SLICE_ARG(r->peer));
+    j->who = principal_dup(who, j->arena);
     if (c == NULL) {
         job_refuse(j, &(struct api_problem){ .status = 405,
                                              .detail = SLICE("it has no such method"),
@@ -354,10 +350,10 @@ static void document(struct http_request *r, slice rest)
 
 static void api_handle(struct http_request *r)
 {
-    char actor[API_ACTOR_MAX];
+    struct principal who;
     slice rest = slice_from(r->raw, sizeof API_ROOT - 1);
     r->data = NULL;
-    if (!api_admit(r, actor))
+    if (!api_admit(r, &who))
         return;
     if (slice_is(rest, "/") || slice_is(rest, "/openapi.json")) {
         document(r, rest);
@@ -368,7 +364,7 @@ static void api_handle(struct http_request *r)
     else if (r->method == HTTP_M_OPTIONS)
         options(r, rest);
     else
-        serve(r, rest, actor);
+        serve(r, rest, &who);
 }
 
 static void api_gone(struct http_request *r)
@@ -401,7 +397,7 @@ const struct edge api_edge = { .name = "api", .idle = api_idle };
 
 const struct feature api_feature = {
     .name = "api",
-    .settings = (struct setting *const[]){ &api_token, &api_tls_required, &api_requests_per_token,
+    .settings = (struct setting *const[]){ &api_tls_required, &api_requests_per_token,
                                            &api_requests_per_address, NULL },
     .http = routes,
     .logs = (struct log_area *const[]){ &log_api, NULL },

@@ -118,11 +118,11 @@ static void add_list(struct buf *out, struct api_job *j)
     struct command_call *call = &j->call;
     buf_lit(out, "{\"items\":");
     add_rows(out, call);
-    if (call->after.ptr != NULL) {
+    if (call->next.ptr != NULL) {
         buf_lit(out, ",\"next\":");
-        json_text(out, api_cursor(call->after, j->arena));
+        json_text(out, api_cursor(call->next, j->arena));
     }
-    if (call->text.len > 0 && call->after.ptr == NULL) {
+    if (call->text.len > 0 && call->next.ptr == NULL) {
         buf_lit(out, ",\"text\":");
         control_text(out, call->text);
     }

@@ -6,23 +6,13 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/setting.h"
-#include "io/loop.h"
-#include <openssl/crypto.h>
+#include "home/here.h"
+#include "ops/access.h"
 #include <pthread.h>
 #include <stdio.h>
 
 enum { RATES_MAX = 16384, RATES_GROUP = 4, TOKEN_PART = 1000 };
 
-struct setting api_token = {
-    .name = "api.token",
-    .scope = SCOPE_CLUSTER,
-    .type = PARAM_SECRET,
-    .def_text = "",
-    .max = 512,
-    .local = true,
-    .doc = "The token with which programs use the API (docs/api.md), with the rights of an "
-           "administrator. Empty: nobody can. Make one of at least 32 random characters.",
-};
 struct setting api_tls_required = {
     .name = "api.tls-required",
     .scope = SCOPE_CLUSTER,
@@ -110,16 +100,26 @@ static bool is_own_machine(slice peer)
     return slice_starts(peer, SLICE("127.")) || slice_is(peer, "::1");
 }
 
-static bool token_is_right(slice given)
+/* RFC 6750 §3.1. */
+static bool has_token(struct http_request *r, slice given, struct principal *who)
 {
-    slice token = slice_of(setting_text(&api_token));
-    return token.len > 0 && given.len == token.len &&
-           CRYPTO_memcmp(given.ptr, token.ptr, token.len) == 0;
+    slice scheme;
+    struct why why = { .text = "a valid token is needed: Authorization: Bearer TOKEN" };
+    enum err e = E_AUTH;
+    if (slice_cut(given, ' ', &scheme, &given) && slice_eq_nocase(scheme, SLICE("Bearer")))
+        e = access_of_token(worker_here(), given, r->peer, http_scratch(r), who, &why);
+    if (e == OK)
+        return true;
+    api_problem(r, &(struct api_problem){ .status = e == E_AUTH ? 401 : api_status(e),
+                                          .detail = slice_of(why.text),
+                                          .error = err_name(e),
+                                          .retry_s = e == E_DOWN ? 1 : 0 });
+    return false;
 }
 
-bool api_admit(struct http_request *r, char actor[API_ACTOR_MAX])
+bool api_admit(struct http_request *r, struct principal *who)
 {
-    slice scheme, given = http_header(r, "Authorization");
+    slice given = http_header(r, "Authorization");
     if (!rate_take(&api_requests_per_address, r->peer)) {
         too_many(r, &api_requests_per_address);
         return false;
@@ -132,18 +132,11 @@ bool api_admit(struct http_request *r, char actor[API_ACTOR_MAX])
                            .error = err_name(E_DENIED) });
         return false;
     }
-    if (!slice_cut(given, ' ', &scheme, &given) || !slice_eq_nocase(scheme, SLICE("Bearer")) ||
-        !token_is_right(given)) {
-        api_problem(r, &(struct api_problem){
-                           .status = 401,
-                           .detail = SLICE("a valid token is needed: Authorization: Bearer TOKEN"),
-                           .error = err_name(E_AUTH) });
+    if (!has_token(r, given, who))
         return false;
-    }
-    if (!rate_take(&api_requests_per_token, given)) {
+    if (!rate_take(&api_requests_per_token, who->actor)) {
         too_many(r, &api_requests_per_token);
         return false;
     }
-    snprintf(actor, API_ACTOR_MAX, "token:api.token");
     return true;
 }

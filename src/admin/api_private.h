@@ -4,7 +4,7 @@
 #include "base/command.h"
 #include "home/command_run.h"
 
-enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ACTOR_MAX = 64, API_ETAG_LEN = 34 };
+enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ETAG_LEN = 34 };
 
 /* One request. */
 struct api_job {
@@ -22,11 +22,11 @@ struct api_job {
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
     bool busy, created;
-    char actor[API_ACTOR_MAX], from[API_ACTOR_MAX];
+    struct principal who; /* in the arena */
 };
 
-/* api_auth.c: who asks. false: it was answered. */
-bool api_admit(struct http_request *r, char actor[API_ACTOR_MAX]);
+/* api_auth.c: who asks; the texts last until the callback returns. false: it was answered. */
+bool api_admit(struct http_request *r, struct principal *who);
 
 /* api_answer.c */
 struct api_problem {
@@ -46,5 +46,5 @@ void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
 /* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */
 bool api_etag_in(slice list, const char *etag);
 
-extern struct setting api_token, api_tls_required, api_requests_per_token, api_requests_per_address;
+extern struct setting api_tls_required, api_requests_per_token, api_requests_per_address;
 extern struct log_area log_api;

@@ -343,8 +343,8 @@ void command_done(struct command_call *c, const char *fmt, ...)
 
 void command_done_more(struct command_call *c, slice last)
 {
-    c->after = slice_dup(c->arena, last);
-    command_done(c, "there are more: go on with --after %.*s", SLICE_ARG(c->after));
+    c->next = slice_dup(c->arena, last);
+    command_done(c, "there are more: go on with --after %.*s", SLICE_ARG(c->next));
 }
 
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
