@@ -5,6 +5,7 @@ import os
 import random
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.parse
@@ -19,8 +20,8 @@ from muster.server import ROOT, free_ports
 ROOT_PATH = "/api/v1"
 OWN = object()  # the token of the server
 # These would end the server, or speak with others.
-LEFT_OUT = {"server stop", "server restart", "fedtest", "imtest", "pushtest", "s2s trace", "s2s retry",
-            "cert mail-test", "secrets reset"}
+LEFT_OUT = {"server stop", "server restart", "fedtest", "imtest", "pushtest", "s2s trace",
+            "s2s retry", "cert mail-test", "secrets reset"}
 
 
 class Api:
@@ -100,6 +101,22 @@ def test_it_is_on_its_own_listener(server):
     assert server.api("GET", "/xmpp-websocket", root="", token=None).status == 404
 
 
+def test_listeners_at_ipv6_with_and_without_tls(server):
+    ports = free_ports(2)
+    server.stop()
+    server.conf["listen"]["http_admin"] = [f"[::1]:{ports[0]}"]
+    server.conf["listen"]["https_admin"] = [f"[::1]:{ports[1]}"]
+    server.start()
+    here = ssl._create_unverified_context()  # the server made its certificate itself
+    for connection in (http.client.HTTPConnection("::1", ports[0], timeout=TIMEOUT),
+                       http.client.HTTPSConnection("::1", ports[1], timeout=TIMEOUT, context=here)):
+        connection.request("GET", "/api/v1/status", headers={
+            "Authorization": f"Bearer {server.api.token}"})
+        answer = connection.getresponse()
+        assert answer.status == 200 and "sessions" in json.loads(answer.read())
+        connection.close()
+
+
 def test_a_list_in_pages(api):
     first = api("GET", "/users?limit=2").json
     assert [row["jid"] for row in first["items"]] == ["alice@localhost", "bob@localhost"]
@@ -175,11 +192,13 @@ def test_what_the_api_changes_and_refuses_is_in_the_audit_log(server):
     viewer = server.rows("token", "add", "eyes", "viewer")[0]["token"]
     assert server.api("PUT", "/settings/sm.ack-every", {"value": "9"}).status == 200
     assert server.api("DELETE", "/users/alice@localhost", token=viewer).status == 403
-    until("both entries", lambda: {"token:tests", "token:eyes"} <= {r["actor"] for r in server.rows("audit", "list")})
-    found = {r["actor"]: r for r in server.rows("audit", "list") if r["actor"].startswith("token:")}
+    until("both entries", lambda: {"token:tests", "token:eyes"} <= {
+        r["actor"] for r in server.rows("audit", "list")})
+    entries = server.rows("audit", "list")
+    found = {r["actor"]: r for r in entries if r["actor"].startswith("token:")}
     assert found["token:tests"]["command"] == "set" and found["token:tests"]["from"] == "127.0.0.1"
     assert found["token:eyes"]["result"] == "denied"
-    assert all(server.api.token not in str(r) and viewer not in str(r) for r in server.rows("audit", "list"))
+    assert all(server.api.token not in str(r) and viewer not in str(r) for r in entries)
 
 
 @pytest.mark.parametrize("method,path,body,headers,status", [
@@ -257,7 +276,8 @@ def test_a_client_that_goes_away(server):
 
 
 HOSTILE = ["", " ", "a", "0", "-1", "99999999999999999999", "true", "none", "alice@localhost",
-           "alice@localhost/x", "@", "a@b@c", "no.test", "\u00e9\u0644\u4e2d", "\U0001f600", "../../x",
+           "alice@localhost/x", "@", "a@b@c", "no.test", "\u00e9\u0644\u4e2d", "\U0001f600",
+           "../../x",
            "%2e%2e", "<script>", "'; DROP TABLE account; --", "\x7f", "\u202e", "a" * 3000, "{jid}",
            "localhost", "tea@conference.localhost", "* * *", "a\nb", "\t"]
 
@@ -359,8 +379,9 @@ def test_the_example(server, tmp_path):
     for status in 201, 200:
         done = subprocess.run(
             [sys.executable, ROOT / "docs/examples/users.py",
-             f"http://127.0.0.1:{server.api.port}{ROOT_PATH}", file], capture_output=True, text=True,
-            env={**os.environ, "MUSTER_TOKEN": server.api.token}, check=True, timeout=TIMEOUT)
+             f"http://127.0.0.1:{server.api.port}{ROOT_PATH}", file],
+            capture_output=True, text=True, check=True, timeout=TIMEOUT,
+            env={**os.environ, "MUSTER_TOKEN": server.api.token})
         assert f"/users/erin@localhost {status} " in done.stdout
         assert "\nerin@localhost 20" in done.stdout
     assert server.rows("user", "show", "erin@localhost")[0]["surname"] == "Roe"

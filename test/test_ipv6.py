@@ -26,6 +26,8 @@ LISTENERS = {  # key of the node file: the test that connects to it at ::1
     **{f"listen.{kind}": "test_s2s_mesh.py::test_every_listener_at_ipv6" for kind in (
         "c2s", "c2s_tls", "component", "http", "https", "bosh", "proxy65", "s2s", "s2s_tls")},
     "listen.metrics": "test_ipv6.py::test_metrics",
+    "listen.http_admin": "test_api.py::test_listeners_at_ipv6_with_and_without_tls",
+    "listen.https_admin": "test_api.py::test_listeners_at_ipv6_with_and_without_tls",
 }
 CONNECTORS = {  # source file: the tests in which it connects to ::1
     "src/gate/s2s/s2s_find.c": ["test_s2s_mesh.py::test_servers_that_have_ipv6_alone",

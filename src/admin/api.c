@@ -16,6 +16,7 @@
 struct log_area log_api = { .name = "api" };
 
 #define API_ROOT "/api/v1"
+enum { ALLOW_BYTES_MAX = 256 };
 
 /* Changes of things whose ETag was compared: nobody else compares it before they have ended. */
 static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -319,7 +320,7 @@ static void options(struct http_request *r, slice rest)
         api_problem(r, &(struct api_problem){ .status = 404, .error = err_name(E_NOTFOUND) });
         return;
     }
-    buf_init(&lines, 256);
+    buf_init(&lines, ALLOW_BYTES_MAX);
     http_allow_line(&lines, t.methods);
     http_answer(r, &(struct http_answer){ .status = 204, .headers = buf_fit(&lines) });
     buf_fini(&lines);

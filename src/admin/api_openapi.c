@@ -6,7 +6,6 @@
 #include "base/command.h"
 #include "codec/xml_write.h"
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define PROBLEM "#/components/responses/problem"
@@ -228,6 +227,12 @@ static json_t *components(void)
                      "type", "http", "scheme", "bearer");
 }
 
+static int document_part(const char *part, size_t len, void *out)
+{
+    buf_append(out, part, len);
+    return 0;
+}
+
 void api_openapi(struct buf *out)
 {
     struct arena *tmp = arena_create(0);
@@ -237,38 +242,63 @@ void api_openapi(struct buf *out)
         "Every command of musterctl, by its name and as resources. docs/api.md explains it.",
         "servers", "url", "/api/v1", "security", "token", "paths", paths_of_rows(tmp), "components",
         components());
-    char *text = json_dumps(all, JSON_INDENT(1) | JSON_SORT_KEYS);
-    if (text != NULL)
-        buf_add(out, slice_of(text));
+    json_dump_callback(all, document_part, out, JSON_INDENT(1) | JSON_SORT_KEYS);
     buf_lit(out, "\n");
-    free(text);
     json_decref(all);
     arena_destroy(&tmp);
 }
 
-static void page_row(struct buf *out, const char *verb, slice path, const struct command *c)
+static void page_row(struct xml_write *x, const char *verb, slice path, const struct command *c)
 {
-    slice brief = command_brief(c->doc);
-    buf_printf(out, "<tr><td>%s</td><td><code>", verb);
-    xml_escape(out, path);
-    buf_lit(out, "</code></td><td>");
-    xml_escape(out, brief);
-    buf_lit(out, "</td></tr>\n");
+    xml_open(x, "tr", NULL);
+    xml_element(x, "td", slice_of(verb));
+    xml_open(x, "td", NULL);
+    xml_element(x, "code", path);
+    xml_close(x);
+    xml_element(x, "td", command_brief(c->doc));
+    xml_close(x);
+}
+
+static void page_head(struct xml_write *x)
+{
+    xml_open(x, "head", NULL);
+    xml_empty_with(x, "meta", NULL, "charset", SLICE("utf-8"));
+    xml_element(x, "title", SLICE("Muster: API"));
+    xml_close(x);
+}
+
+static void page_words(struct xml_write *x)
+{
+    xml_element(x, "h1", SLICE("API of Muster"));
+    xml_open(x, "p", NULL);
+    xml_text(x, SLICE("The document for programs: "));
+    xml_open_with(x, "a", NULL, "href", SLICE("openapi.json"));
+    xml_text(x, SLICE("openapi.json"));
+    xml_close(x);
+    xml_text(x, SLICE(". Each command is there as POST /api/v1/commands/NAME, too."));
+    xml_close(x);
 }
 
 void api_page(struct buf *out)
 {
-    buf_lit(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                 "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                 "<title>Muster: API</title></head>\n<body>\n<h1>API of Muster</h1>\n"
-                 "<p>The document for programs: <a href=\"openapi.json\">openapi.json</a>. Each "
-                 "command is there as <code>POST /api/v1/commands/NAME</code>, too.</p>\n"
-                 "<table>\n<tr><th>method</th><th>path</th><th>what it does</th></tr>\n");
+    static const char *const titles[] = { "method", "path", "what it does" };
+    struct xml_write x;
+    buf_add(out, SLICE("<!DOCTYPE html>\n"));
+    xml_write_to(&x, out);
+    xml_open_with(&x, "html", NULL, "lang", SLICE("en"));
+    page_head(&x);
+    xml_open(&x, "body", NULL);
+    page_words(&x);
+    xml_open(&x, "table", NULL);
+    xml_open(&x, "tr", NULL);
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
+        xml_element(&x, "th", slice_of(titles[i]));
+    xml_close(&x);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice path, rest = slice_of(c->rest);
         enum http_verb method;
         while (api_rest_next(&rest, &method, &path))
-            page_row(out, verb_name(method), path, c);
+            page_row(&x, verb_name(method), path, c);
     }
-    buf_lit(out, "</table>\n</body></html>\n");
+    xml_close_all(&x);
 }

@@ -64,6 +64,8 @@ APART = {
     "probe": "commands that log in elsewhere as any client does, and open streams of their own to "
              "other servers; what they send is handled like stanzas of any user",
     "webchat": "files for a web browser",
+    "api": "runs commands, which adhoc runs, too; no stanza comes to it",
+    "health": "says whether the process turns, to systemd and over HTTP",
     "host_meta": "a file that names the web addresses",
     "muc_metrics": "counts rooms",
     "muc_reach": "a statement by which commands find an account",
