@@ -1,6 +1,7 @@
 """SASL2 (XEP-0388), Bind 2 (XEP-0386), protection against downgrades (XEP-0474), upgrades of stored
 hashes (XEP-0480)."""
 import hashlib
+import hmac
 import ssl
 import uuid
 
@@ -419,6 +420,38 @@ def test_upgrade(weak):
     client.available().ping()
     for mechanism in SCRAM:
         succeeded(weak.connect("alice").sasl2(mechanism))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_plain_with_keys_of_one_hash(make_server, kept):
+    """PLAIN is verified with the keys that there are, and a wrong password is refused by them."""
+    server = make_server("alice")
+    server.stop()
+    with server.database() as db:
+        assert db.execute(f"DELETE FROM credential WHERE hash <> {kept}").rowcount == 2
+    server.start()
+    succeeded(server.connect("alice").sasl2("PLAIN"))
+    assert failed(server.connect("alice", password="wrong").sasl2("PLAIN")) == "not-authorized"
+
+
+@pytest.mark.parametrize("size", [1, 36, 64])
+def test_keys_with_the_salt_of_another_server(weak, size):
+    """Prosody's salts have 36 bytes."""
+    salt, iterations = b"s" * size, 4096
+    salted = hashlib.pbkdf2_hmac("sha1", b"secret", salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", "sha1")
+    keys = {"salt": salt, "stored_key": hashlib.sha1(client_key).digest(),
+            "server_key": hmac.digest(salted, b"Server Key", "sha1")}
+    weak.stop()
+    with weak.database() as db:
+        changes = ", ".join(f"{name} = X'{value.hex()}'" for name, value in keys.items())
+        if weak.url:
+            changes = changes.replace("X'", "'\\x")
+        db.execute(f"UPDATE credential SET {changes}, iterations = {iterations}")
+    weak.start()
+    succeeded(weak.connect("alice").sasl2("SCRAM-SHA-1"))
+    succeeded(weak.connect("alice").sasl2("PLAIN"))
+    assert failed(weak.connect("alice", password="wrong").sasl2("SCRAM-SHA-1")) == "not-authorized"
 
 
 def test_an_account_that_has_the_hash_keeps_it(server):

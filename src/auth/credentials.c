@@ -12,8 +12,12 @@
 #include "io/loop.h"
 #include "io/timer.h"
 #include "io/work.h"
+#include <assert.h>
 
-static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is verified with its keys */
+/* PLAIN is verified with the keys of SHA-256, or, where an account has none, with the strongest
+ * that it has: keys that come from elsewhere may be of one hash only. */
+enum { ANY_HASH = -1 };
+static_assert((int)SCRAM_SHA_256 == 1, "in credential.get");
 
 /* --- rows --- */
 
@@ -21,11 +25,14 @@ struct store_stmt credential_stmt_get = {
     .name = "credential.get",
     /* Gives one row for unknown accounts, too: the secret is used to make fake keys. */
     .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
-           "a.generation, s.factors "
+           "a.generation, s.factors, c.hash "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
-           "LEFT JOIN credential c ON c.account = a.id AND c.hash = $2 WHERE s.id = 1",
+           "LEFT JOIN credential c ON c.account = a.id AND c.hash = CASE WHEN $2 >= 0 THEN $2 "
+           "ELSE (SELECT o.hash FROM credential o WHERE o.account = a.id "
+           "ORDER BY CASE o.hash WHEN 1 THEN 0 ELSE 1 END, o.hash DESC LIMIT 1) END "
+           "WHERE s.id = 1",
     .params = "ti",
-    .cols = "bIIBIBBIt",
+    .cols = "bIIBIBBItI",
 };
 /* Records a changed work factor of new passwords as " since:iterations". 2,000 bytes are enough for
  * all changes that operators make. */
@@ -219,7 +226,8 @@ enum {
     COL_STORED,
     COL_SERVER,
     COL_GENERATION,
-    COL_FACTORS
+    COL_FACTORS,
+    COL_HASH
 };
 
 /* Reads stored keys; false: they are absent or damaged. */
@@ -316,6 +324,9 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
     if (store_row_count(b, 0) != 1)
         return E_CORRUPT;
     struct credentials *c = &op->found;
+    int64_t hash = store_int(b, 0, 0, COL_HASH);
+    if (store_text(b, 0, 0, COL_SALT).len > 0 && hash >= 0 && hash < SCRAM_HASH_COUNT)
+        op->hash = (enum scram_hash)hash;
     struct scram_keys fake; /* made for existing accounts, too, so that the time tells nothing */
     make_fake(op, b, &fake);
     if (read_keys(&c->keys, op->hash, b)) {
@@ -329,9 +340,10 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
     return OK;
 }
 
-static void credentials_submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn *done)
+/* hash: enum scram_hash, or ANY_HASH. */
+static void credentials_submit_read(struct auth_op *op, int hash, store_done_fn *done)
 {
-    op->hash = hash;
+    op->hash = hash == ANY_HASH ? SCRAM_SHA_256 : (enum scram_hash)hash;
     struct store_batch *b = store_read(op->auth.store, 0);
     STORE_ADD(b, &credential_stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash));
     op_submit(op, b, 0, done);
@@ -347,7 +359,7 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
                                 credentials_fn *done, void *arg)
 {
     struct auth_op *op = op_new(a, jid, done, arg);
-    credentials_submit_read(op, hash, get_read);
+    credentials_submit_read(op, (int)hash, get_read);
     return op;
 }
 
@@ -409,7 +421,7 @@ struct auth_op *credentials_verify(const struct auth *a, const struct credential
     op->try = *check->try;
     op->try.jid = op->jid;
     op->lane = op->try.address;
-    credentials_submit_read(op, verify_hash, verify_read);
+    credentials_submit_read(op, ANY_HASH, verify_read);
     return op;
 }
 

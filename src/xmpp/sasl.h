@@ -37,7 +37,7 @@ enum { SCRAM_SALT_LEN = 16 }; /* bytes, of the accounts we make and of fake keys
 
 /* Stored instead of a password, one a hash (RFC 5802 §3). */
 struct scram_keys {
-    uint8_t salt[32];
+    uint8_t salt[64]; /* other servers make longer ones than we do */
     uint8_t salt_len;
     uint32_t iterations;
     uint8_t stored_key[64], server_key[64]; /* the first scram_hash_len() bytes */
