@@ -196,6 +196,13 @@ def test_certificate_login(host, tmp_path):
         assert ("EXTERNAL" in client.mechanisms) == offered_there
 
 
+def test_scram_hashes(host):
+    """c2s.scram-hashes@one.example is for its users."""
+    host.ctl("set", f"c2s.scram-hashes@{ONE}", "SCRAM-SHA-1")
+    for domain, offered_there in (ONE, False), (TWO, True):
+        assert ("SCRAM-SHA-256" in host.connect("ann", domain=domain).mechanisms) == offered_there
+
+
 def test_components(host):
     """component.delegations@one.example and component.privileges@one.example are for its users."""
     host.ctl("set", f"component.delegations@{ONE}", "jabber:iq:version=gateway.test")

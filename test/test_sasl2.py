@@ -422,6 +422,18 @@ def test_upgrade(weak):
         succeeded(weak.connect("alice").sasl2(mechanism))
 
 
+@pytest.mark.parametrize("hash_name", ["SCRAM-SHA-1", "SCRAM-SHA-256"])
+def test_one_hash_for_a_domain(server, hash_name):
+    """c2s.scram-hashes: others are neither offered nor taken."""
+    server.ctl("set", "c2s.scram-hashes@localhost", hash_name)
+    client = server.connect("alice")
+    offered = {e.text for e in client.features.iter("{urn:ietf:params:xml:ns:xmpp-sasl}mechanism")
+               if e.text.startswith("SCRAM")}
+    assert offered == {hash_name, f"{hash_name}-PLUS"}
+    assert failed(client.sasl2("SCRAM-SHA-512")) == "invalid-mechanism"
+    succeeded(server.connect("alice").sasl2(hash_name))
+
+
 @pytest.mark.parametrize("kept", [0, 1, 2])
 def test_plain_with_keys_of_one_hash(make_server, kept):
     """PLAIN is verified with the keys that there are, and a wrong password is refused by them."""

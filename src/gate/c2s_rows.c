@@ -166,6 +166,18 @@ struct setting c2s_upgrades = {
     .doc = "Hashes that a client may add to an account whose password is stored with weaker hashes "
            "only (XEP-0480). Accounts that were made here have all hashes.",
 };
+static const char *const scram_choices[] = { "all", "SCRAM-SHA-1", "SCRAM-SHA-256", NULL };
+struct setting c2s_scram_hashes = {
+    .name = "c2s.scram-hashes",
+    .scope = SCOPE_DOMAIN,
+    .type = PARAM_CHOICE,
+    .def = 0,
+    .max = 2,
+    .choices = scram_choices,
+    .doc = "Which SCRAM mechanisms clients are offered. Clients choose the strongest, which fails "
+           "for accounts whose keys come from a server with one hash: name that one for their "
+           "domain. Accounts that were made here have all hashes.",
+};
 struct setting c2s_certificate_login = {
     .name = "c2s.certificate-login",
     .scope = SCOPE_DOMAIN,
@@ -218,6 +230,7 @@ static struct setting *const settings[] = { &c2s_tls_required,
                                             &c2s_channel_binding,
                                             &c2s_downgrade_protection,
                                             &c2s_upgrades,
+                                            &c2s_scram_hashes,
                                             &c2s_certificate_login,
                                             &fast_enabled,
                                             &fast_lifetime,

@@ -49,12 +49,20 @@ static bool external_offered(struct stream *s)
     return external_find(s, &names, &ignored, &why);
 }
 
+static bool scram_wanted(const struct stream *s, enum sasl_mech m)
+{
+    static const enum scram_hash only[] = { SCRAM_HASH_COUNT, SCRAM_SHA_1, SCRAM_SHA_256 };
+    enum scram_hash hash = only[setting_int_of(&c2s_scram_hashes, stream_domain(s))];
+    return hash == SCRAM_HASH_COUNT || sasl_mech_hash(m) == hash;
+}
+
 /* Those of the list, a bit each. */
 static uint32_t mechs_offered(struct stream *s, const struct sasl_binding *binding)
 {
     uint32_t bits = guest_allowed(stream_domain(s)) ? 1u << SASL_ANONYMOUS : 0;
     for (unsigned m = 0; m <= SASL_PLAIN; m++)
-        if (!sasl_mech_is_plus((enum sasl_mech)m) || binding->plus_offered)
+        if ((!sasl_mech_is_plus((enum sasl_mech)m) || binding->plus_offered) &&
+            (m == SASL_PLAIN || scram_wanted(s, (enum sasl_mech)m)))
             bits |= 1u << m;
     return external_offered(s) ? bits | 1u << SASL_EXTERNAL : bits;
 }
