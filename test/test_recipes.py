@@ -278,7 +278,7 @@ def test_ports_are_the_same_everywhere():
     known = re.findall(r"^\| `listen\.(\w+)` \|", run(MUSTERD, "--dump-docs", "config"),
                        re.MULTILINE)
     ports = {key: re.search(of.format(key), installed)[1] for key in known}
-    assert len(ports) == 10
+    assert len(ports) == 12
     table = dict(re.findall(r"^\| (\d+) \| `listen\.(\w+)` \|",
                             (ROOT / "docs/install.md").read_text(), re.MULTILINE))
     assert {key: port for port, key in table.items()} == ports

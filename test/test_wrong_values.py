@@ -224,7 +224,9 @@ ARGUMENTS = {
                      "room", "rooms", "alternate", "allow", "block", "ask", "none", "receiver",
                      "service"), ADDRESS),
     "contacts": ("@", "x" * 1100 + "@localhost"),
-    **dict.fromkeys(("delay", "expires", "older-than", "timeout"), TIME),
+    **dict.fromkeys(("from", "to", "before", "version"), COUNT), "role": ("no-such-role",),
+    **dict.fromkeys(("permissions", "scope"), ("users", "*.nothing more")),
+    **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout"), TIME),
     **dict.fromkeys(("domain", "alias", "local", "pattern"), DOMAIN), "domains": ("@", "x" * 1100),
     "limit": COUNT, "days": COUNT, "port": COUNT,
     "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),
@@ -235,7 +237,7 @@ ARGUMENTS = {
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
                      "group", "email", "given-name", "surname", "department", "directory-uri",
                      "template", "username", "password", "secret", "target", "proxy", "edge",
-                     "node"), ANY),
+                     "node", "actor", "command", "comment"), ANY),
 }
 TEA = "tea@conference.localhost"
 RIGHT = {
@@ -248,6 +250,7 @@ RIGHT = {
     "department": "Sales", "area": "message",
     "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
+    "role": "viewer", "permissions": "users.read", "name": "desk", "from": "1", "to": "1", "version": "1",
 }
 
 

@@ -398,8 +398,10 @@ static void versions_listed(void *arg, enum store_result result, const struct st
 
 static void history_run(struct command_call *call)
 {
-    struct store_batch *b = store_read(worker_store(call->worker), 0);
     slice name = command_arg(call, "setting");
+    if (name.ptr != NULL && settings_named(call) == NULL)
+        return;
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
     STORE_ADD(b, &settings_listed, STORE_ANY_ROWS, SV_I(command_number(call, "before", INT64_MAX)),
               SV_T(name.ptr != NULL ? name : SLICE("")), SV_I(command_number(call, "limit", 50)));
     read_for(call, b, versions_listed);
