@@ -250,7 +250,8 @@ RIGHT = {
     "department": "Sales", "area": "message",
     "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
-    "role": "viewer", "permissions": "users.read", "name": "desk", "from": "1", "to": "1", "version": "1",
+    "role": "viewer", "permissions": "users.read", "name": "desk",
+    "from": "1", "to": "1", "version": "1",
 }
 
 
