@@ -2,6 +2,7 @@
 import json
 import re
 import socket
+import threading
 
 import pytest
 
@@ -56,6 +57,46 @@ def failure(server, stage, error, *words):
     assert error in row["error_message"] and row["diagnosis"].startswith(stage + ": "), row
     assert len(row["diagnosis"]) > len(stage) + 10
     return row
+
+
+def between(server, stage, error, domain=OTHER, trace=()):
+    """A failure between the servers. What remembers it and what looks again use the same word."""
+    row = failure(server, stage, error, *TO[:2], "--receiver", f"bob@{domain}")
+    listed = [r["stage"] for r in server.rows("s2s", "list") if r["domain"] == domain
+              and r["direction"] == "out"]
+    assert listed == [stage]
+    shown = {r["name"]: r["value"] for r in server.rows("s2s", "show", domain)}
+    assert shown["last failure"].startswith(stage + ": "), shown
+    done = server.ctl_run("s2s", "trace", domain, *trace)
+    assert done.returncode == 1 and f"({stage})" in done.stderr, done
+    return row
+
+
+def no_such_name(sock):
+    """A name server that knows no name."""
+    try:
+        while True:
+            query, peer = sock.recvfrom(4096)
+            sock.sendto(query[:2] + b"\x81\x83" + query[4:], peer)
+    except OSError:
+        return
+
+
+def serve_plain(listener):
+    """A server without TLS, until it is closed."""
+    kept = []
+    try:
+        while True:
+            kept.append(listener.sock.accept()[0])
+            listener.header(kept[-1], "id", "")
+    except (OSError, AssertionError):
+        return
+
+
+def password_file(server):
+    file = server.folder / "password"
+    file.write_text(PASSWORD + "\n")
+    return file
 
 
 TO = ("--target", "localhost", "--receiver", f"bob@{OTHER}")
@@ -121,7 +162,80 @@ def test_a_partner_that_cannot_be_reached(pair):
     one, _ = pair(retry_for="0s")
     mark(one)
     federation.route(one, OTHER, federation.free_port())
-    failure(one, "delivery", "remote-server-timeout", *TO)
+    row = between(one, "tcp", "remote-server-timeout")
+    assert "firewall" in row["diagnosis"] and "other operator" in row["diagnosis"]
+
+
+def test_a_domain_that_the_dns_does_not_know(pair):
+    one, _ = pair(retry_for="0s")
+    mark(one)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        threading.Thread(target=no_such_name, args=(sock,), daemon=True).start()
+        one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{sock.getsockname()[1]}")
+        row = between(one, "dns", "remote-server-not-found", domain="nowhere.test")
+    assert "typing error in the domain" in row["diagnosis"]
+
+
+def test_a_partner_without_tls(pair):
+    one, _ = pair(retry_for="0s")
+    mark(one)
+    listener = federation.Listener(OTHER, None)
+    threading.Thread(target=serve_plain, args=(listener,), daemon=True).start()
+    federation.route(one, OTHER, listener.port)
+    between(one, "tls", "it offers no TLS")
+    listener.close()
+
+
+def test_a_partner_with_a_wrong_certificate(make_server, authority):
+    one, other = (make_server(user, domains=[domain], s2s=True,
+                              tls={**authority.issue(domain, name), "trust": str(authority.file)},
+                              settings=federation.settings(retry_for="0s", dialback="off"))
+                  for user, domain, name in (("alice", ONE, ONE), ("bob", OTHER, "else.test")))
+    mark(one)
+    federation.route(one, OTHER, other.s2s_port)
+    between(one, "certificate", f"does not name {OTHER}")
+
+
+def test_a_partner_that_refuses_our_certificate(make_server, authority, tmp_path):
+    """It trusts another authority."""
+    rogue = federation.Authority(tmp_path, "rogue")
+    one, other = (make_server(user, domains=[domain], s2s=True,
+                              tls={**authority.issue(domain, domain), "trust": str(trust.file)},
+                              settings=federation.settings(retry_for="0s", dialback="off"))
+                  for user, domain, trust in (("alice", ONE, authority), ("bob", OTHER, rogue)))
+    mark(one)
+    federation.route(one, OTHER, other.s2s_port)
+    between(one, "authentication", "certificate")
+
+
+def test_a_partner_that_takes_the_connection_and_is_silent(pair):
+    one, _ = pair(retry_for="1s")
+    mark(one)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        federation.route(one, OTHER, silent.getsockname()[1])
+        between(one, "no answer", "it does not answer", trace=("--timeout", "1s"))
+
+
+def test_a_link_that_works_again_has_no_stage(pair):
+    one, other = pair(retry_for="0s")
+    mark(one)
+    federation.route(one, OTHER, federation.free_port())
+    between(one, "tcp", "Connection refused")
+    federation.route(one, OTHER, other.s2s_port)
+    one.ctl_run("s2s", "retry", OTHER)
+    failure(one, "receiver", "service-unavailable", *TO[:2], "--receiver", f"nobody@{OTHER}")
+    assert not [r for r in one.rows("s2s", "list") if r.get("stage")]
+
+
+def test_what_another_server_could_not_deliver(pair):
+    """A target that is no server of ours: only its operator can find the stage."""
+    one, other = pair(retry_for="0s")
+    federation.route(one, "third.test", federation.free_port())
+    row = failure(other, "delivery", "remote-server-timeout", "--target", "localhost", "--port",
+                  one.c2s_port, "--receiver", "carol@third.test", "--user", f"alice@{ONE}",
+                  "--password-file", password_file(one))
+    assert "operator of the target" in row["diagnosis"] and "s2s trace" in row["diagnosis"]
 
 
 def test_a_receiver_who_is_not_there(pair):
@@ -258,11 +372,11 @@ def test_nobody_is_told_of_the_way_before_the_partner_has_failed(pair):
     for domain in OTHER, f"push.{OTHER}":
         federation.route(one, domain, federation.free_port())
     push = one.ctl_start("--json", "pushtest", "--edge", "localhost", "--service", f"push.{OTHER}")
-    row = failure(one, "delivery", "remote-server-timeout", *TO)
+    row = failure(one, "tcp", "remote-server-timeout", *TO)
     assert "Connection refused" in row["error_message"], row
     out, _ = push.communicate(timeout=60)
     row = json.loads(out)["rows"][0]
-    assert row["diagnosis"].startswith("delivery: "), row
+    assert row["diagnosis"].startswith("tcp: "), row
     assert "Connection refused" in row["error_message"], row
 
 

@@ -25,15 +25,14 @@ struct pushtest {
     struct outside_result result;
     slice domain, service, node; /* domain: in whose name it is sent */
     uint64_t since_us;
-    bool at_edge; /* the stream to the own host is under way */
+    bool at_edge;       /* the stream to the own host is under way */
+    const char *advice; /* of the link that has failed; NULL: what the stage says */
 };
 
 static const char *pushtest_advice(const char *stage)
 {
     if (strcmp(stage, "policy") == 0)
         return "Change the setting, or test another service.";
-    if (strcmp(stage, "delivery") == 0)
-        return "`musterctl s2s trace` says why the server of the push service cannot be reached.";
     if (strcmp(stage, "no answer") == 0)
         return "`musterctl s2s trace` says whether the server of the push service can be reached; "
                "its answer needs a way back to this server.";
@@ -46,6 +45,7 @@ static void pushtest_end(struct pushtest *t, const char *stage, slice error)
     t->result.error = error;
     t->result.advice = stage == NULL ? NULL
                        : t->at_edge  ? outside_edge_advice(stage)
+                       : t->advice   ? t->advice
                                      : pushtest_advice(stage);
     t->result.note = "proved by the answer of the push service (XEP-0357)";
     if (t->since_us != 0)
@@ -78,13 +78,14 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
     int len = snprintf(line, sizeof line, "the push service has refused it: %.*s%s%.*s",
                        (int)(name.len < 64 ? name.len : 64), name.ptr, words.len > 0 ? ": " : "",
                        (int)(words.len < 96 ? words.len : 96), words.ptr);
-    bool lost = slice_starts(name, SLICE("remote-server"));
-    if (lost)
+    if (slice_starts(name, SLICE("remote-server"))) {
+        struct outside_lost lost = outside_lost(t->domain, jid_split(t->service).domain);
         t->since_us = 0;
-    pushtest_end(t,
-                 lost                            ? "delivery"
-                 : slice_is(name, "not-allowed") ? "policy"
-                                                 : "receiver",
+        t->advice = lost.advice;
+        pushtest_end(t, lost.stage, (slice){ line, (size_t)len });
+        return;
+    }
+    pushtest_end(t, slice_is(name, "not-allowed") ? "policy" : "receiver",
                  (slice){ line, (size_t)len });
 }
 

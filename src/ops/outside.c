@@ -384,12 +384,24 @@ slice outside_domain(const struct worker *w, slice host)
 }
 
 static outside_edge_fn *edge_by;
+static outside_lost_fn *lost_by;
 
 void outside_edge_by(outside_edge_fn *fn) { edge_by = fn; }
 
 bool outside_edge_open(const struct outside_edge *want, struct outside_result *result)
 {
     return edge_by != NULL && edge_by(want, result);
+}
+
+void outside_lost_by(outside_lost_fn *fn) { lost_by = fn; }
+
+struct outside_lost outside_lost(slice local, slice remote)
+{
+    struct outside_lost lost = { "delivery", "This server has no edge for other servers." };
+    if (lost_by != NULL)
+        lost = lost_by(local, remote);
+    ensure(lost.stage != NULL && lost.advice != NULL);
+    return lost;
 }
 
 const char *outside_edge_advice(const char *stage)

@@ -80,6 +80,15 @@ void outside_edge_by(outside_edge_fn *fn);
 bool outside_edge_open(const struct outside_edge *want, struct outside_result *result);
 const char *outside_edge_advice(const char *stage);
 
+/* Why stanzas of a domain of ours did not reach another server, for whoever got an error in place
+ * of an answer. stage: of the link, or "delivery" if this node does not know it. Static. */
+struct outside_lost {
+    const char *stage, *advice;
+};
+typedef struct outside_lost outside_lost_fn(slice local, slice remote);
+void outside_lost_by(outside_lost_fn *fn); /* as outside_edge_by() */
+struct outside_lost outside_lost(slice local, slice remote);
+
 /* The first user that was configured for tests. */
 typedef void outside_user_fn(void *arg, slice jid, slice password); /* empty: there is none */
 void outside_user(struct worker *w, outside_user_fn *done, void *arg);

@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_probe.h"
@@ -69,10 +70,10 @@ static void edge_late(struct timer *timer, struct loop *loop)
         edge_end(t, t->stage, *t->said != '\0' ? slice_of(t->said) : SLICE("no answer in time"));
 }
 
-static void edge_told(void *arg, const char *stage, bool fine, slice text)
+static void edge_told(void *arg, enum s2s_stage stage, bool fine, slice text)
 {
     struct edge_try *t = arg;
-    t->stage = strcmp(stage, "route") == 0 ? "tcp" : stage;
+    t->stage = s2s_stage_name(stage == S2S_AT_ROUTE ? S2S_AT_TCP : stage);
     if (!fine)
         snprintf(t->said, sizeof t->said, "%.*s", SLICE_ARG(text));
 }
@@ -85,11 +86,11 @@ static void edge_features(void *arg, const struct elem *e, bool authenticated)
 
 static void edge_answer(void *arg, const struct elem *e) { (void)arg, (void)e; }
 
-static void edge_ended(void *arg, const char *stage, slice why)
+static void edge_ended(void *arg, enum s2s_stage stage, slice why)
 {
     struct edge_try *t = arg;
     t->probe = NULL;
-    edge_end(t, stage, why);
+    edge_end(t, s2s_stage_name(stage), why);
 }
 
 static const struct s2s_probe_ops edge_ops = { edge_told,   edge_features, edge_answer,
@@ -149,4 +150,15 @@ struct edge_try *edge_open(const struct outside_edge *want, struct outside_resul
 bool edge_start(const struct outside_edge *want, struct outside_result *result)
 {
     return edge_open(want, result) != NULL;
+}
+
+struct outside_lost edge_lost(slice local, slice remote)
+{
+    ensure(local.len > 0 && remote.len > 0); /* each of an address that was parsed */
+    enum s2s_stage stage = s2s_domain_stage_of(remote, local);
+    if (stage == S2S_AT_NONE)
+        return (struct outside_lost){ "delivery",
+                                      "`musterctl s2s trace` says whether the partner can be "
+                                      "reached; if so, look into its log." };
+    return (struct outside_lost){ s2s_stage_name(stage), s2s_stage_advice(stage) };
 }

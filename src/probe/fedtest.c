@@ -45,10 +45,7 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
 {
     t->result.stage = stage;
     t->result.error = error.len > 0 ? slice_dup(t->call->arena, error) : (slice){ 0 };
-    t->result.advice = stage == NULL       ? NULL
-                       : t->at_edge        ? outside_edge_advice(stage)
-                       : t->advice != NULL ? t->advice
-                                           : s2s_trace_advice(stage);
+    t->result.advice = stage == NULL ? NULL : t->at_edge ? outside_edge_advice(stage) : t->advice;
     t->result.note = note;
     t->result.latency_us = t->connected ? loop_now_us(fedtest_loop(t)) - t->since_us : 0;
     list_remove(&t->test.node);
@@ -61,9 +58,15 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
         mem_free(&t);
 }
 
+static void fedtest_fail(struct fedtest *t, enum s2s_stage stage, slice error)
+{
+    t->advice = t->advice != NULL ? t->advice : s2s_stage_advice(stage);
+    fedtest_end(t, s2s_stage_name(stage), error, NULL);
+}
+
 static void fedtest_stop(struct s2s_test *test)
 {
-    fedtest_end((struct fedtest *)test, "stream", SLICE("this server is being stopped"), NULL);
+    fedtest_fail((struct fedtest *)test, S2S_AT_STREAM, SLICE("this server is being stopped"));
 }
 
 static void fedtest_answered(struct worker *w, void *arg, const struct stanza *reply)
@@ -75,7 +78,7 @@ static void fedtest_answered(struct worker *w, void *arg, const struct stanza *r
     (void)w;
     t->ask = NULL;
     if (reply == NULL) {
-        fedtest_end(t, "no answer", SLICE("a ping of the domain was not answered in time"), NULL);
+        fedtest_fail(t, S2S_AT_NO_ANSWER, SLICE("a ping of the domain was not answered in time"));
         return;
     }
     if (reply->type == TYPE_ERROR && stanza_find(reply, "error", NS_CLIENT, &e) &&
@@ -84,7 +87,7 @@ static void fedtest_answered(struct worker *w, void *arg, const struct stanza *r
     if (probe_is_lost(name)) {
         int len = snprintf(text, sizeof text, "a ping of the domain was refused: %.*s",
                            (int)(name.len < 64 ? name.len : 64), name.ptr);
-        fedtest_end(t, "no answer", (slice){ text, (size_t)len }, NULL);
+        fedtest_fail(t, S2S_AT_NO_ANSWER, (slice){ text, (size_t)len });
         return;
     }
     fedtest_end(t, NULL, (slice){ 0 },
@@ -111,13 +114,13 @@ static void fedtest_ping(struct fedtest *t)
         t->ask = a;
     }
     if (t->ask == NULL)
-        fedtest_end(t, "stream", SLICE("this server is too busy; try again later"), NULL);
+        fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is too busy; try again later"));
 }
 
 static void fedtest_step(void *arg, const struct s2s_trace_step *step)
 {
     struct fedtest *t = arg;
-    if (!step->fine && strcmp(step->stage, "tcp") == 0)
+    if (!step->fine && step->stage == S2S_AT_TCP)
         snprintf(t->said, sizeof t->said, "%.*s", SLICE_ARG(step->text));
 }
 
@@ -131,11 +134,9 @@ static void fedtest_traced(void *arg, const struct s2s_trace_end *end)
     }
     t->connected = end->connected;
     t->advice = end->advice;
-    if (end->stage != NULL)
-        fedtest_end(t, end->stage,
-                    strcmp(end->stage, "tcp") == 0 && *t->said != '\0' ? slice_of(t->said)
-                                                                       : end->why,
-                    NULL);
+    if (end->stage != S2S_AT_NONE)
+        fedtest_fail(t, end->stage,
+                     end->stage == S2S_AT_TCP && *t->said != '\0' ? slice_of(t->said) : end->why);
     else
         fedtest_ping(t);
 }
@@ -151,7 +152,7 @@ static void fedtest_trace(struct fedtest *t)
                                                                     .ended = fedtest_traced,
                                                                     .arg = t });
     if (t->trace == NULL)
-        fedtest_end(t, "stream", SLICE("this server is too busy; try again later"), NULL);
+        fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is too busy; try again later"));
 }
 
 static void fedtest_edge(void *arg, const char *stage, slice why)

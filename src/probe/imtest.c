@@ -75,7 +75,9 @@ static const char *imtest_advice(const char *stage)
                             "user-add` again." },
         { "policy", "Look at s2s.policy, s2s.domains and `musterctl federation list`, or ask the "
                     "other operator: that server may have such rules, too." },
-        { "delivery", "`musterctl s2s trace` says why the partner cannot be reached." },
+        { "delivery",
+          "The operator of the target finds the stage: `musterctl s2s trace` there says "
+          "why the partner cannot be reached." },
         { "receiver", "Look for a typing error in the receiver, and ask the other operator." },
         { "stream", "The target has ended the stream, or does not answer: its log says more. "
                     "host-unknown: it does not serve the domain of the user." },
@@ -186,8 +188,18 @@ static void imtest_send(struct imtest *t)
     imtest_write(t, &w);
 }
 
+/* The stage of the link from here to the receiver, if the message took that. */
+static const char *imtest_lost_in(struct imtest *t)
+{
+    if (!s2s_is_ours(t->worker, t->user.domain))
+        return "delivery";
+    struct outside_lost lost = outside_lost(t->user.domain, t->receiver.domain);
+    t->advice = lost.advice;
+    return lost.stage;
+}
+
 /* Where a stanza was refused. */
-static const char *imtest_refused_in(enum stanza_error e)
+static const char *imtest_refused_in(struct imtest *t, enum stanza_error e)
 {
     switch (e) {
     case SE_NOT_ALLOWED:
@@ -196,7 +208,7 @@ static const char *imtest_refused_in(enum stanza_error e)
         return "policy";
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
-        return "delivery";
+        return imtest_lost_in(t);
     default:
         return "receiver";
     }
@@ -212,7 +224,7 @@ static void imtest_refused(struct imtest *t, const struct elem *e)
         if (elem_child(&error, "text", NS_STANZA_ERROR, &text))
             words = elem_text(&text, imtest_scratch(t));
     }
-    imtest_fail(t, imtest_refused_in(stanza_error_find(name)), "%.*s%s%.*s",
+    imtest_fail(t, imtest_refused_in(t, stanza_error_find(name)), "%.*s%s%.*s",
                 (int)(name.len < 64 ? name.len : 64), name.ptr, words.len > 0 ? ": " : "",
                 (int)(words.len < 300 ? words.len : 300), words.ptr);
 }
@@ -388,19 +400,19 @@ static void imtest_features(void *arg, const struct elem *e, bool authenticated)
 
 /* The way to the target. */
 
-static void imtest_told(void *arg, const char *stage, bool fine, slice text)
+static void imtest_told(void *arg, enum s2s_stage stage, bool fine, slice text)
 {
     struct imtest *t = arg;
-    t->stage = strcmp(stage, "route") == 0 ? "tcp" : stage;
+    t->stage = s2s_stage_name(stage == S2S_AT_ROUTE ? S2S_AT_TCP : stage);
     if (!fine)
         snprintf(t->said, sizeof t->said, "%.*s", SLICE_ARG(text));
 }
 
-static void imtest_probe_ended(void *arg, const char *stage, slice why)
+static void imtest_probe_ended(void *arg, enum s2s_stage stage, slice why)
 {
     struct imtest *t = arg;
     t->probe = NULL;
-    imtest_fail(t, stage, "%.*s", SLICE_ARG(why));
+    imtest_fail(t, s2s_stage_name(stage), "%.*s", SLICE_ARG(why));
 }
 
 static const struct s2s_probe_ops imtest_ops = { imtest_told,   imtest_features,    imtest_sasl,

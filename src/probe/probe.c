@@ -12,7 +12,11 @@ bool probe_is_lost(slice condition)
     return false;
 }
 
-static void probe_begin(void) { outside_edge_by(edge_start); }
+static void probe_begin(void)
+{
+    outside_edge_by(edge_start);
+    outside_lost_by(edge_lost);
+}
 
 const struct feature probe_feature = {
     .name = "probe",

@@ -39,6 +39,8 @@ static void commands_add(struct command_call *call, const struct s2s_shown *s)
     command_int(call, "queue", s->queue);
     command_text(call, "tls", slice_of(s->tls));
     command_text(call, "auth", slice_of(s->auth));
+    if (s->stage != S2S_AT_NONE)
+        command_text(call, "stage", slice_of(s2s_stage_name(s->stage)));
     if (s->why.len > 0)
         command_text(call, "why", slice_dup(call->arena, s->why));
 }
@@ -174,6 +176,9 @@ static struct command s2s_list = {
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },
             { .name = "auth", .doc = "what has proved the domain: certificate or dialback" },
+            { .name = "stage",
+              .optional = true,
+              .doc = "where the last attempt has failed, as `s2s trace` names it" },
             { .name = "why", .optional = true, .doc = "why the last attempt has failed" },
             { 0 } },
 };

@@ -203,7 +203,8 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
     } else if (p->unacked.written > 0 &&
                (p->answers || !p->silent || (p->out != NULL && !s2s_out_has_arrived(p->out)))) {
         p->silent = true; /* the connection may be dead: another one is tried */
-        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it does not answer a ping");
+        partner_blame(p, S2S_AT_NO_ANSWER, SE_REMOTE_SERVER_TIMEOUT, false,
+                      "it does not answer a ping");
         if (p->out != NULL)
             s2s_out_abort(p->out);
         else

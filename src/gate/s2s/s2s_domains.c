@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "io/timer.h"
@@ -52,6 +53,8 @@ struct slot {
     _Atomic uint64_t seen_us; /* wall clock, roughly: when something was counted */
     uint64_t failing_us;      /* under the lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
+    uint64_t local;       /* hash of the domain of ours that `stage` is about */
+    enum s2s_stage stage; /* of its last failure */
 };
 
 static struct {
@@ -128,6 +131,7 @@ void s2s_domain_up(slice domain)
     atomic_fetch_add(&s->up, 1);
     s->failing_us = 0;
     s->why[0] = '\0';
+    s->stage = S2S_AT_NONE;
     pthread_mutex_unlock(&table.lock);
 }
 
@@ -142,6 +146,25 @@ void s2s_domain_failed(slice domain, slice why, bool missing)
         s->failing_us = clock_wall_us();
     snprintf(s->why, sizeof s->why, "%.*s", SLICE_ARG(why));
     pthread_mutex_unlock(&table.lock);
+}
+
+void s2s_domain_stage(slice domain, slice local, enum s2s_stage stage)
+{
+    pthread_mutex_lock(&table.lock);
+    struct slot *s = slot_get(domain, true);
+    s->local = hash_keyed(local);
+    s->stage = stage;
+    pthread_mutex_unlock(&table.lock);
+}
+
+enum s2s_stage s2s_domain_stage_of(slice domain, slice local)
+{
+    pthread_mutex_lock(&table.lock);
+    const struct slot *s = slot_known(domain);
+    bool same = s != NULL && s->local == hash_keyed(local);
+    enum s2s_stage stage = same ? s->stage : S2S_AT_NONE;
+    pthread_mutex_unlock(&table.lock);
+    return stage;
 }
 
 bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)

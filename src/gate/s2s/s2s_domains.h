@@ -5,6 +5,7 @@
  * hour after the last that was counted for it. */
 #pragma once
 #include "base/slice.h"
+#include "gate/s2s/s2s_stage.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,6 +21,11 @@ void s2s_domain_stanza(slice domain, bool sent);
 void s2s_domain_up(slice domain); /* a stream of ours has come up */
 /* An attempt has failed. missing: there is no such domain, which is no fault of a partner. */
 void s2s_domain_failed(slice domain, slice why, bool missing);
+
+/* Where the last attempt for the stanzas of a domain of ours failed, until a stream has come up.
+ * Without a memory of it: S2S_AT_NONE. */
+void s2s_domain_stage(slice domain, slice local, enum s2s_stage stage);
+enum s2s_stage s2s_domain_stage_of(slice domain, slice local);
 
 struct s2s_domain_counts {
     uint64_t sent, received, failures, up;

@@ -63,15 +63,16 @@ struct s2s_find {
     struct find_step *steps;
     size_t count, at; /* the step that is being tried */
     unsigned redirects;
-    bool exists;    /* some host has an address */
-    bool fails;     /* the DNS could not be asked about some of it */
-    bool blocked;   /* a route has ended it, */
-    bool closed;    /* behind others that were tried: it may end in another way next time */
-    bool soft;      /* some host may work at another time */
-    bool hard;      /* some host will not */
-    struct buf why; /* of all that was tried */
-    slice domain;   /* with A-labels */
-    slice name;     /* as it was asked for */
+    bool exists;           /* some host has an address */
+    bool fails;            /* the DNS could not be asked about some of it */
+    bool blocked;          /* a route has ended it, */
+    bool closed;           /* behind others that were tried: it may end in another way next time */
+    bool soft;             /* some host may work at another time */
+    bool hard;             /* some host will not */
+    enum s2s_stage failed; /* of the last that was tried */
+    struct buf why;        /* of all of it */
+    slice domain;          /* with A-labels */
+    slice name;            /* as it was asked for */
     char text[];
 };
 
@@ -117,35 +118,38 @@ static void find_fail(struct s2s_find *f)
                                               : missing  ? SE_REMOTE_SERVER_NOT_FOUND
                                                          : SE_REMOTE_SERVER_TIMEOUT,
                                      .hard = missing || f->blocked || s2s_find_is_hard(f),
+                                     .stage =
+                                         f->failed != S2S_AT_NONE ? f->failed : s2s_find_stage(f),
                                      .why = buf_fit(&f->why) };
     f->done(f->arg, &found);
     find_free(f);
 }
 
-static void find_say(struct s2s_find *f, const char *what, slice why)
+static void find_say(struct s2s_find *f, enum s2s_stage stage, const char *what, slice why)
 {
+    f->failed = stage;
     buf_printf(&f->why, "%s%s%s%.*s", f->why.len > 0 ? "; " : "", what, *what != '\0' ? ": " : "",
                SLICE_ARG(why));
 }
 
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told) { f->told = told; }
 
-const char *s2s_find_stage(const struct s2s_find *f)
+enum s2s_stage s2s_find_stage(const struct s2s_find *f)
 {
-    return f->locate != NULL || f->resolve != NULL ? "dns" : "tcp";
+    return f->locate != NULL || f->resolve != NULL ? S2S_AT_DNS : S2S_AT_TCP;
 }
 
-static void find_tell(struct s2s_find *f, const char *stage, bool fine, slice text)
+static void find_tell(struct s2s_find *f, enum s2s_stage stage, bool fine, slice text)
 {
     if (f->told != NULL)
         f->told(f->arg, stage, fine, text);
 }
 
 /* A failure, for an operator who watches and for the sender. */
-static void find_fails(struct s2s_find *f, const char *stage, slice why)
+static void find_fails(struct s2s_find *f, enum s2s_stage stage, slice why)
 {
     find_tell(f, stage, false, why);
-    find_say(f, "", why);
+    find_say(f, stage, "", why);
 }
 
 /* All addresses that were tried, in one line for each. */
@@ -154,7 +158,7 @@ static void find_tell_dial(struct s2s_find *f, const struct dial_result *result)
     struct arena *tmp = loop_scratch(find_loop(f));
     char address[ADDRESS_TEXT_BYTES], line[ADDRESS_TEXT_BYTES + 128];
     if (f->steps[f->at].kind == STEP_ADDRESS)
-        find_tell(f, "route", true, SLICE("the address is given, the DNS is not asked"));
+        find_tell(f, S2S_AT_ROUTE, true, SLICE("the address is given, the DNS is not asked"));
     for (size_t i = 0; i < result->count && f->told != NULL; i++) {
         const struct dial_try *t = &result->tried[i];
         address_print(&t->address, address);
@@ -164,7 +168,7 @@ static void find_tell_dial(struct s2s_find *f, const struct dial_result *result)
                                            : strerror(t->error),
                            t->error == 0 ? "" : arena_printf(tmp, "errno %d, ", t->error),
                            t->took_us / 1000.0);
-        find_tell(f, "tcp", t->won || t->error == 0, (slice){ line, (size_t)len });
+        find_tell(f, S2S_AT_TCP, t->won || t->error == 0, (slice){ line, (size_t)len });
     }
 }
 
@@ -173,7 +177,7 @@ static void find_tell_target(struct s2s_find *f, const struct locate_target *t)
     char line[DNS_HOST_BYTES + 96];
     int len = snprintf(line, sizeof line, "%s:%u, priority %u, weight %u%s", t->host, t->port,
                        t->priority, t->weight, t->tls ? ", TLS from the first byte" : "");
-    find_tell(f, "dns", true, (slice){ line, (size_t)len });
+    find_tell(f, S2S_AT_DNS, true, (slice){ line, (size_t)len });
 }
 
 static void find_next(struct s2s_find *f);
@@ -197,7 +201,7 @@ static void find_dialled(void *arg, const struct dial_result *result)
     }
     buf_init(&text, XML_PART_MAX);
     dial_explain(result, &text);
-    find_say(f, "", buf_fit(&text));
+    find_say(f, S2S_AT_TCP, "", buf_fit(&text));
     buf_fini(&text);
     f->soft = true;
     find_passes_on(f);
@@ -219,10 +223,10 @@ static void find_resolved(void *arg, const struct resolved *result)
         return;
     }
     f->fails = f->fails || (result->end != RESOLVE_NO_NAME && result->end != RESOLVE_NO_DATA);
-    find_tell(f, "dns", false,
+    find_tell(f, S2S_AT_DNS, false,
               slice_of(arena_printf(loop_scratch(find_loop(f)), "%s: %s", f->steps[f->at].host,
                                     result->reason)));
-    find_say(f, f->steps[f->at].host, slice_of(result->reason));
+    find_say(f, S2S_AT_DNS, f->steps[f->at].host, slice_of(result->reason));
     find_passes_on(f);
 }
 
@@ -252,9 +256,9 @@ static void find_located(void *arg, const struct locate_result *result)
     size_t room = REDIRECTS_MAX + (f->at + 1 < f->count ? BEHIND_HOSTS : 0);
     f->locate = NULL;
     f->fails = f->fails || result->end == LOCATE_FAILED;
-    find_tell(f, "dns", result->end == LOCATE_FOUND, slice_of(result->text));
+    find_tell(f, S2S_AT_DNS, result->end == LOCATE_FOUND, slice_of(result->text));
     if (result->end != LOCATE_FOUND)
-        find_say(f, "", slice_of(result->text));
+        find_say(f, S2S_AT_DNS, "", slice_of(result->text));
     for (size_t i = 0; i < result->count; i++) {
         const struct locate_target *t = &result->target[i];
         find_tell_target(f, t);
@@ -317,7 +321,7 @@ static void find_plan(struct s2s_find *f, slice domain)
     if (s != NULL)
         s->kind = STEP_LOCATE;
     else if (f->count == 0)
-        find_fails(f, "route",
+        find_fails(f, S2S_AT_ROUTE,
                    SLICE("the routes of this domain are out of service (s2s-route list)"));
     f->fails = f->fails || f->count == 0;
 }
@@ -367,7 +371,7 @@ static void find_next(struct s2s_find *f)
     if (s->kind == STEP_BLOCKED) {
         f->blocked = f->at == 0;
         f->closed = f->at > 0;
-        find_fails(f, "route", SLICE("a static route blocks it (s2s-route list)"));
+        find_fails(f, S2S_AT_ROUTE, SLICE("a static route blocks it (s2s-route list)"));
         find_fail(f);
     } else if (s->kind == STEP_ADDRESS) {
         bool right = address_parse(slice_of(s->host), &address);
@@ -375,15 +379,15 @@ static void find_next(struct s2s_find *f)
         find_dial(f, &address, 1);
     } else if (!find_has_resolver(f, &why)) {
         f->fails = true;
-        find_fails(f, "dns", slice_of(why.text));
+        find_fails(f, S2S_AT_DNS, slice_of(why.text));
         find_passes_on(f);
     } else if (!find_asks_dns(f, s)) {
-        find_fails(f, "dns", SLICE("the domain has no form for the DNS"));
+        find_fails(f, S2S_AT_DNS, SLICE("the domain has no form for the DNS"));
         find_passes_on(f);
     }
 }
 
-bool s2s_find_go_on(struct s2s_find *f, slice why, bool hard)
+bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, bool hard)
 {
     ensure(f->locate == NULL && f->resolve == NULL && f->dial == NULL);
     f->soft = f->soft || !hard;
@@ -392,7 +396,7 @@ bool s2s_find_go_on(struct s2s_find *f, slice why, bool hard)
         return false;
     log_info(&log_s2s, LOG_EV("s2s.host"), LOG_S("domain", f->domain),
              LOG_C("host", f->steps[f->at].host), LOG_S("why", why));
-    find_say(f, f->steps[f->at].host, why);
+    find_say(f, stage, f->steps[f->at].host, why);
     find_passes_on(f);
     return true;
 }
@@ -567,7 +571,7 @@ static void find_waited(struct timer *t, struct loop *loop)
     (void)loop;
     ensure(s2s_find_waits(f) && !f->begun);
     f->fails = true;
-    find_fails(f, "tcp", SLICE("too many other connections are being made (s2s.connecting)"));
+    find_fails(f, S2S_AT_TCP, SLICE("too many other connections are being made (s2s.connecting)"));
     find_fail(f);
 }
 
@@ -638,7 +642,7 @@ struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struc
     struct find_step *s = host.len > 0 ? find_insert(f, 0, host, 0) : NULL;
     if (s == NULL) {
         f->fails = true;
-        find_say(f, "", SLICE("the host has no form for the DNS"));
+        find_say(f, S2S_AT_DNS, "", SLICE("the host has no form for the DNS"));
     } else {
         s->kind = fixed ? STEP_ADDRESS : STEP_HOST;
         s->port = port;

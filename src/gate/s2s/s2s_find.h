@@ -9,6 +9,7 @@
  * Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_stage.h"
 #include "xmpp/stanza_error.h"
 
 struct s2s_find;
@@ -20,15 +21,16 @@ struct s2s_found {
      * way, and why, for an operator; valid during the callback. */
     enum stanza_error error;
     bool hard;
+    enum s2s_stage stage; /* of the last failure */
     slice why;
 };
 /* Never from inside s2s_find_start(). Without a connection the find is gone then; with one it waits
  * for s2s_find_go_on() or s2s_find_cancel(). */
 typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
 
-/* What was looked up or tried, for an operator. stage: "route", "dns" or "tcp"; text: valid during
- * the callback. */
-typedef void s2s_find_told_fn(void *arg, const char *stage, bool fine, slice text);
+/* What was looked up or tried, for an operator. Of a route, the DNS or TCP; text: valid during the
+ * callback. */
+typedef void s2s_find_told_fn(void *arg, enum s2s_stage stage, bool fine, slice text);
 
 /* Whether stanzas wait for the connection now, or only questions about keys. */
 typedef bool s2s_find_stanzas_fn(const void *arg);
@@ -40,7 +42,7 @@ bool s2s_find_waits(const struct s2s_find *f);              /* for its turn */
 void s2s_find_more(struct loop_post *p, struct loop *loop); /* s2s_worker.find_more */
 /* Right after s2s_find_start(): each step is told, with the `arg` of that. */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
-const char *s2s_find_stage(const struct s2s_find *f); /* that is under way: "dns" or "tcp" */
+enum s2s_stage s2s_find_stage(const struct s2s_find *f); /* under way: the DNS or TCP */
 /* A host in place of what routes and the DNS say of a domain. */
 struct s2s_find_at {
     slice host;    /* HOST or ADDRESS, with :PORT or without; IPv6 in brackets */
@@ -52,7 +54,7 @@ struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struc
 /* The connection that was found was of no use, and why, for an operator; hard: it would be again.
  * false: no other host is left, nothing happens. true: others are tried; the callback may come from
  * inside. */
-bool s2s_find_go_on(struct s2s_find *f, slice why, bool hard);
+bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, bool hard);
 bool s2s_find_is_hard(const struct s2s_find *f); /* of all hosts that were tried */
 /* Whether the connection that was found may do without TLS: it is by such a route. */
 bool s2s_find_may_be_plain(const struct s2s_find *f);

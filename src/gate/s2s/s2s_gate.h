@@ -2,6 +2,7 @@
  * on a worker, and whose a domain is. */
 #pragma once
 #include "base/map.h"
+#include "gate/s2s/s2s_stage.h"
 #include "gate/xstream.h"
 #include "home/actor.h"
 #include "home/node.h"
@@ -29,7 +30,8 @@ struct s2s_shown {
     uint32_t queue;
     uint32_t unacked;        /* stanzas that were given to the stream and are not confirmed */
     const struct conn *conn; /* NULL: there is none now */
-    slice why;
+    enum s2s_stage stage;    /* of the last failure, */
+    slice why;               /* and what it was */
 };
 typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
 

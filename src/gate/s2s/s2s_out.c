@@ -42,9 +42,9 @@ static void out_greet(struct xstream *x)
 }
 
 /* The stream is of no use, and why. */
-#define OUT_ENDS(o, e, hard, ...)                                                                  \
+#define OUT_ENDS(o, at, e, hard, ...)                                                              \
     do {                                                                                           \
-        partner_blame((o)->partner, e, hard, __VA_ARGS__);                                         \
+        partner_blame((o)->partner, at, e, hard, __VA_ARGS__);                                     \
         xstream_close(&(o)->x, (slice){ 0 });                                                      \
     } while (0)
 
@@ -54,7 +54,8 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
     if (o->partner == NULL)
         return;
     s2s_flow_last_ack(s2s_out_flow(x));
-    partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
+    partner_blame(o->partner, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT),
+                  SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
                   "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
     partner_hopes(o->partner); /* what answers may be something in its place, for a while */
 }
@@ -78,8 +79,9 @@ static void out_heard(struct xstream *x, const struct elem *error)
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
         words = elem_text(&text, out_scratch(o));
     bool unknown = !o->up && slice_is(condition.name, "host-unknown");
-    partner_blame(o->partner, unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT,
-                  unknown, "the server says: %.*s%s%.*s",
+    partner_blame(o->partner, s2s_out_stage(o, false),
+                  unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, unknown,
+                  "the server says: %.*s%s%.*s",
                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
                   words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
     if (unknown) /* it may be set up in a moment: what is stored waits */
@@ -98,8 +100,8 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     if (o->partner != NULL && o->up && s2s_is_broken(x, why))
         share_blames(o, partner_breaks);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
-        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",
-                      conn_error(x->conn));
+        partner_blame(o->partner, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
+                      "the connection failed: %s", conn_error(x->conn));
     if (o->partner != NULL && o->up && why == XSTREAM_ENDED && !o->heard && o->sm != OUT_COUNTS)
         share_confirm_all(o); /* it has read all before it ended */
 }
@@ -144,7 +146,7 @@ static bool out_certificate_fits(struct s2s_out *o)
     struct why why;
     if (!o->x.secure || s2s_server_fits(o->x.conn, out_remote(o), out_scratch(o), &why))
         return true;
-    OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "%s", why.text);
+    OUT_ENDS(o, S2S_AT_CERTIFICATE, SE_REMOTE_SERVER_TIMEOUT, true, "%s", why.text);
     return false;
 }
 
@@ -258,13 +260,14 @@ static void out_authenticate(struct s2s_out *o)
     if (o->has_external)
         out_begin_external(o);
     else if (!s2s_demand_of(out_remote(o)).dialback)
-        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true,
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
                  "it does not accept our certificate, and dialback is off here");
     else if (!o->has_dialback)
-        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true,
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
                  "it accepts neither our certificate nor dialback");
     else if (!out_begin_dialback(o))
-        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "no key for dialback can be made");
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
+                 "no key for dialback can be made");
 }
 
 /* The answers have not come in time. Stanzas wait for the next stream from its beginning, so it
@@ -408,7 +411,8 @@ static void out_features(struct s2s_out *o, const struct elem *e)
         xstream_now(&o->x, STREAM_ASK_TLS);
         xstream_write(&o->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
     } else if (!o->x.secure && !partner_may_be_plain(o->partner)) {
-        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "it offers no TLS (s2s.require-tls)");
+        OUT_ENDS(o, S2S_AT_TLS, SE_REMOTE_SERVER_TIMEOUT, true,
+                 "it offers no TLS (s2s.require-tls)");
     } else {
         bool certified =
             !partner_is_uncertified(o->partner) || !s2s_demand_of(out_remote(o)).dialback;
@@ -482,7 +486,7 @@ static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
         xstream_now(&o->x, STREAM_PASSED_ON);
         out_is_up(o, OUT_DIALBACK);
     } else {
-        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"),
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"),
                  "it could not prove our domain by dialback: %.*s",
                  (int)(type.len < 16 ? type.len : 16), type.ptr);
     }
@@ -567,7 +571,7 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
     if (!o->x.end_sent && (o->both || o->up))
         partner_rejoins(o->partner);
     if (!o->x.end_sent)
-        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false,
+        partner_blame(o->partner, S2S_AT_NO_ANSWER, SE_REMOTE_SERVER_TIMEOUT, false,
                       "it does not confirm what it is sent (s2s.ack-timeout)");
     xstream_abort(&o->x);
 }
@@ -850,6 +854,7 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
     struct worker *w = worker_here();
     struct s2s_out *o = mem_new(struct s2s_out);
     o->partner = p;
+    o->direct = tls;
     o->patience.fn = out_impatient;
     o->wait.fn = out_waits_in_vain;
     o->x.ops = &out_ops;
@@ -867,6 +872,11 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
     conn_start(c, &xstream_conn_ops, o);
     out_greet(&o->x);
     return o;
+}
+
+enum s2s_stage s2s_out_stage(const struct s2s_out *o, bool late)
+{
+    return s2s_stage_of(&o->x, o->direct, late);
 }
 
 const struct conn *s2s_out_conn(const struct s2s_out *o) { return o->x.conn; }

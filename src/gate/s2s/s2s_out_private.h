@@ -33,6 +33,7 @@ struct s2s_out {
     uint32_t max_bytes; /* the largest stanza that it takes (XEP-0478); 0: it has not said */
     uint8_t lang_len;
     char lang[OUT_LANG_MAX]; /* of its header */
+    bool direct;             /* TLS from the first byte */
     bool heard;              /* the server has sent an error */
     uint64_t heard_us;       /* of abroad_heard() */
     bool asked;              /* <r/>, and not answered yet */

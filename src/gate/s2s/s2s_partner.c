@@ -43,13 +43,15 @@ bool partner_has_stanzas(const struct partner *p)
            p->overdue || s2s_mail_waits(&p->mail);
 }
 
-void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
+void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e, bool hard,
+                   const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(p->why, sizeof p->why, fmt, ap);
     va_end(ap);
     p->why[utf8_valid_len(slice_of(p->why))] = '\0'; /* a text of the peer may have been cut */
+    p->stage = (uint8_t)stage;
     p->blame = (uint8_t)e;
     p->hard = hard;
     p->hopeful = false;
@@ -59,7 +61,8 @@ void partner_hopes(struct partner *p) { p->hopeful = true; }
 
 void partner_certificate_refused(struct partner *p)
 {
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it refuses our certificate");
+    partner_blame(p, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, false,
+                  "it refuses our certificate");
     p->uncertified_us = loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
 }
 
@@ -141,6 +144,12 @@ static void partner_refuses_all(struct partner *p)
     actor_unpin(&p->actor);
 }
 
+/* Before senders are told, so that whoever asks then knows it. */
+static void partner_tells_stage(const struct partner *p)
+{
+    s2s_domain_stage(partner_remote(p), partner_local(p), (enum s2s_stage)p->stage);
+}
+
 static void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
@@ -150,9 +159,12 @@ static void partner_failed(struct partner *p)
     p->rejoins = false;
     share_ends(p);
     bool alone = partner_is_alone(p);
-    if (alone && (partner_has_stanzas(p) || p->unacked.len > 0)) /* strangers can make us ask any */
+    bool sends = partner_has_stanzas(p) || p->unacked.len > 0;
+    if (alone && sends) { /* strangers can make us ask any */
         s2s_domain_failed(partner_remote(p), slice_of(p->why),
                           p->blame == SE_REMOTE_SERVER_NOT_FOUND);
+        partner_tells_stage(p);
+    }
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_C("why", p->why));
     p->since_us = now;
@@ -179,7 +191,7 @@ static void partner_found(void *arg, const struct s2s_found *found)
         return;
     }
     p->find = NULL;
-    partner_blame(p, found->error, found->hard, "%.*s", SLICE_ARG(found->why));
+    partner_blame(p, found->stage, found->error, found->hard, "%.*s", SLICE_ARG(found->why));
     partner_failed(p);
 }
 
@@ -188,9 +200,10 @@ static bool partner_is_allowed(struct partner *p)
 {
     const struct foreign_ban *ban = s2s_ban(p->worker, partner_local(p), partner_remote(p));
     if (s2s_worker(p->gate, p->worker)->out.stopped)
-        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
+        partner_blame(p, S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, true,
+                      "this server is being stopped");
     else if (ban != NULL)
-        partner_blame(p, SE_NOT_ALLOWED, true, "%s", ban->why);
+        partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
     else
         return true;
     return false;
@@ -206,7 +219,8 @@ static void partner_connect(struct partner *p)
 {
     ensure(p->find == NULL && p->out == NULL && p->state == ACTOR_LOADING);
     p->since_us = loop_now_us(partner_loop(p));
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "the connection ended before it was used");
+    partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
+                  "the connection ended before it was used");
     if (!partner_is_allowed(p)) {
         partner_failed(p);
         return;
@@ -346,7 +360,7 @@ static bool partner_tries_next(struct partner *p)
         actor_load(&p->actor);
         return true;
     }
-    if (s2s_find_go_on(p->find, slice_of(p->why), p->hard))
+    if (s2s_find_go_on(p->find, (enum s2s_stage)p->stage, slice_of(p->why), p->hard))
         return true;
     p->hard = s2s_find_is_hard(p->find);
     return false;
@@ -390,13 +404,21 @@ static void partner_breaks_off(struct partner *p)
         partner_failed(p);
 }
 
+/* The stage of the attempt that is under way. */
+static enum s2s_stage partner_hangs_at(const struct partner *p)
+{
+    if (p->out != NULL)
+        return s2s_out_stage(p->out, true);
+    return p->find != NULL ? s2s_find_stage(p->find) : S2S_AT_NO_ANSWER;
+}
+
 /* What waits has its errors, and the attempt goes on; unless there is a way back. One that is to
  * resume a session cannot: what was not confirmed in that is given back. One that waits for the
  * stream of another does not, either. */
 static void partner_is_overdue(struct partner *p)
 {
     bool waits = p->find != NULL && s2s_find_waits(p->find);
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "%s",
+    partner_blame(p, partner_hangs_at(p), SE_REMOTE_SERVER_TIMEOUT, false, "%s",
                   waits ? "too many other connections are being made (s2s.connecting)"
                         : "it does not answer");
     if (p->out != NULL && partner_may_take_back(p)) {
@@ -407,6 +429,7 @@ static void partner_is_overdue(struct partner *p)
         partner_breaks_off(p);
         return;
     }
+    partner_tells_stage(p);
     partner_refuses_all(p);
     actor_load(&p->actor);
     timer_cancel(&p->patience);
@@ -796,7 +819,7 @@ static bool partner_awaits(const struct partner *p)
 void partner_stop(struct partner *p)
 {
     actor_pin(&p->actor);
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
+    partner_blame(p, S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
     if (p->state == ACTOR_READY && partner_awaits(p)) {
         partner_hold(p, HOLD_END);
         if (p->out != NULL) /* else its own stop ends the stream */
@@ -838,7 +861,7 @@ void partner_policy_changed(struct partner *p)
             partner_forgive(p);
         return;
     }
-    partner_blame(p, SE_NOT_ALLOWED, true, "%s", ban->why);
+    partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
     partner_cease(p);
 }
 
@@ -875,7 +898,8 @@ bool partner_close(struct partner *p)
         partner_hold(p, HOLD_END);
         s2s_out_finish(p->out);
     } else {
-        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "an operator has ended the attempt");
+        partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
+                      "an operator has ended the attempt");
         partner_breaks_off(p);
     }
     actor_unpin(&p->actor);

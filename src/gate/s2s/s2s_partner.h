@@ -29,6 +29,7 @@
  * worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_stage.h"
 #include "home/message.h"
 #include "im/outgoing.h"
 #include "xmpp/stanza_error.h"
@@ -70,8 +71,8 @@ static inline struct partner *partner_of(const struct actor *a)
 }
 /* A stanza of ours that waits is to be answered with this if the stream ends. hard: another attempt
  * would end in the same way. */
-void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e, bool hard,
+                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* Stored messages go on waiting, also if that was hard. */
 void partner_hopes(struct partner *p);
 /* The server did not take it: the stream may end now, and the next one begins with dialback. */

@@ -90,7 +90,7 @@ void partner_leaves_back(struct partner *p)
 
 void partner_lost_back(struct partner *p, const char *why)
 {
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "%s", why);
+    partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false, "%s", why);
     back_is_lost(p, false);
 }
 
@@ -141,7 +141,8 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
     } else if (m->event == BACK_ROOM) {
         partner_room(p);
     } else if (m->event == BACK_GONE) {
-        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "the stream of the server has ended");
+        partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
+                      "the stream of the server has ended");
         if (m->fault == FAULT_BREAKS)
             partner_breaks(p);
         else if (m->fault == FAULT_OFFENDS)

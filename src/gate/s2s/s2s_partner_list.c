@@ -20,6 +20,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
 {
     if (p->state == ACTOR_ABSENT && p->failures == 0)
         return; /* it only writes what was confirmed */
+    bool failed = p->failures > 0 && p->state != ACTOR_READY;
     struct s2s_shown s = {
         .remote = partner_remote(p),
         .local = partner_local(p),
@@ -31,7 +32,8 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .conn = p->out != NULL ? s2s_out_conn(p->out) : NULL,
         .tls = "",
         .auth = "",
-        .why = p->failures > 0 && p->state != ACTOR_READY ? slice_of(p->why) : (slice){ 0 },
+        .stage = failed ? (enum s2s_stage)p->stage : S2S_AT_NONE,
+        .why = failed ? slice_of(p->why) : (slice){ 0 },
     };
     if (p->out != NULL) {
         s2s_out_describe(p->out, &s.tls, &s.auth);

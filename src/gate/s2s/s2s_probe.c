@@ -22,7 +22,7 @@ struct s2s_probe {
     const struct s2s_probe_ops *ops;
     void *arg; /* NULL: nobody waits for it any more */
     struct s2s_probe_want want;
-    const char *stage; /* in which it ends */
+    enum s2s_stage stage; /* in which it ends */
     bool direct, told_tls, named;
     char *id;
     char why[WHY_BYTES];
@@ -41,7 +41,7 @@ static struct arena *probe_scratch(const struct s2s_probe *p)
 
 /* The first reason counts. */
 __attribute__((format(printf, 3, 4))) static void
-probe_blame(struct s2s_probe *p, const char *stage, const char *fmt, ...)
+probe_blame(struct s2s_probe *p, enum s2s_stage stage, const char *fmt, ...)
 {
     va_list ap;
     if (p->why[0] != '\0')
@@ -53,7 +53,7 @@ probe_blame(struct s2s_probe *p, const char *stage, const char *fmt, ...)
     p->stage = stage;
 }
 
-static void probe_tell(struct s2s_probe *p, const char *stage, bool fine, const char *text)
+static void probe_tell(struct s2s_probe *p, enum s2s_stage stage, bool fine, const char *text)
 {
     if (p->arg != NULL)
         p->ops->told(p->arg, stage, fine, slice_of(text));
@@ -70,18 +70,15 @@ static void probe_greet(struct xstream *x)
 }
 
 /* The stage of what is going on. */
-static const char *probe_stage(const struct s2s_probe *p)
+static enum s2s_stage probe_stage(const struct s2s_probe *p)
 {
-    bool in_tls = p->x.state == STREAM_TLS || p->x.state == STREAM_TLS_ASKED;
-    if (in_tls || (p->direct && !p->x.secure))
-        return "tls";
-    return p->x.state == STREAM_SASL || p->x.state == STREAM_CHECKING ? "authentication" : "stream";
+    return s2s_stage_of(&p->x, p->direct, false);
 }
 
 static void probe_failed(struct xstream *x, enum stream_error e, slice text)
 {
     struct s2s_probe *p = probe_of(x);
-    probe_blame(p, probe_stage(p), "%s: %.*s",
+    probe_blame(p, s2s_stage_of(x, p->direct, e == XE_CONNECTION_TIMEOUT), "%s: %.*s",
                 e == XE_CONNECTION_TIMEOUT ? "no answer in time" : stream_error_name(e),
                 SLICE_ARG(text));
 }
@@ -117,7 +114,7 @@ static void probe_closing(struct xstream *x)
     void *arg = p->arg;
     p->arg = NULL;
     if (arg != NULL)
-        p->ops->ended(arg, p->stage != NULL ? p->stage : probe_stage(p), slice_of(p->why));
+        p->ops->ended(arg, p->stage != S2S_AT_NONE ? p->stage : probe_stage(p), slice_of(p->why));
 }
 
 /* TLS and certificates. */
@@ -135,7 +132,7 @@ static void probe_tell_chain(struct s2s_probe *p, const slice *chain, size_t cou
     struct tls_cert_facts facts;
     for (size_t i = 0; i < count && i < CHAIN_TOLD_MAX; i++)
         if (tls_cert_of_der(&facts, chain[i], tmp) == OK)
-            probe_tell(p, "certificate", true,
+            probe_tell(p, S2S_AT_CERTIFICATE, true,
                        arena_printf(tmp, "%zu: %s, issued by %s, valid until %s", i, facts.subject,
                                     facts.issuer, probe_day(tmp, facts.not_after)));
 }
@@ -182,14 +179,14 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
     slice *chain;
     p->told_tls = true;
     probe_tell(
-        p, "tls", true,
+        p, S2S_AT_TLS, true,
         arena_printf(tmp, "%s, %s", conn_tls_version(p->x.conn), conn_tls_cipher(p->x.conn)));
     size_t count = conn_tls_chain(p->x.conn, tmp, &chain);
     probe_tell_chain(p, chain, count);
     const struct tls_name *name = count > 0 ? probe_name(p, chain[0]) : NULL;
     p->named = probe_verdict(p, name, &why);
     if (p->named) {
-        probe_tell(p, "certificate", true,
+        probe_tell(p, S2S_AT_CERTIFICATE, true,
                    name == NULL ? "it is accepted"
                                 : arena_printf(tmp, "it names %.*s (%s)", SLICE_ARG(name->text),
                                                kinds[name->kind]));
@@ -197,10 +194,10 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
     }
     const char *words = arena_printf(tmp, "it is refused: %s", why.text);
     if (!p->want.need_name) {
-        probe_tell(p, "certificate", false, words);
+        probe_tell(p, S2S_AT_CERTIFICATE, false, words);
         return true;
     }
-    probe_blame(p, "certificate", "%s", words);
+    probe_blame(p, S2S_AT_CERTIFICATE, "%s", words);
     xstream_close(&p->x, (slice){ 0 });
     return false;
 }
@@ -253,13 +250,13 @@ static void probe_features(struct s2s_probe *p, const struct elem *e)
         return;
     }
     if (!p->x.secure && p->want.need_tls) {
-        probe_blame(p, "tls", "it offers no TLS");
+        probe_blame(p, S2S_AT_TLS, "it offers no TLS");
         xstream_close(&p->x, (slice){ 0 });
         return;
     }
     if (!p->x.secure && !p->told_tls) {
         p->told_tls = true;
-        probe_tell(p, "tls", false, "none: the server does not offer it");
+        probe_tell(p, S2S_AT_TLS, false, "none: the server does not offer it");
     }
     if (p->arg != NULL)
         p->ops->features(p->arg, e, p->x.state == STREAM_AUTHED);
@@ -381,3 +378,7 @@ void s2s_probe_restart(struct s2s_probe *p) { xstream_restart(&p->x); }
 slice s2s_probe_id(const struct s2s_probe *p) { return slice_of(p->id); }
 bool s2s_probe_is_secure(const struct s2s_probe *p) { return p->x.secure; }
 bool s2s_probe_is_named(const struct s2s_probe *p) { return p->named; }
+enum s2s_stage s2s_probe_stage(const struct s2s_probe *p)
+{
+    return s2s_stage_of(&p->x, p->direct, true);
+}

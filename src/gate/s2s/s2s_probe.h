@@ -6,6 +6,7 @@
  * Limits: PROBE_MS from its connection to its end; S2S_HEADER_BYTES for an element. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_stage.h"
 
 enum { PROBE_MS = 120000 };
 
@@ -23,14 +24,14 @@ struct s2s_probe_want {
 };
 
 struct s2s_probe_ops {
-    /* stage: "tls", "certificate" or "stream". Text: valid during the callback. */
-    void (*told)(void *arg, const char *stage, bool fine, slice text);
+    /* In TLS, of the certificate, or of the stream. Text: valid during the callback. */
+    void (*told)(void *arg, enum s2s_stage stage, bool fine, slice text);
     /* Features that need no further step of the stream itself. */
     void (*features)(void *arg, const struct elem *e, bool authenticated);
     void (*sasl)(void *arg, const struct elem *e);
     void (*answer)(void *arg, const struct elem *e); /* any other element */
     /* It has ended, and where; it is gone then. Not after s2s_probe_end(). */
-    void (*ended)(void *arg, const char *stage, slice why);
+    void (*ended)(void *arg, enum s2s_stage stage, slice why);
     /* Before it ends: the server is at another host (RFC 6120 §4.9.3.19). NULL: no matter. */
     void (*elsewhere)(void *arg, slice host);
 };
@@ -45,4 +46,5 @@ void s2s_probe_now(struct s2s_probe *p, enum stream_input input);
 void s2s_probe_restart(struct s2s_probe *p);   /* after the success of SASL */
 slice s2s_probe_id(const struct s2s_probe *p); /* of the stream; empty: none */
 bool s2s_probe_is_secure(const struct s2s_probe *p);
-bool s2s_probe_is_named(const struct s2s_probe *p); /* the certificate is for the name */
+bool s2s_probe_is_named(const struct s2s_probe *p);        /* the certificate is for the name */
+enum s2s_stage s2s_probe_stage(const struct s2s_probe *p); /* where it waits, if for too long */

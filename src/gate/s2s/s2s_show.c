@@ -104,7 +104,9 @@ static void show_stream(const struct s2s_shown *s, void *arg)
         show_certificate(call, s->conn, s->remote);
     show_add(call, "unacknowledged", arena_printf(call->arena, "%u stanzas", s->unacked));
     if (s->why.len > 0)
-        show_add(call, "last failure", arena_printf(call->arena, "%.*s", SLICE_ARG(s->why)));
+        show_add(
+            call, "last failure",
+            arena_printf(call->arena, "%s: %.*s", s2s_stage_name(s->stage), SLICE_ARG(s->why)));
 }
 
 /* What this node has counted. */

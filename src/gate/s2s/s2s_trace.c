@@ -29,8 +29,8 @@ struct s2s_trace {
     struct timer limit;
     struct loop_defer begin;
     uint64_t since_us;
-    const char *stage; /* of the last step, */
-    bool failed;       /* and whether that has failed */
+    enum s2s_stage stage; /* of the last step, */
+    bool failed;          /* and whether that has failed */
     bool connected, authenticating, external;
     const char *advice; /* what to do about what has failed; NULL: what its stage says */
     char text[];        /* of `want` */
@@ -45,7 +45,7 @@ static uint64_t trace_us(const struct s2s_trace *t)
     return loop_now_us(trace_loop(t)) - t->since_us;
 }
 
-static void trace_tell(void *arg, const char *stage, bool fine, slice text)
+static void trace_tell(void *arg, enum s2s_stage stage, bool fine, slice text)
 {
     struct s2s_trace *t = arg;
     t->stage = stage;
@@ -78,7 +78,8 @@ static void trace_shown(const struct s2s_shown *s, void *arg)
                        *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
                        s->auth, s->why.len > 0 ? "; last failure: " : "",
                        (int)(s->why.len < 200 ? s->why.len : 200), s->why.ptr);
-    trace_tell(t, "link", true, (slice){ line, (size_t)len < sizeof line ? (size_t)len : 511 });
+    trace_tell(t, S2S_AT_LINK, true,
+               (slice){ line, (size_t)len < sizeof line ? (size_t)len : 511 });
 }
 
 /* What there is of the real link. */
@@ -86,23 +87,25 @@ static void trace_tell_link(struct s2s_trace *t)
 {
     const struct partner *p =
         partner_find(t->worker, &(struct partner_name){ t->want.local, t->want.remote, 0 }, false);
-    t->stage = NULL;
+    t->stage = S2S_AT_NONE;
     if (p != NULL)
         partner_show(p, trace_shown, t);
-    if (t->stage == NULL)
-        trace_tell(t, "link", true, SLICE("there is no stream for stanzas, and none is needed"));
+    if (t->stage == S2S_AT_NONE)
+        trace_tell(t, S2S_AT_LINK, true,
+                   SLICE("there is no stream for stanzas, and none is needed"));
 }
 
-/* stage NULL: it has reached the end. What has failed was told as a step. */
-static void trace_end_told(struct s2s_trace *t, const char *stage, slice why)
+/* S2S_AT_NONE: it has reached the end. What has failed was told as a step. */
+static void trace_end_told(struct s2s_trace *t, enum s2s_stage stage, slice why)
 {
-    const char *advice = stage == NULL || t->advice != NULL ? t->advice : s2s_trace_advice(stage);
+    const char *advice =
+        stage == S2S_AT_NONE || t->advice != NULL ? t->advice : s2s_stage_advice(stage);
     struct s2s_trace_end end = { stage, why, t->connected, trace_us(t), advice };
     t->want.ended(t->want.arg, &end);
     trace_free(t);
 }
 
-static void trace_end(struct s2s_trace *t, const char *stage, slice why)
+static void trace_end(struct s2s_trace *t, enum s2s_stage stage, slice why)
 {
     trace_tell(t, stage, false, why);
     trace_end_told(t, stage, why);
@@ -110,17 +113,17 @@ static void trace_end(struct s2s_trace *t, const char *stage, slice why)
 
 static void trace_stop(struct s2s_test *test)
 {
-    trace_end((struct s2s_trace *)test, "policy", SLICE("this server is being stopped"));
+    trace_end((struct s2s_trace *)test, S2S_AT_POLICY, SLICE("this server is being stopped"));
 }
 
 static void trace_late(struct timer *timer, struct loop *loop)
 {
     struct s2s_trace *t = CONTAINER_OF(timer, struct s2s_trace, limit);
     (void)loop;
-    const char *stage = t->authenticating  ? "authentication"
-                        : t->probe != NULL ? "stream"
-                        : t->find != NULL  ? s2s_find_stage(t->find)
-                                           : "dns";
+    enum s2s_stage stage = t->authenticating  ? S2S_AT_AUTHENTICATION
+                           : t->probe != NULL ? s2s_probe_stage(t->probe)
+                           : t->find != NULL  ? s2s_find_stage(t->find)
+                                              : S2S_AT_DNS;
     trace_end(t, stage, SLICE("no answer in the time that is given (--timeout)"));
 }
 
@@ -176,10 +179,10 @@ static void trace_authenticate(struct s2s_trace *t)
     if (t->external)
         trace_begin_external(t);
     else if (!s2s_demand_of(t->want.remote).dialback)
-        trace_end(t, "authentication",
+        trace_end(t, S2S_AT_AUTHENTICATION,
                   SLICE("it does not accept our certificate, and s2s.dialback is off here"));
     else if (!trace_begin_dialback(t))
-        trace_end(t, "authentication", SLICE("no key for dialback can be made"));
+        trace_end(t, S2S_AT_AUTHENTICATION, SLICE("no key for dialback can be made"));
 }
 
 /* The stream. */
@@ -205,7 +208,7 @@ static void trace_tell_offers(struct s2s_trace *t, const struct elem *features)
                  t->external ? "yes" : "no", dialback ? "yes" : "not announced",
                  elem_child(features, "sm", NS_SM, &child) ? "yes" : "no",
                  elem_child(features, "bidi", "urn:xmpp:features:bidi", &child) ? "yes" : "no");
-    trace_tell(t, "offers", true, (slice){ line, (size_t)len });
+    trace_tell(t, S2S_AT_OFFERS, true, (slice){ line, (size_t)len });
 }
 
 static void trace_features(void *arg, const struct elem *e, bool authenticated)
@@ -216,7 +219,7 @@ static void trace_features(void *arg, const struct elem *e, bool authenticated)
             s2s_probe_is_secure(t->probe) && trace_offers_external(e, loop_scratch(trace_loop(t)));
     trace_tell_offers(t, e);
     if (authenticated)
-        trace_end_told(t, NULL, (slice){ 0 });
+        trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
     else
         trace_authenticate(t);
 }
@@ -227,7 +230,7 @@ static void trace_sasl(void *arg, const struct elem *e)
     struct elem condition;
     char line[128];
     if (slice_is(e->name, "success")) {
-        trace_tell(t, "authentication", true, SLICE("by certificate (SASL EXTERNAL)"));
+        trace_tell(t, S2S_AT_AUTHENTICATION, true, SLICE("by certificate (SASL EXTERNAL)"));
         s2s_probe_now(t->probe, STREAM_PASSED);
         s2s_probe_restart(t->probe);
         return;
@@ -235,7 +238,7 @@ static void trace_sasl(void *arg, const struct elem *e)
     slice name = elem_first(e, &condition) ? condition.name : e->name;
     int len = snprintf(line, sizeof line, "it refuses our certificate: %.*s",
                        (int)(name.len < 64 ? name.len : 64), name.ptr);
-    trace_tell(t, "authentication", false, (slice){ line, (size_t)len });
+    trace_tell(t, S2S_AT_AUTHENTICATION, false, (slice){ line, (size_t)len });
     t->external = false;
     s2s_probe_now(t->probe, STREAM_REFUSED);
     trace_authenticate(t);
@@ -249,17 +252,17 @@ static void trace_answer(void *arg, const struct elem *e)
         return;
     slice type = elem_attr(e, "type", loop_scratch(trace_loop(t)));
     if (slice_is(type, "valid")) {
-        trace_tell(t, "authentication", true, SLICE("by dialback"));
-        trace_end_told(t, NULL, (slice){ 0 });
+        trace_tell(t, S2S_AT_AUTHENTICATION, true, SLICE("by dialback"));
+        trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
         return;
     }
     int len = snprintf(line, sizeof line, "it could not prove our domain by dialback: %.*s",
                        (int)(type.len < 16 ? type.len : 16), type.ptr);
-    trace_end(t, "authentication", (slice){ line, (size_t)len });
+    trace_end(t, S2S_AT_AUTHENTICATION, (slice){ line, (size_t)len });
 }
 
 /* The host was of no use: the next one, as the real link does. */
-static void trace_ended(void *arg, const char *stage, slice why)
+static void trace_ended(void *arg, enum s2s_stage stage, slice why)
 {
     struct s2s_trace *t = arg;
     char text[WHY_BYTES];
@@ -270,7 +273,7 @@ static void trace_ended(void *arg, const char *stage, slice why)
     why = (slice){ text, len };
     if (t->find != NULL) {
         trace_tell(t, stage, false, why);
-        if (s2s_find_go_on(t->find, why, false))
+        if (s2s_find_go_on(t->find, stage, why, false))
             return;
         trace_end_told(t, stage, why);
         return;
@@ -300,7 +303,7 @@ static void trace_found(void *arg, const struct s2s_found *found)
         if (t->failed)
             trace_end_told(t, t->stage, found->why);
         else
-            trace_end(t, "tcp", found->why);
+            trace_end(t, S2S_AT_TCP, found->why);
         return;
     }
     const struct s2s_demand demand = s2s_demand_of(t->want.remote);
@@ -327,10 +330,10 @@ static void trace_begin(struct loop_defer *d)
     const struct foreign_ban *ban = s2s_ban(t->worker, t->want.local, t->want.remote);
     if (ban != NULL) {
         t->advice = ban->advice;
-        trace_end(t, "policy", slice_of(ban->why));
+        trace_end(t, S2S_AT_POLICY, slice_of(ban->why));
         return;
     }
-    trace_tell(t, "policy", true, SLICE("it is allowed (s2s.policy, and nothing blocks it)"));
+    trace_tell(t, S2S_AT_POLICY, true, SLICE("it is allowed (s2s.policy, and nothing blocks it)"));
     if (t->want.host.len > 0)
         t->find = s2s_find_host(t->gate, t->worker,
                                 &(struct s2s_find_at){ t->want.host, PORT, false }, trace_found, t);
@@ -370,40 +373,6 @@ struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want 
     return t;
 }
 
-const char *s2s_trace_advice(const char *stage)
-{
-    static const struct {
-        const char *stage, *advice;
-    } rows[] = {
-        { "policy", "Change s2s.policy or s2s.domains if this domain shall be reached." },
-        { "route",
-          "`s2s-route list` shows the static routes: put one into service, or take the block "
-          "away." },
-        { "dns", "If no name server answers, or each with an error, look at those that this server "
-                 "asks (s2s.dns-servers; if that is empty, /etc/resolv.conf). Else look for a "
-                 "typing error in the domain; then ask its operator for the DNS records (SRV, A, "
-                 "AAAA), or say with a route where the server is." },
-        { "tcp", "No server listens there, or a firewall is in the way: ask the other operator, "
-                 "and look whether this host may connect to that port." },
-        { "tls", "The other operator must switch TLS on, with version 1.2 or later." },
-        { "certificate", "The other operator must renew or correct the certificate, or you trust "
-                         "its authority: `musterctl cert-trust add`." },
-        { "authentication", "`musterctl cert check` says what others dislike in the certificate "
-                            "of this server; for dialback the other server must reach this one: "
-                            "look at the DNS records and at port 5269." },
-        { "stream", "The other server ends the stream, or does not answer: its log says more. "
-                    "not-authorized: it does not "
-                    "accept our certificate (`musterctl cert check`). host-unknown: it does "
-                    "not serve the domain. policy-violation: its rules do not allow this one." },
-        { "no answer", "The other server has taken the stream and does not answer: its log says "
-                       "more; it may not reach this server." },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (strcmp(rows[i].stage, stage) == 0)
-            return rows[i].advice;
-    return "Look into the log of this server (area s2s).";
-}
-
 /* The command. */
 
 static void trace_row(void *arg, const struct s2s_trace_step *step)
@@ -413,7 +382,7 @@ static void trace_row(void *arg, const struct s2s_trace_step *step)
     snprintf(at, sizeof at, "%llu ms", (unsigned long long)step->at_ms);
     command_row(call);
     command_text(call, "at", slice_dup(call->arena, slice_of(at)));
-    command_text(call, "stage", slice_of(step->stage));
+    command_text(call, "stage", slice_of(s2s_stage_name(step->stage)));
     command_text(call, "result", step->fine ? SLICE("ok") : SLICE("failed"));
     command_text(call, "text", slice_dup(call->arena, step->text));
 }
@@ -421,10 +390,11 @@ static void trace_row(void *arg, const struct s2s_trace_step *step)
 static void trace_done(void *arg, const struct s2s_trace_end *end)
 {
     struct command_call *call = arg;
-    if (end->stage == NULL)
+    if (end->stage == S2S_AT_NONE)
         command_done(call, "it can be reached (%.3f s)", (double)end->took_us / 1e6);
     else
-        command_fail(call, E_DOWN, "it cannot be reached (%s)\n%s", end->stage, end->advice);
+        command_fail(call, E_DOWN, "it cannot be reached (%s)\n%s", s2s_stage_name(end->stage),
+                     end->advice);
 }
 
 static void run_s2s_trace(struct command_call *call)
@@ -484,7 +454,7 @@ struct command s2s_trace_command = {
             { .name = "stage",
               .doc =
                   "policy, route, dns, tcp, tls, certificate, authentication, offers (features), "
-                  "stream, link (the stream for stanzas)" },
+                  "stream, no answer, link (the stream for stanzas)" },
             { .name = "result", .doc = "ok or failed" },
             { .name = "text", .doc = "what was found" },
             { 0 } },

@@ -6,6 +6,7 @@
  * Limits: TRACES_MAX at once on a worker; the time that is given. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_stage.h"
 
 enum { TRACES_MAX = 8 };
 
@@ -13,16 +14,15 @@ struct command;
 struct s2s_trace;
 
 struct s2s_trace_step {
-    const char *stage; /* "policy", "route", "dns", "tcp", "tls", "certificate", "authentication",
-                        * "stream", "offers" or "link" */
+    enum s2s_stage stage;
     bool fine;
     uint64_t at_ms; /* since the start */
     slice text;
 };
 
-/* What became of it. stage: where it failed; NULL: it has reached the end. */
+/* What became of it. stage: where it failed; S2S_AT_NONE: it has reached the end. */
 struct s2s_trace_end {
-    const char *stage;
+    enum s2s_stage stage;
     slice why;
     bool connected; /* a TCP connection was made */
     uint64_t took_us;
@@ -40,7 +40,5 @@ struct s2s_trace_want {
 
 /* NULL: TRACES_MAX are under way. The callbacks come later. */
 struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want *want);
-/* What an operator can do about a failure in this stage, if no more is known. */
-const char *s2s_trace_advice(const char *stage);
 
 extern struct command s2s_trace_command;

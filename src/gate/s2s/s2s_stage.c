@@ -1,0 +1,67 @@
+#include "gate/s2s/s2s_stage.h"
+#include "base/ensure.h"
+#include "gate/xstream.h"
+
+const char *s2s_stage_name(enum s2s_stage stage)
+{
+    static const char *const names[S2S_STAGES] = {
+        [S2S_AT_POLICY] = "policy",
+        [S2S_AT_ROUTE] = "route",
+        [S2S_AT_DNS] = "dns",
+        [S2S_AT_TCP] = "tcp",
+        [S2S_AT_TLS] = "tls",
+        [S2S_AT_CERTIFICATE] = "certificate",
+        [S2S_AT_AUTHENTICATION] = "authentication",
+        [S2S_AT_OFFERS] = "offers",
+        [S2S_AT_STREAM] = "stream",
+        [S2S_AT_NO_ANSWER] = "no answer",
+        [S2S_AT_LINK] = "link",
+    };
+    ensure(stage < S2S_STAGES);
+    return names[stage];
+}
+
+const char *s2s_stage_advice(enum s2s_stage stage)
+{
+    static const char *const rows[S2S_STAGES] = {
+        [S2S_AT_POLICY] = "Change s2s.policy or s2s.domains if this domain shall be reached.",
+        [S2S_AT_ROUTE] =
+            "`s2s-route list` shows the static routes: put one into service, or take the block "
+            "away.",
+        [S2S_AT_DNS] =
+            "If no name server answers, or each with an error, look at those that this server "
+            "asks (s2s.dns-servers; if that is empty, /etc/resolv.conf). Else look for a "
+            "typing error in the domain; then ask its operator for the DNS records (SRV, A, "
+            "AAAA), or say with a route where the server is.",
+        [S2S_AT_TCP] =
+            "No server listens there, or a firewall is in the way: ask the other operator, "
+            "and look whether this host may connect to that port.",
+        [S2S_AT_TLS] = "The other operator must switch TLS on, with version 1.2 or later.",
+        [S2S_AT_CERTIFICATE] =
+            "The other operator must renew or correct the certificate, or you trust "
+            "its authority: `musterctl cert-trust add`.",
+        [S2S_AT_AUTHENTICATION] =
+            "`musterctl cert check` says what others dislike in the certificate "
+            "of this server; for dialback the other server must reach this one: "
+            "look at the DNS records and at port 5269.",
+        [S2S_AT_STREAM] =
+            "The other server ends the stream, or does not answer: its log says more. "
+            "not-authorized: it does not "
+            "accept our certificate (`musterctl cert check`). host-unknown: it does "
+            "not serve the domain. policy-violation: its rules do not allow this one.",
+        [S2S_AT_NO_ANSWER] =
+            "The other server has taken the stream and does not answer: its log says "
+            "more; it may not reach this server.",
+    };
+    return rows[stage] != NULL ? rows[stage] : "Look into the log of this server (area s2s).";
+}
+
+enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late)
+{
+    bool in_tls = x->state == STREAM_TLS || x->state == STREAM_TLS_ASKED;
+    if (in_tls || (direct && !x->secure))
+        return S2S_AT_TLS;
+    if (x->state == STREAM_SASL || x->state == STREAM_CHECKING)
+        return S2S_AT_AUTHENTICATION;
+    return late ? S2S_AT_NO_ANSWER : S2S_AT_STREAM;
+}

@@ -1,0 +1,31 @@
+/* s2s_stage: how far a connection to another server has come. Whatever tells an operator where one
+ * has failed says it with these words: `s2s trace`, `s2s list`, `s2s show` and the tests from
+ * outside. */
+#pragma once
+#include <stdbool.h>
+
+struct xstream;
+
+enum s2s_stage {
+    S2S_AT_NONE,
+    S2S_AT_POLICY,
+    S2S_AT_ROUTE,
+    S2S_AT_DNS,
+    S2S_AT_TCP,
+    S2S_AT_TLS,
+    S2S_AT_CERTIFICATE,
+    S2S_AT_AUTHENTICATION,
+    S2S_AT_OFFERS, /* its features */
+    S2S_AT_STREAM,
+    S2S_AT_NO_ANSWER,
+    S2S_AT_LINK, /* the stream for stanzas, that a partner has */
+    S2S_STAGES
+};
+
+/* As operators read it; NULL for S2S_AT_NONE. Static. */
+const char *s2s_stage_name(enum s2s_stage stage);
+/* What an operator can do about a failure there, if no more is known. Static. */
+const char *s2s_stage_advice(enum s2s_stage stage);
+/* What is going on with a stream to another server. direct: TLS from the first byte; late: the
+ * server does not answer. */
+enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late);
