@@ -60,10 +60,12 @@ static void arena_free_chunks(struct arena *a)
 
 void arena_destroy(struct arena **arena)
 {
-    if (*arena == NULL)
+    struct arena *a = *arena;
+    *arena = NULL; /* before it is freed: it may have the pointer itself */
+    if (a == NULL)
         return;
-    arena_free_chunks(*arena);
-    mem_free(arena);
+    arena_free_chunks(a);
+    mem_free(&a);
 }
 
 void arena_reset(struct arena *arena)

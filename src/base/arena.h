@@ -7,7 +7,7 @@
 struct arena;
 
 struct arena *arena_create(size_t chunk_bytes); /* 0: 4 KiB chunks; larger requests get their own */
-void arena_destroy(struct arena **arena);       /* NULL is fine */
+void arena_destroy(struct arena **arena);       /* NULL is fine; so is a pointer in the arena */
 void arena_reset(struct arena *arena);          /* keeps the first chunk */
 void *arena_alloc(struct arena *arena, size_t count, size_t size); /* zeroed, 16-byte aligned */
 void *arena_alloc_raw(struct arena *arena, size_t bytes);          /* aligned, not zeroed */

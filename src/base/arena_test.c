@@ -113,9 +113,24 @@ static void destroying_nothing_is_fine(void **state)
     arena_destroy(&arena);
 }
 
+static void the_pointer_may_be_in_the_arena(void **state)
+{
+    (void)state;
+    struct owner {
+        struct arena *arena;
+    };
+    for (size_t count = 1; count <= 4096; count *= 4096) { /* in the first chunk, and in another */
+        struct arena *arena = arena_create(0);
+        struct owner *o = arena_new(arena, struct owner, count);
+        o->arena = arena;
+        arena_destroy(&o->arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_pointer_may_be_in_the_arena),
         cmocka_unit_test(blocks_are_aligned_zeroed_and_apart),
         cmocka_unit_test(large_requests_do_not_waste_the_chunk),
         cmocka_unit_test(reset_gives_the_first_chunk_again),
