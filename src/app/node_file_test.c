@@ -148,6 +148,8 @@ static const struct {
     { "listen: {s2s_tls: [5270]}", "key 'listen.s2s_tls': found \"5270\", allowed a list" },
     { "listen: {component: 5347}", "key 'listen.component': found \"5347\", allowed a list" },
     { "listen: {metrics: 9090}", "key 'listen.metrics': found \"9090\", allowed a list" },
+    { "listen: {http_admin: 5281}", "key 'listen.http_admin': found \"5281\", allowed a list" },
+    { "listen: {https_admin: 5282}", "key 'listen.https_admin': found \"5282\", allowed a list" },
     { "listen: {proxy65: [7777]}", "key 'listen.proxy65': found \"7777\", allowed a list" },
     { "listen: {http: ['127.0.0.1']}", "key 'listen.http': found \"127.0.0.1\", allowed a list" },
     { "listen: {https: [[a]]}", "key 'listen.https': found a list, allowed a list" },
@@ -345,9 +347,9 @@ static void a_letter_is_missing(void **state)
             continue;
         slice_cut(slice_from(line, 3), '`', &key, &behind);
         snprintf(name, sizeof name, "%.*s", SLICE_ARG(key));
-        /* without a letter, these are listen.http, and like listen.c2s and listen.c2s_tls */
+        /* without a letter, these are listen.http, or like listen.c2s, c2s_tls and http_admin */
         if (strcmp(name, "listen.https") != 0 && strcmp(name, "listen.s2s") != 0 &&
-            strcmp(name, "listen.s2s_tls") != 0)
+            strcmp(name, "listen.s2s_tls") != 0 && strcmp(name, "listen.https_admin") != 0)
             expect_suggestion(name);
         snprintf(section, sizeof section, "%.*s", (int)strcspn(name, "."), name);
         expect_suggestion(section);
