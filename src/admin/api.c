@@ -144,7 +144,7 @@ static void change(struct api_job *j)
     job_run(j, api_row(&j->target, j->method), j->count, j->body, answer);
 }
 
-/* What is there was read: whether it is as the client knows it, and, for PUT, whether it has to be
+/* The thing was read: whether it is as the client knows it, and, for PUT, whether it has to be
  * made or changed. */
 static void look_ended(struct api_job *j)
 {

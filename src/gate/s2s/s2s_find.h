@@ -28,8 +28,8 @@ struct s2s_found {
  * for s2s_find_go_on() or s2s_find_cancel(). */
 typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
 
-/* What was looked up or tried, for an operator. Of a route, the DNS or TCP; text: valid during the
- * callback. */
+/* A step that was looked up or tried, for an operator. Of a route, the DNS or TCP; text: valid
+ * during the callback. */
 typedef void s2s_find_told_fn(void *arg, enum s2s_stage stage, bool fine, slice text);
 
 /* Whether stanzas wait for the connection now, or only questions about keys. */
