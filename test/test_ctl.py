@@ -755,7 +755,7 @@ def test_manual_pages(server, tmp_path, page):
 
 
 def test_the_help_names_all_generated_documentation():
-    parts = re.findall(r'\{ "([a-z.-]+)", docs_', (ROOT / "src/app/main.c").read_text())
+    parts = re.findall(r'\{ "([a-z.-]+)", (?:docs|api)_', (ROOT / "src/app/main.c").read_text())
     for option in ("--help",), ("--dump-docs", "man-musterd"):
         text = subprocess.run([MUSTERD, *option], capture_output=True, text=True, check=True,
                               timeout=TIMEOUT).stdout.replace("\\", "")
