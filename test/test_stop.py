@@ -1,9 +1,11 @@
 """An orderly stop while many streams of all transports send: the server ends in time, and all that
 it acknowledged is stored."""
 import concurrent.futures
+import contextlib
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -120,3 +122,28 @@ def test_clients_of_the_control_socket_that_stay(server):
     server.stop()
     for client in clients:
         client.close()
+
+
+def ask(server, stopping):
+    """One connection after the other, until the server takes none; returns the last answers."""
+    answers = []
+    with contextlib.suppress(OSError):
+        while True:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(server.control))
+                client.settimeout(20)
+                client.sendall(b'{"command":"server reload","args":{}}\n')
+                answers.append((stopping.is_set(), client.recv(4096)))
+    return answers
+
+
+def test_a_reload_is_answered_or_refused_while_the_server_ends(server):
+    """Whenever it comes: main takes no reloads from the moment it stops."""
+    stopping = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, server, stopping) for _ in range(8)]
+        until("reloads", lambda: server.log().count("server.reloaded") > 3)
+        stopping.set()
+        server.stop()
+        late = [answer for a in asked for was, answer in a.result() if was and answer]
+    assert all(b'"ok":true' in answer or b"the server ends" in answer for answer in late)

@@ -13,6 +13,7 @@
 #include "home/here.h"
 #include "io/conn.h"
 #include "io/listen.h"
+#include "io/timer.h"
 #include "ops/audit.h"
 #include <stdio.h>
 #include <sys/socket.h>
@@ -22,7 +23,8 @@ enum {
     CLIENTS_MAX = 32,
     REQUEST_BYTES_MAX = 64 * 1024,
     REPLY_BYTES_MAX = 16 * 1024 * 1024,
-    ACTOR_BYTES_MAX = 32
+    ACTOR_BYTES_MAX = 32,
+    LAST_ANSWERS_MS = 200 /* of the half second that the node waits for its last connections */
 };
 
 static const struct conn_limits limits = {
@@ -39,6 +41,7 @@ struct control {
     struct listener *listener; /* NULL after it was stopped */
     struct list clients;
     _Atomic unsigned client_count; /* of `clients` */
+    struct timer give_up;          /* at the end */
 };
 
 struct client {
@@ -245,7 +248,19 @@ static void control_stop(void *own, struct worker *w)
     }
 }
 
-/* Who has its answer and does not go would keep its connection beyond the end of the loop. */
+/* A command that still runs waits for something that has ended, or its peer does not read. */
+static void control_give_up(struct timer *t, struct loop *loop)
+{
+    struct control *ctl = CONTAINER_OF(t, struct control, give_up);
+    (void)loop;
+    LIST_EACH (it, &ctl->clients) {
+        struct client *cl = CONTAINER_OF(it, struct client, node);
+        if (cl->conn != NULL)
+            conn_abort(cl->conn);
+    }
+}
+
+/* A peer that has its answer and stays would keep its connection beyond the end of the loop. */
 static void control_part(void *own, struct worker *w)
 {
     struct control *ctl = own;
@@ -256,6 +271,8 @@ static void control_part(void *own, struct worker *w)
         if (cl->conn != NULL && cl->call.arena == NULL && conn_output_bytes(cl->conn) == 0)
             conn_abort(cl->conn);
     }
+    ctl->give_up.fn = control_give_up;
+    timer_set(worker_loop(w), &ctl->give_up, LAST_ANSWERS_MS);
 }
 
 static bool control_idle(void *own, struct worker *w)
@@ -269,6 +286,7 @@ static void control_end(void *own, struct worker *w)
     struct control *ctl = own;
     if (ctl->worker != w)
         return;
+    timer_cancel(&ctl->give_up);
     LIST_EACH (it, &ctl->clients)
         client_free(CONTAINER_OF(it, struct client, node));
 }

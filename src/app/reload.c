@@ -31,24 +31,13 @@ struct wish {
     const char *text;
     const char *done, *changed; /* of reload_for(); NULL: the command is `server reload` */
 };
+static const char text_given_up[] = "the server ends";
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct wish *wishes, *ended; /* that wait for main; that wait for their worker */
+static bool given_up;               /* main reloads no more */
 
 /* The main thread reloads and then calls reload_ended(). */
 void reload_soon(void) { kill(getpid(), SIGHUP); }
-
-void reload_for(struct command_call *call, const char *done, const char *changed)
-{
-    struct wish *wish = arena_new(call->arena, struct wish, 1);
-    *wish = (struct wish){ .call = call, .done = done, .changed = changed };
-    pthread_mutex_lock(&lock);
-    wish->next = wishes;
-    wishes = wish;
-    pthread_mutex_unlock(&lock);
-    reload_soon();
-}
-
-static void run_reload(struct command_call *call) { reload_for(call, NULL, NULL); }
 
 static void reload_answer(const struct wish *wish)
 {
@@ -64,6 +53,28 @@ static void reload_answer(const struct wish *wish)
     else
         command_done(wish->call, "the node file and the certificates were read again");
 }
+
+void reload_for(struct command_call *call, const char *done, const char *changed)
+{
+    struct wish *wish = arena_new(call->arena, struct wish, 1);
+    *wish = (struct wish){ .call = call, .done = done, .changed = changed };
+    pthread_mutex_lock(&lock);
+    bool waits = !given_up;
+    if (waits) {
+        wish->next = wishes;
+        wishes = wish;
+    }
+    pthread_mutex_unlock(&lock);
+    if (waits) {
+        reload_soon();
+        return;
+    }
+    wish->err = E_CANCELED;
+    wish->text = text_given_up;
+    reload_answer(wish);
+}
+
+static void run_reload(struct command_call *call) { reload_for(call, NULL, NULL); }
 
 /* One of this worker; NULL: none. */
 static struct wish *wish_take(const struct worker *w)
@@ -136,7 +147,13 @@ void reload_ended(enum err e, slice text)
     reload_answer_all(e, text);
 }
 
-void reload_given_up(void) { reload_answer_all(E_CANCELED, SLICE("the server ends")); }
+void reload_given_up(void)
+{
+    pthread_mutex_lock(&lock);
+    given_up = true; /* a command that comes later would wait for main in vain */
+    pthread_mutex_unlock(&lock);
+    reload_answer_all(E_CANCELED, slice_of(text_given_up));
+}
 
 static struct command reload_command = {
     .name = "server reload",

@@ -19,5 +19,5 @@ void reload_soon(void);
  * alarms. With OK, `text` names the keys that need a restart, or is empty. Otherwise it has the
  * mistakes. */
 void reload_ended(enum err e, slice text);
-/* The server ends: answers the commands that wait for a reload. */
+/* The server ends: answers the commands that wait for a reload, and from now on each at once. */
 void reload_given_up(void);
