@@ -14,6 +14,7 @@ import pytest
 
 from muster import json_schema
 from muster.client import TIMEOUT, until
+from muster.muc import Room
 from muster.rows import MUSTERD
 from muster.server import ROOT, free_ports
 
@@ -127,6 +128,33 @@ def test_a_list_in_pages(api):
     assert "next" not in second
     for cursor in "zz", "6", "", "%00":
         assert api("GET", f"/users?cursor={cursor}").status == 400
+
+
+def pages(api, path, key):
+    """All values of a list, a page of one at a time."""
+    found, cursor = [], ""
+    while True:
+        answer = api("GET", f"{path}?limit=1{cursor}").json
+        found += [row[key] for row in answer["items"]]
+        if "next" not in answer:
+            return found
+        assert len(answer["items"]) == 1
+        cursor = f"&cursor={answer['next']}"
+
+
+def test_rooms_and_those_who_enter_in_pages(api, server):
+    server.ctl("set", "muc.archive-joins", "on")
+    alice = server.login("alice")
+    rooms = [Room(name) for name in ("attic", "bath", "cave")]
+    for room in rooms:
+        room.create(alice, "alice", persistentroom=True)
+    assert pages(api, "/rooms", "jid") == [room.jid for room in rooms]
+    assert pages(api, "/rooms/report", "jid") == [room.jid for room in rooms]
+    for name in "bob", "carol":
+        rooms[0].enter(server.login(name), name)
+    path = f"/rooms/{urllib.parse.quote(rooms[0].jid)}/joins"
+    whole = [row["nick"] for row in api("GET", path).json["items"]]
+    assert pages(api, path, "nick") == whole == ["alice", "bob", "carol"]
 
 
 def test_a_user_from_begin_to_end(api):

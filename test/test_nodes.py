@@ -1,13 +1,17 @@
 """Another node of the cluster dies (docs/architecture.md §12): with MUSTER_TEST_NODES=2 only. The
 second node of the process is cut off from the first, where all clients but one connect."""
+import http.client
 import itertools
+import json
 import signal
 
 import pytest
 
 from muster import nodes, xml
+from muster.client import TIMEOUT
 from muster.component import Component
 from muster.muc import Room
+from muster.server import free_ports
 
 
 def of_node(node, text):
@@ -59,6 +63,35 @@ def test_commands_for_what_was_there_say_so(server):
                     ("contact", "list", f"{name}@localhost")):
         done = server.ctl_run(*command)
         assert done.returncode != 0 and "the node where it runs" in done.stderr, done
+
+
+def test_the_api_names_the_argument_and_the_next_page_of_the_other_node(server):
+    """What a command says where it runs arrives where it was given."""
+    port = free_ports(1)[0]
+    server.stop()
+    server.conf["listen"]["http_admin"] = [f"127.0.0.1:{port}"]
+    server.start()
+    token = server.rows("token", "add", "tests", "administrator")[0]["token"]
+
+    def get(path):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        connection.request("GET", f"/api/v1{path}", headers={"Authorization": f"Bearer {token}"})
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
+
+    server.ctl("set", "muc.archive-joins", "on")
+    for node in 0, 1:
+        name = of_node(node, "tea{}@conference.localhost").partition("@")[0]
+        cave = Room(name)
+        cave.create(client(server, 0, 0), "carol", persistentroom=True)
+        cave.enter(client(server, 1, 1), "bob")
+        path = f"/rooms/{cave.jid}/joins?limit=1"
+        page = get(path)
+        assert page["items"][0]["nick"] == "carol"
+        assert get(f"{path}&cursor={page['next']}")["items"][0]["nick"] == "bob"
+        nowhere = of_node(node, "tea{}@nowhere.localhost")
+        assert get(f"/rooms/{nowhere}/joins")["argument"] == "room"
 
 
 def test_who_comes_back_after_a_restart_learns_that_a_contact_did_not(server):

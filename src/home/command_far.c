@@ -15,7 +15,8 @@
 enum {
     ARGS_BYTES_MAX = 256 * 1024,
     ANSWER_BYTES_MAX = 32 << 20, /* text and rows together: a message holds them */
-    ACTOR_MAX = JID_MAX + 64
+    ACTOR_MAX = JID_MAX + 64,
+    CULPRIT_MAX = 64
 };
 
 struct command_asked {
@@ -49,6 +50,8 @@ struct command_answered {
     slice rows; /* of each row: an empty text, then key, value, key, value … */
     uint64_t left_out;
     bool discreet; /* its arguments are not logged where it was given either */
+    slice culprit; /* of struct command_call, as `next`; empty: none */
+    slice next;
 };
 static const struct message_field answered_fields[] = {
     F_ERR(struct command_answered, err),
@@ -56,6 +59,8 @@ static const struct message_field answered_fields[] = {
     F_TEXTS(struct command_answered, rows, ANSWER_BYTES_MAX),
     F_U64(struct command_answered, left_out),
     F_BOOL(struct command_answered, discreet),
+    F_TEXT(struct command_answered, culprit, CULPRIT_MAX),
+    F_TEXT(struct command_answered, next, ARGS_BYTES_MAX),
     { 0 },
 };
 const struct message_row command_answered_message = {
@@ -95,7 +100,10 @@ static void far_heard(struct worker *w, void *arg, void *answer, const struct me
     if (!f->call->part || f->err == OK) { /* of many the first failure */
         f->err = (enum err)a->err;
         f->text = slice_dup(f->call->arena, a->text);
+        f->call->culprit = a->culprit.len > 0 ? slice_cstr(f->call->arena, a->culprit) : NULL;
     }
+    if (!f->call->part && a->next.len > 0)
+        f->call->next = slice_dup(f->call->arena, a->next);
     f->call->left_out += a->left_out;
     f->call->discreet = a->discreet;
     far_rows(f->call, a->rows);
@@ -214,13 +222,18 @@ static void far_pack_rows(struct buf *out, const struct command_call *call)
     }
 }
 
+/* Nothing, if the message has no room for it. */
+static slice far_short(slice text, size_t max) { return text.len <= max ? text : (slice){ 0 }; }
+
 static void far_answer(struct worker *w, const struct command_call *call,
                        const struct message_from *from)
 {
     struct command_answered a = { .err = (uint8_t)call->err,
                                   .text = call->text,
                                   .left_out = call->left_out,
-                                  .discreet = call->discreet };
+                                  .discreet = call->discreet,
+                                  .culprit = far_short(slice_of(call->culprit), CULPRIT_MAX),
+                                  .next = far_short(call->next, ARGS_BYTES_MAX) };
     struct buf rows;
     buf_init(&rows, ANSWER_BYTES_MAX);
     far_pack_rows(&rows, call);

@@ -166,8 +166,7 @@ static void operate_list_answer(struct roll *r)
     for (uint32_t i = 0; i < r->shown; i++)
         operate_list_add_row(r->call, r, r->sorted[i]);
     if (r->shown < r->count)
-        command_done(r->call, "there are more: go on with --after %.*s",
-                     SLICE_ARG(r->sorted[r->shown - 1]->jid));
+        command_done_more(r->call, r->sorted[r->shown - 1]->jid);
     else
         command_done(r->call, "%s", "");
 }
