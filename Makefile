@@ -115,6 +115,7 @@ check-delete: all
 docs: $(B)/musterd
 	$(B)/musterd --dump-docs config >docs/config.md
 	$(B)/musterd --dump-docs commands >docs/commands.md
+	$(B)/musterd --dump-docs alarms >docs/alarms.md
 	$(B)/musterd --dump-docs xeps >docs/xeps.md
 	$(B)/musterd --dump-docs doap >doap.xml
 

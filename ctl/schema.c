@@ -179,9 +179,11 @@ static json_t *alarms_schema(void)
     json_t *all = json_object();
     for (const struct alarm *a = alarm_first(); a != NULL; a = a->next)
         json_object_set_new(all, a->name,
-                            json_pack("{s:s,s:s,s:s,s:s}", "type", "boolean", "description",
-                                      a->text, "x-severity", alarm_severity_name(a), "x-action",
-                                      a->action));
+                            json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "type", "boolean",
+                                      "description", a->text, "x-severity", alarm_severity_name(a),
+                                      "x-action", a->action, "x-explanation", a->explanation,
+                                      "x-raised-when", a->raised_when, "x-cleared-when",
+                                      a->cleared_when));
     return object_of(all, json_array());
 }
 

@@ -94,7 +94,7 @@ stage_lint() { tools/lint; }
 
 docs_are_current() {
     local file part
-    for file in docs/config.md docs/commands.md docs/xeps.md doap.xml; do
+    for file in docs/config.md docs/commands.md docs/alarms.md docs/xeps.md doap.xml; do
         part=$(basename "${file%.*}")
         build/release/musterd --dump-docs "$part" | diff -u "$file" - ||
             { echo "$file differs from its rows: run make docs"; return 1; }

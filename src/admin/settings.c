@@ -28,6 +28,9 @@ struct alarm settings_restart_alarm = {
     .severity = ALARM_WARNING,
     .text = "A changed setting applies only after a restart.",
     .action = "Restart the part that `musterctl get NAME` names.",
+    .explanation = "Some settings are read only when a part of the server starts.",
+    .raised_when = "Such a setting was changed.",
+    .cleared_when = "The server starts.",
 };
 
 static struct store_stmt stmt_all = {

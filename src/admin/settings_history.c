@@ -22,6 +22,11 @@ struct alarm settings_waiting_alarm = {
     .severity = ALARM_WARNING,
     .text = "A change of settings waits to be confirmed. Without that it is rolled back.",
     .action = "Run `musterctl config confirm` to keep it, or `musterctl config rollback`.",
+    .explanation =
+        "A candidate was applied with a time limit, so that a mistake that locks you out is "
+        "undone.",
+    .raised_when = "`config apply --confirm` has applied a change.",
+    .cleared_when = "The change is confirmed or rolled back.",
 };
 struct setting settings_history_max = {
     .name = "config.history-max",

@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PROC_BYTES_MAX = 4096, DETAIL_BYTES_MAX = 160, MEMORY_MS = 1000 };
+enum { PROC_BYTES_MAX = 4096, MEMORY_MS = 1000 };
 
 /* A running `status` command: it visits all workers, then a helper thread, because reading the
  * memory figures makes the kernel walk all pages. Lives in the arena of its call. */
@@ -75,7 +75,7 @@ static const char *restart_needed(struct arena *arena)
 {
     const char *text = "";
     for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
-        char detail[DETAIL_BYTES_MAX];
+        char detail[ALARM_DETAIL_BYTES];
         const char *dot = strchr(a->name, '.');
         if (!atomic_load(&a->active) || dot == NULL || strcmp(dot, ".restart") != 0)
             continue;
@@ -173,31 +173,6 @@ static void status_gathered(struct command_call *call)
     timer_set(worker_loop(w), &st->timer, MEMORY_MS);
 }
 
-static void run_alarms(struct command_call *call)
-{
-    bool all = command_flag(call, "all");
-    for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
-        bool active = atomic_load(&a->active);
-        if (!active && !all)
-            continue;
-        char since[CLOCK_STAMP_LEN] = "", detail[DETAIL_BYTES_MAX];
-        uint64_t since_us = atomic_load(&a->since_us);
-        if (since_us > 0)
-            clock_stamp(since, since_us);
-        alarm_detail(a, detail, sizeof detail);
-        command_row(call);
-        command_text(call, "name", slice_of(a->name));
-        command_text(call, "severity", slice_of(alarm_severity_name(a)));
-        command_bool(call, "active", active);
-        command_text(call, "since", slice_of(since));
-        command_text(call, "text", slice_of(a->text));
-        command_text(call, "detail", slice_of(detail));
-        command_text(call, "action", slice_of(a->action));
-        command_int(call, "raised", (int64_t)atomic_load(&a->raised_count));
-    }
-    command_done(call, "%s", call->rows != NULL ? "" : "no alarm is active");
-}
-
 static void metrics_scraped(struct command_call *call, enum metrics_format format)
 {
     struct buf out;
@@ -279,33 +254,6 @@ static struct command status_command = {
             { .name = "end_scheduled", .doc = "a stop or restart that is scheduled" },
             { 0 } },
 };
-static struct command alarm_command = {
-    .name = "alarm list",
-    .rest = "GET /alarms",
-    .effect = COMMAND_READS,
-    .area = "server",
-    .args =
-        (const struct command_arg[]){
-            { .name = "all",
-              .kind = ARG_FLAG,
-              .type = PARAM_BOOL,
-              .doc = "also alarms that are not active" },
-            { 0 },
-        },
-    .run = run_alarms,
-    .doc = "Lists the active alarms: what is wrong, and what to do about it.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "name", .doc = "its name" },
-            { .name = "severity", .doc = "warning or error" },
-            { .name = "active", .type = PARAM_BOOL, .doc = "whether it is active" },
-            { .name = "since", .type = PARAM_STAMP, .doc = "since when" },
-            { .name = "text", .doc = "what is wrong" },
-            { .name = "detail", .doc = "where" },
-            { .name = "action", .doc = "what to do" },
-            { .name = "raised", .wide = true, .type = PARAM_INT, .doc = "how often it was raised" },
-            { 0 } },
-};
 static struct command metrics_command = {
     .name = "metrics",
     .rest = "GET /metrics",
@@ -341,7 +289,6 @@ static struct command metrics_command = {
 
 const struct feature status_feature = {
     .name = "status",
-    .commands =
-        (struct command *const[]){ &status_command, &alarm_command, &metrics_command, NULL },
+    .commands = (struct command *const[]){ &status_command, &metrics_command, NULL },
     .logs = (struct log_area *const[]){ &log_admin, NULL },
 };

@@ -40,6 +40,9 @@ static struct alarm mail_alarm = {
     .severity = ALARM_WARNING,
     .text = "A mail to administrators could not be sent.",
     .action = "Correct mail.relay, mail.from or cert.mail-to, and run `musterctl cert mail-test`.",
+    .explanation = "Administrators do not get mails about certificates and alarms.",
+    .raised_when = "The relay refuses a mail or cannot be reached.",
+    .cleared_when = "A mail was sent.",
 };
 
 static void monitor_changed(struct worker *w, const struct setting *s);

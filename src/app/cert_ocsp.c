@@ -50,6 +50,14 @@ static struct alarm ocsp_alarm = {
         "See which and why with `musterctl cert ocsp`. Replace a certificate that is revoked: "
         "`musterctl cert csr`. Let the server reach the responder, or set ocsp.enabled to "
         "off.",
+    .explanation =
+        "The server staples an answer of the OCSP responder to its certificate, which some "
+        "clients demand.",
+    .raised_when =
+        "The responder says that a certificate is revoked, or it gave no usable answer until the "
+        "last one ran out.",
+    .cleared_when = "The responder says that all certificates are good, or OCSP is off.",
+    .settings = "ocsp.enabled",
 };
 static struct metric ocsp_answers = {
     .name = "muster_ocsp_answers",

@@ -41,6 +41,14 @@ static struct alarm trust_alarm = {
     .action = "Add the certificate that replaces it (`musterctl cert-trust add`) and delete this "
               "one (`musterctl cert-trust del`). For a list, put a new one in its place and run "
               "`musterctl server reload`. `musterctl cert-trust list` shows all.",
+    .explanation =
+        "Connections to servers, and clients that log in with certificates, are judged with these "
+        "certificates.",
+    .raised_when =
+        "One of them expires within cert.notice-from days, or a list of revoked certificates is "
+        "past its next update.",
+    .cleared_when = "All are valid for longer.",
+    .settings = "cert.notice-from",
 };
 
 static struct alarm file_alarm = {
@@ -50,6 +58,9 @@ static struct alarm file_alarm = {
             "a reload that is refused, all files count as they were before.",
     .action = "Correct or remove it, and run `musterctl server reload`. `musterctl cert-trust "
               "list` shows what counts.",
+    .explanation = "Certificates in a file with a mistake are not trusted.",
+    .raised_when = "A file in a trust folder cannot be read or parsed.",
+    .cleared_when = "All files can be used.",
 };
 
 static void trust_system_changed(struct worker *w, const struct setting *s);

@@ -27,6 +27,12 @@ static struct alarm expiry_alarm = {
     .action =
         "Renew the certificate, and run `musterctl cert import`, or `systemctl reload muster` "
         "if the node file names it. `musterctl cert list` shows all certificates.",
+    .explanation = "Clients and servers refuse a connection whose certificate has expired.",
+    .raised_when =
+        "A certificate expires within cert.notice-from days. The severity rises as the day comes "
+        "nearer.",
+    .cleared_when = "All certificates are valid for longer.",
+    .settings = "cert.notice-from",
 };
 static struct alarm names_alarm = {
     .name = "tls.names",
@@ -36,6 +42,11 @@ static struct alarm names_alarm = {
         "valid yet.",
     .action = "Give the domain a certificate with its name, by `musterctl cert import` or under "
               "tls.domains of the node file. `musterctl cert check` says what is wrong.",
+    .explanation =
+        "Clients and other servers do not trust a domain whose certificate does not name it.",
+    .raised_when =
+        "A certificate that is served does not match, cannot be read or is not valid yet.",
+    .cleared_when = "All certificates match.",
 };
 enum { DAY_S = 86400 };
 static struct metric days_left = {

@@ -1,5 +1,5 @@
-/* docs: docs/config.md, docs/commands.md, docs/xeps.md and doap.xml, made from the rows (`make
- * docs`). */
+/* docs: docs/config.md, docs/commands.md, docs/alarms.md, docs/xeps.md and doap.xml, made from the
+ * rows (`make docs`). */
 #pragma once
 
 #include "base/slice.h"
@@ -10,6 +10,7 @@ enum { DOCS_BYTES_MAX = 1 << 20 };
 
 void docs_config(struct buf *out);
 void docs_commands(struct buf *out);
+void docs_alarms(struct buf *out);
 void docs_xeps(struct buf *out);
 void docs_doap(struct buf *out);
 void docs_man_musterd(struct buf *out);   /* musterd.8 */

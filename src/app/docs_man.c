@@ -109,8 +109,8 @@ void docs_man_musterd(struct buf *out)
          "contacts, messages, rooms, files. Or gives the domain OLD the name NEW, with all its "
          "accounts, rooms and services. The server does not run meanwhile.");
     item(out, SLICE("--dump-docs PART"),
-         "Prints generated documentation: config, commands, xeps, doap, promises, requests, "
-         "features, openapi, man-musterd, man-musterctl or man-muster.yaml.");
+         "Prints generated documentation: config, commands, alarms, xeps, doap, promises, "
+         "requests, features, openapi, man-musterd, man-musterctl or man-muster.yaml.");
     item(out, SLICE("--core-dumps"),
          "Lets the system write dumps of the process, for debuggers. A dump contains keys of TLS, "
          "tokens and passwords.");

@@ -1,4 +1,5 @@
 #include "app/features.h"
+#include "admin/alarms.h"
 #include "admin/api.h"
 #include "admin/backup.h"
 #include "admin/health.h"
@@ -212,6 +213,7 @@ const struct feature *const features_all[] = {
     &websocket_feature,
     &settings_feature,
     &status_feature,
+    &alarms_feature,
     &metrics_feature,
     &lifecycle_feature,
     &api_feature,

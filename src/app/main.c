@@ -45,8 +45,8 @@ static const char usage[] =
     "                    give the account OLD (user@domain) the address NEW, or the domain OLD\n"
     "                    the name NEW, with everything that is there, in the database of a server\n"
     "                    that does not run\n"
-    "  --dump-docs PART  print generated documentation: config, commands, xeps, doap,\n"
-    "                    promises, requests, features, openapi, man-musterd,\n"
+    "  --dump-docs PART  print generated documentation: config, commands, alarms, xeps,\n"
+    "                    doap, promises, requests, features, openapi, man-musterd,\n"
     "                    man-musterctl, man-muster.yaml\n"
     "  --core-dumps      leave the process dumpable, for debuggers. A dump holds keys of TLS,\n"
     "                    tokens and passwords\n"
@@ -109,6 +109,7 @@ static int dump_docs(const char *part)
         void (*write)(struct buf *out);
     } table[] = { { "config", docs_config },
                   { "commands", docs_commands },
+                  { "alarms", docs_alarms },
                   { "xeps", docs_xeps },
                   { "doap", docs_doap },
                   { "promises", docs_promises },

@@ -10,6 +10,11 @@ struct alarm other_database_alarm = {
     .action = "If users are missing: stop musterd, and either go back to `database: sqlite` in the "
               "node file, or copy the data with `musterd --copy-to URL`, where URL is the one of "
               "`database`. If nothing is missing, move muster.db out of the data folder.",
+    .explanation =
+        "A node that was moved to another database without its data looks like a new server.",
+    .raised_when =
+        "The database is empty at the start, but the data folder has a database with accounts.",
+    .cleared_when = "The server starts with accounts in its database, or without the other file.",
 };
 
 static struct store_stmt any_account = {

@@ -15,12 +15,20 @@ static struct alarm refused_alarm = {
     .severity = ALARM_ERROR,
     .text = "The node file or a certificate has a mistake. The last reload changed nothing.",
     .action = "Run `musterd --check`, correct the mistake, and run `systemctl reload muster`.",
+    .explanation =
+        "A reload with a mistake changes nothing, so the server still runs with what it read "
+        "before.",
+    .raised_when = "A reload was refused.",
+    .cleared_when = "A reload succeeds.",
 };
 static struct alarm restart_alarm = {
     .name = "server.restart",
     .severity = ALARM_WARNING,
     .text = "Keys of the node file have changed that apply only after a restart.",
     .action = "Run `musterctl server restart`. Clients resume their sessions.",
+    .explanation = "Some keys of the node file are read only at the start.",
+    .raised_when = "A reload has found changes of such keys.",
+    .cleared_when = "The server starts, or the changes are undone.",
 };
 
 /* A command that waits for a reload. Lives in the arena of its call. */

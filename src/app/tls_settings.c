@@ -24,6 +24,10 @@ static struct alarm policy_alarm = {
     .text = "Settings of TLS do not agree with each other, so not all of them apply.",
     .action = "Correct the settings tls.* in the node file or by `musterctl set`. `musterctl tls "
               "list` shows what applies.",
+    .explanation =
+        "Settings of TLS are checked together, because lists of ciphers depend on versions.",
+    .raised_when = "Two settings contradict each other.",
+    .cleared_when = "The settings agree.",
 };
 static struct alarm keys_alarm = {
     .name = "tls.keys",
@@ -31,6 +35,9 @@ static struct alarm keys_alarm = {
     .text = "No cipher of TLS 1.2 works with the key of a certificate: clients that have only "
             "this version cannot connect.",
     .action = "Add ciphers for this kind of key to tls.*-ciphers, or set the least version to 1.3.",
+    .explanation = "A cipher of TLS 1.2 works only with one kind of key: RSA or ECDSA.",
+    .raised_when = "A certificate has a key for which the policy has no cipher of TLS 1.2.",
+    .cleared_when = "Each certificate has a cipher, or TLS 1.2 is off.",
 };
 
 static void tls_setting_changed(struct worker *w, const struct setting *s)

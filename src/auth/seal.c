@@ -27,6 +27,12 @@ struct alarm seal_alarm = {
               "musterd and with mode 0600, and restart. Or give up what it protects: run "
               "`musterctl secrets reset`, remove the file if there is one, and restart. Devices "
               "then log in with passwords, and components and rooms need new secrets.",
+    .explanation =
+        "Secrets in the database are encrypted with the key in secrets.key. A copy of the "
+        "database alone does not contain them.",
+    .raised_when =
+        "The file is missing, damaged or not readable, although the database has secrets.",
+    .cleared_when = "The server starts with the right key, or the secrets were given up.",
 };
 
 struct store_stmt seal_stmt_mark = {

@@ -8,12 +8,48 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* list, changes and details */
 static struct alarm *alarms;
+static struct alarm_listener *listeners;
 static struct log_area log_alarm = { .name = "alarm" };
+
+const char *const alarm_severities[] = { "warning", "error", "critical", NULL };
 
 const char *alarm_severity_name(const struct alarm *a)
 {
-    static const char *const names[] = { "warning", "error", "critical" };
-    return names[atomic_load(&a->severity_now)];
+    return alarm_severities[atomic_load(&a->severity_now)];
+}
+
+struct alarm *alarm_find(slice name)
+{
+    struct alarm *a = alarms;
+    while (a != NULL && !slice_is(name, a->name))
+        a = a->next;
+    return a;
+}
+
+void alarm_listen(struct alarm_listener *l)
+{
+    pthread_mutex_lock(&lock);
+    l->next = listeners;
+    listeners = l;
+    pthread_mutex_unlock(&lock);
+}
+
+void alarm_unlisten(struct alarm_listener *l)
+{
+    pthread_mutex_lock(&lock);
+    for (struct alarm_listener **at = &listeners; *at != NULL; at = &(*at)->next) {
+        if (*at == l) {
+            *at = l->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void tell_listeners(void)
+{
+    for (struct alarm_listener *l = listeners; l != NULL; l = l->next)
+        l->changed(l);
 }
 
 void alarm_register(struct alarm *a)
@@ -63,12 +99,55 @@ void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail)
         atomic_fetch_add(&a->raised_count, 1);
         atomic_store(&a->active, 1);
     }
-    if (is_new || is_other)
+    if (is_new || is_other) {
         log_raised(a, detail); /* under the lock, so that the log has the changes in order */
+        tell_listeners();
+    }
     pthread_mutex_unlock(&lock);
 }
 
-void alarm_raise(struct alarm *a, slice detail) { alarm_raise_as(a, a->severity, detail); }
+void alarm_raise(struct alarm *a, slice detail)
+{
+    int set = atomic_load(&a->severity_set);
+    alarm_raise_as(a, set > 0 ? (enum alarm_severity)(set - 1) : a->severity, detail);
+}
+
+void alarm_set_severity(struct alarm *a, int severity)
+{
+    pthread_mutex_lock(&lock);
+    int next = severity >= 0 ? severity : (int)a->severity;
+    atomic_store(&a->severity_set, severity + 1);
+    if (atomic_exchange(&a->severity_now, next) != next && atomic_load(&a->active))
+        tell_listeners();
+    pthread_mutex_unlock(&lock);
+}
+
+bool alarm_acknowledge(struct alarm *a, slice by, uint64_t at_us)
+{
+    pthread_mutex_lock(&lock);
+    bool active = atomic_load(&a->active) != 0;
+    if (active) {
+        by.len = by.len < sizeof a->known_by ? by.len : sizeof a->known_by - 1;
+        by.len = utf8_valid_len(by);
+        memcpy(a->known_by, by.ptr, by.len);
+        a->known_by[by.len] = '\0';
+        atomic_store(&a->known_us, at_us);
+    }
+    pthread_mutex_unlock(&lock);
+    return active;
+}
+
+void alarm_restore(struct alarm *a, enum alarm_severity severity, slice detail, uint64_t since_us)
+{
+    pthread_mutex_lock(&lock);
+    set_detail(a, detail);
+    atomic_store(&a->severity_now, (int)severity);
+    atomic_store(&a->since_us, since_us);
+    atomic_store(&a->active, 1);
+    log_info(&log_alarm, LOG_EV("alarm.restored"), LOG_C("alarm", a->name),
+             LOG_C("severity", alarm_severity_name(a)), LOG_S("detail", detail));
+    pthread_mutex_unlock(&lock);
+}
 
 void alarm_clear(struct alarm *a)
 {
@@ -78,21 +157,27 @@ void alarm_clear(struct alarm *a)
     if (atomic_load(&a->active)) {
         atomic_store(&a->active, 0);
         atomic_store(&a->since_us, clock_wall_us());
+        atomic_store(&a->known_us, 0);
+        a->known_by[0] = '\0';
+        tell_listeners();
         log_info(&log_alarm, LOG_EV("alarm.cleared"), LOG_C("alarm", a->name));
     }
     pthread_mutex_unlock(&lock);
 }
 
-void alarm_detail(struct alarm *a, char *out, size_t cap)
+static void copy_locked(const char *text, char *out, size_t cap)
 {
     ensure(cap > 0);
     pthread_mutex_lock(&lock);
-    size_t len = strlen(a->detail);
+    size_t len = strlen(text);
     if (len > cap - 1)
-        len = utf8_valid_len((slice){ a->detail, cap - 1 });
-    memcpy(out, a->detail, len);
+        len = utf8_valid_len((slice){ text, cap - 1 });
+    memcpy(out, text, len);
     out[len] = '\0';
     pthread_mutex_unlock(&lock);
 }
+
+void alarm_detail(struct alarm *a, char *out, size_t cap) { copy_locked(a->detail, out, cap); }
+void alarm_known_by(struct alarm *a, char *out, size_t cap) { copy_locked(a->known_by, out, cap); }
 
 struct alarm *alarm_first(void) { return alarms; }

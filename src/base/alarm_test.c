@@ -157,12 +157,94 @@ static void threads_agree(void **state)
     assert_false(files.active);
 }
 
+static unsigned told;
+static void count_told(struct alarm_listener *l)
+{
+    (void)l;
+    told++;
+}
+
+static void change_in_steps(void)
+{
+    alarm_raise(&full, SLICE("1"));                   /* told */
+    alarm_raise(&full, SLICE("2"));                   /* the same again */
+    alarm_raise_as(&full, ALARM_WARNING, SLICE("3")); /* told */
+    alarm_set_severity(&full, ALARM_ERROR);           /* told */
+    alarm_set_severity(&full, ALARM_ERROR);           /* the same again */
+    assert_string_equal(alarm_severity_name(&full), "error");
+    alarm_clear(&full); /* told */
+    alarm_clear(&full);
+    alarm_set_severity(&full, -1); /* it is not active */
+}
+
+static void listeners_hear_of_changes(void **state)
+{
+    (void)state;
+    struct alarm_listener other = { .changed = count_told }, l = { .changed = count_told };
+    told = 0;
+    alarm_listen(&l);
+    alarm_listen(&other);
+    (void)log_of(change_in_steps);
+    assert_int_equal(told, 8);
+    alarm_unlisten(&l);
+    (void)log_of(change_in_steps);
+    assert_int_equal(told, 12);
+    alarm_unlisten(&other);
+    (void)log_of(change_in_steps);
+    assert_int_equal(told, 12);
+    alarm_set_severity(&full, ALARM_WARNING);
+    (void)log_of(raise_twice_and_clear_twice);
+    assert_string_equal(alarm_severity_name(&full), "warning");
+    alarm_set_severity(&full, -1);
+}
+
+static void acknowledged_until_it_is_cleared(void **state)
+{
+    (void)state;
+    char by[ALARM_BY_BYTES], name[2 * ALARM_BY_BYTES];
+    assert_false(alarm_acknowledge(&files, SLICE("control:root"), 1));
+    (void)log_of(raise_once);
+    memset(name, 'n', sizeof name);
+    assert_true(alarm_acknowledge(&files, (slice){ name, sizeof name }, 1));
+    alarm_known_by(&files, by, sizeof by);
+    assert_int_equal(strlen(by), ALARM_BY_BYTES - 1);
+    assert_true(alarm_acknowledge(&files, SLICE("control:root"), 7));
+    (void)log_of(raise_once);
+    alarm_known_by(&files, by, sizeof by);
+    assert_string_equal(by, "control:root");
+    assert_int_equal(files.known_us, 7);
+    (void)log_of(clear);
+    alarm_known_by(&files, by, sizeof by);
+    assert_string_equal(by, "");
+    assert_int_equal(files.known_us, 0);
+}
+
+static void restore(void) { alarm_restore(&files, ALARM_CRITICAL, SLICE("as before"), 77); }
+
+static void a_restored_alarm_is_as_it_was(void **state)
+{
+    (void)state;
+    uint64_t before = files.raised_count;
+    char detail[64];
+    assert_int_equal(count_of(log_of(restore), "event=alarm.restored alarm=io.files"), 1);
+    alarm_detail(&files, detail, sizeof detail);
+    assert_string_equal(detail, "as before");
+    assert_true(files.active);
+    assert_int_equal(files.since_us, 77);
+    assert_int_equal(files.raised_count, before);
+    assert_string_equal(alarm_severity_name(&files), "critical");
+    assert_int_equal(count_of(log_of(clear), "alarm.cleared"), 1);
+}
+
 static void rows_are_listed_by_name(void **state)
 {
     (void)state;
     assert_ptr_equal(alarm_first(), &files);
     assert_ptr_equal(files.next, &full);
     assert_null(full.next);
+    assert_ptr_equal(alarm_find(SLICE("store.full")), &full);
+    assert_null(alarm_find(SLICE("store.ful")));
+    assert_null(alarm_find(SLICE("")));
 }
 
 int main(void)
@@ -175,6 +257,9 @@ int main(void)
         cmocka_unit_test(state_and_time_follow),
         cmocka_unit_test(details_are_cut_between_characters),
         cmocka_unit_test(threads_agree),
+        cmocka_unit_test(listeners_hear_of_changes),
+        cmocka_unit_test(acknowledged_until_it_is_cleared),
+        cmocka_unit_test(a_restored_alarm_is_as_it_was),
         cmocka_unit_test(rows_are_listed_by_name),
     };
     return cmocka_run_group_tests_name("alarm", tests, NULL, NULL);

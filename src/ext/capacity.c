@@ -67,6 +67,14 @@ static struct alarm exceeded = {
     .text = "There are more sessions than this node is planned for (capacity.users).",
     .action = "Look at memory and processor time of the machine. If there is enough, raise "
               "capacity.users.",
+    .explanation =
+        "More sessions than planned need more memory and processor time than the machine may "
+        "have.",
+    .raised_when = "Sessions are above capacity.alarm-percent percent of what is supported, for "
+                   "capacity.alarm-after.",
+    .cleared_when = "Sessions are at or below the threshold.",
+    .settings = "capacity.alarm-percent capacity.alarm-after",
+    .also = "JSMSessionsExceedsThreshold",
 };
 
 /* At the home of the duty, the only thread that looks. */

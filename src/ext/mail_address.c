@@ -66,6 +66,14 @@ static struct alarm shared_alarm = {
     .text = "A mail address is not used with other servers, because it belongs to several "
             "accounts.",
     .action = "Give each account its own mail address: `musterctl user set USER --email ADDRESS`.",
+    .explanation =
+        "Users are known to other servers by their mail addresses (federation.mail-address). An "
+        "address of two accounts cannot name either of them.",
+    .raised_when =
+        "Two accounts of a domain with federation.mail-address have the same mail address.",
+    .cleared_when = "Each mail address belongs to one account.",
+    .settings = "federation.mail-address",
+    .also = "DuplicateDirectoryURI",
 };
 static struct alarm full_alarm = {
     .name = "federation.mail-address-limit",
@@ -74,6 +82,10 @@ static struct alarm full_alarm = {
             "with other servers.",
     .action = "Remove the mail addresses of accounts that need none, or switch "
               "federation.mail-address off for a domain.",
+    .explanation = "The table of mail addresses is in memory and has a limit.",
+    .raised_when = "More accounts have mail addresses than the table has room for.",
+    .cleared_when = "The number is below the limit again.",
+    .settings = "federation.mail-address",
 };
 static struct log_area log_mail_address = { .name = "mail-address" };
 static unsigned worker_slot;

@@ -18,6 +18,12 @@ struct alarm http_proxy_alarm = {
     .text = "Requests come through a reverse proxy, but a setting that this needs is empty.",
     .action = "See the detail. Set http.trusted-proxies to the address of the proxy, and "
               "http.base-url to the address that clients use, such as https://chat.example.org.",
+    .explanation =
+        "Without these settings the server sees the address of the proxy in place of the "
+        "client's, and gives out addresses that clients cannot reach.",
+    .raised_when = "A request with the headers of a proxy arrives while a needed setting is empty.",
+    .cleared_when = "The settings are complete.",
+    .settings = "http.trusted-proxies http.base-url",
 };
 
 void http_proxy_setting_changed(struct worker *w, const struct setting *s)

@@ -50,6 +50,12 @@ struct alarm node_memory_alarm = {
             "held most were closed.",
     .action = "Look in the log for session.shed: it names the clients that read too slowly or do "
               "not acknowledge. Raise node.memory if the machine has more memory.",
+    .explanation =
+        "Clients that do not read or acknowledge make the server keep what is sent to them. Above "
+        "a limit it closes the sessions that hold most, so that the others are served.",
+    .raised_when = "Sessions were closed because queued stanzas and output passed node.memory.",
+    .cleared_when = "The queues have fallen below the limit again.",
+    .settings = "node.memory",
 };
 struct metric sessions_shed = {
     .name = "muster_sessions_shed",

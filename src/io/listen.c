@@ -23,6 +23,13 @@ struct alarm io_descriptors_alarm = {
     .text =
         "No file descriptors are left for clients. New connections wait; existing ones continue.",
     .action = "Raise LimitNOFILE of the service (ulimit -n) or lower the number of clients.",
+    .explanation =
+        "Each connection, and each open file, uses a descriptor. The system gives the process a "
+        "limited number.",
+    .raised_when =
+        "A connection cannot be accepted because the process or the system has no descriptor "
+        "left.",
+    .cleared_when = "All listeners accept connections again.",
 };
 
 /* Of all listeners and loops: the alarm is cleared when none is paused. */

@@ -115,6 +115,10 @@ slice outside_arg(const struct command_call *call, const char *name, enum outsid
         .action =                                                                                  \
             "Run `musterctl " NAME "`, which says what to do; `musterctl test history` shows "     \
             "the last results. The next scheduled success clears the alarm.",                      \
+        .explanation = "What a test cannot do from outside, users probably cannot do, either.",    \
+        .raised_when = "A scheduled test fails, or its settings have a mistake.",                  \
+        .cleared_when = "A scheduled test succeeds, or the schedule is off.",                      \
+        .settings = "tests.every", .lasts = true,                                                  \
     }
 static struct alarm alarms[OUTSIDE_KINDS] = { TEST_ALARM("imtest"), TEST_ALARM("fedtest"),
                                               TEST_ALARM("pushtest") };

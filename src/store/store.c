@@ -15,6 +15,11 @@ struct alarm store_full_alarm = {
     .severity = ALARM_CRITICAL,
     .text = "The database cannot grow, because the disk or a limit is full. Nothing new is stored.",
     .action = "Free space on the file system of the database. Writes resume by themselves.",
+    .explanation =
+        "Clients are told that their messages cannot be stored, and send them again later.",
+    .raised_when = "A write fails because the disk or a limit is full.",
+    .cleared_when = "A write succeeds.",
+    .also = "XcpMFTDBFullError",
 };
 struct alarm store_down_alarm = {
     .name = "store.down",
@@ -22,6 +27,10 @@ struct alarm store_down_alarm = {
     .text = "The database cannot be used. Nothing new is stored.",
     .action = "Look at the detail: start the database server, repair the disk or the permissions, "
               "or restore a backup.",
+    .explanation = "Everything that must be stored is refused until the database works.",
+    .raised_when = "The connection is lost, or the file cannot be used.",
+    .cleared_when = "The database answers again.",
+    .also = "XcpMFTDBConnectError",
 };
 struct alarm store_refused_alarm = {
     .name = "store.refused",
@@ -31,6 +40,10 @@ struct alarm store_refused_alarm = {
     .action = "Look at the detail, which has the words of the database. Give the database user of "
               "the server its rights back, or undo the change of the tables. The alarm is cleared "
               "when the database accepts what it refused.",
+    .explanation =
+        "Somebody changed the tables or the rights of the database user while the server runs.",
+    .raised_when = "The database refuses a statement that it accepted at the start.",
+    .cleared_when = "It accepts the statement again.",
 };
 struct alarm store_slow_alarm = {
     .name = "store.slow",
@@ -38,6 +51,9 @@ struct alarm store_slow_alarm = {
     .text = "The database does not store what it is given in time, so messages are refused.",
     .action = "Look at the disk of the database: whether it answers, and what else loads it. The "
               "alarm is cleared when a write is done.",
+    .explanation = "A write that is not done in time cannot be acknowledged to the client.",
+    .raised_when = "A write was not done within its time limit.",
+    .cleared_when = "A write is done.",
 };
 
 enum { STORE_BATCH_READ, STORE_BATCH_WRITE };

@@ -47,6 +47,12 @@ struct alarm federation_reported_alarm = {
     .text = "A domain is blocked because users have reported addresses of it.",
     .action = "Look at `musterctl report list` and `musterctl federation list`, then decide with "
               "`musterctl federation allow DOMAIN` or `musterctl federation block DOMAIN`.",
+    .explanation =
+        "If enough users report addresses of a domain as spam or abuse, the server blocks it "
+        "until an administrator decides.",
+    .raised_when = "Reports have blocked a domain.",
+    .cleared_when = "An administrator has decided about each such domain.",
+    .settings = "federation.reports-to-block",
 };
 
 struct store_stmt federation_domains_all = {

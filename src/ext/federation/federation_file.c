@@ -36,6 +36,12 @@ struct alarm federation_blocklist_alarm = {
     .text = "The file of blocked domains cannot be used; what was read before applies.",
     .action = "Correct the line or the file that the alarm names; it is read again by itself. Or "
               "change the setting federation.blocklist.",
+    .explanation =
+        "The list that was read last still applies, so newly listed domains can still reach "
+        "users.",
+    .raised_when = "The changed file cannot be read, or has a line with a mistake.",
+    .cleared_when = "The file was read without a mistake, or federation.blocklist is empty.",
+    .settings = "federation.blocklist",
 };
 
 struct alarm federation_blocklist_unread_alarm = {
@@ -44,6 +50,12 @@ struct alarm federation_blocklist_unread_alarm = {
     .text = "The file of blocked domains cannot be used since the start; nothing of it applies.",
     .action = "Correct the line or the file that the alarm names; it is read again by itself. Or "
               "change the setting federation.blocklist.",
+    .explanation =
+        "No list was read since the server started, so domains that you meant to block can reach "
+        "users.",
+    .raised_when = "The file cannot be read at the start, or has a line with a mistake.",
+    .cleared_when = "The file was read without a mistake, or federation.blocklist is empty.",
+    .settings = "federation.blocklist",
 };
 
 /* What says that a file is another one, or may be read now. */

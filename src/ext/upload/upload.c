@@ -156,6 +156,10 @@ struct alarm upload_disk_alarm = {
     .action = "Look at the detail. If the disk is full, free space on the disk of the data folder, "
               "or lower upload.keep. Files leave 64 MiB free for the database, or a sixteenth of a "
               "small disk. The alarm is cleared when the next file is stored.",
+    .explanation = "Uploads stop before the disk is full, so that the database still can write.",
+    .raised_when = "A file could not be written, or the disk has too little space left.",
+    .cleared_when = "A file is stored again.",
+    .also = "XcpMFTExtFsMountError XcpMFTExtFsFreeSpaceWarn",
 };
 struct alarm upload_key_alarm = {
     .name = "upload.key",
@@ -164,6 +168,9 @@ struct alarm upload_key_alarm = {
     .action = "Look at the detail. Restore uploads/upload.key in the data folder from a backup, "
               "owned by the user of musterd and with mode 0600. Or remove the file, so that a new "
               "key is made; upload slots that were given before are then void. Then restart.",
+    .explanation = "The key signs the addresses of upload slots. Without it nobody can get a slot.",
+    .raised_when = "The file with the key cannot be read at the start.",
+    .cleared_when = "The server starts with a key.",
 };
 struct log_area log_upload = { .name = "upload" };
 

@@ -44,6 +44,13 @@ struct alarm s2s_failing_alarm = {
     .severity = ALARM_WARNING,
     .text = "Another server cannot be reached for a long time.",
     .action = "Run `musterctl s2s trace DOMAIN`, which says why, and what to do.",
+    .explanation =
+        "Users cannot exchange messages with that domain. What they send waits, and comes back as "
+        "an error if it waits too long.",
+    .raised_when = "A server that users write to cannot be reached for s2s.alarm-after.",
+    .cleared_when = "All such servers can be reached, or nobody writes to them.",
+    .settings = "s2s.alarm-after",
+    .also = "InterClusterSyncAgentPeerPeriodicSyncingFailure",
 };
 
 /* A slot is used while it has a name. Slot 0 is that of all others. */

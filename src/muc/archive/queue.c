@@ -39,6 +39,10 @@ struct alarm muc_recording_alarm = {
     .text = "Messages of rooms cannot be archived.",
     .action = "See why the database does not store. The messages wait in memory, up to "
               "muc.recording-queue. They are lost if the node stops before they are stored.",
+    .explanation = "Rooms go on, but their messages wait in memory to be archived.",
+    .raised_when = "The database did not store messages of a room.",
+    .cleared_when = "It stores them.",
+    .settings = "muc.recording-queue",
 };
 static struct metric recorded = { .name = "muster_muc_recorded",
                                   .kind = METRIC_COUNTER,
