@@ -3,8 +3,8 @@
  * can run every command. The peer's user is the actor in the audit log.
  *
  * At the home of DUTY_CONTROL. When it is stopped, it accepts no more and removes the socket file;
- * running commands are still answered, until the node waits for nothing else. Limits: 32 connections, 64 KiB a request, 16 MiB a reply,
- * one command at a time for each connection. */
+ * running commands are still answered, until the node waits for nothing else. Limits: 32
+ * connections, 64 KiB a request, 16 MiB a reply, one command at a time for each connection. */
 #pragma once
 #include "base/err.h"
 #include "home/edge.h"

@@ -76,9 +76,17 @@ static void valid_lists_give_something(void **state)
 {
     (void)state;
     static const char *const good[] = { "*", "users.read", "*.read !users.*", "!users.read *.*" };
-    static const char *const bad[] = { "",           " ",      "!*",         "users",
-                                       "Users.read", "users.", ".read",      "users.delete",
-                                       "u s.read",   "!",      "users.read,rooms.read",
+    static const char *const bad[] = { "",
+                                       " ",
+                                       "!*",
+                                       "users",
+                                       "Users.read",
+                                       "users.",
+                                       ".read",
+                                       "users.delete",
+                                       "u s.read",
+                                       "!",
+                                       "users.read,rooms.read",
                                        "users.read.read" };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(grants_are_valid(slice_of(good[i])));
