@@ -21,29 +21,16 @@ struct setting api_tls_required = {
     .doc = "Requests to the API come over TLS, here or in front of a trusted proxy, or from this "
            "machine. Others are refused with 403, because their token could be read on the way.",
 };
-struct setting api_requests_per_token = {
-    .name = "api.requests-per-token",
-    .scope = SCOPE_NODE,
-    .type = PARAM_INT,
-    .def = 100,
-    .min = 1,
-    .max = 100000,
-    .allow_none = true,
-    .unit = "requests a second",
-    .doc = "Requests to the API with one token. More are answered with 429.",
-};
-struct setting api_requests_per_address = {
-    .name = "api.requests-per-address",
-    .scope = SCOPE_NODE,
-    .type = PARAM_INT,
-    .def = 100,
-    .min = 1,
-    .max = 100000,
-    .allow_none = true,
-    .unit = "requests a second",
-    .doc = "Requests to the API from one address, with any token or none. More are answered with "
-           "429.",
-};
+#define REQUESTS_A_SECOND(setting_name, with)                                                      \
+    {                                                                                              \
+        .name = (setting_name), .scope = SCOPE_NODE, .type = PARAM_INT, .def = 100, .min = 1,      \
+        .max = 100000, .allow_none = true, .unit = "requests a second",                            \
+        .doc = "Requests to the API " with ". More are answered with 429."                         \
+    }
+struct setting api_requests_per_token =
+    REQUESTS_A_SECOND("api.requests-per-token", "with one token");
+struct setting api_requests_per_address =
+    REQUESTS_A_SECOND("api.requests-per-address", "from one address, with any token or none");
 
 struct rate {
     uint64_t key; /* keyed hash; 0: free */

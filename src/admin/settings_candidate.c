@@ -448,21 +448,7 @@ struct command settings_edit_command = {
     .name = "config edit",
     .effect = COMMAND_CHANGES,
     AT_SETTINGS,
-    .args = (const struct command_arg[]){ { .name = "setting",
-                                            .kind = ARG_POSITIONAL,
-                                            .refers = REFERS_SETTING,
-                                            .doc = "name of the setting; for one domain "
-                                                   "NAME@DOMAIN" },
-                                          { .name = "value",
-                                            .kind = ARG_OPTIONAL,
-                                            .refers = REFERS_SETTING_VALUE,
-                                            .doc = "its new value" },
-                                          { .name = "default",
-                                            .kind = ARG_FLAG,
-                                            .type = PARAM_BOOL,
-                                            .doc = "back to the default, or for one domain to the "
-                                                   "value of all" },
-                                          { 0 } },
+    .args = (const struct command_arg[]){ SETTINGS_NAME_ARG, SETTINGS_VALUE_ARGS, { 0 } },
     .run = run_edit,
     .doc = "Puts a change of a setting into your candidate. Nothing changes until `config apply`.",
 };
@@ -527,10 +513,7 @@ struct command settings_apply_command = {
                                             .max = CONFIRM_MS_MAX,
                                             .doc = "roll it back unless an operator confirms it "
                                                    "within this time" },
-                                          { .name = "comment",
-                                            .kind = ARG_OPTION,
-                                            .max = SETTINGS_COMMENT_MAX,
-                                            .doc = "why, for the history" },
+                                          SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .run = run_apply,
     .doc = "Applies your candidate: all of it at once, or nothing. Until a change with --confirm "

@@ -182,6 +182,27 @@ static void admin_settings_run_show(struct command_call *call)
         command_done(call, "%s", call->rows != NULL ? "" : "all of them have their defaults");
 }
 
+/* What a setting is now. `all`: of all settings, where some columns are too much for a table. */
+#define VALUE_COLUMNS(all)                                                                         \
+    { .name = "value", .doc = "its value" }, { .name = "default", .doc = "its default" },          \
+        { .name = "source", .doc = "where the value comes from: node file, database or default" }, \
+        { .name = "locked",                                                                        \
+          .wide = (all),                                                                           \
+          .type = PARAM_BOOL,                                                                      \
+          .doc = "whether the node file fixes it" },                                               \
+        { .name = "changed",                                                                       \
+          .wide = (all),                                                                           \
+          .type = PARAM_BOOL,                                                                      \
+          .doc = "whether it is not the default" },                                                \
+        { .name = "changed_by",                                                                    \
+          .optional = true,                                                                        \
+          .wide = (all),                                                                           \
+          .doc = "who changed it last, if the history has it" },                                   \
+    {                                                                                              \
+        .name = "changed_at", .optional = true, .wide = (all), .type = PARAM_STAMP,                \
+        .doc = "and when"                                                                          \
+    }
+
 struct command settings_set_command = {
     .name = "set",
     .rest = "PUT /settings/{setting}",
@@ -189,22 +210,9 @@ struct command settings_set_command = {
     .area = "settings",
     .args =
         (const struct command_arg[]){
-            { .name = "setting",
-              .kind = ARG_POSITIONAL,
-              .refers = REFERS_SETTING,
-              .doc = "name of the setting; for one domain NAME@DOMAIN" },
-            { .name = "value",
-              .kind = ARG_OPTIONAL,
-              .refers = REFERS_SETTING_VALUE,
-              .doc = "its new value" },
-            { .name = "default",
-              .kind = ARG_FLAG,
-              .type = PARAM_BOOL,
-              .doc = "set it back to the default, or for one domain to the value of all" },
-            { .name = "comment",
-              .kind = ARG_OPTION,
-              .max = SETTINGS_COMMENT_MAX,
-              .doc = "why, for the history" },
+            SETTINGS_NAME_ARG,
+            SETTINGS_VALUE_ARGS,
+            SETTINGS_COMMENT_ARG,
             { 0 },
         },
     .runs_at = COMMAND_DUTY,
@@ -221,10 +229,7 @@ struct command settings_get_command = {
     .area = "settings",
     .args =
         (const struct command_arg[]){
-            { .name = "setting",
-              .kind = ARG_POSITIONAL,
-              .refers = REFERS_SETTING,
-              .doc = "name of the setting; for one domain NAME@DOMAIN" },
+            SETTINGS_NAME_ARG,
             { 0 },
         },
     .runs_at = COMMAND_DUTY,
@@ -236,16 +241,7 @@ struct command settings_get_command = {
         (const struct command_column[]){
             { .name = "name", .doc = "its name" },
             { .name = "type", .doc = "what its values are" },
-            { .name = "value", .doc = "its value" },
-            { .name = "default", .doc = "its default" },
-            { .name = "source",
-              .doc = "where the value comes from: node file, database or default" },
-            { .name = "locked", .type = PARAM_BOOL, .doc = "whether the node file fixes it" },
-            { .name = "changed", .type = PARAM_BOOL, .doc = "whether it is not the default" },
-            { .name = "changed_by",
-              .optional = true,
-              .doc = "who changed it last, if the history has it" },
-            { .name = "changed_at", .optional = true, .type = PARAM_STAMP, .doc = "and when" },
+            VALUE_COLUMNS(false),
             { .name = "allowed", .doc = "what is allowed" },
             { .name = "scope", .doc = "how far it reaches: cluster, node or domain" },
             { .name = "restart", .doc = "what must be restarted after a change, or no" },
@@ -277,27 +273,7 @@ struct command settings_show_command = {
         (const struct command_column[]){
             { .name = "name", .doc = "its name" },
             { .name = "type", .wide = true, .doc = "what its values are" },
-            { .name = "value", .doc = "its value" },
-            { .name = "default", .doc = "its default" },
-            { .name = "source",
-              .doc = "where the value comes from: node file, database or default" },
-            { .name = "locked",
-              .wide = true,
-              .type = PARAM_BOOL,
-              .doc = "whether the node file fixes it" },
-            { .name = "changed",
-              .wide = true,
-              .type = PARAM_BOOL,
-              .doc = "whether it is not the default" },
-            { .name = "changed_by",
-              .optional = true,
-              .wide = true,
-              .doc = "who changed it last, if the history has it" },
-            { .name = "changed_at",
-              .optional = true,
-              .wide = true,
-              .type = PARAM_STAMP,
-              .doc = "and when" },
+            VALUE_COLUMNS(true),
             { 0 } },
 };
 struct command settings_reset_command = {
@@ -310,10 +286,7 @@ struct command settings_reset_command = {
             { .name = "prefix",
               .kind = ARG_POSITIONAL,
               .doc = "first part of their names: muc, c2s, ..." },
-            { .name = "comment",
-              .kind = ARG_OPTION,
-              .max = SETTINGS_COMMENT_MAX,
-              .doc = "why, for the history" },
+            SETTINGS_COMMENT_ARG,
             { 0 },
         },
     .runs_at = COMMAND_DUTY,

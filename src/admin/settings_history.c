@@ -652,10 +652,7 @@ struct command settings_rollback_command = {
                                             .max = PARAM_NONE,
                                             .doc = "the version to go back to; without it: the one "
                                                    "before the last" },
-                                          { .name = "comment",
-                                            .kind = ARG_OPTION,
-                                            .max = SETTINGS_COMMENT_MAX,
-                                            .doc = "why, for the history" },
+                                          SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,

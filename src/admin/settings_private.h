@@ -35,5 +35,26 @@ bool settings_next_missing(const struct store_batch *b, unsigned *stmt, const st
                            slice *list, slice *jid);
 extern struct store_stmt settings_put, settings_del;
 
+/* Rows of several commands: a setting, its new value, and why it changes. */
+#define SETTINGS_NAME_ARG                                                                          \
+    {                                                                                              \
+        .name = "setting", .kind = ARG_POSITIONAL, .refers = REFERS_SETTING,                       \
+        .doc = "name of the setting; for one domain NAME@DOMAIN"                                   \
+    }
+#define SETTINGS_VALUE_ARGS                                                                        \
+    { .name = "value",                                                                             \
+      .kind = ARG_OPTIONAL,                                                                        \
+      .refers = REFERS_SETTING_VALUE,                                                              \
+      .doc = "its new value" },                                                                    \
+    {                                                                                              \
+        .name = "default", .kind = ARG_FLAG, .type = PARAM_BOOL,                                   \
+        .doc = "set it back to the default, or for one domain to the value of all"                 \
+    }
+#define SETTINGS_COMMENT_ARG                                                                       \
+    {                                                                                              \
+        .name = "comment", .kind = ARG_OPTION, .max = SETTINGS_COMMENT_MAX,                        \
+        .doc = "why, for the history"                                                              \
+    }
+
 void settings_fail_unknown(struct command_call *call, slice name);
 struct setting *settings_named(struct command_call *call); /* NULL: the call has failed */

@@ -97,6 +97,7 @@ static void far_heard(struct worker *w, void *arg, void *answer, const struct me
     struct far_asker *f = arg;
     const struct command_answered *a = answer;
     (void)w, (void)from;
+    ensure(!f->call->ended);              /* far_over() ends it, behind the last answer */
     if (!f->call->part || f->err == OK) { /* of many the first failure */
         f->err = (enum err)a->err;
         f->text = slice_dup(f->call->arena, a->text);
