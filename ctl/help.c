@@ -13,6 +13,10 @@ static const char own_options[] =
     "Options:\n"
     "  --socket PATH   control socket of the server\n"
     "  --config FILE   node file that names it (default /etc/muster/muster.yaml)\n"
+    "  --url URL       instead of a socket: https://HOST[:PORT]/ of the server's API\n"
+    "                  (or MUSTER_URL)\n"
+    "  --token-file FILE  access token for it (or MUSTER_TOKEN)\n"
+    "  --ca FILE       certificates that it is trusted by (or MUSTER_CA)\n"
     "  --json          print the server's reply as it is\n"
     "  --csv           print rows as comma-separated values\n"
     "  --yes           do not ask before something is destroyed\n"
@@ -175,9 +179,8 @@ static void completion_words(FILE *out, const struct command *c)
 static void completion_commands(FILE *out)
 {
     slice last = { 0 };
-    fprintf(
-        out,
-        "    '') words='help completion schema --socket --config --json --csv --help --version");
+    fprintf(out, "    '') words='help completion schema --socket --config --url --token-file --ca "
+                 "--json --csv --yes --help --version");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice first, second;
         slice_cut(slice_of(c->name), ' ', &first, &second);
@@ -205,12 +208,13 @@ void help_completion(FILE *out)
                  "_musterctl() {\n"
                  "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
                  "    local words='' at typed=()\n"
-                 "    case $prev in --socket | --config) COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+                 "    case $prev in --socket | --config | --token-file | --ca) "
+                 "COMPREPLY=($(compgen -f -- \"$cur\"))\n"
                  "        return ;;\n"
                  "    esac\n"
                  "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
                  "        case ${COMP_WORDS[at]} in\n"
-                 "        --socket | --config) at=$((at + 1)) ;;\n"
+                 "        --socket | --config | --url | --token-file | --ca) at=$((at + 1)) ;;\n"
                  "        -*) ;;\n"
                  "        *) typed+=(\"${COMP_WORDS[at]}\") ;;\n"
                  "        esac\n"
@@ -293,6 +297,8 @@ void help_completion_fish(FILE *out)
     fprintf(out, "# fish completion for musterctl, printed by `musterctl completion fish`\n"
                  "complete -c musterctl -f\n"
                  "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
+                 "complete -c musterctl -l token-file -r -F\ncomplete -c musterctl -l ca -r -F\n"
+                 "complete -c musterctl -l url -x\n"
                  "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
                  "complete -c musterctl -l yes\n"
                  "complete -c musterctl -n __fish_use_subcommand -a 'help completion schema'\n"

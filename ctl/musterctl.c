@@ -1,5 +1,6 @@
-/* musterctl: commands a running server over its control socket (src/admin/control_json.h). Help,
- * completion and the check of arguments come from the command rows it shares with the server. */
+/* musterctl: commands a running server over its control socket (src/admin/control_json.h), or over
+ * its API (ctl/remote.h). Help, completion and the check of arguments come from the command rows it
+ * shares with the server. */
 #include "app/data_folder.h"
 #include "app/features.h"
 #include "app/node_file.h"
@@ -7,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "ctl/help.h"
+#include "ctl/remote.h"
 #include "ctl/render.h"
 #include "ctl/schema.h"
 #include "ctl/words.h"
@@ -24,7 +26,8 @@ enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
 
 struct options {
     const char *socket;
-    const char *config;
+    const char *config;   /* NULL: not given */
+    struct remote remote; /* url NULL: over the socket */
     bool json, csv, yes, help, version;
     char **words; /* what is left: the command and its arguments */
     size_t word_count;
@@ -36,15 +39,44 @@ static int usage_error(const char *text)
     return EXIT_USAGE;
 }
 
+/* Where the value of one of musterctl's own options goes; NULL: it is none, or has no value. */
+static const char **option_value(struct options *o, const char *name)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } all[] = { { "--socket", &o->socket },
+                { "--config", &o->config },
+                { "--url", &o->remote.url },
+                { "--token-file", &o->remote.token_file },
+                { "--ca", &o->remote.ca } };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(name, all[i].name) == 0)
+            return all[i].value;
+    return NULL;
+}
+
+/* Where nothing is said on the command line. An empty variable says nothing. */
+static void musterctl_environment(struct options *o)
+{
+    const char *url = getenv("MUSTER_URL"), *token = getenv("MUSTER_TOKEN");
+    const char *ca = getenv("MUSTER_CA");
+    bool local = o->socket != NULL || o->config != NULL;
+    if (!local && o->remote.url == NULL && url != NULL && *url != '\0')
+        o->remote.url = url;
+    if (token != NULL && *token != '\0')
+        o->remote.token = token;
+    if (o->remote.ca == NULL && ca != NULL && *ca != '\0')
+        o->remote.ca = ca;
+}
+
 /* Takes out musterctl's own options, wherever they stand before "--". */
 static bool musterctl_parse_options(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){ .config = "/etc/muster/muster.yaml", .words = argv };
+    *o = (struct options){ .words = argv };
     int i = 1;
     for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        const char **value = strcmp(argv[i], "--socket") == 0   ? &o->socket
-                             : strcmp(argv[i], "--config") == 0 ? &o->config
-                                                                : NULL;
+        const char **value = option_value(o, argv[i]);
         if (value != NULL && i + 1 == argc)
             return false;
         if (value != NULL)
@@ -64,6 +96,7 @@ static bool musterctl_parse_options(struct options *o, int argc, char **argv)
     }
     for (; i < argc; i++)
         o->words[o->word_count++] = argv[i];
+    musterctl_environment(o);
     return true;
 }
 
@@ -122,23 +155,33 @@ static int connect_to(const char *path)
     return fd;
 }
 
-/* One line with its line feed. */
-static void write_request(struct buf *out, const struct words *w)
+/* The arguments, and the request with them. */
+static json_t *request_args(const struct words *w)
 {
-    json_t *request = json_object(), *args = json_object();
+    json_t *args = json_object();
     for (size_t i = 0; i < w->count; i++) {
         json_t *value = json_stringn(w->values[i].ptr, w->values[i].len);
         json_object_set_new(args, w->names[i].ptr, value);
     }
+    return args;
+}
+
+static void write_json(struct buf *out, const json_t *value)
+{
+    size_t len = json_dumpb(value, NULL, 0, JSON_COMPACT);
+    char *room = buf_reserve(out, len);
+    if (room != NULL)
+        out->len += json_dumpb(value, room, len, JSON_COMPACT);
+}
+
+/* One line with its line feed. */
+static void write_request(struct buf *out, const struct words *w)
+{
+    json_t *request = json_object();
     json_object_set_new(request, "command", json_string(w->command->name));
-    json_object_set_new(request, "args", args);
-    size_t len = json_dumpb(request, NULL, 0, JSON_COMPACT);
-    char *room = buf_reserve(out, len + 1);
-    if (room != NULL) {
-        json_dumpb(request, room, len, JSON_COMPACT);
-        room[len] = '\n';
-        out->len += len + 1;
-    }
+    json_object_set_new(request, "args", request_args(w));
+    write_json(out, request);
+    buf_lit(out, "\n");
     json_decref(request);
 }
 
@@ -247,14 +290,53 @@ static int musterctl_unreachable(const char *path, int why)
     return EXIT_UNREACHABLE;
 }
 
-static int musterctl_run_command(const struct options *o, struct arena *arena)
+static int musterctl_run_local(const struct options *o, const struct words *w, const char *path)
+{
+    int fd = connect_to(path);
+    if (fd < 0 && w->command->offline && (errno == ENOENT || errno == ECONNREFUSED))
+        return (int)offline("musterctl", o->config, data_folder_restore, w->values[0].ptr);
+    if (fd < 0)
+        return musterctl_unreachable(path, errno);
+    int code = exchange(o, w, fd);
+    close(fd);
+    return code;
+}
+
+static int musterctl_run_remote(const struct options *o, const struct words *w)
+{
+    struct why why;
+    struct buf args, line;
+    json_t *object = request_args(w);
+    buf_init(&args, REPLY_BYTES_MAX);
+    buf_init(&line, REPLY_BYTES_MAX);
+    write_json(&args, object);
+    json_decref(object);
+    enum err e = remote_run(&o->remote, w->command, buf_fit(&args), &line, &why);
+    int code = EXIT_USAGE;
+    if (e == OK)
+        code = show_reply(o, w->command, buf_fit(&line));
+    else if (usage_error(why.text) == EXIT_USAGE && e != E_SYNTAX)
+        code = EXIT_UNREACHABLE;
+    buf_fini(&line);
+    buf_fini(&args);
+    return code;
+}
+
+static int musterctl_run_command(struct options *o, struct arena *arena)
 {
     struct words w;
     struct why why;
     const char *path = o->socket;
+    bool remote = o->remote.url != NULL;
+    if (remote && (o->socket != NULL || o->config != NULL))
+        return usage_error("--url is for another machine: give it without --socket and --config");
+    if (o->config == NULL)
+        o->config = "/etc/muster/muster.yaml";
     enum err e = words_parse(&w, o->words, o->word_count, arena, &why);
-    if (e == OK && path == NULL && node_file_control(o->config, arena, &path, &why) != OK) {
-        fprintf(stderr, "musterctl: %s\nGive --socket PATH or --config FILE.\n", why.text);
+    if (e == OK && !remote && path == NULL &&
+        node_file_control(o->config, arena, &path, &why) != OK) {
+        fprintf(stderr, "musterctl: %s\nGive --socket PATH, --config FILE or --url URL.\n",
+                why.text);
         return EXIT_UNREACHABLE;
     }
     if (e == OK)
@@ -265,21 +347,14 @@ static int musterctl_run_command(const struct options *o, struct arena *arena)
         fprintf(stderr, "musterctl: nothing was done\n");
         return EXIT_FAILED;
     }
-    int fd = connect_to(path);
-    if (fd < 0 && w.command->offline && (errno == ENOENT || errno == ECONNREFUSED))
-        return (int)offline("musterctl", o->config, data_folder_restore, w.values[0].ptr);
-    if (fd < 0)
-        return musterctl_unreachable(path, errno);
-    int code = exchange(o, &w, fd);
-    close(fd);
-    return code;
+    return remote ? musterctl_run_remote(o, &w) : musterctl_run_local(o, &w, path);
 }
 
 int main(int argc, char **argv)
 {
     struct options o;
     if (!musterctl_parse_options(&o, argc, argv))
-        return usage_error("--socket and --config need a value");
+        return usage_error("--socket, --config, --url, --token-file and --ca need a value");
     if (o.version) {
         printf("musterctl %s\n", MUSTER_VERSION);
         return EXIT_DONE;

@@ -40,8 +40,9 @@ static slice first_word(const struct command *c)
 
 static enum err unknown_own_option(const char *found, struct why *why)
 {
-    static const char *const own[] = { "--socket", "--config", "--json", "--csv",
-                                       "--yes",    "--stdin",  "--help", "--version" };
+    static const char *const own[] = { "--socket", "--config", "--url",    "--token-file",
+                                       "--ca",     "--json",   "--csv",    "--yes",
+                                       "--stdin",  "--help",   "--version" };
     struct similar similar;
     similar_init(&similar, slice_of(found));
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)

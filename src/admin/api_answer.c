@@ -21,10 +21,21 @@ unsigned api_status(enum err e)
     return table[e];
 }
 
+static void add_rows(struct buf *out, const struct command_call *call)
+{
+    buf_lit(out, "[");
+    for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
+        if (row != call->rows)
+            buf_lit(out, ",\n");
+        control_row(out, row);
+    }
+    buf_lit(out, "]");
+}
+
 void api_problem(struct http_request *r, const struct api_problem *p)
 {
     struct buf body, lines;
-    buf_init(&body, PROBLEM_BYTES_MAX);
+    buf_init(&body, p->report != NULL ? API_ANSWER_MAX : PROBLEM_BYTES_MAX);
     buf_init(&lines, LINES_BYTES_MAX);
     buf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u",
                http_status_text(p->status), p->status);
@@ -37,6 +48,15 @@ void api_problem(struct http_request *r, const struct api_problem *p)
     if (p->argument != NULL) {
         buf_lit(&body, ",\"argument\":");
         control_text(&body, slice_of(p->argument));
+    }
+    size_t before = body.len;
+    if (p->report != NULL) {
+        buf_lit(&body, ",\"rows\":");
+        add_rows(&body, p->report);
+    }
+    if (body.overflow) { /* without its rows */
+        body.overflow = false;
+        body.len = before;
     }
     buf_lit(&body, "}\n");
     if (p->status == 401) /* RFC 6750 §3 */
@@ -61,18 +81,8 @@ void api_failed(struct api_job *j)
                                              .detail = j->call.text,
                                              .error = err_name(e),
                                              .argument = j->call.culprit,
-                                             .retry_s = status == 503 ? 1 : 0 });
-}
-
-static void add_rows(struct buf *out, const struct command_call *call)
-{
-    buf_lit(out, "[");
-    for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
-        if (row != call->rows)
-            buf_lit(out, ",\n");
-        control_row(out, row);
-    }
-    buf_lit(out, "]");
+                                             .retry_s = status == 503 ? 1 : 0,
+                                             .report = j->call.command->report ? &j->call : NULL });
 }
 
 /* What a thing is: its row, or all its rows. */

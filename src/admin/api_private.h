@@ -32,10 +32,11 @@ bool api_admit(struct http_request *r, struct principal *who);
 struct api_problem {
     unsigned status;
     slice detail;
-    const char *error;    /* err_name(); NULL: none */
-    const char *argument; /* NULL: none */
-    unsigned methods;     /* of 405 */
-    unsigned retry_s;     /* 0: not said */
+    const char *error;                 /* err_name(); NULL: none */
+    const char *argument;              /* NULL: none */
+    unsigned methods;                  /* of 405 */
+    unsigned retry_s;                  /* 0: not said */
+    const struct command_call *report; /* its rows are told, too; NULL: none */
 };
 void api_problem(struct http_request *r, const struct api_problem *p);
 unsigned api_status(enum err e);

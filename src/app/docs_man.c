@@ -135,6 +135,30 @@ void docs_man_musterd(struct buf *out)
     see_also(out, ".BR musterctl (1),\n.BR muster.yaml (5),\n.BR journalctl (1)");
 }
 
+static const struct {
+    const char *name, *doc;
+} musterctl_options[] = {
+    { "--socket PATH", "The control socket of the server." },
+    { "--config FILE",
+      "The node file that names the socket. The default is /etc/muster/muster.yaml." },
+    { "--url URL",
+      "Instead of a socket: the address https://HOST[:PORT]/ of the server's API. The default "
+      "is the environment variable MUSTER_URL." },
+    { "--token-file FILE",
+      "The first line of the file, which others may not read, is the access token for the API. "
+      "The default is the environment variable MUSTER_TOKEN." },
+    { "--ca FILE",
+      "The certificate of the API must lead to one in this file, in place of those that the "
+      "system trusts. The default is the environment variable MUSTER_CA." },
+    { "--json", "Prints the server's answer as it is." },
+    { "--csv", "Prints rows as comma-separated values." },
+    { "--yes", "Does not ask before something is destroyed." },
+    { "--stdin", "Reads a password from standard input instead of asking for it." },
+    { "--password-file FILE", "Reads it from the first line of a file." },
+    { "--help", "Shows help, also of a command." },
+    { "--version", "Shows the version." },
+};
+
 void docs_man_musterctl(struct buf *out)
 {
     struct buf line, note;
@@ -147,16 +171,8 @@ void docs_man_musterctl(struct buf *out)
         ".SH DESCRIPTION\n"
         "Speaks to\n.BR musterd (8)\nover its control socket. Root and the members of the\n"
         "socket's group (muster) may do so.\n.SH OPTIONS\n");
-    item(out, SLICE("--socket PATH"), "The control socket of the server.");
-    item(out, SLICE("--config FILE"),
-         "The node file that names the socket. The default is /etc/muster/muster.yaml.");
-    item(out, SLICE("--json"), "Prints the server's answer as it is.");
-    item(out, SLICE("--csv"), "Prints rows as comma-separated values.");
-    item(out, SLICE("--yes"), "Does not ask before something is destroyed.");
-    item(out, SLICE("--stdin"), "Reads a password from standard input instead of asking for it.");
-    item(out, SLICE("--password-file FILE"), "Reads it from the first line of a file.");
-    item(out, SLICE("--help"), "Shows help, also of a command.");
-    item(out, SLICE("--version"), "Shows the version.");
+    for (size_t i = 0; i < sizeof musterctl_options / sizeof musterctl_options[0]; i++)
+        item(out, slice_of(musterctl_options[i].name), musterctl_options[i].doc);
     buf_lit(out, ".SH COMMANDS\n");
     item(out, SLICE("help [COMMAND]"), "Lists the commands, or explains one.");
     item(out, SLICE("completion SHELL"), "Prints a script for bash, zsh or fish.");

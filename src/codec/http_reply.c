@@ -1,6 +1,6 @@
 #include "codec/http_reply.h"
 
-enum { PORT_DEFAULT = 80, STATUS_BYTES = 12 /* "HTTP/1.1 200" */ };
+enum { STATUS_BYTES = 12 /* "HTTP/1.1 200" */ };
 
 static bool reply_digits(slice text, uint64_t max, uint64_t *out)
 {
@@ -132,13 +132,13 @@ static bool uri_port(struct http_uri *out, slice text)
     return true;
 }
 
-bool http_uri_read(struct http_uri *out, slice uri)
+static bool uri_read(struct http_uri *out, slice uri, slice scheme, uint16_t port)
 {
     slice rest, host;
-    *out = (struct http_uri){ .port = PORT_DEFAULT };
-    if (!slice_starts(uri, SLICE("http://")) || !uri_is_plain(uri))
+    *out = (struct http_uri){ .port = port };
+    if (!slice_starts(uri, scheme) || !uri_is_plain(uri))
         return false;
-    rest = slice_from(uri, 7);
+    rest = slice_from(uri, scheme.len);
     size_t len = 0;
     while (len < rest.len && strchr("/?#", rest.ptr[len]) == NULL)
         len++;
@@ -161,4 +161,14 @@ bool http_uri_read(struct http_uri *out, slice uri)
         len++;
     out->host = (slice){ host.ptr, len };
     return len > 0 && memchr(host.ptr, '@', len) == NULL && uri_port(out, slice_from(host, len));
+}
+
+bool http_uri_read(struct http_uri *out, slice uri)
+{
+    return uri_read(out, uri, SLICE("http://"), 80);
+}
+
+bool https_uri_read(struct http_uri *out, slice uri)
+{
+    return uri_read(out, uri, SLICE("https://"), 443);
 }

@@ -28,3 +28,4 @@ struct http_uri {
     uint16_t port;
 };
 bool http_uri_read(struct http_uri *out, slice uri);
+bool https_uri_read(struct http_uri *out, slice uri); /* "https://…"; without a port 443 */

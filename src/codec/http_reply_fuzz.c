@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             ensure(end == HTTP_REPLY_DONE && part.body.len == reply.body.len);
             break;
         }
-    if (http_uri_read(&uri, all))
+    if (http_uri_read(&uri, all) || https_uri_read(&uri, all))
         ensure(uri.host.len > 0 && uri.port > 0 && uri.path.len > 0 && uri.path.ptr[0] == '/');
     return 0;
 }

@@ -85,6 +85,10 @@ static void reads_addresses(void **state)
     assert_true(http_uri_read(&u, SLICE("http://ocsp.test:81/a/b?c")));
     assert_true(slice_is(u.authority, "ocsp.test:81") && slice_is(u.path, "/a/b?c"));
     assert_int_equal(u.port, 81);
+    assert_false(http_uri_read(&u, SLICE("https://ocsp.test")));
+    assert_true(https_uri_read(&u, SLICE("https://ocsp.test/a")));
+    assert_int_equal(u.port, 443);
+    assert_false(https_uri_read(&u, SLICE("http://ocsp.test/a")));
     assert_true(http_uri_read(&u, SLICE("http://[::1]:82/")));
     assert_true(slice_is(u.host, "::1") && u.port == 82);
     static const char *const bad[] = { "",           "https://a/",     "http://",
