@@ -1,5 +1,6 @@
 """Stanzas go both ways on one connection between servers (XEP-0288)."""
 import re
+import socket
 import time
 
 import pytest
@@ -76,9 +77,25 @@ def test_it_can_be_switched_off(start):
     assert sorted(r["direction"] for r in one.rows("s2s", "list")) == ["in", "out"]
 
 
+def nothing_more(*clients):
+    for client in clients:
+        left = [xml.canonical(e) for e in client.inbox if e.tag.endswith("}message")]
+        assert not left, (client.jid, left)
+
+
 def pending(server):
     with server.database(read_only=True) as db:
         return db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0]
+
+
+def begin(one, other, alice, bob):
+    """A stream that can be resumed: she has heard that, since it is confirmed what she has said."""
+    say(alice, bob, "begin")
+    hear(bob, alice, "begin")
+    say(bob, alice, "begun")
+    hear(alice, bob, "begun")
+    for server in one, other:
+        until("all are confirmed", lambda server=server: pending(server) == 0)
 
 
 @pytest.mark.sqlite
@@ -86,8 +103,7 @@ def test_a_stream_that_is_cut_in_a_flood_is_resumed_in_both_directions(pair):
     """Nothing is missing, nothing comes twice, and the order is kept."""
     one, other, wire = pair
     alice, bob = one.client("alice"), other.client("bob")
-    say(alice, bob, "begin")
-    hear(bob, alice, "begin")
+    begin(one, other, alice, bob)
     for n in range(5):
         bodies = [f"{n}-{m}" for m in range(100)]
         say(alice, bob, *bodies)
@@ -98,9 +114,29 @@ def test_a_stream_that_is_cut_in_a_flood_is_resumed_in_both_directions(pair):
         hear(alice, bob, *bodies)
     for server in one, other:
         until("all are confirmed", lambda server=server: pending(server) == 0)
-    for client in alice, bob:
-        assert not [e for e in client.inbox if e.tag.endswith("}message")]
+    nothing_more(alice, bob)
     assert "s2s.resumed" in other.log()
+
+
+@pytest.mark.sqlite
+def test_a_stream_is_resumed_wherever_the_stream_that_resumes_it_is_cut(pair):
+    """In its handshake, while it is resumed, or in what it repeats."""
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    begin(one, other, alice, bob)
+    for cut_after in 1000, 3500, 4500, 5000, 5500, 6000, 7000, 9000:
+        bodies = [f"{cut_after}-{m}" for m in range(40)]
+        say(alice, bob, *bodies[:20])
+        say(bob, alice, *bodies[:20])
+        wire.cut_after = cut_after
+        wire.say("c")
+        say(alice, bob, *bodies[20:])
+        say(bob, alice, *bodies[20:])
+        hear(bob, alice, *bodies)
+        hear(alice, bob, *bodies)
+        for server in one, other:
+            until("all are confirmed", lambda server=server: pending(server) == 0)
+    nothing_more(alice, bob)
 
 
 @pytest.mark.sqlite
@@ -308,6 +344,10 @@ def test_what_goes_back_is_counted(node, join):
 def broken(node, peer):
     """Its connection is gone, and the server knows it."""
     peer.cut()
+    ended(node)
+
+
+def ended(node):
     until("its end", lambda: not [r for r in node.rows("s2s", "list")
                                   if r["direction"] == "in"])
 
@@ -331,6 +371,30 @@ def test_a_stream_is_resumed_with_what_has_not_arrived(node, join):
         ["3", "4", "5"]
     again.ack(6)
     until("all are confirmed", lambda: pending(node) == 0)
+    nothing(again)
+
+
+@pytest.mark.sqlite
+def test_a_stream_that_ends_while_it_resumes_is_resumed_with_what_has_not_arrived(node, join):
+    """The server learns of that before it has the answer, or behind it."""
+    peer = join(node)
+    peer.auto_ack = False
+    alice = node.client("alice")
+    send(alice, *range(5))
+    come(peer, *range(5))
+    broken(node, peer)
+    resume = f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='3'/>"
+    for _ in range(2):
+        cut = join(node, enable=False)
+        cut.raw(resume)
+        cut.sock.shutdown(socket.SHUT_WR)
+        ended(node)
+    again = join(node, enable=False)
+    again.h = 3
+    assert sm(again, resume).tag == f"{{{xml.SM}}}resumed"
+    assert again.expect("<message/>").findtext(f"{{{xml.CLIENT}}}body") == "3"
+    come(again, 4)
+    until("all are confirmed", lambda: again.pump(0.05) or pending(node) == 0)
     nothing(again)
 
 

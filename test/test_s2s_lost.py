@@ -20,13 +20,15 @@ NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
 
 
 class Wire:
-    """A TCP forwarder that can be cut: RST to both sides; or frozen: nothing is read any more."""
+    """A TCP forwarder that can be cut: RST to both sides; or frozen: nothing is read any more.
+    cut_after: the next connection is cut, too, when so many bytes have come on it."""
 
     def __init__(self, port):
         self.target = port
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
         self.pairs, self.seen, self.frozen, self.ended = [], 0, False, False
+        self.cut_after, self.cut_at = None, None
         self.wake, self.waker = socket.socketpair()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -49,6 +51,8 @@ class Wire:
             self.pairs.append((one, socket.create_connection(("127.0.0.1", self.target))))
         except OSError:
             self._reset(one)
+        if self.cut_after is not None:
+            self.cut_at, self.cut_after = self.seen + self.cut_after, None
 
     @staticmethod
     def _reset(sock):
@@ -69,7 +73,9 @@ class Wire:
             if data:
                 (pair[1] if sock is pair[0] else pair[0]).sendall(data)
                 self.seen += len(data)
-                return
+                if self.cut_at is None or self.seen < self.cut_at:
+                    return
+                self.cut_at = None
         except OSError:
             pass
         self._drop(pair)

@@ -692,6 +692,8 @@ static void flow_stays(struct worker *w, const struct resuming *r)
 {
     struct in_flow *f = flow_new(s2s_worker(s2s_gate_of(w), w), w);
     flow_takes_over(f, r);
+    f->back = r->answer.back;
+    f->back_zero = r->answer.back_zero;
     flow_keep(f, (slice){ r->pairs, r->pairs_len }, r->holder);
     if (flow_keep_ms(f) == 0)
         flow_expire(f);

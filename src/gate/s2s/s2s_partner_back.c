@@ -151,6 +151,18 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
     }
 }
 
+/* It has ended before it was used. What it has resumed can still be resumed, as what it has gone on
+ * with: counts are those of the session. */
+static void back_offer_gone(struct partner *p, const struct s2s_way_back *m)
+{
+    bool has_resumed = p->offer.resumes != 0 && p->offer.resumes == p->back.stream && p->back.kept;
+    p->offer = (struct partner_back){ 0 };
+    if (!has_resumed)
+        return;
+    p->back.stream = m->stream;
+    p->back.kept = p->back.waits = m->resumable && !partner_stopped(p);
+}
+
 static void way_back_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_way_back *m = message;
@@ -168,7 +180,7 @@ static void way_back_run(struct worker *w, void *message, const struct message_f
     else if (p->back.on && p->back.stream == m->stream)
         back_event(p, m);
     else if (m->event == BACK_GONE && p->offer.stream == m->stream)
-        p->offer = (struct partner_back){ 0 };
+        back_offer_gone(p, m);
     actor_unpin(&p->actor);
 }
 
