@@ -216,7 +216,7 @@ static void metrics_text_metric(struct buf *out, const struct metric *m, enum me
         metrics_text_open_head(out, m, &s);
     else
         metrics_text_head(out, m, &s);
-    for (unsigned value = 0; value < metric_values(m); value++) {
+    for (unsigned value = 0; value < metric_there(m); value++) {
         if (m->kind == METRIC_HISTOGRAM) {
             metrics_text_histogram(out, m, value, &s);
             continue;

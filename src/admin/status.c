@@ -210,7 +210,7 @@ static void run_metrics(struct command_call *call)
         return;
     }
     for (const struct metric *m = metric_first(); m != NULL; m = m->next)
-        for (unsigned value = 0; value < metric_values(m); value++)
+        for (unsigned value = 0; value < metric_there(m); value++)
             add_metric(call, m, value);
     command_done(call, "%s", "");
 }

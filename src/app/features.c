@@ -4,6 +4,7 @@
 #include "admin/backup.h"
 #include "admin/health.h"
 #include "admin/lifecycle.h"
+#include "admin/metrics_history.h"
 #include "admin/secrets.h"
 #include "admin/settings.h"
 #include "admin/status.h"
@@ -215,6 +216,7 @@ const struct feature *const features_all[] = {
     &status_feature,
     &alarms_feature,
     &metrics_feature,
+    &metrics_history_feature,
     &lifecycle_feature,
     &api_feature,
     &health_feature,

@@ -3,6 +3,7 @@
 struct metric latency_us = {
     .name = "muster_latency_us",
     .kind = METRIC_HISTOGRAM,
+    .history = true,
     .label = "stage",
     .values =
         (const char *const[]){ "read", "route", "commit", "deliver", "tls", "login", "http", NULL },

@@ -2,7 +2,6 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* Shards are never freed, because the counts of their threads would be lost. A thread that ends
@@ -66,6 +65,12 @@ unsigned metric_values(const struct metric *m)
     while (m->values != NULL && m->values[n] != NULL)
         n++;
     return n == 0 ? 1 : n;
+}
+
+unsigned metric_there(const struct metric *m)
+{
+    unsigned all = metric_values(m);
+    return m->there > 0 && m->there < all ? m->there : all;
 }
 
 unsigned metric_buckets(const struct metric *m)

@@ -4,6 +4,7 @@
  * A metric with a label counts apart for each of the label's values, which the row names: nothing
  * that a peer says becomes one. A histogram counts what was observed by buckets, and its sum. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,9 @@ struct metric {
     const char *label;         /* "direction": [a-z_]+; NULL: none */
     const char *const *values; /* of the label; NULL-terminated */
     const int64_t *buckets;    /* upper ends, included; rising, ended by 0: of a histogram */
+    bool history; /* of the last day there is a history, for plots: admin/metrics_history.h */
+    _Atomic unsigned
+        there; /* values of the label that this node has; 0: all. Set before workers run */
     /* Set by metric_register(): the first of its cells, 1..METRIC_MAX-1, and how many each value of
      * the label has: 1; of a histogram one a bucket, one for what is above all, and the sum. id 0:
      * it counts nowhere. */
@@ -50,6 +54,7 @@ void metric_observe(const struct metric *m, unsigned value, int64_t n); /* of a 
 
 void metric_register(struct metric *m);          /* at start, before threads */
 unsigned metric_values(const struct metric *m);  /* of its label; 1: it has none */
+unsigned metric_there(const struct metric *m);   /* the same, of this node only */
 unsigned metric_buckets(const struct metric *m); /* without the one above all */
 /* All of it: of a counter with a label the sum, of a histogram how often something was observed. */
 int64_t metric_read(const struct metric *m);

@@ -135,6 +135,7 @@ static struct setting push_errors_max = {
 
 static struct metric push_sent = { .name = "muster_push_sent",
                                    .kind = METRIC_COUNTER,
+                                   .history = true,
                                    .help = "Announcements sent to push services." };
 static struct metric push_errors = { .name = "muster_push_errors",
                                      .kind = METRIC_COUNTER,

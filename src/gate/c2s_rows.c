@@ -239,12 +239,15 @@ static struct setting *const settings[] = { &c2s_tls_required,
 
 struct metric c2s_streams = { .name = "muster_c2s_streams",
                               .kind = METRIC_GAUGE,
+                              .history = true,
                               .help = "Open client streams." };
 struct metric c2s_stanzas_in = { .name = "muster_c2s_stanzas_received",
                                  .kind = METRIC_COUNTER,
+                                 .history = true,
                                  .help = "Stanzas read from logged-in clients." };
 struct metric c2s_stanzas_out = { .name = "muster_c2s_stanzas_sent",
                                   .kind = METRIC_COUNTER,
+                                  .history = true,
                                   .help = "Stanzas written to clients." };
 struct metric c2s_stream_errors = { .name = "muster_c2s_stream_errors",
                                     .kind = METRIC_COUNTER,

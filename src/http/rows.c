@@ -146,6 +146,7 @@ struct metric http_conns = { .name = "muster_http_connections",
                              .help = "Open HTTP connections." };
 struct metric http_requests = { .name = "muster_http_requests",
                                 .kind = METRIC_COUNTER,
+                                .history = true,
                                 .help = "HTTP requests whose header was read." };
 struct metric http_refused = { .name = "muster_http_refused",
                                .kind = METRIC_COUNTER,

@@ -26,6 +26,7 @@ static struct metric sends = {
 static struct metric deliveries = {
     .name = "muster_audience_deliveries",
     .kind = METRIC_COUNTER,
+    .history = true,
     .help = "Stanzas of rooms given to sessions, one for each session.",
 };
 

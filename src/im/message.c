@@ -87,12 +87,15 @@ struct setting mailbox_tell_strangers = {
 };
 static struct metric messages_in = { .name = "muster_messages_received",
                                      .kind = METRIC_COUNTER,
+                                     .history = true,
                                      .help = "Messages that reached the home of their addressee." };
 static struct metric messages_stored = { .name = "muster_messages_stored",
                                          .kind = METRIC_COUNTER,
+                                         .history = true,
                                          .help = "Messages written to the archive." };
 static struct metric messages_refused = { .name = "muster_messages_refused",
                                           .kind = METRIC_COUNTER,
+                                          .history = true,
                                           .help = "Messages that were answered with an error." };
 struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused,
                                            &stanza_bytes, NULL };

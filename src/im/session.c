@@ -182,6 +182,7 @@ struct setting *const session_settings[] = { &session_conflict,     &session_max
 struct metric session_count = {
     .name = "muster_sessions",
     .kind = METRIC_GAUGE,
+    .history = true,
     .help = "Sessions, hibernating ones included.",
     .also = "ActiveJsmSessions JsmClientSessionsActive JsmSessionsClient",
 };

@@ -35,9 +35,11 @@ struct metric io_closed = { .name = "muster_io_closed",
                             .help = "Connections closed." };
 struct metric io_bytes_in = { .name = "muster_io_bytes_in",
                               .kind = METRIC_COUNTER,
+                              .history = true,
                               .help = "Bytes read from connections, as on the wire." };
 struct metric io_bytes_out = { .name = "muster_io_bytes_out",
                                .kind = METRIC_COUNTER,
+                               .history = true,
                                .help = "Bytes written to connections, as on the wire." };
 struct metric io_tls_handshakes = { .name = "muster_io_tls_handshakes",
                                     .kind = METRIC_COUNTER,

@@ -77,6 +77,7 @@ static struct metric store_overdue = { .name = "muster_store_overdue",
                                        .help = "Batches answered by their deadline" };
 static struct metric store_queue = { .name = "muster_store_queue",
                                      .kind = METRIC_GAUGE,
+                                     .history = true,
                                      .help = "Batches submitted that have not ended" };
 struct metric *const store_metrics[] = {
     &store_batch_us,    &store_commits, &store_commit_us, &store_late_rows,

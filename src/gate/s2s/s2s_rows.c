@@ -268,16 +268,19 @@ struct setting s2s_byte_rate = {
 
 struct metric s2s_streams = { .name = "muster_s2s_streams",
                               .kind = METRIC_GAUGE,
+                              .history = true,
                               .label = "direction",
                               .values = (const char *const[]){ "received", "sent", NULL },
                               .help = "Open streams of other servers, and to them." };
 struct metric s2s_stanzas = { .name = "muster_s2s_stanzas",
                               .kind = METRIC_COUNTER,
+                              .history = true,
                               .label = "direction",
                               .values = (const char *const[]){ "received", "sent", NULL },
                               .help = "Stanzas read from other servers, or written to them." };
 struct metric s2s_failures = { .name = "muster_s2s_failures",
                                .kind = METRIC_COUNTER,
+                               .history = true,
                                .help = "Attempts to reach another server that have failed." };
 struct metric s2s_refused = { .name = "muster_s2s_refused",
                               .kind = METRIC_COUNTER,

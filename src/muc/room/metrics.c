@@ -5,6 +5,7 @@
 struct metric rooms_metric = {
     .name = "muster_rooms",
     .kind = METRIC_GAUGE,
+    .history = true,
     .help = "Rooms of all kinds: persistent ones, and ad hoc ones that somebody is in.",
 };
 struct metric rooms_persistent_metric = {
@@ -20,6 +21,7 @@ struct metric rooms_loaded_metric = {
 struct metric room_occupants_metric = {
     .name = "muster_room_occupants",
     .kind = METRIC_GAUGE,
+    .history = true,
     .help = "Occupants of all rooms; several sessions that share a nickname are one.",
 };
 struct metric room_joins_metric = {

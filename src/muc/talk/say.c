@@ -32,6 +32,7 @@
 
 static struct metric said = { .name = "muster_room_messages",
                               .kind = METRIC_COUNTER,
+                              .history = true,
                               .help = "Messages that rooms relayed to their occupants." };
 static struct metric refused = { .name = "muster_room_messages_refused",
                                  .kind = METRIC_COUNTER,
