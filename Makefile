@@ -83,6 +83,11 @@ build/fuzz/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
 	@$(CC_fuzz) $(fuzz_CFLAGS) -w -c $< -o $@
+# The web console, in the program: src/admin/console_page.c takes the files of build/admin.
+build/admin/made: tools/console $(wildcard web/admin/*)
+	@echo "  web console"
+	@tools/console
+$(call obj,src/admin/console_page.c): build/admin/made
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"

@@ -1,3 +1,4 @@
+#include "admin/api_describe.h"
 #include "admin/api_private.h"
 #include "admin/control_json.h"
 #include "base/arena.h"
@@ -326,7 +327,12 @@ static void options(struct http_request *r, slice rest)
     buf_fini(&lines);
 }
 
-static void document(struct http_request *r, slice rest)
+static bool is_document(slice rest)
+{
+    return slice_is(rest, "/") || slice_is(rest, "/openapi.json") || slice_is(rest, "/description");
+}
+
+static void document(struct http_request *r, slice rest, const struct principal *who)
 {
     bool page = slice_is(rest, "/");
     struct buf out;
@@ -340,6 +346,8 @@ static void document(struct http_request *r, slice rest)
     buf_init(&out, API_ANSWER_MAX);
     if (page)
         api_page(&out);
+    else if (slice_is(rest, "/description"))
+        api_describe(&out, who);
     else
         api_openapi(&out);
     http_answer(
@@ -356,8 +364,8 @@ static void api_handle(struct http_request *r)
     r->data = NULL;
     if (!api_admit(r, &who))
         return;
-    if (slice_is(rest, "/") || slice_is(rest, "/openapi.json")) {
-        document(r, rest);
+    if (is_document(rest)) {
+        document(r, rest, &who);
         return;
     }
     if (!slice_starts(r->raw, SLICE(API_ROOT "/"))) /* the root was written in another way */

@@ -145,6 +145,10 @@ static void add_result(struct buf *out, const struct command_call *call)
     control_text(out, call->text);
     buf_lit(out, ",\"rows\":");
     add_rows(out, call);
+    if (call->next.ptr != NULL) {
+        buf_lit(out, ",\"next\":");
+        json_text(out, call->next);
+    }
     buf_lit(out, "}");
 }
 

@@ -95,9 +95,9 @@ static json_t *answer_schema(const struct command *c, enum http_verb method)
         return json_pack("{s:s,s:{s:o,s:{s:s},s:{s:s}},s:[s],s:b}", "type", "object", "properties",
                          "items", rows_schema(c), "next", "type", "string", "text", "type",
                          "string", "required", "items", "additionalProperties", 0);
-    return json_pack("{s:s,s:{s:{s:s},s:o},s:[s,s],s:b}", "type", "object", "properties", "text",
-                     "type", "string", "rows", rows_schema(c), "required", "text", "rows",
-                     "additionalProperties", 0);
+    return json_pack("{s:s,s:{s:{s:s},s:{s:s},s:o},s:[s,s],s:b}", "type", "object", "properties",
+                     "text", "type", "string", "next", "type", "string", "rows", rows_schema(c),
+                     "required", "text", "rows", "additionalProperties", 0);
 }
 
 static json_t *answers(const struct command *c, enum http_verb method)

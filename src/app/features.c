@@ -2,6 +2,7 @@
 #include "admin/alarms.h"
 #include "admin/api.h"
 #include "admin/backup.h"
+#include "admin/console_page.h"
 #include "admin/health.h"
 #include "admin/lifecycle.h"
 #include "admin/metrics_history.h"
@@ -219,6 +220,7 @@ const struct feature *const features_all[] = {
     &metrics_history_feature,
     &lifecycle_feature,
     &api_feature,
+    &console_page_feature,
     &health_feature,
     &log_feature,
     &config_check_feature,

@@ -20,6 +20,7 @@
 #include "ops/announce.h"
 #include "ops/outside_users.h"
 #include "ops/users_profile.h"
+#include "xmpp/precis.h"
 
 /* Rows of one answer; more are asked for with --after or --user. */
 enum { SESSION_ROWS_MAX = 50000 };
@@ -29,8 +30,9 @@ static struct log_area log_users = { .name = "users" };
 /* A command on its way; in the arena of its call. */
 struct task {
     struct command_call *call;
-    slice jid;  /* bare, of the account; or the domain */
-    slice last; /* the last row that is shown */
+    slice jid;    /* bare, of the account; or the domain */
+    slice last;   /* the last row that is shown */
+    slice filter; /* of a list, as it is compared */
     uint32_t rows, limit;
     int64_t generation; /* of the new password */
     bool admitted;      /* a disabled account, for its removal */
@@ -269,6 +271,13 @@ void users_add_time(struct command_call *call, const char *key, uint64_t wall_us
     command_text(call, key, slice_of(stamp));
 }
 
+static bool users_wants(const struct task *t, const struct credentials_row *row)
+{
+    return (row->disabled || !command_flag(t->call, "disabled")) &&
+           (t->filter.len == 0 ||
+            memmem(row->jid.ptr, row->jid.len, t->filter.ptr, t->filter.len) != NULL);
+}
+
 static void users_page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
 {
     struct task *t = arg;
@@ -278,13 +287,13 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         command_fail(call, e, "the accounts could not be read: %s", err_text(e));
         return;
     }
-    bool only_disabled = command_flag(call, "disabled"), more = false;
-    for (uint32_t i = 0; i < count && !more; i++) {
-        more = t->rows == t->limit && (rows[i].disabled || !only_disabled);
-        if (more || t->rows == t->limit)
+    bool more = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!users_wants(t, &rows[i]))
             continue;
-        if (only_disabled && !rows[i].disabled)
-            continue;
+        more = t->rows == t->limit;
+        if (more)
+            break;
         command_row(call);
         command_text(call, "jid", rows[i].jid);
         users_add_time(call, "created", rows[i].created_us);
@@ -310,7 +319,11 @@ static void run_user_list(struct command_call *call)
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){ .call = call,
                         .jid = command_arg(call, "domain"),
+                        .filter = command_arg(call, "filter"),
                         .limit = users_limit(call) };
+    if (t->filter.len > 0 && precis_fold(t->filter, call->arena, &t->filter) != OK)
+        t->filter = command_arg(call, "filter"); /* then no address has it, or it is the same */
+    ensure(t->limit > 0 && t->limit <= USER_ROWS_MAX);
     credentials_list(auth_of(t), t->jid, command_arg(call, "after"), users_page, t);
 }
 
@@ -437,6 +450,9 @@ static const struct command_arg user_list_args[] = {
       .kind = ARG_OPTION,
       .type = PARAM_HOME_DOMAIN,
       .doc = "only accounts of this domain" },
+    { .name = "filter",
+      .kind = ARG_OPTION,
+      .doc = "only accounts with this text in their address" },
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },
     { .name = "limit",
       .kind = ARG_OPTION,

@@ -1,0 +1,140 @@
+#include "admin/api_describe.h"
+#include "admin/api.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/setting.h"
+#include <jansson.h>
+#include <string.h>
+
+/* It is a shorter form of the OpenAPI document, with what a form and a dialog need and that does
+ * not say: what a command asks before it runs, and what its columns are called. */
+
+static void put(json_t *to, const char *key, const char *text)
+{
+    if (text != NULL && *text != '\0')
+        json_object_set_new(to, key, json_string(text));
+}
+
+static void put_flag(json_t *to, const char *key, bool on)
+{
+    if (on)
+        json_object_set_new(to, key, json_true());
+}
+
+static void put_words(json_t *to, const char *key, const char *const *words)
+{
+    json_t *list = json_array();
+    for (; words != NULL && *words != NULL; words++)
+        json_array_append_new(list, json_string(*words));
+    if (json_array_size(list) > 0)
+        json_object_set_new(to, key, list);
+    else
+        json_decref(list);
+}
+
+static json_t *described(const struct param *p)
+{
+    char range[512];
+    json_t *one = json_pack("{s:s,s:s,s:s}", "name", p->name, "type", param_type_name(p->type),
+                            "doc", p->doc);
+    param_range(p, range, sizeof range);
+    put(one, "allowed", p->form != NULL ? p->form : range);
+    put(one, "unit", p->unit);
+    put_words(one, "choices", param_choices(p));
+    put_flag(one, "many", p->many);
+    return one;
+}
+
+static const char *kind_name(enum command_arg_kind kind)
+{
+    static const char *const names[] = {
+        [ARG_POSITIONAL] = "required", [ARG_OPTIONAL] = "optional", [ARG_OPTION] = "option",
+        [ARG_FLAG] = "flag",           [ARG_SECRET] = "secret",     [ARG_SECRET_MADE] = "made",
+    };
+    return names[kind];
+}
+
+static json_t *command_json(const struct command *c)
+{
+    json_t *args = json_array(), *columns = json_array();
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        json_t *one = described(&a->param);
+        put(one, "kind", kind_name(a->kind));
+        put(one, "refers",
+            a->refers == REFERS_SETTING         ? "setting"
+            : a->refers == REFERS_LOG_AREA      ? "area"
+            : a->refers == REFERS_SETTING_VALUE ? "value"
+                                                : NULL);
+        json_array_append_new(args, one);
+    }
+    for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {
+        json_t *one = described(&at->param);
+        put(one, "title", at->title);
+        put_flag(one, "wide", at->wide);
+        json_array_append_new(columns, one);
+    }
+    json_t *all = json_pack("{s:s,s:s,s:s,s:o,s:o}", "name", c->name, "area", c->area, "doc",
+                            c->doc, "args", args, "columns", columns);
+    slice brief = command_brief(c->doc);
+    json_object_set_new(all, "brief", json_stringn(brief.ptr, brief.len));
+    put(all, "asks", c->asks);
+    put_flag(all, "reads", c->effect == COMMAND_READS);
+    put_flag(all, "record", c->record);
+    put_flag(all, "report", c->report);
+    put_flag(all, "pages", api_has_pages(c));
+    return all;
+}
+
+/* Of these the caller learns the name only, so that a page can say where it is done. */
+static json_t *local_json(const struct command *c)
+{
+    slice brief = command_brief(c->doc);
+    return json_pack("{s:s,s:s,s:s%}", "name", c->name, "area", c->area, "brief", brief.ptr,
+                     brief.len);
+}
+
+static json_t *setting_json(const struct setting *s)
+{
+    json_t *one = described(&s->param);
+    put(one, "scope", setting_scope_name(s));
+    put(one, "restart", s->restart);
+    put_flag(one, "local", setting_is_local(s));
+    return one;
+}
+
+static json_t *commands_json(const struct principal *who, bool local)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    json_t *all = json_array();
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        command_permission(c, permission, sizeof permission);
+        if ((c->access == COMMAND_LOCAL) == local && principal_may(who, permission))
+            json_array_append_new(all, local ? local_json(c) : command_json(c));
+    }
+    return all;
+}
+
+static int part(const char *text, size_t len, void *out)
+{
+    buf_append(out, text, len);
+    return 0;
+}
+
+void api_describe(struct buf *out, const struct principal *who)
+{
+    json_t *settings = json_array();
+    if (principal_may(who, "settings.read"))
+        for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+            if (s->general == NULL)
+                json_array_append_new(settings, setting_json(s));
+    json_t *all = json_pack("{s:s,s:o,s:o,s:o}", "version", MUSTER_VERSION, "commands",
+                            commands_json(who, false), "local", commands_json(who, true),
+                            "settings", settings);
+    json_t *person = json_object();
+    json_object_set_new(person, "actor", json_stringn(who->actor.ptr, who->actor.len));
+    json_object_set_new(person, "role", json_stringn(who->role.ptr, who->role.len));
+    json_object_set_new(all, "who", person);
+    json_dump_callback(all, part, out, JSON_COMPACT);
+    json_decref(all);
+}

@@ -1,0 +1,104 @@
+/* The API, as the console asks it: one function that runs a command, and the session. Whoever is
+ * logged in is known by the cookie of the session, or by an access token that is kept in memory
+ * only, so it is gone with the page. */
+
+const root = "/api/v1";
+let token = null;
+let csrf = null;
+
+/* Set by the page: what to do when the session has ended, and how to ask for the password again
+ * (resolves to whether it was given). */
+export const hooks = { expired: () => {}, confirm: async () => false };
+
+/* A problem (RFC 9457). status 0: the server did not answer. */
+export class Refused extends Error {
+  constructor(status, problem) {
+    super(problem.detail || problem.title || `${status}`);
+    Object.assign(this, { status, code: problem.code, argument: problem.argument });
+  }
+}
+
+async function request(method, path, body, signal) {
+  const headers = {};
+  if (token) headers.Authorization = `Bearer ${token}`;
+  else if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const options = { method, headers, signal, redirect: "error" };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  try {
+    return await fetch(root + path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, {});
+  }
+}
+
+async function refusal(answer) {
+  return new Refused(answer.status, await answer.json().catch(() => ({})));
+}
+
+export async function ask(method, path, body) {
+  const answer = await request(method, path, body);
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const refused = await refusal(answer);
+  if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
+  if (answer.status === 401 && path !== "/session") hooks.expired();
+  throw refused;
+}
+
+/* Runs a command by its name: {text, rows, next}. */
+export const run = (name, args = {}) =>
+  ask("POST", `/commands/${name.replaceAll(" ", "-")}`, args);
+
+/* What the login page is to show; null: people cannot log in with a password here. */
+export const loginPage = () => ask("GET", "/login").catch(() => null);
+
+export async function logIn(fields) {
+  token = null;
+  csrf = (await ask("POST", "/session", fields)).csrf;
+}
+
+export async function logInWithToken(text) {
+  token = text;
+  csrf = null;
+  return ask("GET", "/description");
+}
+
+/* Whether the cookie of an earlier page still holds. */
+export async function resume() {
+  const session = await ask("GET", "/session").catch(() => null);
+  csrf = session && session.csrf;
+  return session !== null;
+}
+
+export async function logOut() {
+  if (!token) await ask("DELETE", "/session").catch(() => {});
+  token = csrf = null;
+}
+
+export const confirmPassword = (fields) => ask("POST", "/session/confirm", fields);
+
+/* Events of the topics, until `signal` ends them. An EventSource could not send the token. Returns
+ * false where the server has no events; throws when the stream breaks. */
+export async function listen(topics, signal, heard) {
+  const answer = await request("GET", `/events?topics=${topics.join(",")}`, undefined, signal);
+  if (answer.status === 404 || answer.status === 403) return false;
+  if (!answer.ok) throw await refusal(answer);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return true;
+    text += value;
+    let end;
+    while ((end = text.indexOf("\n\n")) >= 0) {
+      const fields = {};
+      for (const line of text.slice(0, end).split("\n")) {
+        const at = line.indexOf(":");
+        if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).trimStart();
+      }
+      text = text.slice(end + 2);
+      if (fields.data) heard(fields.event, JSON.parse(fields.data));
+    }
+  }
+}

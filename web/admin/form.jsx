@@ -1,0 +1,116 @@
+/* A form for any command, made from its arguments; what it asks before it destroys; what it said. */
+import { useId, useRef, useState } from "react";
+import { run } from "./api.js";
+import { listNamed } from "./rows.js";
+import { Dialog, Facts, Problem, useConsole, useRun } from "./parts.jsx";
+import { Rows } from "./table.jsx";
+import { t, titled } from "./text.js";
+
+/* The words that a field offers: names of settings, or the lines of a list of its name. */
+function Names({ id, arg }) {
+  const { rows } = useConsole();
+  const list = arg.refers === "setting" ? null : listNamed(rows, arg);
+  const { rows: found } = useRun(list?.name, {});
+  const names = arg.refers === "setting" ? [...rows.settings.keys()]
+    : list ? (found || []).map((row) => row[list.columns[0].name]) : [];
+  return <datalist id={id}>{names.map((name) => <option key={name} value={name} />)}</datalist>;
+}
+
+export function Field({ arg, value, change, wrong, autoFocus }) {
+  const id = useId();
+  const hint = [arg.doc, arg.many && t("form.many"), arg.kind === "made" && t("form.made"),
+    arg.allowed && !arg.choices && t("form.allowed", arg), arg.unit].filter(Boolean).join("; ");
+  const shared = { id, autoFocus, "aria-describedby": `${id}hint`, "aria-invalid": wrong || undefined,
+    required: arg.kind === "required" };
+  const offers = arg.refers === "setting" || arg.type === "string";
+  let input;
+  if (arg.kind === "flag")
+    input = <input type="checkbox" {...shared} checked={value === true} onChange={(e) => change(e.target.checked)} />;
+  else if (arg.choices)
+    input = (
+      <select {...shared} value={value ?? ""} onChange={(e) => change(e.target.value)}>
+        <option value="">{t("form.unchanged")}</option>
+        {arg.choices.map((choice) => <option key={choice}>{choice}</option>)}
+      </select>
+    );
+  else if (arg.name === "text" || arg.name === "value")
+    input = <textarea {...shared} rows={2} value={value ?? ""} onChange={(e) => change(e.target.value)} />;
+  else
+    input = <input {...shared} type={arg.type === "secret" ? "password" : "text"} list={offers ? `${id}list` : undefined}
+      autoComplete={arg.type === "secret" ? "new-password" : "off"} spellCheck={false}
+      inputMode={arg.type === "int" ? "numeric" : undefined}
+      value={value ?? ""} onChange={(e) => change(e.target.value)} />;
+  return (
+    <div className={arg.kind === "flag" ? "field flag" : "field"}>
+      <label htmlFor={id}>{titled(arg.name)}</label>
+      {input}
+      {offers && !arg.choices && <Names id={`${id}list`} arg={arg} />}
+      <small id={`${id}hint`}>{hint}</small>
+    </div>
+  );
+}
+
+/* What is sent: what was filled in, with empty texts only where they replace a value. */
+function filledIn(command, values, bound) {
+  const args = { ...bound };
+  for (const arg of command.args) {
+    const value = values[arg.name];
+    if (value === undefined || value === false || (value === "" && arg.kind !== "required")) continue;
+    args[arg.name] = value;
+  }
+  return args;
+}
+
+/* `start`: values to begin with, which can be changed; `bound`: those that are fixed. */
+export function CommandForm({ command, bound = {}, start = {}, close }) {
+  const { say, touch } = useConsole();
+  const [values, setValues] = useState(start);
+  const [state, setState] = useState({});
+  const form = useRef(null);
+  const args = command.args.filter((arg) => bound[arg.name] === undefined && arg.name !== "after");
+  const send = async (event) => {
+    event.preventDefault();
+    setState({ busy: true });
+    try {
+      const answer = await run(command.name, filledIn(command, values, bound));
+      if (!command.reads) touch();
+      if (answer.rows.length > 0 || command.reads) setState({ answer });
+      else {
+        say(answer.text || t("form.done"));
+        close();
+      }
+    } catch (error) {
+      setState({ error });
+      const at = args.findIndex((arg) => arg.name === error.argument);
+      if (at >= 0) form.current.querySelectorAll(".field input, .field select, .field textarea")[at]?.focus();
+    }
+  };
+  return (
+    <Dialog title={[titled(command.name), ...Object.values(bound)].join(" · ")} close={close}>
+      <p className="doc">{command.doc}</p>
+      {state.answer ? (
+        <>
+          <p role="status">{state.answer.text || t("form.done")}</p>
+          {state.answer.rows.length === 1 ? <Facts command={command} row={state.answer.rows[0]} />
+            : <Rows command={command} rows={state.answer.rows} bound={bound} />}
+          <p className="buttons"><button type="button" onClick={close} autoFocus>{t("app.close")}</button></p>
+        </>
+      ) : (
+        <form ref={form} onSubmit={send}>
+          {args.map((arg, i) => (
+            <Field key={arg.name} arg={arg} value={values[arg.name]} autoFocus={i === 0} wrong={state.error?.argument === arg.name}
+              change={(value) => setValues({ ...values, [arg.name]: value })} />
+          ))}
+          {command.asks && <p className="asks">{command.asks}</p>}
+          <Problem error={state.error} />
+          <p className="buttons">
+            <button type="submit" className={command.asks ? "danger" : "main"} disabled={state.busy}>
+              {t(command.asks ? "form.danger" : "form.run")}
+            </button>
+            <button type="button" onClick={close}>{t("form.cancel")}</button>
+          </p>
+        </form>
+      )}
+    </Dialog>
+  );
+}

@@ -1,0 +1,208 @@
+/* The console: who is logged in, the menu, and the page that the address names. */
+import { Component, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { createRoot } from "react-dom/client";
+import { ask, hooks, logOut, resume } from "./api.js";
+import { Console, Facts, link, Problem, Tabs, useConsole, useRun } from "./parts.jsx";
+import { pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
+import { kinds } from "./pages.js";
+import { CommandForm } from "./form.jsx";
+import { Confirm, Login } from "./login.jsx";
+import { Dashboard } from "./dashboard.jsx";
+import { Settings } from "./settings.jsx";
+import { Tail } from "./logs.jsx";
+import { List } from "./table.jsx";
+import { t, titled } from "./text.js";
+
+const views = { dashboard: Dashboard, settings: Settings, logs: Tail };
+
+function readAddress() {
+  const parts = location.hash.replace(/^#\/?/, "").split("/");
+  try {
+    return parts.map(decodeURIComponent);
+  } catch {
+    return [""];
+  }
+}
+
+function useAddress() {
+  const [parts, setParts] = useState(readAddress);
+  useEffect(() => {
+    const changed = () => setParts(readAddress());
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return parts;
+}
+
+/* The heading gets the focus when the page changes, so that a screen reader says where it is. */
+function Heading({ text, children }) {
+  const head = useRef(null);
+  useEffect(() => {
+    document.title = `${text} · ${t("app.title")}`;
+    head.current.focus();
+  }, [text]);
+  return <div className="head"><h1 ref={head} tabIndex={-1}>{text}</h1><p className="buttons">{children}</p></div>;
+}
+
+const Button = ({ command, bound, start }) => {
+  const { open } = useConsole();
+  return (
+    <button type="button" className={command.asks ? "danger" : ""} title={command.brief} onClick={() => open(command, bound, start)}>
+      {titled(command.name)}
+    </button>
+  );
+};
+
+/* All that a page has, so that no command is out of reach. */
+function Everything({ commands, local, title }) {
+  const { open } = useConsole();
+  if (commands.length + local.length === 0) return null;
+  return (
+    <details>
+      <summary>{title}</summary>
+      <ul className="commands">
+        {commands.map((command) => (
+          <li key={command.name}>
+            <button type="button" className="link" onClick={() => open(command)}>{titled(command.name)}</button> <span>{command.brief}</span>
+          </li>
+        ))}
+      </ul>
+      {local.length > 0 && <h2>{t("page.local")}</h2>}
+      <ul className="commands">
+        {local.map((command) => <li key={command.name}><code>musterctl {command.name}</code> <span>{command.brief}</span></li>)}
+      </ul>
+    </details>
+  );
+}
+
+function Page({ page }) {
+  const { lists, often, others } = partsOf(page);
+  const View = views[page.view];
+  const left = page.view === "dashboard" ? lists.filter((list) => list.name !== "status") : lists;
+  const tabs = (page.view === "settings" ? left.filter((list) => !["config show", "config diff"].includes(list.name)) : left)
+    .map((command) => ({ name: titled(command.name), command }));
+  if (page.view === "settings") tabs.unshift({ name: t("settings.all") });
+  return (
+    <>
+      <Heading text={t(`page.${page.id}`)}>{often.map((command) => <Button key={command.name} command={command} />)}</Heading>
+      {View && page.view !== "settings" && <View />}
+      <Tabs label={t("page.lists")} tabs={tabs}>
+        {(tab) => tab.command
+          ? <><p className="doc">{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
+          : <Settings />}
+      </Tabs>
+      <Everything title={t("page.all")} commands={others} local={page.local} />
+    </>
+  );
+}
+
+/* A user, a room or a domain. */
+function Thing({ kind, name }) {
+  const { rows } = useConsole();
+  const { show, lists, acts } = useMemo(() => partsOfThing(rows, kind, name), [rows, kind, name]);
+  const { rows: found, error } = useRun(show?.command.name, show?.bound ?? {});
+  const start = show?.command.record && found?.[0];
+  const tabs = lists.map((part) => ({ name: titled(part.command.name), part }));
+  if (show && !show.command.record) tabs.unshift({ name: titled(show.command.name), part: show });
+  return (
+    <>
+      <Heading text={`${t(`kind.${kind}`)} ${name}`} />
+      <p><a href={link(kinds[kind].page)}>← {t(`page.${kinds[kind].page}`)}</a></p>
+      <Problem error={error} />
+      {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
+      <section aria-label={t("thing.acts")}>
+        <p className="buttons">{acts.map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
+      </section>
+      <Tabs label={t("page.lists")} tabs={tabs}>
+        {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
+      </Tabs>
+    </>
+  );
+}
+
+function Menu({ pages, now, close }) {
+  const groups = [...new Set(pages.map((page) => page.group))];
+  return groups.map((group) => (
+    <div key={group ?? ""}>
+      {group && <h2>{t(`group.${group}`)}</h2>}
+      <ul>
+        {pages.filter((page) => page.group === group).map((page) => (
+          <li key={page.id}><a href={link(page.id)} aria-current={page.id === now ? "page" : undefined} onClick={close}>{t(`page.${page.id}`)}</a></li>
+        ))}
+      </ul>
+    </div>
+  ));
+}
+
+/* One page that breaks does not take the others with it. */
+class Guard extends Component {
+  state = { error: null };
+  static getDerivedStateFromError(error) { return { error }; }
+  render() {
+    const { error } = this.state;
+    return error ? <p className="problem" role="alert">{t("app.broken", { error: error.message })}</p> : this.props.children;
+  }
+}
+
+function Shell({ rows, leave }) {
+  const address = useAddress();
+  const pages = useMemo(() => pagesOf(rows), [rows]);
+  const [form, setForm] = useState(null);
+  const [news, setNews] = useState("");
+  const [changed, setChanged] = useState(0);
+  const [menu, setMenu] = useState(false);
+  const touch = useCallback(() => setChanged((n) => n + 1), []);
+  const open = useCallback((command, bound, start) => setForm({ command, bound, start, key: Math.random() }), []);
+  const say = useCallback((text) => { setNews(text); setTimeout(() => setNews((old) => (old === text ? "" : old)), 8000); }, []);
+  const shared = useMemo(() => ({ rows, open, say, touch, changed }), [rows, changed]);
+  const [id, name] = address[0] ? address : [pages[0]?.id];
+  const page = pages.find((one) => one.id === id);
+  return (
+    <Console.Provider value={shared}>
+      <a className="skip" href="#content" onClick={(e) => { e.preventDefault(); document.getElementById("content").focus(); }}>{t("app.skip")}</a>
+      <header className="top">
+        <button type="button" className="menu" aria-expanded={menu} aria-controls="menu" onClick={() => setMenu(!menu)}>{t("app.menu")}</button>
+        <strong>{t("app.title")}</strong>
+        <span>{rows.who.actor}{rows.who.role && ` (${rows.who.role})`}</span>
+        <button type="button" onClick={leave}>{t("app.logout")}</button>
+      </header>
+      <nav id="menu" className={menu ? "open" : ""} aria-label={t("app.pages")}>
+        <Menu pages={pages} now={kinds[id]?.page ?? id} close={() => setMenu(false)} />
+      </nav>
+      <main id="content" tabIndex={-1}>
+        <Guard key={address.join("/")}>
+          {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} /> : <Heading text={t("app.nothing")} />}
+        </Guard>
+      </main>
+      <p className={news ? "news" : "news empty"} role="status">{news}</p>
+      {form && <CommandForm {...form} close={() => setForm(null)} />}
+    </Console.Provider>
+  );
+}
+
+function App() {
+  const [state, setState] = useState({ at: "begin" });
+  const [confirm, setConfirm] = useState(null);
+  const enter = async () => {
+    try {
+      setState({ at: "in", rows: readRows(await ask("GET", "/description")) });
+    } catch (error) {
+      setState({ at: "out", error });
+    }
+  };
+  const leave = async () => { await logOut(); setState({ at: "out" }); };
+  useEffect(() => {
+    hooks.expired = () => setState((old) => ({ at: "out", over: old.at === "in" }));
+    hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
+    resume().then((there) => (there ? enter() : setState({ at: "out" })));
+  }, []);
+  if (state.at === "begin") return <p>{t("app.loading")}</p>;
+  return (
+    <>
+      {state.at === "in" ? <Shell rows={state.rows} leave={leave} /> : <Login over={state.over} done={enter} />}
+      {confirm && <Confirm done={confirm} />}
+    </>
+  );
+}
+
+createRoot(document.getElementById("root")).render(<App />);

@@ -1,0 +1,42 @@
+/* The pages as data: in which order, and what is shown first. Nothing else about a page is written
+ * down; it follows from the rows of commands (rows.js). Commands whose noun and area no page names
+ * get a page of their own. `view` is a page of its own making (views in main.jsx). */
+export const pages = [
+  { id: "dashboard", view: "dashboard", nouns: ["status", "metrics"] },
+  { id: "alarms", areas: ["alarms"], nouns: ["alarm"] },
+  { id: "users", group: "people", areas: ["users", "contacts", "policies", "devices"],
+    first: ["user list"], make: ["user add", "user invite"] },
+  { id: "groups", group: "people", areas: ["groups"], nouns: ["group"] },
+  { id: "sessions", group: "people", areas: ["sessions"], first: ["session list"] },
+  { id: "rooms", group: "people", areas: ["rooms"], first: ["room report", "room list"],
+    make: ["room create", "room cleanup", "room-admin add", "room-alias add"] },
+  { id: "reports", group: "people", areas: ["reports"] },
+  { id: "uploads", group: "people", areas: ["uploads", "archive", "compliance"] },
+  { id: "announcements", group: "people", areas: ["announcements"],
+    make: ["announce", "motd set"] },
+  { id: "certificates", group: "network", areas: ["certificates"], first: ["cert show", "cert list"] },
+  { id: "federation", group: "network", areas: ["federation"], first: ["s2s list", "s2s-route list"],
+    make: ["s2s trace", "s2s-route add", "s2s-demand set", "federation block"] },
+  { id: "components", group: "network", areas: ["components"], make: ["component add"] },
+  { id: "tests", group: "network", areas: ["tests"], first: ["test history"],
+    make: ["imtest", "fedtest", "pushtest"],
+    plots: { "test history": { time: "at", value: "latency", by: "test" } } },
+  { id: "settings", group: "server", view: "settings", areas: ["settings"] },
+  { id: "services", group: "server", areas: ["server", "secrets"],
+    make: ["server reload", "server restart"] },
+  { id: "logs", group: "server", view: "logs", areas: ["log"], make: ["log level"] },
+  { id: "traces", group: "server", areas: ["trace"], nouns: ["trace"] },
+  { id: "backup", group: "server", areas: ["backup"] },
+  { id: "audit", group: "access", areas: ["audit"], first: ["audit list"] },
+  { id: "access", group: "access", areas: ["admins"], first: ["admin list", "token list", "role list"],
+    make: ["admin add", "token add", "role set"] },
+];
+
+/* Things that have a page of their own, and the types of arguments and columns that name one. */
+export const kinds = {
+  user: { types: ["user", "session"], page: "users", show: "user show",
+    first: ["user stats", "session list", "contact list", "device list", "presence view"] },
+  room: { types: ["room"], page: "rooms", show: "room show",
+    first: ["room occupants", "room affiliations", "room fields"] },
+  domain: { types: ["domain", "served-domain"], page: "federation", show: "s2s show" },
+};

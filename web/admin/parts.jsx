@@ -1,0 +1,113 @@
+/* Small parts that all pages share. */
+import { createContext, useContext, useEffect, useId, useRef, useState } from "react";
+import { run } from "./api.js";
+import { kindOf } from "./rows.js";
+import { shown, t } from "./text.js";
+
+/* {rows, open(command, bound), say(text), changed}: the rows of the server, a form for a command, a
+ * line of news, and a number that grows with each change, so that lists are read again. */
+export const Console = createContext(null);
+export const useConsole = () => useContext(Console);
+
+export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`;
+
+/* The address of a user without the client. */
+const bare = (jid) => jid.split("/")[0];
+
+export function Value({ column, value }) {
+  const text = shown(column, value);
+  const kind = text !== "" && kindOf(column.type);
+  if (kind) return <a href={link(kind, kind === "user" ? bare(text) : text)}>{text}</a>;
+  return text;
+}
+
+/* Runs a command for what it tells, again when something has changed. */
+export function useRun(name, args, options = {}) {
+  const { changed } = useConsole();
+  const [state, setState] = useState({ rows: null, error: null });
+  const [again, setAgain] = useState(0);
+  const key = JSON.stringify(args);
+  useEffect(() => {
+    if (!name) return undefined;
+    let current = true;
+    run(name, args)
+      .then((answer) => current && setState({ ...answer, error: null }))
+      .catch((error) => current && setState((old) => ({ ...old, error })));
+    return () => { current = false; };
+  }, [name, key, again, changed]);
+  useEffect(() => {
+    if (!options.every) return undefined;
+    const timer = setInterval(() => setAgain((n) => n + 1), options.every);
+    return () => clearInterval(timer);
+  }, [options.every]);
+  return { ...state, reload: () => setAgain((n) => n + 1) };
+}
+
+export const Problem = ({ error }) =>
+  error ? <p className="problem" role="alert">{error.status === 0 ? t("app.away") : error.message}</p> : null;
+
+/* A modal dialog of the browser: it keeps the focus and ends with Escape. */
+export function Dialog({ title, close, children }) {
+  const box = useRef(null);
+  const id = useId();
+  useEffect(() => {
+    box.current.showModal();
+    return () => box.current?.close();
+  }, []);
+  return (
+    <dialog ref={box} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); close(); }}>
+      <header>
+        <h2 id={id}>{title}</h2>
+        <button type="button" className="quiet" onClick={close} aria-label={t("app.close")}>✕</button>
+      </header>
+      {children}
+    </dialog>
+  );
+}
+
+/* Names and values of one row. */
+export function Facts({ command, row, children }) {
+  return (
+    <dl className="facts">
+      {command.columns.filter((column) => row[column.name] !== undefined).map((column) => (
+        <div key={column.name}>
+          <dt title={column.doc}>{column.title || column.name.replaceAll("_", " ")}</dt>
+          <dd><Value column={column} value={row[column.name]} /></dd>
+        </div>
+      ))}
+      {children}
+    </dl>
+  );
+}
+
+/* Tabs, of which one shows; with the keys of the ARIA pattern. */
+export function Tabs({ label, tabs, children }) {
+  const [at, setAt] = useState(0);
+  const id = useId();
+  const now = Math.min(at, tabs.length - 1);
+  const go = (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const next = (now + step + tabs.length) % tabs.length;
+    setAt(next);
+    event.currentTarget.children[next].focus();
+  };
+  if (tabs.length === 0) return null;
+  return (
+    <>
+      {tabs.length > 1 && (
+        <div role="tablist" aria-label={label} className="tabs" onKeyDown={go}>
+          {tabs.map((tab, i) => (
+            <button key={tab.name} type="button" role="tab" id={`${id}${i}`} aria-selected={i === now}
+              aria-controls={`${id}panel`} tabIndex={i === now ? 0 : -1} onClick={() => setAt(i)}>
+              {tab.name}
+            </button>
+          ))}
+        </div>
+      )}
+      <div {...(tabs.length > 1 && { role: "tabpanel", id: `${id}panel`, "aria-labelledby": `${id}${now}` })}>
+        {children(tabs[now])}
+      </div>
+    </>
+  );
+}

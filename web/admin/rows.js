@@ -1,0 +1,115 @@
+/* What follows from the rows of the server: which commands belong to a page, to a thing such as a
+ * user or a room, and to one line of a list. Pure. */
+import { pages, kinds } from "./pages.js";
+
+const noun = (command) => command.name.split(" ")[0];
+const required = (command) => command.args.filter((arg) => arg.kind === "required");
+const isList = (command) => command.reads && required(command).length === 0;
+
+export function readRows(description) {
+  const commands = new Map(description.commands.map((row) => [row.name, row]));
+  const settings = new Map(description.settings.map((row) => [row.name, row]));
+  return { ...description, list: description.commands, commands, settings };
+}
+
+/* A command is on the page that names its noun, else on the one that names its area, else on a page
+ * that is made for the area. So each has exactly one. */
+function pageOf(command, area = command.area) {
+  return (
+    pages.find((page) => page.nouns?.includes(noun(command))) ||
+    pages.find((page) => page.areas?.includes(area)) || { id: area, group: "more", areas: [area] }
+  );
+}
+
+/* The pages that the caller has something on, in order. */
+export function pagesOf(rows) {
+  const found = new Map(pages.map((page) => [page.id, null]));
+  for (const local of [false, true])
+    for (const command of local ? rows.local : rows.list) {
+      const page = pageOf(command);
+      if (local && !found.get(page.id)) continue;
+      if (!found.get(page.id)) found.set(page.id, { ...page, commands: [], local: [] });
+      found.get(page.id)[local ? "local" : "commands"].push(command);
+    }
+  return [...found.values()].filter((page) => page !== null);
+}
+
+/* A page has the lists that need nothing, first those that pages.js names, and what else can be
+ * done, of which it names what is wanted often. */
+export function partsOf(page) {
+  const place = (command) => (page.first || []).concat(command.name).indexOf(command.name);
+  const lists = page.commands.filter(isList).sort((a, b) => place(a) - place(b));
+  const others = page.commands.filter((command) => !isList(command));
+  const often = (page.make || []).map((name) => others.find((c) => c.name === name));
+  return { lists, often: often.filter(Boolean), others };
+}
+
+export const kindOf = (type) => Object.keys(kinds).find((kind) => kinds[kind].types.includes(type));
+
+/* The argument of a command that a thing of this kind is for. Optional ones count for what reads:
+ * the sessions of one user are a list of all, narrowed. */
+function argumentFor(kind, command) {
+  const fits = (arg) => kinds[kind].types.includes(arg.type);
+  return (
+    required(command).find(fits) ||
+    (isList(command) ? command.args.find((arg) => arg.kind === "option" && fits(arg)) : undefined)
+  );
+}
+
+/* What there is about a thing: a record of it, lists that need nothing else, and acts. */
+export function partsOfThing(rows, kind, name) {
+  const made = new Set(pages.flatMap((page) => page.make || []));
+  const parts = { show: null, lists: [], acts: [] };
+  for (const command of rows.list) {
+    const arg = argumentFor(kind, command);
+    if (!arg || made.has(command.name)) continue;
+    const part = { command, bound: { [arg.name]: name } };
+    if (command.name === kinds[kind].show) parts.show = part;
+    else if (command.reads && required(command).every((one) => one === arg)) parts.lists.push(part);
+    else parts.acts.push(part);
+  }
+  const place = (part) => (kinds[kind].first || []).concat(part.command.name).indexOf(part.command.name);
+  parts.lists.sort((a, b) => place(a) - place(b));
+  return parts;
+}
+
+/* Where the value of an argument is in a line of a list: a column of its name, else the only one of
+ * its type. */
+function valueIn(row, arg, columns) {
+  if (row[arg.name] !== undefined) return row[arg.name];
+  const same = columns.filter((column) => column.type === arg.type && column.type !== "string");
+  return same.length === 1 ? row[same[0].name] : undefined;
+}
+
+/* What can be done with one line: commands about the same, of which the line gives an argument. */
+export function actsOfLine(rows, list, row, bound) {
+  const acts = [];
+  for (const command of rows.list) {
+    if (command === list || (noun(command) !== noun(list) && command.area !== list.area)) continue;
+    const key = command.args.filter((arg) => arg.name === list.columns[0]?.name);
+    const needs = required(command).length > 0 ? required(command) : command.reads ? [] : key;
+    const found = {};
+    let own = 0;
+    for (const arg of needs) {
+      const value = bound[arg.name] ?? valueIn(row, arg, list.columns);
+      if (value === undefined || value === "") continue;
+      found[arg.name] = value;
+      own += bound[arg.name] === undefined;
+    }
+    const rest = needs.length - Object.keys(found).length;
+    if (own > 0 && rest <= 1) acts.push({ command, bound: found });
+  }
+  return acts;
+}
+
+/* The arguments of a list that narrow it, without those of paging and those that are given. */
+export const filtersOf = (command, bound) =>
+  command.args.filter(
+    (arg) => !["after", "limit", "format", "cursor"].includes(arg.name) && bound[arg.name] === undefined,
+  );
+
+/* A list of which an argument is the name of one line: "role" for `role list`. */
+export const listNamed = (rows, arg) => {
+  const list = rows.commands.get(`${arg.name} list`);
+  return arg.type === "string" && list && isList(list) && list.columns[0] ? list : null;
+};

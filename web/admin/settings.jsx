@@ -1,0 +1,121 @@
+/* Settings: found by name or text, edited as a candidate, compared, checked against the live state,
+ * applied at once, and confirmed or taken back. The server keeps the candidate and the history. */
+import { useMemo, useState } from "react";
+import { run } from "./api.js";
+import { Dialog, Problem, useConsole, useRun } from "./parts.jsx";
+import { Field } from "./form.jsx";
+import { Rows } from "./table.jsx";
+import { shown, t, titled } from "./text.js";
+
+const most = 200; /* that are drawn; searching finds the others */
+
+function Editor({ row, setting, close }) {
+  const { rows, touch, say } = useConsole();
+  const [value, setValue] = useState(row.value);
+  const [error, setError] = useState(null);
+  const may = rows.commands.has("config edit") && !row.locked && !setting?.local;
+  const keep = async (args) => {
+    try {
+      say((await run("config edit", { setting: row.name, ...args })).text);
+      touch();
+      close();
+    } catch (refused) {
+      setError(refused);
+    }
+  };
+  const submit = (event) => {
+    event.preventDefault();
+    keep({ value });
+  };
+  const notes = [setting?.restart && t("settings.restart", { part: setting.restart }), row.locked && t("settings.locked"),
+    setting?.local && t("settings.local"),
+    row.changed_by && t("settings.by", { who: row.changed_by, at: shown({ type: "timestamp" }, row.changed_at) })];
+  return (
+    <Dialog title={row.name} close={close}>
+      <p className="doc">{setting?.doc}</p>
+      <ul className="notes">{notes.filter(Boolean).map((note) => <li key={note}>{note}</li>)}</ul>
+      <form onSubmit={submit}>
+        <Field arg={{ ...setting, name: "value", kind: "required", doc: t("settings.default") + ": " + (row.default || "–") }}
+          value={value} change={setValue} wrong={error !== null} autoFocus />
+        <Problem error={error} />
+        <p className="buttons">
+          {may && <button type="submit" className="main">{t("settings.keep")}</button>}
+          {may && <button type="button" onClick={() => keep({ default: true })}>{t("settings.reset")}</button>}
+          <button type="button" onClick={close}>{t("form.cancel")}</button>
+        </p>
+      </form>
+    </Dialog>
+  );
+}
+
+/* What is edited and does not apply yet, and how it would change what runs. */
+function Candidate() {
+  const { rows, open, touch, say } = useConsole();
+  const diff = rows.commands.get("config diff");
+  const { rows: found } = useRun(diff?.name, {});
+  if (!diff || !found || found.length === 0) return null;
+  const command = (name) => rows.commands.get(name);
+  const drop = () => run("config drop").then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
+  return (
+    <section className="card wide candidate">
+      <p>{t("settings.candidate", { n: found.length })}</p>
+      <Rows command={diff} rows={found} bound={{}} wide />
+      <p className="buttons">
+        {command("config apply") && <button type="button" className="main" onClick={() => open(command("config apply"))}>{t("settings.apply")}</button>}
+        {command("config drop") && <button type="button" onClick={drop}>{t("settings.drop")}</button>}
+      </p>
+    </section>
+  );
+}
+
+/* The newest version waits for its confirmation. */
+function Unconfirmed() {
+  const { rows, touch, say } = useConsole();
+  const { rows: found } = useRun(rows.commands.has("config history") ? "config history" : null, { limit: 1 }, { every: 5000 });
+  if (!rows.commands.has("config confirm") || !/unconfirmed|waits|until/.test(found?.[0]?.state ?? "")) return null;
+  const act = (name) => () => run(name).then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
+  return (
+    <section className="card wide candidate" role="alert">
+      <p>{t("settings.unconfirmed")}</p>
+      <p className="buttons">
+        <button type="button" className="main" onClick={act("config confirm")}>{t("settings.confirm")}</button>
+        <button type="button" onClick={act("config rollback")}>{t("settings.back")}</button>
+      </p>
+    </section>
+  );
+}
+
+export function Settings() {
+  const { rows } = useConsole();
+  const [find, setFind] = useState("");
+  const [changed, setChanged] = useState(false);
+  const [editing, setEditing] = useState(null);
+  const { rows: found, error } = useRun("config show", {});
+  const shownRows = useMemo(() => (found || []).filter((row) => {
+    const text = `${row.name} ${rows.settings.get(row.name)?.doc ?? ""} ${row.value}`.toLowerCase();
+    return (!changed || row.changed) && find.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  }), [found, find, changed]);
+  return (
+    <>
+      <Unconfirmed />
+      <Candidate />
+      <div className="tools">
+        <label>{t("settings.find")} <input type="search" value={find} onChange={(e) => setFind(e.target.value)} /></label>
+        <label><input type="checkbox" checked={changed} onChange={(e) => setChanged(e.target.checked)} /> {t("settings.changed")}</label>
+        <span role="status">{found && t("settings.count", { n: shownRows.length, all: found.length })}</span>
+      </div>
+      <Problem error={error} />
+      <ul className="settings">
+        {shownRows.slice(0, most).map((row) => (
+          <li key={row.name} className={row.changed ? "changed" : ""}>
+            <button type="button" className="link" onClick={() => setEditing(row)}
+              aria-label={t("settings.show", { name: row.name })}>{row.name}</button>
+            <code>{row.value === "" ? "–" : row.value}</code>
+            <small>{rows.settings.get(row.name)?.doc ?? titled(row.name)}</small>
+          </li>
+        ))}
+      </ul>
+      {editing && <Editor row={editing} setting={rows.settings.get(editing.name.split("@")[0])} close={() => setEditing(null)} />}
+    </>
+  );
+}

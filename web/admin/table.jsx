@@ -1,0 +1,202 @@
+/* Lists: the rows of a command, in pages that the server makes where it can, with its own filters. */
+import { useEffect, useState } from "react";
+import { run } from "./api.js";
+import { actsOfLine, filtersOf } from "./rows.js";
+import { Dialog, Facts, Problem, useConsole, useRun, Value } from "./parts.jsx";
+import { shown, t, titled } from "./text.js";
+import { Plot } from "./plot.jsx";
+
+const page = 100; /* rows that are asked for, or drawn, at once */
+const csvPages = 100; /* at most so many pages are in one file */
+
+/* What is known of one line, and what can be done with it. */
+function Line({ command, row, bound, close }) {
+  const { rows, open } = useConsole();
+  const acts = actsOfLine(rows, command, row, bound);
+  return (
+    <Dialog title={shown(command.columns[0], row[command.columns[0].name]) || titled(command.name)} close={close}>
+      <Facts command={command} row={row} />
+      <p className="buttons">
+        {acts.map((act) => (
+          <button key={act.command.name} type="button" className={act.command.asks ? "danger" : ""}
+            title={act.command.brief}
+            onClick={() => { close(); open(act.command, act.bound, act.command.args.length ? row : {}); }}>
+            {titled(act.command.name)}
+          </button>
+        ))}
+        <button type="button" onClick={close}>{t("app.close")}</button>
+      </p>
+    </Dialog>
+  );
+}
+
+function compare(a, b) {
+  if (typeof a === "number" && typeof b === "number") return a - b;
+  return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
+}
+
+export function Rows({ command, rows, bound, sortable, wide }) {
+  const [line, setLine] = useState(null);
+  const [order, setOrder] = useState(null);
+  const columns = command.columns.filter((column) => (wide || !column.wide) && bound[column.name] === undefined);
+  const sorted = order ? [...rows].sort((a, b) => order.sign * compare(a[order.by], b[order.by])) : rows;
+  if (rows.length === 0) return <p>{t("table.empty")}</p>;
+  return (
+    <div className="scroll" tabIndex={0} role="region" aria-label={titled(command.name)}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map((column) => {
+              const by = order?.by === column.name ? order.sign : 0;
+              const title = titled(column.title || column.name);
+              return (
+                <th key={column.name} scope="col" title={column.doc} aria-sort={by ? (by > 0 ? "ascending" : "descending") : undefined}>
+                  {sortable ? (
+                    <button type="button" className="sort" aria-label={t("table.sort", { name: title })}
+                      onClick={() => setOrder({ by: column.name, sign: by > 0 ? -1 : 1 })}>
+                      {title}{by ? (by > 0 ? " ↑" : " ↓") : ""}
+                    </button>
+                  ) : title}
+                </th>
+              );
+            })}
+            <td />
+          </tr>
+        </thead>
+        <tbody>
+          {sorted.map((row, i) => (
+            <tr key={i}>
+              {columns.map((column) => (
+                <td key={column.name} className={typeof row[column.name] === "number" ? "number" : ""}>
+                  <Value column={column} value={row[column.name]} />
+                </td>
+              ))}
+              <td>
+                <button type="button" className="quiet" onClick={() => setLine(row)}
+                  aria-label={`${t("table.acts")}: ${shown(columns[0] || {}, row[columns[0]?.name])}`}>⋯</button>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {line && <Line command={command} row={line} bound={bound} close={() => setLine(null)} />}
+    </div>
+  );
+}
+
+function Filters({ args, values, change }) {
+  return args.map((arg) => {
+    const set = (value) => change({ ...values, [arg.name]: value });
+    const title = titled(arg.name);
+    if (arg.kind === "flag")
+      return (
+        <label key={arg.name} title={arg.doc}>
+          <input type="checkbox" checked={values[arg.name] === true} onChange={(e) => set(e.target.checked)} /> {title}
+        </label>
+      );
+    if (arg.choices)
+      return (
+        <label key={arg.name} title={arg.doc}>
+          {title}{" "}
+          <select value={values[arg.name] ?? ""} onChange={(e) => set(e.target.value)}>
+            <option value="">{t("table.any")}</option>
+            {arg.choices.map((choice) => <option key={choice}>{choice}</option>)}
+          </select>
+        </label>
+      );
+    return (
+      <label key={arg.name} title={arg.doc}>
+        {title} <input type="search" value={values[arg.name] ?? ""} onChange={(e) => set(e.target.value)} />
+      </label>
+    );
+  });
+}
+
+/* A text that begins with one of these would be a formula in a spreadsheet. */
+const cell = (text) => `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+
+async function saveCsv(command, args) {
+  const lines = [command.columns.map((column) => cell(column.name)).join(",")];
+  let after;
+  for (let i = 0; i < csvPages; i++) {
+    const answer = await run(command.name, { ...args, ...(command.pages && { limit: 1000, after }) });
+    for (const row of answer.rows)
+      lines.push(command.columns.map((column) => cell(String(row[column.name] ?? ""))).join(","));
+    after = answer.next;
+    if (after === undefined) break;
+  }
+  const at = document.createElement("a");
+  at.href = URL.createObjectURL(new Blob([lines.join("\r\n"), "\r\n"], { type: "text/csv" }));
+  at.download = `${command.name.replaceAll(" ", "-")}.csv`;
+  at.click();
+  setTimeout(() => URL.revokeObjectURL(at.href), 10000);
+}
+
+/* A value that waits until typing has paused. */
+function useSettled(value) {
+  const [settled, setSettled] = useState(value);
+  const key = JSON.stringify(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), 250);
+    return () => clearTimeout(timer);
+  }, [key]);
+  return settled;
+}
+
+const given = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "" && value !== false));
+
+export function List({ command, bound = {}, plot }) {
+  const { say } = useConsole();
+  const [filters, setFilters] = useState({});
+  const [after, setAfter] = useState();
+  const [find, setFind] = useState("");
+  const [most, setMost] = useState(page);
+  const [wide, setWide] = useState(false);
+  const args = { ...given(useSettled(filters)), ...bound };
+  const paged = command.pages && { limit: page, ...(after !== undefined && { after }) };
+  const { rows, text, next, error, reload } = useRun(command.name, { ...args, ...paged });
+  const found = (rows || []).filter((row) => find === "" || command.columns.some((column) =>
+    shown(column, row[column.name]).toLowerCase().includes(find.toLowerCase())));
+  const change = (values) => { setFilters(values); setAfter(undefined); };
+  return (
+    <section>
+      <div className="tools">
+        <Filters args={filtersOf(command, bound)} values={filters} change={change} />
+        {!command.pages && (rows || []).length > 10 && (
+          <label>{t("table.find")} <input type="search" value={find} onChange={(e) => setFind(e.target.value)} /></label>
+        )}
+        {command.columns.some((column) => column.wide) && (
+          <label><input type="checkbox" checked={wide} onChange={(e) => setWide(e.target.checked)} /> {t("table.all")}</label>
+        )}
+        <button type="button" onClick={reload}>{t("table.reload")}</button>
+        <button type="button" onClick={() => saveCsv(command, args).catch((e) => say(e.message))}>{t("table.csv")}</button>
+      </div>
+      <Problem error={error} />
+      {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={titled(command.name)} />}
+      {rows === null ? !error && <p>{t("app.loading")}</p>
+        : command.columns.length === 0 ? <p className="said">{text || t("form.done")}</p>
+          : command.record && rows.length === 1 ? <Facts command={command} row={rows[0]} />
+            : <Rows command={command} rows={found.slice(0, most)} bound={bound} sortable={!command.pages} wide={wide} />}
+      <p className="buttons" role="status">
+        {rows && command.columns.length > 0 && !command.record && t("table.rows", { n: found.length })}
+        {text && command.columns.length > 0 && <span>{text}</span>}
+        {found.length > most && <button type="button" onClick={() => setMost(most + 5 * page)}>{t("table.more")}</button>}
+        {after !== undefined && <button type="button" onClick={() => setAfter(undefined)}>{t("table.first")}</button>}
+        {next !== undefined && <button type="button" onClick={() => setAfter(next)}>{t("table.next")}</button>}
+      </p>
+    </section>
+  );
+}
+
+/* One line for each word in the column `by`. */
+function seriesOf(rows, plot) {
+  const all = new Map();
+  for (const row of rows) {
+    if (typeof row[plot.value] !== "number") continue;
+    const name = row[plot.by] ?? "";
+    if (!all.has(name)) all.set(name, []);
+    all.get(name).push({ x: Date.parse(row[plot.time]), y: row[plot.value] });
+  }
+  for (const points of all.values()) points.sort((a, b) => a.x - b.x);
+  return [...all].map(([name, points]) => ({ name, points }));
+}

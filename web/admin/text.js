@@ -1,0 +1,163 @@
+/* All text of the console, by name. Another language is another table of the same names. Texts of
+ * commands, settings and errors come from the server. */
+const english = {
+  "app.title": "Muster",
+  "app.skip": "Skip to the content",
+  "app.menu": "Menu",
+  "app.pages": "Pages",
+  "app.logout": "Log out",
+  "app.loading": "Loading …",
+  "app.away": "The server does not answer. It is asked again every few seconds.",
+  "app.back": "The server answers again.",
+  "app.nothing": "There is no such page, or your role does not include it.",
+  "app.close": "Close",
+  "app.broken": "This page does not work: {error}",
+  "login.title": "Log in to Muster",
+  "login.name": "Name",
+  "login.password": "Password",
+  "login.code": "Code of your authenticator, or a recovery code",
+  "login.go": "Log in",
+  "login.agree": "I have read this and agree",
+  "login.token": "Access token",
+  "login.with-token": "Log in with an access token",
+  "login.with-password": "Log in with a password",
+  "login.hint": "To make a token, run on the server: musterctl token add NAME administrator",
+  "login.over": "Your session has ended. Log in again.",
+  "confirm.title": "Confirm that it is you",
+  "confirm.why": "This act needs your password again.",
+  "page.dashboard": "Dashboard",
+  "page.alarms": "Alarms",
+  "page.users": "Users",
+  "page.groups": "Groups",
+  "page.sessions": "Sessions",
+  "page.rooms": "Rooms",
+  "page.reports": "Reports of users",
+  "page.uploads": "Archive and files",
+  "page.announcements": "Announcements",
+  "page.certificates": "Domains and certificates",
+  "page.federation": "Federation",
+  "page.components": "Components",
+  "page.tests": "Tests",
+  "page.settings": "Settings",
+  "page.services": "Services",
+  "page.logs": "Logs",
+  "page.traces": "Message trace",
+  "page.backup": "Backup",
+  "page.audit": "Audit log",
+  "page.access": "Administrators and tokens",
+  "kind.user": "User",
+  "kind.room": "Room",
+  "kind.domain": "Domain",
+  "group.people": "People",
+  "group.network": "Network",
+  "group.server": "Server",
+  "group.access": "Access",
+  "group.more": "More",
+  "page.lists": "Lists of this page",
+  "page.all": "All commands of this page",
+  "page.local": "On the server's host, with musterctl",
+  "thing.acts": "Actions",
+  "table.empty": "Nothing here.",
+  "table.find": "Find in this list",
+  "table.next": "Next page",
+  "table.first": "First page",
+  "table.more": "Show more",
+  "table.all": "All columns",
+  "table.reload": "Reload",
+  "table.csv": "CSV",
+  "table.rows": "{n} rows",
+  "table.acts": "Details and actions",
+  "table.any": "any",
+  "table.sort": "Sort by {name}",
+  "form.run": "Run",
+  "form.danger": "Yes, do it",
+  "form.cancel": "Cancel",
+  "form.done": "Done.",
+  "form.many": "several, separated by spaces",
+  "form.made": "the server makes one if this is empty",
+  "form.allowed": "allowed: {allowed}",
+  "form.unchanged": "not given",
+  "settings.all": "Settings",
+  "settings.find": "Search name or text",
+  "settings.changed": "Changed only",
+  "settings.count": "{n} of {all} settings",
+  "settings.default": "default",
+  "settings.value": "Value",
+  "settings.restart": "needs a restart of: {part}",
+  "settings.locked": "fixed in the node file",
+  "settings.local": "can only be set on the server's host",
+  "settings.by": "changed by {who}, {at}",
+  "settings.keep": "Put into the candidate",
+  "settings.reset": "Default",
+  "settings.candidate": "Candidate: {n} changes that do not apply yet.",
+  "settings.apply": "Check and apply",
+  "settings.drop": "Drop all",
+  "settings.unconfirmed": "Confirm these settings, or they go back by themselves.",
+  "settings.confirm": "Confirm",
+  "settings.back": "Roll back",
+  "settings.show": "Show setting {name}",
+  "dashboard.live": "Live",
+  "dashboard.state": "State of the server",
+  "dashboard.alarms": "Active alarms",
+  "dashboard.quiet": "No alarm is active.",
+  "dashboard.sessions": "Sessions",
+  "dashboard.rooms": "Rooms loaded",
+  "dashboard.received": "Messages a second",
+  "dashboard.sent": "Stanzas sent a second",
+  "dashboard.logins": "TLS handshakes a second",
+  "dashboard.federation": "Streams with other servers",
+  "dashboard.queue": "Waiting for the store",
+  "dashboard.memory": "Memory, MiB",
+  "dashboard.range": "Time shown",
+  "dashboard.minutes": "{n} minutes",
+  "dashboard.hours": "{n} hours",
+  "plot.reset": "Whole time",
+  "plot.label": "{name}: now {last}, lowest {low}, highest {high}",
+  "plot.none": "{name}: no values yet",
+  "logs.tail": "Live",
+  "logs.find": "Only lines with this text",
+  "logs.pause": "Pause",
+  "logs.go": "Go on",
+  "yes": "yes",
+  "no": "no",
+};
+
+/* A name that is not here is a programmer's mistake, but for pages: those of new areas have the
+ * name of the area. */
+export function t(name, values) {
+  const text = english[name] ?? (name.startsWith("page.") ? titled(name.slice(5)) : undefined);
+  if (text === undefined) throw new Error(`no text ${name}`);
+  return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+}
+
+/* Names of rows as words: "given_name" is "Given name". */
+export function titled(name) {
+  const words = name.replaceAll(/[_-]/g, " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/* Values as people read them. */
+export function shown(column, value) {
+  if (value === undefined || value === null) return "";
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
+  if (column.type === "timestamp" && value !== "") return stamp(value);
+  if (typeof value === "number" && (column.type === "bytes" || column.unit === "bytes" || column.name === "bytes"))
+    return bytes(value);
+  if (typeof value === "number") return value.toLocaleString("en");
+  return String(value);
+}
+
+function stamp(text) {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? text : at.toLocaleString("sv");
+}
+
+function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
