@@ -79,7 +79,10 @@ def api(server):
 def test_nothing_is_open_without_a_token(api):
     document = api("GET", "/openapi.json").json
     for path, operations in document["paths"].items():
-        for method in operations:
+        for method, operation in operations.items():
+            if operation.get("security") == []:
+                assert path in ("/login", "/session")
+                continue
             for token in None, "", "x", api.token[:-1], api.token + "x":
                 answer = api(method.upper(), path.replace("{", "").replace("}", ""), token=token)
                 assert answer.status == 401, (method, path)

@@ -60,7 +60,7 @@ static void busy_leave(struct api_job *j)
     pthread_mutex_unlock(&busy_lock);
 }
 
-static _Atomic unsigned jobs; /* in this process */
+_Atomic unsigned api_jobs;
 
 static void job_free(struct api_job *j)
 {
@@ -69,7 +69,7 @@ static void job_free(struct api_job *j)
     arena_destroy(&j->call.arena);
     mem_free(&j);
     arena_destroy(&arena);
-    jobs--;
+    api_jobs--;
 }
 
 static void job_refuse(struct api_job *j, const struct api_problem *p)
@@ -114,6 +114,14 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
                     void (*next)(struct api_job *j))
 {
     struct why why;
+    if (!api_session_may(j->r, c, j->arena)) {
+        job_refuse(j, &(struct api_problem){ .status = 403,
+                                             .detail = SLICE("this needs the password again: "
+                                                             "POST /api/v1/session/confirm"),
+                                             .error = err_name(E_AUTH),
+                                             .code = "confirm-password" });
+        return;
+    }
     job_call(j, c);
     j->next = next;
     enum err e = control_bind(body, j->names, j->values, count, &j->call, &why);
@@ -235,7 +243,7 @@ static bool bind_query(struct api_job *j, const struct command *c)
 }
 
 /* RFC 9110 §8.3: with or without parameters. */
-static bool is_json(slice type)
+bool api_is_json(slice type)
 {
     slice name, rest;
     slice_cut(type, ';', &name, &rest);
@@ -252,7 +260,7 @@ static bool bind_body(struct api_job *j)
     if (j->r->query.len > 0) {
         p.status = 400;
         p.detail = SLICE("found a query; arguments of a change are members of its body");
-    } else if (body.len > 0 && !is_json(http_header(j->r, "Content-Type"))) {
+    } else if (body.len > 0 && !api_is_json(http_header(j->r, "Content-Type"))) {
         p.status = 415;
         p.detail = SLICE("found a body that is not application/json");
     }
@@ -269,7 +277,7 @@ static struct api_job *job_new(struct http_request *r, slice rest)
 {
     struct arena *arena = arena_create(0);
     struct api_job *j = mem_new(struct api_job);
-    jobs++;
+    api_jobs++;
     j->r = r;
     j->arena = arena;
     j->worker = worker_here();
@@ -399,7 +407,7 @@ static const struct http_route routes[] = {
 static bool api_idle(void *own, struct worker *w)
 {
     (void)own, (void)w;
-    return jobs == 0;
+    return api_jobs == 0;
 }
 
 const struct edge api_edge = { .name = "api", .idle = api_idle };

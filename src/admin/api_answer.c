@@ -49,6 +49,8 @@ void api_problem(struct http_request *r, const struct api_problem *p)
         buf_lit(&body, ",\"argument\":");
         control_text(&body, slice_of(p->argument));
     }
+    if (p->code != NULL)
+        buf_printf(&body, ",\"code\":\"%s\"", p->code);
     size_t before = body.len;
     if (p->report != NULL) {
         buf_lit(&body, ",\"rows\":");

@@ -1,6 +1,7 @@
 /* api_auth: who asks, and how often. A request comes over TLS or from this machine, and with a
- * token (RFC 6750 §2.1). Rates are counted by token and by address, in buckets of one second that
- * all workers share; at most RATES_MAX of them, of which each group of 4 gives up its oldest. */
+ * token (RFC 6750 §2.1) or the cookie of a session (api_session.c). Rates are counted by token and
+ * by address, in buckets of one second that all workers share; at most RATES_MAX of them, of which
+ * each group of 4 gives up its oldest. */
 #include "admin/api_private.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -28,7 +29,7 @@ struct setting api_tls_required = {
         .doc = "Requests to the API " with ". More are answered with 429."                         \
     }
 struct setting api_requests_per_token =
-    REQUESTS_A_SECOND("api.requests-per-token", "with one token");
+    REQUESTS_A_SECOND("api.requests-per-token", "with one token or one session");
 struct setting api_requests_per_address =
     REQUESTS_A_SECOND("api.requests-per-address", "from one address, with any token or none");
 
@@ -104,9 +105,8 @@ static bool has_token(struct http_request *r, slice given, struct principal *who
     return false;
 }
 
-bool api_admit(struct http_request *r, struct principal *who)
+bool api_guard(struct http_request *r)
 {
-    slice given = http_header(r, "Authorization");
     if (!rate_take(&api_requests_per_address, r->peer)) {
         too_many(r, &api_requests_per_address);
         return false;
@@ -119,7 +119,15 @@ bool api_admit(struct http_request *r, struct principal *who)
                            .error = err_name(E_DENIED) });
         return false;
     }
-    if (!has_token(r, given, who))
+    return true;
+}
+
+bool api_admit(struct http_request *r, struct principal *who)
+{
+    if (!api_guard(r))
+        return false;
+    if (api_session_is(r) ? !api_session_admit(r, who)
+                          : !has_token(r, http_header(r, "Authorization"), who))
         return false;
     if (!rate_take(&api_requests_per_token, who->actor)) {
         too_many(r, &api_requests_per_token);

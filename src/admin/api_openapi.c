@@ -1,6 +1,7 @@
 /* api_openapi: the API as a document (OpenAPI 3.1) and as a page for people. Both are made from the
  * rows; neither loads or runs anything. */
 #include "admin/api.h"
+#include "admin/api_session.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -196,6 +197,42 @@ static void add_operation(json_t *paths, const char *path, enum http_verb method
     json_object_set_new(at, verb_name(method), op);
 }
 
+/* The resources of sessions: their bodies are rows, their answers are not. */
+
+static json_t *session_answer(const struct api_session_row *r)
+{
+    json_t *one = json_pack("{s:s}", "description", "Done.");
+    json_t *session = json_pack(
+        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s,s:{s:s}},s:{s:s},s:{s:s}},s:[s,s,s],s:b}", "type", "object",
+        "properties", "principal", "type", "string", "role", "type", "string", "permissions",
+        "type", "array", "items", "type", "string", "csrf", "type", "string", "expires", "type",
+        "string", "required", "principal", "role", "permissions", "additionalProperties", 0);
+    json_t *banner = json_pack("{s:s,s:{s:{s:[{s:s},{s:s}]},s:{s:s}},s:[s,s],s:b}", "type",
+                               "object", "properties", "banner", "anyOf", "type", "string", "type",
+                               "null", "acknowledge", "type", "boolean", "required", "banner",
+                               "acknowledge", "additionalProperties", 0);
+    if (r->says == API_SAYS_SESSION)
+        json_object_set_new(one, "content", content(json_incref(session)));
+    if (r->says == API_SAYS_BANNER)
+        json_object_set_new(one, "content", content(json_incref(banner)));
+    json_decref(session);
+    json_decref(banner);
+    return one;
+}
+
+static void openapi_sessions(json_t *paths, struct arena *tmp)
+{
+    for (const struct api_session_row *r = api_session_rows; r->method != 0; r++) {
+        json_t *op = operation(r->row, r->method, r->path, tmp);
+        json_t *all = json_object_get(op, "responses");
+        json_object_del(all, "200");
+        json_object_set_new(all, arena_printf(tmp, "%u", r->status), session_answer(r));
+        if (r->open)
+            json_object_set_new(op, "security", json_array());
+        add_operation(paths, r->path, r->method, op);
+    }
+}
+
 static json_t *paths_of_rows(struct arena *tmp)
 {
     json_t *paths = json_object();
@@ -211,21 +248,23 @@ static json_t *paths_of_rows(struct arena *tmp)
         add_operation(paths, arena_printf(tmp, "/commands/%s", name), HTTP_M_POST,
                       operation(c, HTTP_M_POST, NULL, tmp));
     }
+    openapi_sessions(paths, tmp);
     return paths;
 }
 
 static json_t *components(void)
 {
-    json_t *problem =
-        json_pack("{s:s,s:{s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s}},s:[s,s,s],s:b}",
-                  "type", "object", "properties", "type", "type", "string", "title", "type",
-                  "string", "status", "type", "integer", "detail", "type", "string", "error",
-                  "type", "string", "argument", "type", "string", "rows", "type", "array",
-                  "required", "type", "title", "status", "additionalProperties", 0);
-    return json_pack("{s:{s:{s:s,s:{s:{s:o}}}},s:{s:{s:s,s:s}}}", "responses", "problem",
-                     "description", "What is wrong (RFC 9457).", "content",
+    json_t *problem = json_pack(
+        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s}},s:[s,s,s],s:b}",
+        "type", "object", "properties", "code", "type", "string", "type", "type", "string", "title",
+        "type", "string", "status", "type", "integer", "detail", "type", "string", "error", "type",
+        "string", "argument", "type", "string", "rows", "type", "array", "required", "type",
+        "title", "status", "additionalProperties", 0);
+    return json_pack("{s:{s:{s:s,s:{s:{s:o}}}},s:{s:{s:s,s:s},s:{s:s,s:s,s:s}}}", "responses",
+                     "problem", "description", "What is wrong (RFC 9457).", "content",
                      "application/problem+json", "schema", problem, "securitySchemes", "token",
-                     "type", "http", "scheme", "bearer");
+                     "type", "http", "scheme", "bearer", "cookie", "type", "apiKey", "in", "cookie",
+                     "name", API_COOKIE);
 }
 
 static int document_part(const char *part, size_t len, void *out)
@@ -238,11 +277,11 @@ void api_openapi(struct buf *out)
 {
     struct arena *tmp = arena_create(0);
     json_t *all = json_pack(
-        "{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:[{s:[]}],s:o,s:o}", "openapi", "3.1.0", "info", "title",
-        "Muster", "version", MUSTER_VERSION, "description",
+        "{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:[{s:[]},{s:[]}],s:o,s:o}", "openapi", "3.1.0", "info",
+        "title", "Muster", "version", MUSTER_VERSION, "description",
         "Every command of musterctl, by its name and as resources. docs/api.md explains it.",
-        "servers", "url", "/api/v1", "security", "token", "paths", paths_of_rows(tmp), "components",
-        components());
+        "servers", "url", "/api/v1", "security", "token", "cookie", "paths", paths_of_rows(tmp),
+        "components", components());
     json_dump_callback(all, document_part, out, JSON_INDENT(1) | JSON_SORT_KEYS);
     buf_lit(out, "\n");
     json_decref(all);
@@ -295,6 +334,8 @@ void api_page(struct buf *out)
     for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
         xml_element(&x, "th", slice_of(titles[i]));
     xml_close(&x);
+    for (const struct api_session_row *r = api_session_rows; r->method != 0; r++)
+        page_row(&x, verb_name(r->method), slice_of(r->path), r->row);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice path, rest = slice_of(c->rest);
         enum http_verb method;

@@ -27,6 +27,14 @@ struct api_job {
 
 /* api_auth.c: who asks; the texts last until the callback returns. false: it was answered. */
 bool api_admit(struct http_request *r, struct principal *who);
+/* The part of it that is for everybody: rate of the address, and TLS. false: it was answered. */
+bool api_guard(struct http_request *r);
+
+/* api_session.c: requests with a cookie and no token. */
+bool api_session_is(const struct http_request *r);
+bool api_session_admit(struct http_request *r, struct principal *who); /* as api_admit() */
+/* false: it is such a request for a row that needs the password again. */
+bool api_session_may(struct http_request *r, const struct command *c, struct arena *arena);
 
 /* api_answer.c */
 struct api_problem {
@@ -34,6 +42,7 @@ struct api_problem {
     slice detail;
     const char *error;                 /* err_name(); NULL: none */
     const char *argument;              /* NULL: none */
+    const char *code;                  /* what a program does next: "code-required"; NULL: none */
     unsigned methods;                  /* of 405 */
     unsigned retry_s;                  /* 0: not said */
     const struct command_call *report; /* its rows are told, too; NULL: none */
@@ -46,6 +55,9 @@ void api_succeeded(struct api_job *j);
 void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
 /* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */
 bool api_etag_in(slice list, const char *etag);
+
+bool api_is_json(slice type);     /* of a Content-Type */
+extern _Atomic unsigned api_jobs; /* under way in this process */
 
 extern struct setting api_tls_required, api_requests_per_token, api_requests_per_address;
 extern struct log_area log_api;

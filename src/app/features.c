@@ -1,6 +1,7 @@
 #include "app/features.h"
 #include "admin/alarms.h"
 #include "admin/api.h"
+#include "admin/api_session.h"
 #include "admin/backup.h"
 #include "admin/console_page.h"
 #include "admin/health.h"
@@ -60,9 +61,13 @@
 #include "io/metrics.h"
 #include "muc/muc.h"
 #include "ops/access.h"
+#include "ops/administrators.h"
 #include "ops/audit.h"
+#include "ops/console.h"
 #include "ops/devices.h"
+#include "ops/login.h"
 #include "ops/outside.h"
+#include "ops/second_factor.h"
 #include "ops/users.h"
 #include "probe/probe.h"
 #include "store/store.h"
@@ -129,6 +134,10 @@ const struct feature *const features_all[] = {
     &audience_feature,
     &users_feature,
     &access_feature,
+    &administrators_feature,
+    &second_factor_feature,
+    &console_feature,
+    &login_feature,
     &audit_feature,
     &outside_feature,
     &devices_feature,
@@ -221,6 +230,7 @@ const struct feature *const features_all[] = {
     &lifecycle_feature,
     &api_feature,
     &console_page_feature,
+    &api_session_feature,
     &health_feature,
     &log_feature,
     &config_check_feature,

@@ -14,6 +14,7 @@
 #include "im/feature.h"
 #include "ops/access_table.h"
 #include "ops/admins.h"
+#include "ops/lockout.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdatomic.h>
@@ -39,6 +40,29 @@ static const struct store_migration migrations[] = {
       "role TEXT NOT NULL, scope TEXT NOT NULL, expires_us BIGINT NOT NULL, "
       "created_us BIGINT NOT NULL, used_us BIGINT NOT NULL);"
       "CREATE TABLE access_admin(jid TEXT PRIMARY KEY, role TEXT NOT NULL)" },
+    /* Administrators that are no accounts, with their passwords: the newest, and those before it.
+     */
+    { 2,
+      "CREATE TABLE administrator(name TEXT PRIMARY KEY, role TEXT NOT NULL, "
+      "disabled INTEGER NOT NULL, generation INTEGER NOT NULL, created_us INTEGER NOT NULL, "
+      "changed_us INTEGER NOT NULL) WITHOUT ROWID;"
+      "CREATE TABLE administrator_password(name TEXT NOT NULL, number INTEGER NOT NULL, "
+      "iterations INTEGER NOT NULL, salt BLOB NOT NULL, stored_key BLOB NOT NULL, "
+      "server_key BLOB NOT NULL, PRIMARY KEY(name, number)) WITHOUT ROWID;"
+      "CREATE TABLE admin_factor(name TEXT PRIMARY KEY, secret TEXT NOT NULL, "
+      "confirmed INTEGER NOT NULL, step INTEGER NOT NULL) WITHOUT ROWID;"
+      "CREATE TABLE admin_recovery(name TEXT NOT NULL, hash TEXT NOT NULL, "
+      "PRIMARY KEY(name, hash)) WITHOUT ROWID",
+      "CREATE TABLE administrator(name TEXT PRIMARY KEY, role TEXT NOT NULL, "
+      "disabled BIGINT NOT NULL, generation BIGINT NOT NULL, created_us BIGINT NOT NULL, "
+      "changed_us BIGINT NOT NULL);"
+      "CREATE TABLE administrator_password(name TEXT NOT NULL, number BIGINT NOT NULL, "
+      "iterations BIGINT NOT NULL, salt BYTEA NOT NULL, stored_key BYTEA NOT NULL, "
+      "server_key BYTEA NOT NULL, PRIMARY KEY(name, number));"
+      "CREATE TABLE admin_factor(name TEXT PRIMARY KEY, secret TEXT NOT NULL, "
+      "confirmed BIGINT NOT NULL, step BIGINT NOT NULL);"
+      "CREATE TABLE admin_recovery(name TEXT NOT NULL, hash TEXT NOT NULL, "
+      "PRIMARY KEY(name, hash))" },
     { 0 },
 };
 static struct store_stmt role_put = {
@@ -88,8 +112,9 @@ static const struct store_schema schema = {
                                         { 0 } },
     .stmts =
         (struct store_stmt *const[]){ &access_roles_stmt, &access_tokens_stmt, &access_admins_stmt,
-                                      &access_used_stmt, &role_put, &role_drop, &token_put,
-                                      &token_drop, &admin_put, &admin_drop, NULL },
+                                      &access_used_stmt, &access_persons_stmt, &access_factors_stmt,
+                                      &role_put, &role_drop, &token_put, &token_drop, &admin_put,
+                                      &admin_drop, NULL },
 };
 
 /* Reading the table. */
@@ -278,6 +303,19 @@ void access_of_account(slice bare, struct arena *arena, struct principal *out)
     access_table_end();
 }
 
+bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation)
+{
+    const struct access_table *t = access_table_begin();
+    const struct person *p = access_person(t, name);
+    bool may = p != NULL && !p->disabled;
+    if (may) {
+        *generation = p->generation;
+        give_role(t, p->role, arena, out);
+    }
+    access_table_end();
+    return may;
+}
+
 bool access_has_role(slice bare)
 {
     bool has = admins_has(bare);
@@ -327,14 +365,14 @@ static void access_stored(void *arg, enum store_result result, const struct stor
                   &(struct asker){ .done = access_told, .arg = c });
 }
 
-static struct store_batch *change_batch(struct command_call *call)
+struct store_batch *access_change(struct command_call *call)
 {
     struct worker *w = call->worker;
     return store_write(worker_store(w), hash_keyed(SLICE("access")));
 }
 
-static void change_submit(struct command_call *call, struct store_batch *b, slice name,
-                          const char *done, const char *missing)
+void access_submit(struct command_call *call, struct store_batch *b, slice name, const char *done,
+                   const char *missing)
 {
     struct worker *w = call->worker;
     struct change *c = arena_new(call->arena, struct change, 1);
@@ -342,8 +380,8 @@ static void change_submit(struct command_call *call, struct store_batch *b, slic
     store_submit(b, worker_loop(w), 0, access_stored, c);
 }
 
-/* Nobody gives what they do not have. false: the call has failed. */
-static bool may_give(struct command_call *call, slice grants, slice scope)
+/* Nobody gives what they do not have. */
+bool access_may_give(struct command_call *call, slice grants, slice scope)
 {
     char permission[COMMAND_PERMISSION_MAX];
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
@@ -359,7 +397,7 @@ static bool may_give(struct command_call *call, slice grants, slice scope)
     return true;
 }
 
-static bool role_grants(struct command_call *call, slice name, slice *grants)
+bool access_role_grants(struct command_call *call, slice name, slice *grants)
 {
     const struct access_table *t = access_table_begin();
     const struct role *r = t == NULL ? NULL : access_role(t, name);
@@ -412,12 +450,12 @@ static slice admin_role_now(struct command_call *call, slice jid)
 static void run_role_set(struct command_call *call)
 {
     slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
-    if (is_built_in(call, name) || !may_give(call, grants, (slice){ 0 }))
+    if (is_built_in(call, name) || !access_may_give(call, grants, (slice){ 0 }))
         return;
     command_changed(call, grants_now(call, name), grants);
-    struct store_batch *b = change_batch(call);
+    struct store_batch *b = access_change(call);
     STORE_ADD(b, &role_put, 1, SV_T(name), SV_T(grants));
-    change_submit(call, b, name, "role set", "");
+    access_submit(call, b, name, "role set", "");
 }
 
 /* The first token or account with the role; empty: none. In the arena. */
@@ -431,6 +469,9 @@ static slice role_user(struct command_call *call, slice role)
     for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
         if (slice_eq(t->admins[i].role, role))
             user = t->admins[i].jid;
+    for (uint32_t i = 0; t != NULL && i < t->person_count; i++)
+        if (slice_eq(t->persons[i].role, role))
+            user = t->persons[i].name;
     user = slice_dup(call->arena, user);
     access_table_end();
     return user;
@@ -446,9 +487,9 @@ static void run_role_del(struct command_call *call)
                      SLICE_ARG(user), SLICE_ARG(name));
         return;
     }
-    struct store_batch *b = change_batch(call);
+    struct store_batch *b = access_change(call);
     STORE_ADD(b, &role_drop, STORE_ANY_ROWS, SV_T(name));
-    change_submit(call, b, name, "role deleted", "there is no such role; `role list` shows all");
+    access_submit(call, b, name, "role deleted", "there is no such role; `role list` shows all");
 }
 
 static void run_role_list(struct command_call *call)
@@ -490,13 +531,13 @@ static void run_token_add(struct command_call *call)
     int64_t expires_ms = command_number(call, "expires", 0);
     char token[sizeof ACCESS_TOKEN_MARK + 2 * ACCESS_TOKEN_BYTES], hash[HASH_TEXT + 1];
     uint64_t now_us = clock_wall_us();
-    if (!has_token_room(call, name) || !role_grants(call, role, &grants) ||
-        !may_give(call, grants, scope))
+    if (!has_token_room(call, name) || !access_role_grants(call, role, &grants) ||
+        !access_may_give(call, grants, scope))
         return;
     memcpy(token, ACCESS_TOKEN_MARK, sizeof ACCESS_TOKEN_MARK);
     rand_hex(token + sizeof ACCESS_TOKEN_MARK - 1, ACCESS_TOKEN_BYTES);
     hash_of(hash, slice_of(token));
-    struct store_batch *b = change_batch(call);
+    struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_put, STORE_ANY_ROWS, SV_T(name), SV_T(slice_of(hash)), SV_T(role),
               SV_T(scope.ptr == NULL ? SLICE("") : scope),
               SV_I(expires_ms > 0 ? (int64_t)now_us + expires_ms * 1000 : 0),
@@ -505,11 +546,11 @@ static void run_token_add(struct command_call *call)
     command_text(call, "name", name);
     command_text(call, "token", slice_dup(call->arena, slice_of(token)));
     OPENSSL_cleanse(token, sizeof token);
-    change_submit(call, b, name, "token made; it is not shown again",
+    access_submit(call, b, name, "token made; it is not shown again",
                   "there is such a token already; `token revoke` ends it");
 }
 
-static void put_stamp(struct command_call *call, const char *key, uint64_t us)
+void access_stamp(struct command_call *call, const char *key, uint64_t us)
 {
     char stamp[CLOCK_STAMP_LEN];
     if (us == 0)
@@ -529,9 +570,9 @@ static void run_token_list(struct command_call *call)
         command_text(call, "role", slice_dup(call->arena, k->role));
         command_text(call, "scope", slice_dup(call->arena, k->scope));
         command_bool(call, "expired", is_expired(k, now_us));
-        put_stamp(call, "expires", k->expires_us);
-        put_stamp(call, "created", k->created_us);
-        put_stamp(call, "used", atomic_load(&k->used_us));
+        access_stamp(call, "expires", k->expires_us);
+        access_stamp(call, "created", k->created_us);
+        access_stamp(call, "used", atomic_load(&k->used_us));
     }
     access_table_end();
     command_done(call, "%s", "");
@@ -540,9 +581,9 @@ static void run_token_list(struct command_call *call)
 static void run_token_revoke(struct command_call *call)
 {
     slice name = command_arg(call, "name");
-    struct store_batch *b = change_batch(call);
+    struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_drop, STORE_ANY_ROWS, SV_T(name));
-    change_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");
+    access_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");
 }
 
 /* With a device's token, or for themselves, nobody changes who is an administrator. */
@@ -572,13 +613,13 @@ static void run_admin_add(struct command_call *call)
     if (full)
         command_fail(call, E_LIMIT, "%d accounts have a role, which is the most; remove one",
                      ACCESS_ADMINS_MAX);
-    if (full || !may_change_admin(call, jid) || !role_grants(call, role, &grants) ||
-        !may_give(call, grants, (slice){ 0 }))
+    if (full || !may_change_admin(call, jid) || !access_role_grants(call, role, &grants) ||
+        !access_may_give(call, grants, (slice){ 0 }))
         return;
     command_changed(call, admin_role_now(call, jid), role);
-    struct store_batch *b = change_batch(call);
+    struct store_batch *b = access_change(call);
     STORE_ADD(b, &admin_put, STORE_ANY_ROWS, SV_T(jid), SV_T(role));
-    change_submit(call, b, jid, "role given",
+    access_submit(call, b, jid, "role given",
                   "there is no such account; `user add` makes it first");
 }
 
@@ -588,29 +629,39 @@ static void run_admin_remove(struct command_call *call)
     if (!may_change_admin(call, jid))
         return;
     command_changed(call, admin_role_now(call, jid), SLICE(""));
-    struct store_batch *b = change_batch(call);
+    struct store_batch *b = access_change(call);
     STORE_ADD(b, &admin_drop, STORE_ANY_ROWS, SV_T(jid));
-    change_submit(call, b, jid, "role taken",
+    access_submit(call, b, jid, "role taken",
                   "this account has no role; `admin list` shows those that have one");
 }
 
-static void add_admin(struct command_call *call, slice jid, slice role, const char *source)
+static void add_admin(struct command_call *call, const struct access_table *t,
+                      const struct person *p, const char *source)
 {
     command_row(call);
-    command_text(call, "jid", slice_dup(call->arena, jid));
-    command_text(call, "role", slice_dup(call->arena, role));
+    command_text(call, "name", slice_dup(call->arena, p->name));
+    command_text(call, "role", slice_dup(call->arena, p->role));
     command_text(call, "source", slice_of(source));
+    command_bool(call, "disabled", p->disabled);
+    command_bool(call, "locked", lockout_is(p->name, clock_mono_us()));
+    command_bool(call, "totp", access_has_factor(t, p->name));
+    access_stamp(call, "password", p->changed_us);
 }
 
 static void run_admin_list(struct command_call *call)
 {
     slice one, rest = slice_of(setting_text(&admin_accounts));
-    while (slice_word(&rest, &one))
-        add_admin(call, one, SLICE("administrator"), "admin.accounts");
     const struct access_table *t = access_table_begin();
+    while (slice_word(&rest, &one))
+        add_admin(call, t, &(struct person){ .name = one, .role = SLICE("administrator") },
+                  "admin.accounts");
     for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
         if (!admins_has(t->admins[i].jid))
-            add_admin(call, t->admins[i].jid, t->admins[i].role, "admin add");
+            add_admin(call, t,
+                      &(struct person){ .name = t->admins[i].jid, .role = t->admins[i].role },
+                      "admin add");
+    for (uint32_t i = 0; t != NULL && i < t->person_count; i++)
+        add_admin(call, t, &t->persons[i], "admin create");
     access_table_end();
     command_done(call, "%s", "");
 }
@@ -628,7 +679,7 @@ static void access_deleted(struct worker *w, slice bare)
         table_read_again(w, NULL);
 }
 
-static bool is_name(slice text)
+bool access_is_name(slice text)
 {
     for (size_t i = 0; i < text.len; i++)
         if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
@@ -638,7 +689,7 @@ static bool is_name(slice text)
 #define NAME_ARG(text)                                                                             \
     {                                                                                              \
         .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX,                  \
-        .check = is_name, .form = "lower-case letters, digits, -, _ and .", .doc = text            \
+        .check = access_is_name, .form = ACCESS_NAME_FORM, .doc = text                             \
     }
 #define JID_ARG                                                                                    \
     {                                                                                              \
@@ -647,7 +698,7 @@ static bool is_name(slice text)
     }
 #define ROLE_ARG(how)                                                                              \
     {                                                                                              \
-        .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .check = is_name,           \
+        .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .check = access_is_name,    \
         .form = "the name of a role", .doc = "its role: see the list of roles"                     \
     }
 #define CHANGE                                                                                     \
@@ -766,12 +817,23 @@ static struct command admin_list = {
     READ,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_admin_list,
-    .doc = "Lists the accounts that have a role.",
+    .doc = "Lists administrators and the accounts that have a role.",
     .columns =
         (const struct command_column[]){
-            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "name", .doc = "the administrator, or the account" },
             { .name = "role", .doc = "its role" },
-            { .name = "source", .doc = "what gave the role: admin.accounts or admin add" },
+            { .name = "source",
+              .doc = "what gave the role: admin.accounts, admin add or admin "
+                     "create" },
+            { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is refused" },
+            { .name = "locked",
+              .type = PARAM_BOOL,
+              .doc = "whether it is refused for a time at this node, after failed logins" },
+            { .name = "totp", .type = PARAM_BOOL, .doc = "whether it has a second factor" },
+            { .name = "password",
+              .optional = true,
+              .type = PARAM_STAMP,
+              .doc = "of an administrator: when it was set" },
             { 0 } },
 };
 

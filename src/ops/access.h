@@ -30,6 +30,9 @@ NODISCARD enum err access_of_token(struct worker *w, slice token, slice from, st
 /* Fills in role and grants of an account; empty: it has no role. */
 void access_of_account(slice bare, struct arena *arena, struct principal *out);
 bool access_has_role(slice bare);
+/* The same for an administrator that is no account. false: there is no such one, or it is disabled.
+ * `generation` is another one when its password, role or state changes. */
+bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation);
 /* Who may not manage administrators cannot take over the account of one: by a new password, or by
  * removing it to make another. false: the call has failed. */
 bool access_may_touch(struct command_call *call, slice bare);

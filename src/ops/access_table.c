@@ -1,5 +1,6 @@
 #include "ops/access_table.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,6 +37,19 @@ struct store_stmt access_admins_stmt = {
     .params = "",
     .cols = "tt",
 };
+struct store_stmt access_persons_stmt = {
+    .name = "access.persons",
+    .sql = "SELECT name, role, disabled, generation, created_us, changed_us FROM administrator "
+           "ORDER BY name LIMIT 1000",
+    .params = "",
+    .cols = "ttiiii",
+};
+struct store_stmt access_factors_stmt = {
+    .name = "access.factors",
+    .sql = "SELECT name FROM admin_factor WHERE confirmed = 1 ORDER BY name LIMIT 2000",
+    .params = "",
+    .cols = "t",
+};
 struct store_stmt access_used_stmt = {
     .name = "access.used",
     .sql = "UPDATE access_token SET used_us = $2 WHERE hash = $1 AND used_us < $2",
@@ -62,11 +76,29 @@ const struct role *access_role(const struct access_table *t, slice name)
     return NULL;
 }
 
+const struct person *access_person(const struct access_table *t, slice name)
+{
+    for (uint32_t i = 0; t != NULL && i < t->person_count; i++)
+        if (slice_eq(t->persons[i].name, name))
+            return &t->persons[i];
+    return NULL;
+}
+
+bool access_has_factor(const struct access_table *t, slice name)
+{
+    for (uint32_t i = 0; t != NULL && i < t->factor_count; i++)
+        if (slice_eq(t->factors[i], name))
+            return true;
+    return false;
+}
+
 void access_table_add(struct store_batch *b)
 {
     store_add(b, &access_roles_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &access_tokens_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &access_admins_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &access_persons_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &access_factors_stmt, STORE_ANY_ROWS, NULL, 0);
 }
 
 static slice row_text(struct access_table *t, const struct store_batch *b, uint32_t stmt,
@@ -91,6 +123,23 @@ static void read_tokens(struct access_table *t, const struct store_batch *b)
     }
 }
 
+static void read_persons(struct access_table *t, const struct store_batch *b)
+{
+    t->person_count = store_row_count(b, 3);
+    t->persons = arena_new(t->arena, struct person, t->person_count + 1);
+    for (uint32_t i = 0; i < t->person_count; i++)
+        t->persons[i] = (struct person){ .name = row_text(t, b, 3, i, 0),
+                                         .role = row_text(t, b, 3, i, 1),
+                                         .disabled = store_int(b, 3, i, 2) != 0,
+                                         .generation = store_int(b, 3, i, 3),
+                                         .created_us = (uint64_t)store_int(b, 3, i, 4),
+                                         .changed_us = (uint64_t)store_int(b, 3, i, 5) };
+    t->factor_count = store_row_count(b, 4);
+    t->factors = arena_new(t->arena, slice, t->factor_count + 1);
+    for (uint32_t i = 0; i < t->factor_count; i++)
+        t->factors[i] = row_text(t, b, 4, i, 0);
+}
+
 static struct access_table *table_read(const struct store_batch *b)
 {
     struct access_table *t = mem_new(struct access_table);
@@ -106,6 +155,8 @@ static struct access_table *table_read(const struct store_batch *b)
     t->admins = arena_new(t->arena, struct admin, t->admin_count + 1);
     for (uint32_t i = 0; i < t->admin_count; i++)
         t->admins[i] = (struct admin){ row_text(t, b, 2, i, 0), row_text(t, b, 2, i, 1) };
+    read_persons(t, b);
+    ensure(t->role_count >= BUILT_IN);
     return t;
 }
 

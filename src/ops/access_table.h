@@ -20,23 +20,49 @@ struct admin {
     slice jid, role;
 };
 
+/* Of ops/administrators.h; its password is read when it logs in. */
+struct person {
+    slice name, role;
+    bool disabled;
+    int64_t generation; /* of its password, role and state: another one ends its sessions */
+    uint64_t created_us, changed_us; /* the second: its password */
+};
+
 struct access_table {
     struct arena *arena;
     struct role *roles; /* the built-in ones first */
     struct token *tokens;
     struct admin *admins;
-    uint32_t role_count, token_count, admin_count;
+    struct person *persons;
+    slice *factors; /* names of administrators and accounts with a second factor */
+    uint32_t role_count, token_count, admin_count, person_count, factor_count;
 };
 
 extern struct store_stmt access_roles_stmt, access_tokens_stmt, access_admins_stmt,
-    access_used_stmt;
+    access_used_stmt, access_persons_stmt, access_factors_stmt;
 
 /* Locked for reading until access_table_end(); NULL: it could not be read. */
 const struct access_table *access_table_begin(void);
 void access_table_end(void);
 const struct role *access_role(const struct access_table *t, slice name);
+const struct person *access_person(const struct access_table *t, slice name);
+bool access_has_factor(const struct access_table *t, slice name);
 
-/* A batch begins with these three reads. */
+/* A batch begins with these five reads. */
 void access_table_add(struct store_batch *b);
 void access_table_set(enum store_result result, const struct store_batch *b);
 void access_table_free(void);
+
+/* A change by a command at the home of DUTY_ACCESS: its batch, and its end when all nodes have read
+ * the table again. done, missing: said behind the name; `missing` if the first statement changed
+ * nothing. */
+struct store_batch *access_change(struct command_call *call);
+void access_submit(struct command_call *call, struct store_batch *b, slice name, const char *done,
+                   const char *missing);
+/* Checks of such a command. false: the call has failed. */
+bool access_role_grants(struct command_call *call, slice name, slice *grants);
+bool access_may_give(struct command_call *call, slice grants, slice scope);
+/* A `check`, and its `form`. */
+bool access_is_name(slice text);
+#define ACCESS_NAME_FORM "lower-case letters, digits, -, _ and ."
+void access_stamp(struct command_call *call, const char *key, uint64_t us); /* 0: nothing */

@@ -9,6 +9,7 @@
 #include "im/account_life.h"
 #include "im/feature.h"
 #include "ops/access.h"
+#include "ops/console.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
@@ -64,11 +65,12 @@ static void users_state_failed(const struct task *t, enum err e)
 static void disabled(void *arg, enum err e)
 {
     struct task *t = arg;
-    if (e != OK)
+    if (e != OK) {
         users_state_failed(t, e);
-    else
-        command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid),
-                     t->ended);
+        return;
+    }
+    console_end_name(t->home, t->jid);
+    command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid), t->ended);
 }
 
 static void row_disabled(void *arg, enum store_result result, const struct store_batch *b)

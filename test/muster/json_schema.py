@@ -1,6 +1,7 @@
 """The part of JSON Schema that the OpenAPI document uses. An unknown keyword is an error, so that
 nothing passes unseen."""
-TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool,
+         "null": type(None)}
 SAID = {"description", "writeOnly", "type", "enum", "anyOf", "properties", "required", "items",
         "additionalProperties", "minimum", "maximum"}
 

@@ -1,0 +1,503 @@
+/* api_session: sessions of the console: login with a password, a cookie (RFC 6265), and a token
+ * against forged requests (CSRF), which is not in the cookie. The cookie is __Host- (RFC 6265bis
+ * §4.1.3.2): only for this host, only over TLS, for no script and no other site. Each login has a
+ * new secret, and ends the session that the browser had.
+ *
+ * The bodies are arguments of rows that are no commands: so they are read, checked, documented and
+ * audited like those.
+ *
+ * Limits: BODY_MAX for a body, the rates of api_guard(). */
+#include "admin/api_session.h"
+#include "admin/api_private.h"
+#include "admin/control_json.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/cookie.h"
+#include "home/here.h"
+#include "im/feature.h"
+#include "io/address.h"
+#include "ops/audit.h"
+#include "ops/login.h"
+#include <arpa/inet.h>
+#include <openssl/crypto.h>
+
+#define COOKIE_MARK "; Path=/; Secure; HttpOnly; SameSite=Strict"
+
+enum { BODY_MAX = 16 << 10, ANSWER_BYTES_MAX = 64 << 10, LINE_BYTES_MAX = 512 };
+
+static const struct command login_row = {
+    .name = "session login",
+    .effect = COMMAND_CHANGES,
+    .area = "console",
+    .args =
+        (const struct command_arg[]){
+            { .name = "name",
+              .kind = ARG_POSITIONAL,
+              .min = 1,
+              .max = CONSOLE_NAME_MAX,
+              .doc = "an administrator, or an account that has a role: name@domain" },
+            { .name = "password",
+              .kind = ARG_SECRET,
+              .type = PARAM_SECRET,
+              .max = 1024,
+              .doc = "its password" },
+            { .name = "code",
+              .kind = ARG_SECRET,
+              .type = PARAM_SECRET,
+              .max = 64,
+              .doc = "of the second factor, or a recovery code" },
+            { .name = "acknowledged",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "the text of console.banner was read" },
+            { 0 } },
+    .doc = "Logs in to the console. The cookie of the answer is the session.",
+};
+static const struct command confirm_row = {
+    .name = "session confirm",
+    .effect = COMMAND_CHANGES,
+    .area = "console",
+    .args = (const struct command_arg[]){ { .name = "password",
+                                            .kind = ARG_SECRET,
+                                            .type = PARAM_SECRET,
+                                            .max = 1024,
+                                            .doc = "of the name that has the session" },
+                                          { .name = "code",
+                                            .kind = ARG_SECRET,
+                                            .type = PARAM_SECRET,
+                                            .max = 64,
+                                            .doc = "of the second factor, if there is one" },
+                                          { 0 } },
+    .doc = "Gives the password again, before a command that destroys something.",
+};
+static const struct command logout_row = {
+    .name = "session logout",
+    .effect = COMMAND_CHANGES,
+    .area = "console",
+    .args = (const struct command_arg[]){ { 0 } },
+    .doc = "Ends the session.",
+};
+static const struct command show_row = {
+    .name = "session show",
+    .effect = COMMAND_READS,
+    .area = "console",
+    .args = (const struct command_arg[]){ { 0 } },
+    .doc = "Shows who asks, and what they may do.",
+};
+static const struct command banner_row = {
+    .name = "session banner",
+    .effect = COMMAND_READS,
+    .area = "console",
+    .args = (const struct command_arg[]){ { 0 } },
+    .doc = "Shows what is to be read before the login. Open to all.",
+};
+
+const struct api_session_row api_session_rows[] = {
+    { HTTP_M_GET, "/login", 200, true, API_SAYS_BANNER, &banner_row },
+    { HTTP_M_POST, "/session", 201, true, API_SAYS_SESSION, &login_row },
+    { HTTP_M_GET, "/session", 200, false, API_SAYS_SESSION, &show_row },
+    { HTTP_M_DELETE, "/session", 204, false, API_SAYS_NOTHING, &logout_row },
+    { HTTP_M_POST, "/session/confirm", 204, false, API_SAYS_NOTHING, &confirm_row },
+    { 0 },
+};
+
+/* Of a request with a cookie. */
+
+static slice secret_of(const struct http_request *r)
+{
+    return cookie_find(http_header(r, "Cookie"), SLICE(API_COOKIE));
+}
+
+bool api_session_is(const struct http_request *r)
+{
+    return http_header(r, "Authorization").ptr == NULL && secret_of(r).ptr != NULL;
+}
+
+static bool csrf_is_right(const struct http_request *r, const struct console_view *v)
+{
+    slice given = http_header(r, "X-CSRF-Token");
+    return r->method == HTTP_M_GET || r->method == HTTP_M_OPTIONS ||
+           (given.len == CONSOLE_SECRET_TEXT &&
+            CRYPTO_memcmp(given.ptr, v->csrf, CONSOLE_SECRET_TEXT) == 0);
+}
+
+static bool session_admit(struct http_request *r, struct principal *who, struct console_view *v)
+{
+    struct api_problem p = { .error = err_name(E_AUTH) };
+    if (console_find(secret_of(r), r->host, http_scratch(r), who, v) != OK) {
+        p.status = 401;
+        p.detail = SLICE("this session has ended; log in again");
+        p.code = "session-ended";
+    } else if (!csrf_is_right(r, v)) {
+        p.status = 403;
+        p.detail = SLICE("found no header X-CSRF-Token with the `csrf` of the session");
+        p.code = "csrf";
+    } else {
+        who->from = r->peer;
+        return true;
+    }
+    api_problem(r, &p);
+    return false;
+}
+
+bool api_session_admit(struct http_request *r, struct principal *who)
+{
+    struct console_view v;
+    return session_admit(r, who, &v);
+}
+
+bool api_session_may(struct http_request *r, const struct command *c, struct arena *arena)
+{
+    struct console_view v;
+    struct principal who;
+    bool dangerous =
+        c->effect == COMMAND_CHANGES && (c->asks != NULL || strcmp(c->area, "admins") == 0);
+    if (!dangerous || !api_session_is(r))
+        return true;
+    return console_find(secret_of(r), r->host, arena, &who, &v) == OK && v.proven;
+}
+
+/* Answers. */
+
+static void add_permissions(struct buf *out, const struct principal *who)
+{
+    char one[COMMAND_PERMISSION_MAX], other[COMMAND_PERMISSION_MAX];
+    bool any = false;
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        bool new = true;
+        command_permission(c, one, sizeof one);
+        for (const struct command *d = command_first(); d != c && new; d = d->next) {
+            command_permission(d, other, sizeof other);
+            new = strcmp(one, other) != 0;
+        }
+        if (!new || !principal_may(who, one))
+            continue;
+        buf_printf(out, "%s\"%s\"", any ? "," : "", one);
+        any = true;
+    }
+}
+
+/* v NULL: it is an access token, which has neither end nor CSRF token here. */
+static void answer_session(struct http_request *r, unsigned status, const struct principal *who,
+                           const struct console_view *v, slice cookie)
+{
+    struct buf out, lines;
+    char stamp[CLOCK_STAMP_LEN];
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_init(&lines, LINE_BYTES_MAX);
+    buf_lit(&out, "{\"principal\":");
+    control_text(&out, v != NULL ? v->name : who->actor);
+    buf_lit(&out, ",\"role\":");
+    control_text(&out, who->role);
+    buf_lit(&out, ",\"permissions\":[");
+    add_permissions(&out, who);
+    buf_lit(&out, "]");
+    if (v != NULL) {
+        clock_stamp(stamp, v->expires_us);
+        buf_printf(&out, ",\"csrf\":\"%s\",\"expires\":\"%s\"", v->csrf, stamp);
+    }
+    buf_lit(&out, "}\n");
+    if (cookie.len > 0)
+        http_header_line(&lines, "Set-Cookie", cookie);
+    http_answer(r, &(struct http_answer){ .status = status,
+                                          .type = "application/json",
+                                          .headers = buf_fit(&lines),
+                                          .body = buf_fit(&out) });
+    buf_fini(&out);
+    buf_fini(&lines);
+}
+
+static void answer_nothing(struct http_request *r, slice cookie)
+{
+    struct buf lines;
+    buf_init(&lines, LINE_BYTES_MAX);
+    if (cookie.len > 0)
+        http_header_line(&lines, "Set-Cookie", cookie);
+    http_answer(r, &(struct http_answer){ .status = 204, .headers = buf_fit(&lines) });
+    buf_fini(&lines);
+}
+
+static void answer_banner(struct http_request *r)
+{
+    struct buf out;
+    slice banner = slice_of(setting_text(&console_banner));
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "{\"banner\":");
+    if (banner.len > 0)
+        control_text(&out, banner);
+    else
+        buf_lit(&out, "null");
+    buf_printf(&out, ",\"acknowledge\":%s}\n",
+               banner.len > 0 && setting_bool(&console_acknowledge) ? "true" : "false");
+    http_answer(r, &(struct http_answer){
+                       .status = 200, .type = "application/json", .body = buf_fit(&out) });
+    buf_fini(&out);
+}
+
+/* Login and confirmation. */
+
+struct session_job {
+    struct http_request *r; /* NULL: its client has gone */
+    struct arena *arena;
+    struct command_call call;
+    struct login login;
+    union address peer;
+    slice secret; /* of the session that the request came with; empty: none */
+};
+
+static void session_job_free(struct session_job *j)
+{
+    struct arena *arena = j->arena;
+    mem_wipe(j, sizeof *j);
+    arena_destroy(&arena); /* the job is in it */
+    api_jobs--;
+}
+
+static void peer_of(const struct http_request *r, union address *out)
+{
+    char text[INET6_ADDRSTRLEN];
+    *out = (union address){ .any = { .sa_family = AF_UNSPEC } };
+    snprintf(text, sizeof text, "%.*s", SLICE_ARG(r->peer));
+    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1)
+        out->any.sa_family = AF_INET;
+    else if (inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1)
+        out->any.sa_family = AF_INET6;
+}
+
+static void job_problem(struct session_job *j, unsigned status, const char *code, const char *text)
+{
+    if (j->r != NULL)
+        api_problem(j->r, &(struct api_problem){ .status = status,
+                                                 .detail = slice_of(text),
+                                                 .error = err_name(j->call.err),
+                                                 .code = code,
+                                                 .retry_s = status == 503 ? 1 : 0 });
+}
+
+static const struct {
+    enum err e;
+    unsigned status;
+    const char *code, *text;
+} results[LOGIN_RESULTS] = {
+    [LOGIN_WRONG] = { E_AUTH, 401, "wrong",
+                      "name, password or code are wrong, or are refused for a time after failed "
+                      "logins" },
+    [LOGIN_CODE_NEEDED] = { E_AUTH, 401, "code-required",
+                            "the code of the second factor is "
+                            "needed" },
+    [LOGIN_FACTOR_NEEDED] = { E_DENIED, 403, "factor-required",
+                              "this role logs in with a second factor only, and this name has "
+                              "none: `admin totp` makes one" },
+    [LOGIN_PASSWORD_OLD] = { E_DENIED, 403, "password-expired",
+                             "this password is too old: `admin password` sets another one" },
+    [LOGIN_AGAIN] = { E_AGAIN, 503, "again",
+                      "the server cannot compare passwords now; try again "
+                      "later" },
+};
+
+static void session_open(struct session_job *j)
+{
+    struct principal who;
+    struct console_view v;
+    char secret[CONSOLE_SECRET_TEXT + 1];
+    bool opened = j->r != NULL && console_open(j->login.name, j->r->host, j->r->peer, secret) &&
+                  console_find(slice_of(secret), j->r->host, j->arena, &who, &v) == OK;
+    if (!opened) { /* its client has gone, or its role was taken meanwhile */
+        command_fail(&j->call, E_CANCELED, "%s", "");
+        job_problem(j, 401, "wrong", results[LOGIN_WRONG].text);
+        return;
+    }
+    char *cookie = arena_printf(j->arena, API_COOKIE "=%s" COOKIE_MARK, secret);
+    j->call.who = who;
+    j->call.who.from = slice_dup(j->arena, j->r->peer);
+    command_done(&j->call, "%s", "");
+    answer_session(j->r, 201, &who, &v, slice_of(cookie));
+    OPENSSL_cleanse(cookie, strlen(cookie));
+    OPENSSL_cleanse(secret, sizeof secret);
+}
+
+static void job_finished(struct command_call *call, void *arg) { (void)call, (void)arg; }
+
+static void login_ended(struct login *l)
+{
+    struct session_job *j = CONTAINER_OF(l, struct session_job, login);
+    enum login_result result =
+        l->result == LOGIN_LOCKED || l->result == LOGIN_REFUSED ? LOGIN_WRONG : l->result;
+    bool logs_in = j->call.command == &login_row;
+    if (l->result != LOGIN_OK) {
+        command_fail(&j->call, results[result].e, "%s",
+                     l->result == LOGIN_LOCKED ? "wrong; the name is refused for a time now"
+                                               : results[result].text);
+        job_problem(j, results[result].status, results[result].code, results[result].text);
+    } else if (logs_in) {
+        if (j->secret.len > 0)
+            console_end(j->secret);
+        session_open(j);
+    } else {
+        console_prove(j->secret);
+        command_done(&j->call, "%s", "");
+        if (j->r != NULL)
+            answer_nothing(j->r, (slice){ 0 });
+    }
+    if (l->result != LOGIN_REFUSED) /* guesses that are not made do not fill the audit log */
+        audit_command(&j->call, &log_api);
+    session_job_free(j);
+}
+
+static bool bind_job(struct session_job *j)
+{
+    struct why why;
+    slice body = j->r->body;
+    if (!api_is_json(http_header(j->r, "Content-Type"))) {
+        job_problem(j, 415, NULL, "found a body that is not application/json");
+        return false;
+    }
+    enum err e = control_bind(slice_dup(j->arena, body), NULL, NULL, 0, &j->call, &why);
+    if (e == OK)
+        return true;
+    api_problem(j->r, &(struct api_problem){ .status = e == E_PROTO ? 400 : 422,
+                                             .detail = slice_of(why.text),
+                                             .error = err_name(e == E_PROTO ? E_SYNTAX : e),
+                                             .argument = j->call.culprit });
+    return false;
+}
+
+static bool is_acknowledged(struct session_job *j)
+{
+    bool asked = setting_text(&console_banner)[0] != '\0' && setting_bool(&console_acknowledge);
+    if (!asked || command_flag(&j->call, "acknowledged"))
+        return true;
+    j->call.err = E_DENIED;
+    job_problem(j, 403, "acknowledge",
+                "the text of console.banner must be acknowledged: GET /api/v1/login shows it");
+    return false;
+}
+
+/* who NULL: nobody yet. */
+static void login_run(struct http_request *r, const struct command *row,
+                      const struct principal *who, slice name)
+{
+    struct arena *arena = arena_create(0);
+    struct session_job *j = arena_new(arena, struct session_job, 1);
+    api_jobs++;
+    j->r = r;
+    j->arena = arena;
+    j->call = (struct command_call){
+        .command = row, .arena = arena, .worker = worker_here(), .finished = job_finished
+    };
+    if (!bind_job(j) || (who == NULL && !is_acknowledged(j))) {
+        session_job_free(j);
+        return;
+    }
+    r->data = j;
+    peer_of(r, &j->peer);
+    if (who != NULL)
+        j->call.who = principal_dup(who, arena);
+    else
+        name = command_arg(&j->call, "name");
+    if (who == NULL)
+        j->call.who = (struct principal){ .kind = PRINCIPAL_ADMIN,
+                                          .actor = console_actor(arena, name, ""),
+                                          .from = slice_dup(arena, r->peer) };
+    j->secret = slice_dup(arena, secret_of(r));
+    j->login = (struct login){ .worker = worker_here(),
+                               .arena = arena,
+                               .name = slice_dup(arena, name),
+                               .password = command_arg(&j->call, "password"),
+                               .code = command_arg(&j->call, "code"),
+                               .peer = &j->peer.any,
+                               .done = login_ended };
+    login_begin(&j->login);
+}
+
+static void session_job_gone(struct http_request *r)
+{
+    struct session_job *j = r->data;
+    if (j != NULL)
+        j->r = NULL; /* the comparison goes on, and is counted */
+}
+
+/* Requests. */
+
+static void session_none(struct http_request *r)
+{
+    api_problem(r, &(struct api_problem){ .status = 409,
+                                          .detail = SLICE("an access token has no session; "
+                                                          "`token revoke` ends it"),
+                                          .error = err_name(E_UNSUPPORTED) });
+}
+
+static void session_logout(struct http_request *r, const struct principal *who)
+{
+    struct command_call call = { .command = &logout_row,
+                                 .arena = http_scratch(r),
+                                 .worker = worker_here(),
+                                 .who = *who,
+                                 .finished = job_finished };
+    console_end(secret_of(r));
+    command_done(&call, "%s", "");
+    audit_command(&call, &log_api);
+    answer_nothing(r, SLICE(API_COOKIE "=; Max-Age=0" COOKIE_MARK));
+}
+
+static void session_handle(struct http_request *r)
+{
+    struct principal who;
+    struct console_view v;
+    bool confirms = slice_is(r->path, "/api/v1/session/confirm");
+    r->data = NULL;
+    if (r->method == HTTP_M_POST && !confirms) {
+        if (api_guard(r))
+            login_run(r, &login_row, NULL, (slice){ 0 });
+        return;
+    }
+    if (!api_session_is(r)) {
+        if (!api_admit(r, &who))
+            return;
+        if (r->method == HTTP_M_GET)
+            answer_session(r, 200, &who, NULL, (slice){ 0 });
+        else
+            session_none(r);
+        return;
+    }
+    if (!api_guard(r) || !session_admit(r, &who, &v))
+        return;
+    if (confirms)
+        login_run(r, &confirm_row, &who, v.name);
+    else if (r->method == HTTP_M_GET)
+        answer_session(r, 200, &who, &v, (slice){ 0 });
+    else
+        session_logout(r, &who);
+}
+
+static void banner_handle(struct http_request *r)
+{
+    if (api_guard(r))
+        answer_banner(r);
+}
+
+#define ROUTE .group = "admin", .flags = HTTP_OWN_LISTENER | HTTP_PROBLEMS | HTTP_WHEN_CROWDED
+static const struct http_route routes[] = {
+    { .path = "/api/v1/login", ROUTE, .methods = HTTP_M_GET, .handle = banner_handle },
+    { .path = "/api/v1/session",
+      ROUTE,
+      .methods = HTTP_M_GET | HTTP_M_POST | HTTP_M_DELETE,
+      .body_max = BODY_MAX,
+      .handle = session_handle,
+      .gone = session_job_gone },
+    { .path = "/api/v1/session/confirm",
+      ROUTE,
+      .methods = HTTP_M_POST,
+      .body_max = BODY_MAX,
+      .handle = session_handle,
+      .gone = session_job_gone },
+    { 0 },
+};
+
+const struct feature api_session_feature = {
+    .name = "api_session",
+    .http = routes,
+};

@@ -1,0 +1,56 @@
+/* console: sessions of administrators at the console and the API, by a cookie. They are in memory:
+ * a restart ends them. A session knows its secret by a hash only. It ends when it was not used for
+ * console.idle, at console.session-time after the login, by a logout or `admin end-session`, and at
+ * once when the role, the password or the state of its administrator changes. Each use looks at the
+ * role as it is then (ops/access.h), so no event can be missed.
+ *
+ * One table for the process, any thread. Limits: CONSOLE_SESSIONS_MAX, and CONSOLE_EACH_MAX of one
+ * name; one more ends that which was not used for the longest time. */
+#pragma once
+#include "base/principal.h"
+
+struct feature;
+struct setting;
+struct worker;
+
+enum {
+    CONSOLE_SESSIONS_MAX = 1000,
+    CONSOLE_EACH_MAX = 20,
+    CONSOLE_SECRET_BYTES = 32,
+    CONSOLE_SECRET_TEXT = 2 * CONSOLE_SECRET_BYTES,
+    CONSOLE_ID_TEXT = 8,
+    CONSOLE_NAME_MAX = 3071, /* of an account */
+    CONSOLE_HOST_MAX = 255
+};
+
+struct console_view {
+    char id[CONSOLE_ID_TEXT + 1]; /* by which it is listed and ended */
+    char csrf[CONSOLE_SECRET_TEXT + 1];
+    slice name;
+    uint64_t expires_us; /* wall clock: when it ends if it is used until then */
+    bool proven;         /* the password was given within console.confirm-time */
+};
+
+/* For a name that has just logged in. host: what the browser asked for; the session is only good
+ * there. false: the name has no role, or the host is too long. */
+bool console_open(slice name, slice host, slice from, char secret[CONSOLE_SECRET_TEXT + 1]);
+/* Of a request with this secret. Fills the principal, whose texts are in the arena. E_AUTH: there
+ * is no such session, or it has ended. */
+NODISCARD enum err console_find(slice secret, slice host, struct arena *arena,
+                                struct principal *who, struct console_view *out);
+void console_prove(slice secret); /* its password was given again */
+bool console_end(slice secret);   /* false: there is no such session */
+/* All of a name, on all nodes. */
+void console_end_name(struct worker *w, slice name);
+
+/* Role and grants of an account or an administrator, and a number that changes when it must log in
+ * again. false: it may not log in. */
+bool console_role(slice name, struct arena *arena, struct principal *out, int64_t *generation);
+/* A name as it is stored: the prepared bare JID of an account, or the name of an administrator.
+ * false: it can be neither. */
+bool console_name(slice text, struct arena *arena, slice *out);
+/* "console:NAME" and, where it is not empty, "/SESSION". */
+slice console_actor(struct arena *arena, slice name, const char *id);
+
+extern struct setting console_banner, console_acknowledge;
+extern const struct feature console_feature;

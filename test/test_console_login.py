@@ -1,0 +1,450 @@
+"""Sessions of the console: login with a password, the cookie and its ends, and attacks on them."""
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import re
+import struct
+import threading
+import time
+
+import pytest
+
+from muster.client import TIMEOUT, until
+from test_api import ROOT_PATH, api_server
+
+PASSWORD = "Correct-horse-9"
+
+
+class Browser:
+    """Keeps the cookie and sends the CSRF token, as a page does."""
+
+    def __init__(self, port, host=None):
+        self.port, self.host = port, host or f"127.0.0.1:{port}"
+        self.cookie = self.csrf = None
+
+    def __call__(self, method, path, body=None, csrf=True, cookie=True, **headers):
+        headers = {"Host": self.host,
+                   **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if self.cookie and cookie:
+            headers["Cookie"] = f"theme=dark; {self.cookie}"
+        if self.csrf and csrf and method != "GET":
+            headers["X-CSRF-Token"] = self.csrf
+        if body is not None:
+            body = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        connection.request(method, ROOT_PATH + path, body, headers)
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()
+        answer.json = json.loads(answer.text) if answer.text else None
+        connection.close()
+        if answer.status >= 400:
+            assert answer.json["status"] == answer.status
+        return answer
+
+    def login(self, name, password=PASSWORD, **more):
+        answer = self("POST", "/session", {"name": name, "password": password, **more})
+        if answer.status == 201:
+            self.cookie = answer.getheader("Set-Cookie").split(";")[0]
+            self.csrf = answer.json["csrf"]
+        return answer
+
+
+def logins(server, result):
+    text = server.api("GET", "/metrics", root="", token=None).text
+    found = re.search(rf'muster_console_logins(?:_total)?{{result="{result}"}} (\d+)', text)
+    return int(found[1])
+
+
+@pytest.fixture
+def server(make_server):
+    return console_server(make_server)
+
+
+def console_server(make_server, failures="none"):
+    server = api_server(make_server, **{"auth.failures-per-address": failures})
+    server.add_user("alice", PASSWORD)
+    server.ctl("admin", "add", "alice@localhost", "viewer")
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    server.browser = lambda **kw: Browser(server.api.port, **kw)
+    return server
+
+
+@pytest.fixture
+def browser(server):
+    return server.browser()
+
+
+@pytest.mark.parametrize("name,role", [("root", "administrator"), ("alice@localhost", "viewer"),
+                                       ("ALICE@localhost", "viewer")])
+def test_login_and_logout(server, browser, name, role):
+    answer = browser.login(name)
+    assert answer.status == 201, answer.text
+    found = answer.json
+    assert (found["principal"], found["role"]) == (name.lower(), role)
+    assert "server.read" in found["permissions"] and "expires" in found
+    assert ("users.write" in found["permissions"]) == (role == "administrator")
+    assert len(found["permissions"]) == len(set(found["permissions"]))
+    cookie = answer.getheader("Set-Cookie")
+    assert cookie.startswith("__Host-muster=")
+    assert set(cookie.split("; ")[1:]) == {"Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
+    assert answer.getheader("Cache-Control") == "no-store"
+    assert browser("GET", "/session").json == found
+    assert browser("GET", "/status").status == 200
+    listed = server.rows("admin", "sessions")
+    assert [(s["name"], s["role"], s["from"]) for s in listed] == [
+        (name.lower(), role, "127.0.0.1")]
+    out = browser("DELETE", "/session")
+    assert out.status == 204 and "Max-Age=0" in out.getheader("Set-Cookie")
+    for path in "/session", "/status":
+        answer = browser("GET", path)
+        assert (answer.status, answer.json["code"]) == (401, "session-ended")
+    assert server.rows("admin", "sessions") == []
+
+
+def test_a_token_is_told_who_it_is(server):
+    found = server.api("GET", "/session").json
+    assert found["principal"] == "token:tests" and "users.write" in found["permissions"]
+    assert "csrf" not in found
+    assert server.api("DELETE", "/session").status == 409
+
+
+def test_csrf(server, browser):
+    browser.login("root")
+    bob = {"jid": "bob@localhost", "password": PASSWORD}
+    for token in None, "", "x", browser.csrf[:-1], browser.csrf[:-1] + "g", "0" * 64:
+        headers = {} if token is None else {"X_CSRF_Token": token}
+        answer = browser("POST", "/commands/user-add", bob, csrf=False, **headers)
+        assert (answer.status, answer.json["code"]) == (403, "csrf"), token
+        assert browser("DELETE", "/session", csrf=False, **headers).status == 403
+    other = server.browser()
+    other.login("root")
+    assert browser("POST", "/commands/user-add", bob, csrf=False,
+                   X_CSRF_Token=other.csrf).status == 403
+    # A form of another site cannot send JSON, and a login by one is refused, too.
+    for kind in "text/plain", "application/x-www-form-urlencoded", "multipart/form-data":
+        assert browser("POST", "/session", {"name": "root", "password": PASSWORD},
+                       Content_Type=kind).status == 415
+    assert "bob@localhost" not in str(server.rows("user", "list"))
+    assert browser("POST", "/commands/user-add", bob).status == 200
+
+
+def test_session_fixation(server, browser):
+    """A login takes no id from the client, and ends the session that the browser had."""
+    browser.cookie = "__Host-muster=" + "a" * 64
+    browser.login("root")
+    first = browser.cookie
+    assert first != "__Host-muster=" + "a" * 64
+    browser.login("root")
+    assert browser.cookie != first and len(server.rows("admin", "sessions")) == 1
+    old = server.browser()
+    old.cookie = first
+    assert old("GET", "/session").status == 401
+
+
+def test_a_session_is_of_its_host(server, browser):
+    browser.login("root")
+    elsewhere = server.browser(host="other.test")
+    elsewhere.cookie = browser.cookie
+    assert elsewhere("GET", "/session").status == 401
+    assert browser("GET", "/session").status == 200
+
+
+def test_all_that_is_wrong_looks_the_same(server, browser):
+    server.add_user("bob", PASSWORD)  # has no role
+    server.ctl("admin", "create", "off", "viewer", "--password", PASSWORD)
+    server.ctl("admin", "disable", "off")
+    server.ctl("admin", "create", "gone", "viewer", "--password", PASSWORD)
+    server.ctl("admin", "delete", "gone", "--yes")
+    server.add_user("carol", PASSWORD)
+    server.ctl("admin", "add", "carol@localhost", "viewer")
+    server.ctl("user", "disable", "carol@localhost")
+    found = {}
+    for name, password in (("root", "wrong"), ("alice@localhost", "wrong"), ("nobody", PASSWORD),
+                           ("nobody@localhost", PASSWORD), ("bob@localhost", PASSWORD),
+                           ("off", PASSWORD), ("gone", PASSWORD), ("carol@localhost", PASSWORD),
+                           ("alice@elsewhere.test", PASSWORD), ("alice@localhost/x", PASSWORD),
+                           ("Root", PASSWORD), ("@", PASSWORD), ("root", "")):
+        answer = browser.login(name, password)
+        found.setdefault((answer.status, answer.text), []).append((name, password))
+    assert len(found) == 1 and next(iter(found))[0] == 401, found
+
+
+def test_unknown_names_take_as_long(server, browser):
+    """The same work, whether there is such a name: compared by the processor time of the server,
+    and with much room, since a scheduler takes part."""
+    server.ctl("set", "admin.lock-failures", "none")
+
+    def cost(name):
+        before = server.cpu_seconds()
+        for _ in range(4):
+            assert browser.login(name, "wrong").status == 401
+        return server.cpu_seconds() - before
+    known, unknown = cost("root"), cost("nobody")
+    assert known / 3 < unknown < known * 3, (known, unknown)
+
+
+def test_lock_out(server, browser):
+    server.ctl("set", "admin.lock-failures", "3")
+    for name in "root", "nobody":
+        answers = [browser.login(name, "wrong") for _ in range(4)]
+        answers.append(browser.login(name))
+        assert {a.status for a in answers} == {401}
+        assert len({a.text for a in answers}) == 1, name
+    listed = {row["name"]: row["locked"] for row in server.rows("admin", "list")}
+    assert listed == {"root": True, "alice@localhost": False}
+    assert browser.login("alice@localhost").status == 201
+    server.ctl("admin", "unlock", "root")
+    assert browser.login("root").status == 201
+    assert server.ctl_run("admin", "unlock", "root").returncode != 0
+    counted = [r for r in server.rows("audit", "list") if r["command"] == "session login"]
+    refused = [r for r in counted if r["actor"] == "console:root" and r["result"] == "auth"]
+    assert len(refused) == 3  # a guess that was not made fills nothing
+
+
+def test_parallel_guesses_are_as_few(server):
+    server.ctl("set", "admin.lock-failures", "3")
+    browsers = [server.browser() for _ in range(12)]
+    threads = [threading.Thread(target=b.login, args=("root", "wrong")) for b in browsers]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert (logins(server, "wrong"), logins(server, "locked")) == (2, 1)
+    assert server.browser().login("root").status == 401
+
+
+def test_addresses_are_refused_too(make_server):
+    server = console_server(make_server, failures="3")
+    browser = server.browser()
+    for n in range(4):
+        assert browser.login(f"guess{n}", "wrong").status == 401
+    assert browser.login("root").status == 401
+    assert logins(server, "refused") > 0
+
+
+def test_malformed_logins(browser):
+    """Control characters in a name, and bodies that are none."""
+    for name in "root\r\nSet-Cookie: a=b", "root\0", "root\x1b[2J", "a\nb", "root\udc80":
+        answer = browser.login(name)
+        assert answer.status in (400, 401, 422) and answer.getheader("Set-Cookie") is None
+        assert "\x1b" not in answer.text and "\r" not in answer.text
+    for body in ({}, {"name": "root"}, {"password": "x"}, [], "x", {"name": 7},
+                 {"name": "root", "password": ["a"]}, {"name": "a" * 5000},
+                 {"name": "root", "password": "x", "role": "administrator"}):
+        answer = browser("POST", "/session", body)
+        assert answer.status in (400, 401, 422) and answer.getheader("Set-Cookie") is None, body
+
+
+def test_what_ends_a_session_at_once(server):
+    changes = (("admin", "password", "p0", "--password", "Another-horse-9"),
+               ("admin", "role", "p1", "operator"), ("admin", "disable", "p2"),
+               ("admin", "delete", "p3", "--yes"))
+    for n, change in enumerate(changes):
+        server.ctl("admin", "create", f"p{n}", "viewer", "--password", PASSWORD)
+        browser = server.browser()
+        assert browser.login(f"p{n}").status == 201
+        assert browser("GET", "/status").status == 200
+        server.ctl(*change)
+        assert browser("GET", "/status").status == 401, change
+    for change in (("admin", "add", "alice@localhost", "operator"),
+                   ("user", "password", "alice@localhost", "--password", PASSWORD),
+                   ("admin", "remove", "alice@localhost")):
+        browser = server.browser()
+        assert browser.login("alice@localhost").status == 201, change
+        server.ctl(*change)
+        until("end of the session", lambda b=browser: b("GET", "/status").status == 401)
+    server.ctl("admin", "add", "alice@localhost", "viewer")
+    browser = server.browser()
+    browser.login("alice@localhost")
+    server.ctl("user", "disable", "alice@localhost")
+    assert browser("GET", "/status").status == 401
+    browser = server.browser()
+    browser.login("root")
+    server.ctl("admin", "end-session", server.rows("admin", "sessions")[0]["id"])
+    assert browser("GET", "/status").status == 401
+
+
+def test_idle_and_absolute_end(server, browser):
+    server.ctl("set", "console.idle", "1s")
+    browser.login("root")
+    until("end of the session", lambda: server.rows("admin", "sessions") == [])
+    assert browser("GET", "/status").status == 401
+    server.ctl("set", "console.idle", "1h")
+    server.ctl("set", "console.session-time", "2s")
+    browser.login("root")
+    # Although it is used:
+    until("end of the session", lambda: browser("GET", "/status").status == 401)
+
+
+def test_dangerous_rows_need_the_password_again(server, browser):
+    server.add_user("bob", PASSWORD)
+    server.ctl("set", "console.confirm-time", "0s")
+    browser.login("root")
+    for row, body in (("user-del", {"jid": "bob@localhost"}),
+                      ("admin-create", {"name": "evil", "role": "administrator"})):
+        answer = browser("POST", f"/commands/{row}", body)
+        assert (answer.status, answer.json["code"]) == (403, "confirm-password")
+    assert browser("DELETE", "/users/bob@localhost").json["code"] == "confirm-password"
+    assert browser("POST", "/commands/user-add",
+                   {"jid": "x@localhost", "password": PASSWORD}).status == 200
+    server.ctl("set", "console.confirm-time", "1h")
+    server.ctl("set", "console.confirm-time", "0s")
+    assert browser("POST", "/session/confirm", {"password": "wrong"}).status == 401
+    server.ctl("set", "console.confirm-time", "1h")
+    assert browser("POST", "/session/confirm", {"password": PASSWORD}).status == 204
+    assert browser("DELETE", "/users/bob@localhost").status == 200
+
+
+def test_banner(server, browser):
+    assert browser("GET", "/login").json == {"banner": None, "acknowledge": False}
+    server.ctl("set", "console.banner", "Only for <staff> & \"guests\"")
+    assert browser("GET", "/login").json == {"banner": "Only for <staff> & \"guests\"",
+                                             "acknowledge": True}
+    answer = browser.login("root")
+    assert (answer.status, answer.json["code"]) == (403, "acknowledge")
+    assert browser.login("root", acknowledged=False).status == 403
+    assert browser.login("root", acknowledged=True).status == 201
+    server.ctl("set", "console.acknowledge", "off")
+    assert server.browser().login("root").status == 201
+
+
+def test_the_audit_log_names_sessions(server, browser):
+    browser.login("root", "wrong")
+    browser.login("root")
+    session = server.rows("admin", "sessions")[0]["id"]
+    browser("POST", "/commands/user-add", {"jid": "bob@localhost", "password": PASSWORD})
+    browser("DELETE", "/session")
+    rows = [(r["actor"], r["command"], r["result"]) for r in server.rows("audit", "list")
+            if r["actor"].startswith("console:")]
+    mine = f"console:root/{session}"
+    assert sorted(rows) == sorted([("console:root", "session login", "auth"),
+                                   (mine, "session login", "ok"), (mine, "user add", "ok"),
+                                   (mine, "session logout", "ok")])
+    assert PASSWORD not in str(server.rows("audit", "list"))
+
+
+def test_roles_hold_for_sessions(server):
+    """Each role may do over a session what it may do elsewhere: one command of each area."""
+    for role in server.rows("role", "list"):
+        name = f"is-{role['name']}"
+        server.ctl("admin", "create", name, role["name"], "--password", PASSWORD)
+        browser = server.browser()
+        found = browser.login(name).json
+        for path, permission in (("/users", "users.read"), ("/commands/role-list", "admins.read"),
+                                 ("/commands/audit-list", "audit.read")):
+            method = "GET" if path == "/users" else "POST"
+            status = browser(method, path, None if method == "GET" else {}).status
+            assert (status == 200) == (permission in found["permissions"]), (name, path, status)
+
+
+def test_nobody_gives_more_than_they_have(server):
+    server.ctl("role", "set", "chief", "admins.* users.*")
+    server.ctl("admin", "create", "boss", "chief", "--password", PASSWORD)
+    browser = server.browser()
+    browser.login("boss")
+    for row, body in (("admin-create", {"name": "x", "role": "administrator"}),
+                      ("admin-password", {"name": "root", "password": "Another-horse-9"}),
+                      ("admin-role", {"name": "root", "role": "chief"}),
+                      ("admin-disable", {"name": "root"}), ("admin-delete", {"name": "root"}),
+                      ("admin-disable", {"name": "boss"}),
+                      ("admin-totp", {"name": "root"})):
+        assert browser("POST", f"/commands/{row}", body).status == 403, (row, body)
+    assert browser("POST", "/commands/admin-create", {"name": "x", "role": "chief"}).status == 200
+
+
+def test_password_policy(server):
+    def refused(*command):
+        done = server.ctl_run(*command)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+    server.ctl("set", "admin.password-classes", "3")
+    make = "admin", "create", "eve", "viewer", "--password"
+    assert "at least 12" in refused(*make, "Short-9")
+    assert "classes" in refused(*make, "allofonecase and more")
+    server.ctl(*make, PASSWORD)
+    change = "admin", "password", "eve", "--password"
+    assert "used before" in refused(*change, PASSWORD)
+    server.ctl("set", "admin.password-history", "2")
+    server.ctl(*change, "Second-horse-9")
+    assert "used before" in refused(*change, PASSWORD)
+    server.ctl(*change, "Third-horse-9x")
+    assert "used before" in refused(*change, "Second-horse-9")
+    server.ctl(*change, PASSWORD)
+    made = server.rows("admin", "create", "fred", "viewer")[0]["password"]
+    assert server.browser().login("fred", made).status == 201
+    with server.database(read_only=True) as db:
+        stored = str(db.execute("SELECT * FROM administrator_password").fetchall())
+    assert made not in stored and PASSWORD not in stored
+
+
+def totp(secret, step):
+    mac = hmac.digest(base64.b32decode(secret), struct.pack(">q", step), hashlib.sha1)
+    at = mac[-1] & 15
+    return f"{(struct.unpack('>I', mac[at:at + 4])[0] & 0x7fffffff) % 1000000:06}"
+
+
+def now_step():
+    return int(time.time()) // 30
+
+
+@pytest.mark.parametrize("name", ["root", "alice@localhost"])
+def test_second_factor(server, browser, name):
+    made = server.rows("admin", "totp", name)[0]
+    assert made["uri"].startswith("otpauth://totp/") and made["secret"] in made["uri"]
+    assert browser.login(name).status == 201  # not confirmed
+    assert server.ctl_run("admin", "totp-confirm", name,
+                          totp(made["secret"], now_step() + 50)).returncode != 0
+    first = now_step() - 1
+    codes = [row["code"] for row in server.rows("admin", "totp-confirm", name,
+                                                totp(made["secret"], first))]
+    assert len(set(codes)) == 10
+    assert {r["name"]: r["totp"] for r in server.rows("admin", "list")}[name]
+    answer = browser.login(name)
+    assert (answer.status, answer.json["code"]) == (401, "code-required")
+    assert browser.login(name, "wrong").json["code"] == "wrong"
+    for code in totp(made["secret"], first), totp(made["secret"], now_step() + 50), "12345", "x":
+        assert browser.login(name, code=code).json["code"] == "wrong"  # the first: used
+    server.ctl_run("admin", "unlock", name)
+    code = totp(made["secret"], now_step())
+    assert browser.login(name, code=code).status == 201
+    assert browser.login(name, code=code).json["code"] == "wrong"
+    assert browser.login(name, code=codes[0].upper()).status == 201
+    assert browser.login(name, code=codes[0]).json["code"] == "wrong"
+    assert browser.login(name, code=codes[1].replace("-", "")).status == 201
+    assert server.ctl_run("admin", "totp", name).returncode != 0
+    with server.database(read_only=True) as db:
+        stored = str(db.execute("SELECT * FROM admin_factor").fetchall() +
+                     db.execute("SELECT * FROM admin_recovery").fetchall())
+    assert made["secret"] not in stored and codes[2] not in stored
+    server.restart()
+    assert browser.login(name).json["code"] == "code-required"
+    again = [row["code"] for row in server.rows("admin", "recovery-codes", name)]
+    assert browser.login(name, code=codes[2]).json["code"] == "wrong"
+    assert browser.login(name, code=again[0]).status == 201
+    server.ctl("admin", "totp-remove", name, "--yes")
+    assert browser.login(name).status == 201
+
+
+def test_a_code_is_used_once_by_two_at_the_same_moment(server):
+    secret = server.rows("admin", "totp", "root")[0]["secret"]
+    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step() - 1))
+    code, found = totp(secret, now_step()), []
+    threads = [threading.Thread(target=lambda: found.append(
+        server.browser().login("root", code=code).status)) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(found) == [201, 401, 401, 401]
+
+
+def test_a_role_that_demands_a_second_factor(server, browser):
+    server.ctl("set", "admin.totp-roles", "administrator")
+    answer = browser.login("root")
+    assert (answer.status, answer.json["code"]) == (403, "factor-required")
+    assert browser.login("root", "wrong").json["code"] == "wrong"
+    assert browser.login("alice@localhost").status == 201
