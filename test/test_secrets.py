@@ -35,6 +35,8 @@ KEYS = "auth_secret.factors auth_secret.secret room.secret"
 # What users write, and names that let nobody in.
 CONTENT = """access_admin.jid access_admin.role access_role.grants access_role.name
     access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
+    alarm_history.alarm alarm_history.detail alarm_history.known_by alarm_history.note
+    alarm_history.severity alarm_rule.alarm
     audit_log.became audit_log.command audit_log.hash audit_log.peer audit_log.result
     audit_log.role audit_log.was account.department account.directory_uri account.email
     account.given_name

@@ -230,6 +230,7 @@ static struct store_batch *write_batch(void)
 
 static void keeper_write(void)
 {
+    ensure(worker_is_here(keeper.worker));
     if (keeper.busy || keeper.waiting_count == 0)
         return;
     keeper.busy = true;
@@ -252,6 +253,7 @@ static void entry_write(const struct kept *k)
     }
     if (keeper.waiting_count > ALARMS_WAITING_MAX + BATCH_MAX)
         return;
+    ensure(k->entry.id > 0);
     struct waiting *one = mem_new(struct waiting);
     one->alarm = k->alarm->name;
     one->entry = k->entry;
@@ -262,6 +264,33 @@ static void entry_write(const struct kept *k)
 
 /* What alarms do. */
 
+static alarms_told_fn *told_fns[ALARMS_TOLD_MAX];
+static unsigned told_count;
+
+void alarms_on_told(alarms_told_fn *told)
+{
+    ensure(told_count < ALARMS_TOLD_MAX);
+    told_fns[told_count++] = told;
+}
+
+const char *alarms_what_name(enum alarms_what what)
+{
+    static const char *const names[] = { "raised", "changed", "cleared" };
+    return names[what];
+}
+
+static void alarms_deliver(const struct kept *k, enum alarms_what what, uint64_t at_us)
+{
+    struct alarms_news news = { .alarm = k->alarm,
+                                .what = what,
+                                .severity = k->entry.severity,
+                                .at_us = at_us,
+                                .entry = k->entry.id };
+    memcpy(news.detail, k->entry.detail, sizeof news.detail);
+    for (unsigned i = 0; k->rule.delivered && i < told_count; i++)
+        told_fns[i](keeper.worker, &news);
+}
+
 static void tell_raised(struct kept *k, uint64_t at_us)
 {
     ensure(!k->told);
@@ -271,6 +300,7 @@ static void tell_raised(struct kept *k, uint64_t at_us)
                                .raised_us = at_us };
     alarm_detail(k->alarm, k->entry.detail, sizeof k->entry.detail);
     entry_write(k);
+    alarms_deliver(k, ALARMS_RAISED, at_us);
 }
 
 static void tell_changed(struct kept *k)
@@ -279,6 +309,7 @@ static void tell_changed(struct kept *k)
     k->entry.severity = atomic_load(&k->alarm->severity_now);
     alarm_detail(k->alarm, k->entry.detail, sizeof k->entry.detail);
     entry_write(k);
+    alarms_deliver(k, ALARMS_CHANGED, clock_wall_us());
 }
 
 static void tell_cleared(struct kept *k, uint64_t at_us)
@@ -287,6 +318,7 @@ static void tell_cleared(struct kept *k, uint64_t at_us)
     k->told = false;
     k->entry.cleared_us = at_us;
     entry_write(k);
+    alarms_deliver(k, ALARMS_CLEARED, at_us);
 }
 
 /* Returns in how many microseconds to look again; 0: at the next change. */

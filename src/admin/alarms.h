@@ -39,4 +39,21 @@ int64_t alarms_entry(const struct alarm *a);
 /* In the history, with a note. The alarm is active. */
 void alarms_acknowledged(const struct alarm *a, slice by, slice note, uint64_t at_us);
 
+/* What is told of an alarm. */
+enum alarms_what { ALARMS_RAISED, ALARMS_CHANGED, ALARMS_CLEARED };
+struct alarms_news {
+    const struct alarm *alarm;
+    enum alarms_what what;
+    int severity; /* enum alarm_severity */
+    uint64_t at_us;
+    int64_t entry;    /* of the history */
+    char detail[160]; /* ALARM_DETAIL_BYTES */
+};
+const char *alarms_what_name(enum alarms_what what); /* "raised" */
+/* Who delivers them: called at the home of the duty, for alarms that are to be delivered. Set
+ * before workers run. */
+typedef void alarms_told_fn(struct worker *w, const struct alarms_news *news);
+enum { ALARMS_TOLD_MAX = 4 };
+void alarms_on_told(alarms_told_fn *told);
+
 extern const struct feature alarms_feature;

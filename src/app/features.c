@@ -10,6 +10,7 @@
 #include "admin/secrets.h"
 #include "admin/settings.h"
 #include "admin/status.h"
+#include "app/alarm_targets.h"
 #include "app/asks_first.h"
 #include "app/cert_check.h"
 #include "app/cert_commands.h"
@@ -23,6 +24,7 @@
 #include "app/mail.h"
 #include "app/other_database.h"
 #include "app/reload.h"
+#include "app/syslog.h"
 #include "app/tls_settings.h"
 #include "auth/auth.h"
 #include "base/alarm.h"
@@ -237,6 +239,8 @@ const struct feature *const features_all[] = {
     &cert_watch_feature,
     &cert_monitor_feature,
     &mail_feature,
+    &syslog_feature,
+    &alarm_targets_feature,
     &cert_ocsp_feature,
     &cert_revoke_feature,
     &recheck_feature,

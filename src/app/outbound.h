@@ -8,7 +8,7 @@ struct worker;
 
 extern const struct edge outbound_edge; /* ends the errands when the server stops */
 
-enum { OUTBOUND_ENDS_MAX = 4 };
+enum { OUTBOUND_ENDS_MAX = 8 };
 /* Called when the server stops: it ends its errands and begins no more. At the start of the worker
  * of the duty; at most OUTBOUND_ENDS_MAX. */
 void outbound_at_stop(void (*end)(void));

@@ -1,0 +1,233 @@
+"""Alarms by mail, to a syslog server and to journald: real receivers of this test."""
+import contextlib
+import re
+import socket
+import ssl
+import struct
+import threading
+
+import pytest
+
+from muster.client import TIMEOUT, until
+from muster.server import refusal
+from test_alarms import active, fail_fedtest, mend_fedtest
+from test_cert_mail import Relay
+from test_certs import make
+
+LINE = re.compile(r"<(\d+)>1 (\S+Z) (\S+) muster - (\S+) \[muster@32473((?: \w+=\"(?:[^\"\\\]]"
+                  r"|\\[\"\\\]])*\")*)\] (.*)", re.S)
+FIELD = re.compile(r" (\w+)=\"((?:[^\"\\]|\\.)*)\"", re.S)
+
+
+def parsed(message):
+    """The fields of a message, as RFC 5424 reads it; anything else is an error."""
+    found = LINE.fullmatch(message.decode())
+    assert found, message
+    fields = {name: re.sub(r"\\(.)", r"\1", value) for name, value in FIELD.findall(found[5])}
+    return {**fields, "priority": int(found[1]), "time": found[2], "host": found[3],
+            "kind": found[4], "text": found[6]}
+
+
+class Syslog:
+    """A syslog server over TCP or TLS: it takes frames with their length, and messages that were
+    framed wrongly are an error of the test."""
+
+    def __init__(self, context=None, port=0):
+        self.context, self.messages, self.broken, self.connections = context, [], [], 0
+        self.socket = socket.create_server(("127.0.0.1", port))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        with contextlib.suppress(OSError), peer:
+            peer.settimeout(TIMEOUT)
+            if self.context:
+                peer = self.context.wrap_socket(peer, server_side=True)
+            with peer, peer.makefile("rb") as stream:
+                self.read(stream)
+
+    def read(self, stream):
+        while True:
+            number = b""
+            while (c := stream.read(1)) not in (b"", b" "):
+                number += c
+            if not c:
+                return
+            message = stream.read(int(number))
+            (self.messages if len(message) == int(number) else self.broken).append(message)
+
+    def of(self, **wanted):
+        assert not self.broken
+        return [m for m in map(parsed, list(self.messages)) if wanted.items() <= m.items()]
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+def context_of(folder, name="localhost"):
+    make(folder, "log", [name])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "log.pem", folder / "log.key")
+    return context
+
+
+@pytest.fixture
+def receivers():
+    made = []
+    yield made
+    for one in made:
+        one.close()
+
+
+class Journal:
+    """A datagram socket that reads the native protocol of journald."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.settimeout(TIMEOUT)
+
+    def next(self):
+        data, fields = self.socket.recv(1 << 20), {}
+        while data:
+            name, _, data = data.partition(b"\n")
+            if b"=" in name:
+                name, _, value = name.partition(b"=")
+            else:
+                length, = struct.unpack("<Q", data[:8])
+                value, data = data[8:8 + length], data[8 + length:]
+                assert data[:1] == b"\n"
+                data = data[1:]
+            assert re.fullmatch(rb"[A-Z][A-Z0-9_]*", name)
+            fields[name.decode()] = value.decode()
+        return fields
+
+    def close(self):
+        self.socket.close()
+
+
+def results(host):
+    return {row["target"]: row for row in host.rows("alarm", "test")}
+
+
+def test_a_storm_of_alarms_is_one_mail(make_server, receivers):
+    relay = Relay()
+    receivers.append(relay)
+    host = make_server("alice", settings={
+        "mail.relay": relay.address, "alarm.mail-to": "ann@a.test; bob@b.test",
+        "alarm.mail": "warning"})
+    host.ctl("set", "alarm.mail-every", "0")
+    host.ctl("set", "imtest.receiver", "bob@elsewhere.example")
+    fail_fedtest(host)
+    mails = until("mail", lambda: relay.mails)
+    text = str(mails[0].get_content())
+    assert mails[0]["To"] == "ann@a.test, bob@b.test"
+    until("both", lambda: all(name in "".join(m.get_content() for m in relay.mails)
+                              for name in ("fedtest.failed", "imtest.failed")))
+    assert "What to do: Run `musterctl " in text and "raised  error" in text
+    assert len(relay.mails) <= 2
+    host.ctl("set", "alarm.mail-every", "1h")
+    before = len(relay.mails)
+    mend_fedtest(host)
+    fail_fedtest(host)
+    until("history", lambda: len(host.rows("alarm", "history", "fedtest.failed")) == 2)
+    assert len(relay.mails) == before  # they wait
+    assert results(host)["mail"]["works"]
+    last = until("the test", lambda: relay.mails[before:])[-1]
+    assert "administrator tests" in last.get_content() and "cleared" in last.get_content()
+    assert re.fullmatch(r"localhost: \d changes of alarms, \d raised", last["Subject"])
+
+
+def test_a_target_has_a_least_severity(make_server, receivers):
+    log = Syslog()
+    receivers.append(log)
+    host = make_server("alice", settings={"syslog.server": f"tcp:127.0.0.1:{log.port}",
+                                          "alarm.syslog": "critical"})
+    fail_fedtest(host)
+    until("entry", lambda: host.rows("alarm", "history", "fedtest.failed"))
+    mend_fedtest(host)
+    host.ctl("alarm", "set", "fedtest.failed", "--severity", "critical")
+    fail_fedtest(host)
+    found = until("message", lambda: log.of(alarm="fedtest.failed"))
+    assert [m["severity"] for m in found] == ["critical"] and found[0]["priority"] == 3 * 8 + 2
+    assert found[0]["state"] == "raised" and found[0]["kind"] == "alarm" and found[0]["host"]
+    mend_fedtest(host)
+    until("end", lambda: log.of(alarm="fedtest.failed", state="cleared"))
+    host.ctl("alarm", "set", "fedtest.failed", "--delivered", "off")
+    fail_fedtest(host)
+    until("entry", lambda: len(host.rows("alarm", "history", "fedtest.failed")) == 3)
+    assert results(host)["syslog"]["works"]
+    until("the test", lambda: log.of(alarm="test"))
+    assert len(log.of(alarm="fedtest.failed")) == 2
+
+
+def test_syslog_over_tls_checks_the_server(make_server, receivers, tmp_path):
+    log = Syslog(context_of(tmp_path))
+    receivers.append(log)
+    host = make_server("alice", settings={"syslog.server": f"tls:localhost:{log.port}",
+                                          "alarm.syslog": "warning"})
+    refused = results(host)["syslog"]
+    assert not refused["works"] and "certificate" in refused["result"]
+    until("alarm", lambda: "alarm.delivery" in active(host))
+    host.ctl("cert-trust", "add", tmp_path / "log.pem")
+    assert results(host)["syslog"]["works"]
+    until("the test", lambda: log.of(alarm="test"))
+    until("end of the alarm", lambda: "alarm.delivery" not in active(host))
+    until("it was told", lambda: log.of(alarm="alarm.delivery", state="cleared"))
+
+
+def test_syslog_by_datagrams(make_server):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
+        log.bind(("127.0.0.1", 0))
+        log.settimeout(TIMEOUT)
+        host = make_server("alice", settings={
+            "syslog.server": f"udp:127.0.0.1:{log.getsockname()[1]}", "alarm.syslog": "warning"})
+        assert results(host)["syslog"]["works"]
+        assert parsed(log.recv(4096))["alarm"] == "test"
+
+
+def test_what_a_target_missed_is_told_when_it_is_back(make_server, receivers):
+    log = Syslog()
+    host = make_server("alice", settings={"syslog.server": f"tcp:127.0.0.1:{log.port}",
+                                          "alarm.syslog": "warning"})
+    log.close()
+    fail_fedtest(host)
+    until("alarm", lambda: "alarm.delivery" in active(host))
+    mend_fedtest(host)
+    again = Syslog(port=log.port)
+    receivers.append(again)
+    until("both", lambda: len(again.of(alarm="fedtest.failed")) == 2, 60)
+    assert [m["state"] for m in again.of(alarm="fedtest.failed")] == ["raised", "cleared"]
+
+
+def test_journald_gets_fields(make_server, tmp_path):
+    path = tmp_path / "j"
+    host = make_server("alice", settings={"journald.socket": str(path),
+                                          "alarm.journald": "warning"})
+    assert "not there" in results(host)["journald"]["result"]
+    with contextlib.closing(Journal(path)) as journal:
+        fail_fedtest(host)
+        found = journal.next()
+        while found["MUSTER_ALARM"] != "fedtest.failed":
+            found = journal.next()
+        assert found["PRIORITY"] == "3" and found["SYSLOG_IDENTIFIER"] == "muster"
+        assert found["MUSTER_STATE"] == "raised" and "fedtest.target" in found["MUSTER_DETAIL"]
+        assert found["MESSAGE"].startswith("fedtest.failed: ")
+
+
+def test_nothing_is_switched_on(make_server):
+    host = make_server("alice")
+    assert "no target is switched on" in host.ctl_run("alarm", "test").stdout
+    for wrong in "udp", "http:a", "tls:[::1", "tcp:a:0", "udp:a b":
+        assert "syslog.server" in refusal(host, "set", "syslog.server", wrong)
