@@ -12,6 +12,7 @@
 #include "admin/status.h"
 #include "app/alarm_targets.h"
 #include "app/asks_first.h"
+#include "app/audit_send.h"
 #include "app/cert_check.h"
 #include "app/cert_commands.h"
 #include "app/cert_monitor.h"
@@ -241,6 +242,7 @@ const struct feature *const features_all[] = {
     &mail_feature,
     &syslog_feature,
     &alarm_targets_feature,
+    &audit_send_feature,
     &cert_ocsp_feature,
     &cert_revoke_feature,
     &recheck_feature,

@@ -152,7 +152,10 @@ static struct chain {
 } chain;
 
 static struct worker *chain_worker;
+static void (*on_stored)(void);
 static void chain_go_on(void);
+
+void audit_on_stored(void (*stored)(void)) { on_stored = stored; }
 
 static void entry_free(struct audit_entry *e)
 {
@@ -169,6 +172,8 @@ static void chain_written(void)
         entry_free(CONTAINER_OF(chain.pending.next, struct audit_entry, node));
     chain.last_id = chain.next_id;
     memcpy(chain.hash, chain.next_hash, sizeof chain.hash);
+    if (on_stored != NULL && !chain.ending)
+        on_stored();
 }
 
 static void retry_due(struct timer *t, struct loop *loop)

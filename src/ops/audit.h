@@ -20,4 +20,7 @@ struct log_area;
 /* For an ended call, on the worker where it was given: command_audit(), and the entry. */
 void audit_command(const struct command_call *call, struct log_area *area);
 
+/* Called at the home of the duty when entries were appended. Set at its start; one. */
+void audit_on_stored(void (*stored)(void));
+
 extern const struct feature audit_feature;

@@ -55,6 +55,7 @@ APART = {
     "server": "an alarm of a database that is not used",
     "store": "the database",
     "audit": "keeps what operators did",
+    "audit-send": "sends what audit keeps to a syslog server and to journald",
     "alarms": "keeps what alarms did",
     "alarm-targets": "tells of alarms by mail, to syslog and to journald",
     "syslog": "settings of the syslog server and of journald",

@@ -1,0 +1,95 @@
+"""The audit log at a syslog server and at journald: in order, each entry at least once."""
+import contextlib
+
+import pytest
+
+from muster.client import until
+from test_alarm_targets import Journal, Syslog, context_of
+from test_alarms import active
+
+SECRET = "planted south wind"
+
+
+@pytest.fixture
+def receivers():
+    made = []
+    yield made
+    for one in made:
+        one.close()
+
+
+def numbers(log):
+    return [int(m["id"]) for m in log.of(kind="audit")]
+
+
+def entries(host):
+    """The audit log, the oldest first."""
+    return host.rows("audit", "export", "--limit", "10000")
+
+
+def change(host, count):
+    for i in range(count):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i % 60}s")
+
+
+def test_over_tls_with_all_fields(make_server, receivers, tmp_path):
+    log = Syslog(context_of(tmp_path))
+    receivers.append(log)
+    host = make_server("alice", settings={"syslog.server": f"tls:localhost:{log.port}",
+                                          "audit.syslog": "on"})
+    until("alarm", lambda: change(host, 1) or "audit.delivery" in active(host))
+    host.ctl("cert-trust", "add", tmp_path / "log.pem")
+    host.ctl("user", "password", "alice@localhost", "--password", SECRET)
+    assert host.ctl_run("user", "del", "nobody@localhost", "--yes").returncode != 0
+    until("entries", lambda: log.of(command="user del"))
+    for message in log.of(kind="audit"):
+        row = next(e for e in entries(host) if e["id"] == int(message["id"]))
+        for name in "actor", "role", "command", "args", "result", "before", "after", "hash":
+            assert message.get(name, "") == row[name], (name, message)
+        assert message["time"] == row["at"]
+        assert message["priority"] == 13 * 8 + (5 if row["result"] == "ok" else 4)
+    assert SECRET not in str(log.messages)
+    until("end of the alarm", lambda: "audit.delivery" not in active(host))
+
+
+@pytest.mark.parametrize("end", ["restart", "kill"])
+def test_nothing_is_lost_while_the_server_is_away(make_server, receivers, end):
+    log = Syslog()
+    host = make_server("alice", settings={"syslog.server": f"tcp:127.0.0.1:{log.port}",
+                                          "audit.syslog": "on"})
+    change(host, 3)
+    until("entries", lambda: len(numbers(log)) >= 2)
+    log.close()
+    change(host, 130)  # more than one page
+    until("alarm", lambda: "audit.delivery" in active(host))
+    if end == "kill":
+        until("stored", lambda: len(entries(host)) >= 133)
+        host.kill()
+        host.start()
+    else:
+        host.restart()
+    change(host, 2)
+    again = Syslog(port=log.port)
+    receivers.append(again)
+    last = entries(host)[-1]["id"]
+    until("the last", lambda: last in numbers(again), 70)
+    seen = numbers(log) + numbers(again)
+    assert set(range(min(seen), last + 1)) <= set(seen)
+    first_times = list(dict.fromkeys(seen))
+    assert first_times == sorted(first_times)
+
+
+def test_journald(make_server, tmp_path):
+    path = tmp_path / "j"
+    host = make_server("alice", settings={"journald.socket": str(path), "audit.journald": "on"})
+    change(host, 2)
+    until("alarm", lambda: change(host, 1) or "audit.delivery" in active(host))
+    with contextlib.closing(Journal(path)) as journal:
+        change(host, 2)
+        last = entries(host)[-1]["id"]
+        seen = []
+        while last not in seen:
+            fields = journal.next()
+            seen.append(int(fields["MUSTER_ID"]))
+            assert fields["MUSTER_KIND"] == "audit" and fields["MUSTER_HASH"]
+        assert seen == list(range(seen[0], last + 1)) and len(seen) >= 3
