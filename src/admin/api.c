@@ -1,4 +1,5 @@
 #include "admin/api_describe.h"
+#include "admin/api_events.h"
 #include "admin/api_private.h"
 #include "admin/control_json.h"
 #include "base/arena.h"
@@ -410,7 +411,7 @@ static bool api_idle(void *own, struct worker *w)
     return api_jobs == 0;
 }
 
-const struct edge api_edge = { .name = "api", .idle = api_idle };
+const struct edge api_edge = { .name = "api", .stop = api_events_stop, .idle = api_idle };
 
 const struct feature api_feature = {
     .name = "api",

@@ -88,14 +88,22 @@ static bool is_own_machine(slice peer)
     return slice_starts(peer, SLICE("127.")) || slice_is(peer, "::1");
 }
 
-/* RFC 6750 §3.1. */
-static bool has_token(struct http_request *r, slice given, struct principal *who)
+enum err api_who(struct http_request *r, struct principal *who, struct why *why)
 {
-    slice scheme;
-    struct why why = { .text = "a valid token is needed: Authorization: Bearer TOKEN" };
-    enum err e = E_AUTH;
+    slice scheme, given = http_header(r, "Authorization");
+    if (api_session_is(r))
+        return api_session_who(r, who, why);
+    why_set(why, "a valid token is needed: Authorization: Bearer TOKEN");
     if (slice_cut(given, ' ', &scheme, &given) && slice_eq_nocase(scheme, SLICE("Bearer")))
-        e = access_of_token(worker_here(), given, r->peer, http_scratch(r), who, &why);
+        return access_of_token(worker_here(), given, r->peer, http_scratch(r), who, why);
+    return E_AUTH;
+}
+
+/* RFC 6750 §3.1. */
+static bool has_token(struct http_request *r, struct principal *who)
+{
+    struct why why;
+    enum err e = api_who(r, who, &why);
     if (e == OK)
         return true;
     api_problem(r, &(struct api_problem){ .status = e == E_AUTH ? 401 : api_status(e),
@@ -126,8 +134,7 @@ bool api_admit(struct http_request *r, struct principal *who)
 {
     if (!api_guard(r))
         return false;
-    if (api_session_is(r) ? !api_session_admit(r, who)
-                          : !has_token(r, http_header(r, "Authorization"), who))
+    if (api_session_is(r) ? !api_session_admit(r, who) : !has_token(r, who))
         return false;
     if (!rate_take(&api_requests_per_token, who->actor)) {
         too_many(r, &api_requests_per_token);

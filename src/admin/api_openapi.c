@@ -1,6 +1,7 @@
 /* api_openapi: the API as a document (OpenAPI 3.1) and as a page for people. Both are made from the
  * rows; neither loads or runs anything. */
 #include "admin/api.h"
+#include "admin/api_events.h"
 #include "admin/api_session.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -101,19 +102,21 @@ static json_t *answer_schema(const struct command *c, enum http_verb method)
                      "required", "text", "rows", "additionalProperties", 0);
 }
 
+/* c NULL: of what is no command, those where it went wrong. */
 static json_t *answers(const struct command *c, enum http_verb method)
 {
     static const char *const problems[] = { "400", "401", "403", "404", "405", "409",    "412",
                                             "413", "415", "422", "429", "503", "default" };
     json_t *all = json_object();
-    json_object_set_new(all, "200",
-                        json_pack("{s:s,s:o}", "description", "Done.", "content",
-                                  content(answer_schema(c, method))));
+    if (c != NULL)
+        json_object_set_new(all, "200",
+                            json_pack("{s:s,s:o}", "description", "Done.", "content",
+                                      content(answer_schema(c, method))));
     if (method == HTTP_M_PUT)
         json_object_set_new(all, "201",
                             json_pack("{s:s,s:o}", "description", "It was made.", "content",
                                       content(answer_schema(c, method))));
-    if (method == HTTP_M_GET && api_is_single(c))
+    if (c != NULL && method == HTTP_M_GET && api_is_single(c))
         json_object_set_new(all, "304",
                             json_pack("{s:s}", "description", "It is as If-None-Match says."));
     for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++)
@@ -233,6 +236,27 @@ static void openapi_sessions(json_t *paths, struct arena *tmp)
     }
 }
 
+/* The one resource that is no command. */
+static json_t *events_path(void)
+{
+    json_t *topics =
+        json_pack("{s:s,s:s,s:b,s:s,s:{s:s}}", "name", "topics", "in", "query", "required", 1,
+                  "description", API_EVENTS_TOPICS, "schema", "type", "string");
+    json_t *last = json_pack("{s:s,s:s,s:b,s:s,s:{s:s}}", "name", "Last-Event-ID", "in", "header",
+                             "required", 0, "description",
+                             "`id` of the last event that came: the stream goes on behind it.",
+                             "schema", "type", "string");
+    json_t *all = answers(NULL, HTTP_M_GET);
+    json_object_set_new(all, "200",
+                        json_pack("{s:s,s:{s:{s:{s:s}}}}", "description",
+                                  "Events, until the client or the server ends it.", "content",
+                                  "text/event-stream", "schema", "type", "string"));
+    json_t *get = json_pack("{s:s,s:s,s:s,s:[s],s:[o,o],s:o}", "summary", "Events as they happen",
+                            "description", API_EVENTS_DOC, "operationId", "events", "tags",
+                            "server", "parameters", topics, last, "responses", all);
+    return json_pack("{s:o}", "get", get);
+}
+
 static json_t *paths_of_rows(struct arena *tmp)
 {
     json_t *paths = json_object();
@@ -249,6 +273,7 @@ static json_t *paths_of_rows(struct arena *tmp)
                       operation(c, HTTP_M_POST, NULL, tmp));
     }
     openapi_sessions(paths, tmp);
+    json_object_set_new(paths, "/events", events_path());
     return paths;
 }
 

@@ -29,10 +29,14 @@ struct api_job {
 bool api_admit(struct http_request *r, struct principal *who);
 /* The part of it that is for everybody: rate of the address, and TLS. false: it was answered. */
 bool api_guard(struct http_request *r);
+/* Only who asks, and nothing is answered: also later, whether it is still so. E_AUTH: nobody that
+ * is known; E_DOWN: it cannot be looked up. */
+NODISCARD enum err api_who(struct http_request *r, struct principal *who, struct why *why);
 
 /* api_session.c: requests with a cookie and no token. */
 bool api_session_is(const struct http_request *r);
 bool api_session_admit(struct http_request *r, struct principal *who); /* as api_admit() */
+NODISCARD enum err api_session_who(struct http_request *r, struct principal *who, struct why *why);
 /* false: it is such a request for a row that needs the password again. */
 bool api_session_may(struct http_request *r, const struct command *c, struct arena *arena);
 

@@ -127,7 +127,7 @@ static bool csrf_is_right(const struct http_request *r, const struct console_vie
 static bool session_admit(struct http_request *r, struct principal *who, struct console_view *v)
 {
     struct api_problem p = { .error = err_name(E_AUTH) };
-    if (console_find(secret_of(r), r->host, http_scratch(r), who, v) != OK) {
+    if (console_find(secret_of(r), r->host, http_scratch(r), true, who, v) != OK) {
         p.status = 401;
         p.detail = SLICE("this session has ended; log in again");
         p.code = "session-ended";
@@ -141,6 +141,16 @@ static bool session_admit(struct http_request *r, struct principal *who, struct 
     }
     api_problem(r, &p);
     return false;
+}
+
+/* It does not keep the session from being idle: a page that only shows is not used. */
+enum err api_session_who(struct http_request *r, struct principal *who, struct why *why)
+{
+    struct console_view v;
+    why_set(why, "this session has ended; log in again");
+    enum err e = console_find(secret_of(r), r->host, http_scratch(r), false, who, &v);
+    who->from = r->peer;
+    return e;
 }
 
 bool api_session_admit(struct http_request *r, struct principal *who)
@@ -157,7 +167,7 @@ bool api_session_may(struct http_request *r, const struct command *c, struct are
         c->effect == COMMAND_CHANGES && (c->asks != NULL || strcmp(c->area, "admins") == 0);
     if (!dangerous || !api_session_is(r))
         return true;
-    return console_find(secret_of(r), r->host, arena, &who, &v) == OK && v.proven;
+    return console_find(secret_of(r), r->host, arena, true, &who, &v) == OK && v.proven;
 }
 
 /* Answers. */
@@ -304,7 +314,7 @@ static void session_open(struct session_job *j)
     struct console_view v;
     char secret[CONSOLE_SECRET_TEXT + 1];
     bool opened = j->r != NULL && console_open(j->login.name, j->r->host, j->r->peer, secret) &&
-                  console_find(slice_of(secret), j->r->host, j->arena, &who, &v) == OK;
+                  console_find(slice_of(secret), j->r->host, j->arena, true, &who, &v) == OK;
     if (!opened) { /* its client has gone, or its role was taken meanwhile */
         command_fail(&j->call, E_CANCELED, "%s", "");
         job_problem(j, 401, "wrong", results[LOGIN_WRONG].text);

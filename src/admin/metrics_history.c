@@ -166,6 +166,7 @@ static void history_setting_changed(struct worker *w, const struct setting *s)
 void metrics_history_now(struct buf *out)
 {
     char stamp[CLOCK_STAMP_LEN];
+    ensure(history.rows != NULL);
     look_at_process();
     clock_stamp(stamp, clock_wall_us());
     buf_printf(out, "{\"time\":\"%s\",\"values\":{", stamp);

@@ -1,11 +1,13 @@
 #include "app/features.h"
 #include "admin/alarms.h"
 #include "admin/api.h"
+#include "admin/api_events.h"
 #include "admin/api_session.h"
 #include "admin/backup.h"
 #include "admin/console_page.h"
 #include "admin/health.h"
 #include "admin/lifecycle.h"
+#include "admin/log_recent.h"
 #include "admin/metrics_history.h"
 #include "admin/secrets.h"
 #include "admin/settings.h"
@@ -230,8 +232,10 @@ const struct feature *const features_all[] = {
     &alarms_feature,
     &metrics_feature,
     &metrics_history_feature,
+    &log_recent_feature,
     &lifecycle_feature,
     &api_feature,
+    &api_events_feature,
     &console_page_feature,
     &api_session_feature,
     &health_feature,

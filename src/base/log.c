@@ -3,6 +3,7 @@
 #include "base/cut.h"
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "base/log_listen.h"
 #include "base/utf8.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@ static struct log_area *areas;
 static _Atomic int default_level = LOG_INFO;
 static _Atomic int line_format = LOG_LOGFMT;
 static bool marked; /* lines begin with their priority */
+static log_listen_fn *listener;
 
 /* A line that is being written. Fields end at ROOM. The last TAIL_BYTES are for the quote that
  * closes a cut value and for `truncated=true`, so these always fit. */
@@ -157,6 +159,10 @@ static void put_int(struct line *l, const char *key, int64_t value)
 
 void log_mark_priorities(void) { marked = true; }
 
+void log_listen(log_listen_fn *fn) { listener = fn; }
+
+const char *log_level_name(enum log_level level) { return level_names[level]; }
+
 const char *log_mark(enum log_level level)
 {
     static const char *const marks[] = { "<3>", "<4>", "<6>", "<7>", "<7>" };
@@ -215,6 +221,8 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
     if (l->truncated)
         cut_count(CUT_LOG);
     write_line(l, level);
+    if (listener != NULL)
+        listener(area, level, wall_us, fields);
 }
 
 /* The rate limit that log.h describes. When threads log at the turn of a second, a few lines more

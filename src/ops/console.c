@@ -234,8 +234,8 @@ static bool role_is_same(const struct console_session *s, struct arena *arena,
            generation == s->generation;
 }
 
-enum err console_find(slice secret, slice host, struct arena *arena, struct principal *who,
-                      struct console_view *out)
+enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
+                      struct principal *who, struct console_view *out)
 {
     uint64_t now_us = clock_mono_us();
     enum err e = E_AUTH;
@@ -247,7 +247,7 @@ enum err console_find(slice secret, slice host, struct arena *arena, struct prin
         s = NULL;
     }
     if (s != NULL && slice_is(host, s->host)) {
-        s->used_us = now_us;
+        s->used_us = uses ? now_us : s->used_us;
         view_of(s, now_us, out);
         out->name = slice_dup(arena, s->name);
         who->kind = PRINCIPAL_ADMIN;

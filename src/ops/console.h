@@ -34,9 +34,9 @@ struct console_view {
 /* For a name that has just logged in. host: what the browser asked for; the session is only good
  * there. false: the name has no role, or the host is too long. */
 bool console_open(slice name, slice host, slice from, char secret[CONSOLE_SECRET_TEXT + 1]);
-/* Of a request with this secret. Fills the principal, whose texts are in the arena. E_AUTH: there
- * is no such session, or it has ended. */
-NODISCARD enum err console_find(slice secret, slice host, struct arena *arena,
+/* Of a request with this secret. uses: it is not idle then. Fills the principal, whose texts are in
+ * the arena. E_AUTH: there is no such session, or it has ended. */
+NODISCARD enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
                                 struct principal *who, struct console_view *out);
 void console_prove(slice secret); /* its password was given again */
 bool console_end(slice secret);   /* false: there is no such session */

@@ -1,0 +1,166 @@
+#include "admin/log_recent.h"
+#include "admin/control_json.h"
+#include "admin/event_ring.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/log_listen.h"
+#include "im/feature.h"
+#include <inttypes.h>
+#include <jansson.h>
+
+enum { LINE_BYTES_MAX = 3 * LOG_LINE_BYTES, LIST_DEFAULT = 100 };
+
+struct event_ring log_recent = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
+
+static bool is_plain(slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] <= ' ' || s.ptr[i] > '~' || s.ptr[i] == '"' || s.ptr[i] == '\\')
+            return false;
+    return s.len > 0;
+}
+
+/* " key=value", as in a line. */
+static void log_recent_field(struct buf *text, const struct log_field *f)
+{
+    slice value = { f->str.ptr,
+                    f->str.len < LOG_RECENT_VALUE_MAX ? f->str.len : LOG_RECENT_VALUE_MAX };
+    buf_printf(text, "%s%s=", text->len > 0 ? " " : "", f->key);
+    if (f->kind == LOG_KIND_INT)
+        buf_printf(text, "%" PRId64, f->num);
+    else if (is_plain(value))
+        buf_add(text, value);
+    else
+        control_text(text, value);
+}
+
+static void log_recent_add(const struct log_area *area, enum log_level level, uint64_t wall_us,
+                           const struct log_field *fields)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    struct buf text, line;
+    slice event = SLICE("");
+    buf_init(&text, LOG_LINE_BYTES);
+    buf_init(&line, LINE_BYTES_MAX);
+    for (const struct log_field *f = fields; f->key != NULL; f++) {
+        if (f->kind == LOG_KIND_STR && strcmp(f->key, "event") == 0)
+            event = f->str;
+        else if (text.len + LOG_RECENT_VALUE_MAX * 6 < LOG_LINE_BYTES) /* escapes have six bytes */
+            log_recent_field(&text, f);
+    }
+    clock_stamp(stamp, wall_us);
+    buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"event\":", stamp,
+               log_level_name(level), area->name);
+    control_text(&line, event);
+    buf_lit(&line, ",\"text\":");
+    control_text(&line, buf_fit(&text));
+    buf_lit(&line, "}");
+    event_ring_add(&log_recent, buf_fit(&line));
+    buf_fini(&text);
+    buf_fini(&line);
+}
+
+/* `log list`. */
+
+static bool is_wanted(const struct command_call *call, const json_t *line)
+{
+    enum log_level level = LOG_TRACE;
+    slice area = command_arg(call, "area"), event = command_arg(call, "event");
+    slice word = command_arg(call, "word");
+    if (!log_level_parse(slice_of(json_string_value(json_object_get(line, "level"))), &level))
+        return false;
+    return (int64_t)level <= command_number(call, "level", LOG_TRACE) &&
+           (area.ptr == NULL || slice_is(area, json_string_value(json_object_get(line, "area")))) &&
+           (event.ptr == NULL ||
+            slice_is(event, json_string_value(json_object_get(line, "event")))) &&
+           (word.ptr == NULL ||
+            strstr(json_string_value(json_object_get(line, "text")), word.ptr) != NULL);
+}
+
+static void add_line(struct command_call *call, const json_t *line)
+{
+    static const char *const names[] = { "time", "level", "area", "event", "text" };
+    command_row(call);
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        command_text(
+            call, names[i],
+            slice_dup(call->arena, slice_of(json_string_value(json_object_get(line, names[i])))));
+}
+
+/* Those before number `end` that are wanted, behind the first `pass` of them; returns how many are
+ * wanted. */
+static uint64_t walk_lines(struct command_call *call, uint64_t end, uint64_t pass)
+{
+    struct buf text;
+    uint64_t at = 0, lost = 0, wanted = 0;
+    buf_init(&text, LINE_BYTES_MAX);
+    while (at < end && event_ring_read(&log_recent, &at, &text, &lost)) {
+        json_t *line = json_loadb(text.ptr, text.len, 0, NULL);
+        buf_clear(&text);
+        if (line != NULL && is_wanted(call, line) && ++wanted > pass)
+            add_line(call, line);
+        json_decref(line);
+    }
+    buf_fini(&text);
+    return wanted;
+}
+
+static void run_log_list(struct command_call *call)
+{
+    uint64_t limit = (uint64_t)command_number(call, "limit", LIST_DEFAULT);
+    uint64_t end = event_ring_next(&log_recent), wanted = walk_lines(call, end, UINT64_MAX);
+    if (wanted > 0)
+        (void)walk_lines(call, end, wanted > limit ? wanted - limit : 0);
+    command_done(call, "%s", wanted > 0 ? "" : "there is no such line in memory");
+}
+
+static const char *const level_choices[] = { "error", "warn", "info", "debug", "trace", NULL };
+
+static struct command log_list = {
+    .name = "log list",
+    .rest = "GET /log",
+    .effect = COMMAND_READS,
+    .area = "log",
+    .args =
+        (const struct command_arg[]){
+            { .name = "level",
+              .kind = ARG_OPTION,
+              .type = PARAM_CHOICE,
+              .choices = level_choices,
+              .doc = "only lines of this level and more important ones" },
+            { .name = "area",
+              .kind = ARG_OPTION,
+              .refers = REFERS_LOG_AREA,
+              .doc = "only of this area" },
+            { .name = "event", .kind = ARG_OPTION, .doc = "only of this event" },
+            { .name = "word", .kind = ARG_OPTION, .doc = "only lines with this in their text" },
+            { .name = "limit",
+              .kind = ARG_OPTION,
+              .type = PARAM_INT,
+              .min = 1,
+              .max = LOG_RECENT_MAX,
+              .doc = "at most so many, the newest; the default is 100" },
+            { 0 } },
+    .run = run_log_list,
+    .doc = "Shows the newest lines of the log. The server has at most 4,000 in memory, or 1 MiB; "
+           "older ones are where standard error goes, such as in the journal. Values longer than "
+           "512 bytes are cut.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "time", .type = PARAM_STAMP, .doc = "when" },
+            { .name = "level", .doc = "error, warn, info, debug or trace" },
+            { .name = "area", .doc = "part of the server" },
+            { .name = "event", .doc = "what happened" },
+            { .name = "text", .doc = "the other fields of the line" },
+            { 0 } },
+};
+
+static void log_recent_start(void) { log_listen(log_recent_add); }
+
+const struct feature log_recent_feature = {
+    .name = "log_recent",
+    .start = log_recent_start,
+    .commands = (struct command *const[]){ &log_list, NULL },
+};
