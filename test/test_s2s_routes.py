@@ -439,7 +439,7 @@ def test_more_attempts_begin_at_once(one, other, silent):
 
 
 def test_many_domains_at_once_are_all_connected_to(one, silent):
-    """More than a worker begins in one tick: the others begin in the next ones."""
+    """More than a worker begins at once: the others begin one after the other."""
     one.ctl("set", "s2s.connecting", 1000)
     alice = one.client("alice")
     alice.raw("".join(f"<message to='a@d{n}.silent.test' type='chat'><body>x</body></message>"

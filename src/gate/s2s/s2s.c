@@ -103,8 +103,7 @@ static void s2s_start(void *own, struct worker *w)
     s2s_domains_start(w);
     s2s_in_map_init(&sw->in_by_id);
     s2s_flows_init(sw);
-    list_init(&sw->find_waits);
-    sw->find_more.fn = s2s_find_more;
+    s2s_find_init(sw, w);
     share_map_init(sw);
     actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
 }
@@ -237,6 +236,7 @@ static void s2s_end(void *own, struct worker *w)
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
     share_map_fini(sw);
+    pace_end(&sw->find_pace);
     resolver_destroy(&sw->resolver);
     map_fini(&sw->in_by_id);
     s2s_flows_fini(sw);

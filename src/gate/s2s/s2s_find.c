@@ -22,7 +22,7 @@ enum {
     WHY_MAX = 64 << 10,
     STEPS_MAX = 64,
     REDIRECTS_MAX = 3,
-    BEGUN_IN_TICK_MAX = 8, /* on a worker */
+    BEGIN_EVERY_US = 5000, /* on a worker: the loop has 100 us of work and more for each */
     /* Of these, room that is left for what comes later: */
     BEHIND_ROUTES = 24, /* the DNS, SRV records, see-other-host */
     BEHIND_HOSTS = 16,  /* the SRV records of another step */
@@ -494,7 +494,6 @@ static void find_begin(struct s2s_find *f, bool asked)
     f->asked = asked;
     sw->finding++;
     sw->finding_asked += asked;
-    sw->finding_begun++;
     f->since_us = loop_now_us(find_loop(f));
     loop_defer(find_loop(f), &f->over);
 }
@@ -505,23 +504,6 @@ static bool find_is_asked(const struct s2s_find *f)
     return f->stanzas != NULL && !f->stanzas(f->arg);
 }
 
-/* To begin takes 50 us and more, for which the loop stands still. A find that comes later does not
- * overtake those that wait for the next tick. */
-static bool find_tick_has_room(struct s2s_worker *sw, struct loop *loop)
-{
-    if (sw->find_more_due)
-        return false;
-    if (sw->finding_us != loop_now_us(loop)) {
-        sw->finding_us = loop_now_us(loop);
-        sw->finding_begun = 0;
-    }
-    if (sw->finding_begun < BEGUN_IN_TICK_MAX)
-        return true;
-    loop_post(loop, &sw->find_more);
-    sw->find_more_due = true;
-    return false;
-}
-
 /* Each worker has its part of what a node may do at a time. */
 static bool find_has_room(const struct s2s_find *f, bool asked)
 {
@@ -530,7 +512,7 @@ static bool find_has_room(const struct s2s_find *f, bool asked)
     uint32_t share = part / ASKED_SHARE;
     if (asked && sw->finding_asked >= (share > 0 ? share : 1))
         return false;
-    return sw->finding < (part > 0 ? part : 1) && find_tick_has_room(sw, find_loop(f));
+    return sw->finding < (part > 0 ? part : 1) && pace_take(&sw->find_pace);
 }
 
 /* Those for stanzas first, each kind in its order. */
@@ -548,12 +530,15 @@ static void find_begin_others(struct s2s_worker *sw)
         }
 }
 
-void s2s_find_more(struct loop_post *p, struct loop *loop)
+static void find_has_pace(struct pace *p)
 {
-    struct s2s_worker *sw = CONTAINER_OF(p, struct s2s_worker, find_more);
-    (void)loop;
-    sw->find_more_due = false;
-    find_begin_others(sw);
+    find_begin_others(CONTAINER_OF(p, struct s2s_worker, find_pace));
+}
+
+void s2s_find_init(struct s2s_worker *sw, struct worker *w)
+{
+    list_init(&sw->find_waits);
+    pace_init(&sw->find_pace, worker_loop(w), BEGIN_EVERY_US, find_has_pace);
 }
 
 void s2s_connecting_changed(struct worker *w, const struct setting *s)

@@ -38,8 +38,8 @@ typedef bool s2s_find_stanzas_fn(const void *arg);
 /* stanzas: NULL for an operator, who does not wait behind them. */
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
                                 s2s_found_fn *done, s2s_find_stanzas_fn *stanzas, void *arg);
-bool s2s_find_waits(const struct s2s_find *f);              /* for its turn */
-void s2s_find_more(struct loop_post *p, struct loop *loop); /* s2s_worker.find_more */
+bool s2s_find_waits(const struct s2s_find *f); /* for its turn */
+void s2s_find_init(struct s2s_worker *sw, struct worker *w);
 /* Right after s2s_find_start(): each step is told, with the `arg` of that. */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
 enum s2s_stage s2s_find_stage(const struct s2s_find *f); /* under way: the DNS or TCP */

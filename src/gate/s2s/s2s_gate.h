@@ -7,6 +7,7 @@
 #include "home/actor.h"
 #include "home/node.h"
 #include "im/outgoing.h"
+#include "io/pace.h"
 #include <pthread.h>
 
 struct s2s_gate;
@@ -50,17 +51,14 @@ struct s2s_worker {
     struct list flows, kept; /* of s2s_in_sm.c */
     struct map flow_by_id;
     uint32_t kept_count;
-    struct resolver *resolver;  /* of s2s_find.c; NULL: not needed yet */
-    struct actors partners;     /* by "remote/local" */
-    struct map leads;           /* of s2s_share.c: partners, by their foreign domain */
-    struct partner *pinger;     /* its ping is being routed; NULL: none is */
-    struct list find_waits;     /* of s2s_find.c: finds for which there is no room yet */
-    uint32_t finding;           /* those that have begun, */
-    uint32_t finding_asked;     /* and among them those for questions alone */
-    uint64_t finding_us;        /* the tick (its loop_now_us()) of the last begin, */
-    uint32_t finding_begun;     /* and how many began in it */
-    struct loop_post find_more; /* the others go on in the next tick */
-    bool find_more_due;
+    struct resolver *resolver;    /* of s2s_find.c; NULL: not needed yet */
+    struct actors partners;       /* by "remote/local" */
+    struct map leads;             /* of s2s_share.c: partners, by their foreign domain */
+    struct partner *pinger;       /* its ping is being routed; NULL: none is */
+    struct list find_waits;       /* of s2s_find.c: finds for which there is no room yet */
+    uint32_t finding;             /* those that have begun, */
+    uint32_t finding_asked;       /* and among them those for questions alone */
+    struct pace find_pace;        /* how often one begins */
     struct outgoing_find pending; /* on the first worker: what the database has */
     struct timer stop;            /* then streams that are left are aborted */
 };
