@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_list_commands.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gate/s2s/s2s.h"
@@ -94,10 +95,19 @@ static void lists_tell(struct worker *w, slice pattern, const struct asker *by)
     each_home(w, &lists_message, &(struct lists_changed){ pattern }, by);
 }
 
+/* As it is stored. */
+static slice list_pattern(const struct command_call *call)
+{
+    slice pattern;
+    bool right = s2s_pattern_read(command_arg(call, "pattern"), call->arena, &pattern);
+    ensure(right); /* the row has checked it */
+    return pattern;
+}
+
 /* It would have no effect: nothing for a domain of ours goes to another server. */
 static bool pattern_is_ours(struct command_call *call)
 {
-    slice pattern = command_arg(call, "pattern");
+    slice pattern = list_pattern(call);
     if (!s2s_is_ours(call->worker, pattern))
         return false;
     command_fail(call, E_CONFLICT, "%.*s is a domain of this server; give that of another one",
@@ -124,7 +134,7 @@ static struct list_task *list_task_new(struct command_call *call, const char *sa
 {
     struct list_task *t = arena_new(call->arena, struct list_task, 1);
     *t = (struct list_task){
-        .call = call, .pattern = command_arg(call, "pattern"), .said = said, .missing = missing
+        .call = call, .pattern = list_pattern(call), .said = said, .missing = missing
     };
     return t;
 }
@@ -469,10 +479,16 @@ static void run_demand_list(struct command_call *call)
         .doc = "where their server is: a name or address with a port, or a name with SRV records"  \
     }
 /* An address is no domain: no stanza goes to one. */
-static bool list_pattern_ok(slice pattern)
+static bool list_pattern_ok(slice text)
 {
-    slice domain = slice_starts(pattern, SLICE("*.")) ? slice_from(pattern, 2) : pattern;
-    return s2s_pattern_ok(pattern) && !s2s_is_address(domain);
+    struct arena *tmp = arena_create(0);
+    slice pattern;
+    bool right =
+        s2s_pattern_ok(text) && s2s_pattern_read(text, tmp, &pattern) &&
+        pattern.len <= S2S_PATTERN_MAX &&
+        !s2s_is_address(slice_starts(pattern, SLICE("*.")) ? slice_from(pattern, 2) : pattern);
+    arena_destroy(&tmp);
+    return right;
 }
 
 #define DESCRIPTION_ARG                                                                            \

@@ -9,7 +9,20 @@ static bool policy_ends_with(slice text, slice end)
     return text.len >= end.len && slice_eq(slice_from(text, text.len - end.len), end);
 }
 
-bool s2s_pattern_matches(slice pattern, slice domain)
+bool s2s_pattern_read(slice text, struct arena *tmp, slice *pattern)
+{
+    bool below = slice_starts(text, SLICE("*."));
+    slice domain;
+    *pattern = text;
+    if (slice_is(text, "*"))
+        return true;
+    if (jid_prep_domain(below ? slice_from(text, 2) : text, tmp, &domain) != OK)
+        return false;
+    *pattern = below ? slice_of(arena_printf(tmp, "*.%.*s", SLICE_ARG(domain))) : domain;
+    return true;
+}
+
+static bool policy_matches(slice pattern, slice domain)
 {
     if (slice_is(pattern, "*"))
         return true;
@@ -17,6 +30,30 @@ bool s2s_pattern_matches(slice pattern, slice domain)
         return slice_eq(pattern, domain);
     slice below = slice_from(pattern, 1); /* with its dot */
     return domain.len > below.len && policy_ends_with(domain, below);
+}
+
+/* Whether it is as s2s_pattern_read() makes it, which is found out without that. */
+static bool policy_is_plain(slice pattern)
+{
+    for (size_t i = 0; i < pattern.len; i++) {
+        char c = pattern.ptr[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '*' &&
+            (c != '-' || (i + 1 < pattern.len && pattern.ptr[i + 1] == '-')))
+            return false;
+    }
+    return pattern.len > 0 && pattern.ptr[pattern.len - 1] != '.';
+}
+
+bool s2s_pattern_matches(slice pattern, slice domain)
+{
+    if (policy_matches(pattern, domain))
+        return true;
+    if (policy_is_plain(pattern))
+        return false;
+    struct arena *tmp = arena_create(0);
+    bool matches = s2s_pattern_read(pattern, tmp, &pattern) && policy_matches(pattern, domain);
+    arena_destroy(&tmp);
+    return matches;
 }
 
 bool s2s_patterns_match(slice patterns, slice domain)
@@ -41,14 +78,10 @@ bool s2s_is_address(slice domain)
     return inet_pton(AF_INET, text, &v4) == 1;
 }
 
-static bool policy_pattern_ok(slice pattern, struct arena *tmp)
+static bool policy_pattern_ok(slice text, struct arena *tmp)
 {
-    slice prepared;
-    if (slice_is(pattern, "*"))
-        return true;
-    if (slice_starts(pattern, SLICE("*.")))
-        pattern = slice_from(pattern, 2);
-    return jid_prep_domain(pattern, tmp, &prepared) == OK && slice_eq(prepared, pattern);
+    slice pattern;
+    return s2s_pattern_read(text, tmp, &pattern);
 }
 
 static bool policy_all(slice list, bool (*ok)(slice one, struct arena *tmp))

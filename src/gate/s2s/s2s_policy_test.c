@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h> /* needs the three above */
 
@@ -27,10 +28,30 @@ static void patterns_are_whole_domains_or_all_below_one(void **s)
     assert_false(matches("a.tes", "a.test"));
 }
 
+static void patterns_have_any_form_of_a_domain(void **s)
+{
+    static const char *const same[] = { "A.Test", "*.TEST", "b.test a.test." }, *const encoded[] = {
+        "xn--bcher-kva.test", "BÜCHER.Test", "bücher.test", "XN--BCHER-KVA.TEST"
+    };
+    (void)s;
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        assert_true(matches(same[i], "a.test"));
+    for (size_t i = 0; i < sizeof encoded / sizeof encoded[0]; i++) {
+        char below[64];
+        snprintf(below, sizeof below, "*.%s", encoded[i]);
+        assert_true(matches(encoded[i], "bücher.test"));
+        assert_true(matches(below, "x.bücher.test"));
+        assert_false(matches(below, "bücher.test"));
+        assert_false(matches(encoded[i], "bucher.test"));
+    }
+}
+
 static void settings_are_checked(void **s)
 {
-    static const char *const right[] = { "", "a.test", "*", "*.a.test b.test", "bücher.test" };
-    static const char *const wrong[] = { "*.", "**", "a b@c", "A.test", "*.*.test", "a..b" };
+    static const char *const right[] = {
+        "", "a.test", "*", "*.a.test b.test", "bücher.test", "A.test", "*.xn--bcher-kva.test"
+    };
+    static const char *const wrong[] = { "*.", "**", "a b@c", "*.*.test", "a..b", "xn--a.test" };
     (void)s;
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         assert_true(s2s_patterns_ok(slice_of(right[i])));
@@ -72,6 +93,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_are_whole_domains_or_all_below_one),
+        cmocka_unit_test(patterns_have_any_form_of_a_domain),
         cmocka_unit_test(settings_are_checked),
         cmocka_unit_test(name_servers_are_checked),
         cmocka_unit_test(addresses_are_no_domains),
