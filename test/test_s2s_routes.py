@@ -501,6 +501,74 @@ def test_names_in_routes(one, other, name_server, target):
     assert reach(one.client("alice")) is None
 
 
+def service(port, priority, weight=0, name="_xmpp-server._tcp"):
+    return f"--srv-host={name}.there.example,host.example,{port},{priority},{weight}"
+
+
+def counts(hops):
+    return [hop.count for hop in hops]
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+def test_the_hosts_of_a_name_in_a_route_have_priorities_and_weights(one, hops, name_server):
+    """RFC 2782: 3:1 between the first two, the third after both have failed; then the next route."""
+    dns = name_server("--host-record=host.example,127.0.0.1", service(hops[0].port, 1, 30),
+                      service(hops[1].port, 1, 10), service(hops[2].port, 2, 90))
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+    last = Counting(hops[0].port_of)
+    add(one, OTHER, "there.example", "--priority", 1, "--less-specific", "off")
+    add(one, OTHER, last.port, "--priority", 2, "--less-specific", "off")
+    alice = one.client("alice")
+    for _ in range(40):
+        assert again(one, alice) is None
+    first, second, third = counts(hops)
+    assert (first + second, third, last.count) == (40, 0, 0)
+    assert 20 <= first <= 39, first  # of 30 on average: 3.5 standard deviations
+    hops[0].closes = hops[1].closes = True
+    assert again(one, alice) is None
+    assert (sum(counts(hops)), hops[2].count, last.count) == (43, 1, 0)
+    hops[2].closes = True
+    assert again(one, alice) is None
+    assert (sum(counts(hops)), last.count) == (46, 1)
+    last.close()
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+@pytest.mark.parametrize("records", [
+    ["--srv-host=_xmpp-server._tcp.there.example", "--srv-host=_xmpps-server._tcp.there.example"],
+    [], ["--host-record=there.example,127.0.0.1"]], ids=[".", "none", "no records of services"])
+def test_a_name_in_a_route_that_leads_nowhere_gives_way_to_the_next(one, hops, name_server, records):
+    """There is no such service, no such name, or a host where nobody listens at the usual port."""
+    dns = name_server(*records)
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+    add(one, OTHER, "there.example", "--priority", 1)
+    add(one, OTHER, hops[0].port, "--priority", 2, "--less-specific", "off")
+    assert reach(one.client("alice")) is None
+    assert hops[0].count == 1
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+@pytest.mark.parametrize("target, options, used", [
+    ("there.example", (), 1), ("there.example", ("--tls", "direct"), 1),
+    ("_xmpps-server._tcp.there.example", (), 1), ("_xmpp-server._tcp.there.example", (), 0)])
+def test_a_name_in_a_route_has_records_of_two_services(one, other, name_server, target, options,
+                                                       used):
+    """XEP-0368: their priorities count together; a route can ask for one of them."""
+    ways = [Counting(port) for port in (other.s2s_port, other.s2s_tls_port)]
+    dns = name_server("--host-record=host.example,127.0.0.1", service(ways[0].port, 2),
+                      service(ways[1].port, 1, name="_xmpps-server._tcp"))
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+    add(one, OTHER, target, "--less-specific", "off", *options)
+    assert reach(one.client("alice")) is None
+    assert [way.count for way in ways] == [int(used == 0), int(used == 1)]
+    ways[used].closes = True
+    answer = again(one, one.client("alice"))
+    alone = target != "there.example" or options
+    assert (answer is None) == (not alone)
+    for way in ways:
+        way.close()
+
+
 @pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
 def test_behind_routes_that_fail_the_dns_is_asked(one, make_server, authority, name_server):
     there = server_of(make_server, authority, "carol", "there.example")
