@@ -20,6 +20,7 @@ static const char own_options[] =
     "  --json          print the server's reply as it is\n"
     "  --csv           print rows as comma-separated values\n"
     "  --yes           do not ask before something is destroyed\n"
+    "  --every TIME    of watch: the time between two runs (default 2s)\n"
     "  --stdin         read a password from standard input instead of asking for it\n"
     "  --password-file FILE  read it from the first line of a file\n"
     "  --help          show help, also of a command\n"
@@ -51,9 +52,10 @@ void help_all(FILE *out)
     fprintf(out,
             "\n  %-*s  Shows this, or explains a command\n"
             "  %-*s  Prints a script for bash, zsh or fish\n"
-            "  %-*s  Prints all rows as JSON Schema\n\n%s",
+            "  %-*s  Prints all rows as JSON Schema\n"
+            "  %-*s  Runs a command that reads again and again\n\n%s",
             NAME_WIDTH, "help [COMMAND]", NAME_WIDTH, "completion SHELL", NAME_WIDTH, "schema",
-            own_options);
+            NAME_WIDTH, "watch COMMAND", own_options);
 }
 
 /* The syntax in lines that fit; no argument is broken. */
@@ -179,7 +181,8 @@ static void completion_words(FILE *out, const struct command *c)
 static void completion_commands(FILE *out)
 {
     slice last = { 0 };
-    fprintf(out, "    '') words='help completion schema --socket --config --url --token-file --ca "
+    fprintf(out, "    '') words='help completion schema watch --every --socket --config --url "
+                 "--token-file --ca "
                  "--json --csv --yes --help --version");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice first, second;
@@ -204,23 +207,24 @@ static void completion_commands(FILE *out)
 
 void help_completion(FILE *out)
 {
-    fprintf(out, "# bash completion for musterctl, printed by `musterctl completion bash`\n"
-                 "_musterctl() {\n"
-                 "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-                 "    local words='' at typed=()\n"
-                 "    case $prev in --socket | --config | --token-file | --ca) "
-                 "COMPREPLY=($(compgen -f -- \"$cur\"))\n"
-                 "        return ;;\n"
-                 "    esac\n"
-                 "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
-                 "        case ${COMP_WORDS[at]} in\n"
-                 "        --socket | --config | --url | --token-file | --ca) at=$((at + 1)) ;;\n"
-                 "        -*) ;;\n"
-                 "        *) typed+=(\"${COMP_WORDS[at]}\") ;;\n"
-                 "        esac\n"
-                 "    done\n"
-                 "    [ \"${typed[0]}\" = help ] && typed=(\"${typed[@]:1}\")\n"
-                 "    case \"${typed[*]:0:2}\" in\n");
+    fprintf(out,
+            "# bash completion for musterctl, printed by `musterctl completion bash`\n"
+            "_musterctl() {\n"
+            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+            "    local words='' at typed=()\n"
+            "    case $prev in --socket | --config | --token-file | --ca) "
+            "COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+            "        return ;;\n"
+            "    esac\n"
+            "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
+            "        case ${COMP_WORDS[at]} in\n"
+            "        --socket | --config | --url | --token-file | --ca) at=$((at + 1)) ;;\n"
+            "        -*) ;;\n"
+            "        *) typed+=(\"${COMP_WORDS[at]}\") ;;\n"
+            "        esac\n"
+            "    done\n"
+            "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n"
+            "    case \"${typed[*]:0:2}\" in\n");
     completion_commands(out);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         if (strchr(c->name, ' ') != NULL)
@@ -294,16 +298,17 @@ static void fish_option(FILE *out, const char *condition, const struct command_a
 void help_completion_fish(FILE *out)
 {
     slice last = { 0 };
-    fprintf(out, "# fish completion for musterctl, printed by `musterctl completion fish`\n"
-                 "complete -c musterctl -f\n"
-                 "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
-                 "complete -c musterctl -l token-file -r -F\ncomplete -c musterctl -l ca -r -F\n"
-                 "complete -c musterctl -l url -x\n"
-                 "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
-                 "complete -c musterctl -l yes\n"
-                 "complete -c musterctl -n __fish_use_subcommand -a 'help completion schema'\n"
-                 "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
-                 "-a 'bash zsh fish'\n");
+    fprintf(out,
+            "# fish completion for musterctl, printed by `musterctl completion fish`\n"
+            "complete -c musterctl -f\n"
+            "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
+            "complete -c musterctl -l token-file -r -F\ncomplete -c musterctl -l ca -r -F\n"
+            "complete -c musterctl -l url -x\n"
+            "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
+            "complete -c musterctl -l yes\n"
+            "complete -c musterctl -n __fish_use_subcommand -a 'help completion schema watch'\n"
+            "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
+            "-a 'bash zsh fish'\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice group = help_group_of(c), rest = slice_from(slice_of(c->name), group.len);
         char condition[160];

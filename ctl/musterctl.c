@@ -7,6 +7,7 @@
 #include "app/offline.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "ctl/help.h"
 #include "ctl/remote.h"
 #include "ctl/render.h"
@@ -20,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
@@ -322,32 +324,115 @@ static int musterctl_run_remote(const struct options *o, const struct words *w)
     return code;
 }
 
-static int musterctl_run_command(struct options *o, struct arena *arena)
+/* What is to be done, and over which socket. EXIT_DONE: it can begin. */
+static int musterctl_prepare(struct options *o, struct arena *arena, struct words *w,
+                             const char **path)
 {
-    struct words w;
     struct why why;
-    const char *path = o->socket;
     bool remote = o->remote.url != NULL;
+    *path = o->socket;
     if (remote && (o->socket != NULL || o->config != NULL))
         return usage_error("--url is for another machine: give it without --socket and --config");
     if (o->config == NULL)
         o->config = "/etc/muster/muster.yaml";
-    enum err e = words_parse(&w, o->words, o->word_count, arena, &why);
-    if (e == OK && !remote && path == NULL &&
-        node_file_control(o->config, arena, &path, &why) != OK) {
+    enum err e = words_parse(w, o->words, o->word_count, arena, &why);
+    if (e == OK && !remote && *path == NULL &&
+        node_file_control(o->config, arena, path, &why) != OK) {
         fprintf(stderr, "musterctl: %s\nGive --socket PATH, --config FILE or --url URL.\n",
                 why.text);
         return EXIT_UNREACHABLE;
     }
     if (e == OK)
-        e = words_secrets(&w, arena, &why);
-    if (e != OK)
-        return usage_error(why.text);
+        e = words_secrets(w, arena, &why);
+    return e == OK ? EXIT_DONE : usage_error(why.text);
+}
+
+static int musterctl_send(const struct options *o, const struct words *w, const char *path)
+{
+    return o->remote.url != NULL ? musterctl_run_remote(o, w) : musterctl_run_local(o, w, path);
+}
+
+static int musterctl_run_command(struct options *o, struct arena *arena)
+{
+    struct words w;
+    const char *path;
+    int code = musterctl_prepare(o, arena, &w, &path);
+    if (code != EXIT_DONE)
+        return code;
     if (!o->yes && !words_confirmed(&w)) {
         fprintf(stderr, "musterctl: nothing was done\n");
         return EXIT_FAILED;
     }
-    return remote ? musterctl_run_remote(o, &w) : musterctl_run_local(o, &w, path);
+    return musterctl_send(o, &w, path);
+}
+
+static const struct param every_row = {
+    .name = "--every", .type = PARAM_MS, .def = 2000, .min = 200, .max = 24 * 3600 * 1000
+};
+
+/* Takes `watch` and --every out of the words. false: it was said what is wrong. */
+static bool watch_words(struct options *o, int64_t *every_ms)
+{
+    struct why why;
+    size_t count = 0;
+    *every_ms = every_row.def;
+    for (size_t i = 1; i < o->word_count; i++) {
+        if (strcmp(o->words[i], every_row.name) != 0) {
+            o->words[count++] = o->words[i];
+            continue;
+        }
+        i++;
+        if (i == o->word_count) {
+            usage_error("--every needs a value");
+            return false;
+        }
+        if (param_check(&every_row, slice_of(o->words[i]), every_ms, &why) != OK) {
+            usage_error(why.text);
+            return false;
+        }
+    }
+    o->word_count = count;
+    return true;
+}
+
+/* On a terminal each answer takes the place of the one before. */
+static void watch_show_time(const struct options *o, const struct words *w, int64_t every_ms)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    if (!isatty(STDOUT_FILENO))
+        return;
+    clock_stamp(stamp, clock_wall_us());
+    printf("\033[H\033[J"); /* ECMA-48: to the first place, and empty what follows */
+    if (!o->json && !o->csv)
+        printf("%s, every %g s, %.10s %.8s\n\n", w->command->name, (double)every_ms / 1000, stamp,
+               stamp + 11);
+}
+
+/* Until it is interrupted. A server that is away for a while is no reason to end. */
+static int musterctl_watch(struct options *o, struct arena *arena)
+{
+    struct words w;
+    const char *path;
+    int64_t every_ms;
+    if (!watch_words(o, &every_ms))
+        return EXIT_USAGE;
+    if (o->word_count == 0)
+        return usage_error("watch: found no command, allowed one that reads");
+    int code = musterctl_prepare(o, arena, &w, &path);
+    if (code != EXIT_DONE)
+        return code;
+    if (w.command->effect != COMMAND_READS)
+        return usage_error("watch: found a command that changes something, allowed one that reads");
+    const struct timespec pause = { every_ms / 1000, every_ms % 1000 * 1000000 };
+    for (bool again = false;; again = true) {
+        if (again && !o->json && !o->csv && !isatty(STDOUT_FILENO))
+            putchar('\n');
+        watch_show_time(o, &w, every_ms);
+        code = musterctl_send(o, &w, path);
+        if (code == EXIT_USAGE || fflush(stdout) != 0)
+            return code;
+        nanosleep(&pause, NULL);
+    }
 }
 
 int main(int argc, char **argv)
@@ -369,6 +454,8 @@ int main(int argc, char **argv)
     } else if (strcmp(o.words[0], "schema") == 0) {
         schema_print(stdout);
         code = EXIT_DONE;
+    } else if (strcmp(o.words[0], "watch") == 0) {
+        code = musterctl_watch(&o, arena);
     } else {
         code = musterctl_run_command(&o, arena);
     }

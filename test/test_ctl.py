@@ -680,6 +680,39 @@ def test_what_destroys_asks_on_a_terminal(server):
     assert jids(server.rows("user", "list")) == {"alice@localhost"}
 
 
+def test_watch(server):
+    """One answer after the other, of what is there now, also behind a restart of the server."""
+    watch = subprocess.Popen([MUSTERCTL, "--socket", server.control, "watch", "user", "list",
+                              "--every", "200ms", "--json"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+    try:
+        assert jids(json.loads(watch.stdout.readline())["rows"]) == {
+            "alice@localhost", "bob@localhost", "carol@localhost"}
+        server.ctl("user", "del", "carol@localhost")
+        until("it is seen", lambda: len(json.loads(watch.stdout.readline())["rows"]) == 2)
+        server.restart()
+        server.ctl("user", "del", "bob@localhost")
+        until("it is seen", lambda: len(json.loads(watch.stdout.readline())["rows"]) == 1)
+        assert watch.poll() is None
+    finally:
+        watch.kill()
+        watch.communicate()
+
+
+@pytest.mark.parametrize("args, text", [
+    (["watch"], "watch: found no command"),
+    (["watch", "user", "del", "alice@localhost"], "found a command that changes something"),
+    (["watch", "status", "--every"], "--every needs a value"),
+    (["watch", "status", "--every", "soon"], "--every: found \"soon\""),
+    (["watch", "status", "--every", "1ms"], "--every: found \"1ms\""),
+    (["watch", "stats"], "stats"),
+    (["watch", "user", "show", "@"], "found @, allowed"),
+])
+def test_what_cannot_be_watched(server, args, text):
+    done = server.ctl_run(*args)
+    assert done.returncode == USAGE and text in done.stderr, done
+
+
 def test_a_cleanup_of_rooms_asks_unless_it_is_a_dry_run(server):
     code_, shown = on_terminal(server, b"n\n", "room", "cleanup", "--older-than", "90d")
     assert code_ == FAILED and "deleted with their archives" in shown

@@ -153,6 +153,7 @@ static const struct {
     { "--json", "Prints the server's answer as it is." },
     { "--csv", "Prints rows as comma-separated values." },
     { "--yes", "Does not ask before something is destroyed." },
+    { "--every TIME", "Of watch: the time between two runs. The default is 2s." },
     { "--stdin", "Reads a password from standard input instead of asking for it." },
     { "--password-file FILE", "Reads it from the first line of a file." },
     { "--help", "Shows help, also of a command." },
@@ -179,6 +180,10 @@ void docs_man_musterctl(struct buf *out)
     item(out, SLICE("schema"),
          "Prints all settings, commands with arguments and results, metrics and alarms as JSON "
          "Schema (draft 2020-12).");
+    item(out, SLICE("watch COMMAND [--every TIME]"),
+         "Runs a command that only reads again and again until it "
+         "is interrupted. On a terminal each answer takes the place of the one before; elsewhere "
+         "one follows the other, with --json as one line each.");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         buf_clear(&line);
         usage_line(&line, c);
