@@ -3,16 +3,23 @@ as each role. MUSTER_PICTURES=FOLDER saves the pages that docs/console.md shows.
 import contextlib
 import gzip
 import http.client
+import json
+import os
+import re
 import shutil
+import subprocess
+import urllib.parse
+from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 
 from muster import rows
 from muster.client import TIMEOUT, until
+from muster.muc import Room
 from muster.server import ROOT
 from test_api import Api, api_server
 from test_roles import ROLES, granted
-from test_webchat import Browser, directives, webdriver
+from test_webchat import Browser, Keys, directives, webdriver
 
 AXE = ROOT / "test/js/node_modules/axe-core/axe.min.js"
 XSS = "<img src=x onerror=document.title='owned'>'\"&amp;"
@@ -165,13 +172,55 @@ class Pages(Browser):
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
             {"name": "prefers-color-scheme", "value": "dark" if on else "light"}]})
 
-    def faults(self):
-        """What axe-core finds that is serious."""
+    def faults(self, *only):
+        """What axe-core finds that is serious; by these rules only, if any are given."""
         found = self.driver.execute_async_script(
-            "const done = arguments[arguments.length - 1];"
-            "axe.run({resultTypes: ['violations']}).then(r => done(r.violations))")
+            "const done = arguments[arguments.length - 1], only = arguments[0];"
+            "axe.run({resultTypes: ['violations'], ...(only.length && {runOnly: only})})"
+            ".then(r => done(r.violations), e => done([{id: String(e), impact: 'serious', nodes: "
+            "[{html: '', failureSummary: ''}]}]))", list(only))
         return [(one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"])
                 for one in found if one["impact"] in ("serious", "critical")]
+
+
+    def check(self, axe, address):
+        """A page of a thing or of the menu, in light and dark, on a wide screen and a phone."""
+        self.driver.execute_script(axe)
+        assert self.faults() == [], address
+        self.dark(True)
+        assert self.faults("color-contrast") == [], address
+        self.dark(False)
+        self.resize(360, 740)
+        assert self.js("document.documentElement.scrollWidth") <= 360, address
+        self.resize(1280, 800)
+        if address[0] in ("user", "settings"):
+            self.save(f"console-{address[0]}")
+
+    def fill_in(self, label, text):
+        """Types into the field of a dialog that has this label."""
+        ident = self.find("dialog label", label).get_attribute("for")
+        self.js("document.getElementById(arguments[0]).select()", ident)
+        self.type(f"[id='{ident}']", text)
+
+    def figure(self, name):
+        return self.js("[...document.querySelectorAll('.card')].find(card => card.querySelector('h2')"
+                       ".innerText === arguments[0])?.querySelector('.figure')?.innerText", name)
+
+    def first_paint(self):
+        self.driver.get("about:blank")
+        self.driver.get(self.url)
+        self.find("form")
+        return self.js("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+
+    def log_out(self):
+        self.click("header button", "Log out")
+        self.find("#token")
+
+    def complaints(self, ours=()):
+        """Without the answers of the API that the test has asked for, and what says that a server
+        has no events or no passwords."""
+        known = "|".join((*ours, "/login - .*40[14]", "/events.* - .*404"))
+        return [said for said in super().complaints() if not re.search(known, said)]
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +245,223 @@ def opened(server, folder):
 def pages(server, tmp_path):
     with opened(server, tmp_path / "browser") as made:
         yield made
+
+
+@pytest.mark.release
+def test_every_page_as_each_role(server, pages, axe):
+    """Each page of each role is drawn without complaint; those of an administrator also in dark, on
+    a phone, and for axe-core."""
+    server.add_user("alice")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost", "--name", "Cave")
+    server.ctl("component", "add", "echo.localhost")
+    seen = {}
+    for role in ROLES:
+        pages.resize(1280, 800)
+        pages.log_in(token(server, role))
+        seen[role] = pages.menu()
+        things = [["user", "alice@localhost"], ["room", "cave@conference.localhost"],
+                  ["domain", "echo.localhost"]]
+        for address in [[page] for page in seen[role]] + things:
+            pages.go(*address)
+            assert "problem" not in pages.js("document.querySelector('main').innerHTML"), address
+            for i in range(pages.js("document.querySelectorAll('[role=tab]').length")):
+                pages.js("document.querySelectorAll('[role=tab]')[arguments[0]].click()", i)
+                pages.settle()
+            if role == "administrator":
+                pages.check(axe, address)
+        # Of the domain, whose component is away; the server says so on the page.
+        assert pages.complaints(ours=("/cert-show - .*404", "/s2s-trace - .*4..")) == [], role
+        pages.log_out()
+    assert "users" in seen["help-desk"] and "settings" not in seen["help-desk"]
+    assert set(seen["viewer"]) < set(seen["administrator"])
+
+
+def script(text):
+    """Runs it in Node with the console's own functions, which are pure; what it returns."""
+    done = subprocess.run(["node", "--input-type=module", "-e",
+                           f"import * as rows from '{ROOT}/web/admin/rows.js';\n"
+                           "import { readFileSync } from 'node:fs';\n"
+                           "const told = rows.readRows(JSON.parse(readFileSync(0)));\n" + text],
+                          input=json.dumps(script.told), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
+    script.told = server.api("GET", "/description").json
+    script.told["commands"].append({"name": "gnome list", "area": "garden", "args": [], "reads": True,
+                                    "columns": [{"name": "name", "type": "string"}], "brief": "x"})
+    found = script("""
+        const pages = rows.pagesOf(told);
+        const part = (p) => { const { lists, others } = rows.partsOf(p); return [...lists, ...others]; };
+        const of = (kind) => { const { show, lists, acts } = rows.partsOfThing(told, kind, 'x');
+            return [show, ...lists, ...acts].filter(Boolean).map((one) => one.command.name); };
+        const act = (list, row, bound) => Object.fromEntries(rows.actsOfLine(told,
+            told.commands.get(list), row, bound).map((one) => [one.command.name, one.bound]));
+        console.log(JSON.stringify({
+            pages: Object.fromEntries(pages.map((p) => [p.id, part(p).map((c) => c.name)])),
+            user: of('user'), room: of('room'), domain: of('domain'),
+            device: act('device list', {id: '7', device: 'x'}, {jid: 'a@b'}),
+            contact: act('contact list', {owner: 'a@b', jid: 'c@d'}, {user: 'a@b'}),
+            token: act('token list', {name: 'backup'}, {}),
+            route: act('s2s-route list', {pattern: 'p', target: 't'}, {}),
+            history: act('config history', {version: 3}, {}) }));""")
+    names = [name for page in found["pages"].values() for name in page]
+    assert sorted(names) == sorted(row["name"] for row in script.told["commands"])
+    assert found["pages"]["garden"] == ["gnome list"]  # a new area is a page by itself
+    assert {"user show", "user del", "session list", "session kick", "contact list", "policy show",
+            "presence view", "device list", "upload list", "user disable"} <= set(found["user"])
+    assert "user add" not in found["user"] and "user invite" not in found["user"]
+    assert {"room show", "room occupants", "room owner", "room destroy"} <= set(found["room"])
+    assert {"s2s show", "s2s trace", "cert show"} <= set(found["domain"])
+    assert found["device"]["device revoke"] == {"jid": "a@b", "id": "7"}
+    assert found["contact"]["contact del"] == {"user": "a@b", "contact": "c@d"}
+    assert found["token"]["token revoke"] == {"name": "backup"}
+    assert found["route"]["s2s-route del"] == {"pattern": "p", "target": "t"}
+    assert found["history"]["config rollback"] == {"version": 3}
+
+
+@pytest.mark.release
+def test_text_of_users_is_text(server, pages):
+    """What users can write is shown as it is and never becomes markup."""
+    server.add_user("alice")
+    server.ctl("user", "set", "alice@localhost", "--given-name", XSS, "--department", XSS)
+    alice = server.client("alice", "a")
+    alice.send("<presence/>")
+    cave = Room("cave").create(alice, XSS, roomname=XSS, persistentroom=True)
+    alice.iq("get", f"<request xmlns='urn:xmpp:http:upload:0' filename={quoteattr(XSS)} size='5'/>",
+             to="upload.localhost")
+    alice.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='x@localhost'>"
+                 "<report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'>"
+                 f"<text>{escape(XSS)}</text></report></item></block>")
+    alice.result("set", "<vCard xmlns='vcard-temp'>"
+                 f"<FN>{escape(XSS)}</FN><NICKNAME>{escape(XSS)}</NICKNAME></vCard>")
+    server.ctl("set", "announce.subject", XSS, "--comment", XSS)
+    pages.log_in(server.api.token)
+    for address in (["user", "alice@localhost"], ["rooms"], ["room", str(cave)], ["reports"],
+                    ["settings"], ["user", XSS], ["audit"]):
+        pages.go(*(urllib.parse.quote(part, safe="") for part in address))
+        shown = False
+        for i in range(max(1, pages.js("document.querySelectorAll('[role=tab]').length"))):
+            pages.js("document.querySelectorAll('[role=tab]')[arguments[0]]?.click()", i)
+            pages.settle()
+            shown = shown or XSS in pages.js("document.body.innerText")
+        assert shown, address
+        assert pages.js("document.images.length") == 0
+        assert "owned" not in pages.driver.title or XSS in pages.driver.title
+    assert pages.complaints(ours=("422",)) == []  # of the user who is named like that
+
+
+@pytest.mark.release
+def test_a_user_is_made_and_deleted(server, pages):
+    pages.log_in(server.api.token)
+    pages.go("users")
+    pages.click("main button", "New user")
+    pages.fill_in("Jid", "no address")
+    pages.click("dialog .main")
+    pages.find("dialog .problem", "no address")
+    assert pages.js("document.activeElement.getAttribute('aria-invalid')") == "true"
+    pages.fill_in("Jid", "carol@localhost")
+    pages.fill_in("Password", "secret of carol")
+    pages.click("dialog .main")
+    pages.click("main a", "carol@localhost")
+    pages.click("main button", "Delete user")
+    pages.find("dialog .asks", "everything that is stored")
+    assert [row["jid"] for row in server.rows("user", "list")] == ["carol@localhost"]
+    pages.click("dialog .danger")
+    until("the account is gone", lambda: server.rows("user", "list") == [])
+    assert pages.complaints(ours=("422", "404")) == []
+
+
+@pytest.mark.release
+def test_settings_are_edited_compared_and_applied(server, pages):
+    pages.log_in(server.api.token)
+    pages.go("settings")
+    pages.type("main input[type=search]", "announce.subject")
+    pages.click("main button.link", "announce.subject")
+    pages.find("dialog .doc", "subject of announcements")
+    pages.js("document.querySelector('dialog textarea').select()")
+    pages.type("dialog textarea", "News")
+    pages.click("dialog .main")
+    pages.find(".candidate td", "announce.subject")
+    assert server.rows("get", "announce.subject")[0]["value"] == "Announcement"
+    pages.click(".candidate .main")
+    pages.fill_in("Comment", "as asked for")
+    pages.click("dialog .main")
+    until("it applies", lambda: server.rows("get", "announce.subject")[0]["value"] == "News")
+    pages.click("[role=tab]", "History")
+    pages.find("td", "as asked for")
+    assert pages.complaints() == []
+
+
+@pytest.mark.release
+def test_ten_thousand_users(server, pages):
+    """The server makes the pages; the first paint does not wait for them."""
+    server.stop()
+    with server.database() as db:
+        db.execute("INSERT INTO account(jid, created_us, disabled) WITH RECURSIVE n(i) AS "
+                   "(VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 9999) "
+                   "SELECT 'user' || printf('%05d', i) || '@localhost', 0, 0 FROM n")
+    server.start()
+    pages.log_in(server.api.token)
+    pages.go("users")
+    pages.find("main a", "user00099@localhost")
+    assert pages.js("document.querySelectorAll('tbody tr').length") == 100
+    pages.click("main button", "Next page")
+    pages.find("main a", "user00199@localhost")
+    pages.type("[title*='this text'] input", "r09876")
+    pages.find("main", "1 rows")
+    assert pages.js("document.querySelectorAll('tbody a')[0].innerText") == "user09876@localhost"
+    assert pages.complaints() == []
+    until("a first paint within a second", lambda: pages.first_paint() < 1000)
+
+
+@pytest.mark.release
+def test_dashboard_is_live(server, pages):
+    """Figures come by themselves, and the picture of the page is of this test."""
+    for name in "alice", "bob", "carol":
+        server.add_user(name)
+        server.client(name, "a")
+    pages.resize(1280, 800)
+    pages.log_in(server.api.token)
+    pages.find(".card", "Sessions")
+    until("three sessions", lambda: pages.figure("Sessions") == "3", 3 * TIMEOUT)
+    server.ctl("session", "kick", "carol@localhost")
+    until("fewer sessions", lambda: pages.figure("Sessions") == "2", 3 * TIMEOUT)
+    assert "lowest 2, highest 3" in pages.js(
+        "document.querySelector('.card canvas').getAttribute('aria-label')")
+    assert pages.complaints() == []
+    pages.save("console-dashboard")
+
+
+@pytest.mark.release
+def test_keys_and_the_token(server, pages):
+    pages.log_in(server.api.token)
+    assert pages.js("JSON.stringify([localStorage, sessionStorage, document.cookie])") == \
+        '[{},{},""]'
+    assert pages.js("document.querySelector('a, button').className") == "skip"
+    pages.js("document.querySelector('.skip').focus()")
+    pages.type(".skip", Keys.ENTER)
+    assert pages.js("document.activeElement.id") == "content"
+    pages.go("users")
+    assert pages.js("document.activeElement.tagName") == "H1"
+    pages.click("main button", "New user")
+    pages.find("dialog input")
+    assert pages.js("document.activeElement.closest('dialog') !== null")
+    pages.type("dialog input", Keys.ESCAPE)
+    until("the dialog has gone", lambda: pages.js("document.querySelector('dialog')") is None)
+    server.ctl("token", "revoke", "tests")
+    pages.go("rooms")
+    pages.find("form [role=status]", "session has ended")
+    pages.driver.refresh()
+    pages.find("#token")
+
+
+@pytest.mark.release
+def test_a_framed_console_shows_nothing(server, pages, tmp_path):
+    outside = tmp_path / "outside.html"
+    outside.write_text(f"<iframe src='{pages.url}'></iframe>")
+    pages.driver.get(outside.as_uri())
+    until("the frame is refused", lambda: any(
+        "frame-ancestors" in entry["message"] or "X-Frame-Options" in entry["message"]
+        for entry in pages.driver.get_log("browser")))

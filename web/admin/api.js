@@ -56,6 +56,7 @@ export const loginPage = () => ask("GET", "/login").catch(() => null);
 export async function logIn(fields) {
   token = null;
   csrf = (await ask("POST", "/session", fields)).csrf;
+  localStorage.setItem(mark, "1");
 }
 
 export async function logInWithToken(text) {
@@ -64,8 +65,11 @@ export async function logInWithToken(text) {
   return ask("GET", "/description");
 }
 
-/* Whether the cookie of an earlier page still holds. */
+/* Whether the cookie of an earlier page still holds. A mark, which is no secret, says that there was
+ * one: a browser would note each vain question as an error. */
+const mark = "muster-session";
 export async function resume() {
+  if (!localStorage.getItem(mark)) return false;
   const session = await ask("GET", "/session").catch(() => null);
   csrf = session && session.csrf;
   return session !== null;
@@ -74,6 +78,7 @@ export async function resume() {
 export async function logOut() {
   if (!token) await ask("DELETE", "/session").catch(() => {});
   token = csrf = null;
+  localStorage.removeItem(mark);
 }
 
 export const confirmPassword = (fields) => ask("POST", "/session/confirm", fields);

@@ -77,31 +77,40 @@ function pointsOf(figure, samples) {
   return points;
 }
 
-/* What the server remembers of one figure: `metrics history`. */
-function useHistory(figure, minutes) {
+/* What the server remembers of a figure: the sum of its series by time (`metrics history`). */
+async function readHistory(command, keys, minutes) {
+  const from = new Date(Date.now() - minutes * 60000).toISOString();
+  const all = await Promise.all(keys.map((key) => run(command.name, { [command.args[0].name]: key, from })));
+  const samples = new Map();
+  all.forEach(({ rows }, i) => rows.forEach((row) => {
+    const time = Date.parse(row.time);
+    samples.set(time, { time, values: { ...samples.get(time)?.values, [keys[i]]: row.value } });
+  }));
+  return [...samples.values()].sort((a, b) => a.time - b.time);
+}
+
+function useHistory(figure, minutes, now) {
   const { rows } = useConsole();
   const [points, setPoints] = useState([]);
-  const there = rows.commands.has("metrics history");
+  const command = rows.commands.get("metrics history");
+  const keys = Object.keys(now?.values ?? {}).filter((key) => figure.series.includes(family(key))).join(" ");
   useEffect(() => {
-    if (!there || minutes <= ranges[0]) { setPoints([]); return undefined; }
+    if (!command || !keys) return undefined;
     let current = true;
-    const from = new Date(Date.now() - minutes * 60000).toISOString();
-    run("metrics history", { name: figure.series[0], from })
-      .then((answer) => current && setPoints(pointsOf(figure,
-        answer.rows.map((row) => ({ time: Date.parse(row.time), values: { [figure.series[0]]: row.value } })))))
-      .catch(() => {});
+    readHistory(command, keys.split(" "), minutes)
+      .then((samples) => current && setPoints(pointsOf(figure, samples))).catch(() => {});
     return () => { current = false; };
-  }, [there, figure, minutes]);
+  }, [command, figure, minutes, keys]);
   return points;
 }
 
 function Figure({ figure, samples, minutes }) {
-  const history = useHistory(figure, minutes);
+  const history = useHistory(figure, minutes, samples[samples.length - 1]);
   const name = t(figure.name);
   const series = useMemo(() => {
     const begin = Date.now() - minutes * 60000;
     const live = pointsOf(figure, samples).filter((point) => point.x >= begin);
-    const before = live.length > 0 ? history.filter((point) => point.x < live[0].x) : history;
+    const before = history.filter((point) => point.x >= begin && !(point.x >= live[0]?.x));
     return [{ name, points: [...before, ...live] }];
   }, [samples, history, minutes]);
   const { points } = series[0];

@@ -4,7 +4,7 @@ import { run } from "./api.js";
 import { listNamed } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
-import { t, titled } from "./text.js";
+import { named, t, titled } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
 function Names({ id, arg }) {
@@ -86,7 +86,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     }
   };
   return (
-    <Dialog title={[titled(command.name), ...Object.values(bound)].join(" · ")} close={close}>
+    <Dialog title={[named(command), ...Object.values(bound)].join(" · ")} close={close}>
       <p className="doc">{command.doc}</p>
       {state.answer ? (
         <>

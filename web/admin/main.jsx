@@ -11,7 +11,7 @@ import { Dashboard } from "./dashboard.jsx";
 import { Settings } from "./settings.jsx";
 import { Tail } from "./logs.jsx";
 import { List } from "./table.jsx";
-import { t, titled } from "./text.js";
+import { named, t } from "./text.js";
 
 const views = { dashboard: Dashboard, settings: Settings, logs: Tail };
 
@@ -48,22 +48,22 @@ const Button = ({ command, bound, start }) => {
   const { open } = useConsole();
   return (
     <button type="button" className={command.asks ? "danger" : ""} title={command.brief} onClick={() => open(command, bound, start)}>
-      {titled(command.name)}
+      {named(command)}
     </button>
   );
 };
 
 /* All that a page has, so that no command is out of reach. */
-function Everything({ commands, local, title }) {
+function Everything({ commands, local, title, open: begin }) {
   const { open } = useConsole();
   if (commands.length + local.length === 0) return null;
   return (
-    <details>
+    <details open={begin}>
       <summary>{title}</summary>
       <ul className="commands">
         {commands.map((command) => (
           <li key={command.name}>
-            <button type="button" className="link" onClick={() => open(command)}>{titled(command.name)}</button> <span>{command.brief}</span>
+            <button type="button" className="link" onClick={() => open(command)}>{named(command)}</button> <span>{command.brief}</span>
           </li>
         ))}
       </ul>
@@ -80,7 +80,7 @@ function Page({ page }) {
   const View = views[page.view];
   const left = page.view === "dashboard" ? lists.filter((list) => list.name !== "status") : lists;
   const tabs = (page.view === "settings" ? left.filter((list) => !["config show", "config diff"].includes(list.name)) : left)
-    .map((command) => ({ name: titled(command.name), command }));
+    .map((command) => ({ name: named(command), command }));
   if (page.view === "settings") tabs.unshift({ name: t("settings.all") });
   return (
     <>
@@ -88,10 +88,10 @@ function Page({ page }) {
       {View && page.view !== "settings" && <View />}
       <Tabs label={t("page.lists")} tabs={tabs}>
         {(tab) => tab.command
-          ? <><p className="doc">{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
+          ? <>{View && tabs.length === 1 && <h2>{tab.name}</h2>}<p className="doc">{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
           : <Settings />}
       </Tabs>
-      <Everything title={t("page.all")} commands={others} local={page.local} />
+      <Everything title={t("page.all")} commands={others} local={page.local} open={tabs.length === 0} />
     </>
   );
 }
@@ -102,8 +102,8 @@ function Thing({ kind, name }) {
   const { show, lists, acts } = useMemo(() => partsOfThing(rows, kind, name), [rows, kind, name]);
   const { rows: found, error } = useRun(show?.command.name, show?.bound ?? {});
   const start = show?.command.record && found?.[0];
-  const tabs = lists.map((part) => ({ name: titled(part.command.name), part }));
-  if (show && !show.command.record) tabs.unshift({ name: titled(show.command.name), part: show });
+  const tabs = lists.map((part) => ({ name: named(part.command), part }));
+  if (show && !show.command.record) tabs.unshift({ name: named(show.command), part: show });
   return (
     <>
       <Heading text={`${t(`kind.${kind}`)} ${name}`} />
@@ -192,7 +192,7 @@ function App() {
   };
   const leave = async () => { await logOut(); setState({ at: "out" }); };
   useEffect(() => {
-    hooks.expired = () => setState((old) => ({ at: "out", over: old.at === "in" }));
+    hooks.expired = () => setState((old) => ({ at: "out", over: old.at === "in" || old.over }));
     hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
     resume().then((there) => (there ? enter() : setState({ at: "out" })));
   }, []);

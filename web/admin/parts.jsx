@@ -72,7 +72,7 @@ export function Facts({ command, row, children }) {
       {command.columns.filter((column) => row[column.name] !== undefined).map((column) => (
         <div key={column.name}>
           <dt title={column.doc}>{column.title || column.name.replaceAll("_", " ")}</dt>
-          <dd><Value column={column} value={row[column.name]} /></dd>
+          <dd>{row[column.name] === "" ? "–" : <Value column={column} value={row[column.name]} />}</dd>
         </div>
       ))}
       {children}

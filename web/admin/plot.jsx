@@ -11,7 +11,7 @@ const day = (ms) => new Date(ms).toLocaleString("sv").slice(5, 16);
 const rounded = (n) => Number(n.toPrecision(4)).toLocaleString("en");
 
 function make(canvas, ink) {
-  const axis = { grid: { color: "rgba(128,128,128,.2)" }, ticks: { color: ink, maxTicksLimit: 6, maxRotation: 0 } };
+  const axis = { grid: { color: "rgba(128,128,128,.2)" }, ticks: { color: ink, maxTicksLimit: 4, maxRotation: 0 } };
   return new Chart(canvas, {
     type: "line",
     data: { datasets: [] },

@@ -21,13 +21,13 @@ function pageOf(command, area = command.area) {
   );
 }
 
-/* The pages that the caller has something on, in order. */
+/* The pages that the caller has something on, in order, also such of which all is done on the
+ * server's host. */
 export function pagesOf(rows) {
   const found = new Map(pages.map((page) => [page.id, null]));
   for (const local of [false, true])
     for (const command of local ? rows.local : rows.list) {
       const page = pageOf(command);
-      if (local && !found.get(page.id)) continue;
       if (!found.get(page.id)) found.set(page.id, { ...page, commands: [], local: [] });
       found.get(page.id)[local ? "local" : "commands"].push(command);
     }
@@ -47,12 +47,15 @@ export function partsOf(page) {
 export const kindOf = (type) => Object.keys(kinds).find((kind) => kinds[kind].types.includes(type));
 
 /* The argument of a command that a thing of this kind is for. Optional ones count for what reads:
- * the sessions of one user are a list of all, narrowed. */
+ * the sessions of one user are a list of all, narrowed. But users and rooms of a domain are on their
+ * own pages. */
 function argumentFor(kind, command) {
+  const listed = command.columns[0] && kindOf(command.columns[0].type);
+  const narrows = isList(command) && (!listed || listed === kind);
   const fits = (arg) => kinds[kind].types.includes(arg.type);
   return (
     required(command).find(fits) ||
-    (isList(command) ? command.args.find((arg) => arg.kind === "option" && fits(arg)) : undefined)
+    (narrows ? command.args.find((arg) => arg.kind.startsWith("option") && fits(arg)) : undefined)
   );
 }
 
@@ -62,7 +65,7 @@ export function partsOfThing(rows, kind, name) {
   const parts = { show: null, lists: [], acts: [] };
   for (const command of rows.list) {
     const arg = argumentFor(kind, command);
-    if (!arg || made.has(command.name)) continue;
+    if (!arg || (made.has(command.name) && !command.reads)) continue;
     const part = { command, bound: { [arg.name]: name } };
     if (command.name === kinds[kind].show) parts.show = part;
     else if (command.reads && required(command).every((one) => one === arg)) parts.lists.push(part);
@@ -73,11 +76,14 @@ export function partsOfThing(rows, kind, name) {
   return parts;
 }
 
-/* Where the value of an argument is in a line of a list: a column of its name, else the only one of
- * its type. */
-function valueIn(row, arg, columns) {
+/* Where the value of an argument is in a line of a list: a column of its name; of a text, the first
+ * column of the list that it is named after ("alarm" of `alarm list`); else the only column of its
+ * type. */
+function valueIn(row, arg, list) {
+  const { columns } = list;
   if (row[arg.name] !== undefined) return row[arg.name];
-  const same = columns.filter((column) => column.type === arg.type && column.type !== "string");
+  if (arg.type === "string") return arg.name === noun(list) && columns[0] ? row[columns[0].name] : undefined;
+  const same = columns.filter((column) => column.type === arg.type);
   return same.length === 1 ? row[same[0].name] : undefined;
 }
 
@@ -91,7 +97,7 @@ export function actsOfLine(rows, list, row, bound) {
     const found = {};
     let own = 0;
     for (const arg of needs) {
-      const value = bound[arg.name] ?? valueIn(row, arg, list.columns);
+      const value = bound[arg.name] ?? valueIn(row, arg, list);
       if (value === undefined || value === "") continue;
       found[arg.name] = value;
       own += bound[arg.name] === undefined;

@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import { run } from "./api.js";
 import { actsOfLine, filtersOf } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun, Value } from "./parts.jsx";
-import { shown, t, titled } from "./text.js";
+import { named, shown, t, titled } from "./text.js";
 import { Plot } from "./plot.jsx";
 
 const page = 100; /* rows that are asked for, or drawn, at once */
@@ -14,14 +14,14 @@ function Line({ command, row, bound, close }) {
   const { rows, open } = useConsole();
   const acts = actsOfLine(rows, command, row, bound);
   return (
-    <Dialog title={shown(command.columns[0], row[command.columns[0].name]) || titled(command.name)} close={close}>
+    <Dialog title={shown(command.columns[0], row[command.columns[0].name]) || named(command)} close={close}>
       <Facts command={command} row={row} />
       <p className="buttons">
         {acts.map((act) => (
           <button key={act.command.name} type="button" className={act.command.asks ? "danger" : ""}
             title={act.command.brief}
             onClick={() => { close(); open(act.command, act.bound, act.command.args.length ? row : {}); }}>
-            {titled(act.command.name)}
+            {named(act.command)}
           </button>
         ))}
         <button type="button" onClick={close}>{t("app.close")}</button>
@@ -35,14 +35,19 @@ function compare(a, b) {
   return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
 }
 
+/* Whether there is more about a line than its columns show. */
+const hasMore = (all, command, row, bound) =>
+  command.columns.some((column) => column.wide) || actsOfLine(all, command, row, bound).length > 0;
+
 export function Rows({ command, rows, bound, sortable, wide }) {
+  const { rows: all } = useConsole();
   const [line, setLine] = useState(null);
   const [order, setOrder] = useState(null);
   const columns = command.columns.filter((column) => (wide || !column.wide) && bound[column.name] === undefined);
   const sorted = order ? [...rows].sort((a, b) => order.sign * compare(a[order.by], b[order.by])) : rows;
   if (rows.length === 0) return <p>{t("table.empty")}</p>;
   return (
-    <div className="scroll" tabIndex={0} role="region" aria-label={titled(command.name)}>
+    <div className="scroll" tabIndex={0} role="region" aria-label={named(command)}>
       <table>
         <thead>
           <tr>
@@ -72,8 +77,10 @@ export function Rows({ command, rows, bound, sortable, wide }) {
                 </td>
               ))}
               <td>
-                <button type="button" className="quiet" onClick={() => setLine(row)}
-                  aria-label={`${t("table.acts")}: ${shown(columns[0] || {}, row[columns[0]?.name])}`}>⋯</button>
+                {hasMore(all, command, row, bound) && (
+                  <button type="button" className="quiet" onClick={() => setLine(row)}
+                    aria-label={`${t("table.acts")}: ${shown(columns[0] || {}, row[columns[0]?.name])}`}>⋯</button>
+                )}
               </td>
             </tr>
           ))}
@@ -172,7 +179,7 @@ export function List({ command, bound = {}, plot }) {
         <button type="button" onClick={() => saveCsv(command, args).catch((e) => say(e.message))}>{t("table.csv")}</button>
       </div>
       <Problem error={error} />
-      {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={titled(command.name)} />}
+      {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={named(command)} />}
       {rows === null ? !error && <p>{t("app.loading")}</p>
         : command.columns.length === 0 ? <p className="said">{text || t("form.done")}</p>
           : command.record && rows.length === 1 ? <Facts command={command} row={rows[0]} />

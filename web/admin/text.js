@@ -118,6 +118,46 @@ const english = {
   "logs.find": "Only lines with this text",
   "logs.pause": "Pause",
   "logs.go": "Go on",
+  "do.user list": "All users", "do.user online": "Online", "do.contact full": "Full contact lists",
+  "do.user add": "New user", "do.user invite": "Invite", "do.user invite-contact": "Invite a contact",
+  "do.user stats": "Facts", "do.user last": "Last seen", "do.user password": "New password",
+  "do.user set": "Edit", "do.user disable": "Disable", "do.user enable": "Enable",
+  "do.user del": "Delete user", "do.user count": "Count", "do.session list": "Sessions",
+  "do.session report": "Report", "do.session kick": "Close sessions", "do.contact list": "Contacts",
+  "do.contact add": "Add contacts", "do.contact del": "Remove a contact",
+  "do.contact group": "Move to a group", "do.device list": "Devices",
+  "do.device revoke": "Revoke a device", "do.presence view": "Who sees whom",
+  "do.policy show": "Policy", "do.policy set": "Change policy", "do.push list": "Push",
+  "do.upload list": "Files", "do.federation show": "Federation",
+  "do.federation set": "Change federation", "do.federation address": "Public address",
+  "do.admin add": "Give a role", "do.admin remove": "Take the role", "do.admin list": "Accounts with a role",
+  "do.token list": "Tokens", "do.token add": "New token", "do.token revoke": "Revoke token",
+  "do.role list": "Roles", "do.role set": "New role", "do.role del": "Delete role",
+  "do.room list": "List", "do.room report": "Rooms", "do.room create": "New room",
+  "do.room cleanup": "Clean up", "do.room occupants": "Occupants", "do.room affiliations": "Members",
+  "do.room affiliation": "Change a member", "do.room fields": "Configuration", "do.room joins": "Joins",
+  "do.room set": "Change configuration", "do.room destroy": "Delete room", "do.room kick": "Kick",
+  "do.room owner": "Transfer ownership", "do.room unlock": "Unlock", "do.room-admin list": "Room administrators",
+  "do.room-admin add": "New room administrator", "do.room-alias list": "Aliases",
+  "do.room-alias add": "New alias", "do.room-alias report": "Use of aliases", "do.report list": "Reports",
+  "do.report del": "Delete report", "do.cert list": "In use", "do.cert show": "Chains",
+  "do.cert monitor": "Watch", "do.cert ocsp": "OCSP", "do.cert mail-test": "Send a test mail",
+  "do.cert-trust list": "Trusted", "do.tls list": "TLS", "do.s2s list": "Streams", "do.s2s show": "Facts",
+  "do.s2s trace": "Trace a domain", "do.s2s close": "Close streams", "do.s2s retry": "Connect now",
+  "do.s2s-route list": "Routes", "do.s2s-route add": "New route", "do.s2s-route set": "Change route",
+  "do.s2s-route del": "Delete route", "do.s2s-demand list": "Demands", "do.s2s-demand set": "New demand",
+  "do.s2s-demand del": "Delete demand", "do.s2s-group list": "Departments",
+  "do.s2s-group set": "Change department", "do.s2s-group del": "Delete department",
+  "do.federation list": "Blocked and allowed", "do.federation reports": "Reported",
+  "do.federation block": "Block a domain", "do.federation allow": "Allow a domain",
+  "do.component list": "Components", "do.component add": "New component",
+  "do.component del": "Delete component", "do.test history": "History", "do.test users": "Test users",
+  "do.imtest": "Test messages", "do.fedtest": "Test federation", "do.pushtest": "Test push",
+  "do.config candidate": "Candidates", "do.config history": "History", "do.config compare": "Compare versions",
+  "do.config rollback": "Go back to a version", "do.config version": "Show version",
+  "do.alarm list": "Active", "do.alarm history": "History", "do.alarm acknowledge": "Acknowledge",
+  "do.audit list": "Entries", "do.audit verify": "Check the chain", "do.audit export": "Export",
+  "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area",
   "yes": "yes",
   "no": "no",
 };
@@ -135,6 +175,9 @@ export function titled(name) {
   const words = name.replaceAll(/[_-]/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
+
+/* What a command is called on a button; one that has no name here yet has its own. */
+export const named = (command) => english[`do.${command.name}`] ?? titled(command.name);
 
 /* Values as people read them. */
 export function shown(column, value) {
