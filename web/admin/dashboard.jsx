@@ -7,34 +7,42 @@ import { Plot } from "./plot.jsx";
 import { Rows } from "./table.jsx";
 import { t } from "./text.js";
 
-/* What is drawn: the sum of these series, per second if it counts. Figures that the server does not
- * have are left out. */
+/* What is drawn: the sum of these series (`of`), or a line for each; by second if they count
+ * (`rate`), or for each unit of another series (`per`). Figures that the server does not have are left
+ * out. */
 const figures = [
-  { name: "dashboard.sessions", series: ["muster_sessions"] },
-  { name: "dashboard.received", series: ["muster_messages_received"], rate: true },
-  { name: "dashboard.sent", series: ["muster_c2s_stanzas_sent"], rate: true },
-  { name: "dashboard.logins", series: ["muster_io_tls_handshakes"], rate: true },
-  { name: "dashboard.rooms", series: ["muster_rooms_loaded"] },
-  { name: "dashboard.federation", series: ["muster_s2s_streams"] },
-  { name: "dashboard.queue", series: ["muster_store_queue"] },
+  { name: "dashboard.sessions", of: ["muster_sessions"] },
+  { name: "dashboard.logins", of: ["muster_latency_us{stage=login}"], rate: true },
+  { name: "dashboard.received", of: ["muster_messages_received"], rate: true },
+  { name: "dashboard.sent", of: ["muster_c2s_stanzas_sent"], rate: true },
+  { name: "dashboard.rooms", of: ["muster_rooms"] },
+  { name: "dashboard.commit", of: ["muster_latency_us_sum{stage=commit}"],
+    per: ["muster_latency_us{stage=commit}"], scale: 1e-3 },
+  { name: "dashboard.memory", of: ["muster_memory_resident_bytes"], scale: 1 / 1048576 },
+  { name: "dashboard.processor", of: ["muster_worker_cpu_us"], rate: true, scale: 1e-4, each: true },
+  { name: "dashboard.federation", of: ["muster_s2s_streams"] },
+  { name: "dashboard.queue", of: ["muster_store_queue"] },
 ];
 const ranges = [5, 60, 24 * 60]; /* minutes */
-const kept = 24 * 60 * 12; /* samples, of some seconds each */
+const kept = 2000; /* samples; the server remembers older ones */
 const pause = 5000;
 
 /* "muster_s2s_streams{direction=in}" is one of the series of muster_s2s_streams. */
-const family = (key) => key.split("{")[0];
+const isOf = (key, names) => names.includes(key) || names.includes(key.split("{")[0]);
 
 function sum(values, names) {
-  const found = Object.entries(values).filter(([key]) => names.includes(family(key)));
-  return found.length > 0 ? found.reduce((all, [, value]) => all + value, 0) : undefined;
+  const found = Object.keys(values).filter((key) => isOf(key, names));
+  return found.length > 0 ? found.reduce((all, key) => all + values[key], 0) : undefined;
 }
 
-const keyOf = (row) => (row.label ? `${row.name}{${row.label}}` : row.name);
-
 async function readMetrics() {
-  const { rows } = await run("metrics");
-  return Object.fromEntries(rows.map((row) => [keyOf(row), row.value]));
+  const values = {};
+  for (const row of (await run("metrics")).rows) {
+    const label = row.label ? `{${row.label}}` : "";
+    values[row.name + label] = row.value;
+    if (row.sum !== undefined) values[`${row.name}_sum${label}`] = row.sum;
+  }
+  return values;
 }
 
 /* Samples {time, values} as they come: by events, or asked for. */
@@ -63,21 +71,29 @@ function useSamples(allowed) {
   return samples;
 }
 
-/* The points of a figure from samples; of a counter the growth each second. */
-function pointsOf(figure, samples) {
+/* The points of a line from samples. A counter that has become smaller began anew. */
+function pointsOf({ of, rate, per, scale = 1 }, samples) {
   const points = [];
   let last;
   for (const { time, values } of samples) {
-    const y = sum(values, figure.series);
+    const y = sum(values, of);
     if (y === undefined) continue;
-    if (!figure.rate) points.push({ x: time, y });
-    else if (last && time > last.x) points.push({ x: time, y: Math.max(0, (y - last.y) * 1000 / (time - last.x)) });
-    last = { x: time, y };
+    const parts = per ? sum(values, per) : time / 1000;
+    if (!rate && !per) points.push({ x: time, y: y * scale });
+    else if (last && parts > last.parts) points.push({ x: time, y: Math.max(0, (y - last.y) / (parts - last.parts)) * scale });
+    last = { y, parts };
   }
   return points;
 }
 
-/* What the server remembers of a figure: the sum of its series by time (`metrics history`). */
+/* The lines of a figure: one, or one for each of the series, by their labels. */
+function linesOf(figure, keys) {
+  if (!figure.each) return [{ ...figure, title: t(figure.name) }];
+  return keys.filter((key) => isOf(key, figure.of))
+    .map((key) => ({ ...figure, of: [key], title: key.replace(/^.*\{|\}$/g, "") }));
+}
+
+/* What the server remembers of a figure, as samples (`metrics history`). */
 async function readHistory(command, keys, minutes) {
   const from = new Date(Date.now() - minutes * 60000).toISOString();
   const all = await Promise.all(keys.map((key) => run(command.name, { [command.args[0].name]: key, from })));
@@ -89,37 +105,38 @@ async function readHistory(command, keys, minutes) {
   return [...samples.values()].sort((a, b) => a.time - b.time);
 }
 
-function useHistory(figure, minutes, now) {
+function useHistory(figure, minutes, known) {
   const { rows } = useConsole();
-  const [points, setPoints] = useState([]);
+  const [samples, setSamples] = useState([]);
   const command = rows.commands.get("metrics history");
-  const keys = Object.keys(now?.values ?? {}).filter((key) => figure.series.includes(family(key))).join(" ");
+  const keys = known.filter((key) => isOf(key, [...figure.of, ...(figure.per || [])])).join(" ");
   useEffect(() => {
     if (!command || !keys) return undefined;
     let current = true;
-    readHistory(command, keys.split(" "), minutes)
-      .then((samples) => current && setPoints(pointsOf(figure, samples))).catch(() => {});
+    readHistory(command, keys.split(" "), minutes).then((found) => current && setSamples(found)).catch(() => {});
     return () => { current = false; };
-  }, [command, figure, minutes, keys]);
-  return points;
+  }, [command, minutes, keys]);
+  return samples;
 }
 
-function Figure({ figure, samples, minutes }) {
-  const history = useHistory(figure, minutes, samples[samples.length - 1]);
-  const name = t(figure.name);
+const rounded = (n) => Number(n.toPrecision(3)).toLocaleString("en");
+
+function Figure({ figure, samples, minutes, known }) {
+  const history = useHistory(figure, minutes, known);
+  const newest = samples[samples.length - 1]?.values;
   const series = useMemo(() => {
     const begin = Date.now() - minutes * 60000;
-    const live = pointsOf(figure, samples).filter((point) => point.x >= begin);
-    const before = history.filter((point) => point.x >= begin && !(point.x >= live[0]?.x));
-    return [{ name, points: [...before, ...live] }];
+    const live = samples.filter(({ time }) => time >= begin);
+    const all = [...history.filter(({ time }) => time >= begin && !(time >= live[0]?.time)), ...live];
+    return linesOf(figure, Object.keys(newest ?? {})).map((line) => ({ name: line.title, points: pointsOf(line, all) }));
   }, [samples, history, minutes]);
-  const { points } = series[0];
-  if (samples.length > 0 && sum(samples[samples.length - 1].values, figure.series) === undefined) return null;
+  if (newest && sum(newest, figure.of) === undefined) return null;
+  const last = series.map(({ points }) => points[points.length - 1]).filter(Boolean);
   return (
     <section className="card">
-      <h2>{name}</h2>
-      <p className="figure">{points.length > 0 ? Number(points[points.length - 1].y.toPrecision(3)).toLocaleString("en") : "–"}</p>
-      <Plot series={series} name={name} />
+      <h2>{t(figure.name)}</h2>
+      <p className="figure">{last.length > 0 ? last.map((point) => rounded(point.y)).join(" · ") : "–"}</p>
+      <Plot series={series} name={t(figure.name)} />
     </section>
   );
 }
@@ -156,6 +173,8 @@ export function Dashboard() {
   const { rows } = useConsole();
   const [minutes, setMinutes] = useState(ranges[0]);
   const samples = useSamples(rows.commands.has("metrics"));
+  const { rows: remembered } = useRun(rows.commands.has("metrics series") ? "metrics series" : null, {});
+  const known = (remembered || []).map((row) => row.name);
   const shown = rows.commands.has("metrics history") ? ranges : ranges.slice(0, 2);
   return (
     <>
@@ -170,7 +189,7 @@ export function Dashboard() {
             ))}
           </div>
           <div className="cards">
-            {figures.map((figure) => <Figure key={figure.name} figure={figure} samples={samples} minutes={minutes} />)}
+            {figures.map((figure) => <Figure key={figure.name} figure={figure} samples={samples} minutes={minutes} known={known} />)}
           </div>
         </>
       )}
