@@ -19,7 +19,7 @@ export const pages = [
     make: ["s2s trace", "s2s-route add", "s2s-demand set", "federation block"] },
   { id: "components", group: "network", areas: ["components"], make: ["component add"] },
   { id: "tests", group: "network", areas: ["tests"], first: ["test history"],
-    make: ["imtest", "fedtest", "pushtest"],
+    make: ["imtest", "fedtest", "pushtest", "test user-add"],
     plots: { "test history": { time: "at", value: "latency", by: "test" } } },
   { id: "settings", group: "server", view: "settings", areas: ["settings"] },
   { id: "services", group: "server", areas: ["server", "secrets"],

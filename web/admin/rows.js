@@ -73,6 +73,9 @@ export function partsOfThing(rows, kind, name) {
   }
   const place = (part) => (kinds[kind].first || []).concat(part.command.name).indexOf(part.command.name);
   parts.lists.sort((a, b) => place(a) - place(b));
+  /* First what is about the thing itself, last what destroys it. */
+  const weight = ({ command }) => (command.asks ? 2 : noun(command) === kind ? 0 : 1);
+  parts.acts.sort((a, b) => weight(a) - weight(b));
   return parts;
 }
 
