@@ -321,6 +321,41 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert found["history"]["config rollback"] == {"version": 3}
 
 
+def test_the_catalogue_has_what_is_used(server):
+    """Each text is used, each that is used is there; names of commands and pages are those of rows."""
+    texts = set(re.findall(r'"([a-z]+(?:\.[a-z0-9 -]+)?)": "', (ROOT / "web/admin/text.js").read_text()))
+    source = "".join(path.read_text() for path in (ROOT / "web/admin").glob("*.js*"))
+    used = set(re.findall(r'[( ]"((?:app|login|confirm|page|thing|table|form|settings|dashboard|plot|'
+                          r'logs)\.[a-z-]+)"', source)) | {"yes", "no"}
+    commands = set(rows.part("commands"))
+    pages = re.findall(r'{ id: "(\w+)"', source)
+    assert {text[3:] for text in texts if text.startswith("do.")} <= commands
+    assert {text[5:] for text in texts if text.startswith("page.")} == {*pages, "lists", "all", "local"}
+    assert {text for text in texts
+            if not text.startswith(("do.", "page.", "kind.", "group."))} == \
+        used - {text for text in used if text.startswith("page.")}
+    named = re.findall(r'"([a-z0-9-]+ [a-z-]+|imtest|fedtest|pushtest)"',
+                       (ROOT / "web/admin/pages.js").read_text())
+    assert len(named) > 40 and set(named) <= commands
+
+
+@pytest.mark.release
+def test_a_change_that_waits_is_confirmed_or_goes_back(server, pages):
+    for index, button in enumerate(("Confirm", "Roll back")):
+        server.ctl("config", "edit", "announce.subject", f"News {index}")
+        server.ctl("config", "apply", "--confirm", "5m")
+        if index == 0:
+            pages.log_in(server.api.token)
+            pages.go("settings")
+        pages.click("[role=alert] button", button)
+        until("it is done", lambda: pages.js("document.querySelector('.candidate')") is None,
+              3 * TIMEOUT)
+    states = [row["state"] for row in server.rows("config", "history", "--limit", 3)]
+    assert "confirmed" in states and "rolled back" in states
+    assert server.rows("get", "announce.subject")[0]["value"] == "News 0"
+    assert pages.complaints() == []
+
+
 @pytest.mark.release
 def test_text_of_users_is_text(server, pages):
     """What users can write is shown as it is and never becomes markup."""

@@ -3,6 +3,7 @@
  * only, so it is gone with the page. */
 
 const root = "/api/v1";
+const pause = 5000; /* before something is asked again, ms */
 let token = null;
 let csrf = null;
 
@@ -59,6 +60,7 @@ export async function logIn(fields) {
   localStorage.setItem(mark, "1");
 }
 
+/* Returns what the token may do: a question without it would be one more. */
 export async function logInWithToken(text) {
   token = text;
   csrf = null;
@@ -83,9 +85,9 @@ export async function logOut() {
 
 export const confirmPassword = (fields) => ask("POST", "/session/confirm", fields);
 
-/* Events of the topics, until `signal` ends them. An EventSource could not send the token. Returns
- * false where the server has no events; throws when the stream breaks. */
-export async function listen(topics, signal, heard) {
+/* One stream of events. An EventSource could not send the token. false: the server has no events for
+ * the caller; throws when the stream breaks. */
+async function listen(topics, signal, heard) {
   const answer = await request("GET", `/events?topics=${topics.join(",")}`, undefined, signal);
   if (answer.status === 404 || answer.status === 403) return false;
   if (!answer.ok) throw await refusal(answer);
@@ -105,5 +107,29 @@ export async function listen(topics, signal, heard) {
       text = text.slice(end + 2);
       if (fields.data) heard(fields.event, JSON.parse(fields.data));
     }
+  }
+}
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/* Events of the topics, until `signal` ends them; a stream that breaks is opened again. Returns when
+ * the server has none. */
+export async function follow(topics, signal, heard) {
+  while (!signal.aborted) {
+    try {
+      if (!(await listen(topics, signal, heard))) return;
+    } catch (error) {
+      if (error.status === 401) return; /* the login page asks */
+    }
+    await wait(pause);
+  }
+}
+
+/* Does it now and every few seconds, also after a failure, until `signal` ends it; not for a page that
+ * nobody sees. */
+export async function repeat(signal, act) {
+  while (!signal.aborted) {
+    if (!document.hidden) await act().catch(() => {});
+    await wait(pause);
   }
 }

@@ -1,7 +1,7 @@
 /* The dashboard: figures as they are now, plots of the last minutes or hours, and what is wrong. The
  * server sends figures as events; where it has none, they are read every few seconds. */
 import { useEffect, useMemo, useState } from "react";
-import { listen, run } from "./api.js";
+import { follow, repeat, run } from "./api.js";
 import { Facts, Problem, useConsole, useRun } from "./parts.jsx";
 import { Plot } from "./plot.jsx";
 import { Rows } from "./table.jsx";
@@ -25,7 +25,7 @@ const figures = [
 ];
 const ranges = [5, 60, 24 * 60]; /* minutes */
 const kept = 2000; /* samples; the server remembers older ones */
-const pause = 5000;
+const pause = 10000; /* between two looks at the state */
 
 /* "muster_s2s_streams{direction=in}" is one of the series of muster_s2s_streams. */
 const isOf = (key, names) => names.includes(key) || names.includes(key.split("{")[0]);
@@ -52,20 +52,8 @@ function useSamples(allowed) {
     if (!allowed) return undefined;
     const stop = new AbortController();
     const add = (values, time = Date.now()) => setSamples((old) => [...old.slice(-kept), { time, values }]);
-    const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-    (async () => {
-      let events = true;
-      while (!stop.signal.aborted) {
-        try {
-          if (events)
-            events = await listen(["metrics"], stop.signal, (topic, data) => add(data.values, Date.parse(data.time) || Date.now()));
-          if (!events && !document.hidden) add(await readMetrics());
-        } catch (error) {
-          if (error.status === 401) return; /* the login page asks */
-        }
-        await wait(pause);
-      }
-    })();
+    follow(["metrics"], stop.signal, (topic, data) => add(data.values, Date.parse(data.time)))
+      .then(() => repeat(stop.signal, async () => add(await readMetrics())));
     return () => stop.abort();
   }, [allowed]);
   return samples;
@@ -144,7 +132,7 @@ function Figure({ figure, samples, minutes, known }) {
 function State() {
   const { rows } = useConsole();
   const status = rows.commands.get("status");
-  const { rows: found, error } = useRun(status?.name, {}, { every: 2 * pause });
+  const { rows: found, error } = useRun(status?.name, {}, { every: pause });
   if (!status) return null;
   return (
     <section className="card">
@@ -158,7 +146,7 @@ function State() {
 function Alarms() {
   const { rows } = useConsole();
   const list = rows.commands.get("alarm list");
-  const { rows: found, error } = useRun(list?.name, {}, { every: 2 * pause });
+  const { rows: found, error } = useRun(list?.name, {}, { every: pause });
   if (!list) return null;
   return (
     <section className="card wide">

@@ -29,9 +29,11 @@ export function Login({ over, done }) {
     event.preventDefault();
     setState({ busy: true });
     try {
-      if (withToken) await logInWithToken(fields.token.trim());
-      else await logIn({ name: fields.name, password: fields.password, acknowledged: agreed, ...(needsCode && { code: fields.code }) });
-      done();
+      if (withToken) done(await logInWithToken(fields.token.trim()));
+      else {
+        await logIn({ name: fields.name, password: fields.password, acknowledged: agreed, ...(needsCode && { code: fields.code }) });
+        await done();
+      }
     } catch (error) {
       if (error.code === "code-required") setNeedsCode(true);
       setState({ error: error.code === "code-required" ? null : error });

@@ -1,6 +1,6 @@
 /* Lines of the log as they are written, where the server sends them as events. */
 import { useEffect, useState } from "react";
-import { listen } from "./api.js";
+import { follow } from "./api.js";
 import { t } from "./text.js";
 
 const most = 500; /* lines that are kept */
@@ -16,9 +16,9 @@ export function Tail() {
   useEffect(() => {
     if (paused) return undefined;
     const stop = new AbortController();
-    listen(["log"], stop.signal, (topic, line) =>
+    follow(["log"], stop.signal, (topic, line) =>
       setLines((old) => [{ id: count++, text: text(line) }, ...old].slice(0, most)))
-      .then((events) => events || setThere(false)).catch(() => {});
+      .then(() => stop.signal.aborted || setThere(false));
     return () => stop.abort();
   }, [paused]);
   if (!there) return null;

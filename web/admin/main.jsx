@@ -183,18 +183,12 @@ function Shell({ rows, leave }) {
 function App() {
   const [state, setState] = useState({ at: "begin" });
   const [confirm, setConfirm] = useState(null);
-  const enter = async () => {
-    try {
-      setState({ at: "in", rows: readRows(await ask("GET", "/description")) });
-    } catch (error) {
-      setState({ at: "out", error });
-    }
-  };
+  const enter = async (told) => setState({ at: "in", rows: readRows(told ?? (await ask("GET", "/description"))) });
   const leave = async () => { await logOut(); setState({ at: "out" }); };
   useEffect(() => {
     hooks.expired = () => setState((old) => ({ at: "out", over: old.at === "in" || old.over }));
     hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
-    resume().then((there) => (there ? enter() : setState({ at: "out" })));
+    resume().then((there) => there && enter()).then((there) => there === false && setState({ at: "out" }), () => setState({ at: "out" }));
   }, []);
   if (state.at === "begin") return <p>{t("app.loading")}</p>;
   return (

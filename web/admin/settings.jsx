@@ -72,7 +72,7 @@ function Candidate() {
 function Unconfirmed() {
   const { rows, touch, say } = useConsole();
   const { rows: found } = useRun(rows.commands.has("config history") ? "config history" : null, { limit: 1 }, { every: 5000 });
-  if (!rows.commands.has("config confirm") || !/unconfirmed|waits|until/.test(found?.[0]?.state ?? "")) return null;
+  if (!rows.commands.has("config confirm") || found?.[0]?.state !== "waits") return null;
   const act = (name) => () => run(name).then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
   return (
     <section className="card wide candidate" role="alert">

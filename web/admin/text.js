@@ -8,7 +8,6 @@ const english = {
   "app.logout": "Log out",
   "app.loading": "Loading …",
   "app.away": "The server does not answer. It is asked again every few seconds.",
-  "app.back": "The server answers again.",
   "app.nothing": "There is no such page, or your role does not include it.",
   "app.close": "Close",
   "app.broken": "This page does not work: {error}",
@@ -159,7 +158,7 @@ const english = {
   "do.config rollback": "Go back to a version", "do.config version": "Show version",
   "do.alarm list": "Active", "do.alarm history": "History", "do.alarm acknowledge": "Acknowledge",
   "do.audit list": "Entries", "do.audit verify": "Check the chain", "do.audit export": "Export",
-  "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area", "do.log list": "Newest lines",
+  "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area",
   "yes": "yes",
   "no": "no",
 };
