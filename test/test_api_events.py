@@ -8,20 +8,26 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from test_api import api_server
+from test_console_login import Browser, console_server
 
 
 class Stream:
     """A reader of events that takes what is there."""
 
-    def __init__(self, server, topics, token=None, last=None, extra="", query=None):
+    def __init__(self, server, topics, token=None, last=None, extra="", query=None,
+                 host="localhost"):
         self.socket = socket.create_connection(("127.0.0.1", server.api.port), timeout=TIMEOUT)
         last = f"Last-Event-ID: {last}\r\n" if last else ""
         query = f"topics={topics}" if query is None else query
         self.socket.sendall(
-            f"GET /api/v1/events?{query} HTTP/1.1\r\nHost: localhost\r\n{last}{extra}"
-            f"Authorization: Bearer {token or server.api.token}\r\n\r\n".encode())
+            f"GET /api/v1/events?{query} HTTP/1.1\r\nHost: {host}\r\n{last}{extra}"
+            f"{self.bearer(server, token)}\r\n".encode())
         self.bytes, self.text, self.events, self.last = b"", "", [], None
         self.head, self.closed = None, False
+
+    @staticmethod
+    def bearer(server, token):
+        return "" if token is False else f"Authorization: Bearer {token or server.api.token}\r\n"
 
     def read(self, wait=0.0):
         if self.closed or not select.select([self.socket], [], [], wait)[0]:
@@ -159,6 +165,26 @@ def test_a_token_that_expires(server):
             break
     assert "expired" in stream.find("end")["reason"]
     until("closed", lambda: stream.read(0.05) or stream.closed)
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_session_of_the_console_has_events_until_it_ends(make_server, idle):
+    """It ends by its logout, or because only the stream, which nobody touches, used it."""
+    server = console_server(make_server)
+    if idle:
+        server.ctl("set", "console.idle", "3s")
+    browser = Browser(server.api.port)
+    assert browser.login("root").status == 201
+    stream = Stream(server, "audit,metrics", token=False, host=browser.host,
+                    extra=f"Cookie: {browser.cookie}\r\n")
+    stream.find("metrics")
+    if not idle:
+        assert browser("DELETE", "/session").status == 204
+    assert "ended" in stream.find("end")["reason"]
+    until("the end", lambda: stream.read(0.05) or stream.closed)
+    stranger = Stream(server, "metrics", token=False, host=browser.host,
+                      extra=f"Cookie: {browser.cookie}\r\n")
+    assert stranger.status() == 401
 
 
 def test_a_reader_that_comes_back_gets_what_it_missed(server):
