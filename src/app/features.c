@@ -158,6 +158,7 @@ const struct feature *const features_all[] = {
     &carbons_feature,
     &csi_feature,
     &contacts_feature,
+    &import_feature,
     &disco_feature,
     &invisible_feature,
     &pubsub_feature,

@@ -152,6 +152,13 @@ struct store_stmt archive_page = {
     .params = "iii",
     .cols = "iit",
 };
+struct store_stmt archive_given = {
+    .name = "archive.given",
+    .sql = "SELECT e.id, e.flags, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id > $2 ORDER BY e.id LIMIT $3",
+    .params = "iii",
+    .cols = "iiit",
+};
 struct store_stmt archive_reserve = {
     .name = "archive.reserve",
     .sql = "INSERT INTO reserved(name, value) VALUES('ids', $1)"
@@ -354,6 +361,7 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &archive_has,
                                             &archive_row,
                                             &archive_page,
+                                            &archive_given,
                                             &archive_reserve,
                                             &archive_slack,
                                             &archive_slack_known,

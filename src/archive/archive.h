@@ -29,8 +29,8 @@ enum {
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive_recent,
-    archive_has, archive_row, archive_page, archive_reserve, archive_reserved, archive_slack,
-    archive_slack_known, archive_key, archive_key_put, archive_owned, archive_sides,
+    archive_has, archive_row, archive_page, archive_given, archive_reserve, archive_reserved,
+    archive_slack, archive_slack_known, archive_key, archive_key_put, archive_owned, archive_sides,
     archive_drop_none, archive_drop_entry;
 
 struct archive_message {

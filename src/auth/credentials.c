@@ -88,6 +88,35 @@ struct store_stmt credential_stmt_add_hash = {
     .params = "iibibb",
     .cols = "",
 };
+struct store_stmt credential_stmt_reserve = {
+    .name = "account.reserve",
+    .sql = "INSERT INTO account(jid, created_us, disabled) VALUES($1, 0, 1) RETURNING id",
+    .params = "t",
+    .cols = "i",
+};
+struct store_stmt credential_stmt_unreserve = {
+    .name = "account.unreserve",
+    .sql = "DELETE FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+#define PORT(how)                                                                                  \
+    "INSERT INTO account(id, jid, created_us, disabled, look) " how                                \
+    "VALUES($1, $2, $3, 0, $4) ON CONFLICT(jid) DO NOTHING"
+struct store_stmt credential_stmt_port = {
+    .name = "account.port",
+    .sqlite = PORT(""),
+    .pgsql = PORT("OVERRIDING SYSTEM VALUE "),
+    .params = "itit",
+    .cols = "",
+};
+struct store_stmt credential_stmt_keys = {
+    .name = "credential.keys",
+    .sql = "SELECT hash, salt, iterations, stored_key, server_key FROM credential "
+           "WHERE account = $1 ORDER BY hash",
+    .params = "i",
+    .cols = "ibibb",
+};
 struct store_stmt credential_stmt_list = {
     .name = "account.list",
     .sql = "SELECT jid, id, created_us, disabled FROM account "
@@ -230,12 +259,14 @@ enum {
     COL_HASH
 };
 
-/* Reads stored keys; false: they are absent or damaged. */
-static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struct store_batch *b)
+/* Reads stored keys: salt, iterations and both keys from column `col` on; false: they are absent or
+ * damaged. */
+static bool read_keys_at(struct scram_keys *keys, enum scram_hash hash, const struct store_batch *b,
+                         unsigned stmt, uint32_t row, unsigned col)
 {
-    slice salt = store_text(b, 0, 0, COL_SALT), stored = store_text(b, 0, 0, COL_STORED);
-    slice server = store_text(b, 0, 0, COL_SERVER);
-    int64_t iterations = store_int(b, 0, 0, COL_ITERATIONS);
+    slice salt = store_text(b, stmt, row, col), stored = store_text(b, stmt, row, col + 2);
+    slice server = store_text(b, stmt, row, col + 3);
+    int64_t iterations = store_int(b, stmt, row, col + 1);
     size_t len = scram_hash_len(hash);
     if (salt.len == 0 || salt.len > sizeof keys->salt || stored.len != len || server.len != len ||
         iterations < 1 || iterations > INT32_MAX)
@@ -246,6 +277,11 @@ static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struc
     memcpy(keys->stored_key, stored.ptr, len);
     memcpy(keys->server_key, server.ptr, len);
     return true;
+}
+
+static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struct store_batch *b)
+{
+    return read_keys_at(keys, hash, b, 0, 0, COL_SALT);
 }
 
 /* A name without an account seems to be one whose password was set at some time. After a change of
@@ -444,6 +480,14 @@ static slice key_slice(const uint8_t *key, enum scram_hash h)
     return (slice){ (const char *)key, scram_hash_len(h) };
 }
 
+static void put_keys(struct store_batch *b, slice jid, enum scram_hash h,
+                     const struct scram_keys *k)
+{
+    slice salt = { (const char *)k->salt, k->salt_len };
+    STORE_ADD(b, &credential_stmt_put, 1, SV_T(jid), SV_I(h), SV_B(salt), SV_I(k->iterations),
+              SV_B(key_slice(k->stored_key, h)), SV_B(key_slice(k->server_key, h)));
+}
+
 static void derive_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
@@ -462,27 +506,27 @@ static void derive_done(struct work *w)
                                        (unsigned long long)loop_wall_us(op->auth.loop),
                                        op->keys[0].iterations));
     STORE_ADD(b, &credential_stmt_factor, STORE_ANY_ROWS, SV_I(op->keys[0].iterations), SV_T(note));
-    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
-        const struct scram_keys *k = &op->keys[h];
-        slice salt = { (const char *)k->salt, k->salt_len };
-        STORE_ADD(b, &credential_stmt_put, 1, SV_T(op->jid), SV_I(h), SV_B(salt),
-                  SV_I(k->iterations), SV_B(key_slice(k->stored_key, h)),
-                  SV_B(key_slice(k->server_key, h)));
-    }
+    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
+        put_keys(b, op->jid, h, &op->keys[h]);
     if (op->add != NULL)
         op->add(b, op->arg);
     op_submit(op, b, STORE_COMMIT_MS, write_done);
 }
 
-static void derive_run(struct work *w)
+void credentials_derive(struct scram_keys keys[SCRAM_HASH_COUNT], slice password)
 {
-    struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
     uint32_t iterations = (uint32_t)setting_int(&auth_scram_iterations);
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
         char salt[SCRAM_SALT_LEN];
         rand_bytes(salt, sizeof salt);
-        scram_derive(&op->keys[h], h, op->password, (slice){ salt, sizeof salt }, iterations);
+        scram_derive(&keys[h], h, password, (slice){ salt, sizeof salt }, iterations);
     }
+}
+
+static void derive_run(struct work *w)
+{
+    struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
+    credentials_derive(op->keys, op->password);
 }
 
 static struct auth_op *write_password(struct auth_op *op, slice password)
@@ -528,6 +572,38 @@ struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum
               SV_B(key_slice(keys->server_key, hash)));
     op_submit(op, b, STORE_COMMIT_MS, write_done);
     return op;
+}
+
+/* --- accounts that come and go --- */
+
+void credentials_reserve(struct store_batch *b, slice name)
+{
+    STORE_ADD(b, &credential_stmt_reserve, 1, SV_T(name));
+    STORE_ADD(b, &credential_stmt_unreserve, 1, SV_T(name));
+}
+
+void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp)
+{
+    STORE_ADD(b, &credential_stmt_port, 1, SV_I(p->id), SV_T(p->jid), SV_I(p->now_us),
+              SV_T(look_of(p->jid, tmp)));
+    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
+        if ((p->has & 1u << h) != 0)
+            put_keys(b, p->jid, h, &p->keys[h]);
+}
+
+void credentials_read(struct store_batch *b, int64_t id)
+{
+    STORE_ADD(b, &credential_stmt_keys, STORE_ANY_ROWS, SV_I(id));
+}
+
+bool credentials_row_keys(const struct store_batch *b, unsigned stmt, uint32_t row,
+                          enum scram_hash *hash, struct scram_keys *out)
+{
+    int64_t h = store_int(b, stmt, row, 0);
+    if (h < 0 || h >= SCRAM_HASH_COUNT)
+        return false;
+    *hash = (enum scram_hash)h;
+    return read_keys_at(out, *hash, b, stmt, row, 1);
 }
 
 void credentials_add_delete(struct store_batch *b, int64_t account)

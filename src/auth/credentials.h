@@ -12,6 +12,7 @@
 #include "base/slice.h"
 #include "xmpp/sasl.h"
 
+struct arena;
 struct loop;
 struct store;
 struct store_batch;
@@ -77,6 +78,26 @@ struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
 struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum scram_hash hash,
                                      const struct scram_keys *keys, credentials_fn *done,
                                      void *arg);
+
+/* An account that comes from another server, in the transaction that has all it brings. Its id is
+ * reserved first, in a batch of its own, of which it is the only row of the first statement: `name`
+ * is no address, and unlike those of other reservations under way. The batch is a conflict if there
+ * is such an account. */
+struct credentials_ported {
+    slice jid;
+    int64_t id;
+    uint64_t now_us;
+    const struct scram_keys *keys; /* SCRAM_HASH_COUNT */
+    unsigned has;                  /* of which hashes: bits */
+};
+void credentials_reserve(struct store_batch *b, slice name);
+void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp);
+/* Keys of new accounts, from a password that is prepared. Slow, for helper threads only. */
+void credentials_derive(struct scram_keys keys[SCRAM_HASH_COUNT], slice password);
+/* All keys of an account: adds the statement; then those of a row. false: it is damaged. */
+void credentials_read(struct store_batch *b, int64_t id);
+bool credentials_row_keys(const struct store_batch *b, unsigned stmt, uint32_t row,
+                          enum scram_hash *hash, struct scram_keys *out);
 
 /* Adds the deletion of account and keys to a batch; other features add their own rows to it. */
 void credentials_add_delete(struct store_batch *b, int64_t account);

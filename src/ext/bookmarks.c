@@ -14,6 +14,7 @@
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
+#include "ext/pubsub/pubsub_portable.h"
 #include "ext/xml_private.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -481,7 +482,75 @@ static void storage_request(struct iq *iq)
         storage_set(iq);
 }
 
-static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request };
+/* Accounts that come (im/portable.h): rooms of the private XML become items, unless the account
+ * brings the node itself. */
+
+static slice storage_rest(slice xml, struct arena *tmp)
+{
+    struct buf rest;
+    struct xml_write x;
+    xml_begin(&x, &rest, XML_STANZA_MAX);
+    xml_open(&x, "storage", NS_STORAGE);
+    size_t before = xml_content(&x)->len;
+    write_others(xml_content(&x), xml);
+    bool some = rest.len > before;
+    xml_close(&x);
+    slice text = some ? slice_dup(tmp, buf_fit(&rest)) : (slice){ 0 };
+    buf_fini(&rest);
+    return text;
+}
+
+static bool brings_node(const struct elem *user, struct arena *tmp)
+{
+    struct elem e, items;
+    for (bool more = elem_first(user, &e); more; more = elem_next(&e, &e))
+        for (bool has = elem_is(&e, "pubsub", NS_PUBSUB) && elem_first(&e, &items); has;
+             has = elem_next(&items, &items))
+            if (slice_is(elem_attr(&items, "node", tmp), NS_BOOKMARKS))
+                return true;
+    return false;
+}
+
+static void bookmarks_port(struct portable *p, const struct elem *storage)
+{
+    struct bookmarks all = read_storage(storage, p->tmp);
+    if (all.count == 0)
+        return;
+    int64_t nid = ps_port_node(p, SLICE(NS_BOOKMARKS),
+                               SLICE(OPTIONS("#node_config") OPTION("persist_items", "true")
+                                         OPTION("max_items", "max")
+                                             OPTION("send_last_published_item", "never") "</x>"));
+    for (unsigned i = 0; nid != 0 && i < all.count; i++) {
+        struct buf xml;
+        struct xml_write x;
+        xml_begin(&x, &xml, XML_STORED_MAX);
+        xml_open(&x, "conference", NS_BOOKMARKS);
+        write_inside(&x, &all.at[i]);
+        xml_close(&x);
+        ps_port_item(p, nid, all.at[i].jid, buf_fit(&xml));
+        buf_fini(&xml);
+    }
+}
+
+static void bookmarks_port_take(struct portable *p)
+{
+    struct elem e, storage;
+    if (brings_node(p->user, p->tmp))
+        return;
+    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "query", NS_PRIVATE) && elem_child(&e, "storage", NS_STORAGE, &storage)) {
+            bookmarks_port(p, &storage);
+            return;
+        }
+}
+
+static const struct portable_part bookmarks_portable = {
+    .takes = (const struct portable_name[]){ { "query", NS_PRIVATE }, { 0 } },
+    .take = bookmarks_port_take,
+};
+
+static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request,
+                                                    storage_rest };
 
 static void bookmarks_start(void) { private_take(&storage_taker); }
 
@@ -497,6 +566,7 @@ const struct feature bookmarks_feature = {
               "settings are kept with the bookmarks; clients apply them" },
             { 0 },
         },
+    .portable = &bookmarks_portable,
     .disco_account = (const char *const[]){ NS_BOOKMARKS "#compat", NS_BOOKMARKS "#compat-pep",
                                             "urn:xmpp:bookmarks-conversion:0", NULL },
     .watches = (const struct ps_watch[]){ { NS_BOOKMARKS, bookmarks_changed, item_rule },

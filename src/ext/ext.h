@@ -13,6 +13,7 @@ extern const struct feature announce_feature; /* announcements, message of the d
 extern const struct feature carbons_feature; /* XEP-0280 */
 extern const struct feature csi_feature; /* XEP-0352 */
 extern const struct feature contacts_feature; /* commands about contact lists */
+extern const struct feature import_feature; /* XEP-0227 */
 extern const struct feature disco_feature; /* XEP-0030, XEP-0115, XEP-0157 */
 extern const struct feature invisible_feature; /* XEP-0186 */
 extern const struct feature extdisco_feature; /* XEP-0215 */

@@ -15,6 +15,7 @@
 #include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/portable.h"
 #include "xmpp/ns.h"
 
 enum { ELEMENTS_MAX = 32 };
@@ -91,6 +92,12 @@ static struct store_stmt private_load = {
     .params = "itt",
     .cols = "t",
 };
+static struct store_stmt private_all = {
+    .name = "private.all",
+    .sql = "SELECT ns, name, xml FROM private_xml WHERE owner = $1 ORDER BY ns, name",
+    .params = "i",
+    .cols = "ttt",
+};
 static struct store_stmt private_delete = {
     .name = "private.delete",
     .sql = "DELETE FROM private_xml WHERE owner = $1",
@@ -101,7 +108,8 @@ static const struct store_schema private_schema = {
     .feature = "private",
     .migrations = private_migrations,
     .stmts = (struct store_stmt *const[]){ &private_larger, &private_above, &private_put_stmt,
-                                           &private_check, &private_load, &private_delete, NULL },
+                                           &private_check, &private_load, &private_all,
+                                           &private_delete, NULL },
 };
 
 /* XEP-0049 §2.3: namespaces of the protocol itself are not for private data. */
@@ -300,6 +308,85 @@ static void private_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &private_delete, STORE_ANY_ROWS, SV_I(a->id));
 }
 
+/* Accounts that come and go (im/portable.h). */
+
+/* What has a taker is stored by it; here remains what it leaves. */
+static slice private_rest(const struct elem *e, struct arena *tmp)
+{
+    const struct private_taker *taker = private_taken();
+    struct buf xml;
+    buf_init(&xml, XML_STORED_MAX);
+    elem_extract(e, &xml);
+    slice text = slice_dup(tmp, buf_fit(&xml));
+    buf_fini(&xml);
+    if (taker == NULL || taker->rest == NULL || !elem_is(e, taker->name, taker->ns))
+        return text;
+    return taker->rest(text, tmp);
+}
+
+struct private_port {
+    struct portable *to;
+    int64_t elements, bytes;
+};
+
+static void private_port_element(struct private_port *t, const struct elem *e)
+{
+    struct portable *p = t->to;
+    slice name =
+        slice_of(arena_printf(p->tmp, "{%.*s}%.*s", SLICE_ARG(e->ns_uri), SLICE_ARG(e->name)));
+    if (e->ns_uri.len == 0 || private_is_reserved(e->ns_uri)) {
+        p->lost(p, "private data in a namespace of the protocol or in none:", name);
+        return;
+    }
+    slice xml = private_rest(e, p->tmp);
+    if (xml.len == 0)
+        return;
+    if (t->elements + 1 > setting_int(&private_elements_max) ||
+        t->bytes + (int64_t)xml.len > setting_int(&private_bytes_max)) {
+        p->lost(p, "private data beyond private.elements-max or private.bytes-max:", name);
+        return;
+    }
+    t->elements++;
+    t->bytes += (int64_t)xml.len;
+    if (p->batch != NULL)
+        STORE_ADD(p->batch, &private_put_stmt, 1, SV_I(p->id), SV_T(e->ns_uri), SV_T(e->name),
+                  SV_I(xml.len), SV_T(xml));
+}
+
+static void private_port_take(struct portable *p)
+{
+    struct private_port t = { .to = p };
+    struct elem e, child;
+    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "query", NS_PRIVATE))
+            for (bool has = elem_first(&e, &child); has; has = elem_next(&child, &child))
+                private_port_element(&t, &child);
+}
+
+static void private_port_read(const struct portable_out *o, struct store_batch *b)
+{
+    STORE_ADD(b, &private_all, STORE_ANY_ROWS, SV_I(o->id));
+}
+
+static bool private_port_give(struct portable_out *o, const struct store_batch *b, unsigned first)
+{
+    uint32_t count = store_row_count(b, first);
+    if (count == 0)
+        return false;
+    xml_open(o->x, "query", NS_PRIVATE);
+    for (uint32_t i = 0; i < count; i++)
+        xml_raw(o->x, store_text(b, first, i, 2));
+    xml_close(o->x);
+    return false;
+}
+
+static const struct portable_part private_portable = {
+    .takes = (const struct portable_name[]){ { "query", NS_PRIVATE }, { 0 } },
+    .take = private_port_take,
+    .read = private_port_read,
+    .give = private_port_give,
+};
+
 static const struct iq_rule private_rules[] = {
     { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_request },
     { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_request },
@@ -322,6 +409,7 @@ const struct feature private_feature = {
     .iq = private_rules,
     .schema = &private_schema,
     .settings = private_settings,
+    .portable = &private_portable,
     .start = private_start,
     .account.remove = private_remove,
 };

@@ -14,6 +14,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/portable.h"
 #include "xmpp/ns.h"
 
 static struct store_stmt vcard_larger = {
@@ -63,6 +64,12 @@ static struct store_stmt vcard_load = {
     .params = "i",
     .cols = "tttttt",
 };
+static struct store_stmt vcard_own = {
+    .name = "vcard.own",
+    .sql = "SELECT xml FROM vcard WHERE owner = $1",
+    .params = "i",
+    .cols = "t",
+};
 static struct store_stmt vcard_delete = {
     .name = "vcard.delete",
     .sql = "DELETE FROM vcard WHERE owner = $1",
@@ -72,8 +79,8 @@ static struct store_stmt vcard_delete = {
 static const struct store_schema vcard_schema = {
     .feature = "vcard",
     .migrations = vcard_migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &vcard_larger, &vcard_put, &vcard_load, &vcard_delete, NULL },
+    .stmts = (struct store_stmt *const[]){ &vcard_larger, &vcard_put, &vcard_load, &vcard_own,
+                                           &vcard_delete, NULL },
 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
@@ -339,6 +346,45 @@ static void vcard_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &vcard_delete, STORE_ANY_ROWS, SV_I(a->id));
 }
 
+/* Accounts that come and go (im/portable.h). The photo of a card that comes stays in it until its
+ * owner sets another one. */
+
+static void vcard_port_take(struct portable *p)
+{
+    struct elem card;
+    struct buf xml;
+    if (!elem_child(p->user, "vCard", NS_VCARD, &card))
+        return;
+    buf_init(&xml, (size_t)setting_int(&vcard_bytes_max));
+    elem_extract(&card, &xml);
+    if (xml.overflow) {
+        p->lost(p, "a vCard longer than vcard.bytes-max", (slice){ 0 });
+    } else if (p->batch != NULL) {
+        STORE_ADD(p->batch, &vcard_put, 1, SV_I(p->id), SV_T(buf_slice(&xml)));
+        EMIT(account.card, p->id, &card, p->batch);
+    }
+    buf_fini(&xml);
+}
+
+static void vcard_port_read(const struct portable_out *o, struct store_batch *b)
+{
+    STORE_ADD(b, &vcard_own, STORE_ANY_ROWS, SV_I(o->id));
+}
+
+static bool vcard_port_give(struct portable_out *o, const struct store_batch *b, unsigned first)
+{
+    if (store_row_count(b, first) > 0)
+        xml_raw(o->x, store_text(b, first, 0, 0));
+    return false;
+}
+
+static const struct portable_part vcard_portable = {
+    .takes = (const struct portable_name[]){ { "vCard", NS_VCARD }, { 0 } },
+    .take = vcard_port_take,
+    .read = vcard_port_read,
+    .give = vcard_port_give,
+};
+
 static const struct iq_rule vcard_rules[] = {
     { TYPE_GET, NS_VCARD, "vCard", IQ_TO_SELF | IQ_TO_ACCOUNT, vcard_get },
     { TYPE_SET, NS_VCARD, "vCard", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, vcard_set },
@@ -360,5 +406,6 @@ const struct feature vcard_feature = {
     .iq = vcard_rules,
     .schema = &vcard_schema,
     .settings = vcard_settings,
+    .portable = &vcard_portable,
     .account.remove = vcard_remove,
 };

@@ -4,12 +4,15 @@
 #include "im/iq.h"
 
 struct account;
+struct arena;
 
 /* Who serves the requests that have this element: of the owner, with elements that are right. One
  * extension. */
 struct private_taker {
     const char *ns, *name;
     void (*run)(struct iq *iq); /* type get or set */
+    /* What stays private data of an element; empty: nothing. NULL: all of it. */
+    slice (*rest)(slice xml, struct arena *tmp);
 };
 void private_take(const struct private_taker *taker); /* at start */
 const struct private_taker *private_taken(void);      /* NULL: nobody */

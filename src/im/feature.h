@@ -23,6 +23,7 @@ struct host;
 struct log_area;
 struct message_row;
 struct metric;
+struct portable_part;
 struct preauth;
 struct ps_watch;
 struct session;
@@ -234,6 +235,7 @@ struct feature {
     const struct store_schema *schema;
     const struct message_row *const *messages; /* NULL-terminated: home/message.h */
     const struct archive_words *words;         /* full text: archive/words.h; of one feature */
+    const struct portable_part *portable;      /* of accounts that come and go: im/portable.h */
     const struct preauth *preauth;             /* im/preauth.h; of one feature */
     const struct http_route *http;             /* see http/server.h */
     struct setting *const *settings;           /* NULL-terminated, like those below */

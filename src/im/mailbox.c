@@ -159,8 +159,7 @@ static void add_ranges(struct buf *out, const struct mailbox *m)
     }
 }
 
-/* Ids are asked about in rising order: ranges that lie behind are dropped. */
-static bool ranges_have(slice *ranges, uint64_t id)
+bool mailbox_ranges_have(slice *ranges, uint64_t id)
 {
     while (ranges->len >= RANGE_BYTES && get_id(ranges->ptr + 8) < id)
         *ranges = slice_from(*ranges, RANGE_BYTES);
@@ -409,7 +408,7 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
             mailbox_hide(a, id);
         if ((flags & MESSAGE_QUIET) != 0)
             mailbox_quiet(a, id);
-        if (ranges_have(&ranges, id)) {
+        if (mailbox_ranges_have(&ranges, id)) {
             at(m, m->len - 1)->state = ENTRY_SETTLED;
             m->open--;
             m->quiet -= at(m, m->len - 1)->quiet;

@@ -45,6 +45,9 @@ struct mailbox {
     struct timer timer;  /* writes */
 };
 
+/* Whether an id is among the stored ranges of what is settled. Ids are asked about in rising order:
+ * ranges that lie behind are dropped. */
+bool mailbox_ranges_have(slice *ranges, uint64_t id);
 void mailbox_load(struct account *a, struct store_batch *b);
 void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void mailbox_loaded_roster(struct account *a, const struct store_batch *b, unsigned first);

@@ -10,6 +10,7 @@
 #include "im/component_watch.h"
 #include "im/feature.h"
 #include "im/roster_iq.h"
+#include "im/roster_portable.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/subscription.h"
@@ -242,6 +243,16 @@ struct reading {
     void *arg;
 };
 
+void roster_rows_read(struct store_batch *b, int64_t owner)
+{
+    STORE_ADD(b, &stmt_items, STORE_ANY_ROWS, SV_I(owner));
+}
+
+bool roster_row(const struct store_batch *b, unsigned stmt, uint32_t row, struct roster_delta *d)
+{
+    return row_delta(b, stmt, row, d);
+}
+
 static void roster_rows(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct reading *reading = arg;
@@ -288,6 +299,7 @@ const struct feature roster_feature = {
     .iq = roster_iq_rules,
     .schema = &roster_schema,
     .settings = roster_settings,
+    .portable = &roster_portable,
     .account.load = roster_load,
     .account.loaded = roster_loaded,
     .account.unload = roster_unload,

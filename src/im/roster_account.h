@@ -16,6 +16,11 @@ void roster_versions_store(struct store_batch *b, int64_t owner, const struct ro
 typedef void roster_fn(void *arg, enum err e, const struct roster *r);
 void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg);
 
+/* All items of an account, as they are stored: adds the statement that reads them; then a row of
+ * it. false: it is damaged. */
+void roster_rows_read(struct store_batch *b, int64_t owner);
+bool roster_row(const struct store_batch *b, unsigned stmt, uint32_t row, struct roster_delta *d);
+
 /* To an account that is READY: applies and, if clients see it, pushes to its interested sessions
  * (§2.1.6). */
 void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view);

@@ -21,6 +21,7 @@
 #include "im/iq.h"
 #include "im/link.h"
 #include "im/message.h"
+#include "im/messages_portable.h"
 #include "im/moves.h"
 #include "im/node_life.h"
 #include "im/offline.h"
@@ -46,6 +47,7 @@ static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 const struct feature message_feature = {
     .name = "message",
     .parts = PART_MESSAGE,
+    .portable = &messages_portable,
     .xeps =
         (const struct xep[]){
             { "0066", "1.5", "Out of Band Data", "0.1.0", "test_content", CARRIED },

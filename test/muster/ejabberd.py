@@ -15,6 +15,7 @@ loglevel: debug
 certfiles: [ "{certificate}", "{key}" ]
 ca_file: "{authority}"
 auth_method: mnesia
+auth_password_format: {password_format}
 registration_timeout: infinity
 s2s_use_starttls: required
 s2s_max_retry_delay: 1
@@ -47,7 +48,8 @@ class Ejabberd(Partner):
         folder = folder / "ejabberd"
         folder.mkdir()
         conf, names = folder / "ejabberd.yml", folder / "inetrc"
-        fields = {"protocols": "no_sslv3", "more": "mod_s2s_dialback: {}", **options}
+        fields = {"protocols": "no_sslv3", "more": "mod_s2s_dialback: {}",
+                  "password_format": "plain", **options}
         conf.write_text(CONFIG.format(domain=domain, **ports, **fields))
         names.write_text(INETRC.format(**ports))
         register = "".join(f'_ = ejabberd_auth:try_register(<<"{user}">>, <<"{domain}">>, '
@@ -70,6 +72,16 @@ class Ejabberd(Partner):
         while self.log().count("users are there") == begun:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.05)
+
+    def export(self, folder):
+        """Starts it again, with what it has stored, to write all users as XEP-0227; ends it."""
+        self.finish()
+        before = self.log().count("users are there")
+        self.command[-1] = (f'ok = ejabberd_piefxis:export_server("{folder}"), '
+                            'io:format("users are there~n").')
+        self.begin()
+        assert self.log().count("users are there") == before + 1
+        self.finish()
 
 
 def is_here():

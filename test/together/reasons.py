@@ -18,6 +18,8 @@ ALONE = {
                 "by an error of its own, which is what others see (test_muc_ping.py)",
     "access": "says who may run which command; it meets an account only when that is renamed or "
               "deleted (test_roles.py), and no stanza",
+    "import": "makes an account before anybody can load it, as the tables have it that features "
+              "load; from then on it is one like any other (test_import.py logs in to it)",
     "delegation": "off by default; a seed has no component (test_delegation.py has archives, "
                   "carbons, discovery, blocking, two nodes, and components that go)",
     "privilege": "off by default; a seed has no component (test_privilege.py has archives, "

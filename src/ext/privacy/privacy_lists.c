@@ -17,8 +17,6 @@
 #include "im/session.h"
 #include <stdlib.h>
 
-#define NS_PRIVACY "jabber:iq:privacy"
-
 static const char *const types[] = { NULL, "jid", "group", "subscription" };
 static const char *const subscriptions[] = { "none", "to", "from", "both" };
 static const struct {
@@ -71,18 +69,24 @@ static void write_rule(struct xml_write *x, const struct rule *r, int64_t order)
     xml_close(x);
 }
 
+void privacy_lists_write(struct xml_write *x, const struct rules *r)
+{
+    bool renumber = rules_at(r, 0).order < 0;
+    xml_open_with(x, "list", NULL, "name", rules_name(r));
+    for (uint32_t i = 0; i < rules_count(r); i++) {
+        struct rule rule = rules_at(r, i);
+        write_rule(x, &rule, renumber ? (int64_t)i + 1 : rule.order);
+    }
+    xml_close(x);
+}
+
 static void answer_list(struct iq *iq, const struct rules *r)
 {
     struct buf out;
     struct xml_write x;
-    bool renumber = rules_at(r, 0).order < 0;
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "query", NS_PRIVACY);
-    xml_open_with(&x, "list", NULL, "name", rules_name(r));
-    for (uint32_t i = 0; i < rules_count(r); i++) {
-        struct rule rule = rules_at(r, i);
-        write_rule(&x, &rule, renumber ? (int64_t)i + 1 : rule.order);
-    }
+    privacy_lists_write(&x, r);
     iq_result_xml(iq, &x);
 }
 
@@ -149,7 +153,7 @@ static bool parse_value(struct privacy_change *c, struct rule *rule)
         rule->value = jid.full;
         return true;
     case RULE_GROUP:
-        if (group_exists(c->iq->account, rule->value))
+        if (c->iq == NULL || group_exists(c->iq->account, rule->value))
             return true;
         return privacy_lists_refuse(c, SE_ITEM_NOT_FOUND,
                                     SLICE("no contact is in a group of this name"));
@@ -215,9 +219,8 @@ static int by_order(const void *one, const void *other)
     return a < b ? -1 : a > b;
 }
 
-static bool parse_list(struct privacy_change *c, const struct elem *list)
+static bool parse_list(struct privacy_change *c, const struct elem *list, struct request *r)
 {
-    struct request *r = c->request;
     struct elem item;
     uint32_t count = 0;
     for (bool any = elem_first(list, &item); any; any = elem_next(&item, &item))
@@ -256,7 +259,24 @@ static bool privacy_lists_parse_set(struct privacy_change *c)
                                     SLICE("a name is at most 256 bytes long"));
     if (name.len == 0 && (name.ptr != NULL || r->what == SET_LIST))
         return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("a list has a name"));
-    return r->what != SET_LIST || parse_list(c, &child);
+    return r->what != SET_LIST || parse_list(c, &child, r);
+}
+
+bool privacy_lists_read(struct arena *tmp, const struct elem *list, struct privacy_delta *out,
+                        slice *why)
+{
+    struct privacy_change c = { .arena = tmp };
+    struct request r = { .what = SET_LIST, .name = elem_attr(list, "name", tmp) };
+    bool fine = r.name.len > 0 && r.name.len <= PRIVACY_NAME_BYTES;
+    *why = SLICE("its name is empty or too long");
+    if (fine && !parse_list(&c, list, &r)) {
+        *why = c.why.text;
+        fine = false;
+    }
+    *out = (struct privacy_delta){
+        .op = PRIVACY_REPLACE, .list = r.name, .rules = r.rules, .count = r.count
+    };
+    return fine;
 }
 
 static struct session *privacy_lists_asker(const struct privacy_change *c)

@@ -7,6 +7,7 @@
 #include "ext/privacy/privacy_blocking.h"
 #include "ext/privacy/privacy_lists.h"
 #include "ext/privacy/privacy_policy.h"
+#include "ext/privacy/privacy_portable.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_viewer.h"
 #include "home/here.h"
@@ -222,8 +223,8 @@ static const struct store_schema privacy_schema = {
 static_assert((int)RULE_JID == 1, "in the condition above");
 /* clang-format on */
 
-static void delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,
-                        const struct privacy_delta *d)
+void privacy_delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,
+                         const struct privacy_delta *d)
 {
     static const struct privacy empty = { 0 };
     const struct privacy *old = p == NULL ? &empty : p;
@@ -267,11 +268,7 @@ struct privacy_session *privacy_session_new(struct session *s)
     return s->state_of[session_slot];
 }
 
-static void privacy_load(struct account *a, struct store_batch *b)
-{
-    STORE_ADD(b, &stmt_account, STORE_ANY_ROWS, SV_I(a->id));
-    STORE_ADD(b, &stmt_rules, STORE_ANY_ROWS, SV_I(a->id));
-}
+static void privacy_load(struct account *a, struct store_batch *b) { privacy_rows_read(b, a->id); }
 
 /* A row whose numbers are out of range is damage: it is left out, not trusted. */
 static bool row_rule(const struct store_batch *b, unsigned stmt, uint32_t row, struct rule *r)
@@ -288,11 +285,16 @@ static bool row_rule(const struct store_batch *b, unsigned stmt, uint32_t row, s
            store_text(b, stmt, row, 0).len <= UINT16_MAX;
 }
 
-static void privacy_loaded(struct account *a, const struct store_batch *b, unsigned first)
+void privacy_rows_read(struct store_batch *b, int64_t owner)
+{
+    STORE_ADD(b, &stmt_account, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &stmt_rules, STORE_ANY_ROWS, SV_I(owner));
+}
+
+struct privacy privacy_rows(const struct store_batch *b, unsigned first)
 {
     struct privacy p = { 0 };
     struct rule rule;
-    ensure(account_here(a) && a->state_of[account_slot] == NULL);
     for (uint32_t row = 0; row < store_row_count(b, first + 1); row++)
         if (row_rule(b, first + 1, row, &rule))
             (void)privacy_apply(&p,
@@ -307,6 +309,13 @@ static void privacy_loaded(struct account *a, const struct store_batch *b, unsig
         p.share = share >= 0 && share < SHARE_COUNT ? (uint8_t)share : SHARE_DEFAULT;
         p.others = others >= 0 && others < OTHERS_COUNT ? (uint8_t)others : OTHERS_DEFAULT;
     }
+    return p;
+}
+
+static void privacy_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    ensure(account_here(a) && a->state_of[account_slot] == NULL);
+    struct privacy p = privacy_rows(b, first);
     if (privacy_state_is_empty(&p))
         return;
     struct privacy *state = mem_new(struct privacy);
@@ -432,7 +441,7 @@ static enum err privacy_state_change_prepare(struct actor_change *base)
     if (c->count > 0 || c->store != NULL)
         base->batch = store_write(worker_store(a->worker), account_lane(a));
     for (unsigned i = 0; i < c->count; i++)
-        delta_store(base->batch, a->id, privacy_of(a), &c->delta[i]);
+        privacy_delta_store(base->batch, a->id, privacy_of(a), &c->delta[i]);
     if (c->store != NULL)
         c->store(c, base->batch);
     return OK;
@@ -515,6 +524,7 @@ const struct feature privacy_feature = {
     .iq = privacy_iq,
     .xeps = xeps,
     .schema = &privacy_schema,
+    .portable = &privacy_portable,
     .settings =
         (struct setting *const[]){ &privacy_lists_max, &privacy_rules_max, &presence_sharing,
                                    &presence_approval, &reports_max, NULL },

@@ -15,6 +15,13 @@ struct rules *privacy_list(const struct privacy *p, slice name); /* NULL: none; 
 uint32_t privacy_rules(const struct privacy *p);                 /* in all lists */
 uint32_t privacy_lists(const struct privacy *p);
 
+/* As they are stored: a change of an account whose state is p (NULL: empty), and reading all. What
+ * privacy_rows() returns ends with privacy_fini(). */
+void privacy_delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,
+                         const struct privacy_delta *d);
+void privacy_rows_read(struct store_batch *b, int64_t owner); /* two statements */
+struct privacy privacy_rows(const struct store_batch *b, unsigned first);
+
 struct privacy *privacy_of(const struct account *a);              /* NULL: no rules */
 struct privacy_session *privacy_session(const struct session *s); /* NULL: nothing */
 struct privacy_session *privacy_session_new(struct session *s);   /* made on demand */

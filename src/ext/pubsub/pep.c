@@ -24,6 +24,7 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_own.h"
+#include "ext/pubsub/pubsub_portable.h"
 #include "ext/pubsub/pubsub_store.h"
 #include "ext/pubsub/pubsub_subs.h"
 #include "home/here.h"
@@ -176,7 +177,7 @@ static void remove_nodes(struct account *a, struct store_batch *b) { ps_store_re
 
 static bool pep_has_nodes(const struct account *a) { return pep_service_of(a) != NULL; }
 
-static const struct ps_accounts accounts = { pep_has_nodes, service_make };
+static const struct ps_accounts accounts = { pep_has_nodes, service_make, &kind };
 
 /* Requests. */
 
@@ -535,6 +536,7 @@ const struct feature pep_feature = {
     .settings = (struct setting *const[]){ &nodes_max, &items_max, &item_bytes, &bytes_max,
                                            &subscriptions_max, NULL },
     .metrics = (struct metric *const[]){ &deliveries, NULL },
+    .portable = &ps_portable,
     .start = pep_start,
     .account.slot = &account_slot,
     .account.contact_wants = remote_wants,

@@ -18,6 +18,11 @@ static const struct ps_accounts *accounts; /* NULL: accounts have no nodes */
 
 void ps_accounts_are(const struct ps_accounts *a) { accounts = a; }
 
+const struct ps_service_kind *ps_accounts_kind(void)
+{
+    return accounts == NULL ? NULL : accounts->kind;
+}
+
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
 {
     bool guest = account_is_guest(a);     /* nothing of it is kept */

@@ -105,6 +105,23 @@ static STMT(stmt_item_put, "pubsub.item_put",
             "iitiitt", "");
 static STMT(stmt_item_delete, "pubsub.item_delete",
             "DELETE FROM pubsub_item WHERE owner = $1 AND nid = $2 AND id = $3", "iit", "");
+/* All of an account, for one reader of the four: the same columns. */
+static STMT(
+    given_nodes, "pubsub.given_nodes",
+    "SELECT nid, CAST(0 AS BIGINT), node, config FROM pubsub_node WHERE owner = $1 ORDER BY node",
+    "i", "iitt");
+static STMT(given_affiliations, "pubsub.given_affiliations",
+            "SELECT nid, affiliation, jid, '' FROM pubsub_affiliation WHERE owner = $1 "
+            "ORDER BY nid, jid",
+            "i", "iitt");
+static STMT(given_subscriptions, "pubsub.given_subscriptions",
+            "SELECT nid, state, jid, subid FROM pubsub_subscription WHERE owner = $1 "
+            "ORDER BY nid, jid",
+            "i", "iitt");
+static STMT(
+    given_items, "pubsub.given_items",
+    "SELECT nid, CAST(0 AS BIGINT), id, xml FROM pubsub_item WHERE owner = $1 ORDER BY nid, at_us",
+    "i", "iitt");
 static STMT(stmt_purge, "pubsub.purge", "DELETE FROM pubsub_item WHERE owner = $1 AND nid = $2",
             "ii", "");
 static STMT(stmt_affiliation_put, "pubsub.affiliation_put",
@@ -210,6 +227,10 @@ const struct store_schema ps_schema = {
                                            &stmt_remove_items,
                                            &stmt_remove_affiliations,
                                            &stmt_remove_subscriptions,
+                                           &given_nodes,
+                                           &given_affiliations,
+                                           &given_subscriptions,
+                                           &given_items,
                                            &leaver_items,
                                            &leaver_subscriptions,
                                            &leaver_nodes,
@@ -219,17 +240,24 @@ const struct store_schema ps_schema = {
                                            NULL },
 };
 
+static void store_node_as(struct store_batch *b, const struct store_stmt *stmt, int64_t owner,
+                          enum ps_kind kind, const struct ps_ported *n)
+{
+    struct buf text;
+    ensure(n->nid != 0);
+    buf_init(&text, PS_CONFIG_MAX);
+    ps_config_store(&text, n->config, kind);
+    STORE_ADD(b, stmt, 1, SV_I(owner), SV_T(n->name), SV_I(n->nid), SV_T(n->creator),
+              SV_T(buf_fit(&text)));
+    buf_fini(&text);
+}
+
 static void store_node(struct store_batch *b, const struct store_stmt *stmt,
                        const struct ps_node *n, const struct ps_config *c)
 {
     const struct ps_service *s = n->service;
-    struct buf text;
-    ensure(n->nid != 0);
-    buf_init(&text, PS_CONFIG_MAX);
-    ps_config_store(&text, c, s->kind->kind);
-    STORE_ADD(b, stmt, 1, SV_I(s->owner), SV_T(n->name), SV_I(n->nid), SV_T(ps_creator(n)),
-              SV_T(buf_fit(&text)));
-    buf_fini(&text);
+    store_node_as(b, stmt, s->owner, s->kind->kind,
+                  &(struct ps_ported){ n->name, n->nid, ps_creator(n), c });
 }
 
 void ps_store_made(struct store_batch *b, const struct ps_node *n, const struct ps_config *c)
@@ -251,12 +279,40 @@ void ps_store_delete_node(struct store_batch *b, const struct ps_node *n)
     STORE_ADD(b, &stmt_subscriptions_delete, STORE_ANY_ROWS, SV_I(owner), SV_I(n->nid));
 }
 
+void ps_store_ported(struct store_batch *b, int64_t owner, const struct ps_ported *n)
+{
+    store_node_as(b, &stmt_node_make, owner, PS_PEP, n);
+}
+
+void ps_store_ported_item(struct store_batch *b, int64_t owner, int64_t nid,
+                          const struct ps_item *item)
+{
+    ensure(nid != 0 && item->id.len > 0);
+    STORE_ADD(b, &stmt_item_put, 1, SV_I(owner), SV_I(nid), SV_T(item->id), SV_I(item->at_us),
+              SV_I(ps_item_bytes(item)), SV_T(item->publisher),
+              SV_T(item->xml.len > 0 ? item->xml : SLICE("")));
+}
+
 void ps_store_item(struct store_batch *b, const struct ps_node *n, const struct ps_item *item)
 {
-    ensure(n->nid != 0 && item->id.len > 0);
-    STORE_ADD(b, &stmt_item_put, 1, SV_I(n->service->owner), SV_I(n->nid), SV_T(item->id),
-              SV_I(item->at_us), SV_I(ps_item_bytes(item)), SV_T(item->publisher),
-              SV_T(item->xml.len > 0 ? item->xml : SLICE("")));
+    ps_store_ported_item(b, n->service->owner, n->nid, item);
+}
+
+void ps_store_ported_read(struct store_batch *b, int64_t owner)
+{
+    STORE_ADD(b, &given_nodes, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &given_affiliations, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &given_subscriptions, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &given_items, STORE_ANY_ROWS, SV_I(owner));
+}
+
+bool ps_store_given(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_given *out)
+{
+    if (row >= store_row_count(b, stmt))
+        return false;
+    *out = (struct ps_given){ store_int(b, stmt, row, 0), store_int(b, stmt, row, 1),
+                              store_text(b, stmt, row, 2), store_text(b, stmt, row, 3) };
+    return true;
 }
 
 void ps_store_delete_item(struct store_batch *b, const struct ps_node *n, slice id)
@@ -270,6 +326,12 @@ void ps_store_purge(struct store_batch *b, const struct ps_node *n)
     STORE_ADD(b, &stmt_purge, STORE_ANY_ROWS, SV_I(n->service->owner), SV_I(n->nid));
 }
 
+void ps_store_ported_affiliation(struct store_batch *b, int64_t owner, int64_t nid, slice jid,
+                                 enum ps_affiliation a)
+{
+    STORE_ADD(b, &stmt_affiliation_put, 1, SV_I(owner), SV_I(nid), SV_T(jid), SV_I(a));
+}
+
 void ps_store_affiliate(struct store_batch *b, const struct ps_node *n, slice jid,
                         enum ps_affiliation a)
 {
@@ -278,15 +340,21 @@ void ps_store_affiliate(struct store_batch *b, const struct ps_node *n, slice ji
         STORE_ADD(b, &stmt_affiliation_delete, STORE_ANY_ROWS, SV_I(owner), SV_I(n->nid),
                   SV_T(jid));
     else
-        STORE_ADD(b, &stmt_affiliation_put, 1, SV_I(owner), SV_I(n->nid), SV_T(jid), SV_I(a));
+        ps_store_ported_affiliation(b, owner, n->nid, jid, a);
+}
+
+void ps_store_ported_subscriber(struct store_batch *b, int64_t owner, int64_t nid,
+                                const struct ps_subscriber *s)
+{
+    STORE_ADD(b, &stmt_subscription_put, 1, SV_I(owner), SV_I(nid),
+              SV_T(((slice){ s->jid, s->len })), SV_I(s->state), SV_I(s->deliver),
+              SV_T(slice_of(s->subid)));
 }
 
 void ps_store_subscriber(struct store_batch *b, const struct ps_node *n,
                          const struct ps_subscriber *s)
 {
-    STORE_ADD(b, &stmt_subscription_put, 1, SV_I(n->service->owner), SV_I(n->nid),
-              SV_T(((slice){ s->jid, s->len })), SV_I(s->state), SV_I(s->deliver),
-              SV_T(slice_of(s->subid)));
+    ps_store_ported_subscriber(b, n->service->owner, n->nid, s);
 }
 
 void ps_store_unsubscribe(struct store_batch *b, const struct ps_node *n, slice jid)

@@ -26,4 +26,26 @@ void ps_store_remove(struct store_batch *b, int64_t owner);
 void ps_store_leaver(struct account *a, struct store_batch *b);
 /* The number of a host in the database: negative, and the same at every start. */
 int64_t ps_store_host(slice domain);
+/* Nodes of an account that comes or goes (ext/pubsub/pubsub_portable.h): it has no service. */
+struct ps_ported {
+    slice name;
+    int64_t nid;
+    slice creator;
+    const struct ps_config *config;
+};
+void ps_store_ported(struct store_batch *b, int64_t owner, const struct ps_ported *n);
+void ps_store_ported_affiliation(struct store_batch *b, int64_t owner, int64_t nid, slice jid,
+                                 enum ps_affiliation a);
+void ps_store_ported_subscriber(struct store_batch *b, int64_t owner, int64_t nid,
+                                const struct ps_subscriber *s);
+void ps_store_ported_item(struct store_batch *b, int64_t owner, int64_t nid,
+                          const struct ps_item *item);
+/* Adds four statements; then a row of them: nodes (name, configuration), affiliations (address),
+ * subscriptions (address, subid), items, oldest first (id, payload). false: there is none. */
+void ps_store_ported_read(struct store_batch *b, int64_t owner);
+struct ps_given {
+    int64_t nid, number; /* number: the affiliation, the state */
+    slice text, more;
+};
+bool ps_store_given(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_given *out);
 void ps_read_item(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_item *out);

@@ -1,0 +1,574 @@
+/* import: accounts of another server, with all that features know of them, by the commands `import
+ * KIND PATH`. Every source is read as elements of the portable format (ext/import/source.h), and
+ * each feature takes its own elements (im/portable.h). One account is one transaction; its id is
+ * reserved before. What is there already is left alone, so an import that was interrupted is run
+ * again.
+ *
+ * Limits: one import at a time; STEP_USERS accounts under way; IMPORT_USERS_MAX in a source;
+ * REPORT_ROWS_MAX lines of the report, of which the rest is counted. */
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "codec/xml_read.h"
+#include "ext/ext.h"
+#include "ext/import/export.h"
+#include "ext/import/import_user.h"
+#include "ext/import/source.h"
+#include "home/command_run.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/account_life.h"
+#include "im/feature.h"
+#include "im/portable.h"
+#include "io/work.h"
+#include "store/store.h"
+#include <stdatomic.h>
+
+enum {
+    STEP_USERS = 16,
+    STEP_BYTES = 4 << 20,
+    TELL_MS = 5000,
+    REPORT_ROWS_MAX = 1000,
+    IMPORT_USERS_MAX = 1000000,
+    /* An account with more statements is no transaction of the store. */
+    STATEMENTS_MAX = STORE_PARTS_MAX - 1
+};
+
+struct log_area log_import = { .name = "import" };
+
+struct import {
+    struct work work;
+    struct command_call *call;
+    struct worker *worker;
+    const struct source_kind *kind;
+    const char *path;
+    void *source; /* NULL: not open */
+    struct xml_work *xml;
+    struct arena *arena, *lasting; /* of a step; as long as this */
+    struct map seen;               /* of all users: their addresses */
+    struct import_user *users;     /* of the step */
+    const char *lost[STEP_USERS];  /* what the source says of it */
+    unsigned count, lost_count, pending;
+    bool dry, replace, over;
+    enum err e; /* of the source, or of the database */
+    struct why why;
+    uint64_t imported, there, refused, left, told_us;
+    struct command_call del; /* `user del` of one that is replaced */
+    struct command_return back;
+};
+
+static atomic_bool under_way;
+
+/* On a helper thread. */
+
+static void import_step_run(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    struct import_user **last = &x->users;
+    size_t bytes = 0;
+    arena_reset(x->arena);
+    x->users = NULL;
+    x->count = x->lost_count = 0;
+    if (x->source == NULL)
+        x->e = x->kind->open(&x->source, x->path, &x->why);
+    while (x->e == OK && !x->over && x->count + x->lost_count < STEP_USERS && bytes < STEP_BYTES) {
+        struct source_found found = { 0 };
+        switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
+        case SOURCE_USER:
+            *last = import_user_read(&found, x->xml, x->arena);
+            last = &(*last)->next;
+            bytes += found.xml.len;
+            x->count++;
+            break;
+        case SOURCE_LOST:
+            x->lost[x->lost_count++] = slice_cstr(x->arena, found.text);
+            break;
+        case SOURCE_END:
+            x->over = true;
+            break;
+        case SOURCE_ERROR:
+            x->e = E_SYNTAX;
+            break;
+        }
+    }
+}
+
+static void import_close_run(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    if (x->source != NULL)
+        x->kind->close(&x->source);
+}
+
+/* On x->worker. */
+
+static void import_closed(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    ensure(x->call == NULL && x->source == NULL && x->pending == 0);
+    map_fini(&x->seen);
+    xml_work_destroy(&x->xml);
+    arena_destroy(&x->arena);
+    arena_destroy(&x->lasting);
+    atomic_store(&under_way, false);
+    mem_free(&x);
+}
+
+static void import_tell(struct import *x)
+{
+    log_info(&log_import, LOG_EV("import.progress"), LOG_C("path", x->path),
+             LOG_I("imported", x->imported), LOG_I("there", x->there),
+             LOG_I("refused", x->refused));
+    x->told_us = loop_now_us(worker_loop(x->worker));
+}
+
+static void import_end(struct import *x)
+{
+    const char *numbers = arena_printf(
+        x->lasting,
+        "users %s: %llu, there already: %llu, refused: %llu; what does not come "
+        "along: %llu",
+        x->dry ? "that would be imported" : "imported", (unsigned long long)x->imported,
+        (unsigned long long)x->there, (unsigned long long)x->refused, (unsigned long long)x->left);
+    import_tell(x);
+    if (x->e != OK)
+        command_fail(x->call, x->e, "%s; %s", x->why.text, numbers);
+    else
+        command_done(x->call, "%s", numbers);
+    x->call = NULL; /* it has ended */
+    x->work.run = import_close_run;
+    x->work.done = import_closed;
+    if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
+        return;
+    import_close_run(&x->work);
+    import_closed(&x->work);
+}
+
+/* The report. */
+
+static void import_report(struct import *x, slice user, const char *what, slice which)
+{
+    if (x->refused + x->left + x->there > REPORT_ROWS_MAX)
+        return;
+    command_row(x->call);
+    command_text(x->call, "user", slice_dup(x->call->arena, user));
+    command_text(x->call, "what",
+                 slice_of(arena_printf(x->call->arena, "%s%s%.*s", what, which.len > 0 ? " " : "",
+                                       SLICE_ARG(which))));
+}
+
+static void import_refuse(struct import *x, struct import_user *u, const char *why)
+{
+    x->refused++;
+    u->jid = (slice){ 0 };
+    import_report(x, u->label, "refused:", slice_of(why));
+}
+
+struct porting {
+    struct portable base; /* first */
+    struct import *x;
+};
+
+static void import_lost(struct portable *p, const char *what, slice which)
+{
+    struct import *x = ((struct porting *)p)->x;
+    x->left++;
+    import_report(x, p->jid, what, which);
+}
+
+static bool import_is_taken(const struct elem *e)
+{
+    if (elem_is(e, "scram-credentials", NS_PIE_SCRAM))
+        return true;
+    FEATURES_EACH (f, portable)
+        for (const struct portable_name *n = f->portable->takes; n->name != NULL; n++)
+            if (elem_is(e, n->name, n->ns))
+                return true;
+    return false;
+}
+
+/* XEP-0227: what is not known is ignored, and the operator is told. */
+static void import_take(struct import *x, struct import_user *u, struct store_batch *b)
+{
+    struct elem e;
+    struct porting p = { .base = { .jid = u->jid,
+                                   .id = u->id,
+                                   .now_us = loop_wall_us(worker_loop(x->worker)),
+                                   .user = &u->user,
+                                   .tmp = x->arena,
+                                   .batch = b,
+                                   .lost = import_lost },
+                         .x = x };
+    if (u->note != NULL)
+        import_lost(&p.base, u->note, (slice){ 0 });
+    if (u->has == 0)
+        import_lost(&p.base, "a password: nobody can log in before `user password` sets one",
+                    (slice){ 0 });
+    FEATURES_EACH (f, portable)
+        f->portable->take(&p.base);
+    for (bool more = elem_first(&u->user, &e); more; more = elem_next(&e, &e))
+        if (!import_is_taken(&e))
+            import_lost(&p.base, arena_printf(x->arena, "an element <%.*s/> of", SLICE_ARG(e.name)),
+                        e.ns_uri);
+}
+
+/* A step: what is known of its users, ids, the users. */
+
+static void import_next_step(struct import *x);
+
+static void import_step_end(struct import *x)
+{
+    if (x->e != OK || x->over)
+        import_end(x);
+    else
+        import_next_step(x);
+}
+
+struct storing {
+    struct import *x;
+    struct import_user *user;
+};
+
+static void user_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct storing *s = arg;
+    struct import *x = s->x;
+    (void)b;
+    ensure(x->pending > 0 && worker_is_here(x->worker));
+    if (result == STORE_OK) {
+        x->imported++;
+        account_created(x->worker, s->user->jid);
+    } else if (result == STORE_CONFLICT) {
+        import_refuse(x, s->user, "its account was made meanwhile, or it has more than 16 MiB");
+    } else {
+        x->e = err_of_store(result);
+        why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
+                SLICE_ARG(s->user->jid), err_text(x->e));
+    }
+    if (--x->pending == 0)
+        import_step_end(x);
+}
+
+static void import_store(struct import *x, struct import_user *u)
+{
+    struct store_batch *b = store_write(worker_store(x->worker), credentials_lane(u->jid));
+    ensure(u->id > 0 && u->jid.len > 0);
+    credentials_port(b,
+                     &(struct credentials_ported){ .jid = u->jid,
+                                                   .id = u->id,
+                                                   .now_us = loop_wall_us(worker_loop(x->worker)),
+                                                   .keys = u->keys,
+                                                   .has = u->has },
+                     x->arena);
+    import_take(x, u, b);
+    if (store_stmt_count(b) > STATEMENTS_MAX) {
+        store_drop(&b);
+        import_refuse(x, u, "it has more rows than a transaction can have");
+        return;
+    }
+    struct storing *s = arena_new(x->arena, struct storing, 1);
+    *s = (struct storing){ x, u };
+    x->pending++;
+    store_submit(b, worker_loop(x->worker), STORE_COMMIT_MS, user_stored, s);
+}
+
+static void import_reserved(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    unsigned at = 0;
+    ensure(!x->dry && x->pending == 0);
+    if (result != STORE_OK) {
+        x->e = err_of_store(result);
+        why_set(&x->why, "the database gives no ids: %s", err_text(x->e));
+        import_end(x);
+        return;
+    }
+    x->pending = 1;
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (u->jid.len == 0)
+            continue;
+        u->id = store_int(b, at, 0, 0);
+        at += 2;
+        import_store(x, u);
+    }
+    if (--x->pending == 0)
+        import_step_end(x);
+}
+
+static void import_reserve(struct import *x)
+{
+    struct store_batch *b = store_write(worker_store(x->worker), 0);
+    for (const struct import_user *u = x->users; u != NULL; u = u->next) {
+        uint8_t random[8];
+        char hex[sizeof random * 2 + 1];
+        rand_bytes(random, sizeof random);
+        hex_encode(hex, (slice){ (const char *)random, sizeof random });
+        if (u->jid.len > 0)
+            credentials_reserve(b, slice_of(arena_printf(x->arena, " import %s", hex)));
+    }
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(x->worker), 0, import_reserved, x);
+        return;
+    }
+    store_drop(&b);
+    import_step_end(x);
+}
+
+static void import_dry(struct import *x)
+{
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (u->jid.len == 0)
+            continue;
+        import_take(x, u, NULL);
+        x->imported++;
+    }
+    import_step_end(x);
+}
+
+/* Those that are there: each is deleted by the command that deletes users, at its home. */
+
+static void import_replace(struct import *x);
+
+static void deleted_back(struct command_return *r)
+{
+    struct import *x = CONTAINER_OF(r, struct import, back);
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (u->id == 0)
+            continue;
+        u->id = 0;
+        if (x->del.err != OK && x->del.err != E_NOTFOUND)
+            import_refuse(x, u, slice_cstr(x->arena, x->del.text));
+        break;
+    }
+    arena_destroy(&x->del.arena);
+    import_replace(x);
+}
+
+static void user_deleted(struct command_call *call, void *arg)
+{
+    struct import *x = arg;
+    (void)call;
+    command_return(&x->back, x->worker, deleted_back);
+}
+
+/* The next that has an id: it is another's. */
+static void import_replace(struct import *x)
+{
+    static const slice name[] = { SLICE_INIT("jid") };
+    struct import_user *u = x->users;
+    struct why why;
+    while (u != NULL && u->id == 0)
+        u = u->next;
+    if (u == NULL) {
+        import_reserve(x);
+        return;
+    }
+    x->del = (struct command_call){ .command = command_find(SLICE("user del")),
+                                    .arena = arena_create(0),
+                                    .worker = x->worker,
+                                    .who = x->call->who,
+                                    .finished = user_deleted,
+                                    .arg = x };
+    ensure(x->del.command != NULL);
+    if (command_bind(&x->del, name, &u->jid, 1, &why) == OK) {
+        command_run(&x->del);
+        return;
+    }
+    u->id = 0;
+    import_refuse(x, u, slice_cstr(x->arena, slice_of(why.text)));
+    arena_destroy(&x->del.arena);
+    import_replace(x);
+}
+
+static struct store_stmt known_stmt = {
+    .name = "import.known",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
+
+static void known_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    unsigned at = 0;
+    if (result != STORE_OK) {
+        x->e = err_of_store(result);
+        why_set(&x->why, "the accounts cannot be read: %s", err_text(x->e));
+        import_end(x);
+        return;
+    }
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (u->jid.len == 0 || store_row_count(b, at++) == 0)
+            continue;
+        if (x->replace) {
+            u->id = store_int(b, at - 1, 0, 0);
+            continue;
+        }
+        x->there++;
+        import_report(x, u->jid, "is there already; --replace replaces it", (slice){ 0 });
+        u->jid = (slice){ 0 };
+    }
+    if (x->dry)
+        import_dry(x);
+    else
+        import_replace(x);
+}
+
+static const char *import_problem(struct import *x, const struct import_user *u)
+{
+    if (u->problem != NULL)
+        return u->problem;
+    if (!node_serves(worker_node(x->worker), jid_split(u->jid).domain))
+        return "its domain is none of this server";
+    if (map_get(&x->seen, u->jid) != NULL)
+        return "it is in the source for the second time";
+    return x->seen.count >= IMPORT_USERS_MAX ? "the source has more than 1,000,000 users" : NULL;
+}
+
+static void import_step_done(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    struct store_batch *b = store_read(worker_store(x->worker), 0);
+    if (loop_now_us(worker_loop(x->worker)) - x->told_us >= (uint64_t)TELL_MS * 1000)
+        import_tell(x);
+    for (unsigned i = 0; i < x->lost_count; i++) {
+        x->left++;
+        import_report(x, SLICE(""), x->lost[i], (slice){ 0 });
+    }
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        const char *problem = import_problem(x, u);
+        if (problem != NULL) {
+            import_refuse(x, u, problem);
+            continue;
+        }
+        slice *seen = arena_new(x->lasting, slice, 1);
+        *seen = slice_dup(x->lasting, u->jid);
+        map_put(&x->seen, seen);
+        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid));
+    }
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(x->worker), 0, known_read, x);
+        return;
+    }
+    store_drop(&b);
+    import_step_end(x);
+}
+
+static void import_next_step(struct import *x)
+{
+    x->work.run = import_step_run;
+    x->work.done = import_step_done;
+    if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
+        return;
+    x->e = E_AGAIN;
+    why_set(&x->why, "the server is too busy; run it again");
+    import_end(x);
+}
+
+static void import_run(struct command_call *call, const struct source_kind *kind, const char *path)
+{
+    if (atomic_exchange(&under_way, true)) {
+        command_fail(call, E_AGAIN, "an import is under way already; the log tells how far it is");
+        return;
+    }
+    struct import *x = mem_new(struct import);
+    x->call = call;
+    x->worker = call->worker;
+    x->kind = kind;
+    x->path = slice_cstr(call->arena, command_arg(call, path));
+    x->dry = command_flag(call, "dry-run");
+    x->replace = command_flag(call, "replace");
+    x->xml = xml_work_create();
+    x->arena = arena_create(0);
+    x->lasting = arena_create(0);
+    x->told_us = loop_now_us(worker_loop(x->worker));
+    map_init(&x->seen, map_key_slice);
+    import_next_step(x);
+}
+
+/* Rows. */
+
+static void run_pie(struct command_call *call) { import_run(call, &source_pie, "file"); }
+
+#define IMPORT_ARGS(name_, doc_)                                                                   \
+    (const struct command_arg[])                                                                   \
+    {                                                                                              \
+        { .name = name_,                                                                           \
+          .kind = ARG_POSITIONAL,                                                                  \
+          .type = PARAM_PATH,                                                                      \
+          .check = param_is_absolute,                                                              \
+          .form = PARAM_ABSOLUTE,                                                                  \
+          .doc = doc_ },                                                                           \
+            { .name = "dry-run",                                                                   \
+              .kind = ARG_FLAG,                                                                    \
+              .type = PARAM_BOOL,                                                                  \
+              .doc = "change nothing; only report" },                                              \
+            { .name = "replace",                                                                   \
+              .kind = ARG_FLAG,                                                                    \
+              .type = PARAM_BOOL,                                                                  \
+              .doc = "delete accounts that are there already, with all they have, and make them "  \
+                     "anew" },                                                                     \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define IMPORT_COLUMNS                                                                             \
+    (const struct command_column[])                                                                \
+    {                                                                                              \
+        { .name = "user", .doc = "the account, as the source calls it" },                          \
+            { .name = "what", .doc = "what does not come along, or why it is refused" },           \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define IMPORT_COMMAND(var, name_, run_, path_, path_doc_, doc_)                                   \
+    static struct command var = {                                                                  \
+        .name = name_,                                                                             \
+        .effect = COMMAND_CHANGES,                                                                 \
+        .area = "users",                                                                           \
+        .access = COMMAND_LOCAL,                                                                   \
+        .args = IMPORT_ARGS(path_, path_doc_),                                                     \
+        .run = run_,                                                                               \
+        .columns = IMPORT_COLUMNS,                                                                 \
+        .report = true,                                                                            \
+        .doc = doc_ " An account is one transaction. What is there already is left alone, so "     \
+                    "an import that was interrupted is run again."                                 \
+    }
+
+IMPORT_COMMAND(
+    import_pie, "import xep0227", run_pie, "file",
+    "file on the server's host; what it includes is beside it",
+    "Makes accounts from a file of XEP-0227: keys or passwords, contacts, vCards, blocks "
+    "and privacy lists, private data, bookmarks and other PEP nodes, messages.");
+IMPORT_COMMAND(import_ejabberd, "import ejabberd", run_pie, "file",
+               "file of `ejabberdctl export_piefxis` on the server's host",
+               "Makes accounts from an export of ejabberd: a file of XEP-0227.");
+
+static struct store_stmt *const import_stmts[] = { &known_stmt, NULL };
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema import_schema = { .feature = "import",
+                                                   .migrations = none,
+                                                   .stmts = import_stmts };
+
+const struct feature import_feature = {
+    .name = "import",
+    .parts = PART_ACCOUNT,
+    .xeps =
+        (const struct xep[]){
+            { "0227", "1.1", "Portable Import/Export Format for XMPP-IM Servers", "0.2.0",
+              "test_import", "accounts of this server's domains; XInclude as in its §5" },
+            { 0 },
+        },
+    .schema = &import_schema,
+    .commands =
+        (struct command *const[]){ &import_pie, &import_ejabberd, &export_pie_command, NULL },
+    .logs = (struct log_area *const[]){ &log_import, NULL },
+};

@@ -1,0 +1,167 @@
+#include "ext/import/import_user.h"
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_read.h"
+#include "ext/import/pie.h"
+#include "xmpp/jid.h"
+
+/* Keys. */
+
+static bool import_bytes(slice text, uint8_t *out, size_t cap, size_t *len)
+{
+    struct buf b;
+    buf_init(&b, cap + 3); /* it is written in threes */
+    bool fine = base64_decode(&b, text) == OK && b.len > 0 && b.len <= cap;
+    if (fine)
+        memcpy(out, b.ptr, b.len);
+    *len = b.len;
+    buf_fini(&b);
+    return fine;
+}
+
+struct import_keys {
+    slice salt, count, stored, server; /* base64, but the count */
+};
+
+static bool keys_take(struct import_user *u, enum scram_hash h, const struct import_keys *in)
+{
+    struct scram_keys *k = &u->keys[h];
+    size_t salt, stored, server;
+    int64_t count;
+    *k = (struct scram_keys){ 0 };
+    if (!slice_int(in->count, &count) || count < 1 || count > INT32_MAX ||
+        !import_bytes(in->salt, k->salt, sizeof k->salt, &salt) ||
+        !import_bytes(in->stored, k->stored_key, sizeof k->stored_key, &stored) ||
+        !import_bytes(in->server, k->server_key, sizeof k->server_key, &server) ||
+        stored != scram_hash_len(h) || server != scram_hash_len(h))
+        return false;
+    k->salt_len = (uint8_t)salt;
+    k->iterations = (uint32_t)count;
+    u->has |= 1u << h;
+    return true;
+}
+
+static slice base64_of_base64(slice text, struct arena *tmp)
+{
+    struct buf b;
+    buf_init(&b, 256);
+    slice out = base64_decode(&b, text) == OK ? slice_dup(tmp, buf_fit(&b)) : (slice){ 0 };
+    buf_fini(&b);
+    return out;
+}
+
+/* ejabberd 23 writes keys as base64 of base64. */
+static bool keys_take_any(struct import_user *u, enum scram_hash h, const struct import_keys *in,
+                          struct arena *tmp)
+{
+    return keys_take(u, h, in) ||
+           keys_take(u, h,
+                     &(struct import_keys){ base64_of_base64(in->salt, tmp), in->count,
+                                            base64_of_base64(in->stored, tmp),
+                                            base64_of_base64(in->server, tmp) });
+}
+
+static slice text_of(const struct elem *e, const char *name, struct arena *tmp)
+{
+    struct elem child;
+    return elem_child(e, name, NS_PIE_SCRAM, &child) ? elem_text(&child, tmp) : (slice){ 0 };
+}
+
+/* false: they are damaged, or of a hash that this server has not. */
+static bool keys_element(struct import_user *u, const struct elem *e, struct arena *tmp)
+{
+    static const enum sasl_mech mechs[SCRAM_HASH_COUNT] = { SASL_SCRAM_SHA_1, SASL_SCRAM_SHA_256,
+                                                            SASL_SCRAM_SHA_512 };
+    slice mechanism = elem_attr(e, "mechanism", tmp);
+    for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
+        if (slice_is(mechanism, sasl_mech_name(mechs[h])))
+            return keys_take_any(u, h,
+                                 &(struct import_keys){
+                                     text_of(e, "salt", tmp), text_of(e, "iter-count", tmp),
+                                     text_of(e, "stored-key", tmp), text_of(e, "server-key", tmp) },
+                                 tmp);
+    return false;
+}
+
+/* How older versions of ejabberd write keys of SHA-1: scram:STORED,SERVER,SALT,COUNT. */
+static bool keys_old(struct import_user *u, slice password)
+{
+    struct import_keys in;
+    slice rest = slice_from(password, strlen("scram:"));
+    if (!slice_starts(password, SLICE("scram:")) || !slice_cut(rest, ',', &in.stored, &rest) ||
+        !slice_cut(rest, ',', &in.server, &rest) || !slice_cut(rest, ',', &in.salt, &in.count))
+        return false;
+    return keys_take(u, SCRAM_SHA_1, &in);
+}
+
+/* A password is worth more than keys: clients of all hashes can use it. */
+static void import_keys_of(struct import_user *u, struct arena *tmp)
+{
+    struct elem e;
+    slice prepared, password = elem_attr(&u->user, "password", tmp);
+    for (bool more = elem_first(&u->user, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "scram-credentials", NS_PIE_SCRAM) && !keys_element(u, &e, tmp))
+            u->note = "keys that are damaged, or of a mechanism that this server has not";
+    if (password.len == 0 || keys_old(u, password))
+        return;
+    if (jid_prep_password(password, tmp, &prepared) != OK) {
+        u->note = "a password that is too long or has control characters";
+        return;
+    }
+    credentials_derive(u->keys, prepared);
+    u->has = (1u << SCRAM_HASH_COUNT) - 1;
+}
+
+/* XML and address. */
+
+static const char *import_parse(struct import_user *u, const struct source_found *found,
+                                struct xml_work *xml)
+{
+    static const struct xml_limits limits = { .unit_bytes = PIE_ELEMENT_MAX,
+                                              .depth = IMPORT_DEPTH_MAX,
+                                              .attrs = 64,
+                                              .name_bytes = 1024,
+                                              .many_children = true };
+    enum err e = xml_read_element(xml, found->xml, found->ns, &limits);
+    if (e == E_LIMIT)
+        return "it has elements inside each other, attributes or names beyond all limits";
+    if (e != OK || !elem_parse(&u->user, found->xml, found->ns) || !slice_is(u->user.name, "user"))
+        return "it is no well-formed XML as XMPP has it (RFC 6120 §11)";
+    return NULL;
+}
+
+static const char *import_address(struct import_user *u, const struct source_found *found,
+                                  struct arena *tmp)
+{
+    struct jid jid;
+    slice local, domain, name = elem_attr(&u->user, "name", tmp);
+    slice host = xml_unescape_attr(found->host, tmp);
+    u->label = slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(name), SLICE_ARG(host)));
+    if (name.len == 0 || host.len == 0)
+        return "it has no name, or no host";
+    if (jid_prep_local(name, tmp, &local) != OK || jid_prep_domain(host, tmp, &domain) != OK ||
+        jid_parse(&jid,
+                  slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(domain))),
+                  tmp) != OK ||
+        !jid_is_bare(&jid))
+        return "its name is none that an account can have (RFC 7622)";
+    u->jid = jid.full;
+    return NULL;
+}
+
+struct import_user *import_user_read(const struct source_found *found, struct xml_work *xml,
+                                     struct arena *tmp)
+{
+    struct import_user *u = arena_new(tmp, struct import_user, 1);
+    u->label =
+        slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(found->name), SLICE_ARG(found->host)));
+    u->problem = import_parse(u, found, xml);
+    if (u->problem == NULL)
+        u->problem = import_address(u, found, tmp);
+    if (u->problem == NULL)
+        import_keys_of(u, tmp);
+    return u;
+}

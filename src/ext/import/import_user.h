@@ -1,0 +1,31 @@
+/* import_user: one user of a source as far as a helper thread can do it: XML that is checked, a
+ * prepared address, keys. Pure but for the settings it reads.
+ *
+ * Limits: PIE_ELEMENT_MAX bytes, IMPORT_DEPTH_MAX elements inside each other. */
+#pragma once
+#include "codec/xml_elem.h"
+#include "ext/import/source.h"
+#include "xmpp/sasl.h"
+
+struct xml_work;
+
+enum { IMPORT_DEPTH_MAX = 128 };
+
+struct import_user {
+    struct import_user *next;
+    slice label;         /* what messages call it */
+    slice jid;           /* bare and prepared; empty: it is refused */
+    const char *problem; /* why */
+    const char *note;    /* of its keys; NULL: none */
+    struct elem user;
+    struct scram_keys keys[SCRAM_HASH_COUNT];
+    unsigned has; /* of which hashes: bits */
+    int64_t id;
+};
+
+/* In the arena. The source has found it. */
+struct import_user *import_user_read(const struct source_found *found, struct xml_work *xml,
+                                     struct arena *tmp);
+
+/* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
+#define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"

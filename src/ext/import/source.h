@@ -1,0 +1,33 @@
+/* source: where accounts come from. Each kind of source gives one user after the other as a <user/>
+ * of the portable format (XEP-0227), whatever its files are. Runs on a helper thread. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+
+enum source_unit {
+    SOURCE_USER,
+    SOURCE_LOST, /* something that does not come along; `text` says what */
+    SOURCE_END,
+    SOURCE_ERROR /* nothing more can be read */
+};
+
+/* In the arena of the call. */
+struct source_found {
+    slice host; /* as written */
+    slice name; /* of the user, as far as it is known: for messages */
+    slice xml;  /* of the <user/>, not checked yet */
+    slice ns;   /* the namespace that it stands in */
+    slice text;
+};
+
+struct source_kind {
+    /* E_IO, E_SYNTAX: `why` says what is wrong. */
+    enum err (*open)(void **source, const char *path, struct why *why);
+    enum source_unit (*next)(void *source, struct arena *tmp, struct source_found *out,
+                             struct why *why);
+    void (*close)(void **source); /* NULL is fine */
+};
+
+extern const struct source_kind source_pie; /* a file of XEP-0227, and what it includes */

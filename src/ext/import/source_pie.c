@@ -1,0 +1,222 @@
+/* source_pie: a file of the portable format (XEP-0227) and those that it includes (§5). A file is
+ * read in pieces; an <include/> names a file by a relative path that does not lead upwards.
+ *
+ * Limits: PIE_ELEMENT_MAX bytes of a user; FILES_MAX files inside each other. */
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "ext/import/pie.h"
+#include "ext/import/source.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READ_BYTES = 256 * 1024, FILES_MAX = 4, PATH_BYTES_MAX = 4096 };
+
+struct file {
+    int fd;
+    bool end;
+    char *bytes;
+    size_t from, len, cap; /* the part that is not used yet */
+    uint64_t line;
+    struct pie pie;
+    char path[PATH_BYTES_MAX];
+};
+struct files {
+    unsigned depth; /* of files that are open */
+    struct file *at[FILES_MAX];
+};
+
+static void file_close(struct file **pf)
+{
+    struct file *f = *pf;
+    if (f->fd >= 0)
+        close(f->fd);
+    mem_free(&f->bytes);
+    mem_free(pf);
+}
+
+static void pie_source_close(void **source)
+{
+    struct files *s = *source;
+    while (s != NULL && s->depth > 0)
+        file_close(&s->at[--s->depth]);
+    mem_free(source);
+}
+
+static enum err file_open(struct files *s, const char *path, struct why *why)
+{
+    struct stat st;
+    if (s->depth == FILES_MAX) {
+        why_set(why, "%s: found more than %d files inside each other", path, FILES_MAX);
+        return E_LIMIT;
+    }
+    struct file *f = mem_new(struct file);
+    f->line = 1;
+    pie_init(&f->pie, s->depth == 0 ? NULL : &s->at[s->depth - 1]->pie);
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool fine = f->fd >= 0 && fstat(f->fd, &st) == 0;
+    if (!fine || !S_ISREG(st.st_mode) || strlen(path) >= sizeof f->path) {
+        why_set(why, "%s: %s", path, fine ? "found what is no regular file" : strerror(errno));
+        file_close(&f);
+        return fine ? E_SYNTAX : E_IO;
+    }
+    memcpy(f->path, path, strlen(path));
+    s->at[s->depth++] = f;
+    return OK;
+}
+
+static enum err pie_source_open(void **source, const char *path, struct why *why)
+{
+    struct files *s = mem_new(struct files);
+    enum err e = file_open(s, path, why);
+    *source = s;
+    if (e != OK)
+        pie_source_close(source);
+    return e;
+}
+
+/* Twice as much as there is, so that a long element is looked at few times. */
+static bool pie_source_read(struct file *f, struct why *why)
+{
+    size_t want = f->len > READ_BYTES ? f->len : READ_BYTES;
+    if (f->from > 0 && f->len > 0)
+        memmove(f->bytes, f->bytes + f->from, f->len);
+    f->from = 0;
+    if (f->len + want > f->cap) {
+        f->cap = f->len + want;
+        f->bytes = mem_realloc(f->bytes, f->cap);
+    }
+    for (size_t got = 0; got < want && !f->end;) {
+        ssize_t n = read(f->fd, f->bytes + f->len, want - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            why_set(why, "%s: it cannot be read: %s", f->path, strerror(errno));
+            return false;
+        }
+        f->end = n == 0;
+        f->len += (size_t)n;
+        got += (size_t)n;
+    }
+    return true;
+}
+
+static void use_up(struct file *f, size_t bytes)
+{
+    const char *at = f->len == 0 ? "" : f->bytes + f->from, *end = at + bytes;
+    ensure(bytes <= f->len);
+    for (; (at = memchr(at, '\n', (size_t)(end - at))) != NULL; at++)
+        f->line++;
+    f->from += bytes;
+    f->len -= bytes;
+}
+
+/* RFC 3986 §2.1; not what would make another path. */
+static bool escaped(slice digits, char *byte)
+{
+    unsigned value = 0;
+    for (size_t i = 0; i < 2; i++) {
+        int c = i < digits.len ? digits.ptr[i] : 0;
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (unsigned)(c - '0');
+        else if ((c | 32) >= 'a' && (c | 32) <= 'f')
+            value = value * 16 + (unsigned)((c | 32) - 'a' + 10);
+        else
+            return false;
+    }
+    *byte = (char)value;
+    return value != 0 && value != '/' && value != '.';
+}
+
+/* A relative URI as a path beside the file that names it. */
+static bool beside(const char *path, slice href, char *out, size_t cap)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+    slice part, rest = href;
+    if (href.len == 0 || href.ptr[0] == '/' || memchr(href.ptr, ':', href.len) != NULL ||
+        memchr(href.ptr, '&', href.len) != NULL || memchr(href.ptr, '\0', href.len) != NULL)
+        return false;
+    for (bool more = true; more;) {
+        more = slice_cut(rest, '/', &part, &rest);
+        if (slice_is(more ? part : rest, ".."))
+            return false;
+    }
+    if (n + href.len >= cap)
+        return false;
+    memcpy(out, path, n);
+    for (size_t i = 0; i < href.len; i++) {
+        char byte = href.ptr[i];
+        if (byte == '%' && !escaped(slice_from(href, i + 1), &byte))
+            return false;
+        i += href.ptr[i] == '%' ? 2 : 0;
+        out[n++] = byte;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+static enum source_unit include(struct files *s, slice href, struct why *why)
+{
+    char path[PATH_BYTES_MAX];
+    const struct file *f = s->at[s->depth - 1];
+    if (!beside(f->path, href, path, sizeof path)) {
+        why_set(why,
+                "%s: line %llu: found an include of \"%.*s\", allowed: a relative path that "
+                "does not lead upwards",
+                f->path, (unsigned long long)f->line, SLICE_ARG(href));
+        return SOURCE_ERROR;
+    }
+    return file_open(s, path, why) == OK ? SOURCE_USER : SOURCE_ERROR;
+}
+
+static void pie_source_found(const struct file *f, slice unit, struct arena *tmp,
+                             struct source_found *out)
+{
+    *out = (struct source_found){
+        .host = slice_dup(tmp, slice_of(f->pie.host)),
+        .xml = slice_dup(tmp, unit),
+        .ns = slice_dup(tmp, slice_of(f->pie.ns)),
+        .name = slice_dup(tmp, pie_attr(unit, SLICE("name"))),
+    };
+}
+
+static enum source_unit pie_source_next(void *source, struct arena *tmp, struct source_found *out,
+                                        struct why *why)
+{
+    struct files *s = source;
+    ensure(s->depth <= FILES_MAX);
+    while (s->depth > 0) {
+        struct file *f = s->at[s->depth - 1];
+        slice unit, have = { f->len == 0 ? "" : f->bytes + f->from, f->len };
+        size_t used;
+        enum pie_unit u = pie_next(&f->pie, have, f->end, &used, &unit);
+        enum source_unit found = SOURCE_USER;
+        if (u == PIE_USER)
+            pie_source_found(f, unit, tmp, out);
+        else if (u == PIE_OTHER)
+            out->text =
+                slice_of(arena_printf(tmp, "an element <%.*s/> outside of users", SLICE_ARG(unit)));
+        else if (u == PIE_INCLUDE)
+            unit = slice_dup(tmp, unit);
+        else if (u == PIE_ERROR)
+            why_set(why, "%s: line %llu: %s", f->path, (unsigned long long)f->line,
+                    f->pie.why.text);
+        use_up(f, used);
+        if (u == PIE_INCLUDE)
+            found = include(s, unit, why);
+        if (u == PIE_ERROR || found == SOURCE_ERROR)
+            return SOURCE_ERROR;
+        if (u == PIE_USER || u == PIE_OTHER)
+            return u == PIE_USER ? SOURCE_USER : SOURCE_LOST;
+        if (u == PIE_END)
+            file_close(&s->at[--s->depth]);
+        else if (u == PIE_MORE && !pie_source_read(f, why))
+            return SOURCE_ERROR;
+    }
+    return SOURCE_END;
+}
+
+const struct source_kind source_pie = { pie_source_open, pie_source_next, pie_source_close };

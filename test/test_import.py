@@ -1,0 +1,341 @@
+"""Accounts that come from other servers, and go as a file of XEP-0227."""
+import base64
+import hashlib
+import hmac
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from muster import ejabberd, federation
+from muster.server import Failed, free_ports
+
+PIE, SCRAM = "urn:xmpp:pie:0", "urn:xmpp:pie:0#scram"
+PUBSUB, OWNER = "http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#owner"
+
+
+def keys(password, name="sha1", salt=b"0123456789abcdef0123456789abcdef0123", count=4096):
+    """Keys as another server has them: of one hash, with a salt that is longer than ours."""
+    salted = hashlib.pbkdf2_hmac(name, password.encode(), salt, count)
+    client = hmac.digest(salted, b"Client Key", name)
+    parts = {"iter-count": str(count)}
+    for key, value in (("salt", salt), ("server-key", hmac.digest(salted, b"Server Key", name)),
+                       ("stored-key", hashlib.new(name, client).digest())):
+        parts[key] = base64.b64encode(value).decode()
+    label = {"sha1": "SHA-1", "sha256": "SHA-256"}[name]
+    return (f"<scram-credentials xmlns='{SCRAM}' mechanism='SCRAM-{label}'>"
+            + "".join(f"<{k}>{v}</{k}>" for k, v in parts.items()) + "</scram-credentials>")
+
+
+def server_data(*users, host="localhost"):
+    return (f"<?xml version='1.0' encoding='UTF-8'?>\n<server-data xmlns='{PIE}'>"
+            f"<host jid='{host}'>\n" + "\n".join(users) + "\n</host></server-data>\n")
+
+
+@pytest.fixture
+def load(server, tmp_path):
+    """A function that imports a text and returns the message and the rows of the report."""
+    def load(text, *more, kind="xep0227"):
+        path = tmp_path / "users.xml"
+        path.write_text(text)
+        answer = server.ctl("import", kind, str(path), *more)
+        return answer["text"], {(r["user"], r["what"]) for r in answer["rows"]}
+    return load
+
+
+ALICE = f"""<user name='juliet' password='s3crEt'>
+<query xmlns='jabber:iq:roster'>
+<item jid='romeo@localhost' name='R &amp; M' subscription='both'><group>Friends</group></item>
+<item jid='nurse@example.com' subscription='to'/>
+<item jid='bob@localhost' subscription='none' ask='subscribe'/></query>
+<presence xmlns='jabber:client' from='tybalt@example.com' type='subscribe'><status>let me</status>
+</presence>
+<vCard xmlns='vcard-temp'><FN>Juliet Capulet</FN></vCard>
+<query xmlns='jabber:iq:private'><exodus xmlns='exodus:prefs'><nick>J</nick></exodus>
+<storage xmlns='storage:bookmarks'><conference jid='tea@rooms.localhost' name='Tea' autojoin='1'>
+<nick>jules</nick></conference><url name='x' url='https://example.com'/></storage></query>
+<query xmlns='jabber:iq:privacy'><default name='mine'/><list name='mine'>
+<item action='deny' order='7' type='jid' value='spam@example.com'/>
+<item action='allow' order='9'/></list></query>
+<blocklist xmlns='urn:xmpp:blocking'><item jid='tybalt@example.com'/></blocklist>
+<pubsub xmlns='{OWNER}'><configure node='mood'><x xmlns='jabber:x:data' type='submit'>
+<field var='FORM_TYPE'><value>{PUBSUB}#node_config</value></field>
+<field var='pubsub#access_model'><value>whitelist</value></field></x></configure>
+<affiliations node='mood'><affiliation jid='romeo@localhost' affiliation='member'/></affiliations>
+</pubsub><pubsub xmlns='{PUBSUB}'><items node='mood'><item id='1'><m xmlns='urn:m'/></item></items>
+</pubsub>
+<archive xmlns='urn:xmpp:pie:0#mam'>
+<result xmlns='urn:xmpp:mam:2' id='a'><forwarded xmlns='urn:xmpp:forward:0'>
+<delay xmlns='urn:xmpp:delay' stamp='2020-05-01T10:00:00Z'/><message xmlns='jabber:client'
+ from='juliet@localhost/balcony' to='romeo@localhost' type='chat' id='m1'><body>sent</body>
+</message></forwarded></result>
+<result xmlns='urn:xmpp:mam:2' id='b'><forwarded xmlns='urn:xmpp:forward:0'>
+<delay xmlns='urn:xmpp:delay' stamp='2020-05-01T10:00:00Z'/><message xmlns='jabber:client'
+ from='romeo@localhost/x' to='juliet@localhost' type='chat' id='m2'><body>come</body>
+</message></forwarded></result></archive>
+<offline-messages><message xmlns='jabber:client' from='romeo@localhost/x' to='juliet@localhost'
+ type='chat' id='m2'><body>come</body><delay xmlns='urn:xmpp:delay' from='localhost'
+ stamp='2020-05-01T10:00:00Z'/></message>
+<message xmlns='jabber:client' from='nurse@example.com/x' to='juliet@localhost' type='chat'>
+<body>later</body><delay xmlns='urn:xmpp:delay' from='localhost' stamp='2020-05-02T10:00:00Z'/>
+</message></offline-messages>
+</user>"""
+ROMEO = f"""<user name='romeo'>{keys('iLuvJuLi3T')}<query xmlns='jabber:iq:roster'>
+<item jid='juliet@localhost' subscription='both'/></query></user>"""
+
+
+def canonical(text):
+    """A <host/> whose white space and order of elements within a user do not matter."""
+    def strip(e):
+        e.text = (e.text or "").strip() or None
+        e.tail = None
+        for child in e:
+            strip(child)
+        return ET.canonicalize(ET.tostring(e, encoding="unicode"))
+    return [sorted(map(strip, user)) for user in ET.fromstring(text).iter(f"{{{PIE}}}user")]
+
+
+def test_all_that_a_user_has_comes_along_and_goes_again(server, load, make_server, tmp_path):
+    message, lost = load(server_data(ALICE, ROMEO), "--dry-run")
+    assert message.startswith("users that would be imported: 2,") and lost == set()
+    assert not [r for r in server.rows("user", "list") if r["jid"].startswith("juliet")]
+    message, lost = load(server_data(ALICE, ROMEO))
+    assert message == ("users imported: 2, there already: 0, refused: 0; "
+                       "what does not come along: 0") and lost == set()
+
+    juliet = server.client("juliet", "balcony", password="s3crEt", priority=0)
+    first = juliet.expect("<message from='romeo@localhost/x'><body>come</body></message>")
+    assert first.find("{urn:xmpp:delay}delay").get("stamp").startswith("2020-05-01T10:00:00")
+    juliet.expect("<message from='nurse@example.com/x'><body>later</body></message>")
+    roster = juliet.result("get", "<query xmlns='jabber:iq:roster'/>")
+    items = {i.get("jid"): (i.get("subscription"), i.get("ask"), i.get("name"),
+                            [g.text for g in i]) for i in roster}
+    assert items == {"romeo@localhost": ("both", None, "R & M", ["Friends"]),
+                     "nurse@example.com": ("to", None, None, []),
+                     "bob@localhost": ("none", "subscribe", None, [])}
+    card = juliet.result("get", "<vCard xmlns='vcard-temp'/>")
+    assert card.findtext("{vcard-temp}FN") == "Juliet Capulet"
+    prefs = juliet.result("get", "<query xmlns='jabber:iq:private'><exodus xmlns='exodus:prefs'/>"
+                                 "</query>")
+    assert prefs.findtext(".//{exodus:prefs}nick") == "J"
+    rooms = juliet.result("get", f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/>"
+                                 "</pubsub>")
+    assert rooms[0][0].get("id") == "tea@rooms.localhost"
+    old = juliet.result("get", "<query xmlns='jabber:iq:private'>"
+                               "<storage xmlns='storage:bookmarks'/></query>")[0]
+    assert {e.tag.split("}")[1] for e in old} == {"conference", "url"}
+    blocked = juliet.result("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
+    assert {i.get("jid") for i in blocked} == {"tybalt@example.com", "spam@example.com"}
+    archive = server.ctl("user", "stats", "juliet@localhost")["rows"]
+    assert {"name": "stored messages", "value": "3"} in archive
+
+    romeo = server.client("romeo", "orchard", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1",
+                          priority=0)
+    romeo.expect(f"<presence from='{juliet}'/>")
+    assert romeo.result("get", f"<pubsub xmlns='{PUBSUB}'><items node='mood'/></pubsub>",
+                        to="juliet@localhost")[0][0].get("id") == "1"
+    romeo.error("get", f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/></pubsub>",
+                to="juliet@localhost")
+    for client in juliet, romeo:
+        client.close()
+
+    # what goes and comes again is the same
+    one, two = tmp_path / "one.xml", tmp_path / "two.xml"
+    assert server.ctl("export", "xep0227", str(one))["text"].startswith("users written: ")
+    assert one.stat().st_mode & 0o777 == 0o600
+    other = make_server()
+    answer = other.ctl("import", "xep0227", str(one))
+    assert answer["rows"] == []
+    other.ctl("export", "xep0227", str(two), "localhost")
+    assert canonical(one.read_text()) == canonical(two.read_text())
+    with pytest.raises(Failed, match="File exists"):
+        other.ctl("export", "xep0227", str(two))
+
+
+def test_it_is_run_again(server, load):
+    """What is there is left alone, or replaced with all it has."""
+    load(server_data(ALICE))
+    message, lost = load(server_data(ALICE, ROMEO))
+    assert message.startswith("users imported: 1, there already: 1, refused: 0;")
+    assert lost == {("juliet@localhost", "is there already; --replace replaces it")}
+    message, lost = load(server_data("<user name='juliet' password='other'/>"), "--replace")
+    assert message.startswith("users imported: 1, there already: 0,") and lost == set()
+    juliet = server.client("juliet", password="other")
+    assert len(juliet.result("get", "<query xmlns='jabber:iq:roster'/>")) == 0
+    assert server.ctl("user", "stats", "juliet@localhost")["rows"][-2]["value"] == "0"
+
+
+DEEP = "<a xmlns='urn:a'>" * 200 + "</a>" * 200
+REFUSED = {
+    "deep": (f"<user name='u'>{DEEP}</user>", "it has elements inside each other"),
+    "entity": ("<user name='u'><a xmlns='urn:a'>&x;</a></user>", "it is no well-formed XML"),
+    "tags": ("<user name='u'><a xmlns='urn:a'></b></user>", "it is no well-formed XML"),
+    "name": ("<user name='a/b@c'/>", "its name is none that an account can have"),
+    "no name": ("<user/>", "it has no name"),
+    "empty": ("<user name=''/>", "it has no name"),
+    "line": ("<user name='a&#10;b'/>", "its name is none that an account can have"),
+    "twice": ("<user name='dan' password='a'/>", "it is in the source for the second time"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_user_who_is_refused(server, load, what):
+    """The others come, and nothing is changed for this one."""
+    user, why = REFUSED[what]
+    message, lost = load(server_data("<user name='dan' password='a'/>", user,
+                                     "<user name='eve' password='b'/>"))
+    assert message.startswith("users imported: 2, there already: 0, refused: 1;")
+    (_, said), = lost
+    assert said.startswith(f"refused: {why}")
+    assert len(server.rows("user", "list")) == len(server.rows("user", "list", "--limit", "99"))
+    assert {r["jid"] for r in server.rows("user", "list")} >= {"dan@localhost", "eve@localhost"}
+
+
+def test_a_domain_of_others(load):
+    message, lost = load(server_data("<user name='u' password='a'/>", host="elsewhere.example"))
+    assert message.startswith("users imported: 0,")
+    assert lost == {("u@elsewhere.example", "refused: its domain is none of this server")}
+
+
+LAUGHS = ("<!DOCTYPE x [<!ENTITY a 'ha'><!ENTITY b '&a;&a;'>]>", "document type")
+WRONG = {
+    "laughs": (LAUGHS[0] + "<server-data xmlns='urn:xmpp:pie:0'/>", "found a document type"),
+    "root": ("<html/>", "the root is no <server-data/>"),
+    "nothing": ("", "the file ends before its root"),
+    "up": (f"<server-data xmlns='{PIE}' xmlns:xi='http://www.w3.org/2001/XInclude'>"
+           "<xi:include href='../secret.xml'/></server-data>", "does not lead upwards"),
+    "itself": (f"<server-data xmlns='{PIE}' xmlns:xi='http://www.w3.org/2001/XInclude'>"
+               "<xi:include href='users.xml'/></server-data>", "inside each other"),
+    "absent": (f"<server-data xmlns='{PIE}' xmlns:xi='http://www.w3.org/2001/XInclude'>"
+               "<xi:include href='absent.xml'/></server-data>", "No such file"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_file_that_is_wrong(load, what):
+    text, why = WRONG[what]
+    with pytest.raises(Failed, match=why):
+        load(text)
+
+
+def test_a_file_that_is_cut_off(server, load):
+    """The users before the cut are there; the one in it is not."""
+    text = server_data("<user name='dan' password='a'/>", ALICE)
+    with pytest.raises(Failed, match=r"line \d+: the file ends within .*users imported: 1"):
+        load(text[:text.index("</vCard>")])
+    names = {r["jid"] for r in server.rows("user", "list")}
+    assert "dan@localhost" in names and "juliet@localhost" not in names
+
+
+def test_files_of_hosts_and_users(server, tmp_path):
+    """XEP-0227 §5."""
+    xi = "xmlns:xi='http://www.w3.org/2001/XInclude'"
+    (tmp_path / "localhost").mkdir()
+    (tmp_path / "main.xml").write_text(f"<server-data xmlns='{PIE}' {xi}>"
+                                       "<xi:include href='localhost.xml'/></server-data>")
+    (tmp_path / "localhost.xml").write_text(
+        f"<host xmlns='{PIE}' {xi} jid='localhost'><xi:include href='localhost/j%75liet.xml'/>"
+        "<xi:include href='localhost/romeo.xml'/></host>")
+    for name, user in ("juliet", ALICE), ("romeo", ROMEO):
+        (tmp_path / "localhost" / f"{name}.xml").write_text(
+            user.replace("<user", f"<user xmlns='{PIE}'", 1))
+    answer = server.ctl("import", "xep0227", str(tmp_path / "main.xml"))
+    assert answer["text"].startswith("users imported: 2,") and answer["rows"] == []
+
+
+def test_what_does_not_come_along_is_said(server, load):
+    server.ctl("set", "roster.contacts-max", "1")
+    message, lost = load(server_data(
+        "<user name='u'><weather xmlns='urn:w'/><query xmlns='jabber:iq:roster'>"
+        "<item jid='@'/><item jid='a@b.example'/><item jid='c@d.example'/></query></user>"))
+    assert message == ("users imported: 1, there already: 0, refused: 0; "
+                       "what does not come along: 4")
+    assert lost == {
+        ("u@localhost", "an element <weather/> of urn:w"),
+        ("u@localhost", "a password: nobody can log in before `user password` sets one"),
+        ("u@localhost", "a contact whose address is none @"),
+        ("u@localhost", "a contact beyond roster.contacts-max c@d.example")}
+
+
+HOST = "partner.example"
+
+
+def fill(theirs):
+    """What users of another server have, by its own protocol."""
+    bob = theirs.client("bob", "b")
+    bob.result("set", "<query xmlns='jabber:iq:roster'><item jid='carol@partner.example' name='C'>"
+                      "<group>Work</group></item></query>")
+    carol = theirs.client("carol", "c")
+    bob.send("<presence to='carol@partner.example' type='subscribe'/>")
+    carol.expect("<presence from='bob@partner.example' type='subscribe'/>")
+    carol.send("<presence to='bob@partner.example' type='subscribed'/>")
+    bob.expect("<presence from='carol@partner.example' type='subscribed'/>")
+    carol.send("<presence to='bob@partner.example' type='subscribe'/>")
+    bob.expect("<presence from='carol@partner.example' type='subscribe'/>")
+    bob.result("set", "<vCard xmlns='vcard-temp'><FN>Bob &amp; son</FN></vCard>")
+    bob.result("set", "<query xmlns='jabber:iq:private'><exodus xmlns='exodus:prefs'><n>é</n>"
+                      "</exodus></query>")
+    bob.result("set", "<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'>"
+                      "<conference jid='tea@rooms.partner.example' autojoin='true'/></storage>"
+                      "</query>")
+    bob.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='spam@example.com'/></block>")
+    bob.send("<presence type='unavailable'/>")
+    bob.result("get", "<query xmlns='jabber:iq:roster'/>")
+    carol.send("<message to='bob@partner.example' type='chat' id='m1'><body>A &lt; B</body>"
+               "</message>")
+    carol.result("get", "<query xmlns='jabber:iq:roster'/>")
+    for client in bob, carol:
+        client.close()
+
+
+def check(ours, mechanisms=("PLAIN", "SCRAM-SHA-1")):
+    """They have it here as well."""
+    for mechanism in mechanisms:
+        ours.login("bob", "b", mechanism=mechanism).close()
+    bob = ours.client("bob", "b")
+    message = bob.expect("<message id='m1' type='chat'><body>A &lt; B</body></message>")
+    assert message.find("{urn:xmpp:delay}delay") is not None
+    item, = bob.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert (item.get("jid"), item.get("name"), item.get("subscription"), item[0].text) == (
+        "carol@partner.example", "C", "to", "Work")
+    card = bob.result("get", "<vCard xmlns='vcard-temp'/>")
+    assert card.findtext("{vcard-temp}FN") == "Bob & son"
+    prefs = bob.result("get", "<query xmlns='jabber:iq:private'><exodus xmlns='exodus:prefs'/>"
+                              "</query>")
+    assert prefs.findtext(".//{exodus:prefs}n") == "é"
+    rooms = bob.result("get", f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/>"
+                              "</pubsub>")
+    assert rooms[0][0].get("id") == "tea@rooms.partner.example"
+    blocked, = bob.result("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
+    assert blocked.get("jid") == "spam@example.com"
+    row, = [r for r in ours.rows("contact", "list", "bob@partner.example")]
+    assert row["jid"] == "carol@partner.example"
+    carol = ours.client("carol", "c")
+    bob.expect("<presence from='carol@partner.example/c'/>")
+    item, = carol.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert (item.get("subscription"), item.get("ask")) == ("from", "subscribe")
+    # the request waits for an answer here as it did there
+    bob.send("<presence to='carol@partner.example' type='subscribed'/>")
+    carol.expect("<presence from='bob@partner.example/b'/>")
+
+
+@pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd")
+@pytest.mark.parametrize("password_format", ["plain", "scram"])
+def test_users_of_ejabberd(make_server, tmp_path, password_format):
+    cert = federation.Authority(tmp_path).issue("partner", HOST)
+    theirs = ejabberd.Ejabberd(
+        tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol"],
+        password_format=password_format, authority=tmp_path / "ca.pem", **cert,
+        more="mod_vcard: {}\n  mod_private: {}\n  mod_offline: {}\n  mod_privacy: {}\n"
+             "  mod_blocking: {}\n  mod_last: {}")
+    try:
+        fill(theirs)
+        (tmp_path / "exported").mkdir()
+        theirs.export(tmp_path / "exported")
+    finally:
+        theirs.finish()
+    ours = make_server(domains=[HOST])
+    main, = [p for p in (tmp_path / "exported").iterdir() if "example" not in p.name]
+    answer = ours.ctl("import", "ejabberd", str(main))
+    assert answer["text"].startswith("users imported: 2, there already: 0, refused: 0;")
+    assert answer["rows"] == []
+    check(ours)
