@@ -2,6 +2,7 @@
  * its API (ctl/remote.h). Help, completion and the check of arguments come from the command rows it
  * shares with the server. */
 #include "app/data_folder.h"
+#include "app/doctor.h"
 #include "app/features.h"
 #include "app/node_file.h"
 #include "app/offline.h"
@@ -292,11 +293,28 @@ static int musterctl_unreachable(const char *path, int why)
     return EXIT_UNREACHABLE;
 }
 
+/* What runs without a server does so here. */
+static int musterctl_run_offline(const struct options *o, const struct words *w)
+{
+    struct why why;
+    struct buf line;
+    if (strcmp(w->command->name, "doctor") != 0)
+        return (int)offline("musterctl", o->config, data_folder_restore, w->values[0].ptr);
+    buf_init(&line, REPLY_BYTES_MAX);
+    int code = EXIT_FAILED;
+    if (doctor_offline(o->config, &line, &why) == OK)
+        code = show_reply(o, w->command, buf_fit(&line));
+    else
+        fprintf(stderr, "musterctl: %s\n", why.text);
+    buf_fini(&line);
+    return code;
+}
+
 static int musterctl_run_local(const struct options *o, const struct words *w, const char *path)
 {
     int fd = connect_to(path);
     if (fd < 0 && w->command->offline && (errno == ENOENT || errno == ECONNREFUSED))
-        return (int)offline("musterctl", o->config, data_folder_restore, w->values[0].ptr);
+        return musterctl_run_offline(o, w);
     if (fd < 0)
         return musterctl_unreachable(path, errno);
     int code = exchange(o, w, fd);

@@ -24,6 +24,7 @@
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/config_check.h"
+#include "app/doctor.h"
 #include "app/mail.h"
 #include "app/other_database.h"
 #include "app/reload.h"
@@ -242,6 +243,7 @@ const struct feature *const features_all[] = {
     &health_feature,
     &log_feature,
     &config_check_feature,
+    &doctor_feature,
     &cert_watch_feature,
     &cert_monitor_feature,
     &mail_feature,

@@ -74,32 +74,37 @@ static bool is_running(const struct node_file *f, struct arena *arena)
     return locked;
 }
 
+void node_check_listens(const struct node_file *f, struct node_listens out[NODE_LISTENS])
+{
+    const struct node_listens all[NODE_LISTENS] = {
+        { "c2s", &f->c2s },
+        { "c2s_tls", &f->c2s_tls },
+        { "http", &f->http },
+        { "https", &f->https },
+        { "bosh", &f->bosh },
+        { "metrics", &f->metrics },
+        { "s2s", &f->s2s },
+        { "s2s_tls", &f->s2s_tls },
+        { "component", &f->component },
+        { "proxy65", &f->proxy65 },
+        { "http_admin", &f->http_admin },
+        { "https_admin", &f->https_admin },
+    };
+    memcpy(out, all, sizeof all);
+}
+
 /* Binds each address and keeps it bound until all are tried, so that an address that is twice in
  * the file is found. */
 static void check_ports(const struct node_file *f, struct arena *arena, struct buf *mistakes)
 {
-    const struct {
-        const char *key;
-        const struct node_listen_list *list;
-    } kinds[] = { { "c2s", &f->c2s },
-                  { "c2s_tls", &f->c2s_tls },
-                  { "http", &f->http },
-                  { "https", &f->https },
-                  { "bosh", &f->bosh },
-                  { "metrics", &f->metrics },
-                  { "s2s", &f->s2s },
-                  { "s2s_tls", &f->s2s_tls },
-                  { "component", &f->component },
-                  { "proxy65", &f->proxy65 },
-                  { "http_admin", &f->http_admin },
-                  { "https_admin", &f->https_admin } };
-    enum { KINDS = sizeof kinds / sizeof kinds[0] };
+    struct node_listens kinds[NODE_LISTENS];
     size_t count = 0, held = 0;
     struct why why;
-    for (size_t k = 0; k < KINDS; k++)
+    node_check_listens(f, kinds);
+    for (size_t k = 0; k < NODE_LISTENS; k++)
         count += kinds[k].list->count;
     struct listener **open = arena_new(arena, struct listener *, count + 1);
-    for (size_t k = 0; k < KINDS; k++) {
+    for (size_t k = 0; k < NODE_LISTENS; k++) {
         for (size_t i = 0; i < kinds[k].list->count; i++) {
             slice address = slice_of(kinds[k].list->item[i].address);
             if (listener_open(&open[held], address, &why) == OK)

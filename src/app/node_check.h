@@ -4,8 +4,16 @@
 
 struct buf;
 struct node_file;
+struct node_listen_list;
 
-enum { CHECK_BYTES_MAX = 64 * 1024 };
+enum { CHECK_BYTES_MAX = 64 * 1024, NODE_LISTENS = 12 };
+
+/* The lists of addresses under `listen` of a node file, by their keys. */
+struct node_listens {
+    const char *key;
+    const struct node_listen_list *list;
+};
+void node_check_listens(const struct node_file *f, struct node_listens out[NODE_LISTENS]);
 
 /* With mistakes the server does not start, or clients refuse it. Notes say what may be wrong. One
  * line each. Ports are not checked while a server uses the data folder. */

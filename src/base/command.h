@@ -93,8 +93,8 @@ struct command {
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
     enum command_effect effect;
     const char *area; /* "users": what it is about; with its effect the name of a permission */
-    /* musterctl runs it itself while no server runs, and run() says what to do first. Its only
-     * argument is a path. */
+    /* musterctl runs it itself while no server runs; what can only be done then has one argument, a
+     * path, and its run() says what to do first. */
     bool offline;
     enum command_access access;
     /* COMMAND_OWN: a switch that must be on for users who are not administrators; NULL: always

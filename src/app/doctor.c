@@ -1,0 +1,225 @@
+#include "app/doctor.h"
+#include "admin/control_json.h"
+#include "admin/settings.h"
+#include "app/doctor_check.h"
+#include "app/doctor_net.h"
+#include "app/node_check.h"
+#include "app/node_file.h"
+#include "app/outbound.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "base/setting.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "im/feature.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+#include "io/work.h"
+
+/* One run; lives in the arena of its call. One at a time. */
+struct doctor {
+    struct work work;
+    struct command_call *call;
+    struct node_file *file; /* NULL: it has mistakes */
+    struct buf mistakes;
+    struct doctor_net *net; /* NULL: DNS is not asked yet */
+};
+static struct doctor *doctor_now; /* at the home of the duty; NULL: none runs */
+static bool doctor_stopped;
+
+/* How it ends: with a failure if there is an error, so that scripts see it. */
+static void doctor_end(struct command_call *call)
+{
+    unsigned errors = 0, warnings = 0;
+    for (const struct command_row *r = call->rows; r != NULL; r = r->next) {
+        errors += slice_is(command_row_text(r, "state"), "error");
+        warnings += slice_is(command_row_text(r, "state"), "warning");
+    }
+    if (errors > 0)
+        command_fail(call, E_CONFLICT, "errors: %u, warnings: %u", errors, warnings);
+    else
+        command_done(call, "errors: 0, warnings: %u", warnings);
+}
+
+/* In the server: files on a helper thread, then the network on the loop. */
+
+static void doctor_over(struct doctor *d)
+{
+    struct node_file *file = d->file;
+    struct command_call *call = d->call;
+    ensure(doctor_now == d);
+    doctor_now = NULL;
+    buf_fini(&d->mistakes);
+    doctor_end(call); /* frees d */
+    node_file_free(&file);
+}
+
+static void doctor_net_over(void *arg) { doctor_over(arg); }
+
+static void doctor_read(struct work *work)
+{
+    struct doctor *d = CONTAINER_OF(work, struct doctor, work);
+    if (node_file_load(&d->file, node_file_own_path(), &d->mistakes) == OK)
+        doctor_check_all(d->call, d->file, DOCTOR_IN_SERVER);
+}
+
+static void doctor_has_read(struct work *work)
+{
+    struct doctor *d = CONTAINER_OF(work, struct doctor, work);
+    struct worker *w = d->call->worker;
+    struct resolver *resolver = outbound_resolver(w);
+    slice line, rest = buf_slice(&d->mistakes);
+    ensure(worker_is_here(w));
+    if (work->skipped || doctor_stopped) {
+        doctor_add(d->call, "server", DOCTOR_ERROR, "the server ends", "run it again");
+    } else if (d->file != NULL && resolver != NULL) {
+        d->net = doctor_net_start(&(struct doctor_net_options){ .call = d->call,
+                                                                .file = d->file,
+                                                                .loop = worker_loop(w),
+                                                                .resolver = resolver,
+                                                                .done = doctor_net_over,
+                                                                .arg = d });
+        return;
+    }
+    while (rest.len > 0) {
+        slice_cut(rest, '\n', &line, &rest);
+        doctor_add(d->call, "node file", DOCTOR_ERROR, slice_cstr(d->call->arena, line),
+                   "correct the line, then: systemctl reload muster");
+    }
+    doctor_over(d);
+}
+
+static void doctor_run(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    if (doctor_now != NULL || doctor_stopped) {
+        command_fail(call, E_AGAIN, doctor_stopped ? "the server ends" : "it runs already");
+        return;
+    }
+    struct doctor *d = arena_new(call->arena, struct doctor, 1);
+    *d = (struct doctor){ .work = { .run = doctor_read, .done = doctor_has_read, .may_skip = true },
+                          .call = call };
+    buf_init(&d->mistakes, CHECK_BYTES_MAX);
+    if (work_submit(worker_work(w), worker_loop(w), &d->work) == OK)
+        doctor_now = d;
+    else
+        command_fail(call, E_AGAIN, "all helper threads are busy; try again");
+}
+
+static void doctor_stop(void)
+{
+    struct doctor *d = doctor_now;
+    doctor_stopped = true;
+    if (d == NULL || d->net == NULL)
+        return; /* a helper has it, and gives it back */
+    doctor_net_cancel(d->net);
+    doctor_add(d->call, "server", DOCTOR_ERROR, "the server ends", "run it again");
+    doctor_over(d);
+}
+
+static void doctor_worker_start(struct worker *w)
+{
+    if (duty_is_here(w, DUTY_CERTS))
+        outbound_at_stop(doctor_stop);
+}
+
+static struct command doctor_command = {
+    .name = "doctor",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS, /* where the resolver of short errands is */
+    .offline = true,
+    .report = true,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = doctor_run,
+    .doc = "Looks for what is wrong with this node: DNS records of each domain and whether they "
+           "lead here, certificates, ports, permissions, database, disk, memory, clock, and limits "
+           "of the kernel. Each row says what was found and, if something is wrong, what mends "
+           "it. It fails if there is an error. While no server runs, musterctl looks itself; run "
+           "it as root or as the user of the server. Changes nothing.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "check", .doc = "what was looked at" },
+            { .name = "state", .doc = "ok, warning or error" },
+            { .name = "found", .doc = "what was found" },
+            { .name = "remedy", .doc = "the command that mends it, or what to do; empty: nothing" },
+            { 0 } },
+};
+
+const struct feature doctor_feature = {
+    .name = "doctor",
+    .commands = (struct command *const[]){ &doctor_command, NULL },
+    .worker.start = doctor_worker_start,
+};
+
+/* While no server runs. */
+
+struct offline_doctor {
+    struct loop *loop;
+    bool ended;
+};
+
+static void offline_ended(struct command_call *call, void *arg)
+{
+    struct offline_doctor *o = arg;
+    (void)call;
+    o->ended = true;
+}
+
+static void offline_net_over(void *arg) { loop_stop(((struct offline_doctor *)arg)->loop); }
+
+static enum err offline_look(struct command_call *call, const struct node_file *file,
+                             struct why *why)
+{
+    struct offline_doctor *o = call->arg;
+    struct resolver *resolver = NULL;
+    const char *servers = setting_text(&s2s_dns_servers);
+    o->loop = loop_create(0);
+    enum err e = resolver_create(&resolver, o->loop, *servers != '\0' ? servers : NULL, why);
+    doctor_check_all(call, file, DOCTOR_BESIDE);
+    if (e == OK) {
+        doctor_net_start(&(struct doctor_net_options){ .call = call,
+                                                       .file = file,
+                                                       .loop = o->loop,
+                                                       .resolver = resolver,
+                                                       .done = offline_net_over,
+                                                       .arg = o });
+        loop_run(o->loop);
+    }
+    resolver_destroy(&resolver);
+    loop_destroy(&o->loop);
+    return e;
+}
+
+enum err doctor_offline(const char *config, struct buf *line, struct why *why)
+{
+    struct offline_doctor o = { 0 };
+    struct node_file *file = NULL;
+    struct buf mistakes;
+    struct command_call call = {
+        .command = &doctor_command, .arena = arena_create(0), .finished = offline_ended, .arg = &o
+    };
+    buf_init(&mistakes, CHECK_BYTES_MAX);
+    enum err e = node_file_load(&file, config, &mistakes);
+    if (e == OK) {
+        settings_fix(file->settings.item, file->settings.count);
+        e = offline_look(&call, file, why);
+    } else {
+        why_set(why, "%.*s", SLICE_ARG(buf_fit(&mistakes)));
+        e = E_SYNTAX;
+    }
+    if (e == OK) {
+        doctor_end(&call);
+        ensure(o.ended);
+        control_reply(line, &call);
+    }
+    node_file_free(&file);
+    buf_fini(&mistakes);
+    arena_destroy(&call.arena);
+    return e;
+}

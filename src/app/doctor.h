@@ -1,0 +1,14 @@
+/* doctor: the command `doctor`, which says what is wrong with this machine, its node file, its
+ * certificates, DNS and ports, and which command mends it. musterctl runs it itself while no server
+ * runs. */
+#pragma once
+#include "base/err.h"
+
+struct buf;
+struct feature;
+
+extern const struct feature doctor_feature;
+
+/* While no server runs: adds the line that the control socket would have answered. E_SYNTAX: the
+ * node file has mistakes, which `why` has. Waits for disk and network. */
+NODISCARD enum err doctor_offline(const char *config, struct buf *line, struct why *why);

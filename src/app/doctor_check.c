@@ -1,0 +1,419 @@
+#include "app/doctor_check.h"
+#include "app/certs.h"
+#include "app/node_check.h"
+#include "app/node_file.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/units.h"
+#include "io/address.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20, PROC_BYTES = 4096, CONNECT_MS = 2000 };
+enum { DESCRIPTORS_WANTED = 65536, BACKLOG_WANTED = 4096 };
+
+/* Judgements. */
+
+static void __attribute__((format(printf, 3, 4)))
+finding_say(struct doctor_finding *out, enum doctor_state state, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    out->state = state;
+    vsnprintf(out->found, sizeof out->found, fmt, ap);
+    va_end(ap);
+}
+
+static void __attribute__((format(printf, 2, 3)))
+finding_mend(struct doctor_finding *out, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(out->remedy, sizeof out->remedy, fmt, ap);
+    va_end(ap);
+}
+
+static void judge_server(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    finding_say(out, f->runs ? DOCTOR_OK : DOCTOR_ERROR,
+                f->runs ? "it runs" : "no server runs with this node file");
+    finding_mend(out, "systemctl start muster; journalctl -u muster says why it ended");
+}
+
+static void judge_clock(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->clock_off < 0)
+        finding_say(out, DOCTOR_WARNING,
+                    "the kernel does not say whether the clock is set by anybody");
+    else if (f->clock_off != 0)
+        finding_say(out, DOCTOR_WARNING,
+                    "nobody keeps the clock right: archives and certificates need it");
+    else
+        finding_say(out, DOCTOR_OK, "it is synchronised");
+    finding_mend(out, "timedatectl set-ntp true, or on the host of a container");
+}
+
+static void judge_descriptors(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->descriptors < 0)
+        finding_say(out, DOCTOR_OK, "the limit is known to a running server");
+    else
+        finding_say(out, f->descriptors < DESCRIPTORS_WANTED ? DOCTOR_WARNING : DOCTOR_OK,
+                    "the server may have %" PRId64 " descriptors, each connection is one",
+                    f->descriptors);
+    finding_mend(out, "systemctl edit muster: [Service] LimitNOFILE=1048576, then restart it");
+}
+
+static void judge_kernel(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->somaxconn >= 0 && f->somaxconn < BACKLOG_WANTED) {
+        finding_say(out, DOCTOR_WARNING,
+                    "net.core.somaxconn is %" PRId64
+                    ": when many clients come back at once, some wait "
+                    "for seconds",
+                    f->somaxconn);
+        finding_mend(out, "sysctl -w net.core.somaxconn=%d", BACKLOG_WANTED);
+    } else if (f->nr_open >= 0 && f->nr_open < DESCRIPTORS_WANTED) {
+        finding_say(out, DOCTOR_WARNING,
+                    "fs.nr_open is %" PRId64 ": no process may have more descriptors", f->nr_open);
+        finding_mend(out, "sysctl -w fs.nr_open=1048576");
+    } else {
+        finding_say(out, DOCTOR_OK, "its limits are high enough");
+    }
+}
+
+static void judge_disk(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->disk_free < 0) {
+        finding_say(out, DOCTOR_ERROR, "%s: it cannot be looked at", f->data);
+        finding_mend(out, "ls -ld %s", f->data);
+        return;
+    }
+    bool few = f->inodes > 0 && f->inodes_free < f->inodes / 100;
+    bool full = f->disk_free < 256LL * MIB;
+    bool low = f->disk_free < 1024LL * MIB || f->disk_free < f->disk_bytes / 20;
+    finding_say(out,
+                full || few ? DOCTOR_ERROR
+                : low       ? DOCTOR_WARNING
+                            : DOCTOR_OK,
+                few ? "%s: %" PRId64 " MiB of %" PRId64
+                      " MiB are free, but hardly any file can be made"
+                    : "%s: %" PRId64 " MiB of %" PRId64 " MiB are free",
+                f->data, f->disk_free / MIB, f->disk_bytes / MIB);
+    finding_mend(out, "make room on that disk: du -xh %s | sort -h | tail", f->data);
+}
+
+static void judge_memory(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->memory_free < 0) {
+        finding_say(out, DOCTOR_WARNING, "/proc/meminfo cannot be read");
+        finding_mend(out, "mount -t proc proc /proc");
+        return;
+    }
+    bool full = f->memory_free < 64LL * MIB;
+    bool low = f->memory_free < f->memory_bytes / 10;
+    finding_say(out,
+                full  ? DOCTOR_ERROR
+                : low ? DOCTOR_WARNING
+                      : DOCTOR_OK,
+                "%" PRId64 " MiB of %" PRId64 " MiB are available", f->memory_free / MIB,
+                f->memory_bytes / MIB);
+    finding_mend(out, "end what else needs memory here: ps aux --sort=-rss | head");
+}
+
+static void judge_permissions(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    finding_say(out, DOCTOR_OK, "%s: only the user and the group of the server may look there",
+                f->data);
+    if (f->data_mode < 0) {
+        finding_say(out, DOCTOR_ERROR, "%s: there is no such folder, or it may not be looked at",
+                    f->data);
+        finding_mend(out, "install -d -o muster -g muster -m 750 %s", f->data);
+    } else if ((f->data_mode & 07) != 0) {
+        finding_say(out, DOCTOR_WARNING,
+                    "%s: every user of this machine may look there (mode %03o)", f->data,
+                    (unsigned)f->data_mode & 0777);
+        finding_mend(out, "chmod o= %s", f->data);
+    } else if (f->database_mode >= 0 && (f->database_mode & 07) != 0) {
+        finding_say(out, DOCTOR_WARNING, "%s/muster.db: every user may read it (mode %03o)",
+                    f->data, (unsigned)f->database_mode & 0777);
+        finding_mend(out, "chmod o= %s/muster.db", f->data);
+    }
+}
+
+static void judge_database(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    static const char head[] = "SQLite format 3";
+    if (!f->sqlite) {
+        finding_say(out, DOCTOR_OK,
+                    f->runs ? "PostgreSQL; `alarms` says if it is away"
+                            : "PostgreSQL; the start of the server says whether it answers");
+    } else if (f->database_mode < 0) {
+        finding_say(out, f->runs ? DOCTOR_ERROR : DOCTOR_WARNING,
+                    "%s/muster.db: it is not there: the first start makes it", f->data);
+        finding_mend(
+            out, "musterd --restore FOLDER puts a backup there; systemctl start muster makes an "
+                 "empty one");
+    } else if (memcmp(f->database_head, head, sizeof head) != 0) {
+        finding_say(out, DOCTOR_ERROR, "%s/muster.db: found a file that is no database of SQLite",
+                    f->data);
+        finding_mend(out, "move it away, and: musterd --config %s --restore FOLDER", f->config);
+    } else {
+        finding_say(out, DOCTOR_OK, "%s/muster.db", f->data);
+    }
+}
+
+const struct doctor_check doctor_checks[] = {
+    { "server", judge_server },
+    { "permissions", judge_permissions },
+    { "database", judge_database },
+    { "disk", judge_disk },
+    { "memory", judge_memory },
+    { "clock", judge_clock },
+    { "descriptors", judge_descriptors },
+    { "kernel", judge_kernel },
+    { 0 },
+};
+
+/* Facts. */
+
+static void facts_read(const char *path, char out[PROC_BYTES])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, out, PROC_BYTES - 1);
+    if (fd >= 0)
+        close(fd);
+    out[len > 0 ? len : 0] = '\0';
+}
+
+static int64_t read_number(const char *path)
+{
+    char text[PROC_BYTES];
+    facts_read(path, text);
+    return text[0] >= '0' && text[0] <= '9' ? strtoll(text, NULL, 10) : -1;
+}
+
+/* "MemTotal:  1234 kB" */
+static int64_t memory_line(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    return at == NULL ? -1 : strtoll(at + strlen(key), NULL, 10) * 1024;
+}
+
+/* Whether a server holds the lock of the data folder (app/data_folder.h). */
+static bool facts_runs(const char *data)
+{
+    char path[PROC_BYTES];
+    snprintf(path, sizeof path, "%s/muster.lock", data);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (fd >= 0)
+        close(fd);
+    return held;
+}
+
+static void facts_of_files(struct doctor_facts *f)
+{
+    struct stat st;
+    struct statvfs disk;
+    char path[PROC_BYTES];
+    if (stat(f->data, &st) == 0 && S_ISDIR(st.st_mode))
+        f->data_mode = st.st_mode & 07777;
+    if (statvfs(f->data, &disk) == 0) {
+        f->disk_free = (int64_t)(disk.f_bavail * disk.f_frsize);
+        f->disk_bytes = (int64_t)(disk.f_blocks * disk.f_frsize);
+        f->inodes_free = (int64_t)disk.f_favail;
+        f->inodes = (int64_t)disk.f_files;
+    }
+    snprintf(path, sizeof path, "%s/muster.db", f->data);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0) {
+        f->database_mode = st.st_mode & 07777;
+        ssize_t len = pread(fd, f->database_head, sizeof f->database_head, 0);
+        if (len < 0)
+            f->database_head[0] = '\0';
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+void doctor_read_facts(struct doctor_facts *out, const struct node_file *file)
+{
+    struct timex clock = { .modes = 0 };
+    struct rlimit limit;
+    char text[PROC_BYTES];
+    *out = (struct doctor_facts){ .descriptors = -1,
+                                  .disk_free = -1,
+                                  .data_mode = -1,
+                                  .database_mode = -1,
+                                  .data = file->data,
+                                  .config = file->path,
+                                  .sqlite = strcmp(file->database, "sqlite") == 0 };
+    int state = adjtimex(&clock);
+    out->clock_off = state < 0 ? -1 : state == TIME_ERROR || (clock.status & STA_UNSYNC) != 0;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        out->descriptors = limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
+    out->nr_open = read_number("/proc/sys/fs/nr_open");
+    out->somaxconn = read_number("/proc/sys/net/core/somaxconn");
+    facts_read("/proc/meminfo", text);
+    out->memory_free = memory_line(text, "MemAvailable:");
+    out->memory_bytes = memory_line(text, "MemTotal:");
+    out->runs = facts_runs(file->data);
+    facts_of_files(out);
+}
+
+/* Rows. */
+
+void doctor_add(struct command_call *call, const char *check, enum doctor_state state,
+                const char *found, const char *remedy)
+{
+    static const char *const states[] = { "ok", "warning", "error" };
+    ensure(state <= DOCTOR_ERROR);
+    command_row(call);
+    command_text(call, "check", slice_of(check));
+    command_text(call, "state", slice_of(states[state]));
+    command_text(call, "found", slice_of(found));
+    command_text(call, "remedy", state == DOCTOR_OK ? SLICE("") : slice_of(remedy));
+}
+
+/* What the check of the node file says in lines (app/node_check.h), by how they begin. */
+static void add_lines(struct command_call *call, slice lines, enum doctor_state state)
+{
+    static const struct {
+        const char *begin, *check, *remedy;
+    } kinds[] = {
+        { "data:", "permissions", "chown -R muster: FOLDER, as the user of the service needs it" },
+        { "control:", "permissions",
+          "chown muster: FOLDER, or another `control` in the node file" },
+        { "listen.", "ports", "ss -ltnp names the program that has the port" },
+        { "", "certificates", "musterctl cert check says what clients will refuse, and why" },
+    };
+    slice line;
+    while (lines.len > 0) {
+        slice_cut(lines, '\n', &line, &lines);
+        size_t k = 0;
+        while (!slice_starts(line, slice_of(kinds[k].begin)))
+            k++;
+        doctor_add(call, kinds[k].check, state, slice_cstr(call->arena, line), kinds[k].remedy);
+    }
+}
+
+/* A certificate that the server made itself is refused by other servers, and clients ask. */
+static void add_self_signed(struct command_call *call, const struct node_file *file)
+{
+    struct cert_uses uses;
+    certs_read(&uses, file, call->arena);
+    for (size_t i = 0; i < uses.count; i++)
+        if (uses.item[i].source == CERT_MADE_HERE)
+            doctor_add(call, "certificates", DOCTOR_WARNING,
+                       arena_printf(call->arena, "%s: the certificate is self-signed",
+                                    uses.item[i].domains),
+                       "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN FILE; or "
+                       "tls.certificate in the node file");
+}
+
+static void add_node_file(struct command_call *call, const struct node_file *file)
+{
+    struct buf mistakes, notes;
+    buf_init(&mistakes, CHECK_BYTES_MAX);
+    buf_init(&notes, CHECK_BYTES_MAX);
+    node_check(file, &mistakes, &notes);
+    if (mistakes.len + notes.len == 0)
+        doctor_add(call, "certificates", DOCTOR_OK, "they can be used for the domains", "");
+    add_lines(call, buf_fit(&mistakes), DOCTOR_ERROR);
+    add_lines(call, buf_fit(&notes), DOCTOR_WARNING);
+    buf_fini(&mistakes);
+    buf_fini(&notes);
+    add_self_signed(call, file);
+}
+
+/* From inside: connects to a listener of ours, at this machine where it is at any address. 0, or an
+ * errno. */
+static int listener_answers(const char *text, char shown[ADDRESS_TEXT_BYTES])
+{
+    union address to;
+    if (!address_parse(slice_of(text), &to))
+        return EINVAL;
+    if (to.any.sa_family == AF_INET && to.v4.sin_addr.s_addr == htonl(INADDR_ANY))
+        to.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (to.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&to.v6.sin6_addr))
+        to.v6.sin6_addr = in6addr_loopback;
+    address_print(&to, shown);
+    int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), why = 0;
+    if (fd < 0)
+        return errno;
+    if (connect(fd, &to.any, address_bytes(&to)) != 0)
+        why = errno;
+    if (why == EINPROGRESS) {
+        struct pollfd p = { .fd = fd, .events = POLLOUT };
+        socklen_t len = sizeof why;
+        if (poll(&p, 1, CONNECT_MS) <= 0)
+            why = ETIMEDOUT;
+        else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len) != 0)
+            why = errno;
+    }
+    close(fd);
+    return why;
+}
+
+static void add_listeners(struct command_call *call, const struct node_file *file)
+{
+    struct node_listens kinds[NODE_LISTENS];
+    node_check_listens(file, kinds);
+    for (size_t k = 0; k < NODE_LISTENS; k++) {
+        for (size_t i = 0; i < kinds[k].list->count; i++) {
+            char shown[ADDRESS_TEXT_BYTES] = "";
+            int why = listener_answers(kinds[k].list->item[i].address, shown);
+            doctor_add(call, "ports", why == 0 ? DOCTOR_OK : DOCTOR_ERROR,
+                       arena_printf(call->arena, "listen.%s: %s: %s", kinds[k].key, shown,
+                                    why == 0 ? "it answers" : strerror(why)),
+                       "systemctl restart muster; if it was changed: musterctl server restart");
+        }
+    }
+}
+
+static void add_alarms(struct command_call *call)
+{
+    for (const struct alarm *a = alarm_first(); a != NULL; a = a->next)
+        if (atomic_load(&a->active) != 0)
+            doctor_add(call, "alarms",
+                       atomic_load(&a->severity_now) >= ALARM_ERROR ? DOCTOR_ERROR : DOCTOR_WARNING,
+                       arena_printf(call->arena, "%s: %s", a->name, a->text), a->action);
+}
+
+void doctor_check_all(struct command_call *call, const struct node_file *file,
+                      enum doctor_place place)
+{
+    struct doctor_facts facts;
+    doctor_read_facts(&facts, file);
+    facts.in_server = place == DOCTOR_IN_SERVER;
+    facts.runs = facts.runs || facts.in_server;
+    if (!facts.in_server)
+        facts.descriptors = -1; /* the limit of another process */
+    for (const struct doctor_check *c = doctor_checks; c->name != NULL; c++) {
+        struct doctor_finding finding = { DOCTOR_OK, "", "" };
+        c->judge(&facts, &finding);
+        ensure(*finding.found != '\0' && (finding.state == DOCTOR_OK || *finding.remedy != '\0'));
+        doctor_add(call, c->name, finding.state, finding.found, finding.remedy);
+    }
+    add_node_file(call, file);
+    if (facts.runs)
+        add_listeners(call, file);
+    if (facts.in_server)
+        add_alarms(call);
+}

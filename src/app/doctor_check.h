@@ -1,0 +1,50 @@
+/* doctor_check: what `doctor` finds out about the machine: facts are read, and each row of the
+ * table of checks judges them and says what it found and which command mends it. The judgement is
+ * pure; reading waits for the disk. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct command_call;
+struct node_file;
+
+/* Of the machine. -1: not known. */
+struct doctor_facts {
+    bool runs;           /* a server runs with this node file */
+    bool in_server;      /* it is this process */
+    int64_t clock_off;   /* 1: nobody sets the clock; 0: it is synchronised */
+    int64_t descriptors; /* that this process may have, if it is the server */
+    int64_t nr_open, somaxconn;
+    int64_t disk_free, disk_bytes, inodes_free, inodes; /* where the data folder is */
+    int64_t memory_free, memory_bytes;
+    int64_t data_mode, database_mode; /* permissions of the folder, and of the file of SQLite */
+    char database_head[16];           /* of that file; empty: there is none */
+    bool sqlite;
+    const char *data;   /* path */
+    const char *config; /* path */
+};
+
+enum doctor_place { DOCTOR_IN_SERVER, DOCTOR_BESIDE };
+enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
+enum { DOCTOR_TEXT_MAX = 512 };
+
+struct doctor_finding {
+    enum doctor_state state;
+    char found[DOCTOR_TEXT_MAX], remedy[DOCTOR_TEXT_MAX];
+};
+
+struct doctor_check {
+    const char *name;
+    void (*judge)(const struct doctor_facts *f, struct doctor_finding *out);
+};
+extern const struct doctor_check doctor_checks[]; /* ended by { 0 } */
+
+void doctor_read_facts(struct doctor_facts *out, const struct node_file *file);
+
+/* Adds a row of the command; a remedy of nothing that is wrong is left out. */
+void doctor_add(struct command_call *call, const char *check, enum doctor_state state,
+                const char *found, const char *remedy);
+/* All checks of the machine and of the node file. Waits for the disk, and for our own listeners. */
+void doctor_check_all(struct command_call *call, const struct node_file *file,
+                      enum doctor_place place);

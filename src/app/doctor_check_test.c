@@ -1,0 +1,132 @@
+#include "app/doctor_check.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define GIB (INT64_C(1) << 30)
+
+static const struct doctor_facts sound = {
+    .runs = true,
+    .in_server = true,
+    .descriptors = 1 << 20,
+    .nr_open = 1 << 20,
+    .somaxconn = 4096,
+    .disk_free = 50 * GIB,
+    .disk_bytes = 100 * GIB,
+    .inodes_free = 1000000,
+    .inodes = 2000000,
+    .memory_free = 4 * GIB,
+    .memory_bytes = 8 * GIB,
+    .data_mode = 0750,
+    .database_mode = 0640,
+    .database_head = "SQLite format 3",
+    .sqlite = true,
+    .data = "/var/lib/muster",
+    .config = "/etc/muster/muster.yaml",
+};
+
+static struct doctor_finding judged(const char *name, const struct doctor_facts *f)
+{
+    struct doctor_finding out = { DOCTOR_OK, "", "" };
+    const struct doctor_check *c = doctor_checks;
+    while (c->name != NULL && strcmp(c->name, name) != 0)
+        c++;
+    assert_non_null(c->name);
+    c->judge(f, &out);
+    return out;
+}
+
+static void a_sound_machine_has_nothing_to_mend(void **state)
+{
+    (void)state;
+    for (const struct doctor_check *c = doctor_checks; c->name != NULL; c++) {
+        struct doctor_finding found = judged(c->name, &sound);
+        if (found.state != DOCTOR_OK || *found.found == '\0')
+            fail_msg("%s: %s", c->name, found.found);
+    }
+}
+
+#define BROKEN(check, state, text, member, value)                                                  \
+    {                                                                                              \
+        check, state, text, offsetof(struct doctor_facts, member),                                 \
+            sizeof(((struct doctor_facts *)0)->member), value                                      \
+    }
+static const struct {
+    const char *check;
+    enum doctor_state state;
+    const char *text; /* in what was found */
+    size_t at, size;
+    int64_t value;
+} broken[] = {
+    BROKEN("server", DOCTOR_ERROR, "no server runs", runs, 0),
+    BROKEN("permissions", DOCTOR_ERROR, "no such folder", data_mode, -1),
+    BROKEN("permissions", DOCTOR_WARNING, "mode 755", data_mode, 0755),
+    BROKEN("permissions", DOCTOR_WARNING, "muster.db: every user may read", database_mode, 0644),
+    BROKEN("database", DOCTOR_ERROR, "not there", database_mode, -1),
+    BROKEN("database", DOCTOR_ERROR, "no database of SQLite", database_head[0], 'X'),
+    BROKEN("disk", DOCTOR_ERROR, "cannot be looked at", disk_free, -1),
+    BROKEN("disk", DOCTOR_ERROR, "200 MiB of", disk_free, 200 << 20),
+    BROKEN("disk", DOCTOR_WARNING, "4096 MiB of", disk_free, 4 * GIB),
+    BROKEN("disk", DOCTOR_ERROR, "hardly any file", inodes_free, 10),
+    BROKEN("memory", DOCTOR_ERROR, "10 MiB of", memory_free, 10 << 20),
+    BROKEN("memory", DOCTOR_WARNING, "500 MiB of", memory_free, 500 << 20),
+    BROKEN("memory", DOCTOR_WARNING, "/proc/meminfo", memory_free, -1),
+    BROKEN("clock", DOCTOR_WARNING, "nobody keeps the clock right", clock_off, 1),
+    BROKEN("clock", DOCTOR_WARNING, "does not say", clock_off, -1),
+    BROKEN("descriptors", DOCTOR_WARNING, "1024 descriptors", descriptors, 1024),
+    BROKEN("kernel", DOCTOR_WARNING, "net.core.somaxconn is 128", somaxconn, 128),
+    BROKEN("kernel", DOCTOR_WARNING, "fs.nr_open is 1024", nr_open, 1024),
+};
+enum { BROKEN_COUNT = sizeof broken / sizeof broken[0] };
+
+static void what_is_broken_is_found_and_mended(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BROKEN_COUNT; i++) {
+        struct doctor_facts f = sound;
+        memcpy((char *)&f + broken[i].at, &broken[i].value, broken[i].size); /* little-endian */
+        struct doctor_finding found = judged(broken[i].check, &f);
+        if (found.state != broken[i].state || strstr(found.found, broken[i].text) == NULL ||
+            *found.remedy == '\0')
+            fail_msg("%s: %d %s: %s", broken[i].check, found.state, found.found, found.remedy);
+    }
+}
+
+static void each_check_can_fail(void **state)
+{
+    (void)state;
+    for (const struct doctor_check *c = doctor_checks; c->name != NULL; c++) {
+        size_t i = 0;
+        while (i < BROKEN_COUNT && strcmp(broken[i].check, c->name) != 0)
+            i++;
+        if (i == BROKEN_COUNT)
+            fail_msg("%s: no row of this test breaks it", c->name);
+    }
+}
+
+static void what_is_not_known_is_no_error(void **state)
+{
+    (void)state;
+    struct doctor_facts f = sound;
+    f.descriptors = f.nr_open = f.somaxconn = -1;
+    assert_int_equal(judged("descriptors", &f).state, DOCTOR_OK);
+    assert_int_equal(judged("kernel", &f).state, DOCTOR_OK);
+    f.sqlite = false;
+    f.database_mode = -1;
+    assert_int_equal(judged("database", &f).state, DOCTOR_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sound_machine_has_nothing_to_mend),
+        cmocka_unit_test(what_is_broken_is_found_and_mended),
+        cmocka_unit_test(each_check_can_fail),
+        cmocka_unit_test(what_is_not_known_is_no_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

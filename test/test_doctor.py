@@ -1,0 +1,170 @@
+"""musterctl doctor: what is wrong with a node, with and without a running server. The judgements of
+the machine are tested in src/app/doctor_check_test.c, where it can be broken."""
+import contextlib
+import json
+import socket
+import struct
+import threading
+
+import pytest
+
+from muster import database
+from muster.client import TIMEOUT
+from test_api import api_server
+
+SRV, NXDOMAIN, SERVFAIL = 33, 3, 2
+
+
+def name_of(text):
+    return b"".join(bytes([len(x)]) + x.encode() for x in text.split(".") if x) + b"\0"
+
+
+@contextlib.contextmanager
+def name_server(answers):
+    """At a port of 127.0.0.1: SRV records by their names, "servfail", or an event, which is set and
+    the question not answered; no other name exists. Addresses are those of /etc/hosts."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def serve():
+            while True:
+                try:
+                    query, peer = server.recvfrom(4096)
+                except OSError:
+                    return
+                if len(query) < 12:  # the end of the test
+                    return
+                end = query.index(b"\0", 12)
+                labels, at = [], 12
+                while query[at]:
+                    labels.append(query[at + 1:at + 1 + query[at]].decode())
+                    at += 1 + query[at]
+                kind, = struct.unpack("!H", query[end + 1:end + 3])
+                found = answers.get(".".join(labels).lower()) if kind == SRV else None
+                if isinstance(found, threading.Event):
+                    found.set()
+                    continue
+                code = SERVFAIL if found == "servfail" else 0 if found else NXDOMAIN
+                records = b""
+                for port, host in found if isinstance(found, list) else []:
+                    data = struct.pack("!HHH", 0, 5, port) + name_of(host)
+                    records += b"\xc0\x0c" + struct.pack("!HHIH", SRV, 1, 60, len(data)) + data
+                count = len(found) if records else 0
+                server.sendto(query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, count, 0, 0)
+                              + query[12:end + 5] + records, peer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield "127.0.0.1:%d" % server.getsockname()[1]
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+                last.sendto(b"end", server.getsockname())
+            thread.join()
+
+
+def doctor(server):
+    """Exit code, and the rows."""
+    done = server.ctl_run("--config", server.file, "--json", "doctor")
+    return done.returncode, json.loads(done.stdout)["rows"]
+
+
+def of(rows, check, state=None):
+    return [r for r in rows if r["check"] == check and state in (None, r["state"])]
+
+
+def test_with_and_without_a_server(make_server):
+    server = make_server("alice", s2s=True)
+    _, rows = doctor(server)
+    assert of(rows, "server") == [{"check": "server", "state": "ok", "found": "it runs",
+                                   "remedy": ""}]
+    ports = of(rows, "ports", "ok")
+    assert len(ports) == sum(len(v) for v in server.conf["listen"].values())
+    assert any(f":{server.c2s_port}: it answers" in r["found"] for r in ports)
+    assert all(bool(r["remedy"]) == (r["state"] != "ok") for r in rows)
+    assert of(rows, "certificates", "warning")[0]["found"].endswith("is self-signed")
+    server.stop()
+    code, rows = doctor(server)
+    assert code == 1 and of(rows, "server", "error")[0]["remedy"].startswith("systemctl start")
+    assert of(rows, "ports") == []
+    for check in "permissions", "disk", "memory", "database", "clock", "kernel":
+        assert of(rows, check), check
+
+
+@pytest.mark.parametrize("records, check, state, text", [
+    ({"_xmpp-client._tcp.localhost": "c2s"}, "dns client", "ok", "it answers"),
+    ({"_xmpps-client._tcp.localhost": "tls"}, "dns client", "ok", "it answers"),
+    ({"_xmpp-server._tcp.localhost": "s2s"}, "dns server", "ok", "it answers"),
+    ({"_xmpps-server._tcp.localhost": "s2s_tls"}, "dns server", "ok", "it answers"),
+    ({"_xmpp-client._tcp.localhost": [(1, "localhost")]}, "dns client", "error",
+     "leads to localhost port 1: "),
+    ({"_xmpp-client._tcp.localhost": [(0, ".")]}, "dns client", "error",
+     "says that there is no such service"),
+    ({"_xmpp-server._tcp.localhost": [(5269, "gone.invalid")]}, "dns server", "error",
+     "gone.invalid"),
+    ({"_xmpps-client._tcp.localhost": None}, "dns client", "warning",
+     "the listener for direct TLS is not found"),
+    ({"_xmpp-server._tcp.localhost": "servfail"}, "dns server", "warning",
+     "_xmpp-server._tcp.localhost: "),
+])
+def test_dns(make_server, records, check, state, text):
+    server = make_server(s2s=True)
+    answers = {name: [(getattr(server, f"{what}_port"), "localhost")]
+               if isinstance(what, str) and what != "servfail" else what
+               for name, what in records.items()}
+    with name_server(answers) as address:
+        server.ctl("set", "s2s.dns-servers", address)
+        _, rows = doctor(server)
+    service = next(iter(records))
+    found = [r for r in of(rows, check) if service in r["found"]]
+    assert [r["state"] for r in found] == [state] and text in found[0]["found"], rows
+
+
+def test_what_is_broken_without_a_server(make_server, tmp_path):
+    """One after the other; each is named with what mends it."""
+    server = make_server()
+    server.stop()
+    server.data.chmod(0o755)
+    found = of(doctor(server)[1], "permissions", "warning")
+    assert found[0]["remedy"] == f"chmod o= {server.data}"
+    server.data.chmod(0o750)
+    assert not of(doctor(server)[1], "permissions", "warning")
+    if not database.POSTGRESQL:
+        (server.data / "muster.db").write_bytes(b"This is a letter." * 100)
+        found = of(doctor(server)[1], "database", "error")
+        assert "no database of SQLite" in found[0]["found"] and "--restore" in found[0]["remedy"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        server.conf["listen"]["bosh"] = [f"127.0.0.1:{taken}"]
+        server.write()
+        found = of(doctor(server)[1], "ports", "error")
+        assert f"{taken}" in found[0]["found"] and "ss -ltnp" in found[0]["remedy"]
+    server.conf["tls"] = {"certificate": str(tmp_path / "none.pem"), "key": str(tmp_path / "none")}
+    server.write()
+    assert "none.pem" in of(doctor(server)[1], "certificates", "error")[0]["found"]
+    server.conf["node_id"] = "seven"
+    server.write()
+    done = server.ctl_run("--config", server.file, "doctor")
+    assert done.returncode == 1 and "node_id" in done.stderr
+
+
+def test_over_the_api(make_server):
+    """Also what it found where it fails: programs get the rows with the problem."""
+    server = api_server(make_server)
+    answer = server.api("POST", "/commands/doctor", {})
+    rows = answer.json["rows"]
+    assert of(rows, "server", "ok") and answer.status == (409 if any(
+        r["state"] == "error" for r in rows) else 200)
+
+
+def test_the_server_ends_while_it_waits_for_dns(make_server):
+    """It is answered, and holds nobody up."""
+    server = make_server()
+    asked = threading.Event()
+    with name_server({"_xmpp-client._tcp.localhost": asked}) as address:
+        server.ctl("set", "s2s.dns-servers", address)
+        waiting = server.ctl_start("--json", "doctor")
+        assert asked.wait(TIMEOUT)
+        assert "it runs already" in server.ctl_run("doctor").stderr
+        server.stop()
+        rows = json.loads(waiting.communicate()[0])["rows"]
+    assert of(rows, "server", "error")[0]["found"] == "the server ends"
