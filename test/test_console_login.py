@@ -13,6 +13,7 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from test_api import ROOT_PATH, api_server
+from test_rename import rename
 
 PASSWORD = "Correct-horse-9"
 
@@ -144,6 +145,14 @@ def test_session_fixation(server, browser):
     assert old("GET", "/session").status == 401
 
 
+def test_sessions_of_a_name_are_bounded(server):
+    browsers = [server.browser() for _ in range(21)]
+    for browser in browsers:
+        assert browser.login("alice@localhost").status == 201
+    assert len(server.rows("admin", "sessions")) == 20
+    assert [b("GET", "/session").status for b in browsers] == [401] + [200] * 20
+
+
 def test_a_session_is_of_its_host(server, browser):
     browser.login("root")
     elsewhere = server.browser(host="other.test")
@@ -200,8 +209,9 @@ def test_lock_out(server, browser):
     assert browser.login("root").status == 201
     assert server.ctl_run("admin", "unlock", "root").returncode != 0
     counted = [r for r in server.rows("audit", "list") if r["command"] == "session login"]
-    refused = [r for r in counted if r["actor"] == "console:root" and r["result"] == "auth"]
-    assert len(refused) == 3  # a guess that was not made fills nothing
+    refused = [r["result"] for r in counted if r["actor"] == "console:root"]
+    # The third is the lock-out; a guess that was not made fills nothing.
+    assert sorted(refused) == ["auth", "auth", "denied"]
 
 
 def test_parallel_guesses_are_as_few(server):
@@ -355,6 +365,34 @@ def test_nobody_gives_more_than_they_have(server):
     assert browser("POST", "/commands/admin-create", {"name": "x", "role": "chief"}).status == 200
 
 
+def test_archives_need_a_stated_reason(server):
+    found = {}
+    for role in "auditor", "operator", "viewer", "help-desk":
+        server.ctl("admin", "create", role, role, "--password", PASSWORD)
+        browser = server.browser()
+        browser.login(role)
+        for body in {}, {"reason": ""}, {"reason": "x"}, {"reason": "case 4711"}:
+            answer = browser("POST", "/commands/archive-events", body)
+            found.setdefault(role, []).append(answer.status)
+            if answer.status == 422:
+                assert answer.json["argument"] == "reason"
+    assert found.pop("auditor") == [422, 422, 422, 200]
+    assert set(sum(found.values(), [])) == {403, 422} and all(f[3] == 403 for f in found.values())
+    server.ctl("archive", "events")
+    rows = [(r["actor"].split("/")[0], r["args"]) for r in server.rows("audit", "list")
+            if r["command"] == "archive events" and r["result"] == "ok"]
+    assert sorted(rows) == [("console:auditor", "reason=case 4711"), ("control:root", "")]
+
+
+def test_a_browser_left_alone_changes_no_password_of_its_own_account(server, browser):
+    change = {"jid": "alice@localhost", "password": "Another-horse-9"}
+    server.ctl("role", "set", "chief", "users.* admins.*")
+    server.ctl("admin", "add", "alice@localhost", "chief")
+    browser.login("alice@localhost")
+    answer = browser("POST", "/commands/user-password", change)
+    assert answer.status == 403 and "own account" in answer.json["detail"]
+
+
 def test_password_policy(server):
     def refused(*command):
         done = server.ctl_run(*command)
@@ -379,6 +417,23 @@ def test_password_policy(server):
     with server.database(read_only=True) as db:
         stored = str(db.execute("SELECT * FROM administrator_password").fetchall())
     assert made not in stored and PASSWORD not in stored
+
+
+def test_a_deleted_or_renamed_account(server, browser):
+    """The next owner of an address has no second factor; one that is renamed keeps it."""
+    secret = server.rows("admin", "totp", "alice@localhost")[0]["secret"]
+    codes = server.rows("admin", "totp-confirm", "alice@localhost", totp(secret, now_step() - 1))
+    server.stop()
+    assert rename(server, "alice@localhost", "alicia@localhost").returncode == 0
+    server.start()
+    assert browser.login("alicia@localhost").json["code"] == "code-required"
+    assert browser.login("alicia@localhost", code=totp(secret, now_step())).status == 201
+    assert browser.login("alicia@localhost", code=codes[0]["code"]).status == 201
+    server.ctl("user", "del", "alicia@localhost", "--yes")
+    assert browser("GET", "/session").status == 401
+    server.add_user("alicia", PASSWORD)
+    server.ctl("admin", "add", "alicia@localhost", "viewer")
+    assert browser.login("alicia@localhost").status == 201
 
 
 def totp(secret, step):

@@ -10,6 +10,7 @@ from test_archive_quota import LIMIT, TEXT, by_owner, flood, sizes, trimmed
 from test_mam import Page, chat, retract, tombstone
 from test_muc_archive import FULLTEXT, Page as RoomPage
 from test_muc_modern import CORRECT, heard, moderate, stanza_id
+from test_roles import refused
 
 CHAT = "<message to='{}' type='chat' id='{}'><body>{}</body>{}</message>"
 
@@ -88,11 +89,11 @@ def test_no_user_sees_what_was_retracted(pair):
         assert "saints" not in "".join(xml.canonical(m) for m in page.messages)
         assert Page(client, (FULLTEXT, "saints")).bodies == []
         assert Page(client, (FULLTEXT, "took")).bodies == ["took it back"]
-    admin = server.ctl_run("set", "admin.accounts", alice.bare)
-    assert admin.returncode == 0
-    commands = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='http://jabber.org/"
-                            "protocol/commands'/>", to="localhost")
-    assert not [i for i in commands if "events" in i.get("node")]
+    server.ctl("admin", "add", alice.bare, "viewer")
+    assert "compliance.read" in refused(alice, "archive-events", reason="case 4711")
+    server.ctl("admin", "add", alice.bare, "auditor")
+    assert "reason is missing" in refused(alice, "archive-events")
+    assert refused(alice, "archive-events", reason="case 4711") is None
 
 
 def test_nothing_of_what_did_not_happen(server):

@@ -1,6 +1,7 @@
 """Secrets at rest: tokens of devices and sessions, secrets of components and settings, options of
 push services and passwords of rooms lie sealed in the database, under a key of the node that is a
 file of its own. Of invitations and passwords only hashes are there."""
+import base64
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from muster.component import Component
 from muster.muc import Room
 from muster.server import refusal
+from test_console_login import now_step, totp
 from test_fast import Device
 from test_invite import invite, register, show, token_of
 from test_push import announcement, registrations
@@ -19,6 +21,7 @@ COMPONENT = "a rather long planted secret"
 TURN = "planted north wind"
 PROBE = "planted south wind"
 EARLIER = "planted east wind"
+PERSON = "planted north wind"
 CANDIDATE = "planted west wind"
 ROOM = "planted open sesame"
 OPTION = "planted push secret"
@@ -27,13 +30,16 @@ OPTION = "planted push secret"
 # test_no_secret_is_in_any_column plants such a secret.
 SEALED = """component.secret fast_token.secret push.options room.config frozen.bytes
     seal.mark     setting.value test_user.password setting_candidate.value setting_change.was
-    setting_change.became"""
+    setting_change.became admin_factor.secret"""
 HASHED = """credential.salt credential.server_key credential.stored_key invite.token
-    access_token.hash"""
+    access_token.hash admin_recovery.hash administrator_password.salt
+    administrator_password.server_key administrator_password.stored_key"""
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
 KEYS = "auth_secret.factors auth_secret.secret room.secret"
 # What users write, and names that let nobody in.
-CONTENT = """access_admin.jid access_admin.role access_role.grants access_role.name
+CONTENT = """admin_factor.name admin_recovery.name administrator.name administrator.role
+    administrator_password.name access_admin.jid
+    access_admin.role access_role.grants access_role.name
     access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
     alarm_history.alarm alarm_history.detail alarm_history.known_by alarm_history.note
     alarm_history.severity alarm_rule.alarm
@@ -147,6 +153,12 @@ def full(planted):
                "room": ROOM, "push service": OPTION, "session": alice.sm_id,
                "invitation": token_of(invite(host)),
                "access token": host.rows("token", "add", "backup", "viewer")[0]["token"]}
+    host.ctl("admin", "create", "nora", "viewer", "--password", PERSON)
+    factor = host.rows("admin", "totp", "nora")[0]["secret"]
+    codes = host.rows("admin", "totp-confirm", "nora", totp(factor, now_step()))
+    secrets |= {"administrator": PERSON, "second factor": factor,
+                "its bytes": base64.b32decode(factor).hex(),
+                "recovery code": codes[0]["code"].replace("-", "")}
     host.stop()
     return host, alice, secrets
 

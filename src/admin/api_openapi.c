@@ -129,11 +129,17 @@ static bool in_path(const char *path, const char *name, struct arena *tmp)
     return path != NULL && strstr(path, arena_printf(tmp, "{%s}", name)) != NULL;
 }
 
-static void add_parameter(json_t *to, const struct command_arg *a, const char *where)
+/* Clients of the API are never at the control socket. */
+static bool is_required(const struct command *c, const struct command_arg *a)
+{
+    return a->kind == ARG_POSITIONAL || (c->reasoned && strcmp(a->name, "reason") == 0);
+}
+
+static void add_parameter(json_t *to, const struct command *c, const struct command_arg *a,
+                          const char *where)
 {
     json_array_append_new(to, json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where,
-                                        "required",
-                                        strcmp(where, "path") == 0 || a->kind == ARG_POSITIONAL,
+                                        "required", strcmp(where, "path") == 0 || is_required(c, a),
                                         "description", a->doc, "schema", argument_schema(a)));
 }
 
@@ -148,17 +154,17 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
     slice brief = command_brief(c->doc);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         if (in_path(path, a->name, tmp)) {
-            add_parameter(parameters, a, "path");
+            add_parameter(parameters, c, a, "path");
         } else if (query) {
-            add_parameter(parameters, a, "query");
+            add_parameter(parameters, c, a, "query");
         } else {
             json_object_set_new(members, a->name, argument_schema(a));
-            if (a->kind == ARG_POSITIONAL)
+            if (is_required(c, a))
                 json_array_append_new(required, json_string(a->name));
         }
     }
     if (method == HTTP_M_GET && api_has_pages(c))
-        add_parameter(parameters, &cursor, "query");
+        add_parameter(parameters, c, &cursor, "query");
     api_name(id, c);
     command_permission(c, permission, sizeof permission);
     json_t *op = json_pack("{s:s%,s:s,s:s,s:[s],s:o,s:o}", "summary", brief.ptr, brief.len,

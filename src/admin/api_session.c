@@ -277,12 +277,13 @@ static void peer_of(const struct http_request *r, union address *out)
         out->any.sa_family = AF_INET6;
 }
 
-static void job_problem(struct session_job *j, unsigned status, const char *code, const char *text)
+static void job_problem(struct session_job *j, enum err e, unsigned status, const char *code,
+                        const char *text)
 {
     if (j->r != NULL)
         api_problem(j->r, &(struct api_problem){ .status = status,
                                                  .detail = slice_of(text),
-                                                 .error = err_name(j->call.err),
+                                                 .error = err_name(e),
                                                  .code = code,
                                                  .retry_s = status == 503 ? 1 : 0 });
 }
@@ -317,7 +318,7 @@ static void session_open(struct session_job *j)
                   console_find(slice_of(secret), j->r->host, j->arena, true, &who, &v) == OK;
     if (!opened) { /* its client has gone, or its role was taken meanwhile */
         command_fail(&j->call, E_CANCELED, "%s", "");
-        job_problem(j, 401, "wrong", results[LOGIN_WRONG].text);
+        job_problem(j, E_AUTH, 401, "wrong", results[LOGIN_WRONG].text);
         return;
     }
     char *cookie = arena_printf(j->arena, API_COOKIE "=%s" COOKIE_MARK, secret);
@@ -338,10 +339,11 @@ static void login_ended(struct login *l)
         l->result == LOGIN_LOCKED || l->result == LOGIN_REFUSED ? LOGIN_WRONG : l->result;
     bool logs_in = j->call.command == &login_row;
     if (l->result != LOGIN_OK) {
-        command_fail(&j->call, results[result].e, "%s",
-                     l->result == LOGIN_LOCKED ? "wrong; the name is refused for a time now"
-                                               : results[result].text);
-        job_problem(j, results[result].status, results[result].code, results[result].text);
+        bool locked = l->result == LOGIN_LOCKED; /* which the audit log says, and nobody else */
+        command_fail(&j->call, locked ? E_DENIED : results[result].e, "%s",
+                     locked ? "the name is refused for a time now" : results[result].text);
+        job_problem(j, results[result].e, results[result].status, results[result].code,
+                    results[result].text);
     } else if (logs_in) {
         if (j->secret.len > 0)
             console_end(j->secret);
@@ -362,7 +364,7 @@ static bool bind_job(struct session_job *j)
     struct why why;
     slice body = j->r->body;
     if (!api_is_json(http_header(j->r, "Content-Type"))) {
-        job_problem(j, 415, NULL, "found a body that is not application/json");
+        job_problem(j, E_SYNTAX, 415, NULL, "found a body that is not application/json");
         return false;
     }
     enum err e = control_bind(slice_dup(j->arena, body), NULL, NULL, 0, &j->call, &why);
@@ -380,8 +382,7 @@ static bool is_acknowledged(struct session_job *j)
     bool asked = setting_text(&console_banner)[0] != '\0' && setting_bool(&console_acknowledge);
     if (!asked || command_flag(&j->call, "acknowledged"))
         return true;
-    j->call.err = E_DENIED;
-    job_problem(j, 403, "acknowledge",
+    job_problem(j, E_DENIED, 403, "acknowledge",
                 "the text of console.banner must be acknowledged: GET /api/v1/login shows it");
     return false;
 }

@@ -39,12 +39,18 @@ static struct store_stmt drop_candidates = {
     .params = "t",
     .cols = "",
 };
+static struct store_stmt drop_factors = {
+    .name = "secrets.drop-factors",
+    .sql = "DELETE FROM admin_factor",
+    .params = "",
+    .cols = "",
+};
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "secrets",
     .migrations = none,
     .stmts = (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_setting,
-                                           &drop_history, &drop_candidates, NULL },
+                                           &drop_history, &drop_candidates, &drop_factors, NULL },
 };
 
 static void secrets_dropped(void *arg, enum store_result result, const struct store_batch *b)
@@ -54,9 +60,10 @@ static void secrets_dropped(void *arg, enum store_result result, const struct st
     if (result != STORE_OK)
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
     else
-        command_done(call,
-                     "tokens of devices, secrets of components and secret settings are deleted; "
-                     "remove secrets.key from the data folder if it is there, and restart");
+        command_done(
+            call, "tokens of devices, secrets of components, second factors of administrators and "
+                  "secret settings are deleted; remove secrets.key from the data folder if it is "
+                  "there, and restart");
 }
 
 static void secrets_run_reset(struct command_call *call)
@@ -69,6 +76,7 @@ static void secrets_run_reset(struct command_call *call)
     struct store_batch *b = store_write(worker_store(w), 0);
     store_add(b, &drop_tokens, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &drop_components, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &drop_factors, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &seal_stmt_drop, STORE_ANY_ROWS, NULL, 0);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_is_secret(s)) {
@@ -86,8 +94,8 @@ static struct command reset_command = {
     .args = (const struct command_arg[]){ { 0 } },
     .run = secrets_run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "
-           "of components, passwords of rooms, secret settings. Afterwards devices need their "
-           "passwords, and components and rooms new secrets.",
+           "of components, passwords of rooms, second factors of administrators, secret settings. "
+           "Afterwards devices need their passwords, and components and rooms new secrets.",
 };
 
 const struct feature secrets_feature = {

@@ -52,6 +52,7 @@ void command_register(struct command *c)
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
     ensure(c->home == NULL || arg_index(c, slice_of(c->home)) >= 0);
+    ensure(!c->reasoned || (c->audited && arg_index(c, SLICE("reason")) >= 0));
     ensure(c->run != NULL && command_check_row(c) <= COMMAND_ARGS_MAX);
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);

@@ -107,6 +107,9 @@ struct command {
     const char *rest;
     const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
     bool audited;                         /* although it only reads */
+    /* It shows what is nobody's business without a reason: who is not at the control socket states
+     * one, in its argument `reason`, and it is audited. */
+    bool reasoned;
     bool record;          /* one row is the rule: it is shown as lines of names and values */
     bool report;          /* what it found is shown where it fails, too */
     struct command *next; /* set by command_register() */

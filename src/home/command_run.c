@@ -359,11 +359,23 @@ enum err command_allowed(const struct command *c, const struct principal *p, str
     return refuse_lack(c, p, permission, why);
 }
 
+static bool lacks_reason(const struct command_call *call)
+{
+    return call->command->reasoned && principal_is_remote(&call->who) &&
+           command_arg(call, "reason").len == 0;
+}
+
 /* Who has no permission but for the own account names no other one. */
-static enum err call_allowed(const struct command_call *call, struct why *why)
+static enum err call_allowed(struct command_call *call, struct why *why)
 {
     char permission[COMMAND_PERMISSION_MAX];
     enum err e = command_allowed(call->command, &call->who, why);
+    if (e == OK && lacks_reason(call)) {
+        why_set(why, "%s: reason is missing: say why you read this; the audit log keeps it",
+                call->command->name);
+        call->culprit = "reason";
+        return E_SYNTAX;
+    }
     command_permission(call->command, permission, sizeof permission);
     if (e != OK || principal_may(&call->who, permission) ||
         slice_eq(command_arg(call, "jid"), call->who.own))
@@ -379,6 +391,7 @@ void command_run(struct command_call *call)
     struct worker *w = call->worker;
     struct why why;
     enum err e = call_allowed(call, &why);
+    ensure(!call->ended);
     if (e != OK) {
         command_fail(call, e, "%s", why.text);
         return;

@@ -450,7 +450,7 @@ static struct command admin_end_session = {
     .runs_at = COMMAND_EACH,
     .args = (const struct command_arg[]){ { .name = "id",
                                             .kind = ARG_POSITIONAL,
-                                            .min = CONSOLE_ID_TEXT,
+                                            .min = 1,
                                             .max = CONSOLE_ID_TEXT,
                                             .doc = "its id, as the list shows it" },
                                           { 0 } },

@@ -356,7 +356,7 @@ static struct command admin_totp_confirm = {
     .args = (const struct command_arg[]){ NAME_ARG,
                                           { .name = "code",
                                             .kind = ARG_POSITIONAL,
-                                            .min = TOTP_DIGITS,
+                                            .min = 1,
                                             .max = TOTP_DIGITS,
                                             .doc = "the code that the app shows" },
                                           { 0 } },

@@ -65,9 +65,10 @@ static bool users_may_take(struct command_call *call)
     ensure(jid.len > 0); /* command_run() has prepared it */
     if (!access_may_touch(call, jid))
         return false;
-    if (!principal_is_remote(&call->who) || !slice_starts(from, SLICE("xmpp:")))
+    bool console = slice_starts(from, SLICE("console:")); /* a browser left alone, too */
+    if (!principal_is_remote(&call->who) || !(console || slice_starts(from, SLICE("xmpp:"))))
         return true;
-    slice_cut(slice_from(from, 5), '/', &bare, &(slice){ 0 });
+    slice_cut(slice_from(from, console ? 8 : 5), '/', &bare, &(slice){ 0 });
     if (slice_eq(bare, jid))
         command_fail(call, E_DENIED,
                      "this is your own account: change its password or delete it as any user does "

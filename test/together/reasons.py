@@ -16,6 +16,10 @@ ALONE = {
              "any other feature sees it (test_guest.py)",
     "muc_ping": "asks only occupants at domains of components; one who does not answer leaves as "
                 "by an error of its own, which is what others see (test_muc_ping.py)",
+    "console": "has sessions of browsers; it meets an account only when that is deleted, disabled "
+               "or has another password (test_console_login.py), and no stanza",
+    "second_factor": "is asked for at the console only; it meets an account when that is renamed "
+                     "or deleted (test_console_login.py), and no stanza",
     "access": "says who may run which command; it meets an account only when that is renamed or "
               "deleted (test_roles.py), and no stanza",
     "import": "makes an account before anybody can load it, as the tables have it that features "
@@ -56,11 +60,14 @@ APART = {
     "io": "counts bytes and descriptors for metrics and an alarm",
     "server": "an alarm of a database that is not used",
     "store": "the database",
+    "administrators": "are people who have no account",
+    "api_session": "lets browsers log in; no stanza comes to it",
     "audit": "keeps what operators did",
     "audit-send": "sends what audit keeps to a syslog server and to journald",
     "alarms": "keeps what alarms did",
     "alarm-targets": "tells of alarms by mail, to syslog and to journald",
     "syslog": "settings of the syslog server and of journald",
+    "login": "compares passwords of the console; no stanza comes to it",
     "secrets": "commands that make keys anew",
     "backup": "commands that copy the database and files",
     "http": "the server of web addresses; those who answer there are features of their own",

@@ -263,7 +263,8 @@ struct command mam_events_command = {
     .name = "archive events",
     .effect = COMMAND_READS,
     .area = "compliance",
-    .access = COMMAND_LOCAL,
+    .audited = true,
+    .reasoned = true,
     .args = (const struct command_arg[]){ { .name = "after",
                                             .kind = ARG_OPTION,
                                             .type = PARAM_INT,
@@ -276,13 +277,19 @@ struct command mam_events_command = {
                                             .min = 1,
                                             .max = ROWS_MAX,
                                             .doc = "show at most this number; 100 if not given" },
+                                          { .name = "reason",
+                                            .kind = ARG_OPTION,
+                                            .min = 3,
+                                            .max = 1000,
+                                            .doc = "why this is read, for the audit log" },
                                           { 0 } },
     .run = run_events,
     .doc =
         "Lists corrections and retractions: who made them, when, and what stood there before. They "
         "are in the order in which they were committed, and go with the messages that they are "
-        "about. No user sees these words any more, so administrators cannot run this from their "
-        "clients.",
+        "about. No user sees these words any more, so whoever is not at the control socket must "
+        "state a "
+        "reason.",
     .columns =
         (const struct command_column[]){
             { .name = "id", .type = PARAM_INT, .doc = "number of the event in the log" },
