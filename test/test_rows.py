@@ -8,7 +8,8 @@ from muster import muc, rows
 ROOM = "cave@conference.localhost"
 VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@localhost",
           "room": ROOM, "domain": "localhost", "setting": "web.title",
-          "version": "1", "from": "0", "series": "muster_sessions", "alarm": "store.full"}
+          "version": "1", "from": "0", "series": "muster_sessions", "alarm": "store.full",
+          "id": "1"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload list",
              "contact full", "room joins", "cert list", "cert-trust list", "backup verify",
@@ -28,6 +29,7 @@ def busy(server, alice, bob):
     server.ctl("room-admin", "add", "bob@localhost")
     server.ctl("room-alias", "add", "chat.localhost")
     server.ctl("component", "add", "echo.localhost", "--secret", "s" * 32)
+    server.ctl("webhook", "add", "http://hook.test/", "--secret", "s" * 32)
     server.ctl("set", "web.title", "Ravens")
     server.ctl("config", "edit", "sm.ack-every", "6")
     return server

@@ -28,7 +28,7 @@ OPTION = "planted push secret"
 
 # Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
 # test_no_secret_is_in_any_column plants such a secret.
-SEALED = """component.secret fast_token.secret push.options room.config frozen.bytes
+SEALED = """component.secret webhook.secret fast_token.secret push.options room.config frozen.bytes
     seal.mark     setting.value test_user.password setting_candidate.value setting_change.was
     setting_change.became admin_factor.secret"""
 HASHED = """credential.salt credential.server_key credential.stored_key invite.token
@@ -43,6 +43,8 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
     alarm_history.alarm alarm_history.detail alarm_history.known_by alarm_history.note
     alarm_history.severity alarm_rule.alarm
+    webhook.events webhook.url webhook_queue.body webhook_queue.event_id webhook_queue.kind
+    webhook_queue.subject
     audit_log.became audit_log.command audit_log.hash audit_log.peer audit_log.result
     audit_log.role audit_log.was account.department account.directory_uri account.email
     account.given_name

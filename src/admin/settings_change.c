@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "ops/events.h"
 
 enum { AUDIT_VALUES_MAX = 64 << 10 };
 
@@ -186,6 +187,7 @@ static void apply_item(const struct settings_item *item)
 {
     struct setting *s = item->setting;
     struct why why;
+    char value[SETTING_BYTES_MAX];
     if (item->value.ptr == NULL)
         settings_stored_drop(s);
     else
@@ -200,6 +202,12 @@ static void apply_item(const struct settings_item *item)
     }
     if (s->restart != NULL)
         alarm_raise(&settings_restart_alarm, slice_of(s->name));
+    setting_format(s, value, sizeof value);
+    event_tell(worker_here(), EVENT_SETTING_CHANGED, slice_of(s->name),
+               (const struct event_field[]){
+                   { "setting", slice_of(s->name) },
+                   { "value", setting_is_secret(s) ? SLICE("") : slice_of(value) },
+                   { 0 } });
 }
 
 /* The values of its settings, for the audit log: of several, a line each with the name. Neither

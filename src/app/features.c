@@ -30,6 +30,7 @@
 #include "app/reload.h"
 #include "app/syslog.h"
 #include "app/tls_settings.h"
+#include "app/webhooks.h"
 #include "auth/auth.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -71,6 +72,7 @@
 #include "ops/audit.h"
 #include "ops/console.h"
 #include "ops/devices.h"
+#include "ops/events.h"
 #include "ops/login.h"
 #include "ops/outside.h"
 #include "ops/second_factor.h"
@@ -145,6 +147,7 @@ const struct feature *const features_all[] = {
     &console_feature,
     &login_feature,
     &audit_feature,
+    &events_feature,
     &outside_feature,
     &devices_feature,
     &caps_feature,
@@ -250,6 +253,7 @@ const struct feature *const features_all[] = {
     &syslog_feature,
     &alarm_targets_feature,
     &audit_send_feature,
+    &webhooks_feature,
     &cert_ocsp_feature,
     &cert_revoke_feature,
     &recheck_feature,

@@ -27,6 +27,7 @@ enum duty {
     DUTY_TESTS,    /* tests from outside: their schedule and history */
     DUTY_ACCESS,   /* the only writer of roles, tokens and who has a role */
     DUTY_AUDIT,    /* the only writer of the audit log */
+    DUTY_WEBHOOKS, /* keeps the queue of webhooks, and sends it */
     DUTY_ALARMS,   /* keeps the history of alarms, and tells of them elsewhere */
     DUTIES
 };

@@ -17,6 +17,7 @@
 #include "home/message.h"
 #include "im/feature.h"
 #include "io/timer.h"
+#include "ops/events.h"
 #include <openssl/evp.h>
 
 enum {
@@ -165,8 +166,32 @@ static void entry_free(struct audit_entry *e)
     arena_destroy(&arena);
 }
 
+static void chain_tell(const struct audit_texts *t, int64_t id)
+{
+    char number[24];
+    const slice *x = t->text;
+    snprintf(number, sizeof number, "%lld", (long long)id);
+    event_tell(chain_worker, EVENT_AUDIT_ENTRY, SLICE("audit"),
+               (const struct event_field[]){ { "id", slice_of(number) },
+                                             { "actor", x[0] },
+                                             { "from", x[1] },
+                                             { "role", x[2] },
+                                             { "command", x[3] },
+                                             { "args", x[4] },
+                                             { "result", x[5] },
+                                             { "before", x[6] },
+                                             { "after", x[7] },
+                                             { 0 } });
+}
+
 static void chain_written(void)
 {
+    int64_t id = chain.last_id;
+    LIST_EACH (it, &chain.pending) {
+        if (id == chain.next_id || chain.ending)
+            break;
+        chain_tell(&CONTAINER_OF(it, struct audit_entry, node)->t, ++id);
+    }
     metric_add_to(&entries_metric, 0, chain.writing);
     for (; chain.writing > 0; chain.writing--)
         entry_free(CONTAINER_OF(chain.pending.next, struct audit_entry, node));

@@ -24,6 +24,8 @@ ALONE = {
               "deleted (test_roles.py), and no stanza",
     "import": "makes an account before anybody can load it, as the tables have it that features "
               "load; from then on it is one like any other (test_import.py logs in to it)",
+    "events": "off unless a webhook wants them; it hears that accounts and sessions begin and end, "
+              "and tells of that outside (test_webhooks.py)",
     "delegation": "off by default; a seed has no component (test_delegation.py has archives, "
                   "carbons, discovery, blocking, two nodes, and components that go)",
     "privilege": "off by default; a seed has no component (test_privilege.py has archives, "
@@ -63,6 +65,7 @@ APART = {
     "administrators": "are people who have no account",
     "api_session": "lets browsers log in; no stanza comes to it",
     "audit": "keeps what operators did",
+    "webhooks": "sends events by HTTP",
     "audit-send": "sends what audit keeps to a syslog server and to journald",
     "alarms": "keeps what alarms did",
     "alarm-targets": "tells of alarms by mail, to syslog and to journald",

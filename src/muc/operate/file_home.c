@@ -17,6 +17,7 @@
 #include "muc/room/settings.h"
 #include "muc/state/reach.h"
 #include "muc/state/store.h"
+#include "ops/events.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
 
@@ -247,6 +248,8 @@ static void lines_take_committed(void *arg, enum store_result result, const stru
     if (result == STORE_OK) {
         room_load(r);
         metric_add(&rooms_persistent_metric, 1);
+        event_tell(r->worker, EVENT_ROOM_CREATED, r->jid,
+                   (const struct event_field[]){ { "jid", r->jid }, { 0 } });
     } else {
         rooms_release(t->creator);
         actor_loaded(&r->actor, result == STORE_CONFLICT ? E_NOTFOUND : err_of_store(result));

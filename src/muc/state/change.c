@@ -20,6 +20,7 @@
 #include "muc/room/settings.h"
 #include "muc/state/life.h"
 #include "muc/state/store.h"
+#include "ops/events.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
@@ -207,6 +208,11 @@ static struct show change_shown(const struct room_change *c)
                           .password = c->delta.password };
 }
 
+static void change_tell(const struct room *r, enum event_kind kind)
+{
+    event_tell(r->worker, kind, r->jid, (const struct event_field[]){ { "jid", r->jid }, { 0 } });
+}
+
 /* §10.9: everybody leaves, and is told where to go. */
 static void change_destroy(struct room_change *c)
 {
@@ -219,6 +225,7 @@ static void change_destroy(struct room_change *c)
     if (r->stored) {
         room_archive_end(&r->archive);
         metric_add(&rooms_persistent_metric, -1);
+        change_tell(r, EVENT_ROOM_DESTROYED);
     }
     r->stored = false; /* it counts no more */
     room_end(r);
@@ -248,7 +255,9 @@ static void apply_config(struct room_change *c)
     r->stored = r->config.persistent;
     if (what.was_stored && !r->stored) {
         room_archive_end(&r->archive);
+        change_tell(r, EVENT_ROOM_DESTROYED);
     } else if (!what.was_stored && r->stored) {
+        change_tell(r, EVENT_ROOM_CREATED);
         room_archive_begin(&r->archive);
         room_store_beside(r);
     }

@@ -1,0 +1,881 @@
+#include "app/webhooks.h"
+#include "admin/alarms.h"
+#include "app/outbound.h"
+#include "app/webhooks_private.h"
+#include "auth/seal.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/http_reply.h"
+#include "codec/json_text.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/feature.h"
+#include "io/timer.h"
+#include "ops/events.h"
+#include "store/store.h"
+#include <stdio.h>
+
+enum {
+    FLIGHTS_MAX = 16,
+    INCOMING_MAX = 1000,
+    BATCH_MAX = 100,
+    SCAN_MAX = 128, /* items of a webhook that are looked at for one that may go */
+    RETRY_MS = 1000,
+    BACK_OFF_MS = 1000,
+    BACK_OFF_MAX_MS = 10 * 60 * 1000,
+    SWEEP_MS = 60 * 1000,
+    DROPPED_US = 10 * 60 * 1000000,
+    FAILURES_ALARM = 3,
+    EVENT_ID_BYTES = 16,
+    BODY_MAX = EVENT_DATA_MAX + 6 * EVENT_SUBJECT_MAX + 1024,
+    US_A_MS = 1000
+};
+
+static struct log_area log_webhook = { .name = "webhook" };
+static struct metric events_metric = { .name = "muster_webhook_events",
+                                       .kind = METRIC_COUNTER,
+                                       .label = "result",
+                                       .values = (const char *const[]){ "taken", "failed",
+                                                                        "dropped", NULL },
+                                       .help = "Events that receivers of webhooks have taken, "
+                                               "attempts that failed, and events that were "
+                                               "dropped." };
+enum { EVENTS_TAKEN, EVENTS_FAILED, EVENTS_DROPPED };
+
+static struct setting queue_max = {
+    .name = "webhook.queue-max",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 100,
+    .max = 100000,
+    .unit = "events",
+    .doc = "How many events wait for all receivers of webhooks together. New ones beyond that are "
+           "dropped, which raises the alarm webhook.dropped.",
+};
+static struct setting queue_keep = {
+    .name = "webhook.keep",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = INT64_C(24) * 3600 * 1000,
+    .min = 60 * 1000,
+    .max = INT64_C(30) * 24 * 3600 * 1000,
+    .doc = "How long an event waits for the receiver of a webhook. Then it is dropped, which "
+           "raises the alarm webhook.dropped.",
+};
+static struct alarm failing_alarm = {
+    .name = "webhook.failing",
+    .severity = ALARM_WARNING,
+    .text = "The receiver of a webhook cannot be reached.",
+    .action = "See which and why in the detail and in `musterctl webhook list`. Mend the receiver, "
+              "or delete the webhook with `musterctl webhook del`.",
+    .explanation = "Another system does not hear of what happens here. The events wait in the "
+                   "database and follow by themselves.",
+    .raised_when = "Three connections to a receiver have failed in a row.",
+    .cleared_when = "All receivers can be reached.",
+};
+static struct alarm dropped_alarm = {
+    .name = "webhook.dropped",
+    .severity = ALARM_ERROR,
+    .text = "Events were dropped that a webhook wanted.",
+    .action = "Mend the receiver that does not take them (`musterctl webhook list`). What it has "
+              "missed must be read from the server by other means.",
+    .explanation = "The queue of webhooks is bounded, so that a receiver that is away does not "
+                   "fill the database.",
+    .raised_when = "An event has waited for webhook.keep, or webhook.queue-max events wait.",
+    .cleared_when = "For ten minutes none was dropped.",
+    .settings = "webhook.keep webhook.queue-max",
+};
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE webhook(id INTEGER PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL, "
+      "secret TEXT NOT NULL, created_us INTEGER NOT NULL);"
+      "CREATE TABLE webhook_queue(id INTEGER PRIMARY KEY, hook INTEGER NOT NULL, event_id TEXT NOT "
+      "NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, at_us INTEGER NOT NULL, body TEXT NOT "
+      "NULL)",
+      "CREATE TABLE webhook(id BIGINT PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL, "
+      "secret TEXT NOT NULL, created_us BIGINT NOT NULL);"
+      "CREATE TABLE webhook_queue(id BIGINT PRIMARY KEY, hook BIGINT NOT NULL, event_id TEXT NOT "
+      "NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, at_us BIGINT NOT NULL, body TEXT NOT "
+      "NULL)" },
+    { 0 },
+};
+static struct store_stmt hooks_stmt = {
+    .name = "webhook.all",
+    .sql = "SELECT id, url, events, secret, created_us FROM webhook ORDER BY id",
+    .params = "",
+    .cols = "ittti",
+};
+struct store_stmt webhook_put_stmt = {
+    .name = "webhook.put",
+    .sql = "INSERT INTO webhook(id, url, events, secret, created_us) VALUES($1, $2, $3, $4, $5)",
+    .params = "ittti",
+    .cols = "",
+};
+struct store_stmt webhook_drop_stmt = {
+    .name = "webhook.drop",
+    .sql = "DELETE FROM webhook WHERE id = $1",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt webhook_forget_stmt = {
+    .name = "webhook.forget",
+    .sql = "DELETE FROM webhook_queue WHERE hook = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt waiting_stmt = {
+    .name = "webhook.waiting",
+    .sql = "SELECT id, hook, subject, at_us FROM webhook_queue ORDER BY id",
+    .params = "",
+    .cols = "iiti",
+};
+static struct store_stmt queue_stmt = {
+    .name = "webhook.queue",
+    .sql = "INSERT INTO webhook_queue(id, hook, event_id, kind, subject, at_us, body) "
+           "VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT(id) DO NOTHING",
+    .params = "iitttit",
+    .cols = "",
+};
+static struct store_stmt one_stmt = {
+    .name = "webhook.one",
+    .sql = "SELECT event_id, kind, body FROM webhook_queue WHERE id = $1",
+    .params = "i",
+    .cols = "ttt",
+};
+static struct store_stmt taken_stmt = {
+    .name = "webhook.taken",
+    .sql = "DELETE FROM webhook_queue WHERE id = $1",
+    .params = "i",
+    .cols = "",
+};
+/* Rows whose deletion failed when they had been taken. */
+static struct store_stmt before_stmt = {
+    .name = "webhook.before",
+    .sql = "DELETE FROM webhook_queue WHERE id < $1",
+    .params = "i",
+    .cols = "",
+};
+static const struct store_schema schema = {
+    .feature = "webhook",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &hooks_stmt, &webhook_put_stmt, &webhook_drop_stmt,
+                                           &webhook_forget_stmt, &waiting_stmt, &queue_stmt,
+                                           &one_stmt, &taken_stmt, &before_stmt, NULL },
+};
+
+/* An event in the queue of a webhook. Its body is in the database. */
+struct item {
+    struct list node;
+    int64_t id;
+    uint64_t subject, at_us, due_us; /* subject: a hash */
+    unsigned attempts;
+    bool flying;
+};
+
+/* One that is not in the database yet. */
+struct incoming {
+    struct list node;
+    struct arena *arena;
+    int64_t id, hook;
+    uint64_t at_us;
+    slice event_id, kind, subject, body;
+};
+
+struct flight {
+    struct webhook_post post;
+    struct webhook *hook; /* NULL: it is free */
+    struct item *item;    /* NULL: a test, for `call` */
+    struct command_call *call;
+};
+
+struct list webhooks_all;
+static struct {
+    struct worker *worker; /* NULL: the duty is not here */
+    bool stopping;
+    unsigned hooks, total; /* total: items and what comes in */
+    int64_t last_hook, last_item;
+    struct list incoming; /* the first `writing` of them are under way */
+    unsigned incoming_count, writing;
+    bool busy;
+    struct timer retry, due, sweep;
+    struct flight flights[FLIGHTS_MAX];
+    uint64_t dropped, dropped_us;
+} queue;
+
+static void dispatch(void);
+static void queue_write(void);
+
+static uint64_t webhook_lane(void) { return hash_keyed(SLICE("webhook")); }
+
+/* Lists of kinds. */
+
+static uint32_t kinds_of_word(slice word)
+{
+    uint32_t kinds = 0;
+    bool group = word.len > 1 && word.ptr[word.len - 1] == '*' && word.ptr[word.len - 2] == '.';
+    for (unsigned i = 0; i < EVENT_KINDS; i++) {
+        slice name = slice_of(event_row((enum event_kind)i)->name);
+        if (slice_is(word, "*") || slice_eq(word, name) ||
+            (group && slice_starts(name, (slice){ word.ptr, word.len - 1 })))
+            kinds |= UINT32_C(1) << i;
+    }
+    return kinds;
+}
+
+uint32_t webhook_kinds(slice events)
+{
+    slice word, rest = events;
+    uint32_t kinds = 0;
+    while (slice_word(&rest, &word)) {
+        uint32_t some = kinds_of_word(word);
+        if (some == 0)
+            return 0;
+        kinds |= some;
+    }
+    return kinds;
+}
+
+bool webhook_events_ok(slice events) { return webhook_kinds(events) != 0; }
+
+bool webhook_url_ok(slice url)
+{
+    struct http_uri uri;
+    bool secure;
+    return url.len <= WEBHOOK_URL_MAX && webhook_uri(&uri, url, &secure);
+}
+
+static void kinds_changed(void)
+{
+    uint32_t kinds = 0;
+    LIST_EACH (it, &webhooks_all)
+        kinds |= CONTAINER_OF(it, struct webhook, node)->kinds;
+    events_want(kinds);
+}
+
+/* Webhooks. */
+
+struct webhook *webhook_find(int64_t id)
+{
+    LIST_EACH (it, &webhooks_all) {
+        struct webhook *h = CONTAINER_OF(it, struct webhook, node);
+        if (h->id == id)
+            return h;
+    }
+    return NULL;
+}
+
+int64_t webhook_new_id(void) { return queue.hooks < WEBHOOKS_MAX ? ++queue.last_hook : 0; }
+
+const char *webhook_context(int64_t id, struct arena *arena)
+{
+    return arena_printf(arena, "webhook %lld", (long long)id);
+}
+
+void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t created_us)
+{
+    struct arena *arena = arena_create(0);
+    struct webhook *h = arena_new(arena, struct webhook, 1);
+    *h = (struct webhook){ .arena = arena,
+                           .id = id,
+                           .url = slice_dup(arena, url),
+                           .events = slice_dup(arena, events),
+                           .secret = slice_dup(arena, secret),
+                           .kinds = webhook_kinds(events),
+                           .created_us = created_us };
+    list_init(&h->items);
+    list_append(&webhooks_all, &h->node);
+    queue.hooks++;
+    kinds_changed();
+}
+
+static void hook_free(struct webhook *h)
+{
+    struct arena *arena = h->arena;
+    ensure(h->flights == 0 && list_empty(&h->items));
+    mem_wipe((char *)(uintptr_t)h->secret.ptr, h->secret.len);
+    arena_destroy(&arena);
+}
+
+static void item_free(struct webhook *h, struct item *i)
+{
+    ensure(h->waiting > 0 && queue.total > 0);
+    list_remove(&i->node);
+    h->waiting--;
+    queue.total--;
+    mem_free(&i);
+}
+
+static void say_failing(void)
+{
+    char text[ALARM_DETAIL_BYTES];
+    LIST_EACH (it, &webhooks_all) {
+        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
+        if (h->failures < FAILURES_ALARM)
+            continue;
+        snprintf(text, sizeof text, "webhook %lld: %.120s", (long long)h->id, h->why);
+        alarm_raise(&failing_alarm, slice_of(text));
+        return;
+    }
+    alarm_clear(&failing_alarm);
+}
+
+void webhook_drop(struct webhook *h)
+{
+    struct list *next;
+    list_remove(&h->node);
+    queue.hooks--;
+    h->deleted = true;
+    for (struct list *at = h->items.next; at != &h->items; at = next) {
+        struct item *i = CONTAINER_OF(at, struct item, node);
+        next = at->next;
+        if (!i->flying)
+            item_free(h, i);
+    }
+    kinds_changed();
+    say_failing();
+    if (h->flights == 0)
+        hook_free(h);
+}
+
+/* Sending. */
+
+static uint64_t back_off_us(unsigned failures)
+{
+    uint64_t ms = (uint64_t)BACK_OFF_MS << (failures < 12 ? failures : 12);
+    ms = ms < BACK_OFF_MAX_MS ? ms : BACK_OFF_MAX_MS;
+    return (ms / 2 + rand_u64() % (ms / 2 + 1)) * US_A_MS;
+}
+
+static void flight_free(struct flight *f)
+{
+    struct webhook *h = f->hook;
+    ensure(h != NULL && h->flights > 0);
+    f->hook = NULL;
+    f->item = NULL;
+    f->call = NULL;
+    h->flights--;
+    if (h->deleted && h->flights == 0)
+        hook_free(h);
+}
+
+static void item_taken(struct webhook *h, struct item *i)
+{
+    struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
+    STORE_ADD(b, &taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
+    store_submit(b, worker_loop(queue.worker), 0, NULL, NULL);
+    item_free(h, i);
+    metric_add_to(&events_metric, EVENTS_TAKEN, 1);
+    h->taken++;
+    h->taken_us = clock_wall_us();
+}
+
+static void item_waits(struct webhook *h, struct item *i)
+{
+    metric_add_to(&events_metric, EVENTS_FAILED, 1);
+    i->flying = false;
+    i->due_us = clock_wall_us() + back_off_us(i->attempts);
+    i->attempts++;
+    if (h->deleted)
+        item_free(h, i);
+}
+
+static void test_end(struct command_call *call, const char *why)
+{
+    if (why != NULL)
+        command_fail(call, E_IO, "%s", why);
+    else
+        command_done(call, "the receiver has taken the test event");
+}
+
+/* The receiver answers, if badly, or it does not. */
+static void hook_heard(struct webhook *h, unsigned status, const char *why)
+{
+    snprintf(h->why, sizeof h->why, "%s", why != NULL ? why : "");
+    if (status == 0) {
+        h->due_us = clock_wall_us() + back_off_us(h->failures);
+        h->failures++;
+    } else {
+        h->failures = 0;
+        h->due_us = 0;
+    }
+    if (!h->deleted)
+        say_failing();
+}
+
+static void flight_done(struct webhook_post *p, const char *why)
+{
+    struct flight *f = CONTAINER_OF(p, struct flight, post);
+    struct webhook *h = f->hook;
+    ensure(h != NULL);
+    hook_heard(h, p->status, why);
+    if (f->call != NULL)
+        test_end(f->call, why);
+    else if (why == NULL)
+        item_taken(h, f->item);
+    else
+        item_waits(h, f->item);
+    flight_free(f);
+    dispatch();
+}
+
+static void flight_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct flight *f = arg;
+    if (queue.stopping)
+        return;
+    if (result == STORE_OK && store_row_count(b, 0) > 0) {
+        f->post.done = flight_done;
+        webhook_post(&f->post, queue.worker,
+                     &(struct webhook_request){ .url = f->hook->url,
+                                                .secret = f->hook->secret,
+                                                .id = store_text(b, 0, 0, 0),
+                                                .event = store_text(b, 0, 0, 1),
+                                                .body = store_text(b, 0, 0, 2),
+                                                .attempt = f->item->attempts + 1 });
+        return;
+    }
+    if (result == STORE_OK) /* it was deleted there */
+        item_free(f->hook, f->item);
+    else
+        item_waits(f->hook, f->item);
+    flight_free(f);
+    dispatch();
+}
+
+static struct flight *flight_new(struct webhook *h)
+{
+    for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
+        struct flight *f = &queue.flights[i];
+        if (f->hook != NULL)
+            continue;
+        f->hook = h;
+        h->flights++;
+        return f;
+    }
+    return NULL;
+}
+
+static bool item_send(struct webhook *h, struct item *i)
+{
+    struct flight *f = flight_new(h);
+    if (f == NULL)
+        return false;
+    f->item = i;
+    i->flying = true;
+    struct store_batch *b = store_read(worker_store(queue.worker), webhook_lane());
+    STORE_ADD(b, &one_stmt, STORE_ANY_ROWS, SV_I(i->id));
+    store_submit(b, worker_loop(queue.worker), 0, flight_read, f);
+    return true;
+}
+
+/* An item may go if none of its subject is before it, and its time has come. */
+static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
+{
+    uint64_t seen[SCAN_MAX];
+    unsigned count = 0, most = h->failures > 0 ? 1 : WEBHOOK_FLIGHTS;
+    if (h->due_us > now_us && h->waiting > 0 && h->due_us < *next_us)
+        *next_us = h->due_us;
+    if (h->due_us > now_us)
+        return;
+    LIST_EACH (it, &h->items) {
+        struct item *i = CONTAINER_OF(it, struct item, node);
+        bool waits = i->flying;
+        if (h->flights >= most || count == SCAN_MAX)
+            return;
+        for (unsigned k = 0; k < count && !waits; k++)
+            waits = seen[k] == i->subject;
+        seen[count++] = i->subject;
+        if (!waits && i->due_us > now_us)
+            *next_us = i->due_us < *next_us ? i->due_us : *next_us;
+        else if (!waits && !item_send(h, i))
+            return;
+    }
+}
+
+static void dispatch(void)
+{
+    uint64_t now_us = clock_wall_us(), next_us = UINT64_MAX;
+    if (queue.stopping)
+        return;
+    LIST_EACH (it, &webhooks_all)
+        hook_dispatch(CONTAINER_OF(it, struct webhook, node), now_us, &next_us);
+    if (next_us != UINT64_MAX)
+        timer_set(worker_loop(queue.worker), &queue.due, (next_us - now_us) / US_A_MS + 1);
+}
+
+static void dispatch_due(struct timer *t, struct loop *loop)
+{
+    (void)t, (void)loop;
+    dispatch();
+}
+
+/* What comes in. */
+
+static void say_dropped(unsigned count)
+{
+    char text[ALARM_DETAIL_BYTES];
+    queue.dropped += count;
+    queue.dropped_us = clock_wall_us();
+    metric_add_to(&events_metric, EVENTS_DROPPED, (int)count);
+    snprintf(text, sizeof text, "%llu since the start, %u wait", (unsigned long long)queue.dropped,
+             queue.total);
+    alarm_raise(&dropped_alarm, slice_of(text));
+}
+
+static void incoming_free(struct incoming *in)
+{
+    struct arena *arena = in->arena;
+    ensure(queue.incoming_count > 0);
+    list_remove(&in->node);
+    queue.incoming_count--;
+    arena_destroy(&arena);
+}
+
+static void item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_us)
+{
+    struct item *i = mem_new(struct item);
+    i->id = id;
+    i->subject = hash_keyed(subject);
+    i->at_us = at_us;
+    list_append(&h->items, &i->node);
+    h->waiting++;
+}
+
+static void incoming_written(void)
+{
+    for (; queue.writing > 0; queue.writing--) {
+        struct incoming *in = CONTAINER_OF(queue.incoming.next, struct incoming, node);
+        struct webhook *h = webhook_find(in->hook);
+        if (h != NULL)
+            item_add(in->id, h, in->subject, in->at_us);
+        else
+            queue.total--; /* it was deleted meanwhile; the row goes with the next sweep */
+        incoming_free(in);
+    }
+}
+
+static void queue_wrote(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg, (void)b;
+    queue.busy = false;
+    if (result != STORE_OK) {
+        queue.writing = 0;
+        timer_set(worker_loop(queue.worker), &queue.retry, RETRY_MS);
+        return;
+    }
+    incoming_written();
+    queue_write();
+    dispatch();
+}
+
+static struct store_batch *queue_batch(void)
+{
+    struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
+    queue.writing = 0;
+    LIST_EACH (it, &queue.incoming) {
+        const struct incoming *in = CONTAINER_OF(it, struct incoming, node);
+        if (queue.writing == BATCH_MAX)
+            break;
+        STORE_ADD(b, &queue_stmt, STORE_ANY_ROWS, SV_I(in->id), SV_I(in->hook), SV_T(in->event_id),
+                  SV_T(in->kind), SV_T(in->subject), SV_I(in->at_us), SV_T(in->body));
+        queue.writing++;
+    }
+    return b;
+}
+
+static void queue_write(void)
+{
+    if (queue.busy || queue.incoming_count == 0)
+        return;
+    queue.busy = true;
+    store_submit(queue_batch(), worker_loop(queue.worker), 0, queue_wrote, NULL);
+}
+
+static void queue_retry(struct timer *t, struct loop *loop)
+{
+    (void)t, (void)loop;
+    queue_write();
+}
+
+static slice event_body(struct arena *arena, const struct event_told *e, const char *id)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    struct buf out;
+    clock_stamp(stamp, e->at_us);
+    buf_init(&out, BODY_MAX);
+    buf_printf(&out, "{\"id\":\"%s\",\"event\":\"%s\",\"time\":\"%s\",\"server\":", id,
+               event_row((enum event_kind)e->kind)->name, stamp);
+    json_text(&out, worker_node(queue.worker)->domains[0]);
+    buf_lit(&out, ",\"subject\":");
+    json_text(&out, e->subject);
+    buf_lit(&out, ",\"data\":");
+    buf_add(&out, e->data);
+    buf_lit(&out, "}");
+    slice body = slice_dup(arena, buf_fit(&out));
+    buf_fini(&out);
+    return body;
+}
+
+static void incoming_add(const struct webhook *h, const struct event_told *e, const char *id)
+{
+    struct arena *arena = arena_create(0);
+    struct incoming *in = arena_new(arena, struct incoming, 1);
+    *in = (struct incoming){ .arena = arena,
+                             .id = ++queue.last_item,
+                             .hook = h->id,
+                             .at_us = e->at_us,
+                             .event_id = slice_dup(arena, slice_of(id)),
+                             .kind = slice_of(event_row((enum event_kind)e->kind)->name),
+                             .subject = slice_dup(arena, e->subject),
+                             .body = event_body(arena, e, id) };
+    list_append(&queue.incoming, &in->node);
+    queue.incoming_count++;
+    queue.total++;
+}
+
+static void webhooks_take(struct worker *w, const struct event_told *e)
+{
+    char id[2 * EVENT_ID_BYTES + 1];
+    ensure(w == queue.worker);
+    rand_hex(id, EVENT_ID_BYTES);
+    LIST_EACH (it, &webhooks_all) {
+        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
+        if ((h->kinds >> e->kind & 1) == 0)
+            continue;
+        if (queue.total >= (uint64_t)setting_int(&queue_max) ||
+            queue.incoming_count >= INCOMING_MAX)
+            say_dropped(1);
+        else
+            incoming_add(h, e, id);
+    }
+    queue_write();
+}
+
+/* At the home of DUTY_ALARMS, which is any worker. */
+static void tell_alarm(struct worker *w, const struct alarms_news *n)
+{
+    static const enum event_kind kinds[] = { EVENT_ALARM_RAISED, EVENT_ALARM_CHANGED,
+                                             EVENT_ALARM_CLEARED };
+    const struct alarm *a = n->alarm;
+    event_tell(
+        w, kinds[n->what], slice_of(a->name),
+        (const struct event_field[]){ { "alarm", slice_of(a->name) },
+                                      { "severity", slice_of(alarm_severities[n->severity]) },
+                                      { "text", slice_of(a->text) },
+                                      { "detail", slice_of(n->detail) },
+                                      { "action", slice_of(a->action) },
+                                      { 0 } });
+}
+
+void webhook_test(struct webhook *h, struct command_call *call)
+{
+    struct flight *f = flight_new(h);
+    if (f == NULL || queue.stopping) {
+        command_fail(call, E_AGAIN, "%d requests are under way; try again", FLIGHTS_MAX);
+        return;
+    }
+    char stamp[CLOCK_STAMP_LEN], id[2 * EVENT_ID_BYTES + 1];
+    clock_stamp(stamp, clock_wall_us());
+    rand_hex(id, EVENT_ID_BYTES);
+    const char *body = arena_printf(call->arena,
+                                    "{\"id\":\"%s\",\"event\":\"test\",\"time\":\"%s\",\"server\":"
+                                    "\"%.*s\",\"subject\":\"test\",\"data\":{}}",
+                                    id, stamp, SLICE_ARG(worker_node(queue.worker)->domains[0]));
+    f->call = call;
+    f->post.done = flight_done;
+    webhook_post(&f->post, queue.worker,
+                 &(struct webhook_request){ .url = h->url,
+                                            .secret = h->secret,
+                                            .id = slice_of(id),
+                                            .event = SLICE("test"),
+                                            .body = slice_of(body),
+                                            .attempt = 1 });
+}
+
+/* Begin, end, and what is too old. */
+
+static void hook_sweep(struct webhook *h, uint64_t before_us, struct store_batch *b)
+{
+    unsigned dropped = 0;
+    while (!list_empty(&h->items) && dropped < BATCH_MAX) {
+        struct item *i = CONTAINER_OF(h->items.next, struct item, node);
+        if (i->flying || i->at_us >= before_us)
+            break;
+        STORE_ADD(b, &taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
+        item_free(h, i);
+        dropped++;
+    }
+    if (dropped == 0)
+        return;
+    log_error(&log_webhook, LOG_EV("webhook.dropped"), LOG_I("webhook", h->id),
+              LOG_I("events", dropped), LOG_C("hint", "they have waited for webhook.keep"));
+    say_dropped(dropped);
+}
+
+static int64_t first_waiting(void)
+{
+    int64_t first = queue.last_item + 1;
+    LIST_EACH (it, &webhooks_all) {
+        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
+        if (list_empty(&h->items))
+            continue;
+        const struct item *i = CONTAINER_OF(h->items.next, struct item, node);
+        first = i->id < first ? i->id : first;
+    }
+    return first;
+}
+
+static void queue_sweep(struct timer *t, struct loop *loop)
+{
+    uint64_t now_us = clock_wall_us(), keep_us = (uint64_t)setting_int(&queue_keep) * US_A_MS;
+    struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
+    timer_set(loop, t, SWEEP_MS);
+    LIST_EACH (it, &webhooks_all)
+        hook_sweep(CONTAINER_OF(it, struct webhook, node), now_us - keep_us, b);
+    if (queue.incoming_count == 0)
+        STORE_ADD(b, &before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
+    if (store_stmt_count(b) > 0)
+        store_submit(b, loop, 0, NULL, NULL);
+    else
+        store_drop(&b);
+    if (now_us - queue.dropped_us >= DROPPED_US)
+        alarm_clear(&dropped_alarm);
+}
+
+static void hook_loaded(const struct store_batch *b, uint32_t row, struct arena *tmp)
+{
+    slice secret;
+    int64_t id = store_int(b, 0, row, 0);
+    queue.last_hook = id;
+    if (unseal(&secret, store_text(b, 0, row, 3), slice_of(webhook_context(id, tmp)), tmp))
+        webhook_put(id, store_text(b, 0, row, 1), store_text(b, 0, row, 2), secret,
+                    (uint64_t)store_int(b, 0, row, 4));
+    else
+        log_error(&log_webhook, LOG_EV("webhook.unread"), LOG_I("webhook", id),
+                  LOG_C("hint", "its secret cannot be read: see the alarm secrets.key"));
+}
+
+static void queue_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct arena *tmp = arg;
+    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 0); row++)
+        hook_loaded(b, row, tmp);
+    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 1); row++) {
+        struct webhook *h = webhook_find(store_int(b, 1, row, 1));
+        queue.last_item = store_int(b, 1, row, 0);
+        if (h == NULL)
+            continue;
+        item_add(queue.last_item, h, store_text(b, 1, row, 2), (uint64_t)store_int(b, 1, row, 3));
+        queue.total++;
+    }
+    if (result != STORE_OK)
+        log_error(&log_webhook, LOG_EV("webhook.queue-unread"),
+                  LOG_C("why", store_result_name(result)));
+}
+
+static void webhooks_end(void)
+{
+    queue.stopping = true;
+    timer_cancel(&queue.due);
+    timer_cancel(&queue.sweep);
+    for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
+        struct flight *f = &queue.flights[i];
+        struct command_call *call = f->call;
+        f->call = NULL;
+        webhook_post_cancel(&f->post);
+        if (call != NULL)
+            command_fail(call, E_CANCELED, "the server ends");
+    }
+}
+
+static void webhooks_start(struct worker *w)
+{
+    if (worker_index(w) == 0 && duty_is_here(w, DUTY_ALARMS))
+        alarms_on_told(tell_alarm);
+    if (!duty_is_here(w, DUTY_WEBHOOKS))
+        return;
+    struct arena *tmp = arena_create(0);
+    struct store_batch *b = store_read(worker_store(w), 0);
+    queue.worker = w;
+    queue.retry.fn = queue_retry;
+    queue.due.fn = dispatch_due;
+    queue.sweep.fn = queue_sweep;
+    list_init(&webhooks_all);
+    list_init(&queue.incoming);
+    store_add(b, &hooks_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &waiting_stmt, STORE_ANY_ROWS, NULL, 0);
+    (void)store_run(b, queue_loaded, tmp);
+    arena_destroy(&tmp);
+    events_take(webhooks_take);
+    outbound_at_stop(webhooks_end);
+    timer_set(worker_loop(w), &queue.due, RETRY_MS);
+    timer_set(worker_loop(w), &queue.sweep, SWEEP_MS);
+}
+
+static void last_wrote(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    *(bool *)arg = result == STORE_OK;
+    for (; result == STORE_OK && queue.writing > 0; queue.writing--)
+        incoming_free(CONTAINER_OF(queue.incoming.next, struct incoming, node));
+}
+
+static void hook_end(struct webhook *h)
+{
+    while (!list_empty(&h->items))
+        item_free(h, CONTAINER_OF(h->items.next, struct item, node));
+    hook_free(h);
+}
+
+/* The loop has ended. What was under way is written again, which changes nothing. */
+static void webhooks_stop(struct worker *w)
+{
+    bool works = true;
+    if (queue.worker != w)
+        return;
+    timer_cancel(&queue.retry);
+    events_want(0);
+    events_take(NULL);
+    while (works && queue.incoming_count > 0)
+        (void)store_run(queue_batch(), last_wrote, &works);
+    while (queue.incoming_count > 0)
+        incoming_free(CONTAINER_OF(queue.incoming.next, struct incoming, node));
+    for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
+        struct webhook *h = queue.flights[i].hook;
+        queue.flights[i] = (struct flight){ 0 };
+        if (h != NULL && --h->flights == 0 && h->deleted)
+            hook_end(h);
+    }
+    while (!list_empty(&webhooks_all)) {
+        struct webhook *h = CONTAINER_OF(webhooks_all.next, struct webhook, node);
+        list_remove(&h->node);
+        hook_end(h);
+    }
+    queue.worker = NULL;
+}
+
+const struct feature webhooks_feature = {
+    .name = "webhooks",
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &queue_max, &queue_keep, &webhook_allow_local, NULL },
+    .commands = (struct command *const[]){ &webhook_add_command, &webhook_list_command,
+                                           &webhook_show_command, &webhook_del_command,
+                                           &webhook_test_command, &webhook_events_command, NULL },
+    .metrics = (struct metric *const[]){ &events_metric, NULL },
+    .alarms = (struct alarm *const[]){ &failing_alarm, &dropped_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_webhook, NULL },
+    .worker.start = webhooks_start,
+    .worker.stop = webhooks_stop,
+};

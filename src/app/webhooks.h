@@ -1,0 +1,56 @@
+/* webhooks: tells receivers of events (ops/events.h) by HTTP. Each event that a webhook wants is a
+ * row of its queue, in the database, until the receiver has taken it: at least once, also over a
+ * restart or kill. Events of one subject are in order: while one waits, those behind it wait, too.
+ * One that is not taken is tried again after a time that doubles, with jitter.
+ *
+ * An event is in the queue when its transaction is committed, some milliseconds after it happened.
+ *
+ * At the home of DUTY_WEBHOOKS. Limits: WEBHOOKS_MAX webhooks, webhook.queue-max events that wait,
+ * for webhook.keep; WEBHOOK_FLIGHTS requests at once to one receiver, and FLIGHTS_MAX in all. What
+ * is dropped raises the alarm webhook.dropped. */
+#pragma once
+#include "app/webhook_post.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct arena;
+struct command_call;
+struct feature;
+struct worker;
+
+enum { WEBHOOKS_MAX = 32, WEBHOOK_FLIGHTS = 4, WEBHOOK_URL_MAX = 1000, WEBHOOK_SECRET_MAX = 1000 };
+
+struct webhook {
+    struct list node;
+    struct arena *arena;
+    int64_t id;
+    slice url, events, secret; /* in the arena */
+    uint32_t kinds;
+    struct list items;
+    uint64_t created_us, taken_us, due_us;
+    uint64_t taken;    /* since the start */
+    unsigned waiting;  /* items */
+    unsigned flights;  /* under way */
+    unsigned failures; /* connections that failed, since one succeeded */
+    bool deleted;      /* freed when nothing is under way */
+    char why[WEBHOOK_WHY_BYTES];
+};
+
+/* "user.*; alarm.raised", "*": as bits; 0: it is no such list. */
+uint32_t webhook_kinds(slice events);
+bool webhook_url_ok(slice url);
+bool webhook_events_ok(slice events);
+
+extern struct list webhooks_all; /* struct webhook, by id; at the home of the duty */
+struct webhook *webhook_find(int64_t id);
+int64_t webhook_new_id(void); /* 0: there are WEBHOOKS_MAX */
+/* It is stored. */
+void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t created_us);
+void webhook_drop(struct webhook *h);
+/* Sends a test event at once, and ends the call. */
+void webhook_test(struct webhook *h, struct command_call *call);
+const char *webhook_context(int64_t id, struct arena *arena); /* that its secret is sealed in */
+
+extern const struct feature webhooks_feature;

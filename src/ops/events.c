@@ -1,0 +1,149 @@
+#include "ops/events.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "codec/json_text.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/message.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/session.h"
+#include <stdatomic.h>
+
+static const struct event_row event_rows[EVENT_KINDS] = {
+    [EVENT_USER_CREATED] = { "user.created", "the account", "jid", "An account was made." },
+    [EVENT_USER_CHANGED] = { "user.changed", "the account", "jid",
+                             "The profile of an account may be another one." },
+    [EVENT_USER_DELETED] = { "user.deleted", "the account", "jid", "An account was deleted." },
+    [EVENT_SESSION_AVAILABLE] = { "session.available", "the account", "jid resource",
+                                  "A client has sent its first presence." },
+    [EVENT_SESSION_UNAVAILABLE] = { "session.unavailable", "the account", "jid resource",
+                                    "A client that was available is not available any more." },
+    [EVENT_ROOM_CREATED] = { "room.created", "the room", "jid",
+                             "A room that is stored was made, or a room became one." },
+    [EVENT_ROOM_DESTROYED] = { "room.destroyed", "the room", "jid",
+                               "A room that was stored was destroyed, or is stored no longer." },
+    [EVENT_ALARM_RAISED] = { "alarm.raised", "the alarm", "alarm severity text detail action",
+                             "An alarm is active, for its hold-down." },
+    [EVENT_ALARM_CHANGED] = { "alarm.changed", "the alarm", "alarm severity text detail action",
+                              "An active alarm has another severity." },
+    [EVENT_ALARM_CLEARED] = { "alarm.cleared", "the alarm", "alarm severity text detail action",
+                              "An alarm is not active any more, for its hold-down." },
+    [EVENT_SETTING_CHANGED] = { "setting.changed", "the setting", "setting value",
+                                "A setting has another value. Secrets have none here." },
+    [EVENT_AUDIT_ENTRY] = { "audit.entry", "the audit log",
+                            "id actor from role command args result before after",
+                            "The audit log has a new entry." },
+};
+
+static _Atomic uint32_t wanted;
+static events_take_fn *taker;
+
+const struct event_row *event_row(enum event_kind kind)
+{
+    ensure(kind < EVENT_KINDS);
+    return &event_rows[kind];
+}
+
+bool event_is_wanted(enum event_kind kind)
+{
+    return (atomic_load_explicit(&wanted, memory_order_relaxed) >> kind & 1) != 0;
+}
+
+void events_want(uint32_t kinds) { atomic_store(&wanted, kinds); }
+void events_take(events_take_fn *take) { taker = take; }
+
+static void event_arrived(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    if (taker != NULL)
+        taker(w, message);
+}
+
+static const struct message_field event_fields[] = {
+    F_U8(struct event_told, kind, EVENT_KINDS - 1),
+    F_U64(struct event_told, at_us),
+    F_TEXT(struct event_told, subject, EVENT_SUBJECT_MAX),
+    F_TEXT(struct event_told, data, EVENT_DATA_MAX),
+    { 0 },
+};
+static const struct message_row event_message = {
+    .id = 140,
+    .scope = MESSAGE_CLUSTER,
+    .name = "event",
+    .size = sizeof(struct event_told),
+    .fields = event_fields,
+    .run = event_arrived,
+};
+
+void event_tell(struct worker *w, enum event_kind kind, slice subject,
+                const struct event_field *fields)
+{
+    struct buf data;
+    if (!event_is_wanted(kind) || subject.len > EVENT_SUBJECT_MAX)
+        return;
+    buf_init(&data, EVENT_DATA_MAX);
+    buf_lit(&data, "{");
+    for (const struct event_field *f = fields; f->name != NULL; f++) {
+        if (f->value.len == 0)
+            continue;
+        buf_printf(&data, "%s\"%s\":", data.len > 1 ? "," : "", f->name);
+        json_text(&data, f->value);
+    }
+    buf_lit(&data, "}");
+    struct event_told told = { .kind = (uint8_t)kind,
+                               .at_us = clock_wall_us(),
+                               .subject = subject,
+                               .data = data.overflow ? SLICE("{}") : buf_slice(&data) };
+    duty_send(w, DUTY_WEBHOOKS, &event_message, &told);
+    buf_fini(&data);
+}
+
+/* Of accounts and sessions. */
+
+static void tell_jid(struct worker *w, enum event_kind kind, slice bare, slice resource)
+{
+    event_tell(w, kind, bare,
+               (const struct event_field[]){ { "jid", bare }, { "resource", resource }, { 0 } });
+}
+
+static void event_created(struct worker *w, slice bare)
+{
+    tell_jid(w, EVENT_USER_CREATED, bare, SLICE(""));
+}
+
+static void event_profile_changed(struct worker *w, slice bare)
+{
+    tell_jid(w, EVENT_USER_CHANGED, bare, SLICE(""));
+}
+
+static void event_deleted(struct worker *w, slice bare)
+{
+    if (worker_index(w) == 0) /* each worker hears of it */
+        tell_jid(w, EVENT_USER_DELETED, bare, SLICE(""));
+}
+
+static void event_session(struct session *s, enum event_kind kind)
+{
+    struct account *a = s->account;
+    tell_jid(a->worker, kind, a->jid, slice_from(s->jid, (size_t)s->bare_len + 1));
+}
+
+static void event_available(struct session *s) { event_session(s, EVENT_SESSION_AVAILABLE); }
+
+static void event_unavailable(struct session *s, const struct stanza *st)
+{
+    (void)st;
+    event_session(s, EVENT_SESSION_UNAVAILABLE);
+}
+
+const struct feature events_feature = {
+    .name = "events",
+    .messages = (const struct message_row *const[]){ &event_message, NULL },
+    .account.created = event_created,
+    .account.profile_changed = event_profile_changed,
+    .account.deleted = event_deleted,
+    .session.available = event_available,
+    .session.unavailable = event_unavailable,
+};

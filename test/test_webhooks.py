@@ -1,0 +1,276 @@
+"""Webhooks: receivers of this test on loopback that fail, hang and come back."""
+import collections
+import contextlib
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from muster.client import TIMEOUT, until
+from muster.server import ROOT, free_ports, refusal
+from test_alarms import active, fail_fedtest, mend_fedtest
+from test_certs import make
+
+SECRET = "a secret of sixteen bytes or more"
+LOCAL = {"webhook.allow-local": "on"}
+
+
+class Receiver:
+    """Takes what is signed. `status`: a function of the event that says what to answer."""
+
+    def __init__(self, secret=SECRET, status=lambda event: 204, port=0, context=None):
+        self.secret, self.status = secret.encode(), status
+        self.requests, self.taken, self.lock = [], [], threading.Lock()
+        self.now = self.most = 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                outer.answer(self)
+
+            def log_message(self, *args):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        if context:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/hook?a=b"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def answer(self, request):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        event = json.loads(body)
+        found = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", request.headers["Muster-Signature"])
+        wanted = hmac.new(self.secret, found[1].encode() + b"." + body, hashlib.sha256).hexdigest()
+        status = self.status(event)
+        with self.lock:
+            self.now -= 1
+            self.requests.append((event, request.headers, request.path))
+            if wanted != found[2] or abs(time.time() - int(found[1])) > TIMEOUT:
+                status = 403
+            elif 200 <= status < 300:
+                self.taken.append(event)
+        with contextlib.suppress(OSError):
+            request.send_response(status)
+            request.end_headers()
+
+    def of(self, event):
+        with self.lock:
+            return [e for e in self.taken if e["event"] == event]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    """A function that makes receivers, which end with the test."""
+    made = []
+
+    def start(**options):
+        made.append(Receiver(**options))
+        return made[-1]
+    yield start
+    for one in made:
+        with contextlib.suppress(OSError):
+            one.close()
+
+
+def add(host, url, events="*", secret=SECRET):
+    return host.rows("webhook", "add", url, "--events", events, "--secret", secret)[0]["id"]
+
+
+def hook(host, number):
+    return host.rows("webhook", "show", str(number))[0]
+
+
+def test_each_kind_of_event_arrives_signed(make_server, receiver):
+    host = make_server("alice", settings=LOCAL)
+    one = receiver()
+    number = add(host, one.url)
+    alice = host.client("alice", "phone")
+    host.ctl("user", "add", "dora@localhost", "--password", "planted south wind")
+    host.ctl("user", "set", "dora@localhost", "--email", "d@x.test")
+    host.ctl("user", "del", "dora@localhost", "--yes")
+    host.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    host.ctl("room", "destroy", "cave@conference.localhost", "--yes")
+    host.ctl("set", "sm.hibernate-time", "77s")
+    alice.close()
+    fail_fedtest(host)
+    mend_fedtest(host)
+    kinds = {row["event"] for row in host.rows("webhook", "events")} - {"alarm.changed"}
+    until("all", lambda: kinds <= {e["event"] for e in one.taken}, 30)
+    rows = {row["event"]: row for row in host.rows("webhook", "events")}
+    for event, headers, path in one.requests:
+        assert headers["Muster-Event"] == event["event"] and path == "/hook?a=b"
+        assert headers["Muster-Event-Id"] == event["id"] and event["server"] == "localhost"
+        assert set(event["data"]) <= set(rows[event["event"]]["fields"].split())
+    assert [e["subject"] for e in one.of("user.created")] == ["dora@localhost"]
+    assert one.of("session.available")[0]["data"] == {"jid": "alice@localhost",
+                                                      "resource": "phone"}
+    assert one.of("room.created")[0]["subject"] == "cave@conference.localhost"
+    assert {"setting": "sm.hibernate-time", "value": "77s"} in [
+        e["data"] for e in one.of("setting.changed")]
+    assert [int(e["data"]["id"]) for e in one.of("audit.entry")] == sorted(
+        int(e["data"]["id"]) for e in one.of("audit.entry"))
+    assert "planted" not in str(one.taken) and SECRET not in str(one.taken) + host.log()
+    assert SECRET not in str(host.rows("webhook", "list")) and len(one.taken) == len(
+        {e["id"] for e in one.taken})
+    host.ctl("webhook", "del", str(number))
+    assert "no such webhook" in refusal(host, "webhook", "show", str(number))
+
+
+def test_failures_are_tried_again_in_the_order_of_each_subject(make_server, receiver):
+    """The first two attempts of every second event fail; one subject never holds up another."""
+    tries = collections.Counter()
+
+    def status(event):
+        tries[event["id"]] += 1
+        return 503 if int(event["id"], 16) % 2 and tries[event["id"]] <= 2 else 200
+    host = make_server("alice", settings=LOCAL)
+    one = receiver(status=status)
+    number = add(host, one.url, "setting.changed")
+    for i in range(12):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+        host.ctl("set", "sm.ack-every", str(2 + i))
+    until("all", lambda: len(one.taken) == 24 and hook(host, number)["waiting"] == 0, 90)
+    for name, values in (("sm.hibernate-time", [f"{30 + i}s" for i in range(12)]),
+                         ("sm.ack-every", [str(2 + i) for i in range(12)])):
+        assert [e["data"]["value"] for e in one.taken if e["subject"] == name] == values
+    assert one.most <= 4 and max(tries.values()) == 3
+    attempts = [(e["id"], int(h["Muster-Attempt"])) for e, h, _ in one.requests]
+    assert len(set(attempts)) == len(attempts)
+
+
+def test_events_outlast_a_kill_while_the_receiver_is_away(make_server, receiver):
+    host = make_server("alice", settings=LOCAL)
+    port = free_ports(1)[0]
+    number = add(host, f"http://127.0.0.1:{port}/", "setting.changed")
+    for i in range(20):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    until("stored", lambda: hook(host, number)["waiting"] == 20)
+    until("alarm", lambda: "webhook.failing" in active(host))
+    assert "webhook.failing" in active(host) and hook(host, number)["failure"]
+    host.kill()
+    host.start()
+    assert hook(host, number)["waiting"] == 20
+    one = receiver(port=port)
+    until("all", lambda: len({e["id"] for e in one.taken}) == 20, 60)
+    first_times = list({e["id"]: e["data"]["value"] for e in one.taken}.values())
+    assert first_times == [f"{30 + i}s" for i in range(20)]
+    until("empty", lambda: hook(host, number)["waiting"] == 0)
+
+
+def test_a_full_queue_drops_and_says_so(make_server):
+    host = make_server("alice", settings={**LOCAL, "webhook.queue-max": "100"})
+    number = add(host, f"http://127.0.0.1:{free_ports(1)[0]}/", "setting.changed")
+    for i in range(105):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i % 60}s")
+    until("alarm", lambda: "webhook.dropped" in active(host))
+    assert hook(host, number)["waiting"] == 100
+    assert "5 since the start" in active(host)["webhook.dropped"]["detail"]
+    host.ctl("webhook", "del", str(number))
+    with host.database() as db:
+        until("gone", lambda: db.execute("SELECT count(*) FROM webhook_queue").fetchone()[0] == 0)
+
+
+@pytest.mark.parametrize("url", ["ftp://a.test/", "http://", "https://a.test:0/", "file:///x",
+                                 "http://a b/", "http://u:p@a.test/", "gopher://a.test:25/",
+                                 "http://a.test/\r\nX: y"])
+def test_addresses_that_are_refused(server, url):
+    assert "allowed" in refusal(server, "webhook", "add", url) or "control" in refusal(
+        server, "webhook", "add", url)
+    assert server.rows("webhook", "list") == []
+
+
+def test_wrong_arguments(server):
+    assert "events" in refusal(server, "webhook", "add", "http://a.test/", "--events", "user.born")
+    assert "secret" in refusal(server, "webhook", "add", "http://a.test/", "--secret", "short")
+    assert "no such webhook" in refusal(server, "webhook", "test", "7")
+
+
+def test_this_machine_is_no_receiver_unless_that_is_allowed(make_server, receiver):
+    host = make_server("alice")
+    one = receiver()
+    for name in "127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]":
+        number = add(host, f"http://{name}:{one.port}/")
+        assert "not allowed" in refusal(host, "webhook", "test", str(number)), name
+        host.ctl("webhook", "del", str(number))
+    assert one.requests == []
+    number = add(host, one.url)
+    host.ctl("set", "webhook.allow-local", "on")
+    host.ctl("webhook", "test", str(number))
+    assert one.of("test")
+
+
+def test_https_checks_the_receiver(make_server, receiver, tmp_path):
+    make(tmp_path, "hook", ["localhost"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "hook.pem", tmp_path / "hook.key")
+    one = receiver(context=context)
+    host = make_server("alice", settings=LOCAL)
+    number = str(add(host, f"https://localhost:{one.port}/", "user.created"))
+    assert "certificate" in refusal(host, "webhook", "test", number)
+    host.ctl("cert-trust", "add", tmp_path / "hook.pem")
+    host.ctl("webhook", "test", number)
+    assert one.of("test")
+
+
+@pytest.mark.parametrize("answer, told", [
+    (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "status 302"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", "as a web server does"),
+    (b"SSH-2.0-x\r\n", "as a web server does"), (b"", "as a web server does"),
+    (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100000, "as a web server does")])
+def test_answers_of_other_programs(make_server, answer, told):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        def serve():
+            with contextlib.suppress(OSError):
+                peer, _ = other.accept()
+                peer.settimeout(TIMEOUT)
+                while b"\r\n\r\n" not in peer.recv(65536):
+                    pass
+                peer.sendall(answer)
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65536):
+                    pass
+        threading.Thread(target=serve, daemon=True).start()
+        host = make_server("alice", settings=LOCAL)
+        number = add(host, f"http://127.0.0.1:{other.getsockname()[1]}/", "user.created")
+        assert told in refusal(host, "webhook", "test", str(number))
+
+
+def test_the_receiver_of_the_documentation(make_server):
+    """It prints each event once, and takes no request that is not signed."""
+    port = free_ports(1)[0]
+    with subprocess.Popen([sys.executable, ROOT / "docs/examples/webhook_receiver.py",
+                           "127.0.0.1", str(port)], stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, "MUSTER_SECRET": SECRET}) as process:
+        try:
+            host = make_server("alice", settings=LOCAL)
+            good = str(add(host, f"http://127.0.0.1:{port}/", "user.created"))
+            bad = str(add(host, f"http://127.0.0.1:{port}/", "user.deleted", SECRET + "x"))
+            until("it listens", lambda: host.ctl_run("webhook", "test", good).returncode == 0)
+            assert "status 403" in refusal(host, "webhook", "test", bad)
+            host.ctl("user", "add", "dora@localhost", "--password", "planted south wind")
+            lines = []
+            while not lines or "user.created" not in lines[-1]:
+                lines.append(process.stdout.readline())
+            assert lines[-1].split()[1:] == ["user.created", "dora@localhost", '{"jid":',
+                                             '"dora@localhost"}']
+        finally:
+            process.kill()
