@@ -16,7 +16,7 @@ ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload 
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
              "s2s-group list", "federation list", "federation reports", "test history",
              "test users", "admin list", "token list", "metrics history", "admin sessions",
-             "archive events"}
+             "archive events", "trace message"}
 # It fails where there is no other server: test_s2s_trace.py.
 NEEDS_A_PARTNER = {"s2s trace"}
 

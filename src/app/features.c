@@ -12,6 +12,7 @@
 #include "admin/secrets.h"
 #include "admin/settings.h"
 #include "admin/status.h"
+#include "admin/trace_message.h"
 #include "app/alarm_targets.h"
 #include "app/asks_first.h"
 #include "app/audit_send.h"
@@ -238,6 +239,7 @@ const struct feature *const features_all[] = {
     &metrics_feature,
     &metrics_history_feature,
     &log_recent_feature,
+    &trace_feature,
     &lifecycle_feature,
     &api_feature,
     &api_events_feature,

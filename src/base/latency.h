@@ -4,7 +4,7 @@
 #include "base/metric.h"
 
 enum latency {
-    LATENCY_READ,    /* a tick that writes: what had come was read and handled */
+    LATENCY_READ,    /* each 8th tick that writes: what had come was read and handled */
     LATENCY_ROUTE,   /* what was sent to another worker waited until that took it */
     LATENCY_COMMIT,  /* from the submission of a change until it is stored */
     LATENCY_DELIVER, /* from the first output of a connection until all of it is written */

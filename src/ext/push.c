@@ -26,6 +26,7 @@
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/message.h"
@@ -633,6 +634,7 @@ static void push_announce(struct account *a, struct registration *r, const struc
     account_pin(a);
     r->in_flight++;
     metric_add(&push_sent, 1);
+    trail_note(st, "pushed", "", r->service);
     if (ask_send(a->worker, &ask, push_answered, n) == NULL) {
         ensure(r->in_flight > 0);
         r->in_flight--;

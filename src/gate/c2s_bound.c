@@ -11,6 +11,7 @@
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
 #include "home/node.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/gate.h"
@@ -340,6 +341,7 @@ static void c2s_bound_deliver(struct stream *s, const struct down *d)
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
     trace_stanza("stanza.out", s, d->st);
+    trail_note(d->st, "written", "", s->jid);
 }
 
 static void acknowledge(struct stream *s, uint32_t h)

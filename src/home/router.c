@@ -8,6 +8,7 @@
 #include "home/remote.h"
 #include "home/slots.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "xmpp/promise.h"
 
 static slice router_domain_of(slice bare)
@@ -76,6 +77,8 @@ static void route_refuse(struct worker *w, struct stanza *st, struct origin orig
                          const struct edge_word *word, slice text)
 {
     ensure(word->silent || word->error != SE_NONE);
+    trail_note(st, "returned", word->silent ? "silently" : stanza_error_name(word->error),
+               (slice){ 0 });
     if (!word->silent) {
         route_error(w, st, word->error, text);
         ticket_refused(w, origin);

@@ -14,6 +14,7 @@
 #include "home/node.h"
 #include "home/router.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/core.h"
 #include "im/foreign.h"
@@ -116,6 +117,7 @@ static void im_message_trace(const char *event, const struct stanza *st, const c
     log_trace(&log_message, LOG_C("event", event), LOG_S("from", stanza_from(st)),
               LOG_S("to", stanza_to(st)), LOG_C("type", im_message_type_of(st)),
               LOG_S("id", stanza_id(st)), LOG_C("why", why), LOG_I("sessions", sessions));
+    trail_note(st, event + sizeof "message." - 1, why, (slice){ 0 });
 }
 
 /* A retraction (XEP-0424) and reactions (XEP-0444) say something of an earlier message. What body
@@ -218,6 +220,8 @@ static void im_message_stored(void *arg, enum store_result result, const struct 
                     result == STORE_UNKNOWN ? SLICE("the message could not be stored in time")
                                             : SLICE("the message could not be stored"));
         ticket_refused(w, p->origin);
+    } else {
+        trail_note(p->st, "archived", "", (slice){ 0 });
     }
     if (p->origin.session != 0)
         ticket_done(w, p->origin);

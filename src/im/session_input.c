@@ -9,6 +9,7 @@
 #include "home/node.h"
 #include "home/router.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/core.h"
@@ -215,6 +216,7 @@ static void session_input_refuse(struct session *s, struct stanza *st, const str
 {
     struct stanza *reply =
         stanza_make_error_with(st, why->error, why->type, why->text, why->app_xml);
+    trail_note(st, "refused", stanza_error_name(why->error), (slice){ 0 });
     if (reply != NULL)
         session_deliver(s, reply, 0, 0);
     stanza_unref(&reply);

@@ -6,6 +6,7 @@
 #include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/router.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
@@ -78,6 +79,8 @@ static void took(struct session *s, const struct queued *q)
 static void session_queue_pop(struct session *s)
 {
     struct queued *q = session_queue_at(s, 0);
+    if (s->sm != 0)
+        trail_note(q->st, "acknowledged", "", s->jid);
     if (q->archive_id != 0)
         took(s, q);
     session_queue_release(s, q);

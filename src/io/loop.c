@@ -177,7 +177,7 @@ static void loop_flush(struct loop *loop)
     if (loop->worked_tick != loop->tick) {
         loop->worked_tick = loop->tick;
         loop->worked_us = clock_mono_us();
-        if (loop->polled > 0)
+        if (loop->polled > 0 && loop->works++ % LOOP_READ_EACH == 0)
             latency_observe(LATENCY_READ, loop->now_us, loop->worked_us);
     }
     loop_run_list(loop, &loop->flushes);

@@ -38,11 +38,14 @@ struct loop_local {
     void (*destroy)(struct loop_local *local);
 };
 
+enum { LOOP_READ_EACH = 8 };
+
 struct loop {
     unsigned index;
     int epoll_fd, wake_fd;
     uint64_t now_us, wall_us;
     uint64_t worked_us;   /* monotonic, as of the end of the last tick's work, before its flush */
+    uint32_t works;       /* ticks with input that write: each LOOP_READ_EACH of them is timed */
     uint64_t worked_tick; /* that tick */
     uint64_t tick;        /* polls so far */
     struct arena *scratch;

@@ -4,6 +4,7 @@
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/router.h"
+#include "home/trail.h"
 #include "im/foreign.h"
 #include "xmpp/ns.h"
 
@@ -131,6 +132,7 @@ static void partner_confirm(struct partner *p, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct s2s_sent s = s2s_unacked_take(&p->unacked, true);
+        trail_note(s.st, "confirmed by server", "", partner_remote(p));
         partner_was_confirmed(p, &s);
     }
     if (count > 0) {
@@ -394,6 +396,7 @@ void partner_write(struct partner *p, const struct s2s_sent *s)
     ensure(partner_is_linked(p) && p->state == ACTOR_READY);
     if (p->unacked.len == 0)
         doubt_unacked_begins(p);
+    trail_note(s->st, "sent to server", "", partner_remote(p));
     atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
     s2s_unacked_push_next(&p->unacked, s);
     partner_write_next(p);

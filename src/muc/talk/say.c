@@ -8,6 +8,7 @@
 #include "codec/xml_write.h"
 #include "home/node.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "im/audience.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
@@ -47,6 +48,7 @@ static void say_trace(const char *event, const struct stanza *st, const char *wh
     log_trace(&log_muc, LOG_C("event", event), LOG_S("from", stanza_from(st)),
               LOG_S("to", stanza_to(st)), LOG_S("id", stanza_id(st)), LOG_C("why", why),
               LOG_I("occupants", receivers));
+    trail_note(st, event, why, (slice){ 0 });
 }
 
 /* What was said, or would have been. */

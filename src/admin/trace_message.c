@@ -1,0 +1,159 @@
+#include "admin/trace_message.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/trail.h"
+#include "im/feature.h"
+#include "xmpp/datetime.h"
+#include <stdlib.h>
+
+enum { WITHIN_MS = 5 * 60 * 1000, LONGEST_MS = 30 * 24 * 3600 };
+
+/* What is asked for. */
+struct trace_wish {
+    struct command_call *call;
+    slice id, from, to;
+    uint64_t begin_us, end_us;
+    uint32_t count;
+};
+
+/* A bare address means each of its resources, too. */
+static bool trace_is_of(slice address, slice wanted)
+{
+    return wanted.ptr == NULL || slice_eq(address, wanted) ||
+           (slice_starts(address, wanted) && address.ptr[wanted.len] == '/');
+}
+
+static void trace_step(const struct trail_step *step, void *arg)
+{
+    struct trace_wish *wish = arg;
+    struct command_call *call = wish->call;
+    char stamp[CLOCK_STAMP_LEN];
+    if (step->at_us < wish->begin_us || step->at_us > wish->end_us ||
+        (wish->id.ptr != NULL && !slice_eq(step->id, wish->id)) ||
+        !trace_is_of(step->from, wish->from) || !trace_is_of(step->to, wish->to))
+        return;
+    clock_stamp(stamp, step->at_us);
+    command_row(call);
+    command_text(call, "time", slice_dup(call->arena, slice_of(stamp)));
+    command_text(call, "event", slice_of(step->event));
+    command_text(call, "why", slice_of(step->why));
+    command_text(call, "whom", slice_dup(call->arena, step->whom));
+    command_text(call, "from", slice_dup(call->arena, step->from));
+    command_text(call, "to", slice_dup(call->arena, step->to));
+    command_text(call, "id", slice_dup(call->arena, step->id));
+    command_text(call, "node", slice_of(worker_node(call->worker)->name));
+    if (wish->count++ >= TRACE_ROWS_MAX) /* the oldest goes */
+        call->rows = call->rows->next;
+}
+
+static bool trace_is_time(slice text)
+{
+    int64_t us;
+    return datetime_parse(text, &us);
+}
+
+static void run_trace_message(struct command_call *call)
+{
+    int64_t around_us;
+    struct trace_wish wish = { .call = call,
+                               .id = command_arg(call, "id"),
+                               .from = command_arg(call, "from"),
+                               .to = command_arg(call, "to"),
+                               .end_us = UINT64_MAX };
+    uint64_t within_us = (uint64_t)command_number(call, "within", WITHIN_MS) * 1000;
+    slice around = command_arg(call, "around");
+    if (around.ptr != NULL && datetime_parse(around, &around_us)) {
+        wish.begin_us = (uint64_t)around_us > within_us ? (uint64_t)around_us - within_us : 0;
+        wish.end_us = (uint64_t)around_us + within_us;
+    }
+    trail_each(trace_step, &wish);
+}
+
+static int trace_by_time(const void *a, const void *b)
+{
+    const struct command_row *const *one = a, *const *other = b;
+    return slice_compare(command_row_text(*one, "time"), command_row_text(*other, "time"));
+}
+
+static void trace_gathered(struct command_call *call)
+{
+    uint32_t count = 0;
+    struct command_row *first = command_take_rows(call);
+    for (const struct command_row *r = first; r != NULL; r = r->next)
+        count++;
+    struct command_row **rows = arena_new(call->arena, struct command_row *, count + 1);
+    for (uint32_t i = 0; first != NULL; first = first->next)
+        rows[i++] = first;
+    qsort(rows, count, sizeof(struct command_row *), trace_by_time);
+    for (uint32_t i = count > TRACE_ROWS_MAX ? count - TRACE_ROWS_MAX : 0; i < count; i++)
+        command_keep_row(call, rows[i]);
+    command_done(call, "%s",
+                 count > 0 ? ""
+                           : "nothing is known of such a message: see trace.keep, trace.memory");
+}
+
+#define TRACE_ADDRESS "an address of a user or room, with or without resource, or a domain"
+
+static struct command trace_message_command = {
+    .name = "trace message",
+    .rest = "GET /trace/messages",
+    .effect = COMMAND_READS,
+    .area = "trace",
+    .audited = true,
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ { .name = "id",
+                                            .kind = ARG_OPTIONAL,
+                                            .max = TRAIL_ID_MAX,
+                                            .doc = "the `id` attribute of the message" },
+                                          { .name = "from",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_JID,
+                                            .doc = "only from this address: " TRACE_ADDRESS },
+                                          { .name = "to",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_JID,
+                                            .doc = "only to this address, likewise" },
+                                          { .name = "around",
+                                            .kind = ARG_OPTION,
+                                            .check = trace_is_time,
+                                            .max = 64,
+                                            .form = "a time such as 2026-11-20T23:14:38Z",
+                                            .doc = "only near this time" },
+                                          { .name = "within",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_MS,
+                                            .min = 1000,
+                                            .max = INT64_C(1000) * LONGEST_MS,
+                                            .doc = "how near; the default is 5 minutes" },
+                                          { 0 } },
+    .run = run_trace_message,
+    .gathered = trace_gathered,
+    .doc =
+        "Shows the way of messages: accepted, stored, refused and why, written to which session, "
+        "acknowledged, pushed, sent to another server, returned. The text is not known. At most "
+        "500 steps, the newest; without arguments those of any message. Each use has an entry in "
+        "the audit log.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "time", .type = PARAM_STAMP, .doc = "when" },
+            { .name = "event", .doc = "what happened" },
+            { .name = "why", .doc = "the reason, or whether it is stored" },
+            { .name = "whom", .doc = "session, push service or server" },
+            { .name = "from", .doc = "sender" },
+            { .name = "to", .doc = "addressee" },
+            { .name = "id", .doc = "id of the message; it may be empty" },
+            { .name = "node", .wide = true, .doc = "name of the node" },
+            { 0 } },
+};
+
+const struct feature trace_feature = {
+    .name = "trace",
+    .settings = trail_settings,
+    .commands = (struct command *const[]){ &trace_message_command, NULL },
+    .worker.start = trail_worker_start,
+    .worker.stop = trail_worker_stop,
+};

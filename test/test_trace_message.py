@@ -1,0 +1,154 @@
+"""trace message: the way of one message, and never its text."""
+import json
+
+import pytest
+
+from muster import federation, muc
+from muster.client import until
+from muster.component import Component
+from test_push import DOMAIN, SECRET, announcement, enable
+from test_s2s_bounces import AWAY, HOME
+
+ALICE, BOB = "alice@localhost", "bob@localhost"
+ROOM = "cave@conference.localhost"
+
+
+def steps(server, *arguments):
+    return server.rows("trace", "message", *arguments)
+
+
+def events(server, *arguments):
+    return [r["event"] for r in steps(server, *arguments)]
+
+
+def way(server, last, *arguments):
+    """The events, when the last one is there."""
+    return until(last, lambda: (found := events(server, *arguments)) and last in found and found)
+
+
+def say(client, to, number, kind="chat"):
+    client.send(f"<message to='{to}' type='{kind}' id='{number}'><body>topsecret</body></message>")
+
+
+def test_both_are_there(server, alice, bob):
+    bob.enable_sm()
+    say(alice, BOB, "m1")
+    bob.expect("<message id='m1'/>")
+    bob.ack()
+    found = way(server, "acknowledged", "m1")
+    assert set(found) == {"sent", "delivered", "written", "archived", "acknowledged"}
+    assert found[0] == "sent" and found.index("written") < found.index("acknowledged")
+    rows = steps(server, "m1")
+    assert {(r["from"], r["to"]) for r in rows} == {(str(alice), BOB)}
+    assert {r["event"]: r["why"] for r in rows}["sent"] == "stored"
+    assert {r["whom"] for r in rows if r["event"] in ("written", "acknowledged")} == {str(bob)}
+    assert "topsecret" not in json.dumps(rows)
+    times = [r["time"] for r in rows]
+    assert times == sorted(times)
+    # By addresses and time.
+    assert steps(server, "--from", ALICE, "--to", BOB, "--around", times[0]) == rows
+    assert steps(server, "m1", "--from", BOB) == []
+    assert steps(server, "m1", "--around", "2001-01-01T00:00:00Z") == []
+    assert steps(server, "--from", str(alice)) == rows
+    assert steps(server) == rows
+    assert server.ctl_run("trace", "message", "m1", "--around", "yesterday").returncode != 0
+    entries = server.rows("audit", "list", "--command", "trace message")
+    assert entries and "m1" in json.dumps(entries)
+
+
+def test_a_carbon(server, alice, bob):
+    laptop = server.client("bob", "laptop")
+    laptop.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    say(alice, str(bob), "m2")
+    bob.expect("<message id='m2'/>")
+    laptop.expect("<message/>")
+    found = until("copy", lambda: {r["whom"] for r in steps(server, "--to", BOB)
+                                   if r["event"] == "written"} >= {str(bob)})
+    assert found
+
+
+def test_away_then_pushed(make_server):
+    server = make_server("alice", "bob", component=True)
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(server, DOMAIN, SECRET)
+    bob = server.client("bob", "phone")
+    enable(bob)
+    bob.close()
+    say(server.client("alice"), BOB, "m3")
+    announcement(push)
+    found = way(server, "pushed", "m3")
+    assert [e for e in found if e != "archived"] == ["sent", "waits", "pushed"]
+    assert {r["whom"] for r in steps(server, "m3") if r["event"] == "pushed"} == {DOMAIN}
+    server.client("bob").expect("<message id='m3'/>")
+    assert "written" in way(server, "written", "m3")
+
+
+def test_in_a_room(server, alice, bob):
+    room = muc.Room("cave")
+    room.create(alice, "first")
+    room.enter(bob, "second")
+    say(alice, ROOM, "m4", "groupchat")
+    bob.expect("<message type='groupchat' id='m4'/>")
+    way(server, "written", "m4")
+    rows = steps(server, "m4")
+    assert [r["to"] for r in rows if r["event"] == "room.said"] == [ROOM]
+    until("both", lambda: {r["whom"] for r in steps(server, "m4") if r["event"] == "written"} >=
+          {str(alice), str(bob)})
+
+
+def test_blocked_and_refused(server, alice, bob):
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{ALICE}'/></block>")
+    say(alice, BOB, "m5")
+    way(server, "blocked", "m5")
+    assert {r["event"]: r["why"] for r in steps(server, "m5")}["refused"] == "service-unavailable"
+    # The own list refuses it before it leaves (XEP-0191 §5).
+    say(bob, ALICE, "m6")
+    assert way(server, "refused", "m6")[0] == "refused"
+    assert steps(server, "m6")[0]["why"] == "not-acceptable"
+    say(alice, "nobody@localhost", "m7")
+    assert "refused" in way(server, "refused", "m7")
+
+
+def test_to_another_server_that_is_not_there(make_server, tmp_path):
+    tls = federation.Authority(tmp_path).issue(HOME, HOME)
+    server = make_server("alice", domains=[HOME], s2s=True, tls=tls,
+                         settings=federation.settings())
+    federation.route(server, AWAY, federation.free_port())
+    alice = server.client("alice")
+    say(alice, f"bob@{AWAY}", "m8")
+    way(server, "sent", "m8")
+    server.ctl("set", "s2s.retry-for", "0s")
+    server.ctl("set", "s2s.keep-for", "1s")
+    alice.expect("<message type='error' id='m8'/>")
+    assert "returned" in way(server, "returned", "m8")
+
+
+def test_off_and_bounded(server, alice, bob):
+    server.ctl("set", "trace.memory", "1MiB")
+    ids = [f"{number}-{'x' * 200}" for number in range(3000)]
+    for one in ids:
+        say(alice, BOB, one)
+    bob.expect(f"<message id='{ids[-1]}'/>")
+    way(server, "written", ids[-1])
+    rows = steps(server, "--from", ALICE)
+    assert len(rows) == 500 and rows[-1]["id"] == ids[-1]
+    assert events(server, ids[0]) == []
+    server.ctl("set", "trace.messages", "off")
+    assert events(server, ids[-1]) == []
+    say(alice, BOB, "late")
+    bob.expect("<message id='late'/>")
+    assert events(server, "late") == []
+    server.ctl("set", "trace.messages", "on")
+    say(alice, BOB, "later")
+    bob.expect("<message id='later'/>")
+    assert "written" in way(server, "written", "later")
+
+
+@pytest.mark.parametrize("text", ["", "x" * 400, "&quot;&lt;"])
+def test_ids_of_all_kinds(server, alice, bob, text):
+    say(alice, BOB, text)
+    bob.expect("<message/>")
+    plain = text.replace("&quot;", '"').replace("&lt;", "<")[:255]
+    row = until("step", lambda: [r for r in steps(server, "--from", ALICE)
+                                 if r["event"] == "written"])[0]
+    assert row["id"] == plain
