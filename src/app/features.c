@@ -12,6 +12,7 @@
 #include "admin/secrets.h"
 #include "admin/settings.h"
 #include "admin/status.h"
+#include "admin/trace_jid.h"
 #include "admin/trace_message.h"
 #include "app/alarm_targets.h"
 #include "app/asks_first.h"
@@ -240,6 +241,7 @@ const struct feature *const features_all[] = {
     &metrics_history_feature,
     &log_recent_feature,
     &trace_feature,
+    &trace_jid_feature,
     &lifecycle_feature,
     &api_feature,
     &api_events_feature,

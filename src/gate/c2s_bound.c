@@ -10,6 +10,7 @@
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
+#include "home/follow.h"
 #include "home/node.h"
 #include "home/trail.h"
 #include "im/account.h"
@@ -188,6 +189,7 @@ static void stanza_unit(struct stream *s, slice unit)
     }
     metric_add(&c2s_stanzas_in, 1);
     trace_stanza("stanza.in", s, st);
+    follow(s->jid, "trace.in", st, loop_wall_us(worker_loop(w)));
     to_session(s, &(struct up){ .kind = UP_STANZA, .st = st });
 }
 
@@ -342,6 +344,7 @@ static void c2s_bound_deliver(struct stream *s, const struct down *d)
     metric_add(&c2s_stanzas_out, 1);
     trace_stanza("stanza.out", s, d->st);
     trail_note(d->st, "written", "", s->jid);
+    follow(s->jid, "trace.out", d->st, loop_wall_us(worker_loop(s->x.worker)));
 }
 
 static void acknowledge(struct stream *s, uint32_t h)

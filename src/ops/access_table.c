@@ -13,7 +13,7 @@ static const struct role built_in[] = {
     { SLICE_INIT("help-desk"), SLICE_INIT("users.* sessions.* devices.* contacts.*"),
       "users with their passwords, sessions, devices and contacts" },
     { SLICE_INIT("auditor"), SLICE_INIT("*.read"), "reads everything, with the audit log" },
-    { SLICE_INIT("viewer"), SLICE_INIT("*.read !compliance.* !audit.* !admins.*"),
+    { SLICE_INIT("viewer"), SLICE_INIT("*.read !compliance.* !audit.* !admins.* !trace.*"),
       "reads how the server does" },
 };
 enum { BUILT_IN = sizeof built_in / sizeof built_in[0] };

@@ -1,0 +1,157 @@
+#include "admin/trace_jid.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "home/follow.h"
+#include "home/here.h"
+#include "im/feature.h"
+#include "io/loop.h"
+
+enum { FOR_MS = 10 * 60 * 1000, FOR_MAX_MS = 24 * 3600 * 1000 };
+
+static uint64_t trace_now_us(const struct command_call *call)
+{
+    return loop_wall_us(worker_loop(call->worker));
+}
+
+/* On each worker: all of a process have one list. */
+static void trace_begin(struct command_call *call, enum xml_mask how)
+{
+    uint64_t now_us = trace_now_us(call);
+    uint64_t for_us = (uint64_t)command_number(call, "for", FOR_MS) * 1000;
+    struct followed one = { command_arg(call, "jid"), now_us + for_us, how };
+    if (!follow_begin(&one, now_us)) {
+        command_row(call);
+        command_text(call, "jid", one.bare);
+    }
+}
+
+static void run_trace_jid(struct command_call *call) { trace_begin(call, XML_MASK_TEXTS); }
+static void run_trace_bodies(struct command_call *call) { trace_begin(call, XML_MASK_BUT_BODIES); }
+
+static void trace_jid_gathered(struct command_call *call)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    if (command_take_rows(call) != NULL) {
+        command_fail(call, E_LIMIT, "%d users are followed already; `trace stop` ends one",
+                     FOLLOW_MAX);
+        return;
+    }
+    clock_stamp(stamp, trace_now_us(call) + (uint64_t)command_number(call, "for", FOR_MS) * 1000);
+    command_done(call, "the log has the stanzas of %.*s until %s (area trace)",
+                 SLICE_ARG(command_arg(call, "jid")), stamp);
+}
+
+static void run_trace_stop(struct command_call *call)
+{
+    if (!follow_end(command_arg(call, "jid")))
+        return;
+    command_row(call);
+    command_text(call, "jid", command_arg(call, "jid"));
+}
+
+static void trace_stop_gathered(struct command_call *call)
+{
+    if (command_take_rows(call) == NULL)
+        command_fail(call, E_NOTFOUND, "%.*s is not followed", SLICE_ARG(command_arg(call, "jid")));
+    else
+        command_done(call, "%.*s is followed no longer", SLICE_ARG(command_arg(call, "jid")));
+}
+
+static void list_followed(const struct followed *one, void *arg)
+{
+    struct command_call *call = arg;
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, one->until_us);
+    command_row(call);
+    command_text(call, "jid", slice_dup(call->arena, one->bare));
+    command_text(call, "until", slice_dup(call->arena, slice_of(stamp)));
+    command_bool(call, "bodies", one->how == XML_MASK_BUT_BODIES);
+}
+
+static void run_trace_list(struct command_call *call)
+{
+    follow_each(trace_now_us(call), list_followed, call);
+    command_done(call, "%s", call->rows != NULL ? "" : "nobody is followed");
+}
+
+#define JID_ARG                                                                                    \
+    {                                                                                              \
+        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the user"               \
+    }
+#define FOR_ARG                                                                                    \
+    {                                                                                              \
+        .name = "for", .kind = ARG_OPTION, .type = PARAM_MS, .min = 1000, .max = FOR_MAX_MS,       \
+        .doc = "for how long; the default is 10 minutes"                                           \
+    }
+
+static const struct command_column refused_columns[] = {
+    { .name = "jid", .doc = "the user, where it is not so" }, { 0 }
+};
+
+static struct command trace_jid_command = {
+    .name = "trace jid",
+    .rest = "PUT /trace/users/{jid}",
+    .effect = COMMAND_CHANGES,
+    .area = "log",
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ JID_ARG, FOR_ARG, { 0 } },
+    .run = run_trace_jid,
+    .gathered = trace_jid_gathered,
+    .parts = refused_columns,
+    .doc = "Logs each stanza of a user for a while: what comes from the clients of the user and "
+           "goes to them, at the level info. Texts are masked: their length stands in brackets.",
+};
+static struct command trace_bodies_command = {
+    .name = "trace bodies",
+    .effect = COMMAND_CHANGES,
+    .area = "compliance",
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ JID_ARG,
+                                          { .name = "reason",
+                                            .kind = ARG_POSITIONAL,
+                                            .min = 3,
+                                            .max = 500,
+                                            .doc = "why, for the audit log" },
+                                          FOR_ARG,
+                                          { 0 } },
+    .run = run_trace_bodies,
+    .gathered = trace_jid_gathered,
+    .parts = refused_columns,
+    .doc = "Does the same as `trace jid` with the text of messages: their bodies and subjects. All "
+           "else stays masked. The reason is in the audit log.",
+};
+static struct command trace_stop_command = {
+    .name = "trace stop",
+    .rest = "DELETE /trace/users/{jid}",
+    .effect = COMMAND_CHANGES,
+    .area = "log",
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ JID_ARG, { 0 } },
+    .run = run_trace_stop,
+    .gathered = trace_stop_gathered,
+    .parts = refused_columns,
+    .doc = "Ends what `trace jid` or `trace bodies` has begun.",
+};
+static struct command trace_list_command = {
+    .name = "trace list",
+    .rest = "GET /trace/users",
+    .effect = COMMAND_READS,
+    .area = "log",
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_trace_list,
+    .doc = "Lists the users whose stanzas are logged.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .doc = "the user" },
+            { .name = "until", .type = PARAM_STAMP, .doc = "until when" },
+            { .name = "bodies", .type = PARAM_BOOL, .doc = "whether with the text of messages" },
+            { 0 } },
+};
+
+const struct feature trace_jid_feature = {
+    .name = "trace_jid",
+    .commands = (struct command *const[]){ &trace_jid_command, &trace_bodies_command,
+                                           &trace_stop_command, &trace_list_command, NULL },
+    .logs = (struct log_area *const[]){ &log_follow, NULL },
+};

@@ -1,0 +1,105 @@
+#include "home/follow.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "xmpp/stanza.h"
+#include <pthread.h>
+
+struct log_area log_follow = { .name = "trace" };
+
+_Atomic unsigned follow_count;
+
+static pthread_mutex_t follow_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct followed all[FOLLOW_MAX]; /* the first follow_count; bare is kept */
+
+static void follow_drop(unsigned i)
+{
+    ensure(i < follow_count);
+    slice_release(&all[i].bare);
+    all[i] = all[--follow_count];
+    all[follow_count] = (struct followed){ 0 };
+}
+
+static void follow_expire(uint64_t now_us)
+{
+    for (unsigned i = follow_count; i-- > 0;)
+        if (all[i].until_us <= now_us)
+            follow_drop(i);
+}
+
+static struct followed *follow_find(slice bare)
+{
+    for (unsigned i = 0; i < follow_count; i++)
+        if (slice_eq(all[i].bare, bare))
+            return &all[i];
+    return NULL;
+}
+
+bool follow_begin(const struct followed *one, uint64_t now_us)
+{
+    pthread_mutex_lock(&follow_lock);
+    follow_expire(now_us);
+    struct followed *at = follow_find(one->bare);
+    bool room = at != NULL || follow_count < FOLLOW_MAX;
+    if (at == NULL && room) {
+        at = &all[follow_count++];
+        at->bare = slice_keep(one->bare);
+    }
+    if (room) {
+        at->until_us = one->until_us;
+        at->how = one->how;
+    }
+    pthread_mutex_unlock(&follow_lock);
+    return room;
+}
+
+bool follow_end(slice bare)
+{
+    pthread_mutex_lock(&follow_lock);
+    const struct followed *at = follow_find(bare);
+    if (at != NULL)
+        follow_drop((unsigned)(at - all));
+    pthread_mutex_unlock(&follow_lock);
+    return at != NULL;
+}
+
+void follow_each(uint64_t now_us, void (*fn)(const struct followed *one, void *arg), void *arg)
+{
+    pthread_mutex_lock(&follow_lock);
+    follow_expire(now_us);
+    for (unsigned i = 0; i < follow_count; i++)
+        fn(&all[i], arg);
+    pthread_mutex_unlock(&follow_lock);
+}
+
+/* false: nobody follows it, or no longer. */
+static bool follow_looks_at(slice jid, uint64_t now_us, enum xml_mask *how)
+{
+    slice bare, resource;
+    slice_cut(jid, '/', &bare, &resource);
+    pthread_mutex_lock(&follow_lock);
+    follow_expire(now_us);
+    const struct followed *at = follow_find(bare);
+    if (at != NULL)
+        *how = at->how;
+    pthread_mutex_unlock(&follow_lock);
+    return at != NULL;
+}
+
+void follow_log(slice jid, const char *event, const struct stanza *st, uint64_t now_us)
+{
+    struct buf text, shown;
+    enum xml_mask how;
+    if (!follow_looks_at(jid, now_us, &how))
+        return;
+    buf_init(&text, st->bytes * 8ull + FOLLOW_SHOWN_MAX);
+    buf_init(&shown, st->bytes * 8ull + FOLLOW_SHOWN_MAX);
+    stanza_store(&text, st);
+    xml_mask(&shown, buf_fit(&text), how);
+    slice xml = buf_fit(&shown);
+    xml.len = xml.len < FOLLOW_SHOWN_MAX ? xml.len : FOLLOW_SHOWN_MAX;
+    log_info(&log_follow, LOG_C("event", event), LOG_S("jid", jid), LOG_I("bytes", st->bytes),
+             LOG_S("xml", xml));
+    buf_fini(&text);
+    buf_fini(&shown);
+}

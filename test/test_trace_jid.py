@@ -1,0 +1,72 @@
+"""trace jid: the stanzas of one user in the log, for a while, with what they say masked."""
+import json
+
+from muster import rows
+from muster.client import until
+
+ALICE = "alice@localhost"
+
+
+def lines(server, *more):
+    return server.rows("log", "list", "--area", "trace", *more)
+
+
+def say(client, to, number):
+    client.send(f"<message to='{to}' type='chat' id='{number}'><body>topsecret</body>"
+                "<x xmlns='jabber:x:conference' jid='r@c' password='hidden'/></message>")
+
+
+def test_one_user_both_ways_and_masked(server, alice, bob):
+    carol = server.client("carol")
+    server.ctl("trace", "jid", ALICE)
+    say(alice, "bob@localhost", "m1")
+    bob.expect("<message id='m1'/>")
+    say(bob, ALICE, "m2")
+    alice.expect("<message id='m2'/>")
+    say(carol, "bob@localhost", "m3")
+    bob.expect("<message id='m3'/>")
+    found = until("both", lambda: (found := lines(server)) and {"trace.in", "trace.out"} <= {
+        r["event"] for r in found} and found)
+    text = json.dumps(found)
+    assert "m1" in text and "m2" in text and "m3" not in text
+    assert "topsecret" not in text and "hidden" not in text and "<body>[9]</body>" in text
+    assert {r["level"] for r in found} == {"info"}
+    assert "topsecret" not in server.log() and "hidden" not in server.log()
+    # The text only where it is asked for with a reason, and of it no more than bodies.
+    assert server.ctl_run("trace", "bodies", ALICE).returncode != 0
+    server.ctl("trace", "bodies", ALICE, "a judge wants it")
+    say(alice, "bob@localhost", "m4")
+    bob.expect("<message id='m4'/>")
+    shown = until("line", lambda: lines(server, "--word", "m4"))[0]["text"]
+    assert "topsecret" in shown and "hidden" not in shown
+    entry = until("entry", lambda: server.rows("audit", "list", "--command", "trace bodies"))[0]
+    assert "a judge wants it" in entry["args"]
+
+
+def test_it_ends(server, alice, bob):
+    server.ctl("trace", "jid", ALICE, "--for", "1h")
+    assert [(r["jid"], r["bodies"]) for r in server.rows("trace", "list")] == [(ALICE, False)]
+    server.ctl("trace", "stop", ALICE)
+    assert server.ctl_run("trace", "stop", ALICE).returncode == 1
+    say(alice, "bob@localhost", "m5")
+    bob.expect("<message id='m5'/>")
+    assert lines(server) == []
+    server.ctl("trace", "jid", ALICE, "--for", "1s")
+    until("its end", lambda: server.rows("trace", "list") == [])
+    say(alice, "bob@localhost", "m6")
+    bob.expect("<message id='m6'/>")
+    assert "m6" not in json.dumps(lines(server))
+
+
+def test_who_may_and_how_many(server):
+    for number in range(16):
+        server.ctl("trace", "jid", f"u{number}@localhost")
+    server.ctl("trace", "jid", "u0@localhost", "--for", "1h")
+    done = server.ctl_run("trace", "jid", ALICE)
+    assert done.returncode == 1 and "16 users" in done.stderr
+    assert len(server.rows("trace", "list")) == 16
+    schema = {name: row["x-permission"] for name, row in rows.part("commands").items()
+              if name.startswith("trace ")}
+    assert schema == {"trace jid": "log.write", "trace stop": "log.write",
+                      "trace list": "log.read", "trace bodies": "compliance.write",
+                      "trace message": "trace.read"}
