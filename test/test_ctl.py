@@ -230,7 +230,10 @@ def test_one_part_goes_back_to_its_defaults(make_server):
     assert rows["sm.ack-every"]["source"] == "default"
     assert rows["sm.queue-max"]["value"] == "777"
     assert rows["im.durable-ack"]["value"] == "off"
-    for nothing in ("sm.", "s", "sm.ack-every", "no-such-part"):
+    server.ctl("set", "im.durable-ack", "off")
+    done = server.ctl_run("config", "reset", "im.durable-ack")
+    assert done.returncode == OK and server.rows("get", "im.durable-ack")[0]["value"] == "on"
+    for nothing in ("sm.", "s", "sm.ack", "no-such-part"):
         done = server.ctl_run("config", "reset", nothing)
         assert done.returncode == FAILED and "no setting" in done.stderr
 

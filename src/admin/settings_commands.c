@@ -76,25 +76,30 @@ static void reset_done(struct settings_turn *t)
     settings_turn_over(t);
 }
 
+/* It has this name, or one that begins with it and a dot. */
+static bool is_below(const struct setting *s, slice prefix)
+{
+    slice name = slice_of(s->name);
+    return slice_starts(name, prefix) && (name.len == prefix.len || name.ptr[prefix.len] == '.');
+}
+
 static void admin_settings_run_reset(struct command_call *call)
 {
-    slice prefix =
-        slice_of(arena_printf(call->arena, "%.*s.", SLICE_ARG(command_arg(call, "prefix"))));
+    slice prefix = command_arg(call, "prefix");
     size_t count = 0;
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        count += slice_starts(slice_of(s->name), prefix);
+        count += is_below(s, prefix);
     if (count == 0) {
         command_fail(call, E_NOTFOUND,
                      "%.*s: no setting begins like that; `config show` lists them",
-                     SLICE_ARG(command_arg(call, "prefix")));
+                     SLICE_ARG(prefix));
         return;
     }
     struct settings_turn *t = new_turn(call, count);
     struct reset *r = arena_new(call->arena, struct reset, 1);
     *r = (struct reset){ 0 };
     for (struct setting *s = setting_first(); s != NULL; s = s->next) {
-        if (!slice_starts(slice_of(s->name), prefix) ||
-            (setting_is_open(s) && settings_stored_find(s) == NULL))
+        if (!is_below(s, prefix) || (setting_is_open(s) && settings_stored_find(s) == NULL))
             continue;
         t->item[t->count++] = (struct settings_item){ s, { 0 } };
         r->locked += settings_is_locked(s);
@@ -285,15 +290,15 @@ struct command settings_reset_command = {
         (const struct command_arg[]){
             { .name = "prefix",
               .kind = ARG_POSITIONAL,
-              .doc = "first part of their names: muc, c2s, ..." },
+              .doc = "name of one, or the first part of their names: muc, c2s, ..." },
             SETTINGS_COMMENT_ARG,
             { 0 },
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
     .run = admin_settings_run_reset,
-    .doc =
-        "Sets settings back to their defaults: all that begin with PREFIX, at once, except those "
-        "in the node file. After `config reset muc`, existing rooms keep their configuration. If "
-        "one of them is not for the client of an administrator, that client resets none.",
+    .doc = "Sets settings back to their defaults: one, or all that begin with PREFIX, at once, "
+           "except those in the node file. After `config reset muc`, existing rooms keep their "
+           "configuration. If "
+           "one of them is not for the client of an administrator, that client resets none.",
 };

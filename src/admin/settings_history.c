@@ -363,7 +363,7 @@ static void run_confirm(struct command_call *call)
     settings_turn_take(t);
 }
 
-/* What the history says. */
+/* Reading the history. */
 
 static void read_for(struct command_call *call, struct store_batch *b, store_done_fn *done)
 {

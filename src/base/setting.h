@@ -27,7 +27,7 @@ enum setting_scope {
     SCOPES
 };
 
-/* What is above a new limit: counted in the database for `musterctl config diff`. */
+/* How many things are above a new limit, counted in the database for `musterctl config diff`. */
 struct setting_impact {
     struct store_stmt *stmt; /* of the owner's schema: gives one number; $1 is the new value */
     const char *what;        /* "users with more contacts" */

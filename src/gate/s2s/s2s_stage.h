@@ -24,8 +24,8 @@ enum s2s_stage {
 
 /* As operators read it; NULL for S2S_AT_NONE. Static. */
 const char *s2s_stage_name(enum s2s_stage stage);
-/* What an operator can do about a failure there, if no more is known. Static. */
+/* Advice to an operator about a failure there, if no more is known. Static. */
 const char *s2s_stage_advice(enum s2s_stage stage);
-/* What is going on with a stream to another server. direct: TLS from the first byte; late: the
- * server does not answer. */
+/* The stage of a stream to another server. direct: TLS from the first byte; late: the server does
+ * not answer. */
 enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late);

@@ -82,7 +82,7 @@ static void trace_shown(const struct s2s_shown *s, void *arg)
                (slice){ line, (size_t)len < sizeof line ? (size_t)len : 511 });
 }
 
-/* What there is of the real link. */
+/* The real link, as far as there is one. */
 static void trace_tell_link(struct s2s_trace *t)
 {
     const struct partner *p =

@@ -20,7 +20,7 @@ struct s2s_trace_step {
     slice text;
 };
 
-/* What became of it. stage: where it failed; S2S_AT_NONE: it has reached the end. */
+/* The result of a trace. stage: where it failed; S2S_AT_NONE: it has reached the end. */
 struct s2s_trace_end {
     enum s2s_stage stage;
     slice why;
