@@ -163,6 +163,27 @@ static void completion_setting_values(FILE *out, const struct command *c)
     fprintf(out, "        ?*) words='--default --json --csv' ;;\n        esac ;;\n");
 }
 
+/* Names of the server that a value of such an argument may be; NULL: none. */
+static const char *names_of(const struct command_arg *a)
+{
+    bool user = a->type == PARAM_USER || a->type == PARAM_SESSION || a->type == PARAM_BARE ||
+                a->type == PARAM_JID;
+    return user ? "user" : a->type == PARAM_ROOM ? "room" : NULL;
+}
+
+static void completion_names(FILE *out, const struct command *c)
+{
+    bool user = false, room = false;
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        const char *names = names_of(a);
+        user = user || (names != NULL && strcmp(names, "user") == 0);
+        room = room || (names != NULL && strcmp(names, "room") == 0);
+    }
+    if (user || room)
+        fprintf(out, " names='%s%s%s'", user ? "user" : "", user && room ? " " : "",
+                room ? "room" : "");
+}
+
 /* The words that may follow a command: options and values. */
 static void completion_words(FILE *out, const struct command *c)
 {
@@ -174,7 +195,9 @@ static void completion_words(FILE *out, const struct command *c)
         if (command_arg_is_secret(a))
             fprintf(out, "--stdin ");
     }
-    fprintf(out, "--json --csv' ;;\n");
+    fprintf(out, "--json --csv'");
+    completion_names(out, c);
+    fprintf(out, " ;;\n");
 }
 
 /* First words, and for each first word its second words. */
@@ -218,7 +241,9 @@ void help_completion(FILE *out)
             "    esac\n"
             "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
             "        case ${COMP_WORDS[at]} in\n"
-            "        --socket | --config | --url | --token-file | --ca) at=$((at + 1)) ;;\n"
+            "        --socket | --config | --url | --token-file | --ca)\n"
+            "            own+=(\"${COMP_WORDS[at]}\" \"${COMP_WORDS[at+1]}\")\n"
+            "            at=$((at + 1)) ;;\n"
             "        -*) ;;\n"
             "        *) typed+=(\"${COMP_WORDS[at]}\") ;;\n"
             "        esac\n"
@@ -242,8 +267,16 @@ void help_completion(FILE *out)
         if (strchr(c->name, ' ') == NULL)
             completion_words(out, c);
     }
+    /* names are text of users: they are quoted, and never expanded as compgen does it */
     fprintf(out, "    esac\n"
                  "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                 "    case $cur in -*) return ;; esac\n"
+                 "    for at in ${names:+user room}; do\n"
+                 "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
+                 "        while read -r name; do\n"
+                 "            COMPREPLY+=(\"$(printf %%q \"$name\")\")\n"
+                 "        done < <(musterctl \"${own[@]}\" names $at \"$cur\" 2>/dev/null)\n"
+                 "    done\n"
                  "}\n"
                  "complete -F _musterctl musterctl\n");
 }
@@ -272,10 +305,27 @@ void help_completion_zsh(FILE *out)
                  "[[ $funcstack[1] = _musterctl ]] && _bash_complete -F _musterctl\n");
 }
 
+/* Names of the server, asked with the options of the line. */
+static const char fish_names[] =
+    "function __musterctl_names\n"
+    "    set -l own\n"
+    "    set -l words (commandline -opc)\n"
+    "    for i in (seq (count $words))\n"
+    "        if test $i -lt (count $words); and contains -- $words[$i] --socket --config --url "
+    "--token-file --ca\n"
+    "            set -a own $words[$i] $words[(math $i + 1)]\n"
+    "        end\n"
+    "    end\n"
+    "    musterctl $own names $argv[1] (commandline -ct) 2>/dev/null\n"
+    "end\n";
+
 static void fish_value(FILE *out, const char *condition, const struct command_arg *a)
 {
+    const char *names = names_of(a);
     fprintf(out, "complete -c musterctl -n '%s' -a '", condition);
     put_values(out, a);
+    if (names != NULL)
+        fprintf(out, "(__musterctl_names %s)", names);
     fprintf(out, "'\n");
 }
 
@@ -299,7 +349,7 @@ void help_completion_fish(FILE *out)
 {
     slice last = { 0 };
     fprintf(out,
-            "# fish completion for musterctl, printed by `musterctl completion fish`\n"
+            "# fish completion for musterctl, printed by `musterctl completion fish`\n%s"
             "complete -c musterctl -f\n"
             "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
             "complete -c musterctl -l token-file -r -F\ncomplete -c musterctl -l ca -r -F\n"
@@ -308,7 +358,8 @@ void help_completion_fish(FILE *out)
             "complete -c musterctl -l yes\n"
             "complete -c musterctl -n __fish_use_subcommand -a 'help completion schema watch'\n"
             "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
-            "-a 'bash zsh fish'\n");
+            "-a 'bash zsh fish'\n",
+            fish_names);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice group = help_group_of(c), rest = slice_from(slice_of(c->name), group.len);
         char condition[160];

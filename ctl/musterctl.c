@@ -31,6 +31,7 @@ struct options {
     const char *socket;
     const char *config;   /* NULL: not given */
     struct remote remote; /* url NULL: over the socket */
+    const char *names;    /* only names that begin so are printed; NULL: all of the answer is */
     bool json, csv, yes, help, version;
     char **words; /* what is left: the command and its arguments */
     size_t word_count;
@@ -222,6 +223,19 @@ static void show_failure(const struct options *o, const struct command *c, const
     fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");
 }
 
+/* Of a list, its first column. */
+static void show_names(const char *prefix, const struct command *c, const json_t *reply)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(reply, "rows"), i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, c->columns[0].name));
+        if (name != NULL && strncmp(name, prefix, strlen(prefix)) == 0)
+            puts(name);
+    }
+}
+
 static int show_reply(const struct options *o, const struct command *c, slice line)
 {
     json_t *reply = json_loadb(line.ptr, line.len, 0, NULL);
@@ -233,7 +247,9 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     const char *text = json_string_value(json_object_get(reply, "text"));
     const char *error = json_string_value(json_object_get(reply, "error"));
     bool is_wrongly_written = error != NULL && strcmp(error, err_name(E_SYNTAX)) == 0;
-    if (o->json)
+    if (fine && o->names != NULL)
+        show_names(o->names, c, reply);
+    else if (o->json)
         printf("%.*s", SLICE_ARG(line));
     else if (fine && o->csv) {
         render_csv(stdout, c, reply);
@@ -384,6 +400,24 @@ static int musterctl_run_command(struct options *o, struct arena *arena)
     return musterctl_send(o, &w, path);
 }
 
+/* `names user PREFIX`, for the completion of shells: names that the server has, one a line. */
+static int musterctl_names(struct options *o, struct arena *arena)
+{
+    static char list[] = "list", limit[] = "--limit", most[] = "200", after[] = "--after";
+    char **given = o->words, *words[] = { NULL, list, limit, most, after, NULL };
+    struct words w;
+    const char *path;
+    if (o->word_count != 3 || (strcmp(given[1], "user") != 0 && strcmp(given[1], "room") != 0))
+        return usage_error("names: allowed `names user PREFIX` and `names room PREFIX`");
+    words[0] = given[1];
+    words[5] = given[2];
+    o->names = given[2];
+    o->words = words;
+    o->word_count = *o->names != '\0' ? 6 : 4;
+    int code = musterctl_prepare(o, arena, &w, &path);
+    return code == EXIT_DONE ? musterctl_send(o, &w, path) : code;
+}
+
 static const struct param every_row = {
     .name = "--every", .type = PARAM_MS, .def = 2000, .min = 200, .max = 24 * 3600 * 1000
 };
@@ -474,6 +508,8 @@ int main(int argc, char **argv)
         code = EXIT_DONE;
     } else if (strcmp(o.words[0], "watch") == 0) {
         code = musterctl_watch(&o, arena);
+    } else if (strcmp(o.words[0], "names") == 0) {
+        code = musterctl_names(&o, arena);
     } else {
         code = musterctl_run_command(&o, arena);
     }

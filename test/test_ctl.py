@@ -467,6 +467,48 @@ def test_completion(server):
     assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
 
 
+def with_names(tmp_path):
+    """musterctl in the path, for scripts that ask it for names."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "musterctl").symlink_to(MUSTERCTL)
+    return {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+
+def test_completion_with_names_of_the_server(server, tmp_path, monkeypatch):
+    """Also of those who chose a name that a shell would run."""
+    monkeypatch.setenv("PATH", with_names(tmp_path)["PATH"])
+    intrude = tmp_path / "bin" / "intrude"
+    intrude.write_text(f"#!/bin/sh\ntouch {tmp_path}/intruded\n")
+    intrude.chmod(0o755)
+    server.add_user("$(intrude)", "secret")
+    Room("cave").create(server.login("alice"), "alice", persistentroom=True)
+    script = f"cd {tmp_path}; " + server.ctl_run("completion", "bash").stdout
+    line = ["musterctl", "--socket", str(server.control)]
+    users = complete(script, [*line, "user", "show"])
+    assert {"alice@localhost", "bob@localhost"} <= users
+    hostile, = (word for word in users if "intrude" in word)
+    assert shlex.split(hostile) == ["$(intrude)@localhost"]
+    assert not (tmp_path / "intruded").exists()
+    assert "cave@conference.localhost" in complete(script, [*line, "room", "show"])
+    assert "alice@localhost" not in complete(script, [*line, "room", "list"])
+    assert server.ctl_run("names", "user", "bo").stdout == "bob@localhost\n"
+    assert server.ctl_run("names", "user", "zz").stdout == ""
+    assert server.ctl_run("names", "room", "").stdout == "cave@conference.localhost\n"
+    assert code(server, "names", "planet", "") == USAGE == code(server, "names")
+
+
+def test_fish_completes_names_of_the_server(server, tmp_path):
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish")
+    script = tmp_path / "musterctl.fish"
+    script.write_text(server.ctl_run("completion", "fish").stdout)
+    line = f"musterctl --socket {server.control} user show bo"
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
+                          capture_output=True, text=True, check=True, timeout=TIMEOUT,
+                          env=with_names(tmp_path))
+    assert "bob@localhost" in {found.partition("\t")[0] for found in done.stdout.splitlines()}
+
+
 LINES = [("musterctl us", "user"), ("musterctl user dis", "disable"),
          ("musterctl set sm.hibernate-t", "sm.hibernate-time"),
          ("musterctl log trace muc.a", "muc.archive")]

@@ -177,6 +177,8 @@ void docs_man_musterctl(struct buf *out)
     buf_lit(out, ".SH COMMANDS\n");
     item(out, SLICE("help [COMMAND]"), "Lists the commands, or explains one.");
     item(out, SLICE("completion SHELL"), "Prints a script for bash, zsh or fish.");
+    item(out, SLICE("names user PREFIX, names room PREFIX"),
+         "Prints up to 200 addresses of the server that begin so, for the completion of shells.");
     item(out, SLICE("schema"),
          "Prints all settings, commands with arguments and results, metrics and alarms as JSON "
          "Schema (draft 2020-12).");
