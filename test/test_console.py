@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import ROOT
 from test_api import Api, api_server
+from test_console_login import PASSWORD, now_step, totp
 from test_roles import ROLES, granted
 from test_webchat import Browser, Keys, directives, webdriver
 
@@ -146,11 +146,19 @@ class Pages(Browser):
         self.url = f"http://localhost:{server.api.port}/admin/"
 
     def log_in(self, secret):
+        """With an access token."""
         self.driver.get("about:blank")
         self.driver.get(self.url)
+        self.click("form button", "access token")
         self.type("#token", secret)
         self.click("[type=submit]")
         self.find("nav a")
+
+    def send_password(self, name="root", password=PASSWORD):
+        self.driver.get(self.url)
+        self.type("#name", name)
+        self.type("#password", password)
+        self.click("[type=submit]")
 
     def go(self, *parts):
         self.driver.execute_script("location.hash = arguments[0]", "/" + "/".join(parts))
@@ -164,6 +172,20 @@ class Pages(Browser):
         until("the page", lambda: self.js(
             "document.querySelector('h1') && !document.body.innerText.includes('Loading')"),
             3 * TIMEOUT)
+
+    def tabs(self):
+        """Opens one after the other; what the page then shows."""
+        return self.driver.execute_async_script("""
+            const done = arguments[0], texts = [document.body.innerText];
+            const pause = () => new Promise((go) => setTimeout(go, 10));
+            (async () => {
+              for (const tab of document.querySelectorAll('[role=tab]')) {
+                tab.click();
+                do await pause(); while (document.body.innerText.includes('Loading'));
+                texts.push(document.body.innerText);
+              }
+              done(texts);
+            })();""")
 
     def menu(self):
         return self.js("[...document.querySelectorAll('nav a')].map(a => a.hash.slice(2))")
@@ -203,8 +225,9 @@ class Pages(Browser):
         self.type(f"[id='{ident}']", text)
 
     def figure(self, name):
-        return self.js("[...document.querySelectorAll('.card')].find(card => card.querySelector('h2')"
-                       ".innerText === arguments[0])?.querySelector('.figure')?.innerText", name)
+        return self.js("[...document.querySelectorAll('.card')].find(card => "
+                       "card.querySelector('h2').innerText === arguments[0])"
+                       "?.querySelector('.figure')?.innerText", name)
 
     def first_paint(self):
         self.driver.get("about:blank")
@@ -214,12 +237,12 @@ class Pages(Browser):
 
     def log_out(self):
         self.click("header button", "Log out")
-        self.find("#token")
+        self.find("#name")
 
     def complaints(self, ours=()):
-        """Without the answers of the API that the test has asked for, and what says that a server
-        has no events or no passwords."""
-        known = "|".join((*ours, "/login - .*40[14]", "/events.* - .*404"))
+        """Without the answers of the API that the test has asked for, and the one that says that
+        there are no events."""
+        known = "|".join((*ours, "/events.* - .*404"))
         return [said for said in super().complaints() if not re.search(known, said)]
 
 
@@ -264,9 +287,7 @@ def test_every_page_as_each_role(server, pages, axe):
         for address in [[page] for page in seen[role]] + things:
             pages.go(*address)
             assert "problem" not in pages.js("document.querySelector('main').innerHTML"), address
-            for i in range(pages.js("document.querySelectorAll('[role=tab]').length")):
-                pages.js("document.querySelectorAll('[role=tab]')[arguments[0]].click()", i)
-                pages.settle()
+            pages.tabs()
             if role == "administrator":
                 pages.check(axe, address)
         # Of the domain, whose component is away; the server says so on the page.
@@ -289,11 +310,13 @@ def script(text):
 
 def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     script.told = server.api("GET", "/description").json
-    script.told["commands"].append({"name": "gnome list", "area": "garden", "args": [], "reads": True,
-                                    "columns": [{"name": "name", "type": "string"}], "brief": "x"})
+    script.told["commands"].append({"name": "gnome list", "area": "garden", "args": [],
+                                    "columns": [{"name": "name", "type": "string"}],
+                                    "reads": True, "brief": "x"})
     found = script("""
         const pages = rows.pagesOf(told);
-        const part = (p) => { const { lists, others } = rows.partsOf(p); return [...lists, ...others]; };
+        const part = (page) => {
+            const { lists, others } = rows.partsOf(page); return [...lists, ...others]; };
         const of = (kind) => { const { show, lists, acts } = rows.partsOfThing(told, kind, 'x');
             return [show, ...lists, ...acts].filter(Boolean).map((one) => one.command.name); };
         const act = (list, row, bound) => Object.fromEntries(rows.actsOfLine(told,
@@ -304,6 +327,9 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
             device: act('device list', {id: '7', device: 'x'}, {jid: 'a@b'}),
             contact: act('contact list', {owner: 'a@b', jid: 'c@d'}, {user: 'a@b'}),
             token: act('token list', {name: 'backup'}, {}),
+            admin: act('admin list', {name: 'nora', role: 'viewer'}, {}),
+            alarm: act('alarm list', {name: 'io.descriptors'}, {}),
+            start: rows.startOf(told.commands.get('user set'), {jid: 'a@b', given_name: 'A'}),
             route: act('s2s-route list', {pattern: 'p', target: 't'}, {}),
             history: act('config history', {version: 3}, {}) }));""")
     names = [name for page in found["pages"].values() for name in page]
@@ -317,20 +343,26 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert found["device"]["device revoke"] == {"jid": "a@b", "id": "7"}
     assert found["contact"]["contact del"] == {"user": "a@b", "contact": "c@d"}
     assert found["token"]["token revoke"] == {"name": "backup"}
+    assert "admin delete" not in found["token"]  # of that name
+    assert found["admin"]["admin role"] == {"name": "nora", "role": "viewer"}
+    assert found["alarm"]["alarm acknowledge"] == {"alarm": "io.descriptors"}
+    assert found["start"] == {"jid": "a@b", "given-name": "A"}
     assert found["route"]["s2s-route del"] == {"pattern": "p", "target": "t"}
     assert found["history"]["config rollback"] == {"version": 3}
 
 
 def test_the_catalogue_has_what_is_used(server):
-    """Each text is used, each that is used is there; names of commands and pages are those of rows."""
-    texts = set(re.findall(r'"([a-z]+(?:\.[a-z0-9 -]+)?)": "', (ROOT / "web/admin/text.js").read_text()))
+    """Each text is used, each that is used is there; names of commands and pages are of rows."""
+    texts = set(re.findall(r'"([a-z]+(?:\.[a-z0-9 -]+)?)": "',
+                           (ROOT / "web/admin/text.js").read_text()))
     source = "".join(path.read_text() for path in (ROOT / "web/admin").glob("*.js*"))
-    used = set(re.findall(r'[( ]"((?:app|login|confirm|page|thing|table|form|settings|dashboard|plot|'
-                          r'logs)\.[a-z-]+)"', source)) | {"yes", "no"}
+    used = set(re.findall(r'[( ]"((?:app|login|confirm|page|thing|table|form|settings|dashboard|'
+                          r'plot|logs)\.[a-z-]+)"', source)) | {"yes", "no"}
     commands = set(rows.part("commands"))
     pages = re.findall(r'{ id: "(\w+)"', source)
     assert {text[3:] for text in texts if text.startswith("do.")} <= commands
-    assert {text[5:] for text in texts if text.startswith("page.")} == {*pages, "lists", "all", "local"}
+    assert {text[5:] for text in texts if text.startswith("page.")} == \
+        {*pages, "lists", "all", "local"}
     assert {text for text in texts
             if not text.startswith(("do.", "page.", "kind.", "group."))} == \
         used - {text for text in used if text.startswith("page.")}
@@ -376,12 +408,7 @@ def test_text_of_users_is_text(server, pages):
     for address in (["user", "alice@localhost"], ["rooms"], ["room", str(cave)], ["reports"],
                     ["settings"], ["user", XSS], ["audit"]):
         pages.go(*(urllib.parse.quote(part, safe="") for part in address))
-        shown = False
-        for i in range(max(1, pages.js("document.querySelectorAll('[role=tab]').length"))):
-            pages.js("document.querySelectorAll('[role=tab]')[arguments[0]]?.click()", i)
-            pages.settle()
-            shown = shown or XSS in pages.js("document.body.innerText")
-        assert shown, address
+        assert any(XSS in text for text in pages.tabs()), address
         assert pages.js("document.images.length") == 0
         assert "owned" not in pages.driver.title or XSS in pages.driver.title
     assert pages.complaints(ours=("422",)) == []  # of the user who is named like that
@@ -406,6 +433,62 @@ def test_a_user_is_made_and_deleted(server, pages):
     pages.click("dialog .danger")
     until("the account is gone", lambda: server.rows("user", "list") == [])
     assert pages.complaints(ours=("422", "404")) == []
+
+
+@pytest.mark.release
+def test_login_with_a_password(server, pages, axe):
+    """The banner is read first; a wrong password and a missing code are said; the session outlives
+    a reload and ends when the server ends it."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    server.ctl("set", "console.banner", XSS)
+    secret = server.rows("admin", "totp", "root")[0]["secret"]
+    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step() - 1))
+    pages.driver.get(pages.url)
+    pages.find(".banner", XSS)
+    pages.check(axe, ["login"])
+    pages.click("form label", "I have read this")
+    pages.type("#name", "root")
+    pages.type("#password", "wrong")
+    pages.click("[type=submit]")
+    pages.find(".problem")
+    pages.js("document.getElementById('password').select()")
+    pages.type("#password", PASSWORD)
+    pages.click("[type=submit]")
+    pages.type("#code", totp(secret, now_step()))
+    pages.click("[type=submit]")
+    pages.find("header", "root")
+    assert pages.js("document.cookie") == "" and PASSWORD not in pages.js(
+        "JSON.stringify([localStorage, sessionStorage])")
+    pages.go("users")
+    pages.driver.refresh()
+    pages.find("h1", "Users")
+    server.ctl("admin", "end-session", server.rows("admin", "sessions")[0]["id"])
+    pages.go("rooms")
+    pages.find("form [role=status]", "session has ended")
+    assert pages.complaints(ours=("- .*401",)) == []
+
+
+@pytest.mark.release
+def test_what_destroys_asks_for_the_password_again(server, pages):
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    server.add_user("alice")
+    pages.send_password()
+    pages.find("header", "root")
+    server.ctl("set", "console.confirm-time", "0s")
+    pages.go("user", "alice@localhost")
+    pages.click("main button", "Delete user")
+    pages.click("dialog .danger")
+    pages.type("#again", "wrong")
+    pages.click("dialog[open] form:has(#again) .main")
+    pages.find("dialog .problem")
+    server.ctl("set", "console.confirm-time", "1h")
+    pages.js("document.getElementById('again').select()")
+    pages.type("#again", PASSWORD)
+    pages.click("dialog[open] form:has(#again) .main")
+    until("the account is gone", lambda: server.rows("user", "list") == [])
+    assert pages.complaints(ours=("- .*40[134]",)) == []
+    pages.log_out()
+    assert server.rows("admin", "sessions") == []
 
 
 @pytest.mark.release
@@ -489,7 +572,7 @@ def test_keys_and_the_token(server, pages):
     pages.go("rooms")
     pages.find("form [role=status]", "session has ended")
     pages.driver.refresh()
-    pages.find("#token")
+    pages.find("#name")
 
 
 @pytest.mark.release

@@ -43,7 +43,7 @@ export async function ask(method, path, body) {
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const refused = await refusal(answer);
   if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
-  if (answer.status === 401 && path !== "/session") hooks.expired();
+  if (answer.status === 401 && !path.startsWith("/session")) hooks.expired();
   throw refused;
 }
 

@@ -1,7 +1,7 @@
 /* A form for any command, made from its arguments; what it asks before it destroys; what it said. */
 import { useId, useRef, useState } from "react";
 import { run } from "./api.js";
-import { listNamed } from "./rows.js";
+import { listNamed, startOf } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { named, t, titled } from "./text.js";
@@ -50,21 +50,23 @@ export function Field({ arg, value, change, wrong, autoFocus }) {
   );
 }
 
-/* What is sent: what was filled in, with empty texts only where they replace a value. */
-function filledIn(command, values, bound) {
+/* What is sent: what was filled in or changed. An empty text is sent where it replaces one. */
+function filledIn(command, values, begun, bound) {
   const args = { ...bound };
   for (const arg of command.args) {
     const value = values[arg.name];
-    if (value === undefined || value === false || (value === "" && arg.kind !== "required")) continue;
+    const needed = arg.kind === "required";
+    if (value === undefined || value === false || (!needed && value === (begun[arg.name] ?? ""))) continue;
     args[arg.name] = value;
   }
   return args;
 }
 
-/* `start`: values to begin with, which can be changed; `bound`: those that are fixed. */
+/* `start`: a row with values to begin with; `bound`: values that are fixed. */
 export function CommandForm({ command, bound = {}, start = {}, close }) {
   const { say, touch } = useConsole();
-  const [values, setValues] = useState(start);
+  const [begun] = useState(() => startOf(command, start));
+  const [values, setValues] = useState(begun);
   const [state, setState] = useState({});
   const form = useRef(null);
   const args = command.args.filter((arg) => bound[arg.name] === undefined && arg.name !== "after");
@@ -72,7 +74,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     event.preventDefault();
     setState({ busy: true });
     try {
-      const answer = await run(command.name, filledIn(command, values, bound));
+      const answer = await run(command.name, filledIn(command, values, begun, bound));
       if (!command.reads) touch();
       if (answer.rows.length > 0 || command.reads) setState({ answer });
       else {

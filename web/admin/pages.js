@@ -29,7 +29,7 @@ export const pages = [
   { id: "backup", group: "server", areas: ["backup"] },
   { id: "audit", group: "access", areas: ["audit"], first: ["audit list"] },
   { id: "access", group: "access", areas: ["admins"], first: ["admin list", "token list", "role list"],
-    make: ["admin add", "token add", "role set"] },
+    make: ["admin create", "admin add", "token add", "role set"] },
 ];
 
 /* Things that have a page of their own, and the types of arguments and columns that name one. */

@@ -90,11 +90,13 @@ function valueIn(row, arg, list) {
   return same.length === 1 ? row[same[0].name] : undefined;
 }
 
-/* What can be done with one line: commands about the same, of which the line gives an argument. */
+/* What can be done with one line: commands of the same noun, or area, of which the line gives an
+ * argument. Of another noun in the area, the argument has a type: "name" may be the name of anything. */
 export function actsOfLine(rows, list, row, bound) {
   const acts = [];
   for (const command of rows.list) {
-    if (command === list || (noun(command) !== noun(list) && command.area !== list.area)) continue;
+    const same = noun(command) === noun(list);
+    if (command === list || (!same && command.area !== list.area)) continue;
     const key = command.args.filter((arg) => arg.name === list.columns[0]?.name);
     const needs = required(command).length > 0 ? required(command) : command.reads ? [] : key;
     const found = {};
@@ -103,12 +105,24 @@ export function actsOfLine(rows, list, row, bound) {
       const value = bound[arg.name] ?? valueIn(row, arg, list);
       if (value === undefined || value === "") continue;
       found[arg.name] = value;
-      own += bound[arg.name] === undefined;
+      own += bound[arg.name] === undefined && (same || kindOf(arg.type) !== undefined);
     }
     const rest = needs.length - Object.keys(found).length;
     if (own > 0 && rest <= 1) acts.push({ command, bound: found });
   }
   return acts;
+}
+
+/* What a form begins with where the row of a thing has the same: "given_name" for given-name. */
+export function startOf(command, row) {
+  const values = {};
+  for (const arg of command.args) {
+    const value = row[arg.name.replaceAll("-", "_")];
+    if (value === undefined || value === "" || arg.type === "secret") continue;
+    values[arg.name] = arg.kind === "flag" ? value === true
+      : typeof value === "boolean" ? (value ? "on" : "off") : String(value);
+  }
+  return values;
 }
 
 /* The arguments of a list that narrow it, without those of paging and those that are given. */

@@ -20,7 +20,7 @@ function Line({ command, row, bound, close }) {
         {acts.map((act) => (
           <button key={act.command.name} type="button" className={act.command.asks ? "danger" : ""}
             title={act.command.brief}
-            onClick={() => { close(); open(act.command, act.bound, act.command.args.length ? row : {}); }}>
+            onClick={() => { close(); open(act.command, act.bound, row); }}>
             {named(act.command)}
           </button>
         ))}
