@@ -11,11 +11,12 @@ let csrf = null;
  * (resolves to whether it was given). */
 export const hooks = { expired: () => {}, confirm: async () => false };
 
-/* A problem (RFC 9457). status 0: the server did not answer. */
+/* A problem (RFC 9457). status 0: the server did not answer; `rows`: a command whose purpose it is to
+ * find what is wrong has found something. */
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail || problem.title || `${status}`);
-    Object.assign(this, { status, code: problem.code, argument: problem.argument });
+    Object.assign(this, { status, code: problem.code, argument: problem.argument, rows: problem.rows });
   }
 }
 
@@ -48,8 +49,14 @@ export async function ask(method, path, body) {
 }
 
 /* Runs a command by its name: {text, rows, next}. */
-export const run = (name, args = {}) =>
-  ask("POST", `/commands/${name.replaceAll(" ", "-")}`, args);
+export async function run(name, args = {}) {
+  try {
+    return await ask("POST", `/commands/${name.replaceAll(" ", "-")}`, args);
+  } catch (error) {
+    if (error.rows?.length > 0) return { text: error.message, rows: error.rows };
+    throw error;
+  }
+}
 
 /* What the login page is to show; null: people cannot log in with a password here. */
 export const loginPage = () => ask("GET", "/login").catch(() => null);
@@ -125,11 +132,10 @@ export async function follow(topics, signal, heard) {
   }
 }
 
-/* Does it now and every few seconds, also after a failure, until `signal` ends it; not for a page that
- * nobody sees. */
-export async function repeat(signal, act) {
+/* Does it now and every few seconds while `there()`, also after a failure, until `signal` ends it. */
+export async function repeat(signal, there, act) {
   while (!signal.aborted) {
-    if (!document.hidden) await act().catch(() => {});
+    if (there()) await act().catch(() => {});
     await wait(pause);
   }
 }

@@ -2,7 +2,7 @@
  * server sends figures as events; where it has none, they are read every few seconds. */
 import { useEffect, useMemo, useState } from "react";
 import { follow, repeat, run } from "./api.js";
-import { Facts, Problem, useConsole, useRun } from "./parts.jsx";
+import { Facts, isThere, Problem, useConsole, useRun } from "./parts.jsx";
 import { Plot } from "./plot.jsx";
 import { Rows } from "./table.jsx";
 import { t } from "./text.js";
@@ -53,7 +53,7 @@ function useSamples(allowed) {
     const stop = new AbortController();
     const add = (values, time = Date.now()) => setSamples((old) => [...old.slice(-kept), { time, values }]);
     follow(["metrics"], stop.signal, (topic, data) => add(data.values, Date.parse(data.time)))
-      .then(() => repeat(stop.signal, async () => add(await readMetrics())));
+      .then(() => repeat(stop.signal, isThere, async () => add(await readMetrics())));
     return () => stop.abort();
   }, [allowed]);
   return samples;

@@ -24,7 +24,7 @@ export const pages = [
   { id: "settings", group: "server", view: "settings", areas: ["settings"] },
   { id: "services", group: "server", areas: ["server", "secrets"],
     make: ["server reload", "server restart"] },
-  { id: "logs", group: "server", view: "logs", areas: ["log"], make: ["log level"] },
+  { id: "logs", group: "server", view: "logs", areas: ["log"], first: ["log list"], make: ["log level"] },
   { id: "traces", group: "server", areas: ["trace"], nouns: ["trace"] },
   { id: "backup", group: "server", areas: ["backup"] },
   { id: "audit", group: "access", areas: ["audit"], first: ["audit list"] },

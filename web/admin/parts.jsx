@@ -21,6 +21,14 @@ export function Value({ column, value }) {
   return text;
 }
 
+/* When somebody was at the page. Without them it asks nothing by itself, so that the session of an
+ * idle person ends (console.idle). */
+const idle = 5 * 60000;
+let seen = Date.now();
+for (const sign of ["pointermove", "pointerdown", "keydown", "scroll"])
+  addEventListener(sign, () => { seen = Date.now(); }, { capture: true, passive: true });
+export const isThere = () => !document.hidden && Date.now() - seen < idle;
+
 /* Runs a command for what it tells, again when something has changed. */
 export function useRun(name, args, options = {}) {
   const { changed } = useConsole();
@@ -37,7 +45,7 @@ export function useRun(name, args, options = {}) {
   }, [name, key, again, changed]);
   useEffect(() => {
     if (!options.every) return undefined;
-    const timer = setInterval(() => setAgain((n) => n + 1), options.every);
+    const timer = setInterval(() => isThere() && setAgain((n) => n + 1), options.every);
     return () => clearInterval(timer);
   }, [options.every]);
   return { ...state, reload: () => setAgain((n) => n + 1) };

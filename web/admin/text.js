@@ -159,7 +159,7 @@ const english = {
   "do.config rollback": "Go back to a version", "do.config version": "Show version",
   "do.alarm list": "Active", "do.alarm history": "History", "do.alarm acknowledge": "Acknowledge",
   "do.audit list": "Entries", "do.audit verify": "Check the chain", "do.audit export": "Export",
-  "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area",
+  "do.doctor": "Diagnosis", "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area", "do.log list": "Newest lines",
   "yes": "yes",
   "no": "no",
 };
