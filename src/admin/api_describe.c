@@ -80,6 +80,7 @@ static json_t *command_json(const struct command *c)
     json_object_set_new(all, "brief", json_stringn(brief.ptr, brief.len));
     put(all, "asks", c->asks);
     put_flag(all, "reads", c->effect == COMMAND_READS);
+    put_flag(all, "audited", c->audited);
     put_flag(all, "record", c->record);
     put_flag(all, "report", c->report);
     put_flag(all, "pages", api_has_pages(c));

@@ -4,7 +4,9 @@ import { pages, kinds } from "./pages.js";
 
 const noun = (command) => command.name.split(" ")[0];
 const required = (command) => command.args.filter((arg) => arg.kind === "required");
-const isList = (command) => command.reads && required(command).length === 0;
+/* What can be shown without being asked for. A read that the audit log notes is one that somebody
+ * means to do. */
+const isList = (command) => command.reads && !command.audited && required(command).length === 0;
 
 export function readRows(description) {
   const commands = new Map(description.commands.map((row) => [row.name, row]));
