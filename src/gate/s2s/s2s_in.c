@@ -349,7 +349,7 @@ static uint64_t in_due_ms(const struct xstream *x)
     const struct s2s_in *s = (const struct s2s_in *)x;
     if (s->stopping)
         return xstream_left_ms(x, STOPPING_MS);
-    if (x->end_sent || s->draining)
+    if (x->end_sent || s->draining || s->shut)
         return xstream_left_ms(x, ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
@@ -412,6 +412,22 @@ void s2s_in_stop(struct s2s_in *s)
         in_drain(s);
 }
 
+/* What was written back has perhaps arrived: it would go back to its senders. Stanzas that come
+ * meanwhile are refused one by one. */
+static void in_shut(struct s2s_in *s)
+{
+    if (s->shut)
+        return;
+    s->shut = s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent &&
+              s2s_back_waits(s);
+    if (!s->shut) {
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+        return;
+    }
+    s2s_back_ask(s);
+    in_ends_soon(s);
+}
+
 static void in_idle(struct xstream *x)
 {
     uint64_t wrote_us = s2s_back_last_us(s2s_in_of(x)), read_us = xstream_last_us(x),
@@ -422,6 +438,8 @@ static void in_idle(struct xstream *x)
         s2s_flow_end(s2s_in_of(x));
     else if (x->end_sent)
         xstream_close(x, (slice){ 0 });
+    else if (s2s_in_of(x)->shut)
+        xstream_fail(x, XE_POLICY_VIOLATION, IN_IS_SHUT);
     else if (silent_ms >= limit_ms)
         in_end(s2s_in_of(x));
     else
@@ -478,14 +496,14 @@ void s2s_in_policy_changed(struct s2s_in *s)
     }
     if (s->local_len > 0 && s->remote_len > 0 &&
         !s2s_is_partner(s->x.worker, in_local(s), in_remote(s))) {
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+        in_shut(s);
         return;
     }
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p)))
             continue;
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+        in_shut(s);
         return;
     }
 }

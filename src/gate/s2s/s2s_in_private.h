@@ -31,11 +31,14 @@ struct s2s_in {
     bool taken;           /* another one resumes it */
     bool draining;        /* it ends when all that it brought is handled: nothing more is read */
     bool stopping;        /* with the edge */
+    bool shut; /* its domains may not connect any more; acknowledgements may still come */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
     char id[2 * IN_ID_BYTES + 1];
 };
+
+#define IN_IS_SHUT SLICE("not a domain that may connect here")
 
 static inline slice in_remote(const struct s2s_in *s)
 {

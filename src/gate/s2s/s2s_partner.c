@@ -853,16 +853,34 @@ void partner_forgive(struct partner *p)
     actor_unpin(&p->actor);
 }
 
+/* Nothing more is written, and what was has some time to be confirmed: it has perhaps arrived, and
+ * would go back to its senders. false: nothing waits for that. */
+static bool partner_shuts(struct partner *p)
+{
+    bool back = p->back.on && p->counted && p->share.guest == NULL;
+    if (p->state != ACTOR_READY || !partner_awaits(p) || (p->out == NULL && !back))
+        return false;
+    partner_hold(p, HOLD_END);
+    if (p->out != NULL) /* else gate/s2s/s2s_in.c ends the stream */
+        s2s_out_finish(p->out);
+    return true;
+}
+
 void partner_policy_changed(struct partner *p)
 {
     const struct foreign_ban *ban = foreign_ban(p->worker, partner_local(p), partner_remote(p));
     if (p->diverts || ban == NULL) {
         if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
             partner_forgive(p);
+        if (p->back.on && !partner_stopped(p)) /* the stream has perhaps heard of no ban at all */
+            partner_release(p, HOLD_END);
         return;
     }
     partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
-    partner_cease(p);
+    actor_pin(&p->actor);
+    if (!partner_shuts(p))
+        partner_cease(p);
+    actor_unpin(&p->actor);
 }
 
 void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
