@@ -976,6 +976,32 @@ def test_only_two_silent_streams_make_a_server_one_that_confirms_nothing(node, l
     until_confirmed(node)
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_server_that_cannot_answer_pings_any_more_confirms_by_its_end(node, listener, authority,
+                                                                        ends):
+    """It reaches us no more, and reads: nothing is sent again. Without its end, all is."""
+    alice = node.client("alice")
+    say(alice, 0)
+    peer = listener.join()
+    reader = Reader(peer)
+    other = federation.Peer(node, OTHER, ONE, cert=authority.issue("third", OTHER)).join()
+    until("a ping", lambda: "urn:xmpp:ping" in reader.text)
+    pong(other, reader)
+    until_confirmed(node)
+    other.cut()
+    node.ctl("set", "s2s.ack-timeout", "1s")
+    say(alice, 1)
+    until("the end of our half", lambda: "</stream:stream>" in reader.text)
+    assert pending(node) == 1
+    if ends:
+        peer.sendall(b"</stream:stream>")
+        until_confirmed(node)
+        say(alice, 2)
+    again = Reader(listener.join())
+    until("the next", lambda: again.numbers() == [2 if ends else 1])
+    assert reader.numbers() == [0, 1]
+
+
 def test_a_domain_becomes_a_component_while_a_ping_is_due(node, listener):
     """The ping is refused here, from inside: it says nothing of the other server."""
     alice = node.client("alice")

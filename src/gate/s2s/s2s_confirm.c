@@ -204,11 +204,11 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
             timer_set(partner_loop(p), &p->ping_timer, PING_MS);
     } else if (p->unacked.written > 0 &&
                (p->answers || !p->silent || (p->out != NULL && !s2s_out_has_arrived(p->out)))) {
-        p->silent = true; /* the connection may be dead: another one is tried */
+        p->silent = true; /* the connection may be dead: another one follows */
         partner_blame(p, S2S_AT_NO_ANSWER, SE_REMOTE_SERVER_TIMEOUT, false,
                       "it does not answer a ping");
-        if (p->out != NULL)
-            s2s_out_abort(p->out);
+        if (p->out != NULL) /* it reads perhaps, and cannot reach us: then it ends its half, too */
+            partner_ends(p);
         else
             partner_abort_back(p);
     } else if (p->unacked.written > 0) {
