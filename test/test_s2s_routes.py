@@ -511,7 +511,7 @@ def counts(hops):
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
 def test_the_hosts_of_a_name_in_a_route_have_priorities_and_weights(one, hops, name_server):
-    """RFC 2782: 3:1 between the first two, the third after both have failed; then the next route."""
+    """RFC 2782: 3:1 between the first two, the third after both have failed; then another route."""
     dns = name_server("--host-record=host.example,127.0.0.1", service(hops[0].port, 1, 30),
                       service(hops[1].port, 1, 10), service(hops[2].port, 2, 90))
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
@@ -537,7 +537,8 @@ def test_the_hosts_of_a_name_in_a_route_have_priorities_and_weights(one, hops, n
 @pytest.mark.parametrize("records", [
     ["--srv-host=_xmpp-server._tcp.there.example", "--srv-host=_xmpps-server._tcp.there.example"],
     [], ["--host-record=there.example,127.0.0.1"]], ids=[".", "none", "no records of services"])
-def test_a_name_in_a_route_that_leads_nowhere_gives_way_to_the_next(one, hops, name_server, records):
+def test_a_name_in_a_route_that_leads_nowhere_gives_way_to_the_next(one, hops, name_server,
+                                                                    records):
     """There is no such service, no such name, or a host where nobody listens at the usual port."""
     dns = name_server(*records)
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
