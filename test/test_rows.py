@@ -29,7 +29,7 @@ def busy(server, alice, bob):
     server.ctl("room-admin", "add", "bob@localhost")
     server.ctl("room-alias", "add", "chat.localhost")
     server.ctl("component", "add", "echo.localhost", "--secret", "s" * 32)
-    server.ctl("webhook", "add", "http://hook.test/", "--secret", "s" * 32)
+    server.ctl("webhook", "add", "http://hook.test/", "--events", "user.deleted")
     server.ctl("set", "web.title", "Ravens")
     server.ctl("config", "edit", "sm.ack-every", "6")
     return server

@@ -19,6 +19,7 @@ from test_sm import refuse, resume
 PUSH = "push.example.test"
 COMPONENT = "a rather long planted secret"
 TURN = "planted north wind"
+HOOK = "planted gentle wind"
 PROBE = "planted south wind"
 EARLIER = "planted east wind"
 PERSON = "planted north wind"
@@ -150,7 +151,9 @@ def full(planted):
     Room("cave").create(alice, "first", persistentroom=True, passwordprotectedroom=True,
                         roomsecret=ROOM)
     alice.enable_sm()
+    host.ctl("webhook", "add", "http://hook.test/", "--events", "user.deleted", "--secret", HOOK)
     secrets = {"token of a device": device.token, "component": COMPONENT, "setting": TURN,
+               "webhook": HOOK,
                "test user": PROBE, "earlier setting": EARLIER, "candidate": CANDIDATE,
                "room": ROOM, "push service": OPTION, "session": alice.sm_id,
                "invitation": token_of(invite(host)),
@@ -247,7 +250,8 @@ def test_without_their_key_nothing_is_made_anew(planted, case):
     assert "failure" in device.again().tag
     assert "success" in device.connect().sasl2("PLAIN", agent=device.id).tag
     for command in (("component", "add", "x.example.test"),
-                    ("set", "extdisco.turn-secret", "another")):
+                    ("set", "extdisco.turn-secret", "another"),
+                    ("webhook", "add", "http://x.example.test/")):
         assert "secrets.key" in refusal(host, *command)
     host.stop()
     if path.is_dir():

@@ -20,6 +20,12 @@ static struct store_stmt drop_components = {
     .params = "",
     .cols = "",
 };
+static struct store_stmt drop_webhooks = {
+    .name = "secrets.drop-webhooks",
+    .sql = "DELETE FROM webhook",
+    .params = "",
+    .cols = "",
+};
 static struct store_stmt drop_setting = {
     .name = "secrets.drop-setting",
     .sql = "DELETE FROM setting WHERE name = $1",
@@ -49,8 +55,9 @@ static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "secrets",
     .migrations = none,
-    .stmts = (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_setting,
-                                           &drop_history, &drop_candidates, &drop_factors, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_webhooks, &drop_setting,
+                                      &drop_history, &drop_candidates, &drop_factors, NULL },
 };
 
 static void secrets_dropped(void *arg, enum store_result result, const struct store_batch *b)
@@ -60,10 +67,10 @@ static void secrets_dropped(void *arg, enum store_result result, const struct st
     if (result != STORE_OK)
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
     else
-        command_done(
-            call, "tokens of devices, secrets of components, second factors of administrators and "
-                  "secret settings are deleted; remove secrets.key from the data folder if it is "
-                  "there, and restart");
+        command_done(call,
+                     "tokens of devices, secrets of components, webhooks, second factors of "
+                     "administrators and secret settings are deleted; remove secrets.key from the "
+                     "data folder if it is there, and restart");
 }
 
 static void secrets_run_reset(struct command_call *call)
@@ -77,6 +84,7 @@ static void secrets_run_reset(struct command_call *call)
     store_add(b, &drop_tokens, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &drop_components, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &drop_factors, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &drop_webhooks, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &seal_stmt_drop, STORE_ANY_ROWS, NULL, 0);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_is_secret(s)) {
@@ -94,8 +102,9 @@ static struct command reset_command = {
     .args = (const struct command_arg[]){ { 0 } },
     .run = secrets_run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "
-           "of components, passwords of rooms, second factors of administrators, secret settings. "
-           "Afterwards devices need their passwords, and components and rooms new secrets.",
+           "of components, webhooks, passwords of rooms, second factors of administrators, secret "
+           "settings. Afterwards devices need their passwords, components and rooms new secrets, "
+           "and webhooks must be added again.",
 };
 
 const struct feature secrets_feature = {

@@ -203,7 +203,7 @@ struct flight {
 struct list webhooks_all;
 static struct {
     struct worker *worker; /* NULL: the duty is not here */
-    bool stopping;
+    bool stopping, unread; /* unread: the secret of a webhook; what waits for it stays */
     unsigned hooks, total; /* total: items and what comes in */
     int64_t last_hook, last_item;
     struct list incoming; /* the first `writing` of them are under way */
@@ -744,7 +744,7 @@ static void queue_sweep(struct timer *t, struct loop *loop)
     timer_set(loop, t, SWEEP_MS);
     LIST_EACH (it, &webhooks_all)
         hook_sweep(CONTAINER_OF(it, struct webhook, node), now_us - keep_us, b);
-    if (queue.incoming_count == 0)
+    if (queue.incoming_count == 0 && !queue.unread)
         STORE_ADD(b, &before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
     if (store_stmt_count(b) > 0)
         store_submit(b, loop, 0, NULL, NULL);
@@ -759,12 +759,14 @@ static void hook_loaded(const struct store_batch *b, uint32_t row, struct arena 
     slice secret;
     int64_t id = store_int(b, 0, row, 0);
     queue.last_hook = id;
-    if (unseal(&secret, store_text(b, 0, row, 3), slice_of(webhook_context(id, tmp)), tmp))
+    if (unseal(&secret, store_text(b, 0, row, 3), slice_of(webhook_context(id, tmp)), tmp)) {
         webhook_put(id, store_text(b, 0, row, 1), store_text(b, 0, row, 2), secret,
                     (uint64_t)store_int(b, 0, row, 4));
-    else
-        log_error(&log_webhook, LOG_EV("webhook.unread"), LOG_I("webhook", id),
-                  LOG_C("hint", "its secret cannot be read: see the alarm secrets.key"));
+        return;
+    }
+    queue.unread = true;
+    log_error(&log_webhook, LOG_EV("webhook.unread"), LOG_I("webhook", id),
+              LOG_C("hint", "its secret cannot be read: see the alarm secrets.key"));
 }
 
 static void queue_loaded(void *arg, enum store_result result, const struct store_batch *b)

@@ -6,6 +6,7 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
+#include "home/node.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/session.h"
@@ -120,7 +121,7 @@ static void event_profile_changed(struct worker *w, slice bare)
 
 static void event_deleted(struct worker *w, slice bare)
 {
-    if (worker_index(w) == 0) /* each worker hears of it */
+    if (node_is_home(w, bare)) /* each worker hears of it; here it is behind what it did */
         tell_jid(w, EVENT_USER_DELETED, bare, SLICE(""));
 }
 
