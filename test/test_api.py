@@ -22,7 +22,7 @@ ROOT_PATH = "/api/v1"
 OWN = object()  # the token of the server
 # These would end the server, or speak with others.
 LEFT_OUT = {"server stop", "server restart", "fedtest", "imtest", "pushtest", "s2s trace",
-            "s2s retry", "cert mail-test", "secrets reset"}
+            "s2s retry", "cert mail-test", "secrets reset", "doctor"}
 
 
 class Api:

@@ -11,10 +11,6 @@ from muster.client import TIMEOUT
 from muster.rows import part
 from muster.server import MUSTERCTL, free_ports
 
-# Of commands that only read and need no arguments: what is another a moment later.
-CHANGES = {"status", "metrics", "session list", "audit list", "audit export", "log", "audit verify",
-           "token list"}
-
 
 class Remote:
     """What musterctl is told on the other machine."""
@@ -65,12 +61,15 @@ def test_the_same_as_over_the_socket(server, remote):
     server.add_user("alice", "secret")
     compared = 0
     for name, row in sorted(part("commands").items()):
-        if row["x-effect"] != "reads" or name in CHANGES or row["x-access"] == "local":
+        if row["x-effect"] != "reads" or name == "doctor" or row["x-access"] == "local":
             continue
         if row["properties"]["args"]["required"]:
             continue
-        assert told(remote(*name.split())) == told(server.ctl_run(*name.split())), name
-        compared += 1
+        before, far, after = (told(run(*name.split())) for run in (
+            server.ctl_run, remote, server.ctl_run))
+        if before == after:  # else it is of this moment, as figures are
+            assert far == before, name
+            compared += 1
     assert compared > 20
     for args in (["user", "list", "--json"], ["user", "list", "--csv"], ["get", "c2s.tls-required"],
                  ["user", "show", "nobody@localhost"],

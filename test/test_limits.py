@@ -21,7 +21,8 @@ def test_every_limit_has_a_test_that_names_it():
     rows = "".join(p.read_text() for p in (ROOT / "src").rglob("*.c"))
     missing = []
     for name in sorted(set(re.findall(r"`([a-z0-9]+\.[a-z0-9-]+)`", table()))):
-        row = re.search(rf'struct setting (\w+) = \{{\s*\.name = "{re.escape(name)}"', rows)
+        row = re.search(rf'struct setting (\w+) =\s*(?:\{{\s*\.name = |[A-Z_]+\()'
+                        rf'"{re.escape(name)}"', rows)
         assert row, f"{name} is no setting"
         unit = f"&{row[1]}," in units and f"struct setting {row[1]}" not in units
         if not re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", tests) and not unit:

@@ -286,11 +286,12 @@ static json_t *paths_of_rows(struct arena *tmp)
 static json_t *components(void)
 {
     json_t *problem = json_pack(
-        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s}},s:[s,s,s],s:b}",
+        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s,s:{s:s,s:{}}}},s:["
+        "s,s,s],s:b}",
         "type", "object", "properties", "code", "type", "string", "type", "type", "string", "title",
         "type", "string", "status", "type", "integer", "detail", "type", "string", "error", "type",
-        "string", "argument", "type", "string", "rows", "type", "array", "required", "type",
-        "title", "status", "additionalProperties", 0);
+        "string", "argument", "type", "string", "rows", "type", "array", "items", "type", "object",
+        "properties", "required", "type", "title", "status", "additionalProperties", 0);
     return json_pack("{s:{s:{s:s,s:{s:{s:o}}}},s:{s:{s:s,s:s},s:{s:s,s:s,s:s}}}", "responses",
                      "problem", "description", "What is wrong (RFC 9457).", "content",
                      "application/problem+json", "schema", problem, "securitySchemes", "token",
