@@ -64,6 +64,7 @@ APART = {
     "store": "the database",
     "administrators": "are people who have no account",
     "api_session": "lets browsers log in; no stanza comes to it",
+    "console_page": "gives browsers the files of the console",
     "audit": "keeps what operators did",
     "webhooks": "sends events by HTTP",
     "audit-send": "sends what audit keeps to a syslog server and to journald",

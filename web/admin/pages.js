@@ -25,7 +25,7 @@ export const pages = [
   { id: "services", group: "server", areas: ["server", "secrets"],
     make: ["server reload", "server restart"] },
   { id: "logs", group: "server", view: "logs", areas: ["log"], first: ["log list"], make: ["log level"] },
-  { id: "traces", group: "server", areas: ["trace"], nouns: ["trace"] },
+  { id: "traces", group: "server", areas: ["trace"], nouns: ["trace"], first: ["trace message"] },
   { id: "backup", group: "server", areas: ["backup"] },
   { id: "audit", group: "access", areas: ["audit"], first: ["audit list"] },
   { id: "access", group: "access", areas: ["admins"], first: ["admin list", "token list", "role list"],

@@ -159,7 +159,8 @@ const english = {
   "do.config rollback": "Go back to a version", "do.config version": "Show version",
   "do.alarm list": "Active", "do.alarm history": "History", "do.alarm acknowledge": "Acknowledge",
   "do.audit list": "Entries", "do.audit verify": "Check the chain", "do.audit export": "Export",
-  "do.doctor": "Diagnosis", "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area", "do.log list": "Newest lines",
+  "do.doctor": "Diagnosis", "do.trace message": "Way of a message", "do.trace list": "Users under trace",
+  "do.trace jid": "Trace a user", "do.trace stop": "Stop the trace", "do.log areas": "Areas", "do.log level": "Change level", "do.log trace": "Trace an area", "do.log list": "Newest lines",
   "yes": "yes",
   "no": "no",
 };
