@@ -322,7 +322,7 @@ static void trace_found(void *arg, const struct s2s_found *found)
         &trace_ops, t);
 }
 
-static void trace_begin(struct loop_defer *d)
+static void trace_starts(struct loop_defer *d)
 {
     struct s2s_trace *t = CONTAINER_OF(d, struct s2s_trace, begin);
     if (t->want.step != NULL)
@@ -368,7 +368,7 @@ struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want 
     timer_set(worker_loop(w), &t->limit, want->timeout_ms);
     t->test.stop = trace_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    t->begin.fn = trace_begin;
+    t->begin.fn = trace_starts;
     loop_defer(worker_loop(w), &t->begin);
     return t;
 }
