@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from muster import ejabberd, federation
+from muster import ejabberd, federation, prosody
 from muster.server import Failed, free_ports
 
 PIE, SCRAM = "urn:xmpp:pie:0", "urn:xmpp:pie:0#scram"
@@ -268,7 +268,7 @@ def fill(theirs):
     bob.send("<presence to='carol@partner.example' type='subscribe'/>")
     carol.expect("<presence from='bob@partner.example' type='subscribe'/>")
     carol.send("<presence to='bob@partner.example' type='subscribed'/>")
-    bob.expect("<presence from='carol@partner.example' type='subscribed'/>")
+    bob.expect("<presence from='carol@partner.example/c'/>")
     carol.send("<presence to='bob@partner.example' type='subscribe'/>")
     bob.expect("<presence from='carol@partner.example' type='subscribe'/>")
     bob.result("set", "<vCard xmlns='vcard-temp'><FN>Bob &amp; son</FN></vCard>")
@@ -339,3 +339,57 @@ def test_users_of_ejabberd(make_server, tmp_path, password_format):
     assert answer["text"].startswith("users imported: 2, there already: 0, refused: 0;")
     assert answer["rows"] == []
     check(ours)
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody")
+@pytest.mark.parametrize("hashed", [False, True], ids=["plain", "hashed"])
+def test_users_of_prosody(make_server, tmp_path, hashed):
+    cert = federation.Authority(tmp_path).issue("partner", HOST)
+    theirs = prosody.Prosody(
+        tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol"],
+        authority=tmp_path / "ca.pem", **cert,
+        more='"vcard"; "private"; "offline"; "blocklist"; "bookmarks"; "mam";',
+        authentication="internal_hashed" if hashed else "internal_plain")
+    try:
+        fill(theirs)
+    finally:
+        theirs.finish()
+    ours = make_server(domains=[HOST])
+    for more, text in (["--dry-run"], "users that would be imported: 2,"), (
+            [], "users imported: 2, there already: 0, refused: 0;"):
+        answer = ours.ctl("import", "prosody", str(tmp_path / "data"), *more)
+        assert answer["text"].startswith(text) and answer["rows"] == []
+    check(ours)
+
+
+LUA = {
+    "code": ("return os.execute('x')", "accounts/bob.dat: line 1: found what is no constant"),
+    "string": ('return { ["password"] = "x\n', "accounts/bob.dat: line 1: a string does not end"),
+    "cut": ('return {\n["password"] = "x";', "accounts/bob.dat: line 2: found what is no constant"),
+    "more": ("return {}; return {};", "accounts/bob.dat: line 1: there is something behind"),
+    "deep": ("return " + "{" * 200, "accounts/bob.dat: line 1: found too many tables"),
+}
+
+
+@pytest.mark.parametrize("what", LUA)
+def test_data_of_prosody_that_is_wrong(server, tmp_path, what):
+    """The user is refused; the others come. Names of files are what they stand for."""
+    text, why = LUA[what]
+    folder = tmp_path / "data" / "localhost" / "accounts"
+    folder.mkdir(parents=True)
+    (folder / "bob.dat").write_text(text)
+    (folder / "d%2eo.dat").write_text(
+        'return { ["password"] = "a\\195\\169" };')
+    (folder / "x%2fy.dat").write_text('return { ["password"] = "a" };')
+    rooms = tmp_path / "data" / "rooms%2elocalhost" / "config"
+    rooms.mkdir(parents=True)
+    (rooms / "tea.dat").write_text("return {};")
+    answer = server.ctl("import", "prosody", str(tmp_path / "data"))
+    assert answer["text"].startswith("users imported: 1, there already: 0, refused: 2;")
+    said = {r["user"]: r["what"] for r in answer["rows"]}
+    assert said["bob@localhost"].startswith(f"refused: {why}")
+    assert said["x/y@localhost"].startswith("refused: its name is none")
+    assert said[""] == "rooms of rooms.localhost: as many as 1"
+    server.login("d.o", password="a\u00e9").close()
+    with pytest.raises(Failed, match="No such file"):
+        server.ctl("import", "prosody", str(tmp_path / "absent"))

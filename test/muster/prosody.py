@@ -25,6 +25,7 @@ s2s_direct_tls_ports = {{ }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 s2s_secure_auth = {secure_auth}
+authentication = "{authentication}"
 unbound = {{ resolvconf = false; hoststxt = false; forward = {{ "127.0.0.1@{dns}" }};
             options = {{ ["do-not-query-localhost:"] = "no"; ["module-config:"] = "iterator" }} }}
 modules_enabled = {{ "roster"; "saslauth"; "tls"; "dialback"; "disco"; "ping"; "version"; "pep";
@@ -132,7 +133,8 @@ class Prosody(Partner):
         for user in users:
             (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
         conf = folder / "prosody.cfg.lua"
-        fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "", **options}
+        fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "",
+                  "authentication": "internal_hashed", **options}
         conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
         super().__init__(domain, ports, [PROSODY, "--config", str(conf), "-F"],
                          folder / "prosody.log")

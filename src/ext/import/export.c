@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+enum { KEY_TEXT_MAX = 128 }; /* base64 of a key or a salt */
 enum { WRITE_BYTES = 1 << 20, OUT_BYTES_MAX = PIE_ELEMENT_MAX + 2 * WRITE_BYTES, PARTS_MAX = 32 };
 
 struct export
@@ -147,7 +148,7 @@ static void export_write(struct export *x)
 static void give_base64(struct xml_write *x, const char *name, const uint8_t *bytes, size_t len)
 {
     struct buf text;
-    buf_init(&text, 256);
+    buf_init(&text, KEY_TEXT_MAX);
     base64_encode(&text, (slice){ (const char *)bytes, len });
     xml_element(x, name, buf_fit(&text));
     buf_fini(&text);

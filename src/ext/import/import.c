@@ -199,6 +199,7 @@ static bool import_is_taken(const struct elem *e)
 static void import_take(struct import *x, struct import_user *u, struct store_batch *b)
 {
     struct elem e;
+    ensure(u->jid.len > 0 && (b == NULL) == x->dry);
     struct porting p = { .base = { .jid = u->jid,
                                    .id = u->id,
                                    .now_us = loop_wall_us(worker_loop(x->worker)),
@@ -497,6 +498,7 @@ static void import_run(struct command_call *call, const struct source_kind *kind
 /* Rows. */
 
 static void run_pie(struct command_call *call) { import_run(call, &source_pie, "file"); }
+static void run_prosody(struct command_call *call) { import_run(call, &source_prosody, "folder"); }
 
 #define IMPORT_ARGS(name_, doc_)                                                                   \
     (const struct command_arg[])                                                                   \
@@ -552,6 +554,11 @@ IMPORT_COMMAND(import_ejabberd, "import ejabberd", run_pie, "file",
                "file of `ejabberdctl export_piefxis` on the server's host",
                "Makes accounts from an export of ejabberd: a file of XEP-0227.");
 
+IMPORT_COMMAND(import_prosody, "import prosody", run_prosody, "folder",
+               "data_path of Prosody on the server's host, such as /var/lib/prosody",
+               "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
+               "internal storage.");
+
 static struct store_stmt *const import_stmts[] = { &known_stmt, NULL };
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema import_schema = { .feature = "import",
@@ -568,7 +575,7 @@ const struct feature import_feature = {
             { 0 },
         },
     .schema = &import_schema,
-    .commands =
-        (struct command *const[]){ &import_pie, &import_ejabberd, &export_pie_command, NULL },
+    .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
+                                           &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
 };

@@ -10,10 +10,12 @@
 
 /* Keys. */
 
+enum { KEY_BYTES_MAX = 64 + 2, KEY_TEXT_MAX = 128 }; /* base64 is written in threes */
+
 static bool import_bytes(slice text, uint8_t *out, size_t cap, size_t *len)
 {
     struct buf b;
-    buf_init(&b, cap + 3); /* it is written in threes */
+    buf_init(&b, KEY_BYTES_MAX);
     bool fine = base64_decode(&b, text) == OK && b.len > 0 && b.len <= cap;
     if (fine)
         memcpy(out, b.ptr, b.len);
@@ -47,7 +49,7 @@ static bool keys_take(struct import_user *u, enum scram_hash h, const struct imp
 static slice base64_of_base64(slice text, struct arena *tmp)
 {
     struct buf b;
-    buf_init(&b, 256);
+    buf_init(&b, KEY_TEXT_MAX);
     slice out = base64_decode(&b, text) == OK ? slice_dup(tmp, buf_fit(&b)) : (slice){ 0 };
     buf_fini(&b);
     return out;
@@ -158,7 +160,7 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
     struct import_user *u = arena_new(tmp, struct import_user, 1);
     u->label =
         slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(found->name), SLICE_ARG(found->host)));
-    u->problem = import_parse(u, found, xml);
+    u->problem = found->text.len > 0 ? slice_cstr(tmp, found->text) : import_parse(u, found, xml);
     if (u->problem == NULL)
         u->problem = import_address(u, found, tmp);
     if (u->problem == NULL)

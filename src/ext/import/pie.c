@@ -1,4 +1,5 @@
 #include "ext/import/pie.h"
+#include "base/ensure.h"
 
 enum tag_kind { TAG_NONE, TAG_START, TAG_EMPTY, TAG_CLOSE, TAG_SKIP, TAG_BAD };
 
@@ -87,6 +88,7 @@ static struct tag tag_at(slice s)
 static slice element_at(slice s, const struct tag *first)
 {
     size_t at = first->whole.len, depth = 1;
+    ensure(at > 0 && at <= s.len);
     if (first->kind == TAG_EMPTY)
         return first->whole;
     while (at < s.len) {
@@ -134,7 +136,8 @@ static bool keep(char *out, size_t cap, slice value)
 {
     if (value.len >= cap)
         return false;
-    memcpy(out, value.ptr, value.len);
+    if (value.len > 0)
+        memcpy(out, value.ptr, value.len);
     out[value.len] = '\0';
     return true;
 }
@@ -150,6 +153,7 @@ static enum pie_unit enter(struct pie *p, const struct tag *t)
 {
     slice ns = pie_attr(t->whole, SLICE("xmlns"));
     bool host = slice_is(t->name, "host");
+    ensure(p->depth < 2 && !p->over);
     if (ns.len > 0 && !keep(p->ns, sizeof p->ns, ns))
         return pie_fail(p, "the namespace of the root is none of XEP-0227");
     if (host && !keep(p->host, sizeof p->host, pie_attr(t->whole, SLICE("jid"))))
@@ -205,6 +209,7 @@ enum pie_unit pie_next(struct pie *p, slice buf, bool last, size_t *used, slice 
     *used = 0;
     *unit = (slice){ 0 };
     for (;;) {
+        ensure(*used <= buf.len);
         slice s = slice_from(buf, *used);
         const char *at = s.len > 0 && !p->over ? memchr(s.ptr, '<', s.len) : NULL;
         if (p->over)

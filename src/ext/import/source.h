@@ -19,7 +19,7 @@ struct source_found {
     slice name; /* of the user, as far as it is known: for messages */
     slice xml;  /* of the <user/>, not checked yet */
     slice ns;   /* the namespace that it stands in */
-    slice text;
+    slice text; /* of SOURCE_USER: why it is refused; empty: it is not */
 };
 
 struct source_kind {
@@ -30,4 +30,5 @@ struct source_kind {
     void (*close)(void **source); /* NULL is fine */
 };
 
-extern const struct source_kind source_pie; /* a file of XEP-0227, and what it includes */
+extern const struct source_kind source_prosody; /* a data folder of Prosody */
+extern const struct source_kind source_pie;     /* a file of XEP-0227, and what it includes */

@@ -1,0 +1,461 @@
+/* source_prosody: the data folder of Prosody with its internal storage: a folder for each host, in
+ * it one for each store, in it a file for each user, of Lua data (ext/import/lua.h). Names of
+ * folders and files have %xx for what is neither a letter nor a digit.
+ *
+ * Limits: FILE_BYTES_MAX of a file; NAMES_MAX users. */
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/hex.h"
+#include "base/mem.h"
+#include "base/whole_file.h"
+#include "codec/xml_write.h"
+#include "ext/import/import_user.h"
+#include "ext/import/lua.h"
+#include "ext/import/pie.h"
+#include "ext/import/source.h"
+#include "xmpp/ns.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { FILE_BYTES_MAX = 64 << 20, NAMES_MAX = 1000000, KEY_MAX = 64, KEY_TEXT_MAX = 128 };
+
+struct names {
+    char **at;
+    uint32_t count, cap;
+};
+struct prosody {
+    struct arena *arena; /* of names */
+    const char *path;
+    struct names hosts, users; /* as the files are called; of the host under way */
+    uint32_t host, user;
+};
+struct prosody_user {
+    const struct prosody *of;
+    const char *host, *user; /* as the files are called */
+    struct arena *tmp;
+    struct xml_write x;
+    struct why why; /* text empty: nothing was wrong */
+};
+
+/* Names. */
+
+static int name_order(const void *one, const void *other)
+{
+    return strcmp(*(char *const *)one, *(char *const *)other);
+}
+
+/* Entries of a folder that end in `ending`, without it. false: it cannot be read. */
+static bool names_read(struct names *out, const char *path, const char *ending, struct arena *keep)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *e;
+    size_t n = strlen(ending);
+    out->count = 0;
+    if (dir == NULL)
+        return false;
+    while ((e = readdir(dir)) != NULL && out->count < NAMES_MAX) {
+        size_t len = strlen(e->d_name);
+        if (len <= n || e->d_name[0] == '.' || strcmp(e->d_name + len - n, ending) != 0)
+            continue;
+        if (out->count == out->cap) {
+            out->cap = 2 * out->cap + 64;
+            out->at = mem_realloc(out->at, out->cap * sizeof *out->at);
+        }
+        out->at[out->count++] = slice_cstr(keep, (slice){ e->d_name, len - n });
+    }
+    closedir(dir);
+    if (out->count > 0)
+        qsort(out->at, out->count, sizeof *out->at, name_order);
+    return true;
+}
+
+/* What a name of a file means; a % without digits stays. */
+static slice name_decode(const char *name, struct arena *tmp)
+{
+    size_t len = strlen(name), n = 0;
+    char *out = arena_alloc_raw(tmp, len + 1);
+    for (size_t i = 0; i < len; i++) {
+        if (name[i] == '%' && len - i > 2 && hex_decode(out + n, 1, (slice){ name + i + 1, 2 })) {
+            i += 2;
+            n++;
+        } else {
+            out[n++] = name[i];
+        }
+    }
+    return (slice){ out, n };
+}
+
+/* A store is called as it is, but for what is neither a letter, a digit nor `_`. */
+static const char *store_encode(slice store, struct arena *tmp)
+{
+    struct buf b;
+    buf_init(&b, PIE_TAG_MAX);
+    for (size_t i = 0; i < store.len; i++) {
+        unsigned char c = (unsigned char)store.ptr[i];
+        bool plain = c == '_' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+        buf_printf(&b, plain ? "%c" : "%%%02x", c);
+    }
+    const char *text = slice_cstr(tmp, buf_fit(&b));
+    buf_fini(&b);
+    return text;
+}
+
+/* Files. */
+
+/* Of the user; a file that is not there is nil. */
+static struct lua_value prosody_read(struct prosody_user *u, const char *store, const char *ending)
+{
+    struct lua_value v = { .type = LUA_NIL };
+    struct buf text;
+    struct why why;
+    const char *path =
+        arena_printf(u->tmp, "%s/%s/%s/%s%s", u->of->path, u->host, store, u->user, ending);
+    if (access(path, F_OK) != 0)
+        return v;
+    buf_init(&text, FILE_BYTES_MAX);
+    if (whole_file_read(&text, path, &why) != OK)
+        why_set(&u->why, "%s", why.text);
+    else if (lua_read(&v, slice_dup(u->tmp, buf_fit(&text)), u->tmp, &why) != OK)
+        why_set(&u->why, "%s/%s%s: %s", store, u->user, ending, why.text);
+    buf_fini(&text);
+    return v;
+}
+
+/* Stanzas: a table with name, attr, and children as its list. */
+
+static bool is_xml_name(slice name)
+{
+    static const char not_in_names[] = " \t\r\n<>&'\"/=\x01";
+    for (size_t i = 0; i < name.len; i++)
+        if (name.ptr[i] == '\0' || strchr(not_in_names, name.ptr[i]) != NULL)
+            return false;
+    return name.len > 0;
+}
+
+/* What the server adds to a stored stanza stands among its attributes. */
+static bool is_stored_attr(slice name)
+{
+    return slice_is(name, "stamp") || slice_is(name, "stamp_legacy");
+}
+
+/* Into `out`, with `more` behind its children. ns: where it says none; NULL: that of the element
+ * around it. Each has a writer of its own: they may be deep. */
+static void write_stanza(struct buf *out, const struct lua_value *v, const char *ns, slice more)
+{
+    struct xml_write x;
+    slice name = lua_text(v, "name");
+    const struct lua_value *attr = lua_get(v, "attr");
+    if (!is_xml_name(name))
+        return;
+    xml_write_to(&x, out);
+    xml_open_sized(&x, name, lua_get(attr, "xmlns") == NULL ? slice_of(ns) : (slice){ 0 });
+    for (const struct lua_field *f = attr == NULL ? NULL : attr->first; f != NULL; f = f->next)
+        if (f->key.type == LUA_STRING && f->value.type == LUA_STRING && is_xml_name(f->key.text) &&
+            (ns == NULL || !is_stored_attr(f->key.text)))
+            xml_attr_sized(&x, f->key.text, f->value.text);
+    for (const struct lua_field *f = v->first; f != NULL; f = f->next) {
+        if (f->key.type == LUA_NUMBER && f->value.type == LUA_TABLE)
+            write_stanza(xml_content(&x), &f->value, NULL, (slice){ 0 });
+        else if (f->key.type == LUA_NUMBER && f->value.type == LUA_STRING)
+            xml_text_clean(&x, f->value.text);
+    }
+    xml_raw(&x, more);
+    xml_close(&x);
+}
+
+/* XEP-0203: when a list says that a stanza came. from: who says so; empty: nobody. */
+static void write_delay(struct xml_write *x, const struct lua_value *item, slice from)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    int64_t seconds;
+    slice whole, when = lua_text(item, "when");
+    if (!slice_cut(when, '.', &whole, &(slice){ 0 }))
+        whole = when;
+    if (!slice_int(whole, &seconds) || seconds <= 0 || seconds > INT32_MAX)
+        return;
+    clock_stamp(stamp, (uint64_t)seconds * 1000000);
+    xml_open(x, "delay", NS_DELAY);
+    xml_attr_some(x, "from", from);
+    xml_attr(x, "stamp", slice_of(stamp));
+    xml_close(x);
+}
+
+/* Stores. */
+
+static void write_base64(struct xml_write *x, const char *name, slice bytes)
+{
+    struct buf text;
+    buf_init(&text, KEY_TEXT_MAX);
+    base64_encode(&text, bytes);
+    xml_element(x, name, buf_fit(&text));
+    buf_fini(&text);
+}
+
+static void write_key(struct xml_write *x, const char *name, slice hex)
+{
+    char bytes[KEY_MAX];
+    size_t len = hex.len / 2;
+    bool fine = hex.len % 2 == 0 && len <= sizeof bytes && hex_decode(bytes, len, hex);
+    write_base64(x, name, (slice){ bytes, fine ? len : 0 });
+}
+
+static void write_account(struct prosody_user *u)
+{
+    struct xml_write *x = &u->x;
+    struct lua_value v = prosody_read(u, "accounts", ".dat");
+    slice stored = lua_text(&v, "stored_key");
+    xml_open(x, "user", NULL);
+    xml_attr(x, "name", name_decode(u->user, u->tmp));
+    xml_attr_some(x, "password", lua_text(&v, "password"));
+    if (stored.len == 0)
+        return;
+    xml_open_with(x, "scram-credentials", NS_PIE_SCRAM, "mechanism",
+                  stored.len == 64    ? SLICE("SCRAM-SHA-256")
+                  : stored.len == 128 ? SLICE("SCRAM-SHA-512")
+                                      : SLICE("SCRAM-SHA-1"));
+    xml_element(x, "iter-count", lua_text(&v, "iteration_count"));
+    write_base64(x, "salt", lua_text(&v, "salt"));
+    write_key(x, "server-key", lua_text(&v, "server_key"));
+    write_key(x, "stored-key", stored);
+    xml_close(x);
+}
+
+static void write_contact(struct xml_write *x, slice jid, const struct lua_value *item)
+{
+    const struct lua_value *groups = lua_get(item, "groups");
+    xml_open_with(x, "item", NULL, "jid", jid);
+    xml_attr_some(x, "name", lua_text(item, "name"));
+    xml_attr_some(x, "subscription", lua_text(item, "subscription"));
+    xml_attr_some(x, "ask", lua_text(item, "ask"));
+    for (const struct lua_field *f = groups == NULL ? NULL : groups->first; f != NULL; f = f->next)
+        xml_element_some(x, "group", f->key.text);
+    xml_close(x);
+}
+
+/* The key `false` has what is about the roster as a whole. */
+static void write_roster(struct prosody_user *u)
+{
+    struct lua_value v = prosody_read(u, "roster", ".dat");
+    const struct lua_value *whole = NULL;
+    xml_open(&u->x, "query", NS_ROSTER);
+    for (const struct lua_field *f = v.first; f != NULL; f = f->next) {
+        if (f->key.type == LUA_STRING && f->value.type == LUA_TABLE)
+            write_contact(&u->x, f->key.text, &f->value);
+        else if (f->key.type == LUA_BOOLEAN)
+            whole = &f->value;
+    }
+    xml_close(&u->x);
+    const struct lua_value *pending = lua_get(whole, "pending");
+    for (const struct lua_field *f = pending == NULL ? NULL : pending->first; f != NULL;
+         f = f->next) {
+        xml_open_with(&u->x, "presence", NS_CLIENT, "from", f->key.text);
+        xml_attr(&u->x, "type", SLICE("subscribe"));
+        xml_close(&u->x);
+    }
+}
+
+static void write_private(struct prosody_user *u)
+{
+    struct lua_value v = prosody_read(u, "private", ".dat");
+    xml_open(&u->x, "query", NS_PRIVATE);
+    for (const struct lua_field *f = v.first; f != NULL; f = f->next)
+        write_stanza(xml_content(&u->x), &f->value, NULL, (slice){ 0 });
+    xml_close(&u->x);
+}
+
+static void write_blocks(struct prosody_user *u)
+{
+    struct lua_value v = prosody_read(u, "blocklist", ".dat");
+    xml_open(&u->x, "blocklist", "urn:xmpp:blocking");
+    for (const struct lua_field *f = v.first; f != NULL; f = f->next)
+        if (f->key.type == LUA_STRING)
+            xml_empty_with(&u->x, "item", NULL, "jid", f->key.text);
+    xml_close(&u->x);
+}
+
+static void write_offline(struct prosody_user *u, const struct lua_value *item)
+{
+    struct buf delay;
+    struct xml_write x;
+    xml_begin(&x, &delay, XML_PART_MAX);
+    write_delay(&x, item, name_decode(u->host, u->tmp));
+    write_stanza(xml_content(&u->x), item, NS_CLIENT, buf_fit(&delay));
+    buf_fini(&delay);
+}
+
+static void write_messages(struct prosody_user *u)
+{
+    struct lua_value archive = prosody_read(u, "archive", ".list"),
+                     offline = prosody_read(u, "offline", ".list");
+    xml_open(&u->x, "archive", NS_PIE "#mam");
+    for (const struct lua_field *f = archive.first; f != NULL; f = f->next) {
+        xml_open(&u->x, "result", NS_MAM);
+        xml_open(&u->x, "forwarded", NS_FORWARD);
+        write_delay(&u->x, &f->value, (slice){ 0 });
+        write_stanza(xml_content(&u->x), &f->value, NS_CLIENT, (slice){ 0 });
+        xml_close(&u->x);
+        xml_close(&u->x);
+    }
+    xml_close(&u->x);
+    xml_open(&u->x, "offline-messages", NULL);
+    for (const struct lua_field *f = offline.first; f != NULL; f = f->next)
+        write_offline(u, &f->value);
+    xml_close(&u->x);
+}
+
+/* PEP: `pep` has the nodes, pep_NODE the items of each. */
+
+static void write_field(struct xml_write *x, const char *var, const struct lua_value *value)
+{
+    xml_open_with(x, "field", NULL, "var", slice_of(var));
+    xml_open(x, "value", NULL);
+    if (value->type == LUA_BOOLEAN)
+        xml_text(x, value->truth ? SLICE("1") : SLICE("0"));
+    else
+        xml_text_clean(x, value->text);
+    xml_close(x);
+    xml_close(x);
+}
+
+static void write_config(struct prosody_user *u, const struct lua_value *config)
+{
+    const struct lua_value type = { .type = LUA_STRING, .text = SLICE(NS_PUBSUB "#node_config") };
+    xml_open_with(&u->x, "x", "jabber:x:data", "type", SLICE("submit"));
+    write_field(&u->x, "FORM_TYPE", &type);
+    for (const struct lua_field *f = config == NULL ? NULL : config->first; f != NULL; f = f->next)
+        if (f->key.type == LUA_STRING && f->value.type != LUA_TABLE)
+            write_field(&u->x, arena_printf(u->tmp, "pubsub#%.*s", SLICE_ARG(f->key.text)),
+                        &f->value);
+    xml_close(&u->x);
+}
+
+static void write_nodes(struct prosody_user *u, const struct lua_value *nodes)
+{
+    xml_open(&u->x, "pubsub", NS_PUBSUB_OWNER);
+    for (const struct lua_field *f = nodes->first; f != NULL; f = f->next) {
+        const struct lua_value *people = lua_get(&f->value, "affiliations");
+        xml_open_with(&u->x, "configure", NULL, "node", f->key.text);
+        write_config(u, lua_get(&f->value, "config"));
+        xml_close(&u->x);
+        xml_open_with(&u->x, "affiliations", NULL, "node", f->key.text);
+        for (const struct lua_field *p = people == NULL ? NULL : people->first; p != NULL;
+             p = p->next) {
+            xml_open_with(&u->x, "affiliation", NULL, "jid", p->key.text);
+            xml_attr(&u->x, "affiliation", p->value.text);
+            xml_close(&u->x);
+        }
+        xml_close(&u->x);
+    }
+    xml_close(&u->x);
+}
+
+static void write_items(struct prosody_user *u, const struct lua_value *nodes)
+{
+    xml_open(&u->x, "pubsub", NS_PUBSUB);
+    for (const struct lua_field *f = nodes->first; f != NULL; f = f->next) {
+        struct lua_value items = prosody_read(
+            u, arena_printf(u->tmp, "pep_%s", store_encode(f->key.text, u->tmp)), ".list");
+        xml_open_with(&u->x, "items", NULL, "node", f->key.text);
+        for (const struct lua_field *i = items.first; i != NULL; i = i->next) {
+            xml_open_with(&u->x, "item", NULL, "id", lua_text(&i->value, "key"));
+            write_stanza(xml_content(&u->x), &i->value, NS_PUBSUB, (slice){ 0 });
+            xml_close(&u->x);
+        }
+        xml_close(&u->x);
+    }
+    xml_close(&u->x);
+}
+
+static void prosody_write(struct prosody_user *u)
+{
+    write_account(u);
+    write_roster(u);
+    struct lua_value card = prosody_read(u, "vcard", ".dat"), pep = prosody_read(u, "pep", ".dat");
+    write_stanza(xml_content(&u->x), &card, NULL, (slice){ 0 });
+    write_private(u);
+    write_blocks(u);
+    write_nodes(u, &pep);
+    write_items(u, &pep);
+    write_messages(u);
+    xml_close(&u->x);
+    ensure(u->x.depth == 0);
+}
+
+/* The source. */
+
+static void prosody_close(void **source)
+{
+    struct prosody *s = *source;
+    if (s == NULL)
+        return;
+    mem_free(&s->hosts.at);
+    mem_free(&s->users.at);
+    arena_destroy(&s->arena);
+    mem_free(source);
+}
+
+static enum err prosody_open(void **source, const char *path, struct why *why)
+{
+    struct prosody *s = mem_new(struct prosody);
+    s->arena = arena_create(0);
+    s->path = slice_cstr(s->arena, slice_of(path));
+    *source = s;
+    if (names_read(&s->hosts, path, "", s->arena))
+        return OK;
+    why_set(why, "%s: %s", path, strerror(errno));
+    prosody_close(source);
+    return E_IO;
+}
+
+static void prosody_user_read(struct prosody *s, struct arena *tmp, struct source_found *out)
+{
+    struct buf xml;
+    struct prosody_user u = {
+        .of = s, .host = s->hosts.at[s->host - 1], .user = s->users.at[s->user++], .tmp = tmp
+    };
+    ensure(s->host > 0 && s->user <= s->users.count);
+    xml_begin(&u.x, &xml, PIE_ELEMENT_MAX);
+    prosody_write(&u);
+    *out = (struct source_found){ .host = name_decode(u.host, tmp),
+                                  .name = name_decode(u.user, tmp),
+                                  .ns = SLICE(NS_PIE),
+                                  .xml = slice_dup(tmp, buf_fit(&xml)) };
+    if (u.why.text[0] != '\0')
+        out->text = slice_of(arena_printf(tmp, "%s", u.why.text));
+    buf_fini(&xml);
+}
+
+static enum source_unit prosody_next(void *source, struct arena *tmp, struct source_found *out,
+                                     struct why *why)
+{
+    struct prosody *s = source;
+    struct names rooms = { 0 };
+    (void)why;
+    ensure(s->user <= s->users.count && s->host <= s->hosts.count);
+    while (s->user == s->users.count) {
+        if (s->host == s->hosts.count)
+            return SOURCE_END;
+        const char *host = s->hosts.at[s->host++];
+        s->user = 0;
+        s->users.count = 0;
+        (void)names_read(&s->users, arena_printf(tmp, "%s/%s/accounts", s->path, host), ".dat",
+                         s->arena);
+        (void)names_read(&rooms, arena_printf(tmp, "%s/%s/config", s->path, host), ".dat", tmp);
+        uint32_t count = rooms.count;
+        mem_free(&rooms.at);
+        if (count == 0)
+            continue;
+        out->text = slice_of(arena_printf(tmp, "rooms of %.*s: as many as %u",
+                                          SLICE_ARG(name_decode(host, tmp)), count));
+        return SOURCE_LOST;
+    }
+    prosody_user_read(s, tmp, out);
+    return SOURCE_USER;
+}
+
+const struct source_kind source_prosody = { prosody_open, prosody_next, prosody_close };
