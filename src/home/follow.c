@@ -2,8 +2,12 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "codec/xml_write.h"
 #include "xmpp/stanza.h"
 #include <pthread.h>
+
+/* A text of one byte is shown as three. */
+enum { MASKED_BYTES_MAX = 3 * XML_STANZA_MAX };
 
 struct log_area log_follow = { .name = "trace" };
 
@@ -92,8 +96,8 @@ void follow_log(slice jid, const char *event, const struct stanza *st, uint64_t 
     enum xml_mask how;
     if (!follow_looks_at(jid, now_us, &how))
         return;
-    buf_init(&text, st->bytes * 8ull + FOLLOW_SHOWN_MAX);
-    buf_init(&shown, st->bytes * 8ull + FOLLOW_SHOWN_MAX);
+    buf_init(&text, XML_STANZA_MAX);
+    buf_init(&shown, MASKED_BYTES_MAX);
     stanza_store(&text, st);
     xml_mask(&shown, buf_fit(&text), how);
     slice xml = buf_fit(&shown);
