@@ -76,7 +76,9 @@ def arguments(name):
     if "[--secret SECRET]" in usage:
         secret = ["--secret", "long-enough-for-all"]
     needed = re.sub(r"\[[^]]*\]", "", usage).split()
-    return [word.split("|")[0] if "|" in word else "/folder" if word in ("FOLDER", "FILE") else "1"
+    values = {"FOLDER": "/folder", "FILE": "/folder", "CODE": "123456",
+              "URL": "https://hook.example.org/"}
+    return [word.split("|")[0] if "|" in word else values.get(word, "1")
             for word in needed] + secret
 
 

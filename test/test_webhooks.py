@@ -189,6 +189,14 @@ def test_a_full_queue_drops_and_says_so(make_server):
         until("gone", lambda: db.execute("SELECT count(*) FROM webhook_queue").fetchone()[0] == 0)
 
 
+def test_what_waits_too_long_is_dropped(make_server):
+    host = make_server("alice", settings={**LOCAL, "webhook.keep": "1s"})
+    number = add(host, f"http://127.0.0.1:{free_ports(1)[0]}/", "setting.changed")
+    host.ctl("set", "sm.hibernate-time", "31s")
+    until("alarm", lambda: "webhook.dropped" in active(host))
+    until("gone", lambda: hook(host, number)["waiting"] == 0)
+
+
 @pytest.mark.parametrize("url", ["ftp://a.test/", "http://", "https://a.test:0/", "file:///x",
                                  "http://a b/", "http://u:p@a.test/", "gopher://a.test:25/",
                                  "http://a.test/\r\nX: y"])

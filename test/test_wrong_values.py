@@ -226,7 +226,11 @@ ARGUMENTS = {
     "contacts": ("@", "x" * 1100 + "@localhost"),
     **dict.fromkeys(("from", "to", "before", "version"), COUNT), "role": ("no-such-role",),
     **dict.fromkeys(("permissions", "scope"), ("users", "*.nothing more")),
-    **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout"), TIME),
+    **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout", "hold-down", "step",
+                     "for", "within"), TIME),
+    "alarm": ("no.such-alarm",), "series": ("no_such_series",), "code": ("1", "12345a", "x" * 100),
+    "url": ("nowhere", "ftp://example.org/", "https://a b/", "x" * 2000), "events": ("user.born",),
+    "around": ("yesterday-or-so", "-1"),
     **dict.fromkeys(("domain", "alias", "local", "pattern"), DOMAIN), "domains": ("@", "x" * 1100),
     "limit": COUNT, "days": COUNT, "port": COUNT,
     "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),
@@ -237,7 +241,7 @@ ARGUMENTS = {
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
                      "group", "email", "given-name", "surname", "department", "directory-uri",
                      "template", "username", "password", "secret", "target", "proxy", "edge",
-                     "node", "actor", "command", "comment"), ANY),
+                     "node", "actor", "command", "comment", "note", "event", "word"), ANY),
 }
 TEA = "tea@conference.localhost"
 RIGHT = {
@@ -251,7 +255,8 @@ RIGHT = {
     "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
     "role": "viewer", "permissions": "users.read", "name": "desk",
-    "from": "1", "to": "1", "version": "1",
+    "from": "1", "to": "1", "version": "1", "alarm": "store.full", "series": "muster_sessions",
+    "code": "123456", "url": "https://hook.example.org/", "reason": "a test",
 }
 
 
@@ -306,6 +311,8 @@ def test_every_argument_of_every_command(make_server, part):
         for said, wrong in wrong_calls(name, args):
             done = server.ctl_run(*said, stdin="")
             told = done.stderr
+            if name == "trace message" and wrong in ("@", *COUNT) and done.returncode == 0:
+                continue  # an id is any text, and "many" a domain
             if name == "contact add" and wrong in ADDRESS and done.returncode == 0:
                 assert "not an address" in done.stdout  # in a row for each contact
                 continue

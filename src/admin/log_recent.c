@@ -109,6 +109,12 @@ static uint64_t walk_lines(struct command_call *call, uint64_t end, uint64_t pas
 
 static void run_log_list(struct command_call *call)
 {
+    slice area = command_arg(call, "area");
+    if (area.ptr != NULL && log_find(area) == NULL) {
+        command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them",
+                     SLICE_ARG(area));
+        return;
+    }
     uint64_t limit = (uint64_t)command_number(call, "limit", LIST_DEFAULT);
     uint64_t end = event_ring_next(&log_recent), wanted = walk_lines(call, end, UINT64_MAX);
     if (wanted > 0)

@@ -144,7 +144,7 @@ static void webhook_deleted(void *arg, enum store_result result, const struct st
     struct webhook *h = webhook_find(c->id);
     if (h != NULL)
         webhook_drop(h);
-    command_done(c->call, "webhook %lld is deleted, with what waited for it", (long long)c->id);
+    command_done(c->call, "the webhook is deleted, with the events that waited for it");
 }
 
 static void run_webhook_del(struct command_call *call)

@@ -68,7 +68,7 @@ static struct setting queue_keep = {
     .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = INT64_C(24) * 3600 * 1000,
-    .min = 60 * 1000,
+    .min = 1000,
     .max = INT64_C(30) * 24 * 3600 * 1000,
     .doc = "How long an event waits for the receiver of a webhook. Then it is dropped, which "
            "raises the alarm webhook.dropped.",
@@ -737,11 +737,17 @@ static int64_t first_waiting(void)
     return first;
 }
 
+static uint64_t sweep_ms(void)
+{
+    int64_t keep = setting_int(&queue_keep);
+    return (uint64_t)(keep < SWEEP_MS ? keep : SWEEP_MS);
+}
+
 static void queue_sweep(struct timer *t, struct loop *loop)
 {
     uint64_t now_us = clock_wall_us(), keep_us = (uint64_t)setting_int(&queue_keep) * US_A_MS;
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
-    timer_set(loop, t, SWEEP_MS);
+    timer_set(loop, t, sweep_ms());
     LIST_EACH (it, &webhooks_all)
         hook_sweep(CONTAINER_OF(it, struct webhook, node), now_us - keep_us, b);
     if (queue.incoming_count == 0 && !queue.unread)
@@ -750,7 +756,7 @@ static void queue_sweep(struct timer *t, struct loop *loop)
         store_submit(b, loop, 0, NULL, NULL);
     else
         store_drop(&b);
-    if (now_us - queue.dropped_us >= DROPPED_US)
+    if (now_us >= queue.dropped_us + DROPPED_US)
         alarm_clear(&dropped_alarm);
 }
 
@@ -823,7 +829,7 @@ static void webhooks_start(struct worker *w)
     events_take(webhooks_take);
     outbound_at_stop(webhooks_end);
     timer_set(worker_loop(w), &queue.due, RETRY_MS);
-    timer_set(worker_loop(w), &queue.sweep, SWEEP_MS);
+    timer_set(worker_loop(w), &queue.sweep, RETRY_MS); /* a stop may have been long */
 }
 
 static void last_wrote(void *arg, enum store_result result, const struct store_batch *b)

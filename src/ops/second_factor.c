@@ -203,8 +203,8 @@ static bool factor_name(struct command_call *call, slice *name)
     if (!console_name(command_arg(call, "name"), call->arena, name) ||
         !console_role(*name, call->arena, &who, &generation))
         command_fail(call, E_NOTFOUND,
-                     "%.*s is no administrator and no account with a role, or is disabled; `admin "
-                     "list` shows all",
+                     "%.*s: no such administrator, and no account with a role, or it is disabled; "
+                     "`admin list` shows all",
                      SLICE_ARG(*name));
     else if (access_may_give(call, who.grants, (slice){ 0 }) && !seal_ready())
         command_fail(call, E_DOWN, "secrets cannot be stored: see the alarm secrets.key");

@@ -81,6 +81,12 @@ APART = {
     "probe": "commands that log in elsewhere as any client does, and open streams of their own to "
              "other servers; what they send is handled like stanzas of any user",
     "webchat": "files for a web browser",
+    "api_events": "writes what happens to those who follow it over the API; no stanza comes to it",
+    "log_recent": "keeps the newest lines of the log",
+    "metrics_history": "keeps what metrics were",
+    "doctor": "looks at the machine, the name servers and the node",
+    "trace": "notes the ways of messages, for operators; the stages note them, and it changes none",
+    "trace_jid": "writes stanzas of one user to the log, for operators, and changes none",
     "api": "runs commands, which adhoc runs, too; no stanza comes to it",
     "health": "says whether the process turns, to systemd and over HTTP",
     "host_meta": "a file that names the web addresses",

@@ -53,7 +53,7 @@ static slice lua_word(struct lua_reader *r)
     return (slice){ from, (size_t)(r->at - from) };
 }
 
-static int hex_digit(char c)
+static int lua_hex_digit(char c)
 {
     return c >= '0' && c <= '9'                 ? c - '0'
            : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
@@ -70,9 +70,9 @@ static bool lua_escape(struct lua_reader *r, char *out)
         r->at++;
         return true;
     }
-    if (*r->at == 'x' && r->end - r->at > 2 && hex_digit(r->at[1]) >= 0 &&
-        hex_digit(r->at[2]) >= 0) {
-        *out = (char)(hex_digit(r->at[1]) * 16 + hex_digit(r->at[2]));
+    if (*r->at == 'x' && r->end - r->at > 2 && lua_hex_digit(r->at[1]) >= 0 &&
+        lua_hex_digit(r->at[2]) >= 0) {
+        *out = (char)(lua_hex_digit(r->at[1]) * 16 + lua_hex_digit(r->at[2]));
         r->at += 3;
         return true;
     }
