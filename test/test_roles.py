@@ -3,6 +3,7 @@ commands takes both from the program."""
 import pytest
 
 from muster import rows
+from test_api import Api, api_server
 from test_adhoc import COMMANDS, command, form, nodes
 
 ROLES = ["administrator", "operator", "help-desk", "auditor", "viewer"]
@@ -62,6 +63,24 @@ def test_matrix_of_roles_and_commands(host, role):
             words = refused(alice, node)
             assert words and ("needs the permission " + row["x-permission"] in words or
                               row["x-access"] == "local"), (role, name, words)
+    assert found[True] > 3 and found[False] > 3
+
+
+@pytest.mark.parametrize("role", [*ROLES, OWN])
+def test_matrix_of_roles_and_commands_over_the_api(make_server, role):
+    """With an argument that no command has, so that none runs."""
+    host = api_server(make_server)
+    host.ctl("role", "set", OWN, CLERK)
+    patterns = {r["name"]: r["permissions"] for r in host.rows("role", "list")}[role]
+    api = Api(host.api.port, host.rows("token", "add", "matrix", role)[0]["token"])
+    found = {True: 0, False: 0}
+    for name, row in rows.part("commands").items():
+        may = row["x-access"] != "local" and granted(patterns, row["x-permission"])
+        answer = api("POST", "/commands/" + name.replace(" ", "-"), {"no-such": 1})
+        found[may] += 1
+        assert answer.status == (422 if may else 403), (role, name, answer.text)
+        assert may or row["x-access"] == "local" or (
+            "needs the permission " + row["x-permission"] in answer.json["detail"]), (role, name)
     assert found[True] > 3 and found[False] > 3
 
 

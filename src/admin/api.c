@@ -114,7 +114,7 @@ static void job_call(struct api_job *j, const struct command *c)
 static void job_run(struct api_job *j, const struct command *c, size_t count, slice body,
                     void (*next)(struct api_job *j))
 {
-    struct why why;
+    struct why why, denied;
     if (!api_session_may(j->r, c, j->arena)) {
         job_refuse(j, &(struct api_problem){ .status = 403,
                                              .detail = SLICE("this needs the password again: "
@@ -126,7 +126,8 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
     job_call(j, c);
     j->next = next;
     enum err e = control_bind(body, j->names, j->values, count, &j->call, &why);
-    if (e == OK) {
+    /* A refusal comes first, whatever the arguments are, and is audited there. */
+    if (e == OK || command_allowed(c, &j->who, &denied) != OK) {
         command_run(&j->call);
         return;
     }
