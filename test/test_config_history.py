@@ -3,6 +3,8 @@ import time
 
 import pytest
 
+from muster.muc import Room
+from muster.pubsub import publish
 from muster.server import refusal
 from test_adhoc import command, note, run, table
 
@@ -269,3 +271,29 @@ def test_a_difference_says_who_is_above_a_new_limit(make_server):
     assert shown["sm.ack-every"] == ""
     server.ctl("config", "edit", "roster.contacts-max", "3")
     assert server.rows("config", "diff")[0]["impact"].endswith(": 0")
+
+
+def test_each_limit_of_what_users_store_is_counted(make_server):
+    """By the rows of their features; before it applies."""
+    server = make_server("alice", "bob")
+    alice = server.client("alice", "a")
+    for name in "cave", "tea":
+        Room(name).create(alice, "alice", persistentroom=True)
+        server.ctl("room", "affiliation", f"{name}@conference.localhost", "bob@localhost", "member")
+    for n in range(3):
+        alice.iq("set", publish(f"urn:test:{n}"))
+    with server.database() as db:
+        owner = db.execute("SELECT id FROM account WHERE jid = 'alice@localhost'").fetchone()[0]
+        for n in range(3):
+            db.execute("INSERT INTO upload(id, owner, name, type, size, hash, at_us, until_us) "
+                       f"VALUES('{n}', {owner}, 'a', 'text/plain', 1000, '', 1, {2 ** 62})")
+        db.execute(f"INSERT INTO archive_size(owner, peer, bytes) VALUES({owner}, 99, 90000)")
+    limits = {"muc.rooms-per-user": ("1", "2"), "muc.affiliations-max": ("1", "2"),
+              "pep.nodes-max": ("2", "100"), "upload.files-max": ("2", "3"),
+              "upload.quota": ("2kB", "3kB"), "archive.user-bytes": ("65536B", "100kB")}
+    for which, count in enumerate(({"muc.affiliations-max": 2}, {})):
+        for name, values in limits.items():
+            server.ctl("config", "edit", name, values[which])
+        shown = {r["setting"]: int(r["impact"].rsplit(": ")[1])
+                 for r in server.rows("config", "diff")}
+        assert shown == {name: count.get(name, 1 - which) for name in limits}

@@ -24,7 +24,18 @@ enum {
     TRIES = 100,
 };
 
+static struct store_stmt users_over = {
+    .name = "mam-quota.users-over",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM archive_size WHERE owner IN (SELECT id FROM "
+           "account) GROUP BY owner HAVING sum(bytes) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact users_over_impact = {
+    &users_over, "users whose oldest messages will be deleted"
+};
 struct setting mam_user_bytes = {
+    .impact = &users_over_impact,
     .name = "archive.user-bytes",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
@@ -125,7 +136,7 @@ static struct store_stmt read_oldest = {
 };
 struct store_stmt *const mam_quota_stmts[] = { &read_uncounted, &add_size,     &read_size,
                                                &find_over,      &find_longest, &drop_longest,
-                                               &read_oldest,    NULL };
+                                               &read_oldest,    &users_over,   NULL };
 
 static struct round {
     struct log_reading log; /* first */

@@ -43,7 +43,16 @@
 
 enum { WANTED_BYTES_MAX = 32 << 10 };
 
+static struct store_stmt nodes_above = {
+    .name = "pep.above",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM pubsub_node WHERE owner > 0 GROUP BY owner "
+           "HAVING count(*) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact nodes_above_impact = { &nodes_above, "users with more nodes" };
 static struct setting nodes_max = {
+    .impact = &nodes_above_impact,
     .name = "pep.nodes-max",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
@@ -145,7 +154,7 @@ static struct store_stmt stmt_has = {
 static const struct store_schema pep_schema = {
     .feature = "pep",
     .migrations = (const struct store_migration[]){ { 0 } },
-    .stmts = (struct store_stmt *const[]){ &stmt_has, NULL },
+    .stmts = (struct store_stmt *const[]){ &stmt_has, &nodes_above, NULL },
 };
 
 static void pep_load(struct account *a, struct store_batch *b)

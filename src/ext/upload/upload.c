@@ -44,7 +44,10 @@ static struct setting upload_bytes_max = {
     .max = 4ll << 30,
     .doc = "The largest file.",
 };
+static const struct setting_impact upload_larger_impact = { &upload_larger,
+                                                            "users whose files are larger" };
 struct setting upload_quota = {
+    .impact = &upload_larger_impact,
     .name = "upload.quota",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
@@ -54,7 +57,9 @@ struct setting upload_quota = {
     .allow_none = true,
     .doc = "The size of all files of one account together.",
 };
+static const struct setting_impact upload_above_impact = { &upload_above, "users with more files" };
 struct setting upload_files_max = {
+    .impact = &upload_above_impact,
     .name = "upload.files-max",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,

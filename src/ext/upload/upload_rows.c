@@ -50,6 +50,18 @@ struct store_stmt upload_owner = {
     .params = "ti",
     .cols = "iiiii",
 };
+struct store_stmt upload_above = {
+    .name = "upload.above",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM upload GROUP BY owner HAVING count(*) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+struct store_stmt upload_larger = {
+    .name = "upload.larger",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM upload GROUP BY owner HAVING sum(size) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
 struct store_stmt upload_put = {
     .name = "upload.put",
     .sql = "INSERT INTO upload(id, owner, name, type, size, hash, at_us, until_us) "
@@ -151,11 +163,12 @@ struct store_stmt upload_delete_all = {
 const struct store_schema upload_schema = {
     .feature = "upload",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_within,
-                                           &upload_active, &upload_find, &upload_list,
-                                           &upload_unref, &upload_delete, &upload_expired,
-                                           &upload_orphans, &upload_orphan, &upload_forget,
-                                           &upload_unref_all, &upload_delete_all, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_within,
+                                      &upload_active, &upload_find, &upload_list, &upload_unref,
+                                      &upload_delete, &upload_expired, &upload_orphans,
+                                      &upload_orphan, &upload_forget, &upload_unref_all,
+                                      &upload_delete_all, &upload_above, &upload_larger, NULL },
 };
 
 /* Signatures. */
