@@ -1,5 +1,4 @@
 #include "muc/room/settings.h"
-#include "muc/state/store.h"
 
 static const char *const creators[] = { "everyone", "accounts", "administrators", NULL };
 static const char *const pm_levels[] = { "visitor", "participant", "moderator", NULL };
@@ -36,11 +35,8 @@ struct setting muc_persistent_max = {
     .unit = "rooms",
     .doc = "How many persistent rooms there may be. They count as rooms, too (muc.rooms-max).",
 };
-static const struct setting_impact creators_above_impact = {
-    &room_creators_above, "users who made more persistent rooms"
-};
 struct setting muc_rooms_per_user = {
-    .impact = &creators_above_impact,
+    .impact = &muc_creators_above,
     .name = "muc.rooms-per-user",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
@@ -117,10 +113,8 @@ struct setting muc_history_max = {
         "How many messages of a room one request may get, on entering or from its archive. A new "
         "room takes this value for its owner to lower.",
 };
-static const struct setting_impact affiliations_above_impact = { &room_affiliations_above,
-                                                                 "rooms with more" };
 struct setting muc_affiliations_max = {
-    .impact = &affiliations_above_impact,
+    .impact = &muc_affiliations_above,
     .name = "muc.affiliations-max",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,

@@ -47,3 +47,5 @@ extern struct setting muc_new_subject, muc_owner_subject;
 extern struct setting muc_new_strip_xhtml, muc_owner_strip_xhtml;
 extern struct setting muc_new_history, muc_owner_history;
 extern struct setting muc_archive, muc_archive_joins, muc_owner_archive;
+/* Of muc/state/store.h, whose tables they count. */
+extern const struct setting_impact muc_affiliations_above, muc_creators_above;

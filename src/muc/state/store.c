@@ -125,20 +125,24 @@ static struct store_stmt room_count = {
     .params = "i",
     .cols = "i",
 };
-struct store_stmt room_affiliations_above = {
+static struct store_stmt room_affiliations_above = {
     .name = "room.affiliations-above",
     .sql = "SELECT count(*) FROM (SELECT room FROM room_affiliation GROUP BY room HAVING count(*) "
            "> $1) v",
     .params = "i",
     .cols = "i",
 };
-struct store_stmt room_creators_above = {
+static struct store_stmt room_creators_above = {
     .name = "room.creators-above",
     .sql = "SELECT count(*) FROM (SELECT creator FROM room WHERE creator <> '' GROUP BY creator "
            "HAVING count(*) > $1) v",
     .params = "i",
     .cols = "i",
 };
+const struct setting_impact muc_affiliations_above = { &room_affiliations_above,
+                                                       "rooms with more" };
+const struct setting_impact muc_creators_above = { &room_creators_above,
+                                                   "users who made more persistent rooms" };
 static struct store_stmt *const stmts[] = { &room_put,
                                             &room_affiliations_above,
                                             &room_creators_above,

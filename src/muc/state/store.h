@@ -11,8 +11,6 @@ struct room_config;
 struct worker;
 
 extern const struct store_schema room_schema;
-/* For struct setting_impact: rooms with more affiliations, creators of more persistent rooms. */
-extern struct store_stmt room_affiliations_above, room_creators_above;
 /* Ends a statement that inserts for a room $1, which may have ended while the statement waited. */
 #define ROOM_EXISTS " WHERE EXISTS (SELECT 1 FROM room WHERE id = $1)"
 
