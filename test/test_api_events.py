@@ -22,7 +22,7 @@ class Stream:
         self.socket.sendall(
             f"GET /api/v1/events?{query} HTTP/1.1\r\nHost: {host}\r\n{last}{extra}"
             f"{self.bearer(server, token)}\r\n".encode())
-        self.bytes, self.text, self.events, self.last = b"", "", [], None
+        self.bytes, self.text, self.events, self.last, self.seen = b"", "", [], None, ""
         self.head, self.closed = None, False
 
     @staticmethod
@@ -50,6 +50,7 @@ class Stream:
             self.take(event)
 
     def take(self, text):
+        self.seen += text
         event = {}
         for line in text.split("\n"):
             name, _, value = line.partition(":")

@@ -3,12 +3,14 @@ import json
 
 from muster import rows
 from muster.client import until
+from test_api import api_server
+from test_api_events import Stream
 
 ALICE = "alice@localhost"
 
 
-def lines(server, *more):
-    return server.rows("log", "list", "--area", "trace", *more)
+def lines(server, *more, area="trace"):
+    return server.rows("log", "list", "--area", area, *more)
 
 
 def say(client, to, number):
@@ -37,7 +39,7 @@ def test_one_user_both_ways_and_masked(server, alice, bob):
     server.ctl("trace", "bodies", ALICE, "a judge wants it")
     say(alice, "bob@localhost", "m4")
     bob.expect("<message id='m4'/>")
-    shown = until("line", lambda: lines(server, "--word", "m4"))[0]["text"]
+    shown = until("line", lambda: lines(server, "--word", "m4", area="trace-bodies"))[0]["text"]
     assert "topsecret" in shown and "hidden" not in shown
     entry = until("entry", lambda: server.rows("audit", "list", "--command", "trace bodies"))[0]
     assert "a judge wants it" in entry["args"]
@@ -70,3 +72,30 @@ def test_who_may_and_how_many(server):
     assert schema == {"trace jid": "log.write", "trace stop": "log.write",
                       "trace list": "log.read", "trace bodies": "compliance.write",
                       "trace message": "trace.read"}
+
+
+def test_who_may_read_the_log_does_not_read_what_users_say(make_server):
+    """Neither in `log list` nor as events: of whom a trace is, is not for everybody either."""
+    server = api_server(make_server)
+    bob = server.add_user("bob") or server.client("bob")
+    server.add_user("alice")
+    alice = server.client("alice")
+    server.ctl("trace", "bodies", ALICE, "a judge wants it")
+    tokens = {role: server.rows("token", "add", role, role)[0]["token"]
+              for role in ("viewer", "auditor")}
+    stream = Stream(server, "log", token=tokens["viewer"])
+    assert stream.status() == 200
+    say(alice, "bob@localhost", "m7")
+    bob.expect("<message id='m7'/>")
+    until("line", lambda: lines(server, "--word", "m7", area="trace-bodies"))
+    server.ctl("trace", "stop", ALICE)  # a line that comes behind it
+
+    def read(role, body):
+        return server.api("POST", "/commands/log-list", body, token=tokens[role])
+    stream.find("log", lambda line: "trace stop" in line["text"])
+    assert "m7" not in stream.seen
+    assert "m7" not in read("viewer", {"limit": 4000}).text
+    for area in "trace", "trace-bodies":
+        refused = read("viewer", {"area": area})
+        assert refused.status == 403 and ".read" in refused.json["detail"]
+    assert "topsecret" in read("auditor", {"area": "trace-bodies"}).text

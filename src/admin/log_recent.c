@@ -13,6 +13,8 @@
 enum { LINE_BYTES_MAX = 3 * LOG_LINE_BYTES, LIST_DEFAULT = 100 };
 
 struct event_ring log_recent = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
+/* Of areas with a permission of their own. */
+static struct event_ring guarded = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
 
 static bool is_plain(slice s)
 {
@@ -57,7 +59,7 @@ static void log_recent_add(const struct log_area *area, enum log_level level, ui
     buf_lit(&line, ",\"text\":");
     control_text(&line, buf_fit(&text));
     buf_lit(&line, "}");
-    event_ring_add(&log_recent, buf_fit(&line));
+    event_ring_add(area->permission != NULL ? &guarded : &log_recent, buf_fit(&line));
     buf_fini(&text);
     buf_fini(&line);
 }
@@ -89,14 +91,15 @@ static void add_line(struct command_call *call, const json_t *line)
             slice_dup(call->arena, slice_of(json_string_value(json_object_get(line, names[i])))));
 }
 
-/* Those before number `end` that are wanted, behind the first `pass` of them; returns how many are
- * wanted. */
-static uint64_t walk_lines(struct command_call *call, uint64_t end, uint64_t pass)
+/* Those of the ring before number `end` that are wanted, behind the first `pass` of them; returns
+ * how many are wanted. */
+static uint64_t walk_lines(struct event_ring *ring, struct command_call *call, uint64_t end,
+                           uint64_t pass)
 {
     struct buf text;
     uint64_t at = 0, lost = 0, wanted = 0;
     buf_init(&text, LINE_BYTES_MAX);
-    while (at < end && event_ring_read(&log_recent, &at, &text, &lost)) {
+    while (at < end && event_ring_read(ring, &at, &text, &lost)) {
         json_t *line = json_loadb(text.ptr, text.len, 0, NULL);
         buf_clear(&text);
         if (line != NULL && is_wanted(call, line) && ++wanted > pass)
@@ -109,16 +112,24 @@ static uint64_t walk_lines(struct command_call *call, uint64_t end, uint64_t pas
 
 static void run_log_list(struct command_call *call)
 {
-    slice area = command_arg(call, "area");
-    if (area.ptr != NULL && log_find(area) == NULL) {
+    slice name = command_arg(call, "area");
+    const struct log_area *area = name.ptr != NULL ? log_find(name) : NULL;
+    if (name.ptr != NULL && area == NULL) {
         command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them",
-                     SLICE_ARG(area));
+                     SLICE_ARG(name));
         return;
     }
+    bool is_guarded = area != NULL && area->permission != NULL;
+    if (is_guarded && !principal_may(&call->who, area->permission)) {
+        command_fail(call, E_DENIED, "the lines of %s need the permission %s, too", area->name,
+                     area->permission);
+        return;
+    }
+    struct event_ring *ring = is_guarded ? &guarded : &log_recent;
     uint64_t limit = (uint64_t)command_number(call, "limit", LIST_DEFAULT);
-    uint64_t end = event_ring_next(&log_recent), wanted = walk_lines(call, end, UINT64_MAX);
+    uint64_t end = event_ring_next(ring), wanted = walk_lines(ring, call, end, UINT64_MAX);
     if (wanted > 0)
-        (void)walk_lines(call, end, wanted > limit ? wanted - limit : 0);
+        (void)walk_lines(ring, call, end, wanted > limit ? wanted - limit : 0);
     command_done(call, "%s", wanted > 0 ? "" : "there is no such line in memory");
 }
 
@@ -152,7 +163,8 @@ static struct command log_list = {
     .run = run_log_list,
     .doc = "Shows the newest lines of the log. The server has at most 4,000 in memory, or 1 MiB; "
            "older ones are where standard error goes, such as in the journal. Values longer than "
-           "512 bytes are cut.",
+           "512 bytes are cut. Lines of the areas trace and trace-bodies are shown only with "
+           "`--area`, to those who have the permission trace.read or compliance.read, too.",
     .columns =
         (const struct command_column[]){
             { .name = "time", .type = PARAM_STAMP, .doc = "when" },

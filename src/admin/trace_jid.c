@@ -153,5 +153,5 @@ const struct feature trace_jid_feature = {
     .name = "trace_jid",
     .commands = (struct command *const[]){ &trace_jid_command, &trace_bodies_command,
                                            &trace_stop_command, &trace_list_command, NULL },
-    .logs = (struct log_area *const[]){ &log_follow, NULL },
+    .logs = (struct log_area *const[]){ &log_follow, &log_follow_bodies, NULL },
 };

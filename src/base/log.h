@@ -29,6 +29,9 @@ struct log_area {
     const char *name;
     _Atomic int level;     /* lines above it are not written; log_register() sets the default */
     struct log_area *next; /* set by log_register(); areas are linked by name */
+    /* What reading its lines over the network needs besides the permission for the log
+     * ("trace.read"): they tell who talks with whom. NULL: nothing. */
+    const char *permission;
 
     _Atomic int traced;      /* switched to LOG_TRACE by log_set_level() */
     _Atomic uint64_t second; /* the wall clock's second that `lines` counts */

@@ -9,6 +9,7 @@
 #pragma clang diagnostic ignored "-Weverything"
 #include <llhttp.h>
 #include <stdio.h>
+#include <strings.h>
 #pragma clang diagnostic pop
 #endif
 
@@ -191,6 +192,23 @@ static int other_end(llhttp_t *p)
     return 0;
 }
 
+/* White space at the end of a field may be tabs (RFC 9110 §5.6.3); llhttp 8 knows "chunked" only
+ * with spaces behind it. */
+static bool has_chunked_tab(slice all)
+{
+    static const char word[] = "chunked";
+    for (size_t i = 0; i + sizeof word <= all.len; i++) {
+        size_t at = i + sizeof word - 1;
+        if (strncasecmp(all.ptr + i, word, sizeof word - 1) != 0)
+            continue;
+        while (at + 1 < all.len && all.ptr[at] == ' ')
+            at++;
+        if (all.ptr[at] == '\t')
+            return true;
+    }
+    return false;
+}
+
 static void ask_other(const struct reading *r, slice all)
 {
     llhttp_settings_t calls;
@@ -212,7 +230,8 @@ static void ask_other(const struct reading *r, slice all)
     const char *at = llhttp_get_error_pos(&o.parser);
     /* llhttp 8 loses the ';' between two chunk extensions ("a=b;c"), and closes the connection for
      * Proxy-Connection and for Connection in a trailer too. */
-    bool its_fault = e == HPE_INVALID_CHUNK_SIZE && at > all.ptr && at[-1] == ';';
+    bool its_fault = (e == HPE_INVALID_CHUNK_SIZE && at > all.ptr && at[-1] == ';') ||
+                     (e == HPE_INVALID_TRANSFER_ENCODING && has_chunked_tab(all));
     bool closes = e == HPE_CLOSED_CONNECTION && o.log.len < r->log_len;
     slice its = buf_slice(&o.log), ours = { r->log.ptr, closes ? o.log.len : r->log_len };
     if (!its_fault && ((e != HPE_OK && !closes) || !slice_eq(its, ours))) {

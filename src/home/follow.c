@@ -9,7 +9,8 @@
 /* A text of one byte is shown as three. */
 enum { MASKED_BYTES_MAX = 3 * XML_STANZA_MAX };
 
-struct log_area log_follow = { .name = "trace" };
+struct log_area log_follow = { .name = "trace", .permission = "trace.read" };
+struct log_area log_follow_bodies = { .name = "trace-bodies", .permission = "compliance.read" };
 
 _Atomic unsigned follow_count;
 
@@ -102,8 +103,8 @@ void follow_log(slice jid, const char *event, const struct stanza *st, uint64_t 
     xml_mask(&shown, buf_fit(&text), how);
     slice xml = buf_fit(&shown);
     xml.len = xml.len < FOLLOW_SHOWN_MAX ? xml.len : FOLLOW_SHOWN_MAX;
-    log_info(&log_follow, LOG_C("event", event), LOG_S("jid", jid), LOG_I("bytes", st->bytes),
-             LOG_S("xml", xml));
+    log_info(how == XML_MASK_BUT_BODIES ? &log_follow_bodies : &log_follow, LOG_C("event", event),
+             LOG_S("jid", jid), LOG_I("bytes", st->bytes), LOG_S("xml", xml));
     buf_fini(&text);
     buf_fini(&shown);
 }

@@ -33,4 +33,4 @@ static inline void follow(slice jid, const char *event, const struct stanza *st,
         follow_log(jid, event, st, now_us);
 }
 
-extern struct log_area log_follow;
+extern struct log_area log_follow, log_follow_bodies;

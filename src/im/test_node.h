@@ -52,7 +52,7 @@ static const struct feature *const test_features[] = {
     NULL,
 };
 
-enum { TEST_FEATURES_MAX = 128 };
+enum { TEST_FEATURES_MAX = 256 };
 static const struct store_schema *test_schemas[TEST_FEATURES_MAX + 1]; /* of the features in use */
 
 static inline void test_feature_register(const struct feature *f)
