@@ -30,6 +30,8 @@ static const char *printable(struct arena *arena, slice text, const char *keep)
         bool control = (unsigned char)*c < ' ' || *c == 0x7f;
         if (control && (*c == '\0' || strchr(keep, *c) == NULL))
             *c = '?';
+        if ((unsigned char)*c == 0xc2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0)
+            c[0] = c[1] = '?'; /* C1 (ISO 6429), in UTF-8; the text ends with a NUL */
     }
     return out;
 }

@@ -226,7 +226,7 @@ def test_commands_about_files_of_the_host_are_not_for_clients(host, alice, node)
                            to="localhost")[0] in ("forbidden", "item-not-found")
 
 
-FILES = {"web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png",
+FILES = {"journald.socket": "/nowhere", "web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png",
          "federation.blocklist": "/nowhere/list"}
 
 

@@ -68,7 +68,7 @@ def test_the_same_as_over_the_socket(server, remote):
         before, far, after = (told(run(*name.split())) for run in (
             server.ctl_run, remote, server.ctl_run))
         if before == after:  # else it is of this moment, as figures are
-            assert far == before, name
+            assert far == before or "reason is missing" in far[2], name  # at the host it may be
             compared += 1
     assert compared > 20
     for args in (["user", "list", "--json"], ["user", "list", "--csv"], ["get", "c2s.tls-required"],

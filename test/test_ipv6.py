@@ -11,12 +11,13 @@ import tempfile
 import pytest
 
 from muster import database, nodes
-from muster.client import until
+from muster.client import TIMEOUT, until
 from muster.server import free_ports
 
 import test_cert_mail
 import test_cert_ocsp
 import test_copy
+import test_doctor
 import test_rename
 import test_revocation
 import test_s2s_trust
@@ -35,6 +36,9 @@ CONNECTORS = {  # source file: the tests in which it connects to ::1
     "src/app/mail.c": ["test_ipv6.py::test_mail"],
     "src/app/cert_ocsp.c": ["test_ipv6.py::test_ocsp"],
     "src/app/cert_revoke.c": ["test_ipv6.py::test_lists_of_revoked_certificates"],
+    "src/app/webhook_post.c": ["test_ipv6.py::test_webhook"],
+    "src/app/syslog.c": ["test_ipv6.py::test_syslog"],
+    "src/app/doctor_net.c": ["test_ipv6.py::test_doctor_looks_at_listeners"],
     "src/store/pgsql_conn.c": ["test_ipv6.py::test_postgresql"],
     "src/store/store_copy.c": ["test_ipv6.py::test_postgresql"],
     "src/store/store_rename.c": ["test_ipv6.py::test_postgresql"],
@@ -118,6 +122,42 @@ def test_lists_of_revoked_certificates(make_server, tmp_path, monkeypatch):
         assert len(web.asked) == 1
     finally:
         web.close()
+
+
+def first_bytes(listener):
+    listener.settimeout(TIMEOUT)
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(TIMEOUT)
+        return connection.recv(10)
+
+
+def test_webhook(make_server):
+    server = make_server(settings={"webhook.allow-local": "on"})
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        server.ctl("webhook", "add", f"http://[::1]:{listener.getsockname()[1]}/",
+                   "--events", "setting.changed")
+        server.ctl("set", "sm.hibernate-time", "31s")
+        assert first_bytes(listener).startswith(b"POST / ")
+
+
+def test_syslog(make_server):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
+        server = make_server(settings={"syslog.server": f"tcp:[::1]:{port}", "audit.syslog": "on"})
+        server.ctl("set", "sm.hibernate-time", "31s")
+        assert re.match(rb"\d+ <\d", first_bytes(listener))
+
+
+@one_node
+def test_doctor_looks_at_listeners(make_server):
+    server = make_server(start=False)
+    port, = free_ports(1)
+    server.conf["listen"]["metrics"] = [f"[::1]:{port}"]
+    server.start()
+    _, rows = test_doctor.doctor(server)
+    assert any(f"[::1]:{port}: it answers" in r["found"]
+               for r in test_doctor.of(rows, "ports", "ok")), rows
 
 
 @pytest.mark.sqlite

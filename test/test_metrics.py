@@ -39,7 +39,7 @@ def node(make_server):
 
 
 # As `promtool check metrics` wants it.
-LABEL = r'[a-z]+="(?:[A-Za-z0-9.]+|\+Inf)"'
+LABEL = r'[a-z]+="(?:[A-Za-z0-9.-]+|\+Inf)"'
 SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(\{%s(?:,%s)?\})? (-?\d+(?:\.\d+)?)' % (LABEL, LABEL))
 SHORT = {"us", "ms", "ns", "s", "sec", "b", "kb", "mb", "kib", "mib", "milliseconds", "minutes"}
 

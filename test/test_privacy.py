@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.client import until
 
 PRIVACY = "jabber:iq:privacy"
 BLOCKING = "urn:xmpp:blocking"
@@ -146,6 +147,7 @@ def test_conflicts(server):
     put(one, "a")
     assert names(one) == [("list", "b")]
     two.close()
+    until("its end", lambda: len(server.rows("session", "list")) == 1)
     put(one, "b")
 
 

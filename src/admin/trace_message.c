@@ -108,7 +108,7 @@ static struct command trace_message_command = {
     .args = (const struct command_arg[]){ { .name = "id",
                                             .kind = ARG_OPTIONAL,
                                             .max = TRAIL_ID_MAX,
-                                            .doc = "the `id` attribute of the message" },
+                                            .doc = "the attribute id of the message" },
                                           { .name = "from",
                                             .kind = ARG_OPTION,
                                             .type = PARAM_JID,

@@ -98,6 +98,7 @@ struct sender {
     void (*send)(struct sender *s); /* all that it took; sender_sent() follows */
     int64_t position, taken;        /* numbers of entries; UNKNOWN */
     bool busy;
+    bool again; /* an entry came while it was busy */
     unsigned failures;
     struct timer due;
     char why[SYSLOG_WHY_BYTES]; /* of the last failure; empty: none */
@@ -210,10 +211,13 @@ static void entries_read(void *arg, enum store_result result, const struct store
     s->taken = s->position;
     for (uint32_t row = 0; row < count && take_entry(s, b, row); row++)
         s->taken = store_int(b, 0, row, 0);
-    if (count > 0)
+    if (count > 0) {
         s->send(s);
-    else
-        s->busy = false; /* until there is another entry */
+        return;
+    }
+    s->busy = false; /* until there is another entry */
+    if (s->again)
+        timer_set(worker_loop(send_worker), &s->due, 1);
 }
 
 /* Where to go on: at the begin of all this, behind what is there. */
@@ -235,6 +239,7 @@ static void position_read(void *arg, enum store_result result, const struct stor
 static void sender_due(struct timer *t, struct loop *loop)
 {
     struct sender *s = CONTAINER_OF(t, struct sender, due);
+    s->again = s->busy;
     if (s->busy || !setting_bool(s->on))
         return;
     ensure(worker_is_here(send_worker));
@@ -327,7 +332,7 @@ static void audit_send_start(struct worker *w)
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i].position = UNKNOWN;
         senders[i].due.fn = sender_due;
-        timer_set(worker_loop(w), &senders[i].due, SOON_MS);
+        timer_set(worker_loop(w), &senders[i].due, 1); /* before the first command ends */
     }
     audit_on_stored(entries_stored);
     outbound_at_stop(audit_send_stop);

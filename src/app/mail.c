@@ -380,7 +380,7 @@ static const char *mail_prepare(struct worker *w, slice to, slice subject, slice
     sending.mail.from = *from != '\0' ? slice_cstr(arena, slice_of(from))
                                       : arena_printf(arena, "muster@%s", sending.mail.host);
     if (sending.mail.to_count == 0 || sending.mail.to_count > MAIL_RECIPIENTS_MAX)
-        return "no mail address is given";
+        return "no mail address is given: set cert.mail-to, or alarm.mail-to for alarms";
     sending.mail.text = mail_text(subject, text);
     smtp_begin(&sending.machine, &sending.mail);
     return NULL;

@@ -53,8 +53,9 @@ static struct setting journal_socket = {
     .min = 1,
     .max = 107,
     .check = journal_setting_ok,
+    .local = true, /* any program's socket would take what is sent there */
     .form = "an absolute path",
-    .doc = "The socket of systemd-journald, for alarms (alarm.journald) and the audit log "
+    .doc = "Path of the socket of systemd-journald, for alarms (alarm.journald) and the audit log "
            "(audit.journald) with their fields.",
 };
 

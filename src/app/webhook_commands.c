@@ -53,6 +53,21 @@ static struct store_batch *webhook_write(const struct command_call *call)
     return store_write(worker_store(w), hash_keyed(SLICE("webhook")));
 }
 
+/* A webhook reads what its events tell. false: the call has failed. */
+static bool webhook_may_read(struct command_call *call, uint32_t kinds)
+{
+    for (unsigned kind = 0; kind < EVENT_KINDS; kind++) {
+        const struct event_row *row = event_row((enum event_kind)kind);
+        if ((kinds >> kind & 1) == 0 || principal_may(&call->who, row->permission))
+            continue;
+        call->culprit = "events";
+        command_fail(call, E_DENIED, "webhook add: %s needs the permission %s; name other events",
+                     row->name, row->permission);
+        return false;
+    }
+    return true;
+}
+
 static void run_webhook_add(struct command_call *call)
 {
     const struct worker *w = call->worker;
@@ -64,6 +79,8 @@ static void run_webhook_add(struct command_call *call)
                                   .at_us = clock_wall_us() };
     if (c->events.ptr == NULL)
         c->events = SLICE("*");
+    if (!webhook_may_read(call, webhook_kinds(c->events)))
+        return;
     if (!seal_ready()) {
         command_fail(call, E_DOWN,
                      "the key in secrets.key cannot be used; `alarm list` says what to do");

@@ -10,7 +10,7 @@ struct setting auth_scram_iterations = {
     .type = PARAM_INT,
     .def = 10000,
     .min = 4096, /* RFC 7677 §4 */
-    .max = 1000000,
+    .max = SCRAM_ITERATIONS_MAX,
     .unit = "iterations",
     .doc = "Work factor of PBKDF2 for new passwords. A higher value makes keys that are stolen "
            "from the database harder to crack. With SCRAM the client does the work at each login: "

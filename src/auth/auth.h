@@ -7,6 +7,8 @@
 #include "store/store.h"
 #include "xmpp/sasl.h"
 
+enum { SCRAM_ITERATIONS_MAX = 1000000 };
+
 extern struct setting auth_scram_iterations;     /* for new passwords */
 extern struct setting auth_failures_per_address; /* failures until the address is refused */
 extern struct setting auth_failures_per_account; /* until it is refused at one address */

@@ -38,6 +38,7 @@ struct event_row {
     const char *subject;
     const char *fields; /* names, separated by spaces */
     const char *doc;
+    const char *permission; /* of who sends it elsewhere: it reads what the event tells */
 };
 const struct event_row *event_row(enum event_kind kind);
 

@@ -1,4 +1,5 @@
 #include "ext/import/import_user.h"
+#include "auth/auth.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/base64.h"
@@ -34,7 +35,9 @@ static bool keys_take(struct import_user *u, enum scram_hash h, const struct imp
     size_t salt, stored, server;
     int64_t count;
     *k = (struct scram_keys){ 0 };
-    if (!slice_int(in->count, &count) || count < 1 || count > INT32_MAX ||
+    if (!slice_int(in->count, &count) || count < 1 ||
+        count > SCRAM_ITERATIONS_MAX || /* each login with PLAIN would take minutes */
+
         !import_bytes(in->salt, k->salt, sizeof k->salt, &salt) ||
         !import_bytes(in->stored, k->stored_key, sizeof k->stored_key, &stored) ||
         !import_bytes(in->server, k->server_key, sizeof k->server_key, &server) ||

@@ -6,6 +6,7 @@ struct lua_reader {
     const char *at, *end, *begin;
     struct arena *tmp;
     struct why *why;
+    unsigned fields;
 };
 
 static bool lua_fail(const struct lua_reader *r, const char *what)
@@ -120,6 +121,15 @@ static bool lua_string(struct lua_reader *r, slice *out)
 
 static bool lua_value(struct lua_reader *r, struct lua_value *out, unsigned depth);
 
+/* NULL: there are too many. */
+static struct lua_field *lua_field_new(struct lua_reader *r)
+{
+    if (r->fields++ < LUA_FIELDS_MAX)
+        return arena_new(r->tmp, struct lua_field, 1);
+    lua_fail(r, "found too many fields");
+    return NULL;
+}
+
 /* Names, or values in brackets; without either the next number. */
 static bool lua_key(struct lua_reader *r, struct lua_value *key, int64_t next, unsigned depth)
 {
@@ -152,8 +162,8 @@ static bool lua_table(struct lua_reader *r, struct lua_value *out, unsigned dept
     if (depth > LUA_DEPTH_MAX)
         return lua_fail(r, "found too many tables inside each other");
     while (!lua_take(r, '}')) {
-        struct lua_field *f = arena_new(r->tmp, struct lua_field, 1);
-        if (!lua_key(r, &f->key, next, depth) || !lua_value(r, &f->value, depth + 1))
+        struct lua_field *f = lua_field_new(r);
+        if (f == NULL || !lua_key(r, &f->key, next, depth) || !lua_value(r, &f->value, depth + 1))
             return false;
         next += f->key.type == LUA_NUMBER;
         *last = f;
@@ -201,7 +211,9 @@ static bool lua_list(struct lua_reader *r, struct lua_value *out)
     struct lua_field **last = &out->first;
     *out = (struct lua_value){ .type = LUA_TABLE };
     for (lua_skip(r); r->at < r->end; lua_skip(r)) {
-        struct lua_field *f = arena_new(r->tmp, struct lua_field, 1);
+        struct lua_field *f = lua_field_new(r);
+        if (f == NULL)
+            return false;
         if (!slice_is(lua_word(r), "item") || !lua_take(r, '('))
             return lua_fail(r, "found what is neither `return` nor `item(`");
         if (!lua_value(r, &f->value, 1))
@@ -218,7 +230,7 @@ static bool lua_list(struct lua_reader *r, struct lua_value *out)
 
 enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct why *why)
 {
-    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why };
+    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
     *out = (struct lua_value){ .type = LUA_NIL };
     if (text.len == 0)
         return OK;

@@ -2,14 +2,14 @@
  * `return {…};`, or `item({…});` any number of times, which is read as a list. Nothing is run.
  * Pure.
  *
- * Limits: LUA_DEPTH_MAX tables inside each other. */
+ * Limits: LUA_DEPTH_MAX tables inside each other, LUA_FIELDS_MAX fields in all. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
 
 struct arena;
 
-enum { LUA_DEPTH_MAX = 128 };
+enum { LUA_DEPTH_MAX = 128, LUA_FIELDS_MAX = 500000 };
 enum lua_type { LUA_NIL, LUA_BOOLEAN, LUA_NUMBER, LUA_STRING, LUA_TABLE };
 
 struct lua_value {

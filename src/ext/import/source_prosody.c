@@ -2,7 +2,7 @@
  * it one for each store, in it a file for each user, of Lua data (ext/import/lua.h). Names of
  * folders and files have %xx for what is neither a letter nor a digit.
  *
- * Limits: FILE_BYTES_MAX of a file; NAMES_MAX users. */
+ * Limits: FILE_BYTES_MAX of a file; USER_BYTES_MAX of the files of a user; NAMES_MAX users. */
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -22,7 +22,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 64 << 20, NAMES_MAX = 1000000, KEY_MAX = 64, KEY_TEXT_MAX = 128 };
+enum {
+    FILE_BYTES_MAX = 64 << 20,
+    USER_BYTES_MAX = 128 << 20,
+    NAMES_MAX = 1000000,
+    KEY_MAX = 64,
+    KEY_TEXT_MAX = 128
+};
 
 struct names {
     char **at;
@@ -40,6 +46,7 @@ struct prosody_user {
     struct arena *tmp;
     struct xml_write x;
     struct why why; /* text empty: nothing was wrong */
+    size_t bytes;   /* of the files that were read */
 };
 
 /* Names. */
@@ -120,6 +127,9 @@ static struct lua_value prosody_read(struct prosody_user *u, const char *store, 
     buf_init(&text, FILE_BYTES_MAX);
     if (whole_file_read(&text, path, &why) != OK)
         why_set(&u->why, "%s", why.text);
+    else if ((u->bytes += buf_slice(&text).len) > USER_BYTES_MAX)
+        why_set(&u->why, "%s/%s%s: the files of this user have more than %d MiB", store, u->user,
+                ending, USER_BYTES_MAX >> 20);
     else if (lua_read(&v, slice_dup(u->tmp, buf_fit(&text)), u->tmp, &why) != OK)
         why_set(&u->why, "%s/%s%s: %s", store, u->user, ending, why.text);
     buf_fini(&text);
