@@ -363,6 +363,14 @@ def test_nobody_gives_more_than_they_have(server):
                       ("admin-totp", {"name": "root"})):
         assert browser("POST", f"/commands/{row}", body).status == 403, (row, body)
     assert browser("POST", "/commands/admin-create", {"name": "x", "role": "chief"}).status == 200
+    own = server.rows("admin", "sessions")[0]["id"]
+    for name, status, after in ("root", 403, 200), ("boss", 200, 401):
+        other = server.browser()
+        other.login(name)
+        session, = [s["id"] for s in server.rows("admin", "sessions")
+                    if s["name"] == name and s["id"] != own]
+        answer = browser("POST", "/commands/admin-end-session", {"id": session})
+        assert answer.status == status and other("GET", "/session").status == after, name
 
 
 def test_archives_need_a_stated_reason(server):

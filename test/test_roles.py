@@ -99,6 +99,56 @@ def test_help_desk_cannot_take_over_an_administrator(host):
     host.client("root", "r")
     host.ctl("admin", "add", "bob@localhost", "viewer")
     assert "admins.write" in refused(alice, "user-disable", jid="bob@localhost")
+    host.ctl("user", "disable", "bob@localhost")
+    host.ctl("role", "set", "tester", "users.* tests.*")
+    host.ctl("admin", "add", "alice@localhost", "tester")
+    for node, more in (("user-enable", {}), ("user-set", {"email": "evil@localhost"}),
+                       ("test-user-add", {"password": "secret"})):
+        assert "admins.write" in refused(alice, node, jid="bob@localhost", **more), node
+    assert host.rows("user", "show", "bob@localhost")[0]["disabled"]
+
+
+def test_nobody_takes_from_who_can_do_more(make_server):
+    """Who may manage administrators and users is no administrator because of that, and does not
+    reach one: neither the account, nor what others were given."""
+    host = api_server(make_server)
+    for name in "boss", "carol", "dave":
+        host.add_user(name)
+    host.ctl("set", "admin.accounts", "boss@localhost")
+    host.ctl("admin", "add", "carol@localhost", "operator")
+    host.ctl("role", "set", "chief", "admins.* users.* tests.*")
+    host.ctl("role", "set", "great", "admins.* rooms.*")
+    host.ctl("role", "set", "small", "users.read")
+    host.ctl("admin", "add", "dave@localhost", "small")
+    for token, role, more in (("big", "administrator", ()), ("little", "small", ()),
+                              ("narrow", "administrator", ("--scope", "users.read"))):
+        host.ctl("token", "add", token, role, *more)
+    api = Api(host.api.port, host.rows("token", "add", "chief", "chief")[0]["token"])
+
+    def run(command, **fields):
+        answer = api("POST", f"/commands/{command}", fields)
+        assert answer.status in (200, 403), (command, fields, answer.text)
+        assert answer.status == 200 or "you do not have" in answer.json["detail"], answer.text
+        return answer.status == 200
+    before = [host.rows(*c) for c in (("role", "list"), ("admin", "list"))]
+    for jid in "boss@localhost", "carol@localhost":
+        assert not run("user-password", jid=jid, password="another one")
+        assert not run("user-disable", jid=jid)
+        assert not run("user-enable", jid=jid)
+        assert not run("user-set", jid=jid, email="evil@localhost")
+        assert not run("user-del", jid=jid)
+        assert not run("test-user-add", jid=jid, password="secret")
+    assert not run("admin-remove", jid="carol@localhost")
+    assert not run("admin-add", jid="carol@localhost", role="small")
+    assert not run("role-set", name="great", permissions="users.read")
+    assert not run("role-del", name="great")
+    assert not run("token-revoke", name="big")
+    assert [host.rows(*c) for c in (("role", "list"), ("admin", "list"))] == before
+    assert run("user-password", jid="dave@localhost", password="another one")
+    assert run("admin-add", jid="dave@localhost", role="chief")
+    assert run("admin-remove", jid="dave@localhost")
+    assert run("token-revoke", name="little") and run("token-revoke", name="narrow")
+    assert run("role-set", name="small", permissions="users.*") and run("role-del", name="small")
 
 
 def test_nobody_gives_what_they_do_not_have(host):

@@ -326,10 +326,34 @@ bool access_has_role(slice bare)
     return has;
 }
 
+/* The first permission of a command that these grants give and that `who` does not have. */
+static bool lacks(const struct principal *who, slice grants, slice scope,
+                  char permission[COMMAND_PERMISSION_MAX])
+{
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        command_permission(c, permission, COMMAND_PERMISSION_MAX);
+        if (grants_permission(grants, permission) &&
+            (scope.len == 0 || grants_permission(scope, permission)) &&
+            !principal_may(who, permission))
+            return true;
+    }
+    return false;
+}
+
+bool access_covers(const struct principal *who, slice grants)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    return !lacks(who, grants, (slice){ 0 }, permission);
+}
+
 bool access_may_touch(struct command_call *call, slice bare)
 {
-    if (principal_may(&call->who, "admins.write") || !access_has_role(bare))
+    struct principal target = { 0 };
+    access_of_account(bare, call->arena, &target);
+    if (target.role.len == 0)
         return true;
+    if (principal_may(&call->who, "admins.write"))
+        return access_may_change(call, bare, target.grants, (slice){ 0 });
     command_fail(call, E_DENIED,
                  "%.*s has a role, so this needs the permission admins.write, which the role %.*s "
                  "does not have; an administrator can do it",
@@ -384,17 +408,23 @@ void access_submit(struct command_call *call, struct store_batch *b, slice name,
 bool access_may_give(struct command_call *call, slice grants, slice scope)
 {
     char permission[COMMAND_PERMISSION_MAX];
-    for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        command_permission(c, permission, sizeof permission);
-        if (!grants_permission(grants, permission) ||
-            (scope.len > 0 && !grants_permission(scope, permission)) ||
-            principal_may(&call->who, permission))
-            continue;
-        command_fail(call, E_DENIED,
-                     "this gives the permission %s, which you do not have; give less", permission);
-        return false;
-    }
-    return true;
+    if (!lacks(&call->who, grants, scope, permission))
+        return true;
+    command_fail(call, E_DENIED, "this gives the permission %s, which you do not have; give less",
+                 permission);
+    return false;
+}
+
+bool access_may_change(struct command_call *call, slice name, slice grants, slice scope)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    if (!lacks(&call->who, grants, scope, permission))
+        return true;
+    command_fail(call, E_DENIED,
+                 "%.*s has the permission %s, which you do not have; somebody who has it can do "
+                 "this",
+                 SLICE_ARG(name), permission);
+    return false;
 }
 
 bool access_role_grants(struct command_call *call, slice name, slice *grants)
@@ -450,9 +480,11 @@ static slice admin_role_now(struct command_call *call, slice jid)
 static void run_role_set(struct command_call *call)
 {
     slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
-    if (is_built_in(call, name) || !access_may_give(call, grants, (slice){ 0 }))
+    slice now = grants_now(call, name);
+    if (is_built_in(call, name) || !access_may_change(call, name, now, (slice){ 0 }) ||
+        !access_may_give(call, grants, (slice){ 0 }))
         return;
-    command_changed(call, grants_now(call, name), grants);
+    command_changed(call, now, grants);
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &role_put, 1, SV_T(name), SV_T(grants));
     access_submit(call, b, name, "role set", "");
@@ -480,7 +512,8 @@ static slice role_user(struct command_call *call, slice role)
 static void run_role_del(struct command_call *call)
 {
     slice name = command_arg(call, "name"), user = role_user(call, name);
-    if (is_built_in(call, name))
+    if (is_built_in(call, name) ||
+        !access_may_change(call, name, grants_now(call, name), (slice){ 0 }))
         return;
     if (user.len > 0) {
         command_fail(call, E_CONFLICT, "%.*s has the role %.*s; give another one, or remove it",
@@ -580,13 +613,23 @@ static void run_token_list(struct command_call *call)
 
 static void run_token_revoke(struct command_call *call)
 {
-    slice name = command_arg(call, "name");
+    slice name = command_arg(call, "name"), role = { 0 }, scope = { 0 };
+    const struct access_table *t = access_table_begin();
+    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
+        if (slice_eq(t->tokens[i].name, name)) {
+            role = slice_dup(call->arena, t->tokens[i].role);
+            scope = slice_dup(call->arena, t->tokens[i].scope);
+        }
+    access_table_end();
+    if (!access_may_change(call, name, grants_now(call, role), scope))
+        return;
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_drop, STORE_ANY_ROWS, SV_T(name));
     access_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");
 }
 
-/* With a device's token, or for themselves, nobody changes who is an administrator. */
+/* With a device's token, or for themselves, nobody changes who is an administrator; nor of somebody
+ * who has more than they. */
 static bool may_change_admin(struct command_call *call, slice jid)
 {
     if (call->who.weak)
@@ -601,6 +644,8 @@ static bool may_change_admin(struct command_call *call, slice jid)
         command_fail(call, E_CONFLICT,
                      "%.*s is an administrator by the setting admin.accounts; change that",
                      SLICE_ARG(jid));
+    else
+        access_may_change(call, jid, grants_now(call, admin_role_now(call, jid)), (slice){ 0 });
     return !call->ended;
 }
 

@@ -33,8 +33,10 @@ bool access_has_role(slice bare);
 /* The same for an administrator that is no account. false: there is no such one, or it is disabled.
  * `generation` is another one when its password, role or state changes. */
 bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation);
-/* Who may not manage administrators cannot take over the account of one: by a new password, or by
- * removing it to make another. false: the call has failed. */
+/* Who may not manage administrators, or may do less than the role of this account, cannot take the
+ * account over: by a new password, or by removing it to make another; nor change its state. false:
+ * the call has failed. */
 bool access_may_touch(struct command_call *call, slice bare);
+bool access_covers(const struct principal *who, slice grants); /* it may do all that these give */
 
 extern const struct feature access_feature;

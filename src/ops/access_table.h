@@ -62,6 +62,8 @@ void access_submit(struct command_call *call, struct store_batch *b, slice name,
 /* Checks of such a command. false: the call has failed. */
 bool access_role_grants(struct command_call *call, slice name, slice *grants);
 bool access_may_give(struct command_call *call, slice grants, slice scope);
+/* Of what `name` has now: nobody changes somebody who can do more than they. */
+bool access_may_change(struct command_call *call, slice name, slice grants, slice scope);
 /* A `check`, and its `form`. */
 bool access_is_name(slice text);
 #define ACCESS_NAME_FORM "lower-case letters, digits, -, _ and ."

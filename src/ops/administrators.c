@@ -335,7 +335,7 @@ static bool may_change_person(struct command_call *call, slice name)
                      "this is your own name; another administrator, or musterctl at the server, "
                      "changes it");
     else if (access_role_grants(call, role, &grants))
-        access_may_give(call, grants, (slice){ 0 });
+        access_may_change(call, name, grants, (slice){ 0 });
     return !call->ended;
 }
 

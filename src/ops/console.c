@@ -283,21 +283,14 @@ bool console_end(slice secret)
     return there;
 }
 
-/* By name or by id. */
-static unsigned sessions_end(slice name, slice id)
+static void sessions_end(slice name)
 {
-    unsigned ended = 0;
-    ensure((name.len > 0) != (id.len > 0));
+    ensure(name.len > 0);
     pthread_mutex_lock(&sessions_lock);
-    for (unsigned i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
-        struct console_session *s = &sessions[i];
-        if (!s->used || !(slice_eq(s->name, name) || slice_is(id, s->id)))
-            continue;
-        session_drop(s);
-        ended++;
-    }
+    for (unsigned i = 0; i < CONSOLE_SESSIONS_MAX; i++)
+        if (sessions[i].used && slice_eq(sessions[i].name, name))
+            session_drop(&sessions[i]);
     pthread_mutex_unlock(&sessions_lock);
-    return ended;
 }
 
 struct console_ended {
@@ -312,7 +305,7 @@ static void console_ended_run(struct worker *w, void *message, const struct mess
 {
     (void)from;
     if (worker_index(w) == 0)
-        sessions_end(((const struct console_ended *)message)->name, (slice){ 0 });
+        sessions_end(((const struct console_ended *)message)->name);
 }
 
 static const struct message_row console_ended_message = {
@@ -327,7 +320,7 @@ static const struct message_row console_ended_message = {
 void console_end_name(struct worker *w, slice name)
 {
     ensure(worker_is_here(w) && name.len > 0 && name.len <= CONSOLE_NAME_MAX);
-    sessions_end(name, (slice){ 0 });
+    sessions_end(name);
     each_home(w, &console_ended_message, &(struct console_ended){ name }, &(struct asker){ 0 });
 }
 
@@ -343,7 +336,7 @@ static void console_revoked(struct account *a, const struct session *keep, const
 static void console_deleted(struct worker *w, slice bare)
 {
     if (worker_index(w) == 0)
-        sessions_end(bare, (slice){ 0 });
+        sessions_end(bare);
 }
 
 /* Commands: each node has its own sessions, which the process has once. */
@@ -384,11 +377,21 @@ static void run_end_session(struct command_call *call)
     struct worker *w = call->worker;
     if (worker_index(w) != 0)
         return;
-    unsigned ended = sessions_end((slice){ 0 }, command_arg(call, "id"));
-    if (ended == 0)
-        return;
-    command_row(call);
-    command_int(call, "ended", ended);
+    pthread_mutex_lock(&sessions_lock);
+    for (unsigned i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
+        struct console_session *s = &sessions[i];
+        struct principal owner = { 0 };
+        int64_t generation;
+        if (!s->used || !slice_is(command_arg(call, "id"), s->id))
+            continue;
+        (void)console_role(s->name, call->arena, &owner, &generation);
+        bool may = access_covers(&call->who, owner.grants);
+        if (may)
+            session_drop(s);
+        command_row(call);
+        command_int(call, "ended", may);
+    }
+    pthread_mutex_unlock(&sessions_lock);
 }
 
 static void console_session_ended(struct command_call *call)
@@ -396,6 +399,10 @@ static void console_session_ended(struct command_call *call)
     const struct command_row *rows = command_take_rows(call);
     if (rows == NULL)
         command_fail(call, E_NOTFOUND, "there is no such session; `admin sessions` shows all");
+    else if (command_row_int(rows, "ended") == 0)
+        command_fail(call, E_DENIED,
+                     "its owner has a permission that you do not have; somebody who has it can do "
+                     "this");
     else
         command_done(call, "session %.*s ended", SLICE_ARG(command_arg(call, "id")));
 }

@@ -15,6 +15,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "io/timer.h"
+#include "ops/access.h"
 #include "ops/outside_users.h"
 #include "ops/users.h"
 #include <arpa/inet.h>
@@ -572,6 +573,8 @@ static void user_written(void *arg, enum store_result result, const struct store
 static void run_test_user_add(struct command_call *call)
 {
     slice password = command_arg(call, "password");
+    if (!access_may_touch(call, command_arg(call, "jid")))
+        return;
     if (password.len == 0 || password.len > TEXT_MAX || !seal_ready()) {
         command_fail(call, E_SYNTAX,
                      seal_ready() ? "the password of the account is needed, of at most 1023 bytes"

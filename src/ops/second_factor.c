@@ -206,7 +206,7 @@ static bool factor_name(struct command_call *call, slice *name)
                      "%.*s: no such administrator, and no account with a role, or it is disabled; "
                      "`admin list` shows all",
                      SLICE_ARG(*name));
-    else if (access_may_give(call, who.grants, (slice){ 0 }) && !seal_ready())
+    else if (access_may_change(call, *name, who.grants, (slice){ 0 }) && !seal_ready())
         command_fail(call, E_DOWN, "secrets cannot be stored: see the alarm secrets.key");
     return !call->ended;
 }

@@ -73,7 +73,7 @@ static bool users_may_take(struct command_call *call)
         command_fail(call, E_DENIED,
                      "this is your own account: change its password or delete it as any user does "
                      "(XEP-0077), with the current password, or with musterctl");
-    else if (call->who.weak && admins_has(jid))
+    else if (call->who.weak && access_has_role(jid))
         command_fail(call, E_DENIED,
                      "%.*s is an administrator, and this client logged in with a token; log in "
                      "with the password, or use musterctl",

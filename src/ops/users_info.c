@@ -12,6 +12,7 @@
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
+#include "ops/access.h"
 #include "ops/outside_users.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
@@ -411,6 +412,8 @@ static void run_user_set(struct command_call *call)
 {
     struct worker *w = call->worker;
     ensure(worker_is_here(w));
+    if (!access_may_touch(call, command_arg(call, "jid")))
+        return;
     struct store_batch *b =
         store_write(worker_store(w), credentials_lane(command_arg(call, "jid")));
     if (!users_profile_add(call, b)) {

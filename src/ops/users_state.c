@@ -153,6 +153,8 @@ static void users_state_enabled(void *arg, enum store_result result, const struc
 static void run_enable(struct command_call *call)
 {
     struct task *t = users_state_task_new(call);
+    if (!access_may_touch(call, t->jid))
+        return;
     struct store_batch *b = store_write(worker_store(t->home), credentials_lane(t->jid));
     STORE_ADD(b, &users_enable, STORE_ANY_ROWS, SV_T(t->jid));
     store_submit(b, worker_loop(t->home), 0, users_state_enabled, t);
