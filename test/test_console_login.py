@@ -53,6 +53,25 @@ class Browser:
         return answer
 
 
+class Guess(threading.Thread):
+    """Whose failure is one of the test."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.act, self.failure = run, None
+
+    def run(self):
+        try:
+            self.act()
+        except (AssertionError, OSError) as failure:
+            self.failure = failure
+
+    def done(self):
+        self.join()
+        if self.failure is not None:
+            raise self.failure
+
+
 def logins(server, result):
     text = server.api("GET", "/metrics", root="", token=None).text
     found = re.search(rf'muster_console_logins(?:_total)?{{result="{result}"}} (\d+)', text)
@@ -275,6 +294,34 @@ def test_what_ends_a_session_at_once(server):
     browser.login("root")
     server.ctl("admin", "end-session", server.rows("admin", "sessions")[0]["id"])
     assert browser("GET", "/status").status == 401
+
+
+@pytest.mark.parametrize("name,change", [("root", "admin"), ("alice@localhost", "user")])
+def test_a_login_under_way_ends_with_the_password(server, name, change):
+    """Logins of one address to the name of an administrator are compared one after the other, so
+    some of these are compared with the password from before and end after the change: none may
+    leave a session."""
+    server.ctl("set", "admin.lock-failures", "none")
+    browsers = []
+
+    def logs_in():
+        for _ in range(20):
+            browser = server.browser()
+            status = browser.login(name).status
+            assert status in (201, 401)
+            if status == 401:
+                return
+            browsers.append(browser)
+        raise AssertionError("the old password still works")
+    threads = [Guess(logs_in) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    until("a first login", lambda: browsers)
+    server.ctl(change, "password", name, "--password", "Another-horse-9")
+    for thread in threads:
+        thread.done()
+    assert {b("GET", "/session").status for b in browsers} == {401}
+    assert server.browser().login(name, "Another-horse-9").status == 201
 
 
 def test_idle_and_absolute_end(server, browser):

@@ -314,9 +314,10 @@ static void session_open(struct session_job *j)
     struct principal who;
     struct console_view v;
     char secret[CONSOLE_SECRET_TEXT + 1];
-    bool opened = j->r != NULL && console_open(j->login.name, j->r->host, j->r->peer, secret) &&
+    bool opened = j->r != NULL && 
+                  console_open(j->login.name, j->login.age, j->r->host, j->r->peer, secret) &&
                   console_find(slice_of(secret), j->r->host, j->arena, true, &who, &v) == OK;
-    if (!opened) { /* its client has gone, or its role was taken meanwhile */
+    if (!opened) { /* its client has gone, or its password or role changed meanwhile */
         command_fail(&j->call, E_CANCELED, "%s", "");
         job_problem(j, E_AUTH, 401, "wrong", results[LOGIN_WRONG].text);
         return;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -90,6 +91,13 @@ struct console_session {
 
 static struct console_session sessions[CONSOLE_SESSIONS_MAX];
 static pthread_mutex_t sessions_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* How often the sessions of an account were ended: a login that began before does not open one. Of
+ * names that share a counter one delays the other at most. Under the lock, too. */
+enum { ENDS_MAX = 1024 };
+static int64_t ends[ENDS_MAX];
+
+static int64_t *ends_of(slice name) { return &ends[hash_keyed(name) % ENDS_MAX]; }
 
 static void session_drop(struct console_session *s)
 {
@@ -189,15 +197,30 @@ slice console_actor(struct arena *arena, slice name, const char *id)
         arena_printf(arena, "console:%.*s%s%s", SLICE_ARG(name), *id != '\0' ? "/" : "", id));
 }
 
-bool console_open(slice name, slice host, slice from, char secret[CONSOLE_SECRET_TEXT + 1])
+struct console_age console_age(slice name)
+{
+    struct arena *arena = arena_create(0);
+    struct principal who = { 0 };
+    struct console_age age = { 0 };
+    pthread_mutex_lock(&sessions_lock);
+    age.ends = *ends_of(name);
+    pthread_mutex_unlock(&sessions_lock);
+    (void)console_role(name, arena, &who, &age.generation);
+    arena_destroy(&arena);
+    return age;
+}
+
+bool console_open(slice name, struct console_age age, slice host, slice from,
+                  char secret[CONSOLE_SECRET_TEXT + 1])
 {
     struct arena *arena = arena_create(0);
     struct principal who = { 0 };
     int64_t generation;
     uint64_t now_us = clock_mono_us();
-    bool may = console_role(name, arena, &who, &generation) && host.len <= CONSOLE_HOST_MAX;
+    pthread_mutex_lock(&sessions_lock);
+    bool may = console_role(name, arena, &who, &generation) && host.len <= CONSOLE_HOST_MAX &&
+               generation == age.generation && *ends_of(name) == age.ends;
     if (may) {
-        pthread_mutex_lock(&sessions_lock);
         struct console_session *s = find_place(name, now_us);
         rand_hex(secret, CONSOLE_SECRET_BYTES);
         rand_hex(s->csrf, CONSOLE_SECRET_BYTES);
@@ -212,8 +235,8 @@ bool console_open(slice name, slice host, slice from, char secret[CONSOLE_SECRET
         s->began_wall_us = clock_wall_us();
         s->used = true;
         metric_add(&sessions_metric, 1);
-        pthread_mutex_unlock(&sessions_lock);
     }
+    pthread_mutex_unlock(&sessions_lock);
     arena_destroy(&arena);
     return may;
 }
@@ -287,6 +310,7 @@ static void sessions_end(slice name)
 {
     ensure(name.len > 0);
     pthread_mutex_lock(&sessions_lock);
+    *ends_of(name) += 1;
     for (unsigned i = 0; i < CONSOLE_SESSIONS_MAX; i++)
         if (sessions[i].used && slice_eq(sessions[i].name, name))
             session_drop(&sessions[i]);

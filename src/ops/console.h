@@ -31,9 +31,16 @@ struct console_view {
     bool proven;         /* the password was given within console.confirm-time */
 };
 
+/* Taken before the password of a login is read: another one when the session opens means that the
+ * password, or what ends sessions otherwise, is another one since. */
+struct console_age {
+    int64_t generation, ends;
+};
+struct console_age console_age(slice name);
 /* For a name that has just logged in. host: what the browser asked for; the session is only good
- * there. false: the name has no role, or the host is too long. */
-bool console_open(slice name, slice host, slice from, char secret[CONSOLE_SECRET_TEXT + 1]);
+ * there. false: the name has no role, it changed since `age`, or the host is too long. */
+bool console_open(slice name, struct console_age age, slice host, slice from,
+                  char secret[CONSOLE_SECRET_TEXT + 1]);
 /* Of a request with this secret. uses: it is not idle then. Fills the principal, whose texts are in
  * the arena. E_AUTH: there is no such session, or it has ended. */
 NODISCARD enum err console_find(slice secret, slice host, struct arena *arena, bool uses,

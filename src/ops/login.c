@@ -169,6 +169,7 @@ void login_begin(struct login *l)
     }
     l->name = name;
     l->password = password;
+    l->age = console_age(name);
     if (memchr(name.ptr, '@', name.len) != NULL) {
         throttle_try_init(&l->try, l->peer, name, NULL);
         credentials_verify(worker_auth(l->worker),

@@ -28,6 +28,7 @@ struct login {
     const struct sockaddr *peer;
     void (*done)(struct login *l); /* once, later or at once */
     enum login_result result;
+    struct console_age age; /* of the name when it began: for console_open() */
     /* inside */
     struct throttle_try try;
     struct password_job job;
