@@ -58,25 +58,33 @@ static struct lock *lock_find(slice name)
     return NULL;
 }
 
+/* It says nothing about its name any more. */
+static bool lock_is_over(const struct lock *l, uint64_t now_us)
+{
+    uint64_t window_us = (uint64_t)setting_int(&lockout_window) * 1000;
+    return now_us >= l->until_us && (l->until_us != 0 || now_us >= l->first_us + window_us);
+}
+
 /* Whether `a` gives way before `b`. */
 static bool gives_way(const struct lock *a, const struct lock *b, uint64_t now_us)
 {
     bool a_refused = a->until_us > now_us, b_refused = b->until_us > now_us;
-    return a_refused == b_refused ? a->first_us < b->first_us : b_refused;
+    int64_t a_counts = lock_is_over(a, now_us) ? 0 : a->failures;
+    int64_t b_counts = lock_is_over(b, now_us) ? 0 : b->failures;
+    if (a_refused != b_refused)
+        return b_refused;
+    return a_counts == b_counts ? a->first_us < b->first_us : a_counts < b_counts;
 }
 
 static struct lock *lock_make(slice name, uint64_t now_us)
 {
     uint64_t key = hash_keyed(name) | 1;
     struct lock *group = group_of(key), *found = lock_find(name), *weakest = group;
-    uint64_t window_us = (uint64_t)setting_int(&lockout_window) * 1000;
     for (unsigned i = 1; i < LOCKOUT_GROUP; i++)
         if (gives_way(&group[i], weakest, now_us))
             weakest = &group[i];
     ensure(weakest >= group && weakest < group + LOCKOUT_GROUP);
-    bool old = found != NULL && now_us >= found->until_us &&
-               (found->until_us != 0 || now_us >= found->first_us + window_us);
-    if (found == NULL || old) {
+    if (found == NULL || lock_is_over(found, now_us)) {
         found = found == NULL ? weakest : found;
         *found = (struct lock){ .key = key, .first_us = now_us };
     }

@@ -6,8 +6,8 @@
  * parallel attempts get no more guesses.
  *
  * One for the process, in memory; any thread. Limit: LOCKOUT_NAMES_MAX names; of each group of
- * LOCKOUT_GROUP the one that is not refused, and then the oldest, gives way. Which group a name has
- * is not known outside. */
+ * LOCKOUT_GROUP one that is not refused gives way, of these the one with the fewest failures, and
+ * of these the oldest. Which group a name has is not known outside. */
 #pragma once
 #include "base/setting.h"
 

@@ -99,6 +99,21 @@ static void test_other_names_give_way_first(void **state)
     assert_true(lockout_is(name, 3 * S));
 }
 
+/* Nor do they clear the failures of one that is not refused yet. */
+static void test_fewer_failures_give_way_first(void **state)
+{
+    slice name = SLICE("g");
+    char other[16];
+    (void)state;
+    guess(name, 4, 2000 * (uint64_t)S);
+    for (unsigned i = 0; i < 3 * LOCKOUT_NAMES_MAX; i++) {
+        snprintf(other, sizeof other, "m%u", i);
+        assert_true(lockout_take(slice_of(other), 2001 * (uint64_t)S));
+    }
+    assert_true(lockout_take(name, 2002 * (uint64_t)S));
+    assert_true(lockout_failed(name, 2002 * (uint64_t)S));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_a_login_clears_them),
         cmocka_unit_test(test_unlocked_by_hand),
         cmocka_unit_test(test_other_names_give_way_first),
+        cmocka_unit_test(test_fewer_failures_give_way_first),
     };
     return cmocka_run_group_tests_name("lockout", tests, setup, NULL);
 }

@@ -163,15 +163,20 @@ void login_begin(struct login *l)
     ensure(worker_is_here(l->worker) && l->done != NULL);
     l->old = false;
     throttle_try_init(&l->try, l->peer, SLICE(""), NULL);
-    if (!fine || !lockout_take(name, clock_mono_us())) {
+    bool account = fine && memchr(name.ptr, '@', name.len) != NULL;
+    if (account)
+        throttle_try_init(&l->try, l->peer, name, NULL);
+    /* First: an address that is refused must not displace the counters of names. */
+    if (!fine || throttle_ask(worker_auth(l->worker)->throttle, &l->try, clock_mono_us()) ==
+                     THROTTLE_REFUSE ||
+        !lockout_take(name, clock_mono_us())) {
         login_end(l, LOGIN_REFUSED);
         return;
     }
     l->name = name;
     l->password = password;
     l->age = console_age(name);
-    if (memchr(name.ptr, '@', name.len) != NULL) {
-        throttle_try_init(&l->try, l->peer, name, NULL);
+    if (account) {
         credentials_verify(worker_auth(l->worker),
                            &(struct credentials_check){ name, password, &l->try }, account_verified,
                            l);
