@@ -168,6 +168,35 @@ def test_nobody_gives_what_they_do_not_have(host):
     assert "admins.write" in words
 
 
+GUARDED = ["admin", "api", "audit", "console"]
+
+
+def test_who_changes_settings_changes_nothing_of_administrators(host):
+    """By no way that leads to a setting: each of those settings, set, reset and as a candidate."""
+    protected = [s["name"] for s in host.rows("config", "show")
+                 if s["name"].split(".")[0] in GUARDED] + ["webhook.allow-local"]
+    assert len(protected) > 15 and "audit.keep" in protected
+    host.ctl("set", "audit.keep", "400d")
+    host.ctl("role", "set", "tuner", "settings.*")
+    host.ctl("role", "set", "chief", "settings.* admins.* users.*")
+    host.ctl("admin", "add", "bob@localhost", "tuner")
+    host.ctl("admin", "add", "alice@localhost", "chief")
+    bob, alice = host.client("bob", "b"), host.client("alice", "a")
+    for name in protected:
+        words = refused(bob, "set", setting=name, default="1")
+        assert words and ("admins.write" in words or "at the server only" in words), (name, words)
+    assert "admins.write" in refused(bob, "config-reset", prefix="audit.keep")
+    assert "admins.write" in refused(bob, "config-edit", setting="audit.keep", value="1d")
+    assert refused(bob, "set", setting="muc.rooms-max", value="77") is None
+    assert refused(alice, "set", setting="audit.keep", value="500d") is None
+    words = refused(alice, "set", setting="admin.accounts", value="bob@localhost root@localhost")
+    assert "all permissions" in words
+    assert "all permissions" in refused(alice, "config-edit", setting="admin.accounts",
+                                        value="bob@localhost")
+    root = host.client("root", "r")
+    assert refused(root, "set", setting="admin.accounts", value="root@localhost") is None
+
+
 def test_a_role_that_is_taken_is_gone_at_once(host):
     host.ctl("admin", "add", "alice@localhost", "viewer")
     alice = host.client("alice", "a")

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "ops/access.h"
 #include "ops/events.h"
 
 enum { AUDIT_VALUES_MAX = 64 << 10 };
@@ -84,19 +85,38 @@ void settings_commit(struct settings_turn *t, struct store_batch *b)
     store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, turn_committed, t);
 }
 
+/* It is about how administrators log in, what they may reach, and what is kept of what they did:
+ * who may change settings does not loosen that. */
+static bool protects_admins(const struct setting *s)
+{
+    static const char *const areas[] = { "admin.", "api.", "audit.", "console.",
+                                         "webhook.allow-local" };
+    slice name = slice_of(s->name);
+    for (unsigned i = 0; i < sizeof areas / sizeof areas[0]; i++)
+        if (slice_starts(name, slice_of(areas[i])))
+            return true;
+    return setting_has_accounts(s);
+}
+
 /* Refuses clients of administrators a setting that names a file of the host: with the password of
  * an administrator, an attacker could read and write files. With a token of one, one could make
- * another, which gives the first a new password. */
+ * another, which gives the first a new password. Accounts of settings may do everything, so only
+ * who may that names them. */
 static bool is_for(const struct command_call *call, const struct setting *s, struct why *why)
 {
     if (principal_is_remote(&call->who) && setting_is_local(s))
         why_set(why, "%s: changed with musterctl at the server only", s->name);
-    else if (setting_has_accounts(s) && !principal_may(&call->who, "admins.write"))
+    else if (protects_admins(s) && !principal_may(&call->who, "admins.write"))
         why_set(why,
-                "%s: it names accounts with rights, so this needs the permission admins.write, "
-                "which the role %.*s does not have",
+                "%s: it is about administrators, so this needs the permission admins.write, which "
+                "the role %.*s does not have",
                 s->name, SLICE_ARG(call->who.role));
-    else if (call->who.weak && setting_has_accounts(s))
+    else if (setting_has_accounts(s) && !access_covers(&call->who, SLICE("*")))
+        why_set(why,
+                "%s: its accounts may do everything, so this needs all permissions, which the role "
+                "%.*s does not have",
+                s->name, SLICE_ARG(call->who.role));
+    else if (call->who.weak && protects_admins(s))
         why_set(why,
                 "%s: this client logged in with a token; log in with the password, or use "
                 "musterctl",
