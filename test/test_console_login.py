@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from muster import rows
 from muster.client import TIMEOUT, until
 from test_api import ROOT_PATH, api_server
 from test_rename import rename
@@ -345,6 +346,14 @@ def test_dangerous_rows_need_the_password_again(server, browser):
         answer = browser("POST", f"/commands/{row}", body)
         assert (answer.status, answer.json["code"]) == (403, "confirm-password")
     assert browser("DELETE", "/users/bob@localhost").json["code"] == "confirm-password"
+    asked = {name for name, row in rows.part("commands").items() if row["x-access"] != "local" and
+             row["x-permission"] in ("admins.write", "settings.write")} | {"user password"}
+    assert asked > {"set", "config edit", "config apply", "config rollback", "role set"}
+    for name in asked:
+        answer = browser("POST", f"/commands/{name.replace(' ', '-')}", {})
+        assert (answer.status, answer.json["code"]) == (403, "confirm-password"), name
+    assert browser("PUT", "/settings/admin.accounts",
+                   {"value": "bob@localhost"}).json["code"] == "confirm-password"
     assert browser("POST", "/commands/user-add",
                    {"jid": "x@localhost", "password": PASSWORD}).status == 200
     server.ctl("set", "console.confirm-time", "1h")

@@ -159,13 +159,20 @@ bool api_session_admit(struct http_request *r, struct principal *who)
     return session_admit(r, who, &v);
 }
 
+/* A browser left alone does not destroy, nor change who may do what: through settings, or the
+ * password of somebody with a role, either. */
+static bool is_dangerous(const struct command *c)
+{
+    return c->effect == COMMAND_CHANGES &&
+           (c->asks != NULL || strcmp(c->area, "admins") == 0 || strcmp(c->area, "settings") == 0 ||
+            strcmp(c->name, "user password") == 0);
+}
+
 bool api_session_may(struct http_request *r, const struct command *c, struct arena *arena)
 {
     struct console_view v;
     struct principal who;
-    bool dangerous =
-        c->effect == COMMAND_CHANGES && (c->asks != NULL || strcmp(c->area, "admins") == 0);
-    if (!dangerous || !api_session_is(r))
+    if (!is_dangerous(c) || !api_session_is(r))
         return true;
     return console_find(secret_of(r), r->host, arena, true, &who, &v) == OK && v.proven;
 }
@@ -314,7 +321,7 @@ static void session_open(struct session_job *j)
     struct principal who;
     struct console_view v;
     char secret[CONSOLE_SECRET_TEXT + 1];
-    bool opened = j->r != NULL && 
+    bool opened = j->r != NULL &&
                   console_open(j->login.name, j->login.age, j->r->host, j->r->peer, secret) &&
                   console_find(slice_of(secret), j->r->host, j->arena, true, &who, &v) == OK;
     if (!opened) { /* its client has gone, or its password or role changed meanwhile */

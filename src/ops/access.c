@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -327,8 +328,8 @@ bool access_has_role(slice bare)
 }
 
 /* The first permission of a command that these grants give and that `who` does not have. */
-static bool lacks(const struct principal *who, slice grants, slice scope,
-                  char permission[COMMAND_PERMISSION_MAX])
+static bool access_lacks(const struct principal *who, slice grants, slice scope,
+                         char permission[COMMAND_PERMISSION_MAX])
 {
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         command_permission(c, permission, COMMAND_PERMISSION_MAX);
@@ -343,12 +344,13 @@ static bool lacks(const struct principal *who, slice grants, slice scope,
 bool access_covers(const struct principal *who, slice grants)
 {
     char permission[COMMAND_PERMISSION_MAX];
-    return !lacks(who, grants, (slice){ 0 }, permission);
+    return !access_lacks(who, grants, (slice){ 0 }, permission);
 }
 
 bool access_may_touch(struct command_call *call, slice bare)
 {
     struct principal target = { 0 };
+    ensure(bare.len > 0 && !call->ended);
     access_of_account(bare, call->arena, &target);
     if (target.role.len == 0)
         return true;
@@ -408,7 +410,7 @@ void access_submit(struct command_call *call, struct store_batch *b, slice name,
 bool access_may_give(struct command_call *call, slice grants, slice scope)
 {
     char permission[COMMAND_PERMISSION_MAX];
-    if (!lacks(&call->who, grants, scope, permission))
+    if (!access_lacks(&call->who, grants, scope, permission))
         return true;
     command_fail(call, E_DENIED, "this gives the permission %s, which you do not have; give less",
                  permission);
@@ -418,7 +420,7 @@ bool access_may_give(struct command_call *call, slice grants, slice scope)
 bool access_may_change(struct command_call *call, slice name, slice grants, slice scope)
 {
     char permission[COMMAND_PERMISSION_MAX];
-    if (!lacks(&call->who, grants, scope, permission))
+    if (!access_lacks(&call->who, grants, scope, permission))
         return true;
     command_fail(call, E_DENIED,
                  "%.*s has the permission %s, which you do not have; somebody who has it can do "

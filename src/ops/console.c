@@ -52,8 +52,8 @@ static struct setting console_confirm_time = {
     .min = 0,
     .max = 24 * 3600 * 1000,
     .doc = "How long after the password was given a session of the console may run commands that "
-           "musterctl asks about first, or that change administrators. Later it must give the "
-           "password again.",
+           "musterctl asks about first, or that change administrators, settings or passwords of "
+           "users. Later it must give the password again.",
 };
 
 struct setting console_banner = {
@@ -202,6 +202,7 @@ struct console_age console_age(slice name)
     struct arena *arena = arena_create(0);
     struct principal who = { 0 };
     struct console_age age = { 0 };
+    ensure(name.len > 0);
     pthread_mutex_lock(&sessions_lock);
     age.ends = *ends_of(name);
     pthread_mutex_unlock(&sessions_lock);
@@ -217,6 +218,7 @@ bool console_open(slice name, struct console_age age, slice host, slice from,
     struct principal who = { 0 };
     int64_t generation;
     uint64_t now_us = clock_mono_us();
+    ensure(name.len > 0);
     pthread_mutex_lock(&sessions_lock);
     bool may = console_role(name, arena, &who, &generation) && host.len <= CONSOLE_HOST_MAX &&
                generation == age.generation && *ends_of(name) == age.ends;

@@ -167,8 +167,9 @@ void login_begin(struct login *l)
     if (account)
         throttle_try_init(&l->try, l->peer, name, NULL);
     /* First: an address that is refused must not displace the counters of names. */
-    if (!fine || throttle_ask(worker_auth(l->worker)->throttle, &l->try, clock_mono_us()) ==
-                     THROTTLE_REFUSE ||
+    if (!fine ||
+        throttle_ask(worker_auth(l->worker)->throttle, &l->try, clock_mono_us()) ==
+            THROTTLE_REFUSE ||
         !lockout_take(name, clock_mono_us())) {
         login_end(l, LOGIN_REFUSED);
         return;
