@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from muster import xml
+from muster import rows, xml
 from muster.client import TIMEOUT, until
 from muster.registration import cancel
 from muster.server import Failed
@@ -541,6 +541,11 @@ def test_a_token_of_an_administrator_makes_no_other(host):
     """Neither by XEP-0133 nor by the command `set`: the other could change the password of the
     first. The same with the password of one who is there already."""
     token = by_token(host)
+    changes = {name.replace(" ", "-") for name, row in rows.part("commands").items()
+               if row["x-permission"] == "admins.write" and row["x-access"] != "local"}
+    query = token.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>",
+                         to="localhost")
+    assert len(changes) > 10 and not changes & {i.get("node") for i in query}
     assert "log in with the password" in failed(token, "edit-admin",
                                                 adminjids=[ALICE, "bob@localhost"])
     assert administrators(host) == [ALICE]

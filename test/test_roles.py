@@ -197,6 +197,24 @@ def test_who_changes_settings_changes_nothing_of_administrators(host):
     assert refused(root, "set", setting="admin.accounts", value="root@localhost") is None
 
 
+def test_a_client_without_the_second_factor_changes_no_administrators(host):
+    """Each row that changes them, by a role that demands the factor; XMPP asks for none."""
+    root = host.client("root", "r")
+    changes = {row.get("x-node") or name.replace(" ", "-")
+               for name, row in rows.part("commands").items()
+               if row["x-permission"] == "admins.write" and row["x-access"] != "local"}
+    assert changes > {"token-add", "admin-totp-remove", "admin-add"} and changes <= set(nodes(root))
+    host.ctl("set", "admin.totp-roles", "administrator")
+    assert not changes & set(nodes(root))
+    for node in changes:
+        assert "console" in refused(root, node), node
+    host.ctl("admin", "add", "bob@localhost", "viewer")
+    assert "console" in refused(root, "set", setting="admin.totp-roles", default="1")
+    assert "console" in refused(root, "user-password", jid="bob@localhost", password="another")
+    assert refused(root, "user-list") is None
+    assert refused(root, "user-password", jid="alice@localhost", password="another") is None
+
+
 def test_a_role_that_is_taken_is_gone_at_once(host):
     host.ctl("admin", "add", "alice@localhost", "viewer")
     alice = host.client("alice", "a")

@@ -117,10 +117,7 @@ static bool is_for(const struct command_call *call, const struct setting *s, str
                 "%.*s does not have",
                 s->name, SLICE_ARG(call->who.role));
     else if (call->who.weak && protects_admins(s))
-        why_set(why,
-                "%s: this client logged in with a token; log in with the password, or use "
-                "musterctl",
-                s->name);
+        why_set(why, "%s: %s", s->name, PRINCIPAL_WEAK);
     else
         return true;
     return false;

@@ -23,7 +23,8 @@ enum principal_kind {
 /* Texts are borrowed, for as long as the call. Zeroed, it may do nothing. */
 struct principal {
     enum principal_kind kind;
-    bool weak;    /* its client logged in with a token of its device (XEP-0484), not the password */
+    bool weak;    /* its client logged in with a token of its device (XEP-0484) instead of the
+                   * password, or without the second factor that its role or itself has */
     slice actor;  /* for logs: "control:root", "xmpp:alice@example.org/home", "token:backup" */
     slice from;   /* address of the client; empty: this machine, or not known */
     slice role;   /* its name, for refusals; empty: none */
@@ -35,6 +36,11 @@ struct principal {
 enum { GRANTS_BYTES_MAX = 2048 };
 #define GRANTS_FORM                                                                                \
     "patterns such as *, *.read, users.*, rooms.write or !archive.read, separated by spaces"
+
+/* Why a weak one is refused. */
+#define PRINCIPAL_WEAK                                                                             \
+    "this client logged in with a token, or without a second factor; log in with the password, "   \
+    "or where there is a second factor at the console, or use musterctl"
 
 extern const struct principal principal_server;
 

@@ -30,6 +30,7 @@
 #include "ops/access.h"
 #include "ops/audit.h"
 #include "ops/command_form.h"
+#include "ops/second_factor.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -132,6 +133,8 @@ static struct principal adhoc_principal(const struct iq *iq)
         .own = iq->sender != NULL || iq->target == IQ_TO_SELF ? bare : (slice){ 0 },
     };
     access_of_account(bare, iq->tmp, &p);
+    if (p.role.len > 0 && (factor_is_demanded(p.role) || factor_is_there(bare)))
+        p.weak = true; /* XMPP asks for no second factor */
     return p;
 }
 

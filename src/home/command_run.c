@@ -354,6 +354,10 @@ enum err command_allowed(const struct command *c, const struct principal *p, str
         why_set(why, "%s runs only with musterctl on the machine of the server", c->name);
         return E_DENIED;
     }
+    if (p->weak && c->effect == COMMAND_CHANGES && strcmp(c->area, "admins") == 0) {
+        why_set(why, "%s: %s", c->name, PRINCIPAL_WEAK);
+        return E_DENIED;
+    }
     if (principal_may(p, permission) || allows_own(c, p))
         return OK;
     return refuse_lack(c, p, permission, why);

@@ -10,8 +10,8 @@ struct worker;
 
 /* Whether the principal may run the command: the row's permission (command_permission()) is in its
  * grants and scope, or it is a row for everybody's own account (COMMAND_OWN; the call must be about
- * that one). COMMAND_LOCAL is for the machine itself. E_DENIED: `why` names the permission, and who
- * gives it. */
+ * that one). COMMAND_LOCAL is for the machine itself. Weak ones do not change administrators.
+ * E_DENIED: `why` names the permission, and who gives it. */
 NODISCARD enum err command_allowed(const struct command *c, const struct principal *p,
                                    struct why *why);
 

@@ -630,15 +630,10 @@ static void run_token_revoke(struct command_call *call)
     access_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");
 }
 
-/* With a device's token, or for themselves, nobody changes who is an administrator; nor of somebody
- * who has more than they. */
+/* For themselves nobody changes who is an administrator; nor of somebody who has more than they. */
 static bool may_change_admin(struct command_call *call, slice jid)
 {
-    if (call->who.weak)
-        command_fail(call, E_DENIED,
-                     "this client logged in with a token; log in with the password, or use "
-                     "musterctl");
-    else if (call->who.own.len > 0 && slice_eq(call->who.own, jid))
+    if (call->who.own.len > 0 && slice_eq(call->who.own, jid))
         command_fail(call, E_DENIED,
                      "this is your own account; another administrator, or musterctl at the server, "
                      "changes its role");

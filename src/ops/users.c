@@ -74,9 +74,7 @@ static bool users_may_take(struct command_call *call)
                      "this is your own account: change its password or delete it as any user does "
                      "(XEP-0077), with the current password, or with musterctl");
     else if (call->who.weak && access_has_role(jid))
-        command_fail(call, E_DENIED,
-                     "%.*s is an administrator, and this client logged in with a token; log in "
-                     "with the password, or use musterctl",
+        command_fail(call, E_DENIED, "%.*s is an administrator, and " PRINCIPAL_WEAK,
                      SLICE_ARG(jid));
     return !call->ended;
 }
