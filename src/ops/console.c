@@ -211,17 +211,24 @@ struct console_age console_age(slice name)
     return age;
 }
 
+/* It may log in, and what its password was compared with is what it has now. */
+static bool console_is_same(slice name, struct console_age age, struct arena *arena,
+                            struct principal *who)
+{
+    int64_t generation;
+    return console_role(name, arena, who, &generation) && generation == age.generation &&
+           *ends_of(name) == age.ends;
+}
+
 bool console_open(slice name, struct console_age age, slice host, slice from,
                   char secret[CONSOLE_SECRET_TEXT + 1])
 {
     struct arena *arena = arena_create(0);
     struct principal who = { 0 };
-    int64_t generation;
     uint64_t now_us = clock_mono_us();
     ensure(name.len > 0);
     pthread_mutex_lock(&sessions_lock);
-    bool may = console_role(name, arena, &who, &generation) && host.len <= CONSOLE_HOST_MAX &&
-               generation == age.generation && *ends_of(name) == age.ends;
+    bool may = console_is_same(name, age, arena, &who) && host.len <= CONSOLE_HOST_MAX;
     if (may) {
         struct console_session *s = find_place(name, now_us);
         rand_hex(secret, CONSOLE_SECRET_BYTES);
@@ -232,7 +239,7 @@ bool console_open(slice name, struct console_age age, slice host, slice from,
         snprintf(s->from, sizeof s->from, "%.*s", SLICE_ARG(from));
         s->name = slice_keep(name);
         s->role = slice_keep(who.role);
-        s->generation = generation;
+        s->generation = age.generation;
         s->began_us = s->used_us = s->proven_us = now_us;
         s->began_wall_us = clock_wall_us();
         s->used = true;
