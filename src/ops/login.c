@@ -155,6 +155,14 @@ static void person_read(void *arg, enum store_result result, const struct store_
     password_run(worker_auth(l->worker), &l->job);
 }
 
+/* The address first: one that is refused must not displace the counters of names. */
+static bool is_let_in(struct login *l, slice name)
+{
+    uint64_t now_us = clock_mono_us();
+    return throttle_ask(worker_auth(l->worker)->throttle, &l->try, now_us) != THROTTLE_REFUSE &&
+           lockout_take(name, now_us);
+}
+
 void login_begin(struct login *l)
 {
     slice name, password;
@@ -166,11 +174,7 @@ void login_begin(struct login *l)
     bool account = fine && memchr(name.ptr, '@', name.len) != NULL;
     if (account)
         throttle_try_init(&l->try, l->peer, name, NULL);
-    /* First: an address that is refused must not displace the counters of names. */
-    if (!fine ||
-        throttle_ask(worker_auth(l->worker)->throttle, &l->try, clock_mono_us()) ==
-            THROTTLE_REFUSE ||
-        !lockout_take(name, clock_mono_us())) {
+    if (!fine || !is_let_in(l, name)) {
         login_end(l, LOGIN_REFUSED);
         return;
     }
