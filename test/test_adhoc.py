@@ -226,8 +226,8 @@ def test_commands_about_files_of_the_host_are_not_for_clients(host, alice, node)
                            to="localhost")[0] in ("forbidden", "item-not-found")
 
 
-FILES = {"journald.socket": "/nowhere", "web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png",
-         "federation.blocklist": "/nowhere/list"}
+FILES = {"web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png",
+         "federation.blocklist": "/nowhere/list", "journald.socket": "/nowhere/socket"}
 
 
 @pytest.mark.parametrize("setting", FILES)

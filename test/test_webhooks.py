@@ -18,6 +18,7 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from muster.server import ROOT, free_ports, refusal
+from test_api import api_server
 from test_alarms import active, fail_fedtest, mend_fedtest
 from test_certs import make
 
@@ -187,6 +188,21 @@ def test_a_full_queue_drops_and_says_so(make_server):
     host.ctl("webhook", "del", str(number))
     with host.database() as db:
         until("gone", lambda: db.execute("SELECT count(*) FROM webhook_queue").fetchone()[0] == 0)
+
+
+def test_a_webhook_reads_what_its_maker_may(make_server):
+    host = api_server(make_server)
+    host.ctl("role", "set", "hooks", "webhooks.* users.read")
+    made = host.rows("token", "add", "hooks", "hooks")[0]["token"]
+
+    def add_of(**events):
+        return host.api("POST", "/commands/webhook-add", {"url": "https://hook.example.org/",
+                                                          **events}, token=made)
+    assert add_of(events="user.created user.deleted").status == 200
+    for events in {}, {"events": "*"}, {"events": "user.* audit.entry"}:
+        refused = add_of(**events)
+        assert refused.status == 403 and ".read" in refused.json["detail"]
+    assert len(host.rows("webhook", "list")) == 1
 
 
 def test_what_waits_too_long_is_dropped(make_server):

@@ -3,7 +3,7 @@
 what the server has then. A second run changes what has changed; passwords of accounts that are there
 stay. Standard library only.
 
-    MUSTER_TOKEN=… users.py http://127.0.0.1:5280/api/v1 people.csv
+    MUSTER_TOKEN=… users.py http://127.0.0.1:5281/api/v1 people.csv
 """
 import csv
 import json

@@ -320,11 +320,12 @@ static void add_self_signed(struct command_call *call, const struct node_file *f
     certs_read(&uses, file, call->arena);
     for (size_t i = 0; i < uses.count; i++)
         if (uses.item[i].source == CERT_MADE_HERE)
-            doctor_add(call, "certificates", DOCTOR_WARNING,
-                       arena_printf(call->arena, "%s: the certificate is self-signed",
-                                    uses.item[i].domains),
-                       "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN FILE; or "
-                       "tls.certificate in the node file");
+            doctor_add(
+                call, "certificates", DOCTOR_WARNING,
+                arena_printf(call->arena, "%s: the certificate is self-signed",
+                             uses.item[i].domains),
+                "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN --file FILE; or "
+                "tls.certificate in the node file");
 }
 
 static void add_node_file(struct command_call *call, const struct node_file *file)
