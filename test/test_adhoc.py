@@ -232,7 +232,7 @@ FILES = {"web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png",
 
 @pytest.mark.parametrize("setting", FILES)
 def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice, setting):
-    prefix = setting.partition(".")[0]
+    prefix, default = setting.partition(".")[0], host.rows("get", setting)[0]["value"]
     for fields in ({"setting": setting, "value": FILES[setting]},
                    {"setting": setting, "default": "true"}):
         kind, text = note(run(alice, "set", **fields))
@@ -243,7 +243,7 @@ def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice, s
     assert kind == "error" and "musterctl at the server only" in text
     assert host.rows("get", setting)[0]["value"] == FILES[setting]
     host.ctl("config", "reset", prefix)
-    assert host.rows("get", setting)[0]["value"] == ""
+    assert host.rows("get", setting)[0]["value"] == default
 
 
 def test_each_setting_that_names_files_of_the_host_is_one_of_them():

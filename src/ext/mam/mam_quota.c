@@ -35,8 +35,8 @@ static const struct setting_impact users_over_impact = {
     &users_over, "users whose oldest messages will be deleted"
 };
 struct setting mam_user_bytes = {
-    .impact = &users_over_impact,
     .name = "archive.user-bytes",
+    .impact = &users_over_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1ll << 30,

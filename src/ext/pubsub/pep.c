@@ -52,8 +52,8 @@ static struct store_stmt nodes_above = {
 };
 static const struct setting_impact nodes_above_impact = { &nodes_above, "users with more nodes" };
 static struct setting nodes_max = {
-    .impact = &nodes_above_impact,
     .name = "pep.nodes-max",
+    .impact = &nodes_above_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 500,

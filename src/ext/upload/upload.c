@@ -47,8 +47,8 @@ static struct setting upload_bytes_max = {
 static const struct setting_impact upload_larger_impact = { &upload_larger,
                                                             "users whose files are larger" };
 struct setting upload_quota = {
-    .impact = &upload_larger_impact,
     .name = "upload.quota",
+    .impact = &upload_larger_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 2ll << 30,
@@ -59,8 +59,8 @@ struct setting upload_quota = {
 };
 static const struct setting_impact upload_above_impact = { &upload_above, "users with more files" };
 struct setting upload_files_max = {
-    .impact = &upload_above_impact,
     .name = "upload.files-max",
+    .impact = &upload_above_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .unit = "files",

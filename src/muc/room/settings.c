@@ -36,8 +36,8 @@ struct setting muc_persistent_max = {
     .doc = "How many persistent rooms there may be. They count as rooms, too (muc.rooms-max).",
 };
 struct setting muc_rooms_per_user = {
-    .impact = &muc_creators_above,
     .name = "muc.rooms-per-user",
+    .impact = &muc_creators_above,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
@@ -114,8 +114,8 @@ struct setting muc_history_max = {
         "room takes this value for its owner to lower.",
 };
 struct setting muc_affiliations_max = {
-    .impact = &muc_affiliations_above,
     .name = "muc.affiliations-max",
+    .impact = &muc_affiliations_above,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100000,
