@@ -12,10 +12,13 @@
 #include "base/utf8.h"
 #include "home/duty.h"
 #include "home/here.h"
+#include "home/message.h"
+#include "home/node.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include "store/store.h"
 #include <stdio.h>
+#include <string.h>
 
 enum {
     ALARMS_MAX = 256, /* rows of alarms */
@@ -383,11 +386,44 @@ static void alarms_posted(struct loop_post *p, struct loop *loop)
         look_soon();
 }
 
+static void alarms_news_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)w, (void)message, (void)from;
+    alarms_posted(NULL, NULL);
+}
+
+static const struct message_row alarms_news_message = {
+    .id = 151,
+    .scope = MESSAGE_PROCESS,
+    .name = "alarms-news",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = alarms_news_run,
+};
+
+static struct loop_defer trips[NODE_WORKERS_MAX]; /* by worker */
+
+static void alarms_depart(struct loop_defer *d)
+{
+    (void)d;
+    if (keeper.worker != NULL)
+        home_send_to(worker_here(), 0, worker_index(keeper.worker), &alarms_news_message,
+                     &(struct message_nothing){ 0 });
+}
+
+/* On any thread. Workers speak by messages, and later in the tick: the alarm may be about these. */
 static void alarms_have_changed(struct alarm_listener *l)
 {
+    struct worker *w = worker_here();
     (void)l;
-    if (!atomic_exchange(&keeper.posted, true))
+    if (atomic_exchange(&keeper.posted, true))
+        return;
+    if (w == NULL || w == keeper.worker) {
         loop_post(worker_loop(keeper.worker), &keeper.post);
+        return;
+    }
+    trips[worker_index(w)].fn = alarms_depart;
+    loop_defer(worker_loop(w), &trips[worker_index(w)]);
 }
 
 struct alarm_rule alarms_rule(const struct alarm *a)
@@ -518,6 +554,8 @@ static void alarms_start(struct worker *w)
     keeper.worker = w;
     keeper.count = 0;
     keeper.busy = false;
+    atomic_store(&keeper.posted, false);
+    memset(trips, 0, sizeof trips);
     keeper.writing = keeper.waiting_count = 0;
     list_init(&keeper.waiting);
     keeper.look.fn = look_due;
@@ -575,6 +613,7 @@ const struct feature alarms_feature = {
     .commands =
         (struct command *const[]){ &alarm_list_command, &alarm_show_command, &alarm_history_command,
                                    &alarm_acknowledge_command, &alarm_set_command, NULL },
+    .messages = (const struct message_row *const[]){ &alarms_news_message, NULL },
     .logs = (struct log_area *const[]){ &log_alarms, NULL },
     .worker.start = alarms_start,
     .worker.stop = alarms_stop,

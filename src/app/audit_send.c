@@ -236,6 +236,14 @@ static void position_read(void *arg, enum store_result result, const struct stor
     sender_sent(s, NULL);
 }
 
+static struct store_batch *ask_position(const struct sender *s)
+{
+    struct store_batch *b = store_read(worker_store(send_worker), audit_lane());
+    STORE_ADD(b, &position_stmt, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+    store_add(b, &end_stmt, STORE_ANY_ROWS, NULL, 0);
+    return b;
+}
+
 static void sender_due(struct timer *t, struct loop *loop)
 {
     struct sender *s = CONTAINER_OF(t, struct sender, due);
@@ -243,13 +251,11 @@ static void sender_due(struct timer *t, struct loop *loop)
     if (s->busy || !setting_bool(s->on))
         return;
     ensure(worker_is_here(send_worker));
-    struct store_batch *b = store_read(worker_store(send_worker), audit_lane());
     s->busy = true;
     if (s->position == UNKNOWN) {
-        STORE_ADD(b, &position_stmt, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
-        store_add(b, &end_stmt, STORE_ANY_ROWS, NULL, 0);
-        store_submit(b, loop, 0, position_read, s);
+        store_submit(ask_position(s), loop, 0, position_read, s);
     } else {
+        struct store_batch *b = store_read(worker_store(send_worker), audit_lane());
         STORE_ADD(b, &after_stmt, STORE_ANY_ROWS, SV_I(s->position), SV_I(AUDIT_SEND_ROWS));
         store_submit(b, loop, 0, entries_read, s);
     }
@@ -332,7 +338,9 @@ static void audit_send_start(struct worker *w)
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i].position = UNKNOWN;
         senders[i].due.fn = sender_due;
-        timer_set(worker_loop(w), &senders[i].due, 1); /* before the first command ends */
+        senders[i].busy = setting_bool(senders[i].on);
+        if (senders[i].busy) /* now: no entry of this process is there yet */
+            (void)store_run(ask_position(&senders[i]), position_read, &senders[i]);
     }
     audit_on_stored(entries_stored);
     outbound_at_stop(audit_send_stop);
