@@ -1,7 +1,7 @@
 /* import: accounts of another server, with all that features know of them, by the commands `import
- * KIND PATH`. Every source is read as elements of the portable format (ext/import/source.h), and
- * each feature takes its own elements (im/portable.h). One account is one transaction; its id is
- * reserved before. What is there already is left alone, so an import that was interrupted is run
+ * KIND PATH`. Every source is read as elements of the portable format (ext/import/import_source.h),
+ * and each feature takes its own elements (im/portable.h). One account is one transaction; its id
+ * is reserved before. What is there already is left alone, so an import that was interrupted is run
  * again.
  *
  * Limits: one import at a time; STEP_USERS accounts under way; IMPORT_USERS_MAX in a source;
@@ -19,9 +19,9 @@
 #include "base/rand.h"
 #include "codec/xml_read.h"
 #include "ext/ext.h"
-#include "ext/import/export.h"
+#include "ext/import/import_export.h"
+#include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
-#include "ext/import/source.h"
 #include "home/command_run.h"
 #include "home/here.h"
 #include "home/node.h"

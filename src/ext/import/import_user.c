@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
-#include "ext/import/pie.h"
+#include "ext/import/import_pie.h"
 #include "xmpp/jid.h"
 
 /* Keys. */

@@ -4,7 +4,7 @@
  * Limits: PIE_ELEMENT_MAX bytes, IMPORT_DEPTH_MAX elements inside each other. */
 #pragma once
 #include "codec/xml_elem.h"
-#include "ext/import/source.h"
+#include "ext/import/import_source.h"
 #include "xmpp/sasl.h"
 
 struct xml_work;

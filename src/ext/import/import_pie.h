@@ -1,7 +1,7 @@
-/* pie: finds the users in a file of the portable format of accounts (XEP-0227), which may be larger
- * than memory: <server-data/> with <host/>s with <user/>s, or one <host/>, or one <user/>, and what
- * includes others (§5). It sees only where elements begin and end; what it gives is checked as XML
- * by its reader. Pure.
+/* import_pie: finds the users in a file of the portable format of accounts (XEP-0227), which may be
+ * larger than memory: <server-data/> with <host/>s with <user/>s, or one <host/>, or one <user/>,
+ * and what includes others (§5). It sees only where elements begin and end; what it gives is
+ * checked as XML by its reader. Pure.
  *
  * Limits: PIE_ELEMENT_MAX bytes of an element, PIE_TAG_MAX of a start tag above users. */
 #pragma once

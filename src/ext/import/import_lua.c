@@ -1,4 +1,4 @@
-#include "ext/import/lua.h"
+#include "ext/import/import_lua.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 

@@ -5,8 +5,8 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "ext/import/pie.h"
-#include "ext/import/source.h"
+#include "ext/import/import_pie.h"
+#include "ext/import/import_source.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>

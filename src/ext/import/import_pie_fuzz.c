@@ -1,5 +1,5 @@
 #include "base/ensure.h"
-#include "ext/import/pie.h"
+#include "ext/import/import_pie.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

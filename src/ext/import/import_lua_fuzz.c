@@ -1,6 +1,6 @@
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "ext/import/lua.h"
+#include "ext/import/import_lua.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

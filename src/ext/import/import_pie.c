@@ -1,4 +1,4 @@
-#include "ext/import/pie.h"
+#include "ext/import/import_pie.h"
 #include "base/ensure.h"
 
 enum tag_kind { TAG_NONE, TAG_START, TAG_EMPTY, TAG_CLOSE, TAG_SKIP, TAG_BAD };

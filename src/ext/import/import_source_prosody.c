@@ -1,6 +1,6 @@
 /* source_prosody: the data folder of Prosody with its internal storage: a folder for each host, in
- * it one for each store, in it a file for each user, of Lua data (ext/import/lua.h). Names of
- * folders and files have %xx for what is neither a letter nor a digit.
+ * it one for each store, in it a file for each user, of Lua data (ext/import/import_lua.h). Names
+ * of folders and files have %xx for what is neither a letter nor a digit.
  *
  * Limits: FILE_BYTES_MAX of a file; USER_BYTES_MAX of the files of a user; NAMES_MAX users. */
 #include "base/arena.h"
@@ -12,10 +12,10 @@
 #include "base/mem.h"
 #include "base/whole_file.h"
 #include "codec/xml_write.h"
+#include "ext/import/import_lua.h"
+#include "ext/import/import_pie.h"
+#include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
-#include "ext/import/lua.h"
-#include "ext/import/pie.h"
-#include "ext/import/source.h"
 #include "xmpp/ns.h"
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* source: where accounts come from. Each kind of source gives one user after the other as a <user/>
- * of the portable format (XEP-0227), whatever its files are. Runs on a helper thread. */
+/* import_source: where accounts come from. Each kind of source gives one user after the other as a
+ * <user/> of the portable format (XEP-0227), whatever its files are. Runs on a helper thread. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
