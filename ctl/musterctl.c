@@ -358,7 +358,7 @@ static int musterctl_run_remote(const struct options *o, const struct words *w)
     return code;
 }
 
-/* What is to be done, and over which socket. EXIT_DONE: it can begin. */
+/* The command and the socket it goes over. EXIT_DONE: it can begin. */
 static int musterctl_prepare(struct options *o, struct arena *arena, struct words *w,
                              const char **path)
 {

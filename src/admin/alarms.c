@@ -589,7 +589,7 @@ static void last_written(void *arg, enum store_result result, const struct store
         waiting_free(CONTAINER_OF(keeper.waiting.next, struct waiting, node));
 }
 
-/* The loop has ended. What is under way is written again, which changes nothing. */
+/* The loop has ended. Entries that are under way are written again, which changes nothing. */
 static void alarms_stop(struct worker *w)
 {
     bool works = true;

@@ -39,7 +39,7 @@ int64_t alarms_entry(const struct alarm *a);
 /* In the history, with a note. The alarm is active. */
 void alarms_acknowledged(const struct alarm *a, slice by, slice note, uint64_t at_us);
 
-/* What is told of an alarm. */
+/* News of an alarm. */
 enum alarms_what { ALARMS_RAISED, ALARMS_CHANGED, ALARMS_CLEARED };
 struct alarms_news {
     const struct alarm *alarm;

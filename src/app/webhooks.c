@@ -847,7 +847,7 @@ static void hook_end(struct webhook *h)
     hook_free(h);
 }
 
-/* The loop has ended. What was under way is written again, which changes nothing. */
+/* The loop has ended. Events that were under way are written again, which changes nothing. */
 static void webhooks_stop(struct worker *w)
 {
     bool works = true;

@@ -541,8 +541,9 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
         .run = run_,                                                                               \
         .columns = IMPORT_COLUMNS,                                                                 \
         .report = true,                                                                            \
-        .doc = doc_ " An account is one transaction. What is there already is left alone, so "     \
-                    "an import that was interrupted is run again."                                 \
+        .doc = doc_                                                                                \
+        " An account is one transaction. Accounts that are there already are left alone, so "      \
+        "an import that was interrupted is run again."                                             \
     }
 
 IMPORT_COMMAND(
