@@ -62,7 +62,8 @@ static void the_packaged_node_file_is_right(void **state)
  * its type; the words of the rows tell which do. */
 static bool names_a_file(const char *name, const char *doc)
 {
-    static const char *const names[] = { "file", "files", "path", "folder", "directory", "logo" };
+    static const char *const names[] = { "file",      "files", "path",  "folder",
+                                         "directory", "logo",  "socket" };
     const char *last = name + strlen(name);
     while (last > name && last[-1] != '-' && last[-1] != '.')
         last--;
