@@ -261,3 +261,41 @@ def test_a_deleted_account_leaves_no_role(host):
     host.add_user("bob")
     assert "users.read" in refused(host.client("bob", "b"), "user-list")
     assert "bob@localhost" not in str(host.rows("admin", "list"))
+
+
+WRONG = (("!complience.* *", "!compliance.*"), ("usr.*", "users.*"), ("audit.write", "audit.read"),
+         ("rooms.read roms.write", "rooms.write"), ("nothingofthiskind.read", "the areas are"),
+         ("users.read !users.*", "nothing is left"))
+
+
+def test_patterns_that_match_no_permission_are_refused_with_the_nearest(make_server):
+    """By each surface, and nothing is stored; `role set` and the scope of a token."""
+    host = api_server(make_server)
+    host.add_user("root")
+    host.ctl("set", "admin.accounts", "root@localhost")
+    root = host.client("root", "r")
+    for text, near in WRONG:
+        for fields in ({"name": "odd", "permissions": text},
+                       {"name": "odd", "role": "administrator", "scope": text}):
+            node = "role-set" if "permissions" in fields else "token-add"
+            words = [refused(root, node, **fields)]
+            answer = host.api("POST", f"/commands/{node}", fields)
+            assert answer.status == 422, answer.text
+            assert answer.json["argument"] in ("permissions", "scope") and (
+                fields[answer.json["argument"]] == text)
+            words.append(answer.json["detail"])
+            done = host.ctl_run("role", "set", "odd", text) if node == "role-set" else (
+                host.ctl_run("token", "add", "odd", "administrator", "--scope", text))
+            assert done.returncode != 0
+            words.append(done.stderr)
+            assert all(w and near in w for w in words), (text, words)
+    assert "viewer gives none" in host.ctl_run(
+        "token", "add", "odd", "viewer", "--scope", "users.write").stderr
+    assert "odd" not in str(host.rows("role", "list") + host.rows("token", "list"))
+
+
+def test_each_pattern_of_a_built_in_role_matches_a_permission(host):
+    """Which `role set` says, given the same patterns."""
+    for name, grants in [(r["name"], r["permissions"]) for r in host.rows("role", "list")]:
+        host.ctl("role", "set", "copy", grants)
+        assert host.rows("role", "list")[-1]["permissions"] == grants, name

@@ -13,6 +13,7 @@
 #include "home/question.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "ops/access_pattern.h"
 #include "ops/access_table.h"
 #include "ops/admins.h"
 #include "ops/lockout.h"
@@ -483,7 +484,7 @@ static void run_role_set(struct command_call *call)
 {
     slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
     slice now = grants_now(call, name);
-    if (is_built_in(call, name) || !access_may_change(call, name, now, (slice){ 0 }) ||
+    if (!access_patterns_known(call, "permissions") || is_built_in(call, name) || !access_may_change(call, name, now, (slice){ 0 }) ||
         !access_may_give(call, grants, (slice){ 0 }))
         return;
     command_changed(call, now, grants);
@@ -559,6 +560,18 @@ static bool has_token_room(struct command_call *call, slice name)
     return !call->ended;
 }
 
+/* A token that may do nothing is a mistake. */
+static bool is_scope_useful(struct command_call *call, slice grants, slice scope)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    if (scope.ptr == NULL || access_lacks(&(struct principal){ 0 }, grants, scope, permission))
+        return true;
+    call->culprit = "scope";
+    command_fail(call, E_SYNTAX, "%.*s: the role %.*s gives none of these permissions, only %.*s",
+                 SLICE_ARG(scope), SLICE_ARG(command_arg(call, "role")), SLICE_ARG(grants));
+    return false;
+}
+
 static void run_token_add(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = command_arg(call, "role"), grants = { 0 };
@@ -566,7 +579,8 @@ static void run_token_add(struct command_call *call)
     int64_t expires_ms = command_number(call, "expires", 0);
     char token[sizeof ACCESS_TOKEN_MARK + 2 * ACCESS_TOKEN_BYTES], hash[HASH_TEXT + 1];
     uint64_t now_us = clock_wall_us();
-    if (!has_token_room(call, name) || !access_role_grants(call, role, &grants) ||
+    if (!access_patterns_known(call, "scope") || !has_token_room(call, name) ||
+        !access_role_grants(call, role, &grants) || !is_scope_useful(call, grants, scope) ||
         !access_may_give(call, grants, scope))
         return;
     memcpy(token, ACCESS_TOKEN_MARK, sizeof ACCESS_TOKEN_MARK);
