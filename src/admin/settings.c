@@ -123,6 +123,8 @@ static const struct store_schema schema = {
               .only = LISTS },
             { "setting_candidate", "owner", .kind = STORE_JID, .beside = "name",
               .mark = "xmpp:", .only = "owner LIKE 'xmpp:%'" },
+            { "setting_candidate", "owner", .kind = STORE_JID, .beside = "name",
+              .mark = "console:", .only = "owner LIKE 'console:%@%'" },
             { 0 } },
     .stmts = (struct store_stmt *const[]){ &stmt_all,
                                            &settings_put,
@@ -342,6 +344,7 @@ static void admin_settings_removing(struct account *a, struct store_batch *b)
             STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
             STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
         }
+    settings_candidate_removing(a->jid, b);
 }
 
 static bool admin_settings_names(slice list, slice jid)
@@ -385,6 +388,13 @@ static void admin_settings_account_deleted(struct worker *w, slice bare)
         if (setting_has_accounts(s))
             admin_settings_take_out(s, bare, tmp);
     arena_destroy(&tmp);
+    settings_candidate_deleted(bare);
+}
+
+static void admin_settings_access_changed(struct worker *w)
+{
+    if (duty_is_here(w, DUTY_SETTINGS) && settings_writer != NULL)
+        settings_candidate_sweep();
 }
 
 static void admin_settings_worker_start(struct worker *w)
@@ -493,4 +503,5 @@ const struct feature settings_feature = {
     .worker.stop = admin_settings_worker_stop,
     .account.remove = admin_settings_removing,
     .account.deleted = admin_settings_account_deleted,
+    .worker.access_changed = admin_settings_access_changed,
 };

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "home/duty.h"
 #include "home/here.h"
+#include "ops/owner.h"
 
 enum {
     CANDIDATE_BYTES_MAX = 256 << 10,
@@ -48,9 +49,7 @@ static struct entry *entries;
 
 static const char *owner_of(const struct command_call *call)
 {
-    slice bare, resource;
-    return slice_cstr(call->arena,
-                      slice_cut(call->who.actor, '/', &bare, &resource) ? bare : call->who.actor);
+    return slice_cstr(call->arena, owner_of_call(call));
 }
 
 static slice entry_value(const struct entry *e)
@@ -94,6 +93,49 @@ void settings_candidate_forget(const char *owner)
     struct entry **at;
     while (*(at = entry_find(owner, NULL)) != NULL)
         entry_remove(at);
+}
+
+/* Of owners that may not change settings any more. */
+void settings_candidate_sweep(void)
+{
+    struct entry **at = &entries;
+    struct store_batch *b = NULL;
+    ensure(settings_writer != NULL);
+    while (*at != NULL) {
+        slice owner = slice_of((*at)->owner);
+        if (owner_may(owner, "settings.write")) {
+            at = &(*at)->next;
+            continue;
+        }
+        if (b == NULL)
+            b = settings_batch();
+        STORE_ADD(b, &settings_candidate_del, STORE_ANY_ROWS, SV_T(owner),
+                  SV_T(slice_of((*at)->setting->name)));
+        entry_remove(at);
+    }
+    if (b != NULL)
+        store_submit(b, worker_loop(settings_writer), 0, NULL, NULL);
+}
+
+/* An account is deleted: whoever gets its address next has no candidate. */
+void settings_candidate_removing(slice bare, struct store_batch *b)
+{
+    static const char *const via[] = { "xmpp", "console" };
+    struct arena *tmp = arena_create(0);
+    for (unsigned i = 0; i < sizeof via / sizeof via[0]; i++)
+        STORE_ADD(b, &settings_candidate_clear, STORE_ANY_ROWS,
+                  SV_T(slice_of(arena_printf(tmp, "%s:%.*s", via[i], SLICE_ARG(bare)))));
+    arena_destroy(&tmp);
+}
+
+void settings_candidate_deleted(slice bare)
+{
+    struct entry **at = &entries;
+    while (*at != NULL)
+        if (owner_is_account(slice_of((*at)->owner), bare))
+            entry_remove(at);
+        else
+            at = &(*at)->next;
 }
 
 void settings_candidate_applied(struct settings_turn *t, struct store_batch *b)
@@ -149,6 +191,7 @@ static bool candidate_has_room(struct settings_turn *t, const char *owner,
 {
     int64_t others;
     size_t bytes;
+    settings_candidate_sweep();
     candidate_measure(owner, item->setting, &others, &bytes);
     if (others >= setting_int(&settings_candidates_max))
         settings_turn_fail(t, E_LIMIT,
@@ -365,6 +408,7 @@ static void run_diff(struct command_call *call)
 
 static void run_candidate(struct command_call *call)
 {
+    settings_candidate_sweep();
     for (const struct entry *e = entries; e != NULL; e = e->next) {
         int64_t count = 0, at = 0;
         if (*entry_find(e->owner, NULL) != e)

@@ -2,10 +2,12 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "home/follow.h"
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/loop.h"
+#include "ops/owner.h"
 
 enum { FOR_MS = 10 * 60 * 1000, FOR_MAX_MS = 24 * 3600 * 1000 };
 
@@ -19,7 +21,11 @@ static void trace_begin(struct command_call *call, enum xml_mask how)
 {
     uint64_t now_us = trace_now_us(call);
     uint64_t for_us = (uint64_t)command_number(call, "for", FOR_MS) * 1000;
-    struct followed one = { command_arg(call, "jid"), now_us + for_us, how };
+    slice owner = owner_of_call(call);
+    uint64_t expires_us = owner_expires_us(owner);
+    struct followed one = { command_arg(call, "jid"), owner, now_us + for_us, how };
+    if (expires_us != 0 && expires_us < one.until_us)
+        one.until_us = expires_us;
     if (!follow_begin(&one, now_us)) {
         command_row(call);
         command_text(call, "jid", one.bare);
@@ -67,12 +73,41 @@ static void list_followed(const struct followed *one, void *arg)
     command_text(call, "jid", slice_dup(call->arena, one->bare));
     command_text(call, "until", slice_dup(call->arena, slice_of(stamp)));
     command_bool(call, "bodies", one->how == XML_MASK_BUT_BODIES);
+    command_text(call, "by", slice_dup(call->arena, one->owner));
 }
 
 static void run_trace_list(struct command_call *call)
 {
     follow_each(trace_now_us(call), list_followed, call);
     command_done(call, "%s", call->rows != NULL ? "" : "nobody is followed");
+}
+
+/* It ends with the access of those who began it, and with the account: whoever gets the address
+ * next is not followed. */
+
+static bool trace_is_kept(const struct followed *one, void *arg)
+{
+    (void)arg;
+    return owner_may(one->owner,
+                     one->how == XML_MASK_BUT_BODIES ? "compliance.write" : "log.write");
+}
+
+static void trace_access_changed(struct worker *w)
+{
+    ensure(worker_is_here(w));
+    follow_sweep(trace_is_kept, NULL);
+}
+
+static bool trace_is_of_others(const struct followed *one, void *arg)
+{
+    slice bare = *(const slice *)arg;
+    return !slice_eq(one->bare, bare) && !owner_is_account(one->owner, bare);
+}
+
+static void trace_deleted(struct worker *w, slice bare)
+{
+    ensure(worker_is_here(w));
+    follow_sweep(trace_is_of_others, &bare);
 }
 
 #define JID_ARG                                                                                    \
@@ -100,7 +135,8 @@ static struct command trace_jid_command = {
     .gathered = trace_jid_gathered,
     .parts = refused_columns,
     .doc = "Logs each stanza of a user for a while: what comes from the clients of the user and "
-           "goes to them, at the level info. Texts are masked: their length stands in brackets.",
+           "goes to them, at the level info. Texts are masked: their length stands in brackets. It "
+           "ends earlier if you lose the permission, or the user is deleted.",
 };
 static struct command trace_bodies_command = {
     .name = "trace bodies",
@@ -146,6 +182,7 @@ static struct command trace_list_command = {
             { .name = "jid", .doc = "the user" },
             { .name = "until", .type = PARAM_STAMP, .doc = "until when" },
             { .name = "bodies", .type = PARAM_BOOL, .doc = "whether with the text of messages" },
+            { .name = "by", .doc = "who began it" },
             { 0 } },
 };
 
@@ -154,4 +191,6 @@ const struct feature trace_jid_feature = {
     .commands = (struct command *const[]){ &trace_jid_command, &trace_bodies_command,
                                            &trace_stop_command, &trace_list_command, NULL },
     .logs = (struct log_area *const[]){ &log_follow, &log_follow_bodies, NULL },
+    .account.deleted = trace_deleted,
+    .worker.access_changed = trace_access_changed,
 };

@@ -15,12 +15,13 @@ struct log_area log_follow_bodies = { .name = "trace-bodies", .permission = "com
 _Atomic unsigned follow_count;
 
 static pthread_mutex_t follow_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct followed all[FOLLOW_MAX]; /* the first follow_count; bare is kept */
+static struct followed all[FOLLOW_MAX]; /* the first follow_count; bare, owner are kept */
 
 static void follow_drop(unsigned i)
 {
     ensure(i < follow_count);
     slice_release(&all[i].bare);
+    slice_release(&all[i].owner);
     all[i] = all[--follow_count];
     all[follow_count] = (struct followed){ 0 };
 }
@@ -51,6 +52,8 @@ bool follow_begin(const struct followed *one, uint64_t now_us)
         at->bare = slice_keep(one->bare);
     }
     if (room) {
+        slice_release(&at->owner);
+        at->owner = slice_keep(one->owner);
         at->until_us = one->until_us;
         at->how = one->how;
     }
@@ -66,6 +69,15 @@ bool follow_end(slice bare)
         follow_drop((unsigned)(at - all));
     pthread_mutex_unlock(&follow_lock);
     return at != NULL;
+}
+
+void follow_sweep(bool (*keeps)(const struct followed *one, void *arg), void *arg)
+{
+    pthread_mutex_lock(&follow_lock);
+    for (unsigned i = follow_count; i-- > 0;)
+        if (!keeps(&all[i], arg))
+            follow_drop(i);
+    pthread_mutex_unlock(&follow_lock);
 }
 
 void follow_each(uint64_t now_us, void (*fn)(const struct followed *one, void *arg), void *arg)

@@ -13,7 +13,8 @@ struct stanza;
 enum { FOLLOW_MAX = 16, FOLLOW_SHOWN_MAX = 4096 };
 
 struct followed {
-    slice bare; /* borrowed */
+    slice bare;  /* borrowed */
+    slice owner; /* who began it: ops/owner.h; borrowed */
     uint64_t until_us;
     enum xml_mask how;
 };
@@ -21,6 +22,8 @@ struct followed {
 /* Once more for the same user: the newer word holds. false: there are too many. */
 bool follow_begin(const struct followed *one, uint64_t now_us);
 bool follow_end(slice bare); /* false: nobody follows that user */
+/* Ends those that are to be kept no longer. */
+void follow_sweep(bool (*keeps)(const struct followed *one, void *arg), void *arg);
 /* Those that are followed now. */
 void follow_each(uint64_t now_us, void (*fn)(const struct followed *one, void *arg), void *arg);
 

@@ -188,6 +188,9 @@ struct worker_events {
     void (*restore)(struct worker *w);
     void (*save)(struct worker *w);
     audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
+    /* Roles, tokens, administrators, or the state of an account with a role are others, and the
+     * table (ops/access.h) has them: on one worker of each process. */
+    void (*access_changed)(struct worker *w);
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
     /* The server of a foreign domain is not to be reached; it is there again, and may have
      * forgotten everything: im/abroad.h. local: for that domain or

@@ -17,6 +17,7 @@
 #include "ops/access_table.h"
 #include "ops/admins.h"
 #include "ops/lockout.h"
+#include "ops/owner.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdatomic.h>
@@ -35,12 +36,13 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE access_role(name TEXT PRIMARY KEY, grants TEXT NOT NULL) WITHOUT ROWID;"
       "CREATE TABLE access_token(name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, "
       "role TEXT NOT NULL, scope TEXT NOT NULL, expires_us INTEGER NOT NULL, "
-      "created_us INTEGER NOT NULL, used_us INTEGER NOT NULL) WITHOUT ROWID;"
+      "created_us INTEGER NOT NULL, used_us INTEGER NOT NULL, made_by TEXT NOT NULL) "
+      "WITHOUT ROWID;"
       "CREATE TABLE access_admin(jid TEXT PRIMARY KEY, role TEXT NOT NULL) WITHOUT ROWID",
       "CREATE TABLE access_role(name TEXT PRIMARY KEY, grants TEXT NOT NULL);"
       "CREATE TABLE access_token(name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, "
       "role TEXT NOT NULL, scope TEXT NOT NULL, expires_us BIGINT NOT NULL, "
-      "created_us BIGINT NOT NULL, used_us BIGINT NOT NULL);"
+      "created_us BIGINT NOT NULL, used_us BIGINT NOT NULL, made_by TEXT NOT NULL);"
       "CREATE TABLE access_admin(jid TEXT PRIMARY KEY, role TEXT NOT NULL)" },
     /* Administrators that are no accounts, with their passwords: the newest, and those before it.
      */
@@ -82,9 +84,9 @@ static struct store_stmt role_drop = {
 };
 static struct store_stmt token_put = {
     .name = "access.token-put",
-    .sql = "INSERT INTO access_token(name, hash, role, scope, expires_us, created_us, used_us) "
-           "VALUES($1, $2, $3, $4, $5, $6, 0) ON CONFLICT(name) DO NOTHING",
-    .params = "ttttii",
+    .sql = "INSERT INTO access_token(name, hash, role, scope, expires_us, created_us, used_us, "
+           "made_by) VALUES($1, $2, $3, $4, $5, $6, 0, $7) ON CONFLICT(name) DO NOTHING",
+    .params = "ttttiit",
     .cols = "",
 };
 static struct store_stmt token_drop = {
@@ -110,12 +112,17 @@ static const struct store_schema schema = {
     .feature = "access",
     .migrations = migrations,
     .addresses =
-        (const struct store_address[]){ { "access_admin", "jid", .kind = STORE_JID, .beside = "" },
-                                        { 0 } },
+        (const struct store_address[]){
+            { "access_admin", "jid", .kind = STORE_JID, .beside = "" },
+            { "access_token", "made_by", .kind = STORE_JID, .beside = "name", .mark = "xmpp:",
+              .only = "made_by LIKE 'xmpp:%'" },
+            { "access_token", "made_by", .kind = STORE_JID, .beside = "name", .mark = "console:",
+              .only = "made_by LIKE 'console:%@%'" },
+            { 0 } },
     .stmts =
         (struct store_stmt *const[]){ &access_roles_stmt, &access_tokens_stmt, &access_admins_stmt,
                                       &access_used_stmt, &access_persons_stmt, &access_factors_stmt,
-                                      &role_put, &role_drop, &token_put, &token_drop, &admin_put,
+                                      &access_disabled_stmt, &role_put, &role_drop, &token_put, &token_drop, &admin_put,
                                       &admin_drop, NULL },
 };
 
@@ -135,6 +142,8 @@ static void table_was_read(void *arg, enum store_result result, const struct sto
         log_error(&log_access, LOG_EV("access.unread"), LOG_C("why", store_result_name(result)),
                   LOG_C("hint", "until the database works, tokens and roles of accounts are "
                                 "refused"));
+    else
+        EMIT(worker.access_changed, r->worker);
     if (r->asked)
         question_end(r->worker, &r->from);
     mem_free(&r);
@@ -178,6 +187,17 @@ static const struct message_row access_changed_message = {
     .run = changed_run,
     .later = true,
 };
+
+void access_read_again(struct worker *w)
+{
+    if (worker_index(w) == 0)
+        table_read_again(w, NULL);
+}
+
+void access_changed(struct worker *w, const struct asker *by)
+{
+    each_home(w, &access_changed_message, &(struct access_changed){ clock_wall_us() }, by);
+}
 
 static void table_first(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -328,6 +348,22 @@ bool access_has_role(slice bare)
     return has;
 }
 
+static bool is_disabled(const struct access_table *t, slice bare)
+{
+    const struct admin *a = admin_of(t, bare);
+    bool disabled = a != NULL && a->disabled;
+    for (uint32_t i = 0; t != NULL && i < t->disabled_count; i++)
+        disabled = disabled || slice_eq(t->disabled[i], bare);
+    return disabled;
+}
+
+bool access_is_disabled(slice bare)
+{
+    bool disabled = is_disabled(access_table_begin(), bare);
+    access_table_end();
+    return disabled;
+}
+
 /* The first permission of a command that these grants give and that `who` does not have. */
 static bool access_lacks(const struct principal *who, slice grants, slice scope,
                          char permission[COMMAND_PERMISSION_MAX])
@@ -387,9 +423,7 @@ static void access_stored(void *arg, enum store_result result, const struct stor
     else if (store_changed(b, 0) == 0)
         command_fail(c->call, E_NOTFOUND, "%.*s: %s", SLICE_ARG(c->name), c->missing);
     else
-        each_home(c->call->worker, &access_changed_message,
-                  &(struct access_changed){ clock_wall_us() },
-                  &(struct asker){ .done = access_told, .arg = c });
+        access_changed(c->call->worker, &(struct asker){ .done = access_told, .arg = c });
 }
 
 struct store_batch *access_change(struct command_call *call)
@@ -590,7 +624,7 @@ static void run_token_add(struct command_call *call)
     STORE_ADD(b, &token_put, STORE_ANY_ROWS, SV_T(name), SV_T(slice_of(hash)), SV_T(role),
               SV_T(scope.ptr == NULL ? SLICE("") : scope),
               SV_I(expires_ms > 0 ? (int64_t)now_us + expires_ms * 1000 : 0),
-              SV_I((int64_t)now_us));
+              SV_I((int64_t)now_us), SV_T(owner_of_call(call)));
     command_row(call);
     command_text(call, "name", name);
     command_text(call, "token", slice_dup(call->arena, slice_of(token)));
@@ -622,6 +656,7 @@ static void run_token_list(struct command_call *call)
         access_stamp(call, "expires", k->expires_us);
         access_stamp(call, "created", k->created_us);
         access_stamp(call, "used", atomic_load(&k->used_us));
+        command_text(call, "made_by", slice_dup(call->arena, k->made_by));
     }
     access_table_end();
     command_done(call, "%s", "");
@@ -709,12 +744,17 @@ static void run_admin_list(struct command_call *call)
     slice one, rest = slice_of(setting_text(&admin_accounts));
     const struct access_table *t = access_table_begin();
     while (slice_word(&rest, &one))
-        add_admin(call, t, &(struct person){ .name = one, .role = SLICE("administrator") },
+        add_admin(call, t,
+                  &(struct person){ .name = one,
+                                    .role = SLICE("administrator"),
+                                    .disabled = is_disabled(t, one) },
                   "admin.accounts");
     for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
         if (!admins_has(t->admins[i].jid))
             add_admin(call, t,
-                      &(struct person){ .name = t->admins[i].jid, .role = t->admins[i].role },
+                      &(struct person){ .name = t->admins[i].jid,
+                                        .role = t->admins[i].role,
+                                        .disabled = t->admins[i].disabled },
                       "admin add");
     for (uint32_t i = 0; t != NULL && i < t->person_count; i++)
         add_admin(call, t, &t->persons[i], "admin create");
@@ -731,8 +771,7 @@ static void access_remove(struct account *a, struct store_batch *b)
 static void access_deleted(struct worker *w, slice bare)
 {
     (void)bare;
-    if (worker_index(w) == 0)
-        table_read_again(w, NULL);
+    access_read_again(w);
 }
 
 bool access_is_name(slice text)
@@ -844,6 +883,7 @@ static struct command token_list = {
               .optional = true,
               .type = PARAM_STAMP,
               .doc = "when it was last used, to the minute" },
+            { .name = "made_by", .doc = "who made it" },
             { 0 } },
 };
 static struct command token_revoke = {

@@ -30,6 +30,11 @@ NODISCARD enum err access_of_token(struct worker *w, slice token, slice from, st
 /* Fills in role and grants of an account; empty: it has no role. */
 void access_of_account(slice bare, struct arena *arena, struct principal *out);
 bool access_has_role(slice bare);
+bool access_is_disabled(slice bare); /* an account with a role */
+/* Reads the table again: on this node; on all nodes, and then calls `done`. */
+struct asker;
+void access_read_again(struct worker *w);
+void access_changed(struct worker *w, const struct asker *by);
 /* The same for an administrator that is no account. false: there is no such one, or it is disabled.
  * `generation` is another one when its password, role or state changes. */
 bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation);

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "ops/admins.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -16,7 +17,7 @@ static const struct role built_in[] = {
     { SLICE_INIT("viewer"), SLICE_INIT("*.read !compliance.* !audit.* !admins.* !trace.*"),
       "reads how the server does" },
 };
-enum { BUILT_IN = sizeof built_in / sizeof built_in[0] };
+enum { BUILT_IN = sizeof built_in / sizeof built_in[0], TABLES = 5 };
 
 struct store_stmt access_roles_stmt = {
     .name = "access.roles",
@@ -26,16 +27,17 @@ struct store_stmt access_roles_stmt = {
 };
 struct store_stmt access_tokens_stmt = {
     .name = "access.tokens",
-    .sql = "SELECT name, hash, role, scope, expires_us, created_us, used_us FROM access_token "
-           "ORDER BY name LIMIT 1000",
+    .sql = "SELECT name, hash, role, scope, expires_us, created_us, used_us, made_by "
+           "FROM access_token ORDER BY name LIMIT 1000",
     .params = "",
-    .cols = "ttttiii",
+    .cols = "ttttiiit",
 };
 struct store_stmt access_admins_stmt = {
     .name = "access.admins",
-    .sql = "SELECT jid, role FROM access_admin ORDER BY jid LIMIT 1000",
+    .sql = "SELECT a.jid, a.role, CAST(COALESCE((SELECT disabled FROM account WHERE "
+           "account.jid = a.jid), 1) AS BIGINT) FROM access_admin a ORDER BY a.jid LIMIT 1000",
     .params = "",
-    .cols = "tt",
+    .cols = "tti",
 };
 struct store_stmt access_persons_stmt = {
     .name = "access.persons",
@@ -48,6 +50,12 @@ struct store_stmt access_factors_stmt = {
     .name = "access.factors",
     .sql = "SELECT name FROM admin_factor WHERE confirmed = 1 ORDER BY name LIMIT 2000",
     .params = "",
+    .cols = "t",
+};
+struct store_stmt access_disabled_stmt = {
+    .name = "access.disabled",
+    .sql = "SELECT jid FROM account WHERE jid = $1 AND disabled <> 0",
+    .params = "t",
     .cols = "t",
 };
 struct store_stmt access_used_stmt = {
@@ -99,6 +107,9 @@ void access_table_add(struct store_batch *b)
     store_add(b, &access_admins_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &access_persons_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &access_factors_stmt, STORE_ANY_ROWS, NULL, 0);
+    slice one, rest = slice_of(setting_text(&admin_accounts));
+    while (slice_word(&rest, &one))
+        STORE_ADD(b, &access_disabled_stmt, STORE_ANY_ROWS, SV_T(one));
 }
 
 static slice row_text(struct access_table *t, const struct store_batch *b, uint32_t stmt,
@@ -120,6 +131,7 @@ static void read_tokens(struct access_table *t, const struct store_batch *b)
         k->expires_us = (uint64_t)store_int(b, 1, i, 4);
         k->created_us = (uint64_t)store_int(b, 1, i, 5);
         atomic_store(&k->used_us, (uint64_t)store_int(b, 1, i, 6));
+        k->made_by = row_text(t, b, 1, i, 7);
     }
 }
 
@@ -140,6 +152,16 @@ static void read_persons(struct access_table *t, const struct store_batch *b)
         t->factors[i] = row_text(t, b, 4, i, 0);
 }
 
+/* Those of admin.accounts: a statement each, behind the tables. */
+static void read_disabled(struct access_table *t, const struct store_batch *b)
+{
+    unsigned count = store_stmt_count(b);
+    t->disabled = arena_new(t->arena, slice, count);
+    for (unsigned i = TABLES; i < count; i++)
+        if (store_row_count(b, i) > 0)
+            t->disabled[t->disabled_count++] = row_text(t, b, i, 0, 0);
+}
+
 static struct access_table *table_read(const struct store_batch *b)
 {
     struct access_table *t = mem_new(struct access_table);
@@ -154,8 +176,10 @@ static struct access_table *table_read(const struct store_batch *b)
     t->admin_count = store_row_count(b, 2);
     t->admins = arena_new(t->arena, struct admin, t->admin_count + 1);
     for (uint32_t i = 0; i < t->admin_count; i++)
-        t->admins[i] = (struct admin){ row_text(t, b, 2, i, 0), row_text(t, b, 2, i, 1) };
+        t->admins[i] = (struct admin){ row_text(t, b, 2, i, 0), row_text(t, b, 2, i, 1),
+                                       store_int(b, 2, i, 2) != 0 };
     read_persons(t, b);
+    read_disabled(t, b);
     ensure(t->role_count >= BUILT_IN);
     return t;
 }

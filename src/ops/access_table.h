@@ -13,11 +13,13 @@ struct token {
     slice scope;         /* empty: as far as the role goes */
     uint64_t expires_us; /* 0: never */
     uint64_t created_us;
+    slice made_by;            /* ops/owner.h */
     _Atomic uint64_t used_us; /* 0: never */
     _Atomic bool expired;     /* once seen, it stays so, even if the clock is set back */
 };
 struct admin {
     slice jid, role;
+    bool disabled; /* the account */
 };
 
 /* Of ops/administrators.h; its password is read when it logs in. */
@@ -34,12 +36,13 @@ struct access_table {
     struct token *tokens;
     struct admin *admins;
     struct person *persons;
-    slice *factors; /* names of administrators and accounts with a second factor */
-    uint32_t role_count, token_count, admin_count, person_count, factor_count;
+    slice *factors;  /* names of administrators and accounts with a second factor */
+    slice *disabled; /* accounts of admin.accounts that are disabled */
+    uint32_t role_count, token_count, admin_count, person_count, factor_count, disabled_count;
 };
 
 extern struct store_stmt access_roles_stmt, access_tokens_stmt, access_admins_stmt,
-    access_used_stmt, access_persons_stmt, access_factors_stmt;
+    access_used_stmt, access_persons_stmt, access_factors_stmt, access_disabled_stmt;
 
 /* Locked for reading until access_table_end(); NULL: it could not be read. */
 const struct access_table *access_table_begin(void);
@@ -48,7 +51,7 @@ const struct role *access_role(const struct access_table *t, slice name);
 const struct person *access_person(const struct access_table *t, slice name);
 bool access_has_factor(const struct access_table *t, slice name);
 
-/* A batch begins with these five reads. */
+/* The reads of a batch that has no others. */
 void access_table_add(struct store_batch *b);
 void access_table_set(enum store_result result, const struct store_batch *b);
 void access_table_free(void);

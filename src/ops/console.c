@@ -372,6 +372,23 @@ static void console_deleted(struct worker *w, slice bare)
         sessions_end(bare);
 }
 
+/* Those whose owner is deleted, disabled, or has another role end at once, not when they are used
+ * next: until then they would be listed. */
+static void console_access_changed(struct worker *w)
+{
+    struct arena *arena = arena_create(0);
+    struct principal who;
+    ensure(worker_is_here(w));
+    pthread_mutex_lock(&sessions_lock);
+    for (unsigned i = 0; i < CONSOLE_SESSIONS_MAX; i++) {
+        who = (struct principal){ 0 };
+        if (sessions[i].used && !role_is_same(&sessions[i], arena, &who))
+            session_drop(&sessions[i]);
+    }
+    pthread_mutex_unlock(&sessions_lock);
+    arena_destroy(&arena);
+}
+
 /* Commands: each node has its own sessions, which the process has once. */
 
 static void run_sessions(struct command_call *call)
@@ -531,4 +548,5 @@ const struct feature console_feature = {
     .logs = (struct log_area *const[]){ &log_console, NULL },
     .account.access_revoked = console_revoked,
     .account.deleted = console_deleted,
+    .worker.access_changed = console_access_changed,
 };

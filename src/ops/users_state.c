@@ -62,6 +62,13 @@ static void users_state_failed(const struct task *t, enum err e)
 
 /* user disable */
 
+static void told_disabled(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid), t->ended);
+}
+
 static void disabled(void *arg, enum err e)
 {
     struct task *t = arg;
@@ -70,7 +77,10 @@ static void disabled(void *arg, enum err e)
         return;
     }
     console_end_name(t->home, t->jid);
-    command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid), t->ended);
+    if (access_has_role(t->jid))
+        access_changed(t->home, &(struct asker){ .done = told_disabled, .arg = t });
+    else
+        told_disabled(t->home, t);
 }
 
 static void row_disabled(void *arg, enum store_result result, const struct store_batch *b)
@@ -105,11 +115,20 @@ static void run_disable(struct command_call *call)
 
 /* user enable */
 
-static void told_again(struct worker *w, void *arg)
+static void told_role(struct worker *w, void *arg)
 {
     struct task *t = arg;
     (void)w;
     command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
+}
+
+static void told_again(struct worker *w, void *arg)
+{
+    const struct task *t = arg;
+    if (access_has_role(t->jid))
+        access_changed(w, &(struct asker){ .done = told_role, .arg = arg });
+    else
+        told_role(w, arg);
 }
 
 struct enabled {
