@@ -44,6 +44,7 @@ KEPT = {
     "report.reporter": "and who did",
     "audit_log.args": "the audit log tells who did what to which account, also to one that is gone",
     "audit_log.became": "the same",
+    "audit_log.was": "the same",
     "setting.value": "the operator's words: contact.admin and the like, service.blacklist and "
                      "service.whitelist. admin.accounts loses it",
     "setting_change.became": "the same: the history of settings",
@@ -169,7 +170,8 @@ def settled(make_server, request):
     nodes(fay, bob)
     rooms(fay, bob)
     invitations(server)
-    server.ctl("set", "admin.accounts", "fay@localhost bob@localhost")
+    for accounts in "fay@localhost", "fay@localhost bob@localhost":
+        server.ctl("set", "admin.accounts", accounts)
     server.ctl("set", "contact.admin", "xmpp:fay@localhost")
     server.ctl("room-admin", "add", "fay@localhost")
     fay.send("<message to='bob@localhost' type='chat'><body>hello</body></message>")

@@ -1,4 +1,5 @@
 #include "admin/settings.h"
+#include "admin/settings_accounts.h"
 #include "admin/settings_candidate.h"
 #include "admin/settings_change.h"
 #include "admin/settings_commands.h"
@@ -60,28 +61,6 @@ static struct store_stmt stmt_account = {
     .cols = "i",
 };
 
-/* Takes a word out of a list: each space is doubled before, so that words do not share one. */
-static struct store_stmt stmt_without = {
-    .name = "setting.without",
-    .sql = "UPDATE setting SET value = trim(replace(replace(replace(' ' || value || ' ', ' ', "
-           "'  '), ' ' || CAST($2 AS TEXT) || ' ', ''), '  ', ' ')) WHERE name = $1 AND "
-           "replace(' ' || value || ' ', ' ' || CAST($2 AS TEXT) || ' ', '') <> "
-           "' ' || value || ' '",
-    .params = "tt",
-    .cols = "",
-};
-
-/* The same in the history: to go back must not give a later account of that name anything. */
-#define WITHOUT(column)                                                                            \
-    column " = trim(replace(replace(replace(' ' || " column " || ' ', ' ', '  '), ' ' || "         \
-           "CAST($2 AS TEXT) || ' ', ''), '  ', ' '))"
-static struct store_stmt stmt_forget = {
-    .name = "setting.forget",
-    .sql = "UPDATE setting_change SET " WITHOUT("was") ", " WITHOUT("became") " WHERE name = $1",
-    .params = "tt",
-    .cols = "",
-};
-
 static const char create_setting[] =
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
 #define HISTORY(i)                                                                                 \
@@ -130,8 +109,8 @@ static const struct store_schema schema = {
                                            &settings_put,
                                            &settings_del,
                                            &stmt_account,
-                                           &stmt_without,
-                                           &stmt_forget,
+                                           &settings_without,
+                                           &settings_forget,
                                            &settings_version_put,
                                            &settings_version_item,
                                            &settings_version_trim,
@@ -326,71 +305,6 @@ static void warn_missing(void)
     }
 }
 
-static slice without(slice list, slice word, struct arena *tmp)
-{
-    slice one;
-    const char *text = "";
-    while (slice_word(&list, &one))
-        if (!slice_eq(one, word))
-            text = arena_printf(tmp, "%s%s%.*s", text, *text == '\0' ? "" : " ", SLICE_ARG(one));
-    return slice_of(text);
-}
-
-/* A later account with that name is another user. */
-static void admin_settings_removing(struct account *a, struct store_batch *b)
-{
-    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        if (setting_has_accounts(s)) {
-            STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
-            STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
-        }
-    settings_candidate_removing(a->jid, b);
-}
-
-static bool admin_settings_names(slice list, slice jid)
-{
-    slice one;
-    while (slice_word(&list, &one))
-        if (slice_eq(one, jid))
-            return true;
-    return false;
-}
-
-static void admin_settings_take_out(struct setting *s, slice jid, struct arena *tmp)
-{
-    struct why why;
-    const struct stored *item = settings_stored_find(s);
-    bool named = admin_settings_names(slice_of(setting_text(s)), jid);
-    if (item != NULL)
-        settings_stored_put(s, without((slice){ item->value, item->len }, jid, tmp));
-    if (!named)
-        return;
-    if (s->locked) {
-        log_warn(&log_settings, LOG_EV("setting.account_deleted"), LOG_C("name", s->name),
-                 LOG_S("account", jid),
-                 LOG_C("hint", "the node file still names this deleted account: take it out there "
-                               "and reload, or the next user of this address has what the "
-                               "setting gives"));
-        return;
-    }
-    enum err e = setting_set(s, without(slice_of(setting_text(s)), jid, tmp), &why);
-    ensure(e == OK); /* a part of a list that is allowed */
-    log_info(&log_settings, LOG_EV("setting.account_deleted"), LOG_C("name", s->name),
-             LOG_S("account", jid));
-}
-
-static void admin_settings_account_deleted(struct worker *w, slice bare)
-{
-    if (!duty_is_here(w, DUTY_SETTINGS)) /* settings are changed on one worker */
-        return;
-    struct arena *tmp = arena_create(0);
-    for (struct setting *s = setting_first(); s != NULL; s = s->next)
-        if (setting_has_accounts(s))
-            admin_settings_take_out(s, bare, tmp);
-    arena_destroy(&tmp);
-    settings_candidate_deleted(bare);
-}
-
 static void admin_settings_access_changed(struct worker *w)
 {
     if (duty_is_here(w, DUTY_SETTINGS) && settings_writer != NULL)
@@ -501,7 +415,7 @@ const struct feature settings_feature = {
     .logs = (struct log_area *const[]){ &log_settings, NULL },
     .worker.start = admin_settings_worker_start,
     .worker.stop = admin_settings_worker_stop,
-    .account.remove = admin_settings_removing,
-    .account.deleted = admin_settings_account_deleted,
+    .account.remove = settings_account_removing,
+    .account.deleted = settings_account_deleted,
     .worker.access_changed = admin_settings_access_changed,
 };

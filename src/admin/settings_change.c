@@ -19,7 +19,7 @@
 enum { AUDIT_VALUES_MAX = 64 << 10 };
 
 const char *const settings_kind_names[] = {
-    "set", "reset", "apply", "rollback", "unconfirmed", NULL
+    "set", "reset", "apply", "rollback", "unconfirmed", "deletion", NULL
 };
 
 static struct settings_turn *first_turn; /* the one under way, and who waits */
@@ -252,11 +252,12 @@ static void settings_committed(void *arg, enum store_result result, const struct
 {
     struct settings_turn *t = arg;
     if (result == STORE_OK) {
-        slice before = t->call != NULL ? values_now(t) : SLICE("");
+        t->before = values_now(t);
         for (size_t i = 0; i < t->count; i++)
             apply_item(&t->item[i]);
+        t->after = values_now(t);
         if (t->call != NULL)
-            command_changed(t->call, before, values_now(t));
+            command_changed(t->call, t->before, t->after);
         settings_history_done(t);
         if (t->candidate != NULL)
             settings_candidate_forget(t->candidate);

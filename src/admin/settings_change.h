@@ -7,7 +7,7 @@ struct settings_item {
     struct setting *setting;
     slice value; /* ptr NULL: back to the default */
 };
-enum settings_kind { SETTINGS_SET, SETTINGS_RESET, SETTINGS_APPLY, SETTINGS_BACK, SETTINGS_TIMED };
+enum settings_kind { SETTINGS_SET, SETTINGS_RESET, SETTINGS_APPLY, SETTINGS_BACK, SETTINGS_TIMED, SETTINGS_DELETED };
 extern const char *const settings_kind_names[];
 
 /* Lives in `arena`, as all it points to. */
@@ -27,6 +27,7 @@ struct settings_turn {
     int64_t undoes;        /* the version that waits and is given up by this; 0: none */
     int64_t at_us;         /* when it was written */
     int64_t version;       /* that this made; 0: none, as nothing has changed */
+    slice before, after;   /* the values, for the audit log */
     const char *candidate; /* its owner, whose candidate this applies; NULL: none */
 };
 void settings_turn_take(struct settings_turn *t);

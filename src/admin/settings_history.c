@@ -14,6 +14,8 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "io/timer.h"
+#include "ops/audit.h"
+#include <stdio.h>
 
 enum { RETRY_MS = 5000, LISTED_MAX = 1000 };
 
@@ -248,6 +250,14 @@ static void read_back(struct settings_turn *t, int64_t version)
     store_submit(b, worker_loop(settings_writer), 0, items_read, t);
 }
 
+static void audit_rollback(int64_t version, slice before, slice after)
+{
+    char args[64];
+    snprintf(args, sizeof args, "version=%lld comment=not confirmed in time",
+             (long long)version - 1);
+    audit_of_server("config rollback", slice_of(args), before, after);
+}
+
 static void timed_begin(struct settings_turn *t)
 {
     if (waiting.version == 0) { /* confirmed, or given up, while this waited */
@@ -264,6 +274,7 @@ static void timed_done(struct settings_turn *t)
 {
     log_warn(&log_settings, LOG_EV("setting.rolled_back"), LOG_I("version", t->undoes),
              LOG_C("hint", "it was not confirmed in time; `config history` shows it"));
+    audit_rollback(t->undoes, t->before, t->after);
     settings_turn_over(t);
     arena_destroy(&t->arena);
 }
@@ -308,7 +319,7 @@ static void rollback_begin(struct settings_turn *t)
     if (to < 0 || (waiting.version != 0 && to == waiting.version - 1))
         t->undoes = waiting.version;
     if (to < 0)
-        to = last_version - 1;
+        to = (waiting.version != 0 ? waiting.version : last_version) - 1;
     int64_t oldest = last_version - setting_int(&settings_history_max);
     if (to < oldest) {
         settings_turn_fail(t, E_NOTFOUND,
@@ -490,12 +501,15 @@ static void heads_loaded(void *arg, enum store_result result, const struct store
     if (result != STORE_OK || store_row_count(b, 0) == 0)
         return;
     last_version = store_int(b, 0, 0, 0);
-    if (!slice_is(store_text(b, 0, 0, 1), "waits"))
+    uint32_t row = store_row_count(b, 0) - 1; /* the last, or that which waits before it */
+    if (!slice_is(store_text(b, 0, row, 1), "waits"))
         return;
-    waiting.version = last_version;
-    waiting.at_us = store_int(b, 0, 0, 2);
-    waiting.by_us = store_int(b, 0, 0, 3);
+    waiting.version = store_int(b, 0, row, 0);
+    waiting.at_us = store_int(b, 0, row, 2);
+    waiting.by_us = store_int(b, 0, row, 3);
 }
+
+static int64_t rolled_back; /* at start, for the audit log; 0: none */
 
 static enum store_result roll_back_late(struct store *store)
 {
@@ -503,12 +517,13 @@ static enum store_result roll_back_late(struct store *store)
     struct store_batch *b = store_write(store, 0);
     STORE_ADD(b, &settings_version_state, 1, SV_I(version), SV_T(SLICE("rolled back")),
               SV_T(SLICE("server")));
-    STORE_ADD(b, &settings_version_put, 1, SV_I(version + 1), SV_I(clock_wall_us()),
+    STORE_ADD(b, &settings_version_put, 1, SV_I(last_version + 1), SV_I(clock_wall_us()),
               SV_T(SLICE("server")), SV_T(slice_of(settings_kind_names[SETTINGS_TIMED])),
               SV_T(SLICE("not confirmed in time")), SV_T(SLICE("applied")), SV_NULL);
-    STORE_ADD(b, &settings_timed_items, STORE_ANY_ROWS, SV_I(version), SV_I(version + 1));
+    STORE_ADD(b, &settings_timed_items, STORE_ANY_ROWS, SV_I(version), SV_I(last_version + 1));
     STORE_ADD(b, &settings_timed_del, STORE_ANY_ROWS, SV_I(version));
     STORE_ADD(b, &settings_timed_put, STORE_ANY_ROWS, SV_I(version));
+    rolled_back = version;
     waiting.version = 0;
     last_version++;
     return store_run(b, NULL, NULL);
@@ -548,6 +563,9 @@ void settings_history_names(struct store *store)
 
 void settings_history_start(struct worker *w)
 {
+    if (rolled_back != 0)
+        audit_rollback(rolled_back, SLICE(""), SLICE(""));
+    rolled_back = 0;
     if (waiting.version != 0)
         watch_waiting(w);
 }
@@ -598,7 +616,8 @@ struct command settings_history_command = {
             { .name = "from",
               .doc = "from where: control for musterctl, xmpp/RESOURCE for a client" },
             { .name = "by",
-              .doc = "how: set, reset, apply, rollback, or unconfirmed by the server" },
+              .doc = "how: set, reset, apply or rollback; by the server: unconfirmed, or deletion of "
+                     "an account" },
             { .name = "settings", .type = PARAM_INT, .doc = "how many settings it changed" },
             { .name = "state", .doc = "applied, waits, confirmed or rolled back" },
             { .name = "comment", .doc = "what its author says" },

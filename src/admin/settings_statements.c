@@ -18,7 +18,7 @@ STMT(settings_version_state, "version-state",
      "itt", "");
 STMT(settings_versions_last, "versions-last",
      "SELECT id, state, at_us, COALESCE(confirm_by_us, 0) FROM setting_version "
-     "ORDER BY id DESC LIMIT 1",
+     "WHERE state = 'waits' OR id = (SELECT max(id) FROM setting_version) ORDER BY id DESC LIMIT 2",
      "", "itii");
 #define VERSION_COLUMNS                                                                            \
     "v.id, v.at_us, v.actor, v.kind, v.comment, v.state, COALESCE(v.confirm_by_us, 0), "           \
@@ -49,7 +49,7 @@ STMT(settings_touched, "touched",
      "v.id = c.version WHERE c.version = (SELECT max(d.version) FROM setting_change d WHERE "
      "d.name = c.name)",
      "", "tiit");
-/* Version $1, the last one, is undone without its settings being known. */
+/* Version $1 is undone without its settings being known. */
 STMT(settings_timed_items, "timed-items",
      "INSERT INTO setting_change (version, name, was, became) SELECT CAST($2 AS BIGINT), name, "
      "became, was FROM setting_change WHERE version = $1",

@@ -2,6 +2,7 @@
 #include "admin/backup_set.h"
 #include "app/features.h"
 #include "app/node_file.h"
+#include "app/offline.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -11,6 +12,7 @@
 #include "home/host.h"
 #include "im/feature.h"
 #include "im/restart.h"
+#include "ops/audit.h"
 #include "store/store_rename.h"
 #include "xmpp/jid.h"
 #include <errno.h>
@@ -47,6 +49,22 @@ enum err data_folder_lock(const char *data, int *fd, struct why *why)
     return e;
 }
 
+/* What was done has an entry in the audit log of this database. */
+static enum err write_audit(const char *url, const struct store_schema *const *schemas,
+                            const char *command, slice args, struct why *why)
+{
+    struct store *store;
+    struct store_conf conf = { .url = url, .schemas = schemas };
+    enum err e = store_open(&store, &conf, why);
+    if (e != OK)
+        return e;
+    e = audit_of_tool(store, offline_actor(), command, args);
+    if (e != OK)
+        why_set(why, "%s: done, but the audit log has no entry of it: %s", command, err_text(e));
+    store_close(&store);
+    return e;
+}
+
 static void print_restored(const struct node_file *file, const struct backup_info *info)
 {
     printf("restored into %s: the backup of %s, %llu files, %llu bytes\n", file->data,
@@ -70,6 +88,12 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
     e = backup_restore(backup, file->data,
                        strcmp(file->database, "sqlite") == 0 ? BACKUP_SQLITE : BACKUP_POSTGRESQL,
                        features_schemas(arena), &info, why);
+    if (e == OK && info.has_database)
+        e = write_audit(arena_printf(arena, "sqlite:%s/muster.db", file->data),
+                        features_schemas(arena), "backup restore",
+                        slice_of(arena_printf(arena, "backup=%s created=%s", backup,
+                                              info.created)),
+                        why);
     arena_destroy(&arena);
     close(lock);
     if (e == OK)
@@ -236,6 +260,9 @@ static enum err rename_with_notes(const struct node_file *file, const char *old,
     if (e == OK)
         e = store_rename(url, schemas, &renaming, &done, why);
     if (e == OK)
+        e = write_audit(url, schemas, "musterd --rename",
+                        slice_of(arena_printf(arena, "rename=%s to=%s", old, to)), why);
+    if (e == OK)
         e = rename_frozen(url, schemas, &renaming, why);
     if (e == OK) {
         note_file(&notes);
@@ -289,6 +316,9 @@ static enum err copy_both(const char *path, const char *url, struct arena *arena
         e = bring_up(url, schemas, NULL, why);
     if (e == OK)
         e = store_copy(path, url, &copied, why);
+    if (e == OK)
+        e = write_audit(url, schemas, "musterd --copy-to",
+                        slice_of(arena_printf(arena, "from=%s", path)), why);
     if (e == OK)
         printf("copied and counted: %llu rows of %llu tables; now write the URL as `database` into "
                "the node file, and move muster.db away when all is well\n",

@@ -1,6 +1,7 @@
 #include "app/offline.h"
 #include "app/node_check.h"
 #include "base/log.h"
+#include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -41,9 +42,23 @@ struct node_file *offline_as_service(struct node_file *file)
     return again;
 }
 
+static char actor[128];
+
+slice offline_actor(void) { return slice_of(actor); }
+
+static void remember_actor(const char *program)
+{
+    const struct passwd *user = getpwuid(getuid());
+    if (user != NULL)
+        snprintf(actor, sizeof actor, "%s:%s", program, user->pw_name);
+    else
+        snprintf(actor, sizeof actor, "%s:%u", program, (unsigned)getuid());
+}
+
 int offline(const char *program, const char *path, offline_fn *fn, const char *arg)
 {
     struct why why;
+    remember_actor(program);
     struct node_file *file = offline_read(path);
     if (file != NULL)
         file = offline_as_service(file);

@@ -14,5 +14,7 @@ struct node_file *offline_read(const char *path);
 struct node_file *offline_as_service(struct node_file *file);
 
 typedef enum err offline_fn(const struct node_file *file, const char *arg, struct why *why);
+/* Who runs it, for the audit log: "musterd:root", also when the rights are those of the service. */
+slice offline_actor(void);
 /* Returns an exit code. `program` begins the line that says why it failed. */
 int offline(const char *program, const char *path, offline_fn *fn, const char *arg);

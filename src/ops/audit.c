@@ -138,17 +138,19 @@ static void chain_hash(char out[HASH_TEXT + 1], slice before, int64_t id,
     buf_fini(&bytes);
 }
 
+struct chain_end {
+    int64_t id; /* 0: there is no entry */
+    char hash[HASH_TEXT + 1];
+};
+
 /* At the home of the duty: one batch is under way at a time. */
 static struct chain {
     struct list pending; /* the first `writing` of them are under way */
     unsigned count, writing, lost;
-    bool known; /* whether last_id and hash are the end of the table */
+    bool known; /* whether `last` is the end of the table */
     bool busy;
     bool ending; /* the loop has ended */
-    int64_t last_id;
-    char hash[HASH_TEXT + 1];
-    int64_t next_id; /* after what is under way */
-    char next_hash[HASH_TEXT + 1];
+    struct chain_end last, next; /* the second: after what is under way */
     struct timer retry, sweep;
 } chain;
 
@@ -186,17 +188,16 @@ static void chain_tell(const struct audit_texts *t, int64_t id)
 
 static void chain_written(void)
 {
-    int64_t id = chain.last_id;
+    int64_t id = chain.last.id;
     LIST_EACH (it, &chain.pending) {
-        if (id == chain.next_id || chain.ending)
+        if (id == chain.next.id || chain.ending)
             break;
         chain_tell(&CONTAINER_OF(it, struct audit_entry, node)->t, ++id);
     }
     metric_add_to(&entries_metric, 0, chain.writing);
     for (; chain.writing > 0; chain.writing--)
         entry_free(CONTAINER_OF(chain.pending.next, struct audit_entry, node));
-    chain.last_id = chain.next_id;
-    memcpy(chain.hash, chain.next_hash, sizeof chain.hash);
+    chain.last = chain.next;
     if (on_stored != NULL && !chain.ending)
         on_stored();
 }
@@ -229,6 +230,16 @@ static void chain_stored(void *arg, enum store_result result, const struct store
     }
 }
 
+static struct chain_end chain_end_of(const struct store_batch *b)
+{
+    struct chain_end end = { 0 };
+    if (store_row_count(b, 0) == 0)
+        return end;
+    end.id = store_int(b, 0, 0, 0);
+    snprintf(end.hash, sizeof end.hash, "%.*s", SLICE_ARG(store_text(b, 0, 0, 1)));
+    return end;
+}
+
 /* What was under way when the database went away may have been committed. */
 static void chain_last(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -238,26 +249,23 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
         chain_wait(result);
         return;
     }
-    bool any = store_row_count(b, 0) > 0;
-    int64_t id = any ? store_int(b, 0, 0, 0) : 0;
-    slice hash = any ? store_text(b, 0, 0, 1) : SLICE("");
-    if (chain.writing > 0 && id == chain.next_id && slice_is(hash, chain.next_hash))
+    struct chain_end last = chain_end_of(b);
+    if (chain.writing > 0 && last.id == chain.next.id && strcmp(last.hash, chain.next.hash) == 0)
         chain_written();
     chain.writing = 0;
     chain.known = true;
-    chain.last_id = id;
-    snprintf(chain.hash, sizeof chain.hash, "%.*s", SLICE_ARG(hash));
+    chain.last = last;
     chain_go_on();
 }
 
-static void chain_add_entry(struct store_batch *b, const struct audit_texts *t)
+static void add_entry(struct store_batch *b, struct chain_end *end, const struct audit_texts *t)
 {
     const slice *x = t->text;
     char hash[HASH_TEXT + 1];
-    chain.next_id++;
-    chain_hash(hash, slice_of(chain.next_hash), chain.next_id, t);
-    memcpy(chain.next_hash, hash, sizeof hash);
-    STORE_ADD(b, &add_stmt, 1, SV_I(chain.next_id), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
+    end->id++;
+    chain_hash(hash, slice_of(end->hash), end->id, t);
+    memcpy(end->hash, hash, sizeof hash);
+    STORE_ADD(b, &add_stmt, 1, SV_I(end->id), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
               SV_T(x[2]), SV_T(x[3]), SV_T(x[4]), SV_T(x[5]), SV_T(x[6]), SV_T(x[7]),
               SV_T(slice_of(hash)));
 }
@@ -265,13 +273,12 @@ static void chain_add_entry(struct store_batch *b, const struct audit_texts *t)
 static struct store_batch *chain_batch(unsigned max)
 {
     struct store_batch *b = store_write(worker_store(chain_worker), hash_keyed(SLICE("audit")));
-    chain.next_id = chain.last_id;
-    memcpy(chain.next_hash, chain.hash, sizeof chain.hash);
+    chain.next = chain.last;
     chain.writing = 0;
     LIST_EACH (it, &chain.pending) {
         if (chain.writing == max)
             break;
-        chain_add_entry(b, &CONTAINER_OF(it, struct audit_entry, node)->t);
+        add_entry(b, &chain.next, &CONTAINER_OF(it, struct audit_entry, node)->t);
         chain.writing++;
     }
     return b;
@@ -379,6 +386,50 @@ void audit_command(const struct command_call *call, struct log_area *area)
     };
     duty_send(worker_here(), DUTY_AUDIT, &audit_message, &t);
     buf_fini(&args);
+}
+
+void audit_of_server(const char *command, slice args, slice before, slice after)
+{
+    duty_send(worker_here(), DUTY_AUDIT, &audit_message,
+              &(struct audit_texts){
+                  .at_us = clock_wall_us(),
+                  .text = { SLICE_INIT("server"),
+                            { 0 },
+                            SLICE_INIT("administrator"),
+                            slice_of(command),
+                            cut(args, AUDIT_BYTES_MAX),
+                            slice_of(err_name(OK)),
+                            cut(before, VALUE_MAX),
+                            cut(after, VALUE_MAX) } });
+}
+
+static void tool_end(void *arg, enum store_result result, const struct store_batch *b)
+{
+    if (result == STORE_OK)
+        *(struct chain_end *)arg = chain_end_of(b);
+}
+
+enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args)
+{
+    struct chain_end end = { 0 };
+    struct store_batch *b = store_read(store, 0);
+    store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
+    enum store_result result = store_run(b, tool_end, &end);
+    if (result == STORE_OK) {
+        b = store_write(store, 0);
+        add_entry(b, &end,
+                  &(struct audit_texts){ .at_us = clock_wall_us(),
+                                         .text = { cut(actor, ACTOR_MAX),
+                                                   SLICE(""),
+                                                   SLICE("administrator"),
+                                                   slice_of(command),
+                                                   cut(args, AUDIT_BYTES_MAX),
+                                                   slice_of(err_name(OK)),
+                                                   SLICE(""),
+                                                   SLICE("") } });
+        result = store_run(b, NULL, NULL);
+    }
+    return err_of_store(result);
 }
 
 static void sweep_due(struct timer *timer, struct loop *loop)

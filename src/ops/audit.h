@@ -12,13 +12,23 @@
  * PENDING_MAX entries wait; of more, an entry says how many were lost. An entry that waits when the
  * process is killed is in the log of the process only. */
 #pragma once
+#include "base/err.h"
+#include "base/slice.h"
 
 struct command_call;
 struct feature;
 struct log_area;
+struct store;
 
 /* For an ended call, on the worker where it was given: command_audit(), and the entry. */
 void audit_command(const struct command_call *call, struct log_area *area);
+
+/* What the server does by itself that a command would do, too: the name of that. On any worker. */
+void audit_of_server(const char *command, slice args, slice before, slice after);
+
+/* The same of a tool while no server runs: the entry is written when this returns. actor:
+ * "musterd:root". */
+NODISCARD enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args);
 
 /* Called at the home of the duty when entries were appended. Set at its start; one. */
 void audit_on_stored(void (*stored)(void));
