@@ -7,33 +7,36 @@
 #include "base/setting.h"
 #include "ctl/wrap.h"
 
-enum { PART_BYTES_MAX = 512, NAME_WIDTH = 19, ARG_WIDTH = 28, LINE_WIDTH = 80 };
-
-static const char own_options[] =
-    "Options:\n"
-    "  --socket PATH   control socket of the server\n"
-    "  --config FILE   node file that names it (default /etc/muster/muster.yaml)\n"
-    "  --url URL       instead of a socket: https://HOST[:PORT]/ of the server's API\n"
-    "                  (or MUSTER_URL)\n"
-    "  --token-file FILE  access token for it (or MUSTER_TOKEN)\n"
-    "  --ca FILE       certificates that it is trusted by (or MUSTER_CA)\n"
-    "  --json          print the server's reply as it is\n"
-    "  --csv           print rows as comma-separated values\n"
-    "  --yes           do not ask before something is destroyed\n"
-    "  --every TIME    of watch: the time between two runs (default 2s)\n"
-    "  --stdin         read a password from standard input instead of asking for it\n"
-    "  --password-file FILE  read it from the first line of a file\n"
-    "  --help          show help, also of a command\n"
-    "  --version       show the version\n"
-    "\n"
-    "Exit status: 0 done, 1 the command failed, 2 it was written wrongly,\n"
-    "3 the server cannot be reached.\n";
+enum {
+    PART_BYTES_MAX = 512,
+    DOC_BYTES_MAX = 8192,
+    NAME_WIDTH = 19,
+    ARG_WIDTH = 28,
+    LINE_WIDTH = 80
+};
 
 static slice help_group_of(const struct command *c)
 {
     slice first, rest;
     slice_cut(slice_of(c->name), ' ', &first, &rest);
     return first;
+}
+
+static slice own_name(const struct usage_own *o)
+{
+    slice name, rest;
+    slice_cut(slice_of(o->syntax), ' ', &name, &rest);
+    return name;
+}
+
+static void print_own(FILE *out, const char *title, const struct usage_own *rows)
+{
+    enum { SYNTAX_WIDTH = 22, INDENT = 2 + SYNTAX_WIDTH };
+    fputs(title, out);
+    for (; rows->syntax != NULL; rows++) {
+        fprintf(out, "  %-*s", SYNTAX_WIDTH, rows->syntax);
+        wrap_print(out, rows->doc, INDENT, LINE_WIDTH);
+    }
 }
 
 void help_all(FILE *out)
@@ -49,13 +52,12 @@ void help_all(FILE *out)
         last = group;
         fprintf(out, "  %-*s  %.*s\n", NAME_WIDTH, c->name, SLICE_ARG(command_brief(c->doc)));
     }
-    fprintf(out,
-            "\n  %-*s  Shows this, or explains a command\n"
-            "  %-*s  Prints a script for bash, zsh or fish\n"
-            "  %-*s  Prints all rows as JSON Schema\n"
-            "  %-*s  Runs a command that reads again and again\n\n%s",
-            NAME_WIDTH, "help [COMMAND]", NAME_WIDTH, "completion SHELL", NAME_WIDTH, "schema",
-            NAME_WIDTH, "watch COMMAND", own_options);
+    fputc('\n', out);
+    for (const struct usage_own *o = usage_own_commands; o->syntax != NULL; o++)
+        fprintf(out, "  %-*.*s  %.*s\n", NAME_WIDTH, SLICE_ARG(own_name(o)),
+                SLICE_ARG(command_brief(o->doc)));
+    print_own(out, "\nOptions:\n", usage_own_options);
+    print_own(out, "\nExit status:\n", usage_exit_codes);
 }
 
 /* The syntax in lines that fit; no argument is broken. */
@@ -92,17 +94,40 @@ static void print_arg(FILE *out, const struct command_arg *a, struct arena *aren
     buf_fini(&name);
 }
 
+static void print_doc(FILE *out, const struct command *c, size_t indent)
+{
+    struct arena *arena = arena_create(0);
+    struct buf doc;
+    buf_init(&doc, DOC_BYTES_MAX);
+    usage_doc(&doc, c);
+    wrap_print(out, slice_cstr(arena, buf_fit(&doc)), indent, LINE_WIDTH);
+    buf_fini(&doc);
+    arena_destroy(&arena);
+}
+
 void help_command(FILE *out, const struct command *c)
 {
     struct arena *arena = arena_create(0);
     print_usage(out, "Usage: ", c);
     fputc('\n', out);
-    wrap_print(out, c->doc, 0, LINE_WIDTH);
+    print_doc(out, c, 0);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         fputs(a == c->args ? "\n" : "", out);
         print_arg(out, a, arena);
     }
     arena_destroy(&arena);
+}
+
+bool help_own(FILE *out, const char *word)
+{
+    for (const struct usage_own *o = usage_own_commands; o->syntax != NULL; o++) {
+        if (!slice_is(own_name(o), word))
+            continue;
+        fprintf(out, "Usage: musterctl %s\n\n", o->syntax);
+        wrap_print(out, o->doc, 0, LINE_WIDTH);
+        return true;
+    }
+    return false;
 }
 
 bool help_group(FILE *out, const char *word)
@@ -115,7 +140,7 @@ bool help_group(FILE *out, const char *word)
         fputs(found ? "\n" : "", out);
         print_usage(out, "", c);
         fprintf(out, "%*s", INDENT, "");
-        wrap_print(out, c->doc, INDENT, LINE_WIDTH);
+        print_doc(out, c, INDENT);
         found = true;
     }
     return found;
@@ -200,18 +225,24 @@ static void completion_words(FILE *out, const struct command *c)
     fprintf(out, " ;;\n");
 }
 
+static void put_own(FILE *out, const struct usage_own *rows)
+{
+    for (; rows->syntax != NULL; rows++)
+        fprintf(out, "%.*s ", SLICE_ARG(own_name(rows)));
+}
+
 /* First words, and for each first word its second words. */
 static void completion_commands(FILE *out)
 {
     slice last = { 0 };
-    fprintf(out, "    '') words='help completion schema watch --every --socket --config --url "
-                 "--token-file --ca "
-                 "--json --csv --yes --help --version");
+    fprintf(out, "    '') words='");
+    put_own(out, usage_own_commands);
+    put_own(out, usage_own_options);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice first, second;
         slice_cut(slice_of(c->name), ' ', &first, &second);
         if (!slice_eq(first, last))
-            fprintf(out, " %.*s", SLICE_ARG(first));
+            fprintf(out, "%.*s ", SLICE_ARG(first));
         last = first;
     }
     fprintf(out, "' ;;\n    completion) words='bash zsh fish' ;;\n");
@@ -356,10 +387,12 @@ void help_completion_fish(FILE *out)
             "complete -c musterctl -l url -x\n"
             "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
             "complete -c musterctl -l yes\n"
-            "complete -c musterctl -n __fish_use_subcommand -a 'help completion schema watch'\n"
             "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
-            "-a 'bash zsh fish'\n",
+            "-a 'bash zsh fish'\n"
+            "complete -c musterctl -n __fish_use_subcommand -a '",
             fish_names);
+    put_own(out, usage_own_commands);
+    fprintf(out, "'\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice group = help_group_of(c), rest = slice_from(slice_of(c->name), group.len);
         char condition[160];

@@ -114,6 +114,8 @@ static int show_help(const struct options *o, struct arena *arena)
     enum err e = words_parse(&w, o->words + skip, count, arena, &why);
     if (count > 0 && w.command != NULL)
         help_command(stdout, w.command);
+    else if (count > 0 && help_own(stdout, o->words[skip]))
+        return EXIT_DONE;
     else if (count == 1 && help_group(stdout, o->words[skip]))
         return EXIT_DONE;
     else if (count > 0 && e != OK)
@@ -393,10 +395,10 @@ static int musterctl_run_command(struct options *o, struct arena *arena)
     int code = musterctl_prepare(o, arena, &w, &path);
     if (code != EXIT_DONE)
         return code;
-    if (!o->yes && !words_confirmed(&w)) {
-        fprintf(stderr, "musterctl: nothing was done\n");
-        return EXIT_FAILED;
-    }
+    struct why why;
+    enum err e = o->yes ? OK : words_confirm(&w, &why);
+    if (e != OK)
+        return usage_error(why.text) == EXIT_USAGE && e == E_SYNTAX ? EXIT_USAGE : EXIT_FAILED;
     return musterctl_send(o, &w, path);
 }
 

@@ -134,6 +134,8 @@ static json_t *command_schema(const struct command *c)
     ctl_schema_set_text(one, "x-access", access[c->access]);
     command_permission(c, permission, sizeof permission);
     ctl_schema_set_text(one, "x-permission", permission);
+    ctl_schema_set_text(one, "x-asks", c->asks);
+    ctl_schema_set_text(one, "x-asks-if", c->asks_if);
     ctl_schema_set_text(one, "x-node", c->node);
     ctl_schema_set_text(one, "x-runs-at", places[c->runs_at]);
     ctl_schema_set_text(one, "x-home", c->home);

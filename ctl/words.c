@@ -1,4 +1,5 @@
 #include "ctl/words.h"
+#include "admin/usage.h"
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -40,13 +41,13 @@ static slice first_word(const struct command *c)
 
 static enum err unknown_own_option(const char *found, struct why *why)
 {
-    static const char *const own[] = { "--socket", "--config", "--url",    "--token-file",
-                                       "--ca",     "--json",   "--csv",    "--yes",
-                                       "--stdin",  "--help",   "--version" };
     struct similar similar;
     similar_init(&similar, slice_of(found));
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        similar_try(&similar, slice_of(own[i]));
+    for (const struct usage_own *o = usage_own_options; o->syntax != NULL; o++) {
+        slice name, value;
+        slice_cut(slice_of(o->syntax), ' ', &name, &value);
+        similar_try(&similar, name);
+    }
     why_set(why, "found the unknown option %.64s; `musterctl help` lists the options%s", found,
             similar_text(&similar).text);
     return E_SYNTAX;
@@ -197,7 +198,7 @@ static slice absolute(const struct command_arg *a, const char *value, struct are
 {
     char folder[PATH_MAX];
     bool relative = strcmp(a->name, "file") == 0 || (a->type == PARAM_PATH && a->check == NULL);
-    if (!relative || *value == '/' || getcwd(folder, sizeof folder) == NULL)
+    if (!relative || *value == '\0' || *value == '/' || getcwd(folder, sizeof folder) == NULL)
         return slice_of(value);
     return slice_of(arena_printf(arena, "%s/%s", folder, value));
 }
@@ -414,10 +415,10 @@ static enum err ctl_words_get_secret(struct words *w, const struct command_arg *
     return e;
 }
 
-static bool is_given(const struct words *w, const struct command_arg *a)
+static bool words_have(const struct words *w, const char *name)
 {
     for (size_t i = 0; i < w->count; i++) {
-        if (slice_is(w->names[i], a->name))
+        if (slice_is(w->names[i], name))
             return true;
     }
     return false;
@@ -447,7 +448,7 @@ enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
 {
     for (const struct command_arg *a = w->command->args; a != NULL && a->name != NULL; a++) {
         bool wanted = a->kind == ARG_SECRET || (a->kind == ARG_SECRET_MADE && w->secret_from_stdin);
-        if (!wanted || is_given(w, a))
+        if (!wanted || words_have(w, a->name))
             continue;
         enum err e = check_users(w, arena, why);
         if (e == OK)
@@ -458,17 +459,25 @@ enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
     return OK;
 }
 
+static bool words_destroy(const struct words *w)
+{
+    const struct command *c = w->command;
+    return c->asks != NULL && (c->asks_if == NULL || words_have(w, c->asks_if)) &&
+           !words_have(w, "dry-run");
+}
+
 /* Shows the command with its arguments: "user del alice@example.test: … Go on? [y/N]". A dry run
  * destroys nothing, so nothing is asked. */
-bool words_confirmed(const struct words *w)
+enum err words_confirm(const struct words *w, struct why *why)
 {
     char answer[SECRET_BYTES_MAX];
     size_t len = 0;
-    if (w->command->asks == NULL || !isatty(STDIN_FILENO))
-        return true;
-    for (size_t i = 0; i < w->count; i++) {
-        if (slice_is(w->names[i], "dry-run"))
-            return true;
+    if (!words_destroy(w))
+        return OK;
+    if (!isatty(STDIN_FILENO)) {
+        why_set(why, "%s: standard input is no terminal to ask on, so --yes is needed: %s",
+                w->command->name, w->command->asks);
+        return E_SYNTAX;
     }
     fprintf(stderr, "%s", w->command->name);
     for (size_t i = 0; i < w->count; i++) {
@@ -476,6 +485,8 @@ bool words_confirmed(const struct words *w)
             fprintf(stderr, " %.*s", SLICE_ARG(w->values[i]));
     }
     fprintf(stderr, ": %s Go on? [y/N] ", w->command->asks);
-    return ctl_words_read_line(STDIN_FILENO, answer, &len) && len > 0 &&
-           (answer[0] == 'y' || answer[0] == 'Y');
+    bool meant = ctl_words_read_line(STDIN_FILENO, answer, &len) && len > 0 &&
+                 (answer[0] == 'y' || answer[0] == 'Y');
+    why_set(why, "nothing was done");
+    return meant ? OK : E_DENIED;
 }

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from muster import terminal
+from muster import rows, terminal
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import MUSTERCTL, MUSTERD
@@ -255,6 +255,16 @@ def test_config_check(server):
     assert done.returncode == USAGE and "nonsense" in done.stderr
 
 
+@pytest.mark.parametrize("name, text", [
+    ("no-such.yaml", "no-such.yaml: cannot be read: No such file or directory"),
+    ("sm.ack-every", "found sm.ack-every, which is a setting, allowed: a node file; `get "
+                     "sm.ack-every` shows the setting"),
+    ("", "config check: file: found nothing, allowed a path")])
+def test_config_check_of_a_mistaken_name(server, name, text):
+    done = server.ctl_run("config", "check", name)
+    assert done.returncode == USAGE and text in done.stderr, done.stderr
+
+
 # --- log ---
 
 
@@ -424,6 +434,20 @@ def test_help_of_a_group(server):
     assert done.returncode == OK and "musterctl session kick JID" in done.stdout
     assert "musterctl user" not in done.stdout
     assert server.ctl_run("help", "sessions").returncode == USAGE
+
+
+def test_help_knows_what_musterctl_does_itself(server):
+    """Each word that may come first: `help` lists it, explains it, and completes it."""
+    listed = re.findall(r"^  ([a-z][a-z0-9-]*)", server.ctl_run("help").stdout, re.MULTILINE)
+    assert {"help", "watch", "completion", "schema", "names", "doctor", "user"} <= set(listed)
+    for word in set(listed):
+        for words in (["help", word], [word, "--help"]):
+            done = server.ctl_run(*words)
+            assert done.returncode == OK and f"musterctl {word}" in done.stdout, (words, done)
+            assert not done.stderr and all(len(line) <= 80 for line in done.stdout.splitlines())
+    script = server.ctl_run("completion", "bash").stdout
+    assert set(listed) <= complete(script, ["musterctl"])
+    assert set(listed) <= complete(script, ["musterctl", "help"])
 
 
 def test_help_names_every_command(server):
@@ -723,6 +747,34 @@ def test_what_destroys_asks_on_a_terminal(server):
     code_, shown = on_terminal(server, b"", "user", "del", "carol@localhost", "--yes")
     assert code_ == OK and "[y/N]" not in shown
     assert jids(server.rows("user", "list")) == {"alice@localhost"}
+
+
+def test_what_destroys_needs_yes_without_a_terminal(server):
+    """Of each command that asks: refused with its reason and nothing done, by a script without
+    --yes; with --yes nothing is asked, whatever the words are. A dry run destroys nothing."""
+    asking = {name: row for name, row in rows.part("commands").items() if "x-asks" in row}
+    assert {"user del", "room destroy", "server stop", "import prosody", "secrets reset",
+            "cert del", "upload del"} <= set(asking)
+    for name, row in asking.items():
+        given = row["properties"]["args"]
+        value = "/1" if name == "import prosody" else "1"
+        words = [*name.split(), *[value for _ in given["required"]]]
+        words += ["--" + row["x-asks-if"]] if "x-asks-if" in row else []
+        done = server.ctl_run(*words, own=(), stdin="y\n")
+        assert done.returncode == USAGE, (name, done)
+        assert done.stderr == f"musterctl: {name}: standard input is no terminal to ask on, so " \
+                              f"--yes is needed: {row['x-asks']}\n", done.stderr
+        help_ = " ".join(server.ctl_run("help", *name.split()).stdout.split())
+        assert "a script gives `--yes`" in help_, help_
+        if name not in ("server stop", "secrets reset"):
+            done = server.ctl_run(*words, stdin="")
+            assert "--yes" not in done.stderr and "Go on" not in done.stderr, done
+    assert server.ctl_run("user", "del", "alice@localhost", own=(), stdin="y\n").returncode == USAGE
+    assert "alice@localhost" in jids(server.rows("user", "list"))
+    assert server.ctl_run("user", "del", "--yes", "alice@localhost", own=()).returncode == OK
+    for words in (["room", "cleanup", "--older-than", "90d", "--dry-run"],
+                  ["import", "prosody", str(server.folder)]):
+        assert "--yes" not in server.ctl_run(*words, own=(), stdin="").stderr
 
 
 def test_watch(server):

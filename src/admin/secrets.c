@@ -99,6 +99,7 @@ static struct command reset_command = {
     .name = "secrets reset",
     .effect = COMMAND_CHANGES,
     .area = "secrets",
+    .asks = "Secrets that cannot be read without the lost key are deleted.",
     .args = (const struct command_arg[]){ { 0 } },
     .run = secrets_run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "

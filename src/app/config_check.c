@@ -5,9 +5,12 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/list.h"
+#include "base/setting.h"
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/work.h"
+#include <string.h>
+#include <unistd.h>
 
 /* Runs on a helper thread, because it reads files. Lives in the arena of its call. */
 struct check {
@@ -21,6 +24,15 @@ static void config_check_run_check(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
     struct node_file *file;
+    const char *name = strrchr(ck->path, '/'); /* musterctl has put its own folder before it */
+    const struct setting *s = setting_find(slice_of(name != NULL ? name + 1 : ck->path));
+    if (s != NULL && access(ck->path, F_OK) != 0) {
+        buf_printf(&ck->mistakes,
+                   "found %s, which is a setting, allowed: a node file; `get %s` shows the "
+                   "setting\n",
+                   s->name, s->name);
+        return;
+    }
     if (node_file_load(&file, ck->path, &ck->mistakes) != OK)
         return;
     node_check(file, &ck->mistakes, &ck->notes);

@@ -85,7 +85,9 @@ static void add_command(struct buf *out, const struct command *c)
 {
     buf_printf(out, "\n## %s\n\n```\nmusterctl ", c->name);
     usage_line(out, c);
-    buf_printf(out, "\n```\n\n%s%s\n", c->doc, c->access == COMMAND_LOCAL ? LOCAL_TEXT : "");
+    buf_lit(out, "\n```\n\n");
+    usage_doc(out, c);
+    buf_printf(out, "%s\n", c->access == COMMAND_LOCAL ? LOCAL_TEXT : "");
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         buf_printf(out, "%s- `", a == c->args ? "\n" : "");
         usage_arg(out, a);
@@ -101,6 +103,12 @@ static void add_command(struct buf *out, const struct command *c)
     buf_lit(out, ".\n");
 }
 
+static void add_own(struct buf *out, const struct usage_own *rows)
+{
+    for (; rows->syntax != NULL; rows++)
+        buf_printf(out, "- `%s`: %s\n", rows->syntax, rows->doc);
+}
+
 void docs_commands(struct buf *out)
 {
     buf_lit(
@@ -110,9 +118,15 @@ void docs_commands(struct buf *out)
         "`musterctl [--socket PATH | --config FILE] [--json] COMMAND …` speaks to the server\n"
         "over its control socket, `musterctl --url https://HOST/ --token-file FILE COMMAND …` to\n"
         "one on another machine over its API. `musterctl help COMMAND` shows the same text.\n"
-        "Exit status: 0 done, 1 the command failed, 2 it was written wrongly, 3 the server\n"
-        "cannot be reached.\n\n"
-        "The socket takes one JSON object a line and answers each with one line, in order:\n\n"
+        "What `musterctl` does itself:\n\n");
+    add_own(out, usage_own_commands);
+    buf_lit(out, "\nIts options:\n\n");
+    add_own(out, usage_own_options);
+    buf_lit(out, "\nIts exit status:\n\n");
+    add_own(out, usage_exit_codes);
+    buf_lit(
+        out,
+        "\nThe socket takes one JSON object a line and answers each with one line, in order:\n\n"
         "```\n"
         "{\"command\":\"get\",\"args\":{\"setting\":\"c2s.tls-required\"}}\n"
         "{\"ok\":true,\"text\":\"\",\"rows\":[{\"name\":\"c2s.tls-required\",\"value\":"

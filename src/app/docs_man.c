@@ -135,30 +135,11 @@ void docs_man_musterd(struct buf *out)
     see_also(out, ".BR musterctl (1),\n.BR muster.yaml (5),\n.BR journalctl (1)");
 }
 
-static const struct {
-    const char *name, *doc;
-} musterctl_options[] = {
-    { "--socket PATH", "The control socket of the server." },
-    { "--config FILE",
-      "The node file that names the socket. The default is /etc/muster/muster.yaml." },
-    { "--url URL",
-      "Instead of a socket: the address https://HOST[:PORT]/ of the server's API. The default "
-      "is the environment variable MUSTER_URL." },
-    { "--token-file FILE",
-      "The first line of the file, which others may not read, is the access token for the API. "
-      "The default is the environment variable MUSTER_TOKEN." },
-    { "--ca FILE",
-      "The certificate of the API must lead to one in this file, in place of those that the "
-      "system trusts. The default is the environment variable MUSTER_CA." },
-    { "--json", "Prints the server's answer as it is." },
-    { "--csv", "Prints rows as comma-separated values." },
-    { "--yes", "Does not ask before something is destroyed." },
-    { "--every TIME", "Of watch: the time between two runs. The default is 2s." },
-    { "--stdin", "Reads a password from standard input instead of asking for it." },
-    { "--password-file FILE", "Reads it from the first line of a file." },
-    { "--help", "Shows help, also of a command." },
-    { "--version", "Shows the version." },
-};
+static void items_of_own(struct buf *out, const struct usage_own *rows)
+{
+    for (; rows->syntax != NULL; rows++)
+        item(out, slice_of(rows->syntax), rows->doc);
+}
 
 void docs_man_musterctl(struct buf *out)
 {
@@ -172,25 +153,16 @@ void docs_man_musterctl(struct buf *out)
         ".SH DESCRIPTION\n"
         "Speaks to\n.BR musterd (8)\nover its control socket. Root and the members of the\n"
         "socket's group (muster) may do so.\n.SH OPTIONS\n");
-    for (size_t i = 0; i < sizeof musterctl_options / sizeof musterctl_options[0]; i++)
-        item(out, slice_of(musterctl_options[i].name), musterctl_options[i].doc);
+    items_of_own(out, usage_own_options);
     buf_lit(out, ".SH COMMANDS\n");
-    item(out, SLICE("help [COMMAND]"), "Lists the commands, or explains one.");
-    item(out, SLICE("completion SHELL"), "Prints a script for bash, zsh or fish.");
-    item(out, SLICE("names user PREFIX, names room PREFIX"),
-         "Prints up to 200 addresses of the server that begin so, for the completion of shells.");
-    item(out, SLICE("schema"),
-         "Prints all settings, commands with arguments and results, metrics and alarms as JSON "
-         "Schema (draft 2020-12).");
-    item(out, SLICE("watch COMMAND [--every TIME]"),
-         "Runs a command that only reads again and again until it "
-         "is interrupted. On a terminal each answer takes the place of the one before; elsewhere "
-         "one follows the other, with --json as one line each.");
+    items_of_own(out, usage_own_commands);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         buf_clear(&line);
         usage_line(&line, c);
         out->overflow |= line.overflow;
-        item(out, buf_slice(&line), c->doc);
+        buf_clear(&note);
+        usage_doc(&note, c);
+        item_of(out, buf_slice(&line), buf_slice(&note));
         for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
             buf_clear(&line);
             buf_clear(&note);
@@ -205,10 +177,7 @@ void docs_man_musterctl(struct buf *out)
     buf_fini(&line);
     buf_fini(&note);
     buf_lit(out, ".SH EXIT STATUS\n");
-    item(out, SLICE("0"), "Done.");
-    item(out, SLICE("1"), "The command failed.");
-    item(out, SLICE("2"), "It was written wrongly.");
-    item(out, SLICE("3"), "The server cannot be reached.");
+    items_of_own(out, usage_exit_codes);
     see_also(out, ".BR musterd (8),\n.BR muster.yaml (5)");
 }
 

@@ -279,6 +279,7 @@ struct command webhook_show_command = {
 };
 struct command webhook_del_command = {
     WEBHOOK_COMMAND("webhook del", "DELETE /webhooks/{id}", COMMAND_CHANGES),
+    .asks = "The webhook and the events that wait for it are deleted.",
     .args = ID_ARG,
     .run = run_webhook_del,
     .doc = "Deletes a webhook. Events that wait for it are deleted, too.",

@@ -157,6 +157,10 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
                 c->command->name, a->name);
         return E_SYNTAX;
     }
+    if (value.len == 0 && a->type == PARAM_PATH) { /* as of a script whose variable is not set */
+        why_set(why, "%s: %s: found nothing, allowed a path", c->command->name, a->name);
+        return E_SYNTAX;
+    }
     if (value.len == 0)
         value = a->kind == ARG_FLAG ? SLICE("true") : SLICE("");
     c->args[i] = slice_dup(c->arena, value);

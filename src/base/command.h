@@ -89,8 +89,9 @@ struct command {
      * takes out (command_take_rows()) those that are not for the answer before it adds others. */
     void (*gathered)(struct command_call *call);
     const struct command_column *parts;
-    const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
-    const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
+    const char *doc;     /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
+    const char *asks;    /* what musterctl says before "Go on?"; NULL: it does not ask */
+    const char *asks_if; /* a flag without which it does not ask; NULL: it does in any case */
     enum command_effect effect;
     const char *area; /* "users": what it is about; with its effect the name of a permission */
     /* musterctl runs it itself while no server runs; what can only be done then has one argument, a

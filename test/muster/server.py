@@ -313,14 +313,15 @@ class Server:
 
     # --- control ---
 
-    def ctl_run(self, *args, stdin=None):
+    def ctl_run(self, *args, stdin=None, own=("--yes",)):
         """musterctl as it is: the finished process, with text output."""
-        return subprocess.run([MUSTERCTL, "--socket", self.control, *map(str, args)], input=stdin,
+        return subprocess.run([MUSTERCTL, "--socket", self.control, *own, *map(str, args)],
+                              input=stdin,
                               capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
 
     def ctl_start(self, *args):
         """musterctl while it runs."""
-        return subprocess.Popen([MUSTERCTL, "--socket", self.control, *map(str, args)],
+        return subprocess.Popen([MUSTERCTL, "--socket", self.control, "--yes", *map(str, args)],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def ctl(self, *args, stdin=None):

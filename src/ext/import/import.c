@@ -537,6 +537,8 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
         .effect = COMMAND_CHANGES,                                                                 \
         .area = "users",                                                                           \
         .access = COMMAND_LOCAL,                                                                   \
+        .asks = "Accounts that are there already are deleted, with all they have.",                \
+        .asks_if = "replace",                                                                      \
         .args = IMPORT_ARGS(path_, path_doc_),                                                     \
         .run = run_,                                                                               \
         .columns = IMPORT_COLUMNS,                                                                 \

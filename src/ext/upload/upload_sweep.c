@@ -336,6 +336,7 @@ struct command upload_command_del = {
     .rest = "DELETE /uploads/{id}",
     .effect = COMMAND_CHANGES,
     .area = "uploads",
+    .asks = "The file is deleted, and its link does not work any more.",
     .args = del_args,
     .run = upload_sweep_run_del,
     .doc = "Removes an uploaded file. Its content is deleted by the next `upload sweep`, unless "
