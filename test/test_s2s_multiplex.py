@@ -344,6 +344,25 @@ def test_what_is_confirmed_is_known_for_each_domain(evil):
     listener.read_until(stream, "handled-count-too-high[^>]*send-count='6'")
 
 
+@pytest.mark.sqlite
+def test_a_ping_of_a_domain_that_shares_a_stream_is_not_answered(evil, authority):
+    """The stream ends in order: what was written to it has perhaps arrived."""
+    one, listener = evil
+    _, carol, stream = hosted(one, listener)
+    asked = listener.read_until(stream, "<iq [^>]*id='([^']*)'[^>]*><ping")
+    other = federation.Peer(one, EVIL, ONE, cert=authority.issue("other", EVIL)).join()
+    other.raw(f"<iq type='result' id='{asked[1]}' from='{EVIL}' to='{ONE}'/>")
+    until("it is confirmed", lambda: pending(one) == 0)
+    one.ctl("set", "s2s.ack-timeout", "1s")
+    carol.send(f"<message to='bob@{EVIL}' type='chat'><body>second</body></message>")
+    listener.read_until(stream, f"<db:result [^>]*from='{TWO}'")
+    stream.sendall(f"<db:result from='{EVIL}' to='{TWO}' type='valid'/>".encode())
+    listener.read_until(stream, "<body>second</body>(?s:.*)</stream:stream>")
+    assert pending(one) == 1
+    stream.sendall(b"</stream:stream>")
+    until("the end confirms it", lambda: pending(one) == 0)
+
+
 @pytest.mark.parametrize("kind, more", [
     pytest.param(ejabberd.Ejabberd, {}, marks=pytest.mark.skipif(
         not ejabberd.is_here(), reason="no ejabberd")),

@@ -210,7 +210,7 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
         if (p->out != NULL) /* it reads perhaps, and cannot reach us: then it ends its half, too */
             partner_ends(p);
         else
-            partner_abort_back(p);
+            partner_ends_back(p);
     } else if (p->unacked.written > 0) {
         partner_is_deaf(p);
     }

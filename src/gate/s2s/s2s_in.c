@@ -263,7 +263,10 @@ static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 {
     struct s2s_in *s = s2s_in_of(x);
     struct pair *p = pair_find(s, remote, local);
+    bool taken = !s->shut || (!s2s_flow_is_enabled(s) && s2s_is_partner(x->worker, local, remote));
     if (p != NULL && p->proved) {
+        if (!taken) /* it is not acknowledged, either */
+            return false;
         abroad_heard(x->worker, remote, &p->heard_us);
         if (s->both && s->back == NULL)
             s2s_back_offer(s);
@@ -282,6 +285,7 @@ static void in_heard(struct s2s_in *s, const struct elem *error)
     struct elem condition;
     if (elem_first(error, &condition) && s2s_is_offended(condition.name))
         s->fault = FAULT_OFFENDS;
+    s->complained = true;
     xstream_end(&s->x, XSTREAM_ENDED);
 }
 
@@ -300,7 +304,12 @@ static void in_other(struct xstream *x, slice unit)
         xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
 }
 
-static struct in_flow *in_flow(const struct xstream *x) { return ((const struct s2s_in *)x)->flow; }
+/* What is not taken is not counted, and then nothing behind it. */
+static struct in_flow *in_flow(const struct xstream *x)
+{
+    const struct s2s_in *s = (const struct s2s_in *)x;
+    return s->shut ? NULL : s->flow;
+}
 
 static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
 
@@ -315,6 +324,7 @@ static void in_stanza(struct xstream *x, slice unit)
 static void in_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_in *s = s2s_in_of(x);
+    s->read = why == XSTREAM_ENDED && x->end_sent && !s->complained;
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (s->broken && s2s_is_broken(x, why))
         s->fault = FAULT_BREAKS;
@@ -353,12 +363,6 @@ static uint64_t in_due_ms(const struct xstream *x)
         return xstream_left_ms(x, ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
-}
-
-static void in_ends_soon(struct s2s_in *s)
-{
-    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
-    xstream_timer(&s->x);
 }
 
 /* No more is read; what is under way is acknowledged before the end. */
@@ -412,19 +416,21 @@ void s2s_in_stop(struct s2s_in *s)
         in_drain(s);
 }
 
-/* What was written back has perhaps arrived: it would go back to its senders. Stanzas that come
- * meanwhile are refused one by one. */
-static void in_shut(struct s2s_in *s)
+/* What was written back has perhaps arrived: it would go back to its senders. What comes meanwhile
+ * is not taken. */
+static void in_shut(struct s2s_in *s, slice why)
 {
+    bool goes_on = s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent;
     if (s->shut)
         return;
-    s->shut = s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent &&
-              s2s_back_waits(s);
+    s->shut = goes_on && (s2s_back_waits(s) || s2s_back_needs_end(s));
     if (!s->shut) {
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, why);
         return;
     }
     s2s_back_ask(s);
+    if (s2s_back_needs_end(s))
+        xstream_send_end(&s->x);
     in_ends_soon(s);
 }
 
@@ -491,19 +497,19 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
 void s2s_in_policy_changed(struct s2s_in *s)
 {
     if (s->local_len > 0 && !s2s_federates(s->x.worker, in_local(s))) {
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
+        in_shut(s, SLICE("this server does not federate"));
         return;
     }
     if (s->local_len > 0 && s->remote_len > 0 &&
         !s2s_is_partner(s->x.worker, in_local(s), in_remote(s))) {
-        in_shut(s);
+        in_shut(s, IN_IS_SHUT);
         return;
     }
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p)))
             continue;
-        in_shut(s);
+        in_shut(s, IN_IS_SHUT);
         return;
     }
 }

@@ -14,12 +14,13 @@
 
 enum { RING_FIRST = 16 };
 
-/* Stanzas that were written and are not confirmed, numbered from 1 on, over all pairs. */
+/* Stanzas that were written and are not confirmed, numbered from 1 on, over all pairs. Before
+ * XEP-0198 has begun, nothing is kept of them but their number. */
 struct in_back {
     struct s2s_in *stream;
     struct pair **ring; /* `cap` slots, a power of two: of which pair each is */
     uint32_t cap, head, len;
-    uint32_t base; /* so many were confirmed */
+    uint32_t base; /* so many were confirmed, or were not counted */
     uint32_t zero; /* h of XEP-0198 counts from this number */
     bool counted;  /* XEP-0198 has begun */
     bool asked;    /* <r/>, and not answered yet */
@@ -204,10 +205,23 @@ static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_bac
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(pair_remote(p), true);
     b->wrote_us = loop_now_us(back_loop(b));
-    back_push(b, p);
+    p->written++;
+    if (b->counted)
+        back_push(b, p);
+    else
+        b->base++;
     back_ask_later(b);
     if (conn_is_high(s->x.conn))
         s2s_back_slow(s, true);
+}
+
+/* Its peer may count acknowledgements: none can follow our end, so it sends the rest again. */
+static void back_end(struct s2s_in *s)
+{
+    if (s->x.end_sent || s->draining)
+        return;
+    xstream_send_end(&s->x);
+    in_ends_soon(s);
 }
 
 static void to_back_run(struct worker *w, void *message, const struct message_from *from)
@@ -225,7 +239,7 @@ static void to_back_run(struct worker *w, void *message, const struct message_fr
     if (p == NULL || !p->back) /* it has ended: its partner knows, or hears of it */
         return;
     if (m->st == NULL)
-        xstream_abort(&s->x);
+        back_end(s);
     else if (!s->x.end_sent)
         back_write(s, p, m);
 }
@@ -288,6 +302,11 @@ bool s2s_back_waits(const struct s2s_in *s)
     return s->back != NULL && s->back->counted && s->back->len > 0;
 }
 
+bool s2s_back_needs_end(const struct s2s_in *s)
+{
+    return s->back != NULL && !s->back->counted && s->back->base > 0;
+}
+
 uint64_t s2s_back_last_us(const struct s2s_in *s)
 {
     return s->back == NULL ? 0 : s->back->wrote_us;
@@ -315,6 +334,8 @@ uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero)
 static uint8_t back_fault(const struct s2s_in *s, const struct pair *p)
 {
     const struct in_back *b = s->back;
+    if (!b->counted)
+        return b->many ? FAULT_NONE : s->fault;
     for (uint32_t i = 0; i < b->len; i++)
         if (b->ring[(b->head + i) & (b->cap - 1)] != p)
             return FAULT_NONE;
@@ -335,6 +356,7 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
         p->back = false;
         back_tell(s, p,
                   &(struct s2s_way_back){ .event = BACK_GONE,
+                                          .count = s->read ? p->written : 0,
                                           .fault = back_fault(s, p),
                                           .resumable = resumable && !b->many });
     }

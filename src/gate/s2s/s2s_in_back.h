@@ -30,6 +30,8 @@ void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r);
 bool s2s_back_acked(struct s2s_in *s, uint32_t h); /* false: that cannot be */
 uint32_t s2s_back_count(const struct s2s_in *s);   /* the largest h that can be */
 bool s2s_back_waits(const struct s2s_in *s);       /* something is not confirmed */
+/* Something was written without XEP-0198: only the end of the other side confirms it. */
+bool s2s_back_needs_end(const struct s2s_in *s);
 uint64_t s2s_back_last_us(const struct s2s_in *s); /* loop time of what was written last */
 void s2s_back_ask(struct s2s_in *s);               /* <r/>, if XEP-0198 has begun */
 void s2s_back_slow(struct s2s_in *s, bool on);
@@ -38,7 +40,7 @@ uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero);
 void s2s_back_gone(struct s2s_in *s, bool resumable); /* partners are told */
 void s2s_back_fini(struct s2s_in *s);
 
-/* To the worker of a stream: a stanza to be written, or none: it is broken. */
+/* To the worker of a stream: a stanza to be written, or none: it ends. */
 struct s2s_to_back {
     slice local, remote;
     uint64_t stream, delay_us; /* delay_us: see struct stanza_note */

@@ -28,10 +28,12 @@ struct s2s_in {
     uint32_t max_bytes;   /* ... so large (XEP-0478); 0: it has not said */
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */
+    bool complained;      /* ... with an error */
+    bool read;            /* it has ended after our end: what was written to it has been read */
     bool taken;           /* another one resumes it */
     bool draining;        /* it ends when all that it brought is handled: nothing more is read */
     bool stopping;        /* with the edge */
-    bool shut; /* its domains may not connect any more; acknowledgements may still come */
+    bool shut;            /* its domains may not connect any more; confirmations may still come */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
@@ -51,6 +53,12 @@ static inline slice in_local(const struct s2s_in *s)
 static inline slice in_lang(const struct s2s_in *s)
 {
     return (slice){ s->domains + s->remote_len + s->local_len, s->lang_len };
+}
+/* What is under way has some time from now on: s2s_in.c closes it then. */
+static inline void in_ends_soon(struct s2s_in *s)
+{
+    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
+    xstream_timer(&s->x);
 }
 static inline struct arena *in_scratch(const struct s2s_in *s)
 {

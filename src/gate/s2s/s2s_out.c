@@ -703,8 +703,8 @@ static void out_other(struct xstream *x, slice unit)
 static bool out_may_send(struct xstream *x, slice remote, slice local)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (x->end_sent && o->sm == OUT_COUNTS)
-        return false; /* it hears of it no more, and sends it again */
+    if (x->end_sent && (o->sm == OUT_COUNTS || s2s_ban(x->worker, local, remote) != NULL))
+        return false; /* it hears of it no more: if it counts, it sends that again */
     if (slice_eq(remote, out_remote(o)) &&
         (slice_eq(local, out_local(o)) ||
          (share_may_send(o, local) && s2s_ban(x->worker, local, remote) == NULL))) {
@@ -811,7 +811,6 @@ void s2s_out_finish(struct s2s_out *o)
 }
 
 bool s2s_out_has_arrived(const struct s2s_out *o) { return conn_has_arrived(o->x.conn); }
-void s2s_out_abort(struct s2s_out *o) { xstream_abort(&o->x); }
 
 static void out_free(struct xstream *x)
 {

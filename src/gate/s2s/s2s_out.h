@@ -28,7 +28,6 @@ bool s2s_out_has_arrived(const struct s2s_out *o);
 /* What counts the stanzas that come on it; NULL: none may come. */
 struct in_flow *s2s_out_flow(const struct xstream *x);
 void s2s_out_flow_rests(struct xstream *x); /* of these, none is under way */
-void s2s_out_abort(struct s2s_out *o);      /* without a word: it is broken */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);
 /* What is going on. late: the server does not answer. */

@@ -857,12 +857,13 @@ void partner_forgive(struct partner *p)
  * would go back to its senders. false: nothing waits for that. */
 static bool partner_shuts(struct partner *p)
 {
-    bool back = p->back.on && p->counted && p->share.guest == NULL;
-    if (p->state != ACTOR_READY || !partner_awaits(p) || (p->out == NULL && !back))
+    if (p->state != ACTOR_READY || !partner_awaits(p))
         return false;
     partner_hold(p, HOLD_END);
-    if (p->out != NULL) /* else gate/s2s/s2s_in.c ends the stream */
+    if (p->out != NULL)
         s2s_out_finish(p->out);
+    else if (p->share.guest != NULL) /* else gate/s2s/s2s_in.c ends the stream */
+        share_finishes(p);
     return true;
 }
 
@@ -902,19 +903,17 @@ void partner_came(struct partner *p)
  * if it has waited too long. */
 bool partner_close(struct partner *p)
 {
-    bool up = p->state == ACTOR_READY,
-         made = p->find != NULL || partner_is_linked(p) || share_is_sought(p);
+    bool made = p->find != NULL || partner_is_linked(p) || share_is_sought(p),
+         ours = p->out != NULL || p->share.guest != NULL;
     if (!made)
         return false;
     actor_pin(&p->actor);
-    if (p->back.on) {
-        partner_leaves_back(p);
+    if (ours && partner_shuts(p)) {
         actor_unpin(&p->actor);
         return true;
     }
-    if (up && partner_awaits(p)) {
-        partner_hold(p, HOLD_END);
-        s2s_out_finish(p->out);
+    if (p->back.on) {
+        partner_leaves_back(p);
     } else {
         partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                       "an operator has ended the attempt");

@@ -94,16 +94,13 @@ void partner_lost_back(struct partner *p, const char *why)
     back_is_lost(p, false);
 }
 
-void partner_abort_back(struct partner *p)
+void partner_ends_back(struct partner *p)
 {
-    actor_pin(&p->actor);
+    partner_hold(p, HOLD_END);
     if (p->share.guest != NULL)
-        share_abort(p);
+        share_finishes(p);
     else
         back_send(p, &(struct s2s_to_back){ .st = NULL });
-    if (p->back.on)
-        back_is_lost(p, false);
-    actor_unpin(&p->actor);
 }
 
 /* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
@@ -141,8 +138,11 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
     } else if (m->event == BACK_ROOM) {
         partner_room(p);
     } else if (m->event == BACK_GONE) {
-        partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
-                      "the stream of the server has ended");
+        if ((p->holds & HOLD_END) == 0) /* else it is known why */
+            partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
+                          "the stream of the server has ended");
+        if (!p->counted)
+            (void)partner_confirmed(p, m->count);
         if (m->fault == FAULT_BREAKS)
             partner_breaks(p);
         else if (m->fault == FAULT_OFFENDS)

@@ -36,7 +36,8 @@ enum back_fault {
 struct s2s_way_back {
     slice local, remote, tls;
     uint64_t stream, resumes; /* ids; resumes 0: none */
-    uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all */
+    uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all;
+                               * BACK_GONE: so many of this pair have been read, if that is known */
     uint32_t max_bytes;       /* BACK_OFFERED: the largest stanza (XEP-0478); 0: not said */
     uint8_t event;            /* enum back_event */
     uint8_t fault;            /* BACK_GONE: enum back_fault */
@@ -55,6 +56,8 @@ void partner_leaves_back(struct partner *p);
 struct stanza;
 struct stanza_note;
 void partner_write_back(struct partner *p, struct stanza *st, uint64_t delay_us); /* borrows */
-void partner_abort_back(struct partner *p); /* it is broken: the partner has none afterwards */
+/* What was written to it has perhaps arrived: the stream ends in order, and nothing more is written
+ * until it has. */
+void partner_ends_back(struct partner *p);
 /* The stream has ended: it cannot be resumed. */
 void partner_lost_back(struct partner *p, const char *why);

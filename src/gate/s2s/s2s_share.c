@@ -298,7 +298,7 @@ void share_closes(struct partner *p)
     partner_close(o->partner);
 }
 
-void share_abort(struct partner *p) { s2s_out_abort(p->share.guest->share->out); }
+void share_finishes(struct partner *p) { s2s_out_finish(p->share.guest->share->out); }
 
 /* All partners of a stream. */
 

@@ -1,0 +1,204 @@
+"""Domains that may not speak to each other any more, while streams between them exist: what has
+arrived does not go back to its senders, and nothing more is taken."""
+import pytest
+
+from muster import federation, xml
+from muster.client import until
+
+ONE, TWO, EVIL = "one.test", "two.test", "evil.test"
+BIDI = "<bidi xmlns='urn:xmpp:bidi'/>"
+ERRORS = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
+SM = f"<sm xmlns='{xml.SM}'/>"
+ENABLED = f"<enabled xmlns='{xml.SM}'/>"
+COUNT, ARRIVED = 6, 4  # so many are sent, and so many of them confirmed where they are counted
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def listener(authority):
+    victim = federation.Listener(EVIL, authority.issue(EVIL, EVIL))
+    yield victim
+    victim.close()
+
+
+@pytest.fixture
+def node(make_server, authority, listener):
+    """A host of two domains, each with an Alice, with a route to the server that the test plays."""
+    tls = {**authority.issue("ours", ONE, TWO), "trust": str(authority.file)}
+    server = make_server(domains=[ONE, TWO], s2s=True, tls=tls)
+    server.ctl("set", "s2s.policy", "open")  # which a test may change
+    server.ctl("set", "s2s.multiplex", "on")
+    for domain in ONE, TWO:
+        server.add_user("alice", domain=domain)
+    federation.route(server, EVIL, listener.port)
+    return server
+
+
+def say(client, *bodies):
+    for body in bodies:
+        client.send(f"<message to='bob@{EVIL}' type='chat'><body>{body}</body></message>")
+
+
+def pending(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0]
+
+
+class Sent:
+    """A stream that we have opened. shared: for alice@two.test it is that of alice@one.test."""
+
+    def __init__(self, node, listener, counts, shared):
+        first = node.client("alice", domain=ONE)
+        self.alice = node.client("alice", domain=TWO if shared else ONE)
+        self.listener, self.counts, self.handled = listener, counts, 0
+        say(first, "begin")
+        self.peer = listener.join(ERRORS + (SM if counts else ""))
+        listener.read_until(self.peer, ">begin</body>")
+        if counts:
+            self.peer.sendall(f"{ENABLED}<a xmlns='{xml.SM}' h='1'/>".encode())
+            until("it is confirmed", lambda: pending(node) == 0)
+            self.handled = 1
+        if shared:
+            say(self.alice, 0)
+            listener.read_until(self.peer, f"<db:result [^>]*from='{TWO}'")
+            self.peer.sendall(f"<db:result from='{EVIL}' to='{TWO}' type='valid'/>".encode())
+            say(self.alice, *range(1, COUNT))
+        else:
+            say(self.alice, *range(COUNT))
+        listener.read_until(self.peer, f">{COUNT - 1}</body>")
+
+    def say(self, text):
+        self.peer.sendall(text.encode())
+
+    def until_end(self):
+        self.listener.read_until(self.peer, "</stream:stream>")
+
+    def confirm(self):
+        """Some of it, where that can be said; else all, by the end."""
+        if self.counts:
+            self.say(f"<a xmlns='{xml.SM}' h='{self.handled + ARRIVED}'/>")
+        self.say("</stream:stream>")
+
+
+class Received:
+    """A stream of the other server, on which stanzas go back (XEP-0288)."""
+
+    def __init__(self, node, authority, counts):
+        self.alice, self.counts = node.client("alice", domain=ONE), counts
+        peer = federation.Peer(node, EVIL, ONE, authority.issue("back", EVIL)).secure()
+        peer.raw(BIDI)
+        assert peer.external() is None
+        peer.header().features_come()
+        self.peer = peer
+        peer.auto_ack = False
+        if counts:
+            peer.enable_sm()
+        peer.raw(f"<message from='bob@{EVIL}' to='{self.alice.bare}'><body>begin</body></message>")
+        self.alice.expect("<message><body>begin</body></message>")
+        say(self.alice, *range(COUNT))
+        for n in range(COUNT):
+            peer.expect(f"<message><body>{n}</body></message>")
+
+    def say(self, text):
+        self.peer.raw(text)
+
+    def until_end(self):
+        if not self.counts:  # else it ends when all is confirmed, or after a while
+            self.peer.wait("our end", lambda: self.peer.reader.ended)
+
+    def confirm(self):
+        if self.counts:
+            self.peer.ack(ARRIVED)
+        else:
+            self.say("</stream:stream>")
+
+
+@pytest.fixture
+def link(node, listener, authority):
+    def make(kind, counts):
+        if kind == "back":
+            return Received(node, authority, counts)
+        return Sent(node, listener, counts, kind == "shared")
+    return make
+
+
+def shut_by_policy(node):
+    node.ctl("set", "s2s.policy", "off")
+
+
+def shut_by_rule(node):
+    node.ctl("federation", "block", EVIL)
+
+
+def errors(client):
+    return [e for e in client.inbox if e.tag.endswith("}message") and e.get("type") == "error"]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("counts", [True, False], ids=["0198", "without"])
+@pytest.mark.parametrize("kind", ["own", "shared", "back"])
+@pytest.mark.parametrize("shut", [shut_by_policy, shut_by_rule])
+def test_what_has_arrived_does_not_go_back(node, link, shut, kind, counts):
+    there = link(kind, counts)
+    shut(node)
+    there.until_end()
+    there.say(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>late</body></message>"
+              if kind == "back" else "")
+    there.confirm()
+    gone = COUNT - ARRIVED if counts else 0
+    until("what has not arrived", lambda: there.alice.pump(0.01) or
+          len(errors(there.alice)) == gone)
+    until("nothing waits", lambda: pending(node) == 0)
+    there.alice.ping()
+    assert len(errors(there.alice)) == gone
+    assert not [e for e in there.alice.inbox if e.findtext(f"{{{xml.CLIENT}}}body") == "late"]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("kind", ["own", "shared", "back"])
+def test_a_server_that_never_confirms_is_not_waited_for_long(node, link, kind):
+    there = link(kind, False)
+    shut_by_policy(node)
+    there.until_end()
+    until("all go back", lambda: there.alice.pump(0.01) or len(errors(there.alice)) >= COUNT)
+    until("nothing waits", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("counts", [True, False], ids=["0198", "without"])
+def test_the_other_domain_goes_on_with_a_stream_of_its_own(node, listener, link, counts):
+    """Only the one that shares the stream of the other is shut out."""
+    there = link("shared", counts)
+    other = node.client("alice", domain=ONE)
+    node.ctl("set", f"s2s.policy@{TWO}", "off")
+    there.until_end()
+    say(other, "again")
+    there.confirm()
+    gone = COUNT - ARRIVED if counts else 0
+    with listener.join() as own:
+        listener.read_until(own, ">again</body>")
+        own.sendall(b"</stream:stream>")
+    until("what has not arrived", lambda: there.alice.pump(0.01) or
+          len(errors(there.alice)) == gone)
+    until("nothing waits", lambda: pending(node) == 0)
+    assert not errors(other)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("counts", [True, False], ids=["0198", "without"])
+def test_a_stream_that_an_operator_closes_repeats_nothing_that_has_arrived(node, listener, link,
+                                                                           counts):
+    """Of a domain that shares it, too."""
+    there = link("shared", counts)
+    node.ctl("s2s", "close", EVIL)
+    there.until_end()
+    there.confirm()
+    say(there.alice, "again")
+    with listener.join() as next_one:
+        text = listener.read_until(next_one, "(?s).*>again</body>")[0]
+    late = [n for n in range(COUNT) if f"<body>{n}</body>" in text]
+    assert late == (list(range(ARRIVED, COUNT)) if counts else [])
