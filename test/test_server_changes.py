@@ -26,7 +26,7 @@ def delete_alice(host):
         e for e in entries(host, "set") if e[0] == "server" and "alice" in e[1]])[0]
 
 
-def test_a_list_that_loses_a_deleted_account(host, receiver):
+def test_a_list_that_loses_a_deleted_account(host, receiver):  # noqa: F811
     one = receiver()
     add(host, one.url, events="setting.changed")
     host.ctl("set", "admin.accounts", "alice@localhost bob@localhost")

@@ -149,7 +149,7 @@ static struct chain {
     unsigned count, writing, lost;
     bool known; /* whether `last` is the end of the table */
     bool busy;
-    bool ending; /* the loop has ended */
+    bool ending;                 /* the loop has ended */
     struct chain_end last, next; /* the second: after what is under way */
     struct timer retry, sweep;
 } chain;
@@ -391,16 +391,15 @@ void audit_command(const struct command_call *call, struct log_area *area)
 void audit_of_server(const char *command, slice args, slice before, slice after)
 {
     duty_send(worker_here(), DUTY_AUDIT, &audit_message,
-              &(struct audit_texts){
-                  .at_us = clock_wall_us(),
-                  .text = { SLICE_INIT("server"),
-                            { 0 },
-                            SLICE_INIT("administrator"),
-                            slice_of(command),
-                            cut(args, AUDIT_BYTES_MAX),
-                            slice_of(err_name(OK)),
-                            cut(before, VALUE_MAX),
-                            cut(after, VALUE_MAX) } });
+              &(struct audit_texts){ .at_us = clock_wall_us(),
+                                     .text = { SLICE_INIT("server"),
+                                               { 0 },
+                                               SLICE_INIT("administrator"),
+                                               slice_of(command),
+                                               cut(args, AUDIT_BYTES_MAX),
+                                               slice_of(err_name(OK)),
+                                               cut(before, VALUE_MAX),
+                                               cut(after, VALUE_MAX) } });
 }
 
 static void tool_end(void *arg, enum store_result result, const struct store_batch *b)
@@ -418,15 +417,11 @@ enum err audit_of_tool(struct store *store, slice actor, const char *command, sl
     if (result == STORE_OK) {
         b = store_write(store, 0);
         add_entry(b, &end,
-                  &(struct audit_texts){ .at_us = clock_wall_us(),
-                                         .text = { cut(actor, ACTOR_MAX),
-                                                   SLICE(""),
-                                                   SLICE("administrator"),
-                                                   slice_of(command),
-                                                   cut(args, AUDIT_BYTES_MAX),
-                                                   slice_of(err_name(OK)),
-                                                   SLICE(""),
-                                                   SLICE("") } });
+                  &(struct audit_texts){
+                      .at_us = clock_wall_us(),
+                      .text = { cut(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
+                                slice_of(command), cut(args, AUDIT_BYTES_MAX),
+                                slice_of(err_name(OK)), SLICE(""), SLICE("") } });
         result = store_run(b, NULL, NULL);
     }
     return err_of_store(result);
