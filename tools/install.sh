@@ -52,9 +52,11 @@ install_packages() {
             "${sudo[@]}" tee /etc/postgresql-common/createcluster.d/muster.conf > /dev/null ;;
     esac
     "${sudo[@]}" mkdir -p /etc/systemd/system
-    for server in ejabberd prosody biboumi ngircd; do # nor servers that take the ports of ours
+    for server in ejabberd prosody biboumi ngircd snmptrapd; do # nor servers that take the ports of ours
         case " ${missing[*]} " in
-        *" $server "*) "${sudo[@]}" ln -sfn /dev/null "/etc/systemd/system/$server.service" ;;
+        *" $server "*)
+            "${sudo[@]}" ln -sfn /dev/null "/etc/systemd/system/$server.service"
+            "${sudo[@]}" ln -sfn /dev/null "/etc/systemd/system/$server.socket" ;;
         esac
     done
     : > "$log"

@@ -2,6 +2,7 @@
 #include "admin/alarms.h"
 #include "app/mail.h"
 #include "app/outbound.h"
+#include "app/snmp.h"
 #include "app/syslog.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -35,9 +36,10 @@ static struct alarm delivery_alarm = {
     .action = "See which and why in the detail. Correct its settings, and run `musterctl alarm "
               "test`, which says what happens at each target.",
     .explanation = "Somebody relies on mails or on another system to hear of alarms.",
-    .raised_when = "A mail server, syslog server or journald does not take an alarm.",
+    .raised_when =
+        "A mail server, syslog server, journald or a manager of SNMP does not take an alarm.",
     .cleared_when = "All targets have taken what waited for them, or are switched off.",
-    .settings = "alarm.mail alarm.syslog alarm.journald",
+    .settings = "alarm.mail alarm.syslog alarm.journald alarm.snmp",
 };
 
 static void targets_changed(struct worker *w, const struct setting *s);
@@ -57,6 +59,9 @@ static struct setting by_journald = LEVEL_SETTING(
     "alarm.journald",
     "From which severity on journald is told of alarms, with fields such as MUSTER_ALARM. The log "
     "of the server has them, too.");
+static struct setting by_snmp = LEVEL_SETTING(
+    "alarm.snmp",
+    "From which severity on a manager of SNMP is told of alarms. It needs snmp.receiver.");
 static struct setting alarm_mail_to = {
     .name = "alarm.mail-to",
     .scope = SCOPE_CLUSTER,
@@ -95,17 +100,20 @@ struct target {
 static void send_mail(struct target *t);
 static void send_syslog(struct target *t);
 static void send_journald(struct target *t);
+static void send_snmp(struct target *t);
 
 static struct target targets[] = {
     { .name = "mail", .level = &by_mail, .send = send_mail },
     { .name = "syslog", .level = &by_syslog, .send = send_syslog },
     { .name = "journald", .level = &by_journald, .send = send_journald },
+    { .name = "snmp", .level = &by_snmp, .send = send_snmp },
 };
 enum { TARGETS = sizeof targets / sizeof *targets };
 
 static struct {
     struct worker *worker; /* NULL: the duty is not here, or the server stops */
     struct syslog_errand errand;
+    struct snmp_errand notice;
     struct command_call *test;
 } telling;
 
@@ -389,6 +397,31 @@ static void send_journald(struct target *t)
     target_done(t, journal_why);
 }
 
+/* SNMP: one at a time. */
+
+static void snmp_told(struct snmp_errand *e, const char *why)
+{
+    (void)e;
+    target_done(&targets[3], why);
+}
+
+static void send_snmp(struct target *t)
+{
+    const struct alarms_news *n = &t->news[0];
+    ensure(t == &targets[3]);
+    t->sending = 1;
+    telling.notice.done = snmp_told;
+    snmp_send(&telling.notice, telling.worker,
+              &(struct snmp_notice){ .kind = (unsigned)n->what + 1,
+                                     .severity = (unsigned)n->severity + 1,
+                                     .at_us = n->at_us,
+                                     .node = worker_node(telling.worker)->name,
+                                     .alarm = news_name(n),
+                                     .text = news_text(n),
+                                     .detail = n->detail,
+                                     .action = n->alarm != NULL ? n->alarm->action : "" });
+}
+
 /* Test. */
 
 static void run_test(struct command_call *call)
@@ -420,7 +453,7 @@ static struct command test_command = {
         "says what happened at each.",
     .columns =
         (const struct command_column[]){
-            { .name = "target", .doc = "mail, syslog or journald" },
+            { .name = "target", .doc = "mail, syslog, journald or snmp" },
             { .name = "works", .type = PARAM_BOOL, .doc = "whether the target has taken it" },
             { .name = "result", .doc = "taken, or what went wrong" },
             { 0 } },
@@ -432,6 +465,7 @@ static void targets_stop(void)
     telling.worker = NULL;
     telling.test = NULL;
     syslog_cancel(&telling.errand);
+    snmp_cancel(&telling.notice);
     for (unsigned i = 0; i < TARGETS; i++)
         timer_cancel(&targets[i].due);
     if (call != NULL)
@@ -451,8 +485,8 @@ static void targets_start(struct worker *w)
 
 const struct feature alarm_targets_feature = {
     .name = "alarm-targets",
-    .settings = (struct setting *const[]){ &by_mail, &by_syslog, &by_journald, &alarm_mail_to,
-                                           &mail_every, NULL },
+    .settings = (struct setting *const[]){ &by_mail, &by_syslog, &by_journald, &by_snmp,
+                                           &alarm_mail_to, &mail_every, NULL },
     .commands = (struct command *const[]){ &test_command, NULL },
     .alarms = (struct alarm *const[]){ &delivery_alarm, NULL },
     .worker.start = targets_start,

@@ -30,6 +30,7 @@
 #include "app/mail.h"
 #include "app/other_database.h"
 #include "app/reload.h"
+#include "app/snmp.h"
 #include "app/syslog.h"
 #include "app/tls_settings.h"
 #include "app/webhooks.h"
@@ -255,6 +256,7 @@ const struct feature *const features_all[] = {
     &cert_monitor_feature,
     &mail_feature,
     &syslog_feature,
+    &snmp_feature,
     &alarm_targets_feature,
     &audit_send_feature,
     &webhooks_feature,
