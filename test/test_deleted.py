@@ -51,6 +51,14 @@ KEPT = {
     "private_xml.xml": "words of another user",
     "vcard.xml": "words of another user",
 }
+# What stays with the address if an empty account keeps it (`--keep-address`), and nothing else.
+STAYS = {
+    "account.jid": "the empty account",
+    "account.look": "the same",
+    "room_administrator.jid": "its role in group chat",
+    "room_affiliation.jid": "what rooms gave it",
+    "room_hat.jid": "the same",
+}
 # Columns that have its number.
 KEPT_NUMBERS = {
     "report.owner": "see report.reporter",
@@ -202,6 +210,21 @@ def test_nothing_is_left(settled, loaded):
     server.stop()
     kept = rows_that_name_it(server)
     assert kept == KEPT.keys(), kept ^ KEPT.keys()
+    assert rows_of(server, number) == KEPT_NUMBERS.keys()
+
+
+@pytest.mark.parametrize("settled", [4], indirect=True)
+def test_only_what_others_gave_to_the_address_is_left(settled):
+    server, bob, *_ = settled
+    number = number_of(server, "fay@localhost")
+    accounts = server.rows("get", "admin.accounts")
+    assert "emptied" in server.ctl("user", "del", "fay@localhost", "--keep-address")["text"]
+    until("rosters", lambda: "fay@localhost" not in contacts_of(bob))
+    assert server.rows("get", "admin.accounts") == accounts
+    assert [r["jid"] for r in server.rows("room-admin", "list")] == ["fay@localhost"]
+    server.stop()
+    kept = rows_that_name_it(server)
+    assert kept == KEPT.keys() | STAYS.keys(), kept ^ (KEPT.keys() | STAYS.keys())
     assert rows_of(server, number) == KEPT_NUMBERS.keys()
 
 

@@ -164,6 +164,106 @@ def test_it_is_run_again(server, load):
     assert server.ctl("user", "stats", "juliet@localhost")["rows"][-2]["value"] == "0"
 
 
+def test_what_is_replaced_keeps_what_others_gave_it(server, load):
+    """Its role, and its affiliations with rooms: these are not in the file."""
+    load(server_data(ALICE, ROMEO))
+    server.ctl("admin", "add", "juliet@localhost", "operator")
+    server.ctl("room-admin", "add", "juliet@localhost")
+    server.ctl("room", "create", "hall@conference.localhost", "juliet@localhost")
+    server.ctl("room", "affiliation", "hall@conference.localhost", "romeo@localhost", "admin")
+    server.ctl("user", "set", "juliet@localhost", "--email", "j@example.com")
+
+    def given():
+        return (server.rows("admin", "list"), server.rows("room-admin", "list"),
+                server.rows("room", "affiliations", "hall@conference.localhost"))
+    before = given()
+    assert [len(rows) for rows in before] == [1, 1, 2]
+    romeo = server.client("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1")
+    message, lost = load(server_data("<user name='juliet' password='other'/>", ROMEO), "--replace")
+    assert message.startswith("users imported: 2, there already: 0, refused: 0") and lost == set()
+    romeo.expect_stream_error("not-authorized")
+    assert given() == before
+    assert "j@example.com" not in str(server.ctl("user", "show", "juliet@localhost"))
+    server.client("juliet", password="other").close()
+    server.client("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1").close()
+
+    # one that cannot be written stays, so that nobody else gets what was given to it
+    card = "<vCard xmlns='vcard-temp'><N>" + "x" * 100 + "</N></vCard>"
+    many = "".join(f"<item jid='a{i}@b.example'/>" for i in range(40000))
+    server.ctl("set", "roster.contacts-max", "50000")
+    _, lost = load(server_data(f"<user name='juliet' password='x'>{card}"
+                               f"<query xmlns='jabber:iq:roster'>{many}</query></user>"),
+                   "--replace")
+    assert any("the account that was there is empty and disabled now" in what
+               for _, what in lost), list(lost)[:3]
+    assert given() == before
+    row, = [r for r in server.rows("user", "list") if r["jid"] == "juliet@localhost"]
+    assert row["disabled"]
+    with pytest.raises(Failed):
+        server.ctl("user", "add", "juliet@localhost", "--password", "mine")
+    message, _ = load(server_data("<user name='juliet' password='again'/>"), "--replace")
+    assert message.startswith("users imported: 1,") and given() == before
+    server.client("juliet", password="again").close()
+    server.ctl("user", "del", "juliet@localhost")
+    assert [len(rows) for rows in given()] == [0, 0, 1]
+
+
+def test_an_account_that_is_disabled_stays_so(server, load, make_server, tmp_path):
+    load(server_data(ROMEO, "<user name='juliet' password='x'/>"))
+    server.ctl("user", "disable", "romeo@localhost")
+    file = tmp_path / "out.xml"
+    server.ctl("export", "xep0227", str(file))
+    other = make_server()
+    assert other.ctl("import", "xep0227", str(file))["rows"] == []
+    disabled = {r["jid"]: r["disabled"] for r in other.rows("user", "list")}
+    assert disabled["romeo@localhost"] and not disabled["juliet@localhost"]
+    with pytest.raises(Exception, match="account-disabled"):
+        other.login("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1")
+    other.ctl("user", "enable", "romeo@localhost")
+    other.login("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1").close()
+
+
+def test_equal_messages_are_not_one(server, load):
+    """The same text twice, without ids, is two messages, archived or not; and what came long ago is
+    not what waits now."""
+    def message(stamp, archived):
+        delay = f"<delay xmlns='urn:xmpp:delay' from='localhost' stamp='{stamp}'/>"
+        text = ("<message xmlns='jabber:client' from='romeo@localhost/x' to='juliet@localhost'"
+                " type='chat'><body>ok</body>{}</message>")
+        return (f"<result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'>{delay}"
+                + text.format("") + "</forwarded></result>") if archived else text.format(delay)
+    stamps = ["2020-05-02T10:00:01Z", "2020-05-02T10:00:02Z"]
+    archive = "".join(message(s, True) for s in ["2019-01-01T00:00:00Z", *stamps])
+    offline = "".join(message(s, False) for s in [*stamps, "2020-05-03T10:00:00Z"])
+    load(server_data("<user name='juliet' password='x'><archive xmlns='urn:xmpp:pie:0#mam'>"
+                     f"{archive}</archive><offline-messages>{offline}</offline-messages></user>"))
+    juliet = server.client("juliet", password="x")
+    got = [juliet.expect("<message from='romeo@localhost/x'><body>ok</body></message>")
+           .find("{urn:xmpp:delay}delay").get("stamp")[:19] + "Z" for _ in range(3)]
+    assert got == [*stamps, "2020-05-03T10:00:00Z"]
+    stats = server.ctl("user", "stats", "juliet@localhost")["rows"]
+    assert {"name": "stored messages", "value": "4"} in stats
+
+
+def test_where_no_users_are(server, load, tmp_path):
+    """A wrong path is told, dry or not, and is no success."""
+    (tmp_path / "pictures" / "2020").mkdir(parents=True)
+    (tmp_path / "data" / "localhost" / "accounts").mkdir(parents=True)
+    for more in [], ["--dry-run"]:
+        for folder in "pictures", "data":
+            with pytest.raises(Failed, match="found no users, expected the data_path of Prosody"):
+                server.ctl("import", "prosody", str(tmp_path / folder), *more)
+        for kind in "xep0227", "ejabberd":
+            with pytest.raises(Failed, match="found no users, expected a file of XEP-0227"):
+                load(server_data(), *more, kind=kind)
+            with pytest.raises(Failed, match="the root is no <server-data/>"):
+                load("<archive/>", *more, kind=kind)
+    with pytest.raises(Failed, match="Not a directory"):
+        server.ctl("import", "prosody", str(tmp_path / "users.xml"))
+    with pytest.raises(Failed, match="no regular file"):
+        server.ctl("import", "xep0227", str(tmp_path))
+
+
 DEEP = "<a xmlns='urn:a'>" * 200 + "</a>" * 200
 REFUSED = {
     "deep": (f"<user name='u'>{DEEP}</user>", "it has elements inside each other"),

@@ -415,7 +415,7 @@ const struct feature settings_feature = {
     .logs = (struct log_area *const[]){ &log_settings, NULL },
     .worker.start = admin_settings_worker_start,
     .worker.stop = admin_settings_worker_stop,
-    .account.remove = settings_account_removing,
-    .account.deleted = settings_account_deleted,
+    .account.disown = settings_account_removing,
+    .account.disowned = settings_account_deleted,
     .worker.access_changed = admin_settings_access_changed,
 };

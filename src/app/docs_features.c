@@ -51,7 +51,7 @@ static bool in_sessions(const struct feature *f)
 static bool in_accounts(const struct feature *f)
 {
     return f->account.profile != NULL || f->account.created != NULL || f->account.remove != NULL ||
-           f->account.deleted != NULL || f->account.card != NULL;
+           f->account.deleted != NULL || f->account.disown != NULL || f->account.card != NULL;
 }
 
 static bool in_disco(const struct feature *f)

@@ -80,6 +80,18 @@ struct store_stmt credential_stmt_delete = {
     .params = "i",
     .cols = "",
 };
+struct store_stmt credential_stmt_empty = {
+    .name = "account.empty",
+    .sql = "INSERT INTO account(jid, created_us, disabled, look) VALUES($1, $2, 1, $3)",
+    .params = "tit",
+    .cols = "",
+};
+struct store_stmt credential_stmt_replace = {
+    .name = "account.replace",
+    .sql = "DELETE FROM account WHERE jid = $1 AND disabled <> 0",
+    .params = "t",
+    .cols = "",
+};
 struct store_stmt credential_stmt_add_hash = {
     .name = "credential.add",
     .sql = "INSERT INTO credential(account, hash, salt, iterations, stored_key, server_key) "
@@ -102,12 +114,12 @@ struct store_stmt credential_stmt_unreserve = {
 };
 #define PORT(how)                                                                                  \
     "INSERT INTO account(id, jid, created_us, disabled, look) " how                                \
-    "VALUES($1, $2, $3, 0, $4) ON CONFLICT(jid) DO NOTHING"
+    "VALUES($1, $2, $3, $5, $4) ON CONFLICT(jid) DO NOTHING"
 struct store_stmt credential_stmt_port = {
     .name = "account.port",
     .sqlite = PORT(""),
     .pgsql = PORT("OVERRIDING SYSTEM VALUE "),
-    .params = "itit",
+    .params = "ititi",
     .cols = "",
 };
 struct store_stmt credential_stmt_keys = {
@@ -584,8 +596,10 @@ void credentials_reserve(struct store_batch *b, slice name)
 
 void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp)
 {
+    if (p->replaces)
+        STORE_ADD(b, &credential_stmt_replace, STORE_ANY_ROWS, SV_T(p->jid));
     STORE_ADD(b, &credential_stmt_port, 1, SV_I(p->id), SV_T(p->jid), SV_I(p->now_us),
-              SV_T(look_of(p->jid, tmp)));
+              SV_T(look_of(p->jid, tmp)), SV_I(p->disabled));
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
         if ((p->has & 1u << h) != 0)
             put_keys(b, p->jid, h, &p->keys[h]);
@@ -611,6 +625,13 @@ void credentials_add_delete(struct store_batch *b, int64_t account)
     devices_add_delete(b, account);
     STORE_ADD(b, &credential_stmt_delete_keys, STORE_ANY_ROWS, SV_I(account));
     STORE_ADD(b, &credential_stmt_delete, STORE_ANY_ROWS, SV_I(account));
+}
+
+void credentials_add_empty(struct store_batch *b, slice jid, uint64_t now_us)
+{
+    struct arena *tmp = arena_create(0);
+    STORE_ADD(b, &credential_stmt_empty, 1, SV_T(jid), SV_I(now_us), SV_T(look_of(jid, tmp)));
+    arena_destroy(&tmp);
 }
 
 /* --- listing --- */

@@ -89,6 +89,8 @@ struct credentials_ported {
     uint64_t now_us;
     const struct scram_keys *keys; /* SCRAM_HASH_COUNT */
     unsigned has;                  /* of which hashes: bits */
+    bool replaces;                 /* an account that is disabled: credentials_add_empty() */
+    bool disabled;
 };
 void credentials_reserve(struct store_batch *b, slice name);
 void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp);
@@ -101,6 +103,8 @@ bool credentials_row_keys(const struct store_batch *b, unsigned stmt, uint32_t r
 
 /* Adds the deletion of account and keys to a batch; other features add their own rows to it. */
 void credentials_add_delete(struct store_batch *b, int64_t account);
+/* Adds an account without keys that is disabled, in the place of one that is deleted. */
+void credentials_add_empty(struct store_batch *b, slice jid, uint64_t now_us);
 /* The lane for all writes to the account rows of a bare JID. */
 uint64_t credentials_lane(slice jid);
 

@@ -88,6 +88,8 @@ static struct store_stmt *const stmts[] = {
     &credential_stmt_delete_keys,
     &credential_stmt_delete,
     &credential_stmt_add_hash,
+    &credential_stmt_empty,
+    &credential_stmt_replace,
     &credential_stmt_list,
     &credential_stmt_reserve,
     &credential_stmt_unreserve,

@@ -16,7 +16,7 @@
 struct roster;
 struct worker;
 
-enum account_removing { REMOVING_NOT, REMOVING_DISABLES, REMOVING_DELETES };
+enum account_removing { REMOVING_NOT, REMOVING_DISABLES, REMOVING_EMPTIES, REMOVING_DELETES };
 
 struct account {
     union {

@@ -138,7 +138,11 @@ static enum err removal_prepare(struct actor_change *base)
     base->batch = store_write(worker_store(a->worker), account_lane(a));
     archive_remove(base->batch, a->id, a->jid);
     EMIT(account.remove, a, base->batch);
+    if (a->removing == REMOVING_DELETES)
+        EMIT(account.disown, a, base->batch);
     credentials_add_delete(base->batch, a->id);
+    if (a->removing == REMOVING_EMPTIES)
+        credentials_add_empty(base->batch, a->jid, loop_wall_us(worker_loop(a->worker)));
     return OK;
 }
 
@@ -221,16 +225,23 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 
 struct account_gone {
     slice bare;
+    bool kept; /* the address: an empty account has it */
 };
 
 static void account_gone_run(struct worker *w, void *message, const struct message_from *from)
 {
+    const struct account_gone *gone = message;
     (void)from;
-    EMIT(account.deleted, w, ((const struct account_gone *)message)->bare);
+    EMIT(account.deleted, w, gone->bare);
+    if (!gone->kept)
+        EMIT(account.disowned, w, gone->bare);
 }
 
-static const struct message_field account_gone_fields[] = { F_BARE(struct account_gone, bare),
-                                                            { 0 } };
+static const struct message_field account_gone_fields[] = {
+    F_BARE(struct account_gone, bare),
+    F_BOOL(struct account_gone, kept),
+    { 0 },
+};
 const struct message_row account_gone_message = {
     .id = 23,
     .scope = MESSAGE_CLUSTER,
@@ -241,9 +252,10 @@ const struct message_row account_gone_message = {
 };
 
 /* When its sessions have ended. `bare` is freed. */
-static void account_gone_tell(struct worker *w, slice *bare)
+static void account_gone_tell(struct worker *w, slice *bare, enum account_removing how)
 {
-    each_home(w, &account_gone_message, &(struct account_gone){ *bare }, &(struct asker){ 0 });
+    each_home(w, &account_gone_message, &(struct account_gone){ *bare, how == REMOVING_EMPTIES },
+              &(struct asker){ 0 });
     mem_free(&bare);
 }
 
@@ -255,10 +267,11 @@ static void removal_apply(struct actor_change *base, enum err e)
         struct worker *w = a->worker;
         slice *bare = slice_box(a->jid);
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
+        a->disabled = a->removing == REMOVING_EMPTIES;
         account_end_sessions(a, NULL, END_REMOVED);
         become_absent(a);
         account_forget_past(a); /* whoever has the address next may find it in memory: pinned */
-        account_gone_tell(w, bare);
+        account_gone_tell(w, bare, (enum account_removing)a->removing);
     } else {
         r->done(r->arg, e);
         if (a->admitted && a->state == ACTOR_READY) { /* it is disabled as before */
@@ -282,9 +295,11 @@ static void archive_left(void *arg, enum err e)
     account_unpin(a);
 }
 
-void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg)
+void account_remove(struct account *a, enum account_removing what,
+                    void (*done)(void *arg, enum err e), void *arg)
 {
-    struct removal *r = removal_begin(a, REMOVING_DELETES, done, arg);
+    ensure(what == REMOVING_DELETES || what == REMOVING_EMPTIES);
+    struct removal *r = removal_begin(a, what, done, arg);
     if (r == NULL)
         return;
     r->base.prepare = removal_prepare;

@@ -35,9 +35,12 @@ void account_admit(struct worker *w, slice bare, account_fn *fn, void *arg);
  * `done` was called and the sessions have ended, what comes for the account is refused. */
 /* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
-/* Deletes the account: lets every feature add its statements, calls done when they are committed,
- * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
-void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+/* Deletes the account (REMOVING_DELETES): lets every feature add its statements, calls done when
+ * they are committed, and ends the sessions. Then every worker hears of it (account.deleted).
+ * REMOVING_EMPTIES: an empty account that is disabled stays, so that nobody else gets the address;
+ * and with it what others gave to the address (account.disown). */
+void account_remove(struct account *a, enum account_removing what,
+                    void (*done)(void *arg, enum err e), void *arg);
 /* What it has had and said of late: when it is deleted, or goes out of memory. */
 void account_forget_past(struct account *a);
 

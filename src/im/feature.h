@@ -108,12 +108,16 @@ struct account_events {
     void (*profile_changed)(struct worker *w, slice bare);
     /* Its user has reported an address for spam or abuse (XEP-0377); that is stored. */
     void (*reported)(struct account *a, slice jid);
-    /* The account is deleted: adds statements that remove all it owns, and what others have of it
-     * that whoever gets its address next must not inherit. */
+    /* The account is deleted, or emptied: adds statements that remove all it owns, and what others
+     * have of its data. */
     void (*remove)(struct account *a, struct store_batch *b);
     /* They are committed: once on each worker, which forgets the address where it has it in memory.
      * The account is gone, and there may be a new one of that address already. */
     void (*deleted)(struct worker *w, slice bare);
+    /* As `remove` and `deleted`, where its address gets free: of what others gave to the address,
+     * such as roles and affiliations, which its next user must not inherit. */
+    void (*disown)(struct account *a, struct store_batch *b);
+    void (*disowned)(struct worker *w, slice bare);
     /* An account that was disabled is enabled: on each worker. What waited for it is said again. */
     void (*enabled)(struct worker *w, slice bare);
     /* Those who could log in cannot any more: `device` was revoked (DEVICE_ID_LEN bytes), or, NULL,

@@ -22,6 +22,8 @@
 #define NS_PIE_MAM NS_PIE "#mam"
 
 enum { PAGE_ROWS = 256 };
+/* Between the times that an archive and a list of offline messages give for one message. */
+#define SAME_US 60000000ull
 
 struct ported {
     slice key; /* first: the key of the map */
@@ -29,11 +31,14 @@ struct ported {
     uint32_t at; /* in the order of the file */
     bool sent;
     struct ported *next;
+    struct ported *equal; /* received, with the same key: the one before it in the file */
 };
 
 struct port {
     struct portable *to;
-    struct map received; /* by sender, id and content: what may stand among the offline ones, too */
+    /* By sender, id and content, the last one of the file: what may stand among the offline ones,
+     * too. Each stands for one of these. */
+    struct map received;
     struct ported *first, **last;
     uint32_t count;
     int64_t offline;
@@ -137,8 +142,28 @@ static void port_archived(struct port *t, const struct elem *result)
         elem_child(&forwarded, "delay", NS_DELAY, &delay) ? stamp_of(&delay, t->to->tmp) : 0;
     struct ported *m = port_message(t, &message, at_us);
     port_keep(t, m);
-    if (m != NULL && !m->sent && map_get(&t->received, m->key) == NULL)
-        map_put(&t->received, m);
+    if (m == NULL || m->sent)
+        return;
+    m->equal = map_get(&t->received, m->key);
+    if (m->equal != NULL)
+        map_del(&t->received, m->key);
+    map_put(&t->received, m);
+}
+
+/* The entry of the archive that is an offline message of this key; it is none of another. NULL:
+ * there is none, or what is equal came at another time. at_us: 0: not said. */
+static struct ported *port_same(struct port *t, slice key, uint64_t at_us)
+{
+    struct ported *known = map_get(&t->received, key);
+    if (known == NULL)
+        return NULL;
+    uint64_t then_us = known->row.at_us;
+    if (at_us != 0 && (at_us > then_us ? at_us - then_us : then_us - at_us) > SAME_US)
+        return NULL;
+    map_del(&t->received, key);
+    if (known->equal != NULL)
+        map_put(&t->received, known->equal);
+    return known;
 }
 
 static void port_offline(struct port *t, const struct elem *message)
@@ -158,7 +183,7 @@ static void port_offline(struct port *t, const struct elem *message)
         return;
     }
     t->offline++;
-    struct ported *known = map_get(&t->received, m->key);
+    struct ported *known = port_same(t, m->key, at_us);
     if (known == NULL)
         port_keep(t, m);
     else

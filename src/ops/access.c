@@ -942,8 +942,8 @@ const struct feature access_feature = {
                                    &token_revoke, &admin_add, &admin_remove, &admin_list, NULL },
     .logs = (struct log_area *const[]){ &log_access, NULL },
     .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
-    .account.remove = access_remove,
-    .account.deleted = access_deleted,
+    .account.disown = access_remove,
+    .account.disowned = access_deleted,
     .worker.start = access_start,
     .worker.ended = access_worker_ended,
 };

@@ -391,5 +391,5 @@ const struct feature second_factor_feature = {
     .settings = (struct setting *const[]){ &totp_roles, NULL },
     .commands = (struct command *const[]){ &admin_totp, &admin_totp_confirm, &admin_totp_remove,
                                            &admin_recovery_codes, NULL },
-    .account.remove = factor_remove,
+    .account.disown = factor_remove,
 };

@@ -218,7 +218,8 @@ static void user_removed(void *arg, enum err e)
     else if (e != OK)
         users_fail_store(t, e);
     else
-        command_done(t->call, "account %.*s deleted", SLICE_ARG(t->jid));
+        command_done(t->call, "account %.*s %s", SLICE_ARG(t->jid),
+                     command_flag(t->call, "keep-address") ? "emptied and disabled" : "deleted");
 }
 
 static void user_remove(struct account *a, enum err e, void *arg);
@@ -241,7 +242,9 @@ static void user_remove(struct account *a, enum err e, void *arg)
     struct task *t = arg;
     ensure(account_here(a) && a->worker == t->call->worker);
     if (e == OK && a->state == ACTOR_READY) {
-        account_remove(a, user_removed, t);
+        account_remove(a,
+                       command_flag(t->call, "keep-address") ? REMOVING_EMPTIES : REMOVING_DELETES,
+                       user_removed, t);
     } else if (e == OK && a->disabled && !t->admitted) {
         t->admitted = true;
         struct store_batch *b = store_read(worker_store(a->worker), credentials_lane(t->jid));
@@ -442,6 +445,11 @@ static const struct command_arg del_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_USER,
       .doc = "address of the account: name@domain" },
+    { .name = "keep-address",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "leave an empty account that is disabled, so that nobody else gets the address; its "
+             "role and its affiliations with rooms stay" },
     { 0 },
 };
 static const struct command_arg user_list_args[] = {

@@ -58,6 +58,7 @@ struct import {
     const char *lost[STEP_USERS];  /* what the source says of it */
     unsigned count, lost_count, pending;
     bool dry, replace, over;
+    bool found; /* any user, of whatever kind */
     enum err e; /* of the source, or of the database */
     struct why why;
     uint64_t imported, there, refused, left, told_us;
@@ -83,6 +84,7 @@ static void import_step_run(struct work *w)
         struct source_found found = { 0 };
         switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
         case SOURCE_USER:
+            x->found = true;
             *last = import_user_read(&found, x->xml, x->arena);
             last = &(*last)->next;
             bytes += found.xml.len;
@@ -93,6 +95,10 @@ static void import_step_run(struct work *w)
             break;
         case SOURCE_END:
             x->over = true;
+            if (x->found)
+                break;
+            x->e = E_NOTFOUND;
+            why_set(&x->why, "%s: found no users, expected %s", x->path, x->kind->expects);
             break;
         case SOURCE_ERROR:
             x->e = E_SYNTAX;
@@ -169,6 +175,9 @@ static void import_refuse(struct import *x, struct import_user *u, const char *w
 {
     x->refused++;
     u->jid = (slice){ 0 };
+    if (u->replaces)
+        why =
+            arena_printf(x->arena, "%s; the account that was there is empty and disabled now", why);
     import_report(x, u->label, "refused:", slice_of(why));
 }
 
@@ -186,7 +195,7 @@ static void import_lost(struct portable *p, const char *what, slice which)
 
 static bool import_is_taken(const struct elem *e)
 {
-    if (elem_is(e, "scram-credentials", NS_PIE_SCRAM))
+    if (elem_is(e, "scram-credentials", NS_PIE_SCRAM) || elem_is(e, "disabled", NS_PIE_MORE))
         return true;
     FEATURES_EACH (f, portable)
         for (const struct portable_name *n = f->portable->takes; n->name != NULL; n++)
@@ -267,7 +276,9 @@ static void import_store(struct import *x, struct import_user *u)
                                                    .id = u->id,
                                                    .now_us = loop_wall_us(worker_loop(x->worker)),
                                                    .keys = u->keys,
-                                                   .has = u->has },
+                                                   .has = u->has,
+                                                   .replaces = u->replaces,
+                                                   .disabled = u->disabled },
                      x->arena);
     import_take(x, u, b);
     if (store_stmt_count(b) > STATEMENTS_MAX) {
@@ -334,7 +345,8 @@ static void import_dry(struct import *x)
     import_step_end(x);
 }
 
-/* Those that are there: each is deleted by the command that deletes users, at its home. */
+/* Those that are there: each is emptied by the command that deletes users, at its home. Its address
+ * stays taken until the new one is there, which has the roles and affiliations of the old one. */
 
 static void import_replace(struct import *x);
 
@@ -344,6 +356,7 @@ static void deleted_back(struct command_return *r)
     for (struct import_user *u = x->users; u != NULL; u = u->next) {
         if (u->id == 0)
             continue;
+        u->replaces = x->del.err == OK;
         u->id = 0;
         if (x->del.err != OK && x->del.err != E_NOTFOUND)
             import_refuse(x, u, slice_cstr(x->arena, x->del.text));
@@ -363,7 +376,7 @@ static void user_deleted(struct command_call *call, void *arg)
 /* The next that has an id: it is another's. */
 static void import_replace(struct import *x)
 {
-    static const slice name[] = { SLICE_INIT("jid") };
+    static const slice names[] = { SLICE_INIT("jid"), SLICE_INIT("keep-address") };
     struct import_user *u = x->users;
     struct why why;
     while (u != NULL && u->id == 0)
@@ -379,7 +392,8 @@ static void import_replace(struct import *x)
                                     .finished = user_deleted,
                                     .arg = x };
     ensure(x->del.command != NULL);
-    if (command_bind(&x->del, name, &u->jid, 1, &why) == OK) {
+    const slice values[] = { u->jid, SLICE("true") };
+    if (command_bind(&x->del, names, values, 2, &why) == OK) {
         command_run(&x->del);
         return;
     }
@@ -516,8 +530,8 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
             { .name = "replace",                                                                   \
               .kind = ARG_FLAG,                                                                    \
               .type = PARAM_BOOL,                                                                  \
-              .doc = "delete accounts that are there already, with all they have, and make them "  \
-                     "anew" },                                                                     \
+              .doc = "delete what accounts that are there already have, and make them anew; "      \
+                     "roles and affiliations with rooms stay" },                                   \
         {                                                                                          \
             0                                                                                      \
         }                                                                                          \

@@ -249,6 +249,8 @@ static void export_user(struct export *x, const struct credentials_row *row)
     x->user =
         (struct portable_out){ .jid = row->jid, .id = row->account, .x = &x->x, .tmp = x->arena };
     xml_open_with(&x->x, "user", NULL, "name", jid_split(row->jid).local);
+    if (row->disabled)
+        xml_empty(&x->x, "disabled", NS_PIE_MORE);
     x->part = PARTS_MAX;
     export_read(x);
 }

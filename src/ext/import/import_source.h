@@ -28,6 +28,7 @@ struct source_kind {
     enum source_unit (*next)(void *source, struct arena *tmp, struct source_found *out,
                              struct why *why);
     void (*close)(void **source); /* NULL is fine */
+    const char *expects;          /* what it reads: for a source in which nothing is found */
 };
 
 extern const struct source_kind source_prosody; /* a data folder of Prosody */

@@ -219,4 +219,7 @@ static enum source_unit pie_source_next(void *source, struct arena *tmp, struct 
     return SOURCE_END;
 }
 
-const struct source_kind source_pie = { pie_source_open, pie_source_next, pie_source_close };
+const struct source_kind source_pie = {
+    pie_source_open, pie_source_next, pie_source_close,
+    "a file of XEP-0227 with a <user/> in a <host/>, or one that includes such files"
+};

@@ -468,4 +468,9 @@ static enum source_unit prosody_next(void *source, struct arena *tmp, struct sou
     return SOURCE_USER;
 }
 
-const struct source_kind source_prosody = { prosody_open, prosody_next, prosody_close };
+const struct source_kind source_prosody = {
+    prosody_open, prosody_next, prosody_close,
+    "the data_path of Prosody with internal storage, such as /var/lib/prosody, which has a folder "
+    "for "
+    "each host and in it a folder accounts with .dat files"
+};

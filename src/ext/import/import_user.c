@@ -166,7 +166,10 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
     u->problem = found->text.len > 0 ? slice_cstr(tmp, found->text) : import_parse(u, found, xml);
     if (u->problem == NULL)
         u->problem = import_address(u, found, tmp);
-    if (u->problem == NULL)
-        import_keys_of(u, tmp);
+    if (u->problem != NULL)
+        return u;
+    import_keys_of(u, tmp);
+    struct elem e;
+    u->disabled = elem_child(&u->user, "disabled", NS_PIE_MORE, &e);
     return u;
 }

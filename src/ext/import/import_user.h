@@ -19,7 +19,8 @@ struct import_user {
     const char *note;    /* of its keys; NULL: none */
     struct elem user;
     struct scram_keys keys[SCRAM_HASH_COUNT];
-    unsigned has; /* of which hashes: bits */
+    unsigned has;            /* of which hashes: bits */
+    bool disabled, replaces; /* replaces: an account that was there, and is emptied */
     int64_t id;
 };
 
@@ -29,3 +30,5 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
 
 /* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
 #define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"
+/* What the format has no element for (docs/import.md): <disabled/>. */
+#define NS_PIE_MORE "urn:muster:pie:0"

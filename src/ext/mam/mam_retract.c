@@ -287,7 +287,7 @@ bool mam_retract(struct account *a, const struct passage *p)
     struct retraction *r = arena_new(arena, struct retraction, 1);
     int64_t author = p->way == PASSAGE_SENT ? a->id : p->sender;
     /* An account that is being deleted refuses it, too, but nobody has its archive any more. */
-    bool refused = told && a->removing != REMOVING_DELETES;
+    bool refused = told && a->removing < REMOVING_EMPTIES;
     *r = (struct retraction){ .arena = arena,
                               .account = a,
                               .author = author,

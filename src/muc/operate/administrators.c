@@ -484,8 +484,8 @@ const struct feature muc_administrators_feature = {
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
     .worker.start = administrators_worker_start,
     .worker.ended = administrators_worker_ended,
-    .account.remove = administrators_removing,
-    .account.deleted = administrators_account_deleted,
+    .account.disown = administrators_removing,
+    .account.disowned = administrators_account_deleted,
     .messages = (const struct message_row *const[]){ &news_message, NULL },
 };
 

@@ -72,6 +72,6 @@ const struct feature muc_leavers_feature = {
     .name = "muc_leavers",
     .parts = PART_ROOM,
     .schema = &schema,
-    .account.remove = leavers_removing,
-    .account.deleted = leavers_account_deleted,
+    .account.disown = leavers_removing,
+    .account.disowned = leavers_account_deleted,
 };
