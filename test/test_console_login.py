@@ -562,8 +562,141 @@ def test_a_code_is_used_once_by_two_at_the_same_moment(server):
 
 
 def test_a_role_that_demands_a_second_factor(server, browser):
+    """Who has none makes it at the login, and can do nothing else before."""
     server.ctl("set", "admin.totp-roles", "administrator")
     answer = browser.login("root")
+    assert answer.status == 201 and answer.json["must"] == ["totp"], answer.text
+    assert answer.json["permissions"] == []
+    assert server.rows("admin", "sessions")[0]["limited"]
+    for method, path, body in (("GET", "/users", None), ("POST", "/commands/user-add", {
+            "jid": "eve@localhost", "password": PASSWORD}), ("GET", "/events?topics=log", None),
+            ("POST", "/session/confirm", {"password": PASSWORD}), ("GET", "/description", None)):
+        refused = browser(method, path, body)
+        assert (refused.status, refused.json["code"]) == (403, "factor-required"), path
+        assert "/session/totp" in refused.json["detail"]
+    assert browser("POST", "/session/totp/confirm", {"code": "123456"}).status == 404
+    assert browser("POST", "/session/totp", {}, csrf=False).json["code"] == "csrf"
+    made = browser("POST", "/session/totp", {}).json
+    assert made["uri"].startswith("otpauth://totp/") and made["secret"] in made["uri"]
+    assert browser("POST", "/session/totp/confirm", {
+        "code": totp(made["secret"], now_step() + 50)}).status == 403
+    before = browser.cookie
+    confirmed = browser("POST", "/session/totp/confirm", {
+        "code": totp(made["secret"], now_step() - 1)})
+    assert confirmed.status == 200 and len(confirmed.json["recovery_codes"]) == 10, confirmed.text
+    assert confirmed.json["must"] == [] and "users.write" in confirmed.json["permissions"]
+    browser.cookie, browser.csrf = (confirmed.getheader("Set-Cookie").split(";")[0],
+                                    confirmed.json["csrf"])
+    assert browser.cookie != before and browser("GET", "/users").status == 200
+    old = server.browser()
+    old.cookie = before
+    assert old("GET", "/session").status == 401
+    assert [s["limited"] for s in server.rows("admin", "sessions")] == [False]
+    assert browser.login("root").json["code"] == "code-required"
+    assert browser.login("root", code=confirmed.json["recovery_codes"][0]).json["must"] == []
+    assert browser("POST", "/session/totp", {}).status == 404  # it has one
+    assert server.browser().login("root", "wrong").json["code"] == "wrong"
+    assert server.browser().login("alice@localhost").json["must"] == []
+    rows = [(r["command"], r["result"]) for r in server.rows("audit", "list")
+            if r["actor"].startswith("console:root/")]
+    assert {("admin totp", "ok"), ("admin totp-confirm", "auth"),
+            ("admin totp-confirm", "ok")} <= set(rows)
+    assert made["secret"] not in str(server.rows("audit", "list"))
+
+
+def test_nobody_makes_a_second_factor_at_the_login_if_it_is_not_wanted(server, browser):
+    server.ctl("set", "admin.totp-roles", "administrator")
+    server.ctl("set", "admin.totp-enrol", "off")
+    answer = browser.login("root")
     assert (answer.status, answer.json["code"]) == (403, "factor-required")
-    assert browser.login("root", "wrong").json["code"] == "wrong"
-    assert browser.login("alice@localhost").status == 201
+    assert "another administrator" in answer.json["detail"] and browser.cookie is None
+
+
+def make_old(server, name):
+    server.stop()
+    with server.database() as db:
+        db.execute(f"UPDATE administrator SET changed_us = 1 WHERE name = '{name}'")
+    server.start()
+
+
+def take(browser, answer):
+    browser.cookie = answer.getheader("Set-Cookie").split(";")[0]
+    browser.csrf = answer.json["csrf"]
+
+
+def test_an_old_password_is_changed_by_its_owner(server, browser):
+    server.ctl("set", "admin.password-age", "30d")
+    server.ctl("set", "admin.lock-failures", "5")
+    server.ctl("admin", "create", "nora", "viewer", "--password", PASSWORD)
+    make_old(server, "nora")
+    answer = browser.login("nora")
+    assert answer.status == 201 and answer.json["must"] == ["password"], answer.text
+    refused = browser("GET", "/users")
+    assert (refused.status, refused.json["code"]) == (403, "password-expired")
+    assert "/session/password" in refused.json["detail"]
+    change = lambda **fields: browser("POST", "/session/password", fields)  # noqa: E731
+    assert browser("POST", "/session/password", {"password": PASSWORD, "new": "x"},
+                   csrf=False).json["code"] == "csrf"
+    for new, words in (("short", "at least 12"), (PASSWORD, "used before"), ("", "new: is missing")):
+        answer = change(password=PASSWORD, new=new)
+        assert 400 <= answer.status < 500 and words in answer.json["detail"], answer.text
+    assert change(password="wrong", new="Another-horse-9").json["code"] == "wrong"
+    before, other = browser.cookie, server.browser()
+    assert other.login("nora").status == 201
+    answer = change(password=PASSWORD, new="Another-horse-9")
+    assert answer.status == 200 and answer.json["must"] == [], answer.text
+    take(browser, answer)
+    assert browser.cookie != before and browser("GET", "/users").status == 200
+    assert other("GET", "/session").status == 401  # the sessions from before have ended
+    assert server.browser().login("nora").json["code"] == "wrong"
+    # And at any time; the password of now is needed each time, and its failures lock the name.
+    answer = change(password="Another-horse-9", new="Third-horse-9x")
+    assert answer.status == 200
+    take(browser, answer)
+    for _ in range(5):
+        assert change(password="wrong", new="Fourth-horse-9").status == 401
+    assert change(password="Third-horse-9x", new="Fourth-horse-9").json["code"] == "wrong"
+    assert {r["name"]: r["locked"] for r in server.rows("admin", "list")}["nora"]
+    assert "horse" not in str(server.rows("audit", "list")) and "horse" not in server.log()
+
+
+def test_an_old_password_with_a_second_factor(server, browser):
+    """The code comes first: who has only the password changes nothing."""
+    server.ctl("set", "admin.password-age", "30d")
+    secret = server.rows("admin", "totp", "root")[0]["secret"]
+    codes = [r["code"] for r in server.rows("admin", "totp-confirm", "root",
+                                            totp(secret, now_step() - 1))]
+    make_old(server, "root")
+    assert browser.login("root").json["code"] == "code-required"
+    assert browser.login("root", code="000000").json["code"] == "wrong"
+    answer = browser.login("root", code=codes[0])
+    assert answer.json["must"] == ["password"]
+    assert browser("POST", "/session/password", {
+        "password": PASSWORD, "new": "Another-horse-9"}).json["must"] == []
+
+
+def test_both_are_made_one_after_the_other(server, browser):
+    server.ctl("set", "admin.password-age", "30d")
+    server.ctl("set", "admin.totp-roles", "administrator")
+    make_old(server, "root")
+    assert browser.login("root").json["must"] == ["totp", "password"]
+    answer = browser("POST", "/session/password", {"password": PASSWORD, "new": "Another-horse-9"})
+    assert answer.json["must"] == ["totp"]
+    take(browser, answer)
+    secret = browser("POST", "/session/totp", {}).json["secret"]
+    answer = browser("POST", "/session/totp/confirm", {"code": totp(secret, now_step())})
+    assert answer.json["must"] == [] and len(answer.json["recovery_codes"]) == 10
+
+
+def test_what_is_for_sessions_only(server, browser):
+    """Tokens and accounts learn what to do instead."""
+    for path, body in (("password", {"password": "x", "new": "y"}), ("totp", {}),
+                       ("totp/confirm", {"code": "1"})):
+        answer = server.api("POST", f"/session/{path}", body)
+        assert answer.status == 409 and "log in" in answer.json["detail"], answer.text
+        assert browser("POST", f"/session/{path}", body).status == 401
+    browser.login("alice@localhost")
+    answer = browser("POST", "/session/password", {"password": PASSWORD, "new": "Another-horse-9"})
+    assert answer.status == 409 and "XMPP client" in answer.json["detail"]
+    server.ctl("set", "console.confirm-time", "0s")
+    assert browser("POST", "/session/totp", {}).json["code"] == "confirm-password"

@@ -212,10 +212,16 @@ static json_t *session_answer(const struct api_session_row *r)
 {
     json_t *one = json_pack("{s:s}", "description", "Done.");
     json_t *session = json_pack(
-        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s,s:{s:s}},s:{s:s},s:{s:s}},s:[s,s,s],s:b}", "type", "object",
-        "properties", "principal", "type", "string", "role", "type", "string", "permissions",
-        "type", "array", "items", "type", "string", "csrf", "type", "string", "expires", "type",
-        "string", "required", "principal", "role", "permissions", "additionalProperties", 0);
+        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s,s:{s:s}},s:{s:s,s:{s:[s,s]}},s:{s:s,s:{s:s}},s:{s:s},"
+        "s:{s:s}},s:[s,s,s,s],s:b}",
+        "type", "object", "properties", "principal", "type", "string", "role", "type", "string",
+        "permissions", "type", "array", "items", "type", "string", "must", "type", "array", "items",
+        "enum", "totp", "password", "recovery_codes", "type", "array", "items", "type", "string",
+        "csrf", "type", "string", "expires", "type", "string", "required", "principal", "role",
+        "permissions", "must", "additionalProperties", 0);
+    json_t *factor = json_pack("{s:s,s:{s:{s:s},s:{s:s}},s:[s,s],s:b}", "type", "object",
+                               "properties", "secret", "type", "string", "uri", "type", "string",
+                               "required", "secret", "uri", "additionalProperties", 0);
     json_t *banner = json_pack("{s:s,s:{s:{s:[{s:s},{s:s}]},s:{s:s}},s:[s,s],s:b}", "type",
                                "object", "properties", "banner", "anyOf", "type", "string", "type",
                                "null", "acknowledge", "type", "boolean", "required", "banner",
@@ -224,8 +230,11 @@ static json_t *session_answer(const struct api_session_row *r)
         json_object_set_new(one, "content", content(json_incref(session)));
     if (r->says == API_SAYS_BANNER)
         json_object_set_new(one, "content", content(json_incref(banner)));
+    if (r->says == API_SAYS_FACTOR)
+        json_object_set_new(one, "content", content(json_incref(factor)));
     json_decref(session);
     json_decref(banner);
+    json_decref(factor);
     return one;
 }
 

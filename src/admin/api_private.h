@@ -3,6 +3,7 @@
 #include "admin/api.h"
 #include "base/command.h"
 #include "home/command_run.h"
+#include "ops/login.h"
 
 enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ETAG_LEN = 34 };
 
@@ -37,6 +38,23 @@ NODISCARD enum err api_who(struct http_request *r, struct principal *who, struct
 bool api_session_is(const struct http_request *r);
 bool api_session_admit(struct http_request *r, struct principal *who); /* as api_admit() */
 NODISCARD enum err api_session_who(struct http_request *r, struct principal *who, struct why *why);
+union address;
+struct api_session_answer {
+    unsigned status;
+    const struct command_row *codes; /* recovery codes that it shows; NULL: none */
+    struct arena *arena;             /* that of the job: the request has no scratch by then */
+    slice before;                    /* the secret of the session that ends; empty: none */
+    slice cookie;                    /* set when it is answered */
+};
+slice api_session_secret(const struct http_request *r); /* its cookie; ptr NULL: none */
+/* As api_session_admit(), but a limited session may be what it is. */
+bool api_session_view(struct http_request *r, struct principal *who, struct console_view *v);
+/* Ends the session `before`, opens another and answers with it. false: console_open() refuses, and
+ * nothing is answered. The texts of `who` are in the arena. */
+bool api_session_open(struct http_request *r, const struct console_login *login,
+                      struct api_session_answer *a, struct principal *who);
+void api_session_peer(const struct http_request *r, union address *out);
+void api_login_problem(struct http_request *r, enum login_result result); /* not LOGIN_OK */
 /* false: it is such a request for a row that needs the password again. */
 bool api_session_may(struct http_request *r, const struct command *c, struct arena *arena);
 

@@ -9,10 +9,12 @@
  * Limits: BODY_MAX for a body, the rates of api_guard(). */
 #include "admin/api_session.h"
 #include "admin/api_private.h"
+#include "admin/api_self.h"
 #include "admin/control_json.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/cookie.h"
@@ -21,6 +23,7 @@
 #include "io/address.h"
 #include "ops/audit.h"
 #include "ops/login.h"
+#include "ops/second_factor.h"
 #include <arpa/inet.h>
 #include <openssl/crypto.h>
 
@@ -101,19 +104,23 @@ const struct api_session_row api_session_rows[] = {
     { HTTP_M_GET, "/session", 200, false, API_SAYS_SESSION, &show_row },
     { HTTP_M_DELETE, "/session", 204, false, API_SAYS_NOTHING, &logout_row },
     { HTTP_M_POST, "/session/confirm", 204, false, API_SAYS_NOTHING, &confirm_row },
+    { HTTP_M_POST, "/session/password", 200, false, API_SAYS_SESSION, &api_self_password_row },
+    { HTTP_M_POST, "/session/totp", 200, false, API_SAYS_FACTOR, &api_self_totp_row },
+    { HTTP_M_POST, "/session/totp/confirm", 200, false, API_SAYS_SESSION,
+      &api_self_totp_confirm_row },
     { 0 },
 };
 
 /* Of a request with a cookie. */
 
-static slice secret_of(const struct http_request *r)
+slice api_session_secret(const struct http_request *r)
 {
     return cookie_find(http_header(r, "Cookie"), SLICE(API_COOKIE));
 }
 
 bool api_session_is(const struct http_request *r)
 {
-    return http_header(r, "Authorization").ptr == NULL && secret_of(r).ptr != NULL;
+    return http_header(r, "Authorization").ptr == NULL && api_session_secret(r).ptr != NULL;
 }
 
 static bool csrf_is_right(const struct http_request *r, const struct console_view *v)
@@ -124,10 +131,10 @@ static bool csrf_is_right(const struct http_request *r, const struct console_vie
             CRYPTO_memcmp(given.ptr, v->csrf, CONSOLE_SECRET_TEXT) == 0);
 }
 
-static bool session_admit(struct http_request *r, struct principal *who, struct console_view *v)
+bool api_session_view(struct http_request *r, struct principal *who, struct console_view *v)
 {
     struct api_problem p = { .error = err_name(E_AUTH) };
-    if (console_find(secret_of(r), r->host, http_scratch(r), true, who, v) != OK) {
+    if (console_find(api_session_secret(r), r->host, http_scratch(r), true, who, v) != OK) {
         p.status = 401;
         p.detail = SLICE("this session has ended; log in again");
         p.code = "session-ended";
@@ -148,15 +155,33 @@ enum err api_session_who(struct http_request *r, struct principal *who, struct w
 {
     struct console_view v;
     why_set(why, "this session has ended; log in again");
-    enum err e = console_find(secret_of(r), r->host, http_scratch(r), false, who, &v);
+    enum err e = console_find(api_session_secret(r), r->host, http_scratch(r), false, who, &v);
     who->from = r->peer;
     return e;
+}
+
+/* What a limited session has to do first. */
+static bool is_limited(struct http_request *r, const struct console_view *v)
+{
+    bool factor = (v->must & CONSOLE_MUST_FACTOR) != 0;
+    if (v->must == 0)
+        return false;
+    api_problem(r, &(struct api_problem){
+                       .status = 403,
+                       .detail = factor ? SLICE("your role needs a second factor: POST "
+                                                "/api/v1/session/totp makes it, "
+                                                "/api/v1/session/totp/confirm turns it on")
+                                        : SLICE("your password is too old: POST "
+                                                "/api/v1/session/password changes it"),
+                       .error = err_name(E_DENIED),
+                       .code = factor ? "factor-required" : "password-expired" });
+    return true;
 }
 
 bool api_session_admit(struct http_request *r, struct principal *who)
 {
     struct console_view v;
-    return session_admit(r, who, &v);
+    return api_session_view(r, who, &v) && !is_limited(r, &v);
 }
 
 /* A browser left alone does not destroy, nor change who may do what: through settings, or the
@@ -174,7 +199,7 @@ bool api_session_may(struct http_request *r, const struct command *c, struct are
     struct principal who;
     if (!is_dangerous(c) || !api_session_is(r))
         return true;
-    return console_find(secret_of(r), r->host, arena, true, &who, &v) == OK && v.proven;
+    return console_find(api_session_secret(r), r->host, arena, true, &who, &v) == OK && v.proven;
 }
 
 /* Answers. */
@@ -197,9 +222,17 @@ static void add_permissions(struct buf *out, const struct principal *who)
     }
 }
 
-/* v NULL: it is an access token, which has neither end nor CSRF token here. */
-static void answer_session(struct http_request *r, unsigned status, const struct principal *who,
-                           const struct console_view *v, slice cookie)
+static void add_must(struct buf *out, unsigned must)
+{
+    bool both = must == (CONSOLE_MUST_FACTOR | CONSOLE_MUST_PASSWORD);
+    buf_printf(out, ",\"must\":[%s%s%s]", (must & CONSOLE_MUST_FACTOR) != 0 ? "\"totp\"" : "",
+               both ? "," : "", (must & CONSOLE_MUST_PASSWORD) != 0 ? "\"password\"" : "");
+}
+
+/* v NULL: it is an access token, which has neither end nor CSRF token here. codes: recovery codes
+ * that it shows; NULL: none. */
+static void answer_session(struct http_request *r, const struct principal *who,
+                           const struct console_view *v, const struct api_session_answer *a)
 {
     struct buf out, lines;
     char stamp[CLOCK_STAMP_LEN];
@@ -212,14 +245,22 @@ static void answer_session(struct http_request *r, unsigned status, const struct
     buf_lit(&out, ",\"permissions\":[");
     add_permissions(&out, who);
     buf_lit(&out, "]");
+    add_must(&out, v != NULL ? v->must : 0);
+    if (a->codes != NULL) {
+        buf_lit(&out, ",\"recovery_codes\":[");
+        for (const struct command_row *row = a->codes; row != NULL; row = row->next) {
+            control_text(&out, command_row_text(row, "code"));
+            buf_printf(&out, "%s", row->next != NULL ? "," : "]");
+        }
+    }
     if (v != NULL) {
         clock_stamp(stamp, v->expires_us);
         buf_printf(&out, ",\"csrf\":\"%s\",\"expires\":\"%s\"", v->csrf, stamp);
     }
     buf_lit(&out, "}\n");
-    if (cookie.len > 0)
-        http_header_line(&lines, "Set-Cookie", cookie);
-    http_answer(r, &(struct http_answer){ .status = status,
+    if (a->cookie.len > 0)
+        http_header_line(&lines, "Set-Cookie", a->cookie);
+    http_answer(r, &(struct http_answer){ .status = a->status,
                                           .type = "application/json",
                                           .headers = buf_fit(&lines),
                                           .body = buf_fit(&out) });
@@ -273,7 +314,7 @@ static void session_job_free(struct session_job *j)
     api_jobs--;
 }
 
-static void peer_of(const struct http_request *r, union address *out)
+void api_session_peer(const struct http_request *r, union address *out)
 {
     char text[INET6_ADDRSTRLEN];
     *out = (union address){ .any = { .sa_family = AF_UNSPEC } };
@@ -308,37 +349,67 @@ static const struct {
                             "needed" },
     [LOGIN_FACTOR_NEEDED] = { E_DENIED, 403, "factor-required",
                               "this role logs in with a second factor only, and this name has "
-                              "none: `admin totp` makes one" },
+                              "none: another administrator makes one with `admin totp`, or sets "
+                              "admin.totp-enrol" },
     [LOGIN_PASSWORD_OLD] = { E_DENIED, 403, "password-expired",
-                             "this password is too old: `admin password` sets another one" },
+                             "this password is too old: log in again to change it" },
     [LOGIN_AGAIN] = { E_AGAIN, 503, "again",
                       "the server cannot compare passwords now; try again "
                       "later" },
 };
 
-static void session_open(struct session_job *j)
+bool api_session_open(struct http_request *r, const struct console_login *login,
+                      struct api_session_answer *a, struct principal *who)
+{
+    struct console_view v;
+    struct arena *arena = a->arena;
+    char secret[CONSOLE_SECRET_TEXT + 1];
+    if (a->before.len > 0)
+        console_end(a->before);
+    if (!console_open(login, secret) ||
+        console_find(slice_of(secret), r->host, arena, true, who, &v) != OK)
+        return false;
+    char *cookie = arena_printf(arena, API_COOKIE "=%s" COOKIE_MARK, secret);
+    a->cookie = slice_of(cookie);
+    answer_session(r, who, &v, a);
+    OPENSSL_cleanse(cookie, strlen(cookie));
+    OPENSSL_cleanse(secret, sizeof secret);
+    return true;
+}
+
+static void session_open(struct session_job *j, unsigned must)
 {
     struct principal who;
-    struct console_view v;
-    char secret[CONSOLE_SECRET_TEXT + 1];
-    bool opened = j->r != NULL &&
-                  console_open(j->login.name, j->login.age, j->r->host, j->r->peer, secret) &&
-                  console_find(slice_of(secret), j->r->host, j->arena, true, &who, &v) == OK;
-    if (!opened) { /* its client has gone, or its password or role changed meanwhile */
+    struct api_session_answer a = { .status = 201, .arena = j->arena, .before = j->secret };
+    struct console_login login = { .name = j->login.name, .age = j->login.age, .must = must };
+    if (j->r != NULL) {
+        login.host = j->r->host;
+        login.from = j->r->peer;
+    }
+    if (j->r == NULL || !api_session_open(j->r, &login, &a, &who)) {
+        /* its client has gone, or its password or role changed meanwhile */
         command_fail(&j->call, E_CANCELED, "%s", "");
         job_problem(j, E_AUTH, 401, "wrong", results[LOGIN_WRONG].text);
         return;
     }
-    char *cookie = arena_printf(j->arena, API_COOKIE "=%s" COOKIE_MARK, secret);
     j->call.who = who;
     j->call.who.from = slice_dup(j->arena, j->r->peer);
     command_done(&j->call, "%s", "");
-    answer_session(j->r, 201, &who, &v, slice_of(cookie));
-    OPENSSL_cleanse(cookie, strlen(cookie));
-    OPENSSL_cleanse(secret, sizeof secret);
 }
 
 static void job_finished(struct command_call *call, void *arg) { (void)call, (void)arg; }
+
+/* It opens a session for that; 0: it does not, or lacks nothing. */
+static unsigned must_of(const struct login *l)
+{
+    struct principal who = { 0 };
+    int64_t generation;
+    bool lacks = l->result == LOGIN_PASSWORD_OLD ||
+                 (l->result == LOGIN_FACTOR_NEEDED && factor_may_enrol());
+    if (!lacks || !console_role(l->name, l->arena, &who, &generation))
+        return 0;
+    return login_must(l->name, who.role);
+}
 
 static void login_ended(struct login *l)
 {
@@ -346,16 +417,15 @@ static void login_ended(struct login *l)
     enum login_result result =
         l->result == LOGIN_LOCKED || l->result == LOGIN_REFUSED ? LOGIN_WRONG : l->result;
     bool logs_in = j->call.command == &login_row;
-    if (l->result != LOGIN_OK) {
+    unsigned must = logs_in ? must_of(l) : 0;
+    if (l->result != LOGIN_OK && must == 0) {
         bool locked = l->result == LOGIN_LOCKED; /* which the audit log says, and nobody else */
         command_fail(&j->call, locked ? E_DENIED : results[result].e, "%s",
                      locked ? "the name is refused for a time now" : results[result].text);
         job_problem(j, results[result].e, results[result].status, results[result].code,
                     results[result].text);
     } else if (logs_in) {
-        if (j->secret.len > 0)
-            console_end(j->secret);
-        session_open(j);
+        session_open(j, must);
     } else {
         console_prove(j->secret);
         command_done(&j->call, "%s", "");
@@ -385,6 +455,18 @@ static bool bind_job(struct session_job *j)
     return false;
 }
 
+void api_login_problem(struct http_request *r, enum login_result result)
+{
+    enum login_result as =
+        result == LOGIN_LOCKED || result == LOGIN_REFUSED ? LOGIN_WRONG : result;
+    ensure(result != LOGIN_OK && result < LOGIN_RESULTS);
+    api_problem(r, &(struct api_problem){ .status = results[as].status,
+                                          .detail = slice_of(results[as].text),
+                                          .error = err_name(results[as].e),
+                                          .code = results[as].code,
+                                          .retry_s = results[as].status == 503 ? 1 : 0 });
+}
+
 static bool is_acknowledged(struct session_job *j)
 {
     bool asked = setting_text(&console_banner)[0] != '\0' && setting_bool(&console_acknowledge);
@@ -412,7 +494,7 @@ static void login_run(struct http_request *r, const struct command *row,
         return;
     }
     r->data = j;
-    peer_of(r, &j->peer);
+    api_session_peer(r, &j->peer);
     if (who != NULL)
         j->call.who = principal_dup(who, arena);
     else
@@ -421,7 +503,7 @@ static void login_run(struct http_request *r, const struct command *row,
         j->call.who = (struct principal){ .kind = PRINCIPAL_ADMIN,
                                           .actor = console_actor(arena, name, ""),
                                           .from = slice_dup(arena, r->peer) };
-    j->secret = slice_dup(arena, secret_of(r));
+    j->secret = slice_dup(arena, api_session_secret(r));
     j->login = (struct login){ .worker = worker_here(),
                                .arena = arena,
                                .name = slice_dup(arena, name),
@@ -456,7 +538,7 @@ static void session_logout(struct http_request *r, const struct principal *who)
                                  .worker = worker_here(),
                                  .who = *who,
                                  .finished = job_finished };
-    console_end(secret_of(r));
+    console_end(api_session_secret(r));
     command_done(&call, "%s", "");
     audit_command(&call, &log_api);
     answer_nothing(r, SLICE(API_COOKIE "=; Max-Age=0" COOKIE_MARK));
@@ -477,17 +559,19 @@ static void session_handle(struct http_request *r)
         if (!api_admit(r, &who))
             return;
         if (r->method == HTTP_M_GET)
-            answer_session(r, 200, &who, NULL, (slice){ 0 });
+            answer_session(r, &who, NULL, &(struct api_session_answer){ .status = 200 });
         else
             session_none(r);
         return;
     }
-    if (!api_guard(r) || !session_admit(r, &who, &v))
+    if (!api_guard(r) || !api_session_view(r, &who, &v))
+        return;
+    if (confirms && is_limited(r, &v))
         return;
     if (confirms)
         login_run(r, &confirm_row, &who, v.name);
     else if (r->method == HTTP_M_GET)
-        answer_session(r, 200, &who, &v, (slice){ 0 });
+        answer_session(r, &who, &v, &(struct api_session_answer){ .status = 200 });
     else
         session_logout(r, &who);
 }

@@ -13,7 +13,7 @@ struct api_session_row {
     const char *path;
     unsigned status; /* where all went well */
     bool open;       /* to all */
-    enum { API_SAYS_NOTHING, API_SAYS_SESSION, API_SAYS_BANNER } says;
+    enum { API_SAYS_NOTHING, API_SAYS_SESSION, API_SAYS_BANNER, API_SAYS_FACTOR } says;
     const struct command *row; /* its arguments are the members of the body */
 };
 extern const struct api_session_row api_session_rows[];

@@ -2,6 +2,7 @@
 #include "admin/alarms.h"
 #include "admin/api.h"
 #include "admin/api_events.h"
+#include "admin/api_self.h"
 #include "admin/api_session.h"
 #include "admin/backup.h"
 #include "admin/console_page.h"
@@ -248,6 +249,7 @@ const struct feature *const features_all[] = {
     &api_events_feature,
     &console_page_feature,
     &api_session_feature,
+    &api_self_feature,
     &health_feature,
     &log_feature,
     &config_check_feature,

@@ -86,6 +86,7 @@ struct console_session {
     char from[64];
     slice name, role; /* kept */
     int64_t generation;
+    unsigned must;
     uint64_t began_us, began_wall_us, used_us, proven_us; /* monotonic but for the second */
 };
 
@@ -121,7 +122,8 @@ static uint64_t us_of(const struct setting *s) { return (uint64_t)setting_int(s)
 static bool console_has_ended(const struct console_session *s, uint64_t now_us)
 {
     return now_us >= s->used_us + us_of(&console_idle) ||
-           now_us >= s->began_us + us_of(&console_session_time);
+           now_us >= s->began_us + us_of(&console_session_time) ||
+           (s->must != 0 && now_us >= s->began_us + (uint64_t)CONSOLE_LIMITED_MS * MS);
 }
 
 /* Looks at all, each in the same time. */
@@ -220,26 +222,26 @@ static bool console_is_same(slice name, struct console_age age, struct arena *ar
            *ends_of(name) == age.ends;
 }
 
-bool console_open(slice name, struct console_age age, slice host, slice from,
-                  char secret[CONSOLE_SECRET_TEXT + 1])
+bool console_open(const struct console_login *l, char secret[CONSOLE_SECRET_TEXT + 1])
 {
     struct arena *arena = arena_create(0);
     struct principal who = { 0 };
     uint64_t now_us = clock_mono_us();
-    ensure(name.len > 0);
+    ensure(l->name.len > 0);
     pthread_mutex_lock(&sessions_lock);
-    bool may = console_is_same(name, age, arena, &who) && host.len <= CONSOLE_HOST_MAX;
+    bool may = console_is_same(l->name, l->age, arena, &who) && l->host.len <= CONSOLE_HOST_MAX;
     if (may) {
-        struct console_session *s = find_place(name, now_us);
+        struct console_session *s = find_place(l->name, now_us);
         rand_hex(secret, CONSOLE_SECRET_BYTES);
         rand_hex(s->csrf, CONSOLE_SECRET_BYTES);
         rand_hex(s->id, CONSOLE_ID_TEXT / 2);
         secret_hash(slice_of(secret), s->hash);
-        snprintf(s->host, sizeof s->host, "%.*s", SLICE_ARG(host));
-        snprintf(s->from, sizeof s->from, "%.*s", SLICE_ARG(from));
-        s->name = slice_keep(name);
+        snprintf(s->host, sizeof s->host, "%.*s", SLICE_ARG(l->host));
+        snprintf(s->from, sizeof s->from, "%.*s", SLICE_ARG(l->from));
+        s->name = slice_keep(l->name);
         s->role = slice_keep(who.role);
-        s->generation = age.generation;
+        s->generation = l->age.generation;
+        s->must = l->must;
         s->began_us = s->used_us = s->proven_us = now_us;
         s->began_wall_us = clock_wall_us();
         s->used = true;
@@ -254,7 +256,11 @@ static void view_of(const struct console_session *s, uint64_t now_us, struct con
 {
     memcpy(out->id, s->id, sizeof out->id);
     memcpy(out->csrf, s->csrf, sizeof out->csrf);
-    out->expires_us = s->began_wall_us + us_of(&console_session_time);
+    uint64_t most_us = us_of(&console_session_time);
+    if (s->must != 0 && most_us > (uint64_t)CONSOLE_LIMITED_MS * MS)
+        most_us = (uint64_t)CONSOLE_LIMITED_MS * MS;
+    out->expires_us = s->began_wall_us + most_us;
+    out->must = s->must;
     out->proven = now_us < s->proven_us + us_of(&console_confirm_time);
 }
 
@@ -287,6 +293,10 @@ enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
         who->from = slice_dup(arena, slice_of(s->from));
         who->own = memchr(s->name.ptr, '@', s->name.len) != NULL ? slice_dup(arena, s->name)
                                                                  : (slice){ 0 };
+        if (s->must != 0) {
+            who->grants = SLICE("");
+            who->own = (slice){ 0 };
+        }
         e = OK;
     } else {
         *who = (struct principal){ 0 };
@@ -413,6 +423,7 @@ static void run_sessions(struct command_call *call)
         command_text(call, "began", slice_dup(call->arena, slice_of(stamp)));
         clock_stamp(stamp, wall_us - (now_us - s->used_us));
         command_text(call, "used", slice_dup(call->arena, slice_of(stamp)));
+        command_bool(call, "limited", s->must != 0);
     }
     pthread_mutex_unlock(&sessions_lock);
 }
@@ -498,6 +509,9 @@ static struct command admin_sessions = {
             { .name = "from", .doc = "the address it logged in from" },
             { .name = "began", .type = PARAM_STAMP, .doc = "when it logged in" },
             { .name = "used", .type = PARAM_STAMP, .doc = "its last request" },
+            { .name = "limited",
+              .type = PARAM_BOOL,
+              .doc = "whether it can only make a second factor or change the password" },
             { 0 } },
 };
 static struct command admin_end_session = {

@@ -29,7 +29,16 @@ struct console_view {
     slice name;
     uint64_t expires_us; /* wall clock: when it ends if it is used until then */
     bool proven;         /* the password was given within console.confirm-time */
+    unsigned must;       /* bits of enum console_must: what its owner has to do first */
 };
+
+/* A login with the right password that lacks something opens a session that can do nothing but
+ * that, and ends after CONSOLE_LIMITED_MS: admin/api_self.c. */
+enum console_must {
+    CONSOLE_MUST_FACTOR = 1,  /* to make a second factor */
+    CONSOLE_MUST_PASSWORD = 2 /* to change the password */
+};
+enum { CONSOLE_LIMITED_MS = 15 * 60 * 1000 };
 
 /* Taken before the password of a login is read: another one when the session opens means that the
  * password, or what ends sessions otherwise, is another one since. */
@@ -39,10 +48,14 @@ struct console_age {
 struct console_age console_age(slice name);
 /* For a name that has just logged in. host: what the browser asked for; the session is only good
  * there. false: the name has no role, it changed since `age`, or the host is too long. */
-bool console_open(slice name, struct console_age age, slice host, slice from,
-                  char secret[CONSOLE_SECRET_TEXT + 1]);
+struct console_login {
+    slice name, host, from;
+    struct console_age age;
+    unsigned must;
+};
+bool console_open(const struct console_login *l, char secret[CONSOLE_SECRET_TEXT + 1]);
 /* Of a request with this secret. uses: it is not idle then. Fills the principal, whose texts are in
- * the arena. E_AUTH: there is no such session, or it has ended. */
+ * the arena; that of a limited session has no permission. E_AUTH: there is no such session, or it has ended. */
 NODISCARD enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
                                 struct principal *who, struct console_view *out);
 void console_prove(slice secret); /* its password was given again */

@@ -55,6 +55,14 @@ static void login_passed(struct login *l)
     login_end(l, LOGIN_OK);
 }
 
+static void login_complete(struct login *l)
+{
+    if (l->old)
+        login_void(l, LOGIN_PASSWORD_OLD);
+    else
+        login_passed(l);
+}
+
 static void code_used(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct login *l = arg;
@@ -63,7 +71,7 @@ static void code_used(void *arg, enum store_result result, const struct store_ba
     else if (store_changed(b, 0) == 0) /* used before, or at the same moment */
         login_wrong(l);
     else
-        login_passed(l);
+        login_complete(l);
 }
 
 static void factor_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -79,12 +87,8 @@ static void factor_read(void *arg, enum store_result result, const struct store_
         login_void(l, LOGIN_CODE_NEEDED);
         return;
     }
-    if (l->old) {
-        login_void(l, LOGIN_PASSWORD_OLD);
-        return;
-    }
     if (!f.confirmed) {
-        login_passed(l);
+        login_complete(l);
         return;
     }
     struct store_batch *use = factor_use(l->worker, &f, l->code);
@@ -94,9 +98,12 @@ static void factor_read(void *arg, enum store_result result, const struct store_
         store_submit(use, worker_loop(l->worker), 0, code_used, l);
 }
 
-static bool demands_factor(struct login *l, slice role)
+unsigned login_must(slice name, slice role)
 {
-    return factor_is_demanded(role) && !factor_is_there(l->name);
+    unsigned must = factor_is_demanded(role) && !factor_is_there(name) ? CONSOLE_MUST_FACTOR : 0;
+    if (memchr(name.ptr, '@', name.len) == NULL && administrator_password_is_old(name))
+        must |= CONSOLE_MUST_PASSWORD;
+    return must;
 }
 
 static void password_right(struct login *l)
@@ -107,7 +114,11 @@ static void password_right(struct login *l)
         login_wrong(l);
         return;
     }
-    if (demands_factor(l, who.role)) {
+    if (l->password_only) {
+        login_passed(l);
+        return;
+    }
+    if ((login_must(l->name, who.role) & CONSOLE_MUST_FACTOR) != 0) {
         login_void(l, LOGIN_FACTOR_NEEDED);
         return;
     }

@@ -15,7 +15,7 @@ enum login_result {
     LOGIN_REFUSED,       /* the same to the client: nothing was compared */
     LOGIN_CODE_NEEDED,   /* the password was right */
     LOGIN_FACTOR_NEEDED, /* the same, and its role demands a second factor, which it has not */
-    LOGIN_PASSWORD_OLD,  /* the same, but it must be changed */
+    LOGIN_PASSWORD_OLD,  /* the same, and the code, if it has one; but it must be changed */
     LOGIN_AGAIN,         /* too many wait, or the database is away */
     LOGIN_RESULTS
 };
@@ -25,6 +25,7 @@ struct login {
     struct arena *arena;
     slice name, password;
     slice code; /* of the second factor, or a recovery code; empty: none */
+    bool password_only; /* of who has a session: nothing else is looked at */
     const struct sockaddr *peer;
     void (*done)(struct login *l); /* once, later or at once */
     enum login_result result;
@@ -36,5 +37,7 @@ struct login {
     bool old; /* its password must be changed */
 };
 void login_begin(struct login *l);
+/* What its owner has to do before all else: bits of enum console_must. */
+unsigned login_must(slice name, slice role);
 
 extern const struct feature login_feature;

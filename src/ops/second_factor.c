@@ -43,7 +43,16 @@ static struct setting totp_roles = {
     .many = true,
     .form = "names of roles, separated by spaces",
     .doc = "Roles that log in to the console only with a second factor (`admin totp`). Whoever has "
-           "such a role and no second factor is refused.",
+           "such a role and no second factor makes one at the login first (admin.totp-enrol).",
+};
+static struct setting totp_enrol = {
+    .name = "admin.totp-enrol",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .doc = "An administrator without a second factor whose role demands one (admin.totp-roles) makes "
+           "it when they log in, with the password alone. Off: the login is refused until another "
+           "administrator has made it with `admin totp`.",
 };
 
 static struct store_stmt factor_get = {
@@ -186,6 +195,8 @@ bool factor_is_demanded(slice role)
             return true;
     return false;
 }
+
+bool factor_may_enrol(void) { return setting_bool(&totp_enrol); }
 
 void factor_add_drop(struct store_batch *b, slice name)
 {
@@ -388,7 +399,7 @@ const struct feature second_factor_feature = {
     .name = "second_factor",
     .parts = PART_ACCOUNT,
     .schema = &schema,
-    .settings = (struct setting *const[]){ &totp_roles, NULL },
+    .settings = (struct setting *const[]){ &totp_roles, &totp_enrol, NULL },
     .commands = (struct command *const[]){ &admin_totp, &admin_totp_confirm, &admin_totp_remove,
                                            &admin_recovery_codes, NULL },
     .account.disown = factor_remove,

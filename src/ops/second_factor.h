@@ -25,6 +25,7 @@ struct store_batch *factor_use(struct worker *w, const struct factor *f, slice c
 
 bool factor_is_there(slice name);    /* confirmed */
 bool factor_is_demanded(slice role); /* setting admin.totp-roles */
+bool factor_may_enrol(void);         /* setting admin.totp-enrol */
 void factor_add_drop(struct store_batch *b, slice name);
 
 extern const struct feature second_factor_feature;
