@@ -17,7 +17,7 @@ from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import ROOT
 from test_api import Api, api_server
-from test_console_login import PASSWORD, now_step, totp
+from test_console_login import PASSWORD, make_old, now_step, totp
 from test_roles import ROLES, granted
 from test_webchat import Browser, Keys, directives, webdriver
 
@@ -465,6 +465,46 @@ def test_login_with_a_password(server, pages, axe):
     pages.go("rooms")
     pages.find("form [role=status]", "session has ended")
     assert pages.complaints(ours=("- .*401",)) == []
+
+
+@pytest.mark.release
+def test_what_is_to_be_done_at_the_login(server, pages, axe):
+    """An old password is changed and a demanded second factor made, by forms of the login; before,
+    the console has no other page, also after a reload."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    server.ctl("set", "admin.password-age", "30d")
+    server.ctl("set", "admin.totp-roles", "administrator")
+    make_old(server, "root")
+    pages.send_password()
+    pages.find("h1", "Second factor")
+    pages.driver.refresh()
+    pages.find("h1", "Log in")
+    pages.send_password()
+    pages.find("h1", "Second factor")
+    secret = pages.find("form p code").text
+    pages.check(axe, ["login"])
+    pages.type("#first-code", "000000")
+    pages.click("[type=submit]")
+    pages.find(".problem", "clocks")
+    pages.js("document.getElementById('first-code').select()")
+    pages.type("#first-code", totp(secret, now_step()))
+    pages.click("[type=submit]")
+    pages.find("h1", "Recovery codes")
+    assert len(pages.driver.find_elements("css selector", "form li code")) == 10
+    pages.check(axe, ["login"])
+    pages.click("[type=submit]")
+    pages.find("h1", "New password")
+    pages.check(axe, ["login"])
+    pages.type("#new", "Another-horse-9")
+    pages.type("#new-again", "Another-horse-8")
+    pages.click("[type=submit]")
+    pages.find(".problem", "not the same")
+    pages.js("document.getElementById('new-again').select()")
+    pages.type("#new-again", "Another-horse-9")
+    pages.click("[type=submit]")
+    pages.find("header", "root")
+    assert {r["name"]: r["totp"] for r in server.rows("admin", "list")}["root"]
+    assert pages.complaints(ours=("- .*40[13]",)) == []
 
 
 @pytest.mark.release

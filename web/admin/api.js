@@ -61,11 +61,22 @@ export async function run(name, args = {}) {
 /* What the login page is to show; null: people cannot log in with a password here. */
 export const loginPage = () => ask("GET", "/login").catch(() => null);
 
-export async function logIn(fields) {
-  token = null;
-  csrf = (await ask("POST", "/session", fields)).csrf;
+/* Each of these answers with a session; `must` says what is to be done before all else. */
+async function open(path, fields) {
+  const session = await ask("POST", path, fields);
+  csrf = session.csrf;
   localStorage.setItem(mark, "1");
+  return session;
 }
+
+export function logIn(fields) {
+  token = null;
+  return open("/session", fields);
+}
+
+export const changePassword = (fields) => open("/session/password", fields);
+export const makeFactor = () => ask("POST", "/session/totp", {});
+export const confirmFactor = (fields) => open("/session/totp/confirm", fields);
 
 /* Returns what the token may do: a question without it would be one more. */
 export async function logInWithToken(text) {
@@ -81,7 +92,7 @@ export async function resume() {
   if (!localStorage.getItem(mark)) return false;
   const session = await ask("GET", "/session").catch(() => null);
   csrf = session && session.csrf;
-  return session !== null;
+  return session !== null && session.must.length === 0;
 }
 
 export async function logOut() {

@@ -1,6 +1,6 @@
 /* Logging in: with name and password where the server has that, else with an access token. */
 import { useEffect, useState } from "react";
-import { confirmPassword, logIn, loginPage, logInWithToken } from "./api.js";
+import { changePassword, confirmFactor, confirmPassword, logIn, loginPage, logInWithToken, makeFactor } from "./api.js";
 import { Dialog, Problem } from "./parts.jsx";
 import { t } from "./text.js";
 
@@ -14,15 +14,89 @@ function Input({ name, label, type = "password", value, change, autoFocus, compl
   );
 }
 
+/* A form of the login that sends one thing: `act` resolves when the server has taken it. */
+function Step({ title, act, go, children }) {
+  const [state, setState] = useState({});
+  const send = async (event) => {
+    event.preventDefault();
+    setState({ busy: true });
+    try {
+      await act();
+      setState({});
+    } catch (error) {
+      setState({ error });
+    }
+  };
+  return (
+    <main className="login">
+      <form onSubmit={send}>
+        <h1>{title}</h1>
+        {children}
+        <Problem error={state.error} />
+        <p className="buttons"><button type="submit" className="main" disabled={state.busy}>{go}</button></p>
+      </form>
+    </main>
+  );
+}
+
+/* The password is too old. */
+function NewPassword({ password, next }) {
+  const [fields, setFields] = useState({ one: "", two: "" });
+  const set = (name) => (value) => setFields({ ...fields, [name]: value });
+  const act = async () => {
+    if (fields.one !== fields.two) throw new Error(t("login.not-the-same"));
+    next(await changePassword({ password, new: fields.one }), fields.one);
+  };
+  return (
+    <Step title={t("login.new-password")} act={act} go={t("login.change")}>
+      <p>{t("login.too-old")}</p>
+      <Input name="new" label={t("login.new-password")} value={fields.one} change={set("one")} autoFocus complete="new-password" />
+      <Input name="new-again" label={t("login.new-again")} value={fields.two} change={set("two")} complete="new-password" />
+    </Step>
+  );
+}
+
+/* The role demands a second factor: its secret, a first code, then the recovery codes. */
+function NewFactor({ password, next }) {
+  const [made, setMade] = useState(null);
+  const [code, setCode] = useState("");
+  const [session, setSession] = useState(null);
+  const [error, setError] = useState(null);
+  useEffect(() => { makeFactor().then(setMade, setError); }, []);
+  if (session)
+    return (
+      <Step title={t("login.recovery")} act={async () => next(session, password)} go={t("login.kept")}>
+        <p>{t("login.recovery-why")}</p>
+        <ul>{session.recovery_codes.map((one) => <li key={one}><code>{one}</code></li>)}</ul>
+      </Step>
+    );
+  return (
+    <Step title={t("login.factor")} act={async () => setSession(await confirmFactor({ code: code.trim() }))} go={t("login.confirm")}>
+      <p>{t("login.factor-why")}</p>
+      <Problem error={error} />
+      {made && <p><code>{made.secret}</code><br /><a href={made.uri}>{t("login.in-app")}</a></p>}
+      <Input name="first-code" type="text" label={t("login.first-code")} value={code} change={setCode} autoFocus complete="one-time-code" />
+    </Step>
+  );
+}
+
 export function Login({ over, done }) {
   const [page, setPage] = useState(undefined);
   const [byToken, setByToken] = useState(false);
   const [fields, setFields] = useState({ name: "", password: "", code: "", token: "" });
   const [agreed, setAgreed] = useState(false);
   const [needsCode, setNeedsCode] = useState(false);
+  const [must, setMust] = useState([]);
   const [state, setState] = useState({});
   useEffect(() => { loginPage().then(setPage); }, []);
   if (page === undefined) return null;
+  const next = async (session, password) => {
+    setFields({ ...fields, password });
+    setMust(session.must);
+    if (session.must.length === 0) await done();
+  };
+  if (must[0] === "password") return <NewPassword password={fields.password} next={next} />;
+  if (must[0] === "totp") return <NewFactor password={fields.password} next={next} />;
   const withToken = byToken || page === null;
   const set = (name) => (value) => setFields({ ...fields, [name]: value });
   const send = async (event) => {
@@ -31,8 +105,7 @@ export function Login({ over, done }) {
     try {
       if (withToken) done(await logInWithToken(fields.token.trim()));
       else {
-        await logIn({ name: fields.name, password: fields.password, acknowledged: agreed, ...(needsCode && { code: fields.code }) });
-        await done();
+        await next(await logIn({ name: fields.name, password: fields.password, acknowledged: agreed, ...(needsCode && { code: fields.code }) }), fields.password);
       }
     } catch (error) {
       if (error.code === "code-required") setNeedsCode(true);
