@@ -435,10 +435,12 @@ static void apply_done(struct settings_turn *t)
     if (t->version == 0)
         command_done(t->call, "the settings have these values already");
     else if (waits != NULL)
-        command_done(t->call, "settings changed: %zu; %s", t->count, waits);
+        command_done(t->call, "%.*s",
+                     SLICE_ARG(settings_words(t, "settings changed: %zu; %s", t->count, waits)));
     else
-        command_done(t->call, "version %lld; settings changed: %zu", (long long)t->version,
-                     t->count);
+        command_done(t->call, "%.*s",
+                     SLICE_ARG(settings_words(t, "version %lld; settings changed: %zu",
+                                              (long long)t->version, t->count)));
     settings_turn_over(t);
 }
 

@@ -15,6 +15,8 @@
 #include "home/node.h"
 #include "ops/access.h"
 #include "ops/events.h"
+#include <stdarg.h>
+#include <stdio.h>
 
 enum { AUDIT_VALUES_MAX = 64 << 10 };
 
@@ -325,10 +327,50 @@ static void accounts_read(void *arg, enum store_result result, const struct stor
     write_change(t);
 }
 
+static bool is_in_turn(const struct settings_turn *t, const struct setting *s)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->item[i].setting == s)
+            return true;
+    return false;
+}
+
+/* Secrets that would be sent to somebody else go. To go back restores what was together. */
+static void add_cleared(struct settings_turn *t)
+{
+    bool given = t->kind == SETTINGS_BACK || t->kind == SETTINGS_TIMED;
+    size_t count = given ? 0 : t->count;
+    struct settings_item *all = arena_new(t->arena, struct settings_item, 2 * t->count + 1);
+    memcpy(all, t->item, t->count * sizeof *all);
+    t->item = all;
+    for (size_t i = 0; i < count; i++) {
+        const struct setting *s = all[i].setting;
+        if (s->secret == NULL || settings_is_locked(s) || *setting_text(s->secret) == '\0' ||
+            !is_news(&all[i]) || is_in_turn(t, s->secret))
+            continue;
+        all[t->count++] = (struct settings_item){ .setting = s->secret };
+        t->cleared = slice_of(arena_printf(t->arena,
+                                           "%.*s; %s is cleared, since it was for the %s of "
+                                           "before: set it again",
+                                           SLICE_ARG(t->cleared), s->secret->name, s->name));
+    }
+}
+
+slice settings_words(const struct settings_turn *t, const char *fmt, ...)
+{
+    va_list args;
+    char text[SETTING_BYTES_MAX + 256];
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return slice_of(arena_printf(t->arena, "%s%.*s", text, SLICE_ARG(t->cleared)));
+}
+
 void settings_change(struct settings_turn *t)
 {
     ensure(t == first_turn && t->version == 0);
     struct why why;
+    add_cleared(t);
     const char *waiting = t->undoes == 0 ? settings_waiting(t->arena) : NULL;
     if (waiting != NULL) {
         settings_turn_fail(t, E_CONFLICT, waiting);

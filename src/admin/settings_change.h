@@ -28,6 +28,7 @@ struct settings_turn {
     int64_t at_us;         /* when it was written */
     int64_t version;       /* that this made; 0: none, as nothing has changed */
     slice before, after;   /* the values, for the audit log */
+    slice cleared;         /* a sentence of the secrets that went with it; empty: none */
     const char *candidate; /* its owner, whose candidate this applies; NULL: none */
 };
 void settings_turn_take(struct settings_turn *t);
@@ -38,6 +39,9 @@ void settings_change(struct settings_turn *t);
 /* Commits a batch that changes no settings, then calls t->done. */
 void settings_commit(struct settings_turn *t, struct store_batch *b);
 struct store_batch *settings_batch(void);
+/* The words of an end, and what was cleared. */
+slice settings_words(const struct settings_turn *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* In begin(), the setting and what is allowed of a call: false: `why` is set. */
 bool settings_item_ok(const struct command_call *call, const struct setting *s, slice value,
                       struct why *why);

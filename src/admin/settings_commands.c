@@ -29,7 +29,9 @@ static void admin_settings_set_done(struct settings_turn *t)
     else if (s->restart != NULL)
         command_done(t->call, "%s is %s after a restart of: %s", s->name, value, s->restart);
     else
-        command_done(t->call, "%s is %s", s->name, *value != '\0' ? value : "empty");
+        command_done(
+            t->call, "%.*s",
+            SLICE_ARG(settings_words(t, "%s is %s", s->name, *value != '\0' ? value : "empty")));
     settings_turn_over(t);
 }
 
@@ -71,8 +73,11 @@ struct reset {
 static void reset_done(struct settings_turn *t)
 {
     const struct reset *r = t->arg;
-    command_done(t->call, "settings that have their defaults: %d; fixed by the node file: %d",
-                 r->changed, r->locked);
+    command_done(t->call, "%.*s",
+                 SLICE_ARG(settings_words(t,
+                                          "settings that have their defaults: %d; fixed by the "
+                                          "node file: %d",
+                                          r->changed, r->locked)));
     settings_turn_over(t);
 }
 

@@ -88,6 +88,16 @@ static void mail_changed(struct worker *w, const struct setting *s)
         cert_watch_again();
 }
 
+static struct setting mail_password = {
+    .name = "mail.password",
+    .scope = SCOPE_NODE,
+    .type = PARAM_SECRET,
+    .def_text = "",
+    .max = SMTP_LOGIN_MAX,
+    .changed = mail_changed,
+    .doc = "The password of mail.user at the relay. Another value of mail.relay clears it, so "
+           "set it afterwards, or both as one change (`config edit`).",
+};
 static struct setting mail_relay = {
     .name = "mail.relay",
     .scope = SCOPE_NODE,
@@ -96,11 +106,12 @@ static struct setting mail_relay = {
     .max = 300,
     .check = relay_ok,
     .form = "HOST or HOST:PORT, or empty",
+    .secret = &mail_password,
     .changed = mail_changed,
     .doc =
         "The mail server that takes mails of this server to administrators, for example "
         "localhost:25. STARTTLS is used if it offers that. mail.user is for a relay that wants a "
-        "login. Empty: no mail is sent.",
+        "login. Empty: no mail is sent. Another value clears mail.password.",
 };
 static struct setting mail_from = {
     .name = "mail.from",
@@ -143,15 +154,6 @@ static struct setting mail_user = {
     .doc = "The user that logs in at the relay, with mail.password. This is done only over TLS, "
            "and only if the certificate of the relay names its host and is trusted as those of "
            "other servers are (`musterctl cert-trust add`). Empty: without a login.",
-};
-static struct setting mail_password = {
-    .name = "mail.password",
-    .scope = SCOPE_NODE,
-    .type = PARAM_SECRET,
-    .def_text = "",
-    .max = SMTP_LOGIN_MAX,
-    .changed = mail_changed,
-    .doc = "The password of mail.user at the relay.",
 };
 
 /* The mail that is on its way. */

@@ -1,10 +1,10 @@
 #include "app/node_file.h"
 #include "app/docs.h"
+#include "app/node_found.h"
 #include "app/node_pairs.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/similar.h"
-#include "base/utf8.h"
 #include "home/node.h"
 #include "xmpp/jid.h"
 #include <arpa/inet.h>
@@ -24,7 +24,6 @@ enum {
     SETTINGS_MAX = 512,
     ERRORS_MAX = 50,
     TEXT_BYTES_MAX = 1024,
-    FOUND_BYTES_MAX = 64,
     DOMAIN_BYTES_MAX = 255
 };
 
@@ -170,27 +169,13 @@ static bool is_null(const yaml_node_t *n)
            (n->data.scalar.length == 0 || slice_is(scalar(n), "~") || slice_is(scalar(n), "null"));
 }
 
-/* What stands there, for messages: bounded, printable, and without what follows "://", which may be
- * a password. */
-static const char *found_text(struct arena *arena, slice text)
-{
-    const char *url = text.len > 0 ? memmem(text.ptr, text.len, "://", 3) : NULL;
-    size_t len = url != NULL ? (size_t)(url - text.ptr) + 3 : text.len;
-    len = len < FOUND_BYTES_MAX ? len : FOUND_BYTES_MAX;
-    len = utf8_valid_len((slice){ text.ptr, len });
-    char *out = arena_printf(arena, "\"%.*s%s\"", (int)len, text.ptr, len < text.len ? "…" : "");
-    for (char *c = out; *c != '\0'; c++)
-        *c = (unsigned char)*c < ' ' ? '?' : *c;
-    return out;
-}
-
 static const char *found_node(struct arena *arena, const yaml_node_t *n)
 {
     if (n->type == YAML_SEQUENCE_NODE)
         return "a list";
     if (n->type == YAML_MAPPING_NODE)
         return "a section";
-    return is_null(n) ? "nothing" : found_text(arena, scalar(n));
+    return is_null(n) ? "nothing" : node_found(arena, scalar(n));
 }
 
 static const char *choices_text(struct arena *arena, const char *const *choices)
@@ -594,7 +579,7 @@ static void read_certs(struct loader *l, const struct node_key *k, const yaml_no
         struct node_cert *cert = &certs[count];
         cert->line = node_file_line_of(pair_key(l, n, i));
         if (!parse_domain(l->file->arena, name, &cert->domain)) {
-            wrong_value(l, k, cert->line, found_text(l->file->arena, name));
+            wrong_value(l, k, cert->line, node_found(l->file->arena, name));
         } else if (value->type != YAML_MAPPING_NODE) {
             node_file_wrong(l, cert->line,
                             "key '%s': found %s, allowed {certificate: PATH, key: PATH}", path,

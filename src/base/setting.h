@@ -44,6 +44,9 @@ struct setting {
     enum setting_scope scope;
     const char *restart; /* NULL: applies at once; else the part that must be restarted */
     const struct setting_impact *impact; /* NULL: nothing that could be counted */
+    /* The secret that is sent to what this one names: another value clears it, unless the same
+     * change gives it again. So who may change settings does not send it elsewhere. NULL: none. */
+    struct setting *secret;
     bool told;                           /* what users are told: the log has its length instead */
     bool local;                          /* setting_is_local() */
     /* Called on each worker after a change, soon (home/setting_news.h); for several changes in a
