@@ -637,7 +637,8 @@ def test_an_old_password_is_changed_by_its_owner(server, browser):
     change = lambda **fields: browser("POST", "/session/password", fields)  # noqa: E731
     assert browser("POST", "/session/password", {"password": PASSWORD, "new": "x"},
                    csrf=False).json["code"] == "csrf"
-    for new, words in (("short", "at least 12"), (PASSWORD, "used before"), ("", "new: is missing")):
+    for new, words in (("short", "at least 12"), (PASSWORD, "used before"),
+                       ("", "new: is missing")):
         answer = change(password=PASSWORD, new=new)
         assert 400 <= answer.status < 500 and words in answer.json["detail"], answer.text
     assert change(password="wrong", new="Another-horse-9").json["code"] == "wrong"

@@ -41,7 +41,8 @@ KEYS = "auth_secret.factors auth_secret.secret room.secret"
 CONTENT = """admin_factor.name admin_recovery.name administrator.name administrator.role
     administrator_password.name access_admin.jid
     access_admin.role access_role.grants access_role.name
-    access_token.made_by access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
+    access_token.made_by
+    access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
     alarm_history.alarm alarm_history.detail alarm_history.known_by alarm_history.note
     alarm_history.severity alarm_rule.alarm
     webhook.events webhook.url webhook_queue.body webhook_queue.event_id webhook_queue.kind

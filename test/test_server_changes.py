@@ -7,7 +7,7 @@ import pytest
 from muster.client import until
 from muster.rows import MUSTERD
 from test_rename import rename
-from test_webhooks import LOCAL, add, receiver  # noqa: F401, a fixture
+from test_webhooks import LOCAL, Receiver, add
 
 
 def entries(server, command):
@@ -26,8 +26,9 @@ def delete_alice(host):
         e for e in entries(host, "set") if e[0] == "server" and "alice" in e[1]])[0]
 
 
-def test_a_list_that_loses_a_deleted_account(host, receiver):  # noqa: F811
-    one = receiver()
+def test_a_list_that_loses_a_deleted_account(host, request):
+    one = Receiver()
+    request.addfinalizer(one.close)
     add(host, one.url, events="setting.changed")
     host.ctl("set", "admin.accounts", "alice@localhost bob@localhost")
     assert delete_alice(host) == (

@@ -1,5 +1,5 @@
-/* The commands `admin password`, `admin totp` and `admin totp-confirm` do the work, with the name of
- * the session as argument; so they have their checks, their words and their entries in the audit
+/* The commands `admin password`, `admin totp` and `admin totp-confirm` do the work, with the name
+ * of the session as argument; so they have their checks, their words and their entries in the audit
  * log. The password before it counts as a login: its failures lock the name.
  *
  * Limits: those of api_session.c. */
@@ -33,8 +33,9 @@ const struct command api_self_password_row = {
                                             .max = 1024,
                                             .doc = "the new password" },
                                           { 0 } },
-    .doc = "Changes the password of the administrator who asks. Their sessions end; the answer has a "
-           "new one. The password of an account is changed with an XMPP client.",
+    .doc =
+        "Changes the password of the administrator who asks. Their sessions end; the answer has a "
+        "new one. The password of an account is changed with an XMPP client.",
 };
 const struct command api_self_totp_row = {
     .name = "session totp",

@@ -1,6 +1,6 @@
-/* api_self: what those who have a session do for themselves, whatever their role: change the password,
- * make a second factor. A limited session (ops/console.h) can do nothing else. Each opens a new
- * session and ends the one before it, so a cookie from before is worth nothing. */
+/* api_self: what those who have a session do for themselves, whatever their role: change the
+ * password, make a second factor. A limited session (ops/console.h) can do nothing else. Each opens
+ * a new session and ends the one before it, so a cookie from before is worth nothing. */
 #pragma once
 
 struct command;

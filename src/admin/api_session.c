@@ -404,8 +404,8 @@ static unsigned must_of(const struct login *l)
 {
     struct principal who = { 0 };
     int64_t generation;
-    bool lacks = l->result == LOGIN_PASSWORD_OLD ||
-                 (l->result == LOGIN_FACTOR_NEEDED && factor_may_enrol());
+    bool lacks =
+        l->result == LOGIN_PASSWORD_OLD || (l->result == LOGIN_FACTOR_NEEDED && factor_may_enrol());
     if (!lacks || !console_role(l->name, l->arena, &who, &generation))
         return 0;
     return login_must(l->name, who.role);
@@ -457,8 +457,7 @@ static bool bind_job(struct session_job *j)
 
 void api_login_problem(struct http_request *r, enum login_result result)
 {
-    enum login_result as =
-        result == LOGIN_LOCKED || result == LOGIN_REFUSED ? LOGIN_WRONG : result;
+    enum login_result as = result == LOGIN_LOCKED || result == LOGIN_REFUSED ? LOGIN_WRONG : result;
     ensure(result != LOGIN_OK && result < LOGIN_RESULTS);
     api_problem(r, &(struct api_problem){ .status = results[as].status,
                                           .detail = slice_of(results[as].text),

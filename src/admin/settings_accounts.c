@@ -99,8 +99,8 @@ static void record_left(struct setting *s)
         .kind = SETTINGS_DELETED,
         .item = item,
         .count = 1,
-        .comment = slice_of(arena_printf(arena, "%s: an account was deleted; the audit log names it",
-                                         s->name)),
+        .comment = slice_of(
+            arena_printf(arena, "%s: an account was deleted; the audit log names it", s->name)),
     };
     settings_turn_take(t);
 }

@@ -1,7 +1,7 @@
-/* settings_accounts: settings that list accounts lose an account that is deleted: a later one of that
- * name is another user. In the database that is part of the deletion. In memory it is done at once,
- * whatever else changes settings; then it is a version of the history, as every change. At the home
- * of DUTY_SETTINGS, but for the first. */
+/* settings_accounts: settings that list accounts lose an account that is deleted: a later one of
+ * that name is another user. In the database that is part of the deletion. In memory it is done at
+ * once, whatever else changes settings; then it is a version of the history, as every change. At
+ * the home of DUTY_SETTINGS, but for the first. */
 #pragma once
 #include "store/store.h"
 

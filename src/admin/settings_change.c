@@ -20,9 +20,8 @@
 
 enum { AUDIT_VALUES_MAX = 64 << 10 };
 
-const char *const settings_kind_names[] = {
-    "set", "reset", "apply", "rollback", "unconfirmed", "deletion", NULL
-};
+const char *const settings_kind_names[] = { "set",         "reset",    "apply", "rollback",
+                                            "unconfirmed", "deletion", NULL };
 
 static struct settings_turn *first_turn; /* the one under way, and who waits */
 

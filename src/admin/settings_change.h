@@ -7,7 +7,14 @@ struct settings_item {
     struct setting *setting;
     slice value; /* ptr NULL: back to the default */
 };
-enum settings_kind { SETTINGS_SET, SETTINGS_RESET, SETTINGS_APPLY, SETTINGS_BACK, SETTINGS_TIMED, SETTINGS_DELETED };
+enum settings_kind {
+    SETTINGS_SET,
+    SETTINGS_RESET,
+    SETTINGS_APPLY,
+    SETTINGS_BACK,
+    SETTINGS_TIMED,
+    SETTINGS_DELETED
+};
 extern const char *const settings_kind_names[];
 
 /* Lives in `arena`, as all it points to. */

@@ -616,8 +616,9 @@ struct command settings_history_command = {
             { .name = "from",
               .doc = "from where: control for musterctl, xmpp/RESOURCE for a client" },
             { .name = "by",
-              .doc = "how: set, reset, apply or rollback; by the server: unconfirmed, or deletion of "
-                     "an account" },
+              .doc =
+                  "how: set, reset, apply or rollback; by the server: unconfirmed, or deletion of "
+                  "an account" },
             { .name = "settings", .type = PARAM_INT, .doc = "how many settings it changed" },
             { .name = "state", .doc = "applied, waits, confirmed or rolled back" },
             { .name = "comment", .doc = "what its author says" },

@@ -91,8 +91,7 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
     if (e == OK && info.has_database)
         e = write_audit(arena_printf(arena, "sqlite:%s/muster.db", file->data),
                         features_schemas(arena), "backup restore",
-                        slice_of(arena_printf(arena, "backup=%s created=%s", backup,
-                                              info.created)),
+                        slice_of(arena_printf(arena, "backup=%s created=%s", backup, info.created)),
                         why);
     arena_destroy(&arena);
     close(lock);

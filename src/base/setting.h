@@ -47,8 +47,8 @@ struct setting {
     /* The secret that is sent to what this one names: another value clears it, unless the same
      * change gives it again. So who may change settings does not send it elsewhere. NULL: none. */
     struct setting *secret;
-    bool told;                           /* what users are told: the log has its length instead */
-    bool local;                          /* setting_is_local() */
+    bool told;  /* what users are told: the log has its length instead */
+    bool local; /* setting_is_local() */
     /* Called on each worker after a change, soon (home/setting_news.h); for several changes in a
      * row perhaps once. Not before workers run: their start reads the value. NULL: nothing to do.
      */

@@ -114,16 +114,16 @@ static const struct store_schema schema = {
     .addresses =
         (const struct store_address[]){
             { "access_admin", "jid", .kind = STORE_JID, .beside = "" },
-            { "access_token", "made_by", .kind = STORE_JID, .beside = "name", .mark = "xmpp:",
-              .only = "made_by LIKE 'xmpp:%'" },
-            { "access_token", "made_by", .kind = STORE_JID, .beside = "name", .mark = "console:",
-              .only = "made_by LIKE 'console:%@%'" },
+            { "access_token", "made_by", .kind = STORE_JID, .beside = "name",
+              .mark = "xmpp:", .only = "made_by LIKE 'xmpp:%'" },
+            { "access_token", "made_by", .kind = STORE_JID, .beside = "name",
+              .mark = "console:", .only = "made_by LIKE 'console:%@%'" },
             { 0 } },
     .stmts =
         (struct store_stmt *const[]){ &access_roles_stmt, &access_tokens_stmt, &access_admins_stmt,
                                       &access_used_stmt, &access_persons_stmt, &access_factors_stmt,
-                                      &access_disabled_stmt, &role_put, &role_drop, &token_put, &token_drop, &admin_put,
-                                      &admin_drop, NULL },
+                                      &access_disabled_stmt, &role_put, &role_drop, &token_put,
+                                      &token_drop, &admin_put, &admin_drop, NULL },
 };
 
 /* Reading the table. */
@@ -518,7 +518,8 @@ static void run_role_set(struct command_call *call)
 {
     slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
     slice now = grants_now(call, name);
-    if (!access_patterns_known(call, "permissions") || is_built_in(call, name) || !access_may_change(call, name, now, (slice){ 0 }) ||
+    if (!access_patterns_known(call, "permissions") || is_built_in(call, name) ||
+        !access_may_change(call, name, now, (slice){ 0 }) ||
         !access_may_give(call, grants, (slice){ 0 }))
         return;
     command_changed(call, now, grants);
@@ -623,8 +624,8 @@ static void run_token_add(struct command_call *call)
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_put, STORE_ANY_ROWS, SV_T(name), SV_T(slice_of(hash)), SV_T(role),
               SV_T(scope.ptr == NULL ? SLICE("") : scope),
-              SV_I(expires_ms > 0 ? (int64_t)now_us + expires_ms * 1000 : 0),
-              SV_I((int64_t)now_us), SV_T(owner_of_call(call)));
+              SV_I(expires_ms > 0 ? (int64_t)now_us + expires_ms * 1000 : 0), SV_I((int64_t)now_us),
+              SV_T(owner_of_call(call)));
     command_row(call);
     command_text(call, "name", name);
     command_text(call, "token", slice_dup(call->arena, slice_of(token)));

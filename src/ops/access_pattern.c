@@ -64,10 +64,9 @@ static void refuse_pattern(struct command_call *call, slice word)
     ensure(cut); /* grants_are_valid() */
     slice near = has_area(area) ? (slice){ 0 } : area_near(area, call->arena);
     if (has_area(area))
-        command_fail(call, E_SYNTAX,
-                     "%.*s: no command has this permission; did you mean %s%.*s.%s?",
-                     SLICE_ARG(word), mark, SLICE_ARG(area),
-                     slice_is(effect, "read") ? "write" : "read");
+        command_fail(
+            call, E_SYNTAX, "%.*s: no command has this permission; did you mean %s%.*s.%s?",
+            SLICE_ARG(word), mark, SLICE_ARG(area), slice_is(effect, "read") ? "write" : "read");
     else if (near.ptr != NULL)
         command_fail(call, E_SYNTAX,
                      "%.*s: no command has this permission; did you mean %s%.*s.%.*s?",

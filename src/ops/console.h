@@ -55,7 +55,8 @@ struct console_login {
 };
 bool console_open(const struct console_login *l, char secret[CONSOLE_SECRET_TEXT + 1]);
 /* Of a request with this secret. uses: it is not idle then. Fills the principal, whose texts are in
- * the arena; that of a limited session has no permission. E_AUTH: there is no such session, or it has ended. */
+ * the arena; that of a limited session has no permission. E_AUTH: there is no such session, or it
+ * has ended. */
 NODISCARD enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
                                 struct principal *who, struct console_view *out);
 void console_prove(slice secret); /* its password was given again */

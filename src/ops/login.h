@@ -24,7 +24,7 @@ struct login {
     struct worker *worker;
     struct arena *arena;
     slice name, password;
-    slice code; /* of the second factor, or a recovery code; empty: none */
+    slice code;         /* of the second factor, or a recovery code; empty: none */
     bool password_only; /* of who has a session: nothing else is looked at */
     const struct sockaddr *peer;
     void (*done)(struct login *l); /* once, later or at once */

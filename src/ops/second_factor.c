@@ -50,9 +50,10 @@ static struct setting totp_enrol = {
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
-    .doc = "An administrator without a second factor whose role demands one (admin.totp-roles) makes "
-           "it when they log in, with the password alone. Off: the login is refused until another "
-           "administrator has made it with `admin totp`.",
+    .doc =
+        "An administrator without a second factor whose role demands one (admin.totp-roles) makes "
+        "it when they log in, with the password alone. Off: the login is refused until another "
+        "administrator has made it with `admin totp`.",
 };
 
 static struct store_stmt factor_get = {
