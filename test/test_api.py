@@ -51,10 +51,11 @@ class Api:
         return answer
 
 
-def api_server(make_server, **settings):
+def api_server(make_server, conf=None, **settings):
     port = free_ports(1)[0]
     server = make_server(
-        start=False, why="one client sends hundreds of requests as fast as it can", settings={
+        start=False, conf=conf or {}, why="one client sends hundreds of requests as fast as it can",
+        settings={
             "api.requests-per-token": "none", "http.request-rate": "none",
             "api.requests-per-address": "none", **settings})
     server.conf["listen"]["http_admin"] = [f"127.0.0.1:{port}"]

@@ -400,6 +400,8 @@ static void add_version(struct command_call *call, const struct store_batch *b, 
     command_int(call, "settings", store_int(b, 0, i, 7));
     command_text(call, "state", slice_dup(call->arena, store_text(b, 0, i, 5)));
     command_text(call, "comment", slice_dup(call->arena, store_text(b, 0, i, 4)));
+    settings_stamp(call, "until",
+                   slice_is(store_text(b, 0, i, 5), "waits") ? store_int(b, 0, i, 6) : 0);
 }
 
 static void versions_listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -622,6 +624,10 @@ struct command settings_history_command = {
             { .name = "settings", .type = PARAM_INT, .doc = "how many settings it changed" },
             { .name = "state", .doc = "applied, waits, confirmed or rolled back" },
             { .name = "comment", .doc = "what its author says" },
+            { .name = "until",
+              .type = PARAM_STAMP,
+              .wide = true,
+              .doc = "when one that waits is rolled back, unless it is confirmed" },
             { 0 } },
 };
 struct command settings_version_command = {

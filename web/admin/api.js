@@ -4,12 +4,15 @@
 
 const root = "/api/v1";
 const pause = 5000; /* before something is asked again, ms */
+const pauseAway = 2000; /* the same, of a server that is away */
 let token = null;
 let csrf = null;
 
-/* Set by the page: what to do when the session has ended, and how to ask for the password again
- * (resolves to whether it was given). */
-export const hooks = { expired: () => {}, confirm: async () => false };
+/* Set by the page: what to do when the session has ended (true: it was lost with a server that was
+ * away), how to ask for the password again
+ * (resolves to whether it was given), and who hears what is away: {why}, with what the server
+ * says of itself or "" if it does not answer, or null when all is back. */
+export const hooks = { expired: () => {}, confirm: async () => false, away: () => {} };
 
 /* A problem (RFC 9457). status 0: the server did not answer; `rows`: a command whose purpose it is to
  * find what is wrong has found something. */
@@ -31,8 +34,31 @@ async function request(method, path, body, signal) {
     return await fetch(root + path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    watchReturn("");
     throw new Refused(0, {});
   }
+}
+
+/* What the server is not ready for: "" if it does not answer, null if it is ready. */
+async function lacks() {
+  const answer = await fetch("/readyz", { cache: "no-store" }).catch(() => null);
+  return answer ? (answer.ok ? null : (await answer.text()).trim()) : "";
+}
+
+/* After a failure: asks whether the server is ready, until it is. One question at a time, whoever has
+ * found it away. */
+let asking = false;
+let restarted = false; /* and nobody has been known since */
+async function watchReturn(why) {
+  if (asking || why === null) return;
+  asking = true;
+  for (; why !== null; why = await lacks()) {
+    hooks.away({ why });
+    if (why === "") restarted = true;
+    await wait(pauseAway);
+  }
+  asking = false;
+  hooks.away(null);
 }
 
 async function refusal(answer) {
@@ -41,10 +67,12 @@ async function refusal(answer) {
 
 export async function ask(method, path, body) {
   const answer = await request(method, path, body);
+  if (answer.ok) restarted = false;
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const refused = await refusal(answer);
+  if (refused.status === 503) lacks().then(watchReturn);
   if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
-  if (answer.status === 401 && !path.startsWith("/session")) hooks.expired();
+  if (answer.status === 401 && !path.startsWith("/session")) hooks.expired(restarted);
   throw refused;
 }
 
@@ -123,6 +151,7 @@ async function listen(topics, signal, heard) {
         if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).trimStart();
       }
       text = text.slice(end + 2);
+      if (fields.event === "end") return true; /* why is in the data; it is asked again */
       if (fields.data) heard(fields.event, JSON.parse(fields.data));
     }
   }

@@ -11,17 +11,17 @@ import { t } from "./text.js";
  * (`rate`), or for each unit of another series (`per`). Figures that the server does not have are left
  * out. */
 const figures = [
-  { name: "dashboard.sessions", of: ["muster_sessions"] },
-  { name: "dashboard.logins", of: ["muster_latency_us{stage=login}"], rate: true },
-  { name: "dashboard.received", of: ["muster_messages_received"], rate: true },
-  { name: "dashboard.sent", of: ["muster_c2s_stanzas_sent"], rate: true },
-  { name: "dashboard.rooms", of: ["muster_rooms"] },
-  { name: "dashboard.commit", of: ["muster_latency_us_sum{stage=commit}"],
+  { name: "dashboard.sessions", unit: "unit.sessions", of: ["muster_sessions"] },
+  { name: "dashboard.logins", unit: "unit.per-second", of: ["muster_latency_us{stage=login}"], rate: true },
+  { name: "dashboard.received", unit: "unit.per-second", of: ["muster_messages_received"], rate: true },
+  { name: "dashboard.sent", unit: "unit.per-second", of: ["muster_c2s_stanzas_sent"], rate: true },
+  { name: "dashboard.rooms", unit: "unit.rooms", of: ["muster_rooms"] },
+  { name: "dashboard.commit", unit: "unit.ms", of: ["muster_latency_us_sum{stage=commit}"],
     per: ["muster_latency_us{stage=commit}"], scale: 1e-3 },
-  { name: "dashboard.memory", of: ["muster_memory_resident_bytes"], scale: 1 / 1048576 },
-  { name: "dashboard.processor", of: ["muster_worker_cpu_us"], rate: true, scale: 1e-4, each: true },
-  { name: "dashboard.federation", of: ["muster_s2s_streams"] },
-  { name: "dashboard.queue", of: ["muster_store_queue"] },
+  { name: "dashboard.memory", unit: "unit.mib", of: ["muster_memory_resident_bytes"], scale: 1 / 1048576 },
+  { name: "dashboard.processor", unit: "unit.percent", of: ["muster_worker_cpu_us"], rate: true, scale: 1e-4, each: true },
+  { name: "dashboard.federation", unit: "unit.streams", of: ["muster_s2s_streams"] },
+  { name: "dashboard.queue", unit: "unit.waiting", of: ["muster_store_queue"] },
 ];
 const ranges = [5, 60, 24 * 60]; /* minutes */
 const kept = 2000; /* samples; the server remembers older ones */
@@ -109,22 +109,21 @@ function useHistory(figure, minutes, known) {
 
 const rounded = (n) => Number(n.toPrecision(3)).toLocaleString("en");
 
-function Figure({ figure, samples, minutes, known }) {
+function Figure({ figure, samples, minutes, range, known, part, choose }) {
   const history = useHistory(figure, minutes, known);
   const newest = samples[samples.length - 1]?.values;
   const series = useMemo(() => {
-    const begin = Date.now() - minutes * 60000;
-    const live = samples.filter(({ time }) => time >= begin);
-    const all = [...history.filter(({ time }) => time >= begin && !(time >= live[0]?.time)), ...live];
+    const live = samples.filter(({ time }) => time >= range[0]);
+    const all = [...history.filter(({ time }) => time >= range[0] && !(time >= live[0]?.time)), ...live];
     return linesOf(figure, Object.keys(newest ?? {})).map((line) => ({ name: line.title, points: pointsOf(line, all) }));
-  }, [samples, history, minutes]);
+  }, [samples, history, range]);
   if (newest && sum(newest, figure.of) === undefined) return null;
   const last = series.map(({ points }) => points[points.length - 1]).filter(Boolean);
   return (
     <section className="card">
       <h2>{t(figure.name)}</h2>
-      <p className="figure">{last.length > 0 ? last.map((point) => rounded(point.y)).join(" · ") : "–"}</p>
-      <Plot series={series} name={t(figure.name)} />
+      <p className="figure" title={t(figure.unit)}>{last.length > 0 ? last.map((point) => rounded(point.y)).join(" · ") : "–"}</p>
+      <Plot series={series} name={t(figure.name)} unit={t(figure.unit)} range={range} part={part} choose={choose} />
     </section>
   );
 }
@@ -160,7 +159,13 @@ function Alarms() {
 export function Dashboard() {
   const { rows } = useConsole();
   const [minutes, setMinutes] = useState(ranges[0]);
+  const [part, setPart] = useState(null);
   const samples = useSamples(rows.commands.has("metrics"));
+  /* One for all plots, up to the newest sample. */
+  const range = useMemo(() => {
+    const end = samples[samples.length - 1]?.time ?? Date.now();
+    return [end - minutes * 60000, end];
+  }, [samples, minutes]);
   const { rows: remembered } = useRun(rows.commands.has("metrics series") ? "metrics series" : null, {});
   const known = (remembered || []).map((row) => row.name);
   const shown = rows.commands.has("metrics history") ? ranges : ranges.slice(0, 2);
@@ -171,13 +176,14 @@ export function Dashboard() {
         <>
           <div className="tools" role="group" aria-label={t("dashboard.range")}>
             {shown.map((one) => (
-              <button key={one} type="button" aria-pressed={one === minutes} onClick={() => setMinutes(one)}>
+              <button key={one} type="button" aria-pressed={one === minutes} onClick={() => { setMinutes(one); setPart(null); }}>
                 {one < 120 ? t("dashboard.minutes", { n: one }) : t("dashboard.hours", { n: one / 60 })}
               </button>
             ))}
+            {part && <button type="button" onClick={() => setPart(null)}>{t("plot.reset")}</button>}
           </div>
           <div className="cards">
-            {figures.map((figure) => <Figure key={figure.name} figure={figure} samples={samples} minutes={minutes} known={known} />)}
+            {figures.map((figure) => <Figure key={figure.name} figure={figure} samples={samples} minutes={minutes} range={range} known={known} part={part} choose={setPart} />)}
           </div>
         </>
       )}

@@ -4,7 +4,8 @@ import { run } from "./api.js";
 import { listNamed, startOf } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
-import { named, t, titled } from "./text.js";
+import { losses } from "./pages.js";
+import { label, named, t } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
 function Names({ id, arg }) {
@@ -42,7 +43,7 @@ export function Field({ arg, value, change, wrong, autoFocus }) {
       value={value ?? ""} onChange={(e) => change(e.target.value)} />;
   return (
     <div className={arg.kind === "flag" ? "field flag" : "field"}>
-      <label htmlFor={id}>{titled(arg.name)}</label>
+      <label htmlFor={id}>{label(arg.name)}</label>
       {input}
       {offers && !arg.choices && <Names id={`${id}list`} arg={arg} />}
       <small id={`${id}hint`}>{hint}</small>
@@ -60,6 +61,16 @@ function filledIn(command, values, begun, bound) {
     args[arg.name] = value;
   }
   return args;
+}
+
+/* What goes with the thing that a command destroys. */
+function Losses({ command, bound }) {
+  const { rows } = useConsole();
+  const [name, arg] = losses[command.name] || [];
+  const list = rows.commands.get(name);
+  const { rows: found } = useRun(list && bound[arg] ? name : null, { [arg]: bound[arg] });
+  if (!found || found.length === 0) return null;
+  return <section><h3>{t("form.losses")}</h3><Rows command={list} rows={found} bound={bound} /></section>;
 }
 
 /* `start`: a row with values to begin with; `bound`: values that are fixed. */
@@ -104,6 +115,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
               change={(value) => setValues({ ...values, [arg.name]: value })} />
           ))}
           {command.asks && <p className="asks">{command.asks}</p>}
+          <Losses command={command} bound={bound} />
           <Problem error={state.error} />
           <p className="buttons">
             <button type="submit" className={command.asks ? "danger" : "main"} disabled={state.busy}>

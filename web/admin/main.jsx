@@ -6,6 +6,8 @@ import { Console, Facts, link, Problem, Tabs, useConsole, useRun } from "./parts
 import { pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
 import { kinds } from "./pages.js";
 import { CommandForm } from "./form.jsx";
+import { Find } from "./find.jsx";
+import { Notices } from "./notices.jsx";
 import { Confirm, Login } from "./login.jsx";
 import { Dashboard } from "./dashboard.jsx";
 import { Settings } from "./settings.jsx";
@@ -75,7 +77,7 @@ function Everything({ commands, local, title, open: begin }) {
   );
 }
 
-function Page({ page }) {
+function Page({ page, about }) {
   const { lists, often, others } = partsOf(page);
   const View = views[page.view];
   const left = page.view === "dashboard" ? lists.filter((list) => list.name !== "status") : lists;
@@ -86,21 +88,27 @@ function Page({ page }) {
     <>
       <Heading text={t(`page.${page.id}`)}>{often.map((command) => <Button key={command.name} command={command} />)}</Heading>
       {View && page.view !== "settings" && <View />}
-      <Tabs label={t("page.lists")} tabs={tabs}>
+      <Tabs title={t("page.lists")} tabs={tabs}>
         {(tab) => tab.command
           ? <>{View && tabs.length === 1 && <h2>{tab.name}</h2>}<p className="doc">{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
-          : <Settings />}
+          : <Settings about={about} />}
       </Tabs>
       <Everything title={t("page.all")} commands={others} local={page.local} open={tabs.length === 0} />
     </>
   );
 }
 
-/* A user, a room or a domain. */
+/* A user, a room or a domain. One that was there and is gone has no page: the list is shown. */
 function Thing({ kind, name }) {
-  const { rows } = useConsole();
+  const { rows, say } = useConsole();
   const { show, lists, acts } = useMemo(() => partsOfThing(rows, kind, name), [rows, kind, name]);
   const { rows: found, error } = useRun(show?.command.name, show?.bound ?? {});
+  const gone = error?.status === 404 && found !== null;
+  useEffect(() => {
+    if (!gone) return;
+    say(t("thing.gone", { name }));
+    location.hash = link(kinds[kind].page);
+  }, [gone]);
   const start = show?.command.record && found?.[0];
   const tabs = lists.map((part) => ({ name: named(part.command), part }));
   if (show && !show.command.record) tabs.unshift({ name: named(show.command), part: show });
@@ -113,7 +121,7 @@ function Thing({ kind, name }) {
       <section aria-label={t("thing.acts")}>
         <p className="buttons">{acts.map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
       </section>
-      <Tabs label={t("page.lists")} tabs={tabs}>
+      <Tabs title={t("page.lists")} tabs={tabs}>
         {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
       </Tabs>
     </>
@@ -144,17 +152,24 @@ class Guard extends Component {
   }
 }
 
-function Shell({ rows, leave }) {
+function Shell({ rows, locked, leave }) {
   const address = useAddress();
   const pages = useMemo(() => pagesOf(rows), [rows]);
   const [form, setForm] = useState(null);
   const [news, setNews] = useState("");
   const [changed, setChanged] = useState(0);
+  const [away, setAway] = useState(null);
+  const [finding, setFinding] = useState(false);
   const [menu, setMenu] = useState(false);
   const touch = useCallback(() => setChanged((n) => n + 1), []);
   const open = useCallback((command, bound, start) => setForm({ command, bound, start, key: Math.random() }), []);
   const say = useCallback((text) => { setNews(text); setTimeout(() => setNews((old) => (old === text ? "" : old)), 8000); }, []);
   const shared = useMemo(() => ({ rows, open, say, touch, changed }), [rows, changed]);
+  useEffect(() => {
+    hooks.away = (what) => { setAway(what); if (!what) touch(); };
+    return () => { hooks.away = () => {}; };
+  }, []);
+  useEffect(() => { if (!locked) touch(); }, [locked]);
   const [id, name] = address[0] ? address : [pages[0]?.id];
   const page = pages.find((one) => one.id === id);
   return (
@@ -163,6 +178,7 @@ function Shell({ rows, leave }) {
       <header className="top">
         <button type="button" className="menu" aria-expanded={menu} aria-controls="menu" onClick={() => setMenu(!menu)}>{t("app.menu")}</button>
         <strong>{t("app.title")}</strong>
+        <button type="button" onClick={() => setFinding(true)}>{t("find.go")}</button>
         <span>{rows.who.actor}{rows.who.role && ` (${rows.who.role})`}</span>
         <button type="button" onClick={leave}>{t("app.logout")}</button>
       </header>
@@ -170,30 +186,50 @@ function Shell({ rows, leave }) {
         <Menu pages={pages} now={kinds[id]?.page ?? id} close={() => setMenu(false)} />
       </nav>
       <main id="content" tabIndex={-1}>
-        <Guard key={address.join("/")}>
-          {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} /> : <Heading text={t("app.nothing")} />}
+        <Notices away={away} />
+        <Guard key={kinds[id] ? address.join("/") : id}>
+          {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} about={name} /> : <Heading text={t("app.nothing")} />}
         </Guard>
       </main>
       <p className={news ? "news" : "news empty"} role="status">{news}</p>
+      {finding && <Find pages={pages} close={() => setFinding(false)} />}
       {form && <CommandForm {...form} close={() => setForm(null)} />}
     </Console.Provider>
   );
 }
 
+/* Covers the page, with what has been typed there, until who was logged in is so again. */
+function Over({ children }) {
+  const box = useRef(null);
+  useEffect(() => {
+    box.current.showModal();
+    return () => box.current?.close();
+  }, []);
+  return <dialog ref={box} className="over" aria-label={t("login.title")} onCancel={(event) => event.preventDefault()}>{children}</dialog>;
+}
+
+/* Without the session: "console:root/76c66318". */
+const person = (rows) => rows.who.actor.split("/")[0];
+
 function App() {
   const [state, setState] = useState({ at: "begin" });
   const [confirm, setConfirm] = useState(null);
-  const enter = async (told) => setState({ at: "in", rows: readRows(told ?? (await ask("GET", "/description"))) });
+  const enter = async (told) => {
+    const rows = readRows(told ?? (await ask("GET", "/description")));
+    setState((old) => ({ at: "in", rows: old.locked && person(old.rows) === person(rows) ? old.rows : rows }));
+  };
   const leave = async () => { await logOut(); setState({ at: "out" }); };
   useEffect(() => {
-    hooks.expired = () => setState((old) => ({ at: "out", over: old.at === "in" || old.over }));
+    hooks.expired = (restarted) => setState((old) => old.at === "in" && (restarted || old.locked)
+      ? { ...old, locked: true } : { at: "out", over: old.at === "in" || old.over });
     hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
     resume().then((there) => there && enter()).then((there) => there === false && setState({ at: "out" }), () => setState({ at: "out" }));
   }, []);
   if (state.at === "begin") return <p>{t("app.loading")}</p>;
   return (
     <>
-      {state.at === "in" ? <Shell rows={state.rows} leave={leave} /> : <Login over={state.over} done={enter} />}
+      {state.at === "in" ? <Shell key={person(state.rows)} rows={state.rows} locked={state.locked} leave={leave} /> : <Login over={state.over} done={enter} />}
+      {state.locked && <Over><Login over done={enter} /></Over>}
       {confirm && <Confirm done={confirm} />}
     </>
   );

@@ -3,7 +3,7 @@
  * get a page of their own. `view` is a page of its own making (views in main.jsx). */
 export const pages = [
   { id: "dashboard", view: "dashboard", nouns: ["status", "metrics"] },
-  { id: "alarms", areas: ["alarms"], nouns: ["alarm"] },
+  { id: "alarms", areas: ["alarms"], nouns: ["alarm"], first: ["alarm list", "alarm history"] },
   { id: "users", group: "people", areas: ["users", "contacts", "policies", "devices"],
     first: ["user list"], make: ["user add", "user invite"] },
   { id: "groups", group: "people", areas: ["groups"], nouns: ["group"] },
@@ -31,6 +31,18 @@ export const pages = [
   { id: "access", group: "access", areas: ["admins"], first: ["admin list", "token list", "role list"],
     make: ["admin create", "admin add", "token add", "role set"] },
 ];
+
+/* What is done often with a line of a list has a button in the line, if the line lets it. */
+export const quick = {
+  "alarm list": { "alarm acknowledge": (row) => row.active && !row.acknowledged },
+  "session list": { "session kick": () => true },
+  "device list": { "device revoke": () => true },
+  "token list": { "token revoke": () => true },
+  "admin sessions": { "admin end-session": () => true },
+};
+
+/* What is shown before a command destroys a thing: what goes with it. */
+export const losses = { "user del": ["user stats", "jid"] };
 
 /* Things that have a page of their own, and the types of arguments and columns that name one. */
 export const kinds = {

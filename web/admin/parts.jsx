@@ -2,10 +2,11 @@
 import { createContext, useContext, useEffect, useId, useRef, useState } from "react";
 import { run } from "./api.js";
 import { kindOf } from "./rows.js";
-import { shown, t } from "./text.js";
+import { label, shown, t } from "./text.js";
 
 /* {rows, open(command, bound), say(text), changed}: the rows of the server, a form for a command, a
- * line of news, and a number that grows with each change, so that lists are read again. */
+ * line of news, and a number that grows with each change and when the server is back, so that lists
+ * are read again. */
 export const Console = createContext(null);
 export const useConsole = () => useContext(Console);
 
@@ -14,11 +15,18 @@ export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`
 /* The address of a user without the client. */
 const bare = (jid) => jid.split("/")[0];
 
+/* Words that are names of settings lead to them. */
+function SettingNames({ text }) {
+  const { rows } = useConsole();
+  return text.split(/([\s,]+)/).map((word, i) =>
+    rows.settings.has(word.split("@")[0]) ? <a key={i} href={link("settings", word)}>{word}</a> : word);
+}
+
 export function Value({ column, value }) {
   const text = shown(column, value);
   const kind = text !== "" && kindOf(column.type);
   if (kind) return <a href={link(kind, kind === "user" ? bare(text) : text)}>{text}</a>;
-  return text;
+  return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : text;
 }
 
 /* When somebody was at the page. Without them it asks nothing by itself, so that the session of an
@@ -79,7 +87,7 @@ export function Facts({ command, row, children }) {
     <dl className="facts">
       {command.columns.filter((column) => row[column.name] !== undefined).map((column) => (
         <div key={column.name}>
-          <dt title={column.doc}>{column.title || column.name.replaceAll("_", " ")}</dt>
+          <dt title={column.doc}>{column.title || label(column.name)}</dt>
           <dd>{row[column.name] === "" ? "–" : <Value column={column} value={row[column.name]} />}</dd>
         </div>
       ))}
@@ -89,7 +97,7 @@ export function Facts({ command, row, children }) {
 }
 
 /* Tabs, of which one shows; with the keys of the ARIA pattern. */
-export function Tabs({ label, tabs, children }) {
+export function Tabs({ title, tabs, children }) {
   const [at, setAt] = useState(0);
   const id = useId();
   const now = Math.min(at, tabs.length - 1);
@@ -104,7 +112,7 @@ export function Tabs({ label, tabs, children }) {
   return (
     <>
       {tabs.length > 1 && (
-        <div role="tablist" aria-label={label} className="tabs" onKeyDown={go}>
+        <div role="tablist" aria-label={title} className="tabs" onKeyDown={go}>
           {tabs.map((tab, i) => (
             <button key={tab.name} type="button" role="tab" id={`${id}${i}`} aria-selected={i === now}
               aria-controls={`${id}panel`} tabIndex={i === now ? 0 : -1} onClick={() => setAt(i)}>

@@ -1,12 +1,13 @@
 /* What follows from the rows of the server: which commands belong to a page, to a thing such as a
  * user or a room, and to one line of a list. Pure. */
-import { pages, kinds } from "./pages.js";
+import { pages, kinds, quick } from "./pages.js";
 
 const noun = (command) => command.name.split(" ")[0];
 const required = (command) => command.args.filter((arg) => arg.kind === "required");
-/* What can be shown without being asked for. A read that the audit log notes is one that somebody
- * means to do. */
-const isList = (command) => command.reads && !command.audited && required(command).length === 0;
+/* What can be shown on a page. A read that the audit log notes is one that somebody means to do: it
+ * is run when it is asked for (isAsked). */
+const isList = (command) => command.reads && required(command).length === 0;
+export const isAsked = (command) => command.audited === true;
 
 export function readRows(description) {
   const commands = new Map(description.commands.map((row) => [row.name, row]));
@@ -115,6 +116,10 @@ export function actsOfLine(rows, list, row, bound) {
   return acts;
 }
 
+/* Those of them that have a button in the line. */
+export const quickOf = (list, row, acts) =>
+  acts.filter(({ command }) => quick[list.name]?.[command.name]?.(row));
+
 /* What a form begins with where the row of a thing has the same: "given_name" for given-name. */
 export function startOf(command, row) {
   const values = {};
@@ -136,5 +141,5 @@ export const filtersOf = (command, bound) =>
 /* A list of which an argument is the name of one line: "role" for `role list`. */
 export const listNamed = (rows, arg) => {
   const list = rows.commands.get(`${arg.name} list`);
-  return arg.type === "string" && list && isList(list) && list.columns[0] ? list : null;
+  return arg.type === "string" && list && isList(list) && !isAsked(list) && list.columns[0] ? list : null;
 };

@@ -1,11 +1,11 @@
 /* Settings: found by name or text, edited as a candidate, compared, checked against the live state,
  * applied at once, and confirmed or taken back. The server keeps the candidate and the history. */
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { run } from "./api.js";
 import { Dialog, Problem, useConsole, useRun } from "./parts.jsx";
 import { Field } from "./form.jsx";
 import { Rows } from "./table.jsx";
-import { shown, t, titled } from "./text.js";
+import { label, shown, t } from "./text.js";
 
 const most = 200; /* that are drawn; searching finds the others */
 
@@ -68,26 +68,10 @@ function Candidate() {
   );
 }
 
-/* The newest version waits for its confirmation. */
-function Unconfirmed() {
-  const { rows, touch, say } = useConsole();
-  const { rows: found } = useRun(rows.commands.has("config history") ? "config history" : null, { limit: 1 }, { every: 5000 });
-  if (!rows.commands.has("config confirm") || found?.[0]?.state !== "waits") return null;
-  const act = (name) => () => run(name).then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
-  return (
-    <section className="card wide candidate" role="alert">
-      <p>{t("settings.unconfirmed")}</p>
-      <p className="buttons">
-        <button type="button" className="main" onClick={act("config confirm")}>{t("settings.confirm")}</button>
-        <button type="button" onClick={act("config rollback")}>{t("settings.back")}</button>
-      </p>
-    </section>
-  );
-}
-
-export function Settings() {
+export function Settings({ about = "" }) {
   const { rows } = useConsole();
-  const [find, setFind] = useState("");
+  const [find, setFind] = useState(about);
+  useEffect(() => setFind(about), [about]);
   const [changed, setChanged] = useState(false);
   const [editing, setEditing] = useState(null);
   const { rows: found, error } = useRun("config show", {});
@@ -97,7 +81,6 @@ export function Settings() {
   }), [found, find, changed]);
   return (
     <>
-      <Unconfirmed />
       <Candidate />
       <div className="tools">
         <label>{t("settings.find")} <input type="search" value={find} onChange={(e) => setFind(e.target.value)} /></label>
@@ -111,7 +94,7 @@ export function Settings() {
             <button type="button" className="link" onClick={() => setEditing(row)}
               aria-label={t("settings.show", { name: row.name })}>{row.name}</button>
             <code>{row.value === "" ? "–" : row.value}</code>
-            <small>{rows.settings.get(row.name)?.doc ?? titled(row.name)}</small>
+            <small>{rows.settings.get(row.name)?.doc ?? label(row.name)}</small>
           </li>
         ))}
       </ul>

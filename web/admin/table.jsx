@@ -1,9 +1,9 @@
 /* Lists: the rows of a command, in pages that the server makes where it can, with its own filters. */
 import { useEffect, useState } from "react";
 import { run } from "./api.js";
-import { actsOfLine, filtersOf } from "./rows.js";
+import { actsOfLine, filtersOf, isAsked, quickOf } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun, Value } from "./parts.jsx";
-import { named, shown, t, titled } from "./text.js";
+import { label, named, shown, t } from "./text.js";
 import { Plot } from "./plot.jsx";
 
 const page = 100; /* rows that are asked for, or drawn, at once */
@@ -36,11 +36,27 @@ function compare(a, b) {
 }
 
 /* Whether there is more about a line than its columns show. */
-const hasMore = (all, command, row, bound) =>
-  command.columns.some((column) => column.wide) || actsOfLine(all, command, row, bound).length > 0;
+const hasMore = (command, acts) => command.columns.some((column) => column.wide) || acts.length > 0;
+
+function LineButtons({ command, row, bound, more }) {
+  const { rows: all, open } = useConsole();
+  const acts = actsOfLine(all, command, row, bound);
+  const first = command.columns[0] || {};
+  const name = shown(first, row[first.name]);
+  return (
+    <>
+      {quickOf(command, row, acts).map((act) => (
+        <button key={act.command.name} type="button" aria-label={`${named(act.command)}: ${name}`}
+          onClick={() => open(act.command, act.bound, row)}>{named(act.command)}</button>
+      ))}
+      {hasMore(command, acts) && (
+        <button type="button" className="quiet" onClick={more} aria-label={`${t("table.acts")}: ${name}`}>⋯</button>
+      )}
+    </>
+  );
+}
 
 export function Rows({ command, rows, bound, sortable, wide }) {
-  const { rows: all } = useConsole();
   const [line, setLine] = useState(null);
   const [order, setOrder] = useState(null);
   const columns = command.columns.filter((column) => (wide || !column.wide) && bound[column.name] === undefined);
@@ -48,14 +64,14 @@ export function Rows({ command, rows, bound, sortable, wide }) {
   if (rows.length === 0) return <p>{t("table.empty")}</p>;
   return (
     <div className="scroll" tabIndex={0} role="region" aria-label={named(command)}>
-      <table>
-        <thead>
-          <tr>
+      <table role="table">
+        <thead role="rowgroup">
+          <tr role="row">
             {columns.map((column) => {
               const by = order?.by === column.name ? order.sign : 0;
-              const title = titled(column.title || column.name);
+              const title = column.title || label(column.name);
               return (
-                <th key={column.name} scope="col" title={column.doc} aria-sort={by ? (by > 0 ? "ascending" : "descending") : undefined}>
+                <th key={column.name} scope="col" role="columnheader" title={column.doc} aria-sort={by ? (by > 0 ? "ascending" : "descending") : undefined}>
                   {sortable ? (
                     <button type="button" className="sort" aria-label={t("table.sort", { name: title })}
                       onClick={() => setOrder({ by: column.name, sign: by > 0 ? -1 : 1 })}>
@@ -65,23 +81,18 @@ export function Rows({ command, rows, bound, sortable, wide }) {
                 </th>
               );
             })}
-            <td />
+            <td role="cell" />
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {sorted.map((row, i) => (
-            <tr key={i}>
+            <tr key={i} role="row">
               {columns.map((column) => (
-                <td key={column.name} className={typeof row[column.name] === "number" ? "number" : ""}>
+                <td key={column.name} role="cell" data-name={column.title || label(column.name)} className={typeof row[column.name] === "number" ? "number" : ""}>
                   <Value column={column} value={row[column.name]} />
                 </td>
               ))}
-              <td>
-                {hasMore(all, command, row, bound) && (
-                  <button type="button" className="quiet" onClick={() => setLine(row)}
-                    aria-label={`${t("table.acts")}: ${shown(columns[0] || {}, row[columns[0]?.name])}`}>⋯</button>
-                )}
-              </td>
+              <td role="cell" className="acts"><LineButtons command={command} row={row} bound={bound} more={() => setLine(row)} /></td>
             </tr>
           ))}
         </tbody>
@@ -94,7 +105,7 @@ export function Rows({ command, rows, bound, sortable, wide }) {
 function Filters({ args, values, change }) {
   return args.map((arg) => {
     const set = (value) => change({ ...values, [arg.name]: value });
-    const title = titled(arg.name);
+    const title = label(arg.name);
     if (arg.kind === "flag")
       return (
         <label key={arg.name} title={arg.doc}>
@@ -161,26 +172,36 @@ export function List({ command, bound = {}, plot }) {
   const [wide, setWide] = useState(false);
   const args = { ...given(useSettled(filters)), ...bound };
   const paged = command.pages && { limit: page, ...(after !== undefined && { after }) };
-  const { rows, text, next, error, reload } = useRun(command.name, { ...args, ...paged });
+  const asked = isAsked(command);
+  const [sent, setSent] = useState(null); /* with what it was asked for */
+  const begin = sent && { ...sent, ...(after !== undefined && { after }) };
+  const { rows, text, next, error, reload } = useRun(asked && !sent ? null : command.name, asked ? begin : { ...args, ...paged });
+  const send = (event) => {
+    event.preventDefault();
+    setAfter(undefined);
+    setSent({ ...given(filters), ...bound, ...(command.pages && { limit: page }) });
+    if (sent) reload();
+  };
   const found = (rows || []).filter((row) => find === "" || command.columns.some((column) =>
     shown(column, row[column.name]).toLowerCase().includes(find.toLowerCase())));
   const change = (values) => { setFilters(values); setAfter(undefined); };
   return (
     <section>
-      <div className="tools">
+      <form className="tools" onSubmit={asked ? send : (event) => event.preventDefault()}>
         <Filters args={filtersOf(command, bound)} values={filters} change={change} />
+        {asked && <button type="submit" className="main">{t("table.show")}</button>}
         {!command.pages && (rows || []).length > 10 && (
           <label>{t("table.find")} <input type="search" value={find} onChange={(e) => setFind(e.target.value)} /></label>
         )}
         {command.columns.some((column) => column.wide) && (
           <label><input type="checkbox" checked={wide} onChange={(e) => setWide(e.target.checked)} /> {t("table.all")}</label>
         )}
-        <button type="button" onClick={reload}>{t("table.reload")}</button>
+        {!asked && <button type="button" onClick={reload}>{t("table.reload")}</button>}
         <button type="button" onClick={() => saveCsv(command, args).catch((e) => say(e.message))}>{t("table.csv")}</button>
-      </div>
+      </form>
       <Problem error={error} />
       {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={named(command)} />}
-      {rows === null ? !error && <p>{t("app.loading")}</p>
+      {rows === null ? !error && <p>{t(asked && !sent ? "table.asked" : "app.loading")}</p>
         : command.columns.length === 0 ? <p className="said">{text || t("form.done")}</p>
           : command.record && rows.length === 1 ? <Facts command={command} row={rows[0]} />
             : <Rows command={command} rows={found.slice(0, most)} bound={bound} sortable={!command.pages} wide={wide} />}

@@ -7,7 +7,8 @@ const english = {
   "app.pages": "Pages",
   "app.logout": "Log out",
   "app.loading": "Loading …",
-  "app.away": "The server does not answer. It is asked again every few seconds.",
+  "app.away": "The server does not answer. It is asked again every few seconds, and this page goes on when it is back. What you have typed stays.",
+  "app.waits": "The server is not ready: {why}. It is asked again every few seconds, and this page goes on when it is. What you have typed stays.",
   "app.nothing": "There is no such page, or your role does not include it.",
   "app.close": "Close",
   "app.broken": "This page does not work: {error}",
@@ -69,6 +70,14 @@ const english = {
   "page.all": "All commands of this page",
   "page.local": "On the server's host, with musterctl",
   "thing.acts": "Actions",
+  "thing.gone": "{name} is no longer there.",
+  "find.go": "Search",
+  "find.title": "Search",
+  "find.what": "Page, command, setting, user or room",
+  "find.count": "Found: {n}",
+  "find.page": "Page",
+  "notice.restart": "Restart",
+  "notice.needed": "A restart is needed: {why}",
   "table.empty": "Nothing here.",
   "table.find": "Find in this list",
   "table.next": "Next page",
@@ -77,6 +86,8 @@ const english = {
   "table.all": "All columns",
   "table.reload": "Reload",
   "table.csv": "CSV",
+  "table.show": "Show",
+  "table.asked": "The audit log notes each look. Fill in what you know, then press Show.",
   "table.rows": "Rows: {n}",
   "table.acts": "Details and actions",
   "table.any": "any",
@@ -89,6 +100,7 @@ const english = {
   "form.made": "the server makes one if this is empty",
   "form.allowed": "allowed: {allowed}",
   "form.unchanged": "not given",
+  "form.losses": "What goes with it",
   "settings.all": "Settings",
   "settings.find": "Search name or text",
   "settings.changed": "Changed only",
@@ -104,11 +116,11 @@ const english = {
   "settings.candidate": "Candidate: {n} changes that do not apply yet.",
   "settings.apply": "Check and apply",
   "settings.drop": "Drop all",
-  "settings.unconfirmed": "Confirm these settings, or they go back by themselves.",
+  "settings.unconfirmed": "Version {version} of the settings, applied by {who}, goes back by itself at {at} unless it is confirmed.",
+  "settings.waits": "Settings wait for confirmation",
   "settings.confirm": "Confirm",
   "settings.back": "Roll back",
   "settings.show": "Show setting {name}",
-  "dashboard.live": "Live",
   "dashboard.state": "State of the server",
   "dashboard.alarms": "Active alarms",
   "dashboard.quiet": "No alarm is active.",
@@ -117,16 +129,18 @@ const english = {
   "dashboard.received": "Messages a second",
   "dashboard.sent": "Stanzas sent a second",
   "dashboard.logins": "Logins a second",
-  "dashboard.commit": "A commit of the store, ms",
-  "dashboard.processor": "Processor, % by worker",
+  "dashboard.commit": "A commit of the store",
+  "dashboard.processor": "Processor by worker",
   "dashboard.federation": "Streams with other servers",
   "dashboard.queue": "Waiting for the store",
-  "dashboard.memory": "Memory, MiB",
+  "dashboard.memory": "Memory",
   "dashboard.range": "Time shown",
   "dashboard.minutes": "{n} minutes",
   "dashboard.hours": "{n} hours",
+  "unit.sessions": "sessions", "unit.per-second": "a second", "unit.rooms": "rooms", "unit.ms": "ms",
+  "unit.mib": "MiB", "unit.percent": "%", "unit.streams": "streams", "unit.waiting": "writes waiting",
   "plot.reset": "Whole time",
-  "plot.label": "{name}: now {last}, lowest {low}, highest {high}",
+  "plot.label": "{name}, {unit}, {from} to {to}: now {last}, lowest {low}, highest {high}",
   "plot.none": "{name}: no values yet",
   "logs.tail": "Live",
   "logs.find": "Only lines with this text",
@@ -186,7 +200,38 @@ export function t(name, values) {
   return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
-/* Names of rows as words: "given_name" is "Given name". */
+/* Names of columns and arguments, where the words of the row are not those of people. */
+const labels = {
+  "accounts-loaded": "Accounts in memory", adhoc: "Made by use", alarms: "Active alarms",
+  also: "Also called", args: "Arguments", ask: "Has asked", at: "Time", auth: "Authentication",
+  "built-in": "Built in", by: "Way", "change-subject": "Who sets the subject",
+  ciphers: "TLS 1.2 ciphers", "cleared-when": "Cleared when",
+  "directory-uri": "Entry in the directory", doc: "Meaning", "dry-run": "Only try",
+  "end-scheduled": "Scheduled end", entry: "Number", for: "For", from: "From",
+  groupchat1: "Old form of rooms", "hidden-max": "Most hidden occupants",
+  "history-max": "Most history", "hold-down": "Wait before it is raised or cleared", id: "ID",
+  "idle-s": "Idle for, seconds", is: "Value", item: "Stored text", jid: "Address", key: "Key",
+  kind: "Kind", "landing-url": "Page for the invited", made: "Made by", "mail-to": "Mail goes to",
+  mailed: "Mail sent", max: "Highest", meaning: "Meaning", min: "Lowest",
+  "new-owner": "New owner", "next-look": "Next look", nick: "Nickname",
+  "not-after": "Valid until", "not-before": "Valid from", "occupants-max": "Most occupants",
+  "older-than": "Not used for, days", "one-device": "With one device", pin: "Pinned key",
+  pins: "Pinned keys", "private-messages": "Private messages from",
+  "pss-kib": "Own share of memory, KiB", "raised-when": "Raised when", remedy: "What mends it",
+  "rss-kib": "Memory in use, KiB", "self-add": "Members add themselves",
+  "several-devices": "With several devices", since: "Since", "since-s": "For, seconds",
+  "srv-names": "SRV names", stanza: "Message as sent", "stanza-ids": "Messages", state: "State",
+  "strip-xhtml": "Formatting removed", suites: "TLS 1.3 suites", sum: "Sum", tls: "TLS",
+  "tls-min": "Lowest TLS", to: "To", totp: "Second factor", unacked: "Not confirmed",
+  "uptime-s": "Running for, seconds", uri: "Link (URI)", url: "Address of the web (URL)",
+  what: "What", who: "Who", whom: "Whom", why: "Reason", with: "Talked with",
+  "xmpp-names": "XMPP names",
+};
+
+/* What a column or an argument is called: "given_name" is "Given name". */
+export const label = (name) => labels[name.replaceAll("_", "-")] ?? titled(name);
+
+/* Names of rows as words. */
 export function titled(name) {
   const words = name.replaceAll(/[_-]/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
@@ -199,12 +244,15 @@ export const named = (command) => english[`do.${command.name}`] ?? titled(comman
 export function shown(column, value) {
   if (value === undefined || value === null) return "";
   if (typeof value === "boolean") return t(value ? "yes" : "no");
-  if (column.type === "timestamp" && value !== "") return stamp(value);
+  if (column.type === "timestamp" ? value !== "" : isStamp(value)) return stamp(value);
   if (typeof value === "number" && (column.type === "bytes" || column.unit === "bytes" || column.name === "bytes"))
     return bytes(value);
   if (typeof value === "number") return value.toLocaleString("en");
   return String(value);
 }
+
+/* Columns of names and values have times among them. */
+const isStamp = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value);
 
 function stamp(text) {
   const at = new Date(text);

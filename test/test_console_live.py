@@ -1,0 +1,232 @@
+"""The web console in a browser while what it shows changes: a server or a database that goes away,
+settings that wait, alarms, a message on its way, and things that are gone."""
+import itertools
+import re
+
+import pytest
+
+from muster import database
+from muster.client import TIMEOUT, until
+from test_api import api_server
+from test_console import opened
+from test_console_login import PASSWORD
+from test_webchat import Keys
+
+pytestmark = pytest.mark.release
+
+
+@pytest.fixture
+def server(make_server):
+    return api_server(make_server)
+
+
+@pytest.fixture
+def pages(server, tmp_path):
+    with opened(server, tmp_path / "browser") as made:
+        yield made
+
+
+def gone(pages, css):
+    until(f"no {css}", lambda: pages.js("document.querySelector(arguments[0])", css) is None,
+          3 * TIMEOUT)
+
+
+def test_a_server_that_was_killed_is_waited_for(server, pages):
+    """The page says that it is away, keeps what was typed, and goes on when it is back."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    pages.send_password()
+    pages.find("header", "root")
+    pages.go("users")
+    pages.click("main button", "New user")
+    pages.fill_in("Address", "carol@localhost")
+    server.kill()
+    pages.fill_in("Password", "secret of carol")
+    pages.click("dialog .main")
+    pages.find("dialog .problem", "does not answer")
+    pages.find("main .away", "does not answer")
+    server.start()
+    pages.find("dialog.over [role=status]", "session has ended")
+    pages.type("#name", "root")
+    pages.type("#password", PASSWORD)
+    pages.click("dialog.over [type=submit]")
+    gone(pages, "dialog.over, .away")
+    pages.click("dialog .main")
+    pages.find("main a", "carol@localhost")  # the list is read again
+    assert pages.complaints(ours=("ERR_", "40[14]")) == []
+
+
+@pytest.mark.sqlite
+@pytest.mark.slow
+def test_a_database_that_is_away_is_waited_for(make_server, tmp_path):
+    with database.private() as cluster:
+        server = api_server(make_server, conf={"database": cluster.url("postgres")})
+        with opened(server, tmp_path / "browser") as pages:
+            pages.log_in(server.api.token)
+            pages.go("users")
+            pages.find("main", "Nothing here")
+            pages.click("main button", "New user")
+            pages.fill_in("Address", "carol@localhost")
+            pages.fill_in("Password", "secret of carol")
+            cluster.stop()
+            pages.click("dialog .main")
+            pages.find("main .away", "database")
+            assert "carol@localhost" in pages.js(
+                "[...document.querySelectorAll('dialog input')].map(i => i.value)")
+            cluster.start()
+            gone(pages, ".away")
+            pages.click("dialog .main")
+            pages.find("main a", "carol@localhost")
+        server.stop()
+
+
+def test_a_change_that_waits_is_confirmed_or_goes_back(server, pages):
+    """On every page, with the time that is left."""
+    for index, button in enumerate(("Confirm", "Roll back")):
+        server.ctl("config", "edit", "announce.subject", f"News {index}")
+        server.ctl("config", "apply", "--confirm", "5m")
+        if index == 0:
+            pages.log_in(server.api.token)
+        pages.go("settings" if index else "users")
+        left = pages.find(".candidate [role=timer]").text
+        assert re.fullmatch(r"[0-5]:\d\d", left)
+        until("it counts down", lambda: pages.find(".candidate [role=timer]").text < left)
+        pages.find(".candidate [role=alert]", "goes back by itself at 20")
+        pages.click(".candidate button", button)
+        gone(pages, ".candidate")
+    states = [row["state"] for row in server.rows("config", "history", "--limit", 3)]
+    assert "confirmed" in states and "rolled back" in states
+    assert server.rows("get", "announce.subject")[0]["value"] == "News 0"
+    assert pages.complaints() == []
+
+
+def test_an_alarm_is_acknowledged_with_a_note(server, pages):
+    """The page opens on the active ones; on a phone nothing of it has to be moved sideways."""
+    server.ctl("config", "edit", "announce.subject", "News")
+    server.ctl("config", "apply", "--confirm", "5m")
+    pages.log_in(server.api.token)
+    pages.resize(390, 800)
+    pages.find("main table", "settings.unconfirmed")
+    assert pages.wider() == []
+    pages.go("alarms")
+    assert pages.find("[aria-selected=true]").text == "Active"
+    pages.click("main td button", "Acknowledge")
+    pages.fill_in("Note", "I look at it")
+    assert pages.wider() == []
+    pages.click("dialog .main")
+    until("it is acknowledged", lambda: "acknowledged" in server.rows("alarm", "list")[0])
+    until("no button for it", lambda: pages.js(
+        "[...document.querySelectorAll('td button')].some(b => b.innerText === 'Acknowledge')")
+        is False)
+    pages.click("[role=tab]", "History")
+    pages.click("main label", "All columns")
+    pages.find("main td", "I look at it")
+    assert pages.complaints() == []
+
+
+def test_the_way_of_a_message_is_found_by_search(server, pages):
+    for name in "alice", "bob":
+        server.add_user(name)
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.send("<message to='bob@localhost' type='chat' id='m1'><body>hello</body></message>")
+    bob.expect("<message id='m1'/>")
+    pages.log_in(server.api.token)
+    pages.click("header button", "Search")
+    pages.type("#find", "message trace")
+    pages.click("dialog li a", "Message trace")
+    pages.find("h1", "Message trace")
+    assert pages.find("[aria-selected=true]").text == "Way of a message"
+    looks = len(server.rows("audit", "list", "--command", "trace message"))
+    pages.type("main form input", "m1", Keys.ENTER)
+    pages.find("main td", "bob@localhost")
+    assert len(server.rows("audit", "list", "--command", "trace message")) == looks + 1
+    pages.click("header button", "Search")
+    pages.type("#find", "alic")
+    pages.click("dialog li a", "alice@localhost")
+    pages.find("h1", "User alice@localhost")
+    pages.click("header button", "Search")
+    pages.type("#find", "announce.subject")
+    pages.click("dialog li a", "announce.subject")
+    pages.find("main [role=status]", "1 of ")
+    assert pages.complaints() == []
+
+
+def test_a_page_of_what_is_gone_leads_back(server, pages):
+    """Whoever deleted it. Before it is deleted, the page says what goes with it."""
+    for name in "alice", "bob":
+        server.add_user(name)
+    pages.log_in(server.api.token)
+    for name, delete in (("alice", lambda: pages.click("dialog .danger")),
+                         ("bob", lambda: server.ctl("user", "del", "bob@localhost"))):
+        pages.go("user", f"{name}@localhost")
+        pages.click("main button", "Delete user")
+        pages.find("dialog td", "stored messages")
+        delete()
+        if name == "bob":
+            pages.type("dialog", Keys.ESCAPE)
+            pages.click("main button", "Reload")
+            pages.click("main button", "Disable")
+            pages.click("dialog .main")
+            pages.find("dialog .problem")
+            pages.type("dialog", Keys.ESCAPE)
+            continue
+        pages.find("h1", "Users")
+        pages.find("[role=status]", "alice@localhost is no longer there")
+        gone(pages, f"a[href*='{name}']")
+    assert pages.complaints(ours=("404", "422")) == []
+
+
+def times(pages):
+    """Which time each plot shows, as it says."""
+    return pages.js(r"[...document.querySelectorAll('.cards canvas')].map(c => c.getAttribute("
+                    r"'aria-label').match(/, (\d{4}-.*) to (\d{4}-[^:]*:..:..)/)?.slice(1))")
+
+
+def test_plots_show_the_same_time(server, pages):
+    """All of them, with their units; one that is zoomed zooms the others."""
+    pages.log_in(server.api.token)
+    pages.find(".cards canvas")
+
+    def aligned():
+        found = [time for time in times(pages) if time]
+        return len(found) >= 5 and len(set(map(tuple, found))) == 1 and found[0]
+
+    def drawn():
+        return pages.js("[...document.querySelectorAll('.cards canvas')].every(c => "
+                        "/, (a second|ms|MiB|%|sessions|rooms|streams|writes waiting), |no values/"
+                        ".test(c.getAttribute('aria-label')))")
+    until("five plots", aligned, 3 * TIMEOUT)
+    assert drawn()
+    assert len(set(pages.js("[...document.querySelectorAll('.cards canvas')].map(c => "
+                            "c.clientWidth)"))) == 1
+    before = aligned()
+    pages.driver.execute_script("""
+        const canvas = document.querySelector('.cards canvas');
+        const box = canvas.getBoundingClientRect();
+        for (const [type, at] of [['pointerdown', 0.6], ['pointerup', 0.95]])
+          canvas.dispatchEvent(new PointerEvent(type, { bubbles: true,
+            clientX: box.left + box.width * at, clientY: box.top + 20 }));""")
+    pages.find("main button", "Whole time")
+    zoomed = until("the others are zoomed", aligned, 3 * TIMEOUT)
+    assert zoomed[0] > before[0]
+    pages.click("main button", "Whole time")
+    until("the whole time", lambda: aligned() and aligned()[0] < zoomed[0], 3 * TIMEOUT)
+    assert pages.complaints() == []
+
+
+def test_the_log_has_lines_of_the_log_only(server, pages):
+    """The end of a stream is none; the next one goes on."""
+    pages.log_in(server.api.token)
+    pages.go("logs")
+
+    def line():
+        return pages.js("document.querySelector('.log').innerText")
+    numbers = itertools.count()
+    until("a line", lambda: server.ctl("set", "announce.subject", f"A{next(numbers)}")
+          and "command=set" in line(), 3 * TIMEOUT)
+    server.restart()
+    before = line().count("command=set")
+    until("another line", lambda: server.ctl("set", "announce.subject", f"B{next(numbers)}")
+          and line().count("command=set") > before, 3 * TIMEOUT)
+    assert all("level=" in one for one in line().splitlines())
+    assert pages.complaints(ours=("ERR_",)) == []

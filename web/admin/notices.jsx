@@ -1,0 +1,66 @@
+/* What stands above every page while it holds: that the server or its database is away, a change of
+ * settings that waits for its confirmation, and a restart that is needed. */
+import { useEffect, useState } from "react";
+import { run } from "./api.js";
+import { useConsole, useRun } from "./parts.jsx";
+import { shown, t } from "./text.js";
+
+const pause = 10000; /* between two looks, ms */
+
+/* Minutes and seconds until then, counted down each second. */
+function useRest(until) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (!until) return undefined;
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [until]);
+  const rest = Math.max(0, Math.round((Date.parse(until) - now) / 1000));
+  return `${Math.floor(rest / 60)}:${String(rest % 60).padStart(2, "0")}`;
+}
+
+function Unconfirmed() {
+  const { rows, touch, say } = useConsole();
+  const has = rows.commands.has("config history");
+  const { rows: found } = useRun(has ? "config history" : null, { limit: 1 }, { every: pause });
+  const newest = found?.[0]?.state === "waits" ? found[0] : null;
+  const rest = useRest(newest?.until);
+  if (!newest) return null;
+  const act = (name) => () => run(name).then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
+  return (
+    <section className="card wide candidate" aria-label={t("settings.waits")}>
+      <p role="alert">{t("settings.unconfirmed", { version: newest.version, who: newest.who, at: shown({ type: "timestamp" }, newest.until) })}</p>
+      <p className="figure" role="timer">{rest}</p>
+      {rows.commands.has("config confirm") && (
+        <p className="buttons">
+          <button type="button" className="main" onClick={act("config confirm")}>{t("settings.confirm")}</button>
+          <button type="button" onClick={act("config rollback")}>{t("settings.back")}</button>
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Restart() {
+  const { rows, open } = useConsole();
+  const { rows: found } = useRun(rows.commands.has("status") ? "status" : null, {}, { every: pause });
+  const needed = found?.[0]?.restart_needed;
+  const restart = rows.commands.get("server restart");
+  if (!needed || needed === "no") return null;
+  return (
+    <section className="card wide candidate" aria-label={t("notice.restart")}>
+      <p>{t("notice.needed", { why: needed })}</p>
+      {restart && <p className="buttons"><button type="button" onClick={() => open(restart)}>{t("notice.restart")}</button></p>}
+    </section>
+  );
+}
+
+export function Notices({ away }) {
+  return (
+    <>
+      {away && <p className="problem away" role="alert">{away.why ? t("app.waits", away) : t("app.away")}</p>}
+      <Unconfirmed />
+      <Restart />
+    </>
+  );
+}
