@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "home/setting_news.h"
 #include "ops/access.h"
 #include "ops/events.h"
 #include <stdarg.h>
@@ -249,21 +250,55 @@ static slice values_now(const struct settings_turn *t)
     return values;
 }
 
+static settings_reload_fn *reload_by;
+
+void settings_reload_by(settings_reload_fn *reload) { reload_by = reload; }
+
+/* It is stored, and the history has it. So it is said that it does not apply, and how to go back.
+ */
+static void settings_reloaded(void *arg, const char *refused)
+{
+    struct settings_turn *t = arg;
+    if (refused == NULL)
+        t->done(t);
+    else
+        settings_turn_fail(t, E_CONFLICT,
+                           arena_printf(t->arena,
+                                        "version %lld is stored, but does not apply: %s; `config "
+                                        "rollback` goes back",
+                                        (long long)t->version, refused));
+}
+
+/* Each worker was told. */
+static void settings_told(struct worker *w, void *arg)
+{
+    struct settings_turn *t = arg;
+    bool reloads = false;
+    for (size_t i = 0; i < t->count; i++)
+        reloads = reloads || t->item[i].setting->reloads;
+    if (reloads && reload_by != NULL)
+        reload_by(w, t->arena, settings_reloaded, t);
+    else
+        t->done(t);
+}
+
 static void settings_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
-    if (result == STORE_OK) {
-        t->before = values_now(t);
-        for (size_t i = 0; i < t->count; i++)
-            apply_item(&t->item[i]);
-        t->after = values_now(t);
-        if (t->call != NULL)
-            command_changed(t->call, t->before, t->after);
-        settings_history_done(t);
-        if (t->candidate != NULL)
-            settings_candidate_forget(t->candidate);
+    if (result != STORE_OK) {
+        turn_committed(t, result, b);
+        return;
     }
-    turn_committed(t, result, b);
+    t->before = values_now(t);
+    for (size_t i = 0; i < t->count; i++)
+        apply_item(&t->item[i]);
+    t->after = values_now(t);
+    if (t->call != NULL)
+        command_changed(t->call, t->before, t->after);
+    settings_history_done(t);
+    if (t->candidate != NULL)
+        settings_candidate_forget(t->candidate);
+    setting_news_wait(settings_writer, &(struct asker){ .done = settings_told, .arg = t });
 }
 
 static bool is_news(const struct settings_item *item)

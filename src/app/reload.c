@@ -31,41 +31,44 @@ static struct alarm restart_alarm = {
     .cleared_when = "The server starts, or the changes are undone.",
 };
 
-/* A command that waits for a reload. Lives in the arena of its call. */
+/* Somebody waits for a reload. Lives in the arena of the waiter. */
 struct wish {
-    struct command_call *call;
+    struct worker *worker; /* of the waiter */
+    struct arena *arena;
+    void (*answer)(const struct wish *wish); /* there */
+    void *arg;
     struct wish *next;
     enum err err;
-    const char *text;
+    const char *text, *refused; /* as of reload_ended() */
     const char *done, *changed; /* of reload_for(); NULL: the command is `server reload` */
+    void (*applied)(void *arg, const char *refused); /* of reload_settings() */
 };
 static const char text_given_up[] = "the server ends";
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct wish *wishes, *ended; /* that wait for main; that wait for their worker */
-static bool given_up;               /* main reloads no more */
+/* That wait for main; that the reload under way is for; that wait for their worker. */
+static struct wish *wishes, *begun, *ended;
+static bool given_up; /* main reloads no more */
 
 /* The main thread reloads and then calls reload_ended(). */
 void reload_soon(void) { kill(getpid(), SIGHUP); }
 
 static void reload_answer(const struct wish *wish)
 {
+    struct command_call *call = wish->arg;
     if (wish->changed != NULL && wish->err != OK)
-        command_fail(wish->call, wish->err, "%s, but nothing applies yet: %s", wish->changed,
-                     wish->text);
+        command_fail(call, wish->err, "%s, but nothing applies yet: %s", wish->changed, wish->text);
     else if (wish->done != NULL)
-        command_done(wish->call, "%s", wish->done);
+        command_done(call, "%s", wish->done);
     else if (wish->err != OK)
-        command_fail(wish->call, wish->err, "%s", wish->text);
+        command_fail(call, wish->err, "%s", wish->text);
     else if (*wish->text != '\0')
-        command_done(wish->call, "the node file was read again; restart needed: %s", wish->text);
+        command_done(call, "the node file was read again; restart needed: %s", wish->text);
     else
-        command_done(wish->call, "the node file and the certificates were read again");
+        command_done(call, "the node file and the certificates were read again");
 }
 
-void reload_for(struct command_call *call, const char *done, const char *changed)
+static void reload_wish(struct wish *wish)
 {
-    struct wish *wish = arena_new(call->arena, struct wish, 1);
-    *wish = (struct wish){ .call = call, .done = done, .changed = changed };
     pthread_mutex_lock(&lock);
     bool waits = !given_up;
     if (waits) {
@@ -79,7 +82,31 @@ void reload_for(struct command_call *call, const char *done, const char *changed
     }
     wish->err = E_CANCELED;
     wish->text = text_given_up;
-    reload_answer(wish);
+    wish->answer(wish);
+}
+
+void reload_for(struct command_call *call, const char *done, const char *changed)
+{
+    struct wish *wish = arena_new(call->arena, struct wish, 1);
+    *wish = (struct wish){ .worker = call->worker,
+                           .arena = call->arena,
+                           .answer = reload_answer,
+                           .arg = call,
+                           .done = done,
+                           .changed = changed };
+    reload_wish(wish);
+}
+
+static void reload_applied(const struct wish *wish) { wish->applied(wish->arg, wish->refused); }
+
+void reload_settings(struct worker *w, struct arena *arena,
+                     void (*done)(void *arg, const char *refused), void *arg)
+{
+    struct wish *wish = arena_new(arena, struct wish, 1);
+    *wish = (struct wish){
+        .worker = w, .arena = arena, .answer = reload_applied, .arg = arg, .applied = done
+    };
+    reload_wish(wish);
 }
 
 static void run_reload(struct command_call *call) { reload_for(call, NULL, NULL); }
@@ -89,7 +116,7 @@ static struct wish *wish_take(const struct worker *w)
 {
     struct wish **at = &ended, *wish;
     pthread_mutex_lock(&lock);
-    while (*at != NULL && (*at)->call->worker != w)
+    while (*at != NULL && (*at)->worker != w)
         at = &(*at)->next;
     wish = *at;
     if (wish != NULL)
@@ -104,7 +131,7 @@ static void reload_answers(struct worker *w, void *message, const struct message
     const struct wish *wish;
     (void)message, (void)from;
     while ((wish = wish_take(w)) != NULL)
-        reload_answer(wish);
+        wish->answer(wish);
 }
 
 static const struct message_row reload_ended_message = {
@@ -116,30 +143,41 @@ static const struct message_row reload_ended_message = {
     .run = reload_answers,
 };
 
+void reload_begins(void)
+{
+    pthread_mutex_lock(&lock);
+    struct wish **end = &begun;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = wishes; /* a later one is for the next reload: this one may have read what it changed */
+    wishes = NULL;
+    pthread_mutex_unlock(&lock);
+}
+
 /* On main's thread: what is waited for has ended. */
-static void reload_answer_all(enum err e, slice text)
+static void reload_answer_all(enum err e, slice text, slice refused)
 {
     bool any[NODE_WORKERS_MAX] = { false };
     struct node *n = NULL;
     pthread_mutex_lock(&lock);
-    for (struct wish *wish = wishes, *next; wish != NULL; wish = next) {
-        const struct worker *w = wish->call->worker;
+    for (struct wish *wish = begun, *next; wish != NULL; wish = next) {
         next = wish->next;
         wish->err = e;
-        wish->text = slice_cstr(wish->call->arena, text);
+        wish->text = slice_cstr(wish->arena, text);
+        wish->refused = refused.len > 0 ? slice_cstr(wish->arena, refused) : NULL;
         wish->next = ended;
         ended = wish;
-        n = worker_node(w);
-        any[worker_index(w)] = true;
+        n = worker_node(wish->worker);
+        any[worker_index(wish->worker)] = true;
     }
-    wishes = NULL;
+    begun = NULL;
     pthread_mutex_unlock(&lock);
     for (unsigned i = 0; n != NULL && i < n->worker_count; i++)
         if (any[i])
             home_post(n, i, &reload_ended_message);
 }
 
-void reload_ended(enum err e, slice text)
+void reload_ended(enum err e, slice text, slice refused)
 {
     slice first = text, rest;
     if (e != OK) {
@@ -152,7 +190,7 @@ void reload_ended(enum err e, slice text)
         else
             alarm_clear(&restart_alarm);
     }
-    reload_answer_all(e, text);
+    reload_answer_all(e, text, refused);
 }
 
 void reload_given_up(void)
@@ -160,7 +198,8 @@ void reload_given_up(void)
     pthread_mutex_lock(&lock);
     given_up = true; /* a command that comes later would wait for main in vain */
     pthread_mutex_unlock(&lock);
-    reload_answer_all(E_CANCELED, slice_of(text_given_up));
+    reload_begins();
+    reload_answer_all(E_CANCELED, slice_of(text_given_up), SLICE(""));
 }
 
 static struct command reload_command = {

@@ -136,7 +136,8 @@ static void set_log(const struct node_file *f)
 /* After the settings, which say what TLS takes. */
 static enum err start_tls(struct server *s, struct why *why)
 {
-    tls_settings_apply();
+    struct why refused; /* the alarm says it */
+    tls_settings_apply(&refused);
     cert_store_clean(s->file->data);
     enum err e = certs_load(&s->tls, s->file, CERTS_START, why);
     if (e == OK) {
@@ -188,6 +189,7 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
     for (size_t i = 0; i < file->domains.count; i++)
         server_add_domain(slice_of(file->domains.name[i]));
     settings_fix(file->settings.item, file->settings.count);
+    settings_reload_by(reload_settings);
     /* one heap each for the main thread, the workers and the threads of the store: with fewer they
      * wait for each other, with more memory is scattered */
     mallopt(M_ARENA_MAX, (int)worker_count(file) + 3);
@@ -209,6 +211,7 @@ struct reload {
     const struct node_file *file;
     struct tls_ctx *tls;
     struct cert_watch *watch;
+    struct why refused; /* why settings of TLS do not apply; empty: they do */
 };
 
 static void apply_reload(void *arg)
@@ -229,14 +232,14 @@ static void needs_restart(const char *key, void *arg)
 }
 
 /* One log line for each mistake. */
-static void refuse_reload(enum err e, slice mistakes)
+static void refuse_reload(enum err e, slice mistakes, slice refused)
 {
     slice line, rest = mistakes;
     while (rest.len > 0) {
         slice_cut(rest, '\n', &line, &rest);
         log_error(&log_server, LOG_EV("reload.refused"), LOG_S("why", line));
     }
-    reload_ended(e, mistakes);
+    reload_ended(e, mistakes, refused);
 }
 
 /* Reads the node file and its certificates. Mistakes are lines in `errors`. */
@@ -248,7 +251,7 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
         errors->len -= errors->len > 0; /* the last line feed */
         return e;
     }
-    tls_settings_apply();
+    tls_settings_apply(&r->refused);
     e = certs_load(&r->tls, *file, CERTS_RELOAD, &why);
     if (e == OK)
         e = cert_trust_load(r->server->file->data, r->server->file->trust, &why);
@@ -274,19 +277,18 @@ static void on_duty(struct server *s, void (*run)(void *arg), struct reload *r)
 
 /* What `musterctl set` changes of TLS applies, though the node file or a certificate has a mistake
  * now: with the certificates that are loaded. */
-static void renew_tls(struct server *s)
+static void renew_tls(struct reload *r)
 {
-    struct reload r = { .server = s };
-    struct why why;
-    tls_settings_apply();
-    if (tls_ctx_renew(&r.tls, s->tls, &why) != OK) {
-        log_error(&log_server, LOG_EV("tls.policy"), LOG_C("why", why.text),
+    struct server *s = r->server;
+    tls_settings_apply(&r->refused);
+    if (tls_ctx_renew(&r->tls, s->tls, &r->refused) != OK) {
+        log_error(&log_server, LOG_EV("tls.policy"), LOG_C("why", r->refused.text),
                   LOG_C("hint", "what applied before goes on until the next reload"));
         return;
     }
-    on_duty(s, apply_tls, &r);
+    on_duty(s, apply_tls, r);
     tls_ctx_unref(&s->tls);
-    s->tls = r.tls;
+    s->tls = r->tls;
 }
 
 /* Keys that need a restart keep their old value until then. So the next reload compares with the
@@ -297,22 +299,27 @@ void server_reload(struct server *s)
     struct node_file *file = NULL;
     struct buf text;
     buf_init(&text, ERRORS_BYTES_MAX);
+    reload_begins();
     enum err e = read_again(&r, &file, &text);
     if (e != OK) {
-        renew_tls(s);
-        refuse_reload(e, buf_slice(&text)); /* fits, or mistakes are left out */
+        renew_tls(&r);
+        /* fits, or mistakes are left out */
+        refuse_reload(e, buf_slice(&text), slice_of(r.refused.text));
         buf_fini(&text);
         return;
     }
     r.file = file;
     r.watch = cert_watch_create(file);
+    uint32_t changes = setting_changes();
     on_duty(s, apply_reload, &r);
     node_file_restart_keys(s->file, file, needs_restart, &text);
     tls_ctx_unref(&s->tls);
     s->tls = r.tls;
+    if (setting_changes() != changes) /* the node file may fix others of TLS now */
+        renew_tls(&r);
     node_file_free(&file);
     log_info(&log_server, LOG_EV("server.reloaded"), LOG_C("config", s->file->path));
-    reload_ended(OK, buf_fit(&text));
+    reload_ended(OK, buf_fit(&text), slice_of(r.refused.text));
     buf_fini(&text);
 }
 

@@ -55,13 +55,14 @@ static bool groups_ok(slice text) { return tls_group_unknown(text).len == 0; }
     {                                                                                              \
         .name = "tls." context "-" end "-version", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE,   \
         .def = (number), .max = TLS_1_3, .choices = version_words, .not_above = (above),           \
-        .changed = tls_setting_changed, .doc = text                                                \
+        .reloads = true, .changed = tls_setting_changed, .doc = text                               \
     }
 #define LIST_ROW(context, what, value, ok, bad, words, text)                                       \
     {                                                                                              \
         .name = "tls." context "-" what, .scope = SCOPE_CLUSTER, .type = PARAM_TEXT,               \
         .def_text = (value), .min = 1, .max = TLS_LIST_BYTES_MAX, .many = true, .check = (ok),     \
-        .culprit = (bad), .form = words, .changed = tls_setting_changed, .doc = text               \
+        .culprit = (bad), .form = words, .reloads = true, .changed = tls_setting_changed,          \
+        .doc = text                                                                                \
     }
 #define CIPHERS_FORM "names of ciphers of TLS 1.2 with ECDHE, as `openssl ciphers -v` shows them"
 #define SUITES_FORM  "names of cipher suites of TLS 1.3, as TLS_AES_128_GCM_SHA256"
@@ -156,8 +157,9 @@ static void policy_agree(struct tls_policy *p, struct why *why)
     p->max = p->min;
 }
 
-void tls_settings_apply(void)
+void tls_settings_apply(struct why *refused)
 {
+    *refused = (struct why){ "" };
     char detail[sizeof(struct why) + 16] = "";
     revocation_apply();
     for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
@@ -169,6 +171,8 @@ void tls_settings_apply(void)
         if (why.text[0] == '\0')
             continue;
         snprintf(detail, sizeof detail, "%s: %s", name, why.text);
+        if (!set)
+            why_set(refused, "%s", detail);
         log_error(&log_server, LOG_EV("tls.policy"), LOG_C("context", name), LOG_C("why", why.text),
                   LOG_C("hint", set ? "correct the settings tls.*"
                                     : "what applied before goes on; correct the settings tls.*"));

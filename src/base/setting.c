@@ -244,6 +244,7 @@ static void setting_add_row(struct setting *general, slice domain)
                              .told = general->told,
                              .local = general->local,
                              .changed = general->changed,
+                             .reloads = general->reloads,
                              .domains = general->domains,
                              .general = general,
                              .domain = { name + len - domain.len, domain.len } };

@@ -53,6 +53,9 @@ struct setting {
      * row perhaps once. Not before workers run: their start reads the value. NULL: nothing to do.
      */
     void (*changed)(struct worker *w, const struct setting *s);
+    /* `changed` only begins it: it applies when the main thread has read the certificates again,
+     * for which a change waits (settings_reload_by()). */
+    bool reloads;
 
     _Atomic uint32_t changed_at; /* setting_changes() after its last change; 0: none yet */
     _Atomic int64_t value;       /* set to def by setting_register() */

@@ -58,3 +58,8 @@ const struct message_row setting_news_message = {
     .fields = message_no_fields,
     .run = setting_news_run,
 };
+
+void setting_news_wait(struct worker *w, const struct asker *by)
+{
+    each_home(w, &setting_news_message, &(struct message_nothing){ 0 }, by);
+}
