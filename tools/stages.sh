@@ -160,7 +160,7 @@ stage_e2e() {
 stage_nodes() {
     make_quiet -j2 MODE=debug all && MUSTER_TEST_NODES=2 run_pytest debug -m "not slow and not release" \
         test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,offline,adhoc,bind,component,hand_over,nodes}.py \
-        test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,policy}.py \
+        test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py \
         test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors}.py \
         test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
 }

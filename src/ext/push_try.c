@@ -25,6 +25,7 @@ struct pushtest {
     struct outside_result result;
     slice domain, service, node; /* domain: in whose name it is sent */
     uint64_t since_us;
+    slice said;         /* by the error, while the home of the link is asked */
     bool at_edge;       /* the stream to the own host is under way */
     const char *advice; /* of the link that has failed; NULL: what the stage says */
 };
@@ -54,6 +55,19 @@ static void pushtest_end(struct pushtest *t, const char *stage, slice error)
     mem_free(&t);
 }
 
+static void pushtest_drop(void *arg)
+{
+    struct pushtest *t = arg;
+    mem_free(&t);
+}
+
+static void pushtest_lost(void *arg, const struct outside_lost *lost)
+{
+    struct pushtest *t = arg;
+    t->advice = lost->advice;
+    pushtest_end(t, lost->stage, t->said);
+}
+
 static void pushtest_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct pushtest *t = arg;
@@ -79,20 +93,17 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
                        (int)(name.len < 64 ? name.len : 64), name.ptr, words.len > 0 ? ": " : "",
                        (int)(words.len < 96 ? words.len : 96), words.ptr);
     if (slice_starts(name, SLICE("remote-server"))) {
-        struct outside_lost lost = outside_lost(t->domain, jid_split(t->service).domain);
         t->since_us = 0;
-        t->advice = lost.advice;
-        pushtest_end(t, lost.stage, (slice){ line, (size_t)len });
+        t->said = slice_dup(t->call->arena, (slice){ line, (size_t)len });
+        outside_lost(w, &(struct outside_lost_ask){ .local = t->domain,
+                                                    .remote = jid_split(t->service).domain,
+                                                    .told = pushtest_lost,
+                                                    .drop = pushtest_drop,
+                                                    .arg = t });
         return;
     }
     pushtest_end(t, slice_is(name, "not-allowed") ? "policy" : "receiver",
                  (slice){ line, (size_t)len });
-}
-
-static void pushtest_drop(void *arg)
-{
-    struct pushtest *t = arg;
-    mem_free(&t);
 }
 
 static void pushtest_send(struct pushtest *t)

@@ -400,13 +400,10 @@ bool outside_edge_open(const struct outside_edge *want, struct outside_result *r
 
 void outside_lost_by(outside_lost_fn *fn) { lost_by = fn; }
 
-struct outside_lost outside_lost(slice local, slice remote)
+void outside_lost(struct worker *w, const struct outside_lost_ask *ask)
 {
-    struct outside_lost lost = { "delivery", "This server has no edge for other servers." };
-    if (lost_by != NULL)
-        lost = lost_by(local, remote);
-    ensure(lost.stage != NULL && lost.advice != NULL);
-    return lost;
+    ensure(lost_by != NULL);
+    lost_by(w, ask);
 }
 
 const char *outside_edge_advice(const char *stage)

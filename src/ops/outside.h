@@ -81,13 +81,20 @@ bool outside_edge_open(const struct outside_edge *want, struct outside_result *r
 const char *outside_edge_advice(const char *stage);
 
 /* Why stanzas of a domain of ours did not reach another server, for whoever got an error in place
- * of an answer. stage: of the link, or "delivery" if this node does not know it. Static. */
+ * of an answer. stage: of the link, or "delivery" if its home does not know it. Static. */
 struct outside_lost {
     const char *stage, *advice;
 };
-typedef struct outside_lost outside_lost_fn(slice local, slice remote);
+struct outside_lost_ask {
+    slice local, remote; /* borrowed for the call */
+    void (*told)(void *arg, const struct outside_lost *lost);
+    void (*drop)(void *arg); /* the process ends: frees memory, no more */
+    void *arg;
+};
+typedef void outside_lost_fn(struct worker *w, const struct outside_lost_ask *ask);
 void outside_lost_by(outside_lost_fn *fn); /* as outside_edge_by() */
-struct outside_lost outside_lost(slice local, slice remote);
+/* The home of the link is asked: `told` comes later. */
+void outside_lost(struct worker *w, const struct outside_lost_ask *ask);
 
 /* The first user that was configured for tests. */
 typedef void outside_user_fn(void *arg, slice jid, slice password); /* empty: there is none */

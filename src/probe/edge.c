@@ -151,14 +151,3 @@ bool edge_start(const struct outside_edge *want, struct outside_result *result)
 {
     return edge_open(want, result) != NULL;
 }
-
-struct outside_lost edge_lost(slice local, slice remote)
-{
-    ensure(local.len > 0 && remote.len > 0); /* each of an address that was parsed */
-    enum s2s_stage stage = s2s_domain_stage_of(remote, local);
-    if (stage == S2S_AT_NONE)
-        return (struct outside_lost){ "delivery",
-                                      "`musterctl s2s trace` says whether the partner can be "
-                                      "reached; if so, look into its log." };
-    return (struct outside_lost){ s2s_stage_name(stage), s2s_stage_advice(stage) };
-}

@@ -9,5 +9,3 @@ struct edge_try;
 struct edge_try *edge_open(const struct outside_edge *want, struct outside_result *result);
 void edge_cancel(struct edge_try **t); /* no callback comes afterwards; NULL is fine */
 bool edge_start(const struct outside_edge *want, struct outside_result *result);
-/* As outside_lost(). */
-struct outside_lost edge_lost(slice local, slice remote);

@@ -39,11 +39,12 @@ struct imtest {
     slice password;
     bool tls; /* from the first byte */
     bool connected, computing, proved, bound;
-    bool asking; /* the database, for the user */
-    bool over;   /* ended while one of these two goes on */
+    bool asking;  /* the database, for the user; or the home of the link, for what has failed */
+    bool refused; /* `said` is the error of the message or of the ping */
+    bool over;    /* ended while one of these goes on */
     uint64_t since_us, ping_us;
     const char *stage;    /* of the last step of the search */
-    char said[WHY_BYTES]; /* the last failure of it */
+    char said[WHY_BYTES]; /* the last failure of it, or the error that has come */
     const char *advice;   /* what to do about what has failed; NULL: what its stage says */
     char id[2 * ID_BYTES + 1];
 };
@@ -132,7 +133,9 @@ static void imtest_late(struct timer *timer, struct loop *loop)
 {
     struct imtest *t = CONTAINER_OF(timer, struct imtest, limit);
     (void)loop;
-    if (t->bound && t->ping_us != 0)
+    if (t->refused)
+        imtest_fail(t, "delivery", "%s", t->said);
+    else if (t->bound && t->ping_us != 0)
         imtest_end(t, NULL, (slice){ 0 }, "proved by a ping of the domain behind the message");
     else if (t->bound)
         imtest_fail(t, "no answer", "the message was sent, and %.*s has not answered in time",
@@ -188,29 +191,50 @@ static void imtest_send(struct imtest *t)
     imtest_write(t, &w);
 }
 
-/* The stage of the link from here to the receiver, if the message took that. */
-static const char *imtest_lost_in(struct imtest *t)
+static void imtest_drop(void *arg) { imtest_free(arg); }
+
+static void imtest_lost(void *arg, const struct outside_lost *lost)
 {
-    if (!s2s_is_ours(t->worker, t->user.domain))
-        return "delivery";
-    struct outside_lost lost = outside_lost(t->user.domain, t->receiver.domain);
-    t->advice = lost.advice;
-    return lost.stage;
+    struct imtest *t = arg;
+    t->asking = false;
+    if (t->over) {
+        imtest_free(t);
+        return;
+    }
+    t->advice = lost->advice;
+    imtest_fail(t, lost->stage, "%s", t->said);
 }
 
-/* Where a stanza was refused. */
-static const char *imtest_refused_in(struct imtest *t, enum stanza_error e)
+/* The link from here to the receiver has failed, if the message took that. */
+static void imtest_link_failed(struct imtest *t)
+{
+    if (!s2s_is_ours(t->worker, t->user.domain)) {
+        imtest_fail(t, "delivery", "%s", t->said);
+        return;
+    }
+    t->asking = true;
+    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->user.domain,
+                                                        .remote = t->receiver.domain,
+                                                        .told = imtest_lost,
+                                                        .drop = imtest_drop,
+                                                        .arg = t });
+}
+
+/* `said` was refused. */
+static void imtest_ends_refused(struct imtest *t, enum stanza_error e)
 {
     switch (e) {
     case SE_NOT_ALLOWED:
     case SE_FORBIDDEN:
     case SE_POLICY_VIOLATION:
-        return "policy";
+        imtest_fail(t, "policy", "%s", t->said);
+        break;
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
-        return imtest_lost_in(t);
+        imtest_link_failed(t);
+        break;
     default:
-        return "receiver";
+        imtest_fail(t, "receiver", "%s", t->said);
     }
 }
 
@@ -224,9 +248,11 @@ static void imtest_refused(struct imtest *t, const struct elem *e)
         if (elem_child(&error, "text", NS_STANZA_ERROR, &text))
             words = elem_text(&text, imtest_scratch(t));
     }
-    imtest_fail(t, imtest_refused_in(t, stanza_error_find(name)), "%.*s%s%.*s",
-                (int)(name.len < 64 ? name.len : 64), name.ptr, words.len > 0 ? ": " : "",
-                (int)(words.len < 300 ? words.len : 300), words.ptr);
+    t->refused = true;
+    timer_cancel(&t->receipt);
+    snprintf(t->said, sizeof t->said, "%.*s%s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
+             words.len > 0 ? ": " : "", (int)(words.len < 300 ? words.len : 300), words.ptr);
+    imtest_ends_refused(t, stanza_error_find(name));
 }
 
 static bool imtest_is_lost(const struct elem *e)
@@ -271,6 +297,8 @@ static void imtest_heard(struct imtest *t, const struct elem *e)
 static void imtest_answer(void *arg, const struct elem *e)
 {
     struct imtest *t = arg;
+    if (t->refused) /* the rest is known */
+        return;
     if (t->bound)
         imtest_heard(t, e);
     else if (slice_is(elem_attr(e, "type", imtest_scratch(t)), "result"))

@@ -1,6 +1,8 @@
 #include "probe/probe.h"
+#include "home/message.h"
 #include "im/feature.h"
 #include "probe/edge.h"
+#include "probe/lost.h"
 
 bool probe_is_lost(slice condition)
 {
@@ -15,7 +17,7 @@ bool probe_is_lost(slice condition)
 static void probe_begin(void)
 {
     outside_edge_by(edge_start);
-    outside_lost_by(edge_lost);
+    outside_lost_by(lost_ask);
 }
 
 const struct feature probe_feature = {
@@ -25,4 +27,5 @@ const struct feature probe_feature = {
                                     "test_imtest", "imtest asks for a receipt" },
                                   { 0 } },
     .commands = (struct command *const[]){ &imtest_command, &fedtest_command, NULL },
+    .messages = (const struct message_row *const[]){ &lost_ask_message, &lost_stage_message, NULL },
 };

@@ -60,7 +60,8 @@ struct slot {
     _Atomic uint64_t seen_us; /* wall clock, roughly: when something was counted */
     uint64_t failing_us;      /* under the lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
-    uint64_t local;       /* hash of the domain of ours that `stage` is about */
+    uint64_t local;       /* hash of the domain of ours that `stage` is about, */
+    uint32_t node;        /* and the node that says so */
     enum s2s_stage stage; /* of its last failure */
 };
 
@@ -155,20 +156,21 @@ void s2s_domain_failed(slice domain, slice why, bool missing)
     pthread_mutex_unlock(&table.lock);
 }
 
-void s2s_domain_stage(slice domain, slice local, enum s2s_stage stage)
+void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage)
 {
     pthread_mutex_lock(&table.lock);
     struct slot *s = slot_get(domain, true);
     s->local = hash_keyed(local);
+    s->node = node;
     s->stage = stage;
     pthread_mutex_unlock(&table.lock);
 }
 
-enum s2s_stage s2s_domain_stage_of(slice domain, slice local)
+enum s2s_stage s2s_domain_stage_of(uint32_t node, slice domain, slice local)
 {
     pthread_mutex_lock(&table.lock);
     const struct slot *s = slot_known(domain);
-    bool same = s != NULL && s->local == hash_keyed(local);
+    bool same = s != NULL && s->local == hash_keyed(local) && s->node == node;
     enum s2s_stage stage = same ? s->stage : S2S_AT_NONE;
     pthread_mutex_unlock(&table.lock);
     return stage;

@@ -147,7 +147,8 @@ static void partner_refuses_all(struct partner *p)
 /* Before senders are told, so that whoever asks then knows it. */
 static void partner_tells_stage(const struct partner *p)
 {
-    s2s_domain_stage(partner_remote(p), partner_local(p), (enum s2s_stage)p->stage);
+    s2s_domain_stage(worker_node(p->worker)->id, partner_remote(p), partner_local(p),
+                     (enum s2s_stage)p->stage);
 }
 
 static void partner_failed(struct partner *p)

@@ -1,0 +1,92 @@
+#include "probe/lost.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "gate/s2s/s2s_domains.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "xmpp/jid.h"
+
+struct lost_asked {
+    slice local, remote;
+};
+struct lost_stage {
+    uint8_t stage; /* enum s2s_stage */
+};
+
+struct lost {
+    struct outside_lost_ask ask; /* without its domains */
+    enum s2s_stage stage;
+};
+
+static void lost_look(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct lost_asked *m = message;
+    enum s2s_stage stage = s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local);
+    question_answer(w, from, &lost_stage_message, &(struct lost_stage){ (uint8_t)stage });
+}
+
+static const struct message_field stage_fields[] = {
+    F_U8(struct lost_stage, stage, S2S_STAGES - 1),
+    { 0 },
+};
+const struct message_row lost_stage_message = {
+    .id = 161,
+    .scope = MESSAGE_CLUSTER,
+    .name = "lost-stage",
+    .size = sizeof(struct lost_stage),
+    .fields = stage_fields,
+};
+static const struct message_field ask_fields[] = {
+    F_BARE(struct lost_asked, local),
+    F_BARE(struct lost_asked, remote),
+    { 0 },
+};
+const struct message_row lost_ask_message = {
+    .id = 160,
+    .scope = MESSAGE_CLUSTER,
+    .name = "lost-ask",
+    .size = sizeof(struct lost_asked),
+    .fields = ask_fields,
+    .run = lost_look,
+    .answer = &lost_stage_message,
+};
+
+static void lost_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
+{
+    (void)w, (void)from;
+    enum s2s_stage stage = (enum s2s_stage)((const struct lost_stage *)answer)->stage;
+    ensure(stage < S2S_STAGES); /* its field says so */
+    ((struct lost *)arg)->stage = stage;
+}
+
+static void lost_all(struct worker *w, void *arg)
+{
+    struct lost *l = arg;
+    struct outside_lost lost = { "delivery",
+                                 "`musterctl s2s trace` says whether the partner can be "
+                                 "reached; if so, look into its log." };
+    (void)w;
+    if (l->stage != S2S_AT_NONE)
+        lost = (struct outside_lost){ s2s_stage_name(l->stage), s2s_stage_advice(l->stage) };
+    l->ask.told(l->ask.arg, &lost);
+    mem_free(&l);
+}
+
+static void lost_drop(void *arg)
+{
+    struct lost *l = arg;
+    l->ask.drop(l->ask.arg);
+    mem_free(&l);
+}
+
+void lost_ask(struct worker *w, const struct outside_lost_ask *ask)
+{
+    ensure(ask->local.len > 0 && ask->remote.len > 0); /* each of an address that was parsed */
+    struct lost *l = mem_new(struct lost);
+    l->ask = *ask;
+    l->stage = S2S_AT_NONE;
+    home_ask(
+        w, ask->remote, &lost_ask_message, &(struct lost_asked){ ask->local, ask->remote },
+        &(struct asker){ .gather = lost_heard, .done = lost_all, .arg = l, .drop = lost_drop });
+}

@@ -1,0 +1,23 @@
+"""imtest and pushtest say why a link has failed, wherever that has its home: with
+MUSTER_TEST_NODES=2, the other node for some domains."""
+import json
+
+from muster import federation
+
+ONE, OTHER = "one.test", "other.test"
+
+
+def test_the_home_of_the_link_says_what_has_failed(make_server, tmp_path):
+    authority = federation.Authority(tmp_path)
+    one = make_server("alice", domains=[ONE], s2s=True,
+                      tls={**authority.issue(ONE, ONE), "trust": str(authority.file)},
+                      settings=federation.settings(retry_for="0s"))
+    one.ctl("test", "user-add", f"alice@{ONE}", "--password", "secret")
+    for n in range(6):
+        domain = f"d{n}.{OTHER}"
+        federation.route(one, domain, federation.free_port())
+        for words in (("imtest", "--target", "localhost", "--receiver", f"bob@{domain}"),
+                      ("pushtest", "--edge", "localhost", "--service", domain)):
+            row = json.loads(one.ctl_run("--json", *words).stdout)["rows"][0]
+            assert row["diagnosis"].startswith("tcp: "), row
+            assert "remote-server-timeout" in row["error_message"], row
