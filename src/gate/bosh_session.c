@@ -49,15 +49,21 @@ static void forget_output(struct bosh *b)
     b->large = 0;
 }
 
+static size_t bosh_high(const struct bosh *b)
+{
+    return c2s_limits(stream_c2s(b->stream))->output_high;
+}
+
 /* The longest element that waits does not count for the limit if it is long, as over TCP
  * (io/conn.h). */
 static void bosh_session_make_room(struct bosh *b, size_t bytes)
 {
-    if (bytes > C2S_OUTPUT_HIGH && bytes > b->large) {
+    size_t high = bosh_high(b);
+    if (bytes > high && bytes > b->large) {
         b->out.max += bytes - b->large;
         b->large = bytes;
     }
-    if (bytes <= C2S_OUTPUT_HIGH || b->out.len + bytes > b->out.max)
+    if (bytes <= high || b->out.len + bytes > b->out.max)
         return;
     size_t max = b->out.max;
     b->out.max = b->out.len + bytes; /* buffers double: not this one */
@@ -98,7 +104,7 @@ static void bosh_stanza(struct xstream *x, const struct stanza *st, const struct
         b->out.len += stanza_write_alone(at, st, note);
     else
         b->overflow = true;
-    if (b->out.len > C2S_OUTPUT_HIGH && !s->slow)
+    if (!s->slow && b->out.len > bosh_high(b))
         bound_slow(s, true);
     bosh_later(b);
 }
@@ -592,7 +598,7 @@ static void bosh_session_give_up(struct bosh *b)
 /* As the connection of another stream tells it: above the high-water mark of output. */
 static void tell_slow(struct bosh *b)
 {
-    size_t high = c2s_limits(stream_c2s(b->stream))->output_high;
+    size_t high = bosh_high(b);
     bool slow = b->out.len > (b->stream->slow ? high / 2 : high);
     if (slow != b->stream->slow && !b->ended)
         bound_slow(b->stream, slow);

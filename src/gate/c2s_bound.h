@@ -26,4 +26,4 @@ void bound_down(struct stream *s, const struct down *d); /* what the home or ses
 void bound_drained(struct stream *s);                 /* all of it reached the client */
 void bound_written(struct stream *s, uint32_t count); /* all stanzas up to this one did */
 void bound_output(struct stream *s, size_t bytes);    /* so much waits: when it has changed much */
-void bound_slow(struct stream *s, bool slow);         /* more than C2S_OUTPUT_HIGH waits, or not */
+void bound_slow(struct stream *s, bool slow); /* more than the high-water mark waits, or not */

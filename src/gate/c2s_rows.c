@@ -127,7 +127,7 @@ struct setting c2s_output_max = {
     .doc = "Output that may be queued for a client that reads too slowly. With more, its stream is "
            "closed with policy-violation; its messages stay in its mailbox. The longest stanza in "
            "the queue, such as a large contact list, does not count. While more than 256 KiB wait, "
-           "the client's next requests are not read.",
+           "or half of it if that is less, the client's next requests are not read.",
 };
 struct setting c2s_auth_attempts = {
     .name = "c2s.auth-attempts",

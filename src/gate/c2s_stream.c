@@ -55,9 +55,12 @@ static struct conn_limits limits_now(void)
     /* the largest stanza must fit, or it could never be sent */
     uint32_t output_max = (uint32_t)setting_int(&c2s_output_max);
     uint32_t stanza = (uint32_t)setting_int(&c2s_bytes);
+    uint32_t max = output_max > stanza * 2 ? output_max : stanza * 2;
+    /* below the cap: what is still written in the belief that the client reads must fit */
     return (struct conn_limits){ .input_bytes = stanza + 4096,
-                                 .output_high = C2S_OUTPUT_HIGH,
-                                 .output_max = output_max > stanza * 2 ? output_max : stanza * 2,
+                                 .output_high =
+                                     max / 2 < C2S_OUTPUT_HIGH ? max / 2 : C2S_OUTPUT_HIGH,
+                                 .output_max = max,
                                  .handshake_ms = (uint32_t)setting_int(&c2s_auth_timeout),
                                  .user_timeout_ms = (uint32_t)setting_int(&c2s_ping_timeout) };
 }

@@ -65,7 +65,7 @@ struct stream {
     uint8_t domain;      /* index in node.domains */
     bool certified;      /* its certificate has logged it in (SASL EXTERNAL) */
     bool sm_enabled;
-    bool slow;            /* its output is above C2S_OUTPUT_HIGH, and its session knows */
+    bool slow;            /* its output is above the high-water mark, and its session knows */
     char lang[12];        /* xml:lang of the stream */
     struct peer_key peer; /* its address, as it is counted; beyond: refused at its header */
     slice jid;            /* full JID when bound */
@@ -131,7 +131,7 @@ void stream_sm_failed(struct stream *s, enum stanza_error e);     /* <failed/> o
 /* Reads a unit that must be an IQ request. false: it is none. The caller owns *out. */
 bool stream_iq(struct stream *s, slice unit, struct stanza **out);
 
-/* Output above which a stream is not read, bytes. */
+/* Output above which a stream is not read, bytes; or half of c2s.output-max, if that is less. */
 enum { C2S_OUTPUT_HIGH = SESSION_LONG_BYTES };
 /* Frees output that waits for a client that does not read. true: there was so much that the
  * connection was closed at once; false: the stream must still be closed. */

@@ -230,6 +230,7 @@ struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer,
     struct conn *c = mem_new(struct conn);
 
     ensure(fd >= 0 && limits != NULL && ((flags & CONN_TLS) == 0 || tls != NULL));
+    ensure(limits->output_high < limits->output_max);
     conn_local_make(loop);
     c->source = (struct loop_source){ .fd = fd, .ready = conn_ready };
     c->loop = loop;
@@ -309,7 +310,11 @@ void conn_set_peer(struct conn *c, const char *address)
         c->info = info;
 }
 
-void conn_set_limits(struct conn *c, const struct conn_limits *limits) { c->limits = limits; }
+void conn_set_limits(struct conn *c, const struct conn_limits *limits)
+{
+    ensure(limits->output_high < limits->output_max);
+    c->limits = limits;
+}
 uint64_t conn_last_read_us(const struct conn *c) { return c->last_read_us; }
 const char *conn_error(const struct conn *c) { return c->error; }
 

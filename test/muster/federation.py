@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from muster import xml
 from muster.client import TIMEOUT, Client, insecure_context
+from muster.server import free_ports
 
 SERVER = "jabber:server"
 DIALBACK = "jabber:server:dialback"
@@ -165,6 +166,17 @@ class Listener:
     def close(self):
         self.sock.close()
 
+    def leave(self):
+        """Nobody listens any more; the port stays its own."""
+        self.sock.close()
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind(("127.0.0.1", self.port))
+        self.sock.settimeout(TIMEOUT)
+
+    def come_back(self):
+        self.sock.listen()
+
     @staticmethod
     def read_until(peer, pattern):
         """The match; its string is all that has come."""
@@ -216,5 +228,4 @@ class Listener:
 
 def free_port():
     """Where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    return free_ports(1)[0]
