@@ -192,7 +192,7 @@ static void password_compared(struct login *l)
     self_free(j);
 }
 
-static void change_password(struct self_job *j)
+static void self_password(struct self_job *j)
 {
     if (memchr(j->view.name.ptr, '@', j->view.name.len) != NULL) {
         self_problem(j, 409, E_UNSUPPORTED, NULL,
@@ -268,7 +268,7 @@ static void self_run(struct http_request *r, const struct command *row, const st
     r->data = j;
     api_session_peer(r, &j->peer);
     if (row == &api_self_password_row)
-        change_password(j);
+        self_password(j);
     else if (!is_proven(j))
         return;
     else if (row == &api_self_totp_row)

@@ -73,6 +73,7 @@ bool follow_end(slice bare)
 
 void follow_sweep(bool (*keeps)(const struct followed *one, void *arg), void *arg)
 {
+    ensure(keeps != NULL);
     pthread_mutex_lock(&follow_lock);
     for (unsigned i = follow_count; i-- > 0;)
         if (!keeps(&all[i], arg))

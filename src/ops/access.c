@@ -769,6 +769,15 @@ static void access_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &admin_drop, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
+static void accounts_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    access_read_again(w);
+}
+
+/* Who is in the list has a role: a row of ops/admins.h, which knows nothing of roles. */
+static void access_begin(void) { admin_accounts.changed = accounts_changed; }
+
 static void access_deleted(struct worker *w, slice bare)
 {
     (void)bare;
@@ -943,6 +952,7 @@ const struct feature access_feature = {
                                    &token_revoke, &admin_add, &admin_remove, &admin_list, NULL },
     .logs = (struct log_area *const[]){ &log_access, NULL },
     .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
+    .start = access_begin,
     .account.disown = access_remove,
     .account.disowned = access_deleted,
     .worker.start = access_start,

@@ -79,6 +79,7 @@ static void refuse_pattern(struct command_call *call, slice word)
 bool access_patterns_known(struct command_call *call, const char *argument)
 {
     slice grants = command_arg(call, argument), one, rest = grants;
+    ensure(!call->ended);
     if (grants.ptr == NULL)
         return true;
     call->culprit = argument; /* the call may be freed when it has failed */

@@ -1,16 +1,9 @@
 #include "ops/admins.h"
-#include "ops/access.h"
 #include "xmpp/jid.h"
 
 static bool is_account(const struct jid *j) { return j->local.len > 0 && jid_is_bare(j); }
 
 static bool are_accounts(slice text) { return jid_words_suit(text, is_account); }
-
-static void admins_changed(struct worker *w, const struct setting *s)
-{
-    (void)s;
-    access_read_again(w);
-}
 
 struct setting admin_accounts = {
     .name = "admin.accounts",
@@ -20,7 +13,6 @@ struct setting admin_accounts = {
     .def_text = "",
     .check = are_accounts,
     .many = true,
-    .changed = admins_changed,
     .form = "addresses of accounts, lower case, separated by spaces",
     .doc = "Accounts, separated by spaces, that may run every command from their clients (ad-hoc "
            "commands, XEP-0050) as `musterctl` does. An account that is deleted is "

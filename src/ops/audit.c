@@ -139,7 +139,7 @@ static void chain_hash(char out[HASH_TEXT + 1], slice before, int64_t id,
 }
 
 struct chain_end {
-    int64_t id; /* 0: there is no entry */
+    int64_t number; /* 0: there is no entry */
     char hash[HASH_TEXT + 1];
 };
 
@@ -188,9 +188,9 @@ static void chain_tell(const struct audit_texts *t, int64_t id)
 
 static void chain_written(void)
 {
-    int64_t id = chain.last.id;
+    int64_t id = chain.last.number;
     LIST_EACH (it, &chain.pending) {
-        if (id == chain.next.id || chain.ending)
+        if (id == chain.next.number || chain.ending)
             break;
         chain_tell(&CONTAINER_OF(it, struct audit_entry, node)->t, ++id);
     }
@@ -235,7 +235,7 @@ static struct chain_end chain_end_of(const struct store_batch *b)
     struct chain_end end = { 0 };
     if (store_row_count(b, 0) == 0)
         return end;
-    end.id = store_int(b, 0, 0, 0);
+    end.number = store_int(b, 0, 0, 0);
     snprintf(end.hash, sizeof end.hash, "%.*s", SLICE_ARG(store_text(b, 0, 0, 1)));
     return end;
 }
@@ -250,7 +250,8 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
         return;
     }
     struct chain_end last = chain_end_of(b);
-    if (chain.writing > 0 && last.id == chain.next.id && strcmp(last.hash, chain.next.hash) == 0)
+    if (chain.writing > 0 && last.number == chain.next.number &&
+        strcmp(last.hash, chain.next.hash) == 0)
         chain_written();
     chain.writing = 0;
     chain.known = true;
@@ -258,14 +259,14 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
     chain_go_on();
 }
 
-static void add_entry(struct store_batch *b, struct chain_end *end, const struct audit_texts *t)
+static void chain_append(struct store_batch *b, struct chain_end *end, const struct audit_texts *t)
 {
     const slice *x = t->text;
     char hash[HASH_TEXT + 1];
-    end->id++;
-    chain_hash(hash, slice_of(end->hash), end->id, t);
+    end->number++;
+    chain_hash(hash, slice_of(end->hash), end->number, t);
     memcpy(end->hash, hash, sizeof hash);
-    STORE_ADD(b, &add_stmt, 1, SV_I(end->id), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
+    STORE_ADD(b, &add_stmt, 1, SV_I(end->number), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
               SV_T(x[2]), SV_T(x[3]), SV_T(x[4]), SV_T(x[5]), SV_T(x[6]), SV_T(x[7]),
               SV_T(slice_of(hash)));
 }
@@ -278,7 +279,7 @@ static struct store_batch *chain_batch(unsigned max)
     LIST_EACH (it, &chain.pending) {
         if (chain.writing == max)
             break;
-        add_entry(b, &chain.next, &CONTAINER_OF(it, struct audit_entry, node)->t);
+        chain_append(b, &chain.next, &CONTAINER_OF(it, struct audit_entry, node)->t);
         chain.writing++;
     }
     return b;
@@ -416,12 +417,12 @@ enum err audit_of_tool(struct store *store, slice actor, const char *command, sl
     enum store_result result = store_run(b, tool_end, &end);
     if (result == STORE_OK) {
         b = store_write(store, 0);
-        add_entry(b, &end,
-                  &(struct audit_texts){
-                      .at_us = clock_wall_us(),
-                      .text = { cut(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
-                                slice_of(command), cut(args, AUDIT_BYTES_MAX),
-                                slice_of(err_name(OK)), SLICE(""), SLICE("") } });
+        chain_append(b, &end,
+                     &(struct audit_texts){
+                         .at_us = clock_wall_us(),
+                         .text = { cut(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
+                                   slice_of(command), cut(args, AUDIT_BYTES_MAX),
+                                   slice_of(err_name(OK)), SLICE(""), SLICE("") } });
         result = store_run(b, NULL, NULL);
     }
     return err_of_store(result);

@@ -272,6 +272,20 @@ static bool role_is_same(const struct console_session *s, struct arena *arena,
            generation == s->generation;
 }
 
+/* Behind its role. */
+static void fill_principal(const struct console_session *s, struct arena *arena,
+                           struct principal *who)
+{
+    bool account = memchr(s->name.ptr, '@', s->name.len) != NULL;
+    ensure(s->used);
+    who->kind = PRINCIPAL_ADMIN;
+    who->actor = console_actor(arena, s->name, s->id);
+    who->from = slice_dup(arena, slice_of(s->from));
+    who->own = account && s->must == 0 ? slice_dup(arena, s->name) : (slice){ 0 };
+    if (s->must != 0)
+        who->grants = SLICE("");
+}
+
 enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
                       struct principal *who, struct console_view *out)
 {
@@ -288,15 +302,7 @@ enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
         s->used_us = uses ? now_us : s->used_us;
         view_of(s, now_us, out);
         out->name = slice_dup(arena, s->name);
-        who->kind = PRINCIPAL_ADMIN;
-        who->actor = console_actor(arena, s->name, s->id);
-        who->from = slice_dup(arena, slice_of(s->from));
-        who->own = memchr(s->name.ptr, '@', s->name.len) != NULL ? slice_dup(arena, s->name)
-                                                                 : (slice){ 0 };
-        if (s->must != 0) {
-            who->grants = SLICE("");
-            who->own = (slice){ 0 };
-        }
+        fill_principal(s, arena, who);
         e = OK;
     } else {
         *who = (struct principal){ 0 };

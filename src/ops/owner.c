@@ -1,15 +1,9 @@
 #include "ops/owner.h"
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/command.h"
+#include "base/ensure.h"
 #include "ops/access_table.h"
 #include <stdatomic.h>
-
-slice owner_of_call(const struct command_call *call)
-{
-    slice owner, session;
-    return slice_cut(call->who.actor, '/', &owner, &session) ? owner : call->who.actor;
-}
 
 static const struct token *token_named(const struct access_table *t, slice name)
 {
@@ -49,6 +43,7 @@ static bool account_may(slice bare, const char *permission)
 bool owner_may(slice owner, const char *permission)
 {
     slice via, name;
+    ensure(owner.len > 0 && permission != NULL);
     if (!slice_cut(owner, ':', &via, &name) || slice_is(via, "control"))
         return true;
     const struct access_table *t = access_table_begin();
@@ -64,6 +59,7 @@ bool owner_may(slice owner, const char *permission)
 bool owner_is_account(slice owner, slice bare)
 {
     slice via, name;
+    ensure(bare.len > 0);
     return slice_cut(owner, ':', &via, &name) && slice_eq(name, bare) &&
            (slice_is(via, "xmpp") || slice_is(via, "console"));
 }

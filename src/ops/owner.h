@@ -4,13 +4,14 @@
  * role gives no longer what it needed: the keepers ask again when the table of roles was read again
  * (feature.worker.access_changed), and forget all of an account that is deleted. Any worker. */
 #pragma once
-#include "base/slice.h"
-#include <stdbool.h>
+#include "base/command.h"
 
-struct arena;
-struct command_call;
-
-slice owner_of_call(const struct command_call *call); /* of the actor of the call */
+/* Of the actor of the call. */
+static inline slice owner_of_call(const struct command_call *call)
+{
+    slice owner, session;
+    return slice_cut(call->who.actor, '/', &owner, &session) ? owner : call->who.actor;
+}
 /* Whether the owner may still do that: "log.write". While roles cannot be read, yes: what they
  * began is left alone until they can. */
 bool owner_may(slice owner, const char *permission);
