@@ -18,6 +18,8 @@ ALONE = {
                 "by an error of its own, which is what others see (test_muc_ping.py)",
     "console": "has sessions of browsers; it meets an account only when that is deleted, disabled "
                "or has another password (test_console_login.py), and no stanza",
+    "trace_jid": "writes stanzas of one user to the log, for operators, and changes none; it meets "
+                 "an account only when that is deleted (test_owners.py)",
     "second_factor": "is asked for at the console only; it meets an account when that is renamed "
                      "or deleted (test_console_login.py), and no stanza",
     "access": "says who may run which command; it meets an account only when that is renamed or "
@@ -64,6 +66,7 @@ APART = {
     "store": "the database",
     "administrators": "are people who have no account",
     "api_session": "lets browsers log in; no stanza comes to it",
+    "api_self": "changes passwords and second factors of administrators; no stanza comes to it",
     "console_page": "gives browsers the files of the console",
     "audit": "keeps what operators did",
     "webhooks": "sends events by HTTP",
@@ -87,7 +90,6 @@ APART = {
     "metrics_history": "keeps what metrics were",
     "doctor": "looks at the machine, the name servers and the node",
     "trace": "notes the ways of messages, for operators; the stages note them, and it changes none",
-    "trace_jid": "writes stanzas of one user to the log, for operators, and changes none",
     "api": "runs commands, which adhoc runs, too; no stanza comes to it",
     "health": "says whether the process turns, to systemd and over HTTP",
     "host_meta": "a file that names the web addresses",
