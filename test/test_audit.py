@@ -1,6 +1,9 @@
 """The audit log: what is in it, and that nobody changes it unseen."""
+import hashlib
+
 import pytest
 
+from muster.client import until
 from test_roles import refused
 
 
@@ -72,12 +75,81 @@ def test_what_was_changed_is_found(host, change):
     assert done.returncode != 0 and "entry" in done.stderr
 
 
-def test_old_entries_can_be_cut_and_the_rest_is_a_chain(host):
+
+# What somebody tries who has the database, and perhaps this source, but not secrets.key.
+ATTACKS = {
+    "the newest is removed": "DELETE FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)",
+    "the newest are removed": "DELETE FROM audit_log WHERE id > 3",
+    "the oldest are removed": "DELETE FROM audit_log WHERE id < 4",
+    "all are removed": "DELETE FROM audit_log",
+    "all are removed with the head": "DELETE FROM audit_log; DELETE FROM audit_head",
+    "the head is removed": "DELETE FROM audit_head",
+    "the head is another one": "UPDATE audit_head SET sealed = 'sealed:AAAA'",
+    "the head of another server": "UPDATE audit_head SET sealed = (SELECT mark FROM seal)",
+}
+
+
+def rewrite(db):
+    """Computes all hashes again behind a change: the rule of ops/audit.h, written once more."""
+    db.execute("UPDATE audit_log SET actor = 'control:mallory' WHERE id = 3")
+    before = ""
+    for number, at, *texts, _ in db.execute(
+            "SELECT id, at_us, actor, peer, role, command, args, result, was, became, hash "
+            "FROM audit_log ORDER BY id").fetchall():
+        text = f"{len(before)}:{before} {number} {at}" + "".join(
+            f" {len(one.encode())}:{one}" for one in texts)
+        before = hashlib.sha256(text.encode()).hexdigest()
+        db.execute(f"UPDATE audit_log SET hash = '{before}' WHERE id = {number}")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("attack", [*ATTACKS, "all is written anew"])
+def test_an_attacker_with_the_database_is_found(host, attack, goes_on):
+    """At once, and also when the server has written more since."""
     for i in range(6):
-        host.ctl("set", "sm.hibernate-time", f"{30 + i % 60}s")
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    until("the entries", lambda: host.rows("audit", "verify")[0]["last"] >= 6)
     host.stop()
     with host.database() as db:
-        db.execute("DELETE FROM audit_log WHERE id < 4")
+        for one in ATTACKS.get(attack, "").split(";"):
+            if one:
+                db.execute(one)
+        if attack not in ATTACKS:
+            rewrite(db)
         db.commit()
     host.start()
+    if goes_on:
+        host.ctl("set", "sm.hibernate-time", "77s")
+    if attack == "all are removed with the head":
+        # An empty log looks like that of a new server: only who kept the number sees it.
+        until("the entries", lambda: host.rows("audit", "verify")[0]["last"] <= 1)
+        return
+    host.wait_log("audit.broken")
+    found = until("the entry", lambda: entries(host, "--command", "audit broken"))[0]
+    done = host.ctl_run("audit", "verify")
+    assert done.returncode != 0 and "entr" in done.stderr, done.stderr
+    host.restart()
+    assert host.ctl_run("audit", "verify").returncode != 0
+    assert len(entries(host, "--command", "audit broken")) == 1
+    host.ctl("set", "sm.hibernate-time", "78s")
+    until("the rest", lambda: host.rows(
+        "audit", "verify", "--after", str(found["id"]))[0]["first"] == found["id"] + 1)
+
+
+def test_what_the_server_cuts_off_is_fine(host):
+    """audit.keep: the begin of the chain is another one then, and the head knows it."""
+    for i in range(6):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    until("the entries", lambda: host.rows("audit", "verify")[0]["last"] >= 6)
+    host.ctl("set", "audit.keep", "1d")
+    host.stop()
+    with host.database() as db:  # as if they were older: by entries that nobody compares
+        db.execute("UPDATE audit_log SET at_us = at_us - 172800000000 WHERE id < 4")
+        db.commit()
+    host.start()
+    until("the cut", lambda: host.rows("audit", "export")[0]["id"] == 4)
+    checked = host.rows("audit", "verify")[0]
+    assert checked["first"] == 4 and entries(host, "--command", "audit broken") == []
+    host.restart()
+    host.ctl("set", "sm.hibernate-time", "77s")
     assert host.rows("audit", "verify")[0]["first"] == 4

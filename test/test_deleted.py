@@ -55,6 +55,7 @@ KEPT = {
 STAYS = {
     "account.jid": "the empty account",
     "account.look": "the same",
+    "setting_change.was": "that it was an administrator, which it stays",
     "room_administrator.jid": "its role in group chat",
     "room_affiliation.jid": "what rooms gave it",
     "room_hat.jid": "the same",

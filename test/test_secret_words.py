@@ -58,7 +58,9 @@ def test_a_refused_secret_is_not_quoted(make_server):
 
 
 # A secret that is sent to nobody, so that no other setting could send it elsewhere.
-STAYS = {"extdisco.turn-secret": "credentials are made from it; only those are sent"}
+STAYS = {"extdisco.turn-secret": "credentials are made from it; only those are sent",
+         "snmp.auth-password": "keys are made from it, which sign; it is not sent",
+         "snmp.privacy-password": "keys are made from it, which encrypt; it is not sent"}
 
 
 def test_each_secret_that_is_sent_goes_with_its_receiver():
@@ -100,6 +102,16 @@ def test_another_relay_does_not_get_the_password(host):
         assert is_set(host)
 
 
+def test_a_secret_that_was_there_first_is_for_the_first_receiver(make_server):
+    host = make_server()
+    for secret, receiver in (("mail.password", "mail.relay"), ("snmp.community", "snmp.receiver")):
+        host.ctl("set", secret, "pl4nted-word")
+        host.ctl("set", receiver, "relay.test")
+        assert host.rows("get", secret)[0]["value"] == "(secret)"
+        assert f"{secret} is cleared" in host.ctl_run("set", receiver, "evil.test").stdout
+        assert host.rows("get", secret)[0]["value"] != "(secret)"
+
+
 def test_as_one_change_the_password_goes_along(host):
     host.ctl("config", "edit", "mail.relay", "other.test")
     done = host.ctl_run("config", "apply")
@@ -120,6 +132,7 @@ def test_as_one_change_the_password_goes_along(host):
 
 def test_a_password_of_the_node_file_holds_its_relay(make_server):
     host = make_server(settings={"mail.password": WORD})
+    host.ctl("set", "mail.relay", "relay.test")
     words = refusal(host, "set", "mail.relay", "evil.test")
     assert "mail.password: fixed by the node file" in words
-    assert host.rows("get", "mail.relay")[0]["value"] == ""
+    assert host.rows("get", "mail.relay")[0]["value"] == "relay.test"

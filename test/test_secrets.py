@@ -29,7 +29,8 @@ OPTION = "planted push secret"
 
 # Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
 # test_no_secret_is_in_any_column plants such a secret.
-SEALED = """component.secret webhook.secret fast_token.secret push.options room.config frozen.bytes
+SEALED = """audit_head.sealed
+    component.secret webhook.secret fast_token.secret push.options room.config frozen.bytes
     seal.mark     setting.value test_user.password setting_candidate.value setting_change.was
     setting_change.became admin_factor.secret"""
 HASHED = """credential.salt credential.server_key credential.stored_key invite.token

@@ -369,7 +369,8 @@ static bool is_in_turn(const struct settings_turn *t, const struct setting *s)
     return false;
 }
 
-/* Secrets that would be sent to somebody else go. To go back restores what was together. */
+/* Secrets that would be sent to somebody else go. One that was set while nobody was named is for
+ * the first who is. To go back restores what was together. */
 static void add_cleared(struct settings_turn *t)
 {
     bool given = t->kind == SETTINGS_BACK || t->kind == SETTINGS_TIMED;
@@ -380,7 +381,7 @@ static void add_cleared(struct settings_turn *t)
     for (size_t i = 0; i < count; i++) {
         const struct setting *s = all[i].setting;
         if (s->secret == NULL || settings_is_locked(s) || *setting_text(s->secret) == '\0' ||
-            !is_news(&all[i]) || is_in_turn(t, s->secret))
+            *setting_text(s) == '\0' || !is_news(&all[i]) || is_in_turn(t, s->secret))
             continue;
         all[t->count++] = (struct settings_item){ .setting = s->secret };
         t->cleared = slice_of(arena_printf(t->arena,

@@ -50,19 +50,22 @@ enum err data_folder_lock(const char *data, int *fd, struct why *why)
 }
 
 /* What was done has an entry in the audit log of this database. */
-static enum err write_audit(const char *url, const struct store_schema *const *schemas,
-                            const char *command, slice args, struct why *why)
+static enum err write_audit(const char *url, const struct node_file *file, const char *command,
+                            slice args, struct why *why)
 {
     struct store *store;
-    struct store_conf conf = { .url = url, .schemas = schemas };
+    struct arena *arena = arena_create(0);
+    struct store_conf conf = { .url = url, .schemas = features_schemas(arena) };
     enum err e = store_open(&store, &conf, why);
-    if (e != OK)
-        return e;
-    e = audit_of_tool(store, offline_actor(), command, args);
-    if (e != OK)
-        why_set(why, "%s: done, but the audit log has no entry of it: %s", command, err_text(e));
+    if (e == OK)
+        e = seal_load(store, file->data, why);
+    enum err written = e == OK ? audit_of_tool(store, offline_actor(), command, args) : OK;
+    if (written != OK)
+        why_set(why, "%s: done, but the audit log has no entry of it: %s", command,
+                err_text(written));
     store_close(&store);
-    return e;
+    arena_destroy(&arena);
+    return e != OK ? e : written;
 }
 
 static void print_restored(const struct node_file *file, const struct backup_info *info)
@@ -89,10 +92,9 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
                        strcmp(file->database, "sqlite") == 0 ? BACKUP_SQLITE : BACKUP_POSTGRESQL,
                        features_schemas(arena), &info, why);
     if (e == OK && info.has_database)
-        e = write_audit(arena_printf(arena, "sqlite:%s/muster.db", file->data),
-                        features_schemas(arena), "backup restore",
-                        slice_of(arena_printf(arena, "backup=%s created=%s", backup, info.created)),
-                        why);
+        e = write_audit(
+            arena_printf(arena, "sqlite:%s/muster.db", file->data), file, "backup restore",
+            slice_of(arena_printf(arena, "backup=%s created=%s", backup, info.created)), why);
     arena_destroy(&arena);
     close(lock);
     if (e == OK)
@@ -259,7 +261,7 @@ static enum err rename_with_notes(const struct node_file *file, const char *old,
     if (e == OK)
         e = store_rename(url, schemas, &renaming, &done, why);
     if (e == OK)
-        e = write_audit(url, schemas, "musterd --rename",
+        e = write_audit(url, file, "musterd --rename",
                         slice_of(arena_printf(arena, "rename=%s to=%s", old, to)), why);
     if (e == OK)
         e = rename_frozen(url, schemas, &renaming, why);
@@ -297,8 +299,10 @@ enum err data_folder_rename(const struct node_file *file, const char *old_and_ne
     return e;
 }
 
-static enum err copy_both(const char *path, const char *url, struct arena *arena, struct why *why)
+static enum err copy_both(const struct node_file *file, const char *url, struct arena *arena,
+                          struct why *why)
 {
+    const char *path = arena_printf(arena, "%s/muster.db", file->data);
     struct store_copied copied;
     const struct store_schema *const *schemas = features_schemas(arena);
     log_set_level(&log_store, LOG_WARN);
@@ -316,8 +320,8 @@ static enum err copy_both(const char *path, const char *url, struct arena *arena
     if (e == OK)
         e = store_copy(path, url, &copied, why);
     if (e == OK)
-        e = write_audit(url, schemas, "musterd --copy-to",
-                        slice_of(arena_printf(arena, "from=%s", path)), why);
+        e = write_audit(url, file, "musterd --copy-to",
+                        slice_of(arena_printf(arena, "from=%s/muster.db", file->data)), why);
     if (e == OK)
         printf("copied and counted: %llu rows of %llu tables; now write the URL as `database` into "
                "the node file, and move muster.db away when all is well\n",
@@ -332,7 +336,7 @@ enum err data_folder_copy(const struct node_file *file, const char *url, struct 
     if (e != OK)
         return e;
     struct arena *arena = arena_create(0);
-    e = copy_both(arena_printf(arena, "%s/muster.db", file->data), url, arena, why);
+    e = copy_both(file, url, arena, why);
     arena_destroy(&arena);
     close(lock);
     return e;

@@ -71,6 +71,9 @@ static const char *const privacy_kinds[] = { "none", "AES", "AES-256", NULL };
         .def = (DEFAULT), .doc = (DOC)                                                             \
     }
 
+static struct setting community =
+    SNMP_SECRET("snmp.community", snmp_word_ok, "printable characters",
+                "The community of SNMP v2c. Another value of snmp.receiver clears it.");
 static struct setting receiver = {
     .name = "snmp.receiver",
     .scope = SCOPE_NODE,
@@ -79,7 +82,9 @@ static struct setting receiver = {
     .max = 253,
     .check = snmp_host_ok,
     .form = "a host name or an IP address, or empty",
-    .doc = "The manager of SNMP that is told of alarms (alarm.snmp). Empty: none.",
+    .secret = &community,
+    .doc = "The manager of SNMP that is told of alarms (alarm.snmp). Empty: none. Another value "
+           "clears snmp.community.",
 };
 static struct setting port = {
     .name = "snmp.port",
@@ -102,8 +107,6 @@ static struct setting version = SNMP_CHOICE(
     "snmp.version", versions, 1,
     "Version of SNMP: v2c with snmp.community, which everybody on the way can read, or v3 with "
     "snmp.user.");
-static struct setting community = SNMP_SECRET("snmp.community", snmp_word_ok,
-                                              "printable characters", "The community of SNMP v2c.");
 static struct setting user = {
     .name = "snmp.user",
     .scope = SCOPE_NODE,

@@ -1,4 +1,5 @@
 #include "ops/audit.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -19,6 +20,9 @@
 #include "io/timer.h"
 #include "ops/events.h"
 #include <openssl/evp.h>
+
+#define BROKEN       "audit broken" /* the command of an entry */
+#define HEAD_CONTEXT "audit head"
 
 enum {
     PENDING_MAX = 10000,
@@ -57,17 +61,33 @@ static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE audit_log(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, actor TEXT NOT NULL, "
       "peer TEXT NOT NULL, role TEXT NOT NULL, command TEXT NOT NULL, args TEXT NOT NULL, "
-      "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL)",
+      "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL);"
+      "CREATE TABLE audit_head(id INTEGER PRIMARY KEY, sealed TEXT NOT NULL)",
       "CREATE TABLE audit_log(id BIGINT PRIMARY KEY, at_us BIGINT NOT NULL, actor TEXT NOT NULL, "
       "peer TEXT NOT NULL, role TEXT NOT NULL, command TEXT NOT NULL, args TEXT NOT NULL, "
-      "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL)" },
+      "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL);"
+      "CREATE TABLE audit_head(id BIGINT PRIMARY KEY, sealed TEXT NOT NULL)" },
     { 0 },
 };
 static struct store_stmt last_stmt = {
     .name = "audit.last",
-    .sql = "SELECT id, hash FROM audit_log ORDER BY id DESC LIMIT 1",
+    .sql = "SELECT id, hash, (SELECT min(id) FROM audit_log) FROM audit_log "
+           "ORDER BY id DESC LIMIT 1",
     .params = "",
-    .cols = "it",
+    .cols = "iti",
+};
+static struct store_stmt head_stmt = {
+    .name = "audit.head",
+    .sql = "SELECT sealed FROM audit_head WHERE id = 1",
+    .params = "",
+    .cols = "t",
+};
+static struct store_stmt head_put = {
+    .name = "audit.head-put",
+    .sql = "INSERT INTO audit_head(id, sealed) VALUES(1, $1) "
+           "ON CONFLICT(id) DO UPDATE SET sealed = excluded.sealed",
+    .params = "t",
+    .cols = "",
 };
 static struct store_stmt add_stmt = {
     .name = "audit.add",
@@ -91,19 +111,25 @@ static struct store_stmt newest_stmt = {
     .params = "tti",
     .cols = "iittttttttt",
 };
-/* The last one stays: it has the end of the chain. */
+/* The first that stays: the last one does in any case, since it has the end of the chain. */
+static struct store_stmt stays_stmt = {
+    .name = "audit.stays",
+    .sql = "SELECT coalesce((SELECT min(id) FROM audit_log WHERE at_us >= $1), "
+           "(SELECT max(id) FROM audit_log), CAST(0 AS BIGINT))",
+    .params = "i",
+    .cols = "i",
+};
 static struct store_stmt cut_stmt = {
     .name = "audit.cut",
-    .sql = "DELETE FROM audit_log WHERE id < (SELECT coalesce(min(id), 0) FROM audit_log "
-           "WHERE at_us >= $1) AND id < (SELECT max(id) FROM audit_log)",
+    .sql = "DELETE FROM audit_log WHERE id < $1",
     .params = "i",
     .cols = "",
 };
 static const struct store_schema schema = {
     .feature = "audit",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &last_stmt, &add_stmt, &page_stmt, &newest_stmt,
-                                           &cut_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &last_stmt, &head_stmt, &head_put, &add_stmt, &page_stmt,
+                                           &newest_stmt, &stays_stmt, &cut_stmt, NULL },
 };
 
 /* An entry is its texts, and what is computed of them when it is appended. */
@@ -139,9 +165,41 @@ static void chain_hash(char out[HASH_TEXT + 1], slice before, int64_t id,
 }
 
 struct chain_end {
-    int64_t number; /* 0: there is no entry */
+    int64_t first, number; /* the oldest entry and the newest; 0: there is none */
     char hash[HASH_TEXT + 1];
 };
+
+/* The head: what there is, sealed with the key of the node (auth/seal.h), which is not in the
+ * database. Who has only the database can compute hashes, but not this. So entries that are missing
+ * at either end are found, and a chain that was written anew. */
+static slice head_text(const struct chain_end *end, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "%lld %lld %s", (long long)end->first, (long long)end->number,
+                                 end->hash));
+}
+
+static void head_add(struct store_batch *b, const struct chain_end *end)
+{
+    struct arena *tmp = arena_create(0);
+    ensure(end->first <= end->number);
+    if (seal_ready())
+        STORE_ADD(b, &head_put, 1, SV_T(seal(head_text(end, tmp), SLICE(HEAD_CONTEXT), tmp)));
+    arena_destroy(&tmp);
+}
+
+/* Of a statement that has read it. Without the key nobody can say that it does not. */
+static bool head_fits(const struct store_batch *b, unsigned stmt, const struct chain_end *end)
+{
+    struct arena *tmp = arena_create(0);
+    slice plain = { 0 };
+    bool fits = !seal_ready() || end->number == 0;
+    if (store_row_count(b, stmt) > 0)
+        fits =
+            !seal_ready() || (unseal(&plain, store_text(b, stmt, 0, 0), SLICE(HEAD_CONTEXT), tmp) &&
+                              slice_eq(plain, head_text(end, tmp)));
+    arena_destroy(&tmp);
+    return fits;
+}
 
 /* At the home of the duty: one batch is under way at a time. */
 static struct chain {
@@ -202,6 +260,26 @@ static void chain_written(void)
         on_stored();
 }
 
+static void chain_push(const struct audit_texts *t);
+
+/* It is not as the server left it. The entry stays, and `audit verify` names it. */
+static void chain_say_broken(const struct chain_end *end)
+{
+    char found[128];
+    snprintf(found, sizeof found, "first=%lld last=%lld hash=%.16s", (long long)end->first,
+             (long long)end->number, end->hash);
+    log_error(&log_audit, LOG_EV("audit.broken"), LOG_C("found", found),
+              LOG_C("hint", "the audit log is not as this server left it: somebody has changed the "
+                            "database, or secrets.key is another one; see `audit verify`"));
+    chain_push(&(struct audit_texts){ .at_us = clock_wall_us(),
+                                      .text = { SLICE_INIT("server"),
+                                                { 0 },
+                                                { 0 },
+                                                SLICE_INIT(BROKEN),
+                                                slice_of(found),
+                                                slice_of(err_name(E_CORRUPT)) } });
+}
+
 static void retry_due(struct timer *t, struct loop *loop)
 {
     (void)t, (void)loop;
@@ -236,6 +314,7 @@ static struct chain_end chain_end_of(const struct store_batch *b)
     if (store_row_count(b, 0) == 0)
         return end;
     end.number = store_int(b, 0, 0, 0);
+    end.first = store_int(b, 0, 0, 2);
     snprintf(end.hash, sizeof end.hash, "%.*s", SLICE_ARG(store_text(b, 0, 0, 1)));
     return end;
 }
@@ -256,6 +335,8 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
     chain.writing = 0;
     chain.known = true;
     chain.last = last;
+    if (!head_fits(b, 1, &last))
+        chain_say_broken(&last);
     chain_go_on();
 }
 
@@ -264,6 +345,7 @@ static void chain_append(struct store_batch *b, struct chain_end *end, const str
     const slice *x = t->text;
     char hash[HASH_TEXT + 1];
     end->number++;
+    end->first = end->first == 0 ? end->number : end->first;
     chain_hash(hash, slice_of(end->hash), end->number, t);
     memcpy(end->hash, hash, sizeof hash);
     STORE_ADD(b, &add_stmt, 1, SV_I(end->number), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
@@ -282,22 +364,36 @@ static struct store_batch *chain_batch(unsigned max)
         chain_append(b, &chain.next, &CONTAINER_OF(it, struct audit_entry, node)->t);
         chain.writing++;
     }
+    head_add(b, &chain.next);
     return b;
+}
+
+static void add_reads(struct store_batch *b)
+{
+    store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &head_stmt, STORE_ANY_ROWS, NULL, 0);
+}
+
+static void chain_read(void)
+{
+    struct worker *w = chain_worker;
+    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
+    ensure(!chain.busy && !chain.known);
+    chain.busy = true;
+    add_reads(b);
+    store_submit(b, worker_loop(w), 0, chain_last, NULL);
 }
 
 static void chain_go_on(void)
 {
-    struct worker *w = chain_worker;
     if (chain.busy || chain.ending || chain.count == 0)
         return;
-    chain.busy = true;
-    if (chain.known) {
-        store_submit(chain_batch(BATCH_MAX), worker_loop(w), 0, chain_stored, NULL);
+    if (!chain.known) {
+        chain_read();
         return;
     }
-    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
-    store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, chain_last, NULL);
+    chain.busy = true;
+    store_submit(chain_batch(BATCH_MAX), worker_loop(chain_worker), 0, chain_stored, NULL);
 }
 
 static void chain_push(const struct audit_texts *t)
@@ -403,41 +499,84 @@ void audit_of_server(const char *command, slice args, slice before, slice after)
                                                cut(after, VALUE_MAX) } });
 }
 
+/* Where the head does not fit, a tool leaves it so: the server finds it at its start. */
+struct tool_read {
+    struct chain_end end;
+    bool fits;
+};
+
 static void tool_end(void *arg, enum store_result result, const struct store_batch *b)
 {
-    if (result == STORE_OK)
-        *(struct chain_end *)arg = chain_end_of(b);
+    struct tool_read *r = arg;
+    if (result != STORE_OK)
+        return;
+    r->end = chain_end_of(b);
+    r->fits = head_fits(b, 1, &r->end);
 }
 
 enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args)
 {
-    struct chain_end end = { 0 };
+    struct tool_read r = { 0 };
     struct store_batch *b = store_read(store, 0);
-    store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
-    enum store_result result = store_run(b, tool_end, &end);
+    add_reads(b);
+    enum store_result result = store_run(b, tool_end, &r);
     if (result == STORE_OK) {
         b = store_write(store, 0);
-        chain_append(b, &end,
+        chain_append(b, &r.end,
                      &(struct audit_texts){
                          .at_us = clock_wall_us(),
                          .text = { cut(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
                                    slice_of(command), cut(args, AUDIT_BYTES_MAX),
                                    slice_of(err_name(OK)), SLICE(""), SLICE("") } });
+        if (r.fits)
+            head_add(b, &r.end);
         result = store_run(b, NULL, NULL);
     }
     return err_of_store(result);
 }
 
+static void sweep_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg, (void)b;
+    chain.busy = false;
+    chain.known = false; /* it is read again, with its new begin */
+    if (result == STORE_OK)
+        chain_go_on();
+    else
+        chain_wait(result);
+}
+
+static void sweep_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    struct chain_end end = chain.last;
+    chain.busy = false;
+    if (result != STORE_OK || store_int(b, 0, 0, 0) <= end.first) {
+        chain_go_on();
+        return;
+    }
+    chain.busy = true;
+    end.first = store_int(b, 0, 0, 0);
+    struct store_batch *write = store_write(worker_store(chain_worker), hash_keyed(SLICE("audit")));
+    STORE_ADD(write, &cut_stmt, STORE_ANY_ROWS, SV_I(end.first));
+    head_add(write, &end);
+    store_submit(write, worker_loop(chain_worker), 0, sweep_done, NULL);
+}
+
+/* For the first time at the start, when the ends of the chain are read and compared. */
 static void sweep_due(struct timer *timer, struct loop *loop)
 {
     int64_t keep_ms = setting_int(&audit_keep);
-    timer_set(loop, timer, SWEEP_MS);
-    if (keep_ms >= PARAM_NONE)
+    bool waits = chain.busy || !chain.known;
+    timer_set(loop, timer, waits ? RETRY_MS : SWEEP_MS);
+    if (!chain.busy && !chain.known)
+        chain_read();
+    if (waits || keep_ms >= PARAM_NONE)
         return;
-    struct worker *w = chain_worker;
-    struct store_batch *b = store_write(worker_store(w), hash_keyed(SLICE("audit")));
-    STORE_ADD(b, &cut_stmt, STORE_ANY_ROWS, SV_I((int64_t)clock_wall_us() - keep_ms * 1000));
-    store_submit(b, loop, 0, NULL, NULL);
+    struct store_batch *b = store_read(worker_store(chain_worker), hash_keyed(SLICE("audit")));
+    STORE_ADD(b, &stays_stmt, 1, SV_I((int64_t)clock_wall_us() - keep_ms * 1000));
+    chain.busy = true;
+    store_submit(b, loop, 0, sweep_read, NULL);
 }
 
 static void audit_start(struct worker *w)
@@ -447,7 +586,7 @@ static void audit_start(struct worker *w)
     chain = (struct chain){ .retry = { .fn = retry_due }, .sweep = { .fn = sweep_due } };
     list_init(&chain.pending);
     chain_worker = w;
-    timer_set(worker_loop(w), &chain.sweep, SWEEP_MS);
+    timer_set(worker_loop(w), &chain.sweep, 0);
 }
 
 static void chain_last_written(void *arg, enum store_result result, const struct store_batch *b)
@@ -470,7 +609,7 @@ static void audit_stop(struct worker *w)
     chain.ending = true;
     if (chain.count > 0 && (chain.busy || !chain.known)) {
         struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
-        store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
+        add_reads(b);
         (void)store_run(b, chain_last, NULL);
     }
     while (chain.count > 0 && chain.known)
@@ -549,10 +688,25 @@ static void run_audit_export(struct command_call *call)
 struct verify {
     struct command_call *call;
     int64_t first, last; /* 0: none yet */
+    bool all;            /* from the begin of the log */
     char hash[HASH_TEXT + 1];
 };
 
 static void verify_page(struct verify *v);
+
+static bool verify_says_broken(struct verify *v, int64_t id, const struct audit_texts *t)
+{
+    ensure(!v->call->ended);
+    if (!slice_is(t->text[3], BROKEN))
+        return false;
+    command_fail(
+        v->call, E_CORRUPT,
+        "entry %lld says that the log was not as the server had left it: entries before it "
+        "were removed or changed, or secrets.key is another one; --after %lld checks the "
+        "rest",
+        (long long)id, (long long)id);
+    return true;
+}
 
 /* The first that is there begins the chain: what was before it is cut off. */
 static bool verify_row(struct verify *v, const struct store_batch *b, uint32_t row)
@@ -563,7 +717,7 @@ static bool verify_row(struct verify *v, const struct store_batch *b, uint32_t r
     slice stored = store_text(b, 0, row, 10);
     texts_of(b, row, &t);
     chain_hash(hash, slice_of(v->hash), id, &t);
-    bool begins = v->last == 0 && id != 1;
+    bool begins = v->first == 0 && id != 1;
     if ((!begins && (id != v->last + 1 || !slice_is(stored, hash))) || stored.len != HASH_TEXT) {
         command_fail(v->call, E_CORRUPT,
                      id != v->last + 1 && v->last != 0
@@ -572,10 +726,26 @@ static bool verify_row(struct verify *v, const struct store_batch *b, uint32_t r
                      (long long)id, (long long)v->last);
         return false;
     }
+    if (verify_says_broken(v, id, &t))
+        return false;
     v->first = v->first == 0 ? id : v->first;
     v->last = id;
     memcpy(v->hash, stored.ptr, HASH_TEXT);
     return true;
+}
+
+/* The last page was read with the head. */
+static bool verify_ends(struct verify *v, const struct store_batch *b)
+{
+    struct chain_end end = { .first = v->first, .number = v->last };
+    memcpy(end.hash, v->hash, sizeof end.hash);
+    if (!v->all || head_fits(b, 1, &end))
+        return true;
+    command_fail(v->call, E_CORRUPT,
+                 "found entries %lld to %lld, which is not what the server has written: some are "
+                 "missing at the begin or the end, or all were written anew",
+                 (long long)v->first, (long long)v->last);
+    return false;
 }
 
 static void verify_page_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -592,11 +762,16 @@ static void verify_page_read(void *arg, enum store_result result, const struct s
         verify_page(v);
         return;
     }
+    if (!verify_ends(v, b))
+        return;
     command_row(v->call);
     command_int(v->call, "first", v->first);
     command_int(v->call, "last", v->last);
     command_text(v->call, "hash", slice_of(v->hash));
-    command_done(v->call, "the chain is whole");
+    command_done(v->call, "%s",
+                 v->all && seal_ready() ? "the chain is whole"
+                                        : "the chain is whole; whether entries are missing at its "
+                                          "begin or end was not checked");
 }
 
 static void verify_page(struct verify *v)
@@ -604,13 +779,15 @@ static void verify_page(struct verify *v)
     struct worker *w = v->call->worker;
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(v->last), SV_I(PAGE_ROWS));
+    store_add(b, &head_stmt, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, worker_loop(w), 0, verify_page_read, v);
 }
 
 static void run_audit_verify(struct command_call *call)
 {
     struct verify *v = arena_new(call->arena, struct verify, 1);
-    *v = (struct verify){ .call = call };
+    int64_t after = command_number(call, "after", 0);
+    *v = (struct verify){ .call = call, .last = after, .all = after == 0 };
     verify_page(v);
 }
 
@@ -677,11 +854,18 @@ static struct command audit_verify = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_AUDIT,
     .record = true,
-    .args = (const struct command_arg[]){ { 0 } },
+    .args = (const struct command_arg[]){ { .name = "after",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 0,
+                                            .max = INT64_MAX >> 2,
+                                            .doc = "only entries behind this number" },
+                                          { 0 } },
     .run = run_audit_verify,
     .doc =
-        "Checks the chain of the audit log. Entries that were changed or removed are found; that "
-        "the last ones are missing is seen only if you kept the last number and hash.",
+        "Checks the chain of the audit log. Entries that were changed or removed are found, also "
+        "at its begin and its end. That the whole database was replaced by an older copy is seen "
+        "only if you kept the last number and hash.",
     .columns =
         (const struct command_column[]){
             { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },

@@ -1,7 +1,8 @@
 /* audit: the audit log: a table of who did what, from where, with which result. Entries are
  * appended only. Each has the SHA-256 of the entry before it and of itself, so an entry that was
  * changed, removed or put in between is found (`audit verify`). Old ones are cut off at the begin
- * (setting audit.keep); the rest stays a chain.
+ * (setting audit.keep); the rest stays a chain. Its two ends are sealed with the key of the node
+ * and written with each batch; where they do not fit at a start, an entry says so.
  *
  * What is in it: commands that change something, those that were refused, and reading commands
  * whose row says so (struct command.audited). What a user
