@@ -94,7 +94,7 @@ def tables(server):
     with server.database() as database:
         names = [name for name, in database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' "
-            "AND name NOT IN ('reader', 'audit_log') "
+            "AND name NOT IN ('reader', 'audit_log', 'audit_head') "
             "AND name NOT LIKE '%fts%'")]
         return {name: sorted(map(repr, database.execute(f'SELECT * FROM "{name}"')))
                 for name in names}

@@ -382,9 +382,9 @@ static void session_open(struct session_job *j, unsigned must)
     struct principal who;
     struct api_session_answer a = { .status = 201, .arena = j->arena, .before = j->secret };
     struct console_login login = { .name = j->login.name, .age = j->login.age, .must = must };
-    if (j->r != NULL) {
+    if (j->r != NULL) { /* which is gone when it is answered */
         login.host = j->r->host;
-        login.from = j->r->peer;
+        login.from = slice_dup(j->arena, j->r->peer);
     }
     if (j->r == NULL || !api_session_open(j->r, &login, &a, &who)) {
         /* its client has gone, or its password or role changed meanwhile */
@@ -393,7 +393,7 @@ static void session_open(struct session_job *j, unsigned must)
         return;
     }
     j->call.who = who;
-    j->call.who.from = slice_dup(j->arena, j->r->peer);
+    j->call.who.from = login.from;
     command_done(&j->call, "%s", "");
 }
 
