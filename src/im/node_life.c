@@ -165,6 +165,7 @@ static void *worker_main(void *arg)
         pthread_setaffinity_np(pthread_self(), sizeof set,
                                &set); /* a hint: failure changes nothing */
     }
+    loop_short_turns();
     edges_start(w->node, w);
     setting_news_begin(w);
     EMIT(worker.start, w);

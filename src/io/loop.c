@@ -5,8 +5,13 @@
 #include "base/mem.h"
 #include "io/loop_private.h"
 #include <errno.h>
+#include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+enum { TURN_NS = 100 * 1000 };
 
 static _Thread_local struct loop *here;
 
@@ -249,6 +254,25 @@ void loop_end_timers(struct loop *loop)
 {
     ensure(here == loop);
     loop->timers_ended = true;
+}
+
+/* As sched_setattr(2) has it, in its first size. */
+struct turns {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+void loop_short_turns(void)
+{
+    struct turns t = { .size = sizeof t,
+                       .policy = SCHED_OTHER,
+                       .nice = getpriority(PRIO_PROCESS, (id_t)gettid()),
+                       .runtime_ns = TURN_NS };
+    if (sched_getscheduler(0) == SCHED_OTHER)       /* else an operator has chosen */
+        (void)syscall(SYS_sched_setattr, 0, &t, 0); /* a wish: failure changes nothing */
 }
 
 void loop_run(struct loop *loop)

@@ -2,9 +2,12 @@
 #include "io/loop_private.h"
 #include "io/test_bed.h"
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct loop *loop;
 static char trace[256];
@@ -289,6 +292,48 @@ static void test_posts_beside_the_owners_way(void **state)
     loop_destroy(&other);
 }
 
+/* As sched_getattr(2) has it, in its first size. */
+struct turns {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+static struct turns turns_now(void)
+{
+    struct turns t = { .size = 0 };
+    assert_int_equal(syscall(SYS_sched_getattr, 0, &t, sizeof t, 0), 0);
+    return t;
+}
+
+static void *shorten_turns(void *arg)
+{
+    struct turns *t = arg;
+    assert_int_equal(setpriority(PRIO_PROCESS, (id_t)gettid(), 3), 0);
+    struct turns longer = { .size = sizeof longer, .nice = 3, .runtime_ns = 3000000 };
+    assert_int_equal(syscall(SYS_sched_setattr, 0, &longer, 0), 0);
+    t[0] = turns_now();
+    loop_short_turns();
+    t[1] = turns_now();
+    return NULL;
+}
+
+/* Policy and niceness are those of the operator. */
+static void test_turns_are_short(void **state)
+{
+    struct turns t[2];
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, shorten_turns, t), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(t[1].policy, SCHED_OTHER);
+    assert_int_equal(t[1].nice, 3);
+    if (t[0].runtime_ns == 3000000) /* the kernel knows turns */
+        assert_int_equal(t[1].runtime_ns, 100 * 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_idle_costs_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scratch_is_empty_in_each_callback, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_posts_beside_the_owners_way, set_up, tear_down),
+        cmocka_unit_test(test_turns_are_short),
     };
     return cmocka_run_group_tests_name("io/loop", tests, NULL, NULL);
 }
