@@ -2,7 +2,7 @@
 arrived does not go back to its senders, and nothing more is taken."""
 import pytest
 
-from muster import federation, xml
+from muster import federation, partner, prosody, xml
 from muster.client import until
 
 ONE, TWO, EVIL = "one.test", "two.test", "evil.test"
@@ -85,9 +85,10 @@ class Sent:
 
 
 class Received:
-    """A stream of the other server, on which stanzas go back (XEP-0288)."""
+    """A stream of the other server, on which stanzas go back (XEP-0288). late: it counts them from
+    after its first stanza on, with which ours begin to go back."""
 
-    def __init__(self, node, authority, counts):
+    def __init__(self, node, authority, counts, late=False):
         self.alice, self.counts = node.client("alice", domain=ONE), counts
         peer = federation.Peer(node, EVIL, ONE, authority.issue("back", EVIL)).secure()
         peer.raw(BIDI)
@@ -95,10 +96,14 @@ class Received:
         peer.header().features_come()
         self.peer = peer
         peer.auto_ack = False
-        if counts:
+        if counts and not late:
             peer.enable_sm()
         peer.raw(f"<message from='bob@{EVIL}' to='{self.alice.bare}'><body>begin</body></message>")
         self.alice.expect("<message><body>begin</body></message>")
+        if late:
+            say(self.alice, "first")
+            peer.expect("<message><body>first</body></message>")
+            peer.enable_sm()
         say(self.alice, *range(COUNT))
         for n in range(COUNT):
             peer.expect(f"<message><body>{n}</body></message>")
@@ -120,8 +125,8 @@ class Received:
 @pytest.fixture
 def link(node, listener, authority):
     def make(kind, counts):
-        if kind == "back":
-            return Received(node, authority, counts)
+        if kind in ("back", "late"):
+            return Received(node, authority, counts, kind == "late")
         return Sent(node, listener, counts, kind == "shared")
     return make
 
@@ -139,15 +144,16 @@ def errors(client):
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("counts", [True, False], ids=["0198", "without"])
-@pytest.mark.parametrize("kind", ["own", "shared", "back"])
+@pytest.mark.parametrize("kind, counts", [
+    *((kind, counts) for kind in ("own", "shared", "back") for counts in (True, False)),
+    ("late", True)])
 @pytest.mark.parametrize("shut", [shut_by_policy, shut_by_rule])
 def test_what_has_arrived_does_not_go_back(node, link, shut, kind, counts):
     there = link(kind, counts)
     shut(node)
     there.until_end()
     there.say(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>late</body></message>"
-              if kind == "back" else "")
+              if kind in ("back", "late") else "")
     there.confirm()
     gone = COUNT - ARRIVED if counts else 0
     until("what has not arrived", lambda: there.alice.pump(0.01) or
@@ -202,3 +208,32 @@ def test_a_stream_that_an_operator_closes_repeats_nothing_that_has_arrived(node,
         text = listener.read_until(next_one, "(?s).*>again</body>")[0]
     late = [n for n in range(COUNT) if f"<body>{n}</body>" in text]
     assert late == (list(range(ARRIVED, COUNT)) if counts else [])
+
+
+@pytest.mark.sqlite
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody, or no dnsmasq")
+@pytest.mark.parametrize("first", ["alice", "bob"])
+@pytest.mark.parametrize("more", ["", '"smacks";'], ids=["without", "0198"])
+def test_what_prosody_has_got_does_not_go_back(make_server, tmp_path, more, first):
+    """On a stream that we have opened, or on its own."""
+    started = []
+    try:
+        ours, theirs = partner.start(make_server, tmp_path, prosody.Prosody, started,
+                                     more=f'"s2s_bidi"; {more}')
+        alice, bob = ours.client("alice"), theirs.client("bob")
+        pair = (alice, bob) if first == "alice" else (bob, alice)
+        partner.talk(*pair, "to")
+        partner.talk(*reversed(pair), "back")
+        for n in range(10):
+            alice.send(f"<message to='{bob.bare}' type='chat'><body>late {n}</body></message>")
+        for n in range(10):
+            bob.expect(f"<message><body>late {n}</body></message>")
+        ours.ctl("federation", "block", partner.THEIRS)
+        until("nothing waits", lambda: pending(ours) == 0)
+        until("the streams have ended", lambda: "up" not in [
+            row["state"] for row in ours.rows("s2s", "list", partner.THEIRS)])
+        alice.ping()
+        assert not errors(alice)
+    finally:
+        for process in started:
+            process.finish()

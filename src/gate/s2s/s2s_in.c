@@ -428,8 +428,9 @@ static void in_shut(struct s2s_in *s, slice why)
         xstream_fail(&s->x, XE_POLICY_VIOLATION, why);
         return;
     }
-    s2s_back_ask(s);
-    if (s2s_back_needs_end(s))
+    if (s2s_back_waits(s))
+        s2s_back_ask(s);
+    else
         xstream_send_end(&s->x);
     in_ends_soon(s);
 }

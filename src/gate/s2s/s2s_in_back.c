@@ -26,6 +26,7 @@ struct in_back {
     bool asked;    /* <r/>, and not answered yet */
     bool late;     /* ... in time: the stream has ended for that */
     bool many;     /* it was offered to more than one pair */
+    bool unsure;   /* what was not counted is perhaps not confirmed */
     uint64_t wrote_us;
     struct loop_defer ask;
     struct timer wait; /* for the answer */
@@ -206,10 +207,13 @@ static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_bac
     s2s_domain_stanza(pair_remote(p), true);
     b->wrote_us = loop_now_us(back_loop(b));
     p->written++;
-    if (b->counted)
+    if (b->counted) {
+        p->open++;
         back_push(b, p);
-    else
+    } else {
+        b->unsure = true;
         b->base++;
+    }
     back_ask_later(b);
     if (conn_is_high(s->x.conn))
         s2s_back_slow(s, true);
@@ -272,11 +276,13 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
         b->asked = false;
         timer_cancel(&b->wait);
     }
+    b->unsure = b->unsure && count == 0; /* what comes later is read later */
     for (; count > 0; count--) {
         struct pair *p = b->ring[b->head];
         b->head = (b->head + 1) & (b->cap - 1);
         b->len--;
         b->base++;
+        p->open--;
         p->confirmed++;
     }
     LIST_EACH (it, &s->pairs) {
@@ -284,7 +290,10 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
         uint32_t confirmed = p->confirmed;
         p->confirmed = 0;
         if (confirmed > 0)
-            back_tell(s, p, &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = confirmed });
+            back_tell(s, p,
+                      &(struct s2s_way_back){ .event = BACK_CONFIRMED,
+                                              .count = confirmed,
+                                              .read = p->written - p->open });
     }
     if (s->x.state == STREAM_BOUND && b->len > 0)
         back_ask_later(b);
@@ -302,10 +311,7 @@ bool s2s_back_waits(const struct s2s_in *s)
     return s->back != NULL && s->back->counted && s->back->len > 0;
 }
 
-bool s2s_back_needs_end(const struct s2s_in *s)
-{
-    return s->back != NULL && !s->back->counted && s->back->base > 0;
-}
+bool s2s_back_needs_end(const struct s2s_in *s) { return s->back != NULL && s->back->unsure; }
 
 uint64_t s2s_back_last_us(const struct s2s_in *s)
 {
@@ -356,7 +362,7 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
         p->back = false;
         back_tell(s, p,
                   &(struct s2s_way_back){ .event = BACK_GONE,
-                                          .count = s->read ? p->written : 0,
+                                          .read = s->read ? p->written : 0,
                                           .fault = back_fault(s, p),
                                           .resumable = resumable && !b->many });
     }

@@ -30,7 +30,8 @@ void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r);
 bool s2s_back_acked(struct s2s_in *s, uint32_t h); /* false: that cannot be */
 uint32_t s2s_back_count(const struct s2s_in *s);   /* the largest h that can be */
 bool s2s_back_waits(const struct s2s_in *s);       /* something is not confirmed */
-/* Something was written without XEP-0198: only the end of the other side confirms it. */
+/* Something was written before XEP-0198 began, and nothing of it is confirmed by what follows: only
+ * the end of the other side does. */
 bool s2s_back_needs_end(const struct s2s_in *s);
 uint64_t s2s_back_last_us(const struct s2s_in *s); /* loop time of what was written last */
 void s2s_back_ask(struct s2s_in *s);               /* <r/>, if XEP-0198 has begun */

@@ -17,7 +17,8 @@ struct pair {
     bool proved;        /* else its key is being checked */
     bool back;          /* its partner knows that stanzas may go back (XEP-0288) */
     uint16_t home;      /* the worker of that */
-    uint32_t written;   /* of those that went back */
+    uint32_t written;   /* of those that went back, */
+    uint32_t open;      /* these are counted, and not confirmed */
     uint32_t confirmed; /* of these, to be told */
     const char *how;    /* static; "": not proved */
     uint64_t since_us;

@@ -131,8 +131,8 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
 static void back_event(struct partner *p, const struct s2s_way_back *m)
 {
     if (m->event == BACK_CONFIRMED) {
-        if (p->counted) /* else answers to pings have confirmed it, or will */
-            (void)partner_confirmed(p, p->unacked.base + m->count);
+        /* counting may have begun behind the first that it has written: pings confirm, too */
+        (void)partner_confirmed(p, p->counted ? p->unacked.base + m->count : m->read);
     } else if (m->event == BACK_FULL) {
         partner_full(p);
     } else if (m->event == BACK_ROOM) {
@@ -142,7 +142,7 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
             partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                           "the stream of the server has ended");
         if (!p->counted)
-            (void)partner_confirmed(p, m->count);
+            (void)partner_confirmed(p, m->read);
         if (m->fault == FAULT_BREAKS)
             partner_breaks(p);
         else if (m->fault == FAULT_OFFENDS)
@@ -191,6 +191,7 @@ static const struct message_field way_back_fields[] = {
     F_U64(struct s2s_way_back, stream),
     F_U64(struct s2s_way_back, resumes),
     F_U32(struct s2s_way_back, count, UINT32_MAX),
+    F_U32(struct s2s_way_back, read, UINT32_MAX),
     F_U32(struct s2s_way_back, max_bytes, UINT32_MAX),
     F_U8(struct s2s_way_back, event, BACK_GONE),
     F_U8(struct s2s_way_back, fault, FAULT_OFFENDS),

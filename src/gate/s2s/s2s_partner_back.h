@@ -36,8 +36,9 @@ enum back_fault {
 struct s2s_way_back {
     slice local, remote, tls;
     uint64_t stream, resumes; /* ids; resumes 0: none */
-    uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all;
-                               * BACK_GONE: so many of this pair have been read, if that is known */
+    uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all */
+    uint32_t read;            /* BACK_CONFIRMED, BACK_GONE: so many of this pair have been read, of
+                               * all that were written to this stream */
     uint32_t max_bytes;       /* BACK_OFFERED: the largest stanza (XEP-0478); 0: not said */
     uint8_t event;            /* enum back_event */
     uint8_t fault;            /* BACK_GONE: enum back_fault */
