@@ -109,6 +109,9 @@ def test_an_alarm_is_acknowledged_with_a_note(server, pages):
     assert pages.wider() == []
     pages.go("alarms")
     assert pages.find("[aria-selected=true]").text == "Active"
+    pages.resize(1280, 800)
+    pages.save("console-alarms")
+    pages.resize(390, 800)
     pages.click("main td button", "Acknowledge")
     pages.fill_in("Note", "I look at it")
     assert pages.wider() == []
@@ -139,6 +142,7 @@ def test_the_way_of_a_message_is_found_by_search(server, pages):
     looks = len(server.rows("audit", "list", "--command", "trace message"))
     pages.type("main form input", "m1", Keys.ENTER)
     pages.find("main td", "bob@localhost")
+    pages.save("console-traces")
     assert len(server.rows("audit", "list", "--command", "trace message")) == looks + 1
     pages.click("header button", "Search")
     pages.type("#find", "alic")
