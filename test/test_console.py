@@ -316,6 +316,7 @@ def script(text):
     """Runs it in Node with the console's own functions, which are pure; what it returns."""
     done = subprocess.run(["node", "--input-type=module", "-e",
                            f"import * as rows from '{ROOT}/web/admin/rows.js';\n"
+                           f"import * as pages from '{ROOT}/web/admin/pages.js';\n"
                            "import { readFileSync } from 'node:fs';\n"
                            "const told = rows.readRows(JSON.parse(readFileSync(0)));\n" + text],
                           input=json.dumps(script.told), capture_output=True, text=True)
@@ -329,7 +330,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
                                     "columns": [{"name": "name", "type": "string"}],
                                     "reads": True, "brief": "x"})
     found = script("""
-        const pages = rows.pagesOf(told);
+        const places = rows.pagesOf(told);
         const part = (page) => {
             const { lists, others } = rows.partsOf(page); return [...lists, ...others]; };
         const of = (kind) => { const { show, lists, acts } = rows.partsOfThing(told, kind, 'x');
@@ -337,7 +338,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
         const act = (list, row, bound) => Object.fromEntries(rows.actsOfLine(told,
             told.commands.get(list), row, bound).map((one) => [one.command.name, one.bound]));
         console.log(JSON.stringify({
-            pages: Object.fromEntries(pages.map((p) => [p.id, part(p).map((c) => c.name)])),
+            pages: Object.fromEntries(places.map((p) => [p.id, part(p).map((c) => c.name)])),
             user: of('user'), room: of('room'), domain: of('domain'),
             device: act('device list', {id: '7', device: 'x'}, {jid: 'a@b'}),
             contact: act('contact list', {owner: 'a@b', jid: 'c@d'}, {user: 'a@b'}),
@@ -639,6 +640,18 @@ def test_a_framed_console_shows_nothing(server, pages, tmp_path):
     until("the frame is refused", lambda: any(
         "frame-ancestors" in entry["message"] or "X-Frame-Options" in entry["message"]
         for entry in pages.driver.get_log("browser")))
+
+
+def test_times_of_a_test_are_drawn(server):
+    """Which the rows have as hours, minutes and seconds."""
+    script.told = server.api("GET", "/description").json
+    assert script("""
+        const plot = pages.pages.find((page) => page.id === 'tests').plots['test history'];
+        const row = (test, at, latency) => ({ test, at: `2026-01-01T00:00:0${at}Z`, latency });
+        console.log(JSON.stringify(rows.seriesOf([row('imtest', 2, '00:00:01.5000000'),
+            row('fedtest', 1, '01:01:00'), row('imtest', 1, '00:00:00.0200000'),
+            row('imtest', 3, '')], plot).map(({ name, points }) => [name, points.map((p) => p.y)])));
+        """) == [["imtest", [20, 1500]], ["fedtest", [3660000]]]
 
 
 def test_names_of_columns_and_arguments_are_words(server):

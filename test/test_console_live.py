@@ -160,6 +160,10 @@ def test_a_page_of_what_is_gone_leads_back(server, pages):
     for name in "alice", "bob":
         server.add_user(name)
     pages.log_in(server.api.token)
+    pages.go("user", "bob@localhost")
+    pages.find("main button", "Disable")
+    assert pages.js("[...document.querySelectorAll('main button')].some("
+                    "b => b.innerText === 'Enable')") is False
     for name, delete in (("alice", lambda: pages.click("dialog .danger")),
                          ("bob", lambda: server.ctl("user", "del", "bob@localhost"))):
         pages.go("user", f"{name}@localhost")

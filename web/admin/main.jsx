@@ -4,7 +4,7 @@ import { createRoot } from "react-dom/client";
 import { ask, hooks, logOut, resume } from "./api.js";
 import { Console, Facts, link, Problem, Tabs, useConsole, useRun } from "./parts.jsx";
 import { pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
-import { kinds } from "./pages.js";
+import { kinds, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
 import { Find } from "./find.jsx";
 import { Notices } from "./notices.jsx";
@@ -119,7 +119,7 @@ function Thing({ kind, name }) {
       <Problem error={error} />
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
       <section aria-label={t("thing.acts")}>
-        <p className="buttons">{acts.map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
+        <p className="buttons">{acts.filter(({ command }) => !start || !useless[command.name]?.(start)).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
       </section>
       <Tabs title={t("page.lists")} tabs={tabs}>
         {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}

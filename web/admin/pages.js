@@ -20,13 +20,14 @@ export const pages = [
   { id: "components", group: "network", areas: ["components"], make: ["component add"] },
   { id: "tests", group: "network", areas: ["tests"], first: ["test history"],
     make: ["imtest", "fedtest", "pushtest", "test user-add"],
-    plots: { "test history": { time: "at", value: "latency", by: "test" } } },
+    plots: { "test history": { time: "at", value: "latency", by: "test", unit: "unit.ms" } } },
   { id: "settings", group: "server", view: "settings", areas: ["settings"] },
   { id: "services", group: "server", areas: ["server", "secrets"],
     make: ["server reload", "server restart"] },
   { id: "logs", group: "server", view: "logs", areas: ["log"], first: ["log list"], make: ["log level"] },
   { id: "traces", group: "server", areas: ["trace"], nouns: ["trace"], first: ["trace message"] },
   { id: "backup", group: "server", areas: ["backup"] },
+  { id: "webhooks", group: "server", areas: ["webhooks"], first: ["webhook list"], make: ["webhook add"] },
   { id: "audit", group: "access", areas: ["audit"], first: ["audit list"] },
   { id: "access", group: "access", areas: ["admins"], first: ["admin list", "token list", "role list"],
     make: ["admin create", "admin add", "token add", "role set"] },
@@ -39,6 +40,12 @@ export const quick = {
   "device list": { "device revoke": () => true },
   "token list": { "token revoke": () => true },
   "admin sessions": { "admin end-session": () => true },
+};
+
+/* What a thing is told only if it changes something. */
+export const useless = {
+  "user enable": (row) => row.disabled === false,
+  "user disable": (row) => row.disabled === true,
 };
 
 /* What is shown before a command destroys a thing: what goes with it. */

@@ -143,3 +143,23 @@ export const listNamed = (rows, arg) => {
   const list = rows.commands.get(`${arg.name} list`);
   return arg.type === "string" && list && isList(list) && !isAsked(list) && list.columns[0] ? list : null;
 };
+
+/* A number, or a span of time as ms: "00:00:01.5000000" is 1500. */
+function amount(value) {
+  const span = typeof value === "string" && /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(value);
+  return span ? (span[1] * 3600 + span[2] * 60 + Number(span[3])) * 1000 : value;
+}
+
+/* What is drawn of a list: one line for each word in the column `by`. */
+export function seriesOf(rows, plot) {
+  const all = new Map();
+  for (const row of rows) {
+    const y = amount(row[plot.value]);
+    if (typeof y !== "number") continue;
+    const name = row[plot.by] ?? "";
+    if (!all.has(name)) all.set(name, []);
+    all.get(name).push({ x: Date.parse(row[plot.time]), y });
+  }
+  for (const points of all.values()) points.sort((a, b) => a.x - b.x);
+  return [...all].map(([name, points]) => ({ name, points }));
+}

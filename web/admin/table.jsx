@@ -1,7 +1,7 @@
 /* Lists: the rows of a command, in pages that the server makes where it can, with its own filters. */
 import { useEffect, useState } from "react";
 import { run } from "./api.js";
-import { actsOfLine, filtersOf, isAsked, quickOf } from "./rows.js";
+import { actsOfLine, filtersOf, isAsked, quickOf, seriesOf } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun, Value } from "./parts.jsx";
 import { label, named, shown, t } from "./text.js";
 import { Plot } from "./plot.jsx";
@@ -200,7 +200,7 @@ export function List({ command, bound = {}, plot }) {
         <button type="button" onClick={() => saveCsv(command, args).catch((e) => say(e.message))}>{t("table.csv")}</button>
       </form>
       <Problem error={error} />
-      {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={named(command)} />}
+      {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={named(command)} unit={t(plot.unit)} />}
       {rows === null ? !error && <p>{t(asked && !sent ? "table.asked" : "app.loading")}</p>
         : command.columns.length === 0 ? <p className="said">{text || t("form.done")}</p>
           : command.record && rows.length === 1 ? <Facts command={command} row={rows[0]} />
@@ -214,17 +214,4 @@ export function List({ command, bound = {}, plot }) {
       </p>
     </section>
   );
-}
-
-/* One line for each word in the column `by`. */
-function seriesOf(rows, plot) {
-  const all = new Map();
-  for (const row of rows) {
-    if (typeof row[plot.value] !== "number") continue;
-    const name = row[plot.by] ?? "";
-    if (!all.has(name)) all.set(name, []);
-    all.get(name).push({ x: Date.parse(row[plot.time]), y: row[plot.value] });
-  }
-  for (const points of all.values()) points.sort((a, b) => a.x - b.x);
-  return [...all].map(([name, points]) => ({ name, points }));
 }
