@@ -650,7 +650,8 @@ def test_times_of_a_test_are_drawn(server):
         const row = (test, at, latency) => ({ test, at: `2026-01-01T00:00:0${at}Z`, latency });
         console.log(JSON.stringify(rows.seriesOf([row('imtest', 2, '00:00:01.5000000'),
             row('fedtest', 1, '01:01:00'), row('imtest', 1, '00:00:00.0200000'),
-            row('imtest', 3, '')], plot).map(({ name, points }) => [name, points.map((p) => p.y)])));
+            row('imtest', 3, '')], plot)
+            .map(({ name, points }) => [name, points.map((p) => p.y)])));
         """) == [["imtest", [20, 1500]], ["fedtest", [3660000]]]
 
 

@@ -42,7 +42,7 @@ export const quick = {
   "admin sessions": { "admin end-session": () => true },
 };
 
-/* What a thing is told only if it changes something. */
+/* Buttons of a thing that are left out where they would change nothing. */
 export const useless = {
   "user enable": (row) => row.disabled === false,
   "user disable": (row) => row.disabled === true,
