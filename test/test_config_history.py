@@ -288,12 +288,80 @@ def test_each_limit_of_what_users_store_is_counted(make_server):
             db.execute("INSERT INTO upload(id, owner, name, type, size, hash, at_us, until_us) "
                        f"VALUES('{n}', {owner}, 'a', 'text/plain', 1000, '', 1, {2 ** 62})")
         db.execute(f"INSERT INTO archive_size(owner, peer, bytes) VALUES({owner}, 99, 90000)")
+        db.execute(f"INSERT INTO archive_size(owner, peer, bytes) VALUES({2 ** 40}, 0, 90000)")
+        for n in range(3):
+            db.execute("INSERT INTO privacy_rule(owner, list, ord, type, value, action, kinds) "
+                       f"VALUES({owner}, 'list{n}', 0, 0, '', 0, 0)")
+        db.execute("UPDATE pubsub_item SET bytes = 30000")
     limits = {"muc.rooms-per-user": ("1", "2"), "muc.affiliations-max": ("1", "2"),
               "pep.nodes-max": ("2", "100"), "upload.files-max": ("2", "3"),
-              "upload.quota": ("2kB", "3kB"), "archive.user-bytes": ("65536B", "100kB")}
+              "upload.quota": ("2kB", "3kB"), "archive.user-bytes": ("65536B", "100kB"),
+              "archive.room-bytes": ("65536B", "100kB"), "privacy.lists-max": ("2", "3"),
+              "privacy.rules-max": ("2", "3"), "pep.bytes-max": ("65536B", "100kB")}
     for which, count in enumerate(({"muc.affiliations-max": 2}, {})):
         for name, values in limits.items():
             server.ctl("config", "edit", name, values[which])
         shown = {r["setting"]: int(r["impact"].rsplit(": ")[1])
                  for r in server.rows("config", "diff")}
         assert shown == {name: count.get(name, 1 - which) for name in limits}
+
+
+def aged(server, days):
+    """Entries of so many days, in all that is kept for a time."""
+    at = int((time.time() - days * 86400) * 1e6)
+    with server.database() as db:
+        db.execute("UPDATE message SET at_us = ?", (at,))
+        db.execute("UPDATE audit_log SET at_us = ? WHERE id = (SELECT min(id) FROM audit_log)",
+                   (at,))
+        for n in range(101):
+            db.execute("INSERT INTO alarm_history(id, alarm, severity, detail, raised_us, "
+                       "cleared_us, known_us, known_by, note) VALUES(?, 'store.full', 'error', '', "
+                       "?, ?, 0, '', '')", (10 ** 6 + n, at, at))
+
+
+KEPT = {"archive.retention": ("30d", "messages that are older: 1", "50d"),
+        "audit.keep": ("30d", "entries that are older: 1", "50d"),
+        "alarm.history-keep": ("30d", "entries that are older: 101", "50d"),
+        "alarm.history-max": ("100", "entries beyond it: 1", "200")}
+
+
+def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
+    """`config apply` says how much, and changes nothing without --accept; a higher limit needs
+    none. The answer has what `config diff` shows."""
+    server = make_server("alice", "bob")
+    server.client("alice", "a").send("<message to='bob@localhost' type='chat'><body>hi</body>"
+                                     "</message>")
+    until(lambda: server.rows("user", "stats", "bob@localhost"))
+    server.ctl("set", "roster.groups-max", "77")  # which the audit log has
+    aged(server, 40)
+    with server.database() as db:
+        assert db.execute("SELECT count(*) FROM message").fetchone()[0] == 1
+    for name, (less, impact, more) in KEPT.items():
+        server.ctl("config", "edit", name, less)
+        assert [r["impact"] for r in server.rows("config", "diff")] == [impact]
+        said = refusal(server, "config", "apply")
+        assert f"nothing was changed: {name} would delete: {impact}; give --accept" in said
+        shown = server.rows("config", "show", name)[0]
+        assert shown["value"] == shown["default"]
+        server.ctl("config", "edit", name, more)
+        row = server.rows("config", "apply")[0]
+        assert row["setting"] == name and row["impact"].endswith(": 0")
+        assert row["now"] == value(server, name) != row["before"]
+        server.ctl("config", "rollback")
+    server.ctl("config", "edit", "archive.retention", "30d")
+    assert server.rows("config", "apply", "--accept")[0]["impact"] == KEPT["archive.retention"][1]
+    assert value(server, "archive.retention") == "30d"
+
+
+def test_apply_says_what_is_above_a_new_limit(make_server):
+    server = make_server("alice", "bob", "carol")
+    for contact in ("bob", "carol"):
+        server.ctl("contact", "add", "alice@localhost", f"{contact}@localhost")
+    server.ctl("config", "edit", "roster.contacts-max", "1")
+    server.ctl("config", "edit", "sm.ack-every", "6")
+    assert server.rows("config", "apply", "--confirm", "5min") == [
+        {"setting": "roster.contacts-max", "before": "200", "now": "1",
+         "impact": "users with more contacts and requests: 1"},
+        {"setting": "sm.ack-every", "before": "5", "now": "6", "impact": ""}]
+    server.ctl("config", "rollback")
+    assert value(server, "roster.contacts-max") in ("200", 200)

@@ -31,8 +31,27 @@ enum {
 
 static struct log_area log_alarms = { .name = "alarms" };
 static void history_changed(struct worker *w, const struct setting *s);
+static struct store_stmt ended_stmt = {
+    .name = "alarms.ended",
+    .sql = "SELECT count(*) FROM alarm_history WHERE cleared_us <> 0 AND cleared_us < $1",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact ended_impact = {
+    .stmt = &ended_stmt, .what = "entries that are older", .unit_us = 1000, .deletes = true
+};
+static struct store_stmt beyond_stmt = {
+    .name = "alarms.beyond",
+    .sql = "SELECT CASE WHEN count(*) > $1 THEN count(*) - $1 ELSE 0 END FROM alarm_history",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact beyond_impact = { .stmt = &beyond_stmt,
+                                                     .what = "entries beyond it",
+                                                     .deletes = true };
 static struct setting history_keep = {
     .name = "alarm.history-keep",
+    .impact = &ended_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = INT64_C(90) * 24 * 3600 * 1000,
@@ -44,6 +63,7 @@ static struct setting history_keep = {
 };
 static struct setting history_max = {
     .name = "alarm.history-max",
+    .impact = &beyond_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
@@ -129,7 +149,7 @@ static const struct store_schema schema = {
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &put_stmt, &open_stmt, &last_stmt, &alarms_history_stmt,
                                            &cut_old_stmt, &cut_many_stmt, &rules_stmt,
-                                           &alarms_rule_put_stmt, NULL },
+                                           &alarms_rule_put_stmt, &ended_stmt, &beyond_stmt, NULL },
 };
 
 /* An entry of the history, as it is to be. */

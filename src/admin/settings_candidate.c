@@ -324,87 +324,137 @@ static const char *conflict_of(const struct entry *e, struct arena *tmp)
                         settings_from(slice_of(last->actor), tmp), at, (long long)last->version);
 }
 
-static void add_diff(struct command_call *call, const struct entry *e)
-{
-    const char *conflict = conflict_of(e, call->arena);
-    char value[SETTING_BYTES_MAX];
-    setting_format(e->setting, value, sizeof value);
-    command_row(call);
-    command_text(call, "setting", slice_of(e->setting->name));
-    command_text(call, "now", slice_of(value));
-    command_text(call, "candidate", settings_show(e->setting, entry_value(e), call->arena));
-    command_text(call, "restart",
-                 slice_of(e->setting->restart != NULL ? e->setting->restart : "no"));
-    command_text(call, "conflict", slice_of(conflict != NULL ? conflict : ""));
-}
-
-/* A diff under way. It counts in the database what is above new limits, one after the other, each
- * for COUNT_MS at most and all for COUNTS_MS. The candidate may change meanwhile: entries are found
- * again by their settings. */
-struct diff {
-    struct command_call *call;
-    const char *owner;
-    const struct setting *at; /* that is counted, or the next one */
-    uint64_t end_us;
+/* A change of a candidate, and what it would do. */
+struct count {
+    struct count *next;
+    const struct setting *setting;
+    slice was, now;   /* as they are shown */
+    slice value;      /* that the candidate had */
+    const char *text; /* "users with more contacts: 312"; empty: nothing is counted */
+    bool deletes;     /* so many, or perhaps some, are deleted */
 };
 
-static void diff_go_on(struct diff *d);
+/* Counts in the database what is above the new limits of a candidate, one after the other, each for
+ * COUNT_MS at most and all for COUNTS_MS. The candidate may change meanwhile: entries are found
+ * again by their settings. */
+struct counting {
+    struct command_call *call;
+    const char *owner;
+    void (*done)(struct counting *c);
+    const struct setting *at; /* that is counted, or the next one */
+    uint64_t end_us;
+    struct count *first, **tail;
+};
 
-static void diff_counted(void *arg, enum store_result result, const struct store_batch *b)
+static void counting_go_on(struct counting *c);
+
+/* count < 0: it is not known. */
+static void counting_add(struct counting *c, const struct entry *e, int64_t count,
+                         const char *unknown)
 {
-    struct diff *d = arg;
-    const struct entry *e = *entry_find(d->owner, d->at);
-    const char *what = d->at->impact->what;
-    if (e != NULL) {
-        add_diff(d->call, e);
-        if (result == STORE_OK && store_row_count(b, 0) == 1)
-            command_text(d->call, "impact",
-                         slice_of(arena_printf(d->call->arena, "%s: %lld", what,
-                                               (long long)store_int(b, 0, 0, 0))));
-        else
-            command_text(d->call, "impact", SLICE("could not be counted in time"));
-    }
-    d->at = d->at->next;
-    diff_go_on(d);
+    struct arena *arena = c->call->arena;
+    const struct setting_impact *impact = e->setting->impact;
+    struct count *one = arena_new(arena, struct count, 1);
+    char was[SETTING_BYTES_MAX];
+    setting_format(e->setting, was, sizeof was);
+    *one = (struct count){ .setting = e->setting,
+                           .was = slice_dup(arena, slice_of(was)),
+                           .now = settings_show(e->setting, entry_value(e), arena),
+                           .value = slice_dup(arena, entry_value(e)),
+                           .text = unknown };
+    if (impact != NULL && count >= 0)
+        one->text = arena_printf(arena, "%s: %lld", impact->what, (long long)count);
+    else if (impact != NULL)
+        one->text = arena_printf(arena, "%s: %s", impact->what, unknown);
+    one->deletes = impact != NULL && impact->deletes && count != 0;
+    *c->tail = one;
+    c->tail = &one->next;
 }
 
-/* The new limit, if it has one. */
+static void counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct counting *c = arg;
+    const struct entry *e = *entry_find(c->owner, c->at);
+    bool known = result == STORE_OK && store_row_count(b, 0) == 1;
+    ensure(c->at != NULL && c->at->impact != NULL);
+    if (e != NULL)
+        counting_add(c, e, known ? store_int(b, 0, 0, 0) : -1, "could not be counted in time");
+    c->at = c->at->next;
+    counting_go_on(c);
+}
+
+/* What the statement is given: the new limit, or the time of what is as old. false: none. */
 static bool new_limit(const struct entry *e, int64_t *value)
 {
     struct why why;
+    const struct setting_impact *impact = e->setting->impact;
     *value = e->setting->def;
-    return !setting_is_text(e->setting) &&
-           (e->is_default || param_check(&e->setting->param, entry_value(e), value, &why) == OK);
+    if (setting_is_text(e->setting) ||
+        (!e->is_default && param_check(&e->setting->param, entry_value(e), value, &why) != OK))
+        return false;
+    if (impact->unit_us > 0 && *value >= SETTING_NONE)
+        *value = INT64_MIN;
+    else if (impact->unit_us > 0)
+        *value = (int64_t)clock_wall_us() - *value * impact->unit_us;
+    return true;
 }
 
-static void diff_go_on(struct diff *d)
+static void counting_go_on(struct counting *c)
 {
     int64_t value;
-    for (; d->at != NULL; d->at = d->at->next) {
-        const struct entry *e = *entry_find(d->owner, d->at);
+    for (; c->at != NULL; c->at = c->at->next) {
+        const struct entry *e = *entry_find(c->owner, c->at);
         if (e == NULL)
             continue;
-        if (d->at->impact == NULL || !new_limit(e, &value) || clock_mono_us() > d->end_us) {
-            add_diff(d->call, e);
-            command_text(d->call, "impact",
-                         d->at->impact == NULL ? SLICE("") : SLICE("not counted"));
+        if (c->at->impact == NULL || !new_limit(e, &value) || clock_mono_us() > c->end_us) {
+            counting_add(c, e, -1, c->at->impact == NULL ? "" : "not counted");
             continue;
         }
-        struct store_batch *b = store_read(worker_store(d->call->worker), 0);
+        struct store_batch *b = store_read(worker_store(c->call->worker), 0);
         store_read_long(b, 0, COUNT_MS);
-        STORE_ADD(b, d->at->impact->stmt, STORE_ANY_ROWS, SV_I(value));
-        store_submit(b, worker_loop(d->call->worker), 2 * COUNT_MS, diff_counted, d);
+        STORE_ADD(b, c->at->impact->stmt, STORE_ANY_ROWS, SV_I(value));
+        store_submit(b, worker_loop(c->call->worker), 2 * COUNT_MS, counted, c);
         return;
     }
-    command_done(d->call, "%s", d->call->rows != NULL ? "" : "your candidate is empty");
+    c->done(c);
 }
 
-static void run_diff(struct command_call *call)
+static void counting_begin(struct command_call *call, void (*done)(struct counting *c))
 {
-    struct diff *d = arena_new(call->arena, struct diff, 1);
-    *d = (struct diff){ call, owner_of(call), setting_first(), clock_mono_us() + COUNTS_MS * 1000 };
-    diff_go_on(d);
+    struct counting *c = arena_new(call->arena, struct counting, 1);
+    *c = (struct counting){ .call = call,
+                            .owner = owner_of(call),
+                            .done = done,
+                            .at = setting_first(),
+                            .end_us = clock_mono_us() + COUNTS_MS * 1000 };
+    c->tail = &c->first;
+    counting_go_on(c);
 }
+
+static void count_row(struct command_call *call, const struct count *one, const char *was,
+                      const char *now)
+{
+    command_row(call);
+    command_text(call, "setting", slice_of(one->setting->name));
+    command_text(call, was, one->was);
+    command_text(call, now, one->now);
+    command_text(call, "impact", slice_of(one->text));
+}
+
+static void diff_counted(struct counting *c)
+{
+    for (const struct count *one = c->first; one != NULL; one = one->next) {
+        const struct entry *e = *entry_find(c->owner, one->setting);
+        const char *conflict = e != NULL ? conflict_of(e, c->call->arena) : NULL;
+        const char *restart = one->setting->restart;
+        count_row(c->call, one, "now", "candidate");
+        command_text(c->call, "restart", slice_of(restart != NULL ? restart : "no"));
+        command_text(c->call, "conflict", slice_of(conflict != NULL ? conflict : ""));
+    }
+    command_done(c->call, "%s", c->first != NULL ? "" : "your candidate is empty");
+}
+
+static void run_diff(struct command_call *call) { counting_begin(call, diff_counted); }
 
 static void run_candidate(struct command_call *call)
 {
@@ -432,6 +482,9 @@ static void run_candidate(struct command_call *call)
 static void apply_done(struct settings_turn *t)
 {
     const char *waits = settings_waiting(t->arena);
+    const struct counting *c = t->arg;
+    for (const struct count *one = c->first; t->version != 0 && one != NULL; one = one->next)
+        count_row(t->call, one, "before", "now");
     if (t->version == 0)
         command_done(t->call, "the settings have these values already");
     else if (waits != NULL)
@@ -442,6 +495,18 @@ static void apply_done(struct settings_turn *t)
                      SLICE_ARG(settings_words(t, "version %lld; settings changed: %zu",
                                               (long long)t->version, t->count)));
     settings_turn_over(t);
+}
+
+/* What was counted is what is applied. */
+static bool was_counted(const struct counting *c, const struct entry *e)
+{
+    const struct count *one = c->first;
+    slice value = entry_value(e);
+    ensure(c->at == NULL); /* all of it is counted */
+    while (one != NULL && one->setting != e->setting)
+        one = one->next;
+    return one != NULL && (one->value.ptr == NULL) == (value.ptr == NULL) &&
+           slice_eq(one->value, value);
 }
 
 static void apply_begin(struct settings_turn *t)
@@ -466,6 +531,10 @@ static void apply_begin(struct settings_turn *t)
                                             e->setting->name, conflict));
             return;
         }
+        if (!was_counted(t->arg, e)) {
+            settings_turn_fail(t, E_CONFLICT, "your candidate was edited meanwhile; try again");
+            return;
+        }
         t->item[t->count++] =
             (struct settings_item){ e->setting, slice_dup(t->arena, entry_value(e)) };
     }
@@ -473,20 +542,34 @@ static void apply_begin(struct settings_turn *t)
     settings_change(t);
 }
 
-static void run_apply(struct command_call *call)
+static void apply_counted(struct counting *c)
 {
+    struct command_call *call = c->call;
+    const struct count *one = c->first;
+    ensure(c->at == NULL && !call->ended);
+    while (one != NULL && !one->deletes)
+        one = one->next;
+    if (one != NULL && !command_flag(call, "accept")) {
+        command_fail(call, E_CONFLICT,
+                     "nothing was changed: %s would delete: %s; give --accept if it is meant",
+                     one->setting->name, one->text);
+        return;
+    }
     struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
     slice comment = command_arg(call, "comment");
     *t = (struct settings_turn){ .call = call,
                                  .arena = call->arena,
                                  .begin = apply_begin,
                                  .done = apply_done,
+                                 .arg = c,
                                  .kind = SETTINGS_APPLY,
                                  .confirm_ms = (uint64_t)command_number(call, "confirm", 0),
                                  .comment = comment.ptr != NULL ? comment : SLICE(""),
                                  .candidate = owner_of(call) };
     settings_turn_take(t);
 }
+
+static void run_apply(struct command_call *call) { counting_begin(call, apply_counted); }
 
 #define AT_SETTINGS .area = "settings", .runs_at = COMMAND_DUTY, .duty = DUTY_SETTINGS
 
@@ -559,9 +642,22 @@ struct command settings_apply_command = {
                                             .max = CONFIRM_MS_MAX,
                                             .doc = "roll it back unless an operator confirms it "
                                                    "within this time" },
+                                          { .name = "accept",
+                                            .kind = ARG_FLAG,
+                                            .type = PARAM_BOOL,
+                                            .doc = "also if it deletes something that is stored" },
                                           SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .run = run_apply,
-    .doc = "Applies your candidate: all of it at once, or nothing. Until a change with --confirm "
-           "is confirmed or rolled back, also by a restart in between, no other is accepted.",
+    .doc = "Applies your candidate: all of it at once, or nothing. What is above a new limit is "
+           "counted before, as by `config diff`. What would delete messages or entries needs "
+           "--accept. Until a change with --confirm is confirmed or rolled back, also by a restart "
+           "in between, no other is accepted.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "setting", .doc = "its name" },
+            { .name = "before", .doc = "its value until then" },
+            { .name = "now", .doc = "its value" },
+            { .name = "impact", .doc = "how many were above a new limit: an estimate" },
+            { 0 } },
 };

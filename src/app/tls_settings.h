@@ -1,5 +1,6 @@
 /* tls_settings: the settings of TLS, one set for each context (io/tls_policy.h), and the command
- * `tls list`, which shows them. A change applies to new connections at once. */
+ * `tls list`, which shows them. A change applies to new connections once it
+ * is answered. */
 #pragma once
 
 struct cert_uses;

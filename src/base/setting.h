@@ -27,10 +27,13 @@ enum setting_scope {
     SCOPES
 };
 
-/* How many things are above a new limit, counted in the database for `musterctl config diff`. */
+/* How many things are above a new limit, counted in the database for `musterctl config diff` and
+ * `config apply`. */
 struct setting_impact {
     struct store_stmt *stmt; /* of the owner's schema: gives one number; $1 is the new value */
     const char *what;        /* "users with more contacts" */
+    int64_t unit_us;         /* the value is an age in it, and $1 the time of what is as old */
+    bool deletes;            /* they are deleted when it applies, so that must be accepted */
 };
 
 struct setting {

@@ -27,8 +27,8 @@ static struct store_stmt private_above = {
     .params = "i",
     .cols = "i",
 };
-static const struct setting_impact private_above_impact = { &private_above,
-                                                            "users with more elements" };
+static const struct setting_impact private_above_impact = { .stmt = &private_above,
+                                                            .what = "users with more elements" };
 static struct store_stmt private_larger = {
     .name = "private.larger",
     .sql = "SELECT count(*) FROM (SELECT owner FROM private_xml GROUP BY owner HAVING sum(bytes) > "
@@ -36,7 +36,8 @@ static struct store_stmt private_larger = {
     .params = "i",
     .cols = "i",
 };
-static const struct setting_impact private_larger_impact = { &private_larger, "users with more" };
+static const struct setting_impact private_larger_impact = { .stmt = &private_larger,
+                                                             .what = "users with more" };
 static struct setting private_bytes_max = {
     .name = "private.bytes-max",
     .impact = &private_larger_impact,

@@ -108,8 +108,8 @@ static struct store_stmt push_above = {
     .params = "i",
     .cols = "i",
 };
-static const struct setting_impact push_above_impact = { &push_above,
-                                                         "users with more registrations" };
+static const struct setting_impact push_above_impact = { .stmt = &push_above,
+                                                         .what = "users with more registrations" };
 static struct setting push_max = {
     .name = "push.registrations-max",
     .impact = &push_above_impact,

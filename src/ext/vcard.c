@@ -23,8 +23,8 @@ static struct store_stmt vcard_larger = {
     .params = "i",
     .cols = "i",
 };
-static const struct setting_impact vcard_larger_impact = { &vcard_larger,
-                                                           "users with a larger vCard" };
+static const struct setting_impact vcard_larger_impact = { .stmt = &vcard_larger,
+                                                           .what = "users with a larger vCard" };
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
     .impact = &vcard_larger_impact,

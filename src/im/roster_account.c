@@ -76,7 +76,7 @@ static struct store_stmt roster_above = {
     .cols = "i",
 };
 static const struct setting_impact roster_above_impact = {
-    &roster_above, "users with more contacts and requests"
+    .stmt = &roster_above, .what = "users with more contacts and requests"
 };
 /* clang-format off */
 struct setting roster_contacts_max = {

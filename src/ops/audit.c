@@ -46,8 +46,18 @@ static struct metric entries_metric = { .name = "muster_audit_entries",
                                         .label = "result",
                                         .values = (const char *const[]){ "stored", "lost", NULL },
                                         .help = "Entries of the audit log." };
+static struct store_stmt older_stmt = {
+    .name = "audit.older",
+    .sql = "SELECT count(*) FROM audit_log WHERE at_us < $1",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact older_impact = {
+    .stmt = &older_stmt, .what = "entries that are older", .unit_us = 1000, .deletes = true
+};
 static struct setting audit_keep = {
     .name = "audit.keep",
+    .impact = &older_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = INT64_C(365) * 24 * 3600 * 1000,
@@ -128,8 +138,8 @@ static struct store_stmt cut_stmt = {
 static const struct store_schema schema = {
     .feature = "audit",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &last_stmt, &head_stmt, &head_put, &add_stmt, &page_stmt,
-                                           &newest_stmt, &stays_stmt, &cut_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &last_stmt, &head_stmt, &head_put, &add_stmt, &page_stmt, &newest_stmt,
+                                           &stays_stmt, &cut_stmt, &older_stmt, NULL },
 };
 
 /* An entry is its texts, and what is computed of them when it is appended. */

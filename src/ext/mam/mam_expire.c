@@ -21,8 +21,19 @@ enum {
     FORMER_LINE_MS = 60000,
 };
 
+static struct store_stmt older = {
+    .name = "mam.older",
+    .sql = "SELECT count(*) FROM message WHERE at_us < $1",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact older_impact = { .stmt = &older,
+                                                    .what = "messages that are older",
+                                                    .unit_us = INT64_C(24) * 3600 * 1000000,
+                                                    .deletes = true };
 struct setting mam_retention = {
     .name = "archive.retention",
+    .impact = &older_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = SETTING_NONE,
@@ -75,8 +86,8 @@ static struct store_stmt read_former = {
     .params = "",
     .cols = "it",
 };
-struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_imported, &read_late,
-                                                &read_former, NULL };
+struct store_stmt *const mam_expire_stmts[] = { &older,     &read_oldest, &read_imported,
+                                                &read_late, &read_former, NULL };
 
 /* A pass first removes what deleted accounts own, one account after the other. Then it goes along
  * the log until all of a page are young. Then it takes the imported messages, whose times are not

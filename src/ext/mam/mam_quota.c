@@ -32,7 +32,17 @@ static struct store_stmt users_over = {
     .cols = "i",
 };
 static const struct setting_impact users_over_impact = {
-    &users_over, "users whose oldest messages will be deleted"
+    .stmt = &users_over, .what = "users whose oldest messages will be deleted", .deletes = true
+};
+static struct store_stmt rooms_over = {
+    .name = "mam-quota.rooms-over",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM archive_size WHERE owner" ROOMS_SQL
+           " GROUP BY owner HAVING sum(bytes) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact rooms_over_impact = {
+    .stmt = &rooms_over, .what = "rooms whose oldest messages will be deleted", .deletes = true
 };
 struct setting mam_user_bytes = {
     .name = "archive.user-bytes",
@@ -49,6 +59,7 @@ struct setting mam_user_bytes = {
 };
 struct setting mam_room_bytes = {
     .name = "archive.room-bytes",
+    .impact = &rooms_over_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1ll << 30,
@@ -134,9 +145,10 @@ static struct store_stmt read_oldest = {
     .params = "iiii",
     .cols = "iiiiiitiii",
 };
-struct store_stmt *const mam_quota_stmts[] = { &read_uncounted, &add_size,     &read_size,
-                                               &find_over,      &find_longest, &drop_longest,
-                                               &read_oldest,    &users_over,   NULL };
+struct store_stmt *const mam_quota_stmts[] = {
+    &read_uncounted, &add_size,    &read_size,  &find_over,  &find_longest,
+    &drop_longest,   &read_oldest, &users_over, &rooms_over, NULL
+};
 
 static struct round {
     struct log_reading log; /* first */

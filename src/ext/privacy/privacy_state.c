@@ -117,16 +117,34 @@ static bool privacy_state_is_empty(const struct privacy *p)
 
 /* Rows. */
 
+static struct store_stmt stmt_lists_above = {
+    .name = "privacy.lists-above",
+    .params = "i",
+    .cols = "i",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM privacy_rule WHERE list <> '' GROUP BY owner "
+           "HAVING count(DISTINCT list) > $1) v",
+};
+static const struct setting_impact lists_above = { .stmt = &stmt_lists_above,
+                                                   .what = "users with more lists" };
+static struct store_stmt stmt_rules_above = {
+    .name = "privacy.rules-above",
+    .params = "i",
+    .cols = "i",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM privacy_rule GROUP BY owner HAVING count(*) > "
+           "$1) v",
+};
+static const struct setting_impact rules_above = { .stmt = &stmt_rules_above,
+                                                   .what = "users with more rules" };
 /* clang-format off */
 struct setting privacy_lists_max = {
-    .name = "privacy.lists-max", .scope = SCOPE_CLUSTER,
+    .name = "privacy.lists-max", .scope = SCOPE_CLUSTER, .impact = &lists_above,
     .type = PARAM_INT, .def = 20, .min = 1, .max = 1000,
     .unit = "lists",
     .doc = "How many privacy lists (XEP-0016) a user may have. More are refused with "
            "resource-constraint.",
 };
 struct setting privacy_rules_max = {
-    .name = "privacy.rules-max", .scope = SCOPE_CLUSTER,
+    .name = "privacy.rules-max", .scope = SCOPE_CLUSTER, .impact = &rules_above,
     .type = PARAM_INT, .def = 2000, .min = 1, .max = 100000,
     .unit = "rules",
     .doc = "How many rules a user may have in all: blocked addresses (XEP-0191), items of privacy "
@@ -207,7 +225,7 @@ static const struct store_migration migrations[] = {
 static struct store_stmt *const stmts[] = {
     &stmt_account, &stmt_rules, &stmt_put_account, &stmt_put, &stmt_drop, &stmt_drop_list,
     &stmt_drop_all, &stmt_drop_account, &stmt_forget, &report_stmts[0], &report_stmts[1],
-    &report_stmts[2], &report_stmts[3], NULL,
+    &report_stmts[2], &report_stmts[3], &stmt_lists_above, &stmt_rules_above, NULL,
 };
 /* type: RULE_JID */
 static const struct store_address addresses[] = {

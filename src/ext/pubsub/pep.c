@@ -50,7 +50,8 @@ static struct store_stmt nodes_above = {
     .params = "i",
     .cols = "i",
 };
-static const struct setting_impact nodes_above_impact = { &nodes_above, "users with more nodes" };
+static const struct setting_impact nodes_above_impact = { .stmt = &nodes_above,
+                                                          .what = "users with more nodes" };
 static struct setting nodes_max = {
     .name = "pep.nodes-max",
     .impact = &nodes_above_impact,
@@ -82,8 +83,18 @@ static struct setting item_bytes = {
     .doc = "The largest payload of an item that is published to an account's node. Stanzas have a "
            "limit of their own: c2s.stanza-bytes.",
 };
+static struct store_stmt bytes_above = {
+    .name = "pep.larger",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM pubsub_item WHERE owner > 0 GROUP BY owner "
+           "HAVING sum(bytes) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact bytes_above_impact = { .stmt = &bytes_above,
+                                                          .what = "users whose items are larger" };
 static struct setting bytes_max = {
     .name = "pep.bytes-max",
+    .impact = &bytes_above_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 16 << 20,
@@ -154,7 +165,7 @@ static struct store_stmt stmt_has = {
 static const struct store_schema pep_schema = {
     .feature = "pep",
     .migrations = (const struct store_migration[]){ { 0 } },
-    .stmts = (struct store_stmt *const[]){ &stmt_has, &nodes_above, NULL },
+    .stmts = (struct store_stmt *const[]){ &stmt_has, &nodes_above, &bytes_above, NULL },
 };
 
 static void pep_load(struct account *a, struct store_batch *b)

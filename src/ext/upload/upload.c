@@ -44,8 +44,9 @@ static struct setting upload_bytes_max = {
     .max = 4ll << 30,
     .doc = "The largest file.",
 };
-static const struct setting_impact upload_larger_impact = { &upload_larger,
-                                                            "users whose files are larger" };
+static const struct setting_impact upload_larger_impact = { .stmt = &upload_larger,
+                                                            .what =
+                                                                "users whose files are larger" };
 struct setting upload_quota = {
     .name = "upload.quota",
     .impact = &upload_larger_impact,
@@ -57,7 +58,8 @@ struct setting upload_quota = {
     .allow_none = true,
     .doc = "The size of all files of one account together.",
 };
-static const struct setting_impact upload_above_impact = { &upload_above, "users with more files" };
+static const struct setting_impact upload_above_impact = { .stmt = &upload_above,
+                                                           .what = "users with more files" };
 struct setting upload_files_max = {
     .name = "upload.files-max",
     .impact = &upload_above_impact,

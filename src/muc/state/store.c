@@ -139,10 +139,10 @@ static struct store_stmt room_creators_above = {
     .params = "i",
     .cols = "i",
 };
-const struct setting_impact muc_affiliations_above = { &room_affiliations_above,
-                                                       "rooms with more" };
-const struct setting_impact muc_creators_above = { &room_creators_above,
-                                                   "users who made more persistent rooms" };
+const struct setting_impact muc_affiliations_above = { .stmt = &room_affiliations_above,
+                                                       .what = "rooms with more" };
+const struct setting_impact muc_creators_above = { .stmt = &room_creators_above,
+                                                   .what = "users who made more persistent rooms" };
 static struct store_stmt *const stmts[] = { &room_put,
                                             &room_affiliations_above,
                                             &room_creators_above,
