@@ -183,6 +183,8 @@ def settled(make_server, request):
         server.ctl("set", "admin.accounts", accounts)
     server.ctl("set", "contact.admin", "xmpp:fay@localhost")
     server.ctl("room-admin", "add", "fay@localhost")
+    server.ctl("group", "add", "staff")
+    server.ctl("group-member", "add", "staff", "fay@localhost", "dave@localhost")
     fay.send("<message to='bob@localhost' type='chat'><body>hello</body></message>")
     bob.expect("<message><body>hello</body></message>")
     until("rows", lambda: "message.stanza" in rows_that_name_it(server))

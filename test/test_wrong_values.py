@@ -224,6 +224,7 @@ ARGUMENTS = {
                      "room", "rooms", "alternate", "allow", "block", "ask", "none", "receiver",
                      "service"), ADDRESS),
     "contacts": ("@", "x" * 1100 + "@localhost"),
+    "visible-to": ("everybody", "domain:", "group"), "rule": ("department", "shoe-size=42", "=x"),
     **dict.fromkeys(("from", "to", "before", "version"), COUNT), "role": ("no-such-role",),
     **dict.fromkeys(("permissions", "scope"), ("users", "*.nothing more")),
     **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout", "hold-down", "step",
@@ -241,7 +242,7 @@ ARGUMENTS = {
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
                      "group", "email", "given-name", "surname", "department", "directory-uri",
                      "template", "username", "password", "secret", "target", "proxy", "edge",
-                     "node", "actor", "command", "comment", "note", "event", "word"), ANY),
+                     "node", "actor", "shown", "command", "comment", "note", "event", "word"), ANY),
 }
 TEA = "tea@conference.localhost"
 RIGHT = {

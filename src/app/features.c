@@ -176,6 +176,7 @@ const struct feature *const features_all[] = {
     &displayed_feature,
     &avatar_feature,
     &vcard4_feature,
+    &groups_feature,
     &last_feature,
     &mam_feature,
     &mdm_feature,

@@ -19,6 +19,7 @@ extern const struct feature invisible_feature; /* XEP-0186 */
 extern const struct feature extdisco_feature; /* XEP-0215 */
 extern const struct feature federation_feature; /* who may speak with other servers */
 extern const struct feature mail_address_feature; /* other servers see those */
+extern const struct feature groups_feature; /* of users, in the rosters of others */
 extern const struct feature last_feature; /* XEP-0012 */
 extern const struct feature mam_feature; /* XEP-0313, XEP-0441 */
 extern const struct feature mdm_feature; /* multiple device messaging */

@@ -17,6 +17,7 @@ static const struct {
     [DUTY_LINKS] = { "links", 0 },       [DUTY_TESTS] = { "tests", 0 },
     [DUTY_ACCESS] = { "access", 0 },     [DUTY_AUDIT] = { "audit", 0 },
     [DUTY_ALARMS] = { "alarms", 0 },     [DUTY_WEBHOOKS] = { "webhooks", 0 },
+    [DUTY_GROUPS] = { "groups", 0 },
 };
 
 const char *duty_name(enum duty duty) { return duties[duty].name; }

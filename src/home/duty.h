@@ -28,6 +28,7 @@ enum duty {
     DUTY_ACCESS,   /* the only writer of roles, tokens and who has a role */
     DUTY_AUDIT,    /* the only writer of the audit log */
     DUTY_WEBHOOKS, /* keeps the queue of webhooks, and sends it */
+    DUTY_GROUPS,   /* the only writer of groups of users */
     DUTY_ALARMS,   /* keeps the history of alarms, and tells of them elsewhere */
     DUTIES
 };

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "home/actor.h"
 #include "home/here.h"
+#include "im/shared_change.h"
 #include "im/stage_wait.h"
 #include "io/timer.h"
 
@@ -44,6 +45,7 @@ struct core {
         struct loop_defer defer;
         struct timer timer; /* looks again after the alarm */
     } budget;
+    struct shared_state shared;              /* groups of im/shared.h */
     struct unsubscribed_table *unsubscribed; /* of im/unsubscribe_again.c; NULL: empty */
 };
 

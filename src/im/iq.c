@@ -39,8 +39,7 @@ static bool knows(const struct session *s, const struct stanza *st)
     slice from = stanza_from_bare(st);
     const struct account *a = s->account;
     return memchr(from.ptr, '@', from.len) == NULL || slice_eq(from, a->jid) ||
-           (a->roster != NULL && roster_is_seen(a, from)) ||
-           (s->directed != NULL && directed_has(s->directed, from));
+           roster_is_seen(a, from) || (s->directed != NULL && directed_has(s->directed, from));
 }
 
 static const struct iq_rule *iq_find_in(const struct iq *iq, const struct iq_rule *rules)

@@ -10,6 +10,7 @@
 #include "im/account.h"
 #include "im/message.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session_private.h"
 
 enum { CURSOR_MS = 1000 };
@@ -109,8 +110,7 @@ bool mailbox_is_stranger(const struct account *a, slice bare)
     if (roster_count(a) == 0 /* there is no contact to keep room for */ ||
         node_serves(account_node(a), bare))
         return false;
-    const struct roster_item *item = roster_find(a->roster, bare);
-    return (item == NULL || (item->flags & ROSTER_LISTED) == 0) && !slice_eq(bare, a->jid);
+    return !roster_is_contact(a, bare) && !slice_eq(bare, a->jid);
 }
 
 bool mailbox_hides(const struct account *a, uint64_t id)

@@ -84,6 +84,7 @@ static void core_fini(struct worker *w)
     messages_forget(w);
     session_waits_fini(w);
     stage_waits_fini(w);
+    shared_fini(w);
     unsubscribe_again_free(w->core);
     mem_free(&w->core);
 }

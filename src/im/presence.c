@@ -17,6 +17,7 @@
 #include "im/offline.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
@@ -51,14 +52,11 @@ static void presence_to_contacts(const struct session *s, struct stanza *st)
 {
     struct account *a = s->account;
     struct fan f;
-    const struct roster *r = a->roster;
-    if (r == NULL || r->seen == 0)
-        return;
-    ensure(r->seen <= r->count);
+    slice contact;
     fan_begin(&f, a->worker, st, (slice){ 0 });
-    for (uint32_t i = 0; i < r->seen; i++)
-        if (stage_view(s, roster_item_jid(r->items[i])))
-            fan_add(&f, roster_item_jid(r->items[i]));
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
+        if (stage_view(s, contact))
+            fan_add(&f, contact);
     fan_end(&f);
 }
 
@@ -120,16 +118,13 @@ static void probe_contacts(struct session *s)
 {
     struct fan f;
     struct account *a = s->account;
-    const struct roster *r = a->roster;
-    if (r == NULL)
-        return;
+    slice contact;
     /* §4.3.1: from the full JID, so that the resources that know already are not told again */
     struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), (slice){ 0 },
                                     (slice){ 0 }, (slice){ 0 });
     fan_begin(&f, a->worker, st, (slice){ 0 });
-    for (uint32_t i = 0; i < r->count; i++)
-        if (sub_sees(r->items[i]->state))
-            fan_add(&f, roster_item_jid(r->items[i]));
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_SEES, &at, &contact);)
+        fan_add(&f, contact);
     fan_end(&f);
     stanza_unref(&st);
 }
@@ -452,14 +447,18 @@ static void hide_session(struct session *s, void *arg)
 
 void presence_hide(struct account *a, slice contact)
 {
+    if (roster_is_seen(a, contact)) /* by a group, or by a subscription */
+        return;
     sessions_each(a, SESSIONS_AVAILABLE, hide_session, &contact);
 }
 
 void presence_probe(struct account *a, slice contact)
 {
     sessions_each(a, SESSIONS_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
-    EMIT(account.probed, a, contact);
+    presence_asked(a, contact);
 }
+
+void presence_asked(struct account *a, slice contact) { EMIT(account.probed, a, contact); }
 
 void presence_resync(struct session *s)
 {

@@ -34,6 +34,8 @@ void presence_look(struct account *a, slice contact);
 void presence_hide(struct account *a, slice contact);
 /* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
 void presence_probe(struct account *a, slice contact);
+/* It comes by itself: features ask for theirs (account.probed). */
+void presence_asked(struct account *a, slice contact);
 
 /* The same from one session, if it is available: its presence, if the contact may see it; that it
  * is unavailable; or a probe. */

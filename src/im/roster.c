@@ -6,9 +6,8 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "im/account.h"
-#include "im/presence.h"
+#include "im/roster_view.h"
 #include "xmpp/ns.h"
-#include <stdio.h>
 
 /* The model: pure. */
 
@@ -160,39 +159,31 @@ bool roster_delta_is_new(const struct roster *r, const struct roster_delta *d)
 
 void roster_query_open(struct xml_write *x, const struct account *a, uint64_t version)
 {
-    char ver[48];
-    snprintf(ver, sizeof ver, "%lld.%llu", (long long)a->id, (unsigned long long)version);
+    char ver[ROSTER_VER_BYTES];
+    roster_ver(ver, a, version);
     xml_open(x, "query", NS_ROSTER);
     xml_attr(x, "ver", slice_of(ver));
 }
 
+void roster_item_open(struct xml_write *x, slice jid, slice name, uint8_t state, uint8_t flags)
+{
+    xml_open(x, "item", NULL);
+    xml_attr(x, "jid", jid);
+    xml_attr_some(x, "name", name);
+    xml_attr(x, "subscription", slice_of(sub_state_subscription(state)));
+    if (sub_state_ask(state))
+        xml_attr(x, "ask", SLICE("subscribe")); /* §2.1.2.2 */
+    if ((flags & ROSTER_PREAPPROVED) != 0)
+        xml_attr(x, "approved", SLICE("true")); /* §2.1.2.1 */
+}
+
 void roster_item_write(struct xml_write *x, const struct roster_item *i)
 {
-    slice groups = roster_item_groups(i);
-    xml_open(x, "item", NULL);
-    xml_attr(x, "jid", roster_item_jid(i));
-    xml_attr_some(x, "name", roster_item_name(i));
-    xml_attr(x, "subscription", slice_of(sub_state_subscription(i->state)));
-    if (sub_state_ask(i->state))
-        xml_attr(x, "ask", SLICE("subscribe")); /* §2.1.2.2 */
-    if ((i->flags & ROSTER_PREAPPROVED) != 0)
-        xml_attr(x, "approved", SLICE("true")); /* §2.1.2.1 */
-    slice group;
+    slice groups = roster_item_groups(i), group;
+    roster_item_open(x, roster_item_jid(i), roster_item_name(i), i->state, i->flags);
     while (groups.len > 0 && slice_cut(groups, '\0', &group, &groups))
         xml_element(x, "group", group);
     xml_close(x);
-}
-
-bool roster_sees(const struct account *a, slice contact)
-{
-    const struct roster_item *i = roster_find_item(a->roster, contact);
-    return i != NULL && sub_sees(i->state);
-}
-
-bool roster_is_seen(const struct account *a, slice contact)
-{
-    const struct roster_item *i = roster_find_item(a->roster, contact);
-    return i != NULL && sub_is_seen(i->state);
 }
 
 unsigned roster_count(const struct account *a) { return a->roster == NULL ? 0 : a->roster->listed; }

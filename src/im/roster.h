@@ -93,14 +93,16 @@ void roster_init(struct roster *r);
 void roster_fini(struct roster *r);
 const struct roster_item *roster_find(const struct roster *r, slice jid);
 
-/* Appends <item/>. */
+/* Appends an <item/> as it is stored. */
+void roster_item_write(struct xml_write *x, const struct roster_item *i);
+/* Begins one, with what is in front of the groups. */
+void roster_item_open(struct xml_write *x, slice jid, slice name, uint8_t state, uint8_t flags);
 /* Begins a <query/> that says which version of the roster its items are of. */
 void roster_query_open(struct xml_write *x, const struct account *a, uint64_t version);
-void roster_item_write(struct xml_write *x, const struct roster_item *i);
 
-/* What the router and others ask. */
+/* What the router and others ask; with groups: im/roster_view.h. */
 bool roster_sees(const struct account *a,
                  slice contact); /* to, both: owner gets the contact's presence */
 bool roster_is_seen(const struct account *a,
                     slice contact);             /* from, both: contact gets the owner's */
-unsigned roster_count(const struct account *a); /* contacts as clients see them */
+unsigned roster_count(const struct account *a); /* contacts of its own that clients see */

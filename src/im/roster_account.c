@@ -11,8 +11,10 @@
 #include "im/feature.h"
 #include "im/roster_iq.h"
 #include "im/roster_portable.h"
+#include "im/roster_view.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
+#include "im/shared_change.h"
 #include "im/subscription.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -31,31 +33,35 @@ static void roster_push_one(struct session *s, void *st)
     session_deliver_to(s, st, session_jid(s));
 }
 
-/* §2.1.6. The version makes the id unique among the pushes of an account. */
-static void roster_push(struct account *a, const struct roster_delta *d)
+/* §2.1.6 */
+static void roster_push(struct account *a, uint64_t version, slice contact, slice id)
 {
     struct buf xml;
     struct xml_write x;
     xml_begin(&x, &xml, XML_STANZA_MAX);
-    roster_query_open(&x, a, d->version);
-    if ((d->flags & ROSTER_LISTED) != 0) {
-        roster_item_write(&x, roster_find(a->roster, d->jid));
-    } else {
+    roster_query_open(&x, a, version);
+    if (!roster_write_contact(&x, a, contact)) {
         xml_open(&x, "item", NULL);
-        xml_attr(&x, "jid", d->jid);
+        xml_attr(&x, "jid", contact);
         xml_attr(&x, "subscription", SLICE("remove"));
         xml_close(&x);
     }
     xml_close(&x);
-
-    char id[32];
-    int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)d->version);
-    struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, (slice){ 0 },
-                                    (slice){ id, (size_t)len }, buf_fit(&xml));
+    struct stanza *st =
+        stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, (slice){ 0 }, id, buf_fit(&xml));
     buf_fini(&xml);
     sessions_each(a, SESSIONS_INTERESTED, roster_push_one, st);
     component_watch_roster(a, st);
     stanza_unref(&st);
+}
+
+void roster_push_shared(struct account *a, slice contact)
+{
+    static _Atomic uint64_t pushes;
+    char id[32];
+    int len = snprintf(id, sizeof id, "group-%llu", (unsigned long long)++pushes);
+    ensure(account_here(a));
+    roster_push(a, a->roster == NULL ? 0 : a->roster->version, contact, (slice){ id, (size_t)len });
 }
 
 void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view)
@@ -63,8 +69,11 @@ void roster_commit(struct account *a, const struct roster_delta *d, enum roster_
     ensure(account_here(a));
     ensure(a->state == ACTOR_READY);
     roster_apply(roster_of(a), d);
-    if (view == ROSTER_SHOWN)
-        roster_push(a, d);
+    if (view == ROSTER_HIDDEN)
+        return;
+    char id[32]; /* the version makes it unique among those of an account */
+    int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)d->version);
+    roster_push(a, d->version, d->jid, (slice){ id, (size_t)len });
 }
 
 /* Rows. */
@@ -300,6 +309,7 @@ const struct feature roster_feature = {
     .schema = &roster_schema,
     .settings = roster_settings,
     .portable = &roster_portable,
+    .messages = (const struct message_row *const[]){ &shared_message, NULL },
     .account.load = roster_load,
     .account.loaded = roster_loaded,
     .account.unload = roster_unload,

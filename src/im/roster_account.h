@@ -24,6 +24,8 @@ bool roster_row(const struct store_batch *b, unsigned stmt, uint32_t row, struct
 /* To an account that is READY: applies and, if clients see it, pushes to its interested sessions
  * (§2.1.6). */
 void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view);
+/* The same of a contact by a group (im/shared.h), which has changed or is gone. */
+void roster_push_shared(struct account *a, slice contact);
 extern struct setting roster_contacts_max, roster_watchers_max, roster_name_bytes,
     roster_groups_max;
 extern const struct feature roster_feature;

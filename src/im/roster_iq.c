@@ -11,6 +11,7 @@
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
+#include "im/roster_view.h"
 #include "im/session_queue.h"
 #include "im/subscription.h"
 #include "xmpp/jid.h"
@@ -22,15 +23,22 @@ enum { DELTA_PUSHES_MAX = 64 };
 
 /* Get. */
 
-/* "account.version": the account's id keeps versions of a namesake that was deleted apart. */
-static bool version_parse(slice text, int64_t owner, uint64_t *out)
+/* As roster_ver() writes it: the account's id keeps versions of a namesake that was deleted apart.
+ * false: nothing is known of that version, or groups are others since. */
+static bool version_parse(slice text, const struct account *a, uint64_t *out)
 {
-    slice head, tail;
+    slice head, tail, number;
     int64_t id, version;
-    if (!slice_cut(text, '.', &head, &tail) || !slice_int(head, &id) || !slice_int(tail, &version))
+    char same[ROSTER_VER_BYTES];
+    if (!slice_cut(text, '.', &head, &tail) || !slice_int(head, &id))
+        return false;
+    if (!slice_cut(tail, '.', &number, &(slice){ 0 }))
+        number = tail;
+    if (!slice_int(number, &version) || id != a->id || version < 0)
         return false;
     *out = (uint64_t)version;
-    return id == owner && version >= 0;
+    roster_ver(same, a, *out);
+    return slice_is(text, same);
 }
 
 static bool roster_iq_is_listed(const struct roster_item *i)
@@ -47,7 +55,10 @@ static void roster_iq_answer_all(struct iq *iq)
     roster_query_open(&x, iq->account, r == NULL ? 0 : r->version);
     for (uint32_t i = 0; r != NULL && i < r->count; i++)
         if (roster_iq_is_listed(r->items[i]))
-            roster_item_write(&x, r->items[i]);
+            roster_write_contact(&x, iq->account, roster_item_jid(r->items[i]));
+    slice contact;
+    for (struct roster_at at = { 0 }; roster_next_shared(iq->account, &at, &contact);)
+        roster_write_contact(&x, iq->account, contact);
     iq_result_xml(iq, &x);
 }
 
@@ -82,7 +93,7 @@ static void roster_iq_push_one(struct session *s, const struct roster_item *item
     char id[32];
     xml_begin(&x, &out, XML_STANZA_MAX);
     roster_query_open(&x, s->account, item->version);
-    roster_item_write(&x, item);
+    roster_write_contact(&x, s->account, roster_item_jid(item));
     xml_close(&x);
     int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)item->version);
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, session_jid(s),
@@ -113,7 +124,7 @@ static void answer_get(struct iq *iq, struct session *s)
     uint64_t since;
     if (s != NULL)
         s->interested = true; /* §2.2 */
-    if (version_parse(elem_attr(&iq->payload, "ver", iq->tmp), iq->account->id, &since))
+    if (version_parse(elem_attr(&iq->payload, "ver", iq->tmp), iq->account, &since))
         answer_changes(iq, s, since);
     else
         roster_iq_answer_all(iq);
@@ -204,6 +215,8 @@ static struct refusal parse_groups(struct roster_set *set, const struct elem *it
             return REFUSE(SE_NOT_ACCEPTABLE, "a group name is longer than roster.name-bytes");
         if (roster_iq_has_group((slice){ packed, len }, name))
             return REFUSE(SE_BAD_REQUEST, "a group is named twice");
+        if (roster_has_shared(set->iq->account, set->jid, name))
+            continue; /* the server keeps it, so it is not the user's */
         if (++count > setting_int(&roster_groups_max))
             return REFUSE(SE_NOT_ACCEPTABLE, "more groups than roster.groups-max");
         memcpy(packed + len, name.ptr, name.len);
@@ -312,7 +325,10 @@ static enum err set_prepare(struct actor_change *base)
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     if (set->removal && !roster_removal_plan(a, set->jid, &set->change)) {
-        set->error = SE_ITEM_NOT_FOUND; /* §2.5.3 */
+        bool shared = roster_is_shared(a, set->jid);
+        set->error = shared ? SE_NOT_ALLOWED : SE_ITEM_NOT_FOUND; /* §2.5.3 */
+        if (shared)
+            set->text = SLICE("the contact is in a group that the server keeps");
         return E_NOTFOUND;
     }
     enum err e = set->removal ? OK : prepare_update(set, a);

@@ -310,9 +310,24 @@ static void out_apply(struct actor_change *base, enum err e)
     im_subscription_end(w, c);
 }
 
+/* A group (im/shared.h) gives the direction that the word is about, and no subscription does: there
+ * is nothing to ask for, to grant or to end. It would also outlast the group. */
+static bool is_by_group_only(const struct account *a, slice contact, enum sub_verb verb)
+{
+    const struct roster_item *item = roster_find(a->roster, contact);
+    enum sub_state own = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    if (verb == SUB_SUBSCRIBE || verb == SUB_UNSUBSCRIBE)
+        return roster_sees(a, contact) && !sub_sees(own) && !sub_state_ask(own);
+    return roster_is_seen(a, contact) && !sub_is_seen(own) && !sub_state_pending_in(own);
+}
+
 enum routed subscription_out(struct session *s, struct stanza *st, struct origin origin)
 {
     struct account *a = s->account;
+    if (is_by_group_only(a, stanza_to_bare(st), roster_out_verb(st))) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (slice_eq(stanza_to_bare(st), a->jid)) {
         route_error(a->worker, st, SE_NOT_ALLOWED, SLICE("users cannot subscribe to themselves"));
         stanza_unref(&st);

@@ -16,6 +16,9 @@ ALONE = {
              "any other feature sees it (test_guest.py)",
     "muc_ping": "asks only occupants at domains of components; one who does not answer leaves as "
                 "by an error of its own, which is what others see (test_muc_ping.py)",
+    "groups": "acts only where an operator makes groups; who is in one is a contact with both "
+              "subscriptions (test_groups.py has blocking, policies, versions, PEP, archives, "
+              "deletion, a crash and two nodes)",
     "console": "has sessions of browsers; it meets an account only when that is deleted, disabled "
                "or has another password (test_console_login.py), and no stanza",
     "trace_jid": "writes stanzas of one user to the log, for operators, and changes none; it meets "

@@ -11,6 +11,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "xmpp/ns.h"
 
 enum { JIDS_MAX = 1000, LIST_BYTES_MAX = 256 << 10 };
@@ -93,7 +94,10 @@ bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact
     if (p != NULL && mam_prefs_is_listed(p->always, &jid))
         return true;
     enum mam_default def = default_of(a);
-    return def == MAM_ROSTER ? roster_find(a->roster, jid_bare(&jid)) != NULL : def == MAM_ALWAYS;
+    if (def != MAM_ROSTER)
+        return def == MAM_ALWAYS;
+    slice bare = jid_bare(&jid);
+    return roster_find(a->roster, bare) != NULL || roster_is_shared(a, bare);
 }
 
 static void write_list(struct xml_write *x, const char *name, slice list)

@@ -14,6 +14,7 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session.h"
 #include <stdlib.h>
 
@@ -135,6 +136,10 @@ static bool group_exists(const struct account *a, slice name)
             if (slice_eq(group, name))
                 return true;
     }
+    slice contact;
+    for (struct roster_at at = { 0 }; roster_next_shared(a, &at, &contact);)
+        if (roster_has_shared(a, contact, name))
+            return true;
     return false;
 }
 

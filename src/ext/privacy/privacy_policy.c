@@ -14,6 +14,7 @@
 #include "im/presence.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session.h"
 #include "im/sessions.h"
 #include "io/timer.h"
@@ -77,8 +78,7 @@ bool policy_rule(const struct privacy *p, slice contact, struct rule *out)
 static bool privacy_policy_is_contact(const struct account *a, slice contact)
 {
     struct jid jid = jid_split(contact);
-    const struct roster_item *item = roster_find(a->roster, jid_bare(&jid));
-    return item != NULL && (item->flags & ROSTER_LISTED) != 0;
+    return roster_is_contact(a, jid_bare(&jid));
 }
 
 /* Blocked because there is no rule for the sender, who is not a contact: only rules for that
@@ -167,13 +167,14 @@ unsigned policy_refresh_slot;
 
 static void refresh_session(struct session *s)
 {
-    const struct roster *r = s->account->roster;
+    const struct account *a = s->account;
+    slice contact;
     enum stanza_type type =
         policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
     ensure(session_here(s));
-    for (uint32_t i = 0; r != NULL && i < r->seen; i++)
-        if (privacy_list_shows(s, roster_item_jid(r->items[i]))) /* else it was not seen before */
-            presence_tell(s, roster_item_jid(r->items[i]), type);
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
+        if (privacy_list_shows(s, contact)) /* else it was not seen before */
+            presence_tell(s, contact, type);
     presence_in_rooms(s, type == TYPE_AVAILABLE);
     presence_views_changed(s->account);
 }
@@ -192,7 +193,8 @@ static void refresh_end(struct worker *w)
 static bool must_wait(const struct session *s)
 {
     const struct account *a = s->account;
-    bool tells = (a->roster != NULL && a->roster->seen > 0) || session_directs_presence(s);
+    bool tells = roster_next(a, ROSTER_IS_SEEN, &(struct roster_at){ 0 }, &(slice){ 0 }) ||
+                 session_directs_presence(s);
     return session_is_available(s) && tells && policy_shares(privacy_of(a)) &&
            !presence_pace_take(a->worker);
 }

@@ -13,6 +13,7 @@
 #include "home/router.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session.h"
 #include "im/session_queue.h"
 #include <stdio.h>
@@ -31,11 +32,9 @@ struct rule_peer privacy_peer(const struct account *a, const struct rules *r, sl
     if (!rules_know_roster(r))
         return peer;
     struct jid parts = jid_split(jid);
-    const struct roster_item *item = roster_find(a->roster, jid_bare(&parts));
-    if (item == NULL)
-        return peer;
-    peer.groups = roster_item_groups(item);
-    peer.subscription = slice_of(sub_state_subscription(item->state));
+    slice bare = jid_bare(&parts);
+    peer.groups = roster_groups(a, bare, loop_scratch(worker_loop(a->worker)));
+    peer.subscription = slice_of(sub_state_subscription(roster_state(a, bare)));
     return peer;
 }
 
@@ -242,54 +241,67 @@ static bool hears(const struct session *s, slice contact)
 /* Who is told of a change: two bits for each session and contact, in the order of the account's
  * sessions and roster, which do not change in between. */
 
-enum { SEES_US = 1, WE_HEAR = 2 };
+/* For each session and each contact that is subscribed: whether it may see the session; then, for
+ * each that the account is subscribed to, whether the session hears it. */
 struct privacy_sight {
-    uint32_t items;
+    uint32_t contacts; /* of both kinds */
     bool shared;
     uint8_t bits[];
 };
 
-static uint8_t sight_bits(const struct session *s, slice contact)
+static uint32_t sight_contacts(const struct account *a)
 {
-    return (uint8_t)((stage_view(s, contact) ? SEES_US : 0) | (hears(s, contact) ? WE_HEAR : 0));
+    slice contact;
+    uint32_t n = 0;
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
+        n++;
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_SEES, &at, &contact);)
+        n++;
+    return n;
 }
 
 struct privacy_sight *privacy_look(struct account *a)
 {
-    const struct roster *r = a->roster;
-    uint32_t sessions = account_available(a), n = 0;
+    uint32_t sessions = account_available(a), n = 0, contacts = sight_contacts(a);
+    slice contact;
     if (session_next(a, NULL) == NULL)
         return NULL;
-    uint32_t items = r == NULL ? 0 : r->count;
-    struct privacy_sight *sight = mem_alloc(sizeof *sight + (size_t)sessions * items);
-    sight->items = items;
+    struct privacy_sight *sight = mem_alloc(sizeof *sight + (size_t)sessions * contacts);
+    sight->contacts = contacts;
     sight->shared = policy_shares(privacy_of(a));
     SESSIONS_EACH (s, a) {
-        for (uint32_t i = 0; session_is_available(s) && i < items; i++)
-            sight->bits[n++] = sight_bits(s, roster_item_jid(r->items[i]));
+        if (!session_is_available(s))
+            continue;
+        for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
+            sight->bits[n++] = stage_view(s, contact);
+        for (struct roster_at at = { 0 }; roster_next(a, ROSTER_SEES, &at, &contact);)
+            sight->bits[n++] = hears(s, contact);
     }
+    ensure(n == sessions * contacts);
     return sight;
 }
 
 /* XEP-0191 §3.3, §3.4 and XEP-0016 §2.11: a contact that may see it no more is told that it went;
  * one that may again gets its presence. */
-static void tell_contact(struct session *s, const struct roster_item *item, bool saw, bool sees)
+static void tell_contact(struct session *s, slice contact, bool saw)
 {
-    if (saw != sees && sub_is_seen(item->state))
-        presence_tell(s, roster_item_jid(item), sees ? TYPE_AVAILABLE : TYPE_UNAVAILABLE);
+    bool sees = stage_view(s, contact);
+    if (saw != sees)
+        presence_tell(s, contact, sees ? TYPE_AVAILABLE : TYPE_UNAVAILABLE);
 }
 
 /* XEP-0016 §2.10: the contact went, as far as this session is concerned; or it is asked again. */
-static void tell_session(struct session *s, const struct roster_item *item, bool heard, bool hears)
+static void tell_session(struct session *s, slice contact, bool heard)
 {
-    if (heard == hears || !sub_sees(item->state))
+    bool now = hears(s, contact);
+    if (heard == now)
         return;
-    if (hears) {
-        presence_tell(s, roster_item_jid(item), TYPE_PROBE);
+    if (now) {
+        presence_tell(s, contact, TYPE_PROBE);
         return;
     }
-    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, roster_item_jid(item),
-                                    session_bare(s), (slice){ 0 }, (slice){ 0 });
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, contact, session_bare(s),
+                                    (slice){ 0 }, (slice){ 0 });
     session_deliver(s, st, 0, 0);
     stanza_unref(&st);
 }
@@ -298,20 +310,20 @@ static bool hidden_now(const struct session *s, slice jid) { return !privacy_lis
 
 void privacy_told(struct account *a, struct privacy_sight *before)
 {
-    const struct roster *r = a->roster;
     uint32_t n = 0;
+    slice contact;
     bool shares = policy_shares(privacy_of(a));
     SESSIONS_EACH (s, a) {
         presence_directed_drop(s, hidden_now);
         if (before != NULL && before->shared != shares)
             presence_in_rooms(s, shares);
         session_queue_review(s);
-        for (uint32_t i = 0; before != NULL && session_is_available(s) && i < before->items; i++) {
-            const struct roster_item *item = r->items[i];
-            uint8_t was = before->bits[n++], is = sight_bits(s, roster_item_jid(item));
-            tell_contact(s, item, (was & SEES_US) != 0, (is & SEES_US) != 0);
-            tell_session(s, item, (was & WE_HEAR) != 0, (is & WE_HEAR) != 0);
-        }
+        if (before == NULL || !session_is_available(s))
+            continue;
+        for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
+            tell_contact(s, contact, before->bits[n++] != 0);
+        for (struct roster_at at = { 0 }; roster_next(a, ROSTER_SEES, &at, &contact);)
+            tell_session(s, contact, before->bits[n++] != 0);
     }
     mem_free(&before);
     presence_views_changed(a);

@@ -10,6 +10,7 @@
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
+#include "im/roster_view.h"
 #include "im/session.h"
 
 enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };
@@ -213,13 +214,11 @@ static void explain_session(struct command_call *call, const struct session *s, 
 static void privacy_viewer_explain(struct command_call *call, const struct account *a,
                                    slice watcher)
 {
-    const struct roster_item *item = roster_find(a->roster, watcher);
     bool self = slice_eq(watcher, a->jid);
-    bool subscribed = self || (item != NULL && sub_is_seen(item->state));
+    bool subscribed = self || roster_is_seen(a, watcher);
     bool for_a_while = !subscribed && privacy_viewer_watches(a, watcher, call->arena);
     privacy_viewer_say(call, "subscription",
-                       self ? "the same user"
-                            : sub_state_subscription(item == NULL ? SUB_NONE : item->state),
+                       self ? "the same user" : sub_state_subscription(roster_state(a, watcher)),
                        subscribed || for_a_while ? "" : "hidden: not subscribed");
     if (for_a_while)
         privacy_viewer_say(call, "watches for a while", "yes", "");

@@ -33,7 +33,7 @@
 #include "im/caps.h"
 #include "im/feature.h"
 #include "im/presence.h"
-#include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
@@ -439,7 +439,7 @@ static struct stanza *wants_stanza(const struct session *s)
 static void session_wants(struct session *s, const slice *nodes, unsigned count)
 {
     struct account *a = s->account;
-    const struct roster *r = a->roster;
+    slice contact;
     struct buf tag;
     struct fan f;
     struct stanza *st = wants_stanza(s);
@@ -447,9 +447,8 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     wants_open(&tag, nodes, count);
     fan_begin(&f, a->worker, st, buf_slice(&tag));
     fan_add(&f, a->jid);
-    for (uint32_t i = 0; r != NULL && i < r->count; i++)
-        if (sub_sees(r->items[i]->state))
-            fan_add(&f, roster_item_jid(r->items[i]));
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_SEES, &at, &contact);)
+        fan_add(&f, contact);
     fan_end(&f);
     stanza_unref(&st);
     buf_fini(&tag);

@@ -10,6 +10,7 @@
 #include "home/question.h"
 #include "im/account.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/stage.h"
 
 /* Owners of one node that are asked. */
@@ -17,18 +18,13 @@ enum { OWNERS_ASKED_MAX = 32 };
 
 /* Whether a contact is one that the model means, at the home of an owner. */
 
-static bool in_groups(const struct roster_item *item, slice allowed)
+static bool is_in_groups(const struct account *a, slice allowed, slice bare)
 {
-    slice groups = item == NULL ? (slice){ 0 } : roster_item_groups(item), group;
+    slice groups = roster_groups(a, bare, loop_scratch(worker_loop(a->worker))), group;
     while (slice_cut(groups, '\0', &group, &groups))
         if (ps_list_has(allowed, group))
             return true;
     return false;
-}
-
-static bool is_in_groups(const struct account *a, slice allowed, slice bare)
-{
-    return in_groups(roster_find(a->roster, bare), allowed);
 }
 
 /* What the owners said. */

@@ -20,7 +20,7 @@
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/feature.h"
-#include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "im/stage.h"
@@ -255,16 +255,14 @@ static void pubsub_event_to_contacts(const struct spread *sp, slice tag)
 {
     const struct ps_node *n = sp->node;
     const struct account *a = n->service->account;
-    const struct roster *r = a->roster;
+    slice contact;
     bool all = open_to_contacts(n);
     struct fan f;
     fan_begin(&f, sp->worker, sp->st, tag);
     fan_add(&f, a->jid);
-    for (uint32_t i = 0; r != NULL && i < r->seen; i++) {
-        slice contact = roster_item_jid(r->items[i]);
+    for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
         if (stage_show(a, contact) && (all || is_implicit(n, contact)))
             fan_add(&f, contact);
-    }
     fan_end(&f);
     caps_remotes_each(a, n->name, to_remote, &(struct spread){ sp->node, sp->st, sp->worker });
 }

@@ -1,0 +1,455 @@
+#include "ext/groups.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "ext/groups_commands.h"
+#include "ext/groups_table.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "im/account.h"
+#include "im/core.h"
+#include "im/feature.h"
+#include "im/shared.h"
+#include "im/shared_change.h"
+#include "io/timer.h"
+#include <pthread.h>
+
+static struct log_area log_groups = { .name = "groups" };
+
+enum {
+    NEWS_MS = 500,   /* accounts that come in this time are one round */
+    AGAIN_MS = 5000, /* after a failure */
+};
+
+/* clang-format off */
+struct setting groups_max = {
+    .name = "groups.max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 200, .min = 1,
+    .max = 5000, .unit = "groups",
+    .doc = "How many groups of users there may be.",
+};
+struct setting groups_members_max = {
+    .name = "groups.members-max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 2000, .min = 1,
+    .max = 50000, .unit = "members",
+    .doc = "How many members a group of users may have. Of a domain or a rule that matches more, "
+           "the oldest accounts are in the group. It holds from the next change of a group on.",
+};
+struct setting groups_viewers_max = {
+    .name = "groups.viewers-max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 20000, .min = 1,
+    .max = 100000, .unit = "users",
+    .doc = "How many users of a domain may see the groups that are visible to the domain: the "
+           "oldest accounts. Each of them gets the presence of all members. It holds from the next "
+           "change of a group on.",
+};
+/* clang-format on */
+static struct metric groups_rounds = {
+    .name = "muster_groups_rounds",
+    .kind = METRIC_COUNTER,
+    .help = "Times that changes of groups were brought to all rosters.",
+};
+
+/* Rows. */
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE shared_group(name TEXT PRIMARY KEY, shown TEXT NOT NULL) WITHOUT ROWID;"
+      "CREATE TABLE shared_group_member(name TEXT NOT NULL, jid TEXT NOT NULL, "
+      "PRIMARY KEY(name, jid)) WITHOUT ROWID;"
+      "CREATE INDEX shared_group_member_jid ON shared_group_member(jid);"
+      "CREATE TABLE shared_group_rule(name TEXT NOT NULL, field TEXT NOT NULL, "
+      "value TEXT NOT NULL, PRIMARY KEY(name, field, value)) WITHOUT ROWID;"
+      "CREATE TABLE shared_group_viewer(name TEXT NOT NULL, kind TEXT NOT NULL, "
+      "value TEXT NOT NULL, PRIMARY KEY(name, kind, value)) WITHOUT ROWID",
+      "CREATE TABLE shared_group(name TEXT PRIMARY KEY, shown TEXT NOT NULL);"
+      "CREATE TABLE shared_group_member(name TEXT NOT NULL, jid TEXT NOT NULL, "
+      "PRIMARY KEY(name, jid));"
+      "CREATE INDEX shared_group_member_jid ON shared_group_member(jid);"
+      "CREATE TABLE shared_group_rule(name TEXT NOT NULL, field TEXT NOT NULL, "
+      "value TEXT NOT NULL, PRIMARY KEY(name, field, value));"
+      "CREATE TABLE shared_group_viewer(name TEXT NOT NULL, kind TEXT NOT NULL, "
+      "value TEXT NOT NULL, PRIMARY KEY(name, kind, value))" },
+    { 0 },
+};
+/* clang-format off */
+struct store_stmt groups_stmt_put = {
+    .name = "groups.put", .params = "tt", .cols = "",
+    .sql = "INSERT INTO shared_group(name, shown) VALUES($1, $2)",
+};
+struct store_stmt groups_stmt_shown = {
+    .name = "groups.shown", .params = "tt", .cols = "",
+    .sql = "UPDATE shared_group SET shown = $2 WHERE name = $1",
+};
+struct store_stmt groups_stmt_drop = {
+    .name = "groups.drop", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group WHERE name = $1",
+};
+struct store_stmt groups_stmt_drop_members = {
+    .name = "groups.drop-members", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_member WHERE name = $1",
+};
+struct store_stmt groups_stmt_drop_rules = {
+    .name = "groups.drop-rules", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_rule WHERE name = $1",
+};
+struct store_stmt groups_stmt_drop_viewers = {
+    .name = "groups.drop-viewers", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_viewer WHERE name = $1",
+};
+struct store_stmt groups_stmt_drop_viewed = {
+    .name = "groups.drop-viewed", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_viewer WHERE kind = 'group' AND value = $1",
+};
+struct store_stmt groups_stmt_viewer_put = {
+    .name = "groups.viewer-put", .params = "ttt", .cols = "",
+    .sql = "INSERT INTO shared_group_viewer(name, kind, value) VALUES($1, $2, $3) "
+           "ON CONFLICT(name, kind, value) DO NOTHING",
+};
+struct store_stmt groups_stmt_member_put = {
+    .name = "groups.member-put", .params = "tt", .cols = "",
+    .sql = "INSERT INTO shared_group_member(name, jid) SELECT g.name, a.jid FROM shared_group g, "
+           "account a WHERE g.name = $1 AND a.jid = $2 ON CONFLICT(name, jid) DO NOTHING",
+};
+struct store_stmt groups_stmt_member_drop = {
+    .name = "groups.member-drop", .params = "tt", .cols = "",
+    .sql = "DELETE FROM shared_group_member WHERE name = $1 AND jid = $2",
+};
+struct store_stmt groups_stmt_rule_put = {
+    .name = "groups.rule-put", .params = "ttt", .cols = "",
+    .sql = "INSERT INTO shared_group_rule(name, field, value) SELECT g.name, $2, $3 "
+           "FROM shared_group g WHERE g.name = $1 ON CONFLICT(name, field, value) DO NOTHING",
+};
+struct store_stmt groups_stmt_rule_drop = {
+    .name = "groups.rule-drop", .params = "ttt", .cols = "",
+    .sql = "DELETE FROM shared_group_rule WHERE name = $1 AND field = $2 AND value = $3",
+};
+struct store_stmt groups_stmt_look = {
+    .name = "groups.look", .params = "t", .cols = "iiii",
+    .sql = "SELECT (SELECT count(*) FROM shared_group), "
+           "(SELECT count(*) FROM shared_group WHERE name = $1), "
+           "(SELECT count(*) FROM shared_group_member WHERE name = $1), "
+           "(SELECT count(*) FROM shared_group_rule WHERE name = $1)",
+};
+struct store_stmt groups_stmt_look_user = {
+    .name = "groups.look-user", .params = "tt", .cols = "ii",
+    .sql = "SELECT (SELECT count(*) FROM account WHERE jid = $2), "
+           "(SELECT count(*) FROM shared_group_member WHERE name = $1 AND jid = $2)",
+};
+struct store_stmt groups_stmt_list = {
+    .name = "groups.list", .params = "", .cols = "ttii",
+    .sql = "SELECT name, shown, "
+           "(SELECT count(*) FROM shared_group_member m WHERE m.name = g.name), "
+           "(SELECT count(*) FROM shared_group_rule r WHERE r.name = g.name) "
+           "FROM shared_group g ORDER BY name",
+};
+struct store_stmt groups_stmt_show = {
+    .name = "groups.show", .params = "t", .cols = "itt",
+    .sql = "SELECT 0, 'shown', shown FROM shared_group WHERE name = $1 "
+           "UNION ALL SELECT 1, kind, value FROM shared_group_viewer WHERE name = $1 "
+           "UNION ALL SELECT 2, field, value FROM shared_group_rule WHERE name = $1 "
+           "UNION ALL SELECT 3, 'member', jid FROM shared_group_member WHERE name = $1 "
+           "ORDER BY 1, 2, 3",
+};
+static struct store_stmt stmt_forget = {
+    .name = "groups.forget", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_member WHERE jid = $1",
+};
+static const struct store_address addresses[] = {
+    { "shared_group_member", "jid", .kind = STORE_JID, .beside = "name" },
+    { "shared_group_rule", "value", .kind = STORE_JID, .beside = "name field",
+      .only = "field = 'domain'", .not_alone = true },
+    { "shared_group_viewer", "value", .kind = STORE_JID, .beside = "name kind",
+      .only = "kind = 'domain'", .not_alone = true },
+    { 0 },
+};
+/* clang-format on */
+static const struct store_schema schema = {
+    .feature = "groups",
+    .migrations = migrations,
+    .addresses = addresses,
+    .stmts = (struct store_stmt *const[]){ &groups_stmt_groups,
+                                           &groups_stmt_members,
+                                           &groups_stmt_viewers,
+                                           &groups_stmt_domains,
+                                           &groups_stmt_follows,
+                                           &stmt_forget,
+                                           &groups_stmt_put,
+                                           &groups_stmt_shown,
+                                           &groups_stmt_drop,
+                                           &groups_stmt_drop_members,
+                                           &groups_stmt_drop_rules,
+                                           &groups_stmt_drop_viewers,
+                                           &groups_stmt_drop_viewed,
+                                           &groups_stmt_viewer_put,
+                                           &groups_stmt_member_put,
+                                           &groups_stmt_member_drop,
+                                           &groups_stmt_rule_put,
+                                           &groups_stmt_rule_drop,
+                                           &groups_stmt_look,
+                                           &groups_stmt_look_user,
+                                           &groups_stmt_list,
+                                           &groups_stmt_show,
+                                           NULL },
+};
+
+uint64_t groups_lane(void) { return hash_keyed(SLICE("groups")); }
+
+/* News: something that groups are made of has changed. Brought to the home of the duty. */
+
+static void groups_news_run(struct worker *w, void *message, const struct message_from *from);
+static const struct message_row news_message = {
+    .id = 172,
+    .scope = MESSAGE_CLUSTER,
+    .name = "groups-news",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = groups_news_run,
+};
+
+static void tell_news(struct worker *w)
+{
+    duty_send(w, DUTY_GROUPS, &news_message, &(struct message_nothing){ 0 });
+}
+
+/* One worker of a node reads for it; while the node starts, whichever is first. */
+static pthread_mutex_t first_lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct reading {
+    struct worker *worker;
+    struct message_from from;
+};
+
+static void groups_table_read(struct worker *w, enum store_result result,
+                              const struct store_batch *b)
+{
+    if (result == STORE_OK) {
+        shared_offer(w, groups_table_made(w, b));
+        return;
+    }
+    log_error(&log_groups, LOG_EV("groups.unread"), LOG_C("why", store_result_name(result)),
+              LOG_C("hint", "rosters stay as they are; it is tried again"));
+    tell_news(w);
+}
+
+static void reading_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct reading *r = arg;
+    pthread_mutex_lock(&first_lock);
+    groups_table_read(r->worker, result, b);
+    pthread_mutex_unlock(&first_lock);
+    question_end(r->worker, &r->from);
+    mem_free(&r);
+}
+
+static void read_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message;
+    if (worker_index(w) != 0) {
+        question_end(w, from);
+        return;
+    }
+    struct reading *r = mem_new(struct reading);
+    struct store_batch *b = store_read(worker_store(w), groups_lane());
+    *r = (struct reading){ w, *from };
+    groups_reads_add(b);
+    store_submit(b, worker_loop(w), 0, reading_done, r);
+}
+
+static const struct message_row read_message = {
+    .id = 171,
+    .scope = MESSAGE_CLUSTER,
+    .name = "groups-read",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = read_run,
+    .later = true,
+};
+
+/* Rounds, at the home of the duty. */
+
+enum round { ROUND_NONE, ROUND_READ, ROUND_TAKE, ROUND_SHOW };
+
+struct rounds {
+    struct worker *worker;
+    enum round round;
+    bool again;           /* there was news since the round read */
+    struct list waiting;  /* struct waiting: of the next round */
+    struct list answered; /* of this round */
+    struct timer timer;
+};
+struct waiting {
+    struct list node;
+    struct command_call *call;
+    const char *done;
+};
+static unsigned worker_slot;
+
+static struct rounds *rounds_of(struct worker *w)
+{
+    struct rounds **r = (struct rounds **)worker_state(w, worker_slot);
+    if (*r == NULL) {
+        *r = mem_new(struct rounds);
+        (*r)->worker = w;
+        list_init(&(*r)->waiting);
+        list_init(&(*r)->answered);
+    }
+    return *r;
+}
+
+static void round_next(struct worker *w, void *arg);
+
+static void round_ask(struct rounds *r, const struct message_row *row, void *message)
+{
+    each_home(r->worker, row, message, &(struct asker){ .done = round_next, .arg = r });
+}
+
+static void round_begin(struct rounds *r)
+{
+    ensure(r->round == ROUND_NONE && list_empty(&r->answered));
+    timer_cancel(&r->timer);
+    r->again = false;
+    r->round = ROUND_READ;
+    for (struct list *first; (first = list_pop(&r->waiting)) != NULL;)
+        list_append(&r->answered, first);
+    round_ask(r, &read_message, &(struct message_nothing){ 0 });
+}
+
+static void timer_fired(struct timer *t, struct loop *loop)
+{
+    struct rounds *r = CONTAINER_OF(t, struct rounds, timer);
+    (void)loop;
+    if (r->round == ROUND_NONE)
+        round_begin(r);
+}
+
+static void round_end(struct rounds *r)
+{
+    ensure(r->round == ROUND_SHOW);
+    r->round = ROUND_NONE;
+    metric_add(&groups_rounds, 1);
+    for (struct list *first; (first = list_pop(&r->answered)) != NULL;) {
+        struct waiting *w = CONTAINER_OF(first, struct waiting, node);
+        command_done(w->call, "%s", w->done); /* it is in the call's arena */
+    }
+    if (!list_empty(&r->waiting))
+        round_begin(r);
+    else if (r->again)
+        timer_set(worker_loop(r->worker), &r->timer, NEWS_MS);
+}
+
+static void round_next(struct worker *w, void *arg)
+{
+    struct rounds *r = arg;
+    (void)w;
+    ensure(r->round != ROUND_NONE);
+    if (r->round == ROUND_SHOW) {
+        round_end(r);
+        return;
+    }
+    r->round++;
+    round_ask(r, &shared_message,
+              &(struct shared_do){ r->round == ROUND_TAKE ? SHARED_TAKE : SHARED_SHOW });
+}
+
+void groups_changed(struct command_call *call, const char *done)
+{
+    struct rounds *r = rounds_of(call->worker);
+    ensure(duty_is_here(call->worker, DUTY_GROUPS));
+    struct waiting *w = arena_new(call->arena, struct waiting, 1);
+    w->call = call;
+    w->done = done;
+    list_append(&r->waiting, &w->node);
+    if (r->round == ROUND_NONE)
+        round_begin(r);
+}
+
+static void groups_news_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct rounds *r = rounds_of(w);
+    ensure(worker_is_here(w));
+    (void)message, (void)from;
+    r->again = true;
+    r->timer.fn = timer_fired;
+    if (r->round == ROUND_NONE && !timer_is_set(&r->timer))
+        timer_set(worker_loop(w), &r->timer, NEWS_MS);
+}
+
+/* Events. */
+
+static void groups_account_news(struct worker *w, slice bare)
+{
+    if (groups_follow_accounts() || shared_find(core_of(w)->shared.now, bare) != NULL)
+        tell_news(w);
+}
+
+static void groups_deleted(struct worker *w, slice bare)
+{
+    shared_gone(core_of(w)->shared.now, bare);
+    if (node_is_home(w, bare))
+        groups_account_news(w, bare);
+}
+
+static void groups_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+/* No client is let in before the groups are known: the first worker of the node that is here
+ * reads, the others wait for it. */
+struct first {
+    struct worker *worker;
+};
+
+static void first_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    groups_table_read(((struct first *)arg)->worker, result, b);
+}
+
+static void groups_start(struct worker *w)
+{
+    struct worker *leader = node_worker(worker_node(w), 0);
+    pthread_mutex_lock(&first_lock);
+    if (!core_of(leader)->shared.offered) {
+        struct store_batch *b = store_read(worker_store(w), 0);
+        groups_reads_add(b);
+        (void)store_run(b, first_done, &(struct first){ w });
+    }
+    shared_begin(w);
+    pthread_mutex_unlock(&first_lock);
+}
+
+static void groups_ended(struct worker *w)
+{
+    struct rounds *r = *worker_state(w, worker_slot);
+    if (r != NULL)
+        timer_cancel(&r->timer);
+    mem_free(&r);
+    *worker_state(w, worker_slot) = NULL;
+}
+
+const struct feature groups_feature = {
+    .name = "groups",
+    .parts = PART_ACCOUNT | PART_PRESENCE,
+    .schema = &schema,
+    .settings =
+        (struct setting *const[]){ &groups_max, &groups_members_max, &groups_viewers_max, NULL },
+    .commands = groups_commands,
+    .metrics = (struct metric *const[]){ &groups_count, &groups_people, &groups_rounds, NULL },
+    .alarms = (struct alarm *const[]){ &groups_cut_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_groups, NULL },
+    .messages = (const struct message_row *const[]){ &read_message, &news_message, NULL },
+    .account.created = groups_account_news,
+    .account.profile_changed = groups_account_news,
+    .account.remove = groups_remove,
+    .account.deleted = groups_deleted,
+    .worker.slot = &worker_slot,
+    .worker.start = groups_start,
+    .worker.ended = groups_ended,
+};

@@ -1,0 +1,553 @@
+#include "ext/groups_commands.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/setting.h"
+#include "ext/groups.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/core.h"
+#include "im/roster.h"
+#include "im/roster_account.h"
+#include "im/shared.h"
+
+/* What a command was given, and what is there. A command reads first, and then writes with what it
+ * knows: all are run at one home, but two can be under way, so statements are also right alone. */
+struct groups_task {
+    struct command_call *call;
+    slice name;
+    void (*run)(struct groups_task *t, const struct store_batch *found);
+    int64_t groups, is_there, members, rules; /* of groups.look */
+    slice users[GROUPS_TOGETHER];
+    uint32_t user_count;
+};
+
+static void groups_fail_store(struct groups_task *t, enum store_result result)
+{
+    command_fail(t->call, err_of_store(result), "%s", err_text(err_of_store(result)));
+}
+
+static void groups_looked(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct groups_task *t = arg;
+    if (result != STORE_OK) {
+        groups_fail_store(t, result);
+        return;
+    }
+    ensure(!t->call->ended && t->run != NULL);
+    t->groups = store_int(b, 0, 0, 0);
+    t->is_there = store_int(b, 0, 0, 1);
+    t->members = store_int(b, 0, 0, 2);
+    t->rules = store_int(b, 0, 0, 3);
+    t->run(t, b);
+}
+
+static struct groups_task *groups_task_new(struct command_call *call,
+                                           void (*run)(struct groups_task *t,
+                                                       const struct store_batch *found))
+{
+    struct groups_task *t = arena_new(call->arena, struct groups_task, 1);
+    t->call = call;
+    t->name = command_arg(call, "name");
+    t->run = run;
+    return t;
+}
+
+/* Behind what was written before it. */
+static void groups_look(struct groups_task *t)
+{
+    struct worker *w = t->call->worker;
+    ensure(worker_is_here(w) && !t->call->ended);
+    struct store_batch *b = store_read(worker_store(w), groups_lane());
+    STORE_ADD(b, &groups_stmt_look, 1, SV_T(t->name));
+    for (uint32_t i = 0; i < t->user_count; i++)
+        STORE_ADD(b, &groups_stmt_look_user, 1, SV_T(t->name), SV_T(t->users[i]));
+    store_submit(b, worker_loop(w), 0, groups_looked, t);
+}
+
+static bool groups_is_there(struct groups_task *t)
+{
+    if (t->is_there == 0)
+        command_fail(t->call, E_NOTFOUND, "%.*s: there is no such group; `group list` shows all",
+                     SLICE_ARG(t->name));
+    return t->is_there != 0;
+}
+
+static void groups_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct groups_task *t = arg;
+    if (result != STORE_OK) {
+        groups_fail_store(t, result);
+        return;
+    }
+    (void)b;
+    groups_changed(t->call, arena_printf(t->call->arena, "%.*s: changed", SLICE_ARG(t->name)));
+}
+
+static struct store_batch *groups_write(struct groups_task *t)
+{
+    return store_write(worker_store(t->call->worker), groups_lane());
+}
+
+static void groups_submit(struct groups_task *t, struct store_batch *b)
+{
+    ensure(store_stmt_count(b) > 0 && store_stmt_count(b) <= STORE_PARTS_MAX);
+    store_submit(b, worker_loop(t->call->worker), 0, groups_written, t);
+}
+
+/* Who may see a group: `members`, domain:DOMAIN, group:NAME. */
+
+static bool viewer_cut(slice word, slice *kind, slice *value)
+{
+    *kind = word;
+    *value = SLICE("");
+    if (slice_is(word, "members"))
+        return true;
+    return slice_cut(word, ':', kind, value) && value->len > 0 &&
+           (slice_is(*kind, "domain") || slice_is(*kind, "group"));
+}
+
+static bool are_viewers(slice text)
+{
+    slice word, kind, value;
+    unsigned count = 0;
+    while (slice_word(&text, &word)) {
+        if (!viewer_cut(word, &kind, &value) || ++count > GROUPS_VIEWERS_MAX)
+            return false;
+    }
+    return count > 0;
+}
+
+/* false: the call has failed. */
+static bool groups_check_viewers(struct command_call *call)
+{
+    slice words = command_arg(call, "visible-to"), word, kind, value;
+    while (slice_word(&words, &word))
+        if (viewer_cut(word, &kind, &value) && slice_is(kind, "domain") &&
+            !node_serves(worker_node(call->worker), value)) {
+            command_fail(call, E_NOTFOUND,
+                         "visible-to: found %.*s, allowed: a domain of this "
+                         "server",
+                         SLICE_ARG(value));
+            return false;
+        }
+    return true;
+}
+
+static void groups_add_viewers(struct groups_task *t, struct store_batch *b)
+{
+    slice words = command_arg(t->call, "visible-to"), word, kind, value;
+    if (words.len == 0)
+        words = SLICE("members");
+    STORE_ADD(b, &groups_stmt_drop_viewers, STORE_ANY_ROWS, SV_T(t->name));
+    while (slice_word(&words, &word))
+        if (viewer_cut(word, &kind, &value))
+            STORE_ADD(b, &groups_stmt_viewer_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(kind),
+                      SV_T(value));
+}
+
+/* The name in rosters is bound by what clients may write there. */
+static bool groups_check_shown(struct command_call *call)
+{
+    slice shown = command_arg(call, "shown");
+    if ((int64_t)shown.len <= setting_int(&roster_name_bytes))
+        return true;
+    command_fail(call, E_LIMIT, "shown: found %zu bytes, allowed: up to %lld (roster.name-bytes)",
+                 shown.len, (long long)setting_int(&roster_name_bytes));
+    return false;
+}
+
+/* group add, set, del */
+
+static void groups_add(struct groups_task *t, const struct store_batch *found)
+{
+    slice shown = command_arg(t->call, "shown");
+    ensure(found != NULL && t->name.len > 0);
+    if (t->is_there != 0) {
+        command_fail(t->call, E_EXISTS, "%.*s: there is such a group already", SLICE_ARG(t->name));
+        return;
+    }
+    if (t->groups >= setting_int(&groups_max)) {
+        command_fail(t->call, E_LIMIT, "there are %lld groups, which is the most (groups.max)",
+                     (long long)t->groups);
+        return;
+    }
+    struct store_batch *b = groups_write(t);
+    STORE_ADD(b, &groups_stmt_put, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
+    groups_add_viewers(t, b);
+    groups_submit(t, b);
+}
+
+static void groups_run_add(struct command_call *call)
+{
+    if (groups_check_viewers(call) && groups_check_shown(call))
+        groups_look(groups_task_new(call, groups_add));
+}
+
+static void groups_set(struct groups_task *t, const struct store_batch *found)
+{
+    slice shown = command_arg(t->call, "shown");
+    (void)found;
+    if (!groups_is_there(t))
+        return;
+    struct store_batch *b = groups_write(t);
+    if (shown.ptr != NULL)
+        STORE_ADD(b, &groups_stmt_shown, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
+    if (command_arg(t->call, "visible-to").ptr != NULL)
+        groups_add_viewers(t, b);
+    groups_submit(t, b);
+}
+
+static void groups_run_set(struct command_call *call)
+{
+    if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible-to").ptr == NULL)
+        command_fail(call, E_SYNTAX, "found nothing to change, allowed: --shown, --visible-to");
+    else if (groups_check_viewers(call) && groups_check_shown(call))
+        groups_look(groups_task_new(call, groups_set));
+}
+
+static void groups_del(struct groups_task *t, const struct store_batch *found)
+{
+    (void)found;
+    if (!groups_is_there(t))
+        return;
+    struct store_batch *b = groups_write(t);
+    STORE_ADD(b, &groups_stmt_drop, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &groups_stmt_drop_members, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &groups_stmt_drop_viewers, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &groups_stmt_drop_viewed, STORE_ANY_ROWS, SV_T(t->name));
+    groups_submit(t, b);
+}
+
+static void groups_run_del(struct command_call *call)
+{
+    groups_look(groups_task_new(call, groups_del));
+}
+
+/* group-member add, del */
+
+/* Columns of a profile that a rule can be about; see the statement groups.members. */
+static const char *const groups_fields[] = { "department", "template",      "email",  "given-name",
+                                             "surname",    "directory-uri", "source", NULL };
+
+static bool is_rule(slice text)
+{
+    slice field, value;
+    if (!slice_cut(text, '=', &field, &value) || value.len == 0)
+        return false;
+    for (const char *const *f = groups_fields; *f != NULL; f++)
+        if (slice_is(field, *f))
+            return true;
+    return false;
+}
+
+static bool groups_parse_users(struct groups_task *t)
+{
+    slice users = command_arg(t->call, "users"), user;
+    while (slice_word(&users, &user)) {
+        if (t->user_count == GROUPS_TOGETHER) {
+            command_fail(t->call, E_LIMIT, "found too many users, allowed: %d at once",
+                         GROUPS_TOGETHER);
+            return false;
+        }
+        t->users[t->user_count++] = user;
+    }
+    if (t->user_count > 0 || command_arg(t->call, "domain").len > 0 ||
+        command_arg(t->call, "rule").len > 0)
+        return true;
+    command_fail(t->call, E_SYNTAX, "found nobody, allowed: users, --domain, --rule");
+    return false;
+}
+
+static void groups_run_members(struct command_call *call,
+                               void (*run)(struct groups_task *t, const struct store_batch *found))
+{
+    struct groups_task *t = groups_task_new(call, run);
+    if (groups_parse_users(t))
+        groups_look(t);
+}
+
+/* The domain and the rule of a command, as rows. */
+static void groups_write_rules(struct groups_task *t, struct store_batch *b,
+                               const struct store_stmt *stmt)
+{
+    slice domain = command_arg(t->call, "domain"), rule = command_arg(t->call, "rule"), field,
+          value;
+    if (domain.len > 0)
+        STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(t->name), SV_T(SLICE("domain")), SV_T(domain));
+    if (rule.len > 0 && slice_cut(rule, '=', &field, &value))
+        STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(t->name), SV_T(field), SV_T(value));
+}
+
+static bool groups_fits(struct groups_task *t, const struct store_batch *found)
+{
+    int64_t most = setting_int(&groups_members_max), more = 0;
+    for (uint32_t i = 0; i < t->user_count; i++) {
+        if (store_int(found, i + 1, 0, 0) == 0) {
+            command_fail(t->call, E_NOTFOUND, "nothing was changed: there is no account %.*s",
+                         SLICE_ARG(t->users[i]));
+            return false;
+        }
+        more += store_int(found, i + 1, 0, 1) == 0;
+    }
+    if (t->members + more > most)
+        command_fail(t->call, E_LIMIT,
+                     "nothing was changed: found %lld members by name, allowed: %lld "
+                     "(groups.members-max)",
+                     (long long)(t->members + more), (long long)most);
+    else if (t->rules + 2 > GROUPS_RULES_MAX &&
+             (command_arg(t->call, "domain").len > 0 || command_arg(t->call, "rule").len > 0))
+        command_fail(t->call, E_LIMIT,
+                     "nothing was changed: a group has up to %d domains and rules",
+                     GROUPS_RULES_MAX - 1);
+    return !t->call->ended;
+}
+
+static void groups_member_add(struct groups_task *t, const struct store_batch *found)
+{
+    if (!groups_is_there(t) || !groups_fits(t, found))
+        return;
+    struct store_batch *b = groups_write(t);
+    for (uint32_t i = 0; i < t->user_count; i++)
+        STORE_ADD(b, &groups_stmt_member_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(t->users[i]));
+    groups_write_rules(t, b, &groups_stmt_rule_put);
+    groups_submit(t, b);
+}
+
+static void groups_run_member_add(struct command_call *call)
+{
+    groups_run_members(call, groups_member_add);
+}
+
+static void groups_member_del(struct groups_task *t, const struct store_batch *found)
+{
+    if (!groups_is_there(t))
+        return;
+    for (uint32_t i = 0; i < t->user_count; i++)
+        if (store_int(found, i + 1, 0, 1) == 0) {
+            command_fail(t->call, E_NOTFOUND,
+                         "nothing was changed: %.*s is no member by name; `group show` says by "
+                         "what others are",
+                         SLICE_ARG(t->users[i]));
+            return;
+        }
+    struct store_batch *b = groups_write(t);
+    for (uint32_t i = 0; i < t->user_count; i++)
+        STORE_ADD(b, &groups_stmt_member_drop, STORE_ANY_ROWS, SV_T(t->name), SV_T(t->users[i]));
+    groups_write_rules(t, b, &groups_stmt_rule_drop);
+    groups_submit(t, b);
+}
+
+static void groups_run_member_del(struct command_call *call)
+{
+    groups_run_members(call, groups_member_del);
+}
+
+/* group list, show */
+
+static const struct shared *groups_table(const struct command_call *call)
+{
+    return core_of(call->worker)->shared.now;
+}
+
+static uint32_t groups_number(const struct shared *t, slice name)
+{
+    for (uint32_t i = 0; t != NULL && i < t->group_count; i++)
+        if (slice_eq(t->groups[i].name, name))
+            return i;
+    return UINT32_MAX;
+}
+
+static void groups_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct groups_task *t = arg;
+    const struct shared *table = groups_table(t->call);
+    if (result != STORE_OK) {
+        groups_fail_store(t, result);
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        uint32_t number = groups_number(table, store_text(b, 0, i, 0));
+        command_row(t->call);
+        command_text(t->call, "name", slice_dup(t->call->arena, store_text(b, 0, i, 0)));
+        command_text(t->call, "shown", slice_dup(t->call->arena, store_text(b, 0, i, 1)));
+        command_int(t->call, "named", store_int(b, 0, i, 2));
+        command_int(t->call, "rules", store_int(b, 0, i, 3));
+        command_int(t->call, "members", number == UINT32_MAX ? 0 : table->sets[number].count);
+    }
+    command_done(t->call, "%s", "");
+}
+
+static void groups_run_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct groups_task *t = arena_new(call->arena, struct groups_task, 1);
+    struct store_batch *b = store_read(worker_store(w), groups_lane());
+    t->call = call;
+    store_add(b, &groups_stmt_list, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, groups_listed, t);
+}
+
+static void groups_row(struct command_call *call, slice what, slice value)
+{
+    ensure(!call->ended);
+    command_row(call);
+    command_text(call, "what", what);
+    command_text(call, "value", slice_dup(call->arena, value));
+}
+
+static void groups_shown(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct groups_task *t = arg;
+    const struct shared *table = groups_table(t->call);
+    uint32_t number = groups_number(table, t->name);
+    if (result != STORE_OK) {
+        groups_fail_store(t, result);
+        return;
+    }
+    t->is_there = store_row_count(b, 0);
+    if (!groups_is_there(t))
+        return;
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        const char *of = store_int(b, 0, i, 0) == 1 ? "visible-to " : "";
+        groups_row(
+            t->call,
+            slice_of(arena_printf(t->call->arena, "%s%.*s", of, SLICE_ARG(store_text(b, 0, i, 1)))),
+            store_text(b, 0, i, 2));
+    }
+    for (uint32_t i = 0;
+         command_flag(t->call, "people") && number != UINT32_MAX && i < table->sets[number].count;
+         i++)
+        groups_row(t->call, SLICE("is in it"), table->people[table->sets[number].at[i]]->jid);
+    command_done(t->call, "%s", "");
+}
+
+static void groups_run_show(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct groups_task *t = groups_task_new(call, NULL);
+    struct store_batch *b = store_read(worker_store(w), groups_lane());
+    STORE_ADD(b, &groups_stmt_show, STORE_ANY_ROWS, SV_T(t->name));
+    store_submit(b, worker_loop(w), 0, groups_shown, t);
+}
+
+/* Rows. */
+
+static bool is_name(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
+            return false;
+    return text.len > 0;
+}
+
+/* clang-format off */
+#define CHANGE                                                                                     \
+    .effect = COMMAND_CHANGES, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
+#define READ                                                                                       \
+    .effect = COMMAND_READS, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
+#define NAME_ARG                                                                                   \
+    { .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = GROUPS_NAME_BYTES_MAX,              \
+      .check = is_name, .form = "lower-case letters, digits, -, _ and .",                          \
+      .doc = "name of the group" }
+#define SHOWN_ARGS                                                                                 \
+    { .name = "shown", .kind = ARG_OPTION, .max = SHARED_NAME_BYTES_MAX,                           \
+      .doc = "what the group is called in the rosters of users; else its name" },                  \
+    { .name = "visible-to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
+      .form = "words such as members, domain:example.org and group:sales",                         \
+      .doc = "who sees the group in the roster: members, all of a domain, or the members of "      \
+             "another group" }
+#define MEMBER_ARGS                                                                                \
+    { .name = "users", .kind = ARG_OPTIONAL, .type = PARAM_USER, .many = true,                     \
+      .doc = "addresses of accounts, separated by spaces; up to 1000" },                           \
+    { .name = "domain", .kind = ARG_OPTION, .type = PARAM_HOME_DOMAIN,                             \
+      .doc = "all accounts of this domain, also those that are made later" },                      \
+    { .name = "rule", .kind = ARG_OPTION, .max = GROUPS_VALUE_BYTES_MAX, .check = is_rule,         \
+      .form = "department=VALUE, or template, email, given-name, surname, directory-uri or source",\
+      .doc = "all accounts whose profile has this value: department=Sales" }
+/* clang-format on */
+
+static struct command group_add = {
+    .name = "group add",
+    .rest = "POST /groups",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG, SHOWN_ARGS, { 0 } },
+    .run = groups_run_add,
+    .doc = "Makes a group of users that stands in rosters: of those who may see it, at first "
+           "its members. Nobody is asked, and users cannot remove it. `group-member add` fills "
+           "it.",
+};
+static struct command group_set = {
+    .name = "group set",
+    .rest = "PATCH /groups/{name}",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG, SHOWN_ARGS, { 0 } },
+    .run = groups_run_set,
+    .doc = "Changes the name of a group, or who may see it. Options that are not given "
+           "stay as they are.",
+};
+static struct command group_del = {
+    .name = "group del",
+    .rest = "DELETE /groups/{name}",
+    CHANGE,
+    .asks = "This takes the group out of all rosters.",
+    .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
+    .run = groups_run_del,
+    .doc = "Deletes a group of users. It goes from all rosters; contacts that users added "
+           "themselves stay.",
+};
+static struct command group_list = {
+    .name = "group list",
+    .rest = "GET /groups",
+    READ,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = groups_run_list,
+    .doc = "Lists the groups of users that stand in rosters.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "the group" },
+            { .name = "shown", .doc = "what it is called in rosters" },
+            { .name = "named", .type = PARAM_INT, .doc = "members by name" },
+            { .name = "rules", .type = PARAM_INT, .doc = "domains and rules" },
+            { .name = "members", .type = PARAM_INT, .doc = "users who are in it now" },
+            { 0 } },
+};
+static struct command group_show = {
+    .name = "group show",
+    .rest = "GET /groups/{name}",
+    READ,
+    .args = (const struct command_arg[]){ NAME_ARG,
+                                          { .name = "people",
+                                            .kind = ARG_FLAG,
+                                            .type = PARAM_BOOL,
+                                            .doc = "also the users who are in it now" },
+                                          { 0 } },
+    .run = groups_run_show,
+    .doc = "Shows what a group is made of, and who may see it.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "what", .doc = "shown, who may see it, a column of a rule, or member" },
+            { .name = "value", .doc = "its value" },
+            { 0 } },
+};
+static struct command member_add = {
+    .name = "group-member add",
+    .rest = "POST /groups/{name}/members",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS, { 0 } },
+    .run = groups_run_member_add,
+    .doc = "Puts users into a group: by name, by domain, or by what their profiles say. Who is "
+           "online sees it at once. Nothing changes if one of the accounts is missing.",
+};
+static struct command member_del = {
+    .name = "group-member del",
+    .rest = "DELETE /groups/{name}/members",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS, { 0 } },
+    .run = groups_run_member_del,
+    .doc = "Takes users out of a group: by name, or the domain or rule that has put them there.",
+};
+struct command *const groups_commands[] = { &group_add,  &group_set,  &group_del,  &group_list,
+                                            &group_show, &member_add, &member_del, NULL };

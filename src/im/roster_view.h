@@ -1,0 +1,41 @@
+/* roster_view: what an account sees of others and what others see of it: its own roster
+ * (im/roster.h) and the groups that stand in it (im/shared.h) together. The name and the groups
+ * that the user gave come first; a subscription is the sum of both. Confined to the home worker. */
+#pragma once
+#include "im/shared.h"
+#include "xmpp/subscription.h"
+
+struct account;
+struct arena;
+struct xml_write;
+
+enum roster_sight { ROSTER_SEES, ROSTER_IS_SEEN }; /* the account sees it; it sees the account */
+
+/* Whether the list of contacts has it, as clients get it. */
+bool roster_is_contact(const struct account *a, slice contact);
+/* It is there by a group, whatever the user has done with it. */
+bool roster_is_shared(const struct account *a, slice contact);
+/* By the account's own subscriptions alone. */
+bool roster_sees_own(const struct account *a, slice contact, enum roster_sight sight);
+enum sub_state roster_state(const struct account *a, slice contact);
+/* Each ends with a NUL. In the arena, or of the item. */
+slice roster_groups(const struct account *a, slice contact, struct arena *arena);
+/* Whether the name is that of a group by which the contact is in the list. */
+bool roster_has_shared(const struct account *a, slice contact, slice group);
+
+/* Each contact that sees the account, or that it sees, once; zeroed at first. Nobody may change the
+ * roster meanwhile. false: no more. */
+struct roster_at {
+    uint32_t own;
+    struct shared_at shared;
+};
+bool roster_next(const struct account *a, enum roster_sight sight, struct roster_at *at,
+                 slice *contact);
+/* The same of all who are listed by groups, and not by the user. */
+bool roster_next_shared(const struct account *a, struct roster_at *at, slice *contact);
+
+/* Appends the <item/> as clients get it. false: it is not in the list, and nothing is appended. */
+bool roster_write_contact(struct xml_write *x, const struct account *a, slice contact);
+/* "account.version", with ".groups" behind it if there are groups: the version of the list. */
+enum { ROSTER_VER_BYTES = 64 };
+void roster_ver(char out[ROSTER_VER_BYTES], const struct account *a, uint64_t version);

@@ -1,0 +1,481 @@
+"""Groups of users that an administrator makes, in the rosters of who may see them."""
+import pytest
+
+from muster.client import until
+from muster.pubsub import publish
+from test_blocking import block, unblock
+from test_invisible import hide
+from test_pep import TUNE, expect_event, interested, tune
+from test_policy import edit
+from test_rename import rename
+from test_roster import get, items, push, put, refuse
+
+NAMES = ("alice", "bob", "carol")
+JIDS = tuple(f"{name}@localhost" for name in NAMES)
+
+
+def make(server, *users, name="sales", shown="Sales", **options):
+    given = [word for key, value in options.items()
+             for word in (f"--{key.replace('_', '-')}", value)]
+    server.ctl("group", "add", name, "--shown", shown, *given)
+    if users:
+        join(server, *users, name=name)
+
+
+def join(server, *users, name="sales"):
+    server.ctl("group-member", "add", name, *users)
+
+
+def leave(server, *users, name="sales"):
+    server.ctl("group-member", "del", name, *users)
+
+
+def listening(server, name, resource="r"):
+    client = server.login(name, resource)
+    get(client)
+    return client.available()
+
+
+def refused(server, *args):
+    done = server.ctl_run(*args)
+    assert done.returncode != 0
+    return done.stderr
+
+
+# --- rosters ---
+
+
+def test_members_are_in_the_rosters_of_each_other(server):
+    make(server, *JIDS)
+    for name in NAMES:
+        assert items(get(server.login(name))) == {
+            jid: ("both", None, ["Sales"]) for jid in JIDS if jid != f"{name}@localhost"}
+    server.add_user("dave")
+    assert items(get(server.login("dave"))) == {}
+
+
+def test_who_is_online_is_pushed_what_changes(server):
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    make(server, "alice@localhost")
+    alice.expect_nothing("<iq type='set'/>")
+    join(server, "bob@localhost")
+    push(alice, "<item jid='bob@localhost' subscription='both'><group>Sales</group></item>")
+    push(bob, "<item jid='alice@localhost' subscription='both'><group>Sales</group></item>")
+    server.ctl("group", "set", "sales", "--shown", "Sales & more")
+    push(alice, "<item jid='bob@localhost'><group>Sales &amp; more</group></item>")
+    leave(server, "bob@localhost")
+    push(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    push(bob, "<item jid='alice@localhost' subscription='remove'/>")
+    assert items(get(alice)) == items(get(bob)) == {}
+
+
+def test_a_group_that_is_deleted_goes_from_rosters(server):
+    make(server, *JIDS)
+    alice = listening(server, "alice")
+    server.ctl("group", "del", "sales", "--yes")
+    for _ in range(2):
+        push(alice, "<item subscription='remove'/>")
+    assert items(get(alice)) == {}
+    assert server.rows("group", "list") == []
+
+
+def test_it_is_there_after_a_crash(server):
+    make(server, *JIDS[:2])
+    server.kill()
+    server.start()
+    assert set(items(get(server.login("alice")))) == {"bob@localhost"}
+
+
+# --- presence ---
+
+
+def test_members_see_each_other_without_asking(server):
+    make(server, "alice@localhost", "bob@localhost")
+    bob = server.client("bob", "b")
+    alice = server.client("alice", "a")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    alice.send("<presence><show>away</show></presence>")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    alice.cut()
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    bob.expect_nothing("<presence type='subscribe'/>")
+
+
+def test_presence_comes_and_goes_with_membership(server):
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    make(server, "alice@localhost", "bob@localhost")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    leave(server, "bob@localhost")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    bob.send("<presence><show>dnd</show></presence>")
+    bob.ping()
+    alice.expect_nothing("<presence><show>dnd</show></presence>", after=bob)
+
+
+def test_pep_and_capabilities_follow(server):
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    alice.result("set", publish(TUNE, tune("one"), item="1"))
+    interested(bob, TUNE)
+    make(server, "alice@localhost", "bob@localhost")
+    expect_event(bob, TUNE, alice.bare, "<item id='1'/>")
+    alice.result("set", publish(TUNE, tune("two"), item="2"))
+    expect_event(bob, TUNE, alice.bare, "<item id='2'/>")
+    leave(server, "bob@localhost")
+    alice.result("set", publish(TUNE, tune("three"), item="3"))
+    bob.expect_nothing("<message/>", after=alice)
+
+
+# --- who sees it ---
+
+
+def test_a_group_can_be_seen_by_a_whole_domain(server):
+    """One way: who is in it does not get all the others into the list, nor their presence."""
+    make(server, "alice@localhost", visible_to="domain:localhost")
+    alice, carol = listening(server, "alice"), listening(server, "carol")
+    carol.expect(f"<presence from='{alice}' type='-'/>")
+    assert items(get(carol)) == {"alice@localhost": ("to", None, ["Sales"])}
+    assert items(get(alice)) == {}
+    carol.send("<presence><show>dnd</show></presence>")
+    alice.expect_nothing("<presence><show>dnd</show></presence>", after=carol)
+    view = {r["check"]: r["found"] for r in server.rows(
+        "presence", "view", "alice@localhost", "--watcher", "carol@localhost")}
+    assert view["subscription"] == "from"
+
+
+def test_a_group_can_be_seen_by_another_group(server):
+    make(server, "carol@localhost", name="help", shown="Help", visible_to="members group:sales")
+    make(server, "alice@localhost", "bob@localhost")
+    assert items(get(server.login("alice"))) == {
+        "bob@localhost": ("both", None, ["Sales"]), "carol@localhost": ("to", None, ["Help"])}
+    assert items(get(server.login("carol"))) == {}
+    server.ctl("group", "set", "sales", "--visible-to", "members group:help")
+    assert items(get(server.login("carol"))) == {jid: ("both", None, ["Sales"])
+                                                 for jid in JIDS[:2]}
+    server.ctl("group", "del", "sales", "--yes")
+    assert items(get(server.login("alice"))) == items(get(server.login("carol"))) == {}
+
+
+# --- members by domain and by profile ---
+
+
+def test_all_of_a_domain_are_members_also_those_that_come_later(server):
+    make(server)
+    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    alice = listening(server, "alice")
+    assert set(items(get(alice))) == {"bob@localhost", "carol@localhost"}
+    server.add_user("dave")
+    push(alice, "<item jid='dave@localhost' subscription='both'/>")
+    server.ctl("user", "del", "bob@localhost")
+    push(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    assert set(items(get(server.login("dave")))) == {"alice@localhost", "carol@localhost"}
+    server.ctl("group-member", "del", "sales", "--domain", "localhost")
+    assert items(get(alice)) == {}
+
+
+def test_members_by_what_their_profiles_say(server):
+    for jid, given, surname in (("alice", "Alice", "Liddell"), ("bob", "Bob", "")):
+        server.ctl("user", "set", f"{jid}@localhost", "--department", "Human Resources",
+                   "--given-name", given, "--surname", surname)
+    make(server)
+    server.ctl("group-member", "add", "sales", "--rule", "department=Human Resources")
+    bob = listening(server, "bob")
+    assert items(get(bob)) == {"alice@localhost": ("both", "Alice Liddell", ["Sales"])}
+    server.ctl("user", "set", "carol@localhost", "--department", "Human Resources")
+    push(bob, "<item jid='carol@localhost' subscription='both'/>")
+    server.ctl("user", "set", "alice@localhost", "--department", "Logistics")
+    push(bob, "<item jid='alice@localhost' subscription='remove'/>")
+    server.ctl("user", "set", "carol@localhost", "--surname", "Carolus")
+    push(bob, "<item jid='carol@localhost' name='Carolus'/>")
+
+
+def test_an_address_is_not_inherited(server):
+    make(server, *JIDS)
+    bob = listening(server, "bob")
+    server.ctl("user", "del", "alice@localhost")
+    server.add_user("alice")
+    alice = server.client("alice", "new")
+    assert items(get(alice)) == {}
+    bob.send("<presence><show>dnd</show></presence>")
+    bob.ping()
+    alice.expect_nothing("<presence><show>dnd</show></presence>", after=bob)
+    until("bob lost her", lambda: set(items(get(bob))) == {"carol@localhost"})
+
+
+# --- what users do with it ---
+
+
+def test_a_contact_of_a_group_cannot_be_removed(server):
+    make(server, "alice@localhost", "bob@localhost")
+    alice = listening(server, "alice")
+    assert refuse(alice, "<item jid='bob@localhost' subscription='remove'/>")[0] == "not-allowed"
+    assert items(get(alice)) == {"bob@localhost": ("both", None, ["Sales"])}
+    assert refuse(alice, "<item jid='x@localhost' subscription='remove'/>")[0] == "item-not-found"
+
+
+def test_name_and_groups_of_the_user_stand_beside_it(server):
+    make(server, "alice@localhost", "bob@localhost")
+    alice = listening(server, "alice")
+    put(alice, "<item jid='bob@localhost' name='Bobby'><group>Sales</group><group>Chess</group>"
+               "</item>")
+    push(alice, "<item jid='bob@localhost' name='Bobby' subscription='both'><group>Chess</group>"
+                "<group>Sales</group></item>")
+    put(alice, "<item jid='bob@localhost' name='Bobby'><group>Chess</group></item>")
+    assert items(get(alice)) == {"bob@localhost": ("both", "Bobby", ["Chess", "Sales"])}
+    put(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    assert items(get(alice)) == {"bob@localhost": ("both", None, ["Sales"])}
+    put(alice, "<item jid='bob@localhost' name='Bobby'><group>Chess</group></item>")
+    leave(server, "bob@localhost")
+    assert items(get(alice)) == {"bob@localhost": ("none", "Bobby", ["Chess"])}
+
+
+def test_own_subscriptions_outlast_the_group(server):
+    server.befriend("alice", "bob")
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    make(server, "alice@localhost", "bob@localhost")
+    push(alice, "<item jid='bob@localhost' subscription='both'><group>Sales</group></item>")
+    leave(server, "bob@localhost")
+    push(alice, "<item jid='bob@localhost' subscription='both'/>")
+    bob.ping()
+    bob.expect_nothing("<presence type='unavailable'/>", after=alice)
+
+
+def test_subscriptions_that_end_leave_the_group(server):
+    server.befriend("alice", "bob")
+    make(server, "alice@localhost", "bob@localhost")
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    put(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    assert items(get(alice)) == {"bob@localhost": ("both", None, ["Sales"])}
+    alice.send("<presence><show>away</show></presence>")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    bob.expect_nothing("<presence type='unavailable'/>", after=alice)
+
+
+@pytest.mark.parametrize("kind", ["subscribe", "subscribed", "unsubscribe", "unsubscribed"])
+def test_there_is_nothing_to_ask_and_nothing_to_end(server, kind):
+    """What a group gives cannot be made to last, nor taken away."""
+    make(server, "alice@localhost", "bob@localhost")
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    alice.send(f"<presence to='bob@localhost' type='{kind}'/>")
+    alice.ping()
+    bob.expect_nothing(f"<presence type='{kind}'/>", after=alice)
+    assert items(get(alice))["bob@localhost"][0] == "both"
+    leave(server, "bob@localhost")
+    assert items(get(alice)) == items(get(bob)) == {}
+
+
+# --- versions ---
+
+
+def test_versions(server):
+    """RFC 6121 §2.6: any change of a group is another version; the last push says the new one."""
+    make(server, "alice@localhost", "bob@localhost")
+    alice = listening(server, "alice")
+    first = get(alice).get("ver")
+    assert get(alice, first) is None
+    join(server, "carol@localhost")
+    query = push(alice, "<item jid='carol@localhost'/>")[0]
+    second = get(alice).get("ver")
+    assert query.get("ver") == second != first
+    put(alice, "<item jid='x@localhost'/>")
+    push(alice, "<item jid='x@localhost'/>")
+    assert get(alice, second) is None
+    push(alice, "<item jid='x@localhost'/>")
+    third = get(alice).get("ver")
+    alice.close()
+    server.kill()
+    server.start()
+    again = server.login("alice")
+    assert get(again, third) is None
+    assert set(items(get(again, first))) == {"bob@localhost", "carol@localhost", "x@localhost"}
+    server.ctl("group", "set", "sales", "--shown", "Other")
+    assert items(get(again, third))["bob@localhost"] == ("both", None, ["Other"])
+    server.ctl("group", "del", "sales", "--yes")
+    assert set(items(get(again, third))) == {"x@localhost"}
+
+
+def test_a_client_that_heard_half_of_a_change_gets_the_whole_list(server):
+    make(server, "alice@localhost")
+    alice = listening(server, "alice")
+    join(server, "bob@localhost", "carol@localhost")
+    half, whole = (push(alice, "<item/>")[0].get("ver") for _ in range(2))
+    assert len(items(get(alice, half))) == 2
+    assert get(alice, whole) is None
+
+
+# --- beside other features ---
+
+
+def test_blocking(server):
+    """XEP-0191: who is blocked sees the user leave, and come when it is unblocked."""
+    carol = listening(server, "carol")
+    make(server, "alice@localhost", "bob@localhost")
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    block(alice, "bob@localhost")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    alice.send("<presence><show>away</show></presence>")
+    other = server.client("bob", "other")
+    alice.ping()
+    other.expect_nothing(f"<presence from='{alice}'/>", after=carol)
+    unblock(alice, "bob@localhost")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+
+
+def test_a_block_holds_when_a_group_comes(server):
+    alice, bob, carol = (listening(server, name) for name in NAMES)
+    block(alice, "bob@localhost")
+    make(server, "alice@localhost", "bob@localhost")
+    push(bob, "<item jid='alice@localhost'/>")
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=carol)
+
+
+def test_invisible(server):
+    make(server, "alice@localhost", "bob@localhost")
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    hide(alice)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    leave(server, "bob@localhost")
+    join(server, "bob@localhost")
+    alice.ping()
+    bob.expect_nothing(f"<presence from='{alice}' type='-'/>", after=alice)
+
+
+def test_policies(server):
+    """Who is in the list by a group is no stranger; a rule of the user comes first."""
+    make(server, "alice@localhost", "bob@localhost")
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    edit(alice, others="block")
+    bob.send("<message to='alice@localhost'><body>hello</body></message>")
+    alice.expect("<message><body>hello</body></message>")
+    edit(alice, bob_at_localhost="block")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+
+
+def test_privacy_lists_know_the_group(server):
+    """XEP-0016 §2.1: a rule about a group of the roster."""
+    make(server, *JIDS[:2])
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.result("set", "<query xmlns='jabber:iq:privacy'><list name='l'><item type='group' "
+                 "value='Sales' action='deny' order='1'/></list></query>")
+    alice.result("set", "<query xmlns='jabber:iq:privacy'><active name='l'/></query>")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+
+
+def test_archives_of_contacts_only(server):
+    """XEP-0441: `roster` archives what is exchanged with members of a group."""
+    make(server, "alice@localhost", "bob@localhost")
+    alice, bob, carol = (listening(server, name) for name in NAMES)
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always/><never/></prefs>")
+    for who in carol, bob:
+        who.send(f"<message to='{alice.bare}' type='chat'><body>from {who.bare}</body></message>")
+        alice.expect(f"<message><body>from {who.bare}</body></message>")
+    alice.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    kept = [m.findtext(".//{jabber:client}body") for m in alice.drain()
+            if m.find("{urn:xmpp:mam:2}result") is not None]
+    assert kept == ["from bob@localhost"]
+
+
+@pytest.mark.settings({"roster.contacts-max": 1, "roster.watchers-max": 1},
+                      why="a list that is full")
+def test_limits_of_own_contacts_do_not_count_groups(server):
+    alice = listening(server, "alice")
+    put(alice, "<item jid='x@localhost'/>")
+    make(server, *JIDS)
+    assert len(items(get(alice))) == 3
+    assert refuse(alice, "<item jid='y@localhost'/>")[0] == "policy-violation"
+
+
+# --- commands ---
+
+
+def test_the_commands_show_what_is_there(server):
+    make(server, "alice@localhost", visible_to="members domain:localhost")
+    server.ctl("group-member", "add", "sales", "--domain", "localhost", "--rule", "source=local")
+    assert server.rows("group", "list") == [{"name": "sales", "shown": "Sales", "named": 1,
+                                             "rules": 2, "members": 3}]
+    shown = [(r["what"], r["value"]) for r in server.rows("group", "show", "sales", "--people")]
+    assert shown == [("shown", "Sales"), ("visible-to domain", "localhost"),
+                     ("visible-to members", ""), ("domain", "localhost"), ("source", "local"),
+                     ("member", "alice@localhost"), *(("is in it", jid) for jid in JIDS)]
+
+
+@pytest.mark.settings({"groups.max": 1, "groups.members-max": 2}, why="limits that are reached")
+def test_groups_are_limited(server):
+    make(server, *JIDS[:2])
+    assert "groups.max" in refused(server, "group", "add", "more")
+    assert "groups.members-max" in refused(server, "group-member", "add", "sales", JIDS[2])
+    assert len(items(get(server.login("alice")))) == 1
+    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    assert server.rows("group", "list")[0]["members"] == 2
+    assert "groups.cut" in {r["name"] for r in server.rows("alarm", "list")}
+    server.ctl("group-member", "del", "sales", "--domain", "localhost")
+    assert "groups.cut" not in {r["name"] for r in server.rows("alarm", "list")}
+
+
+@pytest.mark.settings({"groups.viewers-max": 2}, why="a domain that is larger")
+def test_who_sees_a_group_by_domain_is_limited(server):
+    """The oldest accounts do."""
+    make(server, "carol@localhost", visible_to="domain:localhost")
+    assert [len(items(get(server.login(name)))) for name in NAMES] == [1, 1, 0]
+    assert "groups.cut" in {r["name"] for r in server.rows("alarm", "list")}
+
+
+@pytest.mark.parametrize("args, said", [
+    (("group", "add", "sales"), "there is such a group already"),
+    (("group", "add", "Sales"), "lower-case letters"),
+    (("group", "add", "x", "--visible-to", "everybody"), "allowed words such as members"),
+    (("group", "add", "x", "--visible-to", "domain:other.example"), "a domain of this server"),
+    (("group", "set", "none", "--shown", "x"), "there is no such group"),
+    (("group", "set", "sales"), "nothing to change"),
+    (("group", "show", "none"), "there is no such group"),
+    (("group", "del", "none", "--yes"), "there is no such group"),
+    (("group-member", "add", "none", JIDS[0]), "there is no such group"),
+    (("group-member", "add", "sales", JIDS[2], "nobody@localhost"),
+     "there is no account nobody@localhost"),
+    (("group-member", "add", "sales"), "found nobody"),
+    (("group-member", "add", "sales", "--rule", "shoe-size=42"), "department=VALUE"),
+    (("group-member", "del", "sales", JIDS[2]), "is no member by name"),
+], ids=str)
+def test_what_is_wrong_changes_nothing(server, args, said):
+    make(server, *JIDS[:2])
+    before = server.rows("group", "show", "sales", "--people"), server.rows("group", "list")
+    assert said in refused(server, *args)
+    assert before == (server.rows("group", "show", "sales", "--people"),
+                      server.rows("group", "list"))
+
+
+def test_it_is_renamed_with_an_account(server):
+    make(server, *JIDS[:2])
+    server.stop()
+    assert rename(server, "bob@localhost", "robert@localhost").returncode == 0
+    server.start()
+    assert set(items(get(server.login("alice")))) == {"robert@localhost"}
+
+
+def test_a_crash_in_the_middle_of_a_change(server):
+    """Either all or nothing of it is there, for both sides; and the next change is whole."""
+    make(server, *JIDS[:2])
+    for round_ in range(4):
+        ctl = server.ctl_start("group-member", "add" if round_ % 2 == 0 else "del", "sales",
+                               "carol@localhost")
+        if round_ > 1:  # the answer of some is there
+            ctl.wait()
+        server.kill()
+        ctl.wait()
+        server.start()
+        seen = {jid: set(items(get(server.login(jid.split("@")[0])))) for jid in JIDS}
+        there = "carol@localhost" in seen["alice@localhost"]
+        assert seen["carol@localhost"] == (set(JIDS[:2]) if there else set())
+        assert ("carol@localhost" in seen["bob@localhost"]) == there
+        (leave if there else join)(server, "carol@localhost")
+        assert ("carol@localhost" in items(get(server.login("bob")))) != there
+        (leave if not there else join)(server, "carol@localhost")
