@@ -41,7 +41,8 @@ OTHERS = {
     "room list": "rooms", "room occupants": "of one room", "room report": "rooms",
     "room show": "of one room", "room-admin list": "who has rights",
     "admin list": "who has rights", "trace list": "whom an operator follows",
-    **dict.fromkeys(("import ejabberd", "import prosody", "import xep0227"), "what was imported"),
+    **dict.fromkeys(("import ejabberd", "import openfire", "import prosody", "import xep0227"),
+                    "what was imported"),
 }
 
 

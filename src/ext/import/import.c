@@ -50,6 +50,7 @@ struct import {
     struct worker *worker;
     const struct source_kind *kind;
     const char *path;
+    slice domain; /* of users whose source names none; empty: they are refused */
     void *source; /* NULL: not open */
     struct xml_work *xml;
     struct arena *arena, *lasting; /* of a step; as long as this */
@@ -85,6 +86,8 @@ static void import_step_run(struct work *w)
         switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
         case SOURCE_USER:
             x->found = true;
+            if (found.host.len == 0)
+                found.host = x->domain;
             *last = import_user_read(&found, x->xml, x->arena);
             last = &(*last)->next;
             bytes += found.xml.len;
@@ -488,7 +491,8 @@ static void import_next_step(struct import *x)
     import_end(x);
 }
 
-static void import_run(struct command_call *call, const struct source_kind *kind, const char *path)
+static void import_run(struct command_call *call, const struct source_kind *kind, const char *path,
+                       slice domain)
 {
     if (atomic_exchange(&under_way, true)) {
         command_fail(call, E_AGAIN, "an import is under way already; the log tells how far it is");
@@ -499,6 +503,7 @@ static void import_run(struct command_call *call, const struct source_kind *kind
     x->worker = call->worker;
     x->kind = kind;
     x->path = slice_cstr(call->arena, command_arg(call, path));
+    x->domain = domain;
     x->dry = command_flag(call, "dry-run");
     x->replace = command_flag(call, "replace");
     x->xml = xml_work_create();
@@ -511,10 +516,25 @@ static void import_run(struct command_call *call, const struct source_kind *kind
 
 /* Rows. */
 
-static void run_pie(struct command_call *call) { import_run(call, &source_pie, "file"); }
-static void run_prosody(struct command_call *call) { import_run(call, &source_prosody, "folder"); }
+static void run_pie(struct command_call *call)
+{
+    import_run(call, &source_pie, "file", (slice){ 0 });
+}
 
-#define IMPORT_ARGS(name_, doc_)                                                                   \
+static void run_prosody(struct command_call *call)
+{
+    import_run(call, &source_prosody, "folder", (slice){ 0 });
+}
+
+static void run_openfire(struct command_call *call)
+{
+    const struct node *n = worker_node(call->worker);
+    slice domain = command_arg(call, "domain");
+    import_run(call, &source_openfire, "file",
+               domain.len == 0 && n->domain_count == 1 ? n->domains[0] : domain);
+}
+
+#define IMPORT_ARGS(name_, doc_, ...)                                                              \
     (const struct command_arg[])                                                                   \
     {                                                                                              \
         { .name = name_,                                                                           \
@@ -532,9 +552,7 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
               .type = PARAM_BOOL,                                                                  \
               .doc = "delete what accounts that are there already have, and make them anew; "      \
                      "roles and affiliations with rooms stay" },                                   \
-        {                                                                                          \
-            0                                                                                      \
-        }                                                                                          \
+            __VA_ARGS__                                                                            \
     }
 #define IMPORT_COLUMNS                                                                             \
     (const struct command_column[])                                                                \
@@ -545,7 +563,7 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
             0                                                                                      \
         }                                                                                          \
     }
-#define IMPORT_COMMAND(var, name_, run_, path_, path_doc_, doc_)                                   \
+#define IMPORT_COMMAND(var, name_, run_, args_, doc_)                                              \
     static struct command var = {                                                                  \
         .name = name_,                                                                             \
         .effect = COMMAND_CHANGES,                                                                 \
@@ -553,7 +571,7 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
         .access = COMMAND_LOCAL,                                                                   \
         .asks = "Accounts that are there already are deleted, with all they have.",                \
         .asks_if = "replace",                                                                      \
-        .args = IMPORT_ARGS(path_, path_doc_),                                                     \
+        .args = args_,                                                                             \
         .run = run_,                                                                               \
         .columns = IMPORT_COLUMNS,                                                                 \
         .report = true,                                                                            \
@@ -563,18 +581,32 @@ static void run_prosody(struct command_call *call) { import_run(call, &source_pr
     }
 
 IMPORT_COMMAND(
-    import_pie, "import xep0227", run_pie, "file",
-    "file on the server's host; what it includes is beside it",
+    import_pie, "import xep0227", run_pie,
+    IMPORT_ARGS("file", "file on the server's host; what it includes is beside it", { 0 }),
     "Makes accounts from a file of XEP-0227: keys or passwords, contacts, vCards, blocks "
     "and privacy lists, private data, bookmarks and other PEP nodes, messages.");
-IMPORT_COMMAND(import_ejabberd, "import ejabberd", run_pie, "file",
-               "file of `ejabberdctl export_piefxis` on the server's host",
+IMPORT_COMMAND(import_ejabberd, "import ejabberd", run_pie,
+               IMPORT_ARGS("file", "file of `ejabberdctl export_piefxis` on the server's host",
+                           { 0 }),
                "Makes accounts from an export of ejabberd: a file of XEP-0227.");
-
-IMPORT_COMMAND(import_prosody, "import prosody", run_prosody, "folder",
-               "data_path of Prosody on the server's host, such as /var/lib/prosody",
+IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
+               IMPORT_ARGS("folder",
+                           "data_path of Prosody on the server's host, such as /var/lib/prosody",
+                           { 0 }),
                "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
                "internal storage.");
+IMPORT_COMMAND(
+    import_openfire, "import openfire", run_openfire,
+    IMPORT_ARGS("file", "file of the plugin on the server's host",
+                { .name = "domain",
+                  .kind = ARG_OPTION,
+                  .type = PARAM_HOME_DOMAIN,
+                  .doc = "domain of the users, which the plugin's own format does not say; needed "
+                         "if this server has several" },
+                { 0 }),
+    "Makes accounts from an export of Openfire: a file of its plugin User Import/Export, in its "
+    "own "
+    "format or as a file of XEP-0227.");
 
 static struct store_stmt *const import_stmts[] = { &known_stmt, NULL };
 static const struct store_migration none[] = { { 0 } };
@@ -593,6 +625,6 @@ const struct feature import_feature = {
         },
     .schema = &import_schema,
     .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
-                                           &export_pie_command, NULL },
+                                           &import_openfire, &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
 };

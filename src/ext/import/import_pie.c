@@ -15,6 +15,7 @@ void pie_init(struct pie *p, const struct pie *outer)
         return;
     memcpy(p->host, outer->host, sizeof p->host);
     memcpy(p->ns, outer->ns, sizeof p->ns);
+    p->openfire = outer->openfire;
 }
 
 static bool pie_is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -152,7 +153,7 @@ static enum pie_unit pie_fail(struct pie *p, const char *what)
 static enum pie_unit enter(struct pie *p, const struct tag *t)
 {
     slice ns = pie_attr(t->whole, SLICE("xmlns"));
-    bool host = slice_is(t->name, "host");
+    bool host = slice_is(t->name, "host") || slice_is(t->name, "Openfire");
     ensure(p->depth < 2 && !p->over);
     if (ns.len > 0 && !keep(p->ns, sizeof p->ns, ns))
         return pie_fail(p, "the namespace of the root is none of XEP-0227");
@@ -179,15 +180,19 @@ static enum pie_unit leave(struct pie *p)
 /* PIE_MORE with `used` beyond 0: go on. */
 static enum pie_unit pie_tag(struct pie *p, slice s, const struct tag *t, size_t *used, slice *unit)
 {
-    bool above = p->depth == 0 ? slice_is(t->name, "server-data") || slice_is(t->name, "host")
+    bool above = p->depth == 0 ? slice_is(t->name, "server-data") || slice_is(t->name, "host") ||
+                                     (p->openfire && slice_is(t->name, "Openfire"))
                                : p->depth == 1 && slice_is(t->name, "host");
     if (t->kind == TAG_CLOSE || above) {
         *used = t->whole.len;
         return t->kind == TAG_CLOSE ? leave(p) : enter(p, t);
     }
-    bool user = slice_is(t->name, "user") && p->depth != 1;
+    bool user =
+        p->depth != 1 && (slice_is(t->name, "user") || (p->openfire && slice_is(t->name, "User")));
     if (p->depth == 0 && !user)
-        return pie_fail(p, "the root is no <server-data/>, <host/> or <user/> (XEP-0227)");
+        return pie_fail(p, p->openfire
+                               ? "the root is no <Openfire/>, and none of XEP-0227"
+                               : "the root is no <server-data/>, <host/> or <user/> (XEP-0227)");
     slice whole = element_at(s, t);
     if (whole.len == 0 && whole.ptr != NULL)
         return pie_fail(p, "an element has a part that XMPP does not know");

@@ -1,7 +1,8 @@
 /* import_pie: finds the users in a file of the portable format of accounts (XEP-0227), which may be
  * larger than memory: <server-data/> with <host/>s with <user/>s, or one <host/>, or one <user/>,
  * and what includes others (§5). It sees only where elements begin and end; what it gives is
- * checked as XML by its reader. Pure.
+ * checked as XML by its reader. If that is allowed, it finds users of Openfire as well, each a
+ * <User/> in <Openfire/>. Pure.
  *
  * Limits: PIE_ELEMENT_MAX bytes of an element, PIE_TAG_MAX of a start tag above users. */
 #pragma once
@@ -14,7 +15,7 @@ enum { PIE_ELEMENT_MAX = 32 << 20, PIE_TAG_MAX = 4096, PIE_HOST_MAX = 1024 };
 
 enum pie_unit {
     PIE_MORE,    /* the unit is not complete: call again with the same bytes and more */
-    PIE_USER,    /* unit: a <user/> */
+    PIE_USER,    /* unit: a <user/>, or a <User/> */
     PIE_INCLUDE, /* unit: what `href` it has */
     PIE_OTHER,   /* unit: the name of an element that is left out */
     PIE_END,     /* of the root */
@@ -24,6 +25,7 @@ enum pie_unit {
 struct pie {
     unsigned depth; /* 0: before the root; 1: in <server-data/>; 2: in <host/> */
     bool host_is_root, over;
+    bool openfire;           /* <Openfire/> may be the root; set after pie_init() */
     char host[PIE_HOST_MAX]; /* its jid, as written; a file that is included has that of its outer
                                 one */
     char ns[64];             /* the default namespace of users */

@@ -9,6 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     slice all = { (const char *)data, size };
     struct pie whole, pieces;
     pie_init(&whole, NULL);
+    whole.openfire = size % 2 == 1;
     pie_init(&pieces, &whole);
     size_t at = 0, from = 0, have = 0;
     for (;;) {

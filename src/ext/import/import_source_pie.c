@@ -25,6 +25,7 @@ struct file {
 };
 struct files {
     unsigned depth; /* of files that are open */
+    bool openfire;
     struct file *at[FILES_MAX];
 };
 
@@ -55,6 +56,7 @@ static enum err file_open(struct files *s, const char *path, struct why *why)
     struct file *f = mem_new(struct file);
     f->line = 1;
     pie_init(&f->pie, s->depth == 0 ? NULL : &s->at[s->depth - 1]->pie);
+    f->pie.openfire = s->openfire;
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool fine = f->fd >= 0 && fstat(f->fd, &st) == 0;
     if (!fine || !S_ISREG(st.st_mode) || strlen(path) >= sizeof f->path) {
@@ -67,14 +69,25 @@ static enum err file_open(struct files *s, const char *path, struct why *why)
     return OK;
 }
 
-static enum err pie_source_open(void **source, const char *path, struct why *why)
+static enum err files_open(void **source, const char *path, struct why *why, struct files *s)
 {
-    struct files *s = mem_new(struct files);
     enum err e = file_open(s, path, why);
     *source = s;
     if (e != OK)
         pie_source_close(source);
     return e;
+}
+
+static enum err pie_source_open(void **source, const char *path, struct why *why)
+{
+    return files_open(source, path, why, mem_new(struct files));
+}
+
+static enum err openfire_source_open(void **source, const char *path, struct why *why)
+{
+    struct files *s = mem_new(struct files);
+    s->openfire = true;
+    return files_open(source, path, why, s);
 }
 
 /* Twice as much as there is, so that a long element is looked at few times. */
@@ -222,4 +235,8 @@ static enum source_unit pie_source_next(void *source, struct arena *tmp, struct 
 const struct source_kind source_pie = {
     pie_source_open, pie_source_next, pie_source_close,
     "a file of XEP-0227 with a <user/> in a <host/>, or one that includes such files"
+};
+const struct source_kind source_openfire = {
+    openfire_source_open, pie_source_next, pie_source_close,
+    "a file of the plugin User Import/Export: <Openfire/> with a <User/>, or one of XEP-0227"
 };

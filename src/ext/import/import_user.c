@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
+#include "ext/import/import_openfire.h"
 #include "ext/import/import_pie.h"
 #include "xmpp/jid.h"
 
@@ -133,9 +134,21 @@ static const char *import_parse(struct import_user *u, const struct source_found
     enum err e = xml_read_element(xml, found->xml, found->ns, &limits);
     if (e == E_LIMIT)
         return "it has elements inside each other, attributes or names beyond all limits";
-    if (e != OK || !elem_parse(&u->user, found->xml, found->ns) || !slice_is(u->user.name, "user"))
+    if (e != OK || !elem_parse(&u->user, found->xml, found->ns))
         return "it is no well-formed XML as XMPP has it (RFC 6120 §11)";
     return NULL;
+}
+
+/* One of Openfire becomes one of the portable format, which is checked as any other. */
+static const char *import_convert(struct import_user *u, struct xml_work *xml, struct arena *tmp)
+{
+    struct source_found found = { .ns = SLICE(NS_PIE) };
+    const char *note;
+    if (!slice_is(u->user.name, "User"))
+        return NULL;
+    found.xml = openfire_user(&u->user, tmp, &note);
+    u->note = note;
+    return found.xml.len == 0 ? "it has more than 32 MiB" : import_parse(u, &found, xml);
 }
 
 static const char *import_address(struct import_user *u, const struct source_found *found,
@@ -146,7 +159,7 @@ static const char *import_address(struct import_user *u, const struct source_fou
     slice host = xml_unescape_attr(found->host, tmp);
     u->label = slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(name), SLICE_ARG(host)));
     if (name.len == 0 || host.len == 0)
-        return "it has no name, or no host";
+        return "it has no name, or no host (which `import openfire` takes from --domain)";
     if (jid_prep_local(name, tmp, &local) != OK || jid_prep_domain(host, tmp, &domain) != OK ||
         jid_parse(&jid,
                   slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(domain))),
@@ -164,6 +177,8 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
     u->label =
         slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(found->name), SLICE_ARG(found->host)));
     u->problem = found->text.len > 0 ? slice_cstr(tmp, found->text) : import_parse(u, found, xml);
+    if (u->problem == NULL)
+        u->problem = import_convert(u, xml, tmp);
     if (u->problem == NULL)
         u->problem = import_address(u, found, tmp);
     if (u->problem != NULL)
