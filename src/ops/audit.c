@@ -138,8 +138,9 @@ static struct store_stmt cut_stmt = {
 static const struct store_schema schema = {
     .feature = "audit",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &last_stmt, &head_stmt, &head_put, &add_stmt, &page_stmt, &newest_stmt,
-                                           &stays_stmt, &cut_stmt, &older_stmt, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &last_stmt, &head_stmt, &head_put, &add_stmt, &page_stmt,
+                                      &newest_stmt, &stays_stmt, &cut_stmt, &older_stmt, NULL },
 };
 
 /* An entry is its texts, and what is computed of them when it is appended. */
