@@ -89,7 +89,7 @@ WRONG = [  # what is replaced, by what, the key that is named, what was found
     ("node_id: 1", "node_id: one", "node_id", "one"),
     ("cluster_id: standalone", "cluster_id: 'no spaces'", "cluster_id", "no spaces"),
     ("domains: [localhost]", "domains: []", "domains", ""),
-    ("domains: [localhost]", "domains: ['@']", "domains", "@"),
+    ("domains: [localhost]", "domains: ['@']", "domains", "…"),
     ("domains: [localhost]", "domains: {a: b}", "domains", ""),
     ("domains: [localhost]", "other: 1", "domains", ""),
     ("data: data", "data: []", "data", ""),

@@ -546,6 +546,7 @@ def test_settings_are_edited_compared_and_applied(server, pages):
     pages.fill_in("Comment", "as asked for")
     pages.click("dialog .main")
     until("it applies", lambda: server.rows("get", "announce.subject")[0]["value"] == "News")
+    pages.click("dialog button", "Close")
     pages.click("[role=tab]", "History")
     pages.find("td", "as asked for")
     assert pages.complaints() == []

@@ -6,7 +6,7 @@
 
 struct buf;
 
-enum { DOCS_BYTES_MAX = 1 << 20 };
+enum { DOCS_BYTES_MAX = 1 << 21 };
 
 void docs_config(struct buf *out);
 void docs_commands(struct buf *out);
