@@ -1,13 +1,16 @@
 """Accounts that come from other servers, and go as a file of XEP-0227."""
 import base64
+import datetime
 import hashlib
 import hmac
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from muster import ejabberd, federation, prosody
 from muster.server import Failed, free_ports
+from test_mam import MAM, WORDS, Page, form
 
 PIE, SCRAM = "urn:xmpp:pie:0", "urn:xmpp:pie:0#scram"
 PUBSUB, OWNER = "http://jabber.org/protocol/pubsub", "http://jabber.org/protocol/pubsub#owner"
@@ -243,6 +246,158 @@ def test_equal_messages_are_not_one(server, load):
     assert got == [*stamps, "2020-05-03T10:00:00Z"]
     stats = server.ctl("user", "stats", "juliet@localhost")["rows"]
     assert {"name": "stored messages", "value": "4"} in stats
+
+
+MANY = 3000
+BEGIN_US = 1588327200_000000  # 2020-05-01T10:00:00Z
+
+
+def stamp_of(us):
+    return (datetime.datetime.fromtimestamp(us // 10**6, datetime.UTC).strftime("%FT%T")
+            + f".{us % 10**6:06}Z")
+
+
+def entry(us, text, key, mine):
+    ends = ("juliet@localhost/a", "romeo@localhost")
+    sender, to = ends if mine else (f"{ends[1]}/x", "juliet@localhost")
+    return (f"<result xmlns='urn:xmpp:mam:2' id='{key}'><forwarded xmlns='urn:xmpp:forward:0'>"
+            f"<delay xmlns='urn:xmpp:delay' stamp='{stamp_of(us)}'/><message xmlns='jabber:client'"
+            f" from='{sender}' to='{to}' type='chat'><body>{text}</body></message></forwarded>"
+            "</result>")
+
+
+def with_archive(entries, name="juliet", password="x", more=""):
+    return (f"<user name='{name}' password='{password}'><archive xmlns='urn:xmpp:pie:0#mam'>"
+            + "".join(entries) + f"</archive>{more}</user>")
+
+
+def pages(client, size=200, **options):
+    """All of an archive, page by page: (id, time, text)."""
+    found, after = [], ""
+    while True:
+        page = Page(client, page=f"<max>{size}</max>{after}", **options)
+        found += zip(page.ids, page.stamps, page.bodies)
+        if page.complete:
+            return found
+        after = f"<after>{page.last}</after>"
+
+
+def times(us):
+    """As queries tell it: without zeros at the end."""
+    return datetime.datetime.fromisoformat(us).timestamp()
+
+
+def messages_of(server, jid="juliet@localhost"):
+    stats = {r["name"]: r["value"] for r in server.rows("user", "stats", jid)}
+    return int(stats["stored messages"])
+
+
+@pytest.fixture
+def many():
+    """Messages of an archive with ids of this server, close to their times but not equal."""
+    return [(BEGIN_US + i * 250_000, str(BEGIN_US + i * 250_000 + 1 + i % 7), f"line {i}")
+            for i in range(MANY)]
+
+
+def test_a_long_archive_comes_whole(server, load, make_server, tmp_path, many):
+    """With its times, and ids that can be kept; what goes from here comes again as it was."""
+    text = server_data(with_archive(entry(us, body, key, i % 2)
+                                    for i, (us, key, body) in enumerate(many)))
+    for more in ["--dry-run"], []:
+        message, lost = load(text, *more)
+        assert lost == set() and message.endswith("what does not come along: 0")
+    juliet = server.client("juliet", password="x", priority=-1)
+    found = pages(juliet)
+    assert [body for _, _, body in found] == [body for _, _, body in many]
+    assert len({key for key, _, _ in found}) == MANY
+    assert [times(at) for _, at, _ in found] == [us / 10**6 for us, _, _ in many]
+    middle = many[MANY // 2]
+    page = Page(juliet, ("start", stamp_of(middle[0])), page="<max>1</max>")
+    assert page.bodies == [middle[2]]
+    assert messages_of(server) == MANY
+    server.ctl("export", "xep0227", str(tmp_path / "out.xml"))
+    exported = {r.get("id") for r in ET.parse(tmp_path / "out.xml").iter(f"{{{MAM}}}result")}
+    assert exported == {key for _, key, _ in many}
+
+    # again: nothing twice; anew: as many, and those of the file
+    load(text)
+    assert messages_of(server) == MANY
+    load(server_data(with_archive([entry(*many[0][:1], "other", "x", 0)])), "--replace")
+    assert messages_of(server) == 1
+    load(text, "--replace")
+    juliet = server.client("juliet", password="x", priority=-1)
+    assert pages(juliet) == found  # by the ids that clients know
+
+    other = make_server()
+    assert other.ctl("import", "xep0227", str(tmp_path / "out.xml"))["rows"] == []
+    other.ctl("export", "xep0227", str(tmp_path / "again.xml"))
+    assert canonical((tmp_path / "out.xml").read_text()) == canonical(
+        (tmp_path / "again.xml").read_text())
+    assert [row[1:] for row in pages(other.client("juliet", password="x", priority=-1))] == [
+        row[1:] for row in found]
+
+
+def test_ids_that_cannot_be_kept(server, load, tmp_path):
+    """Those of other servers, those that are far from their times, and those that are there twice:
+    the order is right, and no time is lost."""
+    keys = ["aZ-9", str(BEGIN_US + 3600 * 10**6), "-5", "9" * 30, str(BEGIN_US + 4 * 10**6),
+            str(BEGIN_US + 4 * 10**6), str(4 * 10**15)]
+    load(server_data(with_archive(entry(BEGIN_US + i * 10**6, f"t{i}", key, 0)
+                                  for i, key in enumerate(keys))))
+    found = pages(server.client("juliet", password="x", priority=-1))
+    assert [body for _, _, body in found] == [f"t{i}" for i in range(len(keys))]
+    assert [times(at) for _, at, _ in found] == [BEGIN_US / 10**6 + i for i in range(len(keys))]
+    server.ctl("export", "xep0227", str(tmp_path / "out.xml"))
+    ids = [int(r.get("id")) for r in ET.parse(tmp_path / "out.xml").iter(f"{{{MAM}}}result")]
+    assert len(ids) == len(keys) and ids == sorted(set(ids)) and all(
+        abs(n - BEGIN_US - i * 10**6) < 60 * 10**6 for i, n in enumerate(ids))
+
+
+def test_an_account_that_is_not_taken_leaves_no_archive(server, load, many):
+    """Messages are stored before their account. If the database does not take that, they go."""
+    server.ctl("set", "pep.bytes-max", "64MiB")
+    config = form(("pubsub#max_items", "300"), form_type=f"{PUBSUB}#node_config")
+    large = "".join(f"<item id='{i}'><a xmlns='urn:a'>{'n' * 60000}</a></item>" for i in range(300))
+    entries = [entry(us, body, key, 0) for us, key, body in many]
+    message, lost = load(server_data(with_archive(
+        entries, more=f"<pubsub xmlns='{OWNER}'><configure node='a'>{config}</configure></pubsub>"
+                      f"<pubsub xmlns='{PUBSUB}'><items node='a'>{large}</items></pubsub>")))
+    (_, said), = lost
+    assert "refused: 1" in message and "it has more than 16 MiB" in said
+    with server.database(read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM message").fetchone() == (MANY,)
+    # interrupted: the process ended between messages and account
+    server.ctl("set", "archive.retention", "36500")
+    server.ctl("archive", "expire")
+    server.stop()
+    with server.database() as db:
+        assert db.execute("SELECT count(*) FROM entry").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM import_part").fetchone() == (0,)
+        db.execute("INSERT INTO message(id, at_us, sender, rcpt, sender_entry, rcpt_entry, flags,"
+                   " origin, pending_out, stanza)"
+                   " VALUES(100000, 5, 0, 999, 0, 5, 64, 0, 0, '<message/>')")
+        db.execute("INSERT INTO entry(owner, id, peer, msg, flags) VALUES(999, 5, 0, 100000, 0)")
+        db.execute("INSERT INTO import_part VALUES(999, 'juliet@localhost')")
+    server.start()
+    server.ctl("archive", "expire")
+    with server.database(read_only=True) as db:
+        for table in "entry", "import_part":
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    load(server_data(with_archive(entries)))
+    assert messages_of(server) == MANY
+
+
+def test_retention_and_search_know_what_was_imported(server, load, many):
+    """An old archive is found by words, and goes by its times, not by when it came."""
+    now = int(time.time()) * 10**6
+    fresh = [(now - i * 10**6, str(now - i * 10**6), f"fresh {i}") for i in range(1200, 0, -1)]
+    load(server_data(with_archive(entry(us, body, key, 1) for us, key, body in many + fresh)))
+    juliet = server.client("juliet", password="x", priority=-1)
+    found = Page(juliet, (WORDS, "2222"))
+    assert found.bodies == ["line 2222"]
+    server.ctl("set", "archive.retention", "30")
+    server.ctl("archive", "expire")
+    assert [body for _, _, body in pages(juliet)] == [body for _, _, body in fresh]
 
 
 def test_where_no_users_are(server, load, tmp_path):
@@ -534,6 +689,38 @@ def test_users_of_prosody(make_server, tmp_path, hashed):
         answer = ours.ctl("import", "prosody", str(tmp_path / "data"), *more)
         assert answer["text"].startswith(text) and answer["rows"] == []
     check(ours)
+
+
+def prosody_file(folder, host, store, name, text):
+    path = folder / host.replace(".", "%2e") / store / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def prosody_item(us, text, sender, to, kind="chat"):
+    """An entry of an archive, as Prosody's internal storage has it."""
+    return (f'item({{\n\t["attr"] = {{ ["from"] = "{sender}"; ["to"] = "{to}";'
+            f' ["type"] = "{kind}"; ["xmlns"] = "jabber:client"; }};\n\t["key"] = "aB_{us}";\n'
+            f'\t["name"] = "message";\n\t["when"] = {us // 10**6}.{us % 10**6:06};\n'
+            f'\t["with"] = "romeo@localhost";\n'
+            f'\t{{ ["attr"] = {{}}; ["name"] = "body"; "{text}"; }};\n}});\n')
+
+
+def test_a_long_archive_of_prosody(server, tmp_path, many):
+    data = tmp_path / "data"
+    prosody_file(data, "localhost", "accounts", "juliet.dat", 'return { ["password"] = "x"; };')
+    prosody_file(data, "localhost", "archive", "juliet.list", "".join(
+        prosody_item(us, text, "romeo@localhost/x", "juliet@localhost") for us, _, text in many))
+    assert server.ctl("import", "prosody", str(data))["rows"] == []
+    found = pages(server.client("juliet", password="x", priority=-1))
+    assert [(times(at), body) for _, at, body in found] == [
+        (us / 10**6, body) for us, _, body in many]
+    with open(data / "localhost" / "archive" / "juliet.list", "a") as file:
+        file.write("item({ os.exit() });\n")
+    (said,) = server.ctl("import", "prosody", str(data), "--replace")["rows"]
+    assert said["what"].startswith(
+        f"refused: archive/juliet.list: line {MANY * 8 + 1}: found what is no constant")
+    assert messages_of(server) == MANY
 
 
 LUA = {

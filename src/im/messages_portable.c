@@ -1,5 +1,6 @@
 #include "im/messages_portable.h"
 #include "archive/archive.h"
+#include "archive/ids.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -28,6 +29,7 @@ enum { PAGE_ROWS = 256 };
 struct ported {
     slice key; /* first: the key of the map */
     struct archive_message row;
+    uint64_t id; /* that it had, if it is ours to keep; else its time */
     uint32_t at; /* in the order of the file */
     bool sent;
     struct ported *next;
@@ -111,6 +113,7 @@ static struct ported *port_message(struct port *t, const struct elem *e, uint64_
         .stanza = slice_dup(p->tmp, buf_fit(&text)),
     };
     m->sent = sent;
+    m->id = m->row.at_us;
     if (sent)
         m->row.sender = p->id;
     else
@@ -130,6 +133,15 @@ static void port_keep(struct port *t, struct ported *m)
     t->last = &m->next;
 }
 
+/* Other servers have such ids, too. One that is far from its time would not be found by times. */
+static void port_keep_id(struct port *t, struct ported *m, slice id)
+{
+    int64_t n;
+    if (m != NULL && slice_int(id, &n) && n > 0 && (uint64_t)n <= t->to->now_us &&
+        (uint64_t)llabs(n - (int64_t)m->row.at_us) <= ARCHIVE_SLACK_US)
+        m->id = (uint64_t)n;
+}
+
 static void port_archived(struct port *t, const struct elem *result)
 {
     struct elem forwarded, delay, message;
@@ -141,6 +153,7 @@ static void port_archived(struct port *t, const struct elem *result)
     uint64_t at_us =
         elem_child(&forwarded, "delay", NS_DELAY, &delay) ? stamp_of(&delay, t->to->tmp) : 0;
     struct ported *m = port_message(t, &message, at_us);
+    port_keep_id(t, m, elem_attr(result, "id", t->to->tmp));
     port_keep(t, m);
     if (m == NULL || m->sent)
         return;
@@ -191,33 +204,50 @@ static void port_offline(struct port *t, const struct elem *message)
     m->row.flags |= ENTRY_OFFLINE;
 }
 
-static int ported_by_time(const void *one, const void *other)
+static int ported_by_id(const void *one, const void *other)
 {
     const struct ported *a = *(const struct ported *const *)one,
                         *b = *(const struct ported *const *)other;
-    if (a->row.at_us == b->row.at_us)
+    if (a->id == b->id)
         return a->at < b->at ? -1 : 1;
-    return a->row.at_us < b->row.at_us ? -1 : 1;
+    return a->id < b->id ? -1 : 1;
 }
 
-/* Archive ids rise with the times, none twice. */
+static void port_message_store(struct store_batch *b, struct ported *m, uint64_t id)
+{
+    ensure(id > 0);
+    if (m->sent)
+        m->row.sender_entry = id;
+    else
+        m->row.rcpt_entry = id;
+    archive_add(b, &m->row);
+}
+
+/* Archive ids rise, none twice. */
 static void port_messages_store(struct port *t)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, rows = 0;
     uint64_t last = 0;
+    size_t bytes = 0;
     struct ported **all = arena_new(t->to->tmp, struct ported *, t->count + 1);
-    for (struct ported *m = t->first; m != NULL; m = m->next)
+    for (struct ported *m = t->first; m != NULL; m = m->next) {
         all[n++] = m;
+        bytes += m->row.stanza.len;
+    }
     ensure(n == t->count && t->to->id > 0 && t->to->id < ROOM_ID_MIN);
-    qsort(all, n, sizeof *all, ported_by_time);
-    for (uint32_t i = n > PORT_MESSAGES_MAX ? n - PORT_MESSAGES_MAX : 0; i < n; i++) {
-        struct archive_message *row = &all[i]->row;
-        last = row->at_us > last ? row->at_us : last + 1;
-        if (all[i]->sent)
-            row->sender_entry = last;
-        else
-            row->rcpt_entry = last;
-        archive_add(t->to->batch, row);
+    qsort(all, n, sizeof *all, ported_by_id);
+    bool apart = n > PORT_BATCH_ROWS || bytes > PORT_BATCH_BYTES;
+    struct store_batch *b = t->to->batch;
+    for (uint32_t i = 0; i < n; i++) {
+        if (apart && (i == 0 || rows == PORT_BATCH_ROWS || bytes > PORT_BATCH_BYTES)) {
+            b = t->to->before(t->to);
+            rows = 0;
+            bytes = 0;
+        }
+        last = all[i]->id > last ? all[i]->id : last + 1;
+        port_message_store(b, all[i], last);
+        bytes += all[i]->row.stanza.len;
+        rows++;
     }
 }
 
@@ -237,9 +267,6 @@ static void messages_port_take(struct portable *p)
         for (bool has = offline && elem_first(&e, &child); has; has = elem_next(&child, &child))
             port_offline(&t, &child);
     }
-    if (t.count > PORT_MESSAGES_MAX)
-        p->lost(p, "messages but the newest 1,000: as many older ones as",
-                slice_of(arena_printf(p->tmp, "%u", t.count - PORT_MESSAGES_MAX)));
     if (p->batch != NULL)
         port_messages_store(&t);
     map_fini(&t.received);

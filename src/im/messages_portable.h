@@ -2,11 +2,11 @@
  * <archive xmlns='urn:xmpp:pie:0#mam'/> of forwarded messages, and those that nobody has yet as
  * <offline-messages/>. A message that stands in both is stored once.
  *
- * Limits: PORT_MESSAGES_MAX messages of a user, the newest, since an account is one transaction;
- * mailbox.unsettled-max of them offline. */
+ * Limits: mailbox.unsettled-max messages offline. More than PORT_BATCH_ROWS messages, or
+ * PORT_BATCH_BYTES, are stored by transactions before the one of the account. */
 #pragma once
 #include "im/portable.h"
 
-enum { PORT_MESSAGES_MAX = 1000 };
+enum { PORT_BATCH_ROWS = 500, PORT_BATCH_BYTES = 2 << 20 };
 
 extern const struct portable_part messages_portable;

@@ -18,6 +18,9 @@ struct portable {
     const struct elem *user; /* checked XML */
     struct arena *tmp;
     struct store_batch *batch; /* the transaction that makes the account; NULL: a dry run */
+    /* One more, for rows that are too many for one. It is committed before; nobody finds its rows
+     * before the account is there. If the account does not come to be, its archive is removed. */
+    struct store_batch *(*before)(struct portable *p);
     /* Tells the operator what does not come along; a sentence without end. */
     void (*lost)(struct portable *p, const char *what, slice which);
 };

@@ -23,6 +23,7 @@
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
 #include "home/command_run.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/account_life.h"
@@ -184,9 +185,23 @@ static void import_refuse(struct import *x, struct import_user *u, const char *w
     import_report(x, u->label, "refused:", slice_of(why));
 }
 
+/* One user who is being stored: batches that go before, one after the other, then the account. */
+struct before {
+    struct before *next;
+    struct store_batch *batch;
+};
+struct storing {
+    struct import *x;
+    struct import_user *user;
+    struct before *before, **last;
+    bool noted; /* there were some */
+    struct store_batch *batch;
+};
+
 struct porting {
     struct portable base; /* first */
     struct import *x;
+    struct storing *to; /* NULL: a dry run */
 };
 
 static void import_lost(struct portable *p, const char *what, slice which)
@@ -194,6 +209,26 @@ static void import_lost(struct portable *p, const char *what, slice which)
     struct import *x = ((struct porting *)p)->x;
     x->left++;
     import_report(x, p->jid, what, which);
+}
+
+static struct store_stmt part_note_stmt = {
+    .name = "import.note",
+    .sql = "INSERT INTO import_part(owner, jid) VALUES($1, $2) ON CONFLICT(owner) DO NOTHING",
+    .params = "it",
+    .cols = "",
+};
+
+static struct store_batch *import_before(struct portable *p)
+{
+    struct storing *s = ((struct porting *)p)->to;
+    struct before *n = arena_new(p->tmp, struct before, 1);
+    ensure(s != NULL && p->id > 0);
+    n->batch = store_write(worker_store(s->x->worker), credentials_lane(p->jid));
+    STORE_ADD(n->batch, &part_note_stmt, STORE_ANY_ROWS, SV_I(p->id), SV_T(p->jid));
+    *s->last = n;
+    s->last = &n->next;
+    s->noted = true;
+    return n->batch;
 }
 
 static bool import_is_taken(const struct elem *e)
@@ -208,18 +243,20 @@ static bool import_is_taken(const struct elem *e)
 }
 
 /* XEP-0227: what is not known is ignored, and the operator is told. */
-static void import_take(struct import *x, struct import_user *u, struct store_batch *b)
+static void import_take(struct import *x, struct import_user *u, struct storing *to)
 {
     struct elem e;
-    ensure(u->jid.len > 0 && (b == NULL) == x->dry);
+    ensure(u->jid.len > 0 && (to == NULL) == x->dry);
     struct porting p = { .base = { .jid = u->jid,
                                    .id = u->id,
                                    .now_us = loop_wall_us(worker_loop(x->worker)),
                                    .user = &u->user,
                                    .tmp = x->arena,
-                                   .batch = b,
+                                   .batch = to == NULL ? NULL : to->batch,
+                                   .before = import_before,
                                    .lost = import_lost },
-                         .x = x };
+                         .x = x,
+                         .to = to };
     if (u->note != NULL)
         import_lost(&p.base, u->note, (slice){ 0 });
     if (u->has == 0)
@@ -245,17 +282,75 @@ static void import_step_end(struct import *x)
         import_next_step(x);
 }
 
-struct storing {
-    struct import *x;
-    struct import_user *user;
+/* Storing. What was stored of the archive of an account that does not come to be is left to those
+ * who remove what deleted accounts had. */
+
+static struct store_stmt part_done_stmt = {
+    .name = "import.unnote",
+    .sql = "DELETE FROM import_part WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt part_abandon_stmt = {
+    .name = "import.abandon",
+    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner = $1"
+           " ON CONFLICT DO NOTHING",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt part_abandon_all_stmt = {
+    .name = "import.abandon-all",
+    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner > 0"
+           " ON CONFLICT DO NOTHING",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt part_done_all_stmt = {
+    .name = "import.unnote-all",
+    .sql = "DELETE FROM import_part",
+    .params = "",
+    .cols = "",
 };
 
-static void user_stored(void *arg, enum store_result result, const struct store_batch *b)
+static void part_abandoned(void *arg, enum store_result result, const struct store_batch *b)
 {
-    const struct storing *s = arg;
+    (void)arg, (void)result, (void)b; /* else the next start finds the note */
+}
+
+static void part_abandon(struct worker *w, int64_t owner)
+{
+    ensure(owner > 0);
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)owner);
+    store_read_late(b, owner); /* its entries are there, so that they are found */
+    STORE_ADD(b, &part_abandon_stmt, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &part_done_stmt, STORE_ANY_ROWS, SV_I(owner));
+    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
+}
+
+/* What an import in an earlier process left. */
+static void import_worker_start(struct worker *w)
+{
+    if (!duty_is_here(w, DUTY_ACCOUNTS))
+        return;
+    struct store_batch *b = store_write(worker_store(w), 0);
+    store_add(b, &part_abandon_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &part_done_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
+}
+
+static void storing_drop(struct storing *s)
+{
+    for (; s->before != NULL; s->before = s->before->next)
+        store_drop(&s->before->batch);
+    if (s->batch != NULL)
+        store_drop(&s->batch);
+}
+
+static void import_stored_end(struct storing *s, enum store_result result)
+{
     struct import *x = s->x;
-    (void)b;
     ensure(x->pending > 0 && worker_is_here(x->worker));
+    storing_drop(s);
     if (result == STORE_OK) {
         x->imported++;
         account_created(x->worker, s->user->jid);
@@ -266,13 +361,47 @@ static void user_stored(void *arg, enum store_result result, const struct store_
         why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
                 SLICE_ARG(s->user->jid), err_text(x->e));
     }
+    if (result != STORE_OK && s->noted)
+        part_abandon(x->worker, s->user->id);
     if (--x->pending == 0)
         import_step_end(x);
 }
 
+static void user_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    import_stored_end(arg, result);
+}
+
+static void storing_next(struct storing *s);
+
+static void before_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    if (result == STORE_OK)
+        storing_next(arg);
+    else
+        import_stored_end(arg, result);
+}
+
+static void storing_next(struct storing *s)
+{
+    struct store_batch *b = s->before != NULL ? s->before->batch : s->batch;
+    bool last = s->before == NULL;
+    if (last)
+        s->batch = NULL;
+    else
+        s->before = s->before->next;
+    store_submit(b, worker_loop(s->x->worker), STORE_COMMIT_MS, last ? user_stored : before_stored,
+                 s);
+}
+
 static void import_store(struct import *x, struct import_user *u)
 {
+    struct storing *s = arena_new(x->arena, struct storing, 1);
     struct store_batch *b = store_write(worker_store(x->worker), credentials_lane(u->jid));
+    *s = (struct storing){ .x = x, .user = u, .batch = b };
+    s->last = &s->before;
     ensure(u->id > 0 && u->jid.len > 0);
     credentials_port(b,
                      &(struct credentials_ported){ .jid = u->jid,
@@ -283,16 +412,16 @@ static void import_store(struct import *x, struct import_user *u)
                                                    .replaces = u->replaces,
                                                    .disabled = u->disabled },
                      x->arena);
-    import_take(x, u, b);
+    import_take(x, u, s);
+    if (s->noted)
+        STORE_ADD(b, &part_done_stmt, 1, SV_I(u->id));
     if (store_stmt_count(b) > STATEMENTS_MAX) {
-        store_drop(&b);
+        storing_drop(s);
         import_refuse(x, u, "it has more rows than a transaction can have");
         return;
     }
-    struct storing *s = arena_new(x->arena, struct storing, 1);
-    *s = (struct storing){ x, u };
     x->pending++;
-    store_submit(b, worker_loop(x->worker), STORE_COMMIT_MS, user_stored, s);
+    storing_next(s);
 }
 
 static void import_reserved(void *arg, enum store_result result, const struct store_batch *b)
@@ -608,11 +737,27 @@ IMPORT_COMMAND(
     "own "
     "format or as a file of XEP-0227.");
 
-static struct store_stmt *const import_stmts[] = { &known_stmt, NULL };
-static const struct store_migration none[] = { { 0 } };
+static struct store_stmt *const import_stmts[] = { &known_stmt,
+                                                   &part_note_stmt,
+                                                   &part_done_stmt,
+                                                   &part_abandon_stmt,
+                                                   &part_abandon_all_stmt,
+                                                   &part_done_all_stmt,
+                                                   NULL };
+/* Accounts that do not exist yet, of which messages are stored already. */
+static const struct store_migration import_migrations[] = {
+    { 1, "CREATE TABLE import_part(owner INTEGER PRIMARY KEY, jid TEXT NOT NULL)",
+      "CREATE TABLE import_part(owner BIGINT PRIMARY KEY, jid TEXT NOT NULL)" },
+    { 0 },
+};
+static const struct store_address import_addresses[] = {
+    { "import_part", "jid", .kind = STORE_JID },
+    { 0 },
+};
 static const struct store_schema import_schema = { .feature = "import",
-                                                   .migrations = none,
-                                                   .stmts = import_stmts };
+                                                   .migrations = import_migrations,
+                                                   .stmts = import_stmts,
+                                                   .addresses = import_addresses };
 
 const struct feature import_feature = {
     .name = "import",
@@ -627,4 +772,5 @@ const struct feature import_feature = {
     .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
                                            &import_openfire, &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
+    .worker.start = import_worker_start,
 };

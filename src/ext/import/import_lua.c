@@ -206,21 +206,27 @@ static bool lua_value(struct lua_reader *r, struct lua_value *out, unsigned dept
     return true;
 }
 
+/* One `item({…});` of a list that is not at its end. */
+static bool lua_item(struct lua_reader *r, struct lua_value *out)
+{
+    if (!slice_is(lua_word(r), "item") || !lua_take(r, '('))
+        return lua_fail(r, "found what is neither `return` nor `item(`");
+    if (!lua_value(r, out, 1))
+        return false;
+    if (!lua_take(r, ')'))
+        return lua_fail(r, "an item does not end");
+    (void)lua_take(r, ';');
+    return true;
+}
+
 static bool lua_list(struct lua_reader *r, struct lua_value *out)
 {
     struct lua_field **last = &out->first;
     *out = (struct lua_value){ .type = LUA_TABLE };
     for (lua_skip(r); r->at < r->end; lua_skip(r)) {
         struct lua_field *f = lua_field_new(r);
-        if (f == NULL)
+        if (f == NULL || !lua_item(r, &f->value))
             return false;
-        if (!slice_is(lua_word(r), "item") || !lua_take(r, '('))
-            return lua_fail(r, "found what is neither `return` nor `item(`");
-        if (!lua_value(r, &f->value, 1))
-            return false;
-        if (!lua_take(r, ')'))
-            return lua_fail(r, "an item does not end");
-        (void)lua_take(r, ';');
         f->key.type = LUA_NUMBER;
         *last = f;
         last = &f->next;
@@ -247,6 +253,23 @@ enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct w
     if (r.at < r.end) {
         (void)lua_fail(&r, "there is something behind its end");
         return E_SYNTAX;
+    }
+    return OK;
+}
+
+enum err lua_each(slice text, struct arena *tmp, lua_item_fn *fn, void *arg, struct why *why)
+{
+    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
+    while (text.len > 0) {
+        struct lua_value v = { .type = LUA_NIL };
+        arena_reset(tmp);
+        r.fields = 0;
+        lua_skip(&r);
+        if (r.at == r.end)
+            return OK;
+        if (!lua_item(&r, &v))
+            return E_SYNTAX;
+        fn(arg, &v);
     }
     return OK;
 }

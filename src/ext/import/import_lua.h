@@ -26,6 +26,12 @@ struct lua_field {
 /* In the arena; strings may borrow the text. E_SYNTAX: `why` says where and what. */
 NODISCARD enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct why *why);
 
+/* Of a file of items: each in turn, which is forgotten then, however many there are; LUA_FIELDS_MAX
+ * holds for each. The arena is reset. */
+typedef void lua_item_fn(void *arg, const struct lua_value *item);
+NODISCARD enum err lua_each(slice text, struct arena *tmp, lua_item_fn *fn, void *arg,
+                            struct why *why);
+
 /* The field of a string as key; NULL: it is not there, or `table` is no table, or NULL. */
 const struct lua_value *lua_get(const struct lua_value *table, const char *key);
 /* Its text, if it is a string or a number; else empty. */

@@ -17,6 +17,12 @@ static size_t lua_fuzz_walk(const struct lua_value *v, unsigned depth)
     return sum;
 }
 
+static void lua_fuzz_item(void *arg, const struct lua_value *item)
+{
+    size_t *sum = arg;
+    *sum += lua_fuzz_walk(item, 1) + 1;
+}
+
 /* All texts can be read, tables have a bounded depth, and an error says something. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -27,6 +33,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ensure(lua_fuzz_walk(&v, 0) + 1 > 0);
     else
         ensure(why.text[0] != '\0');
+    /* one item after the other is the same as all of them */
+    struct arena *each = arena_create(0);
+    size_t sum = 0;
+    slice text = { (const char *)data, size };
+    if (lua_each(text, each, lua_fuzz_item, &sum, &why) == OK) {
+        ensure(lua_read(&v, text, arena, &why) == OK);
+        for (const struct lua_field *f = v.first; f != NULL; f = f->next)
+            sum -= lua_fuzz_walk(&f->value, 1) + 1;
+        ensure(sum == 0);
+    }
+    arena_destroy(&each);
     arena_destroy(&arena);
     return 0;
 }

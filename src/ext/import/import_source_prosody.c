@@ -114,26 +114,50 @@ static const char *store_encode(slice store, struct arena *tmp)
 
 /* Files. */
 
-/* Of the user; a file that is not there is nil. */
+/* Of the user. false: it is not there, or u->why says why it is not read. */
+static bool prosody_load(struct prosody_user *u, const char *store, const char *ending,
+                         struct buf *text)
+{
+    struct why why;
+    const char *path =
+        arena_printf(u->tmp, "%s/%s/%s/%s%s", u->of->path, u->host, store, u->user, ending);
+    if (access(path, F_OK) != 0)
+        return false;
+    if (whole_file_read(text, path, &why) != OK)
+        why_set(&u->why, "%s", why.text);
+    else if ((u->bytes += buf_slice(text).len) > USER_BYTES_MAX)
+        why_set(&u->why, "%s/%s%s: the files of this user have more than %d MiB", store, u->user,
+                ending, USER_BYTES_MAX >> 20);
+    else
+        return true;
+    return false;
+}
+
+/* A file that is not there is nil. */
 static struct lua_value prosody_read(struct prosody_user *u, const char *store, const char *ending)
 {
     struct lua_value v = { .type = LUA_NIL };
     struct buf text;
     struct why why;
-    const char *path =
-        arena_printf(u->tmp, "%s/%s/%s/%s%s", u->of->path, u->host, store, u->user, ending);
-    if (access(path, F_OK) != 0)
-        return v;
     buf_init(&text, FILE_BYTES_MAX);
-    if (whole_file_read(&text, path, &why) != OK)
-        why_set(&u->why, "%s", why.text);
-    else if ((u->bytes += buf_slice(&text).len) > USER_BYTES_MAX)
-        why_set(&u->why, "%s/%s%s: the files of this user have more than %d MiB", store, u->user,
-                ending, USER_BYTES_MAX >> 20);
-    else if (lua_read(&v, slice_dup(u->tmp, buf_fit(&text)), u->tmp, &why) != OK)
+    if (prosody_load(u, store, ending, &text) &&
+        lua_read(&v, slice_dup(u->tmp, buf_fit(&text)), u->tmp, &why) != OK)
         why_set(&u->why, "%s/%s%s: %s", store, u->user, ending, why.text);
     buf_fini(&text);
     return v;
+}
+
+/* Items one after the other, since there may be very many. */
+static void prosody_each(struct prosody_user *u, const char *store, lua_item_fn *fn)
+{
+    struct buf text;
+    struct why why;
+    struct arena *item = arena_create(0);
+    buf_init(&text, FILE_BYTES_MAX);
+    if (prosody_load(u, store, ".list", &text) && lua_each(buf_fit(&text), item, fn, u, &why) != OK)
+        why_set(&u->why, "%s/%s.list: %s", store, u->user, why.text);
+    buf_fini(&text);
+    arena_destroy(&item);
 }
 
 /* Stanzas: a table with name, attr, and children as its list. */
@@ -178,17 +202,31 @@ static void write_stanza(struct buf *out, const struct lua_value *v, const char 
     xml_close(&x);
 }
 
+/* Microseconds since 1970 of a number of seconds, "1588327200" or "1588327200.25"; 0: it is none.
+ */
+static uint64_t lua_time_us(slice when)
+{
+    int64_t seconds;
+    slice whole, rest = { 0 };
+    if (!slice_cut(when, '.', &whole, &rest))
+        whole = when;
+    if (!slice_int(whole, &seconds) || seconds <= 0 || seconds > INT32_MAX)
+        return 0;
+    uint64_t us = (uint64_t)seconds * 1000000;
+    unsigned unit = 100000;
+    for (size_t i = 0; i < rest.len && rest.ptr[i] >= '0' && rest.ptr[i] <= '9'; i++, unit /= 10)
+        us += unit * (unsigned)(rest.ptr[i] - '0');
+    return us;
+}
+
 /* XEP-0203: when a list says that a stanza came. from: who says so; empty: nobody. */
 static void write_delay(struct xml_write *x, const struct lua_value *item, slice from)
 {
     char stamp[CLOCK_STAMP_LEN];
-    int64_t seconds;
-    slice whole, when = lua_text(item, "when");
-    if (!slice_cut(when, '.', &whole, &(slice){ 0 }))
-        whole = when;
-    if (!slice_int(whole, &seconds) || seconds <= 0 || seconds > INT32_MAX)
+    uint64_t at_us = lua_time_us(lua_text(item, "when"));
+    if (at_us == 0)
         return;
-    clock_stamp(stamp, (uint64_t)seconds * 1000000);
+    clock_stamp(stamp, at_us);
     xml_open(x, "delay", NS_DELAY);
     xml_attr_some(x, "from", from);
     xml_attr(x, "stamp", slice_of(stamp));
@@ -288,8 +326,21 @@ static void write_blocks(struct prosody_user *u)
     xml_close(&u->x);
 }
 
-static void write_offline(struct prosody_user *u, const struct lua_value *item)
+static void write_archived(void *arg, const struct lua_value *item)
 {
+    struct prosody_user *u = arg;
+    xml_open(&u->x, "result", NS_MAM);
+    xml_attr_some(&u->x, "id", lua_text(item, "key"));
+    xml_open(&u->x, "forwarded", NS_FORWARD);
+    write_delay(&u->x, item, (slice){ 0 });
+    write_stanza(xml_content(&u->x), item, NS_CLIENT, (slice){ 0 });
+    xml_close(&u->x);
+    xml_close(&u->x);
+}
+
+static void write_offline(void *arg, const struct lua_value *item)
+{
+    struct prosody_user *u = arg;
     struct buf delay;
     struct xml_write x;
     xml_begin(&x, &delay, XML_PART_MAX);
@@ -300,21 +351,11 @@ static void write_offline(struct prosody_user *u, const struct lua_value *item)
 
 static void write_messages(struct prosody_user *u)
 {
-    struct lua_value archive = prosody_read(u, "archive", ".list"),
-                     offline = prosody_read(u, "offline", ".list");
     xml_open(&u->x, "archive", NS_PIE "#mam");
-    for (const struct lua_field *f = archive.first; f != NULL; f = f->next) {
-        xml_open(&u->x, "result", NS_MAM);
-        xml_open(&u->x, "forwarded", NS_FORWARD);
-        write_delay(&u->x, &f->value, (slice){ 0 });
-        write_stanza(xml_content(&u->x), &f->value, NS_CLIENT, (slice){ 0 });
-        xml_close(&u->x);
-        xml_close(&u->x);
-    }
+    prosody_each(u, "archive", write_archived);
     xml_close(&u->x);
     xml_open(&u->x, "offline-messages", NULL);
-    for (const struct lua_field *f = offline.first; f != NULL; f = f->next)
-        write_offline(u, &f->value);
+    prosody_each(u, "offline", write_offline);
     xml_close(&u->x);
 }
 
@@ -431,6 +472,8 @@ static void prosody_user_read(struct prosody *s, struct arena *tmp, struct sourc
     ensure(s->host > 0 && s->user <= s->users.count);
     xml_begin(&u.x, &xml, PIE_ELEMENT_MAX);
     prosody_write(&u);
+    if (xml.overflow)
+        why_set(&u.why, "it has more than %d MiB", PIE_ELEMENT_MAX >> 20);
     *out = (struct source_found){ .host = name_decode(u.host, tmp),
                                   .name = name_decode(u.user, tmp),
                                   .ns = SLICE(NS_PIE),
