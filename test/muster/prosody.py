@@ -34,6 +34,7 @@ modules_disabled = {{ {less} }}
 ssl = {{ certificate = "{certificate}"; key = "{key}"; cafile = "{authority}"; {ssl} }}
 VirtualHost "{domain}"
 Component "conference.{domain}" "muc"
+{conference}
 """
 
 
@@ -133,7 +134,7 @@ class Prosody(Partner):
         for user in users:
             (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
         conf = folder / "prosody.cfg.lua"
-        fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "",
+        fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "", "conference": "",
                   "authentication": "internal_hashed", **options}
         conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
         super().__init__(domain, ports, [PROSODY, "--config", str(conf), "-F"],

@@ -32,6 +32,7 @@
 #include "io/work.h"
 #include "store/store.h"
 #include <stdatomic.h>
+#include <unistd.h>
 
 enum {
     STEP_USERS = 16,
@@ -60,11 +61,13 @@ struct import {
     const char *lost[STEP_USERS];  /* what the source says of it */
     unsigned count, lost_count, pending;
     bool dry, replace, over;
+    struct source_found room; /* behind the users of the step; host.len 0: none */
+    uint64_t rooms, rooms_there, rooms_refused;
     bool found; /* any user, of whatever kind */
     enum err e; /* of the source, or of the database */
     struct why why;
     uint64_t imported, there, refused, left, told_us;
-    struct command_call del; /* `user del` of one that is replaced */
+    struct command_call del; /* `user del` of one that is replaced, or `room import` */
     struct command_return back;
 };
 
@@ -72,9 +75,17 @@ static atomic_bool under_way;
 
 /* On a helper thread. */
 
+static void import_close_room(struct import *x)
+{
+    if (x->room.host.len > 0 && x->room.file >= 0)
+        close(x->room.file);
+    x->room = (struct source_found){ 0 };
+}
+
 static void import_step_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
+    import_close_room(x);
     struct import_user **last = &x->users;
     size_t bytes = 0;
     arena_reset(x->arena);
@@ -82,8 +93,9 @@ static void import_step_run(struct work *w)
     x->count = x->lost_count = 0;
     if (x->source == NULL)
         x->e = x->kind->open(&x->source, x->path, &x->why);
-    while (x->e == OK && !x->over && x->count + x->lost_count < STEP_USERS && bytes < STEP_BYTES) {
-        struct source_found found = { 0 };
+    while (x->e == OK && !x->over && x->room.host.len == 0 &&
+           x->count + x->lost_count < STEP_USERS && bytes < STEP_BYTES) {
+        struct source_found found = { .folder = worker_node(x->worker)->data };
         switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
         case SOURCE_USER:
             x->found = true;
@@ -93,6 +105,10 @@ static void import_step_run(struct work *w)
             last = &(*last)->next;
             bytes += found.xml.len;
             x->count++;
+            break;
+        case SOURCE_ROOM:
+            x->found = true;
+            x->room = found;
             break;
         case SOURCE_LOST:
             x->lost[x->lost_count++] = slice_cstr(x->arena, found.text);
@@ -114,6 +130,7 @@ static void import_step_run(struct work *w)
 static void import_close_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
+    import_close_room(x);
     if (x->source != NULL)
         x->kind->close(&x->source);
 }
@@ -135,8 +152,8 @@ static void import_closed(struct work *w)
 static void import_tell(struct import *x)
 {
     log_info(&log_import, LOG_EV("import.progress"), LOG_C("path", x->path),
-             LOG_I("imported", x->imported), LOG_I("there", x->there),
-             LOG_I("refused", x->refused));
+             LOG_I("imported", x->imported), LOG_I("there", x->there), LOG_I("refused", x->refused),
+             LOG_I("rooms", x->rooms));
     x->told_us = loop_now_us(worker_loop(x->worker));
 }
 
@@ -148,6 +165,11 @@ static void import_end(struct import *x)
         "along: %llu",
         x->dry ? "that would be imported" : "imported", (unsigned long long)x->imported,
         (unsigned long long)x->there, (unsigned long long)x->refused, (unsigned long long)x->left);
+    if (x->rooms + x->rooms_there + x->rooms_refused > 0)
+        numbers = arena_printf(x->lasting, "%s; rooms %s: %llu, there already: %llu, refused: %llu",
+                               numbers, x->dry ? "that would be imported" : "imported",
+                               (unsigned long long)x->rooms, (unsigned long long)x->rooms_there,
+                               (unsigned long long)x->rooms_refused);
     import_tell(x);
     if (x->e != OK)
         command_fail(x->call, x->e, "%s; %s", x->why.text, numbers);
@@ -166,7 +188,7 @@ static void import_end(struct import *x)
 
 static void import_report(struct import *x, slice user, const char *what, slice which)
 {
-    if (x->refused + x->left + x->there > REPORT_ROWS_MAX)
+    if (x->refused + x->left + x->there + x->rooms_there + x->rooms_refused > REPORT_ROWS_MAX)
         return;
     command_row(x->call);
     command_text(x->call, "user", slice_dup(x->call->arena, user));
@@ -274,12 +296,86 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
 
 static void import_next_step(struct import *x);
 
-static void import_step_end(struct import *x)
+static void import_room_end(struct import *x)
 {
     if (x->e != OK || x->over)
         import_end(x);
     else
         import_next_step(x);
+}
+
+/* A room, by the command that makes one of a file: it leaves one that is there alone. */
+
+static void import_room_told(struct import *x, enum err e, slice why)
+{
+    slice label = slice_of(
+        arena_printf(x->arena, "%.*s@%.*s", SLICE_ARG(x->room.name), SLICE_ARG(x->room.host)));
+    for (const struct source_lost *l = x->room.lost; l != NULL && e == OK; l = l->next) {
+        x->left++;
+        import_report(x, label, l->what, (slice){ 0 });
+    }
+    x->rooms += e == OK;
+    x->rooms_there += e == E_EXISTS;
+    x->rooms_refused += e != OK && e != E_EXISTS;
+    if (e == E_EXISTS)
+        import_report(x, label, "is there already; a room is never replaced", (slice){ 0 });
+    else if (e != OK)
+        import_report(x, label, "refused:", why);
+    import_room_end(x);
+}
+
+static void import_room_back(struct command_return *r)
+{
+    struct import *x = CONTAINER_OF(r, struct import, back);
+    slice why = slice_dup(x->arena, x->del.text), before, rest;
+    if (slice_starts(why, SLICE("/proc/")) && slice_cut(why, ' ', &before, &rest))
+        why = rest; /* the file has no name that means something */
+    enum err e = x->del.err;
+    arena_destroy(&x->del.arena);
+    import_room_told(x, e, why);
+}
+
+static void import_room_made(struct command_call *call, void *arg)
+{
+    struct import *x = arg;
+    (void)call;
+    command_return(&x->back, x->worker, import_room_back);
+}
+
+static void import_room(struct import *x)
+{
+    static const slice names[] = { SLICE_INIT("file"), SLICE_INIT("dry-run") };
+    const struct command *make = command_find(SLICE("room import"));
+    struct why why;
+    ensure(x->e == OK && x->pending == 0);
+    if (x->room.text.len > 0 || make == NULL) {
+        import_room_told(x, E_UNSUPPORTED,
+                         make == NULL ? SLICE("this server has no `room import`") : x->room.text);
+        return;
+    }
+    x->del = (struct command_call){ .command = make,
+                                    .arena = arena_create(0),
+                                    .worker = x->worker,
+                                    .who = x->call->who,
+                                    .finished = import_room_made,
+                                    .arg = x };
+    const slice values[] = { slice_of(arena_printf(x->del.arena, "/proc/self/fd/%d", x->room.file)),
+                             SLICE("true") };
+    if (command_bind(&x->del, names, values, x->dry ? 2 : 1, &why) == OK) {
+        command_run(&x->del);
+        return;
+    }
+    arena_destroy(&x->del.arena);
+    import_room_told(x, E_SYNTAX, slice_dup(x->arena, slice_of(why.text)));
+}
+
+/* The users of a step are done. */
+static void import_step_end(struct import *x)
+{
+    if (x->e == OK && x->room.host.len > 0)
+        import_room(x);
+    else
+        import_room_end(x);
 }
 
 /* Storing. What was stored of the archive of an account that does not come to be is left to those
@@ -723,7 +819,8 @@ IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
                            "data_path of Prosody on the server's host, such as /var/lib/prosody",
                            { 0 }),
                "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
-               "internal storage.");
+               "internal storage. Then its persistent rooms, with configuration, affiliations, "
+               "subject and archive; one that is there already is never changed.");
 IMPORT_COMMAND(
     import_openfire, "import openfire", run_openfire,
     IMPORT_ARGS("file", "file of the plugin on the server's host",

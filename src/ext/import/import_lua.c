@@ -260,6 +260,7 @@ enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct w
 enum err lua_each(slice text, struct arena *tmp, lua_item_fn *fn, void *arg, struct why *why)
 {
     struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
+    ensure(fn != NULL);
     while (text.len > 0) {
         struct lua_value v = { .type = LUA_NIL };
         arena_reset(tmp);

@@ -1,5 +1,6 @@
 /* import_source: where accounts come from. Each kind of source gives one user after the other as a
- * <user/> of the portable format (XEP-0227), whatever its files are. Runs on a helper thread. */
+ * <user/> of the portable format (XEP-0227), whatever its files are, and then its rooms as files of
+ * `room export`. Runs on a helper thread. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -8,18 +9,29 @@ struct arena;
 
 enum source_unit {
     SOURCE_USER,
+    SOURCE_ROOM,
     SOURCE_LOST, /* something that does not come along; `text` says what */
     SOURCE_END,
     SOURCE_ERROR /* nothing more can be read */
 };
 
-/* In the arena of the call. */
+/* Something of a user or a room that does not come along. */
+struct source_lost {
+    struct source_lost *next;
+    const char *what;
+};
+
+/* In the arena of the call. Of a room: its address is host and name; `file` is open, has no name,
+ * and is what `room export` writes; it belongs to the caller. */
 struct source_found {
-    slice host; /* as written */
-    slice name; /* of the user, as far as it is known: for messages */
-    slice xml;  /* of the <user/>, not checked yet */
-    slice ns;   /* the namespace that it stands in */
-    slice text; /* of SOURCE_USER: why it is refused; empty: it is not */
+    const char *folder; /* given: where files without a name are made; NULL: nowhere */
+    slice host;         /* as written */
+    slice name;         /* of the user, as far as it is known: for messages */
+    slice xml;          /* of the <user/>, not checked yet */
+    slice ns;           /* the namespace that it stands in */
+    slice text;         /* of SOURCE_USER, SOURCE_ROOM: why it is refused; empty: it is not */
+    int file;           /* of SOURCE_ROOM that is not refused */
+    struct source_lost *lost;
 };
 
 struct source_kind {

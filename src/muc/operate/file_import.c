@@ -560,6 +560,13 @@ static void room_import_may(struct worker *w, void *arg)
         import_free(x);
         return;
     }
+    if (command_flag(x->call, "dry-run")) {
+        command_done(x->call, "room %.*s would be imported: affiliations %llu, messages %llu",
+                     SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
+                     (unsigned long long)x->messages);
+        import_free(x);
+        return;
+    }
     x->owner = room_new_id();
     struct store_batch *b = store_write(worker_store(w), (uint64_t)x->owner);
     STORE_ADD(b, &note_stmt, 1, SV_I(x->owner), SV_I(x->last_id));
@@ -656,6 +663,10 @@ static const struct command_arg args[] = {
       .check = param_is_absolute,
       .form = PARAM_ABSOLUTE,
       .doc = "file of `room export` on the server's host" },
+    { .name = "dry-run",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "change nothing; only check the file, and whether there may be such a room" },
     { 0 },
 };
 struct command room_import_command = {

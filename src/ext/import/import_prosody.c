@@ -1,8 +1,4 @@
-/* source_prosody: the data folder of Prosody with its internal storage: a folder for each host, in
- * it one for each store, in it a file for each user, of Lua data (ext/import/import_lua.h). Names
- * of folders and files have %xx for what is neither a letter nor a digit.
- *
- * Limits: FILE_BYTES_MAX of a file; USER_BYTES_MAX of the files of a user; NAMES_MAX users. */
+#include "ext/import/import_prosody.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -14,6 +10,7 @@
 #include "codec/xml_write.h"
 #include "ext/import/import_lua.h"
 #include "ext/import/import_pie.h"
+#include "ext/import/import_prosody_room.h"
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
 #include "xmpp/ns.h"
@@ -22,13 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum {
-    FILE_BYTES_MAX = 64 << 20,
-    USER_BYTES_MAX = 128 << 20,
-    NAMES_MAX = 1000000,
-    KEY_MAX = 64,
-    KEY_TEXT_MAX = 128
-};
+enum { NAMES_MAX = 1000000, KEY_MAX = 64, KEY_TEXT_MAX = 128 };
 
 struct names {
     char **at;
@@ -39,14 +30,7 @@ struct prosody {
     const char *path;
     struct names hosts, users; /* as the files are called; of the host under way */
     uint32_t host, user;
-};
-struct prosody_user {
-    const struct prosody *of;
-    const char *host, *user; /* as the files are called */
-    struct arena *tmp;
-    struct xml_write x;
-    struct why why; /* text empty: nothing was wrong */
-    size_t bytes;   /* of the files that were read */
+    bool rooms; /* the second time: of each host its rooms, whose members are there then */
 };
 
 /* Names. */
@@ -82,7 +66,7 @@ static bool names_read(struct names *out, const char *path, const char *ending, 
 }
 
 /* What a name of a file means; a % without digits stays. */
-static slice name_decode(const char *name, struct arena *tmp)
+slice prosody_name(const char *name, struct arena *tmp)
 {
     size_t len = strlen(name), n = 0;
     char *out = arena_alloc_raw(tmp, len + 1);
@@ -120,26 +104,26 @@ static bool prosody_load(struct prosody_user *u, const char *store, const char *
 {
     struct why why;
     const char *path =
-        arena_printf(u->tmp, "%s/%s/%s/%s%s", u->of->path, u->host, store, u->user, ending);
+        arena_printf(u->tmp, "%s/%s/%s/%s%s", u->path, u->host, store, u->user, ending);
     if (access(path, F_OK) != 0)
         return false;
     if (whole_file_read(text, path, &why) != OK)
         why_set(&u->why, "%s", why.text);
-    else if ((u->bytes += buf_slice(text).len) > USER_BYTES_MAX)
+    else if ((u->bytes += buf_slice(text).len) > PROSODY_USER_MAX)
         why_set(&u->why, "%s/%s%s: the files of this user have more than %d MiB", store, u->user,
-                ending, USER_BYTES_MAX >> 20);
+                ending, PROSODY_USER_MAX >> 20);
     else
         return true;
     return false;
 }
 
 /* A file that is not there is nil. */
-static struct lua_value prosody_read(struct prosody_user *u, const char *store, const char *ending)
+struct lua_value prosody_read(struct prosody_user *u, const char *store, const char *ending)
 {
     struct lua_value v = { .type = LUA_NIL };
     struct buf text;
     struct why why;
-    buf_init(&text, FILE_BYTES_MAX);
+    buf_init(&text, PROSODY_FILE_MAX);
     if (prosody_load(u, store, ending, &text) &&
         lua_read(&v, slice_dup(u->tmp, buf_fit(&text)), u->tmp, &why) != OK)
         why_set(&u->why, "%s/%s%s: %s", store, u->user, ending, why.text);
@@ -148,12 +132,12 @@ static struct lua_value prosody_read(struct prosody_user *u, const char *store, 
 }
 
 /* Items one after the other, since there may be very many. */
-static void prosody_each(struct prosody_user *u, const char *store, lua_item_fn *fn)
+void prosody_each(struct prosody_user *u, const char *store, lua_item_fn *fn)
 {
     struct buf text;
     struct why why;
     struct arena *item = arena_create(0);
-    buf_init(&text, FILE_BYTES_MAX);
+    buf_init(&text, PROSODY_FILE_MAX);
     if (prosody_load(u, store, ".list", &text) && lua_each(buf_fit(&text), item, fn, u, &why) != OK)
         why_set(&u->why, "%s/%s.list: %s", store, u->user, why.text);
     buf_fini(&text);
@@ -179,7 +163,7 @@ static bool is_stored_attr(slice name)
 
 /* Into `out`, with `more` behind its children. ns: where it says none; NULL: that of the element
  * around it. Each has a writer of its own: they may be deep. */
-static void write_stanza(struct buf *out, const struct lua_value *v, const char *ns, slice more)
+void prosody_stanza(struct buf *out, const struct lua_value *v, const char *ns, slice more)
 {
     struct xml_write x;
     slice name = lua_text(v, "name");
@@ -194,7 +178,7 @@ static void write_stanza(struct buf *out, const struct lua_value *v, const char 
             xml_attr_sized(&x, f->key.text, f->value.text);
     for (const struct lua_field *f = v->first; f != NULL; f = f->next) {
         if (f->key.type == LUA_NUMBER && f->value.type == LUA_TABLE)
-            write_stanza(xml_content(&x), &f->value, NULL, (slice){ 0 });
+            prosody_stanza(xml_content(&x), &f->value, NULL, (slice){ 0 });
         else if (f->key.type == LUA_NUMBER && f->value.type == LUA_STRING)
             xml_text_clean(&x, f->value.text);
     }
@@ -204,7 +188,7 @@ static void write_stanza(struct buf *out, const struct lua_value *v, const char 
 
 /* Microseconds since 1970 of a number of seconds, "1588327200" or "1588327200.25"; 0: it is none.
  */
-static uint64_t lua_time_us(slice when)
+uint64_t prosody_time_us(slice when)
 {
     int64_t seconds;
     slice whole, rest = { 0 };
@@ -223,7 +207,7 @@ static uint64_t lua_time_us(slice when)
 static void write_delay(struct xml_write *x, const struct lua_value *item, slice from)
 {
     char stamp[CLOCK_STAMP_LEN];
-    uint64_t at_us = lua_time_us(lua_text(item, "when"));
+    uint64_t at_us = prosody_time_us(lua_text(item, "when"));
     if (at_us == 0)
         return;
     clock_stamp(stamp, at_us);
@@ -258,7 +242,7 @@ static void write_account(struct prosody_user *u)
     struct lua_value v = prosody_read(u, "accounts", ".dat");
     slice stored = lua_text(&v, "stored_key");
     xml_open(x, "user", NULL);
-    xml_attr(x, "name", name_decode(u->user, u->tmp));
+    xml_attr(x, "name", prosody_name(u->user, u->tmp));
     xml_attr_some(x, "password", lua_text(&v, "password"));
     if (stored.len == 0)
         return;
@@ -312,7 +296,7 @@ static void write_private(struct prosody_user *u)
     struct lua_value v = prosody_read(u, "private", ".dat");
     xml_open(&u->x, "query", NS_PRIVATE);
     for (const struct lua_field *f = v.first; f != NULL; f = f->next)
-        write_stanza(xml_content(&u->x), &f->value, NULL, (slice){ 0 });
+        prosody_stanza(xml_content(&u->x), &f->value, NULL, (slice){ 0 });
     xml_close(&u->x);
 }
 
@@ -333,7 +317,7 @@ static void write_archived(void *arg, const struct lua_value *item)
     xml_attr_some(&u->x, "id", lua_text(item, "key"));
     xml_open(&u->x, "forwarded", NS_FORWARD);
     write_delay(&u->x, item, (slice){ 0 });
-    write_stanza(xml_content(&u->x), item, NS_CLIENT, (slice){ 0 });
+    prosody_stanza(xml_content(&u->x), item, NS_CLIENT, (slice){ 0 });
     xml_close(&u->x);
     xml_close(&u->x);
 }
@@ -344,8 +328,8 @@ static void write_offline(void *arg, const struct lua_value *item)
     struct buf delay;
     struct xml_write x;
     xml_begin(&x, &delay, XML_PART_MAX);
-    write_delay(&x, item, name_decode(u->host, u->tmp));
-    write_stanza(xml_content(&u->x), item, NS_CLIENT, buf_fit(&delay));
+    write_delay(&x, item, prosody_name(u->host, u->tmp));
+    prosody_stanza(xml_content(&u->x), item, NS_CLIENT, buf_fit(&delay));
     buf_fini(&delay);
 }
 
@@ -414,7 +398,7 @@ static void write_items(struct prosody_user *u, const struct lua_value *nodes)
         xml_open_with(&u->x, "items", NULL, "node", f->key.text);
         for (const struct lua_field *i = items.first; i != NULL; i = i->next) {
             xml_open_with(&u->x, "item", NULL, "id", lua_text(&i->value, "key"));
-            write_stanza(xml_content(&u->x), &i->value, NS_PUBSUB, (slice){ 0 });
+            prosody_stanza(xml_content(&u->x), &i->value, NS_PUBSUB, (slice){ 0 });
             xml_close(&u->x);
         }
         xml_close(&u->x);
@@ -427,7 +411,7 @@ static void prosody_write(struct prosody_user *u)
     write_account(u);
     write_roster(u);
     struct lua_value card = prosody_read(u, "vcard", ".dat"), pep = prosody_read(u, "pep", ".dat");
-    write_stanza(xml_content(&u->x), &card, NULL, (slice){ 0 });
+    prosody_stanza(xml_content(&u->x), &card, NULL, (slice){ 0 });
     write_private(u);
     write_blocks(u);
     write_nodes(u, &pep);
@@ -466,16 +450,17 @@ static enum err prosody_open(void **source, const char *path, struct why *why)
 static void prosody_user_read(struct prosody *s, struct arena *tmp, struct source_found *out)
 {
     struct buf xml;
-    struct prosody_user u = {
-        .of = s, .host = s->hosts.at[s->host - 1], .user = s->users.at[s->user++], .tmp = tmp
-    };
+    struct prosody_user u = { .path = s->path,
+                              .host = s->hosts.at[s->host - 1],
+                              .user = s->users.at[s->user++],
+                              .tmp = tmp };
     ensure(s->host > 0 && s->user <= s->users.count);
     xml_begin(&u.x, &xml, PIE_ELEMENT_MAX);
     prosody_write(&u);
     if (xml.overflow)
         why_set(&u.why, "it has more than %d MiB", PIE_ELEMENT_MAX >> 20);
-    *out = (struct source_found){ .host = name_decode(u.host, tmp),
-                                  .name = name_decode(u.user, tmp),
+    *out = (struct source_found){ .host = prosody_name(u.host, tmp),
+                                  .name = prosody_name(u.user, tmp),
                                   .ns = SLICE(NS_PIE),
                                   .xml = slice_dup(tmp, buf_fit(&xml)) };
     if (u.why.text[0] != '\0')
@@ -483,32 +468,44 @@ static void prosody_user_read(struct prosody *s, struct arena *tmp, struct sourc
     buf_fini(&xml);
 }
 
+/* The files of the next host, of its users or of its rooms. false: there is none. */
+static bool prosody_next_host(struct prosody *s, struct arena *tmp)
+{
+    if (s->host == s->hosts.count) {
+        if (s->rooms)
+            return false;
+        s->rooms = true;
+        s->host = 0;
+    }
+    s->user = s->users.count = 0;
+    if (s->hosts.count == 0)
+        return true;
+    const char *host = s->hosts.at[s->host++];
+    (void)names_read(&s->users,
+                     arena_printf(tmp, "%s/%s/%s", s->path, host, s->rooms ? "config" : "accounts"),
+                     ".dat", s->arena);
+    return true;
+}
+
 static enum source_unit prosody_next(void *source, struct arena *tmp, struct source_found *out,
                                      struct why *why)
 {
     struct prosody *s = source;
-    struct names rooms = { 0 };
     (void)why;
     ensure(s->user <= s->users.count && s->host <= s->hosts.count);
-    while (s->user == s->users.count) {
-        if (s->host == s->hosts.count)
+    while (s->user == s->users.count)
+        if (!prosody_next_host(s, tmp))
             return SOURCE_END;
-        const char *host = s->hosts.at[s->host++];
-        s->user = 0;
-        s->users.count = 0;
-        (void)names_read(&s->users, arena_printf(tmp, "%s/%s/accounts", s->path, host), ".dat",
-                         s->arena);
-        (void)names_read(&rooms, arena_printf(tmp, "%s/%s/config", s->path, host), ".dat", tmp);
-        uint32_t count = rooms.count;
-        mem_free(&rooms.at);
-        if (count == 0)
-            continue;
-        out->text = slice_of(arena_printf(tmp, "rooms of %.*s: as many as %u",
-                                          SLICE_ARG(name_decode(host, tmp)), count));
-        return SOURCE_LOST;
+    if (!s->rooms) {
+        prosody_user_read(s, tmp, out);
+        return SOURCE_USER;
     }
-    prosody_user_read(s, tmp, out);
-    return SOURCE_USER;
+    prosody_room(&(struct prosody_user){ .path = s->path,
+                                         .host = s->hosts.at[s->host - 1],
+                                         .user = s->users.at[s->user++],
+                                         .tmp = tmp },
+                 out);
+    return SOURCE_ROOM;
 }
 
 const struct source_kind source_prosody = {
