@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -25,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
+enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024, PROGRESS_MS = 500 };
 
 struct options {
     const char *socket;
@@ -265,17 +266,59 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     return fine ? EXIT_DONE : is_wrongly_written ? EXIT_USAGE : EXIT_FAILED;
 }
 
-static int exchange(const struct options *o, const struct words *w, int fd)
+/* How far a long command is, by another connection: in one line of the terminal, which is drawn
+ * anew. */
+static void progress_draw(const char *command, const char *path)
+{
+    struct buf out, in;
+    struct words ask = { .command = command_find(slice_of(command)) };
+    int fd = connect_to(path);
+    if (fd < 0)
+        return;
+    buf_init(&out, REPLY_BYTES_MAX);
+    buf_init(&in, REPLY_BYTES_MAX);
+    write_request(&out, &ask);
+    json_t *reply = NULL;
+    if (musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in))
+        reply = json_loadb(in.ptr, in.len, 0, NULL);
+    const char *text = json_string_value(json_object_get(reply, "text"));
+    if (text != NULL && json_is_true(json_object_get(reply, "ok")))
+        fprintf(stderr, "\r\033[K%s", text); /* ECMA-48: erases the line */
+    json_decref(reply);
+    buf_fini(&in);
+    buf_fini(&out);
+    close(fd);
+}
+
+/* Until there is something to read. */
+static void progress_show(const struct words *w, const char *path, int fd)
+{
+    struct pollfd reply = { .fd = fd, .events = POLLIN };
+    bool drawn = false;
+    if (w->command->progress == NULL || !isatty(STDERR_FILENO))
+        return;
+    while (poll(&reply, 1, PROGRESS_MS) == 0) {
+        progress_draw(w->command->progress, path);
+        drawn = true;
+    }
+    if (drawn)
+        fprintf(stderr, "\r\033[K");
+}
+
+static int exchange(const struct options *o, const struct words *w, const char *path, int fd)
 {
     struct buf out, in;
     int code = EXIT_UNREACHABLE;
     buf_init(&out, REPLY_BYTES_MAX);
     buf_init(&in, REPLY_BYTES_MAX);
     write_request(&out, w);
+    bool sent = !out.overflow && musterctl_send_all(fd, buf_fit(&out));
+    if (sent)
+        progress_show(w, path, fd);
     if (out.overflow) {
         fprintf(stderr, "musterctl: the arguments have more than %d bytes\n", REPLY_BYTES_MAX);
         code = EXIT_USAGE;
-    } else if (musterctl_send_all(fd, buf_slice(&out)) && read_reply(fd, &in)) {
+    } else if (sent && read_reply(fd, &in)) {
         code = show_reply(o, w->command, buf_slice(&in)); /* fits: read_reply() says so */
     } else {
         fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
@@ -335,7 +378,7 @@ static int musterctl_run_local(const struct options *o, const struct words *w, c
         return musterctl_run_offline(o, w);
     if (fd < 0)
         return musterctl_unreachable(path, errno);
-    int code = exchange(o, w, fd);
+    int code = exchange(o, w, path, fd);
     close(fd);
     return code;
 }

@@ -51,6 +51,61 @@ class Answering:
         self.thread.join(TIMEOUT)
 
 
+class Slow:
+    """A control socket where an import is answered when its progress was asked for twice."""
+
+    def __init__(self, folder):
+        self.path, self.asked = folder / "slow.sock", 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        self.enough = threading.Event()
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self.listener.accept()
+                self.threads.append(threading.Thread(target=self._answer, args=[peer]))
+                self.threads[-1].start()
+
+    def _answer(self, peer):
+        with peer:
+            request = json.loads(peer.recv(65536))
+            text = "users imported: 5"
+            if request["command"] == "import status":
+                self.asked += 1
+                text = f"{self.asked * 30} % read"
+                if self.asked == 2:
+                    self.enough.set()
+            else:
+                assert self.enough.wait(3 * TIMEOUT)
+            peer.sendall(json.dumps({"ok": True, "text": text, "rows": []}).encode() + b"\n")
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for thread in self.threads:
+            thread.join(3 * TIMEOUT)
+
+
+def test_a_long_import_shows_how_far_it_is(tmp_path):
+    """In one line, which is gone at the end; and only on a terminal."""
+    slow = Slow(tmp_path)
+    command = [MUSTERCTL, "--socket", slow.path, "import", "xep0227", "/srv/a.xml"]
+    try:
+        lines = terminal.shown(WIDTH, *command)
+        assert slow.asked >= 2
+        drawn = [line.removeprefix("\033[K") for line in lines]  # split where it is drawn anew, too
+        assert drawn[:3] == ["", "30 % read", "60 % read"]
+        assert drawn[-1] == "users imported: 5" and lines[-1].startswith("\033[K")
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (told.stdout.strip(), told.stderr) == ("users imported: 5", "")
+    finally:
+        slow.close()
+
+
 @pytest.fixture
 def answering(tmp_path):
     it = Answering(tmp_path)

@@ -1,14 +1,17 @@
 """Accounts that come from other servers, and go as a file of XEP-0227."""
 import base64
+import concurrent.futures
 import datetime
 import hashlib
 import hmac
+import re
 import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from muster import ejabberd, federation, prosody
+from muster.client import until
 from muster.server import Failed, free_ports
 from test_mam import MAM, WORDS, Page, form
 
@@ -398,6 +401,26 @@ def test_retention_and_search_know_what_was_imported(server, load, many):
     server.ctl("set", "archive.retention", "30")
     server.ctl("archive", "expire")
     assert [body for _, _, body in pages(juliet)] == [body for _, _, body in fresh]
+
+
+def test_an_import_says_how_far_it_is(server, tmp_path):
+    """Another connection asks while it runs: each password takes its time."""
+    status = lambda: server.ctl("import", "status")["text"]  # noqa: E731
+    assert status() == "no import is under way"
+    path = tmp_path / "users.xml"
+    path.write_text(server_data(*(f"<user name='u{i}' password='x'/>" for i in range(60)),
+                                "<user/>"))
+    seen = set()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(server.ctl, "import", "xep0227", str(path))
+        while not done.done():
+            seen.add(status())
+        assert done.result()["text"].startswith("users imported: 60, there already: 0, refused: 1")
+    told = [re.fullmatch(r"(\d+) % read: users (\d+), rooms 0, refused [01]", s)
+            for s in seen - {"no import is under way"}]
+    assert told and all(told)
+    assert all(int(m[1]) <= 100 and int(m[2]) <= 60 for m in told)
+    until("its file is closed", lambda: status() == "no import is under way")
 
 
 def test_where_no_users_are(server, load, tmp_path):

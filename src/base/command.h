@@ -92,6 +92,9 @@ struct command {
     const char *doc;     /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks;    /* what musterctl says before "Go on?"; NULL: it does not ask */
     const char *asks_if; /* a flag without which it does not ask; NULL: it does in any case */
+    /* A command without arguments whose text says how far this one is: musterctl shows it on a
+     * terminal while it waits; NULL: none. */
+    const char *progress;
     enum command_effect effect;
     const char *area; /* "users": what it is about; with its effect the name of a permission */
     /* musterctl runs it itself while no server runs; what can only be done then has one argument, a

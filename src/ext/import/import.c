@@ -72,6 +72,10 @@ struct import {
 };
 
 static atomic_bool under_way;
+/* How far it is, for whoever asks on another worker. */
+static struct {
+    _Atomic uint64_t percent, users, rooms, refused;
+} import_so_far;
 
 /* On a helper thread. */
 
@@ -147,6 +151,17 @@ static void import_closed(struct work *w)
     arena_destroy(&x->lasting);
     atomic_store(&under_way, false);
     mem_free(&x);
+}
+
+static void import_note_progress(const struct import *x)
+{
+    uint64_t done = 0, all = 0;
+    if (x->source != NULL)
+        x->kind->progress(x->source, &done, &all);
+    atomic_store(&import_so_far.percent, all == 0 ? 0 : done >= all ? 100 : 100 * done / all);
+    atomic_store(&import_so_far.users, x->imported + x->there);
+    atomic_store(&import_so_far.rooms, x->rooms + x->rooms_there);
+    atomic_store(&import_so_far.refused, x->refused + x->rooms_refused);
 }
 
 static void import_tell(struct import *x)
@@ -680,6 +695,7 @@ static void import_step_done(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
     struct store_batch *b = store_read(worker_store(x->worker), 0);
+    import_note_progress(x);
     if (loop_now_us(worker_loop(x->worker)) - x->told_us >= (uint64_t)TELL_MS * 1000)
         import_tell(x);
     for (unsigned i = 0; i < x->lost_count; i++) {
@@ -736,6 +752,7 @@ static void import_run(struct command_call *call, const struct source_kind *kind
     x->lasting = arena_create(0);
     x->told_us = loop_now_us(worker_loop(x->worker));
     map_init(&x->seen, map_key_slice);
+    import_note_progress(x);
     import_next_step(x);
 }
 
@@ -796,6 +813,7 @@ static void run_openfire(struct command_call *call)
         .access = COMMAND_LOCAL,                                                                   \
         .asks = "Accounts that are there already are deleted, with all they have.",                \
         .asks_if = "replace",                                                                      \
+        .progress = "import status",                                                               \
         .args = args_,                                                                             \
         .run = run_,                                                                               \
         .columns = IMPORT_COLUMNS,                                                                 \
@@ -834,6 +852,28 @@ IMPORT_COMMAND(
     "own "
     "format or as a file of XEP-0227.");
 
+static void run_import_status(struct command_call *call)
+{
+    if (!atomic_load(&under_way)) {
+        command_done(call, "no import is under way");
+        return;
+    }
+    command_done(call, "%llu %% read: users %llu, rooms %llu, refused %llu",
+                 (unsigned long long)atomic_load(&import_so_far.percent),
+                 (unsigned long long)atomic_load(&import_so_far.users),
+                 (unsigned long long)atomic_load(&import_so_far.rooms),
+                 (unsigned long long)atomic_load(&import_so_far.refused));
+}
+
+static struct command import_status = {
+    .name = "import status",
+    .effect = COMMAND_READS,
+    .area = "users",
+    .run = run_import_status,
+    .doc = "Tells how far the import under way is: how much of the source was read, how many users "
+           "and rooms are there now, and how many were refused.",
+};
+
 static struct store_stmt *const import_stmts[] = { &known_stmt,
                                                    &part_note_stmt,
                                                    &part_done_stmt,
@@ -866,8 +906,9 @@ const struct feature import_feature = {
             { 0 },
         },
     .schema = &import_schema,
-    .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
-                                           &import_openfire, &export_pie_command, NULL },
+    .commands =
+        (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody, &import_openfire,
+                                   &import_status, &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
     .worker.start = import_worker_start,
 };

@@ -30,7 +30,8 @@ struct prosody {
     const char *path;
     struct names hosts, users; /* as the files are called; of the host under way */
     uint32_t host, user;
-    bool rooms; /* the second time: of each host its rooms, whose members are there then */
+    uint64_t given, all; /* users and rooms */
+    bool rooms;          /* the second time: of each host its rooms, whose members are there then */
 };
 
 /* Names. */
@@ -434,17 +435,39 @@ static void prosody_close(void **source)
     mem_free(source);
 }
 
+static uint64_t prosody_count(const struct prosody *s, const char *host, const char *store)
+{
+    struct names found = { 0 };
+    struct arena *tmp = arena_create(0);
+    (void)names_read(&found, arena_printf(tmp, "%s/%s/%s", s->path, host, store), ".dat", tmp);
+    uint64_t count = found.count;
+    mem_free(&found.at);
+    arena_destroy(&tmp);
+    return count;
+}
+
 static enum err prosody_open(void **source, const char *path, struct why *why)
 {
     struct prosody *s = mem_new(struct prosody);
     s->arena = arena_create(0);
     s->path = slice_cstr(s->arena, slice_of(path));
     *source = s;
-    if (names_read(&s->hosts, path, "", s->arena))
-        return OK;
-    why_set(why, "%s: %s", path, strerror(errno));
-    prosody_close(source);
-    return E_IO;
+    if (!names_read(&s->hosts, path, "", s->arena)) {
+        why_set(why, "%s: %s", path, strerror(errno));
+        prosody_close(source);
+        return E_IO;
+    }
+    for (uint32_t i = 0; i < s->hosts.count; i++)
+        s->all += prosody_count(s, s->hosts.at[i], "accounts") +
+                  prosody_count(s, s->hosts.at[i], "config");
+    return OK;
+}
+
+static void prosody_progress(const void *source, uint64_t *done, uint64_t *all)
+{
+    const struct prosody *s = source;
+    *done = s->given;
+    *all = s->all;
 }
 
 static void prosody_user_read(struct prosody *s, struct arena *tmp, struct source_found *out)
@@ -496,6 +519,7 @@ static enum source_unit prosody_next(void *source, struct arena *tmp, struct sou
     while (s->user == s->users.count)
         if (!prosody_next_host(s, tmp))
             return SOURCE_END;
+    s->given++;
     if (!s->rooms) {
         prosody_user_read(s, tmp, out);
         return SOURCE_USER;
@@ -509,7 +533,7 @@ static enum source_unit prosody_next(void *source, struct arena *tmp, struct sou
 }
 
 const struct source_kind source_prosody = {
-    prosody_open, prosody_next, prosody_close,
+    prosody_open, prosody_next, prosody_close, prosody_progress,
     "the data_path of Prosody with internal storage, such as /var/lib/prosody, which has a folder "
     "for "
     "each host and in it a folder accounts with .dat files"

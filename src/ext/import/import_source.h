@@ -4,6 +4,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
+#include <stdint.h>
 
 struct arena;
 
@@ -40,7 +41,9 @@ struct source_kind {
     enum source_unit (*next)(void *source, struct arena *tmp, struct source_found *out,
                              struct why *why);
     void (*close)(void **source); /* NULL is fine */
-    const char *expects;          /* what it reads: for a source in which nothing is found */
+    /* How much of all was given: of users and rooms, or of bytes. */
+    void (*progress)(const void *source, uint64_t *done, uint64_t *all);
+    const char *expects; /* what it reads: for a source in which nothing is found */
 };
 
 extern const struct source_kind source_prosody; /* a data folder of Prosody */

@@ -20,6 +20,7 @@ struct file {
     char *bytes;
     size_t from, len, cap; /* the part that is not used yet */
     uint64_t line;
+    uint64_t bytes_read, size;
     struct pie pie;
     char path[PATH_BYTES_MAX];
 };
@@ -65,6 +66,7 @@ static enum err file_open(struct files *s, const char *path, struct why *why)
         return fine ? E_SYNTAX : E_IO;
     }
     memcpy(f->path, path, strlen(path));
+    f->size = (uint64_t)st.st_size;
     s->at[s->depth++] = f;
     return OK;
 }
@@ -111,6 +113,7 @@ static bool pie_source_read(struct file *f, struct why *why)
         }
         f->end = n == 0;
         f->len += (size_t)n;
+        f->bytes_read += (uint64_t)n;
         got += (size_t)n;
     }
     return true;
@@ -232,11 +235,23 @@ static enum source_unit pie_source_next(void *source, struct arena *tmp, struct 
     return SOURCE_END;
 }
 
+/* Of the first file: what it includes is one of its elements. */
+static void pie_source_progress(const void *source, uint64_t *done, uint64_t *all)
+{
+    const struct files *s = source;
+    *done = *all = 1;
+    if (s->depth == 0) /* it is over */
+        return;
+    const struct file *f = s->at[0];
+    *done = f->bytes_read - f->len;
+    *all = f->size;
+}
+
 const struct source_kind source_pie = {
-    pie_source_open, pie_source_next, pie_source_close,
+    pie_source_open, pie_source_next, pie_source_close, pie_source_progress,
     "a file of XEP-0227 with a <user/> in a <host/>, or one that includes such files"
 };
 const struct source_kind source_openfire = {
-    openfire_source_open, pie_source_next, pie_source_close,
+    openfire_source_open, pie_source_next, pie_source_close, pie_source_progress,
     "a file of the plugin User Import/Export: <Openfire/> with a <User/>, or one of XEP-0227"
 };
