@@ -90,12 +90,15 @@ ROMEO = f"""<user name='romeo'>{keys('iLuvJuLi3T')}<query xmlns='jabber:iq:roste
 
 
 def canonical(text):
-    """A <host/> whose white space and order of elements within a user do not matter."""
+    """A <host/> whose white space and order of elements within a user, and of contacts, do not
+    matter."""
     def strip(e):
         e.text = (e.text or "").strip() or None
         e.tail = None
         for child in e:
             strip(child)
+        if e.tag == "{jabber:iq:roster}query":
+            e[:] = sorted(e, key=lambda item: item.get("jid"))
         return ET.canonicalize(ET.tostring(e, encoding="unicode"))
     return [sorted(map(strip, user)) for user in ET.fromstring(text).iter(f"{{{PIE}}}user")]
 
