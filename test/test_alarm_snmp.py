@@ -164,6 +164,8 @@ def test_what_is_missing(make_server, manager):
     host.ctl("set", "snmp.community", "wrong")
     assert "has not confirmed" in result_of(host)["result"]
     host.ctl("set", "snmp.receiver", "nobody.invalid")
+    assert "snmp.community" in result_of(host)["result"]  # was that of another receiver
+    host.ctl("set", "snmp.community", "wrong")
     assert result_of(host)["result"].startswith("nobody.invalid: ")
     assert one.got() == []
 

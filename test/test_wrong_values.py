@@ -165,7 +165,7 @@ def wrong_setting(row):
         found = re.fullmatch(r"text of (\d+) to (\d+) bytes(: .*)?", row.allowed)
         low, high, form = found.groups()
         return ["x" * (int(high) + 1), *(["x" * (int(low) - 1)] if int(low) else []),
-                *(["\a" * 8 if "printable" in form else "<, >"] if form else [])]
+                *(["<, >"] if form and "printable" not in form else [])]
     if row.allowed == "on or off" or row.allowed.startswith("one of: "):
         return ["perhaps", "", "1 or", "on off"]
     found = re.match(r"(\d+\w*) to (\d+\w*)|at least (\d+\w*)()", row.allowed)
