@@ -86,9 +86,9 @@ class Sent:
 
 class Received:
     """A stream of the other server, on which stanzas go back (XEP-0288). late: it counts them from
-    after its first stanza on, with which ours begin to go back."""
+    after its first stanza on, with which ours begin to go back. more: so many are counted."""
 
-    def __init__(self, node, authority, counts, late=False):
+    def __init__(self, node, authority, counts, late=False, more=COUNT):
         self.alice, self.counts = node.client("alice", domain=ONE), counts
         peer = federation.Peer(node, EVIL, ONE, authority.issue("back", EVIL)).secure()
         peer.raw(BIDI)
@@ -104,8 +104,8 @@ class Received:
             say(self.alice, "first")
             peer.expect("<message><body>first</body></message>")
             peer.enable_sm()
-        say(self.alice, *range(COUNT))
-        for n in range(COUNT):
+        say(self.alice, *range(more))
+        for n in range(more):
             peer.expect(f"<message><body>{n}</body></message>")
 
     def say(self, text):
@@ -195,11 +195,13 @@ def test_the_other_domain_goes_on_with_a_stream_of_its_own(node, listener, link,
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("counts", [True, False], ids=["0198", "without"])
+@pytest.mark.parametrize("kind, counts", [
+    *((kind, counts) for kind in ("own", "shared", "back") for counts in (True, False)),
+    ("late", True)])
 def test_a_stream_that_an_operator_closes_repeats_nothing_that_has_arrived(node, listener, link,
-                                                                           counts):
-    """Of a domain that shares it, too."""
-    there = link("shared", counts)
+                                                                           kind, counts):
+    """Of a domain that shares it, too, and on the stream of the other server."""
+    there = link(kind, counts)
     node.ctl("s2s", "close", EVIL)
     there.until_end()
     there.confirm()
@@ -208,6 +210,57 @@ def test_a_stream_that_an_operator_closes_repeats_nothing_that_has_arrived(node,
         text = listener.read_until(next_one, "(?s).*>again</body>")[0]
     late = [n for n in range(COUNT) if f"<body>{n}</body>" in text]
     assert late == (list(range(ARRIVED, COUNT)) if counts else [])
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("kind", ["back", "late"])
+def test_a_received_stream_is_in_use_until_it_has_confirmed_all(node, link, kind):
+    """What comes meanwhile is taken and acknowledged; then it ends, without an error."""
+    there = link(kind, True)
+    for _ in range(2):  # the second changes nothing
+        node.ctl("s2s", "close", EVIL)
+    there.say(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>late</body></message>")
+    there.alice.expect("<message><body>late</body></message>")
+    there.peer.ack(COUNT)
+    there.peer.expect_closed()
+    assert there.peer.acked == (1 if kind == "late" else 2)
+    until("nothing waits", lambda: pending(node) == 0)
+    there.alice.ping()
+    assert not errors(there.alice)
+
+
+@pytest.mark.sqlite
+def test_a_first_stanza_that_nobody_counts_is_confirmed_by_the_end(node, listener, authority):
+    """What comes behind our end is not taken: no acknowledgement can follow."""
+    there = Received(node, authority, True, late=True, more=0)
+    node.ctl("s2s", "close", EVIL)
+    there.peer.wait("our end", lambda: there.peer.reader.ended)
+    there.say(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>late</body></message>"
+              "</stream:stream>")
+    there.peer.expect_closed()
+    say(there.alice, "again")
+    with listener.join() as next_one:
+        text = listener.read_until(next_one, "(?s).*>again</body>")[0]
+    assert "<body>first</body>" not in text
+    there.alice.ping()
+    assert not [e for e in there.alice.inbox if e.findtext(f"{{{xml.CLIENT}}}body") == "late"]
+
+
+@pytest.mark.sqlite
+def test_nobody_writes_on_a_stream_that_is_being_ended(node, listener, link):
+    """A second pair of domains is shut out, and the first goes on with a stream of its own."""
+    there = link("back", True)
+    there.peer.result("key", to=TWO)
+    there.peer.wait("the answer", lambda: there.peer._take(
+        lambda e: e.tag.endswith("}result") and e.get("type") == "valid"))
+    node.ctl("set", f"s2s.policy@{TWO}", "off")
+    say(there.alice, "on")
+    until("it has come here", lambda: pending(node) == COUNT + 1)
+    there.peer.ack(COUNT)
+    there.peer.expect_stream_error("policy-violation")
+    assert there.peer.h == COUNT
+    with listener.join() as own:
+        listener.read_until(own, ">on</body>")
 
 
 @pytest.mark.sqlite

@@ -258,12 +258,16 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
 
 /* Stanzas. */
 
+/* No acknowledgement follows any more, so what comes is taken only where none is awaited. */
+static bool in_counts_no_more(const struct s2s_in *s) { return s->shut || s->x.end_sent; }
+
 /* Whether its sender may speak for this domain to that one, on this stream; else it has failed. */
 static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 {
     struct s2s_in *s = s2s_in_of(x);
     struct pair *p = pair_find(s, remote, local);
-    bool taken = !s->shut || (!s2s_flow_is_enabled(s) && s2s_is_partner(x->worker, local, remote));
+    bool taken = !in_counts_no_more(s) ||
+                 (!s2s_flow_is_enabled(s) && s2s_is_partner(x->worker, local, remote));
     if (p != NULL && p->proved) {
         if (!taken) /* it is not acknowledged, either */
             return false;
@@ -308,7 +312,7 @@ static void in_other(struct xstream *x, slice unit)
 static struct in_flow *in_flow(const struct xstream *x)
 {
     const struct s2s_in *s = (const struct s2s_in *)x;
-    return s->shut ? NULL : s->flow;
+    return in_counts_no_more(s) ? NULL : s->flow;
 }
 
 static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
@@ -359,19 +363,10 @@ static uint64_t in_due_ms(const struct xstream *x)
     const struct s2s_in *s = (const struct s2s_in *)x;
     if (s->stopping)
         return xstream_left_ms(x, STOPPING_MS);
-    if (x->end_sent || s->draining || s->shut)
+    if (x->end_sent || s->draining || s->shut || s->closing)
         return xstream_left_ms(x, ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
-}
-
-/* No more is read; what is under way is acknowledged before the end. */
-static void in_drain(struct s2s_in *s)
-{
-    ensure(s->x.state == STREAM_BOUND && !s->draining);
-    s->draining = true;
-    xstream_wait(&s->x);
-    in_ends_soon(s);
 }
 
 /* The peer has ended its stream: it hears first what became of the last stanzas. */
@@ -380,26 +375,8 @@ static bool in_drains(struct xstream *x)
     struct s2s_in *s = s2s_in_of(x);
     if (x->end_sent || !s2s_flow_waits(s))
         return false;
-    in_drain(s);
+    s2s_flow_drain(s);
     return true;
-}
-
-/* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). Where it counts
- * acknowledgements it is not: none can follow our end, so the peer sends that again. */
-static void in_end(struct s2s_in *s)
-{
-    if (s->x.state != STREAM_BOUND)
-        xstream_close(&s->x, (slice){ 0 });
-    if (s->x.state == STREAM_CLOSED || s->x.end_sent || s->draining)
-        return;
-    if (s2s_flow_waits(s)) {
-        in_drain(s);
-    } else if (s2s_flow_is_enabled(s)) {
-        s2s_flow_end(s);
-    } else {
-        xstream_send_end(&s->x);
-        in_ends_soon(s);
-    }
 }
 
 void s2s_in_stop(struct s2s_in *s)
@@ -413,7 +390,22 @@ void s2s_in_stop(struct s2s_in *s)
     else if (s->draining)
         in_ends_soon(s);
     else
-        in_drain(s);
+        s2s_flow_drain(s);
+}
+
+/* What was written back has perhaps arrived: it would be sent again on the next stream. */
+static void in_close(struct s2s_in *s)
+{
+    bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
+    if (ends)
+        return;
+    if (s->x.state != STREAM_BOUND || !s2s_back_waits(s)) {
+        s2s_flow_finish(s);
+        return;
+    }
+    s->closing = true;
+    s2s_back_ask(s);
+    in_ends_soon(s);
 }
 
 /* What was written back has perhaps arrived: it would go back to its senders. What comes meanwhile
@@ -447,8 +439,8 @@ static void in_idle(struct xstream *x)
         xstream_close(x, (slice){ 0 });
     else if (s2s_in_of(x)->shut)
         xstream_fail(x, XE_POLICY_VIOLATION, IN_IS_SHUT);
-    else if (silent_ms >= limit_ms)
-        in_end(s2s_in_of(x));
+    else if (s2s_in_of(x)->closing || silent_ms >= limit_ms)
+        s2s_flow_finish(s2s_in_of(x));
     else
         timer_set(worker_loop(x->worker), &x->timer, limit_ms - silent_ms + 100);
 }
@@ -547,7 +539,7 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
         return false;
     LIST_EACH (it, &s->pairs) {
         if (slice_eq(pair_remote(CONTAINER_OF(it, struct pair, node)), remote)) {
-            in_end(s);
+            in_close(s);
             return true;
         }
     }

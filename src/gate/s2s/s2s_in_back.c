@@ -99,7 +99,8 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
     slice tls = slice_of(conn_tls_version(s->x.conn));
     LIST_EACH (it, &s->pairs) {
         struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (s->x.state != STREAM_BOUND || s->x.end_sent || s->draining || s->stopping)
+        if (s->x.state != STREAM_BOUND || s->x.end_sent || s->draining || s->stopping || s->shut ||
+            s->closing)
             return;
         if (!back_may_offer(s, p))
             continue;
@@ -244,7 +245,7 @@ static void to_back_run(struct worker *w, void *message, const struct message_fr
         return;
     if (m->st == NULL)
         back_end(s);
-    else if (!s->x.end_sent)
+    else if (!s->x.end_sent && !s->shut && !s->closing) /* else it goes on the next stream */
         back_write(s, p, m);
 }
 

@@ -783,6 +783,36 @@ const struct message_row s2s_resume_message = {
     .later = true,
 };
 
+/* Ends. */
+
+void s2s_flow_drain(struct s2s_in *s)
+{
+    ensure(s->x.state == STREAM_BOUND && !s->draining);
+    s->draining = true;
+    xstream_wait(&s->x);
+    in_ends_soon(s);
+}
+
+/* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). Where it counts
+ * acknowledgements it is not: none can follow our end, so the peer sends that again. */
+void s2s_flow_finish(struct s2s_in *s)
+{
+    s->closing = false;
+    if (s->x.state != STREAM_BOUND)
+        xstream_close(&s->x, (slice){ 0 });
+    if (s->x.state == STREAM_CLOSED || s->x.end_sent || s->draining)
+        return;
+    if (s2s_flow_waits(s)) {
+        s2s_flow_drain(s);
+    } else if (s2s_flow_is_enabled(s) && !s2s_back_needs_end(s)) {
+        s2s_flow_end(s);
+    } else {
+        s2s_flow_last_ack(s->flow);
+        xstream_send_end(&s->x);
+        in_ends_soon(s);
+    }
+}
+
 /* Elements. */
 
 static void sm_enable(struct s2s_in *s, const struct elem *e)
@@ -814,6 +844,8 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
             s2s_flow_end(s);
         else if (s->shut && !s2s_back_waits(s))
             xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+        else if (s->closing && !s2s_back_waits(s))
+            s2s_flow_finish(s);
     } else
         xstream_fail_with(&s->x, XE_UNDEFINED_CONDITION,
                           SLICE("h is not between what was acknowledged and what was sent"),

@@ -855,7 +855,7 @@ void partner_forgive(struct partner *p)
 }
 
 /* Nothing more is written, and what was has some time to be confirmed: it has perhaps arrived, and
- * would go back to its senders. false: nothing waits for that. */
+ * would go back to its senders, or be sent again. false: nothing waits for that. */
 static bool partner_shuts(struct partner *p)
 {
     if (p->state != ACTOR_READY || !partner_awaits(p))
@@ -904,12 +904,11 @@ void partner_came(struct partner *p)
  * if it has waited too long. */
 bool partner_close(struct partner *p)
 {
-    bool made = p->find != NULL || partner_is_linked(p) || share_is_sought(p),
-         ours = p->out != NULL || p->share.guest != NULL;
+    bool made = p->find != NULL || partner_is_linked(p) || share_is_sought(p);
     if (!made)
         return false;
     actor_pin(&p->actor);
-    if (ours && partner_shuts(p)) {
+    if (partner_shuts(p)) {
         actor_unpin(&p->actor);
         return true;
     }
