@@ -294,3 +294,106 @@ def test_strangers_are_counted_for_a_mail_address_as_for_the_account(make_server
     dave.expect(f"<message type='error' id='stranger' from='alice.smith@{ONE}'/>")
     alice.expect(f"<message from='{bob}' id='known'/>")
     alice.expect_nothing(f"<message from='{dave}'/>")
+
+
+def test_groups_in_rosters_are_of_this_server_alone(servers, users):
+    """No foreign user is put into one or sees one; what a user granted abroad outlives it."""
+    one, _ = servers
+    alice, bob = users
+    carol = one.client("carol", "c")
+    across.roster_of(carol)
+    across.befriend(alice, bob)
+    one.ctl("group", "add", "sales", "--visible-to", f"domain:{ONE}")
+    for words in (("group-member", "add", "sales", bob.bare),
+                  ("group-member", "add", "sales", "--domain", OTHER),
+                  ("group", "set", "sales", "--visible-to", f"domain:{OTHER}")):
+        assert one.ctl_run(*words).returncode != 0
+    one.ctl("group-member", "add", "sales", "--domain", ONE)
+    alice.expect(f"<presence from='{carol}' type='-'/>")
+    bob.send(f"<presence to='{carol.bare}' type='subscribe'/>")
+    carol.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+    bob.expect_nothing(f"<presence from='{carol}'/>")
+    carol.send(f"<presence to='{bob.bare}' type='subscribed'/>")
+    bob.expect(f"<presence from='{carol}' type='-'/>")
+    one.ctl("federation", "block", OTHER)
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    carol.send("<presence><show>away</show></presence>")
+    alice.expect(f"<presence from='{carol}'><show>away</show></presence>")
+    one.ctl("federation", "allow", OTHER)
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    one.ctl("group", "del", "sales")
+    alice.expect(f"<presence from='{carol}' type='unavailable'/>")
+    carol.send("<presence><show>dnd</show></presence>")
+    bob.expect(f"<presence from='{carol}'><show>dnd</show></presence>")
+    assert across.roster_of(alice) == {bob.bare: ("both", None)}
+
+
+@pytest.fixture
+def friends(servers, users):
+    """Friends over a link; the policy of the first server is no longer of its node file."""
+    one, _ = servers
+    across.befriend(*users)
+    for name in "s2s.policy", "s2s.bidi":
+        one.conf["settings"].pop(name, None)
+    one.write()
+    one.ctl("server", "reload")
+    one.ctl("set", "s2s.policy", "open")
+    return users
+
+
+@pytest.mark.parametrize("undo", ["rollback", "unconfirmed"])
+def test_a_candidate_shuts_a_link_and_going_back_opens_it(servers, friends, undo):
+    one, _ = servers
+    alice, bob = friends
+    for name in "s2s.policy", "s2s.bidi":
+        one.ctl("config", "edit", name, "off")
+    chat(alice, bob, "edited")
+    bob.expect("<message id='edited'/>")
+    one.ctl("config", "apply", *(("--confirm", "2s") if undo == "unconfirmed" else ()))
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    if undo == "rollback":
+        chat(alice, bob, "shut")
+        refused(alice, "shut", "remote-server-not-found")
+        one.ctl("config", "rollback")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    for sender, receiver in (alice, bob), (bob, alice):
+        chat(sender, receiver, "open")
+        receiver.expect(f"<message from='{sender}' id='open'/>")
+
+
+def test_a_candidate_of_tls_counts_for_the_next_link(servers, friends):
+    """The link that is up stays, with its version."""
+    one, _ = servers
+    alice, bob = friends
+
+    def versions():
+        chat(alice, bob, "one")
+        bob.expect("<message id='one'/>")
+        chat(bob, alice, "two")
+        alice.expect("<message id='two'/>")
+        return {row["tls"] for row in one.rows("s2s", "list", OTHER) if row["state"] == "up"}
+    assert versions() == {"TLSv1.3"}
+    one.ctl("config", "edit", "tls.servers-max-version", "1.2")
+    one.ctl("config", "apply")
+    assert versions() == {"TLSv1.3"}
+    one.ctl("s2s", "close", OTHER)
+    until("the next link", lambda: versions() == {"TLSv1.2"})
+
+
+def test_an_imported_contact_abroad_is_asked_for_what_it_grants(servers, users, tmp_path):
+    """Its server knows nothing of the account: the contact is asked, and is granted at once."""
+    one, _ = servers
+    _, bob = users
+    export = tmp_path / "export.xml"
+    export.write_text(
+        f"<server-data xmlns='urn:xmpp:pie:0'><host jid='{ONE}'><user name='zoe' password='pw'>"
+        f"<query xmlns='{xml.ROSTER}'><item jid='{bob.bare}' subscription='both'/></query>"
+        "</user></host></server-data>")
+    one.ctl("import", "xep0227", str(export))
+    across.roster_of(bob)
+    zoe = one.client("zoe", "z", password="pw")
+    until("it does not see the contact", lambda: across.roster_of(zoe) == {
+        bob.bare: ("from", None)})
+    bob.send(f"<presence to='{zoe.bare}' type='subscribe'/>")
+    bob.expect(f"<presence from='{zoe.bare}' type='subscribed'/>")
+    bob.expect(f"<presence from='{zoe}' type='-'/>")
