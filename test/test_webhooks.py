@@ -177,6 +177,22 @@ def test_events_outlast_a_kill_while_the_receiver_is_away(make_server, receiver)
     until("empty", lambda: hook(host, number)["waiting"] == 0)
 
 
+@pytest.mark.parametrize("status", [301, 403, 500])
+def test_a_receiver_that_refuses_raises_the_alarm(make_server, receiver, status):
+    """Whoever answers with an error has not taken the event, like one that cannot be reached."""
+    host = make_server("alice", settings=LOCAL)
+    answers = {"status": status}
+    one = receiver(status=lambda event: answers["status"])
+    number = add(host, one.url, "setting.changed")
+    host.ctl("set", "sm.hibernate-time", "31s")
+    until("alarm", lambda: "webhook.failing" in active(host), 30)
+    detail = active(host)["webhook.failing"]["detail"]
+    assert f"webhook {number}" in detail and f"status {status}" in detail
+    answers["status"] = 200
+    until("taken", lambda: hook(host, number)["waiting"] == 0, 60)
+    until("cleared", lambda: "webhook.failing" not in active(host))
+
+
 def test_a_full_queue_drops_and_says_so(make_server):
     host = make_server("alice", settings={**LOCAL, "webhook.queue-max": "100"})
     number = add(host, f"http://127.0.0.1:{free_ports(1)[0]}/", "setting.changed")

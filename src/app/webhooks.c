@@ -76,13 +76,15 @@ static struct setting queue_keep = {
 static struct alarm failing_alarm = {
     .name = "webhook.failing",
     .severity = ALARM_WARNING,
-    .text = "The receiver of a webhook cannot be reached.",
+    .text = "The receiver of a webhook does not take events.",
     .action = "See which and why in the detail and in `musterctl webhook list`. Mend the receiver, "
-              "or delete the webhook with `musterctl webhook del`.",
+              "and try it with `musterctl webhook test`, or delete the webhook with `musterctl "
+              "webhook del`.",
     .explanation = "Another system does not hear of what happens here. The events wait in the "
                    "database and follow by themselves.",
-    .raised_when = "Three connections to a receiver have failed in a row.",
-    .cleared_when = "All receivers can be reached.",
+    .raised_when = "Three requests to a receiver have failed in a row: it cannot be reached, or "
+                   "its answer has no status of 200 to 299.",
+    .cleared_when = "Each receiver has taken the last request to it.",
 };
 static struct alarm dropped_alarm = {
     .name = "webhook.dropped",
@@ -322,7 +324,7 @@ static void say_failing(void)
     char text[ALARM_DETAIL_BYTES];
     LIST_EACH (it, &webhooks_all) {
         const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
-        if (h->failures < FAILURES_ALARM)
+        if (h->refusals < FAILURES_ALARM)
             continue;
         snprintf(text, sizeof text, "webhook %lld: %.120s", (long long)h->id, h->why);
         alarm_raise(&failing_alarm, slice_of(text));
@@ -399,10 +401,11 @@ static void test_end(struct command_call *call, const char *why)
         command_done(call, "the receiver has taken the test event");
 }
 
-/* The receiver answers, if badly, or it does not. */
+/* An answer, even a bad one, means that other events may be tried at once. */
 static void hook_heard(struct webhook *h, unsigned status, const char *why)
 {
     snprintf(h->why, sizeof h->why, "%s", why != NULL ? why : "");
+    h->refusals = why != NULL ? h->refusals + 1 : 0;
     if (status == 0) {
         h->due_us = clock_wall_us() + back_off_us(h->failures);
         h->failures++;

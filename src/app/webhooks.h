@@ -34,6 +34,7 @@ struct webhook {
     unsigned waiting;  /* items */
     unsigned flights;  /* under way */
     unsigned failures; /* connections that failed, since one succeeded */
+    unsigned refusals; /* requests that were not taken, since one was */
     bool deleted;      /* freed when nothing is under way */
     char why[WEBHOOK_WHY_BYTES];
 };
