@@ -9,6 +9,7 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from muster.server import refusal
+from test_alarm_targets import results
 from test_alarms import active, fail_fedtest, mend_fedtest
 
 MIB = pathlib.Path(__file__).parents[1] / "docs/MUSTER-MIB.txt"
@@ -93,7 +94,7 @@ def manager(tmp_path):
 
 
 def result_of(host):
-    return {row["target"]: row for row in host.rows("alarm", "test")}["snmp"]
+    return results(host)["snmp"]
 
 
 def told(manager):

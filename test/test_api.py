@@ -270,6 +270,28 @@ def test_the_argument_is_named(api):
         assert api("POST", "/commands/user-list", body).json["argument"] == argument
 
 
+def test_what_failed_elsewhere_is_no_fault_of_this_server(make_server):
+    """Each command that asks another server says so in the same way."""
+    server = api_server(make_server, **{
+        "webhook.allow-local": "on", "mail.relay": "127.0.0.1:1", "cert.mail-to": "a@a.test",
+        "alarm.syslog": "warning", "syslog.server": "tcp:127.0.0.1:1"})
+    server.ctl("set", "s2s.policy", "open")
+    server.ctl("s2s-route", "add", "a.test", "127.0.0.1:1", "--less-specific", "off")
+    hook = server.rows("webhook", "add", "http://127.0.0.1:1/")[0]["id"]
+    for name, body in (
+            ("webhook-test", {"id": hook}), ("cert-mail-test", {}), ("alarm-test", {}),
+            ("s2s-trace", {"domain": "a.test"}),
+            ("fedtest", {"target": "127.0.0.1:1", "domain": "a.test", "proxy": "127.0.0.1"}),
+            ("pushtest", {"edge": "127.0.0.1:1", "service": "push.a.test"})):
+        answer = server.api("POST", f"/commands/{name}", body)
+        assert (answer.status, answer.json.get("error")) == (502, "outside"), (name, answer.text)
+        assert answer.json["title"] == "Bad Gateway" and answer.json["detail"]
+    assert [row["works"] for row in server.api("POST", "/alarms/test").json["rows"]] == [False]
+    server.ctl("set", "s2s.policy", "off")
+    own = server.api("POST", "/commands/s2s-trace", {"domain": "a.test"})
+    assert (own.status, own.json["error"]) == (409, "conflict"), own.text
+
+
 def test_options_and_no_cors(api):
     answer = api("OPTIONS", "/users/a@localhost", Origin="https://evil.test",
                  Access_Control_Request_Method="PUT")

@@ -105,8 +105,8 @@ static json_t *answer_schema(const struct command *c, enum http_verb method)
 /* c NULL: of what is no command, those where it went wrong. */
 static json_t *answers(const struct command *c, enum http_verb method)
 {
-    static const char *const problems[] = { "400", "401", "403", "404", "405", "409",    "412",
-                                            "413", "415", "422", "429", "503", "default" };
+    static const char *const problems[] = { "400", "401", "403", "404", "405", "409", "412",
+                                            "413", "415", "422", "429", "502", "503", "default" };
     json_t *all = json_object();
     if (c != NULL)
         json_object_set_new(all, "200",

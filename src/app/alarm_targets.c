@@ -115,6 +115,7 @@ static struct {
     struct syslog_errand errand;
     struct snmp_errand notice;
     struct command_call *test;
+    unsigned test_failures; /* targets of it that did not take it */
 } telling;
 
 static const char *news_name(const struct alarms_news *n)
@@ -185,7 +186,11 @@ static void test_over(void)
         if (targets[i].testing)
             return;
     telling.test = NULL;
-    command_done(call, "%s", call->rows != NULL ? "" : "no target is switched on");
+    if (telling.test_failures > 0)
+        command_fail(call, E_OUTSIDE, "targets that have not taken the test alarm: %u",
+                     telling.test_failures);
+    else
+        command_done(call, "%s", call->rows != NULL ? "" : "no target is switched on");
 }
 
 static void test_result(struct target *t, const char *why)
@@ -193,6 +198,7 @@ static void test_result(struct target *t, const char *why)
     struct command_call *call = telling.test;
     ensure(call != NULL);
     t->testing = false;
+    telling.test_failures += why != NULL;
     command_row(call);
     command_text(call, "target", slice_of(t->name));
     command_bool(call, "works", why == NULL);
@@ -432,6 +438,7 @@ static void run_test(struct command_call *call)
         return;
     }
     telling.test = call;
+    telling.test_failures = 0;
     for (unsigned i = 0; i < TARGETS; i++)
         targets[i].testing = setting_int(targets[i].level) > 0;
     for (unsigned i = 0; i < TARGETS; i++)
@@ -447,10 +454,11 @@ static struct command test_command = {
     .area = "server",
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ALARMS,
+    .report = true,
     .run = run_test,
     .doc =
         "Sends a test alarm to each target. Those that are switched on are tried, and the answer "
-        "says what happened at each.",
+        "says what happened at each. It fails if one of them has not taken it.",
     .columns =
         (const struct command_column[]){
             { .name = "target", .doc = "mail, syslog, journald or snmp" },

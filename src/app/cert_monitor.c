@@ -212,7 +212,7 @@ static void monitor_sent(void *arg, const char *why, const char *note)
     struct command_call *call = monitor.testing;
     monitor.testing = NULL;
     if (call != NULL && why != NULL)
-        command_fail(call, E_IO, "%s", why);
+        command_fail(call, E_OUTSIDE, "%s", why);
     else if (call != NULL)
         command_done(call, "the mail server has the mail%s%s", *note != '\0' ? ", but " : "", note);
     if (call != NULL && why == NULL && monitor.owed)

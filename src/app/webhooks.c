@@ -396,7 +396,7 @@ static void item_waits(struct webhook *h, struct item *i)
 static void test_end(struct command_call *call, const char *why)
 {
     if (why != NULL)
-        command_fail(call, E_IO, "%s", why);
+        command_fail(call, E_OUTSIDE, "%s", why);
     else
         command_done(call, "the receiver has taken the test event");
 }

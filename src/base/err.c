@@ -26,6 +26,7 @@ static const struct {
     [E_CORRUPT] = { "corrupt", "stored data is damaged" },
     [E_UNSUPPORTED] = { "unsupported", "not offered" },
     [E_INTERNAL] = { "internal", "internal error" },
+    [E_OUTSIDE] = { "outside", "another server failed" },
 };
 static_assert(sizeof texts / sizeof texts[0] == ERR_COUNT, "one text an error");
 

@@ -26,6 +26,7 @@ enum err {
     E_CORRUPT,     /* stored data is damaged */
     E_UNSUPPORTED, /* known, but not offered */
     E_INTERNAL,    /* a bug of the server */
+    E_OUTSIDE,     /* somebody else's server failed, refused or cannot be reached */
     ERR_COUNT
 };
 

@@ -87,6 +87,7 @@ static const enum stanza_error translated[] = {
     [E_CORRUPT] = SE_INTERNAL_SERVER_ERROR,
     [E_UNSUPPORTED] = SE_FEATURE_NOT_IMPLEMENTED,
     [E_INTERNAL] = SE_INTERNAL_SERVER_ERROR,
+    [E_OUTSIDE] = SE_RESOURCE_CONSTRAINT,
 };
 _Static_assert(sizeof translated / sizeof translated[0] == ERR_COUNT, "every enum err has a row");
 
