@@ -81,6 +81,13 @@ static void run_webhook_add(struct command_call *call)
         c->events = SLICE("*");
     if (!webhook_may_read(call, webhook_kinds(c->events)))
         return;
+    if (webhook_is_forbidden(c->url)) {
+        call->culprit = "url";
+        command_fail(call, E_DENIED,
+                     "webhook add: url: this address is of this machine or its link, which is not "
+                     "allowed; `set webhook.allow-local on` allows it");
+        return;
+    }
     if (!seal_ready()) {
         command_fail(call, E_DOWN,
                      "the key in secrets.key cannot be used; `alarm list` says what to do");

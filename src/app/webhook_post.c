@@ -21,15 +21,23 @@ struct setting webhook_allow_local = {
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .max = 1,
-    .doc = "Whether webhooks may go to this machine or its link: to loopback, link-local and "
-           "unspecified addresses. Off, nobody who may add a webhook can reach services that trust "
-           "this machine.",
+    .doc = "Whether webhooks may go to this machine or its link: to its own, loopback, "
+           "link-local and unspecified addresses. Off, nobody who may add a webhook can reach "
+           "services that trust this machine.",
 };
 
 bool webhook_uri(struct http_uri *out, slice url, bool *secure)
 {
     *secure = https_uri_read(out, url);
     return *secure || http_uri_read(out, url);
+}
+
+bool webhook_is_forbidden(slice url)
+{
+    struct http_uri uri;
+    bool secure;
+    return !setting_bool(&webhook_allow_local) && webhook_uri(&uri, url, &secure) &&
+           visit_is_forbidden(uri.host);
 }
 
 void webhook_sign(char out[SIGNATURE_BYTES], slice secret, uint64_t time_s, slice body)

@@ -35,6 +35,8 @@ struct webhook_post {
 
 /* An address of http or https, which is secure. */
 bool webhook_uri(struct http_uri *out, slice url, bool *secure);
+/* It names an address in numbers that webhook.allow-local does not allow. */
+bool webhook_is_forbidden(slice url);
 /* `secret`: HMAC-SHA256 of "TIME.BODY", in hexadecimal digits. */
 void webhook_sign(char out[65], slice secret, uint64_t time_s, slice body);
 /* Copies everything. done() follows once. */

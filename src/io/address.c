@@ -1,5 +1,6 @@
 #include "io/address.h"
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 
 static bool parse_port(slice text, in_port_t *out)
@@ -91,6 +92,31 @@ void address_print(const union address *a, char out[ADDRESS_TEXT_BYTES])
         snprintf(out, ADDRESS_TEXT_BYTES, "[%s]:%d", host, address_port(a));
     else
         snprintf(out, ADDRESS_TEXT_BYTES, a->any.sa_family == AF_UNIX ? "local" : "none");
+}
+
+static bool is_same_host(const union address *a, const struct sockaddr *with)
+{
+    union address b;
+    address_set(&b, with);
+    if (a->any.sa_family != b.any.sa_family)
+        return false;
+    return a->any.sa_family == AF_INET ? a->v4.sin_addr.s_addr == b.v4.sin_addr.s_addr
+                                       : a->any.sa_family == AF_INET6 &&
+                                             IN6_ARE_ADDR_EQUAL(&a->v6.sin6_addr, &b.v6.sin6_addr);
+}
+
+bool address_is_own(const union address *from)
+{
+    union address a;
+    struct ifaddrs *all;
+    bool own = false;
+    address_set(&a, &from->any);
+    if (getifaddrs(&all) != 0)
+        return true;
+    for (const struct ifaddrs *i = all; i != NULL && !own; i = i->ifa_next)
+        own = i->ifa_addr != NULL && is_same_host(&a, i->ifa_addr);
+    freeifaddrs(all);
+    return own;
 }
 
 bool address_is_local(const union address *from)

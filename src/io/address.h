@@ -33,3 +33,5 @@ void address_print(const union address *a, char out[ADDRESS_TEXT_BYTES]);
 /* It leads to this machine or its link: loopback, link-local (RFC 3927, RFC 4291 §2.5.6), of no
  * host at all ("0.0.0.0", "::"), or a Unix socket. */
 bool address_is_local(const union address *a);
+/* An interface of this machine has it now. If that cannot be found out, it is so. */
+bool address_is_own(const union address *a);

@@ -85,6 +85,10 @@ static void knows_this_machine(void **state)
         assert_true(address_parse(slice_of(there[i]), &a));
         assert_false(address_is_local(&a));
     }
+    assert_true(address_parse(SLICE("[::ffff:127.0.0.1]:1"), &a));
+    assert_true(address_is_own(&a));
+    assert_true(address_parse(SLICE("203.0.113.1:1"), &a)); /* RFC 5737: nobody's */
+    assert_false(address_is_own(&a));
 }
 
 int main(void)

@@ -138,6 +138,22 @@ static void visit_dialled(void *arg, const struct dial_result *result)
     visit_over(v);
 }
 
+static bool visit_is_here(const union address *a)
+{
+    return address_is_local(a) || address_is_own(a);
+}
+
+bool visit_is_forbidden(slice host)
+{
+    union address a;
+    char text[VISIT_HOST_MAX + 8];
+    bool v6 = memchr(host.ptr, ':', host.len) != NULL;
+    if (host.len == 0 || host.len > VISIT_HOST_MAX)
+        return false;
+    snprintf(text, sizeof text, v6 ? "[%.*s]:1" : "%.*s:1", SLICE_ARG(host));
+    return address_parse(slice_of(text), &a) && visit_is_here(&a);
+}
+
 static void visit_refuse(struct loop_defer *d) { visit_over(CONTAINER_OF(d, struct visit, begin)); }
 
 static void visit_dial(struct visit *v, const union address *to, size_t count)
@@ -146,7 +162,7 @@ static void visit_dial(struct visit *v, const union address *to, size_t count)
     union address allowed[DIAL_TRIES_MAX];
     size_t left = 0;
     for (size_t i = 0; i < count && left < DIAL_TRIES_MAX; i++)
-        if (!v->not_local || !address_is_local(&to[i]))
+        if (!v->not_local || !visit_is_here(&to[i]))
             allowed[left++] = to[i];
     if (left > 0) {
         v->dial = dial_start(v->loop, allowed, left, &options, visit_dialled, v);

@@ -32,9 +32,12 @@ struct visit_options {
     slice host; /* a name with A-labels, or an address in numbers, IPv6 without brackets */
     uint16_t port;
     uint32_t deadline_ms;
-    bool not_local; /* addresses of address_is_local() are not dialled: a stranger names the host */
+    /* Addresses of this machine and its link are not dialled: a stranger names the host. */
+    bool not_local;
 };
 
+/* The host is an address in numbers that `not_local` forbids. */
+bool visit_is_forbidden(slice host);
 /* NULL: the host is longer than VISIT_HOST_MAX, or empty. */
 struct visit *visit_start(struct loop *loop, const struct visit_options *options,
                           const struct visit_ops *ops, void *arg);
