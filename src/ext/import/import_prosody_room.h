@@ -1,8 +1,6 @@
 /* import_prosody_room: a persistent room of Prosody as a file of `room export`
- * (muc/room/room_line.h says what that is like). Its store `config` has how it is and who is
- * affiliated, `muc_log` its archive. On a helper thread.
- *
- * Limits: TEXT_MAX bytes of a text of the configuration; REASONS_MAX lines of what is lost. */
+ * (import_room_writer.h). Its store `config` has how it is and who is
+ * affiliated, `muc_log` its archive. On a helper thread. */
 #pragma once
 #include "ext/import/import_prosody.h"
 

@@ -1,0 +1,282 @@
+#include "ext/import/import_room_writer.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/rand.h"
+#include "base/utf8.h"
+#include "codec/json_text.h"
+#include "codec/xml_write.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    WRITE_BYTES = 1 << 20,
+    OUT_MAX = 2 * WRITE_BYTES + (16 << 20),
+    SECRET_LEN = 32,
+    SECRET_TEXT_MAX = 64,
+    LANGUAGE_MAX = 35
+};
+#define DAY_US 86400000000ull
+
+void room_writer_lost(struct room_writer *r, const char *what, slice which)
+{
+    if (r->lost >= ROOM_REASONS_MAX)
+        return;
+    r->lost++;
+    struct source_lost *l = arena_new(r->tmp, struct source_lost, 1);
+    which.len = utf8_valid_len(which);
+    l->what = arena_printf(r->tmp, "%s%s%.*s", what, which.len > 0 ? " " : "", SLICE_ARG(which));
+    *r->last = l;
+    r->last = &l->next;
+}
+
+static void room_writer_flush(struct room_writer *r)
+{
+    for (size_t at = 0; at < r->out.len && r->error == 0;) {
+        ssize_t n = write(r->fd, r->out.ptr + at, r->out.len - at);
+        if (n >= 0)
+            at += (size_t)n;
+        else if (errno != EINTR)
+            r->error = errno;
+    }
+    if (r->out.overflow)
+        r->error = EFBIG;
+    buf_clear(&r->out);
+}
+
+static int file_without_name(const char *folder, struct arena *tmp)
+{
+    if (folder == NULL) {
+        errno = ENOENT;
+        return -1;
+    }
+    char *path = arena_printf(tmp, "%s/import-room-XXXXXX", folder);
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+const char *room_writer_begin(struct room_writer *r, struct source_found *out, struct arena *tmp)
+{
+    struct jid jid;
+    out->file = -1;
+    *r =
+        (struct room_writer){ .tmp = tmp, .last = &out->lost, .fd = -1, .now_us = clock_wall_us() };
+    buf_init(&r->out, OUT_MAX);
+    slice text =
+        slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(out->name), SLICE_ARG(out->host)));
+    if (jid_parse(&jid, text, tmp) != OK || !jid_is_bare(&jid))
+        return "its name is none that a room can have (RFC 7622)";
+    r->jid = jid.full;
+    r->fd = file_without_name(out->folder, tmp);
+    return r->fd >= 0 ? NULL
+                      : arena_printf(tmp, "a temporary file cannot be made: %s", strerror(errno));
+}
+
+static void put_pair(struct room_writer *r, const char *key, slice value)
+{
+    ensure(utf8_valid(value));
+    buf_printf(&r->out, ",\"%s\":", key);
+    json_text(&r->out, value);
+}
+
+void room_writer_config(struct room_writer *r, slice creator)
+{
+    char stamp[CLOCK_STAMP_LEN], secret[SECRET_LEN];
+    struct buf text;
+    ensure(r->fd >= 0 && r->out.len == 0 && r->affiliations == 0);
+    buf_init(&text, SECRET_TEXT_MAX);
+    rand_bytes(secret, sizeof secret);
+    base64_encode(&text, (slice){ secret, sizeof secret });
+    clock_stamp(stamp, r->now_us);
+    buf_lit(&r->out, "{\"type\":\"room\",\"format\":1");
+    put_pair(r, "jid", r->jid);
+    put_pair(r, "creator", creator.len > 0 ? creator : jid_split(r->jid).domain);
+    put_pair(r, "created", slice_of(stamp));
+    put_pair(r, "secret", buf_fit(&text));
+    buf_lit(&r->out, ",\"config\":{\"persistent\":\"1\"");
+    buf_fini(&text);
+}
+
+void room_writer_truth(struct room_writer *r, const char *key, bool truth)
+{
+    put_pair(r, key, truth ? SLICE("1") : SLICE("0"));
+}
+
+void room_writer_word(struct room_writer *r, const char *key, slice word)
+{
+    put_pair(r, key, word);
+}
+
+/* Cut to what a text of the configuration may have, without control characters. */
+static slice room_writer_clean(struct room_writer *r, slice text, bool lines)
+{
+    slice s = { text.ptr, text.len < ROOM_TEXT_MAX ? text.len : ROOM_TEXT_MAX };
+    s.len = utf8_valid_len(s);
+    char *clean = arena_alloc_raw(r->tmp, s.len + 1);
+    for (size_t i = 0; i < s.len; i++) {
+        bool plain = (unsigned char)s.ptr[i] >= ' ' || (lines && s.ptr[i] == '\n');
+        clean[i] = plain ? s.ptr[i] : ' ';
+    }
+    return (slice){ clean, s.len };
+}
+
+/* As it is stored: in one line, with \n and \\. */
+static slice room_text_stored(struct room_writer *r, slice text)
+{
+    char *out = arena_alloc_raw(r->tmp, 2 * text.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '\n' || text.ptr[i] == '\\')
+            out[n++] = '\\';
+        out[n++] = text.ptr[i] == '\n' ? 'n' : text.ptr[i];
+    }
+    return (slice){ out, n };
+}
+
+/* RFC 5646 §2.1, as far as its letters. */
+static bool is_language_tag(slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = (char)(s.ptr[i] | 32);
+        if ((c < 'a' || c > 'z') && (s.ptr[i] < '0' || s.ptr[i] > '9') && s.ptr[i] != '-')
+            return false;
+    }
+    return s.len <= LANGUAGE_MAX;
+}
+
+bool room_writer_text(struct room_writer *r, const char *key, enum room_pair kind, slice text,
+                      slice theirs)
+{
+    int64_t n;
+    slice clean = room_writer_clean(r, text, kind == ROOM_LINES);
+    bool fine = clean.len == text.len;
+    if (kind == ROOM_COUNT)
+        fine = slice_int(text, &n) && n >= 0 && n < INT32_MAX;
+    if (kind == ROOM_LANGUAGE)
+        fine = fine && is_language_tag(text);
+    if (fine)
+        put_pair(r, key, kind == ROOM_COUNT ? text : room_text_stored(r, clean));
+    else
+        room_writer_lost(r, "of the configuration:", theirs);
+    return fine;
+}
+
+void room_writer_subject(struct room_writer *r, slice subject, slice from, uint64_t at_us)
+{
+    struct buf xml;
+    struct xml_write x;
+    slice full;
+    char stamp[CLOCK_STAMP_LEN];
+    xml_begin(&x, &xml, ROOM_STANZA_MAX);
+    if (subject.len > 0) {
+        bool known = room_writer_is_from(r, from, &full, r->tmp);
+        xml_open_with(&x, "message", NULL, "from", known ? full : r->jid);
+        xml_attr(&x, "type", SLICE("groupchat"));
+        xml_open(&x, "subject", NULL);
+        xml_text_clean(&x, subject);
+        xml_close(&x);
+        if (at_us > 0) {
+            clock_stamp(stamp, at_us);
+            xml_open_with(&x, "delay", NS_DELAY, "from", r->jid);
+            xml_attr(&x, "stamp", slice_of(stamp));
+            xml_close(&x);
+        }
+        xml_close(&x);
+    }
+    buf_lit(&r->out, "}");
+    put_pair(r, "subject", utf8_valid(buf_fit(&xml)) ? buf_fit(&xml) : SLICE(""));
+    buf_lit(&r->out, "}\n");
+    buf_fini(&xml);
+}
+
+bool room_writer_may(struct room_writer *r, slice who, slice affiliation, slice *out)
+{
+    struct jid jid;
+    bool outcast = slice_is(affiliation, "outcast");
+    if (jid_parse(&jid, who, r->tmp) != OK || !jid_is_bare(&jid) ||
+        (jid_is_domain(&jid) && !outcast))
+        return false;
+    *out = jid.full;
+    return outcast || slice_is(affiliation, "owner") || slice_is(affiliation, "admin") ||
+           slice_is(affiliation, "member");
+}
+
+void room_writer_affiliation(struct room_writer *r, slice jid, slice affiliation, slice nick)
+{
+    bool outcast = slice_is(affiliation, "outcast");
+    buf_lit(&r->out, "{\"type\":\"affiliation\"");
+    put_pair(r, "jid", jid);
+    put_pair(r, "affiliation", affiliation);
+    put_pair(r, "nick", outcast ? SLICE("") : room_writer_clean(r, nick, false));
+    put_pair(r, "reason", SLICE(""));
+    buf_lit(&r->out, ",\"follows\":false}\n");
+    r->affiliations++;
+    if (r->out.len > WRITE_BYTES)
+        room_writer_flush(r);
+}
+
+bool room_writer_is_from(const struct room_writer *r, slice from, slice *full, struct arena *tmp)
+{
+    struct jid jid;
+    if (jid_parse(&jid, from, tmp) != OK || !slice_eq(jid_bare(&jid), r->jid))
+        return false;
+    *full = jid.full;
+    return true;
+}
+
+void room_writer_no_message(struct room_writer *r) { r->others++; }
+
+/* Ids rise; one is at most a day from its time. */
+bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    if (stanza.len == 0 || !utf8_valid(stanza)) {
+        r->others++;
+        return false;
+    }
+    if (at_us == 0 || at_us > r->now_us)
+        at_us = r->now_us;
+    uint64_t id = at_us > r->last_id ? at_us : r->last_id + 1;
+    clock_stamp(stamp, id - at_us > DAY_US ? id : at_us);
+    buf_printf(&r->out, "{\"type\":\"message\",\"id\":%llu", (unsigned long long)id);
+    put_pair(r, "at", slice_of(stamp));
+    put_pair(r, "stanza", stanza);
+    buf_lit(&r->out, "}\n");
+    r->last_id = id;
+    r->messages++;
+    if (r->out.len > WRITE_BYTES)
+        room_writer_flush(r);
+    return true;
+}
+
+void room_writer_end(struct room_writer *r, struct source_found *out, const char *problem)
+{
+    if (problem == NULL) {
+        buf_printf(&r->out, "{\"type\":\"end\",\"affiliations\":%llu,\"messages\":%llu}\n",
+                   (unsigned long long)r->affiliations, (unsigned long long)r->messages);
+        room_writer_flush(r);
+        if (r->others > 0)
+            room_writer_lost(r,
+                             "entries of the archive that are no messages of occupants: as many as",
+                             slice_of(arena_printf(r->tmp, "%llu", (unsigned long long)r->others)));
+        if (r->error != 0)
+            problem =
+                arena_printf(r->tmp, "a temporary file cannot be written: %s", strerror(r->error));
+    }
+    buf_fini(&r->out);
+    if (problem == NULL) {
+        out->file = r->fd;
+        return;
+    }
+    if (r->fd >= 0)
+        close(r->fd);
+    out->text = slice_dup(r->tmp, slice_of(problem));
+    ensure(out->text.len > 0);
+}

@@ -1,0 +1,61 @@
+/* import_room_writer: writes a room of another server as a file of `room export`
+ * (muc/room/room_line.h says what that is like). The file has no name. What is in it comes in the
+ * order of the functions here. On a helper thread.
+ *
+ * Limits: ROOM_TEXT_MAX bytes of a text of the configuration; ROOM_REASONS_MAX lines of what is
+ * lost; ROOM_STANZA_MAX bytes of a stanza. */
+#pragma once
+#include "base/buf.h"
+#include "ext/import/import_source.h"
+
+enum { ROOM_TEXT_MAX = 1023, ROOM_REASONS_MAX = 100, ROOM_STANZA_MAX = 4 << 20 };
+
+/* Of one key the caller says what kind it is: how its text becomes one that is stored here. */
+enum room_pair {
+    ROOM_LINE,     /* a text of one line */
+    ROOM_LINES,    /* of several */
+    ROOM_LANGUAGE, /* RFC 5646 */
+    ROOM_COUNT
+};
+
+struct room_writer {
+    struct arena *tmp;
+    slice jid;      /* of the room, bare */
+    struct buf out; /* what is written next */
+    int fd, error;  /* errno */
+    struct source_lost **last;
+    unsigned lost;
+    uint64_t now_us, last_id, affiliations, messages, others;
+};
+
+/* NULL, or why there can be no such file: it goes to `text` of a source_found. The address of the
+ * room is host and name of `out`. room_writer_end() must follow. */
+const char *room_writer_begin(struct room_writer *r, struct source_found *out, struct arena *tmp);
+/* Something does not come along; at any time. */
+void room_writer_lost(struct room_writer *r, const char *what, slice which);
+
+/* creator: a JID, or empty: the service. */
+void room_writer_config(struct room_writer *r, slice creator);
+void room_writer_truth(struct room_writer *r, const char *key, bool truth);
+void room_writer_word(struct room_writer *r, const char *key, slice word); /* as it is stored */
+/* false: the text cannot be stored, and is lost under the name `theirs`. */
+bool room_writer_text(struct room_writer *r, const char *key, enum room_pair kind, slice text,
+                      slice theirs);
+/* Ends the configuration. `from`: a JID in the room, else the room has said it; at_us 0: at an
+ * unknown time. */
+void room_writer_subject(struct room_writer *r, slice subject, slice from, uint64_t at_us);
+
+/* Whether that is an affiliation of a bare address that can be had here; jid: prepared. */
+bool room_writer_may(struct room_writer *r, slice who, slice affiliation, slice *jid);
+void room_writer_affiliation(struct room_writer *r, slice jid, slice affiliation, slice nick);
+
+/* From an occupant: room/nick. */
+bool room_writer_is_from(const struct room_writer *r, slice from, slice *full, struct arena *tmp);
+/* A message of the archive, in rising order; at_us 0: now. false: it is not fit to be in it, and is
+ * counted. */
+bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us);
+void room_writer_no_message(struct room_writer *r);
+
+/* problem: why the room is refused after all; NULL: it is not. The file is out->file, or out->text
+ * says why there is none. */
+void room_writer_end(struct room_writer *r, struct source_found *out, const char *problem);
