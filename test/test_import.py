@@ -675,25 +675,35 @@ def check(ours, mechanisms=("PLAIN", "SCRAM-SHA-1")):
 
 @pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd")
 @pytest.mark.parametrize("password_format", ["plain", "scram"])
-def test_users_of_ejabberd(make_server, tmp_path, password_format):
+@pytest.mark.parametrize("way", ["export_piefxis", "dump"])
+def test_users_of_ejabberd(make_server, tmp_path, password_format, way):
     cert = federation.Authority(tmp_path).issue("partner", HOST)
     theirs = ejabberd.Ejabberd(
         tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol"],
         password_format=password_format, authority=tmp_path / "ca.pem", **cert,
         more="mod_vcard: {}\n  mod_private: {}\n  mod_offline: {}\n  mod_privacy: {}\n"
-             "  mod_blocking: {}\n  mod_last: {}")
+             "  mod_blocking: {}\n  mod_last: {}"
+             + ("\n  mod_mam: {default: always}" if way == "dump" else ""))
+    exported = tmp_path / "exported"
     try:
         fill(theirs)
-        (tmp_path / "exported").mkdir()
-        theirs.export(tmp_path / "exported")
+        exported.mkdir()
+        if way == "dump":
+            theirs.dump(exported / "dump.txt")
+        else:
+            theirs.export(exported)
     finally:
         theirs.finish()
     ours = make_server(domains=[HOST])
-    main, = [p for p in (tmp_path / "exported").iterdir() if "example" not in p.name]
-    answer = ours.ctl("import", "ejabberd", str(main))
-    assert answer["text"].startswith("users imported: 2, there already: 0, refused: 0;")
-    assert answer["rows"] == []
+    main, = [p for p in exported.iterdir() if "example" not in p.name]
+    for more, text in (["--dry-run"], "users that would be imported: 2,"), (
+            [], "users imported: 2, there already: 0, refused: 0;"):
+        answer = ours.ctl("import", "ejabberd", str(main), *more)
+        assert answer["text"].startswith(text) and answer["rows"] == []
     check(ours)
+    if way == "dump":
+        for name in "bob", "carol":  # also what waited for bob is there once
+            assert Page(ours.client(name, "d")).bodies == ["A < B"]
 
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no Prosody")

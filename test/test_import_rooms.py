@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from muster import federation, muc, prosody
+from muster import ejabberd, federation, muc, prosody
 from muster.client import until
 from muster.server import Failed, free_ports
 from test_import import BEGIN_US, MANY, prosody_file, prosody_item, times
@@ -80,6 +80,64 @@ def test_rooms_of_prosody(make_server, tmp_path):
     assert got.subject.findtext("{jabber:client}subject") == "Fire & burn"
     found = [b for b in Page(bob, cave).bodies if b is not None]
     assert found == [f"round {i} <&>" for i in range(6)]
+
+
+@pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd")
+def test_rooms_of_ejabberd(make_server, tmp_path):
+    cert = federation.Authority(tmp_path).issue("partner", HOST)
+    theirs = ejabberd.Ejabberd(
+        tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol"],
+        authority=tmp_path / "ca.pem", **cert, more="mod_mam: {}")
+    dump = tmp_path / "dump.txt"
+    try:
+        bob, carol = theirs.client("bob", "b"), theirs.client("carol", "c")
+        cave = muc.Room("cave", HOST)
+        cave.knock(bob, "witch")
+        bob.expect("<message type='groupchat'><subject/></message>")
+        cave.configure(bob, roomname="Witches & \\ Übrige", roomdesc="of the\nheath",
+                       persistentroom=True, publicroom=False, membersonly=True, whois="anyone",
+                       changesubject=True, passwordprotectedroom=True, roomsecret="boil",
+                       maxusers="100", mam=True)
+        cave.set_affiliation(bob, f"carol@{HOST}", "admin")
+        cave.set_affiliation(bob, "spam@elsewhere.example", "outcast")
+        cave.knock(carol, "cook", password="boil")
+        carol.expect("<message type='groupchat'><subject/></message>")
+        cave.set_subject(bob, "Fire & burn")
+        carol.expect("<message type='groupchat'><subject>Fire &amp; burn</subject></message>")
+        for i in range(6):
+            cave.say((bob, carol)[i % 2], f"round {i} <&> É")
+            bob.expect(f"<message type='groupchat'><body>round {i} &lt;&amp;&gt; É</body>"
+                       "</message>")
+        gone = muc.Room("gone", HOST)
+        gone.knock(bob, "witch")
+        bob.expect(f"<presence from='{gone}/witch'/>")
+        theirs.dump(dump)
+    finally:
+        theirs.finish()
+    ours = make_server(domains=[HOST])
+    where = f"cave@{SERVICE}"
+    for more, rooms in (["--dry-run"], "1, there already: 0"), ([], "1, there already: 0"), (
+            ["--replace"], "0, there already: 1"):
+        answer = ours.ctl("import", "ejabberd", str(dump), *more)
+        assert answer["text"].rpartition("; rooms ")[2].partition(": ")[2] == f"{rooms}, refused: 0"
+        assert {r["what"] for r in answer["rows"]} == (
+            {"is there already; a room is never replaced"} if "--replace" in more else set())
+    is_ = fields(ours, where)
+    assert {k: is_[k] for k in ("roomname", "roomdesc", "membersonly", "publicroom", "whois",
+                                "passwordprotectedroom", "changesubject", "enablearchiving",
+                                "maxusers", "moderatedroom")} == {
+        "roomname": "Witches & \\ Übrige", "roomdesc": "of the\nheath", "membersonly": "on",
+        "publicroom": "off", "whois": "anyone", "passwordprotectedroom": "on",
+        "changesubject": "on", "enablearchiving": "on", "maxusers": "100", "moderatedroom": "off"}
+    assert people(ours, where) == {(f"bob@{HOST}", "owner", ""), (f"carol@{HOST}", "admin", ""),
+                                   ("spam@elsewhere.example", "outcast", "")}
+    bob = ours.client("bob", "secret")
+    got = cave.enter(bob, "witch", password="boil")
+    assert got.own.standing == ("owner", "moderator")
+    assert got.subject.findtext("{jabber:client}subject") == "Fire & burn"
+    page = Page(bob, cave)
+    assert [b for b in page.bodies if b is not None] == [f"round {i} <&> É" for i in range(6)]
+    assert [m.get("from") for m in page.messages][-2:] == [f"{where}/witch", f"{where}/cook"]
 
 
 def config(name="tea", more="", affiliations='["juliet@localhost"] = "owner";', persistent="true"):

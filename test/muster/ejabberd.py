@@ -73,15 +73,22 @@ class Ejabberd(Partner):
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.05)
 
-    def export(self, folder):
-        """Starts it again, with what it has stored, to write all users as XEP-0227; ends it."""
+    def again(self, evaluated):
+        """Starts it again, with what it has stored, to evaluate that; ends it."""
         self.finish()
         before = self.log().count("users are there")
-        self.command[-1] = (f'ok = ejabberd_piefxis:export_server("{folder}"), '
-                            'io:format("users are there~n").')
+        self.command[-1] = f'{evaluated}, io:format("users are there~n").'
         self.begin()
         assert self.log().count("users are there") == before + 1
         self.finish()
+
+    def export(self, folder):
+        """Writes all users as XEP-0227."""
+        self.again(f'ok = ejabberd_piefxis:export_server("{folder}")')
+
+    def dump(self, path):
+        """Writes all that it has stored, as `ejabberdctl dump` does."""
+        self.again(f'{{ok, _}} = ejabberd_admin:dump_mnesia("{path}")')
 
 
 def is_here():

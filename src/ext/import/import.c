@@ -36,6 +36,7 @@
 
 enum {
     STEP_USERS = 16,
+    DERIVE_LANE = 1,
     STEP_BYTES = 4 << 20,
     TELL_MS = 5000,
     REPORT_ROWS_MAX = 1000,
@@ -646,6 +647,53 @@ static void import_replace(struct import *x)
     import_replace(x);
 }
 
+/* Keys, of those who will be stored. It is the same kind of work as TLS handshakes, and their
+ * threads do it, one for each worker: in a lane of its own, so that handshakes have every second
+ * turn. */
+
+static void import_derive_run(struct work *w)
+{
+    import_user_derive(CONTAINER_OF(w, struct import_user, derive));
+}
+
+static void import_derived(struct import *x)
+{
+    ensure(x->pending > 0);
+    if (--x->pending > 0)
+        return;
+    if (x->e == OK)
+        import_replace(x);
+    else
+        import_end(x);
+}
+
+static void import_derive_done(struct work *w)
+{
+    import_derived(CONTAINER_OF(w, struct import_user, derive)->of);
+}
+
+static void import_derive(struct import *x)
+{
+    ensure(!x->dry && x->pending == 0);
+    x->pending = 1;
+    for (struct import_user *u = x->users; u != NULL && x->e == OK; u = u->next) {
+        if (u->jid.len == 0 || u->password.len == 0)
+            continue;
+        u->of = x;
+        u->derive = (struct work){ .run = import_derive_run,
+                                   .done = import_derive_done,
+                                   .lane = DERIVE_LANE };
+        x->pending++;
+        if (work_submit(worker_node(x->worker)->handshakes, worker_loop(x->worker), &u->derive) ==
+            OK)
+            continue;
+        x->pending--;
+        x->e = E_AGAIN;
+        why_set(&x->why, "the server is too busy; run it again");
+    }
+    import_derived(x);
+}
+
 static struct store_stmt known_stmt = {
     .name = "import.known",
     .sql = "SELECT id FROM account WHERE jid = $1",
@@ -677,7 +725,7 @@ static void known_read(void *arg, enum store_result result, const struct store_b
     if (x->dry)
         import_dry(x);
     else
-        import_replace(x);
+        import_derive(x);
 }
 
 static const char *import_problem(struct import *x, const struct import_user *u)
@@ -763,6 +811,11 @@ static void run_pie(struct command_call *call)
     import_run(call, &source_pie, "file", (slice){ 0 });
 }
 
+static void run_ejabberd(struct command_call *call)
+{
+    import_run(call, &source_ejabberd, "file", (slice){ 0 });
+}
+
 static void run_prosody(struct command_call *call)
 {
     import_run(call, &source_prosody, "folder", (slice){ 0 });
@@ -828,10 +881,13 @@ IMPORT_COMMAND(
     IMPORT_ARGS("file", "file on the server's host; what it includes is beside it", { 0 }),
     "Makes accounts from a file of XEP-0227: keys or passwords, contacts, vCards, blocks "
     "and privacy lists, private data, bookmarks and other PEP nodes, messages.");
-IMPORT_COMMAND(import_ejabberd, "import ejabberd", run_pie,
-               IMPORT_ARGS("file", "file of `ejabberdctl export_piefxis` on the server's host",
-                           { 0 }),
-               "Makes accounts from an export of ejabberd: a file of XEP-0227.");
+IMPORT_COMMAND(
+    import_ejabberd, "import ejabberd", run_ejabberd,
+    IMPORT_ARGS("file", "file of `ejabberdctl dump` on the server's host", { 0 }),
+    "Makes accounts from a dump of ejabberd's own database (Mnesia), with archives. Then "
+    "its persistent rooms, with configuration, affiliations, subject and archive; one "
+    "that is there already is never changed. A file of `ejabberdctl export_piefxis` is "
+    "read, too: that has neither archives, PEP nor rooms.");
 IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
                IMPORT_ARGS("folder",
                            "data_path of Prosody on the server's host, such as /var/lib/prosody",

@@ -174,6 +174,7 @@ void room_writer_subject(struct room_writer *r, slice subject, slice from, uint6
     struct xml_write x;
     slice full;
     char stamp[CLOCK_STAMP_LEN];
+    ensure(r->out.len > 0 && r->affiliations == 0);
     xml_begin(&x, &xml, ROOM_STANZA_MAX);
     if (subject.len > 0) {
         bool known = room_writer_is_from(r, from, &full, r->tmp);
@@ -211,6 +212,7 @@ bool room_writer_may(struct room_writer *r, slice who, slice affiliation, slice 
 void room_writer_affiliation(struct room_writer *r, slice jid, slice affiliation, slice nick)
 {
     bool outcast = slice_is(affiliation, "outcast");
+    ensure(r->fd >= 0 && jid.len > 0 && r->messages == 0);
     buf_lit(&r->out, "{\"type\":\"affiliation\"");
     put_pair(r, "jid", jid);
     put_pair(r, "affiliation", affiliation);
@@ -231,12 +233,11 @@ bool room_writer_is_from(const struct room_writer *r, slice from, slice *full, s
     return true;
 }
 
-void room_writer_no_message(struct room_writer *r) { r->others++; }
-
 /* Ids rise; one is at most a day from its time. */
 bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us)
 {
     char stamp[CLOCK_STAMP_LEN];
+    ensure(r->fd >= 0 && r->jid.len > 0);
     if (stanza.len == 0 || !utf8_valid(stanza)) {
         r->others++;
         return false;

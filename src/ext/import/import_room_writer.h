@@ -54,7 +54,6 @@ bool room_writer_is_from(const struct room_writer *r, slice from, slice *full, s
 /* A message of the archive, in rising order; at_us 0: now. false: it is not fit to be in it, and is
  * counted. */
 bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us);
-void room_writer_no_message(struct room_writer *r);
 
 /* problem: why the room is refused after all; NULL: it is not. The file is out->file, or out->text
  * says why there is none. */

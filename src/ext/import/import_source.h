@@ -47,6 +47,8 @@ struct source_kind {
 };
 
 extern const struct source_kind source_prosody; /* a data folder of Prosody */
-extern const struct source_kind source_pie;     /* a file of XEP-0227, and what it includes */
+/* Ejabberd's database as a text file, or a file of XEP-0227. */
+extern const struct source_kind source_ejabberd;
+extern const struct source_kind source_pie; /* a file of XEP-0227, and what it includes */
 /* The same, or a file of the plugin "User Import/Export" of Openfire, which names no host. */
 extern const struct source_kind source_openfire;

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
 #include "ext/import/import_openfire.h"
@@ -117,8 +118,14 @@ static void import_keys_of(struct import_user *u, struct arena *tmp)
         u->note = "a password that is too long or has control characters";
         return;
     }
-    credentials_derive(u->keys, prepared);
+    u->password = prepared;
     u->has = (1u << SCRAM_HASH_COUNT) - 1;
+}
+
+void import_user_derive(struct import_user *u)
+{
+    ensure(u->password.len > 0);
+    credentials_derive(u->keys, u->password);
 }
 
 /* XML and address. */

@@ -5,8 +5,10 @@
 #pragma once
 #include "codec/xml_elem.h"
 #include "ext/import/import_source.h"
+#include "io/work.h"
 #include "xmpp/sasl.h"
 
+struct import;
 struct xml_work;
 
 enum { IMPORT_DEPTH_MAX = 128 };
@@ -19,7 +21,10 @@ struct import_user {
     const char *note;    /* of its keys; NULL: none */
     struct elem user;
     struct scram_keys keys[SCRAM_HASH_COUNT];
-    unsigned has;            /* of which hashes: bits */
+    unsigned has;   /* of which hashes: bits */
+    slice password; /* not empty: keys of all hashes are still to be made of it */
+    struct work derive;
+    struct import *of;
     bool disabled, replaces; /* replaces: an account that was there, and is emptied */
     int64_t id;
 };
@@ -27,6 +32,9 @@ struct import_user {
 /* In the arena. The source has found it. */
 struct import_user *import_user_read(const struct source_found *found, struct xml_work *xml,
                                      struct arena *tmp);
+
+/* Makes keys of the password, which takes 10 ms or more. On a helper thread. */
+void import_user_derive(struct import_user *u);
 
 /* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
 #define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"

@@ -1,0 +1,74 @@
+/* import_ejabberd: the source source_ejabberd. It is either a file of XEP-0227, as `ejabberdctl
+ * export_piefxis` writes, or a dump of its Mnesia database, as `ejabberdctl dump` writes: a text
+ * file of Erlang terms (ext/import/import_erlang.h), one for each row, which has archives, PEP and
+ * rooms, too. The dump is read once to find out whose rows are where, and then row by row, so it
+ * may be larger than memory. On a helper thread.
+ *
+ * Limits: EJABBERD_TERM_MAX bytes of a row, EJABBERD_ROWS_MAX rows that are used. */
+#pragma once
+#include "base/buf.h"
+#include "ext/import/import_erlang.h"
+#include "ext/import/import_source.h"
+
+enum { EJABBERD_TERM_MAX = 32 << 20, EJABBERD_ROWS_MAX = 10000000 };
+
+enum ejabberd_table {
+    EJABBERD_PASSWORD,
+    EJABBERD_CONTACT,
+    EJABBERD_VCARD,
+    EJABBERD_PRIVATE,
+    EJABBERD_PRIVACY,
+    EJABBERD_OFFLINE,
+    EJABBERD_NODE,
+    EJABBERD_ITEM, /* owned by the number of its node */
+    EJABBERD_ARCHIVED,
+    EJABBERD_ROOM,
+    EJABBERD_TABLES
+};
+
+struct ejabberd_row {
+    struct ejabberd_row *next; /* of the same owner, in the order of the file */
+    uint64_t at, when_us;      /* in the file; when_us: of EJABBERD_ARCHIVED */
+    uint32_t bytes;
+    enum ejabberd_table table;
+};
+
+/* An account, a room, or a node: who has rows. */
+struct ejabberd_owner {
+    slice key; /* NAME@HOST as written, or the number of the node; first */
+    struct ejabberd_owner *next;
+    slice name, host;
+    struct ejabberd_row *first, **last;
+    unsigned tables; /* bits */
+};
+
+struct ejabberd_dump;
+
+/* What reads rows: of a user, or of a room. */
+struct ejabberd_reader {
+    struct ejabberd_dump *dump;
+    struct arena *tmp; /* as long as the user or the room */
+    struct why why;    /* text empty: nothing was wrong */
+};
+
+typedef void ejabberd_fn(void *arg, const struct erlang_term *row);
+/* Each row of a table that the owner has, which is forgotten behind fn. Archives come by their
+ * times. owner NULL: none. */
+void ejabberd_each(struct ejabberd_reader *r, const struct ejabberd_owner *owner,
+                   enum ejabberd_table table, ejabberd_fn *fn, void *arg);
+/* Who has that key; NULL: nobody. */
+const struct ejabberd_owner *ejabberd_owner(const struct ejabberd_reader *r, slice key);
+
+/* Appends an element of its terms: {xmlel, NAME, [{NAME, VALUE}], CHILDREN}. ns: where it says
+ * none; NULL: that of the element around it. `more` stands behind its children; skip: children that
+ * are left out, or NULL. */
+typedef bool ejabberd_skip(const struct erlang_term *child);
+void ejabberd_element(struct buf *out, const struct erlang_term *e, const char *ns, slice more,
+                      ejabberd_skip *skip);
+/* What the server has added to a stanza that it kept: it means nothing elsewhere. */
+bool ejabberd_is_added(const struct erlang_term *child);
+slice ejabberd_attr(const struct erlang_term *e, const char *name); /* empty: it has none */
+/* {user, host, resource} as an address, in the arena. */
+slice ejabberd_jid(const struct erlang_term *t, struct arena *tmp);
+/* {megaseconds, seconds, microseconds} since 1970, in microseconds; 0: it is none. */
+uint64_t ejabberd_time_us(const struct erlang_term *t);
