@@ -434,8 +434,8 @@ def test_where_no_users_are(server, load, tmp_path):
         for folder in "pictures", "data":
             with pytest.raises(Failed, match="found no users, expected the data_path of Prosody"):
                 server.ctl("import", "prosody", str(tmp_path / folder), *more)
-        for kind in "xep0227", "ejabberd":
-            with pytest.raises(Failed, match="found no users, expected a file of XEP-0227"):
+        for kind, expected in ("xep0227", "a file of XEP"), ("ejabberd", "a file of `ejab"):
+            with pytest.raises(Failed, match=f"found no users, expected {expected}"):
                 load(server_data(), *more, kind=kind)
             with pytest.raises(Failed, match="the root is no <server-data/>"):
                 load("<archive/>", *more, kind=kind)

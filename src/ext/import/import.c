@@ -659,12 +659,8 @@ static void import_derive_run(struct work *w)
 static void import_derived(struct import *x)
 {
     ensure(x->pending > 0);
-    if (--x->pending > 0)
-        return;
-    if (x->e == OK)
+    if (--x->pending == 0)
         import_replace(x);
-    else
-        import_end(x);
 }
 
 static void import_derive_done(struct work *w)
@@ -676,7 +672,7 @@ static void import_derive(struct import *x)
 {
     ensure(!x->dry && x->pending == 0);
     x->pending = 1;
-    for (struct import_user *u = x->users; u != NULL && x->e == OK; u = u->next) {
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
         if (u->jid.len == 0 || u->password.len == 0)
             continue;
         u->of = x;
@@ -688,8 +684,8 @@ static void import_derive(struct import *x)
             OK)
             continue;
         x->pending--;
-        x->e = E_AGAIN;
-        why_set(&x->why, "the server is too busy; run it again");
+        u->id = 0;
+        import_refuse(x, u, "the server stops, or is too busy; run it again");
     }
     import_derived(x);
 }
