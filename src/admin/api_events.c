@@ -253,7 +253,8 @@ static void stream_begin(struct http_request *r, const bool wants[EVENT_TOPICS])
     for (unsigned t = 0; t < EVENT_TOPICS; t++) {
         s->wants[t] = wants[t];
         s->at[t] = event_ring_next(event_topics[t].ring);
-        event_topics[t].readers += wants[t];
+        if (wants[t])
+            event_reader_add(t);
     }
     take_last_id(s, http_header(r, "Last-Event-ID"));
     stream_count++;

@@ -30,15 +30,22 @@ static struct event_ring alarms_ring = EVENT_RING(RING_ROWS, RING_BYTES);
 static struct event_ring audit_ring = EVENT_RING(RING_ROWS, RING_BYTES);
 
 struct event_topic_row event_topics[EVENT_TOPICS] = {
-    [EVENT_METRICS] = { "metrics", "metrics", &metrics_ring, 0 },
-    [EVENT_ALARMS] = { "alarms", "alarm list", &alarms_ring, 0 },
-    [EVENT_LOG] = { "log", "log list", &log_recent, 0 },
-    [EVENT_AUDIT] = { "audit", "audit list", &audit_ring, 0 },
+    [EVENT_METRICS] = { "metrics", "metrics", &metrics_ring, 0, 0 },
+    [EVENT_ALARMS] = { "alarms", "alarm list", &alarms_ring, 0, 0 },
+    [EVENT_LOG] = { "log", "log list", &log_recent, 0, 0 },
+    [EVENT_AUDIT] = { "audit", "audit list", &audit_ring, 0, 0 },
 };
 
 const struct command *event_command(unsigned topic)
 {
     return command_find(slice_of(event_topics[topic].command));
+}
+
+void event_reader_add(unsigned topic)
+{
+    uint64_t nobody = 0;
+    atomic_compare_exchange_strong(&event_topics[topic].wanted_us, &nobody, clock_wall_us());
+    event_topics[topic].readers++;
 }
 
 static _Atomic uint64_t epoch;
@@ -61,8 +68,7 @@ static struct {
     struct said {
         uint64_t name, row;
     } said[ALARMS_MAX];
-    int64_t audit_last;          /* id; 0: not known yet */
-    char since[CLOCK_STAMP_LEN]; /* audit entries of before are no events; empty: nobody asked */
+    int64_t audit_last; /* id; 0: not known yet */
 } watch;
 
 static void watch_back(struct command_return *r)
@@ -151,10 +157,11 @@ static void take_audit(struct watch *w)
     const struct command_row *rows[AUDIT_PAGE];
     unsigned count = 0;
     int64_t last = watch.audit_last;
+    char wanted[CLOCK_STAMP_LEN]; /* entries of before are no events */
+    clock_stamp(wanted, event_topics[EVENT_AUDIT].wanted_us);
     for (const struct command_row *row = w->call.rows; row != NULL && count < AUDIT_PAGE;
          row = row->next) {
-        bool before =
-            last == 0 && slice_compare(command_row_text(row, "at"), slice_of(watch.since)) < 0;
+        bool before = last == 0 && slice_compare(command_row_text(row, "at"), slice_of(wanted)) < 0;
         if (before || command_row_int(row, "id") <= last)
             break;
         rows[count++] = row;
@@ -183,11 +190,8 @@ static void watch_due(struct timer *t, struct loop *loop)
         watch_metrics();
     if (event_topics[EVENT_ALARMS].readers > 0)
         watch_list(&watch.alarms, EVENT_ALARMS, "all", "true");
-    if (event_topics[EVENT_AUDIT].readers > 0) {
-        if (*watch.since == '\0')
-            clock_stamp(watch.since, clock_wall_us() - WATCH_MS * 1000ull);
+    if (event_topics[EVENT_AUDIT].readers > 0)
         watch_list(&watch.audit, EVENT_AUDIT, "limit", "100");
-    }
 }
 
 void events_watch_start(struct worker *w)

@@ -14,10 +14,12 @@ struct event_topic_row {
     const char *name;
     const char *command; /* whose permission it needs */
     struct event_ring *ring;
-    _Atomic unsigned readers; /* streams */
+    _Atomic unsigned readers;   /* streams */
+    _Atomic uint64_t wanted_us; /* wall clock, when the first reader came; 0: none has */
 };
 extern struct event_topic_row event_topics[EVENT_TOPICS];
 const struct command *event_command(unsigned topic);
+void event_reader_add(unsigned topic);
 uint64_t events_epoch(void); /* another one after each start of the process */
 
 /* At the home of DUTY_METRICS: asks each second while there are readers. */
