@@ -14,6 +14,7 @@ enum { COLUMNS_MAX = 48, GAP = 2, COLUMN_WIDTH_MIN = 12 };
 struct columns {
     const char *name[COLUMNS_MAX];
     const char *title[COLUMNS_MAX]; /* NULL: the name */
+    bool exact[COLUMNS_MAX];        /* times are shown whole */
     size_t width[COLUMNS_MAX];
     size_t word[COLUMNS_MAX]; /* width of the longest word: an address or a link stays whole */
     size_t count;
@@ -81,16 +82,18 @@ static const char *duration(struct arena *arena, int64_t s)
                         units[i + 1].name);
 }
 
-/* A time ("2026-11-20T23:14:38.537176Z") as how long ago it was, or in local time; NULL: it is
- * none. */
-static const char *when_shown(struct arena *arena, const char *text)
+/* A time ("2026-11-20T23:14:38.537176Z") as how long ago it was, or in local time; exact: as it is,
+ * up to milliseconds. NULL: it is none. */
+static const char *when_shown(struct arena *arena, const char *text, bool exact)
 {
-    enum { STAMP_LEN = 27 };
+    enum { STAMP_LEN = 27, TO_MILLISECONDS = 23 };
     struct tm tm = { 0 };
     char local[32];
     if (strlen(text) != STAMP_LEN || text[STAMP_LEN - 1] != 'Z' ||
         strptime(text, "%Y-%m-%dT%H:%M:%S.", &tm) == NULL)
         return NULL;
+    if (exact)
+        return arena_printf(arena, "%.*sZ", TO_MILLISECONDS, text);
     time_t when = timegm(&tm), ago = time(NULL) - when;
     if (ago >= 0 && ago < DAY)
         return arena_printf(arena, "%d %s ago",
@@ -105,27 +108,31 @@ static const char *when_shown(struct arena *arena, const char *text)
 }
 
 /* A cell for a person: times and amounts are short. */
-static const char *render_shown(struct arena *arena, const json_t *row, const char *column)
+static const char *render_shown(struct arena *arena, const json_t *row, const struct columns *cols,
+                                size_t i)
 {
+    const char *column = cols->name[i];
     const json_t *value = json_object_get(row, column);
     const char *text = cell(arena, row, column), *last = strrchr(text, ' ');
     if (json_is_integer(value) && unit_len(column, "_s") > 0)
         return duration(arena, json_integer_value(value));
     if (json_is_integer(value) && unit_len(column, "_kib") > 0)
         return arena_printf(arena, "%.1f MiB", (double)json_integer_value(value) / 1024);
-    const char *when = when_shown(arena, last == NULL ? text : last + 1);
+    const char *when = when_shown(arena, last == NULL ? text : last + 1, cols->exact[i]);
     if (when == NULL)
         return text;
     return last == NULL ? when : arena_printf(arena, "%.*s %s", (int)(last - text), text, when);
 }
 
-/* Those that are not wide and in the first row, or in every row. */
+/* Those that are in the first row, or in every row; of a table only those that are not wide. */
 static void choose_columns(struct columns *cols, const struct command *c, const json_t *first)
 {
     const struct command_column *at = c->columns;
     for (; at != NULL && at->name != NULL && cols->count < COLUMNS_MAX; at++)
-        if (!at->wide && (!at->optional || json_object_get(first, at->name) != NULL)) {
+        if ((c->record || !at->wide) &&
+            (!at->optional || json_object_get(first, at->name) != NULL)) {
             cols->title[cols->count] = at->title;
+            cols->exact[cols->count] = at->exact;
             cols->name[cols->count++] = at->name;
         }
 }
@@ -209,7 +216,7 @@ static void measure(struct columns *cols, const json_t *rows, struct arena *aren
     for (size_t i = 0; i < cols->count; i++) {
         measure_cell(cols, i, heading(arena, cols, i));
         for (size_t r = 0; r < json_array_size(rows); r++)
-            measure_cell(cols, i, render_shown(arena, json_array_get(rows, r), cols->name[i]));
+            measure_cell(cols, i, render_shown(arena, json_array_get(rows, r), cols, i));
     }
 }
 
@@ -222,7 +229,7 @@ static void print_table(FILE *out, const struct columns *cols, const json_t *row
     print_row(out, cols, text);
     for (size_t r = 0; r < json_array_size(rows); r++) {
         for (size_t i = 0; i < cols->count; i++)
-            text[i] = render_shown(arena, json_array_get(rows, r), cols->name[i]);
+            text[i] = render_shown(arena, json_array_get(rows, r), cols, i);
         print_row(out, cols, text);
     }
 }
@@ -238,8 +245,8 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
         fputs(r > 0 ? "\n" : "", out);
         for (size_t i = 0; i < cols->count; i++) {
             fprintf(out, "%-*s", (int)width + GAP, heading(arena, cols, i));
-            wrap_print(out, render_shown(arena, json_array_get(rows, r), cols->name[i]),
-                       width + GAP, terminal);
+            wrap_print(out, render_shown(arena, json_array_get(rows, r), cols, i), width + GAP,
+                       terminal);
         }
     }
 }

@@ -87,6 +87,9 @@ def test_an_acknowledgement_names_who_and_lasts_until_the_end(host):
     row = active(host)["fedtest.failed"]
     assert row["acknowledged"] and row["acknowledged_by"].startswith("control:")
     until("note", lambda: entry(host)["note"] == "Ünder way")
+    assert row["note"] == "Ünder way"
+    shown = host.ctl_run("alarm", "show", "fedtest.failed").stdout
+    assert re.search(r"^acknowledged_by +control:\S+$", shown, re.M) and "Ünder way" in shown
     assert entry(host)["acknowledged_by"] == row["acknowledged_by"]
     mend_fedtest(host)
     fail_fedtest(host)
@@ -98,7 +101,7 @@ def test_an_acknowledgement_names_who_and_lasts_until_the_end(host):
 @pytest.mark.parametrize("end", ["restart", "kill"])
 def test_an_alarm_that_nothing_checks_at_the_start_is_active_after_it(host, end):
     fail_fedtest(host)
-    host.ctl("alarm", "acknowledge", "fedtest.failed")
+    host.ctl("alarm", "acknowledge", "fedtest.failed", "--note", "Ünder way")
     until("stored", lambda: entry(host)["acknowledged"])
     before, first = active(host)["fedtest.failed"], entry(host)
     host.ctl("set", "tests.every", "7d")
@@ -108,9 +111,9 @@ def test_an_alarm_that_nothing_checks_at_the_start_is_active_after_it(host, end)
     else:
         host.restart()
     after = active(host)["fedtest.failed"]
-    assert {k: after[k] for k in ("since", "detail", "severity", "acknowledged_by")} == {
-        "since": first["raised"], **{k: before[k] for k in ("detail", "severity",
-                                                            "acknowledged_by")}}
+    kept = "detail", "severity", "acknowledged_by", "note"
+    assert {k: after[k] for k in ("since", *kept)} == {
+        "since": first["raised"], **{k: before[k] for k in kept}}
     mend_fedtest(host)
     until("end", lambda: entry(host)["cleared"])
     assert [e["id"] for e in history(host, "fedtest.failed")] == [first["id"]]

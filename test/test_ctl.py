@@ -918,6 +918,18 @@ def test_times_are_short_in_tables_and_exact_elsewhere(server):
     assert exact in server.ctl_run("--csv", "user", "list").stdout
 
 
+@pytest.mark.parametrize("command,column", [
+    ("log list", "time"), ("audit list", "at"), ("trace message", "time")])
+def test_times_that_are_compared_with_others_are_exact(server, command, column):
+    """With milliseconds, and in UTC as the log has them."""
+    server.client("alice", "a").send("<message to='alice@localhost'><body>x</body></message>")
+    until("a row", lambda: server.rows(*command.split()))
+    shown = server.ctl_run(*command.split()).stdout
+    exact = re.findall(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown)
+    known = {row[column][:23] + "Z" for row in server.rows(*command.split())}
+    assert exact and known & set(exact) and " ago" not in shown
+
+
 def test_amounts_have_their_units_in_tables(server):
     server.ctl("server", "stop", "--delay", "1h")
     shown = server.ctl_run("status").stdout

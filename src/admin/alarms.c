@@ -157,7 +157,7 @@ struct entry {
     int64_t id;
     int severity;
     uint64_t raised_us, cleared_us, known_us;
-    char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES], note[ALARMS_NOTE_BYTES];
+    char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
 };
 
 /* Of an alarm: what was told of it. */
@@ -540,7 +540,7 @@ static void entry_open(const struct store_batch *b, uint32_t row)
         alarm_restore(k->alarm, (enum alarm_severity)e->severity, slice_of(e->detail),
                       e->raised_us);
     if (e->known_us > 0 && atomic_load(&k->alarm->active))
-        (void)alarm_acknowledge(k->alarm, slice_of(e->known_by), e->known_us);
+        (void)alarm_acknowledge(k->alarm, slice_of(e->known_by), slice_of(e->note), e->known_us);
 }
 
 static void keeper_loaded(void *arg, enum store_result result, const struct store_batch *b)

@@ -22,7 +22,7 @@ struct command_call;
 struct feature;
 struct worker;
 
-enum { ALARMS_WAITING_MAX = 1000, ALARMS_SETTLE_MS = 10000, ALARMS_NOTE_BYTES = 300 };
+enum { ALARMS_WAITING_MAX = 1000, ALARMS_SETTLE_MS = 10000 };
 
 /* A rule of an operator; a row that is not in the table has the values of the alarm. */
 struct alarm_rule {

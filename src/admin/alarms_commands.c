@@ -29,9 +29,10 @@ static void add_alarm_stamp(struct command_call *call, const char *key, uint64_t
 
 static void add_state(struct command_call *call, struct alarm *a)
 {
-    char detail[ALARM_DETAIL_BYTES], by[ALARM_BY_BYTES];
+    char detail[ALARM_DETAIL_BYTES], by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
     alarm_detail(a, detail, sizeof detail);
     alarm_known_by(a, by, sizeof by);
+    alarm_note(a, note, sizeof note);
     command_text(call, "name", slice_of(a->name));
     command_text(call, "severity", slice_of(alarm_severity_name(a)));
     command_bool(call, "active", atomic_load(&a->active) != 0);
@@ -42,6 +43,7 @@ static void add_state(struct command_call *call, struct alarm *a)
     command_int(call, "raised", (int64_t)atomic_load(&a->raised_count));
     add_alarm_stamp(call, "acknowledged", atomic_load(&a->known_us));
     command_text(call, "acknowledged_by", slice_of(by));
+    command_text(call, "note", slice_of(note));
 }
 
 static void run_alarm_list(struct command_call *call)
@@ -147,15 +149,17 @@ static void run_acknowledge(struct command_call *call)
 {
     struct alarm *a = alarm_named(call);
     slice note = command_arg(call, "note");
+    if (note.ptr == NULL)
+        note = SLICE("");
     uint64_t now_us = clock_wall_us();
     if (a == NULL)
         return;
-    if (!alarm_acknowledge(a, call->who.actor, now_us)) {
+    if (!alarm_acknowledge(a, call->who.actor, note, now_us)) {
         command_fail(call, E_CONFLICT, "%s is not active, so there is nothing to acknowledge",
                      a->name);
         return;
     }
-    alarms_acknowledged(a, call->who.actor, note.ptr != NULL ? note : SLICE(""), now_us);
+    alarms_acknowledged(a, call->who.actor, note, now_us);
     command_done(call, "%s is acknowledged until it is cleared", a->name);
 }
 
@@ -226,8 +230,9 @@ static void run_alarm_set(struct command_call *call)
           .wide = true,                                                                            \
           .type = PARAM_STAMP,                                                                     \
           .doc = "when somebody acknowledged it" },                                                \
+        { .name = "acknowledged_by", .doc = "who did" },                                           \
     {                                                                                              \
-        .name = "acknowledged_by", .wide = true, .doc = "who did"                                  \
+        .name = "note", .wide = true, .doc = "what they wrote"                                     \
     }
 
 struct command alarm_list_command = {
@@ -305,9 +310,10 @@ struct command alarm_history_command = {
             { .name = "name", .doc = "the alarm" },
             { .name = "severity", .doc = "its severity, the last one" },
             { .name = "detail", .doc = "where" },
-            { .name = "raised", .type = PARAM_STAMP, .doc = "when it was raised" },
+            { .name = "raised", .type = PARAM_STAMP, .exact = true, .doc = "when it was raised" },
             { .name = "cleared",
               .type = PARAM_STAMP,
+              .exact = true,
               .doc = "when it was cleared; empty: not yet" },
             { .name = "acknowledged",
               .type = PARAM_STAMP,
@@ -326,7 +332,7 @@ struct command alarm_acknowledge_command = {
     .args = (const struct command_arg[]){ ALARM_ARG(ARG_POSITIONAL, "the alarm"),
                                           { .name = "note",
                                             .kind = ARG_OPTION,
-                                            .max = ALARMS_NOTE_BYTES - 1,
+                                            .max = ALARM_NOTE_BYTES - 1,
                                             .doc = "what is being done about it" },
                                           { 0 } },
     .run = run_acknowledge,

@@ -72,6 +72,7 @@ static json_t *command_json(const struct command *c)
         json_t *one = described(&at->param);
         put(one, "title", at->title);
         put_flag(one, "wide", at->wide);
+        put_flag(one, "exact", at->exact);
         json_array_append_new(columns, one);
     }
     json_t *all = json_pack("{s:s,s:s,s:s,s:o,s:o}", "name", c->name, "area", c->area, "doc",

@@ -167,7 +167,7 @@ static struct command log_list = {
            "`--area`, to those who have the permission trace.read or compliance.read, too.",
     .columns =
         (const struct command_column[]){
-            { .name = "time", .type = PARAM_STAMP, .doc = "when" },
+            { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },
             { .name = "level", .doc = "error, warn, info, debug or trace" },
             { .name = "area", .doc = "part of the server" },
             { .name = "event", .doc = "what happened" },

@@ -139,7 +139,7 @@ static struct command trace_message_command = {
         "the audit log.",
     .columns =
         (const struct command_column[]){
-            { .name = "time", .type = PARAM_STAMP, .doc = "when" },
+            { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },
             { .name = "event", .doc = "what happened" },
             { .name = "why", .doc = "the reason, or whether it is stored" },
             { .name = "whom", .doc = "session, push service or server" },

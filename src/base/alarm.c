@@ -122,15 +122,22 @@ void alarm_set_severity(struct alarm *a, int severity)
     pthread_mutex_unlock(&lock);
 }
 
-bool alarm_acknowledge(struct alarm *a, slice by, uint64_t at_us)
+static void alarm_keep(char *out, size_t cap, slice text)
+{
+    text.len = text.len < cap ? text.len : cap - 1;
+    text.len = utf8_valid_len(text);
+    if (text.len > 0)
+        memcpy(out, text.ptr, text.len);
+    out[text.len] = '\0';
+}
+
+bool alarm_acknowledge(struct alarm *a, slice by, slice note, uint64_t at_us)
 {
     pthread_mutex_lock(&lock);
     bool active = atomic_load(&a->active) != 0;
     if (active) {
-        by.len = by.len < sizeof a->known_by ? by.len : sizeof a->known_by - 1;
-        by.len = utf8_valid_len(by);
-        memcpy(a->known_by, by.ptr, by.len);
-        a->known_by[by.len] = '\0';
+        alarm_keep(a->known_by, sizeof a->known_by, by);
+        alarm_keep(a->note, sizeof a->note, note);
         atomic_store(&a->known_us, at_us);
     }
     pthread_mutex_unlock(&lock);
@@ -158,7 +165,7 @@ void alarm_clear(struct alarm *a)
         atomic_store(&a->active, 0);
         atomic_store(&a->since_us, clock_wall_us());
         atomic_store(&a->known_us, 0);
-        a->known_by[0] = '\0';
+        a->known_by[0] = a->note[0] = '\0';
         tell_listeners();
         log_info(&log_alarm, LOG_EV("alarm.cleared"), LOG_C("alarm", a->name));
     }
@@ -179,5 +186,6 @@ static void copy_locked(const char *text, char *out, size_t cap)
 
 void alarm_detail(struct alarm *a, char *out, size_t cap) { copy_locked(a->detail, out, cap); }
 void alarm_known_by(struct alarm *a, char *out, size_t cap) { copy_locked(a->known_by, out, cap); }
+void alarm_note(struct alarm *a, char *out, size_t cap) { copy_locked(a->note, out, cap); }
 
 struct alarm *alarm_first(void) { return alarms; }

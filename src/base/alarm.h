@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum alarm_severity { ALARM_WARNING, ALARM_ERROR, ALARM_CRITICAL };
-enum { ALARM_DETAIL_BYTES = 160, ALARM_BY_BYTES = 160 };
+enum { ALARM_DETAIL_BYTES = 160, ALARM_BY_BYTES = 160, ALARM_NOTE_BYTES = 300 };
 
 struct alarm {
     const char *name;             /* "store.full" */
@@ -29,7 +29,7 @@ struct alarm {
     _Atomic int severity_set;      /* what alarm_raise() takes instead, plus 1; 0: of the row */
     _Atomic uint64_t known_us;     /* when somebody acknowledged that it is active; 0: not yet */
     /* Of the last raise, and who acknowledged it; guarded by a lock in alarm.c. */
-    char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES];
+    char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
     struct alarm *next;
 };
 
@@ -46,10 +46,11 @@ void alarm_raise(struct alarm *a, slice detail);
 void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail);
 void alarm_clear(struct alarm *a);
 void alarm_detail(struct alarm *a, char *out, size_t cap); /* as a C string, cut where needed */
-/* Who acknowledged it, the same way. */
+/* Who acknowledged it, and what they wrote, the same way. */
 void alarm_known_by(struct alarm *a, char *out, size_t cap);
+void alarm_note(struct alarm *a, char *out, size_t cap);
 /* Somebody knows that it is active: until it is cleared. false: it is not active. */
-bool alarm_acknowledge(struct alarm *a, slice by, uint64_t at_us);
+bool alarm_acknowledge(struct alarm *a, slice by, slice note, uint64_t at_us);
 /* It was active when the process ended, and still is. Not counted as raised. */
 void alarm_restore(struct alarm *a, enum alarm_severity severity, slice detail, uint64_t since_us);
 /* Another severity in place of the one of the row; -1: that of the row. Also of an active alarm. */

@@ -202,19 +202,23 @@ static void acknowledged_until_it_is_cleared(void **state)
 {
     (void)state;
     char by[ALARM_BY_BYTES], name[2 * ALARM_BY_BYTES];
-    assert_false(alarm_acknowledge(&files, SLICE("control:root"), 1));
+    assert_false(alarm_acknowledge(&files, SLICE("control:root"), SLICE("n"), 1));
     (void)log_of(raise_once);
     memset(name, 'n', sizeof name);
-    assert_true(alarm_acknowledge(&files, (slice){ name, sizeof name }, 1));
+    assert_true(alarm_acknowledge(&files, (slice){ name, sizeof name }, SLICE("mine"), 1));
     alarm_known_by(&files, by, sizeof by);
     assert_int_equal(strlen(by), ALARM_BY_BYTES - 1);
-    assert_true(alarm_acknowledge(&files, SLICE("control:root"), 7));
+    assert_true(alarm_acknowledge(&files, SLICE("control:root"), SLICE("later"), 7));
     (void)log_of(raise_once);
     alarm_known_by(&files, by, sizeof by);
     assert_string_equal(by, "control:root");
     assert_int_equal(files.known_us, 7);
+    alarm_note(&files, by, sizeof by);
+    assert_string_equal(by, "later");
     (void)log_of(clear);
     alarm_known_by(&files, by, sizeof by);
+    assert_string_equal(by, "");
+    alarm_note(&files, by, sizeof by);
     assert_string_equal(by, "");
     assert_int_equal(files.known_us, 0);
 }

@@ -810,7 +810,7 @@ static void run_audit_verify(struct command_call *call)
 
 static const struct command_column entry_columns[] = {
     { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },
-    { .name = "at", .type = PARAM_STAMP, .doc = "when the command ended" },
+    { .name = "at", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },
     { .name = "actor", .doc = "who ran it" },
     { .name = "from", .doc = "address of the client; empty: at the server, or not known" },
     { .name = "role", .wide = true, .doc = "role of the actor" },

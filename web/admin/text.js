@@ -248,7 +248,7 @@ export const named = (command) => english[`do.${command.name}`] ?? titled(comman
 export function shown(column, value) {
   if (value === undefined || value === null) return "";
   if (typeof value === "boolean") return t(value ? "yes" : "no");
-  if (column.type === "timestamp" ? value !== "" : isStamp(value)) return stamp(value);
+  if (column.type === "timestamp" ? value !== "" : isStamp(value)) return stamp(value, column.exact);
   if (typeof value === "number" && (column.type === "bytes" || column.unit === "bytes" || column.name === "bytes"))
     return bytes(value);
   if (typeof value === "number") return value.toLocaleString("en");
@@ -258,9 +258,11 @@ export function shown(column, value) {
 /* Columns of names and values have times among them. */
 const isStamp = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value);
 
-function stamp(text) {
+/* In local time; exact: with milliseconds. */
+function stamp(text, exact) {
   const at = new Date(text);
-  return Number.isNaN(at.getTime()) ? text : at.toLocaleString("sv");
+  if (Number.isNaN(at.getTime())) return text;
+  return at.toLocaleString("sv") + (exact ? `.${String(at.getMilliseconds()).padStart(3, "0")}` : "");
 }
 
 function bytes(value) {
