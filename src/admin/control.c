@@ -34,7 +34,7 @@ static const struct conn_limits limits = {
     .handshake_ms = 1000,
 };
 
-struct log_area log_admin = { .name = "admin" };
+struct log_area log_admin = { .name = "admin", .whole = true };
 
 struct control {
     struct worker *worker;     /* NULL: it has not begun to accept */

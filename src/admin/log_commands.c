@@ -1,6 +1,7 @@
 #include "admin/status.h"
 #include "base/command.h"
-#include "base/log.h"
+#include "base/log_sample.h"
+#include "base/setting.h"
 #include "base/similar.h"
 #include "im/feature.h"
 
@@ -97,5 +98,7 @@ static struct command areas_command = {
 
 const struct feature log_feature = {
     .name = "log",
+    .settings = (struct setting *const[]){ &log_repeats, NULL },
+    .metrics = (struct metric *const[]){ &log_lines_held, NULL },
     .commands = (struct command *const[]){ &level_command, &trace_command, &areas_command, NULL },
 };

@@ -9,7 +9,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* list, changes and details */
 static struct alarm *alarms;
 static struct alarm_listener *listeners;
-static struct log_area log_alarm = { .name = "alarm" };
+static struct log_area log_alarm = { .name = "alarm", .whole = true };
 
 const char *const alarm_severities[] = { "warning", "error", "critical", NULL };
 

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/log_listen.h"
+#include "base/log_sample.h"
 #include "base/utf8.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -250,9 +251,26 @@ static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wa
     return false;
 }
 
+/* Which event the fields are of: the first says it. NULL: none. */
+static const char *log_event_of(const struct log_field *fields)
+{
+    bool says =
+        fields->key != NULL && fields->kind == LOG_KIND_STR && strcmp(fields->key, "event") == 0;
+    return says ? fields->str.ptr : NULL; /* of a literal (LOG_EV) */
+}
+
 void log_fields(struct log_area *area, enum log_level level, const struct log_field *fields)
 {
     uint64_t wall_us = clock_wall_us();
+    uint32_t held;
+    const char *event = log_event_of(fields);
+    bool sampled = log_sample(area, level, event, wall_us / 1000000, &held);
+    if (held > 0)
+        write_fields(area, level, wall_us,
+                     (const struct log_field[]){
+                         LOG_EV("log.repeated"), LOG_C("of", event), LOG_I("n", held), { 0 } });
+    if (!sampled)
+        return;
     if (is_admitted(area, level, wall_us, log_peer_of(fields)))
         write_fields(area, level, wall_us, fields);
 }

@@ -5,8 +5,9 @@
  * An area is a static row; its level is switched at run time (`musterctl log trace c2s on`).
  * Values are escaped, so peer bytes cannot forge lines. Never pass passwords, SASL data or message
  * bodies. A line is written with one write(2); it is cut at LOG_LINE_BYTES, counted and then says
- * `truncated=true`. Beyond LOG_LINES_PER_SECOND an area's lines below LOG_ERROR are dropped and
- * counted: `event=log.suppressed n=...` comes before the area's first line of a later second. Lines
+ * `truncated=true`. Of an event that is repeated a sample is written (base/log_sample.h). Beyond
+ * LOG_LINES_PER_SECOND an area's lines below LOG_ERROR are dropped and counted:
+ * `event=log.suppressed n=...` comes before the area's first line of a later second. Lines
  * with a field `peer`, the address of a client, have a smaller share for each address, and values
  * of at most LOG_PEER_VALUE_BYTES, so that a stranger neither fills the disk nor hides what others
  * do. Any thread. */
@@ -32,6 +33,7 @@ struct log_area {
     /* What reading its lines over the network needs besides the permission for the log
      * ("trace.read"): they tell who talks with whom. NULL: nothing. */
     const char *permission;
+    bool whole; /* its lines are records: they are not sampled (base/log_sample.h) */
 
     _Atomic int traced;      /* switched to LOG_TRACE by log_set_level() */
     _Atomic uint64_t second; /* the wall clock's second that `lines` counts */

@@ -1,5 +1,6 @@
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_sample.h"
+#include "base/setting.h"
 #include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
@@ -16,6 +17,7 @@
 
 static struct log_area log_a = { .name = "a" };
 static struct log_area log_b = { .name = "b" };
+static struct log_area log_whole = { .name = "whole", .whole = true };
 
 /* Standard error goes into a memory file between capture() and captured(). */
 enum { CAPTURE_BYTES_MAX = 4 << 20 };
@@ -248,6 +250,53 @@ static void a_flood_is_dropped_but_counted(void **state)
     assert_int_equal(log_a.suppressed, 0);
 }
 
+enum { REPEATS = 20 };
+
+static void flood_of_repeats(void)
+{
+    for (int i = 0; i < REPEATS + 3 * LOG_SAMPLE_EACH + 1; i++)
+        log_warn(&log_a, LOG_EV("repeated"));
+    log_warn(&log_a, LOG_EV("other.pass"));
+    for (int i = 0; i < 2 * REPEATS; i++) {
+        log_error(&log_a, LOG_EV("repeated"));
+        log_warn(&log_whole, LOG_EV("repeated"));
+    }
+}
+
+static unsigned count_of(slice in, const char *wanted)
+{
+    unsigned n = 0;
+    for (const char *at = in.ptr; (at = strstr(at, wanted)) != NULL; at++)
+        n++;
+    return n;
+}
+
+static void repeated_lines_are_sampled(void **state)
+{
+    (void)state;
+    struct why why;
+    uint64_t second;
+    assert_int_equal(setting_set(&log_repeats, SLICE("20"), &why), OK);
+    slice lines = within_a_second(flood_of_repeats, &second);
+    assert_int_equal(count_of(lines, "level=warn area=a event=repeated\n"), REPEATS + 3);
+    assert_int_equal(count_of(lines, "level=error area=a event=repeated\n"), 2 * REPEATS);
+    assert_int_equal(count_of(lines, "area=whole event=repeated\n"), 2 * REPEATS);
+    assert_int_equal(count_of(lines, "event=other.pass\n"), 1);
+    capture();
+    while (clock_wall_us() / 1000000 == second) /* the next second tells how many were held back */
+        ;
+    log_warn(&log_a, LOG_EV("repeated"));
+    lines = captured();
+    assert_int_equal(count_of(lines, "level=warn area=a event=log.repeated of=repeated n=298\n"),
+                     1);
+    assert_int_equal(count_of(lines, "event=repeated\n"), 1);
+    log_set_level(&log_a, LOG_TRACE); /* who traces an area wants all of it */
+    lines = within_a_second(flood_of_repeats, &second);
+    assert_int_equal(count_of(lines, "level=warn area=a event=repeated\n"),
+                     REPEATS + 3 * LOG_SAMPLE_EACH + 1);
+    assert_int_equal(setting_set(&log_repeats, SLICE("0"), &why), OK);
+}
+
 enum { OTHERS = 8 };
 
 static void flood_of_one_peer(void)
@@ -328,6 +377,7 @@ int main(void)
 {
     log_register(&log_b);
     log_register(&log_a);
+    log_register(&log_whole);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_line_with_typed_fields, reset),
         cmocka_unit_test_setup(values_cannot_forge_fields_or_lines, reset),
@@ -337,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup(a_trace_survives_a_new_default, reset),
         cmocka_unit_test_setup(areas_are_found_and_listed_by_name, reset),
         cmocka_unit_test_setup(a_flood_is_dropped_but_counted, reset),
+        cmocka_unit_test_setup(repeated_lines_are_sampled, reset),
         cmocka_unit_test_setup(a_flood_of_one_peer_has_a_share, reset),
         cmocka_unit_test_setup(what_a_peer_says_is_cut, reset),
         cmocka_unit_test_setup(lines_of_threads_do_not_mix, reset),

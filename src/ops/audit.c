@@ -40,7 +40,7 @@ enum {
     HASHED_BYTES_MAX = (FIELDS + 2) * (AUDIT_BYTES_MAX + 64)
 };
 
-static struct log_area log_audit = { .name = "audit" };
+static struct log_area log_audit = { .name = "audit", .whole = true };
 static struct metric entries_metric = { .name = "muster_audit_entries",
                                         .kind = METRIC_COUNTER,
                                         .label = "result",
