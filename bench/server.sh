@@ -5,6 +5,7 @@
 # folder for temporary files). No rate limits, registration in-band, plain and STARTTLS on $MUSTER_BENCH_PORT
 # (default 5722), direct TLS on the next port. `restart` and `start` print the process id.
 #
+#   MUSTER_BENCH_ADMIN=PORT  opens the listener http_admin, for the console and the API
 #   DURABLE=off     sets im.durable-ack off (as peers without an archive); default on
 #   BENCH_CPU=0     the CPU
 #   preload         adds 25,000 accounts and 1,000,000 archived messages to the stopped server's database, and lets the
@@ -27,7 +28,8 @@ workers: 1
 listen:
   c2s: ["127.0.0.1:$port"]
   c2s_tls: ["127.0.0.1:$((port + 1))"]
-log: {level: warn}
+${MUSTER_BENCH_ADMIN:+  http_admin: ["127.0.0.1:$MUSTER_BENCH_ADMIN"]
+}log: {level: warn}
 settings:
   c2s.tls-required: off
   im.durable-ack: ${DURABLE:-on}
@@ -83,5 +85,5 @@ preload)
     python3 "$root/bench/preload.py" --settle "$dir/data/muster.db"
     stop
     ;;
-*) sed -n 2,11p "$0"; exit 2 ;;
+*) sed -n 2,12p "$0"; exit 2 ;;
 esac
