@@ -105,6 +105,17 @@ def test_an_archive_without_order_and_of_nobody(server, dump):
     assert [times(at) for at in page.stamps] == [BEGIN_US / 10**6 + n for n in range(4)]
 
 
+@pytest.mark.release
+def test_an_archive_of_many_megabytes(server, dump, tmp_path):
+    many, text = 50000, "long " * 160
+    answer = dump(PASSWORD, *(archived(JULIET, BEGIN_US + n * 10**6, text) for n in range(many)))
+    assert answer["text"].startswith("users imported: 1,") and answer["rows"] == []
+    page = Page(server.client("juliet", password="x"), page="<max>1</max><before/>")
+    assert times(page.stamps[0]) == BEGIN_US / 10**6 + many - 1
+    server.ctl("export", "xep0227", tmp_path / "all.xml")
+    assert (tmp_path / "all.xml").read_text().count("<result ") == many
+
+
 def test_what_waits_too_long_does_not_come(server, dump):
     waiting = ('{{offline_msg,{},{},{},{{jid,<<"romeo">>,<<"localhost">>,<<>>}},none,'
                '{{xmlel,<<"message">>,[{{<<"from">>,<<"romeo@localhost/a">>}}],'

@@ -241,6 +241,6 @@ enum pie_unit pie_next(struct pie *p, slice buf, bool last, size_t *used, slice 
             continue;
         if (last)
             return pie_fail(p, "the file ends within an element");
-        return s.len > PIE_ELEMENT_MAX ? pie_fail(p, "an element has more than 32 MiB") : PIE_MORE;
+        return s.len > PIE_ELEMENT_MAX ? pie_fail(p, "an element has more than 128 MiB") : PIE_MORE;
     }
 }

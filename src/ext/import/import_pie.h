@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-enum { PIE_ELEMENT_MAX = 32 << 20, PIE_TAG_MAX = 4096, PIE_HOST_MAX = 1024 };
+enum { PIE_ELEMENT_MAX = 128 << 20, PIE_TAG_MAX = 4096, PIE_HOST_MAX = 1024 };
 #define NS_PIE     "urn:xmpp:pie:0"
 #define NS_PIE_OLD "http://www.xmpp.org/extensions/xep-0227.html#ns"
 

@@ -10,7 +10,7 @@
 #include "ext/import/import_lua.h"
 #include "ext/import/import_source.h"
 
-enum { PROSODY_FILE_MAX = 64 << 20, PROSODY_USER_MAX = 128 << 20 };
+enum { PROSODY_FILE_MAX = 128 << 20, PROSODY_USER_MAX = 256 << 20 };
 
 /* A user whose files are read, or a room. */
 struct prosody_user {

@@ -155,7 +155,7 @@ static const char *import_convert(struct import_user *u, struct xml_work *xml, s
         return NULL;
     found.xml = openfire_user(&u->user, tmp, &note);
     u->note = note;
-    return found.xml.len == 0 ? "it has more than 32 MiB" : import_parse(u, &found, xml);
+    return found.xml.len == 0 ? "it has more than 128 MiB" : import_parse(u, &found, xml);
 }
 
 static const char *import_address(struct import_user *u, const struct source_found *found,
