@@ -554,13 +554,20 @@ def test_settings_are_edited_compared_and_applied(server, pages):
 
 @pytest.mark.release
 @pytest.mark.sqlite
-def test_a_hundred_thousand_users(server, pages):
+def test_a_hundred_thousand_users_and_two_thousand_rooms(server, pages):
     """The server makes the pages, also of what is looked for."""
+    server.add_user("zora")
+    server.ctl("room", "create", "hall@conference.localhost", "zora@localhost")
     server.stop()
     with server.database() as db:
         db.execute("INSERT INTO account(jid, created_us, disabled) WITH RECURSIVE n(i) AS "
                    "(VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 99999) "
                    "SELECT 'user' || printf('%06d', i) || '@localhost', 0, 0 FROM n")
+        db.execute("INSERT INTO room(id, jid, domain, name, listed, secret, config, subject, "
+                   "creator, created_us) WITH RECURSIVE n(i) AS "
+                   "(VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT id + i, "
+                   "'room' || printf('%04d', i) || '@conference.localhost', domain, name, listed, "
+                   "secret, config, subject, creator, created_us FROM room, n")
     server.start()
     pages.log_in(server.api.token)
     pages.go("users")
@@ -575,6 +582,12 @@ def test_a_hundred_thousand_users(server, pages):
     pages.js("document.querySelector('[title*=\"this text\"] input').select()")
     pages.type("[title*='this text'] input", "nobody")
     pages.find("main", "Nothing here")
+    pages.go("rooms")
+    pages.click("[role=tab]", "List")
+    pages.find("main a", "room0050@conference.localhost")
+    assert pages.js("document.querySelectorAll('tbody tr').length") == 100
+    pages.click("main button", "Next page")
+    pages.find("main a", "room0150@conference.localhost")
     pages.click("header button", "Search")
     pages.type("#find", "099999")
     pages.find("dialog a", "user099999@localhost")

@@ -131,17 +131,17 @@ export async function logOut() {
 
 export const confirmPassword = (fields) => ask("POST", "/session/confirm", fields);
 
-/* One stream of events. An EventSource could not send the token. false: the server has no events for
- * the caller; throws when the stream breaks. */
+/* One stream of events. An EventSource could not send the token. Returns why it ended, "" if the
+ * server does not say it, or null: it has no events for the caller. Throws when the stream breaks. */
 async function listen(topics, signal, heard) {
   const answer = await request("GET", `/events?topics=${topics.join(",")}`, undefined, signal);
-  if (answer.status === 404 || answer.status === 403) return false;
+  if (answer.status === 404 || answer.status === 403) return null;
   if (!answer.ok) throw await refusal(answer);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return true;
+    if (done) return "";
     text += value;
     let end;
     while ((end = text.indexOf("\n\n")) >= 0) {
@@ -151,22 +151,26 @@ async function listen(topics, signal, heard) {
         if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).trimStart();
       }
       text = text.slice(end + 2);
-      if (fields.event === "end") return true; /* why is in the data; it is asked again */
-      if (fields.data) heard(fields.event, JSON.parse(fields.data));
+      const data = fields.data && JSON.parse(fields.data);
+      if (fields.event === "end") return data?.reason ?? "";
+      if (data) heard(fields.event, data);
     }
   }
 }
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/* Events of the topics, until `signal` ends them; a stream that breaks is opened again. Returns when
- * the server has none. */
-export async function follow(topics, signal, heard) {
+/* Events of the topics, until `signal` ends them; a stream that breaks is opened again, and `broke`
+ * is told why. Returns when the server has none. */
+export async function follow(topics, signal, heard, broke = () => {}) {
   while (!signal.aborted) {
     try {
-      if (!(await listen(topics, signal, heard))) return;
+      const why = await listen(topics, signal, heard);
+      if (why === null) return;
+      broke(why);
     } catch (error) {
-      if (error.status === 401) return; /* the login page asks */
+      if (error.status === 401 || signal.aborted) return; /* the login page asks */
+      broke(error.message);
     }
     await wait(pause);
   }

@@ -98,12 +98,15 @@ function Page({ page, about }) {
   );
 }
 
-/* A user, a room or a domain. One that was there and is gone has no page: the list is shown. */
+const look = 15000; /* ms between two looks whether a thing is still there */
+
+/* A user, a room or a domain. What a link leads to and is not there has nothing to be done with. One that was there and is gone has no page: the list is shown. */
 function Thing({ kind, name }) {
   const { rows, say } = useConsole();
   const { show, lists, acts } = useMemo(() => partsOfThing(rows, kind, name), [rows, kind, name]);
-  const { rows: found, error } = useRun(show?.command.name, show?.bound ?? {});
-  const gone = error?.status === 404 && found !== null;
+  const { rows: found, error } = useRun(show?.command.name, show?.bound ?? {}, { every: look });
+  const none = error?.status === 404;
+  const gone = none && found !== null;
   useEffect(() => {
     if (!gone) return;
     say(t("thing.gone", { name }));
@@ -118,12 +121,12 @@ function Thing({ kind, name }) {
       <p><a href={link(kinds[kind].page)}>← {t(`page.${kinds[kind].page}`)}</a></p>
       <Problem error={error} />
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
-      <section aria-label={t("thing.acts")}>
+      {!none && <section aria-label={t("thing.acts")}>
         <p className="buttons">{acts.filter(({ command }) => !start || !useless[command.name]?.(start)).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
-      </section>
-      <Tabs title={t("page.lists")} tabs={tabs}>
+      </section>}
+      {!none && <Tabs title={t("page.lists")} tabs={tabs}>
         {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
-      </Tabs>
+      </Tabs>}
     </>
   );
 }

@@ -31,12 +31,10 @@ function Unconfirmed() {
     <section className="card wide candidate" aria-label={t("settings.waits")}>
       <p role="alert">{t("settings.unconfirmed", { version: newest.version, who: newest.who, at: shown({ type: "timestamp" }, newest.until) })}</p>
       <p className="figure" role="timer">{rest}</p>
-      {rows.commands.has("config confirm") && (
-        <p className="buttons">
-          <button type="button" className="main" onClick={act("config confirm")}>{t("settings.confirm")}</button>
-          <button type="button" onClick={act("config rollback")}>{t("settings.back")}</button>
-        </p>
-      )}
+      <p className="buttons">
+        {rows.commands.has("config confirm") && <button type="button" className="main" onClick={act("config confirm")}>{t("settings.confirm")}</button>}
+        {rows.commands.has("config rollback") && <button type="button" onClick={act("config rollback")}>{t("settings.back")}</button>}
+      </p>
     </section>
   );
 }
