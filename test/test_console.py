@@ -553,6 +553,26 @@ def test_settings_are_edited_compared_and_applied(server, pages):
 
 
 @pytest.mark.release
+def test_a_group_is_made_and_gets_a_member(server, pages):
+    """What a line offers knows the group; who is in it is one click away."""
+    server.add_user("alice")
+    pages.log_in(server.api.token)
+    pages.go("groups")
+    pages.click("main button", "New group")
+    pages.fill_in("Name", "sales")
+    pages.click("dialog .main")
+    pages.click("main tbody button", "Add members")
+    pages.fill_in("Users", "alice@localhost")
+    pages.click("dialog .main")
+    until("she is in it", lambda: server.rows("group", "list")[0]["members"] == 1)
+    pages.click("main tbody button", "Members")
+    pages.click("dialog label", "People")
+    pages.click("dialog .main")
+    pages.find("dialog td", "alice@localhost")
+    assert pages.complaints() == []
+
+
+@pytest.mark.release
 @pytest.mark.sqlite
 def test_a_hundred_thousand_users_and_two_thousand_rooms(server, pages):
     """The server makes the pages, also of what is looked for."""

@@ -6,7 +6,7 @@ export const pages = [
   { id: "alarms", areas: ["alarms"], nouns: ["alarm"], first: ["alarm list", "alarm history"] },
   { id: "users", group: "people", areas: ["users", "contacts", "policies", "devices"],
     first: ["user list"], make: ["user add", "user invite"] },
-  { id: "groups", group: "people", areas: ["groups"], nouns: ["group"] },
+  { id: "groups", group: "people", areas: ["groups"], nouns: ["group"], first: ["group list"], make: ["group add"] },
   { id: "sessions", group: "people", areas: ["sessions"], first: ["session list"] },
   { id: "rooms", group: "people", areas: ["rooms"], first: ["room report", "room list"],
     make: ["room create", "room cleanup", "room-admin add", "room-alias add"] },
@@ -36,6 +36,7 @@ export const pages = [
 /* What is done often with a line of a list has a button in the line, if the line lets it. */
 export const quick = {
   "alarm list": { "alarm acknowledge": (row) => row.active && !row.acknowledged },
+  "group list": { "group-member add": () => true, "group show": () => true },
   "session list": { "session kick": () => true },
   "device list": { "device revoke": () => true },
   "token list": { "token revoke": () => true },

@@ -94,7 +94,8 @@ function valueIn(row, arg, list) {
 }
 
 /* What can be done with one line: commands of the same noun, or area, of which the line gives an
- * argument. Of another noun in the area, the argument has a type: "name" may be the name of anything. */
+ * argument. Of another noun in the area, the argument has a type, since "name" may be the name of
+ * anything; or the noun is of a part of what is listed, as the "group-member" of a "group" is. */
 export function actsOfLine(rows, list, row, bound) {
   const acts = [];
   for (const command of rows.list) {
@@ -108,7 +109,8 @@ export function actsOfLine(rows, list, row, bound) {
       const value = bound[arg.name] ?? valueIn(row, arg, list);
       if (value === undefined || value === "") continue;
       found[arg.name] = value;
-      own += bound[arg.name] === undefined && (same || kindOf(arg.type) !== undefined);
+      own += bound[arg.name] === undefined && (same || kindOf(arg.type) !== undefined ||
+        (noun(command).startsWith(`${noun(list)}-`) && arg.name === list.columns[0].name));
     }
     const rest = needs.length - Object.keys(found).length;
     if (own > 0 && rest <= 1) acts.push({ command, bound: found });

@@ -166,6 +166,8 @@ const english = {
   "do.admin create": "New administrator", "do.admin sessions": "Sessions", "do.admin end-session": "End session",
   "do.token list": "Tokens", "do.token add": "New token", "do.token revoke": "Revoke token",
   "do.role list": "Roles", "do.role set": "New role", "do.role del": "Delete role",
+  "do.group list": "Groups", "do.group add": "New group", "do.group show": "Members", "do.group set": "Change group",
+  "do.group del": "Delete group", "do.group-member add": "Add members", "do.group-member del": "Take out members",
   "do.room list": "List", "do.room report": "Rooms", "do.room create": "New room",
   "do.room cleanup": "Clean up", "do.room occupants": "Occupants", "do.room affiliations": "Members",
   "do.room affiliation": "Change a member", "do.room fields": "Configuration", "do.room joins": "Joins",
