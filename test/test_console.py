@@ -241,12 +241,6 @@ class Pages(Browser):
                        "card.querySelector('h2').innerText === arguments[0])"
                        "?.querySelector('.figure')?.innerText", name)
 
-    def first_paint(self):
-        self.driver.get("about:blank")
-        self.driver.get(self.url)
-        self.find("form")
-        return self.js("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-
     def log_out(self):
         self.click("header button", "Log out")
         self.find("#name")
@@ -611,9 +605,6 @@ def test_a_hundred_thousand_users_and_two_thousand_rooms(server, pages):
     pages.click("header button", "Search")
     pages.type("#find", "099999")
     pages.find("dialog a", "user099999@localhost")
-    pages.driver.get("about:blank")
-    pages.log_in(server.api.token)
-    until("a first paint within a second", lambda: pages.first_paint() < 1000)
     assert pages.complaints() == []
 
 
@@ -631,10 +622,14 @@ def test_dashboard_is_live(make_server, tmp_path):
         pages.log_in(server.api.token)
         pages.click("main button", "24 hours")
         until("three sessions", lambda: pages.figure("Sessions") == "3", 3 * TIMEOUT)
+
+        def plot():
+            return pages.js("document.querySelector('.card canvas').getAttribute('aria-label')")
+        early = plot()  # it may be of what was asked for; the next one is of an event
+        until("an event", lambda: plot() != early and "highest 3" in plot(), 3 * TIMEOUT)
         server.ctl("session", "kick", "carol@localhost")
         until("fewer sessions", lambda: pages.figure("Sessions") == "2", 3 * TIMEOUT)
-        assert "highest 3" in pages.js(
-            "document.querySelector('.card canvas').getAttribute('aria-label')")
+        assert "highest 3" in plot()
         pages.save("console-dashboard")
         pages.go("logs")
         until("a line of the log", lambda: server.ctl("set", "announce.subject", "Tail") and

@@ -45,13 +45,16 @@ async function readMetrics() {
   return values;
 }
 
-/* Samples {time, values} as they come: by events, or asked for. */
+/* Samples {time, values} as they come: by events, or asked for. The first event may take 2 s, so what
+ * stands there until then is asked for; it has the time of this machine, and makes way. */
 function useSamples(allowed) {
   const [samples, setSamples] = useState([]);
   useEffect(() => {
     if (!allowed) return undefined;
     const stop = new AbortController();
-    const add = (values, time = Date.now()) => setSamples((old) => [...old.slice(-kept), { time, values }]);
+    const add = (values, time = Date.now()) =>
+      setSamples((old) => [...(old[0]?.early ? [] : old.slice(-kept)), { time, values }]);
+    readMetrics().then((values) => setSamples((old) => (old.length > 0 ? old : [{ time: Date.now(), values, early: true }])), () => {});
     follow(["metrics"], stop.signal, (topic, data) => add(data.values, Date.parse(data.time)))
       .then(() => repeat(stop.signal, isThere, async () => add(await readMetrics())));
     return () => stop.abort();
