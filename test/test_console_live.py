@@ -237,6 +237,25 @@ def test_plots_show_the_same_time(server, pages):
     assert pages.complaints() == []
 
 
+@pytest.mark.parametrize("way", ["left", "in tabs"])
+def test_many_pages_do_not_use_up_the_connections_of_the_browser(server, pages, way):
+    """It has six to one server, and each page has a stream of events."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    pages.send_password()
+    pages.find("main .figure")
+    for _ in range(8):
+        if way == "left":
+            pages.driver.get("about:blank")
+        else:
+            pages.driver.switch_to.new_window("tab")
+        pages.driver.get(pages.url)
+        pages.find("main .figure")
+    until("a stream of the page that is seen, and no other", lambda: [
+        r["value"] for r in server.rows("metrics") if r["name"] == "muster_api_event_streams"
+    ] == [1], 3 * TIMEOUT)
+    assert pages.complaints(ours=("ERR_",)) == []
+
+
 def test_the_log_has_lines_of_the_log_only(server, pages):
     """The end of a stream is none; the next one goes on."""
     pages.log_in(server.api.token)

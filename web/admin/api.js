@@ -23,8 +23,8 @@ export class Refused extends Error {
   }
 }
 
-async function request(method, path, body, signal) {
-  const headers = {};
+async function request(method, path, body, signal, more) {
+  const headers = { ...more };
   if (token) headers.Authorization = `Bearer ${token}`;
   else if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -131,10 +131,11 @@ export async function logOut() {
 
 export const confirmPassword = (fields) => ask("POST", "/session/confirm", fields);
 
-/* One stream of events. An EventSource could not send the token. Returns why it ended, "" if the
- * server does not say it, or null: it has no events for the caller. Throws when the stream breaks. */
-async function listen(topics, signal, heard) {
-  const answer = await request("GET", `/events?topics=${topics.join(",")}`, undefined, signal);
+/* One stream of events, from `place.id` on, which is kept up to date. An EventSource could not send the
+ * token. Returns why it ended, "" if the server does not say it, or null: it has no events for the
+ * caller. Throws when the stream breaks. */
+async function listen(topics, signal, place, heard) {
+  const answer = await request("GET", `/events?topics=${topics.join(",")}`, undefined, signal, place.id && { "Last-Event-ID": place.id });
   if (answer.status === 404 || answer.status === 403) return null;
   if (!answer.ok) throw await refusal(answer);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -153,23 +154,53 @@ async function listen(topics, signal, heard) {
       text = text.slice(end + 2);
       const data = fields.data && JSON.parse(fields.data);
       if (fields.event === "end") return data?.reason ?? "";
+      if (fields.id) place.id = fields.id;
       if (data) heard(fields.event, data);
     }
   }
 }
 
+/* The same while somebody can see the page. A browser has six connections to a server for all its
+ * pages, and keeps them also for pages in the background and those that one could go back to.
+ * undefined: the page is not seen any more. */
+async function listenHere(topics, signal, place, heard) {
+  const here = new AbortController();
+  const leave = () => (document.hidden || signal.aborted) && here.abort();
+  const left = () => here.abort();
+  signal.addEventListener("abort", leave);
+  document.addEventListener("visibilitychange", leave);
+  addEventListener("pagehide", left);
+  try {
+    return await listen(topics, here.signal, place, heard);
+  } catch (error) {
+    if (!here.signal.aborted) throw error;
+    return undefined;
+  } finally {
+    signal.removeEventListener("abort", leave);
+    document.removeEventListener("visibilitychange", leave);
+    removeEventListener("pagehide", left);
+  }
+}
+
+const look = 500; /* ms between two looks whether the page is seen again */
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /* Events of the topics, until `signal` ends them; a stream that breaks is opened again, and `broke`
  * is told why. Returns when the server has none. */
 export async function follow(topics, signal, heard, broke = () => {}) {
+  const place = {};
   while (!signal.aborted) {
+    if (document.hidden) {
+      await wait(look);
+      continue;
+    }
     try {
-      const why = await listen(topics, signal, heard);
+      const why = await listenHere(topics, signal, place, heard);
       if (why === null) return;
+      if (why === undefined) continue;
       broke(why);
     } catch (error) {
-      if (error.status === 401 || signal.aborted) return; /* the login page asks */
+      if (error.status === 401) return; /* the login page asks */
       broke(error.message);
     }
     await wait(pause);

@@ -55,7 +55,7 @@ function useSamples(allowed) {
     const add = (values, time = Date.now()) =>
       setSamples((old) => [...(old[0]?.early ? [] : old.slice(-kept)), { time, values }]);
     readMetrics().then((values) => setSamples((old) => (old.length > 0 ? old : [{ time: Date.now(), values, early: true }])), () => {});
-    follow(["metrics"], stop.signal, (topic, data) => add(data.values, Date.parse(data.time)))
+    follow(["metrics"], stop.signal, (topic, data) => topic === "metrics" && add(data.values, Date.parse(data.time)))
       .then(() => repeat(stop.signal, isThere, async () => add(await readMetrics())));
     return () => stop.abort();
   }, [allowed]);

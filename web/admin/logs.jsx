@@ -11,6 +11,8 @@ const text = (line) => Object.entries(line).map(([key, value]) => `${key}=${valu
 /* A mark between the lines: the stream ended there, and another one goes on. */
 const broken = (why) => ({ id: count++, mark: true, text: t("logs.broke", { at: new Date().toLocaleString("sv"), why: why || t("logs.unknown") }) });
 
+const lost = ({ count: n }) => ({ id: count++, mark: true, text: t("logs.lost", { n }) });
+
 export function Tail() {
   const [there, setThere] = useState(true);
   const [lines, setLines] = useState([]);
@@ -20,7 +22,7 @@ export function Tail() {
     if (paused || !there) return undefined;
     const stop = new AbortController();
     const add = (line) => setLines((old) => [line, ...old].slice(0, most));
-    follow(["log"], stop.signal, (topic, line) => add({ id: count++, text: text(line) }),
+    follow(["log"], stop.signal, (topic, line) => add(topic === "lost" ? lost(line) : { id: count++, text: text(line) }),
       (why) => stop.signal.aborted || setLines((old) => (old[0]?.mark ? old : [broken(why), ...old].slice(0, most))))
       .then(() => stop.signal.aborted || setThere(false));
     return () => stop.abort();

@@ -148,6 +148,7 @@ const english = {
   "logs.pause": "Pause",
   "logs.go": "Go on",
   "logs.broke": "{at}: the stream has ended ({why}); another one goes on.",
+  "logs.lost": "{n} lines are missing here: the server does not have them any more.",
   "logs.unknown": "nobody said why",
   "logs.none": "The server has no live log for you now.",
   "do.user list": "All users", "do.user online": "Online", "do.contact full": "Full contact lists",
