@@ -194,4 +194,6 @@ def test_a_dump_that_is_wrong(server, dump):
             ([], "found no users, expected a file of `ejabberdctl dump` with accounts")):
         with pytest.raises(Failed, match=why):
             dump(*rows)
+    with pytest.raises(Failed, match="expected a file of `ejabberdctl dump`"):
+        dump(PASSWORD, head="\x04\x1e log_header")  # as `ejabberdctl backup` begins
     assert "juliet@localhost" not in {r["jid"] for r in server.rows("user", "list")}

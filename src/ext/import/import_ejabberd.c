@@ -36,6 +36,7 @@ struct ejabberd_dump {
 struct ejabberd {
     struct ejabberd_dump *dump;
     void *pie;
+    bool found; /* something in it */
 };
 
 static const char *const table_names[EJABBERD_TABLES] = {
@@ -461,8 +462,16 @@ static enum source_unit ejabberd_next(void *source, struct arena *tmp, struct so
                                       struct why *why)
 {
     struct ejabberd *s = source;
+    struct why what;
     ensure((s->dump == NULL) != (s->pie == NULL));
-    return s->dump != NULL ? dump_next(s->dump, tmp, out) : source_pie.next(s->pie, tmp, out, why);
+    if (s->dump != NULL)
+        return dump_next(s->dump, tmp, out);
+    enum source_unit unit = source_pie.next(s->pie, tmp, out, &what);
+    if (unit == SOURCE_ERROR)
+        why_set(why, "%s%s", what.text,
+                s->found ? "" : " (expected a file of `ejabberdctl dump`, or one of XEP-0227)");
+    s->found = true;
+    return unit;
 }
 
 static void ejabberd_progress(const void *source, uint64_t *done, uint64_t *all)
