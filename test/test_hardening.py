@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import ssl
 import struct
 import subprocess
@@ -102,6 +103,34 @@ def test_a_failed_login_does_not_tell_whether_there_is_the_account(server):
     words = {re.search(r'reason=\S+ text=("[^"]*")', line)[1] for line in
              lines(server, "auth.fail")}
     assert len(words) == 1 and "no such account, a wrong password" in words.pop()
+
+
+STREAMS = 60
+
+
+def streams_that_fail(server):
+    for _ in range(STREAMS):
+        with socket.create_connection(("127.0.0.1", server.port("c2s"))) as s:
+            s.sendall(b"<nonsense/>")
+            while s.recv(4096):
+                pass
+
+
+def held_back(server):
+    return [int(n) for n in re.findall(r"event=log.repeated of=stream.error n=(\d+)", server.log())]
+
+
+def test_what_the_log_holds_back_is_told_soon_and_at_the_stop(server):
+    """Nothing more of the event comes behind the flood."""
+    server.ctl("set", "log.repeats", "1")
+    streams_that_fail(server)
+    until("line of what was held back",
+          lambda: len(lines(server, "stream.error")) + sum(held_back(server)) == STREAMS)
+    assert held_back(server)
+    streams_that_fail(server)
+    server.stop()
+    assert len(lines(server, "stream.error")) + sum(held_back(server)) == 2 * STREAMS
+    assert len(held_back(server)) >= 2
 
 
 def test_what_users_are_told_is_not_in_the_log(server):

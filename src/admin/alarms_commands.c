@@ -317,6 +317,7 @@ struct command alarm_history_command = {
               .doc = "when it was cleared; empty: not yet" },
             { .name = "acknowledged",
               .type = PARAM_STAMP,
+              .exact = true,
               .doc = "when somebody acknowledged it; empty: nobody did" },
             { .name = "acknowledged_by", .doc = "who did" },
             { .name = "note", .wide = true, .doc = "what they wrote" },

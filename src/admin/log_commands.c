@@ -3,7 +3,9 @@
 #include "base/log_sample.h"
 #include "base/setting.h"
 #include "base/similar.h"
+#include "home/here.h"
 #include "im/feature.h"
+#include "io/timer.h"
 
 static const char *const level_names[] = { "error", "warn", "info", "debug", "trace", NULL };
 
@@ -96,9 +98,35 @@ static struct command areas_command = {
             { 0 } },
 };
 
+/* The log is of the process: one worker of a node tells, and of a second node in the same process
+ * one more, which does no harm. */
+enum { TELL_MS = 5000 };
+static _Thread_local struct timer tell_timer;
+
+static void tell_due(struct timer *t, struct loop *loop)
+{
+    log_tell();
+    timer_set(loop, t, TELL_MS);
+}
+
+static void log_worker_start(struct worker *w)
+{
+    tell_timer.fn = tell_due;
+    if (worker_index(w) == 0)
+        timer_set(worker_loop(w), &tell_timer, TELL_MS);
+}
+
+static void log_worker_stop(struct worker *w)
+{
+    (void)w;
+    timer_cancel(&tell_timer);
+}
+
 const struct feature log_feature = {
     .name = "log",
     .settings = (struct setting *const[]){ &log_repeats, NULL },
     .metrics = (struct metric *const[]){ &log_lines_held, NULL },
     .commands = (struct command *const[]){ &level_command, &trace_command, &areas_command, NULL },
+    .worker.start = log_worker_start,
+    .worker.stop = log_worker_stop,
 };

@@ -340,6 +340,7 @@ void server_stop(struct server *s)
         log_info(&log_server, LOG_EV("server.stopping"));
         reload_given_up();
         nodes_stop(nodes, second_node_all(s->second, s->node, nodes));
+        log_tell();
     }
     second_node_part(s->second);
     store_close(&s->store); /* before the nodes, whose loops its ports use */

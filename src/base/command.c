@@ -39,6 +39,17 @@ static size_t command_check_row(const struct command *c)
     return count;
 }
 
+/* Times of one table are compared with each other: all are exact, or none is. */
+static bool command_stamps_agree(const struct command *c)
+{
+    unsigned stamps = 0, exact = 0;
+    for (const struct command_column *col = c->columns; col != NULL && col->name != NULL; col++) {
+        stamps += col->type == PARAM_STAMP;
+        exact += col->exact;
+    }
+    return exact == 0 || exact == stamps;
+}
+
 void command_permission(const struct command *c, char *out, size_t cap)
 {
     int len = snprintf(out, cap, "%s.%s", c->area, c->effect == COMMAND_READS ? "read" : "write");
@@ -54,6 +65,7 @@ void command_register(struct command *c)
     ensure(c->home == NULL || arg_index(c, slice_of(c->home)) >= 0);
     ensure(!c->reasoned || (c->audited && arg_index(c, SLICE("reason")) >= 0));
     ensure(c->run != NULL && command_check_row(c) <= COMMAND_ARGS_MAX);
+    ensure(command_stamps_agree(c));
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);
     struct command **at = &commands;

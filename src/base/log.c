@@ -226,6 +226,14 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
         listener(area, level, wall_us, fields);
 }
 
+static void tell_suppressed(struct log_area *area, uint64_t wall_us)
+{
+    uint32_t suppressed = atomic_exchange(&area->suppressed, 0);
+    const struct log_field said[] = { LOG_EV("log.suppressed"), LOG_I("n", suppressed), { 0 } };
+    if (suppressed > 0)
+        write_fields(area, LOG_WARN, wall_us, said);
+}
+
 /* The rate limit that log.h describes. When threads log at the turn of a second, a few lines more
  * may pass. Every dropped line is counted. */
 static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wall_us, slice peer)
@@ -235,10 +243,7 @@ static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wa
         atomic_store(&area->lines, 0);
         for (unsigned i = 0; i < LOG_PEERS; i++)
             atomic_store(&area->peer_lines[i], 0);
-        uint32_t suppressed = atomic_exchange(&area->suppressed, 0);
-        const struct log_field said[] = { LOG_EV("log.suppressed"), LOG_I("n", suppressed), { 0 } };
-        if (suppressed > 0)
-            write_fields(area, LOG_WARN, wall_us, said);
+        tell_suppressed(area, wall_us);
     }
     if (level == LOG_ERROR)
         return true;
@@ -262,17 +267,22 @@ static const char *log_event_of(const struct log_field *fields)
 void log_fields(struct log_area *area, enum log_level level, const struct log_field *fields)
 {
     uint64_t wall_us = clock_wall_us();
-    uint32_t held;
-    const char *event = log_event_of(fields);
-    bool sampled = log_sample(area, level, event, wall_us / 1000000, &held);
-    if (held > 0)
-        write_fields(area, level, wall_us,
-                     (const struct log_field[]){
-                         LOG_EV("log.repeated"), LOG_C("of", event), LOG_I("n", held), { 0 } });
-    if (!sampled)
-        return;
-    if (is_admitted(area, level, wall_us, log_peer_of(fields)))
+    if (log_sample(area, level, log_event_of(fields), wall_us / 1000000) &&
+        is_admitted(area, level, wall_us, log_peer_of(fields)))
         write_fields(area, level, wall_us, fields);
+}
+
+void log_tell(void)
+{
+    uint64_t wall_us = clock_wall_us();
+    struct log_held held;
+    for (unsigned i = 0; i < LOG_SAMPLES && log_sample_held(&held); i++)
+        write_fields(
+            held.area, held.level, wall_us,
+            (const struct log_field[]){
+                LOG_EV("log.repeated"), LOG_C("of", held.event), LOG_I("n", held.lines), { 0 } });
+    for (struct log_area *area = areas; area != NULL; area = area->next)
+        tell_suppressed(area, wall_us);
 }
 
 void log_register(struct log_area *area)

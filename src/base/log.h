@@ -7,10 +7,10 @@
  * bodies. A line is written with one write(2); it is cut at LOG_LINE_BYTES, counted and then says
  * `truncated=true`. Of an event that is repeated a sample is written (base/log_sample.h). Beyond
  * LOG_LINES_PER_SECOND an area's lines below LOG_ERROR are dropped and counted:
- * `event=log.suppressed n=...` comes before the area's first line of a later second. Lines
- * with a field `peer`, the address of a client, have a smaller share for each address, and values
- * of at most LOG_PEER_VALUE_BYTES, so that a stranger neither fills the disk nor hides what others
- * do. Any thread. */
+ * `event=log.suppressed n=...` comes before the area's first line of a later second, or with
+ * log_tell(). Lines with a field `peer`, the address of a client, have a smaller share for each
+ * address, and values of at most LOG_PEER_VALUE_BYTES: a stranger neither fills the disk nor hides
+ * what others do. Any thread. */
 #pragma once
 #include "base/slice.h"
 #include <stdatomic.h>
@@ -56,6 +56,10 @@ struct log_field {
 /* clang-format on */
 
 void log_fields(struct log_area *area, enum log_level level, const struct log_field *fields);
+/* Says how many lines were held back or dropped since the last call (`event=log.repeated`,
+ * `event=log.suppressed`). Each few seconds, and at the stop of the server, so that the last flood
+ * is told of, too. */
+void log_tell(void);
 #define log_at(area, lvl, ...)                                                                     \
     (atomic_load_explicit(&(area)->level, memory_order_relaxed) >= (int)(lvl)                      \
          ? log_fields((area), (lvl), (const struct log_field[]){ __VA_ARGS__, { 0 } })             \

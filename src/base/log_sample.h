@@ -1,9 +1,11 @@
 /* log_sample: which lines of the log are held back because too many of one event came in the same
- * second: beyond log.repeats one of LOG_SAMPLE_EACH is written, and how many were not is told
- * before the next line of that event in a later second. Errors, and areas whose lines are records
- * (log_area.whole) or are traced, are not sampled. Any thread.
+ * second: beyond log.repeats one of LOG_SAMPLE_EACH is written. An event is one of an area and a
+ * level: warnings are not held back because much was said at info. log_tell() of base/log.h says
+ * how many lines were held back. Errors, and areas whose lines are records (log_area.whole) or are
+ * traced, are not sampled. Any thread.
  *
- * Limits: LOG_SAMPLES events are counted; those of the same hash share one count. */
+ * Limits: LOG_SAMPLES events are counted at a time, of which some have lines that nobody was told
+ * of, and the others were logged within this second. Of one more, all lines are written. */
 #pragma once
 #include "base/log.h"
 
@@ -14,7 +16,15 @@ struct setting;
 extern struct setting log_repeats;
 extern struct metric log_lines_held;
 
-/* Whether a line is written. held: how many of the event were not, in an earlier second; 0: none,
- * or another thread tells it. */
-bool log_sample(const struct log_area *area, enum log_level level, const char *event,
-                uint64_t second, uint32_t *held);
+/* Lines of an event that were held back. */
+struct log_held {
+    struct log_area *area;
+    enum log_level level;
+    const char *event; /* a literal (LOG_EV) */
+    uint32_t lines;
+};
+
+/* Whether a line is written. event: a literal; NULL: none. second: of the wall clock. */
+bool log_sample(struct log_area *area, enum log_level level, const char *event, uint64_t second);
+/* One event with lines that were held back, which are forgotten with this call. False: none. */
+bool log_sample_held(struct log_held *out);
