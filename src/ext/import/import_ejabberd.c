@@ -6,6 +6,7 @@
 #include "codec/xml_write.h"
 #include "ext/import/import_ejabberd_room.h"
 #include "ext/import/import_ejabberd_user.h"
+#include "ext/import/import_stanza.h"
 #include "xmpp/ns.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -26,11 +27,11 @@ struct owners {
 };
 struct ejabberd_dump {
     int fd;
-    uint64_t rows, given, all, others;
+    uint64_t rows, given, all; /* all: users and rooms */
+    uint64_t others;           /* names that are neither, which nobody was told of */
     struct arena *arena;
     struct map owners;
     struct owners users, rooms;
-    bool told;
 };
 /* The other kind of file is left to its reader. */
 struct ejabberd {
@@ -75,15 +76,6 @@ uint64_t ejabberd_time_us(const struct erlang_term *t)
     return ((uint64_t)mega * MILLION + (uint64_t)seconds) * MILLION + (uint64_t)micro;
 }
 
-static bool is_element_name(slice name)
-{
-    static const char not_in_names[] = " \t\r\n<>&'\"/=\x01";
-    for (size_t i = 0; i < name.len; i++)
-        if (name.ptr[i] == '\0' || strchr(not_in_names, name.ptr[i]) != NULL)
-            return false;
-    return name.len > 0;
-}
-
 static const struct erlang_term *ejabberd_attrs(const struct erlang_term *e)
 {
     const struct erlang_term *list = erlang_at(e, 2);
@@ -104,12 +96,12 @@ void ejabberd_element(struct buf *out, const struct erlang_term *e, const char *
     struct xml_write x;
     slice name = erlang_text(erlang_at(e, 1));
     const struct erlang_term *children = erlang_at(e, 3);
-    if (!erlang_is(erlang_at(e, 0), "xmlel") || !is_element_name(name))
+    if (!erlang_is(erlang_at(e, 0), "xmlel") || !import_is_name(name))
         return;
     xml_write_to(&x, out);
     xml_open_sized(&x, name, ejabberd_attr(e, "xmlns").len == 0 ? slice_of(ns) : (slice){ 0 });
     for (const struct erlang_term *a = ejabberd_attrs(e); a != NULL; a = a->next)
-        if (is_element_name(erlang_text(erlang_at(a, 0))))
+        if (import_is_name(erlang_text(erlang_at(a, 0))))
             xml_attr_sized(&x, erlang_text(erlang_at(a, 0)), erlang_text(erlang_at(a, 1)));
     for (const struct erlang_term *c = children == NULL ? NULL : children->first; c != NULL;
          c = c->next) {
@@ -124,10 +116,7 @@ void ejabberd_element(struct buf *out, const struct erlang_term *e, const char *
 
 bool ejabberd_is_added(const struct erlang_term *child)
 {
-    slice name = erlang_text(erlang_at(child, 1)), ns = ejabberd_attr(child, "xmlns");
-    return (slice_is(name, "stanza-id") && slice_is(ns, NS_SID)) ||
-           (slice_is(name, "occupant-id") && slice_is(ns, "urn:xmpp:occupant-id:0")) ||
-           (slice_is(name, "archived") && slice_is(ns, "urn:xmpp:mam:tmp"));
+    return import_is_added(erlang_text(erlang_at(child, 1)), ejabberd_attr(child, "xmlns"));
 }
 
 /* Rows. */
@@ -199,10 +188,11 @@ const struct ejabberd_owner *ejabberd_owner(const struct ejabberd_reader *r, sli
 
 /* Finding them. */
 
-static void owners_add(struct owners *list, struct ejabberd_owner *o)
+static void owners_add(struct ejabberd_dump *d, struct owners *list, struct ejabberd_owner *o)
 {
     *list->last = o;
     list->last = &o->next;
+    d->all++;
 }
 
 /* The key of a row: {name, host} or {name, host, more}; of a node, {{name, host, ""}, node}; of an
@@ -270,7 +260,7 @@ static bool row_found(struct ejabberd_dump *d, slice text, uint64_t at, struct a
     if (table == EJABBERD_ARCHIVED)
         row->when_us = ejabberd_time_us(erlang_at(&t, 3));
     if ((1u << table & NAMED) != 0 && (o->tables & NAMED) == 0)
-        owners_add(table == EJABBERD_ROOM ? &d->rooms : &d->users, o);
+        owners_add(d, table == EJABBERD_ROOM ? &d->rooms : &d->users, o);
     *o->last = row;
     o->last = &row->next;
     o->tables |= 1u << table;
@@ -380,16 +370,12 @@ static void ejabberd_close(void **source)
     mem_free(source);
 }
 
-/* What nobody asks for: rows of names that are neither accounts nor rooms here. */
-static void dump_count(struct ejabberd_dump *d)
+/* Names with rows that are neither accounts nor rooms here. */
+static void dump_count_others(struct ejabberd_dump *d)
 {
     const struct ejabberd_owner *o;
     for (uint32_t i = 0; (o = map_next(&d->owners, &i)) != NULL;)
         d->others += o->host.len > 0 && (o->tables & NAMED) == 0;
-    for (o = d->users.first; o != NULL; o = o->next)
-        d->all++;
-    for (o = d->rooms.first; o != NULL; o = o->next)
-        d->all++;
 }
 
 static enum err dump_open(struct ejabberd_dump **out, int fd, const char *path, struct why *why)
@@ -403,7 +389,7 @@ static enum err dump_open(struct ejabberd_dump **out, int fd, const char *path, 
     *out = d;
     enum err e = dump_scan(d, path, why);
     if (e == OK)
-        dump_count(d);
+        dump_count_others(d);
     return e;
 }
 
@@ -436,15 +422,15 @@ static enum source_unit dump_next(struct ejabberd_dump *d, struct arena *tmp,
     struct ejabberd_reader r = { .dump = d, .tmp = tmp };
     struct owners *from = d->users.first != NULL ? &d->users : &d->rooms;
     const struct ejabberd_owner *o = from->first;
-    if (o == NULL && (d->told || d->others == 0))
+    if (o == NULL && d->others == 0)
         return SOURCE_END;
     if (o == NULL) {
-        d->told = true;
         out->text = slice_of(arena_printf(
             tmp,
             "rows of names that are neither accounts with a password nor rooms: as many "
             "names as %llu",
             (unsigned long long)d->others));
+        d->others = 0;
         return SOURCE_LOST;
     }
     from->first = o->next;

@@ -56,7 +56,7 @@ typedef void ejabberd_fn(void *arg, const struct erlang_term *row);
  * times. owner NULL: none. */
 void ejabberd_each(struct ejabberd_reader *r, const struct ejabberd_owner *owner,
                    enum ejabberd_table table, ejabberd_fn *fn, void *arg);
-/* Who has that key; NULL: nobody. */
+/* The owner with that key; NULL: there is none. */
 const struct ejabberd_owner *ejabberd_owner(const struct ejabberd_reader *r, slice key);
 
 /* Appends an element of its terms: {xmlel, NAME, [{NAME, VALUE}], CHILDREN}. ns: where it says

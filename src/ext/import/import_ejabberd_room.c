@@ -1,10 +1,8 @@
 #include "ext/import/import_ejabberd_room.h"
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "codec/xml_write.h"
 #include "ext/import/import_room_writer.h"
 #include "xmpp/jid.h"
-#include "xmpp/ns.h"
 
 struct ejabberd_room {
     struct room_writer file;
@@ -88,28 +86,20 @@ static bool is_off(const struct erlang_term *v)
 }
 
 /* Roles whose presence is shown. */
-static void put_roles(struct room_writer *r, const char *key, const struct erlang_term *roles)
+static bool ejabberd_roles_have(const void *roles, const char *role)
 {
-    static const char *const names[] = { "visitor", "participant", "moderator" };
-    struct buf text;
-    buf_init(&text, ROOM_TEXT_MAX);
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        for (const struct erlang_term *v = erlang_at(roles, 0); v != NULL; v = v->next)
-            if (erlang_is(v, names[i])) {
-                buf_printf(&text, "%s,", names[i]);
-                break;
-            }
-    room_writer_word(r, key, buf_fit(&text));
-    buf_fini(&text);
+    const struct erlang_term *v = erlang_at(roles, 0);
+    while (v != NULL && !erlang_is(v, role))
+        v = v->next;
+    return v != NULL;
 }
 
 static void put_option(struct room_writer *r, const struct room_option *o,
                        const struct erlang_term *v)
 {
-    static const enum room_pair pairs[] = { [AS_LINE] = ROOM_LINE,
-                                            [AS_LINES] = ROOM_LINES,
-                                            [AS_LANGUAGE] = ROOM_LANGUAGE,
-                                            [AS_COUNT] = ROOM_COUNT };
+    static const enum room_text_kind kinds[] = {
+        [AS_LINE] = ROOM_LINE, [AS_LINES] = ROOM_LINES, [AS_LANGUAGE] = ROOM_LANGUAGE
+    };
     bool truth = erlang_is(v, "true");
     switch (o->kind) {
     case AS_TRUTH:
@@ -125,7 +115,7 @@ static void put_option(struct room_writer *r, const struct room_option *o,
         room_writer_word(r, o->ours, truth ? SLICE("anyone") : SLICE("none"));
         break;
     case AS_ROLES:
-        put_roles(r, o->ours, v);
+        room_writer_roles(r, o->ours, ejabberd_roles_have, v);
         break;
     case AS_COUNT:
         if (erlang_is(v, "none")) {
@@ -143,7 +133,7 @@ static void put_option(struct room_writer *r, const struct room_option *o,
     case AS_NONE:
         break;
     default:
-        (void)room_writer_text(r, o->ours, pairs[o->kind], erlang_text(v), slice_of(o->theirs));
+        (void)room_writer_text(r, o->ours, kinds[o->kind], erlang_text(v), slice_of(o->theirs));
     }
 }
 
@@ -181,7 +171,8 @@ static void put_options(struct room_writer *r, const struct erlang_term *options
     put_subject(r, options);
 }
 
-/* Who is affiliated: [{{USER, HOST, ""}, {AFFILIATION, REASON}}], or without reasons. */
+/* Affiliations are in the option `affiliations`: [{{USER, HOST, ""}, {AFFILIATION, REASON}}], or
+ * without reasons. */
 
 static slice affiliation_of(const struct erlang_term *person)
 {
@@ -239,46 +230,30 @@ static void take_room(void *arg, const struct erlang_term *row)
 
 /* Its archive: {archive_msg, ROOM, ID, TIME, AUTHOR, BARE_AUTHOR, STANZA, NICK, TYPE}. */
 
-/* The stanza is as its author sent it. Empty: it has no text, or no nickname. */
-static slice archived_message(const struct room_writer *r, const struct erlang_term *row,
-                              struct buf *out, struct arena *tmp)
-{
-    struct buf content;
-    struct xml_write x;
-    struct jid author;
-    slice from, nick = erlang_text(erlang_at(row, 7));
-    const struct erlang_term *stanza = erlang_at(row, 6), *children = erlang_at(stanza, 3);
-    const char *sender = arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(nick));
-    if (!slice_is(erlang_text(erlang_at(stanza, 1)), "message") || nick.len == 0 ||
-        !room_writer_is_from(r, slice_of(sender), &from, tmp))
-        return (slice){ 0 };
-    buf_init(&content, ROOM_STANZA_MAX);
-    for (const struct erlang_term *c = erlang_at(children, 0); c != NULL; c = c->next)
-        if (!ejabberd_is_added(c))
-            ejabberd_element(&content, c, NULL, (slice){ 0 }, NULL);
-    xml_write_to(&x, out);
-    xml_open_with(&x, "message", NULL, "from", from);
-    if (jid_parse(&author, ejabberd_jid(erlang_at(row, 5), tmp), tmp) == OK)
-        xml_attr(&x, "to", author.full);
-    xml_attr_some(&x, "id", ejabberd_attr(stanza, "id"));
-    xml_attr(&x, "type", SLICE("groupchat"));
-    xml_attr_some(&x, "xml:lang", ejabberd_attr(stanza, "xml:lang"));
-    xml_raw(&x, buf_fit(&content));
-    xml_close(&x);
-    bool fine = content.len > 0 && !content.overflow;
-    buf_fini(&content);
-    return fine ? buf_fit(out) : (slice){ 0 };
-}
-
+/* The stanza is as its author sent it: the nickname is beside it. */
 static void take_said(void *arg, const struct erlang_term *row)
 {
     struct room_writer *r = &((struct ejabberd_room *)arg)->file;
-    struct buf xml;
+    struct buf content;
     struct arena *tmp = arena_create(0);
-    buf_init(&xml, ROOM_STANZA_MAX);
-    (void)room_writer_message(r, archived_message(r, row, &xml, tmp),
-                              ejabberd_time_us(erlang_at(row, 3)));
-    buf_fini(&xml);
+    const struct erlang_term *stanza = erlang_at(row, 6), *children = erlang_at(stanza, 3);
+    slice nick = erlang_text(erlang_at(row, 7));
+    buf_init(&content, ROOM_STANZA_MAX);
+    if (slice_is(erlang_text(erlang_at(stanza, 1)), "message"))
+        for (const struct erlang_term *c = erlang_at(children, 0); c != NULL; c = c->next)
+            if (!ejabberd_is_added(c))
+                ejabberd_element(&content, c, NULL, (slice){ 0 }, NULL);
+    room_writer_said(
+        r,
+        &(struct room_said){
+            .from = slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(nick))),
+            .author = ejabberd_jid(erlang_at(row, 5), tmp),
+            .id = ejabberd_attr(stanza, "id"),
+            .lang = ejabberd_attr(stanza, "xml:lang"),
+            .content = content.overflow ? (slice){ 0 } : buf_fit(&content),
+            .at_us = ejabberd_time_us(erlang_at(row, 3)) },
+        tmp);
+    buf_fini(&content);
     arena_destroy(&tmp);
 }
 

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "codec/xml_write.h"
 #include "ext/import/import_pie.h"
+#include "ext/import/import_stanza.h"
 #include "ext/import/import_user.h"
 #include "xmpp/ns.h"
 
@@ -195,19 +196,6 @@ static void take_pep_items(void *arg, const struct erlang_term *row)
 
 /* Messages. */
 
-/* XEP-0203; from: who says so; empty: nobody. */
-static void write_stored_delay(struct xml_write *x, uint64_t at_us, slice from)
-{
-    char stamp[CLOCK_STAMP_LEN];
-    if (at_us == 0)
-        return;
-    clock_stamp(stamp, at_us);
-    xml_open(x, "delay", NS_DELAY);
-    xml_attr_some(x, "from", from);
-    xml_attr(x, "stamp", slice_of(stamp));
-    xml_close(x);
-}
-
 /* {archive_msg, OWNER, ID, TIME, PEER, BARE_PEER, STANZA, NICK, TYPE}. */
 static void take_archived(void *arg, const struct erlang_term *row)
 {
@@ -215,7 +203,7 @@ static void take_archived(void *arg, const struct erlang_term *row)
     xml_open(&a->x, "result", NS_MAM);
     xml_attr_some(&a->x, "id", erlang_text(erlang_at(row, 2)));
     xml_open(&a->x, "forwarded", NS_FORWARD);
-    write_stored_delay(&a->x, ejabberd_time_us(erlang_at(row, 3)), (slice){ 0 });
+    import_delay(&a->x, ejabberd_time_us(erlang_at(row, 3)), (slice){ 0 });
     ejabberd_element(xml_content(&a->x), erlang_at(row, 6), NS_CLIENT, (slice){ 0 }, NULL);
     xml_close(&a->x);
     xml_close(&a->x);
@@ -231,7 +219,7 @@ static void take_offline(void *arg, const struct erlang_term *row)
     if (ends_us > 0 && ends_us < clock_wall_us())
         return;
     xml_begin(&x, &delay, XML_PART_MAX);
-    write_stored_delay(&x, ejabberd_time_us(erlang_at(row, 2)), a->owner->host);
+    import_delay(&x, ejabberd_time_us(erlang_at(row, 2)), a->owner->host);
     ejabberd_element(xml_content(&a->x), erlang_at(row, 6), NS_CLIENT, buf_fit(&delay),
                      ejabberd_is_added);
     buf_fini(&delay);

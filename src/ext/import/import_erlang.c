@@ -1,6 +1,7 @@
 #include "ext/import/import_erlang.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "base/utf8.h"
 
 struct erlang_reader {
     const char *at, *end, *begin;
@@ -83,33 +84,16 @@ static int erlang_hex(char c)
                                                 : -1;
 }
 
-/* UTF-8 of a character that is none of one byte. */
-static size_t erlang_utf8(unsigned c, char *out)
-{
-    ensure(c >= 0x80 && c <= 0x10ffff);
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 63));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 63));
-        out[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 63));
-    out[2] = (char)(0x80 | (c >> 6 & 63));
-    out[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
-/* A character by its number, as \x{…} or in a list: a byte, or UTF-8 beyond 255. */
+/* A character by its number, as \x{…} or in a list: a byte, or UTF-8 beyond 255. 0: it is a
+ * surrogate. */
 static size_t erlang_char(unsigned c, char *out)
 {
-    if (c > 255)
-        return erlang_utf8(c, out);
+    if (c > 255) {
+        char utf8[4]; /* fewer bytes than the escape had */
+        size_t n = (size_t)utf8_encode(utf8, c);
+        memcpy(out, utf8, n);
+        return n;
+    }
     *out = (char)c;
     return 1;
 }
@@ -325,7 +309,7 @@ enum err erlang_read(struct erlang_term *out, slice text, struct arena *tmp, str
     return E_SYNTAX;
 }
 
-/* What was read. */
+/* Looking at a term. */
 
 static const struct erlang_term *erlang_first(const struct erlang_term *t)
 {

@@ -2,7 +2,6 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/hex.h"
 #include "base/mem.h"
@@ -12,6 +11,7 @@
 #include "ext/import/import_pie.h"
 #include "ext/import/import_prosody_room.h"
 #include "ext/import/import_source.h"
+#include "ext/import/import_stanza.h"
 #include "ext/import/import_user.h"
 #include "xmpp/ns.h"
 #include <dirent.h>
@@ -147,15 +147,6 @@ void prosody_each(struct prosody_user *u, const char *store, lua_item_fn *fn)
 
 /* Stanzas: a table with name, attr, and children as its list. */
 
-static bool is_xml_name(slice name)
-{
-    static const char not_in_names[] = " \t\r\n<>&'\"/=\x01";
-    for (size_t i = 0; i < name.len; i++)
-        if (name.ptr[i] == '\0' || strchr(not_in_names, name.ptr[i]) != NULL)
-            return false;
-    return name.len > 0;
-}
-
 /* What the server adds to a stored stanza stands among its attributes. */
 static bool is_stored_attr(slice name)
 {
@@ -169,13 +160,13 @@ void prosody_stanza(struct buf *out, const struct lua_value *v, const char *ns, 
     struct xml_write x;
     slice name = lua_text(v, "name");
     const struct lua_value *attr = lua_get(v, "attr");
-    if (!is_xml_name(name))
+    if (!import_is_name(name))
         return;
     xml_write_to(&x, out);
     xml_open_sized(&x, name, lua_get(attr, "xmlns") == NULL ? slice_of(ns) : (slice){ 0 });
     for (const struct lua_field *f = attr == NULL ? NULL : attr->first; f != NULL; f = f->next)
-        if (f->key.type == LUA_STRING && f->value.type == LUA_STRING && is_xml_name(f->key.text) &&
-            (ns == NULL || !is_stored_attr(f->key.text)))
+        if (f->key.type == LUA_STRING && f->value.type == LUA_STRING &&
+            import_is_name(f->key.text) && (ns == NULL || !is_stored_attr(f->key.text)))
             xml_attr_sized(&x, f->key.text, f->value.text);
     for (const struct lua_field *f = v->first; f != NULL; f = f->next) {
         if (f->key.type == LUA_NUMBER && f->value.type == LUA_TABLE)
@@ -202,20 +193,6 @@ uint64_t prosody_time_us(slice when)
     for (size_t i = 0; i < rest.len && rest.ptr[i] >= '0' && rest.ptr[i] <= '9'; i++, unit /= 10)
         us += unit * (unsigned)(rest.ptr[i] - '0');
     return us;
-}
-
-/* XEP-0203: when a list says that a stanza came. from: who says so; empty: nobody. */
-static void write_delay(struct xml_write *x, const struct lua_value *item, slice from)
-{
-    char stamp[CLOCK_STAMP_LEN];
-    uint64_t at_us = prosody_time_us(lua_text(item, "when"));
-    if (at_us == 0)
-        return;
-    clock_stamp(stamp, at_us);
-    xml_open(x, "delay", NS_DELAY);
-    xml_attr_some(x, "from", from);
-    xml_attr(x, "stamp", slice_of(stamp));
-    xml_close(x);
 }
 
 /* Stores. */
@@ -317,7 +294,7 @@ static void write_archived(void *arg, const struct lua_value *item)
     xml_open(&u->x, "result", NS_MAM);
     xml_attr_some(&u->x, "id", lua_text(item, "key"));
     xml_open(&u->x, "forwarded", NS_FORWARD);
-    write_delay(&u->x, item, (slice){ 0 });
+    import_delay(&u->x, prosody_time_us(lua_text(item, "when")), (slice){ 0 });
     prosody_stanza(xml_content(&u->x), item, NS_CLIENT, (slice){ 0 });
     xml_close(&u->x);
     xml_close(&u->x);
@@ -329,7 +306,7 @@ static void write_offline(void *arg, const struct lua_value *item)
     struct buf delay;
     struct xml_write x;
     xml_begin(&x, &delay, XML_PART_MAX);
-    write_delay(&x, item, prosody_name(u->host, u->tmp));
+    import_delay(&x, prosody_time_us(lua_text(item, "when")), prosody_name(u->host, u->tmp));
     prosody_stanza(xml_content(&u->x), item, NS_CLIENT, buf_fit(&delay));
     buf_fini(&delay);
 }

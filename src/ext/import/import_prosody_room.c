@@ -1,10 +1,8 @@
 #include "ext/import/import_prosody_room.h"
 #include "base/arena.h"
 #include "base/buf.h"
-#include "codec/xml_write.h"
 #include "ext/import/import_room_writer.h"
-#include "xmpp/jid.h"
-#include "xmpp/ns.h"
+#include "ext/import/import_stanza.h"
 
 struct prosody_room {
     struct prosody_user user; /* first */
@@ -54,10 +52,10 @@ static const struct room_setting {
 static void put_setting(struct room_writer *r, const struct room_setting *s,
                         const struct lua_value *v)
 {
-    static const enum room_pair pairs[] = { [AS_LINE] = ROOM_LINE,
-                                            [AS_LINES] = ROOM_LINES,
-                                            [AS_LANGUAGE] = ROOM_LANGUAGE,
-                                            [AS_COUNT] = ROOM_COUNT };
+    static const enum room_text_kind kinds[] = { [AS_LINE] = ROOM_LINE,
+                                                 [AS_LINES] = ROOM_LINES,
+                                                 [AS_LANGUAGE] = ROOM_LANGUAGE,
+                                                 [AS_COUNT] = ROOM_COUNT };
     bool given = v->type == LUA_STRING || v->type == LUA_NUMBER;
     bool truth = v->type == LUA_BOOLEAN ? v->truth : given;
     if (s->kind == AS_TRUTH || s->kind == AS_FALSE)
@@ -68,7 +66,7 @@ static void put_setting(struct room_writer *r, const struct room_setting *s,
         room_writer_word(r, s->ours,
                          slice_is(v->text, "anyone") ? SLICE("anyone") : SLICE("moderators"));
     else if (given)
-        (void)room_writer_text(r, s->ours, pairs[s->kind], v->text, slice_of(s->theirs));
+        (void)room_writer_text(r, s->ours, kinds[s->kind], v->text, slice_of(s->theirs));
     else
         room_writer_lost(r, "of the configuration:", slice_of(s->theirs));
 }
@@ -82,18 +80,10 @@ static const struct room_setting *setting_of(slice theirs)
 }
 
 /* Roles whose presence is shown: a table of them. */
-static void put_presence_roles(struct prosody_room *r, const struct lua_value *roles)
+static bool prosody_roles_have(const void *roles, const char *role)
 {
-    static const char *const names[] = { "visitor", "participant", "moderator" };
-    struct buf text;
-    buf_init(&text, ROOM_TEXT_MAX);
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const struct lua_value *v = lua_get(roles, names[i]);
-        if (v == NULL || v->type != LUA_BOOLEAN || v->truth)
-            buf_printf(&text, "%s,", names[i]);
-    }
-    room_writer_word(&r->file, "presence_roles", buf_fit(&text));
-    buf_fini(&text);
+    const struct lua_value *v = lua_get(roles, role);
+    return v == NULL || v->type != LUA_BOOLEAN || v->truth;
 }
 
 static void put_config(struct prosody_room *r, const struct lua_value *data)
@@ -103,7 +93,7 @@ static void put_config(struct prosody_room *r, const struct lua_value *data)
     for (const struct lua_field *f = data->first; f != NULL; f = f->next) {
         const struct room_setting *s = setting_of(f->key.text);
         if (slice_is(f->key.text, "presence_broadcast") && f->value.type == LUA_TABLE)
-            put_presence_roles(r, &f->value);
+            room_writer_roles(&r->file, "presence_roles", prosody_roles_have, &f->value);
         else if (s == NULL)
             room_writer_lost(&r->file, "of the configuration:", f->key.text);
         else if (s->ours != NULL)
@@ -119,7 +109,7 @@ static void put_config(struct prosody_room *r, const struct lua_value *data)
                         prosody_time_us(lua_text(data, "subject_time")));
 }
 
-/* Who is affiliated: older versions have a table of them, newer ones the room itself. */
+/* Affiliations. Older versions have a table of them; in newer ones they are keys of the room. */
 
 static const struct lua_value *affiliations_of(const struct lua_value *config)
 {
@@ -174,50 +164,32 @@ static bool is_of_archive(const struct lua_value *child, slice *author)
                 *author = lua_text(lua_get(&f->value, "attr"), "jid");
         return true;
     }
-    return (slice_is(name, "stanza-id") && slice_is(ns, NS_SID)) ||
-           (slice_is(name, "occupant-id") && slice_is(ns, "urn:xmpp:occupant-id:0"));
+    return import_is_added(name, ns);
 }
 
-/* Empty: it has no text, or is from elsewhere. */
-static slice room_message(const struct room_writer *r, const struct lua_value *item,
-                          struct buf *out, struct arena *tmp)
-{
-    struct buf content;
-    struct xml_write x;
-    struct jid author;
-    slice by = { 0 }, from;
-    const struct lua_value *attr = lua_get(item, "attr");
-    if (!slice_is(lua_text(item, "name"), "message") ||
-        !room_writer_is_from(r, lua_text(attr, "from"), &from, tmp) || slice_eq(from, r->jid))
-        return (slice){ 0 };
-    buf_init(&content, ROOM_STANZA_MAX);
-    for (const struct lua_field *f = item->first; f != NULL; f = f->next)
-        if (f->key.type == LUA_NUMBER && f->value.type == LUA_TABLE &&
-            !is_of_archive(&f->value, &by))
-            prosody_stanza(&content, &f->value, NULL, (slice){ 0 });
-    xml_write_to(&x, out);
-    xml_open_with(&x, "message", NULL, "from", from);
-    if (by.len > 0 && jid_parse(&author, by, tmp) == OK)
-        xml_attr(&x, "to", author.full);
-    xml_attr_some(&x, "id", lua_text(attr, "id"));
-    xml_attr(&x, "type", SLICE("groupchat"));
-    xml_attr_some(&x, "xml:lang", lua_text(attr, "xml:lang"));
-    xml_raw(&x, buf_fit(&content));
-    xml_close(&x);
-    bool fine = content.len > 0 && !content.overflow;
-    buf_fini(&content);
-    return fine ? buf_fit(out) : (slice){ 0 };
-}
-
-static void put_message(void *arg, const struct lua_value *item)
+static void put_said(void *arg, const struct lua_value *item)
 {
     struct room_writer *r = &((struct prosody_room *)arg)->file;
-    struct buf xml;
+    struct buf content;
     struct arena *tmp = arena_create(0);
-    buf_init(&xml, ROOM_STANZA_MAX);
-    (void)room_writer_message(r, room_message(r, item, &xml, tmp),
-                              prosody_time_us(lua_text(item, "when")));
-    buf_fini(&xml);
+    slice author = { 0 };
+    const struct lua_value *attr = lua_get(item, "attr");
+    buf_init(&content, ROOM_STANZA_MAX);
+    if (slice_is(lua_text(item, "name"), "message"))
+        for (const struct lua_field *f = item->first; f != NULL; f = f->next)
+            if (f->key.type == LUA_NUMBER && f->value.type == LUA_TABLE &&
+                !is_of_archive(&f->value, &author))
+                prosody_stanza(&content, &f->value, NULL, (slice){ 0 });
+    room_writer_said(
+        r,
+        &(struct room_said){ .from = lua_text(attr, "from"),
+                             .author = author,
+                             .id = lua_text(attr, "id"),
+                             .lang = lua_text(attr, "xml:lang"),
+                             .content = content.overflow ? (slice){ 0 } : buf_fit(&content),
+                             .at_us = prosody_time_us(lua_text(item, "when")) },
+        tmp);
+    buf_fini(&content);
     arena_destroy(&tmp);
 }
 
@@ -249,7 +221,7 @@ void prosody_room(struct prosody_user *u, struct source_found *out)
         room_writer_config(&r.file, creator_of(&r, &config));
         put_config(&r, lua_get(&config, "_data"));
         put_people(&r, &config);
-        prosody_each(&r.user, "muc_log", put_message);
+        prosody_each(&r.user, "muc_log", put_said);
         problem = r.user.why.text[0] != '\0' ? r.user.why.text : NULL;
     }
     room_writer_end(&r.file, out, problem);

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "codec/json_text.h"
 #include "codec/xml_write.h"
+#include "ext/import/import_stanza.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include <errno.h>
@@ -114,6 +115,18 @@ void room_writer_word(struct room_writer *r, const char *key, slice word)
     put_pair(r, key, word);
 }
 
+void room_writer_roles(struct room_writer *r, const char *key, room_has_role *has, const void *arg)
+{
+    static const char *const roles[] = { "visitor", "participant", "moderator" };
+    struct buf text;
+    buf_init(&text, ROOM_TEXT_MAX);
+    for (unsigned i = 0; i < sizeof roles / sizeof roles[0]; i++)
+        if (has(arg, roles[i]))
+            buf_printf(&text, "%s,", roles[i]);
+    put_pair(r, key, buf_fit(&text));
+    buf_fini(&text);
+}
+
 /* Cut to what a text of the configuration may have, without control characters. */
 static slice room_writer_clean(struct room_writer *r, slice text, bool lines)
 {
@@ -151,7 +164,7 @@ static bool is_language_tag(slice s)
     return s.len <= LANGUAGE_MAX;
 }
 
-bool room_writer_text(struct room_writer *r, const char *key, enum room_pair kind, slice text,
+bool room_writer_text(struct room_writer *r, const char *key, enum room_text_kind kind, slice text,
                       slice theirs)
 {
     int64_t n;
@@ -168,27 +181,31 @@ bool room_writer_text(struct room_writer *r, const char *key, enum room_pair kin
     return fine;
 }
 
+/* The address in the room, prepared. false: it is none. */
+static bool room_address(const struct room_writer *r, slice text, slice *out, struct arena *tmp)
+{
+    struct jid jid;
+    if (jid_parse(&jid, text, tmp) != OK || !slice_eq(jid_bare(&jid), r->jid))
+        return false;
+    *out = jid.full;
+    return true;
+}
+
 void room_writer_subject(struct room_writer *r, slice subject, slice from, uint64_t at_us)
 {
     struct buf xml;
     struct xml_write x;
     slice full;
-    char stamp[CLOCK_STAMP_LEN];
     ensure(r->out.len > 0 && r->affiliations == 0);
     xml_begin(&x, &xml, ROOM_STANZA_MAX);
     if (subject.len > 0) {
-        bool known = room_writer_is_from(r, from, &full, r->tmp);
+        bool known = room_address(r, from, &full, r->tmp);
         xml_open_with(&x, "message", NULL, "from", known ? full : r->jid);
         xml_attr(&x, "type", SLICE("groupchat"));
         xml_open(&x, "subject", NULL);
         xml_text_clean(&x, subject);
         xml_close(&x);
-        if (at_us > 0) {
-            clock_stamp(stamp, at_us);
-            xml_open_with(&x, "delay", NS_DELAY, "from", r->jid);
-            xml_attr(&x, "stamp", slice_of(stamp));
-            xml_close(&x);
-        }
+        import_delay(&x, at_us, r->jid);
         xml_close(&x);
     }
     buf_lit(&r->out, "}");
@@ -224,24 +241,10 @@ void room_writer_affiliation(struct room_writer *r, slice jid, slice affiliation
         room_writer_flush(r);
 }
 
-bool room_writer_is_from(const struct room_writer *r, slice from, slice *full, struct arena *tmp)
-{
-    struct jid jid;
-    if (jid_parse(&jid, from, tmp) != OK || !slice_eq(jid_bare(&jid), r->jid))
-        return false;
-    *full = jid.full;
-    return true;
-}
-
 /* Ids rise; one is at most a day from its time. */
-bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us)
+static void room_writer_put(struct room_writer *r, slice stanza, uint64_t at_us)
 {
     char stamp[CLOCK_STAMP_LEN];
-    ensure(r->fd >= 0 && r->jid.len > 0);
-    if (stanza.len == 0 || !utf8_valid(stanza)) {
-        r->others++;
-        return false;
-    }
     if (at_us == 0 || at_us > r->now_us)
         at_us = r->now_us;
     uint64_t id = at_us > r->last_id ? at_us : r->last_id + 1;
@@ -254,7 +257,41 @@ bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us)
     r->messages++;
     if (r->out.len > WRITE_BYTES)
         room_writer_flush(r);
-    return true;
+}
+
+/* The stanza as room_line.h has it: `to` is who said it. */
+static void room_writer_stanza(struct xml_write *x, const struct room_said *said, slice from,
+                               struct arena *tmp)
+{
+    struct jid author;
+    xml_open_with(x, "message", NULL, "from", from);
+    if (said->author.len > 0 && jid_parse(&author, said->author, tmp) == OK)
+        xml_attr(x, "to", author.full);
+    xml_attr_some(x, "id", said->id);
+    xml_attr(x, "type", SLICE("groupchat"));
+    xml_attr_some(x, "xml:lang", said->lang);
+    xml_raw(x, said->content);
+    xml_close(x);
+}
+
+void room_writer_said(struct room_writer *r, const struct room_said *said, struct arena *tmp)
+{
+    struct buf xml;
+    struct xml_write x;
+    slice from;
+    ensure(r->fd >= 0 && r->jid.len > 0);
+    if (said->content.len == 0 || !room_address(r, said->from, &from, tmp) ||
+        slice_eq(from, r->jid)) {
+        r->others++;
+        return;
+    }
+    xml_begin(&x, &xml, ROOM_STANZA_MAX);
+    room_writer_stanza(&x, said, from, tmp);
+    if (xml.overflow || !utf8_valid(buf_fit(&xml)))
+        r->others++;
+    else
+        room_writer_put(r, buf_fit(&xml), said->at_us);
+    buf_fini(&xml);
 }
 
 void room_writer_end(struct room_writer *r, struct source_found *out, const char *problem)

@@ -1,6 +1,6 @@
 /* import_room_writer: writes a room of another server as a file of `room export`
- * (muc/room/room_line.h says what that is like). The file has no name. What is in it comes in the
- * order of the functions here. On a helper thread.
+ * (muc/room/room_line.h says what that is like). The file has no name. The functions are
+ * called in the order in which they stand here, which is that of the file. On a helper thread.
  *
  * Limits: ROOM_TEXT_MAX bytes of a text of the configuration; ROOM_REASONS_MAX lines of what is
  * lost; ROOM_STANZA_MAX bytes of a stanza. */
@@ -10,8 +10,8 @@
 
 enum { ROOM_TEXT_MAX = 1023, ROOM_REASONS_MAX = 100, ROOM_STANZA_MAX = 4 << 20 };
 
-/* Of one key the caller says what kind it is: how its text becomes one that is stored here. */
-enum room_pair {
+/* What a text of the configuration must be to be stored here. */
+enum room_text_kind {
     ROOM_LINE,     /* a text of one line */
     ROOM_LINES,    /* of several */
     ROOM_LANGUAGE, /* RFC 5646 */
@@ -38,8 +38,11 @@ void room_writer_lost(struct room_writer *r, const char *what, slice which);
 void room_writer_config(struct room_writer *r, slice creator);
 void room_writer_truth(struct room_writer *r, const char *key, bool truth);
 void room_writer_word(struct room_writer *r, const char *key, slice word); /* as it is stored */
+/* A list of the roles ("moderator") of which `has` is true. */
+typedef bool room_has_role(const void *arg, const char *role);
+void room_writer_roles(struct room_writer *r, const char *key, room_has_role *has, const void *arg);
 /* false: the text cannot be stored, and is lost under the name `theirs`. */
-bool room_writer_text(struct room_writer *r, const char *key, enum room_pair kind, slice text,
+bool room_writer_text(struct room_writer *r, const char *key, enum room_text_kind kind, slice text,
                       slice theirs);
 /* Ends the configuration. `from`: a JID in the room, else the room has said it; at_us 0: at an
  * unknown time. */
@@ -49,11 +52,17 @@ void room_writer_subject(struct room_writer *r, slice subject, slice from, uint6
 bool room_writer_may(struct room_writer *r, slice who, slice affiliation, slice *jid);
 void room_writer_affiliation(struct room_writer *r, slice jid, slice affiliation, slice nick);
 
-/* From an occupant: room/nick. */
-bool room_writer_is_from(const struct room_writer *r, slice from, slice *full, struct arena *tmp);
-/* A message of the archive, in rising order; at_us 0: now. false: it is not fit to be in it, and is
- * counted. */
-bool room_writer_message(struct room_writer *r, slice stanza, uint64_t at_us);
+/* What an occupant said. */
+struct room_said {
+    slice from;   /* ROOM/NICK */
+    slice author; /* the JID of the occupant; empty: unknown */
+    slice id, lang;
+    slice content;  /* the children of the message */
+    uint64_t at_us; /* 0: now */
+};
+/* A message of the archive, in rising order of time. It is counted as lost if it is from elsewhere
+ * or has no content. */
+void room_writer_said(struct room_writer *r, const struct room_said *said, struct arena *tmp);
 
 /* problem: why the room is refused after all; NULL: it is not. The file is out->file, or out->text
  * says why there is none. */
