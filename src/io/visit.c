@@ -143,15 +143,22 @@ static bool visit_is_here(const union address *a)
     return address_is_local(a) || address_is_own(a);
 }
 
-bool visit_is_forbidden(slice host)
+/* An address in numbers needs no look-up. */
+static bool visit_address(slice host, uint16_t port, union address *out)
 {
-    union address a;
-    char text[VISIT_HOST_MAX + 8];
-    bool v6 = memchr(host.ptr, ':', host.len) != NULL;
+    char text[VISIT_HOST_MAX + 16];
     if (host.len == 0 || host.len > VISIT_HOST_MAX)
         return false;
-    snprintf(text, sizeof text, v6 ? "[%.*s]:1" : "%.*s:1", SLICE_ARG(host));
-    return address_parse(slice_of(text), &a) && visit_is_here(&a);
+    bool six = memchr(host.ptr, ':', host.len) != NULL;
+    snprintf(text, sizeof text, six ? "[%.*s]:%u" : "%.*s:%u", SLICE_ARG(host), port);
+    return address_parse(slice_of(text), out) && out->any.sa_family != AF_UNIX;
+}
+
+bool visit_is_forbidden(slice host)
+{
+    enum { ANY_PORT = 1 };
+    union address a;
+    return visit_address(host, ANY_PORT, &a) && visit_is_here(&a);
 }
 
 static void visit_refuse(struct loop_defer *d) { visit_over(CONTAINER_OF(d, struct visit, begin)); }
@@ -198,15 +205,6 @@ static void visit_late(struct timer *t, struct loop *loop)
         visit_over(v);
 }
 
-/* An address in numbers needs no look-up. */
-static bool visit_address(const struct visit *v, union address *out)
-{
-    char text[VISIT_HOST_MAX + 16];
-    bool six = strchr(v->host, ':') != NULL;
-    snprintf(text, sizeof text, six ? "[%s]:%u" : "%s:%u", v->host, v->port);
-    return address_parse(slice_of(text), out) && out->any.sa_family != AF_UNIX;
-}
-
 struct visit *visit_start(struct loop *loop, const struct visit_options *options,
                           const struct visit_ops *ops, void *arg)
 {
@@ -224,7 +222,7 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
     atomic_fetch_add(&visits, 1);
     memcpy(v->host, options->host.ptr, options->host.len);
     timer_set(loop, &v->deadline, options->deadline_ms);
-    if (visit_address(v, &to))
+    if (visit_address(slice_of(v->host), v->port, &to))
         visit_dial(v, &to, 1);
     else
         v->resolve = resolve_host(options->resolver, slice_of(v->host), v->port, visit_resolved, v);
@@ -245,7 +243,7 @@ void visit_start_tls(struct visit *v, struct tls_trust *trust)
     ensure(v->conn != NULL && v->ops->secured != NULL);
     struct tls_call call = { .trust = trust, .demand = TLS_REQUIRE, .relay = true };
     v->named = trust != NULL;
-    if (!visit_address(v, &ignored))
+    if (!visit_address(slice_of(v->host), v->port, &ignored))
         call.server_name = slice_of(v->host);
     conn_start_tls_client(v->conn, &call);
 }

@@ -182,18 +182,28 @@ async function listenHere(topics, signal, place, heard) {
   }
 }
 
-const look = 500; /* ms between two looks whether the page is seen again */
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/* Waits until somebody sees the page, or `signal` ends that. */
+const seen = (signal) => new Promise((resolve) => {
+  const look = () => {
+    if (document.hidden && !signal.aborted) return;
+    document.removeEventListener("visibilitychange", look);
+    signal.removeEventListener("abort", look);
+    resolve();
+  };
+  document.addEventListener("visibilitychange", look);
+  signal.addEventListener("abort", look);
+  look();
+});
 
 /* Events of the topics, until `signal` ends them; a stream that breaks is opened again, and `broke`
  * is told why. Returns when the server has none. */
 export async function follow(topics, signal, heard, broke = () => {}) {
   const place = {};
   while (!signal.aborted) {
-    if (document.hidden) {
-      await wait(look);
-      continue;
-    }
+    if (document.hidden) await seen(signal);
+    if (signal.aborted) return;
     try {
       const why = await listenHere(topics, signal, place, heard);
       if (why === null) return;

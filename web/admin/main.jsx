@@ -100,7 +100,8 @@ function Page({ page, about }) {
 
 const look = 15000; /* ms between two looks whether a thing is still there */
 
-/* A user, a room or a domain. What a link leads to and is not there has nothing to be done with. One that was there and is gone has no page: the list is shown. */
+/* A user, a room or a domain. Nothing can be done with one that a link leads to and that is not
+ * there. When one that was there is gone, the list is shown. */
 function Thing({ kind, name }) {
   const { rows, say } = useConsole();
   const { show, lists, acts } = useMemo(() => partsOfThing(rows, kind, name), [rows, kind, name]);
@@ -121,12 +122,14 @@ function Thing({ kind, name }) {
       <p><a href={link(kinds[kind].page)}>← {t(`page.${kinds[kind].page}`)}</a></p>
       <Problem error={error} />
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
-      {!none && <section aria-label={t("thing.acts")}>
-        <p className="buttons">{acts.filter(({ command }) => !start || !useless[command.name]?.(start)).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
-      </section>}
-      {!none && <Tabs title={t("page.lists")} tabs={tabs}>
-        {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
-      </Tabs>}
+      {!none && <>
+        <section aria-label={t("thing.acts")}>
+          <p className="buttons">{acts.filter(({ command }) => !start || !useless[command.name]?.(start)).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
+        </section>
+        <Tabs title={t("page.lists")} tabs={tabs}>
+          {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
+        </Tabs>
+      </>}
     </>
   );
 }

@@ -101,6 +101,7 @@ export function actsOfLine(rows, list, row, bound) {
   for (const command of rows.list) {
     const same = noun(command) === noun(list);
     if (command === list || (!same && command.area !== list.area)) continue;
+    const part = noun(command).startsWith(`${noun(list)}-`);
     const key = command.args.filter((arg) => arg.name === list.columns[0]?.name);
     const needs = required(command).length > 0 ? required(command) : command.reads ? [] : key;
     const found = {};
@@ -109,8 +110,8 @@ export function actsOfLine(rows, list, row, bound) {
       const value = bound[arg.name] ?? valueIn(row, arg, list);
       if (value === undefined || value === "") continue;
       found[arg.name] = value;
-      own += bound[arg.name] === undefined && (same || kindOf(arg.type) !== undefined ||
-        (noun(command).startsWith(`${noun(list)}-`) && arg.name === list.columns[0].name));
+      own += bound[arg.name] === undefined &&
+        (same || kindOf(arg.type) !== undefined || (part && key.includes(arg)));
     }
     const rest = needs.length - Object.keys(found).length;
     if (own > 0 && rest <= 1) acts.push({ command, bound: found });
