@@ -217,7 +217,7 @@ static void completion_words(FILE *out, const struct command *c)
         if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
             fprintf(out, "--%s ", a->name);
         put_values(out, a);
-        if (command_arg_is_secret(a))
+        if (command_arg_may_be_piped(a))
             fprintf(out, "--stdin ");
     }
     fprintf(out, "--json --csv'");

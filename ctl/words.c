@@ -286,6 +286,14 @@ static enum err secret_of_file(struct words *w, const struct command_arg *a, con
     return e;
 }
 
+static bool words_may_pipe(const struct command *c)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
+        if (command_arg_may_be_piped(a))
+            return true;
+    return false;
+}
+
 /* "--name VALUE", "--name=VALUE" or "--name"; `next` is the word behind it, or NULL. */
 static enum err add_option(struct words *w, const char *word, const char *next, size_t *used,
                            struct arena *arena, struct why *why)
@@ -294,7 +302,7 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
     bool inlined = slice_cut(slice_of(word + 2), '=', &name, &value);
     const struct command_arg *a = find_option(w->command, name);
     *used = 1;
-    if (a == NULL && slice_is(name, "stdin") && !inlined) {
+    if (a == NULL && slice_is(name, "stdin") && !inlined && words_may_pipe(w->command)) {
         w->secret_from_stdin = true;
         return OK;
     }
@@ -447,7 +455,8 @@ static enum err check_users(const struct words *w, struct arena *arena, struct w
 enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
 {
     for (const struct command_arg *a = w->command->args; a != NULL && a->name != NULL; a++) {
-        bool wanted = a->kind == ARG_SECRET || (a->kind == ARG_SECRET_MADE && w->secret_from_stdin);
+        bool piped = w->secret_from_stdin && command_arg_may_be_piped(a);
+        bool wanted = a->kind == ARG_SECRET || piped;
         if (!wanted || words_have(w, a->name))
             continue;
         enum err e = check_users(w, arena, why);

@@ -177,6 +177,28 @@ def test_a_target_has_a_least_severity(make_server, receivers):
     assert len(log.of(alarm="fedtest.failed")) == 2
 
 
+def test_who_was_told_of_an_alarm_hears_of_its_fall_and_of_its_end(make_server, receivers):
+    """Also after a restart in between."""
+    log = Syslog()
+    receivers.append(log)
+    host = make_server("alice", settings={"syslog.server": f"tcp:127.0.0.1:{log.port}",
+                                          "alarm.syslog": "error"})
+    fail_fedtest(host)
+    until("raised", lambda: log.of(alarm="fedtest.failed", state="raised", severity="error"))
+    host.ctl("alarm", "set", "fedtest.failed", "--severity", "warning")
+    until("fall", lambda: log.of(alarm="fedtest.failed", state="changed", severity="warning"))
+    host.restart()
+    until("alarm", lambda: "fedtest.failed" in active(host))
+    mend_fedtest(host)
+    until("end", lambda: log.of(alarm="fedtest.failed", state="cleared"))
+    fail_fedtest(host)  # this one was never more than a warning
+    mend_fedtest(host)
+    until("entry", lambda: [e["cleared"] != "" for e in host.rows("alarm", "history",
+                                                                  "fedtest.failed")] == [True] * 2)
+    assert results(host)["syslog"]["works"]
+    assert [m["state"] for m in log.of(alarm="fedtest.failed")] == ["raised", "changed", "cleared"]
+
+
 def test_syslog_over_tls_checks_the_server(make_server, receivers, tmp_path):
     log = Syslog(context_of(tmp_path))
     receivers.append(log)

@@ -79,6 +79,17 @@ def test_what_was_raised_and_cleared_is_in_the_history(host):
     assert history(host, "--limit", "1")[0]["id"] == history(host)[0]["id"]
 
 
+def test_an_acknowledgement_right_after_the_alarm_stays(host):
+    """The history is written a moment after an alarm is raised."""
+    for _ in range(4):
+        fail_fedtest(host)
+        host.ctl("alarm", "acknowledge", "fedtest.failed", "--note", "at once")
+        until("raised", lambda: history(host)[0]["cleared"] == "")
+        mend_fedtest(host)
+        until("end", lambda: history(host)[0]["cleared"] != "")
+    assert [e["note"] for e in history(host)] == ["at once"] * 4
+
+
 def test_an_acknowledgement_names_who_and_lasts_until_the_end(host):
     assert "not active" in refusal(host, "alarm", "acknowledge", "fedtest.failed")
     assert "no such alarm" in refusal(host, "alarm", "acknowledge", "fedtest.nothing")

@@ -78,31 +78,33 @@ static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE alarm_history(id INTEGER PRIMARY KEY, alarm TEXT NOT NULL, severity TEXT NOT "
       "NULL, detail TEXT NOT NULL, raised_us INTEGER NOT NULL, cleared_us INTEGER NOT NULL, "
-      "known_us INTEGER NOT NULL, known_by TEXT NOT NULL, note TEXT NOT NULL);"
+      "known_us INTEGER NOT NULL, known_by TEXT NOT NULL, note TEXT NOT NULL, worst TEXT NOT NULL);"
       "CREATE TABLE alarm_rule(alarm TEXT PRIMARY KEY, severity INTEGER NOT NULL, hold_down_ms "
       "INTEGER NOT NULL, delivered INTEGER NOT NULL) WITHOUT ROWID",
       "CREATE TABLE alarm_history(id BIGINT PRIMARY KEY, alarm TEXT NOT NULL, severity TEXT NOT "
       "NULL, detail TEXT NOT NULL, raised_us BIGINT NOT NULL, cleared_us BIGINT NOT NULL, "
-      "known_us BIGINT NOT NULL, known_by TEXT NOT NULL, note TEXT NOT NULL);"
+      "known_us BIGINT NOT NULL, known_by TEXT NOT NULL, note TEXT NOT NULL, worst TEXT NOT NULL);"
       "CREATE TABLE alarm_rule(alarm TEXT PRIMARY KEY, severity BIGINT NOT NULL, hold_down_ms "
       "BIGINT NOT NULL, delivered BIGINT NOT NULL)" },
     { 0 },
 };
-#define ENTRY_COLUMNS "id, alarm, severity, detail, raised_us, cleared_us, known_us, known_by, note"
+#define ENTRY_COLUMNS                                                                              \
+    "id, alarm, severity, detail, raised_us, cleared_us, known_us, known_by, note, worst"
 static struct store_stmt put_stmt = {
     .name = "alarms.put",
-    .sql = "INSERT INTO alarm_history(" ENTRY_COLUMNS ") VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    .sql = "INSERT INTO alarm_history(" ENTRY_COLUMNS
+           ") VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
            " ON CONFLICT(id) DO UPDATE SET severity = excluded.severity, detail = excluded.detail, "
            "cleared_us = excluded.cleared_us, known_us = excluded.known_us, "
-           "known_by = excluded.known_by, note = excluded.note",
-    .params = "itttiiitt",
+           "known_by = excluded.known_by, note = excluded.note, worst = excluded.worst",
+    .params = "itttiiittt",
     .cols = "",
 };
 static struct store_stmt open_stmt = {
     .name = "alarms.open",
     .sql = "SELECT " ENTRY_COLUMNS " FROM alarm_history WHERE cleared_us = 0 ORDER BY id",
     .params = "",
-    .cols = "itttiiitt",
+    .cols = "itttiiittt",
 };
 static struct store_stmt last_stmt = {
     .name = "alarms.last",
@@ -115,7 +117,7 @@ struct store_stmt alarms_history_stmt = {
     .sql = "SELECT " ENTRY_COLUMNS " FROM alarm_history WHERE ($1 = '' OR alarm = $1) "
            "ORDER BY id DESC LIMIT $2",
     .params = "ti",
-    .cols = "itttiiitt",
+    .cols = "itttiiittt",
 };
 static struct store_stmt cut_old_stmt = {
     .name = "alarms.cut-old",
@@ -155,7 +157,7 @@ static const struct store_schema schema = {
 /* An entry of the history, as it is to be. */
 struct entry {
     int64_t id;
-    int severity;
+    int severity, worst; /* the last one; the gravest it had */
     uint64_t raised_us, cleared_us, known_us;
     char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
 };
@@ -245,7 +247,8 @@ static struct store_batch *write_batch(void)
         STORE_ADD(b, &put_stmt, 1, SV_I(e->id), SV_T(slice_of(one->alarm)),
                   SV_T(slice_of(alarm_severities[e->severity])), SV_T(slice_of(e->detail)),
                   SV_I(e->raised_us), SV_I(e->cleared_us), SV_I(e->known_us),
-                  SV_T(slice_of(e->known_by)), SV_T(slice_of(e->note)));
+                  SV_T(slice_of(e->known_by)), SV_T(slice_of(e->note)),
+                  SV_T(slice_of(alarm_severities[e->worst])));
         keeper.writing++;
     }
     return b;
@@ -302,11 +305,13 @@ const char *alarms_what_name(enum alarms_what what)
     return names[what];
 }
 
+/* Who was told that it is grave hears of its fall and of its end. */
 static void alarms_deliver(const struct kept *k, enum alarms_what what, uint64_t at_us)
 {
     struct alarms_news news = { .alarm = k->alarm,
                                 .what = what,
                                 .severity = k->entry.severity,
+                                .worst = k->entry.worst,
                                 .at_us = at_us,
                                 .entry = k->entry.id };
     memcpy(news.detail, k->entry.detail, sizeof news.detail);
@@ -321,6 +326,7 @@ static void tell_raised(struct kept *k, uint64_t at_us)
     k->entry = (struct entry){ .id = ++keeper.last_id,
                                .severity = atomic_load(&k->alarm->severity_now),
                                .raised_us = at_us };
+    k->entry.worst = k->entry.severity;
     alarm_detail(k->alarm, k->entry.detail, sizeof k->entry.detail);
     entry_write(k);
     alarms_deliver(k, ALARMS_RAISED, at_us);
@@ -330,6 +336,8 @@ static void tell_changed(struct kept *k)
 {
     ensure(k->told);
     k->entry.severity = atomic_load(&k->alarm->severity_now);
+    if (k->entry.severity > k->entry.worst)
+        k->entry.worst = k->entry.severity;
     alarm_detail(k->alarm, k->entry.detail, sizeof k->entry.detail);
     entry_write(k);
     alarms_deliver(k, ALARMS_CHANGED, clock_wall_us());
@@ -377,18 +385,23 @@ static uint64_t look_at_told(struct kept *k, bool active, uint64_t since_us, uin
     return 0;
 }
 
+/* Tells what has become of the alarm. Returns as look_at_quiet(). */
+static uint64_t keeper_look(struct kept *k, uint64_t now_us)
+{
+    bool active = atomic_load(&k->alarm->active) != 0;
+    uint64_t since_us = atomic_load(&k->alarm->since_us);
+    since_us = since_us < now_us ? since_us : now_us; /* the clock was set back */
+    return k->told ? look_at_told(k, active, since_us, now_us)
+                   : look_at_quiet(k, active, since_us, now_us);
+}
+
 static void look_due(struct timer *t, struct loop *loop)
 {
     uint64_t now_us = clock_wall_us(), next_us = UINT64_MAX;
     if (now_us >= keeper.settled_us)
         keeper.settled_us = 0;
     for (unsigned i = 0; i < keeper.count; i++) {
-        struct kept *k = &keeper.kept[i];
-        bool active = atomic_load(&k->alarm->active) != 0;
-        uint64_t since_us = atomic_load(&k->alarm->since_us);
-        since_us = since_us < now_us ? since_us : now_us; /* the clock was set back */
-        uint64_t wait_us = k->told ? look_at_told(k, active, since_us, now_us)
-                                   : look_at_quiet(k, active, since_us, now_us);
+        uint64_t wait_us = keeper_look(&keeper.kept[i], now_us);
         if (wait_us > 0 && wait_us < next_us)
             next_us = wait_us;
     }
@@ -478,6 +491,7 @@ void alarms_acknowledged(const struct alarm *a, slice by, slice note, uint64_t a
     if (k == NULL)
         return;
     ensure(worker_is_here(keeper.worker));
+    (void)keeper_look(k, clock_wall_us()); /* what was acknowledged has perhaps just been raised */
     if (!k->told) /* it is held down: somebody who knows of it needs no more proof */
         tell_raised(k, atomic_load(&a->since_us));
     k->entry.known_us = at_us;
@@ -528,6 +542,7 @@ static void entry_open(const struct store_batch *b, uint32_t row)
     struct entry *e = k != NULL && !k->told ? &k->entry : &gone.entry;
     *e = (struct entry){ .id = store_int(b, 1, row, 0),
                          .severity = severity_of(store_text(b, 1, row, 2)),
+                         .worst = severity_of(store_text(b, 1, row, 9)),
                          .raised_us = (uint64_t)store_int(b, 1, row, 4),
                          .known_us = (uint64_t)store_int(b, 1, row, 6) };
     text_copy(e->detail, sizeof e->detail, store_text(b, 1, row, 3));

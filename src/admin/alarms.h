@@ -45,6 +45,7 @@ struct alarms_news {
     const struct alarm *alarm;
     enum alarms_what what;
     int severity; /* enum alarm_severity */
+    int worst;    /* the gravest since it was raised: who was told of that hears of the rest, too */
     uint64_t at_us;
     int64_t entry;    /* of the history */
     char detail[160]; /* ALARM_DETAIL_BYTES */

@@ -35,6 +35,8 @@ static void trace_begin(struct command_call *call, enum xml_mask how)
 static void run_trace_jid(struct command_call *call) { trace_begin(call, XML_MASK_TEXTS); }
 static void run_trace_bodies(struct command_call *call) { trace_begin(call, XML_MASK_BUT_BODIES); }
 
+static struct command trace_bodies_command;
+
 static void trace_jid_gathered(struct command_call *call)
 {
     char stamp[CLOCK_STAMP_LEN];
@@ -44,8 +46,9 @@ static void trace_jid_gathered(struct command_call *call)
         return;
     }
     clock_stamp(stamp, trace_now_us(call) + (uint64_t)command_number(call, "for", FOR_MS) * 1000);
-    command_done(call, "the log has the stanzas of %.*s until %s (area trace)",
-                 SLICE_ARG(command_arg(call, "jid")), stamp);
+    command_done(call, "the log has the stanzas of %.*s until %s (area %s)",
+                 SLICE_ARG(command_arg(call, "jid")), stamp,
+                 call->command == &trace_bodies_command ? "trace-bodies" : "trace");
 }
 
 static void run_trace_stop(struct command_call *call)

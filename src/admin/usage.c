@@ -112,6 +112,8 @@ void usage_note(struct buf *out, const struct command_arg *a)
         buf_lit(out, " (asked for if missing, or read with `--stdin`)");
     if (a->kind == ARG_SECRET_MADE)
         buf_lit(out, " (made if missing; read with `--stdin`)");
+    if (a->refers == REFERS_SETTING_VALUE)
+        buf_lit(out, " (a secret is better read with `--stdin`)");
 }
 
 void usage_doc(struct buf *out, const struct command *c)

@@ -252,7 +252,7 @@ static void alarm_told(struct worker *w, const struct alarms_news *news)
         return;
     for (unsigned i = 0; i < TARGETS; i++) {
         int64_t from = setting_int(targets[i].level); /* of `levels`: 1 is ALARM_WARNING */
-        if (from > 0 && news->severity + 1 >= from)
+        if (from > 0 && news->worst + 1 >= from)
             target_add(&targets[i], news);
     }
 }

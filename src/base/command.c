@@ -411,11 +411,20 @@ bool command_is_audited(const struct command_call *c)
     return c->command->effect == COMMAND_CHANGES || c->command->audited || c->err == E_DENIED;
 }
 
+/* The name of a setting is no secret, but a word that names none may be one. */
+static bool audit_shows(const struct command_call *call, size_t i)
+{
+    const struct command_arg *a = &call->command->args[i];
+    if (call->args[i].ptr == NULL || command_arg_is_secret(a))
+        return false;
+    return !call->discreet || (a->refers == REFERS_SETTING && setting_find(call->args[i]) != NULL);
+}
+
 void command_audit_args(const struct command_call *call, struct buf *args)
 {
     const struct command_arg *rows = call->command->args;
-    for (size_t i = 0; !call->discreet && rows != NULL && rows[i].name != NULL; i++) {
-        if (call->args[i].ptr == NULL || command_arg_is_secret(&rows[i]))
+    for (size_t i = 0; rows != NULL && rows[i].name != NULL; i++) {
+        if (!audit_shows(call, i))
             continue;
         buf_printf(args, "%s%s=", args->len > 0 ? " " : "", rows[i].name);
         if (is_told(call, i))

@@ -32,6 +32,13 @@ static inline bool command_arg_is_secret(const struct command_arg *a)
     return a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE;
 }
 
+/* musterctl reads it from standard input with --stdin: it may be what no list of processes should
+ * show. */
+static inline bool command_arg_may_be_piped(const struct command_arg *a)
+{
+    return command_arg_is_secret(a) || a->refers == REFERS_SETTING_VALUE;
+}
+
 struct command_call;
 struct setting;
 struct log_area;
@@ -156,7 +163,7 @@ struct command_call {
     bool ended;
     bool part;       /* COMMAND_EACH: on one of the workers */
     bool incomplete; /* a node did not answer; its last words say so */
-    bool discreet;   /* its arguments are not logged */
+    bool discreet;   /* of its arguments only which setting it is about is logged */
 };
 
 /* What a principal needs for it: "users.read", "users.write". */

@@ -27,8 +27,9 @@ static void mask_value(struct buf *out, size_t len)
 
 static bool mask_shows_attr(slice name)
 {
-    static const char *const shown[] = { "id",  "type",     "to", "from", "jid",   "node",
-                                         "var", "xml:lang", "h",  "name", "stamp", "by" };
+    /* not `name`: that is what a user calls a contact, a room or a bookmark */
+    static const char *const shown[] = { "id",  "type",     "to", "from",  "jid", "node",
+                                         "var", "xml:lang", "h",  "stamp", "by" };
     if (slice_is(name, "xmlns") || slice_starts(name, SLICE("xmlns:")))
         return true;
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)

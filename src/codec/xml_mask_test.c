@@ -41,6 +41,7 @@ static void where_a_text_could_hide(void **state)
         { "<a>1<![CDATA[<]]>2<![CDATA[>]]></a>", "<a>[28]</a>" },
         { "<a url='x>y' id='q>r'>t</a>", "<a url='[3]' id='q>r'>[1]</a>" },
         { "<a id = 'q' url\t=\n\"it's\"/>", "<a id = 'q' url\t=\n\"[4]\"/>" },
+        { "<item jid='b@x' name='Dear Bob'/>", "<item jid='b@x' name='[8]'/>" },
         { "<body><x>in it</x>behind</body>", "<body><x>[5]</x>[6]</body>" },
         { "<a><![CDATA[never ends", "<a>[19]" },
         { "<a id='never ends", "<a id='never ends" },
