@@ -156,6 +156,31 @@ static void judge_permissions(const struct doctor_facts *f, struct doctor_findin
     }
 }
 
+/* It is there, or the folder hides it: nobody should make a new one. */
+static void judge_closed_database(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->database_mode < 0)
+        finding_say(out, DOCTOR_ERROR, "%s/muster.db: user %s cannot look at it: %s", f->data,
+                    f->user, strerror((int)f->database_errno));
+    else
+        finding_say(out, DOCTOR_ERROR,
+                    "%s/muster.db: it belongs to user %s (mode %03o), and user %s cannot read and "
+                    "write it: %s",
+                    f->data, f->database_owner, (unsigned)f->database_mode & 0777, f->user,
+                    strerror((int)f->database_errno));
+    if (f->database_errno != EACCES)
+        finding_mend(out, "ls -l %s; dmesg | tail", f->data);
+    else if (f->stranger)
+        finding_mend(out, "run the doctor as root, or as user %s", f->user);
+    else if (f->database_mode < 0)
+        finding_mend(out, "chown -R %s: %s && chmod u+rwX %s", f->user, f->data, f->data);
+    else if (strcmp(f->database_owner, f->user) == 0)
+        finding_mend(out, "chmod u+rw %s/muster.db", f->data);
+    else
+        finding_mend(out, "chown %s: %s/muster.db && chmod u+rw %s/muster.db", f->user, f->data,
+                     f->data);
+}
+
 static void judge_database(const struct doctor_facts *f, struct doctor_finding *out)
 {
     static const char head[] = "SQLite format 3";
@@ -163,12 +188,15 @@ static void judge_database(const struct doctor_facts *f, struct doctor_finding *
         finding_say(out, DOCTOR_OK,
                     f->runs ? "PostgreSQL; `alarms` says if it is away"
                             : "PostgreSQL; the start of the server says whether it answers");
+    } else if (f->database_errno != 0) {
+        judge_closed_database(f, out);
     } else if (f->database_mode < 0) {
         finding_say(out, f->runs ? DOCTOR_ERROR : DOCTOR_WARNING,
                     "%s/muster.db: it is not there: the first start makes it", f->data);
-        finding_mend(
-            out, "musterd --restore FOLDER puts a backup there; systemctl start muster makes an "
-                 "empty one");
+        finding_mend(out,
+                     "musterd --config %s --restore FOLDER puts a backup there; systemctl start "
+                     "muster makes an empty one",
+                     f->config);
     } else if (memcmp(f->database_head, head, sizeof head) != 0) {
         finding_say(out, DOCTOR_ERROR, "%s/muster.db: found a file that is no database of SQLite",
                     f->data);
@@ -227,11 +255,30 @@ static bool facts_runs(const char *data)
     return held;
 }
 
+static void facts_of_database(struct doctor_facts *f)
+{
+    struct stat st;
+    char path[PROC_BYTES];
+    snprintf(path, sizeof path, "%s/muster.db", f->data);
+    if (stat(path, &st) != 0) {
+        f->database_errno = errno == ENOENT || errno == ENOTDIR ? 0 : errno;
+        return;
+    }
+    f->database_mode = st.st_mode & 07777;
+    node_check_name(f->database_owner, st.st_uid);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        f->database_errno = errno;
+    else if (pread(fd, f->database_head, sizeof f->database_head, 0) < 0)
+        f->database_errno = errno;
+    if (fd >= 0)
+        close(fd);
+}
+
 static void facts_of_files(struct doctor_facts *f)
 {
     struct stat st;
     struct statvfs disk;
-    char path[PROC_BYTES];
     if (stat(f->data, &st) == 0 && S_ISDIR(st.st_mode))
         f->data_mode = st.st_mode & 07777;
     if (statvfs(f->data, &disk) == 0) {
@@ -240,20 +287,13 @@ static void facts_of_files(struct doctor_facts *f)
         f->inodes_free = (int64_t)disk.f_favail;
         f->inodes = (int64_t)disk.f_files;
     }
-    snprintf(path, sizeof path, "%s/muster.db", f->data);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &st) == 0) {
-        f->database_mode = st.st_mode & 07777;
-        ssize_t len = pread(fd, f->database_head, sizeof f->database_head, 0);
-        if (len < 0)
-            f->database_head[0] = '\0';
-    }
-    if (fd >= 0)
-        close(fd);
+    facts_of_database(f);
 }
 
-void doctor_read_facts(struct doctor_facts *out, const struct node_file *file)
+void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
+                       enum doctor_place place)
 {
+    uid_t user = place == DOCTOR_IN_SERVER ? geteuid() : node_check_user(file);
     struct timex clock = { .modes = 0 };
     struct rlimit limit;
     char text[PROC_BYTES];
@@ -263,6 +303,8 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file)
                                   .database_mode = -1,
                                   .data = file->data,
                                   .config = file->path,
+                                  .in_server = place == DOCTOR_IN_SERVER,
+                                  .stranger = user != geteuid() && geteuid() != 0,
                                   .sqlite = strcmp(file->database, "sqlite") == 0 };
     int state = adjtimex(&clock);
     out->clock_off = state < 0 ? -1 : state == TIME_ERROR || (clock.status & STA_UNSYNC) != 0;
@@ -273,7 +315,8 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file)
     facts_read("/proc/meminfo", text);
     out->memory_free = memory_line(text, "MemAvailable:");
     out->memory_bytes = memory_line(text, "MemTotal:");
-    out->runs = facts_runs(file->data);
+    out->runs = out->in_server || facts_runs(file->data);
+    node_check_name(out->user, user);
     facts_of_files(out);
 }
 
@@ -401,9 +444,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
                       enum doctor_place place)
 {
     struct doctor_facts facts;
-    doctor_read_facts(&facts, file);
-    facts.in_server = place == DOCTOR_IN_SERVER;
-    facts.runs = facts.runs || facts.in_server;
+    doctor_read_facts(&facts, file, place);
     if (!facts.in_server)
         facts.descriptors = -1; /* the limit of another process */
     for (const struct doctor_check *c = doctor_checks; c->name != NULL; c++) {

@@ -19,7 +19,11 @@ struct doctor_facts {
     int64_t disk_free, disk_bytes, inodes_free, inodes; /* where the data folder is */
     int64_t memory_free, memory_bytes;
     int64_t data_mode, database_mode; /* permissions of the folder, and of the file of SQLite */
+    int64_t database_errno;           /* why that file cannot be read and written; 0: it can */
+    char database_owner[32];          /* user; empty: not known */
     char database_head[16];           /* of that file; empty: there is none */
+    char user[32];                    /* who runs the server, as chown takes it */
+    bool stranger;                    /* another user looks, who may see less */
     bool sqlite;
     const char *data;   /* path */
     const char *config; /* path */
@@ -27,7 +31,7 @@ struct doctor_facts {
 
 enum doctor_place { DOCTOR_IN_SERVER, DOCTOR_BESIDE };
 enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
-enum { DOCTOR_TEXT_MAX = 512 };
+enum { DOCTOR_TEXT_MAX = 1024 };
 
 struct doctor_finding {
     enum doctor_state state;
@@ -40,7 +44,8 @@ struct doctor_check {
 };
 extern const struct doctor_check doctor_checks[]; /* ended by { 0 } */
 
-void doctor_read_facts(struct doctor_facts *out, const struct node_file *file);
+void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
+                       enum doctor_place place);
 
 /* Adds a row of the command; a remedy of nothing that is wrong is left out. */
 void doctor_add(struct command_call *call, const char *check, enum doctor_state state,

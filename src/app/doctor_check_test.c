@@ -1,4 +1,5 @@
 #include "app/doctor_check.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,9 @@ static const struct doctor_facts sound = {
     .memory_bytes = 8 * GIB,
     .data_mode = 0750,
     .database_mode = 0640,
+    .database_owner = "root",
     .database_head = "SQLite format 3",
+    .user = "nobody",
     .sqlite = true,
     .data = "/var/lib/muster",
     .config = "/etc/muster/muster.yaml",
@@ -68,6 +71,7 @@ static const struct {
     BROKEN("permissions", DOCTOR_WARNING, "muster.db: every user may read", database_mode, 0644),
     BROKEN("database", DOCTOR_ERROR, "not there", database_mode, -1),
     BROKEN("database", DOCTOR_ERROR, "no database of SQLite", database_head[0], 'X'),
+    BROKEN("database", DOCTOR_ERROR, "belongs to user root (mode 640)", database_errno, EACCES),
     BROKEN("disk", DOCTOR_ERROR, "cannot be looked at", disk_free, -1),
     BROKEN("disk", DOCTOR_ERROR, "200 MiB of", disk_free, 200 << 20),
     BROKEN("disk", DOCTOR_WARNING, "4096 MiB of", disk_free, 4 * GIB),
@@ -108,6 +112,28 @@ static void each_check_can_fail(void **state)
     }
 }
 
+/* Nobody is told to make a new one: the data would be gone. */
+static void a_database_that_cannot_be_read_is_given_back(void **state)
+{
+    (void)state;
+    struct doctor_facts f = sound;
+    f.database_errno = EACCES;
+    assert_string_equal(judged("database", &f).remedy,
+                        "chown nobody: /var/lib/muster/muster.db && chmod u+rw "
+                        "/var/lib/muster/muster.db");
+    snprintf(f.database_owner, sizeof f.database_owner, "nobody");
+    f.database_mode = 0;
+    assert_string_equal(judged("database", &f).remedy, "chmod u+rw /var/lib/muster/muster.db");
+    f.database_mode = -1; /* the folder hides it */
+    assert_null(strstr(judged("database", &f).found, "not there"));
+    assert_non_null(strstr(judged("database", &f).remedy, "chown -R nobody: /var/lib/muster"));
+    f.stranger = true;
+    assert_string_equal(judged("database", &f).remedy, "run the doctor as root, or as user nobody");
+    f.stranger = false;
+    f.database_errno = EIO;
+    assert_null(strstr(judged("database", &f).remedy, "chown"));
+}
+
 static void what_is_not_known_is_no_error(void **state)
 {
     (void)state;
@@ -126,6 +152,7 @@ int main(void)
         cmocka_unit_test(a_sound_machine_has_nothing_to_mend),
         cmocka_unit_test(what_is_broken_is_found_and_mended),
         cmocka_unit_test(each_check_can_fail),
+        cmocka_unit_test(a_database_that_cannot_be_read_is_given_back),
         cmocka_unit_test(what_is_not_known_is_no_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

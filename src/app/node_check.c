@@ -8,14 +8,38 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+void node_check_name(char out[NODE_USER_BYTES], uid_t uid)
+{
+    const struct passwd *user = getpwuid(uid);
+    if (user != NULL && strlen(user->pw_name) < NODE_USER_BYTES)
+        snprintf(out, NODE_USER_BYTES, "%s", user->pw_name);
+    else
+        snprintf(out, NODE_USER_BYTES, "%u", (unsigned)uid);
+}
+
+uid_t node_check_user(const struct node_file *f)
+{
+    struct stat st;
+    char path[PATH_MAX];
+    if (stat(f->data, &st) != 0) {
+        const struct passwd *user = getpwnam("muster");
+        return user != NULL ? user->pw_uid : geteuid();
+    }
+    snprintf(path, sizeof path, "%s/muster.lock", f->data);
+    uid_t owner = st.st_uid;
+    return owner == 0 && stat(path, &st) == 0 ? st.st_uid : owner;
+}
 
 static const char *user_name(void)
 {

@@ -1,6 +1,7 @@
 /* node_check: checks what a start needs besides the node file: certificates, the data folder,
  * ports. For `musterd --check` and `config check`. Changes nothing. Blocks while it reads files. */
 #pragma once
+#include <sys/types.h>
 
 struct buf;
 struct node_file;
@@ -19,6 +20,12 @@ void node_check_listens(const struct node_file *f, struct node_listens out[NODE_
  * line each. Ports are not checked while a server uses the data folder. */
 void node_check(const struct node_file *file, struct buf *mistakes, struct buf *notes);
 
+enum { NODE_USER_BYTES = 32 };
+/* The name of a user, or its number if it has none. */
+void node_check_name(char out[NODE_USER_BYTES], uid_t user);
+/* Who runs the server: the owner of the data folder, or if that is root's, of the lock in it, which
+ * the server made; user muster if there is no such folder. */
+uid_t node_check_user(const struct node_file *f);
 /* For root: the name of the user that the data folder belongs to; NULL: root, unknown, or the
  * process is not root's. A server of root would leave files there that this user cannot open. */
 const char *node_check_owner(const struct node_file *f);
