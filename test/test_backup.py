@@ -1,6 +1,7 @@
 """Backups: made while the server works, verified, put back with one command."""
 import errno
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -195,7 +196,7 @@ def test_both_programs_restore(busy, make_server, tmp_path, by):
     assert len(archived(again.client("alice", "a"))) >= 50
     again.stop()
     done = restore(again, backup, by)
-    assert done.returncode == 1 and "is not empty" in done.stderr
+    assert done.returncode == 1 and "a restore overwrites nothing" in done.stderr
 
 
 @pytest.mark.sqlite
@@ -210,13 +211,62 @@ def test_restore_replaces_nothing(busy, make_server, tmp_path):
     busy.stop()
     before = {p: p.read_bytes() for p in busy.data.rglob("*") if p.is_file()}
     done = restore(busy, backup)
-    assert done.returncode == 1 and "is not empty" in done.stderr
+    assert done.returncode == 1 and "a restore overwrites nothing" in done.stderr
     assert {p: p.read_bytes() for p in busy.data.rglob("*") if p.is_file()} == before
     again = make_server(start=False)
     (again.data / "restore.partial").mkdir(parents=True)
     again.start(ready=False)
     assert again.wait_exit() == 1
     assert "cut short" in again.log()
+    assert restore(again, backup).returncode == 0
+    assert not (again.data / "restore.partial").exists()
+
+
+@pytest.mark.sqlite
+def test_what_a_backup_does_not_have_stays(busy, tmp_path):
+    """The remedy of the doctor for a damaged database, word by word."""
+    backup = tmp_path / "backup"
+    busy.ctl("backup", "create", backup)
+    busy.stop()
+    (busy.data / "muster.db").write_bytes(b"This is a letter." * 100)
+    (busy.data / "muster.db-wal").write_bytes(b"of the damaged one")
+    key = (busy.data / "secrets.key").read_bytes()
+    rows = json.loads(busy.ctl_run("--config", busy.file, "--json", "doctor").stdout)["rows"]
+    remedy = next(r["remedy"] for r in rows if r["check"] == "database")
+    steps = remedy.split("systemctl stop muster; ")[1].split(" && systemctl start muster")[0]
+    steps = steps.replace("musterd ", f"{MUSTERD} ").replace("FOLDER", str(backup))
+    done = subprocess.run(steps, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the one that was there is kept" in done.stdout
+    assert (busy.data / "secrets.key").read_bytes() == key
+    busy.start()
+    assert len(archived(busy.client("alice", "a"))) >= 50
+    assert "secrets.key" not in {r["name"] for r in busy.rows("alarm", "list")}
+
+
+@pytest.mark.sqlite
+def test_a_restore_names_what_is_in_its_way(busy, make_server, tmp_path):
+    backup = tmp_path / "backup"
+    busy.ctl("backup", "create", backup, "--secrets")
+    again = make_server(start=False)
+    again.data.mkdir(parents=True)
+    upload = next(p for p in backup.rglob("*") if len(p.name) == 64).relative_to(backup)
+    (again.data / upload.parent).mkdir(parents=True)
+    for name in "muster.db-wal", upload:
+        (again.data / name).write_bytes(b"another")
+        done = restore(again, backup)
+        assert done.returncode == 1 and f"{again.data / name}: is there" in done.stderr
+        assert (again.data / name).read_bytes() == b"another"
+        (again.data / name).unlink()
+    (again.data / upload).write_bytes((backup / upload).read_bytes())
+    (again.data / "secrets.key").write_bytes(b"mine")
+    done = restore(again, backup)
+    assert done.returncode == 0, done.stderr
+    assert (again.data / "secrets.key.old").read_bytes() == b"mine"
+    for name in "secrets.key", upload, "uploads/upload.key":
+        assert (again.data / name).read_bytes() == (backup / name).read_bytes()
+    again.start()
+    assert len(archived(again.client("alice", "a"))) >= 50
 
 
 @pytest.mark.sqlite

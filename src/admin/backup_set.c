@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/durable.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "io/tls_trust.h"
@@ -569,49 +570,126 @@ static enum err copy_one(void *arg, const struct entry *entry, struct why *why)
     return e;
 }
 
-static enum err backup_set_is_empty(const char *data, struct why *why)
+static bool backup_set_is_there(const char *path)
 {
-    struct dirent *d;
+    struct stat st;
+    return lstat(path, &st) == 0 || errno != ENOENT;
+}
+
+static bool is_key_file(const char *name)
+{
+    for (size_t i = 0; key_files[i] != NULL; i++)
+        if (strcmp(name, key_files[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_same_file(const char *path, const struct entry *entry)
+{
+    char hash[HASH_LEN + 1];
+    uint64_t size;
+    struct why why;
+    return copy_file(path, NULL, hash, &size, &unwatched, &why) == OK && size == entry->size &&
+           strcmp(hash, entry->hash) == 0;
+}
+
+/* A database, and what belongs to it: the rest of another one would damage what is restored. */
+static enum err no_database(const char *data, struct why *why)
+{
+    static const char *const names[] = { "muster.db", "muster.db-wal", "muster.db-shm",
+                                         "muster.db-journal", NULL };
+    char path[DURABLE_PATH_MAX];
     enum err e = OK;
-    DIR *dir = opendir(data);
-    if (dir == NULL)
-        return durable_failed(why, data, errno);
-    while (e == OK && (d = readdir(dir)) != NULL) {
-        bool fine = strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
-                    strcmp(d->d_name, "muster.lock") == 0 || strcmp(d->d_name, "lost+found") == 0;
-        if (!fine) {
-            why_set(why,
-                    "data: %s: is not empty (there is %s); move what it has away, or name another "
-                    "folder as `data`",
-                    data, d->d_name);
-            e = E_EXISTS;
-        }
+    for (size_t i = 0; e == OK && names[i] != NULL; i++) {
+        e = backup_set_join(path, data, names[i], why);
+        if (e != OK || !backup_set_is_there(path))
+            continue;
+        why_set(why,
+                "data: %s: is there, and a restore overwrites nothing; move it away with what "
+                "belongs to it: mkdir -m 700 %s/former && mv %s/muster.db* %s/former/",
+                path, data, data, data);
+        e = E_EXISTS;
     }
-    closedir(dir);
+    return e;
+}
+
+/* What is there already may stay if it is the same. Keys are set aside, as those of the backup
+ * belong to what it has. */
+static enum err overwrites_nothing(void *arg, const struct entry *entry, struct why *why)
+{
+    const char *data = arg;
+    char path[DURABLE_PATH_MAX], old[DURABLE_PATH_MAX + 4];
+    enum err e = backup_set_join(path, data, entry->name, why);
+    ensure(backup_set_is_known(entry->name)); /* it is inside of the folder */
+    if (strcmp(entry->name, "muster.db") == 0)
+        return no_database(data, why);
+    if (e != OK || !backup_set_is_there(path) || is_same_file(path, entry))
+        return e;
+    snprintf(old, sizeof old, "%s.old", path);
+    if (is_key_file(entry->name) && !backup_set_is_there(old))
+        return OK;
+    why_set(why,
+            "data: %s: is there, and is not what the backup has; a restore overwrites nothing: "
+            "move it away",
+            is_key_file(entry->name) ? old : path);
+    return E_EXISTS;
+}
+
+/* One that has not come with its folder. */
+static enum err move_one(void *arg, const struct entry *entry, struct why *why)
+{
+    const struct restoring *r = arg;
+    char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], old[DURABLE_PATH_MAX + 4];
+    enum err e = backup_set_join(from, r->partial, entry->name, why);
+    ensure(backup_set_is_known(entry->name));
+    if (e == OK)
+        e = backup_set_join(to, r->data, entry->name, why);
+    if (e != OK || strcmp(entry->name, "muster.db") == 0 || !backup_set_is_there(from))
+        return e;
+    const char *slash = strrchr(entry->name, '/');
+    if (slash != NULL) {
+        char inside[NAME_BYTES_MAX];
+        snprintf(inside, sizeof inside, "%.*s", (int)(slash - entry->name), entry->name);
+        e = backup_set_make_folders(r->data, inside, why);
+    }
+    snprintf(old, sizeof old, "%s.old", to);
+    if (e == OK && backup_set_is_there(to) && !is_same_file(to, entry) && rename(to, old) != 0)
+        e = durable_failed(why, old, errno);
+    if (e == OK && rename(from, to) != 0)
+        e = durable_failed(why, to, errno);
+    return e == OK ? durable_sync_parent(to, why) : e;
+}
+
+static enum err move_whole(const struct restoring *r, const char *name, struct why *why)
+{
+    char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX];
+    enum err e = backup_set_join(from, r->partial, name, why);
+    if (e == OK)
+        e = backup_set_join(to, r->data, name, why);
+    if (e == OK && rename(from, to) != 0 && errno != ENOENT && errno != ENOTEMPTY &&
+        errno != EEXIST)
+        e = durable_failed(why, to, errno);
     return e;
 }
 
 /* Moves the database last: a server does not start in a restored folder without it. */
-static enum err backup_set_move_in(const struct restoring *r, struct why *why)
+static enum err backup_set_move_in(struct restoring *r, struct why *why)
 {
-    static const char *const names[] = {
-        "uploads",     "certs",     "trust", "self-signed-key.pem", "self-signed-cert.pem",
-        "secrets.key", "muster.db", NULL
-    };
-    char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX];
+    static const char *const folders[] = { "uploads", "certs", "trust", NULL };
+    struct backup_info info;
     enum err e = OK;
-    for (size_t i = 0; e == OK && names[i] != NULL; i++) {
-        e = backup_set_join(from, r->partial, names[i], why);
-        if (e == OK)
-            e = backup_set_join(to, r->data, names[i], why);
-        if (e == OK && rename(from, to) != 0 && errno != ENOENT)
-            e = durable_failed(why, to, errno);
-    }
+    for (size_t i = 0; e == OK && folders[i] != NULL; i++)
+        e = move_whole(r, folders[i], why);
+    if (e == OK)
+        e = backup_set_read_list(r->folder, &info, move_one, r, why);
+    if (e == OK)
+        e = move_whole(r, "muster.db", why);
     if (e == OK)
         e = durable_sync_folder(r->data, why);
-    if (e == OK && rmdir(r->partial) != 0)
-        e = durable_failed(why, r->partial, errno);
-    return e == OK ? durable_sync_folder(r->data, why) : e;
+    if (e != OK)
+        return e;
+    backup_set_remove_all(r->partial);
+    return durable_sync_folder(r->data, why);
 }
 
 static enum err check_kind(const char *folder, enum backup_database want, struct why *why)
@@ -635,15 +713,16 @@ enum err backup_restore(const char *folder, const char *data, enum backup_databa
 {
     char partial[DURABLE_PATH_MAX];
     struct restoring r = { folder, data, partial };
-    enum err e = backup_set_is_empty(data, why);
+    enum err e = check_kind(folder, want, why);
     if (e == OK)
-        e = check_kind(folder, want, why);
+        e = backup_set_read_list(folder, out, overwrites_nothing, (void *)data, why);
     if (e == OK)
         e = backup_verify(folder, schemas, &unwatched, out, why);
     if (e == OK)
         e = backup_set_join(partial, data, PARTIAL, why);
     if (e != OK)
         return e;
+    backup_set_remove_all(partial); /* left by an attempt that was killed */
     e = durable_folder(partial, 0700, why);
     if (e == OK)
         e = backup_set_read_list(folder, out, copy_one, &r, why);

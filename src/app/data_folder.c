@@ -68,11 +68,20 @@ static enum err write_audit(const char *url, const struct node_file *file, const
     return e != OK ? e : written;
 }
 
-static void print_restored(const struct node_file *file, const struct backup_info *info)
+/* had_key: there was a secrets.key. */
+static void print_restored(const struct node_file *file, const struct backup_info *info,
+                           bool had_key)
 {
+    bool kept = had_key && (seal_ready() || !info->has_database);
     printf("restored into %s: the backup of %s, %llu files, %llu bytes\n", file->data,
            info->created, (unsigned long long)info->files, (unsigned long long)info->bytes);
-    if (!info->has_secrets)
+    if (!info->has_secrets && kept)
+        printf("secrets.key is not in it: the one that was there is kept\n");
+    else if (!info->has_secrets && had_key)
+        printf("secrets.key is not in it, and the one that was there is of another database: move "
+               "it away, and put the right one there before the start; without one, run "
+               "`musterctl secrets reset` after it, and restart\n");
+    else if (!info->has_secrets)
         printf("secrets.key is not in it: after the start, run `musterctl secrets reset` and "
                "restart, or put the key there before; devices log in with passwords, and "
                "components need new secrets\n");
@@ -88,6 +97,7 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
     if (e != OK)
         return e;
     struct arena *arena = arena_create(0);
+    bool had_key = access(arena_printf(arena, "%s/secrets.key", file->data), F_OK) == 0;
     e = backup_restore(backup, file->data,
                        strcmp(file->database, "sqlite") == 0 ? BACKUP_SQLITE : BACKUP_POSTGRESQL,
                        features_schemas(arena), &info, why);
@@ -98,7 +108,7 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
     arena_destroy(&arena);
     close(lock);
     if (e == OK)
-        print_restored(file, &info);
+        print_restored(file, &info, had_key);
     return e;
 }
 

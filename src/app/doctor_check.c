@@ -159,6 +159,7 @@ static void judge_permissions(const struct doctor_facts *f, struct doctor_findin
 /* It is there, or the folder hides it: nobody should make a new one. */
 static void judge_closed_database(const struct doctor_facts *f, struct doctor_finding *out)
 {
+    ensure(f->database_errno != 0);
     if (f->database_mode < 0)
         finding_say(out, DOCTOR_ERROR, "%s/muster.db: user %s cannot look at it: %s", f->data,
                     f->user, strerror((int)f->database_errno));
@@ -186,7 +187,7 @@ static void judge_database(const struct doctor_facts *f, struct doctor_finding *
     static const char head[] = "SQLite format 3";
     if (!f->sqlite) {
         finding_say(out, DOCTOR_OK,
-                    f->runs ? "PostgreSQL; `alarms` says if it is away"
+                    f->runs ? "PostgreSQL; `alarm list` says if it is away"
                             : "PostgreSQL; the start of the server says whether it answers");
     } else if (f->database_errno != 0) {
         judge_closed_database(f, out);
@@ -200,7 +201,11 @@ static void judge_database(const struct doctor_facts *f, struct doctor_finding *
     } else if (memcmp(f->database_head, head, sizeof head) != 0) {
         finding_say(out, DOCTOR_ERROR, "%s/muster.db: found a file that is no database of SQLite",
                     f->data);
-        finding_mend(out, "move it away, and: musterd --config %s --restore FOLDER", f->config);
+        finding_mend(out,
+                     "systemctl stop muster; mkdir -m 700 %s/damaged && mv %s/muster.db* "
+                     "%s/damaged/ && musterd --config %s --restore FOLDER && systemctl start "
+                     "muster",
+                     f->data, f->data, f->data, f->config);
     } else {
         finding_say(out, DOCTOR_OK, "%s/muster.db", f->data);
     }
@@ -317,6 +322,7 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     out->memory_bytes = memory_line(text, "MemTotal:");
     out->runs = out->in_server || facts_runs(file->data);
     node_check_name(out->user, user);
+    ensure(*out->user != '\0');
     facts_of_files(out);
 }
 

@@ -71,8 +71,7 @@ static enum err take_data(struct server *s, struct why *why)
     enum err e = data_folder_lock(data, &s->lock_fd, why);
     if (e != OK || !backup_is_partial(data))
         return e;
-    why_set(why, "data: %s: a restore into it was cut short: empty the folder and restore again",
-            data);
+    why_set(why, "data: %s: a restore into it was cut short: restore again", data);
     return E_CORRUPT;
 }
 
