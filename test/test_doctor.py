@@ -2,14 +2,20 @@
 the machine are tested in src/app/doctor_check_test.c, where it can be broken."""
 import contextlib
 import json
+import os
+import pathlib
+import pwd
 import socket
 import struct
+import subprocess
+import tempfile
 import threading
 
 import pytest
 
 from muster import database
 from muster.client import TIMEOUT
+from muster.rows import MUSTERCTL, MUSTERD
 from test_api import api_server
 
 SRV, NXDOMAIN, SERVFAIL = 33, 3, 2
@@ -145,6 +151,69 @@ def test_what_is_broken_without_a_server(make_server, tmp_path):
     server.write()
     done = server.ctl_run("--config", server.file, "doctor")
     assert done.returncode == 1 and "node_id" in done.stderr
+
+
+NOBODY = pwd.getpwnam("nobody")
+BROKEN_RIGHTS = {  # by whom and how; where the doctor says it; what it says, and what mends it
+    "database": ("muster.db", "database", "belongs to user root (mode 600)",
+                 "chown nobody: {0}/muster.db && chmod u+rw {0}/muster.db"),
+    "key": ("secrets.key", "permissions", "secrets.key", "chown -R nobody: {0}"),
+    "control": ("run", "permissions", "control.sock: user nobody may not make a socket",
+                "chown nobody: {0}/run if it is of the server alone"),
+    "folder": (".", "permissions", "user nobody may not read and write there",
+               "chown -R nobody: {0}"),
+    "tls": ("tls.pem", "certificates", "tls.pem", "let user nobody read"),
+    "port": (None, "ports", "needs CAP_NET_BIND_SERVICE", "setcap cap_net_bind_service"),
+}
+
+
+@pytest.fixture(name="foreign")
+def of_nobody():
+    """The folder of a node that runs as user nobody: its node file, and a sound data folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        folder.chmod(0o755)
+        data = folder / "data"
+        data.mkdir(mode=0o750)
+        for name in "muster.lock", "muster.db", "secrets.key", "tls.pem":
+            (data / name).write_bytes(b"SQLite format 3\0" if name == "muster.db" else b"1" * 32)
+            (data / name).chmod(0o600)
+        (data / "run").mkdir()
+        for path in data, *data.iterdir():
+            os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+        yield folder
+
+
+def looks(folder, port=0, tls=False):
+    """Rows of the doctor, and how `musterd --check` ends."""
+    file, data = folder / "muster.yaml", folder / "data"
+    key = {"tls": {"certificate": f"{data}/tls.pem", "key": f"{data}/tls.pem"}} if tls else {}
+    file.write_text(json.dumps({"node": "test1", "node_id": 1, "domains": ["localhost"],
+                                "data": str(data), "control": str(data / "run/control.sock"),
+                                "listen": {"c2s": [f"127.0.0.1:{port}"]}, **key}))
+    done = subprocess.run([MUSTERCTL, "--config", file, "--json", "doctor"], capture_output=True,
+                          check=False)
+    check = subprocess.run([MUSTERD, "--config", file, "--check"], capture_output=True, check=False)
+    return json.loads(done.stdout)["rows"], check.returncode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", BROKEN_RIGHTS)
+def test_root_looks_as_the_user_of_the_server(foreign, what):
+    if what == "port" and pathlib.Path("/run/systemd/system").exists():
+        pytest.skip("the unit gives the server this right")
+    name, check, text, remedy = BROKEN_RIGHTS[what]
+    sound, code = looks(foreign)
+    assert code == 0 and not [r for r in sound if r["state"] == "error"
+                              and r["check"] in ("database", "permissions", "ports")], sound
+    if name:
+        os.chown(foreign / "data" / name, 0, 0)
+    rows, code = looks(foreign, port=21 if what == "port" else 0, tls=what == "tls")
+    state = "warning" if what == "port" else "error"
+    found = [r for r in of(rows, check, state) if text in r["found"]]
+    assert found and remedy.format(foreign / "data") in found[0]["remedy"], rows
+    assert code == (0 if what == "port" else 2)
+    assert not any("makes an empty one" in r["remedy"] for r in rows), rows
 
 
 def test_over_the_api(make_server):

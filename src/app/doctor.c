@@ -174,14 +174,14 @@ static void offline_ended(struct command_call *call, void *arg)
 static void offline_net_over(void *arg) { loop_stop(((struct offline_doctor *)arg)->loop); }
 
 static enum err offline_look(struct command_call *call, const struct node_file *file,
-                             struct why *why)
+                             enum doctor_place place, struct why *why)
 {
     struct offline_doctor *o = call->arg;
     struct resolver *resolver = NULL;
     const char *servers = setting_text(&s2s_dns_servers);
     o->loop = loop_create(0);
     enum err e = resolver_create(&resolver, o->loop, *servers != '\0' ? servers : NULL, why);
-    doctor_check_all(call, file, DOCTOR_BESIDE);
+    doctor_check_all(call, file, place);
     if (e == OK) {
         doctor_net_start(&(struct doctor_net_options){ .call = call,
                                                        .file = file,
@@ -200,15 +200,21 @@ enum err doctor_offline(const char *config, struct buf *line, struct why *why)
 {
     struct offline_doctor o = { 0 };
     struct node_file *file = NULL;
+    enum doctor_place place = DOCTOR_BESIDE;
     struct buf mistakes;
     struct command_call call = {
         .command = &doctor_command, .arena = arena_create(0), .finished = offline_ended, .arg = &o
     };
     buf_init(&mistakes, CHECK_BYTES_MAX);
     enum err e = node_file_load(&file, config, &mistakes);
+    if (e == OK && node_check_as_service(file) != NULL) { /* it sees what the server will see */
+        place = DOCTOR_AS_SERVER;
+        node_file_free(&file);
+        e = node_file_load(&file, config, &mistakes);
+    }
     if (e == OK) {
         settings_fix(file->settings.item, file->settings.count);
-        e = offline_look(&call, file, why);
+        e = offline_look(&call, file, place, why);
     } else {
         why_set(why, "%.*s", SLICE_ARG(buf_fit(&mistakes)));
         e = E_SYNTAX;

@@ -143,7 +143,7 @@ static void judge_permissions(const struct doctor_facts *f, struct doctor_findin
     if (f->data_mode < 0) {
         finding_say(out, DOCTOR_ERROR, "%s: there is no such folder, or it may not be looked at",
                     f->data);
-        finding_mend(out, "install -d -o muster -g muster -m 750 %s", f->data);
+        finding_mend(out, "install -d -o %s -m 750 %s", f->user, f->data);
     } else if ((f->data_mode & 07) != 0) {
         finding_say(out, DOCTOR_WARNING,
                     "%s: every user of this machine may look there (mode %03o)", f->data,
@@ -298,7 +298,7 @@ static void facts_of_files(struct doctor_facts *f)
 void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
                        enum doctor_place place)
 {
-    uid_t user = place == DOCTOR_IN_SERVER ? geteuid() : node_check_user(file);
+    uid_t user = place == DOCTOR_BESIDE ? node_check_user(file) : geteuid();
     struct timex clock = { .modes = 0 };
     struct rlimit limit;
     char text[PROC_BYTES];
@@ -340,17 +340,69 @@ void doctor_add(struct command_call *call, const char *check, enum doctor_state 
     command_text(call, "remedy", state == DOCTOR_OK ? SLICE("") : slice_of(remedy));
 }
 
+/* The path of "data: PATH: what is wrong". */
+static const char *line_path(struct command_call *call, const char *line)
+{
+    slice key, path, rest;
+    slice_cut(slice_of(line), ' ', &key, &rest);
+    slice_cut(rest, ':', &path, &rest);
+    return slice_cstr(call->arena, path);
+}
+
+static const char *mend_data(struct command_call *call, const struct doctor_facts *f,
+                             const char *line)
+{
+    if (f->stranger)
+        return arena_printf(call->arena, "run the doctor as root, or as user %s", f->user);
+    if (strstr(line, "chmod 600") != NULL)
+        return arena_printf(call->arena, "chmod 600 %s", line_path(call, line));
+    return arena_printf(call->arena, "chown -R %s: %s && chmod -R u+rwX %s", f->user, f->data,
+                        f->data);
+}
+
+static const char *mend_control(struct command_call *call, const struct doctor_facts *f,
+                                const char *line)
+{
+    const char *path = line_path(call, line), *slash = strrchr(path, '/');
+    return arena_printf(call->arena,
+                        "chown %s: %.*s if it is of the server alone, or another `control` in the "
+                        "node file",
+                        f->user, slash > path ? (int)(slash - path) : 1, path);
+}
+
+static const char *mend_listen(struct command_call *call, const struct doctor_facts *f,
+                               const char *line)
+{
+    if (strstr(line, "CAP_NET_BIND_SERVICE") != NULL)
+        return arena_printf(call->arena,
+                            "start it by muster.service, which gives user %s this capability, or: "
+                            "setcap cap_net_bind_service=+ep \"$(command -v musterd)\"",
+                            f->user);
+    return "ss -ltnp names the program that has the port";
+}
+
+static const char *mend_certificate(struct command_call *call, const struct doctor_facts *f,
+                                    const char *line)
+{
+    if (strstr(line, "Permission denied") != NULL)
+        return arena_printf(call->arena, "let user %s read that file: ls -l shows whose it is",
+                            f->user);
+    return "musterctl cert check says what clients will refuse, and why";
+}
+
 /* What the check of the node file says in lines (app/node_check.h), by how they begin. */
-static void add_lines(struct command_call *call, slice lines, enum doctor_state state)
+static void add_lines(struct command_call *call, const struct doctor_facts *f, slice lines,
+                      enum doctor_state state)
 {
     static const struct {
-        const char *begin, *check, *remedy;
+        const char *begin, *check;
+        const char *(*mend)(struct command_call *call, const struct doctor_facts *f,
+                            const char *line);
     } kinds[] = {
-        { "data:", "permissions", "chown -R muster: FOLDER, as the user of the service needs it" },
-        { "control:", "permissions",
-          "chown muster: FOLDER, or another `control` in the node file" },
-        { "listen.", "ports", "ss -ltnp names the program that has the port" },
-        { "", "certificates", "musterctl cert check says what clients will refuse, and why" },
+        { "data:", "permissions", mend_data },
+        { "control:", "permissions", mend_control },
+        { "listen.", "ports", mend_listen },
+        { "", "certificates", mend_certificate },
     };
     slice line;
     while (lines.len > 0) {
@@ -358,7 +410,8 @@ static void add_lines(struct command_call *call, slice lines, enum doctor_state 
         size_t k = 0;
         while (!slice_starts(line, slice_of(kinds[k].begin)))
             k++;
-        doctor_add(call, kinds[k].check, state, slice_cstr(call->arena, line), kinds[k].remedy);
+        const char *found = slice_cstr(call->arena, line);
+        doctor_add(call, kinds[k].check, state, found, kinds[k].mend(call, f, found));
     }
 }
 
@@ -377,7 +430,8 @@ static void add_self_signed(struct command_call *call, const struct node_file *f
                 "tls.certificate in the node file");
 }
 
-static void add_node_file(struct command_call *call, const struct node_file *file)
+static void add_node_file(struct command_call *call, const struct doctor_facts *f,
+                          const struct node_file *file)
 {
     struct buf mistakes, notes;
     buf_init(&mistakes, CHECK_BYTES_MAX);
@@ -385,8 +439,8 @@ static void add_node_file(struct command_call *call, const struct node_file *fil
     node_check(file, &mistakes, &notes);
     if (mistakes.len + notes.len == 0)
         doctor_add(call, "certificates", DOCTOR_OK, "they can be used for the domains", "");
-    add_lines(call, buf_fit(&mistakes), DOCTOR_ERROR);
-    add_lines(call, buf_fit(&notes), DOCTOR_WARNING);
+    add_lines(call, f, buf_fit(&mistakes), DOCTOR_ERROR);
+    add_lines(call, f, buf_fit(&notes), DOCTOR_WARNING);
     buf_fini(&mistakes);
     buf_fini(&notes);
     add_self_signed(call, file);
@@ -459,7 +513,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
         ensure(*finding.found != '\0' && (finding.state == DOCTOR_OK || *finding.remedy != '\0'));
         doctor_add(call, c->name, finding.state, finding.found, finding.remedy);
     }
-    add_node_file(call, file);
+    add_node_file(call, &facts, file);
     if (facts.runs)
         add_listeners(call, file);
     if (facts.in_server)

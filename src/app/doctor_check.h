@@ -29,7 +29,8 @@ struct doctor_facts {
     const char *config; /* path */
 };
 
-enum doctor_place { DOCTOR_IN_SERVER, DOCTOR_BESIDE };
+/* Who looks: any user beside the server; the server; or somebody with the rights of its user. */
+enum doctor_place { DOCTOR_BESIDE, DOCTOR_IN_SERVER, DOCTOR_AS_SERVER };
 enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
 enum { DOCTOR_TEXT_MAX = 1024 };
 

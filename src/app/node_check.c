@@ -4,6 +4,9 @@
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
+#include "base/secret_file.h"
+#include "io/address.h"
 #include "io/listen.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +29,7 @@ void node_check_name(char out[NODE_USER_BYTES], uid_t uid)
         snprintf(out, NODE_USER_BYTES, "%s", user->pw_name);
     else
         snprintf(out, NODE_USER_BYTES, "%u", (unsigned)uid);
+    ensure(*out != '\0');
 }
 
 uid_t node_check_user(const struct node_file *f)
@@ -78,6 +82,31 @@ static void check_data(const struct node_file *f, struct arena *arena, struct bu
     }
 }
 
+/* What the server uses in its data folder, if it is there. */
+static void check_files(const struct node_file *f, struct arena *arena, struct buf *mistakes)
+{
+    static const char *const used[] = { "muster.lock",   "muster.db", "muster.db-wal",
+                                        "muster.db-shm", "uploads",   NULL };
+    static const char *const keys[] = { "secrets.key", "uploads/upload.key", NULL };
+    char owner[NODE_USER_BYTES];
+    struct stat st;
+    struct why why;
+    for (size_t i = 0; used[i] != NULL; i++) {
+        const char *path = arena_printf(arena, "%s/%s", f->data, used[i]);
+        if (access(path, R_OK | W_OK) == 0 || errno != EACCES || stat(path, &st) != 0)
+            continue;
+        node_check_name(owner, st.st_uid);
+        buf_printf(mistakes,
+                   "data: %s: belongs to user %s, and user %s may not read and write it\n", path,
+                   owner, user_name());
+    }
+    for (size_t i = 0; keys[i] != NULL; i++) {
+        enum err e = secret_file_check(arena_printf(arena, "%s/%s", f->data, keys[i]), &why);
+        if (e != OK && e != E_NOTFOUND)
+            buf_printf(mistakes, "data: %s\n", why.text);
+    }
+}
+
 /* No mistake if it is not there: systemd makes the folder that is RuntimeDirectory= in the unit. */
 static void check_control(const struct node_file *f, struct arena *arena, struct buf *mistakes)
 {
@@ -117,9 +146,36 @@ void node_check_listens(const struct node_file *f, struct node_listens out[NODE_
     memcpy(out, all, sizeof all);
 }
 
+/* The right to open ports below 1024, which the process kept of root's, though nothing here says
+ * that the server will have it. */
+static bool low_ports_lent;
+
+static bool is_low_port(slice address)
+{
+    union address a;
+    char text[16] = "";
+    int fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    int port = address_parse(address, &a) ? address_port(&a) : 0;
+    return port > 0 && port < (got > 0 ? strtol(text, NULL, 10) : 1024);
+}
+
+static void note_port(const char *key, slice address, struct buf *notes)
+{
+    if (low_ports_lent && is_low_port(address))
+        buf_printf(
+            notes,
+            "listen.%s: %.*s: user %s needs CAP_NET_BIND_SERVICE for it, which muster.service "
+            "gives, but no systemd runs here\n",
+            key, SLICE_ARG(address), user_name());
+}
+
 /* Binds each address and keeps it bound until all are tried, so that an address that is twice in
  * the file is found. */
-static void check_ports(const struct node_file *f, struct arena *arena, struct buf *mistakes)
+static void check_ports(const struct node_file *f, struct arena *arena, struct buf *mistakes,
+                        struct buf *notes)
 {
     struct node_listens kinds[NODE_LISTENS];
     size_t count = 0, held = 0;
@@ -131,6 +187,7 @@ static void check_ports(const struct node_file *f, struct arena *arena, struct b
     for (size_t k = 0; k < NODE_LISTENS; k++) {
         for (size_t i = 0; i < kinds[k].list->count; i++) {
             slice address = slice_of(kinds[k].list->item[i].address);
+            note_port(kinds[k].key, address, notes);
             if (listener_open(&open[held], address, &why) == OK)
                 held++;
             else
@@ -146,12 +203,14 @@ void node_check(const struct node_file *f, struct buf *mistakes, struct buf *not
     struct arena *arena = arena_create(0);
     struct why why;
     check_data(f, arena, mistakes, notes);
+    if (access(f->data, R_OK | W_OK | X_OK) == 0)
+        check_files(f, arena, mistakes);
     check_control(f, arena, mistakes);
     certs_check(f, mistakes, notes);
     if (cert_trust_check(f->data, f->trust, &why) != OK)
         buf_printf(mistakes, "%s\n", why.text);
     if (!is_running(f, arena))
-        check_ports(f, arena, mistakes);
+        check_ports(f, arena, mistakes, notes);
     arena_destroy(&arena);
 }
 
@@ -163,6 +222,7 @@ static void keep_low_ports(void)
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
     data[0].permitted = data[0].effective = 1U << CAP_NET_BIND_SERVICE;
     (void)syscall(SYS_capset, &head, data);
+    low_ports_lent = access("/run/systemd/system", F_OK) != 0; /* sd_booted(3) */
 }
 
 const char *node_check_owner(const struct node_file *f)
@@ -176,10 +236,9 @@ const char *node_check_owner(const struct node_file *f)
 
 const char *node_check_as_service(const struct node_file *f)
 {
-    struct stat st;
     if (geteuid() != 0)
         return NULL;
-    const struct passwd *user = stat(f->data, &st) == 0 ? getpwuid(st.st_uid) : getpwnam("muster");
+    const struct passwd *user = getpwuid(node_check_user(f));
     if (user == NULL || user->pw_uid == 0 || initgroups(user->pw_name, user->pw_gid) != 0 ||
         setgid(user->pw_gid) != 0 || prctl(PR_SET_KEEPCAPS, 1) != 0 || setuid(user->pw_uid) != 0 ||
         setenv("HOME", user->pw_dir, 1) != 0)
