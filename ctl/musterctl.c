@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024, PROGRESS_MS = 500 };
+enum { ANSWER_SECONDS_MAX = 5 };
 
 struct options {
     const char *socket;
@@ -143,8 +144,10 @@ static int show_completion(const struct options *o)
     return usage_error("completion: allowed bash, zsh or fish");
 }
 
-static int connect_to(const char *path)
+/* seconds: that connecting, and each reading and writing, may take; 0: for ever. */
+static int connect_within(const char *path, int seconds)
 {
+    const struct timeval limit = { .tv_sec = seconds };
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
     size_t len = strlen(path);
     if (len >= sizeof addr.sun_path) {
@@ -153,7 +156,9 @@ static int connect_to(const char *path)
     }
     memcpy(addr.sun_path, path, len);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0 ||
+                    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
+                    connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0)) {
         int why = errno;
         close(fd);
         errno = why;
@@ -161,6 +166,8 @@ static int connect_to(const char *path)
     }
     return fd;
 }
+
+static int connect_to(const char *path) { return connect_within(path, 0); }
 
 /* The arguments, and the request with them. */
 static json_t *request_args(const struct words *w)
@@ -354,8 +361,29 @@ static int musterctl_unreachable(const char *path, int why)
     return EXIT_UNREACHABLE;
 }
 
+/* Whether a server takes connections, but does not say its state. */
+static bool server_hangs(const char *path)
+{
+    struct buf out, in;
+    struct words ask = { .command = command_find(SLICE("status")) };
+    int fd = connect_within(path, ANSWER_SECONDS_MAX);
+    if (fd < 0)
+        return errno == EAGAIN; /* too many wait already */
+    buf_init(&out, REPLY_BYTES_MAX);
+    buf_init(&in, REPLY_BYTES_MAX);
+    write_request(&out, &ask);
+    errno = 0;
+    bool answered = musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in);
+    bool hangs = !answered && errno == EAGAIN;
+    buf_fini(&in);
+    buf_fini(&out);
+    close(fd);
+    return hangs;
+}
+
 /* What runs without a server does so here. */
-static int musterctl_run_offline(const struct options *o, const struct words *w)
+static int musterctl_run_offline(const struct options *o, const struct words *w,
+                                 enum doctor_server server)
 {
     struct why why;
     struct buf line;
@@ -363,7 +391,7 @@ static int musterctl_run_offline(const struct options *o, const struct words *w)
         return (int)offline("musterctl", o->config, data_folder_restore, w->values[0].ptr);
     buf_init(&line, REPLY_BYTES_MAX);
     int code = EXIT_FAILED;
-    if (doctor_offline(o->config, &line, &why) == OK)
+    if (doctor_offline(o->config, server, &line, &why) == OK)
         code = show_reply(o, w->command, buf_fit(&line));
     else
         fprintf(stderr, "musterctl: %s\n", why.text);
@@ -373,9 +401,11 @@ static int musterctl_run_offline(const struct options *o, const struct words *w)
 
 static int musterctl_run_local(const struct options *o, const struct words *w, const char *path)
 {
+    if (strcmp(w->command->name, "doctor") == 0 && server_hangs(path))
+        return musterctl_run_offline(o, w, DOCTOR_SERVER_HANGS);
     int fd = connect_to(path);
     if (fd < 0 && w->command->offline && (errno == ENOENT || errno == ECONNREFUSED))
-        return musterctl_run_offline(o, w);
+        return musterctl_run_offline(o, w, DOCTOR_SERVER_UNKNOWN);
     if (fd < 0)
         return musterctl_unreachable(path, errno);
     int code = exchange(o, w, path, fd);

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import signal
 import socket
 import struct
 import subprocess
@@ -214,6 +215,18 @@ def test_root_looks_as_the_user_of_the_server(foreign, what):
     assert found and remedy.format(foreign / "data") in found[0]["remedy"], rows
     assert code == (0 if what == "port" else 2)
     assert not any("makes an empty one" in r["remedy"] for r in rows), rows
+
+
+def test_a_server_that_hangs(make_server):
+    """It is said, and everything is looked at without it."""
+    server = make_server()
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        code, rows = doctor(server)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert code == 1 and "does not answer" in of(rows, "server", "error")[0]["found"]
+    assert of(rows, "ports") == [] and of(rows, "database", "ok") and of(rows, "disk")
 
 
 def test_over_the_api(make_server):

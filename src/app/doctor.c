@@ -64,7 +64,7 @@ static void doctor_read(struct work *work)
 {
     struct doctor *d = CONTAINER_OF(work, struct doctor, work);
     if (node_file_load(&d->file, node_file_own_path(), &d->mistakes) == OK)
-        doctor_check_all(d->call, d->file, DOCTOR_IN_SERVER);
+        doctor_check_all(d->call, d->file, DOCTOR_IN_SERVER, DOCTOR_SERVER_UNKNOWN);
 }
 
 static void doctor_has_read(struct work *work)
@@ -137,11 +137,13 @@ static struct command doctor_command = {
     .report = true,
     .args = (const struct command_arg[]){ { 0 } },
     .run = doctor_run,
-    .doc = "Looks for what is wrong with this node: DNS records of each domain and whether they "
-           "lead here, certificates, ports, permissions, database, disk, memory, clock, and limits "
-           "of the kernel. Each row says what was found and, if something is wrong, what mends "
-           "it. It fails if there is an error. While no server runs, musterctl looks itself; run "
-           "it as root or as the user of the server. Changes nothing.",
+    .doc =
+        "Looks for what is wrong with this node: DNS records of each domain and whether they "
+        "lead here, certificates, ports, permissions, database, disk, memory, clock, and limits "
+        "of the kernel. Each row says what was found and, if something is wrong, what mends "
+        "it. It fails if there is an error. While no server runs, musterctl looks itself; run "
+        "it as root or as the user of the server. It does so, too, if the server does not answer "
+        "within 5 seconds. Changes nothing.",
     .columns =
         (const struct command_column[]){
             { .name = "check", .doc = "what was looked at" },
@@ -160,6 +162,7 @@ const struct feature doctor_feature = {
 /* While no server runs. */
 
 struct offline_doctor {
+    enum doctor_server server;
     struct loop *loop;
     bool ended;
 };
@@ -181,7 +184,7 @@ static enum err offline_look(struct command_call *call, const struct node_file *
     const char *servers = setting_text(&s2s_dns_servers);
     o->loop = loop_create(0);
     enum err e = resolver_create(&resolver, o->loop, *servers != '\0' ? servers : NULL, why);
-    doctor_check_all(call, file, place);
+    doctor_check_all(call, file, place, o->server);
     if (e == OK) {
         doctor_net_start(&(struct doctor_net_options){ .call = call,
                                                        .file = file,
@@ -196,9 +199,10 @@ static enum err offline_look(struct command_call *call, const struct node_file *
     return e;
 }
 
-enum err doctor_offline(const char *config, struct buf *line, struct why *why)
+enum err doctor_offline(const char *config, enum doctor_server server, struct buf *line,
+                        struct why *why)
 {
-    struct offline_doctor o = { 0 };
+    struct offline_doctor o = { .server = server };
     struct node_file *file = NULL;
     enum doctor_place place = DOCTOR_BESIDE;
     struct buf mistakes;

@@ -2,6 +2,7 @@
  * certificates, DNS and ports, and which command mends it. musterctl runs it itself while no server
  * runs. */
 #pragma once
+#include "app/doctor_check.h"
 #include "base/err.h"
 
 struct buf;
@@ -9,6 +10,7 @@ struct feature;
 
 extern const struct feature doctor_feature;
 
-/* While no server runs: adds the line that the control socket would have answered. E_SYNTAX: the
- * node file has mistakes, which `why` has. Waits for disk and network. */
-NODISCARD enum err doctor_offline(const char *config, struct buf *line, struct why *why);
+/* While no server runs, or it hangs: adds the line that the control socket would have answered.
+ * E_SYNTAX: the node file has mistakes, which `why` has. Waits for disk and network. */
+NODISCARD enum err doctor_offline(const char *config, enum doctor_server server, struct buf *line,
+                                  struct why *why);

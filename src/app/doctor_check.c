@@ -50,6 +50,11 @@ finding_mend(struct doctor_finding *out, const char *fmt, ...)
 
 static void judge_server(const struct doctor_facts *f, struct doctor_finding *out)
 {
+    if (f->hangs) {
+        finding_say(out, DOCTOR_ERROR, "it takes connections, but does not answer");
+        finding_mend(out, "systemctl restart muster; journalctl -u muster says what it did last");
+        return;
+    }
     finding_say(out, f->runs ? DOCTOR_OK : DOCTOR_ERROR,
                 f->runs ? "it runs" : "no server runs with this node file");
     finding_mend(out, "systemctl start muster; journalctl -u muster says why it ended");
@@ -501,10 +506,11 @@ static void add_alarms(struct command_call *call)
 }
 
 void doctor_check_all(struct command_call *call, const struct node_file *file,
-                      enum doctor_place place)
+                      enum doctor_place place, enum doctor_server server)
 {
     struct doctor_facts facts;
     doctor_read_facts(&facts, file, place);
+    facts.hangs = server == DOCTOR_SERVER_HANGS;
     if (!facts.in_server)
         facts.descriptors = -1; /* the limit of another process */
     for (const struct doctor_check *c = doctor_checks; c->name != NULL; c++) {
@@ -514,7 +520,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
         doctor_add(call, c->name, finding.state, finding.found, finding.remedy);
     }
     add_node_file(call, &facts, file);
-    if (facts.runs)
+    if (facts.runs && !facts.hangs) /* the kernel takes connections for it */
         add_listeners(call, file);
     if (facts.in_server)
         add_alarms(call);

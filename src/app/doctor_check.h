@@ -13,6 +13,7 @@ struct node_file;
 struct doctor_facts {
     bool runs;           /* a server runs with this node file */
     bool in_server;      /* it is this process */
+    bool hangs;          /* it takes connections, but does not answer */
     int64_t clock_off;   /* 1: nobody sets the clock; 0: it is synchronised */
     int64_t descriptors; /* that this process may have, if it is the server */
     int64_t nr_open, somaxconn;
@@ -31,6 +32,8 @@ struct doctor_facts {
 
 /* Who looks: any user beside the server; the server; or somebody with the rights of its user. */
 enum doctor_place { DOCTOR_BESIDE, DOCTOR_IN_SERVER, DOCTOR_AS_SERVER };
+/* What was seen of a server that is asked from outside; the lock says whether it runs. */
+enum doctor_server { DOCTOR_SERVER_UNKNOWN, DOCTOR_SERVER_HANGS };
 enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
 enum { DOCTOR_TEXT_MAX = 1024 };
 
@@ -53,4 +56,4 @@ void doctor_add(struct command_call *call, const char *check, enum doctor_state 
                 const char *found, const char *remedy);
 /* All checks of the machine and of the node file. Waits for the disk, and for our own listeners. */
 void doctor_check_all(struct command_call *call, const struct node_file *file,
-                      enum doctor_place place);
+                      enum doctor_place place, enum doctor_server server);

@@ -66,6 +66,7 @@ static const struct {
     int64_t value;
 } broken[] = {
     BROKEN("server", DOCTOR_ERROR, "no server runs", runs, 0),
+    BROKEN("server", DOCTOR_ERROR, "does not answer", hangs, 1),
     BROKEN("permissions", DOCTOR_ERROR, "no such folder", data_mode, -1),
     BROKEN("permissions", DOCTOR_WARNING, "mode 755", data_mode, 0755),
     BROKEN("permissions", DOCTOR_WARNING, "muster.db: every user may read", database_mode, 0644),
