@@ -217,6 +217,24 @@ def test_root_looks_as_the_user_of_the_server(foreign, what):
     assert not any("makes an empty one" in r["remedy"] for r in rows), rows
 
 
+def test_what_every_user_may_use(make_server):
+    """The socket gives all rights of an administrator, and the keys those of the server."""
+    server = make_server()
+    assert not of(doctor(server)[1], "permissions", "error")
+    (server.data / "uploads").mkdir(exist_ok=True)
+    upload = server.data / "uploads/upload.key"
+    if not upload.exists():
+        upload.write_bytes(b"1" * 32)
+    secret = [server.data / "secrets.key", upload]
+    for path in server.control, server.data / "self-signed-key.pem", *secret:
+        path.chmod(0o666)
+        found = of(doctor(server)[1], "permissions", "error")
+        assert len(found) == 1 and str(path) in found[0]["found"] and "666" in found[0]["found"]
+        assert found[0]["remedy"] == (f"chmod 600 {path}" if path in secret else f"chmod o= {path}")
+        subprocess.run(found[0]["remedy"], shell=True, check=True)
+    assert not of(doctor(server)[1], "permissions", "error")
+
+
 def test_a_server_that_hangs(make_server):
     """It is said, and everything is looked at without it."""
     server = make_server()

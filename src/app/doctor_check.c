@@ -435,6 +435,23 @@ static void add_self_signed(struct command_call *call, const struct node_file *f
                 "tls.certificate in the node file");
 }
 
+/* Of the other keys, the check of the node file says it (base/secret_file.h). */
+static void add_open_to_all(struct command_call *call, const struct node_file *file)
+{
+    const char *const paths[] = { file->control,
+                                  arena_printf(call->arena, "%s/self-signed-key.pem", file->data) };
+    struct stat st;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (stat(paths[i], &st) != 0 || (st.st_mode & 07) == 0)
+            continue;
+        doctor_add(call, "permissions", DOCTOR_ERROR,
+                   arena_printf(call->arena,
+                                "%s: every user of this machine may use it (mode %03o)", paths[i],
+                                (unsigned)st.st_mode & 0777),
+                   arena_printf(call->arena, "chmod o= %s", paths[i]));
+    }
+}
+
 static void add_node_file(struct command_call *call, const struct doctor_facts *f,
                           const struct node_file *file)
 {
@@ -519,6 +536,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
         ensure(*finding.found != '\0' && (finding.state == DOCTOR_OK || *finding.remedy != '\0'));
         doctor_add(call, c->name, finding.state, finding.found, finding.remedy);
     }
+    add_open_to_all(call, file);
     add_node_file(call, &facts, file);
     if (facts.runs && !facts.hangs) /* the kernel takes connections for it */
         add_listeners(call, file);
