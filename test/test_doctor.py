@@ -102,6 +102,8 @@ def test_with_and_without_a_server(make_server):
     ({"_xmpps-client._tcp.localhost": "tls"}, "dns client", "ok", "it answers"),
     ({"_xmpp-server._tcp.localhost": "s2s"}, "dns server", "ok", "it answers"),
     ({"_xmpps-server._tcp.localhost": "s2s_tls"}, "dns server", "ok", "it answers"),
+    ({"_xmpp-client._tcp.localhost": "s2s"}, "dns client", "warning",
+     "but this server does not listen for it at that port"),
     ({"_xmpp-client._tcp.localhost": [(1, "localhost")]}, "dns client", "error",
      "leads to localhost port 1: "),
     ({"_xmpp-client._tcp.localhost": [(0, ".")]}, "dns client", "error",
@@ -124,6 +126,18 @@ def test_dns(make_server, records, check, state, text):
     service = next(iter(records))
     found = [r for r in of(rows, check) if service in r["found"]]
     assert [r["state"] for r in found] == [state] and text in found[0]["found"], rows
+    assert state != "ok" or found[0]["found"].endswith(text)
+
+
+def test_a_record_that_may_lead_elsewhere(make_server):
+    server = make_server()
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        port = other.getsockname()[1]
+        with name_server({"_xmpp-client._tcp.localhost": [(port, "127.0.0.2")]}) as address:
+            server.ctl("set", "s2s.dns-servers", address)
+            rows = doctor(server)[1]
+    assert any(f"127.0.0.2 port {port}" in r["found"] and "cannot be proven" in r["found"]
+               for r in of(rows, "dns client", "ok")), rows
 
 
 def test_what_is_broken_without_a_server(make_server, tmp_path):

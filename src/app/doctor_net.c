@@ -32,6 +32,9 @@ struct question {
     struct resolve *asked;
 };
 
+/* Where a host is that answers. */
+enum reach_place { REACH_ELSEWHERE, REACH_OTHER_PORT, REACH_HERE };
+
 /* One host that is tried. */
 struct reach {
     struct list node;
@@ -42,6 +45,7 @@ struct reach {
     const char *host;
     uint16_t port;
     bool open;
+    enum reach_place place; /* if it is open */
 };
 
 struct doctor_net {
@@ -85,10 +89,26 @@ static const char *record_wanted(struct doctor_net *n, const struct way *way)
 
 /* Hosts. */
 
+/* An address may be of another machine, or of a router that passes on to this one. */
+static enum reach_place reach_where(const struct reach *r, const union address *a)
+{
+    const struct node_listen_list *l = listens(r->net, r->way);
+    union address own;
+    if (!address_is_own(a))
+        return REACH_ELSEWHERE;
+    for (size_t i = 0; i < l->count; i++)
+        if (address_parse(slice_of(l->item[i].address), &own) && address_port(&own) == r->port)
+            return REACH_HERE;
+    return REACH_OTHER_PORT;
+}
+
 static void reach_opened(struct visit *v)
 {
     struct reach *r = visit_arg(v);
+    union address a;
+    visit_peer(v, &a);
     r->open = true;
+    r->place = reach_where(r, &a);
     visit_close(v);
 }
 
@@ -96,6 +116,17 @@ static size_t reach_input(struct visit *v, slice data)
 {
     (void)v;
     return data.len;
+}
+
+static const char *reach_result(const struct reach *r, const char *why)
+{
+    static const char *const open[] = {
+        [REACH_HERE] = "it answers",
+        [REACH_OTHER_PORT] = "it answers, but this server does not listen for it at that port",
+        [REACH_ELSEWHERE] = "it answers; it cannot be proven that it leads to this machine",
+    };
+    ensure(r->place <= REACH_HERE);
+    return r->open ? open[r->place] : why != NULL ? why : "it closes the connection";
 }
 
 static void reach_ended(void *arg, const char *why)
@@ -106,16 +137,21 @@ static void reach_ended(void *arg, const char *why)
     const char *how = r->record != NULL
                           ? arena_printf(arena, "%s leads to ", r->record)
                           : arena_printf(arena, "no record %s.%s, so ", r->way->service, n->ascii);
-    const char *found = arena_printf(arena, "%s%s port %u: %s", how, r->host, r->port,
-                                     r->open       ? "it answers"
-                                     : why != NULL ? why
-                                                   : "it closes the connection");
+    const char *found =
+        arena_printf(arena, "%s%s port %u: %s", how, r->host, r->port, reach_result(r, why));
+    enum doctor_state state = !r->open                       ? DOCTOR_ERROR
+                              : r->place == REACH_OTHER_PORT ? DOCTOR_WARNING
+                                                             : DOCTOR_OK;
     ensure(list_linked(&r->node));
     r->visit = NULL;
     list_remove(&r->node);
-    doctor_add(n->o.call, r->way->check, r->open ? DOCTOR_OK : DOCTOR_ERROR, found,
-               r->record == NULL
-                   ? record_wanted(n, r->way)
+    doctor_add(n->o.call, r->way->check, state, found,
+               r->record == NULL ? record_wanted(n, r->way)
+               : r->open
+                   ? arena_printf(arena,
+                                  "change the port of the record to %u, unless something here "
+                                  "passes port %u on to this server",
+                                  way_port(n, r->way), r->port)
                    : arena_printf(arena,
                                   "open port %u in the firewall, or correct the record; behind "
                                   "NAT the address may answer from outside only: nc -z %s %u",

@@ -231,6 +231,12 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
 
 void *visit_arg(const struct visit *v) { return v->arg; }
 
+void visit_peer(const struct visit *v, union address *out)
+{
+    ensure(v->conn != NULL);
+    address_set(out, &conn_info(v->conn)->peer.any);
+}
+
 void visit_write(struct visit *v, slice data)
 {
     ensure(v->conn != NULL);

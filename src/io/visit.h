@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+union address;
 struct loop;
 struct resolver;
 struct tls_trust;
@@ -42,7 +43,8 @@ bool visit_is_forbidden(slice host);
 struct visit *visit_start(struct loop *loop, const struct visit_options *options,
                           const struct visit_ops *ops, void *arg);
 void *visit_arg(const struct visit *v);
-void visit_write(struct visit *v, slice data); /* after opened() */
+void visit_peer(const struct visit *v, union address *out); /* after opened() */
+void visit_write(struct visit *v, slice data);              /* after opened() */
 /* As a client, with the policy of the relay of mails (io/tls_policy.h). trust: the certificate of
  * the host must lead to it and name the host, else the visit ends; NULL: who the host is, is not
  * checked. */
