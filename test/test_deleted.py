@@ -59,6 +59,7 @@ STAYS = {
     "room_administrator.jid": "its role in group chat",
     "room_affiliation.jid": "what rooms gave it",
     "room_hat.jid": "the same",
+    "shared_group_member.jid": "its place in a group",
 }
 # Columns that have its number.
 KEPT_NUMBERS = {

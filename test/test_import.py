@@ -4,6 +4,7 @@ import concurrent.futures
 import datetime
 import hashlib
 import hmac
+import json
 import re
 import time
 import xml.etree.ElementTree as ET
@@ -173,27 +174,51 @@ def test_it_is_run_again(server, load):
     assert server.ctl("user", "stats", "juliet@localhost")["rows"][-2]["value"] == "0"
 
 
+PROFILE = ("--given-name", "Juliet", "--surname", "Capulet", "--department", "Verona", "--email",
+           "j@example.com", "--directory-uri", "sip:juliet@example.com", "--template", "lovers")
+
+
+def profile(server):
+    """What `user show` says of it, the account itself aside."""
+    done = server.ctl_run("--json", "user", "show", "juliet@localhost")
+    return {key: value for row in json.loads(done.stdout).get("rows", [])
+            for key, value in row.items() if key not in ("created", "disabled")}
+
+
+def by_search(client, last):
+    found = client.result("set", f"<query xmlns='jabber:iq:search'><last>{last}</last></query>",
+                          to="search.localhost")
+    return [(i.get("jid"), i.findtext("{*}first"), i.findtext("{*}last")) for i in found]
+
+
 def test_what_is_replaced_keeps_what_others_gave_it(server, load):
-    """Its role, and its affiliations with rooms: these are not in the file."""
+    """Profile, role, affiliations with rooms and places in groups: these are not in the file."""
     load(server_data(ALICE, ROMEO))
     server.ctl("admin", "add", "juliet@localhost", "operator")
     server.ctl("room-admin", "add", "juliet@localhost")
     server.ctl("room", "create", "hall@conference.localhost", "juliet@localhost")
     server.ctl("room", "affiliation", "hall@conference.localhost", "romeo@localhost", "admin")
-    server.ctl("user", "set", "juliet@localhost", "--email", "j@example.com")
+    server.ctl("user", "set", "juliet@localhost", *PROFILE)
+    server.ctl("group", "add", "house")
+    server.ctl("group-member", "add", "house", "juliet@localhost", "romeo@localhost")
+    server.ctl("group", "add", "verona")
+    server.ctl("group-member", "add", "verona", "--rule", "department=Verona")
 
     def given():
         return (server.rows("admin", "list"), server.rows("room-admin", "list"),
-                server.rows("room", "affiliations", "hall@conference.localhost"))
+                server.rows("room", "affiliations", "hall@conference.localhost"),
+                sorted(map(str, server.rows("group", "show", "house", "--people")[2:])),
+                server.rows("group", "show", "verona", "--people")[2:], profile(server))
     before = given()
-    assert [len(rows) for rows in before] == [1, 1, 2]
+    assert [len(rows) for rows in before] == [1, 1, 2, 4, 2, 8]
     romeo = server.client("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1")
     message, lost = load(server_data("<user name='juliet' password='other'/>", ROMEO), "--replace")
     assert message.startswith("users imported: 2, there already: 0, refused: 0") and lost == set()
     romeo.expect_stream_error("not-authorized")
     assert given() == before
-    assert "j@example.com" not in str(server.ctl("user", "show", "juliet@localhost"))
-    server.client("juliet", password="other").close()
+    juliet = server.client("juliet", password="other")
+    assert by_search(juliet, "capulet") == [("juliet@localhost", "Juliet", "Capulet")]
+    juliet.close()
     server.client("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1").close()
 
     # one that cannot be written stays, so that nobody else gets what was given to it
@@ -214,7 +239,7 @@ def test_what_is_replaced_keeps_what_others_gave_it(server, load):
     assert message.startswith("users imported: 1,") and given() == before
     server.client("juliet", password="again").close()
     server.ctl("user", "del", "juliet@localhost")
-    assert [len(rows) for rows in given()] == [0, 0, 1]
+    until("groups", lambda: [len(rows) for rows in given()] == [0, 0, 1, 2, 1, 0])
 
 
 def test_an_account_that_is_disabled_stays_so(server, load, make_server, tmp_path):

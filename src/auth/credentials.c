@@ -86,9 +86,26 @@ struct store_stmt credential_stmt_empty = {
     .params = "tit",
     .cols = "",
 };
-struct store_stmt credential_stmt_replace = {
-    .name = "account.replace",
-    .sql = "DELETE FROM account WHERE jid = $1 AND disabled <> 0",
+/* An account in the place of another: that one is put aside, by a name that is no address, and the
+ * new one has its profile. $2: 1 if it has to be disabled. */
+struct store_stmt credential_stmt_aside = {
+    .name = "account.aside",
+    .sql = "UPDATE account SET jid = ' ' || jid WHERE jid = $1 AND disabled >= $2",
+    .params = "ti",
+    .cols = "",
+};
+struct store_stmt credential_stmt_inherit = {
+    .name = "account.inherit",
+    .sql = "UPDATE account SET (given_name, surname, email, department, directory_uri, source, "
+           "template) = (SELECT o.given_name, o.surname, o.email, o.department, o.directory_uri, "
+           "o.source, o.template FROM account o WHERE o.jid = ' ' || $1) "
+           "WHERE jid = $1 AND EXISTS (SELECT 1 FROM account o WHERE o.jid = ' ' || $1)",
+    .params = "t",
+    .cols = "",
+};
+struct store_stmt credential_stmt_replaced = {
+    .name = "account.replaced",
+    .sql = "DELETE FROM account WHERE jid = ' ' || $1",
     .params = "t",
     .cols = "",
 };
@@ -594,12 +611,20 @@ void credentials_reserve(struct store_batch *b, slice name)
     STORE_ADD(b, &credential_stmt_unreserve, 1, SV_T(name));
 }
 
+static void credentials_inherit(struct store_batch *b, slice jid)
+{
+    STORE_ADD(b, &credential_stmt_inherit, STORE_ANY_ROWS, SV_T(jid));
+    STORE_ADD(b, &credential_stmt_replaced, STORE_ANY_ROWS, SV_T(jid));
+}
+
 void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp)
 {
     if (p->replaces)
-        STORE_ADD(b, &credential_stmt_replace, STORE_ANY_ROWS, SV_T(p->jid));
+        STORE_ADD(b, &credential_stmt_aside, STORE_ANY_ROWS, SV_T(p->jid), SV_I(1));
     STORE_ADD(b, &credential_stmt_port, 1, SV_I(p->id), SV_T(p->jid), SV_I(p->now_us),
               SV_T(look_of(p->jid, tmp)), SV_I(p->disabled));
+    if (p->replaces)
+        credentials_inherit(b, p->jid);
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
         if ((p->has & 1u << h) != 0)
             put_keys(b, p->jid, h, &p->keys[h]);
@@ -620,17 +645,25 @@ bool credentials_row_keys(const struct store_batch *b, unsigned stmt, uint32_t r
     return read_keys_at(out, *hash, b, stmt, row, 1);
 }
 
-void credentials_add_delete(struct store_batch *b, int64_t account)
+static void add_delete_keys(struct store_batch *b, int64_t account)
 {
     devices_add_delete(b, account);
     STORE_ADD(b, &credential_stmt_delete_keys, STORE_ANY_ROWS, SV_I(account));
+}
+
+void credentials_add_delete(struct store_batch *b, int64_t account)
+{
+    add_delete_keys(b, account);
     STORE_ADD(b, &credential_stmt_delete, STORE_ANY_ROWS, SV_I(account));
 }
 
-void credentials_add_empty(struct store_batch *b, slice jid, uint64_t now_us)
+void credentials_add_empty(struct store_batch *b, int64_t account, slice jid, uint64_t now_us)
 {
     struct arena *tmp = arena_create(0);
+    add_delete_keys(b, account);
+    STORE_ADD(b, &credential_stmt_aside, STORE_ANY_ROWS, SV_T(jid), SV_I(0));
     STORE_ADD(b, &credential_stmt_empty, 1, SV_T(jid), SV_I(now_us), SV_T(look_of(jid, tmp)));
+    credentials_inherit(b, jid);
     arena_destroy(&tmp);
 }
 

@@ -89,7 +89,7 @@ struct credentials_ported {
     uint64_t now_us;
     const struct scram_keys *keys; /* SCRAM_HASH_COUNT */
     unsigned has;                  /* of which hashes: bits */
-    bool replaces;                 /* an account that is disabled: credentials_add_empty() */
+    bool replaces; /* an account that is disabled, as of credentials_add_empty(): has its profile */
     bool disabled;
 };
 void credentials_reserve(struct store_batch *b, slice name);
@@ -103,8 +103,9 @@ bool credentials_row_keys(const struct store_batch *b, unsigned stmt, uint32_t r
 
 /* Adds the deletion of account and keys to a batch; other features add their own rows to it. */
 void credentials_add_delete(struct store_batch *b, int64_t account);
-/* Adds an account without keys that is disabled, in the place of one that is deleted. */
-void credentials_add_empty(struct store_batch *b, slice jid, uint64_t now_us);
+/* Deletes it, too, and adds an account in its place that has its profile and no keys, and is
+ * disabled. */
+void credentials_add_empty(struct store_batch *b, int64_t account, slice jid, uint64_t now_us);
 /* The lane for all writes to the account rows of a bare JID. */
 uint64_t credentials_lane(slice jid);
 

@@ -389,14 +389,14 @@ static void groups_account_news(struct worker *w, slice bare)
         tell_news(w);
 }
 
-static void groups_deleted(struct worker *w, slice bare)
+static void groups_disowned(struct worker *w, slice bare)
 {
     shared_gone(core_of(w)->shared.now, bare);
     if (node_is_home(w, bare))
         groups_account_news(w, bare);
 }
 
-static void groups_remove(struct account *a, struct store_batch *b)
+static void groups_disown(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
@@ -447,8 +447,8 @@ const struct feature groups_feature = {
     .messages = (const struct message_row *const[]){ &read_message, &news_message, NULL },
     .account.created = groups_account_news,
     .account.profile_changed = groups_account_news,
-    .account.remove = groups_remove,
-    .account.deleted = groups_deleted,
+    .account.disown = groups_disown,
+    .account.disowned = groups_disowned,
     .worker.slot = &worker_slot,
     .worker.start = groups_start,
     .worker.ended = groups_ended,

@@ -140,9 +140,10 @@ static enum err removal_prepare(struct actor_change *base)
     EMIT(account.remove, a, base->batch);
     if (a->removing == REMOVING_DELETES)
         EMIT(account.disown, a, base->batch);
-    credentials_add_delete(base->batch, a->id);
-    if (a->removing == REMOVING_EMPTIES)
-        credentials_add_empty(base->batch, a->jid, loop_wall_us(worker_loop(a->worker)));
+    if (a->removing == REMOVING_DELETES)
+        credentials_add_delete(base->batch, a->id);
+    else
+        credentials_add_empty(base->batch, a->id, a->jid, loop_wall_us(worker_loop(a->worker)));
     return OK;
 }
 

@@ -38,7 +38,7 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 /* Deletes the account (REMOVING_DELETES): lets every feature add its statements, calls done when
  * they are committed, and ends the sessions. Then every worker hears of it (account.deleted).
  * REMOVING_EMPTIES: an empty account that is disabled stays, so that nobody else gets the address;
- * and with it what others gave to the address (account.disown). */
+ * and with it its profile and what others gave to the address (account.disown). */
 void account_remove(struct account *a, enum account_removing what,
                     void (*done)(void *arg, enum err e), void *arg);
 /* What it has had and said of late: when it is deleted, or goes out of memory. */

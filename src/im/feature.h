@@ -115,7 +115,7 @@ struct account_events {
      * The account is gone, and there may be a new one of that address already. */
     void (*deleted)(struct worker *w, slice bare);
     /* As `remove` and `deleted`, where its address gets free: of what others gave to the address,
-     * such as roles and affiliations, which its next user must not inherit. */
+     * such as roles, affiliations and places in groups, which its next user must not inherit. */
     void (*disown)(struct account *a, struct store_batch *b);
     void (*disowned)(struct worker *w, slice bare);
     /* An account that was disabled is enabled: on each worker. What waited for it is said again. */

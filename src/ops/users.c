@@ -449,7 +449,7 @@ static const struct command_arg del_args[] = {
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "leave an empty account that is disabled, so that nobody else gets the address; its "
-             "role and its affiliations with rooms stay" },
+             "profile, its role, its affiliations with rooms and its places in groups stay" },
     { 0 },
 };
 static const struct command_arg user_list_args[] = {

@@ -524,6 +524,8 @@ static void import_store(struct import *x, struct import_user *u)
                                                    .replaces = u->replaces,
                                                    .disabled = u->disabled },
                      x->arena);
+    if (u->replaces)
+        EMIT(account.profile, b, u->jid, &u->profile);
     import_take(x, u, s);
     if (s->noted)
         STORE_ADD(b, &part_done_stmt, 1, SV_I(u->id));
@@ -590,7 +592,8 @@ static void import_dry(struct import *x)
 }
 
 /* Those that are there: each is emptied by the command that deletes users, at its home. Its address
- * stays taken until the new one is there, which has the roles and affiliations of the old one. */
+ * stays taken until the new one is there, which has the profile of the old one, its roles,
+ * affiliations and places in groups. */
 
 static void import_replace(struct import *x);
 
@@ -692,10 +695,26 @@ static void import_derive(struct import *x)
 
 static struct store_stmt known_stmt = {
     .name = "import.known",
-    .sql = "SELECT id FROM account WHERE jid = $1",
+    .sql = "SELECT id, given_name, surname, email, department, directory_uri, template "
+           "FROM account WHERE jid = $1",
     .params = "t",
-    .cols = "i",
+    .cols = "itttttt",
 };
+
+static void import_known(struct import *x, struct import_user *u, const struct store_batch *b,
+                         unsigned at)
+{
+    slice text[6];
+    for (unsigned i = 0; i < 6; i++)
+        text[i] = slice_dup(x->arena, store_text(b, at, 0, i + 1));
+    u->id = store_int(b, at, 0, 0);
+    u->profile = (struct user_profile){ .given_name = text[0],
+                                        .surname = text[1],
+                                        .email = text[2],
+                                        .department = text[3],
+                                        .directory_uri = text[4],
+                                        .template = text[5] };
+}
 
 static void known_read(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -711,7 +730,7 @@ static void known_read(void *arg, enum store_result result, const struct store_b
         if (u->jid.len == 0 || store_row_count(b, at++) == 0)
             continue;
         if (x->replace) {
-            u->id = store_int(b, at - 1, 0, 0);
+            import_known(x, u, b, at - 1);
             continue;
         }
         x->there++;

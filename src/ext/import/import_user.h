@@ -5,6 +5,7 @@
 #pragma once
 #include "codec/xml_elem.h"
 #include "ext/import/import_source.h"
+#include "im/account_life.h"
 #include "io/work.h"
 #include "xmpp/sasl.h"
 
@@ -25,7 +26,8 @@ struct import_user {
     slice password; /* not empty: keys of all hashes are still to be made of it */
     struct work derive;
     struct import *of;
-    bool disabled, replaces; /* replaces: an account that was there, and is emptied */
+    bool disabled, replaces;     /* replaces: an account that was there, and is emptied */
+    struct user_profile profile; /* of that one */
     int64_t id;
 };
 
