@@ -479,3 +479,28 @@ def test_a_crash_in_the_middle_of_a_change(server):
         (leave if there else join)(server, "carol@localhost")
         assert ("carol@localhost" in items(get(server.login("bob")))) != there
         (leave if not there else join)(server, "carol@localhost")
+
+
+# --- an account that is made anew ---
+
+
+def test_who_is_made_anew_is_told_of_the_groups(server):
+    """Also those who are online; and no list of the time between is taken for a whole one."""
+    make(server)
+    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    alice = listening(server, "alice", "a")
+    server.ctl("user", "del", "bob@localhost")
+    server.add_user("bob")  # before the next round of the groups
+    bob = server.login("bob", "new")
+    first = get(bob)
+    bob.available()
+    if not items(first):
+        push(bob, "<item subscription='both'/>")
+        push(bob, "<item subscription='both'/>")
+    for one, other in (bob, alice), (alice, bob):
+        one.expect(f"<presence from='{other}'/>")
+    whole = get(bob)
+    assert set(items(whole)) == {"alice@localhost", "carol@localhost"}
+    again = get(bob, first.get("ver"))
+    assert items(first if again is None else again) == items(whole)
+    assert get(bob, whole.get("ver")) is None

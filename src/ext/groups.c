@@ -391,9 +391,10 @@ static void groups_account_news(struct worker *w, slice bare)
 
 static void groups_disowned(struct worker *w, slice bare)
 {
-    shared_gone(core_of(w)->shared.now, bare);
-    if (node_is_home(w, bare))
-        groups_account_news(w, bare);
+    /* Whoever marks a person brings a table behind that, in which the mark is not. */
+    bool gone = shared_gone(core_of(w)->shared.now, bare);
+    if (gone || (node_is_home(w, bare) && groups_follow_accounts()))
+        tell_news(w);
 }
 
 static void groups_disown(struct account *a, struct store_batch *b)

@@ -160,7 +160,7 @@ bool roster_delta_is_new(const struct roster *r, const struct roster_delta *d)
 void roster_query_open(struct xml_write *x, const struct account *a, uint64_t version)
 {
     char ver[ROSTER_VER_BYTES];
-    roster_ver(ver, a, version);
+    (void)roster_ver(ver, a, version);
     xml_open(x, "query", NS_ROSTER);
     xml_attr(x, "ver", slice_of(ver));
 }

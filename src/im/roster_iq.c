@@ -37,8 +37,7 @@ static bool version_parse(slice text, const struct account *a, uint64_t *out)
     if (!slice_int(number, &version) || id != a->id || version < 0)
         return false;
     *out = (uint64_t)version;
-    roster_ver(same, a, *out);
-    return slice_is(text, same);
+    return roster_ver(same, a, *out) && slice_is(text, same);
 }
 
 static bool roster_iq_is_listed(const struct roster_item *i)

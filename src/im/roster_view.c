@@ -7,20 +7,6 @@
 #include "im/roster.h"
 #include <stdio.h>
 
-/* Who is gone is nobody: im/shared.h. */
-static const struct shared_person *person_here(const struct shared *t, slice jid)
-{
-    const struct shared_person *p = shared_find(t, jid);
-    return p == NULL || p->gone ? NULL : p;
-}
-
-static bool sees_by_group(const struct shared *t, slice viewer, slice member)
-{
-    const struct shared_person *v = person_here(t, viewer), *m = person_here(t, member);
-    return v != NULL && m != NULL && v != m &&
-           shared_by_next(t, v, m, &(struct shared_by){ 0 }, &(slice){ 0 });
-}
-
 bool roster_sees_own(const struct account *a, slice contact, enum roster_sight sight)
 {
     const struct roster_item *i = roster_find(a->roster, contact);
@@ -29,18 +15,18 @@ bool roster_sees_own(const struct account *a, slice contact, enum roster_sight s
 
 bool roster_sees(const struct account *a, slice contact)
 {
-    return roster_sees_own(a, contact, ROSTER_SEES) || sees_by_group(shared_of(a), a->jid, contact);
+    return roster_sees_own(a, contact, ROSTER_SEES) || shared_sees(shared_of(a), a->jid, contact);
 }
 
 bool roster_is_seen(const struct account *a, slice contact)
 {
     return roster_sees_own(a, contact, ROSTER_IS_SEEN) ||
-           sees_by_group(shared_of(a), contact, a->jid);
+           shared_sees(shared_of(a), contact, a->jid);
 }
 
 bool roster_is_shared(const struct account *a, slice contact)
 {
-    return sees_by_group(shared_of(a), a->jid, contact);
+    return shared_sees(shared_of(a), a->jid, contact);
 }
 
 bool roster_is_contact(const struct account *a, slice contact)
@@ -88,16 +74,16 @@ enum sub_state roster_state(const struct account *a, slice contact)
     const struct shared *t = shared_of(a);
     enum sub_state state = i == NULL ? SUB_NONE : (enum sub_state)i->state;
     ensure(state < SUB_STATE_COUNT);
-    if (sees_by_group(t, a->jid, contact))
+    if (shared_sees(t, a->jid, contact))
         state = with_to(state);
-    return sees_by_group(t, contact, a->jid) ? with_from(state) : state;
+    return shared_sees(t, contact, a->jid) ? with_from(state) : state;
 }
 
 /* Groups by which the contact is in the list; zeroed at first. */
 static bool next_group(const struct account *a, slice contact, struct shared_by *by, slice *group)
 {
     const struct shared *t = shared_of(a);
-    const struct shared_person *v = person_here(t, a->jid), *m = person_here(t, contact);
+    const struct shared_person *v = shared_here(t, a->jid), *m = shared_here(t, contact);
     return v != NULL && m != NULL && v != m && shared_by_next(t, v, m, by, group);
 }
 
@@ -164,7 +150,7 @@ bool roster_next(const struct account *a, enum roster_sight sight, struct roster
     const struct shared *t = shared_of(a);
     if (next_own(a, sight, at, contact))
         return true;
-    const struct shared_person *own = person_here(t, a->jid), *p;
+    const struct shared_person *own = shared_here(t, a->jid), *p;
     while (own != NULL &&
            (p = sight == ROSTER_SEES ? shared_member_next(t, own, &at->shared)
                                      : shared_viewer_next(t, own, &at->shared)) != NULL) {
@@ -178,7 +164,7 @@ bool roster_next(const struct account *a, enum roster_sight sight, struct roster
 bool roster_next_shared(const struct account *a, struct roster_at *at, slice *contact)
 {
     const struct shared *t = shared_of(a);
-    const struct shared_person *own = person_here(t, a->jid), *p;
+    const struct shared_person *own = shared_here(t, a->jid), *p;
     while (own != NULL && (p = shared_member_next(t, own, &at->shared)) != NULL) {
         const struct roster_item *i = roster_find(a->roster, p->jid);
         *contact = p->jid;
@@ -213,16 +199,17 @@ bool roster_write_contact(struct xml_write *x, const struct account *a, slice co
     return true;
 }
 
-void roster_ver(char out[ROSTER_VER_BYTES], const struct account *a, uint64_t version)
+bool roster_ver(char out[ROSTER_VER_BYTES], const struct account *a, uint64_t version)
 {
+    const struct core *core = a->worker == NULL ? NULL : core_of(a->worker);
     uint64_t groups = shared_hash(shared_of(a), a->jid);
-    bool telling =
-        a->worker != NULL && core_of(a->worker) != NULL && core_of(a->worker)->shared.telling;
+    bool whole = core == NULL || (!core->shared.telling && !shared_has_gone(core->shared.now));
     int len =
         snprintf(out, ROSTER_VER_BYTES, "%lld.%llu", (long long)a->id, (unsigned long long)version);
     ensure(len > 0 && len < ROSTER_VER_BYTES);
-    if (telling) /* the version of no list */
+    if (!whole)
         snprintf(out + len, ROSTER_VER_BYTES - (size_t)len, ".changing");
     else if (groups != 0)
         snprintf(out + len, ROSTER_VER_BYTES - (size_t)len, ".%016llx", (unsigned long long)groups);
+    return whole;
 }

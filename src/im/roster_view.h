@@ -36,6 +36,7 @@ bool roster_next_shared(const struct account *a, struct roster_at *at, slice *co
 
 /* Appends the <item/> as clients get it. false: it is not in the list, and nothing is appended. */
 bool roster_write_contact(struct xml_write *x, const struct account *a, slice contact);
-/* "account.version", with ".groups" behind it if there are groups: the version of the list. */
+/* "account.version", with ".groups" behind it if there are groups: the version of the list.
+ * false: it is the version of no list, since what groups say is about to be different. */
 enum { ROSTER_VER_BYTES = 64 };
-void roster_ver(char out[ROSTER_VER_BYTES], const struct account *a, uint64_t version);
+bool roster_ver(char out[ROSTER_VER_BYTES], const struct account *a, uint64_t version);

@@ -185,6 +185,12 @@ const struct shared_person *shared_find(const struct shared *t, slice jid)
     return t == NULL ? NULL : map_get(&t->by_jid, jid);
 }
 
+const struct shared_person *shared_here(const struct shared *t, slice jid)
+{
+    const struct shared_person *p = shared_find(t, jid);
+    return p == NULL || p->gone ? NULL : p;
+}
+
 bool shared_by_next(const struct shared *t, const struct shared_person *viewer,
                     const struct shared_person *member, struct shared_by *by, slice *shown)
 {
@@ -202,16 +208,24 @@ bool shared_by_next(const struct shared *t, const struct shared_person *viewer,
 
 bool shared_sees(const struct shared *t, slice viewer, slice member)
 {
-    const struct shared_person *v = shared_find(t, viewer), *m = shared_find(t, member);
+    const struct shared_person *v = shared_here(t, viewer), *m = shared_here(t, member);
     return v != NULL && m != NULL && v != m &&
            shared_by_next(t, v, m, &(struct shared_by){ 0 }, &(slice){ 0 });
 }
 
-void shared_gone(const struct shared *t, slice jid)
+bool shared_gone(struct shared *t, slice jid)
 {
     struct shared_person *p = t == NULL ? NULL : map_get(&t->by_jid, jid);
-    if (p != NULL)
-        p->gone = true;
+    if (p == NULL || atomic_exchange(&p->gone, true))
+        return false;
+    atomic_fetch_add(&t->gone, 1);
+    return true;
+}
+
+bool shared_has_gone(const struct shared *t)
+{
+    ensure(t == NULL || t->gone <= t->people_count); /* each is marked once */
+    return t != NULL && t->gone > 0;
 }
 
 /* Whether p sees one of the first groups that `of` is in, or is in one of the first sets that may

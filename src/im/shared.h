@@ -7,7 +7,9 @@
  * "An account sees another" here: by a group that the other is in and that it may see. What the
  * rosters say beside that is put together in im/roster_view.c.
  *
- * Any worker reads. Nothing changes but that somebody is gone. Limits: of who fills it;
+ * Any worker reads. Nothing changes but that somebody is gone: whoever has the address then is
+ * nobody to all until the next table is there, and lists of this time have a version that no list
+ * has. Limits: of who fills it;
  * SHARED_SETS_MAX. */
 #pragma once
 #include "base/map.h"
@@ -42,6 +44,7 @@ struct shared_group {
 
 struct shared {
     _Atomic uint32_t refs;
+    _Atomic uint32_t gone; /* how many people are */
     struct arena *arena;
     struct map by_jid;
     struct shared_person **people;
@@ -63,6 +66,8 @@ void shared_unref(struct shared **t); /* NULL is fine */
 
 /* Reading. t NULL: there are no groups. */
 const struct shared_person *shared_find(const struct shared *t, slice jid);
+/* The same without who is gone; shared_sees() goes by it, too. */
+const struct shared_person *shared_here(const struct shared *t, slice jid);
 bool shared_sees(const struct shared *t, slice viewer, slice member);
 /* Groups by which one sees the other: zeroed at first. false: no more. */
 struct shared_by {
@@ -79,8 +84,9 @@ shared_viewer_next(const struct shared *t, const struct shared_person *of, struc
 const struct shared_person *
 shared_member_next(const struct shared *t, const struct shared_person *of, struct shared_at *at);
 /* The account of that address is deleted, at once, before the next table is there: whoever gets the
- * address then is not that person. Any worker. */
-void shared_gone(const struct shared *t, slice jid);
+ * address then is not that person. false: nobody is gone by that. Any worker. */
+bool shared_gone(struct shared *t, slice jid);
+bool shared_has_gone(const struct shared *t);
 /* Another number whenever anything in the roster of a person may be different by groups, the same
  * in each run and on each node; 0: there is nothing. */
 uint64_t shared_hash(const struct shared *t, slice jid);

@@ -50,10 +50,10 @@ static bool is_mutual(const struct shared *t, const struct shared_person *one,
 
 static bool looks_the_same(const struct shared_state *s, slice owner, slice contact)
 {
-    const struct shared_person *owned[2] = { shared_find(s->was, owner),
-                                             shared_find(s->now, owner) };
-    const struct shared_person *known[2] = { shared_find(s->was, contact),
-                                             shared_find(s->now, contact) };
+    const struct shared_person *owned[2] = { shared_here(s->was, owner),
+                                             shared_here(s->now, owner) };
+    const struct shared_person *known[2] = { shared_here(s->was, contact),
+                                             shared_here(s->now, contact) };
     struct shared_by by[2] = { { 0 }, { 0 } };
     slice shown[2];
     if (owned[0] == NULL || owned[1] == NULL || known[0] == NULL || known[1] == NULL ||
@@ -69,6 +69,13 @@ static bool looks_the_same(const struct shared_state *s, slice owner, slice cont
         if (!slice_eq(shown[0], shown[1]))
             return false;
     }
+}
+
+/* Nothing can be different for the account. Not if somebody was gone: lists of that time are
+ * without a person whom both tables may have. */
+static bool shared_is_the_same(const struct shared_state *s, slice jid)
+{
+    return !shared_has_gone(s->was) && shared_hash(s->was, jid) == shared_hash(s->now, jid);
 }
 
 /* Pushes: the last one of an account says the version that its list then is, the others one that no
@@ -89,11 +96,11 @@ static void push_next(struct pushing *p, slice contact)
 static uint32_t push_account(struct shared_state *s, struct account *a)
 {
     struct pushing p = { a, { 0 } };
-    const struct shared_person *was = shared_find(s->was, a->jid);
-    const struct shared_person *now = shared_find(s->now, a->jid), *m;
+    const struct shared_person *was = shared_here(s->was, a->jid);
+    const struct shared_person *now = shared_here(s->now, a->jid), *m;
     uint32_t looked = 0;
     struct shared_at old = { 0 }, new = { 0 };
-    if (session_next(a, NULL) == NULL || shared_hash(s->was, a->jid) == shared_hash(s->now, a->jid))
+    if (session_next(a, NULL) == NULL || shared_is_the_same(s, a->jid))
         return 0;
     for (; was != NULL && (m = shared_member_next(s->was, was, &old)) != NULL; looked++)
         if (!shared_sees(s->now, a->jid, m->jid))
@@ -119,11 +126,11 @@ static void hide_from(struct shared_state *s, struct account *a, slice viewer)
 
 static uint32_t show_account(struct shared_state *s, struct account *a)
 {
-    const struct shared_person *was = shared_find(s->was, a->jid);
-    const struct shared_person *now = shared_find(s->now, a->jid), *p;
+    const struct shared_person *was = shared_here(s->was, a->jid);
+    const struct shared_person *now = shared_here(s->now, a->jid), *p;
     struct shared_at lost = { 0 }, won = { 0 }, seen = { 0 };
     uint32_t looked = 0;
-    if (session_next(a, NULL) == NULL || shared_hash(s->was, a->jid) == shared_hash(s->now, a->jid))
+    if (session_next(a, NULL) == NULL || shared_is_the_same(s, a->jid))
         return 0;
     for (; was != NULL && (p = shared_viewer_next(s->was, was, &lost)) != NULL; looked++)
         if (!shared_sees(s->now, p->jid, a->jid))
