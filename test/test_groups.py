@@ -481,6 +481,29 @@ def test_a_crash_in_the_middle_of_a_change(server):
         (leave if not there else join)(server, "carol@localhost")
 
 
+# --- contacts that the user added, too ---
+
+
+@pytest.mark.parametrize("before, after", [("none", "from"), ("to", "both")])
+def test_a_contact_that_sees_the_user_by_a_group(server, before, after):
+    """It is told whoever has that contact, though the contact is in no group."""
+    bob, carol = listening(server, "bob"), listening(server, "carol")
+    put(carol, "<item jid='bob@localhost' name='Bob'/>")
+    if before == "to":
+        carol.send("<presence to='bob@localhost' type='subscribe'/>")
+        bob.expect("<presence type='subscribe'/>")
+        bob.send("<presence to='carol@localhost' type='subscribed'/>")
+        push(carol, "<item jid='bob@localhost' subscription='to'/>")
+    version = get(carol).get("ver")
+    make(server, "carol@localhost", visible_to="domain:localhost")
+    push(carol, f"<item jid='bob@localhost' name='Bob' subscription='{after}'/>")
+    assert items(get(carol, version))["bob@localhost"][0] == after
+    version = get(carol).get("ver")
+    leave(server, "carol@localhost")
+    push(carol, f"<item jid='bob@localhost' name='Bob' subscription='{before}'/>")
+    assert items(get(carol, version))["bob@localhost"][0] == before
+
+
 # --- an account that is made anew ---
 
 

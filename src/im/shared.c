@@ -299,8 +299,8 @@ uint64_t shared_hash(const struct shared *t, slice jid)
     for (uint32_t i = 0; p != NULL && i < p->sees.count; i++)
         hash = hash_more(
             hash, (slice){ (const char *)&t->groups[p->sees.at[i]].hash, sizeof t->groups->hash });
-    /* Whether a contact sees the account, too, is in the list. */
-    for (uint32_t i = 0; hash != 0 && i < p->sets.count && p->sets.at[i] < t->group_count; i++)
+    /* Whether a contact sees the account is in the list, too, also of one that the user added. */
+    for (uint32_t i = 0; p != NULL && i < p->sets.count && p->sets.at[i] < t->group_count; i++)
         hash = hash_more(hash, (slice){ (const char *)&t->groups[p->sets.at[i]].viewers_hash,
                                         sizeof t->groups->viewers_hash });
     return hash;

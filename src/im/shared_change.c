@@ -7,6 +7,7 @@
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/presence.h"
+#include "im/roster.h"
 #include "im/roster_account.h"
 #include "im/roster_view.h"
 #include "im/shared.h"
@@ -93,6 +94,28 @@ static void push_next(struct pushing *p, slice contact)
     p->next = contact;
 }
 
+/* A contact that is in the list by the user alone, and sees the account by a group in one of both
+ * tables only. */
+static bool shared_turns(const struct shared_state *s, const struct account *a,
+                         const struct roster_item *i)
+{
+    slice contact = roster_item_jid(i);
+    return (i->flags & ROSTER_LISTED) != 0 && !sub_is_seen(i->state) &&
+           !shared_sees(s->was, a->jid, contact) && !shared_sees(s->now, a->jid, contact) &&
+           shared_sees(s->was, contact, a->jid) != shared_sees(s->now, contact, a->jid);
+}
+
+static uint32_t push_own(struct pushing *p, const struct shared_state *s)
+{
+    const struct roster *r = p->account->roster;
+    uint32_t count = r == NULL ? 0 : r->count;
+    ensure(r == NULL || r->seen <= count);
+    for (uint32_t i = 0; i < count; i++)
+        if (shared_turns(s, p->account, r->items[i]))
+            push_next(p, roster_item_jid(r->items[i]));
+    return count;
+}
+
 static uint32_t push_account(struct shared_state *s, struct account *a)
 {
     struct pushing p = { a, { 0 } };
@@ -108,6 +131,7 @@ static uint32_t push_account(struct shared_state *s, struct account *a)
     for (; now != NULL && (m = shared_member_next(s->now, now, &new)) != NULL; looked++)
         if (!shared_sees(s->was, a->jid, m->jid) || !looks_the_same(s, a->jid, m->jid))
             push_next(&p, m->jid);
+    looked += push_own(&p, s);
     s->telling = false;
     push_next(&p, (slice){ 0 });
     s->telling = true;
