@@ -481,6 +481,18 @@ def test_a_crash_in_the_middle_of_a_change(server):
         (leave if not there else join)(server, "carol@localhost")
 
 
+def test_groups_that_look_the_same_are_one(server):
+    for name in "chess", "chess2":
+        make(server, "alice@localhost", "bob@localhost", name=name, shown="Chess")
+    make(server, "alice@localhost", "bob@localhost")
+    alice = listening(server, "alice")
+    assert items(get(alice)) == {"bob@localhost": ("both", None, ["Chess", "Sales"])}
+    leave(server, "bob@localhost", name="chess")
+    assert items(get(alice)) == {"bob@localhost": ("both", None, ["Chess", "Sales"])}
+    leave(server, "bob@localhost", name="chess2")
+    assert items(get(alice)) == {"bob@localhost": ("both", None, ["Sales"])}
+
+
 # --- contacts that the user added, too ---
 
 

@@ -79,12 +79,32 @@ enum sub_state roster_state(const struct account *a, slice contact)
     return shared_sees(t, contact, a->jid) ? with_from(state) : state;
 }
 
+/* A group that looks like one before it: a list has each name once (RFC 6121 §2.3.3). */
+static bool shown_before(const struct shared *t, const struct shared_person *viewer,
+                         const struct shared_person *member, const struct shared_by *at,
+                         slice shown)
+{
+    slice one;
+    for (struct shared_by by = { 0 }; shared_by_next(t, viewer, member, &by, &one);) {
+        if (by.at == at->at)
+            return false;
+        if (slice_eq(one, shown))
+            return true;
+    }
+    return false;
+}
+
 /* Groups by which the contact is in the list; zeroed at first. */
 static bool next_group(const struct account *a, slice contact, struct shared_by *by, slice *group)
 {
     const struct shared *t = shared_of(a);
     const struct shared_person *v = shared_here(t, a->jid), *m = shared_here(t, contact);
-    return v != NULL && m != NULL && v != m && shared_by_next(t, v, m, by, group);
+    if (v == NULL || m == NULL || v == m)
+        return false;
+    while (shared_by_next(t, v, m, by, group))
+        if (!shown_before(t, v, m, by, *group))
+            return true;
+    return false;
 }
 
 bool roster_has_shared(const struct account *a, slice contact, slice group)
