@@ -493,6 +493,21 @@ def test_groups_that_look_the_same_are_one(server):
     assert items(get(alice)) == {"bob@localhost": ("both", None, ["Sales"])}
 
 
+def test_the_presence_viewer_lists_who_is_seen_by_groups(server):
+    make(server, "alice@localhost", "bob@localhost")
+    make(server, "alice@localhost", name="desk", shown="Desk", visible_to="domain:localhost")
+    put(listening(server, "alice"), "<item jid='bob@localhost'><group>Friends</group></item>")
+
+    def listed(name, what):
+        return {(r["found"], r["result"]) for r in server.rows(
+            "presence", "view", f"{name}@localhost", f"--{what}s") if r["check"] == what}
+    assert listed("alice", "contact") == {("bob@localhost", "Friends, Sales")}
+    assert listed("alice", "watcher") == {("bob@localhost", "Friends, Sales"),
+                                          ("carol@localhost", "by a group")}
+    assert listed("carol", "contact") == {("alice@localhost", "Desk")}
+    assert listed("carol", "watcher") == set()
+
+
 # --- contacts that the user added, too ---
 
 

@@ -68,22 +68,41 @@ static void say_count(struct command_call *call, const char *check, uint32_t cou
     privacy_viewer_say(call, check, found, count > setting_int(limit) ? warning : "");
 }
 
-/* Contacts or watchers by name: each once, whatever groups it is in. */
-static void say_people(struct command_call *call, const struct account *a, const char *check,
-                       bool (*is)(const struct roster_item *))
+/* A contact or watcher, with the names of groups that it has in the list; else `by`. */
+static void say_person(struct command_call *call, const struct account *a, const char *check,
+                       slice jid, const char *by)
+{
+    slice groups = roster_groups(a, jid, call->arena), group;
+    const char *text = "";
+    while (slice_cut(groups, '\0', &group, &groups))
+        text = arena_printf(call->arena, "%s%s%.*s", text, *text == '\0' ? "" : ", ",
+                            SLICE_ARG(group));
+    privacy_viewer_say(call, check, slice_cstr(call->arena, jid), *text == '\0' ? by : text);
+}
+
+/* Each once, whatever groups it is in: those of the user, then those by groups of the server. */
+static void say_contacts(struct command_call *call, const struct account *a)
 {
     const struct roster *r = a->roster;
-    for (uint32_t i = 0, n = 0; r != NULL && i < r->count && n < PEOPLE_MAX; i++) {
-        if (!is(r->items[i]))
-            continue;
-        n++;
-        slice groups = roster_item_groups(r->items[i]), group, jid = roster_item_jid(r->items[i]);
-        const char *text = "";
-        while (slice_cut(groups, '\0', &group, &groups))
-            text = arena_printf(call->arena, "%s%s%.*s", text, *text == '\0' ? "" : ", ",
-                                SLICE_ARG(group));
-        privacy_viewer_say(call, check, slice_cstr(call->arena, jid), text);
-    }
+    uint32_t n = 0;
+    slice jid;
+    for (uint32_t i = 0; r != NULL && i < r->count && n < PEOPLE_MAX; i++)
+        if ((r->items[i]->flags & ROSTER_LISTED) != 0) {
+            say_person(call, a, "contact", roster_item_jid(r->items[i]), "");
+            n++;
+        }
+    for (struct roster_at at = { 0 }; n < PEOPLE_MAX && roster_next_shared(a, &at, &jid); n++)
+        say_person(call, a, "contact", jid, "");
+}
+
+static void say_watchers(struct command_call *call, const struct account *a)
+{
+    uint32_t n = 0;
+    slice jid;
+    for (struct roster_at at = { 0 }; n < PEOPLE_MAX && roster_next(a, ROSTER_IS_SEEN, &at, &jid);
+         n++)
+        say_person(call, a, "watcher", jid,
+                   roster_sees_own(a, jid, ROSTER_IS_SEEN) ? "" : "by a group");
 }
 
 /* Those that watch for a while, subscribers excepted: each once. */
@@ -120,12 +139,6 @@ static bool privacy_viewer_watches(const struct account *a, slice bare, struct a
     return false;
 }
 
-static bool privacy_viewer_is_contact(const struct roster_item *i)
-{
-    return (i->flags & ROSTER_LISTED) != 0;
-}
-static bool is_watcher(const struct roster_item *i) { return sub_is_seen(i->state) != 0; }
-
 static void say_account(struct command_call *call, const struct account *a)
 {
     const struct worker *w = a->worker;
@@ -139,12 +152,12 @@ static void say_account(struct command_call *call, const struct account *a)
     }
     say_count(call, "contacts", roster_count(a), &roster_contacts_max);
     if (command_flag(call, "contacts"))
-        say_people(call, a, "contact", privacy_viewer_is_contact);
+        say_contacts(call, a);
     const struct watching *now = watching(a, call->arena);
     say_count(call, "watchers", (a->roster == NULL ? 0 : a->roster->seen) + now->count,
               &roster_watchers_max);
     if (command_flag(call, "watchers")) {
-        say_people(call, a, "watcher", is_watcher);
+        say_watchers(call, a);
         for (uint32_t i = 0; i < now->count; i++)
             privacy_viewer_say(call, "watcher", slice_cstr(call->arena, now->seen[i]),
                                "for a while");
@@ -262,11 +275,11 @@ static const struct command_arg view_args[] = {
     { .name = "contacts",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
-      .doc = "list the user's contacts with their groups" },
+      .doc = "list the user's contacts with their groups, also those by groups of users" },
     { .name = "watchers",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
-      .doc = "list the users who see this user" },
+      .doc = "list the users who see this user, also those by groups of users" },
     { 0 },
 };
 struct command presence_view = {
