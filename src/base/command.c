@@ -56,6 +56,47 @@ void command_permission(const struct command *c, char *out, size_t cap)
     ensure(len > 0 && (size_t)len < cap);
 }
 
+/* 1: the same path; 0: another one; -1: it differs in names of arguments alone. */
+static int command_path_compare(slice a, slice b)
+{
+    bool same = slice_eq(a, b);
+    while (a.len > 0 && b.len > 0) {
+        slice one, other;
+        slice_cut(a, '/', &one, &a);
+        slice_cut(b, '/', &other, &b);
+        bool names = slice_starts(one, SLICE("{")) && slice_starts(other, SLICE("{"));
+        if (!names && !slice_eq(one, other))
+            return 0;
+    }
+    return a.len > 0 || b.len > 0 ? 0 : same ? 1 : -1;
+}
+
+bool command_rest_clashes(const char *a, const char *b)
+{
+    slice verb, path, other, one, two, rest = slice_of(a);
+    bool clashes = false;
+    while (rest.len > 0) {
+        slice_cut(rest, ',', &one, &rest);
+        slice_word(&one, &verb);
+        slice_word(&one, &path);
+        for (slice others = slice_of(b); others.len > 0;) {
+            slice_cut(others, ',', &two, &others);
+            slice_word(&two, &verb);
+            slice_word(&two, &other);
+            clashes = clashes || command_path_compare(path, other) < 0;
+        }
+    }
+    return clashes;
+}
+
+static bool command_rest_is_own(const struct command *c)
+{
+    for (const struct command *at = commands; at != NULL; at = at->next)
+        if (c->rest != NULL && at->rest != NULL && command_rest_clashes(c->rest, at->rest))
+            return false;
+    return true;
+}
+
 void command_register(struct command *c)
 {
     ensure(c->area != NULL && strspn(c->area, "abcdefghijklmnopqrstuvwxyz") == strlen(c->area));
@@ -68,6 +109,7 @@ void command_register(struct command *c)
     ensure(command_stamps_agree(c));
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);
+    ensure(command_rest_is_own(c));
     struct command **at = &commands;
     while (*at != NULL && strcmp((*at)->name, c->name) < 0)
         at = &(*at)->next;

@@ -115,7 +115,8 @@ struct command {
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
     /* What it does as resources of the API, "GET /users/{jid}", separated by commas: the parts of
-     * the path in braces are arguments. NULL: it is there under its name only. admin/api.h. */
+     * the path in braces are arguments. The paths of two commands never differ in the names of
+     * arguments alone. NULL: it is there under its name only. admin/api.h. */
     const char *rest;
     const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
     bool audited;                         /* although it only reads */
@@ -170,6 +171,8 @@ struct command_call {
 enum { COMMAND_PERMISSION_MAX = 32 };
 void command_permission(const struct command *c, char *out, size_t cap);
 
+/* Whether a path of one `rest` is one of the other but for the names of arguments. */
+bool command_rest_clashes(const char *a, const char *b);
 void command_register(struct command *c);
 struct command *command_first(void);
 struct command *command_find(slice name);

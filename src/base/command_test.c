@@ -272,6 +272,19 @@ static void the_first_clause_is_brief(void **state)
     }
 }
 
+static void paths_that_differ_in_names_alone_clash(void **state)
+{
+    (void)state;
+    const char *both = "GET /users/{jid}/roster, PUT /users/{jid}/roster/{contacts}";
+    assert_true(command_rest_clashes(both, "DELETE /users/{jid}/roster/{contact}"));
+    assert_true(command_rest_clashes("DELETE /users/{user}", "GET /users, GET /users/{jid}"));
+    assert_false(command_rest_clashes(both, "DELETE /users/{jid}/roster/{contacts}"));
+    assert_false(command_rest_clashes(both, "GET /users/{user}"));
+    assert_false(command_rest_clashes(both, "GET /users/{user}/rosters"));
+    assert_false(command_rest_clashes(both, "GET /users/{user}/groups/{group}"));
+    assert_false(command_rest_clashes("GET /users/full", "GET /users/{user}"));
+}
+
 int main(void)
 {
     command_register(&status);
@@ -287,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failure_has_error_and_text, begin, end),
         cmocka_unit_test(commands_are_found_and_listed_by_name),
         cmocka_unit_test(the_first_clause_is_brief),
+        cmocka_unit_test(paths_that_differ_in_names_alone_clash),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

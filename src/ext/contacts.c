@@ -632,7 +632,7 @@ static struct command contact_list = {
 };
 struct command contact_add = {
     .name = "contact add",
-    .rest = "PUT /users/{user}/roster/{contacts}",
+    .rest = "POST /users/{user}/roster",
     .effect = COMMAND_CHANGES,
     .area = "contacts",
     .args = add_args,
