@@ -229,6 +229,26 @@ def test_a_token_gives_what_its_role_and_scope_give(server):
     assert api("GET", "/users", token=viewer).status == 401
 
 
+def test_a_token_of_a_token_ends_no_later(server):
+    """By default at the same time; of a token without an end, whenever it is said."""
+    api = server.api
+    def made(name, by=OWN, **more):
+        return api("POST", "/commands/token-add", {"name": name, "role": "administrator", **more},
+                   token=by)
+    brief = made("brief", expires="1h").json["rows"][0]["token"]
+    child = made("child", by=brief).json["rows"][0]["token"]
+    assert made("grandchild", by=child).status == 200
+    assert made("shorter", by=brief, expires="1min").status == 200
+    later = made("later", by=brief, expires="2h")
+    assert later.status == 403 and later.json["argument"] == "expires"
+    assert "brief" in later.json["detail"] and "shorter" in later.json["detail"]
+    assert made("open").status == 200 and made("long", expires="2h").status == 200
+    ends = {row["name"]: row.get("expires") for row in server.rows("token", "list")}
+    assert ends["brief"] == ends["child"] == ends["grandchild"]
+    assert ends["shorter"] < ends["brief"] < ends["long"]
+    assert ends["open"] is None and "later" not in ends
+
+
 def test_what_the_api_changes_and_refuses_is_in_the_audit_log(server):
     viewer = server.rows("token", "add", "eyes", "viewer")[0]["token"]
     assert server.api("PUT", "/settings/sm.ack-every", {"value": "9"}).status == 200

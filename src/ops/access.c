@@ -607,25 +607,53 @@ static bool is_scope_useful(struct command_call *call, slice grants, slice scope
     return false;
 }
 
+/* When a token that this call makes ends; 0: never. One that is made by a token ends with it at the
+ * latest, or it would outlive what it was given for. */
+static bool token_end(struct command_call *call, uint64_t now_us, uint64_t *end_us)
+{
+    slice mark, name;
+    char stamp[CLOCK_STAMP_LEN];
+    uint64_t most_us = 0;
+    bool there = call->who.kind != PRINCIPAL_TOKEN;
+    *end_us = now_us + 1000 * (uint64_t)command_number(call, "expires", 0);
+    slice_cut(call->who.actor, ':', &mark, &name);
+    const struct access_table *t = access_table_begin();
+    for (uint32_t i = 0; !there && t != NULL && i < t->token_count; i++)
+        if ((there = slice_eq(t->tokens[i].name, name)))
+            most_us = t->tokens[i].expires_us;
+    access_table_end();
+    if (*end_us == now_us) /* nothing was said */
+        *end_us = most_us;
+    clock_stamp(stamp, most_us);
+    if (!there) {
+        command_fail(call, E_DENIED, "the token %.*s was revoked meanwhile", SLICE_ARG(name));
+    } else if (most_us != 0 && *end_us > most_us) {
+        call->culprit = "expires";
+        command_fail(call, E_DENIED,
+                     "expires: found a time after %s, when the token %.*s that asks ends; give a "
+                     "shorter time, or none for the same end",
+                     stamp, SLICE_ARG(name));
+    }
+    return !call->ended;
+}
+
 static void run_token_add(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = command_arg(call, "role"), grants = { 0 };
     slice scope = command_arg(call, "scope");
-    int64_t expires_ms = command_number(call, "expires", 0);
     char token[sizeof ACCESS_TOKEN_MARK + 2 * ACCESS_TOKEN_BYTES], hash[HASH_TEXT + 1];
-    uint64_t now_us = clock_wall_us();
+    uint64_t now_us = clock_wall_us(), end_us;
     if (!access_patterns_known(call, "scope") || !has_token_room(call, name) ||
         !access_role_grants(call, role, &grants) || !is_scope_useful(call, grants, scope) ||
-        !access_may_give(call, grants, scope))
+        !access_may_give(call, grants, scope) || !token_end(call, now_us, &end_us))
         return;
     memcpy(token, ACCESS_TOKEN_MARK, sizeof ACCESS_TOKEN_MARK);
     rand_hex(token + sizeof ACCESS_TOKEN_MARK - 1, ACCESS_TOKEN_BYTES);
     hash_of(hash, slice_of(token));
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_put, STORE_ANY_ROWS, SV_T(name), SV_T(slice_of(hash)), SV_T(role),
-              SV_T(scope.ptr == NULL ? SLICE("") : scope),
-              SV_I(expires_ms > 0 ? (int64_t)now_us + expires_ms * 1000 : 0), SV_I((int64_t)now_us),
-              SV_T(owner_of_call(call)));
+              SV_T(scope.ptr == NULL ? SLICE("") : scope), SV_I((int64_t)end_us),
+              SV_I((int64_t)now_us), SV_T(owner_of_call(call)));
     command_row(call);
     command_text(call, "name", name);
     command_text(call, "token", slice_dup(call->arena, slice_of(token)));
@@ -866,7 +894,8 @@ static struct command token_add = {
               .type = PARAM_MS,
               .min = EXPIRES_MIN_MS,
               .max = INT64_C(3650) * 24 * 3600 * 1000,
-              .doc = "how long it is valid; without it, until it is revoked" },
+              .doc = "how long it is valid; without it, until it is revoked, or as long as the "
+                     "token that makes it" },
             { 0 } },
     .run = run_token_add,
     .doc = "Makes an access token for a program. The token is shown once; the server keeps only a "
