@@ -265,7 +265,7 @@ void help_completion(FILE *out)
             "# bash completion for musterctl, printed by `musterctl completion bash`\n"
             "_musterctl() {\n"
             "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-            "    local words='' at typed=()\n"
+            "    local words='' names='' name at typed=() own=()\n"
             "    case $prev in --socket | --config | --token-file | --ca) "
             "COMPREPLY=($(compgen -f -- \"$cur\"))\n"
             "        return ;;\n"

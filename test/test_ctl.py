@@ -491,6 +491,22 @@ def test_completion(server):
     assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
 
 
+def test_completion_leaves_nothing_in_the_shell(server):
+    """A word of one completion that stays would be in the next one: of another server, say."""
+    script = server.ctl_run("completion", "bash").stdout
+    lines = (["user", "show"], ["--socket", "/nowhere", "room", "show"], ["set", "mdm.enabled"],
+             ["help"], ["help", "user"], ["token", "revoke"], ["group", "show"], ["--ca"], [])
+    code_ = script + "\n" + "".join(
+        f"COMP_WORDS=(musterctl {' '.join(words)} '') COMP_CWORD={len(words) + 1}\n"
+        "before=$(declare -p); _musterctl; after=$(unset before; declare -p)\n"
+        "diff <(echo \"$before\") <(echo \"$after\") |"
+        " grep '^[<>]' | grep -vE ' (COMPREPLY|before|after|_|PIPESTATUS|RANDOM|SRANDOM|SECONDS|"
+        "LINENO|EPOCH.*|BASHPID|BASH_.*)='\nunset before after\n" for words in lines)
+    done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
+                          check=False, timeout=TIMEOUT, env={"PATH": os.environ["PATH"]})
+    assert not done.stderr and not done.stdout, done
+
+
 def with_names(tmp_path):
     """musterctl in the path, for scripts that ask it for names."""
     (tmp_path / "bin").mkdir()
