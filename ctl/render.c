@@ -1,6 +1,7 @@
 #include "ctl/render.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/utf8.h"
 #include "ctl/wrap.h"
 #include <inttypes.h>
@@ -124,17 +125,27 @@ static const char *render_shown(struct arena *arena, const json_t *row, const st
     return last == NULL ? when : arena_printf(arena, "%.*s %s", (int)(last - text), text, when);
 }
 
+static void add_column(struct columns *cols, const struct command_column *at)
+{
+    ensure(cols->count < COLUMNS_MAX);
+    cols->title[cols->count] = at->title;
+    cols->exact[cols->count] = at->exact;
+    cols->name[cols->count++] = at->name;
+}
+
 /* Those that are in the first row, or in every row; of a table only those that are not wide. */
 static void choose_columns(struct columns *cols, const struct command *c, const json_t *first)
 {
-    const struct command_column *at = c->columns;
-    for (; at != NULL && at->name != NULL && cols->count < COLUMNS_MAX; at++)
-        if ((c->record || !at->wide) &&
-            (!at->optional || json_object_get(first, at->name) != NULL)) {
-            cols->title[cols->count] = at->title;
-            cols->exact[cols->count] = at->exact;
-            cols->name[cols->count++] = at->name;
-        }
+    for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++)
+        if ((c->record || !at->wide) && (!at->optional || json_object_get(first, at->name) != NULL))
+            add_column(cols, at);
+}
+
+/* For a program the columns do not depend on the rows. */
+static void all_columns(struct columns *cols, const struct command *c)
+{
+    for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++)
+        add_column(cols, at);
 }
 
 static size_t longest_word(const char *text)
@@ -287,8 +298,7 @@ void render_csv(FILE *out, const struct command *c, const json_t *reply)
     struct arena *arena = arena_create(0);
     const json_t *rows = json_object_get(reply, "rows");
     struct columns cols = { .count = 0 };
-    if (json_array_size(rows) > 0)
-        choose_columns(&cols, c, json_array_get(rows, 0));
+    all_columns(&cols, c);
     for (size_t i = 0; i < cols.count; i++)
         fprintf(out, "%s%s", cols.name[i], i + 1 < cols.count ? "," : "\r\n");
     for (size_t r = 0; r < json_array_size(rows); r++) {

@@ -1,5 +1,7 @@
 """musterctl: every command, as text and as JSON, its exit codes and its completion."""
+import csv
 import grp
+import io
 import json
 import os
 import pathlib
@@ -22,6 +24,10 @@ from muster.server import MUSTERCTL, MUSTERD
 ROOT = pathlib.Path(__file__).parents[1]
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+# They ask other servers, and wait.
+OUTSIDE = {"fedtest", "imtest", "doctor"}
 
 
 def code(server, *args, stdin=None):
@@ -952,6 +958,30 @@ def test_times_are_short_in_tables_and_exact_elsewhere(server):
     assert re.search(r"alice@localhost +\d+ (s|min) ago", shown), shown
     exact = server.rows("user", "list")[0]["created"]
     assert exact in server.ctl_run("--csv", "user", "list").stdout
+
+
+def test_csv_has_the_columns_of_the_row_whatever_the_rows_are(server):
+    """Also the wide ones, those that no row has, and where there are no rows."""
+    schema = json.loads(server.ctl_run("schema").stdout)["properties"]["commands"]["properties"]
+    seen = empty = 0
+    for name, command in schema.items():
+        parts = command["properties"]
+        if command["x-effect"] != "reads" or parts["args"]["required"] or name in OUTSIDE:
+            continue
+        done = server.ctl_run("--csv", *name.split())
+        if done.returncode != OK:
+            continue
+        columns = list(parts["rows"]["items"]["properties"])
+        table = list(csv.reader(io.StringIO(done.stdout)))
+        assert table[:1] == ([columns] if columns else []), name
+        assert all(len(row) == len(columns) for row in table), name
+        seen += 1
+        empty += len(table) == 1
+    assert seen > 40 and empty > 5
+    server.ctl("token", "add", "brief", "viewer", "--expires", "1h")
+    server.ctl("token", "add", "long", "viewer")
+    table = csv.DictReader(io.StringIO(server.ctl_run("--csv", "token", "list").stdout))
+    assert {row["name"]: bool(row["expires"]) for row in table} == {"brief": True, "long": False}
 
 
 @pytest.mark.parametrize("command,column", [

@@ -32,7 +32,8 @@ const struct usage_own usage_own_options[] = {
       "The certificate of the API must lead to one in this file, in place of those that the "
       "system trusts. The default is the environment variable MUSTER_CA." },
     { "--json", "Prints the server's answer as it is." },
-    { "--csv", "Prints rows as comma-separated values." },
+    { "--csv",
+      "Prints rows as comma-separated values, below a line with the names of all columns." },
     { "--yes", "Does not ask before something is destroyed. Where standard input is no terminal, "
                "such a command is refused without it." },
     { "--every TIME", "Of watch: the time between two runs. The default is 2s." },
