@@ -293,6 +293,44 @@ def test_a_body_that_is_too_long(api):
                Content_Type="application/json").status == 413
 
 
+REFUSALS = [
+    ("GET /api/v1/users/a%00b", "", 400), ("GET /api/v1/users/%FF", "", 400),
+    ("GET /api/v1/users/a\x01b", "", 400), ("GET /api/v1/users/%01", "", 400),
+    ("GET /api/v1/users/..%2Fx", "", 400), ("GET /api/v1/users/%zz", "", 400),
+    ("GET /api/v1", "", 404), ("GET /api", "", 404), ("GET /api/v2/users", "", 404),
+    ("GET /api/v1/nothing", "", 404), ("OPTIONS /api/v1/nothing", "", 404),
+    ("GET /%61pi/v1/users", "", 404), ("PUT /api/v1/login", "", 405),
+    ("FLY /api/v1/users", "", 501), ("PROPPATCH /api/v1/users", "", 501),
+    ("GET /api/v1/events?topics=alarms", "Content-Length: 2\r\n\r\n{}", 413),
+    ("POST /api/v1/users", "Content-Length: 99999999\r\n", 413),
+    ("GET /api/v1/users/" + "a" * 70000, "", 414),
+    ("GET /api/v1/users", "X: " + "a" * 300000 + "\r\n", 431),
+    ("POST /api/v1/users", "Expect: nothing\r\nContent-Length: 0\r\n", 417),
+    ("POST /api/v1/login", "Transfer-Encoding: gzip, chunked\r\n", 501),
+]
+
+
+def refusal_of(api, line, more, status):
+    """The problem that answers these bytes of a request."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT) as connection:
+        connection.sendall(f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                           f"Authorization: Bearer {api.token}\r\n{more}\r\n".encode("latin-1"))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        problem = json.loads(answer.read())
+    assert answer.getheader("Content-Type") == "application/problem+json", (line[:80], problem)
+    assert answer.status == problem["status"] == status, (line[:80], problem)
+    assert problem["detail"] and problem["error"], (line[:80], problem)
+    return problem
+
+
+def test_every_refusal_is_a_problem(api):
+    for line, more, status in REFUSALS:
+        problem = refusal_of(api, line, more, status)
+        if more.endswith("{}"):
+            assert "body" in problem["detail"] and "without" in problem["detail"]
+
+
 def test_the_argument_is_named(api):
     for body, argument in ({"limit": "x"}, "limit"), ({"nothing": 1}, "nothing"), (
             {"domain": "nowhere.test"}, "domain"), ({"limit": [1]}, "limit"):

@@ -274,6 +274,14 @@ static bool bind_body(struct api_job *j)
     return true;
 }
 
+static void api_refuse_unknown(struct http_request *r)
+{
+    api_problem(r, &(struct api_problem){ .status = 404,
+                                          .detail = SLICE("there is no such resource; "
+                                                          "/api/v1/openapi.json names all"),
+                                          .error = err_name(E_NOTFOUND) });
+}
+
 /* The job that a request is, or NULL: it was answered. */
 static struct api_job *job_new(struct http_request *r, slice rest)
 {
@@ -285,10 +293,8 @@ static struct api_job *job_new(struct http_request *r, slice rest)
     j->worker = worker_here();
     j->method = r->method;
     if (api_find(rest, arena, &j->target) != OK || !j->target.found) {
-        job_refuse(j, &(struct api_problem){ .status = 404,
-                                             .detail = SLICE("there is no such resource; "
-                                                             "/api/v1/openapi.json names all"),
-                                             .error = err_name(E_NOTFOUND) });
+        api_refuse_unknown(r);
+        job_free(j);
         return NULL;
     }
     for (; j->count < j->target.count; j->count++) {
@@ -328,7 +334,7 @@ static void options(struct http_request *r, slice rest)
     struct api_target t;
     struct buf lines;
     if (api_find(rest, http_scratch(r), &t) != OK || !t.found) {
-        api_problem(r, &(struct api_problem){ .status = 404, .error = err_name(E_NOTFOUND) });
+        api_refuse_unknown(r);
         return;
     }
     buf_init(&lines, ALLOW_BYTES_MAX);
@@ -379,7 +385,7 @@ static void api_handle(struct http_request *r)
         return;
     }
     if (!slice_starts(r->raw, SLICE(API_ROOT "/"))) /* the root was written in another way */
-        api_problem(r, &(struct api_problem){ .status = 404, .error = err_name(E_NOTFOUND) });
+        api_refuse_unknown(r);
     else if (r->method == HTTP_M_OPTIONS)
         options(r, rest);
     else

@@ -10,7 +10,7 @@ enum {
     ANSWER_HEAD_MAX = 32768,
     HTTP_ORIGIN_MAX = 512,
     ALLOW_BYTES_MAX = 128,
-    REFUSED_TEXT_MAX = 256,
+    REFUSED_TEXT_MAX = 512,
     REFUSED_LINES_MAX = 1024
 };
 
@@ -291,6 +291,68 @@ static bool ends_connection(unsigned status)
            status >= 500;
 }
 
+/* What is wrong with the request, and the name of the error, for a program. */
+static void refusal_reason(const struct exchange *x, unsigned status, struct buf *out,
+                           const char **error)
+{
+    static const struct {
+        unsigned status;
+        enum err error;
+        const char *detail;
+    } table[] = {
+        { 400, E_SYNTAX, "found a request that is not valid HTTP; allowed: RFC 9112" },
+        { 404, E_NOTFOUND, "there is nothing at this path" },
+        { 405, E_UNSUPPORTED, "found a method that this path does not have; Allow names them" },
+        { 408, E_TIMEOUT, "the request did not come in time; send it again" },
+        { 413, E_LIMIT, "found a body that is too long" },
+        { 414, E_LIMIT, "found a path with a query that are too long; send a shorter one" },
+        { 415, E_UNSUPPORTED, "found a Content-Encoding; send the body without" },
+        { 417, E_UNSUPPORTED, "found an Expect that is not 100-continue; send it without" },
+        { 429, E_LIMIT, "found too many requests or connections of this address; wait" },
+        { 431, E_LIMIT, "found header fields that are too long or too many; send less" },
+        { 501, E_UNSUPPORTED, "found a method or a Transfer-Encoding that no path has" },
+        { 503, E_AGAIN, "the server has no room for this request now; try again" },
+        { 505, E_UNSUPPORTED, "found a version of HTTP that is not 1.0 or 1.1" },
+    };
+    size_t i = 0;
+    while (i + 1 < sizeof table / sizeof table[0] && table[i].status != status)
+        i++;
+    *error = err_name(table[i].error);
+    if (status == 400 && x->r.peer.len > 0 && x->path == NULL) /* the head was read */
+        buf_lit(out, "found a path with a control character, a backslash, a part . or .., text "
+                     "that is not UTF-8, or a wrong %-code; send it without");
+    else if (status == 413 && x->r.route != NULL && x->r.route->body_max == 0)
+        buf_lit(out, "found a body, and a request with this method and path has none; send it "
+                     "without");
+    else if (status == 413 && x->r.route != NULL)
+        buf_printf(out, "found a body of more than %llu bytes, the most that is allowed here",
+                   (unsigned long long)x->r.route->body_max);
+    else
+        buf_add(out, slice_of(table[i].detail));
+}
+
+/* RFC 9457. */
+static void refusal_problem(const struct exchange *x, unsigned status, struct buf *out)
+{
+    const char *error;
+    buf_printf(out, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"",
+               http_status_text(status), status);
+    refusal_reason(x, status, out, &error);
+    buf_printf(out, "\",\"error\":\"%s\"}\n", error);
+}
+
+/* Where a client expects a problem. A request that is not read so far may be for a path of such
+ * a route, if the listener has one. */
+static bool refusal_is_problem(const struct exchange *x)
+{
+    const struct http_head *head = &x->head;
+    slice path = x->path != NULL ? x->r.path : http_span(head, head->path);
+    if (path.len == 0)
+        path = http_span(head, head->target);
+    return (x->r.route != NULL && (x->r.route->flags & HTTP_PROBLEMS) != 0) ||
+           http_route_problems(x->h->local->server, x->h->listener->group, path);
+}
+
 void http_refuse(struct http_conn *h, unsigned status)
 {
     struct exchange *x = h->x;
@@ -307,10 +369,9 @@ void http_refuse(struct http_conn *h, unsigned status)
     }
     buf_init(&text, REFUSED_TEXT_MAX);
     buf_init(&lines, REFUSED_LINES_MAX);
-    if (status != 204 && x->r.route != NULL && (x->r.route->flags & HTTP_PROBLEMS) != 0) {
+    if (status != 204 && refusal_is_problem(x)) {
         a.type = "application/problem+json";
-        buf_printf(&text, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u}\n",
-                   http_status_text(status), status);
+        refusal_problem(x, status, &text);
     } else if (status != 204) {
         a.type = "text/plain; charset=utf-8";
         buf_printf(&text, "%u %s\n", status, http_status_text(status));

@@ -145,4 +145,7 @@ void http_addresses_fini(struct http_server *s);
 const struct http_route *http_route_find(const struct http_server *s, const char *group,
                                          slice path);
 void http_route_know(const struct http_route *row); /* for http_path_is_free(); at start */
+/* Whether a path, or one that is not known (empty), is below the first part of the path of a row
+ * with HTTP_PROBLEMS. */
+bool http_route_problems(const struct http_server *s, const char *group, slice path);
 unsigned http_route_methods(const struct http_route *route);

@@ -72,3 +72,21 @@ const struct http_route *http_route_find(const struct http_server *s, const char
     }
     return best;
 }
+
+bool http_route_problems(const struct http_server *s, const char *group, slice path)
+{
+    for (size_t i = 0; i < s->route_count; i++) {
+        const struct http_route *r = s->route[i];
+        slice first, rest, part, below;
+        if ((r->flags & HTTP_PROBLEMS) == 0 || !routes_listened(r, group))
+            continue;
+        slice_cut(slice_from(route_path(r), 1), '/', &first, &rest);
+        if (path.len == 0)
+            return true;
+        slice_cut(slice_from(path, 1), '/', &part, &below);
+        slice_cut(part, '?', &part, &below);
+        if (slice_eq(first, part))
+            return true;
+    }
+    return false;
+}
