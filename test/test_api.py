@@ -501,6 +501,23 @@ def test_the_document(api):
     assert "content" in document["components"]["responses"]["problem"]
 
 
+def test_lists_in_parameters_are_as_the_document_says(api):
+    """They are separated by spaces; the path has none, where OpenAPI has no such style."""
+    document, lists = api("GET", "/openapi.json").json, 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation["parameters"]:
+                if "array" in json.dumps(parameter["schema"]):
+                    assert parameter["in"] == "query", (method, path)
+                    assert (parameter["style"], parameter["explode"]) == ("spaceDelimited", False)
+                    lists += 1
+    assert lists > 0
+    assert api("POST", "/groups", {"name": "team"}).status == 200
+    both = ["alice@localhost", "bob@localhost"]
+    assert api("POST", "/groups/team/members", {"users": both}).status == 200
+    assert api("DELETE", "/groups/team/members?users=" + "%20".join(both)).status == 200
+
+
 def test_the_example(server, tmp_path):
     file = tmp_path / "people.csv"
     file.write_text("jid,password,given-name,surname\nerin@localhost,a good secret,Erin,Roe\n")

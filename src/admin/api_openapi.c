@@ -138,9 +138,14 @@ static bool is_required(const struct command *c, const struct command_arg *a)
 static void add_parameter(json_t *to, const struct command *c, const struct command_arg *a,
                           const char *where)
 {
-    json_array_append_new(to, json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where,
-                                        "required", strcmp(where, "path") == 0 || is_required(c, a),
-                                        "description", a->doc, "schema", argument_schema(a)));
+    json_t *one = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where, "required",
+                            strcmp(where, "path") == 0 || is_required(c, a), "description", a->doc,
+                            "schema", argument_schema(a));
+    if (a->many && strcmp(where, "query") == 0) { /* one value, whose words spaces separate */
+        json_object_set_new(one, "style", json_string("spaceDelimited"));
+        json_object_set_new(one, "explode", json_false());
+    }
+    json_array_append_new(to, one);
 }
 
 static json_t *operation(const struct command *c, enum http_verb method, const char *path,
