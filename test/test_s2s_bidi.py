@@ -1,11 +1,12 @@
 """Stanzas go both ways on one connection between servers (XEP-0288)."""
 import re
 import socket
+import threading
 import time
 
 import pytest
 
-from muster import federation, partner, prosody, xml
+from muster import federation, partner, prosody, slow_disk, xml
 from muster.client import until
 from test_s2s_lost import Wire
 
@@ -23,10 +24,10 @@ def authority(tmp_path):
 @pytest.fixture
 def start(make_server, authority):
     """A function that starts a server of ours."""
-    def one(user, domain, **more):
+    def one(user, domain, disk=None, **more):
         tls = {**authority.issue(domain, domain, f"conference.{domain}"),
                "trust": str(authority.file)}
-        return make_server(user, domains=[domain], s2s=True, tls=tls,
+        return make_server(user, domains=[domain], s2s=True, tls=tls, disk=disk,
                            settings=federation.settings(**more))
     return one
 
@@ -640,6 +641,59 @@ def test_our_stream_is_resumed_with_what_has_come_on_it(node, listener):
     again.sendall(incoming("three") + f"<r xmlns='{xml.SM}'/>".encode())
     alice.expect("<message><body>three</body></message>")
     listener.read_until(again, "<a xmlns='urn:xmpp:sm:3' h='3'/>")
+
+
+def received(node):
+    return next(row["value"] for row in node.rows("metrics") if row["name"] == "muster_s2s_stanzas"
+                and row["label"] == "direction=received")
+
+
+@pytest.fixture
+def under_way(start, authority, disk):
+    """A stream that we have opened, and two messages that have come on it and are just being
+    committed, for as long as the disk stands still: our server, the one of the test, a socket."""
+    node = start("alice", ONE, disk=disk)
+    listener = federation.Listener(EVIL, authority.issue("victim", EVIL))
+    federation.route(node, EVIL, listener.port)
+    send(node.client("alice"), "there")
+    peer, _ = opened(listener)
+    peer.sendall(f"<a xmlns='{xml.SM}' h='1'/>".encode())
+    until("it is confirmed", lambda: pending(node) == 0)
+    disk.turn(sync_ms=slow_disk.STILL)
+    peer.sendall(incoming("one") + incoming("two"))
+    until("both", lambda: received(node) == 2)
+    yield node, listener, peer
+    disk.turn(sync_ms=0)
+    listener.close()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("ends", ["peer", "operator", "rule", "restart"])
+def test_what_has_come_on_our_stream_is_acknowledged_before_its_end(under_way, disk, ends):
+    """Else the server sends it again, and it is kept twice."""
+    node, listener, peer = under_way
+    later = threading.Timer(0.3, disk.turn, kwargs={"sync_ms": 0})
+    later.start()
+    if ends == "peer":
+        peer.sendall(b"</stream:stream>")
+    elif ends == "operator":
+        for _ in range(2):  # the second changes nothing
+            node.ctl("s2s", "close", EVIL)
+    elif ends == "rule":
+        node.ctl("federation", "block", EVIL)
+    else:
+        node.stop()
+    text = listener.read_until(peer, "(?s).*</stream:stream>")[0]
+    later.join()
+    assert "<a xmlns='urn:xmpp:sm:3' h='2'/>" in text
+
+
+@pytest.mark.sqlite
+def test_the_end_of_our_stream_does_not_wait_long_for_a_store_that_stands_still(under_way):
+    node, listener, peer = under_way
+    node.ctl("s2s", "close", EVIL)
+    text = listener.read_until(peer, "(?s).*</stream:stream>")[0]
+    assert "<a " not in text
 
 
 # --- Prosody ---

@@ -215,7 +215,7 @@ static void flow_advance(struct in_flow *f)
         flow_pace(f);
         if (f->owned && f->open == 0)
             f->rests(f->x);
-        if (f->stream != NULL && f->stream->draining && f->h == f->count)
+        else if (f->stream != NULL && f->stream->draining && f->h == f->count)
             s2s_flow_end(f->stream);
     } else if (f->wanted && f->open == 0) {
         flow_answer(f);
@@ -333,6 +333,12 @@ void s2s_flow_goes_on(struct in_flow *f) { f->mute = false; }
 
 bool s2s_flow_is_known(const struct in_flow *f) { return f->open == 0; }
 bool s2s_flow_is_lost(const struct in_flow *f) { return f->lost; }
+
+bool s2s_flow_is_due(const struct in_flow *f)
+{
+    return f != NULL && f->enabled && !f->mute && !f->lost && f->h != f->count;
+}
+
 uint32_t s2s_flow_h(const struct in_flow *f) { return flow_handled(f); }
 
 void s2s_flow_asks(struct in_flow *f)

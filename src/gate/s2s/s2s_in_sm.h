@@ -50,6 +50,8 @@ void s2s_flow_asks(struct in_flow *f);    /* it has sent <r/> */
 /* Whether nothing is under way, so that h says all. */
 bool s2s_flow_is_known(const struct in_flow *f);
 bool s2s_flow_is_lost(const struct in_flow *f); /* h never says all again */
+/* Whether the other server is still to be told that something was handled; NULL is fine. */
+bool s2s_flow_is_due(const struct in_flow *f);
 uint32_t s2s_flow_h(const struct in_flow *f);
 uint32_t s2s_flow_open(const struct s2s_in *s);   /* that came and are not acknowledged */
 bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledgements */

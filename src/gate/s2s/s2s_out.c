@@ -27,7 +27,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 2000, FINISH_MS = 2000 };
+enum {
+    PATIENCE_MS = 2000,
+    FINISH_MS = 2000,
+    STOPPING_MS = 1000 /* when the edge stops: see s2s.c */
+};
 
 static void out_greet(struct xstream *x)
 {
@@ -329,6 +333,30 @@ struct in_flow *s2s_out_flow(const struct xstream *x)
     return o->partner == NULL || !o->both ? NULL : partner_flow(o->partner);
 }
 
+/* Our half ends. */
+static void out_sends_end(struct s2s_out *o)
+{
+    if (o->sm >= OUT_ENABLING && !o->asked)
+        xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    partner_set_session(o->partner, (slice){ 0 });
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
+    xstream_send_end(&o->x);
+    timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
+    if (o->draining)
+        xstream_go(&o->x);
+    o->draining = false;
+}
+
+/* All that came is handled, or that takes too long. */
+static void out_has_drained(struct s2s_out *o)
+{
+    ensure(o->draining && o->up);
+    if (o->peer_ended)
+        xstream_end(&o->x, XSTREAM_ENDED);
+    else
+        out_sends_end(o);
+}
+
 /* Of a session whose stream had both directions, the other server hears what has come on that. */
 static void out_resume(struct s2s_out *o)
 {
@@ -352,6 +380,8 @@ void s2s_out_flow_rests(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     if (o->resume_due && !s2s_flow_is_lost(s2s_out_flow(x)))
         out_resume(o);
+    else if (o->draining)
+        out_has_drained(o);
 }
 
 /* It begins to take what the server sends, if that may send anything. */
@@ -549,7 +579,8 @@ static void out_element(struct xstream *x, const struct xstream_unit *u)
 static void out_ask(struct loop_defer *d)
 {
     struct s2s_out *o = CONTAINER_OF(d, struct s2s_out, ask);
-    if (o->asked || o->sm < OUT_ENABLING || o->x.end_sent || !share_is_unconfirmed(o))
+    bool ends = o->draining || o->x.end_sent;
+    if (o->asked || o->sm < OUT_ENABLING || ends || !share_is_unconfirmed(o))
         return;
     o->asked = true;
     xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
@@ -564,10 +595,27 @@ static void out_ask_later(struct s2s_out *o)
         loop_at_flush(worker_loop(o->x.worker), &o->ask);
 }
 
+/* No more is read until all that was is handled. */
+static void out_drain(struct s2s_out *o)
+{
+    bool stops = o->x.among->stopped;
+    ensure(o->up && !o->x.end_sent);
+    if (o->draining && !stops)
+        return;
+    if (!o->draining)
+        xstream_wait(&o->x);
+    o->draining = true;
+    timer_set(worker_loop(o->x.worker), &o->wait, stops ? STOPPING_MS : FINISH_MS);
+}
+
 static void out_waits_in_vain(struct timer *t, struct loop *loop)
 {
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
     (void)loop;
+    if (o->draining) {
+        out_has_drained(o);
+        return;
+    }
     if (!o->x.end_sent && (o->both || o->up))
         partner_rejoins(o->partner);
     if (!o->x.end_sent)
@@ -773,7 +821,7 @@ static void out_idle(struct xstream *x)
              quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
     bool waits = (partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
-                 share_is_unconfirmed(o) || o->x.end_sent;
+                 share_is_unconfirmed(o) || s2s_out_handles(o) || o->x.end_sent;
     if (!o->up) { /* it does not answer <resume/> */
         xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
         return;
@@ -802,12 +850,23 @@ void s2s_out_finish(struct s2s_out *o)
     if (o->x.end_sent) /* it is awaited already */
         return;
     share_each(o, share_holds);
-    if (o->sm >= OUT_ENABLING && !o->asked)
-        xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
-    partner_set_session(o->partner, (slice){ 0 });
-    s2s_flow_last_ack(s2s_out_flow(&o->x));
-    xstream_send_end(&o->x);
-    timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
+    if (s2s_out_handles(o))
+        out_drain(o);
+    else
+        out_sends_end(o);
+}
+
+bool s2s_out_handles(const struct s2s_out *o) { return s2s_flow_is_due(s2s_out_flow(&o->x)); }
+
+/* The server has ended its half: it hears first what became of its last stanzas. */
+static bool out_drains(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->partner == NULL || x->end_sent || !s2s_out_handles(o))
+        return false;
+    o->peer_ended = true;
+    s2s_out_finish(o);
+    return true;
 }
 
 bool s2s_out_has_arrived(const struct s2s_out *o) { return conn_has_arrived(o->x.conn); }
@@ -829,6 +888,7 @@ static void out_check(const struct xstream *x)
     ensure((x->state == STREAM_BOUND) <= (o->auth != OUT_NOTHING));
     ensure(o->up <= (o->auth != OUT_NOTHING));
     ensure(!o->asked || o->sm >= OUT_ENABLING);
+    ensure(!o->draining || o->up);
 }
 
 static const struct xstream_rates out_rates = { &s2s_stanza_rate, &s2s_byte_rate };
@@ -839,6 +899,7 @@ static const struct xstream_ops out_ops = { .rates = &out_rates,
                                             .element = out_element,
                                             .stanza = out_stanza,
                                             .heard = out_heard,
+                                            .drains = out_drains,
                                             .gone = out_gone,
                                             .closing = out_closing,
                                             .failed = out_failed,

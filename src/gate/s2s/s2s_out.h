@@ -21,8 +21,11 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
 void s2s_out_is_full(struct s2s_out *o); /* tells the partner if it is */
 void s2s_out_close(struct s2s_out *o);
 /* The same when something is not confirmed: the server may still do that until its own end, which
- * is awaited for 2 s. Nothing may be written any more. Again: nothing. */
+ * is awaited for 2 s. Nothing may be written any more. What the server has sent is handled first
+ * and acknowledged, for at most 2 s, or 1 s when the edge stops. Again: nothing. */
 void s2s_out_finish(struct s2s_out *o);
+/* Whether something that the server counts has come on it and is not handled yet. */
+bool s2s_out_handles(const struct s2s_out *o);
 /* Whether the system of the server has taken all that was written. */
 bool s2s_out_has_arrived(const struct s2s_out *o);
 /* What counts the stanzas that come on it; NULL: none may come. */

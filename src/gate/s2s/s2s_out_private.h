@@ -36,9 +36,11 @@ struct s2s_out {
     bool direct;             /* TLS from the first byte */
     bool heard;              /* the server has sent an error */
     uint64_t heard_us;       /* of abroad_heard() */
+    bool draining;           /* it ends when what came on it is handled: nothing more is read */
+    bool peer_ended;         /* ... as the server has ended its half */
     bool asked;              /* <r/>, and not answered yet */
     struct loop_defer ask;   /* at the end of the tick */
-    struct timer wait;       /* for the answer; or for the end of the server */
+    struct timer wait;       /* for the answer; for what drains; or for the end of the server */
 };
 
 static inline slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }

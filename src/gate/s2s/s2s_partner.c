@@ -810,10 +810,12 @@ static void partner_cease(struct partner *p)
     actor_unpin(&p->actor);
 }
 
-/* Something that was written to its stream is to be confirmed, also of others that use it. */
+/* Something that was written to its stream is to be confirmed, also of others that use it; or the
+ * other server is to hear first that something was handled. */
 static bool partner_awaits(const struct partner *p)
 {
-    return p->out != NULL ? share_is_unconfirmed(p->out) : p->unacked.written > 0;
+    return p->out != NULL ? share_is_unconfirmed(p->out) || s2s_out_handles(p->out)
+                          : p->unacked.written > 0;
 }
 
 /* What is on its way gets time to be confirmed: the edge ends what takes too long. */

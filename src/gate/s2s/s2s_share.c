@@ -236,7 +236,7 @@ static void guest_enters(struct s2s_guest *g)
 static bool share_asks(struct s2s_out *o, struct partner *p)
 {
     struct s2s_guest *g = guest_find(o, partner_local(p));
-    if (!o->up || o->x.state != STREAM_BOUND || o->x.end_sent || !o->has_errors)
+    if (!o->up || o->x.state != STREAM_BOUND || o->draining || o->x.end_sent || !o->has_errors)
         return false;
     if (g == NULL)
         g = guest_new(o, partner_local(p));
