@@ -572,12 +572,42 @@ def test_one_user_does_not_fill_the_database_for_many_domains(node, listener):
 
 
 def test_a_deleted_user_sends_nothing_more(node, listener):
-    alice = node.client("alice")
+    """Neither from the database nor from memory."""
+    node.add_user("carol")
+    alice, carol = node.client("alice"), node.client("carol")
     listener.leave()
-    say(alice, 0)
+    flood(alice, 0, 3)
+    say(alice, 3, NOT_STORED)
     alice.ping()
+    say(carol, 100)
+    until("all are stored", lambda: pending(node) == 4)
     node.ctl("user", "del", f"alice@{ONE}")
-    until("nothing is left", lambda: pending(node) == 0)
+    until("one is left", lambda: pending(node) == 1)
+    until("one waits", lambda: [r["queue"] for r in node.rows("s2s", "list")] == [1])
+    listen_again(node, listener)
+    reader = read_join(listener)
+    until_confirmed(node)
+    assert reader.numbers() == [100]
+
+
+def test_a_deleted_user_is_not_sent_again(node, listener):
+    """What was not confirmed on a stream that has broken."""
+    node.add_user("carol")
+    alice, carol = node.client("alice"), node.client("carol")
+    flood(alice, 0, 3)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 2, asked.string) == [0, 1, 2]
+    say(carol, 100)
+    texts(listener, peer, 100)
+    Wire._reset(peer)
+    node.ctl("user", "del", f"alice@{ONE}")
+    until("one is left", lambda: pending(node) == 1)
+    peer, _ = sm_join(listener, f"<failed xmlns='{xml.SM}'/>")
+    asked = listener.read_until(peer, "<enable [^>]*/>")
+    peer.sendall(b"<enabled xmlns='urn:xmpp:sm:3'/>")
+    reader = Reader(peer, asked.string[asked.end():], confirms=True)
+    until_confirmed(node)
+    assert reader.numbers() == [100]
 
 
 def test_an_answer_that_is_no_stream_ends_no_stored_message(node, listener):

@@ -252,6 +252,25 @@ static struct actor_item *inbox_take(struct actor *a)
     return it;
 }
 
+void actor_pick(struct actor *a, actor_pick_fn *pick, void *arg)
+{
+    for (struct actor_item **at = &a->inbox, *it; (it = *at) != NULL;) {
+        uint32_t bytes = it->st == NULL ? 0 : it->st->bytes;
+        if (!pick(a, it, arg)) {
+            at = &it->next;
+            continue;
+        }
+        ensure(a->inbox_bytes >= bytes);
+        a->inbox_calls -= it->st == NULL;
+        a->inbox_stanzas -= it->st != NULL;
+        a->inbox_bytes -= bytes;
+        if (a->inbox_tail == &it->next)
+            a->inbox_tail = at;
+        *at = it->next;
+        mem_free(&it);
+    }
+}
+
 /* In order; what is handled may make the rest wait again. */
 static void inbox_run(struct actor *a, enum err e)
 {

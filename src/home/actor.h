@@ -185,6 +185,9 @@ void actor_go_on(struct actor *a);
 bool actor_wait(struct actor *a, const struct actor_item *item);
 /* The same without a limit, for what must not be lost and no peer can ask for often. */
 void actor_wait_anyhow(struct actor *a, const struct actor_item *item);
+/* Takes those out of the inbox that `pick` says, which takes over their references. */
+typedef bool actor_pick_fn(struct actor *a, const struct actor_item *item, void *arg);
+void actor_pick(struct actor *a, actor_pick_fn *pick, void *arg);
 
 /* A change of stored state: prepare -> commit -> apply, one under way an actor, in the order in
  * which they are asked for. Embed it as the first member of your own struct. */

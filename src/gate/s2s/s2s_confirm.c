@@ -361,9 +361,23 @@ static void partner_returns_next(struct partner *p)
         stanza_make_error(s.st, SE_POLICY_VIOLATION, SLICE("its server takes no stanza as large")));
 }
 
+/* The same where its sender was deleted: there is nobody to be told, and no row of it. */
+static void partner_drops_next(struct partner *p)
+{
+    struct s2s_sent s = s2s_unacked_cut(&p->unacked);
+    ensure(s.gone);
+    partner_watch_ends(p, &s.id);
+    atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+    stanza_unref(&s.st);
+}
+
 void partner_write_next(struct partner *p)
 {
     const struct s2s_sent *s = s2s_unacked_at(&p->unacked, p->unacked.written);
+    if (s->gone) {
+        partner_drops_next(p);
+        return;
+    }
     uint64_t now = loop_wall_us(partner_loop(p));
     bool old = s->id.entry != 0 && now > s->at_us && now - s->at_us >= S2S_DELAY_US;
     const struct stanza_note note = { .delay_us = old ? s->at_us : 0, .by = partner_local(p) };
@@ -524,6 +538,47 @@ void doubt_stop(struct partner *p)
 {
     s2s_judge_cancel(&p->doubt.judge);
     loop_defer_cancel(&p->doubt.next);
+}
+
+/* A sender that is deleted. What a farewell is made of, and answers, still go. */
+
+static bool partner_is_content_of(const struct stanza *st, void *arg)
+{
+    bool asks = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+    return (st->kind == STANZA_MESSAGE || asks) && slice_eq(stanza_from_bare(st), *(slice *)arg);
+}
+
+static bool partner_drops_item(struct actor *a, const struct actor_item *item, void *arg)
+{
+    struct stanza *st = item->st;
+    if (!partner_is_content_of(st, arg))
+        return false;
+    atomic_fetch_sub(&partner_of(a)->gate->waiting_bytes, st->bytes);
+    stanza_unref(&st);
+    return true;
+}
+
+/* What was written to a stream stays in the count of that. */
+static void partner_sender_gone(struct partner *p, slice bare)
+{
+    actor_mark(&p->actor);
+    actor_pick(&p->actor, partner_drops_item, &bare);
+    s2s_unacked_gone(&p->unacked, partner_is_content_of, &bare);
+    if (p->doubt.inbox > p->actor.inbox_stanzas)
+        p->doubt.inbox = p->actor.inbox_stanzas;
+    if (p->doubt.sent > 0 && p->state == ACTOR_READY) /* no others come that it has waited for */
+        loop_defer(partner_loop(p), &p->doubt.next);
+}
+
+void partners_sender_gone(struct worker *w, slice bare)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    slice local = jid_split(bare).domain;
+    struct actor *a;
+    ensure(worker_is_here(w) && local.len > 0 && local.len < bare.len);
+    for (uint32_t i = 0; g != NULL && (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        if (slice_eq(partner_local(partner_of(a)), local))
+            partner_sender_gone(partner_of(a), bare);
 }
 
 /* Stanzas that the server does not take. */

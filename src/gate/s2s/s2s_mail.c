@@ -308,7 +308,7 @@ static void mail_backlog_ends(struct s2s_mail *m)
 static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
                            const struct edge_word *word)
 {
-    struct s2s_sent s = { line->st, line->id, line->at_us };
+    struct s2s_sent s = { .st = line->st, .id = line->id, .at_us = line->at_us };
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
     if (m->kept && partner_keeps_older(m->partner, &line->id)) {

@@ -478,7 +478,9 @@ static void partner_refuse_sent(struct partner *p, struct s2s_sent *s, bool is_n
  * database judges what it has. */
 static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool doubtful)
 {
-    if (p->diverts && doubtful && s->id.entry == 0)
+    if (s->gone)
+        stanza_unref(&s->st);
+    else if (p->diverts && doubtful && s->id.entry == 0)
         partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
     else
         partner_refuse_sent(p, s, false);
@@ -767,7 +769,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
     struct partner *p =
         partner_find(w, &(struct partner_name){ from.domain, to.domain, number }, true);
-    struct s2s_sent s = { st, *id, loop_wall_us(worker_loop(w)) };
+    struct s2s_sent s = { .st = st, .id = *id, .at_us = loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
     if (id->entry != 0 && s2s_mail_waits(&p->mail) &&
         (partner_has(p, id) || s2s_mail_has(&p->mail, id))) {

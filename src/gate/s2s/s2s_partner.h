@@ -60,6 +60,9 @@ void partner_came(struct partner *p);     /* its server has proved the domain to
 /* After the start of a node, and when another node has ended, on one worker: what its database has
  * is sent. */
 void partners_find_pending(struct worker *w);
+/* An account of ours is deleted, by its bare JID: on each worker, behind what it has sent. What of
+ * that waits in memory is not sent any more. */
+void partners_sender_gone(struct worker *w, slice bare);
 /* The edge stops: connections end, what waits is answered. */
 void partner_stop(struct partner *p);
 void partner_policy_changed(struct partner *p);

@@ -348,6 +348,7 @@ const struct feature s2s_feature = {
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
     .messages = s2s_messages,
     .stage.check = s2s_check,
+    .account.deleted = partners_sender_gone,
     .foreign.pair = s2s_policy_bans,
     .foreign.changed = s2s_pairs_changed,
 };
