@@ -7,6 +7,20 @@ from muster import federation
 ONE, OTHER = "one.test", "other.test"
 
 
+def test_a_policy_says_so_itself(make_server, tmp_path):
+    """Without a link that has failed."""
+    authority = federation.Authority(tmp_path)
+    one = make_server("alice", domains=[ONE], s2s=True,
+                      tls={**authority.issue(ONE, ONE), "trust": str(authority.file)},
+                      settings=federation.settings(policy="off"))
+    one.ctl("test", "user-add", f"alice@{ONE}", "--password", "secret")
+    for words in (("imtest", "--target", "localhost", "--receiver", f"bob@{OTHER}"),
+                  ("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy", "localhost:1"),
+                  ("pushtest", "--edge", "localhost", "--service", OTHER)):
+        row = json.loads(one.ctl_run("--json", *words).stdout)["rows"][0]
+        assert row["diagnosis"].startswith("policy: Set s2s.policy to open"), row
+
+
 def test_the_home_of_the_link_says_what_has_failed(make_server, tmp_path):
     authority = federation.Authority(tmp_path)
     one = make_server("alice", domains=[ONE], s2s=True,

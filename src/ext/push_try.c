@@ -12,6 +12,7 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "im/foreign.h"
 #include "ops/outside.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -146,8 +147,23 @@ static void pushtest_edge(void *arg, const char *stage, slice why)
     pushtest_send(t);
 }
 
+/* The own host may refuse a stream of that domain, too, and says less. */
+static bool pushtest_is_banned(struct pushtest *t)
+{
+    slice remote = jid_split(t->service).domain;
+    const struct foreign_ban *ban =
+        foreign_is(t->worker, remote) ? foreign_ban(t->worker, t->domain, remote) : NULL;
+    if (ban == NULL)
+        return false;
+    t->advice = ban->advice;
+    pushtest_end(t, "policy", slice_of(ban->why));
+    return true;
+}
+
 static void pushtest_begin(struct pushtest *t, slice edge)
 {
+    if (pushtest_is_banned(t))
+        return;
     t->at_edge = outside_edge_open(
         &(struct outside_edge){ .worker = t->worker,
                                 .host = edge,

@@ -2,9 +2,11 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_gate.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "im/foreign.h"
 #include "xmpp/jid.h"
 
 struct lost_asked {
@@ -15,7 +17,8 @@ struct lost_stage {
 };
 
 struct lost {
-    struct outside_lost_ask ask; /* without its domains */
+    struct outside_lost_ask ask;   /* without its domains */
+    const struct foreign_ban *ban; /* no link was tried; NULL: there is none */
     enum s2s_stage stage;
 };
 
@@ -67,7 +70,10 @@ static void lost_all(struct worker *w, void *arg)
                                  "`musterctl s2s trace` says whether the partner can be "
                                  "reached; if so, look into its log." };
     (void)w;
-    if (l->stage != S2S_AT_NONE)
+    ensure(l->ask.told != NULL);
+    if (l->ban != NULL)
+        lost = (struct outside_lost){ s2s_stage_name(S2S_AT_POLICY), l->ban->advice };
+    else if (l->stage != S2S_AT_NONE)
         lost = (struct outside_lost){ s2s_stage_name(l->stage), s2s_stage_advice(l->stage) };
     l->ask.told(l->ask.arg, &lost);
     mem_free(&l);
@@ -85,6 +91,7 @@ void lost_ask(struct worker *w, const struct outside_lost_ask *ask)
     ensure(ask->local.len > 0 && ask->remote.len > 0); /* each of an address that was parsed */
     struct lost *l = mem_new(struct lost);
     l->ask = *ask;
+    l->ban = s2s_ban(w, ask->local, ask->remote);
     l->stage = S2S_AT_NONE;
     home_ask(
         w, ask->remote, &lost_ask_message, &(struct lost_asked){ ask->local, ask->remote },
