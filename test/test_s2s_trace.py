@@ -131,6 +131,16 @@ def test_a_port_that_nobody_listens_at(make_server, authority, one):
     assert f"127.0.0.1:{port}: Connection refused" in steps["tcp"][0][1]
 
 
+def test_a_block_of_others_is_not_at_fault(make_server, authority, one):
+    """It ends what is tried after the routes of the domain itself."""
+    one.ctl("s2s-route", "add", OTHER, f"127.0.0.1:{federation.free_port()}")
+    one.ctl("s2s-route", "add", "*", "gateway.test:5269", "--blocked", "on")
+    failed(one, "tcp", "Connection refused")
+    assert "ask the other operator" in trace(one)[2]
+    one.client("alice").send(f"<message to='bob@{OTHER}' type='chat'><body>x</body></message>")
+    until("a failure", lambda: [r.get("stage") for r in one.rows("s2s", "list")] == ["tcp"])
+
+
 @pytest.mark.parametrize("names, more, text", [
     (["else.test"], {}, f"does not name {OTHER}"),
     ([OTHER], {"begins": -20, "ends": -2}, "expired"),

@@ -370,8 +370,9 @@ static void find_next(struct s2s_find *f)
     const struct find_step *s = &f->steps[f->at];
     if (s->kind == STEP_BLOCKED) {
         f->blocked = f->at == 0;
-        f->closed = f->at > 0;
-        find_fails(f, S2S_AT_ROUTE, SLICE("a static route blocks it (s2s-route list)"));
+        f->closed = f->at > 0; /* it only ends the list: what was tried has failed by itself */
+        if (f->blocked)
+            find_fails(f, S2S_AT_ROUTE, SLICE("a static route blocks it (s2s-route list)"));
         find_fail(f);
     } else if (s->kind == STEP_ADDRESS) {
         bool right = address_parse(slice_of(s->host), &address);
