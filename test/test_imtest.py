@@ -197,6 +197,18 @@ def test_a_partner_with_a_wrong_certificate(make_server, authority):
     between(one, "certificate", f"does not name {OTHER}")
 
 
+def test_a_partner_with_another_certificate_than_the_pin(pair):
+    one, other = pair(retry_for="0s")
+    mark(one)
+    one.ctl("s2s-demand", "set", OTHER, "--pin", "0" * 64)
+    row = between(one, "certificate", "which `s2s-demand list` does not have")
+    assert "change the pin" in row["diagnosis"] and "cert-trust" not in row["diagnosis"]
+    assert "change the pin" in one.ctl_run("s2s", "trace", OTHER).stderr
+    done = one.ctl_run("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy",
+                       f"127.0.0.1:{other.s2s_port}")
+    assert "change the pin" in done.stdout
+
+
 def test_a_partner_that_refuses_our_certificate(make_server, authority, tmp_path):
     """It trusts another authority."""
     rogue = federation.Authority(tmp_path, "rogue")

@@ -1,6 +1,7 @@
 #include "probe/lost.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "home/here.h"
@@ -20,6 +21,7 @@ struct lost {
     struct outside_lost_ask ask;   /* without its domains */
     const struct foreign_ban *ban; /* no link was tried; NULL: there is none */
     enum s2s_stage stage;
+    const char *advice; /* for S2S_AT_CERTIFICATE */
 };
 
 static void lost_look(struct worker *w, void *message, const struct message_from *from)
@@ -70,11 +72,13 @@ static void lost_all(struct worker *w, void *arg)
                                  "`musterctl s2s trace` says whether the partner can be "
                                  "reached; if so, look into its log." };
     (void)w;
-    ensure(l->ask.told != NULL);
+    ensure(l->advice != NULL && l->ask.told != NULL);
     if (l->ban != NULL)
         lost = (struct outside_lost){ s2s_stage_name(S2S_AT_POLICY), l->ban->advice };
     else if (l->stage != S2S_AT_NONE)
-        lost = (struct outside_lost){ s2s_stage_name(l->stage), s2s_stage_advice(l->stage) };
+        lost = (struct outside_lost){ s2s_stage_name(l->stage), l->stage == S2S_AT_CERTIFICATE
+                                                                    ? l->advice
+                                                                    : s2s_stage_advice(l->stage) };
     l->ask.told(l->ask.arg, &lost);
     mem_free(&l);
 }
@@ -93,6 +97,7 @@ void lost_ask(struct worker *w, const struct outside_lost_ask *ask)
     l->ask = *ask;
     l->ban = s2s_ban(w, ask->local, ask->remote);
     l->stage = S2S_AT_NONE;
+    l->advice = s2s_demand_advice(ask->remote, S2S_AT_CERTIFICATE);
     home_ask(
         w, ask->remote, &lost_ask_message, &(struct lost_asked){ ask->local, ask->remote },
         &(struct asker){ .gather = lost_heard, .done = lost_all, .arg = l, .drop = lost_drop });

@@ -48,6 +48,15 @@ struct s2s_demand s2s_demand_of(slice domain)
     return d;
 }
 
+const char *s2s_demand_advice(slice domain, enum s2s_stage stage)
+{
+    if (stage != S2S_AT_CERTIFICATE || s2s_demand_of(domain).pins.len == 0)
+        return s2s_stage_advice(stage);
+    return "The server shows another certificate than the one that `musterctl s2s-demand list` "
+           "has. Ask the other operator whether that is right; if so, change the pin: `musterctl "
+           "s2s-demand set PATTERN --pin SHA-256`.";
+}
+
 bool s2s_may_be_plain(slice domain)
 {
     struct s2s_demand d = s2s_demand_of(domain);

@@ -3,6 +3,7 @@
  * worker. */
 #pragma once
 #include "base/slice.h"
+#include "gate/s2s/s2s_stage.h"
 
 struct s2s_demand {
     bool tls;            /* streams must be encrypted */
@@ -16,5 +17,7 @@ struct s2s_demand {
                             pins. Valid until the loop goes on */
 };
 struct s2s_demand s2s_demand_of(slice domain);
+/* What to do if a stream to that domain has failed so. Static. */
+const char *s2s_demand_advice(slice domain, enum s2s_stage stage);
 /* Whether a stream without TLS is of use to that domain, which has connected to us. */
 bool s2s_may_be_plain(slice domain);

@@ -98,8 +98,9 @@ static void trace_tell_link(struct s2s_trace *t)
 /* S2S_AT_NONE: it has reached the end. What has failed was told as a step. */
 static void trace_end_told(struct s2s_trace *t, enum s2s_stage stage, slice why)
 {
-    const char *advice =
-        stage == S2S_AT_NONE || t->advice != NULL ? t->advice : s2s_stage_advice(stage);
+    const char *advice = stage == S2S_AT_NONE || t->advice != NULL
+                             ? t->advice
+                             : s2s_demand_advice(t->want.remote, stage);
     struct s2s_trace_end end = { stage, why, t->connected, trace_us(t), advice };
     t->want.ended(t->want.arg, &end);
     trace_free(t);
