@@ -567,6 +567,21 @@ def test_operators_see_streams_and_close_them(pair):
     talk(bob, alice)
 
 
+def test_an_attempt_that_is_under_way_is_no_error_of_retry(pair):
+    one, _ = pair()
+    alice = one.client("alice")
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        federation.route(one, "hole.test", hole.getsockname()[1])
+        alice.send("<message to='x@hole.test' type='chat'><body>hm</body></message>")
+        for state in ("connecting", "waiting", "connecting"):
+            until(state, lambda: [r["state"] for r in one.rows("s2s", "list", "hole.test")] ==
+                  [state])
+            if state == "connecting" and "s2s.failed" not in one.log():
+                one.ctl("s2s", "close", "hole.test")
+        assert "failing since" in [r["name"] for r in one.rows("s2s", "show", "hole.test")]
+        assert "under way" in one.ctl("s2s", "retry", "hole.test")["text"]
+
+
 def test_operators_see_why_a_server_is_not_reached_and_try_again(pair):
     one, other = pair()
     alice = one.client("alice")

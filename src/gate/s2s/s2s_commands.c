@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_partner.h"
@@ -133,11 +134,15 @@ static void run_s2s_retry(struct command_call *call)
 
 static void s2s_retry_gathered(struct command_call *call)
 {
-    if (commands_count(call) == 0)
+    struct s2s_domain_counts c;
+    bool fails = s2s_domain_counts(command_arg(call, "domain"), &c) && c.failing_us != 0;
+    if (commands_count(call) > 0)
+        command_done(call, "%s", "the next attempt is under way, or begins now");
+    else if (fails) /* as `s2s show` says */
+        command_done(call, "%s", "nothing waits for it; the next stanza begins an attempt at once");
+    else
         command_fail(call, E_NOTFOUND,
                      "this domain is not known to fail; what the DNS says of it is asked again");
-    else
-        command_done(call, "%s", "the next attempt is not waited for any longer");
 }
 
 static const struct command_arg one_domain[] = {

@@ -930,7 +930,7 @@ bool partner_close(struct partner *p)
 bool partner_try_again(struct partner *p)
 {
     if (!timer_is_set(&p->retry))
-        return false;
+        return p->failures > 0 && p->state == ACTOR_LOADING;
     p->uncertified_us = 0;
     partner_forgive(p);
     return true;

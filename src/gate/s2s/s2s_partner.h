@@ -66,8 +66,9 @@ void partners_sender_gone(struct worker *w, slice bare);
 /* The edge stops: connections end, what waits is answered. */
 void partner_stop(struct partner *p);
 void partner_policy_changed(struct partner *p);
-bool partner_close(struct partner *p);     /* its stream; false: it has none. It may free p */
-bool partner_try_again(struct partner *p); /* now; false: it waits for no attempt */
+bool partner_close(struct partner *p); /* its stream; false: it has none. It may free p */
+/* Now, unless an attempt is under way after one that has failed. false: neither. */
+bool partner_try_again(struct partner *p);
 static inline struct partner *partner_of(const struct actor *a)
 {
     return (struct partner *)(uintptr_t)a; /* its first member */
