@@ -509,6 +509,8 @@ def test_a_user_without_a_password(pair):
     one, _ = pair()
     done = one.ctl_run("imtest", *TO, "--user", f"alice@{ONE}")
     assert done.returncode == 2 and "--user needs the password" in done.stderr, done
+    shown = one.ctl_run("help", "imtest").stdout
+    assert "made if missing" not in shown and "--password-file FILE" in shown, shown
 
 
 def test_a_login_that_is_refused_says_why(pair):

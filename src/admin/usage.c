@@ -111,7 +111,9 @@ void usage_note(struct buf *out, const struct command_arg *a)
     }
     if (a->kind == ARG_SECRET)
         buf_lit(out, " (asked for if missing, or read with `--stdin`)");
-    if (a->kind == ARG_SECRET_MADE)
+    if (a->kind == ARG_SECRET_MADE && a->unmade)
+        buf_lit(out, " (read with `--password-file FILE` or `--stdin`)");
+    else if (a->kind == ARG_SECRET_MADE)
         buf_lit(out, " (made if missing; read with `--stdin`)");
     if (a->refers == REFERS_SETTING_VALUE)
         buf_lit(out, " (a secret is better read with `--stdin`)");

@@ -19,6 +19,7 @@ enum command_arg_kind {
 
 struct command_arg {
     enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
+    bool unmade; /* of ARG_SECRET_MADE: the server makes none, and says itself if it needs one */
     union {
         struct param param;
         struct {
