@@ -184,8 +184,9 @@ def test_the_history_is_bounded(host):
         for i in range(200):
             at = 1_700_000_000_000_000 + i
             db.execute("INSERT INTO alarm_history(id, alarm, severity, detail, raised_us, "
-                       f"cleared_us, known_us, known_by, note) VALUES({first['id'] + 1 + i}, "
-                       f"'x.gone', 'error', '', {at}, {at}, 0, '', '')")
+                       "cleared_us, known_us, known_by, note, worst) VALUES("
+                       f"{first['id'] + 1 + i}, 'x.gone', 'error', '', {at}, {at}, 0, '', '', "
+                       "'error')")
     host.start()
     host.ctl("set", "alarm.history-keep", "none")
     host.ctl("set", "alarm.history-max", "150")

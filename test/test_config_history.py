@@ -315,8 +315,8 @@ def aged(server, days):
                    (at,))
         for n in range(101):
             db.execute("INSERT INTO alarm_history(id, alarm, severity, detail, raised_us, "
-                       "cleared_us, known_us, known_by, note) VALUES(?, 'store.full', 'error', '', "
-                       "?, ?, 0, '', '')", (10 ** 6 + n, at, at))
+                       "cleared_us, known_us, known_by, note, worst) VALUES(?, 'store.full', "
+                       "'error', '', ?, ?, 0, '', '', 'error')", (10 ** 6 + n, at, at))
 
 
 KEPT = {"archive.retention": ("30d", "messages that are older: 1", "50d"),
