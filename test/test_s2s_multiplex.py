@@ -442,6 +442,23 @@ def test_a_domain_that_is_proved_late_is_banned_on_the_shared_stream_too(evil):
     carol.expect_nothing("<message><body>banned</body></message>")
 
 
+@pytest.mark.parametrize("words", [("s2s", "close", EVIL), ("set", f"s2s.policy@{ONE}", "off")])
+def test_a_domain_that_is_proved_behind_the_end_of_the_shared_stream(evil, words):
+    """It goes on a stream of its own: nothing may be written to this one any more."""
+    one, listener = evil
+    _, carol, stream = hosted(one, listener, ERRORS + f"<sm xmlns='{xml.SM}'/>")
+    stream.sendall(f"<enabled xmlns='{xml.SM}'/>".encode())
+    carol.send(f"<message to='bob@{EVIL}'><body>second</body></message>")
+    listener.read_until(stream, f"<db:result [^>]*from='{TWO}'")
+    one.ctl(*words)
+    listener.read_until(stream, "</stream:stream>")
+    stream.sendall(f"<db:result from='{EVIL}' to='{TWO}' type='valid'/>".encode())
+    body = ""
+    while body != "second":  # what was not confirmed of the first domain may come again
+        body = listener.read_until(listener.join(ERRORS), "<body>(first|second)</body>")[1]
+    assert one.process.poll() is None
+
+
 def test_a_domain_that_the_other_server_does_not_admit_leaves_the_stream_to_the_others(pair):
     one, other, _ = pair(bidi="off", retry_for="1s")
     other.ctl("set", "s2s.domains", TWO)

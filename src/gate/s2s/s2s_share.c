@@ -261,9 +261,9 @@ bool share_result(struct s2s_out *o, slice local, bool valid)
         return true; /* it is late, or says it once more */
     partner_pin(g->partner);
     struct partner *p = g->partner;
-    if (valid)
+    if (valid && !o->draining && !o->x.end_sent)
         guest_enters(g);
-    else
+    else /* or the answer has crossed our end */
         guest_is_refused(g);
     partner_unpin(p);
     return true;
