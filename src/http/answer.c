@@ -346,9 +346,11 @@ static void refusal_problem(const struct exchange *x, unsigned status, struct bu
 static bool refusal_is_problem(const struct exchange *x)
 {
     const struct http_head *head = &x->head;
-    slice path = x->path != NULL ? x->r.path : http_span(head, head->path);
-    if (path.len == 0)
-        path = http_span(head, head->target);
+    slice path = { 0 };
+    if (x->path != NULL)
+        path = x->r.path;
+    else if (head->text.len > 0) /* else nothing was read */
+        path = http_span(head, head->path.len > 0 ? head->path : head->target);
     return (x->r.route != NULL && (x->r.route->flags & HTTP_PROBLEMS) != 0) ||
            http_route_problems(x->h->local->server, x->h->listener->group, path);
 }
