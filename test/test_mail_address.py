@@ -1,4 +1,5 @@
 """Users who are known to other servers by their mail addresses (federation.mail-address)."""
+import re
 import pytest
 
 from muster import across, federation, muc, pubsub, xml
@@ -14,8 +15,9 @@ MAIL = {"alice": f"alice.smith@{ONE}", "carol": f"carol.jones@{ONE}", "bob": f"b
 
 
 def used(server, count, shared=0):
-    """The server has read so many addresses."""
-    server.wait_log(f"mail-address.read used={count} shared={shared}")
+    """The server has read so many addresses, the last time that it read them."""
+    until("addresses", lambda: re.findall(r"mail-address.read used=(\d+) shared=(\d+)",
+                                          server.log())[-1:] == [(str(count), str(shared))])
 
 
 @pytest.fixture
