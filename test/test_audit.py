@@ -153,3 +153,11 @@ def test_what_the_server_cuts_off_is_fine(host):
     host.restart()
     host.ctl("set", "sm.hibernate-time", "77s")
     assert host.rows("audit", "verify")[0]["first"] == 4
+
+
+def test_the_audit_log_names_a_secret_setting_but_no_word_that_may_be_a_secret(server):
+    server.ctl("set", "mail.password", "s3cret")
+    assert server.ctl_run("set", "s3cret", "s3cret").returncode != 0
+    known, unknown = server.rows("audit", "list", "--command", "set")[1::-1]
+    assert (known["args"], unknown["args"]) == ("setting=mail.password", "")
+    assert "args=\"setting=mail.password\"" in server.log() and "s3cret" not in server.log()

@@ -310,3 +310,15 @@ def test_no_priorities_elsewhere(make_server, monkeypatch):
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     server = make_server()
     assert server.log().startswith("time=")
+
+
+@pytest.mark.parametrize("command", [("set",), ("config", "edit")])
+def test_the_value_of_a_setting_is_read_from_standard_input(server, command):
+    server.ctl(*command, "mail.password", "--stdin", stdin="s3cret of the relay\n")
+    if command != ("set",):
+        server.ctl("config", "apply")
+    secret = server.rows("config", "show", "mail.password")[0]
+    assert secret["value"] == "(secret)" and secret["source"] == "database"
+    server.ctl("set", "mail.from", "--stdin", stdin="muster@example.test\n")
+    assert server.rows("config", "show", "mail.from")[0]["value"] == "muster@example.test"
+    assert "unknown option --stdin" in server.ctl_run("user", "list", "--stdin").stderr

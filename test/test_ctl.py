@@ -933,26 +933,6 @@ def test_alarms_are_sentences(server):
             assert re.fullmatch(r"[A-Z].*\w[`)]?\.", text), (row["name"], text)
 
 
-@pytest.mark.parametrize("command", [("set",), ("config", "edit")])
-def test_the_value_of_a_setting_is_read_from_standard_input(server, command):
-    server.ctl(*command, "mail.password", "--stdin", stdin="s3cret of the relay\n")
-    if command != ("set",):
-        server.ctl("config", "apply")
-    secret = server.rows("config", "show", "mail.password")[0]
-    assert secret["value"] == "(secret)" and secret["source"] == "database"
-    server.ctl("set", "mail.from", "--stdin", stdin="muster@example.test\n")
-    assert server.rows("config", "show", "mail.from")[0]["value"] == "muster@example.test"
-    assert "unknown option --stdin" in server.ctl_run("user", "list", "--stdin").stderr
-
-
-def test_the_audit_log_names_a_secret_setting_but_no_word_that_may_be_a_secret(server):
-    server.ctl("set", "mail.password", "s3cret")
-    assert server.ctl_run("set", "s3cret", "s3cret").returncode != 0
-    known, unknown = server.rows("audit", "list", "--command", "set")[1::-1]
-    assert (known["args"], unknown["args"]) == ("setting=mail.password", "")
-    assert "args=\"setting=mail.password\"" in server.log() and "s3cret" not in server.log()
-
-
 def test_times_are_short_in_tables_and_exact_elsewhere(server):
     shown = server.ctl_run("user", "list").stdout
     assert re.search(r"alice@localhost +\d+ (s|min) ago", shown), shown
