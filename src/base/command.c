@@ -56,19 +56,20 @@ void command_permission(const struct command *c, char *out, size_t cap)
     ensure(len > 0 && (size_t)len < cap);
 }
 
-/* 1: the same path; 0: another one; -1: it differs in names of arguments alone. */
-static int command_path_compare(slice a, slice b)
+/* Two paths that are not the same, but would be with the same names of arguments. */
+static bool command_paths_clash(slice a, slice b)
 {
-    bool same = slice_eq(a, b);
+    if (slice_eq(a, b))
+        return false;
     while (a.len > 0 && b.len > 0) {
         slice one, other;
         slice_cut(a, '/', &one, &a);
         slice_cut(b, '/', &other, &b);
         bool names = slice_starts(one, SLICE("{")) && slice_starts(other, SLICE("{"));
         if (!names && !slice_eq(one, other))
-            return 0;
+            return false;
     }
-    return a.len > 0 || b.len > 0 ? 0 : same ? 1 : -1;
+    return a.len == 0 && b.len == 0;
 }
 
 bool command_rest_clashes(const char *a, const char *b)
@@ -83,7 +84,7 @@ bool command_rest_clashes(const char *a, const char *b)
             slice_cut(others, ',', &two, &others);
             slice_word(&two, &verb);
             slice_word(&two, &other);
-            clashes = clashes || command_path_compare(path, other) < 0;
+            clashes = clashes || command_paths_clash(path, other);
         }
     }
     return clashes;
