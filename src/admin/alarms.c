@@ -305,7 +305,7 @@ const char *alarms_what_name(enum alarms_what what)
     return names[what];
 }
 
-/* Who was told that it is grave hears of its fall and of its end. */
+/* The news have the worst severity, too: a target that was told of that hears of the end. */
 static void alarms_deliver(const struct kept *k, enum alarms_what what, uint64_t at_us)
 {
     struct alarms_news news = { .alarm = k->alarm,

@@ -613,8 +613,8 @@ static enum err no_database(const char *data, struct why *why)
     return e;
 }
 
-/* What is there already may stay if it is the same. Keys are set aside, as those of the backup
- * belong to what it has. */
+/* A file that is there already may stay if it is the same. Keys are set aside, since those of the
+ * backup belong to its database. */
 static enum err overwrites_nothing(void *arg, const struct entry *entry, struct why *why)
 {
     const char *data = arg;

@@ -41,7 +41,7 @@ NODISCARD enum err backup_make(const char *folder, const struct backup_source *f
 NODISCARD enum err backup_verify(const char *folder, const struct store_schema *const *schemas,
                                  const struct store_watch *watch, struct backup_info *out,
                                  struct why *why);
-/* Verifies the backup and copies it into a data folder. What is there stays, but keys that the
+/* Verifies the backup and copies it into a data folder. Files there stay, but keys that the
  * backup has, too, become KEY.old. `want`: the kind of database that the server is configured for.
  * E_EXISTS: there is a database, or something else would be overwritten.
  * E_UNSUPPORTED: the backup is of the other kind. An error before the last step changes nothing. */

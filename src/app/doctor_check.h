@@ -32,7 +32,7 @@ struct doctor_facts {
 
 /* Who looks: any user beside the server; the server; or somebody with the rights of its user. */
 enum doctor_place { DOCTOR_BESIDE, DOCTOR_IN_SERVER, DOCTOR_AS_SERVER };
-/* What was seen of a server that is asked from outside; the lock says whether it runs. */
+/* How a server answered that was asked from outside; whether it runs, its lock says. */
 enum doctor_server { DOCTOR_SERVER_UNKNOWN, DOCTOR_SERVER_HANGS };
 enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
 enum { DOCTOR_TEXT_MAX = 1024 };

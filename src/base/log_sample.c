@@ -48,17 +48,17 @@ static struct sample *sample_place(const struct log_held *event, uint64_t second
 {
     uint64_t hash = hash_keyed(slice_of(event->area->name)) ^
                     (hash_keyed(slice_of(event->event)) + (uint64_t)event->level) * 31;
-    struct sample *free = NULL;
+    struct sample *unused = NULL;
     for (unsigned i = 0; i < SAMPLE_TRIES; i++) {
         struct sample *s = &samples.places[(hash + i) % LOG_SAMPLES];
         if (s->of.area != NULL && sample_is_of(s, event))
             return s;
-        if (free == NULL && (s->of.area == NULL || (s->of.lines == 0 && s->second != second)))
-            free = s;
+        if (unused == NULL && (s->of.area == NULL || (s->of.lines == 0 && s->second != second)))
+            unused = s;
     }
-    if (free != NULL)
-        *free = (struct sample){ .of = *event };
-    return free;
+    if (unused != NULL)
+        *unused = (struct sample){ .of = *event };
+    return unused;
 }
 
 static bool sample_is_written(struct sample *s, uint64_t second, int64_t most)

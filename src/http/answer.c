@@ -291,7 +291,7 @@ static bool ends_connection(unsigned status)
            status >= 500;
 }
 
-/* What is wrong with the request, and the name of the error, for a program. */
+/* The detail for a person, and the name of the error for a program. */
 static void refusal_reason(const struct exchange *x, unsigned status, struct buf *out,
                            const char **error)
 {

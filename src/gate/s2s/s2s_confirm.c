@@ -558,7 +558,7 @@ static bool partner_drops_item(struct actor *a, const struct actor_item *item, v
     return true;
 }
 
-/* What was written to a stream stays in the count of that. */
+/* Stanzas that were written to a stream stay in its count. */
 static void partner_sender_gone(struct partner *p, slice bare)
 {
     actor_mark(&p->actor);
