@@ -160,6 +160,19 @@ def test_content_of_the_stream_is_content_for_clients(node, evil, content, seen)
     assert got.get("{http://www.w3.org/XML/1998/namespace}lang") == "de"
 
 
+@pytest.mark.parametrize("content", [
+    "<a xmlns:p='jabber:server' xmlns:q='jabber:client' p:x='1' q:x='2'/>",
+    "<a xmlns='urn:y' xmlns:p='jabber:client' p:x='1' s:x='2'/>"])
+def test_attributes_that_would_be_one_to_clients_end_their_stream_alone(node, evil, content):
+    """They are two in a stream of servers only: the client's reader would end its own stream."""
+    alice = node.client("alice")
+    evil.join()
+    evil.raw(f"<message xmlns:s='jabber:server' from='x@{EVIL}' to='{alice}'>{content}"
+             "<body>x</body></message>")
+    evil.expect_stream_error("not-well-formed")
+    alice.ping()
+
+
 @pytest.mark.parametrize("content, sent", [
     ("<c:body xmlns:c='jabber:client'>x</c:body>", "<body xmlns:c='jabber:client'>x</body>"),
     ("<body xmlns='jabber:client'>x</body>", "<body>x</body>"),

@@ -94,6 +94,8 @@ def test_white_space_keeps_alive(alice):
     ("<message to=bob/>", ["not-well-formed"]),
     ("<message to='a' to='b'/>", ["not-well-formed"]),
     ("<message id='<'/>", ["not-well-formed"]),
+    ("<message to='alice@localhost' xmlns:p='jabber:server'><body>hi</body>"
+     "<x xmlns='urn:x' xmlns:q='jabber:client' p:a='1' q:a='2'/></message>", ["not-well-formed"]),
     ("<x:message/>", ["not-well-formed", "bad-namespace-prefix"]),
     ("<message to='alice@localhost'><delay xmlns='urn:xmpp:dela&#121;' from='localhost' "
      "stamp='2001-01-01T00:00:00Z'/><body>hi</body></message>",

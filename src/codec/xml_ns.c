@@ -46,6 +46,19 @@ static bool same_name(slice a, slice b)
     return a.len == b.len;
 }
 
+static bool is_content(slice name)
+{
+    return slice_is(name, "jabber:client") || slice_is(name, "jabber:server");
+}
+
+/* One name for attributes. The two content namespaces are one: a stanza that crosses from a stream
+ * of servers to one of clients changes from one into the other, and its attributes must still
+ * differ then. */
+static bool one_namespace(slice a, slice b)
+{
+    return same_name(a, b) || (is_content(a) && is_content(b));
+}
+
 static slice in_unit(const struct xml_state *s, struct xml_span span)
 {
     return (slice){ s->unit + span.at, span.len };
@@ -152,7 +165,7 @@ static int canonical(struct xml_state *s, int bound)
     int same = bound;
     for (unsigned i = 0; same == bound && i < XML_STREAM_PREFIXES_MAX; i++) {
         slice other, prefix = xml_ns_stream_prefix(s->stream, i, &other);
-        if (prefix.len > 0 && same_name(other, name))
+        if (prefix.len > 0 && one_namespace(other, name))
             same = XML_BOUND_STREAM_PREFIX + (int)i;
         if (prefix.len == 0 || XML_BOUND_STREAM_PREFIX + (int)i == bound)
             break;
@@ -160,14 +173,15 @@ static int canonical(struct xml_state *s, int bound)
     if (bound >= XML_BINDINGS_MAX)
         return same;
     for (int i = 0; same == bound && i < bound; i++) {
-        if (same_name(in_unit(s, s->binding[i].name), name))
+        if (one_namespace(in_unit(s, s->binding[i].name), name))
             same = i;
     }
     s->binding[bound].same_as = (int16_t)same;
     return same;
 }
 
-/* Every prefix is declared, and no two attributes have one expanded name (§6.3). */
+/* Every prefix is declared, and no two attributes have one expanded name (§6.3), nor will have one
+ * in another stream. */
 static const char *finish_attrs(struct xml_state *s, enum xml_error *e)
 {
     const struct xml_attr *attr = xml_state_attrs(s);
@@ -187,7 +201,9 @@ static const char *finish_attrs(struct xml_state *s, enum xml_error *e)
                 continue;
             if (canonical(s, bound[i]) == canonical(s, bound[j])) {
                 *e = XML_NOT_WELL_FORMED;
-                return "two attributes have one expanded name";
+                return same_name(bound_name(s, bound[i]), bound_name(s, bound[j]))
+                           ? "two attributes have one expanded name"
+                           : "two attributes differ in their content namespace only";
             }
         }
     }

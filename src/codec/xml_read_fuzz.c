@@ -13,6 +13,7 @@
  * - the reader sees some errors before the token is complete, expat an error in an unfinished XML
  *   declaration;
  * - namespaces written with character references: the reader refuses;
+ * - attributes that differ only in that they are of jabber:client and jabber:server: likewise;
  * - behind the stream's end nothing is compared. */
 #include "base/arena.h"
 #include "base/buf.h"
@@ -306,10 +307,11 @@ static bool may_refuse(const struct oracle *o, slice text)
 /* Whether expat may take what the reader refused when byte `seen` - 1 came. */
 static bool may_take(const struct oracle *o, const struct reading *g)
 {
-    static const char *const stricter[] = { "text outside of stanzas",
-                                            "the stream header is an empty element",
-                                            "a malformed XML declaration",
-                                            "a namespace is written with character references" };
+    static const char *const stricter[] = {
+        "text outside of stanzas", "the stream header is an empty element",
+        "a malformed XML declaration", "a namespace is written with character references",
+        "two attributes differ in their content namespace only"
+    };
     for (size_t i = 0; i < sizeof stricter / sizeof stricter[0]; i++) {
         if (strcmp(g->what, stricter[i]) == 0)
             return true;
