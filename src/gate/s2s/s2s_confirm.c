@@ -585,6 +585,7 @@ void partners_sender_gone(struct worker *w, slice bare)
 
 void partner_offends(struct partner *p) { p->offended = true; }
 void partner_breaks(struct partner *p) { p->broke = true; }
+void partner_ended(struct partner *p) { p->orderly = true; }
 
 static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
 {
@@ -601,11 +602,15 @@ static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
 
 void partner_suspects(struct partner *p)
 {
-    bool offended = p->offended, broke = p->broke, careful = p->careful;
-    p->offended = p->broke = p->quick = false;
+    bool offended = p->offended, broke = p->broke, orderly = p->orderly, careful = p->careful;
+    p->offended = p->broke = p->orderly = p->quick = false;
     if (p->unacked.written == 0 || partner_stopped(p) ||
         (!offended && !p->vain && !(broke && careful)))
         return;
+    if (orderly && !careful && partner_may_be_quick(p)) { /* no stanza was at fault */
+        p->quick = true;
+        return;
+    }
     p->careful = true; /* a break without a word counts only for what was sent alone */
     for (uint32_t i = 0; i < p->unacked.written; i++)
         partner_watch(p, &s2s_unacked_at(&p->unacked, i)->id);

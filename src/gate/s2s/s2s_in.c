@@ -328,7 +328,8 @@ static void in_stanza(struct xstream *x, slice unit)
 static void in_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_in *s = s2s_in_of(x);
-    s->read = why == XSTREAM_ENDED && x->end_sent && !s->complained;
+    s->orderly = why == XSTREAM_ENDED && !s->complained;
+    s->read = s->orderly && x->end_sent;
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (s->broken && s2s_is_broken(x, why))
         s->fault = FAULT_BREAKS;

@@ -365,6 +365,7 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
                   &(struct s2s_way_back){ .event = BACK_GONE,
                                           .read = s->read ? p->written : 0,
                                           .fault = back_fault(s, p),
+                                          .orderly = s->orderly,
                                           .resumable = resumable && !b->many });
     }
 }

@@ -106,7 +106,10 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
                       "the connection failed: %s", conn_error(x->conn));
-    if (o->partner != NULL && o->up && why == XSTREAM_ENDED && !o->heard && o->sm != OUT_COUNTS)
+    if (o->partner == NULL || !o->up || why != XSTREAM_ENDED || o->heard)
+        return;
+    share_each(o, partner_ended);
+    if (o->sm != OUT_COUNTS)
         share_confirm_all(o); /* it has read all before it ended */
 }
 

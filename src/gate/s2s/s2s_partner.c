@@ -282,7 +282,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     bool doubts = doubt_unacked(p);
     while (!p->careful && !doubts && p->unacked.written < p->unacked.len)
         partner_write_next(p);
-    p->offended = p->broke = p->rejoins = false;
+    p->offended = p->broke = p->orderly = p->rejoins = false;
     p->state = ACTOR_READY; /* what is held is not handled */
     partner_write_replies(p);
     partner_weigh(p);
@@ -905,10 +905,12 @@ void partner_came(struct partner *p)
 /* For commands. */
 
 /* One that is being made counts as failed: what waits, waits for the next attempt, or is answered
- * if it has waited too long. */
+ * if it has waited too long. That follows at once after the first one: perhaps it was made because
+ * the other operator has closed the stream before. */
 bool partner_close(struct partner *p)
 {
     bool made = p->find != NULL || partner_is_linked(p) || share_is_sought(p);
+    bool first = p->failures == 0;
     if (!made)
         return false;
     actor_pin(&p->actor);
@@ -922,6 +924,8 @@ bool partner_close(struct partner *p)
         partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
                       "an operator has ended the attempt");
         partner_breaks_off(p);
+        if (first && timer_is_set(&p->retry) && partner_may_be_quick(p))
+            timer_set(partner_loop(p), &p->retry, 0);
     }
     actor_unpin(&p->actor);
     return true;

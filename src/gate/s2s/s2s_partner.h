@@ -115,6 +115,8 @@ void partner_ends(struct partner *p);
  * one. */
 void partner_offends(struct partner *p);
 void partner_breaks(struct partner *p);
+/* ... or the stream, without an error. */
+void partner_ended(struct partner *p);
 void partner_full(struct partner *p); /* it takes none until: */
 void partner_room(struct partner *p); /* it takes them again, if it did not */
 /* The stream has ended. at_once: another one is made without a pause if stanzas wait, and it is no

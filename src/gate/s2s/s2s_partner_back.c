@@ -147,6 +147,8 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
             partner_breaks(p);
         else if (m->fault == FAULT_OFFENDS)
             partner_offends(p);
+        else if (m->orderly)
+            partner_ended(p);
         back_is_lost(p, m->resumable);
     }
 }
@@ -198,6 +200,7 @@ static const struct message_field way_back_fields[] = {
     F_BOOL(struct s2s_way_back, counted),
     F_BOOL(struct s2s_way_back, certificate),
     F_BOOL(struct s2s_way_back, resumable),
+    F_BOOL(struct s2s_way_back, orderly),
     { 0 },
 };
 const struct message_row s2s_way_back_message = {

@@ -21,8 +21,10 @@ enum {
 /* After an attempt that has failed: how long until the next one. */
 uint64_t partner_backoff_ms(const struct partner *p);
 /* ... for a stanza that it was sent alone: whether the next attempt may follow at once, so that one
- * bad stanza does not hold up others. PARTNER_QUICK_MAX in PARTNER_QUICK_MS: a server that ends all
- * streams is not flooded with them. Counts this one. */
+ * bad stanza does not hold up others. The same if a stream has ended in order, before anything was
+ * confirmed on it, or if an operator has ended an attempt: perhaps both operators close the stream.
+ * PARTNER_QUICK_MAX in PARTNER_QUICK_MS: a server that ends all streams is not flooded with them.
+ * Counts this one. */
 bool partner_may_be_quick(struct partner *p);
 bool partner_gives_up(const struct partner *p); /* ... what waits is refused now */
 /* It is LOADING from now on: stanzas begin to wait, if any come. */

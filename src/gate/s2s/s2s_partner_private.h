@@ -87,6 +87,7 @@ struct partner {
     bool vain;               /* the last stream was up, and nothing was confirmed on it */
     bool offended;           /* the server has ended the stream for what it was sent */
     bool broke;              /* its side has ended the connection without a word */
+    bool orderly;            /* ... or the stream, without an error */
     bool quick;              /* the next attempt follows at once: partner_may_be_quick() */
     bool careful;            /* ... or the last one was vain: one at a time, each confirmed */
     bool counted;            /* the stream that is up has XEP-0198 */

@@ -1,0 +1,124 @@
+"""Streams that end in order, as when an operator closes them: the next one follows at once."""
+import re
+
+import pytest
+
+from muster import federation, xml
+
+ONE, OTHER = "one.test", "other.test"
+SM = f"<sm xmlns='{xml.SM}'/>"
+ENABLED = f"<enabled xmlns='{xml.SM}'/>"
+QUICK = 12  # attempts a minute that follow at once
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def start(make_server, authority):
+    """A function that starts a server of ours."""
+    def one(user, domain):
+        tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
+        return make_server(user, domains=[domain], s2s=True, tls=tls,
+                           settings=federation.settings())
+    return one
+
+
+@pytest.fixture
+def listener(authority):
+    victim = federation.Listener(OTHER, authority.issue("victim", OTHER))
+    yield victim
+    victim.close()
+
+
+@pytest.fixture
+def node(start, listener):
+    """With a route to a server that the test plays."""
+    server = start("alice", ONE)
+    federation.route(server, OTHER, listener.port)
+    return server
+
+
+def say(client, to, body):
+    client.send(f"<message to='{to}' type='chat' id='m{body}'><body>{body}</body>"
+                f"<origin-id xmlns='urn:xmpp:sid:0' id='o{body}'/></message>")
+
+
+def failures(server):
+    return re.findall("event=s2s.failed.*", server.log())
+
+
+def end_in_order(listener):
+    """The next stream, to its first message, which is not confirmed."""
+    with listener.join(SM) as peer:
+        listener.read_until(peer, "(?s)<enable .*<body>one</body>")
+        peer.sendall(f"{ENABLED}</stream:stream>".encode())
+        listener.read_until(peer, "</stream:stream>")
+
+
+def test_streams_that_end_in_order_are_made_again_without_a_pause(node, listener):
+    """Also if nothing was confirmed on the second one; but not without an end."""
+    alice = node.client("alice")
+    say(alice, f"bob@{OTHER}", "one")
+    for _ in range(QUICK):
+        end_in_order(listener)
+    assert not failures(node)
+    end_in_order(listener)
+    end_in_order(listener)
+    node.wait_log("event=s2s.failed")
+    assert len(failures(node)) == 1
+
+
+@pytest.mark.sqlite
+def test_streams_of_the_other_server_that_end_in_order_are_followed_at_once(node, listener,
+                                                                            authority):
+    """Stanzas went back on them (XEP-0288)."""
+    alice = node.client("alice")
+    cert = authority.issue("back", OTHER)
+    for n in range(3):
+        peer = federation.Peer(node, OTHER, ONE, cert).secure()
+        peer.raw("<bidi xmlns='urn:xmpp:bidi'/>")
+        assert peer.external() is None
+        peer.header().features_come()
+        peer.auto_ack = False
+        peer.enable_sm()
+        if n == 0:
+            say(alice, f"bob@{OTHER}", "one")
+        peer.expect("<message><body>one</body></message>")
+        listener.leave()  # so that the next stream is theirs again
+        peer.raw("</stream:stream>")
+        peer.expect_closed()
+    listener.come_back()
+    assert not re.findall("event=s2s.failed.*has ended", node.log())
+
+
+def test_an_attempt_that_an_operator_ends_is_followed_at_once(node, listener):
+    """If none has failed before."""
+    alice = node.client("alice")
+    say(alice, f"bob@{OTHER}", "one")
+    peer, _ = listener.sock.accept()
+    assert node.ctl("s2s", "close", OTHER)["text"] == "closed streams: 1"
+    assert [row["state"] for row in node.rows("s2s", "list", OTHER)] == ["connecting"]
+    peer.close()
+
+
+def test_both_operators_close_a_stream_again_and_again(start):
+    """In a flood in both directions: nothing is lost, and nothing waits for a pause."""
+    one, other = start("alice", ONE), start("bob", OTHER)
+    federation.route(one, OTHER, other.s2s_port)
+    federation.route(other, ONE, one.s2s_port)
+    alice, bob = one.client("alice"), other.client("bob")
+    for n in range(1500):
+        say(alice, f"bob@{OTHER}", n)
+        say(bob, f"alice@{ONE}", n)
+        if n % 250 == 100:
+            closes = [one.ctl_start("s2s", "close", OTHER), other.ctl_start("s2s", "close", ONE)]
+            for close in closes:
+                close.communicate()
+    for client in bob, alice:
+        for n in range(1500):
+            client.expect(f"<message id='m{n}'/>")
+    for server in one, other:
+        assert not [line for line in failures(server) if "operator" not in line]
