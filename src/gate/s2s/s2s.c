@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in.h"
@@ -299,7 +300,10 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
         return PASS;
     why->error = SE_NOT_ALLOWED;
     why->text = SLICE("this server does not communicate with that domain");
-    return (*st)->type == TYPE_ERROR || (*st)->type == TYPE_RESULT ? DROP : REFUSE;
+    if ((*st)->type != TYPE_ERROR && (*st)->type != TYPE_RESULT)
+        return REFUSE;
+    s2s_dropped(*st, S2S_DROP_POLICY);
+    return DROP;
 }
 
 void s2s_pairs_changed(struct worker *w)

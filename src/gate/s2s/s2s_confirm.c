@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_divert.h"
+#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_partner_private.h"
@@ -463,6 +464,7 @@ static void doubt_refuses(struct partner *p, struct s2s_sent *s, const struct ed
         s2s_mail_refuse(&p->mail, s, word);
         return;
     }
+    s2s_dropped(s->st, S2S_DROP_POLICY);
     if (!word->silent)
         route_error(p->worker, s->st, word->error, (slice){ 0 });
     stanza_unref(&s->st);
@@ -677,6 +679,7 @@ void partner_drop_replies(struct partner *p)
 {
     while (p->replies > 0) {
         struct stanza *st = partner_next_reply(p);
+        s2s_dropped(st, S2S_DROP_UNREACHABLE);
         stanza_unref(&st);
     }
 }

@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_connections.h"
 #include "base/ensure.h"
 #include "gate/s2s/s2s_divert.h"
+#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "home/router.h"
@@ -24,6 +25,7 @@ static void foreign_take(struct worker *w, struct s2s_foreign *m, unsigned numbe
         partner_take(w, m->st, &id, number);
         m->st = NULL;
     } else if (id.entry == 0) { /* else it is sent after the next start */
+        s2s_dropped(m->st, S2S_DROP_UNREACHABLE);
         route_error(w, m->st, SE_REMOTE_SERVER_TIMEOUT, SLICE("this server is being stopped"));
     }
 }

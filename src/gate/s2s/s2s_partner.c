@@ -5,6 +5,7 @@
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_pairs_up.h"
@@ -457,6 +458,9 @@ static void partner_patience_ends(struct timer *t, struct loop *loop)
 static void partner_refuse_with(struct partner *p, struct stanza *st, enum stanza_error e,
                                 slice text)
 {
+    s2s_dropped(st, e == SE_NOT_ALLOWED           ? S2S_DROP_POLICY
+                    : e == SE_RESOURCE_CONSTRAINT ? S2S_DROP_QUEUE
+                                                  : S2S_DROP_UNREACHABLE);
     route_error(p->worker, st, e, text);
     stanza_unref(&st);
 }

@@ -3,6 +3,7 @@
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_commands.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_partner.h"
@@ -342,7 +343,7 @@ const struct feature s2s_feature = {
     .settings = settings,
     .commands = s2s_commands,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
-                                         &s2s_partners, NULL },
+                                         &s2s_partners, &s2s_drops, NULL },
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
