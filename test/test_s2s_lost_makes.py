@@ -62,6 +62,39 @@ def test_connections_to_other_makes_that_are_cut_lose_nothing(federated, kind, o
 @pytest.mark.parametrize("kind, options", [
     (prosody, {"more": '"smacks";'}), (prosody, {}), (ejabberd, {})],
     ids=["Prosody, XEP-0198", "Prosody", "ejabberd"])
+def test_streams_with_other_makes_that_are_closed_lose_nothing_of_ours(federated, kind, options):
+    """In a flood both ways. ejabberd loses what it gives to its stream behind the end of that."""
+    ours, theirs, _ = federated(kind, **options)
+    alice, bob = ours.client("alice"), theirs.client("bob")
+    say(alice, 0, to=bob)
+    bob.expect("<message id='m0'/>")
+    say(bob, 1000, to=alice)
+    alice.expect("<message id='m1000'/>")
+    for n in range(1, 301):
+        say(alice, n, to=bob)
+        say(bob, 1000 + n, to=alice)
+        if n % 100 == 50:
+            ours.ctl("s2s", "close", THEIRS)
+    got = []
+
+    def come():
+        bob.pump(0.1)
+        alice.pump(0.01)
+        got.extend(int(e.get("id")[1:]) for e in bob.inbox
+                   if (e.get("id") or "").startswith("m") and e.get("type") != "error")
+        bob.inbox.clear()
+        return set(got) >= set(range(1, 301))
+
+    until("all of them", come)
+    first = list(dict.fromkeys(got))
+    assert first == sorted(first)
+    until_confirmed(ours)
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
+@pytest.mark.parametrize("kind, options", [
+    (prosody, {"more": '"smacks";'}), (prosody, {}), (ejabberd, {})],
+    ids=["Prosody, XEP-0198", "Prosody", "ejabberd"])
 def test_our_server_is_killed_in_a_flood_with_another_make(federated, kind, options):
     """Both ways: what was acknowledged to a client arrives, in order; so does what the other server
     sends and counts, but for what it has returned itself. Repeats are those of a crash."""
