@@ -4,6 +4,7 @@ import re
 import pytest
 
 from muster import federation, xml
+from muster.client import until
 
 ONE, OTHER = "one.test", "other.test"
 SM = f"<sm xmlns='{xml.SM}'/>"
@@ -44,6 +45,11 @@ def node(start, listener):
 def say(client, to, body):
     client.send(f"<message to='{to}' type='chat' id='m{body}'><body>{body}</body>"
                 f"<origin-id xmlns='urn:xmpp:sid:0' id='o{body}'/></message>")
+
+
+def pending(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0]
 
 
 def failures(server):
@@ -122,3 +128,23 @@ def test_both_operators_close_a_stream_again_and_again(start):
             client.expect(f"<message id='m{n}'/>")
     for server in one, other:
         assert not [line for line in failures(server) if "operator" not in line]
+
+
+def test_what_comes_on_our_stream_before_its_end_is_taken(node, listener):
+    """From a server that does not count: it would be lost (XEP-0288 without XEP-0198)."""
+    alice = node.client("alice")
+    say(alice, f"bob@{OTHER}", "one")
+    with listener.secure(features=federation.EXTERNAL
+                         + "<bidi xmlns='urn:xmpp:features:bidi'/>") as peer:
+        listener.read_until(peer, "<auth.*</auth>")
+        peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+        listener.header(peer, "third", "")
+        ping = listener.read_until(peer, "(?s)<body>one</body>.*<iq ([^>]*)><ping")[1]
+        name = re.search("id='([^']*)'", ping)[1]
+        peer.sendall(f"<iq type='result' id='{name}' from='{OTHER}' to='{ONE}'/>".encode())
+        until("it is confirmed", lambda: pending(node) == 0)
+        assert node.ctl("s2s", "close", OTHER)["text"] == "closed streams: 1"
+        listener.read_until(peer, "</stream:stream>")
+        peer.sendall(f"<message from='bob@{OTHER}' to='{alice.bare}'><body>late</body></message>"
+                     "</stream:stream>".encode())
+        alice.expect("<message><body>late</body></message>")

@@ -922,7 +922,9 @@ bool partner_close(struct partner *p)
         actor_unpin(&p->actor);
         return true;
     }
-    if (p->back.on) {
+    if (p->state == ACTOR_READY && p->out != NULL && p->flow != NULL) {
+        partner_ends(p); /* the other server may be writing on it */
+    } else if (p->back.on) {
         partner_leaves_back(p);
     } else {
         partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
