@@ -400,6 +400,7 @@ static void in_close(struct s2s_in *s)
     bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
     if (ends)
         return;
+    s->orderly = true;
     if (s->x.state != STREAM_BOUND || !s2s_back_waits(s)) {
         s2s_flow_finish(s);
         return;

@@ -29,7 +29,7 @@ struct s2s_in {
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */
     bool complained;      /* ... with an error */
-    bool orderly;         /* ... without one, by </stream:stream> */
+    bool orderly;         /* ... without one, by </stream:stream>; or an operator closes it */
     bool read;            /* it has ended after our end: what was written to it has been read */
     bool taken;           /* another one resumes it */
     bool draining;        /* it ends when all that it brought is handled: nothing more is read */

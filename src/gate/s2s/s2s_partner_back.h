@@ -45,7 +45,8 @@ struct s2s_way_back {
     bool counted;             /* it has XEP-0198 */
     bool certificate;         /* else dialback has proved it */
     bool resumable;           /* BACK_GONE */
-    bool orderly;             /* BACK_GONE: the other server has ended it, without an error */
+    bool orderly;             /* BACK_GONE: the other server has ended it without an error, or an
+                               * operator has closed it */
 };
 extern const struct message_row s2s_way_back_message;
 
