@@ -73,7 +73,7 @@ def test_streams_that_end_in_order_are_made_again_without_a_pause(node, listener
     assert not failures(node)
     end_in_order(listener)
     end_in_order(listener)
-    node.wait_log("event=s2s.failed")
+    node.wait_log("event=s2s.failed .*the stream of the server has ended")
     assert len(failures(node)) == 1
 
 
@@ -101,13 +101,17 @@ def test_streams_of_the_other_server_that_end_in_order_are_followed_at_once(node
 
 
 def test_an_attempt_that_an_operator_ends_is_followed_at_once(node, listener):
-    """If none has failed before."""
+    """If none has failed before. `s2s list` says so until that one has failed, too."""
     alice = node.client("alice")
     say(alice, f"bob@{OTHER}", "one")
     peer, _ = listener.sock.accept()
     assert node.ctl("s2s", "close", OTHER)["text"] == "closed streams: 1"
-    assert [row["state"] for row in node.rows("s2s", "list", OTHER)] == ["connecting"]
+    found, = node.rows("s2s", "list", OTHER)
+    assert (found["state"], found["why"]) == ("connecting", "an operator has ended the attempt")
     peer.close()
+    peer, _ = listener.sock.accept()
+    peer.close()
+    node.wait_log("event=s2s.failed .*the connection (ended|failed)")
 
 
 def test_both_operators_close_a_stream_again_and_again(start):

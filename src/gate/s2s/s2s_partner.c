@@ -56,6 +56,19 @@ void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e,
     p->blame = (uint8_t)e;
     p->hard = hard;
     p->hopeful = false;
+    p->blamed = true;
+}
+
+/* What is known until then is of the attempt before. */
+static void partner_blames_nobody(struct partner *p) { p->blamed = p->hard = p->hopeful = false; }
+
+/* The connection has ended, and nobody has said why. */
+static void partner_blames_the_end(struct partner *p)
+{
+    if (!p->blamed || p->why[0] == '\0')
+        partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false, "%s",
+                      p->state == ACTOR_READY ? "the stream of the server has ended"
+                                              : "the connection ended before it was used");
 }
 
 void partner_hopes(struct partner *p) { p->hopeful = true; }
@@ -189,6 +202,7 @@ static void partner_found(void *arg, const struct s2s_found *found)
     struct partner *p = arg;
     actor_mark(&p->actor);
     if (found->conn != NULL) {
+        partner_blames_nobody(p);
         p->out = s2s_out_start(p, found->conn, found->tls);
         return;
     }
@@ -221,8 +235,7 @@ static void partner_connect(struct partner *p)
 {
     ensure(p->find == NULL && p->out == NULL && p->state == ACTOR_LOADING);
     p->since_us = loop_now_us(partner_loop(p));
-    partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
-                  "the connection ended before it was used");
+    partner_blames_nobody(p);
     if (!partner_is_allowed(p)) {
         partner_failed(p);
         return;
@@ -275,6 +288,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->uncertified_us = 0;
     p->counted = counted;
     p->why[0] = '\0';
+    partner_blames_nobody(p);
     p->since_us = loop_now_us(partner_loop(p));
     abroad_seen(p->worker, partner_remote(p), anew ? ABROAD_UP : ABROAD_RESUMED);
     if (p->back.on) /* what it counts is of another stream from here on */
@@ -380,6 +394,7 @@ void partner_lost(struct partner *p, bool at_once)
     if (p->state == ACTOR_READY && p->why[0] != '\0')
         log_info(&log_s2s, LOG_EV("s2s.lost"), LOG_S("domain", partner_remote(p)),
                  LOG_S("local", partner_local(p)), LOG_C("why", p->why));
+    partner_blames_the_end(p);
     if (!at_once && partner_tries_next(p)) {
         actor_unpin(&p->actor);
         return;
@@ -840,6 +855,19 @@ void partner_stop(struct partner *p)
     actor_unpin(&p->actor);
 }
 
+/* It pauses no more. */
+static void partner_retries_now(struct partner *p)
+{
+    actor_mark(&p->actor);
+    actor_pin(&p->actor);
+    timer_cancel(&p->retry);
+    if (p->state == ACTOR_LOADING)
+        loop_defer(partner_loop(p), &p->connect);
+    else if (s2s_mail_waits(&p->mail))
+        actor_load(&p->actor);
+    actor_unpin(&p->actor);
+}
+
 void partner_forgive(struct partner *p)
 {
     bool late = p->overdue && p->out == NULL;
@@ -852,14 +880,7 @@ void partner_forgive(struct partner *p)
     partner_recovers(p);
     if (!late && !timer_is_set(&p->retry))
         return;
-    actor_mark(&p->actor);
-    actor_pin(&p->actor);
-    timer_cancel(&p->retry);
-    if (p->state == ACTOR_LOADING)
-        loop_defer(partner_loop(p), &p->connect);
-    else if (s2s_mail_waits(&p->mail))
-        actor_load(&p->actor);
-    actor_unpin(&p->actor);
+    partner_retries_now(p);
 }
 
 /* Nothing more is written, and what was has some time to be confirmed: it has perhaps arrived, and
@@ -931,7 +952,7 @@ bool partner_close(struct partner *p)
                       "an operator has ended the attempt");
         partner_breaks_off(p);
         if (first && timer_is_set(&p->retry) && partner_may_be_quick(p))
-            timer_set(partner_loop(p), &p->retry, 0);
+            partner_retries_now(p);
     }
     actor_unpin(&p->actor);
     return true;

@@ -77,6 +77,7 @@ struct partner {
     uint8_t failures;          /* in a row; at most FAILURES_COUNTED */
     uint8_t stage;             /* enum s2s_stage: of the last failure */
     uint8_t blame;             /* enum stanza_error: what senders are told */
+    bool blamed;               /* of the attempt that is under way, or the stream */
     bool hard;
     bool hopeful;            /* ... but stored messages wait */
     uint8_t replies;         /* of `reply`; at most PARTNER_REPLIES_MAX */
