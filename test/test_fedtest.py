@@ -102,9 +102,9 @@ def test_each_stage_that_fails_is_named(pair):
 def test_a_server_whose_rules_refuse_this_one(make_server, authority):
     one = make(make_server, authority, "alice", ONE)
     other = make(make_server, authority, "bob", OTHER, policy="allow")
-    row = failure(one, "stream", "policy-violation", "fedtest", "--target", "localhost", "--domain",
+    row = failure(one, "policy", "policy-violation", "fedtest", "--target", "localhost", "--domain",
                   OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}")
-    assert "policy-violation: its rules" in row["diagnosis"], row
+    assert "its rules do not allow this one" in row["diagnosis"], row
 
 
 def test_a_domain_that_cannot_connect_to_this_one(pair):

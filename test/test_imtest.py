@@ -158,6 +158,33 @@ def test_a_partner_that_is_not_allowed(pair):
     failure(one, "policy", "not-allowed", *TO)
 
 
+@pytest.fixture
+def shut_out(make_server, authority):
+    """A function that starts both, with a route from the first one: the other has no federation."""
+    def start(**more):
+        one, other = (make_server(user, domains=[domain], s2s=True,
+                                  tls={**authority.issue(domain, domain),
+                                       "trust": str(authority.file)},
+                                  settings=federation.settings(**settings))
+                      for user, domain, settings in (("alice", ONE, more),
+                                                     ("bob", OTHER, {"policy": "off"})))
+        federation.route(one, OTHER, other.s2s_port)
+        mark(one)
+        return one
+    return start
+
+
+def test_a_partner_that_does_not_allow_us(shut_out):
+    row = between(shut_out(retry_for="0s"), "policy", "the server says: policy-violation")
+    assert "ask its operator" in row["diagnosis"]
+
+
+def test_a_partner_that_does_not_allow_us_while_the_message_waits(shut_out):
+    """No error has come: it is tried again."""
+    row = failure(shut_out(), "policy", "has not answered in time", *TO, "--timeout", "2s")
+    assert "ask its operator" in row["diagnosis"]
+
+
 def test_a_partner_that_cannot_be_reached(pair):
     one, _ = pair(retry_for="0s")
     mark(one)

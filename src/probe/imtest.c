@@ -41,6 +41,7 @@ struct imtest {
     bool connected, computing, proved, bound;
     bool asking;  /* the database, for the user; or the home of the link, for what has failed */
     bool refused; /* `said` is the error of the message or of the ping */
+    bool late;    /* ... or that none has come in time */
     bool over;    /* ended while one of these goes on */
     uint64_t since_us, ping_us;
     const char *stage;    /* of the last step of the search */
@@ -129,17 +130,62 @@ static void imtest_stop(struct s2s_test *test)
     imtest_fail((struct imtest *)test, "stream", "this server is being stopped");
 }
 
+/* The stage if nobody knows where the link has failed, or whether it has. */
+static const char *imtest_unknown(const struct imtest *t)
+{
+    return t->late ? "no answer" : "delivery";
+}
+
+static void imtest_drop(void *arg) { imtest_free(arg); }
+
+static void imtest_lost(void *arg, const struct outside_lost *lost)
+{
+    struct imtest *t = arg;
+    t->asking = false;
+    if (t->over) {
+        imtest_free(t);
+        return;
+    }
+    bool known = strcmp(lost->stage, "delivery") != 0;
+    if (known || !t->late)
+        t->advice = lost->advice;
+    imtest_fail(t, known ? lost->stage : imtest_unknown(t), "%s", t->said);
+}
+
+/* The link from here to the receiver has failed, if the message took that. */
+static void imtest_link_failed(struct imtest *t)
+{
+    if (!s2s_is_ours(t->worker, t->user.domain)) {
+        imtest_fail(t, imtest_unknown(t), "%s", t->said);
+        return;
+    }
+    t->asking = true;
+    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->user.domain,
+                                                        .remote = t->receiver.domain,
+                                                        .told = imtest_lost,
+                                                        .drop = imtest_drop,
+                                                        .arg = t });
+}
+
+/* Nothing has come, not even an error: perhaps the message waits for a link that fails. */
+static void imtest_unanswered(struct imtest *t)
+{
+    t->refused = t->late = true;
+    snprintf(t->said, sizeof t->said, "the message was sent, and %.*s has not answered in time",
+             SLICE_ARG(t->receiver.domain));
+    imtest_link_failed(t);
+}
+
 static void imtest_late(struct timer *timer, struct loop *loop)
 {
     struct imtest *t = CONTAINER_OF(timer, struct imtest, limit);
     (void)loop;
     if (t->refused)
-        imtest_fail(t, "delivery", "%s", t->said);
+        imtest_fail(t, imtest_unknown(t), "%s", t->said);
     else if (t->bound && t->ping_us != 0)
         imtest_end(t, NULL, (slice){ 0 }, "proved by a ping of the domain behind the message");
     else if (t->bound)
-        imtest_fail(t, "no answer", "the message was sent, and %.*s has not answered in time",
-                    SLICE_ARG(t->receiver.domain));
+        imtest_unanswered(t);
     else if (t->connected)
         imtest_fail(t, "stream", "the target has not answered in time");
     else
@@ -189,35 +235,6 @@ static void imtest_send(struct imtest *t)
     xml_attr(&w, "id", slice_of(t->id));
     xml_empty(&w, "ping", NS_PING);
     imtest_write(t, &w);
-}
-
-static void imtest_drop(void *arg) { imtest_free(arg); }
-
-static void imtest_lost(void *arg, const struct outside_lost *lost)
-{
-    struct imtest *t = arg;
-    t->asking = false;
-    if (t->over) {
-        imtest_free(t);
-        return;
-    }
-    t->advice = lost->advice;
-    imtest_fail(t, lost->stage, "%s", t->said);
-}
-
-/* The link from here to the receiver has failed, if the message took that. */
-static void imtest_link_failed(struct imtest *t)
-{
-    if (!s2s_is_ours(t->worker, t->user.domain)) {
-        imtest_fail(t, "delivery", "%s", t->said);
-        return;
-    }
-    t->asking = true;
-    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->user.domain,
-                                                        .remote = t->receiver.domain,
-                                                        .told = imtest_lost,
-                                                        .drop = imtest_drop,
-                                                        .arg = t });
 }
 
 /* `said` was refused. */

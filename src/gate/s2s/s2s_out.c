@@ -83,7 +83,8 @@ static void out_heard(struct xstream *x, const struct elem *error)
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
         words = elem_text(&text, out_scratch(o));
     bool unknown = !o->up && slice_is(condition.name, "host-unknown");
-    partner_blame(o->partner, s2s_out_stage(o, false),
+    enum s2s_stage at = s2s_out_stage(o, false);
+    partner_blame(o->partner, o->up ? at : s2s_stage_said(at, condition.name),
                   unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT, unknown,
                   "the server says: %.*s%s%.*s",
                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,

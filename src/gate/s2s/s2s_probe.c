@@ -94,7 +94,9 @@ static void probe_heard(struct xstream *x, const struct elem *error)
         p->ops->elsewhere(p->arg, elem_text(&condition, probe_scratch(p)));
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
         words = elem_text(&text, probe_scratch(p));
-    probe_blame(p, probe_stage(p), "the server says: %.*s%s%.*s",
+    bool server = strcmp(p->want.ns, NS_SERVER) == 0;
+    probe_blame(p, server ? s2s_stage_said(probe_stage(p), condition.name) : probe_stage(p),
+                "the server says: %.*s%s%.*s",
                 (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
                 words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
 }

@@ -24,7 +24,9 @@ const char *s2s_stage_name(enum s2s_stage stage)
 const char *s2s_stage_advice(enum s2s_stage stage)
 {
     static const char *const rows[S2S_STAGES] = {
-        [S2S_AT_POLICY] = "Change s2s.policy or s2s.domains if this domain shall be reached.",
+        [S2S_AT_POLICY] =
+            "If the other server says so, its rules do not allow this one: ask its operator. Else "
+            "change s2s.policy or s2s.domains if this domain shall be reached.",
         [S2S_AT_ROUTE] =
             "`s2s-route list` shows the static routes: put one into service, or take the block "
             "away.",
@@ -48,7 +50,7 @@ const char *s2s_stage_advice(enum s2s_stage stage)
             "The other server ends the stream, or does not answer: its log says more. "
             "not-authorized: it does not "
             "accept our certificate (`musterctl cert check`). host-unknown: it does "
-            "not serve the domain. policy-violation: its rules do not allow this one.",
+            "not serve the domain.",
         [S2S_AT_NO_ANSWER] =
             "The other server has taken the stream and does not answer: its log says "
             "more; it may not reach this server.",
@@ -64,4 +66,9 @@ enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late)
     if (x->state == STREAM_SASL || x->state == STREAM_CHECKING)
         return S2S_AT_AUTHENTICATION;
     return late ? S2S_AT_NO_ANSWER : S2S_AT_STREAM;
+}
+
+enum s2s_stage s2s_stage_said(enum s2s_stage at, slice condition)
+{
+    return slice_is(condition, "policy-violation") ? S2S_AT_POLICY : at;
 }

@@ -2,6 +2,7 @@
  * has failed says it with these words: `s2s trace`, `s2s list`, `s2s show` and the tests from
  * outside. */
 #pragma once
+#include "base/slice.h"
 #include <stdbool.h>
 
 struct xstream;
@@ -29,3 +30,5 @@ const char *s2s_stage_advice(enum s2s_stage stage);
 /* The stage of a stream to another server. direct: TLS from the first byte; late: the server does
  * not answer. */
 enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late);
+/* The same of a stream that the server has ended there with this error, before it was used. */
+enum s2s_stage s2s_stage_said(enum s2s_stage at, slice condition);
