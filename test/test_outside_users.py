@@ -104,3 +104,15 @@ def test_every_command_that_lists_users_stands_here():
         found = command["properties"]["rows"].get("items", {}).get("properties", {})
         if {"jid", "user", "users", "sessions"} & set(found):
             assert name in known, f"{name}: does it show test users?"
+
+
+def test_a_wrong_password_is_refused_at_once(server):
+    """Also for who is a test user already: the right one stays."""
+    for jid, said in ((USER, f"this is not the password of {USER}"),
+                      (TESTER, f"this is not the password of {TESTER}"),
+                      ("nobody@localhost", "there is no account nobody@localhost")):
+        done = server.ctl_run("test", "user-add", jid, "--password", "another")
+        assert done.returncode == 1 and said in done.stderr, done
+    assert [r["jid"] for r in server.rows("test", "users")] == [TESTER]
+    server.ctl("user", "password", TESTER, "--password", "another")
+    server.ctl("test", "user-add", TESTER, "--password", "another")

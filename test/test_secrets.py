@@ -147,7 +147,8 @@ def full(planted):
     for value in (EARLIER, TURN):
         host.ctl("set", "extdisco.turn-secret", value)
     host.ctl("config", "edit", "extdisco.turn-secret", CANDIDATE)
-    host.ctl("test", "user-add", "alice@localhost", "--password", PROBE)
+    host.ctl("user", "add", "probe@localhost", "--password", PROBE)
+    host.ctl("test", "user-add", "probe@localhost", "--password", PROBE)
     alice = host.client("alice", "a")
     alice.result("set", f"<enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='n1'>"
                  "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>"

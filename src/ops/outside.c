@@ -1,5 +1,7 @@
 #include "ops/outside.h"
+#include "auth/credentials.h"
 #include "auth/seal.h"
+#include "auth/throttle.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -18,6 +20,7 @@
 #include "ops/access.h"
 #include "ops/outside_users.h"
 #include "ops/users.h"
+#include "xmpp/jid.h"
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -185,6 +188,12 @@ static struct store_stmt user_put = {
     .params = "tit",
     .cols = "",
 };
+static struct store_stmt user_look = {
+    .name = "test-user.look",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
 static struct store_stmt user_drop = {
     .name = "test-user.drop",
     .sql = "DELETE FROM test_user WHERE account = (SELECT id FROM account WHERE jid = $1)",
@@ -208,8 +217,8 @@ static const struct store_schema schema = {
     .feature = "tests",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &result_put, &result_trim, &result_list, &user_put,
-                                           &user_drop, &user_forget, &user_list, &outside_users_all,
-                                           NULL },
+                                           &user_look, &user_drop, &user_forget, &user_list,
+                                           &outside_users_all, NULL },
 };
 #define SEAL_CONTEXT SLICE("password of a test user")
 
@@ -567,10 +576,49 @@ static void user_written(void *arg, enum store_result result, const struct store
     }
 }
 
+static void user_looked_for(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "jid");
+    if (result == STORE_OK && store_row_count(b, 0) == 0)
+        users_fail_missing(call, jid);
+    else
+        command_fail(call, result == STORE_OK ? E_CONFLICT : err_of_store(result),
+                     "this is not the password of %.*s: nothing has changed", SLICE_ARG(jid));
+}
+
+/* Tests would fail, the first of them perhaps a day later. */
+static void user_verified(void *arg, enum err e, const struct credentials *c)
+{
+    struct command_call *call = arg;
+    struct store_batch *b;
+    ensure(e != OK || c->account != 0);
+    switch (e) {
+    case OK:
+        b = store_write(worker_store(call->worker), 0);
+        STORE_ADD(b, &user_put, 1, SV_T(command_arg(call, "jid")), SV_I(clock_wall_us()),
+                  SV_T(seal(command_arg(call, "password"), SEAL_CONTEXT, call->arena)));
+        store_submit(b, worker_loop(call->worker), 0, user_written, call);
+        break;
+    case E_AUTH:
+        b = store_read(worker_store(call->worker), 0);
+        STORE_ADD(b, &user_look, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
+        store_submit(b, worker_loop(call->worker), 0, user_looked_for, call);
+        break;
+    case E_DENIED:
+        command_fail(call, E_AGAIN, "too many wrong passwords for this account; try later");
+        break;
+    default:
+        command_fail(call, e, "%.*s: nothing has changed", SLICE_ARG(command_arg(call, "jid")));
+    }
+}
+
 static void run_test_user_add(struct command_call *call)
 {
-    slice password = command_arg(call, "password");
-    if (!access_may_touch(call, command_arg(call, "jid")))
+    static const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+    slice password = command_arg(call, "password"), jid = command_arg(call, "jid"), prepared;
+    struct throttle_try try;
+    if (!access_may_touch(call, jid))
         return;
     if (password.len == 0 || password.len > TEXT_MAX || !seal_ready()) {
         command_fail(call, E_SYNTAX,
@@ -584,10 +632,13 @@ static void run_test_user_add(struct command_call *call)
                      OUTSIDE_USERS_MAX);
         return;
     }
-    struct store_batch *b = store_write(worker_store(call->worker), 0);
-    STORE_ADD(b, &user_put, 1, SV_T(command_arg(call, "jid")), SV_I(clock_wall_us()),
-              SV_T(seal(password, SEAL_CONTEXT, call->arena)));
-    store_submit(b, worker_loop(call->worker), 0, user_written, call);
+    if (jid_prep_password(password, call->arena, &prepared) != OK) {
+        user_verified(call, E_AUTH, NULL);
+        return;
+    }
+    throttle_try_init(&try, &nowhere, jid, NULL);
+    credentials_verify(worker_auth(call->worker),
+                       &(struct credentials_check){ jid, prepared, &try }, user_verified, call);
 }
 
 static void run_test_user_del(struct command_call *call)
@@ -695,7 +746,8 @@ static struct command user_add_command = {
     .run = run_test_user_add,
     .doc = "Marks an account as one that tests log in with. imtest uses the first. Such accounts "
            "are not in the lists and counts of users and sessions, get no announcements, and are "
-           "not found by user search. Their passwords are kept, sealed. There can be 100.",
+           "not found by user search. Their passwords are checked, and kept, sealed. There can be "
+           "100.",
 };
 static struct command user_del_command = {
     .name = "test user-del",
