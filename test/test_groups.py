@@ -269,6 +269,19 @@ def test_there_is_nothing_to_ask_and_nothing_to_end(server, kind):
     assert items(get(alice)) == items(get(bob)) == {}
 
 
+def test_a_request_that_a_group_has_answered_is_not_shown_while_it_does(server):
+    """RFC 6121 §3.1.3: requests come again with each client. This one is for what bob has."""
+    bob = listening(server, "bob")
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    push(bob, "<item jid='alice@localhost' ask='subscribe'/>")
+    first = server.client("alice", "first")
+    first.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+    make(server, "alice@localhost", "bob@localhost")
+    server.client("alice", "second").expect_nothing("<presence type='subscribe'/>", after=bob)
+    leave(server, "bob@localhost")
+    server.client("alice", "third").expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+
+
 # --- versions ---
 
 

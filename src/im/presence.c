@@ -98,7 +98,8 @@ static void give_to(struct session *s, void *arg)
         session_deliver_to(newcomer, s->presence, session_bare(newcomer));
 }
 
-/* §3.1.3: requests without an answer, at every initial presence. */
+/* §3.1.3: requests without an answer, at every initial presence; not while a group (im/shared.h)
+ * gives what is asked for. */
 static void give_requests(struct session *s, struct arena *tmp)
 {
     const struct roster *r = s->account->roster;
@@ -106,7 +107,8 @@ static void give_requests(struct session *s, struct arena *tmp)
     for (uint32_t i = r == NULL || r->pending == 0 ? 0 : r->count; i > 0; i--) {
         struct stanza *st;
         slice text = roster_item_request(r->items[i - 1]);
-        if (text.len == 0 || stanza_load(&st, text, work, tmp) != OK)
+        if (text.len == 0 || roster_is_seen(s->account, roster_item_jid(r->items[i - 1])) ||
+            stanza_load(&st, text, work, tmp) != OK)
             continue;
         if (stage_block(s->account, st, &(struct refusal){ 0 }) == PASS) /* blocked since */
             session_deliver(s, st, 0, 0);
