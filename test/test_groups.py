@@ -434,6 +434,23 @@ def test_groups_are_limited(server):
     assert "groups.cut" not in {r["name"] for r in server.rows("alarm", "list")}
 
 
+def test_a_limit_holds_when_it_is_changed(server):
+    """Groups are made again, so nobody is missing, and the alarm ends."""
+    server.ctl("set", "groups.members-max", "2")
+    make(server)
+    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    alice = listening(server, "alice")
+    assert len(items(get(alice))) == 1
+    server.ctl("set", "groups.members-max", "3")
+    push(alice, "<item jid='carol@localhost' subscription='both'/>")
+    until("alarm cleared", lambda: "groups.cut" not in {r["name"] for r in
+                                                        server.rows("alarm", "list")})
+    server.ctl("set", "groups.members-max", "2")
+    push(alice, "<item jid='carol@localhost' subscription='remove'/>")
+    until("alarm raised", lambda: "groups.cut" in {r["name"] for r in
+                                                   server.rows("alarm", "list")})
+
+
 @pytest.mark.settings({"groups.viewers-max": 2}, why="a domain that is larger")
 def test_who_sees_a_group_by_domain_is_limited(server):
     """The oldest accounts do."""

@@ -30,6 +30,8 @@ enum {
     AGAIN_MS = 5000, /* after a failure */
 };
 
+static void limit_changed(struct worker *w, const struct setting *s);
+
 /* clang-format off */
 struct setting groups_max = {
     .name = "groups.max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 200, .min = 1,
@@ -40,14 +42,15 @@ struct setting groups_members_max = {
     .name = "groups.members-max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 2000, .min = 1,
     .max = 50000, .unit = "members",
     .doc = "How many members a group of users may have. Of a domain or a rule that matches more, "
-           "the oldest accounts are in the group. It holds from the next change of a group on.",
+           "the oldest accounts are in the group.",
+    .changed = limit_changed,
 };
 struct setting groups_viewers_max = {
     .name = "groups.viewers-max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 20000, .min = 1,
     .max = 100000, .unit = "users",
     .doc = "How many users of a domain may see the groups that are visible to the domain: the "
-           "oldest accounts. Each of them gets the presence of all members. It holds from the next "
-           "change of a group on.",
+           "oldest accounts. Each of them gets the presence of all members.",
+    .changed = limit_changed,
 };
 /* clang-format on */
 static struct metric groups_rounds = {
@@ -216,6 +219,14 @@ static const struct message_row news_message = {
 static void tell_news(struct worker *w)
 {
     duty_send(w, DUTY_GROUPS, &news_message, &(struct message_nothing){ 0 });
+}
+
+/* All groups are made again, by the new limit. */
+static void limit_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (duty_is_here(w, DUTY_GROUPS))
+        tell_news(w);
 }
 
 /* One worker of a node reads for it; while the node starts, whichever is first. */
