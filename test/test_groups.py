@@ -483,6 +483,30 @@ def test_what_is_wrong_changes_nothing(server, args, said):
                       server.rows("group", "list"))
 
 
+def test_what_is_of_a_domain_that_went_is_shown_so_and_can_go(make_server):
+    host = make_server(domains=("localhost", "two.example"))
+    for domain in host.domains:
+        host.add_user("alice", domain=domain)
+    make(host, "alice@localhost", "alice@two.example", visible_to="members domain:two.example")
+    host.ctl("group-member", "add", "sales", "--domain", "two.example")
+    assert not any("note" in row for row in host.rows("group", "show", "sales"))
+    host.stop()
+    host.conf["domains"] = ["localhost"]
+    host.write()
+    host.start()
+    gone = "not here: no domain of this server"
+    assert [r for r in host.rows("group", "show", "sales") if "note" in r] == [
+        {"what": "visible-to domain", "value": "two.example", "note": gone},
+        {"what": "domain", "value": "two.example", "note": gone},
+        {"what": "member", "value": "alice@two.example", "note": gone}]
+    assert "not served here" in refused(host, "group-member", "add", "sales", "alice@two.example")
+    assert "not served here" in refused(host, "group-member", "add", "sales", "--domain",
+                                        "two.example")
+    host.ctl("group-member", "del", "sales", "alice@two.example", "--domain", "two.example")
+    assert [r["value"] for r in host.rows("group", "show", "sales")] == [
+        "Sales", "two.example", "", "alice@localhost"]
+
+
 def test_it_is_renamed_with_an_account(server):
     make(server, *JIDS[:2])
     server.stop()

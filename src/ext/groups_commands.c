@@ -11,6 +11,7 @@
 #include "im/roster.h"
 #include "im/roster_account.h"
 #include "im/shared.h"
+#include "xmpp/jid.h"
 
 /* What a command was given, and what is there. A command reads first, and then writes with what it
  * knows: all are run at one home, but two can be under way, so statements are also right alone. */
@@ -398,6 +399,15 @@ static void groups_row(struct command_call *call, slice what, slice value)
     command_text(call, "value", slice_dup(call->arena, value));
 }
 
+/* What is stored of a domain stays when the node file has it no longer: it may come back. */
+static void groups_note(struct command_call *call, slice what, slice value)
+{
+    bool domain = slice_is(what, "domain"), member = slice_is(what, "member");
+    if ((domain || member) &&
+        !node_serves(worker_node(call->worker), member ? jid_split(value).domain : value))
+        command_text(call, "note", SLICE("not here: no domain of this server"));
+}
+
 static void groups_shown(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct groups_task *t = arg;
@@ -412,10 +422,10 @@ static void groups_shown(void *arg, enum store_result result, const struct store
         return;
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         const char *of = store_int(b, 0, i, 0) == 1 ? "visible-to " : "";
-        groups_row(
-            t->call,
-            slice_of(arena_printf(t->call->arena, "%s%.*s", of, SLICE_ARG(store_text(b, 0, i, 1)))),
-            store_text(b, 0, i, 2));
+        slice what = store_text(b, 0, i, 1), value = store_text(b, 0, i, 2);
+        groups_row(t->call, slice_of(arena_printf(t->call->arena, "%s%.*s", of, SLICE_ARG(what))),
+                   value);
+        groups_note(t->call, what, value);
     }
     for (uint32_t i = 0;
          command_flag(t->call, "people") && number != UINT32_MAX && i < table->sets[number].count;
@@ -459,10 +469,11 @@ static bool is_name(slice text)
       .form = "words such as members, domain:example.org and group:sales",                         \
       .doc = "who sees the group in the roster: members, all of a domain, or the members of "      \
              "another group" }
-#define MEMBER_ARGS                                                                                \
-    { .name = "users", .kind = ARG_OPTIONAL, .type = PARAM_USER, .many = true,                     \
+/* What is taken out may be of a domain that went from the node file. */
+#define MEMBER_ARGS(users_type, domain_type)                                                       \
+    { .name = "users", .kind = ARG_OPTIONAL, .type = (users_type), .many = true,                   \
       .doc = "addresses of accounts, separated by spaces; up to 1000" },                           \
-    { .name = "domain", .kind = ARG_OPTION, .type = PARAM_HOME_DOMAIN,                             \
+    { .name = "domain", .kind = ARG_OPTION, .type = (domain_type),                                 \
       .doc = "all accounts of this domain, also those that are made later" },                      \
     { .name = "rule", .kind = ARG_OPTION, .max = GROUPS_VALUE_BYTES_MAX, .check = is_rule,         \
       .form = "department=VALUE, or template, email, given-name, surname, directory-uri or source",\
@@ -530,13 +541,15 @@ static struct command group_show = {
         (const struct command_column[]){
             { .name = "what", .doc = "shown, who may see it, a column of a rule, or member" },
             { .name = "value", .doc = "its value" },
+            { .name = "note", .optional = true, .doc = "why it counts for nothing now" },
             { 0 } },
 };
 static struct command member_add = {
     .name = "group-member add",
     .rest = "POST /groups/{name}/members",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS, { 0 } },
+    .args =
+        (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS(PARAM_USER, PARAM_HOME_DOMAIN), { 0 } },
     .run = groups_run_member_add,
     .doc = "Puts users into a group: by name, by domain, or by what their profiles say. Who is "
            "online sees it at once. Nothing changes if one of the accounts is missing.",
@@ -545,7 +558,7 @@ static struct command member_del = {
     .name = "group-member del",
     .rest = "DELETE /groups/{name}/members",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS(PARAM_BARE, PARAM_DOMAIN), { 0 } },
     .run = groups_run_member_del,
     .doc = "Takes users out of a group: by name, or the domain or rule that has put them there.",
 };
