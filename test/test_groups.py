@@ -146,8 +146,8 @@ def test_a_group_can_be_seen_by_a_whole_domain(server):
 
 
 def test_a_group_can_be_seen_by_another_group(server):
-    make(server, "carol@localhost", name="help", shown="Help", visible_to="members group:sales")
     make(server, "alice@localhost", "bob@localhost")
+    make(server, "carol@localhost", name="help", shown="Help", visible_to="members group:sales")
     assert items(get(server.login("alice"))) == {
         "bob@localhost": ("both", None, ["Sales"]), "carol@localhost": ("to", None, ["Help"])}
     assert items(get(server.login("carol"))) == {}
@@ -464,6 +464,14 @@ def test_who_sees_a_group_by_domain_is_limited(server):
     (("group", "add", "Sales"), "lower-case letters"),
     (("group", "add", "x", "--visible-to", "everybody"), "allowed words such as members"),
     (("group", "add", "x", "--visible-to", "domain:other.example"), "a domain of this server"),
+    (("group", "add", "x", "--visible-to", "members group:sals"),
+     "visible-to: group:sals: there is no such group; `group list` shows all"),
+    (("group", "set", "sales", "--visible-to", "group:sales group:sals"),
+     "visible-to: group:sals: there is no such group; `group list` shows all"),
+    (("group", "add", "x", "--shown", "two\nlines"), "one line without control characters"),
+    (("group", "set", "sales", "--shown", "\u202eselas"), "one line without control characters"),
+    (("group", "set", "sales", "--shown", "\u0085"), "one line without control characters"),
+    (("group", "set", "sales", "--shown", "s" * 129), "128"),
     (("group", "set", "none", "--shown", "x"), "there is no such group"),
     (("group", "set", "sales"), "nothing to change"),
     (("group", "show", "none"), "there is no such group"),

@@ -112,8 +112,9 @@ struct store_stmt groups_stmt_drop_viewed = {
 };
 struct store_stmt groups_stmt_viewer_put = {
     .name = "groups.viewer-put", .params = "ttt", .cols = "",
-    .sql = "INSERT INTO shared_group_viewer(name, kind, value) VALUES($1, $2, $3) "
-           "ON CONFLICT(name, kind, value) DO NOTHING",
+    .sql = "INSERT INTO shared_group_viewer(name, kind, value) SELECT g.name, $2, $3 "
+           "FROM shared_group g WHERE g.name = $1 AND ($2 <> 'group' OR EXISTS(SELECT 1 "
+           "FROM shared_group s WHERE s.name = $3)) ON CONFLICT(name, kind, value) DO NOTHING",
 };
 struct store_stmt groups_stmt_member_put = {
     .name = "groups.member-put", .params = "tt", .cols = "",

@@ -3,6 +3,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/setting.h"
+#include "base/utf8.h"
 #include "ext/groups.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -22,6 +23,8 @@ struct groups_task {
     int64_t groups, is_there, members, rules; /* of groups.look */
     slice users[GROUPS_TOGETHER];
     uint32_t user_count;
+    slice seers[GROUPS_VIEWERS_MAX]; /* other groups that are to see it */
+    uint32_t seer_count;
 };
 
 static void groups_fail_store(struct groups_task *t, enum store_result result)
@@ -64,6 +67,8 @@ static void groups_look(struct groups_task *t)
     STORE_ADD(b, &groups_stmt_look, 1, SV_T(t->name));
     for (uint32_t i = 0; i < t->user_count; i++)
         STORE_ADD(b, &groups_stmt_look_user, 1, SV_T(t->name), SV_T(t->users[i]));
+    for (uint32_t i = 0; i < t->seer_count; i++)
+        STORE_ADD(b, &groups_stmt_look, 1, SV_T(t->seers[i]));
     store_submit(b, worker_loop(w), 0, groups_looked, t);
 }
 
@@ -148,6 +153,32 @@ static void groups_add_viewers(struct groups_task *t, struct store_batch *b)
                       SV_T(value));
 }
 
+/* Looks also whether groups that are to see it are there: of one that is misspelt nobody would
+ * know why it sees nothing. */
+static void groups_look_seers(struct groups_task *t)
+{
+    slice words = command_arg(t->call, "visible-to"), word, kind, value;
+    while (slice_word(&words, &word))
+        if (viewer_cut(word, &kind, &value) && slice_is(kind, "group") &&
+            !slice_eq(value, t->name)) {
+            ensure(t->seer_count < GROUPS_VIEWERS_MAX); /* are_viewers() */
+            t->seers[t->seer_count++] = value;
+        }
+    groups_look(t);
+}
+
+static bool groups_seers_are_there(struct groups_task *t, const struct store_batch *found)
+{
+    for (uint32_t i = 0; i < t->seer_count; i++)
+        if (store_int(found, 1 + t->user_count + i, 0, 1) == 0) {
+            command_fail(t->call, E_NOTFOUND,
+                         "visible-to: group:%.*s: there is no such group; `group list` shows all",
+                         SLICE_ARG(t->seers[i]));
+            return false;
+        }
+    return true;
+}
+
 /* The name in rosters is bound by what clients may write there. */
 static bool groups_check_shown(struct command_call *call)
 {
@@ -164,7 +195,7 @@ static bool groups_check_shown(struct command_call *call)
 static void groups_add(struct groups_task *t, const struct store_batch *found)
 {
     slice shown = command_arg(t->call, "shown");
-    ensure(found != NULL && t->name.len > 0);
+    ensure(t->name.len > 0);
     if (t->is_there != 0) {
         command_fail(t->call, E_EXISTS, "%.*s: there is such a group already", SLICE_ARG(t->name));
         return;
@@ -174,6 +205,8 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
                      (long long)t->groups);
         return;
     }
+    if (!groups_seers_are_there(t, found))
+        return;
     struct store_batch *b = groups_write(t);
     STORE_ADD(b, &groups_stmt_put, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
     groups_add_viewers(t, b);
@@ -183,14 +216,13 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
 static void groups_run_add(struct command_call *call)
 {
     if (groups_check_viewers(call) && groups_check_shown(call))
-        groups_look(groups_task_new(call, groups_add));
+        groups_look_seers(groups_task_new(call, groups_add));
 }
 
 static void groups_set(struct groups_task *t, const struct store_batch *found)
 {
     slice shown = command_arg(t->call, "shown");
-    (void)found;
-    if (!groups_is_there(t))
+    if (!groups_is_there(t) || !groups_seers_are_there(t, found))
         return;
     struct store_batch *b = groups_write(t);
     if (shown.ptr != NULL)
@@ -205,7 +237,7 @@ static void groups_run_set(struct command_call *call)
     if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible-to").ptr == NULL)
         command_fail(call, E_SYNTAX, "found nothing to change, allowed: --shown, --visible-to");
     else if (groups_check_viewers(call) && groups_check_shown(call))
-        groups_look(groups_task_new(call, groups_set));
+        groups_look_seers(groups_task_new(call, groups_set));
 }
 
 static void groups_del(struct groups_task *t, const struct store_batch *found)
@@ -453,6 +485,20 @@ static bool is_name(slice text)
     return text.len > 0;
 }
 
+/* In lists of contacts, in tables and in logs it stands in one line, as it was written: without
+ * characters that end a line or turn its direction. */
+static bool is_shown(slice text)
+{
+    uint32_t c;
+    for (int len; text.len > 0; text = slice_from(text, (size_t)len)) {
+        len = utf8_decode(text, &c);
+        if (len <= 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
+            (c >= 0x2066 && c <= 0x2069))
+            return false;
+    }
+    return true;
+}
+
 /* clang-format off */
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
@@ -463,7 +509,8 @@ static bool is_name(slice text)
       .check = is_name, .form = "lower-case letters, digits, -, _ and .",                          \
       .doc = "name of the group" }
 #define SHOWN_ARGS                                                                                 \
-    { .name = "shown", .kind = ARG_OPTION, .max = SHARED_NAME_BYTES_MAX,                           \
+    { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = is_shown,       \
+      .form = "one line without control characters",                                               \
       .doc = "what the group is called in the rosters of users; else its name" },                  \
     { .name = "visible-to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
       .form = "words such as members, domain:example.org and group:sales",                         \
