@@ -7,6 +7,7 @@ import pathlib
 import pwd
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import tempfile
@@ -152,7 +153,7 @@ def test_what_is_broken_without_a_server(make_server, tmp_path):
     if not database.POSTGRESQL:
         (server.data / "muster.db").write_bytes(b"This is a letter." * 100)
         found = of(doctor(server)[1], "database", "error")
-        assert "no database of SQLite" in found[0]["found"] and "--restore" in found[0]["remedy"]
+        assert "is not a database" in found[0]["found"] and "--restore" in found[0]["remedy"]
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         server.conf["listen"]["bosh"] = [f"127.0.0.1:{taken}"]
@@ -166,6 +167,61 @@ def test_what_is_broken_without_a_server(make_server, tmp_path):
     server.write()
     done = server.ctl_run("--config", server.file, "doctor")
     assert done.returncode == 1 and "node_id" in done.stderr
+
+
+SQLITE = pytest.mark.skipif(database.POSTGRESQL, reason="a file of SQLite")
+
+
+@SQLITE
+def test_the_server_keeps_its_database(make_server):
+    """A process that closes a file loses all its locks of it, also those of SQLite. Then whoever
+    else opens the database and closes it takes the WAL away, with all that is committed later."""
+    server = make_server("alice")
+    doctor(server)
+    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as other:
+        assert other.execute("SELECT jid FROM account").fetchall() == [("alice@localhost",)]
+    server.add_user("bob")
+    server.kill()
+    server.start()
+    assert server.login("bob")
+
+
+def damage(server):
+    """A page far behind the first ones, of a table."""
+    path = server.data / "muster.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        root, = db.execute("SELECT rootpage FROM sqlite_schema WHERE type = 'table' "
+                           "ORDER BY rootpage DESC").fetchone()
+        size, = db.execute("PRAGMA page_size").fetchone()
+    assert root > 8
+    with open(path, "r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xee" * size)
+
+
+@SQLITE
+def test_a_database_that_is_damaged_in_the_middle(make_server):
+    server = make_server("alice")
+    assert "is whole" in of(doctor(server)[1], "database", "ok")[0]["found"]
+    server.stop()
+    before = sorted(server.data.glob("muster.db*"))
+    assert "is whole" in of(doctor(server)[1], "database", "ok")[0]["found"]
+    assert sorted(server.data.glob("muster.db*")) == before
+    damage(server)
+    found = of(doctor(server)[1], "database", "error")
+    assert "is damaged" in found[0]["found"] and "--restore" in found[0]["remedy"], found
+
+
+@SQLITE
+def test_a_database_of_a_server_that_was_killed(make_server):
+    """What is in the WAL counts, and stays there."""
+    server = make_server("alice")
+    server.kill()
+    wal = (server.data / "muster.db-wal").read_bytes()
+    assert wal and "is whole" in of(doctor(server)[1], "database", "ok")[0]["found"]
+    assert (server.data / "muster.db-wal").read_bytes() == wal
+    server.start()
+    assert server.login("alice")
 
 
 NOBODY = pwd.getpwnam("nobody")
@@ -191,7 +247,7 @@ def of_nobody():
         data = folder / "data"
         data.mkdir(mode=0o750)
         for name in "muster.lock", "muster.db", "secrets.key", "tls.pem":
-            (data / name).write_bytes(b"SQLite format 3\0" if name == "muster.db" else b"1" * 32)
+            (data / name).write_bytes(b"" if name == "muster.db" else b"1" * 32)
             (data / name).chmod(0o600)
         (data / "run").mkdir()
         for path in data, *data.iterdir():

@@ -5,10 +5,12 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/units.h"
 #include "io/address.h"
+#include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,6 +28,7 @@
 
 enum { MIB = 1 << 20, PROC_BYTES = 4096, CONNECT_MS = 2000 };
 enum { DESCRIPTORS_WANTED = 65536, BACKLOG_WANTED = 4096 };
+enum { LOOK_MS = 3000 }; /* into the database */
 
 /* Judgements. */
 
@@ -187,9 +190,34 @@ static void judge_closed_database(const struct doctor_facts *f, struct doctor_fi
                      f->data);
 }
 
+/* What a look into the file says. */
+static void judge_content(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    switch (f->database_look) {
+    case OK:
+        finding_say(out, DOCTOR_OK, "%s/muster.db: all of it was read, and is whole", f->data);
+        break;
+    case E_CANCELED:
+        finding_say(out, DOCTOR_OK, "%s/muster.db: no damage in what was read in %d seconds",
+                    f->data, LOOK_MS / 1000);
+        break;
+    case E_CORRUPT:
+    case E_UNSUPPORTED:
+        finding_say(out, DOCTOR_ERROR, "%s", f->database_said);
+        finding_mend(out,
+                     "systemctl stop muster; mkdir -m 700 %s/damaged && mv %s/muster.db* "
+                     "%s/damaged/ && musterd --config %s --restore FOLDER && systemctl start "
+                     "muster",
+                     f->data, f->data, f->data, f->config);
+        break;
+    default:
+        finding_say(out, DOCTOR_WARNING, "it could not be looked at: %s", f->database_said);
+        finding_mend(out, "ls -l %s; dmesg | tail", f->data);
+    }
+}
+
 static void judge_database(const struct doctor_facts *f, struct doctor_finding *out)
 {
-    static const char head[] = "SQLite format 3";
     if (!f->sqlite) {
         finding_say(out, DOCTOR_OK,
                     f->runs ? "PostgreSQL; `alarm list` says if it is away"
@@ -203,16 +231,8 @@ static void judge_database(const struct doctor_facts *f, struct doctor_finding *
                      "musterd --config %s --restore FOLDER puts a backup there; systemctl start "
                      "muster makes an empty one",
                      f->config);
-    } else if (memcmp(f->database_head, head, sizeof head) != 0) {
-        finding_say(out, DOCTOR_ERROR, "%s/muster.db: found a file that is no database of SQLite",
-                    f->data);
-        finding_mend(out,
-                     "systemctl stop muster; mkdir -m 700 %s/damaged && mv %s/muster.db* "
-                     "%s/damaged/ && musterd --config %s --restore FOLDER && systemctl start "
-                     "muster",
-                     f->data, f->data, f->data, f->config);
     } else {
-        finding_say(out, DOCTOR_OK, "%s/muster.db", f->data);
+        judge_content(f, out);
     }
 }
 
@@ -265,6 +285,13 @@ static bool facts_runs(const char *data)
     return held;
 }
 
+static bool facts_go_on(void *arg, int percent)
+{
+    (void)percent;
+    return clock_mono_us() < *(const uint64_t *)arg;
+}
+
+/* Not by a descriptor of our own: to close it in the server would end the locks of SQLite. */
 static void facts_of_database(struct doctor_facts *f)
 {
     struct stat st;
@@ -276,13 +303,15 @@ static void facts_of_database(struct doctor_facts *f)
     }
     f->database_mode = st.st_mode & 07777;
     node_check_name(f->database_owner, st.st_uid);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
+    if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) != 0) {
         f->database_errno = errno;
-    else if (pread(fd, f->database_head, sizeof f->database_head, 0) < 0)
-        f->database_errno = errno;
-    if (fd >= 0)
-        close(fd);
+        return;
+    }
+    struct why why = { "" };
+    uint64_t until_us = clock_mono_us() + LOOK_MS * 1000ull;
+    f->database_look = store_look(path, f->runs ? STORE_IN_USE : STORE_UNUSED,
+                                  &(struct store_watch){ facts_go_on, &until_us }, &why);
+    snprintf(f->database_said, sizeof f->database_said, "%s", why.text);
 }
 
 static void facts_of_files(struct doctor_facts *f)

@@ -1,4 +1,5 @@
 #include "app/doctor_check.h"
+#include "base/err.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +26,7 @@ static const struct doctor_facts sound = {
     .data_mode = 0750,
     .database_mode = 0640,
     .database_owner = "root",
-    .database_head = "SQLite format 3",
+    .database_said = "what was said",
     .user = "nobody",
     .sqlite = true,
     .data = "/var/lib/muster",
@@ -71,7 +72,9 @@ static const struct {
     BROKEN("permissions", DOCTOR_WARNING, "mode 755", data_mode, 0755),
     BROKEN("permissions", DOCTOR_WARNING, "muster.db: every user may read", database_mode, 0644),
     BROKEN("database", DOCTOR_ERROR, "not there", database_mode, -1),
-    BROKEN("database", DOCTOR_ERROR, "no database of SQLite", database_head[0], 'X'),
+    BROKEN("database", DOCTOR_ERROR, "what was said", database_look, E_CORRUPT),
+    BROKEN("database", DOCTOR_ERROR, "what was said", database_look, E_UNSUPPORTED),
+    BROKEN("database", DOCTOR_WARNING, "not be looked at: what was said", database_look, E_IO),
     BROKEN("database", DOCTOR_ERROR, "belongs to user root (mode 640)", database_errno, EACCES),
     BROKEN("disk", DOCTOR_ERROR, "cannot be looked at", disk_free, -1),
     BROKEN("disk", DOCTOR_ERROR, "200 MiB of", disk_free, 200 << 20),
@@ -142,6 +145,9 @@ static void what_is_not_known_is_no_error(void **state)
     f.descriptors = f.nr_open = f.somaxconn = -1;
     assert_int_equal(judged("descriptors", &f).state, DOCTOR_OK);
     assert_int_equal(judged("kernel", &f).state, DOCTOR_OK);
+    f.database_look = E_CANCELED;
+    assert_int_equal(judged("database", &f).state, DOCTOR_OK);
+    assert_non_null(strstr(judged("database", &f).found, "no damage in what was read"));
     f.sqlite = false;
     f.database_mode = -1;
     assert_int_equal(judged("database", &f).state, DOCTOR_OK);

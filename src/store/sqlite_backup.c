@@ -214,6 +214,59 @@ enum err store_verify(const char *path, const struct store_schema *const *schema
     return e;
 }
 
+/* Of a file that a server uses, or has left without closing it, the WAL is a part; it stays as it
+ * is. */
+static int open_with_wal(const char *path, sqlite3 **db)
+{
+    int rc = sqlite3_open_v2(path, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, SQLITE_VFS_NAME);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_db_config(*db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    return rc == SQLITE_OK ? sqlite3_exec(*db, "PRAGMA busy_timeout=2000;PRAGMA cache_size=-256",
+                                          NULL, NULL, NULL)
+                           : rc;
+}
+
+static bool has_wal(const char *path)
+{
+    struct stat st;
+    char wal[DURABLE_PATH_MAX];
+    return snprintf(wal, sizeof wal, "%s-wal", path) < (int)sizeof wal && stat(wal, &st) == 0 &&
+           st.st_size > 0;
+}
+
+/* An empty one becomes ours. */
+static enum err check_owner(sqlite3 *db, const char *path, struct why *why)
+{
+    char id[32], tables[32] = "";
+    int64_t number = 0;
+    int rc = sqlite_backup_get_text(db, "PRAGMA application_id", NULL, id, sizeof id);
+    if (rc == SQLITE_OK)
+        rc = sqlite_backup_get_text(db, "SELECT count(*) FROM sqlite_schema", NULL, tables,
+                                    sizeof tables);
+    if (rc != SQLITE_OK)
+        return sqlite_backup_failed(db, rc, path, why);
+    if ((slice_int(slice_of(id), &number) && number == SQLITE_APPLICATION_ID) ||
+        (number == 0 && strcmp(tables, "0") == 0))
+        return OK;
+    why_set(why, "%s is the database of another program", path);
+    return E_UNSUPPORTED;
+}
+
+enum err store_look(const char *path, enum store_use use, const struct store_watch *watch,
+                    struct why *why)
+{
+    sqlite3 *db = NULL;
+    sqlite_configure();
+    int rc =
+        use == STORE_IN_USE || has_wal(path) ? open_with_wal(path, &db) : open_unchanged(path, &db);
+    enum err e =
+        rc == SQLITE_OK ? check_owner(db, path, why) : sqlite_backup_failed(db, rc, path, why);
+    if (e == OK)
+        e = sqlite_backup_check(db, path, watch, why);
+    sqlite3_close(db);
+    return e;
+}
+
 enum err store_file_rows(const char *path, const char *table, int64_t *out)
 {
     sqlite3 *db = NULL;

@@ -180,6 +180,13 @@ NODISCARD enum err store_backup(struct store *store, const char *path,
 /* Whether a file that nobody uses is a database of ours, whole, and not of a newer schema. */
 NODISCARD enum err store_verify(const char *path, const struct store_schema *const *schemas,
                                 const struct store_watch *watch, struct why *why);
+/* Whether a file is a database of ours, and as whole as can be read while `watch` lets it go on
+ * (else E_CANCELED). A server may use it, also this process, whose locks stay: no descriptor of the
+ * file may be closed but by SQLite. It is not changed. E_CORRUPT, E_UNSUPPORTED (of another
+ * program), E_IO (it could not be looked at). Waits for the disk. */
+enum store_use { STORE_UNUSED, STORE_IN_USE };
+NODISCARD enum err store_look(const char *path, enum store_use use, const struct store_watch *watch,
+                              struct why *why);
 
 /* How many rows a table has, of a file that nobody uses. */
 NODISCARD enum err store_file_rows(const char *path, const char *table, int64_t *out);
