@@ -317,6 +317,16 @@ def test_a_server_that_hangs(make_server):
     assert of(rows, "ports") == [] and of(rows, "database", "ok") and of(rows, "disk")
 
 
+def test_an_alarm_with_what_it_is_about(make_server):
+    server = make_server("alice")
+    server.ctl("set", "groups.members-max", "1")
+    server.add_user("bob")
+    server.ctl("group", "add", "sales")
+    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    assert any(r["found"].startswith("groups.cut: ") and r["found"].endswith(" sales")
+               for r in of(doctor(server)[1], "alarms", "warning"))
+
+
 def test_over_the_api(make_server):
     """Also what it found where it fails: programs get the rows with the problem."""
     server = api_server(make_server)

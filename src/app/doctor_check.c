@@ -544,11 +544,17 @@ static void add_listeners(struct command_call *call, const struct node_file *fil
 
 static void add_alarms(struct command_call *call)
 {
-    for (const struct alarm *a = alarm_first(); a != NULL; a = a->next)
-        if (atomic_load(&a->active) != 0)
-            doctor_add(call, "alarms",
-                       atomic_load(&a->severity_now) >= ALARM_ERROR ? DOCTOR_ERROR : DOCTOR_WARNING,
-                       arena_printf(call->arena, "%s: %s", a->name, a->text), a->action);
+    char detail[ALARM_DETAIL_BYTES];
+    for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
+        if (atomic_load(&a->active) == 0)
+            continue;
+        alarm_detail(a, detail, sizeof detail);
+        doctor_add(call, "alarms",
+                   atomic_load(&a->severity_now) >= ALARM_ERROR ? DOCTOR_ERROR : DOCTOR_WARNING,
+                   arena_printf(call->arena, "%s: %s%s%s", a->name, a->text,
+                                *detail != '\0' ? " " : "", detail),
+                   a->action);
+    }
 }
 
 void doctor_check_all(struct command_call *call, const struct node_file *file,
