@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/setting.h"
 #include "base/units.h"
 #include "io/address.h"
 #include "store/store.h"
@@ -76,15 +77,24 @@ static void judge_clock(const struct doctor_facts *f, struct doctor_finding *out
     finding_mend(out, "timedatectl set-ntp true, or on the host of a container");
 }
 
+/* Who connects when all are used waits in vain. */
 static void judge_descriptors(const struct doctor_facts *f, struct doctor_finding *out)
 {
     if (f->descriptors < 0)
         finding_say(out, DOCTOR_OK, "the limit is known to a running server");
+    else if (f->descriptors <= f->planned)
+        finding_say(out, DOCTOR_ERROR,
+                    "the server may have %" PRId64 " descriptors, each connection is one, and "
+                    "%" PRId64 " sessions are planned for (capacity.users)",
+                    f->descriptors, f->planned);
     else
         finding_say(out, f->descriptors < DESCRIPTORS_WANTED ? DOCTOR_WARNING : DOCTOR_OK,
                     "the server may have %" PRId64 " descriptors, each connection is one",
                     f->descriptors);
-    finding_mend(out, "systemctl edit muster: [Service] LimitNOFILE=1048576, then restart it");
+    finding_mend(out, "systemctl edit muster: [Service] LimitNOFILE=1048576, then restart it%s",
+                 f->descriptors <= f->planned
+                     ? "; or plan for fewer: musterctl set capacity.users NUMBER"
+                     : "");
 }
 
 static void judge_kernel(const struct doctor_facts *f, struct doctor_finding *out)
@@ -266,6 +276,14 @@ static int64_t read_number(const char *path)
     return text[0] >= '0' && text[0] <= '9' ? strtoll(text, NULL, 10) : -1;
 }
 
+/* -1: it is not known. */
+static int64_t facts_planned(void)
+{
+    const struct setting *users = setting_find(SLICE("capacity.users"));
+    const struct setting *percent = setting_find(SLICE("capacity.sessions-percent"));
+    return users == NULL || percent == NULL ? -1 : setting_int(users) * setting_int(percent) / 100;
+}
+
 /* "MemTotal:  1234 kB" */
 static int64_t memory_line(const char *text, const char *key)
 {
@@ -349,6 +367,7 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     out->clock_off = state < 0 ? -1 : state == TIME_ERROR || (clock.status & STA_UNSYNC) != 0;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
         out->descriptors = limit.rlim_cur > INT64_MAX ? INT64_MAX : (int64_t)limit.rlim_cur;
+    out->planned = facts_planned();
     out->nr_open = read_number("/proc/sys/fs/nr_open");
     out->somaxconn = read_number("/proc/sys/net/core/somaxconn");
     facts_read("/proc/meminfo", text);

@@ -16,6 +16,7 @@ struct doctor_facts {
     bool hangs;          /* it takes connections, but does not answer */
     int64_t clock_off;   /* 1: nobody sets the clock; 0: it is synchronised */
     int64_t descriptors; /* that this process may have, if it is the server */
+    int64_t planned;     /* how many clients at a time (ext/capacity.c) */
     int64_t nr_open, somaxconn;
     int64_t disk_free, disk_bytes, inodes_free, inodes; /* where the data folder is */
     int64_t memory_free, memory_bytes;

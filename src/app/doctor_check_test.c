@@ -15,6 +15,7 @@ static const struct doctor_facts sound = {
     .runs = true,
     .in_server = true,
     .descriptors = 1 << 20,
+    .planned = 37500,
     .nr_open = 1 << 20,
     .somaxconn = 4096,
     .disk_free = 50 * GIB,
@@ -85,7 +86,9 @@ static const struct {
     BROKEN("memory", DOCTOR_WARNING, "/proc/meminfo", memory_free, -1),
     BROKEN("clock", DOCTOR_WARNING, "nobody keeps the clock right", clock_off, 1),
     BROKEN("clock", DOCTOR_WARNING, "does not say", clock_off, -1),
-    BROKEN("descriptors", DOCTOR_WARNING, "1024 descriptors", descriptors, 1024),
+    BROKEN("descriptors", DOCTOR_ERROR, "1024 descriptors", descriptors, 1024),
+    BROKEN("descriptors", DOCTOR_ERROR, "37500 sessions are planned for", descriptors, 37500),
+    BROKEN("descriptors", DOCTOR_WARNING, "65535 descriptors", descriptors, 65535),
     BROKEN("kernel", DOCTOR_WARNING, "net.core.somaxconn is 128", somaxconn, 128),
     BROKEN("kernel", DOCTOR_WARNING, "fs.nr_open is 1024", nr_open, 1024),
 };
@@ -142,7 +145,7 @@ static void what_is_not_known_is_no_error(void **state)
 {
     (void)state;
     struct doctor_facts f = sound;
-    f.descriptors = f.nr_open = f.somaxconn = -1;
+    f.descriptors = f.planned = f.nr_open = f.somaxconn = -1;
     assert_int_equal(judged("descriptors", &f).state, DOCTOR_OK);
     assert_int_equal(judged("kernel", &f).state, DOCTOR_OK);
     f.database_look = E_CANCELED;
