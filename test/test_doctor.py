@@ -160,9 +160,15 @@ def test_what_is_broken_without_a_server(make_server, tmp_path):
         server.write()
         found = of(doctor(server)[1], "ports", "error")
         assert f"{taken}" in found[0]["found"] and "ss -ltnp" in found[0]["remedy"]
+    server.conf["listen"]["bosh"] = ["192.0.2.1:0"]
+    server.write()
+    found = of(doctor(server)[1], "ports", "error")
+    assert "192.0.2.1:0" in found[0]["found"] and "ip -brief address" in found[0]["remedy"]
     server.conf["tls"] = {"certificate": str(tmp_path / "none.pem"), "key": str(tmp_path / "none")}
     server.write()
-    assert "none.pem" in of(doctor(server)[1], "certificates", "error")[0]["found"]
+    found = of(doctor(server)[1], "certificates", "error")
+    assert "none.pem" in found[0]["found"] and "musterctl" not in found[0]["remedy"]
+    assert f"musterd --config {server.file} --check" in found[0]["remedy"]
     server.conf["node_id"] = "seven"
     server.write()
     done = server.ctl_run("--config", server.file, "doctor")

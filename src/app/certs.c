@@ -2,6 +2,7 @@
 #include "app/cert_store.h"
 #include "app/features.h"
 #include "app/node_file.h"
+#include "app/node_finding.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -10,6 +11,7 @@
 #include "io/tls_cert_make.h"
 #include "xmpp/jid.h"
 #include "xmpp/precis.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <time.h>
 #include <unistd.h>
@@ -323,27 +325,37 @@ const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *ar
 }
 
 /* Notes about a certificate that clients accept, but that may cause trouble. */
-static void add_notes(const struct cert_use *use, int64_t now, struct buf *notes)
+static void add_notes(const struct cert_use *use, int64_t now, struct node_findings *out)
 {
     const struct tls_cert_facts *first = cert_first_end(&use->chain);
     int64_t days = cert_days_left(first, now);
     if (days >= 0 && days < EXPIRES_SOON_DAYS)
-        buf_printf(notes, "%s: \"%s\" expires in %" PRId64 " days\n", use->certificate,
-                   first->subject, days);
+        node_find(out, NODE_CERT_BAD, NODE_NOTE, use->certificate,
+                  "%s: \"%s\" expires in %" PRId64 " days", use->certificate, first->subject, days);
     if (use->source == CERT_MADE_HERE)
         return;
     if (use->facts.self_signed)
-        buf_printf(notes, "%s: is self-signed; clients ask their users whether to trust it\n",
-                   use->certificate);
+        node_find(out, NODE_CERT_BAD, NODE_NOTE, use->certificate,
+                  "%s: is self-signed; clients ask their users whether to trust it",
+                  use->certificate);
     else if (tls_chain_leads(&use->chain, NULL) == TLS_CHAIN_OPEN)
-        buf_printf(notes,
-                   "%s: its issuer \"%s\" is neither in the file nor known to this machine; unless "
-                   "your clients know it, give a file with the whole chain (fullchain.pem)\n",
-                   use->certificate, use->facts.issuer);
+        node_find(out, NODE_CERT_BAD, NODE_NOTE, use->certificate,
+                  "%s: its issuer \"%s\" is neither in the file nor known to this machine; unless "
+                  "your clients know it, give a file with the whole chain (fullchain.pem)",
+                  use->certificate, use->facts.issuer);
 }
 
-static void check_use(const struct cert_use *use, struct arena *arena, struct buf *mistakes,
-                      struct buf *notes)
+/* The file of a pair that is there, but not for this process; NULL: none. */
+static const char *closed_file(const struct cert_use *use)
+{
+    const char *const files[] = { use->certificate, use->key };
+    for (size_t i = 0; i < 2; i++)
+        if (files[i] != NULL && access(files[i], R_OK) != 0 && errno == EACCES)
+            return files[i];
+    return NULL;
+}
+
+static void check_use(const struct cert_use *use, struct node_findings *out)
 {
     int64_t now = (int64_t)(clock_wall_us() / 1000000);
     const struct tls_cert pair = { NULL, use->certificate, use->key };
@@ -352,26 +364,28 @@ static void check_use(const struct cert_use *use, struct arena *arena, struct bu
     if (use->source == CERT_MADE_HERE && access(use->certificate, F_OK) != 0)
         return; /* the first start makes it */
     if (tls_ctx_create(&tls, &pair, 1, &why) != OK) {
-        buf_printf(mistakes, "%s\n", why.text);
+        const char *closed = closed_file(use);
+        node_find(out, closed != NULL ? NODE_CERT_CLOSED : NODE_CERT_BAD, NODE_MISTAKE,
+                  closed != NULL ? closed : use->certificate, "%s", why.text);
         return;
     }
     tls_ctx_unref(&tls);
-    const char *fault = cert_fault(use, now, arena);
-    const char *chain = fault == NULL ? tls_chain_fault(&use->chain, arena) : NULL;
+    const char *fault = cert_fault(use, now, out->arena);
+    const char *chain = fault == NULL ? tls_chain_fault(&use->chain, out->arena) : NULL;
     if (fault != NULL)
-        buf_printf(mistakes, "%s: the certificate %s\n", use->certificate, fault);
+        node_find(out, NODE_CERT_BAD, NODE_MISTAKE, use->certificate, "%s: the certificate %s",
+                  use->certificate, fault);
     else if (chain != NULL)
-        buf_printf(mistakes, "%s: clients refuse the chain: %s\n", use->certificate, chain);
+        node_find(out, NODE_CERT_BAD, NODE_MISTAKE, use->certificate,
+                  "%s: clients refuse the chain: %s", use->certificate, chain);
     else
-        add_notes(use, now, notes);
+        add_notes(use, now, out);
 }
 
-void certs_check(const struct node_file *f, struct buf *mistakes, struct buf *notes)
+void certs_check(const struct node_file *f, struct node_findings *out)
 {
-    struct arena *arena = arena_create(0);
     struct cert_uses uses;
-    certs_read(&uses, f, arena);
+    certs_read(&uses, f, out->arena);
     for (size_t i = 0; i < uses.count; i++)
-        check_use(&uses.item[i], arena, mistakes, notes);
-    arena_destroy(&arena);
+        check_use(&uses.item[i], out);
 }

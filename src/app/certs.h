@@ -7,9 +7,9 @@
 #include "io/tls_cert.h"
 
 struct arena;
-struct buf;
 struct node_cert;
 struct node_file;
+struct node_findings;
 struct tls_ctx;
 
 /* Makes the self-signed pair if the file names no certificate and there is none yet. At a start a
@@ -65,7 +65,7 @@ const struct tls_cert_facts *cert_first_end(const struct tls_chain *chain);
 /* Whole days until it expires; below zero: it has expired. */
 int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now);
 
-/* For --check: tests all certificates and keys; makes no files. Appends one line for each finding:
- * mistakes are files that cannot be loaded and certificates that clients would refuse, notes are
- * certificates that may cause trouble. */
-void certs_check(const struct node_file *file, struct buf *mistakes, struct buf *notes);
+/* For --check: tests all certificates and keys; makes no files. Mistakes are files that cannot be
+ * loaded and certificates that clients would refuse, notes are certificates that may cause trouble.
+ */
+void certs_check(const struct node_file *file, struct node_findings *out);

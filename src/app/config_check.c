@@ -1,6 +1,7 @@
 #include "app/config_check.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
+#include "app/node_finding.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -24,6 +25,7 @@ static void config_check_run_check(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
     struct node_file *file;
+    struct node_findings found;
     const char *name = strrchr(ck->path, '/'); /* musterctl has put its own folder before it */
     const struct setting *s = setting_find(slice_of(name != NULL ? name + 1 : ck->path));
     if (s != NULL && access(ck->path, F_OK) != 0) {
@@ -35,7 +37,10 @@ static void config_check_run_check(struct work *work)
     }
     if (node_file_load(&file, ck->path, &ck->mistakes) != OK)
         return;
-    node_check(file, &ck->mistakes, &ck->notes);
+    node_findings_init(&found, ck->call->arena);
+    node_check(file, &found);
+    node_findings_write(&found, NODE_MISTAKE, &ck->mistakes);
+    node_findings_write(&found, NODE_NOTE, &ck->notes);
     node_file_free(&file);
 }
 

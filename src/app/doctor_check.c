@@ -2,9 +2,9 @@
 #include "app/certs.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
+#include "app/node_finding.h"
 #include "base/alarm.h"
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
@@ -393,83 +393,76 @@ void doctor_add(struct command_call *call, const char *check, enum doctor_state 
     command_text(call, "remedy", state == DOCTOR_OK ? SLICE("") : slice_of(remedy));
 }
 
-/* The path of "data: PATH: what is wrong". */
-static const char *line_path(struct command_call *call, const char *line)
-{
-    slice key, path, rest;
-    slice_cut(slice_of(line), ' ', &key, &rest);
-    slice_cut(rest, ':', &path, &rest);
-    return slice_cstr(call->arena, path);
-}
+/* A server takes commands, such as those of certificates. */
+static bool doctor_answers(const struct doctor_facts *f) { return f->runs && !f->hangs; }
 
-static const char *mend_data(struct command_call *call, const struct doctor_facts *f,
-                             const char *line)
+/* What mends what the check of the node file finds. */
+static const char *mend_finding(struct command_call *call, const struct doctor_facts *f,
+                                const struct node_finding *found)
 {
-    if (f->stranger)
-        return arena_printf(call->arena, "run the doctor as root, or as user %s", f->user);
-    if (strstr(line, "chmod 600") != NULL)
-        return arena_printf(call->arena, "chmod 600 %s", line_path(call, line));
-    return arena_printf(call->arena, "chown -R %s: %s && chmod -R u+rwX %s", f->user, f->data,
-                        f->data);
-}
-
-static const char *mend_control(struct command_call *call, const struct doctor_facts *f,
-                                const char *line)
-{
-    const char *path = line_path(call, line), *slash = strrchr(path, '/');
-    return arena_printf(call->arena,
-                        "chown %s: %.*s if it is of the server alone, or another `control` in the "
-                        "node file",
-                        f->user, slash > path ? (int)(slash - path) : 1, path);
-}
-
-static const char *mend_listen(struct command_call *call, const struct doctor_facts *f,
-                               const char *line)
-{
-    if (strstr(line, "CAP_NET_BIND_SERVICE") != NULL)
-        return arena_printf(call->arena,
+    struct arena *arena = call->arena;
+    switch (found->kind) {
+    case NODE_DATA_MISSING:
+        return arena_printf(arena, "install -d -o %s -m 750 %s", f->user, f->data);
+    case NODE_DATA_CLOSED:
+        return arena_printf(arena, "chown -R %s: %s && chmod -R u+rwX %s", f->user, f->data,
+                            f->data);
+    case NODE_KEY_OPEN:
+        return arena_printf(arena, "chmod 600 %s", found->path);
+    case NODE_KEY_DAMAGED:
+        return arena_printf(arena, "put the file of a backup in place of %s", found->path);
+    case NODE_CONTROL_CLOSED:
+        return arena_printf(arena,
+                            "chown %s: %s if it is of the server alone, or another `control` in "
+                            "the node file",
+                            f->user, found->path);
+    case NODE_ADDRESS_USED:
+        return "ss -ltnp names the program that has the port";
+    case NODE_ADDRESS_OTHER:
+        return "ip -brief address lists the addresses of this machine: give one of them, or [::] "
+               "for all, in the node file";
+    case NODE_ADDRESS_LOW:
+        return arena_printf(arena,
                             "start it by muster.service, which gives user %s this capability, or: "
                             "setcap cap_net_bind_service=+ep \"$(command -v musterd)\"",
                             f->user);
-    return "ss -ltnp names the program that has the port";
-}
-
-static const char *mend_certificate(struct command_call *call, const struct doctor_facts *f,
-                                    const char *line)
-{
-    if (strstr(line, "Permission denied") != NULL)
-        return arena_printf(call->arena, "let user %s read that file: ls -l shows whose it is",
-                            f->user);
-    return "musterctl cert check says what clients will refuse, and why";
-}
-
-/* What the check of the node file says in lines (app/node_check.h), by how they begin. */
-static void add_lines(struct command_call *call, const struct doctor_facts *f, slice lines,
-                      enum doctor_state state)
-{
-    static const struct {
-        const char *begin, *check;
-        const char *(*mend)(struct command_call *call, const struct doctor_facts *f,
-                            const char *line);
-    } kinds[] = {
-        { "data:", "permissions", mend_data },
-        { "control:", "permissions", mend_control },
-        { "listen.", "ports", mend_listen },
-        { "", "certificates", mend_certificate },
-    };
-    slice line;
-    while (lines.len > 0) {
-        slice_cut(lines, '\n', &line, &lines);
-        size_t k = 0;
-        while (!slice_starts(line, slice_of(kinds[k].begin)))
-            k++;
-        const char *found = slice_cstr(call->arena, line);
-        doctor_add(call, kinds[k].check, state, found, kinds[k].mend(call, f, found));
+    case NODE_ADDRESS_BAD:
+        return arena_printf(arena, "correct the address in %s", f->config);
+    case NODE_CERT_CLOSED:
+        return arena_printf(arena, "let user %s read that file: ls -l %s shows whose it is",
+                            f->user, found->path);
+    default:
+        return doctor_answers(f)
+                   ? "musterctl cert check says what clients will refuse, and why"
+                   : arena_printf(arena,
+                                  "put another certificate and its key in place of that file, or "
+                                  "name other ones in %s; musterd --config %s --check looks again",
+                                  f->config, f->config);
     }
 }
 
+static void add_finding(struct command_call *call, const struct doctor_facts *f,
+                        const struct node_finding *found)
+{
+    static const char *const checks[NODE_KINDS] = {
+        [NODE_DATA_MISSING] = "permissions",   [NODE_DATA_CLOSED] = "permissions",
+        [NODE_KEY_OPEN] = "permissions",       [NODE_KEY_DAMAGED] = "permissions",
+        [NODE_CONTROL_CLOSED] = "permissions", [NODE_ADDRESS_USED] = "ports",
+        [NODE_ADDRESS_OTHER] = "ports",        [NODE_ADDRESS_LOW] = "ports",
+        [NODE_ADDRESS_BAD] = "ports",          [NODE_CERT_CLOSED] = "certificates",
+        [NODE_CERT_BAD] = "certificates",
+    };
+    bool hidden = f->stranger && (found->kind == NODE_DATA_CLOSED || found->kind == NODE_KEY_OPEN);
+    ensure(checks[found->kind] != NULL);
+    doctor_add(call, checks[found->kind],
+               found->weight == NODE_MISTAKE ? DOCTOR_ERROR : DOCTOR_WARNING, found->text,
+               hidden ? arena_printf(call->arena, "run the doctor as root, or as user %s", f->user)
+                      : mend_finding(call, f, found));
+}
+
 /* A certificate that the server made itself is refused by other servers, and clients ask. */
-static void add_self_signed(struct command_call *call, const struct node_file *file)
+static void add_self_signed(struct command_call *call, const struct doctor_facts *f,
+                            const struct node_file *file)
 {
     struct cert_uses uses;
     certs_read(&uses, file, call->arena);
@@ -479,8 +472,13 @@ static void add_self_signed(struct command_call *call, const struct node_file *f
                 call, "certificates", DOCTOR_WARNING,
                 arena_printf(call->arena, "%s: the certificate is self-signed",
                              uses.item[i].domains),
-                "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN --file FILE; or "
-                "tls.certificate in the node file");
+                doctor_answers(f)
+                    ? "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN --file FILE; "
+                      "or tls.certificate and tls.key in the node file"
+                    : arena_printf(call->arena,
+                                   "tls.certificate and tls.key in %s; or, when the server runs: "
+                                   "musterctl cert csr DOMAIN",
+                                   f->config));
 }
 
 /* Of the other keys, the check of the node file says it (base/secret_file.h). */
@@ -503,17 +501,18 @@ static void add_open_to_all(struct command_call *call, const struct node_file *f
 static void add_node_file(struct command_call *call, const struct doctor_facts *f,
                           const struct node_file *file)
 {
-    struct buf mistakes, notes;
-    buf_init(&mistakes, CHECK_BYTES_MAX);
-    buf_init(&notes, CHECK_BYTES_MAX);
-    node_check(file, &mistakes, &notes);
-    if (mistakes.len + notes.len == 0)
+    struct node_findings findings;
+    bool certificates = true;
+    node_findings_init(&findings, call->arena);
+    node_check(file, &findings);
+    for (const struct node_finding *found = findings.first; found != NULL; found = found->next) {
+        add_finding(call, f, found);
+        if (found->kind == NODE_CERT_CLOSED || found->kind == NODE_CERT_BAD)
+            certificates = false;
+    }
+    if (certificates)
         doctor_add(call, "certificates", DOCTOR_OK, "they can be used for the domains", "");
-    add_lines(call, f, buf_fit(&mistakes), DOCTOR_ERROR);
-    add_lines(call, f, buf_fit(&notes), DOCTOR_WARNING);
-    buf_fini(&mistakes);
-    buf_fini(&notes);
-    add_self_signed(call, file);
+    add_self_signed(call, f, file);
 }
 
 /* From inside: connects to a listener of ours, at this machine where it is at any address. 0, or an

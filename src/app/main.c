@@ -7,6 +7,7 @@
 #include "app/features.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
+#include "app/node_finding.h"
 #include "app/notify.h"
 #include "app/offline.h"
 #include "app/server.h"
@@ -135,6 +136,7 @@ static int dump_docs(const char *part)
 static int main_check(const char *path)
 {
     struct buf mistakes, notes;
+    struct node_findings found;
     struct node_file *file = offline_read(path);
     if (file != NULL)
         file = offline_as_service(file);
@@ -142,7 +144,11 @@ static int main_check(const char *path)
         return EXIT_USAGE;
     buf_init(&mistakes, CHECK_BYTES_MAX);
     buf_init(&notes, CHECK_BYTES_MAX);
-    node_check(file, &mistakes, &notes);
+    node_findings_init(&found, arena_create(0));
+    node_check(file, &found);
+    node_findings_write(&found, NODE_MISTAKE, &mistakes);
+    node_findings_write(&found, NODE_NOTE, &notes);
+    arena_destroy(&found.arena);
     bool fine = mistakes.len == 0 && !mistakes.overflow;
     printf("%.*s%s", SLICE_ARG(buf_slice(&notes)),
            notes.overflow ? "There are more notes, which are not shown.\n" : "");

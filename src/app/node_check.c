@@ -2,8 +2,8 @@
 #include "app/cert_trust.h"
 #include "app/certs.h"
 #include "app/node_file.h"
+#include "app/node_finding.h"
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/secret_file.h"
 #include "io/address.h"
@@ -58,62 +58,75 @@ static const char *node_check_parent_of(struct arena *arena, const char *path)
     return slash == path ? "/" : slice_cstr(arena, (slice){ path, (size_t)(slash - path) });
 }
 
-static void check_data(const struct node_file *f, struct arena *arena, struct buf *mistakes,
-                       struct buf *notes)
+static void check_data(const struct node_file *f, struct node_findings *out)
 {
     struct stat st;
-    const char *parent = node_check_parent_of(arena, f->data);
+    const char *parent = node_check_parent_of(out->arena, f->data);
     if (stat(f->data, &st) == 0) {
         if (!S_ISDIR(st.st_mode))
-            buf_printf(mistakes, "data: %s: is no folder\n", f->data);
+            node_find(out, NODE_DATA_MISSING, NODE_MISTAKE, f->data, "data: %s: is no folder",
+                      f->data);
         else if (access(f->data, R_OK | W_OK | X_OK) != 0)
-            buf_printf(mistakes, "data: %s: user %s may not read and write there\n", f->data,
-                       user_name());
+            node_find(out, NODE_DATA_CLOSED, NODE_MISTAKE, f->data,
+                      "data: %s: user %s may not read and write there", f->data, user_name());
     } else if (errno == EACCES) {
-        buf_printf(mistakes, "data: %s: user %s may not look there\n", f->data, user_name());
+        node_find(out, NODE_DATA_CLOSED, NODE_MISTAKE, f->data,
+                  "data: %s: user %s may not look there", f->data, user_name());
     } else if (stat(parent, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        buf_printf(mistakes, "data: %s: the folder above it, %s, does not exist; make it\n",
-                   f->data, parent);
+        node_find(out, NODE_DATA_MISSING, NODE_MISTAKE, f->data,
+                  "data: %s: the folder above it, %s, does not exist; make it", f->data, parent);
     } else if (access(parent, W_OK | X_OK) != 0) {
-        buf_printf(notes,
-                   "data: %s: does not exist, and user %s may not make it; systemd does so "
-                   "for the folder that is StateDirectory= in the unit\n",
-                   f->data, user_name());
+        node_find(out, NODE_DATA_MISSING, NODE_NOTE, f->data,
+                  "data: %s: does not exist, and user %s may not make it; systemd does so "
+                  "for the folder that is StateDirectory= in the unit",
+                  f->data, user_name());
     }
 }
 
+static void check_key(const char *path, struct node_findings *out)
+{
+    struct stat st;
+    struct why why;
+    enum err e = secret_file_check(path, &why);
+    if (e == OK || e == E_NOTFOUND)
+        return;
+    bool own = stat(path, &st) == 0 && st.st_uid == geteuid();
+    node_find(out,
+              e == E_CORRUPT                       ? NODE_KEY_DAMAGED
+              : own && (st.st_mode & S_IRUSR) != 0 ? NODE_KEY_OPEN
+                                                   : NODE_DATA_CLOSED,
+              NODE_MISTAKE, path, "data: %s", why.text);
+}
+
 /* What the server uses in its data folder, if it is there. */
-static void check_files(const struct node_file *f, struct arena *arena, struct buf *mistakes)
+static void check_files(const struct node_file *f, struct node_findings *out)
 {
     static const char *const used[] = { "muster.lock",   "muster.db", "muster.db-wal",
                                         "muster.db-shm", "uploads",   NULL };
     static const char *const keys[] = { "secrets.key", "uploads/upload.key", NULL };
     char owner[NODE_USER_BYTES];
     struct stat st;
-    struct why why;
     for (size_t i = 0; used[i] != NULL; i++) {
-        const char *path = arena_printf(arena, "%s/%s", f->data, used[i]);
+        const char *path = arena_printf(out->arena, "%s/%s", f->data, used[i]);
         if (access(path, R_OK | W_OK) == 0 || errno != EACCES || stat(path, &st) != 0)
             continue;
         node_check_name(owner, st.st_uid);
-        buf_printf(mistakes,
-                   "data: %s: belongs to user %s, and user %s may not read and write it\n", path,
-                   owner, user_name());
+        node_find(out, NODE_DATA_CLOSED, NODE_MISTAKE, path,
+                  "data: %s: belongs to user %s, and user %s may not read and write it", path,
+                  owner, user_name());
     }
-    for (size_t i = 0; keys[i] != NULL; i++) {
-        enum err e = secret_file_check(arena_printf(arena, "%s/%s", f->data, keys[i]), &why);
-        if (e != OK && e != E_NOTFOUND)
-            buf_printf(mistakes, "data: %s\n", why.text);
-    }
+    for (size_t i = 0; keys[i] != NULL; i++)
+        check_key(arena_printf(out->arena, "%s/%s", f->data, keys[i]), out);
 }
 
 /* No mistake if it is not there: systemd makes the folder that is RuntimeDirectory= in the unit. */
-static void check_control(const struct node_file *f, struct arena *arena, struct buf *mistakes)
+static void check_control(const struct node_file *f, struct node_findings *out)
 {
-    const char *folder = node_check_parent_of(arena, f->control);
+    const char *folder = node_check_parent_of(out->arena, f->control);
     if (access(folder, F_OK) == 0 && access(folder, W_OK | X_OK) != 0)
-        buf_printf(mistakes, "control: %s: user %s may not make a socket in %s\n", f->control,
-                   user_name(), folder);
+        node_find(out, NODE_CONTROL_CLOSED, NODE_MISTAKE, folder,
+                  "control: %s: user %s may not make a socket in %s", f->control, user_name(),
+                  folder);
 }
 
 /* Whether a server holds the lock of the data folder. */
@@ -162,20 +175,26 @@ static bool is_low_port(slice address)
     return port > 0 && port < (got > 0 ? strtol(text, NULL, 10) : 1024);
 }
 
-static void note_port(const char *key, slice address, struct buf *notes)
+static void note_port(const char *key, slice address, struct node_findings *out)
 {
     if (low_ports_lent && is_low_port(address))
-        buf_printf(
-            notes,
-            "listen.%s: %.*s: user %s needs CAP_NET_BIND_SERVICE for it, which muster.service "
-            "gives, but no systemd runs here\n",
-            key, SLICE_ARG(address), user_name());
+        node_find(out, NODE_ADDRESS_LOW, NODE_NOTE, "",
+                  "listen.%s: %.*s: user %s needs CAP_NET_BIND_SERVICE for it, which "
+                  "muster.service gives, but no systemd runs here",
+                  key, SLICE_ARG(address), user_name());
+}
+
+static enum node_kind address_kind(enum err e, slice address)
+{
+    return e == E_EXISTS                           ? NODE_ADDRESS_USED
+           : e == E_NOTFOUND                       ? NODE_ADDRESS_OTHER
+           : e == E_DENIED && is_low_port(address) ? NODE_ADDRESS_LOW
+                                                   : NODE_ADDRESS_BAD;
 }
 
 /* Binds each address and keeps it bound until all are tried, so that an address that is twice in
  * the file is found. */
-static void check_ports(const struct node_file *f, struct arena *arena, struct buf *mistakes,
-                        struct buf *notes)
+static void check_ports(const struct node_file *f, struct node_findings *out)
 {
     struct node_listens kinds[NODE_LISTENS];
     size_t count = 0, held = 0;
@@ -183,35 +202,35 @@ static void check_ports(const struct node_file *f, struct arena *arena, struct b
     node_check_listens(f, kinds);
     for (size_t k = 0; k < NODE_LISTENS; k++)
         count += kinds[k].list->count;
-    struct listener **open = arena_new(arena, struct listener *, count + 1);
+    struct listener **open = arena_new(out->arena, struct listener *, count + 1);
     for (size_t k = 0; k < NODE_LISTENS; k++) {
         for (size_t i = 0; i < kinds[k].list->count; i++) {
             slice address = slice_of(kinds[k].list->item[i].address);
-            note_port(kinds[k].key, address, notes);
-            if (listener_open(&open[held], address, &why) == OK)
+            note_port(kinds[k].key, address, out);
+            enum err e = listener_open(&open[held], address, &why);
+            if (e == OK)
                 held++;
             else
-                buf_printf(mistakes, "listen.%s: %s\n", kinds[k].key, why.text);
+                node_find(out, address_kind(e, address), NODE_MISTAKE, "", "listen.%s: %s",
+                          kinds[k].key, why.text);
         }
     }
     while (held > 0)
         listener_close(&open[--held]);
 }
 
-void node_check(const struct node_file *f, struct buf *mistakes, struct buf *notes)
+void node_check(const struct node_file *f, struct node_findings *out)
 {
-    struct arena *arena = arena_create(0);
     struct why why;
-    check_data(f, arena, mistakes, notes);
+    check_data(f, out);
     if (access(f->data, R_OK | W_OK | X_OK) == 0)
-        check_files(f, arena, mistakes);
-    check_control(f, arena, mistakes);
-    certs_check(f, mistakes, notes);
+        check_files(f, out);
+    check_control(f, out);
+    certs_check(f, out);
     if (cert_trust_check(f->data, f->trust, &why) != OK)
-        buf_printf(mistakes, "%s\n", why.text);
-    if (!is_running(f, arena))
-        check_ports(f, arena, mistakes, notes);
-    arena_destroy(&arena);
+        node_find(out, NODE_CERT_BAD, NODE_MISTAKE, "", "%s", why.text);
+    if (!is_running(f, out->arena))
+        check_ports(f, out);
 }
 
 /* After setuid(), given PR_SET_KEEPCAPS: gives up all capabilities but that for ports below 1024,

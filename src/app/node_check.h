@@ -3,8 +3,8 @@
 #pragma once
 #include <sys/types.h>
 
-struct buf;
 struct node_file;
+struct node_findings;
 struct node_listen_list;
 
 enum { CHECK_BYTES_MAX = 64 * 1024, NODE_LISTENS = 12 };
@@ -16,9 +16,9 @@ struct node_listens {
 };
 void node_check_listens(const struct node_file *f, struct node_listens out[NODE_LISTENS]);
 
-/* With mistakes the server does not start, or clients refuse it. Notes say what may be wrong. One
- * line each. Ports are not checked while a server uses the data folder. */
-void node_check(const struct node_file *file, struct buf *mistakes, struct buf *notes);
+/* With mistakes the server does not start, or clients refuse it. Notes say what may be wrong.
+ * Ports are not checked while a server uses the data folder. */
+void node_check(const struct node_file *file, struct node_findings *out);
 
 enum { NODE_USER_BYTES = 32 };
 /* The name of a user, or its number if it has none. */

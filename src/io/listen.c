@@ -111,7 +111,10 @@ enum err listener_open(struct listener **out, slice address, struct why *why)
         why_set(why, "cannot listen on %.*s: %s", SLICE_ARG(address), strerrordesc_np(code));
         if (fd >= 0)
             close(fd);
-        return code == EADDRINUSE ? E_EXISTS : E_IO;
+        return code == EADDRINUSE      ? E_EXISTS
+               : code == EADDRNOTAVAIL ? E_NOTFOUND
+               : code == EACCES        ? E_DENIED
+                                       : E_IO;
     }
     struct listener *l = mem_new(struct listener);
     l->fd = fd;

@@ -14,7 +14,8 @@ extern struct alarm io_descriptors_alarm; /* a row for app/ to register */
 
 struct listener; /* one per socket; add it to each loop */
 
-/* "[::]:5222", "127.0.0.1:5222", "unix:/run/x.sock" (mode 0660). Port 0 is allowed (tests). */
+/* "[::]:5222", "127.0.0.1:5222", "unix:/run/x.sock" (mode 0660). Port 0 is allowed (tests).
+ * E_SYNTAX; E_EXISTS: in use; E_NOTFOUND: no address of this machine; E_DENIED; E_IO. */
 NODISCARD enum err listener_open(struct listener **out, slice address, struct why *why);
 int listener_port(const struct listener *l);
 /* accepted() owns the fd. Called on the loop that won it. */
