@@ -11,6 +11,7 @@ from muster.client import TIMEOUT, until
 from muster.database import private, psql
 from muster.muc import Room
 from muster.pubsub import create, error_of, get_items, subscribe
+from test_doctor import doctor, of
 from test_muc_archive import Page, alarms, said, waiting
 from test_muc_faults import Talker, kill_in_traffic, recorded
 
@@ -60,6 +61,24 @@ def test_what_is_not_there_is_said(make_server, cluster):
         server = make_server(start=False, conf={"database": f"postgresql://{place}"})
         line = refusal(server)
         assert words in line and "hush" not in server.log(), line
+
+
+def test_the_doctor_tries_it_while_no_server_runs(make, make_server, cluster):
+    def found(server):
+        rows = doctor(server)[1]
+        assert not any("hush" in str(row) for row in rows)
+        row, = of(rows, "database")
+        return row
+    server = make()
+    assert found(server)["state"] == "ok"
+    server.stop()
+    assert found(server)["state"] == "ok" and "takes the server in" in found(server)["found"]
+    for place, words in (("muster:hush@127.0.0.1:1/muster", "127.0.0.1"),
+                         (f"muster:hush@/none?host={cluster.folder}", "none")):
+        wrong = make_server(start=False, conf={"database": f"postgresql://{place}"})
+        wrong.write()
+        row = found(wrong)
+        assert row["state"] == "error" and words in row["found"], row
 
 
 def test_a_second_server_is_refused(make):

@@ -226,12 +226,30 @@ static void judge_content(const struct doctor_facts *f, struct doctor_finding *o
     }
 }
 
+/* The server knows by itself: an alarm says if it is away. */
+static void judge_postgresql(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    if (f->in_server || f->database_look == OK) {
+        finding_say(out, DOCTOR_OK, "PostgreSQL: %s%s", f->database_said,
+                    f->in_server ? "the server is connected, unless there is an alarm store.down"
+                                 : " takes the server in");
+        return;
+    }
+    finding_say(out, f->stranger ? DOCTOR_WARNING : DOCTOR_ERROR, "PostgreSQL: %s",
+                f->database_said);
+    if (f->stranger)
+        finding_mend(out, "run the doctor as root, or as user %s", f->user);
+    else
+        finding_mend(out,
+                     "start that server (on this machine: systemctl start postgresql), or correct "
+                     "`database` in %s",
+                     f->config);
+}
+
 static void judge_database(const struct doctor_facts *f, struct doctor_finding *out)
 {
     if (!f->sqlite) {
-        finding_say(out, DOCTOR_OK,
-                    f->runs ? "PostgreSQL; `alarm list` says if it is away"
-                            : "PostgreSQL; the start of the server says whether it answers");
+        judge_postgresql(f, out);
     } else if (f->database_errno != 0) {
         judge_closed_database(f, out);
     } else if (f->database_mode < 0) {
@@ -332,6 +350,15 @@ static void facts_of_database(struct doctor_facts *f)
     snprintf(f->database_said, sizeof f->database_said, "%s", why.text);
 }
 
+static void facts_of_postgresql(struct doctor_facts *f, const char *url)
+{
+    struct why why = { "" };
+    char name[200] = "";
+    f->database_look = store_reach(url, name, sizeof name, &why);
+    snprintf(f->database_said, sizeof f->database_said, "%s%s%s", name,
+             *name != '\0' && *why.text != '\0' ? ": " : "", why.text);
+}
+
 static void facts_of_files(struct doctor_facts *f)
 {
     struct stat st;
@@ -344,7 +371,8 @@ static void facts_of_files(struct doctor_facts *f)
         f->inodes_free = (int64_t)disk.f_favail;
         f->inodes = (int64_t)disk.f_files;
     }
-    facts_of_database(f);
+    if (f->sqlite)
+        facts_of_database(f);
 }
 
 void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
@@ -377,6 +405,8 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     node_check_name(out->user, user);
     ensure(*out->user != '\0');
     facts_of_files(out);
+    if (!out->sqlite && !out->in_server)
+        facts_of_postgresql(out, file->database);
 }
 
 /* Rows. */

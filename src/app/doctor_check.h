@@ -22,7 +22,7 @@ struct doctor_facts {
     int64_t memory_free, memory_bytes;
     int64_t data_mode, database_mode; /* permissions of the folder, and of the file of SQLite */
     int64_t database_errno;           /* why that file cannot be read and written; 0: it can */
-    int64_t database_look;            /* enum err of a look into that file: store_look() */
+    int64_t database_look;            /* enum err of a look into it: store_look(), store_reach() */
     char database_said[256];          /* by that look */
     char database_owner[32];          /* user; empty: not known */
     char user[32];                    /* who runs the server, as chown takes it */

@@ -119,6 +119,22 @@ static void each_check_can_fail(void **state)
     }
 }
 
+static void whether_postgresql_takes_the_server_in(void **state)
+{
+    (void)state;
+    struct doctor_facts f = sound;
+    f.sqlite = false;
+    assert_int_equal(judged("database", &f).state, DOCTOR_OK);
+    f.in_server = false;
+    assert_string_equal(judged("database", &f).found,
+                        "PostgreSQL: what was said takes the server in");
+    f.database_look = E_DOWN;
+    assert_int_equal(judged("database", &f).state, DOCTOR_ERROR);
+    assert_non_null(strstr(judged("database", &f).remedy, "/etc/muster/muster.yaml"));
+    f.stranger = true;
+    assert_int_equal(judged("database", &f).state, DOCTOR_WARNING);
+}
+
 /* Nobody is told to make a new one: the data would be gone. */
 static void a_database_that_cannot_be_read_is_given_back(void **state)
 {
@@ -162,6 +178,7 @@ int main(void)
         cmocka_unit_test(a_sound_machine_has_nothing_to_mend),
         cmocka_unit_test(what_is_broken_is_found_and_mended),
         cmocka_unit_test(each_check_can_fail),
+        cmocka_unit_test(whether_postgresql_takes_the_server_in),
         cmocka_unit_test(a_database_that_cannot_be_read_is_given_back),
         cmocka_unit_test(what_is_not_known_is_no_error),
     };

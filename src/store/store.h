@@ -188,6 +188,11 @@ enum store_use { STORE_UNUSED, STORE_IN_USE };
 NODISCARD enum err store_look(const char *path, enum store_use use, const struct store_watch *watch,
                               struct why *why);
 
+/* Whether a database of PostgreSQL takes us in, so that it can be written; `name` is the one of
+ * store_info(). E_SYNTAX: its URL, E_DOWN: `why`, without a password. Takes up to connect_timeout
+ * (5 s) for each host. */
+NODISCARD enum err store_reach(const char *url, char *name, size_t cap, struct why *why);
+
 /* How many rows a table has, of a file that nobody uses. */
 NODISCARD enum err store_file_rows(const char *path, const char *table, int64_t *out);
 /* Copies all data from a file of SQLite to a database of PostgreSQL without accounts, in one

@@ -208,6 +208,25 @@ static void pgsql_info(const struct store *store, struct store_info *out)
     snprintf(out->database, sizeof out->database, "postgresql: %s", db->name);
 }
 
+enum err store_reach(const char *url, char *name, size_t cap, struct why *why)
+{
+    enum err e = pg_url_name(url, name, cap, why);
+    if (e != OK)
+        return e;
+    struct pg_db *db = mem_new(struct pg_db);
+    struct pg_conn conn;
+    db->url = memcpy(mem_zalloc(strlen(url) + 1), url, strlen(url));
+    pg_conn_init(&conn, db, PG_READS);
+    if (!pg_connect(&conn)) {
+        why_set(why, "%s", conn.text);
+        e = E_DOWN;
+    }
+    pg_conn_fini(&conn);
+    mem_free(&db->url);
+    mem_free(&db);
+    return e;
+}
+
 const struct store_driver store_pgsql = {
     .scheme = "postgresql",
     .open = pgsql_open,
