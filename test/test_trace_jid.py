@@ -46,7 +46,8 @@ def test_one_user_both_ways_and_masked(server, alice, bob):
 
 
 def test_it_ends(server, alice, bob):
-    server.ctl("trace", "jid", ALICE, "--for", "1h")
+    answer = server.ctl_run("trace", "jid", ALICE, "--for", "1h")
+    assert answer.returncode == 0 and "no such account" not in answer.stdout + answer.stderr
     assert [(r["jid"], r["bodies"]) for r in server.rows("trace", "list")] == [(ALICE, False)]
     server.ctl("trace", "stop", ALICE)
     assert server.ctl_run("trace", "stop", ALICE).returncode == 1
@@ -62,7 +63,8 @@ def test_it_ends(server, alice, bob):
 
 def test_who_may_and_how_many(server):
     for number in range(16):
-        server.ctl("trace", "jid", f"u{number}@localhost")
+        answer = server.ctl_run("trace", "jid", f"u{number}@localhost")
+        assert answer.returncode == 0 and "there is no such account yet" in answer.stdout
     server.ctl("trace", "jid", "u0@localhost", "--for", "1h")
     done = server.ctl_run("trace", "jid", ALICE)
     assert done.returncode == 1 and "16 users" in done.stderr

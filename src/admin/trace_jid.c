@@ -8,6 +8,7 @@
 #include "im/feature.h"
 #include "io/loop.h"
 #include "ops/owner.h"
+#include "store/store.h"
 
 enum { FOR_MS = 10 * 60 * 1000, FOR_MAX_MS = 24 * 3600 * 1000 };
 
@@ -37,18 +38,42 @@ static void run_trace_bodies(struct command_call *call) { trace_begin(call, XML_
 
 static struct command trace_bodies_command;
 
+static struct store_stmt stmt_known = {
+    .name = "trace.known",
+    .params = "t",
+    .cols = "i",
+    .sql = "SELECT count(*) FROM account WHERE jid = $1",
+};
+static const struct store_migration no_migrations[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "trace_jid",
+    .migrations = no_migrations,
+    .stmts = (struct store_stmt *const[]){ &stmt_known, NULL },
+};
+
+/* One that is made later is followed, too; so it is only said, if the database says it. */
+static void trace_jid_looked(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    char stamp[CLOCK_STAMP_LEN];
+    slice jid = command_arg(call, "jid");
+    bool unknown = result == STORE_OK && store_int(b, 0, 0, 0) == 0;
+    clock_stamp(stamp, trace_now_us(call) + (uint64_t)command_number(call, "for", FOR_MS) * 1000);
+    command_done(call, "the log has the stanzas of %.*s until %s (area %s)%s", SLICE_ARG(jid),
+                 stamp, call->command == &trace_bodies_command ? "trace-bodies" : "trace",
+                 unknown ? "; there is no such account yet" : "");
+}
+
 static void trace_jid_gathered(struct command_call *call)
 {
-    char stamp[CLOCK_STAMP_LEN];
     if (command_take_rows(call) != NULL) {
         command_fail(call, E_LIMIT, "%d users are followed already; `trace stop` ends one",
                      FOLLOW_MAX);
         return;
     }
-    clock_stamp(stamp, trace_now_us(call) + (uint64_t)command_number(call, "for", FOR_MS) * 1000);
-    command_done(call, "the log has the stanzas of %.*s until %s (area %s)",
-                 SLICE_ARG(command_arg(call, "jid")), stamp,
-                 call->command == &trace_bodies_command ? "trace-bodies" : "trace");
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &stmt_known, 1, SV_T(command_arg(call, "jid")));
+    store_submit(b, worker_loop(call->worker), 0, trace_jid_looked, call);
 }
 
 static void run_trace_stop(struct command_call *call)
@@ -191,6 +216,7 @@ static struct command trace_list_command = {
 
 const struct feature trace_jid_feature = {
     .name = "trace_jid",
+    .schema = &schema,
     .commands = (struct command *const[]){ &trace_jid_command, &trace_bodies_command,
                                            &trace_stop_command, &trace_list_command, NULL },
     .logs = (struct log_area *const[]){ &log_follow, &log_follow_bodies, NULL },
