@@ -230,6 +230,22 @@ def test_list_of_what_the_server_made(server):
 # --- server reload ---
 
 
+def levels(server):
+    return {row["level"] for row in server.rows("log", "areas")}
+
+
+def test_a_level_of_the_log_that_was_set_outlasts_reloads(server):
+    """Commands of certificates, and settings of TLS, reload by the way."""
+    server.ctl("log", "level", "debug")
+    server.ctl("cert", "self-signed", "localhost")
+    server.ctl("server", "reload")
+    assert levels(server) == {"debug"}
+    server.conf["log"] = {"level": "warn"}
+    server.write()
+    server.ctl("server", "reload")
+    assert levels(server) == {"warn"}
+
+
 def test_reload_answers_with_the_mistake(server, alice):
     server.conf["log"] = {"level": "loud"}
     server.write()

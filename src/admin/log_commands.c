@@ -13,7 +13,9 @@ static void run_level(struct command_call *call)
 {
     slice name = command_arg(call, "level");
     log_set_default((enum log_level)command_number(call, "level", LOG_INFO));
-    command_done(call, "log level is %.*s until the next reload", SLICE_ARG(name));
+    command_done(call,
+                 "log level is %.*s until a restart, or until log.level in the node file changes",
+                 SLICE_ARG(name));
 }
 
 static void run_trace(struct command_call *call)
@@ -63,7 +65,8 @@ static struct command level_command = {
             { 0 },
         },
     .run = run_level,
-    .doc = "Sets the level of the log until a reload or restart.",
+    .doc = "Sets the level of the log. It lasts until a restart, or until a reload finds another "
+           "`log.level` in the node file.",
 };
 static struct command trace_command = {
     .name = "log trace",

@@ -126,9 +126,13 @@ static enum err start_nodes(struct server *s, struct why *why)
     return e;
 }
 
-static void set_log(const struct node_file *f)
+/* What `log level` has set lasts until the node file says something else than before: commands
+ * reload, too, such as those that import certificates. */
+static void set_log(struct server *s, const struct node_file *f)
 {
-    log_set_default((enum log_level)f->log_level);
+    if (f->log_level != s->log_level)
+        log_set_default((enum log_level)f->log_level);
+    s->log_level = f->log_level;
     log_set_format((enum log_format)f->log_format);
 }
 
@@ -183,8 +187,8 @@ static void server_add_domain(slice domain)
 
 enum err server_start(struct server *s, struct node_file *file, struct why *why)
 {
-    *s = (struct server){ .file = file, .lock_fd = -1 };
-    set_log(file);
+    *s = (struct server){ .file = file, .lock_fd = -1, .log_level = -1 };
+    set_log(s, file);
     for (size_t i = 0; i < file->domains.count; i++)
         server_add_domain(slice_of(file->domains.name[i]));
     settings_fix(file->settings.item, file->settings.count);
@@ -216,7 +220,7 @@ struct reload {
 static void apply_reload(void *arg)
 {
     const struct reload *r = arg;
-    set_log(r->file);
+    set_log(r->server, r->file);
     settings_fix(r->file->settings.item, r->file->settings.count);
     edges_set_tls(&r->server->edges, r->tls);
     cert_watch_use(r->watch);

@@ -18,6 +18,7 @@ struct server {
     struct node *node;
     struct second_node *second; /* NULL: as nearly always */
     int lock_fd;                /* holds the lock of the data folder */
+    int64_t log_level;          /* as the node file said last */
 };
 
 /* Returns when the server is ready for clients. Takes ownership of `file`. On failure nothing is
