@@ -218,7 +218,8 @@ def test_expiry_is_told_in_steps(node, tmp_path):
         assert node.rows("cert", "list")[0]["days_left"] == days
         metrics = {m["name"]: m["value"] for m in node.rows("metrics")}
         assert metrics["muster_tls_certificate_left_seconds"] == days * 86400
-    assert node.log().count("event=alarm.raised alarm=tls.expiry") == 3
+    assert node.log().count("event=alarm.raised alarm=tls.expiry") == 1
+    assert node.log().count("event=alarm.changed alarm=tls.expiry") == 2
 
 
 def test_list_of_what_the_server_made(server):

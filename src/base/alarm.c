@@ -80,10 +80,11 @@ static void set_detail(struct alarm *a, slice detail)
     a->detail[detail.len] = '\0';
 }
 
-static void log_raised(const struct alarm *a, slice detail)
+/* It was raised, or has another severity. */
+static void log_active(const struct alarm *a, const char *event, slice detail)
 {
     enum log_level level = atomic_load(&a->severity_now) == ALARM_WARNING ? LOG_WARN : LOG_ERROR;
-    log_at(&log_alarm, level, LOG_EV("alarm.raised"), LOG_C("alarm", a->name),
+    log_at(&log_alarm, level, LOG_C("event", event), LOG_C("alarm", a->name),
            LOG_C("severity", alarm_severity_name(a)), LOG_C("text", a->text),
            LOG_S("detail", detail), LOG_C("action", a->action));
 }
@@ -100,7 +101,8 @@ void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail)
         atomic_store(&a->active, 1);
     }
     if (is_new || is_other) {
-        log_raised(a, detail); /* under the lock, so that the log has the changes in order */
+        /* under the lock, so that the log has the changes in order */
+        log_active(a, is_new ? "alarm.raised" : "alarm.changed", detail);
         tell_listeners();
     }
     pthread_mutex_unlock(&lock);
@@ -117,8 +119,10 @@ void alarm_set_severity(struct alarm *a, int severity)
     pthread_mutex_lock(&lock);
     int next = severity >= 0 ? severity : (int)a->severity;
     atomic_store(&a->severity_set, severity + 1);
-    if (atomic_exchange(&a->severity_now, next) != next && atomic_load(&a->active))
+    if (atomic_exchange(&a->severity_now, next) != next && atomic_load(&a->active)) {
+        log_active(a, "alarm.changed", slice_of(a->detail));
         tell_listeners();
+    }
     pthread_mutex_unlock(&lock);
 }
 

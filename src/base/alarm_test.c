@@ -79,14 +79,33 @@ static void another_severity_is_logged(void **state)
     (void)state;
     uint64_t before = full.raised_count;
     const char *log = log_of(raise_in_steps);
-    assert_int_equal(count_of(log, "event=alarm.raised"), 3);
+    assert_int_equal(count_of(log, "event=alarm.raised"), 1);
+    assert_int_equal(count_of(log, "event=alarm.changed"), 2);
     assert_non_null(strstr(log, "severity=critical"));
-    assert_non_null(strstr(log, "level=warn area=alarm event=alarm.raised alarm=store.full "
+    assert_non_null(strstr(log, "level=warn area=alarm event=alarm.changed alarm=store.full "
                                 "severity=warning"));
     assert_non_null(strstr(log, "severity=error"));
     assert_null(strstr(log, "8 days"));
     assert_int_equal(full.raised_count, before + 1);
     assert_string_equal(alarm_severity_name(&full), "error");
+}
+
+static void set_while_it_is_active(void)
+{
+    alarm_set_severity(&full, ALARM_WARNING); /* not active: no news */
+    alarm_raise(&full, SLICE("10 days"));
+    alarm_set_severity(&full, -1);
+    alarm_set_severity(&full, -1);
+    alarm_clear(&full);
+}
+
+static void a_severity_that_is_set_is_logged(void **state)
+{
+    (void)state;
+    const char *log = log_of(set_while_it_is_active);
+    assert_int_equal(count_of(log, "event=alarm.changed"), 1);
+    assert_non_null(strstr(log, "event=alarm.changed alarm=store.full severity=critical"));
+    assert_non_null(strstr(log, "detail=\"10 days\""));
 }
 
 static void raise_once(void) { alarm_raise(&files, SLICE("20000")); }
@@ -258,6 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_changes_are_logged),
         cmocka_unit_test(another_severity_is_logged),
+        cmocka_unit_test(a_severity_that_is_set_is_logged),
         cmocka_unit_test(state_and_time_follow),
         cmocka_unit_test(details_are_cut_between_characters),
         cmocka_unit_test(threads_agree),
