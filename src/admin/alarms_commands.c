@@ -172,9 +172,12 @@ struct change {
 
 static slice alarm_rule_text(struct command_call *call, const struct alarm_rule *r)
 {
-    return slice_of(arena_printf(call->arena, "severity=%s hold_down_ms=%lld delivered=%s",
+    static const struct param duration = { .type = PARAM_MS };
+    char hold_down[VALUE_BYTES];
+    param_format(&duration, r->hold_down_ms, hold_down, sizeof hold_down);
+    return slice_of(arena_printf(call->arena, "severity=%s hold-down=%s delivered=%s",
                                  r->severity < 0 ? "default" : alarm_severities[r->severity],
-                                 (long long)r->hold_down_ms, r->delivered ? "on" : "off"));
+                                 hold_down, r->delivered ? "on" : "off"));
 }
 
 static void rule_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -272,6 +275,7 @@ struct command alarm_show_command = {
             { .name = "cleared_when", .doc = "when it is cleared" },
             { .name = "settings", .doc = "its thresholds; `musterctl set` changes them" },
             { .name = "hold_down",
+              .title = "hold_down_ms",
               .type = PARAM_INT,
               .unit = "ms",
               .doc = "told of only when it is active, or away, for so long" },
