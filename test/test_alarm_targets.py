@@ -169,6 +169,8 @@ def test_a_target_has_a_least_severity(make_server, receivers):
     assert found[0]["state"] == "raised" and found[0]["kind"] == "alarm" and found[0]["host"]
     mend_fedtest(host)
     until("end", lambda: log.of(alarm="fedtest.failed", state="cleared"))
+    assert {m["state"]: "action" in m for m in log.of(alarm="fedtest.failed")} == {
+        "raised": True, "cleared": False}
     host.ctl("alarm", "set", "fedtest.failed", "--delivered", "off")
     fail_fedtest(host)
     until("entry", lambda: len(host.rows("alarm", "history", "fedtest.failed")) == 3)

@@ -71,6 +71,9 @@ def test_what_was_raised_and_cleared_is_in_the_history(host):
     mend_fedtest(host)
     until("end", lambda: entry(host)["cleared"])
     ended = entry(host)
+    every = {row["name"]: row for row in host.rows("alarm", "list", "--all")}
+    assert every["fedtest.failed"]["action"] == "" != every["fedtest.failed"]["text"]
+    assert host.rows("alarm", "show", "fedtest.failed")[0]["action"]
     assert ended["id"] == first["id"] and ended["cleared"] > ended["raised"] == first["raised"]
     fail_fedtest(host)
     until("second", lambda: len(history(host, "fedtest.failed")) == 2)

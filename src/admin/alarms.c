@@ -305,6 +305,11 @@ const char *alarms_what_name(enum alarms_what what)
     return names[what];
 }
 
+const char *alarms_action(const struct alarms_news *news)
+{
+    return news->alarm != NULL && news->what != ALARMS_CLEARED ? news->alarm->action : "";
+}
+
 /* The news have the worst severity, too: a target that was told of that hears of the end. */
 static void alarms_deliver(const struct kept *k, enum alarms_what what, uint64_t at_us)
 {

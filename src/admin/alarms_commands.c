@@ -27,7 +27,7 @@ static void add_alarm_stamp(struct command_call *call, const char *key, uint64_t
     command_text(call, key, slice_of(stamp));
 }
 
-static void add_state(struct command_call *call, struct alarm *a)
+static void add_state(struct command_call *call, struct alarm *a, const char *action)
 {
     char detail[ALARM_DETAIL_BYTES], by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
     alarm_detail(a, detail, sizeof detail);
@@ -39,7 +39,7 @@ static void add_state(struct command_call *call, struct alarm *a)
     add_alarm_stamp(call, "since", atomic_load(&a->since_us));
     command_text(call, "text", slice_of(a->text));
     command_text(call, "detail", slice_of(detail));
-    command_text(call, "action", slice_of(a->action));
+    command_text(call, "action", slice_of(action));
     command_int(call, "raised", (int64_t)atomic_load(&a->raised_count));
     add_alarm_stamp(call, "acknowledged", atomic_load(&a->known_us));
     command_text(call, "acknowledged_by", slice_of(by));
@@ -53,7 +53,7 @@ static void run_alarm_list(struct command_call *call)
         if (!all && atomic_load(&a->active) == 0)
             continue;
         command_row(call);
-        add_state(call, a);
+        add_state(call, a, atomic_load(&a->active) != 0 ? a->action : "");
     }
     command_done(call, "%s", call->rows != NULL ? "" : "no alarm is active");
 }
@@ -95,7 +95,7 @@ static void run_alarm_show(struct command_call *call)
         return;
     struct alarm_rule rule = alarms_rule(a);
     command_row(call);
-    add_state(call, a);
+    add_state(call, a, a->action);
     command_text(call, "explanation", slice_of(a->explanation));
     command_text(call, "raised_when", slice_of(a->raised_when));
     command_text(call, "cleared_when", slice_of(a->cleared_when));

@@ -283,8 +283,8 @@ static void mail_describe(struct buf *text, const struct alarms_news *n)
                alarm_severities[n->severity], news_name(n), news_text(n));
     if (n->detail[0] != '\0')
         buf_printf(text, "    %s\n", n->detail);
-    if (n->alarm != NULL && n->what != ALARMS_CLEARED)
-        buf_printf(text, "    What to do: %s\n", n->alarm->action);
+    if (*alarms_action(n) != '\0')
+        buf_printf(text, "    What to do: %s\n", alarms_action(n));
     buf_lit(text, "\n");
 }
 
@@ -342,14 +342,13 @@ static unsigned each_line(struct target *t, line_fn *take)
     snprintf(host, sizeof host, "%s", worker_node(telling.worker)->name);
     for (; taken < t->sending; taken++) {
         const struct alarms_news *n = &t->news[taken];
-        const struct syslog_field fields[] = {
-            { "alarm", slice_of(news_name(n)) },
-            { "state", slice_of(alarms_what_name(n->what)) },
-            { "severity", slice_of(alarm_severities[n->severity]) },
-            { "detail", slice_of(n->detail) },
-            { "action", slice_of(n->alarm != NULL ? n->alarm->action : "") },
-            { 0 }
-        };
+        const struct syslog_field fields[] = { { "alarm", slice_of(news_name(n)) },
+                                               { "state", slice_of(alarms_what_name(n->what)) },
+                                               { "severity",
+                                                 slice_of(alarm_severities[n->severity]) },
+                                               { "detail", slice_of(n->detail) },
+                                               { "action", slice_of(alarms_action(n)) },
+                                               { 0 } };
         snprintf(text, sizeof text, "%s: %s", news_name(n), news_text(n));
         struct syslog_line line = { .severity = n->what == ALARMS_CLEARED ? SYSLOG_NOTICE
                                                                           : severities[n->severity],
@@ -425,7 +424,7 @@ static void send_snmp(struct target *t)
                                      .alarm = news_name(n),
                                      .text = news_text(n),
                                      .detail = n->detail,
-                                     .action = n->alarm != NULL ? n->alarm->action : "" });
+                                     .action = alarms_action(n) });
 }
 
 /* Test. */

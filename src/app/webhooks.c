@@ -678,7 +678,7 @@ static void tell_alarm(struct worker *w, const struct alarms_news *n)
                                       { "severity", slice_of(alarm_severities[n->severity]) },
                                       { "text", slice_of(a->text) },
                                       { "detail", slice_of(n->detail) },
-                                      { "action", slice_of(a->action) },
+                                      { "action", slice_of(alarms_action(n)) },
                                       { 0 } });
 }
 
