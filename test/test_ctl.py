@@ -929,7 +929,8 @@ def test_a_table_fits_the_terminal(server):
 
 def test_alarms_are_sentences(server):
     for row in server.rows("alarm", "list", "--all"):
-        for text in (row["text"], row["action"]):
+        shown, = server.rows("alarm", "show", row["name"])
+        for text in (row["text"], shown["action"]):
             assert re.fullmatch(r"[A-Z].*\w[`)]?\.", text), (row["name"], text)
 
 
