@@ -1,5 +1,6 @@
 #include "ctl/help.h"
 #include "admin/usage.h"
+#include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -161,6 +162,10 @@ static void put_values(FILE *out, const struct command_arg *a)
         for (const struct log_area *l = log_first(); l != NULL; l = l->next)
             fprintf(out, "%s ", l->name);
     }
+    if (a->refers == REFERS_ALARM) {
+        for (const struct alarm *alarm = alarm_first(); alarm != NULL; alarm = alarm->next)
+            fprintf(out, "%s ", alarm->name);
+    }
 }
 
 static bool help_takes_setting_value(const struct command *c)
@@ -188,25 +193,45 @@ static void completion_setting_values(FILE *out, const struct command *c)
     fprintf(out, "        ?*) words='--default --json --csv' ;;\n        esac ;;\n");
 }
 
+const struct help_names help_names[] = {
+    { "user", true },   { "room", true },  { "group", false },
+    { "token", false }, { "role", false }, { NULL, false },
+};
+
 /* Names of the server that a value of such an argument may be; NULL: none. */
 static const char *names_of(const struct command_arg *a)
 {
     bool user = a->type == PARAM_USER || a->type == PARAM_SESSION || a->type == PARAM_BARE ||
                 a->type == PARAM_JID;
-    return user ? "user" : a->type == PARAM_ROOM ? "room" : NULL;
+    return user                        ? "user"
+           : a->type == PARAM_ROOM     ? "room"
+           : a->refers == REFERS_GROUP ? "group"
+           : a->refers == REFERS_TOKEN ? "token"
+           : a->refers == REFERS_ROLE  ? "role"
+                                       : NULL;
+}
+
+static bool has_names(const struct command *c, const char *kind)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        const char *names = names_of(a);
+        if (names != NULL && strcmp(names, kind) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void completion_names(FILE *out, const struct command *c)
 {
-    bool user = false, room = false;
-    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        const char *names = names_of(a);
-        user = user || (names != NULL && strcmp(names, "user") == 0);
-        room = room || (names != NULL && strcmp(names, "room") == 0);
+    const char *before = " names='";
+    for (const struct help_names *n = help_names; n->name != NULL; n++) {
+        if (!has_names(c, n->name))
+            continue;
+        fprintf(out, "%s%s", before, n->name);
+        before = " ";
     }
-    if (user || room)
-        fprintf(out, " names='%s%s%s'", user ? "user" : "", user && room ? " " : "",
-                room ? "room" : "");
+    if (*before == ' ' && before[1] == '\0')
+        fputc('\'', out);
 }
 
 /* The words that may follow a command: options and values. */
@@ -302,7 +327,7 @@ void help_completion(FILE *out)
     fprintf(out, "    esac\n"
                  "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                  "    case $cur in -*) return ;; esac\n"
-                 "    for at in ${names:+user room}; do\n"
+                 "    for at in ${names:+user room group token role}; do\n"
                  "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
                  "        while read -r name; do\n"
                  "            COMPREPLY+=(\"$(printf %%q \"$name\")\")\n"

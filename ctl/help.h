@@ -11,6 +11,13 @@ void help_command(FILE *out, const struct command *c);
 bool help_own(FILE *out, const char *word);
 /* The commands that begin with a word, as `user`; false: there are none. */
 bool help_group(FILE *out, const char *word);
+/* Kinds of names that completion asks the server for, as `names KIND PREFIX` does; ended by NULL.
+ */
+struct help_names {
+    const char *name;
+    bool in_pages; /* its list can be long, and goes on behind a name */
+};
+extern const struct help_names help_names[];
 /* A script for bash: commands, options, choices, and names of settings. */
 void help_completion(FILE *out);
 void help_completion_zsh(FILE *out);

@@ -475,20 +475,24 @@ static int musterctl_run_command(struct options *o, struct arena *arena)
     return musterctl_send(o, &w, path);
 }
 
-/* `names user PREFIX`, for the completion of shells: names that the server has, one a line. */
+/* `names user PREFIX`, for the completion of shells: names that the server has, one a line. Long
+ * lists are read behind the prefix. */
 static int musterctl_names(struct options *o, struct arena *arena)
 {
     static char list[] = "list", limit[] = "--limit", most[] = "200", after[] = "--after";
     char **given = o->words, *words[] = { NULL, list, limit, most, after, NULL };
     struct words w;
     const char *path;
-    if (o->word_count != 3 || (strcmp(given[1], "user") != 0 && strcmp(given[1], "room") != 0))
-        return usage_error("names: allowed `names user PREFIX` and `names room PREFIX`");
+    const struct help_names *kind = help_names;
+    while (kind->name != NULL && (o->word_count != 3 || strcmp(given[1], kind->name) != 0))
+        kind++;
+    if (kind->name == NULL)
+        return usage_error("names: allowed `names KIND PREFIX`, as in `names user al`");
     words[0] = given[1];
     words[5] = given[2];
     o->names = given[2];
     o->words = words;
-    o->word_count = *o->names != '\0' ? 6 : 4;
+    o->word_count = !kind->in_pages ? 2 : *o->names != '\0' ? 6 : 4;
     int code = musterctl_prepare(o, arena, &w, &path);
     return code == EXIT_DONE ? musterctl_send(o, &w, path) : code;
 }

@@ -219,7 +219,8 @@ static void run_alarm_set(struct command_call *call)
 
 #define ALARM_ARG(KIND, DOC)                                                                       \
     {                                                                                              \
-        .name = "alarm", .kind = (KIND), .min = 1, .max = 100, .doc = (DOC)                        \
+        .name = "alarm", .kind = (KIND), .min = 1, .max = 100, .refers = REFERS_ALARM,             \
+        .doc = (DOC)                                                                               \
     }
 #define STATE_COLUMNS                                                                              \
     { .name = "name", .doc = "its name" },                                                         \

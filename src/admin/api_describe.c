@@ -57,15 +57,16 @@ static const char *kind_name(enum command_arg_kind kind)
 
 static json_t *command_json(const struct command *c)
 {
+    static const char *const refers[REFERS_KINDS] = {
+        [REFERS_SETTING] = "setting",     [REFERS_LOG_AREA] = "area", [REFERS_ALARM] = "alarm",
+        [REFERS_GROUP] = "group",         [REFERS_TOKEN] = "token",   [REFERS_ROLE] = "role",
+        [REFERS_SETTING_VALUE] = "value",
+    };
     json_t *args = json_array(), *columns = json_array();
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         json_t *one = described(&a->param);
         put(one, "kind", kind_name(a->kind));
-        put(one, "refers",
-            a->refers == REFERS_SETTING         ? "setting"
-            : a->refers == REFERS_LOG_AREA      ? "area"
-            : a->refers == REFERS_SETTING_VALUE ? "value"
-                                                : NULL);
+        put(one, "refers", refers[a->refers]);
         json_array_append_new(args, one);
     }
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {

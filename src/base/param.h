@@ -30,7 +30,17 @@ enum param_type {
 
 /* What a value is a name of, for completion; or that it is the value of the setting named by the
  * argument before it, in one or more words. */
-enum param_refers { REFERS_NOTHING, REFERS_SETTING, REFERS_LOG_AREA, REFERS_SETTING_VALUE };
+enum param_refers {
+    REFERS_NOTHING,
+    REFERS_SETTING,
+    REFERS_LOG_AREA,
+    REFERS_ALARM,
+    REFERS_GROUP,
+    REFERS_TOKEN,
+    REFERS_ROLE,
+    REFERS_SETTING_VALUE,
+    REFERS_KINDS
+};
 
 #define PARAM_NONE (INT64_MAX >> 1) /* value of `none`: no limit; as `max`: no upper end */
 

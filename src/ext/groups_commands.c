@@ -504,8 +504,9 @@ static bool is_shown(slice text)
     .effect = COMMAND_CHANGES, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
 #define READ                                                                                       \
     .effect = COMMAND_READS, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
-#define NAME_ARG                                                                                   \
+#define NAME_ARG(of)                                                                               \
     { .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = GROUPS_NAME_BYTES_MAX,              \
+      .refers = (of),                                                                              \
       .check = is_name, .form = "lower-case letters, digits, -, _ and .",                          \
       .doc = "name of the group" }
 #define SHOWN_ARGS                                                                                 \
@@ -531,7 +532,7 @@ static struct command group_add = {
     .name = "group add",
     .rest = "POST /groups",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, SHOWN_ARGS, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_NOTHING), SHOWN_ARGS, { 0 } },
     .run = groups_run_add,
     .doc = "Makes a group of users that stands in rosters: of those who may see it, at first "
            "its members. Nobody is asked, and users cannot remove it. `group-member add` fills "
@@ -541,7 +542,7 @@ static struct command group_set = {
     .name = "group set",
     .rest = "PATCH /groups/{name}",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, SHOWN_ARGS, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), SHOWN_ARGS, { 0 } },
     .run = groups_run_set,
     .doc = "Changes the name of a group, or who may see it. Options that are not given "
            "stay as they are.",
@@ -551,7 +552,7 @@ static struct command group_del = {
     .rest = "DELETE /groups/{name}",
     CHANGE,
     .asks = "This takes the group out of all rosters.",
-    .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), { 0 } },
     .run = groups_run_del,
     .doc = "Deletes a group of users. It goes from all rosters; contacts that users added "
            "themselves stay.",
@@ -576,7 +577,7 @@ static struct command group_show = {
     .name = "group show",
     .rest = "GET /groups/{name}",
     READ,
-    .args = (const struct command_arg[]){ NAME_ARG,
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP),
                                           { .name = "people",
                                             .kind = ARG_FLAG,
                                             .type = PARAM_BOOL,
@@ -595,8 +596,9 @@ static struct command member_add = {
     .name = "group-member add",
     .rest = "POST /groups/{name}/members",
     CHANGE,
-    .args =
-        (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS(PARAM_USER, PARAM_HOME_DOMAIN), { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP),
+                                          MEMBER_ARGS(PARAM_USER, PARAM_HOME_DOMAIN),
+                                          { 0 } },
     .run = groups_run_member_add,
     .doc = "Puts users into a group: by name, by domain, or by what their profiles say. Who is "
            "online sees it at once. Nothing changes if one of the accounts is missing.",
@@ -605,7 +607,9 @@ static struct command member_del = {
     .name = "group-member del",
     .rest = "DELETE /groups/{name}/members",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, MEMBER_ARGS(PARAM_BARE, PARAM_DOMAIN), { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP),
+                                          MEMBER_ARGS(PARAM_BARE, PARAM_DOMAIN),
+                                          { 0 } },
     .run = groups_run_member_del,
     .doc = "Takes users out of a group: by name, or the domain or rule that has put them there.",
 };

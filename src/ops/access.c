@@ -819,9 +819,9 @@ bool access_is_name(slice text)
             return false;
     return text.len > 0;
 }
-#define NAME_ARG(text)                                                                             \
+#define NAME_ARG(of, text)                                                                         \
     {                                                                                              \
-        .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX,                  \
+        .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX, .refers = (of),  \
         .check = access_is_name, .form = ACCESS_NAME_FORM, .doc = text                             \
     }
 #define JID_ARG                                                                                    \
@@ -831,8 +831,9 @@ bool access_is_name(slice text)
     }
 #define ROLE_ARG(how)                                                                              \
     {                                                                                              \
-        .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .check = access_is_name,    \
-        .form = "the name of a role", .doc = "its role: see the list of roles"                     \
+        .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .refers = REFERS_ROLE,      \
+        .check = access_is_name, .form = "the name of a role",                                     \
+        .doc = "its role: see the list of roles"                                                   \
     }
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "admins", .runs_at = COMMAND_DUTY, .duty = DUTY_ACCESS
@@ -841,7 +842,7 @@ bool access_is_name(slice text)
 static struct command role_set = {
     .name = "role set",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG("name of the role"),
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ROLE, "name of the role"),
                                           { .name = "permissions",
                                             .kind = ARG_POSITIONAL,
                                             .min = 1,
@@ -857,7 +858,7 @@ static struct command role_set = {
 static struct command role_del = {
     .name = "role del",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG("name of the role"), { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ROLE, "name of the role"), { 0 } },
     .run = run_role_del,
     .doc = "Deletes a role. It must not be in use.",
 };
@@ -880,7 +881,7 @@ static struct command token_add = {
     CHANGE,
     .args =
         (const struct command_arg[]){
-            NAME_ARG("name of the token"),
+            NAME_ARG(REFERS_NOTHING, "name of the token"),
             ROLE_ARG(ARG_POSITIONAL),
             { .name = "scope",
               .kind = ARG_OPTION,
@@ -928,7 +929,7 @@ static struct command token_list = {
 static struct command token_revoke = {
     .name = "token revoke",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG("name of the token"), { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_TOKEN, "name of the token"), { 0 } },
     .run = run_token_revoke,
     .doc = "Ends an access token. From then on it is refused on all nodes.",
 };
