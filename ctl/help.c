@@ -361,8 +361,34 @@ void help_completion_zsh(FILE *out)
                  "[[ $funcstack[1] = _musterctl ]] && _bash_complete -F _musterctl\n");
 }
 
-/* Names of the server, asked with the options of the line. */
-static const char fish_names[] =
+/* The words of the line without options, `help` and `watch`; whether they begin with these, and
+ * whether they are these. Names of the server, asked with the options of the line. */
+static const char fish_functions[] =
+    "function __musterctl_typed\n"
+    "    set -l words (commandline -opc)\n"
+    "    set -l typed\n"
+    "    set -l skip 1\n"
+    "    for word in $words\n"
+    "        if test $skip -eq 1\n"
+    "            set skip 0\n"
+    "        else if contains -- $word --socket --config --url --token-file --ca\n"
+    "            set skip 1\n"
+    "        else if not string match -q -- '-*' $word\n"
+    "            set -a typed $word\n"
+    "        end\n"
+    "    end\n"
+    "    contains -- \"$typed[1]\" help watch; and set -e typed[1]\n"
+    "    string join \\n -- $typed\n"
+    "end\n"
+    "function __musterctl_behind\n"
+    "    set -l typed (__musterctl_typed)\n"
+    "    set -l count (count $argv)\n"
+    "    test (count $typed) -ge $count; and test \"$typed[1..$count]\" = \"$argv\"\n"
+    "end\n"
+    "function __musterctl_next\n"
+    "    set -l typed (__musterctl_typed)\n"
+    "    test \"$typed\" = \"$argv\"\n"
+    "end\n"
     "function __musterctl_names\n"
     "    set -l own\n"
     "    set -l words (commandline -opc)\n"
@@ -412,18 +438,16 @@ void help_completion_fish(FILE *out)
             "complete -c musterctl -l url -x\n"
             "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
             "complete -c musterctl -l yes\n"
-            "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
-            "-a 'bash zsh fish'\n"
-            "complete -c musterctl -n __fish_use_subcommand -a '",
-            fish_names);
+            "complete -c musterctl -n '__musterctl_next completion' -a 'bash zsh fish'\n"
+            "complete -c musterctl -n __musterctl_next -a '",
+            fish_functions);
     put_own(out, usage_own_commands);
     fprintf(out, "'\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice group = help_group_of(c), rest = slice_from(slice_of(c->name), group.len);
         char condition[160];
         if (!slice_eq(group, last)) {
-            fprintf(out, "complete -c musterctl -n __fish_use_subcommand -a %.*s",
-                    SLICE_ARG(group));
+            fprintf(out, "complete -c musterctl -n __musterctl_next -a %.*s", SLICE_ARG(group));
             if (rest.len == 0) {
                 fprintf(out, " -d ");
                 help_put_quoted(out, command_brief(c->doc));
@@ -431,14 +455,12 @@ void help_completion_fish(FILE *out)
             fputc('\n', out);
         }
         last = group;
-        snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %.*s", SLICE_ARG(group));
+        snprintf(condition, sizeof condition, "__musterctl_behind %s", c->name);
         if (rest.len > 0) {
-            fprintf(out, "complete -c musterctl -n '%s' -a %s -d ", condition, rest.ptr + 1);
+            fprintf(out, "complete -c musterctl -n '__musterctl_next %.*s' -a %s -d ",
+                    SLICE_ARG(group), rest.ptr + 1);
             help_put_quoted(out, command_brief(c->doc));
             fputc('\n', out);
-            snprintf(condition, sizeof condition,
-                     "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s",
-                     SLICE_ARG(group), rest.ptr + 1);
         }
         for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
             if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)

@@ -1,6 +1,10 @@
 """Completion of shells: names that the server has, and that a word is offered in its place only."""
+import shutil
+import subprocess
+
 import pytest
 
+from muster.client import TIMEOUT
 from test_ctl import complete, with_names
 
 LINE = ["musterctl", "--socket"]
@@ -28,3 +32,27 @@ def test_names_of_groups_tokens_roles_and_alarms(named):
     assert "sales" not in complete(script, [*line, "group", "add"])
     assert named.ctl_run("names", "group", "sa").stdout == "sales\n"
     assert named.ctl_run("names", "token", "").stdout == "prometheus\n"
+
+
+def fish(server, tmp_path, line):
+    script = tmp_path / "musterctl.fish"
+    script.write_text(server.ctl_run("completion", "fish").stdout)
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
+                          capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    assert not done.stderr, done.stderr
+    return {found.partition("\t")[0] for found in done.stdout.splitlines()}
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_offers_a_word_in_its_place_only(named, tmp_path):
+    line = f"musterctl --socket {named.control}"
+    first = fish(named, tmp_path, f"{line} ")
+    assert {"user", "group", "watch", "doctor"} <= first and "list" not in first
+    second = fish(named, tmp_path, f"{line} group ")
+    assert {"add", "show"} <= second and not {"group", "sales", "fish"} & second
+    third = fish(named, tmp_path, f"{line} group show ")
+    assert {"sales", "support"} <= third and not {"add", "list", "user"} & third
+    assert "--people" in fish(named, tmp_path, f"{line} group show --p")
+    assert {"show", "list"} <= fish(named, tmp_path, f"{line} watch alarm ")
+    assert "history" in fish(named, tmp_path, f"{line} metrics ")
+    assert {"bash", "zsh", "fish"} <= fish(named, tmp_path, f"{line} completion ")
