@@ -501,13 +501,23 @@ static const struct param every_row = {
     .name = "--every", .type = PARAM_MS, .def = 2000, .min = 200, .max = 24 * 3600 * 1000
 };
 
+/* The place of the word `watch`, which --every may stand in front of. false: it is none. */
+static bool watch_place(const struct options *o, size_t *place)
+{
+    *place = o->word_count > 2 && strcmp(o->words[0], every_row.name) == 0 ? 2 : 0;
+    return strcmp(o->words[*place], "watch") == 0;
+}
+
 /* Takes `watch` and --every out of the words. false: it was said what is wrong. */
 static bool watch_words(struct options *o, int64_t *every_ms)
 {
     struct why why;
-    size_t count = 0;
+    size_t count = 0, place = 0;
+    (void)watch_place(o, &place);
     *every_ms = every_row.def;
-    for (size_t i = 1; i < o->word_count; i++) {
+    for (size_t i = 0; i < o->word_count; i++) {
+        if (i == place)
+            continue;
         if (strcmp(o->words[i], every_row.name) != 0) {
             o->words[count++] = o->words[i];
             continue;
@@ -577,6 +587,7 @@ int main(int argc, char **argv)
     }
     features_register();
     struct arena *arena = arena_create(0);
+    size_t place;
     int code;
     if (o.help || o.word_count == 0 || strcmp(o.words[0], "help") == 0) {
         code = show_help(&o, arena);
@@ -585,7 +596,7 @@ int main(int argc, char **argv)
     } else if (strcmp(o.words[0], "schema") == 0) {
         schema_print(stdout);
         code = EXIT_DONE;
-    } else if (strcmp(o.words[0], "watch") == 0) {
+    } else if (watch_place(&o, &place)) {
         code = musterctl_watch(&o, arena);
     } else if (strcmp(o.words[0], "names") == 0) {
         code = musterctl_names(&o, arena);

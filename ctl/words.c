@@ -39,8 +39,36 @@ static slice first_word(const struct command *c)
     return first;
 }
 
-static enum err unknown_own_option(const char *found, struct why *why)
+static bool words_has_option(const struct command *c, const char *option)
 {
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
+        if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL && strcmp(a->name, option) == 0)
+            return true;
+    return false;
+}
+
+/* The command behind an option in front of it, with a value or without, which takes that option;
+ * NULL: none. */
+static const struct command *command_behind(char **argv, size_t count, struct arena *arena)
+{
+    size_t used;
+    for (size_t i = 1; i < count && i <= 2; i++) {
+        const struct command *c = find_command(argv + i, count - i, arena, &used);
+        if (c != NULL && words_has_option(c, argv[0] + 2))
+            return c;
+    }
+    return NULL;
+}
+
+static enum err unknown_own_option(char **argv, size_t count, struct arena *arena, struct why *why)
+{
+    const char *found = argv[0];
+    const struct command *behind = command_behind(argv, count, arena);
+    if (behind != NULL) {
+        why_set(why, "found %.64s in front of its command; write it behind: musterctl %s %.64s",
+                found, behind->name, found);
+        return E_SYNTAX;
+    }
     struct similar similar;
     similar_init(&similar, slice_of(found));
     for (const struct usage_own *o = usage_own_options; o->syntax != NULL; o++) {
@@ -106,7 +134,7 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
                                      : arena_printf(arena, "%s %s", argv[0], argv[1]);
     struct similar two, one, joined;
     if (count > 0 && strncmp(argv[0], "--", 2) == 0)
-        return unknown_own_option(argv[0], why);
+        return unknown_own_option(argv, count, arena, why);
     if (count > 0 && setting_find(slice_of(argv[0])) != NULL) {
         why_set(why, "found the setting %s, allowed a command; see `musterctl get %s`", argv[0],
                 argv[0]);

@@ -799,11 +799,12 @@ def test_what_destroys_needs_yes_without_a_terminal(server):
         assert "--yes" not in server.ctl_run(*words, own=(), stdin="").stderr
 
 
-def test_watch(server):
+@pytest.mark.parametrize("words", ["watch user list --every 200ms",
+                                   "--every 200ms watch user list"])
+def test_watch(server, words):
     """One answer after the other, of what is there now, also behind a restart of the server."""
-    watch = subprocess.Popen([MUSTERCTL, "--socket", server.control, "watch", "user", "list",
-                              "--every", "200ms", "--json"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+    watch = subprocess.Popen([MUSTERCTL, "--socket", server.control, *words.split(), "--json"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert jids(json.loads(watch.stdout.readline())["rows"]) == {
             "alice@localhost", "bob@localhost", "carol@localhost"}
@@ -824,6 +825,7 @@ def test_watch(server):
     (["watch", "status", "--every"], "--every needs a value"),
     (["watch", "status", "--every", "soon"], "--every: found \"soon\""),
     (["watch", "status", "--every", "1ms"], "--every: found \"1ms\""),
+    (["--every", "soon", "watch", "status"], "--every: found \"soon\""),
     (["watch", "stats"], "stats"),
     (["watch", "user", "show", "@"], "found @, allowed"),
 ])

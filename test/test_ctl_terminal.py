@@ -272,3 +272,11 @@ def test_counts_are_not_followed_by_a_plural():
     for text in texts:
         whole = re.sub(r'"\s*(?:PRI\w+)?\s*"', "", text)
         assert not re.search(r"%(?:ll)?[ud] (?!s\b)[a-z]+s\b(?!, of which)", whole), whole
+
+
+@pytest.mark.parametrize("args, right", [
+    (("--all", "alarm", "list"), "alarm list --all"),
+    (("--limit", "3", "user", "list"), "user list --limit")])
+def test_an_option_in_front_of_its_command(server, args, right):
+    done = server.ctl_run(*args)
+    assert done.returncode == 2 and f"behind: musterctl {right}" in done.stderr
