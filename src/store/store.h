@@ -189,8 +189,8 @@ NODISCARD enum err store_look(const char *path, enum store_use use, const struct
                               struct why *why);
 
 /* Whether a database of PostgreSQL takes us in, so that it can be written; `name` is the one of
- * store_info(). E_SYNTAX: its URL, E_DOWN: `why`, without a password. Takes up to connect_timeout
- * (5 s) for each host. */
+ * store_info(). E_SYNTAX: its URL, which then has no name; E_DOWN: `why`, without a password. Takes
+ * up to connect_timeout (5 s) for each host. */
 NODISCARD enum err store_reach(const char *url, char *name, size_t cap, struct why *why);
 
 /* How many rows a table has, of a file that nobody uses. */

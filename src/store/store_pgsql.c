@@ -211,8 +211,10 @@ static void pgsql_info(const struct store *store, struct store_info *out)
 enum err store_reach(const char *url, char *name, size_t cap, struct why *why)
 {
     enum err e = pg_url_name(url, name, cap, why);
-    if (e != OK)
+    if (e != OK) {
+        name[0] = '\0'; /* what is taken for a host may be a password */
         return e;
+    }
     struct pg_db *db = mem_new(struct pg_db);
     struct pg_conn conn;
     db->url = memcpy(mem_zalloc(strlen(url) + 1), url, strlen(url));
