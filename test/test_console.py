@@ -514,7 +514,6 @@ def test_what_destroys_asks_for_the_password_again(server, pages):
     pages.type("#again", "wrong")
     pages.click("dialog[open] form:has(#again) .main")
     pages.find("dialog .problem")
-    server.ctl("set", "console.confirm-time", "1h")
     pages.js("document.getElementById('again').select()")
     pages.type("#again", PASSWORD)
     pages.click("dialog[open] form:has(#again) .main")

@@ -356,12 +356,53 @@ def test_dangerous_rows_need_the_password_again(server, browser):
                    {"value": "bob@localhost"}).json["code"] == "confirm-password"
     assert browser("POST", "/commands/user-add",
                    {"jid": "x@localhost", "password": PASSWORD}).status == 200
-    server.ctl("set", "console.confirm-time", "1h")
-    server.ctl("set", "console.confirm-time", "0s")
     assert browser("POST", "/session/confirm", {"password": "wrong"}).status == 401
+    assert browser("DELETE", "/users/bob@localhost").json["code"] == "confirm-password"
     server.ctl("set", "console.confirm-time", "1h")
     assert browser("POST", "/session/confirm", {"password": PASSWORD}).status == 204
+    for jid in ("bob@localhost", "x@localhost"):
+        assert browser("DELETE", f"/users/{jid}").status == 200
+
+
+@pytest.mark.parametrize("span", ["0s", "1ms"])
+def test_a_confirmation_is_good_for_one_command_however_short_its_time(server, browser, span):
+    for name in ("bob", "carol", "dave"):
+        server.add_user(name, PASSWORD)
+    server.ctl("set", "console.confirm-time", span)
+    browser.login("root")
+
+    def asks(method, path, body=None):
+        answer = browser(method, path, body)
+        return (answer.status, answer.json.get("code")) == (403, "confirm-password")
+
+    def confirm():
+        assert browser("POST", "/session/confirm", {"password": PASSWORD}).status == 204
+
+    assert asks("DELETE", "/users/bob@localhost")
+    confirm()
+    # What destroys nothing, and what cannot run, does not use it up.
+    assert browser("GET", "/users/bob@localhost").status == 200
+    assert browser("POST", "/commands/user-del", {"nobody": "knows"}).status == 422
     assert browser("DELETE", "/users/bob@localhost").status == 200
+    assert asks("DELETE", "/users/carol@localhost")
+    confirm()
+    confirm()  # twice is not two
+    assert browser("DELETE", "/users/carol@localhost").status == 200
+    assert asks("DELETE", "/users/dave@localhost")
+    # The same for the second factor, and it is of this session only.
+    assert asks("POST", "/session/totp", {})
+    confirm()
+    other = server.browser()
+    other.login("root")
+    assert other("DELETE", "/users/dave@localhost").json["code"] == "confirm-password"
+    assert "secret" in browser("POST", "/session/totp", {}).json
+    assert asks("POST", "/session/totp", {})
+    # A change that compares an ETag first reads, and uses it once.
+    confirm()
+    etag = browser("GET", "/users/dave@localhost").getheader("ETag")
+    answer = browser("DELETE", "/users/dave@localhost", If_Match=etag)
+    assert answer.status == 200, answer.text
+    assert asks("DELETE", "/users/alice@localhost")
 
 
 def test_banner(server, browser):

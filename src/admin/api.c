@@ -110,17 +110,22 @@ static void job_call(struct api_job *j, const struct command *c)
                                      .arg = j };
 }
 
+static void refuse_unproven(struct api_job *j)
+{
+    job_refuse(j, &(struct api_problem){ .status = 403,
+                                         .detail = SLICE("this needs the password again: "
+                                                         "POST /api/v1/session/confirm"),
+                                         .error = err_name(E_AUTH),
+                                         .code = "confirm-password" });
+}
+
 /* With the first `count` arguments of the path and the query, and those of the body. */
 static void job_run(struct api_job *j, const struct command *c, size_t count, slice body,
                     void (*next)(struct api_job *j))
 {
     struct why why, denied;
     if (!api_session_may(j->r, c, j->arena)) {
-        job_refuse(j, &(struct api_problem){ .status = 403,
-                                             .detail = SLICE("this needs the password again: "
-                                                             "POST /api/v1/session/confirm"),
-                                             .error = err_name(E_AUTH),
-                                             .code = "confirm-password" });
+        refuse_unproven(j);
         return;
     }
     job_call(j, c);
@@ -128,7 +133,10 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
     enum err e = control_bind(body, j->names, j->values, count, &j->call, &why);
     /* A refusal comes first, whatever the arguments are, and is audited there. */
     if (e == OK || command_allowed(c, &j->who, &denied) != OK) {
-        command_run(&j->call);
+        if (api_session_spend(j->r, c))
+            command_run(&j->call);
+        else /* another request was faster */
+            refuse_unproven(j);
         return;
     }
     job_refuse(j, &(struct api_problem){ .status = e == E_PROTO ? 400 : 422,

@@ -57,6 +57,8 @@ void api_session_peer(const struct http_request *r, union address *out);
 void api_login_problem(struct http_request *r, enum login_result result); /* not LOGIN_OK */
 /* false: it is such a request for a row that needs the password again. */
 bool api_session_may(struct http_request *r, const struct command *c, struct arena *arena);
+/* The same when the row is run: the password that was given again is then used up. */
+bool api_session_spend(const struct http_request *r, const struct command *c);
 
 /* api_answer.c */
 struct api_problem {

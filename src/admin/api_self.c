@@ -222,7 +222,7 @@ static void self_password(struct self_job *j)
 /* A browser that was left alone makes no second factor, which would lock its user out. */
 static bool is_proven(struct self_job *j)
 {
-    if (j->view.must != 0 || j->view.proven)
+    if (j->view.must != 0 || console_spend(j->secret))
         return true;
     self_problem(j, 403, E_AUTH, "confirm-password",
                  "this needs the password again: POST /api/v1/session/confirm");

@@ -202,6 +202,11 @@ bool api_session_may(struct http_request *r, const struct command *c, struct are
     return console_find(api_session_secret(r), r->host, arena, true, &who, &v) == OK && v.proven;
 }
 
+bool api_session_spend(const struct http_request *r, const struct command *c)
+{
+    return !is_dangerous(c) || !api_session_is(r) || console_spend(api_session_secret(r));
+}
+
 /* Answers. */
 
 static void add_permissions(struct buf *out, const struct principal *who)

@@ -23,7 +23,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { HASH_BYTES = 32, MS = 1000 };
+/* ONCE_MS: a browser asks for the password and repeats its command at once. */
+enum { HASH_BYTES = 32, MS = 1000, ONCE_MS = 60 * 1000 };
 
 static struct log_area log_console = { .name = "console" };
 static struct setting console_idle = {
@@ -53,7 +54,8 @@ static struct setting console_confirm_time = {
     .max = 24 * 3600 * 1000,
     .doc = "How long after the password was given a session of the console may run commands that "
            "musterctl asks about first, or that change administrators, settings or passwords of "
-           "users. Later it must give the password again.",
+           "users. Later it must give the password again, which is good for one command at least. "
+           "0: for each command.",
 };
 
 struct setting console_banner = {
@@ -87,6 +89,7 @@ struct console_session {
     slice name, role; /* kept */
     int64_t generation;
     unsigned must;
+    bool once; /* the password was given again, and no command has used that yet */
     uint64_t began_us, began_wall_us, used_us, proven_us; /* monotonic but for the second */
 };
 
@@ -252,6 +255,13 @@ bool console_open(const struct console_login *l, char secret[CONSOLE_SECRET_TEXT
     return may;
 }
 
+static bool console_is_proven(const struct console_session *s, uint64_t now_us)
+{
+    ensure(s->used);
+    return now_us < s->proven_us + us_of(&console_confirm_time) ||
+           (s->once && now_us < s->proven_us + (uint64_t)ONCE_MS * MS);
+}
+
 static void view_of(const struct console_session *s, uint64_t now_us, struct console_view *out)
 {
     memcpy(out->id, s->id, sizeof out->id);
@@ -261,7 +271,7 @@ static void view_of(const struct console_session *s, uint64_t now_us, struct con
         most_us = (uint64_t)CONSOLE_LIMITED_MS * MS;
     out->expires_us = s->began_wall_us + most_us;
     out->must = s->must;
-    out->proven = now_us < s->proven_us + us_of(&console_confirm_time);
+    out->proven = console_is_proven(s, now_us);
 }
 
 static bool role_is_same(const struct console_session *s, struct arena *arena,
@@ -315,9 +325,23 @@ void console_prove(slice secret)
 {
     pthread_mutex_lock(&sessions_lock);
     struct console_session *s = find_secret(secret, clock_mono_us());
-    if (s != NULL)
+    if (s != NULL) {
         s->proven_us = clock_mono_us();
+        s->once = true;
+    }
     pthread_mutex_unlock(&sessions_lock);
+}
+
+bool console_spend(slice secret)
+{
+    pthread_mutex_lock(&sessions_lock);
+    uint64_t now_us = clock_mono_us();
+    struct console_session *s = find_secret(secret, now_us);
+    bool proven = s != NULL && console_is_proven(s, now_us);
+    if (s != NULL)
+        s->once = false;
+    pthread_mutex_unlock(&sessions_lock);
+    return proven;
 }
 
 bool console_end(slice secret)

@@ -28,7 +28,7 @@ struct console_view {
     char csrf[CONSOLE_SECRET_TEXT + 1];
     slice name;
     uint64_t expires_us; /* wall clock: when it ends if it is used until then */
-    bool proven;         /* the password was given within console.confirm-time */
+    bool proven;         /* a command may run that needs the password: console_spend() */
     unsigned must;       /* bits of enum console_must: what its owner has to do first */
 };
 
@@ -60,7 +60,10 @@ bool console_open(const struct console_login *l, char secret[CONSOLE_SECRET_TEXT
 NODISCARD enum err console_find(slice secret, slice host, struct arena *arena, bool uses,
                                 struct principal *who, struct console_view *out);
 void console_prove(slice secret); /* its password was given again */
-bool console_end(slice secret);   /* false: there is no such session */
+/* Before each command that needs the password: whether it was given within console.confirm-time, or
+ * was given again for this command, the first one since. */
+bool console_spend(slice secret);
+bool console_end(slice secret); /* false: there is no such session */
 /* All of a name, on all nodes. */
 void console_end_name(struct worker *w, slice name);
 
