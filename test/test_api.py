@@ -354,9 +354,49 @@ def test_what_failed_elsewhere_is_no_fault_of_this_server(make_server):
         assert (answer.status, answer.json.get("error")) == (502, "outside"), (name, answer.text)
         assert answer.json["title"] == "Bad Gateway" and answer.json["detail"]
     assert [row["works"] for row in server.api("POST", "/alarms/test").json["rows"]] == [False]
+    # One of them is enough.
+    server.ctl("set", "alarm.mail", "warning")
+    answer = server.api("POST", "/alarms/test")
+    assert answer.status == 502 and {r["target"] for r in answer.json["rows"]} == {"mail", "syslog"}
+
+
+def test_what_the_own_settings_forbid_is_a_conflict(make_server, tmp_path):
+    """The same commands, when no other server was asked."""
+    server = api_server(make_server)
+    server.ctl("set", "webhook.allow-local", "on")
+
+    def refused(name, body, what):
+        answer = server.api("POST", f"/commands/{name}", body)
+        assert (answer.status, answer.json.get("error")) == (409, "conflict"), (name, answer.text)
+        assert what in answer.text, (name, answer.text)
+
+    hook = server.rows("webhook", "add", "http://127.0.0.1:1/")[0]["id"]
+    server.ctl("set", "webhook.allow-local", "off")
+    refused("webhook-test", {"id": hook}, "not allowed")
+    refused("cert-mail-test", {}, "cert.mail-to")
+    server.ctl("set", "cert.mail-to", "a@a.test")
+    refused("cert-mail-test", {}, "mail.relay")
+    server.ctl("set", "journald.socket", str(tmp_path / "nobody"))
+    for target, what in (("mail", "alarm.mail-to"), ("syslog", "syslog.server"),
+                         ("snmp", "snmp.receiver"), ("journald", "journald.socket")):
+        server.ctl("set", f"alarm.{target}", "warning")
+        refused("alarm-test", {}, what)
+        server.ctl("set", f"alarm.{target}", "off")
+    edge = f"127.0.0.1:{server.s2s_port}"
+    fedtest = {"target": edge, "domain": "a.test", "proxy": "127.0.0.1:1"}
+    pushtest = {"edge": edge, "service": "push.a.test"}
+    refused("imtest", {"target": edge, "receiver": "bob@a.test"}, "no test user")
     server.ctl("set", "s2s.policy", "off")
-    own = server.api("POST", "/commands/s2s-trace", {"domain": "a.test"})
-    assert (own.status, own.json["error"]) == (409, "conflict"), own.text
+    refused("s2s-trace", {"domain": "a.test"}, "policy")
+    refused("fedtest", fedtest, "policy")
+    refused("pushtest", pushtest, "policy")
+    server.ctl("set", "s2s.policy", "open")
+    server.ctl("s2s-route", "add", "a.test", "127.0.0.1:9", "--blocked", "on")
+    refused("s2s-trace", {"domain": "a.test"}, "route")
+    server.ctl("set", "push.services", "push.b.test")
+    refused("pushtest", pushtest, "push.services")
+    server.ctl("set", "push.enabled", "off")
+    refused("pushtest", pushtest, "push.enabled")
 
 
 def test_options_and_no_cors(api):

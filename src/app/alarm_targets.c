@@ -92,6 +92,7 @@ struct target {
     struct alarms_news news[TARGET_NEWS_MAX]; /* the oldest first; alarm NULL: a test */
     unsigned count, sending, left_out, failures;
     bool busy, testing;
+    bool ours; /* with a failure: the settings of this server lack something */
     uint64_t sent_us;
     struct timer due;
     char why[WHY_BYTES]; /* of the last failure; empty: it works */
@@ -116,6 +117,7 @@ static struct {
     struct snmp_errand notice;
     struct command_call *test;
     unsigned test_failures; /* targets of it that did not take it */
+    unsigned test_ours;     /* of those: because of this server's own settings */
 } telling;
 
 static const char *news_name(const struct alarms_news *n)
@@ -187,8 +189,8 @@ static void test_over(void)
             return;
     telling.test = NULL;
     if (telling.test_failures > 0)
-        command_fail(call, E_OUTSIDE, "targets that have not taken the test alarm: %u",
-                     telling.test_failures);
+        command_fail(call, telling.test_ours == telling.test_failures ? E_CONFLICT : E_OUTSIDE,
+                     "targets that have not taken the test alarm: %u", telling.test_failures);
     else
         command_done(call, "%s", call->rows != NULL ? "" : "no target is switched on");
 }
@@ -199,6 +201,7 @@ static void test_result(struct target *t, const char *why)
     ensure(call != NULL);
     t->testing = false;
     telling.test_failures += why != NULL;
+    telling.test_ours += why != NULL && t->ours;
     command_row(call);
     command_text(call, "target", slice_of(t->name));
     command_bool(call, "works", why == NULL);
@@ -288,9 +291,11 @@ static void mail_describe(struct buf *text, const struct alarms_news *n)
     buf_lit(text, "\n");
 }
 
-static void mail_sent(void *arg, const char *why, const char *note)
+static void mail_sent(void *arg, const struct mail_end *end)
 {
-    target_done(arg, why != NULL ? why : *note != '\0' ? note : NULL);
+    struct target *t = arg;
+    t->ours = end->why != NULL && end->ours;
+    target_done(t, end->why != NULL ? end->why : *end->note != '\0' ? end->note : NULL);
 }
 
 static void send_mail(struct target *t)
@@ -366,7 +371,7 @@ static unsigned each_line(struct target *t, line_fn *take)
 
 static void syslog_sent(struct syslog_errand *e, const char *why)
 {
-    (void)e;
+    targets[1].ours = e->ours;
     target_done(&targets[1], why);
 }
 
@@ -399,6 +404,7 @@ static void send_journald(struct target *t)
     }
     target_drop(t, t->sending); /* what it has got before it failed */
     t->sending = t->count;
+    t->ours = true; /* it is of this machine */
     target_done(t, journal_why);
 }
 
@@ -406,7 +412,7 @@ static void send_journald(struct target *t)
 
 static void snmp_told(struct snmp_errand *e, const char *why)
 {
-    (void)e;
+    targets[3].ours = e->ours;
     target_done(&targets[3], why);
 }
 
@@ -437,7 +443,7 @@ static void run_test(struct command_call *call)
         return;
     }
     telling.test = call;
-    telling.test_failures = 0;
+    telling.test_failures = telling.test_ours = 0;
     for (unsigned i = 0; i < TARGETS; i++)
         targets[i].testing = setting_int(targets[i].level) > 0;
     for (unsigned i = 0; i < TARGETS; i++)

@@ -180,9 +180,10 @@ static int64_t monitor_told(const char *fingerprint)
     return 0;
 }
 
-static void monitor_sent(void *arg, const char *why, const char *note)
+static void monitor_sent(void *arg, const struct mail_end *end)
 {
     struct worker *w = worker_here();
+    const char *why = end->why, *note = end->note;
     (void)arg;
     snprintf(monitor.note, sizeof monitor.note, "%s", why != NULL ? why : note);
     if (why != NULL || *note != '\0') {
@@ -212,7 +213,7 @@ static void monitor_sent(void *arg, const char *why, const char *note)
     struct command_call *call = monitor.testing;
     monitor.testing = NULL;
     if (call != NULL && why != NULL)
-        command_fail(call, E_OUTSIDE, "%s", why);
+        command_fail(call, end->ours ? E_CONFLICT : E_OUTSIDE, "%s", why);
     else if (call != NULL)
         command_done(call, "the mail server has the mail%s%s", *note != '\0' ? ", but " : "", note);
     if (call != NULL && why == NULL && monitor.owed)

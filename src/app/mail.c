@@ -164,6 +164,7 @@ static struct {
     struct smtp_mail mail;
     slice to[MAIL_RECIPIENTS_MAX];
     bool done;
+    bool ours; /* nothing was asked of the relay */
     const char *why;
     mail_fn *told;
     void *arg;
@@ -202,10 +203,12 @@ static void mail_end(void)
 {
     struct arena *arena = sending.arena;
     mail_fn *told = sending.told;
-    const char *why = sending.done ? NULL : sending.why;
+    struct mail_end end = { .why = sending.done ? NULL : sending.why,
+                            .note = sending.machine.note,
+                            .ours = sending.ours };
     sending.arena = NULL;
     if (told != NULL)
-        told(sending.arg, why, sending.machine.note);
+        told(sending.arg, &end);
     arena_destroy(&arena);
 }
 
@@ -418,6 +421,7 @@ bool mail_send(struct worker *w, slice to, slice subject, slice text, mail_fn *d
     sending.why = mail_prepare(w, to, subject, text);
     if (sending.why == NULL)
         sending.why = mail_start(w);
+    sending.ours = sending.visit == NULL;
     if (sending.visit == NULL) {
         sending.over.fn = mail_over;
         loop_defer(worker_loop(w), &sending.over);

@@ -19,8 +19,12 @@ size_t mail_addresses(slice list, slice out[MAIL_RECIPIENTS_MAX]);
 /* The first domain of the node with A-labels, for what must be ASCII. */
 const char *mail_host(const struct worker *w, struct arena *arena);
 
-/* why: it was not sent; NULL: the relay has it. note: about recipients that it refuses, or "". */
-typedef void mail_fn(void *arg, const char *why, const char *note);
+struct mail_end {
+    const char *why;  /* it was not sent; NULL: the relay has it */
+    const char *note; /* about recipients that it refuses, or "" */
+    bool ours;        /* with why: the settings of this server lack something */
+};
+typedef void mail_fn(void *arg, const struct mail_end *end);
 /* subject: ASCII. Everything is copied. The callback comes once, from the loop and never from
  * inside; none comes after mail_stop(). false: another mail is on its way. */
 bool mail_send(struct worker *w, slice to, slice subject, slice text, mail_fn *done, void *arg);

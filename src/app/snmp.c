@@ -335,11 +335,13 @@ static void snmp_run(struct snmp_errand *e, const union address *to)
                           arena_printf(e->arena, "POSIXLY_CORRECT=1"),
                           NULL };
     if (!put_conf(e)) {
+        e->ours = true;
         snmp_end_later(e, "the file for snmptrap cannot be written in the data folder");
         return;
     }
     e->child.done = snmp_sent;
     const char *why = child_start(&e->child, worker_loop(e->worker), a.list, env, DEADLINE_MS);
+    e->ours = why != NULL;
     if (why != NULL)
         snmp_end_later(
             e, arena_printf(e->arena, "snmptrap: %s%s", why,
@@ -377,6 +379,7 @@ void snmp_send(struct snmp_errand *e, struct worker *w, const struct snmp_notice
     e->worker = w;
     e->arena = arena_create(0);
     copy_notice(e, notice);
+    e->ours = why != NULL;
     bool six = strchr(host, ':') != NULL;
     const char *both = arena_printf(e->arena, six ? "[%s]:%u" : "%s:%u", host, to_port);
     if (why != NULL)

@@ -31,6 +31,7 @@ struct snmp_errand {
     struct child child;
     struct loop_defer over;
     char why[SNMP_WHY_BYTES];
+    bool ours; /* with why: the settings of this server lack something, or snmptrap is not there */
     /* why: the manager has not got it; NULL: it was sent, and taken if snmp.confirm is on. From the
      * loop, never from inside. */
     void (*done)(struct snmp_errand *e, const char *why);

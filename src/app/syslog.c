@@ -186,11 +186,12 @@ void syslog_send(struct syslog_errand *e, struct worker *w)
     ensure(!e->busy);
     e->worker = w;
     e->busy = true;
-    e->opened = false;
+    e->opened = e->ours = false;
     e->why[0] = '\0';
-    if (!syslog_server_read(slice_of(setting_text(&syslog_server)), &server))
+    if (!syslog_server_read(slice_of(setting_text(&syslog_server)), &server)) {
+        e->ours = true;
         syslog_end_later(e, "no syslog server is given (syslog.server)");
-    else if (resolver == NULL)
+    } else if (resolver == NULL)
         syslog_end_later(e, "the syslog server cannot be looked up");
     else if (server.way == SYSLOG_UDP && syslog_numbers(&server, &to))
         syslog_end_later(e, syslog_datagrams(e, &to));

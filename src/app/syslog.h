@@ -30,6 +30,7 @@ struct syslog_errand {
     struct loop_defer over;
     char why[SYSLOG_WHY_BYTES];
     bool busy, opened;
+    bool ours; /* with why: the settings of this server lack something */
 };
 
 bool syslog_is_set(void); /* a server is named */

@@ -124,6 +124,7 @@ static void post_ended(void *arg, const char *why)
         post_look(p, true);
     else if (p->status == 0)
         snprintf(p->why, sizeof p->why, "%s", why);
+    p->ours = visit_was_forbidden(p->visit);
     post_end(p);
 }
 
@@ -154,7 +155,7 @@ void webhook_post(struct webhook_post *p, struct worker *w, const struct webhook
     ensure(!p->busy);
     p->worker = w;
     p->busy = true;
-    p->taken = false;
+    p->taken = p->ours = false;
     p->status = 0;
     p->why[0] = '\0';
     buf_init(&p->request, REQUEST_BYTES_MAX);

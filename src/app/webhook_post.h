@@ -30,6 +30,7 @@ struct webhook_post {
     struct buf request, answer;
     unsigned status; /* of its answer; 0: it gave none */
     bool secure, taken, busy;
+    bool ours; /* with why: webhook.allow-local forbids it */
     char why[WEBHOOK_WHY_BYTES];
 };
 

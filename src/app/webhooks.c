@@ -393,10 +393,10 @@ static void item_waits(struct webhook *h, struct item *i)
         item_free(h, i);
 }
 
-static void test_end(struct command_call *call, const char *why)
+static void test_end(struct command_call *call, const struct webhook_post *p, const char *why)
 {
     if (why != NULL)
-        command_fail(call, E_OUTSIDE, "%s", why);
+        command_fail(call, p->ours ? E_CONFLICT : E_OUTSIDE, "%s", why);
     else
         command_done(call, "the receiver has taken the test event");
 }
@@ -424,7 +424,7 @@ static void flight_done(struct webhook_post *p, const char *why)
     ensure(h != NULL);
     hook_heard(h, p->status, why);
     if (f->call != NULL)
-        test_end(f->call, why);
+        test_end(f->call, p, why);
     else if (why == NULL)
         item_taken(h, f->item);
     else

@@ -56,6 +56,13 @@ static void pushtest_end(struct pushtest *t, const char *stage, slice error)
     mem_free(&t);
 }
 
+/* This server's own rules forbid it. */
+static void pushtest_refuse(struct pushtest *t, slice error)
+{
+    t->result.err = E_CONFLICT;
+    pushtest_end(t, "policy", error);
+}
+
 static void pushtest_drop(void *arg)
 {
     struct pushtest *t = arg;
@@ -66,6 +73,7 @@ static void pushtest_lost(void *arg, const struct outside_lost *lost)
 {
     struct pushtest *t = arg;
     t->advice = lost->advice;
+    t->result.err = lost->ours ? E_CONFLICT : OK;
     pushtest_end(t, lost->stage, t->said);
 }
 
@@ -132,8 +140,10 @@ static void pushtest_send(struct pushtest *t)
         sent = ask_send(t->worker, &r, pushtest_answered, t) != NULL;
     }
     buf_fini(&b);
-    if (!sent)
+    if (!sent) {
+        t->result.err = E_AGAIN;
         pushtest_end(t, "policy", SLICE("this server is too busy; try again later"));
+    }
 }
 
 static void pushtest_edge(void *arg, const char *stage, slice why)
@@ -156,7 +166,7 @@ static bool pushtest_is_banned(struct pushtest *t)
     if (ban == NULL)
         return false;
     t->advice = ban->advice;
-    pushtest_end(t, "policy", slice_of(ban->why));
+    pushtest_refuse(t, slice_of(ban->why));
     return true;
 }
 
@@ -174,9 +184,8 @@ static void pushtest_begin(struct pushtest *t, slice edge)
                                 .arg = t },
         &t->result);
     if (!t->at_edge)
-        pushtest_end(t, "policy",
-                     SLICE("this server has no edge for other servers, or is being "
-                           "stopped"));
+        pushtest_refuse(t, SLICE("this server has no edge for other servers, or is being "
+                                 "stopped"));
 }
 
 static void run_pushtest(struct command_call *call)
@@ -206,9 +215,9 @@ static void run_pushtest(struct command_call *call)
     t->service = jid.full;
     t->node = node.len > 0 ? node : SLICE("test");
     if (!setting_bool(&push_enabled))
-        pushtest_end(t, "policy", SLICE("push.enabled is off"));
+        pushtest_refuse(t, SLICE("push.enabled is off"));
     else if (!push_service_allowed(service))
-        pushtest_end(t, "policy", SLICE("push.services does not name this service"));
+        pushtest_refuse(t, SLICE("push.services does not name this service"));
     else
         pushtest_begin(t, edge);
 }

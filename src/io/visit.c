@@ -28,7 +28,7 @@ struct visit {
     struct conn *conn;
     struct timer deadline;
     struct loop_defer begin; /* opened() comes later in the tick */
-    bool failed, not_local;
+    bool failed, not_local, forbidden;
     bool named; /* the certificate must name the host */
     char why[WHY_BYTES];
     uint32_t deadline_ms;
@@ -175,6 +175,7 @@ static void visit_dial(struct visit *v, const union address *to, size_t count)
         v->dial = dial_start(v->loop, allowed, left, &options, visit_dialled, v);
         return;
     }
+    v->forbidden = true;
     visit_fail(v, SLICE("its address is of this machine or its link, which is not allowed"));
     v->begin.fn = visit_refuse;
     loop_defer(v->loop, &v->begin);
@@ -228,6 +229,8 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
         v->resolve = resolve_host(options->resolver, slice_of(v->host), v->port, visit_resolved, v);
     return v;
 }
+
+bool visit_was_forbidden(const struct visit *v) { return v->forbidden; }
 
 void *visit_arg(const struct visit *v) { return v->arg; }
 

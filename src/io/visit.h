@@ -39,6 +39,8 @@ struct visit_options {
 
 /* The host is an address in numbers that `not_local` forbids. */
 bool visit_is_forbidden(slice host);
+/* Within ended(): no address was dialled, because `not_local` forbids all. */
+bool visit_was_forbidden(const struct visit *v);
 /* NULL: the host is longer than VISIT_HOST_MAX, or empty. */
 struct visit *visit_start(struct loop *loop, const struct visit_options *options,
                           const struct visit_ops *ops, void *arg);

@@ -311,7 +311,7 @@ void outside_end(struct command_call *call, enum outside_kind kind,
     if (r.stage == NULL)
         command_done(call, "%s", r.note != NULL ? r.note : "");
     else
-        command_fail(call, E_OUTSIDE, "the test has failed (%s)", r.stage);
+        command_fail(call, r.err == OK ? E_OUTSIDE : r.err, "the test has failed (%s)", r.stage);
 }
 
 const struct command_column outside_columns[] = {

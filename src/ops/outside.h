@@ -21,6 +21,7 @@ struct outside_result {
     const char *stage;  /* where it failed: "dns", "tcp" …; NULL: it was a success */
     slice error;        /* what happened */
     const char *advice; /* what to do; after a failure */
+    enum err err;       /* what a failure is to the caller; OK: E_OUTSIDE */
     const char *note;   /* after a success: what has proved it; NULL: nothing more to say */
     slice target;
     bool unknown;  /* the configuration does not know the target, and the default port counts */
@@ -84,6 +85,7 @@ const char *outside_edge_advice(const char *stage);
  * of an answer. stage: of the link, or "delivery" if its home does not know it. Static. */
 struct outside_lost {
     const char *stage, *advice;
+    bool ours; /* because of this server's own rules */
 };
 struct outside_lost_ask {
     slice local, remote; /* borrowed for the call */

@@ -60,13 +60,23 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
 
 static void fedtest_fail(struct fedtest *t, enum s2s_stage stage, slice error)
 {
+    if (s2s_stage_is_ours(stage))
+        t->result.err = E_CONFLICT;
     t->advice = t->advice != NULL ? t->advice : s2s_stage_advice(stage);
     fedtest_end(t, s2s_stage_name(stage), error, NULL);
 }
 
 static void fedtest_stop(struct s2s_test *test)
 {
-    fedtest_fail((struct fedtest *)test, S2S_AT_STREAM, SLICE("this server is being stopped"));
+    struct fedtest *t = (struct fedtest *)test;
+    t->result.err = E_DOWN;
+    fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is being stopped"));
+}
+
+static void fedtest_is_busy(struct fedtest *t)
+{
+    t->result.err = E_AGAIN;
+    fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is too busy; try again later"));
 }
 
 static void fedtest_answered(struct worker *w, void *arg, const struct stanza *reply)
@@ -114,7 +124,7 @@ static void fedtest_ping(struct fedtest *t)
         t->ask = a;
     }
     if (t->ask == NULL)
-        fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is too busy; try again later"));
+        fedtest_is_busy(t);
 }
 
 static void fedtest_step(void *arg, const struct s2s_trace_step *step)
@@ -152,7 +162,7 @@ static void fedtest_trace(struct fedtest *t)
                                                                     .ended = fedtest_traced,
                                                                     .arg = t });
     if (t->trace == NULL)
-        fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is too busy; try again later"));
+        fedtest_is_busy(t);
 }
 
 static void fedtest_edge(void *arg, const char *stage, slice why)

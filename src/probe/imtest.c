@@ -127,6 +127,7 @@ __attribute__((format(printf, 3, 4))) static void imtest_fail(struct imtest *t, 
 
 static void imtest_stop(struct s2s_test *test)
 {
+    ((struct imtest *)test)->result.err = E_DOWN;
     imtest_fail((struct imtest *)test, "stream", "this server is being stopped");
 }
 
@@ -149,6 +150,7 @@ static void imtest_lost(void *arg, const struct outside_lost *lost)
     bool known = strcmp(lost->stage, "delivery") != 0;
     if (known || !t->late)
         t->advice = lost->advice;
+    t->result.err = lost->ours ? E_CONFLICT : OK;
     imtest_fail(t, known ? lost->stage : imtest_unknown(t), "%s", t->said);
 }
 
@@ -244,6 +246,9 @@ static void imtest_ends_refused(struct imtest *t, enum stanza_error e)
     case SE_NOT_ALLOWED:
     case SE_FORBIDDEN:
     case SE_POLICY_VIOLATION:
+        if (s2s_is_ours(t->worker, t->user.domain) &&
+            s2s_ban(t->worker, t->user.domain, t->receiver.domain) != NULL)
+            t->result.err = E_CONFLICT; /* else the other server may have refused it */
         imtest_fail(t, "policy", "%s", t->said);
         break;
     case SE_REMOTE_SERVER_NOT_FOUND:
@@ -369,6 +374,7 @@ static void imtest_challenge(struct imtest *t, slice message)
     if (work_submit(worker_work(t->worker), imtest_loop(t), &t->work) == OK)
         return;
     t->computing = false;
+    t->result.err = E_AGAIN;
     imtest_fail(t, "stream", "this server is too busy for a login; try again later");
 }
 
@@ -512,6 +518,7 @@ static void imtest_user(void *arg, slice jid, slice password)
     }
     struct arena *arena = t->call->arena;
     t->asking = false;
+    t->result.err = E_CONFLICT;
     if (jid.len == 0 || password.len == 0)
         imtest_fail(t, "user", "there is no test user, and none is given, so nobody can log in");
     else if (jid_parse(&t->user, slice_dup(arena, jid), arena) != OK ||
@@ -522,6 +529,7 @@ static void imtest_user(void *arg, slice jid, slice password)
         imtest_fail(t, "receiver", "%.*s is at the server of %.*s: nothing leaves it",
                     SLICE_ARG(t->receiver.domain), SLICE_ARG(jid_bare(&t->user)));
     } else {
+        t->result.err = OK;
         t->password = slice_dup(arena, prepared);
         imtest_connect(t);
     }

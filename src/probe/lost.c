@@ -70,15 +70,18 @@ static void lost_all(struct worker *w, void *arg)
     struct lost *l = arg;
     struct outside_lost lost = { "delivery",
                                  "`musterctl s2s trace` says whether the partner can be "
-                                 "reached; if so, look into its log." };
+                                 "reached; if so, look into its log.",
+                                 false };
     (void)w;
     ensure(l->advice != NULL && l->ask.told != NULL);
     if (l->ban != NULL)
-        lost = (struct outside_lost){ s2s_stage_name(S2S_AT_POLICY), l->ban->advice };
+        lost = (struct outside_lost){ s2s_stage_name(S2S_AT_POLICY), l->ban->advice, true };
     else if (l->stage != S2S_AT_NONE)
-        lost = (struct outside_lost){ s2s_stage_name(l->stage), l->stage == S2S_AT_CERTIFICATE
-                                                                    ? l->advice
-                                                                    : s2s_stage_advice(l->stage) };
+        lost = (struct outside_lost){ .stage = s2s_stage_name(l->stage),
+                                      .advice = l->stage == S2S_AT_CERTIFICATE
+                                                    ? l->advice
+                                                    : s2s_stage_advice(l->stage),
+                                      .ours = s2s_stage_is_ours(l->stage) };
     l->ask.told(l->ask.arg, &lost);
     mem_free(&l);
 }

@@ -21,6 +21,11 @@ const char *s2s_stage_name(enum s2s_stage stage)
     return names[stage];
 }
 
+bool s2s_stage_is_ours(enum s2s_stage stage)
+{
+    return stage == S2S_AT_POLICY || stage == S2S_AT_ROUTE;
+}
+
 const char *s2s_stage_advice(enum s2s_stage stage)
 {
     static const char *const rows[S2S_STAGES] = {

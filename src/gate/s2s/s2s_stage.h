@@ -25,6 +25,8 @@ enum s2s_stage {
 
 /* As operators read it; NULL for S2S_AT_NONE. Static. */
 const char *s2s_stage_name(enum s2s_stage stage);
+/* A failure there is of this server's own rules: no other server was asked. */
+bool s2s_stage_is_ours(enum s2s_stage stage);
 /* Advice to an operator about a failure there, if no more is known. Static. */
 const char *s2s_stage_advice(enum s2s_stage stage);
 /* The stage of a stream to another server. direct: TLS from the first byte; late: the server does
