@@ -138,7 +138,8 @@ def pages(api, path, key):
     """All values of a list, a page of one at a time."""
     found, cursor = [], ""
     while True:
-        answer = api("GET", f"{path}?limit=1{cursor}").json
+        start = path if path.endswith("&") else f"{path}?"
+        answer = api("GET", f"{start}limit=1{cursor}").json
         found += [row[key] for row in answer["items"]]
         if "next" not in answer:
             return found
@@ -159,6 +160,34 @@ def test_rooms_and_those_who_enter_in_pages(api, server):
     path = f"/rooms/{urllib.parse.quote(rooms[0].jid)}/joins"
     whole = [row["nick"] for row in api("GET", path).json["items"]]
     assert pages(api, path, "nick") == whole == ["alice", "bob", "carol"]
+
+
+def test_people_in_pages(api, server):
+    """Each list of users and sessions: in order, nobody twice and nobody left out."""
+    names = ["alice", "bob", "carol"]
+    jids = [f"{name}@localhost" for name in names]
+    for name, resources in (("carol", 1), ("alice", 3), ("bob", 1)):
+        for n in range(resources):
+            server.login(name, resource=f"r{n}")
+    full = [f"alice@localhost/r{n}" for n in range(3)] + ["bob@localhost/r0", "carol@localhost/r0"]
+    assert pages(api, "/users/online", "jid") == jids
+    assert pages(api, "/sessions", "jid") == full
+    assert pages(api, "/users/alice@localhost/sessions", "jid") == full[:3]
+    answer = api("GET", "/sessions?limit=2").json
+    assert [row["jid"] for row in answer["items"]] == full[:2]
+    rest = api("GET", f"/sessions?cursor={answer['next']}").json
+    assert [row["jid"] for row in rest["items"]] == full[2:] and "next" not in rest
+    assert pages(api, "/users/online?state=idle&", "jid") == []
+    contacts = [f"{name}@{domain}" for domain in ("a.test", "localhost") for name in "xyz"]
+    assert api("POST", "/users/bob@localhost/roster", {"contacts": contacts[::-1]}).status == 200
+    assert pages(api, "/users/bob@localhost/roster", "jid") == sorted(contacts)
+    assert api("PUT", "/users/bob@localhost/disabled", {}).status == 200
+    assert pages(api, "/users/bob@localhost/roster", "jid") == sorted(contacts)
+    api("POST", "/groups", {"name": "all"})
+    assert api("GET", "/groups/all/members").json["items"] == []
+    assert api("GET", "/groups/none/members").status == 404
+    server.ctl("group-member", "add", "all", "--domain", "localhost")
+    assert pages(api, "/groups/all/members", "jid") == jids
 
 
 def test_a_user_from_begin_to_end(api):

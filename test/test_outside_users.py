@@ -40,7 +40,8 @@ OTHERS = {
     "room affiliations": "of one room", "room cleanup": "rooms", "room joins": "of one room",
     "room list": "rooms", "room occupants": "of one room", "room report": "rooms",
     "room show": "of one room", "room-admin list": "who has rights",
-    "admin list": "who has rights", "trace list": "whom an operator follows",
+    "admin list": "who has rights", "group-member list": "of one group",
+    "trace list": "whom an operator follows",
     **dict.fromkeys(("import ejabberd", "import openfire", "import prosody", "import xep0227"),
                     "what was imported"),
 }

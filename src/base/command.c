@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct command *commands;
@@ -405,6 +406,40 @@ void command_done_more(struct command_call *c, slice last)
 {
     c->next = slice_dup(c->arena, last);
     command_done(c, "there are more: go on with --after %.*s", SLICE_ARG(c->next));
+}
+
+struct command_place_of {
+    slice key;
+    struct command_row *row;
+};
+
+static int command_by_key(const void *a, const void *b)
+{
+    const struct command_place_of *x = a, *y = b;
+    return slice_compare(x->key, y->key);
+}
+
+void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max)
+{
+    struct command_row *next, *rows = command_take_rows(c);
+    uint32_t count = 0, n = 0;
+    ensure(max > 0);
+    for (const struct command_row *r = rows; r != NULL; r = r->next)
+        count++;
+    struct command_place_of *all = arena_new(c->arena, struct command_place_of, count + 1);
+    for (struct command_row *r = rows; r != NULL; r = next) {
+        slice text = command_row_text(r, key);
+        next = r->next;
+        if (slice_compare(text, after) > 0)
+            all[n++] = (struct command_place_of){ text, r };
+    }
+    qsort(all, n, sizeof *all, command_by_key);
+    for (uint32_t i = 0; i < n && i < max; i++)
+        command_keep_row(c, all[i].row);
+    if (n > max)
+        command_done_more(c, all[max - 1].key);
+    else
+        command_done(c, "%s", "");
 }
 
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

@@ -225,6 +225,9 @@ void command_keep_row(struct command_call *c, struct command_row *r);
 void command_limit_rows(struct command_call *c, uint32_t max);
 /* Ends the call well: there are more rows, which --after `last` shows. */
 void command_done_more(struct command_call *c, slice last);
+/* Ends the call well with one page of its rows: those behind `after` in the order of the text
+ * `key`, at most `max`. */
+void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -208,6 +209,42 @@ static void rows_are_taken_kept_and_limited(void **state)
     command_done(&call, "%s", "");
 }
 
+static void page_of(slice after, uint32_t max, const char *expected, const char *next)
+{
+    static const char *const names[] = { "c", "a", "d", "b", "ab" };
+    struct arena *arena = arena_create(0);
+    struct command_call page = {
+        .command = &trace, .arena = arena, .finished = on_finished, .arg = &finished_count
+    };
+    char found[16] = "";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        command_row(&page);
+        command_text(&page, "jid", slice_of(names[i]));
+    }
+    command_done_page(&page, "jid", after, max);
+    for (const struct command_row *r = page.rows; r != NULL; r = r->next)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s ",
+                 slice_cstr(arena, command_row_text(r, "jid")));
+    assert_string_equal(found, expected);
+    assert_int_equal(page.err, OK);
+    if (next == NULL)
+        assert_null(page.next.ptr);
+    else
+        assert_true(slice_is(page.next, next));
+    arena_destroy(&arena);
+}
+
+static void rows_in_pages(void **state)
+{
+    (void)state;
+    page_of((slice){ 0 }, 5, "a ab b c d ", NULL);
+    page_of((slice){ 0 }, 2, "a ab ", "ab");
+    page_of(SLICE("ab"), 2, "b c ", "c");
+    page_of(SLICE("aa"), 9, "ab b c d ", NULL);
+    page_of(SLICE("c"), 1, "d ", NULL);
+    page_of(SLICE("d"), 1, "", NULL);
+}
+
 /* As they come from another node. */
 static void fields_have_the_type_of_their_column(void **state)
 {
@@ -299,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_incomplete_answer_says_so, begin, end),
         cmocka_unit_test_setup_teardown(failure_has_error_and_text, begin, end),
         cmocka_unit_test(commands_are_found_and_listed_by_name),
+        cmocka_unit_test(rows_in_pages),
         cmocka_unit_test(the_first_clause_is_brief),
         cmocka_unit_test(paths_that_differ_in_names_alone_clash),
     };

@@ -77,7 +77,7 @@ static void list_roster(struct task *t, const struct roster *r)
     xml_begin(&x, &xml, XML_PART_MAX);
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         const struct roster_item *item = r->items[i];
-        if ((item->flags & ROSTER_LISTED) == 0)
+        if ((item->flags & ROSTER_LISTED) == 0 || !users_is_behind(call, roster_item_jid(item)))
             continue;
         command_row(call);
         command_text(call, "owner", t->bare);
@@ -91,7 +91,7 @@ static void list_roster(struct task *t, const struct roster *r)
         command_text(call, "item", buf_fit(&xml)); /* as clients get it */
     }
     buf_fini(&xml);
-    command_done(call, "%s", "");
+    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
 }
 
 static void roster_found(void *arg, enum err e, const struct roster *r)
@@ -581,6 +581,7 @@ static const struct command_arg list_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_USER,
       .doc = "address of the account: name@domain" },
+    USERS_PAGE_ARGS,
     { 0 },
 };
 static const struct command_arg add_args[] = {

@@ -12,6 +12,7 @@
 #include "im/roster.h"
 #include "im/roster_account.h"
 #include "im/shared.h"
+#include "ops/users.h"
 #include "xmpp/jid.h"
 
 /* What a command was given, and what is there. A command reads first, and then writes with what it
@@ -475,6 +476,28 @@ static void groups_run_show(struct command_call *call)
     store_submit(b, worker_loop(w), 0, groups_shown, t);
 }
 
+static void groups_members(struct groups_task *t, const struct store_batch *found)
+{
+    const struct shared *table = groups_table(t->call);
+    uint32_t number = groups_number(table, t->name);
+    (void)found;
+    if (!groups_is_there(t))
+        return;
+    for (uint32_t i = 0; number != UINT32_MAX && i < table->sets[number].count; i++) {
+        slice jid = table->people[table->sets[number].at[i]]->jid;
+        if (!users_is_behind(t->call, jid))
+            continue;
+        command_row(t->call);
+        command_text(t->call, "jid", slice_dup(t->call->arena, jid));
+    }
+    command_done_page(t->call, "jid", command_arg(t->call, "after"), users_limit(t->call));
+}
+
+static void groups_run_member_list(struct command_call *call)
+{
+    groups_look(groups_task_new(call, groups_members));
+}
+
 /* Rows. */
 
 static bool is_name(slice text)
@@ -613,5 +636,18 @@ static struct command member_del = {
     .run = groups_run_member_del,
     .doc = "Takes users out of a group: by name, or the domain or rule that has put them there.",
 };
-struct command *const groups_commands[] = { &group_add,  &group_set,  &group_del,  &group_list,
-                                            &group_show, &member_add, &member_del, NULL };
+static struct command member_list = {
+    .name = "group-member list",
+    .rest = "GET /groups/{name}/members",
+    READ,
+    .args = (const struct command_arg[]){ NAME_ARG, USERS_PAGE_ARGS, { 0 } },
+    .run = groups_run_member_list,
+    .doc = "Lists the users who are in a group now: by name, by a domain or by a rule. `group "
+           "show` says by what.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" }, { 0 } },
+};
+struct command *const groups_commands[] = { &group_add,  &group_set,   &group_del,
+                                            &group_list, &group_show,  &member_add,
+                                            &member_del, &member_list, NULL };

@@ -21,9 +21,7 @@
 #include "ops/outside_users.h"
 #include "ops/users_profile.h"
 #include "xmpp/precis.h"
-
-/* Rows of one answer; more are asked for with --after or --user. */
-enum { SESSION_ROWS_MAX = 50000 };
+#include <stdlib.h>
 
 static struct log_area log_users = { .name = "users" };
 
@@ -316,6 +314,23 @@ uint32_t users_limit(const struct command_call *call)
     return (uint32_t)command_number(call, "limit", USER_ROWS_MAX);
 }
 
+bool users_is_behind(const struct command_call *call, slice jid)
+{
+    return slice_compare(jid, command_arg(call, "after")) > 0;
+}
+
+static int users_by_jid(const void *a, const void *b)
+{
+    return slice_compare(((const struct users_pick *)a)->jid, ((const struct users_pick *)b)->jid);
+}
+
+uint32_t users_pick(const struct command_call *call, struct users_pick *all, uint32_t count)
+{
+    uint32_t most = users_limit(call) + 1;
+    qsort(all, count, sizeof *all, users_by_jid);
+    return count < most ? count : most;
+}
+
 static void run_user_list(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
@@ -357,7 +372,7 @@ static void users_list_ready(struct account *a, enum err e, void *arg)
         return;
     SESSIONS_EACH (s, a)
         users_add_session(call, s);
-    command_done(call, "%s", "");
+    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
 }
 
 /* Of the account, or of each worker. */
@@ -370,25 +385,22 @@ static void run_session_list(struct command_call *call)
         account_with(call->worker, user, users_list_ready, call);
         return;
     }
-    for (uint32_t i = 0, rows = 0; (s = sessions_next(w, &i)) != NULL; rows++) {
-        if (outside_is_test(s->account))
-            rows--;
-        else if (rows < SESSION_ROWS_MAX)
-            users_add_session(call, s);
-        else
-            call->left_out++;
-    }
+    uint32_t most = 0, count = 0;
+    for (uint32_t i = 0; sessions_next(w, &i) != NULL;)
+        most++;
+    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
+        if (!outside_is_test(s->account) && users_is_behind(call, session_jid(s)))
+            all[count++] = (struct users_pick){ session_jid(s), s };
+    count = users_pick(call, all, count);
+    for (uint32_t i = 0; i < count; i++)
+        users_add_session(call, all[i].of);
 }
 
 static void sessions_gathered(struct command_call *call)
 {
     ensure(!call->part);
-    command_limit_rows(call, SESSION_ROWS_MAX);
-    if (call->left_out > 0)
-        command_done(call, "%llu sessions, of which %d are shown; ask for one account with --user",
-                     (unsigned long long)(SESSION_ROWS_MAX + call->left_out), SESSION_ROWS_MAX);
-    else
-        command_done(call, "%s", "");
+    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
 }
 
 /* session kick */
@@ -460,13 +472,7 @@ static const struct command_arg user_list_args[] = {
     { .name = "filter",
       .kind = ARG_OPTION,
       .doc = "only accounts with this text in their address" },
-    { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = USER_ROWS_MAX,
-      .doc = "show at most this number" },
+    USERS_PAGE_ARGS,
     { .name = "disabled", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "only disabled accounts" },
     { 0 },
 };
@@ -475,6 +481,7 @@ static const struct command_arg session_list_args[] = {
       .kind = ARG_OPTION,
       .type = PARAM_USER,
       .doc = "only sessions of this account" },
+    USERS_PAGE_ARGS,
     { 0 },
 };
 static const struct command_arg kick_args[] = {

@@ -21,6 +21,23 @@ void users_fail_disabled(struct command_call *call, slice jid);
 bool users_there(struct command_call *call, const struct account *a, enum err e);
 enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
 uint32_t users_limit(const struct command_call *call); /* its argument `limit`, or as many */
+/* What a worker has for a list in pages (command_done_page()). */
+struct users_pick {
+    slice jid;
+    const void *of;
+};
+/* Sorts them; returns how many of them may be in the page: one more than its limit says that there
+ * are others. */
+uint32_t users_pick(const struct command_call *call, struct users_pick *all, uint32_t count);
+/* Behind the argument `after`. */
+bool users_is_behind(const struct command_call *call, slice jid);
+/* The arguments of such a list. */
+#define USERS_PAGE_ARGS                                                                            \
+    { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },                    \
+    {                                                                                              \
+        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = USER_ROWS_MAX,    \
+        .doc = "show at most this number"                                                          \
+    }
 void users_add_time(struct command_call *call, const char *key, uint64_t wall_us);
 
 extern const struct feature users_feature;

@@ -149,30 +149,42 @@ static void count_gathered(struct command_call *call)
     store_submit(b, worker_loop(w), 0, counts_read, t);
 }
 
+static bool users_is_wanted(const struct command_call *call, const struct account *a)
+{
+    slice state = command_arg(call, "state");
+    struct online o;
+    return is_online(a, &o) && !outside_is_test(a) &&
+           (state.ptr == NULL || slice_is(state, "idle") == o.idle) &&
+           users_is_behind(call, a->jid);
+}
+
 static void run_online(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    slice state = command_arg(call, "state");
-    struct online o;
     const struct account *a;
-    uint32_t left = users_limit(call);
-    for (uint32_t i = 0; left > 0 && (a = accounts_next(w, &i)) != NULL;) {
-        if (!is_online(a, &o) || outside_is_test(a) ||
-            (state.ptr != NULL && slice_is(state, "idle") != o.idle))
-            continue;
+    uint32_t most = 0, count = 0;
+    for (uint32_t i = 0; accounts_next(w, &i) != NULL;)
+        most++;
+    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
+        if (users_is_wanted(call, a))
+            all[count++] = (struct users_pick){ a->jid, a };
+    count = users_pick(call, all, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct online o;
+        a = all[i].of;
+        (void)is_online(a, &o);
         command_row(call);
         command_text(call, "jid", a->jid);
         command_text(call, "state", o.idle ? SLICE("idle") : SLICE("active"));
         command_int(call, "sessions", o.session_count);
         command_int(call, "idle_s", (int64_t)(o.idle_us / 1000000));
-        left--;
     }
 }
 
 static void online_gathered(struct command_call *call)
 {
-    command_limit_rows(call, users_limit(call));
-    command_done(call, "%s", "");
+    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
 }
 
 /* Of one account. */
@@ -311,12 +323,7 @@ static const struct command_arg online_args[] = {
       .type = PARAM_CHOICE,
       .choices = online_states,
       .doc = "only accounts in this state" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = USER_ROWS_MAX,
-      .doc = "show at most this number" },
+    USERS_PAGE_ARGS,
     { 0 },
 };
 

@@ -169,6 +169,7 @@ const english = {
   "do.role list": "Roles", "do.role set": "New role", "do.role del": "Delete role",
   "do.group list": "Groups", "do.group add": "New group", "do.group show": "Members", "do.group set": "Change group",
   "do.group del": "Delete group", "do.group-member add": "Add members", "do.group-member del": "Take out members",
+  "do.group-member list": "Who is in it",
   "do.room list": "List", "do.room report": "Rooms", "do.room create": "New room",
   "do.room cleanup": "Clean up", "do.room occupants": "Occupants", "do.room affiliations": "Members",
   "do.room affiliation": "Change a member", "do.room fields": "Configuration", "do.room joins": "Joins",
