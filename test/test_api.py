@@ -190,6 +190,44 @@ def test_people_in_pages(api, server):
     assert pages(api, "/groups/all/members", "jid") == jids
 
 
+def test_the_audit_log_in_pages(api, server):
+    """The newest first; the export the other way round. What happens meanwhile is in neither."""
+    for n in range(5):
+        server.ctl("set", "sm.ack-every", str(n + 1))
+    whole = api("GET", "/audit?command=set").json
+    ids = [row["id"] for row in whole["items"]]
+    assert "next" not in whole and len(ids) == 5 and ids == sorted(ids, reverse=True)
+    assert pages(api, "/audit?command=set&", "id") == ids
+    first = api("GET", "/audit?limit=2&command=set").json
+    server.ctl("set", "sm.ack-every", "9")
+    rest = api("GET", f"/audit?command=set&cursor={first['next']}").json["items"]
+    assert [row["id"] for row in first["items"] + rest] == ids
+    exported = api("GET", "/audit/export?limit=3").json
+    again = api("GET", f"/audit/export?limit=3&cursor={exported['next']}").json
+    assert [r["id"] for r in exported["items"] + again["items"]] == [1, 2, 3, 4, 5, 6]
+    assert api("GET", "/audit/verification").json["first"] == 1
+    assert "go on with --after" in server.ctl("audit", "list", "--limit", "1")["text"]
+
+
+def test_tokens_and_roles_are_resources(api, server):
+    made = api("POST", "/tokens", {"name": "eyes", "role": "viewer"})
+    assert made.status == 200 and made.json["rows"][0]["token"], made.text
+    assert {"tests", "eyes"} == {row["name"] for row in api("GET", "/tokens").json["items"]}
+    eyes = made.json["rows"][0]["token"]
+    for path in "/tokens", "/roles", "/admins", "/audit":
+        assert api("GET", path, token=eyes).status == 403, path
+    assert api("DELETE", "/tokens/eyes").status == 200
+    assert api("DELETE", "/tokens/eyes").status == 404
+    for grants in "users.read", "users.read", "rooms.read users.read":
+        assert api("PUT", "/roles/desk", {"permissions": grants}).status == 200
+        assert {r["name"]: r["permissions"] for r in api("GET", "/roles").json["items"]}[
+            "desk"] == grants
+    assert api("DELETE", "/roles/viewer").status >= 400
+    assert api("DELETE", "/roles/desk").status == 200
+    server.ctl("admin", "add", "alice@localhost", "viewer")
+    assert [row["name"] for row in api("GET", "/admins").json["items"]] == ["alice@localhost"]
+
+
 def test_a_user_from_begin_to_end(api):
     path = "/users/dave@localhost"
     made = api("PUT", path, {"password": "a good secret", "given-name": "Dave"})

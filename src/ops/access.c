@@ -841,6 +841,7 @@ bool access_is_name(slice text)
 
 static struct command role_set = {
     .name = "role set",
+    .rest = "PUT /roles/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_ROLE, "name of the role"),
                                           { .name = "permissions",
@@ -857,6 +858,7 @@ static struct command role_set = {
 };
 static struct command role_del = {
     .name = "role del",
+    .rest = "DELETE /roles/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_ROLE, "name of the role"), { 0 } },
     .run = run_role_del,
@@ -864,6 +866,7 @@ static struct command role_del = {
 };
 static struct command role_list = {
     .name = "role list",
+    .rest = "GET /roles",
     READ,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_role_list,
@@ -878,6 +881,7 @@ static struct command role_list = {
 };
 static struct command token_add = {
     .name = "token add",
+    .rest = "POST /tokens",
     CHANGE,
     .args =
         (const struct command_arg[]){
@@ -907,6 +911,7 @@ static struct command token_add = {
 };
 static struct command token_list = {
     .name = "token list",
+    .rest = "GET /tokens",
     READ,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_token_list,
@@ -928,6 +933,7 @@ static struct command token_list = {
 };
 static struct command token_revoke = {
     .name = "token revoke",
+    .rest = "DELETE /tokens/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_TOKEN, "name of the token"), { 0 } },
     .run = run_token_revoke,
@@ -950,6 +956,7 @@ static struct command admin_remove = {
 };
 static struct command admin_list = {
     .name = "admin list",
+    .rest = "GET /admins",
     READ,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_admin_list,

@@ -117,8 +117,8 @@ static struct store_stmt newest_stmt = {
     .name = "audit.newest",
     .sql = "SELECT id, at_us, actor, peer, role, command, args, result, was, became, hash "
            "FROM audit_log WHERE ($1 = '' OR actor = $1) AND ($2 = '' OR command = $2) "
-           "ORDER BY id DESC LIMIT $3",
-    .params = "tti",
+           "AND id < $3 ORDER BY id DESC LIMIT $4",
+    .params = "ttii",
     .cols = "iittttttttt",
 };
 /* The first that stays: the last one does in any case, since it has the end of the chain. */
@@ -635,6 +635,8 @@ static void audit_stop(struct worker *w)
 
 /* Commands. */
 
+static struct command audit_list;
+
 static void audit_fail(struct command_call *call, enum store_result result)
 {
     command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
@@ -645,6 +647,13 @@ static void texts_of(const struct store_batch *b, uint32_t row, struct audit_tex
     out->at_us = (uint64_t)store_int(b, 0, row, 1);
     for (uint32_t i = 0; i < FIELDS; i++)
         out->text[i] = store_text(b, 0, row, 2 + i);
+}
+
+/* Rows of an answer; one more that is read says that there are others. */
+static uint32_t audit_limit(const struct command_call *call)
+{
+    return (uint32_t)command_number(call, "limit",
+                                    call->command == &audit_list ? LIST_DEFAULT : LIST_MAX);
 }
 
 static void audit_rows(void *arg, enum store_result result, const struct store_batch *b)
@@ -658,7 +667,8 @@ static void audit_rows(void *arg, enum store_result result, const struct store_b
         audit_fail(call, result);
         return;
     }
-    for (uint32_t row = 0; row < store_row_count(b, 0); row++) {
+    uint32_t count = store_row_count(b, 0), limit = audit_limit(call);
+    for (uint32_t row = 0; row < count && row < limit; row++) {
         texts_of(b, row, &t);
         clock_stamp(stamp, t.at_us);
         command_row(call);
@@ -668,7 +678,11 @@ static void audit_rows(void *arg, enum store_result result, const struct store_b
             command_text(call, names[i], slice_dup(call->arena, t.text[i]));
         command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
     }
-    command_done(call, "%s", "");
+    if (count > limit)
+        command_done_more(call, slice_of(arena_printf(call->arena, "%lld",
+                                                      (long long)store_int(b, 0, limit - 1, 0))));
+    else
+        command_done(call, "%s", "");
 }
 
 static slice argument_or_empty(struct command_call *call, const char *name)
@@ -683,7 +697,7 @@ static void run_audit_list(struct command_call *call)
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
     STORE_ADD(b, &newest_stmt, STORE_ANY_ROWS, SV_T(argument_or_empty(call, "actor")),
               SV_T(argument_or_empty(call, "command")),
-              SV_I(command_number(call, "limit", LIST_DEFAULT)));
+              SV_I(command_number(call, "after", INT64_MAX)), SV_I(audit_limit(call) + 1));
     store_submit(b, worker_loop(w), 0, audit_rows, call);
 }
 
@@ -692,7 +706,7 @@ static void run_audit_export(struct command_call *call)
     struct worker *w = call->worker;
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
-              SV_I(command_number(call, "limit", LIST_MAX)));
+              SV_I(audit_limit(call) + 1));
     store_submit(b, worker_loop(w), 0, audit_rows, call);
 }
 
@@ -825,6 +839,7 @@ static const struct command_column entry_columns[] = {
 
 static struct command audit_list = {
     .name = "audit list",
+    .rest = "GET /audit",
     .effect = COMMAND_READS,
     .area = "audit",
     .runs_at = COMMAND_DUTY,
@@ -833,6 +848,12 @@ static struct command audit_list = {
         (const struct command_arg[]){
             { .name = "actor", .kind = ARG_OPTION, .doc = "only of this actor" },
             { .name = "command", .kind = ARG_OPTION, .doc = "only of this command" },
+            { .name = "after",
+              .kind = ARG_OPTION,
+              .type = PARAM_INT,
+              .min = 1,
+              .max = INT64_MAX >> 2,
+              .doc = "go on behind the entry of this number, with older ones" },
             LIMIT_ARG,
             { 0 } },
     .run = run_audit_list,
@@ -841,6 +862,7 @@ static struct command audit_list = {
 };
 static struct command audit_export = {
     .name = "audit export",
+    .rest = "GET /audit/export",
     .effect = COMMAND_READS,
     .area = "audit",
     .audited = true,
@@ -860,6 +882,7 @@ static struct command audit_export = {
 };
 static struct command audit_verify = {
     .name = "audit verify",
+    .rest = "GET /audit/verification",
     .effect = COMMAND_READS,
     .area = "audit",
     .runs_at = COMMAND_DUTY,
