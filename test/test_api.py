@@ -262,6 +262,63 @@ def test_the_contacts_of_a_user(api):
     assert kept["jid"] == "carol@localhost"
 
 
+def test_a_group_is_made_and_changed_by_the_same_request(api, server):
+    path = "/groups/sales"
+    assert api("GET", path).status == 404
+    assert api("PUT", path, {"shown": "Sales"}, If_Match='"x"').status == 412
+    assert api("PUT", path, {"shown": "Sales"}).status == 201
+    assert api("PUT", path, {"shown": "Sellers"}).status == 200
+    assert api("PUT", path, {}).status == 200
+    viewer = server.rows("token", "add", "eyes", "viewer")[0]["token"]
+    for body in {}, {"shown": "Mine"}:
+        assert api("PUT", path, body, token=viewer).status == 403
+    assert {"what": "shown", "value": "Sellers"} in api("GET", path).json["items"]
+    assert api("PUT", path, {"shown": "x"}, If_None_Match="*").status == 412
+    for method, body in ("PUT", {"shown": "y"}), ("PATCH", {"visible-to": "members"}), (
+            "DELETE", None):
+        old = api("GET", path).getheader("ETag")
+        assert api("GET", path, If_None_Match=old).status == 304
+        assert api("POST", path + "/members", {"users": ["alice@localhost"]}).status == 200
+        assert api(method, path, body, If_Match=old).status == 412
+        new = api("GET", path).getheader("ETag")
+        assert api(method, path, body, If_Match=new).status == 200
+        api("DELETE", path + "/members?users=alice@localhost")
+    assert api("GET", path).status == 404
+
+
+def test_a_policy_and_the_message_of_the_day_have_an_etag(api):
+    path = "/users/alice@localhost/policy"
+    old = api("GET", path).getheader("ETag")
+    assert api("GET", path, If_None_Match=old).status == 304
+    assert api("PATCH", path, {"ask": "bob@localhost"}, If_Match=old).status == 200
+    assert api("PATCH", path, {"ask": "carol@localhost"}, If_Match=old).status == 412
+    assert "carol" not in api("GET", path).text
+    none = api("GET", "/motd")
+    assert none.json["items"] == [] and none.getheader("ETag") is None
+    assert api("PUT", "/motd", {"text": "a"}, If_Match="*").status == 412
+    assert api("PUT", "/motd", {"text": "a"}, If_None_Match="*").status == 201
+    assert api("PUT", "/motd", {"text": "b"}, If_None_Match="*").status == 412
+    old = api("GET", "/motd").getheader("ETag")
+    assert api("PUT", "/motd", {"text": "b"}, If_Match=old).status == 200
+    for method, body in ("PUT", {"text": "c"}), ("DELETE", None):
+        assert api(method, "/motd", body, If_Match=old).status == 412
+    assert api("GET", "/motd").json["items"][0]["text"] == "b"
+
+
+def test_all_that_is_changed_where_it_is_read_has_an_etag(api):
+    """And the document says so."""
+    paths = api("GET", "/openapi.json").json["paths"]
+    for path, of in paths.items():
+        if "get" not in of or path.startswith(("/session", "/login", "/events")):
+            continue
+        pages = any(p["name"] == "cursor" for p in of["get"]["parameters"])
+        one = "items" not in of["get"]["responses"]["200"]["content"]["application/json"][
+            "schema"]["properties"]
+        changes = not {"put", "patch", "delete"}.isdisjoint(of)
+        assert ("304" in of["get"]["responses"]) == (one or (changes and not pages)), path
+    assert "304" in paths["/groups/{name}"]["get"]["responses"]
+
+
 def test_a_setting_and_its_etag(api, server):
     path = "/settings/sm.ack-every"
     old = api("GET", path)

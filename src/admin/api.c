@@ -163,13 +163,27 @@ static void change(struct api_job *j)
     job_run(j, api_row(&j->target, j->method), j->count, j->body, answer);
 }
 
+/* What is to be there is there, and nothing is said of how it is. */
+static bool is_nothing(const struct api_job *j, const struct command *patch)
+{
+    struct why denied;
+    return slice_is(j->body, "{}") && command_allowed(patch, &j->who, &denied) == OK;
+}
+
+static void answer_nothing(struct api_job *j)
+{
+    j->call.rows = NULL;
+    j->call.text = SLICE("nothing to change");
+    answer(j);
+}
+
 /* The thing was read: whether it is as the client knows it, and, for PUT, whether it has to be
  * made or changed. */
 static void look_ended(struct api_job *j)
 {
     char etag[API_ETAG_LEN + 1];
-    bool there = j->call.err == OK;
-    if (!there && j->call.err != E_NOTFOUND) {
+    bool there = api_is_there(j);
+    if (j->call.err != OK && j->call.err != E_NOTFOUND) {
         answer(j);
         return;
     }
@@ -188,7 +202,9 @@ static void look_ended(struct api_job *j)
     }
     const struct command *patch = api_row(&j->target, HTTP_M_PATCH);
     j->created = j->method == HTTP_M_PUT && !there;
-    if (j->method == HTTP_M_PUT && there && patch != NULL)
+    if (j->method == HTTP_M_PUT && there && patch != NULL && is_nothing(j, patch))
+        answer_nothing(j);
+    else if (j->method == HTTP_M_PUT && there && patch != NULL)
         job_run(j, patch, j->count, j->body, answer);
     else
         change(j);
@@ -199,7 +215,7 @@ static void begin_change(struct api_job *j)
     const struct command *get = api_row(&j->target, HTTP_M_GET);
     bool makes = j->method == HTTP_M_PUT && api_row(&j->target, HTTP_M_PATCH) != NULL;
     bool compares = j->if_match.ptr != NULL || j->none_match.ptr != NULL;
-    if (get == NULL || !api_is_single(get)) {
+    if (!api_is_thing(&j->target)) {
         if (compares)
             job_refuse(j, &(struct api_problem){ .status = 412,
                                                  .detail = SLICE("it has no ETag to compare"),

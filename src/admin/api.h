@@ -45,9 +45,12 @@ NODISCARD enum err api_query(slice query, struct arena *tmp, slice *names, slice
 /* A place in a list, as clients see it, and back. ptr NULL: it is none of ours. */
 slice api_cursor(slice after, struct arena *tmp);
 slice api_cursor_read(slice cursor, struct arena *tmp);
-/* Whether a GET of the row is one thing and not a list, and whether that list has pages. */
+/* Whether a GET of the row is one row and not a list, and whether that list has pages. */
 bool api_is_single(const struct command *c);
 bool api_has_pages(const struct command *c);
+/* Whether what the path names is one thing, which has an ETag: one row, or a whole list that is
+ * changed at this path. */
+bool api_is_thing(const struct api_target *t);
 
 /* The document of all this, from the rows (OpenAPI 3.1); and as a page for people. */
 struct buf;

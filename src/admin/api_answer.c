@@ -96,6 +96,13 @@ static void add_thing(struct buf *out, const struct command_call *call)
         add_rows(out, call);
 }
 
+bool api_is_there(const struct api_job *j)
+{
+    const struct command *get = j->call.command;
+    return j->call.err == OK && api_is_thing(&j->target) &&
+           (api_is_single(get) || j->call.rows != NULL);
+}
+
 void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1])
 {
     unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
@@ -162,11 +169,13 @@ void api_succeeded(struct api_job *j)
     struct http_answer a = { .status = j->created ? 201 : 200, .type = "application/json" };
     buf_init(&out, API_ANSWER_MAX);
     buf_init(&lines, LINES_BYTES_MAX);
-    if (get && api_is_single(j->call.command)) {
-        add_thing(&out, &j->call);
+    if (get && api_is_there(j)) {
         api_etag(&j->call, etag);
         http_header_line(&lines, "ETag", slice_of(etag));
         a.status = api_etag_in(j->none_match, etag) ? 304 : 200;
+    }
+    if (get && api_is_single(j->call.command)) {
+        add_thing(&out, &j->call);
     } else if (get) {
         add_list(&out, j);
     } else {

@@ -116,9 +116,6 @@ static json_t *answers(const struct command *c, enum http_verb method)
         json_object_set_new(all, "201",
                             json_pack("{s:s,s:o}", "description", "It was made.", "content",
                                       content(answer_schema(c, method))));
-    if (c != NULL && method == HTTP_M_GET && api_is_single(c))
-        json_object_set_new(all, "304",
-                            json_pack("{s:s}", "description", "It is as If-None-Match says."));
     for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++)
         json_object_set_new(all, problems[i], json_pack("{s:s}", "$ref", PROBLEM));
     return all;
@@ -189,6 +186,15 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
                             json_pack("{s:b,s:o}", "required", json_array_size(required) > 0,
                                       "content", content(body)));
     return op;
+}
+
+/* Of a thing with an ETag. */
+static void add_unchanged(json_t *op, const char *path, struct arena *tmp)
+{
+    struct api_target t;
+    if (api_find(slice_of(path), tmp, &t) == OK && api_is_thing(&t))
+        json_object_set_new(json_object_get(op, "responses"), "304",
+                            json_pack("{s:s}", "description", "It is as If-None-Match says."));
 }
 
 static const char *verb_name(enum http_verb method)
@@ -286,7 +292,10 @@ static json_t *paths_of_rows(struct arena *tmp)
         char name[64];
         while (api_rest_next(&rest, &method, &path)) {
             const char *text = slice_cstr(tmp, path);
-            add_operation(paths, text, method, operation(c, method, text, tmp));
+            json_t *op = operation(c, method, text, tmp);
+            if (method == HTTP_M_GET)
+                add_unchanged(op, text, tmp);
+            add_operation(paths, text, method, op);
         }
         api_name(name, c);
         add_operation(paths, arena_printf(tmp, "/commands/%s", name), HTTP_M_POST,

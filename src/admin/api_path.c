@@ -68,6 +68,14 @@ static bool has_arg(const struct command *c, const char *name)
 
 bool api_has_pages(const struct command *c) { return has_arg(c, "after") && has_arg(c, "limit"); }
 
+bool api_is_thing(const struct api_target *t)
+{
+    const struct command *get = api_row(t, HTTP_M_GET);
+    return get != NULL && (api_is_single(get) ||
+                           (!api_has_pages(get) &&
+                            (t->methods & (HTTP_M_PUT | HTTP_M_PATCH | HTTP_M_DELETE)) != 0));
+}
+
 /* RFC 3986 §2.1; `space`: what '+' stands for. */
 static enum err decode(slice raw, char space, struct arena *tmp, slice *out)
 {

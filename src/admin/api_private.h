@@ -75,6 +75,8 @@ void api_problem(struct http_request *r, const struct api_problem *p);
 unsigned api_status(enum err e);
 void api_failed(struct api_job *j); /* answers with what the call failed with */
 void api_succeeded(struct api_job *j);
+/* Whether the call has read a thing that is there and has an ETag. */
+bool api_is_there(const struct api_job *j);
 /* Of what the call has: a quoted text. */
 void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
 /* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */

@@ -553,7 +553,7 @@ static bool is_shown(slice text)
 
 static struct command group_add = {
     .name = "group add",
-    .rest = "POST /groups",
+    .rest = "POST /groups, PUT /groups/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_NOTHING), SHOWN_ARGS, { 0 } },
     .run = groups_run_add,
