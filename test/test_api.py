@@ -373,6 +373,27 @@ def test_a_token_of_a_token_ends_no_later(server):
     assert ends["open"] is None and "later" not in ends
 
 
+def test_an_administrator_of_a_token_stays_and_the_audit_log_names_the_token(server):
+    """As docs/administrators.md has it; the token cannot give more than it has."""
+    brief = server.rows("token", "add", "brief", "administrator", "--scope",
+                        "admins.write users.read", "--expires", "1h")[0]["token"]
+    api = server.api
+    refused = api("POST", "/commands/admin-create", {"name": "evil", "role": "administrator"},
+                  token=brief)
+    assert refused.status == 403 and "evil" not in str(server.rows("admin", "list"))
+    assert api("PUT", "/roles/looks", {"permissions": "users.read"}, token=brief).status == 200
+    assert api("POST", "/commands/admin-create", {"name": "nora", "role": "looks"},
+               token=brief).status == 200
+    assert api("POST", "/commands/admin-add", {"jid": "bob@localhost", "role": "looks"},
+               token=brief).status == 200
+    server.ctl("token", "revoke", "brief")
+    assert {"nora", "bob@localhost"} == {r["name"] for r in server.rows("admin", "list")}
+    made = {(r["command"], r["result"]) for r in server.rows("audit", "list")
+            if r["actor"] == "token:brief"}
+    assert made == {("admin create", "denied"), ("role set", "ok"), ("admin create", "ok"),
+                    ("admin add", "ok")}
+
+
 def test_what_the_api_changes_and_refuses_is_in_the_audit_log(server):
     viewer = server.rows("token", "add", "eyes", "viewer")[0]["token"]
     assert server.api("PUT", "/settings/sm.ack-every", {"value": "9"}).status == 200
