@@ -228,6 +228,20 @@ def test_tokens_and_roles_are_resources(api, server):
     assert [row["name"] for row in api("GET", "/admins").json["items"]] == ["alice@localhost"]
 
 
+def test_nodes_and_domains_are_resources(make_server):
+    server = api_server(make_server, {"domains": ["localhost", "bücher.test"]})
+    server.add_user("alice")
+    server.login("alice")
+    state = server.api("GET", "/status").json
+    node, = server.api("GET", "/nodes").json["items"]
+    for name in "node", "version", "workers", "sessions":
+        assert node[name] == state[name], name
+    assert node["sessions"] == 1 and node["started"].endswith("Z")
+    assert server.api("GET", "/domains").json["items"] == [
+        {"domain": "localhost", "ascii": "localhost", "first": True},
+        {"domain": "bücher.test", "ascii": "xn--bcher-kva.test", "first": False}]
+
+
 def test_a_user_from_begin_to_end(api):
     path = "/users/dave@localhost"
     made = api("PUT", path, {"password": "a good secret", "given-name": "Dave"})

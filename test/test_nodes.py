@@ -94,6 +94,25 @@ def test_the_api_names_the_argument_and_the_next_page_of_the_other_node(server):
         assert get(f"/rooms/{nowhere}/joins")["argument"] == "room"
 
 
+def test_lists_of_all_nodes(server):
+    """Sessions are sorted across them, and each node has one row."""
+    clients = [client(server, node, home) for node, home in ((0, 1), (1, 0), (0, 0), (1, 1))]
+    jids, found = sorted(str(c) for c in clients), []
+    while len(found) < len(jids):
+        after = ["--after", found[-1]] if found else []
+        page = server.rows("session", "list", "--limit", "1", *after)
+        found += [row["jid"] for row in page]
+        assert len(page) == 1
+    assert found == jids
+    assert [r["jid"] for r in server.rows("user", "online")] == [c.partition("/")[0] for c in jids]
+    rows = server.rows("node", "list")
+    assert len({row["node"] for row in rows}) == len(rows) == 2
+    assert sum(row["sessions"] for row in rows) == 4
+    server.signal(signal.SIGUSR2)
+    clients[0].expect_stream_error("system-shutdown")
+    assert [row["node"] for row in server.rows("node", "list")] == [rows[0]["node"]]
+
+
 def test_who_comes_back_after_a_restart_learns_that_a_contact_did_not(server):
     """The contact's node is ready first, and says goodbye for it."""
     alice, bob = client(server, 0, 0), client(server, 0, 1)

@@ -30,6 +30,7 @@ SURFACES = {
     "session report ": (("--totals",), counted("users")),
     "session report  ": (("--totals",), counted("sessions")),
     "status": ((), counted("sessions")),
+    "node list": ((), counted("sessions")),
 }
 # They show addresses, but of one user or room that is named, or of what is no list of users.
 OTHERS = {

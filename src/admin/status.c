@@ -16,6 +16,7 @@
 #include "im/sessions.h"
 #include "io/work.h"
 #include "ops/outside_users.h"
+#include "xmpp/precis.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -173,6 +174,65 @@ static void status_gathered(struct command_call *call)
     timer_set(worker_loop(w), &st->timer, MEMORY_MS);
 }
 
+/* node list, domain list */
+
+static void run_node_list(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    const struct node *n = worker_node(w);
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, n->start_wall_us);
+    command_row(call);
+    command_text(call, "node", slice_of(n->name));
+    command_text(call, "version", SLICE(MUSTER_VERSION));
+    command_text(call, "started", slice_dup(call->arena, slice_of(stamp)));
+    command_int(call, "workers", 1);
+    command_int(call, "sessions", (int64_t)sessions_count(w) - outside_sessions(w));
+    command_int(call, "accounts_loaded", (int64_t)accounts_count(w));
+}
+
+/* Each worker has told of itself: one row for those of a node. */
+static void nodes_gathered(struct command_call *call)
+{
+    static const char *const sums[] = { "workers", "sessions", "accounts_loaded" };
+    static const char *const same[] = { "node", "version", "started" };
+    const struct command_row *rows = command_take_rows(call);
+    for (const struct command_row *r = rows; r != NULL; r = r->next) {
+        slice node = command_row_text(r, "node");
+        const struct command_row *first = rows;
+        while (!slice_eq(command_row_text(first, "node"), node))
+            first = first->next;
+        if (first != r)
+            continue;
+        command_row(call);
+        for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+            command_text(call, same[i], command_row_text(r, same[i]));
+        for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
+            int64_t sum = 0;
+            for (const struct command_row *at = r; at != NULL; at = at->next)
+                if (slice_eq(command_row_text(at, "node"), node))
+                    sum += command_row_int(at, sums[i]);
+            command_int(call, sums[i], sum);
+        }
+    }
+    command_done_page(call, "node", (slice){ 0 }, UINT32_MAX);
+}
+
+static void run_domain_list(struct command_call *call)
+{
+    const struct node *n = worker_node(call->worker);
+    for (unsigned i = 0; i < n->domain_count; i++) {
+        slice ascii;
+        command_row(call);
+        command_text(call, "domain", n->domains[i]);
+        command_text(call, "ascii",
+                     precis_domain_ascii(n->domains[i], call->arena, &ascii) == OK ? ascii
+                                                                                   : n->domains[i]);
+        command_bool(call, "first", i == 0);
+    }
+    command_done(call, "%s", "");
+}
+
 static void metrics_scraped(struct command_call *call, enum metrics_format format)
 {
     struct buf out;
@@ -254,6 +314,44 @@ static struct command status_command = {
             { .name = "end_scheduled", .doc = "a stop or restart that is scheduled" },
             { 0 } },
 };
+static struct command node_list_command = {
+    .name = "node list",
+    .rest = "GET /nodes",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .runs_at = COMMAND_EACH,
+    .run = run_node_list,
+    .gathered = nodes_gathered,
+    .doc = "Lists the nodes of the server by name. One that does not answer is missing, and the "
+           "answer says so.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "node", .doc = "its name" },
+            { .name = "version", .doc = "version of the server" },
+            { .name = "started", .type = PARAM_STAMP, .doc = "when it was started" },
+            { .name = "workers", .type = PARAM_INT, .doc = "threads that serve" },
+            { .name = "sessions",
+              .type = PARAM_INT,
+              .doc = "sessions of clients, without those of tests" },
+            { .name = "accounts_loaded", .type = PARAM_INT, .doc = "accounts in memory" },
+            { 0 } },
+};
+static struct command domain_list_command = {
+    .name = "domain list",
+    .rest = "GET /domains",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .run = run_domain_list,
+    .doc = "Lists the domains of users, as the node file has them.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
+            { .name = "ascii", .doc = "the same with A-labels, as the DNS has it" },
+            { .name = "first",
+              .type = PARAM_BOOL,
+              .doc = "whether it is used where no other is given" },
+            { 0 } },
+};
 static struct command metrics_command = {
     .name = "metrics",
     .rest = "GET /metrics",
@@ -289,6 +387,7 @@ static struct command metrics_command = {
 
 const struct feature status_feature = {
     .name = "status",
-    .commands = (struct command *const[]){ &status_command, &metrics_command, NULL },
+    .commands = (struct command *const[]){ &status_command, &metrics_command, &node_list_command,
+                                           &domain_list_command, NULL },
     .logs = (struct log_area *const[]){ &log_admin, NULL },
 };

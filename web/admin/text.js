@@ -165,6 +165,7 @@ const english = {
   "do.federation set": "Change federation", "do.federation address": "Public address",
   "do.admin add": "Give an account a role", "do.admin remove": "Take the role", "do.admin list": "Administrators",
   "do.admin create": "New administrator", "do.admin sessions": "Sessions", "do.admin end-session": "End session",
+  "do.node list": "Nodes", "do.domain list": "Domains",
   "do.token list": "Tokens", "do.token add": "New token", "do.token revoke": "Revoke token",
   "do.role list": "Roles", "do.role set": "New role", "do.role del": "Delete role",
   "do.group list": "Groups", "do.group add": "New group", "do.group show": "Members", "do.group set": "Change group",
