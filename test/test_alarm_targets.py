@@ -255,6 +255,21 @@ def test_journald_gets_fields(make_server, tmp_path):
         assert found["MESSAGE"].startswith("fedtest.failed: ")
 
 
+@pytest.mark.parametrize("target,what", [("mail", "alarm.mail-to"), ("syslog", "syslog.server"),
+                                         ("journald", "journald.socket"),
+                                         ("snmp", "snmp.receiver")])
+def test_a_test_ends_although_an_alarm_before_it_cannot_be_told(make_server, tmp_path, target,
+                                                                what):
+    """Also where one alarm is sent at a time, and the test would wait behind it."""
+    host = make_server("alice", settings={f"alarm.{target}": "warning",
+                                          "journald.socket": str(tmp_path / "nobody")})
+    assert host.ctl_run("cert", "mail-test").returncode != 0
+    until("both alarms", lambda: {"mail.failed", "alarm.delivery"} <= {
+        row["name"] for row in host.rows("alarm", "list")})
+    found = results(host)
+    assert set(found) == {target} and what in found[target]["result"]
+
+
 def test_nothing_is_switched_on(make_server):
     host = make_server("alice")
     assert "no target is switched on" in host.ctl_run("alarm", "test").stdout

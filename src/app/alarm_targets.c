@@ -232,7 +232,8 @@ static bool test_is_under_way(const struct target *t)
 
 static void target_done(struct target *t, const char *why)
 {
-    bool was_test = t->testing && test_is_under_way(t);
+    /* A test that is behind what has failed would wait for that. */
+    bool was_test = t->testing && (why != NULL || test_is_under_way(t));
     ensure(t->busy && t->sending <= t->count);
     t->busy = false;
     snprintf(t->why, sizeof t->why, "%s", why != NULL ? why : "");
