@@ -331,6 +331,19 @@ uint32_t users_pick(const struct command_call *call, struct users_pick *all, uin
     return count < most ? count : most;
 }
 
+uint32_t users_page_count(const struct command_call *call, uint32_t count)
+{
+    return count < users_limit(call) ? count : users_limit(call);
+}
+
+void users_page_done(struct command_call *call, const struct users_pick *all, uint32_t count)
+{
+    if (count > users_limit(call))
+        command_done_more(call, all[users_limit(call) - 1].jid);
+    else
+        command_done(call, "%s", "");
+}
+
 static void run_user_list(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
@@ -370,9 +383,17 @@ static void users_list_ready(struct account *a, enum err e, void *arg)
     struct command_call *call = arg;
     if (!users_there(call, a, e))
         return;
+    uint32_t most = 0, count = 0;
     SESSIONS_EACH (s, a)
-        users_add_session(call, s);
-    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
+        most++;
+    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
+    SESSIONS_EACH (s, a)
+        if (users_is_behind(call, session_jid(s)))
+            all[count++] = (struct users_pick){ session_jid(s), s };
+    count = users_pick(call, all, count);
+    for (uint32_t i = 0; i < users_page_count(call, count); i++)
+        users_add_session(call, all[i].of);
+    users_page_done(call, all, count);
 }
 
 /* Of the account, or of each worker. */

@@ -29,6 +29,10 @@ struct users_pick {
 /* Sorts them; returns how many of them may be in the page: one more than its limit says that there
  * are others. */
 uint32_t users_pick(const struct command_call *call, struct users_pick *all, uint32_t count);
+/* How many of those are in the page. */
+uint32_t users_page_count(const struct command_call *call, uint32_t count);
+/* Ends the call whose page it is: for lists whose call may have rows of another account already. */
+void users_page_done(struct command_call *call, const struct users_pick *all, uint32_t count);
 /* Behind the argument `after`. */
 bool users_is_behind(const struct command_call *call, slice jid);
 /* The arguments of such a list. */
