@@ -104,7 +104,7 @@ def test_a_server_whose_rules_refuse_this_one(make_server, authority):
     other = make(make_server, authority, "bob", OTHER, policy="allow")
     row = failure(one, "policy", "policy-violation", "fedtest", "--target", "localhost", "--domain",
                   OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}")
-    assert "its rules do not allow this one" in row["diagnosis"], row
+    assert "rules of the other server do not allow" in row["diagnosis"], row
 
 
 def test_a_domain_that_cannot_connect_to_this_one(pair):

@@ -640,7 +640,7 @@ static struct command member_list = {
     .name = "group-member list",
     .rest = "GET /groups/{name}/members",
     READ,
-    .args = (const struct command_arg[]){ NAME_ARG, USERS_PAGE_ARGS, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), USERS_PAGE_ARGS, { 0 } },
     .run = groups_run_member_list,
     .doc = "Lists the users who are in a group now: by name, by a domain or by a rule. `group "
            "show` says by what.",

@@ -6,6 +6,7 @@ const char *s2s_stage_name(enum s2s_stage stage)
 {
     static const char *const names[S2S_STAGES] = {
         [S2S_AT_POLICY] = "policy",
+        [S2S_AT_THEIR_POLICY] = "policy",
         [S2S_AT_ROUTE] = "route",
         [S2S_AT_DNS] = "dns",
         [S2S_AT_TCP] = "tcp",
@@ -29,9 +30,9 @@ bool s2s_stage_is_ours(enum s2s_stage stage)
 const char *s2s_stage_advice(enum s2s_stage stage)
 {
     static const char *const rows[S2S_STAGES] = {
-        [S2S_AT_POLICY] =
-            "If the other server says so, its rules do not allow this one: ask its operator. Else "
-            "change s2s.policy or s2s.domains if this domain shall be reached.",
+        [S2S_AT_POLICY] = "Change s2s.policy or s2s.domains if this domain shall be reached.",
+        [S2S_AT_THEIR_POLICY] =
+            "The rules of the other server do not allow this one: ask its operator.",
         [S2S_AT_ROUTE] =
             "`s2s-route list` shows the static routes: put one into service, or take the block "
             "away.",
@@ -75,5 +76,5 @@ enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late)
 
 enum s2s_stage s2s_stage_said(enum s2s_stage at, slice condition)
 {
-    return slice_is(condition, "policy-violation") ? S2S_AT_POLICY : at;
+    return slice_is(condition, "policy-violation") ? S2S_AT_THEIR_POLICY : at;
 }

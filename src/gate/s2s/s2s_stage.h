@@ -10,6 +10,7 @@ struct xstream;
 enum s2s_stage {
     S2S_AT_NONE,
     S2S_AT_POLICY,
+    S2S_AT_THEIR_POLICY, /* the other server says that its rules forbid it */
     S2S_AT_ROUTE,
     S2S_AT_DNS,
     S2S_AT_TCP,

@@ -394,8 +394,7 @@ static void trace_done(void *arg, const struct s2s_trace_end *end)
     if (end->stage == S2S_AT_NONE)
         command_done(call, "it can be reached (%.3f s)", (double)end->took_us / 1e6);
     else
-        command_fail(call,
-                     s2s_stage_is_ours(end->stage) && !end->connected ? E_CONFLICT : E_OUTSIDE,
+        command_fail(call, s2s_stage_is_ours(end->stage) ? E_CONFLICT : E_OUTSIDE,
                      "it cannot be reached (%s)\n%s", s2s_stage_name(end->stage), end->advice);
 }
 
