@@ -100,7 +100,7 @@ static void run_alarm_show(struct command_call *call)
     command_text(call, "raised_when", slice_of(a->raised_when));
     command_text(call, "cleared_when", slice_of(a->cleared_when));
     command_text(call, "settings", settings_of(call, a));
-    command_int(call, "hold_down", rule.hold_down_ms);
+    command_int(call, "hold_down_ms", rule.hold_down_ms);
     command_bool(call, "delivered", rule.delivered);
     command_text(call, "also", slice_of(a->also != NULL ? a->also : ""));
     command_int(call, "entry", alarms_entry(a));
@@ -275,8 +275,7 @@ struct command alarm_show_command = {
             { .name = "raised_when", .doc = "when it is raised" },
             { .name = "cleared_when", .doc = "when it is cleared" },
             { .name = "settings", .doc = "its thresholds; `musterctl set` changes them" },
-            { .name = "hold_down",
-              .title = "hold_down_ms",
+            { .name = "hold_down_ms",
               .type = PARAM_INT,
               .unit = "ms",
               .doc = "told of only when it is active, or away, for so long" },
