@@ -333,7 +333,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
             told.commands.get(list), row, bound).map((one) => [one.command.name, one.bound]));
         console.log(JSON.stringify({
             pages: Object.fromEntries(places.map((p) => [p.id, part(p).map((c) => c.name)])),
-            user: of('user'), room: of('room'), domain: of('domain'),
+            user: of('user'), room: of('room'), domain: of('domain'), group: of('group'),
             device: act('device list', {id: '7', device: 'x'}, {jid: 'a@b'}),
             contact: act('contact list', {owner: 'a@b', jid: 'c@d'}, {user: 'a@b'}),
             token: act('token list', {name: 'backup'}, {}),
@@ -350,6 +350,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert "user add" not in found["user"] and "user invite" not in found["user"]
     assert {"room show", "room occupants", "room owner", "room destroy"} <= set(found["room"])
     assert {"s2s show", "s2s trace", "cert show"} <= set(found["domain"])
+    assert {"group show", "group-member add", "group del"} <= set(found["group"])
     assert found["device"]["device revoke"] == {"jid": "a@b", "id": "7"}
     assert found["contact"]["contact del"] == {"user": "a@b", "contact": "c@d"}
     assert found["token"]["token revoke"] == {"name": "backup"}
@@ -558,10 +559,10 @@ def test_a_group_is_made_and_gets_a_member(server, pages):
     pages.fill_in("Users", "alice@localhost")
     pages.click("dialog .main")
     until("she is in it", lambda: server.rows("group", "list")[0]["members"] == 1)
-    pages.click("main tbody button", "Members")
-    pages.click("dialog label", "People")
-    pages.click("dialog .main")
-    pages.find("dialog td", "alice@localhost")
+    pages.click("main tbody a", "sales")
+    pages.click("main [role=tab]", "Members")
+    pages.click("main tbody a", "alice@localhost")
+    pages.find("h1", "alice@localhost")
     assert pages.complaints() == []
 
 

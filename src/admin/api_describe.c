@@ -35,12 +35,18 @@ static void put_words(json_t *to, const char *key, const char *const *words)
 
 static json_t *described(const struct param *p)
 {
+    static const char *const refers[REFERS_KINDS] = {
+        [REFERS_SETTING] = "setting",     [REFERS_LOG_AREA] = "area", [REFERS_ALARM] = "alarm",
+        [REFERS_GROUP] = "group",         [REFERS_TOKEN] = "token",   [REFERS_ROLE] = "role",
+        [REFERS_SETTING_VALUE] = "value",
+    };
     char range[512];
     json_t *one = json_pack("{s:s,s:s,s:s}", "name", p->name, "type", param_type_name(p->type),
                             "doc", p->doc);
     param_range(p, range, sizeof range);
     put(one, "allowed", p->form != NULL ? p->form : range);
     put(one, "unit", p->unit);
+    put(one, "refers", refers[p->refers]);
     put_words(one, "choices", param_choices(p));
     put_flag(one, "many", p->many);
     return one;
@@ -57,16 +63,10 @@ static const char *kind_name(enum command_arg_kind kind)
 
 static json_t *command_json(const struct command *c)
 {
-    static const char *const refers[REFERS_KINDS] = {
-        [REFERS_SETTING] = "setting",     [REFERS_LOG_AREA] = "area", [REFERS_ALARM] = "alarm",
-        [REFERS_GROUP] = "group",         [REFERS_TOKEN] = "token",   [REFERS_ROLE] = "role",
-        [REFERS_SETTING_VALUE] = "value",
-    };
     json_t *args = json_array(), *columns = json_array();
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         json_t *one = described(&a->param);
         put(one, "kind", kind_name(a->kind));
-        put(one, "refers", refers[a->refers]);
         json_array_append_new(args, one);
     }
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {

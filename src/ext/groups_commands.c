@@ -589,7 +589,7 @@ static struct command group_list = {
     .doc = "Lists the groups of users that stand in rosters.",
     .columns =
         (const struct command_column[]){
-            { .name = "name", .doc = "the group" },
+            { .name = "name", .refers = REFERS_GROUP, .doc = "the group" },
             { .name = "shown", .doc = "what it is called in rosters" },
             { .name = "named", .type = PARAM_INT, .doc = "members by name" },
             { .name = "rules", .type = PARAM_INT, .doc = "domains and rules" },

@@ -100,7 +100,7 @@ function Page({ page, about }) {
 
 const look = 15000; /* ms between two looks whether a thing is still there */
 
-/* A user, a room or a domain. Nothing can be done with one that a link leads to and that is not
+/* A user, a room, a group or a domain. Nothing can be done with one that a link leads to and that is not
  * there. When one that was there is gone, the list is shown. */
 function Thing({ kind, name }) {
   const { rows, say } = useConsole();

@@ -36,7 +36,7 @@ export const pages = [
 /* What is done often with a line of a list has a button in the line, if the line lets it. */
 export const quick = {
   "alarm list": { "alarm acknowledge": (row) => row.active && !row.acknowledged },
-  "group list": { "group-member add": () => true, "group show": () => true },
+  "group list": { "group-member add": () => true },
   "session list": { "session kick": () => true },
   "device list": { "device revoke": () => true },
   "token list": { "token revoke": () => true },
@@ -52,11 +52,13 @@ export const useless = {
 /* What is shown before a command destroys a thing: what goes with it. */
 export const losses = { "user del": ["user stats", "jid"] };
 
-/* Things that have a page of their own, and the types of arguments and columns that name one. */
+/* Things that have a page of their own, and the arguments and columns that name one: by what they
+ * refer to, or else by their types. */
 export const kinds = {
   user: { types: ["user", "session"], page: "users", show: "user show",
     first: ["user stats", "session list", "contact list", "device list", "presence view"] },
   room: { types: ["room"], page: "rooms", show: "room show",
     first: ["room occupants", "room affiliations", "room fields"] },
+  group: { types: ["group"], page: "groups", show: "group show", first: ["group-member list"] },
   domain: { types: ["domain", "served-domain"], page: "federation", show: "s2s show" },
 };

@@ -24,7 +24,7 @@ function SettingNames({ text }) {
 
 export function Value({ column, value }) {
   const text = shown(column, value);
-  const kind = text !== "" && kindOf(column.type);
+  const kind = text !== "" && kindOf(column);
   if (kind) return <a href={link(kind, kind === "user" ? bare(text) : text)}>{text}</a>;
   return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : text;
 }

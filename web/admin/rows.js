@@ -47,15 +47,17 @@ export function partsOf(page) {
   return { lists, often: often.filter(Boolean), others };
 }
 
-export const kindOf = (type) => Object.keys(kinds).find((kind) => kinds[kind].types.includes(type));
+const names = (kind, field) => kinds[kind].types.includes(field.refers ?? field.type);
+/* The kind of thing that an argument or a column names. */
+export const kindOf = (field) => Object.keys(kinds).find((kind) => names(kind, field));
 
 /* The argument of a command that a thing of this kind is for. Optional ones count for what reads:
  * the sessions of one user are a list of all, narrowed. But users and rooms of a domain are on their
  * own pages. */
 function argumentFor(kind, command) {
-  const listed = command.columns[0] && kindOf(command.columns[0].type);
+  const listed = command.columns[0] && kindOf(command.columns[0]);
   const narrows = isList(command) && (!listed || listed === kind);
-  const fits = (arg) => kinds[kind].types.includes(arg.type);
+  const fits = (arg) => names(kind, arg);
   return (
     required(command).find(fits) ||
     (narrows ? command.args.find((arg) => arg.kind.startsWith("option") && fits(arg)) : undefined)
@@ -111,7 +113,7 @@ export function actsOfLine(rows, list, row, bound) {
       if (value === undefined || value === "") continue;
       found[arg.name] = value;
       own += bound[arg.name] === undefined &&
-        (same || kindOf(arg.type) !== undefined || (part && key.includes(arg)));
+        (same || kindOf(arg) !== undefined || (part && key.includes(arg)));
     }
     const rest = needs.length - Object.keys(found).length;
     if (own > 0 && rest <= 1) acts.push({ command, bound: found });
@@ -141,9 +143,10 @@ export const filtersOf = (command, bound) =>
     (arg) => !["after", "limit", "format", "cursor"].includes(arg.name) && bound[arg.name] === undefined,
   );
 
-/* A list of which an argument is the name of one line: "role" for `role list`. */
+/* A list of which an argument is the name of one line: `role list` for "role", and for what refers
+ * to a role. */
 export const listNamed = (rows, arg) => {
-  const list = rows.commands.get(`${arg.name} list`);
+  const list = rows.commands.get(`${arg.refers ?? arg.name} list`);
   return arg.type === "string" && list && isList(list) && !isAsked(list) && list.columns[0] ? list : null;
 };
 
