@@ -30,6 +30,7 @@ def busy(server, alice, bob):
     server.ctl("room-alias", "add", "chat.localhost")
     server.ctl("component", "add", "echo.localhost", "--secret", "s" * 32)
     server.ctl("group", "add", "desk")
+    server.ctl("group-member", "add", "desk", "alice@localhost")
     server.ctl("webhook", "add", "http://hook.test/", "--events", "user.deleted")
     server.ctl("set", "web.title", "Ravens")
     server.ctl("config", "edit", "sm.ack-every", "6")
