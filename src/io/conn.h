@@ -83,8 +83,9 @@ void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 
 /* STARTTLS: what was written before goes out in the clear; unread clear-text bytes are dropped, as
  * RFC 6120 §5.4.3.3 demands (nothing injected before the handshake may survive it). */
-/* domain: the `to` of the stream. Its certificate is used for a client that sends no server name in
- * the handshake (SNI). */
+/* domain: the `to` of the stream, with A-labels unless it has a certificate of its own. Its
+ * certificate, or one that names it, is used for a client that sends no server name in the
+ * handshake (SNI). */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls, slice domain);
 /* TLS with us as the client: before conn_start() at once; later, after STARTTLS, as above. The
  * handshake is bounded by limits.handshake_ms. A call that cannot be made is CONN_FAILED. */

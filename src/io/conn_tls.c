@@ -20,7 +20,7 @@ enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead includ
 
 struct conn_tls {
     struct tls_ctx *ctx; /* NULL: we are the client */
-    SSL_CTX *first;      /* of the domain that the client has asked for, in ctx; NULL: not known */
+    SSL_CTX *first;      /* for the domain that the client has asked for, in ctx; NULL: not known */
     SSL *ssl; /* of a server, NULL until the first bytes: an unused connection costs little */
     struct tls_judgement *judgement; /* NULL: the peer's certificate is not asked for */
     struct conn_shake *shake;        /* NULL: no step of the handshake is under way elsewhere */
@@ -248,7 +248,7 @@ void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
     if (!clear_first(c))
         return;
     c->tls = conn_tls_create(ctx);
-    c->tls->first = tls_ctx_of_domain(ctx, domain, (enum tls_protocol)c->protocol);
+    c->tls->first = tls_ctx_for(ctx, domain, (enum tls_protocol)c->protocol);
     leave_the_clear(c);
 }
 

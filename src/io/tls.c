@@ -17,7 +17,7 @@
 
 enum { DOMAIN_BYTES_MAX = 255 };
 
-/* One certificate. The first of a tls_ctx is its default. */
+/* One certificate, of one domain or the default one. */
 struct tls_entry {
     char *domain; /* lower case */
     size_t domain_len;
@@ -27,12 +27,20 @@ struct tls_entry {
     struct tls_entry *next;
 };
 
+/* A DNS name, in lower case, of the first certificate that has it. */
+struct tls_named {
+    slice name;
+    const struct tls_entry *entry;
+};
+
 struct tls_ctx {
     _Atomic unsigned refs;
-    struct arena *arena; /* of the names */
-    struct tls_entry *entries;
-    struct tls_entry *fallback;
+    struct arena *arena;        /* of the names */
+    struct tls_entry *entries;  /* as they were given */
+    struct tls_entry **last;    /* where the next one goes */
+    struct tls_entry *fallback; /* the default one */
     struct map by_domain;
+    struct map by_name; /* struct tls_named */
 };
 
 /* In the order of enum tls_protocol. */
@@ -51,6 +59,8 @@ static slice tls_entry_key(const void *item)
     return (slice){ e->domain, e->domain_len };
 }
 
+static slice tls_named_key(const void *item) { return ((const struct tls_named *)item)->name; }
+
 /* A dot at the end of a domain does not count. */
 static slice tls_undotted(slice name)
 {
@@ -58,13 +68,15 @@ static slice tls_undotted(slice name)
     return (slice){ name.ptr, name.len - dot };
 }
 
-static size_t tls_lower(char *out, const char *text, size_t cap)
+/* out: DOMAIN_BYTES_MAX bytes; a longer text is cut off. */
+static slice tls_lower(char *out, slice text)
 {
-    size_t len = strnlen(text, cap);
-
-    for (size_t i = 0; i < len; i++)
-        out[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
-    return len;
+    size_t len = text.len < DOMAIN_BYTES_MAX ? text.len : DOMAIN_BYTES_MAX;
+    for (size_t i = 0; i < len; i++) {
+        char c = text.ptr[i];
+        out[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    return (slice){ out, len };
 }
 
 /* Without names beside it, the common name counts: old clients read that alone. */
@@ -78,9 +90,23 @@ static bool tls_covers(const struct tls_entry *e, slice name)
     return X509_check_host(SSL_CTX_get0_certificate(e->ssl[0]), name.ptr, name.len, 0, NULL) == 1;
 }
 
-/* The certificate for a name that is no domain of ours, such as that of a service. The one that the
- * stream has asked for comes first, then the default one, then those of domains above: the names of
- * all are not read for whatever a client says. NULL: none covers it. */
+/* The certificate that has the name itself, or else a wildcard for it. */
+static const struct tls_entry *tls_naming(const struct tls_ctx *ctx, slice name)
+{
+    const struct tls_named *n = map_get(&ctx->by_name, name);
+    slice label, above;
+    char star[DOMAIN_BYTES_MAX + 1] = "*.";
+    if (n == NULL && slice_cut(name, '.', &label, &above) && label.len > 0 &&
+        above.len < sizeof(star) - 2) {
+        memcpy(star + 2, above.ptr, above.len);
+        n = map_get(&ctx->by_name, (slice){ star, above.len + 2 });
+    }
+    return n != NULL ? n->entry : NULL;
+}
+
+/* The certificate for a name that is no domain of ours, such as that of a service or a component.
+ * The one that the stream has asked for comes first, then the default one, then those of domains
+ * above, then that of any other domain. NULL: none covers it. */
 static const struct tls_entry *tls_covering(const struct tls_ctx *ctx, const struct tls_entry *now,
                                             slice name)
 {
@@ -94,7 +120,18 @@ static const struct tls_entry *tls_covering(const struct tls_ctx *ctx, const str
         if (tls_covers(e, name))
             return e;
     }
-    return NULL;
+    return tls_naming(ctx, name);
+}
+
+static const struct tls_entry *tls_find(const struct tls_ctx *ctx, const struct tls_entry *now,
+                                        slice domain)
+{
+    char lower[DOMAIN_BYTES_MAX];
+    if (domain.len == 0 || domain.len > sizeof(lower))
+        return NULL;
+    slice wanted = tls_undotted(tls_lower(lower, domain));
+    const struct tls_entry *e = map_get(&ctx->by_domain, wanted);
+    return e != NULL ? e : tls_covering(ctx, now, wanted);
 }
 
 /* RFC 6066 §3. A name that no certificate has gets the certificate of the stream's domain, if that
@@ -106,11 +143,8 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     (void)alert;
     if (name == NULL)
         return SSL_TLSEXT_ERR_NOACK;
-    char domain[DOMAIN_BYTES_MAX];
-    slice wanted = tls_undotted((slice){ domain, tls_lower(domain, name, sizeof(domain)) });
-    const struct tls_entry *e = map_get(&ctx->by_domain, wanted);
-    if (e == NULL)
-        e = tls_covering(ctx, SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), wanted);
+    const struct tls_entry *now = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const struct tls_entry *e = tls_find(ctx, now, slice_of(name));
     SSL_CTX *found = e != NULL ? e->ssl[protocol_of(ssl)] : NULL;
     if (found != NULL && found != SSL_get_SSL_CTX(ssl))
         SSL_set_SSL_CTX(ssl, found);
@@ -273,18 +307,35 @@ static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct 
     return rc;
 }
 
+static void add_names(struct tls_ctx *ctx, const struct tls_entry *e)
+{
+    char lower[DOMAIN_BYTES_MAX];
+    for (size_t i = 0; i < e->names.count; i++) {
+        const struct tls_name *n = &e->names.name[i];
+        if (n->kind != TLS_NAME_DNS)
+            continue;
+        slice name = tls_lower(lower, n->text);
+        if (map_get(&ctx->by_name, name) != NULL)
+            continue;
+        struct tls_named *named = arena_new(ctx->arena, struct tls_named, 1);
+        *named = (struct tls_named){ slice_dup(ctx->arena, name), e };
+        map_put(&ctx->by_name, named);
+    }
+}
+
 static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, SSL_CTX *of,
                           struct why *why)
 {
     struct tls_entry *e = mem_new(struct tls_entry);
     const char *domain = cert->domain == NULL ? "" : cert->domain;
     e->domain = mem_alloc(DOMAIN_BYTES_MAX);
-    e->domain_len = tls_lower(e->domain, domain, DOMAIN_BYTES_MAX);
-    e->next = ctx->entries;
-    ctx->entries = e;
+    e->domain_len = tls_lower(e->domain, slice_of(domain)).len;
+    *ctx->last = e;
+    ctx->last = &e->next;
     enum err rc = tls_fill(ctx, e, cert, of, why);
     if (rc != OK)
         return rc;
+    add_names(ctx, e);
     if (ctx->fallback == NULL || cert->domain == NULL)
         ctx->fallback = e;
     if (cert->domain == NULL)
@@ -303,7 +354,9 @@ static struct tls_ctx *tls_ctx_new(void)
 
     atomic_init(&ctx->refs, 1);
     ctx->arena = arena_create(0);
+    ctx->last = &ctx->entries;
     map_init(&ctx->by_domain, tls_entry_key);
+    map_init(&ctx->by_name, tls_named_key);
     return ctx;
 }
 
@@ -333,8 +386,6 @@ enum err tls_ctx_renew(struct tls_ctx **out, const struct tls_ctx *of, struct wh
         domain[old->domain_len] = '\0';
         const struct tls_cert cert = { .domain = old->domain_len > 0 ? domain : NULL };
         e = add_entry(ctx, &cert, old->ssl[0], why);
-        if (e == OK && old == of->fallback)
-            ctx->fallback = ctx->entries;
     }
     if (e == OK)
         *out = ctx;
@@ -356,6 +407,7 @@ void tls_ctx_unref(struct tls_ctx **ctx)
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
         return;
     map_fini(&c->by_domain);
+    map_fini(&c->by_name);
     struct tls_entry *next;
     for (struct tls_entry *e = c->entries; e != NULL; e = next) {
         next = e->next;
@@ -369,24 +421,11 @@ void tls_ctx_unref(struct tls_ctx **ctx)
     mem_free(&c);
 }
 
-SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol)
+SSL_CTX *tls_ctx_for(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol)
 {
-    char key[DOMAIN_BYTES_MAX];
-    if (domain.len == 0 || domain.len > sizeof(key))
-        return NULL;
-    for (size_t i = 0; i < domain.len; i++) {
-        char c = domain.ptr[i];
-        key[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-    }
-    const struct tls_entry *e = map_get(&ctx->by_domain, (slice){ key, domain.len });
-    return e != NULL ? e->ssl[protocol] : NULL;
-}
+    const struct tls_entry *e = tls_find(ctx, NULL, domain);
 
-SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain)
-{
-    SSL_CTX *own = tls_ctx_of_domain(ctx, domain, TLS_XMPP_SERVER);
-
-    return own != NULL ? own : ctx->fallback->ssl[TLS_XMPP_SERVER];
+    return e != NULL ? e->ssl[protocol] : ctx->fallback->ssl[protocol];
 }
 
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol)

@@ -65,7 +65,7 @@ static bool show_own(SSL *ssl, const struct tls_call *call)
     if (call->own == NULL)
         return true;
     STACK_OF(X509) *chain = NULL;
-    SSL_CTX *own = tls_ctx_nearest(call->own, call->own_domain);
+    SSL_CTX *own = tls_ctx_for(call->own, call->own_domain, TLS_XMPP_SERVER);
     SSL_CTX_get0_chain_certs(own, &chain);
     return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(own), SSL_CTX_get0_privatekey(own),
                                 chain, 1) == 1;

@@ -18,9 +18,9 @@ struct tls_call {
     size_t alpn_count;       /* 0: none are offered */
     struct tls_trust *trust; /* NULL: the chain is not judged, and there is no conn_tls_peer() */
     enum tls_demand demand;  /* with `trust` */
-    /* The certificate that is shown if the server asks for one: that of own_domain, or the default
-     * one. NULL: none. */
+    /* The certificate that is shown if the server asks for one: that of own_domain, or one that
+     * names it, or the default one. NULL: none. */
     struct tls_ctx *own;
-    slice own_domain;
-    bool relay; /* by the policy TLS_RELAY (io/tls_policy.h), not TLS_SERVERS */
+    slice own_domain; /* with A-labels */
+    bool relay;       /* by the policy TLS_RELAY (io/tls_policy.h), not TLS_SERVERS */
 };

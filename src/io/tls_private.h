@@ -17,10 +17,9 @@ SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method, enum tls_context context);
 int tls_no_pass_phrase(char *out, int cap, int writing, void *arg);
 /* Sets `why` to the file, what is wrong with it and what OpenSSL says, and returns e. */
 enum err tls_file_fail(struct why *why, enum err e, const char *path, const char *what);
-/* The certificate for that domain; NULL: it has none of its own. Lives as long as ctx. */
-SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol);
-/* The same, or the default one, for other servers. */
-SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain);
+/* The certificate of that domain, or else one that names it, such as that of the domain above a
+ * service, or else the default one. Lives as long as ctx. */
+SSL_CTX *tls_ctx_for(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol);
 /* Shows the certificate that the client names (SNI), else that of `first`, or if that is NULL the
  * default one. ctx must outlive the session. */
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol);

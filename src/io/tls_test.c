@@ -3,9 +3,10 @@
 #include "io/tls_cert_make.h"
 #include "io/tls_private.h"
 #include <fcntl.h>
+#include <openssl/pem.h>
 #include <sys/stat.h>
 
-enum { FILES = 4 };
+enum { FILES = 6 };
 
 static char dir[] = "/tmp/muster-tls-XXXXXX";
 static char path[FILES][64];
@@ -154,6 +155,67 @@ static void test_references(void **state)
     tls_ctx_unref(&mine);
 }
 
+static bool shows(const struct tls_ctx *ctx, const char *domain, int file)
+{
+    FILE *f = fopen(path[file], "r");
+    assert_non_null(f);
+    X509 *wanted = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    const X509 *shown =
+        SSL_CTX_get0_certificate(tls_ctx_for(ctx, slice_of(domain), TLS_XMPP_SERVER));
+    bool same = X509_cmp(shown, wanted) == 0;
+    X509_free(wanted);
+    return same;
+}
+
+static void write_pair(const char *const *dns, size_t count, int file)
+{
+    struct tls_name name[8];
+    struct why why;
+    struct buf pem;
+    for (size_t i = 0; i < count; i++)
+        name[i] = (struct tls_name){ TLS_NAME_DNS, slice_of(dns[i]) };
+    tls_key_room(&pem, 64 * 1024);
+    assert_int_equal(tls_key_make(&pem, TLS_ECDSA_P256, &why), OK);
+    assert_int_equal(tls_self_sign(&pem, buf_slice(&pem), &(struct tls_names){ name, count }, &why),
+                     OK);
+    FILE *f = fopen(path[file], "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(pem.ptr, 1, pem.len, f), pem.len);
+    fclose(f);
+    tls_key_wipe(&pem);
+}
+
+/* A service has no certificate of its own: the first that names it is shown. */
+static void test_the_certificate_that_names_a_domain(void **state)
+{
+    static const char *const of_three[] = { "three.test", "Conference.three.test", "gate.test" };
+    static const char *const of_four[] = { "four.test", "*.four.test", "gate.test", "*.gate.test" };
+    struct tls_cert certs[] = { { NULL, path[0], path[1] },
+                                { "three.test", path[4], path[4] },
+                                { "four.test", path[5], path[5] } };
+    struct why why;
+    (void)state;
+    write_pair(of_three, 3, 4);
+    write_pair(of_four, 4, 5);
+    struct tls_ctx *ctx = NULL;
+    assert_int_equal(tls_ctx_create(&ctx, certs, 3, &why), OK);
+    for (int round = 0; round < 2; round++) { /* the order stays when it is renewed */
+        assert_true(shows(ctx, "three.test", 4) && shows(ctx, "Four.test.", 5));
+        assert_true(shows(ctx, "conference.THREE.test", 4));
+        assert_true(shows(ctx, "pubsub.three.test", 0));
+        assert_true(shows(ctx, "irc.four.test", 5) && shows(ctx, "a.irc.four.test", 0));
+        assert_true(shows(ctx, "gate.test", 4) && shows(ctx, "irc.gate.test", 5));
+        assert_true(shows(ctx, "two.test", 0) && shows(ctx, "test", 0) && shows(ctx, "", 0));
+        assert_true(shows(ctx, ".four.test", 0) && shows(ctx, ".", 0));
+        struct tls_ctx *renewed = NULL;
+        assert_int_equal(tls_ctx_renew(&renewed, ctx, &why), OK);
+        tls_ctx_unref(&ctx);
+        ctx = renewed;
+    }
+    tls_ctx_unref(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_failures_say_what_is_wrong),
         cmocka_unit_test(test_one_certificate_a_domain),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_the_certificate_that_names_a_domain),
     };
     return cmocka_run_group_tests_name("io/tls", tests, set_up, tear_down);
 }

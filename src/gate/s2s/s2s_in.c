@@ -11,6 +11,7 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_dialback.h"
 #include "gate/s2s/s2s_in_pairs.h"
@@ -158,7 +159,7 @@ static void in_tls(struct s2s_in *s)
     xstream_write(&s->x, SLICE("<proceed xmlns='" NS_TLS "'/>"));
     xstream_now(&s->x, STREAM_GOT_STARTTLS);
     xstream_restart(&s->x);
-    conn_start_tls(s->x.conn, tls, in_local(s));
+    conn_start_tls(s->x.conn, tls, s2s_ascii(in_local(s), in_scratch(s)));
     s2s_ask_certificate(s->gate, s->x.conn);
     tls_ctx_unref(&tls);
 }

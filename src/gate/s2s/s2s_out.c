@@ -473,7 +473,7 @@ static void out_start_tls(struct s2s_out *o)
                                        .trust = trust,
                                        .demand = TLS_REPORT,
                                        .own = own,
-                                       .own_domain = out_local(o) });
+                                       .own_domain = s2s_ascii(out_local(o), out_scratch(o)) });
     tls_trust_unref(&trust);
     tls_ctx_unref(&own);
 }

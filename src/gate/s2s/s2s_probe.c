@@ -216,7 +216,7 @@ static void probe_start_tls(struct s2s_probe *p)
                                        .trust = trust,
                                        .demand = TLS_REPORT,
                                        .own = own,
-                                       .own_domain = p->want.from });
+                                       .own_domain = s2s_ascii(p->want.from, probe_scratch(p)) });
     tls_trust_unref(&trust);
     tls_ctx_unref(&own);
 }
