@@ -193,6 +193,54 @@ def test_a_request_for_a_domain_of_others(server):
     assert "other.test is not served here" in refused(server, "cert", "csr", "other.test")
 
 
+def test_domains_that_have_no_certificate_of_their_own(make_server, tmp_path):
+    server = make_server(domains=["a.test"], component=True)
+    server.ctl("component", "add", "gate.test")
+    path = write(tmp_path, "none.pem", b"")
+    for command in ["csr"], ["self-signed"], ["import", "--file", path]:
+        said = refused(server, "cert", *command[:1], "gate.test", *command[1:])
+        assert "found only the component gate.test" in said and "a.test gate.test" in said
+        said = refused(server, "cert", *command[:1], "conference.a.test", *command[1:])
+        assert "found conference.a.test, a service of a.test; domains are a.test" in said
+        said = refused(server, "cert", *command[:1], "a.test,gate.test", *command[1:], code=2)
+        assert "found a.test,gate.test, allowed: domains with spaces between them" in said
+    assert "the domain of a component; domains are a.test" in refused(server, "cert", "check",
+                                                                      "gate.test")
+
+
+def test_a_request_names_components(make_server, tmp_path, authority):
+    """Those below the domain, and others that are said."""
+    server = make_server(domains=["a.test", "b.a.test"], component=True)
+    below, deeper, other, elsewhere = "irc.a.test", "x.irc.a.test", "irc.b.a.test", "gate.test"
+    for component in below, deeper, other, elsewhere:
+        server.ctl("component", "add", component)
+    dns, srv, xmpp = names_of(csr(server, "a.test"))
+    assert {below, deeper} < set(dns) and not {other, elsewhere} & set(dns)
+    assert f"_xmpp-server.{below}" in srv and f"_xmpp-client.{below}" not in srv and below in xmpp
+    assert names_of(csr(server, elsewhere, "a.test", "--names", "domain"))[0] == ["a.test",
+                                                                                  elsewhere]
+    dns, *_ = names_of(csr(server, "a.test", below, elsewhere))
+    assert dns.count(below) == 1 and elsewhere in dns
+
+    leaf = authority.sign(csr(server, "a.test"))
+    path = write(tmp_path, "a.pem", authority.chain(leaf))
+    assert f"does not name {elsewhere}" in refused(server, "cert", "import", "a.test", elsewhere,
+                                                   "--file", path)
+    server.ctl("cert", "import", "a.test", "--file", path)
+    said = refused(server, "cert", "check")  # of b.a.test it is self-signed
+    assert f"No certificate names the components {elsewhere}, {other}." in said
+    assert "components" not in server.ctl("cert", "check", "a.test")
+    assert f"components {other}." in refused(server, "cert", "check", "b.a.test")
+
+    leaf = authority.sign(csr(server, "a.test", elsewhere, other))
+    server.ctl("cert", "import", "a.test", elsewhere, "--file",
+               write(tmp_path, "a.pem", authority.chain(leaf)))
+    assert "components" not in refused(server, "cert", "check", "b.a.test")
+    assert "components" not in refused(server, "cert", "check")
+    assert sorted(p.name for p in (server.data / "certs").iterdir()) == ["a.test.pem"]
+    assert shown(server, elsewhere) == leaf
+
+
 # --- cert import ---
 
 

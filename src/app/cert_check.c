@@ -1,4 +1,5 @@
 #include "app/cert_check.h"
+#include "app/cert_domains.h"
 #include "app/cert_ocsp.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
@@ -17,11 +18,17 @@
 #include "io/work.h"
 #include <inttypes.h>
 
-enum { TEXT_BYTES_MAX = 64 * 1024, SERVICES_MAX = 1024 };
+enum { TEXT_BYTES_MAX = 64 * 1024, SERVICES_MAX = 1024, NAMELESS_MAX = 20 };
 
 /* The domain of a service under one of ours. */
 struct service {
     const char *domain, *parent;
+};
+
+/* A component, which shows whatever certificate names it. */
+struct nameless {
+    const char *domain;
+    bool named;
 };
 
 /* The domains and files to check, copied for a helper thread, which reads the files as they are
@@ -33,6 +40,8 @@ struct cert_check {
     size_t use_count;
     struct service *service;
     size_t service_count;
+    struct nameless *component;
+    size_t component_count;
     int64_t now;
     struct buf mistakes, notes; /* a line each */
 };
@@ -132,6 +141,31 @@ static void check_services(struct cert_check *c, const struct cert_use *use, con
                    domain, missing);
 }
 
+static void cert_check_name_components(struct cert_check *c, const struct tls_cert_facts *facts)
+{
+    for (size_t i = 0; i < c->component_count; i++)
+        c->component[i].named =
+            c->component[i].named || cert_names(facts, c->component[i].domain, c->call->arena);
+}
+
+static void cert_check_components(struct cert_check *c)
+{
+    const char *text = "";
+    size_t count = 0;
+    for (size_t i = 0; i < c->component_count; i++)
+        if (!c->component[i].named && ++count <= NAMELESS_MAX)
+            text = arena_printf(c->call->arena, "%s%s%s", text, count > 1 ? ", " : "",
+                                c->component[i].domain);
+    if (count > NAMELESS_MAX)
+        text = arena_printf(c->call->arena, "%s and %zu more", text, count - NAMELESS_MAX);
+    if (count > 0)
+        buf_printf(&c->notes,
+                   "No certificate names the components %s. Users of other servers cannot reach "
+                   "them. `cert csr DOMAIN` asks for the names of those below DOMAIN, too, and "
+                   "`cert csr DOMAIN COMPONENT` for that of any component.\n",
+                   text);
+}
+
 static void cert_check_one(struct cert_check *c, const struct cert_use *loaded)
 {
     struct cert_use use;
@@ -139,6 +173,7 @@ static void cert_check_one(struct cert_check *c, const struct cert_use *loaded)
     cert_use_again(&use, loaded, c->call->arena);
     if (!cert_check_leaf(c, &use))
         return;
+    cert_check_name_components(c, &use.facts);
     const struct tls_cert_facts *first = cert_first_end(&use.chain);
     int64_t days = cert_days_left(first, c->now);
     if (days >= 0 && days < soon && first == &use.chain.item[0])
@@ -163,6 +198,7 @@ static void cert_check_work(struct work *work)
     struct cert_check *c = CONTAINER_OF(work, struct cert_check, work);
     for (size_t i = 0; i < c->use_count; i++)
         cert_check_one(c, &c->use[i]);
+    cert_check_components(c);
 }
 
 static void cert_check_done(struct work *work)
@@ -208,6 +244,14 @@ static void cert_check_take(struct cert_check *c, const struct cert_use *use, sl
     c->use_count++;
 }
 
+static bool is_served_with(const struct cert_use *use, slice domain)
+{
+    for (size_t i = 0; i < use->domain_count; i++)
+        if (slice_is(domain, use->domain[i]))
+            return true;
+    return false;
+}
+
 struct taking {
     struct cert_check *check;
     const char *parent;
@@ -221,6 +265,21 @@ static void cert_check_add_service(const struct host *h, slice domain, void *arg
     if (c->service_count < SERVICES_MAX)
         c->service[c->service_count++] =
             (struct service){ slice_cstr(c->call->arena, domain), t->parent };
+}
+
+/* All, or those below one domain of ours. What other domains show them counts as it was loaded. */
+static void cert_check_take_components(struct cert_check *c, const struct cert_uses *uses,
+                                       slice only)
+{
+    struct cert_components all;
+    cert_components(&all, c->call->worker, c->call->arena);
+    c->component = arena_new(c->call->arena, struct nameless, all.count + 1);
+    for (size_t i = 0; i < all.count && c->component_count < SERVICES_MAX; i++)
+        if (only.ptr == NULL || slice_eq(all.item[i].parent, only))
+            c->component[c->component_count++] = (struct nameless){ all.item[i].domain.ptr, false };
+    for (size_t i = 0; only.ptr != NULL && uses != NULL && i < uses->count; i++)
+        if (uses->item[i].known && !is_served_with(&uses->item[i], only))
+            cert_check_name_components(c, &uses->item[i].facts);
 }
 
 static void cert_check_run(struct command_call *call)
@@ -237,6 +296,7 @@ static void cert_check_run(struct command_call *call)
     c->service = arena_new(call->arena, struct service, SERVICES_MAX);
     for (size_t i = 0; i < count; i++)
         cert_check_take(c, &uses->item[i], command_arg(call, "domain"));
+    cert_check_take_components(c, uses, command_arg(call, "domain"));
     for (size_t i = 0; i < c->use_count; i++)
         for (size_t d = 0; d < c->use[i].domain_count; d++)
             host_each_listed(slice_of(c->use[i].domain[d]), cert_check_add_service,
@@ -264,7 +324,8 @@ static struct command check_command = {
     .duty = DUTY_CERTS,
     .run = cert_check_run,
     .doc = "Says what clients and other servers will refuse: names that are "
-           "missing, also those of services, dates, the chain, weak keys, wrong usage, constraints "
+           "missing, also those of services and components, dates, the chain, weak keys, wrong "
+           "usage, constraints "
            "of issuers. Each line "
            "says what to do. It fails (exit status 1) if one of them is refused, not for what is "
            "only a note.",

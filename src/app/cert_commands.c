@@ -1,4 +1,5 @@
 #include "app/cert_commands.h"
+#include "app/cert_domains.h"
 #include "app/cert_import.h"
 #include "app/cert_store.h"
 #include "app/node_file.h"
@@ -9,9 +10,11 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/setting.h"
+#include "home/command_run.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
+#include "home/remote.h"
 #include "im/feature.h"
 #include "io/tls.h"
 #include "io/tls_cert.h"
@@ -43,9 +46,9 @@ struct cert_job {
     struct command_call *call;
     enum err (*run)(struct cert_job *j, struct why *why); /* on the helper thread */
     const char *data;
-    const char **domain;
-    size_t domain_count;
-    struct tls_name *name; /* what a new certificate is to have */
+    const char **domain;               /* those of ours first, then those of components */
+    size_t domain_count, served_count; /* served: those of ours */
+    struct tls_name *name;             /* what a new certificate is to have */
     size_t name_count;
     const char *answer, *changed; /* changed NULL: nothing, so nothing is reloaded */
     struct why why;
@@ -81,11 +84,12 @@ static const char *job_domains(const struct cert_job *j)
 static void job_add_name(struct cert_job *j, enum tls_name_kind kind, const char *before,
                          slice domain)
 {
+    slice text = slice_of(arena_printf(j->call->arena, "%s%.*s", before, SLICE_ARG(domain)));
+    for (size_t i = 0; i < j->name_count && i < TLS_NAMES_MAX; i++)
+        if (j->name[i].kind == kind && slice_eq(j->name[i].text, text))
+            return;
     if (j->name_count < TLS_NAMES_MAX)
-        j->name[j->name_count] = (struct tls_name){
-            kind,
-            slice_of(arena_printf(j->call->arena, "%s%.*s", before, SLICE_ARG(domain))),
-        };
+        j->name[j->name_count] = (struct tls_name){ kind, text };
     j->name_count++; /* beyond the most: refused */
 }
 
@@ -108,6 +112,15 @@ static void job_add_service(const struct host *h, slice domain, void *arg)
     job_add_domain(arg, domain, false);
 }
 
+static void job_add_components(struct cert_job *j, slice parent)
+{
+    struct cert_components all;
+    cert_components(&all, j->call->worker, j->call->arena);
+    for (size_t i = 0; i < all.count; i++)
+        if (slice_eq(all.item[i].parent, parent))
+            job_add_domain(j, all.item[i].domain, false);
+}
+
 /* On the worker, which knows the services. */
 static void job_add_names(struct cert_job *j)
 {
@@ -119,12 +132,16 @@ static void job_add_names(struct cert_job *j)
     j->name = arena_new(j->call->arena, struct tls_name, TLS_NAMES_MAX);
     for (size_t i = 0; i < j->domain_count; i++) {
         slice domain = slice_of(j->domain[i]);
-        job_add_domain(j, domain, true);
+        job_add_domain(j, domain, i < j->served_count);
+        if (i >= j->served_count)
+            continue;
         if ((wanted == NAMES_WILDCARD || also_wildcard) &&
             precis_domain_ascii(domain, j->call->arena, &ascii) == OK)
             job_add_name(j, TLS_NAME_DNS, "*.", ascii);
-        if (wanted == NAMES_SERVICES)
-            host_each_listed(domain, job_add_service, j);
+        if (wanted != NAMES_SERVICES)
+            continue;
+        host_each_listed(domain, job_add_service, j);
+        job_add_components(j, domain);
     }
 }
 
@@ -195,13 +212,13 @@ static enum err job_try(struct cert_job *j, slice pem, struct why *why)
 static enum err job_store(struct cert_job *j, slice pem, struct why *why)
 {
     struct arena *arena = j->call->arena;
-    struct cert_file *file = arena_new(arena, struct cert_file, j->domain_count);
-    ensure(j->domain_count > 0);
-    for (size_t i = 0; i < j->domain_count; i++)
+    struct cert_file *file = arena_new(arena, struct cert_file, j->served_count);
+    ensure(j->served_count > 0);
+    for (size_t i = 0; i < j->served_count; i++)
         file[i] = (struct cert_file){ cert_store_pair(arena, j->data, j->domain[i]), pem };
     enum err e = job_try(j, pem, why);
     if (e == OK)
-        e = cert_store_replace(file, j->domain_count, why);
+        e = cert_store_replace(file, j->served_count, why);
     if (e == OK)
         j->changed = "the certificate is in the data folder";
     return e;
@@ -274,7 +291,7 @@ static enum err job_self_signed(struct cert_job *j, struct why *why)
 {
     struct node_file *file = NULL;
     enum err e = cert_store_node_file(&file, why);
-    for (size_t i = 0; e == OK && i < j->domain_count; i++)
+    for (size_t i = 0; e == OK && i < j->served_count; i++)
         e = job_may_sign(j, file, j->domain[i], why);
     node_file_free(&file);
     if (e == OK)
@@ -331,19 +348,37 @@ static void cert_job_done(struct work *work)
         command_fail(j->call, j->err, "%s", j->why.text);
 }
 
-static void job_take_domains(struct cert_job *j, slice list)
+static void job_take_domain(struct cert_job *j, slice domain)
 {
-    slice one, rest = list;
-    j->domain = arena_new(j->call->arena, const char *, NODE_DOMAINS_MAX);
-    while (slice_word(&rest, &one) && j->domain_count < NODE_DOMAINS_MAX) {
-        bool had = false;
-        for (size_t i = 0; i < j->domain_count; i++)
-            had = had || slice_is(one, j->domain[i]);
-        if (!had)
-            j->domain[j->domain_count++] = slice_cstr(j->call->arena, one);
-    }
+    for (size_t i = 0; i < j->domain_count; i++)
+        if (slice_is(domain, j->domain[i]))
+            return;
+    if (j->domain_count < TLS_NAMES_MAX)
+        j->domain[j->domain_count] = slice_cstr(j->call->arena, domain);
+    j->domain_count++; /* beyond the most: refused */
 }
 
+/* false: the command has failed. */
+static bool job_take_domains(struct cert_job *j, slice list)
+{
+    const struct worker *w = j->call->worker;
+    slice one, rest = list;
+    j->domain = arena_new(j->call->arena, const char *, TLS_NAMES_MAX);
+    while (slice_word(&rest, &one) && j->domain_count <= TLS_NAMES_MAX)
+        if (node_serves(worker_node(w), one))
+            job_take_domain(j, one);
+    j->served_count = j->domain_count;
+    rest = list;
+    while (slice_word(&rest, &one) && j->domain_count <= TLS_NAMES_MAX) {
+        if (remote_expected(w, one))
+            job_take_domain(j, one);
+        else if (!command_address_ok(j->call, PARAM_HOME_DOMAIN, one, &(slice){ 0 }))
+            return false;
+    }
+    return true;
+}
+
+/* NULL: the command has failed. */
 static struct cert_job *cert_job_make(struct command_call *call, const char *domains,
                                       enum err (*run)(struct cert_job *j, struct why *why))
 {
@@ -354,8 +389,7 @@ static struct cert_job *cert_job_make(struct command_call *call, const char *dom
                             .run = run,
                             .data = worker_node(w)->data };
     ensure(j->data != NULL && duty_is_here(w, DUTY_CERTS));
-    job_take_domains(j, command_arg(call, domains));
-    return j;
+    return job_take_domains(j, command_arg(call, domains)) ? j : NULL;
 }
 
 static void cert_job_submit(struct cert_job *j)
@@ -363,7 +397,12 @@ static void cert_job_submit(struct cert_job *j)
     const struct worker *w = j->call->worker;
     if (j->domain_count == 0)
         command_fail(j->call, E_SYNTAX, "domains: found none, allowed: the server's domains");
-    else if (j->name_count > TLS_NAMES_MAX)
+    else if (j->served_count == 0)
+        command_fail(j->call, E_NOTFOUND,
+                     "found only the component %s, which shows the certificate of a domain that "
+                     "names it. Give a domain of the server before it: %.*s %s",
+                     j->domain[0], SLICE_ARG(worker_node(w)->domains[0]), j->domain[0]);
+    else if (j->name_count > TLS_NAMES_MAX || j->domain_count > TLS_NAMES_MAX)
         command_fail(j->call, E_LIMIT,
                      "found more than %d names; give fewer domains, or --names wildcard",
                      TLS_NAMES_MAX);
@@ -374,6 +413,8 @@ static void cert_job_submit(struct cert_job *j)
 static void run_csr(struct command_call *call)
 {
     struct cert_job *j = cert_job_make(call, "domains", job_csr);
+    if (j == NULL)
+        return;
     job_add_names(j);
     cert_job_submit(j);
 }
@@ -381,6 +422,8 @@ static void run_csr(struct command_call *call)
 static void cert_commands_run_import(struct command_call *call)
 {
     struct cert_job *j = cert_job_make(call, "domains", job_import);
+    if (j == NULL)
+        return;
     if (command_arg(call, "file").ptr == NULL)
         command_fail(call, E_SYNTAX, "--file is missing: the file with the certificate");
     else
@@ -390,19 +433,24 @@ static void cert_commands_run_import(struct command_call *call)
 static void run_self_signed(struct command_call *call)
 {
     struct cert_job *j = cert_job_make(call, "domains", job_self_signed);
+    if (j == NULL)
+        return;
     job_add_names(j);
     cert_job_submit(j);
 }
 
 static void cert_commands_run_del(struct command_call *call)
 {
-    cert_job_submit(cert_job_make(call, "domain", job_del));
+    struct cert_job *j = cert_job_make(call, "domain", job_del);
+    if (j != NULL)
+        cert_job_submit(j);
 }
 
 #define DOMAINS_ARG                                                                                \
     {                                                                                              \
-        .name = "domains", .kind = ARG_POSITIONAL, .type = PARAM_HOME_DOMAIN, .many = true,        \
-        .doc = "one or more of the server's domains, which one certificate is for"                 \
+        .name = "domains", .kind = ARG_POSITIONAL, .type = PARAM_DOMAIN, .many = true,             \
+        .doc = "one or more of the server's domains, which one certificate is for; behind them "   \
+               "domains of components that it names, too"                                          \
     }
 #define KEY_ARG                                                                                    \
     {                                                                                              \
@@ -413,8 +461,9 @@ static void cert_commands_run_del(struct command_call *call)
     {                                                                                              \
         .name = "names", .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = name_words,          \
         .doc = "the names in it: `services` has each domain and its services, such as "            \
-               "conference.DOMAIN, `wildcard` has DOMAIN and *.DOMAIN, `domain` only DOMAIN; the " \
-               "default is services, or wildcard if cert.wildcards is on"                          \
+               "conference.DOMAIN, and components below it, `wildcard` has DOMAIN and *.DOMAIN, "  \
+               "`domain` only DOMAIN; the default is services, or wildcard if cert.wildcards is "  \
+               "on"                                                                                \
     }
 #define WILDCARD_ARG                                                                               \
     {                                                                                              \

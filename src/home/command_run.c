@@ -10,6 +10,7 @@
 #include "home/host.h"
 #include "home/message.h"
 #include "home/node.h"
+#include "home/remote.h"
 
 static const char *served_domains(const struct node *n, struct arena *arena)
 {
@@ -36,12 +37,21 @@ static const struct node *command_node(const struct command_call *call)
 static bool home_domain_ok(struct command_call *call, slice domain)
 {
     const struct node *n = command_node(call);
+    slice parent;
     if (node_serves(n, domain))
         return true;
-    command_fail(
-        call, E_NOTFOUND,
-        "domain %.*s is not served here; domains are %s; add it to `domains` in the node file",
-        SLICE_ARG(domain), served_domains(n, call->arena));
+    const char *domains = served_domains(n, call->arena);
+    if (remote_expected(call->worker, domain))
+        command_fail(call, E_NOTFOUND, "found %.*s, the domain of a component; domains are %s",
+                     SLICE_ARG(domain), domains);
+    else if (host_find(n, domain, &parent) != NULL)
+        command_fail(call, E_NOTFOUND, "found %.*s, a service of %.*s; domains are %s",
+                     SLICE_ARG(domain), SLICE_ARG(parent), domains);
+    else
+        command_fail(
+            call, E_NOTFOUND,
+            "domain %.*s is not served here; domains are %s; add it to `domains` in the node file",
+            SLICE_ARG(domain), domains);
     return false;
 }
 
@@ -141,6 +151,17 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
 
 enum { SEVERAL_BYTES_MAX = 256 * 1024 };
 
+/* Several domains, but with commas between them. */
+static bool spaced_ok(struct command_call *call, enum param_type type, slice one)
+{
+    bool domain = type == PARAM_DOMAIN || type == PARAM_HOME_DOMAIN;
+    if (!domain || memchr(one.ptr, ',', one.len) == NULL)
+        return true;
+    command_fail(call, E_SYNTAX, "found %.*s, allowed: domains with spaces between them",
+                 SLICE_ARG(one));
+    return false;
+}
+
 static bool several_ok(struct command_call *call, enum param_type type, slice *list)
 {
     slice one, rest = *list, prepared = { 0 };
@@ -149,7 +170,7 @@ static bool several_ok(struct command_call *call, enum param_type type, slice *l
     ensure(!call->ended);
     buf_init(&text, SEVERAL_BYTES_MAX);
     while (fine && slice_word(&rest, &one)) {
-        fine = command_address_ok(call, type, one, &prepared);
+        fine = spaced_ok(call, type, one) && command_address_ok(call, type, one, &prepared);
         if (fine && text.len > 0)
             buf_add(&text, SLICE(" "));
         if (fine)

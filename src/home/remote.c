@@ -68,6 +68,13 @@ void remote_expect(struct worker *w, slice domain, bool on)
     }
 }
 
+void remote_each_expected(const struct worker *w, remote_expected_fn *fn, void *arg)
+{
+    const slice *known;
+    for (uint32_t i = 0; (known = map_next(&w->expected, &i)) != NULL;)
+        fn(*known, arg);
+}
+
 void remote_each(const struct worker *w, remote_fn *fn, void *arg)
 {
     struct remote *r;

@@ -30,6 +30,9 @@ bool remote_known(const struct worker *w, slice domain);
  * for it elsewhere. Each worker is told. At most REMOTE_EXPECTED_MAX; others are not known. */
 void remote_expect(struct worker *w, slice domain, bool on);
 bool remote_expected(const struct worker *w, slice domain);
+/* Calls fn for each of them, in no order. */
+typedef void remote_expected_fn(slice domain, void *arg);
+void remote_each_expected(const struct worker *w, remote_expected_fn *fn, void *arg);
 /* The link by which a stanza from this bare JID would go to that address; id 0: none. */
 struct remote_link {
     uint64_t id; /* of the connection, on its node */
