@@ -208,6 +208,10 @@ def test_a_revoked_certificate_is_an_alarm(make_asking, authority):
     assert answered(server, "revoked")["shown"] is False
     assert shown(server.tls_port) is None
     assert alarms(server)["tls.ocsp"]["severity"] == "critical"
+    told = "localhost: the certificate is revoked, as its OCSP responder says."
+    assert told in server.ctl_run("cert", "check").stderr
+    server.ctl("set", "ocsp.enabled", "off")  # nobody says so any more
+    assert "revoked" not in server.ctl_run("cert", "check").stderr
 
 
 def test_an_answer_of_another_authority_is_refused(make_asking, authority):

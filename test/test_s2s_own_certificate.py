@@ -48,8 +48,9 @@ def start(make_server, authority, domains, tls, components=()):
 def proven(server, domain):
     """Whether the other server accepts that domain by its certificate."""
     code, steps, _ = trace(server, "--local", domain)
-    (result, text), = steps["authentication"]
-    assert (code == 0) == (result == "ok"), text
+    (result, text), (_, (told, ours)) = *steps["authentication"], steps["tls"]
+    assert (code == 0) == (result == "ok") == (told == "ok"), (text, ours)
+    assert ours.endswith(f"; it {'names' if result == 'ok' else 'does not name'} {domain}")
     return result == "ok"
 
 

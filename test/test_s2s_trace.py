@@ -58,6 +58,9 @@ def test_a_server_that_can_be_reached_shows_all_stages(make_server, authority, o
     assert steps["policy"][0][0] == "ok" and steps["route"][0][0] == "ok"
     assert "connected" in steps["tcp"][0][1]
     assert steps["tls"][0][1].startswith("TLSv1.3, TLS_")
+    result, ours = steps["tls"][1]
+    assert result == "ok" and ours.endswith(f"; it names {ONE}")
+    assert ours.startswith(f"our certificate: CN={ONE}, issued by CN=ca of tests, valid until 2")
     assert f"CN={OTHER}" in steps["certificate"][0][1] and "valid until 2" in \
         steps["certificate"][0][1]
     assert steps["certificate"][-1] == ("ok", f"it names {OTHER} (DNS name)")

@@ -37,6 +37,7 @@ struct cert_check {
     struct work work;
     struct command_call *call;
     struct cert_use *use;
+    bool *revoked; /* of each: as it was loaded */
     size_t use_count;
     struct service *service;
     size_t service_count;
@@ -166,13 +167,20 @@ static void cert_check_components(struct cert_check *c)
                    text);
 }
 
-static void cert_check_one(struct cert_check *c, const struct cert_use *loaded)
+static void cert_check_one(struct cert_check *c, size_t at)
 {
     struct cert_use use;
+    const struct cert_use *loaded = &c->use[at];
     int64_t soon = cert_notice_days();
     cert_use_again(&use, loaded, c->call->arena);
     if (!cert_check_leaf(c, &use))
         return;
+    bool same = loaded->known && strcmp(loaded->facts.fingerprint, use.facts.fingerprint) == 0;
+    if (same && c->revoked[at])
+        buf_printf(&c->mistakes,
+                   "%s: the certificate is revoked, as its OCSP responder says. Get a new one: "
+                   "`cert csr`.\n",
+                   use.domains);
     cert_check_name_components(c, &use.facts);
     const struct tls_cert_facts *first = cert_first_end(&use.chain);
     int64_t days = cert_days_left(first, c->now);
@@ -187,7 +195,7 @@ static void cert_check_one(struct cert_check *c, const struct cert_use *loaded)
     check_chain(c, &use);
     for (size_t i = 0; i < use.domain_count; i++)
         check_services(c, &use, use.domain[i]);
-    if (loaded->known && strcmp(loaded->facts.fingerprint, use.facts.fingerprint) != 0)
+    if (loaded->known && !same)
         buf_printf(&c->notes,
                    "%s: %s has changed and is not in use yet. Run `musterctl server reload`.\n",
                    use.domains, use.certificate);
@@ -197,7 +205,7 @@ static void cert_check_work(struct work *work)
 {
     struct cert_check *c = CONTAINER_OF(work, struct cert_check, work);
     for (size_t i = 0; i < c->use_count; i++)
-        cert_check_one(c, &c->use[i]);
+        cert_check_one(c, i);
     cert_check_components(c);
 }
 
@@ -239,8 +247,10 @@ static void cert_check_take(struct cert_check *c, const struct cert_use *use, sl
         .source = use->source,
         .known = use->known,
     };
-    if (use->known)
+    if (use->known) {
         to->facts.fingerprint = slice_cstr(arena, slice_of(use->facts.fingerprint));
+        c->revoked[c->use_count] = cert_ocsp_revoked(use->facts.fingerprint);
+    }
     c->use_count++;
 }
 
@@ -293,6 +303,7 @@ static void cert_check_run(struct command_call *call)
     ensure(duty_is_here(w, DUTY_CERTS));
     size_t count = uses != NULL ? uses->count : 0;
     c->use = arena_new(call->arena, struct cert_use, count + 1);
+    c->revoked = arena_new(call->arena, bool, count + 1);
     c->service = arena_new(call->arena, struct service, SERVICES_MAX);
     for (size_t i = 0; i < count; i++)
         cert_check_take(c, &uses->item[i], command_arg(call, "domain"));
@@ -324,7 +335,8 @@ static struct command check_command = {
     .duty = DUTY_CERTS,
     .run = cert_check_run,
     .doc = "Says what clients and other servers will refuse: names that are "
-           "missing, also those of services and components, dates, the chain, weak keys, wrong "
+           "missing, also those of services and components, dates, OCSP answers, the chain, weak "
+           "keys, wrong "
            "usage, constraints "
            "of issuers. Each line "
            "says what to do. It fails (exit status 1) if one of them is refused, not for what is "

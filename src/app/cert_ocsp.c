@@ -310,6 +310,19 @@ static void item_keep(const struct ocsp_item *i, slice answer)
 
 /* Alarm. */
 
+static bool item_is_revoked(const struct ocsp_item *i)
+{
+    return item_responder(i) != NULL && i->has && i->told.status == TLS_OCSP_REVOKED;
+}
+
+bool cert_ocsp_revoked(const char *fingerprint)
+{
+    for (size_t n = 0; watched != NULL && n < watched->count; n++)
+        if (strcmp(item_fingerprint(&watched->item[n]), fingerprint) == 0)
+            return item_is_revoked(&watched->item[n]);
+    return false;
+}
+
 static void ocsp_tell(void)
 {
     char text[2 * NOTE_BYTES];
@@ -317,7 +330,7 @@ static void ocsp_tell(void)
         const struct ocsp_item *i = &watched->item[n];
         if (item_responder(i) == NULL)
             continue;
-        if (i->has && i->told.status == TLS_OCSP_REVOKED) {
+        if (item_is_revoked(i)) {
             snprintf(text, sizeof text, "%s: revoked", i->use->domains);
             alarm_raise_as(&ocsp_alarm, ALARM_CRITICAL, slice_of(text));
             return;

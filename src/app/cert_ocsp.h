@@ -26,6 +26,9 @@ void cert_ocsp_use(struct cert_ocsp *made);
 /* Whether the certificate demands answers (RFC 7633), but none can be had: ocsp.enabled is off, it
  * names no responder, or its issuer is not behind it. Any thread. */
 bool cert_ocsp_misses(const struct tls_chain *chain);
+/* Whether its responder said last that this certificate in use is revoked. At the home of
+ * DUTY_CERTS. */
+bool cert_ocsp_revoked(const char *fingerprint);
 /* ocsp.allow-local, and ocsp.check-every in seconds. Any thread. */
 bool cert_ocsp_allows_local(void);
 int64_t cert_ocsp_every_s(void);

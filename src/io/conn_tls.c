@@ -677,6 +677,13 @@ size_t conn_tls_chain(const struct conn *c, struct arena *arena, slice **out)
     return count;
 }
 
+slice conn_tls_own(const struct conn *c, struct arena *arena)
+{
+    const SSL *ssl = c->secured ? c->tls->ssl : NULL;
+    X509 *own = ssl != NULL ? SSL_get_certificate(ssl) : NULL;
+    return own != NULL ? der_of(own, arena) : (slice){ NULL, 0 };
+}
+
 /* RFC 9266 §4.2: with TLS 1.2 only if the extended master secret was negotiated. */
 static enum err binding_exporter(SSL *ssl, char out[64], size_t *len)
 {

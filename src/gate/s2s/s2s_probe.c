@@ -139,19 +139,34 @@ static void probe_tell_chain(struct s2s_probe *p, const slice *chain, size_t cou
                                     facts.issuer, probe_day(tmp, facts.not_after)));
 }
 
-/* The name in its certificate that fits; NULL: none. */
-static const struct tls_name *probe_name(struct s2s_probe *p, slice certificate)
+/* The name in a certificate that fits a domain; NULL: none. */
+static const struct tls_name *probe_name(struct s2s_probe *p, slice certificate, slice domain)
 {
     struct arena *tmp = probe_scratch(p);
     struct tls_names names;
-    const struct tls_wanted wanted = { .domain = s2s_ascii(p->want.name, tmp),
-                                       .unicode = p->want.name,
+    const struct tls_wanted wanted = { .domain = s2s_ascii(domain, tmp),
+                                       .unicode = domain,
                                        .service = slice_of(p->want.alpn),
                                        .xmpp = true,
                                        .wildcards = true };
     if (tls_names_read(&names, certificate, tmp) != OK)
         return NULL;
     return tls_names_find(&names, &wanted);
+}
+
+/* Which one of ours it was shown, if it asked. */
+static void probe_tell_own(struct s2s_probe *p)
+{
+    struct arena *tmp = probe_scratch(p);
+    struct tls_cert_facts facts;
+    slice own = conn_tls_own(p->x.conn, tmp);
+    if (own.len == 0 || tls_cert_of_der(&facts, own, tmp) != OK)
+        return;
+    bool named = probe_name(p, own, p->want.from) != NULL;
+    probe_tell(p, S2S_AT_TLS, named,
+               arena_printf(tmp, "our certificate: %s, issued by %s, valid until %s; it %s %.*s",
+                            facts.subject, facts.issuer, probe_day(tmp, facts.not_after),
+                            named ? "names" : "does not name", SLICE_ARG(p->want.from)));
 }
 
 static bool probe_verdict(struct s2s_probe *p, const struct tls_name *name, struct why *why)
@@ -183,9 +198,10 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
     probe_tell(
         p, S2S_AT_TLS, true,
         arena_printf(tmp, "%s, %s", conn_tls_version(p->x.conn), conn_tls_cipher(p->x.conn)));
+    probe_tell_own(p);
     size_t count = conn_tls_chain(p->x.conn, tmp, &chain);
     probe_tell_chain(p, chain, count);
-    const struct tls_name *name = count > 0 ? probe_name(p, chain[0]) : NULL;
+    const struct tls_name *name = count > 0 ? probe_name(p, chain[0], p->want.name) : NULL;
     p->named = probe_verdict(p, name, &why);
     if (p->named) {
         probe_tell(p, S2S_AT_CERTIFICATE, true,
