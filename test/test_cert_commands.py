@@ -194,18 +194,22 @@ def test_a_request_for_a_domain_of_others(server):
 
 
 def test_domains_that_have_no_certificate_of_their_own(make_server, tmp_path):
+    server = make_server(domains=["a.test"])
+    path = write(tmp_path, "none.pem", b"")
+    for command, *more in ["csr"], ["self-signed"], ["import", "--file", path]:
+        said = refused(server, "cert", command, "conference.a.test", *more)
+        assert "found conference.a.test, a service of a.test; domains are a.test" in said
+        said = refused(server, "cert", command, "a.test,b.test", *more, code=2)
+        assert "found a.test,b.test, allowed: domains with spaces between them" in said
+    assert "a service of a.test" in refused(server, "cert", "check", "conference.a.test")
+
+
+def test_users_of_a_component_cannot_be_added(make_server):
+    """Nor is there the advice to add its domain to those of the server."""
     server = make_server(domains=["a.test"], component=True)
     server.ctl("component", "add", "gate.test")
-    path = write(tmp_path, "none.pem", b"")
-    for command in ["csr"], ["self-signed"], ["import", "--file", path]:
-        said = refused(server, "cert", *command[:1], "gate.test", *command[1:])
-        assert "found only the component gate.test" in said and "a.test gate.test" in said
-        said = refused(server, "cert", *command[:1], "conference.a.test", *command[1:])
-        assert "found conference.a.test, a service of a.test; domains are a.test" in said
-        said = refused(server, "cert", *command[:1], "a.test,gate.test", *command[1:], code=2)
-        assert "found a.test,gate.test, allowed: domains with spaces between them" in said
-    assert "the domain of a component; domains are a.test" in refused(server, "cert", "check",
-                                                                      "gate.test")
+    said = refused(server, "user", "show", "x@gate.test")
+    assert "found gate.test, the domain of a component; domains are a.test" in said
 
 
 def test_a_request_names_components(make_server, tmp_path, authority):
@@ -217,28 +221,58 @@ def test_a_request_names_components(make_server, tmp_path, authority):
     dns, srv, xmpp = names_of(csr(server, "a.test"))
     assert {below, deeper} < set(dns) and not {other, elsewhere} & set(dns)
     assert f"_xmpp-server.{below}" in srv and f"_xmpp-client.{below}" not in srv and below in xmpp
-    assert names_of(csr(server, elsewhere, "a.test", "--names", "domain"))[0] == ["a.test",
-                                                                                  elsewhere]
-    dns, *_ = names_of(csr(server, "a.test", below, elsewhere))
+    dns, srv, _ = names_of(csr(server, "a.test", below, elsewhere))
     assert dns.count(below) == 1 and elsewhere in dns
+    assert f"_xmpp-client.{elsewhere}" not in srv
 
     leaf = authority.sign(csr(server, "a.test"))
-    path = write(tmp_path, "a.pem", authority.chain(leaf))
-    assert f"does not name {elsewhere}" in refused(server, "cert", "import", "a.test", elsewhere,
-                                                   "--file", path)
-    server.ctl("cert", "import", "a.test", "--file", path)
+    server.ctl("cert", "import", "a.test", "--file",
+               write(tmp_path, "a.pem", authority.chain(leaf)))
     said = refused(server, "cert", "check")  # of b.a.test it is self-signed
     assert f"No certificate names the components {elsewhere}, {other}." in said
-    assert "components" not in server.ctl("cert", "check", "a.test")
+    assert "components" not in server.ctl("cert", "check", "a.test")["text"]
     assert f"components {other}." in refused(server, "cert", "check", "b.a.test")
+    assert f"components {elsewhere}." in server.ctl("cert", "check", elsewhere)["text"]
 
-    leaf = authority.sign(csr(server, "a.test", elsewhere, other))
-    server.ctl("cert", "import", "a.test", elsewhere, "--file",
+    leaf = authority.sign(csr(server, "a.test"), names=["a.test", elsewhere, "*.b.a.test"])
+    server.ctl("cert", "import", "a.test", "--file",
                write(tmp_path, "a.pem", authority.chain(leaf)))
+    assert f"components {below}, {deeper}." in refused(server, "cert", "check")
     assert "components" not in refused(server, "cert", "check", "b.a.test")
-    assert "components" not in refused(server, "cert", "check")
-    assert sorted(p.name for p in (server.data / "certs").iterdir()) == ["a.test.pem"]
     assert shown(server, elsewhere) == leaf
+
+
+def test_a_component_has_a_certificate_of_its_own(make_server, tmp_path, authority):
+    """It counts before one that names the component, too, until it is deleted."""
+    server = make_server(domains=["a.test"], component=True)
+    server.ctl("component", "add", "gate.test")
+    both = authority.sign(csr(server, "a.test", "gate.test"))
+    server.ctl("cert", "import", "a.test", "--file",
+               write(tmp_path, "both.pem", authority.chain(both)))
+    request = csr(server, "gate.test")
+    assert names_of(request) == (["gate.test"], ["_xmpp-server.gate.test"], ["gate.test"])
+    wrong = write(tmp_path, "wrong.pem", authority.chain(authority.sign(request, names=["b.test"])))
+    assert "does not name gate.test" in refused(server, "cert", "import", "gate.test", "--file",
+                                                wrong)
+    assert shown(server, "gate.test") == both
+    own = authority.sign(request)
+    path = write(tmp_path, "own.pem", authority.chain(own))
+    server.ctl("cert", "import", "gate.test", "--file", path)
+    for _ in range(2):
+        assert shown(server, "gate.test") == own and shown(server, "a.test") == both
+        assert {r["domain"] for r in server.rows("cert", "show")} == {"a.test", "gate.test"}
+        row, *_ = server.rows("cert", "show", "gate.test")
+        assert row["fingerprint"] == fingerprint(own) and row["source"] == "data folder"
+        assert {r["domains"] for r in server.rows("cert", "list")} == {"a.test", "gate.test"}
+        assert "components" not in server.ctl("cert", "check", "gate.test")["text"]
+        server.restart()
+    server.ctl("cert", "self-signed", "gate.test", "--replace")
+    assert "gate.test: the certificate is self-signed" in refused(server, "cert", "check",
+                                                                  "gate.test")
+    server.ctl("component", "del", "gate.test")
+    server.ctl("cert", "del", "gate.test")
+    assert shown(server, "gate.test") == both
+    assert "gate.test is not served here" in refused(server, "cert", "show", "gate.test")
 
 
 # --- cert import ---

@@ -93,6 +93,11 @@ def test_a_component_has_the_certificate_that_names_it(make_server, authority):
     assert [proven(one, component) for component in components] == [True, False, True, False]
     assert shown(one, "irc.one.test") == shown(one, "gate.test") == leaf(cert)
     assert shown(one, "none.test") != leaf(cert)
+    own = authority.issue("none", "none.test")
+    take(one, "none.test", own)
+    assert proven(one, "none.test") and shown(one, "none.test") == leaf(own)
+    one.restart()
+    assert proven(one, "none.test") and proven(one, "gate.test")
 
 
 @pytest.mark.parametrize("kind, options", [

@@ -25,7 +25,7 @@ struct service {
     const char *domain, *parent;
 };
 
-/* A component, which shows whatever certificate names it. */
+/* A component, which may show any certificate that names it. */
 struct nameless {
     const char *domain;
     bool named;
@@ -163,7 +163,7 @@ static void cert_check_components(struct cert_check *c)
         buf_printf(&c->notes,
                    "No certificate names the components %s. Users of other servers cannot reach "
                    "them. `cert csr DOMAIN` asks for the names of those below DOMAIN, too, and "
-                   "`cert csr DOMAIN COMPONENT` for that of any component.\n",
+                   "`cert csr COMPONENT` for a certificate of one component.\n",
                    text);
 }
 
@@ -285,7 +285,8 @@ static void cert_check_take_components(struct cert_check *c, const struct cert_u
     cert_components(&all, c->call->worker, c->call->arena);
     c->component = arena_new(c->call->arena, struct nameless, all.count + 1);
     for (size_t i = 0; i < all.count && c->component_count < SERVICES_MAX; i++)
-        if (only.ptr == NULL || slice_eq(all.item[i].parent, only))
+        if (only.ptr == NULL || slice_eq(all.item[i].parent, only) ||
+            slice_eq(all.item[i].domain, only))
             c->component[c->component_count++] = (struct nameless){ all.item[i].domain.ptr, false };
     for (size_t i = 0; only.ptr != NULL && uses != NULL && i < uses->count; i++)
         if (uses->item[i].known && !is_served_with(&uses->item[i], only))
@@ -301,13 +302,16 @@ static void cert_check_run(struct command_call *call)
                               .call = call,
                               .now = (int64_t)(clock_wall_us() / 1000000) };
     ensure(duty_is_here(w, DUTY_CERTS));
+    slice only = command_arg(call, "domain");
+    if (only.ptr != NULL && !cert_domain_ok(call, only))
+        return;
     size_t count = uses != NULL ? uses->count : 0;
     c->use = arena_new(call->arena, struct cert_use, count + 1);
     c->revoked = arena_new(call->arena, bool, count + 1);
     c->service = arena_new(call->arena, struct service, SERVICES_MAX);
     for (size_t i = 0; i < count; i++)
-        cert_check_take(c, &uses->item[i], command_arg(call, "domain"));
-    cert_check_take_components(c, uses, command_arg(call, "domain"));
+        cert_check_take(c, &uses->item[i], only);
+    cert_check_take_components(c, uses, only);
     for (size_t i = 0; i < c->use_count; i++)
         for (size_t d = 0; d < c->use[i].domain_count; d++)
             host_each_listed(slice_of(c->use[i].domain[d]), cert_check_add_service,
@@ -327,8 +331,8 @@ static struct command check_command = {
         (const struct command_arg[]){
             { .name = "domain",
               .kind = ARG_OPTIONAL,
-              .type = PARAM_HOME_DOMAIN,
-              .doc = "one of the server's domains; the default is all" },
+              .type = PARAM_DOMAIN,
+              .doc = "one of the server's domains, or one of a component; the default is all" },
             { 0 },
         },
     .runs_at = COMMAND_DUTY,

@@ -10,11 +10,9 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/setting.h"
-#include "home/command_run.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
-#include "home/remote.h"
 #include "im/feature.h"
 #include "io/tls.h"
 #include "io/tls_cert.h"
@@ -46,9 +44,9 @@ struct cert_job {
     struct command_call *call;
     enum err (*run)(struct cert_job *j, struct why *why); /* on the helper thread */
     const char *data;
-    const char **domain;               /* those of ours first, then those of components */
-    size_t domain_count, served_count; /* served: those of ours */
-    struct tls_name *name;             /* what a new certificate is to have */
+    const char **domain;
+    size_t domain_count;
+    struct tls_name *name; /* what a new certificate is to have */
     size_t name_count;
     const char *answer, *changed; /* changed NULL: nothing, so nothing is reloaded */
     struct why why;
@@ -132,8 +130,9 @@ static void job_add_names(struct cert_job *j)
     j->name = arena_new(j->call->arena, struct tls_name, TLS_NAMES_MAX);
     for (size_t i = 0; i < j->domain_count; i++) {
         slice domain = slice_of(j->domain[i]);
-        job_add_domain(j, domain, i < j->served_count);
-        if (i >= j->served_count)
+        bool ours = node_serves(worker_node(j->call->worker), domain);
+        job_add_domain(j, domain, ours);
+        if (!ours)
             continue;
         if ((wanted == NAMES_WILDCARD || also_wildcard) &&
             precis_domain_ascii(domain, j->call->arena, &ascii) == OK)
@@ -212,13 +211,13 @@ static enum err job_try(struct cert_job *j, slice pem, struct why *why)
 static enum err job_store(struct cert_job *j, slice pem, struct why *why)
 {
     struct arena *arena = j->call->arena;
-    struct cert_file *file = arena_new(arena, struct cert_file, j->served_count);
-    ensure(j->served_count > 0);
-    for (size_t i = 0; i < j->served_count; i++)
+    struct cert_file *file = arena_new(arena, struct cert_file, j->domain_count);
+    ensure(j->domain_count > 0);
+    for (size_t i = 0; i < j->domain_count; i++)
         file[i] = (struct cert_file){ cert_store_pair(arena, j->data, j->domain[i]), pem };
     enum err e = job_try(j, pem, why);
     if (e == OK)
-        e = cert_store_replace(file, j->served_count, why);
+        e = cert_store_replace(file, j->domain_count, why);
     if (e == OK)
         j->changed = "the certificate is in the data folder";
     return e;
@@ -291,7 +290,7 @@ static enum err job_self_signed(struct cert_job *j, struct why *why)
 {
     struct node_file *file = NULL;
     enum err e = cert_store_node_file(&file, why);
-    for (size_t i = 0; e == OK && i < j->served_count; i++)
+    for (size_t i = 0; e == OK && i < j->domain_count; i++)
         e = job_may_sign(j, file, j->domain[i], why);
     node_file_free(&file);
     if (e == OK)
@@ -361,19 +360,12 @@ static void job_take_domain(struct cert_job *j, slice domain)
 /* false: the command has failed. */
 static bool job_take_domains(struct cert_job *j, slice list)
 {
-    const struct worker *w = j->call->worker;
     slice one, rest = list;
     j->domain = arena_new(j->call->arena, const char *, TLS_NAMES_MAX);
-    while (slice_word(&rest, &one) && j->domain_count <= TLS_NAMES_MAX)
-        if (node_serves(worker_node(w), one))
-            job_take_domain(j, one);
-    j->served_count = j->domain_count;
-    rest = list;
     while (slice_word(&rest, &one) && j->domain_count <= TLS_NAMES_MAX) {
-        if (remote_expected(w, one))
-            job_take_domain(j, one);
-        else if (!command_address_ok(j->call, PARAM_HOME_DOMAIN, one, &(slice){ 0 }))
+        if (!cert_domain_ok(j->call, one))
             return false;
+        job_take_domain(j, one);
     }
     return true;
 }
@@ -397,11 +389,6 @@ static void cert_job_submit(struct cert_job *j)
     const struct worker *w = j->call->worker;
     if (j->domain_count == 0)
         command_fail(j->call, E_SYNTAX, "domains: found none, allowed: the server's domains");
-    else if (j->served_count == 0)
-        command_fail(j->call, E_NOTFOUND,
-                     "found only the component %s, which shows the certificate of a domain that "
-                     "names it. Give a domain of the server before it: %.*s %s",
-                     j->domain[0], SLICE_ARG(worker_node(w)->domains[0]), j->domain[0]);
     else if (j->name_count > TLS_NAMES_MAX || j->domain_count > TLS_NAMES_MAX)
         command_fail(j->call, E_LIMIT,
                      "found more than %d names; give fewer domains, or --names wildcard",
@@ -449,8 +436,7 @@ static void cert_commands_run_del(struct command_call *call)
 #define DOMAINS_ARG                                                                                \
     {                                                                                              \
         .name = "domains", .kind = ARG_POSITIONAL, .type = PARAM_DOMAIN, .many = true,             \
-        .doc = "one or more of the server's domains, which one certificate is for; behind them "   \
-               "domains of components that it names, too"                                          \
+        .doc = "one or more domains, of the server or of components, which one certificate is for" \
     }
 #define KEY_ARG                                                                                    \
     {                                                                                              \
@@ -564,8 +550,8 @@ static struct command del_command = {
         (const struct command_arg[]){
             { .name = "domain",
               .kind = ARG_POSITIONAL,
-              .type = PARAM_HOME_DOMAIN,
-              .doc = "one of the server's domains" },
+              .type = PARAM_DOMAIN,
+              .doc = "one of the server's domains, or one of a component" },
             { 0 },
         },
     .runs_at = COMMAND_DUTY,

@@ -1,5 +1,9 @@
 #include "app/cert_domains.h"
+#include "app/cert_watch.h"
+#include "app/certs.h"
 #include "base/arena.h"
+#include "base/command.h"
+#include "home/command_run.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/remote.h"
@@ -48,4 +52,19 @@ void cert_components(struct cert_components *out, const struct worker *w, struct
     out->count = 0;
     remote_each_expected(w, component_take, &c);
     qsort(out->item, out->count, sizeof *out->item, component_order);
+}
+
+static bool cert_domains_has(const struct cert_uses *uses, slice domain)
+{
+    for (size_t i = 0; uses != NULL && i < uses->count; i++)
+        for (size_t d = 0; d < uses->item[i].domain_count; d++)
+            if (slice_is(domain, uses->item[i].domain[d]))
+                return true;
+    return false;
+}
+
+bool cert_domain_ok(struct command_call *call, slice domain)
+{
+    return remote_expected(call->worker, domain) || cert_domains_has(cert_watch_uses(), domain) ||
+           command_address_ok(call, PARAM_HOME_DOMAIN, domain, &(slice){ 0 });
 }

@@ -195,8 +195,9 @@ static enum err import_find_key(const struct cert_import *in, slice pem, struct 
     if (read == OK && tls_key_fits(buf_slice(key), certificate))
         return OK;
     buf_clear(key); /* a key of something else; the caller wipes the memory */
-    for (size_t i = 0; i < in->file->domains.count; i++) {
-        const char *domain = in->file->domains.name[i];
+    const struct node_domains *ours = &in->file->domains;
+    for (size_t i = 0; i < ours->count + in->domain_count; i++) { /* a component is not ours */
+        const char *domain = i < ours->count ? ours->name[i] : in->domain[i - ours->count];
         const char *request = cert_store_request(in->arena, in->file->data, domain);
         if (import_key_fits(key, request, certificate)) {
             *used = request;

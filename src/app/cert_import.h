@@ -11,7 +11,7 @@ struct node_file;
 /* An import: its files, and its domains. All texts live as long as the call of the import. */
 struct cert_import {
     const struct node_file *file; /* as it is on the disk now */
-    const char *const *domain;    /* of ours */
+    const char *const *domain;    /* of ours, or of components */
     size_t domain_count;
     const char *certificate; /* path: PEM, with its chain */
     const char *key;         /* path; NULL: in the same file, or of a request */

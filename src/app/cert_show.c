@@ -1,4 +1,5 @@
 #include "app/cert_show.h"
+#include "app/cert_domains.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
 #include "base/arena.h"
@@ -74,6 +75,8 @@ static void cert_show_run(struct command_call *call)
 {
     const struct cert_uses *uses = cert_watch_uses();
     slice only = command_arg(call, "domain");
+    if (only.ptr != NULL && !cert_domain_ok(call, only))
+        return;
     for (size_t i = 0; uses != NULL && i < uses->count; i++) {
         const struct cert_use *use = &uses->item[i];
         for (size_t d = 0; d < use->domain_count; d++) {
@@ -91,8 +94,8 @@ static void cert_show_run(struct command_call *call)
 static const struct command_arg one_domain[] = {
     { .name = "domain",
       .kind = ARG_OPTIONAL,
-      .type = PARAM_HOME_DOMAIN,
-      .doc = "one of the server's domains; the default is all" },
+      .type = PARAM_DOMAIN,
+      .doc = "one of the server's domains, or one of a component; the default is all" },
     { 0 },
 };
 

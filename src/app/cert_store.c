@@ -4,9 +4,11 @@
 #include "base/durable.h"
 #include "base/secret_file.h"
 #include "base/whole_file.h"
+#include "xmpp/jid.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { MISTAKES_BYTES_MAX = 64 * 1024 };
@@ -28,6 +30,48 @@ const char *cert_store_request(struct arena *arena, const char *data, const char
 }
 
 bool cert_store_has(const char *path) { return access(path, F_OK) == 0; }
+
+static bool store_has_domain(const struct node_domains *all, slice domain)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (slice_is(domain, all->name[i]))
+            return true;
+    return false;
+}
+
+/* NULL: it is no file of a domain. */
+static const char *store_domain_of(const char *file, struct arena *arena)
+{
+    static const char end[] = ".pem";
+    size_t len = strlen(file);
+    slice prepared, domain = { file, len - (sizeof end - 1) };
+    if (len < sizeof end || strcmp(file + domain.len, end) != 0 ||
+        jid_prep_domain(domain, arena, &prepared) != OK || !slice_eq(prepared, domain))
+        return NULL;
+    return slice_cstr(arena, domain);
+}
+
+static int store_name_order(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void cert_store_others(struct node_domains *out, const char *data, const struct node_domains *ours,
+                       struct arena *arena)
+{
+    const char **name = arena_new(arena, const char *, CERT_STORE_OTHERS_MAX);
+    DIR *dir = opendir(arena_printf(arena, "%s/certs", data));
+    const struct dirent *d;
+    *out = (struct node_domains){ name, 0 };
+    while (dir != NULL && out->count < CERT_STORE_OTHERS_MAX && (d = readdir(dir)) != NULL) {
+        const char *domain = store_domain_of(d->d_name, arena);
+        if (domain != NULL && !store_has_domain(ours, slice_of(domain)))
+            name[out->count++] = domain;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    qsort(name, out->count, sizeof *name, store_name_order);
+}
 
 enum err cert_store_write(const char *data, const char *path, slice pem, struct why *why)
 {

@@ -55,6 +55,20 @@ static bool certs_single(struct node_cert *out, const struct node_file *f, const
     return own != NULL || cert_store_has(pair);
 }
 
+/* The domains that may have a certificate of their own: ours, then others of the data folder. */
+static struct node_domains certs_domains(const struct node_file *f, struct arena *arena)
+{
+    struct node_domains others;
+    const struct node_domains *ours = &f->domains;
+    cert_store_others(&others, f->data, ours, arena);
+    const char **name = arena_new(arena, const char *, ours->count + others.count + 1);
+    for (size_t i = 0; i < ours->count; i++)
+        name[i] = ours->name[i];
+    for (size_t i = 0; i < others.count; i++)
+        name[ours->count + i] = others.name[i];
+    return (struct node_domains){ name, ours->count + others.count };
+}
+
 /* A client asks for a domain by its A-labels (RFC 6066 §3). */
 static size_t certs_add_pair(struct tls_cert *certs, const struct node_cert *pair,
                              struct arena *arena)
@@ -86,14 +100,14 @@ static bool certs_usable(const struct node_cert *pair, struct why *why)
 }
 
 /* Those of the domains. usable: only such that TLS takes; the others are logged. */
-static size_t certs_gather(struct tls_cert *certs, const struct node_file *f, bool usable,
-                           struct arena *arena)
+static size_t certs_gather(struct tls_cert *certs, const struct node_file *f,
+                           const struct node_domains *all, bool usable, struct arena *arena)
 {
     struct node_cert single;
     struct why why;
     size_t count = 0;
-    for (size_t i = 0; i < f->domains.count; i++) {
-        if (!certs_single(&single, f, f->domains.name[i], arena))
+    for (size_t i = 0; i < all->count; i++) {
+        if (!certs_single(&single, f, all->name[i], arena))
             continue;
         if (!usable || certs_own(f, single.domain) != NULL || certs_usable(&single, &why))
             count += certs_add_pair(&certs[count], &single, arena);
@@ -105,12 +119,13 @@ static size_t certs_gather(struct tls_cert *certs, const struct node_file *f, bo
 }
 
 /* Says what to do about the first pair of the data folder that TLS does not take. */
-static void certs_blame(const struct node_file *f, struct arena *arena, struct why *why)
+static void certs_blame(const struct node_file *f, const struct node_domains *all,
+                        struct arena *arena, struct why *why)
 {
     struct node_cert single;
-    for (size_t i = 0; i < f->domains.count; i++)
-        if (certs_own(f, f->domains.name[i]) == NULL &&
-            certs_single(&single, f, f->domains.name[i], arena) && !certs_usable(&single, why))
+    for (size_t i = 0; i < all->count; i++)
+        if (certs_own(f, all->name[i]) == NULL && certs_single(&single, f, all->name[i], arena) &&
+            !certs_usable(&single, why))
             return;
 }
 
@@ -120,13 +135,15 @@ static enum err certs_load_pairs(struct tls_ctx **out, const struct node_file *f
                                  struct why *why)
 {
     struct arena *arena = arena_create(0);
-    struct tls_cert *certs = arena_new(arena, struct tls_cert, 2 * f->domains.count + 1);
+    const struct node_domains all = certs_domains(f, arena);
+    struct tls_cert *certs = arena_new(arena, struct tls_cert, 2 * all.count + 1);
     certs[0] = (struct tls_cert){ NULL, fallback->certificate, fallback->key };
-    enum err e = tls_ctx_create(out, certs, 1 + certs_gather(&certs[1], f, false, arena), why);
+    enum err e =
+        tls_ctx_create(out, certs, 1 + certs_gather(&certs[1], f, &all, false, arena), why);
     if (e != OK && when == CERTS_START)
-        e = tls_ctx_create(out, certs, 1 + certs_gather(&certs[1], f, true, arena), why);
+        e = tls_ctx_create(out, certs, 1 + certs_gather(&certs[1], f, &all, true, arena), why);
     else if (e != OK)
-        certs_blame(f, arena, why);
+        certs_blame(f, &all, arena, why);
     arena_destroy(&arena);
     return e;
 }
@@ -253,24 +270,24 @@ static void certs_add_use(struct cert_uses *out, const struct node_cert *cert,
 
 void certs_read(struct cert_uses *out, const struct node_file *f, struct arena *arena)
 {
-    const struct node_domains *all = &f->domains;
-    const char **others = arena_new(arena, const char *, all->count + 1);
+    const struct node_domains all = certs_domains(f, arena);
+    const char **others = arena_new(arena, const char *, f->domains.count + 1);
     struct node_cert cert;
     size_t count = 0;
-    *out = (struct cert_uses){ arena_new(arena, struct cert_use, all->count + 1), 0 };
-    for (size_t i = 0; i < all->count; i++)
-        if (!certs_single(&cert, f, all->name[i], arena))
-            others[count++] = all->name[i];
+    *out = (struct cert_uses){ arena_new(arena, struct cert_use, all.count + 1), 0 };
+    for (size_t i = 0; i < f->domains.count; i++)
+        if (!certs_single(&cert, f, f->domains.name[i], arena))
+            others[count++] = f->domains.name[i];
     cert = (struct node_cert){ .certificate = f->certificate, .key = f->key };
     if (f->certificate == NULL)
         cert = made_here(f, arena);
     certs_add_use(out, &cert, f->certificate == NULL ? CERT_MADE_HERE : CERT_OF_NODE_FILE, others,
                   count, arena);
-    for (size_t i = 0; i < all->count; i++)
-        if (certs_single(&cert, f, all->name[i], arena))
+    for (size_t i = 0; i < all.count; i++)
+        if (certs_single(&cert, f, all.name[i], arena))
             certs_add_use(out, &cert,
-                          certs_own(f, all->name[i]) != NULL ? CERT_OF_NODE_FILE : CERT_OF_COMMANDS,
-                          &all->name[i], 1, arena);
+                          certs_own(f, all.name[i]) != NULL ? CERT_OF_NODE_FILE : CERT_OF_COMMANDS,
+                          &all.name[i], 1, arena);
 }
 
 const struct tls_cert_facts *cert_first_end(const struct tls_chain *chain)

@@ -1,7 +1,8 @@
 /* certs: the certificates in use. For each domain the first of these counts: the one that the node
  * file names for it (tls.domains), the one that a command put into the data folder
  * (app/cert_store.h), the default one of the node file (tls.certificate), a self-signed pair in the
- * data folder. */
+ * data folder. A component may have one of the data folder; without, it shows one that names it
+ * (io/tls.h). */
 #pragma once
 #include "base/err.h"
 #include "io/tls_cert.h"
