@@ -10,6 +10,7 @@ DOMAIN = "icq.example.test"
 SECRET = "a rather long secret"
 OTHER = "irc.example.test"
 FRIEND = f"friend@{DOMAIN}"
+CHANNEL = f"#tea@{DOMAIN}/nick"
 
 
 @pytest.fixture
@@ -138,6 +139,44 @@ def test_occupants_of_a_component_that_dies_leave_rooms(host):
     gateway.cut()
     gone = bob.expect(f"<presence from='{room.at('friend')}' type='unavailable'/>")
     assert "333" in xml.canonical(gone)
+
+
+def is_shown_and_in_a_channel(client, gateway):
+    """A contact of the component sees the client, which is in a channel of it, too."""
+    be_friends(client, gateway)
+    client.send(f"<presence to='{CHANNEL}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    gateway.expect(f"<presence from='{client}' to='{CHANNEL}' type='-'/>")
+
+
+def is_told_of_the_end(gateway, client, *addresses):
+    for address in addresses:
+        gateway.expect(f"<presence from='{client}' to='{address}' type='unavailable'/>")
+    gateway.expect_nothing(f"<presence from='{client}'/>")
+
+
+@pytest.mark.parametrize("restart", [lambda server: server.ctl("server", "restart"),
+                                     lambda server: server.restart()], ids=["restart", "stop"])
+def test_a_component_hears_of_sessions_that_end_with_the_server(host, restart):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    bob.send(f"<presence to='{CHANNEL}'/>")
+    gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='-'/>")
+    restart(host)
+    gateway.expect_stream_error("system-shutdown")
+    for client, addresses in (alice, [FRIEND, CHANNEL]), (bob, [CHANNEL]):
+        assert sorted(e.get("to") for e in gateway.inbox if e.get("from") == str(client)
+                      and e.get("type") == "unavailable") == sorted(addresses)
+
+
+def test_a_component_does_not_hear_of_sessions_that_can_be_resumed(host):
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    host.restart()
+    gateway.expect_stream_error("system-shutdown")
+    assert not [e for e in gateway.inbox if e.get("type") == "unavailable"]
 
 
 def test_a_component_hears_of_what_waits_before_the_server_stops(make_server, tmp_path):

@@ -272,6 +272,7 @@ enum life_step {
     LIFE_OPEN,
     LIFE_STOPPING,
     LIFE_STOP,
+    LIFE_FAREWELL,
     LIFE_PART,
     LIFE_COUNT,
     LIFE_SAVE,
@@ -284,6 +285,7 @@ static void (*const life_steps[])(struct worker *w) = {
     [LIFE_OPEN] = life_open,
     [LIFE_STOPPING] = life_stopping,
     [LIFE_STOP] = life_stop,
+    [LIFE_FAREWELL] = restart_farewell,
     [LIFE_PART] = life_part,
     [LIFE_SAVE] = life_save,
     [LIFE_COUNT] = life_count,
@@ -363,10 +365,10 @@ enum err nodes_start(struct node *const *nodes, unsigned count, struct why *why)
 
 enum err node_start(struct node *n, struct why *why) { return nodes_start(&n, 1, why); }
 
-/* The end: 1. edges stop (accepts, reads; streams are closed), and then those that stay until the
- * others have answered, 2. sessions that may resume are saved and the store commits, 3. timers end,
- * so that nothing begins any more, 4. loops stop. The caller closes the store afterwards, which
- * commits the rest. */
+/* The end: 1. edges stop (accepts, reads; streams are closed), components hear of the sessions that
+ * end, and then the edges stop that stay until the others have answered, 2. sessions that may resume
+ * are saved and the store commits, 3. timers end, so that nothing begins any more, 4. loops stop.
+ * The caller closes the store afterwards, which commits the rest. */
 
 static bool node_is_idle(struct node *n)
 {
@@ -429,6 +431,8 @@ void nodes_stop(struct node *const *nodes, unsigned count)
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
     wait_for_rest(nodes, count, REST_US);
+    everywhere_of(nodes, count, LIFE_FAREWELL);
+    wait_for_rest(nodes, count, PART_US);
     for (unsigned i = 0; i < count; i++)
         nodes[i]->parts = true;
     everywhere_of(nodes, count, LIFE_PART);

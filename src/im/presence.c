@@ -9,8 +9,10 @@
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
+#include "home/remote.h"
 #include "im/account.h"
 #include "im/budget.h"
+#include "im/component_watch.h"
 #include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
@@ -371,6 +373,36 @@ void presence_session_ended(struct session *s)
     struct stanza *st = unavailable_from(s);
     become_unavailable(s, st);
     stanza_unref(&st);
+}
+
+static bool is_at_component(const struct session *s, slice jid)
+{
+    return remote_known(s->account->worker, jid_split(jid).domain);
+}
+
+/* Others are sent it as contacts are. */
+static bool is_only_directed_to_component(const struct session *s, slice jid)
+{
+    return is_at_component(s, jid) && !(s->available && sees(s, jid_bare_of(jid)));
+}
+
+static void farewell_to_contacts(struct session *s)
+{
+    struct stanza *st = unavailable_from(s);
+    slice contact;
+    for (struct roster_at at = { 0 }; roster_next(s->account, ROSTER_IS_SEEN, &at, &contact);)
+        if (is_at_component(s, contact) && stage_view(s, contact))
+            route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, contact));
+    component_watch_presence(s, st);
+    stanza_unref(&st);
+}
+
+void presence_farewell(struct session *s)
+{
+    ensure(session_here(s));
+    if (s->available)
+        farewell_to_contacts(s);
+    presence_directed_drop(s, is_only_directed_to_component);
 }
 
 void presence_session_forget(struct session *s)

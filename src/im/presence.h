@@ -21,6 +21,10 @@ void presence_replace(struct session *s, struct stanza *own, bool away);
 /* The presence that others are told instead of `own`, which has no <show/>. A new reference. */
 struct stanza *presence_shown_away(const struct stanza *own);
 
+/* The process ends, and the session with it: components that see the session are told now. They are
+ * not connected yet when others are told, after the next start (im/account_frozen.h). */
+void presence_farewell(struct session *s);
+
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
 void presence_session_forget(struct session *s);

@@ -14,6 +14,7 @@
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/guest.h"
+#include "im/presence.h"
 #include "im/session_private.h"
 #include "im/session_wait.h"
 #include "store/renaming.h"
@@ -338,6 +339,14 @@ static void save_more(struct saving *all)
         all->at++;
         account_unpin(one->account);
     }
+}
+
+void restart_farewell(struct worker *w)
+{
+    struct session *s;
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
+        if (s->state == SESSION_HIBERNATING && s->sm != 2)
+            presence_farewell(s);
 }
 
 void restart_save(struct worker *w)

@@ -749,7 +749,8 @@ static void session_leave(struct session *s, enum session_end why)
 static void session_gone(struct session *s, enum session_end why)
 {
     if (worker_stopping(s->account->worker)) {
-        /* kept as it is: it is saved if it may resume, and nobody is told (planned restart) */
+        /* kept as it is: it is saved, and all but components are told after the next start, unless
+         * it resumes (planned restart; restart_farewell()) */
         s->state = SESSION_HIBERNATING;
         s->link = (struct link){ 0 };
         return;
