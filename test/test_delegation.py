@@ -3,7 +3,7 @@ import asyncio
 
 import pytest
 
-from muster import nodes, xml
+from muster import across, nodes, xml
 from muster.component import Component
 from muster.server import refusal
 
@@ -236,11 +236,11 @@ def test_what_has_not_all_attributes_is_for_the_server(host):
 
 
 def test_requests_to_others_are_not_delegated(host):
+    """To other domains, by others to the domain itself, and to clients."""
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
     eve = host.client("eve", "e", domain="second.test")
     service, other = (Component(host, name, SECRET) for name in (SERVICE, OTHER))
-    for client, to in ((alice, bob.bare), (alice, "second.test"), (eve, None),
-                       (eve, "localhost"), (eve, alice.bare)):
+    for client, to in (alice, eve.bare), (alice, "second.test"), (eve, None), (eve, "localhost"):
         assert client.error("get", QUERY, to=to)[0] == "service-unavailable"
     alice.send(f"<iq type='get' id='q' to='{bob}'>{QUERY}</iq>")
     bob.expect(f"<iq type='get' id='q'>{QUERY}</iq>")
@@ -249,6 +249,109 @@ def test_requests_to_others_are_not_delegated(host):
                        "</iq>")
         component.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
     service.expect_nothing("<iq/>")
+
+
+def asked_of(service, client, to, kind="get", from_=None):
+    """Somebody's request to an account, as it comes to the component."""
+    from_ = from_ or str(client)
+    client.send(f"<iq type='{kind}' id='q' from='{from_}' to='{to}'>{QUERY}</iq>")
+    outer, request = take(service)
+    assert (request.get("from"), request.get("to"), request.get("type")) == (from_, to, kind)
+    return outer, request
+
+
+@pytest.mark.parametrize("kind", ["get", "set"])
+def test_requests_of_others_to_an_account_are_delegated(host, kind):
+    """From the same domain, another domain, and another component."""
+    alice, eve = host.client("alice", "a"), host.client("eve", "e", domain="second.test")
+    service, other = (Component(host, name, SECRET) for name in (SERVICE, OTHER))
+    for client, from_ in (alice, None), (eve, None), (other, f"x@{OTHER}/y"), (other, OTHER):
+        outer, request = asked_of(service, client, "bob@localhost", kind, from_)
+        answer(service, outer, result(request, "<yes xmlns='urn:x'/>"))
+        got = client.expect("<iq type='result' id='q' from='bob@localhost'/>")
+        assert got[0].tag == "{urn:x}yes"
+
+
+def test_requests_of_another_server_to_an_account_are_delegated(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, component=True)
+    one.ctl("component", "add", "cards.one.test", "--secret", SECRET)
+    one.ctl("set", "component.delegations@one.test", "vcard-temp=cards.one.test")
+    service, bob = Component(one, "cards.one.test", SECRET), other.client("bob", "b")
+    bob.send("<iq type='get' id='q' to='alice@one.test'><vCard xmlns='vcard-temp'/></iq>")
+    outer, request = take(service, "one.test")
+    assert (request.get("from"), request.get("to")) == (str(bob), "alice@one.test")
+    answer(service, outer, result(request, "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>"))
+    got = bob.expect("<iq type='result' id='q' from='alice@one.test'/>")
+    assert got[0].findtext("{vcard-temp}FN") == "Alice"
+
+
+def test_the_component_itself_asks_the_server_for_an_account(host):
+    service = Component(host, SERVICE, SECRET)
+    for from_ in SERVICE, f"x@{SERVICE}/y":
+        service.send(f"<iq type='get' id='q' from='{from_}' to='bob@localhost'>{QUERY}</iq>")
+        service.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+    service.expect_nothing("<iq/>")
+
+
+def test_a_component_that_speaks_for_a_user_asks_the_server_for_others(host):
+    host.ctl("set", "component.privileges@localhost", f"{OTHER} iq-both=urn:x")
+    service, other = (Component(host, name, SECRET) for name in (SERVICE, OTHER))
+    other.send(f"<iq type='get' id='p' from='{OTHER}' to='bob@localhost'><privileged_iq "
+               "xmlns='urn:xmpp:privilege:2'><iq xmlns='jabber:client' type='get' id='i' "
+               f"from='alice@localhost' to='bob@localhost'>{QUERY}</iq></privileged_iq></iq>")
+    other.expect("<iq id='p'/>")
+    service.expect_nothing("<iq/>")
+
+
+STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+NOT_FOUND = f"<error type='cancel'><item-not-found xmlns='{STANZA_ERRORS}'/></error>"
+
+
+def test_strangers_do_not_learn_from_errors_which_accounts_exist(host):
+    """Of an account that does not exist, of one that has blocked them, and of others."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    host.add_user("carol")
+    bob.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>")
+
+    def error_of(to):
+        alice.send(f"<iq type='get' id='q' to='{to}'>{QUERY}</iq>")
+        got = alice.expect("<iq type='error' id='q'/>")
+        return xml.canonical(got).replace(to, "somebody")
+
+    nobody = error_of("nobody@localhost")
+    assert "}service-unavailable" in nobody and "}text" not in nobody
+    assert error_of("bob@localhost") == nobody == error_of("carol@localhost")
+    service = Component(host, SERVICE, SECRET)
+    assert error_of("bob@localhost") == nobody == error_of("nobody@localhost")
+    for content in result, lambda request, *rest: "":
+        outer, request = asked_of(service, alice, "carol@localhost")
+        answer(service, outer, content(request, NOT_FOUND, "error"))
+        got = xml.canonical(alice.expect("<iq type='error' id='q'/>"))
+        assert got.replace("carol@localhost", "somebody") == nobody
+    service.expect_nothing("<iq/>")
+
+
+def test_contacts_are_told_the_error_of_the_component(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    across.befriend(alice, bob)
+    service = Component(host, SERVICE, SECRET)
+    outer, request = asked_of(service, alice, "bob@localhost")
+    answer(service, outer, result(request, NOT_FOUND, "error"))
+    alice.expect_error("item-not-found", template="<iq type='error' id='q'/>")
+
+
+def test_requests_of_others_take_nothing_from_the_requests_of_the_account(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    service = Component(host, SERVICE, SECRET)
+    for n in range(64):
+        alice.send(f"<iq type='get' id='{n}' to='bob@localhost'>{QUERY}</iq>")
+    for n in range(64):
+        take(service)
+    assert alice.error("get", QUERY, to="bob@localhost")[0] == "service-unavailable"
+    bob.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    outer, request = take(service)
+    answer(service, outer, result(request))
+    bob.expect("<iq type='result' id='q'/>")
 
 
 def test_what_the_component_asks_for_a_user_is_for_the_server(host):

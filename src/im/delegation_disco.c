@@ -76,7 +76,7 @@ static void nest_answered(struct worker *w, void *arg, const struct stanza *repl
     struct nest *n = arg;
     struct elem query, e;
     (void)w;
-    delegation_ends(n->account);
+    delegation_ends(n->account, delegation_kind(n->iq));
     if (reply != NULL && reply->type == TYPE_RESULT &&
         stanza_find(reply, "query", NS_DISCO_INFO, &query))
         for (bool any = elem_first(&query, &e); any; any = elem_next(&e, &e))
@@ -96,7 +96,8 @@ static void nest_ask(struct nest *n, slice host, slice home, const struct delega
     const char *mark = n->iq->target == IQ_TO_SERVER ? "::" : ":bare:";
     struct buf out;
     struct xml_write x;
-    if (!remote_known(n->iq->worker, of->component) || !delegation_begins(n->account))
+    if (!remote_known(n->iq->worker, of->component) ||
+        !delegation_begins(n->account, delegation_kind(n->iq)))
         return;
     slice node =
         slice_of(arena_printf(n->iq->tmp, NS_DELEGATION "%s%.*s", mark, SLICE_ARG(of->ns)));
@@ -113,7 +114,7 @@ static void nest_ask(struct nest *n, slice host, slice home, const struct delega
     n->waiting++;
     if (ask_send(n->iq->worker, &ask, nest_answered, n) == NULL) {
         n->waiting--;
-        delegation_ends(n->account);
+        delegation_ends(n->account, delegation_kind(n->iq));
     }
     buf_fini(&out);
 }

@@ -170,7 +170,7 @@ static enum routed iq_serve(struct iq *iq)
     struct stanza *st = iq->st;
     if (st->id_len == 0 || st->child_count != 1 || !stanza_payload(st, &iq->payload)) {
         iq_error(iq, SE_BAD_REQUEST, (slice){ 0 });
-    } else if ((iq->target & (IQ_TO_SERVER | IQ_TO_SELF)) == 0 || !delegation_takes(iq)) {
+    } else if (iq->host != NULL || !delegation_takes(iq)) {
         const struct iq_rule *r = iq_find_rule(iq);
         if (r != NULL)
             r->run(iq);
