@@ -366,9 +366,9 @@ enum err nodes_start(struct node *const *nodes, unsigned count, struct why *why)
 enum err node_start(struct node *n, struct why *why) { return nodes_start(&n, 1, why); }
 
 /* The end: 1. edges stop (accepts, reads; streams are closed), components hear of the sessions that
- * end, and then the edges stop that stay until the others have answered, 2. sessions that may resume
- * are saved and the store commits, 3. timers end, so that nothing begins any more, 4. loops stop.
- * The caller closes the store afterwards, which commits the rest. */
+ * end, and then those edges stop that stay until the others have answered, 2. sessions that may
+ * resume are saved and the store commits, 3. timers end, so that nothing begins any more, 4. loops
+ * stop. The caller closes the store afterwards, which commits the rest. */
 
 static bool node_is_idle(struct node *n)
 {
