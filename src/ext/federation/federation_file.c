@@ -47,13 +47,14 @@ struct alarm federation_blocklist_alarm = {
 struct alarm federation_blocklist_unread_alarm = {
     .name = "federation.blocklist-unread",
     .severity = ALARM_ERROR,
-    .text = "The file of blocked domains cannot be used since the start; nothing of it applies.",
+    .text = "The file of blocked domains cannot be used; nothing of it applies.",
     .action = "Correct the line or the file that the alarm names; it is read again by itself. Or "
               "change the setting federation.blocklist.",
     .explanation =
-        "No list was read since the server started, so domains that you meant to block can reach "
-        "users.",
-    .raised_when = "The file cannot be read at the start, or has a line with a mistake.",
+        "No list has been read since the server started, so domains that you meant to block can "
+        "reach users.",
+    .raised_when = "The file cannot be read, or has a line with a mistake, and no list was read "
+                   "before.",
     .cleared_when = "The file was read without a mistake, or federation.blocklist is empty.",
     .settings = "federation.blocklist",
 };

@@ -1,7 +1,7 @@
 /* federation_file: the blocklist file of a node (setting federation.blocklist). Worker 0 has it
  * looked at every FEDERATION_LOOK_MS by a helper thread, and read again when its times, size or
  * number have changed. A file with a fault raises an alarm, and the patterns that were read last
- * stay; if none were read since the start, another alarm says so. */
+ * stay; if none have been read before, another alarm says so. */
 #pragma once
 #include "base/alarm.h"
 #include "base/setting.h"

@@ -115,6 +115,8 @@ enum err federation_list_read(struct federation_list **out, slice text, struct w
         why_set(why, "found %zu bytes, allowed at most %d", text.len, FEDERATION_LIST_BYTES);
         return E_LIMIT;
     }
+    if (slice_starts(text, SLICE("\xEF\xBB\xBF"))) /* editors put it there (RFC 3629 §6) */
+        text = slice_from(text, 3);
     struct federation_list *l = list_new();
     struct arena *tmp = arena_create(0);
     uint32_t number = 0;

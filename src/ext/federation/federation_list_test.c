@@ -70,6 +70,20 @@ static void an_empty_list_has_nothing(void **s)
     federation_list_free(&l);
 }
 
+static void a_byte_order_mark_is_passed_over(void **s)
+{
+    struct federation_list *l = read_list("\xEF\xBB\xBFspam.test\n");
+    (void)s;
+    assert_true(federation_list_has(l, SLICE("spam.test")));
+    federation_list_free(&l);
+    l = read_list("\xEF\xBB\xBF");
+    assert_int_equal(federation_list_count(l), 0);
+    federation_list_free(&l);
+    l = read_list("\xEF\xBB\xBF# a comment\n");
+    assert_int_equal(federation_list_count(l), 0);
+    federation_list_free(&l);
+}
+
 static void names_with_stars_are_bounded(void **s)
 {
     enum { LINES = FEDERATION_LIST_GLOBS + 1, LINE = 16 };
@@ -91,6 +105,7 @@ int main(void)
         cmocka_unit_test(patterns_are_domains_and_addresses),
         cmocka_unit_test(a_fault_names_its_line),
         cmocka_unit_test(an_empty_list_has_nothing),
+        cmocka_unit_test(a_byte_order_mark_is_passed_over),
         cmocka_unit_test(names_with_stars_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
