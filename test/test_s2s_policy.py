@@ -266,6 +266,12 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     assert shown()["applies"] == ("on", "")
     one.ctl("user", "set", alice.bare, "--department", "Other")
     until("the user has left", lambda: shown()["applies"] == ("off", ""))
+    one.ctl("s2s-group", "set", "Sales", "only", "--domains", "Other.Test *.XN--BCHER-KVA.test")
+    assert one.rows("s2s-group", "list")[0]["domains"] == "other.test *.bücher.test"
+    one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER.upper())
+    assert shown()["applies"] == ("only", OTHER)
+    one.ctl("federation", "set", alice.bare, "default")
+    assert "domains" in refusal(one, "s2s-group", "set", "Sales", "only", "--domains", "a..b")
     one.ctl("s2s-group", "del", "Sales")
     assert "no rule" in refusal(one, "s2s-group", "del", "Sales")
     assert "only" in refusal(one, "federation", "set", alice.bare, "only")

@@ -20,8 +20,20 @@ static bool book_word_ok(slice word, struct arena *tmp)
     slice prepared;
     if (slice_starts(word, SLICE("*.")))
         word = slice_from(word, 2);
-    return jid_prep_domain(word, tmp, &prepared) == OK && slice_eq(prepared, word) &&
-           memchr(word.ptr, '*', word.len) == NULL;
+    return jid_prep_domain(word, tmp, &prepared) == OK &&
+           memchr(prepared.ptr, '*', prepared.len) == NULL;
+}
+
+slice federation_domains_prepared(slice words, struct arena *tmp)
+{
+    slice word, prepared, all = { "", 0 };
+    while (slice_word(&words, &word)) {
+        bool below = slice_starts(word, SLICE("*."));
+        if (jid_prep_domain(below ? slice_from(word, 2) : word, tmp, &prepared) == OK)
+            all = slice_of(arena_printf(tmp, "%.*s%s%s%.*s", SLICE_ARG(all), all.len > 0 ? " " : "",
+                                        below ? "*." : "", SLICE_ARG(prepared)));
+    }
+    return all;
 }
 
 bool federation_domains_ok(slice words)

@@ -23,6 +23,8 @@ struct federation_rule {
 
 bool federation_domains_ok(slice words); /* a `check`; its `form`: */
 #define FEDERATION_DOMAINS_FORM "domains with spaces between them; *.DOMAIN is all below it"
+/* As they are compared: in lower case, IDN as U-labels. What is no domain is left out. */
+slice federation_domains_prepared(slice words, struct arena *tmp);
 bool federation_domains_any(slice words); /* not only spaces */
 /* Pure. FEDERATION_DEFAULT allows nothing. */
 bool federation_rule_allows(const struct federation_rule *r, slice domain);

@@ -80,7 +80,7 @@ static void group_run_set(struct command_call *call)
 {
     const struct worker *w = call->worker;
     int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
-    slice domains = command_arg(call, "domains");
+    slice domains = federation_domains_prepared(command_arg(call, "domains"), call->arena);
     if ((mode == FEDERATION_ONLY) != federation_domains_any(domains)) {
         command_fail(call, E_SYNTAX,
                      mode == FEDERATION_ONLY
@@ -90,7 +90,7 @@ static void group_run_set(struct command_call *call)
     }
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "department")), SV_I(mode),
-              SV_T(domains.ptr == NULL ? SLICE("") : domains), SV_I(FEDERATION_GROUPS_MAX));
+              SV_T(domains), SV_I(FEDERATION_GROUPS_MAX));
     store_submit(b, worker_loop(w), 0, group_put_done, call);
 }
 

@@ -330,10 +330,9 @@ static void user_change_rule(struct account *a, enum err e, void *arg)
     if (!user_is_ready(call, a, e))
         return;
     struct user_change *c = mem_new(struct user_change);
-    slice domains = command_arg(call, "domains");
     c->call = call;
     c->rule.mode = (enum federation_mode)command_number(call, "mode", FEDERATION_DEFAULT);
-    c->rule.domains = domains.ptr == NULL ? SLICE("") : domains;
+    c->rule.domains = federation_domains_prepared(command_arg(call, "domains"), call->arena);
     c->base.prepare = user_change_prepare;
     c->base.apply = user_change_apply;
     account_change(a, &c->base);
