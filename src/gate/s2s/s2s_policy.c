@@ -103,7 +103,7 @@ bool s2s_pattern_ok(slice pattern)
 
 bool s2s_patterns_ok(slice patterns) { return policy_all(patterns, policy_pattern_ok); }
 
-/* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]:53" */
+/* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:53" */
 static bool policy_server_ok(slice server)
 {
     char text[INET6_ADDRSTRLEN];
@@ -111,11 +111,14 @@ static bool policy_server_ok(slice server)
     struct in6_addr ip;
     if (address_parse(server, &address))
         return address_port(&address) > 0;
+    bool brackets = server.len > 2 && server.ptr[0] == '[' && server.ptr[server.len - 1] == ']';
+    if (brackets)
+        server = (slice){ server.ptr + 1, server.len - 2 };
     if (server.len >= sizeof text)
         return false;
     memcpy(text, server.ptr, server.len);
     text[server.len] = '\0';
-    return inet_pton(AF_INET, text, &ip) == 1 || inet_pton(AF_INET6, text, &ip) == 1;
+    return (!brackets && inet_pton(AF_INET, text, &ip) == 1) || inet_pton(AF_INET6, text, &ip) == 1;
 }
 
 bool s2s_dns_servers_ok(slice servers)

@@ -68,10 +68,14 @@ static void name_servers_are_checked(void **s)
                                          "192.0.2.1",
                                          "192.0.2.1:53",
                                          "2001:db8::1",
+                                         "[2001:db8::1]",
+                                         "[::1], ::1",
                                          "[2001:db8::1]:5353",
                                          "192.0.2.1, 192.0.2.2:5353" };
-    static const char *const wrong[] = { "ns.test",     "192.0.2.1,",  ",",
-                                         "192.0.2.1:0", "unix:/tmp/x", "192.0.2.1 192.0.2.2" };
+    static const char *const wrong[] = {
+        "[192.0.2.1]", "[]", "[::1",        "::1]",        "ns.test",
+        "192.0.2.1,",  ",",  "192.0.2.1:0", "unix:/tmp/x", "192.0.2.1 192.0.2.2"
+    };
     (void)s;
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         assert_true(s2s_dns_servers_ok(slice_of(right[i])));
