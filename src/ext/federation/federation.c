@@ -105,7 +105,9 @@ static struct setting stranger_rate = {
     .unit = "strangers",
     .doc = "How many strangers of one foreign domain an hour may write to users of a node for the "
            "first time. A stranger is an address that is not in the contact list and that the user "
-           "has not written to. Messages of more strangers are refused with resource-constraint.",
+           "has not written to. Messages of more strangers are refused with resource-constraint. "
+           "Requests (IQ) to the full address of a client are not counted: see "
+           "presence.stranger-requests.",
 };
 static struct metric refused = {
     .name = "muster_federation_refused",

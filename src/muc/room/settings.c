@@ -55,15 +55,15 @@ struct setting muc_create = {
     .type = PARAM_CHOICE,
     .def = CREATE_EVERYONE,
     .choices = creators,
-    .doc = "Who may make rooms: everyone, also addresses at the domains of components; accounts of "
-           "this server; or administrators of group chat. Guests never may.",
+    .doc =
+        "Who may make rooms: everyone, also users of other servers and of components; accounts of "
+        "this server; or administrators of group chat. Guests never may.",
 };
 struct setting muc_create_home = {
     .name = "muc.create-home",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
-    .doc = "On: addresses of other domains, such as those of components, may enter rooms but not "
-           "make them.",
+    .doc = "On: users of other servers and of components may enter rooms but not make them.",
 };
 struct setting muc_lock_timeout = {
     .name = "muc.lock-timeout",
