@@ -179,6 +179,98 @@ def test_a_component_does_not_hear_of_sessions_that_can_be_resumed(host):
     assert not [e for e in gateway.inbox if e.get("type") == "unavailable"]
 
 
+def rows(host):
+    with host.database() as db:
+        return db.execute("SELECT jid, component, contact FROM component_shown").fetchall()
+
+
+def is_told_when_it_comes_back(host, *ends):
+    """The component gets exactly these unavailable presences: (session, address)."""
+    gateway = Component(host, DOMAIN, SECRET)
+    for client, address in ends:
+        gateway.expect(f"<presence from='{client}' to='{address}' type='unavailable'/>")
+    gateway.expect_nothing("<presence type='unavailable'/>")
+    return gateway
+
+
+def test_a_component_hears_of_sessions_that_a_crash_has_ended(host):
+    """When it is back: of contacts and of directed presence, and only once."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    bob.enable_sm()
+    bob.send(f"<presence to='{CHANNEL}'/>")
+    gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='-'/>")
+    until("all have rows", lambda: len(rows(host)) == 3)
+    host.kill()
+    host.start()
+    is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL), (bob, CHANNEL))
+    until("the rows are gone", lambda: not rows(host))
+    host.kill()
+    host.start()
+    is_told_when_it_comes_back(host)
+
+
+def test_a_component_hears_nothing_of_what_has_been_told_before_a_crash(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    bob.send(f"<presence to='{CHANNEL}'/>")
+    bob.send(f"<presence to='{CHANNEL}' type='unavailable'/>")
+    gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='unavailable'/>")
+    alice.close()
+    for address in FRIEND, CHANNEL:
+        gateway.expect(f"<presence from='{alice}' to='{address}' type='unavailable'/>")
+    until("the rows are gone", lambda: not rows(host))
+    host.kill()
+    host.start()
+    is_told_when_it_comes_back(host)
+
+
+def test_a_component_hears_of_sessions_that_end_while_it_is_away(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    gateway.cut()
+    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    alice.close()
+    host.wait_log("event=session.end")
+    is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL))
+
+
+def test_sessions_that_are_still_there_are_not_told_as_gone(host):
+    """Also after a restart that they survive. A new session with the same address has left the
+    channel."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    alice.enable_sm()
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    bob.send(f"<presence to='{CHANNEL}'/>")
+    gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='-'/>")
+    host.restart()
+    gateway = is_told_when_it_comes_back(host)
+    gateway.cut()
+    host.kill()
+    host.start()
+    host.client("alice", "a")
+    is_told_when_it_comes_back(host, (alice, CHANNEL))
+
+
+def test_what_a_component_was_shown_is_forgotten_with_it_and_with_the_account(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    bob.send(f"<presence to='{CHANNEL}'/>")
+    gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='-'/>")
+    until("all have rows", lambda: len(rows(host)) == 3)
+    gateway.cut()
+    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    host.ctl("user", "del", bob.bare)
+    assert {row[0] for row in rows(host)} == {str(alice)}
+    host.ctl("component", "del", DOMAIN)
+    assert rows(host) == []
+
+
 def test_a_component_hears_of_what_waits_before_the_server_stops(make_server, tmp_path):
     """Nothing that components send is stored: what waits for another server goes back."""
     tls = federation.Authority(tmp_path).issue("one.test", "one.test")

@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from muster.client import until
+from muster.component import Component
 from muster.muc import Room
 from muster.server import ROOT
 from test_carbons import CARBONS
@@ -52,7 +53,9 @@ def change(host, sql):
 
 def test_what_every_feature_keeps(make_server):
     """It is frozen, thawed and frozen again, and is the same."""
-    host = make_server("alice", "bob", "carol")
+    host = make_server("alice", "bob", "carol", component=True)
+    secret = host.rows("component", "add", "irc.example.test")[0]["secret"]
+    gateway = Component(host, "irc.example.test", secret)
     bob = host.client("bob", "b")
     alice = host.connect("alice")
     alice.sasl2(agent=str(uuid.uuid4()))
@@ -65,6 +68,8 @@ def test_what_every_feature_keeps(make_server):
     Room("cave").create(alice, "first", persistentroom=True)
     sift(alice, "<presence sender='remote'/>")
     alice.send("<presence to='carol@localhost/x'/>")
+    alice.send("<presence to='#tea@irc.example.test/nick'/>")
+    gateway.expect(f"<presence from='{alice}' type='-'/>")
     alice.ping()
     alice.ack()
     for i in range(3):

@@ -68,6 +68,7 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     push.resource push.service reader.name report.ids report.jid     report.reason
     report.reporter report.text reserved.name room.creator room.domain room.jid     room.name
     room.subject room_administrator.description room_administrator.jid
+    component_shown.component component_shown.contact component_shown.jid
     room_abroad.jid room_abroad.nick room_abroad.presence room_abroad.room
     room_administrator.nick room_affiliation.jid room_affiliation.nick room_affiliation.reason
     room_alias.domain room_hat.jid room_hat.title room_hat.uri room_vcard.hashes

@@ -58,6 +58,7 @@
 #include "im/audience.h"
 #include "im/caps.h"
 #include "im/component_rights.h"
+#include "im/component_shown.h"
 #include "im/contacts_abroad.h"
 #include "im/delegation.h"
 #include "im/feature.h"
@@ -158,6 +159,7 @@ const struct feature *const features_all[] = {
     &abroad_feature,
     &outgoing_feature,
     &contacts_abroad_feature,
+    &component_shown_feature,
     &guest_feature,
     &capacity_feature,
     &service_lists_feature,

@@ -8,6 +8,7 @@
 #include "home/question.h"
 #include "home/remote.h"
 #include "im/account.h"
+#include "im/component_shown.h"
 #include "im/feature.h"
 
 enum {
@@ -273,6 +274,7 @@ static void component_rows_run_del(struct command_call *call)
     struct deletion *d = arena_new(call->arena, struct deletion, 1);
     *d = (struct deletion){ call, domain };
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
+    STORE_ADD(b, &component_shown_forget, STORE_ANY_ROWS, SV_T(domain));
     store_submit(b, worker_loop(w), 0, component_rows_deleted, d);
 }
 

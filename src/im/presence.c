@@ -12,6 +12,7 @@
 #include "home/remote.h"
 #include "im/account.h"
 #include "im/budget.h"
+#include "im/component_shown.h"
 #include "im/component_watch.h"
 #include "im/contact_name.h"
 #include "im/directed.h"
@@ -301,6 +302,7 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
     ensure(session_here(s));
     if (st->type == TYPE_UNAVAILABLE) {
         directed_remove(&s->directed, stanza_to(st));
+        component_unshown(s, stanza_to(st));
     } else if (st->type == TYPE_AVAILABLE &&
                directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st)) != OK) {
         slice text = slice_of(
@@ -314,6 +316,7 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
     } else if (st->type == TYPE_AVAILABLE) {
         directed_keeps(s->directed, stanza_to(st), ROOM_COPIES * (uint32_t)st->bytes);
         budget_weigh(s->account);
+        component_shown(s, stanza_to(st));
     }
     return route(w, st, origin, 0, 0);
 }
@@ -364,6 +367,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
         broadcast(s, st);
     }
     directed_end(s, directed, st, was);
+    component_shown_ends(s);
 }
 
 void presence_session_ended(struct session *s)
@@ -403,6 +407,7 @@ void presence_farewell(struct session *s)
     if (s->available)
         farewell_to_contacts(s);
     presence_directed_drop(s, is_only_directed_to_component);
+    component_shown_ends(s);
 }
 
 void presence_session_forget(struct session *s)
@@ -431,13 +436,14 @@ static void presence_tell_as(struct session *s, slice contact, enum stanza_type 
     if (type == TYPE_UNAVAILABLE && s->hidden != SESSION_SHOWN && !presence_is_sent(s, contact))
         return;                  /* whoever sees it not, cannot see it go (XEP-0186 §3.1) */
     ensure(s->presence != NULL); /* it is available */
-    if (type == TYPE_AVAILABLE)
+    if (type == TYPE_AVAILABLE) {
+        component_shown(s, contact);
         st = stanza_ref(s->presence);
-    else
+    } else {
         st = stanza_make(STANZA_PRESENCE, type, session_jid(s), (slice){ 0 }, (slice){ 0 },
                          (slice){ 0 });
-    if (type != TYPE_AVAILABLE)
         st->named = (uint8_t)named;
+    }
     fan_one(s->account->worker, st, (slice){ 0 }, contact);
     stanza_unref(&st);
 }

@@ -112,6 +112,7 @@ struct session {
     uint8_t was_named; /* enum stanza_named */
     uint8_t claims;    /* at most SESSION_CLAIMS_MAX: see session_claim() */
     bool collects;     /* asks for its offline messages itself (XEP-0013): nobody is sent them */
+    bool to_component; /* addresses of components have seen it: im/component_shown.h */
     bool interested;   /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;     /* offline messages are being delivered: live ones wait in the store */
     uint8_t holds;     /* bits of enum session_hold_bits: the stream was told not to read */

@@ -41,6 +41,8 @@ ALONE = {
               "(test_s2s_across*.py have two, Prosody and ejabberd)",
     "contacts_abroad": "the same: it acts on the presence of contacts on other servers alone, by "
                        "presence and probes that others see as from there",
+    "component_shown": "it acts when a component connects that was not connected, by presence that "
+                       "others see as of sessions that have ended (test_component_lost.py)",
     "muc_abroad": "the same: it removes occupants of other servers alone, as an error to a message "
                   "does",
     "muc_abroad_seats": "the same: it keeps the seats of occupants of other servers over a restart "

@@ -1,0 +1,358 @@
+#include "im/component_shown.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/remote.h"
+#include "home/router.h"
+#include "im/account.h"
+#include "im/directed.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "im/roster_view.h"
+#include "im/session.h"
+#include "im/stage.h"
+#include "io/timer.h"
+#include "store/store.h"
+#include "xmpp/jid.h"
+
+enum {
+    PAGE_ROWS = 128, /* read at a time */
+    PAUSE_MS = 50    /* before the next page */
+};
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE component_shown(jid TEXT NOT NULL, component TEXT NOT NULL,"
+      " contact TEXT NOT NULL, PRIMARY KEY(jid, component, contact)) WITHOUT ROWID;",
+      "CREATE TABLE component_shown(jid TEXT NOT NULL, component TEXT NOT NULL,"
+      " contact TEXT NOT NULL, PRIMARY KEY(jid, component, contact));" },
+    { 0 }
+};
+static struct store_stmt shown_put = {
+    .name = "component-shown.put",
+    .sql = "INSERT INTO component_shown(jid, component, contact) VALUES($1, $2, $3)"
+           " ON CONFLICT(jid, component, contact) DO NOTHING",
+    .params = "ttt",
+    .cols = "",
+};
+/* Of a room every nickname: it is not said which one was the last. */
+static struct store_stmt shown_delete = {
+    .name = "component-shown.delete",
+    .sql = "DELETE FROM component_shown WHERE jid = $1 AND component = $2"
+           " AND (contact = $3 OR substr(contact, 1, length($4)) = $4)",
+    .params = "tttt",
+    .cols = "",
+};
+static struct store_stmt shown_delete_row = {
+    .name = "component-shown.delete-row",
+    .sql = "DELETE FROM component_shown WHERE jid = $1 AND component = $2 AND contact = $3",
+    .params = "ttt",
+    .cols = "",
+};
+static struct store_stmt shown_end = {
+    .name = "component-shown.end",
+    .sql = "DELETE FROM component_shown WHERE jid = $1 AND component = $2",
+    .params = "tt",
+    .cols = "",
+};
+static struct store_stmt shown_remove = {
+    .name = "component-shown.remove",
+    .sql = "DELETE FROM component_shown WHERE substr(jid, 1, length($1)) = $1",
+    .params = "t",
+    .cols = "",
+};
+struct store_stmt component_shown_forget = {
+    .name = "component-shown.forget",
+    .sql = "DELETE FROM component_shown WHERE component = $1",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt shown_page = {
+    .name = "component-shown.page",
+    .sql = "SELECT jid, contact FROM component_shown WHERE component = $1"
+           " AND (jid, contact) > ($2, $3) ORDER BY jid, contact LIMIT $4",
+    .params = "ttti",
+    .cols = "tt",
+};
+static const struct store_address addresses[] = {
+    { "component_shown", "jid", .kind = STORE_JID, .beside = "component contact" },
+    { "component_shown", "component", .kind = STORE_JID, .beside = "jid contact", .below = true },
+    { "component_shown", "contact", .kind = STORE_JID, .beside = "jid component", .below = true },
+    { 0 },
+};
+static const struct store_schema schema = {
+    .feature = "component_shown",
+    .migrations = migrations,
+    .stmts =
+        (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_delete_row, &shown_end,
+                                      &shown_remove, &component_shown_forget, &shown_page, NULL },
+    .addresses = addresses,
+};
+static struct metric shown_gone = {
+    .name = "muster_component_sessions_gone",
+    .kind = METRIC_COUNTER,
+    .help = "Unavailable presence that components got when they connected, from sessions that had "
+            "ended without it.",
+};
+static struct log_area log_shown = { .name = "component-shown" };
+
+/* Rows of one component that are being read. */
+struct showing {
+    struct list node; /* in the list of the worker */
+    struct worker *worker;
+    struct store_op *op;
+    struct timer timer;      /* the next page */
+    struct buf jid, contact; /* behind which it begins */
+    uint16_t len;
+    char component[];
+};
+static unsigned slot;
+
+static slice shown_component(const struct showing *g) { return (slice){ g->component, g->len }; }
+
+/* Rows of sessions. */
+
+/* One that is not connected gets no presence. It is sent that of its contacts when it comes. */
+static bool is_of_component(const struct worker *w, slice domain)
+{
+    return !node_serves(worker_node(w), domain) && remote_known(w, domain);
+}
+
+static struct store_batch *shown_write(struct worker *w, slice jid)
+{
+    return store_write(worker_store(w), hash_keyed(jid_bare_of(jid)));
+}
+
+static void shown_submit(struct worker *w, struct store_batch *b)
+{
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
+static void shown_add(struct session *s, slice to, struct store_batch **b)
+{
+    slice domain = jid_split(to).domain;
+    ensure(session_here(s));
+    if (!is_of_component(s->account->worker, domain))
+        return;
+    s->to_component = true;
+    if (*b == NULL)
+        *b = shown_write(s->account->worker, s->jid);
+    STORE_ADD(*b, &shown_put, STORE_ANY_ROWS, SV_T(s->jid), SV_T(domain), SV_T(to));
+}
+
+void component_shown(struct session *s, slice to)
+{
+    struct store_batch *b = NULL;
+    shown_add(s, to, &b);
+    if (b != NULL)
+        shown_submit(s->account->worker, b);
+}
+
+void component_unshown(struct session *s, slice to)
+{
+    struct worker *w = s->account->worker;
+    slice domain = jid_split(to).domain;
+    ensure(session_here(s));
+    if (!s->to_component || !remote_known(w, domain))
+        return;
+    struct store_batch *b = shown_write(w, s->jid);
+    slice below =
+        slice_of(arena_printf(loop_scratch(worker_loop(w)), "%.*s/", SLICE_ARG(jid_bare_of(to))));
+    STORE_ADD(b, &shown_delete, STORE_ANY_ROWS, SV_T(s->jid), SV_T(domain), SV_T(to), SV_T(below));
+    shown_submit(w, b);
+}
+
+struct shown_told {
+    const struct session *session;
+    struct store_batch *batch;
+};
+
+static void shown_told(slice domain, unsigned links, void *arg)
+{
+    struct shown_told *told = arg;
+    (void)links;
+    STORE_ADD(told->batch, &shown_end, STORE_ANY_ROWS, SV_T(told->session->jid), SV_T(domain));
+}
+
+void component_shown_ends(struct session *s)
+{
+    struct worker *w = s->account->worker;
+    ensure(session_here(s));
+    if (!s->to_component)
+        return;
+    struct shown_told told = { s, shown_write(w, s->jid) };
+    remote_each(w, shown_told, &told);
+    if (store_stmt_count(told.batch) > 0)
+        shown_submit(w, told.batch);
+    else
+        store_drop(&told.batch);
+}
+
+static void shown_available(struct session *s)
+{
+    struct store_batch *b = NULL;
+    slice contact;
+    for (struct roster_at at = { 0 }; (b == NULL || store_stmt_count(b) < SHOWN_CONTACTS_MAX) &&
+                                      roster_next(s->account, ROSTER_IS_SEEN, &at, &contact);)
+        if (stage_view(s, contact))
+            shown_add(s, contact, &b);
+    if (b != NULL)
+        shown_submit(s->account->worker, b);
+}
+
+static void shown_save(const struct session *s, struct buf *out)
+{
+    if (s->to_component)
+        buf_add(out, SLICE("1"));
+}
+
+static void shown_restore(struct session *s, slice saved) { s->to_component = saved.len > 0; }
+
+static void shown_account_removed(struct account *a, struct store_batch *b)
+{
+    slice below =
+        slice_of(arena_printf(loop_scratch(worker_loop(a->worker)), "%.*s/", SLICE_ARG(a->jid)));
+    STORE_ADD(b, &shown_remove, STORE_ANY_ROWS, SV_T(below));
+}
+
+/* A component has come. */
+
+static void showing_free(struct showing *g)
+{
+    store_cancel(&g->op);
+    timer_cancel(&g->timer);
+    list_remove(&g->node);
+    buf_fini(&g->jid);
+    buf_fini(&g->contact);
+    mem_free(&g);
+}
+
+static bool is_still_shown(struct worker *w, const struct jid *jid, slice contact)
+{
+    const struct account *a = account_find(w, jid_bare(jid));
+    const struct session *s = a == NULL ? NULL : account_session(a, jid->resource);
+    slice bare = jid_bare_of(contact);
+    return s != NULL && ((s->directed != NULL && directed_has(s->directed, bare)) ||
+                         (s->available && roster_is_seen(a, bare)));
+}
+
+/* The rows may be damaged: what makes no sense stays where it is. */
+static void showing_row(const struct showing *g, slice text, slice contact)
+{
+    struct worker *w = g->worker;
+    struct arena *tmp = loop_scratch(worker_loop(w));
+    struct jid jid, to;
+    if (jid_parse(&jid, text, tmp) != OK || jid.resource.len == 0 ||
+        jid_parse(&to, contact, tmp) != OK || !slice_eq(to.domain, shown_component(g)) ||
+        !node_serves(worker_node(w), jid.domain) || !node_is_home(w, jid_bare(&jid)) ||
+        is_still_shown(w, &jid, to.full))
+        return;
+    metric_add(&shown_gone, 1);
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid.full, to.full, (slice){ 0 },
+                              (slice){ 0 }));
+    struct store_batch *b = shown_write(w, jid.full);
+    STORE_ADD(b, &shown_delete_row, STORE_ANY_ROWS, SV_T(text), SV_T(shown_component(g)),
+              SV_T(contact));
+    shown_submit(w, b);
+}
+
+static void showing_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct showing *g = arg;
+    uint32_t rows = store_row_count(b, 0);
+    ensure(worker_is_here(g->worker) && rows <= PAGE_ROWS);
+    g->op = NULL;
+    if (result != STORE_OK)
+        log_warn(&log_shown, LOG_EV("component.not-told"), LOG_S("domain", shown_component(g)),
+                 LOG_C("why", store_result_name(result)),
+                 LOG_C("hint", "it may take users for online who have left; it is told when it "
+                               "connects the next time"));
+    if (!remote_known(g->worker, shown_component(g))) { /* it has gone again */
+        showing_free(g);
+        return;
+    }
+    for (uint32_t i = 0; i < rows; i++)
+        showing_row(g, store_text(b, 0, i, 0), store_text(b, 0, i, 1));
+    if (rows < PAGE_ROWS) {
+        showing_free(g);
+        return;
+    }
+    buf_clear(&g->jid);
+    buf_clear(&g->contact);
+    buf_add(&g->jid, store_text(b, 0, rows - 1, 0));
+    buf_add(&g->contact, store_text(b, 0, rows - 1, 1));
+    timer_set(worker_loop(g->worker), &g->timer, PAUSE_MS);
+}
+
+static void showing_next(struct timer *t, struct loop *loop)
+{
+    struct showing *g = CONTAINER_OF(t, struct showing, timer);
+    struct store_batch *b = store_read(worker_store(g->worker), 0);
+    STORE_ADD(b, &shown_page, STORE_ANY_ROWS, SV_T(shown_component(g)), SV_T(buf_fit(&g->jid)),
+              SV_T(buf_fit(&g->contact)), SV_I(PAGE_ROWS));
+    g->op = store_submit(b, loop, 0, showing_read, g);
+}
+
+static void shown_domain_back(struct worker *w, slice domain)
+{
+    struct list *all = *worker_state(w, slot);
+    if (!remote_known(w, domain))
+        return;
+    LIST_EACH (it, all)
+        if (slice_eq(shown_component(CONTAINER_OF(it, const struct showing, node)), domain))
+            return; /* what it has not read yet, it reads now; the rest, it has told */
+    struct showing *g = mem_zalloc(sizeof *g + domain.len);
+    g->worker = w;
+    g->timer.fn = showing_next;
+    buf_init(&g->jid, JID_MAX);
+    buf_init(&g->contact, JID_MAX);
+    g->len = (uint16_t)domain.len;
+    memcpy(g->component, domain.ptr, domain.len);
+    list_append(all, &g->node);
+    timer_set(worker_loop(w), &g->timer, 0);
+}
+
+static void shown_worker_start(struct worker *w)
+{
+    struct list *all = *worker_state(w, slot) = mem_new(struct list);
+    list_init(all);
+}
+
+static void shown_worker_stop(struct worker *w)
+{
+    struct list *all = *worker_state(w, slot);
+    while (!list_empty(all))
+        showing_free(CONTAINER_OF(all->next, struct showing, node));
+}
+
+static void shown_worker_ended(struct worker *w)
+{
+    struct list *all = *worker_state(w, slot);
+    if (all != NULL)
+        mem_free(&all);
+    *worker_state(w, slot) = NULL;
+}
+
+const struct feature component_shown_feature = {
+    .name = "component_shown",
+    .parts = PART_PRESENCE | PART_ACCOUNT,
+    .schema = &schema,
+    .metrics = (struct metric *const[]){ &shown_gone, NULL },
+    .logs = (struct log_area *const[]){ &log_shown, NULL },
+    .account.remove = shown_account_removed,
+    .session.available = shown_available,
+    .session.save = shown_save,
+    .session.restore = shown_restore,
+    .worker.slot = &slot,
+    .worker.start = shown_worker_start,
+    .worker.stop = shown_worker_stop,
+    .worker.ended = shown_worker_ended,
+    .worker.domain_back = shown_domain_back,
+};
