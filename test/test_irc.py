@@ -174,3 +174,12 @@ def test_the_gateway_ends_and_comes_back(channel):
     wait_gateway(alice)
     join(alice, "alice")  # with the settings that it has kept
     carol.expect("JOIN")
+
+
+@pytest.mark.parametrize("end", [lambda server: server.stop(), lambda server: server.kill()],
+                         ids=["stop", "kill"])
+def test_users_whose_sessions_end_with_the_server_leave_the_channel(channel, end):
+    place, alice, carol = channel
+    end(place.server)
+    place.server.start()
+    carol.expect("QUIT", "PART")
