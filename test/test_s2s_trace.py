@@ -175,6 +175,62 @@ def test_dialback_where_the_certificate_is_not_accepted(make_server, authority, 
     failed(one, "authentication", "")
 
 
+def first_failure(one, bob):
+    """The stage and reason of the stream for stanzas, once it has failed; None: what alice sends
+    arrives."""
+    one.client("alice").send(f"<message to='bob@{OTHER}' type='chat'><body>x</body></message>")
+
+    def judged():
+        why = [(row.get("stage"), row.get("why")) for row in one.rows("s2s", "list")
+               if row["state"] == "failed" or row.get("why")]
+        bob.pump(0.05)
+        arrived = any("body" in child.tag for e in bob.inbox for child in e)
+        return why[:1] or ([None] if arrived else [])
+    return until("a verdict", judged)[0]
+
+
+JUDGED = {  # what is demanded, and what the other server has: the stage that fails, and why
+    "old tls": (["--tls-min", "1.3"], [OTHER], "1.2", "tls", "wants TLSv1.3"),
+    "new tls": (["--tls-min", "1.3"], [OTHER], "1.3", None, ""),
+    "name": (["--auth", "any"], ["else.test"], "1.3", "certificate", f"does not name {OTHER}"),
+    "name, no check": (["--verify", "off"], ["else.test"], "1.3", None, ""),
+    "pin": (["--pin", "ab" * 32], [OTHER], "1.3", "certificate", "does not have"),
+}
+
+
+@pytest.mark.parametrize("case", JUDGED)
+def test_a_server_is_judged_as_for_stanzas(make_server, authority, one, case):
+    demands, names, version, stage, why = JUDGED[case]
+    tls = {**authority.issue("other", *names), "trust": str(authority.file)}
+    server = make(make_server, "bob", OTHER, tls)
+    server.ctl("set", "tls.servers-max-version", version)
+    route(one, OTHER, server.s2s_port)
+    route(server, ONE, one.s2s_port)
+    one.ctl("s2s-demand", "set", OTHER, *demands)
+    if stage is None:
+        assert trace(one)[0] == 0
+        assert first_failure(one, server.client("bob")) is None
+        how = trace(one)[1]["authentication"]
+        assert how == [("ok", "by certificate (SASL EXTERNAL)")]
+        return
+    failed(one, stage, why)
+    at, said = first_failure(one, server.client("bob"))
+    assert at == stage and why in said
+    done = one.ctl_run("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy",
+                       f"127.0.0.1:{server.s2s_port}")
+    assert done.returncode == 1 and f"{stage}: " in done.stdout and why in done.stdout, done.stdout
+
+
+def test_versions_of_tls_that_have_nothing_in_common(make_server, authority, one):
+    """The advice names what this server allows, as that may be at fault."""
+    one.ctl("set", "tls.servers-max-version", "1.2")
+    server = other(make_server, authority)
+    server.ctl("set", "tls.servers-min-version", "1.3")
+    route(one, OTHER, server.s2s_port)
+    failed(one, "tls", "")
+    assert "tls.servers-max-version" in trace(one)[2]
+
+
 def test_a_server_that_never_answers(make_server, authority, one):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         route(one, OTHER, silent.getsockname()[1])

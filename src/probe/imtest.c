@@ -486,7 +486,7 @@ static void imtest_found(void *arg, const struct s2s_found *found)
                                                          .name = t->user.domain,
                                                          .alpn = "xmpp-client",
                                                          .need_tls = true,
-                                                         .need_name = true },
+                                                         .need_right = true },
                                &imtest_ops, t);
 }
 

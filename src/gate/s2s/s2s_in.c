@@ -103,7 +103,7 @@ static bool in_offers_external(struct s2s_in *s)
 {
     struct why why;
     return s->x.secure && s->remote_len > 0 &&
-           s2s_certificate_is_of(s->x.conn, in_remote(s), in_scratch(s), &why);
+           s2s_certificate_proves(s->x.conn, in_remote(s), in_scratch(s), &why);
 }
 
 /* XEP-0478 §3.2: its limits are in the element, as it sends no features. */

@@ -77,7 +77,7 @@ static bool back_may_offer(struct s2s_in *s, struct pair *p)
     struct why why;
     unsigned worker;
     if (p->back || !p->proved || !back_home(s, pair_remote(p), &worker) ||
-        !s2s_server_fits(s->x.conn, pair_remote(p), in_scratch(s), &why))
+        s2s_server_flaw(s->x.conn, pair_remote(p), in_scratch(s), &why) != S2S_AT_NONE)
         return false;
     p->home = (uint16_t)worker;
     return true;

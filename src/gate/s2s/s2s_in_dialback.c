@@ -156,7 +156,7 @@ static bool in_is_of_certificate(const struct s2s_in *s, slice remote)
 {
     struct why why;
     return s->x.state == STREAM_BOUND && s->x.secure &&
-           s2s_certificate_is_of(s->x.conn, remote, in_scratch(s), &why);
+           s2s_certificate_proves(s->x.conn, remote, in_scratch(s), &why);
 }
 
 /* Whether a domain may be proved here. On a stream that others use, only it is refused (XEP-0220

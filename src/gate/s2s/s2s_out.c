@@ -149,12 +149,15 @@ static bool out_header_fits(struct s2s_out *o, slice unit)
     return false;
 }
 
-static bool out_certificate_fits(struct s2s_out *o)
+static bool out_server_fits(struct s2s_out *o)
 {
     struct why why;
-    if (!o->x.secure || s2s_server_fits(o->x.conn, out_remote(o), out_scratch(o), &why))
+    enum s2s_stage flaw = !o->x.secure
+                              ? S2S_AT_NONE
+                              : s2s_server_flaw(o->x.conn, out_remote(o), out_scratch(o), &why);
+    if (flaw == S2S_AT_NONE)
         return true;
-    OUT_ENDS(o, S2S_AT_CERTIFICATE, SE_REMOTE_SERVER_TIMEOUT, true, "%s", why.text);
+    OUT_ENDS(o, flaw, SE_REMOTE_SERVER_TIMEOUT, true, "%s", why.text);
     return false;
 }
 
@@ -162,7 +165,7 @@ static void out_header(struct xstream *x, slice unit)
 {
     struct s2s_out *o = s2s_out_of(x);
     slice id = xstream_attr(x, unit, SLICE("id"));
-    if (!out_header_fits(o, unit) || !out_certificate_fits(o))
+    if (!out_header_fits(o, unit) || !out_server_fits(o))
         return;
     mem_free(&o->id);
     if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
@@ -185,7 +188,7 @@ static bool out_may_be_both(struct s2s_out *o)
     struct why why;
     return setting_bool(&s2s_bidi) && o->x.secure &&
            (s2s_demand_of(out_remote(o)).dialback ||
-            s2s_certificate_is_of(o->x.conn, out_remote(o), out_scratch(o), &why));
+            s2s_certificate_proves(o->x.conn, out_remote(o), out_scratch(o), &why));
 }
 
 static void out_ask_both(struct s2s_out *o)

@@ -174,7 +174,7 @@ static bool probe_verdict(struct s2s_probe *p, const struct tls_name *name, stru
     const struct tls_peer *peer = conn_tls_peer(p->x.conn);
     struct buf text;
     if (p->want.from.len > 0)
-        return s2s_certificate_is_of(p->x.conn, p->want.name, probe_scratch(p), why);
+        return s2s_certificate_is_right(p->x.conn, p->want.name, probe_scratch(p), why);
     why_set(why, "it does not name %.*s", SLICE_ARG(p->want.name));
     if (peer != NULL && peer->verdict == TLS_VERIFIED)
         return name != NULL;
@@ -185,6 +185,15 @@ static bool probe_verdict(struct s2s_probe *p, const struct tls_name *name, stru
     why_set(why, "%.*s", SLICE_ARG(words));
     buf_fini(&text);
     return false;
+}
+
+/* Where the stream ends if the certificate is refused, S2S_AT_NONE: nowhere; or S2S_AT_TLS: it ends
+ * in any case. A server is judged as for stanzas. */
+static enum s2s_stage probe_flaw(struct s2s_probe *p, struct why *why)
+{
+    if (p->want.from.len > 0 && p->want.need_right)
+        return s2s_server_flaw(p->x.conn, p->want.name, probe_scratch(p), why);
+    return p->want.need_right ? S2S_AT_CERTIFICATE : S2S_AT_NONE;
 }
 
 /* false: the stream has ended. */
@@ -198,6 +207,12 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
     probe_tell(
         p, S2S_AT_TLS, true,
         arena_printf(tmp, "%s, %s", conn_tls_version(p->x.conn), conn_tls_cipher(p->x.conn)));
+    enum s2s_stage flaw = probe_flaw(p, &why);
+    if (flaw == S2S_AT_TLS) {
+        probe_blame(p, flaw, "%s", why.text);
+        xstream_close(&p->x, (slice){ 0 });
+        return false;
+    }
     probe_tell_own(p);
     size_t count = conn_tls_chain(p->x.conn, tmp, &chain);
     probe_tell_chain(p, chain, count);
@@ -211,11 +226,11 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
         return true;
     }
     const char *words = arena_printf(tmp, "it is refused: %s", why.text);
-    if (!p->want.need_name) {
+    if (flaw == S2S_AT_NONE) {
         probe_tell(p, S2S_AT_CERTIFICATE, false, words);
         return true;
     }
-    probe_blame(p, S2S_AT_CERTIFICATE, "%s", words);
+    probe_blame(p, flaw, "%s", words);
     xstream_close(&p->x, (slice){ 0 });
     return false;
 }

@@ -20,7 +20,8 @@ struct s2s_probe_want {
     const char *alpn; /* "xmpp-server", "xmpp-client": also the service of SRV-IDs */
     bool tls;         /* it begins at once */
     bool need_tls;    /* it ends where none is offered */
-    bool need_name;   /* it ends where the certificate is refused */
+    bool need_right;  /* it ends where the certificate of a client's server is refused, or as a
+                         stream for stanzas would (s2s_server_flaw()) */
 };
 
 struct s2s_probe_ops {

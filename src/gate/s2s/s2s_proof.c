@@ -79,16 +79,13 @@ bool s2s_is_pinned(const struct conn *c, slice domain, struct arena *tmp)
            proof_is_pinned(demand.pins, chain[0], &why);
 }
 
-bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
+bool s2s_certificate_is_right(const struct conn *c, slice domain, struct arena *tmp,
+                              struct why *why)
 {
     const struct tls_peer *peer = conn_tls_peer(c);
     const struct s2s_demand demand = s2s_demand_of(domain);
     slice *chain;
     size_t count = conn_tls_chain(c, tmp, &chain);
-    if (!demand.external) {
-        why_set(why, "`s2s-demand list` wants dialback of it");
-        return false;
-    }
     if (demand.pins.len > 0 && count > 0)
         return proof_is_pinned(demand.pins, chain[0], why);
     if (peer == NULL || peer->verdict != TLS_VERIFIED) {
@@ -98,6 +95,14 @@ bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp
     if (count > 0 && proof_names(chain[0], domain, tmp))
         return true;
     why_set(why, "it does not name %.*s", SLICE_ARG(domain));
+    return false;
+}
+
+bool s2s_certificate_proves(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
+{
+    if (s2s_demand_of(domain).external)
+        return s2s_certificate_is_right(c, domain, tmp, why);
+    why_set(why, "`s2s-demand list` wants dialback of it");
     return false;
 }
 
@@ -111,13 +116,14 @@ bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why)
     return false;
 }
 
-bool s2s_server_fits(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
+enum s2s_stage s2s_server_flaw(const struct conn *c, slice domain, struct arena *tmp,
+                               struct why *why)
 {
     struct why wrong;
     if (!s2s_tls_fits(c, domain, why))
-        return false;
-    if (!s2s_demand_of(domain).verify || s2s_certificate_is_of(c, domain, tmp, &wrong))
-        return true;
+        return S2S_AT_TLS;
+    if (!s2s_demand_of(domain).verify || s2s_certificate_is_right(c, domain, tmp, &wrong))
+        return S2S_AT_NONE;
     why_set(why, "its certificate is refused: %s", wrong.text);
-    return false;
+    return S2S_AT_CERTIFICATE;
 }

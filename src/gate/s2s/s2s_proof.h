@@ -1,6 +1,7 @@
 /* s2s_proof: how one server proves its domain to another: keys of dialback, and certificates. */
 #pragma once
 #include "base/err.h"
+#include "gate/s2s/s2s_stage.h"
 #include "io/conn.h"
 #include "xmpp/dialback.h"
 
@@ -12,12 +13,17 @@ bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct ar
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
 
 /* Whether the certificate of the peer of this connection is valid and for that domain (RFC 9525,
- * RFC 6120 §13.7), or is a pinned one, and counts for it (gate/s2s/s2s_demand.h). false: `why` says
- * what is wrong. */
-bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why);
+ * RFC 6120 §13.7), or is a pinned one. false: `why` says what is wrong. */
+bool s2s_certificate_is_right(const struct conn *c, slice domain, struct arena *tmp,
+                              struct why *why);
+/* ... and is a proof of the domain, where dialback is not demanded (gate/s2s/s2s_demand.h). */
+bool s2s_certificate_proves(const struct conn *c, slice domain, struct arena *tmp, struct why *why);
 /* Whether its certificate is a pinned one of that domain, which counts whoever has revoked it. */
 bool s2s_is_pinned(const struct conn *c, slice domain, struct arena *tmp);
 /* Whether the TLS of this connection, if it has any, is what is demanded of that domain. */
 bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why);
-/* Both, for a server that we have connected to. `why` is the whole sentence. */
-bool s2s_server_fits(const struct conn *c, slice domain, struct arena *tmp, struct why *why);
+/* What is wrong with a server that we have connected to, or that takes our stanzas: S2S_AT_TLS or
+ * S2S_AT_CERTIFICATE, where a right one is demanded; `why` is the whole sentence. S2S_AT_NONE:
+ * nothing. */
+enum s2s_stage s2s_server_flaw(const struct conn *c, slice domain, struct arena *tmp,
+                               struct why *why);

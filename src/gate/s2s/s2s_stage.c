@@ -44,7 +44,11 @@ const char *s2s_stage_advice(enum s2s_stage stage)
         [S2S_AT_TCP] =
             "No server listens there, or a firewall is in the way: ask the other operator, "
             "and look whether this host may connect to that port.",
-        [S2S_AT_TLS] = "The other operator must switch TLS on, with version 1.2 or later.",
+        [S2S_AT_TLS] =
+            "Both servers must allow one version of TLS: `musterctl tls list` shows what this one "
+            "allows (tls.servers-min-version, tls.servers-max-version), and `s2s-demand list` "
+            "whether more is demanded of that domain. If that is right, the other operator must "
+            "switch TLS on, with such a version.",
         [S2S_AT_CERTIFICATE] =
             "The other operator must renew or correct the certificate, or you trust "
             "its authority: `musterctl cert-trust add`.",

@@ -319,7 +319,7 @@ static void trace_found(void *arg, const struct s2s_found *found)
                                   .alpn = "xmpp-server",
                                   .need_tls = demand.tls &&
                                               (demand.firm || !s2s_find_may_be_plain(t->find)),
-                                  .need_name = demand.verify },
+                                  .need_right = true },
         &trace_ops, t);
 }
 
