@@ -195,6 +195,9 @@ JUDGED = {  # what is demanded, and what the other server has: the stage that fa
     "name": (["--auth", "any"], ["else.test"], "1.3", "certificate", f"does not name {OTHER}"),
     "name, no check": (["--verify", "off"], ["else.test"], "1.3", None, ""),
     "pin": (["--pin", "ab" * 32], [OTHER], "1.3", "certificate", "does not have"),
+    "dialback": (["--auth", "dialback"], [OTHER], "1.3", None, ""),
+    "dialback, name": (["--auth", "dialback"], ["else.test"], "1.3", "certificate",
+                       f"does not name {OTHER}"),
 }
 
 
@@ -211,7 +214,8 @@ def test_a_server_is_judged_as_for_stanzas(make_server, authority, one, case):
         assert trace(one)[0] == 0
         assert first_failure(one, server.client("bob")) is None
         how = trace(one)[1]["authentication"]
-        assert how == [("ok", "by certificate (SASL EXTERNAL)")]
+        assert how == [("ok", "by dialback" if "dialback" in demands
+                        else "by certificate (SASL EXTERNAL)")]
         return
     failed(one, stage, why)
     at, said = first_failure(one, server.client("bob"))

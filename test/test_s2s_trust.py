@@ -458,6 +458,24 @@ def test_how_a_domain_must_be_proved(node, issuer):
     assert not dialback(node, cert)
 
 
+@pytest.mark.parametrize("auth", ["dialback", "any"])
+def test_a_domain_of_which_dialback_is_demanded_gets_it(node, issuer, auth):
+    """In both directions, whatever its certificate says: it is shown a key, though it offers
+    EXTERNAL, and its own key is checked."""
+    cert = issuer.make("evil", dns(EVIL))
+    node.ctl("s2s-demand", "set", EVIL, "--auth", auth)
+    listener = Listener(EVIL, cert[0])
+    federation.route(node, EVIL, listener.port)
+    node.client("alice").send(f"<message to='a@{EVIL}' type='chat'><body>x</body></message>")
+    with listener.secure() as out:
+        shows = listener.read_until(out, "<(db:result|auth)[ >]")[1]
+        assert shows == ("db:result" if auth == "dialback" else "auth")
+    peer = Peer(node, EVIL, ONE, cert[0])
+    peer.secure()
+    assert peer.external() == ("not-authorized" if auth == "dialback" else None)
+    listener.close()
+
+
 def test_dialback_is_refused_where_a_certificate_is_demanded(node, issuer):
     node.ctl("s2s-demand", "set", EVIL, "--auth", "certificate")
     peer = Peer(node, EVIL, ONE, issuer.make("x", dns("x.test"))[0])

@@ -10,7 +10,7 @@ struct s2s_demand {
     bool plain;          /* but a static route lets it do without, unless `firm` */
     bool firm;           /* a demand needs TLS, whatever routes say */
     bool verify;         /* a server that we connect to must show a right certificate */
-    bool external;       /* a certificate proves the domain */
+    bool external;       /* a certificate proves the domain, and ours to it */
     bool dialback;       /* dialback proves the domain, and ours to it */
     const char *tls_min; /* "TLSv1.3"; NULL: any version that is allowed at all */
     slice pins;          /* one of these certificates, in place of those that are trusted; empty: no

@@ -451,8 +451,9 @@ static void out_features(struct s2s_out *o, const struct elem *e)
         OUT_ENDS(o, S2S_AT_TLS, SE_REMOTE_SERVER_TIMEOUT, true,
                  "it offers no TLS (s2s.require-tls)");
     } else {
+        const struct s2s_demand demand = s2s_demand_of(out_remote(o));
         bool certified =
-            !partner_is_uncertified(o->partner) || !s2s_demand_of(out_remote(o)).dialback;
+            demand.external && (!partner_is_uncertified(o->partner) || !demand.dialback);
         o->has_both = elem_child(e, "bidi", NS_BIDI_FEATURE, &child) && out_may_be_both(o);
         o->has_external = o->x.secure && certified &&
                           elem_child(e, "mechanisms", NS_SASL, &child) &&

@@ -31,7 +31,8 @@ struct s2s_trace {
     uint64_t since_us;
     enum s2s_stage stage; /* of the last step, */
     bool failed;          /* and whether that has failed */
-    bool connected, authenticating, external;
+    bool connected, authenticating;
+    bool external;      /* the server offers it, has not refused our certificate, and may have it */
     const char *advice; /* what to do about what has failed; NULL: what its stage says */
     char text[];        /* of `want` */
 };
@@ -203,10 +204,11 @@ static void trace_tell_offers(struct s2s_trace *t, const struct elem *features)
 {
     char line[256];
     struct elem child;
+    bool external = trace_offers_external(features, loop_scratch(trace_loop(t)));
     bool dialback = elem_child(features, "dialback", NS_DIALBACK_FEATURE, &child);
     int len =
         snprintf(line, sizeof line, "EXTERNAL: %s, dialback: %s, XEP-0198: %s, XEP-0288: %s",
-                 t->external ? "yes" : "no", dialback ? "yes" : "not announced",
+                 external ? "yes" : "no", dialback ? "yes" : "not announced",
                  elem_child(features, "sm", NS_SM, &child) ? "yes" : "no",
                  elem_child(features, "bidi", "urn:xmpp:features:bidi", &child) ? "yes" : "no");
     trace_tell(t, S2S_AT_OFFERS, true, (slice){ line, (size_t)len });
@@ -216,8 +218,8 @@ static void trace_features(void *arg, const struct elem *e, bool authenticated)
 {
     struct s2s_trace *t = arg;
     if (!authenticated)
-        t->external =
-            s2s_probe_is_secure(t->probe) && trace_offers_external(e, loop_scratch(trace_loop(t)));
+        t->external = s2s_probe_is_secure(t->probe) && s2s_demand_of(t->want.remote).external &&
+                      trace_offers_external(e, loop_scratch(trace_loop(t)));
     trace_tell_offers(t, e);
     if (authenticated)
         trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
