@@ -112,6 +112,95 @@ def test_names_in_a_certificate(node, issuer, name):
     assert offers(node, issuer.make("cn.test", san)) == right
 
 
+# --- servers that connect to us, and cannot prove their domain ---
+
+FAULTS = {
+    "expired": (lambda i: i.issue("bad", EVIL, begins=-9, ends=-1), "certificate has expired"),
+    "early": (lambda i: i.issue("bad", EVIL, begins=2, ends=30), "certificate is not yet valid"),
+    "name": (lambda i: i.issue("bad", "else.test"), f"it does not name {EVIL}"),
+    "unknown": (lambda i: federation.Authority(i.folder, "strange").issue("bad", EVIL),
+                "unable to get local issuer certificate"),
+    "self-signed": (lambda i: federation.self_signed(i.folder, "bad", EVIL),
+                    "self-signed certificate"),
+    "none": (lambda i: None, "no certificate was shown"),
+}
+
+
+def last_refused(node, domain=EVIL):
+    return [r["value"] for r in node.rows("s2s", "show", domain) if r["name"] == "last refused"]
+
+
+@pytest.mark.parametrize("asks", ["external", "dialback", "nothing"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_why_a_certificate_is_refused_is_told_to_the_operator(node, issuer, fault, asks):
+    """Not to the peer. Also of one that leaves when it is offered nothing, once for a stream."""
+    make, why = FAULTS[fault]
+    node.ctl("set", "s2s.dialback", "off")
+    peer = Peer(node, EVIL, ONE, make(issuer))
+    peer.secure()
+    if asks == "external":
+        assert peer.external() == "not-authorized"
+    elif asks == "dialback":
+        peer.result("00")
+        peer.expect_stream_error("not-authorized")
+    said = [line for line in node.log().splitlines() if "event=s2s.unproved" in line]
+    if asks == "nothing" and fault == "none":  # it may be a test of ours
+        assert not said and not last_refused(node)
+        return
+    assert len(said) == 1 and why in said[0], said
+    assert f"domain={EVIL} local={ONE}" in said[0] and "peer=127.0.0.1" in said[0]
+    [value] = last_refused(node)
+    assert why in value and "from 127.0.0.1" in value
+    assert not last_refused(node, "else.test")
+
+
+def test_the_last_refusal_is_forgotten_when_the_domain_is_proved(node, issuer):
+    node.ctl("set", "s2s.dialback", "off")
+    Peer(node, EVIL, ONE, issuer.issue("bad", "else.test")).secure()
+    assert last_refused(node)
+    Peer(node, EVIL, ONE, issuer.issue("good", EVIL)).join()
+    assert not last_refused(node)
+
+
+def test_what_dialback_can_prove_is_not_refused(node, issuer):
+    """Unless it asks for EXTERNAL all the same."""
+    peer = Peer(node, EVIL, ONE, issuer.issue("bad", "else.test"))
+    peer.secure()
+    assert not last_refused(node) and "s2s.unproved" not in node.log()
+    assert peer.external() == "not-authorized"
+    assert "does not name" in last_refused(node)[0]
+
+
+def test_another_domain_that_the_certificate_does_not_name(node, issuer):
+    """On a stream that is authenticated for the first one."""
+    node.ctl("set", "s2s.dialback", "off")
+    peer = Peer(node, EVIL, ONE, issuer.issue("evil", EVIL))
+    peer.join()
+    peer.result("00", origin="third.test")
+    peer.expect("<db:result type='error' from='one.test' xmlns:db='jabber:server:dialback'/>")
+    assert "does not name third.test" in last_refused(node, "third.test")[0]
+    assert not last_refused(node)
+
+
+def test_refusals_that_are_remembered_are_bounded(node, issuer):
+    """Anybody can name any domain: the oldest make room."""
+    node.ctl("set", "s2s.dialback", "off")
+    cert = issuer.issue("bad", "else.test")
+    for n in range(129):
+        Peer(node, f"d{n}.test", ONE, cert).secure().sock.close()
+    assert not last_refused(node, "d0.test")
+    assert last_refused(node, "d1.test") and last_refused(node, "d128.test")
+
+
+def test_a_test_of_ours_refuses_nobody(node, issuer):
+    """fedtest opens a stream to the own host in the name of the other domain."""
+    node.ctl("set", "s2s.dialback", "off")
+    done = node.ctl_run("fedtest", "--target", "localhost", "--domain", EVIL, "--proxy",
+                        f"127.0.0.1:{federation.free_port()}")
+    assert done.returncode == 1 and "Connection refused" in done.stdout
+    assert not last_refused(node) and "s2s.unproved" not in node.log()
+
+
 def test_wildcards_are_a_setting(node, issuer):
     cert = issuer.make("wild", dns("*.evil.test"))
     assert offers(node, cert, "a.evil.test") and not offers(node, cert, "b.a.evil.test")

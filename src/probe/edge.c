@@ -112,6 +112,7 @@ static void edge_found(void *arg, const struct s2s_found *found)
                                   .to = t->want.domain,
                                   .name = t->want.domain,
                                   .alpn = "xmpp-server",
+                                  .anonymous = true,
                                   .need_tls = setting_bool_of(&s2s_require_tls, t->want.domain) },
         &edge_ops, t);
 }

@@ -99,11 +99,20 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
 
 /* Features (RFC 6120 §4.3.2). */
 
-static bool in_offers_external(struct s2s_in *s)
+/* false: `why`. */
+static bool in_offers_external(struct s2s_in *s, struct why *why)
 {
-    struct why why;
-    return s->x.secure && s->remote_len > 0 &&
-           s2s_certificate_proves(s->x.conn, in_remote(s), in_scratch(s), &why);
+    if (s->x.secure && s->remote_len > 0)
+        return s2s_certificate_proves(s->x.conn, in_remote(s), in_scratch(s), why);
+    why_set(why, s->x.secure ? "its stream does not say of which domain it is" : "it has no TLS");
+    return false;
+}
+
+/* One that shows none has perhaps come to look only (probe/edge.h), until it asks for more. */
+static bool in_shows_certificate(const struct s2s_in *s)
+{
+    slice *chain;
+    return s->x.secure && s->remote_len > 0 && conn_tls_chain(s->x.conn, in_scratch(s), &chain) > 0;
 }
 
 /* XEP-0478 §3.2: its limits are in the element, as it sends no features. */
@@ -117,6 +126,9 @@ static void in_features(struct s2s_in *s)
 {
     struct buf b;
     struct xml_write w;
+    struct why why;
+    bool external = !s->external && in_offers_external(s, &why),
+         dialback = in_may_authenticate(s) && s2s_demand_of(in_remote(s)).dialback;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, "stream:features", NULL);
     xml_content(&w);
@@ -124,9 +136,9 @@ static void in_features(struct s2s_in *s)
         buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
     else if (!s->x.secure)
         buf_lit(&b, "<starttls xmlns='" NS_TLS "'/>");
-    if (!s->external && in_offers_external(s))
+    if (external)
         buf_lit(&b, "<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism></mechanisms>");
-    if (in_may_authenticate(s) && s2s_demand_of(in_remote(s)).dialback)
+    if (dialback)
         buf_lit(&b, "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
     if (!s->external && s2s_back_is_offered(s))
         buf_lit(&b, "<bidi xmlns='" NS_BIDI_FEATURE "'/>");
@@ -136,6 +148,8 @@ static void in_features(struct s2s_in *s)
         stream_limits_write(&w, setting_int(&s2s_stanza_bytes), setting_int(&s2s_idle));
     xml_close(&w);
     xstream_write_buf(&s->x, &b);
+    if (!s->external && !external && !dialback && in_shows_certificate(s))
+        in_is_unproved(s, in_remote(s), in_local(s), why.text); /* it will go, in silence perhaps */
 }
 
 static void in_header(struct xstream *x, slice unit)
@@ -179,6 +193,14 @@ static void in_sasl_refuse(struct s2s_in *s, const char *condition)
         xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("too many attempts"));
 }
 
+/* The peer is not told why, but the operator is, unless that was done with the features. */
+static void in_sasl_not_authorized(struct s2s_in *s, const struct why *why)
+{
+    if (s->unproved == 0)
+        in_is_unproved(s, in_remote(s), in_local(s), why->text);
+    in_sasl_refuse(s, "not-authorized");
+}
+
 /* The identity that it asks for: empty, or its domain. false: malformed. */
 static bool in_authzid(struct s2s_in *s, const struct elem *e, slice *domain)
 {
@@ -215,14 +237,15 @@ static void in_external(struct s2s_in *s)
 static void in_sasl(struct s2s_in *s, const struct elem *e)
 {
     slice authzid;
+    struct why why;
     if (!slice_is(e->name, "auth"))
         xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("authenticate first"));
     else if (!slice_is(elem_attr(e, "mechanism", in_scratch(s)), "EXTERNAL"))
         in_sasl_refuse(s, "invalid-mechanism");
     else if (!in_authzid(s, e, &authzid))
         in_sasl_refuse(s, "incorrect-encoding");
-    else if (!in_offers_external(s))
-        in_sasl_refuse(s, "not-authorized");
+    else if (!in_offers_external(s, &why))
+        in_sasl_not_authorized(s, &why);
     else if (authzid.len > 0 && !slice_eq(in_domain(s, authzid), in_remote(s)))
         in_sasl_refuse(s, "invalid-authzid");
     else

@@ -152,11 +152,11 @@ static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
 
 /* Another domain of a server that is authenticated, which its certificate names: nobody needs to be
  * asked about the key (XEP-0344). */
-static bool in_is_of_certificate(const struct s2s_in *s, slice remote)
+static bool in_is_of_certificate(const struct s2s_in *s, slice remote, struct why *why)
 {
-    struct why why;
+    why_set(why, "its stream has no TLS, or no other domain is proved on it");
     return s->x.state == STREAM_BOUND && s->x.secure &&
-           s2s_certificate_proves(s->x.conn, remote, in_scratch(s), &why);
+           s2s_certificate_proves(s->x.conn, remote, in_scratch(s), why);
 }
 
 /* Whether a domain may be proved here. On a stream that others use, only it is refused (XEP-0220
@@ -166,14 +166,20 @@ static bool in_may_add(struct s2s_in *s, slice remote, slice local)
     struct why why;
     bool by_key = s2s_demand_of(remote).dialback;
     if (s->x.state == STREAM_BOUND && !s2s_is_ours(s->x.worker, remote)) {
-        if ((by_key || in_is_of_certificate(s, remote)) &&
-            s2s_is_partner(s->x.worker, local, remote) && s2s_tls_fits(s->x.conn, remote, &why))
+        bool proved = by_key || in_is_of_certificate(s, remote, &why);
+        if (!proved)
+            in_is_unproved(s, remote, local, why.text);
+        if (proved && s2s_is_partner(s->x.worker, local, remote) &&
+            s2s_tls_fits(s->x.conn, remote, &why))
             return true;
         in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
         return false;
     }
     if (by_key)
         return in_may_come_from(s, remote, local);
+    if (s->x.secure && s->unproved == 0 &&
+        !s2s_certificate_proves(s->x.conn, remote, in_scratch(s), &why))
+        in_is_unproved(s, remote, local, why.text);
     xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
     return false;
 }
@@ -182,6 +188,7 @@ static bool in_may_add(struct s2s_in *s, slice remote, slice local)
 static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
 {
     slice key = elem_text(e, in_scratch(s));
+    struct why why;
     if (elem_attr_raw(e, "type").ptr != NULL) {
         xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
     } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
@@ -198,7 +205,7 @@ static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slic
             return; /* it is being checked: one answer is to come, not one for each key */
         else if ((p = pair_add(s, remote, local)) == NULL)
             in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
-        else if (in_is_of_certificate(s, remote))
+        else if (in_is_of_certificate(s, remote, &why))
             in_is_proved(s, p, "certificate");
         else
             in_check_key(s, p, key);

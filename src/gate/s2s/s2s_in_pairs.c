@@ -10,9 +10,12 @@
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_take.h"
+#include "gate/s2s/s2s_unproved.h"
 #include "gate/stanza_limits.h"
 #include "home/message.h"
 #include "im/abroad.h"
+
+enum { UNPROVED_TOLD = 8 };
 
 struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
 {
@@ -58,6 +61,7 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
     p->how = how;
+    s2s_unproved_forget(pair_remote(p));
     home_send(s->x.worker, pair_remote(p), &s2s_came_message,
               &(struct s2s_came){ pair_local(p), pair_remote(p) });
     log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
@@ -92,6 +96,14 @@ bool in_may_come_from(struct s2s_in *s, slice remote, slice local)
     else
         return true;
     return false;
+}
+
+void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why)
+{
+    if (s->unproved == UNPROVED_TOLD)
+        return;
+    s->unproved++;
+    s2s_unproved(remote, local, conn_info_text(conn_info(s->x.conn)).text, why);
 }
 
 bool in_may_authenticate(const struct s2s_in *s)

@@ -45,5 +45,7 @@ void pairs_resumed(const struct s2s_in *s); /* it goes on for one that had */
 slice in_domain(const struct s2s_in *s, slice attr);
 /* Whether somebody may speak for this domain to that one; else the stream has failed. */
 bool in_may_come_from(struct s2s_in *s, slice remote, slice local);
+/* Its certificate does not prove that domain, and nothing else would: told to the operator. */
+void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why);
 bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */
 void in_is_bound(struct s2s_in *s);               /* larger units may come */

@@ -22,6 +22,7 @@ struct s2s_in {
     uint8_t failures;     /* of SASL; at most SASL_FAILURES_MAX */
     uint8_t resumptions;  /* that were asked for; at most RESUMPTIONS_MAX */
     uint8_t denied;       /* keys of dialback; at most DENIED_MAX */
+    uint8_t unproved;     /* refusals of its certificate that were told; at most UNPROVED_TOLD */
     uint8_t unjudged;     /* those that nobody could judge; at most UNJUDGED_MAX */
     uint8_t fault;        /* enum back_fault */
     bool both;            /* it takes stanzas of ours (XEP-0288) */

@@ -238,7 +238,8 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
 static void probe_start_tls(struct s2s_probe *p)
 {
     const slice alpn[] = { slice_of(p->want.alpn) };
-    struct tls_ctx *own = p->want.from.len > 0 ? s2s_tls(p->gate) : NULL;
+    bool shows = p->want.from.len > 0 && !p->want.anonymous;
+    struct tls_ctx *own = shows ? s2s_tls(p->gate) : NULL;
     struct tls_trust *trust = tls_trusted_get(p->gate->trusted);
     conn_start_tls_client(
         p->x.conn, &(struct tls_call){ .server_name = s2s_ascii(p->want.name, probe_scratch(p)),

@@ -19,6 +19,7 @@ struct s2s_probe_want {
     slice name;       /* of the host that the certificate must be for, and of SNI */
     const char *alpn; /* "xmpp-server", "xmpp-client": also the service of SRV-IDs */
     bool tls;         /* it begins at once */
+    bool anonymous;   /* no certificate of ours is shown: `from` is not ours */
     bool need_tls;    /* it ends where none is offered */
     bool need_right;  /* it ends where the certificate of a client's server is refused, or as a
                          stream for stanzas would (s2s_server_flaw()) */

@@ -11,6 +11,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_unproved.h"
 #include "im/foreign.h"
 #include "im/outgoing.h"
 #include "io/tls_cert.h"
@@ -128,6 +129,20 @@ static void show_counts(struct command_call *call)
     show_add(call, "failing since", arena_printf(call->arena, "%s", stamp));
 }
 
+/* What this process remembers. */
+static void show_unproved(struct command_call *call)
+{
+    struct s2s_unproved last;
+    char stamp[CLOCK_STAMP_LEN];
+    if (!s2s_unproved_of(command_arg(call, "domain"), &last))
+        return;
+    clock_stamp(stamp, last.at_us);
+    show_add(call, "last refused",
+             arena_printf(call->arena,
+                          "%s, from %s: its certificate does not prove the domain: %s (node %s)",
+                          stamp, last.peer, last.why, worker_node(call->worker)->name));
+}
+
 static void run_s2s_show(struct command_call *call)
 {
     struct worker *w = call->worker;
@@ -137,6 +152,8 @@ static void run_s2s_show(struct command_call *call)
         return;
     if (worker_index(w) == 0)
         show_counts(call);
+    if (worker_index(w) == 0)
+        show_unproved(call);
     for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
         partner_show(partner_of(a), show_stream, call);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
@@ -215,7 +232,8 @@ struct command s2s_show_command = {
             { .name = "name",
               .doc = "stream to it or stream from it, and of this stream: queue, tls, certificate, "
                      "names, name that matches, chain, unacknowledged, last failure; then "
-                     "counted, failing since, state, policy, stored" },
+                     "counted, failing since, last refused (of its streams to this server), state, "
+                     "policy, stored" },
             { .name = "value", .doc = "what is known" },
             { 0 } },
 };
