@@ -580,3 +580,49 @@ def test_behind_routes_that_fail_the_dns_is_asked(one, make_server, authority, n
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
     add(one, "*", federation.free_port())
     assert reach(one.client("alice"), "there.example") is None
+
+
+NOWHERE = "nowhere.example"
+
+
+@pytest.fixture
+def no_names():
+    """The port of a name server that knows none (RFC 1035 §4.1.1)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def answer():
+            try:
+                while True:
+                    question, peer = sock.recvfrom(4096)
+                    sock.sendto(question[:2] + b"\x81\x83" + question[4:], peer)
+            except OSError:
+                pass
+        threading.Thread(target=answer, daemon=True).start()
+        yield sock.getsockname()[1]
+
+
+@pytest.mark.parametrize("gateway, error, stage", [
+    ("does not know it", "remote-server-not-found", "stream"),
+    ("refuses us", "remote-server-timeout", "certificate"),
+    ("is not there", "remote-server-timeout", "tcp"),
+    ("does not know it, and another is not there", "remote-server-timeout", "tcp"),
+    ("none", "remote-server-not-found", "dns")])
+def test_a_domain_that_neither_a_gateway_nor_the_dns_has(one, other, no_names, gateway, error,
+                                                         stage):
+    """What the gateway says is why it fails, as the DNS is only asked in case that helps; but a
+    domain that both do not know does not exist."""
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{no_names}")
+    domain = OTHER if gateway == "refuses us" else NOWHERE
+    if gateway not in ("none", "is not there"):
+        add(one, "*", other.s2s_port)
+    if "is not there" in gateway:
+        add(one, "*", federation.free_port(), "--priority", 2)
+    if gateway == "refuses us":
+        one.ctl("s2s-demand", "set", OTHER, "--pin", "ab" * 32)
+    assert reach(one.client("alice"), domain)[0] == error
+    [row] = one.rows("s2s", "list")
+    assert row["stage"] == stage and "no such name" in row["why"], row
+    done = one.ctl_run("s2s", "trace", domain)
+    assert done.returncode == 1 and f"({stage})" in done.stderr, done
+    assert ("typing error" in done.stderr) == (gateway == "none")

@@ -63,13 +63,14 @@ struct s2s_find {
     struct find_step *steps;
     size_t count, at; /* the step that is being tried */
     unsigned redirects;
-    bool exists;           /* some host has an address */
+    unsigned dialled;      /* hosts that have an address */
+    unsigned strange;      /* of these, servers that do not know the domain */
     bool fails;            /* the DNS could not be asked about some of it */
     bool blocked;          /* a route has ended it, */
     bool closed;           /* behind others that were tried: it may end in another way next time */
     bool soft;             /* some host may work at another time */
     bool hard;             /* some host will not */
-    enum s2s_stage failed; /* of the last that was tried */
+    enum s2s_stage failed; /* of the last host that was tried; or of the DNS, if none was */
     struct buf why;        /* of all of it */
     slice domain;          /* with A-labels */
     slice name;            /* as it was asked for */
@@ -110,10 +111,12 @@ bool s2s_find_may_be_plain(const struct s2s_find *f)
     return f->at < f->count && f->steps[f->at].plain;
 }
 
-/* Nothing is left to try. A domain without any address is not there. */
+/* Nothing is left to try. A domain without any address is not there, nor is one that no server
+ * behind an address knows. */
 static void find_fail(struct s2s_find *f)
 {
-    bool missing = !f->exists && !f->fails && !f->blocked && !f->closed && !find_is_late(f);
+    bool missing =
+        f->dialled == f->strange && !f->fails && !f->blocked && !f->closed && !find_is_late(f);
     const struct s2s_found found = { .error = f->blocked ? SE_NOT_ALLOWED
                                               : missing  ? SE_REMOTE_SERVER_NOT_FOUND
                                                          : SE_REMOTE_SERVER_TIMEOUT,
@@ -125,9 +128,11 @@ static void find_fail(struct s2s_find *f)
     find_free(f);
 }
 
+/* What the DNS says behind a host that was tried is no reason: it is asked in case that helps. */
 static void find_say(struct s2s_find *f, enum s2s_stage stage, const char *what, slice why)
 {
-    f->failed = stage;
+    if (stage != S2S_AT_DNS || f->failed == S2S_AT_NONE)
+        f->failed = stage;
     buf_printf(&f->why, "%s%s%s%.*s", f->why.len > 0 ? "; " : "", what, *what != '\0' ? ": " : "",
                SLICE_ARG(why));
 }
@@ -210,7 +215,7 @@ static void find_dialled(void *arg, const struct dial_result *result)
 static void find_dial(struct s2s_find *f, const union address *to, size_t count)
 {
     const struct dial_options options = { .limits = &f->gate->limits, .deadline_ms = DIAL_MS };
-    f->exists = true;
+    f->dialled++;
     f->dial = dial_start(find_loop(f), to, count, &options, find_dialled, f);
 }
 
@@ -386,6 +391,12 @@ static void find_next(struct s2s_find *f)
         find_fails(f, S2S_AT_DNS, SLICE("the domain has no form for the DNS"));
         find_passes_on(f);
     }
+}
+
+void s2s_find_is_strange(struct s2s_find *f)
+{
+    ensure(f->strange < f->dialled);
+    f->strange++;
 }
 
 bool s2s_find_go_on(struct s2s_find *f, enum s2s_stage stage, slice why, bool hard)

@@ -21,7 +21,7 @@ struct s2s_found {
      * way, and why, for an operator; valid during the callback. */
     enum stanza_error error;
     bool hard;
-    enum s2s_stage stage; /* of the last failure */
+    enum s2s_stage stage; /* of the last host that was tried; or of the DNS, if none was */
     slice why;
 };
 /* Never from inside s2s_find_start(). Without a connection the find is gone then; with one it waits
@@ -51,6 +51,8 @@ struct s2s_find_at {
 };
 struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struct s2s_find_at *to,
                                s2s_found_fn *done, void *arg);
+/* Before the next: the server at the connection that was found does not know the domain. */
+void s2s_find_is_strange(struct s2s_find *f);
 /* The connection that was found was of no use, and why, for an operator; hard: it would be again.
  * false: no other host is left, nothing happens. true: others are tried; the callback may come from
  * inside. */

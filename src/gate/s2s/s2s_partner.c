@@ -376,6 +376,8 @@ static bool partner_tries_next(struct partner *p)
         actor_load(&p->actor);
         return true;
     }
+    if (p->blame == SE_REMOTE_SERVER_NOT_FOUND)
+        s2s_find_is_strange(p->find);
     if (s2s_find_go_on(p->find, (enum s2s_stage)p->stage, slice_of(p->why), p->hard))
         return true;
     p->hard = s2s_find_is_hard(p->find);

@@ -304,9 +304,9 @@ static void trace_found(void *arg, const struct s2s_found *found)
     if (found->conn == NULL) {
         t->find = NULL;
         if (t->failed)
-            trace_end_told(t, t->stage, found->why);
+            trace_end_told(t, found->stage, found->why);
         else
-            trace_end(t, S2S_AT_TCP, found->why);
+            trace_end(t, found->stage, found->why);
         return;
     }
     const struct s2s_demand demand = s2s_demand_of(t->want.remote);
