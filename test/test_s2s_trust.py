@@ -414,10 +414,26 @@ def shown(node):
         listener.close()
 
 
+def test_a_server_that_is_named_by_a_wildcard_only(node, issuer):
+    """The advice is not to renew its certificate: this server does not take such names."""
+    domain = f"a.{EVIL}"
+    listener = Listener(domain, issuer.make("wild", dns(f"*.{EVIL}"))[0])
+    federation.route(node, domain, listener.port)
+    node.ctl("set", "s2s.wildcards", "off")
+    running = node.ctl_start("s2s", "trace", domain)
+    listener.secure().close()
+    out, err = running.communicate(timeout=30)
+    assert f"it names {domain} by *.{EVIL} only, and s2s.wildcards is off here" in out
+    assert running.returncode == 1 and "s2s.wildcards must be on here" in err
+    listener.close()
+
+
 def test_a_revoked_server_is_refused(node, issuer, shown):
     cert = issuer.make("evil", dns(EVIL))
     put(node, "list.crl", issuer.crl(cert[1]).public_bytes(PEM))
     assert "its certificate is refused: certificate revoked" in shown(cert[0])
+    said = node.ctl_run("s2s", "trace", EVIL).stderr
+    assert "replace it if it is revoked" in said
 
 
 def test_a_server_with_a_certificate_for_clients_is_refused(issuer, shown):

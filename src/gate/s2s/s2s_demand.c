@@ -50,7 +50,12 @@ struct s2s_demand s2s_demand_of(slice domain)
 
 const char *s2s_demand_advice(slice domain, enum s2s_stage stage)
 {
-    if (stage != S2S_AT_CERTIFICATE || s2s_demand_of(domain).pins.len == 0)
+    bool pinned = stage == S2S_AT_CERTIFICATE && s2s_demand_of(domain).pins.len > 0;
+    if (stage == S2S_AT_CERTIFICATE && !pinned && !setting_bool(&s2s_wildcards))
+        return "If it names the server by a wildcard only, s2s.wildcards must be on here. Else the "
+               "other operator must renew or correct the certificate, or replace it if it is "
+               "revoked; or only its authority is not known here: `musterctl cert-trust add`.";
+    if (!pinned)
         return s2s_stage_advice(stage);
     return "The server shows another certificate than the one that `musterctl s2s-demand list` "
            "has. Ask the other operator whether that is right; if so, change the pin: `musterctl "

@@ -46,16 +46,26 @@ static void proof_explain(const struct tls_peer *peer, struct why *why)
     buf_fini(&text);
 }
 
-static bool proof_names(slice certificate, slice domain, struct arena *tmp)
+/* false: `why`. */
+static bool proof_names(slice certificate, slice domain, struct arena *tmp, struct why *why)
 {
     struct tls_names names;
-    const struct tls_wanted wanted = { .domain = s2s_ascii(domain, tmp),
-                                       .unicode = domain,
-                                       .service = SLICE("xmpp-server"),
-                                       .xmpp = true,
-                                       .wildcards = setting_bool(&s2s_wildcards) };
-    return tls_names_read(&names, certificate, tmp) == OK &&
-           tls_names_find(&names, &wanted) != NULL;
+    struct tls_wanted wanted = { .domain = s2s_ascii(domain, tmp),
+                                 .unicode = domain,
+                                 .service = SLICE("xmpp-server"),
+                                 .xmpp = true,
+                                 .wildcards = setting_bool(&s2s_wildcards) };
+    why_set(why, "it does not name %.*s", SLICE_ARG(domain));
+    if (tls_names_read(&names, certificate, tmp) != OK)
+        return false;
+    if (tls_names_find(&names, &wanted) != NULL)
+        return true;
+    wanted.wildcards = true;
+    const struct tls_name *name = tls_names_find(&names, &wanted);
+    if (name != NULL)
+        why_set(why, "it names %.*s by %.*s only, and s2s.wildcards is off here", SLICE_ARG(domain),
+                SLICE_ARG(name->text));
+    return false;
 }
 
 static bool proof_is_pinned(slice pins, slice certificate, struct why *why)
@@ -92,10 +102,8 @@ bool s2s_certificate_is_right(const struct conn *c, slice domain, struct arena *
         proof_explain(peer, why);
         return false;
     }
-    if (count > 0 && proof_names(chain[0], domain, tmp))
-        return true;
-    why_set(why, "it does not name %.*s", SLICE_ARG(domain));
-    return false;
+    why_set(why, "it was not shown");
+    return count > 0 && proof_names(chain[0], domain, tmp, why);
 }
 
 bool s2s_certificate_proves(const struct conn *c, slice domain, struct arena *tmp, struct why *why)

@@ -50,8 +50,9 @@ const char *s2s_stage_advice(enum s2s_stage stage)
             "whether more is demanded of that domain. If that is right, the other operator must "
             "switch TLS on, with such a version.",
         [S2S_AT_CERTIFICATE] =
-            "The other operator must renew or correct the certificate, or you trust "
-            "its authority: `musterctl cert-trust add`.",
+            "The other operator must renew or correct the certificate, or replace it if it is "
+            "revoked. If it is only its authority that is not known here, you can trust that: "
+            "`musterctl cert-trust add`.",
         [S2S_AT_AUTHENTICATION] =
             "`musterctl cert check` says what others dislike in the certificate "
             "of this server; for dialback the other server must reach this one: "
