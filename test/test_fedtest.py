@@ -99,6 +99,23 @@ def test_each_stage_that_fails_is_named(pair):
     assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr
 
 
+def test_a_link_that_fails_elsewhere(make_server, authority, pair):
+    """The proxy is right. The ping goes by the route, and where that fails is the stage."""
+    one, other = pair
+    words = ("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy",
+             f"127.0.0.1:{other.s2s_port}", "--timeout", "9s")
+    one.ctl("set", "s2s.retry-for", "0s")
+    old = make(make_server, authority, "carol", OTHER)
+    old.ctl("set", "tls.servers-max-version", "1.2")
+    one.ctl("s2s-demand", "set", OTHER, "--tls-min", "1.3")
+    federation.route(one, OTHER, old.s2s_port)
+    row = failure(one, "tls", "a ping of the domain was refused", *words)
+    assert "s2s-demand list" in row["diagnosis"], row
+    federation.route(one, OTHER, federation.free_port())
+    one.ctl_run("s2s", "retry", OTHER)
+    failure(one, "tcp", "a ping of the domain was refused", *words)
+
+
 def test_a_server_whose_rules_refuse_this_one(make_server, authority):
     one = make(make_server, authority, "alice", ONE)
     other = make(make_server, authority, "bob", OTHER, policy="allow")

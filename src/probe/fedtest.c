@@ -31,9 +31,10 @@ struct fedtest {
     uint32_t timeout_ms;
     bool connected, over;
     bool pinging;         /* ask_send() has not returned yet */
+    bool asking;          /* the home of the link, for where that has failed */
     bool at_edge;         /* where it has failed */
-    char said[WHY_BYTES]; /* the last failure of the trace to connect, with the number of the error
-                           */
+    char said[WHY_BYTES]; /* the last failure of the trace to connect, with the number of the error;
+                           * or what became of the ping */
     const char *advice;   /* of the trace that has failed; NULL: what its stage says */
     uint64_t since_us;
     char home[OUTSIDE_HOME_BYTES];
@@ -54,7 +55,7 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
         ask_cancel(&t->ask);
     t->over = true;
     outside_end(t->call, OUTSIDE_FEDERATION, &t->result);
-    if (t->trace == NULL && !t->pinging)
+    if (t->trace == NULL && !t->pinging && !t->asking)
         mem_free(&t);
 }
 
@@ -79,25 +80,55 @@ static void fedtest_is_busy(struct fedtest *t)
     fedtest_fail(t, S2S_AT_STREAM, SLICE("this server is too busy; try again later"));
 }
 
+static void fedtest_drop(void *arg)
+{
+    struct fedtest *t = arg;
+    mem_free(&t);
+}
+
+static void fedtest_lost(void *arg, const struct outside_lost *lost)
+{
+    struct fedtest *t = arg;
+    bool known = strcmp(lost->stage, "delivery") != 0;
+    t->asking = false;
+    if (t->over) {
+        mem_free(&t);
+        return;
+    }
+    t->advice = known ? lost->advice : s2s_stage_advice(S2S_AT_NO_ANSWER);
+    fedtest_end(t, known ? lost->stage : s2s_stage_name(S2S_AT_NO_ANSWER), slice_of(t->said), NULL);
+}
+
+/* The ping has gone by the stream for stanzas, not by the proxy: that may have failed elsewhere. */
+static void fedtest_link_failed(struct fedtest *t)
+{
+    t->asking = true;
+    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->local,
+                                                        .remote = t->domain,
+                                                        .told = fedtest_lost,
+                                                        .drop = fedtest_drop,
+                                                        .arg = t });
+}
+
 static void fedtest_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct fedtest *t = arg;
     struct elem e;
     slice name = { 0 };
-    char text[WHY_BYTES];
     (void)w;
     t->ask = NULL;
     if (reply == NULL) {
-        fedtest_fail(t, S2S_AT_NO_ANSWER, SLICE("a ping of the domain was not answered in time"));
+        snprintf(t->said, sizeof t->said, "a ping of the domain was not answered in time");
+        fedtest_link_failed(t);
         return;
     }
     if (reply->type == TYPE_ERROR && stanza_find(reply, "error", NS_CLIENT, &e) &&
         elem_first(&e, &e))
         name = e.name;
     if (probe_is_lost(name)) {
-        int len = snprintf(text, sizeof text, "a ping of the domain was refused: %.*s",
-                           (int)(name.len < 64 ? name.len : 64), name.ptr);
-        fedtest_fail(t, S2S_AT_NO_ANSWER, (slice){ text, (size_t)len });
+        snprintf(t->said, sizeof t->said, "a ping of the domain was refused: %.*s",
+                 (int)(name.len < 64 ? name.len : 64), name.ptr);
+        fedtest_link_failed(t);
         return;
     }
     fedtest_end(t, NULL, (slice){ 0 },
@@ -117,10 +148,10 @@ static void fedtest_ping(struct fedtest *t)
         t->pinging = true; /* this server may refuse it at once */
         struct ask *a = ask_send(t->worker, &r, fedtest_answered, t);
         t->pinging = false;
-        if (t->over) {
+        if (t->over && !t->asking)
             mem_free(&t);
+        if (t == NULL || t->asking)
             return;
-        }
         t->ask = a;
     }
     if (t->ask == NULL)
