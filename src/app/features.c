@@ -61,6 +61,7 @@
 #include "im/component_shown.h"
 #include "im/contacts_abroad.h"
 #include "im/delegation.h"
+#include "im/farewell.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/outgoing_count.h"
@@ -142,6 +143,7 @@ const struct feature *const features_all[] = {
     &session_feature,
     &message_feature,
     &archive_query_feature,
+    &farewell_feature, /* before the roster, whose rows it reads when an account is removed */
     &roster_feature,
     &presence_feature,
     &audience_feature,

@@ -1,0 +1,580 @@
+#include "im/farewell.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "home/ask.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/router.h"
+#include "im/abroad.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "im/subscription.h"
+#include "io/timer.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza_error.h"
+
+enum {
+    ANSWER_MS = 60 * 1000, /* longer than stanzas wait for a server that cannot be reached */
+    START_MS = 1000,       /* before the first words after a start */
+    BACK_MS = 1000,        /* after a domain is back */
+    UNSUBSCRIBE = 1,       /* and the next: in farewell.words, beside flags of the roster */
+    UNSUBSCRIBED = 2,
+    WORDS_MAX = 15
+};
+static const uint64_t day_us = 86400ull * 1000000;
+
+/* Rows. */
+
+/* clang-format off */
+/* By the state of the contact. Who was only asked for approval learns nothing. The flags are
+ * ROSTER_SEEN_BY_MAIL and ROSTER_ASKED_BY_MAIL. */
+#define FAREWELL_WORDS                                                                             \
+    "(CASE WHEN roster.state IN (1, 3, 4, 5, 7, 8) THEN 1 ELSE 0 END) + "                          \
+    "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END) + (roster.flags & 12)"
+/* Most of them. Others that are ours are left out when it is their turn. */
+#define FAREWELL_ABROAD                                                                            \
+    "roster.state NOT IN (0, 2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"
+static struct store_stmt farewell_put = {
+    .name = "farewell.put", .params = "tii", .cols = "",
+    .sql = "INSERT INTO farewell (sender, rcpt, words, since) SELECT $1, roster.jid, "
+           FAREWELL_WORDS ", $3 FROM roster WHERE roster.owner = $2 AND " FAREWELL_ABROAD " "
+           "ON CONFLICT (sender, rcpt) DO UPDATE SET words = farewell.words | excluded.words, "
+           "since = excluded.since",
+};
+static struct store_stmt farewell_done = {
+    .name = "farewell.done", .params = "tti", .cols = "",
+    .sql = "DELETE FROM farewell WHERE sender = $1 AND rcpt = $2 AND since <= $3",
+};
+static struct store_stmt farewell_dated = { /* those that a renaming has made */
+    .name = "farewell.dated", .params = "i", .cols = "",
+    .sql = "UPDATE farewell SET since = $1 WHERE since = 0",
+};
+static struct store_stmt farewell_page = {
+    .name = "farewell.page", .params = "tt", .cols = "ttii",
+    .sql = "SELECT sender, rcpt, words, since FROM farewell WHERE (sender, rcpt) > ($1, $2) "
+           "ORDER BY sender, rcpt LIMIT 64",
+};
+static struct store_stmt farewell_of = {
+    .name = "farewell.of", .params = "t", .cols = "ttii",
+    .sql = "SELECT sender, rcpt, words, since FROM farewell WHERE sender = $1 LIMIT 1000",
+};
+static struct store_stmt *const farewell_stmts[] = {
+    &farewell_put, &farewell_done, &farewell_dated, &farewell_page, &farewell_of, NULL
+};
+static const struct store_migration farewell_migrations[] = {
+    { 1,
+      "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words INTEGER NOT NULL, "
+      "since INTEGER NOT NULL, PRIMARY KEY (sender, rcpt)) WITHOUT ROWID;",
+      "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words BIGINT NOT NULL, "
+      "since BIGINT NOT NULL, PRIMARY KEY (sender, rcpt));" },
+    { 0 }
+};
+/* Contacts on other servers know an account that gets another address by the old one: $1. */
+#define FAREWELL_RENAMED                                                                           \
+    "INSERT INTO farewell (sender, rcpt, words, since) SELECT $1, roster.jid, " FAREWELL_WORDS     \
+    ", 0 FROM roster JOIN account ON account.id = roster.owner WHERE account.jid IN ($1, $2) AND " \
+    FAREWELL_ABROAD " ON CONFLICT (sender, rcpt) DO NOTHING"
+static const struct store_schema farewell_schema = {
+    .feature = "farewell", .migrations = farewell_migrations, .stmts = farewell_stmts,
+    .addresses = (const struct store_address[]){
+        { "farewell", "sender", .kind = STORE_JID, .beside = "rcpt", .not_alone = true },
+        { "farewell", "rcpt", .kind = STORE_JID, .beside = "sender", .after = FAREWELL_RENAMED },
+        { 0 } },
+};
+/* clang-format on */
+
+struct farewell_row {
+    slice sender, rcpt;
+    unsigned words;
+    int64_t since; /* wall clock, in us */
+};
+
+static struct farewell_row farewell_row_of(const struct store_batch *b, unsigned stmt, uint32_t row)
+{
+    int64_t words = store_int(b, stmt, row, 2);
+    return (struct farewell_row){ store_text(b, stmt, row, 0), store_text(b, stmt, row, 1),
+                                  words > 0 && words <= WORDS_MAX ? (unsigned)words : 0,
+                                  store_int(b, stmt, row, 3) };
+}
+
+static struct farewell_row farewell_row_keep(struct arena *arena, const struct farewell_row *r)
+{
+    return (struct farewell_row){ slice_dup(arena, r->sender), slice_dup(arena, r->rcpt), r->words,
+                                  r->since };
+}
+
+/* In the slot of an account: words of the last one that had its address. */
+struct held_words {
+    struct farewell_row row; /* words 0: it is done */
+    bool said;               /* and not answered yet */
+};
+struct held {
+    struct arena *arena;
+    uint32_t count;
+    struct held_words *each;
+};
+
+/* In the slot of a worker. */
+struct farewells {
+    struct worker *worker;
+    struct timer again;
+    uint32_t pause_ms;
+    unsigned rounds; /* of deleted accounts */
+    uint32_t holds;  /* accounts that have some */
+    bool busy;       /* a round of all is under way */
+    bool saying;     /* what leaves is a word of ours */
+    bool stopped;
+    struct list words, walks;    /* struct farewell_word, struct round */
+    struct farewell_word *begun; /* it is being said, and not answered yet */
+};
+
+/* A walk through the rows: of all whose home is this worker, or of one address. */
+struct round {
+    struct list node; /* in farewells.walks */
+    struct farewells *all;
+    struct arena *arena; /* of the slices */
+    slice only;          /* ptr NULL: all */
+    slice sender, rcpt;  /* the last row that was read */
+    unsigned waiting;    /* words of this page without an answer */
+    bool more, failed;
+};
+
+struct farewell_word {
+    struct list node;
+    struct farewells *all;
+    struct round *round; /* NULL: it went before a stanza of the next account */
+    struct arena *arena; /* this is in it */
+    struct farewell_row row;
+    struct ask *ask;
+};
+
+static unsigned farewell_account, farewell_worker;
+
+static struct farewells *farewells_of(const struct worker *w)
+{
+    return *worker_state(w, farewell_worker);
+}
+
+static struct held_words *hold_find(const struct farewells *all, slice sender, slice rcpt)
+{
+    const struct account *a = all->holds == 0 ? NULL : account_find(all->worker, sender);
+    struct held *h = a == NULL ? NULL : a->state_of[farewell_account];
+    for (uint32_t i = 0; h != NULL && i < h->count; i++)
+        if (h->each[i].row.words != 0 && slice_eq(h->each[i].row.rcpt, rcpt))
+            return &h->each[i];
+    return NULL;
+}
+
+static void farewell_drop_row(struct farewells *all, const struct farewell_row *r)
+{
+    struct held_words *hold = hold_find(all, r->sender, r->rcpt);
+    struct store_batch *b = store_write(worker_store(all->worker), hash_keyed(r->sender));
+    STORE_ADD(b, &farewell_done, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt), SV_I(r->since));
+    store_submit(b, worker_loop(all->worker), 0, NULL, NULL);
+    if (hold != NULL)
+        hold->row.words = 0;
+}
+
+/* Saying them. */
+
+static void round_ends_word(struct round *r, bool failed);
+
+static void word_end(struct farewell_word *word, bool confirmed)
+{
+    struct farewells *all = word->all;
+    struct round *round = word->round;
+    struct arena *arena = word->arena;
+    struct held_words *hold = hold_find(all, word->row.sender, word->row.rcpt);
+    ensure(worker_is_here(all->worker));
+    list_remove(&word->node);
+    if (all->begun == word)
+        all->begun = NULL;
+    if (hold != NULL)
+        hold->said = false;
+    if (confirmed)
+        farewell_drop_row(all, &word->row);
+    arena_destroy(&arena);
+    if (round != NULL)
+        round_ends_word(round, !confirmed);
+}
+
+/* What this server itself answers where the other one did not hear it. */
+static bool word_is_heard(const struct stanza *reply)
+{
+    struct elem e, condition;
+    if (reply == NULL || reply->type != TYPE_ERROR)
+        return reply != NULL;
+    if (!stanza_child(reply, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
+        return false;
+    switch (stanza_error_find(condition.name)) {
+    case SE_REMOTE_SERVER_NOT_FOUND:
+    case SE_REMOTE_SERVER_TIMEOUT:
+    case SE_RESOURCE_CONSTRAINT:
+    case SE_INTERNAL_SERVER_ERROR:
+    case SE_POLICY_VIOLATION:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void word_answered(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct farewell_word *word = arg;
+    (void)w;
+    word->ask = NULL;
+    word_end(word, word_is_heard(reply));
+}
+
+static void word_route(struct farewells *all, const struct farewell_row *r, enum stanza_type type)
+{
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, type, r->sender, r->rcpt, (slice){ 0 }, (slice){ 0 });
+    unsigned by_mail = type == TYPE_UNSUBSCRIBE ? ROSTER_ASKED_BY_MAIL : ROSTER_SEEN_BY_MAIL;
+    st->named = (uint8_t)((r->words & by_mail) != 0 ? NAMED_MAIL : NAMED_ACCOUNT);
+    route_send(all->worker, st);
+}
+
+/* The words, and the ping behind them. */
+static void word_say(struct farewells *all, const struct farewell_row *r, struct round *round)
+{
+    struct arena *arena = arena_create(0);
+    struct farewell_word *word = arena_new(arena, struct farewell_word, 1);
+    struct held_words *hold = hold_find(all, r->sender, r->rcpt);
+    *word = (struct farewell_word){
+        .all = all, .round = round, .arena = arena, .row = farewell_row_keep(arena, r)
+    };
+    ensure(r->words != 0 && !all->stopped);
+    list_append(&all->words, &word->node);
+    if (hold != NULL)
+        hold->said = true;
+    const struct ask_request ping = { .type = TYPE_GET,
+                                      .from = word->row.sender,
+                                      .to = word->row.rcpt,
+                                      .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                      .timeout_ms = ANSWER_MS };
+    bool was = all->saying;
+    all->saying = true;
+    if ((r->words & UNSUBSCRIBE) != 0)
+        word_route(all, &word->row, TYPE_UNSUBSCRIBE);
+    if ((r->words & UNSUBSCRIBED) != 0)
+        word_route(all, &word->row, TYPE_UNSUBSCRIBED);
+    all->begun = word;
+    struct ask *ask = ask_send(all->worker, &ping, word_answered, word);
+    all->saying = was;
+    if (all->begun != word)
+        return; /* it was answered at once */
+    all->begun = NULL;
+    word->ask = ask;
+    if (ask == NULL)
+        word_end(word, false);
+}
+
+/* Whether the row is still to be said; else it is dropped. a: who has the address, perhaps
+ * nobody. */
+static bool word_is_due(struct farewells *all, const struct account *a,
+                        const struct farewell_row *r)
+{
+    const struct roster_item *item =
+        a->state == ACTOR_READY ? roster_find(a->roster, r->rcpt) : NULL;
+    bool anew = item != NULL && (sub_sees(item->state) || sub_is_seen(item->state));
+    uint64_t now = loop_wall_us(worker_loop(all->worker));
+    bool old = r->since > 0 && now > (uint64_t)r->since &&
+               now - (uint64_t)r->since > FAREWELL_DAYS * day_us;
+    if (!anew && !old && r->words != 0 && abroad_is_other(all->worker, jid_split(r->rcpt).domain))
+        return true;
+    farewell_drop_row(all, r);
+    return false;
+}
+
+/* A row of a page. */
+struct pending {
+    struct round *round;
+    struct arena *arena; /* this is in it */
+    struct farewell_row row;
+};
+
+static void pending_say(struct account *a, enum err e, void *arg)
+{
+    struct pending *p = arg;
+    struct arena *arena = p->arena;
+    struct farewells *all = p->round->all;
+    slice local = jid_split(p->row.sender).domain, domain = jid_split(p->row.rcpt).domain;
+    const struct held_words *hold = hold_find(all, p->row.sender, p->row.rcpt);
+    if (e != OK || all->stopped || (hold != NULL && hold->said)) {
+        round_ends_word(p->round, true);
+    } else if (!word_is_due(all, a, &p->row)) {
+        round_ends_word(p->round, false);
+    } else if (!abroad_pair(all->worker, local, domain)) {
+        round_ends_word(p->round, true);
+    } else {
+        word_say(all, &p->row, p->round);
+        const struct roster_item *item = roster_find(a->roster, p->row.rcpt);
+        if (a->state == ACTOR_READY && item != NULL && sub_state_ask(item->state))
+            subscription_send(a, subscription_stanza(a, p->row.rcpt, SUB_SUBSCRIBE));
+    }
+    arena_destroy(&arena);
+}
+
+/* Rounds. */
+
+static void farewells_later(struct farewells *all, uint64_t ms)
+{
+    if (all->stopped)
+        return;
+    timer_cancel(&all->again);
+    timer_set(worker_loop(all->worker), &all->again, ms);
+}
+
+static void round_free(struct round *r)
+{
+    list_remove(&r->node);
+    arena_destroy(&r->arena);
+    mem_free(&r);
+}
+
+static void farewell_round_end(struct round *r)
+{
+    struct farewells *all = r->all;
+    if (r->only.ptr != NULL) {
+        ensure(all->rounds > 0);
+        all->rounds--;
+        if (r->failed && all->pause_ms == 0)
+            farewells_later(all, FAREWELL_MIN_MS);
+    } else {
+        all->busy = false;
+        all->pause_ms = !r->failed                            ? 0
+                        : all->pause_ms == 0                  ? FAREWELL_MIN_MS
+                        : all->pause_ms < FAREWELL_MAX_MS / 2 ? 2 * all->pause_ms
+                                                              : FAREWELL_MAX_MS;
+        farewells_later(all, all->pause_ms == 0 ? FAREWELL_MAX_MS : all->pause_ms);
+    }
+    round_free(r);
+}
+
+static void round_page(void *arg, enum store_result result, const struct store_batch *b);
+
+static void round_go_on(struct round *r)
+{
+    struct worker *w = r->all->worker;
+    if (!r->more || r->all->stopped) {
+        farewell_round_end(r);
+        return;
+    }
+    struct store_batch *b =
+        store_read(worker_store(w), r->only.ptr == NULL ? 0 : hash_keyed(r->only));
+    STORE_ADD(b, &farewell_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt));
+    store_submit(b, worker_loop(w), 0, round_page, r);
+}
+
+static void round_ends_word(struct round *r, bool failed)
+{
+    ensure(r->waiting > 0);
+    r->failed |= failed;
+    if (--r->waiting == 0)
+        round_go_on(r);
+}
+
+static bool round_means(const struct round *r, slice sender)
+{
+    return r->only.ptr != NULL ? slice_eq(sender, r->only) : node_is_home(r->all->worker, sender);
+}
+
+static void round_begin_row(struct round *r, const struct farewell_row *row)
+{
+    struct arena *arena = arena_create(0);
+    struct pending *p = arena_new(arena, struct pending, 1);
+    *p = (struct pending){ r, arena, farewell_row_keep(arena, row) };
+    r->waiting++;
+    account_with(r->all->worker, p->row.sender, pending_say, p);
+}
+
+static void round_page(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct round *r = arg;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    struct arena *arena = arena_create(0);
+    r->more = rows == FAREWELL_PAGE;
+    r->failed |= result != STORE_OK;
+    r->waiting = 1; /* until the page has been gone through */
+    for (uint32_t i = 0; i < rows; i++) {
+        struct farewell_row row = farewell_row_of(b, 0, i);
+        if (r->only.ptr != NULL && !slice_eq(row.sender, r->only))
+            r->more = false;
+        else if (round_means(r, row.sender))
+            round_begin_row(r, &row);
+    }
+    r->only = slice_dup(arena, r->only);
+    r->sender = rows == 0 ? SLICE("") : slice_dup(arena, store_text(b, 0, rows - 1, 0));
+    r->rcpt = rows == 0 ? SLICE("") : slice_dup(arena, store_text(b, 0, rows - 1, 1));
+    arena_destroy(&r->arena);
+    r->arena = arena;
+    round_ends_word(r, false);
+}
+
+/* only: ptr NULL: all. */
+static void farewell_round_begin(struct farewells *all, slice only)
+{
+    struct round *r = mem_new(struct round);
+    r->all = all;
+    r->arena = arena_create(0);
+    r->only = slice_dup(r->arena, only);
+    r->sender = only.ptr == NULL ? SLICE("") : r->only;
+    r->rcpt = SLICE("");
+    r->more = true;
+    list_append(&all->walks, &r->node);
+    round_go_on(r);
+}
+
+static void farewells_again(struct timer *t, struct loop *loop)
+{
+    struct farewells *all = CONTAINER_OF(t, struct farewells, again);
+    (void)loop;
+    if (all->busy || all->stopped)
+        return;
+    all->busy = true;
+    farewell_round_begin(all, (slice){ 0 });
+}
+
+/* Accounts. */
+
+static void farewell_remove(struct account *a, struct store_batch *b)
+{
+    ensure(account_here(a) && a->id > 0);
+    STORE_ADD(b, &farewell_put, STORE_ANY_ROWS, SV_T(a->jid), SV_I(a->id),
+              SV_I((int64_t)loop_wall_us(worker_loop(a->worker))));
+}
+
+/* Of one that keeps its address nothing is said yet: it may be filled again at once. */
+static void farewell_disowned(struct worker *w, slice bare)
+{
+    struct farewells *all = farewells_of(w);
+    if (!node_is_home(w, bare) || all->stopped)
+        return;
+    if (all->rounds == FAREWELL_ROUNDS) {
+        farewells_later(all, FAREWELL_MIN_MS);
+        return;
+    }
+    all->rounds++;
+    farewell_round_begin(all, bare);
+}
+
+static void farewell_load(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &farewell_of, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void farewell_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    uint32_t rows = store_row_count(b, first);
+    if (rows == 0)
+        return;
+    struct held *h = mem_new(struct held);
+    h->arena = arena_create(0);
+    h->each = arena_new(h->arena, struct held_words, rows);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct farewell_row row = farewell_row_of(b, first, i);
+        h->each[h->count++].row = farewell_row_keep(h->arena, &row);
+    }
+    a->state_of[farewell_account] = h;
+    farewells_of(a->worker)->holds++;
+}
+
+static void farewell_unload(struct account *a)
+{
+    struct held *h = a->state_of[farewell_account];
+    if (h == NULL)
+        return;
+    arena_destroy(&h->arena);
+    mem_free(&h);
+    a->state_of[farewell_account] = NULL;
+    ensure(farewells_of(a->worker)->holds > 0);
+    farewells_of(a->worker)->holds--;
+}
+
+/* What the next account of the address sends goes behind them. */
+static enum verdict farewell_leaves(struct worker *w, const struct stanza *st, struct refusal *why)
+{
+    struct farewells *all = farewells_of(w);
+    if (why->again || all == NULL || all->saying || all->stopped)
+        return PASS;
+    const struct held_words *hold = hold_find(all, stanza_from_bare(st), stanza_to_bare(st));
+    const struct account *a = hold == NULL ? NULL : account_find(w, stanza_from_bare(st));
+    if (hold != NULL && !hold->said && word_is_due(all, a, &hold->row))
+        word_say(all, &hold->row, NULL);
+    return PASS;
+}
+
+/* Workers. */
+
+static void farewell_start(struct worker *w)
+{
+    struct farewells *all = *worker_state(w, farewell_worker) = mem_new(struct farewells);
+    all->worker = w;
+    all->again.fn = farewells_again;
+    list_init(&all->words);
+    list_init(&all->walks);
+    timer_set(worker_loop(w), &all->again, START_MS);
+    if (worker_index(w) != 0)
+        return;
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &farewell_dated, STORE_ANY_ROWS, SV_I((int64_t)loop_wall_us(worker_loop(w))));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
+static void farewell_stop(struct worker *w)
+{
+    struct farewells *all = farewells_of(w);
+    all->stopped = true;
+    timer_cancel(&all->again);
+    LIST_EACH (it, &all->words)
+        ask_cancel(&CONTAINER_OF(it, struct farewell_word, node)->ask);
+}
+
+static void farewell_ended(struct worker *w)
+{
+    struct farewells *all = farewells_of(w);
+    if (all == NULL)
+        return;
+    while (!list_empty(&all->words)) {
+        struct arena *arena =
+            CONTAINER_OF(list_pop(&all->words), struct farewell_word, node)->arena;
+        arena_destroy(&arena);
+    }
+    while (!list_empty(&all->walks))
+        round_free(CONTAINER_OF(all->walks.next, struct round, node));
+    mem_free(&all);
+    *worker_state(w, farewell_worker) = NULL;
+}
+
+static void farewell_domain_back(struct worker *w, slice domain)
+{
+    struct farewells *all = farewells_of(w);
+    (void)domain;
+    if (all->pause_ms != 0 && !all->busy)
+        farewells_later(all, BACK_MS);
+}
+
+const struct feature farewell_feature = {
+    .name = "farewell",
+    .parts = PART_PRESENCE | PART_ACCOUNT,
+    .schema = &farewell_schema,
+    .account.slot = &farewell_account,
+    .account.load = farewell_load,
+    .account.loaded = farewell_loaded,
+    .account.unload = farewell_unload,
+    .account.remove = farewell_remove,
+    .account.disowned = farewell_disowned,
+    .foreign.leaves = farewell_leaves,
+    .worker.slot = &farewell_worker,
+    .worker.start = farewell_start,
+    .worker.stop = farewell_stop,
+    .worker.ended = farewell_ended,
+    .worker.domain_back = farewell_domain_back,
+};

@@ -1,0 +1,31 @@
+/* farewell: what contacts on other servers are told when an account is deleted, or gets another
+ * address: `unsubscribe` and `unsubscribed`, as far as there were subscriptions (RFC 6121 §3.2,
+ * §3.3). Else whoever has the address next would have its subscriptions there. Accounts of ours are
+ * told by im/roster_out.h.
+ *
+ * Rows of table farewell, which the transaction that removes the account writes. Behind the words
+ * goes a ping of the contact's bare JID (XEP-0199), in the same queue: the answer says that its
+ * server has had them, and the row is deleted. Without one they are said again, after a pause that
+ * doubles up to FAREWELL_MAX_MS, after a start, and when the domain is back. Rows that are older
+ * than FAREWELL_DAYS are given up.
+ *
+ * As long as there is a row, the words go before what the next account of the address sends to the
+ * contact. If that one has a subscription with the contact by then, the row is obsolete.
+ *
+ * Confined to the home worker of the address. Limits: FAREWELL_PAGE words at a time, those of
+ * FAREWELL_ROUNDS deleted accounts beside; FAREWELL_HOLDS contacts of one account whose words go
+ * before what it sends. */
+#pragma once
+
+struct feature;
+
+enum {
+    FAREWELL_PAGE = 64,
+    FAREWELL_ROUNDS = 64,
+    FAREWELL_HOLDS = 1000,
+    FAREWELL_MIN_MS = 5000,
+    FAREWELL_MAX_MS = 10 * 60 * 1000,
+    FAREWELL_DAYS = 90
+};
+
+extern const struct feature farewell_feature;

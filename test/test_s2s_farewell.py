@@ -1,0 +1,156 @@
+"""An account that has contacts on another server is deleted, or gets another address: they are
+told, and whoever has the address next inherits nothing from them."""
+import pytest
+
+from muster import across
+from muster.client import until
+from test_rename import rename
+
+PASSWORD = "another-one-1"
+CANCEL = ("<query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>"
+          "<field var='FORM_TYPE'><value>jabber:iq:register:cancel</value></field>"
+          "<field var='username'><value>alice</value></field>"
+          "<field var='password'><value>secret</value></field></x></query>")
+REGISTER = ("<query xmlns='jabber:iq:register'><username>alice</username>"
+            f"<password>{PASSWORD}</password></query>")
+MOOD = "http://jabber.org/protocol/mood"
+PUBLISH = ("<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{0}'><item "
+           "id='current'><mood xmlns='{0}'/></item></publish></pubsub>").format(MOOD)
+ITEMS = ("<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{}'/></pubsub>"
+         ).format(MOOD)
+
+
+@pytest.fixture
+def servers(make_server, tmp_path):
+    return across.start(make_server, tmp_path,
+                        settings={"register.enabled": "on", "s2s.retry-for": "1s"})
+
+
+@pytest.fixture
+def friends(servers):
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    bob.drain()
+    return alice, bob
+
+
+def rows(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT sender, rcpt FROM farewell").fetchall()
+
+
+def told(bob):
+    bob.expect("<presence from='alice@one.test' type='unsubscribe'/>")
+    bob.expect("<presence from='alice@one.test' type='unsubscribed'/>")
+    assert across.roster_of(bob)["alice@one.test"] == ("none", None)
+
+
+def gone(server, client, how):
+    if how == "command":
+        server.ctl("user", "del", client.bare)
+    elif how == "cancel":
+        client.iq("set", CANCEL)
+    else:
+        client.close()
+        server.clients.clear()
+        server.stop()
+        assert rename(server, client.bare, "alicia@one.test").returncode == 0
+        server.start()
+
+
+@pytest.mark.parametrize("how", ["command", "cancel", "rename"])
+def test_the_next_account_inherits_nothing(servers, friends, how):
+    one, other = servers
+    alice, bob = friends
+    bob.result("set", PUBLISH)
+    gone(one, alice, how)
+    told(bob)
+    until("no rows", lambda: not rows(one))
+    assert one.connect().iq("set", REGISTER).get("type") == "result"
+    alice = one.connect("alice", password=PASSWORD).login("PLAIN", "next").available()
+    assert across.roster_of(alice) == {}
+    alice.send("<presence to='bob@other.test' type='probe'/>")
+    assert alice.iq("get", ITEMS, to=bob.bare).get("type") == "error"
+    bob.send("<presence><show>xa</show></presence>")
+    across.mark(bob, alice)
+    alice.expect_nothing("<presence from='bob@other.test/b'/>")
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_server_that_is_back_later_is_told(servers, friends, killed):
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    if killed:
+        one.kill()
+        one.start()
+    carol = one.client("carol")
+    carol.send("<message to='dave@other.test' type='headline' id='h'><body>given up</body>"
+               "</message>")
+    carol.expect("<message type='error' id='h'/>")
+    assert rows(one) == [("alice@one.test", "bob@other.test")]
+    other.start()
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
+
+
+def test_a_server_that_is_killed_behind_its_answer_tells_it_later(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    one.ctl("user", "del", alice.bare)
+    one.kill()
+    one.start()
+    told(bob)
+    until("no rows", lambda: not rows(one))
+
+
+def test_what_the_next_account_sends_goes_behind(servers, friends):
+    """The words could not be said yet; its request is one of a stranger."""
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    one.add_user("alice")
+    alice = one.client("alice", "next")
+    across.roster_of(alice)
+    other.start()
+    one.ctl("s2s", "retry", across.OTHER)
+    bob = other.client("bob", "b")
+    across.roster_of(bob)
+    alice.send("<presence to='bob@other.test' type='subscribe'/>")
+    bob.expect("<presence from='alice@one.test' type='subscribe'/>")
+    until("no rows", lambda: not rows(one))
+    bob.send("<presence to='alice@one.test' type='subscribed'/>")
+    alice.expect("<presence from='bob@other.test' type='subscribed'/>")
+    assert across.roster_of(alice) == {"bob@other.test": ("to", None)}
+    assert across.roster_of(bob) == {"alice@one.test": ("from", None)}
+
+
+def test_a_contact_is_told_what_was_and_a_stranger_nothing(servers):
+    """Dave has only asked: he does not learn that there was an account."""
+    one, other = servers
+    alice, bob, dave = one.client("alice", "a"), other.client("bob", "b"), other.client("dave", "d")
+    for client in alice, bob, dave:
+        across.roster_of(client)
+    bob.send("<presence to='alice@one.test' type='subscribe'/>")
+    alice.expect("<presence from='bob@other.test' type='subscribe'/>")
+    alice.send("<presence to='bob@other.test' type='subscribed'/>")
+    bob.expect("<presence from='alice@one.test' type='subscribed'/>")
+    dave.send("<presence to='alice@one.test' type='subscribe'/>")
+    alice.expect("<presence from='dave@other.test' type='subscribe'/>")
+    for client in bob, dave:
+        client.drain()
+    one.ctl("user", "del", alice.bare)
+    bob.expect("<presence from='alice@one.test' type='unsubscribed'/>")
+    until("no rows", lambda: not rows(one))
+    across.mark(one.client("carol"), dave)
+    for client in bob, dave:
+        client.expect_nothing("<presence from='alice@one.test' type='unsubscribe'/>")
+    dave.expect_nothing("<presence from='alice@one.test' type='unsubscribed'/>")
+    assert across.roster_of(dave)["alice@one.test"] == ("none", "subscribe")
