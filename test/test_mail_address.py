@@ -9,6 +9,7 @@ from muster.federation import Peer
 from muster.muc import Room
 from muster.server import refusal
 
+from test_rename import rename
 from test_s2s_across import BLOCKING, CARBONS, MAM, RECEIPTS, VERSION, pushed
 
 MAIL = {"alice": f"alice.smith@{ONE}", "carol": f"carol.jones@{ONE}", "bob": f"bob.brown@{OTHER}"}
@@ -539,3 +540,57 @@ def test_a_contact_that_an_operator_adds(servers, users):
     alice.expect(f"<presence from='{mail(bob)}' type='subscribed'/>")
     alice.expect(f"<presence from='{mail(bob, 'b')}' type='-'/>")
     assert across.roster_of(alice) == {mail(bob): ("to", None)}
+
+
+REGISTER = ("<query xmlns='jabber:iq:register'><username>{}</username>"
+            "<password>pass-word-1</password></query>")
+
+
+def registers(server, name):
+    answer = server.connect().iq("set", REGISTER.format(name))
+    return answer.find("{jabber:client}error/*").tag if answer.get("type") == "error" else "made"
+
+
+def test_nobody_registers_the_mail_address_of_another_one(servers, friends):
+    """Who knows alice by it goes on to speak with her."""
+    one, _ = servers
+    alice, bob = friends
+    one.ctl("set", "register.enabled", "on")
+    name = MAIL["alice"].partition("@")[0]
+    for other in name, name.title():
+        assert registers(one, other).endswith("}conflict")
+    bob.send(f"<message to='{mail(alice)}' type='chat' id='m'><body>for her</body></message>")
+    alice.expect("<message id='m'/>")
+    one.ctl("user", "set", alice.bare, "--email", "")
+    until("free", lambda: registers(one, name) == "made")
+
+
+def test_operators_are_told_whose_mail_address_it_is(servers, tmp_path):
+    one, _ = servers
+    alice, name = f"alice@{ONE}", MAIL["alice"].partition("@")[0]
+    one.ctl("set", "invite.enabled", "on")
+    file = tmp_path / "users.xml"
+    file.write_text("<?xml version='1.0'?><server-data xmlns='urn:xmpp:pie:0'>"
+                    f"<host jid='{ONE}'><user name='{name}' password='secret'/></host>"
+                    "</server-data>")
+    imported = one.ctl("import", "xep0227", str(file))
+    assert f"mail address of {alice}" in str(imported["rows"])
+    for command in (("user", "add", MAIL["alice"], "--password", "secret"),
+                    ("user", "invite", "--username", name, "--domain", ONE)):
+        assert f"mail address of {alice}" in refusal(one, *command)
+    assert not any(r["jid"] == MAIL["alice"] for r in one.rows("user", "list"))
+
+
+@pytest.mark.parametrize("on", ["everywhere", "here", "off"])
+def test_no_account_is_renamed_to_the_mail_address_of_another_one(servers, on):
+    one, _ = servers
+    if on == "here":
+        one.ctl("set", f"federation.mail-address@{ONE}", "on")
+    if on != "everywhere":
+        one.ctl("set", "federation.mail-address", "off")
+    one.stop()
+    done = rename(one, f"carol@{ONE}", MAIL["alice"])
+    assert (done.returncode == 0) == (on == "off"), done.stderr
+    assert on == "off" or f"mail address of alice@{ONE}" in done.stderr
+    assert rename(one, f"alice@{ONE}", MAIL["alice"]).returncode == (on == "off")
+    one.start()

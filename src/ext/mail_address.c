@@ -4,12 +4,13 @@
  *
  * A mail address is used if its domain is that of the account, and no other account has it, as its
  * mail address or as its own. It is not used for any of those that share it, and an alarm names
- * them.
+ * them. No account is made whose own address is the mail address of another one.
  *
  * The book of addresses is one for the process. Worker 0 of each node reads it from the database, a
  * page at a time: the first time before its loop runs, then when profiles have changed. A deleted
  * account stays in it for a minute, because its farewells are still on their way. Its memory: the
  * addresses of ACCOUNTS_MAX accounts at the most. */
+#include "ext/mail_address.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -105,7 +106,17 @@ static struct store_stmt stmt_of = {
     .params = "t",
     .cols = "t",
 };
-static struct store_stmt *const stmts[] = { &stmt_page, &stmt_of, NULL };
+/* $3: the setting for the domain, $4. */
+static struct store_stmt stmt_owner = {
+    .name = "mail-address.owner",
+    .sql = "SELECT a.jid FROM account a WHERE lower(a.email) = $1 AND a.jid <> $2 AND "
+           "a.jid LIKE '%@' || $4 AND 'on' = coalesce((SELECT s.value FROM setting s WHERE "
+           "s.name = $3), (SELECT s.value FROM setting s WHERE s.name = 'federation.mail-address'))"
+           " LIMIT 1",
+    .params = "tttt",
+    .cols = "t",
+};
+static struct store_stmt *const stmts[] = { &stmt_page, &stmt_of, &stmt_owner, NULL };
 static const struct store_schema schema = { .feature = "mail-address", .stmts = stmts };
 
 /* The book. */
@@ -244,6 +255,18 @@ static slice name_find(struct arena *tmp, slice bare, bool outward)
         other = slice_dup(tmp, outward ? n->mail : n->jid);
     pthread_rwlock_unlock(&names.lock);
     return other;
+}
+
+/* Also of one that several accounts have: it was used before, perhaps. */
+static slice mail_known_by(slice bare, struct arena *tmp)
+{
+    slice account = { 0 };
+    pthread_rwlock_rdlock(&names.lock);
+    const struct name *n = names.book == NULL ? NULL : map_get(&names.book->by_mail, bare);
+    if (n != NULL && n->gone_us == 0)
+        account = slice_dup(tmp, n->jid);
+    pthread_rwlock_unlock(&names.lock);
+    return account;
 }
 
 /* Stanzas. */
@@ -609,6 +632,36 @@ static void account_gone(struct worker *w, slice bare)
     mail_soon(mail_of(w), SOON_MS);
 }
 
+/* Without a server. */
+
+struct owner_read {
+    struct arena *arena;
+    slice owner;
+    enum err error;
+};
+
+static void owner_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct owner_read *r = arg;
+    r->error = err_of_store(result);
+    if (result == STORE_OK && store_row_count(b, 0) > 0)
+        r->owner = slice_dup(r->arena, store_text(b, 0, 0, 0));
+}
+
+enum err mail_address_owner(struct store *store, slice bare, slice but, struct arena *arena,
+                            slice *owner)
+{
+    struct owner_read r = { .arena = arena };
+    slice domain = jid_split(bare).domain;
+    slice of_domain =
+        slice_of(arena_printf(arena, "%s@%.*s", mail_address.name, SLICE_ARG(domain)));
+    struct store_batch *b = store_read(store, 0);
+    STORE_ADD(b, &stmt_owner, STORE_ANY_ROWS, SV_T(bare), SV_T(but), SV_T(of_domain), SV_T(domain));
+    (void)store_run(b, owner_found, &r);
+    *owner = r.owner;
+    return r.error;
+}
+
 /* Command. */
 
 /* Of several accounts, or the address of another one. */
@@ -714,4 +767,5 @@ const struct feature mail_address_feature = {
     .foreign.outward = mail_outward,
     .foreign.inward = mail_inward,
     .foreign.renames = mail_renames,
+    .foreign.known_by = mail_known_by,
 };

@@ -21,6 +21,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/preauth.h"
 #include "im/session.h"
 #include "ops/admins.h"
@@ -234,6 +235,12 @@ static bool register_is_reserved(const struct signup *s)
     return register_name_reserved(jid_split(s->jid).local, s->domain, s->arena);
 }
 
+/* Other servers know somebody else by it. */
+static bool register_is_known(const struct signup *s)
+{
+    return foreign_known_by(s->jid, s->arena).ptr != NULL;
+}
+
 /* The invitation that was shown before: its end is not looked at again (XEP-0445 §4). */
 static void signup_invited(void *arg, enum err e, const struct invite *i)
 {
@@ -283,7 +290,8 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
         };
     s->jid = slice_of(arena_printf(s->arena, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
     s->password = slice_dup(s->arena, password);
-    if (admins_has(s->jid)) /* what this name may do is not for who comes first */
+    if (admins_has(s->jid) || /* what this name may do is not for who comes first */
+        register_is_known(s))
         return (struct register_refusal){ SE_CONFLICT, SLICE("the user name is taken") };
     if (s->token.len > 0) /* which may be for a name that is not for everybody */
         (void)invite_find(s->worker, s->token, signup_invited, s);

@@ -14,6 +14,7 @@
 #include "http/server.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
@@ -599,15 +600,18 @@ static void register_invite_looked_up(void *arg, enum store_result r, const stru
 static void invite_try(struct task *t)
 {
     struct worker *w = t->call->worker;
-    struct buf jid;
-    buf_init(&jid, JID_MAX);
-    buf_add(&jid, t->invite.name);
-    buf_lit(&jid, "@");
-    buf_add(&jid, t->invite.domain);
+    slice jid = slice_of(arena_printf(t->call->arena, "%.*s@%.*s", SLICE_ARG(t->invite.name),
+                                      SLICE_ARG(t->invite.domain)));
+    slice owner = foreign_known_by(jid, t->call->arena);
+    if (owner.ptr != NULL) {
+        command_fail(t->call, E_EXISTS,
+                     "%.*s is the mail address of %.*s (federation.mail-address)", SLICE_ARG(jid),
+                     SLICE_ARG(owner));
+        return;
+    }
     struct store_batch *b = store_read(worker_store(w), 0);
-    STORE_ADD(b, &stmt_there, 1, SV_T(buf_fit(&jid)), SV_T(t->invite.inviter));
+    STORE_ADD(b, &stmt_there, 1, SV_T(jid), SV_T(t->invite.inviter));
     store_submit(b, worker_loop(w), 0, register_invite_looked_up, t);
-    buf_fini(&jid);
 }
 
 /* inviter: no pointer: nobody; domain: no pointer: that of the inviter, or the first. */

@@ -108,6 +108,15 @@ bool foreign_renames(struct worker *w, slice bare)
     return false;
 }
 
+slice foreign_known_by(slice bare, struct arena *tmp)
+{
+    slice account = { 0 };
+    FEATURES_EACH (f, foreign.known_by)
+        if (account.ptr == NULL)
+            account = f->foreign.known_by(bare, tmp);
+    return account;
+}
+
 static _Atomic uint64_t version;
 
 uint64_t foreign_version(void) { return atomic_load(&version); }

@@ -5,6 +5,7 @@
 #include "home/edge.h"
 #include "im/stage.h"
 
+struct arena;
 struct message_row;
 struct node;
 
@@ -36,6 +37,9 @@ struct foreign_rules {
     struct stanza *(*outward)(struct worker *w, const struct stanza *st);
     /* Whether other servers know this account of ours, a bare JID, by another address. */
     bool (*renames)(struct worker *w, slice bare);
+    /* The account that has this bare address beside its own with other servers, or claims it: no
+     * other account may be made that has it. In tmp; ptr NULL: none. Any worker. */
+    slice (*known_by)(slice bare, struct arena *tmp);
     /* That it was addressed so is marked in it (st->named, or the id of a request), and outward
      * gives answers the address that was asked. Takes over st, of which nobody else has a
      * reference. */
@@ -55,6 +59,7 @@ uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
 struct stanza *foreign_inward(struct worker *w, struct stanza *st); /* takes over st */
 bool foreign_renames(struct worker *w, slice bare);
+slice foreign_known_by(slice bare, struct arena *tmp);
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
 /* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
  * has waited since it was less is judged again. Any thread. */

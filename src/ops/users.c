@@ -13,6 +13,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "ops/access.h"
@@ -159,10 +160,17 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
 
 static void run_user_add(struct command_call *call)
 {
-    slice password;
+    slice password, owner = foreign_known_by(command_arg(call, "jid"), call->arena);
     if (!users_may_take(call) || !password_ok(call, &password))
         return;
     struct task *t = users_task_new(call);
+    if (owner.ptr != NULL) {
+        command_fail(call, E_EXISTS,
+                     "%.*s is the mail address of %.*s, by which other servers know that account "
+                     "(federation.mail-address)",
+                     SLICE_ARG(t->jid), SLICE_ARG(owner));
+        return;
+    }
     struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
     credentials_create_with(auth_of(t), &n, user_added, t);
 }

@@ -28,6 +28,7 @@
 #include "home/node.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/portable.h"
 #include "io/work.h"
 #include "store/store.h"
@@ -751,6 +752,10 @@ static const char *import_problem(struct import *x, const struct import_user *u)
         return "its domain is none of this server";
     if (map_get(&x->seen, u->jid) != NULL)
         return "it is in the source for the second time";
+    slice owner = foreign_known_by(u->jid, x->arena);
+    if (owner.ptr != NULL)
+        return arena_printf(x->arena, "it is the mail address of %.*s (federation.mail-address)",
+                            SLICE_ARG(owner));
     return x->seen.count >= IMPORT_USERS_MAX ? "the source has more than 1,000,000 users" : NULL;
 }
 
