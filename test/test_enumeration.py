@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from muster import muc, rows, sasl, xml
+from muster import across, muc, rows, sasl, xml
 from muster.client import until
 from muster.muc import Room
 
@@ -238,6 +238,47 @@ def test_contacts_are_told(make_server):
     carol.expect_error("resource-constraint", "wait", "<message type='error' id='m'/>")
     carol.send("<message to='zoe@localhost' type='chat' id='z'><body>hi</body></message>")
     carol.expect_error("service-unavailable", "cancel", "<message type='error' id='z'/>")
+
+
+@pytest.mark.parametrize("state", ["absent", "full mailbox", "blocks", "blocks strangers"])
+def test_messages_of_users_of_another_server(make_server, tmp_path, state):
+    """Alice is absent, takes nothing more, or does not want them; there never was a zoe."""
+    one, other = across.start(make_server, tmp_path, settings={
+        "mailbox.tell-strangers": "off",
+        **({"mailbox.unsettled-max": 1} if state == "full mailbox" else {})})
+    bob, dave = other.client("bob", "b"), other.client("dave", "d")
+    if state == "blocks":
+        one.login("alice").result("set", "<block xmlns='urn:xmpp:blocking'>"
+                                  f"<item jid='{bob.bare}'/></block>")
+    if state == "blocks strangers":
+        one.login("alice").result("set", "<policy xmlns='urn:muster:policy:0' others='block'/>")
+    if state == "full mailbox":
+        answers(dave, "alice@one.test", "<message to='alice@one.test'><body>1</body></message>")
+    for kind, rest in MESSAGES.items():
+        for resource in "", "/x":
+            here, nowhere = (answers(bob, to, f"<message to='{to}{resource}' {rest}</message>")
+                             for to in ("alice@one.test", "zoe@one.test"))
+            assert here == nowhere, (kind, resource)
+            assert len(here) == (kind == "groupchat"), (kind, resource)
+
+
+def test_contacts_of_another_server_are_told(make_server, tmp_path):
+    """And strangers there, if a setting allows it."""
+    one, other = across.start(make_server, tmp_path, settings={"mailbox.unsettled-max": 1})
+    one.ctl("set", "mailbox.tell-strangers", "off")
+    one.login("alice").result("set", "<query xmlns='jabber:iq:roster'>"
+                              "<item jid='bob@other.test'/></query>")
+    bob, dave = other.client("bob", "b"), other.client("dave", "d")
+    text = "<message to='{}@one.test' type='chat' id='m'><body>hi</body></message>"
+    for _ in range(2):
+        bob.send(text.format("alice"))
+    bob.expect_error("resource-constraint", "wait", "<message type='error' id='m'/>")
+    assert answers(dave, "alice@one.test", text.format("alice")) == []
+    one.ctl("set", "mailbox.tell-strangers", "on")
+    dave.send(text.format("alice"))
+    dave.expect_error("resource-constraint", "wait", "<message type='error' id='m'/>")
+    dave.send(text.format("zoe"))
+    dave.expect_error("service-unavailable", "cancel", "<message type='error' id='m'/>")
 
 
 def test_mediated_invitations_and_multicast(server):

@@ -84,7 +84,7 @@ struct setting mailbox_tell_strangers = {
     .doc = "Whether users who are not in the recipient's contact list are told by an error that "
            "their message cannot be delivered. On: a user notices that an address was mistyped or "
            "that a mailbox is full, and no message is lost silently. Off: there is no such error, "
-           "so nobody finds out which addresses exist.",
+           "also to users of other servers, so nobody finds out which addresses exist.",
 };
 static struct metric messages_in = { .name = "muster_messages_received",
                                      .kind = METRIC_COUNTER,
@@ -400,15 +400,16 @@ static bool any_ready(const struct account *a, const struct session *match, cons
 }
 
 /* RFC 6121 §8.5.1: silence and an error are both right for an account that does not exist. A user
- * who is on no roster gets silence from all accounts; but groupchat messages have to be refused
- * (§8.5.2.1.1). Services need errors: rooms remove occupants by them. */
+ * who is on no roster gets silence from all accounts, also a user of another server; but groupchat
+ * messages have to be refused (§8.5.2.1.1). Services and components of ours need errors: rooms
+ * remove occupants by them. Rooms elsewhere have those of groupchat messages. */
 static bool learns(const struct account *a, const struct incoming *in)
 {
     const struct stanza *st = in->st;
     slice local, domain;
     if (setting_bool(&mailbox_tell_strangers) || st->type == TYPE_GROUPCHAT ||
         !slice_cut(stanza_from_bare(st), '@', &local, &domain) ||
-        !node_serves(worker_node(a->worker), domain))
+        (!node_serves(worker_node(a->worker), domain) && !foreign_is(a->worker, domain)))
         return true;
     if (!account_stays(a) || in->nobody)
         return false;
