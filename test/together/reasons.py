@@ -37,6 +37,8 @@ ALONE = {
                  "carbons, contact lists, blocking and two nodes)",
     "s2s-lists": "routes and demands of s2s, which a seed has not (test_s2s_routes.py, "
                  "test_s2s_trust.py)",
+    "farewell": "it acts when an account is deleted or renamed that has contacts on other servers, "
+                "and tells them alone (test_s2s_farewell.py)",
     "abroad": "nothing is abroad where s2s.policy is off; a seed has one server "
               "(test_s2s_across*.py have two, Prosody and ejabberd)",
     "contacts_abroad": "the same: it acts on the presence of contacts on other servers alone, by "
