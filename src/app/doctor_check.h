@@ -23,7 +23,7 @@ struct doctor_facts {
     int64_t data_mode, database_mode; /* permissions of the folder, and of the file of SQLite */
     int64_t database_errno;           /* why that file cannot be read and written; 0: it can */
     int64_t database_look;            /* enum err of a look into it: store_look(), store_reach() */
-    char database_said[256];          /* by that look */
+    char database_said[768];          /* by that look */
     char database_owner[32];          /* user; empty: not known */
     char user[32];                    /* who runs the server, as chown takes it */
     bool stranger;                    /* another user looks, who may see less */
