@@ -162,6 +162,18 @@ def test_a_certificate_of_an_unknown_authority(make_server, authority, one, tmp_
     assert steps["tls"][0][0] == "ok" and "authentication" not in steps
 
 
+def test_a_server_that_does_not_ask_for_our_certificate(authority, one):
+    """It was shown none, so none is named."""
+    listener = federation.Listener(OTHER, authority.issue(OTHER, OTHER))
+    route(one, OTHER, listener.port)
+    tracing = one.ctl_start("--json", "s2s", "trace", OTHER)
+    with listener.secure():
+        pass
+    rows = json.loads(tracing.communicate()[0])["rows"]
+    assert [row["text"][:5] for row in rows if row["stage"] == "tls"] == ["TLSv1"]
+    listener.close()
+
+
 def test_dialback_where_the_certificate_is_not_accepted(make_server, authority, tmp_path):
     rogue = federation.Authority(tmp_path, "rogue")
     one = make(make_server, "alice", ONE, {**rogue.issue(ONE, ONE), "trust": str(authority.file)})

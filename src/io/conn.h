@@ -106,7 +106,7 @@ void conn_judge_again(const struct conn *c, const struct tls_trust *trust, enum 
                       struct tls_peer *out);
 /* The certificates that the peer has shown, in DER, its own first. Returns their number. */
 size_t conn_tls_chain(const struct conn *c, struct arena *arena, slice **out);
-/* Our own certificate there, in DER; empty: it has none. */
+/* Our own certificate that the peer was shown, in DER; empty: none, as it asked for none. */
 slice conn_tls_own(const struct conn *c, struct arena *arena);
 slice conn_tls_protocol(const struct conn *c); /* of ALPN; empty: none */
 

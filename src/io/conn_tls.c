@@ -680,7 +680,9 @@ size_t conn_tls_chain(const struct conn *c, struct arena *arena, slice **out)
 slice conn_tls_own(const struct conn *c, struct arena *arena)
 {
     const SSL *ssl = c->secured ? c->tls->ssl : NULL;
-    X509 *own = ssl != NULL ? SSL_get_certificate(ssl) : NULL;
+    int kind; /* of our signature: a client signs only what it was asked for */
+    bool shown = ssl != NULL && SSL_get_signature_type_nid(ssl, &kind) == 1;
+    X509 *own = shown ? SSL_get_certificate(ssl) : NULL;
     return own != NULL ? der_of(own, arena) : (slice){ NULL, 0 };
 }
 
