@@ -96,6 +96,7 @@ static void fedtest_lost(void *arg, const struct outside_lost *lost)
         return;
     }
     t->advice = known ? lost->advice : s2s_stage_advice(S2S_AT_NO_ANSWER);
+    t->result.err = lost->ours ? E_CONFLICT : OK;
     fedtest_end(t, known ? lost->stage : s2s_stage_name(S2S_AT_NO_ANSWER), slice_of(t->said), NULL);
 }
 
