@@ -242,6 +242,29 @@ def test_a_request_names_components(make_server, tmp_path, authority):
     assert shown(server, elsewhere) == leaf
 
 
+def test_more_domains_than_a_certificate_has_names(make_server, tmp_path):
+    """Of components that were deleted: their certificates stay."""
+    server = make_server(domains=["a.test"], component=True)
+    server.ctl("component", "add", "gate.test")
+    server.ctl("cert", "self-signed", "gate.test")
+    pem = (server.data / "certs" / "gate.test.pem").read_bytes()
+    domains = [f"c{n}.test" for n in range(513)]
+    for domain in domains:
+        write(server.data / "certs", f"{domain}.pem", pem)
+    server.restart()
+    for command in "csr", "self-signed":
+        assert "found more than 512 names" in refused(server, "cert", command, *domains)
+    assert server.rows("status")
+
+
+def test_a_file_that_is_left_of_another_domain_keeps_nobody_from_reloading(server):
+    (server.data / "certs").mkdir(exist_ok=True)
+    write(server.data / "certs", "gone.test.pem", b"rubbish")
+    server.ctl("server", "reload")
+    server.wait_log("event=cert.unusable domain=gone.test")
+    server.ctl("cert", "self-signed", "localhost", "--replace")
+
+
 def test_a_component_has_a_certificate_of_its_own(make_server, tmp_path, authority):
     """It counts before one that names the component, too, until it is deleted."""
     server = make_server(domains=["a.test"], component=True)

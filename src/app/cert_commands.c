@@ -110,13 +110,11 @@ static void job_add_service(const struct host *h, slice domain, void *arg)
     job_add_domain(arg, domain, false);
 }
 
-static void job_add_components(struct cert_job *j, slice parent)
+static void job_add_components(struct cert_job *j, const struct cert_components *all, slice parent)
 {
-    struct cert_components all;
-    cert_components(&all, j->call->worker, j->call->arena);
-    for (size_t i = 0; i < all.count; i++)
-        if (slice_eq(all.item[i].parent, parent))
-            job_add_domain(j, all.item[i].domain, false);
+    for (size_t i = 0; i < all->count && j->name_count <= TLS_NAMES_MAX; i++)
+        if (slice_eq(all->item[i].parent, parent))
+            job_add_domain(j, all->item[i].domain, false);
 }
 
 /* On the worker, which knows the services. */
@@ -126,9 +124,12 @@ static void job_add_names(struct cert_job *j)
     int64_t wanted =
         command_number(j->call, "names",
                        setting_bool(&wildcards) || also_wildcard ? NAMES_WILDCARD : NAMES_SERVICES);
+    struct cert_components components;
     slice ascii;
+    cert_components(&components, j->call->worker, j->call->arena);
     j->name = arena_new(j->call->arena, struct tls_name, TLS_NAMES_MAX);
-    for (size_t i = 0; i < j->domain_count; i++) {
+    ensure(j->domain_count <= TLS_NAMES_MAX);
+    for (size_t i = 0; i < j->domain_count && j->name_count <= TLS_NAMES_MAX; i++) {
         slice domain = slice_of(j->domain[i]);
         bool ours = node_serves(worker_node(j->call->worker), domain);
         job_add_domain(j, domain, ours);
@@ -140,7 +141,7 @@ static void job_add_names(struct cert_job *j)
         if (wanted != NAMES_SERVICES)
             continue;
         host_each_listed(domain, job_add_service, j);
-        job_add_components(j, domain);
+        job_add_components(j, &components, domain);
     }
 }
 
@@ -347,14 +348,19 @@ static void cert_job_done(struct work *work)
         command_fail(j->call, j->err, "%s", j->why.text);
 }
 
-static void job_take_domain(struct cert_job *j, slice domain)
+static bool job_has_domain(const struct cert_job *j, slice domain)
 {
     for (size_t i = 0; i < j->domain_count; i++)
         if (slice_is(domain, j->domain[i]))
-            return;
-    if (j->domain_count < TLS_NAMES_MAX)
-        j->domain[j->domain_count] = slice_cstr(j->call->arena, domain);
-    j->domain_count++; /* beyond the most: refused */
+            return true;
+    return false;
+}
+
+static void job_fail_too_many(struct cert_job *j)
+{
+    command_fail(j->call, E_LIMIT,
+                 "found more than %d names; give fewer domains, or --names wildcard",
+                 TLS_NAMES_MAX);
 }
 
 /* false: the command has failed. */
@@ -362,10 +368,16 @@ static bool job_take_domains(struct cert_job *j, slice list)
 {
     slice one, rest = list;
     j->domain = arena_new(j->call->arena, const char *, TLS_NAMES_MAX);
-    while (slice_word(&rest, &one) && j->domain_count <= TLS_NAMES_MAX) {
+    while (slice_word(&rest, &one)) {
         if (!cert_domain_ok(j->call, one))
             return false;
-        job_take_domain(j, one);
+        if (job_has_domain(j, one))
+            continue;
+        if (j->domain_count == TLS_NAMES_MAX) {
+            job_fail_too_many(j);
+            return false;
+        }
+        j->domain[j->domain_count++] = slice_cstr(j->call->arena, one);
     }
     return true;
 }
@@ -389,10 +401,8 @@ static void cert_job_submit(struct cert_job *j)
     const struct worker *w = j->call->worker;
     if (j->domain_count == 0)
         command_fail(j->call, E_SYNTAX, "domains: found none, allowed: the server's domains");
-    else if (j->name_count > TLS_NAMES_MAX || j->domain_count > TLS_NAMES_MAX)
-        command_fail(j->call, E_LIMIT,
-                     "found more than %d names; give fewer domains, or --names wildcard",
-                     TLS_NAMES_MAX);
+    else if (j->name_count > TLS_NAMES_MAX)
+        job_fail_too_many(j);
     else if (work_submit(worker_work(w), worker_loop(w), &j->work) != OK)
         command_fail(j->call, E_AGAIN, "all helper threads are busy; try again");
 }

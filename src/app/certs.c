@@ -99,7 +99,8 @@ static bool certs_usable(const struct node_cert *pair, struct why *why)
     return usable;
 }
 
-/* Those of the domains. usable: only such that TLS takes; the others are logged. */
+/* Those of the domains. usable: only such that TLS takes; the others are logged. So are those of
+ * domains that are not ours, always: they may be left from long ago. */
 static size_t certs_gather(struct tls_cert *certs, const struct node_file *f,
                            const struct node_domains *all, bool usable, struct arena *arena)
 {
@@ -109,7 +110,8 @@ static size_t certs_gather(struct tls_cert *certs, const struct node_file *f,
     for (size_t i = 0; i < all->count; i++) {
         if (!certs_single(&single, f, all->name[i], arena))
             continue;
-        if (!usable || certs_own(f, single.domain) != NULL || certs_usable(&single, &why))
+        bool look = usable || i >= f->domains.count;
+        if (!look || certs_own(f, single.domain) != NULL || certs_usable(&single, &why))
             count += certs_add_pair(&certs[count], &single, arena);
         else
             log_error(&log_server, LOG_EV("cert.unusable"), LOG_C("domain", single.domain),
