@@ -256,6 +256,40 @@ def test_sessions_that_are_still_there_are_not_told_as_gone(host):
     is_told_when_it_comes_back(host, (alice, CHANNEL))
 
 
+def test_rows_are_those_of_what_a_component_still_sees(host):
+    """Nicknames that another one has replaced, and what was refused, have none."""
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    for n in range(200):
+        alice.send(f"<presence to='#tea@{DOMAIN}/nick{n}'>"
+                   "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        alice.send(f"<presence to='refused{n}@{DOMAIN}'/>")
+        gateway.expect(f"<presence from='{alice}' to='refused{n}@{DOMAIN}' type='-'/>")
+        gateway.send(f"<presence from='refused{n}@{DOMAIN}' to='{alice}' type='error'/>")
+        alice.expect(f"<presence from='refused{n}@{DOMAIN}' type='error'/>")
+    until("two are left", lambda: {row[2] for row in rows(host)} == {
+        FRIEND, f"#tea@{DOMAIN}/nick199"})
+    gateway.send(f"<presence from='#tea@{DOMAIN}/nick199' to='{alice}' type='error'/>")
+    alice.send(f"<presence to='{FRIEND}' type='unsubscribed'/>")
+    until("none is left", lambda: not rows(host))
+
+
+def test_each_resource_that_a_session_shows_itself_to_has_a_row(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    for resource in "one", "two":
+        alice.send(f"<presence to='{FRIEND}/{resource}'/>")
+        gateway.expect(f"<presence from='{alice}' to='{FRIEND}/{resource}' type='-'/>")
+    alice.send(f"<presence to='{FRIEND}/one' type='unavailable'/>")
+    alice.send(f"<presence to='{FRIEND}' type='unavailable'/>")
+    gateway.expect(f"<presence from='{alice}' to='{FRIEND}' type='unavailable'/>")
+    until("one is left", lambda: [row[2] for row in rows(host)] == [f"{FRIEND}/two"])
+    host.kill()
+    host.start()
+    is_told_when_it_comes_back(host, (alice, f"{FRIEND}/two"))
+
+
 def test_what_a_component_was_shown_is_forgotten_with_it_and_with_the_account(host):
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
     gateway = Component(host, DOMAIN, SECRET)

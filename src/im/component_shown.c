@@ -42,16 +42,8 @@ static struct store_stmt shown_put = {
     .params = "ttt",
     .cols = "",
 };
-/* Of a room every nickname: it is not said which one was the last. */
 static struct store_stmt shown_delete = {
     .name = "component-shown.delete",
-    .sql = "DELETE FROM component_shown WHERE jid = $1 AND component = $2"
-           " AND (contact = $3 OR substr(contact, 1, length($4)) = $4)",
-    .params = "tttt",
-    .cols = "",
-};
-static struct store_stmt shown_delete_row = {
-    .name = "component-shown.delete-row",
     .sql = "DELETE FROM component_shown WHERE jid = $1 AND component = $2 AND contact = $3",
     .params = "ttt",
     .cols = "",
@@ -90,9 +82,8 @@ static const struct store_address addresses[] = {
 static const struct store_schema schema = {
     .feature = "component_shown",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_delete_row, &shown_end,
-                                      &shown_remove, &component_shown_forget, &shown_page, NULL },
+    .stmts = (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_end, &shown_remove,
+                                           &component_shown_forget, &shown_page, NULL },
     .addresses = addresses,
 };
 static struct metric shown_gone = {
@@ -163,9 +154,7 @@ void component_unshown(struct session *s, slice to)
     if (!s->to_component || !remote_known(w, domain))
         return;
     struct store_batch *b = shown_write(w, s->jid);
-    slice below =
-        slice_of(arena_printf(loop_scratch(worker_loop(w)), "%.*s/", SLICE_ARG(jid_bare_of(to))));
-    STORE_ADD(b, &shown_delete, STORE_ANY_ROWS, SV_T(s->jid), SV_T(domain), SV_T(to), SV_T(below));
+    STORE_ADD(b, &shown_delete, STORE_ANY_ROWS, SV_T(s->jid), SV_T(domain), SV_T(to));
     shown_submit(w, b);
 }
 
@@ -187,6 +176,7 @@ void component_shown_ends(struct session *s)
     ensure(session_here(s));
     if (!s->to_component)
         return;
+    s->to_component = false; /* rows of those that are not connected are for when they come */
     struct shown_told told = { s, shown_write(w, s->jid) };
     remote_each(w, shown_told, &told);
     if (store_stmt_count(told.batch) > 0)
@@ -240,7 +230,7 @@ static bool is_still_shown(struct worker *w, const struct jid *jid, slice contac
     const struct session *s = a == NULL ? NULL : account_session(a, jid->resource);
     slice bare = jid_bare_of(contact);
     return s != NULL && ((s->directed != NULL && directed_has(s->directed, bare)) ||
-                         (s->available && roster_is_seen(a, bare)));
+                         (s->available && s->hidden == SESSION_SHOWN && roster_is_seen(a, bare)));
 }
 
 /* The rows may be damaged: what makes no sense stays where it is. */
@@ -258,7 +248,7 @@ static void showing_row(const struct showing *g, slice text, slice contact)
     route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid.full, to.full, (slice){ 0 },
                               (slice){ 0 }));
     struct store_batch *b = shown_write(w, jid.full);
-    STORE_ADD(b, &shown_delete_row, STORE_ANY_ROWS, SV_T(text), SV_T(shown_component(g)),
+    STORE_ADD(b, &shown_delete, STORE_ANY_ROWS, SV_T(text), SV_T(shown_component(g)),
               SV_T(contact));
     shown_submit(w, b);
 }

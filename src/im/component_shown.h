@@ -21,8 +21,9 @@ struct store_stmt;
 
 enum { SHOWN_CONTACTS_MAX = 1000 };
 
-/* The session is sending the address presence, or unavailable presence; nothing happens if it is
- * not at the domain of a component. */
+/* The session is sending the address presence that it was not sent before, or it has gone from
+ * there: it is sent unavailable presence, or has refused the session. Nothing happens if it is not
+ * at the domain of a component that is connected. */
 void component_shown(struct session *s, slice to);
 void component_unshown(struct session *s, slice to);
 /* All have been sent unavailable presence: those of components that are connected have got it. */

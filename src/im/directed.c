@@ -66,7 +66,27 @@ static struct directed_place *place_make(struct directed **d, slice bare)
     return p;
 }
 
-static void target_put(struct directed *d, struct directed_place *p, slice resource)
+static slice place_address(const struct directed_place *p, const struct directed_target *t,
+                           char *buf)
+{
+    memcpy(buf, p->bare, p->len);
+    if (t->len == 0)
+        return (slice){ buf, p->len };
+    buf[p->len] = '/';
+    memcpy(buf + p->len + 1, t->resource, t->len);
+    return (slice){ buf, p->len + 1u + t->len };
+}
+
+static void place_tell(const struct directed_place *p, const struct directed_target *t, bool there,
+                       const struct directed_news *news)
+{
+    char text[JID_MAX];
+    if (news != NULL)
+        news->fn(news->arg, place_address(p, t, text), there);
+}
+
+static void target_put(struct directed *d, struct directed_place *p, slice resource,
+                       const struct directed_news *news)
 {
     struct directed_target *t = mem_alloc(sizeof *t + resource.len);
     t->len = (uint16_t)resource.len;
@@ -76,21 +96,25 @@ static void target_put(struct directed *d, struct directed_place *p, slice resou
     p->first = t;
     d->count++;
     d->bytes += sizeof *t + t->len;
+    place_tell(p, t, true, news);
 }
 
-static void target_take(struct directed *d, struct directed_target **at)
+static void target_take(struct directed *d, struct directed_place *p, struct directed_target **at,
+                        const struct directed_news *news)
 {
     struct directed_target *t = *at;
+    place_tell(p, t, false, news);
     *at = t->next;
     d->bytes -= sizeof *t + t->len;
     mem_free(&t);
     d->count--;
 }
 
-static void targets_clear(struct directed *d, struct directed_place *p)
+static void targets_clear(struct directed *d, struct directed_place *p,
+                          const struct directed_news *news)
 {
     while (p->first != NULL)
-        target_take(d, &p->first);
+        target_take(d, p, &p->first, news);
 }
 
 /* The last place takes the list with it. */
@@ -115,7 +139,18 @@ static struct directed_target **target_find(struct directed_place *p, slice reso
     return at;
 }
 
-enum err directed_add(struct directed **d, slice jid, enum directed_kind kind)
+/* A room gets this nickname in the place of another one. */
+static void target_replace(struct directed *d, struct directed_place *p, slice nick,
+                           const struct directed_news *news)
+{
+    if (p->first != NULL && p->first->next == NULL && slice_eq(target_resource(p->first), nick))
+        return;
+    targets_clear(d, p, news);
+    target_put(d, p, nick, news);
+}
+
+enum err directed_add(struct directed **d, slice jid, enum directed_kind kind,
+                      const struct directed_news *news)
 {
     slice resource = resource_of(jid);
     struct directed_place *p = place_find(*d, jid_bare_of(jid));
@@ -128,9 +163,9 @@ enum err directed_add(struct directed **d, slice jid, enum directed_kind kind)
     if (p->room && p->first != NULL && (p->entered || resource.len == 0))
         return OK;
     if (p->room)
-        targets_clear(*d, p);
-    if (*target_find(p, resource) == NULL)
-        target_put(*d, p, resource);
+        target_replace(*d, p, resource, news);
+    else if (*target_find(p, resource) == NULL)
+        target_put(*d, p, resource, news);
     return OK;
 }
 
@@ -143,20 +178,20 @@ void directed_keeps(struct directed *d, slice jid, uint32_t bytes)
     p->kept = bytes;
 }
 
-void directed_remove(struct directed **d, slice jid)
+void directed_remove(struct directed **d, slice jid, const struct directed_news *news)
 {
     struct directed_place *p = place_find(*d, jid_bare_of(jid));
     if (p == NULL)
         return;
     struct directed_target **at = p->room ? &p->first : target_find(p, resource_of(jid));
     if (*at != NULL)
-        target_take(*d, at);
+        target_take(*d, p, at, news);
     place_drop_if_empty(d, p);
 }
 
 static void place_free(struct directed *d, struct directed_place *p)
 {
-    targets_clear(d, p);
+    targets_clear(d, p, NULL);
     mem_free(&p);
 }
 
@@ -187,27 +222,26 @@ static unsigned said_of(const struct stanza *st)
 }
 
 /* By the nickname that the room says; above the limit it is forgotten. */
-static void entered(struct directed **d, const struct stanza *st, enum directed_kind kind)
+static void entered(struct directed **d, const struct stanza *st, enum directed_kind kind,
+                    const struct directed_news *news)
 {
     struct directed_place *p = place_find(*d, stanza_from_bare(st));
     slice nick = resource_of(stanza_from(st));
     if ((p == NULL ? kind == DIRECTED_USER : !p->room) || nick.len == 0)
         return;
-    if (p == NULL && directed_add(d, stanza_from(st), kind) != OK)
+    if (p == NULL && directed_add(d, stanza_from(st), kind, news) != OK)
         return;
     p = place_find(*d, stanza_from_bare(st));
     p->entered = true;
-    if (slice_eq(target_resource(p->first), nick))
-        return;
-    targets_clear(*d, p);
-    target_put(*d, p, nick);
+    target_replace(*d, p, nick, news);
 }
 
-void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind)
+void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind,
+                     const struct directed_news *news)
 {
     if (st->type == TYPE_AVAILABLE) {
         if ((said_of(st) & OWN) != 0)
-            entered(d, st, kind);
+            entered(d, st, kind, news);
         return;
     }
     struct directed_place *p = place_find(*d, stanza_from_bare(st));
@@ -217,7 +251,7 @@ void directed_answer(struct directed **d, const struct stanza *st, enum directed
     if ((said & RENAMED) != 0 || (st->type == TYPE_ERROR && p->entered))
         return;
     if (*target_find(p, resource_of(stanza_from(st))) != NULL || (p->room && (said & OWN) != 0))
-        directed_remove(d, stanza_from(st));
+        directed_remove(d, stanza_from(st), news);
 }
 
 bool directed_has(const struct directed *d, slice bare) { return place_find(d, bare) != NULL; }
@@ -236,13 +270,7 @@ bool directed_next(const struct directed *d, struct directed_at *at, char *buf, 
     }
     const struct directed_target *t = at->next;
     at->next = t->next;
-    memcpy(buf, at->place->bare, at->place->len);
-    *jid = (slice){ buf, at->place->len };
-    if (t->len == 0)
-        return true;
-    buf[at->place->len] = '/';
-    memcpy(buf + at->place->len + 1, t->resource, t->len);
-    jid->len += 1u + t->len;
+    *jid = place_address(at->place, t, buf);
     return true;
 }
 
@@ -279,7 +307,7 @@ void directed_load(struct directed **d, slice packed)
     uint32_t bits;
     while (jids_next(&packed, &jid, &bits)) {
         bool room = (bits & DIRECTED_IS_ROOM) != 0;
-        if (directed_add(d, jid, room ? DIRECTED_ROOM : DIRECTED_USER) != OK)
+        if (directed_add(d, jid, room ? DIRECTED_ROOM : DIRECTED_USER, NULL) != OK)
             return;
         place_find(*d, jid_bare_of(jid))->entered |= (bits & DIRECTED_ENTERED) != 0;
     }

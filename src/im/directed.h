@@ -24,13 +24,21 @@ extern struct setting directed_max; /* presence.directed-max */
 
 enum directed_kind { DIRECTED_USER, DIRECTED_ROOM };
 
+/* Is told of each address that comes into a list or leaves it; a nickname that takes the place of
+ * another one is both. It changes no list. NULL wherever one is asked for: nobody is told. */
+struct directed_news {
+    void (*fn)(void *arg, slice jid, bool there);
+    void *arg;
+};
+
 /* *d is made by the first address and freed with the last; NULL: there is none.
  *
  * Another one; again: fine. In a room the last nickname that was sent holds until the room says
  * which one it is (XEP-0045 §7.2, §7.6). E_LIMIT: there are presence.directed-max. */
-NODISCARD enum err directed_add(struct directed **d, slice jid, enum directed_kind kind);
+NODISCARD enum err directed_add(struct directed **d, slice jid, enum directed_kind kind,
+                                const struct directed_news *news);
 /* The session sent it unavailable presence; in a room the nickname does not matter. */
-void directed_remove(struct directed **d, slice jid);
+void directed_remove(struct directed **d, slice jid, const struct directed_news *news);
 void directed_free(struct directed **d);
 /* A room was sent a presence of so many bytes, which it keeps until the next one: they count for
  * the session (im/budget.h). Not a room, or not in the list: they do not. */
@@ -38,7 +46,8 @@ void directed_keeps(struct directed *d, slice jid, uint32_t bytes);
 /* Presence of an address has arrived at this session. If it is unavailable or an error, the address
  * is removed (RFC 6121 §4.6.3), unless a room has only refused a change of the nickname. kind:
  * whether the sender is known to be a room. */
-void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind);
+void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind,
+                     const struct directed_news *news);
 
 /* Whether it has this bare JID, or a resource of it. */
 bool directed_has(const struct directed *d, slice bare);

@@ -21,7 +21,7 @@ static struct directed *d;
 
 static void add(const char *jid, enum directed_kind kind)
 {
-    assert_int_equal(directed_add(&d, slice_of(jid), kind), OK);
+    assert_int_equal(directed_add(&d, slice_of(jid), kind, NULL), OK);
 }
 
 /* Presence from there; codes: status codes of a room, NULL: it is no room's. */
@@ -33,7 +33,7 @@ static void hear(const char *from, enum stanza_type type, const char *codes)
                  "<x xmlns='http://jabber.org/protocol/muc#user'><item role='none'/>%s</x>", codes);
     struct stanza *st = stanza_make(STANZA_PRESENCE, type, slice_of(from), SLICE("a@x.test/b"),
                                     (slice){ 0 }, slice_of(content));
-    directed_answer(&d, st, DIRECTED_USER);
+    directed_answer(&d, st, DIRECTED_USER, NULL);
     stanza_unref(&st);
 }
 
@@ -80,7 +80,7 @@ static void test_users(void **state)
     hear("b@x.test/one", TYPE_UNAVAILABLE, NULL);
     hear("b@x.test", TYPE_ERROR, NULL);
     is("b@x.test/two\n");
-    directed_remove(&d, SLICE("b@x.test/two"));
+    directed_remove(&d, SLICE("b@x.test/two"), NULL);
     is(NULL);
 }
 
@@ -123,7 +123,7 @@ static void test_rooms(void **state)
     hear(ROOM "/b", TYPE_ERROR, NULL);
     is(NULL);
     add(ROOM "/a", DIRECTED_ROOM);
-    directed_remove(&d, SLICE(ROOM "/whatever"));
+    directed_remove(&d, SLICE(ROOM "/whatever"), NULL);
     is(NULL);
 }
 
@@ -136,7 +136,7 @@ static void test_a_room_that_nobody_knows(void **state)
     struct stanza *st = stanza_make(
         STANZA_PRESENCE, TYPE_AVAILABLE, SLICE(ROOM "/a"), SLICE("a@x.test/b"), (slice){ 0 },
         SLICE("<x xmlns='http://jabber.org/protocol/muc#user'>" OWN "</x>"));
-    directed_answer(&d, st, DIRECTED_ROOM);
+    directed_answer(&d, st, DIRECTED_ROOM, NULL);
     is("  " ROOM "/a\n");
     stanza_unref(&st);
     directed_free(&d);
@@ -144,6 +144,50 @@ static void test_a_room_that_nobody_knows(void **state)
     hear("b@x.test/two", TYPE_AVAILABLE, OWN);
     is("b@x.test/one\n");
     directed_free(&d);
+}
+
+/* The addresses that directed_news has told of, less those that are gone. */
+static char told[256];
+
+static void tell(void *arg, slice jid, bool there)
+{
+    char line[64];
+    (void)arg;
+    snprintf(line, sizeof line, "%.*s\n", SLICE_ARG(jid));
+    char *at = strstr(told, line);
+    assert_true((at != NULL) == !there);
+    if (there)
+        snprintf(told + strlen(told), sizeof told - strlen(told), "%s", line);
+    else
+        memmove(at, at + strlen(line), strlen(at + strlen(line)) + 1);
+}
+
+static void test_news(void **state)
+{
+    (void)state;
+    const struct directed_news news = { tell, NULL };
+    struct stanza *said = stanza_make(
+        STANZA_PRESENCE, TYPE_AVAILABLE, SLICE(ROOM "/c"), SLICE("a@x.test/b"), (slice){ 0 },
+        SLICE("<x xmlns='http://jabber.org/protocol/muc#user'>" OWN "</x>"));
+    struct stanza *refused = stanza_make(STANZA_PRESENCE, TYPE_ERROR, SLICE("b@x.test/one"),
+                                         SLICE("a@x.test/b"), (slice){ 0 }, (slice){ 0 });
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(directed_add(&d, SLICE("b@x.test/one"), DIRECTED_USER, &news), OK);
+        assert_int_equal(directed_add(&d, SLICE("b@x.test/two"), DIRECTED_USER, &news), OK);
+        assert_int_equal(directed_add(&d, SLICE(ROOM "/a"), DIRECTED_ROOM, &news), OK);
+        assert_string_equal(told, "b@x.test/one\nb@x.test/two\n" ROOM "/a\n");
+    }
+    assert_int_equal(directed_add(&d, SLICE(ROOM "/b"), DIRECTED_ROOM, &news), OK);
+    assert_string_equal(told, "b@x.test/one\nb@x.test/two\n" ROOM "/b\n");
+    directed_answer(&d, said, DIRECTED_ROOM, &news);
+    directed_answer(&d, refused, DIRECTED_USER, &news);
+    assert_string_equal(told, "b@x.test/two\n" ROOM "/c\n");
+    directed_remove(&d, SLICE(ROOM "/whatever"), &news);
+    directed_remove(&d, SLICE("b@x.test/two"), &news);
+    assert_string_equal(told, "");
+    is(NULL);
+    stanza_unref(&said);
+    stanza_unref(&refused);
 }
 
 static void test_limit_and_bytes(void **state)
@@ -158,13 +202,13 @@ static void test_limit_and_bytes(void **state)
     }
     size_t used = mallinfo2().uordblks - before; /* 0: another allocator counts, of a sanitizer */
     assert_in_range(used / MANY, 0, 160);
-    assert_int_equal(directed_add(&d, SLICE("one@x.test/more"), DIRECTED_USER), E_LIMIT);
+    assert_int_equal(directed_add(&d, SLICE("one@x.test/more"), DIRECTED_USER, NULL), E_LIMIT);
     add("room0000@conference.x.test/other", DIRECTED_ROOM);
     add("room0000@conference.x.test", DIRECTED_ROOM);
     hear("room0001@conference.x.test/nick", TYPE_UNAVAILABLE, OWN);
     add("one@x.test/more", DIRECTED_USER);
     directed_free(&d);
-    assert_int_equal(directed_add(&d, SLICE("one@x.test/more"), DIRECTED_USER), OK);
+    assert_int_equal(directed_add(&d, SLICE("one@x.test/more"), DIRECTED_USER, NULL), OK);
     directed_free(&d);
 }
 
@@ -185,11 +229,11 @@ static void test_some_go_while_walked(void **state)
     uint32_t count = d->count;
     for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to); seen++)
         if (is_even(to))
-            directed_remove(&d, to);
+            directed_remove(&d, to, NULL);
     assert_int_equal(seen, count);
     for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to);) {
         assert_false(is_even(to));
-        directed_remove(&d, to);
+        directed_remove(&d, to, NULL);
     }
     assert_null(d);
 }
@@ -253,8 +297,8 @@ static void test_what_it_takes_is_counted(void **state)
     assert_int_equal(d->bytes, all + 3000);
     hear(ROOM "/newname", TYPE_AVAILABLE, OWN);
     assert_int_equal(d->bytes, all + 3000 + strlen("newname") - strlen("a"));
-    directed_remove(&d, SLICE(ROOM "/newname"));
-    directed_remove(&d, SLICE("b@x.test/one"));
+    directed_remove(&d, SLICE(ROOM "/newname"), NULL);
+    directed_remove(&d, SLICE("b@x.test/one"), NULL);
     assert_int_equal(d->bytes, one);
     directed_free(&d);
 }
@@ -266,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_users),
         cmocka_unit_test(test_rooms),
         cmocka_unit_test(test_a_room_that_nobody_knows),
+        cmocka_unit_test(test_news),
         cmocka_unit_test(test_limit_and_bytes),
         cmocka_unit_test(test_some_go_while_walked),
         cmocka_unit_test(test_saved),

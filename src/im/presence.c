@@ -251,6 +251,21 @@ static void directed_end(const struct session *s, struct directed *d, const stru
     directed_free(&d);
 }
 
+/* Addresses of components have rows. A contact that broadcasts reach keeps it. */
+static void directed_news_fn(void *arg, slice jid, bool there)
+{
+    struct session *s = arg;
+    if (there)
+        component_shown(s, jid);
+    else if (!s->available || jid_split(jid).resource.len > 0 || !sees(s, jid))
+        component_unshown(s, jid);
+}
+
+static struct directed_news presence_news(struct session *s)
+{
+    return (struct directed_news){ directed_news_fn, s };
+}
+
 bool presence_is_sent(const struct session *s, slice jid)
 {
     return directed_has(s->directed, jid_bare_of(jid));
@@ -264,7 +279,8 @@ bool presence_is_directed(const struct account *a, slice jid)
     return false;
 }
 
-void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
+static void directed_drop(struct session *s, presence_unwanted_fn *unwanted,
+                          const struct directed_news *news)
 {
     char text[JID_MAX];
     slice to;
@@ -273,9 +289,15 @@ void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
         if (!unwanted(s, to))
             continue;
         route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
-        directed_remove(&s->directed, to);
+        directed_remove(&s->directed, to, news);
     }
     stanza_unref(&st);
+}
+
+void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
+{
+    struct directed_news news = presence_news(s);
+    directed_drop(s, unwanted, &news);
 }
 
 /* All that our services have are places. */
@@ -299,12 +321,12 @@ enum { ROOM_COPIES = 3 };
 enum routed presence_direct(struct session *s, struct stanza *st, struct origin origin)
 {
     struct worker *w = s->account->worker;
+    struct directed_news news = presence_news(s);
     ensure(session_here(s));
     if (st->type == TYPE_UNAVAILABLE) {
-        directed_remove(&s->directed, stanza_to(st));
-        component_unshown(s, stanza_to(st));
+        directed_remove(&s->directed, stanza_to(st), &news);
     } else if (st->type == TYPE_AVAILABLE &&
-               directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st)) != OK) {
+               directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st), &news) != OK) {
         slice text = slice_of(
             arena_printf(loop_scratch(worker_loop(w)),
                          "presence was sent to %lld addresses (presence.directed-max): leave a "
@@ -316,7 +338,6 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
     } else if (st->type == TYPE_AVAILABLE) {
         directed_keeps(s->directed, stanza_to(st), ROOM_COPIES * (uint32_t)st->bytes);
         budget_weigh(s->account);
-        component_shown(s, stanza_to(st));
     }
     return route(w, st, origin, 0, 0);
 }
@@ -343,12 +364,14 @@ void presence_in_rooms(struct session *s, bool shown)
 
 void presence_answered(struct session *s, const struct stanza *st)
 {
+    struct directed_news news = presence_news(s);
     bool room = st->type == TYPE_AVAILABLE && stanza_has(st, KNOWN(MUC_USER));
     if (room || s->directed != NULL)
         directed_answer(&s->directed, st,
                         room && is_of_service(s->account->worker, stanza_from_bare(st))
                             ? DIRECTED_ROOM
-                            : DIRECTED_USER);
+                            : DIRECTED_USER,
+                        &news);
 }
 
 /* Unavailable (§4.5, §4.6.3). */
@@ -372,8 +395,10 @@ static void become_unavailable(struct session *s, struct stanza *st)
 
 void presence_session_ended(struct session *s)
 {
-    if (!s->available && s->directed == NULL)
+    if (!s->available && s->directed == NULL) {
+        component_shown_ends(s);
         return;
+    }
     struct stanza *st = unavailable_from(s);
     become_unavailable(s, st);
     stanza_unref(&st);
@@ -406,7 +431,7 @@ void presence_farewell(struct session *s)
     ensure(session_here(s));
     if (s->available)
         farewell_to_contacts(s);
-    presence_directed_drop(s, is_only_directed_to_component);
+    directed_drop(s, is_only_directed_to_component, NULL); /* the rows go at once */
     component_shown_ends(s);
 }
 
@@ -443,6 +468,8 @@ static void presence_tell_as(struct session *s, slice contact, enum stanza_type 
         st = stanza_make(STANZA_PRESENCE, type, session_jid(s), (slice){ 0 }, (slice){ 0 },
                          (slice){ 0 });
         st->named = (uint8_t)named;
+        if (type == TYPE_UNAVAILABLE && !presence_is_sent(s, contact))
+            component_unshown(s, contact);
     }
     fan_one(s->account->worker, st, (slice){ 0 }, contact);
     stanza_unref(&st);
@@ -521,6 +548,7 @@ void presence_vanish(struct session *s)
         presence_event(s, st);
     }
     directed_end(s, directed, st, s->available);
+    component_shown_ends(s);
     s->hidden = SESSION_HIDDEN;
     EMIT(session.hidden, s);
     stanza_unref(&st);
