@@ -290,7 +290,8 @@ def test_each_resource_that_a_session_shows_itself_to_has_a_row(host):
     is_told_when_it_comes_back(host, (alice, f"{FRIEND}/two"))
 
 
-def test_what_a_component_was_shown_is_forgotten_with_it_and_with_the_account(host):
+def test_a_component_hears_of_accounts_that_are_deleted_while_it_is_away(host):
+    """What it was shown is forgotten when it has been told, or when it is deleted itself."""
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
     gateway = Component(host, DOMAIN, SECRET)
     is_shown_and_in_a_channel(alice, gateway)
@@ -300,7 +301,8 @@ def test_what_a_component_was_shown_is_forgotten_with_it_and_with_the_account(ho
     gateway.cut()
     until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
     host.ctl("user", "del", bob.bare)
-    assert {row[0] for row in rows(host)} == {str(alice)}
+    is_told_when_it_comes_back(host, (bob, CHANNEL))
+    until("those of alice are left", lambda: {row[0] for row in rows(host)} == {str(alice)})
     host.ctl("component", "del", DOMAIN)
     assert rows(host) == []
 

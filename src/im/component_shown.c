@@ -54,12 +54,6 @@ static struct store_stmt shown_end = {
     .params = "tt",
     .cols = "",
 };
-static struct store_stmt shown_remove = {
-    .name = "component-shown.remove",
-    .sql = "DELETE FROM component_shown WHERE substr(jid, 1, length($1)) = $1",
-    .params = "t",
-    .cols = "",
-};
 struct store_stmt component_shown_forget = {
     .name = "component-shown.forget",
     .sql = "DELETE FROM component_shown WHERE component = $1",
@@ -82,7 +76,7 @@ static const struct store_address addresses[] = {
 static const struct store_schema schema = {
     .feature = "component_shown",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_end, &shown_remove,
+    .stmts = (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_end,
                                            &component_shown_forget, &shown_page, NULL },
     .addresses = addresses,
 };
@@ -204,13 +198,6 @@ static void shown_save(const struct session *s, struct buf *out)
 }
 
 static void shown_restore(struct session *s, slice saved) { s->to_component = saved.len > 0; }
-
-static void shown_account_removed(struct account *a, struct store_batch *b)
-{
-    slice below =
-        slice_of(arena_printf(loop_scratch(worker_loop(a->worker)), "%.*s/", SLICE_ARG(a->jid)));
-    STORE_ADD(b, &shown_remove, STORE_ANY_ROWS, SV_T(below));
-}
 
 /* A component has come. */
 
@@ -336,7 +323,6 @@ const struct feature component_shown_feature = {
     .schema = &schema,
     .metrics = (struct metric *const[]){ &shown_gone, NULL },
     .logs = (struct log_area *const[]){ &log_shown, NULL },
-    .account.remove = shown_account_removed,
     .session.available = shown_available,
     .session.save = shown_save,
     .session.restore = shown_restore,

@@ -7,7 +7,7 @@
  * (worker.domain_back), each home reads the rows of its accounts. The component gets unavailable
  * presence from sessions that are not there any more, or no longer show themselves to the address.
  * So it does from those that have ended while it was not connected. A row goes when the component
- * has been told, when the component or the account is deleted.
+ * has been told, or is deleted. So it hears of accounts that were deleted meanwhile, too.
  *
  * Confined to the worker of the session. Limits: SHOWN_CONTACTS_MAX contacts at the login of a
  * session; directed presence is bounded by presence.directed-max. A failed write is not repeated.
