@@ -5,6 +5,7 @@ from muster import federation, xml
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
+from test_rename import rename
 
 DOMAIN = "icq.example.test"
 SECRET = "a rather long secret"
@@ -305,6 +306,18 @@ def test_a_component_hears_of_accounts_that_are_deleted_while_it_is_away(host):
     until("those of alice are left", lambda: {row[0] for row in rows(host)} == {str(alice)})
     host.ctl("component", "del", DOMAIN)
     assert rows(host) == []
+
+
+def test_a_component_hears_that_a_renamed_account_is_gone_from_its_old_address(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    until("both have rows", lambda: len(rows(host)) == 2)
+    host.kill()
+    assert rename(host, alice.bare, "alicia@localhost").returncode == 0
+    host.start()
+    is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL))
+    until("the rows are gone", lambda: not rows(host))
 
 
 def test_a_component_hears_of_what_waits_before_the_server_stops(make_server, tmp_path):

@@ -68,7 +68,8 @@ static struct store_stmt shown_page = {
     .cols = "tt",
 };
 static const struct store_address addresses[] = {
-    { "component_shown", "jid", .kind = STORE_JID, .beside = "component contact" },
+    { "component_shown", "jid", .kind = STORE_JID, .beside = "component contact",
+      .not_alone = true }, /* the component knows the old address */
     { "component_shown", "component", .kind = STORE_JID, .beside = "jid contact", .below = true },
     { "component_shown", "contact", .kind = STORE_JID, .beside = "jid component", .below = true },
     { 0 },
