@@ -212,13 +212,41 @@ static void showing_free(struct showing *g)
     mem_free(&g);
 }
 
-static bool is_still_shown(struct worker *w, const struct jid *jid, slice contact)
+static bool is_still_shown(const struct account *a, slice jid, slice contact)
 {
-    const struct account *a = account_find(w, jid_bare(jid));
-    const struct session *s = a == NULL ? NULL : account_session(a, jid->resource);
+    const struct session *s = account_session(a, jid_split(jid).resource);
     slice bare = jid_bare_of(contact);
     return s != NULL && ((s->directed != NULL && directed_has(s->directed, bare)) ||
                          (s->available && s->hidden == SESSION_SHOWN && roster_is_seen(a, bare)));
+}
+
+static void row_tell(struct worker *w, slice jid, slice contact)
+{
+    slice component = jid_split(contact).domain;
+    if (!remote_known(w, component))
+        return;
+    metric_add(&shown_gone, 1);
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid, contact, (slice){ 0 },
+                              (slice){ 0 }));
+    struct store_batch *b = shown_write(w, jid);
+    STORE_ADD(b, &shown_delete, STORE_ANY_ROWS, SV_T(jid), SV_T(component), SV_T(contact));
+    shown_submit(w, b);
+}
+
+/* A row of an account that is being loaded. */
+struct row_held {
+    uint16_t jid_len, contact_len;
+    char text[]; /* both */
+};
+
+static void row_decide(struct account *a, enum err e, void *arg)
+{
+    struct row_held *row = arg;
+    slice jid = { row->text, row->jid_len },
+          contact = { row->text + row->jid_len, row->contact_len };
+    if (e == OK && !is_still_shown(a, jid, contact)) /* else it stays until the next time */
+        row_tell(a->worker, jid, contact);
+    mem_free(&row);
 }
 
 /* The rows may be damaged: what makes no sense stays where it is. */
@@ -227,18 +255,22 @@ static void showing_row(const struct showing *g, slice text, slice contact)
     struct worker *w = g->worker;
     struct arena *tmp = loop_scratch(worker_loop(w));
     struct jid jid, to;
-    if (jid_parse(&jid, text, tmp) != OK || jid.resource.len == 0 ||
-        jid_parse(&to, contact, tmp) != OK || !slice_eq(to.domain, shown_component(g)) ||
-        !node_serves(worker_node(w), jid.domain) || !node_is_home(w, jid_bare(&jid)) ||
-        is_still_shown(w, &jid, to.full))
+    if (jid_parse(&jid, text, tmp) != OK || jid.resource.len == 0 || !slice_eq(jid.full, text) ||
+        jid_parse(&to, contact, tmp) != OK || !slice_eq(to.full, contact) ||
+        !slice_eq(to.domain, shown_component(g)) || !node_serves(worker_node(w), jid.domain) ||
+        !node_is_home(w, jid_bare(&jid)))
         return;
-    metric_add(&shown_gone, 1);
-    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid.full, to.full, (slice){ 0 },
-                              (slice){ 0 }));
-    struct store_batch *b = shown_write(w, jid.full);
-    STORE_ADD(b, &shown_delete, STORE_ANY_ROWS, SV_T(text), SV_T(shown_component(g)),
-              SV_T(contact));
-    shown_submit(w, b);
+    const struct account *a = account_seek(w, jid_bare(&jid));
+    if (a == NULL || a->state == ACTOR_ABSENT) {
+        row_tell(w, text, contact);
+        return;
+    }
+    struct row_held *row = mem_alloc(sizeof *row + text.len + contact.len);
+    row->jid_len = (uint16_t)text.len;
+    row->contact_len = (uint16_t)contact.len;
+    memcpy(row->text, text.ptr, text.len);
+    memcpy(row->text + text.len, contact.ptr, contact.len);
+    account_with(w, jid_bare(&jid), row_decide, row);
 }
 
 static void showing_read(void *arg, enum store_result result, const struct store_batch *b)
