@@ -581,6 +581,21 @@ def test_operators_are_told_whose_mail_address_it_is(servers, tmp_path):
     assert not any(r["jid"] == MAIL["alice"] for r in one.rows("user", "list"))
 
 
+def test_an_account_that_is_there_is_replaced_whoever_has_its_address(servers, tmp_path):
+    """Else it could not be imported again, after somebody got its address as a mail address."""
+    one, _ = servers
+    one.ctl("user", "set", f"alice@{ONE}", "--email", f"carol@{ONE}")
+    used(one, 1, shared=1)
+    file = tmp_path / "users.xml"
+    file.write_text("<?xml version='1.0'?><server-data xmlns='urn:xmpp:pie:0'>"
+                    f"<host jid='{ONE}'><user name='carol' password='replaced'/></host>"
+                    "</server-data>")
+    (said,) = one.ctl("import", "xep0227", str(file))["rows"]
+    assert "is there already" in str(said)
+    one.ctl("import", "xep0227", str(file), "--replace")
+    one.client("carol", "c", password="replaced")
+
+
 @pytest.mark.parametrize("on", ["everywhere", "here", "off"])
 def test_no_account_is_renamed_to_the_mail_address_of_another_one(servers, on):
     one, _ = servers

@@ -717,6 +717,15 @@ static void import_known(struct import *x, struct import_user *u, const struct s
                                         .template = text[5] };
 }
 
+/* There is no such account yet, and there must be none. */
+static void import_new(struct import *x, struct import_user *u)
+{
+    static const char why[] = "it is the mail address of %.*s (federation.mail-address)";
+    slice owner = foreign_known_by(u->jid, x->arena);
+    if (owner.ptr != NULL)
+        import_refuse(x, u, arena_printf(x->arena, why, SLICE_ARG(owner)));
+}
+
 static void known_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct import *x = arg;
@@ -728,8 +737,12 @@ static void known_read(void *arg, enum store_result result, const struct store_b
         return;
     }
     for (struct import_user *u = x->users; u != NULL; u = u->next) {
-        if (u->jid.len == 0 || store_row_count(b, at++) == 0)
+        if (u->jid.len == 0)
             continue;
+        if (store_row_count(b, at++) == 0) {
+            import_new(x, u);
+            continue;
+        }
         if (x->replace) {
             import_known(x, u, b, at - 1);
             continue;
@@ -752,10 +765,6 @@ static const char *import_problem(struct import *x, const struct import_user *u)
         return "its domain is none of this server";
     if (map_get(&x->seen, u->jid) != NULL)
         return "it is in the source for the second time";
-    slice owner = foreign_known_by(u->jid, x->arena);
-    if (owner.ptr != NULL)
-        return arena_printf(x->arena, "it is the mail address of %.*s (federation.mail-address)",
-                            SLICE_ARG(owner));
     return x->seen.count >= IMPORT_USERS_MAX ? "the source has more than 1,000,000 users" : NULL;
 }
 
