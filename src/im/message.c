@@ -463,8 +463,8 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         return ROUTED;
     }
     if (!more)
-        return im_message_refuse(a, in, SE_RESOURCE_CONSTRAINT,
-                                 SLICE("too many messages for this account are being stored"));
+        return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
+                            SLICE("too many messages for this account are being stored"));
     bool stranger = mailbox_is_stranger(a, stanza_from_bare(st));
     if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
