@@ -7,8 +7,9 @@
  * component that answers for a namespace can still use that of the server.
  *
  * A blocked sender is answered before, as if there were no account. If an account does not exist,
- * the component is not asked. So strangers always get the same error: whatever error the component
- * gives, and while it is not there.
+ * the component is not asked. So strangers get the same error for whatever error the component
+ * gives, and while it is not there. A result, or the time that the component takes, tells them that
+ * there is an account.
  *
  * At the home of the account: of the sender, or of the other one that is asked. It waits for no
  * answer before its stanza counts as handled, as no stanza to a component does.
