@@ -110,8 +110,9 @@ static struct store_stmt stmt_of = {
 static struct store_stmt stmt_owner = {
     .name = "mail-address.owner",
     .sql = "SELECT a.jid FROM account a WHERE lower(a.email) = $1 AND a.jid <> $2 AND "
-           "a.jid LIKE '%@' || $4 AND 'on' = coalesce((SELECT s.value FROM setting s WHERE "
-           "s.name = $3), (SELECT s.value FROM setting s WHERE s.name = 'federation.mail-address'))"
+           "substr(a.jid, length(a.jid) - length($4)) = '@' || $4 AND 'on' = coalesce((SELECT "
+           "s.value FROM setting s WHERE s.name = $3), (SELECT s.value FROM setting s WHERE s.name "
+           "= 'federation.mail-address'))"
            " LIMIT 1",
     .params = "tttt",
     .cols = "t",
