@@ -352,7 +352,7 @@ static void shown_worker_ended(struct worker *w)
 
 const struct feature component_shown_feature = {
     .name = "component_shown",
-    .parts = PART_PRESENCE | PART_ACCOUNT,
+    .parts = PART_PRESENCE,
     .schema = &schema,
     .metrics = (struct metric *const[]){ &shown_gone, NULL },
     .logs = (struct log_area *const[]){ &log_shown, NULL },
