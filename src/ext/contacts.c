@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/first_few.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
@@ -74,16 +75,15 @@ static void list_roster(struct task *t, const struct roster *r)
     struct command_call *call = t->call;
     struct buf xml;
     struct xml_write x;
-    uint32_t count = 0, most = r != NULL ? r->count : 0;
-    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
-    for (uint32_t i = 0; i < most; i++)
-        if ((r->items[i]->flags & ROSTER_LISTED) != 0 &&
-            users_is_behind(call, roster_item_jid(r->items[i])))
-            all[count++] = (struct users_pick){ roster_item_jid(r->items[i]), r->items[i] };
-    count = users_pick(call, all, count);
+    struct first_few page;
+    users_page_begin(&page, call);
+    for (uint32_t i = 0; r != NULL && i < r->count; i++)
+        if ((r->items[i]->flags & ROSTER_LISTED) != 0)
+            first_few_add(&page, roster_item_jid(r->items[i]), r->items[i]);
+    first_few_sort(&page);
     xml_begin(&x, &xml, XML_PART_MAX);
-    for (uint32_t i = 0; i < users_page_count(call, count); i++) {
-        const struct roster_item *item = all[i].of;
+    for (uint32_t i = 0; i < users_page_count(call, &page); i++) {
+        const struct roster_item *item = page.item[i].of;
         command_row(call);
         command_text(call, "owner", t->bare);
         command_text(call, "jid", slice_dup(call->arena, roster_item_jid(item)));
@@ -96,7 +96,7 @@ static void list_roster(struct task *t, const struct roster *r)
         command_text(call, "item", buf_fit(&xml)); /* as clients get it */
     }
     buf_fini(&xml);
-    users_page_done(call, all, count);
+    users_page_done(call, &page);
 }
 
 static void roster_found(void *arg, enum err e, const struct roster *r)

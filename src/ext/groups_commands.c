@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/first_few.h"
 #include "base/setting.h"
 #include "base/utf8.h"
 #include "ext/groups.h"
@@ -483,14 +484,16 @@ static void groups_members(struct groups_task *t, const struct store_batch *foun
     (void)found;
     if (!groups_is_there(t))
         return;
-    for (uint32_t i = 0; number != UINT32_MAX && i < table->sets[number].count; i++) {
-        slice jid = table->people[table->sets[number].at[i]]->jid;
-        if (!users_is_behind(t->call, jid))
-            continue;
+    struct first_few page;
+    users_page_begin(&page, t->call);
+    for (uint32_t i = 0; number != UINT32_MAX && i < table->sets[number].count; i++)
+        first_few_add(&page, table->people[table->sets[number].at[i]]->jid, NULL);
+    first_few_sort(&page);
+    for (uint32_t i = 0; i < users_page_count(t->call, &page); i++) {
         command_row(t->call);
-        command_text(t->call, "jid", slice_dup(t->call->arena, jid));
+        command_text(t->call, "jid", page.item[i].key);
     }
-    command_done_page(t->call, "jid", command_arg(t->call, "after"), users_limit(t->call));
+    users_page_done(t->call, &page);
 }
 
 static void groups_run_member_list(struct command_call *call)

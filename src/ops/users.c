@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/first_few.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -22,7 +23,6 @@
 #include "ops/outside_users.h"
 #include "ops/users_profile.h"
 #include "xmpp/precis.h"
-#include <stdlib.h>
 
 static struct log_area log_users = { .name = "users" };
 
@@ -322,32 +322,20 @@ uint32_t users_limit(const struct command_call *call)
     return (uint32_t)command_number(call, "limit", USER_ROWS_MAX);
 }
 
-bool users_is_behind(const struct command_call *call, slice jid)
+void users_page_begin(struct first_few *page, const struct command_call *call)
 {
-    return slice_compare(jid, command_arg(call, "after")) > 0;
+    first_few_init(page, call->arena, command_arg(call, "after"), users_limit(call) + 1);
 }
 
-static int users_by_jid(const void *a, const void *b)
+uint32_t users_page_count(const struct command_call *call, const struct first_few *page)
 {
-    return slice_compare(((const struct users_pick *)a)->jid, ((const struct users_pick *)b)->jid);
+    return page->count < users_limit(call) ? page->count : users_limit(call);
 }
 
-uint32_t users_pick(const struct command_call *call, struct users_pick *all, uint32_t count)
+void users_page_done(struct command_call *call, const struct first_few *page)
 {
-    uint32_t most = users_limit(call) + 1;
-    qsort(all, count, sizeof *all, users_by_jid);
-    return count < most ? count : most;
-}
-
-uint32_t users_page_count(const struct command_call *call, uint32_t count)
-{
-    return count < users_limit(call) ? count : users_limit(call);
-}
-
-void users_page_done(struct command_call *call, const struct users_pick *all, uint32_t count)
-{
-    if (count > users_limit(call))
-        command_done_more(call, all[users_limit(call) - 1].jid);
+    if (page->count > users_limit(call))
+        command_done_more(call, page->item[users_limit(call) - 1].key);
     else
         command_done(call, "%s", "");
 }
@@ -391,17 +379,14 @@ static void users_list_ready(struct account *a, enum err e, void *arg)
     struct command_call *call = arg;
     if (!users_there(call, a, e))
         return;
-    uint32_t most = 0, count = 0;
+    struct first_few page;
+    users_page_begin(&page, call);
     SESSIONS_EACH (s, a)
-        most++;
-    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
-    SESSIONS_EACH (s, a)
-        if (users_is_behind(call, session_jid(s)))
-            all[count++] = (struct users_pick){ session_jid(s), s };
-    count = users_pick(call, all, count);
-    for (uint32_t i = 0; i < users_page_count(call, count); i++)
-        users_add_session(call, all[i].of);
-    users_page_done(call, all, count);
+        first_few_add(&page, session_jid(s), s);
+    first_few_sort(&page);
+    for (uint32_t i = 0; i < users_page_count(call, &page); i++)
+        users_add_session(call, page.item[i].of);
+    users_page_done(call, &page);
 }
 
 /* Of the account, or of each worker. */
@@ -414,16 +399,14 @@ static void run_session_list(struct command_call *call)
         account_with(call->worker, user, users_list_ready, call);
         return;
     }
-    uint32_t most = 0, count = 0;
-    for (uint32_t i = 0; sessions_next(w, &i) != NULL;)
-        most++;
-    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
+    struct first_few page;
+    users_page_begin(&page, call);
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
-        if (!outside_is_test(s->account) && users_is_behind(call, session_jid(s)))
-            all[count++] = (struct users_pick){ session_jid(s), s };
-    count = users_pick(call, all, count);
-    for (uint32_t i = 0; i < count; i++)
-        users_add_session(call, all[i].of);
+        if (!outside_is_test(s->account))
+            first_few_add(&page, session_jid(s), s);
+    first_few_sort(&page);
+    for (uint32_t i = 0; i < page.count; i++)
+        users_add_session(call, page.item[i].of);
 }
 
 static void sessions_gathered(struct command_call *call)

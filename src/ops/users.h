@@ -21,20 +21,14 @@ void users_fail_disabled(struct command_call *call, slice jid);
 bool users_there(struct command_call *call, const struct account *a, enum err e);
 enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
 uint32_t users_limit(const struct command_call *call); /* its argument `limit`, or as many */
-/* What a worker has for a list in pages (command_done_page()). */
-struct users_pick {
-    slice jid;
-    const void *of;
-};
-/* Sorts them; returns how many of them may be in the page: one more than its limit says that there
- * are others. */
-uint32_t users_pick(const struct command_call *call, struct users_pick *all, uint32_t count);
+/* What is in the page that the call asks for, by addresses: one more than its limit, which says
+ * that there are others. */
+struct first_few;
+void users_page_begin(struct first_few *page, const struct command_call *call);
 /* How many of those are in the page. */
-uint32_t users_page_count(const struct command_call *call, uint32_t count);
+uint32_t users_page_count(const struct command_call *call, const struct first_few *page);
 /* Ends the call whose page it is: for lists whose call may have rows of another account already. */
-void users_page_done(struct command_call *call, const struct users_pick *all, uint32_t count);
-/* Behind the argument `after`. */
-bool users_is_behind(const struct command_call *call, slice jid);
+void users_page_done(struct command_call *call, const struct first_few *page);
 /* The arguments of such a list. */
 #define USERS_PAGE_ARGS                                                                            \
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },                    \

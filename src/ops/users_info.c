@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/first_few.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -154,25 +155,22 @@ static bool users_is_wanted(const struct command_call *call, const struct accoun
     slice state = command_arg(call, "state");
     struct online o;
     return is_online(a, &o) && !outside_is_test(a) &&
-           (state.ptr == NULL || slice_is(state, "idle") == o.idle) &&
-           users_is_behind(call, a->jid);
+           (state.ptr == NULL || slice_is(state, "idle") == o.idle);
 }
 
 static void run_online(struct command_call *call)
 {
     const struct worker *w = call->worker;
     const struct account *a;
-    uint32_t most = 0, count = 0;
-    for (uint32_t i = 0; accounts_next(w, &i) != NULL;)
-        most++;
-    struct users_pick *all = arena_new(call->arena, struct users_pick, most + 1);
+    struct first_few page;
+    users_page_begin(&page, call);
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (users_is_wanted(call, a))
-            all[count++] = (struct users_pick){ a->jid, a };
-    count = users_pick(call, all, count);
-    for (uint32_t i = 0; i < count; i++) {
+            first_few_add(&page, a->jid, a);
+    first_few_sort(&page);
+    for (uint32_t i = 0; i < page.count; i++) {
         struct online o;
-        a = all[i].of;
+        a = page.item[i].of;
         (void)is_online(a, &o);
         command_row(call);
         command_text(call, "jid", a->jid);
