@@ -21,17 +21,6 @@ unsigned api_status(enum err e)
     return table[e];
 }
 
-static void add_rows(struct buf *out, const struct command_call *call)
-{
-    buf_lit(out, "[");
-    for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
-        if (row != call->rows)
-            buf_lit(out, ",\n");
-        control_row(out, row);
-    }
-    buf_lit(out, "]");
-}
-
 void api_problem(struct http_request *r, const struct api_problem *p)
 {
     struct buf body, lines;
@@ -54,7 +43,7 @@ void api_problem(struct http_request *r, const struct api_problem *p)
     size_t before = body.len;
     if (p->report != NULL) {
         buf_lit(&body, ",\"rows\":");
-        add_rows(&body, p->report);
+        control_rows(&body, p->report);
     }
     if (body.overflow) { /* without its rows */
         body.overflow = false;
@@ -91,9 +80,9 @@ void api_failed(struct api_job *j)
 static void add_thing(struct buf *out, const struct command_call *call)
 {
     if (api_is_single(call->command) && call->rows != NULL)
-        control_row(out, call->rows);
+        control_record(out, call);
     else
-        add_rows(out, call);
+        control_rows(out, call);
 }
 
 bool api_is_there(const struct api_job *j)
@@ -134,18 +123,8 @@ bool api_etag_in(slice list, const char *etag)
 
 static void add_list(struct buf *out, struct api_job *j)
 {
-    struct command_call *call = &j->call;
-    buf_lit(out, "{\"items\":");
-    add_rows(out, call);
-    if (call->next.ptr != NULL) {
-        buf_lit(out, ",\"next\":");
-        json_text(out, api_cursor(call->next, j->arena));
-    }
-    if (call->text.len > 0 && call->next.ptr == NULL) {
-        buf_lit(out, ",\"text\":");
-        control_text(out, call->text);
-    }
-    buf_lit(out, "}");
+    slice next = j->call.next;
+    control_page(out, &j->call, next.ptr != NULL ? api_cursor(next, j->arena) : next);
 }
 
 static void add_result(struct buf *out, const struct command_call *call)
@@ -153,11 +132,12 @@ static void add_result(struct buf *out, const struct command_call *call)
     buf_lit(out, "{\"text\":");
     control_text(out, call->text);
     buf_lit(out, ",\"rows\":");
-    add_rows(out, call);
+    control_rows(out, call);
     if (call->next.ptr != NULL) {
         buf_lit(out, ",\"next\":");
         json_text(out, call->next);
     }
+    control_incomplete(out, call);
     buf_lit(out, "}");
 }
 

@@ -88,18 +88,34 @@ static json_t *content(json_t *schema)
     return json_pack("{s:{s:o}}", "application/json", "schema", schema);
 }
 
+static json_t *incomplete_schema(void)
+{
+    return json_pack("{s:s,s:s}", "type", "boolean", "description",
+                     "true: a node did not answer, and what it has is missing");
+}
+
+static json_t *record_schema(const struct command *c)
+{
+    json_t *one = row_schema(c);
+    if (c->runs_at == COMMAND_EACH)
+        json_object_set_new(json_object_get(one, "properties"), "incomplete", incomplete_schema());
+    return one;
+}
+
 /* The answer where all went well. */
 static json_t *answer_schema(const struct command *c, enum http_verb method)
 {
     if (method == HTTP_M_GET && api_is_single(c))
-        return row_schema(c);
+        return record_schema(c);
     if (method == HTTP_M_GET)
-        return json_pack("{s:s,s:{s:o,s:{s:s},s:{s:s}},s:[s],s:b}", "type", "object", "properties",
-                         "items", rows_schema(c), "next", "type", "string", "text", "type",
-                         "string", "required", "items", "additionalProperties", 0);
-    return json_pack("{s:s,s:{s:{s:s},s:{s:s},s:o},s:[s,s],s:b}", "type", "object", "properties",
-                     "text", "type", "string", "next", "type", "string", "rows", rows_schema(c),
-                     "required", "text", "rows", "additionalProperties", 0);
+        return json_pack("{s:s,s:{s:o,s:{s:s},s:{s:s},s:o},s:[s],s:b}", "type", "object",
+                         "properties", "items", rows_schema(c), "next", "type", "string", "text",
+                         "type", "string", "incomplete", incomplete_schema(), "required", "items",
+                         "additionalProperties", 0);
+    return json_pack("{s:s,s:{s:{s:s},s:{s:s},s:o,s:o},s:[s,s],s:b}", "type", "object",
+                     "properties", "text", "type", "string", "next", "type", "string", "rows",
+                     rows_schema(c), "incomplete", incomplete_schema(), "required", "text", "rows",
+                     "additionalProperties", 0);
 }
 
 /* c NULL: of what is no command, those where it went wrong. */

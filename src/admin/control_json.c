@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/utf8.h"
 #include <inttypes.h>
 #include <jansson.h>
@@ -175,9 +176,8 @@ void control_text(struct buf *out, slice text)
     buf_lit(out, "\"");
 }
 
-void control_row(struct buf *out, const struct command_row *row)
+static void control_fields(struct buf *out, const struct command_row *row)
 {
-    buf_lit(out, "{");
     for (uint32_t i = 0; i < row->count; i++) {
         const struct command_field *f = &row->fields[i];
         if (i > 0)
@@ -189,6 +189,58 @@ void control_row(struct buf *out, const struct command_row *row)
         else
             buf_add(out, f->str);
     }
+}
+
+void control_row(struct buf *out, const struct command_row *row)
+{
+    buf_lit(out, "{");
+    control_fields(out, row);
+    buf_lit(out, "}");
+}
+
+void control_rows(struct buf *out, const struct command_call *call)
+{
+    buf_lit(out, "[");
+    for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
+        if (row != call->rows)
+            buf_lit(out, ",\n");
+        control_row(out, row);
+    }
+    buf_lit(out, "]");
+}
+
+void control_incomplete(struct buf *out, const struct command_call *call)
+{
+    if (call->incomplete)
+        buf_lit(out, ",\"incomplete\":true");
+}
+
+void control_record(struct buf *out, const struct command_call *call)
+{
+    ensure(call->rows != NULL && call->rows->count > 0);
+    buf_lit(out, "{");
+    control_fields(out, call->rows);
+    control_incomplete(out, call);
+    buf_lit(out, "}");
+}
+
+/* That there are more rows, and how musterctl gets them, is not said beside `next`. */
+void control_page(struct buf *out, const struct command_call *call, slice next)
+{
+    slice text = call->text;
+    if (next.ptr != NULL)
+        text = call->incomplete ? SLICE(COMMAND_INCOMPLETE) : SLICE("");
+    buf_lit(out, "{\"items\":");
+    control_rows(out, call);
+    if (next.ptr != NULL) {
+        buf_lit(out, ",\"next\":");
+        control_text(out, next);
+    }
+    if (text.len > 0) {
+        buf_lit(out, ",\"text\":");
+        control_text(out, text);
+    }
+    control_incomplete(out, call);
     buf_lit(out, "}");
 }
 
@@ -210,6 +262,7 @@ void control_reply(struct buf *out, const struct command_call *call)
     else
         buf_lit(out, "{\"ok\":true,\"text\":");
     control_text(out, call->text);
+    control_incomplete(out, call);
     buf_lit(out, ",\"rows\":[");
     for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
         if (row != call->rows)

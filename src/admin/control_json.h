@@ -2,7 +2,9 @@
  *
  *     {"command":"user add","args":{"jid":"a@example.test","password":"…"}}
  *     {"ok":true,"text":"…","rows":[{"jid":"a@example.test"}]}
- *     {"ok":false,"error":"exists","text":"…"} */
+ *     {"ok":false,"error":"exists","text":"…"}
+ *
+ * With "incomplete":true a node did not answer, and what it has is missing. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -20,6 +22,16 @@ NODISCARD enum err control_bind(slice object, const slice *names, const slice *v
                                 struct command_call *call, struct why *why);
 void control_text(struct buf *out, slice text); /* appends a JSON string, of any bytes */
 void control_row(struct buf *out, const struct command_row *row); /* appends an object */
+/* Appends the rows of a call as a list. */
+void control_rows(struct buf *out, const struct command_call *call);
+/* Appends the first row of a call as an object. */
+void control_record(struct buf *out, const struct command_call *call);
+/* Appends an object with a page of a list; `next` leads to the next one, ptr NULL: it is the last.
+ */
+void control_page(struct buf *out, const struct command_call *call, slice next);
+/* Appends the member of an object, behind others, that says that a node did not answer; or
+ * nothing. */
+void control_incomplete(struct buf *out, const struct command_call *call);
 /* Appends the reply of an ended call, with a line feed. */
 void control_reply(struct buf *out, const struct command_call *call);
 /* Appends an error for a request that was not run. */

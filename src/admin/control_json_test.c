@@ -152,6 +152,43 @@ static void rows_become_objects(void **state)
                     "\xef\xbf\xbd\xc3\xa4\",\"count\":-7},{\"up\":true}]}\n");
 }
 
+static void expect_text(struct fixture *f, const char *text)
+{
+    assert_true(slice_is(buf_slice(&f->out), text));
+    buf_clear(&f->out);
+}
+
+static void what_lacks_a_node_says_so(void **state)
+{
+    struct fixture *f = *state;
+    command_row(&f->call);
+    command_int(&f->call, "count", 1);
+    f->call.incomplete = true;
+    command_done_more(&f->call, SLICE("a@b"));
+    control_page(&f->out, &f->call, SLICE("c"));
+    expect_text(f, "{\"items\":[{\"count\":1}],\"next\":\"c\",\"text\":\"" COMMAND_INCOMPLETE
+                   "\",\"incomplete\":true}");
+    control_record(&f->out, &f->call);
+    expect_text(f, "{\"count\":1,\"incomplete\":true}");
+    expect_reply(
+        f, "{\"ok\":true,\"text\":\"there are more: go on with --after a@b; " COMMAND_INCOMPLETE
+           "\",\"incomplete\":true,\"rows\":[{\"count\":1}]}\n");
+}
+
+static void a_page_says_whether_there_is_another(void **state)
+{
+    struct fixture *f = *state;
+    command_row(&f->call);
+    command_int(&f->call, "count", 1);
+    command_done(&f->call, "%s", "that is all");
+    control_page(&f->out, &f->call, (slice){ 0 });
+    expect_text(f, "{\"items\":[{\"count\":1}],\"text\":\"that is all\"}");
+    control_page(&f->out, &f->call, SLICE("c"));
+    expect_text(f, "{\"items\":[{\"count\":1}],\"next\":\"c\"}");
+    control_record(&f->out, &f->call);
+    expect_text(f, "{\"count\":1}");
+}
+
 static void a_failure_names_its_error(void **state)
 {
     struct fixture *f = *state;
@@ -173,6 +210,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_are_taken_as_text, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_requests_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_become_objects, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_lacks_a_node_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_page_says_whether_there_is_another, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_names_its_error, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_reply_is_complete, setup, teardown),
     };

@@ -132,7 +132,9 @@ void docs_commands(struct buf *out)
         "{\"ok\":true,\"text\":\"\",\"rows\":[{\"name\":\"c2s.tls-required\",\"value\":"
         "\"on\"}]}\n"
         "{\"ok\":false,\"error\":\"notfound\",\"text\":\"…\"}\n"
-        "```\n");
+        "```\n"
+        "\nWith `\"incomplete\":true` a node of the cluster did not answer, and what it has is "
+        "missing; the text says so, too.\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next)
         add_command(out, c);
 }

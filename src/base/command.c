@@ -388,8 +388,7 @@ command_end(struct command_call *c, enum err e, const char *fmt, va_list ap)
     c->err = e;
     const char *text = arena_vprintf(c->arena, fmt, ap);
     if (c->incomplete)
-        text = arena_printf(c->arena, "%s%sa node did not answer, and what it has is missing here",
-                            text, *text != '\0' ? "; " : "");
+        text = arena_printf(c->arena, "%s%s" COMMAND_INCOMPLETE, text, *text != '\0' ? "; " : "");
     c->text = slice_of(text);
     c->finished(c, c->arg); /* may free the call */
 }

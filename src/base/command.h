@@ -142,6 +142,9 @@ struct command_row {
     uint32_t count, cap;
 };
 
+/* What the text of an incomplete answer ends with. */
+#define COMMAND_INCOMPLETE "a node did not answer, and what it has is missing here"
+
 /* Made by the control socket, the ad-hoc commands or the API: zeroed, with command, arena, worker,
  * who and finished set. Its maker frees it in `finished`. It may move between worker threads as a
  * whole. */
