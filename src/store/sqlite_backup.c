@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP_PAGES = 512, LOOK_READS = 512 };
+enum { STEP_PAGES = 512, LOOK_READS = 512, LOOK_TRIES = 3 };
 
 /* A step of a copy tells its error by `rc` alone. */
 static enum err sqlite_backup_failed(sqlite3 *db, int rc, const char *path, struct why *why)
@@ -252,19 +252,42 @@ static enum err check_owner(sqlite3 *db, const char *path, struct why *why)
     return E_UNSUPPORTED;
 }
 
-enum err store_look(const char *path, enum store_use use, const struct store_watch *watch,
-                    struct why *why)
+static enum err look_once(const char *path, bool with_wal, const struct store_watch *watch,
+                          struct why *why)
 {
     sqlite3 *db = NULL;
-    sqlite_configure();
-    int rc =
-        use == STORE_IN_USE || has_wal(path) ? open_with_wal(path, &db) : open_unchanged(path, &db);
+    int rc = with_wal ? open_with_wal(path, &db) : open_unchanged(path, &db);
     enum err e =
         rc == SQLITE_OK ? check_owner(db, path, why) : sqlite_backup_failed(db, rc, path, why);
     if (e == OK)
         e = sqlite_backup_check(db, path, watch, why);
     sqlite3_close(db);
     return e;
+}
+
+static bool has_changed(const char *path, const struct stat *before)
+{
+    struct stat now;
+    return stat(path, &now) != 0 || now.st_size != before->st_size ||
+           now.st_mtim.tv_sec != before->st_mtim.tv_sec ||
+           now.st_mtim.tv_nsec != before->st_mtim.tv_nsec || has_wal(path);
+}
+
+enum err store_look(const char *path, enum store_use use, const struct store_watch *watch,
+                    struct why *why)
+{
+    sqlite_configure();
+    for (unsigned i = 0; i < LOOK_TRIES; i++) {
+        struct stat before = { .st_size = -1 };
+        (void)stat(path, &before);
+        bool with_wal = use == STORE_IN_USE || has_wal(path);
+        enum err e = look_once(path, with_wal, watch, why);
+        /* old and new pages together look like damage */
+        if (e == OK || e == E_CANCELED || with_wal || !has_changed(path, &before))
+            return e;
+    }
+    why_set(why, "%s is changed while it is read", path);
+    return E_IO;
 }
 
 enum err store_file_rows(const char *path, const char *table, int64_t *out)

@@ -183,7 +183,8 @@ NODISCARD enum err store_verify(const char *path, const struct store_schema *con
 /* Whether a file is a database of ours, and as whole as can be read while `watch` lets it go on
  * (else E_CANCELED). A server may use it, also this process, whose locks stay: no descriptor of the
  * file may be closed but by SQLite. It is not changed. E_CORRUPT, E_UNSUPPORTED (of another
- * program), E_IO (it could not be looked at). Waits for the disk. */
+ * program), E_IO (it could not be looked at). What begins to use it meanwhile is no damage. Waits
+ * for the disk. */
 enum store_use { STORE_UNUSED, STORE_IN_USE };
 NODISCARD enum err store_look(const char *path, enum store_use use, const struct store_watch *watch,
                               struct why *why);

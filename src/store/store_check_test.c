@@ -113,9 +113,8 @@ static void test_cut_short(void **state)
     assert_int_equal(is_clean(), 1);
 }
 
-static void test_damaged(void **state)
+static void damage(void)
 {
-    (void)state;
     char page[8192];
     struct stat st;
     memset(page, 0xff, sizeof page);
@@ -124,6 +123,12 @@ static void test_damaged(void **state)
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, page, sizeof page, st.st_size / 8192 / 2 * 8192), sizeof page);
     close(fd);
+}
+
+static void test_damaged(void **state)
+{
+    (void)state;
+    damage();
     struct store *s = fix_store();
     wait_checked(s);
     assert_true(atomic_load(&store_down_alarm.active));
@@ -135,12 +140,78 @@ static void test_damaged(void **state)
     alarm_clear(&store_down_alarm);
 }
 
+/* A server that starts while somebody looks, and moves all pages. */
+struct starting {
+    unsigned times; /* that it does so */
+    bool runs_on;
+    sqlite3 *db;
+};
+
+static bool server_starts(void *arg, int percent_read)
+{
+    struct starting *server = arg;
+    (void)percent_read;
+    if (server->times == 0)
+        return true;
+    server->times--;
+    assert_int_equal(sqlite3_open(fix_path, &server->db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(server->db,
+                                  "PRAGMA journal_mode=WAL; DELETE FROM note WHERE owner IN "
+                                  "(SELECT owner FROM note LIMIT 10);"
+                                  "VACUUM; PRAGMA wal_checkpoint",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    if (!server->runs_on)
+        sqlite3_close(server->db);
+    return true;
+}
+
+static enum err look_while(struct starting *server, struct why *why)
+{
+    return store_look(fix_path, STORE_UNUSED, &(struct store_watch){ server_starts, server }, why);
+}
+
+/* Old and new pages together are no damage. */
+static void test_look_while_a_server_starts(void **state)
+{
+    struct starting stays = { .times = 1, .runs_on = true }, ends = { .times = 1 };
+    struct why why = { "" };
+    (void)state;
+    assert_int_equal(look_while(&ends, &why), OK);
+    assert_int_equal(ends.times, 0);
+    assert_int_equal(look_while(&stays, &why), OK);
+    assert_int_equal(stays.times, 0);
+    sqlite3_close(stays.db);
+}
+
+/* It is not taken for damage either. */
+static void test_look_at_what_never_rests(void **state)
+{
+    struct starting server = { .times = 1000 };
+    struct why why = { "" };
+    (void)state;
+    assert_int_equal(look_while(&server, &why), E_IO);
+    assert_non_null(strstr(why.text, "is changed while it is read"));
+}
+
+static void test_look_at_damage(void **state)
+{
+    struct starting nobody = { .times = 0 };
+    struct why why = { "" };
+    (void)state;
+    damage();
+    assert_int_equal(look_while(&nobody, &why), E_CORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole, begin, end),
         cmocka_unit_test_setup_teardown(test_cut_short, begin, end),
         cmocka_unit_test_setup_teardown(test_damaged, begin, end),
+        cmocka_unit_test_setup_teardown(test_look_while_a_server_starts, begin, end),
+        cmocka_unit_test_setup_teardown(test_look_at_what_never_rests, begin, end),
+        cmocka_unit_test_setup_teardown(test_look_at_damage, begin, end),
     };
     return cmocka_run_group_tests_name("store check", tests, NULL, NULL);
 }
