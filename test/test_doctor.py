@@ -261,16 +261,17 @@ def of_nobody():
         yield folder
 
 
-def looks(folder, port=0, tls=False):
+def looks(folder, port=0, tls=False, run="data/run", **process):
     """Rows of the doctor, and how `musterd --check` ends."""
     file, data = folder / "muster.yaml", folder / "data"
     key = {"tls": {"certificate": f"{data}/tls.pem", "key": f"{data}/tls.pem"}} if tls else {}
     file.write_text(json.dumps({"node": "test1", "node_id": 1, "domains": ["localhost"],
-                                "data": str(data), "control": str(data / "run/control.sock"),
+                                "data": str(data), "control": str(folder / run / "control.sock"),
                                 "listen": {"c2s": [f"127.0.0.1:{port}"]}, **key}))
     done = subprocess.run([MUSTERCTL, "--config", file, "--json", "doctor"], capture_output=True,
-                          check=False)
-    check = subprocess.run([MUSTERD, "--config", file, "--check"], capture_output=True, check=False)
+                          check=False, **process)
+    check = subprocess.run([MUSTERD, "--config", file, "--check"], capture_output=True, check=False,
+                           **process)
     return json.loads(done.stdout)["rows"], check.returncode
 
 
@@ -291,6 +292,23 @@ def test_root_looks_as_the_user_of_the_server(foreign, what):
     assert found and remedy.format(foreign / "data") in found[0]["remedy"], rows
     assert code == (0 if what == "port" else 2)
     assert not any("makes an empty one" in r["remedy"] for r in rows), rows
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_stranger_is_told_who_can_look(foreign):
+    """What another user may not do says nothing of the user of the server."""
+    (foreign / "run").mkdir(mode=0o755)
+    os.chown(foreign / "run", NOBODY.pw_uid, NOBODY.pw_gid)
+    try:
+        rows, _ = looks(foreign, port=21, tls=True, run="run", user=NOBODY.pw_uid - 1,
+                        group=NOBODY.pw_gid - 1, extra_groups=[])
+    except PermissionError:
+        pytest.skip("another user may not run what was built here")
+    wrong = [row for row in rows if row["state"] != "ok"
+             and row["check"] in ("permissions", "certificates", "ports", "database")]
+    kinds = {row["check"] for row in wrong}
+    assert {"permissions", "certificates"} <= kinds, rows
+    assert {row["remedy"] for row in wrong} == {"run the doctor as root, or as user nobody"}, wrong
 
 
 def test_what_every_user_may_use(make_server):

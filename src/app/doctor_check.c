@@ -482,7 +482,12 @@ static void add_finding(struct command_call *call, const struct doctor_facts *f,
         [NODE_ADDRESS_BAD] = "ports",          [NODE_CERT_CLOSED] = "certificates",
         [NODE_CERT_BAD] = "certificates",
     };
-    bool hidden = f->stranger && (found->kind == NODE_DATA_CLOSED || found->kind == NODE_KEY_OPEN);
+    static const bool of_rights[NODE_KINDS] = {
+        /* another user may have others */
+        [NODE_DATA_CLOSED] = true, [NODE_KEY_OPEN] = true,    [NODE_CONTROL_CLOSED] = true,
+        [NODE_CERT_CLOSED] = true, [NODE_ADDRESS_LOW] = true,
+    };
+    bool hidden = f->stranger && of_rights[found->kind];
     ensure(checks[found->kind] != NULL);
     doctor_add(call, checks[found->kind],
                found->weight == NODE_MISTAKE ? DOCTOR_ERROR : DOCTOR_WARNING, found->text,

@@ -227,8 +227,11 @@ void node_check(const struct node_file *f, struct node_findings *out)
         check_files(f, out);
     check_control(f, out);
     certs_check(f, out);
-    if (cert_trust_check(f->data, f->trust, &why) != OK)
-        node_find(out, NODE_CERT_BAD, NODE_MISTAKE, "", "%s", why.text);
+    if (cert_trust_check(f->data, f->trust, &why) != OK) {
+        bool closed = access(f->data, R_OK | X_OK) != 0 && errno == EACCES;
+        node_find(out, closed ? NODE_CERT_CLOSED : NODE_CERT_BAD, NODE_MISTAKE,
+                  closed ? f->data : "", "%s", why.text);
+    }
     if (!is_running(f, out->arena))
         check_ports(f, out);
 }
