@@ -29,7 +29,9 @@
 
 enum { MIB = 1 << 20, PROC_BYTES = 4096, CONNECT_MS = 2000 };
 enum { DESCRIPTORS_WANTED = 65536, BACKLOG_WANTED = 4096 };
-enum { LOOK_MS = 3000 }; /* into the database */
+/* Into the database. In the server others wait for the helper thread: logins, files, and its end.
+ */
+enum { LOOK_MS = 3000, LOOK_IN_SERVER_MS = 500 };
 
 /* Judgements. */
 
@@ -200,6 +202,11 @@ static void judge_closed_database(const struct doctor_facts *f, struct doctor_fi
                      f->data);
 }
 
+static int facts_look_ms(const struct doctor_facts *f)
+{
+    return f->in_server ? LOOK_IN_SERVER_MS : LOOK_MS;
+}
+
 /* What a look into the file says. */
 static void judge_content(const struct doctor_facts *f, struct doctor_finding *out)
 {
@@ -208,8 +215,8 @@ static void judge_content(const struct doctor_facts *f, struct doctor_finding *o
         finding_say(out, DOCTOR_OK, "%s/muster.db: all of it was read, and is whole", f->data);
         break;
     case E_CANCELED:
-        finding_say(out, DOCTOR_OK, "%s/muster.db: no damage in what was read in %d seconds",
-                    f->data, LOOK_MS / 1000);
+        finding_say(out, DOCTOR_OK, "%s/muster.db: no damage in what was read in %d ms", f->data,
+                    facts_look_ms(f));
         break;
     case E_CORRUPT:
     case E_UNSUPPORTED:
@@ -344,7 +351,7 @@ static void facts_of_database(struct doctor_facts *f)
         return;
     }
     struct why why = { "" };
-    uint64_t until_us = clock_mono_us() + LOOK_MS * 1000ull;
+    uint64_t until_us = clock_mono_us() + (uint64_t)facts_look_ms(f) * 1000;
     f->database_look = store_look(path, f->runs ? STORE_IN_USE : STORE_UNUSED,
                                   &(struct store_watch){ facts_go_on, &until_us }, &why);
     snprintf(f->database_said, sizeof f->database_said, "%s", why.text);
