@@ -154,3 +154,51 @@ def test_a_contact_is_told_what_was_and_a_stranger_nothing(servers):
         client.expect_nothing("<presence from='alice@one.test' type='unsubscribe'/>")
     dave.expect_nothing("<presence from='alice@one.test' type='unsubscribed'/>")
     assert across.roster_of(dave)["alice@one.test"] == ("none", "subscribe")
+
+
+def is_still_there(server):
+    """The contact whose server is stopped has a row, also when what was sent behind the ping has
+    got its error."""
+    carol = server.client("carol")
+    carol.send("<message to='dave@other.test' type='headline' id='h'><body>behind</body></message>")
+    carol.expect("<message type='error' id='h'/>")
+    assert rows(server) == [("alice@one.test", "bob@other.test")]
+
+
+def test_what_this_server_refuses_itself_is_no_answer(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    one.ctl("federation", "block", across.OTHER)
+    is_still_there(one)
+    one.restart()
+    is_still_there(one)
+    one.ctl("federation", "allow", across.OTHER)
+    other.start()
+    one.restart()
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
+
+
+@pytest.mark.parametrize("how", ["federation", "blocks"])
+def test_what_the_next_account_may_not_send_is_said(servers, friends, how):
+    """Rules of the next account and its block list are not those of the last one."""
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    one.add_user("alice")
+    if how == "federation":
+        one.ctl("federation", "set", "alice@one.test", "off")
+    else:
+        one.client("alice", "next").result(
+            "set", "<block xmlns='urn:xmpp:blocking'><item jid='bob@other.test'/></block>")
+    other.start()
+    one.restart()
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)

@@ -277,26 +277,29 @@ static void watch_forget(struct watch *d)
     watch_free(d);
 }
 
-/* What this server says itself for a server that it does not reach. Every other answer comes from
- * there. */
-enum answer_of { FROM_THERE, FROM_HERE, FROM_NOBODY_KNOWS };
-static enum answer_of answer_is_from(const struct stanza *reply)
+/* What this server says itself for a server that it does not reach, or that it does not let the
+ * request go to. Every other answer comes from there. */
+enum abroad_answer abroad_answer_of(const struct stanza *reply)
 {
     struct elem e, condition;
     if (reply == NULL)
-        return FROM_HERE;
+        return ABROAD_FROM_HERE;
     if (reply->type != TYPE_ERROR || !stanza_child(reply, KNOWN_ERROR, &e) ||
         !elem_first(&e, &condition))
-        return FROM_THERE;
+        return ABROAD_FROM_THERE;
     switch (stanza_error_find(condition.name)) {
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
-        return FROM_HERE;
+        return ABROAD_FROM_HERE;
     case SE_NOT_ALLOWED:         /* also s2s.policy */
     case SE_RESOURCE_CONSTRAINT: /* also a full queue */
-        return FROM_NOBODY_KNOWS;
+        return ABROAD_FROM_ANYWHERE;
+    case SE_POLICY_VIOLATION: /* also a blocked address, which is none of a domain */
+    case SE_INTERNAL_SERVER_ERROR:
+        return memchr(reply->from, '@', reply->from_bare_len) == NULL ? ABROAD_FROM_THERE
+                                                                      : ABROAD_FROM_ANYWHERE;
     default:
-        return FROM_THERE;
+        return ABROAD_FROM_THERE;
     }
 }
 
@@ -306,14 +309,14 @@ static void watch_pinged(struct worker *w, void *arg, const struct stanza *reply
     ensure(w == d->worker && d->asking);
     d->ask = NULL;
     d->asking = false;
-    switch (answer_is_from(reply)) {
-    case FROM_THERE:
+    switch (abroad_answer_of(reply)) {
+    case ABROAD_FROM_THERE:
         watch_alive(d);
         break;
-    case FROM_HERE:
+    case ABROAD_FROM_HERE:
         watch_failed(d);
         break;
-    case FROM_NOBODY_KNOWS:
+    case ABROAD_FROM_ANYWHERE:
         if (d->state != WATCH_FINE)
             watch_failed(d);
         break;

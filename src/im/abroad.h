@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 struct feature;
+struct stanza;
 struct worker;
 
 enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
@@ -57,5 +58,13 @@ enum abroad_sign {                    /* it travels: home/message.h */
 void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign);
 /* ABROAD_HEARD, not too often. told_us: of the caller, for this domain; 0 at first. */
 void abroad_heard(struct worker *w, slice domain, uint64_t *told_us);
+
+/* Who has answered a request to a foreign domain, or to an address there. */
+enum abroad_answer {
+    ABROAD_FROM_THERE,
+    ABROAD_FROM_HERE,    /* this server, which does not reach it; also: nobody in time */
+    ABROAD_FROM_ANYWHERE /* either of them */
+};
+enum abroad_answer abroad_answer_of(const struct stanza *reply); /* NULL: there is none */
 
 extern const struct feature abroad_feature;

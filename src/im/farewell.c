@@ -4,7 +4,6 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/mem.h"
-#include "codec/xml_elem.h"
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -12,12 +11,12 @@
 #include "im/abroad.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/roster.h"
 #include "im/subscription.h"
 #include "io/timer.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
-#include "xmpp/stanza_error.h"
 
 enum {
     ANSWER_MS = 60 * 1000, /* longer than stanzas wait for a server that cannot be reached */
@@ -28,6 +27,7 @@ enum {
     WORDS_MAX = 15
 };
 static const uint64_t day_us = 86400ull * 1000000;
+static const slice ping_xml = SLICE_INIT("<ping xmlns='" NS_PING "'/>");
 
 /* Rows. */
 
@@ -204,32 +204,35 @@ static void word_end(struct farewell_word *word, bool confirmed)
         round_ends_word(round, !confirmed);
 }
 
-/* What this server itself answers where the other one did not hear it. */
-static bool word_is_heard(const struct stanza *reply)
-{
-    struct elem e, condition;
-    if (reply == NULL || reply->type != TYPE_ERROR)
-        return reply != NULL;
-    if (!stanza_child(reply, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
-        return false;
-    switch (stanza_error_find(condition.name)) {
-    case SE_REMOTE_SERVER_NOT_FOUND:
-    case SE_REMOTE_SERVER_TIMEOUT:
-    case SE_RESOURCE_CONSTRAINT:
-    case SE_INTERNAL_SERVER_ERROR:
-    case SE_POLICY_VIOLATION:
-        return false;
-    default:
-        return true;
-    }
-}
-
 static void word_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct farewell_word *word = arg;
     (void)w;
     word->ask = NULL;
-    word_end(word, word_is_heard(reply));
+    word_end(word, abroad_answer_of(reply) == ABROAD_FROM_THERE);
+}
+
+/* Who asks. A server is asked in the name of the domain, from which it gets stanzas in the order in
+ * which they are sent, whoever sends them: what rules and the next account say of the contact does
+ * not hold for it. A component has several connections, one for each pair of addresses. */
+static slice word_asker(const struct farewells *all, const struct farewell_row *r)
+{
+    bool foreign = abroad_is(all->worker, jid_split(r->rcpt).domain);
+    return foreign ? jid_split(r->sender).domain : r->sender;
+}
+
+/* Whether the ping may leave. Nothing is counted. */
+static bool word_may_go(struct farewells *all, const struct farewell_row *r)
+{
+    slice domain = jid_split(r->rcpt).domain, asker = word_asker(all, r);
+    if (!abroad_pair(all->worker, jid_split(r->sender).domain, domain))
+        return false;
+    if (!abroad_is(all->worker, domain))
+        return true;
+    struct stanza *ping = stanza_make(STANZA_IQ, TYPE_GET, asker, r->rcpt, (slice){ 0 }, ping_xml);
+    struct edge_word word = foreign_leaves(all->worker, ping, true);
+    stanza_unref(&ping);
+    return edge_word_goes(&word);
 }
 
 static void word_route(struct farewells *all, const struct farewell_row *r, enum stanza_type type)
@@ -255,9 +258,10 @@ static void word_say(struct farewells *all, const struct farewell_row *r, struct
     if (hold != NULL)
         hold->said = true;
     const struct ask_request ping = { .type = TYPE_GET,
-                                      .from = word->row.sender,
+                                      .from = word_asker(all, &word->row),
                                       .to = word->row.rcpt,
-                                      .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                      .home = word->row.sender,
+                                      .payload = ping_xml,
                                       .timeout_ms = ANSWER_MS };
     bool was = all->saying;
     all->saying = true;
@@ -305,13 +309,12 @@ static void pending_say(struct account *a, enum err e, void *arg)
     struct pending *p = arg;
     struct arena *arena = p->arena;
     struct farewells *all = p->round->all;
-    slice local = jid_split(p->row.sender).domain, domain = jid_split(p->row.rcpt).domain;
     const struct held_words *hold = hold_find(all, p->row.sender, p->row.rcpt);
     if (e != OK || all->stopped || (hold != NULL && hold->said)) {
         round_ends_word(p->round, true);
     } else if (!word_is_due(all, a, &p->row)) {
         round_ends_word(p->round, false);
-    } else if (!abroad_pair(all->worker, local, domain)) {
+    } else if (!word_may_go(all, &p->row)) {
         round_ends_word(p->round, true);
     } else {
         word_say(all, &p->row, p->round);
@@ -506,7 +509,8 @@ static enum verdict farewell_leaves(struct worker *w, const struct stanza *st, s
         return PASS;
     const struct held_words *hold = hold_find(all, stanza_from_bare(st), stanza_to_bare(st));
     const struct account *a = hold == NULL ? NULL : account_find(w, stanza_from_bare(st));
-    if (hold != NULL && !hold->said && word_is_due(all, a, &hold->row))
+    if (hold != NULL && !hold->said && word_is_due(all, a, &hold->row) &&
+        word_may_go(all, &hold->row))
         word_say(all, &hold->row, NULL);
     return PASS;
 }
