@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "home/ask.h"
 #include "home/here.h"
@@ -22,6 +23,7 @@ enum {
     ANSWER_MS = 60 * 1000, /* longer than stanzas wait for a server that cannot be reached */
     START_MS = 1000,       /* before the first words after a start */
     BACK_MS = 1000,        /* after a domain is back */
+    PAUSE_MS = 50,         /* before the next page of a round */
     UNSUBSCRIBE = 1,       /* and the next: in farewell.words, beside flags of the roster */
     UNSUBSCRIBED = 2,
     WORDS_MAX = 15
@@ -125,6 +127,7 @@ struct farewells {
     struct worker *worker;
     struct timer again;
     uint32_t pause_ms;
+    uint64_t ended_us; /* the last round of all */
     unsigned rounds; /* of deleted accounts */
     uint32_t holds;  /* accounts that have some */
     bool busy;       /* a round of all is under way */
@@ -138,11 +141,14 @@ struct farewells {
 struct round {
     struct list node; /* in farewells.walks */
     struct farewells *all;
-    struct arena *arena; /* of the slices */
-    slice only;          /* ptr NULL: all */
-    slice sender, rcpt;  /* the last row that was read */
-    unsigned waiting;    /* words of this page without an answer */
-    bool more, failed;
+    struct timer next; /* page */
+    struct store_op *op;
+    struct arena *arena, *kept; /* of the slices; for all of it */
+    slice only;                 /* ptr NULL: all */
+    slice sender, rcpt;         /* the last row that was read */
+    struct map silent;          /* slices: domains that have not answered */
+    unsigned waiting;           /* words without an answer */
+    bool reading, more, failed;
 };
 
 struct farewell_word {
@@ -159,6 +165,11 @@ static unsigned farewell_account, farewell_worker;
 static struct farewells *farewells_of(const struct worker *w)
 {
     return *worker_state(w, farewell_worker);
+}
+
+static bool farewells_stopped(const struct farewells *all)
+{
+    return all->stopped || worker_stopping(all->worker);
 }
 
 static struct held_words *hold_find(const struct farewells *all, slice sender, slice rcpt)
@@ -185,8 +196,19 @@ static void farewell_drop_row(struct farewells *all, const struct farewell_row *
 
 static void round_ends_word(struct round *r, bool failed);
 
-static void word_end(struct farewell_word *word, bool confirmed)
+/* What else is to be said there waits for the next round. */
+static void round_hears_nothing(struct round *r, slice domain)
 {
+    if (r->silent.count == FAREWELL_SILENT || map_get(&r->silent, domain) != NULL)
+        return;
+    slice *silent = arena_new(r->kept, slice, 1);
+    *silent = slice_dup(r->kept, domain);
+    map_put(&r->silent, silent);
+}
+
+static void word_end(struct farewell_word *word, enum abroad_answer answer)
+{
+    bool confirmed = answer == ABROAD_FROM_THERE;
     struct farewells *all = word->all;
     struct round *round = word->round;
     struct arena *arena = word->arena;
@@ -199,6 +221,8 @@ static void word_end(struct farewell_word *word, bool confirmed)
         hold->said = false;
     if (confirmed)
         farewell_drop_row(all, &word->row);
+    if (round != NULL && answer == ABROAD_FROM_HERE)
+        round_hears_nothing(round, jid_split(word->row.rcpt).domain);
     arena_destroy(&arena);
     if (round != NULL)
         round_ends_word(round, !confirmed);
@@ -209,7 +233,7 @@ static void word_answered(struct worker *w, void *arg, const struct stanza *repl
     struct farewell_word *word = arg;
     (void)w;
     word->ask = NULL;
-    word_end(word, abroad_answer_of(reply) == ABROAD_FROM_THERE);
+    word_end(word, abroad_answer_of(reply));
 }
 
 /* Who asks. A server is asked in the name of the domain, from which it gets stanzas in the order in
@@ -253,7 +277,7 @@ static void word_say(struct farewells *all, const struct farewell_row *r, struct
     *word = (struct farewell_word){
         .all = all, .round = round, .arena = arena, .row = farewell_row_keep(arena, r)
     };
-    ensure(r->words != 0 && !all->stopped);
+    ensure(r->words != 0 && !farewells_stopped(all));
     list_append(&all->words, &word->node);
     if (hold != NULL)
         hold->said = true;
@@ -277,7 +301,7 @@ static void word_say(struct farewells *all, const struct farewell_row *r, struct
     all->begun = NULL;
     word->ask = ask;
     if (ask == NULL)
-        word_end(word, false);
+        word_end(word, ABROAD_FROM_ANYWHERE);
 }
 
 /* Whether the row is still to be said; else it is dropped. a: who has the address, perhaps
@@ -310,7 +334,7 @@ static void pending_say(struct account *a, enum err e, void *arg)
     struct arena *arena = p->arena;
     struct farewells *all = p->round->all;
     const struct held_words *hold = hold_find(all, p->row.sender, p->row.rcpt);
-    if (e != OK || all->stopped || (hold != NULL && hold->said)) {
+    if (e != OK || farewells_stopped(all) || (hold != NULL && hold->said)) {
         round_ends_word(p->round, true);
     } else if (!word_is_due(all, a, &p->row)) {
         round_ends_word(p->round, false);
@@ -327,18 +351,22 @@ static void pending_say(struct account *a, enum err e, void *arg)
 
 /* Rounds. */
 
+/* Unless it is sooner. */
 static void farewells_later(struct farewells *all, uint64_t ms)
 {
-    if (all->stopped)
+    const struct loop *loop = worker_loop(all->worker);
+    if (farewells_stopped(all) ||
+        (timer_is_set(&all->again) && timer_left_ms(loop, &all->again) <= ms))
         return;
-    timer_cancel(&all->again);
     timer_set(worker_loop(all->worker), &all->again, ms);
 }
 
 static void round_free(struct round *r)
 {
     list_remove(&r->node);
+    map_fini(&r->silent);
     arena_destroy(&r->arena);
+    arena_destroy(&r->kept);
     mem_free(&r);
 }
 
@@ -352,6 +380,7 @@ static void farewell_round_end(struct round *r)
             farewells_later(all, FAREWELL_MIN_MS);
     } else {
         all->busy = false;
+        all->ended_us = loop_now_us(worker_loop(all->worker));
         all->pause_ms = !r->failed                            ? 0
                         : all->pause_ms == 0                  ? FAREWELL_MIN_MS
                         : all->pause_ms < FAREWELL_MAX_MS / 2 ? 2 * all->pause_ms
@@ -363,34 +392,51 @@ static void farewell_round_end(struct round *r)
 
 static void round_page(void *arg, enum store_result result, const struct store_batch *b);
 
+static void round_read(struct timer *t, struct loop *loop)
+{
+    struct round *r = CONTAINER_OF(t, struct round, next);
+    struct store_batch *b =
+        store_read(worker_store(r->all->worker), r->only.ptr == NULL ? 0 : hash_keyed(r->only));
+    STORE_ADD(b, &farewell_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt));
+    r->reading = true;
+    r->op = store_submit(b, loop, 0, round_page, r);
+}
+
+/* The next page does not wait for all answers to this one. */
 static void round_go_on(struct round *r)
 {
-    struct worker *w = r->all->worker;
-    if (!r->more || r->all->stopped) {
-        farewell_round_end(r);
+    if (r->reading)
         return;
+    if (!r->more || farewells_stopped(r->all)) {
+        if (r->waiting == 0)
+            farewell_round_end(r);
+    } else if (r->waiting <= FAREWELL_UNANSWERED - FAREWELL_PAGE && !timer_is_set(&r->next)) {
+        timer_set(worker_loop(r->all->worker), &r->next, PAUSE_MS);
     }
-    struct store_batch *b =
-        store_read(worker_store(w), r->only.ptr == NULL ? 0 : hash_keyed(r->only));
-    STORE_ADD(b, &farewell_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt));
-    store_submit(b, worker_loop(w), 0, round_page, r);
 }
 
 static void round_ends_word(struct round *r, bool failed)
 {
     ensure(r->waiting > 0);
     r->failed |= failed;
-    if (--r->waiting == 0)
-        round_go_on(r);
+    r->waiting--;
+    round_go_on(r);
 }
 
+/* Another walk may be the one of this row, or nobody has this address now: the row stays. */
 static bool round_means(const struct round *r, slice sender)
 {
-    return r->only.ptr != NULL ? slice_eq(sender, r->only) : node_is_home(r->all->worker, sender);
+    const struct worker *w = r->all->worker;
+    return (r->only.ptr == NULL || slice_eq(sender, r->only)) && node_is_home(w, sender) &&
+           node_serves(worker_node(w), jid_split(sender).domain);
 }
 
 static void round_begin_row(struct round *r, const struct farewell_row *row)
 {
+    if (map_get(&r->silent, jid_split(row->rcpt).domain) != NULL) {
+        r->failed = true;
+        return;
+    }
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);
     *p = (struct pending){ r, arena, farewell_row_keep(arena, row) };
@@ -403,9 +449,9 @@ static void round_page(void *arg, enum store_result result, const struct store_b
     struct round *r = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     struct arena *arena = arena_create(0);
+    r->op = NULL;
     r->more = rows == FAREWELL_PAGE;
     r->failed |= result != STORE_OK;
-    r->waiting = 1; /* until the page has been gone through */
     for (uint32_t i = 0; i < rows; i++) {
         struct farewell_row row = farewell_row_of(b, 0, i);
         if (r->only.ptr != NULL && !slice_eq(row.sender, r->only))
@@ -418,7 +464,8 @@ static void round_page(void *arg, enum store_result result, const struct store_b
     r->rcpt = rows == 0 ? SLICE("") : slice_dup(arena, store_text(b, 0, rows - 1, 1));
     arena_destroy(&r->arena);
     r->arena = arena;
-    round_ends_word(r, false);
+    r->reading = false; /* it has been gone through */
+    round_go_on(r);
 }
 
 /* only: ptr NULL: all. */
@@ -426,20 +473,23 @@ static void farewell_round_begin(struct farewells *all, slice only)
 {
     struct round *r = mem_new(struct round);
     r->all = all;
+    r->next.fn = round_read;
+    map_init(&r->silent, map_key_slice);
     r->arena = arena_create(0);
+    r->kept = arena_create(0);
     r->only = slice_dup(r->arena, only);
     r->sender = only.ptr == NULL ? SLICE("") : r->only;
     r->rcpt = SLICE("");
     r->more = true;
     list_append(&all->walks, &r->node);
-    round_go_on(r);
+    round_read(&r->next, worker_loop(all->worker));
 }
 
 static void farewells_again(struct timer *t, struct loop *loop)
 {
     struct farewells *all = CONTAINER_OF(t, struct farewells, again);
     (void)loop;
-    if (all->busy || all->stopped)
+    if (all->busy || farewells_stopped(all))
         return;
     all->busy = true;
     farewell_round_begin(all, (slice){ 0 });
@@ -458,7 +508,7 @@ static void farewell_remove(struct account *a, struct store_batch *b)
 static void farewell_disowned(struct worker *w, slice bare)
 {
     struct farewells *all = farewells_of(w);
-    if (!node_is_home(w, bare) || all->stopped)
+    if (!node_is_home(w, bare) || farewells_stopped(all))
         return;
     if (all->rounds == FAREWELL_ROUNDS) {
         farewells_later(all, FAREWELL_MIN_MS);
@@ -505,7 +555,7 @@ static void farewell_unload(struct account *a)
 static enum verdict farewell_leaves(struct worker *w, const struct stanza *st, struct refusal *why)
 {
     struct farewells *all = farewells_of(w);
-    if (why->again || all == NULL || all->saying || all->stopped)
+    if (why->again || all == NULL || all->saying || farewells_stopped(all))
         return PASS;
     const struct held_words *hold = hold_find(all, stanza_from_bare(st), stanza_to_bare(st));
     const struct account *a = hold == NULL ? NULL : account_find(w, stanza_from_bare(st));
@@ -539,6 +589,11 @@ static void farewell_stop(struct worker *w)
     timer_cancel(&all->again);
     LIST_EACH (it, &all->words)
         ask_cancel(&CONTAINER_OF(it, struct farewell_word, node)->ask);
+    LIST_EACH (it, &all->walks) {
+        struct round *r = CONTAINER_OF(it, struct round, node);
+        timer_cancel(&r->next);
+        store_cancel(&r->op);
+    }
 }
 
 static void farewell_ended(struct worker *w)
@@ -560,9 +615,11 @@ static void farewell_ended(struct worker *w)
 static void farewell_domain_back(struct worker *w, slice domain)
 {
     struct farewells *all = farewells_of(w);
+    uint64_t ended_ms = (loop_now_us(worker_loop(w)) - all->ended_us) / 1000;
     (void)domain;
     if (all->pause_ms != 0 && !all->busy)
-        farewells_later(all, BACK_MS);
+        farewells_later(all, ended_ms < FAREWELL_MIN_MS - BACK_MS ? FAREWELL_MIN_MS - ended_ms
+                                                                  : BACK_MS);
 }
 
 const struct feature farewell_feature = {

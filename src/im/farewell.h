@@ -12,15 +12,19 @@
  * As long as there is a row, the words go before what the next account of the address sends to the
  * contact. If that one has a subscription with the contact by then, the row is obsolete.
  *
- * Confined to the home worker of the address. Limits: FAREWELL_PAGE words at a time, those of
- * FAREWELL_ROUNDS deleted accounts beside; FAREWELL_HOLDS contacts of one account whose words go
- * before what it sends. */
+ * Confined to the home worker of the address. Limits: rows are read in rounds, FAREWELL_PAGE at a time
+ * with a pause between, as long as no more than FAREWELL_UNANSWERED words of the round have no
+ * answer; what is left for a domain that has not answered, one of FAREWELL_SILENT, waits for the
+ * next round. Beside the round of all, FAREWELL_ROUNDS of deleted accounts. FAREWELL_HOLDS contacts
+ * of one account whose words go before what it sends. */
 #pragma once
 
 struct feature;
 
 enum {
     FAREWELL_PAGE = 64,
+    FAREWELL_UNANSWERED = 256,
+    FAREWELL_SILENT = 1000,
     FAREWELL_ROUNDS = 64,
     FAREWELL_HOLDS = 1000,
     FAREWELL_MIN_MS = 5000,
