@@ -254,6 +254,11 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
     struct worker *w = a->worker;
     bool known = a->state == ACTOR_READY;
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    /* What the server has asked itself is no matter of the account's block list. */
+    if (stanza_to_is_bare(st) && !iq_is_request(st) && ask_answered(w, st)) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
     switch (known ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
         if (!why.as_nobody) {
@@ -281,7 +286,7 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
         return ROUTED;
     }
     if (!iq_is_request(st)) {
-        if (!ask_answered(w, st) && st->type == TYPE_INVALID)
+        if (st->type == TYPE_INVALID)
             route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;
