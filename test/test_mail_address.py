@@ -596,6 +596,21 @@ def test_an_account_that_is_there_is_replaced_whoever_has_its_address(servers, t
     one.client("carol", "c", password="replaced")
 
 
+def test_a_contact_is_told_later_that_an_account_is_gone(servers, friends):
+    """Under the address that it knows, which the server has forgotten by then."""
+    one, other = servers
+    alice, bob = friends
+    bob.close()
+    other.clients.clear()
+    other.stop()
+    one.ctl("user", "del", alice.bare)
+    one.restart()
+    used(one, 1)
+    other.start()
+    bob = other.client("bob", "b")
+    until("it is told", lambda: across.roster_of(bob)[mail(alice)] == ("none", None))
+
+
 @pytest.mark.parametrize("on", ["everywhere", "here", "off"])
 def test_no_account_is_renamed_to_the_mail_address_of_another_one(servers, on):
     one, _ = servers

@@ -1,8 +1,11 @@
 """An account that has contacts on another server is deleted, or gets another address: they are
 told, and whoever has the address next inherits nothing from them."""
+import socket
+import time
+
 import pytest
 
-from muster import across
+from muster import across, federation
 from muster.client import until
 from test_rename import rename
 
@@ -38,6 +41,16 @@ def friends(servers):
 def rows(server):
     with server.database(read_only=True) as db:
         return db.execute("SELECT sender, rcpt FROM farewell").fetchall()
+
+
+def add_rows(server, *added, age_s=0):
+    """(name of the sender, contact, words) of a server that does not run. Words as in
+    im/farewell.c."""
+    since = int((time.time() - age_s) * 1e6)
+    with server.database() as db:
+        for name, contact, words in added:
+            db.execute("INSERT INTO farewell(sender, rcpt, words, since) VALUES(?, ?, ?, ?)",
+                       (f"{name}@one.test", contact, words, since))
 
 
 def told(bob):
@@ -202,3 +215,76 @@ def test_what_the_next_account_may_not_send_is_said(servers, friends, how):
     one.restart()
     until("no rows", lambda: not rows(one))
     assert across.roster_of(other.client("bob", "b"))["alice@one.test"] == ("none", None)
+
+
+def test_a_silent_server_does_not_hold_up_the_others(servers):
+    """It has more rows than a page, and takes connections, and no more."""
+    one, other = servers
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        one.settings["s2s.retry-for"] = "1h"
+        federation.route(one, "silent.test", silent.getsockname()[1])
+        one.stop()
+        add_rows(one, *(("gone", f"u{n}@silent.test", 19) for n in range(100)),
+                 ("next", "bob@other.test", 19))
+        one.start()
+        until("the other server is told", lambda: len(rows(one)) == 100, timeout=30)
+
+
+def test_a_request_is_given_up_sooner_than_a_subscription(servers):
+    one, other = servers
+    other.stop()
+    one.stop()
+    add_rows(one, ("asked", "bob@other.test", 1), ("saw", "bob@other.test", 17),
+             age_s=2 * 86400)
+    one.start()
+    until("one row", lambda: rows(one) == [("saw@one.test", "bob@other.test")])
+
+
+def test_of_an_emptied_account_nothing_is_said_at_once(servers, friends):
+    """An import fills it again."""
+    one, other = servers
+    alice, bob = friends
+    one.ctl("user", "del", alice.bare, "--keep-address")
+    one.stop()
+    add_rows(one, ("behind", "bob@other.test", 19))
+    one.start()
+    until("a round", lambda: len(rows(one)) == 1)
+    assert rows(one) == [("alice@one.test", "bob@other.test")]
+    assert across.roster_of(bob)["alice@one.test"] == ("both", None)
+
+
+def test_words_leave_requests_of_the_next_account_open(servers):
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    for client, contact in (alice, bob), (bob, alice):
+        across.roster_of(client)
+        client.send(f"<presence to='{contact.bare}' type='subscribe'/>")
+        contact.expect(f"<presence from='{client.bare}' type='subscribe'/>")
+    alice.close()
+    one.clients.clear()
+    one.stop()
+    add_rows(one, ("alice", bob.bare, 19), age_s=-300)  # for no round, but for what alice sends
+    one.start()
+    alice = one.client("alice", "a")
+    across.roster_of(alice)
+    bob.drain()
+    across.mark(alice, bob)
+    until("no rows", lambda: not rows(one))
+    bob.send("<presence to='alice@one.test' type='subscribed'/>")
+    alice.expect("<presence from='bob@other.test' type='subscribed'/>")
+    alice.send("<presence to='bob@other.test' type='subscribed'/>")
+    bob.expect("<presence from='alice@one.test' type='subscribed'/>")
+    assert across.roster_of(alice) == {"bob@other.test": ("both", None)}
+    assert across.roster_of(bob) == {"alice@one.test": ("both", None)}
+
+
+def test_a_renamed_account_adds_its_words_to_a_row(servers, friends):
+    one, other = servers
+    alice, _ = friends
+    alice.close()
+    one.clients.clear()
+    one.stop()
+    add_rows(one, ("alice", "bob@other.test", 17))
+    assert rename(one, alice.bare, "alicia@one.test").returncode == 0
+    with one.database(read_only=True) as db:
+        assert db.execute("SELECT words FROM farewell").fetchall() == [(19,)]

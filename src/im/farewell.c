@@ -24,30 +24,36 @@ enum {
     START_MS = 1000,       /* before the first words after a start */
     BACK_MS = 1000,        /* after a domain is back */
     PAUSE_MS = 50,         /* before the next page of a round */
-    UNSUBSCRIBE = 1,       /* and the next: in farewell.words, beside flags of the roster */
+    UNSUBSCRIBE = 1,       /* and the next two: in farewell.words, beside flags of the roster */
     UNSUBSCRIBED = 2,
-    WORDS_MAX = 15
+    SUBSCRIBED = 16, /* there was a subscription, not only a request */
+    WORDS_MAX = 31
 };
-static const uint64_t day_us = 86400ull * 1000000;
+static const uint64_t minute_us = 60ull * 1000000, day_us = 1440 * minute_us;
 static const slice ping_xml = SLICE_INIT("<ping xmlns='" NS_PING "'/>");
 
 /* Rows. */
 
 /* clang-format off */
 /* By the state of the contact. Who was only asked for approval learns nothing. The flags are
- * ROSTER_SEEN_BY_MAIL and ROSTER_ASKED_BY_MAIL. */
+ * ROSTER_SEEN_BY_MAIL and ROSTER_ASKED_BY_MAIL. An account that gets another address keeps its mail
+ * address. */
 #define FAREWELL_WORDS                                                                             \
     "(CASE WHEN roster.state IN (1, 3, 4, 5, 7, 8) THEN 1 ELSE 0 END) + "                          \
-    "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END) + (roster.flags & 12)"
+    "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END) + "                                   \
+    "(CASE WHEN roster.state IN (4, 5, 6, 7, 8) THEN 16 ELSE 0 END) + (roster.flags & 12)"
 /* Most of them. Others that are ours are left out when it is their turn. */
 #define FAREWELL_ABROAD                                                                            \
     "roster.state NOT IN (0, 2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"
+#define FAREWELL_MERGED                                                                            \
+    " ON CONFLICT (sender, rcpt) DO UPDATE SET words = farewell.words | excluded.words, "          \
+    "since = excluded.since, mail = CASE WHEN excluded.mail <> '' THEN excluded.mail "             \
+    "ELSE farewell.mail END"
 static struct store_stmt farewell_put = {
-    .name = "farewell.put", .params = "tii", .cols = "",
-    .sql = "INSERT INTO farewell (sender, rcpt, words, since) SELECT $1, roster.jid, "
-           FAREWELL_WORDS ", $3 FROM roster WHERE roster.owner = $2 AND " FAREWELL_ABROAD " "
-           "ON CONFLICT (sender, rcpt) DO UPDATE SET words = farewell.words | excluded.words, "
-           "since = excluded.since",
+    .name = "farewell.put", .params = "tiit", .cols = "",
+    .sql = "INSERT INTO farewell (sender, rcpt, words, since, mail) SELECT $1, roster.jid, "
+           FAREWELL_WORDS ", $3, $4 FROM roster WHERE roster.owner = $2 AND " FAREWELL_ABROAD
+           FAREWELL_MERGED,
 };
 static struct store_stmt farewell_done = {
     .name = "farewell.done", .params = "tti", .cols = "",
@@ -58,13 +64,13 @@ static struct store_stmt farewell_dated = { /* those that a renaming has made */
     .sql = "UPDATE farewell SET since = $1 WHERE since = 0",
 };
 static struct store_stmt farewell_page = {
-    .name = "farewell.page", .params = "tt", .cols = "ttii",
-    .sql = "SELECT sender, rcpt, words, since FROM farewell WHERE (sender, rcpt) > ($1, $2) "
+    .name = "farewell.page", .params = "tt", .cols = "ttiit",
+    .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE (sender, rcpt) > ($1, $2) "
            "ORDER BY sender, rcpt LIMIT 64",
 };
 static struct store_stmt farewell_of = {
-    .name = "farewell.of", .params = "t", .cols = "ttii",
-    .sql = "SELECT sender, rcpt, words, since FROM farewell WHERE sender = $1 LIMIT 1000",
+    .name = "farewell.of", .params = "t", .cols = "ttiit",
+    .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE sender = $1 LIMIT 1000",
 };
 static struct store_stmt *const farewell_stmts[] = {
     &farewell_put, &farewell_done, &farewell_dated, &farewell_page, &farewell_of, NULL
@@ -72,21 +78,23 @@ static struct store_stmt *const farewell_stmts[] = {
 static const struct store_migration farewell_migrations[] = {
     { 1,
       "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words INTEGER NOT NULL, "
-      "since INTEGER NOT NULL, PRIMARY KEY (sender, rcpt)) WITHOUT ROWID;",
+      "since INTEGER NOT NULL, mail TEXT NOT NULL DEFAULT '', "
+      "PRIMARY KEY (sender, rcpt)) WITHOUT ROWID;",
       "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words BIGINT NOT NULL, "
-      "since BIGINT NOT NULL, PRIMARY KEY (sender, rcpt));" },
+      "since BIGINT NOT NULL, mail TEXT NOT NULL DEFAULT '', PRIMARY KEY (sender, rcpt));" },
     { 0 }
 };
 /* Contacts on other servers know an account that gets another address by the old one: $1. */
 #define FAREWELL_RENAMED                                                                           \
-    "INSERT INTO farewell (sender, rcpt, words, since) SELECT $1, roster.jid, " FAREWELL_WORDS     \
-    ", 0 FROM roster JOIN account ON account.id = roster.owner WHERE account.jid IN ($1, $2) AND " \
-    FAREWELL_ABROAD " ON CONFLICT (sender, rcpt) DO NOTHING"
+    "INSERT INTO farewell (sender, rcpt, words, since, mail) SELECT $1, roster.jid, "              \
+    FAREWELL_WORDS ", 0, '' FROM roster JOIN account ON account.id = roster.owner WHERE account.jid IN ($1, $2) AND " \
+    FAREWELL_ABROAD FAREWELL_MERGED
 static const struct store_schema farewell_schema = {
     .feature = "farewell", .migrations = farewell_migrations, .stmts = farewell_stmts,
     .addresses = (const struct store_address[]){
         { "farewell", "sender", .kind = STORE_JID, .beside = "rcpt", .not_alone = true },
         { "farewell", "rcpt", .kind = STORE_JID, .beside = "sender", .after = FAREWELL_RENAMED },
+        { "farewell", "mail", .kind = STORE_JID, .not_alone = true },
         { 0 } },
 };
 /* clang-format on */
@@ -94,7 +102,8 @@ static const struct store_schema farewell_schema = {
 struct farewell_row {
     slice sender, rcpt;
     unsigned words;
-    int64_t since; /* wall clock, in us */
+    int64_t since; /* wall clock, in us; later than now: not before that */
+    slice mail;    /* by which other servers knew the account, too; empty: by none */
 };
 
 static struct farewell_row farewell_row_of(const struct store_batch *b, unsigned stmt, uint32_t row)
@@ -102,13 +111,13 @@ static struct farewell_row farewell_row_of(const struct store_batch *b, unsigned
     int64_t words = store_int(b, stmt, row, 2);
     return (struct farewell_row){ store_text(b, stmt, row, 0), store_text(b, stmt, row, 1),
                                   words > 0 && words <= WORDS_MAX ? (unsigned)words : 0,
-                                  store_int(b, stmt, row, 3) };
+                                  store_int(b, stmt, row, 3), store_text(b, stmt, row, 4) };
 }
 
 static struct farewell_row farewell_row_keep(struct arena *arena, const struct farewell_row *r)
 {
     return (struct farewell_row){ slice_dup(arena, r->sender), slice_dup(arena, r->rcpt), r->words,
-                                  r->since };
+                                  r->since, slice_dup(arena, r->mail) };
 }
 
 /* In the slot of an account: words of the last one that had its address. */
@@ -128,10 +137,10 @@ struct farewells {
     struct timer again;
     uint32_t pause_ms;
     uint64_t ended_us; /* the last round of all */
-    unsigned rounds; /* of deleted accounts */
-    uint32_t holds;  /* accounts that have some */
-    bool busy;       /* a round of all is under way */
-    bool saying;     /* what leaves is a word of ours */
+    unsigned rounds;   /* of deleted accounts */
+    uint32_t holds;    /* accounts that have some */
+    bool busy;         /* a round of all is under way */
+    bool saying;       /* what leaves is a word of ours */
     bool stopped;
     struct list words, walks;    /* struct farewell_word, struct round */
     struct farewell_word *begun; /* it is being said, and not answered yet */
@@ -259,18 +268,35 @@ static bool word_may_go(struct farewells *all, const struct farewell_row *r)
     return edge_word_goes(&word);
 }
 
+/* A subscription is bound to the address that was asked for. That of the mail may be another
+ * account's by now, whose own words go under it. */
+static slice word_sender(const struct farewell_row *r, unsigned by_mail, struct arena *tmp)
+{
+    if ((r->words & by_mail) == 0)
+        return r->sender;
+    slice other = r->mail.len > 0 ? foreign_known_by(r->mail, tmp) : (slice){ 0 };
+    return other.ptr == NULL || slice_eq(other, r->sender) ? r->mail : (slice){ 0 };
+}
+
 static void word_route(struct farewells *all, const struct farewell_row *r, enum stanza_type type)
 {
-    struct stanza *st =
-        stanza_make(STANZA_PRESENCE, type, r->sender, r->rcpt, (slice){ 0 }, (slice){ 0 });
     unsigned by_mail = type == TYPE_UNSUBSCRIBE ? ROSTER_ASKED_BY_MAIL : ROSTER_SEEN_BY_MAIL;
-    st->named = (uint8_t)((r->words & by_mail) != 0 ? NAMED_MAIL : NAMED_ACCOUNT);
+    slice sender = word_sender(r, by_mail, loop_scratch(worker_loop(all->worker)));
+    if (sender.len == 0)
+        return;
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, type, sender, r->rcpt, (slice){ 0 }, (slice){ 0 });
+    st->named = (uint8_t)NAMED_ACCOUNT; /* as it is */
     route_send(all->worker, st);
 }
 
-/* The words, and the ping behind them. */
-static void word_say(struct farewells *all, const struct farewell_row *r, struct round *round)
+/* The words, and the ping behind them. a: who has the address, perhaps nobody. asks: its open
+ * request is said again behind them, which end it. */
+static void word_say(struct farewells *all, struct account *a, const struct farewell_row *r,
+                     struct round *round, bool asks)
 {
+    const struct roster_item *item =
+        a->state == ACTOR_READY ? roster_find(a->roster, r->rcpt) : NULL;
     struct arena *arena = arena_create(0);
     struct farewell_word *word = arena_new(arena, struct farewell_word, 1);
     struct held_words *hold = hold_find(all, r->sender, r->rcpt);
@@ -291,10 +317,12 @@ static void word_say(struct farewells *all, const struct farewell_row *r, struct
     all->saying = true;
     if ((r->words & UNSUBSCRIBE) != 0)
         word_route(all, &word->row, TYPE_UNSUBSCRIBE);
-    if ((r->words & UNSUBSCRIBED) != 0)
+    if ((r->words & UNSUBSCRIBED) != 0 && (item == NULL || !sub_state_pending_in(item->state)))
         word_route(all, &word->row, TYPE_UNSUBSCRIBED);
     all->begun = word;
     struct ask *ask = ask_send(all->worker, &ping, word_answered, word);
+    if (asks && item != NULL && sub_state_ask(item->state))
+        subscription_send(a, subscription_stanza(a, r->rcpt, SUB_SUBSCRIBE));
     all->saying = was;
     if (all->begun != word)
         return; /* it was answered at once */
@@ -313,8 +341,8 @@ static bool word_is_due(struct farewells *all, const struct account *a,
         a->state == ACTOR_READY ? roster_find(a->roster, r->rcpt) : NULL;
     bool anew = item != NULL && (sub_sees(item->state) || sub_is_seen(item->state));
     uint64_t now = loop_wall_us(worker_loop(all->worker));
-    bool old = r->since > 0 && now > (uint64_t)r->since &&
-               now - (uint64_t)r->since > FAREWELL_DAYS * day_us;
+    uint64_t kept_us = (r->words & SUBSCRIBED) != 0 ? FAREWELL_DAYS * day_us : day_us;
+    bool old = r->since > 0 && now > (uint64_t)r->since && now - (uint64_t)r->since > kept_us;
     if (!anew && !old && r->words != 0 && abroad_is_other(all->worker, jid_split(r->rcpt).domain))
         return true;
     farewell_drop_row(all, r);
@@ -341,10 +369,7 @@ static void pending_say(struct account *a, enum err e, void *arg)
     } else if (!word_may_go(all, &p->row)) {
         round_ends_word(p->round, true);
     } else {
-        word_say(all, &p->row, p->round);
-        const struct roster_item *item = roster_find(a->roster, p->row.rcpt);
-        if (a->state == ACTOR_READY && item != NULL && sub_state_ask(item->state))
-            subscription_send(a, subscription_stanza(a, p->row.rcpt, SUB_SUBSCRIBE));
+        word_say(all, a, &p->row, p->round, true);
     }
     arena_destroy(&arena);
 }
@@ -431,8 +456,18 @@ static bool round_means(const struct round *r, slice sender)
            node_serves(worker_node(w), jid_split(sender).domain);
 }
 
+/* Its account was emptied, and may get back what it had. Later times are those of a clock that was
+ * wrong. */
+static bool row_is_early(const struct farewells *all, const struct farewell_row *row)
+{
+    int64_t early_us = row->since - (int64_t)loop_wall_us(worker_loop(all->worker));
+    return early_us > 0 && early_us <= (int64_t)(FAREWELL_EMPTIED_MINUTES * minute_us);
+}
+
 static void round_begin_row(struct round *r, const struct farewell_row *row)
 {
+    if (row_is_early(r->all, row))
+        return;
     if (map_get(&r->silent, jid_split(row->rcpt).domain) != NULL) {
         r->failed = true;
         return;
@@ -497,14 +532,31 @@ static void farewells_again(struct timer *t, struct loop *loop)
 
 /* Accounts. */
 
-static void farewell_remove(struct account *a, struct store_batch *b)
+/* The address by which other servers know it, if that is another one; in the arena. */
+static slice farewell_mail(struct worker *w, slice jid, struct arena *arena)
 {
-    ensure(account_here(a) && a->id > 0);
-    STORE_ADD(b, &farewell_put, STORE_ANY_ROWS, SV_T(a->jid), SV_I(a->id),
-              SV_I((int64_t)loop_wall_us(worker_loop(a->worker))));
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid, jid, (slice){ 0 }, (slice){ 0 });
+    struct stanza *outward = foreign_outward(w, st);
+    slice mail = outward == NULL ? SLICE("") : slice_dup(arena, stanza_from_bare(outward));
+    stanza_unref(&outward);
+    stanza_unref(&st);
+    return mail;
 }
 
-/* Of one that keeps its address nothing is said yet: it may be filled again at once. */
+static void farewell_remove(struct account *a, struct store_batch *b)
+{
+    struct arena *arena = arena_create(0);
+    uint64_t since = loop_wall_us(worker_loop(a->worker));
+    ensure(account_here(a) && a->id > 0);
+    if (a->removing == REMOVING_EMPTIES)
+        since += FAREWELL_EMPTIED_MINUTES * minute_us;
+    STORE_ADD(b, &farewell_put, STORE_ANY_ROWS, SV_T(a->jid), SV_I(a->id), SV_I((int64_t)since),
+              SV_T(farewell_mail(a->worker, a->jid, arena)));
+    arena_destroy(&arena);
+}
+
+/* Of one that keeps its address nothing is said for a while: it may be filled again at once. */
 static void farewell_disowned(struct worker *w, slice bare)
 {
     struct farewells *all = farewells_of(w);
@@ -558,10 +610,11 @@ static enum verdict farewell_leaves(struct worker *w, const struct stanza *st, s
     if (why->again || all == NULL || all->saying || farewells_stopped(all))
         return PASS;
     const struct held_words *hold = hold_find(all, stanza_from_bare(st), stanza_to_bare(st));
-    const struct account *a = hold == NULL ? NULL : account_find(w, stanza_from_bare(st));
+    struct account *a = hold == NULL ? NULL : account_find(w, stanza_from_bare(st));
+    bool asks = st->kind != STANZA_PRESENCE || st->type != TYPE_SUBSCRIBE;
     if (hold != NULL && !hold->said && word_is_due(all, a, &hold->row) &&
         word_may_go(all, &hold->row))
-        word_say(all, &hold->row, NULL);
+        word_say(all, a, &hold->row, NULL, asks);
     return PASS;
 }
 

@@ -7,13 +7,19 @@
  * goes a ping of the contact's bare JID (XEP-0199), in the same queue: the answer says that its
  * server has had them, and the row is deleted. Without one they are said again, after a pause that
  * doubles up to FAREWELL_MAX_MS, after a start, and when the domain is back. Rows that are older
- * than FAREWELL_DAYS are given up.
+ * than FAREWELL_DAYS are given up, after a day where there was only a request of the account. Of an
+ * account that is emptied and keeps its address nothing is said for FAREWELL_EMPTIED_MINUTES.
+ *
+ * A contact that knew the account by its mail address (im/contact_name.h) is told under that one,
+ * which the row has: others may not know any more whose it was.
  *
  * As long as there is a row, the words go before what the next account of the address sends to the
- * contact. If that one has a subscription with the contact by then, the row is obsolete.
+ * contact on another server; a component hears them when it is their turn. If that account has a
+ * subscription with the contact by then, the row is obsolete. Its open requests stay: its own is
+ * said again behind the words, that of the contact is not refused by them.
  *
- * Confined to the home worker of the address. Limits: rows are read in rounds, FAREWELL_PAGE at a time
- * with a pause between, as long as no more than FAREWELL_UNANSWERED words of the round have no
+ * Confined to the home worker of the address. Limits: rows are read in rounds, FAREWELL_PAGE at a
+ * time with a pause between, as long as no more than FAREWELL_UNANSWERED words of the round have no
  * answer; what is left for a domain that has not answered, one of FAREWELL_SILENT, waits for the
  * next round. Beside the round of all, FAREWELL_ROUNDS of deleted accounts. FAREWELL_HOLDS contacts
  * of one account whose words go before what it sends. */
@@ -29,7 +35,8 @@ enum {
     FAREWELL_HOLDS = 1000,
     FAREWELL_MIN_MS = 5000,
     FAREWELL_MAX_MS = 10 * 60 * 1000,
-    FAREWELL_DAYS = 90
+    FAREWELL_DAYS = 90,
+    FAREWELL_EMPTIED_MINUTES = 10
 };
 
 extern const struct feature farewell_feature;
