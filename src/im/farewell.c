@@ -87,8 +87,8 @@ static const struct store_migration farewell_migrations[] = {
 /* Contacts on other servers know an account that gets another address by the old one: $1. */
 #define FAREWELL_RENAMED                                                                           \
     "INSERT INTO farewell (sender, rcpt, words, since, mail) SELECT $1, roster.jid, "              \
-    FAREWELL_WORDS ", 0, '' FROM roster JOIN account ON account.id = roster.owner WHERE account.jid IN ($1, $2) AND " \
-    FAREWELL_ABROAD FAREWELL_MERGED
+    FAREWELL_WORDS ", 0, '' FROM roster JOIN account ON account.id = roster.owner "                \
+    "WHERE account.jid IN ($1, $2) AND " FAREWELL_ABROAD FAREWELL_MERGED
 static const struct store_schema farewell_schema = {
     .feature = "farewell", .migrations = farewell_migrations, .stmts = farewell_stmts,
     .addresses = (const struct store_address[]){

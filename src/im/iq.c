@@ -249,6 +249,18 @@ enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st
     return to_service(w, h, st, origin, IQ_TO_ROOM);
 }
 
+/* s: NULL: there is none. Takes over. */
+static void iq_to_session(struct session *s, struct worker *w, struct stanza *st)
+{
+    bool shut = s != NULL && iq_is_request(st) && !setting_bool(&presence_stranger_requests) &&
+                !knows(s, st);
+    if (s != NULL && !shut && stage_takes(s, st))
+        session_deliver(s, st, 0, 0);
+    else if (iq_is_request(st))
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    stanza_unref(&st);
+}
+
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct worker *w = a->worker;
@@ -274,15 +286,9 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
         break;
     }
     if (!stanza_to_is_bare(st)) { /* RFC 6121 §8.5.3.1 */
-        struct session *s =
-            known ? account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) : NULL;
-        bool shut = s != NULL && iq_is_request(st) && !setting_bool(&presence_stranger_requests) &&
-                    !knows(s, st);
-        if (s != NULL && !shut && stage_takes(s, st))
-            session_deliver(s, st, 0, 0);
-        else if (iq_is_request(st))
-            route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-        stanza_unref(&st);
+        iq_to_session(known ? account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u))
+                            : NULL,
+                      w, st);
         return ROUTED;
     }
     if (!iq_is_request(st)) {
