@@ -265,11 +265,13 @@ def test_words_leave_requests_of_the_next_account_open(servers):
     one.stop()
     add_rows(one, ("alice", bob.bare, 19), age_s=-300)  # for no round, but for what alice sends
     one.start()
-    alice = one.client("alice", "a")
+    alice = one.connect("alice").login("PLAIN", "a")  # whoever is available asks anew
     across.roster_of(alice)
     bob.drain()
-    across.mark(alice, bob)
+    alice.send(f"<message to='{bob}' type='headline'><body>hi</body></message>")
+    bob.expect("<presence from='alice@one.test' type='subscribe'/>")
     until("no rows", lambda: not rows(one))
+    alice.available()
     bob.send("<presence to='alice@one.test' type='subscribed'/>")
     alice.expect("<presence from='bob@other.test' type='subscribed'/>")
     alice.send("<presence to='bob@other.test' type='subscribed'/>")
