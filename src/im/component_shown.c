@@ -223,6 +223,7 @@ static bool is_still_shown(const struct account *a, slice jid, slice contact)
 static void row_tell(struct worker *w, slice jid, slice contact)
 {
     slice component = jid_split(contact).domain;
+    ensure(worker_is_here(w) && component.len > 0);
     if (!remote_known(w, component))
         return;
     metric_add(&shown_gone, 1);

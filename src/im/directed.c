@@ -1,6 +1,7 @@
 #include "im/directed.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "home/jids.h"
@@ -103,6 +104,7 @@ static void target_take(struct directed *d, struct directed_place *p, struct dir
                         const struct directed_news *news)
 {
     struct directed_target *t = *at;
+    ensure(t != NULL && d->count > 0);
     place_tell(p, t, false, news);
     *at = t->next;
     d->bytes -= sizeof *t + t->len;

@@ -208,6 +208,7 @@ static void round_ends_word(struct round *r, bool failed);
 /* What else is to be said there waits for the next round. */
 static void round_hears_nothing(struct round *r, slice domain)
 {
+    ensure(domain.len > 0 && r->silent.count <= FAREWELL_SILENT);
     if (r->silent.count == FAREWELL_SILENT || map_get(&r->silent, domain) != NULL)
         return;
     slice *silent = arena_new(r->kept, slice, 1);
@@ -430,6 +431,7 @@ static void round_read(struct timer *t, struct loop *loop)
 /* The next page does not wait for all answers to this one. */
 static void round_go_on(struct round *r)
 {
+    ensure(worker_is_here(r->all->worker));
     if (r->reading)
         return;
     if (!r->more || farewells_stopped(r->all)) {
