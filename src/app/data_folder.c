@@ -9,9 +9,9 @@
 #include "base/durable.h"
 #include "base/ensure.h"
 #include "base/log.h"
-#include "ext/mail_address.h"
 #include "home/host.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/restart.h"
 #include "ops/audit.h"
 #include "store/store_rename.h"
@@ -259,8 +259,8 @@ static enum err rename_is_free(const char *url, const struct store_schema *const
     enum err e = store_open(&store, &conf, why);
     if (e != OK)
         return e;
-    e = mail_address_owner(store, slice_of(renaming->to), slice_of(renaming->old), renaming->arena,
-                           &owner);
+    e = foreign_known_in(store, slice_of(renaming->to), slice_of(renaming->old), renaming->arena,
+                         &owner);
     if (e != OK) {
         why_set(why, "%s: %s", url, err_text(e));
     } else if (owner.ptr != NULL) {

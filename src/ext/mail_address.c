@@ -10,7 +10,6 @@
  * page at a time: the first time before its loop runs, then when profiles have changed. A deleted
  * account stays in it for a minute, because its farewells are still on their way. Its memory: the
  * addresses of ACCOUNTS_MAX accounts at the most. */
-#include "ext/mail_address.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -649,8 +648,8 @@ static void owner_found(void *arg, enum store_result result, const struct store_
         r->owner = slice_dup(r->arena, store_text(b, 0, 0, 0));
 }
 
-enum err mail_address_owner(struct store *store, slice bare, slice but, struct arena *arena,
-                            slice *owner)
+static enum err mail_known_in(struct store *store, slice bare, slice but, struct arena *arena,
+                              slice *owner)
 {
     struct owner_read r = { .arena = arena };
     slice domain = jid_split(bare).domain;
@@ -769,4 +768,5 @@ const struct feature mail_address_feature = {
     .foreign.inward = mail_inward,
     .foreign.renames = mail_renames,
     .foreign.known_by = mail_known_by,
+    .foreign.known_in = mail_known_in,
 };

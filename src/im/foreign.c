@@ -117,6 +117,17 @@ slice foreign_known_by(slice bare, struct arena *tmp)
     return account;
 }
 
+enum err foreign_known_in(struct store *store, slice bare, slice but, struct arena *arena,
+                          slice *owner)
+{
+    enum err e = OK;
+    *owner = (slice){ 0 };
+    FEATURES_EACH (f, foreign.known_in)
+        if (e == OK && owner->ptr == NULL)
+            e = f->foreign.known_in(store, bare, but, arena, owner);
+    return e;
+}
+
 static _Atomic uint64_t version;
 
 uint64_t foreign_version(void) { return atomic_load(&version); }

@@ -8,6 +8,7 @@
 struct arena;
 struct message_row;
 struct node;
+struct store;
 
 /* Why a domain of ours and a foreign one may not exchange stanzas, for operators. Static. */
 struct foreign_ban {
@@ -40,6 +41,10 @@ struct foreign_rules {
     /* The account that has this bare address beside its own with other servers, or claims it: no
      * other account may be made that has it. In tmp; ptr NULL: none. Any worker. */
     slice (*known_by)(slice bare, struct arena *tmp);
+    /* The same of a database that no server uses; `but` is an account that may have it. In arena.
+     */
+    enum err (*known_in)(struct store *store, slice bare, slice but, struct arena *arena,
+                         slice *owner);
     /* That it was addressed so is marked in it (st->named, or the id of a request), and outward
      * gives answers the address that was asked. Takes over st, of which nobody else has a
      * reference. */
@@ -60,6 +65,8 @@ struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
 struct stanza *foreign_inward(struct worker *w, struct stanza *st); /* takes over st */
 bool foreign_renames(struct worker *w, slice bare);
 slice foreign_known_by(slice bare, struct arena *tmp);
+NODISCARD enum err foreign_known_in(struct store *store, slice bare, slice but, struct arena *arena,
+                                    slice *owner); /* ptr NULL: none */
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
 /* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
  * has waited since it was less is judged again. Any thread. */
