@@ -163,7 +163,7 @@ static void change(struct api_job *j)
     job_run(j, api_row(&j->target, j->method), j->count, j->body, answer);
 }
 
-/* What is to be there is there, and nothing is said of how it is. */
+/* A PUT without members of something that exists: there is nothing to change. */
 static bool is_nothing(const struct api_job *j, const struct command *patch)
 {
     struct why denied;

@@ -1,5 +1,6 @@
 /* node_finding: what the check of a node file finds, a line each, and of what kind it is, which
- * decides what mends it. In the order in which they were found. Whoever has the arena has it.
+ * decides what mends it. Findings stand in the order in which they were found, and live in the
+ * arena.
  *
  * Limit: what a node file can name: CHECK_BYTES_MAX of lines are written. */
 #pragma once

@@ -433,7 +433,7 @@ static void groups_row(struct command_call *call, slice what, slice value)
     command_text(call, "value", slice_dup(call->arena, value));
 }
 
-/* What is stored of a domain stays when the node file has it no longer: it may come back. */
+/* Rows of a domain stay when the node file has it no longer: it may come back. */
 static void groups_note(struct command_call *call, slice what, slice value)
 {
     bool domain = slice_is(what, "domain"), member = slice_is(what, "member");
@@ -543,7 +543,7 @@ static bool is_shown(slice text)
       .form = "words such as members, domain:example.org and group:sales",                         \
       .doc = "who sees the group in the roster: members, all of a domain, or the members of "      \
              "another group" }
-/* What is taken out may be of a domain that went from the node file. */
+/* A member or rule that is taken out may be of a domain that the node file has no longer. */
 #define MEMBER_ARGS(users_type, domain_type)                                                       \
     { .name = "users", .kind = ARG_OPTIONAL, .type = (users_type), .many = true,                   \
       .doc = "addresses of accounts, separated by spaces; up to 1000" },                           \

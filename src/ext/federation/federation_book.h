@@ -23,7 +23,8 @@ struct federation_rule {
 
 bool federation_domains_ok(slice words); /* a `check`; its `form`: */
 #define FEDERATION_DOMAINS_FORM "domains with spaces between them; *.DOMAIN is all below it"
-/* As they are compared: in lower case, IDN as U-labels. What is no domain is left out. */
+/* The domains in the form that is compared: in lower case, IDN as U-labels. Words that are no
+ * domains are left out. */
 slice federation_domains_prepared(slice words, struct arena *tmp);
 bool federation_domains_any(slice words); /* not only spaces */
 /* Pure. FEDERATION_DEFAULT allows nothing. */

@@ -59,7 +59,7 @@ void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e,
     p->blamed = true;
 }
 
-/* What is known until then is of the attempt before. */
+/* A new attempt begins. Stage and reason stay those of the last failure until it fails, too. */
 static void partner_blames_nobody(struct partner *p) { p->blamed = p->hard = p->hopeful = false; }
 
 /* The connection has ended, and nobody has said why. */

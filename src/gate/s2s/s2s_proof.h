@@ -22,7 +22,7 @@ bool s2s_certificate_proves(const struct conn *c, slice domain, struct arena *tm
 bool s2s_is_pinned(const struct conn *c, slice domain, struct arena *tmp);
 /* Whether the TLS of this connection, if it has any, is what is demanded of that domain. */
 bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why);
-/* What is wrong with a server that we have connected to, or that takes our stanzas: S2S_AT_TLS or
+/* The flaw of a server that we have connected to, or that takes our stanzas: S2S_AT_TLS or
  * S2S_AT_CERTIFICATE, where a right one is demanded; `why` is the whole sentence. S2S_AT_NONE:
  * nothing. */
 enum s2s_stage s2s_server_flaw(const struct conn *c, slice domain, struct arena *tmp,
