@@ -65,6 +65,8 @@ def between(server, stage, error, domain=OTHER, trace=()):
     listed = [r["stage"] for r in server.rows("s2s", "list") if r["domain"] == domain
               and r["direction"] == "out"]
     assert listed == [stage]
+    assert federation.for_users(server.client("alice").iq(
+        "get", "<query xmlns='jabber:iq:version'/>", to=domain))
     shown = {r["name"]: r["value"] for r in server.rows("s2s", "show", domain)}
     assert shown["last failure"].startswith(stage + ": "), shown
     done = server.ctl_run("s2s", "trace", domain, *trace)

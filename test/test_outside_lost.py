@@ -35,3 +35,4 @@ def test_the_home_of_the_link_says_what_has_failed(make_server, tmp_path):
             row = json.loads(one.ctl_run("--json", *words).stdout)["rows"][0]
             assert row["diagnosis"].startswith("tcp: "), row
             assert "remote-server-timeout" in row["error_message"], row
+            assert "Connection refused" in row["error_message"], row

@@ -387,8 +387,10 @@ def test_trusted_certificates_of_openssl(node, issuer):
 # --- servers that we connect to ---
 
 def ask(node, domain=EVIL):
-    reply = node.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>", to=domain)
-    return "".join(reply.itertext())
+    """What the operator is told of the failure."""
+    federation.for_users(node.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>",
+                                                 to=domain))
+    return federation.why(node, domain)
 
 
 @pytest.fixture
@@ -493,7 +495,9 @@ def stapled(node, paths, staple, domain=EVIL):
             text += data
             if b"<auth" in text:
                 return None
-        return "".join(alice.expect(f"<message from='a@{domain}' type='error' id='m'/>").itertext())
+        error = alice.expect(f"<message from='a@{domain}' type='error' id='m'/>")
+        assert "its certificate is refused" in federation.for_users(error)
+        return federation.why(node, domain)
     finally:
         server.kill()
         server.communicate()

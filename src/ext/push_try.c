@@ -26,7 +26,8 @@ struct pushtest {
     struct outside_result result;
     slice domain, service, node; /* domain: in whose name it is sent */
     uint64_t since_us;
-    slice said;         /* by the error, while the home of the link is asked */
+    slice said;         /* by the error, while the home of the link is asked, */
+    slice condition;    /* and its condition */
     bool at_edge;       /* the stream to the own host is under way */
     const char *advice; /* of the link that has failed; NULL: what the stage says */
 };
@@ -74,7 +75,12 @@ static void pushtest_lost(void *arg, const struct outside_lost *lost)
     struct pushtest *t = arg;
     t->advice = lost->advice;
     t->result.err = lost->ours ? E_CONFLICT : OK;
-    pushtest_end(t, lost->stage, t->said);
+    if (lost->why.len == 0)
+        pushtest_end(t, lost->stage, t->said);
+    else /* what an answer says is for users, and less */
+        pushtest_end(t, lost->stage,
+                     slice_of(arena_printf(t->call->arena, "%.*s: %.*s", SLICE_ARG(t->condition),
+                                           SLICE_ARG(lost->why))));
 }
 
 static void pushtest_answered(struct worker *w, void *arg, const struct stanza *reply)
@@ -104,6 +110,7 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
     if (slice_starts(name, SLICE("remote-server"))) {
         t->since_us = 0;
         t->said = slice_dup(t->call->arena, (slice){ line, (size_t)len });
+        t->condition = slice_dup(t->call->arena, name);
         outside_lost(w, &(struct outside_lost_ask){ .local = t->domain,
                                                     .remote = jid_split(t->service).domain,
                                                     .told = pushtest_lost,

@@ -82,10 +82,11 @@ bool outside_edge_open(const struct outside_edge *want, struct outside_result *r
 const char *outside_edge_advice(const char *stage);
 
 /* Why stanzas of a domain of ours did not reach another server, for whoever got an error in place
- * of an answer. stage: of the link, or "delivery" if its home does not know it. Static. */
+ * of an answer. stage: of the link, or "delivery" if its home does not know it. */
 struct outside_lost {
-    const char *stage, *advice;
-    bool ours; /* because of this server's own rules */
+    const char *stage, *advice; /* static */
+    slice why;                  /* for operators; empty: its home does not know it. Borrowed */
+    bool ours;                  /* because of this server's own rules */
 };
 struct outside_lost_ask {
     slice local, remote; /* borrowed for the call */

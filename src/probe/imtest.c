@@ -45,7 +45,8 @@ struct imtest {
     bool over;    /* ended while one of these goes on */
     uint64_t since_us, ping_us;
     const char *stage;    /* of the last step of the search */
-    char said[WHY_BYTES]; /* the last failure of it, or the error that has come */
+    char said[WHY_BYTES]; /* the last failure of it, or the error that has come: */
+    size_t condition;     /* so many bytes of that are its condition */
     const char *advice;   /* what to do about what has failed; NULL: what its stage says */
     char id[2 * ID_BYTES + 1];
 };
@@ -151,7 +152,10 @@ static void imtest_lost(void *arg, const struct outside_lost *lost)
     if (known || !t->late)
         t->advice = lost->advice;
     t->result.err = lost->ours ? E_CONFLICT : OK;
-    imtest_fail(t, known ? lost->stage : imtest_unknown(t), "%s", t->said);
+    if (t->late || lost->why.len == 0)
+        imtest_fail(t, known ? lost->stage : imtest_unknown(t), "%s", t->said);
+    else /* what users are told says less */
+        imtest_fail(t, lost->stage, "%.*s: %.*s", (int)t->condition, t->said, SLICE_ARG(lost->why));
 }
 
 /* The link from here to the receiver has failed, if the message took that. */
@@ -248,8 +252,9 @@ static void imtest_ends_refused(struct imtest *t, enum stanza_error e)
     case SE_POLICY_VIOLATION:
         if (s2s_is_ours(t->worker, t->user.domain) &&
             s2s_ban(t->worker, t->user.domain, t->receiver.domain) != NULL)
-            t->result.err = E_CONFLICT; /* else the other server may have refused it */
-        imtest_fail(t, "policy", "%s", t->said);
+            imtest_link_failed(t);
+        else /* the other server may have refused it */
+            imtest_fail(t, "policy", "%s", t->said);
         break;
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
@@ -272,7 +277,8 @@ static void imtest_refused(struct imtest *t, const struct elem *e)
     }
     t->refused = true;
     timer_cancel(&t->receipt);
-    snprintf(t->said, sizeof t->said, "%.*s%s%.*s", (int)(name.len < 64 ? name.len : 64), name.ptr,
+    t->condition = name.len < 64 ? name.len : 64;
+    snprintf(t->said, sizeof t->said, "%.*s%s%.*s", (int)t->condition, name.ptr,
              words.len > 0 ? ": " : "", (int)(words.len < 300 ? words.len : 300), words.ptr);
     imtest_ends_refused(t, stanza_error_find(name));
 }

@@ -15,24 +15,28 @@ struct lost_asked {
 };
 struct lost_stage {
     uint8_t stage; /* enum s2s_stage */
+    slice why;
 };
 
 struct lost {
     struct outside_lost_ask ask;   /* without its domains */
     const struct foreign_ban *ban; /* no link was tried; NULL: there is none */
-    enum s2s_stage stage;
+    struct s2s_domain_at at;
     const char *advice; /* for S2S_AT_CERTIFICATE */
 };
 
 static void lost_look(struct worker *w, void *message, const struct message_from *from)
 {
     const struct lost_asked *m = message;
-    enum s2s_stage stage = s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local);
-    question_answer(w, from, &lost_stage_message, &(struct lost_stage){ (uint8_t)stage });
+    struct s2s_domain_at at;
+    s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local, &at);
+    question_answer(w, from, &lost_stage_message,
+                    &(struct lost_stage){ (uint8_t)at.stage, slice_of(at.why) });
 }
 
 static const struct message_field stage_fields[] = {
     F_U8(struct lost_stage, stage, S2S_STAGES - 1),
+    F_TEXT(struct lost_stage, why, S2S_DOMAIN_WHY - 1),
     { 0 },
 };
 const struct message_row lost_stage_message = {
@@ -59,29 +63,36 @@ const struct message_row lost_ask_message = {
 
 static void lost_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
 {
+    struct s2s_domain_at *at = &((struct lost *)arg)->at;
+    const struct lost_stage *m = answer;
     (void)w, (void)from;
-    enum s2s_stage stage = (enum s2s_stage)((const struct lost_stage *)answer)->stage;
-    ensure(stage < S2S_STAGES); /* its field says so */
-    ((struct lost *)arg)->stage = stage;
+    ensure(m->stage < S2S_STAGES && m->why.len < sizeof at->why); /* its fields say so */
+    at->stage = (enum s2s_stage)m->stage;
+    memcpy(at->why, m->why.ptr, m->why.len);
+    at->why[m->why.len] = '\0';
 }
 
 static void lost_all(struct worker *w, void *arg)
 {
     struct lost *l = arg;
-    struct outside_lost lost = { "delivery",
-                                 "`musterctl s2s trace` says whether the partner can be "
-                                 "reached; if so, look into its log.",
-                                 false };
+    enum s2s_stage at = l->at.stage;
+    struct outside_lost lost = { .stage = "delivery",
+                                 .advice = "`musterctl s2s trace` says whether the partner can be "
+                                           "reached; if so, look into its log.",
+                                 .why = SLICE("") };
     (void)w;
     ensure(l->advice != NULL && l->ask.told != NULL);
     if (l->ban != NULL)
-        lost = (struct outside_lost){ s2s_stage_name(S2S_AT_POLICY), l->ban->advice, true };
-    else if (l->stage != S2S_AT_NONE)
-        lost = (struct outside_lost){ .stage = s2s_stage_name(l->stage),
-                                      .advice = l->stage == S2S_AT_CERTIFICATE
-                                                    ? l->advice
-                                                    : s2s_stage_advice(l->stage),
-                                      .ours = s2s_stage_is_ours(l->stage) };
+        lost = (struct outside_lost){ .stage = s2s_stage_name(S2S_AT_POLICY),
+                                      .advice = l->ban->advice,
+                                      .why = slice_of(l->ban->why),
+                                      .ours = true };
+    else if (at != S2S_AT_NONE)
+        lost = (struct outside_lost){ .stage = s2s_stage_name(at),
+                                      .advice = at == S2S_AT_CERTIFICATE ? l->advice
+                                                                         : s2s_stage_advice(at),
+                                      .why = slice_of(l->at.why),
+                                      .ours = s2s_stage_is_ours(at) };
     l->ask.told(l->ask.arg, &lost);
     mem_free(&l);
 }
@@ -99,7 +110,7 @@ void lost_ask(struct worker *w, const struct outside_lost_ask *ask)
     struct lost *l = mem_new(struct lost);
     l->ask = *ask;
     l->ban = s2s_ban(w, ask->local, ask->remote);
-    l->stage = S2S_AT_NONE;
+    l->at.stage = S2S_AT_NONE;
     l->advice = s2s_demand_advice(ask->remote, S2S_AT_CERTIFICATE);
     home_ask(
         w, ask->remote, &lost_ask_message, &(struct lost_asked){ ask->local, ask->remote },

@@ -1,4 +1,5 @@
-/* lost: the stage in which a link of ours has failed, asked of its home: only that node knows it.
+/* lost: the stage in which a link of ours has failed, and why, asked of its home: only that node
+ * knows it.
  * Confined to the worker that asks. */
 #pragma once
 #include "ops/outside.h"

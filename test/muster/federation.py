@@ -226,6 +226,19 @@ class Listener:
             return re.findall("<db:verify[^>]*>([0-9a-f]+)</db:verify>", found[0])
 
 
+def for_users(error):
+    """The text of an error from our server. It has nothing that only operators should know: no
+    address, port, setting, command or answer of the DNS."""
+    text = error.findtext(f"{{{xml.CLIENT}}}error/{{{xml.STANZA_ERROR}}}text") or ""
+    assert re.fullmatch("[a-z ,:]*", text), text
+    return text
+
+
+def why(server, domain):
+    """What the operator of our server reads of the last failure there."""
+    return [row["why"] for row in server.rows("s2s", "list", domain) if row.get("why")][-1]
+
+
 def free_port():
     """Where nobody listens."""
     return free_ports(1)[0]

@@ -751,5 +751,5 @@ bool partner_is_hopeless(const struct partner *p)
 
 struct stanza *partner_complaint(const struct partner *p, const struct stanza *st)
 {
-    return stanza_make_error(st, (enum stanza_error)p->blame, slice_of(p->why));
+    return stanza_make_error(st, (enum stanza_error)p->blame, partner_words(p));
 }

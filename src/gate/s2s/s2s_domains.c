@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/setting.h"
+#include "base/utf8.h"
 #include "home/here.h"
 #include "io/timer.h"
 #include <inttypes.h>
@@ -60,9 +61,9 @@ struct slot {
     _Atomic uint64_t seen_us; /* wall clock, roughly: when something was counted */
     uint64_t failing_us;      /* under the lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
-    uint64_t local;       /* hash of the domain of ours that `stage` is about, */
-    uint32_t node;        /* and the node that says so */
-    enum s2s_stage stage; /* of its last failure */
+    uint64_t local;          /* hash of the domain of ours that `at` is about, */
+    uint32_t node;           /* and the node that says so */
+    struct s2s_domain_at at; /* its last failure */
 };
 
 static struct {
@@ -139,8 +140,14 @@ void s2s_domain_up(slice domain)
     atomic_fetch_add(&s->up, 1);
     s->failing_us = 0;
     s->why[0] = '\0';
-    s->stage = S2S_AT_NONE;
+    s->at.stage = S2S_AT_NONE;
     pthread_mutex_unlock(&table.lock);
+}
+
+static void domain_why(char to[S2S_DOMAIN_WHY], slice why)
+{
+    snprintf(to, S2S_DOMAIN_WHY, "%.*s", SLICE_ARG(why));
+    to[utf8_valid_len(slice_of(to))] = '\0'; /* it may have been cut */
 }
 
 void s2s_domain_failed(slice domain, slice why, bool missing)
@@ -152,28 +159,28 @@ void s2s_domain_failed(slice domain, slice why, bool missing)
         s->failing_us = 0;
     else if (s->failing_us == 0)
         s->failing_us = clock_wall_us();
-    snprintf(s->why, sizeof s->why, "%.*s", SLICE_ARG(why));
+    domain_why(s->why, why);
     pthread_mutex_unlock(&table.lock);
 }
 
-void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage)
+void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage, slice why)
 {
     pthread_mutex_lock(&table.lock);
     struct slot *s = slot_get(domain, true);
     s->local = hash_keyed(local);
     s->node = node;
-    s->stage = stage;
+    s->at.stage = stage;
+    domain_why(s->at.why, why);
     pthread_mutex_unlock(&table.lock);
 }
 
-enum s2s_stage s2s_domain_stage_of(uint32_t node, slice domain, slice local)
+void s2s_domain_stage_of(uint32_t node, slice domain, slice local, struct s2s_domain_at *out)
 {
     pthread_mutex_lock(&table.lock);
     const struct slot *s = slot_known(domain);
     bool same = s != NULL && s->local == hash_keyed(local) && s->node == node;
-    enum s2s_stage stage = same ? s->stage : S2S_AT_NONE;
+    *out = same ? s->at : (struct s2s_domain_at){ .stage = S2S_AT_NONE };
     pthread_mutex_unlock(&table.lock);
-    return stage;
 }
 
 bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)

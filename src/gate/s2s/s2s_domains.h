@@ -15,7 +15,7 @@ struct loop;
 struct setting;
 struct worker;
 
-enum { S2S_DOMAINS_MAX = 1000, S2S_DOMAIN_BYTES = 256, S2S_DOMAIN_WHY = 160 };
+enum { S2S_DOMAINS_MAX = 1000, S2S_DOMAIN_BYTES = 256, S2S_DOMAIN_WHY = 200 };
 
 void s2s_domain_stanza(slice domain, bool sent);
 void s2s_domain_up(slice domain); /* a stream of ours has come up */
@@ -25,8 +25,12 @@ void s2s_domain_failed(slice domain, slice why, bool missing);
 /* Where the last attempt for the stanzas of a domain of ours failed, until a stream has come up.
  * The home of the foreign domain says it and is asked for it; a process may have two nodes (tests).
  * Without a memory of it: S2S_AT_NONE. */
-void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage);
-enum s2s_stage s2s_domain_stage_of(uint32_t node, slice domain, slice local);
+struct s2s_domain_at {
+    enum s2s_stage stage;
+    char why[S2S_DOMAIN_WHY]; /* for operators */
+};
+void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage stage, slice why);
+void s2s_domain_stage_of(uint32_t node, slice domain, slice local, struct s2s_domain_at *out);
 
 struct s2s_domain_counts {
     uint64_t sent, received, failures, up;

@@ -162,7 +162,7 @@ static void partner_refuses_all(struct partner *p)
 static void partner_tells_stage(const struct partner *p)
 {
     s2s_domain_stage(worker_node(p->worker)->id, partner_remote(p), partner_local(p),
-                     (enum s2s_stage)p->stage);
+                     (enum s2s_stage)p->stage, slice_of(p->why));
 }
 
 static void partner_failed(struct partner *p)
@@ -488,7 +488,7 @@ static void partner_refuse_sent(struct partner *p, struct s2s_sent *s, bool is_n
     if (p->diverts)
         divert_sends(p, s);
     else if (s->id.entry == 0)
-        partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
+        partner_refuse_with(p, s->st, (enum stanza_error)p->blame, partner_words(p));
     else if (partner_stopped(p)) /* it is sent after the next start */
         stanza_unref(&s->st);
     else
@@ -502,7 +502,7 @@ static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool do
     if (s->gone)
         stanza_unref(&s->st);
     else if (p->diverts && doubtful && s->id.entry == 0)
-        partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
+        partner_refuse_with(p, s->st, (enum stanza_error)p->blame, partner_words(p));
     else
         partner_refuse_sent(p, s, false);
 }

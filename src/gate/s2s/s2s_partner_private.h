@@ -151,6 +151,11 @@ static inline slice partner_pair(const struct partner *p)
     return (slice){ p->text, p->remote_len + 1u + p->local_len };
 }
 static inline bool partner_stopped(const struct partner *p)
+/* What senders are told beside the error. */
+static inline slice partner_words(const struct partner *p)
+{
+    return s2s_stage_words((enum s2s_stage)p->stage, (enum stanza_error)p->blame);
+}
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }

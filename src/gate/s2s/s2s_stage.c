@@ -69,6 +69,31 @@ const char *s2s_stage_advice(enum s2s_stage stage)
     return rows[stage] != NULL ? rows[stage] : "Look into the log of this server (area s2s).";
 }
 
+slice s2s_stage_words(enum s2s_stage stage, enum stanza_error error)
+{
+    static const char *const rows[S2S_STAGES] = {
+        [S2S_AT_THEIR_POLICY] = "the server of that domain does not communicate with this one",
+        [S2S_AT_ROUTE] = "this server has no way to that domain now",
+        [S2S_AT_DNS] = "the server of that domain was not found",
+        [S2S_AT_TCP] = "the server of that domain cannot be reached",
+        [S2S_AT_TLS] = "there is no secure connection to the server of that domain",
+        [S2S_AT_CERTIFICATE] =
+            "the server of that domain has not proved its identity: its certificate is refused",
+        [S2S_AT_AUTHENTICATION] = "the server of that domain does not accept the identity of this "
+                                  "server",
+        [S2S_AT_NO_ANSWER] = "the server of that domain does not answer",
+    };
+    ensure(stage < S2S_STAGES);
+    if (error == SE_NOT_ALLOWED)
+        return SLICE("this server does not communicate with that domain");
+    if (stage == S2S_AT_POLICY) /* of our rules, there is no other one with such an error */
+        return SLICE("this server is being stopped");
+    if (error == SE_REMOTE_SERVER_NOT_FOUND)
+        return SLICE("no server of that domain was found");
+    return rows[stage] != NULL ? slice_of(rows[stage])
+                               : SLICE("the connection to the server of that domain has ended");
+}
+
 enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late)
 {
     bool in_tls = x->state == STREAM_TLS || x->state == STREAM_TLS_ASKED;

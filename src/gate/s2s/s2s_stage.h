@@ -3,6 +3,7 @@
  * outside. */
 #pragma once
 #include "base/slice.h"
+#include "xmpp/stanza_error.h"
 #include <stdbool.h>
 
 struct xstream;
@@ -30,6 +31,9 @@ const char *s2s_stage_name(enum s2s_stage stage);
 bool s2s_stage_is_ours(enum s2s_stage stage);
 /* Advice to an operator about a failure there, if no more is known. Static. */
 const char *s2s_stage_advice(enum s2s_stage stage);
+/* What the sender of a stanza is told that failed there. It names no address, no setting and no
+ * command: these are for operators. Static. */
+slice s2s_stage_words(enum s2s_stage stage, enum stanza_error error);
 /* The stage of a stream to another server. direct: TLS from the first byte; late: the server does
  * not answer. */
 enum s2s_stage s2s_stage_of(const struct xstream *x, bool direct, bool late);
