@@ -427,6 +427,30 @@ def test_a_server_that_ends_the_stream_of_a_refused_certificate_gets_dialback(no
     stream.close()
 
 
+@pytest.mark.parametrize("when", ["between", "during"])
+def test_a_new_certificate_is_shown_though_the_last_one_was_refused(node, victim, authority, when):
+    """It may be imported while the stream is open on which the last one is refused."""
+    new = authority.issue("new", ONE)
+
+    def take():
+        node.ctl("cert", "import", ONE, "--file", new["certificate"], "--key", new["key"])
+    alice = node.client("alice")
+    alice.send(message(alice, "bob@victim.test"))
+    with victim.secure() as stream:
+        victim.read_until(stream, "<auth ")
+        if when == "during":
+            take()
+        stream.sendall(f"<failure xmlns='{xml.SASL}'><not-authorized/></failure>"
+                       "</stream:stream>".encode())
+        until("the reason", lambda: "refuses our certificate" in node.log())
+    if when == "between":
+        with victim.secure() as stream:
+            assert "<auth" not in victim.read_until(stream, "<db:result").string
+            take()
+    with victim.secure() as stream:
+        assert "<auth" in victim.read_until(stream, "<auth |<db:result").string
+
+
 # --- policy ---
 
 

@@ -45,6 +45,7 @@ void s2s_set_tls(struct s2s_gate *g, struct tls_ctx *tls)
     pthread_mutex_lock(&g->lock);
     struct tls_ctx *old = g->tls;
     g->tls = tls_ctx_ref(tls);
+    atomic_fetch_add(&g->tls_changes, 1);
     pthread_mutex_unlock(&g->lock);
     tls_ctx_unref(&old);
 }

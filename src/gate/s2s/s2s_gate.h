@@ -9,6 +9,7 @@
 #include "im/outgoing.h"
 #include "io/pace.h"
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct s2s_gate;
 struct partner;
@@ -71,6 +72,7 @@ struct s2s_gate {
     uint8_t connections;  /* s2s.connections when the node was started */
     pthread_mutex_t lock; /* guards tls and pairs_up */
     struct tls_ctx *tls;
+    _Atomic uint32_t tls_changes;  /* of tls */
     struct map pairs_up;           /* of gate/s2s/s2s_pairs_up.c */
     struct tls_trusted *trusted;   /* never without one */
     _Atomic int64_t waiting_bytes; /* of stanzas, for all partners */
@@ -85,6 +87,11 @@ static inline struct s2s_worker *s2s_worker(struct s2s_gate *g, const struct wor
 uint16_t s2s_port(const struct s2s_gate *g);
 struct s2s_gate *s2s_gate_of(const struct worker *w); /* NULL: the node has no such edge */
 struct tls_ctx *s2s_tls(struct s2s_gate *g);          /* a reference for the caller. Any thread */
+/* It differs when certificates were loaded meanwhile. Any thread. */
+static inline uint32_t s2s_tls_version(const struct s2s_gate *g)
+{
+    return atomic_load(&g->tls_changes);
+}
 /* Asks for the certificate of another server, to be judged by what is trusted now. */
 void s2s_ask_certificate(struct s2s_gate *g, struct conn *c);
 

@@ -468,8 +468,9 @@ static void out_start_tls(struct s2s_out *o)
 {
     static const slice alpn[] = { SLICE_INIT("xmpp-server") };
     struct s2s_gate *g = partner_gate(o->partner);
-    struct tls_ctx *own = s2s_tls(g);
     struct tls_trust *trust = tls_trusted_get(g->trusted);
+    o->tls_version = s2s_tls_version(g); /* before: a change behind it counts as one */
+    struct tls_ctx *own = s2s_tls(g);
     conn_start_tls_client(
         o->x.conn, &(struct tls_call){ .server_name = s2s_ascii(out_remote(o), out_scratch(o)),
                                        .alpn = alpn,
@@ -495,7 +496,7 @@ static void out_sasl(struct s2s_out *o, const struct elem *e)
         xstream_restart(&o->x);
     } else if (slice_is(e->name, "failure")) {
         o->has_external = false;
-        partner_certificate_refused(o->partner);
+        partner_certificate_refused(o->partner, o->tls_version);
         xstream_now(&o->x, STREAM_REFUSED);
         s2s_out_go_on(o);
     } else {

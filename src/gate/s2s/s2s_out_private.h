@@ -34,6 +34,7 @@ struct s2s_out {
     uint8_t lang_len;
     char lang[OUT_LANG_MAX]; /* of its header */
     bool direct;             /* TLS from the first byte */
+    uint32_t tls_version;    /* s2s_tls_version() of the certificates that it shows */
     bool heard;              /* the server has sent an error */
     uint64_t heard_us;       /* of abroad_heard() */
     bool draining;           /* it ends when what came on it is handled: nothing more is read */

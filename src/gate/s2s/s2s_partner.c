@@ -73,16 +73,18 @@ static void partner_blames_the_end(struct partner *p)
 
 void partner_hopes(struct partner *p) { p->hopeful = true; }
 
-void partner_certificate_refused(struct partner *p)
+void partner_certificate_refused(struct partner *p, uint32_t version)
 {
     partner_blame(p, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, false,
                   "it refuses our certificate");
     p->uncertified_us = loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
+    p->uncertified_version = version;
 }
 
 bool partner_is_uncertified(const struct partner *p)
 {
-    return p->uncertified_us > loop_now_us(partner_loop(p));
+    return p->uncertified_us > loop_now_us(partner_loop(p)) &&
+           p->uncertified_version == s2s_tls_version(p->gate);
 }
 
 void partner_see_other(struct partner *p, slice host)

@@ -79,8 +79,9 @@ void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e,
                    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* Stored messages go on waiting, also if that was hard. */
 void partner_hopes(struct partner *p);
-/* The server did not take it: the stream may end now, and the next one begins with dialback. */
-void partner_certificate_refused(struct partner *p);
+/* The server did not take it: the stream may end now, and the next one begins with dialback, unless
+ * certificates were loaded since then: s2s_tls_version(). */
+void partner_certificate_refused(struct partner *p, uint32_t version);
 bool partner_is_uncertified(const struct partner *p);
 /* The server says that it is somewhere else: tried next, where that may be. */
 void partner_see_other(struct partner *p, slice host);

@@ -100,6 +100,7 @@ struct partner {
     bool ping_open;          /* its answer is to come; it may come from inside */
     uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
+    uint32_t uncertified_version; /* s2s_tls_version() of that certificate */
     struct s2s_unacked unacked;
     struct s2s_mail mail;
     struct {
@@ -150,12 +151,12 @@ static inline slice partner_pair(const struct partner *p)
 {
     return (slice){ p->text, p->remote_len + 1u + p->local_len };
 }
-static inline bool partner_stopped(const struct partner *p)
 /* What senders are told beside the error. */
 static inline slice partner_words(const struct partner *p)
 {
     return s2s_stage_words((enum s2s_stage)p->stage, (enum stanza_error)p->blame);
 }
+static inline bool partner_stopped(const struct partner *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }
