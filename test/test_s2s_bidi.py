@@ -53,6 +53,25 @@ def hear(other, one, *bodies):
         other.expect(f"<message from='{one}'><body>{body}</body></message>")
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_server_that_reads_slowly_confirms_in_time(pair, back):
+    """It needs 4 s for all, twice s2s.ack-timeout: it is asked in between."""
+    one, other, _ = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, bob, "there")
+    hear(bob, alice, "there")
+    say(bob, alice, "here")
+    hear(alice, bob, "here")
+    sender, reader, slow, quick = (bob, alice, one, other) if back else (alice, bob, other, one)
+    quick.ctl("set", "c2s.stanza-rate", "none")
+    slow.ctl("set", "federation.stanza-rate", "100")
+    bodies = [str(n) for n in range(500)]
+    say(sender, reader, *bodies)
+    hear(reader, sender, *bodies)
+    for server in one, other:
+        assert not re.findall("s2s.lost|s2s.unanswered", server.log())
+
+
 def test_the_other_server_answers_on_the_connection_that_we_have_made(pair):
     one, other, wire = pair
     alice, bob = one.client("alice"), other.client("bob")

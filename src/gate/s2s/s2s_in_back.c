@@ -20,13 +20,14 @@ struct in_back {
     struct s2s_in *stream;
     struct pair **ring; /* `cap` slots, a power of two: of which pair each is */
     uint32_t cap, head, len;
-    uint32_t base; /* so many were confirmed, or were not counted */
-    uint32_t zero; /* h of XEP-0198 counts from this number */
-    bool counted;  /* XEP-0198 has begun */
-    bool asked;    /* <r/>, and not answered yet */
-    bool late;     /* ... in time: the stream has ended for that */
-    bool many;     /* it was offered to more than one pair */
-    bool unsure;   /* what was not counted is perhaps not confirmed */
+    uint32_t base;   /* so many were confirmed, or were not counted */
+    uint32_t zero;   /* h of XEP-0198 counts from this number */
+    bool counted;    /* XEP-0198 has begun */
+    bool asked;      /* <r/>, and not answered yet */
+    uint32_t behind; /* stanzas since the last <r/> */
+    bool late;       /* ... in time: the stream has ended for that */
+    bool many;       /* it was offered to more than one pair */
+    bool unsure;     /* what was not counted is perhaps not confirmed */
     uint64_t wrote_us;
     struct loop_defer ask;
     struct timer wait; /* for the answer */
@@ -171,6 +172,7 @@ void s2s_back_ask(struct s2s_in *s)
     if (b == NULL || b->asked || !b->counted || s->x.end_sent || b->len == 0)
         return;
     b->asked = true;
+    b->behind = 0;
     xstream_write(&s->x, SLICE("<r xmlns='" NS_SM "'/>"));
     timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
 }
@@ -185,6 +187,15 @@ static void back_ask_later(struct in_back *b)
     b->ask.fn = back_ask_now;
     if (b->counted && !b->asked)
         loop_at_flush(back_loop(b), &b->ask);
+}
+
+/* As s2s_out.c does. */
+static void back_ask_between(struct in_back *b)
+{
+    if (!b->counted || ++b->behind < S2S_ASK_EACH)
+        return;
+    b->behind = 0;
+    xstream_write(&b->stream->x, SLICE("<r xmlns='" NS_SM "'/>"));
 }
 
 static void back_wait_over(struct timer *t, struct loop *loop)
@@ -215,6 +226,7 @@ static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_bac
         b->unsure = true;
         b->base++;
     }
+    back_ask_between(b);
     back_ask_later(b);
     if (conn_is_high(s->x.conn))
         s2s_back_slow(s, true);

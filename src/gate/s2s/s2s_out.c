@@ -592,6 +592,7 @@ static void out_ask(struct loop_defer *d)
     if (o->asked || o->sm < OUT_ENABLING || ends || !share_is_unconfirmed(o))
         return;
     o->asked = true;
+    o->behind = 0;
     xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
 }
@@ -602,6 +603,15 @@ static void out_ask_later(struct s2s_out *o)
     o->ask.fn = out_ask;
     if (o->sm >= OUT_ENABLING && !o->asked)
         loop_at_flush(worker_loop(o->x.worker), &o->ask);
+}
+
+/* A server that reads slowly is asked in between, too: it has until its next answer. */
+static void out_ask_between(struct s2s_out *o)
+{
+    if (o->sm < OUT_ENABLING || ++o->behind < S2S_ASK_EACH)
+        return;
+    o->behind = 0;
+    xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
 }
 
 /* No more is read until all that was is handled. */
@@ -805,6 +815,7 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
     o->wrote_us = loop_now_us(worker_loop(o->x.worker));
     if (o->share != NULL)
         share_wrote(o);
+    out_ask_between(o);
     out_ask_later(o);
     s2s_out_is_full(o);
 }

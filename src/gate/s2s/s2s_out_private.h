@@ -40,6 +40,7 @@ struct s2s_out {
     bool draining;           /* it ends when what came on it is handled: nothing more is read */
     bool peer_ended;         /* ... as the server has ended its half */
     bool asked;              /* <r/>, and not answered yet */
+    uint32_t behind;         /* stanzas since the last <r/> */
     struct loop_defer ask;   /* at the end of the tick */
     struct timer wait;       /* for the answer; for what drains; or for the end of the server */
 };
