@@ -568,6 +568,7 @@ static void partner_sender_gone(struct partner *p, slice bare)
     s2s_unacked_gone(&p->unacked, partner_is_content_of, &bare);
     if (p->doubt.inbox > p->actor.inbox_stanzas)
         p->doubt.inbox = p->actor.inbox_stanzas;
+    s2s_mail_sender_gone(&p->mail, bare);
     if (p->doubt.sent > 0 && p->state == ACTOR_READY) /* no others come that it has waited for */
         loop_defer(partner_loop(p), &p->doubt.next);
 }

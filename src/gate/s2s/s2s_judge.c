@@ -114,6 +114,14 @@ struct s2s_judge *s2s_judge_page(struct worker *w, const struct outgoing_page *p
     return waits ? j : NULL;
 }
 
+bool s2s_judge_has(const struct s2s_judge *j, slice sender)
+{
+    for (unsigned i = 0; i < j->page.count; i++)
+        if (j->lines[i].st != NULL && slice_eq(stanza_from_bare(j->lines[i].st), sender))
+            return true;
+    return false;
+}
+
 void s2s_judge_cancel(struct s2s_judge **pj)
 {
     struct s2s_judge *j = *pj;

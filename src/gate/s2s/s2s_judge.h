@@ -15,4 +15,5 @@ typedef void s2s_judged_fn(void *arg, const struct outgoing_page *page,
 /* Copies the page. `done` is called once, perhaps at once, unless it is cancelled. NULL: it was. */
 struct s2s_judge *s2s_judge_page(struct worker *w, const struct outgoing_page *page,
                                  s2s_judged_fn *done, void *arg);
-void s2s_judge_cancel(struct s2s_judge **j); /* NULL is fine; nulls */
+bool s2s_judge_has(const struct s2s_judge *j, slice sender); /* a line of this bare JID */
+void s2s_judge_cancel(struct s2s_judge **j);                 /* NULL is fine; nulls */

@@ -414,6 +414,16 @@ static void mail_rested(struct timer *t, struct loop *loop)
     s2s_mail_go(CONTAINER_OF(t, struct s2s_mail, rest));
 }
 
+void s2s_mail_sender_gone(struct s2s_mail *m, slice bare)
+{
+    if (m->page == NULL && (m->judge == NULL || !s2s_judge_has(m->judge, bare)))
+        return;
+    outgoing_cancel(&m->page);
+    s2s_judge_cancel(&m->judge);
+    mail_settle_ends(m);
+    s2s_mail_go(m); /* the rows are gone: that was committed before */
+}
+
 void s2s_mail_stop(struct s2s_mail *m)
 {
     outgoing_cancel(&m->page);

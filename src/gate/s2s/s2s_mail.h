@@ -79,8 +79,10 @@ static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 }
 /* A stored one goes to the inbox. */
 static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }
-void s2s_mail_found(struct s2s_mail *m);  /* the database has some */
-void s2s_mail_go(struct s2s_mail *m);     /* the stream takes stanzas: reads on */
+void s2s_mail_found(struct s2s_mail *m); /* the database has some */
+void s2s_mail_go(struct s2s_mail *m);    /* the stream takes stanzas: reads on */
+/* An account is deleted, by its bare JID: a page that has its rows, or may have, is read again. */
+void s2s_mail_sender_gone(struct s2s_mail *m, slice bare);
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
 void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */
 void s2s_mail_write(struct s2s_mail *m);  /* what is confirmed, now */

@@ -1,0 +1,98 @@
+/* A page of stored messages for another server, while one of their senders is deleted. */
+#include "gate/s2s/s2s.h"
+#include "gate/s2s/s2s_confirm.h"
+#include "gate/s2s/s2s_judge.h"
+#include "gate/s2s/s2s_partner_private.h"
+#include "im/abroad.h"
+#include "im/test_node.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static const struct feature *const features[] = {
+    &test_auth_feature, &account_feature, &session_feature,
+    &message_feature,   &roster_feature,  &presence_feature,
+    &abroad_feature,    &s2s_feature,     NULL,
+};
+static const struct gate_ops gate;
+static const struct edge_made edges[] = { { &s2s_edge, &(struct s2s_gate){ .count = 0 } }, { 0 } };
+static struct test_node t;
+static struct partner *partner;
+
+/* The partner of a.test has a stream that takes what the database has. */
+static int start(void **state)
+{
+    (void)state;
+    test_features_use(features);
+    test_node_open(&t, &gate);
+    t.node->edges = edges;
+    edges_start(t.node, t.w);
+    abroad_feature.worker.start(t.w);
+    account_unpin(test_node_account(&t, "carol@localhost"));
+    partner =
+        partner_find(t.w, &(struct partner_name){ SLICE("localhost"), SLICE("a.test"), 0 }, true);
+    partner->back.on = true;
+    partner->state = ACTOR_READY;
+    partner->mail.backlog = true;
+    partner_hold(partner, HOLD_MAIL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    s2s_mail_fini(&partner->mail);
+    partner->back.on = false;
+    abroad_feature.worker.stop(t.w);
+    abroad_feature.worker.ended(t.w);
+    edges_end(t.node, t.w);
+    test_node_close(&t);
+    return 0;
+}
+
+static void judged(void *arg, const struct outgoing_page *page, const struct edge_word *words)
+{
+    (void)page, (void)words;
+    ++*(unsigned *)arg;
+}
+
+static struct stanza *message_of(const char *from)
+{
+    return stanza_make(STANZA_MESSAGE, TYPE_CHAT, slice_of(from), SLICE("a@a.test"), SLICE("m"),
+                       SLICE("<body>x</body>"));
+}
+
+static bool is_read(void *mail) { return ((const struct s2s_mail *)mail)->page == NULL; }
+
+static void a_page_is_read_again(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    unsigned count = 0;
+    struct stanza *st[] = { message_of("alice@localhost/1"), message_of("carol@localhost/1") };
+    const struct outgoing_line lines[] = { { .id = { .sender = 1, .entry = 1 }, .st = st[0] },
+                                           { .id = { .sender = 2, .entry = 2 }, .st = st[1] } };
+    const struct outgoing_page page = { .error = OK, .lines = lines, .count = 2 };
+    (void)state;
+    m->judge = s2s_judge_page(t.w, &page, judged, &count);
+    assert_non_null(m->judge);
+    partners_sender_gone(t.w, SLICE("dora@localhost")); /* it has none there */
+    assert_true(m->judge != NULL && m->page == NULL);
+    partners_sender_gone(t.w, SLICE("carol@localhost"));
+    assert_true(m->judge == NULL && m->page != NULL);
+    partners_sender_gone(t.w, SLICE("dora@localhost")); /* it may have some there */
+    assert_non_null(m->page);
+    test_node_run(&t, is_read, m);
+    assert_int_equal(count, 0);
+    stanza_unref(&st[0]);
+    stanza_unref(&st[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(a_page_is_read_again, start,
+                                                                        stop) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
