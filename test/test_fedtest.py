@@ -234,6 +234,41 @@ def test_a_notification_that_is_refused_or_cannot_arrive(pair, service):
     assert "are needed" in one.ctl_run("pushtest", "--edge", "localhost").stderr
 
 
+@pytest.fixture
+def mended(make_server, authority):
+    """The first server could not reach the second one, which is there again."""
+    one, other = (make(make_server, authority, user, domain, retry_for="0s")
+                  for user, domain in (("alice", ONE), ("bob", OTHER)))
+    federation.route(other, ONE, one.s2s_port)
+    other.stop()
+    alice = one.client("alice")
+    for domain in OTHER, f"push.{OTHER}":
+        federation.route(one, domain, other.s2s_port)
+        for n in range(4):
+            alice.send(f"<iq type='get' to='{domain}' id='q{n}'><ping xmlns='urn:xmpp:ping'/></iq>")
+            alice.expect(f"<iq type='error' from='{domain}' id='q{n}'/>")
+    other.start()
+    return one, other
+
+
+def test_a_link_is_tried_at_once(mended):
+    one, other = mended
+    code, row, _ = test_run(one, "fedtest", "--target", "localhost", "--domain", OTHER,
+                            "--proxy", f"127.0.0.1:{other.s2s_port}")
+    assert (code, row["result"]) == (0, "Success"), row
+
+
+def test_a_link_to_a_push_service_is_tried_at_once(mended):
+    one, other = mended
+    other.ctl("component", "add", f"push.{OTHER}", "--secret", "x" * 32)
+    service = Component(other, f"push.{OTHER}", "x" * 32)
+    running = one.ctl_start("pushtest", "--edge", "localhost", "--service", f"push.{OTHER}")
+    iq = service.expect(f"<iq type='set' from='{ONE}'/>")
+    service.send(f"<iq type='result' to='{ONE}' from='push.{OTHER}' id='{iq.get('id')}'/>")
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0 and "Success" in out, out
+
+
 def test_both_run_by_themselves(pair):
     one, other = pair
     for name, value in {"fedtest.target": "localhost", "pushtest.edge": "localhost",

@@ -261,10 +261,10 @@ def test_a_partner_that_takes_the_connection_and_is_silent(pair):
 def test_a_link_that_works_again_has_no_stage(pair):
     one, other = pair(retry_for="0s")
     mark(one)
-    federation.route(one, OTHER, federation.free_port())
+    other.stop()
     between(one, "tcp", "Connection refused")
-    federation.route(one, OTHER, other.s2s_port)
-    one.ctl_run("s2s", "retry", OTHER)
+    failure(one, "tcp", "Connection refused", *TO)
+    other.start()
     failure(one, "receiver", "service-unavailable", *TO[:2], "--receiver", f"nobody@{OTHER}")
     assert not [r for r in one.rows("s2s", "list") if r.get("stage")]
 

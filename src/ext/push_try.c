@@ -181,6 +181,8 @@ static void pushtest_begin(struct pushtest *t, slice edge)
 {
     if (pushtest_is_banned(t))
         return;
+    if (foreign_is(t->worker, jid_split(t->service).domain)) /* a failure of before: not of now */
+        outside_retry(t->worker, t->domain, jid_split(t->service).domain);
     t->at_edge = outside_edge_open(
         &(struct outside_edge){ .worker = t->worker,
                                 .host = edge,

@@ -399,6 +399,7 @@ slice outside_domain(const struct worker *w, slice host)
 
 static outside_edge_fn *edge_by;
 static outside_lost_fn *lost_by;
+static outside_retry_fn *retry_by;
 
 void outside_edge_by(outside_edge_fn *fn) { edge_by = fn; }
 
@@ -413,6 +414,14 @@ void outside_lost(struct worker *w, const struct outside_lost_ask *ask)
 {
     ensure(lost_by != NULL);
     lost_by(w, ask);
+}
+
+void outside_retry_by(outside_retry_fn *fn) { retry_by = fn; }
+
+void outside_retry(struct worker *w, slice local, slice remote)
+{
+    ensure(retry_by != NULL);
+    retry_by(w, local, remote);
 }
 
 const char *outside_edge_advice(const char *stage)

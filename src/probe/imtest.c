@@ -9,6 +9,7 @@
 #include "base/rand.h"
 #include "codec/xml_write.h"
 #include "gate/c2s.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_trace.h"
@@ -498,6 +499,8 @@ static void imtest_found(void *arg, const struct s2s_found *found)
 
 static void imtest_connect(struct imtest *t)
 {
+    if (s2s_is_ours(t->worker, t->user.domain)) /* a failure of before says nothing of now */
+        s2s_retry(t->worker, t->user.domain, t->receiver.domain);
     t->since_us = loop_now_us(imtest_loop(t));
     t->stage = "dns";
     t->find = s2s_find_host(t->gate, t->worker,

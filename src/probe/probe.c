@@ -1,4 +1,5 @@
 #include "probe/probe.h"
+#include "gate/s2s/s2s_connections.h"
 #include "home/message.h"
 #include "im/feature.h"
 #include "probe/edge.h"
@@ -18,6 +19,7 @@ static void probe_begin(void)
 {
     outside_edge_by(edge_start);
     outside_lost_by(lost_ask);
+    outside_retry_by(s2s_retry);
 }
 
 const struct feature probe_feature = {

@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_drop.h"
+#include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "home/router.h"
@@ -136,7 +137,13 @@ static void pair_news_take(struct worker *w, const struct s2s_news *m)
     if (m->kind == NEWS_PENDING) {
         divert_takes_over(p, (uint16_t)m->shares);
         partner_has_mail(p);
-    } else if (p != NULL)
+        return;
+    }
+    if (m->kind == NEWS_RETRY)
+        s2s_find_forget(s2s_gate_of(w), w, m->remote);
+    if (p != NULL && m->kind == NEWS_RETRY)
+        (void)partner_try_again(p);
+    else if (p != NULL)
         partner_came(p);
 }
 
@@ -151,7 +158,7 @@ static const struct message_field pair_news_fields[] = {
     F_BARE(struct s2s_news, local),
     F_BARE(struct s2s_news, remote),
     F_U32(struct s2s_news, shares, UINT16_MAX),
-    F_U8(struct s2s_news, kind, NEWS_CAME),
+    F_U8(struct s2s_news, kind, NEWS_RETRY),
     F_U8(struct s2s_news, number, S2S_CONNECTIONS_MAX - 1),
     { 0 },
 };
@@ -220,3 +227,31 @@ const struct message_row s2s_came_message = {
     .fields = came_fields,
     .run = came_run,
 };
+
+static void retry_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_retry *m = message;
+    (void)from;
+    if (!s2s_is_ended(w))
+        pair_news_tell(w, m->local, m->remote, NEWS_RETRY);
+}
+
+static const struct message_field retry_fields[] = {
+    F_BARE(struct s2s_retry, local),
+    F_BARE(struct s2s_retry, remote),
+    { 0 },
+};
+const struct message_row s2s_retry_message = {
+    .id = 173,
+    .scope = MESSAGE_CLUSTER,
+    .name = "server-retry",
+    .size = sizeof(struct s2s_retry),
+    .fields = retry_fields,
+    .run = retry_run,
+};
+
+void s2s_retry(struct worker *w, slice local, slice remote)
+{
+    ensure(local.len > 0 && remote.len > 0);
+    home_send(w, remote, &s2s_retry_message, &(struct s2s_retry){ local, remote });
+}

@@ -15,7 +15,8 @@
 struct stanza;
 
 /* To the home of a foreign domain: a stanza, that the database has messages for a pair of domains
- * which no memory has, and that the server of the domain has proved it on a stream to us. */
+ * which no memory has, that the server of the domain has proved it on a stream to us, and that an
+ * attempt is wanted now. */
 struct s2s_foreign {
     struct stanza *st;
     uint64_t entry; /* im/outgoing.h; 0: it is not stored */
@@ -28,14 +29,21 @@ struct s2s_pending {
 struct s2s_came {
     slice local, remote;
 };
-extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_came_message;
+struct s2s_retry {
+    slice local, remote;
+};
+extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_came_message,
+    s2s_retry_message;
+/* What is known to fail between these domains is tried at once, and the DNS is asked again: stanzas
+ * that this worker sends to the remote one later find an attempt under way. */
+void s2s_retry(struct worker *w, slice local, slice remote);
 /* The same from there to the other connections, and from one to another. */
 struct s2s_onward {
     struct s2s_foreign foreign;
     uint32_t shares; /* of the partner that hands it on, a bit for each; 0: the home does */
     uint8_t number;
 };
-enum s2s_news_kind { NEWS_PENDING = 0, NEWS_CAME = 1 };
+enum s2s_news_kind { NEWS_PENDING = 0, NEWS_CAME = 1, NEWS_RETRY = 2 };
 struct s2s_news {
     slice local, remote;
     uint32_t shares; /* the same */
