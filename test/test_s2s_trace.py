@@ -237,6 +237,22 @@ def test_a_server_is_judged_as_for_stanzas(make_server, authority, one, case):
     assert done.returncode == 1 and f"{stage}: " in done.stdout and why in done.stdout, done.stdout
 
 
+def test_a_certificate_of_ours_that_is_of_no_use(make_server, authority):
+    """It has expired, and the other server finds no way back to ask about a key."""
+    one = make(make_server, "alice", ONE, {**authority.issue("old", ONE, begins=-20, ends=-2),
+                                           "trust": str(authority.file)}, retry_for="0s")
+    server = other(make_server, authority)
+    route(one, OTHER, server.s2s_port)
+    route(server, ONE, federation.free_port())
+    why = ("it does not accept our certificate, and could not prove our domain by dialback: "
+           "remote-server-timeout")
+    code, steps, text = trace(one)
+    assert code == 1 and steps["authentication"][-1] == ("failed", why) and "cert check" in text
+    result, ours = steps["tls"][1]
+    assert result == "failed" and "expired on 2" in ours and ours.endswith(f"it names {ONE}")
+    assert first_failure(one, server.client("bob")) == ("authentication", why)
+
+
 def test_versions_of_tls_that_have_nothing_in_common(make_server, authority, one):
     """The advice names what this server allows, as that may be at fault."""
     one.ctl("set", "tls.servers-max-version", "1.2")

@@ -525,9 +525,9 @@ static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
         xstream_now(&o->x, STREAM_PASSED_ON);
         out_is_up(o, OUT_DIALBACK);
     } else {
-        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"),
-                 "it could not prove our domain by dialback: %.*s",
-                 (int)(type.len < 16 ? type.len : 16), type.ptr);
+        bool shown = o->x.secure && s2s_demand_of(out_remote(o)).external;
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"), "%s",
+                 s2s_key_refused(e, shown, out_scratch(o)));
     }
     return true;
 }

@@ -163,9 +163,15 @@ static void probe_tell_own(struct s2s_probe *p)
     if (own.len == 0 || tls_cert_of_der(&facts, own, tmp) != OK)
         return;
     bool named = probe_name(p, own, p->want.from) != NULL;
-    probe_tell(p, S2S_AT_TLS, named,
-               arena_printf(tmp, "our certificate: %s, issued by %s, valid until %s; it %s %.*s",
-                            facts.subject, facts.issuer, probe_day(tmp, facts.not_after),
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    bool early = now<facts.not_before, late = now> facts.not_after;
+    probe_tell(p, S2S_AT_TLS, named && !early && !late,
+               arena_printf(tmp, "our certificate: %s, issued by %s, %s %s; it %s %.*s",
+                            facts.subject, facts.issuer,
+                            early  ? "not valid before"
+                            : late ? "expired on"
+                                   : "valid until",
+                            probe_day(tmp, early ? facts.not_before : facts.not_after),
                             named ? "names" : "does not name", SLICE_ARG(p->want.from)));
 }
 

@@ -1,6 +1,8 @@
 #include "gate/s2s/s2s_proof.h"
 #include "auth/seal.h"
+#include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
@@ -25,6 +27,18 @@ bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct ar
         return false;
     dialback_key(out, secret, d);
     return true;
+}
+
+const char *s2s_key_refused(const struct elem *result, bool shown, struct arena *tmp)
+{
+    struct elem error, condition;
+    slice why = elem_attr(result, "type", tmp);
+    bool has_error = elem_first(result, &error) && slice_is(error.name, "error");
+    if (has_error && elem_first(&error, &condition))
+        why = condition.name;
+    return arena_printf(tmp, "%s could not prove our domain by dialback: %.*s",
+                        shown ? "it does not accept our certificate, and" : "it",
+                        (int)(why.len < 64 ? why.len : 64), why.ptr);
 }
 
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp)

@@ -6,10 +6,14 @@
 #include "xmpp/dialback.h"
 
 struct arena;
+struct elem;
 
 /* Keys of dialback. All workers, and nodes with the same secrets.key, make the same. false: there
  * is no secret. */
 bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct arena *tmp);
+/* Why a <db:result/> that is not "valid" has not proved our domain: a sentence with its condition,
+ * or its type where it has none (XEP-0220 §2.4). shown: our certificate was of no use before. */
+const char *s2s_key_refused(const struct elem *result, bool shown, struct arena *tmp);
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
 
 /* Whether the certificate of the peer of this connection is valid and for that domain (RFC 9525,

@@ -250,18 +250,16 @@ static void trace_sasl(void *arg, const struct elem *e)
 static void trace_answer(void *arg, const struct elem *e)
 {
     struct s2s_trace *t = arg;
-    char line[128];
+    struct arena *tmp = loop_scratch(trace_loop(t));
     if (!elem_is(e, "result", NS_DIALBACK) || !t->authenticating)
         return;
-    slice type = elem_attr(e, "type", loop_scratch(trace_loop(t)));
-    if (slice_is(type, "valid")) {
+    if (slice_is(elem_attr(e, "type", tmp), "valid")) {
         trace_tell(t, S2S_AT_AUTHENTICATION, true, SLICE("by dialback"));
         trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
         return;
     }
-    int len = snprintf(line, sizeof line, "it could not prove our domain by dialback: %.*s",
-                       (int)(type.len < 16 ? type.len : 16), type.ptr);
-    trace_end(t, S2S_AT_AUTHENTICATION, (slice){ line, (size_t)len });
+    bool shown = s2s_probe_is_secure(t->probe) && s2s_demand_of(t->want.remote).external;
+    trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_key_refused(e, shown, tmp)));
 }
 
 /* The host was of no use: the next one, as the real link does. */
