@@ -308,6 +308,21 @@ def test_a_component_hears_of_accounts_that_are_deleted_while_it_is_away(host):
     assert rows(host) == []
 
 
+def test_a_component_that_is_deleted_and_added_hears_of_sessions_that_a_crash_has_ended(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    bob.send(f"<presence to='{CHANNEL}'/>")
+    gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='-'/>")
+    until("all have rows", lambda: len(rows(host)) == 3)
+    host.ctl("component", "del", DOMAIN)
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    until("all have rows again", lambda: len(rows(host)) == 3)
+    host.kill()
+    host.start()
+    is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL), (bob, CHANNEL))
+
+
 def test_a_component_hears_that_a_renamed_account_is_gone_from_its_old_address(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)

@@ -103,8 +103,10 @@ struct component_there {
 
 static void component_there_run(struct worker *w, void *message, const struct message_from *from)
 {
+    slice domain = ((const struct component_there *)message)->domain;
     (void)from;
-    remote_expect(w, ((const struct component_there *)message)->domain, true);
+    remote_expect(w, domain, true);
+    component_shown_again(w, domain);
 }
 
 static const struct message_field component_there_fields[] = {

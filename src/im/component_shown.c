@@ -17,6 +17,7 @@
 #include "im/roster.h"
 #include "im/roster_view.h"
 #include "im/session.h"
+#include "im/sessions.h"
 #include "im/stage.h"
 #include "io/timer.h"
 #include "store/store.h"
@@ -121,16 +122,20 @@ static void shown_submit(struct worker *w, struct store_batch *b)
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
-static void shown_add(struct session *s, slice to, struct store_batch **b)
+static void shown_add_row(struct session *s, slice to, struct store_batch **b)
 {
     slice domain = jid_split(to).domain;
     ensure(session_here(s));
-    if (!is_of_component(s->account->worker, domain))
-        return;
     s->to_component = true;
     if (*b == NULL)
         *b = shown_write(s->account->worker, s->jid);
     STORE_ADD(*b, &shown_put, STORE_ANY_ROWS, SV_T(s->jid), SV_T(domain), SV_T(to));
+}
+
+static void shown_add(struct session *s, slice to, struct store_batch **b)
+{
+    if (is_of_component(s->account->worker, jid_split(to).domain))
+        shown_add_row(s, to, b);
 }
 
 void component_shown(struct session *s, slice to)
@@ -180,16 +185,43 @@ void component_shown_ends(struct session *s)
         store_drop(&told.batch);
 }
 
+/* only: of that component, also if it is not connected; empty: of all that are. */
+static void shown_contacts(struct session *s, slice only, struct store_batch **b)
+{
+    slice contact;
+    for (struct roster_at at = { 0 }; (*b == NULL || store_stmt_count(*b) < SHOWN_CONTACTS_MAX) &&
+                                      roster_next(s->account, ROSTER_IS_SEEN, &at, &contact);)
+        if (only.len > 0 && slice_eq(jid_split(contact).domain, only) && stage_view(s, contact))
+            shown_add_row(s, contact, b);
+        else if (only.len == 0 && stage_view(s, contact))
+            shown_add(s, contact, b);
+}
+
 static void shown_available(struct session *s)
 {
     struct store_batch *b = NULL;
-    slice contact;
-    for (struct roster_at at = { 0 }; (b == NULL || store_stmt_count(b) < SHOWN_CONTACTS_MAX) &&
-                                      roster_next(s->account, ROSTER_IS_SEEN, &at, &contact);)
-        if (stage_view(s, contact))
-            shown_add(s, contact, &b);
+    shown_contacts(s, (slice){ 0 }, &b);
     if (b != NULL)
         shown_submit(s->account->worker, b);
+}
+
+void component_shown_again(struct worker *w, slice component)
+{
+    struct session *s;
+    char text[JID_MAX];
+    slice to;
+    ensure(worker_is_here(w) && component.len > 0);
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
+        struct store_batch *b = NULL;
+        if (s->available && s->hidden == SESSION_SHOWN)
+            shown_contacts(s, component, &b);
+        for (struct directed_at at = { 0 };
+             s->directed != NULL && directed_next(s->directed, &at, text, &to);)
+            if (slice_eq(jid_split(to).domain, component))
+                shown_add_row(s, to, &b);
+        if (b != NULL)
+            shown_submit(w, b);
+    }
 }
 
 static void shown_save(const struct session *s, struct buf *out)

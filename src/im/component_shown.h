@@ -18,6 +18,7 @@
 struct feature;
 struct session;
 struct store_stmt;
+struct worker;
 
 enum { SHOWN_CONTACTS_MAX = 1000 };
 
@@ -30,4 +31,7 @@ void component_unshown(struct session *s, slice to);
 void component_shown_ends(struct session *s);
 
 extern struct store_stmt component_shown_forget; /* all of a component ($1): it is deleted */
+/* It is added, perhaps after that: sessions that are there show themselves to it still. On each
+ * worker. */
+void component_shown_again(struct worker *w, slice component);
 extern const struct feature component_shown_feature;
