@@ -146,6 +146,11 @@ struct store_stmt groups_stmt_look_user = {
     .sql = "SELECT (SELECT count(*) FROM account WHERE jid = $2), "
            "(SELECT count(*) FROM shared_group_member WHERE name = $1 AND jid = $2)",
 };
+struct store_stmt groups_stmt_made_of = {
+    .name = "groups.made-of", .params = "t", .cols = "tt",
+    .sql = "SELECT field, value FROM shared_group_rule WHERE name = $1 "
+           "UNION ALL SELECT '', jid FROM shared_group_member WHERE name = $1 ORDER BY 1 DESC, 2",
+};
 struct store_stmt groups_stmt_list = {
     .name = "groups.list", .params = "", .cols = "ttii",
     .sql = "SELECT name, shown, "
@@ -178,29 +183,16 @@ static const struct store_schema schema = {
     .feature = "groups",
     .migrations = migrations,
     .addresses = addresses,
-    .stmts = (struct store_stmt *const[]){ &groups_stmt_groups,
-                                           &groups_stmt_members,
-                                           &groups_stmt_viewers,
-                                           &groups_stmt_domains,
-                                           &groups_stmt_follows,
-                                           &stmt_forget,
-                                           &groups_stmt_put,
-                                           &groups_stmt_shown,
-                                           &groups_stmt_drop,
-                                           &groups_stmt_drop_members,
-                                           &groups_stmt_drop_rules,
-                                           &groups_stmt_drop_viewers,
-                                           &groups_stmt_drop_viewed,
-                                           &groups_stmt_viewer_put,
-                                           &groups_stmt_member_put,
-                                           &groups_stmt_member_drop,
-                                           &groups_stmt_rule_put,
-                                           &groups_stmt_rule_drop,
-                                           &groups_stmt_look,
-                                           &groups_stmt_look_user,
-                                           &groups_stmt_list,
-                                           &groups_stmt_show,
-                                           NULL },
+    .stmts =
+        (struct store_stmt *const[]){
+            &groups_stmt_groups,       &groups_stmt_members,    &groups_stmt_viewers,
+            &groups_stmt_domains,      &groups_stmt_follows,    &stmt_forget,
+            &groups_stmt_put,          &groups_stmt_shown,      &groups_stmt_drop,
+            &groups_stmt_drop_members, &groups_stmt_drop_rules, &groups_stmt_drop_viewers,
+            &groups_stmt_drop_viewed,  &groups_stmt_viewer_put, &groups_stmt_member_put,
+            &groups_stmt_member_drop,  &groups_stmt_rule_put,   &groups_stmt_rule_drop,
+            &groups_stmt_look,         &groups_stmt_look_user,  &groups_stmt_made_of,
+            &groups_stmt_list,         &groups_stmt_show,       NULL },
 };
 
 uint64_t groups_lane(void) { return hash_keyed(SLICE("groups")); }

@@ -16,7 +16,7 @@ struct command_call;
 struct setting;
 
 enum {
-    GROUPS_TOGETHER = 1000,
+    GROUPS_TOGETHER = 2000,
     GROUPS_RULES_MAX = 50,
     GROUPS_VIEWERS_MAX = 50,
     GROUPS_NAME_BYTES_MAX = 64,
@@ -35,4 +35,4 @@ extern struct store_stmt groups_stmt_put, groups_stmt_shown, groups_stmt_drop,
     groups_stmt_drop_members, groups_stmt_drop_rules, groups_stmt_drop_viewers,
     groups_stmt_drop_viewed, groups_stmt_viewer_put, groups_stmt_member_put,
     groups_stmt_member_drop, groups_stmt_rule_put, groups_stmt_rule_drop, groups_stmt_look,
-    groups_stmt_look_user, groups_stmt_list, groups_stmt_show;
+    groups_stmt_look_user, groups_stmt_made_of, groups_stmt_list, groups_stmt_show;

@@ -1,5 +1,6 @@
 #include "ext/groups_commands.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/first_few.h"
@@ -15,6 +16,9 @@
 #include "im/shared.h"
 #include "ops/users.h"
 #include "xmpp/jid.h"
+#include <stdlib.h>
+
+enum { GROUPS_AUDIT_BYTES = 8192 }; /* more than an entry of the audit log has */
 
 /* What a command was given, and what is there. A command reads first, and then writes with what it
  * knows: all are run at one home, but two can be under way, so statements are also right alone. */
@@ -23,8 +27,10 @@ struct groups_task {
     slice name;
     void (*run)(struct groups_task *t, const struct store_batch *found);
     int64_t groups, is_there, members, rules; /* of groups.look */
-    slice users[GROUPS_TOGETHER];
+    slice users[GROUPS_TOGETHER];             /* sorted, each once */
     uint32_t user_count;
+    const char *users_arg;           /* the argument that names them */
+    bool replaces;                   /* all other members go */
     slice seers[GROUPS_VIEWERS_MAX]; /* other groups that are to see it */
     uint32_t seer_count;
 };
@@ -71,6 +77,8 @@ static void groups_look(struct groups_task *t)
         STORE_ADD(b, &groups_stmt_look_user, 1, SV_T(t->name), SV_T(t->users[i]));
     for (uint32_t i = 0; i < t->seer_count; i++)
         STORE_ADD(b, &groups_stmt_look, 1, SV_T(t->seers[i]));
+    if (t->replaces)
+        STORE_ADD(b, &groups_stmt_made_of, STORE_ANY_ROWS, SV_T(t->name)); /* the last one */
     store_submit(b, worker_loop(w), 0, groups_looked, t);
 }
 
@@ -134,6 +142,7 @@ static bool groups_check_viewers(struct command_call *call)
     while (slice_word(&words, &word))
         if (viewer_cut(word, &kind, &value) && slice_is(kind, "domain") &&
             !node_serves(worker_node(call->worker), value)) {
+            call->culprit = "visible-to";
             command_fail(call, E_NOTFOUND,
                          "visible-to: found %.*s, allowed: a domain of this "
                          "server",
@@ -173,6 +182,7 @@ static bool groups_seers_are_there(struct groups_task *t, const struct store_bat
 {
     for (uint32_t i = 0; i < t->seer_count; i++)
         if (store_int(found, 1 + t->user_count + i, 0, 1) == 0) {
+            t->call->culprit = "visible-to";
             command_fail(t->call, E_NOTFOUND,
                          "visible-to: group:%.*s: there is no such group; `group list` shows all",
                          SLICE_ARG(t->seers[i]));
@@ -187,9 +197,110 @@ static bool groups_check_shown(struct command_call *call)
     slice shown = command_arg(call, "shown");
     if ((int64_t)shown.len <= setting_int(&roster_name_bytes))
         return true;
+    call->culprit = "shown";
     command_fail(call, E_LIMIT, "shown: found %zu bytes, allowed: up to %lld (roster.name-bytes)",
                  shown.len, (long long)setting_int(&roster_name_bytes));
     return false;
+}
+
+/* Members by name. */
+
+static int groups_by_address(const void *a, const void *b)
+{
+    return slice_compare(*(const slice *)a, *(const slice *)b);
+}
+
+/* Those that an argument names. false: they are too many. */
+static bool groups_parse_users(struct groups_task *t, const char *arg)
+{
+    slice users = command_arg(t->call, arg), user;
+    uint32_t count = 0;
+    ensure(t->user_count == 0);
+    t->users_arg = arg;
+    while (slice_word(&users, &user)) {
+        if (count == GROUPS_TOGETHER) {
+            t->call->culprit = arg;
+            command_fail(t->call, E_LIMIT, "found too many users, allowed: %d at once",
+                         GROUPS_TOGETHER);
+            return false;
+        }
+        t->users[count++] = user;
+    }
+    qsort(t->users, count, sizeof *t->users, groups_by_address);
+    for (uint32_t i = 0; i < count; i++)
+        if (i == 0 || !slice_eq(t->users[i], t->users[t->user_count - 1]))
+            t->users[t->user_count++] = t->users[i];
+    return true;
+}
+
+/* How many of them are not in the group by name; UINT32_MAX: one is no account here, and the call
+ * has failed. */
+static uint32_t groups_count_new(struct groups_task *t, const struct store_batch *found)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < t->user_count; i++) {
+        if (store_int(found, i + 1, 0, 0) == 0) {
+            t->call->culprit = t->users_arg;
+            command_fail(t->call, E_NOTFOUND, "nothing was changed: there is no account %.*s",
+                         SLICE_ARG(t->users[i]));
+            return UINT32_MAX;
+        }
+        count += store_int(found, i + 1, 0, 1) == 0;
+    }
+    return count;
+}
+
+static bool groups_has_room(struct groups_task *t, int64_t members)
+{
+    int64_t most = setting_int(&groups_members_max);
+    if (members <= most)
+        return true;
+    t->call->culprit = t->users_arg;
+    command_fail(t->call, E_LIMIT,
+                 "nothing was changed: found %lld members by name, allowed: %lld "
+                 "(groups.members-max)",
+                 (long long)members, (long long)most);
+    return false;
+}
+
+static void groups_add_members(struct groups_task *t, struct store_batch *b)
+{
+    for (uint32_t i = 0; i < t->user_count; i++)
+        STORE_ADD(b, &groups_stmt_member_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(t->users[i]));
+}
+
+/* `members` of group add and group set. */
+
+static bool groups_members_fit(struct groups_task *t, const struct store_batch *found)
+{
+    return groups_count_new(t, found) != UINT32_MAX && groups_has_room(t, t->user_count);
+}
+
+static void groups_note_members(struct groups_task *t, const struct store_batch *found)
+{
+    struct buf before, after;
+    uint32_t made_of = store_stmt_count(found) - 1;
+    buf_init(&before, GROUPS_AUDIT_BYTES);
+    buf_init(&after, GROUPS_AUDIT_BYTES);
+    for (uint32_t i = 0; i < store_row_count(found, made_of) && !before.overflow; i++) {
+        slice field = store_text(found, made_of, i, 0), value = store_text(found, made_of, i, 1);
+        buf_printf(&before, "%s%.*s%s%.*s", i > 0 ? " " : "", SLICE_ARG(field),
+                   field.len > 0 ? "=" : "", SLICE_ARG(value));
+    }
+    for (uint32_t i = 0; i < t->user_count && !after.overflow; i++)
+        buf_printf(&after, "%s%.*s", i > 0 ? " " : "", SLICE_ARG(t->users[i]));
+    command_changed(t->call, buf_slice(&before), buf_slice(&after));
+    buf_fini(&before);
+    buf_fini(&after);
+}
+
+/* In the place of all that made the group. */
+static void groups_replace_members(struct groups_task *t, struct store_batch *b)
+{
+    ensure(t->replaces && t->is_there != 0);
+    STORE_ADD(b, &groups_stmt_drop_members, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
+    groups_add_members(t, b);
 }
 
 /* group add, set, del */
@@ -207,39 +318,50 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
                      (long long)t->groups);
         return;
     }
-    if (!groups_seers_are_there(t, found))
+    if (!groups_seers_are_there(t, found) || !groups_members_fit(t, found))
         return;
     struct store_batch *b = groups_write(t);
     STORE_ADD(b, &groups_stmt_put, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
     groups_add_viewers(t, b);
+    groups_add_members(t, b);
     groups_submit(t, b);
 }
 
 static void groups_run_add(struct command_call *call)
 {
-    if (groups_check_viewers(call) && groups_check_shown(call))
-        groups_look_seers(groups_task_new(call, groups_add));
+    struct groups_task *t = groups_task_new(call, groups_add);
+    if (groups_check_viewers(call) && groups_check_shown(call) && groups_parse_users(t, "members"))
+        groups_look_seers(t);
 }
 
 static void groups_set(struct groups_task *t, const struct store_batch *found)
 {
     slice shown = command_arg(t->call, "shown");
-    if (!groups_is_there(t) || !groups_seers_are_there(t, found))
+    if (!groups_is_there(t) || !groups_seers_are_there(t, found) || !groups_members_fit(t, found))
         return;
+    if (t->replaces)
+        groups_note_members(t, found);
     struct store_batch *b = groups_write(t);
     if (shown.ptr != NULL)
         STORE_ADD(b, &groups_stmt_shown, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
     if (command_arg(t->call, "visible-to").ptr != NULL)
         groups_add_viewers(t, b);
+    if (t->replaces)
+        groups_replace_members(t, b);
     groups_submit(t, b);
 }
 
 static void groups_run_set(struct command_call *call)
 {
-    if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible-to").ptr == NULL)
-        command_fail(call, E_SYNTAX, "found nothing to change, allowed: --shown, --visible-to");
-    else if (groups_check_viewers(call) && groups_check_shown(call))
-        groups_look_seers(groups_task_new(call, groups_set));
+    struct groups_task *t = groups_task_new(call, groups_set);
+    t->replaces = command_arg(call, "members").ptr != NULL;
+    if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible-to").ptr == NULL &&
+        !t->replaces)
+        command_fail(call, E_SYNTAX,
+                     "found nothing to change, allowed: --shown, --visible-to, --members");
+    else if (groups_check_viewers(call) && groups_check_shown(call) &&
+             groups_parse_users(t, "members"))
+        groups_look_seers(t);
 }
 
 static void groups_del(struct groups_task *t, const struct store_batch *found)
@@ -278,30 +400,17 @@ static bool is_rule(slice text)
     return false;
 }
 
-static bool groups_parse_users(struct groups_task *t)
-{
-    slice users = command_arg(t->call, "users"), user;
-    while (slice_word(&users, &user)) {
-        if (t->user_count == GROUPS_TOGETHER) {
-            command_fail(t->call, E_LIMIT, "found too many users, allowed: %d at once",
-                         GROUPS_TOGETHER);
-            return false;
-        }
-        t->users[t->user_count++] = user;
-    }
-    if (t->user_count > 0 || command_arg(t->call, "domain").len > 0 ||
-        command_arg(t->call, "rule").len > 0)
-        return true;
-    command_fail(t->call, E_SYNTAX, "found nobody, allowed: users, --domain, --rule");
-    return false;
-}
-
 static void groups_run_members(struct command_call *call,
                                void (*run)(struct groups_task *t, const struct store_batch *found))
 {
     struct groups_task *t = groups_task_new(call, run);
-    if (groups_parse_users(t))
+    if (!groups_parse_users(t, "users"))
+        return;
+    if (t->user_count > 0 || command_arg(call, "domain").len > 0 ||
+        command_arg(call, "rule").len > 0)
         groups_look(t);
+    else
+        command_fail(call, E_SYNTAX, "found nobody, allowed: users, --domain, --rule");
 }
 
 /* The domain and the rule of a command, as rows. */
@@ -318,22 +427,11 @@ static void groups_write_rules(struct groups_task *t, struct store_batch *b,
 
 static bool groups_fits(struct groups_task *t, const struct store_batch *found)
 {
-    int64_t most = setting_int(&groups_members_max), more = 0;
-    for (uint32_t i = 0; i < t->user_count; i++) {
-        if (store_int(found, i + 1, 0, 0) == 0) {
-            command_fail(t->call, E_NOTFOUND, "nothing was changed: there is no account %.*s",
-                         SLICE_ARG(t->users[i]));
-            return false;
-        }
-        more += store_int(found, i + 1, 0, 1) == 0;
-    }
-    if (t->members + more > most)
-        command_fail(t->call, E_LIMIT,
-                     "nothing was changed: found %lld members by name, allowed: %lld "
-                     "(groups.members-max)",
-                     (long long)(t->members + more), (long long)most);
-    else if (t->rules + 2 > GROUPS_RULES_MAX &&
-             (command_arg(t->call, "domain").len > 0 || command_arg(t->call, "rule").len > 0))
+    uint32_t more = groups_count_new(t, found);
+    if (more == UINT32_MAX || !groups_has_room(t, t->members + more))
+        return false;
+    if (t->rules + 2 > GROUPS_RULES_MAX &&
+        (command_arg(t->call, "domain").len > 0 || command_arg(t->call, "rule").len > 0))
         command_fail(t->call, E_LIMIT,
                      "nothing was changed: a group has up to %d domains and rules",
                      GROUPS_RULES_MAX - 1);
@@ -345,8 +443,7 @@ static void groups_member_add(struct groups_task *t, const struct store_batch *f
     if (!groups_is_there(t) || !groups_fits(t, found))
         return;
     struct store_batch *b = groups_write(t);
-    for (uint32_t i = 0; i < t->user_count; i++)
-        STORE_ADD(b, &groups_stmt_member_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(t->users[i]));
+    groups_add_members(t, b);
     groups_write_rules(t, b, &groups_stmt_rule_put);
     groups_submit(t, b);
 }
@@ -535,18 +632,20 @@ static bool is_shown(slice text)
       .refers = (of),                                                                              \
       .check = is_name, .form = "lower-case letters, digits, -, _ and .",                          \
       .doc = "name of the group" }
-#define SHOWN_ARGS                                                                                 \
+#define GROUP_ARGS                                                                                 \
     { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = is_shown,       \
       .form = "one line without control characters",                                               \
       .doc = "what the group is called in the rosters of users; else its name" },                  \
     { .name = "visible-to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
       .form = "words such as members, domain:example.org and group:sales",                         \
       .doc = "who sees the group in the roster: members, all of a domain, or the members of "      \
-             "another group" }
+             "another group" },                                                                    \
+    { .name = "members", .kind = ARG_OPTION, .type = PARAM_USER, .many = true,                     \
+      .doc = "addresses of all accounts that are in the group, separated by spaces; up to 2000" }
 /* A member or rule that is taken out may be of a domain that the node file has no longer. */
 #define MEMBER_ARGS(users_type, domain_type)                                                       \
     { .name = "users", .kind = ARG_OPTIONAL, .type = (users_type), .many = true,                   \
-      .doc = "addresses of accounts, separated by spaces; up to 1000" },                           \
+      .doc = "addresses of accounts, separated by spaces; up to 2000" },                           \
     { .name = "domain", .kind = ARG_OPTION, .type = (domain_type),                                 \
       .doc = "all accounts of this domain, also those that are made later" },                      \
     { .name = "rule", .kind = ARG_OPTION, .max = GROUPS_VALUE_BYTES_MAX, .check = is_rule,         \
@@ -558,20 +657,21 @@ static struct command group_add = {
     .name = "group add",
     .rest = "POST /groups, PUT /groups/{name}",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG(REFERS_NOTHING), SHOWN_ARGS, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_NOTHING), GROUP_ARGS, { 0 } },
     .run = groups_run_add,
     .doc = "Makes a group of users that stands in rosters: of those who may see it, at first "
-           "its members. Nobody is asked, and users cannot remove it. `group-member add` fills "
-           "it.",
+           "its members. Nobody is asked, and users cannot remove it. `group-member add` puts more "
+           "users into it.",
 };
 static struct command group_set = {
     .name = "group set",
     .rest = "PATCH /groups/{name}",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), SHOWN_ARGS, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), GROUP_ARGS, { 0 } },
     .run = groups_run_set,
-    .doc = "Changes the name of a group, or who may see it. Options that are not given "
-           "stay as they are.",
+    .doc = "Changes a group: its name, who may see it, or who is in it. Options that are not "
+           "given stay as they are. Members that are given replace all others, also those that "
+           "are in it by a domain or a rule.",
 };
 static struct command group_del = {
     .name = "group del",
