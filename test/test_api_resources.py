@@ -2,7 +2,7 @@
 import pytest
 
 from muster.client import until
-from test_api import api_server
+from test_api import api_server, pages
 from test_groups import listening
 from test_roster import get, items, push
 
@@ -126,3 +126,24 @@ def test_the_members_of_a_large_group_at_once(api, server):
     assert members(api, "few") == [CAROL]
     server.ctl("group", "set", "few", "--members", "")
     assert members(api, "few") == []
+
+
+# --- lists in pages ---
+
+
+def test_groups_in_pages(api, server):
+    """In order, none twice and none left out, also when some come and go meanwhile."""
+    names = [f"team-{n:02}" for n in range(5)]
+    for name in reversed(names):
+        assert api("PUT", f"/groups/{name}", {}).status == 201
+    assert pages(api, "/groups", "name") == names
+    first = api("GET", "/groups?limit=2").json
+    assert [row["name"] for row in first["items"]] == names[:2]
+    assert api("DELETE", f"/groups/{names[1]}").status == 200
+    assert api("PUT", "/groups/a-new-one", {}).status == 201
+    rest = api("GET", f"/groups?cursor={first['next']}").json
+    assert [row["name"] for row in rest["items"]] == names[2:] and "next" not in rest
+    assert api("GET", "/groups?limit=0").status == 422
+    assert api("GET", "/groups?cursor=zz").status == 400
+    assert "go on with --after a-new-one" in server.ctl("group", "list", "--limit", "1")["text"]
+    assert len(server.rows("group", "list")) == 5

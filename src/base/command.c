@@ -441,6 +441,16 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
         command_done(c, "%s", "");
 }
 
+uint32_t command_page_limit(const struct command_call *c)
+{
+    return (uint32_t)command_number(c, "limit", COMMAND_PAGE_MAX);
+}
+
+void command_done_listed(struct command_call *c, const char *key)
+{
+    command_done_page(c, key, command_arg(c, "after"), command_page_limit(c));
+}
+
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
 {
     ensure(e != OK);

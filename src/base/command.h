@@ -231,6 +231,17 @@ void command_done_more(struct command_call *c, slice last);
 /* Ends the call well with one page of its rows: those behind `after` in the order of the text
  * `key`, at most `max`. */
 void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max);
+/* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that
+ * it asks for, of rows that all have another text `key`. */
+enum { COMMAND_PAGE_MAX = 50000 };
+#define COMMAND_PAGE_ARGS(what)                                                                    \
+    { .name = "after", .kind = ARG_OPTION, .doc = "begin after this " what },                      \
+    {                                                                                              \
+        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = COMMAND_PAGE_MAX, \
+        .doc = "show at most this number"                                                          \
+    }
+uint32_t command_page_limit(const struct command_call *c);
+void command_done_listed(struct command_call *c, const char *key);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

@@ -586,7 +586,7 @@ static const struct command_arg list_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_USER,
       .doc = "address of the account: name@domain" },
-    USERS_PAGE_ARGS,
+    COMMAND_PAGE_ARGS("address"),
     { 0 },
 };
 static const struct command_arg add_args[] = {

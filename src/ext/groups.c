@@ -152,11 +152,11 @@ struct store_stmt groups_stmt_made_of = {
            "UNION ALL SELECT '', jid FROM shared_group_member WHERE name = $1 ORDER BY 1 DESC, 2",
 };
 struct store_stmt groups_stmt_list = {
-    .name = "groups.list", .params = "", .cols = "ttii",
+    .name = "groups.list", .params = "ti", .cols = "ttii",
     .sql = "SELECT name, shown, "
            "(SELECT count(*) FROM shared_group_member m WHERE m.name = g.name), "
            "(SELECT count(*) FROM shared_group_rule r WHERE r.name = g.name) "
-           "FROM shared_group g ORDER BY name",
+           "FROM shared_group g WHERE name > $1 ORDER BY name LIMIT $2",
 };
 struct store_stmt groups_stmt_show = {
     .name = "groups.show", .params = "t", .cols = "itt",

@@ -500,7 +500,9 @@ static void groups_listed(void *arg, enum store_result result, const struct stor
         groups_fail_store(t, result);
         return;
     }
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+    uint32_t count = store_row_count(b, 0), shown = command_page_limit(t->call);
+    shown = count < shown ? count : shown;
+    for (uint32_t i = 0; i < shown; i++) {
         uint32_t number = groups_number(table, store_text(b, 0, i, 0));
         command_row(t->call);
         command_text(t->call, "name", slice_dup(t->call->arena, store_text(b, 0, i, 0)));
@@ -509,7 +511,10 @@ static void groups_listed(void *arg, enum store_result result, const struct stor
         command_int(t->call, "rules", store_int(b, 0, i, 3));
         command_int(t->call, "members", number == UINT32_MAX ? 0 : table->sets[number].count);
     }
-    command_done(t->call, "%s", "");
+    if (count > shown)
+        command_done_more(t->call, slice_dup(t->call->arena, store_text(b, 0, shown - 1, 0)));
+    else
+        command_done(t->call, "%s", "");
 }
 
 static void groups_run_list(struct command_call *call)
@@ -518,7 +523,9 @@ static void groups_run_list(struct command_call *call)
     struct groups_task *t = arena_new(call->arena, struct groups_task, 1);
     struct store_batch *b = store_read(worker_store(w), groups_lane());
     t->call = call;
-    store_add(b, &groups_stmt_list, STORE_ANY_ROWS, NULL, 0);
+    slice after = command_arg(call, "after");
+    STORE_ADD(b, &groups_stmt_list, STORE_ANY_ROWS, SV_T(after.len > 0 ? after : SLICE("")),
+              SV_I(command_page_limit(call) + 1));
     store_submit(b, worker_loop(w), 0, groups_listed, t);
 }
 
@@ -687,9 +694,9 @@ static struct command group_list = {
     .name = "group list",
     .rest = "GET /groups",
     READ,
-    .args = (const struct command_arg[]){ { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("group"), { 0 } },
     .run = groups_run_list,
-    .doc = "Lists the groups of users that stand in rosters.",
+    .doc = "Lists the groups of users that stand in rosters, by name.",
     .columns =
         (const struct command_column[]){
             { .name = "name", .refers = REFERS_GROUP, .doc = "the group" },
@@ -743,7 +750,8 @@ static struct command member_list = {
     .name = "group-member list",
     .rest = "GET /groups/{name}/members",
     READ,
-    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), USERS_PAGE_ARGS, { 0 } },
+    .args =
+        (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), COMMAND_PAGE_ARGS("address"), { 0 } },
     .run = groups_run_member_list,
     .doc = "Lists the users who are in a group now: by name, by a domain or by a rule. `group "
            "show` says by what.",

@@ -317,25 +317,20 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
 }
 
-uint32_t users_limit(const struct command_call *call)
-{
-    return (uint32_t)command_number(call, "limit", USER_ROWS_MAX);
-}
-
 void users_page_begin(struct first_few *page, const struct command_call *call)
 {
-    first_few_init(page, call->arena, command_arg(call, "after"), users_limit(call) + 1);
+    first_few_init(page, call->arena, command_arg(call, "after"), command_page_limit(call) + 1);
 }
 
 uint32_t users_page_count(const struct command_call *call, const struct first_few *page)
 {
-    return page->count < users_limit(call) ? page->count : users_limit(call);
+    return page->count < command_page_limit(call) ? page->count : command_page_limit(call);
 }
 
 void users_page_done(struct command_call *call, const struct first_few *page)
 {
-    if (page->count > users_limit(call))
-        command_done_more(call, page->item[users_limit(call) - 1].key);
+    if (page->count > command_page_limit(call))
+        command_done_more(call, page->item[command_page_limit(call) - 1].key);
     else
         command_done(call, "%s", "");
 }
@@ -346,10 +341,10 @@ static void run_user_list(struct command_call *call)
     *t = (struct task){ .call = call,
                         .jid = command_arg(call, "domain"),
                         .filter = command_arg(call, "filter"),
-                        .limit = users_limit(call) };
+                        .limit = command_page_limit(call) };
     if (t->filter.len > 0 && precis_fold(t->filter, call->arena, &t->filter) != OK)
         t->filter = command_arg(call, "filter"); /* then no address has it, or it is the same */
-    ensure(t->limit > 0 && t->limit <= USER_ROWS_MAX);
+    ensure(t->limit > 0 && t->limit <= COMMAND_PAGE_MAX);
     credentials_list(auth_of(t), t->jid, command_arg(call, "after"), users_page, t);
 }
 
@@ -412,7 +407,7 @@ static void run_session_list(struct command_call *call)
 static void sessions_gathered(struct command_call *call)
 {
     ensure(!call->part);
-    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
+    command_done_listed(call, "jid");
 }
 
 /* session kick */
@@ -484,7 +479,7 @@ static const struct command_arg user_list_args[] = {
     { .name = "filter",
       .kind = ARG_OPTION,
       .doc = "only accounts with this text in their address" },
-    USERS_PAGE_ARGS,
+    COMMAND_PAGE_ARGS("address"),
     { .name = "disabled", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "only disabled accounts" },
     { 0 },
 };
@@ -493,7 +488,7 @@ static const struct command_arg session_list_args[] = {
       .kind = ARG_OPTION,
       .type = PARAM_USER,
       .doc = "only sessions of this account" },
-    USERS_PAGE_ARGS,
+    COMMAND_PAGE_ARGS("address"),
     { 0 },
 };
 static const struct command_arg kick_args[] = {

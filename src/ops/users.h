@@ -19,8 +19,6 @@ void users_fail_disabled(struct command_call *call, slice jid);
  * failed.
  */
 bool users_there(struct command_call *call, const struct account *a, enum err e);
-enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
-uint32_t users_limit(const struct command_call *call); /* its argument `limit`, or as many */
 /* What is in the page that the call asks for, by addresses: one more than its limit, which says
  * that there are others. */
 struct first_few;
@@ -29,13 +27,6 @@ void users_page_begin(struct first_few *page, const struct command_call *call);
 uint32_t users_page_count(const struct command_call *call, const struct first_few *page);
 /* Ends the call whose page it is: for lists whose call may have rows of another account already. */
 void users_page_done(struct command_call *call, const struct first_few *page);
-/* The arguments of such a list. */
-#define USERS_PAGE_ARGS                                                                            \
-    { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },                    \
-    {                                                                                              \
-        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = USER_ROWS_MAX,    \
-        .doc = "show at most this number"                                                          \
-    }
 void users_add_time(struct command_call *call, const char *key, uint64_t wall_us);
 
 extern const struct feature users_feature;

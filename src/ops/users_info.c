@@ -180,10 +180,7 @@ static void run_online(struct command_call *call)
     }
 }
 
-static void online_gathered(struct command_call *call)
-{
-    command_done_page(call, "jid", command_arg(call, "after"), users_limit(call));
-}
+static void online_gathered(struct command_call *call) { command_done_listed(call, "jid"); }
 
 /* Of one account. */
 
@@ -321,7 +318,7 @@ static const struct command_arg online_args[] = {
       .type = PARAM_CHOICE,
       .choices = online_states,
       .doc = "only accounts in this state" },
-    USERS_PAGE_ARGS,
+    COMMAND_PAGE_ARGS("address"),
     { 0 },
 };
 

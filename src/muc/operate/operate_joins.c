@@ -73,7 +73,7 @@ static void run_joins(struct command_call *call)
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){ .call = call,
                         .after = command_number(call, "after", 0),
-                        .limit = users_limit(call) };
+                        .limit = command_page_limit(call) };
     operate_visit(call, joins, t);
 }
 
@@ -83,7 +83,7 @@ static const struct command_arg args[] = {
       .kind = ARG_OPTION,
       .type = PARAM_INT,
       .min = 1,
-      .max = USER_ROWS_MAX,
+      .max = COMMAND_PAGE_MAX,
       .doc = "how many are shown" },
     { .name = "after",
       .kind = ARG_OPTION,

@@ -291,7 +291,7 @@ static struct roll *roll_new(struct command_call *call)
                         .after = command_arg(call, "after"),
                         .kind = (enum kind)command_number(call, "kind", KIND_ANY),
                         .report = call->command == &room_report_command,
-                        .limit = users_limit(call) };
+                        .limit = command_page_limit(call) };
     if (filter.len > 0 && precis_fold(filter, call->arena, &r->filter) != OK)
         r->filter = filter;
     return r;
@@ -353,7 +353,7 @@ static const struct command_arg list_args[] = {
       .kind = ARG_OPTION,
       .type = PARAM_INT,
       .min = 1,
-      .max = USER_ROWS_MAX,
+      .max = COMMAND_PAGE_MAX,
       .doc = "show at most this number of rooms" },
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after the room with this address" },
     { 0 },
