@@ -1,4 +1,6 @@
 """Resources of the API that are made, changed and read as a whole: groups, tokens, roles, nodes."""
+import urllib.parse
+
 import pytest
 
 from muster.client import until
@@ -147,3 +149,138 @@ def test_groups_in_pages(api, server):
     assert api("GET", "/groups?cursor=zz").status == 400
     assert "go on with --after a-new-one" in server.ctl("group", "list", "--limit", "1")["text"]
     assert len(server.rows("group", "list")) == 5
+
+
+# --- single things ---
+
+
+def one_of(api, path, key, name):
+    """The row of a list is what GET of the thing gives, and all may be found behind its pages."""
+    found = {row[key]: row for row in api("GET", path).json["items"]}
+    assert pages(api, path, key) == sorted(found)
+    assert found[name] == api("GET", f"{path}/{urllib.parse.quote(name, safe='')}").json
+    return found[name]
+
+
+def test_a_token_is_a_resource(api, server):
+    assert api("GET", "/tokens/eyes").status == 404
+    assert api("POST", "/tokens", {"name": "eyes", "role": "viewer", "scope": "users.read",
+                                   "expires": "1h"}).status == 200
+    token = one_of(api, "/tokens", "name", "eyes")
+    assert (token["role"], token["scope"], token["made_by"]) == ("viewer", "users.read",
+                                                                 "token:tests")
+    etag = api("GET", "/tokens/eyes").getheader("ETag")
+    assert api("GET", "/tokens/eyes", If_None_Match=etag).status == 304
+    assert api("DELETE", "/tokens/eyes", If_Match='"other"').status == 412
+    assert api("DELETE", "/tokens/eyes", If_Match=etag).status == 200
+    for method in "GET", "DELETE":
+        answer = api(method, "/tokens/eyes")
+        assert answer.status == 404 and "token list" in answer.json["detail"]
+    assert server.ctl_run("token", "show", "eyes").returncode == 1
+
+
+def test_a_role_is_a_resource(api, server):
+    path = "/roles/desk"
+    assert api("GET", path).status == 404
+    assert api("PUT", path, {"permissions": "users.read"}, If_Match='"x"').status == 412
+    assert api("PUT", path, {"permissions": "users.read"}).status == 201
+    assert one_of(api, "/roles", "name", "desk") == {
+        "name": "desk", "permissions": "users.read", "built_in": False}
+    etag = api("GET", path).getheader("ETag")
+    assert api("PUT", path, {"permissions": "users.read"}).status == 200
+    assert api("GET", path, If_None_Match=etag).status == 304
+    assert api("PUT", path, {"permissions": "rooms.read"}, If_Match=etag).status == 200
+    assert api("PUT", path, {"permissions": "users.*"}, If_Match=etag).status == 412
+    assert api("DELETE", path, If_Match=etag).status == 412
+    assert api("GET", path).json["permissions"] == "rooms.read"
+    assert api("PUT", path, {"permissions": "*"}, If_None_Match="*").status == 412
+    assert api("DELETE", path).status == 200 and api("GET", path).status == 404
+    viewer = one_of(api, "/roles", "name", "viewer")
+    assert viewer["built_in"] and viewer["doc"]
+    for method, body in ("PUT", {"permissions": "*"}), ("DELETE", None):
+        assert api(method, "/roles/viewer", body).status == 409
+
+
+def test_an_administrator_is_a_resource(api, server):
+    path = "/admins/nora"
+    assert api("GET", path).status == 404
+    assert api("PATCH", path, {"role": "viewer"}).status == 404
+    made = api("PUT", path, {"role": "viewer", "password": "a good secret"})
+    assert made.status == 201 and made.json["rows"] == []
+    nora = one_of(api, "/admins", "name", "nora")
+    assert (nora["role"], nora["source"], nora["disabled"]) == ("viewer", "admin create", False)
+    etag = api("GET", path).getheader("ETag")
+    assert api("PUT", path, {}).status == 200
+    assert api("GET", path, If_None_Match=etag).status == 304
+    assert api("PUT", path, {"role": "auditor"}, If_Match=etag).status == 200
+    assert api("PATCH", path, {"role": "viewer"}, If_Match=etag).status == 412
+    assert api("GET", path).json["role"] == "auditor"
+    refused = api("PUT", path, {"role": "viewer", "password": "another secret"})
+    assert (refused.status, refused.json["argument"]) == (422, "password")
+    assert api("PUT", path + "/password", {"password": "another secret"}).status == 200
+    assert api("PUT", path + "/password", {}).json["rows"][0]["password"]
+    for _ in range(2):
+        assert api("PUT", path + "/disabled", {}).status == 200
+        assert api("GET", path).json["disabled"] is True
+    assert api("DELETE", path + "/disabled").status == 200
+    assert api("GET", path).json["disabled"] is False
+    assert api("DELETE", path + "/lock").status == 404
+    made = api("PUT", "/admins/mia", {"role": "operator"})
+    assert made.status == 201 and made.json["rows"][0]["password"]
+    eyes = server.rows("token", "add", "eyes", "administrator", "--scope", "*.read")[0]["token"]
+    assert api("GET", path, token=eyes).status == 200
+    for method, more, body in (("PUT", "", {"role": "viewer"}), ("PATCH", "", {"role": "viewer"}),
+                               ("DELETE", "", None), ("PUT", "/password", {}),
+                               ("PUT", "/disabled", {}), ("DELETE", "/disabled", None),
+                               ("DELETE", "/lock", None)):
+        assert api(method, path + more, body, token=eyes).status == 403, (method, more)
+    assert api("DELETE", path).status == 200
+    assert api("GET", path).status == api("DELETE", path).status == 404
+
+
+def test_a_locked_administrator_is_let_in_again(api, server):
+    assert api("PUT", "/admins/nora", {"role": "viewer", "password": "a good secret"}).status == 201
+    server.ctl("set", "admin.lock-failures", "2")
+    for _ in range(2):
+        assert api("POST", "/session", {"name": "nora", "password": "wrong"},
+                   token=None).status == 401
+    assert api("GET", "/admins/nora").json["locked"] is True
+    assert api("DELETE", "/admins/nora/lock").status == 200
+    assert api("GET", "/admins/nora").json["locked"] is False
+
+
+def test_the_role_of_an_account_is_a_resource(api, server):
+    path = f"/users/{ALICE}/role"
+    assert api("GET", path).status == 404
+    assert api("PUT", path, {"role": "viewer"}).status == 201
+    assert api("GET", path).json == {"jid": ALICE, "role": "viewer", "source": "admin add"}
+    assert one_of(api, "/admins", "name", ALICE)["source"] == "admin add"
+    etag = api("GET", path).getheader("ETag")
+    assert api("PUT", path, {"role": "viewer"}).status == 200
+    assert api("GET", path, If_None_Match=etag).status == 304
+    assert api("PUT", path, {"role": "auditor"}, If_Match=etag).status == 200
+    assert api("PUT", path, {"role": "viewer"}, If_Match=etag).status == 412
+    assert api("DELETE", path, If_Match=etag).status == 412
+    assert api("PUT", path, {"role": "none"}).status >= 400
+    assert api("GET", path).json["role"] == "auditor"
+    assert api("DELETE", path).status == 200
+    assert api("DELETE", path).status == api("GET", path).status == 404
+    assert api("PUT", "/users/nobody@localhost/role", {"role": "viewer"}).status == 404
+    server.ctl("set", "admin.accounts", BOB)
+    assert api("GET", f"/users/{BOB}/role").json == {
+        "jid": BOB, "role": "administrator", "source": "admin.accounts"}
+    for method, body in ("PUT", {"role": "viewer"}), ("DELETE", None):
+        assert api(method, f"/users/{BOB}/role", body).status == 409
+
+
+def test_a_node_and_a_domain_are_resources(make_server):
+    server = api_server(make_server, {"domains": ["localhost", "bücher.test"]})
+    api = server.api
+    node, = api("GET", "/nodes").json["items"]
+    assert api("GET", f"/nodes/{node['node']}").json == node
+    assert api("GET", "/nodes/nothing").status == 404
+    for domain in api("GET", "/domains").json["items"]:
+        for name in domain["domain"], domain["ascii"]:
+            assert api("GET", f"/domains/{urllib.parse.quote(name)}").json == domain
+    for other in "elsewhere.test", "xn--99zt52a.test":
+        assert api("GET", f"/domains/{other}").status == 404

@@ -298,4 +298,4 @@ def test_each_pattern_of_a_built_in_role_matches_a_permission(host):
     """Which `role set` says, given the same patterns."""
     for name, grants in [(r["name"], r["permissions"]) for r in host.rows("role", "list")]:
         host.ctl("role", "set", "copy", grants)
-        assert host.rows("role", "list")[-1]["permissions"] == grants, name
+        assert host.rows("role", "show", "copy")[0]["permissions"] == grants, name

@@ -9,13 +9,13 @@ ROOM = "cave@conference.localhost"
 VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@localhost",
           "room": ROOM, "domain": "localhost", "setting": "web.title",
           "version": "1", "from": "0", "series": "muster_sessions", "alarm": "store.full",
-          "id": "1", "name": "desk"}
+          "id": "1", "name": "desk", "node": "test1"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload list",
              "contact full", "room joins", "cert list", "cert-trust list", "backup verify",
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
              "s2s-group list", "federation list", "federation reports", "test history",
-             "test users", "admin list", "token list", "metrics history", "admin sessions",
+             "test users", "metrics history", "admin sessions",
              "archive events", "trace list", "trace message"}
 # They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
 NEEDS_A_PARTNER = {"s2s trace", "doctor"}
@@ -31,6 +31,10 @@ def busy(server, alice, bob):
     server.ctl("component", "add", "echo.localhost", "--secret", "s" * 32)
     server.ctl("group", "add", "desk")
     server.ctl("group-member", "add", "desk", "alice@localhost")
+    server.ctl("role", "set", "desk", "users.read")
+    server.ctl("token", "add", "desk", "viewer")
+    server.ctl("admin", "create", "desk", "viewer")
+    server.ctl("admin", "add", "alice@localhost", "viewer")
     server.ctl("webhook", "add", "http://hook.test/", "--events", "user.deleted")
     server.ctl("set", "web.title", "Ravens")
     server.ctl("config", "edit", "sm.ack-every", "6")

@@ -210,10 +210,21 @@ static void look_ended(struct api_job *j)
         change(j);
 }
 
+/* Whether the thing is read before a PUT, which changes what is there by another command, or says
+ * that it made it. For the second nobody needs to be permitted to read. */
+static bool asks_first(const struct api_job *j, const struct command *get)
+{
+    struct why denied;
+    if (j->method != HTTP_M_PUT)
+        return false;
+    return (j->target.methods & HTTP_M_PATCH) != 0 ||
+           ((j->target.methods & HTTP_M_DELETE) != 0 &&
+            command_allowed(get, &j->who, &denied) == OK);
+}
+
 static void begin_change(struct api_job *j)
 {
     const struct command *get = api_row(&j->target, HTTP_M_GET);
-    bool makes = j->method == HTTP_M_PUT && api_row(&j->target, HTTP_M_PATCH) != NULL;
     bool compares = j->if_match.ptr != NULL || j->none_match.ptr != NULL;
     if (!api_is_thing(&j->target)) {
         if (compares)
@@ -222,7 +233,7 @@ static void begin_change(struct api_job *j)
                                                  .error = err_name(E_UNSUPPORTED) });
         else
             change(j);
-    } else if (!makes && !compares) {
+    } else if (!compares && !asks_first(j, get)) {
         change(j);
     } else if (!busy_enter(j)) {
         job_refuse(j, &(struct api_problem){ .status = 409,

@@ -191,8 +191,8 @@ static void run_node_list(struct command_call *call)
     command_int(call, "accounts_loaded", (int64_t)accounts_count(w));
 }
 
-/* Each worker has told of itself: one row for those of a node. */
-static void nodes_gathered(struct command_call *call)
+/* Each worker has told of itself: one row for those of a node. only.ptr NULL: of each node. */
+static void nodes_add(struct command_call *call, slice only)
 {
     static const char *const sums[] = { "workers", "sessions", "accounts_loaded" };
     static const char *const same[] = { "node", "version", "started" };
@@ -202,7 +202,7 @@ static void nodes_gathered(struct command_call *call)
         const struct command_row *first = rows;
         while (!slice_eq(command_row_text(first, "node"), node))
             first = first->next;
-        if (first != r)
+        if (first != r || (only.ptr != NULL && !slice_eq(only, node)))
             continue;
         command_row(call);
         for (size_t i = 0; i < sizeof same / sizeof *same; i++)
@@ -215,22 +215,56 @@ static void nodes_gathered(struct command_call *call)
             command_int(call, sums[i], sum);
         }
     }
+}
+
+static void nodes_gathered(struct command_call *call)
+{
+    nodes_add(call, (slice){ 0 });
     command_done_page(call, "node", (slice){ 0 }, UINT32_MAX);
+}
+
+/* In the place of all nodes the one that the call names. */
+static void node_gathered(struct command_call *call)
+{
+    nodes_add(call, command_arg(call, "node"));
+    if (call->rows != NULL)
+        command_done(call, "%s", "");
+    else
+        command_fail(call, E_NOTFOUND,
+                     "there is no such node, or it does not answer; `node list` "
+                     "shows those that do");
+}
+
+static void domain_add(struct command_call *call, unsigned i)
+{
+    const struct node *n = worker_node(call->worker);
+    slice ascii;
+    command_row(call);
+    command_text(call, "domain", n->domains[i]);
+    command_text(call, "ascii",
+                 precis_domain_ascii(n->domains[i], call->arena, &ascii) == OK ? ascii
+                                                                               : n->domains[i]);
+    command_bool(call, "first", i == 0);
 }
 
 static void run_domain_list(struct command_call *call)
 {
-    const struct node *n = worker_node(call->worker);
-    for (unsigned i = 0; i < n->domain_count; i++) {
-        slice ascii;
-        command_row(call);
-        command_text(call, "domain", n->domains[i]);
-        command_text(call, "ascii",
-                     precis_domain_ascii(n->domains[i], call->arena, &ascii) == OK ? ascii
-                                                                                   : n->domains[i]);
-        command_bool(call, "first", i == 0);
-    }
+    for (unsigned i = 0; i < worker_node(call->worker)->domain_count; i++)
+        domain_add(call, i);
     command_done(call, "%s", "");
+}
+
+static void run_domain_show(struct command_call *call)
+{
+    const struct node *n = worker_node(call->worker);
+    for (unsigned i = 0; i < n->domain_count; i++)
+        if (slice_eq(n->domains[i], command_arg(call, "domain")))
+            domain_add(call, i);
+    if (call->rows != NULL)
+        command_done(call, "%s", "");
+    else
+        command_fail(call, E_NOTFOUND, "%.*s: no domain of this server; `domain list` shows all",
+                     SLICE_ARG(command_arg(call, "domain")));
 }
 
 static void metrics_scraped(struct command_call *call, enum metrics_format format)
@@ -314,6 +348,15 @@ static struct command status_command = {
             { .name = "end_scheduled", .doc = "a stop or restart that is scheduled" },
             { 0 } },
 };
+static const struct command_column node_columns[] = {
+    { .name = "node", .doc = "its name" },
+    { .name = "version", .doc = "version of the server" },
+    { .name = "started", .type = PARAM_STAMP, .doc = "when it was started" },
+    { .name = "workers", .type = PARAM_INT, .doc = "threads that serve" },
+    { .name = "sessions", .type = PARAM_INT, .doc = "sessions of clients, without those of tests" },
+    { .name = "accounts_loaded", .type = PARAM_INT, .doc = "accounts in memory" },
+    { 0 }
+};
 static struct command node_list_command = {
     .name = "node list",
     .rest = "GET /nodes",
@@ -324,17 +367,29 @@ static struct command node_list_command = {
     .gathered = nodes_gathered,
     .doc = "Lists the nodes of the server by name. One that does not answer is missing, and the "
            "answer says so.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "node", .doc = "its name" },
-            { .name = "version", .doc = "version of the server" },
-            { .name = "started", .type = PARAM_STAMP, .doc = "when it was started" },
-            { .name = "workers", .type = PARAM_INT, .doc = "threads that serve" },
-            { .name = "sessions",
-              .type = PARAM_INT,
-              .doc = "sessions of clients, without those of tests" },
-            { .name = "accounts_loaded", .type = PARAM_INT, .doc = "accounts in memory" },
+    .columns = node_columns,
+};
+static struct command node_show_command = {
+    .name = "node show",
+    .rest = "GET /nodes/{node}",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .runs_at = COMMAND_EACH,
+    .args =
+        (const struct command_arg[]){
+            { .name = "node", .kind = ARG_POSITIONAL, .min = 1, .max = 255, .doc = "its name" },
             { 0 } },
+    .run = run_node_list,
+    .gathered = node_gathered,
+    .record = true,
+    .doc = "Shows a node of the server.",
+    .columns = node_columns,
+};
+static const struct command_column domain_columns[] = {
+    { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
+    { .name = "ascii", .doc = "the same with A-labels, as the DNS has it" },
+    { .name = "first", .type = PARAM_BOOL, .doc = "whether it is used where no other is given" },
+    { 0 }
 };
 static struct command domain_list_command = {
     .name = "domain list",
@@ -343,14 +398,22 @@ static struct command domain_list_command = {
     .area = "server",
     .run = run_domain_list,
     .doc = "Lists the domains of users, as the node file has them.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
-            { .name = "ascii", .doc = "the same with A-labels, as the DNS has it" },
-            { .name = "first",
-              .type = PARAM_BOOL,
-              .doc = "whether it is used where no other is given" },
-            { 0 } },
+    .columns = domain_columns,
+};
+static struct command domain_show_command = {
+    .name = "domain show",
+    .rest = "GET /domains/{domain}",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .args = (const struct command_arg[]){ { .name = "domain",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_DOMAIN,
+                                            .doc = "the domain, also with A-labels" },
+                                          { 0 } },
+    .run = run_domain_show,
+    .record = true,
+    .doc = "Shows a domain of users.",
+    .columns = domain_columns,
 };
 static struct command metrics_command = {
     .name = "metrics",
@@ -388,6 +451,7 @@ static struct command metrics_command = {
 const struct feature status_feature = {
     .name = "status",
     .commands = (struct command *const[]){ &status_command, &metrics_command, &node_list_command,
-                                           &domain_list_command, NULL },
+                                           &node_show_command, &domain_list_command,
+                                           &domain_show_command, NULL },
     .logs = (struct log_area *const[]){ &log_admin, NULL },
 };

@@ -13,10 +13,10 @@
 #include "home/question.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "ops/access_lists.h"
 #include "ops/access_pattern.h"
 #include "ops/access_table.h"
 #include "ops/admins.h"
-#include "ops/lockout.h"
 #include "ops/owner.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -244,13 +244,6 @@ static struct token *token_of(const struct access_table *t, const char hash[HASH
     return found;
 }
 
-static bool is_expired(struct token *k, uint64_t now_us)
-{
-    if (k->expires_us != 0 && now_us >= k->expires_us)
-        atomic_store(&k->expired, true);
-    return atomic_load(&k->expired);
-}
-
 static void note_use(struct worker *w, struct token *k, uint64_t now_us)
 {
     uint64_t used_us = atomic_load(&k->used_us);
@@ -284,7 +277,7 @@ enum err access_of_token(struct worker *w, slice token, slice from, struct arena
     if (t == NULL) {
         why_set(why, "tokens cannot be looked up while the database is away; try again later");
         e = E_DOWN;
-    } else if (k == NULL || is_expired(k, now_us)) {
+    } else if (k == NULL || access_token_expired(k, now_us)) {
         why_set(why, "this token is not known here, or has expired; `token add` makes one");
     } else {
         *out = (struct principal){
@@ -303,14 +296,6 @@ enum err access_of_token(struct worker *w, slice token, slice from, struct arena
     return e;
 }
 
-static const struct admin *admin_of(const struct access_table *t, slice bare)
-{
-    for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
-        if (slice_eq(t->admins[i].jid, bare))
-            return &t->admins[i];
-    return NULL;
-}
-
 void access_of_account(slice bare, struct arena *arena, struct principal *out)
 {
     if (admins_has(bare)) {
@@ -319,7 +304,7 @@ void access_of_account(slice bare, struct arena *arena, struct principal *out)
         return;
     }
     const struct access_table *t = access_table_begin();
-    const struct admin *a = admin_of(t, bare);
+    const struct admin *a = access_admin(t, bare);
     if (a != NULL)
         give_role(t, a->role, arena, out);
     access_table_end();
@@ -343,23 +328,14 @@ bool access_has_role(slice bare)
     bool has = admins_has(bare);
     if (has)
         return true;
-    has = admin_of(access_table_begin(), bare) != NULL;
+    has = access_admin(access_table_begin(), bare) != NULL;
     access_table_end();
     return has;
 }
 
-static bool is_disabled(const struct access_table *t, slice bare)
-{
-    const struct admin *a = admin_of(t, bare);
-    bool disabled = a != NULL && a->disabled;
-    for (uint32_t i = 0; t != NULL && i < t->disabled_count; i++)
-        disabled = disabled || slice_eq(t->disabled[i], bare);
-    return disabled;
-}
-
 bool access_is_disabled(slice bare)
 {
-    bool disabled = is_disabled(access_table_begin(), bare);
+    bool disabled = access_account_disabled(access_table_begin(), bare);
     access_table_end();
     return disabled;
 }
@@ -508,7 +484,7 @@ static slice grants_now(struct command_call *call, slice name)
 
 static slice admin_role_now(struct command_call *call, slice jid)
 {
-    const struct admin *a = admin_of(access_table_begin(), jid);
+    const struct admin *a = access_admin(access_table_begin(), jid);
     slice now = a == NULL ? (slice){ 0 } : slice_dup(call->arena, a->role);
     access_table_end();
     return now;
@@ -561,21 +537,6 @@ static void run_role_del(struct command_call *call)
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &role_drop, STORE_ANY_ROWS, SV_T(name));
     access_submit(call, b, name, "role deleted", "there is no such role; `role list` shows all");
-}
-
-static void run_role_list(struct command_call *call)
-{
-    const struct access_table *t = access_table_begin();
-    for (uint32_t i = 0; t != NULL && i < t->role_count; i++) {
-        command_row(call);
-        command_text(call, "name", slice_dup(call->arena, t->roles[i].name));
-        command_text(call, "permissions", slice_dup(call->arena, t->roles[i].grants));
-        command_bool(call, "built_in", t->roles[i].doc != NULL);
-        if (t->roles[i].doc != NULL)
-            command_text(call, "doc", slice_of(t->roles[i].doc));
-    }
-    access_table_end();
-    command_done(call, "%s", "");
 }
 
 static bool has_token_room(struct command_call *call, slice name)
@@ -671,26 +632,6 @@ void access_stamp(struct command_call *call, const char *key, uint64_t us)
     command_text(call, key, slice_dup(call->arena, slice_of(stamp)));
 }
 
-static void run_token_list(struct command_call *call)
-{
-    uint64_t now_us = clock_wall_us();
-    const struct access_table *t = access_table_begin();
-    for (uint32_t i = 0; t != NULL && i < t->token_count; i++) {
-        struct token *k = &t->tokens[i];
-        command_row(call);
-        command_text(call, "name", slice_dup(call->arena, k->name));
-        command_text(call, "role", slice_dup(call->arena, k->role));
-        command_text(call, "scope", slice_dup(call->arena, k->scope));
-        command_bool(call, "expired", is_expired(k, now_us));
-        access_stamp(call, "expires", k->expires_us);
-        access_stamp(call, "created", k->created_us);
-        access_stamp(call, "used", atomic_load(&k->used_us));
-        command_text(call, "made_by", slice_dup(call->arena, k->made_by));
-    }
-    access_table_end();
-    command_done(call, "%s", "");
-}
-
 static void run_token_revoke(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = { 0 }, scope = { 0 };
@@ -755,42 +696,6 @@ static void run_admin_remove(struct command_call *call)
                   "this account has no role; `admin list` shows those that have one");
 }
 
-static void add_admin(struct command_call *call, const struct access_table *t,
-                      const struct person *p, const char *source)
-{
-    command_row(call);
-    command_text(call, "name", slice_dup(call->arena, p->name));
-    command_text(call, "role", slice_dup(call->arena, p->role));
-    command_text(call, "source", slice_of(source));
-    command_bool(call, "disabled", p->disabled);
-    command_bool(call, "locked", lockout_is(p->name, clock_mono_us()));
-    command_bool(call, "totp", access_has_factor(t, p->name));
-    access_stamp(call, "password", p->changed_us);
-}
-
-static void run_admin_list(struct command_call *call)
-{
-    slice one, rest = slice_of(setting_text(&admin_accounts));
-    const struct access_table *t = access_table_begin();
-    while (slice_word(&rest, &one))
-        add_admin(call, t,
-                  &(struct person){ .name = one,
-                                    .role = SLICE("administrator"),
-                                    .disabled = is_disabled(t, one) },
-                  "admin.accounts");
-    for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
-        if (!admins_has(t->admins[i].jid))
-            add_admin(call, t,
-                      &(struct person){ .name = t->admins[i].jid,
-                                        .role = t->admins[i].role,
-                                        .disabled = t->admins[i].disabled },
-                      "admin add");
-    for (uint32_t i = 0; t != NULL && i < t->person_count; i++)
-        add_admin(call, t, &t->persons[i], "admin create");
-    access_table_end();
-    command_done(call, "%s", "");
-}
-
 /* An account is deleted: whoever gets its address next has no role. */
 static void access_remove(struct account *a, struct store_batch *b)
 {
@@ -837,7 +742,6 @@ bool access_is_name(slice text)
     }
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "admins", .runs_at = COMMAND_DUTY, .duty = DUTY_ACCESS
-#define READ .effect = COMMAND_READS, .area = "admins"
 
 static struct command role_set = {
     .name = "role set",
@@ -863,21 +767,6 @@ static struct command role_del = {
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_ROLE, "name of the role"), { 0 } },
     .run = run_role_del,
     .doc = "Deletes a role. It must not be in use.",
-};
-static struct command role_list = {
-    .name = "role list",
-    .rest = "GET /roles",
-    READ,
-    .args = (const struct command_arg[]){ { 0 } },
-    .run = run_role_list,
-    .doc = "Lists the roles and their permissions.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "name", .doc = "the role" },
-            { .name = "permissions", .doc = "patterns; one behind ! takes away" },
-            { .name = "built_in", .type = PARAM_BOOL, .doc = "whether it cannot be changed" },
-            { .name = "doc", .optional = true, .doc = "what it is for" },
-            { 0 } },
 };
 static struct command token_add = {
     .name = "token add",
@@ -909,28 +798,6 @@ static struct command token_add = {
                                                 { .name = "token", .doc = "the token" },
                                                 { 0 } },
 };
-static struct command token_list = {
-    .name = "token list",
-    .rest = "GET /tokens",
-    READ,
-    .args = (const struct command_arg[]){ { 0 } },
-    .run = run_token_list,
-    .doc = "Lists the access tokens. The tokens themselves are not stored.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "name", .doc = "its name" },
-            { .name = "role", .doc = "its role" },
-            { .name = "scope", .doc = "only these permissions of the role; empty: all" },
-            { .name = "expired", .type = PARAM_BOOL, .doc = "whether it has expired" },
-            { .name = "expires", .optional = true, .type = PARAM_STAMP, .doc = "when it expires" },
-            { .name = "created", .optional = true, .type = PARAM_STAMP, .doc = "when it was made" },
-            { .name = "used",
-              .optional = true,
-              .type = PARAM_STAMP,
-              .doc = "when it was last used, to the minute" },
-            { .name = "made_by", .doc = "who made it" },
-            { 0 } },
-};
 static struct command token_revoke = {
     .name = "token revoke",
     .rest = "DELETE /tokens/{name}",
@@ -941,6 +808,7 @@ static struct command token_revoke = {
 };
 static struct command admin_add = {
     .name = "admin add",
+    .rest = "PUT /users/{jid}/role",
     CHANGE,
     .args = (const struct command_arg[]){ JID_ARG, ROLE_ARG(ARG_POSITIONAL), { 0 } },
     .run = run_admin_add,
@@ -949,44 +817,21 @@ static struct command admin_add = {
 };
 static struct command admin_remove = {
     .name = "admin remove",
+    .rest = "DELETE /users/{jid}/role",
     CHANGE,
     .args = (const struct command_arg[]){ JID_ARG, { 0 } },
     .run = run_admin_remove,
     .doc = "Takes the role from an account.",
 };
-static struct command admin_list = {
-    .name = "admin list",
-    .rest = "GET /admins",
-    READ,
-    .args = (const struct command_arg[]){ { 0 } },
-    .run = run_admin_list,
-    .doc = "Lists administrators and the accounts that have a role.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "name", .doc = "the administrator, or the account" },
-            { .name = "role", .doc = "its role" },
-            { .name = "source",
-              .doc = "what gave the role: admin.accounts, admin add or admin "
-                     "create" },
-            { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is refused" },
-            { .name = "locked",
-              .type = PARAM_BOOL,
-              .doc = "whether it is refused for a time at this node, after failed logins" },
-            { .name = "totp", .type = PARAM_BOOL, .doc = "whether it has a second factor" },
-            { .name = "password",
-              .optional = true,
-              .type = PARAM_STAMP,
-              .doc = "of an administrator: when it was set" },
-            { 0 } },
-};
-
 const struct feature access_feature = {
     .name = "access",
     .parts = PART_ACCOUNT,
     .schema = &schema,
     .commands =
-        (struct command *const[]){ &role_set, &role_del, &role_list, &token_add, &token_list,
-                                   &token_revoke, &admin_add, &admin_remove, &admin_list, NULL },
+        (struct command *const[]){ &role_set, &role_del, &access_role_list, &access_role_show,
+                                   &token_add, &access_token_list, &access_token_show,
+                                   &token_revoke, &admin_add, &admin_remove, &access_admin_list,
+                                   &access_admin_show, &access_user_role, NULL },
     .logs = (struct log_area *const[]){ &log_access, NULL },
     .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
     .start = access_begin,

@@ -92,6 +92,30 @@ const struct person *access_person(const struct access_table *t, slice name)
     return NULL;
 }
 
+const struct admin *access_admin(const struct access_table *t, slice bare)
+{
+    for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
+        if (slice_eq(t->admins[i].jid, bare))
+            return &t->admins[i];
+    return NULL;
+}
+
+bool access_account_disabled(const struct access_table *t, slice bare)
+{
+    const struct admin *a = access_admin(t, bare);
+    bool disabled = a != NULL && a->disabled;
+    for (uint32_t i = 0; t != NULL && i < t->disabled_count; i++)
+        disabled = disabled || slice_eq(t->disabled[i], bare);
+    return disabled;
+}
+
+bool access_token_expired(struct token *k, uint64_t now_us)
+{
+    if (k->expires_us != 0 && now_us >= k->expires_us)
+        atomic_store(&k->expired, true);
+    return atomic_load(&k->expired);
+}
+
 bool access_has_factor(const struct access_table *t, slice name)
 {
     for (uint32_t i = 0; t != NULL && i < t->factor_count; i++)

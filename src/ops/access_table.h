@@ -49,6 +49,9 @@ const struct access_table *access_table_begin(void);
 void access_table_end(void);
 const struct role *access_role(const struct access_table *t, slice name);
 const struct person *access_person(const struct access_table *t, slice name);
+const struct admin *access_admin(const struct access_table *t, slice bare);
+bool access_account_disabled(const struct access_table *t, slice bare);
+bool access_token_expired(struct token *k, uint64_t now_us);
 bool access_has_factor(const struct access_table *t, slice name);
 
 /* The reads of a batch that has no others. */

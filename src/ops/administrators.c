@@ -456,6 +456,7 @@ static void run_admin_delete(struct command_call *call)
 
 static struct command admin_create = {
     .name = "admin create",
+    .rest = "PUT /admins/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG, ROLE_ARG, PASSWORD_ARG, { 0 } },
     .run = run_create,
@@ -465,6 +466,7 @@ static struct command admin_create = {
 };
 static struct command admin_password = {
     .name = "admin password",
+    .rest = "PUT /admins/{name}/password",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG, PASSWORD_ARG, { 0 } },
     .run = run_password,
@@ -473,6 +475,7 @@ static struct command admin_password = {
 };
 static struct command admin_role = {
     .name = "admin role",
+    .rest = "PATCH /admins/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG, ROLE_ARG, { 0 } },
     .run = run_role,
@@ -480,6 +483,7 @@ static struct command admin_role = {
 };
 static struct command admin_disable = {
     .name = "admin disable",
+    .rest = "PUT /admins/{name}/disabled",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
     .run = run_admin_disable,
@@ -487,6 +491,7 @@ static struct command admin_disable = {
 };
 static struct command admin_enable = {
     .name = "admin enable",
+    .rest = "DELETE /admins/{name}/disabled",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
     .run = run_admin_enable,
@@ -494,6 +499,7 @@ static struct command admin_enable = {
 };
 static struct command admin_delete = {
     .name = "admin delete",
+    .rest = "DELETE /admins/{name}",
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
     .run = run_admin_delete,

@@ -576,6 +576,7 @@ static struct command admin_unlock = {
     .gathered = admin_unlocked,
     .parts = ended_parts,
     .doc = "Lets a locked name log in to the console again.",
+    .rest = "DELETE /admins/{name}/lock",
 };
 
 const struct feature console_feature = {
