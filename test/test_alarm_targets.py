@@ -12,6 +12,7 @@ import pytest
 from muster.client import TIMEOUT, until
 from muster.server import refusal
 from test_alarms import active, fail_fedtest, mend_fedtest
+from test_api import api_server
 from test_cert_mail import Relay
 from test_certs import make
 
@@ -268,6 +269,34 @@ def test_a_test_ends_although_an_alarm_before_it_cannot_be_told(make_server, tmp
         row["name"] for row in host.rows("alarm", "list")})
     found = results(host)
     assert set(found) == {target} and what in found[target]["result"]
+
+
+def test_a_test_ends_although_too_many_changes_wait(make_server, receivers):
+    """While a mail is under way to a relay that says nothing, 200 changes wait behind it; there is
+    no room for the test alarm. Of the test the next one hears nothing."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    receivers.append(silent)
+    host = api_server(make_server, **{
+        "alarm.mail": "warning", "alarm.mail-to": "a@a.test", "alarm.mail-every": "0",
+        "mail.relay": f"127.0.0.1:{silent.getsockname()[1]}"})
+    fail_fedtest(host)
+    path = "/alarms/fedtest.failed"
+    silent.settimeout(TIMEOUT)
+    peer, _ = silent.accept()
+    receivers.append(peer)
+    for n in range(201):
+        severity = ("error", "warning")[n % 2]
+        assert host.api("PATCH", path, {"severity": severity}).status == 200
+        assert host.api("PUT", path + "/acknowledged", {}).status == 200  # it is looked at now
+    for _ in range(2):
+        answer = host.api("POST", "/alarms/test")
+        assert answer.status == 502
+        row, = answer.json["rows"]
+        assert row == {"target": "mail", "works": False, "result": "too many changes wait for it"}
+    silent.close()
+    peer.close()
+    until("the mail has failed", lambda: "alarm.delivery" in active(host))
+    assert "too many" not in results(host)["mail"]["result"]
 
 
 def test_nothing_is_switched_on(make_server):
