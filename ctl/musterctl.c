@@ -1,9 +1,11 @@
 /* musterctl: commands a running server over its control socket (src/admin/control_json.h), or over
  * its API (ctl/remote.h). Help, completion and the check of arguments come from the command rows it
  * shares with the server. */
+#include "app/control_group.h"
 #include "app/data_folder.h"
 #include "app/doctor.h"
 #include "app/features.h"
+#include "app/node_check.h"
 #include "app/node_file.h"
 #include "app/offline.h"
 #include "base/arena.h"
@@ -15,13 +17,10 @@
 #include "ctl/schema.h"
 #include "ctl/words.h"
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -338,21 +337,16 @@ static int exchange(const struct options *o, const struct words *w, const char *
 /* The socket, or the folder that hides it, belongs to a group whose members may use it. */
 static int musterctl_unreachable(const char *path, int why)
 {
-    struct stat st;
-    const char *slash = strrchr(path, '/');
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path) : 1,
-             slash != NULL ? path : ".");
+    char group[CONTROL_GROUP_BYTES], user[NODE_USER_BYTES];
     fprintf(stderr, "musterctl: %s: cannot connect: %s\n", path, strerror(why));
-    if (why == EACCES && (stat(path, &st) == 0 || stat(folder, &st) == 0)) {
-        const struct passwd *user = getpwuid(getuid());
-        const struct group *group = getgrgid(st.st_gid);
-        const char *name = group != NULL ? group->gr_name : "muster";
+    if (why == EACCES) {
+        control_group(group, path);
+        node_check_name(user, getuid());
         fprintf(stderr, "Run it as root");
-        if (st.st_gid != 0) /* membership in root's group would give more than this socket */
+        if (*group != '\0')
             fprintf(stderr,
-                    ", or become a member of group %s and log in again: `usermod -aG %s %s`", name,
-                    name, user != NULL ? user->pw_name : "NAME");
+                    ", or become a member of group %s and log in again: `usermod -aG %s %s`", group,
+                    group, user);
         fprintf(stderr, ".\n");
     } else {
         fprintf(stderr, "Is the server running? Start it with `systemctl start muster` or "
@@ -382,7 +376,7 @@ static bool server_hangs(const char *path)
 }
 
 /* What runs without a server does so here. */
-static int musterctl_run_offline(const struct options *o, const struct words *w,
+static int musterctl_run_offline(const struct options *o, const struct words *w, const char *path,
                                  enum doctor_server server)
 {
     struct why why;
@@ -391,7 +385,7 @@ static int musterctl_run_offline(const struct options *o, const struct words *w,
         return (int)offline("musterctl", o->config, data_folder_restore, w->values[0].ptr);
     buf_init(&line, REPLY_BYTES_MAX);
     int code = EXIT_FAILED;
-    if (doctor_offline(o->config, server, &line, &why) == OK)
+    if (doctor_offline(o->config, path, server, &line, &why) == OK)
         code = show_reply(o, w->command, buf_fit(&line));
     else
         fprintf(stderr, "musterctl: %s\n", why.text);
@@ -402,10 +396,12 @@ static int musterctl_run_offline(const struct options *o, const struct words *w,
 static int musterctl_run_local(const struct options *o, const struct words *w, const char *path)
 {
     if (strcmp(w->command->name, "doctor") == 0 && server_hangs(path))
-        return musterctl_run_offline(o, w, DOCTOR_SERVER_HANGS);
+        return musterctl_run_offline(o, w, path, DOCTOR_SERVER_HANGS);
     int fd = connect_to(path);
     if (fd < 0 && w->command->offline && (errno == ENOENT || errno == ECONNREFUSED))
-        return musterctl_run_offline(o, w, DOCTOR_SERVER_UNKNOWN);
+        return musterctl_run_offline(o, w, path, DOCTOR_SERVER_UNKNOWN);
+    if (fd < 0 && strcmp(w->command->name, "doctor") == 0 && errno == EACCES)
+        return musterctl_run_offline(o, w, path, DOCTOR_SERVER_CLOSED);
     if (fd < 0)
         return musterctl_unreachable(path, errno);
     int code = exchange(o, w, path, fd);

@@ -1,6 +1,7 @@
 """musterctl doctor: what is wrong with a node, with and without a running server. The judgements of
 the machine are tested in src/app/doctor_check_test.c, where it can be broken."""
 import contextlib
+import grp
 import json
 import os
 import pathlib
@@ -309,6 +310,30 @@ def test_a_stranger_is_told_who_can_look(foreign):
     kinds = {row["check"] for row in wrong}
     assert {"permissions", "certificates"} <= kinds, rows
     assert {row["remedy"] for row in wrong} == {"run the doctor as root, or as user nobody"}, wrong
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_who_may_not_use_the_socket_is_told_so_and_what_can_be_seen(make_server):
+    """Not only that the connection is refused: it looks by itself."""
+    server = make_server()
+    for path in [*server.control.parents][:-2]:
+        path.chmod(path.stat().st_mode | 0o005)
+    server.file.chmod(0o644)
+    nobody = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []}
+    for group, mend in (grp.getgrall()[-1], "usermod -aG {} nobody"), (grp.getgrgid(0), ""):
+        os.chown(server.control, 0, group.gr_gid)
+        done = subprocess.run([MUSTERCTL, "--config", server.file, "--json", "doctor"],
+                              capture_output=True, check=False, timeout=TIMEOUT, **nobody)
+        assert done.stdout, done.stderr
+        rows = json.loads(done.stdout)["rows"]
+        found, = of(rows, "server")
+        assert found["state"] == "warning" and "user nobody may not use" in found["found"], found
+        assert str(server.control) in found["found"]
+        assert found["remedy"].startswith("run the doctor as root")
+        assert mend.format(group.gr_name) in found["remedy"]
+        assert ("usermod" in found["remedy"]) == bool(mend)
+        assert of(rows, "disk") and of(rows, "memory") and of(rows, "ports", "ok"), rows
+        assert not of(rows, "ports", "error")
 
 
 def test_what_every_user_may_use(make_server):

@@ -64,7 +64,7 @@ static void doctor_read(struct work *work)
 {
     struct doctor *d = CONTAINER_OF(work, struct doctor, work);
     if (node_file_load(&d->file, node_file_own_path(), &d->mistakes) == OK)
-        doctor_check_all(d->call, d->file, DOCTOR_IN_SERVER, DOCTOR_SERVER_UNKNOWN);
+        doctor_check_all(d->call, d->file, &(struct doctor_look){ .place = DOCTOR_IN_SERVER });
 }
 
 static void doctor_has_read(struct work *work)
@@ -143,7 +143,7 @@ static struct command doctor_command = {
         "of the kernel. Each row says what was found and, if something is wrong, what mends "
         "it. It fails if there is an error. While no server runs, musterctl looks itself; run "
         "it as root or as the user of the server. It does so, too, if the server does not answer "
-        "within 5 seconds. Changes nothing.",
+        "within 5 seconds, or if you may not use its control socket. Changes nothing.",
     .columns =
         (const struct command_column[]){
             { .name = "check", .doc = "what was looked at" },
@@ -162,7 +162,7 @@ const struct feature doctor_feature = {
 /* While no server runs. */
 
 struct offline_doctor {
-    enum doctor_server server;
+    struct doctor_look look;
     struct loop *loop;
     bool ended;
 };
@@ -177,14 +177,14 @@ static void offline_ended(struct command_call *call, void *arg)
 static void offline_net_over(void *arg) { loop_stop(((struct offline_doctor *)arg)->loop); }
 
 static enum err offline_look(struct command_call *call, const struct node_file *file,
-                             enum doctor_place place, struct why *why)
+                             struct why *why)
 {
     struct offline_doctor *o = call->arg;
     struct resolver *resolver = NULL;
     const char *servers = setting_text(&s2s_dns_servers);
     o->loop = loop_create(0);
     enum err e = resolver_create(&resolver, o->loop, *servers != '\0' ? servers : NULL, why);
-    doctor_check_all(call, file, place, o->server);
+    doctor_check_all(call, file, &o->look);
     if (e == OK) {
         doctor_net_start(&(struct doctor_net_options){ .call = call,
                                                        .file = file,
@@ -199,12 +199,13 @@ static enum err offline_look(struct command_call *call, const struct node_file *
     return e;
 }
 
-enum err doctor_offline(const char *config, enum doctor_server server, struct buf *line,
-                        struct why *why)
+enum err doctor_offline(const char *config, const char *control, enum doctor_server server,
+                        struct buf *line, struct why *why)
 {
-    struct offline_doctor o = { .server = server };
+    struct offline_doctor o = {
+        .look = { .place = DOCTOR_BESIDE, .server = server, .control = control }
+    };
     struct node_file *file = NULL;
-    enum doctor_place place = DOCTOR_BESIDE;
     struct buf mistakes;
     struct command_call call = {
         .command = &doctor_command, .arena = arena_create(0), .finished = offline_ended, .arg = &o
@@ -212,13 +213,13 @@ enum err doctor_offline(const char *config, enum doctor_server server, struct bu
     buf_init(&mistakes, CHECK_BYTES_MAX);
     enum err e = node_file_load(&file, config, &mistakes);
     if (e == OK && node_check_as_service(file) != NULL) { /* it sees what the server will see */
-        place = DOCTOR_AS_SERVER;
+        o.look.place = DOCTOR_AS_SERVER;
         node_file_free(&file);
         e = node_file_load(&file, config, &mistakes);
     }
     if (e == OK) {
         settings_fix(file->settings.item, file->settings.count);
-        e = offline_look(&call, file, place, why);
+        e = offline_look(&call, file, why);
     } else {
         why_set(why, "%.*s", SLICE_ARG(buf_fit(&mistakes)));
         e = E_SYNTAX;

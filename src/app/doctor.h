@@ -10,7 +10,8 @@ struct feature;
 
 extern const struct feature doctor_feature;
 
-/* While no server runs, or it hangs: adds the line that the control socket would have answered.
- * E_SYNTAX: the node file has mistakes, which `why` has. Waits for disk and network. */
-NODISCARD enum err doctor_offline(const char *config, enum doctor_server server, struct buf *line,
-                                  struct why *why);
+/* While no server runs, it hangs, or `control` is closed to who looks: adds the line that this
+ * socket would have answered. E_SYNTAX: the node file has mistakes, which `why` has. Waits for disk
+ * and network. */
+NODISCARD enum err doctor_offline(const char *config, const char *control,
+                                  enum doctor_server server, struct buf *line, struct why *why);

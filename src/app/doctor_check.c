@@ -1,5 +1,6 @@
 #include "app/doctor_check.h"
 #include "app/certs.h"
+#include "app/control_group.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
 #include "app/node_finding.h"
@@ -54,11 +55,29 @@ finding_mend(struct doctor_finding *out, const char *fmt, ...)
     va_end(ap);
 }
 
+/* The lock can be hidden, too, so that it is not known whether a server runs. */
+static void judge_closed_server(const struct doctor_facts *f, struct doctor_finding *out)
+{
+    const char *group = f->control_group;
+    finding_say(out, DOCTOR_WARNING,
+                "%s: user %s may not use this socket, so the server was not asked", f->control,
+                f->looker);
+    if (*group != '\0')
+        finding_mend(out, "run the doctor as root, or: usermod -aG %s %s, and log in again", group,
+                     f->looker);
+    else
+        finding_mend(out, "run the doctor as root");
+}
+
 static void judge_server(const struct doctor_facts *f, struct doctor_finding *out)
 {
     if (f->hangs) {
         finding_say(out, DOCTOR_ERROR, "it takes connections, but does not answer");
         finding_mend(out, "systemctl restart muster; journalctl -u muster says what it did last");
+        return;
+    }
+    if (f->closed) {
+        judge_closed_server(f, out);
         return;
     }
     finding_say(out, f->runs ? DOCTOR_OK : DOCTOR_ERROR,
@@ -366,6 +385,14 @@ static void facts_of_postgresql(struct doctor_facts *f, const char *url)
              *name != '\0' && *why.text != '\0' ? ": " : "", why.text);
 }
 
+/* Of a socket that refuses who looks. */
+static void facts_of_control(struct doctor_facts *f, const char *control)
+{
+    f->control = control;
+    node_check_name(f->looker, geteuid());
+    control_group(f->control_group, control);
+}
+
 static void facts_of_files(struct doctor_facts *f)
 {
     struct stat st;
@@ -383,9 +410,9 @@ static void facts_of_files(struct doctor_facts *f)
 }
 
 void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
-                       enum doctor_place place)
+                       const struct doctor_look *look)
 {
-    uid_t user = place == DOCTOR_BESIDE ? node_check_user(file) : geteuid();
+    uid_t user = look->place == DOCTOR_BESIDE ? node_check_user(file) : geteuid();
     struct timex clock = { .modes = 0 };
     struct rlimit limit;
     char text[PROC_BYTES];
@@ -395,7 +422,9 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
                                   .database_mode = -1,
                                   .data = file->data,
                                   .config = file->path,
-                                  .in_server = place == DOCTOR_IN_SERVER,
+                                  .in_server = look->place == DOCTOR_IN_SERVER,
+                                  .hangs = look->server == DOCTOR_SERVER_HANGS,
+                                  .closed = look->server == DOCTOR_SERVER_CLOSED,
                                   .stranger = user != geteuid() && geteuid() != 0,
                                   .sqlite = strcmp(file->database, "sqlite") == 0 };
     int state = adjtimex(&clock);
@@ -414,6 +443,8 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     facts_of_files(out);
     if (!out->sqlite && !out->in_server)
         facts_of_postgresql(out, file->database);
+    if (out->closed)
+        facts_of_control(out, look->control);
 }
 
 /* Rows. */
@@ -431,7 +462,10 @@ void doctor_add(struct command_call *call, const char *check, enum doctor_state 
 }
 
 /* A server takes commands, such as those of certificates. */
-static bool doctor_answers(const struct doctor_facts *f) { return f->runs && !f->hangs; }
+static bool doctor_answers(const struct doctor_facts *f)
+{
+    return (f->runs || f->closed) && !f->hangs;
+}
 
 /* What mends what the check of the node file finds. */
 static const char *mend_finding(struct command_call *call, const struct doctor_facts *f,
@@ -618,11 +652,10 @@ static void add_alarms(struct command_call *call)
 }
 
 void doctor_check_all(struct command_call *call, const struct node_file *file,
-                      enum doctor_place place, enum doctor_server server)
+                      const struct doctor_look *look)
 {
     struct doctor_facts facts;
-    doctor_read_facts(&facts, file, place);
-    facts.hangs = server == DOCTOR_SERVER_HANGS;
+    doctor_read_facts(&facts, file, look);
     if (!facts.in_server)
         facts.descriptors = -1; /* the limit of another process */
     for (const struct doctor_check *c = doctor_checks; c->name != NULL; c++) {
@@ -633,7 +666,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
     }
     add_open_to_all(call, file);
     add_node_file(call, &facts, file);
-    if (facts.runs && !facts.hangs) /* the kernel takes connections for it */
+    if ((facts.runs || facts.closed) && !facts.hangs) /* the kernel takes connections for it */
         add_listeners(call, file);
     if (facts.in_server)
         add_alarms(call);

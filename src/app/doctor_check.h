@@ -14,6 +14,7 @@ struct doctor_facts {
     bool runs;           /* a server runs with this node file */
     bool in_server;      /* it is this process */
     bool hangs;          /* it takes connections, but does not answer */
+    bool closed;         /* who looks may not use its control socket */
     int64_t clock_off;   /* 1: nobody sets the clock; 0: it is synchronised */
     int64_t descriptors; /* that this process may have, if it is the server */
     int64_t planned;     /* how many clients at a time (ext/capacity.c) */
@@ -28,14 +29,18 @@ struct doctor_facts {
     char user[32];                    /* who runs the server, as chown takes it */
     bool stranger;                    /* another user looks, who may see less */
     bool sqlite;
-    const char *data;   /* path */
-    const char *config; /* path */
+    char looker[32];        /* who looks; of `closed` */
+    char control_group[32]; /* whose members may use the socket; empty: root only */
+    const char *control;    /* path of that socket */
+    const char *data;       /* path */
+    const char *config;     /* path */
 };
 
 /* Who looks: any user beside the server; the server; or somebody with the rights of its user. */
 enum doctor_place { DOCTOR_BESIDE, DOCTOR_IN_SERVER, DOCTOR_AS_SERVER };
-/* How a server answered that was asked from outside; whether it runs, its lock says. */
-enum doctor_server { DOCTOR_SERVER_UNKNOWN, DOCTOR_SERVER_HANGS };
+/* How a server answered that was asked from outside; whether it runs, its lock says. Closed: who
+ * asked may not use its control socket. */
+enum doctor_server { DOCTOR_SERVER_UNKNOWN, DOCTOR_SERVER_HANGS, DOCTOR_SERVER_CLOSED };
 enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
 enum { DOCTOR_TEXT_MAX = 1024 };
 
@@ -50,12 +55,18 @@ struct doctor_check {
 };
 extern const struct doctor_check doctor_checks[]; /* ended by { 0 } */
 
+struct doctor_look {
+    enum doctor_place place;
+    enum doctor_server server;
+    const char *control;     /* the socket that was asked; of DOCTOR_SERVER_CLOSED */
+};
+
 void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
-                       enum doctor_place place);
+                       const struct doctor_look *look);
 
 /* Adds a row of the command; a remedy of nothing that is wrong is left out. */
 void doctor_add(struct command_call *call, const char *check, enum doctor_state state,
                 const char *found, const char *remedy);
 /* All checks of the machine and of the node file. Waits for the disk, and for our own listeners. */
 void doctor_check_all(struct command_call *call, const struct node_file *file,
-                      enum doctor_place place, enum doctor_server server);
+                      const struct doctor_look *look);
