@@ -28,8 +28,8 @@ struct doctor {
     struct buf mistakes;
     struct doctor_net *net; /* NULL: DNS is not asked yet */
 };
-static struct doctor *doctor_now; /* at the home of the duty; NULL: none runs */
-static bool doctor_stopped;
+static struct doctor *doctor_now;  /* at the home of the duty; NULL: none runs */
+static atomic_bool doctor_stopped; /* also looked at by the helper thread */
 
 /* How it ends: with a failure if there is an error, so that scripts see it. */
 static void doctor_end(struct command_call *call)
@@ -64,7 +64,9 @@ static void doctor_read(struct work *work)
 {
     struct doctor *d = CONTAINER_OF(work, struct doctor, work);
     if (node_file_load(&d->file, node_file_own_path(), &d->mistakes) == OK)
-        doctor_check_all(d->call, d->file, &(struct doctor_look){ .place = DOCTOR_IN_SERVER });
+        doctor_check_all(
+            d->call, d->file,
+            &(struct doctor_look){ .place = DOCTOR_IN_SERVER, .stop = &doctor_stopped });
 }
 
 static void doctor_has_read(struct work *work)

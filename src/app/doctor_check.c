@@ -347,14 +347,25 @@ static bool facts_runs(const char *data)
     return held;
 }
 
+struct facts_until {
+    uint64_t us;
+    const struct doctor_look *look;
+};
+
+static bool look_stops(const struct doctor_look *look)
+{
+    return look->stop != NULL && atomic_load(look->stop);
+}
+
 static bool facts_go_on(void *arg, int percent)
 {
+    const struct facts_until *until = arg;
     (void)percent;
-    return clock_mono_us() < *(const uint64_t *)arg;
+    return clock_mono_us() < until->us && !look_stops(until->look);
 }
 
 /* Not by a descriptor of our own: to close it in the server would end the locks of SQLite. */
-static void facts_of_database(struct doctor_facts *f)
+static void facts_of_database(struct doctor_facts *f, const struct doctor_look *look)
 {
     struct stat st;
     char path[PROC_BYTES];
@@ -370,9 +381,9 @@ static void facts_of_database(struct doctor_facts *f)
         return;
     }
     struct why why = { "" };
-    uint64_t until_us = clock_mono_us() + (uint64_t)facts_look_ms(f) * 1000;
+    struct facts_until until = { clock_mono_us() + (uint64_t)facts_look_ms(f) * 1000, look };
     f->database_look = store_look(path, f->runs ? STORE_IN_USE : STORE_UNUSED,
-                                  &(struct store_watch){ facts_go_on, &until_us }, &why);
+                                  &(struct store_watch){ facts_go_on, &until }, &why);
     snprintf(f->database_said, sizeof f->database_said, "%s", why.text);
 }
 
@@ -393,7 +404,7 @@ static void facts_of_control(struct doctor_facts *f, const char *control)
     control_group(f->control_group, control);
 }
 
-static void facts_of_files(struct doctor_facts *f)
+static void facts_of_files(struct doctor_facts *f, const struct doctor_look *look)
 {
     struct stat st;
     struct statvfs disk;
@@ -406,7 +417,7 @@ static void facts_of_files(struct doctor_facts *f)
         f->inodes = (int64_t)disk.f_files;
     }
     if (f->sqlite)
-        facts_of_database(f);
+        facts_of_database(f, look);
 }
 
 void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
@@ -440,7 +451,7 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     out->runs = out->in_server || facts_runs(file->data);
     node_check_name(out->user, user);
     ensure(*out->user != '\0');
-    facts_of_files(out);
+    facts_of_files(out, look);
     if (!out->sqlite && !out->in_server)
         facts_of_postgresql(out, file->database);
     if (out->closed)

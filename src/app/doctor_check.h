@@ -3,6 +3,7 @@
  * pure; reading waits for the disk. */
 #pragma once
 #include "base/slice.h"
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -59,6 +60,7 @@ struct doctor_look {
     enum doctor_place place;
     enum doctor_server server;
     const char *control;     /* the socket that was asked; of DOCTOR_SERVER_CLOSED */
+    const atomic_bool *stop; /* true: what takes long is given up, for the server ends; or NULL */
 };
 
 void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,

@@ -1,11 +1,15 @@
 #include "app/doctor_check.h"
+#include "app/node_file.h"
 #include "base/err.h"
 #include <errno.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -175,6 +179,36 @@ static void what_is_not_known_is_no_error(void **state)
     assert_int_equal(judged("database", &f).state, DOCTOR_OK);
 }
 
+/* A database that takes some reading: all of it is read unless the server stops. */
+static void a_stop_ends_the_look_at_the_database(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/doctor_check_test_XXXXXX", path[64];
+    atomic_bool stop = false;
+    sqlite3 *db;
+    struct doctor_facts f;
+    struct doctor_look look = { .place = DOCTOR_AS_SERVER, .stop = &stop };
+    assert_non_null(mkdtemp(folder));
+    struct node_file file = { .data = folder, .database = "sqlite", .path = "muster.yaml" };
+    snprintf(path, sizeof path, "%s/muster.db", folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "PRAGMA application_id = 0x4d757374; CREATE TABLE t(b); WITH "
+                                  "RECURSIVE n(x) AS (SELECT 1 UNION ALL "
+                                  "SELECT x + 1 FROM n WHERE x < 3000) INSERT INTO t SELECT "
+                                  "hex(zeroblob(2000)) FROM n",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    doctor_read_facts(&f, &file, &look);
+    assert_int_equal(f.database_look, OK);
+    atomic_store(&stop, true);
+    doctor_read_facts(&f, &file, &look);
+    assert_int_equal(f.database_look, E_CANCELED);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +218,7 @@ int main(void)
         cmocka_unit_test(whether_postgresql_takes_the_server_in),
         cmocka_unit_test(a_database_that_cannot_be_read_is_given_back),
         cmocka_unit_test(what_is_not_known_is_no_error),
+        cmocka_unit_test(a_stop_ends_the_look_at_the_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
