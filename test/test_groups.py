@@ -161,6 +161,19 @@ def test_a_group_can_be_seen_by_another_group(server):
 # --- members by domain and by profile ---
 
 
+def test_a_group_can_be_seen_by_nobody(server):
+    """It says who sees another one, and its members do not see each other."""
+    make(server, "bob@localhost", "carol@localhost", visible_to="nobody")
+    make(server, "alice@localhost", name="help", shown="Help", visible_to="group:sales")
+    bob = listening(server, "bob")
+    assert items(get(bob)) == {"alice@localhost": ("to", None, ["Help"])}
+    server.ctl("group", "set", "sales", "--visible-to", "members")
+    push(bob, "<item jid='carol@localhost' subscription='both'/>")
+    server.ctl("group", "set", "sales", "--visible-to", "nobody")
+    push(bob, "<item jid='carol@localhost' subscription='remove'/>")
+    assert {"what": "visible-to nobody", "value": ""} in server.rows("group", "show", "sales")
+
+
 def test_all_of_a_domain_are_members_also_those_that_come_later(server):
     make(server)
     server.ctl("group-member", "add", "sales", "--domain", "localhost")

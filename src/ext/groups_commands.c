@@ -112,13 +112,13 @@ static void groups_submit(struct groups_task *t, struct store_batch *b)
     store_submit(b, worker_loop(t->call->worker), 0, groups_written, t);
 }
 
-/* Who may see a group: `members`, domain:DOMAIN, group:NAME. */
+/* Who may see a group: `members`, `nobody`, domain:DOMAIN, group:NAME. */
 
 static bool viewer_cut(slice word, slice *kind, slice *value)
 {
     *kind = word;
     *value = SLICE("");
-    if (slice_is(word, "members"))
+    if (slice_is(word, "members") || slice_is(word, "nobody"))
         return true;
     return slice_cut(word, ':', kind, value) && value->len > 0 &&
            (slice_is(*kind, "domain") || slice_is(*kind, "group"));
@@ -644,9 +644,9 @@ static bool is_shown(slice text)
       .form = "one line without control characters",                                               \
       .doc = "what the group is called in the rosters of users; else its name" },                  \
     { .name = "visible-to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
-      .form = "words such as members, domain:example.org and group:sales",                         \
-      .doc = "who sees the group in the roster: members, all of a domain, or the members of "      \
-             "another group" },                                                                    \
+      .form = "words such as members, nobody, domain:example.org, group:sales",                    \
+      .doc = "who sees the group in the roster: members, all of a domain, the members of "         \
+             "another group, or nobody" },                                                         \
     { .name = "members", .kind = ARG_OPTION, .type = PARAM_USER, .many = true,                     \
       .doc = "addresses of all accounts that are in the group, separated by spaces; up to 2000" }
 /* A member or rule that is taken out may be of a domain that the node file has no longer. */
