@@ -1,11 +1,4 @@
-/* import: accounts of another server, with all that features know of them, by the commands `import
- * KIND PATH`. Every source is read as elements of the portable format (ext/import/import_source.h),
- * and each feature takes its own elements (im/portable.h). One account is one transaction; its id
- * is reserved before. What is there already is left alone, so an import that was interrupted is run
- * again.
- *
- * Limits: one import at a time; STEP_USERS accounts under way; IMPORT_USERS_MAX in a source;
- * REPORT_ROWS_MAX lines of the report, of which the rest is counted. */
+#include "ext/import/import.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -18,8 +11,6 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/xml_read.h"
-#include "ext/ext.h"
-#include "ext/import/import_export.h"
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
 #include "home/command_run.h"
@@ -164,6 +155,17 @@ static void import_note_progress(const struct import *x)
     atomic_store(&import_so_far.users, x->imported + x->there);
     atomic_store(&import_so_far.rooms, x->rooms + x->rooms_there);
     atomic_store(&import_so_far.refused, x->refused + x->rooms_refused);
+}
+
+bool import_status(struct import_status *out)
+{
+    if (!atomic_load(&under_way))
+        return false;
+    *out = (struct import_status){ .percent = atomic_load(&import_so_far.percent),
+                                   .users = atomic_load(&import_so_far.users),
+                                   .rooms = atomic_load(&import_so_far.rooms),
+                                   .refused = atomic_load(&import_so_far.refused) };
+    return true;
 }
 
 static void import_tell(struct import *x)
@@ -440,8 +442,7 @@ static void part_abandon(struct worker *w, int64_t owner)
     store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
 }
 
-/* What an import in an earlier process left. */
-static void import_worker_start(struct worker *w)
+void import_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ACCOUNTS))
         return;
@@ -809,8 +810,8 @@ static void import_next_step(struct import *x)
     import_end(x);
 }
 
-static void import_run(struct command_call *call, const struct source_kind *kind, const char *path,
-                       slice domain)
+void import_run(struct command_call *call, const struct source_kind *kind, const char *path,
+                slice domain)
 {
     if (atomic_exchange(&under_way, true)) {
         command_fail(call, E_AGAIN, "an import is under way already; the log tells how far it is");
@@ -833,132 +834,6 @@ static void import_run(struct command_call *call, const struct source_kind *kind
     import_next_step(x);
 }
 
-/* Rows. */
-
-static void run_pie(struct command_call *call)
-{
-    import_run(call, &source_pie, "file", (slice){ 0 });
-}
-
-static void run_ejabberd(struct command_call *call)
-{
-    import_run(call, &source_ejabberd, "file", (slice){ 0 });
-}
-
-static void run_prosody(struct command_call *call)
-{
-    import_run(call, &source_prosody, "folder", (slice){ 0 });
-}
-
-static void run_openfire(struct command_call *call)
-{
-    const struct node *n = worker_node(call->worker);
-    slice domain = command_arg(call, "domain");
-    import_run(call, &source_openfire, "file",
-               domain.len == 0 && n->domain_count == 1 ? n->domains[0] : domain);
-}
-
-#define IMPORT_ARGS(name_, doc_, ...)                                                              \
-    (const struct command_arg[])                                                                   \
-    {                                                                                              \
-        { .name = name_,                                                                           \
-          .kind = ARG_POSITIONAL,                                                                  \
-          .type = PARAM_PATH,                                                                      \
-          .check = param_is_absolute,                                                              \
-          .form = PARAM_ABSOLUTE,                                                                  \
-          .doc = doc_ },                                                                           \
-            { .name = "dry-run",                                                                   \
-              .kind = ARG_FLAG,                                                                    \
-              .type = PARAM_BOOL,                                                                  \
-              .doc = "change nothing; only report" },                                              \
-            { .name = "replace",                                                                   \
-              .kind = ARG_FLAG,                                                                    \
-              .type = PARAM_BOOL,                                                                  \
-              .doc = "delete what accounts that are there already have, and make them anew; "      \
-                     "roles and affiliations with rooms stay" },                                   \
-            __VA_ARGS__                                                                            \
-    }
-#define IMPORT_COLUMNS                                                                             \
-    (const struct command_column[])                                                                \
-    {                                                                                              \
-        { .name = "user", .doc = "the account, as the source calls it" },                          \
-            { .name = "what", .doc = "what does not come along, or why it is refused" },           \
-        {                                                                                          \
-            0                                                                                      \
-        }                                                                                          \
-    }
-#define IMPORT_COMMAND(var, name_, run_, args_, doc_)                                              \
-    static struct command var = {                                                                  \
-        .name = name_,                                                                             \
-        .effect = COMMAND_CHANGES,                                                                 \
-        .area = "users",                                                                           \
-        .access = COMMAND_LOCAL,                                                                   \
-        .asks = "Accounts that are there already are deleted, with all they have.",                \
-        .asks_if = "replace",                                                                      \
-        .progress = "import status",                                                               \
-        .args = args_,                                                                             \
-        .run = run_,                                                                               \
-        .columns = IMPORT_COLUMNS,                                                                 \
-        .report = true,                                                                            \
-        .doc = doc_                                                                                \
-        " An account is one transaction. Accounts that are there already are left alone, so "      \
-        "an import that was interrupted is run again."                                             \
-    }
-
-IMPORT_COMMAND(
-    import_pie, "import xep0227", run_pie,
-    IMPORT_ARGS("file", "file on the server's host; what it includes is beside it", { 0 }),
-    "Makes accounts from a file of XEP-0227: keys or passwords, contacts, vCards, blocks "
-    "and privacy lists, private data, bookmarks and other PEP nodes, messages.");
-IMPORT_COMMAND(
-    import_ejabberd, "import ejabberd", run_ejabberd,
-    IMPORT_ARGS("file", "file of `ejabberdctl dump` on the server's host", { 0 }),
-    "Makes accounts from a dump of ejabberd's own database (Mnesia), with archives. Then "
-    "its persistent rooms, with configuration, affiliations, subject and archive; one "
-    "that is there already is never changed. A file of `ejabberdctl export_piefxis` is "
-    "read, too: that has neither archives, PEP nor rooms.");
-IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
-               IMPORT_ARGS("folder",
-                           "data_path of Prosody on the server's host, such as /var/lib/prosody",
-                           { 0 }),
-               "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
-               "internal storage. Then its persistent rooms, with configuration, affiliations, "
-               "subject and archive; one that is there already is never changed.");
-IMPORT_COMMAND(
-    import_openfire, "import openfire", run_openfire,
-    IMPORT_ARGS("file", "file of the plugin on the server's host",
-                { .name = "domain",
-                  .kind = ARG_OPTION,
-                  .type = PARAM_HOME_DOMAIN,
-                  .doc = "domain of the users, which the plugin's own format does not say; needed "
-                         "if this server has several" },
-                { 0 }),
-    "Makes accounts from an export of Openfire: a file of its plugin User Import/Export, in its "
-    "own "
-    "format or as a file of XEP-0227.");
-
-static void run_import_status(struct command_call *call)
-{
-    if (!atomic_load(&under_way)) {
-        command_done(call, "no import is under way");
-        return;
-    }
-    command_done(call, "%llu %% read: users %llu, rooms %llu, refused %llu",
-                 (unsigned long long)atomic_load(&import_so_far.percent),
-                 (unsigned long long)atomic_load(&import_so_far.users),
-                 (unsigned long long)atomic_load(&import_so_far.rooms),
-                 (unsigned long long)atomic_load(&import_so_far.refused));
-}
-
-static struct command import_status = {
-    .name = "import status",
-    .effect = COMMAND_READS,
-    .area = "users",
-    .run = run_import_status,
-    .doc = "Tells how far the import under way is: how much of the source was read, how many users "
-           "and rooms are there now, and how many were refused.",
-};
-
 static struct store_stmt *const import_stmts[] = { &known_stmt,
                                                    &part_note_stmt,
                                                    &part_done_stmt,
@@ -976,24 +851,7 @@ static const struct store_address import_addresses[] = {
     { "import_part", "jid", .kind = STORE_JID },
     { 0 },
 };
-static const struct store_schema import_schema = { .feature = "import",
-                                                   .migrations = import_migrations,
-                                                   .stmts = import_stmts,
-                                                   .addresses = import_addresses };
-
-const struct feature import_feature = {
-    .name = "import",
-    .parts = PART_ACCOUNT,
-    .xeps =
-        (const struct xep[]){
-            { "0227", "1.1", "Portable Import/Export Format for XMPP-IM Servers", "0.2.0",
-              "test_import", "accounts of this server's domains; XInclude as in its §5" },
-            { 0 },
-        },
-    .schema = &import_schema,
-    .commands =
-        (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody, &import_openfire,
-                                   &import_status, &export_pie_command, NULL },
-    .logs = (struct log_area *const[]){ &log_import, NULL },
-    .worker.start = import_worker_start,
-};
+const struct store_schema import_schema = { .feature = "import",
+                                            .migrations = import_migrations,
+                                            .stmts = import_stmts,
+                                            .addresses = import_addresses };

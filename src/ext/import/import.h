@@ -1,0 +1,33 @@
+/* import: accounts of another server, with all that features know of them. Every source is read as
+ * elements of the portable format (ext/import/import_source.h), and each feature takes its own
+ * elements (im/portable.h). One account is one transaction; its id is reserved before. What is
+ * there already is left alone, so an import that was interrupted is run again. The commands are in
+ * ext/import/import_commands.c.
+ *
+ * Limits: one import at a time; STEP_USERS accounts under way; IMPORT_USERS_MAX in a source;
+ * REPORT_ROWS_MAX lines of the report, of which the rest is counted. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct command_call;
+struct source_kind;
+struct worker;
+
+/* By a command with the flags dry-run and replace; it ends the call. path: the argument that has
+ * it. domain: of users whose source names none; empty: they are refused. */
+void import_run(struct command_call *call, const struct source_kind *kind, const char *path,
+                slice domain);
+
+struct import_status {
+    uint64_t percent, users, rooms, refused;
+};
+/* How far the import under way is. false: there is none. Any thread. */
+bool import_status(struct import_status *out);
+
+/* What an import in an earlier process left. */
+void import_worker_start(struct worker *w);
+
+extern const struct store_schema import_schema;
+extern struct log_area log_import;

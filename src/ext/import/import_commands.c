@@ -1,0 +1,151 @@
+/* import_commands: the commands `import KIND PATH`, `import status` and `export xep0227`, and the
+ * feature. */
+#include "base/command.h"
+#include "base/log.h"
+#include "ext/ext.h"
+#include "ext/import/import.h"
+#include "ext/import/import_export.h"
+#include "ext/import/import_source.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/feature.h"
+#include "store/store.h"
+
+static void run_pie(struct command_call *call)
+{
+    import_run(call, &source_pie, "file", (slice){ 0 });
+}
+
+static void run_ejabberd(struct command_call *call)
+{
+    import_run(call, &source_ejabberd, "file", (slice){ 0 });
+}
+
+static void run_prosody(struct command_call *call)
+{
+    import_run(call, &source_prosody, "folder", (slice){ 0 });
+}
+
+static void run_openfire(struct command_call *call)
+{
+    const struct node *n = worker_node(call->worker);
+    slice domain = command_arg(call, "domain");
+    import_run(call, &source_openfire, "file",
+               domain.len == 0 && n->domain_count == 1 ? n->domains[0] : domain);
+}
+
+#define IMPORT_ARGS(name_, doc_, ...)                                                              \
+    (const struct command_arg[])                                                                   \
+    {                                                                                              \
+        { .name = name_,                                                                           \
+          .kind = ARG_POSITIONAL,                                                                  \
+          .type = PARAM_PATH,                                                                      \
+          .check = param_is_absolute,                                                              \
+          .form = PARAM_ABSOLUTE,                                                                  \
+          .doc = doc_ },                                                                           \
+            { .name = "dry-run",                                                                   \
+              .kind = ARG_FLAG,                                                                    \
+              .type = PARAM_BOOL,                                                                  \
+              .doc = "change nothing; only report" },                                              \
+            { .name = "replace",                                                                   \
+              .kind = ARG_FLAG,                                                                    \
+              .type = PARAM_BOOL,                                                                  \
+              .doc = "delete what accounts that are there already have, and make them anew; "      \
+                     "roles and affiliations with rooms stay" },                                   \
+            __VA_ARGS__                                                                            \
+    }
+#define IMPORT_COLUMNS                                                                             \
+    (const struct command_column[])                                                                \
+    {                                                                                              \
+        { .name = "user", .doc = "the account, as the source calls it" },                          \
+            { .name = "what", .doc = "what does not come along, or why it is refused" },           \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define IMPORT_COMMAND(var, name_, run_, args_, doc_)                                              \
+    static struct command var = {                                                                  \
+        .name = name_,                                                                             \
+        .effect = COMMAND_CHANGES,                                                                 \
+        .area = "users",                                                                           \
+        .access = COMMAND_LOCAL,                                                                   \
+        .asks = "Accounts that are there already are deleted, with all they have.",                \
+        .asks_if = "replace",                                                                      \
+        .progress = "import status",                                                               \
+        .args = args_,                                                                             \
+        .run = run_,                                                                               \
+        .columns = IMPORT_COLUMNS,                                                                 \
+        .report = true,                                                                            \
+        .doc = doc_                                                                                \
+        " An account is one transaction. Accounts that are there already are left alone, so "      \
+        "an import that was interrupted is run again."                                             \
+    }
+
+IMPORT_COMMAND(
+    import_pie, "import xep0227", run_pie,
+    IMPORT_ARGS("file", "file on the server's host; what it includes is beside it", { 0 }),
+    "Makes accounts from a file of XEP-0227: keys or passwords, contacts, vCards, blocks "
+    "and privacy lists, private data, bookmarks and other PEP nodes, messages.");
+IMPORT_COMMAND(
+    import_ejabberd, "import ejabberd", run_ejabberd,
+    IMPORT_ARGS("file", "file of `ejabberdctl dump` on the server's host", { 0 }),
+    "Makes accounts from a dump of ejabberd's own database (Mnesia), with archives. Then "
+    "its persistent rooms, with configuration, affiliations, subject and archive; one "
+    "that is there already is never changed. A file of `ejabberdctl export_piefxis` is "
+    "read, too: that has neither archives, PEP nor rooms.");
+IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
+               IMPORT_ARGS("folder",
+                           "data_path of Prosody on the server's host, such as /var/lib/prosody",
+                           { 0 }),
+               "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
+               "internal storage. Then its persistent rooms, with configuration, affiliations, "
+               "subject and archive; one that is there already is never changed.");
+IMPORT_COMMAND(
+    import_openfire, "import openfire", run_openfire,
+    IMPORT_ARGS("file", "file of the plugin on the server's host",
+                { .name = "domain",
+                  .kind = ARG_OPTION,
+                  .type = PARAM_HOME_DOMAIN,
+                  .doc = "domain of the users, which the plugin's own format does not say; needed "
+                         "if this server has several" },
+                { 0 }),
+    "Makes accounts from an export of Openfire: a file of its plugin User Import/Export, in its "
+    "own "
+    "format or as a file of XEP-0227.");
+
+static void run_import_status(struct command_call *call)
+{
+    struct import_status s;
+    if (import_status(&s))
+        command_done(call, "%llu %% read: users %llu, rooms %llu, refused %llu",
+                     (unsigned long long)s.percent, (unsigned long long)s.users,
+                     (unsigned long long)s.rooms, (unsigned long long)s.refused);
+    else
+        command_done(call, "no import is under way");
+}
+
+static struct command status_command = {
+    .name = "import status",
+    .effect = COMMAND_READS,
+    .area = "users",
+    .run = run_import_status,
+    .doc = "Tells how far the import under way is: how much of the source was read, how many users "
+           "and rooms are there now, and how many were refused.",
+};
+
+const struct feature import_feature = {
+    .name = "import",
+    .parts = PART_ACCOUNT,
+    .xeps =
+        (const struct xep[]){
+            { "0227", "1.1", "Portable Import/Export Format for XMPP-IM Servers", "0.2.0",
+              "test_import", "accounts of this server's domains; XInclude as in its §5" },
+            { 0 },
+        },
+    .schema = &import_schema,
+    .commands =
+        (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody, &import_openfire,
+                                   &status_command, &export_pie_command, NULL },
+    .logs = (struct log_area *const[]){ &log_import, NULL },
+    .worker.start = import_worker_start,
+};
