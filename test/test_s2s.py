@@ -407,9 +407,9 @@ def test_texts_of_other_servers_are_cut_between_characters(node, victim):
     alice.send(message(alice, "bob@victim.test"))
     stream = victim.secure(features="")
     victim.read_until(stream, "</db:result>")
-    stream.sendall(f"<db:result from='victim.test' to='{ONE}' type='{'a' * 15}ä'/>".encode())
+    stream.sendall(f"<db:result from='victim.test' to='{ONE}' type='{'a' * 63}ä'/>".encode())
     alice.expect("<message from='bob@victim.test' type='error'/>")
-    assert node.rows("s2s", "list")[0]["why"].endswith(": " + "a" * 15)
+    assert node.rows("s2s", "list")[0]["why"].endswith(": " + "a" * 63)
     stream.close()
 
 

@@ -2,6 +2,7 @@
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/utf8.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
@@ -36,9 +37,10 @@ const char *s2s_key_refused(const struct elem *result, bool shown, struct arena 
     bool has_error = elem_first(result, &error) && slice_is(error.name, "error");
     if (has_error && elem_first(&error, &condition))
         why = condition.name;
+    why.len = why.len < 64 ? why.len : 64;
+    why.len = utf8_valid_len(why);
     return arena_printf(tmp, "%s could not prove our domain by dialback: %.*s",
-                        shown ? "it does not accept our certificate, and" : "it",
-                        (int)(why.len < 64 ? why.len : 64), why.ptr);
+                        shown ? "it does not accept our certificate, and" : "it", SLICE_ARG(why));
 }
 
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp)
