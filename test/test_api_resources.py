@@ -1,8 +1,10 @@
 """Resources of the API that are made, changed and read as a whole: groups, tokens, roles, nodes."""
+import re
 import urllib.parse
 
 import pytest
 
+from muster import json_schema
 from muster.client import until
 from test_api import api_server, pages
 from test_groups import listening
@@ -284,3 +286,106 @@ def test_a_node_and_a_domain_are_resources(make_server):
             assert api("GET", f"/domains/{urllib.parse.quote(name)}").json == domain
     for other in "elsewhere.test", "xn--99zt52a.test":
         assert api("GET", f"/domains/{other}").status == 404
+
+
+# --- what holds for all of them, by the document ---
+
+
+def filled(server):
+    """Something of each kind, so that lists have pages and things are there. Values for paths."""
+    api = server.api
+    for n in "ab":
+        for path, body in ((f"/groups/{n}", {"members": [ALICE, BOB]}),
+                           (f"/roles/{n}", {"permissions": "users.read"}),
+                           (f"/admins/{n}", {"role": "viewer"}),
+                           (f"/users/{ALICE if n == 'a' else BOB}/role", {"role": "viewer"}),
+                           (f"/components/{n}.localhost", {"secret": "s" * 32}),
+                           (f"/federation/blocked/{n}.test", {}),
+                           (f"/federation/demands/{n}.test", {"auth": "certificate"})):
+            assert api("PUT", path, body).status in (200, 201), path
+        for path, body in (("/tokens", {"name": n, "role": "viewer"}),
+                           ("/rooms", {"room": f"{n}@conference.localhost", "owner": ALICE}),
+                           ("/room-admins", {"jid": ALICE if n == "a" else BOB}),
+                           (f"/users/{ALICE}/roster", {"contacts": [f"{n}@a.test"]})):
+            answer = api("POST", path, body)
+            assert answer.status == 200, (path, answer.text)
+    server.login("alice", resource="a")
+    server.login("alice", resource="b")
+    server.login("bob")
+    node = api("GET", "/nodes").json["items"][0]["node"]
+    return {"jid": ALICE, "user": ALICE, "room": "a@conference.localhost", "name": "a",
+            "domain": "localhost", "node": node, "setting": "sm.ack-every",
+            "alarm": "store.full", "contact": "a@a.test", "pattern": "a.test"}
+
+
+def path_of(template, values):
+    return re.sub(r"{([^}]*)}",
+                  lambda found: urllib.parse.quote(values.get(found[1], "1"), safe=""), template)
+
+
+def validated(api, document, template, method, path, **headers):
+    answer = api(method.upper(), path, **headers)
+    operation = document["paths"][template][method]
+    assert answer.status < 500, (method, path, answer.text)
+    assert str(answer.status) in operation["responses"], (method, path, answer.status)
+    schema = (operation["responses"]["200"]["content"]["application/json"]["schema"]
+              if answer.status < 300 else document["components"]["responses"]["problem"][
+                  "content"]["application/problem+json"]["schema"])
+    if answer.status != 304:
+        json_schema.validate(answer.json, schema)
+    return answer
+
+
+def test_every_list_goes_on_behind_its_pages(server, api):
+    values = filled(server)
+    document, long = api("GET", "/openapi.json").json, set()
+    for template, of in document["paths"].items():
+        if not any(p["name"] == "cursor" for p in of.get("get", {}).get("parameters", [])):
+            continue
+        path = path_of(template, values)
+        whole = validated(api, document, template, "get", path + "?limit=1000").json["items"]
+        found, cursor = [], ""
+        while True:
+            page = validated(api, document, template, "get", f"{path}?limit=1{cursor}").json
+            found += page["items"]
+            if "next" not in page or len(found) == 20:
+                break
+            cursor = f"&cursor={page['next']}"
+        if template not in ("/audit", "/audit/export"):  # which grow
+            keys = [next(iter(row.values())) for row in whole]
+            assert [next(iter(row.values())) for row in found] == keys[:len(found)], path
+        if len(found) > 1:
+            long.add(template)
+        for wrong in "", "zz", "6", "%00", "00", "ff", "2d31", "c3", "27", "aa" * 4000:
+            answer = validated(api, document, template, "get", f"{path}?cursor={wrong}")
+            assert answer.status in ((400,) if wrong in ("", "zz", "6", "%00")
+                                     else (200, 400, 404, 422)), (path, wrong)
+    assert {"/users", "/users/online", "/sessions", "/groups", "/groups/{name}/members",
+            "/tokens", "/roles", "/admins", "/rooms", "/rooms/report", "/audit",
+            "/users/{user}/roster", "/users/{user}/sessions"} <= long, sorted(long)
+
+
+def test_every_thing_keeps_what_if_match_says(server, api):
+    """A thing is the same with the ETag of its GET; a change with another ETag is refused, and
+    changes nothing."""
+    values = filled(server)
+    document, things = api("GET", "/openapi.json").json, set()
+    for template, of in document["paths"].items():
+        if template.startswith(("/commands", "/session", "/login", "/events")):
+            continue
+        path, etag = path_of(template, values), None
+        if "304" in of.get("get", {}).get("responses", {}):
+            etag = validated(api, document, template, "get", path).getheader("ETag")
+        if etag and template not in ("/status", "/nodes/{node}", "/tokens/{name}"):  # they move
+            things.add(template)
+            for match in etag, "*", f'"x", {etag}':
+                same = validated(api, document, template, "get", path, If_None_Match=match)
+                assert same.status == 304 and same.text == "", path
+        for method in {"put", "patch", "delete"} & set(of):
+            for match in '"x"', "x", "", '"' + "y" * 2000 + '"', 'W/"x", "y"', ",,":
+                answer = validated(api, document, template, method, path, If_Match=match)
+                assert answer.status in (403, 404, 412, 422), (method, path, match, answer.text)
+        if etag and template in things:
+            assert api("GET", path).getheader("ETag") == etag, path
+    assert {"/users/{jid}", "/groups/{name}", "/roles/{name}", "/admins/{name}",
+            "/users/{jid}/role", "/domains/{domain}", "/settings/{setting}"} <= things
