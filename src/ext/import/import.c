@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/xml_read.h"
+#include "ext/import/import_group.h"
+#include "ext/import/import_groups.h"
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
 #include "home/command_run.h"
@@ -39,6 +41,12 @@ enum {
 
 struct log_area log_import = { .name = "import" };
 
+/* A user of the source. */
+struct import_seen {
+    slice jid;   /* first */
+    bool is_new; /* an account that this import has made, or would */
+};
+
 struct import {
     struct work work;
     struct command_call *call;
@@ -49,9 +57,11 @@ struct import {
     void *source; /* NULL: not open */
     struct xml_work *xml;
     struct arena *arena, *lasting; /* of a step; as long as this */
-    struct map seen;               /* of all users: their addresses */
-    struct import_user *users;     /* of the step */
-    const char *lost[STEP_USERS];  /* what the source says of it */
+    struct map seen;               /* of all users: struct import_seen */
+    struct source_groups groups;   /* of the source, when it was read */
+    struct import_groups making;
+    struct import_user *users;    /* of the step */
+    const char *lost[STEP_USERS]; /* what the source says of it */
     unsigned count, lost_count, pending;
     bool dry, replace, over;
     struct source_found room; /* behind the users of the step; host.len 0: none */
@@ -77,6 +87,14 @@ static void import_close_room(struct import *x)
     if (x->room.host.len > 0 && x->room.file >= 0)
         close(x->room.file);
     x->room = (struct source_found){ 0 };
+}
+
+static void import_read_groups(struct import *x)
+{
+    source_groups_init(&x->groups, x->lasting);
+    if (x->kind->groups != NULL)
+        x->e = x->kind->groups(x->source, &x->groups, &x->why);
+    x->found = x->found || x->groups.count > 0;
 }
 
 static void import_step_run(struct work *w)
@@ -112,7 +130,8 @@ static void import_step_run(struct work *w)
             break;
         case SOURCE_END:
             x->over = true;
-            if (x->found)
+            import_read_groups(x);
+            if (x->found || x->e != OK)
                 break;
             x->e = E_NOTFOUND;
             why_set(&x->why, "%s: found no users, expected %s", x->path, x->kind->expects);
@@ -189,6 +208,11 @@ static void import_end(struct import *x)
                                numbers, x->dry ? "that would be imported" : "imported",
                                (unsigned long long)x->rooms, (unsigned long long)x->rooms_there,
                                (unsigned long long)x->rooms_refused);
+    if (x->groups.count > 0)
+        numbers = arena_printf(
+            x->lasting, "%s; groups %s: %llu, there already: %llu, refused: %llu", numbers,
+            x->dry ? "that would be imported" : "imported", (unsigned long long)x->making.imported,
+            (unsigned long long)x->making.there, (unsigned long long)x->making.refused);
     import_tell(x);
     if (x->e != OK)
         command_fail(x->call, x->e, "%s; %s", x->why.text, numbers);
@@ -207,7 +231,9 @@ static void import_end(struct import *x)
 
 static void import_report(struct import *x, slice user, const char *what, slice which)
 {
-    if (x->refused + x->left + x->there + x->rooms_there + x->rooms_refused > REPORT_ROWS_MAX)
+    if (x->refused + x->left + x->there + x->rooms_there + x->rooms_refused + x->making.there +
+            x->making.refused >
+        REPORT_ROWS_MAX)
         return;
     command_row(x->call);
     command_text(x->call, "user", slice_dup(x->call->arena, user));
@@ -315,9 +341,37 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
 
 static void import_next_step(struct import *x);
 
+/* Behind all users: those are their members. */
+
+static bool import_made(void *arg, slice jid)
+{
+    const struct import *x = arg;
+    const struct import_seen *seen = map_get(&x->seen, jid);
+    return seen != NULL && seen->is_new;
+}
+
+static void import_group_told(void *arg, slice label, const char *what, slice which, bool there)
+{
+    struct import *x = arg;
+    x->left += !there;
+    import_report(x, label, what, which);
+}
+
+static void import_groups_made(void *arg) { import_end(arg); }
+
 static void import_room_end(struct import *x)
 {
-    if (x->e != OK || x->over)
+    if (x->e == OK && x->over && x->groups.count > 0)
+        import_groups_start(&x->making,
+                            &(struct import_groups_options){ .worker = x->worker,
+                                                             .call = x->call,
+                                                             .groups = &x->groups,
+                                                             .dry = x->dry,
+                                                             .is_new = import_made,
+                                                             .report = import_group_told,
+                                                             .done = import_groups_made,
+                                                             .arg = x });
+    else if (x->e != OK || x->over)
         import_end(x);
     else
         import_next_step(x);
@@ -452,6 +506,14 @@ void import_worker_start(struct worker *w)
     store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
 }
 
+static void import_is_new(struct import *x, const struct import_user *u)
+{
+    struct import_seen *seen = map_get(&x->seen, u->jid);
+    ensure(seen != NULL);
+    seen->is_new = x->dry ? u->id == 0 : !u->replaces;
+    x->imported++;
+}
+
 static void storing_drop(struct storing *s)
 {
     for (; s->before != NULL; s->before = s->before->next)
@@ -466,7 +528,7 @@ static void import_stored_end(struct storing *s, enum store_result result)
     ensure(x->pending > 0 && worker_is_here(x->worker));
     storing_drop(s);
     if (result == STORE_OK) {
-        x->imported++;
+        import_is_new(x, s->user);
         account_created(x->worker, s->user->jid);
     } else if (result == STORE_CONFLICT) {
         import_refuse(x, s->user, "its account was made meanwhile, or it has more than 16 MiB");
@@ -588,7 +650,7 @@ static void import_dry(struct import *x)
         if (u->jid.len == 0)
             continue;
         import_take(x, u, NULL);
-        x->imported++;
+        import_is_new(x, u);
     }
     import_step_end(x);
 }
@@ -786,8 +848,8 @@ static void import_step_done(struct work *w)
             import_refuse(x, u, problem);
             continue;
         }
-        slice *seen = arena_new(x->lasting, slice, 1);
-        *seen = slice_dup(x->lasting, u->jid);
+        struct import_seen *seen = arena_new(x->lasting, struct import_seen, 1);
+        seen->jid = slice_dup(x->lasting, u->jid);
         map_put(&x->seen, seen);
         STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid));
     }
@@ -834,13 +896,10 @@ void import_run(struct command_call *call, const struct source_kind *kind, const
     import_next_step(x);
 }
 
-static struct store_stmt *const import_stmts[] = { &known_stmt,
-                                                   &part_note_stmt,
-                                                   &part_done_stmt,
-                                                   &part_abandon_stmt,
-                                                   &part_abandon_all_stmt,
-                                                   &part_done_all_stmt,
-                                                   NULL };
+static struct store_stmt *const import_stmts[] = { &known_stmt,         &import_groups_account,
+                                                   &part_note_stmt,     &part_done_stmt,
+                                                   &part_abandon_stmt,  &part_abandon_all_stmt,
+                                                   &part_done_all_stmt, NULL };
 /* Accounts that do not exist yet, of which messages are stored already. */
 static const struct store_migration import_migrations[] = {
     { 1, "CREATE TABLE import_part(owner INTEGER PRIMARY KEY, jid TEXT NOT NULL)",

@@ -91,8 +91,9 @@ IMPORT_COMMAND(
     IMPORT_ARGS("file", "file of `ejabberdctl dump` on the server's host", { 0 }),
     "Makes accounts from a dump of ejabberd's own database (Mnesia), with archives. Then "
     "its persistent rooms, with configuration, affiliations, subject and archive; one "
-    "that is there already is never changed. A file of `ejabberdctl export_piefxis` is "
-    "read, too: that has neither archives, PEP nor rooms.");
+    "that is there already is never changed. Last its shared roster groups. A file of `ejabberdctl "
+    "export_piefxis` is "
+    "read, too: that has neither archives, PEP, rooms nor groups.");
 IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
                IMPORT_ARGS("folder",
                            "data_path of Prosody on the server's host, such as /var/lib/prosody",

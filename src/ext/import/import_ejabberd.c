@@ -1,16 +1,12 @@
-#include "ext/import/import_ejabberd.h"
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "base/map.h"
 #include "base/mem.h"
-#include "codec/xml_write.h"
+#include "ext/import/import_ejabberd_group.h"
 #include "ext/import/import_ejabberd_room.h"
+#include "ext/import/import_ejabberd_rows.h"
 #include "ext/import/import_ejabberd_user.h"
-#include "ext/import/import_stanza.h"
-#include "xmpp/ns.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,21 +14,11 @@ enum {
     READ_BYTES = 1 << 20,
     AHEAD_BYTES_MAX = 2 * EJABBERD_TERM_MAX,
     NUMBER_MAX = 24,
-    NAMED = 1 << EJABBERD_PASSWORD | 1 << EJABBERD_ROOM /* who is imported has a row of these */
+    NAMED = 1 << EJABBERD_PASSWORD | 1 << EJABBERD_ROOM, /* who is imported has a row of these */
+    GROUPED = 1 << EJABBERD_GROUP | 1 << EJABBERD_MEMBER,
 };
 static const char dump_begins[] = "{tables,";
 
-struct owners {
-    struct ejabberd_owner *first, **last;
-};
-struct ejabberd_dump {
-    int fd;
-    uint64_t rows, given, all; /* all: users and rooms */
-    uint64_t others;           /* names that are neither, which nobody was told of */
-    struct arena *arena;
-    struct map owners;
-    struct owners users, rooms;
-};
 /* The other kind of file is left to its reader. */
 struct ejabberd {
     struct ejabberd_dump *dump;
@@ -40,155 +26,10 @@ struct ejabberd {
     bool found; /* something in it */
 };
 
-static const char *const table_names[EJABBERD_TABLES] = {
-    [EJABBERD_PASSWORD] = "passwd",      [EJABBERD_CONTACT] = "roster",
-    [EJABBERD_VCARD] = "vcard",          [EJABBERD_PRIVATE] = "private_storage",
-    [EJABBERD_PRIVACY] = "privacy",      [EJABBERD_OFFLINE] = "offline_msg",
-    [EJABBERD_NODE] = "pubsub_node",     [EJABBERD_ITEM] = "pubsub_item",
-    [EJABBERD_ARCHIVED] = "archive_msg", [EJABBERD_ROOM] = "muc_room",
-};
-
-/* Terms. */
-
-slice ejabberd_jid(const struct erlang_term *t, struct arena *tmp)
-{
-    slice user = erlang_text(erlang_at(t, 0)), host = erlang_text(erlang_at(t, 1));
-    slice resource = erlang_text(erlang_at(t, 2));
-    return slice_of(arena_printf(tmp, "%.*s%s%.*s%s%.*s", SLICE_ARG(user), user.len > 0 ? "@" : "",
-                                 SLICE_ARG(host), resource.len > 0 ? "/" : "",
-                                 SLICE_ARG(resource)));
-}
-
-static bool number_at(const struct erlang_term *t, unsigned at, int64_t max, int64_t *out)
-{
-    const struct erlang_term *n = erlang_at(t, at);
-    return n != NULL && n->type == ERLANG_NUMBER && slice_int(n->text, out) && *out >= 0 &&
-           *out <= max;
-}
-
-uint64_t ejabberd_time_us(const struct erlang_term *t)
-{
-    enum { MILLION = 1000000, MEGASECONDS_MAX = 9999 };
-    int64_t mega, seconds, micro;
-    if (erlang_count(t) != 3 || !number_at(t, 0, MEGASECONDS_MAX, &mega) ||
-        !number_at(t, 1, MILLION - 1, &seconds) || !number_at(t, 2, MILLION - 1, &micro))
-        return 0;
-    return ((uint64_t)mega * MILLION + (uint64_t)seconds) * MILLION + (uint64_t)micro;
-}
-
-static const struct erlang_term *ejabberd_attrs(const struct erlang_term *e)
-{
-    const struct erlang_term *list = erlang_at(e, 2);
-    return list != NULL && list->type == ERLANG_LIST ? list->first : NULL;
-}
-
-slice ejabberd_attr(const struct erlang_term *e, const char *name)
-{
-    for (const struct erlang_term *a = ejabberd_attrs(e); a != NULL; a = a->next)
-        if (slice_is(erlang_text(erlang_at(a, 0)), name))
-            return erlang_text(erlang_at(a, 1));
-    return (slice){ 0 };
-}
-
-void ejabberd_element(struct buf *out, const struct erlang_term *e, const char *ns, slice more,
-                      ejabberd_skip *skip)
-{
-    struct xml_write x;
-    slice name = erlang_text(erlang_at(e, 1));
-    const struct erlang_term *children = erlang_at(e, 3);
-    if (!erlang_is(erlang_at(e, 0), "xmlel") || !import_is_name(name))
-        return;
-    xml_write_to(&x, out);
-    xml_open_sized(&x, name, ejabberd_attr(e, "xmlns").len == 0 ? slice_of(ns) : (slice){ 0 });
-    for (const struct erlang_term *a = ejabberd_attrs(e); a != NULL; a = a->next)
-        if (import_is_name(erlang_text(erlang_at(a, 0))))
-            xml_attr_sized(&x, erlang_text(erlang_at(a, 0)), erlang_text(erlang_at(a, 1)));
-    for (const struct erlang_term *c = children == NULL ? NULL : children->first; c != NULL;
-         c = c->next) {
-        if (erlang_is(erlang_at(c, 0), "xmlcdata"))
-            xml_text_clean(&x, erlang_text(erlang_at(c, 1)));
-        else if (skip == NULL || !skip(c))
-            ejabberd_element(xml_content(&x), c, NULL, (slice){ 0 }, NULL);
-    }
-    xml_raw(&x, more);
-    xml_close(&x);
-}
-
-bool ejabberd_is_added(const struct erlang_term *child)
-{
-    return import_is_added(erlang_text(erlang_at(child, 1)), ejabberd_attr(child, "xmlns"));
-}
-
-/* Rows. */
-
-static bool row_read(struct ejabberd_reader *r, const struct ejabberd_row *row, struct buf *text,
-                     struct arena *tmp, struct erlang_term *out)
-{
-    struct why why;
-    buf_clear(text);
-    char *to = buf_reserve(text, row->bytes);
-    ensure(to != NULL);
-    for (size_t got = 0; got < row->bytes;) {
-        ssize_t n = pread(r->dump->fd, to + got, row->bytes - got, (off_t)(row->at + got));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            why_set(&r->why, "the file cannot be read: %s", n < 0 ? strerror(errno) : "it is cut");
-            return false;
-        }
-        got += (size_t)n;
-    }
-    if (erlang_read(out, (slice){ to, row->bytes }, tmp, &why) == OK)
-        return true;
-    why_set(&r->why, "a row of %s: %s", table_names[row->table], why.text);
-    return false;
-}
-
-static int archived_by_time(const void *one, const void *other)
-{
-    const struct ejabberd_row *a = *(struct ejabberd_row *const *)one;
-    const struct ejabberd_row *b = *(struct ejabberd_row *const *)other;
-    if (a->when_us != b->when_us)
-        return a->when_us < b->when_us ? -1 : 1;
-    return a->at < b->at ? -1 : a->at > b->at;
-}
-
-void ejabberd_each(struct ejabberd_reader *r, const struct ejabberd_owner *owner,
-                   enum ejabberd_table table, ejabberd_fn *fn, void *arg)
-{
-    size_t count = 0, at = 0;
-    struct erlang_term t;
-    struct buf text;
-    if (owner == NULL || (owner->tables & 1u << table) == 0)
-        return;
-    for (const struct ejabberd_row *row = owner->first; row != NULL; row = row->next)
-        count += row->table == table;
-    struct ejabberd_row **rows = mem_alloc(count * sizeof *rows);
-    for (struct ejabberd_row *row = owner->first; row != NULL; row = row->next)
-        if (row->table == table)
-            rows[at++] = row;
-    ensure(at == count && count > 0);
-    if (table == EJABBERD_ARCHIVED) /* Mnesia keeps no order of them */
-        qsort(rows, count, sizeof *rows, archived_by_time);
-    struct arena *tmp = arena_create(0);
-    buf_init(&text, EJABBERD_TERM_MAX);
-    for (at = 0; at < count && row_read(r, rows[at], &text, tmp, &t); at++) {
-        fn(arg, &t);
-        arena_reset(tmp);
-    }
-    buf_fini(&text);
-    arena_destroy(&tmp);
-    mem_free(&rows);
-}
-
-const struct ejabberd_owner *ejabberd_owner(const struct ejabberd_reader *r, slice key)
-{
-    return map_get(&r->dump->owners, key);
-}
-
 /* Finding them. */
 
-static void owners_add(struct ejabberd_dump *d, struct owners *list, struct ejabberd_owner *o)
+static void owners_add(struct ejabberd_dump *d, struct ejabberd_owners *list,
+                       struct ejabberd_owner *o)
 {
     *list->last = o;
     list->last = &o->next;
@@ -196,7 +37,8 @@ static void owners_add(struct ejabberd_dump *d, struct owners *list, struct ejab
 }
 
 /* The key of a row: {name, host} or {name, host, more}; of a node, {{name, host, ""}, node}; of an
- * item, {id, number of the node}. false: it is none of an account or a room. */
+ * item, {id, number of the node}; of a member, {name, host} of the group behind its own. false: it
+ * is none of an account, a room or a group. */
 static bool key_read(const struct erlang_term *row, enum ejabberd_table table, struct arena *tmp,
                      struct ejabberd_owner *out)
 {
@@ -209,11 +51,14 @@ static bool key_read(const struct erlang_term *row, enum ejabberd_table table, s
     }
     if (table == EJABBERD_NODE)
         key = erlang_at(key, 0);
+    else if (table == EJABBERD_MEMBER)
+        key = erlang_at(row, 2);
     out->name = erlang_text(erlang_at(key, 0));
     out->host = erlang_text(erlang_at(key, 1));
     if (out->name.len == 0 || out->host.len == 0)
         return false;
-    out->key = slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(out->name), SLICE_ARG(out->host)));
+    out->key = slice_of(arena_printf(tmp, "%s%.*s@%.*s", (1u << table & GROUPED) != 0 ? "\n" : "",
+                                     SLICE_ARG(out->name), SLICE_ARG(out->host)));
     return true;
 }
 
@@ -242,7 +87,7 @@ static bool row_found(struct ejabberd_dump *d, slice text, uint64_t at, struct a
     ensure(text.len > 0 && text.len <= EJABBERD_TERM_MAX);
     if (slice_cut(text, ',', &name, &rest) && name.len > 0)
         name = slice_from(name, 1);
-    while (table < EJABBERD_TABLES && !slice_is(name, table_names[table]))
+    while (table < EJABBERD_TABLES && !slice_is(name, ejabberd_table_names[table]))
         table++;
     if (table == EJABBERD_TABLES)
         return true;
@@ -261,6 +106,8 @@ static bool row_found(struct ejabberd_dump *d, slice text, uint64_t at, struct a
         row->when_us = ejabberd_time_us(erlang_at(&t, 3));
     if ((1u << table & NAMED) != 0 && (o->tables & NAMED) == 0)
         owners_add(d, table == EJABBERD_ROOM ? &d->rooms : &d->users, o);
+    if (table == EJABBERD_GROUP && (o->tables & 1u << table) == 0)
+        owners_add(d, &d->groups, o);
     *o->last = row;
     o->last = &row->next;
     o->tables |= 1u << table;
@@ -375,7 +222,7 @@ static void dump_count_others(struct ejabberd_dump *d)
 {
     const struct ejabberd_owner *o;
     for (uint32_t i = 0; (o = map_next(&d->owners, &i)) != NULL;)
-        d->others += o->host.len > 0 && (o->tables & NAMED) == 0;
+        d->others += o->host.len > 0 && (o->tables & (NAMED | GROUPED)) == 0;
 }
 
 static enum err dump_open(struct ejabberd_dump **out, int fd, const char *path, struct why *why)
@@ -385,6 +232,7 @@ static enum err dump_open(struct ejabberd_dump **out, int fd, const char *path, 
     d->arena = arena_create(0);
     d->users.last = &d->users.first;
     d->rooms.last = &d->rooms.first;
+    d->groups.last = &d->groups.first;
     map_init(&d->owners, map_key_slice);
     *out = d;
     enum err e = dump_scan(d, path, why);
@@ -420,7 +268,7 @@ static enum source_unit dump_next(struct ejabberd_dump *d, struct arena *tmp,
                                   struct source_found *out)
 {
     struct ejabberd_reader r = { .dump = d, .tmp = tmp };
-    struct owners *from = d->users.first != NULL ? &d->users : &d->rooms;
+    struct ejabberd_owners *from = d->users.first != NULL ? &d->users : &d->rooms;
     const struct ejabberd_owner *o = from->first;
     if (o == NULL && d->others == 0)
         return SOURCE_END;
@@ -460,6 +308,18 @@ static enum source_unit ejabberd_next(void *source, struct arena *tmp, struct so
     return unit;
 }
 
+static enum err source_ejabberd_groups(void *source, struct source_groups *out, struct why *why)
+{
+    const struct ejabberd *s = source;
+    struct arena *tmp = arena_create(0);
+    struct ejabberd_reader r = { .dump = s->dump, .tmp = tmp };
+    enum err e = s->dump == NULL ? OK : ejabberd_groups(&r, s->dump->groups.first, out);
+    if (e != OK)
+        *why = r.why;
+    arena_destroy(&tmp);
+    return e;
+}
+
 static void ejabberd_progress(const void *source, uint64_t *done, uint64_t *all)
 {
     const struct ejabberd *s = source;
@@ -472,6 +332,7 @@ static void ejabberd_progress(const void *source, uint64_t *done, uint64_t *all)
 }
 
 const struct source_kind source_ejabberd = {
-    ejabberd_open, ejabberd_next, ejabberd_close, ejabberd_progress,
-    "a file of `ejabberdctl dump` with accounts, or one of XEP-0227"
+    ejabberd_open,          ejabberd_next,
+    ejabberd_close,         ejabberd_progress,
+    source_ejabberd_groups, "a file of `ejabberdctl dump` with accounts, or one of XEP-0227"
 };

@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "ext/import/import_ejabberd.h"
+#include "ext/import/import_ejabberd_rows.h"
+#include "ext/import/import_group.h"
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -36,6 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         arena_reset(tmp);
     } while (unit != SOURCE_END && unit != SOURCE_ERROR);
+    struct source_groups groups;
+    source_groups_init(&groups, tmp);
+    ensure(source_ejabberd.groups(source, &groups, &why) == OK || why.text[0] != '\0');
     arena_destroy(&tmp);
     source_ejabberd.close(&source);
     close(fd);

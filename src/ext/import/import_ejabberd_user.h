@@ -4,7 +4,7 @@
  *
  * Limits: PIE_ELEMENT_MAX bytes. */
 #pragma once
-#include "ext/import/import_ejabberd.h"
+#include "ext/import/import_ejabberd_rows.h"
 
 /* out->text says if it is refused. */
 void ejabberd_user(struct ejabberd_reader *r, const struct ejabberd_owner *owner,

@@ -510,7 +510,11 @@ static enum source_unit prosody_next(void *source, struct arena *tmp, struct sou
 }
 
 const struct source_kind source_prosody = {
-    prosody_open, prosody_next, prosody_close, prosody_progress,
+    prosody_open,
+    prosody_next,
+    prosody_close,
+    prosody_progress,
+    NULL,
     "the data_path of Prosody with internal storage, such as /var/lib/prosody, which has a folder "
     "for "
     "each host and in it a folder accounts with .dat files"

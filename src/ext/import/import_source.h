@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct arena;
+struct source_groups;
 
 enum source_unit {
     SOURCE_USER,
@@ -43,6 +44,9 @@ struct source_kind {
     void (*close)(void **source); /* NULL is fine */
     /* How much of all was given: of users and rooms, or of bytes. */
     void (*progress)(const void *source, uint64_t *done, uint64_t *all);
+    /* Behind the end: groups of users (ext/import/import_group.h); NULL: it has none. E_SYNTAX,
+     * E_LIMIT: `why` says what is wrong. */
+    enum err (*groups)(void *source, struct source_groups *out, struct why *why);
     const char *expects; /* what it reads: for a source in which nothing is found */
 };
 

@@ -248,10 +248,18 @@ static void pie_source_progress(const void *source, uint64_t *done, uint64_t *al
 }
 
 const struct source_kind source_pie = {
-    pie_source_open, pie_source_next, pie_source_close, pie_source_progress,
+    pie_source_open,
+    pie_source_next,
+    pie_source_close,
+    pie_source_progress,
+    NULL,
     "a file of XEP-0227 with a <user/> in a <host/>, or one that includes such files"
 };
 const struct source_kind source_openfire = {
-    openfire_source_open, pie_source_next, pie_source_close, pie_source_progress,
+    openfire_source_open,
+    pie_source_next,
+    pie_source_close,
+    pie_source_progress,
+    NULL,
     "a file of the plugin User Import/Export: <Openfire/> with a <User/>, or one of XEP-0227"
 };

@@ -1,12 +1,14 @@
-/* import_ejabberd: the source source_ejabberd. It is either a file of XEP-0227, as `ejabberdctl
- * export_piefxis` writes, or a dump of its Mnesia database, as `ejabberdctl dump` writes: a text
- * file of Erlang terms (ext/import/import_erlang.h), one for each row, which has archives, PEP and
- * rooms, too. The dump is read once to find out whose rows are where, and then row by row, so it
- * may be larger than memory. On a helper thread.
+/* import_ejabberd_rows: rows of the source source_ejabberd (ext/import/import_ejabberd.c). That is
+ * either a file of XEP-0227, as `ejabberdctl export_piefxis` writes, or a dump of its Mnesia
+ * database, as `ejabberdctl dump` writes: a text file of Erlang terms (ext/import/import_erlang.h),
+ * one for each row, which has archives, PEP, rooms and groups, too. The dump is read once to find
+ * out whose rows are where, and then row by row, so it may be larger than memory. On a helper
+ * thread.
  *
  * Limits: EJABBERD_TERM_MAX bytes of a row, EJABBERD_ROWS_MAX rows that are used. */
 #pragma once
 #include "base/buf.h"
+#include "base/map.h"
 #include "ext/import/import_erlang.h"
 #include "ext/import/import_source.h"
 
@@ -23,6 +25,8 @@ enum ejabberd_table {
     EJABBERD_ITEM, /* owned by the number of its node */
     EJABBERD_ARCHIVED,
     EJABBERD_ROOM,
+    EJABBERD_GROUP,
+    EJABBERD_MEMBER, /* owned by the group */
     EJABBERD_TABLES
 };
 
@@ -33,16 +37,28 @@ struct ejabberd_row {
     enum ejabberd_table table;
 };
 
-/* An account, a room, or a node: who has rows. */
+/* An account, a room, a node or a group: who has rows. */
 struct ejabberd_owner {
-    slice key; /* NAME@HOST as written, or the number of the node; first */
+    slice key; /* NAME@HOST as written, of a group behind a \n, or the number of the node; first */
     struct ejabberd_owner *next;
     slice name, host;
     struct ejabberd_row *first, **last;
     unsigned tables; /* bits */
 };
 
-struct ejabberd_dump;
+extern const char *const ejabberd_table_names[EJABBERD_TABLES];
+
+struct ejabberd_owners {
+    struct ejabberd_owner *first, **last;
+};
+struct ejabberd_dump {
+    int fd;
+    uint64_t rows, given, all; /* all: users and rooms */
+    uint64_t others;           /* names that are neither, which nobody was told of */
+    struct arena *arena;
+    struct map owners;
+    struct ejabberd_owners users, rooms, groups;
+};
 
 /* What reads rows: of a user, or of a room. */
 struct ejabberd_reader {

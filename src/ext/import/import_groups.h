@@ -1,0 +1,39 @@
+/* import_groups: makes groups of users that a source has, by the commands that operators use. First
+ * all groups are made, visible to nobody; then each gets its members, and last those who see it, so
+ * that an import that was interrupted finds what is not ready. A group that is there already is
+ * left alone, but accounts that come with this import become its members. On the worker that
+ * imports. */
+#pragma once
+#include "base/slice.h"
+#include "ext/import/import_group.h"
+#include "home/command_run.h"
+
+struct import_groups_options {
+    struct worker *worker;
+    const struct command_call *call; /* of the import: who gave it */
+    struct source_groups *groups;
+    bool dry;
+    /* Whether the account is new by this import. */
+    bool (*is_new)(void *arg, slice jid);
+    /* Something does not come along; there: it is no loss. */
+    void (*report)(void *arg, slice label, const char *what, slice which, bool there);
+    void (*done)(void *arg);
+    void *arg;
+};
+
+struct import_groups {
+    struct import_groups_options o;
+    uint64_t imported, there, refused;
+    /* Its own: */
+    struct source_group *group;
+    struct arena *tmp; /* of a group */
+    slice *wanted;     /* accounts that are to become members; those that are there */
+    uint32_t wanted_count, member_count, checked, added;
+    const struct source_text *domain; /* the next */
+    struct command_call ran;
+    struct command_return back;
+    void (*then)(struct import_groups *x, const struct command_call *ran);
+};
+
+void import_groups_start(struct import_groups *x, const struct import_groups_options *options);
+extern struct store_stmt import_groups_account;
