@@ -221,8 +221,8 @@ PRECISE = re.compile(r"found|missing|unknown|there is no|[Nn]o such|no setting b
 # What is wrong for an argument, by its name.
 ARGUMENTS = {
     **dict.fromkeys(("jid", "user", "users", "owner", "roster", "watcher", "contact", "new-owner",
-                     "room", "rooms", "alternate", "allow", "block", "ask", "none", "receiver",
-                     "service"), ADDRESS),
+                     "room", "rooms", "members", "alternate", "allow", "block", "ask", "none",
+                     "receiver", "service"), ADDRESS),
     "contacts": ("@", "x" * 1100 + "@localhost"),
     "visible-to": ("everybody", "domain:", "group"), "rule": ("department", "shoe-size=42", "=x"),
     **dict.fromkeys(("from", "to", "before", "version"), COUNT), "role": ("no-such-role",),
@@ -248,7 +248,8 @@ TEA = "tea@conference.localhost"
 RIGHT = {
     **dict.fromkeys(("jid", "user", "owner"), "alice@localhost"),
     **dict.fromkeys(("contact", "contacts", "new-owner"), "bob@localhost"),
-    "users": "alice@localhost bob@localhost", "group": "Sales",
+    "users": "alice@localhost bob@localhost", "members": "bob@localhost", "group": "Sales",
+    "node": "node1",
     "room": TEA, "rooms": TEA, "domain": "bots.test", "domains": "localhost",
     "pattern": "*.other.test", "target": "127.0.0.1:5269",
     "alias": "tea.localhost", "text": "hello", "fingerprint": "f" * 64,
