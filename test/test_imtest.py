@@ -347,19 +347,20 @@ def test_a_target_that_the_configuration_does_not_know_gets_the_default_port(pai
 
 
 def test_an_address_without_a_port_needs_no_dns(pair):
-    """As the host of a client, of a server and of a proxy."""
+    """As the host of a client, of a server and of a proxy. The kernel refuses TCP to addresses of
+    groups at once, and sends nothing, whatever listens at these ports of this machine."""
     one, other = pair()
     mark(one)
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{federation.free_port()}")
-    for address in "127.0.0.3", "[::1]":
-        row = failure(one, "tcp", f"{address}:5222: Connection refused", "--target", address,
+    for address in "224.0.0.1", "[ff0e::1]":
+        row = failure(one, "tcp", f"{address}:5222: Network is unreachable", "--target", address,
                       *TO[2:])
         assert row["latency"] == "00:00:00" and "5222" in row["warning"]
     for target, proxy, refused in (
-            ("127.0.0.3", f"127.0.0.1:{other.s2s_port}", "127.0.0.3:5269"),
-            ("localhost", "127.0.0.3", "127.0.0.3:5269")):
+            ("224.0.0.1", f"127.0.0.1:{other.s2s_port}", "224.0.0.1:5269"),
+            ("localhost", "224.0.0.1", "224.0.0.1:5269")):
         done = one.ctl_run("fedtest", "--target", target, "--domain", OTHER, "--proxy", proxy)
-        assert f"{refused}: Connection refused" in done.stdout and done.returncode == 1
+        assert f"{refused}: Network is unreachable" in done.stdout and done.returncode == 1
 
 
 def test_a_certificate_for_another_name(make_server, authority):
