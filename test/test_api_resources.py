@@ -288,6 +288,33 @@ def test_a_node_and_a_domain_are_resources(make_server):
         assert api("GET", f"/domains/{other}").status == 404
 
 
+def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
+    """404 says that the thing of the path is not there; all else is 422, with its argument."""
+    assert api("PUT", "/groups/sales", {}).status == 201
+    assert api("PUT", "/admins/nora", {"role": "viewer"}).status == 201
+    nobody, role = {"members": ["nobody@localhost"]}, {"role": "nothing"}
+    for method, path, body, argument in (
+            ("PUT", "/groups/sales", nobody, "members"),
+            ("PATCH", "/groups/sales", {"visible-to": "group:nothing"}, "visible-to"),
+            ("PATCH", "/groups/sales", {"visible-to": "domain:a.test"}, "visible-to"),
+            ("POST", "/groups/sales/members", {"users": ["nobody@localhost"]}, "users"),
+            ("DELETE", f"/groups/sales/members?users={BOB}", None, "users"),
+            ("PUT", f"/users/{ALICE}/role", role, "role"), ("PUT", "/admins/nora", role, "role"),
+            ("PUT", "/admins/mia", role, "role"), ("PATCH", "/admins/nora", role, "role"),
+            ("POST", "/tokens", {"name": "eyes", **role}, "role"),
+            ("GET", "/users?domain=a.test", None, "domain")):
+        answer = api(method, path, body)
+        assert (answer.status, answer.json.get("argument")) == (422, argument), (path, answer.text)
+    for method, path, body in (
+            ("PATCH", "/groups/nothing", {"members": []}), ("GET", "/groups/nothing", None),
+            ("POST", "/groups/nothing/members", {"users": [ALICE]}),
+            ("PATCH", "/admins/nothing", {"role": "viewer"}),
+            ("PUT", "/users/nobody@localhost/role", {"role": "viewer"}),
+            ("DELETE", "/tokens/nothing", None), ("GET", "/users/alice@a.test", None)):
+        assert api(method, path, body).status == 404, (method, path)
+    assert api("POST", "/commands/user-show", {"jid": "nobody@localhost"}).status == 404
+
+
 # --- what holds for all of them, by the document ---
 
 

@@ -64,10 +64,22 @@ void api_problem(struct http_request *r, const struct api_problem *p)
     buf_fini(&lines);
 }
 
+/* What is missing is not the thing of the path, but another one that an argument names. */
+static bool api_names_another(const struct api_job *j)
+{
+    const char *argument = j->call.culprit;
+    if (j->call.err != E_NOTFOUND || argument == NULL || j->target.by_name)
+        return false;
+    for (size_t i = 0; i < j->target.count; i++)
+        if (slice_is(j->target.names[i], argument))
+            return false;
+    return true;
+}
+
 void api_failed(struct api_job *j)
 {
     enum err e = j->call.err;
-    unsigned status = api_status(e);
+    unsigned status = api_names_another(j) ? 422 : api_status(e);
     api_problem(j->r, &(struct api_problem){ .status = status,
                                              .detail = j->call.text,
                                              .error = err_name(e),

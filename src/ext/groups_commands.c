@@ -459,6 +459,7 @@ static void groups_member_del(struct groups_task *t, const struct store_batch *f
         return;
     for (uint32_t i = 0; i < t->user_count; i++)
         if (store_int(found, i + 1, 0, 1) == 0) {
+            t->call->culprit = t->users_arg;
             command_fail(t->call, E_NOTFOUND,
                          "nothing was changed: %.*s is no member by name; `group show` says by "
                          "what others are",

@@ -440,6 +440,15 @@ bool access_may_change(struct command_call *call, slice name, slice grants, slic
     return false;
 }
 
+bool access_role_given(struct command_call *call, slice *grants)
+{
+    call->culprit = "role"; /* the call may be freed when it has failed */
+    if (!access_role_grants(call, command_arg(call, "role"), grants))
+        return false;
+    call->culprit = NULL;
+    return true;
+}
+
 bool access_role_grants(struct command_call *call, slice name, slice *grants)
 {
     const struct access_table *t = access_table_begin();
@@ -605,7 +614,7 @@ static void run_token_add(struct command_call *call)
     char token[sizeof ACCESS_TOKEN_MARK + 2 * ACCESS_TOKEN_BYTES], hash[HASH_TEXT + 1];
     uint64_t now_us = clock_wall_us(), end_us;
     if (!access_patterns_known(call, "scope") || !has_token_room(call, name) ||
-        !access_role_grants(call, role, &grants) || !is_scope_useful(call, grants, scope) ||
+        !access_role_given(call, &grants) || !is_scope_useful(call, grants, scope) ||
         !access_may_give(call, grants, scope) || !token_end(call, now_us, &end_us))
         return;
     memcpy(token, ACCESS_TOKEN_MARK, sizeof ACCESS_TOKEN_MARK);
@@ -674,7 +683,7 @@ static void run_admin_add(struct command_call *call)
     if (full)
         command_fail(call, E_LIMIT, "%d accounts have a role, which is the most; remove one",
                      ACCESS_ADMINS_MAX);
-    if (full || !may_change_admin(call, jid) || !access_role_grants(call, role, &grants) ||
+    if (full || !may_change_admin(call, jid) || !access_role_given(call, &grants) ||
         !access_may_give(call, grants, (slice){ 0 }))
         return;
     command_changed(call, admin_role_now(call, jid), role);

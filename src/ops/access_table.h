@@ -67,6 +67,7 @@ void access_submit(struct command_call *call, struct store_batch *b, slice name,
                    const char *missing);
 /* Checks of such a command. false: the call has failed. */
 bool access_role_grants(struct command_call *call, slice name, slice *grants);
+bool access_role_given(struct command_call *call, slice *grants); /* of its argument `role` */
 bool access_may_give(struct command_call *call, slice grants, slice scope);
 /* Of what `name` has now: nobody changes somebody who can do more than they. */
 bool access_may_change(struct command_call *call, slice name, slice grants, slice scope);

@@ -350,7 +350,7 @@ static void run_create(struct command_call *call)
     else if (full)
         command_fail(call, E_LIMIT, "there are %d administrators, which is the most; delete one",
                      ACCESS_ADMINS_MAX);
-    if (call->ended || !access_role_grants(call, command_arg(call, "role"), &grants) ||
+    if (call->ended || !access_role_given(call, &grants) ||
         !access_may_give(call, grants, (slice){ 0 }))
         return;
     struct password_change *c = password_change_new(call);
@@ -382,7 +382,7 @@ static void run_password(struct command_call *call)
 static void run_role(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = command_arg(call, "role"), was, grants;
-    if (!may_change_person(call, name) || !access_role_grants(call, role, &grants) ||
+    if (!may_change_person(call, name) || !access_role_given(call, &grants) ||
         !access_may_give(call, grants, (slice){ 0 }))
         return;
     (void)is_there(call, name, &was);
