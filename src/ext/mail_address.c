@@ -275,6 +275,7 @@ struct mail_address {
     struct worker *worker;
     struct xml_work *xml; /* that of the worker is in use when a stanza is written */
     struct timer reload;  /* this and below: at worker 0 */
+    bool forgets;         /* it is set for nothing but what is to be forgotten */
     struct store_op *op;
     struct book *made; /* of the pages that were read */
     int64_t last;      /* id of the account */
@@ -455,8 +456,9 @@ static void mail_soon(struct mail_address *m, uint64_t ms)
 {
     if (m->op != NULL)
         m->again = true;
-    else if (!timer_is_set(&m->reload))
+    else if (!timer_is_set(&m->reload) || m->forgets)
         timer_set(worker_loop(m->worker), &m->reload, ms);
+    m->forgets = false;
 }
 
 static struct store_batch *mail_batch(const struct mail_address *m)
@@ -515,6 +517,7 @@ static void mail_page(void *arg, enum store_result result, const struct store_ba
         mail_taken(m);
         if (m->again || names.book->gone > 0)
             mail_soon(m, m->again ? SOON_MS + REST * took_ms : FAREWELL_US / 1000);
+        m->forgets = !m->again;
     }
 }
 
