@@ -127,7 +127,14 @@ FAULTS = {
 
 
 def last_refused(node, domain=EVIL):
-    return [r["value"] for r in node.rows("s2s", "show", domain) if r["name"] == "last refused"]
+    """As `s2s show` has it. `s2s list` says the same."""
+    found = [r["value"] for r in node.rows("s2s", "show", domain) if r["name"] == "last refused"]
+    listed = [r for r in node.rows("s2s", "list", domain) if r["state"] == "refused"]
+    assert len({r["why"] for r in listed}) == len(found), (listed, found)
+    for row in listed:
+        assert (row["direction"], row["local"], row["stage"]) == ("in", ONE, "certificate")
+        assert row["why"].partition(" (from ")[0] in found[0] and "from 127.0.0.1" in row["why"]
+    return found
 
 
 @pytest.mark.parametrize("asks", ["external", "dialback", "nothing"])

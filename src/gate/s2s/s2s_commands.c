@@ -9,6 +9,8 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_show.h"
 #include "gate/s2s/s2s_trace.h"
+#include "gate/s2s/s2s_unproved.h"
+#include "home/here.h"
 
 enum { ROWS_MAX = 10000 };
 
@@ -58,6 +60,25 @@ static void commands_show(const struct s2s_shown *shown, void *arg)
         commands_add(l->call, shown);
 }
 
+/* What this process remembers. */
+static void commands_show_refused(slice domain, const struct s2s_unproved *last, void *arg)
+{
+    struct listing *l = arg;
+    uint64_t now = loop_wall_us(worker_loop(l->call->worker));
+    commands_show(
+        &(struct s2s_shown){
+            .remote = slice_dup(l->call->arena, domain),
+            .local = slice_dup(l->call->arena, slice_of(last->local)),
+            .direction = "in",
+            .state = "refused",
+            .since_s = now > last->at_us ? (now - last->at_us) / 1000000 : 0,
+            .tls = "",
+            .auth = "",
+            .stage = S2S_AT_CERTIFICATE,
+            .why = slice_of(arena_printf(l->call->arena, "%s (from %s)", last->why, last->peer)) },
+        l);
+}
+
 /* On each worker. */
 static void run_s2s_list(struct command_call *call)
 {
@@ -71,6 +92,8 @@ static void run_s2s_list(struct command_call *call)
         partner_show(partner_of(a), commands_show, &l);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), commands_show, &l);
+    if (worker_index(w) == 0)
+        s2s_unproved_each(commands_show_refused, &l);
 }
 
 static void s2s_list_gathered(struct command_call *call)
@@ -176,7 +199,8 @@ static struct command s2s_list = {
             { .name = "state",
               .doc =
                   "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
-                  "failed, diverted (to another of s2s.connections), or checking (its dialback)" },
+                  "failed, diverted (to another of s2s.connections), checking (its dialback), or "
+                  "refused (its certificate, the last time that it came)" },
             { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },

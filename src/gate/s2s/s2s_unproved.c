@@ -5,13 +5,11 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { UNPROVED_DOMAIN = 256 /* bytes with the end; longer ones are in the log only */ };
-
 /* A place is used while it has a domain. */
 static struct {
     pthread_mutex_t lock;
     struct unproved_place {
-        char domain[UNPROVED_DOMAIN];
+        char domain[S2S_UNPROVED_DOMAIN];
         struct s2s_unproved last;
     } place[S2S_UNPROVED_MAX];
 } unproved = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -39,15 +37,25 @@ void s2s_unproved(slice domain, slice local, const char *peer, const char *why)
 {
     log_info(&log_s2s, LOG_EV("s2s.unproved"), LOG_S("domain", domain), LOG_S("local", local),
              LOG_C("why", why), LOG_C("peer", peer));
-    if (domain.len == 0 || domain.len >= UNPROVED_DOMAIN)
+    if (domain.len == 0 || domain.len >= S2S_UNPROVED_DOMAIN)
         return;
     pthread_mutex_lock(&unproved.lock);
     struct unproved_place *p = unproved_find(domain);
     p = p != NULL ? p : unproved_oldest();
     *p = (struct unproved_place){ .last.at_us = clock_wall_us() };
     memcpy(p->domain, domain.ptr, domain.len);
+    snprintf(p->last.local, sizeof p->last.local, "%.*s", SLICE_ARG(local));
     snprintf(p->last.peer, sizeof p->last.peer, "%s", peer);
     snprintf(p->last.why, sizeof p->last.why, "%s", why);
+    pthread_mutex_unlock(&unproved.lock);
+}
+
+void s2s_unproved_each(s2s_unproved_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&unproved.lock);
+    for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++)
+        if (unproved.place[i].domain[0] != '\0')
+            fn(slice_of(unproved.place[i].domain), &unproved.place[i].last, arg);
     pthread_mutex_unlock(&unproved.lock);
 }
 
