@@ -265,6 +265,19 @@ def test_a_file_that_is_left_of_another_domain_keeps_nobody_from_reloading(serve
     server.ctl("cert", "self-signed", "localhost", "--replace")
 
 
+def test_check_names_certificates_of_domains_that_are_gone(make_server):
+    """Whatever is wrong with them."""
+    server = make_server(domains=["a.test", "gone.test"])
+    server.ctl("cert", "self-signed", "gone.test")
+    assert "no such domain" not in refused(server, "cert", "check")
+    server.conf["domains"] = ["a.test"]
+    server.restart()
+    assert "gone.test: this server has no such domain" in server.ctl(
+        "cert", "check", "gone.test")["text"]
+    server.ctl("cert", "del", "gone.test")
+    assert "no such domain" not in refused(server, "cert", "check")
+
+
 def test_a_component_has_a_certificate_of_its_own(make_server, tmp_path, authority):
     """It counts before one that names the component, too, until it is deleted."""
     server = make_server(domains=["a.test"], component=True)
@@ -293,7 +306,11 @@ def test_a_component_has_a_certificate_of_its_own(make_server, tmp_path, authori
     assert "gate.test: the certificate is self-signed" in refused(server, "cert", "check",
                                                                   "gate.test")
     server.ctl("component", "del", "gate.test")
+    note = "gate.test: this server has no such domain and no such component"
+    assert note in server.ctl("cert", "check", "gate.test")["text"]
+    assert note in refused(server, "cert", "check")
     server.ctl("cert", "del", "gate.test")
+    assert note not in refused(server, "cert", "check")
     assert shown(server, "gate.test") == both
     assert "gate.test is not served here" in refused(server, "cert", "show", "gate.test")
 

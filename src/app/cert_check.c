@@ -13,6 +13,8 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
+#include "home/node.h"
+#include "home/remote.h"
 #include "im/feature.h"
 #include "io/tls_trust.h"
 #include "io/work.h"
@@ -38,6 +40,7 @@ struct cert_check {
     struct command_call *call;
     struct cert_use *use;
     bool *revoked; /* of each: as it was loaded */
+    bool *strange; /* of each: it is left of a domain that is not here any more */
     size_t use_count;
     struct service *service;
     size_t service_count;
@@ -167,12 +170,27 @@ static void cert_check_components(struct cert_check *c)
                    text);
 }
 
+/* Nobody asks for its domain, but components may show it. */
+static void cert_check_strange(struct cert_check *c, const struct cert_use *use)
+{
+    buf_printf(&c->notes,
+               "%s: this server has no such domain and no such component, but a certificate for "
+               "it. Delete it if it is not needed any more: `cert del`.\n",
+               use->domains);
+    if (use->known)
+        cert_check_name_components(c, &use->facts);
+}
+
 static void cert_check_one(struct cert_check *c, size_t at)
 {
     struct cert_use use;
     const struct cert_use *loaded = &c->use[at];
     int64_t soon = cert_notice_days();
     cert_use_again(&use, loaded, c->call->arena);
+    if (c->strange[at]) {
+        cert_check_strange(c, &use);
+        return;
+    }
     if (!cert_check_leaf(c, &use))
         return;
     bool same = loaded->known && strcmp(loaded->facts.fingerprint, use.facts.fingerprint) == 0;
@@ -247,6 +265,9 @@ static void cert_check_take(struct cert_check *c, const struct cert_use *use, sl
         .source = use->source,
         .known = use->known,
     };
+    slice first = slice_of(names[0]);
+    c->strange[c->use_count] = !node_serves(worker_node(c->call->worker), first) &&
+                               !remote_expected(c->call->worker, first);
     if (use->known) {
         to->facts.fingerprint = slice_cstr(arena, slice_of(use->facts.fingerprint));
         c->revoked[c->use_count] = cert_ocsp_revoked(use->facts.fingerprint);
@@ -308,6 +329,7 @@ static void cert_check_run(struct command_call *call)
     size_t count = uses != NULL ? uses->count : 0;
     c->use = arena_new(call->arena, struct cert_use, count + 1);
     c->revoked = arena_new(call->arena, bool, count + 1);
+    c->strange = arena_new(call->arena, bool, count + 1);
     c->service = arena_new(call->arena, struct service, SERVICES_MAX);
     for (size_t i = 0; i < count; i++)
         cert_check_take(c, &uses->item[i], only);
