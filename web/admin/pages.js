@@ -56,6 +56,7 @@ export const losses = { "user del": ["user stats", "jid"] };
  * refer to, or else by their types. */
 export const kinds = {
   user: { types: ["user", "session"], page: "users", show: "user show",
+    without: ["user role"], // few have one: the page of administrators shows them
     first: ["user stats", "session list", "contact list", "device list", "presence view"] },
   room: { types: ["room"], page: "rooms", show: "room show",
     first: ["room occupants", "room affiliations", "room fields"] },

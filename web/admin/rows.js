@@ -67,10 +67,11 @@ function argumentFor(kind, command) {
 /* What there is about a thing: a record of it, lists that need nothing else, and acts. */
 export function partsOfThing(rows, kind, name) {
   const made = new Set(pages.flatMap((page) => page.make || []));
+  const without = kinds[kind].without || [];
   const parts = { show: null, lists: [], acts: [] };
   for (const command of rows.list) {
     const arg = argumentFor(kind, command);
-    if (!arg || (made.has(command.name) && !command.reads)) continue;
+    if (!arg || without.includes(command.name) || (made.has(command.name) && !command.reads)) continue;
     const part = { command, bound: { [arg.name]: name } };
     if (command.name === kinds[kind].show) parts.show = part;
     else if (command.reads && required(command).every((one) => one === arg)) parts.lists.push(part);
