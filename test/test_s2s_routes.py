@@ -269,14 +269,17 @@ def test_what_is_wrong_is_refused(one):
                             ("a.test", "unix:/tmp/x"), ("a.test", "_sip._tcp.a.test"),
                             ("127.0.0.1", "a.test"), ("*.127.0.0.1", "a.test"), (ONE, "a.test"),
                             ("a.test", "0.0.0.0:5269"), ("a.test", "[::]:5269"),
-                            ("a.test", "b.test:00"), ("a.test", "b.test:05269")):
+                            ("a.test", "b.test:0"), ("a.test", "b.test:00"),
+                            ("a.test", "b.test:"), ("a.test", "300.1.1.1:5269"),
+                            ("a.test", "127.0.0.1:05269"), ("a.test", "::1:5269"),
+                            ("a.test", "b.test:05269")):
         done = one.ctl_run("s2s-route", "add", pattern, target)
         assert done.returncode != 0, (pattern, target)
     for option, value in (("--priority", 0), ("--priority", 65536), ("--weight", 0),
                           ("--weight", 65536), ("--tls", "no"), ("--description", "x" * 256)):
         assert one.ctl_run("s2s-route", "add", "a.test", "b.test", option, value).returncode != 0
     assert not one.rows("s2s-route", "list")
-    add(one, "a.test", "b.test:0", "--description", "x" * 255)
+    add(one, "a.test", "b.test", "--description", "x" * 255)
     assert one.rows("s2s-route", "list")[0]["target"] == "b.test"
     assert "s2s-route set" in refusal(one, "s2s-route", "add", "a.test", "b.test")
     assert "s2s-route list" in refusal(one, "s2s-route", "del", "a.test", "c.test")

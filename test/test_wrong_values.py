@@ -15,6 +15,7 @@ from muster.server import MUSTERD, free_ports, yaml
 LONG = "x" * 2000
 TEXTS = ([], ["a"], {"a": 1}, None, "a\x01b", LONG)  # what no text is
 ADDRESSES = ("nowhere", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:-1", "300.0.0.1:1",
+             "127.0.0.1:05222", "[::1", "[::1]:", "[localhost]:5222",
              "localhost:5222", "::1:5222", "[::1]", {"address": "127.0.0.1:1", "proxy": "perhaps"},
              {"proxy": True}, {"address": "127.0.0.1:1", "port": 1}, ["127.0.0.1:1"], None)
 PAIR = {"certificate": "a.pem", "key": "b.pem"}
@@ -195,6 +196,39 @@ def test_every_setting(server):
         assert answer["error"] in ("syntax", "limit"), (name, value, answer)
     assert server.rows("config", "show") == before
     assert len(told) > 1000
+
+
+# What is no HOST:PORT, though it looks like one.
+NO_HOSTS = ("h:", "h:x", "h:0", "h:05", "h:65536", "h:-1", "h:+1", "h: 1", ":1", "[::1", "::1]",
+            "[::1]x", "[::1]:", "[::1]:0", "[::1]:05", "[h]:1", "[]:1", "127.0.0.1:0",
+            "127.0.0.1:05", "127.0.0.1:5:6", "256.0.0.1:5", "1.2.3:5", "127.0.0.1.:5", "h h:1",
+            "h..a:1", ".h:1", "-h:1", "u@h:1")
+HOST_SETTINGS = {"mail.relay": "{}", "syslog.server": "tcp:{}", "extdisco.services": "stun:{}/udp",
+                 "s2s.dns-servers": "{}", "snmp.receiver": "{}", "imtest.target": "{}",
+                 "fedtest.target": "{}", "fedtest.proxy": "{}", "pushtest.edge": "{}"}
+
+
+def test_hosts_with_wrong_ports(server):
+    """In each setting and command that takes one."""
+    control = Control(server)
+    for host in NO_HOSTS:
+        for name, form in HOST_SETTINGS.items():
+            answer = control.run("set", setting=name, value=form.format(host))
+            assert answer.get("error") == "syntax", (name, host, answer)
+            assert "allowed" in answer["text"], (name, host, answer)
+        done = server.ctl_run("s2s-route", "add", "x.test", host)
+        assert done.returncode == 2 and "allowed" in done.stderr, (host, done)
+        for words in (("imtest", "--receiver", "bob@x.test", "--target", host),
+                      ("fedtest", "--domain", "x.test", "--proxy", "h", "--target", host),
+                      ("fedtest", "--domain", "x.test", "--target", "h", "--proxy", host),
+                      ("pushtest", "--service", "x.test", "--edge", host)):
+            done = server.ctl_run(*words)
+            assert done.returncode == 2 and ":PORT (1 to 65535)" in done.stderr, (words, done)
+    assert not server.rows("s2s-route", "list")
+    for name, form in HOST_SETTINGS.items():
+        if name != "snmp.receiver":
+            control.run("set", setting=name, value=form.format("[::1]:1"))
+            assert server.rows("get", name)[0]["value"] == form.format("[::1]:1")
 
 
 def test_every_setting_in_the_node_file(tmp_path):

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/host_port.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
@@ -14,7 +15,6 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
-#include "io/address.h"
 #include "io/loop.h"
 #include "io/timer.h"
 #include "io/tls_trust.h"
@@ -31,45 +31,11 @@ enum {
     OUTPUT_BYTES_MAX = 4 * MAIL_TEXT_BYTES_MAX
 };
 
-static bool relay_host_ok(slice host)
-{
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-            c != '-' && c != '_' && (c != '.' || i == 0))
-            return false;
-    }
-    return host.len > 0 && host.len <= VISIT_HOST_MAX && host.ptr[0] != '-';
-}
-
-/* Digits alone, and nothing before them that would not count. */
-static bool relay_port(slice text, uint16_t *port)
-{
-    int64_t number;
-    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &number) ||
-        number > UINT16_MAX)
-        return false;
-    *port = (uint16_t)number;
-    return true;
-}
-
 /* "relay.test", "relay.test:587", "[::1]:25". */
 static bool relay_read(slice text, slice *host, uint16_t *port)
 {
-    char numbers[ADDRESS_TEXT_BYTES];
-    union address address;
-    slice rest;
     *port = PORT_DEFAULT;
-    if (text.len == 0 || text.ptr[0] != '[') {
-        bool good = !slice_cut(text, ':', host, &rest) || relay_port(rest, port);
-        return good && relay_host_ok(*host);
-    }
-    if (!slice_cut(slice_from(text, 1), ']', host, &rest) || host->len > INET6_ADDRSTRLEN)
-        return false;
-    if (rest.len > 0 && (rest.ptr[0] != ':' || !relay_port(slice_from(rest, 1), port)))
-        return false;
-    snprintf(numbers, sizeof numbers, "[%.*s]:25", SLICE_ARG(*host));
-    return address_parse(slice_of(numbers), &address);
+    return host_port_read(text, host, port) && host->len <= VISIT_HOST_MAX;
 }
 
 static bool relay_ok(slice text)

@@ -4,10 +4,10 @@
 #include "app/node_pairs.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/host_port.h"
 #include "base/similar.h"
 #include "home/node.h"
 #include "xmpp/jid.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -297,26 +297,16 @@ static bool parse_domain(struct arena *arena, slice text, const char **out)
     return true;
 }
 
-/* "127.0.0.1:5222" or "[::1]:5222". */
+/* "127.0.0.1:5222" or "[::1]:5222". With port 0 the system chooses one. */
 static bool parse_address(struct arena *arena, slice text, const char **out)
 {
-    char ip[INET6_ADDRSTRLEN];
-    struct in6_addr addr;
-    const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
-    if (colon == NULL)
-        return false;
-    slice host = { text.ptr, (size_t)(colon - text.ptr) };
-    slice port = slice_from(text, host.len + 1);
-    bool v6 = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
-    if (v6)
-        host = (slice){ host.ptr + 1, host.len - 2 };
-    if (host.len >= sizeof ip)
-        return false;
-    memcpy(ip, host.ptr, host.len);
-    ip[host.len] = '\0';
-    int64_t number;
-    if (inet_pton(v6 ? AF_INET6 : AF_INET, ip, &addr) != 1 || port.len > 5 ||
-        !slice_int(port, &number) || number < 0 || number > 65535)
+    static const slice chosen = SLICE_INIT(":0");
+    slice host, at = text;
+    uint16_t port = 0;
+    bool any = text.len > chosen.len && slice_eq(slice_from(text, text.len - chosen.len), chosen);
+    if (any)
+        at.len -= chosen.len;
+    if (!host_port_read(at, &host, &port) || host_port_is_name(host) || any != (port == 0))
         return false;
     *out = slice_cstr(arena, text);
     return true;

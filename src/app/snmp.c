@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/host_port.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -47,13 +48,8 @@ static bool snmp_password_ok(slice text)
 
 static bool snmp_host_ok(slice text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && (i == 0 || (c != '-' && c != '.')) && c != ':')
-            return false;
-    }
-    return true;
+    return text.len == 0 || host_port_is_name(text) || host_port_is_ipv4(text) ||
+           host_port_is_ipv6(text);
 }
 
 static const char *const versions[] = { "v2c", "v3", NULL };

@@ -1,7 +1,7 @@
 #include "codec/syslog.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/ip.h"
+#include "base/host_port.h"
 
 /* No number of an enterprise is ours: the one that RFC 5612 reserves for documents. */
 #define SD_ID "muster@32473"
@@ -112,48 +112,19 @@ void syslog_journal(struct buf *out, const struct syslog_line *line)
     }
 }
 
-static bool syslog_host_ok(slice host)
-{
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-            c != '-' && c != '_' && (c != '.' || i == 0))
-            return false;
-    }
-    return host.len > 0 && host.len <= 253 && host.ptr[0] != '-';
-}
-
-static bool syslog_port(slice text, uint16_t *port)
-{
-    int64_t number;
-    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &number) ||
-        number > UINT16_MAX)
-        return false;
-    *port = (uint16_t)number;
-    return true;
-}
-
 bool syslog_server_read(slice text, struct syslog_server *out)
 {
     static const char *const ways[] = { "udp", "tcp", "tls" };
     static const uint16_t ports[] = { 514, 601, 6514 };
-    slice way, rest, port;
+    slice way, rest;
     int found = -1;
     if (!slice_cut(text, ':', &way, &rest))
         return false;
     for (int i = 0; i < 3; i++)
         if (slice_is(way, ways[i]))
             found = i;
-    if (found < 0 || rest.len == 0)
+    if (found < 0)
         return false;
     *out = (struct syslog_server){ .way = (enum syslog_way)found, .port = ports[found] };
-    if (rest.ptr[0] != '[')
-        return (!slice_cut(rest, ':', &out->host, &port) || syslog_port(port, &out->port)) &&
-               syslog_host_ok(out->host);
-    if (!slice_cut(slice_from(rest, 1), ']', &out->host, &port) ||
-        memchr(out->host.ptr, ':', out->host.len) == NULL)
-        return false;
-    struct ip ip = ip_parse(out->host), none = { { 0 } };
-    return memcmp(&ip, &none, sizeof ip) != 0 &&
-           (port.len == 0 || (port.ptr[0] == ':' && syslog_port(slice_from(port, 1), &out->port)));
+    return host_port_read(rest, &out->host, &out->port);
 }

@@ -8,6 +8,7 @@
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -34,35 +35,20 @@ static bool is_type(slice type, bool *restricted)
     return *restricted || slice_is(type, "stun") || slice_is(type, "stuns");
 }
 
-static bool is_host(slice host)
-{
-    for (size_t i = 0; i < host.len; i++) {
-        char c = host.ptr[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!plain && memchr("-._:", c, 4) == NULL)
-            return false;
-    }
-    return host.len > 0;
-}
-
 /* type:host:port/transport; an IPv6 address stands in brackets. */
 static bool service_parse(slice text, struct service *s)
 {
-    slice rest, port_and;
-    int64_t port;
-    if (!slice_cut(text, ':', &s->type, &rest) || !is_type(s->type, &s->restricted))
+    slice rest, host_and;
+    uint16_t port = 0;
+    if (!slice_cut(text, ':', &s->type, &rest) || !is_type(s->type, &s->restricted) ||
+        !slice_cut(rest, '/', &host_and, &s->transport) ||
+        !host_port_read(host_and, &s->host, &port) || port == 0)
         return false;
-    if (rest.len > 0 && rest.ptr[0] == '[') {
-        if (!slice_cut(slice_from(rest, 1), ']', &s->host, &port_and) || port_and.len == 0 ||
-            port_and.ptr[0] != ':')
-            return false;
-        port_and = slice_from(port_and, 1);
-    } else if (!slice_cut(rest, ':', &s->host, &port_and)) {
-        return false;
-    }
-    return slice_cut(port_and, '/', &s->port, &s->transport) && is_host(s->host) &&
-           slice_int(s->port, &port) && port > 0 && port <= 65535 &&
-           (slice_is(s->transport, "udp") || slice_is(s->transport, "tcp"));
+    size_t at = host_and.len;
+    while (host_and.ptr[at - 1] != ':')
+        at--;
+    s->port = slice_from(host_and, at);
+    return slice_is(s->transport, "udp") || slice_is(s->transport, "tcp");
 }
 
 static bool services_are_right(slice text)

@@ -6,7 +6,7 @@
 static bool parse_port(slice text, in_port_t *out)
 {
     int64_t n;
-    if (!slice_int(text, &n) || n < 0 || n > UINT16_MAX)
+    if (!slice_int(text, &n) || n < 0 || n > UINT16_MAX || (text.ptr[0] == '0' && text.len > 1))
         return false;
     *out = htons((uint16_t)n);
     return true;

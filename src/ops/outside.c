@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -21,7 +22,6 @@
 #include "ops/outside_users.h"
 #include "ops/users.h"
 #include "xmpp/jid.h"
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -34,7 +34,44 @@ static const char *const kind_names[] = { "imtest", "fedtest", "pushtest", NULL 
 
 static void schedule_changed(struct worker *w, const struct setting *s);
 
-#define SCHEDULE_TEXT(var, text, what, words)                                                      \
+/* Also a name that the DNS has by its A-labels. */
+static bool outside_is_other_name(slice host, struct arena *arena)
+{
+    slice prepared;
+    bool ascii = true;
+    for (size_t i = 0; i < host.len; i++)
+        ascii = ascii && (unsigned char)host.ptr[i] < 0x80;
+    return !ascii && jid_prep_domain(host, arena, &prepared) == OK;
+}
+
+bool outside_host_read(struct outside_host *out, slice text, struct arena *arena)
+{
+    slice rest;
+    ensure(text.len == 0 || text.ptr != NULL);
+    *out = (struct outside_host){ text, text, 0 };
+    if (host_port_is_ipv6(text)) {
+        out->host = out->address = slice_of(arena_printf(arena, "[%.*s]", SLICE_ARG(text)));
+        return true;
+    }
+    if (host_port_read(text, &out->host, &out->port)) {
+        if (slice_starts(text, SLICE("[")))
+            out->host = (slice){ text.ptr, out->host.len + 2 };
+        return true;
+    }
+    return (!slice_cut(text, ':', &out->host, &rest) || host_port_number(rest, &out->port)) &&
+           outside_is_other_name(out->host, arena);
+}
+
+static bool outside_host_ok(slice text)
+{
+    struct outside_host host;
+    struct arena *tmp = arena_create(0);
+    bool ok = text.len == 0 || outside_host_read(&host, text, tmp);
+    arena_destroy(&tmp);
+    return ok;
+}
+
+#define SCHEDULE_ROW(var, text, what, looks, shape, words)                                         \
     static struct setting var = {                                                                  \
         .name = text,                                                                              \
         .scope = SCOPE_CLUSTER,                                                                    \
@@ -43,20 +80,25 @@ static void schedule_changed(struct worker *w, const struct setting *s);
         .def_text = "",                                                                            \
         .changed = schedule_changed,                                                               \
         .doc = words,                                                                              \
+        .check = looks,                                                                            \
+        .form = shape,                                                                             \
     }
 
-SCHEDULE_TEXT(imtest_target, "imtest.target", PARAM_TEXT,
-              "The host that a scheduled imtest logs in at.");
+#define SCHEDULE_HOST(var, text, words)                                                            \
+    SCHEDULE_ROW(var, text, PARAM_TEXT, outside_host_ok, OUTSIDE_HOST_FORM ", or empty", words)
+#define SCHEDULE_TEXT(var, text, what, words) SCHEDULE_ROW(var, text, what, NULL, NULL, words)
+
+SCHEDULE_HOST(imtest_target, "imtest.target", "The host that a scheduled imtest logs in at.");
 SCHEDULE_TEXT(imtest_receiver, "imtest.receiver", PARAM_TEXT,
               "The address at another server that a scheduled imtest sends to. Empty: there is no "
               "such test.");
-SCHEDULE_TEXT(fedtest_target, "fedtest.target", PARAM_TEXT,
+SCHEDULE_HOST(fedtest_target, "fedtest.target",
               "The host of this server at which others reach it, for a scheduled fedtest.");
 SCHEDULE_TEXT(fedtest_domain, "fedtest.domain", PARAM_TEXT,
               "The domain of another server that a scheduled fedtest reaches. Empty: there is no "
               "such test.");
-SCHEDULE_TEXT(fedtest_proxy, "fedtest.proxy", PARAM_TEXT, "The host of that server.");
-SCHEDULE_TEXT(pushtest_edge, "pushtest.edge", PARAM_TEXT,
+SCHEDULE_HOST(fedtest_proxy, "fedtest.proxy", "The host of that server.");
+SCHEDULE_HOST(pushtest_edge, "pushtest.edge",
               "The host of this server at which others reach it, for a scheduled pushtest.");
 SCHEDULE_TEXT(pushtest_service, "pushtest.service", PARAM_TEXT,
               "The address of the push service (XEP-0357) that pushtest sends its notification to. "
@@ -347,48 +389,6 @@ bool outside_knows(const struct worker *w, slice host)
         name[0] = '\0';
     return node_serves(n, host) || slice_is(host, n->name) || slice_is(host, name) ||
            slice_is(host, "localhost");
-}
-
-/* RFC 3986 §3.2.2: only in brackets can a port be told from an address of IPv6. */
-static bool is_bare_ipv6(slice text)
-{
-    char address[INET6_ADDRSTRLEN];
-    struct in6_addr ip;
-    if (text.len == 0 || text.len >= sizeof address)
-        return false;
-    memcpy(address, text.ptr, text.len);
-    address[text.len] = '\0';
-    return inet_pton(AF_INET6, address, &ip) == 1;
-}
-
-static bool read_port(uint16_t *out, slice digits)
-{
-    int64_t port;
-    if (!slice_int(digits, &port) || port < 1 || port > UINT16_MAX)
-        return false;
-    *out = (uint16_t)port;
-    return true;
-}
-
-bool outside_host_read(struct outside_host *out, slice text, struct arena *arena)
-{
-    slice inside, rest;
-    ensure(text.len == 0 || text.ptr != NULL);
-    *out = (struct outside_host){ text, text, 0 };
-    if (is_bare_ipv6(text)) {
-        out->host = out->address = slice_of(arena_printf(arena, "[%.*s]", SLICE_ARG(text)));
-        return true;
-    }
-    if (slice_starts(text, SLICE("["))) {
-        if (!slice_cut(text, ']', &inside, &rest) || !is_bare_ipv6(slice_from(inside, 1)))
-            return false;
-        out->host = (slice){ text.ptr, inside.len + 1 };
-        return rest.len == 0 ||
-               (slice_starts(rest, SLICE(":")) && read_port(&out->port, slice_from(rest, 1)));
-    }
-    if (slice_cut(text, ':', &out->host, &rest) && !read_port(&out->port, rest))
-        return false;
-    return out->host.len > 0;
 }
 
 slice outside_domain(const struct worker *w, slice host)

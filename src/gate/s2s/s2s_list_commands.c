@@ -170,13 +170,9 @@ static void list_task_submit(struct list_task *t, struct store_batch *b, store_d
     store_submit(b, worker_loop(w), 0, done, t);
 }
 
-/* The target as it is stored: "name:0" is "name". */
 static slice route_target(const struct command_call *call)
 {
-    slice target = command_arg(call, "target");
-    if (target.len > 2 && slice_is(slice_from(target, target.len - 2), ":0"))
-        target.len -= 2;
-    return slice_dup(call->arena, target);
+    return slice_dup(call->arena, command_arg(call, "target"));
 }
 
 /* Routes. */

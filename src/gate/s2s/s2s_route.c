@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_route.h"
 #include "base/arena.h"
+#include "base/host_port.h"
 #include "gate/s2s/s2s_policy.h"
 #include "io/address.h"
 #include "xmpp/jid.h"
@@ -9,7 +10,7 @@ static bool route_is_host(slice name)
     struct arena *tmp = arena_create(0);
     slice prepared;
     bool ok = name.len > 0 && name.len < DNS_HOST_BYTES && !s2s_is_address(name) &&
-              memchr(name.ptr, ':', name.len) == NULL &&
+              memchr(name.ptr, ':', name.len) == NULL && !host_port_is_number(name) &&
               jid_prep_domain(name, tmp, &prepared) == OK && slice_eq(prepared, name);
     arena_destroy(&tmp);
     return ok;
@@ -34,7 +35,7 @@ bool s2s_target_read(struct s2s_target *out, slice text)
 {
     union address address;
     slice name, digits;
-    int64_t port;
+    uint16_t port;
     if (text.len > 0 && text.ptr[0] != 'u' && address_parse(text, &address)) {
         *out = (struct s2s_target){ .kind = S2S_TARGET_ADDRESS,
                                     .host = text,
@@ -43,11 +44,9 @@ bool s2s_target_read(struct s2s_target *out, slice text)
     }
     if (!slice_cut(text, ':', &name, &digits))
         return target_is_service(out, text);
-    if (!slice_int(digits, &port) || port < 0 || port > UINT16_MAX)
+    if (!host_port_number(digits, &port))
         return false;
-    if (port == 0)
-        return target_is_service(out, name);
-    *out = (struct s2s_target){ .kind = S2S_TARGET_HOST, .host = name, .port = (uint16_t)port };
+    *out = (struct s2s_target){ .kind = S2S_TARGET_HOST, .host = name, .port = port };
     return route_is_host(name);
 }
 
@@ -56,11 +55,10 @@ bool s2s_target_ok(slice text)
     struct s2s_target t;
     union address address;
     char printed[ADDRESS_TEXT_BYTES];
-    slice name, digits;
     if (!s2s_target_read(&t, text))
         return false;
     if (t.kind != S2S_TARGET_ADDRESS)
-        return !slice_cut(text, ':', &name, &digits) || digits.ptr[0] != '0' || digits.len == 1;
+        return true;
     if (!address_parse(t.host, &address))
         return false;
     address_print(&address, printed);

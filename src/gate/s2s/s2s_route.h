@@ -28,10 +28,9 @@ struct s2s_target {
     bool one, tls;
 };
 /* "192.0.2.1:5269", "[2001:db8::1]:5269", "xmpp.partner.test:5269", and as SRV names
- * "partner.test", "partner.test:0", "_xmpp-server._tcp.partner.test". false: none of these. */
+ * "partner.test", "_xmpp-server._tcp.partner.test". false: none of these. */
 bool s2s_target_read(struct s2s_target *out, slice text);
-/* `check` of struct param, whose `form` is below. Not the address that stands for all, and no port
- * that begins with 0. */
+/* `check` of struct param, whose `form` is below. Not the address that stands for all. */
 bool s2s_target_ok(slice text);
 #define S2S_TARGET_FORM "HOST:PORT, ADDRESS:PORT, or the name of SRV records without a port"
 

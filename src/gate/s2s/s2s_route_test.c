@@ -8,15 +8,41 @@
 
 static void targets_are_read(void **s)
 {
-    static const char *const right[] = {
-        "192.0.2.1:5269", "[2001:db8::1]:1",          "xmpp.a.test:5270",         "a.test",
-        "a.test:0",       "_xmpp-server._tcp.a.test", "_xmpps-server._tcp.a.test"
-    };
-    static const char *const wrong[] = {
-        "",         "192.0.2.1",    "192.0.2.1:0",      "[::1]",    "::1",
-        "unix:/x",  "a.test:65536", "a.test:x",         "A.test:1", "a b:1",
-        "a@b.test", "[::1]:0",      "_sip._tcp.a.test", ":5269",    "a.test:-1"
-    };
+    static const char *const right[] = { "192.0.2.1:5269",           "[2001:db8::1]:1",
+                                         "xmpp.a.test:5270",         "a.test",
+                                         "_xmpp-server._tcp.a.test", "_xmpps-server._tcp.a.test" };
+    static const char *const wrong[] = { "",
+                                         "192.0.2.1",
+                                         "192.0.2.1:0",
+                                         "[::1]",
+                                         "::1",
+                                         "unix:/x",
+                                         "a.test:65536",
+                                         "a.test:x",
+                                         "A.test:1",
+                                         "a b:1",
+                                         "a@b.test",
+                                         "[::1]:0",
+                                         "_sip._tcp.a.test",
+                                         ":5269",
+                                         "a.test:-1",
+                                         "a.test:0",
+                                         "a.test:00",
+                                         "a.test:05269",
+                                         "a.test:",
+                                         "a.test: 1",
+                                         "127.0.0.1:05",
+                                         "[::1]:05",
+                                         "[::1",
+                                         "::1:5269",
+                                         "[a.test]:1",
+                                         " ",
+                                         "a b",
+                                         "300.1.1.1",
+                                         "256.0.0.1:1",
+                                         "1.2.3:5",
+                                         "_xmpp-server._tcp.a.test:5269",
+                                         "_xmpp-server._tcp.a.test:0" };
     struct s2s_target t;
     (void)s;
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
@@ -31,7 +57,7 @@ static void targets_are_read(void **s)
     assert_true(s2s_target_read(&t, SLICE("_xmpps-server._tcp.a.test")));
     assert_int_equal(t.kind, S2S_TARGET_SERVICE);
     assert_true(t.one && t.tls && slice_is(t.host, "a.test"));
-    assert_true(s2s_target_read(&t, SLICE("a.test:0")));
+    assert_true(s2s_target_read(&t, SLICE("a.test")));
     assert_true(t.kind == S2S_TARGET_SERVICE && !t.one && slice_is(t.host, "a.test"));
 }
 
