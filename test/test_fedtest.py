@@ -225,6 +225,13 @@ def test_a_notification_that_is_refused_or_cannot_arrive(pair, service):
     out, _ = running.communicate(timeout=60)
     row = json.loads(out)["rows"][0]
     assert "item-not-found" in row["error_message"] and row["diagnosis"].startswith("receiver: ")
+    running = one.ctl_start("--json", *to)
+    iq = service.expect("<iq type='set'/>")
+    service.send(f"<iq type='error' to='{ONE}' from='push.{OTHER}' id='{iq.get('id')}'><error "
+                 f"type='wait'><resource-constraint xmlns='{xml.STANZA_ERROR}'/></error></iq>")
+    out, _ = running.communicate(timeout=60)
+    diagnosis = json.loads(out)["rows"][0]["diagnosis"]
+    assert diagnosis.startswith("policy: ") and "limit" in diagnosis, diagnosis
     row = failure(one, "no answer", "not answered", *to, "--timeout", "1s")
     assert row["latency"] == "00:00:00"
     one.ctl("set", "push.services", "else.test")

@@ -286,6 +286,35 @@ def test_a_receiver_who_is_not_there(pair):
             f"nobody@{OTHER}")
 
 
+def test_a_limit_of_the_partner(pair):
+    """What it refuses for now is none of the receiver's, and waiting helps."""
+    one, other = pair()
+    mark(one)
+    other.ctl("set", "federation.stranger-rate", "1")
+    bob = other.client("bob")
+    one.add_user("dan")
+    one.client("dan").send(f"<message to='bob@{OTHER}' type='chat'><body>x</body></message>")
+    bob.expect("<message><body>x</body></message>")
+    row = failure(one, "policy", "resource-constraint", *TO)
+    assert "federation.stranger-rate" in row["diagnosis"], row
+    assert "Wait and try again" in row["diagnosis"], row
+    assert "typing error" not in row["diagnosis"], row
+
+
+def test_a_receiver_who_may_not_federate(pair):
+    """From outside it is as one who is not there, so each reason is named."""
+    one, other = pair()
+    mark(one)
+    for words in (("federation", "set", f"bob@{OTHER}", "off"),
+                  ("federation", "set", f"bob@{OTHER}", "on"), ("user", "disable", f"bob@{OTHER}")):
+        other.ctl(*words)
+        if words[-1] == "on":
+            continue
+        row = failure(one, "receiver", "service-unavailable", *TO)
+        for reason in "typing error", "not there", "disabled", "federate":
+            assert reason in row["diagnosis"], row
+
+
 def test_a_receiver_with_a_mail_address(pair):
     """Who is given as the receiver answers as somebody else."""
     one, other = pair()

@@ -118,7 +118,8 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
                                                     .arg = t });
         return;
     }
-    pushtest_end(t, slice_is(name, "not-allowed") ? "policy" : "receiver",
+    t->advice = outside_limit_advice(name);
+    pushtest_end(t, t->advice != NULL || slice_is(name, "not-allowed") ? "policy" : "receiver",
                  (slice){ line, (size_t)len });
 }
 

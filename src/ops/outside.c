@@ -391,6 +391,15 @@ bool outside_knows(const struct worker *w, slice host)
            slice_is(host, "localhost");
 }
 
+const char *outside_limit_advice(slice condition)
+{
+    if (!slice_is(condition, "resource-constraint") && !slice_is(condition, "policy-violation"))
+        return NULL;
+    return "A rule or a limit has refused it, of the other server or of this one: such as "
+           "federation.stranger-rate, federation.blocklist or mailbox.unsettled-max there, and "
+           "s2s.kept-max or s2s.queue-stanzas here. Wait and try again, or ask the other operator.";
+}
+
 slice outside_domain(const struct worker *w, slice host)
 {
     const struct node *n = worker_node(w);

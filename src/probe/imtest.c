@@ -82,7 +82,9 @@ static const char *imtest_advice(const char *stage)
         { "delivery",
           "The operator of the target finds the stage: `musterctl s2s trace` there says "
           "why the partner cannot be reached." },
-        { "receiver", "Look for a typing error in the receiver, and ask the other operator." },
+        { "receiver", "Look for a typing error in the receiver. The account may also be not there "
+                      "or disabled, or "
+                      "may not federate, or blocks this user: ask the other operator." },
         { "stream", "The target has ended the stream, or does not answer: its log says more. "
                     "host-unknown: it does not serve the domain of the user." },
         { "no answer", "`musterctl s2s trace` says whether the partner can be reached; its answer "
@@ -251,6 +253,7 @@ static void imtest_ends_refused(struct imtest *t, enum stanza_error e)
     case SE_NOT_ALLOWED:
     case SE_FORBIDDEN:
     case SE_POLICY_VIOLATION:
+    case SE_RESOURCE_CONSTRAINT:
         if (s2s_is_ours(t->worker, t->user.domain) &&
             s2s_ban(t->worker, t->user.domain, t->receiver.domain) != NULL)
             imtest_link_failed(t);
@@ -281,6 +284,7 @@ static void imtest_refused(struct imtest *t, const struct elem *e)
     t->condition = name.len < 64 ? name.len : 64;
     snprintf(t->said, sizeof t->said, "%.*s%s%.*s", (int)t->condition, name.ptr,
              words.len > 0 ? ": " : "", (int)(words.len < 300 ? words.len : 300), words.ptr);
+    t->advice = outside_limit_advice(name);
     imtest_ends_refused(t, stanza_error_find(name));
 }
 
