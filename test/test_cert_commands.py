@@ -682,6 +682,17 @@ def test_check_of_an_open_chain(make_server, tmp_path, authority):
                                                                                   "check")
 
 
+def test_check_of_an_authority_that_only_this_server_trusts(make_server, tmp_path, authority):
+    """Others do not know it. `doctor` says so, too."""
+    make(tmp_path, "cert", ["localhost"], issuer=authority.root)
+    server = make_server(tls=tls_of(tmp_path))
+    server.ctl("cert-trust", "add", pem_of(tmp_path, "root.pem", authority.root[0]))
+    done = server.ctl_run("cert", "check")
+    assert done.returncode == 0, done
+    assert ('the chain ends at "CN=root", which this server trusts only by `cert-trust list`. '
+            "Clients and other servers must be told") in done.stdout, done
+
+
 # --- the monitor ---
 
 

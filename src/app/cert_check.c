@@ -111,6 +111,8 @@ static void check_chain(struct cert_check *c, const struct cert_use *use)
     struct tls_trust *own = tls_trusted_get(cert_trusted(CERT_TRUST_FEDERATION));
     enum tls_chain_end end = tls_chain_leads(&use->chain, own);
     tls_trust_unref(&own);
+    bool only_here =
+        end == TLS_CHAIN_TRUSTED && tls_chain_leads(&use->chain, NULL) != TLS_CHAIN_TRUSTED;
     if (use->facts.self_signed)
         buf_printf(&c->mistakes,
                    "%s: the certificate is self-signed. Clients warn their users, and other "
@@ -120,6 +122,11 @@ static void check_chain(struct cert_check *c, const struct cert_use *use)
         buf_printf(&c->mistakes,
                    "%s: the chain ends at \"%s\", which is neither in the file nor known to this "
                    "machine. Import the whole chain (fullchain.pem).\n",
+                   use->domains, last);
+    else if (only_here)
+        buf_printf(&c->notes,
+                   "%s: the chain ends at \"%s\", which this server trusts only by `cert-trust "
+                   "list`. Clients and other servers must be told to trust it, too.\n",
                    use->domains, last);
     else if (end == TLS_CHAIN_PRIVATE)
         buf_printf(&c->notes,
