@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from muster.client import until
 from test_backup import restore
 from test_certs import NOW, alarm, make, named, tls_of
 
@@ -708,6 +709,19 @@ def test_the_days_of_notice_are_a_setting(make_server, tmp_path):
     assert alarm(server, "tls.expiry")["severity"] == "warning"
     server.ctl("set", "cert.notice-from", "40")
     assert alarm(server, "tls.expiry") is None
+
+
+def test_the_last_hour_of_a_certificate(make_server, tmp_path):
+    """There are no "0 days". It is looked at once more when it expires."""
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    late = now - NOW + datetime.timedelta(seconds=6) - datetime.timedelta(hours=1)
+    make(tmp_path, "cert", ["localhost"], ends=late / datetime.timedelta(days=1))
+    server = make_server(tls=tls_of(tmp_path))
+    first = alarm(server, "tls.expiry")["detail"]
+    assert "less than a day" in first or "expired" in first, first
+    assert " 0 days" not in server.ctl_run("cert", "check").stderr
+    until("it is seen", lambda: "expired" in alarm(server, "tls.expiry")["detail"])
+    assert alarm(server, "tls.expiry")["severity"] == "critical"
 
 
 # --- cert-trust ---

@@ -210,13 +210,13 @@ static void cert_check_one(struct cert_check *c, size_t at)
     const struct tls_cert_facts *first = cert_first_end(&use.chain);
     int64_t days = cert_days_left(first, c->now);
     if (days >= 0 && days < soon && first == &use.chain.item[0])
-        buf_printf(&c->notes, "%s: the certificate expires in %" PRId64 " days. Renew it.\n",
-                   use.domains, days);
+        buf_printf(&c->notes, "%s: the certificate expires in %s. Renew it.\n", use.domains,
+                   cert_days_print(days).text);
     else if (days >= 0 && days < soon)
         buf_printf(&c->notes,
-                   "%s: the issuer \"%s\" in the chain expires in %" PRId64
-                   " days. Get the current chain from the issuer.\n",
-                   use.domains, first->subject, days);
+                   "%s: the issuer \"%s\" in the chain expires in %s. Get the current chain "
+                   "from the issuer.\n",
+                   use.domains, first->subject, cert_days_print(days).text);
     check_chain(c, &use);
     for (size_t i = 0; i < use.domain_count; i++)
         check_services(c, &use, use.domain[i]);

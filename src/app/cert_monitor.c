@@ -1,5 +1,6 @@
 #include "app/cert_monitor.h"
 #include "app/cert_watch.h"
+#include "app/certs.h"
 #include "app/features.h"
 #include "app/mail.h"
 #include "app/outbound.h"
@@ -230,7 +231,8 @@ static void monitor_describe(struct buf *text, const struct cert_expiring *c)
     if (left < 0)
         buf_printf(text, "expired on %s: %s\n", day, c->what);
     else
-        buf_printf(text, "expires on %s, in %" PRId64 " days: %s\n", day, left / DAY_S, c->what);
+        buf_printf(text, "expires on %s, in %s: %s\n", day, cert_days_print(left / DAY_S).text,
+                   c->what);
     buf_printf(text, "    SHA-256 %s\n", c->fingerprint);
 }
 

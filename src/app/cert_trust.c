@@ -370,9 +370,9 @@ static void trust_tell(const struct trust_entry *cert, const struct trust_crl *c
     int64_t days = cert != NULL ? cert_days_left(&cert->facts, now) : notice_days;
     struct arena *arena = arena_create(0);
     if (days < notice_days)
-        alarm_raise_as(
-            &trust_alarm, days < 0 ? ALARM_ERROR : ALARM_WARNING,
-            slice_of(arena_printf(arena, "%s: %" PRId64 " days left", cert->facts.subject, days)));
+        alarm_raise_as(&trust_alarm, days < 0 ? ALARM_ERROR : ALARM_WARNING,
+                       slice_of(arena_printf(arena, "%s: %s%s", cert->facts.subject,
+                                             cert_days_print(days).text, days < 0 ? "" : " left")));
     else if (crl != NULL && crl->facts.next_update < now)
         alarm_raise_as(&trust_alarm, ALARM_WARNING,
                        slice_of(arena_printf(arena, "%s: the list of revoked certificates is old",

@@ -16,7 +16,6 @@
 #include "home/node.h"
 #include "im/feature.h"
 #include "io/timer.h"
-#include <inttypes.h>
 
 enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, ERROR_DAYS = 7, EXPIRING_MAX = 512 };
 
@@ -124,8 +123,7 @@ static const char *expiry_text(const struct first_end *first, int64_t days, stru
     if (first->facts != &first->use->chain.item[0])
         what =
             arena_printf(arena, "%s: the issuer \"%s\" in its chain", what, first->facts->subject);
-    return days < 0 ? arena_printf(arena, "%s: expired", what)
-                    : arena_printf(arena, "%s: %" PRId64 " days", what, days);
+    return arena_printf(arena, "%s: %s", what, cert_days_print(days).text);
 }
 
 static void tell_expiry(const struct first_end *first, struct arena *arena)
@@ -158,12 +156,13 @@ static void tell_names(struct arena *arena)
     alarm_clear(&names_alarm);
 }
 
-/* Each day, and each hour in the last day of a certificate. expires: the first of them. */
+/* Each day, each hour in the last day of a certificate, and when it has expired. expires: the first
+ * of them. */
 static uint64_t next_look_ms(int64_t expires)
 {
     int64_t left = expires - now_s();
     if (left <= DAY_S)
-        return HOUR_MS;
+        return left >= 0 && left < HOUR_MS / 1000 ? (uint64_t)left * 1000 + 1000 : HOUR_MS;
     return left < 2 * DAY_S ? (uint64_t)(left - DAY_S) * 1000 + 1000 : DAY_MS;
 }
 

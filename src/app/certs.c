@@ -13,6 +13,7 @@
 #include "xmpp/precis.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -307,6 +308,16 @@ int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now)
     return left >= 0 ? left / DAY_SECONDS : -1 - (-left - 1) / DAY_SECONDS;
 }
 
+struct cert_days cert_days_print(int64_t days)
+{
+    struct cert_days out = { "expired" };
+    if (days == 0)
+        return (struct cert_days){ "less than a day" };
+    if (days > 0)
+        snprintf(out.text, sizeof out.text, "%" PRId64 " day%s", days, days > 1 ? "s" : "");
+    return out;
+}
+
 static const char *date(int64_t when, struct arena *arena)
 {
     char text[16];
@@ -349,8 +360,8 @@ static void add_notes(const struct cert_use *use, int64_t now, struct node_findi
     const struct tls_cert_facts *first = cert_first_end(&use->chain);
     int64_t days = cert_days_left(first, now);
     if (days >= 0 && days < EXPIRES_SOON_DAYS)
-        node_find(out, NODE_CERT_BAD, NODE_NOTE, use->certificate,
-                  "%s: \"%s\" expires in %" PRId64 " days", use->certificate, first->subject, days);
+        node_find(out, NODE_CERT_BAD, NODE_NOTE, use->certificate, "%s: \"%s\" expires in %s",
+                  use->certificate, first->subject, cert_days_print(days).text);
     if (use->source == CERT_MADE_HERE)
         return;
     if (use->facts.self_signed)

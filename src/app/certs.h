@@ -65,6 +65,11 @@ const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *ar
 const struct tls_cert_facts *cert_first_end(const struct tls_chain *chain);
 /* Whole days until it expires; below zero: it has expired. */
 int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now);
+struct cert_days {
+    char text[32];
+};
+/* "40 days", "less than a day", "expired". */
+struct cert_days cert_days_print(int64_t days);
 
 /* For --check: tests all certificates and keys; makes no files. Mistakes are files that cannot be
  * loaded and certificates that clients would refuse, notes are certificates that may cause trouble.
