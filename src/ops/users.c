@@ -520,7 +520,8 @@ static struct command user_del = {
     .home = "jid",
     .run = run_user_del,
     .doc = "Deletes an account with everything that belongs to it: contacts (also in the contact "
-           "lists of others), stored messages, vCard, private data. Its sessions end. "
+           "lists of others), stored messages, vCard, private data. Messages of it that wait for "
+           "another server are not sent any more: `s2s show` counts those. Its sessions end. "
            "Administrators cannot run it for their own account from a client, nor, if that logged "
            "in with a token, for another administrator.",
 };
