@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "xmpp/jid.h"
 
 struct federation_list {
@@ -63,6 +64,10 @@ static enum err list_add_domain(struct federation_list *l, slice text, struct ar
 static enum err list_add(struct federation_list *l, slice text, struct arena *tmp, struct why *why)
 {
     struct jid jid;
+    if (!utf8_valid(text)) { /* nor can it be shown */
+        why_set(why, "found bytes that are not UTF-8, expected a domain, *.DOMAIN or NAME@DOMAIN");
+        return E_SYNTAX;
+    }
     if (memchr(text.ptr, '@', text.len) == NULL)
         return list_add_domain(l, text, tmp, why);
     if (jid_parse(&jid, text, tmp) != OK || !jid_is_bare(&jid) || jid_is_domain(&jid) ||

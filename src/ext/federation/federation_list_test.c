@@ -1,3 +1,4 @@
+#include "base/utf8.h"
 #include "ext/federation/federation_list.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,6 +60,17 @@ static void a_fault_names_its_line(void **s)
     }
 }
 
+/* An alarm shows it as a whole only if it is UTF-8. */
+static void bytes_that_are_not_utf8_are_no_part_of_the_fault(void **s)
+{
+    struct federation_list *l;
+    struct why why = { "" };
+    (void)s;
+    assert_int_equal(federation_list_read(&l, SLICE("m\xfcnchen.test\n"), &why), E_SYNTAX);
+    assert_non_null(strstr(why.text, "line 1: found bytes that are not UTF-8, expected"));
+    assert_true(utf8_valid(slice_of(why.text)));
+}
+
 static void an_empty_list_has_nothing(void **s)
 {
     struct federation_list *l = read_list("");
@@ -104,6 +116,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_are_domains_and_addresses),
         cmocka_unit_test(a_fault_names_its_line),
+        cmocka_unit_test(bytes_that_are_not_utf8_are_no_part_of_the_fault),
         cmocka_unit_test(an_empty_list_has_nothing),
         cmocka_unit_test(a_byte_order_mark_is_passed_over),
         cmocka_unit_test(names_with_stars_are_bounded),
