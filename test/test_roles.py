@@ -197,6 +197,41 @@ def test_who_changes_settings_changes_nothing_of_administrators(host):
     assert refused(root, "set", setting="admin.accounts", value="root@localhost") is None
 
 
+def test_who_changes_settings_ends_no_change_of_administrators(host):
+    """A change that waits, a candidate of before, the history: each way to what may not be set."""
+    host.ctl("set", "audit.keep", "400d")
+    host.ctl("role", "set", "tuner", "settings.*")
+    host.ctl("role", "set", "chief", "settings.* admins.*")
+    host.ctl("admin", "add", "bob@localhost", "tuner")
+    host.ctl("admin", "add", "alice@localhost", "chief")
+    bob, alice = host.client("bob", "b"), host.client("alice", "a")
+    host.add_user("carol")
+    for setting, value, words in (("audit.keep", "30d", "admins.write"),
+                                  ("admin.accounts", "root@localhost carol@localhost",
+                                   "admins.write")):
+        host.ctl("config", "edit", setting, value)
+        host.ctl("config", "edit", "muc.rooms-max", "78")
+        host.ctl("config", "apply", "--confirm", "10min")
+        for node in "config-confirm", "config-rollback":
+            assert words in refused(bob, node), (node, setting)
+        entry = host.rows("audit", "list", "--command", "config confirm")[0]
+        assert entry["result"] == "denied"
+        assert host.rows("config", "history")[0]["state"] == "waits"
+        if setting == "admin.accounts":
+            assert "all permissions" in refused(alice, "config-confirm")
+            host.ctl("config", "rollback")
+        else:
+            assert refused(alice, "config-confirm") is None
+            assert "admins.write" in refused(bob, "config-rollback", version="0")
+    assert refused(alice, "config-edit", setting="audit.keep", value="20d") is None
+    host.ctl("admin", "add", "alice@localhost", "tuner")
+    assert "admins.write" in refused(alice, "config-apply", accept="1")
+    assert host.rows("get", "audit.keep")[0]["value"] == "30d"
+    host.ctl("config", "edit", "muc.rooms-max", "79")  # what they may set they may confirm
+    host.ctl("config", "apply", "--confirm", "10min")
+    assert refused(bob, "config-confirm") is None
+
+
 def test_a_client_without_the_second_factor_changes_no_administrators(host):
     """Each row that changes them, by a role that demands the factor; XMPP asks for none."""
     root = host.client("root", "r")

@@ -104,7 +104,7 @@ static bool protects_admins(const struct setting *s)
  * an administrator, an attacker could read and write files. With a token of one, one could make
  * another, which gives the first a new password. Accounts of settings may do everything, so only
  * who may that names them. */
-static bool is_for(const struct command_call *call, const struct setting *s, struct why *why)
+bool settings_is_for(const struct command_call *call, const struct setting *s, struct why *why)
 {
     if (principal_is_remote(&call->who) && setting_is_local(s))
         why_set(why, "%s: changed with musterctl at the server only", s->name);
@@ -132,7 +132,7 @@ bool settings_item_ok(const struct command_call *call, const struct setting *s, 
         why_set(why, "%s: fixed by the node file; change it there and reload", s->name);
         return false;
     }
-    if (!is_for(call, s, why))
+    if (!settings_is_for(call, s, why))
         return false;
     if (value.ptr == NULL)
         return true;
@@ -159,7 +159,7 @@ static bool items_ok(const struct settings_turn *t, struct why *why)
     for (size_t i = 0; i < t->count; i++) {
         const struct setting *s = t->item[i].setting;
         if (t->kind == SETTINGS_RESET
-                ? settings_stored_find(s) != NULL && !is_for(t->call, s, why)
+                ? settings_stored_find(s) != NULL && !settings_is_for(t->call, s, why)
                 : t->kind != SETTINGS_TIMED && !settings_item_ok(t->call, s, t->item[i].value, why))
             return false;
         if (!settings_is_locked(s))
@@ -174,7 +174,7 @@ static enum err refusal(const struct settings_turn *t, const struct why *why)
     struct why again;
     for (size_t i = 0; i < t->count; i++) {
         const struct settings_item *item = &t->item[i];
-        if (settings_is_locked(item->setting) || !is_for(t->call, item->setting, &again))
+        if (settings_is_locked(item->setting) || !settings_is_for(t->call, item->setting, &again))
             return E_DENIED;
         if (item->value.ptr == NULL)
             continue;

@@ -52,3 +52,5 @@ slice settings_words(const struct settings_turn *t, const char *fmt, ...)
 /* In begin(), the setting and what is allowed of a call: false: `why` is set. */
 bool settings_item_ok(const struct command_call *call, const struct setting *s, slice value,
                       struct why *why);
+/* Whether the caller may change this setting at all. */
+bool settings_is_for(const struct command_call *call, const struct setting *s, struct why *why);

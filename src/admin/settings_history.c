@@ -353,16 +353,38 @@ static void confirm_done(struct settings_turn *t)
     settings_turn_over(t);
 }
 
+/* Who confirms a change may make it. */
+static void confirm_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    struct why why;
+    ensure(waiting.version != 0); /* nothing else changes meanwhile */
+    if (result != STORE_OK) {
+        settings_turn_fail(t, err_of_store(result), "the history cannot be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        const struct setting *s = setting_find(store_text(b, 0, i, 0));
+        if (s != NULL && !settings_is_for(t->call, s, &why)) {
+            settings_turn_fail(t, E_DENIED, why.text);
+            return;
+        }
+    }
+    struct store_batch *write = settings_batch();
+    STORE_ADD(write, &settings_version_state, 1, SV_I(waiting.version), SV_T(SLICE("confirmed")),
+              SV_T(t->call->who.actor));
+    settings_commit(t, write);
+}
+
 static void confirm_begin(struct settings_turn *t)
 {
     if (waiting.version == 0) {
         settings_turn_fail(t, E_NOTFOUND, "no change waits to be confirmed");
         return;
     }
-    struct store_batch *b = settings_batch();
-    STORE_ADD(b, &settings_version_state, 1, SV_I(waiting.version), SV_T(SLICE("confirmed")),
-              SV_T(t->call->who.actor));
-    settings_commit(t, b);
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    STORE_ADD(b, &settings_version_items, STORE_ANY_ROWS, SV_I(waiting.version));
+    store_submit(b, worker_loop(settings_writer), 0, confirm_read, t);
 }
 
 static void run_confirm(struct command_call *call)
