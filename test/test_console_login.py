@@ -255,6 +255,44 @@ def test_addresses_are_refused_too(make_server):
     assert logins(server, "refused") > 0
 
 
+WRONG_FORMS = ("Vic", "v ic", "nobody<b>", "a" * 200, "a" * 3000, "root/4711", "@", "a@b/c",
+               "\u202eroot", "root\r\nname=root", "a@b@c d")
+
+
+def test_failures_of_any_form_are_told(server, browser):
+    """Whatever the name or the password looks like: an entry, a count, and the same work."""
+    tried = [(name, "wrong") for name in WRONG_FORMS] + [("root", ""), ("root", "a\u0000b"),
+                                                         ("alice@localhost", " "), ("root", "\u00ad")]
+    before, counted = server.cpu_seconds(), 0
+    for name, password in tried:
+        answer = browser.login(name, password)
+        assert answer.status in (401, 400 if "\0" in password else 401), (name, password)
+        counted += answer.status == 401
+    spent = server.cpu_seconds() - before
+    assert logins(server, "wrong") == counted == len(tried) - 1 and logins(server, "refused") == 0
+    entries = [r for r in server.rows("audit", "list") if r["command"] == "session login"]
+    assert len(entries) == counted and {r["result"] for r in entries} == {"auth"}
+    assert all(r["from"] == "127.0.0.1" for r in entries)
+    # A name that can be nobody's stands in no place of an administrator, and is short.
+    assert {r["actor"] for r in entries} == {"console:?", "console:root", "console:alice@localhost"}
+    args = [r["args"] for r in entries if r["actor"] == "console:?"]
+    assert {"name=Vic", "name=v ic", "name=nobody<b>", "name=root  name=root"} <= set(args)
+    assert max(len(a) for a in args) < 300 and "\n" not in "".join(args)
+    before = server.cpu_seconds()
+    for _ in range(4):
+        browser.login("nobody", "wrong")
+    assert spent / counted > (server.cpu_seconds() - before) / 4 / 3
+
+
+def test_addresses_are_refused_for_names_of_any_form(make_server):
+    server = console_server(make_server, failures="3")
+    browser = server.browser()
+    for name in WRONG_FORMS[:4]:
+        assert browser.login(name, "wrong").status == 401
+    assert browser.login("root").status == 401
+    assert logins(server, "refused") > 0
+
+
 def test_malformed_logins(browser):
     """Control characters in a name, and bodies that are none."""
     for name in "root\r\nSet-Cookie: a=b", "root\0", "root\x1b[2J", "a\nb", "root\udc80":

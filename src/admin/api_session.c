@@ -17,6 +17,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "base/utf8.h"
 #include "codec/cookie.h"
 #include "home/here.h"
 #include "im/feature.h"
@@ -29,7 +30,12 @@
 
 #define COOKIE_MARK "; Path=/; Secure; HttpOnly; SameSite=Strict"
 
-enum { BODY_MAX = 16 << 10, ANSWER_BYTES_MAX = 64 << 10, LINE_BYTES_MAX = 512 };
+enum {
+    BODY_MAX = 16 << 10,
+    ANSWER_BYTES_MAX = 64 << 10,
+    LINE_BYTES_MAX = 512,
+    NAME_SHOWN_MAX = 256
+};
 
 static const struct command login_row = {
     .name = "session login",
@@ -481,6 +487,23 @@ static bool is_acknowledged(struct session_job *j)
     return false;
 }
 
+/* A name of a wrong form is nobody's: the audit log has it as an argument, short and on one line,
+ * and not where the names of administrators stand. */
+static slice login_actor(struct session_job *j, slice name)
+{
+    slice known, *shown = &j->call.args[0];
+    ensure(strcmp(login_row.args[0].name, "name") == 0);
+    if (console_name(name, j->arena, &known))
+        return console_actor(j->arena, name, "");
+    name.len = name.len < NAME_SHOWN_MAX ? name.len : NAME_SHOWN_MAX;
+    name.len = utf8_valid_len(name);
+    *shown = slice_dup(j->arena, name);
+    for (size_t i = 0; i < name.len; i++)
+        if (name.ptr[i] == '\r' || name.ptr[i] == '\n' || name.ptr[i] == '\t')
+            ((char *)(uintptr_t)shown->ptr)[i] = ' ';
+    return console_actor(j->arena, SLICE("?"), "");
+}
+
 /* who NULL: nobody yet. */
 static void login_run(struct http_request *r, const struct command *row,
                       const struct principal *who, slice name)
@@ -505,7 +528,7 @@ static void login_run(struct http_request *r, const struct command *row,
         name = command_arg(&j->call, "name");
     if (who == NULL)
         j->call.who = (struct principal){ .kind = PRINCIPAL_ADMIN,
-                                          .actor = console_actor(arena, name, ""),
+                                          .actor = login_actor(j, name),
                                           .from = slice_dup(arena, r->peer) };
     j->secret = slice_dup(arena, api_session_secret(r));
     j->login = (struct login){ .worker = worker_here(),

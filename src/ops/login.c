@@ -174,18 +174,19 @@ static bool is_let_in(struct login *l, slice name)
            lockout_take(name, now_us);
 }
 
+/* A name or password of a wrong form is nobody's: it fails with the same work and the same traces
+ * as a wrong one of a right form. */
 void login_begin(struct login *l)
 {
     slice name, password;
-    bool fine = console_name(l->name, l->arena, &name) &&
-                jid_prep_password(l->password, l->arena, &password) == OK;
+    bool account =
+        console_name(l->name, l->arena, &name) && memchr(name.ptr, '@', name.len) != NULL;
+    if (jid_prep_password(l->password, l->arena, &password) != OK)
+        password = l->password;
     ensure(worker_is_here(l->worker) && l->done != NULL);
     l->old = false;
-    throttle_try_init(&l->try, l->peer, SLICE(""), NULL);
-    bool account = fine && memchr(name.ptr, '@', name.len) != NULL;
-    if (account)
-        throttle_try_init(&l->try, l->peer, name, NULL);
-    if (!fine || !is_let_in(l, name)) {
+    throttle_try_init(&l->try, l->peer, account ? name : SLICE(""), NULL);
+    if (!is_let_in(l, name)) {
         login_end(l, LOGIN_REFUSED);
         return;
     }
