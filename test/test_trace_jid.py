@@ -13,6 +13,10 @@ def lines(server, *more, area="trace"):
     return server.rows("log", "list", "--area", area, *more)
 
 
+def texts(server, *more):
+    return server.rows("trace", "texts", ALICE, "a judge wants it", *more)
+
+
 def say(client, to, number):
     client.send(f"<message to='{to}' type='chat' id='{number}'><body>topsecret</body>"
                 "<x xmlns='jabber:x:conference' jid='r@c' password='hidden'/></message>")
@@ -39,8 +43,11 @@ def test_one_user_both_ways_and_masked(server, alice, bob):
     server.ctl("trace", "bodies", ALICE, "a judge wants it")
     say(alice, "bob@localhost", "m4")
     bob.expect("<message id='m4'/>")
-    shown = until("line", lambda: lines(server, "--word", "m4", area="trace-bodies"))[0]["text"]
+    assert server.ctl_run("trace", "texts", ALICE).returncode != 0
+    shown = until("line", lambda: texts(server, "--word", "m4"))[0]["text"]
     assert "topsecret" in shown and "hidden" not in shown
+    assert server.rows("trace", "texts", "bob@localhost", "of another") == []
+    assert "topsecret" not in server.log()
     entry = until("entry", lambda: server.rows("audit", "list", "--command", "trace bodies"))[0]
     assert "a judge wants it" in entry["args"]
 
@@ -73,6 +80,7 @@ def test_who_may_and_how_many(server):
               if name.startswith("trace ")}
     assert schema == {"trace jid": "log.write", "trace stop": "log.write",
                       "trace list": "log.read", "trace bodies": "compliance.write",
+                      "trace texts": "compliance.read",
                       "trace message": "trace.read"}
 
 
@@ -89,7 +97,7 @@ def test_who_may_read_the_log_does_not_read_what_users_say(make_server):
     assert stream.status() == 200
     say(alice, "bob@localhost", "m7")
     bob.expect("<message id='m7'/>")
-    until("line", lambda: lines(server, "--word", "m7", area="trace-bodies"))
+    until("line", lambda: texts(server, "--word", "m7"))
     server.ctl("trace", "stop", ALICE)  # a line that comes behind it
 
     def read(role, body):
@@ -100,4 +108,32 @@ def test_who_may_read_the_log_does_not_read_what_users_say(make_server):
     for area in "trace", "trace-bodies":
         refused = read("viewer", {"area": area})
         assert refused.status == 403 and ".read" in refused.json["detail"]
-    assert "topsecret" in read("auditor", {"area": "trace-bodies"}).text
+    # Who may read what users say states a reason, also after the end of a trace of somebody else.
+    for body in {"area": "trace-bodies"}, {"area": "trace-bodies", "reason": "curious"}:
+        assert read("auditor", body).status in (403, 422)
+    for way in "/log?area=trace-bodies", "/log?area=trace", "/log", "/trace/users":
+        assert "topsecret" not in server.api("GET", way, token=tokens["auditor"]).text
+
+    def ask(role, **body):
+        return server.api("POST", "/commands/trace-texts", {"jid": ALICE, **body},
+                          token=tokens[role])
+    assert ask("viewer", reason="curious").status == 403
+    assert ask("auditor").status == 422 and ask("auditor", reason="").status == 422
+    assert "topsecret" in ask("auditor", reason="case 4711").text
+    entry = until("entry", lambda: [r for r in server.rows(
+        "audit", "list", "--command", "trace texts") if r["actor"] == "token:auditor"])[0]
+    assert "case 4711" in entry["args"] and ALICE in entry["args"] and entry["result"] == "ok"
+
+
+def test_no_log_has_the_text_of_messages(server, alice, bob):
+    """Of no area, whatever is traced."""
+    server.ctl("log", "trace", "all", "on")
+    server.ctl("trace", "jid", "bob@localhost")
+    server.ctl("trace", "bodies", ALICE, "a judge wants it")
+    say(alice, "bob@localhost", "m8")
+    bob.expect("<message id='m8'/>")
+    until("line", lambda: "topsecret" in json.dumps(texts(server)))
+    assert "topsecret" not in server.log() and "m8" in server.log()
+    for row in server.rows("log", "areas"):
+        found = server.ctl_run("log", "list", "--area", row["area"], "--limit", "4000")
+        assert "topsecret" not in found.stdout + found.stderr, row["area"]

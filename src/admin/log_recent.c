@@ -10,11 +10,12 @@
 #include <inttypes.h>
 #include <jansson.h>
 
-enum { LINE_BYTES_MAX = 3 * LOG_LINE_BYTES, LIST_DEFAULT = 100 };
+enum { TEXTS_BYTES = 8 * LOG_LINE_BYTES, LINE_BYTES_MAX = 3 * TEXTS_BYTES };
 
 struct event_ring log_recent = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
 /* Of areas with a permission of their own. */
 static struct event_ring guarded = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
+struct event_ring log_recent_texts = EVENT_RING(LOG_RECENT_MAX, LOG_RECENT_BYTES);
 
 static bool is_plain(slice s)
 {
@@ -25,10 +26,9 @@ static bool is_plain(slice s)
 }
 
 /* " key=value", as in a line. */
-static void log_recent_field(struct buf *text, const struct log_field *f)
+static void log_recent_field(struct buf *text, const struct log_field *f, size_t most)
 {
-    slice value = { f->str.ptr,
-                    f->str.len < LOG_RECENT_VALUE_MAX ? f->str.len : LOG_RECENT_VALUE_MAX };
+    slice value = { f->str.ptr, f->str.len < most ? f->str.len : most };
     buf_printf(text, "%s%s=", text->len > 0 ? " " : "", f->key);
     if (f->kind == LOG_KIND_INT)
         buf_printf(text, "%" PRId64, f->num);
@@ -44,13 +44,14 @@ static void log_recent_add(const struct log_area *area, enum log_level level, ui
     char stamp[CLOCK_STAMP_LEN];
     struct buf text, line;
     slice event = SLICE("");
-    buf_init(&text, LOG_LINE_BYTES);
+    size_t most = area->unwritten ? LOG_RECENT_TEXT_MAX : LOG_RECENT_VALUE_MAX;
+    buf_init(&text, area->unwritten ? TEXTS_BYTES : LOG_LINE_BYTES);
     buf_init(&line, LINE_BYTES_MAX);
     for (const struct log_field *f = fields; f->key != NULL; f++) {
         if (f->kind == LOG_KIND_STR && strcmp(f->key, "event") == 0)
             event = f->str;
-        else if (text.len + LOG_RECENT_VALUE_MAX * 6 < LOG_LINE_BYTES) /* escapes have six bytes */
-            log_recent_field(&text, f);
+        else if (text.len + most * 6 < text.max) /* escapes have six bytes */
+            log_recent_field(&text, f, most);
     }
     clock_stamp(stamp, wall_us);
     buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"area\":\"%s\",\"event\":", stamp,
@@ -59,26 +60,32 @@ static void log_recent_add(const struct log_area *area, enum log_level level, ui
     buf_lit(&line, ",\"text\":");
     control_text(&line, buf_fit(&text));
     buf_lit(&line, "}");
-    event_ring_add(area->permission != NULL ? &guarded : &log_recent, buf_fit(&line));
+    event_ring_add(area->unwritten            ? &log_recent_texts
+                   : area->permission != NULL ? &guarded
+                                              : &log_recent,
+                   buf_fit(&line));
     buf_fini(&text);
     buf_fini(&line);
 }
 
 /* `log list`. */
 
-static bool is_wanted(const struct command_call *call, const json_t *line)
+static slice line_text(const json_t *line, const char *name)
+{
+    return slice_of(json_string_value(json_object_get(line, name)));
+}
+
+static bool is_wanted(const struct log_wanted *w, const json_t *line)
 {
     enum log_level level = LOG_TRACE;
-    slice area = command_arg(call, "area"), event = command_arg(call, "event");
-    slice word = command_arg(call, "word");
-    if (!log_level_parse(slice_of(json_string_value(json_object_get(line, "level"))), &level))
+    slice text = line_text(line, "text");
+    if (!log_level_parse(line_text(line, "level"), &level))
         return false;
-    return (int64_t)level <= command_number(call, "level", LOG_TRACE) &&
-           (area.ptr == NULL || slice_is(area, json_string_value(json_object_get(line, "area")))) &&
-           (event.ptr == NULL ||
-            slice_is(event, json_string_value(json_object_get(line, "event")))) &&
-           (word.ptr == NULL ||
-            strstr(json_string_value(json_object_get(line, "text")), word.ptr) != NULL);
+    return level <= w->level &&
+           (w->area.ptr == NULL || slice_eq(w->area, line_text(line, "area"))) &&
+           (w->event.ptr == NULL || slice_eq(w->event, line_text(line, "event"))) &&
+           (w->word.ptr == NULL || strstr(text.ptr, w->word.ptr) != NULL) &&
+           (w->plain.ptr == NULL || slice_starts(text, w->plain) || slice_starts(text, w->quoted));
 }
 
 static void add_line(struct command_call *call, const json_t *line)
@@ -86,15 +93,13 @@ static void add_line(struct command_call *call, const json_t *line)
     static const char *const names[] = { "time", "level", "area", "event", "text" };
     command_row(call);
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        command_text(
-            call, names[i],
-            slice_dup(call->arena, slice_of(json_string_value(json_object_get(line, names[i])))));
+        command_text(call, names[i], slice_dup(call->arena, line_text(line, names[i])));
 }
 
 /* Those of the ring before number `end` that are wanted, behind the first `pass` of them; returns
  * how many are wanted. */
-static uint64_t walk_lines(struct event_ring *ring, struct command_call *call, uint64_t end,
-                           uint64_t pass)
+static uint64_t walk_lines(struct event_ring *ring, struct command_call *call,
+                           const struct log_wanted *w, uint64_t end, uint64_t pass)
 {
     struct buf text;
     uint64_t at = 0, lost = 0, wanted = 0;
@@ -102,12 +107,21 @@ static uint64_t walk_lines(struct event_ring *ring, struct command_call *call, u
     while (at < end && event_ring_read(ring, &at, &text, &lost)) {
         json_t *line = json_loadb(text.ptr, text.len, 0, NULL);
         buf_clear(&text);
-        if (line != NULL && is_wanted(call, line) && ++wanted > pass)
+        if (line != NULL && is_wanted(w, line) && ++wanted > pass)
             add_line(call, line);
         json_decref(line);
     }
     buf_fini(&text);
     return wanted;
+}
+
+void log_recent_list(struct command_call *call, struct event_ring *ring, const struct log_wanted *w)
+{
+    uint64_t limit = (uint64_t)command_number(call, "limit", LOG_RECENT_LIST);
+    uint64_t end = event_ring_next(ring), wanted = walk_lines(ring, call, w, end, UINT64_MAX);
+    if (wanted > 0)
+        (void)walk_lines(ring, call, w, end, wanted > limit ? wanted - limit : 0);
+    command_done(call, "%s", wanted > 0 ? "" : "there is no such line in memory");
 }
 
 static void run_log_list(struct command_call *call)
@@ -119,19 +133,37 @@ static void run_log_list(struct command_call *call)
                      SLICE_ARG(name));
         return;
     }
+    if (area != NULL && area->unwritten) {
+        command_fail(
+            call, E_DENIED,
+            "the lines of %s have what users say: they need the permission %s and a reason; "
+            "`trace texts` shows them",
+            area->name, area->permission);
+        return;
+    }
     bool is_guarded = area != NULL && area->permission != NULL;
     if (is_guarded && !principal_may(&call->who, area->permission)) {
         command_fail(call, E_DENIED, "the lines of %s need the permission %s, too", area->name,
                      area->permission);
         return;
     }
-    struct event_ring *ring = is_guarded ? &guarded : &log_recent;
-    uint64_t limit = (uint64_t)command_number(call, "limit", LIST_DEFAULT);
-    uint64_t end = event_ring_next(ring), wanted = walk_lines(ring, call, end, UINT64_MAX);
-    if (wanted > 0)
-        (void)walk_lines(ring, call, end, wanted > limit ? wanted - limit : 0);
-    command_done(call, "%s", wanted > 0 ? "" : "there is no such line in memory");
+    const struct log_wanted wanted = {
+        .level = (enum log_level)command_number(call, "level", LOG_TRACE),
+        .area = name,
+        .event = command_arg(call, "event"),
+        .word = command_arg(call, "word"),
+    };
+    log_recent_list(call, is_guarded ? &guarded : &log_recent, &wanted);
 }
+
+const struct command_column log_recent_columns[] = {
+    { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },
+    { .name = "level", .doc = "error, warn, info, debug or trace" },
+    { .name = "area", .doc = "part of the server" },
+    { .name = "event", .doc = "what happened" },
+    { .name = "text", .doc = "the other fields of the line" },
+    { 0 },
+};
 
 static const char *const level_choices[] = { "error", "warn", "info", "debug", "trace", NULL };
 
@@ -163,16 +195,9 @@ static struct command log_list = {
     .run = run_log_list,
     .doc = "Shows the newest lines of the log. The server has at most 4,000 in memory, or 1 MiB; "
            "older ones are where standard error goes, such as in the journal. Values longer than "
-           "512 bytes are cut. Lines of the areas trace and trace-bodies are shown only with "
-           "`--area`, to those who have the permission trace.read or compliance.read, too.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },
-            { .name = "level", .doc = "error, warn, info, debug or trace" },
-            { .name = "area", .doc = "part of the server" },
-            { .name = "event", .doc = "what happened" },
-            { .name = "text", .doc = "the other fields of the line" },
-            { 0 } },
+           "512 bytes are cut. Lines of the area trace are shown only with `--area`, to those who "
+           "have the permission trace.read, too; `trace texts` shows those of trace-bodies.",
+    .columns = log_recent_columns,
 };
 
 static void log_recent_start(void) { log_listen(log_recent_add); }

@@ -1,5 +1,8 @@
 #include "admin/trace_jid.h"
+#include "admin/control_json.h"
+#include "admin/log_recent.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
@@ -59,9 +62,10 @@ static void trace_jid_looked(void *arg, enum store_result result, const struct s
     slice jid = command_arg(call, "jid");
     bool unknown = result == STORE_OK && store_int(b, 0, 0, 0) == 0;
     clock_stamp(stamp, trace_now_us(call) + (uint64_t)command_number(call, "for", FOR_MS) * 1000);
-    command_done(call, "the log has the stanzas of %.*s until %s (area %s)%s", SLICE_ARG(jid),
-                 stamp, call->command == &trace_bodies_command ? "trace-bodies" : "trace",
-                 unknown ? "; there is no such account yet" : "");
+    command_done(call, "%s the stanzas of %.*s until %s%s",
+                 call->command == &trace_bodies_command ? "`trace texts` shows"
+                                                        : "the log (area trace) has",
+                 SLICE_ARG(jid), stamp, unknown ? "; there is no such account yet" : "");
 }
 
 static void trace_jid_gathered(struct command_call *call)
@@ -74,6 +78,27 @@ static void trace_jid_gathered(struct command_call *call)
     struct store_batch *b = store_read(worker_store(call->worker), 0);
     STORE_ADD(b, &stmt_known, 1, SV_T(command_arg(call, "jid")));
     store_submit(b, worker_loop(call->worker), 0, trace_jid_looked, call);
+}
+
+/* The field `jid` is the first of such a line, and a full JID. */
+static void run_trace_texts(struct command_call *call)
+{
+    slice jid = command_arg(call, "jid");
+    struct buf quoted;
+    buf_init(&quoted, 6 * jid.len + 64);
+    buf_lit(&quoted, "jid=");
+    control_text(&quoted, jid);
+    ensure(!quoted.overflow);
+    quoted.len--;
+    buf_lit(&quoted, "/");
+    const struct log_wanted wanted = {
+        .level = LOG_TRACE,
+        .word = command_arg(call, "word"),
+        .plain = slice_of(arena_printf(call->arena, "jid=%.*s/", SLICE_ARG(jid))),
+        .quoted = buf_fit(&quoted),
+    };
+    log_recent_list(call, &log_recent_texts, &wanted);
+    buf_fini(&quoted);
 }
 
 static void run_trace_stop(struct command_call *call)
@@ -142,6 +167,11 @@ static void trace_deleted(struct worker *w, slice bare)
     {                                                                                              \
         .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the user"               \
     }
+#define REASON_ARG                                                                                 \
+    {                                                                                              \
+        .name = "reason", .kind = ARG_POSITIONAL, .min = 3, .max = 500,                            \
+        .doc = "why, for the audit log"                                                            \
+    }
 #define FOR_ARG                                                                                    \
     {                                                                                              \
         .name = "for", .kind = ARG_OPTION, .type = PARAM_MS, .min = 1000, .max = FOR_MAX_MS,       \
@@ -171,19 +201,37 @@ static struct command trace_bodies_command = {
     .effect = COMMAND_CHANGES,
     .area = "compliance",
     .runs_at = COMMAND_EACH,
-    .args = (const struct command_arg[]){ JID_ARG,
-                                          { .name = "reason",
-                                            .kind = ARG_POSITIONAL,
-                                            .min = 3,
-                                            .max = 500,
-                                            .doc = "why, for the audit log" },
-                                          FOR_ARG,
-                                          { 0 } },
+    .args = (const struct command_arg[]){ JID_ARG, REASON_ARG, FOR_ARG, { 0 } },
     .run = run_trace_bodies,
     .gathered = trace_jid_gathered,
     .parts = refused_columns,
     .doc = "Does the same as `trace jid` with the text of messages: their bodies and subjects. All "
-           "else stays masked. The reason is in the audit log.",
+           "else stays masked. No log has these lines: they are in the memory of the node, and "
+           "`trace texts` shows them. The reason is in the audit log.",
+};
+static struct command trace_texts_command = {
+    .name = "trace texts",
+    .effect = COMMAND_READS,
+    .area = "compliance",
+    .audited = true,
+    .reasoned = true,
+    .args =
+        (const struct command_arg[]){
+            JID_ARG,
+            REASON_ARG,
+            { .name = "word", .kind = ARG_OPTION, .doc = "only lines that have these characters" },
+            { .name = "limit",
+              .kind = ARG_OPTION,
+              .type = PARAM_INT,
+              .min = 1,
+              .max = LOG_RECENT_MAX,
+              .doc = "at most this number of lines" },
+            { 0 } },
+    .run = run_trace_texts,
+    .doc = "Shows what `trace bodies` has of a user, whoever began it: the newest lines, at most "
+           "4,000 or 1 MiB of all users. They are lost with a restart of the node. Who reads them "
+           "states a reason, which is in the audit log.",
+    .columns = log_recent_columns,
 };
 static struct command trace_stop_command = {
     .name = "trace stop",
@@ -217,8 +265,9 @@ static struct command trace_list_command = {
 const struct feature trace_jid_feature = {
     .name = "trace_jid",
     .schema = &schema,
-    .commands = (struct command *const[]){ &trace_jid_command, &trace_bodies_command,
-                                           &trace_stop_command, &trace_list_command, NULL },
+    .commands =
+        (struct command *const[]){ &trace_jid_command, &trace_bodies_command, &trace_texts_command,
+                                   &trace_stop_command, &trace_list_command, NULL },
     .logs = (struct log_area *const[]){ &log_follow, &log_follow_bodies, NULL },
     .account.deleted = trace_deleted,
     .worker.access_changed = trace_access_changed,

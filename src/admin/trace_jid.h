@@ -1,5 +1,5 @@
-/* trace_jid: the commands `trace jid`, `trace bodies`, `trace stop` and `trace list`: the stanzas
- * of one user in the log for a limited time (home/follow.h). */
+/* trace_jid: the commands `trace jid`, `trace bodies`, `trace texts`, `trace stop` and `trace
+ * list`: the stanzas of one user, for a limited time (home/follow.h). */
 #pragma once
 
 struct feature;

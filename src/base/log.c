@@ -195,7 +195,7 @@ static slice log_peer_of(const struct log_field *fields)
     return (slice){ 0 };
 }
 
-static void write_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,
+static void print_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,
                          const struct log_field *fields)
 {
     static _Thread_local struct line line;
@@ -222,6 +222,13 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
     if (l->truncated)
         cut_count(CUT_LOG);
     write_line(l, level);
+}
+
+static void write_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,
+                         const struct log_field *fields)
+{
+    if (!area->unwritten)
+        print_fields(area, level, wall_us, fields);
     if (listener != NULL)
         listener(area, level, wall_us, fields);
 }

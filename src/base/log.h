@@ -34,6 +34,9 @@ struct log_area {
      * ("trace.read"): they tell who talks with whom. NULL: nothing. */
     const char *permission;
     bool whole; /* its lines are records: they are not sampled (base/log_sample.h) */
+    /* Its lines have what users say: they are never written, only the listener has them
+     * (base/log_listen.h). */
+    bool unwritten;
 
     _Atomic int traced;      /* switched to LOG_TRACE by log_set_level() */
     _Atomic uint64_t second; /* the wall clock's second that `lines` counts */

@@ -10,9 +10,9 @@
 enum { MASKED_BYTES_MAX = 3 * XML_STANZA_MAX };
 
 struct log_area log_follow = { .name = "trace", .permission = "trace.read", .whole = true };
-struct log_area log_follow_bodies = { .name = "trace-bodies",
-                                      .permission = "compliance.read",
-                                      .whole = true };
+struct log_area log_follow_bodies = {
+    .name = "trace-bodies", .permission = "compliance.read", .whole = true, .unwritten = true
+};
 
 _Atomic unsigned follow_count;
 

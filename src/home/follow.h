@@ -1,6 +1,7 @@
 /* follow: users whose stanzas are logged for a while (`trace jid`), as lines of the area `trace` at
- * LOG_INFO, with what they say masked (codec/xml_mask.h). While nobody is followed, a stanza costs
- * one load. At most FOLLOW_MAX users at the same time. Any thread. */
+ * LOG_INFO, with what they say masked (codec/xml_mask.h); or, with the text of messages, of the
+ * area `trace-bodies`, which no log has: they are in memory only (log_area.unwritten). While nobody
+ * is followed, a stanza costs one load. At most FOLLOW_MAX users at the same time. Any thread. */
 #pragma once
 #include "base/slice.h"
 #include "codec/xml_mask.h"
