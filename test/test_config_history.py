@@ -365,3 +365,15 @@ def test_apply_says_what_is_above_a_new_limit(make_server):
         {"setting": "sm.ack-every", "before": "5", "now": "6", "impact": ""}]
     server.ctl("config", "rollback")
     assert value(server, "roster.contacts-max") in ("200", 200)
+
+
+def test_a_time_that_there_is_not_is_left_out(server):
+    """`until` is only of a change that waits."""
+    server.ctl("set", "roster.groups-max", "77")
+    server.ctl("config", "edit", "roster.groups-max", "78")
+    server.ctl("config", "apply", "--confirm", "5m")
+    waits, applied = history(server)[:2]
+    assert waits["state"] == "waits" and waits["until"] > waits["at"]
+    assert applied["state"] == "applied" and "until" not in applied
+    server.ctl("config", "confirm")
+    assert "until" not in history(server)[0]

@@ -422,8 +422,8 @@ static void add_version(struct command_call *call, const struct store_batch *b, 
     command_int(call, "settings", store_int(b, 0, i, 7));
     command_text(call, "state", slice_dup(call->arena, store_text(b, 0, i, 5)));
     command_text(call, "comment", slice_dup(call->arena, store_text(b, 0, i, 4)));
-    settings_stamp(call, "until",
-                   slice_is(store_text(b, 0, i, 5), "waits") ? store_int(b, 0, i, 6) : 0);
+    if (slice_is(store_text(b, 0, i, 5), "waits"))
+        settings_stamp(call, "until", store_int(b, 0, i, 6));
 }
 
 static void versions_listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -649,6 +649,7 @@ struct command settings_history_command = {
             { .name = "until",
               .type = PARAM_STAMP,
               .wide = true,
+              .optional = true,
               .doc = "when one that waits is rolled back, unless it is confirmed" },
             { 0 } },
 };

@@ -33,6 +33,8 @@ def wrong(value, rule, at="$"):
     kind = TYPES[rule["type"]]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         return [f"{at}: {value!r} is no {rule['type']}"]
+    if kind is str and value.startswith("1970-01-01T"):
+        return [f"{at}: {value!r} is no time: it is left out"]
     found = []
     if kind is dict:
         known = rule["properties"]
