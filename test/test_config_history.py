@@ -338,7 +338,9 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
         assert db.execute("SELECT count(*) FROM message").fetchone()[0] == 1
     for name, (less, impact, more) in KEPT.items():
         server.ctl("config", "edit", name, less)
-        assert [r["impact"] for r in server.rows("config", "diff")] == [impact]
+        diff = server.ctl("config", "diff")
+        assert [r["impact"] for r in diff["rows"]] == [impact]
+        assert diff["text"] == f"`config apply` needs --accept: {name} would delete: {impact}"
         said = refusal(server, "config", "apply")
         assert f"nothing was changed: {name} would delete: {impact}; give --accept" in said
         shown = server.rows("config", "show", name)[0]
@@ -377,3 +379,35 @@ def test_a_time_that_there_is_not_is_left_out(server):
     assert applied["state"] == "applied" and "until" not in applied
     server.ctl("config", "confirm")
     assert "until" not in history(server)[0]
+
+
+def test_a_difference_says_why_apply_would_be_refused(make_server):
+    """Whatever refuses `config apply` is said before; the rows are shown all the same."""
+    server = make_server("alice")
+    low, high = PAIR
+
+    def both():
+        answer = server.ctl("config", "diff")
+        assert answer["rows"]
+        said = refusal(server, "config", "apply").removeprefix("musterctl: ").strip()
+        assert answer["text"] == f"`config apply` would be refused: {said}"
+        return said
+
+    server.ctl("config", "edit", low, "2000")
+    assert "allowed at most" in both()
+    assert value(server, low) == "50"
+    server.ctl("config", "edit", high, "3000")
+    assert server.ctl("config", "diff")["text"] == ""
+    server.ctl("config", "edit", "admin.accounts", "nobody@localhost")
+    assert "is no account" in both()
+    server.ctl("config", "drop", "admin.accounts")
+    server.ctl("set", high, "2500")
+    assert "after you edited it" in both()
+    server.ctl("config", "edit", high, "3000")
+    assert server.ctl("config", "diff")["text"] == ""
+    server.ctl("config", "apply", "--confirm", "5m")
+    server.ctl("config", "edit", low, "60")
+    assert "waits to be confirmed" in both()
+    server.ctl("config", "confirm")
+    assert server.ctl("config", "diff")["text"] == ""
+    assert len(history(server)) == 2  # what was only looked at has changed nothing

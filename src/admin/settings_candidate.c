@@ -441,6 +441,48 @@ static void count_row(struct command_call *call, const struct count *one, const 
     command_text(call, "impact", slice_of(one->text));
 }
 
+static const struct count *first_deleting(const struct counting *c)
+{
+    const struct count *one = c->first;
+    while (one != NULL && !one->deletes)
+        one = one->next;
+    return one;
+}
+
+static void diff_done(struct settings_turn *t)
+{
+    const struct count *one = first_deleting(t->arg);
+    if (one != NULL)
+        command_done(t->call, "`config apply` needs --accept: %s would delete: %s",
+                     one->setting->name, one->text);
+    else
+        command_done(t->call, "%s", "");
+    settings_turn_over(t);
+}
+
+static void diff_refused(struct settings_turn *t, const char *text)
+{
+    command_done(t->call, "`config apply` would be refused: %s", text);
+    settings_turn_over(t);
+}
+
+static void apply_begin(struct settings_turn *t);
+
+/* The checks of `config apply` say whether it would be refused. */
+static void diff_check(struct counting *c)
+{
+    struct settings_turn *t = arena_new(c->call->arena, struct settings_turn, 1);
+    *t = (struct settings_turn){ .call = c->call,
+                                 .arena = c->call->arena,
+                                 .begin = apply_begin,
+                                 .done = diff_done,
+                                 .refused = diff_refused,
+                                 .arg = c,
+                                 .kind = SETTINGS_APPLY,
+                                 .candidate = c->owner };
+    settings_turn_take(t);
+}
+
 static void diff_counted(struct counting *c)
 {
     for (const struct count *one = c->first; one != NULL; one = one->next) {
@@ -451,7 +493,10 @@ static void diff_counted(struct counting *c)
         command_text(c->call, "restart", slice_of(restart != NULL ? restart : "no"));
         command_text(c->call, "conflict", slice_of(conflict != NULL ? conflict : ""));
     }
-    command_done(c->call, "%s", c->first != NULL ? "" : "your candidate is empty");
+    if (c->first != NULL)
+        diff_check(c);
+    else
+        command_done(c->call, "your candidate is empty");
 }
 
 static void run_diff(struct command_call *call) { counting_begin(call, diff_counted); }
@@ -545,10 +590,8 @@ static void apply_begin(struct settings_turn *t)
 static void apply_counted(struct counting *c)
 {
     struct command_call *call = c->call;
-    const struct count *one = c->first;
+    const struct count *one = first_deleting(c);
     ensure(c->at == NULL && !call->ended);
-    while (one != NULL && !one->deletes)
-        one = one->next;
     if (one != NULL && !command_flag(call, "accept")) {
         command_fail(call, E_CONFLICT,
                      "nothing was changed: %s would delete: %s; give --accept if it is meant",
@@ -605,7 +648,7 @@ struct command settings_diff_command = {
     .run = run_diff,
     .doc =
         "Shows your candidate: what each setting is now, what it would be, and how many users are "
-        "above a new limit.",
+        "above a new limit. It also says why `config apply` would be refused.",
     .columns =
         (const struct command_column[]){
             { .name = "setting", .doc = "its name" },

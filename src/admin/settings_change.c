@@ -55,6 +55,10 @@ void settings_turn_fail(struct settings_turn *t, enum err e, const char *text)
 {
     struct command_call *call = t->call;
     ensure(t == first_turn);
+    if (t->refused != NULL) {
+        t->refused(t, text);
+        return;
+    }
     if (call != NULL)
         command_fail(call, e, "%s", text); /* its arena lives on until the end of the tick */
     else
@@ -311,9 +315,13 @@ static bool is_news(const struct settings_item *item)
 
 static void write_change(struct settings_turn *t)
 {
-    struct store_batch *b = settings_batch();
     size_t news = 0;
     ensure(t == first_turn);
+    if (t->refused != NULL) {
+        t->done(t);
+        return;
+    }
+    struct store_batch *b = settings_batch();
     for (size_t i = 0; i < t->count; i++)
         if (is_news(&t->item[i]))
             t->item[news++] = t->item[i];

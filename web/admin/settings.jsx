@@ -52,7 +52,7 @@ function Editor({ row, setting, close }) {
 function Candidate() {
   const { rows, open, touch, say } = useConsole();
   const diff = rows.commands.get("config diff");
-  const { rows: found } = useRun(diff?.name, {});
+  const { rows: found, text } = useRun(diff?.name, {});
   if (!diff || !found || found.length === 0) return null;
   const command = (name) => rows.commands.get(name);
   const drop = () => run("config drop").then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
@@ -60,6 +60,7 @@ function Candidate() {
     <section className="card wide candidate">
       <p>{t("settings.candidate", { n: found.length })}</p>
       <Rows command={diff} rows={found} bound={{}} wide />
+      {text && <p className="said" role="status">{text}</p>}
       <p className="buttons">
         {command("config apply") && <button type="button" className="main" onClick={() => open(command("config apply"))}>{t("settings.apply")}</button>}
         {command("config drop") && <button type="button" onClick={drop}>{t("settings.drop")}</button>}
