@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024, PROGRESS_MS = 500 };
-enum { ANSWER_SECONDS_MAX = 5 };
+/* How long `doctor` waits for a server that other commands give more time: CTL_SILENT_S. */
+enum { DOCTOR_SECONDS_MAX = 5 };
 
 struct options {
     const char *socket;
@@ -143,7 +144,7 @@ static int show_completion(const struct options *o)
     return usage_error("completion: allowed bash, zsh or fish");
 }
 
-/* seconds: that connecting, and each reading and writing, may take; 0: for ever. */
+/* seconds: that connecting, and each reading and writing, may take. */
 static int connect_within(const char *path, int seconds)
 {
     const struct timeval limit = { .tv_sec = seconds };
@@ -165,8 +166,6 @@ static int connect_within(const char *path, int seconds)
     }
     return fd;
 }
-
-static int connect_to(const char *path) { return connect_within(path, 0); }
 
 /* The arguments, and the request with them. */
 static json_t *request_args(const struct words *w)
@@ -272,13 +271,33 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     return fine ? EXIT_DONE : is_wrongly_written ? EXIT_USAGE : EXIT_FAILED;
 }
 
+/* Whether a server takes connections, but does not say its state. */
+static bool server_hangs(const char *path, int seconds)
+{
+    struct buf out, in;
+    struct words ask = { .command = command_find(SLICE("status")) };
+    int fd = connect_within(path, seconds);
+    if (fd < 0)
+        return errno == EAGAIN; /* too many wait already */
+    buf_init(&out, REPLY_BYTES_MAX);
+    buf_init(&in, REPLY_BYTES_MAX);
+    write_request(&out, &ask);
+    errno = 0;
+    bool answered = musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in);
+    bool hangs = !answered && errno == EAGAIN;
+    buf_fini(&in);
+    buf_fini(&out);
+    close(fd);
+    return hangs;
+}
+
 /* How far a long command is, by another connection: in one line of the terminal, which is drawn
  * anew. */
 static void progress_draw(const char *command, const char *path)
 {
     struct buf out, in;
     struct words ask = { .command = command_find(slice_of(command)) };
-    int fd = connect_to(path);
+    int fd = connect_within(path, CTL_SILENT_S);
     if (fd < 0)
         return;
     buf_init(&out, REPLY_BYTES_MAX);
@@ -296,38 +315,56 @@ static void progress_draw(const char *command, const char *path)
     close(fd);
 }
 
-/* Until there is something to read. */
-static void progress_show(const struct words *w, const char *path, int fd)
+/* Until there is something to read. false: the server has fallen silent. */
+static bool musterctl_await(const struct words *w, const char *path, int fd)
 {
     struct pollfd reply = { .fd = fd, .events = POLLIN };
-    bool drawn = false;
-    if (w->command->progress == NULL || !isatty(STDERR_FILENO))
-        return;
-    while (poll(&reply, 1, PROGRESS_MS) == 0) {
-        progress_draw(w->command->progress, path);
-        drawn = true;
+    const char *progress = isatty(STDERR_FILENO) ? w->command->progress : NULL;
+    uint64_t heard_us = clock_mono_us();
+    bool drawn = false, hangs = false;
+    while (!hangs && poll(&reply, 1, PROGRESS_MS) == 0) {
+        if (progress != NULL)
+            progress_draw(progress, path);
+        drawn = progress != NULL;
+        if (clock_mono_us() - heard_us < CTL_SILENT_S * 1000000ULL)
+            continue;
+        hangs = server_hangs(path, CTL_SILENT_S);
+        heard_us = clock_mono_us();
     }
     if (drawn)
         fprintf(stderr, "\r\033[K");
+    return !hangs;
+}
+
+static int exchange_failed(bool hangs)
+{
+    if (hangs)
+        fprintf(stderr,
+                "musterctl: the server does not answer; it may still carry out the command when "
+                "it goes on. `musterctl doctor` says what it is about\n");
+    else
+        fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
+    return EXIT_UNREACHABLE;
 }
 
 static int exchange(const struct options *o, const struct words *w, const char *path, int fd)
 {
     struct buf out, in;
-    int code = EXIT_UNREACHABLE;
+    int code;
     buf_init(&out, REPLY_BYTES_MAX);
     buf_init(&in, REPLY_BYTES_MAX);
     write_request(&out, w);
+    errno = 0;
     bool sent = !out.overflow && musterctl_send_all(fd, buf_fit(&out));
-    if (sent)
-        progress_show(w, path, fd);
+    bool hangs = sent ? !musterctl_await(w, path, fd) : errno == EAGAIN;
+    errno = 0;
     if (out.overflow) {
         fprintf(stderr, "musterctl: the arguments have more than %d bytes\n", REPLY_BYTES_MAX);
         code = EXIT_USAGE;
-    } else if (sent && read_reply(fd, &in)) {
+    } else if (sent && !hangs && read_reply(fd, &in)) {
         code = show_reply(o, w->command, buf_slice(&in)); /* fits: read_reply() says so */
     } else {
-        fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
+        code = exchange_failed(hangs || errno == EAGAIN);
     }
     buf_fini(&in);
     buf_fini(&out);
@@ -355,26 +392,6 @@ static int musterctl_unreachable(const char *path, int why)
     return EXIT_UNREACHABLE;
 }
 
-/* Whether a server takes connections, but does not say its state. */
-static bool server_hangs(const char *path)
-{
-    struct buf out, in;
-    struct words ask = { .command = command_find(SLICE("status")) };
-    int fd = connect_within(path, ANSWER_SECONDS_MAX);
-    if (fd < 0)
-        return errno == EAGAIN; /* too many wait already */
-    buf_init(&out, REPLY_BYTES_MAX);
-    buf_init(&in, REPLY_BYTES_MAX);
-    write_request(&out, &ask);
-    errno = 0;
-    bool answered = musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in);
-    bool hangs = !answered && errno == EAGAIN;
-    buf_fini(&in);
-    buf_fini(&out);
-    close(fd);
-    return hangs;
-}
-
 /* What runs without a server does so here. */
 static int musterctl_run_offline(const struct options *o, const struct words *w, const char *path,
                                  enum doctor_server server)
@@ -395,13 +412,15 @@ static int musterctl_run_offline(const struct options *o, const struct words *w,
 
 static int musterctl_run_local(const struct options *o, const struct words *w, const char *path)
 {
-    if (strcmp(w->command->name, "doctor") == 0 && server_hangs(path))
+    if (strcmp(w->command->name, "doctor") == 0 && server_hangs(path, DOCTOR_SECONDS_MAX))
         return musterctl_run_offline(o, w, path, DOCTOR_SERVER_HANGS);
-    int fd = connect_to(path);
+    int fd = connect_within(path, CTL_SILENT_S);
     if (fd < 0 && w->command->offline && (errno == ENOENT || errno == ECONNREFUSED))
         return musterctl_run_offline(o, w, path, DOCTOR_SERVER_UNKNOWN);
     if (fd < 0 && strcmp(w->command->name, "doctor") == 0 && errno == EACCES)
         return musterctl_run_offline(o, w, path, DOCTOR_SERVER_CLOSED);
+    if (fd < 0 && errno == EAGAIN) /* too many wait already */
+        return exchange_failed(true);
     if (fd < 0)
         return musterctl_unreachable(path, errno);
     int code = exchange(o, w, path, fd);

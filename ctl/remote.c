@@ -112,8 +112,11 @@ static int ctl_remote_dial(const struct addrinfo *to, int *out)
         close(fd);
         return why;
     }
+    const struct timeval limit = { .tv_sec = CTL_SILENT_S };
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on); /* a peer that is gone is noticed */
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     *out = fd;
     return 0;
 }
@@ -154,6 +157,19 @@ static bool ctl_remote_expect(struct exchange *x)
            X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
+/* Of what has failed: whether it took CTL_SILENT_S. */
+static bool ctl_remote_is_late(const struct exchange *x, int rc)
+{
+    int error = SSL_get_error(x->ssl, rc);
+    return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+}
+
+static enum err ctl_remote_silent(struct exchange *x, const char *hint)
+{
+    why_set(x->why, "%.*s: the server does not answer%s", SLICE_ARG(x->uri.authority), hint);
+    return E_TIMEOUT;
+}
+
 static enum err ctl_remote_refused(struct exchange *x)
 {
     long verdict = SSL_get_verify_result(x->ssl);
@@ -191,7 +207,11 @@ static enum err ctl_remote_secure(struct exchange *x)
         why_set(x->why, "--url: found %.*s, allowed a host", SLICE_ARG(x->uri.host));
         return E_SYNTAX;
     }
-    return SSL_connect(x->ssl) == 1 ? OK : ctl_remote_refused(x);
+    ERR_clear_error();
+    int rc = SSL_connect(x->ssl);
+    if (rc != 1 && ctl_remote_is_late(x, rc))
+        return ctl_remote_silent(x, "");
+    return rc == 1 ? OK : ctl_remote_refused(x);
 }
 
 /* HTTP/1.0, so that the answer comes as a whole: codec/http_reply.h. */
@@ -213,11 +233,46 @@ static enum err ctl_remote_ask(struct exchange *x, const struct command *c, slic
     buf_add(&out, args);
     size_t sent = 0;
     bool fine = !out.overflow && SSL_write_ex(x->ssl, out.ptr, out.len, &sent) == 1;
+    bool late = !fine && !out.overflow && ctl_remote_is_late(x, 0);
     buf_fini(&out);
     if (fine)
         return OK;
+    if (late)
+        return ctl_remote_silent(x, "");
     why_set(x->why, "%.*s: the request cannot be sent", SLICE_ARG(x->uri.authority));
     return E_DOWN;
+}
+
+static void ctl_remote_close(struct exchange *x)
+{
+    SSL_free(x->ssl);
+    SSL_CTX_free(x->ctx);
+    if (x->fd >= 0)
+        close(x->fd);
+}
+
+/* Asks for the status by another connection: whatever comes is an answer. */
+static bool ctl_remote_hangs(const struct exchange *x)
+{
+    struct why ignored;
+    struct exchange other = { .remote = x->remote,
+                              .uri = x->uri,
+                              .arena = x->arena,
+                              .token = x->token,
+                              .fd = -1,
+                              .why = &ignored };
+    char first;
+    size_t got;
+    enum err e = ctl_remote_connect(&other);
+    bool connects = e == OK;
+    if (e == OK)
+        e = ctl_remote_secure(&other);
+    if (e == OK)
+        e = ctl_remote_ask(&other, command_find(SLICE("status")), SLICE("{}"));
+    if (e == OK && SSL_read_ex(other.ssl, &first, 1, &got) != 1 && ctl_remote_is_late(&other, 0))
+        e = E_TIMEOUT;
+    ctl_remote_close(&other);
+    return !connects || e == E_TIMEOUT;
 }
 
 static enum err ctl_remote_read(struct exchange *x, struct buf *all, struct http_reply *reply)
@@ -226,7 +281,13 @@ static enum err ctl_remote_read(struct exchange *x, struct buf *all, struct http
     while (end == HTTP_REPLY_MORE) {
         size_t got = 0;
         char *room = buf_reserve(all, READ_BYTES);
+        ERR_clear_error();
         bool ended = room == NULL || SSL_read_ex(x->ssl, room, READ_BYTES, &got) != 1;
+        if (ended && room != NULL && ctl_remote_is_late(x, 0)) {
+            if (ctl_remote_hangs(x))
+                return ctl_remote_silent(x, "; it may still carry out the command");
+            continue;
+        }
         all->len += got;
         end = http_reply_read(reply, buf_slice(all), ended, REMOTE_ANSWER_MAX);
     }
@@ -311,10 +372,7 @@ enum err remote_run(const struct remote *r, const struct command *c, slice args,
         e = ctl_remote_read(&x, &all, &reply);
     if (e == OK)
         e = ctl_remote_answer(&x, &reply, line);
-    SSL_free(x.ssl);
-    SSL_CTX_free(x.ctx);
-    if (x.fd >= 0)
-        close(x.fd);
+    ctl_remote_close(&x);
     buf_fini(&all);
     arena_destroy(&x.arena);
     return e;

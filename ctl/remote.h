@@ -1,11 +1,14 @@
 /* remote: one command over the API of a server (docs/api.md), with TLS and an access token. The
  * answer is turned into the line that the control socket would have given, so that all that is
- * printed is the same. One call a process; it waits for the network: REMOTE_CONNECT_S for the
- * connection, and for the answer as long as the connection stands. */
+ * printed is the same. It waits for the network: REMOTE_CONNECT_S for the connection, and for the
+ * answer as long as the server answers others meanwhile. */
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
 
+/* How long a command waits until it asks, by another connection, whether the server answers at all;
+ * and how long for that answer. Over the control socket, too. */
+enum { CTL_SILENT_S = 10 };
 enum { REMOTE_CONNECT_S = 20, REMOTE_ANSWER_MAX = 17 << 20, REMOTE_TOKEN_MAX = 512 };
 
 struct command;

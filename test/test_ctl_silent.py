@@ -1,0 +1,119 @@
+"""musterctl and a server that says nothing: it ends with an error, but waits for a command that
+takes long while the server answers others."""
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+from muster import terminal
+from muster.client import TIMEOUT
+from muster.server import MUSTERCTL
+from test_ctl_remote import Remote, server, told  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def stopped(server):
+    server.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("args", [("status",), ("user", "add", "bob@localhost", "--password", "x")])
+def test_a_server_that_is_silent(server, tmp_path, args):
+    """Over the socket and over the API, of commands that read and that change."""
+    remote = Remote(server, server.admin_port, tmp_path)
+    with stopped(server):
+        for done in server.ctl_run(*args), remote(*args):
+            assert done.returncode == 3 and done.stdout == "", done
+            assert "the server does not answer" in done.stderr, done
+    assert server.ctl_run("status").returncode == 0 and remote("status").returncode == 0
+
+
+def test_watch_goes_on(server):
+    """A server that falls silent is told, and its next answer is shown."""
+    with subprocess.Popen([MUSTERCTL, "--socket", server.control, "watch", "status"], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        assert watching.stdout.readline()
+        with stopped(server):
+            assert "the server does not answer" in watching.stderr.readline()
+        while watching.stdout.readline().strip():
+            pass  # the answers before
+        assert watching.stdout.readline()
+        watching.terminate()
+
+
+def test_a_server_that_is_silent_while_progress_is_shown(server):
+    """An import asks for its progress by connections of its own."""
+    with stopped(server):
+        lines = terminal.shown(100, MUSTERCTL, "--socket", server.control, "import", "prosody", "/x")
+    assert any("the server does not answer" in line for line in lines), lines
+
+
+def test_a_queue_that_is_full(tmp_path):
+    """Nobody takes connections from it."""
+    path = str(tmp_path / "control")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as waiting:
+        listener.bind(path)
+        listener.listen(0)
+        waiting.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        done = subprocess.run([MUSTERCTL, "--socket", path, "status"], capture_output=True,
+                              text=True, timeout=3 * TIMEOUT, check=False)
+    assert done.returncode == 3 and "the server does not answer" in done.stderr, done
+
+
+class Slow:
+    """Answers the first connection when another one was asked for the status, and answered."""
+
+    def __init__(self, listener, status, late):
+        self.listener, self.status, self.late = listener, status, late
+        self.asked = []
+        self.serving = threading.Thread(target=self.serve)
+        self.serving.start()
+
+    def serve(self):
+        first = self.listener.accept()[0]
+        self.asked.append(first.recv(65536))
+        other = self.listener.accept()[0]
+        self.asked.append(other.recv(65536))
+        other.sendall(self.status)
+        other.close()
+        first.sendall(self.late)
+        first.close()
+
+
+def test_a_command_that_takes_long(tmp_path):
+    path = str(tmp_path / "control")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        slow = Slow(listener, b'{"ok":true,"rows":[]}\n', b'{"ok":true,"text":"late","rows":[]}\n')
+        done = subprocess.run([MUSTERCTL, "--socket", path, "config", "confirm"], text=True,
+                              capture_output=True, timeout=3 * TIMEOUT, check=False)
+        slow.serving.join()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "late\n", "")
+    assert b"config confirm" in slow.asked[0] and b'"status"' in slow.asked[1]
+
+
+def test_a_command_that_takes_long_over_the_api(server, tmp_path):
+    remote = Remote(server, server.admin_port, tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.data / "self-signed-cert.pem",
+                            server.data / "self-signed-key.pem")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    with context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True) as listener:
+        slow = Slow(listener, b"HTTP/1.1 429 Too Many Requests\r\n\r\n",
+                    head + b'{"text":"late","rows":[]}')
+        done = remote("config", "confirm", url=f"https://localhost:{listener.getsockname()[1]}")
+        slow.serving.join()
+    assert told(done) == (0, "late\n", "")
+    assert b"/config-confirm " in slow.asked[0] and b"/status " in slow.asked[1]
