@@ -618,6 +618,7 @@ static void run_apply(struct command_call *call) { counting_begin(call, apply_co
 
 struct command settings_edit_command = {
     .name = "config edit",
+    .rest = "PUT /settings/candidate/{setting}",
     .effect = COMMAND_CHANGES,
     AT_SETTINGS,
     .args = (const struct command_arg[]){ SETTINGS_NAME_ARG, SETTINGS_VALUE_ARGS, { 0 } },
@@ -626,6 +627,7 @@ struct command settings_edit_command = {
 };
 struct command settings_drop_command = {
     .name = "config drop",
+    .rest = "DELETE /settings/candidate, DELETE /settings/candidate/{setting}",
     .effect = COMMAND_CHANGES,
     AT_SETTINGS,
     .args = (const struct command_arg[]){ { .name = "setting",
@@ -642,6 +644,7 @@ struct command settings_drop_command = {
 };
 struct command settings_diff_command = {
     .name = "config diff",
+    .rest = "GET /settings/candidate",
     .effect = COMMAND_READS,
     AT_SETTINGS,
     .args = (const struct command_arg[]){ { 0 } },
@@ -662,6 +665,7 @@ struct command settings_diff_command = {
 };
 struct command settings_candidate_command = {
     .name = "config candidate",
+    .rest = "GET /settings/candidates",
     .effect = COMMAND_READS,
     AT_SETTINGS,
     .args = (const struct command_arg[]){ { 0 } },
@@ -676,6 +680,7 @@ struct command settings_candidate_command = {
 };
 struct command settings_apply_command = {
     .name = "config apply",
+    .rest = "POST /settings/candidate/apply",
     .effect = COMMAND_CHANGES,
     AT_SETTINGS,
     .args = (const struct command_arg[]){ { .name = "confirm",

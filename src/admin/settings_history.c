@@ -17,7 +17,7 @@
 #include "ops/audit.h"
 #include <stdio.h>
 
-enum { RETRY_MS = 5000, LISTED_MAX = 1000 };
+enum { RETRY_MS = 5000, LISTED_DEFAULT = 50, LISTED_MAX = 1000 };
 
 struct alarm settings_waiting_alarm = {
     .name = "settings.unconfirmed",
@@ -426,14 +426,24 @@ static void add_version(struct command_call *call, const struct store_batch *b, 
         settings_stamp(call, "until", store_int(b, 0, i, 6));
 }
 
+static uint32_t history_limit(const struct command_call *call)
+{
+    return (uint32_t)command_number(call, "limit", LISTED_DEFAULT);
+}
+
 static void versions_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     if (read_failed(call, result))
         return;
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
+    uint32_t count = store_row_count(b, 0), limit = history_limit(call);
+    for (uint32_t i = 0; i < count && i < limit; i++)
         add_version(call, b, i);
-    command_done(call, "%s", "");
+    if (count > limit)
+        command_done_more(call, slice_of(arena_printf(call->arena, "%lld",
+                                                      (long long)store_int(b, 0, limit - 1, 0))));
+    else
+        command_done(call, "%s", "");
 }
 
 static void history_run(struct command_call *call)
@@ -442,8 +452,8 @@ static void history_run(struct command_call *call)
     if (name.ptr != NULL && settings_named(call) == NULL)
         return;
     struct store_batch *b = store_read(worker_store(call->worker), 0);
-    STORE_ADD(b, &settings_listed, STORE_ANY_ROWS, SV_I(command_number(call, "before", INT64_MAX)),
-              SV_T(name.ptr != NULL ? name : SLICE("")), SV_I(command_number(call, "limit", 50)));
+    STORE_ADD(b, &settings_listed, STORE_ANY_ROWS, SV_I(command_number(call, "after", INT64_MAX)),
+              SV_T(name.ptr != NULL ? name : SLICE("")), SV_I(history_limit(call) + 1));
     read_for(call, b, versions_listed);
 }
 
@@ -607,22 +617,23 @@ static const struct command_column difference_columns[] = {
 };
 struct command settings_history_command = {
     .name = "config history",
+    .rest = "GET /settings/history",
     .effect = COMMAND_READS,
     .area = "settings",
     .args = (const struct command_arg[]){ { .name = "setting",
                                             .kind = ARG_OPTIONAL,
                                             .refers = REFERS_SETTING,
                                             .doc = "only changes of this setting" },
-                                          { .name = "before",
+                                          { .name = "after",
                                             .kind = ARG_OPTION,
                                             .type = PARAM_INT,
                                             .min = 1,
                                             .max = PARAM_NONE,
-                                            .doc = "only versions before this one" },
+                                            .doc = "begin after this version: those before it" },
                                           { .name = "limit",
                                             .kind = ARG_OPTION,
                                             .type = PARAM_INT,
-                                            .def = 50,
+                                            .def = LISTED_DEFAULT,
                                             .min = 1,
                                             .max = LISTED_MAX,
                                             .doc = "how many at most" },
@@ -655,6 +666,7 @@ struct command settings_history_command = {
 };
 struct command settings_version_command = {
     .name = "config version",
+    .rest = "GET /settings/history/{version}",
     .effect = COMMAND_READS,
     .area = "settings",
     .args = (const struct command_arg[]){ { .name = "version",
@@ -672,6 +684,7 @@ struct command settings_version_command = {
 };
 struct command settings_compare_command = {
     .name = "config compare",
+    .rest = "GET /settings/history/{from}/differences",
     .effect = COMMAND_READS,
     .area = "settings",
     .args = (const struct command_arg[]){ { .name = "from",
@@ -693,6 +706,7 @@ struct command settings_compare_command = {
 };
 struct command settings_rollback_command = {
     .name = "config rollback",
+    .rest = "POST /settings/rollback",
     .effect = COMMAND_CHANGES,
     .area = "settings",
     .args = (const struct command_arg[]){ { .name = "version",
@@ -710,6 +724,7 @@ struct command settings_rollback_command = {
 };
 struct command settings_confirm_command = {
     .name = "config confirm",
+    .rest = "POST /settings/confirmation",
     .effect = COMMAND_CHANGES,
     .area = "settings",
     .args = (const struct command_arg[]){ { 0 } },

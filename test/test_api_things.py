@@ -1,0 +1,81 @@
+"""Resources of the API: the history and the candidate of settings, jobs, and rooms that are made and
+changed by the same request."""
+import pytest
+
+from test_api import api_server, pages
+
+LIMIT = "roster.groups-max"
+
+
+@pytest.fixture
+def server(make_server):
+    server = api_server(make_server)
+    for name in "alice", "bob":
+        server.add_user(name, "secret")
+    return server
+
+
+@pytest.fixture
+def api(server):
+    return server.api
+
+
+def viewer_of(server):
+    return server.rows("token", "add", "eyes", "viewer")[0]["token"]
+
+
+# --- settings ---
+
+
+def test_the_history_of_settings_is_a_resource(api, server):
+    for value in "71", "72", "73":
+        server.ctl("set", LIMIT, value)
+    whole = api("GET", "/settings/history").json
+    versions = [row["version"] for row in whole["items"]]
+    assert versions == sorted(versions, reverse=True) and "next" not in whole
+    assert pages(api, "/settings/history", "version") == versions
+    mine = api("GET", f"/settings/history?setting={LIMIT}").json["items"]
+    assert [row["version"] for row in mine] == versions[:3]
+    assert pages(api, f"/settings/history?setting={LIMIT}&", "version") == versions[:3]
+    assert api("GET", f"/settings/history/{versions[0]}").json["items"] == [
+        {"setting": LIMIT, "before": "72", "after": "73"}]
+    assert api("GET", f"/settings/history/{versions[2]}/differences").json["items"] == [
+        {"setting": LIMIT, "before": "71", "after": "73"}]
+    assert api("GET", f"/settings/history/{versions[2]}/differences?to={versions[1]}").json[
+        "items"] == [{"setting": LIMIT, "before": "71", "after": "72"}]
+    assert api("GET", "/settings/history/999999").status == 404
+    assert api("GET", "/settings/history/first").status == 422
+    assert api("POST", "/settings/rollback", {"version": versions[2]}).status == 200
+    assert server.rows("get", LIMIT)[0]["value"] == "71"
+    assert "go on with --after" in server.ctl("config", "history", "--limit", "1")["text"]
+    assert api("POST", "/settings/rollback", {}, token=viewer_of(server)).status == 403
+
+
+def test_the_candidate_is_a_resource(api, server):
+    path = "/settings/candidate"
+    assert api("GET", path).json["items"] == []
+    for _ in range(2):
+        assert api("PUT", f"{path}/{LIMIT}", {"value": "77"}).status == 200
+    row, = api("GET", path).json["items"]
+    assert (row["setting"], row["candidate"]) == (LIMIT, "77")
+    owner, = api("GET", "/settings/candidates").json["items"]
+    assert (owner["owner"], owner["settings"]) == ("token:tests", 1)
+    etag = api("GET", path).getheader("ETag")
+    assert api("GET", path, If_None_Match=etag).status == 304
+    assert api("PUT", f"{path}/sm.ack-every", {"value": "7"}).status == 200
+    assert api("DELETE", path, If_Match=etag).status == 412
+    assert api("DELETE", f"{path}/sm.ack-every").status == 200
+    assert api("DELETE", path, If_Match=etag).status == 200
+    assert api("GET", path).json["items"] == []
+    assert api("PUT", f"{path}/{LIMIT}", {"value": "many"}).status == 422
+    assert api("PUT", f"{path}/no.such", {"value": "1"}).status == 404
+    assert api("PUT", f"{path}/{LIMIT}", {"value": "78"}).status == 200
+    eyes = viewer_of(server)
+    for method, more in (("PUT", f"/{LIMIT}"), ("DELETE", ""), ("POST", "/apply")):
+        body = None if method == "DELETE" else {"value": "9"} if method == "PUT" else {}
+        assert api(method, path + more, body, token=eyes).status == 403, method
+    assert api("POST", f"{path}/apply", {"confirm": "1h", "comment": "more"}).status == 200
+    assert api("GET", "/settings/history").json["items"][0]["state"] == "waits"
+    assert api("POST", "/settings/confirmation", {}).status == 200
+    assert api("GET", "/settings/history").json["items"][0]["state"] == "confirmed"
+    assert api("GET", f"/settings/{LIMIT}").json["value"] == "78"
