@@ -109,6 +109,38 @@ def test_blocked_and_refused(server, alice, bob):
     assert "refused" in way(server, "refused", "m7")
 
 
+def test_who_answers_by_an_error_has_refused_it(make_server):
+    """Services, rooms, components, the server, accounts: with the condition of the answer, once."""
+    server = make_server("alice", "bob", "carol", component=True)
+    server.ctl("component", "add", "gate.localhost", "--secret", SECRET)
+    gate = Component(server, "gate.localhost", SECRET)
+    alice, bob, carol = (server.client(name) for name in ("alice", "bob", "carol"))
+    room = muc.Room("cave")
+    room.create(alice, "first")
+    room.enter(bob, "second")
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{ALICE}'/></block>")
+    cases = [
+        (alice, "conference.localhost", "chat"), (alice, "conference.localhost", "groupchat"),
+        (alice, "none@conference.localhost", "groupchat"), (carol, ROOM, "groupchat"),
+        (carol, f"{ROOM}/second", "chat"), (alice, f"{ROOM}/nobody", "chat"),
+        (alice, "pubsub.localhost", "chat"), (alice, "upload.localhost", "normal"),
+        (alice, "localhost/x", "chat"), (alice, "nobody@localhost", "chat"), (alice, BOB, "chat"),
+        (bob, ALICE, "chat"), (carol, BOB, "groupchat"), (alice, "elsewhere.test", "chat"),
+        (alice, "gate.localhost", "chat")]
+    for number, (client, to, kind) in enumerate(cases):
+        ident = f"r{number}"
+        say(client, to, ident, kind)
+        if to == "gate.localhost":
+            gate.expect(f"<message id='{ident}'/>")
+            gate.send(f"<message from='{to}' to='{client}' type='error' id='{ident}'><error "
+                      "type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+                      "</message>")
+        answer = client.expect(f"<message type='error' id='{ident}'/>")
+        condition = answer.find("{*}error")[0].tag.partition("}")[2]
+        found = [r["why"] for r in steps(server, ident) if r["event"] in ("refused", "returned")]
+        assert found == [condition], (to, kind, steps(server, ident))
+
+
 def test_to_another_server_that_is_not_there(make_server, tmp_path):
     tls = federation.Authority(tmp_path).issue(HOME, HOME)
     server = make_server("alice", domains=[HOME], s2s=True, tls=tls,

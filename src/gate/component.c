@@ -18,6 +18,7 @@
 #include "home/node.h"
 #include "home/remote.h"
 #include "home/router.h"
+#include "home/trail.h"
 #include "im/abroad.h"
 #include "im/component_rights.h"
 #include "im/component_watch.h"
@@ -319,6 +320,7 @@ static void component_stanza(struct xstream *x, slice unit)
         xstream_fail(&c->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza of a component needs `to`"));
     } else {
         metric_add_to(&component_stanzas, COMPONENT_RECEIVED, 1);
+        trail_answer(st);
         if (!component_privilege_takes(w, component_domain(c), st))
             route_send(w, st);
         return;

@@ -80,7 +80,7 @@ static void route_refuse(struct worker *w, struct stanza *st, struct origin orig
     trail_note(st, "returned", word->silent ? "silently" : stanza_error_name(word->error),
                (slice){ 0 });
     if (!word->silent) {
-        route_error(w, st, word->error, text);
+        route_send(w, stanza_make_error(st, word->error, text));
         ticket_refused(w, origin);
     }
     stanza_unref(&st);
@@ -257,6 +257,8 @@ void route_send(struct worker *w, struct stanza *st)
 void route_error(struct worker *w, const struct stanza *st, enum stanza_error e, slice text)
 {
     struct stanza *reply = stanza_make_error(st, e, text);
-    if (reply != NULL)
-        route_send(w, reply);
+    if (reply == NULL)
+        return;
+    trail_note(st, "refused", stanza_error_name(e), (slice){ 0 });
+    route_send(w, reply);
 }

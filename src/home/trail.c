@@ -1,8 +1,10 @@
 #include "home/trail.h"
 #include "base/ensure.h"
 #include "base/record_ring.h"
+#include "codec/xml_elem.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "xmpp/stanza_error.h"
 #include <assert.h>
 
 _Thread_local struct record_ring *trail_mine;
@@ -100,6 +102,17 @@ void trail_add(const struct stanza *st, const char *event, const char *why, slic
     memcpy(r + 1, st->to, names);
     if (more > 0)
         memcpy((char *)(r + 1) + names, whom.ptr, more);
+}
+
+void trail_answer(const struct stanza *st)
+{
+    struct elem e, condition;
+    if (st->kind != STANZA_MESSAGE || st->type != TYPE_ERROR || trail_mine == NULL ||
+        !stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
+        return;
+    enum stanza_error found = stanza_error_find(condition.name);
+    trail_add(st, "refused", stanza_error_name(found != SE_NONE ? found : SE_UNDEFINED_CONDITION),
+              stanza_from(st));
 }
 
 static slice trail_take(const char **at, size_t len)

@@ -111,12 +111,18 @@ static const char *im_message_type_of(const struct stanza *st)
 }
 
 /* Logs addresses and the outcome, never the text (`musterctl log trace message on`). */
-static void im_message_trace(const char *event, const struct stanza *st, const char *why,
-                             unsigned sessions)
+static void im_message_log(const char *event, const struct stanza *st, const char *why,
+                           unsigned sessions)
 {
     log_trace(&log_message, LOG_C("event", event), LOG_S("from", stanza_from(st)),
               LOG_S("to", stanza_to(st)), LOG_C("type", im_message_type_of(st)),
               LOG_S("id", stanza_id(st)), LOG_C("why", why), LOG_I("sessions", sessions));
+}
+
+static void im_message_trace(const char *event, const struct stanza *st, const char *why,
+                             unsigned sessions)
+{
+    im_message_log(event, st, why, sessions);
     trail_note(st, event + sizeof "message." - 1, why, (slice){ 0 });
 }
 
@@ -421,7 +427,7 @@ static enum routed im_message_refuse(struct account *a, struct incoming *in, enu
                                      slice text)
 {
     metric_add(&messages_refused, 1);
-    im_message_trace("message.refused", in->st, stanza_error_name(e), 0);
+    im_message_log("message.refused", in->st, stanza_error_name(e), 0);
     route_error(a->worker, in->st, e, text);
     return not_accepted(a, in);
 }

@@ -1,6 +1,7 @@
 #include "im/stage.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/stage_wait.h"
@@ -190,6 +191,7 @@ void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why
     struct stanza *reply =
         stanza_make_error_with(st, why->error, why->type, why->text, why->app_xml);
     if (reply != NULL)
-        route_send(w, reply);
+        trail_note(st, "refused", stanza_error_name(why->error), (slice){ 0 });
+    route_send(w, reply);
     stanza_unref(&st);
 }

@@ -17,6 +17,7 @@
 #include "home/question.h"
 #include "home/router.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "im/session.h"
 #include "xmpp/ns.h"
 #include "xmpp/promise.h"
@@ -271,6 +272,7 @@ static void flow_route(struct in_flow *f, struct stanza *st)
 
 void s2s_flow_route(struct in_flow *f, struct stanza *st)
 {
+    trail_answer(st);
     if (promise_of(st) == PROMISE_QUEUED) {
         route_send(f->worker, st);
         s2s_flow_count(f);

@@ -1,6 +1,7 @@
 #include "muc/talk/answer.h"
 #include "base/buf.h"
 #include "codec/xml_write.h"
+#include "home/trail.h"
 #include "im/iq.h"
 #include "muc/room/room.h"
 
@@ -10,6 +11,7 @@ void room_error(struct room *r, const struct stanza *st, enum stanza_error e, sl
     struct xml_write x;
     if (st->type == TYPE_ERROR || st->type == TYPE_RESULT) /* RFC 6120 §8.3.1 */
         return;
+    trail_note(st, "refused", stanza_error_name(e), (slice){ 0 });
     xml_begin(&x, &b, XML_PART_MAX);
     stanza_error_write_parts(
         &x, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
@@ -28,6 +30,8 @@ enum routed room_slow_down(struct room *r, struct stanza *st)
 {
     struct buf b;
     struct xml_write x;
+    if (st->type != TYPE_ERROR)
+        trail_note(st, "refused", "too fast", (slice){ 0 });
     xml_begin(&x, &b, XML_PART_MAX);
     stanza_error_write(&x, SE_POLICY_VIOLATION, "wait", SLICE("too much at once; wait a little"));
     route_send(r->worker, stanza_make_buf((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),

@@ -42,26 +42,31 @@ static struct metric refused = { .name = "muster_room_messages_refused",
 struct metric *const room_say_metrics[] = { &said, &refused, NULL };
 
 /* Who to which room and what became of it, never what it says (`musterctl log trace muc on`). */
-static void say_trace(const char *event, const struct stanza *st, const char *why,
-                      uint32_t receivers)
+static void say_log(const char *event, const struct stanza *st, const char *why, uint32_t receivers)
 {
     log_trace(&log_muc, LOG_C("event", event), LOG_S("from", stanza_from(st)),
               LOG_S("to", stanza_to(st)), LOG_S("id", stanza_id(st)), LOG_C("why", why),
               LOG_I("occupants", receivers));
+}
+
+static void say_trace(const char *event, const struct stanza *st, const char *why,
+                      uint32_t receivers)
+{
+    say_log(event, st, why, receivers);
     trail_note(st, event, why, (slice){ 0 });
 }
 
 /* What was said, or would have been. */
 static enum routed say_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
-    say_trace("room.refused", st, stanza_error_name(e), 0);
+    say_log("room.refused", st, stanza_error_name(e), 0);
     metric_add(&refused, 1);
     return room_refuse(r, st, e, text);
 }
 
 static enum routed slow_down(struct room *r, struct stanza *st)
 {
-    say_trace("room.refused", st, "too fast", 0);
+    say_log("room.refused", st, "too fast", 0);
     metric_add(&refused, 1);
     return room_slow_down(r, st);
 }
