@@ -152,6 +152,14 @@ def test_an_alarm_that_is_raised_again_at_the_start_goes_on(host, tmp_path):
     assert "federation.blocklist-unread" not in active(host)
 
 
+def test_the_history_says_that_an_alarm_is_over_when_the_list_does(host):
+    fail_fedtest(host)
+    assert not entry(host)["cleared"]
+    host.ctl("alarm", "set", "fedtest.failed", "--hold-down", "1h")
+    mend_fedtest(host)
+    assert entry(host)["raised"] < entry(host)["cleared"]
+
+
 def test_a_short_alarm_is_held_down(host):
     host.ctl("alarm", "set", "fedtest.failed", "--hold-down", "1h")
     assert "0 to 1d" in refusal(host, "alarm", "set", "fedtest.failed", "--hold-down", "2d")

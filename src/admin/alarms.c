@@ -490,6 +490,17 @@ int64_t alarms_entry(const struct alarm *a)
     return k != NULL && k->told ? k->entry.id : 0;
 }
 
+uint64_t alarms_entry_cleared_us(const struct alarm *a, int64_t entry)
+{
+    const struct kept *k = kept_of(a);
+    if (k == NULL || k->entry.id != entry)
+        return 0;
+    if (k->entry.cleared_us != 0 || atomic_load(&a->active) != 0)
+        return k->entry.cleared_us;
+    uint64_t since_us = atomic_load(&a->since_us);
+    return since_us > k->entry.raised_us ? since_us : k->entry.raised_us;
+}
+
 void alarms_acknowledged(const struct alarm *a, slice by, slice note, uint64_t at_us)
 {
     struct kept *k = kept_of(a);

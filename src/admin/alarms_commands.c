@@ -107,6 +107,15 @@ static void run_alarm_show(struct command_call *call)
     command_done(call, "%s", "");
 }
 
+/* As `alarm list` has it: hold-down is about what is told. */
+static uint64_t alarm_entry_cleared_us(const struct store_batch *b, uint32_t row)
+{
+    const struct alarm *a = alarm_find(store_text(b, 0, row, 1));
+    uint64_t cleared_us = (uint64_t)store_int(b, 0, row, 5);
+    return cleared_us != 0 || a == NULL ? cleared_us
+                                        : alarms_entry_cleared_us(a, store_int(b, 0, row, 0));
+}
+
 static void add_alarm_entry(struct command_call *call, const struct store_batch *b, uint32_t row)
 {
     command_row(call);
@@ -115,7 +124,7 @@ static void add_alarm_entry(struct command_call *call, const struct store_batch 
     command_text(call, "severity", slice_dup(call->arena, store_text(b, 0, row, 2)));
     command_text(call, "detail", slice_dup(call->arena, store_text(b, 0, row, 3)));
     add_alarm_stamp(call, "raised", (uint64_t)store_int(b, 0, row, 4));
-    add_alarm_stamp(call, "cleared", (uint64_t)store_int(b, 0, row, 5));
+    add_alarm_stamp(call, "cleared", alarm_entry_cleared_us(b, row));
     add_alarm_stamp(call, "acknowledged", (uint64_t)store_int(b, 0, row, 6));
     command_text(call, "acknowledged_by", slice_dup(call->arena, store_text(b, 0, row, 7)));
     command_text(call, "note", slice_dup(call->arena, store_text(b, 0, row, 8)));
