@@ -2,6 +2,7 @@
 changed by the same request."""
 import pytest
 
+from muster.muc import Room
 from test_api import api_server, pages
 
 LIMIT = "roster.groups-max"
@@ -79,3 +80,60 @@ def test_the_candidate_is_a_resource(api, server):
     assert api("POST", "/settings/confirmation", {}).status == 200
     assert api("GET", "/settings/history").json["items"][0]["state"] == "confirmed"
     assert api("GET", f"/settings/{LIMIT}").json["value"] == "78"
+
+
+# --- rooms ---
+
+ROOM = "/rooms/tea@conference.localhost"
+
+
+def test_a_room_is_made_and_changed_by_the_same_request(api, server):
+    given = {"owner": "alice@localhost", "name": "Tea", "description": "at five", "hidden": True,
+             "members-only": True}
+    assert api("GET", ROOM).status == 404
+    assert api("PUT", ROOM, {}).status == 422
+    assert api("PUT", ROOM, given, If_Match='"x"').status == 412
+    assert api("PUT", ROOM, given).status == 201
+    room = api("GET", ROOM)
+    etag = room.getheader("ETag")
+    assert (room.json["name"], room.json["description"], room.json["public"]) == (
+        "Tea", "at five", False)
+    assert room.json["members_only"] and not room.json["moderated"]
+    assert room.json["owners"] == "alice@localhost"
+    for again in given, given, {}:
+        assert api("PUT", ROOM, again).status == 200
+        assert api("GET", ROOM, If_None_Match=etag).status == 304
+    assert api("PUT", ROOM, given, If_None_Match="*").status == 412
+    changed = {"owner": "bob@localhost", "hidden": False, "moderated": True, "description": ""}
+    assert api("PUT", ROOM, changed, If_Match=etag).status == 200
+    room = api("GET", ROOM).json
+    assert (room["name"], room["description"], room["public"]) == ("Tea", "", True)
+    assert room["members_only"] and room["moderated"]
+    assert set(room["owners"].split()) == {"alice@localhost", "bob@localhost"}
+    for method in "PUT", "PATCH", "DELETE":
+        body = None if method == "DELETE" else {"name": "Other"}
+        assert api(method, ROOM, body, If_Match=etag).status == 412
+    assert api("PATCH", ROOM, {"name": "Coffee", "members-only": False}).status == 200
+    room = api("GET", ROOM).json
+    assert room["name"] == "Coffee" and not room["members_only"]
+    for wrong in {"name": "two\nlines"}, {"owner": "nobody@localhost"}, {"hidden": "perhaps"}, {}:
+        before = api("GET", ROOM).text
+        assert api("PATCH", ROOM, wrong).status in (404, 422), wrong
+        assert api("GET", ROOM).text == before
+    assert api("PATCH", "/rooms/none@conference.localhost", {"name": "x"}).status == 404
+    eyes = viewer_of(server)
+    for method in "PUT", "PATCH":
+        assert api(method, ROOM, {"name": "x"}, token=eyes).status == 403
+    assert api("DELETE", ROOM).status == 200 and api("GET", ROOM).status == 404
+
+
+def test_occupants_are_told_what_a_change_of_their_room_means(api, server):
+    assert api("PUT", ROOM, {"owner": "alice@localhost"}).status == 201
+    room = Room("tea")
+    alice = server.login("alice")
+    room.enter(alice, "first")
+    assert api("PUT", ROOM, {"owner": "bob@localhost", "name": "Tea"}).status == 200
+    alice.expect("<message type='groupchat'><x xmlns='http://jabber.org/protocol/muc#user'>"
+                 "<status code='104'/></x></message>")
+    server.ctl("room", "change", room.jid, "--moderated", "on")
+    assert api("GET", ROOM).json["moderated"] is True

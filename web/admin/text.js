@@ -176,7 +176,7 @@ const english = {
   "do.room list": "List", "do.room report": "Rooms", "do.room create": "New room",
   "do.room cleanup": "Clean up", "do.room occupants": "Occupants", "do.room affiliations": "Members",
   "do.room affiliation": "Change a member", "do.room fields": "Configuration", "do.room joins": "Joins",
-  "do.room set": "Change configuration", "do.room destroy": "Delete room", "do.room kick": "Kick",
+  "do.room change": "Change", "do.room set": "Change configuration", "do.room destroy": "Delete room", "do.room kick": "Kick",
   "do.room owner": "Transfer ownership", "do.room unlock": "Unlock", "do.room-admin list": "Room administrators",
   "do.room-admin add": "New room administrator", "do.room-alias list": "Aliases",
   "do.room-alias add": "New alias", "do.room-alias report": "Use of aliases", "do.report list": "Reports",

@@ -30,14 +30,9 @@
 #include "ops/users.h"
 #include "store/store.h"
 
-enum {
-    PEOPLE_BYTES_MAX = 64 * 1024,
-    PEOPLE_TEXT_MAX = PEOPLE_BYTES_MAX + 64,
-    TEXT_BYTES_MAX = 1000
-};
+enum { PEOPLE_BYTES_MAX = 64 * 1024, PEOPLE_TEXT_MAX = PEOPLE_BYTES_MAX + 64 };
 
-/* As owners may name a room. */
-static bool is_line(slice text)
+bool operate_is_line(slice text)
 {
     return xml_is_text(text) && memchr(text.ptr, '\n', text.len) == NULL &&
            memchr(text.ptr, '\r', text.len) == NULL;
@@ -391,7 +386,6 @@ static const struct store_schema schema = {
     {                                                                                              \
         .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room"   \
     }
-#define XML_TEXT .max = TEXT_BYTES_MAX, .check = xml_is_text, .form = "characters of XML"
 
 static const struct command_arg room_args[] = { ROOM_ARG, { 0 } };
 static const struct command_arg create_args[] = {
@@ -400,13 +394,8 @@ static const struct command_arg create_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_BARE,
       .doc = "address of the first owner" },
-    { .name = "name",
-      .kind = ARG_OPTION,
-      .max = TEXT_BYTES_MAX,
-      .check = is_line,
-      .form = "one line, of characters of XML",
-      .doc = "its name" },
-    { .name = "description", .kind = ARG_OPTION, XML_TEXT, .doc = "its description" },
+    { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .doc = "its name" },
+    { .name = "description", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "its description" },
     { .name = "hidden",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
@@ -423,7 +412,7 @@ static const struct command_arg create_args[] = {
 };
 static const struct command_arg destroy_args[] = {
     ROOM_ARG,
-    { .name = "reason", .kind = ARG_OPTION, XML_TEXT, .doc = "sent to its occupants" },
+    { .name = "reason", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "sent to its occupants" },
     { .name = "alternate",
       .kind = ARG_OPTION,
       .type = PARAM_JID,
@@ -433,7 +422,7 @@ static const struct command_arg destroy_args[] = {
 static const struct command_arg kick_args[] = {
     ROOM_ARG,
     { .name = "nick", .kind = ARG_POSITIONAL, .doc = "nickname in the room" },
-    { .name = "reason", .kind = ARG_OPTION, XML_TEXT, .doc = "sent to all occupants" },
+    { .name = "reason", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "sent to all occupants" },
     { 0 },
 };
 static const char *const affiliation_names[] = {
@@ -450,7 +439,7 @@ static const struct command_arg affiliation_args[] = {
       .type = PARAM_CHOICE,
       .choices = affiliation_names,
       .doc = "owner, admin, member, none or outcast" },
-    { .name = "reason", .kind = ARG_OPTION, XML_TEXT, .doc = "sent to the users concerned" },
+    { .name = "reason", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "sent to the users concerned" },
     { 0 },
 };
 
@@ -559,7 +548,7 @@ static struct command occupants_command = {
 };
 static struct command create_command = {
     .name = "room create",
-    .rest = "POST /rooms",
+    .rest = "POST /rooms, PUT /rooms/{room}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",
@@ -607,9 +596,9 @@ const struct feature muc_operate_feature = {
         (const struct message_row *const[]){ &owner_asked_message, &owner_told_message, NULL },
     .schema = &schema,
     .commands =
-        (struct command *const[]){ &room_list_command, &room_report_command, &show_command,
-                                   &affiliations_command, &occupants_command, &create_command,
-                                   &destroy_command, &kick_command, &affiliation_command,
-                                   &room_owner_command, &room_fields_command, &room_set_command,
-                                   &room_unlock_command, &room_joins_command, NULL },
+        (struct command *const[]){
+            &room_list_command, &room_report_command, &show_command, &affiliations_command,
+            &occupants_command, &create_command, &destroy_command, &kick_command,
+            &affiliation_command, &room_owner_command, &room_fields_command, &room_set_command,
+            &room_change_command, &room_unlock_command, &room_joins_command, NULL },
 };

@@ -3,12 +3,20 @@
  * arena of its call. */
 #pragma once
 #include "base/command.h"
+#include "codec/xml_write.h"
 #include "xmpp/muc.h"
 
 struct arena;
 struct room;
 struct store_stmt;
 struct worker;
+
+/* Arguments that are texts of a room; a line: as owners may name it. */
+enum { OPERATE_TEXT_MAX = 1000 };
+bool operate_is_line(slice text);
+#define OPERATE_TEXT .max = OPERATE_TEXT_MAX, .check = xml_is_text, .form = "characters of XML"
+#define OPERATE_LINE                                                                               \
+    .max = OPERATE_TEXT_MAX, .check = operate_is_line, .form = "one line, of characters of XML"
 
 /* Says why a change was not made. */
 void operate_fail(struct command_call *call, slice room, enum err e);

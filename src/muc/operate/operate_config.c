@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "muc/operate/operate.h"
+#include "muc/people/affiliation.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/room.h"
@@ -93,6 +94,70 @@ static void operate_config_run_set(struct command_call *call)
     operate_visit(call, operate_config_set, operate_config_task_new(call));
 }
 
+/* room change */
+
+static void change_read(const struct command_call *call, struct room_config *next)
+{
+    slice name = command_arg(call, "name"), description = command_arg(call, "description");
+    if (name.ptr != NULL)
+        next->text[ROOM_NAME] = name;
+    if (description.ptr != NULL)
+        next->text[ROOM_DESCRIPTION] = description;
+    next->listed = command_number(call, "hidden", !next->listed) == 0;
+    next->members_only = command_number(call, "members-only", next->members_only) != 0;
+    next->moderated = command_number(call, "moderated", next->moderated) != 0;
+}
+
+static void change_in_turn(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    slice owner = command_arg(t->call, "owner");
+    struct room_config next;
+    struct room_delta d = { 0 };
+    struct affiliation_edit edit;
+    struct why why;
+    if (e != OK) {
+        operate_fail(t->call, t->room, e);
+        return;
+    }
+    next = r->config;
+    next.own = NULL;
+    change_read(t->call, &next);
+    if (!room_reconfigure(r, &next, &d, &why)) {
+        command_fail(t->call, E_DENIED, "%s", why.text);
+        return;
+    }
+    if (owner.ptr != NULL && room_affiliation(r, owner) != AFF_OWNER) {
+        edit = room_edit(r, owner, AFF_OWNER);
+        d.edit = &edit;
+        d.edit_count = 1;
+    }
+    room_commit(r, &d, operate_config_changed, t);
+}
+
+static void operate_config_change(struct room *r, void *arg) { room_turn(r, change_in_turn, arg); }
+
+static void change_known(void *arg)
+{
+    struct task *t = arg;
+    operate_visit(t->call, operate_config_change, t);
+}
+
+static void run_change(struct command_call *call)
+{
+    struct task *t = operate_config_task_new(call);
+    slice owner = command_arg(call, "owner");
+    bool any = false;
+    for (unsigned i = 0; call->command->args[i].name != NULL; i++)
+        any = any || (call->args[i].ptr != NULL && call->command->args[i].kind == ARG_OPTION);
+    if (!any)
+        command_fail(call, E_SYNTAX, "found nothing to change, allowed: --name, --hidden, ...");
+    else if (owner.ptr != NULL)
+        operate_with_known(call, owner, change_known, t);
+    else
+        change_known(t);
+}
+
 static void unlocked(struct room *r, enum err e, void *arg)
 {
     struct task *t = arg;
@@ -142,6 +207,24 @@ static const struct command_arg set_args[] = {
     { 0 },
 };
 
+#define CHANGE_SWITCH(is, text)                                                                    \
+    {                                                                                              \
+        .name = is, .kind = ARG_OPTION, .type = PARAM_BOOL, .doc = text                            \
+    }
+static const struct command_arg change_args[] = {
+    { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
+    { .name = "owner",
+      .kind = ARG_OPTION,
+      .type = PARAM_BARE,
+      .doc = "address of a user who becomes an owner, if they are none; the others stay" },
+    { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .doc = "its name" },
+    { .name = "description", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "its description" },
+    CHANGE_SWITCH("hidden", "on: it is left out of the list of rooms that clients see"),
+    CHANGE_SWITCH("members-only", "on: only members, administrators and owners can enter"),
+    CHANGE_SWITCH("moderated", "on: only users with voice can speak"),
+    { 0 },
+};
+
 struct command room_fields_command = {
     .name = "room fields",
     .rest = "GET /rooms/{room}/fields",
@@ -169,6 +252,18 @@ struct command room_set_command = {
     .doc = "Changes one field of a room's configuration. Its owner can do the same with a client. "
            "Occupants are notified. If the room is locked because it was not configured yet, this "
            "unlocks it.",
+};
+struct command room_change_command = {
+    .name = "room change",
+    .rest = "PATCH /rooms/{room}",
+    .effect = COMMAND_CHANGES,
+    .area = "rooms",
+    .home = "room",
+    .args = change_args,
+    .run = run_change,
+    .doc = "Changes what `room create` determines. Options that are not given stay as they are; "
+           "`room set` changes all other fields. If the room is locked because it was not "
+           "configured yet, this unlocks it.",
 };
 struct command room_unlock_command = {
     .name = "room unlock",

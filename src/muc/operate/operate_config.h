@@ -4,4 +4,5 @@
 
 struct command;
 
-extern struct command room_fields_command, room_set_command, room_unlock_command;
+extern struct command room_fields_command, room_set_command, room_change_command,
+    room_unlock_command;
