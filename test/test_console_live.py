@@ -1,7 +1,9 @@
 """The web console in a browser while what it shows changes: a server or a database that goes away,
 settings that wait, alarms, a message on its way, and things that are gone."""
 import itertools
+import os
 import re
+import signal
 
 import pytest
 
@@ -52,6 +54,20 @@ def test_a_server_that_was_killed_is_waited_for(server, pages):
     gone(pages, "dialog.over, .away")
     pages.click("dialog .main")
     pages.find("main a", "carol@localhost")  # the list is read again
+    assert pages.complaints(ours=("ERR_", "40[14]")) == []
+
+
+def test_a_server_that_is_silent_is_waited_for(server, pages):
+    """It takes connections, and answers none."""
+    pages.log_in(server.api.token)
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        pages.driver.execute_script("location.hash = '/rooms'")
+        pages.find("main .away", "does not answer")
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    gone(pages, ".away")
+    pages.find("main", "Nothing here")
     assert pages.complaints(ours=("ERR_", "40[14]")) == []
 
 

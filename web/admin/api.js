@@ -5,6 +5,8 @@
 const root = "/api/v1";
 const pause = 5000; /* before something is asked again, ms */
 const pauseAway = 2000; /* the same, of a server that is away */
+const silence = 6000; /* without an answer: then it is asked whether the server is ready */
+const silenceReady = 2000; /* the same, of that question */
 let token = null;
 let csrf = null;
 
@@ -23,6 +25,19 @@ export class Refused extends Error {
   }
 }
 
+/* A command may take long. Throws if the server does not even say whether it is ready. */
+async function answered(asked) {
+  let over = false;
+  const end = () => { over = true; };
+  asked.then(end, end);
+  const watch = async () => {
+    do await wait(silence); while (!over && (await lacks()) !== "");
+    if (!over) throw new Error("no answer");
+    return asked;
+  };
+  return Promise.race([asked, watch()]);
+}
+
 async function request(method, path, body, signal, more) {
   const headers = { ...more };
   if (token) headers.Authorization = `Bearer ${token}`;
@@ -31,7 +46,7 @@ async function request(method, path, body, signal, more) {
   const options = { method, headers, signal, redirect: "error" };
   if (body !== undefined) options.body = JSON.stringify(body);
   try {
-    return await fetch(root + path, options);
+    return await answered(fetch(root + path, options));
   } catch (error) {
     if (error.name === "AbortError") throw error;
     watchReturn("");
@@ -41,7 +56,8 @@ async function request(method, path, body, signal, more) {
 
 /* What the server is not ready for: "" if it does not answer, null if it is ready. */
 async function lacks() {
-  const answer = await fetch("/readyz", { cache: "no-store" }).catch(() => null);
+  const options = { cache: "no-store", signal: AbortSignal.timeout(silenceReady) };
+  const answer = await fetch("/readyz", options).catch(() => null);
   return answer ? (answer.ok ? null : (await answer.text()).trim()) : "";
 }
 
