@@ -137,3 +137,26 @@ def test_occupants_are_told_what_a_change_of_their_room_means(api, server):
                  "<status code='104'/></x></message>")
     server.ctl("room", "change", room.jid, "--moderated", "on")
     assert api("GET", ROOM).json["moderated"] is True
+
+
+# --- what is refused and shown ---
+
+
+@pytest.mark.parametrize("body,words", [
+    (b'{"jid": "a\\u0000b"}', "NUL"), (b'{"a\\u0000": 1}', "NUL"),
+    (b'{"jid": "a", "jid": "b"}', "twice"),
+    (b'{"jid": "\xff"}', "UTF-8"), (b'{"jid": "a"', "the end"), (b'{"jid": }', "syntax"),
+    (b'{"jid": 1' + b"0" * 400 + b"}", "too large"), (b"[" * 5000, "too deep"), (b"{} {}", "behind"),
+    (b"[1]", "no object")])
+def test_a_body_that_is_not_json_is_explained_in_words(api, body, words):
+    answer = api("POST", "/commands/user-show", body, Content_Type="application/json")
+    assert answer.status == 400 and words in answer.json["detail"], answer.text
+    assert "_" not in answer.json["detail"] and "JSON" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("mark", "\u202e\u202a\u2066\u2069\u200f\u061c")
+def test_directions_are_escaped_in_tables(server, mark):
+    server.ctl("user", "set", "alice@localhost", "--given-name", f"a{mark}b")
+    table = server.ctl_run("user", "show", "alice@localhost").stdout
+    assert f"a\\u{ord(mark):04x}b" in table and mark not in table
+    assert server.rows("user", "show", "alice@localhost")[0]["given_name"] == f"a{mark}b"

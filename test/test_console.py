@@ -409,6 +409,18 @@ def test_text_of_users_is_text(server, pages):
 
 
 @pytest.mark.release
+def test_directions_of_users_turn_nothing_else(server, pages):
+    server.add_user("alice")
+    server.ctl("user", "set", "alice@localhost", "--given-name", "\u202eevil")
+    pages.log_in(server.api.token)
+    pages.go("user", "alice@localhost")
+    assert any("\u202eevil" in text for text in pages.tabs())
+    pages.go("user", "alice@localhost")
+    assert "\u202eevil" in pages.js(
+        "[...document.querySelectorAll('main bdi')].map((one) => one.textContent)")
+
+
+@pytest.mark.release
 def test_a_user_is_made_and_deleted(server, pages):
     pages.log_in(server.api.token)
     pages.go("users")

@@ -85,6 +85,30 @@ static enum err bind_pairs(json_t *args, struct pairs *pairs, struct command_cal
     return command_bind(call, pairs->names, pairs->values, pairs->count, why);
 }
 
+/* In our words: those of the library are about its functions. */
+static void unreadable(const char *what, const json_error_t *error, struct why *why)
+{
+    static const struct {
+        enum json_error_code code;
+        const char *text;
+    } texts[] = {
+        { json_error_null_character, "a NUL (\\u0000) in a text, which no argument may have" },
+        { json_error_duplicate_key, "a name that is given twice" },
+        { json_error_invalid_utf8, "bytes that are not UTF-8" },
+        { json_error_premature_end_of_input, "the end before all that was begun is closed" },
+        { json_error_numeric_overflow, "a number that is too large" },
+        { json_error_stack_overflow, "lists and objects in each other that are too deep" },
+        { json_error_null_byte_in_key, "a NUL (\\u0000) in a name" },
+        { json_error_end_of_input_expected, "something behind its end" },
+    };
+    const char *found = "a mistake in its syntax";
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (json_error_code(error) == texts[i].code)
+            found = texts[i].text;
+    why_set(why, "found a %s that is not JSON as it is allowed: %s, at byte %d", what, found,
+            error->position);
+}
+
 enum err control_bind(slice object, const slice *names, const slice *values, size_t count,
                       struct command_call *call, struct why *why)
 {
@@ -98,8 +122,10 @@ enum err control_bind(slice object, const slice *names, const slice *values, siz
     if (object.len > 0) {
         args = json_loadb(object.ptr, object.len, JSON_REJECT_DUPLICATES, &error);
         if (!json_is_object(args)) {
-            why_set(why, "found a body that is no JSON object%s%s", args == NULL ? ": " : "",
-                    args == NULL ? error.text : "");
+            if (args != NULL)
+                why_set(why, "found JSON that is no object, allowed {\"NAME\": VALUE, ...}");
+            else
+                unreadable("body", &error, why);
             json_decref(args);
             return E_PROTO;
         }
@@ -132,7 +158,7 @@ enum err control_parse(slice line, struct command_call *call, struct why *why)
     json_error_t error;
     json_t *request = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
     if (request == NULL) {
-        why_set(why, "found a line that is not JSON: %s", error.text);
+        unreadable("line", &error, why);
         return E_SYNTAX;
     }
     enum err e = bind_request(request, call, why);

@@ -119,7 +119,7 @@ static void wrong_requests_are_refused(void **state)
         { "{\"command\":\"user add\",\"args\":{\"jid\":\"a\",\"x\":\"b\"}}", E_SYNTAX, "\"x\"" },
         { "{\"command\":\"user add\",\"args\":{\"jid\":\"a\",\"role\":\"b\"}}", E_SYNTAX,
           "user, admin" },
-        { "{\"command\":\"a\",\"command\":\"b\"}", E_SYNTAX, "not JSON: duplicate" },
+        { "{\"command\":\"a\",\"command\":\"b\"}", E_SYNTAX, "a name that is given twice" },
         { "{\"command\":\"user add\",\"args\":{\"1\":1,\"2\":1,\"3\":1,\"4\":1,\"5\":1,\"6\":1,"
           "\"7\":1,\"8\":1,\"9\":1,\"10\":1,\"11\":1,\"12\":1,\"13\":1,\"14\":1,\"15\":1,"
           "\"16\":1,\"17\":1,\"18\":1}}",

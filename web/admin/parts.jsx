@@ -25,8 +25,9 @@ function SettingNames({ text }) {
 export function Value({ column, value }) {
   const text = shown(column, value);
   const kind = text !== "" && kindOf(column);
-  if (kind) return <a href={link(kind, kind === "user" ? bare(text) : text)}>{text}</a>;
-  return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : text;
+  /* What a user wrote does not turn the direction of what stands beside it. */
+  if (kind) return <a href={link(kind, kind === "user" ? bare(text) : text)}><bdi>{text}</bdi></a>;
+  return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : <bdi>{text}</bdi>;
 }
 
 /* When somebody was at the page. Without them it asks nothing by itself, so that the session of an
