@@ -262,7 +262,8 @@ WRONG_FORMS = ("Vic", "v ic", "nobody<b>", "a" * 200, "a" * 3000, "root/4711", "
 def test_failures_of_any_form_are_told(server, browser):
     """Whatever the name or the password looks like: an entry, a count, and the same work."""
     tried = [(name, "wrong") for name in WRONG_FORMS] + [("root", ""), ("root", "a\u0000b"),
-                                                         ("alice@localhost", " "), ("root", "\u00ad")]
+                                                         ("alice@localhost", " "),
+                                                         ("root", "\u00ad")]
     before, counted = server.cpu_seconds(), 0
     for name, password in tried:
         answer = browser.login(name, password)

@@ -55,7 +55,8 @@ def test_watch_goes_on(server):
 def test_a_server_that_is_silent_while_progress_is_shown(server):
     """An import asks for its progress by connections of its own."""
     with stopped(server):
-        lines = terminal.shown(100, MUSTERCTL, "--socket", server.control, "import", "prosody", "/x")
+        lines = terminal.shown(100, MUSTERCTL, "--socket", server.control, "import", "prosody",
+                               "/x")
     assert any("the server does not answer" in line for line in lines), lines
 
 
