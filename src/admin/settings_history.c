@@ -354,7 +354,7 @@ static void confirm_done(struct settings_turn *t)
 }
 
 /* Who confirms a change may make it. */
-static void confirm_read(void *arg, enum store_result result, const struct store_batch *b)
+static void confirm_checked(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
     struct why why;
@@ -384,7 +384,7 @@ static void confirm_begin(struct settings_turn *t)
     }
     struct store_batch *b = store_read(worker_store(settings_writer), 0);
     STORE_ADD(b, &settings_version_items, STORE_ANY_ROWS, SV_I(waiting.version));
-    store_submit(b, worker_loop(settings_writer), 0, confirm_read, t);
+    store_submit(b, worker_loop(settings_writer), 0, confirm_checked, t);
 }
 
 static void run_confirm(struct command_call *call)

@@ -13,7 +13,8 @@
 #include "ops/owner.h"
 #include "store/store.h"
 
-enum { FOR_MS = 10 * 60 * 1000, FOR_MAX_MS = 24 * 3600 * 1000 };
+/* Each byte of a JID may be one of six. */
+enum { FOR_MS = 10 * 60 * 1000, FOR_MAX_MS = 24 * 3600 * 1000, QUOTED_BYTES_MAX = 6 * 3071 + 64 };
 
 static uint64_t trace_now_us(const struct command_call *call)
 {
@@ -85,7 +86,7 @@ static void run_trace_texts(struct command_call *call)
 {
     slice jid = command_arg(call, "jid");
     struct buf quoted;
-    buf_init(&quoted, 6 * jid.len + 64);
+    buf_init(&quoted, QUOTED_BYTES_MAX);
     buf_lit(&quoted, "jid=");
     control_text(&quoted, jid);
     ensure(!quoted.overflow);

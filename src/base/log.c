@@ -195,8 +195,8 @@ static slice log_peer_of(const struct log_field *fields)
     return (slice){ 0 };
 }
 
-static void print_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,
-                         const struct log_field *fields)
+static void log_print(const struct log_area *area, enum log_level level, uint64_t wall_us,
+                      const struct log_field *fields)
 {
     static _Thread_local struct line line;
     struct line *l = &line;
@@ -228,7 +228,7 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
                          const struct log_field *fields)
 {
     if (!area->unwritten)
-        print_fields(area, level, wall_us, fields);
+        log_print(area, level, wall_us, fields);
     if (listener != NULL)
         listener(area, level, wall_us, fields);
 }
