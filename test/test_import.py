@@ -44,7 +44,7 @@ def load(server, tmp_path):
     def load(text, *more, kind="xep0227"):
         path = tmp_path / "users.xml"
         path.write_text(text)
-        answer = server.ctl("import", kind, str(path), *more)
+        answer = server.bring(kind, str(path), *more)
         return answer["text"], {(r["user"], r["what"]) for r in answer["rows"]}
     return load
 
@@ -153,7 +153,7 @@ def test_all_that_a_user_has_comes_along_and_goes_again(server, load, make_serve
     assert server.ctl("export", "xep0227", str(one))["text"].startswith("users written: ")
     assert one.stat().st_mode & 0o777 == 0o600
     other = make_server()
-    answer = other.ctl("import", "xep0227", str(one))
+    answer = other.bring("xep0227", str(one))
     assert answer["rows"] == []
     other.ctl("export", "xep0227", str(two), "localhost")
     assert canonical(one.read_text()) == canonical(two.read_text())
@@ -248,7 +248,7 @@ def test_an_account_that_is_disabled_stays_so(server, load, make_server, tmp_pat
     file = tmp_path / "out.xml"
     server.ctl("export", "xep0227", str(file))
     other = make_server()
-    assert other.ctl("import", "xep0227", str(file))["rows"] == []
+    assert other.bring("xep0227", str(file))["rows"] == []
     disabled = {r["jid"]: r["disabled"] for r in other.rows("user", "list")}
     assert disabled["romeo@localhost"] and not disabled["juliet@localhost"]
     with pytest.raises(Exception, match="account-disabled"):
@@ -360,7 +360,7 @@ def test_a_long_archive_comes_whole(server, load, make_server, tmp_path, many):
     assert pages(juliet) == found  # by the ids that clients know
 
     other = make_server()
-    assert other.ctl("import", "xep0227", str(tmp_path / "out.xml"))["rows"] == []
+    assert other.bring("xep0227", str(tmp_path / "out.xml"))["rows"] == []
     other.ctl("export", "xep0227", str(tmp_path / "again.xml"))
     assert canonical((tmp_path / "out.xml").read_text()) == canonical(
         (tmp_path / "again.xml").read_text())
@@ -458,16 +458,16 @@ def test_where_no_users_are(server, load, tmp_path):
     for more in [], ["--dry-run"]:
         for folder in "pictures", "data":
             with pytest.raises(Failed, match="found no users, expected the data_path of Prosody"):
-                server.ctl("import", "prosody", str(tmp_path / folder), *more)
+                server.bring("prosody", str(tmp_path / folder), *more)
         for kind, expected in ("xep0227", "a file of XEP"), ("ejabberd", "a file of `ejab"):
             with pytest.raises(Failed, match=f"found no users, expected {expected}"):
                 load(server_data(), *more, kind=kind)
             with pytest.raises(Failed, match="the root is no <server-data/>"):
                 load("<archive/>", *more, kind=kind)
     with pytest.raises(Failed, match="Not a directory"):
-        server.ctl("import", "prosody", str(tmp_path / "users.xml"))
+        server.bring("prosody", str(tmp_path / "users.xml"))
     with pytest.raises(Failed, match="no regular file"):
-        server.ctl("import", "xep0227", str(tmp_path))
+        server.bring("xep0227", str(tmp_path))
 
 
 OPENFIRE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -536,9 +536,9 @@ def test_users_of_openfire(server, load, make_server, tmp_path):
     other = make_server(domains=["one.example", "two.example"])
     path = str(tmp_path / "openfire.xml")
     (tmp_path / "openfire.xml").write_text(OPENFIRE)
-    answer = other.ctl("import", "openfire", path)
+    answer = other.bring("openfire", path)
     assert "refused: 2" in answer["text"] and "--domain" in answer["rows"][0]["what"]
-    assert other.ctl("import", "openfire", path, "--domain", "two.example")["text"].startswith(
+    assert other.bring("openfire", path, "--domain", "two.example")["text"].startswith(
         "users imported: 2,")
     assert [r["jid"] for r in other.rows("user", "list")] == ["bea@two.example",
                                                               "carl@two.example"]
@@ -618,7 +618,7 @@ def test_files_of_hosts_and_users(server, tmp_path):
     for name, user in ("juliet", ALICE), ("romeo", ROMEO):
         (tmp_path / "localhost" / f"{name}.xml").write_text(
             user.replace("<user", f"<user xmlns='{PIE}'", 1))
-    answer = server.ctl("import", "xep0227", str(tmp_path / "main.xml"))
+    answer = server.bring("xep0227", str(tmp_path / "main.xml"))
     assert answer["text"].startswith("users imported: 2,") and answer["rows"] == []
 
 
@@ -723,7 +723,7 @@ def test_users_of_ejabberd(make_server, tmp_path, password_format, way):
     main, = [p for p in exported.iterdir() if "example" not in p.name]
     for more, text in (["--dry-run"], "users that would be imported: 2,"), (
             [], "users imported: 2, there already: 0, refused: 0;"):
-        answer = ours.ctl("import", "ejabberd", str(main), *more)
+        answer = ours.bring("ejabberd", str(main), *more)
         assert answer["text"].startswith(text) and answer["rows"] == []
     check(ours)
     if way == "dump":
@@ -747,7 +747,7 @@ def test_users_of_prosody(make_server, tmp_path, hashed):
     ours = make_server(domains=[HOST])
     for more, text in (["--dry-run"], "users that would be imported: 2,"), (
             [], "users imported: 2, there already: 0, refused: 0;"):
-        answer = ours.ctl("import", "prosody", str(tmp_path / "data"), *more)
+        answer = ours.bring("prosody", str(tmp_path / "data"), *more)
         assert answer["text"].startswith(text) and answer["rows"] == []
     check(ours)
 
@@ -772,13 +772,13 @@ def test_a_long_archive_of_prosody(server, tmp_path, many):
     prosody_file(data, "localhost", "accounts", "juliet.dat", 'return { ["password"] = "x"; };')
     prosody_file(data, "localhost", "archive", "juliet.list", "".join(
         prosody_item(us, text, "romeo@localhost/x", "juliet@localhost") for us, _, text in many))
-    assert server.ctl("import", "prosody", str(data))["rows"] == []
+    assert server.bring("prosody", str(data))["rows"] == []
     found = pages(server.client("juliet", password="x", priority=-1))
     assert [(times(at), body) for _, at, body in found] == [
         (us / 10**6, body) for us, _, body in many]
     with open(data / "localhost" / "archive" / "juliet.list", "a") as file:
         file.write("item({ os.exit() });\n")
-    (said,) = server.ctl("import", "prosody", str(data), "--replace")["rows"]
+    (said,) = server.bring("prosody", str(data), "--replace")["rows"]
     assert said["what"].startswith(
         f"refused: archive/juliet.list: line {MANY * 8 + 1}: found what is no constant")
     assert messages_of(server) == MANY
@@ -806,7 +806,7 @@ def test_data_of_prosody_that_is_wrong(server, tmp_path, what):
     rooms = tmp_path / "data" / "rooms%2elocalhost" / "config"
     rooms.mkdir(parents=True)
     (rooms / "tea.dat").write_text("return {};")
-    answer = server.ctl("import", "prosody", str(tmp_path / "data"))
+    answer = server.bring("prosody", str(tmp_path / "data"))
     assert answer["text"].startswith("users imported: 1, there already: 0, refused: 2;")
     said = {r["user"]: r["what"] for r in answer["rows"]}
     assert said["bob@localhost"].startswith(f"refused: {why}")
@@ -814,4 +814,4 @@ def test_data_of_prosody_that_is_wrong(server, tmp_path, what):
     assert said["tea@rooms.localhost"] == "refused: its file does not say how it is configured"
     server.login("d.o", password="a\u00e9").close()
     with pytest.raises(Failed, match="No such file"):
-        server.ctl("import", "prosody", str(tmp_path / "absent"))
+        server.bring("prosody", str(tmp_path / "absent"))

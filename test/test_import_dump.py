@@ -38,7 +38,7 @@ def dump(server, tmp_path):
     def load(*rows, head=HEAD):
         path = tmp_path / "dump.txt"
         path.write_text("\n".join([head, *rows]) + "\n")
-        return server.ctl("import", "ejabberd", str(path))
+        return server.bring("ejabberd", str(path))
     return load
 
 

@@ -56,7 +56,7 @@ def test_rooms_of_prosody(make_server, tmp_path):
     for more, text in (["--dry-run"], "users that would be imported: 2,"), (
             [], "users imported: 2, there already: 0, refused: 0;"), (
             ["--replace"], "users imported: 2, there already: 0, refused: 0;"):
-        answer = ours.ctl("import", "prosody", str(tmp_path / "data"), *more)
+        answer = ours.bring("prosody", str(tmp_path / "data"), *more)
         assert answer["text"].startswith(text)
         there = more == ["--replace"]
         assert f": {0 if there else 1}, there already: {int(there)}, refused: 0" in answer[
@@ -118,7 +118,7 @@ def test_rooms_of_ejabberd(make_server, tmp_path):
     where = f"cave@{SERVICE}"
     for more, rooms in (["--dry-run"], "1, there already: 0"), ([], "1, there already: 0"), (
             ["--replace"], "0, there already: 1"):
-        answer = ours.ctl("import", "ejabberd", str(dump), *more)
+        answer = ours.bring("ejabberd", str(dump), *more)
         assert answer["text"].rpartition("; rooms ")[2].partition(": ")[2] == f"{rooms}, refused: 0"
         assert {r["what"] for r in answer["rows"]} == (
             {"is there already; a room is never replaced"} if "--replace" in more else set())
@@ -172,7 +172,7 @@ def test_a_long_archive_of_a_room(server, data, make_server, tmp_path):
     room(data, config(), log="".join(
         prosody_item(BEGIN_US + i * 250_000, f"line {i}", f"{TEA}/a", TEA, "groupchat")
         for i in range(MANY)))
-    assert said_of(server.ctl("import", "prosody", str(data))) == []
+    assert said_of(server.bring("prosody", str(data))) == []
     juliet = server.client("juliet", password="x")
     tea = muc.Room("tea")
     tea.enter(juliet, "j")
@@ -210,7 +210,7 @@ def test_what_of_a_room_does_not_come_along(server, data):
          log=presence + prosody_item(BEGIN_US, "of another", "a@b.example/x", TEA)
          + prosody_item(BEGIN_US, "back", f"{TEA}/a", TEA)
          + prosody_item(BEGIN_US - 9 * 10**6, "in time", f"{TEA}/a", TEA))
-    assert said_of(server.ctl("import", "prosody", str(data))) == [
+    assert said_of(server.bring("prosody", str(data))) == [
         "an affiliation of @", "an affiliation of elsewhere.example",
         "an affiliation of x@localhost",
         "entries of the archive that are no messages of occupants: as many as 2",
@@ -218,7 +218,7 @@ def test_what_of_a_room_does_not_come_along(server, data):
         "of the configuration: urn:x"]
     assert people(server, TEA) == {("romeo@localhost", "member", "R"), ("b.example", "outcast", "")}
     assert fields(server, TEA)["moderatedroom"] == "on"
-    answer = server.ctl("import", "prosody", str(data))
+    answer = server.bring("prosody", str(data))
     assert said_of(answer) == ["is there already; a room is never replaced"]
     assert answer["text"].endswith("rooms imported: 0, there already: 1, refused: 0")
 
@@ -236,7 +236,7 @@ def test_a_room_that_is_refused(server, data, what):
     text, why = REFUSED[what]
     room(data, text)
     room(data, config("hall"), "hall")
-    answer = server.ctl("import", "prosody", str(data))
+    answer = server.bring("prosody", str(data))
     assert [s.startswith(f"refused: {why}") for s in said_of(answer)] == [True], answer["rows"]
     assert [r["jid"] for r in server.rows("room", "list")] == ["hall@conference.localhost"]
     assert not [f for f in server.data.iterdir() if f.name.startswith("import-room")]
@@ -247,10 +247,10 @@ def test_an_archive_that_is_damaged(server, data):
     log = prosody_item(BEGIN_US, "fine", f"{TEA}/a", TEA)
     room(data, config(), log=log + "item({ os.exit() });\n")
     prosody_file(data, "rooms.elsewhere.example", "config", "den.dat", config("den"))
-    answer = server.ctl("import", "prosody", str(data))
+    answer = server.bring("prosody", str(data))
     assert said_of(answer)[0].startswith("refused: muc_log/tea.list: line 9: found what is no")
     assert said_of(answer, "den@rooms.elsewhere.example")[0].startswith("refused: ")
     assert server.rows("room", "list") == []
     room(data, config(), log=log)
-    assert said_of(server.ctl("import", "prosody", str(data))) == []
+    assert said_of(server.bring("prosody", str(data))) == []
     until("it is there", lambda: server.rows("room", "show", TEA)[0]["messages"] == 1)

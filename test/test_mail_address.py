@@ -595,7 +595,7 @@ def test_operators_are_told_whose_mail_address_it_is(servers, tmp_path):
     file.write_text("<?xml version='1.0'?><server-data xmlns='urn:xmpp:pie:0'>"
                     f"<host jid='{ONE}'><user name='{name}' password='secret'/></host>"
                     "</server-data>")
-    imported = one.ctl("import", "xep0227", str(file))
+    imported = one.bring("xep0227", str(file))
     assert f"mail address of {alice}" in str(imported["rows"])
     for command in (("user", "add", MAIL["alice"], "--password", "secret"),
                     ("user", "invite", "--username", name, "--domain", ONE)):
@@ -612,9 +612,9 @@ def test_an_account_that_is_there_is_replaced_whoever_has_its_address(servers, t
     file.write_text("<?xml version='1.0'?><server-data xmlns='urn:xmpp:pie:0'>"
                     f"<host jid='{ONE}'><user name='carol' password='replaced'/></host>"
                     "</server-data>")
-    (said,) = one.ctl("import", "xep0227", str(file))["rows"]
+    (said,) = one.bring("xep0227", str(file))["rows"]
     assert "is there already" in str(said)
-    one.ctl("import", "xep0227", str(file), "--replace")
+    one.bring("xep0227", str(file), "--replace")
     one.client("carol", "c", password="replaced")
 
 

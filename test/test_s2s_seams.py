@@ -389,7 +389,7 @@ def test_an_imported_contact_abroad_is_asked_for_what_it_grants(servers, users, 
         f"<server-data xmlns='urn:xmpp:pie:0'><host jid='{ONE}'><user name='zoe' password='pw'>"
         f"<query xmlns='{xml.ROSTER}'><item jid='{bob.bare}' subscription='both'/></query>"
         "</user></host></server-data>")
-    one.ctl("import", "xep0227", str(export))
+    one.bring("xep0227", str(export))
     across.roster_of(bob)
     zoe = one.client("zoe", "z", password="pw")
     until("it does not see the contact", lambda: across.roster_of(zoe) == {

@@ -337,6 +337,16 @@ class Server:
     def rows(self, *args):
         return self.ctl(*args)["rows"]
 
+    def bring(self, *args):
+        """`musterctl import`: the answer. It succeeds unless a user or a room is refused."""
+        done = self.ctl_run("--json", "import", *args)
+        answer = json.loads(done.stdout)
+        refused = re.search(r"refused: [1-9]", answer["text"]) is not None
+        if done.returncode != int(refused) or not re.search(r"refused: \d", answer["text"]):
+            raise Failed(f"musterctl import {args}: {done.returncode}\n{done.stdout}{done.stderr}")
+        assert not rows.wrong(answer["rows"], rows.command_of(["import", *args])["properties"]["rows"])
+        return answer
+
     def add_user(self, name, password="secret", domain=None):
         self.ctl("user", "add", f"{name}@{domain or self.domains[0]}", "--password", password)
 
