@@ -633,14 +633,14 @@ def test_dashboard_is_live(make_server, tmp_path):
         pages.resize(1280, 800)
         pages.log_in(server.api.token)
         pages.click("main button", "24 hours")
-        until("three sessions", lambda: pages.figure("Sessions") == "3", 3 * TIMEOUT)
+        until("three sessions", lambda: pages.figure("Sessions") == "3 sessions", 3 * TIMEOUT)
 
         def plot():
             return pages.js("document.querySelector('.card canvas').getAttribute('aria-label')")
         early = plot()  # it may be of what was asked for; the next one is of an event
         until("an event", lambda: plot() != early and "highest 3" in plot(), 3 * TIMEOUT)
         server.ctl("session", "kick", "carol@localhost")
-        until("fewer sessions", lambda: pages.figure("Sessions") == "2", 3 * TIMEOUT)
+        until("fewer sessions", lambda: pages.figure("Sessions") == "2 sessions", 3 * TIMEOUT)
         assert "highest 3" in plot()
         pages.save("console-dashboard")
         pages.go("logs")

@@ -606,6 +606,23 @@ static void groups_run_member_list(struct command_call *call)
     groups_look(groups_task_new(call, groups_members));
 }
 
+/* Sets beyond the groups are of who sees them. */
+static void groups_run_of_user(struct command_call *call)
+{
+    const struct shared *table = groups_table(call);
+    const struct shared_person *user = shared_here(table, command_arg(call, "jid"));
+    ensure(worker_is_here(call->worker));
+    for (uint32_t i = 0; user != NULL && i < user->sets.count; i++) {
+        if (user->sets.at[i] >= table->group_count)
+            continue;
+        const struct shared_group *group = &table->groups[user->sets.at[i]];
+        command_row(call);
+        command_text(call, "name", slice_dup(call->arena, group->name));
+        command_text(call, "shown", slice_dup(call->arena, group->shown));
+    }
+    command_done(call, "%s", "");
+}
+
 /* Rows. */
 
 static bool is_name(slice text)
@@ -760,6 +777,23 @@ static struct command member_list = {
         (const struct command_column[]){
             { .name = "jid", .type = PARAM_USER, .doc = "the account" }, { 0 } },
 };
-struct command *const groups_commands[] = { &group_add,  &group_set,   &group_del,
-                                            &group_list, &group_show,  &member_add,
-                                            &member_del, &member_list, NULL };
+static struct command of_user = {
+    .name = "user groups",
+    .rest = "GET /users/{jid}/groups",
+    READ,
+    .args = (const struct command_arg[]){ { .name = "jid",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_USER,
+                                            .doc = "address of the account: name@domain" },
+                                          { 0 } },
+    .run = groups_run_of_user,
+    .doc = "Lists the groups that a user is in now: by name, by a domain or by a rule.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .refers = REFERS_GROUP, .doc = "the group" },
+            { .name = "shown", .doc = "what it is called in rosters" },
+            { 0 } },
+};
+struct command *const groups_commands[] = { &group_add,  &group_set,  &group_del,  &group_list,
+                                            &group_show, &member_add, &member_del, &member_list,
+                                            &of_user,    NULL };

@@ -3,6 +3,7 @@
  * who has stored none, it is made of the profile of the account (im/account_life.h). */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -15,6 +16,7 @@
 #include "im/account_life.h"
 #include "im/feature.h"
 #include "im/portable.h"
+#include "ops/users.h"
 #include "xmpp/ns.h"
 
 static struct store_stmt vcard_larger = {
@@ -64,6 +66,13 @@ static struct store_stmt vcard_load = {
     .params = "i",
     .cols = "tttttt",
 };
+static struct store_stmt vcard_by_jid = {
+    .name = "vcard.by-jid",
+    .sql = "SELECT coalesce(v.xml, ''), a.jid, a.given_name, a.surname, a.email, a.department"
+           " FROM account a LEFT JOIN vcard v ON v.owner = a.id WHERE a.jid = $1",
+    .params = "t",
+    .cols = "tttttt",
+};
 static struct store_stmt vcard_own = {
     .name = "vcard.own",
     .sql = "SELECT xml FROM vcard WHERE owner = $1",
@@ -79,8 +88,8 @@ static struct store_stmt vcard_delete = {
 static const struct store_schema vcard_schema = {
     .feature = "vcard",
     .migrations = vcard_migrations,
-    .stmts = (struct store_stmt *const[]){ &vcard_larger, &vcard_put, &vcard_load, &vcard_own,
-                                           &vcard_delete, NULL },
+    .stmts = (struct store_stmt *const[]){ &vcard_larger, &vcard_put, &vcard_load, &vcard_by_jid,
+                                           &vcard_own, &vcard_delete, NULL },
 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
@@ -385,6 +394,94 @@ static const struct portable_part vcard_portable = {
     .give = vcard_port_give,
 };
 
+/* `user vcard` */
+
+enum { SHOWN_DEPTH_MAX = 8, SHOWN_BYTES_MAX = 1000, SHOWN_ROWS_MAX = 500 };
+
+/* White space stands between elements. */
+static bool has_text(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr(" \t\r\n", text.ptr[i]) == NULL)
+            return true;
+    return false;
+}
+
+/* Elements with a text, by their path: ADR/LOCALITY. Of a long one, such as a picture, only its
+ * size. */
+static void vcard_show_parts(struct command_call *call, const struct elem *of, const char *path,
+                             unsigned depth)
+{
+    struct elem child;
+    bool any = elem_first(of, &child);
+    for (; any; any = elem_next(&child, &child)) {
+        const char *name = arena_printf(call->arena, "%s%s%.*s", path, *path == '\0' ? "" : "/",
+                                        SLICE_ARG(child.name));
+        slice text = elem_text(&child, call->arena);
+        if (depth < SHOWN_DEPTH_MAX)
+            vcard_show_parts(call, &child, name, depth + 1);
+        if (!has_text(text))
+            continue;
+        command_row(call);
+        command_text(call, "name", slice_of(name));
+        command_text(call, "value",
+                     text.len <= SHOWN_BYTES_MAX
+                         ? text
+                         : slice_of(arena_printf(call->arena, "(%zu bytes)", text.len)));
+    }
+}
+
+static void vcard_shown(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    struct elem card;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the vCard could not be read");
+        return;
+    }
+    if (store_row_count(b, 0) == 0) {
+        users_fail_missing(call, command_arg(call, "jid"));
+        return;
+    }
+    slice text = store_text(b, 0, 0, 0);
+    bool own = text.len > 0;
+    text = own ? slice_dup(call->arena, text) : vcard_of_profile(b, call->arena);
+    if (text.len > 0 && elem_parse(&card, text, SLICE(NS_CLIENT)))
+        vcard_show_parts(call, &card, "", 0);
+    command_limit_rows(call, SHOWN_ROWS_MAX);
+    command_done(call, "%s",
+                 own            ? ""
+                 : text.len > 0 ? "the user has stored none; this one is made of the profile"
+                                : "the user has stored none");
+}
+
+static void run_user_vcard(struct command_call *call)
+{
+    ensure(worker_is_here(call->worker));
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &vcard_by_jid, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
+    store_submit(b, worker_loop(call->worker), 0, vcard_shown, call);
+}
+
+static struct command user_vcard = {
+    .name = "user vcard",
+    .rest = "GET /users/{jid}/vcard",
+    .effect = COMMAND_READS,
+    .area = "users",
+    .args = (const struct command_arg[]){ { .name = "jid",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_USER,
+                                            .doc = "address of the account: name@domain" },
+                                          { 0 } },
+    .run = run_user_vcard,
+    .doc = "Shows the vCard of a user: as others get it, without a photo that is an avatar.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "the element, such as ADR/LOCALITY" },
+            { .name = "value", .doc = "its text; of a long one its size" },
+            { 0 } },
+};
+
 static const struct iq_rule vcard_rules[] = {
     { TYPE_GET, NS_VCARD, "vCard", IQ_TO_SELF | IQ_TO_ACCOUNT, vcard_get },
     { TYPE_SET, NS_VCARD, "vCard", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, vcard_set },
@@ -406,6 +503,7 @@ const struct feature vcard_feature = {
     .iq = vcard_rules,
     .schema = &vcard_schema,
     .settings = vcard_settings,
+    .commands = (struct command *const[]){ &user_vcard, NULL },
     .portable = &vcard_portable,
     .account.remove = vcard_remove,
 };

@@ -125,7 +125,7 @@ function Figure({ figure, samples, minutes, range, known, part, choose }) {
   return (
     <section className="card">
       <h2>{t(figure.name)}</h2>
-      <p className="figure" title={t(figure.unit)}>{last.length > 0 ? last.map((point) => rounded(point.y)).join(" · ") : "–"}</p>
+      <p className="figure"><span>{last.length > 0 ? last.map((point) => rounded(point.y)).join(" · ") : "–"}</span> <small>{t(figure.unit)}</small></p>
       <Plot series={series} name={t(figure.name)} unit={t(figure.unit)} range={range} part={part} choose={choose} />
     </section>
   );

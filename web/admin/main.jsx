@@ -13,7 +13,7 @@ import { Dashboard } from "./dashboard.jsx";
 import { Settings } from "./settings.jsx";
 import { Tail } from "./logs.jsx";
 import { List } from "./table.jsx";
-import { named, t } from "./text.js";
+import { named, t, zone } from "./text.js";
 
 const views = { dashboard: Dashboard, settings: Settings, logs: Tail };
 
@@ -196,6 +196,7 @@ function Shell({ rows, locked, leave }) {
         <Guard key={kinds[id] ? address.join("/") : id}>
           {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} about={name} /> : <Heading text={t("app.nothing")} />}
         </Guard>
+        <p className="zone">{t("app.zone", { zone: zone() })}</p>
       </main>
       <p className={news ? "news" : "news empty"} role="status">{news}</p>
       {finding && <Find pages={pages} close={() => setFinding(false)} />}

@@ -57,7 +57,8 @@ export const losses = { "user del": ["user stats", "jid"] };
 export const kinds = {
   user: { types: ["user", "session"], page: "users", show: "user show",
     without: ["user role"], // few have one: the page of administrators shows them
-    first: ["user stats", "session list", "contact list", "device list", "presence view"] },
+    first: ["user stats", "session list", "contact list", "device list", "presence view", "user vcard",
+      "user groups", "user blocked", "policy show", "user archive", "upload quota"] },
   room: { types: ["room"], page: "rooms", show: "room show",
     first: ["room occupants", "room affiliations", "room fields"] },
   group: { types: ["group"], page: "groups", show: "group show", first: ["group-member list"] },

@@ -11,6 +11,7 @@ const english = {
   "app.waits": "The server is not ready: {why}. It is asked again every few seconds, and this page goes on when it is. What you have typed stays.",
   "app.nothing": "There is no such page, or your role does not include it.",
   "app.close": "Close",
+  "app.zone": "Times are in the zone of this machine: {zone}.",
   "app.broken": "This page does not work: {error}",
   "login.title": "Log in to Muster",
   "login.name": "Name",
@@ -156,6 +157,8 @@ const english = {
   "do.user add": "New user", "do.user invite": "Invite", "do.user invite-contact": "Invite a contact",
   "do.user stats": "Facts", "do.user last": "Last seen", "do.user password": "New password",
   "do.user set": "Edit", "do.user disable": "Disable", "do.user enable": "Enable",
+  "do.user vcard": "vCard", "do.user groups": "Groups", "do.user blocked": "Blocked",
+  "do.user archive": "Archive", "do.upload quota": "Quota of files",
   "do.user del": "Delete user", "do.user count": "Count", "do.session list": "Sessions",
   "do.session report": "Report", "do.session kick": "Close sessions", "do.contact list": "Contacts",
   "do.contact add": "Add contacts", "do.contact del": "Remove a contact",
@@ -218,10 +221,10 @@ const labels = {
   "accounts-loaded": "Accounts in memory", adhoc: "Made by use", alarms: "Active alarms",
   also: "Also called", args: "Arguments", ask: "Has asked", at: "Time", auth: "Authentication",
   "built-in": "Built in", by: "Way", "change-subject": "Who sets the subject",
-  ciphers: "TLS 1.2 ciphers", "cleared-when": "Cleared when",
+  "bytes-max": "Most bytes", ciphers: "TLS 1.2 ciphers", "cleared-when": "Cleared when",
   "directory-uri": "Entry in the directory", doc: "Meaning", "dry-run": "Only try",
   "end-scheduled": "Scheduled end", "engine-id": "Engine ID", entry: "Number", for: "For",
-  from: "From",
+  "files-max": "Most files", from: "From",
   groupchat1: "Old form of rooms", "hidden-max": "Most hidden occupants",
   "history-max": "Most history", "hold-down": "Wait before it is raised or cleared", id: "ID",
   "hold-down-ms": "Milliseconds before it is raised or cleared",
@@ -268,6 +271,14 @@ export function shown(column, value) {
 
 /* Columns of names and values have times among them. */
 const isStamp = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value);
+
+/* Where and how far from UTC: "Europe/Berlin (UTC+01:00)". */
+export function zone() {
+  const away = -new Date().getTimezoneOffset();
+  const two = (n) => String(Math.floor(n)).padStart(2, "0");
+  const offset = `${away < 0 ? "-" : "+"}${two(Math.abs(away) / 60)}:${two(Math.abs(away) % 60)}`;
+  return `${Intl.DateTimeFormat().resolvedOptions().timeZone} (UTC${offset})`;
+}
 
 /* In local time; exact: with milliseconds. */
 function stamp(text, exact) {

@@ -4,12 +4,14 @@
 #include "archive/reader.h"
 #include "archive/size.h"
 #include "base/arena.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ext/mam/mam_expire.h"
 #include "home/here.h"
 #include "io/timer.h"
+#include "ops/users.h"
 #include <stdlib.h>
 
 enum {
@@ -145,9 +147,16 @@ static struct store_stmt read_oldest = {
     .params = "iiii",
     .cols = "iiiiiitiii",
 };
+static struct store_stmt size_by_jid = {
+    .name = "mam-quota.by-jid",
+    .sql = "SELECT CAST(coalesce(sum(s.bytes), 0) AS BIGINT), count(a.id) FROM account a LEFT JOIN"
+           " archive_size s ON s.owner = a.id WHERE a.jid = $1",
+    .params = "t",
+    .cols = "ii",
+};
 struct store_stmt *const mam_quota_stmts[] = {
-    &read_uncounted, &add_size,    &read_size,  &find_over,  &find_longest,
-    &drop_longest,   &read_oldest, &users_over, &rooms_over, NULL
+    &size_by_jid,  &read_uncounted, &add_size,   &read_size,  &find_over, &find_longest,
+    &drop_longest, &read_oldest,    &users_over, &rooms_over, NULL
 };
 
 static struct round {
@@ -589,3 +598,57 @@ static void mam_quota_step(struct round *q)
     q->step_us = loop_now_us(worker_loop(q->log.worker));
     log_read(&q->log);
 }
+
+/* `user archive` */
+
+static void user_archive_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "jid");
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the account could not be read");
+        return;
+    }
+    if (store_int(b, 0, 0, 1) == 0) {
+        users_fail_missing(call, jid);
+        return;
+    }
+    command_row(call);
+    command_int(call, "bytes", store_int(b, 0, 0, 0));
+    if (setting_int(&mam_user_bytes) < SETTING_NONE)
+        command_int(call, "bytes_max", setting_int(&mam_user_bytes));
+    command_done(call, "%s", "");
+}
+
+static void run_user_archive(struct command_call *call)
+{
+    ensure(worker_is_here(call->worker));
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &size_by_jid, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
+    store_submit(b, worker_loop(call->worker), 0, user_archive_read, call);
+}
+
+struct command mam_user_archive = {
+    .name = "user archive",
+    .rest = "GET /users/{jid}/archive",
+    .effect = COMMAND_READS,
+    .area = "users",
+    .args = (const struct command_arg[]){ { .name = "jid",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_USER,
+                                            .doc = "address of the account: name@domain" },
+                                          { 0 } },
+    .run = run_user_archive,
+    .record = true,
+    .doc = "Shows the size of a user's archive: as archive.user-bytes counts it. Messages are "
+           "counted within some seconds.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "its size" },
+            { .name = "bytes_max",
+              .type = PARAM_INT,
+              .unit = "bytes",
+              .optional = true,
+              .doc = "archive.user-bytes; missing: there is no limit" },
+            { 0 } },
+};

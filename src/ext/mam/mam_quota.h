@@ -24,6 +24,7 @@
 struct worker;
 
 extern struct setting mam_user_bytes, mam_room_bytes;
+extern struct command mam_user_archive;
 extern struct metric mam_trimmed;
 extern struct store_stmt *const mam_quota_stmts[];
 void mam_quota_stored(struct worker *w); /* messages are being stored: they are counted soon */

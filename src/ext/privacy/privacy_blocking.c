@@ -7,6 +7,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/privacy/privacy.h"
+#include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
@@ -382,6 +383,48 @@ static const struct command_arg list_args[] = {
       .doc = "begin after this report" },
     { 0 },
 };
+/* What `blocking_get` answers. */
+static void privacy_blocking_show(struct account *a, enum err e, void *arg)
+{
+    const struct privacy_task *t = arg;
+    ensure(account_here(a));
+    if (!privacy_task_ready(t, a, e))
+        return;
+    const struct privacy *p = privacy_of(a);
+    const struct rules *r = p != NULL ? p->standard : NULL;
+    for (uint32_t i = 0; i < rules_count(r); i++) {
+        struct rule rule = rules_at(r, i);
+        if (!rule_blocks(&rule))
+            continue;
+        command_row(t->call);
+        command_text(t->call, "jid", slice_dup(t->call->arena, rule.value));
+    }
+    command_done(t->call, "%s", "");
+}
+
+static void privacy_blocking_run_show(struct command_call *call)
+{
+    privacy_task_run(call, privacy_blocking_show);
+}
+
+struct command user_blocked = {
+    .name = "user blocked",
+    .rest = "GET /users/{user}/blocked",
+    .effect = COMMAND_READS,
+    .area = "policies",
+    .args = (const struct command_arg[]){ { .name = "user",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_USER,
+                                            .doc = "address of the account: name@domain" },
+                                          { 0 } },
+    .home = "user",
+    .run = privacy_blocking_run_show,
+    .doc = "Lists the addresses that a user has blocked (XEP-0191).",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_JID, .doc = "the address or domain" }, { 0 } },
+};
+
 static const struct command_arg drop_args[] = {
     { .name = "id",
       .kind = ARG_POSITIONAL,

@@ -11,7 +11,7 @@ struct iq;
 /* Reports that come with a block (XEP-0377). */
 #define NS_REPORTING "urn:xmpp:reporting:1"
 extern struct setting reports_max;
-extern struct command report_list, report_drop;
+extern struct command report_list, report_drop, user_blocked;
 extern struct store_stmt report_stmts[4];
 
 void blocking_get(struct iq *iq);

@@ -546,8 +546,8 @@ const struct feature privacy_feature = {
     .settings =
         (struct setting *const[]){ &privacy_lists_max, &privacy_rules_max, &presence_sharing,
                                    &presence_approval, &reports_max, NULL },
-    .commands = (struct command *const[]){ &presence_view, &policy_show, &policy_set, &report_list,
-                                           &report_drop, NULL },
+    .commands = (struct command *const[]){ &presence_view, &policy_show, &policy_set, &user_blocked,
+                                           &report_list, &report_drop, NULL },
     .account.slot = &account_slot,
     .session.slot = &session_slot,
     .worker.slot = &policy_refresh_slot,

@@ -372,8 +372,8 @@ const struct feature upload_feature = {
                               { 0 } },
     .schema = &upload_schema,
     .settings = settings,
-    .commands = (struct command *const[]){ &upload_command_list, &upload_command_del,
-                                           &upload_command_sweep, NULL },
+    .commands = (struct command *const[]){ &upload_command_list, &upload_command_quota,
+                                           &upload_command_del, &upload_command_sweep, NULL },
     .metrics =
         (struct metric *const[]){ &upload_stored, &upload_stored_files, &upload_served,
                                   &upload_served_files, &upload_refused, &upload_removed, NULL },

@@ -88,6 +88,13 @@ struct store_stmt upload_within = {
     .params = "tiiiii",
     .cols = "",
 };
+struct store_stmt upload_count = {
+    .name = "upload.count",
+    .sql = "SELECT count(DISTINCT a.id), count(u.id), CAST(coalesce(sum(u.size), 0) AS BIGINT)"
+           " FROM account a LEFT JOIN upload u ON u.owner = a.id WHERE a.jid = $1",
+    .params = "t",
+    .cols = "iii",
+};
 struct store_stmt upload_active = {
     .name = "upload.active",
     .sql = "SELECT 1 FROM account WHERE id = $1 AND disabled = 0",
@@ -163,12 +170,12 @@ struct store_stmt upload_delete_all = {
 const struct store_schema upload_schema = {
     .feature = "upload",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_within,
-                                      &upload_active, &upload_find, &upload_list, &upload_unref,
-                                      &upload_delete, &upload_expired, &upload_orphans,
-                                      &upload_orphan, &upload_forget, &upload_unref_all,
-                                      &upload_delete_all, &upload_above, &upload_larger, NULL },
+    .stmts = (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_count,
+                                           &upload_within, &upload_active, &upload_find,
+                                           &upload_list, &upload_unref, &upload_delete,
+                                           &upload_expired, &upload_orphans, &upload_orphan,
+                                           &upload_forget, &upload_unref_all, &upload_delete_all,
+                                           &upload_above, &upload_larger, NULL },
 };
 
 /* Signatures. */

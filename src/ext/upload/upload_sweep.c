@@ -15,6 +15,7 @@
 #include "im/account.h"
 #include "io/timer.h"
 #include "io/work.h"
+#include "ops/users.h"
 #include "store/store.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -274,6 +275,36 @@ static void upload_sweep_run_list(struct command_call *call)
     store_submit(b, worker_loop(w), 0, upload_sweep_listed, call);
 }
 
+static void upload_sweep_counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    if (store_int(b, 0, 0, 0) == 0) {
+        users_fail_missing(call, command_arg(call, "jid"));
+        return;
+    }
+    command_row(call);
+    command_int(call, "files", store_int(b, 0, 0, 1));
+    command_int(call, "bytes", store_int(b, 0, 0, 2));
+    if (setting_int(&upload_files_max) < SETTING_NONE)
+        command_int(call, "files_max", setting_int(&upload_files_max));
+    if (setting_int(&upload_quota) < SETTING_NONE)
+        command_int(call, "bytes_max", setting_int(&upload_quota));
+    command_done(call, "%s", "");
+}
+
+static void run_quota(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    ensure(worker_is_here(w));
+    struct store_batch *b = store_read(worker_store(w), 0);
+    STORE_ADD(b, &upload_count, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
+    store_submit(b, worker_loop(w), 0, upload_sweep_counted, call);
+}
+
 static void upload_sweep_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -329,6 +360,30 @@ struct command upload_command_list = {
               .optional = true,
               .type = PARAM_STAMP,
               .doc = "until when it is kept; missing: for ever" },
+            { 0 } },
+};
+struct command upload_command_quota = {
+    .name = "upload quota",
+    .rest = "GET /users/{jid}/upload-quota",
+    .effect = COMMAND_READS,
+    .area = "uploads",
+    .args = list_args,
+    .run = run_quota,
+    .record = true,
+    .doc = "Shows the uploads of an account: how many files, their size, and the limits.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "files", .type = PARAM_INT, .doc = "how many it has" },
+            { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "their size" },
+            { .name = "files_max",
+              .type = PARAM_INT,
+              .optional = true,
+              .doc = "upload.files-max; missing: there is no limit" },
+            { .name = "bytes_max",
+              .type = PARAM_INT,
+              .unit = "bytes",
+              .optional = true,
+              .doc = "upload.quota; missing: there is no limit" },
             { 0 } },
 };
 struct command upload_command_del = {

@@ -9,7 +9,8 @@
 
 struct worker;
 
-extern struct command upload_command_list, upload_command_del, upload_command_sweep;
+extern struct command upload_command_list, upload_command_del, upload_command_sweep,
+    upload_command_quota;
 
 /* Removes what has expired and content that nobody refers to, in small steps. */
 void upload_sweep_start(struct worker *w);
