@@ -1,9 +1,12 @@
-"""Resources of the API: the history and the candidate of settings, jobs, and rooms that are made and
-changed by the same request."""
+"""Resources of the API: history and candidate of settings, and rooms that are made and changed by
+the same request. What is refused and how it is said."""
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from muster import database
 from muster.muc import Room
-from test_api import api_server, pages
+from test_api import api_server, pages, without_streams
 
 LIMIT = "roster.groups-max"
 
@@ -146,8 +149,8 @@ def test_occupants_are_told_what_a_change_of_their_room_means(api, server):
     (b'{"jid": "a\\u0000b"}', "NUL"), (b'{"a\\u0000": 1}', "NUL"),
     (b'{"jid": "a", "jid": "b"}', "twice"),
     (b'{"jid": "\xff"}', "UTF-8"), (b'{"jid": "a"', "the end"), (b'{"jid": }', "syntax"),
-    (b'{"jid": 1' + b"0" * 400 + b"}", "too large"), (b"[" * 5000, "too deep"), (b"{} {}", "behind"),
-    (b"[1]", "no object")])
+    (b'{"jid": 1' + b"0" * 400 + b"}", "too large"), (b"[" * 5000, "too deep"),
+    (b"{} {}", "behind"), (b"[1]", "no object")])
 def test_a_body_that_is_not_json_is_explained_in_words(api, body, words):
     answer = api("POST", "/commands/user-show", body, Content_Type="application/json")
     assert answer.status == 400 and words in answer.json["detail"], answer.text
@@ -160,3 +163,22 @@ def test_directions_are_escaped_in_tables(server, mark):
     table = server.ctl_run("user", "show", "alice@localhost").stdout
     assert f"a\\u{ord(mark):04x}b" in table and mark not in table
     assert server.rows("user", "show", "alice@localhost")[0]["given_name"] == f"a{mark}b"
+
+
+@pytest.mark.sqlite
+@pytest.mark.slow
+def test_what_needs_the_database_says_that_it_is_away(make_server):
+    with database.private() as cluster:
+        server = api_server(make_server, conf={"database": cluster.url("postgres")})
+        document = server.api("GET", "/openapi.json").json
+        paths = [path for path, operations in without_streams(document)
+                 if "get" in operations and "{" not in path]
+        cluster.stop()
+        with ThreadPoolExecutor(8) as pool:
+            answers = dict(zip(paths, pool.map(lambda path: server.api("GET", path), paths)))
+        cluster.start()
+        server.stop()
+    refused = {path: answer for path, answer in answers.items() if answer.status >= 500}
+    assert "/settings/history" in refused
+    for path, answer in refused.items():
+        assert answer.status == 503 and "database" in answer.json["detail"], (path, answer.text)

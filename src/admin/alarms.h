@@ -36,7 +36,8 @@ struct alarm_rule alarms_rule(const struct alarm *a);
 void alarms_rule_set(const struct alarm *a, const struct alarm_rule *rule);
 /* The number of its entry in the history; 0: nothing is told of it now. */
 int64_t alarms_entry(const struct alarm *a);
-/* Since when that entry is of the past, also while the history is not told of it yet; 0: it is not. */
+/* Since when that entry is of the past, also while the history is not told of it yet; 0: it is
+ * not. */
 uint64_t alarms_entry_cleared_us(const struct alarm *a, int64_t entry);
 /* In the history, with a note. The alarm is active. */
 void alarms_acknowledged(const struct alarm *a, slice by, slice note, uint64_t at_us);

@@ -86,7 +86,7 @@ static enum err bind_pairs(json_t *args, struct pairs *pairs, struct command_cal
 }
 
 /* In our words: those of the library are about its functions. */
-static void unreadable(const char *what, const json_error_t *error, struct why *why)
+static void json_explain(const char *what, const json_error_t *error, struct why *why)
 {
     static const struct {
         enum json_error_code code;
@@ -125,7 +125,7 @@ enum err control_bind(slice object, const slice *names, const slice *values, siz
             if (args != NULL)
                 why_set(why, "found JSON that is no object, allowed {\"NAME\": VALUE, ...}");
             else
-                unreadable("body", &error, why);
+                json_explain("body", &error, why);
             json_decref(args);
             return E_PROTO;
         }
@@ -158,7 +158,7 @@ enum err control_parse(slice line, struct command_call *call, struct why *why)
     json_error_t error;
     json_t *request = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
     if (request == NULL) {
-        unreadable("line", &error, why);
+        json_explain("line", &error, why);
         return E_SYNTAX;
     }
     enum err e = bind_request(request, call, why);

@@ -79,9 +79,9 @@ static void turn_committed(void *arg, enum store_result result, const struct sto
     struct settings_turn *t = arg;
     (void)b;
     if (result != STORE_OK)
-        settings_turn_fail(t, result == STORE_CONFLICT ? E_CONFLICT : E_DOWN,
-                           arena_printf(t->arena, "nothing was changed: the database answers %s",
-                                        store_result_name(result)));
+        settings_turn_fail(
+            t, result == STORE_CONFLICT ? E_CONFLICT : E_DOWN,
+            arena_printf(t->arena, "nothing was changed: %s", err_text(err_of_store(result))));
     else
         t->done(t);
 }

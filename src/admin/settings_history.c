@@ -215,7 +215,9 @@ static void items_read(void *arg, enum store_result result, const struct store_b
     struct settings_turn *t = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     if (result != STORE_OK) {
-        settings_turn_fail(t, err_of_store(result), "the history cannot be read");
+        settings_turn_fail(t, err_of_store(result),
+                           arena_printf(t->arena, "the history cannot be read: %s",
+                                        err_text(err_of_store(result))));
         return;
     }
     t->item = arena_new(t->arena, struct settings_item, rows + 1);
@@ -406,7 +408,8 @@ static void read_for(struct command_call *call, struct store_batch *b, store_don
 static bool read_failed(struct command_call *call, enum store_result result)
 {
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "the history cannot be read");
+        command_fail(call, err_of_store(result), "the history cannot be read: %s",
+                     err_text(err_of_store(result)));
     return result != STORE_OK;
 }
 

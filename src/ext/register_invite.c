@@ -548,7 +548,8 @@ static void register_invite_invited(void *arg, enum store_result r, const struct
                          "%s",
                          setting_of(&invite_max, t->invite.domain)->name);
         else
-            command_fail(call, err_of_store(r), "the invitation could not be stored");
+            command_fail(call, err_of_store(r), "the invitation could not be stored: %s",
+                         err_text(err_of_store(r)));
         return;
     }
     buf_init(&text, URI_BYTES_MAX);

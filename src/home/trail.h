@@ -33,7 +33,7 @@ static inline void trail_note(const struct stanza *st, const char *event, const 
         trail_add(st, event, why, whom);
 }
 
-/* A message that a component or another server sends: if it answers one of ours by an error, why. */
+/* Of a message that a component or another server sends: if it answers one by an error, why. */
 void trail_answer(const struct stanza *st);
 
 /* Each step on this worker that is not older than trace.keep, the oldest first. The texts last

@@ -259,7 +259,8 @@ static void alias_added(void *arg, enum store_result result, const struct store_
     bool below = is_below(worker_node(t->worker), t->domain);
     ensure(worker_is_here(t->worker));
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "it could not be stored");
+        command_fail(t->call, err_of_store(result), "it could not be stored: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -332,7 +333,8 @@ static void alias_deleted(void *arg, enum store_result result, const struct stor
     struct task *t = arg;
     ensure(worker_is_here(t->worker) && t->rooms >= 0);
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "it could not be deleted");
+        command_fail(t->call, err_of_store(result), "it could not be deleted: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -360,7 +362,8 @@ static void alias_counted(void *arg, enum store_result result, const struct stor
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the rooms under it cannot be counted");
+        command_fail(t->call, err_of_store(result), "the rooms under it cannot be counted: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     t->rooms += store_int(b, 0, 0, 0);
@@ -435,7 +438,8 @@ static void alias_looked_up(void *arg, enum store_result result, const struct st
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the aliases cannot be read");
+        command_fail(t->call, err_of_store(result), "the aliases cannot be read: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -469,7 +473,8 @@ static void alias_listed(void *arg, enum store_result result, const struct store
     struct command_call *call = arg;
     const struct worker *w = call->worker;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the aliases cannot be read");
+        command_fail(call, err_of_store(result), "the aliases cannot be read: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -528,7 +533,8 @@ static void tally_read(void *arg, enum store_result result, const struct store_b
     struct command_call *call = r->call;
     const struct worker *w = call->worker;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the rooms cannot be counted");
+        command_fail(call, err_of_store(result), "the rooms cannot be counted: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++)

@@ -63,7 +63,8 @@ static void archive_read(void *arg, enum store_result result, const struct store
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "its archive cannot be read");
+        command_fail(call, err_of_store(result), "its archive cannot be read: %s",
+                     err_text(err_of_store(result)));
         return;
     }
     command_int(call, "messages", store_int(b, 0, 0, 0));
