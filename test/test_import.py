@@ -444,7 +444,7 @@ def test_an_import_says_how_far_it_is(server, tmp_path):
         while not done.done():
             seen.add(status())
         assert done.result()["text"].startswith("users imported: 60, there already: 0, refused: 1")
-    told = [re.fullmatch(r"(\d+) % read: users (\d+), rooms 0, refused [01]", s)
+    told = [re.fullmatch(r"(\d+) % read: users (\d+), rooms 0, groups 0, refused [01]", s)
             for s in seen - {"no import is under way"}]
     assert told and all(told)
     assert all(int(m[1]) <= 100 and int(m[2]) <= 60 for m in told)

@@ -1,9 +1,12 @@
 """Groups of users that come from other servers with their accounts."""
+import concurrent.futures
+import re
+
 import pytest
 
-from muster import ejabberd, federation
-from muster.server import free_ports
-from test_import import HOST
+from muster import ejabberd, federation, prosody
+from muster.server import Failed, free_ports
+from test_import import HOST, prosody_file
 from test_roster import get, items
 
 
@@ -120,3 +123,148 @@ def test_an_import_that_was_interrupted_is_finished(make_server, theirs):
     answer = ours.ctl("import", "ejabberd", str(theirs))
     assert answer["text"].endswith("groups imported: 3, there already: 1, refused: 1")
     assert groups(ours) == OF_EJABBERD
+
+
+def of_prosody(path, *more):
+    return "import", "prosody", str(path / "data"), "--groups-file", str(path / "groups.txt"), *more
+
+
+FILE = f"""# who is who
+dave@{HOST}
+[Sales & Co]
+bob@{HOST}=Bob B.
+Carol@{HOST}
+
+gone@{HOST}=Gone
+[+Help Desk]
+  # open all day
+dave@{HOST}  and more
+  [Empty]	
+[Sales & Co]
+bob@{HOST}=Bob
+friend@elsewhere.example
+"""
+IN_PROSODY = {
+    "default": ("default", {"visible-to members", f"member {jid('dave')}"}),
+    "sales-co": ("Sales & Co", {"visible-to members", f"member {jid('bob')}",
+                                f"member {jid('carol')}"}),
+    "help-desk": ("Help Desk", {f"visible-to domain {HOST}", f"member {jid('dave')}"}),
+    "empty": ("Empty", {"visible-to members"}),
+}
+NOT_FROM_PROSODY = {
+    ("group Sales & Co", f"a member that is no account here: {jid('gone')}"),
+    ("group Sales & Co", "a member that is no account here: friend@elsewhere.example"),
+    ("group Sales & Co", "nicknames of members: 3; contacts have the names of profiles here"),
+}
+
+
+@pytest.fixture(name="folder")
+def folder_of_prosody(tmp_path):
+    """What a Prosody has that is stopped, of which no groups are known."""
+    for name in "bob", "carol", "dave":
+        prosody_file(tmp_path / "data", HOST, "accounts", f"{name}.dat",
+                     'return { ["password"] = "secret"; };')
+    (tmp_path / "groups.txt").write_text(FILE)
+    return tmp_path
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody")
+def test_groups_of_prosody(make_server, tmp_path):
+    """Users see the same contacts as there. Other domains of this server do not see public groups:
+    they are other people's."""
+    (tmp_path / "groups.txt").write_text(FILE)
+    cert = federation.Authority(tmp_path).issue("partner", HOST)
+    theirs = prosody.Prosody(
+        tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol", "dave"],
+        authority=tmp_path / "ca.pem", more='"groups";',
+        settings=f'groups_file = "{tmp_path}/groups.txt"', **cert)
+    try:
+        there = items(get(theirs.client("bob", "b")))
+    finally:
+        theirs.finish()
+    ours = make_server(domains=[HOST, "other.example"])
+    for more, would in (["--dry-run"], "that would be imported"), ([], "imported"):
+        assert groups(ours) == {}
+        answer = ours.ctl(*of_prosody(tmp_path, *more))
+        assert answer["text"].endswith(f"groups {would}: 4, there already: 0, refused: 0")
+        assert told(answer) == NOT_FROM_PROSODY
+    assert groups(ours) == IN_PROSODY
+    here = items(get(ours.login("bob", "a", password="secret")))
+    assert {who: item[2] for who, item in here.items()} == {
+        who: item[2] for who, item in there.items()
+        if who in (jid("carol"), jid("dave"))} == {jid("carol"): ["Sales & Co"],
+                                                   jid("dave"): ["Help Desk"]}
+
+
+def test_groups_of_prosody_for_the_second_time(make_server, folder):
+    ours = make_server(domains=[HOST])
+    ours.ctl(*of_prosody(folder))
+    assert groups(ours) == IN_PROSODY
+    for more in ["--dry-run"], [], ["--replace", "--yes"]:
+        answer = ours.ctl(*of_prosody(folder, *more))
+        assert answer["text"].endswith("there already: 4, refused: 0"), answer
+        assert groups(ours) == IN_PROSODY
+    ours.ctl("group", "del", "help-desk", "--yes")
+    ours.ctl("group", "set", "sales-co", "--visible-to", "nobody")
+    answer = ours.ctl(*of_prosody(folder))
+    assert answer["text"].endswith("groups imported: 2, there already: 2, refused: 0"), answer
+    assert groups(ours) == IN_PROSODY
+
+
+@pytest.mark.parametrize("text, why", [
+    (b"bob@x\n[Sales\ncarol@x\n", r'line 2: found .*\[Sales.*, expected \[NAME\] or \[\+NAME\]'),
+    (b"[Sales] # all\n", r'line 1: found .*\[Sales\] # all.*, expected \[NAME\] or \[\+NAME\]'),
+    (b"\n[+ ]\n", "line 2: found a group without a name"),
+    (b"[A]\n =Bob\n", "line 2: found a nickname without an address"),
+    (b"[A]\nb\xe9b@x\n", "line 2: found what is no UTF-8"),
+    (b"[A]\nbob@x\0\n", "line 2: found a control character"),
+    (b"[A]\n" + b"[B%d]\n" * 10001 % tuple(range(10001)), "found more than 10000 groups"),
+    (None, "No such file"),
+], ids=["open", "behind", "name", "nickname", "utf-8", "control", "many", "absent"])
+def test_a_file_of_groups_that_is_damaged(server, tmp_path, text, why):
+    """It is read before anything else: no account comes, either."""
+    prosody_file(tmp_path / "data", "localhost", "accounts", "rosaline.dat",
+                 'return { ["password"] = "x"; };')
+    if text is not None:
+        (tmp_path / "groups.txt").write_bytes(text)
+    with pytest.raises(Failed, match=f"groups.txt: {why}"):
+        server.ctl(*of_prosody(tmp_path))
+    assert groups(server) == {}
+    assert "rosaline@localhost" not in {r["jid"] for r in server.rows("user", "list")}
+
+
+def test_groups_do_not_make_a_wrong_folder_right(server, folder):
+    (folder / "data").rename(folder / "elsewhere")
+    (folder / "data").mkdir()
+    with pytest.raises(Failed, match="found no users"):
+        server.ctl(*of_prosody(folder))
+    assert groups(server) == {}
+
+
+def test_a_group_that_none_here_can_be(make_server, folder):
+    """A dry run says so, too."""
+    (folder / "groups.txt").write_text(f"[{'x' * 129}]\nbob@{HOST}\n[fine]\nbob@{HOST}\n")
+    ours = make_server(domains=[HOST])
+    for more in ["--dry-run"], []:
+        answer = ours.ctl(*of_prosody(folder, *more))
+        assert answer["text"].endswith(": 1, there already: 0, refused: 1"), answer
+        ((label, what),) = told(answer)
+        assert label == f"group {'x' * 129}" and what.startswith("refused: ")
+    assert set(groups(ours)) == {"fine"}
+
+
+def test_groups_count_in_the_progress(make_server, folder):
+    """Another connection asks while they are made."""
+    (folder / "groups.txt").write_text("".join(
+        f"[group {i}]\nbob@{HOST}\n" for i in range(150)))
+    ours = make_server(domains=[HOST])
+    seen = set()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(ours.ctl, *of_prosody(folder))
+        while not done.done():
+            seen.add(ours.ctl("import", "status")["text"])
+        assert done.result()["text"].endswith("groups imported: 150, there already: 0, refused: 0")
+    told = [re.fullmatch(r"(\d+) % read: users (\d+), rooms 0, groups (\d+), refused 0", s)
+            for s in seen - {"no import is under way"}]
+    assert all(told) and any(0 < int(m[3]) < 150 for m in told)
+    ours.wait_log(r'event=import.progress .*groups=150')

@@ -32,6 +32,7 @@ modules_enabled = {{ "roster"; "saslauth"; "tls"; "dialback"; "disco"; "ping"; "
                     {more} }}
 modules_disabled = {{ {less} }}
 ssl = {{ certificate = "{certificate}"; key = "{key}"; cafile = "{authority}"; {ssl} }}
+{settings}
 VirtualHost "{domain}"
 Component "conference.{domain}" "muc"
 {conference}
@@ -135,7 +136,7 @@ class Prosody(Partner):
             (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
         conf = folder / "prosody.cfg.lua"
         fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "", "conference": "",
-                  "authentication": "internal_hashed", **options}
+                  "settings": "", "authentication": "internal_hashed", **options}
         conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
         super().__init__(domain, ports, [PROSODY, "--config", str(conf), "-F"],
                          folder / "prosody.log")

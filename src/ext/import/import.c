@@ -13,6 +13,7 @@
 #include "codec/xml_read.h"
 #include "ext/import/import_group.h"
 #include "ext/import/import_groups.h"
+#include "ext/import/import_prosody_group.h"
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
 #include "home/command_run.h"
@@ -41,7 +42,7 @@ enum {
 
 struct log_area log_import = { .name = "import" };
 
-/* A user of the source. */
+/* A user of the source, or the domain of one. */
 struct import_seen {
     slice jid;   /* first */
     bool is_new; /* an account that this import has made, or would */
@@ -52,13 +53,13 @@ struct import {
     struct command_call *call;
     struct worker *worker;
     const struct source_kind *kind;
-    const char *path;
-    slice domain; /* of users whose source names none; empty: they are refused */
-    void *source; /* NULL: not open */
+    const char *path, *groups_path; /* NULL: no file of groups */
+    slice domain;                   /* of users whose source names none; empty: they are refused */
+    void *source;                   /* NULL: not open */
     struct xml_work *xml;
     struct arena *arena, *lasting; /* of a step; as long as this */
-    struct map seen;               /* of all users: struct import_seen */
-    struct source_groups groups;   /* of the source, when it was read */
+    struct map seen, domains;      /* of all users: struct import_seen */
+    struct source_groups groups;   /* all of them, when the source was read */
     struct import_groups making;
     struct import_user *users;    /* of the step */
     const char *lost[STEP_USERS]; /* what the source says of it */
@@ -77,7 +78,7 @@ struct import {
 static atomic_bool under_way;
 /* How far it is, for whoever asks on another worker. */
 static struct {
-    _Atomic uint64_t percent, users, rooms, refused;
+    _Atomic uint64_t percent, users, rooms, groups, refused;
 } import_so_far;
 
 /* On a helper thread. */
@@ -89,11 +90,20 @@ static void import_close_room(struct import *x)
     x->room = (struct source_found){ 0 };
 }
 
+/* A file of groups is read first: if it is damaged, nothing is changed. */
+static void import_open(struct import *x)
+{
+    if (x->groups_path != NULL)
+        x->e = prosody_groups_file(&x->groups, x->groups_path, &x->why);
+    if (x->e == OK)
+        x->e = x->kind->open(&x->source, x->path, &x->why);
+}
+
 static void import_read_groups(struct import *x)
 {
-    source_groups_init(&x->groups, x->lasting);
-    if (x->kind->groups != NULL)
-        x->e = x->kind->groups(x->source, &x->groups, &x->why);
+    if (x->kind->groups == NULL)
+        return;
+    x->e = x->kind->groups(x->source, &x->groups, &x->why);
     x->found = x->found || x->groups.count > 0;
 }
 
@@ -107,7 +117,7 @@ static void import_step_run(struct work *w)
     x->users = NULL;
     x->count = x->lost_count = 0;
     if (x->source == NULL)
-        x->e = x->kind->open(&x->source, x->path, &x->why);
+        import_open(x);
     while (x->e == OK && !x->over && x->room.host.len == 0 &&
            x->count + x->lost_count < STEP_USERS && bytes < STEP_BYTES) {
         struct source_found found = { .folder = worker_node(x->worker)->data };
@@ -158,6 +168,7 @@ static void import_closed(struct work *w)
     struct import *x = CONTAINER_OF(w, struct import, work);
     ensure(x->call == NULL && x->source == NULL && x->pending == 0);
     map_fini(&x->seen);
+    map_fini(&x->domains);
     xml_work_destroy(&x->xml);
     arena_destroy(&x->arena);
     arena_destroy(&x->lasting);
@@ -173,7 +184,8 @@ static void import_note_progress(const struct import *x)
     atomic_store(&import_so_far.percent, all == 0 ? 0 : done >= all ? 100 : 100 * done / all);
     atomic_store(&import_so_far.users, x->imported + x->there);
     atomic_store(&import_so_far.rooms, x->rooms + x->rooms_there);
-    atomic_store(&import_so_far.refused, x->refused + x->rooms_refused);
+    atomic_store(&import_so_far.groups, x->making.imported + x->making.there);
+    atomic_store(&import_so_far.refused, x->refused + x->rooms_refused + x->making.refused);
 }
 
 bool import_status(struct import_status *out)
@@ -183,6 +195,7 @@ bool import_status(struct import_status *out)
     *out = (struct import_status){ .percent = atomic_load(&import_so_far.percent),
                                    .users = atomic_load(&import_so_far.users),
                                    .rooms = atomic_load(&import_so_far.rooms),
+                                   .groups = atomic_load(&import_so_far.groups),
                                    .refused = atomic_load(&import_so_far.refused) };
     return true;
 }
@@ -191,8 +204,15 @@ static void import_tell(struct import *x)
 {
     log_info(&log_import, LOG_EV("import.progress"), LOG_C("path", x->path),
              LOG_I("imported", x->imported), LOG_I("there", x->there), LOG_I("refused", x->refused),
-             LOG_I("rooms", x->rooms));
+             LOG_I("rooms", x->rooms), LOG_I("groups", x->making.imported));
     x->told_us = loop_now_us(worker_loop(x->worker));
+}
+
+static void import_tell_progress(struct import *x)
+{
+    import_note_progress(x);
+    if (loop_now_us(worker_loop(x->worker)) - x->told_us >= (uint64_t)TELL_MS * 1000)
+        import_tell(x);
 }
 
 static void import_end(struct import *x)
@@ -352,6 +372,12 @@ static bool import_made(void *arg, slice jid)
     return seen != NULL && seen->is_new;
 }
 
+static bool import_has_domain(void *arg, slice domain)
+{
+    const struct import *x = arg;
+    return map_get(&x->domains, domain) != NULL;
+}
+
 static void import_group_told(void *arg, slice label, const char *what, slice which, bool there)
 {
     struct import *x = arg;
@@ -359,6 +385,7 @@ static void import_group_told(void *arg, slice label, const char *what, slice wh
     import_report(x, label, what, which);
 }
 
+static void import_group_counted(void *arg) { import_tell_progress(arg); }
 static void import_groups_made(void *arg) { import_end(arg); }
 
 static void import_room_end(struct import *x)
@@ -370,7 +397,9 @@ static void import_room_end(struct import *x)
                                                              .groups = &x->groups,
                                                              .dry = x->dry,
                                                              .is_new = import_made,
+                                                             .has_domain = import_has_domain,
                                                              .report = import_group_told,
+                                                             .counted = import_group_counted,
                                                              .done = import_groups_made,
                                                              .arg = x });
     else if (x->e != OK || x->over)
@@ -833,13 +862,24 @@ static const char *import_problem(struct import *x, const struct import_user *u)
     return x->seen.count >= IMPORT_USERS_MAX ? "the source has more than 1,000,000 users" : NULL;
 }
 
+static void import_note_user(struct import *x, const struct import_user *u)
+{
+    struct import_seen *seen = arena_new(x->lasting, struct import_seen, 1);
+    seen->jid = slice_dup(x->lasting, u->jid);
+    map_put(&x->seen, seen);
+    slice domain = jid_split(seen->jid).domain;
+    if (map_get(&x->domains, domain) != NULL)
+        return;
+    seen = arena_new(x->lasting, struct import_seen, 1);
+    seen->jid = domain;
+    map_put(&x->domains, seen);
+}
+
 static void import_step_done(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
     struct store_batch *b = store_read(worker_store(x->worker), 0);
-    import_note_progress(x);
-    if (loop_now_us(worker_loop(x->worker)) - x->told_us >= (uint64_t)TELL_MS * 1000)
-        import_tell(x);
+    import_tell_progress(x);
     for (unsigned i = 0; i < x->lost_count; i++) {
         x->left++;
         import_report(x, SLICE(""), x->lost[i], (slice){ 0 });
@@ -850,9 +890,7 @@ static void import_step_done(struct work *w)
             import_refuse(x, u, problem);
             continue;
         }
-        struct import_seen *seen = arena_new(x->lasting, struct import_seen, 1);
-        seen->jid = slice_dup(x->lasting, u->jid);
-        map_put(&x->seen, seen);
+        import_note_user(x, u);
         STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid));
     }
     if (store_stmt_count(b) > 0) {
@@ -874,8 +912,7 @@ static void import_next_step(struct import *x)
     import_end(x);
 }
 
-void import_run(struct command_call *call, const struct source_kind *kind, const char *path,
-                slice domain)
+void import_run(struct command_call *call, const struct import_from *from)
 {
     if (atomic_exchange(&under_way, true)) {
         command_fail(call, E_AGAIN, "an import is under way already; the log tells how far it is");
@@ -884,16 +921,19 @@ void import_run(struct command_call *call, const struct source_kind *kind, const
     struct import *x = mem_new(struct import);
     x->call = call;
     x->worker = call->worker;
-    x->kind = kind;
-    x->path = slice_cstr(call->arena, command_arg(call, path));
-    x->domain = domain;
+    x->kind = from->kind;
+    x->path = slice_cstr(call->arena, from->path);
+    x->groups_path = from->groups.len > 0 ? slice_cstr(call->arena, from->groups) : NULL;
+    x->domain = from->domain;
     x->dry = command_flag(call, "dry-run");
     x->replace = command_flag(call, "replace");
     x->xml = xml_work_create();
     x->arena = arena_create(0);
     x->lasting = arena_create(0);
     x->told_us = loop_now_us(worker_loop(x->worker));
+    source_groups_init(&x->groups, x->lasting);
     map_init(&x->seen, map_key_slice);
+    map_init(&x->domains, map_key_slice);
     import_note_progress(x);
     import_next_step(x);
 }

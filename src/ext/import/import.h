@@ -15,13 +15,18 @@ struct command_call;
 struct source_kind;
 struct worker;
 
-/* By a command with the flags dry-run and replace; it ends the call. path: the argument that has
- * it. domain: of users whose source names none; empty: they are refused. */
-void import_run(struct command_call *call, const struct source_kind *kind, const char *path,
-                slice domain);
+struct import_from {
+    const struct source_kind *kind;
+    slice path;
+    slice groups; /* a file of groups of Prosody; empty: there is none */
+    slice domain; /* of users whose source names none; empty: they are refused */
+};
+
+/* By a command with the flags dry-run and replace; it ends the call. */
+void import_run(struct command_call *call, const struct import_from *from);
 
 struct import_status {
-    uint64_t percent, users, rooms, refused;
+    uint64_t percent, users, rooms, groups, refused;
 };
 /* How far the import under way is. false: there is none. Any thread. */
 bool import_status(struct import_status *out);

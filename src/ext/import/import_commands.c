@@ -13,25 +13,32 @@
 
 static void run_pie(struct command_call *call)
 {
-    import_run(call, &source_pie, "file", (slice){ 0 });
+    import_run(call,
+               &(struct import_from){ .kind = &source_pie, .path = command_arg(call, "file") });
 }
 
 static void run_ejabberd(struct command_call *call)
 {
-    import_run(call, &source_ejabberd, "file", (slice){ 0 });
+    import_run(
+        call, &(struct import_from){ .kind = &source_ejabberd, .path = command_arg(call, "file") });
 }
 
 static void run_prosody(struct command_call *call)
 {
-    import_run(call, &source_prosody, "folder", (slice){ 0 });
+    import_run(call, &(struct import_from){ .kind = &source_prosody,
+                                            .path = command_arg(call, "folder"),
+                                            .groups = command_arg(call, "groups-file") });
 }
 
 static void run_openfire(struct command_call *call)
 {
     const struct node *n = worker_node(call->worker);
     slice domain = command_arg(call, "domain");
-    import_run(call, &source_openfire, "file",
-               domain.len == 0 && n->domain_count == 1 ? n->domains[0] : domain);
+    import_run(call, &(struct import_from){ .kind = &source_openfire,
+                                            .path = command_arg(call, "file"),
+                                            .domain = domain.len == 0 && n->domain_count == 1
+                                                          ? n->domains[0]
+                                                          : domain });
 }
 
 #define IMPORT_ARGS(name_, doc_, ...)                                                              \
@@ -98,10 +105,17 @@ IMPORT_COMMAND(
 IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
                IMPORT_ARGS("folder",
                            "data_path of Prosody on the server's host, such as /var/lib/prosody",
+                           { .name = "groups-file",
+                             .kind = ARG_OPTION,
+                             .type = PARAM_PATH,
+                             .check = param_is_absolute,
+                             .form = PARAM_ABSOLUTE,
+                             .doc = "groups_file of its mod_groups, on the server's host" },
                            { 0 }),
                "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
                "internal storage. Then its persistent rooms, with configuration, affiliations, "
-               "subject and archive; one that is there already is never changed.");
+               "subject and archive; one that is there already is never changed. Last the groups "
+               "of its mod_groups, if their file is given.");
 IMPORT_COMMAND(
     import_openfire, "import openfire", run_openfire,
     IMPORT_ARGS("file", "file of the plugin on the server's host",
@@ -119,9 +133,10 @@ static void run_import_status(struct command_call *call)
 {
     struct import_status s;
     if (import_status(&s))
-        command_done(call, "%llu %% read: users %llu, rooms %llu, refused %llu",
+        command_done(call, "%llu %% read: users %llu, rooms %llu, groups %llu, refused %llu",
                      (unsigned long long)s.percent, (unsigned long long)s.users,
-                     (unsigned long long)s.rooms, (unsigned long long)s.refused);
+                     (unsigned long long)s.rooms, (unsigned long long)s.groups,
+                     (unsigned long long)s.refused);
     else
         command_done(call, "no import is under way");
 }
@@ -131,8 +146,9 @@ static struct command status_command = {
     .effect = COMMAND_READS,
     .area = "users",
     .run = run_import_status,
-    .doc = "Tells how far the import under way is: how much of the source was read, how many users "
-           "and rooms are there now, and how many were refused.",
+    .doc =
+        "Tells how far the import under way is: how much of the source was read, how many users, "
+        "rooms and groups are there now, and how many were refused.",
 };
 
 const struct feature import_feature = {

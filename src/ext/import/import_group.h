@@ -32,8 +32,8 @@ struct source_group {
     slice shown;                 /* in rosters */
     struct source_text *members; /* addresses */
     struct source_text *domains; /* whose accounts are all members */
-    bool to_members, to_all;     /* who sees it: its members; everybody */
-    struct source_viewer *to;    /* and the members of these */
+    bool to_members, to_all;  /* who sees it: its members; all accounts of the source's domains */
+    struct source_viewer *to; /* and the members of these */
     struct source_lost *lost;
     const char *problem; /* why it is refused; NULL: it is not */
     /* Of the import: */

@@ -9,7 +9,7 @@
 #include "store/store.h"
 #include "xmpp/jid.h"
 
-enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 16384, USERS_BYTES_MAX = 2 << 20 };
+enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYTES_MAX = 2 << 20 };
 
 /* What the commands say of a group that is there. */
 struct group_there {
@@ -83,6 +83,7 @@ static void making_refuse(struct import_groups *x, slice why)
     x->group->state = GROUP_REFUSED;
     x->refused++;
     making_tell(x, "refused:", why, true);
+    x->o.counted(x->o.arg);
 }
 
 /* Commands. */
@@ -102,10 +103,9 @@ static void making_ran(struct command_call *call, void *arg)
     command_return(&x->back, x->o.worker, making_back);
 }
 
-/* About the group under way, with one more argument or none. */
-static void making_command(struct import_groups *x, slice name, const slice (*more)[2],
-                           size_t count,
-                           void (*then)(struct import_groups *x, const struct command_call *ran))
+/* x->ran becomes a command about the group under way, with more arguments or none. false: it does
+ * not take them; its text says why. */
+static bool making_bind(struct import_groups *x, slice name, const slice (*more)[2], size_t count)
 {
     enum { ARGS_MAX = 3 };
     slice names[ARGS_MAX] = { SLICE_INIT("name") }, values[ARGS_MAX] = { x->group->here };
@@ -115,7 +115,6 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
         names[i + 1] = more[i][0];
         values[i + 1] = more[i][1];
     }
-    x->then = then;
     x->ran = (struct command_call){ .command = command_find(name),
                                     .arena = arena_create(0),
                                     .worker = x->o.worker,
@@ -124,13 +123,22 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
                                     .arg = x };
     if (x->ran.command == NULL)
         why_set(&why, "this server has no groups");
-    else if (command_bind(&x->ran, names, values, count + 1, &why) == OK) {
-        command_run(&x->ran);
-        return;
-    }
+    else if (command_bind(&x->ran, names, values, count + 1, &why) == OK)
+        return true;
     x->ran.err = E_SYNTAX;
     x->ran.text = slice_dup(x->ran.arena, slice_of(why.text));
-    command_return(&x->back, x->o.worker, making_back);
+    return false;
+}
+
+static void making_command(struct import_groups *x, slice name, const slice (*more)[2],
+                           size_t count,
+                           void (*then)(struct import_groups *x, const struct command_call *ran))
+{
+    x->then = then;
+    if (making_bind(x, name, more, count))
+        command_run(&x->ran);
+    else
+        command_return(&x->back, x->o.worker, making_back);
 }
 
 static struct group_there there_read(const struct command_call *shown, struct arena *tmp)
@@ -169,13 +177,26 @@ static void making_added(struct import_groups *x, const struct command_call *ran
     making_look_next(x);
 }
 
+/* In a dry run only its arguments are looked at. */
+static void making_add(struct import_groups *x)
+{
+    const slice more[][2] = { { SLICE_INIT("shown"), x->group->shown },
+                              { SLICE_INIT("visible-to"), SLICE_INIT("nobody") } };
+    if (!x->o.dry) {
+        making_command(x, SLICE("group add"), more, 2, making_added);
+        return;
+    }
+    if (!making_bind(x, SLICE("group add"), more, 2))
+        making_refuse(x, x->ran.text);
+    arena_destroy(&x->ran.arena);
+    making_look_next(x);
+}
+
 static void making_looked(struct import_groups *x, const struct command_call *ran)
 {
     struct source_group *g = x->group;
-    if (ran->err == E_NOTFOUND && !x->o.dry) {
-        const slice more[][2] = { { SLICE_INIT("shown"), g->shown },
-                                  { SLICE_INIT("visible-to"), SLICE_INIT("nobody") } };
-        making_command(x, SLICE("group add"), more, 2, making_added);
+    if (ran->err == E_NOTFOUND) {
+        making_add(x);
         return;
     }
     if (ran->err == OK) {
@@ -187,7 +208,7 @@ static void making_looked(struct import_groups *x, const struct command_call *ra
         else
             g->state = t.only_nobody ? GROUP_BEGUN : GROUP_THERE;
         map_fini(&t.has);
-    } else if (ran->err != E_NOTFOUND) {
+    } else {
         making_refuse(x, ran->text);
     }
     making_look_next(x);
@@ -222,6 +243,7 @@ static void making_filled(struct import_groups *x)
                     (slice){ 0 }, true);
     else if (g->state == GROUP_THERE)
         making_tell(x, "is there already", (slice){ 0 }, true);
+    x->o.counted(x->o.arg);
     x->group = g->next;
     making_fill(x);
 }
@@ -245,7 +267,8 @@ static slice viewers_of(struct import_groups *x)
         if (v->group->state != GROUP_REFUSED)
             buf_printf(&words, " group:%.*s", SLICE_ARG(v->group->here));
     for (unsigned i = 0; g->to_all && i < n->domain_count; i++)
-        buf_printf(&words, " domain:%.*s", SLICE_ARG(n->domains[i]));
+        if (x->o.has_domain(x->o.arg, n->domains[i]))
+            buf_printf(&words, " domain:%.*s", SLICE_ARG(n->domains[i]));
     slice text = buf_slice(&words).len > 0 ? slice_dup(x->tmp, buf_fit(&words)) : SLICE("nobody");
     buf_fini(&words);
     return text;

@@ -15,8 +15,11 @@ struct import_groups_options {
     bool dry;
     /* Whether the account is new by this import. */
     bool (*is_new)(void *arg, slice jid);
+    /* Whether accounts of the domain are in the source: those see what everybody sees there. */
+    bool (*has_domain)(void *arg, slice domain);
     /* Something does not come along; there: it is no loss. */
     void (*report)(void *arg, slice label, const char *what, slice which, bool there);
+    void (*counted)(void *arg); /* one more is imported, there or refused */
     void (*done)(void *arg);
     void *arg;
 };
