@@ -36,8 +36,8 @@ def run(*args, env=None, stdin=None):
                           timeout=3 * TIMEOUT, check=False, env={**clean, **(env or {})})
 
 
-@pytest.fixture
-def server(make_server):
+def listening(make_server):
+    """A server with an API over TLS."""
     port = free_ports(1)[0]
     server = make_server(start=False, why="one client sends many requests", settings={
         "api.requests-per-token": "none", "api.requests-per-address": "none"})
@@ -45,6 +45,11 @@ def server(make_server):
     server.start()
     server.admin_port = port
     return server
+
+
+@pytest.fixture
+def server(make_server):
+    return listening(make_server)
 
 
 @pytest.fixture

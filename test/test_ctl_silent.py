@@ -13,9 +13,14 @@ import pytest
 from muster import terminal
 from muster.client import TIMEOUT
 from muster.server import MUSTERCTL
-from test_ctl_remote import Remote, server, told  # noqa: F401
+from test_ctl_remote import Remote, listening, told
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server(make_server):
+    return listening(make_server)
 
 
 @contextlib.contextmanager

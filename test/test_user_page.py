@@ -28,7 +28,8 @@ def test_vcard(make_server):
     assert values(server, "user", "vcard", "bob@localhost") == {
         "FN": "Bob <b>", "N/FAMILY": "Stone", "ADR/LOCALITY": "Brno",
         "NOTE": "(3000 bytes)"}
-    deep = "<vCard xmlns='vcard-temp'>" + "<A>" * 20 + "x" + "</A>" * 20 + "<B/>" * 1000 + "</vCard>"
+    deep = ("<vCard xmlns='vcard-temp'>" + "<A>" * 20 + "x" + "</A>" * 20 + "<B/>" * 1000
+            + "</vCard>")
     server.client("alice", "a").result("set", deep.replace("<B/>", "<B>y</B>"))
     assert len(server.rows("user", "vcard", "alice@localhost")) == 500
 
@@ -66,7 +67,8 @@ def test_sizes_and_limits(make_server):
         {"bytes": 0, "bytes_max": 2 << 20}]
     server.client("alice", "a").send("<message to='bob@localhost' type='chat'><body>hi</body>"
                                      "</message>")
-    until("it is counted", lambda: server.rows("user", "archive", "bob@localhost")[0]["bytes"] > 128)
+    until("it is counted",
+          lambda: server.rows("user", "archive", "bob@localhost")[0]["bytes"] > 128)
     server.ctl("set", "archive.user-bytes", "none")
     assert "bytes_max" not in server.rows("user", "archive", "bob@localhost")[0]
     row = server.rows("upload", "quota", "bob@localhost")[0]

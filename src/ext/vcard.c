@@ -399,7 +399,7 @@ static const struct portable_part vcard_portable = {
 enum { SHOWN_DEPTH_MAX = 8, SHOWN_BYTES_MAX = 1000, SHOWN_ROWS_MAX = 500 };
 
 /* White space stands between elements. */
-static bool has_text(slice text)
+static bool vcard_has_text(slice text)
 {
     for (size_t i = 0; i < text.len; i++)
         if (strchr(" \t\r\n", text.ptr[i]) == NULL)
@@ -420,7 +420,7 @@ static void vcard_show_parts(struct command_call *call, const struct elem *of, c
         slice text = elem_text(&child, call->arena);
         if (depth < SHOWN_DEPTH_MAX)
             vcard_show_parts(call, &child, name, depth + 1);
-        if (!has_text(text))
+        if (!vcard_has_text(text))
             continue;
         command_row(call);
         command_text(call, "name", slice_of(name));

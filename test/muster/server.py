@@ -344,7 +344,8 @@ class Server:
         refused = re.search(r"refused: [1-9]", answer["text"]) is not None
         if done.returncode != int(refused) or not re.search(r"refused: \d", answer["text"]):
             raise Failed(f"musterctl import {args}: {done.returncode}\n{done.stdout}{done.stderr}")
-        assert not rows.wrong(answer["rows"], rows.command_of(["import", *args])["properties"]["rows"])
+        command = rows.command_of(["import", *args])
+        assert not rows.wrong(answer["rows"], command["properties"]["rows"])
         return answer
 
     def add_user(self, name, password="secret", domain=None):
