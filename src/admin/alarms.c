@@ -495,7 +495,10 @@ uint64_t alarms_entry_cleared_us(const struct alarm *a, int64_t entry)
     const struct kept *k = kept_of(a);
     if (k == NULL || k->entry.id != entry)
         return 0;
-    if (k->entry.cleared_us != 0 || atomic_load(&a->active) != 0)
+    uint64_t settled_us = keeper.settled_us;
+    bool unsettled = clock_wall_us() < settled_us &&
+                     k->entry.raised_us + (uint64_t)ALARMS_SETTLE_MS * US_A_MS < settled_us;
+    if (k->entry.cleared_us != 0 || unsettled || atomic_load(&a->active) != 0)
         return k->entry.cleared_us;
     uint64_t since_us = atomic_load(&a->since_us);
     return since_us > k->entry.raised_us ? since_us : k->entry.raised_us;

@@ -7,6 +7,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "base/utf8.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/ext.h"
@@ -18,6 +19,8 @@
 #include "im/portable.h"
 #include "ops/users.h"
 #include "xmpp/ns.h"
+#include <stdio.h>
+#include <string.h>
 
 static struct store_stmt vcard_larger = {
     .name = "vcard.larger",
@@ -396,7 +399,13 @@ static const struct portable_part vcard_portable = {
 
 /* `user vcard` */
 
-enum { SHOWN_DEPTH_MAX = 8, SHOWN_BYTES_MAX = 1000, SHOWN_ROWS_MAX = 500 };
+enum { SHOWN_DEPTH_MAX = 8, SHOWN_BYTES_MAX = 1000, SHOWN_ROWS_MAX = 500, SHOWN_PATH_MAX = 256 };
+
+struct vcard_shown {
+    struct command_call *call;
+    unsigned rows;
+    char path[SHOWN_PATH_MAX]; /* of the element: ADR/LOCALITY; a longer one is cut */
+};
 
 /* White space stands between elements. */
 static bool vcard_has_text(slice text)
@@ -407,27 +416,36 @@ static bool vcard_has_text(slice text)
     return false;
 }
 
-/* Elements with a text, by their path: ADR/LOCALITY. Of a long one, such as a picture, only its
- * size. */
-static void vcard_show_parts(struct command_call *call, const struct elem *of, const char *path,
-                             unsigned depth)
+/* Of a long text, such as a picture, only its size. */
+static void vcard_show_text(struct vcard_shown *s, slice text)
+{
+    struct arena *arena = s->call->arena;
+    slice path = { s->path, strlen(s->path) };
+    path.len = utf8_valid_len(path);
+    s->rows++;
+    command_row(s->call);
+    command_text(s->call, "name", slice_dup(arena, path));
+    command_text(s->call, "value",
+                 text.len <= SHOWN_BYTES_MAX
+                     ? text
+                     : slice_of(arena_printf(arena, "(%zu bytes)", text.len)));
+}
+
+/* Elements with a text, one more than is shown: then it is told that there are more. */
+static void vcard_show_parts(struct vcard_shown *s, const struct elem *of, unsigned depth)
 {
     struct elem child;
-    bool any = elem_first(of, &child);
-    for (; any; any = elem_next(&child, &child)) {
-        const char *name = arena_printf(call->arena, "%s%s%.*s", path, *path == '\0' ? "" : "/",
-                                        SLICE_ARG(child.name));
-        slice text = elem_text(&child, call->arena);
+    size_t len = strlen(s->path);
+    for (bool any = elem_first(of, &child); any && s->rows <= SHOWN_ROWS_MAX;
+         any = elem_next(&child, &child)) {
+        snprintf(s->path + len, sizeof s->path - len, "%s%.*s", len == 0 ? "" : "/",
+                 SLICE_ARG(child.name));
         if (depth < SHOWN_DEPTH_MAX)
-            vcard_show_parts(call, &child, name, depth + 1);
-        if (!vcard_has_text(text))
-            continue;
-        command_row(call);
-        command_text(call, "name", slice_of(name));
-        command_text(call, "value",
-                     text.len <= SHOWN_BYTES_MAX
-                         ? text
-                         : slice_of(arena_printf(call->arena, "(%zu bytes)", text.len)));
+            vcard_show_parts(s, &child, depth + 1);
+        slice text = elem_text(&child, s->call->arena);
+        if (vcard_has_text(text))
+            vcard_show_text(s, text);
+        s->path[len] = '\0';
     }
 }
 
@@ -447,7 +465,7 @@ static void vcard_shown(void *arg, enum store_result result, const struct store_
     bool own = text.len > 0;
     text = own ? slice_dup(call->arena, text) : vcard_of_profile(b, call->arena);
     if (text.len > 0 && elem_parse(&card, text, SLICE(NS_CLIENT)))
-        vcard_show_parts(call, &card, "", 0);
+        vcard_show_parts(&(struct vcard_shown){ .call = call }, &card, 0);
     command_limit_rows(call, SHOWN_ROWS_MAX);
     command_done(call, "%s",
                  own            ? ""

@@ -25,15 +25,16 @@ export class Refused extends Error {
   }
 }
 
-/* A command may take long. Throws if the server does not even say whether it is ready. */
-async function answered(asked) {
+/* A command may take long. Given up, it throws, if the server does not even say whether it is ready. */
+async function answered(asked, giveUp) {
   let over = false;
   const end = () => { over = true; };
   asked.then(end, end);
   const watch = async () => {
     do await wait(silence); while (!over && (await lacks()) !== "");
-    if (!over) throw new Error("no answer");
-    return asked;
+    if (over) return asked;
+    giveUp(); // its connection is needed
+    throw new Error("no answer");
   };
   return Promise.race([asked, watch()]);
 }
@@ -43,12 +44,14 @@ async function request(method, path, body, signal, more) {
   if (token) headers.Authorization = `Bearer ${token}`;
   else if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const options = { method, headers, signal, redirect: "error" };
+  const given = new AbortController();
+  const all = AbortSignal.any(signal ? [signal, given.signal] : [given.signal]);
+  const options = { method, headers, signal: all, redirect: "error" };
   if (body !== undefined) options.body = JSON.stringify(body);
   try {
-    return await answered(fetch(root + path, options));
+    return await answered(fetch(root + path, options), () => given.abort());
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError" && !given.signal.aborted) throw error;
     watchReturn("");
     throw new Refused(0, {});
   }
