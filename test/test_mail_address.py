@@ -633,67 +633,6 @@ def test_a_contact_is_told_later_that_an_account_is_gone(servers, friends):
     until("it is told", lambda: across.roster_of(bob)[mail(alice)] == ("none", None))
 
 
-def requests(server):
-    with server.database(read_only=True) as db:
-        return [jid for jid, in db.execute("SELECT jid FROM roster WHERE state = 1")]
-
-
-def farewells(server):
-    with server.database(read_only=True) as db:
-        return sorted(db.execute("SELECT sender, rcpt, words FROM farewell").fetchall())
-
-
-def deleted_while_the_other_server_is_away(servers, friends):
-    one, other = servers
-    alice, bob = friends
-    bob.close()
-    other.clients.clear()
-    other.stop()
-    with read_again(one):
-        one.ctl("user", "del", alice.bare)
-
-
-def test_the_mail_address_of_a_deleted_account_becomes_the_own_one_of_another(servers, friends):
-    """The words of the first go before what the next one sends, which inherits nothing."""
-    one, other = servers
-    alice, bob = friends
-    deleted_while_the_other_server_is_away(servers, friends)
-    one.stop()
-    with one.database() as db:  # for no round, but for what is sent
-        db.execute("UPDATE farewell SET since = since + 300000000")
-    one.start()
-    one.add_user("alice.smith")
-    smith = one.client("alice.smith", "next")
-    across.roster_of(smith)
-    other.start()
-    bob = other.client("bob", "b")
-    across.roster_of(bob)
-    smith.send(f"<presence to='{mail(bob)}' type='subscribe'/>")
-    bob.expect(f"<presence from='{mail(alice)}' type='subscribe'/>")
-    until("all is said", lambda: not farewells(one))
-    bob.send(f"<presence to='{mail(alice)}' type='subscribed'/>")
-    smith.expect(f"<presence from='{mail(bob)}' type='subscribed'/>")
-    assert across.roster_of(smith) == {mail(bob): ("to", None)}
-    assert across.roster_of(bob) == {mail(alice): ("from", None)}
-
-
-def test_accounts_of_one_address_with_different_mail_addresses_take_their_leave(servers, friends):
-    one, other = servers
-    alice, bob = friends
-    deleted_while_the_other_server_is_away(servers, friends)
-    assert farewells(one) == [(mail(alice), mail(bob), 19)]
-    one.add_user("alice")
-    with read_again(one):
-        one.ctl("user", "set", alice.bare, "--email", f"second@{ONE}")
-    one.client("alice").send(f"<presence to='{mail(bob)}' type='subscribe'/>")
-    until("the request is stored", lambda: requests(one) == [mail(bob)])
-    one.ctl("user", "del", alice.bare)
-    assert farewells(one) == [(mail(alice), mail(bob), 19), (f"second@{ONE}", mail(bob), 1)]
-    other.start()
-    bob = other.client("bob", "b")
-    until("it is told", lambda: across.roster_of(bob)[mail(alice)] == ("none", None))
-
-
 @pytest.mark.parametrize("on", ["everywhere", "here", "off"])
 def test_no_account_is_renamed_to_the_mail_address_of_another_one(servers, on):
     one, _ = servers

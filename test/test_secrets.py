@@ -74,7 +74,7 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     room_alias.domain room_hat.jid room_hat.title room_hat.uri room_vcard.hashes
     room_vcard.vcard     roster.in_groups roster.jid roster.name roster.request
     roster_out.rcpt roster_out.sender     roster_out.stanza frozen.jid
-    farewell.rcpt farewell.sender
+    farewell.mail farewell.rcpt farewell.sender
     frozen.kind schema.feature shared_group.name shared_group.shown shared_group_member.jid
     shared_group_member.name shared_group_rule.field shared_group_rule.name
     shared_group_rule.value shared_group_viewer.kind shared_group_viewer.name

@@ -24,10 +24,10 @@ enum {
     START_MS = 1000,       /* before the first words after a start */
     BACK_MS = 1000,        /* after a domain is back */
     PAUSE_MS = 50,         /* before the next page of a round */
-    UNSUBSCRIBE = 1,       /* and the next two: in farewell.words */
+    UNSUBSCRIBE = 1,       /* and the next two: in farewell.words, beside flags of the roster */
     UNSUBSCRIBED = 2,
     SUBSCRIBED = 16, /* there was a subscription, not only a request */
-    WORDS_MAX = 19
+    WORDS_MAX = 31
 };
 static const uint64_t minute_us = 60ull * 1000000, day_us = 1440 * minute_us;
 static const slice ping_xml = SLICE_INIT("<ping xmlns='" NS_PING "'/>");
@@ -35,28 +35,25 @@ static const slice ping_xml = SLICE_INIT("<ping xmlns='" NS_PING "'/>");
 /* Rows. */
 
 /* clang-format off */
-/* By the state of the contact. Who was only asked for approval learns nothing. by_mail: of the
- * directions in which it knows the account by its mail address ("<> 0"), or not ("= 0"): the flags
- * are ROSTER_ASKED_BY_MAIL and ROSTER_SEEN_BY_MAIL. */
-#define FAREWELL_WORDS(by_mail)                                                                    \
-    "((CASE WHEN NOT (roster.flags & 8) " by_mail " THEN 0 WHEN roster.state IN (1, 3, 7) THEN 1 " \
-    "WHEN roster.state IN (4, 5, 8) THEN 17 ELSE 0 END) | "                                        \
-    "(CASE WHEN NOT (roster.flags & 4) " by_mail " THEN 0 WHEN roster.state IN (6, 7, 8) THEN 18 " \
-    "ELSE 0 END))"
+/* By the state of the contact. Who was only asked for approval learns nothing. The flags are
+ * ROSTER_SEEN_BY_MAIL and ROSTER_ASKED_BY_MAIL. An account that gets another address keeps its mail
+ * address. */
+#define FAREWELL_WORDS                                                                             \
+    "(CASE WHEN roster.state IN (1, 3, 4, 5, 7, 8) THEN 1 ELSE 0 END) + "                          \
+    "(CASE WHEN roster.state IN (6, 7, 8) THEN 2 ELSE 0 END) + "                                   \
+    "(CASE WHEN roster.state IN (4, 5, 6, 7, 8) THEN 16 ELSE 0 END) + (roster.flags & 12)"
 /* Most of them. Others that are ours are left out when it is their turn. */
 #define FAREWELL_ABROAD                                                                            \
-    " <> 0 AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"                      \
+    "roster.state NOT IN (0, 2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"
+#define FAREWELL_MERGED                                                                            \
     " ON CONFLICT (sender, rcpt) DO UPDATE SET words = farewell.words | excluded.words, "          \
-    "since = excluded.since"
-#define FAREWELL_PUT(by_mail)                                                                      \
-    "INSERT INTO farewell (sender, rcpt, words, since) SELECT $1, roster.jid, "                    \
-    FAREWELL_WORDS(by_mail) ", $3 FROM roster WHERE roster.owner = $2 AND "                        \
-    FAREWELL_WORDS(by_mail) FAREWELL_ABROAD
+    "since = excluded.since, mail = CASE WHEN excluded.mail <> '' THEN excluded.mail "             \
+    "ELSE farewell.mail END"
 static struct store_stmt farewell_put = {
-    .name = "farewell.put", .params = "tii", .cols = "", .sql = FAREWELL_PUT("= 0"),
-};
-static struct store_stmt farewell_put_mail = {
-    .name = "farewell.put-mail", .params = "tii", .cols = "", .sql = FAREWELL_PUT("<> 0"),
+    .name = "farewell.put", .params = "tiit", .cols = "",
+    .sql = "INSERT INTO farewell (sender, rcpt, words, since, mail) SELECT $1, roster.jid, "
+           FAREWELL_WORDS ", $3, $4 FROM roster WHERE roster.owner = $2 AND " FAREWELL_ABROAD
+           FAREWELL_MERGED,
 };
 static struct store_stmt farewell_done = {
     .name = "farewell.done", .params = "tti", .cols = "",
@@ -67,37 +64,37 @@ static struct store_stmt farewell_dated = { /* those that a renaming has made */
     .sql = "UPDATE farewell SET since = $1 WHERE since = 0",
 };
 static struct store_stmt farewell_page = {
-    .name = "farewell.page", .params = "tt", .cols = "ttii",
-    .sql = "SELECT sender, rcpt, words, since FROM farewell WHERE (sender, rcpt) > ($1, $2) "
+    .name = "farewell.page", .params = "tt", .cols = "ttiit",
+    .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE (sender, rcpt) > ($1, $2) "
            "ORDER BY sender, rcpt LIMIT 64",
 };
 static struct store_stmt farewell_of = {
-    .name = "farewell.of", .params = "t", .cols = "ttii",
-    .sql = "SELECT sender, rcpt, words, since FROM farewell WHERE sender = $1 LIMIT 1000",
+    .name = "farewell.of", .params = "t", .cols = "ttiit",
+    .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE sender = $1 LIMIT 1000",
 };
 static struct store_stmt *const farewell_stmts[] = {
-    &farewell_put, &farewell_put_mail, &farewell_done, &farewell_dated, &farewell_page,
-    &farewell_of, NULL,
+    &farewell_put, &farewell_done, &farewell_dated, &farewell_page, &farewell_of, NULL
 };
 static const struct store_migration farewell_migrations[] = {
     { 1,
       "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words INTEGER NOT NULL, "
-      "since INTEGER NOT NULL, PRIMARY KEY (sender, rcpt)) WITHOUT ROWID;",
+      "since INTEGER NOT NULL, mail TEXT NOT NULL DEFAULT '', "
+      "PRIMARY KEY (sender, rcpt)) WITHOUT ROWID;",
       "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words BIGINT NOT NULL, "
-      "since BIGINT NOT NULL, PRIMARY KEY (sender, rcpt));" },
+      "since BIGINT NOT NULL, mail TEXT NOT NULL DEFAULT '', PRIMARY KEY (sender, rcpt));" },
     { 0 }
 };
-/* Contacts on other servers know an account that gets another address by the old one: $1. It keeps
- * its mail address. */
+/* Contacts on other servers know an account that gets another address by the old one: $1. */
 #define FAREWELL_RENAMED                                                                           \
-    "INSERT INTO farewell (sender, rcpt, words, since) SELECT $1, roster.jid, "                    \
-    FAREWELL_WORDS("= 0") ", 0 FROM roster JOIN account ON account.id = roster.owner "             \
-    "WHERE account.jid IN ($1, $2) AND " FAREWELL_WORDS("= 0") FAREWELL_ABROAD
+    "INSERT INTO farewell (sender, rcpt, words, since, mail) SELECT $1, roster.jid, "              \
+    FAREWELL_WORDS ", 0, '' FROM roster JOIN account ON account.id = roster.owner "                \
+    "WHERE account.jid IN ($1, $2) AND " FAREWELL_ABROAD FAREWELL_MERGED
 static const struct store_schema farewell_schema = {
     .feature = "farewell", .migrations = farewell_migrations, .stmts = farewell_stmts,
     .addresses = (const struct store_address[]){
         { "farewell", "sender", .kind = STORE_JID, .beside = "rcpt", .not_alone = true },
         { "farewell", "rcpt", .kind = STORE_JID, .beside = "sender", .after = FAREWELL_RENAMED },
+        { "farewell", "mail", .kind = STORE_JID, .not_alone = true },
         { 0 } },
 };
 /* clang-format on */
@@ -106,6 +103,7 @@ struct farewell_row {
     slice sender, rcpt;
     unsigned words;
     int64_t since; /* wall clock, in us; later than now: not before that */
+    slice mail;    /* by which other servers knew the account, too; empty: by none */
 };
 
 static struct farewell_row farewell_row_of(const struct store_batch *b, unsigned stmt, uint32_t row)
@@ -113,13 +111,13 @@ static struct farewell_row farewell_row_of(const struct store_batch *b, unsigned
     int64_t words = store_int(b, stmt, row, 2);
     return (struct farewell_row){ store_text(b, stmt, row, 0), store_text(b, stmt, row, 1),
                                   words > 0 && words <= WORDS_MAX ? (unsigned)words : 0,
-                                  store_int(b, stmt, row, 3) };
+                                  store_int(b, stmt, row, 3), store_text(b, stmt, row, 4) };
 }
 
 static struct farewell_row farewell_row_keep(struct arena *arena, const struct farewell_row *r)
 {
     return (struct farewell_row){ slice_dup(arena, r->sender), slice_dup(arena, r->rcpt), r->words,
-                                  r->since };
+                                  r->since, slice_dup(arena, r->mail) };
 }
 
 /* In the slot of an account: words of the last one that had its address. */
@@ -271,10 +269,24 @@ static bool word_may_go(struct farewells *all, const struct farewell_row *r)
     return edge_word_goes(&word);
 }
 
+/* A subscription is bound to the address that was asked for. That of the mail may be another
+ * account's by now, whose own words go under it. */
+static slice word_sender(const struct farewell_row *r, unsigned by_mail, struct arena *tmp)
+{
+    if ((r->words & by_mail) == 0)
+        return r->sender;
+    slice other = r->mail.len > 0 ? foreign_known_by(r->mail, tmp) : (slice){ 0 };
+    return other.ptr == NULL || slice_eq(other, r->sender) ? r->mail : (slice){ 0 };
+}
+
 static void word_route(struct farewells *all, const struct farewell_row *r, enum stanza_type type)
 {
+    unsigned by_mail = type == TYPE_UNSUBSCRIBE ? ROSTER_ASKED_BY_MAIL : ROSTER_SEEN_BY_MAIL;
+    slice sender = word_sender(r, by_mail, loop_scratch(worker_loop(all->worker)));
+    if (sender.len == 0)
+        return;
     struct stanza *st =
-        stanza_make(STANZA_PRESENCE, type, r->sender, r->rcpt, (slice){ 0 }, (slice){ 0 });
+        stanza_make(STANZA_PRESENCE, type, sender, r->rcpt, (slice){ 0 }, (slice){ 0 });
     st->named = (uint8_t)NAMED_ACCOUNT; /* as it is */
     route_send(all->worker, st);
 }
@@ -321,32 +333,18 @@ static void word_say(struct farewells *all, struct account *a, const struct fare
         word_end(word, ABROAD_FROM_ANYWHERE);
 }
 
-static bool row_is_old(const struct farewells *all, const struct farewell_row *r)
-{
-    uint64_t now = loop_wall_us(worker_loop(all->worker));
-    uint64_t kept_us = (r->words & SUBSCRIBED) != 0 ? FAREWELL_DAYS * day_us : day_us;
-    return r->since > 0 && now > (uint64_t)r->since && now - (uint64_t)r->since > kept_us;
-}
-
-/* Another account has the address as its mail address: its own words go under it. */
-static bool row_is_of_mail(const struct farewells *all, const struct farewell_row *r)
-{
-    slice owner = foreign_known_by(r->sender, loop_scratch(worker_loop(all->worker)));
-    return owner.ptr != NULL && !slice_eq(owner, r->sender);
-}
-
 /* Whether the row is still to be said; else it is dropped. a: who has the address, perhaps
- * nobody. What that one has by its mail address is another subscription. */
+ * nobody. */
 static bool word_is_due(struct farewells *all, const struct account *a,
                         const struct farewell_row *r)
 {
     const struct roster_item *item =
         a->state == ACTOR_READY ? roster_find(a->roster, r->rcpt) : NULL;
-    bool anew =
-        item != NULL && ((sub_sees(item->state) && (item->flags & ROSTER_ASKED_BY_MAIL) == 0) ||
-                         (sub_is_seen(item->state) && (item->flags & ROSTER_SEEN_BY_MAIL) == 0));
-    if (!anew && !row_is_old(all, r) && !row_is_of_mail(all, r) && r->words != 0 &&
-        abroad_is_other(all->worker, jid_split(r->rcpt).domain))
+    bool anew = item != NULL && (sub_sees(item->state) || sub_is_seen(item->state));
+    uint64_t now = loop_wall_us(worker_loop(all->worker));
+    uint64_t kept_us = (r->words & SUBSCRIBED) != 0 ? FAREWELL_DAYS * day_us : day_us;
+    bool old = r->since > 0 && now > (uint64_t)r->since && now - (uint64_t)r->since > kept_us;
+    if (!anew && !old && r->words != 0 && abroad_is_other(all->worker, jid_split(r->rcpt).domain))
         return true;
     farewell_drop_row(all, r);
     return false;
@@ -452,17 +450,12 @@ static void round_ends_word(struct round *r, bool failed)
     round_go_on(r);
 }
 
-/* Another walk may be the one of this row, or its domain is not served now: the row stays, until it
- * is given up. */
-static bool round_means(const struct round *r, const struct farewell_row *row)
+/* Another walk may be the one of this row, or nobody has this address now: the row stays. */
+static bool round_means(const struct round *r, slice sender)
 {
     const struct worker *w = r->all->worker;
-    if ((r->only.ptr != NULL && !slice_eq(row->sender, r->only)) || !node_is_home(w, row->sender))
-        return false;
-    bool served = node_serves(worker_node(w), jid_split(row->sender).domain);
-    if (!served && row_is_old(r->all, row))
-        farewell_drop_row(r->all, row);
-    return served;
+    return (r->only.ptr == NULL || slice_eq(sender, r->only)) && node_is_home(w, sender) &&
+           node_serves(worker_node(w), jid_split(sender).domain);
 }
 
 /* Its account was emptied, and may get back what it had. Later times are those of a clock that was
@@ -500,7 +493,7 @@ static void round_page(void *arg, enum store_result result, const struct store_b
         struct farewell_row row = farewell_row_of(b, 0, i);
         if (r->only.ptr != NULL && !slice_eq(row.sender, r->only))
             r->more = false;
-        else if (round_means(r, &row))
+        else if (round_means(r, row.sender))
             round_begin_row(r, &row);
     }
     r->only = slice_dup(arena, r->only);
@@ -541,14 +534,13 @@ static void farewells_again(struct timer *t, struct loop *loop)
 
 /* Accounts. */
 
-/* The address by which other servers know it, if that is another one; in the arena. Also for some
- * time after it is deleted. */
+/* The address by which other servers know it, if that is another one; in the arena. */
 static slice farewell_mail(struct worker *w, slice jid, struct arena *arena)
 {
     struct stanza *st =
         stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid, jid, (slice){ 0 }, (slice){ 0 });
     struct stanza *outward = foreign_outward(w, st);
-    slice mail = outward == NULL ? (slice){ 0 } : slice_dup(arena, stanza_from_bare(outward));
+    slice mail = outward == NULL ? SLICE("") : slice_dup(arena, stanza_from_bare(outward));
     stanza_unref(&outward);
     stanza_unref(&st);
     return mail;
@@ -561,17 +553,16 @@ static void farewell_remove(struct account *a, struct store_batch *b)
     ensure(account_here(a) && a->id > 0);
     if (a->removing == REMOVING_EMPTIES)
         since += FAREWELL_EMPTIED_MINUTES * minute_us;
-    slice mail = farewell_mail(a->worker, a->jid, arena);
-    STORE_ADD(b, &farewell_put, STORE_ANY_ROWS, SV_T(a->jid), SV_I(a->id), SV_I((int64_t)since));
-    if (mail.len > 0)
-        STORE_ADD(b, &farewell_put_mail, STORE_ANY_ROWS, SV_T(mail), SV_I(a->id),
-                  SV_I((int64_t)since));
+    STORE_ADD(b, &farewell_put, STORE_ANY_ROWS, SV_T(a->jid), SV_I(a->id), SV_I((int64_t)since),
+              SV_T(farewell_mail(a->worker, a->jid, arena)));
     arena_destroy(&arena);
 }
 
-static void farewell_is_due(struct farewells *all, slice bare)
+/* Of one that keeps its address nothing is said for a while: it may be filled again at once. */
+static void farewell_disowned(struct worker *w, slice bare)
 {
-    if (bare.len == 0 || !node_is_home(all->worker, bare) || farewells_stopped(all))
+    struct farewells *all = farewells_of(w);
+    if (!node_is_home(w, bare) || farewells_stopped(all))
         return;
     if (all->rounds == FAREWELL_ROUNDS) {
         farewells_later(all, FAREWELL_MIN_MS);
@@ -579,15 +570,6 @@ static void farewell_is_due(struct farewells *all, slice bare)
     }
     all->rounds++;
     farewell_round_begin(all, bare);
-}
-
-/* Of one that keeps its address nothing is said for a while: it may be filled again at once. */
-static void farewell_disowned(struct worker *w, slice bare)
-{
-    struct arena *arena = arena_create(0);
-    farewell_is_due(farewells_of(w), bare);
-    farewell_is_due(farewells_of(w), farewell_mail(w, bare, arena));
-    arena_destroy(&arena);
 }
 
 static void farewell_load(struct account *a, struct store_batch *b)
