@@ -20,7 +20,6 @@ enum {
     S2S_LOGIN_MS = 30000,        /* from the connection to the first stanza */
     S2S_HEADER_BYTES = 16 << 10, /* of a unit before that */
     S2S_OUTPUT_HIGH = 256 << 10,
-    S2S_ASK_EACH = 100,         /* stanzas to a server, at most, between two <r/> (XEP-0198 §4) */
     S2S_CONNECTIONS_MAX = 16,   /* of ours, for a pair of domains */
     S2S_DELAY_US = 10 * 1000000 /* a message that waited for so long says since when (XEP-0203) */
 };

@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "gate/s2s/s2s_asked.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
@@ -20,14 +21,13 @@ struct in_back {
     struct s2s_in *stream;
     struct pair **ring; /* `cap` slots, a power of two: of which pair each is */
     uint32_t cap, head, len;
-    uint32_t base;   /* so many were confirmed, or were not counted */
-    uint32_t zero;   /* h of XEP-0198 counts from this number */
-    bool counted;    /* XEP-0198 has begun */
-    bool asked;      /* <r/>, and not answered yet */
-    uint32_t behind; /* stanzas since the last <r/> */
-    bool late;       /* ... in time: the stream has ended for that */
-    bool many;       /* it was offered to more than one pair */
-    bool unsure;     /* what was not counted is perhaps not confirmed */
+    uint32_t base; /* so many were confirmed, or were not counted */
+    uint32_t zero; /* h of XEP-0198 counts from this number */
+    bool counted;  /* XEP-0198 has begun */
+    struct s2s_asked asked;
+    bool late;   /* ... in time: the stream has ended for that */
+    bool many;   /* it was offered to more than one pair */
+    bool unsure; /* what was not counted is perhaps not confirmed */
     uint64_t wrote_us;
     struct loop_defer ask;
     struct timer wait; /* for the answer */
@@ -166,14 +166,18 @@ static void back_push(struct in_back *b, struct pair *p)
     b->ring[(b->head + b->len++) & (b->cap - 1)] = p;
 }
 
+static void back_write_question(struct in_back *b)
+{
+    s2s_asked_one(&b->asked, b->base + b->len - b->zero);
+    xstream_write(&b->stream->x, SLICE("<r xmlns='" NS_SM "'/>"));
+}
+
 void s2s_back_ask(struct s2s_in *s)
 {
     struct in_back *b = s->back;
-    if (b == NULL || b->asked || !b->counted || s->x.end_sent || b->len == 0)
+    if (b == NULL || b->asked.open > 0 || !b->counted || s->x.end_sent || b->len == 0)
         return;
-    b->asked = true;
-    b->behind = 0;
-    xstream_write(&s->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    back_write_question(b);
     timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
 }
 
@@ -185,17 +189,14 @@ static void back_ask_now(struct loop_defer *d)
 static void back_ask_later(struct in_back *b)
 {
     b->ask.fn = back_ask_now;
-    if (b->counted && !b->asked)
+    if (b->counted && b->asked.open == 0)
         loop_at_flush(back_loop(b), &b->ask);
 }
 
-/* As s2s_out.c does. */
 static void back_ask_between(struct in_back *b)
 {
-    if (!b->counted || ++b->behind < S2S_ASK_EACH)
-        return;
-    b->behind = 0;
-    xstream_write(&b->stream->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    if (b->asked.open > 0 && ++b->asked.behind >= S2S_ASK_EACH)
+        back_write_question(b);
 }
 
 static void back_wait_over(struct timer *t, struct loop *loop)
@@ -285,10 +286,10 @@ bool s2s_back_acked(struct s2s_in *s, uint32_t h)
     uint32_t count = b->zero + h - b->base; /* unsigned: right across the wrap */
     if (!b->counted || count > b->len)
         return false;
-    if (b->asked) {
-        b->asked = false;
+    if (b->asked.open > 0 && s2s_asked_answered(&b->asked, h))
         timer_cancel(&b->wait);
-    }
+    else if (b->asked.open > 0)
+        timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
     b->unsure = b->unsure && count == 0; /* what comes later is read later */
     for (; count > 0; count--) {
         struct pair *p = b->ring[b->head];

@@ -343,7 +343,7 @@ struct in_flow *s2s_out_flow(const struct xstream *x)
 /* Our half ends. */
 static void out_sends_end(struct s2s_out *o)
 {
-    if (o->sm >= OUT_ENABLING && !o->asked)
+    if (o->sm >= OUT_ENABLING && o->asked.open == 0)
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     partner_set_session(o->partner, (slice){ 0 });
     s2s_flow_last_ack(s2s_out_flow(&o->x));
@@ -585,33 +585,34 @@ static void out_element(struct xstream *x, const struct xstream_unit *u)
 
 /* XEP-0198. */
 
+static void out_write_question(struct s2s_out *o)
+{
+    s2s_asked_one(&o->asked, share_sent_count(o));
+    xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+}
+
 static void out_ask(struct loop_defer *d)
 {
     struct s2s_out *o = CONTAINER_OF(d, struct s2s_out, ask);
     bool ends = o->draining || o->x.end_sent;
-    if (o->asked || o->sm < OUT_ENABLING || ends || !share_is_unconfirmed(o))
+    if (o->asked.open > 0 || o->sm < OUT_ENABLING || ends || !share_is_unconfirmed(o))
         return;
-    o->asked = true;
-    o->behind = 0;
-    xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    out_write_question(o);
     timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
 }
 
-/* One question at a time, at the end of a tick: the answer asks for the rest. */
+/* The last answer asks for the rest. */
 static void out_ask_later(struct s2s_out *o)
 {
     o->ask.fn = out_ask;
-    if (o->sm >= OUT_ENABLING && !o->asked)
+    if (o->sm >= OUT_ENABLING && o->asked.open == 0)
         loop_at_flush(worker_loop(o->x.worker), &o->ask);
 }
 
-/* A server that reads slowly is asked in between, too: it has until its next answer. */
 static void out_ask_between(struct s2s_out *o)
 {
-    if (o->sm < OUT_ENABLING || ++o->behind < S2S_ASK_EACH)
-        return;
-    o->behind = 0;
-    xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    if (o->asked.open > 0 && ++o->asked.behind >= S2S_ASK_EACH)
+        out_write_question(o);
 }
 
 /* No more is read until all that was is handled. */
@@ -664,16 +665,22 @@ static bool out_count(const struct elem *e, struct arena *tmp, uint32_t *h)
     return true;
 }
 
+static void out_answered(struct s2s_out *o, uint32_t h)
+{
+    if (s2s_asked_answered(&o->asked, h))
+        timer_cancel(&o->wait);
+    else
+        timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
+}
+
 /* The answers to <r/>, <enable/> and <resume/>. false: nothing of the kind was asked. */
 static bool out_acked(struct s2s_out *o, const struct elem *e)
 {
     uint32_t h;
     if (o->sm != OUT_COUNTS || !out_count(e, out_scratch(o), &h))
         return false;
-    if (o->asked && !o->x.end_sent) {
-        o->asked = false;
-        timer_cancel(&o->wait);
-    }
+    if (o->asked.open > 0 && !o->x.end_sent)
+        out_answered(o, h);
     if (!share_confirmed(o, h))
         out_miscounted(o, h);
     else
@@ -718,7 +725,7 @@ static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
     uint32_t h;
     if (o->sm == OUT_ENABLING) {
         o->sm = OUT_NO_SM;
-        o->asked = false;
+        o->asked.open = 0;
         if (!o->x.end_sent) /* else that is what ends the stream */
             timer_cancel(&o->wait);
         share_uncounted(o);
@@ -907,7 +914,7 @@ static void out_check(const struct xstream *x)
     ensure((o->partner == NULL) == (x->state == STREAM_CLOSED));
     ensure((x->state == STREAM_BOUND) <= (o->auth != OUT_NOTHING));
     ensure(o->up <= (o->auth != OUT_NOTHING));
-    ensure(!o->asked || o->sm >= OUT_ENABLING);
+    ensure(o->asked.open == 0 || o->sm >= OUT_ENABLING);
     ensure(!o->draining || o->up);
 }
 

@@ -1,6 +1,7 @@
 /* s2s_out_private: the memory of a stream of ours to another server, for the files that it is made
  * of: gate/s2s/s2s_out.c and gate/s2s/s2s_share.c. */
 #pragma once
+#include "gate/s2s/s2s_asked.h"
 #include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_partner.h"
 
@@ -39,10 +40,9 @@ struct s2s_out {
     uint64_t heard_us;       /* of abroad_heard() */
     bool draining;           /* it ends when what came on it is handled: nothing more is read */
     bool peer_ended;         /* ... as the server has ended its half */
-    bool asked;              /* <r/>, and not answered yet */
-    uint32_t behind;         /* stanzas since the last <r/> */
-    struct loop_defer ask;   /* at the end of the tick */
-    struct timer wait;       /* for the answer; for what drains; or for the end of the server */
+    struct s2s_asked asked;
+    struct loop_defer ask; /* at the end of the tick */
+    struct timer wait;     /* for the answer; for what drains; or for the end of the server */
 };
 
 static inline slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }
