@@ -41,6 +41,7 @@ def ejabberd_with_groups(tmp_path):
             ("help", '{label, <<"Help Desk">>}, {description, <<"Ask us">>}', ["dave"]),
             ("Every One", '{displayed_groups, [<<"Every One">>, <<"lost">>]}', ["@all@"]),
             ("present", '{displayed_groups, [<<"present">>]}', ["@online@", "carol"]),
+            ("quiet", "", ["bob", "carol"]),
             ("off", '{disabled, true}', ["bob"]), ("lost", "", [])):
         made += (f'{{atomic, _}} = mod_shared_roster:create_group(<<"{HOST}">>, <<"{name}">>, '
                  f'[{options}]), ')
@@ -61,6 +62,7 @@ OF_EJABBERD = {
     "help": ("Help Desk", {"visible-to group sales", f"member {jid('dave')}"}),
     "every-one": ("Every One", {"visible-to members", f"domain {HOST}"}),
     "present": ("present", {"visible-to members", f"member {jid('carol')}"}),
+    "quiet": ("quiet", {"visible-to nobody", f"member {jid('bob')}", f"member {jid('carol')}"}),
 }
 LOST = {("group sales", f"a member that is no account here: {jid('gone')}"),
         ("group help", "its description"),
@@ -79,10 +81,10 @@ def test_groups_of_ejabberd(make_server, theirs):
     ours = make_server(domains=[HOST])
     answer = ours.ctl("import", "ejabberd", str(theirs), "--dry-run")
     assert answer["text"].endswith(
-        "groups that would be imported: 4, there already: 0, refused: 1")
+        "groups that would be imported: 5, there already: 0, refused: 1")
     assert told(answer) == LOST and groups(ours) == {}
     answer = ours.ctl("import", "ejabberd", str(theirs))
-    assert answer["text"].endswith("groups imported: 4, there already: 0, refused: 1")
+    assert answer["text"].endswith("groups imported: 5, there already: 0, refused: 1")
     assert told(answer) == LOST and groups(ours) == OF_EJABBERD
     bob = ours.login("bob", "a", password="secret")
     assert items(get(bob)) == {
@@ -91,18 +93,22 @@ def test_groups_of_ejabberd(make_server, theirs):
 
 
 def test_a_second_import_changes_nothing(make_server, theirs):
-    """Not even what an administrator has changed meanwhile; but new accounts take their places."""
+    """Not even what an administrator has changed meanwhile, nor a group that nobody sees; but new
+    accounts take their places."""
     ours = make_server(domains=[HOST])
     ours.ctl("import", "ejabberd", str(theirs))
     ours.ctl("group-member", "del", "sales", jid("carol"))
     ours.ctl("group", "set", "help", "--shown", "Helpers")
     ours.ctl("group", "set", "present", "--visible-to", f"domain:{HOST}")
+    ours.ctl("group", "set", "every-one", "--visible-to", "nobody")
+    ours.ctl("group-member", "del", "quiet", jid("carol"))
     ours.ctl("user", "del", jid("bob"), "--yes")
     before = groups(ours)
-    before["sales"][1].add(f"member {jid('bob')}")
+    for name in "sales", "quiet":
+        before[name][1].add(f"member {jid('bob')}")
     for more in ["--dry-run"], []:
         answer = ours.ctl("import", "ejabberd", str(theirs), *more)
-        assert answer["text"].endswith("there already: 3, refused: 2"), answer
+        assert answer["text"].endswith("there already: 4, refused: 2"), answer
         assert ("group sales", "is there already; new accounts that become members: 1"
                 ) in told(answer)
         assert ("group help", 'refused: group help is another one here: "Helpers"') in told(answer)
@@ -111,18 +117,30 @@ def test_a_second_import_changes_nothing(make_server, theirs):
     assert ("group sales", "is there already") in told(answer) and groups(ours) == before
 
 
+def as_if_interrupted(server, *names):
+    """As a server leaves groups that ends before they are complete."""
+    for name in names:
+        server.ctl("group", "set", name, "--visible-to", "nobody")
+    server.stop()
+    with server.database() as db:
+        for name in names:
+            db.execute("INSERT INTO shared_group_begun(name) VALUES(?)", (name,))
+    server.start()
+
+
 def test_an_import_that_was_interrupted_is_finished(make_server, theirs):
     """Groups are visible to nobody until they are ready."""
     ours = make_server(domains=[HOST])
     ours.ctl("import", "ejabberd", str(theirs))
-    for name in "sales", "every-one":
-        ours.ctl("group", "set", name, "--visible-to", "nobody")
+    as_if_interrupted(ours, "sales", "every-one")
     ours.ctl("group-member", "del", "sales", jid("carol"))
     ours.ctl("group-member", "del", "every-one", "--domain", HOST)
     ours.ctl("group", "del", "present", "--yes")
     answer = ours.ctl("import", "ejabberd", str(theirs))
-    assert answer["text"].endswith("groups imported: 3, there already: 1, refused: 1")
+    assert answer["text"].endswith("groups imported: 3, there already: 2, refused: 1")
     assert groups(ours) == OF_EJABBERD
+    answer = ours.ctl("import", "ejabberd", str(theirs))
+    assert answer["text"].endswith("groups imported: 0, there already: 5, refused: 1")
 
 
 def of_prosody(path, *more):
@@ -205,10 +223,22 @@ def test_groups_of_prosody_for_the_second_time(make_server, folder):
         assert answer["text"].endswith("there already: 4, refused: 0"), answer
         assert groups(ours) == IN_PROSODY
     ours.ctl("group", "del", "help-desk", "--yes")
-    ours.ctl("group", "set", "sales-co", "--visible-to", "nobody")
+    as_if_interrupted(ours, "sales-co")
     answer = ours.ctl(*of_prosody(folder))
     assert answer["text"].endswith("groups imported: 2, there already: 2, refused: 0"), answer
     assert groups(ours) == IN_PROSODY
+
+
+def test_a_group_that_was_made_by_hand_behind_one_that_was_not_finished(make_server, folder):
+    """It is none of the import's."""
+    ours = make_server(domains=[HOST])
+    ours.ctl(*of_prosody(folder))
+    as_if_interrupted(ours, "sales-co")
+    ours.ctl("group", "del", "sales-co", "--yes")
+    ours.ctl("group", "add", "sales-co", "--shown", "Sales & Co", "--visible-to", "nobody")
+    before = groups(ours)
+    assert ours.ctl(*of_prosody(folder))["text"].endswith("there already: 4, refused: 0")
+    assert groups(ours) == before
 
 
 @pytest.mark.parametrize("text, why", [
