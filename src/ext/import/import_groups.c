@@ -264,8 +264,10 @@ static void making_looked(struct import_groups *x, const struct command_call *ra
 static void making_look(struct import_groups *x)
 {
     arena_reset(x->tmp);
-    for (; x->group != NULL && x->group->problem != NULL; x->group = x->group->next)
-        making_refuse(x, slice_of(x->group->problem));
+    for (; x->group != NULL && x->group->left_out != NULL; x->group = x->group->next) {
+        x->group->state = GROUP_REFUSED;
+        making_tell(x, x->group->left_out, (slice){ 0 }, false);
+    }
     if (x->group != NULL) {
         making_command(x, SLICE("group show"), NULL, 0, making_looked);
         return;
