@@ -354,7 +354,9 @@ static void accounts_read(void *arg, enum store_result result, const struct stor
     slice jid;
     unsigned stmt = 0;
     if (result != STORE_OK) {
-        settings_turn_fail(t, err_of_store(result), "the accounts cannot be looked up");
+        settings_turn_fail(t, err_of_store(result),
+                           arena_printf(t->arena, "the accounts cannot be looked up: %s",
+                                        err_text(err_of_store(result))));
         return;
     }
     for (size_t i = 0; i < t->count; i++) {

@@ -362,7 +362,9 @@ static void confirm_checked(void *arg, enum store_result result, const struct st
     struct why why;
     ensure(waiting.version != 0); /* nothing else changes meanwhile */
     if (result != STORE_OK) {
-        settings_turn_fail(t, err_of_store(result), "the history cannot be read");
+        settings_turn_fail(t, err_of_store(result),
+                           arena_printf(t->arena, "the history cannot be read: %s",
+                                        err_text(err_of_store(result))));
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

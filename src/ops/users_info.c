@@ -226,8 +226,8 @@ static void stats_read(void *arg, enum store_result result, const struct store_b
     struct command_call *call = t->call;
     ensure(account_here(a) && account_is_pinned(a));
     if (result != STORE_OK || store_row_count(b, 0) == 0) {
-        command_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result),
-                     "the account could not be read");
+        enum err e = result == STORE_OK ? E_NOTFOUND : err_of_store(result);
+        command_fail(call, e, "the account could not be read: %s", err_text(e));
     } else {
         add_sessions(call, a);
         add_number(call, "contacts", roster_count(a));
@@ -255,8 +255,8 @@ static void disabled_read(void *arg, enum store_result result, const struct stor
     struct task *t = arg;
     struct command_call *call = t->call;
     if (result != STORE_OK || store_row_count(b, 0) == 0) {
-        command_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result),
-                     "the account could not be read");
+        enum err e = result == STORE_OK ? E_NOTFOUND : err_of_store(result);
+        command_fail(call, e, "the account could not be read: %s", err_text(e));
         return;
     }
     add_fact(call, "disabled", SLICE("yes"));
