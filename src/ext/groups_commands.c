@@ -607,12 +607,21 @@ static void groups_run_member_list(struct command_call *call)
     groups_look(groups_task_new(call, groups_members));
 }
 
-/* Sets beyond the groups are of who sees them. */
-static void groups_run_of_user(struct command_call *call)
+/* Sets beyond the groups say who sees them. */
+static void groups_of_user(void *arg, enum store_result result, const struct store_batch *b)
 {
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "jid");
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    if (store_int(b, 0, 0, 0) == 0) {
+        users_fail_missing(call, jid);
+        return;
+    }
     const struct shared *table = groups_table(call);
-    const struct shared_person *user = shared_here(table, command_arg(call, "jid"));
-    ensure(worker_is_here(call->worker));
+    const struct shared_person *user = shared_here(table, jid);
     for (uint32_t i = 0; user != NULL && i < user->sets.count; i++) {
         if (user->sets.at[i] >= table->group_count)
             continue;
@@ -622,6 +631,14 @@ static void groups_run_of_user(struct command_call *call)
         command_text(call, "shown", slice_dup(call->arena, group->shown));
     }
     command_done(call, "%s", "");
+}
+
+static void groups_run_of_user(struct command_call *call)
+{
+    ensure(worker_is_here(call->worker));
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &groups_stmt_look_user, 1, SV_T(SLICE("")), SV_T(command_arg(call, "jid")));
+    store_submit(b, worker_loop(call->worker), 0, groups_of_user, call);
 }
 
 /* Rows. */
