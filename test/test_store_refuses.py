@@ -142,3 +142,22 @@ def test_what_one_change_asks_for(start, database):
     server = start(database)
     assert "exists" in refusal(server, "user", "add", "bob@localhost", "--password", "x" * 12)
     assert "store.refused" not in details(server)
+
+
+def test_roles_that_cannot_be_read_are_not_said_to_be_none(start, database):
+    """A list that lacks something is an error, also where the settings say a part of it. The roles
+    are read again when somebody asks for them."""
+    server = start(database)
+    commands = [line.split() for line in (
+        "role list", "token list", "admin list", "role show viewer", "token show one",
+        "admin show alice@localhost", "user role alice@localhost")]
+    server.ctl("set", "admin.accounts", "alice@localhost")
+    server.ctl("token", "add", "one", "viewer")
+    database.run("ALTER TABLE admin_factor RENAME TO away")
+    server.ctl("token", "add", "two", "viewer")  # they are read behind it
+    for command in commands:
+        assert "database" in refusal(server, *command), command
+    database.run("ALTER TABLE away RENAME TO admin_factor")
+    until("they are read", lambda: server.ctl_run("role", "list").returncode == 0)
+    for command in commands:
+        assert server.ctl_run(*command).returncode == 0, command

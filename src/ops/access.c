@@ -449,6 +449,12 @@ bool access_role_given(struct command_call *call, slice *grants)
     return true;
 }
 
+void access_fail_unread(struct command_call *call)
+{
+    table_read_again(call->worker, NULL);
+    command_fail(call, E_DOWN, "the roles cannot be read: %s", err_text(E_DOWN));
+}
+
 bool access_role_grants(struct command_call *call, slice name, slice *grants)
 {
     const struct access_table *t = access_table_begin();
@@ -458,7 +464,7 @@ bool access_role_grants(struct command_call *call, slice name, slice *grants)
         *grants = slice_dup(call->arena, r->grants);
     access_table_end();
     if (!read)
-        command_fail(call, E_DOWN, "the roles could not be read; try again later");
+        access_fail_unread(call);
     else if (r == NULL)
         command_fail(call, E_NOTFOUND, "there is no role %.*s; `role list` shows all",
                      SLICE_ARG(name));

@@ -10,27 +10,36 @@
 #include "ops/lockout.h"
 #include <stdatomic.h>
 
-/* Each list has a function that adds its rows: all, or the one of a name. */
+/* Each list has a function that adds its rows: all, or the row of a name. false: the table could
+ * not be read. */
 
 static bool is_asked(slice only, slice name) { return only.ptr == NULL || slice_eq(only, name); }
 
-/* Ends a call for one thing. */
-static void access_done_one(struct command_call *call, const char *missing)
+/* Ends a call for a list. */
+static void access_done_all(struct command_call *call, bool known)
 {
-    bool known = access_table_begin() != NULL;
-    access_table_end();
     ensure(!call->ended);
-    if (call->rows != NULL)
+    if (known)
+        command_done_listed(call, "name");
+    else
+        access_fail_unread(call);
+}
+
+/* Ends a call for one thing. */
+static void access_done_one(struct command_call *call, bool known, const char *missing)
+{
+    ensure(!call->ended);
+    if (!known)
+        access_fail_unread(call);
+    else if (call->rows != NULL)
         command_done(call, "%s", "");
-    else if (!known)
-        command_fail(call, E_DOWN, "the roles could not be read; try again later");
     else
         command_fail(call, E_NOTFOUND, "%s", missing);
 }
 
 /* Roles. */
 
-static void access_add_roles(struct command_call *call, slice only)
+static bool access_add_roles(struct command_call *call, slice only)
 {
     const struct access_table *t = access_table_begin();
     for (uint32_t i = 0; t != NULL && i < t->role_count; i++) {
@@ -43,24 +52,25 @@ static void access_add_roles(struct command_call *call, slice only)
         if (t->roles[i].doc != NULL)
             command_text(call, "doc", slice_of(t->roles[i].doc));
     }
+    bool known = t != NULL;
     access_table_end();
+    return known;
 }
 
 static void run_role_list(struct command_call *call)
 {
-    access_add_roles(call, (slice){ 0 });
-    command_done_listed(call, "name");
+    access_done_all(call, access_add_roles(call, (slice){ 0 }));
 }
 
 static void run_role_show(struct command_call *call)
 {
-    access_add_roles(call, command_arg(call, "name"));
-    access_done_one(call, "there is no such role; `role list` shows all");
+    bool known = access_add_roles(call, command_arg(call, "name"));
+    access_done_one(call, known, "there is no such role; `role list` shows all");
 }
 
 /* Tokens. */
 
-static void access_add_tokens(struct command_call *call, slice only)
+static bool access_add_tokens(struct command_call *call, slice only)
 {
     uint64_t now_us = clock_wall_us();
     const struct access_table *t = access_table_begin();
@@ -78,19 +88,20 @@ static void access_add_tokens(struct command_call *call, slice only)
         access_stamp(call, "used", atomic_load(&k->used_us));
         command_text(call, "made_by", k->made_by);
     }
+    bool known = t != NULL;
     access_table_end();
+    return known;
 }
 
 static void run_token_list(struct command_call *call)
 {
-    access_add_tokens(call, (slice){ 0 });
-    command_done_listed(call, "name");
+    access_done_all(call, access_add_tokens(call, (slice){ 0 }));
 }
 
 static void run_token_show(struct command_call *call)
 {
-    access_add_tokens(call, command_arg(call, "name"));
-    access_done_one(call, "there is no such token; `token list` shows all");
+    bool known = access_add_tokens(call, command_arg(call, "name"));
+    access_done_one(call, known, "there is no such token; `token list` shows all");
 }
 
 /* Administrators. */
@@ -108,11 +119,11 @@ static void access_add_person(struct command_call *call, const struct access_tab
     access_stamp(call, "password", p->changed_us);
 }
 
-static void access_add_admins(struct command_call *call, slice only)
+static bool access_add_admins(struct command_call *call, slice only)
 {
     slice one, rest = slice_of(setting_text(&admin_accounts));
     const struct access_table *t = access_table_begin();
-    while (slice_word(&rest, &one))
+    while (t != NULL && slice_word(&rest, &one))
         if (is_asked(only, one))
             access_add_person(call, t,
                               &(struct person){ .name = one,
@@ -129,19 +140,20 @@ static void access_add_admins(struct command_call *call, slice only)
     for (uint32_t i = 0; t != NULL && i < t->person_count; i++)
         if (is_asked(only, t->persons[i].name))
             access_add_person(call, t, &t->persons[i], "admin create");
+    bool known = t != NULL;
     access_table_end();
+    return known;
 }
 
 static void run_admin_list(struct command_call *call)
 {
-    access_add_admins(call, (slice){ 0 });
-    command_done_listed(call, "name");
+    access_done_all(call, access_add_admins(call, (slice){ 0 }));
 }
 
 static void run_admin_show(struct command_call *call)
 {
-    access_add_admins(call, command_arg(call, "name"));
-    access_done_one(call, "there is no such administrator; `admin list` shows all");
+    bool known = access_add_admins(call, command_arg(call, "name"));
+    access_done_one(call, known, "there is no such administrator; `admin list` shows all");
 }
 
 static void run_user_role(struct command_call *call)
@@ -149,6 +161,7 @@ static void run_user_role(struct command_call *call)
     slice jid = command_arg(call, "jid");
     bool ours = admins_has(jid);
     const struct access_table *t = access_table_begin();
+    bool known = t != NULL;
     const struct admin *a = access_admin(t, jid);
     if (ours || a != NULL) {
         command_row(call);
@@ -157,7 +170,8 @@ static void run_user_role(struct command_call *call)
         command_text(call, "source", ours ? SLICE("admin.accounts") : SLICE("admin add"));
     }
     access_table_end();
-    access_done_one(call, "this account has no role; `admin list` shows those that have one");
+    access_done_one(call, known,
+                    "this account has no role; `admin list` shows those that have one");
 }
 
 /* Rows. */

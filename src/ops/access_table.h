@@ -65,6 +65,8 @@ void access_table_free(void);
 struct store_batch *access_change(struct command_call *call);
 void access_submit(struct command_call *call, struct store_batch *b, slice name, const char *done,
                    const char *missing);
+/* For a command that finds no table: it fails, and the table is read again. */
+void access_fail_unread(struct command_call *call);
 /* Checks of such a command. false: the call has failed. */
 bool access_role_grants(struct command_call *call, slice name, slice *grants);
 bool access_role_given(struct command_call *call, slice *grants); /* of its argument `role` */
