@@ -292,6 +292,12 @@ void log_tell(void)
         tell_suppressed(area, wall_us);
 }
 
+/* Lines that are never written are asked for by name: the level of the log hides none of them. */
+static void log_put_level(struct log_area *area, int level)
+{
+    atomic_store(&area->level, area->unwritten && level < LOG_INFO ? LOG_INFO : level);
+}
+
 void log_register(struct log_area *area)
 {
     pthread_mutex_lock(&areas_lock);
@@ -301,7 +307,7 @@ void log_register(struct log_area *area)
     ensure(*at == NULL || strcmp((*at)->name, area->name) != 0);
     area->next = *at;
     *at = area;
-    atomic_store(&area->level, atomic_load(&default_level));
+    log_put_level(area, atomic_load(&default_level));
     pthread_mutex_unlock(&areas_lock);
 }
 
@@ -318,7 +324,7 @@ struct log_area *log_find(slice name)
 void log_set_level(struct log_area *area, enum log_level level)
 {
     atomic_store(&area->traced, level == LOG_TRACE);
-    atomic_store(&area->level, (int)level);
+    log_put_level(area, (int)level);
 }
 
 void log_set_default(enum log_level level)
@@ -327,7 +333,7 @@ void log_set_default(enum log_level level)
     atomic_store(&default_level, (int)level);
     for (struct log_area *area = areas; area != NULL; area = area->next) {
         if (!atomic_load(&area->traced))
-            atomic_store(&area->level, (int)level);
+            log_put_level(area, (int)level);
     }
     pthread_mutex_unlock(&areas_lock);
 }
