@@ -270,7 +270,7 @@ ARGUMENTS = {
     "limit": COUNT, "days": COUNT, "port": COUNT,
     "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),
     **dict.fromkeys(("priority", "weight"), COUNT), "pin": ("@", "ab", "f" * 65),
-    "file": ("/nowhere/at/all",), "key": ("/nowhere/at/all",),
+    **dict.fromkeys(("file", "groups-file", "key"), ("/nowhere/at/all",)),
     "folder": ("relative", "/nowhere/at/all"),
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
