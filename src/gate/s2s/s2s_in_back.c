@@ -168,6 +168,8 @@ static void back_push(struct in_back *b, struct pair *p)
 
 static void back_write_question(struct in_back *b)
 {
+    if (b->asked.open == 0)
+        timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
     s2s_asked_one(&b->asked, b->base + b->len - b->zero);
     xstream_write(&b->stream->x, SLICE("<r xmlns='" NS_SM "'/>"));
 }
@@ -178,7 +180,6 @@ void s2s_back_ask(struct s2s_in *s)
     if (b == NULL || b->asked.open > 0 || !b->counted || s->x.end_sent || b->len == 0)
         return;
     back_write_question(b);
-    timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
 }
 
 static void back_ask_now(struct loop_defer *d)
@@ -195,7 +196,7 @@ static void back_ask_later(struct in_back *b)
 
 static void back_ask_between(struct in_back *b)
 {
-    if (b->asked.open > 0 && ++b->asked.behind >= S2S_ASK_EACH)
+    if (b->counted && ++b->asked.behind >= S2S_ASK_EACH)
         back_write_question(b);
 }
 

@@ -587,6 +587,8 @@ static void out_element(struct xstream *x, const struct xstream_unit *u)
 
 static void out_write_question(struct s2s_out *o)
 {
+    if (o->asked.open == 0)
+        timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
     s2s_asked_one(&o->asked, share_sent_count(o));
     xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
 }
@@ -598,7 +600,6 @@ static void out_ask(struct loop_defer *d)
     if (o->asked.open > 0 || o->sm < OUT_ENABLING || ends || !share_is_unconfirmed(o))
         return;
     out_write_question(o);
-    timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
 }
 
 /* The last answer asks for the rest. */
@@ -611,7 +612,8 @@ static void out_ask_later(struct s2s_out *o)
 
 static void out_ask_between(struct s2s_out *o)
 {
-    if (o->asked.open > 0 && ++o->asked.behind >= S2S_ASK_EACH)
+    bool ends = o->draining || o->x.end_sent;
+    if (o->sm >= OUT_ENABLING && ++o->asked.behind >= S2S_ASK_EACH && !ends)
         out_write_question(o);
 }
 
