@@ -75,8 +75,8 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     room_vcard.vcard     roster.in_groups roster.jid roster.name roster.request
     roster_out.rcpt roster_out.sender     roster_out.stanza frozen.jid
     farewell.mail farewell.rcpt farewell.sender
-    frozen.kind schema.feature shared_group.name shared_group.shown shared_group_begun.name
-    shared_group_member.jid shared_group_member.name shared_group_rule.field shared_group_rule.name
+    frozen.kind schema.feature shared_group.name shared_group.shown shared_group_member.jid
+    shared_group_member.name shared_group_rule.field shared_group_rule.name
     shared_group_rule.value shared_group_viewer.kind shared_group_viewer.name
     shared_group_viewer.value setting.name store_state.name
     setting_candidate.name setting_candidate.owner setting_change.name setting_version.actor

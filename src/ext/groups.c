@@ -79,9 +79,6 @@ static const struct store_migration migrations[] = {
       "value TEXT NOT NULL, PRIMARY KEY(name, field, value));"
       "CREATE TABLE shared_group_viewer(name TEXT NOT NULL, kind TEXT NOT NULL, "
       "value TEXT NOT NULL, PRIMARY KEY(name, kind, value))" },
-    /* Groups that an import makes, and has not finished. */
-    { 2, "CREATE TABLE shared_group_begun(name TEXT PRIMARY KEY) WITHOUT ROWID",
-      "CREATE TABLE shared_group_begun(name TEXT PRIMARY KEY)" },
     { 0 },
 };
 /* clang-format off */
@@ -112,18 +109,6 @@ struct store_stmt groups_stmt_drop_viewers = {
 struct store_stmt groups_stmt_drop_viewed = {
     .name = "groups.drop-viewed", .params = "t", .cols = "",
     .sql = "DELETE FROM shared_group_viewer WHERE kind = 'group' AND value = $1",
-};
-struct store_stmt groups_stmt_begin = {
-    .name = "groups.begin", .params = "t", .cols = "",
-    .sql = "INSERT INTO shared_group_begun(name) VALUES($1) ON CONFLICT(name) DO NOTHING",
-};
-struct store_stmt groups_stmt_is_begun = {
-    .name = "groups.is-begun", .params = "t", .cols = "i",
-    .sql = "SELECT count(*) FROM shared_group_begun WHERE name = $1",
-};
-struct store_stmt groups_stmt_finish = {
-    .name = "groups.finish", .params = "t", .cols = "",
-    .sql = "DELETE FROM shared_group_begun WHERE name = $1",
 };
 struct store_stmt groups_stmt_viewer_put = {
     .name = "groups.viewer-put", .params = "ttt", .cols = "",
@@ -207,8 +192,7 @@ static const struct store_schema schema = {
             &groups_stmt_drop_viewed,  &groups_stmt_viewer_put, &groups_stmt_member_put,
             &groups_stmt_member_drop,  &groups_stmt_rule_put,   &groups_stmt_rule_drop,
             &groups_stmt_look,         &groups_stmt_look_user,  &groups_stmt_made_of,
-            &groups_stmt_list,         &groups_stmt_show,       &groups_stmt_begin,
-            &groups_stmt_is_begun,     &groups_stmt_finish,     NULL },
+            &groups_stmt_list,         &groups_stmt_show,       NULL },
 };
 
 uint64_t groups_lane(void) { return hash_keyed(SLICE("groups")); }

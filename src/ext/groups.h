@@ -36,5 +36,3 @@ extern struct store_stmt groups_stmt_put, groups_stmt_shown, groups_stmt_drop,
     groups_stmt_drop_viewed, groups_stmt_viewer_put, groups_stmt_member_put,
     groups_stmt_member_drop, groups_stmt_rule_put, groups_stmt_rule_drop, groups_stmt_look,
     groups_stmt_look_user, groups_stmt_made_of, groups_stmt_list, groups_stmt_show;
-/* Notes of an import: a group is made before it is complete. `group del` drops the note, too. */
-extern struct store_stmt groups_stmt_begin, groups_stmt_is_begun, groups_stmt_finish;

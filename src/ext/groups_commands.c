@@ -375,7 +375,6 @@ static void groups_del(struct groups_task *t, const struct store_batch *found)
     STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_viewers, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_viewed, STORE_ANY_ROWS, SV_T(t->name));
-    STORE_ADD(b, &groups_stmt_finish, STORE_ANY_ROWS, SV_T(t->name));
     groups_submit(t, b);
 }
 

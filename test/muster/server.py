@@ -338,7 +338,7 @@ class Server:
         return self.ctl(*args)["rows"]
 
     def bring(self, *args):
-        """`musterctl import`: the answer. It succeeds unless a user, room or group is refused."""
+        """`musterctl import`: the answer. It succeeds unless a user or a room is refused."""
         done = self.ctl_run("--json", "import", *args)
         answer = json.loads(done.stdout)
         refused = re.search(r"refused: [1-9]", answer["text"]) is not None

@@ -54,7 +54,7 @@ static void take_group(void *arg, const struct erlang_term *row)
     take_label(x, options);
     take_displayed(x, erlang_get(options, "displayed_groups"));
     if (option_is(options, "disabled"))
-        g->left_out = "the whole group, which is disabled";
+        g->problem = "it is disabled";
     if (option_is(options, "all_users"))
         source_group_domain(x->out, g, g->host);
     if (option_is(options, "online_users"))
@@ -90,7 +90,7 @@ static struct ejabberd_group *group_find(const struct ejabberd_groups *x, slice 
 static void groups_settle(struct ejabberd_groups *x)
 {
     for (struct ejabberd_group *g = x->first; g != NULL; g = g->next)
-        for (const struct source_text *t = g->displayed; t != NULL && g->group->left_out == NULL;
+        for (const struct source_text *t = g->displayed; t != NULL && g->group->problem == NULL;
              t = t->next) {
             struct ejabberd_group *seen = group_find(x, t->text, g->group->host);
             if (seen == NULL)

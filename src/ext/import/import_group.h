@@ -14,7 +14,7 @@ enum source_group_state {
     GROUP_NEW,     /* it is none here, or was made by this import */
     GROUP_BEGUN,   /* an import has made it, and was interrupted */
     GROUP_THERE,   /* it is left alone but for members who come with this import */
-    GROUP_REFUSED, /* or left out: nothing more is done with it */
+    GROUP_REFUSED, /* nothing more is done with it */
 };
 
 struct source_text {
@@ -35,7 +35,7 @@ struct source_group {
     bool to_members, to_all;  /* who sees it: its members; all accounts of the source's domains */
     struct source_viewer *to; /* and the members of these */
     struct source_lost *lost;
-    const char *left_out; /* what the report says of a group that does not come; NULL: it comes */
+    const char *problem; /* why it is refused; NULL: it is not */
     /* Of the import: */
     slice here; /* its name */
     enum source_group_state state;

@@ -4,7 +4,6 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
-#include "ext/groups.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "store/store.h"
@@ -15,7 +14,8 @@ enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYT
 /* What the commands say of a group that is there. */
 struct group_there {
     slice shown;
-    struct map has; /* members, domains */
+    bool only_nobody; /* sees it */
+    struct map has;   /* members, domains */
 };
 
 struct store_stmt import_groups_account = {
@@ -143,31 +143,20 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
 
 static struct group_there there_read(const struct command_call *shown, struct arena *tmp)
 {
-    struct group_there t = { 0 };
+    struct group_there t = { .only_nobody = true };
     map_init(&t.has, map_key_slice);
     for (const struct command_row *r = shown->rows; r != NULL; r = r->next) {
         slice what = command_row_text(r, "what"), *value = arena_new(tmp, slice, 1);
         *value = slice_dup(tmp, command_row_text(r, "value"));
         if (slice_is(what, "shown"))
             t.shown = *value;
+        else if (slice_starts(what, SLICE("visible-to ")))
+            t.only_nobody = t.only_nobody && slice_is(what, "visible-to nobody");
         else if ((slice_is(what, "member") || slice_is(what, "domain")) &&
                  map_get(&t.has, *value) == NULL)
             map_put(&t.has, value);
     }
     return t;
-}
-
-/* Notes that the group is not complete, or that it is; or reads which. */
-static void making_note(struct import_groups *x, struct store_batch *b, struct store_stmt *stmt,
-                        store_done_fn *then)
-{
-    STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(x->group->here));
-    store_submit(b, worker_loop(x->o.worker), 0, then, x);
-}
-
-static struct store_batch *making_write(struct import_groups *x)
-{
-    return store_write(worker_store(x->o.worker), groups_lane());
 }
 
 /* First all are made. */
@@ -181,80 +170,44 @@ static void making_look_next(struct import_groups *x)
     making_look(x);
 }
 
-static void making_unnoted(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)result, (void)b; /* a note about no group does nothing */
-    making_look_next(arg);
-}
-
 static void making_added(struct import_groups *x, const struct command_call *ran)
 {
-    if (ran->err == OK) {
-        making_look_next(x);
-        return;
-    }
-    making_refuse(x, ran->text);
-    if (ran->err == E_TIMEOUT || ran->err == E_DOWN)
-        making_look_next(x); /* it may be there all the same */
-    else
-        making_note(x, making_write(x), &groups_stmt_finish, making_unnoted);
-}
-
-static void making_noted(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct import_groups *x = arg;
-    (void)b;
-    if (result != STORE_OK) {
-        making_refuse(x, slice_of(err_text(err_of_store(result))));
-        making_look_next(x);
-        return;
-    }
-    const slice more[][2] = { { SLICE_INIT("shown"), x->group->shown },
-                              { SLICE_INIT("visible-to"), SLICE_INIT("nobody") } };
-    making_command(x, SLICE("group add"), more, 2, making_added);
+    if (ran->err != OK)
+        making_refuse(x, ran->text);
+    making_look_next(x);
 }
 
 /* In a dry run only its arguments are looked at. */
 static void making_add(struct import_groups *x)
 {
-    const slice more[][2] = { { SLICE_INIT("shown"), x->group->shown } };
+    const slice more[][2] = { { SLICE_INIT("shown"), x->group->shown },
+                              { SLICE_INIT("visible-to"), SLICE_INIT("nobody") } };
     if (!x->o.dry) {
-        making_note(x, making_write(x), &groups_stmt_begin, making_noted);
+        making_command(x, SLICE("group add"), more, 2, making_added);
         return;
     }
-    if (!making_bind(x, SLICE("group add"), more, 1))
+    if (!making_bind(x, SLICE("group add"), more, 2))
         making_refuse(x, x->ran.text);
     arena_destroy(&x->ran.arena);
     making_look_next(x);
 }
 
-static void making_known(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct import_groups *x = arg;
-    if (result != STORE_OK)
-        making_refuse(x, slice_of(err_text(err_of_store(result))));
-    else
-        x->group->state = store_int(b, 0, 0, 0) > 0 ? GROUP_BEGUN : GROUP_THERE;
-    making_look_next(x);
-}
-
 static void making_looked(struct import_groups *x, const struct command_call *ran)
 {
-    const struct source_group *g = x->group;
+    struct source_group *g = x->group;
     if (ran->err == E_NOTFOUND) {
         making_add(x);
         return;
     }
     if (ran->err == OK) {
         struct group_there t = there_read(ran, x->tmp);
+        if (!slice_eq(t.shown, g->shown))
+            making_refuse(x,
+                          slice_of(arena_printf(x->tmp, "group %.*s is another one here: \"%.*s\"",
+                                                SLICE_ARG(g->here), SLICE_ARG(t.shown))));
+        else
+            g->state = t.only_nobody ? GROUP_BEGUN : GROUP_THERE;
         map_fini(&t.has);
-        if (slice_eq(t.shown, g->shown)) {
-            making_note(x, store_read(worker_store(x->o.worker), groups_lane()),
-                        &groups_stmt_is_begun, making_known);
-            return;
-        }
-        making_refuse(x, slice_of(arena_printf(x->tmp, "group %.*s is another one here: \"%.*s\"",
-                                               SLICE_ARG(g->here), SLICE_ARG(t.shown))));
     } else {
         making_refuse(x, ran->text);
     }
@@ -264,10 +217,8 @@ static void making_looked(struct import_groups *x, const struct command_call *ra
 static void making_look(struct import_groups *x)
 {
     arena_reset(x->tmp);
-    for (; x->group != NULL && x->group->left_out != NULL; x->group = x->group->next) {
-        x->group->state = GROUP_REFUSED;
-        making_tell(x, x->group->left_out, (slice){ 0 }, false);
-    }
+    for (; x->group != NULL && x->group->problem != NULL; x->group = x->group->next)
+        making_refuse(x, slice_of(x->group->problem));
     if (x->group != NULL) {
         making_command(x, SLICE("group show"), NULL, 0, making_looked);
         return;
@@ -297,22 +248,10 @@ static void making_filled(struct import_groups *x)
     making_fill(x);
 }
 
-static void making_finished(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct import_groups *x = arg;
-    (void)b;
-    if (result != STORE_OK)
-        making_refuse(x, slice_of(err_text(err_of_store(result))));
-    making_filled(x);
-}
-
 static void making_visible(struct import_groups *x, const struct command_call *ran)
 {
-    if (ran->err == OK) {
-        making_note(x, making_write(x), &groups_stmt_finish, making_finished);
-        return;
-    }
-    making_refuse(x, ran->text);
+    if (ran->err != OK)
+        making_refuse(x, ran->text);
     making_filled(x);
 }
 

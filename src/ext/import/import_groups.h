@@ -1,8 +1,8 @@
 /* import_groups: makes groups of users that a source has, by the commands that operators use. First
- * all groups are made, visible to nobody; then each gets its members, and last those who see it. A
- * note says meanwhile that the group is not complete, so that an import that was interrupted finds
- * what is not ready. A group that is there already is left alone, but accounts that come with this
- * import become its members. On the worker that imports. */
+ * all groups are made, visible to nobody; then each gets its members, and last those who see it, so
+ * that an import that was interrupted finds what is not ready. A group that is there already is
+ * left alone, but accounts that come with this import become its members. On the worker that
+ * imports. */
 #pragma once
 #include "base/slice.h"
 #include "ext/import/import_group.h"
