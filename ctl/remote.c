@@ -157,7 +157,7 @@ static bool ctl_remote_expect(struct exchange *x)
            X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
-/* Of what has failed: whether it took CTL_SILENT_S. */
+/* Whether the call of OpenSSL that returned rc failed because of CTL_SILENT_S of silence. */
 static bool ctl_remote_is_late(const struct exchange *x, int rc)
 {
     int error = SSL_get_error(x->ssl, rc);

@@ -1,5 +1,5 @@
 """Resources of the API: history and candidate of settings, and rooms that are made and changed by
-the same request. What is refused and how it is said."""
+the same request; and the errors, with their texts."""
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest

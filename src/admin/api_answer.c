@@ -64,7 +64,7 @@ void api_problem(struct http_request *r, const struct api_problem *p)
     buf_fini(&lines);
 }
 
-/* What is missing is not the thing of the path, but another one that an argument names. */
+/* Whether an argument names the thing that is missing, not the path. */
 static bool api_names_another(const struct api_job *j)
 {
     const char *argument = j->call.culprit;

@@ -112,7 +112,7 @@ static void groups_submit(struct groups_task *t, struct store_batch *b)
     store_submit(b, worker_loop(t->call->worker), 0, groups_written, t);
 }
 
-/* Who may see a group: `members`, `nobody`, domain:DOMAIN, group:NAME. */
+/* A word says who may see a group: `members`, `nobody`, domain:DOMAIN or group:NAME. */
 
 static bool viewer_cut(slice word, slice *kind, slice *value)
 {

@@ -1,8 +1,8 @@
 /* import: accounts of another server, with all that features know of them. Every source is read as
  * elements of the portable format (ext/import/import_source.h), and each feature takes its own
- * elements (im/portable.h). One account is one transaction; its id is reserved before. What is
- * there already is left alone, so an import that was interrupted is run again. The commands are in
- * ext/import/import_commands.c.
+ * elements (im/portable.h). Each account gets its id first, and then is one transaction.
+ * Accounts that are there already are left alone, so an import that was interrupted is run again.
+ * The commands are in ext/import/import_commands.c.
  *
  * Limits: one import at a time; STEP_USERS accounts under way; IMPORT_USERS_MAX in a source;
  * REPORT_ROWS_MAX lines of the report, of which the rest is counted. */

@@ -34,8 +34,8 @@ struct s2s_retry {
 };
 extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_came_message,
     s2s_retry_message;
-/* What is known to fail between these domains is tried at once, and the DNS is asked again: stanzas
- * that this worker sends to the remote one later find an attempt under way. */
+/* A pair of domains whose last attempt has failed forgets that, as after `s2s retry`: the next
+ * stanza that this worker sends begins an attempt, which asks the DNS, and waits for it. */
 void s2s_retry(struct worker *w, slice local, slice remote);
 /* The same from there to the other connections, and from one to another. */
 struct s2s_onward {
