@@ -677,7 +677,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
     }
     add_open_to_all(call, file);
     add_node_file(call, &facts, file);
-    if ((facts.runs || facts.closed) && !facts.hangs) /* the kernel takes connections for it */
+    if (doctor_answers(&facts))
         add_listeners(call, file);
     if (facts.in_server)
         add_alarms(call);
