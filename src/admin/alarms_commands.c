@@ -134,7 +134,7 @@ static void alarm_history_read(void *arg, enum store_result result, const struct
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     for (uint32_t row = 0; row < store_row_count(b, 0); row++)
@@ -194,7 +194,7 @@ static void rule_stored(void *arg, enum store_result result, const struct store_
     struct change *c = arg;
     (void)b;
     if (result != STORE_OK) {
-        command_fail(c->call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(c->call, err_of_store(result), NULL);
         return;
     }
     struct alarm_rule before = alarms_rule(c->alarm);

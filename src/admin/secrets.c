@@ -65,7 +65,7 @@ static void secrets_dropped(void *arg, enum store_result result, const struct st
     struct command_call *call = arg;
     (void)b;
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     else
         command_done(call,
                      "tokens of devices, secrets of components, webhooks, second factors of "

@@ -410,8 +410,7 @@ static void read_for(struct command_call *call, struct store_batch *b, store_don
 static bool read_failed(struct command_call *call, enum store_result result)
 {
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "the history cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the history cannot be read");
     return result != STORE_OK;
 }
 

@@ -27,7 +27,7 @@ struct webhook_change {
 static bool webhook_stored(struct command_call *call, enum store_result result)
 {
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     return result == STORE_OK;
 }
 

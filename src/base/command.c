@@ -451,6 +451,14 @@ void command_done_listed(struct command_call *c, const char *key)
     command_done_page(c, key, command_arg(c, "after"), command_page_limit(c));
 }
 
+void command_fail_cause(struct command_call *c, enum err e, const char *what)
+{
+    if (what == NULL)
+        command_fail(c, e, "%s", err_text(e));
+    else
+        command_fail(c, e, "%s: %s", what, err_text(e));
+}
+
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
 {
     ensure(e != OK);

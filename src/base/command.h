@@ -244,5 +244,7 @@ uint32_t command_page_limit(const struct command_call *c);
 void command_done_listed(struct command_call *c, const char *key);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Ends the call badly with "WHAT: the text of e", or with that text alone. */
+void command_fail_cause(struct command_call *c, enum err e, const char *what);
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -366,8 +366,7 @@ static void motd_written(void *arg, enum store_result result, const struct store
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the message of the day was not stored: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "the message of the day was not stored");
     } else if (store_row_count(b, 0) == 0) {
         if (t->text.len > 0)
             command_fail(t->call, E_NOTFOUND,

@@ -454,8 +454,7 @@ static void contacts_known(void *arg, enum store_result result, const struct sto
 {
     struct add *add = arg;
     if (result != STORE_OK) {
-        command_fail(add->call, err_of_store(result), "the accounts could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(add->call, err_of_store(result), "the accounts could not be read");
         return;
     }
     for (uint32_t i = 0; i < add->count; i++) {
@@ -562,8 +561,7 @@ static void full_found(void *arg, enum store_result result, const struct store_b
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the contact lists could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the contact lists could not be read");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

@@ -37,7 +37,7 @@ struct groups_task {
 
 static void groups_fail_store(struct groups_task *t, enum store_result result)
 {
-    command_fail(t->call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    command_fail_cause(t->call, err_of_store(result), NULL);
 }
 
 static void groups_looked(void *arg, enum store_result result, const struct store_batch *b)
@@ -612,7 +612,7 @@ static void groups_of_user(void *arg, enum store_result result, const struct sto
     struct command_call *call = arg;
     slice jid = command_arg(call, "jid");
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     if (store_int(b, 0, 0, 0) == 0) {

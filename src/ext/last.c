@@ -192,8 +192,7 @@ static void last_read(void *arg, enum store_result result, const struct store_ba
     struct account *a = t->account; /* the task ends with its call */
     ensure(account_here(a) && account_is_pinned(a));
     if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result), "the database could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "the database could not be read");
     else if (store_row_count(b, 0) == 0)
         last_row(t, SLICE("never"), 0);
     else

@@ -705,7 +705,7 @@ static void address_read(void *arg, enum store_result result, const struct store
     struct command_call *call = arg;
     slice jid = command_arg(call, "user");
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     if (store_row_count(b, 0) == 0) {

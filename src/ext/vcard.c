@@ -454,8 +454,7 @@ static void vcard_shown(void *arg, enum store_result result, const struct store_
     struct command_call *call = arg;
     struct elem card;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the vCard could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the vCard could not be read");
         return;
     }
     if (store_row_count(b, 0) == 0) {

@@ -158,7 +158,7 @@ static void component_rows_added(void *arg, enum store_result result, const stru
     struct command_call *call = arg;
     (void)b;
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     else
         each_home(call->worker, &component_there_message,
                   &(struct component_there){ command_arg(call, "domain") },
@@ -209,7 +209,7 @@ static void component_rows_deleted(void *arg, enum store_result result, const st
     struct deletion *d = arg;
     struct command_call *call = d->call;
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     else if (store_changed(b, 0) == 0)
         command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
     else
@@ -296,7 +296,7 @@ static void component_rows_listed(void *arg, enum store_result result, const str
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

@@ -395,7 +395,7 @@ static void access_stored(void *arg, enum store_result result, const struct stor
 {
     struct change *c = arg;
     if (result != STORE_OK)
-        command_fail(c->call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(c->call, err_of_store(result), NULL);
     else if (store_changed(b, 0) == 0)
         command_fail(c->call, E_NOTFOUND, "%.*s: %s", SLICE_ARG(c->name), c->missing);
     else

@@ -287,7 +287,7 @@ static void password_history_read(void *arg, enum store_result result, const str
 {
     struct password_change *c = arg;
     if (result != STORE_OK)
-        command_fail(c->call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(c->call, err_of_store(result), NULL);
     else
         password_run_job(c, administrator_keys(b, 0, c->keys));
 }

@@ -639,7 +639,7 @@ static struct command audit_list;
 
 static void audit_fail(struct command_call *call, enum store_result result)
 {
-    command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    command_fail_cause(call, err_of_store(result), NULL);
 }
 
 static void texts_of(const struct store_batch *b, uint32_t row, struct audit_texts *out)

@@ -547,8 +547,7 @@ static void history_read(void *arg, enum store_result result, const struct store
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the results could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the results could not be read");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -671,8 +670,7 @@ static void users_read(void *arg, enum store_result result, const struct store_b
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the users could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the users could not be read");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

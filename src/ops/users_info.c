@@ -123,8 +123,7 @@ static void counts_read(void *arg, enum store_result result, const struct store_
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the accounts could not be counted: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "the accounts could not be counted");
         return;
     }
     add_count(t->call, "registered", store_int(b, 0, 0, 0));
@@ -432,8 +431,7 @@ static void profile_read(void *arg, enum store_result result, const struct store
     struct command_call *call = arg;
     slice jid = command_arg(call, "jid");
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the account could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the account could not be read");
         return;
     }
     if (store_row_count(b, 0) == 0) {

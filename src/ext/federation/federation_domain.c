@@ -207,7 +207,7 @@ static void domain_decided(void *arg, enum store_result result, const struct sto
     bool blocks = call->command == &federation_block;
     slice domain = command_arg(call, "domain");
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -278,7 +278,7 @@ static void domains_are_listed(void *arg, enum store_result result, const struct
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -305,7 +305,7 @@ static void reports_counted(void *arg, enum store_result result, const struct st
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

@@ -65,7 +65,7 @@ static void group_put_done(void *arg, enum store_result result, const struct sto
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     } else if (store_changed(b, 0) == 0) {
         command_fail(call, E_LIMIT,
                      "there are rules for %d departments, which is the most; "
@@ -98,7 +98,7 @@ static void group_del_done(void *arg, enum store_result result, const struct sto
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     } else if (store_changed(b, 0) == 0) {
         command_fail(call, E_NOTFOUND,
                      "there is no rule for this department; `s2s-group list` shows all");
@@ -119,7 +119,7 @@ static void group_listed(void *arg, enum store_result result, const struct store
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

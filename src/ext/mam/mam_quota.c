@@ -606,8 +606,7 @@ static void user_archive_read(void *arg, enum store_result result, const struct 
     struct command_call *call = arg;
     slice jid = command_arg(call, "jid");
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the account could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the account could not be read");
         return;
     }
     if (store_int(b, 0, 0, 1) == 0) {

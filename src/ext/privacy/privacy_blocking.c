@@ -318,8 +318,7 @@ static void privacy_blocking_listed(void *arg, enum store_result result,
     uint32_t rows = store_row_count(b, 0);
     char stamp[CLOCK_STAMP_LEN];
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the reports could not be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the reports could not be read");
         return;
     }
     for (uint32_t i = 0; i < rows; i++) {
@@ -356,8 +355,7 @@ static void privacy_blocking_dropped(void *arg, enum store_result result,
     struct command_call *call = arg;
     int64_t count = result == STORE_OK ? store_changed(b, 0) : 0;
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "the reports could not be deleted: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the reports could not be deleted");
     else if (count == 0)
         command_fail(call, E_NOTFOUND, "there is no such report; `report list` shows all");
     else

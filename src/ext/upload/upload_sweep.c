@@ -47,7 +47,7 @@ static void end_round(struct sweep *s, enum store_result result)
     if (call != NULL && result == STORE_OK)
         command_done(call, "files removed: %lld", (long long)s->removed);
     else if (call != NULL)
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     timer_set(worker_loop(s->worker), &s->timer, SWEEP_MS);
 }
 
@@ -246,7 +246,7 @@ static void upload_sweep_listed(void *arg, enum store_result result, const struc
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     if (store_row_count(b, 0) == 0) {
@@ -279,7 +279,7 @@ static void upload_sweep_counted(void *arg, enum store_result result, const stru
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     if (store_int(b, 0, 0, 0) == 0) {
@@ -309,7 +309,7 @@ static void upload_sweep_deleted(void *arg, enum store_result result, const stru
 {
     struct command_call *call = arg;
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
     else if (store_changed(b, 1) == 0)
         command_fail(call, E_NOTFOUND,
                      "there is no such file; `upload list` shows those of a user");

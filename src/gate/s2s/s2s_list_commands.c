@@ -150,9 +150,8 @@ static void list_task_changed(void *arg, enum store_result result, const struct 
 {
     struct list_task *t = arg;
     if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result),
-                     "it could not be stored; nothing has changed: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result),
+                           "it could not be stored; nothing has changed");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_NOTFOUND, "%s", t->missing);
     else
@@ -258,8 +257,7 @@ static void run_route_del(struct command_call *call)
 static bool list_is_read(struct command_call *call, enum store_result result)
 {
     if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "the list cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the list cannot be read");
     return result == STORE_OK;
 }
 

@@ -189,7 +189,7 @@ static void show_pending(void *arg, enum store_result result, const struct store
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
     int64_t count = store_int(b, 0, 0, 0);

@@ -325,8 +325,7 @@ static void administrators_added(void *arg, enum store_result result, const stru
 {
     struct task *t = arg;
     if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result), "it could not be stored: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "it could not be stored");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_LIMIT,
                      "there are %d administrators of group chat, as many as "
@@ -370,8 +369,7 @@ static void administrators_deleted(void *arg, enum store_result result, const st
 {
     struct task *t = arg;
     if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result), "it could not be deleted: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "it could not be deleted");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_NOTFOUND, "%.*s is no administrator of group chat",
                      SLICE_ARG(t->jid));
@@ -395,8 +393,7 @@ static void administrators_listed(void *arg, enum store_result result, const str
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the list cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the list cannot be read");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {

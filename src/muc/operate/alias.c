@@ -259,8 +259,7 @@ static void alias_added(void *arg, enum store_result result, const struct store_
     bool below = is_below(worker_node(t->worker), t->domain);
     ensure(worker_is_here(t->worker));
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "it could not be stored: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "it could not be stored");
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -333,8 +332,7 @@ static void alias_deleted(void *arg, enum store_result result, const struct stor
     struct task *t = arg;
     ensure(worker_is_here(t->worker) && t->rooms >= 0);
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "it could not be deleted: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "it could not be deleted");
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -362,8 +360,7 @@ static void alias_counted(void *arg, enum store_result result, const struct stor
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the rooms under it cannot be counted: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "the rooms under it cannot be counted");
         return;
     }
     t->rooms += store_int(b, 0, 0, 0);
@@ -438,8 +435,7 @@ static void alias_looked_up(void *arg, enum store_result result, const struct st
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the aliases cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "the aliases cannot be read");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -473,8 +469,7 @@ static void alias_listed(void *arg, enum store_result result, const struct store
     struct command_call *call = arg;
     const struct worker *w = call->worker;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the aliases cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the aliases cannot be read");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -533,8 +528,7 @@ static void tally_read(void *arg, enum store_result result, const struct store_b
     struct command_call *call = r->call;
     const struct worker *w = call->worker;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "the rooms cannot be counted: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "the rooms cannot be counted");
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++)

@@ -63,8 +63,7 @@ static void archive_read(void *arg, enum store_result result, const struct store
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
-        command_fail(call, err_of_store(result), "its archive cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "its archive cannot be read");
         return;
     }
     command_int(call, "messages", store_int(b, 0, 0, 0));

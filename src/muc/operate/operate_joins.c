@@ -44,8 +44,7 @@ static void joins_read(void *arg, enum store_result result, const struct store_b
     struct task *t = arg;
     ensure(t->limit > 0 && worker_is_here(t->worker));
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "the archive of the room cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(t->call, err_of_store(result), "the archive of the room cannot be read");
         return;
     }
     uint32_t rows = store_row_count(b, 0), shown = rows < t->limit ? rows : t->limit;

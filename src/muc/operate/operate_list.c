@@ -178,8 +178,7 @@ static void operate_list_part_read(void *arg, enum store_result result, const st
     struct roll *r = arg;
     unsigned stmt = 0;
     if (result != STORE_OK) {
-        command_fail(r->call, err_of_store(result), "the rooms cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(r->call, err_of_store(result), "the rooms cannot be read");
         return;
     }
     for (uint32_t n = 0; n < PART_ROOMS && r->at < r->shown; n++, r->at++) {
@@ -245,8 +244,7 @@ static void operate_list_page_read(void *arg, enum store_result result, const st
     uint32_t rows = store_row_count(b, 0);
     if (result != STORE_OK) {
         map_fini(&r->loaded);
-        command_fail(r->call, err_of_store(result), "the rooms cannot be read: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(r->call, err_of_store(result), "the rooms cannot be read");
         return;
     }
     for (uint32_t i = 0; i < rows; i++) {

@@ -29,8 +29,7 @@ static void account_read(void *arg, enum store_result result, const struct store
 {
     const struct known *k = arg;
     if (result != STORE_OK)
-        command_fail(k->call, err_of_store(result), "the account cannot be looked up: %s",
-                     err_text(err_of_store(result)));
+        command_fail_cause(k->call, err_of_store(result), "the account cannot be looked up");
     else if (store_row_count(b, 0) == 0)
         users_fail_missing(k->call, k->jid);
     else
