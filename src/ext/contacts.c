@@ -582,18 +582,12 @@ static void run_full(struct command_call *call)
 }
 
 static const struct command_arg list_args[] = {
-    { .name = "user",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("user"),
     COMMAND_PAGE_ARGS("address"),
     { 0 },
 };
 static const struct command_arg add_args[] = {
-    { .name = "user",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("user"),
     { .name = "contacts",
       .kind = ARG_POSITIONAL,
       .many = true,
@@ -658,10 +652,7 @@ struct command contact_add = {
             { 0 } },
 };
 static const struct command_arg del_args[] = {
-    { .name = "user",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("user"),
     { .name = "contact",
       .kind = ARG_POSITIONAL,
       .type = PARAM_JID,

@@ -798,11 +798,7 @@ static struct command of_user = {
     .name = "user groups",
     .rest = "GET /users/{jid}/groups",
     READ,
-    .args = (const struct command_arg[]){ { .name = "jid",
-                                            .kind = ARG_POSITIONAL,
-                                            .type = PARAM_USER,
-                                            .doc = "address of the account: name@domain" },
-                                          { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG("jid"), { 0 } },
     .run = groups_run_of_user,
     .doc = "Lists the groups that a user is in now: by name, by a domain or by a rule.",
     .columns =

@@ -241,10 +241,7 @@ static struct command user_last = {
     .area = "users",
     .args =
         (const struct command_arg[]){
-            { .name = "jid",
-              .kind = ARG_POSITIONAL,
-              .type = PARAM_USER,
-              .doc = "address of the account: name@domain" },
+            COMMAND_USER_ARG("jid"),
             { 0 },
         },
     .home = "jid",

@@ -734,11 +734,7 @@ static struct command address_show = {
     .name = "federation address",
     .effect = COMMAND_READS,
     .area = "federation",
-    .args = (const struct command_arg[]){ { .name = "user",
-                                            .kind = ARG_POSITIONAL,
-                                            .type = PARAM_USER,
-                                            .doc = "address of the account: name@domain" },
-                                          { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG("user"), { 0 } },
     .home = "user",
     .run = address_run,
     .doc = "Shows by which address other servers know a user, and why. Contacts from before the "

@@ -486,11 +486,7 @@ static struct command user_vcard = {
     .rest = "GET /users/{jid}/vcard",
     .effect = COMMAND_READS,
     .area = "users",
-    .args = (const struct command_arg[]){ { .name = "jid",
-                                            .kind = ARG_POSITIONAL,
-                                            .type = PARAM_USER,
-                                            .doc = "address of the account: name@domain" },
-                                          { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG("jid"), { 0 } },
     .run = run_user_vcard,
     .doc = "Shows the vCard of a user: as others get it, without a photo that is an avatar.",
     .columns =

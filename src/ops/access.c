@@ -744,11 +744,6 @@ bool access_is_name(slice text)
         .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX, .refers = (of),  \
         .check = access_is_name, .form = ACCESS_NAME_FORM, .doc = text                             \
     }
-#define JID_ARG                                                                                    \
-    {                                                                                              \
-        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER,                                 \
-        .doc = "address of the account: name@domain"                                               \
-    }
 #define ROLE_ARG(how)                                                                              \
     {                                                                                              \
         .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .refers = REFERS_ROLE,      \
@@ -825,7 +820,8 @@ static struct command admin_add = {
     .name = "admin add",
     .rest = "PUT /users/{jid}/role",
     CHANGE,
-    .args = (const struct command_arg[]){ JID_ARG, ROLE_ARG(ARG_POSITIONAL), { 0 } },
+    .args =
+        (const struct command_arg[]){ COMMAND_USER_ARG("jid"), ROLE_ARG(ARG_POSITIONAL), { 0 } },
     .run = run_admin_add,
     .doc = "Gives an account a role, or another one. Its user may then run the commands of that "
            "role from a client. Accounts of admin.accounts are administrators.",
@@ -834,7 +830,7 @@ static struct command admin_remove = {
     .name = "admin remove",
     .rest = "DELETE /users/{jid}/role",
     CHANGE,
-    .args = (const struct command_arg[]){ JID_ARG, { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG("jid"), { 0 } },
     .run = run_admin_remove,
     .doc = "Takes the role from an account.",
 };

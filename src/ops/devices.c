@@ -188,17 +188,11 @@ static void run_revoke(struct command_call *call)
 }
 
 static const struct command_arg list_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { 0 },
 };
 static const struct command_arg revoke_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device, from the list of devices" },
     { 0 },
 };

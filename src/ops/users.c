@@ -443,27 +443,18 @@ static void run_session_kick(struct command_call *call)
 /* Rows. */
 
 static const struct command_arg add_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
     USERS_PROFILE_ARGS,
     { 0 },
 };
 static const struct command_arg password_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its new password" },
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { .name = "keep-address",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,

@@ -305,10 +305,7 @@ static void run_stats(struct command_call *call)
 }
 
 static const struct command_arg jid_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { 0 },
 };
 static const char *const online_states[] = { "active", "idle", NULL };
@@ -458,10 +455,7 @@ static void run_user_show(struct command_call *call)
 }
 
 static const struct command_arg profile_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     USERS_PROFILE_ARGS,
     { 0 },
 };

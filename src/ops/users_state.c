@@ -180,10 +180,7 @@ static void run_enable(struct command_call *call)
 }
 
 static const struct command_arg jid_args[] = {
-    { .name = "jid",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("jid"),
     { 0 },
 };
 

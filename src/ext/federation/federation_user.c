@@ -382,14 +382,9 @@ static void user_run_show(struct command_call *call)
     account_with(call->worker, command_arg(call, "user"), user_show_rules, call);
 }
 
-#define ARG_USER                                                                                   \
-    {                                                                                              \
-        .name = "user", .kind = ARG_POSITIONAL, .type = PARAM_USER,                                \
-        .doc = "address of the account: name@domain"                                               \
-    }
-static const struct command_arg show_args[] = { ARG_USER, { 0 } };
+static const struct command_arg show_args[] = { COMMAND_USER_ARG("user"), { 0 } };
 static const struct command_arg set_args[] = {
-    ARG_USER,
+    COMMAND_USER_ARG("user"),
     { .name = "mode",
       .kind = ARG_POSITIONAL,
       .type = PARAM_CHOICE,

@@ -633,11 +633,7 @@ struct command mam_user_archive = {
     .rest = "GET /users/{jid}/archive",
     .effect = COMMAND_READS,
     .area = "users",
-    .args = (const struct command_arg[]){ { .name = "jid",
-                                            .kind = ARG_POSITIONAL,
-                                            .type = PARAM_USER,
-                                            .doc = "address of the account: name@domain" },
-                                          { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG("jid"), { 0 } },
     .run = run_user_archive,
     .record = true,
     .doc = "Shows the size of a user's archive: as archive.user-bytes counts it. Messages are "

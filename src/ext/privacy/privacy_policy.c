@@ -554,17 +554,11 @@ static void privacy_policy_run_set(struct command_call *call)
 }
 
 static const struct command_arg show_args[] = {
-    { .name = "user",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("user"),
     { 0 },
 };
 static const struct command_arg set_args[] = {
-    { .name = "user",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("user"),
     { .name = "share",
       .kind = ARG_OPTION,
       .type = PARAM_CHOICE,

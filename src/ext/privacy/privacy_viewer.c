@@ -263,10 +263,7 @@ static void privacy_viewer_view(struct account *a, enum err e, void *arg)
 static void run_view(struct command_call *call) { privacy_task_run(call, privacy_viewer_view); }
 
 static const struct command_arg view_args[] = {
-    { .name = "user",
-      .kind = ARG_POSITIONAL,
-      .type = PARAM_USER,
-      .doc = "address of the account: name@domain" },
+    COMMAND_USER_ARG("user"),
     { .name = "watcher",
       .kind = ARG_OPTION,
       .type = PARAM_JID,
