@@ -48,23 +48,52 @@ static slice group_name(struct arena *arena, slice text, unsigned number)
                       : slice_dup(arena, name);
 }
 
+/* How many groups of the source would have the same name. */
+struct group_namesakes {
+    slice name;
+    unsigned last; /* the number that was tried last */
+};
+
+static struct group_namesakes *namesakes_of(struct map *all, slice name, unsigned last,
+                                            struct arena *arena)
+{
+    struct group_namesakes *found = map_get(all, name);
+    if (found != NULL)
+        return found;
+    found = arena_new(arena, struct group_namesakes, 1);
+    *found = (struct group_namesakes){ name, last };
+    map_put(all, found);
+    return found;
+}
+
+/* With the host behind it, which stands for the number 2, or else with the next number. */
+static void give_another_name(struct source_groups *l, struct source_group *g,
+                              const struct map *taken, struct map *namesakes)
+{
+    struct group_namesakes *others =
+        namesakes_of(namesakes, g->here, g->host.len > 0 ? 2 : 1, l->arena);
+    if (g->host.len > 0) {
+        const char *both =
+            arena_printf(l->arena, "%.*s.%.*s", SLICE_ARG(g->name), SLICE_ARG(g->host));
+        g->here = group_name(l->arena, slice_of(both), 0);
+    }
+    while (map_get(taken, g->here) != NULL)
+        g->here = group_name(l->arena, g->name, ++others->last);
+}
+
 /* In the order of the source, so that the next import gives the same. */
 static void give_names(struct source_groups *l)
 {
-    struct map taken;
+    struct map taken, namesakes;
     map_init(&taken, map_key_slice);
+    map_init(&namesakes, map_key_slice);
     for (struct source_group *g = l->first; g != NULL; g = g->next) {
         g->here = group_name(l->arena, g->name, 0);
-        for (unsigned number = 1; map_get(&taken, g->here) != NULL; number++)
-            g->here =
-                number == 1 && g->host.len > 0
-                    ? group_name(l->arena,
-                                 slice_of(arena_printf(l->arena, "%.*s.%.*s", SLICE_ARG(g->name),
-                                                       SLICE_ARG(g->host))),
-                                 0)
-                    : group_name(l->arena, g->name, number + 1);
+        if (map_get(&taken, g->here) != NULL)
+            give_another_name(l, g, &taken, &namesakes);
         map_put(&taken, &g->here);
     }
+    map_fini(&namesakes);
     map_fini(&taken);
 }
 
