@@ -131,7 +131,7 @@ def arguments(name):
     if "[--secret SECRET]" in usage:
         secret = ["--secret", "long-enough-for-all"]
     needed = re.sub(r"\[[^]]*\]", "", usage).split()
-    values = {"FOLDER": "/folder", "FILE": "/folder", "CODE": "123456",
+    values = {"FOLDER": "/folder", "FILE": "/folder", "CODE": "123456", "REASON": "a test",
               "URL": "https://hook.example.org/"}
     return [word.split("|")[0] if "|" in word else values.get(word, "1")
             for word in needed] + secret

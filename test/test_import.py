@@ -440,7 +440,7 @@ def test_an_import_says_how_far_it_is(server, tmp_path):
                                 "<user/>"))
     seen = set()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(server.ctl, "import", "xep0227", str(path))
+        done = pool.submit(server.bring, "xep0227", str(path))
         while not done.done():
             seen.add(status())
         assert done.result()["text"].startswith("users imported: 60, there already: 0, refused: 1")

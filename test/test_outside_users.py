@@ -36,7 +36,8 @@ SURFACES = {
 # They show addresses, but of one user or room that is named, or of what is no list of users.
 OTHERS = {
     "contact add": "of one user", "contact list": "of one user", "user last": "of one user",
-    "user show": "of one user", "user role": "of one user", "test users": "test users themselves",
+    "user show": "of one user", "user blocked": "of one user", "user role": "of one user",
+    "test users": "test users themselves",
     "contact full": "what somebody must do something about",
     "federation reports": "numbers of reports", "report list": "what somebody has reported",
     "room affiliations": "of one room", "room cleanup": "rooms", "room joins": "of one room",

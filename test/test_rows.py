@@ -9,14 +9,15 @@ ROOM = "cave@conference.localhost"
 VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@localhost",
           "room": ROOM, "domain": "localhost", "setting": "web.title",
           "version": "1", "from": "0", "series": "muster_sessions", "alarm": "store.full",
-          "id": "1", "name": "desk", "node": "test1"}
+          "id": "1", "name": "desk", "node": "test1", "reason": "a test"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload list",
              "contact full", "room joins", "cert list", "cert-trust list", "backup verify",
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
              "s2s-group list", "federation list", "federation reports", "test history",
              "test users", "metrics history", "admin sessions",
-             "archive events", "trace list", "trace message"}
+             "archive events", "trace list", "trace message", "trace texts",
+             "user blocked", "user vcard"}
 # They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
 NEEDS_A_PARTNER = {"s2s trace", "doctor"}
 

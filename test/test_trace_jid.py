@@ -99,6 +99,8 @@ def test_who_may_read_the_log_does_not_read_what_users_say(make_server):
     bob.expect("<message id='m7'/>")
     until("line", lambda: texts(server, "--word", "m7"))
     server.ctl("trace", "stop", ALICE)  # a line that comes behind it
+    assert "trace-bodies" not in {row["area"] for row in server.rows("log", "areas")}
+    assert server.ctl_run("log", "trace", "trace-bodies", "on").returncode == 1
 
     def read(role, body):
         return server.api("POST", "/commands/log-list", body, token=tokens[role])

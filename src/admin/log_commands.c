@@ -18,22 +18,38 @@ static void run_level(struct command_call *call)
                  SLICE_ARG(name));
 }
 
+/* Areas whose lines are never written are for their own commands (`trace texts`). */
+static struct log_area *log_written_find(slice name)
+{
+    struct log_area *found = log_find(name);
+    return found != NULL && !found->unwritten ? found : NULL;
+}
+
+static struct log_area *log_written_next(struct log_area *area)
+{
+    while (area != NULL && area->unwritten)
+        area = area->next;
+    return area;
+}
+
 static void run_trace(struct command_call *call)
 {
     slice name = command_arg(call, "area");
     bool on = command_flag(call, "state");
     bool all = slice_is(name, "all");
-    struct log_area *found = log_find(name);
+    struct log_area *found = log_written_find(name);
     if (found == NULL && !all) {
         struct similar similar;
         similar_init(&similar, name);
-        for (const struct log_area *area = log_first(); area != NULL; area = area->next)
+        for (const struct log_area *area = log_written_next(log_first()); area != NULL;
+             area = log_written_next(area->next))
             similar_try(&similar, slice_of(area->name));
         command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them%s",
                      SLICE_ARG(name), similar_text(&similar).text);
         return;
     }
-    for (struct log_area *area = log_first(); area != NULL; area = area->next) {
+    for (struct log_area *area = log_written_next(log_first()); area != NULL;
+         area = log_written_next(area->next)) {
         if (all || area == found)
             log_set_level(area, on ? LOG_TRACE : log_default());
     }
@@ -42,7 +58,8 @@ static void run_trace(struct command_call *call)
 
 static void run_areas(struct command_call *call)
 {
-    for (const struct log_area *area = log_first(); area != NULL; area = area->next) {
+    for (const struct log_area *area = log_written_next(log_first()); area != NULL;
+         area = log_written_next(area->next)) {
         command_row(call);
         command_text(call, "area", slice_of(area->name));
         command_text(call, "level", slice_of(level_names[atomic_load(&area->level)]));
