@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 
 import pytest
 
@@ -24,6 +25,8 @@ def pytest_addoption(parser):
     parser.addoption("--migration", choices=("on", "off", "mixed"), default="on",
                      help="c2s.migration; mixed: off, but on where the marks slow, release or "
                           "migrates are")
+    parser.addoption("--half", type=int, choices=(1, 2),
+                     help="only this half of the tests, by their names; both together are all")
 
 
 def pytest_configure(config):
@@ -42,12 +45,20 @@ def pytest_unconfigure(config):
         config.postgresql.finish()
 
 
+def deselect(config, items, unwanted):
+    config.hook.pytest_deselected(items=unwanted)
+    items[:] = [item for item in items if item not in set(unwanted)]
+
+
 def pytest_collection_modifyitems(config, items):
     """With --migration=off only tests that it changes anything for."""
+    half = config.getoption("--half")
+    if half:
+        deselect(config, items, [item for item in items
+                                 if zlib.crc32(item.nodeid.encode()) % 2 + 1 != half])
     if config.getoption("--migration") == "off":
-        same = [item for item in items if not {"migration", "company"} & set(item.fixturenames)]
-        config.hook.pytest_deselected(items=same)
-        items[:] = [item for item in items if item not in set(same)]
+        deselect(config, items, [item for item in items
+                                 if not {"migration", "company"} & set(item.fixturenames)])
     for item in items:
         if database.POSTGRESQL and item.get_closest_marker("sqlite") is not None:
             item.add_marker(pytest.mark.skip(reason="of the file of SQLite"))

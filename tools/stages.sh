@@ -68,7 +68,7 @@ pytest_once() { # MODE ARGUMENT...
     local mode=$1
     shift
     MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -q --tb=short -rfEs -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@"
+        /usr/bin/python3 -m pytest -q --tb=short -rfEs --durations=40 -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@"
 }
 
 # Out of 12,000 tests with real clients, one may fail because the machine was busy with something
@@ -158,22 +158,36 @@ stage_e2e() {
     return "$failed"
 }
 # A part of the suite on two nodes, each client on the one that is not its account's home. What
-# cannot run so, and why, is in test/muster/nodes.py.
+# cannot run so, and why, is in test/muster/nodes.py. With CHECK_ONCE, one half of it runs on two
+# nodes and the other with the sanitizers.
+ON_TWO_NODES=(
+    test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,offline,adhoc,bind,component,hand_over}.py
+    test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
+    test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors}.py
+    test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
+)
 stage_nodes() {
-    make_quiet -j2 MODE=debug all && MUSTER_TEST_NODES=2 run_pytest debug -m "not slow and not release" \
-        test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,offline,adhoc,bind,component,hand_over,nodes}.py \
-        test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py \
-        test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors}.py \
-        test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
+    make_quiet -j2 MODE=debug all || return
+    export MUSTER_TEST_NODES=2
+    if [ -z "${CHECK_ONCE:-}" ]; then
+        run_pytest debug -m "not slow and not release" test/test_nodes.py "${ON_TWO_NODES[@]}"
+    else
+        run_pytest debug -m "not slow and not release" test/test_nodes.py &&
+            run_pytest debug -m "not slow and not release" --half=1 "${ON_TWO_NODES[@]}"
+    fi
 }
 # A program with the sanitizers takes long to start, and most tests call musterctl: those that are
 # not about it have that of the release.
 stage_e2e-asan() {
-    local failed=0
+    local failed=0 others=("--ignore-glob=*/test_ctl*")
     make_quiet all && make_quiet -j2 MODE=asan all || return
+    [ -z "${CHECK_ONCE:-}" ] || others+=("${ON_TWO_NODES[@]/#/--ignore=}")
     MUSTERCTL=build/release/musterctl run_pytest asan -m "not slow and not release" \
-        --ignore-glob='*/test_ctl*' test || failed=1
+        "${others[@]}" test || failed=1
     run_pytest asan -m "not slow and not release" test/test_ctl*.py || failed=1
+    [ -z "${CHECK_ONCE:-}" ] ||
+        MUSTERCTL=build/release/musterctl run_pytest asan -m "not slow and not release" --half=2 \
+            "${ON_TWO_NODES[@]}" || failed=1
     return "$failed"
 }
 

@@ -23,8 +23,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKERS = int(os.environ.get("MUSTER_TEST_WORKERS", "2"))  # of a server that does not say
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:"
                      r"|ensure failed|Assertion")
-
-
+# Freed memory is kept up to 8 MiB in place of 256: a server takes a third fewer pages, which are
+# much of the time of a short test.
+ASAN_OPTIONS = "exitcode=99:detect_leaks=1:quarantine_size_mb=8"
 KINDS = "c2s", "tls", "component", "http", "https", "bosh", "proxy65", "s2s", "s2s_tls"
 NUMBERS = itertools.count()
 CREATED = set()  # databases, of PostgreSQL
@@ -179,7 +180,7 @@ class Server:
                      "--config", self.file],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify),
-                         "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", **self._disk(),
+                         "ASAN_OPTIONS": ASAN_OPTIONS, **self._disk(),
                          **self._second_node()},
                     preexec_fn=self._limit if self.options.get("limits") else None)
             if ready:
