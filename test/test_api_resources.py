@@ -6,6 +6,7 @@ import pytest
 
 from muster import json_schema
 from muster.client import until
+from muster.muc import Room
 from test_api import api_server, pages
 from test_groups import listening
 from test_roster import get, items, push
@@ -151,6 +152,34 @@ def test_groups_in_pages(api, server):
     assert api("GET", "/groups?cursor=zz").status == 400
     assert "go on with --after a-new-one" in server.ctl("group", "list", "--limit", "1")["text"]
     assert len(server.rows("group", "list")) == 5
+
+
+def test_people_of_a_room_in_pages(api, server):
+    clients = [server.client(name) for name in ("alice", "bob", "carol")]
+    room = Room("cave")
+    room.create(clients[0], "alice")
+    for client, name in zip(clients[1:], ("bob", "carol")):
+        room.enter(client, name)
+    jids = [ALICE, BOB, CAROL]
+    for jid in jids[1:]:
+        assert api("PUT", f"/rooms/{room.jid}/affiliations/{jid}",
+                   {"affiliation": "member"}).status == 200
+    assert pages(api, f"/rooms/{room.jid}/affiliations", "jid") == jids
+    assert pages(api, f"/rooms/{room.jid}/occupants", "jid") == sorted(str(c) for c in clients)
+
+
+def test_other_lists_in_pages(api, server):
+    alice = server.client("alice")
+    others = [f"{name}.localhost" for name in ("a", "b", "c")]
+    for other in reversed(others):
+        assert api("PUT", f"/components/{other}", {}).status in (200, 201)
+        alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{other}'/></block>")
+        server.ctl("room-alias", "add", f"rooms.{other}")
+    assert pages(api, "/components", "domain") == others
+    assert pages(api, "/users/alice@localhost/blocked", "jid") == others
+    aliases = [row["alias"] for row in server.rows("room-alias", "list")]
+    assert pages(api, "/room-aliases", "alias") == aliases == sorted(aliases)
+    assert {f"rooms.{other}" for other in others} < set(aliases)
 
 
 # --- single things ---

@@ -306,7 +306,7 @@ static void component_rows_listed(void *arg, enum store_result result, const str
         command_text(call, "domain", slice_dup(call->arena, l.domain));
         command_int(call, "connections", l.count);
     }
-    command_done(call, "%s", "");
+    command_done_listed(call, "domain");
 }
 
 static void component_rows_run_list(struct command_call *call)
@@ -366,7 +366,7 @@ static struct command command_show = {
     .rest = "GET /components",
     .effect = COMMAND_READS,
     .area = "components",
-    .args = (const struct command_arg[]){ { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("domain"), { 0 } },
     .run = component_rows_run_list,
     .doc = "Lists the components that may connect. Shows how many connections each has.",
     .columns =

@@ -314,7 +314,7 @@ static void reports_counted(void *arg, enum store_result result, const struct st
         command_int(call, "users", store_int(b, 0, i, 1));
         domain_add_stamp(call, "last", store_int(b, 0, i, 2));
     }
-    command_done(call, "%s", "");
+    command_done_listed(call, "domain");
 }
 
 static void reports_run(struct command_call *call)
@@ -345,6 +345,7 @@ static const struct command_arg reports_args[] = {
       .min = 1,
       .max = KEPT_DAYS,
       .doc = "reports of so many days; the default is 1" },
+    COMMAND_PAGE_ARGS("domain"),
     { 0 },
 };
 struct command federation_block = {

@@ -399,7 +399,7 @@ static void privacy_blocking_show(struct account *a, enum err e, void *arg)
         command_row(t->call);
         command_text(t->call, "jid", slice_dup(t->call->arena, rule.value));
     }
-    command_done(t->call, "%s", "");
+    command_done_listed(t->call, "jid");
 }
 
 static void privacy_blocking_run_show(struct command_call *call)
@@ -412,7 +412,9 @@ struct command user_blocked = {
     .rest = "GET /users/{user}/blocked",
     .effect = COMMAND_READS,
     .area = "policies",
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG("user"), { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG("user"),
+                                          COMMAND_PAGE_ARGS("address"),
+                                          { 0 } },
     .home = "user",
     .run = privacy_blocking_run_show,
     .doc = "Lists the addresses that a user has blocked (XEP-0191).",

@@ -481,7 +481,7 @@ static void alias_listed(void *arg, enum store_result result, const struct store
         command_text(call, "made", generated ? SLICE("by the server") : SLICE("by hand"));
         command_bool(call, "listed", store_int(b, 0, i, 2) != 0);
     }
-    command_done(call, "%s", "");
+    command_done_listed(call, "alias");
 }
 
 static void alias_run_list(struct command_call *call)
@@ -627,6 +627,7 @@ static struct command list_command = {
     .rest = "GET /room-aliases",
     .effect = COMMAND_READS,
     .area = "rooms",
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("alias"), { 0 } },
     .run = alias_run_list,
     .doc = "Lists the aliases of group chat: their names, the domain of the server that each "
            "belongs to, and whether clients see them.",

@@ -151,18 +151,15 @@ static void operate_run_show(struct command_call *call) { operate_visit(call, op
 static void affiliations(struct room *r, void *arg)
 {
     struct command_call *call = arg;
-    struct affiliate *a;
-    for (int of = AFF_OWNER; of >= AFF_OUTCAST; of--)
-        for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;) {
-            if (a->affiliation != of)
-                continue;
-            command_row(call);
-            command_text(call, "jid", a->jid);
-            command_text(call, "affiliation", affiliation_name((enum affiliation)of));
-            command_text(call, "nick", a->nick);
-            command_text(call, "reason", a->reason);
-        }
-    command_done(call, "%s", "");
+    const struct affiliate *a;
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;) {
+        command_row(call);
+        command_text(call, "jid", a->jid);
+        command_text(call, "affiliation", affiliation_name((enum affiliation)a->affiliation));
+        command_text(call, "nick", a->nick);
+        command_text(call, "reason", a->reason);
+    }
+    command_done_listed(call, "jid");
 }
 
 static void run_affiliations(struct command_call *call) { operate_visit(call, affiliations, call); }
@@ -182,7 +179,7 @@ static void occupants(struct room *r, void *arg)
             command_bool(call, "hidden", o->hidden);
         }
     }
-    command_done(call, "%s", "");
+    command_done_listed(call, "jid");
 }
 
 static void run_occupants(struct command_call *call) { operate_visit(call, occupants, call); }
@@ -388,6 +385,7 @@ static const struct store_schema schema = {
     }
 
 static const struct command_arg room_args[] = { ROOM_ARG, { 0 } };
+static const struct command_arg people_args[] = { ROOM_ARG, COMMAND_PAGE_ARGS("address"), { 0 } };
 static const struct command_arg create_args[] = {
     ROOM_ARG,
     { .name = "owner",
@@ -517,7 +515,7 @@ static struct command affiliations_command = {
     .home = "room",
     .effect = COMMAND_READS,
     .area = "rooms",
-    .args = room_args,
+    .args = people_args,
     .run = run_affiliations,
     .doc = "Lists the affiliations of a room.",
     .columns =
@@ -534,7 +532,7 @@ static struct command occupants_command = {
     .home = "room",
     .effect = COMMAND_READS,
     .area = "rooms",
-    .args = room_args,
+    .args = people_args,
     .run = run_occupants,
     .doc = "Lists the occupants of a room, a row for each session.",
     .columns =
