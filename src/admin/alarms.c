@@ -439,7 +439,7 @@ static const struct message_row alarms_news_message = {
     .run = alarms_news_run,
 };
 
-static struct loop_defer trips[NODE_WORKERS_MAX]; /* by worker */
+static struct loop_defer trips[NODE_WORKERS_MAX]; /* by worker of the keeper's node */
 
 static void alarms_depart(struct loop_defer *d)
 {
@@ -449,14 +449,15 @@ static void alarms_depart(struct loop_defer *d)
                      &(struct message_nothing){ 0 });
 }
 
-/* On any thread. Workers speak by messages, and later in the tick: the alarm may be about these. */
+/* On any thread. Workers of the keeper's node speak by messages, and later in the tick: the alarm
+ * may be about these. */
 static void alarms_have_changed(struct alarm_listener *l)
 {
     struct worker *w = worker_here();
     (void)l;
     if (atomic_exchange(&keeper.posted, true))
         return;
-    if (w == NULL || w == keeper.worker) {
+    if (w == NULL || w == keeper.worker || worker_node(w) != worker_node(keeper.worker)) {
         loop_post(worker_loop(keeper.worker), &keeper.post);
         return;
     }
