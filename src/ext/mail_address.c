@@ -222,17 +222,8 @@ static void book_keep_gone(struct book *b, const struct book *old, uint64_t now)
     }
 }
 
-/* Takes it over. */
-static void book_use(struct book *b, uint64_t now)
+static void book_alarms(const struct book *b)
 {
-    pthread_rwlock_wrlock(&names.lock);
-    struct book *old = names.book;
-    book_keep_gone(b, old, now);
-    names.book = b;
-    pthread_rwlock_unlock(&names.lock);
-    atomic_store(&names.empty, b->by_jid.count == 0);
-    atomic_store(&names.read, true);
-    book_free(&old);
     if (b->by_mail.count == ACCOUNTS_MAX)
         alarm_raise(&full_alarm, (slice){ 0 });
     else
@@ -243,6 +234,23 @@ static void book_use(struct book *b, uint64_t now)
         alarm_clear(&shared_alarm);
     log_info(&log_mail_address, LOG_EV("mail-address.read"), LOG_I("used", b->by_jid.count),
              LOG_I("shared", b->shared));
+}
+
+/* Takes it over: when the lock is released, another node of the process may replace and free it.
+ * Returns how many deleted accounts it has. */
+static uint32_t book_use(struct book *b, uint64_t now)
+{
+    pthread_rwlock_wrlock(&names.lock);
+    struct book *old = names.book;
+    book_keep_gone(b, old, now);
+    uint32_t gone = b->gone;
+    atomic_store(&names.empty, b->by_jid.count == 0);
+    atomic_store(&names.read, true);
+    book_alarms(b);
+    names.book = b;
+    pthread_rwlock_unlock(&names.lock);
+    book_free(&old);
+    return gone;
 }
 
 static slice name_find(struct arena *tmp, slice bare, bool outward)
@@ -493,14 +501,15 @@ static const struct message_row apply_message = {
     .run = mail_apply_run,
 };
 
-/* Every worker has streams, which had to wait for the first book. */
-static void mail_taken(struct mail_address *m)
+/* Every worker has streams, which had to wait for the first book. Returns as book_use(). */
+static uint32_t mail_taken(struct mail_address *m)
 {
     bool first = !atomic_load(&names.read);
-    book_use(m->made, loop_wall_us(worker_loop(m->worker)));
+    uint32_t gone = book_use(m->made, loop_wall_us(worker_loop(m->worker)));
     m->made = NULL;
     if (first)
         each_home(m->worker, &apply_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
+    return gone;
 }
 
 static void mail_page(void *arg, enum store_result result, const struct store_batch *b)
@@ -514,8 +523,8 @@ static void mail_page(void *arg, enum store_result result, const struct store_ba
     } else if (mail_take(m, b)) {
         mail_read_page(m);
     } else {
-        mail_taken(m);
-        if (m->again || names.book->gone > 0)
+        uint32_t gone = mail_taken(m);
+        if (m->again || gone > 0)
             mail_soon(m, m->again ? SOON_MS + REST * took_ms : FAREWELL_US / 1000);
         m->forgets = !m->again;
     }
@@ -537,7 +546,7 @@ static void mail_reload(struct timer *t, struct loop *loop)
     if (setting_bool_somewhere(&mail_address))
         mail_read_page(m);
     else
-        mail_taken(m);
+        (void)mail_taken(m);
 }
 
 static void first_page(void *arg, enum store_result result, const struct store_batch *b)
@@ -556,7 +565,7 @@ static void mail_read_first(struct mail_address *m)
     while (m->again)
         (void)store_run(mail_batch(m), first_page, m);
     if (m->made != NULL)
-        book_use(m->made, 0);
+        (void)book_use(m->made, 0);
     else
         mail_soon(m, AGAIN_MS);
     m->made = NULL;
