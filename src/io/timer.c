@@ -107,7 +107,11 @@ int wheel_wait_ms(struct wheel *w, uint64_t now_us)
 void timer_set_tick(struct loop *loop, struct timer *t, uint64_t due_tick)
 {
     ensure_debug(loop_here() == NULL || loop_here() == loop);
+    ensure_debug(!timer_is_set(t) || t->loop == loop);
     list_remove(&t->node);
+#ifdef MUSTER_DEBUG
+    t->loop = loop;
+#endif
     t->due_tick = due_tick > loop->wheel.tick ? due_tick : loop->wheel.tick + 1;
     wheel_place(&loop->wheel, t);
 }
@@ -127,4 +131,8 @@ uint64_t timer_left_ms(const struct loop *loop, const struct timer *t)
     return timer_is_set(t) && due_us > loop->now_us ? (due_us - loop->now_us) / 1000 : 0;
 }
 
-void timer_cancel(struct timer *t) { list_remove(&t->node); }
+void timer_cancel(struct timer *t)
+{
+    ensure_debug(!timer_is_set(t) || loop_here() == NULL || loop_here() == t->loop);
+    list_remove(&t->node);
+}

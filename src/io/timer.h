@@ -11,6 +11,9 @@ struct timer {
     struct list node; /* unlinked: not set */
     uint64_t due_tick;
     void (*fn)(struct timer *t, struct loop *loop);
+#ifdef MUSTER_DEBUG
+    struct loop *loop; /* on which it was set */
+#endif
 };
 
 /* Replaces an earlier time. */

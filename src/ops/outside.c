@@ -808,6 +808,8 @@ const struct feature outside_feature = {
     .messages = (const struct message_row *const[]){ &outside_users_message, NULL },
     .account.remove = outside_removing,
     .account.deleted = outside_users_deleted,
+    .worker.slot = &outside_users_slot,
     .worker.start = outside_start,
     .worker.stop = outside_stop,
+    .worker.ended = outside_users_ended,
 };

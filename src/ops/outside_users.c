@@ -1,6 +1,7 @@
 #include "ops/outside_users.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -33,10 +34,19 @@ static struct {
     _Atomic bool any;
 } users = { .lock = PTHREAD_RWLOCK_INITIALIZER };
 
-/* Of worker 0. */
-static struct timer again;
-static struct store_op *op;
-static bool changed; /* since it is being read */
+/* Reads them, at worker 0 of a node. */
+struct outside_reader {
+    struct worker *worker;
+    struct timer again;
+    struct store_op *op;
+    bool changed; /* since it is being read */
+};
+
+unsigned outside_users_slot;
+static struct outside_reader *users_reader(const struct worker *w)
+{
+    return *worker_state(w, outside_users_slot);
+}
 
 bool outside_is_test(const struct account *a)
 {
@@ -101,36 +111,35 @@ static struct store_batch *users_batch(const struct worker *w)
 
 static void users_read(void *arg, enum store_result result, const struct store_batch *b)
 {
-    const struct worker *w = arg;
-    op = NULL;
+    struct outside_reader *r = arg;
+    r->op = NULL;
     if (result == STORE_OK)
         users_take(b);
-    if (result != STORE_OK || changed)
-        timer_set(worker_loop(w), &again, result == STORE_OK ? SOON_MS : AGAIN_MS);
-    changed = false;
+    if (result != STORE_OK || r->changed)
+        timer_set(worker_loop(r->worker), &r->again, result == STORE_OK ? SOON_MS : AGAIN_MS);
+    r->changed = false;
 }
 
 static void users_due(struct timer *t, struct loop *loop)
 {
-    struct worker *w = worker_here();
-    (void)t;
-    changed = op != NULL;
-    if (op == NULL)
-        op = store_submit(users_batch(w), loop, 0, users_read, w);
+    struct outside_reader *r = CONTAINER_OF(t, struct outside_reader, again);
+    r->changed = r->op != NULL;
+    if (r->op == NULL)
+        r->op = store_submit(users_batch(r->worker), loop, 0, users_read, r);
 }
 
 static void users_changed_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)message, (void)from;
     if (worker_index(w) == 0)
-        users_due(&again, worker_loop(w));
+        users_due(&users_reader(w)->again, worker_loop(w));
 }
 
 void outside_users_deleted(struct worker *w, slice bare)
 {
     (void)bare;
     if (worker_index(w) == 0 && atomic_load(&users.any))
-        users_due(&again, worker_loop(w));
+        users_due(&users_reader(w)->again, worker_loop(w));
 }
 
 const struct message_row outside_users_message = {
@@ -149,24 +158,36 @@ void outside_users_changed(struct worker *w)
 
 static void users_read_first(void *arg, enum store_result result, const struct store_batch *b)
 {
-    const struct worker *w = arg;
+    struct outside_reader *r = arg;
     if (result == STORE_OK)
         users_take(b);
     else
-        timer_set(worker_loop(w), &again, AGAIN_MS);
+        timer_set(worker_loop(r->worker), &r->again, AGAIN_MS);
 }
 
 void outside_users_start(struct worker *w)
 {
-    again.fn = users_due;
-    if (worker_index(w) == 0)
-        (void)store_run(users_batch(w), users_read_first, w);
+    if (worker_index(w) != 0)
+        return;
+    struct outside_reader *r = mem_new(struct outside_reader);
+    *worker_state(w, outside_users_slot) = r;
+    r->worker = w;
+    r->again.fn = users_due;
+    (void)store_run(users_batch(w), users_read_first, r);
 }
 
 void outside_users_stop(struct worker *w)
 {
-    if (worker_index(w) != 0)
+    struct outside_reader *r = users_reader(w);
+    if (r == NULL)
         return;
-    timer_cancel(&again);
-    store_cancel(&op);
+    timer_cancel(&r->again);
+    store_cancel(&r->op);
+}
+
+void outside_users_ended(struct worker *w)
+{
+    struct outside_reader *r = users_reader(w);
+    *worker_state(w, outside_users_slot) = NULL;
+    mem_free(&r);
 }

@@ -24,5 +24,7 @@ extern struct store_stmt outside_users_all;
 extern const struct message_row outside_users_message;
 void outside_users_start(struct worker *w); /* worker 0; the loop does not run yet */
 void outside_users_stop(struct worker *w);
+void outside_users_ended(struct worker *w);               /* no message comes any more */
+extern unsigned outside_users_slot;                       /* of what it keeps on a worker */
 void outside_users_deleted(struct worker *w, slice bare); /* account.deleted */
 void outside_users_changed(struct worker *w); /* in the database: all nodes read them again */

@@ -102,7 +102,7 @@ static void s2s_start(void *own, struct worker *w)
     xstreams_init(&sw->out);
     xstreams_init(&sw->probes);
     list_init(&sw->tests);
-    s2s_domains_start(w);
+    s2s_domains_start(sw, w);
     s2s_in_map_init(&sw->in_by_id);
     s2s_flows_init(sw);
     s2s_find_init(sw, w);
@@ -234,7 +234,7 @@ static void s2s_end(void *own, struct worker *w)
     struct s2s_worker *sw = s2s_worker(own, w);
     timer_cancel(&sw->stop);
     outgoing_find_stop(&sw->pending);
-    s2s_domains_stop(w);
+    s2s_domains_stop(sw);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
     share_map_fini(sw);

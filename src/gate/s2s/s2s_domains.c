@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/setting.h"
 #include "base/utf8.h"
+#include "gate/s2s/s2s_gate.h"
 #include "home/here.h"
 #include "io/timer.h"
 #include <inttypes.h>
@@ -232,8 +233,6 @@ void s2s_domains_text(struct buf *out, const char *total)
 
 /* The watch. */
 
-static struct timer look_timer; /* of the first worker */
-
 /* The domain that has failed for longest, and how many fail for too long. */
 static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
 {
@@ -272,23 +271,20 @@ static void domains_look(struct timer *t, struct loop *loop)
     timer_set(loop, t, after_ms < LOOK_MS ? after_ms : LOOK_MS);
 }
 
-void s2s_domains_start(struct worker *w)
+void s2s_domains_start(struct s2s_worker *sw, struct worker *w)
 {
     if (worker_index(w) != 0)
         return;
-    look_timer.fn = domains_look;
-    timer_set(worker_loop(w), &look_timer, 1000);
+    sw->domains_look.fn = domains_look;
+    timer_set(worker_loop(w), &sw->domains_look, 1000);
 }
 
-void s2s_domains_stop(struct worker *w)
-{
-    if (worker_index(w) == 0)
-        timer_cancel(&look_timer);
-}
+void s2s_domains_stop(struct s2s_worker *sw) { timer_cancel(&sw->domains_look); }
 
 static void alarm_after_changed(struct worker *w, const struct setting *s)
 {
+    struct s2s_gate *g = s2s_gate_of(w);
     (void)s;
-    if (worker_index(w) == 0 && timer_is_set(&look_timer))
-        timer_set(worker_loop(w), &look_timer, 0);
+    if (g != NULL && timer_is_set(&s2s_worker(g, w)->domains_look))
+        timer_set(worker_loop(w), &s2s_worker(g, w)->domains_look, 0);
 }

@@ -12,6 +12,7 @@
 struct alarm;
 struct buf;
 struct loop;
+struct s2s_worker;
 struct setting;
 struct worker;
 
@@ -41,8 +42,8 @@ bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out); /* false: n
 void s2s_domains_text(struct buf *out, const char *total); /* as struct feature.metrics_text */
 
 /* The watch over domains that fail: on the first worker of the node. */
-void s2s_domains_start(struct worker *w);
-void s2s_domains_stop(struct worker *w);
+void s2s_domains_start(struct s2s_worker *sw, struct worker *w);
+void s2s_domains_stop(struct s2s_worker *sw);
 
 extern struct alarm s2s_failing_alarm;
 extern struct setting s2s_metrics_domains, s2s_alarm_after;

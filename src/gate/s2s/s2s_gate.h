@@ -61,6 +61,7 @@ struct s2s_worker {
     uint32_t finding_asked;       /* and among them those for questions alone */
     struct pace find_pace;        /* how often one begins */
     struct outgoing_find pending; /* on the first worker: what the database has */
+    struct timer domains_look;    /* on the first worker: of gate/s2s/s2s_domains.c */
     struct timer stop;            /* then streams that are left are aborted */
 };
 
