@@ -242,6 +242,20 @@ def ask(alice):
     return federation.for_users(alice.iq("get", f"<query xmlns='{VERSION}'/>", to=EVIL))
 
 
+def test_each_line_of_the_list_is_told_from_the_others(node, join):
+    """A domain whose keys are asked about on a stream of their own, while stanzas wait for it."""
+    alice, peer = node.client("alice"), join(node)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        federation.route(node, "third.test", silent.getsockname()[1])
+        send(alice, "waits", to="bob@third.test")
+        peer.result("0" * 64, origin="third.test")
+        until("both", lambda: sorted((row["direction"], row["state"])
+                                     for row in node.rows("s2s", "list", "third.test")) ==
+              [("in", "checking"), ("keys", "connecting"), ("out", "connecting")])
+        names = [row["name"] for row in node.rows("s2s", "show", "third.test")]
+    assert "stream to it" in names and "stream for keys" in names
+
+
 @pytest.mark.parametrize("enable", [True, False])
 def test_a_server_that_comes_is_sent_what_was_refused_before(node, join, failing, enable):
     """Its stream ends the pause at once, in which stanzas were refused."""

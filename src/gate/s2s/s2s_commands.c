@@ -60,11 +60,13 @@ static void commands_show(const struct s2s_shown *shown, void *arg)
         commands_add(l->call, shown);
 }
 
-/* What this process remembers. */
+/* Of all that this process remembers, what this worker is the home of. */
 static void commands_show_refused(slice domain, const struct s2s_unproved *last, void *arg)
 {
     struct listing *l = arg;
     uint64_t now = loop_wall_us(worker_loop(l->call->worker));
+    if (!s2s_unproved_is_at(l->call->worker, domain))
+        return;
     commands_show(
         &(struct s2s_shown){
             .remote = slice_dup(l->call->arena, domain),
@@ -92,8 +94,7 @@ static void run_s2s_list(struct command_call *call)
         partner_show(partner_of(a), commands_show, &l);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), commands_show, &l);
-    if (worker_index(w) == 0)
-        s2s_unproved_each(commands_show_refused, &l);
+    s2s_unproved_each(loop_wall_us(worker_loop(w)), commands_show_refused, &l);
 }
 
 static void s2s_list_gathered(struct command_call *call)
@@ -195,12 +196,13 @@ static struct command s2s_list = {
             { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain of the other server" },
             { .name = "local", .type = PARAM_DOMAIN, .doc = "the domain of this server" },
             { .name = "direction",
-              .doc = "out: stanzas to it, in: from it; a stream with both is in two lines" },
+              .doc = "out: stanzas to it, in: from it, keys: only questions about its dialback "
+                     "keys; a stream of both directions is in two lines" },
             { .name = "state",
               .doc =
                   "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
                   "failed, diverted (to another of s2s.connections), checking (its dialback), or "
-                  "refused (its certificate, the last time that it came)" },
+                  "refused (its certificate, the last time that it came; for a day)" },
             { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },

@@ -5,6 +5,7 @@
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"
 #include "home/slots.h"
 #include "im/abroad.h"
@@ -208,6 +209,7 @@ static void came_run(struct worker *w, void *message, const struct message_from 
 {
     const struct s2s_came *m = message;
     (void)from;
+    s2s_unproved_forget(m->remote);
     if (s2s_is_ended(w))
         return;
     pair_news_tell(w, m->local, m->remote, NEWS_CAME);

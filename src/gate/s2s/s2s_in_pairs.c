@@ -61,7 +61,6 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
     p->how = how;
-    s2s_unproved_forget(pair_remote(p));
     home_send(s->x.worker, pair_remote(p), &s2s_came_message,
               &(struct s2s_came){ pair_local(p), pair_remote(p) });
     log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
@@ -103,7 +102,10 @@ void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why
     if (s->unproved == UNPROVED_TOLD)
         return;
     s->unproved++;
-    s2s_unproved(remote, local, conn_info_text(conn_info(s->x.conn)).text, why);
+    s2s_unproved(s->x.worker,
+                 &(struct s2s_unproved_news){ remote, local,
+                                              slice_of(conn_info_text(conn_info(s->x.conn)).text),
+                                              slice_of(why) });
 }
 
 bool in_may_authenticate(const struct s2s_in *s)

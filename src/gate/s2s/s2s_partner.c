@@ -13,6 +13,7 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_share.h"
+#include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
@@ -124,7 +125,7 @@ static void partner_gives_back(struct partner *p);
 /* Its pair has other connections; one that asks about keys is none. */
 static bool partner_is_one_of_many(const struct partner *p)
 {
-    return p->gate->connections > 1 && p->actor.jid.ptr[p->actor.jid.len - 1] != '/';
+    return p->gate->connections > 1 && !partner_asks_only(p);
 }
 
 /* No other connection of its pair is up: its failure is that of the domain. */
@@ -972,9 +973,8 @@ bool partner_try_again(struct partner *p)
 }
 
 const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message, &s2s_verify_message,   &s2s_verified_message,
-    &s2s_pending_message, &outgoing_message,     &outgoing_answer,
-    &s2s_resume_message,  &s2s_resumed_message,  &s2s_came_message,
-    &s2s_retry_message,   &s2s_way_back_message, &s2s_to_back_message,
-    &s2s_onward_message,  &s2s_news_message,     NULL
+    &s2s_foreign_message, &s2s_verify_message, &s2s_verified_message, &s2s_pending_message,
+    &outgoing_message,    &outgoing_answer,    &s2s_resume_message,   &s2s_resumed_message,
+    &s2s_came_message,    &s2s_retry_message,  &s2s_way_back_message, &s2s_to_back_message,
+    &s2s_onward_message,  &s2s_news_message,   &s2s_unproved_message, NULL
 };

@@ -24,7 +24,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
     struct s2s_shown s = {
         .remote = partner_remote(p),
         .local = partner_local(p),
-        .direction = "out",
+        .direction = partner_asks_only(p) ? "keys" : "out",
         .state = partner_state(p),
         .since_s = (loop_now_us(partner_loop(p)) - p->since_us) / 1000000,
         .queue = p->actor.inbox_stanzas,

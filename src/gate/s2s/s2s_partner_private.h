@@ -151,6 +151,11 @@ static inline slice partner_pair(const struct partner *p)
 {
     return (slice){ p->text, p->remote_len + 1u + p->local_len };
 }
+/* partner_asker() has made it: it carries no stanzas. */
+static inline bool partner_asks_only(const struct partner *p)
+{
+    return p->actor.jid.ptr[p->actor.jid.len - 1] == '/';
+}
 /* What senders are told beside the error. */
 static inline slice partner_words(const struct partner *p)
 {

@@ -93,9 +93,12 @@ static void show_stream(const struct s2s_shown *s, void *arg)
     struct command_call *call = arg;
     if (!slice_eq(command_arg(call, "domain"), s->remote))
         return;
-    bool out = strcmp(s->direction, "out") == 0;
-    show_add(call, out ? "stream to it" : "stream from it",
-             arena_printf(call->arena, "%s %.*s: %s for %llu s%s%s%s%s", out ? "from" : "to",
+    bool in = strcmp(s->direction, "in") == 0, out = strcmp(s->direction, "out") == 0;
+    show_add(call,
+             in    ? "stream from it"
+             : out ? "stream to it"
+                   : "stream for keys",
+             arena_printf(call->arena, "%s %.*s: %s for %llu s%s%s%s%s", in ? "to" : "from",
                           SLICE_ARG(s->local), s->state, (unsigned long long)s->since_s,
                           *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
                           s->auth));
@@ -129,18 +132,19 @@ static void show_counts(struct command_call *call)
     show_add(call, "failing since", arena_printf(call->arena, "%s", stamp));
 }
 
-/* What this process remembers. */
+/* What the home of the domain remembers. */
 static void show_unproved(struct command_call *call)
 {
     struct s2s_unproved last;
     char stamp[CLOCK_STAMP_LEN];
-    if (!s2s_unproved_of(command_arg(call, "domain"), &last))
+    uint64_t now = loop_wall_us(worker_loop(call->worker));
+    if (!s2s_unproved_is_at(call->worker, command_arg(call, "domain")) ||
+        !s2s_unproved_of(command_arg(call, "domain"), now, &last))
         return;
     clock_stamp(stamp, last.at_us);
     show_add(call, "last refused",
-             arena_printf(call->arena,
-                          "%s, from %s: its certificate does not prove the domain: %s (node %s)",
-                          stamp, last.peer, last.why, worker_node(call->worker)->name));
+             arena_printf(call->arena, "%s, from %s: its certificate does not prove the domain: %s",
+                          stamp, last.peer, last.why));
 }
 
 static void run_s2s_show(struct command_call *call)
@@ -152,8 +156,7 @@ static void run_s2s_show(struct command_call *call)
         return;
     if (worker_index(w) == 0)
         show_counts(call);
-    if (worker_index(w) == 0)
-        show_unproved(call);
+    show_unproved(call);
     for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
         partner_show(partner_of(a), show_stream, call);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
@@ -230,7 +233,8 @@ struct command s2s_show_command = {
     .columns =
         (const struct command_column[]){
             { .name = "name",
-              .doc = "stream to it or stream from it, and of this stream: queue, tls, certificate, "
+              .doc = "stream to it, stream from it, or stream for keys (only questions about its "
+                     "dialback keys), and of this stream: queue, tls, certificate, "
                      "names, name that matches, chain, unacknowledged, last failure; then "
                      "counted, failing since, last refused (of its streams to this server), state, "
                      "policy, stored" },

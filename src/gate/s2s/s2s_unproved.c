@@ -1,7 +1,11 @@
 #include "gate/s2s/s2s_unproved.h"
-#include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "gate/s2s/s2s_rows.h"
+#include "home/here.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "xmpp/jid.h"
 #include <pthread.h>
 #include <stdio.h>
 
@@ -33,29 +37,40 @@ static struct unproved_place *unproved_oldest(void)
     return oldest;
 }
 
-void s2s_unproved(slice domain, slice local, const char *peer, const char *why)
+static bool unproved_is_old(const struct unproved_place *p, uint64_t now_us)
 {
-    log_info(&log_s2s, LOG_EV("s2s.unproved"), LOG_S("domain", domain), LOG_S("local", local),
-             LOG_C("why", why), LOG_C("peer", peer));
-    if (domain.len == 0 || domain.len >= S2S_UNPROVED_DOMAIN)
+    return now_us > p->last.at_us + S2S_UNPROVED_US;
+}
+
+static void unproved_text(char *to, size_t size, slice text)
+{
+    snprintf(to, size, "%.*s", SLICE_ARG(text));
+    to[utf8_valid_len(slice_of(to))] = '\0'; /* it may have been cut */
+}
+
+void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
+{
+    if (news->remote.len == 0 || news->remote.len >= S2S_UNPROVED_DOMAIN)
         return;
     pthread_mutex_lock(&unproved.lock);
-    struct unproved_place *p = unproved_find(domain);
+    struct unproved_place *p = unproved_find(news->remote);
     p = p != NULL ? p : unproved_oldest();
-    *p = (struct unproved_place){ .last.at_us = clock_wall_us() };
-    memcpy(p->domain, domain.ptr, domain.len);
-    snprintf(p->last.local, sizeof p->last.local, "%.*s", SLICE_ARG(local));
-    snprintf(p->last.peer, sizeof p->last.peer, "%s", peer);
-    snprintf(p->last.why, sizeof p->last.why, "%s", why);
+    *p = (struct unproved_place){ .last.at_us = now_us };
+    memcpy(p->domain, news->remote.ptr, news->remote.len);
+    unproved_text(p->last.local, sizeof p->last.local, news->local);
+    unproved_text(p->last.peer, sizeof p->last.peer, news->peer);
+    unproved_text(p->last.why, sizeof p->last.why, news->why);
     pthread_mutex_unlock(&unproved.lock);
 }
 
-void s2s_unproved_each(s2s_unproved_fn *fn, void *arg)
+void s2s_unproved_each(uint64_t now_us, s2s_unproved_fn *fn, void *arg)
 {
     pthread_mutex_lock(&unproved.lock);
-    for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++)
-        if (unproved.place[i].domain[0] != '\0')
-            fn(slice_of(unproved.place[i].domain), &unproved.place[i].last, arg);
+    for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++) {
+        const struct unproved_place *p = &unproved.place[i];
+        if (p->domain[0] != '\0' && !unproved_is_old(p, now_us))
+            fn(slice_of(p->domain), &p->last, arg);
+    }
     pthread_mutex_unlock(&unproved.lock);
 }
 
@@ -68,12 +83,52 @@ void s2s_unproved_forget(slice domain)
     pthread_mutex_unlock(&unproved.lock);
 }
 
-bool s2s_unproved_of(slice domain, struct s2s_unproved *out)
+bool s2s_unproved_of(slice domain, uint64_t now_us, struct s2s_unproved *out)
 {
     pthread_mutex_lock(&unproved.lock);
     const struct unproved_place *p = unproved_find(domain);
-    if (p != NULL)
+    bool known = p != NULL && !unproved_is_old(p, now_us);
+    if (known)
         *out = p->last;
     pthread_mutex_unlock(&unproved.lock);
-    return p != NULL;
+    return known;
+}
+
+/* To the home. */
+
+bool s2s_unproved_is_at(const struct worker *w, slice domain)
+{
+    uint32_t node;
+    return node_home(worker_node(w), domain, &node) == worker_index(w) &&
+           node == worker_node(w)->id;
+}
+
+static void unproved_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    s2s_unproved_keep(message, loop_wall_us(worker_loop(w)));
+}
+
+static const struct message_field unproved_fields[] = {
+    F_BARE(struct s2s_unproved_news, remote),
+    F_BARE(struct s2s_unproved_news, local),
+    F_TEXT(struct s2s_unproved_news, peer, S2S_UNPROVED_PEER),
+    F_TEXT(struct s2s_unproved_news, why, S2S_UNPROVED_WHY),
+    { 0 },
+};
+const struct message_row s2s_unproved_message = {
+    .id = 174,
+    .scope = MESSAGE_CLUSTER,
+    .name = "server-unproved",
+    .size = sizeof(struct s2s_unproved_news),
+    .fields = unproved_fields,
+    .run = unproved_run,
+};
+
+void s2s_unproved(struct worker *w, struct s2s_unproved_news *news)
+{
+    log_info(&log_s2s, LOG_EV("s2s.unproved"), LOG_S("domain", news->remote),
+             LOG_S("local", news->local), LOG_S("why", news->why), LOG_S("peer", news->peer));
+    if (news->remote.len > 0)
+        home_send(w, news->remote, &s2s_unproved_message, news);
 }

@@ -1,14 +1,21 @@
 /* s2s_unproved: servers that have connected to us and could not prove their domain by their
  * certificate, where nothing else would: for the log, and the last one of each domain for `s2s
  * show` and `s2s list`, until that domain is proved. The peer is told no more than that it is not
- * authorized. Any thread.
+ * authorized.
  *
- * Limits: S2S_UNPROVED_MAX domains in a process; the oldest makes room. Anybody can name any
- * domain. */
+ * The home of the foreign domain remembers it, since the streams of a domain come to any node: it
+ * is told of each, and hears when the domain is proved. So all functions are for that worker,
+ * except s2s_unproved().
+ *
+ * Limits: S2S_UNPROVED_MAX domains in a process, each for S2S_UNPROVED_US; the oldest makes room.
+ * Anybody can name any domain. */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>
 #include <stdint.h>
+
+struct message_row;
+struct worker;
 
 enum {
     S2S_UNPROVED_MAX = 128,
@@ -17,6 +24,8 @@ enum {
     S2S_UNPROVED_PEER = 64
 };
 
+#define S2S_UNPROVED_US (24ull * 3600 * 1000000)
+
 struct s2s_unproved {
     uint64_t at_us; /* wall clock */
     char local[S2S_UNPROVED_DOMAIN];
@@ -24,10 +33,18 @@ struct s2s_unproved {
     char why[S2S_UNPROVED_WHY];   /* what is wrong with its certificate */
 };
 
-/* The foreign domain, the one of ours that it speaks to, the address of the peer, and why. */
-void s2s_unproved(slice domain, slice local, const char *peer, const char *why);
+/* On any worker: tells the home. peer: its address. */
+struct s2s_unproved_news {
+    slice remote, local, peer, why;
+};
+void s2s_unproved(struct worker *w, struct s2s_unproved_news *news);
+extern const struct message_row s2s_unproved_message;
+
+bool s2s_unproved_is_at(const struct worker *w, slice domain); /* this worker is the home */
+void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us);
 void s2s_unproved_forget(slice domain);
-bool s2s_unproved_of(slice domain, struct s2s_unproved *out); /* false: none is known */
-/* All of them. Nothing here is called from inside. */
+/* false: none is known. */
+bool s2s_unproved_of(slice domain, uint64_t now_us, struct s2s_unproved *out);
+/* Those of this process. Nothing here is called from inside. */
 typedef void s2s_unproved_fn(slice domain, const struct s2s_unproved *last, void *arg);
-void s2s_unproved_each(s2s_unproved_fn *fn, void *arg);
+void s2s_unproved_each(uint64_t now_us, s2s_unproved_fn *fn, void *arg);
