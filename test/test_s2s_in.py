@@ -212,6 +212,30 @@ def test_an_empty_domain_in_the_header(node, evil, secured):
     evil.expect_stream_error("invalid-from")
 
 
+def test_the_log_says_which_domains_were_asked_for(node, authority):
+    """Of both sides: not only which server it is, and also if they are none."""
+    cert = authority.issue("evil", EVIL)
+
+    def error(condition, domain, local, header=None, stanza=None):
+        peer = Peer(node, EVIL, ONE, cert)
+        if stanza:
+            peer.join().raw(stanza)
+        else:
+            peer.header(**header)
+        peer.expect_stream_error(condition)
+        return node.wait_log(f'event=s2s.error condition={condition} .*domain={domain} '
+                             f'local={local} peer=127')
+
+    error("host-unknown", EVIL, "nowhere.test", {"to": "nowhere.test"})
+    error("host-unknown", EVIL, '"no such domain"', {"to": "no such domain"})
+    error("host-unknown", '""', "nowhere.test", {"to": "nowhere.test", "origin": "-"})
+    error("invalid-from", ONE, ONE, {"origin": ONE})
+    error("invalid-from", '"no such domain"', ONE, {"origin": "no such domain"})
+    error("host-unknown", EVIL, "nowhere.test",
+          stanza=message(f"bob@{EVIL}", "x@nowhere.test", "x"))
+    error("invalid-from", "third.test", ONE, stanza=message("x@third.test", f"alice@{ONE}", "x"))
+
+
 def test_a_stanza_with_an_empty_sender(evil):
     evil.join().raw(message("", f"alice@{ONE}", "x"))
     evil.expect_stream_error("invalid-from")

@@ -72,11 +72,21 @@ static void in_keep_domains(struct s2s_in *s, slice remote, slice local, slice l
     s->local_len = (uint16_t)local.len;
 }
 
+/* As it is logged if it is no domain. */
+static slice in_asked_for(slice domain, slice attr)
+{
+    enum { SHOWN_MAX = 255 };
+    attr.len = attr.len < SHOWN_MAX ? attr.len : SHOWN_MAX;
+    return domain.len > 0 ? domain : attr;
+}
+
 static bool in_header_fits(struct s2s_in *s, slice unit)
 {
+    bool fits = false;
     slice version = xstream_attr(&s->x, unit, SLICE("version")),
           from = xstream_attr(&s->x, unit, SLICE("from")), remote = in_domain(s, from),
-          local = in_domain(s, xstream_attr(&s->x, unit, SLICE("to")));
+          to = xstream_attr(&s->x, unit, SLICE("to")), local = in_domain(s, to);
+    s->asked = &(struct in_asked){ in_asked_for(remote, from), in_asked_for(local, to) };
     if (!xstream_is_header(&s->x, unit) ||
         !slice_is(xml_stream_default_ns(&s->x.reader), NS_SERVER)) {
         xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
@@ -92,9 +102,10 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("authenticated for other domains"));
     } else if (remote.len == 0 || in_may_come_from(s, remote, local)) {
         in_keep_domains(s, remote, local, xstream_attr(&s->x, unit, SLICE("xml:lang")));
-        return true;
+        fits = true;
     }
-    return false;
+    s->asked = NULL;
+    return fits;
 }
 
 /* Features (RFC 6120 §4.3.2). */
@@ -301,9 +312,10 @@ static bool in_pair_fits(struct xstream *x, slice remote, slice local)
         return true;
     }
     if (!s2s_is_ours(x->worker, local))
-        xstream_fail(x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
+        in_fail_for(s, remote, local, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
     else
-        xstream_fail(x, XE_INVALID_FROM, SLICE("not authenticated for these domains"));
+        in_fail_for(s, remote, local, XE_INVALID_FROM,
+                    SLICE("not authenticated for these domains"));
     return false;
 }
 
@@ -378,7 +390,9 @@ static void in_failed(struct xstream *x, enum stream_error e, slice text)
     s2s_flow_last_ack(s->flow);
     metric_add(&s2s_refused, 1);
     log_info(&log_s2s, LOG_EV("s2s.error"), LOG_C("condition", stream_error_name(e)),
-             LOG_S("text", text), LOG_S("domain", in_remote(s)),
+             LOG_S("text", text),
+             LOG_S("domain", s->asked != NULL ? s->asked->remote : in_remote(s)),
+             LOG_S("local", s->asked != NULL ? s->asked->local : in_local(s)),
              LOG_C("peer", conn_info_text(conn_info(x->conn)).text));
 }
 

@@ -180,7 +180,7 @@ static bool in_may_add(struct s2s_in *s, slice remote, slice local)
     if (s->x.secure && s->unproved == 0 &&
         !s2s_certificate_proves(s->x.conn, remote, in_scratch(s), &why))
         in_is_unproved(s, remote, local, why.text);
-    xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
+    in_fail_for(s, remote, local, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
     return false;
 }
 

@@ -83,15 +83,23 @@ void pairs_resumed(const struct s2s_in *s) { pairs_tell(s, ABROAD_RESUMED); }
 
 slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s->x, attr); }
 
+void in_fail_for(struct s2s_in *s, slice remote, slice local, enum stream_error e, slice text)
+{
+    s->asked = &(struct in_asked){ remote, local };
+    xstream_fail(&s->x, e, text);
+    s->asked = NULL;
+}
+
 bool in_may_come_from(struct s2s_in *s, slice remote, slice local)
 {
     struct why why;
     if (s2s_is_ours(s->x.worker, remote))
-        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
+        in_fail_for(s, remote, local, XE_INVALID_FROM, SLICE("this domain is served here"));
     else if (!s2s_is_partner(s->x.worker, local, remote))
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+        in_fail_for(s, remote, local, XE_POLICY_VIOLATION,
+                    SLICE("not a domain that may connect here"));
     else if (!s2s_tls_fits(s->x.conn, remote, &why))
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, slice_of(why.text));
+        in_fail_for(s, remote, local, XE_POLICY_VIOLATION, slice_of(why.text));
     else
         return true;
     return false;

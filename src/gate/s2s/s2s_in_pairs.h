@@ -4,6 +4,7 @@
 #pragma once
 #include "base/list.h"
 #include "base/slice.h"
+#include "xmpp/stanza_error.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,6 +46,8 @@ void pairs_resumed(const struct s2s_in *s); /* it goes on for one that had */
 slice in_domain(const struct s2s_in *s, slice attr);
 /* Whether somebody may speak for this domain to that one; else the stream has failed. */
 bool in_may_come_from(struct s2s_in *s, slice remote, slice local);
+/* The stream fails for these, which the log names. */
+void in_fail_for(struct s2s_in *s, slice remote, slice local, enum stream_error e, slice text);
 /* Its certificate does not prove that domain, and nothing else would: told to the operator. */
 void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why);
 bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */

@@ -9,6 +9,12 @@ struct in_flow;
 
 enum { IN_ID_BYTES = 16 };
 
+/* What the peer has asked for: domains of foreign streams and ours, or what stood in their place.
+ */
+struct in_asked {
+    slice remote, local;
+};
+
 /* Before the header is read, remote and local are empty; remote also if the header has no `from`.
  */
 struct s2s_in {
@@ -16,27 +22,28 @@ struct s2s_in {
     struct s2s_gate *gate;
     struct peer_key peer; /* its address, as it is counted */
     struct list pairs;
-    struct in_flow *flow; /* of s2s_in_sm.c; NULL: nothing is counted */
-    struct in_back *back; /* of s2s_in_back.c; NULL: nothing was written to it */
-    uint8_t pair_count;   /* at most PAIRS_MAX */
-    uint8_t failures;     /* of SASL; at most SASL_FAILURES_MAX */
-    uint8_t resumptions;  /* that were asked for; at most RESUMPTIONS_MAX */
-    uint8_t denied;       /* keys of dialback; at most DENIED_MAX */
-    uint8_t unproved;     /* refusals of its certificate that were told; at most UNPROVED_TOLD */
-    uint8_t unjudged;     /* those that nobody could judge; at most UNJUDGED_MAX */
-    uint8_t fault;        /* enum back_fault */
-    bool both;            /* it takes stanzas of ours (XEP-0288) */
-    uint32_t max_bytes;   /* ... so large (XEP-0478); 0: it has not said */
-    bool external;        /* its certificate has proved `remote` */
-    bool broken;          /* it has ended without </stream:stream> or an error */
-    bool complained;      /* ... with an error */
-    bool orderly;         /* ... without one, by </stream:stream>; or an operator closes it */
-    bool read;            /* it has ended after our end: what was written to it has been read */
-    bool taken;           /* another one resumes it */
-    bool draining;        /* it ends when all that it brought is handled: nothing more is read */
-    bool stopping;        /* with the edge */
-    bool shut;            /* its domains may not connect any more; confirmations may still come */
-    bool closing;         /* it ends when what was written back is confirmed */
+    struct in_flow *flow;         /* of s2s_in_sm.c; NULL: nothing is counted */
+    const struct in_asked *asked; /* it is being looked at; NULL: nothing but the header */
+    struct in_back *back;         /* of s2s_in_back.c; NULL: nothing was written to it */
+    uint8_t pair_count;           /* at most PAIRS_MAX */
+    uint8_t failures;             /* of SASL; at most SASL_FAILURES_MAX */
+    uint8_t resumptions;          /* that were asked for; at most RESUMPTIONS_MAX */
+    uint8_t denied;               /* keys of dialback; at most DENIED_MAX */
+    uint8_t unproved;   /* refusals of its certificate that were told; at most UNPROVED_TOLD */
+    uint8_t unjudged;   /* those that nobody could judge; at most UNJUDGED_MAX */
+    uint8_t fault;      /* enum back_fault */
+    bool both;          /* it takes stanzas of ours (XEP-0288) */
+    uint32_t max_bytes; /* ... so large (XEP-0478); 0: it has not said */
+    bool external;      /* its certificate has proved `remote` */
+    bool broken;        /* it has ended without </stream:stream> or an error */
+    bool complained;    /* ... with an error */
+    bool orderly;       /* ... without one, by </stream:stream>; or an operator closes it */
+    bool read;          /* it has ended after our end: what was written to it has been read */
+    bool taken;         /* another one resumes it */
+    bool draining;      /* it ends when all that it brought is handled: nothing more is read */
+    bool stopping;      /* with the edge */
+    bool shut;          /* its domains may not connect any more; confirmations may still come */
+    bool closing;       /* it ends when what was written back is confirmed */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
