@@ -116,6 +116,22 @@ def test_a_link_that_fails_elsewhere(make_server, authority, pair):
     failure(one, "tcp", "a ping of the domain was refused", *words)
 
 
+def test_a_link_that_is_not_ready_when_the_test_ends(pair):
+    """No error has come: it is tried again, or the attempt goes on."""
+    one, other = pair
+    words = ("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy",
+             f"127.0.0.1:{other.s2s_port}", "--timeout", "3s")
+    late = "a ping of the domain was not answered in time: "
+    port = federation.free_port()
+    federation.route(one, OTHER, port)
+    row = failure(one, "tcp", f"{late}127.0.0.1:{port}: Connection refused", *words)
+    assert "firewall" in row["diagnosis"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        federation.route(one, OTHER, silent.getsockname()[1])
+        row = failure(one, "no answer", f"{late}the stream to it is not ready after", *words)
+        assert "has taken the stream" in row["diagnosis"]
+
+
 def test_a_server_whose_rules_refuse_this_one(make_server, authority):
     one = make(make_server, authority, "alice", ONE)
     other = make(make_server, authority, "bob", OTHER, policy="allow")

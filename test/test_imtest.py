@@ -183,7 +183,9 @@ def test_a_partner_that_does_not_allow_us(shut_out):
 
 def test_a_partner_that_does_not_allow_us_while_the_message_waits(shut_out):
     """No error has come: it is tried again."""
-    row = failure(shut_out(), "policy", "has not answered in time", *TO, "--timeout", "2s")
+    row = failure(shut_out(), "policy",
+                  f"{OTHER} has not answered in time: the server says: policy-violation", *TO,
+                  "--timeout", "2s")
     assert "ask its operator" in row["diagnosis"]
 
 

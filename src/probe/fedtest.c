@@ -4,6 +4,7 @@
  * others do.
  *
  * One at a time: ops/outside.h. Bounded by --timeout. */
+#include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "gate/s2s/s2s_connections.h"
@@ -98,7 +99,10 @@ static void fedtest_lost(void *arg, const struct outside_lost *lost)
     }
     t->advice = known ? lost->advice : s2s_stage_advice(S2S_AT_NO_ANSWER);
     t->result.err = lost->ours ? E_CONFLICT : OK;
-    fedtest_end(t, known ? lost->stage : s2s_stage_name(S2S_AT_NO_ANSWER), slice_of(t->said), NULL);
+    const char *said = lost->why.len == 0 ? t->said
+                                          : arena_printf(t->call->arena, "%s: %.*s", t->said,
+                                                         SLICE_ARG(lost->why));
+    fedtest_end(t, known ? lost->stage : s2s_stage_name(S2S_AT_NO_ANSWER), slice_of(said), NULL);
 }
 
 /* The ping has gone by the stream for stanzas, not by the proxy: that may have failed elsewhere. */

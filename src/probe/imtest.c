@@ -155,8 +155,10 @@ static void imtest_lost(void *arg, const struct outside_lost *lost)
     if (known || !t->late)
         t->advice = lost->advice;
     t->result.err = lost->ours ? E_CONFLICT : OK;
-    if (t->late || lost->why.len == 0)
+    if (lost->why.len == 0)
         imtest_fail(t, known ? lost->stage : imtest_unknown(t), "%s", t->said);
+    else if (t->late)
+        imtest_fail(t, lost->stage, "%s: %.*s", t->said, SLICE_ARG(lost->why));
     else /* what users are told says less */
         imtest_fail(t, lost->stage, "%.*s: %.*s", (int)t->condition, t->said, SLICE_ARG(lost->why));
 }

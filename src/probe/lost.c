@@ -4,6 +4,7 @@
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_partner_list.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -25,11 +26,14 @@ struct lost {
     const char *advice; /* for S2S_AT_CERTIFICATE */
 };
 
+/* An attempt may hang for longer than a test waits: where it is now says more than where one has
+ * failed before. */
 static void lost_look(struct worker *w, void *message, const struct message_from *from)
 {
     const struct lost_asked *m = message;
     struct s2s_domain_at at;
-    s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local, &at);
+    if (!partner_attempt(w, m->local, m->remote, &at))
+        s2s_domain_stage_of(worker_node(w)->id, m->remote, m->local, &at);
     question_answer(w, from, &lost_stage_message,
                     &(struct lost_stage){ (uint8_t)at.stage, slice_of(at.why) });
 }

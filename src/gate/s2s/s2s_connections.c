@@ -90,7 +90,7 @@ const struct message_row s2s_foreign_message = {
     .sound = foreign_is_sound,
 };
 
-static bool s2s_is_ended(const struct worker *w)
+bool s2s_is_ended(const struct worker *w)
 {
     struct s2s_gate *g = s2s_gate_of(w);
     return g == NULL || s2s_worker(g, w)->out.stopped;

@@ -37,6 +37,7 @@ extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_ca
 /* A pair of domains whose last attempt has failed forgets that, as after `s2s retry`: the next
  * stanza that this worker sends begins an attempt, which asks the DNS, and waits for it. */
 void s2s_retry(struct worker *w, slice local, slice remote);
+bool s2s_is_ended(const struct worker *w); /* it has no partners (any more) */
 /* The same from there to the other connections, and from one to another. */
 struct s2s_onward {
     struct s2s_foreign foreign;

@@ -1,7 +1,9 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_connections.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_rows.h"
+#include <stdio.h>
 
 static const char *partner_state(const struct partner *p)
 {
@@ -47,6 +49,20 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         s.queue = 0;
         show(&s, arg);
     }
+}
+
+bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out)
+{
+    const struct partner_name name = { local, remote, 0 };
+    const struct partner *p = s2s_is_ended(w) ? NULL : partner_find(w, &name, false);
+    if (p == NULL || p->find == NULL || p->failures > 0 || p->state != ACTOR_LOADING)
+        return false;
+    uint64_t since_ms = (loop_now_us(partner_loop(p)) - p->since_us) / 1000;
+    out->stage = p->out != NULL ? s2s_out_stage(p->out, true) : s2s_find_stage(p->find);
+    snprintf(out->why, sizeof out->why, "the stream to it is not ready after %u.%u s%s",
+             (unsigned)(since_ms / 1000), (unsigned)(since_ms % 1000 / 100),
+             s2s_find_waits(p->find) ? ": it waits for its turn (s2s.connecting)" : "");
+    return true;
 }
 
 /* What is done to one may make others, or end it: they are looked up by their names. */
