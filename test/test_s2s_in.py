@@ -236,6 +236,20 @@ def test_the_log_says_which_domains_were_asked_for(node, authority):
     error("invalid-from", "third.test", ONE, stanza=message("x@third.test", f"alice@{ONE}", "x"))
 
 
+@pytest.mark.parametrize("sm", [False, True])
+def test_who_answers_by_an_error_has_refused_it(node, evil, sm):
+    """With and without stream management: see test_trace_message.py for services of ours."""
+    alice = node.client("alice")
+    evil.join()
+    if sm:
+        evil.enable_sm()
+    evil.raw(f"<message from='bob@{EVIL}' to='{alice}' type='error' id='e'><error type='cancel'>"
+             f"<gone xmlns='{xml.STANZA_ERROR}'/></error></message>")
+    alice.expect("<message type='error' id='e'/>")
+    steps = node.rows("trace", "message", "e")
+    assert [row["why"] for row in steps if row["event"] == "refused"] == ["gone"], steps
+
+
 def test_a_stanza_with_an_empty_sender(evil):
     evil.join().raw(message("", f"alice@{ONE}", "x"))
     evil.expect_stream_error("invalid-from")

@@ -283,10 +283,12 @@ void s2s_flow_route(struct in_flow *f, struct stanza *st)
 
 void s2s_flow_route_in(struct s2s_in *s, struct stanza *st)
 {
-    if (s->flow == NULL && promise_of(st) == PROMISE_QUEUED)
+    if (s->flow == NULL && promise_of(st) == PROMISE_QUEUED) {
+        trail_answer(st);
         route_send(s->x.worker, st);
-    else
+    } else {
         s2s_flow_route(flow_of(s), st);
+    }
 }
 
 /* Of a stream that we have opened. */
