@@ -20,7 +20,7 @@ STRICT = {"prosody": {"secure_auth": "true", "less": '"dialback";'}, "ejabberd":
 
 # what it says of our certificate
 SAYS = {"prosody": "the server says: not-authorized: Your server's certificate ",
-        "ejabberd": "it does not accept our certificate, and "}
+        "ejabberd": "it refuses our certificate, and "}
 
 
 @pytest.fixture(params=KINDS)

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from muster import federation
+from muster import federation, xml
 from muster.client import until
 from muster.server import free_ports
 from test_s2s_routes import sees_other
@@ -244,13 +244,58 @@ def test_a_certificate_of_ours_that_is_of_no_use(make_server, authority):
     server = other(make_server, authority)
     route(one, OTHER, server.s2s_port)
     route(server, ONE, federation.free_port())
-    why = ("it does not accept our certificate, and could not prove our domain by dialback: "
+    why = ("it does not offer EXTERNAL, and could not prove our domain by dialback: "
            "remote-server-timeout")
     code, steps, text = trace(one)
     assert code == 1 and steps["authentication"][-1] == ("failed", why) and "cert check" in text
     result, ours = steps["tls"][1]
     assert result == "failed" and "expired on 2" in ours and ours.endswith(f"it names {ONE}")
     assert first_failure(one, server.client("bob")) == ("authentication", why)
+
+
+@contextlib.contextmanager
+def refusing(authority, offered):
+    """The port of a server that refuses our certificate, if it has offered to look at it, and our
+    keys."""
+    listener = federation.Listener(OTHER, authority.issue("other", OTHER))
+
+    def refuse():
+        with listener.secure(features=federation.EXTERNAL if offered else "") as peer:
+            if offered:
+                listener.read_until(peer, "<auth.*</auth>")
+                peer.sendall(f"<failure xmlns='{xml.SASL}'><not-authorized/></failure>".encode())
+            listener.read_until(peer, "<db:result")
+            peer.sendall(f"<db:result type='invalid' from='{OTHER}' to='{ONE}'/>".encode())
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                with contextlib.suppress(AssertionError):  # it has gone before
+                    refuse()
+
+    server = threading.Thread(target=serve)
+    server.start()
+    yield listener.port
+    listener.sock.shutdown(socket.SHUT_RDWR)
+    server.join()
+    listener.close()
+
+
+@pytest.mark.parametrize("offered", [False, True])
+@pytest.mark.parametrize("dialback", ["on", "off"])
+def test_what_has_become_of_our_certificate(make_server, authority, tmp_path, offered, dialback):
+    """Only a server that has offered EXTERNAL refuses it: others perhaps take no certificates."""
+    one = make(make_server, "alice", ONE, {**authority.issue("one", ONE),
+                                           "trust": str(authority.file)}, retry_for="0s")
+    one.ctl("set", "s2s.dialback", dialback)
+    with refusing(authority, offered) as port:
+        route(one, OTHER, port)
+        why = ("it refuses our certificate" if offered else "it does not offer EXTERNAL") + \
+            (", and could not prove our domain by dialback: invalid" if dialback == "on"
+             else ", and dialback is off here")
+        code, steps, _ = trace(one)
+        assert code == 1 and steps["authentication"][-1] == ("failed", why), steps
+        assert first_failure(one, one.client("alice", "z")) == ("authentication", why)
 
 
 def test_versions_of_tls_that_have_nothing_in_common(make_server, authority, one):

@@ -268,14 +268,11 @@ static void out_begin_external(struct s2s_out *o)
 static void out_authenticate(struct s2s_out *o)
 {
     out_ask_both(o);
-    if (o->has_external)
+    if (o->external == EXTERNAL_OFFERED)
         out_begin_external(o);
     else if (!s2s_demand_of(out_remote(o)).dialback)
-        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
-                 "it does not accept our certificate, and dialback is off here");
-    else if (!o->has_dialback)
-        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
-                 "it accepts neither our certificate nor dialback");
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true, "%s",
+                 s2s_without_dialback((enum s2s_external)o->external));
     else if (!out_begin_dialback(o))
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
                  "no key for dialback can be made");
@@ -423,13 +420,15 @@ static void out_is_up(struct s2s_out *o, enum out_auth how)
 
 /* Features, and answers. */
 
-static bool offers_external(const struct elem *mechanisms, struct arena *tmp)
+static enum s2s_external out_external(const struct s2s_out *o, const struct elem *features)
 {
-    struct elem m;
-    for (bool more = elem_first(mechanisms, &m); more; more = elem_next(&m, &m))
-        if (elem_is(&m, "mechanism", NS_SASL) && slice_is(elem_text(&m, tmp), "EXTERNAL"))
-            return true;
-    return false;
+    const struct s2s_demand demand = s2s_demand_of(out_remote(o));
+    if (!o->x.secure || !demand.external)
+        return EXTERNAL_NOT_WANTED;
+    if (!s2s_offers_external(features, out_scratch(o)))
+        return EXTERNAL_NOT_OFFERED;
+    return partner_is_uncertified(o->partner) && demand.dialback ? EXTERNAL_REFUSED
+                                                                 : EXTERNAL_OFFERED;
 }
 
 static void out_features(struct s2s_out *o, const struct elem *e)
@@ -451,16 +450,9 @@ static void out_features(struct s2s_out *o, const struct elem *e)
         OUT_ENDS(o, S2S_AT_TLS, SE_REMOTE_SERVER_TIMEOUT, true,
                  "it offers no TLS (s2s.require-tls)");
     } else {
-        const struct s2s_demand demand = s2s_demand_of(out_remote(o));
-        bool certified =
-            demand.external && (!partner_is_uncertified(o->partner) || !demand.dialback);
         o->has_both = elem_child(e, "bidi", NS_BIDI_FEATURE, &child) && out_may_be_both(o);
-        o->has_external = o->x.secure && certified &&
-                          elem_child(e, "mechanisms", NS_SASL, &child) &&
-                          offers_external(&child, out_scratch(o));
-        /* many servers know it without saying so */
-        o->has_dialback = true;
-        s2s_out_go_on(o);
+        o->external = (uint8_t)out_external(o, e);
+        s2s_out_go_on(o); /* many servers know dialback without saying so */
     }
 }
 
@@ -495,7 +487,7 @@ static void out_sasl(struct s2s_out *o, const struct elem *e)
         xstream_now(&o->x, STREAM_PASSED);
         xstream_restart(&o->x);
     } else if (slice_is(e->name, "failure")) {
-        o->has_external = false;
+        o->external = EXTERNAL_REFUSED;
         partner_certificate_refused(o->partner, o->tls_version);
         xstream_now(&o->x, STREAM_REFUSED);
         s2s_out_go_on(o);
@@ -525,9 +517,8 @@ static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
         xstream_now(&o->x, STREAM_PASSED_ON);
         out_is_up(o, OUT_DIALBACK);
     } else {
-        bool shown = o->x.secure && s2s_demand_of(out_remote(o)).external;
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"), "%s",
-                 s2s_key_refused(e, shown, out_scratch(o)));
+                 s2s_key_refused(e, (enum s2s_external)o->external, out_scratch(o)));
     }
     return true;
 }

@@ -16,17 +16,17 @@ enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
 enum out_sm { OUT_NO_SM, OUT_RESUMING, OUT_ENABLING, OUT_COUNTS };
 
 struct s2s_out {
-    struct xstream x;                /* first: it is the owner of the connection */
-    struct partner *partner;         /* NULL: the stream has ended for it */
-    struct s2s_share *share;         /* NULL: it is of one domain of ours */
-    uint64_t wrote_us;               /* loop time of the last stanza */
-    bool has_external, has_dialback; /* what the server offers; external: and has not refused */
-    uint8_t auth;                    /* enum out_auth */
-    char *id;                        /* that the server gave the stream; NULL: none yet */
-    struct timer patience;           /* stanzas wait for answers about keys, until then */
-    bool anew;                       /* it ended to be made again at once */
-    uint8_t sm;                      /* enum out_sm */
-    bool has_errors;                 /* a key that is denied does not end it */
+    struct xstream x;        /* first: it is the owner of the connection */
+    struct partner *partner; /* NULL: the stream has ended for it */
+    struct s2s_share *share; /* NULL: it is of one domain of ours */
+    uint64_t wrote_us;       /* loop time of the last stanza */
+    uint8_t external;        /* enum s2s_external */
+    uint8_t auth;            /* enum out_auth */
+    char *id;                /* that the server gave the stream; NULL: none yet */
+    struct timer patience;   /* stanzas wait for answers about keys, until then */
+    bool anew;               /* it ended to be made again at once */
+    uint8_t sm;              /* enum out_sm */
+    bool has_errors;         /* a key that is denied does not end it */
     bool up, has_sm;
     bool has_both;      /* XEP-0288: the server offers it, and may use it */
     bool both;          /* ... and was asked for it: its stanzas come on this stream, too */

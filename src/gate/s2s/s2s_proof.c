@@ -2,6 +2,7 @@
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/utf8.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -10,6 +11,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "io/tls_cert.h"
 #include "io/tls_names.h"
+#include "xmpp/ns.h"
 
 /* Keys. A sealed text depends on the key in secrets.key alone, and nobody is told it. */
 
@@ -30,7 +32,29 @@ bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct ar
     return true;
 }
 
-const char *s2s_key_refused(const struct elem *result, bool shown, struct arena *tmp)
+bool s2s_offers_external(const struct elem *features, struct arena *tmp)
+{
+    struct elem mechanisms, m;
+    if (!elem_child(features, "mechanisms", NS_SASL, &mechanisms))
+        return false;
+    for (bool more = elem_first(&mechanisms, &m); more; more = elem_next(&m, &m))
+        if (elem_is(&m, "mechanism", NS_SASL) && slice_is(elem_text(&m, tmp), "EXTERNAL"))
+            return true;
+    return false;
+}
+
+const char *s2s_without_dialback(enum s2s_external e)
+{
+    static const char *const sentences[] = {
+        [EXTERNAL_NOT_WANTED] = "no certificate is shown without TLS, and dialback is off here",
+        [EXTERNAL_NOT_OFFERED] = "it does not offer EXTERNAL, and dialback is off here",
+        [EXTERNAL_REFUSED] = "it refuses our certificate, and dialback is off here",
+    };
+    ensure(e != EXTERNAL_OFFERED); /* that is tried first */
+    return sentences[e];
+}
+
+const char *s2s_key_refused(const struct elem *result, enum s2s_external before, struct arena *tmp)
 {
     struct elem error, condition;
     slice why = elem_attr(result, "type", tmp);
@@ -40,7 +64,10 @@ const char *s2s_key_refused(const struct elem *result, bool shown, struct arena 
     why.len = why.len < 64 ? why.len : 64;
     why.len = utf8_valid_len(why);
     return arena_printf(tmp, "%s could not prove our domain by dialback: %.*s",
-                        shown ? "it does not accept our certificate, and" : "it", SLICE_ARG(why));
+                        before == EXTERNAL_REFUSED       ? "it refuses our certificate, and"
+                        : before == EXTERNAL_NOT_OFFERED ? "it does not offer EXTERNAL, and"
+                                                         : "it",
+                        SLICE_ARG(why));
 }
 
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp)

@@ -11,9 +11,19 @@ struct elem;
 /* Keys of dialback. All workers, and nodes with the same secrets.key, make the same. false: there
  * is no secret. */
 bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct arena *tmp);
+/* What has become of SASL EXTERNAL, by which our certificate proves our domain. */
+enum s2s_external {
+    EXTERNAL_NOT_WANTED, /* without TLS, or because dialback is demanded here */
+    EXTERNAL_NOT_OFFERED,
+    EXTERNAL_OFFERED,
+    EXTERNAL_REFUSED
+};
+bool s2s_offers_external(const struct elem *features, struct arena *tmp);
+/* Why neither that nor dialback, which is off here, proves our domain: a sentence. */
+const char *s2s_without_dialback(enum s2s_external e);
 /* Why a <db:result/> that is not "valid" has not proved our domain: a sentence with its condition,
- * or its type where it has none (XEP-0220 §2.4). shown: our certificate was of no use before. */
-const char *s2s_key_refused(const struct elem *result, bool shown, struct arena *tmp);
+ * or its type where it has none (XEP-0220 §2.4), and what was tried before. */
+const char *s2s_key_refused(const struct elem *result, enum s2s_external before, struct arena *tmp);
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
 
 /* Whether the certificate of the peer of this connection is valid and for that domain (RFC 9525,

@@ -32,7 +32,7 @@ struct s2s_trace {
     enum s2s_stage stage; /* of the last step, */
     bool failed;          /* and whether that has failed */
     bool connected, authenticating;
-    bool external;      /* the server offers it, has not refused our certificate, and may have it */
+    enum s2s_external external;
     const char *advice; /* what to do about what has failed; NULL: what its stage says */
     char text[];        /* of `want` */
 };
@@ -178,33 +178,21 @@ static bool trace_begin_dialback(struct s2s_trace *t)
 
 static void trace_authenticate(struct s2s_trace *t)
 {
-    if (t->external)
+    if (t->external == EXTERNAL_OFFERED)
         trace_begin_external(t);
     else if (!s2s_demand_of(t->want.remote).dialback)
-        trace_end(t, S2S_AT_AUTHENTICATION,
-                  SLICE("it does not accept our certificate, and s2s.dialback is off here"));
+        trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_without_dialback(t->external)));
     else if (!trace_begin_dialback(t))
         trace_end(t, S2S_AT_AUTHENTICATION, SLICE("no key for dialback can be made"));
 }
 
 /* The stream. */
 
-static bool trace_offers_external(const struct elem *features, struct arena *tmp)
-{
-    struct elem mechanisms, m;
-    if (!elem_child(features, "mechanisms", NS_SASL, &mechanisms))
-        return false;
-    for (bool more = elem_first(&mechanisms, &m); more; more = elem_next(&m, &m))
-        if (elem_is(&m, "mechanism", NS_SASL) && slice_is(elem_text(&m, tmp), "EXTERNAL"))
-            return true;
-    return false;
-}
-
 static void trace_tell_offers(struct s2s_trace *t, const struct elem *features)
 {
     char line[256];
     struct elem child;
-    bool external = trace_offers_external(features, loop_scratch(trace_loop(t)));
+    bool external = s2s_offers_external(features, loop_scratch(trace_loop(t)));
     bool dialback = elem_child(features, "dialback", NS_DIALBACK_FEATURE, &child);
     int len =
         snprintf(line, sizeof line, "EXTERNAL: %s, dialback: %s, XEP-0198: %s, XEP-0288: %s",
@@ -218,8 +206,10 @@ static void trace_features(void *arg, const struct elem *e, bool authenticated)
 {
     struct s2s_trace *t = arg;
     if (!authenticated)
-        t->external = s2s_probe_is_secure(t->probe) && s2s_demand_of(t->want.remote).external &&
-                      trace_offers_external(e, loop_scratch(trace_loop(t)));
+        t->external = !s2s_probe_is_secure(t->probe) || !s2s_demand_of(t->want.remote).external
+                          ? EXTERNAL_NOT_WANTED
+                      : s2s_offers_external(e, loop_scratch(trace_loop(t))) ? EXTERNAL_OFFERED
+                                                                            : EXTERNAL_NOT_OFFERED;
     trace_tell_offers(t, e);
     if (authenticated)
         trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
@@ -242,7 +232,7 @@ static void trace_sasl(void *arg, const struct elem *e)
     int len = snprintf(line, sizeof line, "it refuses our certificate: %.*s",
                        (int)(name.len < 64 ? name.len : 64), name.ptr);
     trace_tell(t, S2S_AT_AUTHENTICATION, false, (slice){ line, (size_t)len });
-    t->external = false;
+    t->external = EXTERNAL_REFUSED;
     s2s_probe_now(t->probe, STREAM_REFUSED);
     trace_authenticate(t);
 }
@@ -258,8 +248,7 @@ static void trace_answer(void *arg, const struct elem *e)
         trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
         return;
     }
-    bool shown = s2s_probe_is_secure(t->probe) && s2s_demand_of(t->want.remote).external;
-    trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_key_refused(e, shown, tmp)));
+    trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_key_refused(e, t->external, tmp)));
 }
 
 /* The host was of no use: the next one, as the real link does. */
