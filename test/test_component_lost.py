@@ -323,6 +323,24 @@ def test_a_component_that_is_deleted_and_added_hears_of_sessions_that_a_crash_ha
     is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL), (bob, CHANNEL))
 
 
+def test_sessions_get_their_rows_in_pages_when_a_component_is_added(host):
+    """Each session that is there, also if that takes several pages on a worker."""
+    gateway = Component(host, DOMAIN, SECRET)
+    sessions = [host.client("alice", str(n)) for n in range(5)]
+    for client in sessions:
+        client.raw("".join(f"<presence to='#c{n}@{DOMAIN}/nick'/>" for n in range(100)))
+    for client in sessions:
+        client.send(f"<presence to='{CHANNEL}'/>")
+        gateway.expect(f"<presence from='{client}' to='{CHANNEL}' type='-'/>")
+    host.ctl("component", "del", DOMAIN)
+    assert rows(host) == []
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    until("all have rows", lambda: len(rows(host)) == 505)
+    host.ctl("component", "add", OTHER, "--secret", SECRET)
+    host.ctl("component", "del", DOMAIN)
+    assert rows(host) == []
+
+
 def test_a_component_hears_that_a_renamed_account_is_gone_from_its_old_address(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)

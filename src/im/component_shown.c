@@ -24,8 +24,9 @@
 #include "xmpp/jid.h"
 
 enum {
-    PAGE_ROWS = 128, /* read at a time */
-    PAUSE_MS = 50    /* before the next page */
+    PAGE_ROWS = 128,      /* read at a time; or written, and those of one more session */
+    PAGE_SESSIONS = 1024, /* looked at for that */
+    PAUSE_MS = 50         /* before the next page */
 };
 
 static const struct store_migration migrations[] = {
@@ -99,6 +100,21 @@ struct showing {
     struct buf jid, contact; /* behind which it begins */
     uint16_t len;
     char component[];
+};
+/* Sessions that are there when a component is added. Those that come later have rows by themselves.
+ */
+struct again {
+    struct list node; /* in the list of the worker */
+    struct worker *worker;
+    struct timer timer; /* the next page */
+    char *component;
+    uint32_t next, count;
+    uint64_t ids[];
+};
+
+/* What is under way on a worker. */
+struct shown_worker {
+    struct list showings, agains;
 };
 static unsigned slot;
 
@@ -205,23 +221,67 @@ static void shown_available(struct session *s)
         shown_submit(s->account->worker, b);
 }
 
-void component_shown_again(struct worker *w, slice component)
+/* Returns how many rows it has. */
+static uint32_t again_session(struct session *s, slice component)
 {
-    struct session *s;
+    struct store_batch *b = NULL;
     char text[JID_MAX];
     slice to;
-    ensure(worker_is_here(w) && component.len > 0);
-    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
-        struct store_batch *b = NULL;
-        if (s->available && s->hidden == SESSION_SHOWN)
-            shown_contacts(s, component, &b);
-        for (struct directed_at at = { 0 };
-             s->directed != NULL && directed_next(s->directed, &at, text, &to);)
-            if (slice_eq(jid_split(to).domain, component))
-                shown_add_row(s, to, &b);
-        if (b != NULL)
-            shown_submit(w, b);
+    if (s->available && s->hidden == SESSION_SHOWN)
+        shown_contacts(s, component, &b);
+    for (struct directed_at at = { 0 };
+         s->directed != NULL && directed_next(s->directed, &at, text, &to);)
+        if (slice_eq(jid_split(to).domain, component))
+            shown_add_row(s, to, &b);
+    if (b == NULL)
+        return 0;
+    uint32_t rows = store_stmt_count(b);
+    shown_submit(s->account->worker, b);
+    return rows;
+}
+
+static void again_free(struct again *a)
+{
+    timer_cancel(&a->timer);
+    list_remove(&a->node);
+    mem_free(&a->component);
+    mem_free(&a);
+}
+
+static void again_next(struct timer *t, struct loop *loop)
+{
+    struct again *a = CONTAINER_OF(t, struct again, timer);
+    slice component = slice_of(a->component);
+    uint32_t rows = 0,
+             last = a->count - a->next < PAGE_SESSIONS ? a->count : a->next + PAGE_SESSIONS;
+    if (!remote_expected(a->worker, component)) { /* it is deleted, and its rows are */
+        again_free(a);
+        return;
     }
+    while (a->next < last && rows < PAGE_ROWS) {
+        struct session *s = session_find(a->worker, a->ids[a->next++]);
+        rows += s == NULL ? 0 : again_session(s, component);
+    }
+    if (a->next < a->count)
+        timer_set(loop, t, PAUSE_MS);
+    else
+        again_free(a);
+}
+
+void component_shown_again(struct worker *w, slice component)
+{
+    struct shown_worker *sw = *worker_state(w, slot);
+    const struct session *s;
+    ensure(worker_is_here(w) && component.len > 0);
+    struct again *a = mem_zalloc(sizeof *a + sessions_count(w) * sizeof a->ids[0]);
+    a->worker = w;
+    a->timer.fn = again_next;
+    a->component = mem_zalloc(component.len + 1);
+    memcpy(a->component, component.ptr, component.len);
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
+        a->ids[a->count++] = s->id;
+    list_append(&sw->agains, &a->node);
+    again_next(&a->timer, worker_loop(w));
 }
 
 static void shown_save(const struct session *s, struct buf *out)
@@ -345,10 +405,10 @@ static void showing_next(struct timer *t, struct loop *loop)
 
 static void shown_domain_back(struct worker *w, slice domain)
 {
-    struct list *all = *worker_state(w, slot);
+    struct shown_worker *sw = *worker_state(w, slot);
     if (!remote_known(w, domain))
         return;
-    LIST_EACH (it, all)
+    LIST_EACH (it, &sw->showings)
         if (slice_eq(shown_component(CONTAINER_OF(it, const struct showing, node)), domain))
             return; /* what it has not read yet, it reads now; the rest, it has told */
     struct showing *g = mem_zalloc(sizeof *g + domain.len);
@@ -358,28 +418,31 @@ static void shown_domain_back(struct worker *w, slice domain)
     buf_init(&g->contact, JID_MAX);
     g->len = (uint16_t)domain.len;
     memcpy(g->component, domain.ptr, domain.len);
-    list_append(all, &g->node);
+    list_append(&sw->showings, &g->node);
     timer_set(worker_loop(w), &g->timer, 0);
 }
 
 static void shown_worker_start(struct worker *w)
 {
-    struct list *all = *worker_state(w, slot) = mem_new(struct list);
-    list_init(all);
+    struct shown_worker *sw = *worker_state(w, slot) = mem_new(struct shown_worker);
+    list_init(&sw->showings);
+    list_init(&sw->agains);
 }
 
 static void shown_worker_stop(struct worker *w)
 {
-    struct list *all = *worker_state(w, slot);
-    while (!list_empty(all))
-        showing_free(CONTAINER_OF(all->next, struct showing, node));
+    struct shown_worker *sw = *worker_state(w, slot);
+    while (!list_empty(&sw->showings))
+        showing_free(CONTAINER_OF(sw->showings.next, struct showing, node));
+    while (!list_empty(&sw->agains))
+        again_free(CONTAINER_OF(sw->agains.next, struct again, node));
 }
 
 static void shown_worker_ended(struct worker *w)
 {
-    struct list *all = *worker_state(w, slot);
-    if (all != NULL)
-        mem_free(&all);
+    struct shown_worker *sw = *worker_state(w, slot);
+    if (sw != NULL)
+        mem_free(&sw);
     *worker_state(w, slot) = NULL;
 }
 

@@ -31,7 +31,7 @@ void component_unshown(struct session *s, slice to);
 void component_shown_ends(struct session *s);
 
 extern struct store_stmt component_shown_forget; /* all of a component ($1): it is deleted */
-/* It is added, perhaps after that: sessions that are there show themselves to it still. On each
- * worker. */
+/* It is added, perhaps after that: sessions that are there show themselves to it still. They get
+ * their rows in pages, with a pause. On each worker. */
 void component_shown_again(struct worker *w, slice component);
 extern const struct feature component_shown_feature;
