@@ -305,10 +305,29 @@ static void mail_backlog_ends(struct s2s_mail *m)
     partner_mail_done(m->partner);
 }
 
+static void mail_gone_forget(struct s2s_mail *m)
+{
+    while (m->gone_len > 0)
+        slice_release(&m->gone[--m->gone_len]);
+    mem_free(&m->gone);
+}
+
+static bool mail_is_of_gone(const struct s2s_mail *m, const struct outgoing_line *line)
+{
+    for (uint32_t i = 0; line->st != NULL && i < m->gone_len; i++)
+        if (slice_eq(stanza_from_bare(line->st), m->gone[i]))
+            return true;
+    return false;
+}
+
 static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
                            const struct edge_word *word)
 {
     struct s2s_sent s = { .st = line->st, .id = line->id, .at_us = line->at_us };
+    if (mail_is_of_gone(m, line)) {
+        m->again = true; /* it may be of the next account of that address */
+        return true;
+    }
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
     if (m->kept && partner_keeps_older(m->partner, &line->id)) {
@@ -404,6 +423,7 @@ void s2s_mail_go(struct s2s_mail *m)
         m->again = false;
         m->whole = m->older == 0;
     }
+    mail_gone_forget(m);
     m->page = outgoing_read(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->behind, UINT64_MAX,
                             mail_page, m);
 }
@@ -418,6 +438,12 @@ void s2s_mail_sender_gone(struct s2s_mail *m, slice bare)
 {
     if (m->page == NULL && (m->judge == NULL || !s2s_judge_has(m->judge, bare)))
         return;
+    if (m->gone_len < MAIL_GONE_MAX) {
+        if (m->gone == NULL)
+            m->gone = mem_alloc(MAIL_GONE_MAX * sizeof *m->gone);
+        m->gone[m->gone_len++] = slice_keep(bare);
+        return;
+    }
     outgoing_cancel(&m->page);
     s2s_judge_cancel(&m->judge);
     mail_settle_ends(m);
@@ -557,6 +583,7 @@ void s2s_mail_fini(struct s2s_mail *m)
         mem_free(&l);
     }
     map_fini(&m->asked_of);
+    mail_gone_forget(m);
     mem_free(&m->settled);
     m->settled_len = m->settled_cap = 0;
 }

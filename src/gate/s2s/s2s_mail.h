@@ -22,7 +22,7 @@ struct s2s_judge;
 struct s2s_sent;
 struct stanza;
 
-enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096 };
+enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096, MAIL_GONE_MAX = 64 };
 
 struct s2s_mail {
     struct partner *partner;
@@ -40,6 +40,8 @@ struct s2s_mail {
     struct s2s_judge *judge;   /* that page is being judged */
     struct outgoing_id behind; /* where the next page begins */
     struct timer rest;         /* between two passes */
+    slice *gone; /* senders, by bare JID, that were deleted since the page was begun; NULL: none */
+    uint32_t gone_len; /* at most MAIL_GONE_MAX */
 
     struct outgoing_id *settled; /* confirmed; NULL: none */
     uint32_t settled_len, settled_cap;
@@ -81,7 +83,8 @@ static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }
 void s2s_mail_found(struct s2s_mail *m); /* the database has some */
 void s2s_mail_go(struct s2s_mail *m);    /* the stream takes stanzas: reads on */
-/* An account is deleted, by its bare JID: a page that has its rows, or may have, is read again. */
+/* An account is deleted, by its bare JID: a page that has its rows, or may have, goes on without
+ * them. After MAIL_GONE_MAX of these it is read again. */
 void s2s_mail_sender_gone(struct s2s_mail *m, slice bare);
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
 void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */

@@ -67,7 +67,7 @@ static struct stanza *message_of(const char *from)
 
 static bool is_read(void *mail) { return ((const struct s2s_mail *)mail)->page == NULL; }
 
-static void a_page_is_read_again(void **state)
+static void a_page_goes_on_without_them(void **state)
 {
     struct s2s_mail *m = &partner->mail;
     unsigned count = 0;
@@ -79,11 +79,17 @@ static void a_page_is_read_again(void **state)
     m->judge = s2s_judge_page(t.w, &page, judged, &count);
     assert_non_null(m->judge);
     partners_sender_gone(t.w, SLICE("dora@localhost")); /* it has none there */
+    assert_int_equal(m->gone_len, 0);
+    for (unsigned i = 0; i < MAIL_GONE_MAX; i++)
+        partners_sender_gone(t.w, SLICE("carol@localhost"));
     assert_true(m->judge != NULL && m->page == NULL);
-    partners_sender_gone(t.w, SLICE("carol@localhost"));
+    partners_sender_gone(t.w, SLICE("carol@localhost")); /* too many: it is read again */
     assert_true(m->judge == NULL && m->page != NULL);
+    const struct outgoing_read *read = m->page;
+    assert_int_equal(m->gone_len, 0);
     partners_sender_gone(t.w, SLICE("dora@localhost")); /* it may have some there */
-    assert_non_null(m->page);
+    assert_int_equal(m->gone_len, 1);
+    assert_ptr_equal(m->page, read);
     test_node_run(&t, is_read, m);
     assert_int_equal(count, 0);
     stanza_unref(&st[0]);
@@ -92,7 +98,7 @@ static void a_page_is_read_again(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(a_page_is_read_again, start,
-                                                                        stop) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(a_page_goes_on_without_them,
+                                                                        start, stop) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
