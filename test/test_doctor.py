@@ -19,6 +19,7 @@ import pytest
 from muster import database
 from muster.client import TIMEOUT
 from muster.rows import MUSTERCTL, MUSTERD
+from muster.server import Server
 from test_api import api_server
 
 SRV, NXDOMAIN, SERVFAIL = 33, 3, 2
@@ -312,20 +313,51 @@ def test_a_stranger_is_told_who_can_look(foreign):
     assert {row["remedy"] for row in wrong} == {"run the doctor as root, or as user nobody"}, wrong
 
 
+@pytest.fixture(name="seen")
+def seen_by_all():
+    """A server whose folder and node file all users can see, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder).chmod(0o755)
+        server = Server(pathlib.Path(folder) / "server")
+        server.start()
+        server.folder.chmod(0o755)
+        server.file.chmod(0o644)
+        yield server
+        server.finish()
+
+
+def seen_by_nobody(server):
+    """What the doctor says to user nobody."""
+    done = subprocess.run([MUSTERCTL, "--config", server.file, "--json", "doctor"],
+                          capture_output=True, check=False, timeout=TIMEOUT, user=NOBODY.pw_uid,
+                          group=NOBODY.pw_gid, extra_groups=[])
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)["rows"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_who_may_not_use_the_socket_is_told_so_and_what_can_be_seen(make_server):
+def test_the_socket_of_a_server_that_was_killed_says_nothing(seen):
+    """It is there, and may not be used. If the lock can be seen, and is free, no server runs."""
+    os.chown(seen.control, 0, 0)
+    seen.data.chmod(0o755)
+    (seen.data / "muster.lock").chmod(0o644)
+    found, = of(seen_by_nobody(seen), "server")
+    assert found["state"] == "warning" and "user nobody may not use" in found["found"], found
+    seen.kill()
+    found, = of(seen_by_nobody(seen), "server")
+    assert (found["state"], found["found"]) == ("error", "no server runs with this node file")
+    (seen.data / "muster.lock").chmod(0o600)
+    found, = of(seen_by_nobody(seen), "server")
+    assert found["state"] == "warning" and "user nobody may not use" in found["found"], found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_who_may_not_use_the_socket_is_told_so_and_what_can_be_seen(seen):
     """Not only that the connection is refused: it looks by itself."""
-    server = make_server()
-    for path in [*server.control.parents][:-2]:
-        path.chmod(path.stat().st_mode | 0o005)
-    server.file.chmod(0o644)
-    nobody = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []}
+    server = seen
     for group, mend in (grp.getgrall()[-1], "usermod -aG {} nobody"), (grp.getgrgid(0), ""):
         os.chown(server.control, 0, group.gr_gid)
-        done = subprocess.run([MUSTERCTL, "--config", server.file, "--json", "doctor"],
-                              capture_output=True, check=False, timeout=TIMEOUT, **nobody)
-        assert done.stdout, done.stderr
-        rows = json.loads(done.stdout)["rows"]
+        rows = seen_by_nobody(server)
         found, = of(rows, "server")
         assert found["state"] == "warning" and "user nobody may not use" in found["found"], found
         assert str(server.control) in found["found"]

@@ -335,16 +335,18 @@ static int64_t memory_line(const char *text, const char *key)
     return at == NULL ? -1 : strtoll(at + strlen(key), NULL, 10) * 1024;
 }
 
-/* Whether a server holds the lock of the data folder (app/data_folder.h). */
-static bool facts_runs(const char *data)
+/* Whether a server holds the lock of the data folder (app/data_folder.h). If it can be seen, it
+ * says more than the socket, which a server that was killed leaves behind. */
+static void facts_of_lock(struct doctor_facts *f)
 {
     char path[PROC_BYTES];
-    snprintf(path, sizeof path, "%s/muster.lock", data);
+    snprintf(path, sizeof path, "%s/muster.lock", f->data);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool free = fd >= 0 ? flock(fd, LOCK_EX | LOCK_NB) == 0 : errno == ENOENT;
+    f->runs = fd >= 0 && !free && errno == EWOULDBLOCK;
+    f->closed = f->closed && !free;
     if (fd >= 0)
         close(fd);
-    return held;
 }
 
 struct facts_until {
@@ -448,7 +450,9 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     facts_read("/proc/meminfo", text);
     out->memory_free = memory_line(text, "MemAvailable:");
     out->memory_bytes = memory_line(text, "MemTotal:");
-    out->runs = out->in_server || facts_runs(file->data);
+    out->runs = out->in_server;
+    if (!out->in_server)
+        facts_of_lock(out);
     node_check_name(out->user, user);
     ensure(*out->user != '\0');
     facts_of_files(out, look);

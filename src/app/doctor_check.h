@@ -12,11 +12,11 @@ struct node_file;
 
 /* Of the machine. -1: not known. */
 struct doctor_facts {
-    bool runs;           /* a server runs with this node file */
-    bool in_server;      /* it is this process */
-    bool hangs;          /* it takes connections, but does not answer */
-    bool closed;         /* who looks may not use its control socket */
-    int64_t clock_off;   /* 1: nobody sets the clock; 0: it is synchronised */
+    bool runs;         /* a server runs with this node file */
+    bool in_server;    /* it is this process */
+    bool hangs;        /* it takes connections, but does not answer */
+    bool closed;       /* who looks may not use its control socket, nor see that it is an old one */
+    int64_t clock_off; /* 1: nobody sets the clock; 0: it is synchronised */
     int64_t descriptors; /* that this process may have, if it is the server */
     int64_t planned;     /* how many clients at a time (ext/capacity.c) */
     int64_t nr_open, somaxconn;
