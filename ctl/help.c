@@ -240,7 +240,7 @@ static void completion_words(FILE *out, const struct command *c)
     fprintf(out, "    '%s') words='", c->name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
-            fprintf(out, "--%s ", a->name);
+            fprintf(out, "--%s ", command_hyphened(a->name).text);
         put_values(out, a);
         if (command_arg_may_be_piped(a))
             fprintf(out, "--stdin ");
@@ -413,7 +413,7 @@ static void fish_value(FILE *out, const char *condition, const struct command_ar
 
 static void fish_option(FILE *out, const char *condition, const struct command_arg *a)
 {
-    fprintf(out, "complete -c musterctl -n '%s' -l %s", condition, a->name);
+    fprintf(out, "complete -c musterctl -n '%s' -l %s", condition, command_hyphened(a->name).text);
     if (a->kind != ARG_FLAG)
         fprintf(out, " -x");
     if (a->choices != NULL) {

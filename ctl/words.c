@@ -42,7 +42,8 @@ static slice first_word(const struct command *c)
 static bool words_has_option(const struct command *c, const char *option)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-        if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL && strcmp(a->name, option) == 0)
+        if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL &&
+            strcmp(command_hyphened(a->name).text, option) == 0)
             return true;
     return false;
 }
@@ -172,13 +173,14 @@ static bool is_positional(const struct command_arg *a)
     return a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL;
 }
 
-static enum err unknown_option(const struct command *c, slice name, struct why *why)
+static enum err unknown_option(const struct command *c, slice name, struct arena *arena,
+                               struct why *why)
 {
     struct similar similar;
     similar_init(&similar, name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         if (!is_positional(a))
-            similar_try(&similar, slice_of(a->name));
+            similar_try(&similar, slice_dup(arena, slice_of(command_hyphened(a->name).text)));
     }
     why_set(why, "%s: found the unknown option --%.*s; see `musterctl help %s`%s", c->name,
             SLICE_ARG(name), c->name, similar_text(&similar).text);
@@ -188,7 +190,7 @@ static enum err unknown_option(const struct command *c, slice name, struct why *
 static const struct command_arg *find_option(const struct command *c, slice name)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if (slice_is(name, a->name) && !is_positional(a))
+        if (slice_is(name, command_hyphened(a->name).text) && !is_positional(a))
             return a;
     }
     return NULL;
@@ -212,7 +214,8 @@ static enum err ctl_words_add(struct words *w, const struct command_arg *a, slic
         return E_SYNTAX;
     }
     if (!utf8_valid(value)) {
-        why_set(why, "%s: %s: found text that is not UTF-8", w->command->name, a->name);
+        why_set(why, "%s: %s: found text that is not UTF-8", w->command->name,
+                command_hyphened(a->name).text);
         return E_SYNTAX;
     }
     w->names[w->count] = slice_of(a->name);
@@ -250,12 +253,13 @@ static enum err joined(struct words *w, slice word, struct arena *arena, struct 
     if (a == NULL || !is_joined(a) || v == w->count)
         return E_NOTFOUND;
     if (!utf8_valid(word)) {
-        why_set(why, "%s: %s: found text that is not UTF-8", w->command->name, a->name);
+        why_set(why, "%s: %s: found text that is not UTF-8", w->command->name,
+                command_hyphened(a->name).text);
         return E_SYNTAX;
     }
     if (w->values[v].len + word.len >= VALUE_BYTES_MAX) {
         why_set(why, "%s: %s: found more than %d KiB, allowed at most that", w->command->name,
-                a->name, VALUE_BYTES_MAX / 1024);
+                command_hyphened(a->name).text, VALUE_BYTES_MAX / 1024);
         return E_SYNTAX;
     }
     if (w->joined == NULL) {
@@ -340,11 +344,11 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
         return secret_of_file(w, a, inlined ? value.ptr : next, arena, why);
     }
     if (a == NULL)
-        return unknown_option(w->command, name, why);
+        return unknown_option(w->command, name, arena, why);
     if (a->kind == ARG_FLAG && !inlined)
         return ctl_words_add(w, a, SLICE("true"), why);
     if (!inlined && next == NULL) {
-        why_set(why, "%s: --%s needs a value", w->command->name, a->name);
+        why_set(why, "%s: --%s needs a value", w->command->name, command_hyphened(a->name).text);
         return E_SYNTAX;
     }
     if (!inlined) {
@@ -378,7 +382,7 @@ enum err words_parse(struct words *w, char **argv, size_t count, struct arena *a
             return e;
         at += used;
     }
-    struct command_call call = { .command = w->command, .arena = arena };
+    struct command_call call = { .command = w->command, .arena = arena, .typed = true };
     return command_bind(&call, w->names, w->values, w->count, why);
 }
 
@@ -439,10 +443,10 @@ static enum err ctl_words_get_secret(struct words *w, const struct command_arg *
             e = E_SYNTAX;
         }
     } else if (isatty(STDIN_FILENO)) {
-        e = ask_twice(a->name, secret, &len, arena, why);
+        e = ask_twice(command_hyphened(a->name).text, secret, &len, arena, why);
     } else {
         why_set(why, "%s: give --%s, or --stdin, or run it on a terminal", w->command->name,
-                a->name);
+                command_hyphened(a->name).text);
         e = E_SYNTAX;
     }
     if (e == OK)
@@ -500,7 +504,7 @@ static bool words_destroy(const struct words *w)
 {
     const struct command *c = w->command;
     return c->asks != NULL && (c->asks_if == NULL || words_have(w, c->asks_if)) &&
-           !words_have(w, "dry-run");
+           !words_have(w, "dry_run");
 }
 
 /* Shows the command with its arguments: "user del alice@example.test: … Go on? [y/N]". A dry run
@@ -518,7 +522,7 @@ enum err words_confirm(const struct words *w, struct why *why)
     }
     fprintf(stderr, "%s", w->command->name);
     for (size_t i = 0; i < w->count; i++) {
-        if (find_option(w->command, w->names[i]) == NULL)
+        if (find_option(w->command, slice_of(command_hyphened(w->names[i].ptr).text)) == NULL)
             fprintf(stderr, " %.*s", SLICE_ARG(w->values[i]));
     }
     fprintf(stderr, ": %s Go on? [y/N] ", w->command->asks);

@@ -29,7 +29,7 @@ def command(node, inner="", **attributes):
 
 
 def form(**fields):
-    inner = "".join(f"<field var='{k.replace('_', '-')}'><value>{v}</value></field>"
+    inner = "".join(f"<field var='{k}'><value>{v}</value></field>"
                     for k, v in fields.items())
     return f"<x xmlns='{DATA}' type='submit'>{inner}</x>"
 

@@ -108,7 +108,7 @@ def test_ways(make_server, manager, way):
                                           "snmp.confirm": "off" if "trap" in way else "on"})
     [shown] = host.rows("snmp", "show")
     assert shown["missing"] == "no manager is given (snmp.receiver)"
-    one = manager(engine=shown["engine-id"])
+    one = manager(engine=shown["engine_id"])
     host.ctl("set", "snmp.receiver", "localhost" if way == "name" else "127.0.0.1")
     host.ctl("set", "snmp.port", one.port)
     host.ctl("set", "alarm.snmp", "warning")
@@ -123,7 +123,7 @@ def test_ways(make_server, manager, way):
 def test_raised_and_cleared(make_server, manager, confirm):
     host = make_server("alice", settings={**V3, "snmp.confirm": confirm,
                                           "snmp.receiver": "127.0.0.1"})
-    one = manager(engine=host.rows("snmp", "show")[0]["engine-id"])
+    one = manager(engine=host.rows("snmp", "show")[0]["engine_id"])
     host.ctl("set", "snmp.port", one.port)
     host.ctl("set", "alarm.snmp", "warning")
     fail_fedtest(host)

@@ -169,7 +169,7 @@ def test_a_short_alarm_is_held_down(host):
     assert entry(host, "imtest.failed")  # so the other was looked at as well
     assert history(host, "fedtest.failed") == []
     change = host.rows("audit", "list", "--command", "alarm set")[-1]
-    assert "hold-down=1h " in change["after"]
+    assert "hold_down=1h " in change["after"]
     shown = host.ctl_run("alarm", "show", "fedtest.failed").stdout
     assert re.search(r"^hold_down_ms +3600000$", shown, re.M), shown
     host.restart()

@@ -14,6 +14,7 @@ import pytest
 
 from muster import json_schema
 from muster.client import TIMEOUT, until
+from muster.control import Control
 from muster.muc import Room
 from muster.rows import MUSTERD
 from muster.server import ROOT, free_ports
@@ -244,9 +245,9 @@ def test_nodes_and_domains_are_resources(make_server):
 
 def test_a_user_from_begin_to_end(api):
     path = "/users/dave@localhost"
-    made = api("PUT", path, {"password": "a good secret", "given-name": "Dave"})
+    made = api("PUT", path, {"password": "a good secret", "given_name": "Dave"})
     assert (made.status, made.json["rows"]) == (201, [])
-    again = api("PUT", path, {"given-name": "Dave"})
+    again = api("PUT", path, {"given_name": "Dave"})
     assert again.status == 200, again.text
     shown = api("GET", path)
     assert shown.json["jid"] == "dave@localhost" and shown.json["given_name"] == "Dave"
@@ -256,7 +257,7 @@ def test_a_user_from_begin_to_end(api):
     assert api("PATCH", path, {"surname": "Doe"}, If_Match=etag).status == 200
     assert api("PATCH", path, {"surname": "Roe"}, If_Match=etag).status == 412
     assert api("GET", path).json["surname"] == "Doe"
-    assert api("PUT", path, {"given-name": "D"}, If_None_Match="*").status == 412
+    assert api("PUT", path, {"given_name": "D"}, If_None_Match="*").status == 412
     refused = api("PUT", path, {"password": "another secret"})
     assert (refused.status, refused.json["argument"]) == (422, "password")
     assert api("PUT", path + "/disabled", {}).status == 200
@@ -288,7 +289,7 @@ def test_a_group_is_made_and_changed_by_the_same_request(api, server):
         assert api("PUT", path, body, token=viewer).status == 403
     assert {"what": "shown", "value": "Sellers"} in api("GET", path).json["items"]
     assert api("PUT", path, {"shown": "x"}, If_None_Match="*").status == 412
-    for method, body in ("PUT", {"shown": "y"}), ("PATCH", {"visible-to": "members"}), (
+    for method, body in ("PUT", {"shown": "y"}), ("PATCH", {"visible_to": "members"}), (
             "DELETE", None):
         old = api("GET", path).getheader("ETag")
         assert api("GET", path, If_None_Match=old).status == 304
@@ -700,6 +701,39 @@ def test_the_document(api):
     assert "content" in document["components"]["responses"]["problem"]
 
 
+def names_in(document):
+    """Of members and parameters, at any depth."""
+    if isinstance(document, dict):
+        if isinstance(document.get("properties"), dict):
+            yield from document["properties"]
+        if document.get("in") in ("path", "query"):
+            yield document["name"]
+        for one in document.values():
+            yield from names_in(one)
+    elif isinstance(document, list):
+        for one in document:
+            yield from names_in(one)
+
+
+def test_names_are_the_same_in_requests_and_answers(api, server):
+    """Words with underscores. A name of the command line is refused, and the right one named."""
+    found = set(names_in(api("GET", "/openapi.json").json))
+    described = api("GET", "/description").json
+    found |= {one["name"] for row in described["commands"] for one in row["args"] + row["columns"]}
+    found |= {key for row in described["commands"] + described["settings"] for key in row}
+    assert "given_name" in found
+    assert not [name for name in found if not re.fullmatch("[a-z0-9_]+", name)]
+    for method, path in ("PATCH", "/users/alice@localhost"), ("POST", "/commands/user-set"):
+        refused = api(method, path, {"given-name": "A"})
+        assert (refused.status, refused.json["argument"]) == (422, "given-name")
+        assert refused.json["detail"] == \
+            'user set: found argument "given-name", allowed given_name'
+    refused = api("DELETE", "/users/alice@localhost?keep-address")
+    assert (refused.status, "allowed keep_address" in refused.json["detail"]) == (422, True)
+    answer = Control(server).run("user del", jid="alice@localhost", **{"keep-address": True})
+    assert answer["text"] == 'user del: found argument "keep-address", allowed keep_address'
+
+
 def test_lists_in_parameters_are_as_the_document_says(api):
     """They are separated by spaces; the path has none, where OpenAPI has no such style."""
     document, lists = api("GET", "/openapi.json").json, 0
@@ -719,7 +753,7 @@ def test_lists_in_parameters_are_as_the_document_says(api):
 
 def test_the_example(server, tmp_path):
     file = tmp_path / "people.csv"
-    file.write_text("jid,password,given-name,surname\nerin@localhost,a good secret,Erin,Roe\n")
+    file.write_text("jid,password,given_name,surname\nerin@localhost,a good secret,Erin,Roe\n")
     for status in 201, 200:
         done = subprocess.run(
             [sys.executable, ROOT / "docs/examples/users.py",

@@ -47,7 +47,7 @@ def test_put_replaces_the_members_of_a_group(api):
     assert api("PUT", path, {"members": []}, If_Match=etag).status == 412
     assert api("PUT", path, {"shown": "Sellers"}).status == 200
     assert members(api) == [ALICE, BOB]
-    assert api("PUT", path, {"shown": "Sales", "visible-to": "domain:localhost",
+    assert api("PUT", path, {"shown": "Sales", "visible_to": "domain:localhost",
                              "members": [CAROL]}).status == 200
     assert [(row["what"], row["value"]) for row in api("GET", path).json["items"]] == [
         ("shown", "Sales"), ("visible-to domain", "localhost"), ("member", CAROL)]
@@ -324,8 +324,8 @@ def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
     nobody, role = {"members": ["nobody@localhost"]}, {"role": "nothing"}
     for method, path, body, argument in (
             ("PUT", "/groups/sales", nobody, "members"),
-            ("PATCH", "/groups/sales", {"visible-to": "group:nothing"}, "visible-to"),
-            ("PATCH", "/groups/sales", {"visible-to": "domain:a.test"}, "visible-to"),
+            ("PATCH", "/groups/sales", {"visible_to": "group:nothing"}, "visible_to"),
+            ("PATCH", "/groups/sales", {"visible_to": "domain:a.test"}, "visible_to"),
             ("POST", "/groups/sales/members", {"users": ["nobody@localhost"]}, "users"),
             ("DELETE", f"/groups/sales/members?users={BOB}", None, "users"),
             ("PUT", f"/users/{ALICE}/role", role, "role"), ("PUT", "/admins/nora", role, "role"),

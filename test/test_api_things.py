@@ -93,7 +93,7 @@ ROOM = "/rooms/tea@conference.localhost"
 
 def test_a_room_is_made_and_changed_by_the_same_request(api, server):
     given = {"owner": "alice@localhost", "name": "Tea", "description": "at five", "hidden": True,
-             "members-only": True}
+             "members_only": True}
     assert api("GET", ROOM).status == 404
     assert api("PUT", ROOM, {}).status == 422
     assert api("PUT", ROOM, given, If_Match='"x"').status == 412
@@ -117,7 +117,7 @@ def test_a_room_is_made_and_changed_by_the_same_request(api, server):
     for method in "PUT", "PATCH", "DELETE":
         body = None if method == "DELETE" else {"name": "Other"}
         assert api(method, ROOM, body, If_Match=etag).status == 412
-    assert api("PATCH", ROOM, {"name": "Coffee", "members-only": False}).status == 200
+    assert api("PATCH", ROOM, {"name": "Coffee", "members_only": False}).status == 200
     room = api("GET", ROOM).json
     assert room["name"] == "Coffee" and not room["members_only"]
     for wrong in {"name": "two\nlines"}, {"owner": "nobody@localhost"}, {"hidden": "perhaps"}, {}:

@@ -358,7 +358,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert "admin delete" not in found["token"]  # of that name
     assert found["admin"]["admin role"] == {"name": "nora", "role": "viewer"}
     assert found["alarm"]["alarm acknowledge"] == {"alarm": "io.descriptors"}
-    assert found["start"] == {"jid": "a@b", "given-name": "A"}
+    assert found["start"] == {"jid": "a@b", "given_name": "A"}
     assert found["route"]["s2s-route del"] == {"pattern": "p", "target": "t"}
     assert found["history"]["config rollback"] == {"version": 3}
 

@@ -781,7 +781,7 @@ def test_what_destroys_needs_yes_without_a_terminal(server):
         given = row["properties"]["args"]
         value = "/1" if name == "import prosody" else "1"
         words = [*name.split(), *[value for _ in given["required"]]]
-        words += ["--" + row["x-asks-if"]] if "x-asks-if" in row else []
+        words += ["--" + row["x-asks-if"].replace("_", "-")] if "x-asks-if" in row else []
         done = server.ctl_run(*words, own=(), stdin="y\n")
         assert done.returncode == USAGE, (name, done)
         assert done.stderr == f"musterctl: {name}: standard input is no terminal to ask on, so " \

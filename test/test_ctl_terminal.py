@@ -147,7 +147,7 @@ def test_the_tables_are_found():
 def value(column):
     if column.endswith(("_s", "_kib")) or column in ("occupants", "messages", "bytes", "errors"):
         return 1234567
-    if column in ("uri", "landing-url"):
+    if column in ("uri", "landing_url"):
         return LINK
     if column in ("text", "detail", "action", "help", "meaning", "description"):
         return SENTENCE
@@ -174,9 +174,9 @@ def test_every_table_fits(answering, letter, count):
 
 
 def test_a_row_that_does_not_fit_is_shown_as_fields(answering):
-    answering.rows = [{"uri": LINK, "landing-url": "https://example.org/i/1", "expire": "never"}]
+    answering.rows = [{"uri": LINK, "landing_url": "https://example.org/i/1", "expire": "never"}]
     assert on_terminal(answering.path, "user", "invite") == [
-        f"uri          {LINK}", "landing-url  https://example.org/i/1", "expire       never"]
+        f"uri          {LINK}", "landing_url  https://example.org/i/1", "expire       never"]
     answering.rows *= 2
     assert len(on_terminal(answering.path, "user", "invite", width=300)) == 3  # with its heading
 

@@ -341,7 +341,7 @@ def test_addresses_of_pages(host):
         assert base(name) == "wss://two.pages.example"
     for domain in (ONE, TWO):
         host.ctl("set", f"invite.enabled@{domain}", "on")
-    links = [invite(host, "--domain", domain)["landing-url"] for domain in (ONE, TWO)]
+    links = [invite(host, "--domain", domain)["landing_url"] for domain in (ONE, TWO)]
     assert [link.partition("/invite/")[0] for link in links] == [
         "https://chat.example", "https://two.pages.example"]
     host.add_user("alice", domain=TWO)

@@ -67,7 +67,7 @@ def test_off_by_default(server):
 def test_links(inviting):
     row = invite(inviting)
     assert re.fullmatch(r"xmpp:localhost\?register;preauth=[0-9a-f]{32}", row["uri"])
-    assert row["landing-url"] == (f"https://localhost:{inviting.https_port}/invite/"
+    assert row["landing_url"] == (f"https://localhost:{inviting.https_port}/invite/"
                                   + token_of(row))
     end = datetime.datetime.fromisoformat(row["expire"].replace("Z", "+00:00"))
     left = end - datetime.datetime.now(datetime.timezone.utc)
@@ -77,7 +77,7 @@ def test_links(inviting):
     row = invite(inviting, "--roster", "alice@localhost")
     assert re.fullmatch(r"xmpp:alice@localhost\?roster;preauth=[0-9a-f]+;ibr=y", row["uri"])
     inviting.ctl("set", "http.base-url", "https://chat.example.test:5443/")
-    assert invite(inviting)["landing-url"].startswith("https://chat.example.test:5443/invite/")
+    assert invite(inviting)["landing_url"].startswith("https://chat.example.test:5443/invite/")
 
 
 @pytest.mark.parametrize("args, why", [

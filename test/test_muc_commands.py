@@ -320,7 +320,7 @@ def test_an_administrator_does_it_in_a_client(server, alice, three):
 
     listed = run("room-list", filter="r1")
     assert [i.text for i in listed.iter(f"{{{muc.DATA}}}value") if i.text == three[1]]
-    run("room-owner", **{"rooms": " ".join(three[:2]), "new-owner": "bob@localhost"})
+    run("room-owner", **{"rooms": " ".join(three[:2]), "new_owner": "bob@localhost"})
     assert affiliations(server, three[1])["bob@localhost"] == "owner"
     run("room-destroy", room=three[2])
     assert len(server.rows("room", "list")) == 2

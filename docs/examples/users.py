@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes accounts from a CSV file (jid,password,given-name,surname) by the API of Muster, and shows
+"""Makes accounts from a CSV file (jid,password,given_name,surname) by the API of Muster, and shows
 what the server has then. A second run changes what has changed; passwords of accounts that are there
 stay. Standard library only.
 

@@ -184,7 +184,7 @@ static slice alarm_rule_text(struct command_call *call, const struct alarm_rule 
     static const struct param duration = { .type = PARAM_MS };
     char hold_down[VALUE_BYTES];
     param_format(&duration, r->hold_down_ms, hold_down, sizeof hold_down);
-    return slice_of(arena_printf(call->arena, "severity=%s hold-down=%s delivered=%s",
+    return slice_of(arena_printf(call->arena, "severity=%s hold_down=%s delivered=%s",
                                  r->severity < 0 ? "default" : alarm_severities[r->severity],
                                  hold_down, r->delivered ? "on" : "off"));
 }
@@ -218,7 +218,7 @@ static void run_alarm_set(struct command_call *call)
                                   .hold_down_ms = a->hold_down_ms,
                                   .delivered = true };
     r->severity = (int)command_number(call, "severity", r->severity);
-    r->hold_down_ms = command_number(call, "hold-down", r->hold_down_ms);
+    r->hold_down_ms = command_number(call, "hold_down", r->hold_down_ms);
     r->delivered = command_number(call, "delivered", r->delivered) != 0;
     struct store_batch *b = store_write(worker_store(w), hash_keyed(SLICE("alarms")));
     STORE_ADD(b, &alarms_rule_put_stmt, 1, SV_T(slice_of(a->name)), SV_I(r->severity),
@@ -367,7 +367,7 @@ struct command alarm_set_command = {
               .type = PARAM_CHOICE,
               .choices = alarm_severities,
               .doc = "in place of the severity that it has by itself" },
-            { .name = "hold-down",
+            { .name = "hold_down",
               .kind = ARG_OPTION,
               .type = PARAM_MS,
               .max = HOLD_DOWN_MAX_MS,

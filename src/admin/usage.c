@@ -65,7 +65,7 @@ static void add_placeholder(struct buf *out, const struct command_arg *a)
 {
     const char *const *choices = param_choices(&a->param);
     if (choices == NULL)
-        add_upper(out, a->name);
+        add_upper(out, command_hyphened(a->name).text);
     for (size_t i = 0; choices != NULL && choices[i] != NULL; i++)
         buf_printf(out, "%s%s", i > 0 ? "|" : "", choices[i]);
 }
@@ -76,7 +76,7 @@ void usage_arg(struct buf *out, const struct command_arg *a)
         add_placeholder(out, a);
         return;
     }
-    buf_printf(out, "--%s", a->name);
+    buf_printf(out, "--%s", command_hyphened(a->name).text);
     if (a->kind != ARG_FLAG) {
         buf_lit(out, " ");
         add_placeholder(out, a);

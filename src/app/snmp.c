@@ -405,7 +405,7 @@ static void run_show(struct command_call *call)
     const char *missing = snmp_missing();
     engine_id(call->worker, engine);
     command_row(call);
-    command_text(call, "engine-id", slice_dup(call->arena, slice_of(engine)));
+    command_text(call, "engine_id", slice_dup(call->arena, slice_of(engine)));
     command_text(call, "oid", slice_of(MIB));
     command_text(call, "missing", slice_of(missing != NULL ? missing : ""));
     command_done(call, "%s", "");
@@ -420,7 +420,7 @@ static struct command show_command = {
     .doc = "Shows what a manager of SNMP has to know of this node.",
     .columns =
         (const struct command_column[]){
-            { .name = "engine-id",
+            { .name = "engine_id",
               .doc = "the engine of SNMP v3, which the manager has to know where snmp.confirm is "
                      "off" },
             { .name = "oid", .doc = "below it is everything of docs/MUSTER-MIB.txt" },

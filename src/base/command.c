@@ -25,6 +25,31 @@ static int arg_index(const struct command *c, slice name)
     return -1;
 }
 
+static bool command_name_fits(const char *name)
+{
+    size_t len = strlen(name);
+    return len <= COMMAND_NAME_MAX && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == len;
+}
+
+static bool command_names_fit(const struct command *c)
+{
+    bool fit = true;
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
+        fit = fit && command_name_fits(a->name);
+    for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++)
+        fit = fit && command_name_fits(at->name);
+    return fit;
+}
+
+struct command_hyphened command_hyphened(const char *name)
+{
+    struct command_hyphened h = { { 0 } };
+    ensure(command_name_fits(name));
+    for (size_t i = 0; name[i] != '\0'; i++)
+        h.text[i] = name[i] == '_' ? '-' : name[i];
+    return h;
+}
+
 /* Counts the arguments and checks the row's own rules. */
 static size_t command_check_row(const struct command *c)
 {
@@ -109,6 +134,7 @@ void command_register(struct command *c)
     ensure(!c->reasoned || (c->audited && arg_index(c, SLICE("reason")) >= 0));
     ensure(c->run != NULL && command_check_row(c) <= COMMAND_ARGS_MAX);
     ensure(command_stamps_agree(c));
+    ensure(command_names_fit(c));
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);
     ensure(command_rest_is_own(c));
@@ -161,7 +187,7 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
     return c->args[i].ptr == NULL ? missing : c->values[i];
 }
 
-/* Names for messages: "jid, --force". A sentence that is longer than why.text is cut at its end, so
+/* Names for messages: "jid, force". A sentence that is longer than why.text is cut at its end, so
  * the names come last. */
 enum { NAMES_BYTES_MAX = 1024, FOUND_BYTES_MAX = 64 };
 
@@ -175,8 +201,12 @@ static enum err command_fail_unknown(const struct command *c, slice name, struct
     struct buf names;
     buf_init(&names, NAMES_BYTES_MAX);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        bool positional = a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL;
-        buf_printf(&names, "%s%s%s", names.len > 0 ? ", " : "", positional ? "" : "--", a->name);
+        bool meant = slice_is(name, command_hyphened(a->name).text);
+        if (meant)
+            buf_clear(&names);
+        buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", a->name);
+        if (meant)
+            break;
     }
     name = command_shown(name);
     slice allowed = names.len > 0 ? buf_fit(&names) : SLICE("no arguments");
@@ -204,17 +234,21 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
     if (i < 0)
         return command_fail_unknown(c->command, name, why);
     const struct command_arg *a = &c->command->args[i];
+    struct command_hyphened typed = command_hyphened(a->name);
+    struct param shown = a->param;
+    if (c->typed)
+        shown.name = typed.text;
     if (c->args[i].ptr != NULL) {
-        why_set(why, "%s: %s: found twice, allowed once", c->command->name, a->name);
+        why_set(why, "%s: %s: found twice, allowed once", c->command->name, shown.name);
         return E_SYNTAX;
     }
     if (!command_is_text(value)) {
         why_set(why, "%s: %s: found a control character, or no UTF-8, allowed text",
-                c->command->name, a->name);
+                c->command->name, shown.name);
         return E_SYNTAX;
     }
     if (value.len == 0 && a->type == PARAM_PATH) { /* as of a script whose variable is not set */
-        why_set(why, "%s: %s: found nothing, allowed a path", c->command->name, a->name);
+        why_set(why, "%s: %s: found nothing, allowed a path", c->command->name, shown.name);
         return E_SYNTAX;
     }
     if (value.len == 0)
@@ -222,7 +256,7 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
     c->args[i] = slice_dup(c->arena, value);
     struct why found;
     bool makes = a->kind == ARG_SECRET_MADE && value.len == 0;
-    enum err e = makes ? OK : param_check(&a->param, c->args[i], &c->values[i], &found);
+    enum err e = makes ? OK : param_check(&shown, c->args[i], &c->values[i], &found);
     if (e != OK)
         why_set(why, "%s: %s", c->command->name, found.text);
     return e;
@@ -244,7 +278,8 @@ enum err command_bind(struct command_call *c, const slice *names, const slice *v
     for (int i = 0; rows != NULL && rows[i].name != NULL; i++) {
         if (rows[i].kind == ARG_POSITIONAL && c->args[i].ptr == NULL) {
             c->culprit = rows[i].name;
-            why_set(why, "%s: %s is missing: %s", c->command->name, rows[i].name, rows[i].doc);
+            why_set(why, "%s: %s is missing: %s", c->command->name,
+                    c->typed ? command_hyphened(rows[i].name).text : rows[i].name, rows[i].doc);
             return E_SYNTAX;
         }
     }

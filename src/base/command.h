@@ -17,6 +17,8 @@ enum command_arg_kind {
     ARG_SECRET_MADE /* the same, but the server makes one if it is missing or empty */
 };
 
+/* Arguments and columns have names of small letters, digits and underscores, which are those of
+ * members and parameters of JSON and of the API, too. */
 struct command_arg {
     enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
     bool unmade; /* of ARG_SECRET_MADE: the server makes none, and says itself if it needs one */
@@ -27,6 +29,13 @@ struct command_arg {
         };
     };
 };
+
+/* The same name with hyphens, as options of the command line have it, and fields of XEPs. */
+enum { COMMAND_NAME_MAX = 31 };
+struct command_hyphened {
+    char text[COMMAND_NAME_MAX + 1];
+};
+struct command_hyphened command_hyphened(const char *name);
 
 static inline bool command_arg_is_secret(const struct command_arg *a)
 {
@@ -166,6 +175,7 @@ struct command_call {
     slice next;          /* there are more rows: what `after` must be for them; ptr NULL: none */
     uint64_t left_out;   /* rows beyond the most that an answer has: of all workers */
     bool ended;
+    bool typed;      /* at a command line: what is wrong with an argument is said with hyphens */
     bool part;       /* COMMAND_EACH: on one of the workers */
     bool incomplete; /* a node did not answer; its last words say so */
     bool discreet;   /* of its arguments only which setting it is about is logged */

@@ -22,7 +22,7 @@ static const struct command_arg trace_args[] = {
       .choices = on_off,
       .doc = "on or off" },
     { .name = "jid", .kind = ARG_OPTION, .type = PARAM_USER, .doc = "only this account" },
-    { .name = "force", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "no questions" },
+    { .name = "only_once", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "no questions" },
     { .name = "password",
       .kind = ARG_SECRET,
       .type = PARAM_SECRET,
@@ -80,20 +80,20 @@ static void arguments_are_bound_and_copied(void **state)
 {
     (void)state;
     char area[] = "c2s";
-    const slice names[] = { SLICE("force"), SLICE("area"), SLICE("jid") };
+    const slice names[] = { SLICE("only_once"), SLICE("area"), SLICE("jid") };
     const slice values[] = { { 0 }, { area, 3 }, SLICE("") };
     struct why why;
     assert_int_equal(command_bind(&call, names, values, 3, &why), OK);
     area[0] = 'x';
     assert_string_equal(command_arg(&call, "area").ptr, "c2s");
-    assert_true(command_flag(&call, "force"));
+    assert_true(command_flag(&call, "only_once"));
     assert_null(command_arg(&call, "state").ptr);
     assert_non_null(command_arg(&call, "jid").ptr); /* given, though empty */
     assert_int_equal(command_arg(&call, "jid").len, 0);
 
     const slice off[] = { SLICE("false"), SLICE("c2s"), SLICE("x") };
     assert_int_equal(command_bind(&call, names, off, 3, &why), OK);
-    assert_false(command_flag(&call, "force"));
+    assert_false(command_flag(&call, "only_once"));
 }
 
 static void wrong_arguments_are_named(void **state)
@@ -106,12 +106,17 @@ static void wrong_arguments_are_named(void **state)
         { { "jid" }, { "a@b" }, "log trace: area is missing: the part of the server" },
         { { "area", "color" },
           { "c2s", "red" },
-          "log trace: found argument \"color\", allowed area, state, --jid, --force, --password" },
+          "log trace: found argument \"color\", allowed area, state, jid, only_once, password" },
         { { "area", "area" }, { "c2s", "sm" }, "log trace: area: found twice, allowed once" },
         { { "area", "state" },
           { "c2s", "maybe" },
           "log trace: state: found \"maybe\", allowed one of: on, off" },
-        { { "area", "force" }, { "c2s", "1" }, "log trace: force: found \"1\", allowed on or off" },
+        { { "area", "only_once" },
+          { "c2s", "1" },
+          "log trace: only_once: found \"1\", allowed on or off" },
+        { { "area", "only-once" },
+          { "c2s", "1" },
+          "log trace: found argument \"only-once\", allowed only_once" },
         { { "area", "jid" },
           { "c2s", "a\x01" },
           "log trace: jid: found a control character, or no UTF-8, allowed text" },
@@ -133,6 +138,18 @@ static void wrong_arguments_are_named(void **state)
         assert_int_equal(command_bind(&call, names, values, count, &why), E_SYNTAX);
         assert_string_equal(why.text, rows[i].why);
     }
+}
+
+/* At a command line, names have hyphens. */
+static void wrong_words_are_named(void **state)
+{
+    (void)state;
+    struct why why;
+    const slice names[] = { SLICE("area"), SLICE("only_once") };
+    const slice values[] = { SLICE("c2s"), SLICE("1") };
+    call.typed = true;
+    assert_int_equal(command_bind(&call, names, values, 2, &why), E_SYNTAX);
+    assert_string_equal(why.text, "log trace: only-once: found \"1\", allowed on or off");
 }
 
 static void a_command_may_have_no_arguments(void **state)
@@ -329,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(arguments_are_bound_and_copied, begin, end),
         cmocka_unit_test_setup_teardown(wrong_arguments_are_named, begin, end),
+        cmocka_unit_test_setup_teardown(wrong_words_are_named, begin, end),
         cmocka_unit_test_setup_teardown(a_command_may_have_no_arguments, begin, end),
         cmocka_unit_test_setup_teardown(rows_hold_fields_in_order, begin, end),
         cmocka_unit_test_setup_teardown(rows_are_taken_kept_and_limited, begin, end),

@@ -391,7 +391,7 @@ static void add_fields(struct xml_write *x, const struct command_call *call)
 {
     form_open(x, FORM_RESULT, call->command->form_type);
     for (uint32_t i = 0; call->rows != NULL && i < call->rows->count; i++)
-        form_put(x, call->rows->fields[i].key, call->rows->fields[i].str);
+        form_put(x, command_hyphened(call->rows->fields[i].key).text, call->rows->fields[i].str);
     form_close(x);
 }
 

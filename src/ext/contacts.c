@@ -210,7 +210,7 @@ static void contacts_tell(const struct add *add, struct addition *item, enum sub
         contact_name_asked_by_us(a, &item->delta, contact_name(a->roster, item->jid, CONTACT_SEEN));
     if ((result.actions & SUB_SET_PREAPPROVED) != 0)
         item->delta.flags |= ROSTER_PREAPPROVED;
-    if ((result.actions & SUB_ROUTE) != 0 && !command_flag(add->call, "dry-run"))
+    if ((result.actions & SUB_ROUTE) != 0 && !command_flag(add->call, "dry_run"))
         item->word[nth] = subscription_stanza(a, item->jid, verb);
 }
 
@@ -326,7 +326,7 @@ static enum err add_prepare(struct actor_change *base)
         changes += item->changes;
         says += item->changes || item->word[1] != NULL;
     }
-    if (says > 0 && !command_flag(add->call, "dry-run"))
+    if (says > 0 && !command_flag(add->call, "dry_run"))
         contacts_store(add);
     return OK;
 }
@@ -361,7 +361,7 @@ static void add_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     struct command_call *call = add->call;
     uint32_t added = 0, changed = 0;
-    bool dry = command_flag(call, "dry-run");
+    bool dry = command_flag(call, "dry_run");
     ensure(account_here(a) && account_is_pinned(a));
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
@@ -602,7 +602,7 @@ static const struct command_arg add_args[] = {
       .type = PARAM_BOOL,
       .doc = "lets each contact see when the user is online: answers its request, or the next "
              "one. Contacts of this server must have accounts" },
-    { .name = "dry-run",
+    { .name = "dry_run",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "says what would be done, and changes nothing" },

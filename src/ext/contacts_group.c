@@ -101,8 +101,8 @@ static void group_turned(struct command_call *turn, void *arg)
 static void group_turn(struct group *g)
 {
     static const char *const flags[STEP_COUNT][2] = {
-        [STEP_LISTS] = { "dry-run" },
-        [STEP_CHECK] = { "approve", "dry-run" },
+        [STEP_LISTS] = { "dry_run" },
+        [STEP_CHECK] = { "approve", "dry_run" },
         [STEP_APPROVE] = { "approve" },
         [STEP_ASK] = { "subscribe" },
     };

@@ -138,13 +138,13 @@ static bool are_viewers(slice text)
 /* false: the call has failed. */
 static bool groups_check_viewers(struct command_call *call)
 {
-    slice words = command_arg(call, "visible-to"), word, kind, value;
+    slice words = command_arg(call, "visible_to"), word, kind, value;
     while (slice_word(&words, &word))
         if (viewer_cut(word, &kind, &value) && slice_is(kind, "domain") &&
             !node_serves(worker_node(call->worker), value)) {
-            call->culprit = "visible-to";
+            call->culprit = "visible_to";
             command_fail(call, E_NOTFOUND,
-                         "visible-to: found %.*s, allowed: a domain of this "
+                         "visible_to: found %.*s, allowed: a domain of this "
                          "server",
                          SLICE_ARG(value));
             return false;
@@ -154,7 +154,7 @@ static bool groups_check_viewers(struct command_call *call)
 
 static void groups_add_viewers(struct groups_task *t, struct store_batch *b)
 {
-    slice words = command_arg(t->call, "visible-to"), word, kind, value;
+    slice words = command_arg(t->call, "visible_to"), word, kind, value;
     if (words.len == 0)
         words = SLICE("members");
     STORE_ADD(b, &groups_stmt_drop_viewers, STORE_ANY_ROWS, SV_T(t->name));
@@ -168,7 +168,7 @@ static void groups_add_viewers(struct groups_task *t, struct store_batch *b)
  * know why it sees nothing. */
 static void groups_look_seers(struct groups_task *t)
 {
-    slice words = command_arg(t->call, "visible-to"), word, kind, value;
+    slice words = command_arg(t->call, "visible_to"), word, kind, value;
     while (slice_word(&words, &word))
         if (viewer_cut(word, &kind, &value) && slice_is(kind, "group") &&
             !slice_eq(value, t->name)) {
@@ -182,9 +182,9 @@ static bool groups_seers_are_there(struct groups_task *t, const struct store_bat
 {
     for (uint32_t i = 0; i < t->seer_count; i++)
         if (store_int(found, 1 + t->user_count + i, 0, 1) == 0) {
-            t->call->culprit = "visible-to";
+            t->call->culprit = "visible_to";
             command_fail(t->call, E_NOTFOUND,
-                         "visible-to: group:%.*s: there is no such group; `group list` shows all",
+                         "visible_to: group:%.*s: there is no such group; `group list` shows all",
                          SLICE_ARG(t->seers[i]));
             return false;
         }
@@ -344,7 +344,7 @@ static void groups_set(struct groups_task *t, const struct store_batch *found)
     struct store_batch *b = groups_write(t);
     if (shown.ptr != NULL)
         STORE_ADD(b, &groups_stmt_shown, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
-    if (command_arg(t->call, "visible-to").ptr != NULL)
+    if (command_arg(t->call, "visible_to").ptr != NULL)
         groups_add_viewers(t, b);
     if (t->replaces)
         groups_replace_members(t, b);
@@ -355,7 +355,7 @@ static void groups_run_set(struct command_call *call)
 {
     struct groups_task *t = groups_task_new(call, groups_set);
     t->replaces = command_arg(call, "members").ptr != NULL;
-    if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible-to").ptr == NULL &&
+    if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible_to").ptr == NULL &&
         !t->replaces)
         command_fail(call, E_SYNTAX,
                      "found nothing to change, allowed: --shown, --visible-to, --members");
@@ -678,7 +678,7 @@ static bool is_shown(slice text)
     { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = is_shown,       \
       .form = "one line without control characters",                                               \
       .doc = "what the group is called in the rosters of users; else its name" },                  \
-    { .name = "visible-to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
+    { .name = "visible_to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
       .form = "words such as members, nobody, domain:example.org, group:sales",                    \
       .doc = "who sees the group in the roster: members, all of a domain, the members of "         \
              "another group, or nobody" },                                                         \

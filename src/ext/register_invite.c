@@ -559,7 +559,7 @@ static void register_invite_invited(void *arg, enum store_result r, const struct
     buf_clear(&text);
     http_public_base(t->invite.domain, &text);
     buf_printf(&text, "/invite/%s", t->token);
-    command_text(call, "landing-url", buf_fit(&text));
+    command_text(call, "landing_url", buf_fit(&text));
     buf_fini(&text);
     clock_stamp(stamp, t->invite.expires_us);
     command_text(call, "expire", slice_of(stamp));
@@ -711,7 +711,7 @@ static const struct command_arg contact_args[] = {
 };
 static const struct command_column invite_columns[] = {
     { .name = "uri", .doc = "link for clients" },
-    { .name = "landing-url", .doc = "link to a page for browsers" },
+    { .name = "landing_url", .doc = "link to a page for browsers" },
     { .name = "expire", .type = PARAM_STAMP, .doc = "until when it is valid" },
     { 0 },
 };

@@ -22,7 +22,7 @@ static const struct command_ask add_user[] = {
                 .arg = "password"),
     COMMAND_ASK("email", FORM_TEXT_SINGLE, "Email address", .use = USE_VALUE, .arg = "email"),
     COMMAND_ASK("given_name", FORM_TEXT_SINGLE, "Given name", .use = USE_VALUE,
-                .arg = "given-name"),
+                .arg = "given_name"),
     COMMAND_ASK("surname", FORM_TEXT_SINGLE, "Family name", .use = USE_VALUE, .arg = "surname"),
     COMMAND_ASK_END,
 };

@@ -225,7 +225,7 @@ static void user_removed(void *arg, enum err e)
         users_fail_store(t, e);
     else
         command_done(t->call, "account %.*s %s", SLICE_ARG(t->jid),
-                     command_flag(t->call, "keep-address") ? "emptied and disabled" : "deleted");
+                     command_flag(t->call, "keep_address") ? "emptied and disabled" : "deleted");
 }
 
 static void user_remove(struct account *a, enum err e, void *arg);
@@ -249,7 +249,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
     ensure(account_here(a) && a->worker == t->call->worker);
     if (e == OK && a->state == ACTOR_READY) {
         account_remove(a,
-                       command_flag(t->call, "keep-address") ? REMOVING_EMPTIES : REMOVING_DELETES,
+                       command_flag(t->call, "keep_address") ? REMOVING_EMPTIES : REMOVING_DELETES,
                        user_removed, t);
     } else if (e == OK && a->disabled && !t->admitted) {
         t->admitted = true;
@@ -455,7 +455,7 @@ static const struct command_arg password_args[] = {
 };
 static const struct command_arg del_args[] = {
     COMMAND_USER_ARG("jid"),
-    { .name = "keep-address",
+    { .name = "keep_address",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "leave an empty account that is disabled, so that nobody else gets the address; its "

@@ -15,8 +15,8 @@ struct store_stmt users_profile_put = {
     .cols = "",
 };
 /* In the order of the columns. */
-static const char *const fields[PROFILE_FIELDS] = { "given-name", "surname",       "email",
-                                                    "department", "directory-uri", "template" };
+static const char *const fields[PROFILE_FIELDS] = { "given_name", "surname",       "email",
+                                                    "department", "directory_uri", "template" };
 bool users_profile_add(const struct command_call *call, struct store_batch *b)
 {
     slice jid = command_arg(call, "jid"), text[PROFILE_FIELDS];

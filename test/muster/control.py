@@ -22,13 +22,13 @@ class Control:
         server.clients.append(self)
 
     def run(self, command, **args):
-        request = {"command": command, "args": {k.replace("_", "-"): v for k, v in args.items()}}
+        request = {"command": command, "args": args}
         self.sock.sendall(json.dumps(request).encode() + b"\n")
         return json.loads(self.lines.readline())
 
 
 class Arg(NamedTuple):
-    name: str  # as a request has it
+    name: str  # at the command line
     kind: str  # "required", "optional", "option" or "flag"
     choices: tuple
 

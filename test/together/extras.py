@@ -207,7 +207,7 @@ def other_domain(player, number):
 @action(1, "digit", drives="muc muc_cleanup")
 def clean_up(player, number):
     """Rooms that nobody needs are destroyed; all are of today."""
-    assert player.console.rows("room cleanup", **{"older-than": "1d"}) == []
+    assert player.console.rows("room cleanup", **{"older_than": "1d"}) == []
 
 
 def notes(player, device):

@@ -126,11 +126,11 @@ export function actsOfLine(rows, list, row, bound) {
 export const quickOf = (list, row, acts) =>
   acts.filter(({ command }) => quick[list.name]?.[command.name]?.(row));
 
-/* What a form begins with where the row of a thing has the same: "given_name" for given-name. */
+/* What a form begins with where the row of a thing has the same. */
 export function startOf(command, row) {
   const values = {};
   for (const arg of command.args) {
-    const value = row[arg.name.replaceAll("-", "_")];
+    const value = row[arg.name];
     if (value === undefined || value === "" || arg.type === "secret") continue;
     values[arg.name] = arg.kind === "flag" ? value === true
       : typeof value === "boolean" ? (value ? "on" : "off") : String(value);

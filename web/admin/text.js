@@ -218,36 +218,36 @@ export function t(name, values) {
 
 /* Names of columns and arguments, where the words of the row are not those of people. */
 const labels = {
-  "accounts-loaded": "Accounts in memory", adhoc: "Made by use", alarms: "Active alarms",
+  accounts_loaded: "Accounts in memory", adhoc: "Made by use", alarms: "Active alarms",
   also: "Also called", args: "Arguments", ask: "Has asked", at: "Time", auth: "Authentication",
-  "built-in": "Built in", by: "Way", "change-subject": "Who sets the subject",
-  "bytes-max": "Most bytes", ciphers: "TLS 1.2 ciphers", "cleared-when": "Cleared when",
-  "directory-uri": "Entry in the directory", doc: "Meaning", "dry-run": "Only try",
-  "end-scheduled": "Scheduled end", "engine-id": "Engine ID", entry: "Number", for: "For",
-  "files-max": "Most files", from: "From",
-  groupchat1: "Old form of rooms", "hidden-max": "Most hidden occupants",
-  "history-max": "Most history", "hold-down": "Wait before it is raised or cleared", id: "ID",
-  "hold-down-ms": "Milliseconds before it is raised or cleared",
-  "idle-s": "Idle for, seconds", is: "Value", item: "Stored text", jid: "Address", key: "Key",
-  kind: "Kind", "landing-url": "Page for the invited", made: "Made by", "mail-to": "Mail goes to",
+  built_in: "Built in", by: "Way", change_subject: "Who sets the subject",
+  bytes_max: "Most bytes", ciphers: "TLS 1.2 ciphers", cleared_when: "Cleared when",
+  directory_uri: "Entry in the directory", doc: "Meaning", dry_run: "Only try",
+  end_scheduled: "Scheduled end", engine_id: "Engine ID", entry: "Number", for: "For",
+  files_max: "Most files", from: "From",
+  groupchat1: "Old form of rooms", hidden_max: "Most hidden occupants",
+  history_max: "Most history", hold_down: "Wait before it is raised or cleared", id: "ID",
+  hold_down_ms: "Milliseconds before it is raised or cleared",
+  idle_s: "Idle for, seconds", is: "Value", item: "Stored text", jid: "Address", key: "Key",
+  kind: "Kind", landing_url: "Page for the invited", made: "Made by", mail_to: "Mail goes to",
   mailed: "Mail sent", max: "Highest", meaning: "Meaning", min: "Lowest",
-  "new-owner": "New owner", "next-look": "Next look", nick: "Nickname",
-  "not-after": "Valid until", "not-before": "Valid from", "occupants-max": "Most occupants",
-  "older-than": "Not used for, days", "one-device": "With one device", pin: "Pinned key",
-  pins: "Pinned keys", "private-messages": "Private messages from",
-  "pss-kib": "Own share of memory, KiB", "raised-when": "Raised when", remedy: "What mends it",
-  "rss-kib": "Memory in use, KiB", "self-add": "Members add themselves",
-  "several-devices": "With several devices", since: "Since", "since-s": "For, seconds",
-  "srv-names": "SRV names", stanza: "Message as sent", "stanza-ids": "Messages", state: "State",
-  "strip-xhtml": "Formatting removed", suites: "TLS 1.3 suites", sum: "Sum", tls: "TLS",
-  "tls-min": "Lowest TLS", to: "To", totp: "Second factor", unacked: "Not confirmed",
-  "uptime-s": "Running for, seconds", uri: "Link (URI)", url: "Address of the web (URL)",
+  new_owner: "New owner", next_look: "Next look", nick: "Nickname",
+  not_after: "Valid until", not_before: "Valid from", occupants_max: "Most occupants",
+  older_than: "Not used for, days", one_device: "With one device", pin: "Pinned key",
+  pins: "Pinned keys", private_messages: "Private messages from",
+  pss_kib: "Own share of memory, KiB", raised_when: "Raised when", remedy: "What mends it",
+  rss_kib: "Memory in use, KiB", self_add: "Members add themselves",
+  several_devices: "With several devices", since: "Since", since_s: "For, seconds",
+  srv_names: "SRV names", stanza: "Message as sent", stanza_ids: "Messages", state: "State",
+  strip_xhtml: "Formatting removed", suites: "TLS 1.3 suites", sum: "Sum", tls: "TLS",
+  tls_min: "Lowest TLS", to: "To", totp: "Second factor", unacked: "Not confirmed",
+  uptime_s: "Running for, seconds", uri: "Link (URI)", url: "Address of the web (URL)",
   what: "What", who: "Who", whom: "Whom", why: "Reason", with: "Talked with",
-  "xmpp-names": "XMPP names",
+  xmpp_names: "XMPP names",
 };
 
 /* What a column or an argument is called: "given_name" is "Given name". */
-export const label = (name) => labels[name.replaceAll("_", "-")] ?? titled(name);
+export const label = (name) => labels[name.replaceAll("-", "_")] ?? titled(name);
 
 /* Names of rows as words. */
 export function titled(name) {

@@ -448,7 +448,7 @@ static void import_room_made(struct command_call *call, void *arg)
 
 static void import_room(struct import *x)
 {
-    static const slice names[] = { SLICE_INIT("file"), SLICE_INIT("dry-run") };
+    static const slice names[] = { SLICE_INIT("file"), SLICE_INIT("dry_run") };
     const struct command *make = command_find(SLICE("room import"));
     struct why why;
     ensure(x->e == OK && x->pending == 0);
@@ -718,7 +718,7 @@ static void user_deleted(struct command_call *call, void *arg)
 /* The next that has an id: it is another's. */
 static void import_replace(struct import *x)
 {
-    static const slice names[] = { SLICE_INIT("jid"), SLICE_INIT("keep-address") };
+    static const slice names[] = { SLICE_INIT("jid"), SLICE_INIT("keep_address") };
     struct import_user *u = x->users;
     struct why why;
     while (u != NULL && u->id == 0)
@@ -925,7 +925,7 @@ void import_run(struct command_call *call, const struct import_from *from)
     x->path = slice_cstr(call->arena, from->path);
     x->groups_path = from->groups.len > 0 ? slice_cstr(call->arena, from->groups) : NULL;
     x->domain = from->domain;
-    x->dry = command_flag(call, "dry-run");
+    x->dry = command_flag(call, "dry_run");
     x->replace = command_flag(call, "replace");
     x->xml = xml_work_create();
     x->arena = arena_create(0);

@@ -27,7 +27,7 @@ static void run_prosody(struct command_call *call)
 {
     import_run(call, &(struct import_from){ .kind = &source_prosody,
                                             .path = command_arg(call, "folder"),
-                                            .groups = command_arg(call, "groups-file") });
+                                            .groups = command_arg(call, "groups_file") });
 }
 
 static void run_openfire(struct command_call *call)
@@ -50,7 +50,7 @@ static void run_openfire(struct command_call *call)
           .check = param_is_absolute,                                                              \
           .form = PARAM_ABSOLUTE,                                                                  \
           .doc = doc_ },                                                                           \
-            { .name = "dry-run",                                                                   \
+            { .name = "dry_run",                                                                   \
               .kind = ARG_FLAG,                                                                    \
               .type = PARAM_BOOL,                                                                  \
               .doc = "change nothing; only report" },                                              \
@@ -105,7 +105,7 @@ IMPORT_COMMAND(
 IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
                IMPORT_ARGS("folder",
                            "data_path of Prosody on the server's host, such as /var/lib/prosody",
-                           { .name = "groups-file",
+                           { .name = "groups_file",
                              .kind = ARG_OPTION,
                              .type = PARAM_PATH,
                              .check = param_is_absolute,

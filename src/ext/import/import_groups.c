@@ -210,7 +210,7 @@ static void making_added(struct import_groups *x, const struct command_call *ran
 static void making_add(struct import_groups *x)
 {
     const slice more[][2] = { { SLICE_INIT("shown"), x->group->shown },
-                              { SLICE_INIT("visible-to"), SLICE_INIT("nobody") } };
+                              { SLICE_INIT("visible_to"), SLICE_INIT("nobody") } };
     if (!x->o.dry) {
         making_command(x, SLICE("group add"), more, 2, making_added);
         return;
@@ -309,7 +309,7 @@ static void making_show(struct import_groups *x)
         making_filled(x);
         return;
     }
-    const slice more[][2] = { { SLICE_INIT("visible-to"), viewers_of(x) } };
+    const slice more[][2] = { { SLICE_INIT("visible_to"), viewers_of(x) } };
     making_command(x, SLICE("group set"), more, 1, making_visible);
 }
 

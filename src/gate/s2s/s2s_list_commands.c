@@ -217,8 +217,8 @@ static void run_route_add(struct command_call *call)
     STORE_ADD(b, &s2s_route_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target),
               SV_I(command_number(call, "priority", 1)), SV_I(command_number(call, "weight", 1)),
               SV_I(command_number(call, "tls", S2S_ROUTE_STARTTLS)),
-              SV_I(command_number(call, "in-service", 1)), SV_I(command_number(call, "blocked", 0)),
-              SV_I(command_number(call, "less-specific", 1)),
+              SV_I(command_number(call, "in_service", 1)), SV_I(command_number(call, "blocked", 0)),
+              SV_I(command_number(call, "less_specific", 1)),
               SV_T(description.ptr != NULL ? description : SLICE("")), SV_I(S2S_ROUTES_OF_PATTERN),
               SV_I(S2S_ROUTES_MAX));
     STORE_ADD(b, &s2s_route_of_pattern, STORE_ANY_ROWS, SV_T(t->pattern));
@@ -239,8 +239,8 @@ static void run_route_set(struct command_call *call)
     slice description = command_arg(call, "description");
     STORE_ADD(b, &s2s_route_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)),
               number_or_null(call, "priority"), number_or_null(call, "weight"),
-              number_or_null(call, "tls"), number_or_null(call, "in-service"),
-              number_or_null(call, "blocked"), number_or_null(call, "less-specific"),
+              number_or_null(call, "tls"), number_or_null(call, "in_service"),
+              number_or_null(call, "blocked"), number_or_null(call, "less_specific"),
               description.ptr != NULL ? SV_T(description) : SV_NULL);
     list_task_submit(t, b, list_task_changed);
 }
@@ -413,12 +413,12 @@ static void run_demand_set(struct command_call *call)
         return;
     int64_t auth = command_number(call, "auth", pinned ? S2S_AUTH_CERTIFICATE : 0),
             verify = command_number(call, "verify", S2S_VERIFY_SETTINGS),
-            tls_min = versions[command_number(call, "tls-min", 0)];
+            tls_min = versions[command_number(call, "tls_min", 0)];
     bool some = auth != S2S_AUTH_SETTINGS || verify != S2S_VERIFY_SETTINGS || tls_min > 0;
     struct store_batch *b = list_task_batch(t);
     STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern),
               pinned ? SV_I(auth) : number_or_null(call, "auth"), number_or_null(call, "verify"),
-              command_arg(call, "tls-min").ptr == NULL ? SV_NULL : SV_I(tls_min),
+              command_arg(call, "tls_min").ptr == NULL ? SV_NULL : SV_I(tls_min),
               pin.ptr == NULL ? SV_NULL : SV_T(pins),
               description.ptr != NULL ? SV_T(description) : SV_NULL);
     STORE_ADD(b, &s2s_demand_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_I(auth), SV_I(verify),
@@ -513,9 +513,9 @@ static const struct command_arg route_args[] = {
       .choices = tls_names,
       .doc = "starttls (a new route), direct (TLS from the first byte), or none: then dialback "
              "without TLS is enough" },
-    ROUTE_SWITCH("in-service", "off: the route is passed over; on for a new route"),
+    ROUTE_SWITCH("in_service", "off: the route is passed over; on for a new route"),
     ROUTE_SWITCH("blocked", "on: stanzas to and from these domains are refused"),
-    ROUTE_SWITCH("less-specific", "on, as for a new route: when all routes of the pattern fail, "
+    ROUTE_SWITCH("less_specific", "on, as for a new route: when all routes of the pattern fail, "
                                   "less specific patterns and then the DNS are tried"),
     DESCRIPTION_ARG,
     { 0 },
@@ -601,7 +601,7 @@ static struct command s2s_demand_set_command = {
               .doc =
                   "whether a server that this one connects to must show a valid certificate: on, "
                   "off, or what s2s.verify-certificates says (settings)" },
-            { .name = "tls-min",
+            { .name = "tls_min",
               .kind = ARG_OPTION,
               .type = PARAM_CHOICE,
               .choices = version_names,

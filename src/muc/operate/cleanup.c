@@ -344,7 +344,7 @@ static void cleanup_begin(struct pass *p, int64_t days, struct command_call *cal
     *p = (struct pass){ .worker = p->worker,
                         .under_way = true,
                         .call = call,
-                        .dry = call != NULL && command_flag(call, "dry-run"),
+                        .dry = call != NULL && command_flag(call, "dry_run"),
                         .arena = arena_create(0),
                         .before_us = now > age ? now - age : 0 };
     cleanup_read_page(p, SLICE(""));
@@ -390,7 +390,7 @@ static void cleanup_worker_ended(struct worker *w)
 
 static void run_cleanup(struct command_call *call)
 {
-    int64_t days = command_number(call, "older-than", setting_int(&cleanup_days));
+    int64_t days = command_number(call, "older_than", setting_int(&cleanup_days));
     if (days == SETTING_NONE)
         command_fail(call, E_SYNTAX,
                      "--older-than is needed, for example 90d, because muc.cleanup-days is none");
@@ -401,14 +401,14 @@ static void run_cleanup(struct command_call *call)
 }
 
 static const struct command_arg args[] = {
-    { .name = "older-than",
+    { .name = "older_than",
       .kind = ARG_OPTION,
       .type = PARAM_INT,
       .min = CLEANUP_DAYS_MIN,
       .max = CLEANUP_DAYS_MAX,
       .unit = "days",
       .doc = "time since the last message, as 90d; the default is muc.cleanup-days" },
-    { .name = "dry-run",
+    { .name = "dry_run",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "only shows which rooms would be destroyed" },

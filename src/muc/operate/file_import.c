@@ -560,7 +560,7 @@ static void room_import_may(struct worker *w, void *arg)
         import_free(x);
         return;
     }
-    if (command_flag(x->call, "dry-run")) {
+    if (command_flag(x->call, "dry_run")) {
         command_done(x->call, "room %.*s would be imported: affiliations %llu, messages %llu",
                      SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
                      (unsigned long long)x->messages);
@@ -663,7 +663,7 @@ static const struct command_arg args[] = {
       .check = param_is_absolute,
       .form = PARAM_ABSOLUTE,
       .doc = "file of `room export` on the server's host" },
-    { .name = "dry-run",
+    { .name = "dry_run",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "change nothing; only check the file, and whether there may be such a room" },

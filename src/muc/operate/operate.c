@@ -248,7 +248,7 @@ static void operate_create(struct room *r, void *arg)
     struct room_config config = r->config, *keep = mem_new(struct room_config);
     config.persistent = true;
     config.listed = !command_flag(call, "hidden");
-    config.members_only = config.members_only || command_flag(call, "members-only");
+    config.members_only = config.members_only || command_flag(call, "members_only");
     config.moderated = config.moderated || command_flag(call, "moderated");
     config.text[ROOM_NAME] = command_arg(call, "name");
     config.text[ROOM_DESCRIPTION] = command_arg(call, "description");
@@ -398,7 +398,7 @@ static const struct command_arg create_args[] = {
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "leave it out of the list of rooms that clients see" },
-    { .name = "members-only",
+    { .name = "members_only",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "only members, administrators and owners can enter" },

@@ -104,7 +104,7 @@ static void change_read(const struct command_call *call, struct room_config *nex
     if (description.ptr != NULL)
         next->text[ROOM_DESCRIPTION] = description;
     next->listed = command_number(call, "hidden", !next->listed) == 0;
-    next->members_only = command_number(call, "members-only", next->members_only) != 0;
+    next->members_only = command_number(call, "members_only", next->members_only) != 0;
     next->moderated = command_number(call, "moderated", next->moderated) != 0;
 }
 
@@ -220,7 +220,7 @@ static const struct command_arg change_args[] = {
     { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .doc = "its name" },
     { .name = "description", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "its description" },
     CHANGE_SWITCH("hidden", "on: it is left out of the list of rooms that clients see"),
-    CHANGE_SWITCH("members-only", "on: only members, administrators and owners can enter"),
+    CHANGE_SWITCH("members_only", "on: only members, administrators and owners can enter"),
     CHANGE_SWITCH("moderated", "on: only users with voice can speak"),
     { 0 },
 };

@@ -245,7 +245,7 @@ static void run_owner(struct command_call *call)
     struct transfer *t = arena_new(call->arena, struct transfer, 1);
     *t = (struct transfer){ .call = call, .failures = "" };
     t->replace = command_flag(call, "replace");
-    t->owner = command_arg(call, "new-owner");
+    t->owner = command_arg(call, "new_owner");
     if (!rooms_ok(t, command_arg(call, "rooms")))
         return;
     if (!node_serves(worker_node(w), jid_split(t->owner).domain)) {
@@ -263,7 +263,7 @@ static const struct command_arg owner_args[] = {
       .type = PARAM_ROOM,
       .many = true,
       .doc = "addresses of rooms, separated by spaces" },
-    { .name = "new-owner",
+    { .name = "new_owner",
       .kind = ARG_POSITIONAL,
       .type = PARAM_BARE,
       .doc =
