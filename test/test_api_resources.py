@@ -346,6 +346,10 @@ def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
 
 # --- what holds for all of them, by the document ---
 
+# What changes by itself.
+MOVES = {"occupants", "messages", "last_message", "active", "since", "detail", "raised",
+         "acknowledged", "acknowledged_by", "note", "entry"}
+
 
 def filled(server):
     """Something of each kind, so that lists have pages and things are there. Values for paths."""
@@ -445,3 +449,58 @@ def test_every_thing_keeps_what_if_match_says(server, api):
             assert api("GET", path).getheader("ETag") == etag, path
     assert {"/users/{jid}", "/groups/{name}", "/roles/{name}", "/admins/{name}",
             "/users/{jid}/role", "/domains/{domain}", "/settings/{setting}"} <= things
+
+
+def read_and_changed(document, values):
+    """(path, method, schema of its body) of all that is read and changed at one path."""
+    for template, of in document["paths"].items():
+        for method in {"put", "patch"} & set(of):
+            if "get" in of:
+                body = of[method]["requestBody"]["content"]["application/json"]["schema"]
+                yield path_of(template, values), method.upper(), body
+
+
+def other(value):
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else "x" + value if isinstance(value, str) else []
+
+
+def test_what_was_read_can_be_sent_back(server, api):
+    """Unchanged it changes nothing. What the request does not change may be left out, or be as it
+    is."""
+    values = filled(server)
+    assert api("PUT", "/motd", {"text": "Hello"}).status == 201
+    document, resources = api("GET", "/openapi.json").json, set()
+    viewer = server.rows("token", "add", "back", "viewer")[0]["token"]
+    for path, method, schema in read_and_changed(document, values):
+        before = api("GET", path)
+        json_schema.validate(before.json, schema)
+        history = api("GET", "/settings/history").text
+        answer = api(method, path, before.json, If_Match=before.getheader("ETag"))
+        assert (answer.status, answer.json["text"]) == (200, "nothing to change"), answer.text
+        assert api("GET", path, If_None_Match=before.getheader("ETag")).status == 304, path
+        assert api("GET", "/settings/history").text == history
+        assert api(method, path, before.json, token=viewer).status == 403, path
+        for name, rule in schema["properties"].items():
+            if not rule.get("readOnly"):
+                continue
+            refused = api(method, path, {**before.json, name: other(before.json.get(name, "x"))})
+            assert refused.json.get("argument", name) == name, (path, refused.text)
+            moves = name in MOVES or (path, name) == ("/admins/a", "locked")
+            assert refused.status == (200 if moves else 422), (path, name, refused.text)
+        assert api("GET", path, If_None_Match=before.getheader("ETag")).status == 304, path
+        resources.add(path)
+    assert len(resources) > 9, resources
+    assert api("PUT", f"/users/{ALICE}", {**api("GET", f"/users/{ALICE}").json,
+                                          "surname": "Roe"}).status == 200
+    assert api("GET", f"/users/{ALICE}").json["surname"] == "Roe"
+    path = "/settings/sm.ack-every"
+    assert api("PUT", path, {**api("GET", path).json, "value": "7"}).status == 200
+    assert api("GET", path).json["value"] == "7"
+    path = "/rooms/a@conference.localhost"
+    assert api("PUT", path, {**api("GET", path).json, "moderated": True}).status == 200
+    assert api("GET", path).json["moderated"] is True
+    unread = {**api("GET", f"/users/{ALICE}").json, "jid": "new@localhost"}
+    assert api("PUT", "/users/new@localhost", unread).status == 422

@@ -344,7 +344,7 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
         said = refusal(server, "config", "apply")
         assert f"nothing was changed: {name} would delete: {impact}; give --accept" in said
         shown = server.rows("config", "show", name)[0]
-        assert shown["value"] == shown["default"]
+        assert shown["value"] == shown["default_value"]
         server.ctl("config", "edit", name, more)
         row = server.rows("config", "apply")[0]
         assert row["setting"] == name and row["impact"].endswith(": 0")

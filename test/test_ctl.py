@@ -192,7 +192,7 @@ def test_set_get_show(server):
     server.ctl("set", "sm.ack-every", "9")
     assert server.rows("get", "sm.ack-every")[0]["value"] in ("9", 9)
     row = next(r for r in server.rows("config", "show") if r["name"] == "sm.ack-every")
-    assert row["value"] in ("9", 9) and str(row["default"]) == "5"
+    assert row["value"] in ("9", 9) and str(row["default_value"]) == "5"
 
 
 def test_settings_survive_kill(server):

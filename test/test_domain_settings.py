@@ -29,7 +29,7 @@ def host(make_server):
 
 def shown(server, name):
     row = server.rows("get", name)[0]
-    return row["value"], row["default"], row["source"], row["changed"]
+    return row["value"], row["default_value"], row["source"], row["changed"]
 
 
 def offered(server, domain):

@@ -77,7 +77,7 @@ def test_the_schema_is_complete(server):
 def test_defaults_are_what_the_schema_says(server):
     for row in server.rows("config", "show"):
         rule = rows.part("settings")[row["name"]]
-        assert row["default"] == rule["x-default"] and row["type"] == rule["x-type"]
+        assert row["default_value"] == rule["x-default"] and row["type"] == rule["x-type"]
 
 
 def test_each_setting_says_how_far_it_reaches(server):

@@ -234,18 +234,24 @@ static void run_alarm_set(struct command_call *call)
 #define STATE_COLUMNS                                                                              \
     { .name = "name", .doc = "its name" },                                                         \
         { .name = "severity", .doc = "warning, error or critical" },                               \
-        { .name = "active", .type = PARAM_BOOL, .doc = "whether it is active" },                   \
-        { .name = "since", .type = PARAM_STAMP, .doc = "since when" },                             \
-        { .name = "text", .doc = "what is wrong" }, { .name = "detail", .doc = "where" },          \
+        { .name = "active", .moves = true, .type = PARAM_BOOL, .doc = "whether it is active" },    \
+        { .name = "since", .moves = true, .type = PARAM_STAMP, .doc = "since when" },              \
+        { .name = "text", .doc = "what is wrong" },                                                \
+        { .name = "detail", .moves = true, .doc = "where" },                                       \
         { .name = "action", .doc = "what to do" },                                                 \
-        { .name = "raised", .wide = true, .type = PARAM_INT, .doc = "how often it was raised" },   \
+        { .name = "raised",                                                                        \
+          .moves = true,                                                                           \
+          .wide = true,                                                                            \
+          .type = PARAM_INT,                                                                       \
+          .doc = "how often it was raised" },                                                      \
         { .name = "acknowledged",                                                                  \
+          .moves = true,                                                                           \
           .wide = true,                                                                            \
           .type = PARAM_STAMP,                                                                     \
           .doc = "when somebody acknowledged it" },                                                \
-        { .name = "acknowledged_by", .doc = "who did" },                                           \
+        { .name = "acknowledged_by", .moves = true, .doc = "who did" },                            \
     {                                                                                              \
-        .name = "note", .wide = true, .doc = "what they wrote"                                     \
+        .name = "note", .moves = true, .wide = true, .doc = "what they wrote"                      \
     }
 
 struct command alarm_list_command = {
@@ -293,6 +299,7 @@ struct command alarm_show_command = {
               .doc = "whether mails and other targets tell of it" },
             { .name = "also", .doc = "its names in other products" },
             { .name = "entry",
+              .moves = true,
               .type = PARAM_INT,
               .doc = "number of its entry in the history; 0: it has none that is open" },
             { 0 } },

@@ -163,11 +163,14 @@ static void change(struct api_job *j)
     job_run(j, api_row(&j->target, j->method), j->count, j->body, answer);
 }
 
-/* A PUT without members of something that exists: there is nothing to change. */
-static bool is_nothing(const struct api_job *j, const struct command *patch)
+/* A PUT of something that exists, without members or with those that it has: there is nothing to
+ * change. */
+static bool is_nothing(const struct api_job *j, const struct command *c)
 {
     struct why denied;
-    return slice_is(j->body, "{}") && command_allowed(patch, &j->who, &denied) == OK;
+    bool empty = slice_is(j->body, "{}") && c == api_row(&j->target, HTTP_M_PATCH);
+    return (j->same || (empty && j->method == HTTP_M_PUT)) &&
+           command_allowed(c, &j->who, &denied) == OK;
 }
 
 static void answer_nothing(struct api_job *j)
@@ -175,6 +178,24 @@ static void answer_nothing(struct api_job *j)
     j->call.rows = NULL;
     j->call.text = SLICE("nothing to change");
     answer(j);
+}
+
+/* A PUT or PATCH of something that was read: PUT changes it as PATCH does, where there is one. */
+static void change_there(struct api_job *j)
+{
+    const struct command *c = api_row(&j->target, HTTP_M_PATCH);
+    struct why why;
+    if (c == NULL)
+        c = api_row(&j->target, j->method);
+    if (api_sends_back(j, c) && api_same(j, c, &why) != OK)
+        job_refuse(j, &(struct api_problem){ .status = 422,
+                                             .detail = slice_of(why.text),
+                                             .error = err_name(E_SYNTAX),
+                                             .argument = j->call.culprit });
+    else if (is_nothing(j, c))
+        answer_nothing(j);
+    else
+        job_run(j, c, j->count, j->body, answer);
 }
 
 /* The thing was read: whether it is as the client knows it, and, for PUT, whether it has to be
@@ -200,25 +221,25 @@ static void look_ended(struct api_job *j)
                           .error = err_name(E_CONFLICT) });
         return;
     }
-    const struct command *patch = api_row(&j->target, HTTP_M_PATCH);
     j->created = j->method == HTTP_M_PUT && !there;
-    if (j->method == HTTP_M_PUT && there && patch != NULL && is_nothing(j, patch))
-        answer_nothing(j);
-    else if (j->method == HTTP_M_PUT && there && patch != NULL)
-        job_run(j, patch, j->count, j->body, answer);
+    if (there && (j->method == HTTP_M_PUT || j->method == HTTP_M_PATCH))
+        change_there(j);
     else
         change(j);
 }
 
 /* Whether the thing is read before a PUT, which changes what is there by another command, or says
- * that it made it. For the second nobody needs to be permitted to read. */
+ * that it made it; or before a change that has more members than are changed. Only for the first
+ * somebody needs to be permitted to read. */
 static bool asks_first(const struct api_job *j, const struct command *get)
 {
     struct why denied;
-    if (j->method != HTTP_M_PUT)
+    bool put = j->method == HTTP_M_PUT;
+    if (j->method == HTTP_M_DELETE || j->method == HTTP_M_POST)
         return false;
-    return (j->target.methods & HTTP_M_PATCH) != 0 ||
-           ((j->target.methods & HTTP_M_DELETE) != 0 &&
+    return (put && (j->target.methods & HTTP_M_PATCH) != 0) ||
+           (((put && (j->target.methods & HTTP_M_DELETE) != 0) ||
+             api_sends_back(j, api_row(&j->target, j->method))) &&
             command_allowed(get, &j->who, &denied) == OK);
 }
 

@@ -1,7 +1,7 @@
 /* api_openapi: the API as a document (OpenAPI 3.1) and as a page for people. Both are made from the
  * rows; neither loads or runs anything. */
-#include "admin/api.h"
 #include "admin/api_events.h"
+#include "admin/api_private.h"
 #include "admin/api_session.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -32,9 +32,9 @@ static json_t *type_of(const char *type) { return json_pack("{s:s}", "type", typ
  * right, the server says. */
 static json_t *argument_schema(const struct command_arg *a)
 {
-    json_t *one = a->type == PARAM_BOOL && a->kind == ARG_FLAG ? type_of("boolean")
-                  : a->type == PARAM_INT && !a->allow_none     ? type_of("integer")
-                                                               : type_of("string");
+    json_t *one = a->type == PARAM_BOOL && !a->allow_none  ? type_of("boolean")
+                  : a->type == PARAM_INT && !a->allow_none ? type_of("integer")
+                                                           : type_of("string");
     if (a->type == PARAM_INT && !a->allow_none && a->min < a->max) {
         json_object_set_new(one, "minimum", json_integer(a->min));
         if (a->max < PARAM_NONE)
@@ -161,6 +161,34 @@ static void add_parameter(json_t *to, const struct command *c, const struct comm
     json_array_append_new(to, one);
 }
 
+/* What GET shows and the change does not take: it may be sent back as it is. So of a member that
+ * GET does not show only what makes the thing knows whether it is needed. */
+static void add_shown(json_t *members, json_t *required, const struct command *c, const char *path,
+                      struct arena *tmp)
+{
+    struct api_target t;
+    const char *name;
+    json_t *one, *shown = json_object();
+    if (api_find(slice_of(path), tmp, &t) == OK && api_is_thing(&t)) {
+        const struct command *get = api_row(&t, HTTP_M_GET);
+        for (const struct command_column *at = get->columns; at->name != NULL; at++)
+            if (api_is_single(get))
+                json_object_set_new(shown, at->name, column_schema(at));
+        if (!api_is_single(get))
+            json_object_set_new(shown, API_SAME_LIST, rows_schema(get));
+        for (size_t i = json_array_size(required); i-- > 0;)
+            if (json_object_get(shown, json_string_value(json_array_get(required, i))) == NULL)
+                json_array_remove(required, i);
+    }
+    json_object_foreach(shown, name, one)
+    {
+        json_object_set_new(one, "readOnly", json_true());
+        if (!api_takes(&t, c, name))
+            json_object_set(members, name, one);
+    }
+    json_decref(shown);
+}
+
 static json_t *operation(const struct command *c, enum http_verb method, const char *path,
                          struct arena *tmp)
 {
@@ -181,6 +209,8 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
                 json_array_append_new(required, json_string(a->name));
         }
     }
+    if (path != NULL && (method == HTTP_M_PUT || method == HTTP_M_PATCH))
+        add_shown(members, required, c, path, tmp);
     if (method == HTTP_M_GET && api_has_pages(c))
         add_parameter(parameters, c, &cursor, "query");
     api_name(id, c);

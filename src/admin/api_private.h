@@ -23,6 +23,7 @@ struct api_job {
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
     bool busy, created;
+    bool same;            /* the change was read: all that the body has is as it is */
     struct principal who; /* in the arena */
 };
 
@@ -81,6 +82,16 @@ bool api_is_there(const struct api_job *j);
 void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
 /* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */
 bool api_etag_in(slice list, const char *etag);
+
+/* api_same.c: members of the body that GET shows and the change does not take. */
+#define API_SAME_LIST "items" /* the member that is a list */
+/* Whether a member may have that name: an argument of the command that is not in the path. */
+bool api_takes(const struct api_target *t, const struct command *c, const char *name);
+/* Whether the body has some that `c` does not take. */
+bool api_sends_back(const struct api_job *j, const struct command *c);
+/* The call has read the thing: takes them out of the body, and sets `same`. E_SYNTAX: one of them
+ * is not as it is, which the call's `culprit` names. */
+NODISCARD enum err api_same(struct api_job *j, const struct command *c, struct why *why);
 
 bool api_is_json(slice type);     /* of a Content-Type */
 extern _Atomic unsigned api_jobs; /* under way in this process */

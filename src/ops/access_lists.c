@@ -116,7 +116,7 @@ static void access_add_person(struct command_call *call, const struct access_tab
     command_bool(call, "disabled", p->disabled);
     command_bool(call, "locked", lockout_is(p->name, clock_mono_us()));
     command_bool(call, "totp", access_has_factor(t, p->name));
-    access_stamp(call, "password", p->changed_us);
+    access_stamp(call, "password_changed", p->changed_us);
 }
 
 static bool access_add_admins(struct command_call *call, slice only)
@@ -255,10 +255,11 @@ static const struct command_column admin_columns[] = {
              "create" },
     { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is refused" },
     { .name = "locked",
+      .moves = true,
       .type = PARAM_BOOL,
       .doc = "whether it is refused for a time at this node, after failed logins" },
     { .name = "totp", .type = PARAM_BOOL, .doc = "whether it has a second factor" },
-    { .name = "password",
+    { .name = "password_changed",
       .optional = true,
       .type = PARAM_STAMP,
       .doc = "of an administrator: when it was set" },

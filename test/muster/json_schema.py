@@ -2,8 +2,8 @@
 nothing passes unseen."""
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool,
          "null": type(None)}
-SAID = {"description", "writeOnly", "type", "enum", "anyOf", "properties", "required", "items",
-        "additionalProperties", "minimum", "maximum"}
+SAID = {"description", "readOnly", "writeOnly", "type", "enum", "anyOf", "properties", "required",
+        "items", "additionalProperties", "minimum", "maximum"}
 
 
 class Invalid(AssertionError):

@@ -35,7 +35,7 @@ function Editor({ row, setting, close }) {
       <p className="doc">{setting?.doc}</p>
       <ul className="notes">{notes.filter(Boolean).map((note) => <li key={note}>{note}</li>)}</ul>
       <form onSubmit={submit}>
-        <Field arg={{ ...setting, name: "value", kind: "required", doc: t("settings.default") + ": " + (row.default || "–") }}
+        <Field arg={{ ...setting, name: "value", kind: "required", doc: t("settings.default") + ": " + (row.default_value || "–") }}
           value={value} change={setValue} wrong={error !== null} autoFocus />
         <Problem error={error} />
         <p className="buttons">

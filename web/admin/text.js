@@ -222,7 +222,7 @@ const labels = {
   also: "Also called", args: "Arguments", ask: "Has asked", at: "Time", auth: "Authentication",
   built_in: "Built in", by: "Way", change_subject: "Who sets the subject",
   bytes_max: "Most bytes", ciphers: "TLS 1.2 ciphers", cleared_when: "Cleared when",
-  directory_uri: "Entry in the directory", doc: "Meaning", dry_run: "Only try",
+  default_value: "Default", directory_uri: "Entry in the directory", doc: "Meaning", dry_run: "Only try",
   end_scheduled: "Scheduled end", engine_id: "Engine ID", entry: "Number", for: "For",
   files_max: "Most files", from: "From",
   groupchat1: "Old form of rooms", hidden_max: "Most hidden occupants",

@@ -1,0 +1,127 @@
+/* api_same: what was read may be sent back. A change of a thing may contain members that GET shows
+ * and the change does not take, if they are as they are. */
+#include "admin/api_private.h"
+#include "admin/control_json.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include <jansson.h>
+
+/* Of a single row, or NULL. */
+static const struct command_column *same_column(const struct command *get, const char *name)
+{
+    const struct command_column *at = api_is_single(get) ? get->columns : NULL;
+    while (at != NULL && at->name != NULL && strcmp(at->name, name) != 0)
+        at++;
+    return at == NULL || at->name == NULL ? NULL : at;
+}
+
+static bool shows(const struct command *get, const char *name)
+{
+    return api_is_single(get) ? same_column(get, name) != NULL : strcmp(name, API_SAME_LIST) == 0;
+}
+
+bool api_takes(const struct api_target *t, const struct command *c, const char *name)
+{
+    const struct command_arg *a = c->args;
+    while (a != NULL && a->name != NULL && strcmp(a->name, name) != 0)
+        a++;
+    bool takes = a != NULL && a->name != NULL;
+    for (size_t i = 0; i < t->count; i++)
+        takes = takes && !slice_is(t->names[i], name);
+    return takes;
+}
+
+bool api_sends_back(const struct api_job *j, const struct command *c)
+{
+    const struct command *get = api_row(&j->target, HTTP_M_GET);
+    json_t *value, *body = json_loadb(j->body.ptr, j->body.len, JSON_REJECT_DUPLICATES, NULL);
+    const char *name;
+    bool found = false;
+    json_object_foreach(body, name, value) found =
+        found || (shows(get, name) && !api_takes(&j->target, c, name));
+    json_decref(body);
+    return found;
+}
+
+/* What GET answers. */
+static json_t *same_shown(const struct command_call *call)
+{
+    struct buf text;
+    buf_init(&text, API_ANSWER_MAX);
+    if (api_is_single(call->command))
+        control_record(&text, call);
+    else
+        control_page(&text, call, (slice){ 0 });
+    json_t *shown = json_loadb(text.ptr, text.len, 0, NULL);
+    buf_fini(&text);
+    return shown;
+}
+
+static int same_part(const char *text, size_t len, void *out)
+{
+    buf_append(out, text, len);
+    return 0;
+}
+
+static slice same_text(const json_t *body, struct arena *arena)
+{
+    struct buf out;
+    buf_init(&out, API_BODY_MAX);
+    json_dump_callback(body, same_part, &out, JSON_COMPACT);
+    slice text = slice_dup(arena, buf_fit(&out));
+    buf_fini(&out);
+    return text;
+}
+
+/* Whether the member is as it is, or changes by itself. */
+static bool is_same(const struct command *get, const char *name, const json_t *value,
+                    const json_t *shown)
+{
+    const struct command_column *at = same_column(get, name);
+    const json_t *now = json_object_get(shown, name);
+    return (at != NULL && at->moves) || (now != NULL && json_equal(value, now));
+}
+
+/* Takes out the members that the change does not take; *changes: one of the others is not as it
+ * is. */
+static enum err same_sift(struct api_job *j, const struct command *c, json_t *body,
+                          const json_t *shown, bool *changes, struct why *why)
+{
+    const struct command *get = j->call.command;
+    const char *name;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(body, next, name, value)
+    {
+        bool seen = shows(get, name) || json_object_get(shown, name) != NULL;
+        bool same = seen && is_same(get, name, value, shown);
+        if (api_takes(&j->target, c, name) || !seen) {
+            *changes = *changes || !same;
+        } else if (same) {
+            json_object_del(body, name);
+        } else {
+            why_set(why,
+                    "%s: %s: found another value than it has, which this does not change; "
+                    "leave it out",
+                    c->name, name);
+            j->call.culprit = slice_cstr(j->arena, slice_of(name));
+            return E_SYNTAX;
+        }
+    }
+    return OK;
+}
+
+enum err api_same(struct api_job *j, const struct command *c, struct why *why)
+{
+    json_t *body = json_loadb(j->body.ptr, j->body.len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *shown = same_shown(&j->call);
+    bool changes = json_object_size(body) == 0; /* of nothing, the command says what it lacks */
+    enum err e = same_sift(j, c, body, shown, &changes, why);
+    if (e == OK && json_is_object(body)) {
+        j->same = !changes;
+        j->body = same_text(body, j->arena);
+    }
+    json_decref(body);
+    json_decref(shown);
+    return e;
+}
