@@ -46,7 +46,7 @@ def test_over_tls_with_all_fields(make_server, receivers, tmp_path):
         row = next(e for e in entries(host) if e["id"] == int(message["id"]))
         for name in "actor", "role", "command", "args", "result", "before", "after", "hash":
             assert message.get(name, "") == row[name], (name, message)
-        assert message["time"] == row["at"]
+        assert message["time"] == row["time"]
         assert message["priority"] == 13 * 8 + (5 if row["result"] == "ok" else 4)
     assert SECRET not in str(log.messages)
     until("end of the alarm", lambda: "audit.delivery" not in active(host))

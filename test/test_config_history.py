@@ -35,7 +35,7 @@ def test_set_is_in_the_history(server):
     assert server.rows("config", "version", str(newest["version"])) == [
         {"setting": "roster.groups-max", "before": "(default)", "after": "77"}]
     shown = server.rows("config", "show", "roster.groups-max")[0]
-    assert shown["changed_by"] == "root" and shown["changed_at"] == newest["at"]
+    assert shown["changed_by"] == "root" and shown["changed_at"] == newest["time"]
     server.ctl("set", "roster.groups-max", "77")  # nothing new
     assert history(server)[0] == newest
     server.ctl("config", "rollback")
@@ -375,7 +375,7 @@ def test_a_time_that_there_is_not_is_left_out(server):
     server.ctl("config", "edit", "roster.groups-max", "78")
     server.ctl("config", "apply", "--confirm", "5m")
     waits, applied = history(server)[:2]
-    assert waits["state"] == "waits" and waits["until"] > waits["at"]
+    assert waits["state"] == "waits" and waits["until"] > waits["time"]
     assert applied["state"] == "applied" and "until" not in applied
     server.ctl("config", "confirm")
     assert "until" not in history(server)[0]

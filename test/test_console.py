@@ -689,7 +689,7 @@ def test_times_of_a_test_are_drawn(server):
     script.told = server.api("GET", "/description").json
     assert script("""
         const plot = pages.pages.find((page) => page.id === 'tests').plots['test history'];
-        const row = (test, at, latency) => ({ test, at: `2026-01-01T00:00:0${at}Z`, latency });
+        const row = (test, at, latency) => ({ test, time: `2026-01-01T00:00:0${at}Z`, latency });
         console.log(JSON.stringify(rows.seriesOf([row('imtest', 2, '00:00:01.5000000'),
             row('fedtest', 1, '01:01:00'), row('imtest', 1, '00:00:00.0200000'),
             row('imtest', 3, '')], plot)

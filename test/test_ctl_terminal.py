@@ -151,7 +151,7 @@ def value(column):
         return LINK
     if column in ("text", "detail", "action", "help", "meaning", "description"):
         return SENTENCE
-    return "2026-01-02T03:04:05.678901Z" if column in ("created", "since", "at") else ADDRESS
+    return "2026-01-02T03:04:05.678901Z" if column in ("created", "since", "time") else ADDRESS
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -59,6 +59,14 @@ def test_the_schema_is_json_schema():
     assert rows.malformed(rows.schema()) == []
 
 
+def test_times_have_the_same_names_everywhere():
+    """When it was made: created; when it happened: time; when a state began: since."""
+    for name, command in rows.part("commands").items():
+        columns = command["properties"]["rows"].get("items", {}).get("properties", {})
+        stamps = {column for column, rule in columns.items() if rule["x-type"] == "timestamp"}
+        assert not stamps & {"at", "when", "date", "made", "began", "begin", "start"}, name
+
+
 def test_the_schema_is_complete(server):
     assert set(rows.part("settings")) == {r["name"] for r in server.rows("config", "show")}
     assert set(rows.part("metrics")) == {r["name"] for r in server.rows("metrics")}

@@ -161,7 +161,8 @@ static void take_audit(struct watch *w)
     clock_stamp(wanted, event_topics[EVENT_AUDIT].wanted_us);
     for (const struct command_row *row = w->call.rows; row != NULL && count < AUDIT_PAGE;
          row = row->next) {
-        bool before = last == 0 && slice_compare(command_row_text(row, "at"), slice_of(wanted)) < 0;
+        bool before =
+            last == 0 && slice_compare(command_row_text(row, "time"), slice_of(wanted)) < 0;
         if (before || command_row_int(row, "id") <= last)
             break;
         rows[count++] = row;

@@ -419,7 +419,7 @@ static void add_version(struct command_call *call, const struct store_batch *b, 
     slice actor = store_text(b, 0, i, 2);
     command_row(call);
     command_int(call, "version", store_int(b, 0, i, 0));
-    settings_stamp(call, "at", store_int(b, 0, i, 1));
+    settings_stamp(call, "time", store_int(b, 0, i, 1));
     command_text(call, "who", slice_of(settings_who(actor, call->arena)));
     command_text(call, "from", slice_of(settings_from(actor, call->arena)));
     command_text(call, "by", slice_dup(call->arena, store_text(b, 0, i, 3)));
@@ -650,7 +650,7 @@ struct command settings_history_command = {
     .columns =
         (const struct command_column[]){
             { .name = "version", .type = PARAM_INT, .doc = "its number" },
-            { .name = "at", .type = PARAM_STAMP, .doc = "when it was applied" },
+            { .name = "time", .type = PARAM_STAMP, .doc = "when it was applied" },
             { .name = "who", .doc = "who did it" },
             { .name = "from",
               .doc = "from where: control for musterctl, xmpp/RESOURCE for a client" },

@@ -182,7 +182,7 @@ static void last_row(const struct task *t, slice state, uint64_t at_us)
     command_text(t->call, "jid", t->jid);
     command_text(t->call, "state", state);
     if (at_us != 0)
-        users_add_time(t->call, "at", at_us);
+        users_add_time(t->call, "time", at_us);
     command_done(t->call, "%s", "");
 }
 
@@ -251,7 +251,7 @@ static struct command user_last = {
     .columns =
         (const struct command_column[]){ { .name = "jid", .type = PARAM_USER, .doc = "the user" },
                                          { .name = "state", .doc = "online, offline or never" },
-                                         { .name = "at",
+                                         { .name = "time",
                                            .optional = true,
                                            .type = PARAM_STAMP,
                                            .doc = "last login, or when they went offline" },

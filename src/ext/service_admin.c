@@ -71,7 +71,7 @@ static const struct command_ask at_most[] = {
 
 static const struct command_result last_login[] = {
     { "accountjids", "jid", NULL },
-    { "lastlogin", "at", NULL },
+    { "lastlogin", "time", NULL },
     { 0 },
 };
 static const struct command_result statistics[] = {

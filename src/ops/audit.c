@@ -673,7 +673,7 @@ static void audit_rows(void *arg, enum store_result result, const struct store_b
         clock_stamp(stamp, t.at_us);
         command_row(call);
         command_int(call, "id", store_int(b, 0, row, 0));
-        command_text(call, "at", slice_dup(call->arena, slice_of(stamp)));
+        command_text(call, "time", slice_dup(call->arena, slice_of(stamp)));
         for (unsigned i = 0; i < FIELDS; i++)
             command_text(call, names[i], slice_dup(call->arena, t.text[i]));
         command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
@@ -824,7 +824,7 @@ static void run_audit_verify(struct command_call *call)
 
 static const struct command_column entry_columns[] = {
     { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },
-    { .name = "at", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },
+    { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },
     { .name = "actor", .doc = "who ran it" },
     { .name = "from", .doc = "address of the client; empty: at the server, or not known" },
     { .name = "role", .wide = true, .doc = "role of the actor" },

@@ -450,7 +450,7 @@ static void run_sessions(struct command_call *call)
         command_text(call, "role", slice_dup(call->arena, s->role));
         command_text(call, "from", slice_dup(call->arena, slice_of(s->from)));
         clock_stamp(stamp, s->began_wall_us);
-        command_text(call, "began", slice_dup(call->arena, slice_of(stamp)));
+        command_text(call, "since", slice_dup(call->arena, slice_of(stamp)));
         clock_stamp(stamp, wall_us - (now_us - s->used_us));
         command_text(call, "used", slice_dup(call->arena, slice_of(stamp)));
         command_bool(call, "limited", s->must != 0);
@@ -537,7 +537,7 @@ static struct command admin_sessions = {
             { .name = "name", .doc = "the administrator, or the account" },
             { .name = "role", .doc = "its role" },
             { .name = "from", .doc = "the address it logged in from" },
-            { .name = "began", .type = PARAM_STAMP, .doc = "when it logged in" },
+            { .name = "since", .type = PARAM_STAMP, .doc = "when it logged in" },
             { .name = "used", .type = PARAM_STAMP, .doc = "its last request" },
             { .name = "limited",
               .type = PARAM_BOOL,

@@ -553,7 +553,7 @@ static void history_read(void *arg, enum store_result result, const struct store
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         int64_t kind = store_int(b, 0, i, 0);
         command_row(call);
-        users_add_time(call, "at", (uint64_t)store_int(b, 0, i, 1));
+        users_add_time(call, "time", (uint64_t)store_int(b, 0, i, 1));
         command_text(call, "test",
                      slice_of(kind >= 0 && kind < OUTSIDE_KINDS ? kind_names[kind] : "unknown"));
         command_text(call, "target", slice_dup(call->arena, store_text(b, 0, i, 2)));
@@ -740,7 +740,7 @@ static struct command history_command = {
         "Lists the last results of tests: 30 of imtest, fedtest and pushtest each, newest first.",
     .columns =
         (const struct command_column[]){
-            { .name = "at", .type = PARAM_STAMP, .doc = "when it ended" },
+            { .name = "time", .type = PARAM_STAMP, .doc = "when it ended" },
             { .name = "test", .doc = "imtest, fedtest or pushtest" },
             { .name = "target", .doc = "the host that was tested" },
             { .name = "result", .doc = "Success or Failure" },

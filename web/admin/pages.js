@@ -20,7 +20,7 @@ export const pages = [
   { id: "components", group: "network", areas: ["components"], make: ["component add"] },
   { id: "tests", group: "network", areas: ["tests"], first: ["test history"],
     make: ["imtest", "fedtest", "pushtest", "test user-add"],
-    plots: { "test history": { time: "at", value: "latency", by: "test", unit: "unit.ms" } } },
+    plots: { "test history": { time: "time", value: "latency", by: "test", unit: "unit.ms" } } },
   { id: "settings", group: "server", view: "settings", areas: ["settings"] },
   { id: "services", group: "server", areas: ["server", "secrets"],
     make: ["server reload", "server restart"] },

@@ -87,7 +87,7 @@ static void add_event(const struct listing *l, const struct event *e)
     clock_stamp(stamp, (uint64_t)e->at_us);
     command_row(call);
     command_int(call, "id", e->id);
-    command_text(call, "at", slice_of(stamp));
+    command_text(call, "time", slice_of(stamp));
     command_text(call, "kind", slice_of(event_kind(e)));
     command_text(call, "by", e->by.len > 0 ? e->by : author);
     command_text(call, "author", author);
@@ -293,7 +293,7 @@ struct command mam_events_command = {
     .columns =
         (const struct command_column[]){
             { .name = "id", .type = PARAM_INT, .doc = "number of the event in the log" },
-            { .name = "at", .type = PARAM_STAMP, .doc = "when it was stored" },
+            { .name = "time", .type = PARAM_STAMP, .doc = "when it was stored" },
             { .name = "kind",
               .doc = "corrected or retracted (by its author), or moderated (by a moderator)" },
             { .name = "by", .type = PARAM_JID, .doc = "who did it" },

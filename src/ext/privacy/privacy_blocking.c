@@ -325,7 +325,7 @@ static void privacy_blocking_listed(void *arg, enum store_result result,
         command_row(call);
         command_int(call, "id", store_int(b, 0, i, 0));
         clock_stamp(stamp, (uint64_t)store_int(b, 0, i, 1));
-        command_text(call, "at", slice_of(stamp));
+        command_text(call, "created", slice_of(stamp));
         command_text(call, "reporter", store_text(b, 0, i, 2));
         command_text(call, "jid", store_text(b, 0, i, 3));
         command_text(call, "reason", store_text(b, 0, i, 4));
@@ -446,7 +446,7 @@ struct command report_list = {
     .columns =
         (const struct command_column[]){
             { .name = "id", .type = PARAM_INT, .doc = "its number" },
-            { .name = "at", .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
             { .name = "reporter", .type = PARAM_JID, .doc = "who made it" },
             { .name = "jid", .type = PARAM_JID, .doc = "who is reported" },
             { .name = "reason", .doc = "spam or abuse" },
