@@ -291,12 +291,40 @@ static bool server_hangs(const char *path, int seconds)
     return hangs;
 }
 
-/* How far a long command is, by another connection: in one line of the terminal, which is drawn
- * anew. */
-static void progress_draw(const char *command, const char *path)
+/* The newest of the jobs that run, of this command; NULL: there is none. */
+static const json_t *progress_job(const json_t *reply, const struct command *c)
+{
+    size_t i;
+    const json_t *row, *found = NULL;
+    json_array_foreach(json_object_get(reply, "rows"), i, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "command"));
+        if (name != NULL && strcmp(name, c->name) == 0)
+            found = row;
+    }
+    return found;
+}
+
+/* In one line of the terminal, which is drawn anew: "30 %: users 60". */
+static void progress_line(const json_t *job)
+{
+    const char *text = json_string_value(json_object_get(job, "text"));
+    const json_t *percent = json_object_get(job, "percent");
+    fprintf(stderr, "\r\033[K"); /* ECMA-48: erases the line */
+    if (percent != NULL)
+        fprintf(stderr, "%d %%%s", (int)json_integer_value(percent),
+                text != NULL && *text != '\0' ? ": " : "");
+    fprintf(stderr, "%s", text != NULL ? text : "");
+}
+
+/* How far a long command is, by another connection. */
+static void progress_draw(const struct command *c, const char *path)
 {
     struct buf out, in;
-    struct words ask = { .command = command_find(slice_of(command)) };
+    struct words ask = { .command = command_find(SLICE("job list")),
+                         .names = { SLICE_INIT("running") },
+                         .values = { SLICE_INIT("true") },
+                         .count = 1 };
     int fd = connect_within(path, CTL_SILENT_S);
     if (fd < 0)
         return;
@@ -306,9 +334,9 @@ static void progress_draw(const char *command, const char *path)
     json_t *reply = NULL;
     if (musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in))
         reply = json_loadb(in.ptr, in.len, 0, NULL);
-    const char *text = json_string_value(json_object_get(reply, "text"));
-    if (text != NULL && json_is_true(json_object_get(reply, "ok")))
-        fprintf(stderr, "\r\033[K%s", text); /* ECMA-48: erases the line */
+    const json_t *job = progress_job(reply, c);
+    if (job != NULL)
+        progress_line(job);
     json_decref(reply);
     buf_fini(&in);
     buf_fini(&out);
@@ -319,13 +347,13 @@ static void progress_draw(const char *command, const char *path)
 static bool musterctl_await(const struct words *w, const char *path, int fd)
 {
     struct pollfd reply = { .fd = fd, .events = POLLIN };
-    const char *progress = isatty(STDERR_FILENO) ? w->command->progress : NULL;
+    bool progress = w->command->job && isatty(STDERR_FILENO);
     uint64_t heard_us = clock_mono_us();
     bool drawn = false, hangs = false;
     while (!hangs && poll(&reply, 1, PROGRESS_MS) == 0) {
-        if (progress != NULL)
-            progress_draw(progress, path);
-        drawn = progress != NULL;
+        if (progress)
+            progress_draw(w->command, path);
+        drawn = progress;
         if (clock_mono_us() - heard_us < CTL_SILENT_S * 1000000ULL)
             continue;
         hangs = server_hangs(path, CTL_SILENT_S);

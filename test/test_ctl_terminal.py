@@ -73,15 +73,19 @@ class Slow:
     def _answer(self, peer):
         with peer:
             request = json.loads(peer.recv(65536))
-            text = "users imported: 5"
-            if request["command"] == "import status":
+            text, rows = "users imported: 5", []
+            if request["command"] == "job list":
+                assert request["args"] == {"running": "true"}
                 self.asked += 1
-                text = f"{self.asked * 30} % read"
+                text = ""
+                rows = [{"command": "room export", "text": "messages written: 7"},
+                        {"command": "import xep0227", "text": "users 3",
+                         "percent": self.asked * 30}]
                 if self.asked == 2:
                     self.enough.set()
             else:
                 assert self.enough.wait(3 * TIMEOUT)
-            peer.sendall(json.dumps({"ok": True, "text": text, "rows": []}).encode() + b"\n")
+            peer.sendall(json.dumps({"ok": True, "text": text, "rows": rows}).encode() + b"\n")
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -98,7 +102,7 @@ def test_a_long_import_shows_how_far_it_is(tmp_path):
         lines = terminal.shown(WIDTH, *command)
         assert slow.asked >= 2
         drawn = [line.removeprefix("\033[K") for line in lines]  # split where it is drawn anew, too
-        assert drawn[:3] == ["", "30 % read", "60 % read"]
+        assert drawn[:3] == ["", "30 %: users 3", "60 %: users 3"]
         assert drawn[-1] == "users imported: 5" and lines[-1].startswith("\033[K")
         told = subprocess.run(command, capture_output=True, text=True, check=True)
         assert (told.stdout.strip(), told.stderr) == ("users imported: 5", "")

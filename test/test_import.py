@@ -2,6 +2,7 @@
 import base64
 import concurrent.futures
 import datetime
+import getpass
 import hashlib
 import hmac
 import json
@@ -433,22 +434,25 @@ def test_retention_and_search_know_what_was_imported(server, load, many):
 
 def test_an_import_says_how_far_it_is(server, tmp_path):
     """Another connection asks while it runs: each password takes its time."""
-    status = lambda: server.ctl("import", "status")["text"]  # noqa: E731
-    assert status() == "no import is under way"
+    running = lambda: server.rows("job", "list", "--running")  # noqa: E731
+    assert running() == []
     path = tmp_path / "users.xml"
     path.write_text(server_data(*(f"<user name='u{i}' password='x'/>" for i in range(60)),
                                 "<user/>"))
-    seen = set()
+    seen = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(server.bring, "xep0227", str(path))
         while not done.done():
-            seen.add(status())
+            seen += running()
         assert done.result()["text"].startswith("users imported: 60, there already: 0, refused: 1")
-    told = [re.fullmatch(r"(\d+) % read: users (\d+), rooms 0, groups 0, refused [01]", s)
-            for s in seen - {"no import is under way"}]
-    assert told and all(told)
-    assert all(int(m[1]) <= 100 and int(m[2]) <= 60 for m in told)
-    until("its file is closed", lambda: status() == "no import is under way")
+    assert seen and {(j["command"], j["state"], j["by"]) for j in seen} == {
+        ("import xep0227", "running", "control:" + getpass.getuser())}
+    told = [re.fullmatch(r"users (\d+), rooms 0, groups 0, refused [01]", j["text"]) for j in seen]
+    assert all(told) and all(int(m[1]) <= 60 for m in told)
+    assert all(0 <= j["percent"] <= 100 for j in seen)
+    ended, = server.rows("job", "show", seen[0]["id"])
+    assert running() == [] and ended["state"] == "failed" and ended["about"] == f"file={path}"
+    assert ended["text"].startswith("users imported: 60, there already: 0, refused: 1")
 
 
 def test_where_no_users_are(server, load, tmp_path):

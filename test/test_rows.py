@@ -9,7 +9,7 @@ ROOM = "cave@conference.localhost"
 VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@localhost",
           "room": ROOM, "domain": "localhost", "setting": "web.title",
           "version": "1", "from": "0", "series": "muster_sessions", "alarm": "store.full",
-          "id": "1", "name": "desk", "node": "test1", "reason": "a test"}
+          "id": "1", "name": "desk", "node": "test1", "reason": "a test", "job": "1-1"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload list",
              "contact full", "room joins", "cert list", "cert-trust list", "backup verify",
@@ -39,6 +39,7 @@ def busy(server, alice, bob):
     server.ctl("webhook", "add", "http://hook.test/", "--events", "user.deleted")
     server.ctl("set", "web.title", "Ravens")
     server.ctl("config", "edit", "sm.ack-every", "6")
+    server.ctl("room", "cleanup", "--older-than", "5d", "--dry-run")
     return server
 
 

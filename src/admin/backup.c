@@ -14,6 +14,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "ops/jobs.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -34,6 +35,7 @@ enum job_kind { JOB_MAKE, JOB_VERIFY };
 /* Lives in the arena of its call. */
 struct job {
     struct command_call *call;
+    uint64_t number; /* ops/jobs.h */
     struct loop_post post;
     pthread_t thread;
     enum job_kind kind;
@@ -90,14 +92,17 @@ static void time_save(const struct job *j, int64_t seconds)
 static bool backup_go_on(void *arg, int percent)
 {
     struct job *j = arg;
+    const char *part = j->info.has_database ? "files" : "database";
     uint64_t now_us = clock_mono_us();
+    bool counts = j->kind == JOB_MAKE && !j->info.has_database; /* others know no percentage */
+    job_percent(j->number, counts ? percent : -1);
+    job_tell(j->number, "%s: %s", j->kind == JOB_MAKE ? "copying" : "checking", part);
     if (now_us - j->told_us > report_us) {
         j->told_us = now_us;
         log_info(&log_backup, LOG_EV("backup.progress"), LOG_C("folder", j->folder),
-                 LOG_C("part", j->info.has_database ? "files" : "database"),
-                 LOG_I("percent", percent));
+                 LOG_C("part", part), LOG_I("percent", percent));
     }
-    return !atomic_load(&stopping);
+    return !atomic_load(&stopping) && !job_is_canceled(j->number);
 }
 
 static void backup_describe(const struct job *j)
@@ -142,6 +147,8 @@ static void backup_tell(struct job *j)
 {
     if (j->err == OK)
         backup_describe(j);
+    else if (job_is_canceled(j->number))
+        command_fail(j->call, E_CANCELED, "%s: " JOB_CANCELED, j->folder);
     else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
         command_fail(j->call, j->err, "%s. The folder above must exist, and " WRITABLE,
                      j->why.text);
@@ -204,6 +211,7 @@ static void backup_begin(struct job *j)
         return;
     }
     the_job = j;
+    j->number = job_begin(call);
     if (pthread_create(&j->thread, NULL, run_job, j) == 0)
         return;
     the_job = NULL;
@@ -303,6 +311,7 @@ static struct command create_command = {
     .duty = DUTY_BACKUP,
     .run = backup_run_create,
     .access = COMMAND_LOCAL,
+    .job = true,
     .doc =
         "Makes a backup while the server works: the database if it is SQLite, uploaded files, the "
         "key that signs upload slots, and certificates of the data folder with their keys. Only "
@@ -327,6 +336,7 @@ static struct command verify_command = {
     .duty = DUTY_BACKUP,
     .run = run_verify,
     .access = COMMAND_LOCAL,
+    .job = true,
     .doc = "Verifies a backup: the checksum of every file, and the database.",
     .effect = COMMAND_READS,
     .area = "backup",

@@ -127,4 +127,6 @@ void usage_doc(struct buf *out, const struct command *c)
         buf_printf(out, " With `--%s` it asks first; a script gives `--yes`.", c->asks_if);
     else if (c->asks != NULL)
         buf_lit(out, " Asks first; a script gives `--yes`.");
+    if (c->job)
+        buf_lit(out, " While it runs, `job list` shows how far it is.");
 }

@@ -79,6 +79,7 @@
 #include "ops/console.h"
 #include "ops/devices.h"
 #include "ops/events.h"
+#include "ops/jobs.h"
 #include "ops/login.h"
 #include "ops/outside.h"
 #include "ops/second_factor.h"
@@ -155,6 +156,7 @@ const struct feature *const features_all[] = {
     &login_feature,
     &audit_feature,
     &events_feature,
+    &jobs_feature,
     &outside_feature,
     &devices_feature,
     &caps_feature,

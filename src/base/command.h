@@ -111,9 +111,8 @@ struct command {
     const char *doc;     /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks;    /* what musterctl says before "Go on?"; NULL: it does not ask */
     const char *asks_if; /* a flag without which it does not ask; NULL: it does in any case */
-    /* A command without arguments whose text says how far this one is: musterctl shows it on a
-     * terminal while it waits; NULL: none. */
-    const char *progress;
+    bool job; /* long work, which tells how far it is: ops/jobs.h. musterctl shows that on a
+               * terminal while it waits */
     enum command_effect effect;
     const char *area; /* "users": what it is about; with its effect the name of a permission */
     /* musterctl runs it itself while no server runs; what can only be done then has one argument, a
@@ -180,6 +179,7 @@ struct command_call {
     bool part;       /* COMMAND_EACH: on one of the workers */
     bool incomplete; /* a node did not answer; its last words say so */
     bool discreet;   /* of its arguments only which setting it is about is logged */
+    bool step;       /* made by the job of another call: it is no job of its own */
 };
 
 /* What a principal needs for it: "users.read", "users.write". */

@@ -22,6 +22,7 @@
 #include "im/session.h"
 #include "io/timer.h"
 #include "ops/command_form.h"
+#include "ops/jobs.h"
 #include "ops/outside_users.h"
 #include <stdatomic.h>
 
@@ -244,6 +245,7 @@ static void ext_announce_created(struct worker *w, slice bare)
 
 struct task {
     struct command_call *call;
+    uint64_t job; /* 0: it is none */
     struct worker *worker;
     slice content, text;
     char *after; /* the account where the next page begins */
@@ -273,10 +275,11 @@ static void all_told(struct worker *w, enum err e, uint32_t refused, void *arg)
 {
     struct task *t = arg;
     enum err end = t->end != OK ? t->end : e;
-    const char *why = t->end != OK   ? "; the others could not be read"
-                      : e != OK      ? "; a node ended, and some of them may not have it"
-                      : refused == 0 ? ""
-                                     : "; the others refused it, or their mailboxes are full";
+    const char *why = t->end == E_CANCELED ? "; " JOB_CANCELED
+                      : t->end != OK       ? "; the others could not be read"
+                      : e != OK            ? "; a node ended, and some of them may not have it"
+                      : refused == 0       ? ""
+                                           : "; the others refused it, or their mailboxes are full";
     long long told = t->told - refused;
     ensure(worker_is_here(w));
     if (end == OK)
@@ -305,8 +308,9 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
         announce_to(t->worker, rows[i].jid, t->content, t->part);
         t->told++;
     }
-    t->end = e;
-    if (e != OK || count < CREDENTIALS_PAGE_MAX) {
+    t->end = e == OK && job_is_canceled(t->job) ? E_CANCELED : e;
+    job_tell(t->job, "accounts: %lld", t->told);
+    if (t->end != OK || count < CREDENTIALS_PAGE_MAX) {
         ticket_join_close(t->worker, t->part);
         return;
     }
@@ -328,6 +332,7 @@ static void run_announce(struct command_call *call)
     t->after = slice_cstr(call->arena, SLICE(""));
     t->timer.fn = next_page;
     if (command_flag(call, "all")) {
+        t->job = job_begin(call);
         t->part = ticket_join_for(t->worker, (slice){ "", 0 }, all_told, t);
         next_page(&t->timer, worker_loop(t->worker));
     } else {
@@ -439,6 +444,7 @@ static struct command announce_command = {
     .args = announce_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ANNOUNCE,
+    .job = true,
     .run = run_announce,
     .doc = "Sends a message to all online users, or to all accounts.",
 };

@@ -85,6 +85,7 @@ APART = {
     "login": "compares passwords of the console; no stanza comes to it",
     "secrets": "commands that make keys anew",
     "backup": "commands that copy the database and files",
+    "jobs": "commands that list work of other features, which adhoc runs, too",
     "http": "the server of web addresses; those who answer there are features of their own",
     "capacity": "an alarm when more clients are connected than planned for",
     "service_admin": "names and forms for commands of other features, which adhoc shows and runs",

@@ -57,6 +57,7 @@ const english = {
   "page.logs": "Logs",
   "page.traces": "Message trace",
   "page.backup": "Backup",
+  "page.jobs": "Jobs",
   "page.webhooks": "Webhooks",
   "page.audit": "Audit log",
   "page.access": "Administrators and tokens",

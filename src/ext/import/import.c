@@ -25,6 +25,7 @@
 #include "im/foreign.h"
 #include "im/portable.h"
 #include "io/work.h"
+#include "ops/jobs.h"
 #include "store/store.h"
 #include <stdatomic.h>
 #include <unistd.h>
@@ -51,6 +52,7 @@ struct import_seen {
 struct import {
     struct work work;
     struct command_call *call;
+    uint64_t job;
     struct worker *worker;
     const struct source_kind *kind;
     const char *path, *groups_path; /* NULL: no file of groups */
@@ -76,10 +78,6 @@ struct import {
 };
 
 static atomic_bool under_way;
-/* How far it is, for whoever asks on another worker. */
-static struct {
-    _Atomic uint64_t percent, users, rooms, groups, refused;
-} import_so_far;
 
 /* On a helper thread. */
 
@@ -181,23 +179,12 @@ static void import_note_progress(const struct import *x)
     uint64_t done = 0, all = 0;
     if (x->source != NULL)
         x->kind->progress(x->source, &done, &all);
-    atomic_store(&import_so_far.percent, all == 0 ? 0 : done >= all ? 100 : 100 * done / all);
-    atomic_store(&import_so_far.users, x->imported + x->there);
-    atomic_store(&import_so_far.rooms, x->rooms + x->rooms_there);
-    atomic_store(&import_so_far.groups, x->making.imported + x->making.there);
-    atomic_store(&import_so_far.refused, x->refused + x->rooms_refused + x->making.refused);
-}
-
-bool import_status(struct import_status *out)
-{
-    if (!atomic_load(&under_way))
-        return false;
-    *out = (struct import_status){ .percent = atomic_load(&import_so_far.percent),
-                                   .users = atomic_load(&import_so_far.users),
-                                   .rooms = atomic_load(&import_so_far.rooms),
-                                   .groups = atomic_load(&import_so_far.groups),
-                                   .refused = atomic_load(&import_so_far.refused) };
-    return true;
+    job_percent(x->job, all == 0 ? 0 : done >= all ? 100 : (int)(100 * done / all));
+    job_tell(x->job, "users %llu, rooms %llu, groups %llu, refused %llu",
+             (unsigned long long)(x->imported + x->there),
+             (unsigned long long)(x->rooms + x->rooms_there),
+             (unsigned long long)(x->making.imported + x->making.there),
+             (unsigned long long)(x->refused + x->rooms_refused + x->making.refused));
 }
 
 static void import_tell(struct import *x)
@@ -461,6 +448,7 @@ static void import_room(struct import *x)
                                     .arena = arena_create(0),
                                     .worker = x->worker,
                                     .who = x->call->who,
+                                    .step = true,
                                     .finished = import_room_made,
                                     .arg = x };
     const slice values[] = { slice_of(arena_printf(x->del.arena, "/proc/self/fd/%d", x->room.file)),
@@ -903,6 +891,12 @@ static void import_step_done(struct work *w)
 
 static void import_next_step(struct import *x)
 {
+    if (job_is_canceled(x->job)) {
+        x->e = E_CANCELED;
+        why_set(&x->why, JOB_CANCELED "; run it again to go on");
+        import_end(x);
+        return;
+    }
     x->work.run = import_step_run;
     x->work.done = import_step_done;
     if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
@@ -915,11 +909,13 @@ static void import_next_step(struct import *x)
 void import_run(struct command_call *call, const struct import_from *from)
 {
     if (atomic_exchange(&under_way, true)) {
-        command_fail(call, E_AGAIN, "an import is under way already; the log tells how far it is");
+        command_fail(call, E_AGAIN,
+                     "an import is under way already; `job list` tells how far it is");
         return;
     }
     struct import *x = mem_new(struct import);
     x->call = call;
+    x->job = job_begin(call);
     x->worker = call->worker;
     x->kind = from->kind;
     x->path = slice_cstr(call->arena, from->path);

@@ -8,8 +8,6 @@
  * REPORT_ROWS_MAX lines of the report, of which the rest is counted. */
 #pragma once
 #include "base/slice.h"
-#include <stdbool.h>
-#include <stdint.h>
 
 struct command_call;
 struct source_kind;
@@ -24,12 +22,6 @@ struct import_from {
 
 /* By a command with the flags dry-run and replace; it ends the call. */
 void import_run(struct command_call *call, const struct import_from *from);
-
-struct import_status {
-    uint64_t percent, users, rooms, groups, refused;
-};
-/* How far the import under way is. false: there is none. Any thread. */
-bool import_status(struct import_status *out);
 
 /* What an import in an earlier process left. */
 void import_worker_start(struct worker *w);

@@ -1,5 +1,4 @@
-/* import_commands: the commands `import KIND PATH`, `import status` and `export xep0227`, and the
- * feature. */
+/* import_commands: the commands `import KIND PATH` and `export xep0227`, and the feature. */
 #include "base/command.h"
 #include "base/log.h"
 #include "ext/ext.h"
@@ -78,7 +77,7 @@ static void run_openfire(struct command_call *call)
         .access = COMMAND_LOCAL,                                                                   \
         .asks = "Accounts that are there already are deleted, with all they have.",                \
         .asks_if = "replace",                                                                      \
-        .progress = "import status",                                                               \
+        .job = true,                                                                               \
         .args = args_,                                                                             \
         .run = run_,                                                                               \
         .columns = IMPORT_COLUMNS,                                                                 \
@@ -129,28 +128,6 @@ IMPORT_COMMAND(
     "own "
     "format or as a file of XEP-0227.");
 
-static void run_import_status(struct command_call *call)
-{
-    struct import_status s;
-    if (import_status(&s))
-        command_done(call, "%llu %% read: users %llu, rooms %llu, groups %llu, refused %llu",
-                     (unsigned long long)s.percent, (unsigned long long)s.users,
-                     (unsigned long long)s.rooms, (unsigned long long)s.groups,
-                     (unsigned long long)s.refused);
-    else
-        command_done(call, "no import is under way");
-}
-
-static struct command status_command = {
-    .name = "import status",
-    .effect = COMMAND_READS,
-    .area = "users",
-    .run = run_import_status,
-    .doc =
-        "Tells how far the import under way is: how much of the source was read, how many users, "
-        "rooms and groups are there now, and how many were refused.",
-};
-
 const struct feature import_feature = {
     .name = "import",
     .parts = PART_ACCOUNT,
@@ -161,9 +138,8 @@ const struct feature import_feature = {
             { 0 },
         },
     .schema = &import_schema,
-    .commands =
-        (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody, &import_openfire,
-                                   &status_command, &export_pie_command, NULL },
+    .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
+                                           &import_openfire, &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
     .worker.start = import_worker_start,
 };

@@ -15,6 +15,7 @@
 #include "im/feature.h"
 #include "im/portable.h"
 #include "io/work.h"
+#include "ops/jobs.h"
 #include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -28,11 +29,13 @@ struct export
 {
     struct work work;
     struct command_call *call;
+    uint64_t job;
     struct worker *worker;
     const char *path;
-    int fd;         /* -1: not open */
-    int error;      /* of the file; 0: none */
-    bool ends;      /* behind what is in `out` there is nothing */
+    int fd;    /* -1: not open */
+    int error; /* of the file; 0: none */
+    bool ends; /* behind what is in `out` there is nothing */
+    bool canceled;
     struct buf out; /* what a helper writes next */
     size_t begun;   /* where the account begins in it */
     struct xml_write x;
@@ -100,7 +103,10 @@ static void export_pie_free(struct export *x)
 static void export_discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
-    command_fail(x->call, E_DOWN, "the accounts cannot be read; no file was written");
+    if (x->canceled)
+        command_fail(x->call, E_CANCELED, JOB_CANCELED "; no file was written");
+    else
+        command_fail(x->call, E_DOWN, "the accounts cannot be read; no file was written");
     export_pie_free(x);
 }
 
@@ -300,6 +306,12 @@ static void export_page(void *arg, enum err e, const struct credentials_row *row
 static void export_next(struct export *x)
 {
     slice domain = export_domain(x), after = { 0 };
+    x->canceled = job_is_canceled(x->job);
+    if (x->canceled) {
+        export_discard(x);
+        return;
+    }
+    job_tell(x->job, "users written: %llu", (unsigned long long)x->users);
     if (x->row_count != UINT32_MAX && x->row < x->row_count) {
         export_user(x, &x->rows[x->row]);
         return;
@@ -321,6 +333,7 @@ static void run_export_pie(struct command_call *call)
     }
     struct export *x = mem_new(struct export);
     x->call = call;
+    x->job = job_begin(call);
     x->worker = call->worker;
     x->path = slice_cstr(call->arena, command_arg(call, "file"));
     x->only = command_arg(call, "domain");
@@ -352,6 +365,7 @@ struct command export_pie_command = {
     .effect = COMMAND_CHANGES,
     .area = "users",
     .access = COMMAND_LOCAL,
+    .job = true,
     .args = args,
     .run = run_export_pie,
     .doc = "Writes accounts to a file of XEP-0227: what `import xep0227` reads, keys, contacts, "

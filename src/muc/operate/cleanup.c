@@ -30,6 +30,7 @@
 #include "muc/state/change.h"
 #include "muc/state/reach.h"
 #include "muc/state/store.h"
+#include "ops/jobs.h"
 #include "ops/users.h"
 #include "store/store.h"
 
@@ -221,14 +222,17 @@ static const struct message_row cleanup_asked_message = {
 };
 
 /* A pass, at the home of DUTY_ROOMS. */
+static struct command cleanup_command;
 static struct pass {
     struct worker *worker;
     struct timer timer;
     bool under_way, dry;
     bool again;                /* the setting was changed during the pass: start another */
     struct command_call *call; /* NULL: the timer started the pass */
-    struct arena *arena;       /* of the page */
-    uint64_t before_us;        /* rooms without a message since then are destroyed */
+    uint64_t job;
+    uint32_t looked;     /* at rooms */
+    struct arena *arena; /* of the page */
+    uint64_t before_us;  /* rooms without a message since then are destroyed */
     slice room[PAGE_ROWS];
     uint32_t count, at;
     uint32_t found, failed;
@@ -246,13 +250,24 @@ static void next_pass(struct pass *p, uint64_t ms)
 
 static void cleanup_say(const struct pass *p, struct command_call *call)
 {
-    if (p->failed > 0)
+    if (job_is_canceled(p->job))
+        command_fail(call, E_CANCELED, JOB_CANCELED "; rooms that %s destroyed: %u",
+                     p->dry ? "would be" : "were", p->found);
+    else if (p->failed > 0)
         command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be", p->found, p->failed);
     else
         command_done(call, "%u room%s %s destroyed", p->found, p->found == 1 ? "" : "s",
                      p->dry          ? "would be"
                      : p->found == 1 ? "was"
                                      : "were");
+}
+
+static void cleanup_end_own(const struct pass *p)
+{
+    if (p->found + p->failed > 0 || job_is_canceled(p->job))
+        job_end_own(p->job, p->failed == 0, "rooms destroyed: %u, failed: %u", p->found, p->failed);
+    else
+        job_forget_own(p->job);
 }
 
 static void cleanup_finish(struct pass *p)
@@ -266,6 +281,8 @@ static void cleanup_finish(struct pass *p)
     next_pass(p, p->again ? 0 : PASS_MS);
     if (call != NULL)
         cleanup_say(p, call);
+    else
+        cleanup_end_own(p);
 }
 
 static void cleanup_found(struct pass *p, slice room, uint64_t last_us)
@@ -292,6 +309,8 @@ static void cleanup_heard(struct worker *w, void *arg, void *answer,
     if (told->verdict == ROOM_UNUSED)
         cleanup_found(p, p->room[p->at], told->last_us);
     p->failed += told->verdict == ROOM_STAYS;
+    p->looked++;
+    job_tell(p->job, "rooms looked at: %u, unused: %u", p->looked, p->found);
 }
 
 static void cleanup_looked(struct worker *w, void *arg)
@@ -305,7 +324,9 @@ static void cleanup_looked(struct worker *w, void *arg)
 
 static void cleanup_look(struct pass *p)
 {
-    if (p->at < p->count)
+    if (job_is_canceled(p->job))
+        cleanup_finish(p);
+    else if (p->at < p->count)
         home_ask(p->worker, p->room[p->at], &cleanup_asked_message,
                  &(struct cleanup_asked){ p->room[p->at], p->before_us, p->dry },
                  &(struct asker){ .gather = cleanup_heard, .done = cleanup_looked, .arg = p });
@@ -346,6 +367,8 @@ static void cleanup_begin(struct pass *p, int64_t days, struct command_call *cal
                         .call = call,
                         .dry = call != NULL && command_flag(call, "dry_run"),
                         .arena = arena_create(0),
+                        .job = call != NULL ? job_begin(call)
+                                            : job_begin_own(p->worker, &cleanup_command),
                         .before_us = now > age ? now - age : 0 };
     cleanup_read_page(p, SLICE(""));
 }
@@ -422,6 +445,7 @@ static struct command cleanup_command = {
     .args = args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
+    .job = true,
     .run = run_cleanup,
     .asks = "Empty rooms without a message for so long are deleted with their archives.",
     .doc = "Destroys unused persistent rooms with their archives: empty rooms that have had no "

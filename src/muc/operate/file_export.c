@@ -13,6 +13,7 @@
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
 #include "muc/state/reach.h"
+#include "ops/jobs.h"
 #include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +49,7 @@ struct export
 {
     struct work work;
     struct command_call *call;
+    uint64_t job;
     struct worker *worker;
     const char *path;
     int fd;         /* -1: not open */
@@ -114,7 +116,9 @@ static void export_free(struct export *x)
 static void discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
-    if (x->e == E_NOTFOUND)
+    if (x->e == E_CANCELED)
+        command_fail(x->call, E_CANCELED, JOB_CANCELED "; no file was written");
+    else if (x->e == E_NOTFOUND)
         command_fail(x->call, E_NOTFOUND, "%.*s was destroyed meanwhile; no file was written",
                      SLICE_ARG(x->room));
     else
@@ -136,6 +140,7 @@ static void room_export_discard(struct export *x)
 static void room_export_tell(struct export *x)
 {
     uint64_t now = loop_now_us(worker_loop(x->worker));
+    job_tell(x->job, "messages written: %llu", (unsigned long long)x->messages);
     if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
         return;
     x->told_us = now;
@@ -216,6 +221,8 @@ static void room_export_page_read(void *arg, enum store_result result, const str
     }
     if (result == STORE_OK && store_row_count(b, 1) == 0) /* what it recorded goes */
         x->e = E_NOTFOUND;
+    else if (job_is_canceled(x->job))
+        x->e = E_CANCELED;
     if (result != STORE_OK || x->e != OK) {
         room_export_discard(x);
         return;
@@ -281,6 +288,7 @@ static void run_export(struct command_call *call)
         return;
     struct export *x = mem_new(struct export);
     x->call = call;
+    x->job = job_begin(call);
     x->worker = call->worker;
     x->path = path;
     x->fd = -1;
@@ -310,6 +318,7 @@ static struct command export_command = {
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .access = COMMAND_LOCAL,
+    .job = true,
     .args = args,
     .run = run_export,
     .doc =

@@ -19,6 +19,7 @@
 #include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "ops/jobs.h"
 #include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +45,7 @@ struct kept_line {
 struct import {
     struct work work;
     struct command_call *call;
+    uint64_t job;
     struct worker *worker;
     const char *path;
     struct source in;
@@ -483,6 +485,8 @@ static void room_import_next_step(struct import *x);
 static void room_import_tell(struct import *x)
 {
     uint64_t now = loop_now_us(worker_loop(x->worker));
+    job_tell(x->job, "messages %s: %llu", x->storing ? "stored" : "checked",
+             (unsigned long long)x->messages);
     if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
         return;
     x->told_us = now;
@@ -604,8 +608,21 @@ static void room_import_step_done(struct work *w)
     }
 }
 
+static void room_import_canceled(struct import *x)
+{
+    command_fail(x->call, E_CANCELED, "%s: " JOB_CANCELED "; nothing was changed", x->path);
+    if (x->storing)
+        undo(x);
+    else
+        import_free(x);
+}
+
 static void room_import_next_step(struct import *x)
 {
+    if (job_is_canceled(x->job)) {
+        room_import_canceled(x);
+        return;
+    }
     x->work.run = step_run;
     x->work.done = room_import_step_done;
     if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
@@ -623,6 +640,7 @@ static void run_import(struct command_call *call)
         return;
     struct import *x = mem_new(struct import);
     x->call = call;
+    x->job = job_begin(call);
     x->worker = call->worker;
     x->path = path;
     x->in.fd = -1;
@@ -674,6 +692,7 @@ struct command room_import_command = {
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .access = COMMAND_LOCAL,
+    .job = true,
     .args = args,
     .run = run_import,
     .doc = "Creates a persistent room from a file of `room export`. Every line is checked before "

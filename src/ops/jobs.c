@@ -1,0 +1,439 @@
+#include "ops/jobs.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/feature.h"
+#include "ops/owner.h"
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { BY_BYTES = 256, ABOUT_BYTES = 512, TEXT_BYTES = 1024, ID_BYTES = 40 };
+
+enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_ENDED };
+static const char *const job_states[] = { "running", "done", "failed", "canceled" };
+
+struct job {
+    struct list node;
+    uint64_t number; /* from 1 */
+    uint32_t on;     /* id of its node */
+    const struct command *command;
+    enum job_state state;
+    bool canceled;
+    int percent; /* -1: not known */
+    uint64_t begun_us, ended_us;
+    void (*finished)(struct command_call *call, void *arg); /* of its call; NULL: it has none */
+    void *arg;
+    char by[BY_BYTES], about[ABOUT_BYTES], text[TEXT_BYTES];
+};
+
+static pthread_mutex_t jobs_lock = PTHREAD_MUTEX_INITIALIZER; /* guards all of it */
+static struct list jobs_running = { &jobs_running, &jobs_running };
+static struct list jobs_ended = { &jobs_ended, &jobs_ended }; /* the oldest first */
+static unsigned jobs_kept;
+static uint64_t job_last;
+
+static void job_copy(char *out, size_t cap, slice text)
+{
+    if (text.len >= cap)
+        text.len = utf8_valid_len((slice){ text.ptr, cap - 1 });
+    if (text.len > 0)
+        memcpy(out, text.ptr, text.len);
+    out[text.len] = '\0';
+}
+
+static struct job *job_running(uint64_t number)
+{
+    LIST_EACH (it, &jobs_running) {
+        struct job *j = CONTAINER_OF(it, struct job, node);
+        if (j->number == number)
+            return j;
+    }
+    return NULL;
+}
+
+static struct job *job_make(const struct worker *w, const struct command *kind, slice by)
+{
+    struct job *j = mem_new(struct job);
+    ensure(kind->job);
+    j->on = worker_node(w)->id;
+    j->command = kind;
+    j->percent = -1;
+    j->begun_us = clock_wall_us();
+    job_copy(j->by, sizeof j->by, by);
+    return j;
+}
+
+static uint64_t job_add(struct job *j)
+{
+    pthread_mutex_lock(&jobs_lock);
+    uint64_t number = j->number = ++job_last;
+    list_append(&jobs_running, &j->node);
+    pthread_mutex_unlock(&jobs_lock);
+    return number;
+}
+
+/* With the lock. The oldest that have ended go. */
+static void job_over(struct job *j, enum job_state state, slice text)
+{
+    ensure(j->state == JOB_RUNNING && state != JOB_RUNNING);
+    list_remove(&j->node);
+    list_append(&jobs_ended, &j->node);
+    j->state = state;
+    j->percent = state == JOB_DONE ? 100 : j->percent;
+    j->ended_us = clock_wall_us();
+    j->finished = NULL;
+    job_copy(j->text, sizeof j->text, text);
+    if (++jobs_kept <= JOBS_KEPT)
+        return;
+    struct job *oldest = CONTAINER_OF(list_pop(&jobs_ended), struct job, node);
+    mem_free(&oldest);
+    jobs_kept--;
+}
+
+/* The call of a job ends: so does the job, then the call goes on as it was made. */
+static void job_call_finished(struct command_call *call, void *arg)
+{
+    struct job *j = arg;
+    call->finished = j->finished;
+    call->arg = j->arg;
+    pthread_mutex_lock(&jobs_lock);
+    job_over(j,
+             call->err == OK           ? JOB_DONE
+             : call->err == E_CANCELED ? JOB_ENDED
+                                       : JOB_FAILED,
+             call->text);
+    pthread_mutex_unlock(&jobs_lock);
+    call->finished(call, call->arg);
+}
+
+uint64_t job_begin(struct command_call *call)
+{
+    struct buf about;
+    ensure(!call->ended);
+    if (call->step)
+        return 0;
+    struct job *j = job_make(call->worker, call->command, owner_of_call(call));
+    buf_init(&about, AUDIT_BYTES_MAX);
+    command_audit_args(call, &about);
+    job_copy(j->about, sizeof j->about, buf_fit(&about));
+    buf_fini(&about);
+    j->finished = call->finished;
+    j->arg = call->arg;
+    call->finished = job_call_finished;
+    call->arg = j;
+    return job_add(j);
+}
+
+uint64_t job_begin_own(const struct worker *w, const struct command *kind)
+{
+    return job_add(job_make(w, kind, principal_server.actor));
+}
+
+void job_end_own(uint64_t number, bool fine, const char *fmt, ...)
+{
+    char text[TEXT_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ensure(len >= 0);
+    pthread_mutex_lock(&jobs_lock);
+    struct job *j = job_running(number);
+    if (j != NULL) {
+        ensure(j->finished == NULL);
+        job_over(j, j->canceled ? JOB_ENDED : fine ? JOB_DONE : JOB_FAILED, slice_of(text));
+    }
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+void job_forget_own(uint64_t number)
+{
+    pthread_mutex_lock(&jobs_lock);
+    struct job *j = job_running(number);
+    if (j != NULL) {
+        ensure(j->finished == NULL);
+        list_remove(&j->node);
+        mem_free(&j);
+    }
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+void job_percent(uint64_t number, int percent)
+{
+    pthread_mutex_lock(&jobs_lock);
+    struct job *j = job_running(number);
+    if (j != NULL)
+        j->percent = percent < 0 ? -1 : percent > 100 ? 100 : percent;
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+void job_tell(uint64_t number, const char *fmt, ...)
+{
+    char text[TEXT_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ensure(len >= 0);
+    pthread_mutex_lock(&jobs_lock);
+    struct job *j = job_running(number);
+    if (j != NULL)
+        job_copy(j->text, sizeof j->text, slice_of(text));
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+bool job_is_canceled(uint64_t number)
+{
+    pthread_mutex_lock(&jobs_lock);
+    const struct job *j = job_running(number);
+    bool canceled = j != NULL && j->canceled;
+    pthread_mutex_unlock(&jobs_lock);
+    return canceled;
+}
+
+/* Commands. Each node answers for its own jobs, by its first worker. */
+
+/* "1-17": the node and the number. */
+static const char *job_id(const struct job *j, char out[ID_BYTES])
+{
+    snprintf(out, ID_BYTES, "%" PRIu32 "-%" PRIu64, j->on, j->number);
+    return out;
+}
+
+/* Who may read what the command is about sees its jobs, and those who began one see it. */
+static bool job_is_seen(const struct job *j, const struct command_call *call)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    snprintf(permission, sizeof permission, "%s.read", j->command->area);
+    return principal_may(&call->who, permission) || slice_eq(owner_of_call(call), slice_of(j->by));
+}
+
+static bool job_is_wanted(const struct job *j, const struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    char id[ID_BYTES];
+    slice wanted =
+        strcmp(call->command->name, "job list") == 0 ? (slice){ 0 } : command_arg(call, "job");
+    return j->on == worker_node(w)->id && job_is_seen(j, call) &&
+           (wanted.ptr == NULL || slice_eq(wanted, slice_of(job_id(j, id))));
+}
+
+static void job_time(struct command_call *call, const char *key, uint64_t wall_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, wall_us);
+    command_text(call, key, slice_dup(call->arena, slice_of(stamp)));
+}
+
+static slice job_text(const struct command_call *call, const char *text)
+{
+    return slice_dup(call->arena, slice_of(text));
+}
+
+static void job_row(struct command_call *call, const struct job *j)
+{
+    const struct worker *w = call->worker;
+    char id[ID_BYTES];
+    command_row(call);
+    command_text(call, "id", job_text(call, job_id(j, id)));
+    command_text(call, "command", slice_of(j->command->name));
+    command_text(call, "state", slice_of(job_states[j->state]));
+    if (j->percent >= 0)
+        command_int(call, "percent", j->percent);
+    command_text(call, "text", job_text(call, j->text));
+    command_text(call, "about", job_text(call, j->about));
+    command_text(call, "by", job_text(call, j->by));
+    command_text(call, "node", slice_of(worker_node(w)->name));
+    job_time(call, "begun", j->begun_us);
+    if (j->state != JOB_RUNNING)
+        job_time(call, "ended", j->ended_us);
+}
+
+static void jobs_add(struct command_call *call, const struct list *jobs)
+{
+    LIST_EACH (it, (struct list *)(uintptr_t)jobs) {
+        const struct job *j = CONTAINER_OF(it, struct job, node);
+        if (job_is_wanted(j, call))
+            job_row(call, j);
+    }
+}
+
+static void run_job_list(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    if (worker_index(w) != 0)
+        return;
+    pthread_mutex_lock(&jobs_lock);
+    if (strcmp(call->command->name, "job list") != 0 || !command_flag(call, "running"))
+        jobs_add(call, &jobs_ended);
+    jobs_add(call, &jobs_running);
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+static void job_list_gathered(struct command_call *call)
+{
+    command_done_page(call, "begun", (slice){ 0 }, UINT32_MAX);
+}
+
+static void job_missing(struct command_call *call)
+{
+    command_fail(call, E_NOTFOUND, "%.*s: no such job; `job list` shows the jobs that there are",
+                 SLICE_ARG(command_arg(call, "job")));
+}
+
+static void job_show_gathered(struct command_call *call)
+{
+    if (call->rows != NULL)
+        command_done(call, "%s", "");
+    else
+        job_missing(call);
+}
+
+/* What its node says of a job that is to be canceled. */
+static const char *job_cancel(struct job *j, const struct command_call *call)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    command_permission(j->command, permission, sizeof permission);
+    if (!principal_may(&call->who, permission))
+        return "denied";
+    if (j->state != JOB_RUNNING)
+        return "over";
+    j->canceled = true;
+    return "canceled";
+}
+
+static void jobs_cancel(struct command_call *call, struct list *jobs)
+{
+    LIST_EACH (it, jobs) {
+        struct job *j = CONTAINER_OF(it, struct job, node);
+        if (!job_is_wanted(j, call))
+            continue;
+        command_row(call);
+        command_text(call, "command", slice_of(j->command->name));
+        command_text(call, "answer", slice_of(job_cancel(j, call)));
+    }
+}
+
+static void run_job_cancel(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    if (worker_index(w) != 0)
+        return;
+    pthread_mutex_lock(&jobs_lock);
+    jobs_cancel(call, &jobs_ended);
+    jobs_cancel(call, &jobs_running);
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+static void job_cancel_gathered(struct command_call *call)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    slice id = command_arg(call, "job");
+    const struct command_row *r = command_take_rows(call);
+    const struct command *c = r == NULL ? NULL : command_find(command_row_text(r, "command"));
+    slice answer = r == NULL ? (slice){ 0 } : command_row_text(r, "answer");
+    if (c == NULL) {
+        job_missing(call);
+    } else if (slice_is(answer, "canceled")) {
+        command_done(call, "job %.*s ends at its next step", SLICE_ARG(id));
+    } else if (slice_is(answer, "over")) {
+        command_fail(call, E_CONFLICT, "job %.*s has ended already; `job show %.*s` says how",
+                     SLICE_ARG(id), SLICE_ARG(id));
+    } else {
+        command_permission(c, permission, sizeof permission);
+        command_fail(call, E_DENIED, "job %.*s is a `%s`: to cancel it you need the permission %s",
+                     SLICE_ARG(id), c->name, permission);
+    }
+}
+
+static const struct command_column job_columns[] = {
+    { .name = "id", .doc = "of its node and the job" },
+    { .name = "command", .doc = "the command that does such work" },
+    { .name = "state", .doc = "running, done, failed or canceled" },
+    { .name = "percent",
+      .type = PARAM_INT,
+      .unit = "percent",
+      .optional = true,
+      .doc = "how much of it is done, where that is known" },
+    { .name = "text", .doc = "what it has done so far, or its result" },
+    { .name = "about", .wide = true, .doc = "arguments of the command" },
+    { .name = "by", .doc = "who began it" },
+    { .name = "node", .wide = true, .doc = "name of the node where it runs" },
+    { .name = "begun", .type = PARAM_STAMP, .doc = "when it began" },
+    { .name = "ended",
+      .type = PARAM_STAMP,
+      .optional = true,
+      .wide = true,
+      .doc = "when it ended" },
+    { 0 },
+};
+#define JOB_ID_ARG                                                                                 \
+    {                                                                                              \
+        .name = "job", .kind = ARG_POSITIONAL, .min = 1, .max = ID_BYTES - 1,                      \
+        .doc = "its id, as `job list` shows it"                                                    \
+    }
+
+static struct command job_list_command = {
+    .name = "job list",
+    .rest = "GET /jobs",
+    .effect = COMMAND_READS,
+    .area = "jobs",
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ { .name = "running",
+                                            .kind = ARG_FLAG,
+                                            .type = PARAM_BOOL,
+                                            .doc = "only jobs that have not ended" },
+                                          { 0 } },
+    .run = run_job_list,
+    .gathered = job_list_gathered,
+    .doc = "Lists work that takes long: imports, exports, backups, cleanups of rooms and "
+           "announcements. Jobs that run are in it, and the last 50 of each node that have ended "
+           "since it was started, the newest last. You see jobs of commands whose area you may "
+           "read, and your own.",
+    .columns = job_columns,
+};
+static struct command job_show_command = {
+    .name = "job show",
+    .rest = "GET /jobs/{job}",
+    .effect = COMMAND_READS,
+    .area = "jobs",
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ JOB_ID_ARG, { 0 } },
+    .run = run_job_list,
+    .gathered = job_show_gathered,
+    .record = true,
+    .doc = "Shows a job: how far it is, or its result.",
+    .columns = job_columns,
+};
+static struct command job_cancel_command = {
+    .name = "job cancel",
+    .rest = "DELETE /jobs/{job}",
+    .effect = COMMAND_CHANGES,
+    .area = "jobs",
+    .runs_at = COMMAND_EACH,
+    .args = (const struct command_arg[]){ JOB_ID_ARG, { 0 } },
+    .run = run_job_cancel,
+    .gathered = job_cancel_gathered,
+    .parts =
+        (const struct command_column[]){ { .name = "command", .doc = "of the job" },
+                                         { .name = "answer", .doc = "canceled, over or denied" },
+                                         { 0 } },
+    .doc = "Ends a job at its next step. An export or a backup leaves no file, an import keeps "
+           "what it has stored and can be run again. You need the permission for the command that "
+           "the job is of, too.",
+};
+
+const struct feature jobs_feature = {
+    .name = "jobs",
+    .commands = (struct command *const[]){ &job_list_command, &job_show_command,
+                                           &job_cancel_command, NULL },
+};

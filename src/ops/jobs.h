@@ -1,0 +1,40 @@
+/* jobs: work that goes on for long, for `job list`, `job show` and `job cancel`: imports, exports,
+ * backups, cleanups, announcements. The work tells here that it begins and how far it is, and asks
+ * at each of its steps whether it was canceled. A job of a command ends with the call.
+ *
+ * The jobs of a process are in its memory, behind a lock, and a restart forgets them. Any thread.
+ *
+ * Limits: of those that have ended the last JOBS_KEPT are kept; texts are cut to what struct job
+ * has room for. One runs for each call, and calls have their own limits. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { JOBS_KEPT = 50 };
+
+struct command;
+struct command_call;
+struct feature;
+struct worker;
+
+/* A job of a call, whose row says that it is one (struct command.job). Its number; 0: the call is a
+ * step of another job and has none of its own. The functions below take any number: they do nothing
+ * for one that is over. */
+uint64_t job_begin(struct command_call *call);
+/* How far it is, in percent; below 0: not known. */
+void job_percent(uint64_t number, int percent);
+/* The same in words: "users 30, rooms 2". */
+void job_tell(uint64_t number, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Whether it is to end at its next step, with E_CANCELED. */
+bool job_is_canceled(uint64_t number);
+
+/* A job that the server begins by itself, of the kind that the command is. Nobody waits for its
+ * result. job_forget_own() ends one that had nothing to do: it is not kept. */
+uint64_t job_begin_own(const struct worker *w, const struct command *kind);
+void job_end_own(uint64_t number, bool fine, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void job_forget_own(uint64_t number);
+
+#define JOB_CANCELED "canceled by `job cancel`"
+
+extern const struct feature jobs_feature;

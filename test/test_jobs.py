@@ -1,0 +1,164 @@
+"""Jobs: work that takes long is listed while it runs and when it has ended, and can be canceled."""
+import getpass
+
+import pytest
+
+from muster import muc
+from muster.client import until
+from muster.server import refusal
+from test_api import Api, api_server
+
+MANY = 10000
+
+
+@pytest.fixture
+def server(make_server):
+    server = api_server(make_server)
+    server.add_user("alice")
+    return server
+
+
+def jobs(server, *more):
+    return server.rows("job", "list", *more)
+
+
+def begin(server, *command):
+    """The command as a process, and its job, which runs."""
+    process = server.ctl_start(*command)
+    row, = until("the job", lambda: jobs(server, "--running") or process.poll() and [None])
+    assert row["command"] == " ".join(command[:2]) or row["command"] == command[0]
+    return process, row
+
+
+def cancel(server, process, job):
+    """What the command says, and its job, which is over."""
+    server.ctl("job", "cancel", job["id"])
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 1 and "canceled by `job cancel`" in told, told
+    row, = server.rows("job", "show", job["id"])
+    assert row["state"] == "canceled" and row["text"] in told and row["ended"] >= row["begun"]
+    assert jobs(server, "--running") == []
+    return told
+
+
+def test_each_kind_of_work_is_a_job(server, tmp_path):
+    alice = server.client("alice", "a")
+    room = muc.Room("cave").create(alice, "me", persistentroom=True)
+    commands = [("backup create", tmp_path / "b"), ("backup verify", tmp_path / "b"),
+                ("export xep0227", tmp_path / "u"), ("import xep0227", tmp_path / "u"),
+                ("room export", room, tmp_path / "r"), ("room import", tmp_path / "r"),
+                ("room cleanup", "--older-than", "5"), ("announce", "Hello", "--all")]
+    told = {}
+    for name, *args in commands:
+        done = server.ctl_run(*name.split(), *args)
+        told[name] = (done.stdout or done.stderr).strip()
+    server.ctl("announce", "Hello")  # at once, and none
+    found = jobs(server)
+    assert [row["command"] for row in found] == [name for name, *_ in commands]
+    for row in found:
+        there = row["command"] == "room import"  # the room is
+        assert row["state"] == ("failed" if there else "done"), row
+        assert row.get("percent") == (None if there else 100)
+        assert row["text"] in told[row["command"]] and row["node"] == "test1"
+        assert server.rows("job", "show", row["id"]) == [row]
+    assert [row["about"] for row in found][2] == f"file={tmp_path / 'u'}"
+    assert "Hello" not in str(found)
+    assert jobs(server, "--running") == []
+
+
+def test_rooms_of_an_import_are_no_jobs_of_their_own(server, tmp_path):
+    """The import of users is; its rooms are steps of it."""
+    (tmp_path / "localhost" / "accounts").mkdir(parents=True)
+    (tmp_path / "localhost" / "accounts" / "zora.dat").write_text('return { ["password"] = "x" };')
+    rooms = tmp_path / "conference%2elocalhost"
+    (rooms / "config").mkdir(parents=True)
+    (rooms / "persistent.dat").write_text('return { ["hall@conference.localhost"] = true };')
+    (rooms / "config" / "hall.dat").write_text(
+        'return { ["jid"] = "hall@conference.localhost"; ["_data"] = { ["persistent"] = true } };')
+    assert "rooms imported: 1" in server.ctl("import", "prosody", tmp_path)["text"]
+    assert [row["command"] for row in jobs(server)] == ["import prosody"]
+
+
+def test_the_last_are_kept(server):
+    for _ in range(60):
+        answer = server.api("POST", "/rooms/cleanup", {"older-than": "5", "dry-run": True})
+        assert answer.status == 200, answer.text
+    ids = [row["id"] for row in jobs(server)]
+    assert [int(job.split("-")[1]) for job in ids] == list(range(11, 61))
+    assert "no such job" in refusal(server, "job", "show", ids[0].split("-")[0] + "-10")
+
+
+def test_an_import_is_canceled_and_run_again(server, tmp_path):
+    path = tmp_path / "users.xml"
+    users = "".join(f"<user name='u{i}' password='x'/>" for i in range(48))
+    path.write_text("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>"
+                    f"{users}</host></server-data>")
+    told = cancel(server, *begin(server, "import", "xep0227", path))
+    there = server.rows("user", "list")
+    assert "run it again" in told and len(there) < 48
+    done = server.ctl("import", "xep0227", path)["text"]
+    assert f"users imported: {49 - len(there)}, there already: {len(there) - 1}," in done
+
+
+def test_a_backup_is_canceled(make_server, disk):
+    server = make_server("alice", disk=disk)
+    backup = server.folder / "data-backup"  # the slow disk is what begins with this name
+    disk.turn(sync_ms=200)
+    process, job = begin(server, "backup", "create", backup)
+    cancel(server, process, job)
+    disk.turn(sync_ms=0)
+    assert not backup.exists() and not backup.with_suffix(".partial").exists()
+    server.ctl("backup", "create", backup)
+
+
+@pytest.mark.release
+@pytest.mark.sqlite
+def test_what_goes_through_all_accounts_is_canceled(server, tmp_path):
+    server.stop()
+    with server.database() as db:
+        db.execute("INSERT INTO account(jid, created_us, disabled) WITH RECURSIVE n(i) AS "
+                   f"(VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < {MANY - 1}) "
+                   "SELECT 'user' || printf('%06d', i) || '@localhost', 0, 0 FROM n")
+    server.start()
+    path = tmp_path / "all.xml"
+    cancel(server, *begin(server, "export", "xep0227", path))
+    assert not path.exists()
+    told = cancel(server, *begin(server, "announce", "Hello", "--all"))
+    assert 0 < int(told.split("sent to: ")[1].split(";")[0]) < MANY
+
+
+def test_a_cleanup_by_itself_is_a_job_if_it_finds_something(server):
+    server.ctl("room", "create", "old@conference.localhost", "alice@localhost")
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE room SET created_us = created_us - ?", (30 * 86400 * 10**6,))
+    server.start()
+    server.ctl("set", "muc.cleanup-days", "20")
+    row, = until("the cleanup", lambda: [r for r in jobs(server) if r["state"] != "running"])
+    assert (row["command"], row["by"], row["text"]) == (
+        "room cleanup", "server", "rooms destroyed: 1, failed: 0")
+    server.ctl("set", "muc.cleanup-days", "19")  # finds nothing
+    until("one that has nothing to do", lambda: server.ctl_run("room", "cleanup").returncode == 0)
+    assert [row["by"] for row in jobs(server) if row["state"] == "done"] == [
+        "server", "control:" + getpass.getuser()]
+
+
+def test_who_sees_and_cancels(server, tmp_path):
+    server.ctl("role", "set", "rooms", "jobs.* rooms.read")
+    rooms = Api(server.api.port, server.rows("token", "add", "rooms", "rooms")[0]["token"])
+    viewer = Api(server.api.port, server.rows("token", "add", "viewer", "viewer")[0]["token"])
+    server.ctl("backup", "create", tmp_path / "b")
+    server.ctl("room", "cleanup", "--older-than", "5")
+    backup, cleanup = (row["id"] for row in jobs(server))
+    seen = [[row["id"] for row in api("GET", "/jobs").json["items"]]
+            for api in (server.api, viewer, rooms)]
+    assert seen == [[backup, cleanup], [backup, cleanup], [cleanup]]
+    assert server.api("GET", f"/jobs/{backup}").json["command"] == "backup create"
+    assert rooms("GET", f"/jobs/{backup}").status == 404
+    assert rooms("DELETE", f"/jobs/{backup}").status == 404
+    denied = rooms("DELETE", f"/jobs/{cleanup}")
+    assert denied.status == 403 and "you need the permission rooms.write" in denied.text
+    assert viewer("DELETE", f"/jobs/{cleanup}").status == 403
+    over = server.api("DELETE", f"/jobs/{cleanup}")
+    assert over.status == 409 and "has ended already" in over.text
+    assert server.api("DELETE", "/jobs/0-0").status == 404
