@@ -16,6 +16,11 @@ def entries(host, *args):
     return host.rows("audit", "list", *args)
 
 
+def broken(host):
+    """The alarm of a log that is not as the server left it."""
+    return next((row for row in host.rows("alarm", "list") if row["name"] == "audit.broken"), None)
+
+
 def test_changes_and_refusals_are_in_it_and_reading_is_not(host):
     host.ctl("set", "sm.hibernate-time", "77s")
     host.ctl("user", "list")
@@ -45,6 +50,7 @@ def test_the_chain_holds_over_restarts_and_kills(host):
     for i in range(150):
         host.ctl("set", "sm.hibernate-time", f"{30 + i % 60}s")
     host.restart()
+    host.wait_log("audit.verified.*result=ok.*entries=15")
     host.ctl("set", "sm.hibernate-time", "61s")
     host.kill()
     host.start()
@@ -73,6 +79,8 @@ def test_what_was_changed_is_found(host, change):
     host.start()
     done = host.ctl_run("audit", "verify")
     assert done.returncode != 0 and "entry" in done.stderr
+    alarm = until("the alarm", lambda: broken(host))
+    assert alarm["severity"] == "critical" and alarm["detail"]
 
 
 
@@ -125,6 +133,7 @@ def test_an_attacker_with_the_database_is_found(host, attack, goes_on):
         until("the entries", lambda: host.rows("audit", "verify")[0]["last"] <= 1)
         return
     host.wait_log("audit.broken")
+    until("the alarm", lambda: broken(host))
     found = until("the entry", lambda: entries(host, "--command", "audit broken"))[0]
     done = host.ctl_run("audit", "verify")
     assert done.returncode != 0 and "entr" in done.stderr, done.stderr
@@ -161,3 +170,39 @@ def test_the_audit_log_names_a_secret_setting_but_no_word_that_may_be_a_secret(s
     known, unknown = server.rows("audit", "list", "--command", "set")[1::-1]
     assert (known["args"], unknown["args"]) == ("setting=mail.password", "")
     assert "args=\"setting=mail.password\"" in server.log() and "s3cret" not in server.log()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("change", [
+    "UPDATE audit_log SET actor = 'control:mallory' WHERE id = (SELECT max(id) FROM audit_log)",
+    "DELETE FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)"])
+def test_new_entries_are_verified_while_the_server_works(host, change):
+    """With nobody who asks: what is new since the check before, again and again."""
+    host.wait_log("audit.verified")  # at the start
+    host.ctl("set", "audit.verify-every", "none")
+    for i in range(3):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    assert broken(host) is None
+    with host.database() as db:
+        db.execute(change)
+        db.commit()
+    host.ctl("set", "audit.verify-every", "1s")
+    until("the alarm", lambda: broken(host))
+
+
+@pytest.mark.sqlite
+def test_the_alarm_ends_when_the_log_is_restored(host):
+    for i in range(10):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    until("the entries", lambda: host.rows("audit", "verify")[0]["last"] >= 10)
+    host.ctl("set", "audit.verify-every", "1s")
+    host.stop()
+    with host.database() as db:
+        db.execute("UPDATE audit_log SET role = role || 'x' WHERE id = 5")
+        db.commit()
+    host.start()
+    assert "entry 5" in until("the alarm", lambda: broken(host))["detail"]
+    with host.database() as db:
+        db.execute("UPDATE audit_log SET role = substr(role, 1, length(role) - 1) WHERE id = 5")
+        db.commit()
+    until("its end", lambda: broken(host) is None)

@@ -18,29 +18,22 @@
 #include "home/message.h"
 #include "im/feature.h"
 #include "io/timer.h"
+#include "ops/audit_chain.h"
+#include "ops/audit_verify.h"
 #include "ops/events.h"
 #include <openssl/evp.h>
-
-#define BROKEN       "audit broken" /* the command of an entry */
-#define HEAD_CONTEXT "audit head"
 
 enum {
     PENDING_MAX = 10000,
     BATCH_MAX = 100,
     RETRY_MS = 1000,
     SWEEP_MS = 3600 * 1000,
-    PAGE_ROWS = 500,
     LIST_DEFAULT = 100,
     LIST_MAX = 10000,
-    HASH_BYTES = 32,
-    HASH_TEXT = 2 * HASH_BYTES,
     VALUE_MAX = 4096, /* of before and after */
     ACTOR_MAX = 4096,
-    FIELDS = 8,
-    HASHED_BYTES_MAX = (FIELDS + 2) * (AUDIT_BYTES_MAX + 64)
 };
 
-static struct log_area log_audit = { .name = "audit", .whole = true };
 static struct metric entries_metric = { .name = "muster_audit_entries",
                                         .kind = METRIC_COUNTER,
                                         .label = "result",
@@ -79,19 +72,6 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE audit_head(id BIGINT PRIMARY KEY, sealed TEXT NOT NULL)" },
     { 0 },
 };
-static struct store_stmt last_stmt = {
-    .name = "audit.last",
-    .sql = "SELECT id, hash, (SELECT min(id) FROM audit_log) FROM audit_log "
-           "ORDER BY id DESC LIMIT 1",
-    .params = "",
-    .cols = "iti",
-};
-static struct store_stmt head_stmt = {
-    .name = "audit.head",
-    .sql = "SELECT sealed FROM audit_head WHERE id = 1",
-    .params = "",
-    .cols = "t",
-};
 static struct store_stmt head_put = {
     .name = "audit.head-put",
     .sql = "INSERT INTO audit_head(id, sealed) VALUES(1, $1) "
@@ -105,13 +85,6 @@ static struct store_stmt add_stmt = {
            " hash) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     .params = "iittttttttt",
     .cols = "",
-};
-static struct store_stmt page_stmt = {
-    .name = "audit.page",
-    .sql = "SELECT id, at_us, actor, peer, role, command, args, result, was, became, hash "
-           "FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2",
-    .params = "ii",
-    .cols = "iittttttttt",
 };
 static struct store_stmt newest_stmt = {
     .name = "audit.newest",
@@ -138,78 +111,25 @@ static struct store_stmt cut_stmt = {
 static const struct store_schema schema = {
     .feature = "audit",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &last_stmt, &head_stmt, &head_put, &add_stmt, &page_stmt,
-                                      &newest_stmt, &stays_stmt, &cut_stmt, &older_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &audit_last_stmt, &audit_head_stmt, &head_put, &add_stmt,
+                                           &audit_page_stmt, &newest_stmt, &stays_stmt, &cut_stmt,
+                                           &older_stmt, NULL },
 };
 
-/* An entry is its texts, and what is computed of them when it is appended. */
-struct audit_texts {
-    uint64_t at_us;
-    slice text[FIELDS]; /* actor, peer, role, command, args, result, was, became */
-};
 struct audit_entry {
     struct list node;
     struct arena *arena;
     struct audit_texts t;
 };
 
-/* Of what is signed no byte is ambiguous: every text with its length before it. */
-static void chain_hash(char out[HASH_TEXT + 1], slice before, int64_t id,
-                       const struct audit_texts *t)
-{
-    unsigned char hash[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    struct buf bytes;
-    buf_init(&bytes, HASHED_BYTES_MAX);
-    buf_printf(&bytes, "%zu:%.*s %lld %llu", before.len, SLICE_ARG(before), (long long)id,
-               (unsigned long long)t->at_us);
-    for (unsigned i = 0; i < FIELDS; i++) {
-        buf_printf(&bytes, " %zu:", t->text[i].len);
-        buf_add(&bytes, t->text[i]);
-    }
-    slice all = buf_slice(&bytes);
-    if (bytes.overflow || EVP_Digest(all.ptr, all.len, hash, &len, EVP_sha256(), NULL) != 1)
-        len = 0;
-    hex_encode(out, (slice){ (const char *)hash, len });
-    buf_fini(&bytes);
-}
-
-struct chain_end {
-    int64_t first, number; /* the oldest entry and the newest; 0: there is none */
-    char hash[HASH_TEXT + 1];
-};
-
-/* The head: what there is, sealed with the key of the node (auth/seal.h), which is not in the
- * database. Who has only the database can compute hashes, but not this. So entries that are missing
- * at either end are found, and a chain that was written anew. */
-static slice head_text(const struct chain_end *end, struct arena *tmp)
-{
-    return slice_of(arena_printf(tmp, "%lld %lld %s", (long long)end->first, (long long)end->number,
-                                 end->hash));
-}
-
-static void head_add(struct store_batch *b, const struct chain_end *end)
+static void head_add(struct store_batch *b, const struct audit_end *end)
 {
     struct arena *tmp = arena_create(0);
     ensure(end->first <= end->number);
     if (seal_ready())
-        STORE_ADD(b, &head_put, 1, SV_T(seal(head_text(end, tmp), SLICE(HEAD_CONTEXT), tmp)));
+        STORE_ADD(b, &head_put, 1,
+                  SV_T(seal(audit_head_text(end, tmp), SLICE(AUDIT_HEAD_CONTEXT), tmp)));
     arena_destroy(&tmp);
-}
-
-/* Of a statement that has read it. Without the key nobody can say that it does not. */
-static bool head_fits(const struct store_batch *b, unsigned stmt, const struct chain_end *end)
-{
-    struct arena *tmp = arena_create(0);
-    slice plain = { 0 };
-    bool fits = !seal_ready() || end->number == 0;
-    if (store_row_count(b, stmt) > 0)
-        fits =
-            !seal_ready() || (unseal(&plain, store_text(b, stmt, 0, 0), SLICE(HEAD_CONTEXT), tmp) &&
-                              slice_eq(plain, head_text(end, tmp)));
-    arena_destroy(&tmp);
-    return fits;
 }
 
 /* At the home of the duty: one batch is under way at a time. */
@@ -219,7 +139,7 @@ static struct chain {
     bool known; /* whether `last` is the end of the table */
     bool busy;
     bool ending;                 /* the loop has ended */
-    struct chain_end last, next; /* the second: after what is under way */
+    struct audit_end last, next; /* the second: after what is under way */
     struct timer retry, sweep;
 } chain;
 
@@ -274,9 +194,10 @@ static void chain_written(void)
 static void chain_push(const struct audit_texts *t);
 
 /* It is not as the server left it. The entry stays, and `audit verify` names it. */
-static void chain_say_broken(const struct chain_end *end)
+static void chain_say_broken(const struct audit_end *end)
 {
     char found[128];
+    audit_broken_at(SLICE("its ends are not as the server left them"));
     snprintf(found, sizeof found, "first=%lld last=%lld hash=%.16s", (long long)end->first,
              (long long)end->number, end->hash);
     log_error(&log_audit, LOG_EV("audit.broken"), LOG_C("found", found),
@@ -286,7 +207,7 @@ static void chain_say_broken(const struct chain_end *end)
                                       .text = { SLICE_INIT("server"),
                                                 { 0 },
                                                 { 0 },
-                                                SLICE_INIT(BROKEN),
+                                                SLICE_INIT(AUDIT_BROKEN),
                                                 slice_of(found),
                                                 slice_of(err_name(E_CORRUPT)) } });
 }
@@ -319,9 +240,9 @@ static void chain_stored(void *arg, enum store_result result, const struct store
     }
 }
 
-static struct chain_end chain_end_of(const struct store_batch *b)
+static struct audit_end chain_end_of(const struct store_batch *b)
 {
-    struct chain_end end = { 0 };
+    struct audit_end end = { 0 };
     if (store_row_count(b, 0) == 0)
         return end;
     end.number = store_int(b, 0, 0, 0);
@@ -339,25 +260,25 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
         chain_wait(result);
         return;
     }
-    struct chain_end last = chain_end_of(b);
+    struct audit_end last = chain_end_of(b);
     if (chain.writing > 0 && last.number == chain.next.number &&
         strcmp(last.hash, chain.next.hash) == 0)
         chain_written();
     chain.writing = 0;
     chain.known = true;
     chain.last = last;
-    if (!head_fits(b, 1, &last))
+    if (!audit_head_fits(b, 1, &last))
         chain_say_broken(&last);
     chain_go_on();
 }
 
-static void chain_append(struct store_batch *b, struct chain_end *end, const struct audit_texts *t)
+static void chain_append(struct store_batch *b, struct audit_end *end, const struct audit_texts *t)
 {
     const slice *x = t->text;
-    char hash[HASH_TEXT + 1];
+    char hash[AUDIT_HASH + 1];
     end->number++;
     end->first = end->first == 0 ? end->number : end->first;
-    chain_hash(hash, slice_of(end->hash), end->number, t);
+    audit_hash(hash, slice_of(end->hash), end->number, t);
     memcpy(end->hash, hash, sizeof hash);
     STORE_ADD(b, &add_stmt, 1, SV_I(end->number), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
               SV_T(x[2]), SV_T(x[3]), SV_T(x[4]), SV_T(x[5]), SV_T(x[6]), SV_T(x[7]),
@@ -381,8 +302,8 @@ static struct store_batch *chain_batch(unsigned max)
 
 static void add_reads(struct store_batch *b)
 {
-    store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &head_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &audit_last_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &audit_head_stmt, STORE_ANY_ROWS, NULL, 0);
 }
 
 static void chain_read(void)
@@ -413,7 +334,7 @@ static void chain_push(const struct audit_texts *t)
     struct audit_entry *e = arena_new(arena, struct audit_entry, 1);
     e->arena = arena;
     e->t.at_us = t->at_us;
-    for (unsigned i = 0; i < FIELDS; i++)
+    for (unsigned i = 0; i < AUDIT_FIELDS; i++)
         e->t.text[i] = t->text[i].ptr == NULL ? SLICE("") : slice_dup(arena, t->text[i]);
     list_append(&chain.pending, &e->node);
     chain.count++;
@@ -512,7 +433,7 @@ void audit_of_server(const char *command, slice args, slice before, slice after)
 
 /* Where the head does not fit, a tool leaves it so: the server finds it at its start. */
 struct tool_read {
-    struct chain_end end;
+    struct audit_end end;
     bool fits;
 };
 
@@ -522,7 +443,7 @@ static void tool_end(void *arg, enum store_result result, const struct store_bat
     if (result != STORE_OK)
         return;
     r->end = chain_end_of(b);
-    r->fits = head_fits(b, 1, &r->end);
+    r->fits = audit_head_fits(b, 1, &r->end);
 }
 
 enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args)
@@ -560,7 +481,7 @@ static void sweep_done(void *arg, enum store_result result, const struct store_b
 static void sweep_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)arg;
-    struct chain_end end = chain.last;
+    struct audit_end end = chain.last;
     chain.busy = false;
     if (result != STORE_OK || store_int(b, 0, 0, 0) <= end.first) {
         chain_go_on();
@@ -598,6 +519,7 @@ static void audit_start(struct worker *w)
     list_init(&chain.pending);
     chain_worker = w;
     timer_set(worker_loop(w), &chain.sweep, 0);
+    audit_watch_start(w);
 }
 
 static void chain_last_written(void *arg, enum store_result result, const struct store_batch *b)
@@ -617,6 +539,7 @@ static void audit_stop(struct worker *w)
         return;
     timer_cancel(&chain.retry);
     timer_cancel(&chain.sweep);
+    audit_watch_stop();
     chain.ending = true;
     if (chain.count > 0 && (chain.busy || !chain.known)) {
         struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
@@ -642,13 +565,6 @@ static void audit_fail(struct command_call *call, enum store_result result)
     command_fail_cause(call, err_of_store(result), NULL);
 }
 
-static void texts_of(const struct store_batch *b, uint32_t row, struct audit_texts *out)
-{
-    out->at_us = (uint64_t)store_int(b, 0, row, 1);
-    for (uint32_t i = 0; i < FIELDS; i++)
-        out->text[i] = store_text(b, 0, row, 2 + i);
-}
-
 /* Rows of an answer; one more that is read says that there are others. */
 static uint32_t audit_limit(const struct command_call *call)
 {
@@ -658,8 +574,8 @@ static uint32_t audit_limit(const struct command_call *call)
 
 static void audit_rows(void *arg, enum store_result result, const struct store_batch *b)
 {
-    static const char *const names[FIELDS] = { "actor", "from",   "role",   "command",
-                                               "args",  "result", "before", "after" };
+    static const char *const names[AUDIT_FIELDS] = { "actor", "from",   "role",   "command",
+                                                     "args",  "result", "before", "after" };
     struct command_call *call = arg;
     char stamp[CLOCK_STAMP_LEN];
     struct audit_texts t;
@@ -669,12 +585,12 @@ static void audit_rows(void *arg, enum store_result result, const struct store_b
     }
     uint32_t count = store_row_count(b, 0), limit = audit_limit(call);
     for (uint32_t row = 0; row < count && row < limit; row++) {
-        texts_of(b, row, &t);
+        audit_texts_of(b, row, &t);
         clock_stamp(stamp, t.at_us);
         command_row(call);
         command_int(call, "id", store_int(b, 0, row, 0));
         command_text(call, "time", slice_dup(call->arena, slice_of(stamp)));
-        for (unsigned i = 0; i < FIELDS; i++)
+        for (unsigned i = 0; i < AUDIT_FIELDS; i++)
             command_text(call, names[i], slice_dup(call->arena, t.text[i]));
         command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
     }
@@ -705,115 +621,9 @@ static void run_audit_export(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
-    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
+    STORE_ADD(b, &audit_page_stmt, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
               SV_I(audit_limit(call) + 1));
     store_submit(b, worker_loop(w), 0, audit_rows, call);
-}
-
-struct verify {
-    struct command_call *call;
-    int64_t first, last; /* 0: none yet */
-    bool all;            /* from the begin of the log */
-    char hash[HASH_TEXT + 1];
-};
-
-static void verify_page(struct verify *v);
-
-static bool verify_says_broken(struct verify *v, int64_t id, const struct audit_texts *t)
-{
-    ensure(!v->call->ended);
-    if (!slice_is(t->text[3], BROKEN))
-        return false;
-    command_fail(
-        v->call, E_CORRUPT,
-        "entry %lld says that the log was not as the server had left it: entries before it "
-        "were removed or changed, or secrets.key is another one; --after %lld checks the "
-        "rest",
-        (long long)id, (long long)id);
-    return true;
-}
-
-/* The first that is there begins the chain: what was before it is cut off. */
-static bool verify_row(struct verify *v, const struct store_batch *b, uint32_t row)
-{
-    char hash[HASH_TEXT + 1];
-    struct audit_texts t;
-    int64_t id = store_int(b, 0, row, 0);
-    slice stored = store_text(b, 0, row, 10);
-    texts_of(b, row, &t);
-    chain_hash(hash, slice_of(v->hash), id, &t);
-    bool begins = v->first == 0 && id != 1;
-    if ((!begins && (id != v->last + 1 || !slice_is(stored, hash))) || stored.len != HASH_TEXT) {
-        command_fail(v->call, E_CORRUPT,
-                     id != v->last + 1 && v->last != 0
-                         ? "entry %lld follows entry %lld: what was between them is gone"
-                         : "entry %lld is not what was written; the one before it is %lld",
-                     (long long)id, (long long)v->last);
-        return false;
-    }
-    if (verify_says_broken(v, id, &t))
-        return false;
-    v->first = v->first == 0 ? id : v->first;
-    v->last = id;
-    memcpy(v->hash, stored.ptr, HASH_TEXT);
-    return true;
-}
-
-/* The last page was read with the head. */
-static bool verify_ends(struct verify *v, const struct store_batch *b)
-{
-    struct chain_end end = { .first = v->first, .number = v->last };
-    memcpy(end.hash, v->hash, sizeof end.hash);
-    if (!v->all || head_fits(b, 1, &end))
-        return true;
-    command_fail(v->call, E_CORRUPT,
-                 "found entries %lld to %lld, which is not what the server has written: some are "
-                 "missing at the begin or the end, or all were written anew",
-                 (long long)v->first, (long long)v->last);
-    return false;
-}
-
-static void verify_page_read(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct verify *v = arg;
-    if (result != STORE_OK) {
-        audit_fail(v->call, result);
-        return;
-    }
-    for (uint32_t row = 0; row < store_row_count(b, 0); row++)
-        if (!verify_row(v, b, row))
-            return;
-    if (store_row_count(b, 0) == PAGE_ROWS) {
-        verify_page(v);
-        return;
-    }
-    if (!verify_ends(v, b))
-        return;
-    command_row(v->call);
-    command_int(v->call, "first", v->first);
-    command_int(v->call, "last", v->last);
-    command_text(v->call, "hash", slice_of(v->hash));
-    command_done(v->call, "%s",
-                 v->all && seal_ready() ? "the chain is whole"
-                                        : "the chain is whole; whether entries are missing at its "
-                                          "begin or end was not checked");
-}
-
-static void verify_page(struct verify *v)
-{
-    struct worker *w = v->call->worker;
-    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
-    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(v->last), SV_I(PAGE_ROWS));
-    store_add(b, &head_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, verify_page_read, v);
-}
-
-static void run_audit_verify(struct command_call *call)
-{
-    struct verify *v = arena_new(call->arena, struct verify, 1);
-    int64_t after = command_number(call, "after", 0);
-    *v = (struct verify){ .call = call, .last = after, .all = after == 0 };
-    verify_page(v);
 }
 
 #define LIMIT_ARG                                                                                  \
@@ -880,39 +690,13 @@ static struct command audit_export = {
     .doc = "Exports the audit log, the oldest entries first. The export has an entry itself.",
     .columns = entry_columns,
 };
-static struct command audit_verify = {
-    .name = "audit verify",
-    .rest = "GET /audit/verification",
-    .effect = COMMAND_READS,
-    .area = "audit",
-    .runs_at = COMMAND_DUTY,
-    .duty = DUTY_AUDIT,
-    .record = true,
-    .args = (const struct command_arg[]){ { .name = "after",
-                                            .kind = ARG_OPTION,
-                                            .type = PARAM_INT,
-                                            .min = 0,
-                                            .max = INT64_MAX >> 2,
-                                            .doc = "only entries behind this number" },
-                                          { 0 } },
-    .run = run_audit_verify,
-    .doc =
-        "Checks the chain of the audit log. Entries that were changed or removed are found, also "
-        "at its begin and its end. That the whole database was replaced by an older copy is seen "
-        "only if you kept the last number and hash.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },
-            { .name = "last", .type = PARAM_INT, .doc = "the newest entry" },
-            { .name = "hash", .doc = "its hash" },
-            { 0 } },
-};
-
 const struct feature audit_feature = {
     .name = "audit",
     .schema = &schema,
-    .settings = (struct setting *const[]){ &audit_keep, NULL },
-    .commands = (struct command *const[]){ &audit_list, &audit_export, &audit_verify, NULL },
+    .settings = (struct setting *const[]){ &audit_keep, &audit_verify_every, NULL },
+    .alarms = (struct alarm *const[]){ &audit_broken_alarm, NULL },
+    .commands =
+        (struct command *const[]){ &audit_list, &audit_export, &audit_verify_command, NULL },
     .metrics = (struct metric *const[]){ &entries_metric, NULL },
     .logs = (struct log_area *const[]){ &log_audit, NULL },
     .messages = (const struct message_row *const[]){ &audit_message, NULL },

@@ -1,0 +1,82 @@
+#include "ops/audit_chain.h"
+#include "auth/seal.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "store/store.h"
+#include <openssl/evp.h>
+
+enum { HASHED_BYTES_MAX = (AUDIT_FIELDS + 2) * (AUDIT_BYTES_MAX + 64) };
+
+struct log_area log_audit = { .name = "audit", .whole = true };
+
+struct store_stmt audit_last_stmt = {
+    .name = "audit.last",
+    .sql = "SELECT id, hash, (SELECT min(id) FROM audit_log) FROM audit_log "
+           "ORDER BY id DESC LIMIT 1",
+    .params = "",
+    .cols = "iti",
+};
+struct store_stmt audit_head_stmt = {
+    .name = "audit.head",
+    .sql = "SELECT sealed FROM audit_head WHERE id = 1",
+    .params = "",
+    .cols = "t",
+};
+struct store_stmt audit_page_stmt = {
+    .name = "audit.page",
+    .sql = "SELECT id, at_us, actor, peer, role, command, args, result, was, became, hash "
+           "FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2",
+    .params = "ii",
+    .cols = "iittttttttt",
+};
+
+void audit_texts_of(const struct store_batch *b, uint32_t row, struct audit_texts *out)
+{
+    out->at_us = (uint64_t)store_int(b, 0, row, 1);
+    for (uint32_t i = 0; i < AUDIT_FIELDS; i++)
+        out->text[i] = store_text(b, 0, row, 2 + i);
+}
+
+void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct audit_texts *t)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    struct buf bytes;
+    buf_init(&bytes, HASHED_BYTES_MAX);
+    buf_printf(&bytes, "%zu:%.*s %lld %llu", before.len, SLICE_ARG(before), (long long)id,
+               (unsigned long long)t->at_us);
+    for (unsigned i = 0; i < AUDIT_FIELDS; i++) {
+        buf_printf(&bytes, " %zu:", t->text[i].len);
+        buf_add(&bytes, t->text[i]);
+    }
+    slice all = buf_slice(&bytes);
+    if (bytes.overflow || EVP_Digest(all.ptr, all.len, hash, &len, EVP_sha256(), NULL) != 1)
+        len = 0;
+    hex_encode(out, (slice){ (const char *)hash, len });
+    buf_fini(&bytes);
+}
+
+/* The head: what there is, sealed with the key of the node (auth/seal.h), which is not in the
+ * database. Who has only the database can compute hashes, but not this. So entries that are missing
+ * at either end are found, and a chain that was written anew. */
+slice audit_head_text(const struct audit_end *end, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "%lld %lld %s", (long long)end->first, (long long)end->number,
+                                 end->hash));
+}
+
+bool audit_head_fits(const struct store_batch *b, unsigned stmt, const struct audit_end *end)
+{
+    struct arena *tmp = arena_create(0);
+    slice plain = { 0 };
+    bool fits = !seal_ready() || end->number == 0;
+    if (store_row_count(b, stmt) > 0)
+        fits = !seal_ready() ||
+               (unseal(&plain, store_text(b, stmt, 0, 0), SLICE(AUDIT_HEAD_CONTEXT), tmp) &&
+                slice_eq(plain, audit_head_text(end, tmp)));
+    arena_destroy(&tmp);
+    return fits;
+}

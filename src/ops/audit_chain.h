@@ -1,0 +1,41 @@
+/* audit_chain: an entry of the audit log, its hash, and the head, for the part that appends
+ * (ops/audit.c) and the part that verifies (ops/audit_verify.c). */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct arena;
+struct log_area;
+struct store_batch;
+struct store_stmt;
+
+#define AUDIT_BROKEN       "audit broken" /* the command of an entry */
+#define AUDIT_HEAD_CONTEXT "audit head"
+
+enum { AUDIT_FIELDS = 8, AUDIT_HASH = 64 };
+
+/* An entry is its texts, and what is computed of them when it is appended. */
+struct audit_texts {
+    uint64_t at_us;
+    slice text[AUDIT_FIELDS]; /* actor, peer, role, command, args, result, was, became */
+};
+
+struct audit_end {
+    int64_t first, number; /* the oldest entry and the newest; 0: there is none */
+    char hash[AUDIT_HASH + 1];
+};
+
+extern struct log_area log_audit;
+
+/* Entries behind $1, at most $2: their ids, then what audit_texts_of() reads, then the hash. */
+extern struct store_stmt audit_page_stmt, audit_head_stmt;
+/* The newest entry, its hash, and the oldest. */
+extern struct store_stmt audit_last_stmt;
+void audit_texts_of(const struct store_batch *b, uint32_t row, struct audit_texts *out);
+
+/* Of what is signed no byte is ambiguous: every text with its length before it. */
+void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct audit_texts *t);
+slice audit_head_text(const struct audit_end *end, struct arena *tmp);
+/* Of a statement that has read the head. Without the key nobody can say that it does not. */
+bool audit_head_fits(const struct store_batch *b, unsigned stmt, const struct audit_end *end);

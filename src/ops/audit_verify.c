@@ -1,0 +1,344 @@
+#include "ops/audit_verify.h"
+#include "auth/seal.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/setting.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "io/timer.h"
+#include "ops/audit_chain.h"
+#include "store/store.h"
+
+enum {
+    PAGE_ROWS = 500,  /* of a command */
+    WATCH_ROWS = 100, /* of a check by itself */
+    PAUSE_MS = 10,
+    FIRST_MS = 500,
+    RETRY_MS = 60000
+};
+#define WHOLE_US (INT64_C(7) * 24 * 3600 * 1000000)
+
+struct alarm audit_broken_alarm = {
+    .name = "audit.broken",
+    .severity = ALARM_CRITICAL,
+    .text = "The audit log is not as this server has written it.",
+    .action =
+        "Find out who had access to the database and to secrets.key. `audit verify` names the "
+        "entry where the chain breaks; compare the entries before it with a copy elsewhere "
+        "(audit.syslog, `audit export`, a backup). `audit verify --after ENTRY` checks the "
+        "rest. Then acknowledge the alarm with a note.",
+    .explanation = "Somebody has changed or removed entries in the database, so the log does not "
+                   "prove any more who did what. It also looks so when secrets.key is another one "
+                   "than before.",
+    .raised_when = "The check after the start, that at intervals of audit.verify-every, or the "
+                   "weekly check of all entries finds an entry that was changed, or that entries "
+                   "are missing.",
+    .cleared_when = "A check of all entries finds them whole: the log was restored, or what is "
+                    "broken was deleted after audit.keep.",
+    .settings = "audit.verify-every",
+};
+
+static void verify_every_changed(struct worker *w, const struct setting *unused);
+
+struct setting audit_verify_every = {
+    .name = "audit.verify-every",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = INT64_C(24) * 3600 * 1000,
+    .min = 1000,
+    .max = INT64_C(7) * 24 * 3600 * 1000,
+    .allow_none = true,
+    .changed = verify_every_changed,
+    .doc = "How often the server verifies the new entries of the audit log by itself; all of them "
+           "are verified after each start and once a week. What it finds raises the alarm "
+           "audit.broken. `none`: only `audit verify` does it.",
+};
+
+void audit_broken_at(slice why) { alarm_raise(&audit_broken_alarm, why); }
+
+/* A check, in pages. */
+struct audit_check {
+    struct worker *worker;
+    int64_t first, last; /* 0: none yet */
+    bool all;            /* from the begin of the log */
+    bool ends;           /* whether the ends of the log are what the server has written, too */
+    char hash[AUDIT_HASH + 1];
+    uint32_t rows;           /* of a page */
+    struct timer *pause;     /* between pages; NULL: none */
+    struct why why;          /* what is wrong, where err is E_CORRUPT */
+    enum store_result store; /* of the last read */
+    enum err err;
+    void (*done)(struct audit_check *c);
+};
+
+static void check_say_row(struct audit_check *c, int64_t id, bool wrong)
+{
+    if (!wrong)
+        why_set(&c->why,
+                "entry %lld says that the log was not as the server had left it: entries before it "
+                "were removed or changed, or secrets.key is another one; --after %lld checks the "
+                "rest",
+                (long long)id, (long long)id);
+    else if (id != c->last + 1 && c->last != 0)
+        why_set(&c->why, "entry %lld follows entry %lld: what was between them is gone",
+                (long long)id, (long long)c->last);
+    else
+        why_set(&c->why, "entry %lld is not what was written; the one before it is %lld",
+                (long long)id, (long long)c->last);
+}
+
+/* The first that is there begins the chain: what was before it is cut off. */
+static bool check_row(struct audit_check *c, const struct store_batch *b, uint32_t row)
+{
+    char hash[AUDIT_HASH + 1];
+    struct audit_texts t;
+    int64_t id = store_int(b, 0, row, 0);
+    slice stored = store_text(b, 0, row, 10);
+    audit_texts_of(b, row, &t);
+    audit_hash(hash, slice_of(c->hash), id, &t);
+    bool begins = c->first == 0 && id != 1;
+    bool wrong =
+        (!begins && (id != c->last + 1 || !slice_is(stored, hash))) || stored.len != AUDIT_HASH;
+    if (wrong || slice_is(t.text[3], AUDIT_BROKEN)) {
+        c->err = E_CORRUPT;
+        check_say_row(c, id, wrong);
+        return false;
+    }
+    c->first = c->first == 0 ? id : c->first;
+    c->last = id;
+    memcpy(c->hash, stored.ptr, AUDIT_HASH);
+    return true;
+}
+
+/* The last page was read with the head and the ends. */
+static void check_ends(struct audit_check *c, const struct store_batch *b)
+{
+    struct audit_end end = { .first = c->first, .number = c->last };
+    memcpy(end.hash, c->hash, sizeof end.hash);
+    if (!c->all && store_row_count(b, 2) > 0)
+        end.first = store_int(b, 2, 0, 2);
+    if (!c->ends || audit_head_fits(b, 1, &end))
+        return;
+    c->err = E_CORRUPT;
+    why_set(&c->why,
+            "found entries %lld to %lld, which is not what the server has written: some are "
+            "missing at the begin or the end, or all were written anew",
+            (long long)end.first, (long long)end.number);
+}
+
+static void check_read_page(struct audit_check *c);
+
+static void check_page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct audit_check *c = arg;
+    bool fine = result == STORE_OK;
+    c->store = result;
+    if (!fine)
+        c->err = err_of_store(result);
+    for (uint32_t row = 0; fine && row < store_row_count(b, 0); row++)
+        fine = check_row(c, b, row);
+    bool more = fine && store_row_count(b, 0) == c->rows;
+    if (fine && !more)
+        check_ends(c, b);
+    if (!more)
+        c->done(c);
+    else if (c->pause != NULL)
+        timer_set(worker_loop(c->worker), c->pause, PAUSE_MS);
+    else
+        check_read_page(c);
+}
+
+static void check_read_page(struct audit_check *c)
+{
+    struct store_batch *b = store_read(worker_store(c->worker), hash_keyed(SLICE("audit")));
+    STORE_ADD(b, &audit_page_stmt, STORE_ANY_ROWS, SV_I(c->last), SV_I(c->rows));
+    store_add(b, &audit_head_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &audit_last_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(c->worker), 0, check_page_read, c);
+}
+
+/* By itself. */
+static struct {
+    struct audit_check check;
+    struct timer timer; /* of the next page, or the next check */
+    bool under_way;     /* a check is */
+    bool again;         /* it has found something, which is looked at once more */
+    int64_t verified;   /* the last entry that was found whole; 0: all are verified */
+    char hash[AUDIT_HASH + 1];
+    uint64_t whole_us; /* when all were verified */
+} watch;
+
+static void watch_in(uint64_t ms) { timer_set(worker_loop(watch.check.worker), &watch.timer, ms); }
+
+static void watch_next(void)
+{
+    int64_t every_ms = setting_int(&audit_verify_every);
+    if (every_ms < PARAM_NONE)
+        watch_in((uint64_t)every_ms);
+}
+
+static void watch_whole(struct audit_check *c)
+{
+    watch.verified = c->last;
+    memcpy(watch.hash, c->hash, sizeof watch.hash);
+    if (!c->all)
+        return;
+    watch.whole_us = loop_now_us(worker_loop(c->worker));
+    log_info(&log_audit, LOG_EV("audit.verified"), LOG_C("result", err_name(OK)),
+             LOG_I("entries", c->last > 0 ? c->last - c->first + 1 : 0));
+    alarm_clear(&audit_broken_alarm);
+}
+
+static void audit_watch_begin(void);
+
+/* While it is read, old entries may be cut off, and its head does not fit then: what is wrong is
+ * wrong twice. */
+static void audit_watch_done(struct audit_check *c)
+{
+    watch.under_way = false;
+    if (c->err == OK)
+        watch_whole(c);
+    else if (c->err == E_CORRUPT)
+        watch.verified = 0;
+    if (c->err == E_CORRUPT && !watch.again) {
+        watch.again = true;
+        audit_watch_begin();
+        return;
+    }
+    watch.again = false;
+    if (c->err == E_CORRUPT) {
+        log_error(&log_audit, LOG_EV("audit.verified"), LOG_C("result", err_name(c->err)),
+                  LOG_C("why", c->why.text));
+        audit_broken_at(slice_of(c->why.text));
+    }
+    if (c->err == OK || c->err == E_CORRUPT)
+        watch_next();
+    else
+        watch_in(RETRY_MS); /* the database is away */
+}
+
+static void audit_watch_begin(void)
+{
+    struct audit_check *c = &watch.check;
+    uint64_t now_us = loop_now_us(worker_loop(c->worker));
+    bool all = watch.verified == 0 || now_us - watch.whole_us >= (uint64_t)WHOLE_US;
+    ensure(!watch.under_way);
+    watch.under_way = true;
+    *c = (struct audit_check){ .worker = c->worker,
+                               .all = all,
+                               .ends = true,
+                               .rows = WATCH_ROWS,
+                               .pause = &watch.timer,
+                               .done = audit_watch_done };
+    if (!all) { /* goes on behind what is known */
+        c->first = c->last = watch.verified;
+        memcpy(c->hash, watch.hash, sizeof c->hash);
+    }
+    check_read_page(c);
+}
+
+static void audit_watch_due(struct timer *t, struct loop *loop)
+{
+    (void)t, (void)loop;
+    if (watch.under_way)
+        check_read_page(&watch.check);
+    else
+        audit_watch_begin();
+}
+
+static void verify_every_changed(struct worker *w, const struct setting *unused)
+{
+    (void)unused;
+    if (watch.check.worker != w || watch.under_way)
+        return;
+    timer_cancel(&watch.timer);
+    watch_next();
+}
+
+void audit_watch_start(struct worker *w)
+{
+    memset(&watch, 0, sizeof watch);
+    watch.check.worker = w;
+    watch.timer.fn = audit_watch_due;
+    if (setting_int(&audit_verify_every) < PARAM_NONE)
+        watch_in(FIRST_MS);
+}
+
+void audit_watch_stop(void)
+{
+    timer_cancel(&watch.timer);
+    watch.check.worker = NULL;
+}
+
+/* By a command. */
+struct verify {
+    struct audit_check check; /* first */
+    struct command_call *call;
+};
+
+static void audit_verify_done(struct audit_check *c)
+{
+    struct command_call *call = ((struct verify *)c)->call;
+    if (c->store != STORE_OK) {
+        command_fail_cause(call, c->err, NULL);
+        return;
+    }
+    if (c->err != OK) {
+        command_fail(call, c->err, "%s", c->why.text);
+        return;
+    }
+    command_row(call);
+    command_int(call, "first", c->first);
+    command_int(call, "last", c->last);
+    command_text(call, "hash", slice_of(c->hash));
+    command_done(call, "%s",
+                 c->all && seal_ready() ? "the chain is whole"
+                                        : "the chain is whole; whether entries are missing at its "
+                                          "begin or end was not checked");
+}
+
+static void run_audit_verify(struct command_call *call)
+{
+    struct verify *v = arena_new(call->arena, struct verify, 1);
+    int64_t after = command_number(call, "after", 0);
+    *v = (struct verify){ .call = call,
+                          .check = { .worker = call->worker,
+                                     .last = after,
+                                     .all = after == 0,
+                                     .ends = after == 0,
+                                     .rows = PAGE_ROWS,
+                                     .done = audit_verify_done } };
+    check_read_page(&v->check);
+}
+
+struct command audit_verify_command = {
+    .name = "audit verify",
+    .rest = "GET /audit/verification",
+    .effect = COMMAND_READS,
+    .area = "audit",
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_AUDIT,
+    .record = true,
+    .args = (const struct command_arg[]){ { .name = "after",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 0,
+                                            .max = INT64_MAX >> 2,
+                                            .doc = "only entries behind this number" },
+                                          { 0 } },
+    .run = run_audit_verify,
+    .doc =
+        "Checks the chain of the audit log. Entries that were changed or removed are found, also "
+        "at its begin and its end. That the whole database was replaced by an older copy is seen "
+        "only if you kept the last number and hash.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },
+            { .name = "last", .type = PARAM_INT, .doc = "the newest entry" },
+            { .name = "hash", .doc = "its hash" },
+            { 0 } },
+};
