@@ -81,7 +81,7 @@ def test_rooms_of_an_import_are_no_jobs_of_their_own(server, tmp_path):
 
 def test_the_last_are_kept(server):
     for _ in range(60):
-        answer = server.api("POST", "/rooms/cleanup", {"older-than": "5", "dry-run": True})
+        answer = server.api("POST", "/rooms/cleanup", {"older_than": "5", "dry_run": True})
         assert answer.status == 200, answer.text
     ids = [row["id"] for row in jobs(server)]
     assert [int(job.split("-")[1]) for job in ids] == list(range(11, 61))
