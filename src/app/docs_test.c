@@ -65,7 +65,7 @@ static bool names_a_file(const char *name, const char *doc)
     static const char *const names[] = { "file",      "files", "path",  "folder",
                                          "directory", "logo",  "socket" };
     const char *last = name + strlen(name);
-    while (last > name && last[-1] != '-' && last[-1] != '.')
+    while (last > name && last[-1] != '-' && last[-1] != '_' && last[-1] != '.')
         last--;
     for (unsigned n = 0; n < sizeof names / sizeof names[0]; n++)
         if (strcmp(last, names[n]) == 0)

@@ -12,6 +12,7 @@
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/abroad.h"
+#include "im/component_shown.h"
 #include "im/test_node.h"
 #include "io/test_bed.h"
 #include "xmpp/ns.h"
@@ -22,9 +23,19 @@ static const struct feature gate_http_feature = { .name = "http",
                                                   .settings = http_settings,
                                                   .metrics = http_metrics };
 static const struct feature *const gate_features[] = {
-    &test_auth_feature, &account_feature,   &session_feature,   &message_feature,
-    &roster_feature,    &presence_feature,  &abroad_feature,    &c2s_feature,
-    &bosh_feature,      &component_feature, &gate_http_feature, NULL,
+    &test_auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    &abroad_feature,
+    &component_shown_feature,
+    &c2s_feature,
+    &bosh_feature,
+    &component_feature,
+    &gate_http_feature,
+    NULL,
 };
 
 static const struct gate_ops gate_ops = { .down = c2s_down, .output = c2s_output };
@@ -113,6 +124,7 @@ static inline int gate_open(void **state)
     worker_of_thread = t->w;
     edges_start(t->node, t->w);
     abroad_feature.worker.start(t->w);
+    component_shown_feature.worker.start(t->w);
     edges_open(t->node, t->w);
     test_node_tick(t);
     atomic_store(&c2s_tls_required.value, 0);
@@ -134,6 +146,8 @@ static inline int gate_close(void **state)
     t->node->parts = true;
     edges_part(t->node, t->w);
     bed_run(t->w->loop, gate_is_idle, t);
+    component_shown_feature.worker.stop(t->w);
+    component_shown_feature.worker.ended(t->w);
     abroad_feature.worker.stop(t->w);
     abroad_feature.worker.ended(t->w);
     edges_end(t->node, t->w);
