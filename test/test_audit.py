@@ -191,6 +191,40 @@ def test_new_entries_are_verified_while_the_server_works(host, change):
 
 
 @pytest.mark.sqlite
+def test_a_log_that_was_emptied_is_found_while_the_server_works(host):
+    """With its head, of which nothing is left to compare but what the check before has seen."""
+    for i in range(3):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    host.restart()
+    host.wait_log("(?s)event=server.stopping.*event=audit.verified result=ok entries=[1-9]")
+    with host.database() as db:
+        db.executescript("DELETE FROM audit_log; DELETE FROM audit_head")
+        db.commit()
+    host.ctl("set", "audit.verify-every", "1s")
+    assert "entr" in until("the alarm", lambda: broken(host))["detail"]
+
+
+@pytest.mark.sqlite
+def test_what_is_behind_an_entry_of_a_broken_log_is_verified(host):
+    host.ctl("set", "audit.verify-every", "1s")
+    host.ctl("set", "sm.hibernate-time", "30s")
+    host.stop()
+    with host.database() as db:
+        db.execute("DELETE FROM audit_log WHERE id = (SELECT max(id) FROM audit_log)")
+        db.commit()
+    host.start()
+    found = until("the entry", lambda: entries(host, "--command", "audit broken"))[0]
+    for i in range(3):
+        host.ctl("set", "sm.hibernate-time", f"{31 + i}s")
+    until("the alarm", lambda: f"entry {found['id']} says" in broken(host)["detail"])
+    with host.database() as db:
+        db.execute("UPDATE audit_log SET role = 'x' WHERE id = ?", (found["id"] + 2,))
+        db.commit()
+    until("the newer fault",
+          lambda: broken(host)["detail"].startswith(f"entry {found['id'] + 2} is not"))
+
+
+@pytest.mark.sqlite
 def test_the_alarm_ends_when_the_log_is_restored(host):
     for i in range(10):
         host.ctl("set", "sm.hibernate-time", f"{30 + i}s")

@@ -48,7 +48,7 @@ static struct store_stmt older_stmt = {
 static const struct setting_impact older_impact = {
     .stmt = &older_stmt, .what = "entries that are older", .unit_us = 1000, .deletes = true
 };
-static struct setting audit_keep = {
+struct setting audit_keep = {
     .name = "audit.keep",
     .impact = &older_impact,
     .scope = SCOPE_CLUSTER,

@@ -7,6 +7,7 @@
 
 struct arena;
 struct log_area;
+struct setting;
 struct store_batch;
 struct store_stmt;
 
@@ -27,6 +28,7 @@ struct audit_end {
 };
 
 extern struct log_area log_audit;
+extern struct setting audit_keep;
 
 /* Entries behind $1, at most $2: their ids, then what audit_texts_of() reads, then the hash. */
 extern struct store_stmt audit_page_stmt, audit_head_stmt;

@@ -2,6 +2,7 @@
 #include "auth/seal.h"
 #include "base/alarm.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/hash.h"
@@ -37,9 +38,10 @@ struct alarm audit_broken_alarm = {
     .raised_when = "The check after the start, that at intervals of audit.verify-every, or the "
                    "weekly check of all entries finds an entry that was changed, or that entries "
                    "are missing.",
-    .cleared_when = "A check of all entries finds them whole: the log was restored, or what is "
-                    "broken was deleted after audit.keep.",
+    .cleared_when = "A check of all entries finds them whole, or `audit verify` does: the log was "
+                    "restored, or what is broken was deleted after audit.keep.",
     .settings = "audit.verify-every",
+    .lasts = true,
 };
 
 static void verify_every_changed(struct worker *w, const struct setting *unused);
@@ -64,9 +66,12 @@ void audit_broken_at(slice why) { alarm_raise(&audit_broken_alarm, why); }
 struct audit_check {
     struct worker *worker;
     int64_t first, last; /* 0: none yet */
-    bool all;            /* from the begin of the log */
-    bool ends;           /* whether the ends of the log are what the server has written, too */
-    char hash[AUDIT_HASH + 1];
+    int64_t known;       /* an entry that was found whole before; 0: none */
+    uint64_t known_us, last_us;
+    bool all;  /* from the begin of the log */
+    bool ends; /* whether the ends of the log are what the server has written, too */
+    bool said; /* an entry says that the log was broken: `why` */
+    char hash[AUDIT_HASH + 1], known_hash[AUDIT_HASH + 1];
     uint32_t rows;           /* of a page */
     struct timer *pause;     /* between pages; NULL: none */
     struct why why;          /* what is wrong, where err is E_CORRUPT */
@@ -83,6 +88,8 @@ static void check_say_row(struct audit_check *c, int64_t id, bool wrong)
                 "were removed or changed, or secrets.key is another one; --after %lld checks the "
                 "rest",
                 (long long)id, (long long)id);
+    else if (id == c->known)
+        why_set(&c->why, "entry %lld is another one than at the check before", (long long)id);
     else if (id != c->last + 1 && c->last != 0)
         why_set(&c->why, "entry %lld follows entry %lld: what was between them is gone",
                 (long long)id, (long long)c->last);
@@ -101,17 +108,28 @@ static bool check_row(struct audit_check *c, const struct store_batch *b, uint32
     audit_texts_of(b, row, &t);
     audit_hash(hash, slice_of(c->hash), id, &t);
     bool begins = c->first == 0 && id != 1;
-    bool wrong =
-        (!begins && (id != c->last + 1 || !slice_is(stored, hash))) || stored.len != AUDIT_HASH;
-    if (wrong || slice_is(t.text[3], AUDIT_BROKEN)) {
-        c->err = E_CORRUPT;
+    bool wrong = (!begins && (id != c->last + 1 || !slice_is(stored, hash))) ||
+                 stored.len != AUDIT_HASH || (id == c->known && !slice_is(stored, c->known_hash));
+    if (wrong || slice_is(t.text[3], AUDIT_BROKEN))
         check_say_row(c, id, wrong);
+    if (wrong) {
+        c->err = E_CORRUPT;
         return false;
     }
+    c->said = c->said || slice_is(t.text[3], AUDIT_BROKEN); /* what is behind it is checked, too */
     c->first = c->first == 0 ? id : c->first;
     c->last = id;
+    c->last_us = t.at_us;
     memcpy(c->hash, stored.ptr, AUDIT_HASH);
     return true;
+}
+
+/* What was there at the check before, and what is cut off at its time only. */
+static bool check_known_is_gone(const struct audit_check *c, int64_t first)
+{
+    int64_t keep_ms = setting_int(&audit_keep);
+    bool kept = keep_ms >= PARAM_NONE || c->known_us + (uint64_t)keep_ms * 1000 > clock_wall_us();
+    return c->known > 0 && (c->last < c->known || first == 0 || (kept && first > c->known));
 }
 
 /* The last page was read with the head and the ends. */
@@ -119,15 +137,30 @@ static void check_ends(struct audit_check *c, const struct store_batch *b)
 {
     struct audit_end end = { .first = c->first, .number = c->last };
     memcpy(end.hash, c->hash, sizeof end.hash);
-    if (!c->all && store_row_count(b, 2) > 0)
-        end.first = store_int(b, 2, 0, 2);
-    if (!c->ends || audit_head_fits(b, 1, &end))
+    if (!c->all)
+        end.first = store_row_count(b, 2) > 0 ? store_int(b, 2, 0, 2) : 0;
+    bool gone = check_known_is_gone(c, end.first),
+         fits = !gone && (!c->ends || audit_head_fits(b, 1, &end));
+    if (fits && !c->said)
         return;
     c->err = E_CORRUPT;
-    why_set(&c->why,
-            "found entries %lld to %lld, which is not what the server has written: some are "
-            "missing at the begin or the end, or all were written anew",
-            (long long)end.first, (long long)end.number);
+    if (gone)
+        why_set(&c->why, "entries up to %lld were there at the check before, and are gone",
+                (long long)c->known);
+    else if (!fits)
+        why_set(&c->why,
+                "found entries %lld to %lld, which is not what the server has written: some are "
+                "missing at the begin or the end, or all were written anew",
+                (long long)end.first, (long long)end.number);
+}
+
+/* More bytes than a page of entries has that the server writes. */
+static void check_too_large(struct audit_check *c)
+{
+    c->err = E_CORRUPT;
+    c->store = STORE_OK;
+    why_set(&c->why, "entries behind %lld cannot be read: they are larger than the server writes",
+            (long long)c->last);
 }
 
 static void check_read_page(struct audit_check *c);
@@ -137,7 +170,9 @@ static void check_page_read(void *arg, enum store_result result, const struct st
     struct audit_check *c = arg;
     bool fine = result == STORE_OK;
     c->store = result;
-    if (!fine)
+    if (result == STORE_CONFLICT)
+        check_too_large(c);
+    else if (!fine)
         c->err = err_of_store(result);
     for (uint32_t row = 0; fine && row < store_row_count(b, 0); row++)
         fine = check_row(c, b, row);
@@ -164,10 +199,12 @@ static void check_read_page(struct audit_check *c)
 /* By itself. */
 static struct {
     struct audit_check check;
-    struct timer timer; /* of the next page, or the next check */
-    bool under_way;     /* a check is */
-    bool again;         /* it has found something, which is looked at once more */
-    int64_t verified;   /* the last entry that was found whole; 0: all are verified */
+    struct timer timer;   /* of the next page, or the next check */
+    bool under_way;       /* a check is */
+    bool again;           /* it has found something, which is looked at once more */
+    bool broken;          /* the last check has found something: the next is of all entries */
+    int64_t verified;     /* the last entry that was found whole; 0: none yet */
+    uint64_t verified_us; /* when it was made */
     char hash[AUDIT_HASH + 1];
     uint64_t whole_us; /* when all were verified */
 } watch;
@@ -184,6 +221,7 @@ static void watch_next(void)
 static void watch_whole(struct audit_check *c)
 {
     watch.verified = c->last;
+    watch.verified_us = c->last_us;
     memcpy(watch.hash, c->hash, sizeof watch.hash);
     if (!c->all)
         return;
@@ -200,10 +238,9 @@ static void audit_watch_begin(void);
 static void audit_watch_done(struct audit_check *c)
 {
     watch.under_way = false;
+    watch.broken = c->err == E_CORRUPT || (watch.broken && c->err != OK);
     if (c->err == OK)
         watch_whole(c);
-    else if (c->err == E_CORRUPT)
-        watch.verified = 0;
     if (c->err == E_CORRUPT && !watch.again) {
         watch.again = true;
         audit_watch_begin();
@@ -215,25 +252,31 @@ static void audit_watch_done(struct audit_check *c)
                   LOG_C("why", c->why.text));
         audit_broken_at(slice_of(c->why.text));
     }
-    if (c->err == OK || c->err == E_CORRUPT)
+    if (c->err == OK || c->err == E_CORRUPT) {
         watch_next();
-    else
-        watch_in(RETRY_MS); /* the database is away */
+        return;
+    }
+    log_warn(&log_audit, LOG_EV("audit.unverified"), LOG_C("why", err_text(c->err)));
+    watch_in(RETRY_MS);
 }
 
 static void audit_watch_begin(void)
 {
     struct audit_check *c = &watch.check;
     uint64_t now_us = loop_now_us(worker_loop(c->worker));
-    bool all = watch.verified == 0 || now_us - watch.whole_us >= (uint64_t)WHOLE_US;
+    bool all = watch.broken || watch.verified == 0 || now_us - watch.whole_us >= (uint64_t)WHOLE_US;
     ensure(!watch.under_way);
     watch.under_way = true;
     *c = (struct audit_check){ .worker = c->worker,
+                               .known = watch.verified,
+                               .known_us = watch.verified_us,
+                               .last_us = watch.verified_us,
                                .all = all,
                                .ends = true,
                                .rows = WATCH_ROWS,
                                .pause = &watch.timer,
                                .done = audit_watch_done };
+    memcpy(c->known_hash, watch.hash, sizeof c->known_hash);
     if (!all) { /* goes on behind what is known */
         c->first = c->last = watch.verified;
         memcpy(c->hash, watch.hash, sizeof c->hash);
@@ -253,7 +296,7 @@ static void audit_watch_due(struct timer *t, struct loop *loop)
 static void verify_every_changed(struct worker *w, const struct setting *unused)
 {
     (void)unused;
-    if (watch.check.worker != w || watch.under_way)
+    if (!duty_is_here(w, DUTY_AUDIT) || watch.check.worker != w || watch.under_way)
         return;
     timer_cancel(&watch.timer);
     watch_next();
@@ -290,6 +333,10 @@ static void audit_verify_done(struct audit_check *c)
     if (c->err != OK) {
         command_fail(call, c->err, "%s", c->why.text);
         return;
+    }
+    if (c->all) { /* somebody has looked: what an earlier check has seen is done with */
+        watch.verified = 0;
+        alarm_clear(&audit_broken_alarm);
     }
     command_row(call);
     command_int(call, "first", c->first);
