@@ -496,6 +496,14 @@ def test_what_was_read_can_be_sent_back(server, api):
     assert api("PUT", f"/users/{ALICE}", {**api("GET", f"/users/{ALICE}").json,
                                           "surname": "Roe"}).status == 200
     assert api("GET", f"/users/{ALICE}").json["surname"] == "Roe"
+    audit = server.rows("audit", "list", "--command", "user set")[0]["args"]
+    assert "surname=" in audit and "given_name" not in audit  # what is as it was is not written
+    path = "/settings/mail.password"
+    assert api("PUT", path, {"value": "s3cret"}).status == 200
+    assert api("GET", path).json["value"] == "(secret)"
+    refused = api("PUT", path, {**api("GET", path).json, "comment": "none", "default": True})
+    assert refused.status == 422
+    assert api("PUT", path, {"value": "(secret)", "comment": "again"}).status == 422
     path = "/settings/sm.ack-every"
     assert api("PUT", path, {**api("GET", path).json, "value": "7"}).status == 200
     assert api("GET", path).json["value"] == "7"

@@ -184,10 +184,11 @@ static void answer_nothing(struct api_job *j)
 static void change_there(struct api_job *j)
 {
     const struct command *c = api_row(&j->target, HTTP_M_PATCH);
-    struct why why;
+    struct why why, denied;
     if (c == NULL)
         c = api_row(&j->target, j->method);
-    if (api_sends_back(j, c) && api_same(j, c, &why) != OK)
+    bool may = command_allowed(c, &j->who, &denied) == OK; /* a refusal comes first */
+    if (may && api_sends_back(j, c) && api_same(j, c, &why) != OK)
         job_refuse(j, &(struct api_problem){ .status = 422,
                                              .detail = slice_of(why.text),
                                              .error = err_name(E_SYNTAX),

@@ -80,6 +80,8 @@ void api_failed(struct api_job *j)
 {
     enum err e = j->call.err;
     unsigned status = api_names_another(j) ? 422 : api_status(e);
+    if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
+        status = 409;
     api_problem(j->r, &(struct api_problem){ .status = status,
                                              .detail = j->call.text,
                                              .error = err_name(e),

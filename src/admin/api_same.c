@@ -48,7 +48,7 @@ static json_t *same_shown(const struct command_call *call)
 {
     struct buf text;
     buf_init(&text, API_ANSWER_MAX);
-    if (api_is_single(call->command))
+    if (api_is_single(call->command) && call->rows != NULL)
         control_record(&text, call);
     else
         control_page(&text, call, (slice){ 0 });
@@ -63,14 +63,19 @@ static int same_part(const char *text, size_t len, void *out)
     return 0;
 }
 
-static slice same_text(const json_t *body, struct arena *arena)
+/* Numbers may be longer than they were. */
+static enum err same_text(const json_t *body, struct arena *arena, slice *text, struct why *why)
 {
     struct buf out;
     buf_init(&out, API_BODY_MAX);
     json_dump_callback(body, same_part, &out, JSON_COMPACT);
-    slice text = slice_dup(arena, buf_fit(&out));
+    enum err e = out.overflow ? E_SYNTAX : OK;
+    if (e == OK)
+        *text = slice_dup(arena, buf_slice(&out));
+    else
+        why_set(why, "the body is too long: send only what changes");
     buf_fini(&out);
-    return text;
+    return e;
 }
 
 /* Whether the member is as it is, or changes by itself. */
@@ -82,8 +87,9 @@ static bool is_same(const struct command *get, const char *name, const json_t *v
     return (at != NULL && at->moves) || (now != NULL && json_equal(value, now));
 }
 
-/* Takes out the members that the change does not take; *changes: one of the others is not as it
- * is. */
+/* Takes out the members that the change does not take, and of a PATCH those that are as they are: a
+ * passing state would become a rule, and what somebody else changes meanwhile be undone. *changes:
+ * one of the others is not as it is. */
 static enum err same_sift(struct api_job *j, const struct command *c, json_t *body,
                           const json_t *shown, bool *changes, struct why *why)
 {
@@ -91,14 +97,17 @@ static enum err same_sift(struct api_job *j, const struct command *c, json_t *bo
     const char *name;
     json_t *value;
     void *next;
+    bool patch = c == api_row(&j->target, HTTP_M_PATCH);
     json_object_foreach_safe(body, next, name, value)
     {
         bool seen = shows(get, name) || json_object_get(shown, name) != NULL;
         bool same = seen && is_same(get, name, value, shown);
-        if (api_takes(&j->target, c, name) || !seen) {
-            *changes = *changes || !same;
-        } else if (same) {
+        bool takes = api_takes(&j->target, c, name) || !seen;
+        bool equal = seen && json_equal(value, json_object_get(shown, name)) != 0;
+        if (takes ? patch && equal : same) {
             json_object_del(body, name);
+        } else if (takes) {
+            *changes = *changes || !same;
         } else {
             why_set(why,
                     "%s: %s: found another value than it has, which this does not change; "
@@ -119,7 +128,7 @@ enum err api_same(struct api_job *j, const struct command *c, struct why *why)
     enum err e = same_sift(j, c, body, shown, &changes, why);
     if (e == OK && json_is_object(body)) {
         j->same = !changes;
-        j->body = same_text(body, j->arena);
+        e = same_text(body, j->arena, &j->body, why);
     }
     json_decref(body);
     json_decref(shown);

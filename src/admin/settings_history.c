@@ -107,7 +107,7 @@ slice settings_show(const struct setting *s, slice value, struct arena *tmp)
     int64_t number;
     struct why why;
     if (s != NULL && setting_is_secret(s))
-        return value.ptr == NULL ? SLICE("(default)") : SLICE("(secret)");
+        return value.ptr == NULL ? SLICE("(default)") : SLICE(PARAM_SECRET_SHOWN);
     if (value.ptr == NULL && s != NULL && s->general != NULL)
         return SLICE("(as for all domains)");
     if (value.ptr == NULL)

@@ -139,7 +139,7 @@ static enum err param_refuse(const struct param *p, enum err e, slice text, cons
 {
     char found[FOUND_BYTES_MAX + 1], range[RANGE_BYTES_MAX];
     if (p->type == PARAM_SECRET)
-        text = SLICE("(secret)");
+        text = SLICE(PARAM_SECRET_SHOWN);
     size_t len = text.len < FOUND_BYTES_MAX ? text.len : FOUND_BYTES_MAX;
     len = utf8_valid_len((slice){ text.ptr, len });
     for (size_t i = 0; i < len; i++)
@@ -248,6 +248,8 @@ static enum err parse_string(const struct param *p, slice text, int64_t *value, 
     }
     if (!clean)
         return param_refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
+    if (p->type == PARAM_SECRET && slice_is(text, PARAM_SECRET_SHOWN))
+        return param_refuse(p, E_SYNTAX, text, ", which is only shown in its place", why);
     if (p->check != NULL && !p->check(text))
         return param_refuse(p, E_SYNTAX, p->culprit != NULL ? p->culprit(text) : text, "", why);
     *value = (int64_t)text.len;

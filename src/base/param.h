@@ -42,7 +42,8 @@ enum param_refers {
     REFERS_KINDS
 };
 
-#define PARAM_NONE (INT64_MAX >> 1) /* value of `none`: no limit; as `max`: no upper end */
+#define PARAM_NONE         (INT64_MAX >> 1) /* value of `none`: no limit; as `max`: no upper end */
+#define PARAM_SECRET_SHOWN "(secret)"       /* in the place of a secret; it is not taken for one */
 
 /* The members are a macro so that struct setting and struct command_arg have them as their own,
  * beside a `struct param` of the same memory. */

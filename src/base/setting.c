@@ -46,7 +46,7 @@ size_t setting_format(const struct setting *s, char *out, size_t cap)
     if (!setting_is_text(s))
         return param_format(&s->param, setting_int(s), out, cap);
     bool hidden = s->type == PARAM_SECRET && *setting_text(s) != '\0';
-    return setting_copy_text(hidden ? "(secret)" : setting_text(s), out, cap);
+    return setting_copy_text(hidden ? PARAM_SECRET_SHOWN : setting_text(s), out, cap);
 }
 
 enum err setting_check(const struct setting *s, slice text, struct why *why)
