@@ -3,7 +3,7 @@ import getpass
 
 import pytest
 
-from muster import muc
+from muster import muc, slow_disk
 from muster.client import until
 from muster.server import refusal
 from test_api import Api, api_server
@@ -141,6 +141,28 @@ def test_a_cleanup_by_itself_is_a_job_if_it_finds_something(server):
     until("one that has nothing to do", lambda: server.ctl_run("room", "cleanup").returncode == 0)
     assert [row["by"] for row in jobs(server) if row["state"] == "done"] == [
         "server", "control:" + getpass.getuser()]
+
+
+@pytest.mark.sqlite
+def test_a_cleanup_is_canceled(make_server, disk):
+    """One that had looked at all rooms is done, although it was canceled."""
+    server = make_server("alice", disk=disk)
+    rooms = [f"old{i}@conference.localhost" for i in range(2)]
+    for room in rooms:
+        server.ctl("room", "create", room, "alice@localhost")
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE room SET created_us = created_us - ?", (30 * 86400 * 10**6,))
+    server.start()
+    for room, state in zip(rooms, ("canceled", "done")):
+        disk.turn(sync_ms=slow_disk.STILL)
+        process, job = begin(server, "room", "cleanup", "--older-than", "5", "--yes")
+        server.ctl("job", "cancel", job["id"])
+        disk.turn(sync_ms=0)
+        _, told = process.communicate(timeout=30)
+        ended, = server.rows("job", "show", job["id"])
+        assert ended["state"] == state and process.returncode == (state == "canceled"), told
+        assert room not in {row["jid"] for row in server.rows("room", "list")}
 
 
 def test_who_sees_and_cancels(server, tmp_path):

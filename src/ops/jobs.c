@@ -99,6 +99,11 @@ static void job_over(struct job *j, enum job_state state, slice text)
     jobs_kept--;
 }
 
+static enum job_state job_end_state(enum err e)
+{
+    return e == OK ? JOB_DONE : e == E_CANCELED ? JOB_ENDED : JOB_FAILED;
+}
+
 /* The call of a job ends: so does the job, then the call goes on as it was made. */
 static void job_call_finished(struct command_call *call, void *arg)
 {
@@ -106,11 +111,7 @@ static void job_call_finished(struct command_call *call, void *arg)
     call->finished = j->finished;
     call->arg = j->arg;
     pthread_mutex_lock(&jobs_lock);
-    job_over(j,
-             call->err == OK           ? JOB_DONE
-             : call->err == E_CANCELED ? JOB_ENDED
-                                       : JOB_FAILED,
-             call->text);
+    job_over(j, job_end_state(call->err), call->text);
     pthread_mutex_unlock(&jobs_lock);
     call->finished(call, call->arg);
 }
@@ -138,7 +139,7 @@ uint64_t job_begin_own(const struct worker *w, const struct command *kind)
     return job_add(job_make(w, kind, principal_server.actor));
 }
 
-void job_end_own(uint64_t number, bool fine, const char *fmt, ...)
+void job_end_own(uint64_t number, enum err end, const char *fmt, ...)
 {
     char text[TEXT_BYTES];
     va_list ap;
@@ -150,7 +151,7 @@ void job_end_own(uint64_t number, bool fine, const char *fmt, ...)
     struct job *j = job_running(number);
     if (j != NULL) {
         ensure(j->finished == NULL);
-        job_over(j, j->canceled ? JOB_ENDED : fine ? JOB_DONE : JOB_FAILED, slice_of(text));
+        job_over(j, job_end_state(end), slice_of(text));
     }
     pthread_mutex_unlock(&jobs_lock);
 }

@@ -7,6 +7,7 @@
  * Limits: of those that have ended the last JOBS_KEPT are kept; texts are cut to what struct job
  * has room for. One runs for each call, and calls have their own limits. */
 #pragma once
+#include "base/err.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,7 +32,7 @@ bool job_is_canceled(uint64_t number);
 /* A job that the server begins by itself, of the kind that the command is. Nobody waits for its
  * result. job_forget_own() ends one that had nothing to do: it is not kept. */
 uint64_t job_begin_own(const struct worker *w, const struct command *kind);
-void job_end_own(uint64_t number, bool fine, const char *fmt, ...)
+void job_end_own(uint64_t number, enum err e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void job_forget_own(uint64_t number);
 

@@ -228,6 +228,7 @@ static struct pass {
     struct timer timer;
     bool under_way, dry;
     bool again;                /* the setting was changed during the pass: start another */
+    bool canceled;             /* before it had looked at all rooms */
     struct command_call *call; /* NULL: the timer started the pass */
     uint64_t job;
     uint32_t looked;     /* at rooms */
@@ -250,7 +251,7 @@ static void next_pass(struct pass *p, uint64_t ms)
 
 static void cleanup_say(const struct pass *p, struct command_call *call)
 {
-    if (job_is_canceled(p->job))
+    if (p->canceled)
         command_fail(call, E_CANCELED, JOB_CANCELED "; rooms that %s destroyed: %u",
                      p->dry ? "would be" : "were", p->found);
     else if (p->failed > 0)
@@ -264,8 +265,12 @@ static void cleanup_say(const struct pass *p, struct command_call *call)
 
 static void cleanup_end_own(const struct pass *p)
 {
-    if (p->found + p->failed > 0 || job_is_canceled(p->job))
-        job_end_own(p->job, p->failed == 0, "rooms destroyed: %u, failed: %u", p->found, p->failed);
+    if (p->found + p->failed > 0 || p->canceled)
+        job_end_own(p->job,
+                    p->canceled      ? E_CANCELED
+                    : p->failed == 0 ? OK
+                                     : E_DOWN,
+                    "rooms destroyed: %u, failed: %u", p->found, p->failed);
     else
         job_forget_own(p->job);
 }
@@ -324,7 +329,8 @@ static void cleanup_looked(struct worker *w, void *arg)
 
 static void cleanup_look(struct pass *p)
 {
-    if (job_is_canceled(p->job))
+    p->canceled = p->at < p->count && job_is_canceled(p->job);
+    if (p->canceled)
         cleanup_finish(p);
     else if (p->at < p->count)
         home_ask(p->worker, p->room[p->at], &cleanup_asked_message,
