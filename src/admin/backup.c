@@ -147,7 +147,7 @@ static void backup_tell(struct job *j)
 {
     if (j->err == OK)
         backup_describe(j);
-    else if (job_is_canceled(j->number))
+    else if (j->err == E_CANCELED && job_is_canceled(j->number))
         command_fail(j->call, E_CANCELED, "%s: " JOB_CANCELED, j->folder);
     else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
         command_fail(j->call, j->err, "%s. The folder above must exist, and " WRITABLE,

@@ -221,7 +221,7 @@ static void room_export_page_read(void *arg, enum store_result result, const str
     }
     if (result == STORE_OK && store_row_count(b, 1) == 0) /* what it recorded goes */
         x->e = E_NOTFOUND;
-    else if (job_is_canceled(x->job))
+    else if (result == STORE_OK && job_is_canceled(x->job))
         x->e = E_CANCELED;
     if (result != STORE_OK || x->e != OK) {
         room_export_discard(x);
