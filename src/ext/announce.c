@@ -302,13 +302,13 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
 {
     struct task *t = arg;
     ensure(worker_is_here(t->worker) && count <= CREDENTIALS_PAGE_MAX);
-    for (uint32_t i = 0; i < count; i++) {
+    t->end = e == OK && count > 0 && job_is_canceled(t->job) ? E_CANCELED : e;
+    for (uint32_t i = 0; i < count && t->end == OK; i++) {
         if (rows[i].disabled)
             continue;
         announce_to(t->worker, rows[i].jid, t->content, t->part);
         t->told++;
     }
-    t->end = e == OK && job_is_canceled(t->job) ? E_CANCELED : e;
     job_tell(t->job, "accounts: %lld", t->told);
     if (t->end != OK || count < CREDENTIALS_PAGE_MAX) {
         ticket_join_close(t->worker, t->part);
