@@ -5,6 +5,7 @@ import re
 import pytest
 
 from muster import ejabberd, federation, prosody
+from muster.client import until
 from muster.server import Failed, free_ports
 from test_import import HOST, prosody_file
 from test_roster import get, items
@@ -267,3 +268,22 @@ def test_groups_count_in_the_progress(make_server, folder):
     told = [re.fullmatch(r"users (\d+), rooms 0, groups (\d+), refused 0", s) for s in seen]
     assert all(told) and any(0 < int(m[2]) < 150 for m in told)
     ours.wait_log(r'event=import.progress .*groups=150')
+
+
+@pytest.mark.sqlite
+def test_groups_are_canceled(make_server, folder, disk):
+    """Between two of them; the next import goes on."""
+    (folder / "groups.txt").write_text("".join(
+        f"[group {i}]\nbob@{HOST}\n" for i in range(25)))
+    ours = make_server(domains=[HOST], disk=disk)
+    disk.turn(sync_ms=40)
+    running = ours.ctl_start(*of_prosody(folder))
+    job, = until("groups", lambda: [row for row in ours.rows("job", "list") if re.search(
+        r"groups (imported: )?[1-9]", row["text"])])
+    ours.ctl("job", "cancel", job["id"])
+    disk.turn(sync_ms=0)
+    _, why = running.communicate(timeout=30)
+    assert "canceled by `job cancel`; run it again" in why
+    again = ours.ctl(*of_prosody(folder))["text"]
+    counts = re.search(r"groups imported: (\d+), there already: (\d+), refused: 0", again)
+    assert 0 < int(counts[1]) < 25 == int(counts[1]) + int(counts[2])

@@ -66,15 +66,22 @@ def test_each_kind_of_work_is_a_job(server, tmp_path):
     assert jobs(server, "--running") == []
 
 
+def of_prosody(folder, rooms):
+    """Its data: a user and perhaps a room."""
+    (folder / "localhost" / "accounts").mkdir(parents=True)
+    (folder / "localhost" / "accounts" / "zora.dat").write_text('return { ["password"] = "x" };')
+    if not rooms:
+        return
+    host = folder / "conference%2elocalhost"
+    (host / "config").mkdir(parents=True)
+    (host / "persistent.dat").write_text('return { ["hall@conference.localhost"] = true };')
+    (host / "config" / "hall.dat").write_text(
+        'return { ["jid"] = "hall@conference.localhost"; ["_data"] = { ["persistent"] = true } };')
+
+
 def test_rooms_of_an_import_are_no_jobs_of_their_own(server, tmp_path):
     """The import of users is; its rooms are steps of it."""
-    (tmp_path / "localhost" / "accounts").mkdir(parents=True)
-    (tmp_path / "localhost" / "accounts" / "zora.dat").write_text('return { ["password"] = "x" };')
-    rooms = tmp_path / "conference%2elocalhost"
-    (rooms / "config").mkdir(parents=True)
-    (rooms / "persistent.dat").write_text('return { ["hall@conference.localhost"] = true };')
-    (rooms / "config" / "hall.dat").write_text(
-        'return { ["jid"] = "hall@conference.localhost"; ["_data"] = { ["persistent"] = true } };')
+    of_prosody(tmp_path, rooms=True)
     assert "rooms imported: 1" in server.ctl("import", "prosody", tmp_path)["text"]
     assert [row["command"] for row in jobs(server)] == ["import prosody"]
 
@@ -98,6 +105,28 @@ def test_an_import_is_canceled_and_run_again(server, tmp_path):
     assert "run it again" in told and len(there) < 48
     done = server.ctl("import", "xep0227", path)["text"]
     assert f"users imported: {49 - len(there)}, there already: {len(there) - 1}," in done
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("what", ["rooms", "groups"])
+def test_what_comes_behind_users_is_canceled(make_server, disk, tmp_path, what):
+    """Rooms and groups are not begun if the job is canceled while the users are stored."""
+    server = make_server(disk=disk)
+    folder, groups = tmp_path / "data", tmp_path / "groups.txt"
+    of_prosody(folder, rooms=what == "rooms")
+    groups.write_text("[sales]\nzora@localhost\n")
+    command = ["import", "prosody", folder, "--groups-file", groups]
+    disk.turn(sync_ms=slow_disk.STILL)
+    process, job = begin(server, *command)
+    server.ctl("job", "cancel", job["id"])
+    disk.turn(sync_ms=0)
+    _, told = process.communicate(timeout=30)
+    assert "canceled by `job cancel`; run it again" in told and "users imported: 1" in told
+    assert server.rows("job", "show", job["id"])[0]["state"] == "canceled"
+    assert server.rows("room", "list") == server.rows("group", "list") == []
+    again = server.ctl(*command)["text"]
+    assert "rooms imported: 1" in again or what == "groups"
+    assert "groups imported: 1" in again
 
 
 def test_a_backup_is_canceled(make_server, disk):

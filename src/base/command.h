@@ -175,11 +175,11 @@ struct command_call {
     slice next;          /* there are more rows: what `after` must be for them; ptr NULL: none */
     uint64_t left_out;   /* rows beyond the most that an answer has: of all workers */
     bool ended;
-    bool typed;      /* at a command line: what is wrong with an argument is said with hyphens */
-    bool part;       /* COMMAND_EACH: on one of the workers */
-    bool incomplete; /* a node did not answer; its last words say so */
-    bool discreet;   /* of its arguments only which setting it is about is logged */
-    bool step;       /* made by the job of another call: it is no job of its own */
+    bool typed;       /* at a command line: what is wrong with an argument is said with hyphens */
+    bool part;        /* COMMAND_EACH: on one of the workers */
+    bool incomplete;  /* a node did not answer; its last words say so */
+    bool discreet;    /* of its arguments only which setting it is about is logged */
+    uint64_t step_of; /* number of the job that made it as one of its steps; 0: it is no step */
 };
 
 /* What a principal needs for it: "users.read", "users.write". */

@@ -120,7 +120,7 @@ uint64_t job_begin(struct command_call *call)
 {
     struct buf about;
     ensure(!call->ended);
-    if (call->step)
+    if (call->step_of != 0)
         return 0;
     struct job *j = job_make(call->worker, call->command, owner_of_call(call));
     buf_init(&about, AUDIT_BYTES_MAX);

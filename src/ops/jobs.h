@@ -19,8 +19,8 @@ struct feature;
 struct worker;
 
 /* A job of a call, whose row says that it is one (struct command.job). Its number; 0: the call is a
- * step of another job and has none of its own. The functions below take any number: they do nothing
- * for one that is over. */
+ * step of another job (struct command_call.step_of) and has none of its own. The functions below
+ * take any number: they do nothing for one that is over. */
 uint64_t job_begin(struct command_call *call);
 /* How far it is, in percent; below 0: not known. */
 void job_percent(uint64_t number, int percent);

@@ -236,6 +236,16 @@ static void import_end(struct import *x)
     import_closed(&x->work);
 }
 
+/* Whether it is to end before its next step. */
+static bool import_canceled(struct import *x)
+{
+    if (!job_is_canceled(x->job))
+        return false;
+    x->e = E_CANCELED;
+    why_set(&x->why, JOB_CANCELED "; run it again to go on");
+    return true;
+}
+
 /* The report. */
 
 static void import_report(struct import *x, slice user, const char *what, slice which)
@@ -374,6 +384,7 @@ static void import_group_told(void *arg, slice label, const char *what, slice wh
 
 static void import_group_counted(void *arg) { import_tell_progress(arg); }
 static void import_groups_made(void *arg) { import_end(arg); }
+static bool import_groups_canceled(void *arg) { return import_canceled(arg); }
 
 static void import_room_end(struct import *x)
 {
@@ -387,6 +398,7 @@ static void import_room_end(struct import *x)
                                                              .has_domain = import_has_domain,
                                                              .report = import_group_told,
                                                              .counted = import_group_counted,
+                                                             .canceled = import_groups_canceled,
                                                              .done = import_groups_made,
                                                              .arg = x });
     else if (x->e != OK || x->over)
@@ -407,10 +419,10 @@ static void import_room_told(struct import *x, enum err e, slice why)
     }
     x->rooms += e == OK;
     x->rooms_there += e == E_EXISTS;
-    x->rooms_refused += e != OK && e != E_EXISTS;
+    x->rooms_refused += e != OK && e != E_EXISTS && e != E_CANCELED;
     if (e == E_EXISTS)
         import_report(x, label, "is there already; a room is never replaced", (slice){ 0 });
-    else if (e != OK)
+    else if (e != OK && e != E_CANCELED)
         import_report(x, label, "refused:", why);
     import_room_end(x);
 }
@@ -448,7 +460,7 @@ static void import_room(struct import *x)
                                     .arena = arena_create(0),
                                     .worker = x->worker,
                                     .who = x->call->who,
-                                    .step = true,
+                                    .step_of = x->job,
                                     .finished = import_room_made,
                                     .arg = x };
     const slice values[] = { slice_of(arena_printf(x->del.arena, "/proc/self/fd/%d", x->room.file)),
@@ -464,7 +476,7 @@ static void import_room(struct import *x)
 /* The users of a step are done. */
 static void import_step_end(struct import *x)
 {
-    if (x->e == OK && x->room.host.len > 0)
+    if (x->e == OK && x->room.host.len > 0 && !import_canceled(x))
         import_room(x);
     else
         import_room_end(x);
@@ -891,9 +903,7 @@ static void import_step_done(struct work *w)
 
 static void import_next_step(struct import *x)
 {
-    if (job_is_canceled(x->job)) {
-        x->e = E_CANCELED;
-        why_set(&x->why, JOB_CANCELED "; run it again to go on");
+    if (import_canceled(x)) {
         import_end(x);
         return;
     }

@@ -188,6 +188,12 @@ static struct group_there there_read(const struct command_call *shown, struct ar
     return t;
 }
 
+static void making_end(struct import_groups *x)
+{
+    arena_destroy(&x->tmp);
+    x->o.done(x->o.arg);
+}
+
 /* First all are made. */
 
 static void making_fill(struct import_groups *x);
@@ -248,6 +254,10 @@ static void making_look(struct import_groups *x)
     arena_reset(x->tmp);
     for (; x->group != NULL && x->group->problem != NULL; x->group = x->group->next)
         making_refuse(x, slice_of(x->group->problem));
+    if (x->o.canceled(x->o.arg)) {
+        making_end(x);
+        return;
+    }
     if (x->group != NULL) {
         making_command(x, SLICE("group show"), NULL, 0, making_looked);
         return;
@@ -364,6 +374,10 @@ static void making_add_members(struct import_groups *x)
         making_domains(x);
         return;
     }
+    if (x->o.canceled(x->o.arg)) {
+        making_end(x);
+        return;
+    }
     buf_init(&users, USERS_BYTES_MAX);
     for (; x->added < most; x->added++)
         buf_printf(&users, "%.*s ", SLICE_ARG(x->wanted[x->added]));
@@ -443,12 +457,10 @@ static void making_fill(struct import_groups *x)
     arena_reset(x->tmp);
     while (x->group != NULL && x->group->state == GROUP_REFUSED)
         x->group = x->group->next;
-    if (x->group != NULL) {
+    if (x->group == NULL || x->o.canceled(x->o.arg))
+        making_end(x);
+    else
         making_command(x, SLICE("group show"), NULL, 0, making_shown);
-        return;
-    }
-    arena_destroy(&x->tmp);
-    x->o.done(x->o.arg);
 }
 
 void import_groups_start(struct import_groups *x, const struct import_groups_options *options)

@@ -19,7 +19,8 @@ struct import_groups_options {
     bool (*has_domain)(void *arg, slice domain);
     /* Something does not come along; there: it is no loss. */
     void (*report)(void *arg, slice label, const char *what, slice which, bool there);
-    void (*counted)(void *arg); /* one more is imported, there or refused */
+    void (*counted)(void *arg);  /* one more is imported, there or refused */
+    bool (*canceled)(void *arg); /* it is to end now, and done() is next */
     void (*done)(void *arg);
     void *arg;
 };

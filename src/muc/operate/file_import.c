@@ -619,7 +619,7 @@ static void room_import_canceled(struct import *x)
 
 static void room_import_next_step(struct import *x)
 {
-    if (job_is_canceled(x->job)) {
+    if (job_is_canceled(x->job) || job_is_canceled(x->call->step_of)) {
         room_import_canceled(x);
         return;
     }
