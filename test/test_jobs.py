@@ -91,8 +91,19 @@ def test_the_last_are_kept(server):
         answer = server.api("POST", "/rooms/cleanup", {"older_than": "5", "dry_run": True})
         assert answer.status == 200, answer.text
     ids = [row["id"] for row in jobs(server)]
-    assert [int(job.split("-")[1]) for job in ids] == list(range(11, 61))
-    assert "no such job" in refusal(server, "job", "show", ids[0].split("-")[0] + "-10")
+    node, first = ids[0].split("-")
+    assert ids == [f"{node}-{int(first) + i}" for i in range(50)]
+    assert "no such job" in refusal(server, "job", "show", f"{node}-{int(first) - 1}")
+
+
+def test_ids_are_not_used_again(server):
+    ids = []
+    for _ in range(2):
+        server.ctl("room", "cleanup", "--older-than", "5")
+        ids += [row["id"] for row in jobs(server)]
+        server.stop()
+        server.start()
+    assert len(set(ids)) == 2, ids
 
 
 def test_an_import_is_canceled_and_run_again(server, tmp_path):

@@ -23,8 +23,8 @@ static const char *const job_states[] = { "running", "done", "failed", "canceled
 
 struct job {
     struct list node;
-    uint64_t number; /* from 1 */
-    uint32_t on;     /* id of its node */
+    uint64_t number;
+    uint32_t on; /* id of its node */
     const struct command *command;
     enum job_state state;
     bool canceled;
@@ -39,7 +39,7 @@ static pthread_mutex_t jobs_lock = PTHREAD_MUTEX_INITIALIZER; /* guards all of i
 static struct list jobs_running = { &jobs_running, &jobs_running };
 static struct list jobs_ended = { &jobs_ended, &jobs_ended }; /* the oldest first */
 static unsigned jobs_kept;
-static uint64_t job_last;
+static uint64_t job_last; /* 0: there was none yet */
 
 static void job_copy(char *out, size_t cap, slice text)
 {
@@ -72,9 +72,13 @@ static struct job *job_make(const struct worker *w, const struct command *kind, 
     return j;
 }
 
+/* The first number of a process is the time in milliseconds, so that ids of before a restart are
+ * not used again: scripts may have kept them. */
 static uint64_t job_add(struct job *j)
 {
     pthread_mutex_lock(&jobs_lock);
+    if (job_last == 0)
+        job_last = clock_wall_us() / 1000;
     uint64_t number = j->number = ++job_last;
     list_append(&jobs_running, &j->node);
     pthread_mutex_unlock(&jobs_lock);
@@ -203,7 +207,7 @@ bool job_is_canceled(uint64_t number)
 
 /* Commands. Each node answers for its own jobs, by its first worker. */
 
-/* "1-17": the node and the number. */
+/* "1-1795702541123": the node and the number. */
 static const char *job_id(const struct job *j, char out[ID_BYTES])
 {
     snprintf(out, ID_BYTES, "%" PRIu32 "-%" PRIu64, j->on, j->number);
