@@ -414,6 +414,8 @@ static void cleanup_worker_ended(struct worker *w)
         return;
     timer_cancel(&pass.timer);
     arena_destroy(&pass.arena);
+    if (pass.under_way && pass.call == NULL)
+        job_forget_own(pass.job);
     pass = (struct pass){ 0 };
 }
 
