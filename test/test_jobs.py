@@ -185,7 +185,8 @@ def test_a_cleanup_by_itself_is_a_job_if_it_finds_something(server):
 
 @pytest.mark.sqlite
 def test_a_cleanup_is_canceled(make_server, disk):
-    """One that had looked at all rooms is done, although it was canceled."""
+    """It shows which rooms it has destroyed. One that had looked at all of them is done, although
+    it was canceled."""
     server = make_server("alice", disk=disk)
     rooms = [f"old{i}@conference.localhost" for i in range(2)]
     for room in rooms:
@@ -199,8 +200,9 @@ def test_a_cleanup_is_canceled(make_server, disk):
         process, job = begin(server, "room", "cleanup", "--older-than", "5", "--yes")
         server.ctl("job", "cancel", job["id"])
         disk.turn(sync_ms=0)
-        _, told = process.communicate(timeout=30)
+        found, told = process.communicate(timeout=30)
         ended, = server.rows("job", "show", job["id"])
+        assert [one for one in rooms if one in found] == [room]
         assert ended["state"] == state and process.returncode == (state == "canceled"), told
         assert room not in {row["jid"] for row in server.rows("room", "list")}
 

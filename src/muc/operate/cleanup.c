@@ -454,6 +454,7 @@ static struct command cleanup_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
     .job = true,
+    .report = true,
     .run = run_cleanup,
     .asks = "Empty rooms without a message for so long are deleted with their archives.",
     .doc = "Destroys unused persistent rooms with their archives: empty rooms that have had no "
