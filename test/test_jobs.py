@@ -221,7 +221,10 @@ def test_who_sees_and_cancels(server, tmp_path):
     assert rooms("GET", f"/jobs/{backup}").status == 404
     assert rooms("DELETE", f"/jobs/{backup}").status == 404
     denied = rooms("DELETE", f"/jobs/{cleanup}")
-    assert denied.status == 403 and "you need the permission rooms.write" in denied.text
+    assert denied.status == 403 and "needs the permission rooms.write" in denied.text
+    denied = server.api("DELETE", f"/jobs/{backup}")
+    assert denied.status == 403 and "only with musterctl on the machine" in denied.text
+    assert "has ended already" in refusal(server, "job", "cancel", backup)
     assert viewer("DELETE", f"/jobs/{cleanup}").status == 403
     over = server.api("DELETE", f"/jobs/{cleanup}")
     assert over.status == 409 and "has ended already" in over.text

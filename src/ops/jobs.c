@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "home/command_run.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
@@ -306,9 +307,8 @@ static void job_show_gathered(struct command_call *call)
 /* What its node says of a job that is to be canceled. */
 static const char *job_cancel(struct job *j, const struct command_call *call)
 {
-    char permission[COMMAND_PERMISSION_MAX];
-    command_permission(j->command, permission, sizeof permission);
-    if (!principal_may(&call->who, permission))
+    struct why why;
+    if (command_allowed(j->command, &call->who, &why) != OK)
         return "denied";
     if (j->state != JOB_RUNNING)
         return "over";
@@ -341,7 +341,7 @@ static void run_job_cancel(struct command_call *call)
 
 static void job_cancel_gathered(struct command_call *call)
 {
-    char permission[COMMAND_PERMISSION_MAX];
+    struct why why;
     slice id = command_arg(call, "job");
     const struct command_row *r = command_take_rows(call);
     const struct command *c = r == NULL ? NULL : command_find(command_row_text(r, "command"));
@@ -354,9 +354,11 @@ static void job_cancel_gathered(struct command_call *call)
         command_fail(call, E_CONFLICT, "job %.*s has ended already; `job show %.*s` says how",
                      SLICE_ARG(id), SLICE_ARG(id));
     } else {
-        command_permission(c, permission, sizeof permission);
-        command_fail(call, E_DENIED, "job %.*s is a `%s`: to cancel it you need the permission %s",
-                     SLICE_ARG(id), c->name, permission);
+        if (command_allowed(c, &call->who, &why) == OK)
+            why_set(&why, "the node where it runs refused it; try again");
+        command_fail(call, E_DENIED,
+                     "job %.*s is a `%s`, and you may cancel only what you may run: %s",
+                     SLICE_ARG(id), c->name, why.text);
     }
 }
 
@@ -433,8 +435,9 @@ static struct command job_cancel_command = {
                                          { .name = "answer", .doc = "canceled, over or denied" },
                                          { 0 } },
     .doc = "Ends a job at its next step. An export or a backup leaves no file, an import keeps "
-           "what it has stored and can be run again. You need the permission for the command that "
-           "the job is of, too.",
+           "what it has stored and can be run again. You must be allowed to run the command that "
+           "the job is of, too: jobs of those that run only at the server's host are canceled "
+           "there.",
 };
 
 const struct feature jobs_feature = {
