@@ -36,7 +36,7 @@ def cancel(server, process, job):
     _, told = process.communicate(timeout=30)
     assert process.returncode == 1 and "canceled by `job cancel`" in told, told
     row, = server.rows("job", "show", job["id"])
-    assert row["state"] == "canceled" and row["text"] in told and row["ended"] >= row["begun"]
+    assert row["state"] == "canceled" and row["text"] in told and row["ended"] >= row["created"]
     assert jobs(server, "--running") == []
     return told
 

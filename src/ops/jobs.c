@@ -30,7 +30,7 @@ struct job {
     enum job_state state;
     bool canceled;
     int percent; /* -1: not known */
-    uint64_t begun_us, ended_us;
+    uint64_t created_us, ended_us;
     void (*finished)(struct command_call *call, void *arg); /* of its call; NULL: it has none */
     void *arg;
     char by[BY_BYTES], about[ABOUT_BYTES], text[TEXT_BYTES];
@@ -68,7 +68,7 @@ static struct job *job_make(const struct worker *w, const struct command *kind, 
     j->on = worker_node(w)->id;
     j->command = kind;
     j->percent = -1;
-    j->begun_us = clock_wall_us();
+    j->created_us = clock_wall_us();
     job_copy(j->by, sizeof j->by, by);
     return j;
 }
@@ -259,7 +259,7 @@ static void job_row(struct command_call *call, const struct job *j)
     command_text(call, "about", job_text(call, j->about));
     command_text(call, "by", job_text(call, j->by));
     command_text(call, "node", slice_of(worker_node(w)->name));
-    job_time(call, "begun", j->begun_us);
+    job_time(call, "created", j->created_us);
     if (j->state != JOB_RUNNING)
         job_time(call, "ended", j->ended_us);
 }
@@ -287,7 +287,7 @@ static void run_job_list(struct command_call *call)
 
 static void job_list_gathered(struct command_call *call)
 {
-    command_done_page(call, "begun", (slice){ 0 }, UINT32_MAX);
+    command_done_page(call, "created", (slice){ 0 }, UINT32_MAX);
 }
 
 static void job_missing(struct command_call *call)
@@ -375,7 +375,7 @@ static const struct command_column job_columns[] = {
     { .name = "about", .wide = true, .doc = "arguments of the command" },
     { .name = "by", .doc = "who began it" },
     { .name = "node", .wide = true, .doc = "name of the node where it runs" },
-    { .name = "begun", .type = PARAM_STAMP, .doc = "when it began" },
+    { .name = "created", .type = PARAM_STAMP, .doc = "when it began" },
     { .name = "ended",
       .type = PARAM_STAMP,
       .optional = true,
