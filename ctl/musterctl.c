@@ -291,18 +291,21 @@ static bool server_hangs(const char *path, int seconds)
     return hangs;
 }
 
-/* The newest of the jobs that run, of this command; NULL: there is none. */
-static const json_t *progress_job(const json_t *reply, const struct command *c)
+/* The oldest of the jobs that run, of this command, which began after `asked`: others run the same
+ * command. NULL: there is none. */
+static const json_t *progress_job(const json_t *reply, const struct command *c, const char *asked)
 {
     size_t i;
-    const json_t *row, *found = NULL;
+    const json_t *row;
     json_array_foreach(json_object_get(reply, "rows"), i, row)
     {
         const char *name = json_string_value(json_object_get(row, "command"));
-        if (name != NULL && strcmp(name, c->name) == 0)
-            found = row;
+        const char *created = json_string_value(json_object_get(row, "created"));
+        if (name != NULL && strcmp(name, c->name) == 0 && created != NULL &&
+            strcmp(created, asked) >= 0)
+            return row;
     }
-    return found;
+    return NULL;
 }
 
 /* In one line of the terminal, which is drawn anew: "30 %: users 60". */
@@ -318,7 +321,7 @@ static void progress_line(const json_t *job)
 }
 
 /* How far a long command is, by another connection. */
-static void progress_draw(const struct command *c, const char *path)
+static void progress_draw(const struct command *c, const char *path, const char *asked)
 {
     struct buf out, in;
     struct words ask = { .command = command_find(SLICE("job list")),
@@ -334,7 +337,7 @@ static void progress_draw(const struct command *c, const char *path)
     json_t *reply = NULL;
     if (musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in))
         reply = json_loadb(in.ptr, in.len, 0, NULL);
-    const json_t *job = progress_job(reply, c);
+    const json_t *job = progress_job(reply, c, asked);
     if (job != NULL)
         progress_line(job);
     json_decref(reply);
@@ -343,8 +346,9 @@ static void progress_draw(const struct command *c, const char *path)
     close(fd);
 }
 
-/* Until there is something to read. false: the server has fallen silent. */
-static bool musterctl_await(const struct words *w, const char *path, int fd)
+/* Until there is something to read; `asked`: the time of before the request. false: the server has
+ * fallen silent. */
+static bool musterctl_await(const struct words *w, const char *path, int fd, const char *asked)
 {
     struct pollfd reply = { .fd = fd, .events = POLLIN };
     bool progress = w->command->job && isatty(STDERR_FILENO);
@@ -352,7 +356,7 @@ static bool musterctl_await(const struct words *w, const char *path, int fd)
     bool drawn = false, hangs = false;
     while (!hangs && poll(&reply, 1, PROGRESS_MS) == 0) {
         if (progress)
-            progress_draw(w->command, path);
+            progress_draw(w->command, path, asked);
         drawn = progress;
         if (clock_mono_us() - heard_us < CTL_SILENT_S * 1000000ULL)
             continue;
@@ -379,12 +383,14 @@ static int exchange(const struct options *o, const struct words *w, const char *
 {
     struct buf out, in;
     int code;
+    char asked[CLOCK_STAMP_LEN];
     buf_init(&out, REPLY_BYTES_MAX);
     buf_init(&in, REPLY_BYTES_MAX);
     write_request(&out, w);
+    clock_stamp(asked, clock_wall_us());
     errno = 0;
     bool sent = !out.overflow && musterctl_send_all(fd, buf_fit(&out));
-    bool hangs = sent ? !musterctl_await(w, path, fd) : errno == EAGAIN;
+    bool hangs = sent ? !musterctl_await(w, path, fd, asked) : errno == EAGAIN;
     errno = 0;
     if (out.overflow) {
         fprintf(stderr, "musterctl: the arguments have more than %d bytes\n", REPLY_BYTES_MAX);

@@ -78,9 +78,13 @@ class Slow:
                 assert request["args"] == {"running": "true"}
                 self.asked += 1
                 text = ""
-                rows = [{"command": "room export", "text": "messages written: 7"},
+                other = {"command": "import xep0227", "text": "users 9", "percent": 9}
+                rows = [{**other, "created": "2001-01-01T00:00:00.000000Z"},
+                        {"command": "room export", "text": "messages written: 7",
+                         "created": "2098-01-01T00:00:00.000000Z"},
                         {"command": "import xep0227", "text": "users 3",
-                         "percent": self.asked * 30}]
+                         "percent": self.asked * 30, "created": "2098-01-01T00:00:00.000000Z"},
+                        {**other, "created": "2099-01-01T00:00:00.000000Z"}]
                 if self.asked == 2:
                     self.enough.set()
             else:
