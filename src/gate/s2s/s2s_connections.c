@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_connections.h"
 #include "base/ensure.h"
 #include "gate/s2s/s2s_divert.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
@@ -234,6 +235,7 @@ static void retry_run(struct worker *w, void *message, const struct message_from
 {
     const struct s2s_retry *m = message;
     (void)from;
+    s2s_domain_stage_forget(worker_node(w)->id, m->remote, m->local);
     if (!s2s_is_ended(w))
         pair_news_tell(w, m->local, m->remote, NEWS_RETRY);
 }

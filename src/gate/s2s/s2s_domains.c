@@ -175,12 +175,27 @@ void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage s
     pthread_mutex_unlock(&table.lock);
 }
 
+/* Under the lock. NULL: the last failure is of another pair. */
+static struct slot *slot_of_pair(uint32_t node, slice domain, slice local)
+{
+    struct slot *s = slot_known(domain);
+    return s != NULL && s->local == hash_keyed(local) && s->node == node ? s : NULL;
+}
+
+void s2s_domain_stage_forget(uint32_t node, slice domain, slice local)
+{
+    pthread_mutex_lock(&table.lock);
+    struct slot *s = slot_of_pair(node, domain, local);
+    if (s != NULL)
+        s->at.stage = S2S_AT_NONE;
+    pthread_mutex_unlock(&table.lock);
+}
+
 void s2s_domain_stage_of(uint32_t node, slice domain, slice local, struct s2s_domain_at *out)
 {
     pthread_mutex_lock(&table.lock);
-    const struct slot *s = slot_known(domain);
-    bool same = s != NULL && s->local == hash_keyed(local) && s->node == node;
-    *out = same ? s->at : (struct s2s_domain_at){ .stage = S2S_AT_NONE };
+    const struct slot *s = slot_of_pair(node, domain, local);
+    *out = s != NULL ? s->at : (struct s2s_domain_at){ .stage = S2S_AT_NONE };
     pthread_mutex_unlock(&table.lock);
 }
 

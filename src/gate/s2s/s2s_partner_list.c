@@ -55,7 +55,7 @@ bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_dom
 {
     const struct partner_name name = { local, remote, 0 };
     const struct partner *p = s2s_is_ended(w) ? NULL : partner_find(w, &name, false);
-    if (p == NULL || p->find == NULL || p->failures > 0 || p->state != ACTOR_LOADING)
+    if (p == NULL || p->find == NULL || p->state != ACTOR_LOADING)
         return false;
     uint64_t since_ms = (loop_now_us(partner_loop(p)) - p->since_us) / 1000;
     out->stage = p->out != NULL ? s2s_out_stage(p->out, true) : s2s_find_stage(p->find);

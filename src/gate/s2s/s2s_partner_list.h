@@ -7,8 +7,7 @@
  * others; the sum of what it returns. */
 typedef bool partner_each_fn(struct partner *p);
 int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
-/* Where the first attempt to make the stream of a pair is that is under way. false: there is none;
- * or it has failed before, which s2s_domain_stage_of() knows. */
+/* Where the attempt to make the stream of a pair is that is under way. false: there is none. */
 struct s2s_domain_at;
 bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out);
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg);
