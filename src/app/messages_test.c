@@ -377,6 +377,38 @@ static void test_returns_that_are_unsound(void **state)
     assert_back("<message from='a@localhost/r' to='room@conference.localhost/n'/>", false);
 }
 
+static bool names_a_pair(const struct message_row *row)
+{
+    unsigned sides = 0;
+    for (const struct message_field *f = row->fields; f->type != MF_END; f++)
+        sides += strcmp(f->name, "local") == 0 || strcmp(f->name, "remote") == 0;
+    return sides == 2;
+}
+
+static void assert_pair(const struct message_row *row, slice local, slice remote, bool expected)
+{
+    void *message = sample(row, SAMPLE_TYPICAL);
+    *(slice *)member_named(row, message, "local") = local;
+    *(slice *)member_named(row, message, "remote") = remote;
+    assert_sound(row, message, expected);
+}
+
+/* A pair of a domain of ours and a foreign one has no users. */
+static void test_pairs_that_are_unsound(void **state)
+{
+    unsigned found = 0;
+    (void)state;
+    for (unsigned i = 0; i < row_count; i++) {
+        if (!names_a_pair(whole[i]))
+            continue;
+        found++;
+        assert_pair(whole[i], SLICE("localhost"), SLICE("a.test"), true);
+        assert_pair(whole[i], SLICE("user@localhost"), SLICE("a.test"), false);
+        assert_pair(whole[i], SLICE("localhost"), SLICE("user@a.test"), false);
+    }
+    assert_true(found > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_each_byte_is_checked),
         cmocka_unit_test_setup(test_links_that_are_unsound, use_whole),
         cmocka_unit_test_setup(test_returns_that_are_unsound, use_whole),
+        cmocka_unit_test_setup(test_pairs_that_are_unsound, use_whole),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

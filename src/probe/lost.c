@@ -1,6 +1,7 @@
 #include "probe/lost.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
@@ -51,6 +52,13 @@ const struct message_row lost_stage_message = {
     .size = sizeof(struct lost_stage),
     .fields = stage_fields,
 };
+static bool ask_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct lost_asked *m = message;
+    (void)w, (void)from;
+    return s2s_pair_is_sound(m->local, m->remote);
+}
+
 static const struct message_field ask_fields[] = {
     F_BARE(struct lost_asked, local),
     F_BARE(struct lost_asked, remote),
@@ -63,6 +71,7 @@ const struct message_row lost_ask_message = {
     .size = sizeof(struct lost_asked),
     .fields = ask_fields,
     .run = lost_look,
+    .sound = ask_is_sound,
     .answer = &lost_stage_message,
 };
 

@@ -192,6 +192,14 @@ static void foreign_pending_run(struct worker *w, void *message, const struct me
         pair_news_tell(w, m->local, m->remote, NEWS_PENDING);
 }
 
+static bool foreign_pending_is_sound(struct worker *w, const void *message,
+                                     const struct message_from *from)
+{
+    const struct s2s_pending *m = message;
+    (void)w, (void)from;
+    return s2s_pair_is_sound(m->local, m->remote);
+}
+
 static const struct message_field foreign_pending_fields[] = {
     F_BARE(struct s2s_pending, local),
     F_BARE(struct s2s_pending, remote),
@@ -204,6 +212,7 @@ const struct message_row s2s_pending_message = {
     .size = sizeof(struct s2s_pending),
     .fields = foreign_pending_fields,
     .run = foreign_pending_run,
+    .sound = foreign_pending_is_sound,
 };
 
 static void came_run(struct worker *w, void *message, const struct message_from *from)
@@ -215,6 +224,13 @@ static void came_run(struct worker *w, void *message, const struct message_from 
         return;
     pair_news_tell(w, m->local, m->remote, NEWS_CAME);
     abroad_seen(w, m->remote, ABROAD_UP);
+}
+
+static bool came_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct s2s_came *m = message;
+    (void)w, (void)from;
+    return s2s_pair_is_sound(m->local, m->remote);
 }
 
 static const struct message_field came_fields[] = {
@@ -229,6 +245,7 @@ const struct message_row s2s_came_message = {
     .size = sizeof(struct s2s_came),
     .fields = came_fields,
     .run = came_run,
+    .sound = came_is_sound,
 };
 
 static void retry_run(struct worker *w, void *message, const struct message_from *from)
@@ -238,6 +255,13 @@ static void retry_run(struct worker *w, void *message, const struct message_from
     s2s_domain_stage_forget(worker_node(w)->id, m->remote, m->local);
     if (!s2s_is_ended(w))
         pair_news_tell(w, m->local, m->remote, NEWS_RETRY);
+}
+
+static bool retry_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct s2s_retry *m = message;
+    (void)w, (void)from;
+    return s2s_pair_is_sound(m->local, m->remote);
 }
 
 static const struct message_field retry_fields[] = {
@@ -252,6 +276,7 @@ const struct message_row s2s_retry_message = {
     .size = sizeof(struct s2s_retry),
     .fields = retry_fields,
     .run = retry_run,
+    .sound = retry_is_sound,
 };
 
 void s2s_retry(struct worker *w, slice local, slice remote)

@@ -11,6 +11,7 @@
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "home/message.h"
+#include "xmpp/jid.h"
 
 struct stanza;
 
@@ -37,6 +38,13 @@ extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_ca
 /* A pair of domains whose last attempt has failed forgets that, as after `s2s retry`: the next
  * stanza that this worker sends begins an attempt, which asks the DNS, and waits for it. */
 void s2s_retry(struct worker *w, slice local, slice remote);
+/* For `sound` of messages: both are domains. With a localpart one would be too long for the name of
+ * a partner. */
+static inline bool s2s_pair_is_sound(slice local, slice remote)
+{
+    const struct jid ours = jid_split(local), theirs = jid_split(remote);
+    return jid_is_domain(&ours) && jid_is_domain(&theirs);
+}
 bool s2s_is_ended(const struct worker *w); /* it has no partners (any more) */
 /* The same from there to the other connections, and from one to another. */
 struct s2s_onward {

@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_partner_keys.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/question.h"
 #include "xmpp/dialback.h"
@@ -152,6 +153,13 @@ const struct message_row s2s_verified_message = {
     .fields = verified_fields,
 };
 
+static bool verify_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct s2s_verify *m = message;
+    (void)w, (void)from;
+    return s2s_pair_is_sound(m->local, m->remote);
+}
+
 enum { KEY_BYTES_MAX = 1024 };
 static const struct message_field verify_fields[] = {
     F_BARE(struct s2s_verify, local),
@@ -168,6 +176,7 @@ const struct message_row s2s_verify_message = {
     .size = sizeof(struct s2s_verify),
     .fields = verify_fields,
     .run = dialback_verify_run,
+    .sound = verify_is_sound,
     .answer = &s2s_verified_message,
     .later = true,
     .slow = true,

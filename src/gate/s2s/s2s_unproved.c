@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_unproved.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/here.h"
 #include "home/message.h"
@@ -109,6 +110,14 @@ static void unproved_run(struct worker *w, void *message, const struct message_f
     s2s_unproved_keep(message, loop_wall_us(worker_loop(w)));
 }
 
+static bool unproved_is_sound(struct worker *w, const void *message,
+                              const struct message_from *from)
+{
+    const struct s2s_unproved_news *m = message;
+    (void)w, (void)from;
+    return s2s_pair_is_sound(m->local, m->remote);
+}
+
 static const struct message_field unproved_fields[] = {
     F_BARE(struct s2s_unproved_news, remote),
     F_BARE(struct s2s_unproved_news, local),
@@ -123,6 +132,7 @@ const struct message_row s2s_unproved_message = {
     .size = sizeof(struct s2s_unproved_news),
     .fields = unproved_fields,
     .run = unproved_run,
+    .sound = unproved_is_sound,
 };
 
 void s2s_unproved(struct worker *w, struct s2s_unproved_news *news)
