@@ -1,7 +1,8 @@
-/* What other nodes say of a pair of domains. */
+/* What nodes tell each other of a pair of domains. */
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_unproved.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -58,10 +59,24 @@ static void test_a_retry_forgets_where_it_failed(void **state)
     assert_int_equal(stage_of(OURS), S2S_AT_NONE);
 }
 
+/* Another node drops a message with half a character. */
+static void test_the_reason_of_a_certificate_may_be_cut(void **state)
+{
+    struct s2s_unproved last;
+    struct s2s_unproved_news news = { THEIRS, OURS, SLICE("::1"), SLICE("caf\xc3") };
+    (void)state;
+    s2s_unproved(t.w, &news);
+    assert_true(slice_is(news.why, "caf")); /* as it was sent */
+    assert_true(s2s_unproved_of(THEIRS, loop_wall_us(worker_loop(t.w)), &last));
+    assert_string_equal(last.why, "caf");
+    s2s_unproved_forget(THEIRS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_retry_forgets_where_it_failed, start, stop),
+        cmocka_unit_test_setup_teardown(test_the_reason_of_a_certificate_may_be_cut, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,9 +49,14 @@ static void unproved_text(char *to, size_t size, slice text)
     to[utf8_valid_len(slice_of(to))] = '\0'; /* it may have been cut */
 }
 
+static bool unproved_has_room(slice domain)
+{
+    return domain.len > 0 && domain.len < S2S_UNPROVED_DOMAIN;
+}
+
 void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
 {
-    if (news->remote.len == 0 || news->remote.len >= S2S_UNPROVED_DOMAIN)
+    if (!unproved_has_room(news->remote))
         return;
     pthread_mutex_lock(&unproved.lock);
     struct unproved_place *p = unproved_find(news->remote);
@@ -137,8 +142,9 @@ const struct message_row s2s_unproved_message = {
 
 void s2s_unproved(struct worker *w, struct s2s_unproved_news *news)
 {
+    news->why.len = utf8_valid_len(news->why); /* it may have been cut */
     log_info(&log_s2s, LOG_EV("s2s.unproved"), LOG_S("domain", news->remote),
              LOG_S("local", news->local), LOG_S("why", news->why), LOG_S("peer", news->peer));
-    if (news->remote.len > 0)
+    if (unproved_has_room(news->remote))
         home_send(w, news->remote, &s2s_unproved_message, news);
 }
