@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_mail.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_partner.h"
@@ -307,17 +308,29 @@ static void mail_backlog_ends(struct s2s_mail *m)
 
 static void mail_gone_forget(struct s2s_mail *m)
 {
-    while (m->gone_len > 0)
-        slice_release(&m->gone[--m->gone_len]);
     mem_free(&m->gone);
+    m->gone_len = m->gone_cap = 0;
 }
 
+/* Another one with the same hash is read again, too. */
 static bool mail_is_of_gone(const struct s2s_mail *m, const struct outgoing_line *line)
 {
-    for (uint32_t i = 0; line->st != NULL && i < m->gone_len; i++)
-        if (slice_eq(stanza_from_bare(line->st), m->gone[i]))
+    if (line->st == NULL || m->gone_len == 0)
+        return false;
+    uint64_t sender = hash_keyed(stanza_from_bare(line->st));
+    for (uint32_t i = 0; i < m->gone_len; i++)
+        if (m->gone[i] == sender)
             return true;
     return false;
+}
+
+static void mail_gone_add(struct s2s_mail *m, slice bare)
+{
+    if (m->gone_len == m->gone_cap) {
+        m->gone_cap = m->gone_cap == 0 ? 16 : 2 * m->gone_cap;
+        m->gone = mem_realloc(m->gone, m->gone_cap * sizeof *m->gone);
+    }
+    m->gone[m->gone_len++] = hash_keyed(bare);
 }
 
 static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
@@ -439,9 +452,7 @@ void s2s_mail_sender_gone(struct s2s_mail *m, slice bare)
     if (m->page == NULL && (m->judge == NULL || !s2s_judge_has(m->judge, bare)))
         return;
     if (m->gone_len < MAIL_GONE_MAX) {
-        if (m->gone == NULL)
-            m->gone = mem_alloc(MAIL_GONE_MAX * sizeof *m->gone);
-        m->gone[m->gone_len++] = slice_keep(bare);
+        mail_gone_add(m, bare);
         return;
     }
     outgoing_cancel(&m->page);

@@ -22,7 +22,7 @@ struct s2s_judge;
 struct s2s_sent;
 struct stanza;
 
-enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096, MAIL_GONE_MAX = 64 };
+enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096, MAIL_GONE_MAX = 4096 };
 
 struct s2s_mail {
     struct partner *partner;
@@ -40,8 +40,9 @@ struct s2s_mail {
     struct s2s_judge *judge;   /* that page is being judged */
     struct outgoing_id behind; /* where the next page begins */
     struct timer rest;         /* between two passes */
-    slice *gone; /* senders, by bare JID, that were deleted since the page was begun; NULL: none */
-    uint32_t gone_len; /* at most MAIL_GONE_MAX */
+    uint64_t *gone; /* hashes of bare JIDs: senders, and others while the page is read, that were
+                     * deleted since it was begun; NULL: none */
+    uint32_t gone_len, gone_cap; /* at most MAIL_GONE_MAX */
 
     struct outgoing_id *settled; /* confirmed; NULL: none */
     uint32_t settled_len, settled_cap;

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -89,6 +90,11 @@ static void a_page_goes_on_without_them(void **state)
     assert_int_equal(m->gone_len, 0);
     partners_sender_gone(t.w, SLICE("dora@localhost")); /* it may have some there */
     assert_int_equal(m->gone_len, 1);
+    for (unsigned i = 0; i < 3000; i++) { /* so many others are deleted at once */
+        char jid[32];
+        snprintf(jid, sizeof jid, "u%u@localhost", i);
+        partners_sender_gone(t.w, slice_of(jid));
+    }
     assert_ptr_equal(m->page, read);
     test_node_run(&t, is_read, m);
     assert_int_equal(count, 0);
