@@ -132,6 +132,16 @@ def test_a_link_that_is_not_ready_when_the_test_ends(pair):
         assert "has taken the stream" in row["diagnosis"]
 
 
+def test_a_link_to_a_push_service_that_is_not_ready_when_the_test_ends(pair):
+    one, _ = pair
+    words = ("pushtest", "--edge", "localhost", "--service", f"push.{OTHER}", "--timeout", "1s")
+    port = federation.free_port()
+    federation.route(one, f"push.{OTHER}", port)
+    row = failure(one, "tcp", "the push service has not answered in time: "
+                  f"127.0.0.1:{port}: Connection refused", *words)
+    assert "firewall" in row["diagnosis"] and row["latency"] == "00:00:00"
+
+
 def test_a_server_whose_rules_refuse_this_one(make_server, authority):
     one = make(make_server, authority, "alice", ONE)
     other = make(make_server, authority, "bob", OTHER, policy="allow")

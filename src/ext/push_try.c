@@ -25,11 +25,12 @@ struct pushtest {
     struct worker *worker;
     struct outside_result result;
     slice domain, service, node; /* domain: in whose name it is sent */
-    uint64_t since_us;
-    slice said;         /* by the error, while the home of the link is asked, */
-    slice condition;    /* and its condition */
-    bool at_edge;       /* the stream to the own host is under way */
-    const char *advice; /* of the link that has failed; NULL: what the stage says */
+    uint64_t begun_us, since_us; /* the test; the notification */
+    slice said;                  /* the result, while the home of the link is asked, */
+    slice brief;                 /* and what stands before a reason of the link */
+    bool late;                   /* no answer has come */
+    bool at_edge;                /* the stream to the own host is under way */
+    const char *advice;          /* of the link that has failed; NULL: what the stage says */
 };
 
 static const char *pushtest_advice(const char *stage)
@@ -73,14 +74,38 @@ static void pushtest_drop(void *arg)
 static void pushtest_lost(void *arg, const struct outside_lost *lost)
 {
     struct pushtest *t = arg;
-    t->advice = lost->advice;
+    bool silent = t->late && strcmp(lost->stage, "delivery") == 0; /* as far as its home knows */
+    t->advice = silent ? NULL : lost->advice;
     t->result.err = lost->ours ? E_CONFLICT : OK;
-    if (lost->why.len == 0)
-        pushtest_end(t, lost->stage, t->said);
-    else /* what an answer says is for users, and less */
-        pushtest_end(t, lost->stage,
-                     slice_of(arena_printf(t->call->arena, "%.*s: %.*s", SLICE_ARG(t->condition),
-                                           SLICE_ARG(lost->why))));
+    slice said = t->said;
+    if (lost->why.len > 0) /* what an answer says is for users, and less */
+        said = slice_of(
+            arena_printf(t->call->arena, "%.*s: %.*s", SLICE_ARG(t->brief), SLICE_ARG(lost->why)));
+    pushtest_end(t, silent ? "no answer" : lost->stage, said);
+}
+
+static void pushtest_ask_link(struct pushtest *t, slice said, slice brief)
+{
+    t->since_us = 0;
+    t->said = slice_dup(t->call->arena, said);
+    t->brief = slice_dup(t->call->arena, brief);
+    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->domain,
+                                                        .remote = jid_split(t->service).domain,
+                                                        .told = pushtest_lost,
+                                                        .drop = pushtest_drop,
+                                                        .arg = t });
+}
+
+static void pushtest_is_late(struct pushtest *t)
+{
+    slice said = SLICE("the push service has not answered in time");
+    t->late = true;
+    if (foreign_is(t->worker, jid_split(t->service).domain)) {
+        pushtest_ask_link(t, said, said);
+        return;
+    }
+    t->since_us = 0;
+    pushtest_end(t, "no answer", said);
 }
 
 static void pushtest_answered(struct worker *w, void *arg, const struct stanza *reply)
@@ -90,8 +115,7 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
     slice name = SLICE("no condition"), words = SLICE("");
     char line[WHY_BYTES];
     if (reply == NULL) {
-        t->since_us = 0;
-        pushtest_end(t, "no answer", SLICE("the push service has not answered in time"));
+        pushtest_is_late(t);
         return;
     }
     if (reply->type == TYPE_RESULT) {
@@ -108,19 +132,19 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
                        (int)(name.len < 64 ? name.len : 64), name.ptr, words.len > 0 ? ": " : "",
                        (int)(words.len < 96 ? words.len : 96), words.ptr);
     if (slice_starts(name, SLICE("remote-server"))) {
-        t->since_us = 0;
-        t->said = slice_dup(t->call->arena, (slice){ line, (size_t)len });
-        t->condition = slice_dup(t->call->arena, name);
-        outside_lost(w, &(struct outside_lost_ask){ .local = t->domain,
-                                                    .remote = jid_split(t->service).domain,
-                                                    .told = pushtest_lost,
-                                                    .drop = pushtest_drop,
-                                                    .arg = t });
+        pushtest_ask_link(t, (slice){ line, (size_t)len }, name);
         return;
     }
     t->advice = outside_limit_advice(name);
     pushtest_end(t, t->advice != NULL || slice_is(name, "not-allowed") ? "policy" : "receiver",
                  (slice){ line, (size_t)len });
+}
+
+static uint32_t pushtest_left_ms(const struct pushtest *t)
+{
+    uint64_t ms = (uint64_t)command_number(t->call, "timeout", 45000),
+             gone_ms = (loop_now_us(worker_loop(t->worker)) - t->begun_us) / 1000;
+    return gone_ms < ms ? (uint32_t)(ms - gone_ms) : 1;
 }
 
 static void pushtest_send(struct pushtest *t)
@@ -139,7 +163,7 @@ static void pushtest_send(struct pushtest *t)
                              .from = t->domain,
                              .to = t->service,
                              .payload = buf_fit(&b),
-                             .timeout_ms = (uint32_t)command_number(t->call, "timeout", 45000),
+                             .timeout_ms = pushtest_left_ms(t),
                              .drop = pushtest_drop };
     t->since_us = loop_now_us(worker_loop(t->worker));
     bool sent = false;
@@ -184,15 +208,14 @@ static void pushtest_begin(struct pushtest *t, slice edge)
         return;
     if (foreign_is(t->worker, jid_split(t->service).domain)) /* a failure of before: not of now */
         outside_retry(t->worker, t->domain, jid_split(t->service).domain);
-    t->at_edge = outside_edge_open(
-        &(struct outside_edge){ .worker = t->worker,
-                                .host = edge,
-                                .domain = t->domain,
-                                .from = jid_split(t->service).domain,
-                                .timeout_ms = (uint32_t)command_number(t->call, "timeout", 45000),
-                                .done = pushtest_edge,
-                                .arg = t },
-        &t->result);
+    t->at_edge = outside_edge_open(&(struct outside_edge){ .worker = t->worker,
+                                                           .host = edge,
+                                                           .domain = t->domain,
+                                                           .from = jid_split(t->service).domain,
+                                                           .timeout_ms = pushtest_left_ms(t),
+                                                           .done = pushtest_edge,
+                                                           .arg = t },
+                                   &t->result);
     if (!t->at_edge)
         pushtest_refuse(t, SLICE("this server has no edge for other servers, or is being "
                                  "stopped"));
@@ -220,6 +243,7 @@ static void run_pushtest(struct command_call *call)
     struct pushtest *t = mem_new(struct pushtest);
     t->call = call;
     t->worker = call->worker;
+    t->begun_us = loop_now_us(worker_loop(t->worker));
     t->result.target = edge;
     t->domain = outside_domain(call->worker, host.host);
     t->service = jid.full;
