@@ -126,6 +126,7 @@ def test_a_link_that_is_not_ready_when_the_test_ends(pair):
     federation.route(one, OTHER, port)
     row = failure(one, "tcp", f"{late}127.0.0.1:{port}: Connection refused", *words)
     assert "firewall" in row["diagnosis"]
+    one.ctl("s2s-route", "set", OTHER, f"127.0.0.1:{port}", "--in-service", "off")  # no host before
     with socket.create_server(("127.0.0.1", 0)) as silent:
         federation.route(one, OTHER, silent.getsockname()[1])
         row = failure(one, "no answer", f"{late}the stream to it is not ready after", *words)
@@ -140,6 +141,11 @@ def test_a_link_to_a_push_service_that_is_not_ready_when_the_test_ends(pair):
     row = failure(one, "tcp", "the push service has not answered in time: "
                   f"127.0.0.1:{port}: Connection refused", *words)
     assert "firewall" in row["diagnosis"] and row["latency"] == "00:00:00"
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the next host hides no reason
+        one.ctl("s2s-route", "add", f"push.{OTHER}", f"127.0.0.1:{silent.getsockname()[1]}",
+                "--less-specific", "off", "--priority", "2")
+        row = failure(one, "tcp", "the stream to it is not ready after", *words)
+        assert f"; before: 127.0.0.1:{port}: Connection refused" in row["error_message"], row
 
 
 def test_a_server_whose_rules_refuse_this_one(make_server, authority):

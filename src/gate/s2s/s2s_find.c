@@ -144,6 +144,12 @@ enum s2s_stage s2s_find_stage(const struct s2s_find *f)
     return f->locate != NULL || f->resolve != NULL ? S2S_AT_DNS : S2S_AT_TCP;
 }
 
+slice s2s_find_said(const struct s2s_find *f, enum s2s_stage *failed)
+{
+    *failed = f->failed;
+    return buf_slice(&f->why);
+}
+
 static void find_tell(struct s2s_find *f, enum s2s_stage stage, bool fine, slice text)
 {
     if (f->told != NULL)

@@ -43,6 +43,9 @@ void s2s_find_init(struct s2s_worker *sw, struct worker *w);
 /* Right after s2s_find_start(): each step is told, with the `arg` of that. */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
 enum s2s_stage s2s_find_stage(const struct s2s_find *f); /* under way: the DNS or TCP */
+/* Why hosts before have failed, and the stage of the last failure; empty, and S2S_AT_NONE: none
+ * has. Valid until the next is tried. */
+slice s2s_find_said(const struct s2s_find *f, enum s2s_stage *failed);
 /* A host in place of what routes and the DNS say of a domain. */
 struct s2s_find_at {
     slice host;    /* HOST or ADDRESS, with :PORT or without; IPv6 in brackets */

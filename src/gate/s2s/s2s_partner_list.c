@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_partner_list.h"
+#include "base/utf8.h"
 #include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_partner_private.h"
@@ -51,6 +52,19 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
     }
 }
 
+/* Another host is tried: an operator can mend what is wrong with the first. */
+static void attempt_had_failed(const struct partner *p, struct s2s_domain_at *at)
+{
+    enum s2s_stage failed;
+    slice said = s2s_find_said(p->find, &failed);
+    size_t len = strlen(at->why);
+    if (failed == S2S_AT_NONE)
+        return;
+    at->stage = failed;
+    snprintf(at->why + len, sizeof at->why - len, "; before: %.*s", SLICE_ARG(said));
+    at->why[utf8_valid_len(slice_of(at->why))] = '\0'; /* it may have been cut */
+}
+
 bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out)
 {
     const struct partner_name name = { local, remote, 0 };
@@ -62,6 +76,7 @@ bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_dom
     snprintf(out->why, sizeof out->why, "the stream to it is not ready after %u.%u s%s",
              (unsigned)(since_ms / 1000), (unsigned)(since_ms % 1000 / 100),
              s2s_find_waits(p->find) ? ": it waits for its turn (s2s.connecting)" : "");
+    attempt_had_failed(p, out);
     return true;
 }
 
