@@ -249,7 +249,7 @@ def test_a_partner_that_refuses_our_certificate(make_server, authority, tmp_path
                   for user, domain, trust in (("alice", ONE, authority), ("bob", OTHER, rogue)))
     mark(one)
     federation.route(one, OTHER, other.s2s_port)
-    between(one, "authentication", "certificate")
+    between(one, "authentication", "it does not offer EXTERNAL")
 
 
 def test_a_partner_that_takes_the_connection_and_is_silent(pair):

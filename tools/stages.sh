@@ -145,9 +145,21 @@ stage_fuzz() {
     return "$failed"
 }
 
+# A part of the suite runs on two nodes, too, each client on the one that is not its account's home.
+# What cannot run so, and why, is in test/muster/nodes.py.
+ON_TWO_NODES=(
+    test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,offline,adhoc,bind,component,hand_over}.py
+    test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
+    test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors}.py
+    test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
+)
+
+# With CHECK_ONCE one half of the tests runs with the sanitizers, and the other on two nodes if it
+# can, else with the release.
+half() { [ -z "${CHECK_ONCE:-}" ] || echo "--half=$1"; }
+
 # The tests that need a package of test/js skip where it could not be installed; that is a failure.
-# Streams and sessions are on different workers here, and on the same one in e2e-asan. With
-# CHECK_ONCE, what e2e-asan runs is left to it.
+# Streams and sessions are on different workers here, and on the same one in e2e-asan.
 stage_e2e() {
     local failed=0 which=()
     [ -z "${CHECK_ONCE:-}" ] || which=(-m "slow or release")
@@ -155,39 +167,27 @@ stage_e2e() {
     install_js || { echo "@failed npm ci in test/js"; failed=1; }
     install_chat || { echo "@failed make web"; failed=1; }
     run_pytest release --migration=mixed "${which[@]}" --ignore=test/test_promises.py test || failed=1
+    [ -z "${CHECK_ONCE:-}" ] ||
+        run_pytest release --migration=mixed -m "not slow and not release" "$(half 1)" \
+            --ignore=test/test_promises.py "${ON_TWO_NODES[@]/#/--ignore=}" test || failed=1
     return "$failed"
 }
-# A part of the suite on two nodes, each client on the one that is not its account's home. What
-# cannot run so, and why, is in test/muster/nodes.py. With CHECK_ONCE, one half of it runs on two
-# nodes and the other with the sanitizers.
-ON_TWO_NODES=(
-    test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,offline,adhoc,bind,component,hand_over}.py
-    test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
-    test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors}.py
-    test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
-)
+# shellcheck disable=SC2046 # half() is one word or none
 stage_nodes() {
-    make_quiet -j2 MODE=debug all || return
     export MUSTER_TEST_NODES=2
-    if [ -z "${CHECK_ONCE:-}" ]; then
-        run_pytest debug -m "not slow and not release" test/test_nodes.py "${ON_TWO_NODES[@]}"
-    else
+    make_quiet -j2 MODE=debug all &&
         run_pytest debug -m "not slow and not release" test/test_nodes.py &&
-            run_pytest debug -m "not slow and not release" --half=1 "${ON_TWO_NODES[@]}"
-    fi
+        run_pytest debug -m "not slow and not release" $(half 1) "${ON_TWO_NODES[@]}"
 }
 # A program with the sanitizers takes long to start, and most tests call musterctl: those that are
 # not about it have that of the release.
+# shellcheck disable=SC2046 # as above
 stage_e2e-asan() {
-    local failed=0 others=("--ignore-glob=*/test_ctl*")
+    local failed=0
     make_quiet all && make_quiet -j2 MODE=asan all || return
-    [ -z "${CHECK_ONCE:-}" ] || others+=("${ON_TWO_NODES[@]/#/--ignore=}")
-    MUSTERCTL=build/release/musterctl run_pytest asan -m "not slow and not release" \
-        "${others[@]}" test || failed=1
-    run_pytest asan -m "not slow and not release" test/test_ctl*.py || failed=1
-    [ -z "${CHECK_ONCE:-}" ] ||
-        MUSTERCTL=build/release/musterctl run_pytest asan -m "not slow and not release" --half=2 \
-            "${ON_TWO_NODES[@]}" || failed=1
+    MUSTERCTL=build/release/musterctl run_pytest asan -m "not slow and not release" $(half 2) \
+        --ignore-glob='*/test_ctl*' test || failed=1
+    run_pytest asan -m "not slow and not release" $(half 2) test/test_ctl*.py || failed=1
     return "$failed"
 }
 
