@@ -386,7 +386,7 @@ static const struct command_column job_columns[] = {
 #define JOB_ID_ARG                                                                                 \
     {                                                                                              \
         .name = "job", .kind = ARG_POSITIONAL, .min = 1, .max = ID_BYTES - 1,                      \
-        .doc = "its id, as `job list` shows it"                                                    \
+        .doc = "its id in the list of jobs"                                                        \
     }
 
 static struct command job_list_command = {
