@@ -223,12 +223,11 @@ static bool job_is_seen(const struct job *j, const struct command_call *call)
     return principal_may(&call->who, permission) || slice_eq(owner_of_call(call), slice_of(j->by));
 }
 
-static bool job_is_wanted(const struct job *j, const struct command_call *call)
+/* wanted: the id of one job; ptr NULL: any. */
+static bool job_is_wanted(const struct job *j, const struct command_call *call, slice wanted)
 {
     const struct worker *w = call->worker;
     char id[ID_BYTES];
-    slice wanted =
-        strcmp(call->command->name, "job list") == 0 ? (slice){ 0 } : command_arg(call, "job");
     return j->on == worker_node(w)->id && job_is_seen(j, call) &&
            (wanted.ptr == NULL || slice_eq(wanted, slice_of(job_id(j, id))));
 }
@@ -264,25 +263,35 @@ static void job_row(struct command_call *call, const struct job *j)
         job_time(call, "ended", j->ended_us);
 }
 
-static void jobs_add(struct command_call *call, const struct list *jobs)
+static void jobs_add(struct command_call *call, const struct list *jobs, slice wanted)
 {
     LIST_EACH (it, (struct list *)(uintptr_t)jobs) {
         const struct job *j = CONTAINER_OF(it, struct job, node);
-        if (job_is_wanted(j, call))
+        if (job_is_wanted(j, call, wanted))
             job_row(call, j);
     }
 }
 
-static void run_job_list(struct command_call *call)
+static void jobs_show(struct command_call *call, bool ended, slice wanted)
 {
     const struct worker *w = call->worker;
     if (worker_index(w) != 0)
         return;
     pthread_mutex_lock(&jobs_lock);
-    if (strcmp(call->command->name, "job list") != 0 || !command_flag(call, "running"))
-        jobs_add(call, &jobs_ended);
-    jobs_add(call, &jobs_running);
+    if (ended)
+        jobs_add(call, &jobs_ended, wanted);
+    jobs_add(call, &jobs_running, wanted);
     pthread_mutex_unlock(&jobs_lock);
+}
+
+static void run_job_list(struct command_call *call)
+{
+    jobs_show(call, !command_flag(call, "running"), (slice){ 0 });
+}
+
+static void run_job_show(struct command_call *call)
+{
+    jobs_show(call, true, command_arg(call, "job"));
 }
 
 static void job_list_gathered(struct command_call *call)
@@ -320,7 +329,7 @@ static void jobs_cancel(struct command_call *call, struct list *jobs)
 {
     LIST_EACH (it, jobs) {
         struct job *j = CONTAINER_OF(it, struct job, node);
-        if (!job_is_wanted(j, call))
+        if (!job_is_wanted(j, call, command_arg(call, "job")))
             continue;
         command_row(call);
         command_text(call, "command", slice_of(j->command->name));
@@ -415,7 +424,7 @@ static struct command job_show_command = {
     .area = "jobs",
     .runs_at = COMMAND_EACH,
     .args = (const struct command_arg[]){ JOB_ID_ARG, { 0 } },
-    .run = run_job_list,
+    .run = run_job_show,
     .gathered = job_show_gathered,
     .record = true,
     .doc = "Shows a job: how far it is, or its result.",
