@@ -58,15 +58,10 @@ void api_name(char out[64], const struct command *c)
 
 bool api_is_single(const struct command *c) { return c->record; }
 
-static bool has_arg(const struct command *c, const char *name)
+bool api_has_pages(const struct command *c)
 {
-    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-        if (strcmp(a->name, name) == 0)
-            return true;
-    return false;
+    return command_has_arg(c, "after") && command_has_arg(c, "limit");
 }
-
-bool api_has_pages(const struct command *c) { return has_arg(c, "after") && has_arg(c, "limit"); }
 
 bool api_is_thing(const struct api_target *t)
 {

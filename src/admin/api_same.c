@@ -9,10 +9,7 @@
 /* Of a single row, or NULL. */
 static const struct command_column *same_column(const struct command *get, const char *name)
 {
-    const struct command_column *at = api_is_single(get) ? get->columns : NULL;
-    while (at != NULL && at->name != NULL && strcmp(at->name, name) != 0)
-        at++;
-    return at == NULL || at->name == NULL ? NULL : at;
+    return command_column_find(api_is_single(get) ? get->columns : NULL, slice_of(name));
 }
 
 static bool shows(const struct command *get, const char *name)
@@ -22,10 +19,7 @@ static bool shows(const struct command *get, const char *name)
 
 bool api_takes(const struct api_target *t, const struct command *c, const char *name)
 {
-    const struct command_arg *a = c->args;
-    while (a != NULL && a->name != NULL && strcmp(a->name, name) != 0)
-        a++;
-    bool takes = a != NULL && a->name != NULL;
+    bool takes = command_has_arg(c, name);
     for (size_t i = 0; i < t->count; i++)
         takes = takes && !slice_is(t->names[i], name);
     return takes;
@@ -78,13 +72,10 @@ static enum err same_text(const json_t *body, struct arena *arena, slice *text, 
     return e;
 }
 
-/* Whether the member is as it is, or changes by itself. */
-static bool is_same(const struct command *get, const char *name, const json_t *value,
-                    const json_t *shown)
+static bool same_moves(const struct command *get, const char *name)
 {
     const struct command_column *at = same_column(get, name);
-    const json_t *now = json_object_get(shown, name);
-    return (at != NULL && at->moves) || (now != NULL && json_equal(value, now));
+    return at != NULL && at->moves;
 }
 
 /* Takes out the members that the change does not take, and of a PATCH those that are as they are: a
@@ -100,14 +91,13 @@ static enum err same_sift(struct api_job *j, const struct command *c, json_t *bo
     bool patch = c == api_row(&j->target, HTTP_M_PATCH);
     json_object_foreach_safe(body, next, name, value)
     {
-        bool seen = shows(get, name) || json_object_get(shown, name) != NULL;
-        bool same = seen && is_same(get, name, value, shown);
-        bool takes = api_takes(&j->target, c, name) || !seen;
-        bool equal = seen && json_equal(value, json_object_get(shown, name)) != 0;
-        if (takes ? patch && equal : same) {
+        const json_t *now = json_object_get(shown, name);
+        bool equal = now != NULL && json_equal(value, now);
+        bool takes = api_takes(&j->target, c, name) || (now == NULL && !shows(get, name));
+        if (takes ? patch && equal : equal || same_moves(get, name)) {
             json_object_del(body, name);
         } else if (takes) {
-            *changes = *changes || !same;
+            *changes = *changes || !equal;
         } else {
             why_set(why,
                     "%s: %s: found another value than it has, which this does not change; "

@@ -25,6 +25,18 @@ static int arg_index(const struct command *c, slice name)
     return -1;
 }
 
+bool command_has_arg(const struct command *c, const char *name)
+{
+    return arg_index(c, slice_of(name)) >= 0;
+}
+
+const struct command_column *command_column_find(const struct command_column *columns, slice name)
+{
+    while (columns != NULL && columns->name != NULL && !slice_is(name, columns->name))
+        columns++;
+    return columns == NULL || columns->name == NULL ? NULL : columns;
+}
+
 static bool command_name_fits(const char *name)
 {
     size_t len = strlen(name);
@@ -130,8 +142,8 @@ void command_register(struct command *c)
     ensure(c->effect == COMMAND_READS || c->effect == COMMAND_CHANGES);
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
-    ensure(c->home == NULL || arg_index(c, slice_of(c->home)) >= 0);
-    ensure(!c->reasoned || (c->audited && arg_index(c, SLICE("reason")) >= 0));
+    ensure(c->home == NULL || command_has_arg(c, c->home));
+    ensure(!c->reasoned || (c->audited && command_has_arg(c, "reason")));
     ensure(c->run != NULL && command_check_row(c) <= COMMAND_ARGS_MAX);
     ensure(command_stamps_agree(c));
     ensure(command_names_fit(c));
@@ -341,12 +353,8 @@ int64_t command_row_int(const struct command_row *r, const char *key)
 static const struct command_column *command_column_of(const struct command_call *c, slice key)
 {
     ensure(!c->part || c->command->runs_at == COMMAND_EACH);
-    const struct command_column *at = c->command->columns;
-    if (c->part && c->command->parts != NULL)
-        at = c->command->parts;
-    while (at != NULL && at->name != NULL && !slice_is(key, at->name))
-        at++;
-    return at == NULL || at->name == NULL ? NULL : at;
+    bool part = c->part && c->command->parts != NULL;
+    return command_column_find(part ? c->command->parts : c->command->columns, key);
 }
 
 /* Whether the call has a column of that name that may hold such a value. */

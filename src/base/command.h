@@ -191,6 +191,9 @@ bool command_rest_clashes(const char *a, const char *b);
 void command_register(struct command *c);
 struct command *command_first(void);
 struct command *command_find(slice name);
+bool command_has_arg(const struct command *c, const char *name);
+/* NULL: none of these has that name. columns: NULL, or until one without a name. */
+const struct command_column *command_column_find(const struct command_column *columns, slice name);
 /* The first clause of a doc, up to the first of .:;( : for a line of help or a menu. */
 slice command_brief(const char *doc);
 
