@@ -30,15 +30,15 @@ static struct metric finished_at = {
     .help = "Time of the last backup that succeeded, in seconds since 1970; 0: none yet.",
 };
 
-enum job_kind { JOB_MAKE, JOB_VERIFY };
+enum backup_kind { BACKUP_MAKE, BACKUP_VERIFY };
 
 /* Lives in the arena of its call. */
-struct job {
+struct backup_task {
     struct command_call *call;
-    uint64_t number; /* ops/jobs.h */
+    uint64_t job; /* ops/jobs.h */
     struct loop_post post;
     pthread_t thread;
-    enum job_kind kind;
+    enum backup_kind kind;
     const char *folder;
     const struct store_schema *const *schemas;
     struct backup_source from;
@@ -48,7 +48,7 @@ struct job {
     struct why why;
     enum err err;
 };
-static struct job *the_job; /* at the home of the duty */
+static struct backup_task *the_task; /* at the home of the duty */
 static atomic_bool stopping;
 
 /* The time of the last backup is in a file of the data folder, so that it outlives the process. */
@@ -76,13 +76,13 @@ static void time_load(const char *data)
     arena_destroy(&arena);
 }
 
-/* A backup without it is complete all the same. On the thread of the job. */
-static void time_save(const struct job *j, int64_t seconds)
+/* A backup without it is complete all the same. On the thread of the task. */
+static void time_save(const struct backup_task *t, int64_t seconds)
 {
     struct arena *arena = arena_create(0);
     struct why why;
     const char *text = arena_printf(arena, "%" PRId64 "\n", seconds);
-    if (durable_write(time_file(arena, j->from.data), 0600, slice_of(text), &why) != OK)
+    if (durable_write(time_file(arena, t->from.data), 0600, slice_of(text), &why) != OK)
         log_warn(&log_backup, LOG_EV("backup.time-lost"), LOG_C("why", why.text),
                  LOG_C("hint", "after the next start, muster_backup_finished_seconds has the time "
                                "of an earlier backup"));
@@ -91,32 +91,32 @@ static void time_save(const struct job *j, int64_t seconds)
 
 static bool backup_go_on(void *arg, int percent)
 {
-    struct job *j = arg;
-    const char *part = j->info.has_database ? "files" : "database";
+    struct backup_task *t = arg;
+    const char *part = t->info.has_database ? "files" : "database";
     uint64_t now_us = clock_mono_us();
-    bool counts = j->kind == JOB_MAKE && !j->info.has_database; /* others know no percentage */
-    job_percent(j->number, counts ? percent : -1);
-    job_tell(j->number, "%s: %s", j->kind == JOB_MAKE ? "copying" : "checking", part);
-    if (now_us - j->told_us > report_us) {
-        j->told_us = now_us;
-        log_info(&log_backup, LOG_EV("backup.progress"), LOG_C("folder", j->folder),
+    bool counts = t->kind == BACKUP_MAKE && !t->info.has_database; /* others know no percentage */
+    job_percent(t->job, counts ? percent : -1);
+    job_tell(t->job, "%s: %s", t->kind == BACKUP_MAKE ? "copying" : "checking", part);
+    if (now_us - t->told_us > report_us) {
+        t->told_us = now_us;
+        log_info(&log_backup, LOG_EV("backup.progress"), LOG_C("folder", t->folder),
                  LOG_C("part", part), LOG_I("percent", percent));
     }
-    return !atomic_load(&stopping) && !job_is_canceled(j->number);
+    return !atomic_load(&stopping) && !job_is_canceled(t->job);
 }
 
-static void backup_describe(const struct job *j)
+static void backup_describe(const struct backup_task *t)
 {
-    struct command_call *call = j->call;
+    struct command_call *call = t->call;
     command_row(call);
-    command_text(call, "folder", slice_of(j->folder));
-    command_text(call, "created", slice_of(j->info.created));
-    command_text(call, "database", slice_of(j->info.has_database ? "sqlite" : "not in it"));
-    command_bool(call, "secrets", j->info.has_secrets);
-    command_int(call, "files", (int64_t)j->info.files);
-    command_int(call, "bytes", (int64_t)j->info.bytes);
-    command_int(call, "damaged", (int64_t)j->info.damaged);
-    if (j->info.has_database)
+    command_text(call, "folder", slice_of(t->folder));
+    command_text(call, "created", slice_of(t->info.created));
+    command_text(call, "database", slice_of(t->info.has_database ? "sqlite" : "not in it"));
+    command_bool(call, "secrets", t->info.has_secrets);
+    command_int(call, "files", (int64_t)t->info.files);
+    command_int(call, "bytes", (int64_t)t->info.bytes);
+    command_int(call, "damaged", (int64_t)t->info.damaged);
+    if (t->info.has_database)
         command_done(call, "%s", "");
     else
         command_done(call, "the database is not in it, since it is PostgreSQL: back it up with "
@@ -128,62 +128,62 @@ static void backup_describe(const struct job *j)
     "/var/lib/muster-backups"
 
 /* Waits for the end of its thread. */
-static void backup_join(struct job *j)
+static void backup_join(struct backup_task *t)
 {
-    pthread_join(j->thread, NULL);
-    the_job = NULL;
-    if (j->err == OK)
-        log_info(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
+    pthread_join(t->thread, NULL);
+    the_task = NULL;
+    if (t->err == OK)
+        log_info(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", t->folder),
                  LOG_C("result", "ok"));
     else
-        log_at(&log_backup, j->err == E_CANCELED ? LOG_WARN : LOG_ERROR, LOG_EV("backup.ended"),
-               LOG_C("folder", j->folder), LOG_C("result", err_name(j->err)),
-               LOG_C("why", j->why.text));
-    if (j->err == OK && j->kind == JOB_MAKE)
-        time_set(j->finished_s);
+        log_at(&log_backup, t->err == E_CANCELED ? LOG_WARN : LOG_ERROR, LOG_EV("backup.ended"),
+               LOG_C("folder", t->folder), LOG_C("result", err_name(t->err)),
+               LOG_C("why", t->why.text));
+    if (t->err == OK && t->kind == BACKUP_MAKE)
+        time_set(t->finished_s);
 }
 
-static void backup_tell(struct job *j)
+static void backup_tell(struct backup_task *t)
 {
-    if (j->err == OK)
-        backup_describe(j);
-    else if (j->err == E_CANCELED && job_is_canceled(j->number))
-        command_fail(j->call, E_CANCELED, "%s: " JOB_CANCELED, j->folder);
-    else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
-        command_fail(j->call, j->err, "%s. The folder above must exist, and " WRITABLE,
-                     j->why.text);
+    if (t->err == OK)
+        backup_describe(t);
+    else if (t->err == E_CANCELED && job_is_canceled(t->job))
+        command_fail(t->call, E_CANCELED, "%s: " JOB_CANCELED, t->folder);
+    else if ((t->err == E_DENIED || t->err == E_NOTFOUND) && t->kind == BACKUP_MAKE)
+        command_fail(t->call, t->err, "%s. The folder above must exist, and " WRITABLE,
+                     t->why.text);
     else
-        command_fail(j->call, j->err, "%s", j->why.text);
+        command_fail(t->call, t->err, "%s", t->why.text);
 }
 
 static void backup_ended(struct loop_post *post, struct loop *loop)
 {
-    struct job *j = CONTAINER_OF(post, struct job, post);
+    struct backup_task *t = CONTAINER_OF(post, struct backup_task, post);
     (void)loop;
-    ensure(the_job == j);
-    backup_join(j);
-    backup_tell(j);
+    ensure(the_task == t);
+    backup_join(t);
+    backup_tell(t);
 }
 
-static enum err backup_run_make(struct job *j)
+static enum err backup_run_make(struct backup_task *t)
 {
-    enum err e = backup_make(j->folder, &j->from, &j->info, &j->why);
-    j->finished_s = (int64_t)(clock_wall_us() / 1000000);
+    enum err e = backup_make(t->folder, &t->from, &t->info, &t->why);
+    t->finished_s = (int64_t)(clock_wall_us() / 1000000);
     if (e == OK)
-        time_save(j, j->finished_s);
+        time_save(t, t->finished_s);
     return e;
 }
 
-static void *run_job(void *arg)
+static void *backup_thread(void *arg)
 {
-    struct job *j = arg;
-    struct worker *w = j->call->worker;
-    j->told_us = clock_mono_us();
-    if (j->kind == JOB_MAKE)
-        j->err = backup_run_make(j);
+    struct backup_task *t = arg;
+    struct worker *w = t->call->worker;
+    t->told_us = clock_mono_us();
+    if (t->kind == BACKUP_MAKE)
+        t->err = backup_run_make(t);
     else
-        j->err = backup_verify(j->folder, j->schemas, &j->from.watch, &j->info, &j->why);
-    loop_post(worker_loop(w), &j->post);
+        t->err = backup_verify(t->folder, t->schemas, &t->from.watch, &t->info, &t->why);
+    loop_post(worker_loop(w), &t->post);
     return NULL;
 }
 
@@ -199,22 +199,22 @@ static const struct store_schema *const *all_schemas(struct arena *arena)
     return out;
 }
 
-static void backup_begin(struct job *j)
+static void backup_begin(struct backup_task *t)
 {
-    struct command_call *call = j->call;
+    struct command_call *call = t->call;
     const struct worker *w = call->worker;
-    j->from.store = worker_store(w);
-    j->from.data = worker_node(w)->data;
-    j->schemas = all_schemas(call->arena);
-    if (the_job != NULL || worker_stopping(w)) {
+    t->from.store = worker_store(w);
+    t->from.data = worker_node(w)->data;
+    t->schemas = all_schemas(call->arena);
+    if (the_task != NULL || worker_stopping(w)) {
         command_fail(call, E_AGAIN, "another backup is being made or verified: try later");
         return;
     }
-    the_job = j;
-    j->number = job_begin(call);
-    if (pthread_create(&j->thread, NULL, run_job, j) == 0)
+    the_task = t;
+    t->job = job_begin(call);
+    if (pthread_create(&t->thread, NULL, backup_thread, t) == 0)
         return;
-    the_job = NULL;
+    the_task = NULL;
     command_fail(call, E_LIMIT,
                  "no thread could be started; the system has too many, try again later");
 }
@@ -227,25 +227,25 @@ static slice without_slash(slice folder)
     return folder;
 }
 
-static void backup_submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
+static void backup_submit(struct command_call *call, enum backup_kind kind, enum backup_keys keys)
 {
-    struct job *j = arena_new(call->arena, struct job, 1);
-    *j = (struct job){ .call = call, .kind = kind, .post = { .fn = backup_ended } };
-    j->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
-    j->from.keys = keys;
-    j->from.watch = (struct store_watch){ backup_go_on, j };
-    backup_begin(j);
+    struct backup_task *t = arena_new(call->arena, struct backup_task, 1);
+    *t = (struct backup_task){ .call = call, .kind = kind, .post = { .fn = backup_ended } };
+    t->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
+    t->from.keys = keys;
+    t->from.watch = (struct store_watch){ backup_go_on, t };
+    backup_begin(t);
 }
 
 static void backup_run_create(struct command_call *call)
 {
-    backup_submit(call, JOB_MAKE,
+    backup_submit(call, BACKUP_MAKE,
                   command_flag(call, "secrets") ? BACKUP_WITH_SECRETS : BACKUP_WITHOUT_SECRETS);
 }
 
 static void run_verify(struct command_call *call)
 {
-    backup_submit(call, JOB_VERIFY, BACKUP_WITHOUT_SECRETS);
+    backup_submit(call, BACKUP_VERIFY, BACKUP_WITHOUT_SECRETS);
 }
 
 /* musterctl restores while no server runs: this one does. */
@@ -270,10 +270,10 @@ void backup_give_up(void) { atomic_store(&stopping, true); }
  * is not ended, since the loop by which the answer would go back has ended. */
 static void backup_worker_stop(struct worker *w)
 {
-    if (!duty_is_here(w, DUTY_BACKUP) || the_job == NULL)
+    if (!duty_is_here(w, DUTY_BACKUP) || the_task == NULL)
         return;
     backup_give_up();
-    backup_join(the_job);
+    backup_join(the_task);
 }
 
 static const struct command_column backup_columns[] = {
