@@ -103,7 +103,7 @@ struct showing {
 };
 /* Sessions that are there when a component is added. Those that come later have rows by themselves.
  */
-struct again {
+struct catch_up {
     struct list node; /* in the list of the worker */
     struct worker *worker;
     struct timer timer; /* the next page */
@@ -112,9 +112,9 @@ struct again {
     uint64_t ids[];
 };
 
-/* What is under way on a worker. */
+/* A worker has these under way. */
 struct shown_worker {
-    struct list showings, agains;
+    struct list showings, catching_up;
 };
 static unsigned slot;
 
@@ -222,7 +222,7 @@ static void shown_available(struct session *s)
 }
 
 /* Returns how many rows it has. */
-static uint32_t again_session(struct session *s, slice component)
+static uint32_t catch_up_session(struct session *s, slice component)
 {
     struct store_batch *b = NULL;
     char text[JID_MAX];
@@ -240,7 +240,7 @@ static uint32_t again_session(struct session *s, slice component)
     return rows;
 }
 
-static void again_free(struct again *a)
+static void catch_up_free(struct catch_up *a)
 {
     timer_cancel(&a->timer);
     list_remove(&a->node);
@@ -248,24 +248,24 @@ static void again_free(struct again *a)
     mem_free(&a);
 }
 
-static void again_next(struct timer *t, struct loop *loop)
+static void catch_up_next(struct timer *t, struct loop *loop)
 {
-    struct again *a = CONTAINER_OF(t, struct again, timer);
+    struct catch_up *a = CONTAINER_OF(t, struct catch_up, timer);
     slice component = slice_of(a->component);
     uint32_t rows = 0,
              last = a->count - a->next < PAGE_SESSIONS ? a->count : a->next + PAGE_SESSIONS;
     if (!remote_expected(a->worker, component)) { /* it is deleted, and its rows are */
-        again_free(a);
+        catch_up_free(a);
         return;
     }
     while (a->next < last && rows < PAGE_ROWS) {
         struct session *s = session_find(a->worker, a->ids[a->next++]);
-        rows += s == NULL ? 0 : again_session(s, component);
+        rows += s == NULL ? 0 : catch_up_session(s, component);
     }
     if (a->next < a->count)
         timer_set(loop, t, PAUSE_MS);
     else
-        again_free(a);
+        catch_up_free(a);
 }
 
 void component_shown_again(struct worker *w, slice component)
@@ -273,15 +273,15 @@ void component_shown_again(struct worker *w, slice component)
     struct shown_worker *sw = *worker_state(w, slot);
     const struct session *s;
     ensure(worker_is_here(w) && component.len > 0);
-    struct again *a = mem_zalloc(sizeof *a + sessions_count(w) * sizeof a->ids[0]);
+    struct catch_up *a = mem_zalloc(sizeof *a + sessions_count(w) * sizeof a->ids[0]);
     a->worker = w;
-    a->timer.fn = again_next;
+    a->timer.fn = catch_up_next;
     a->component = mem_zalloc(component.len + 1);
     memcpy(a->component, component.ptr, component.len);
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         a->ids[a->count++] = s->id;
-    list_append(&sw->agains, &a->node);
-    again_next(&a->timer, worker_loop(w));
+    list_append(&sw->catching_up, &a->node);
+    catch_up_next(&a->timer, worker_loop(w));
 }
 
 static void shown_save(const struct session *s, struct buf *out)
@@ -426,7 +426,7 @@ static void shown_worker_start(struct worker *w)
 {
     struct shown_worker *sw = *worker_state(w, slot) = mem_new(struct shown_worker);
     list_init(&sw->showings);
-    list_init(&sw->agains);
+    list_init(&sw->catching_up);
 }
 
 static void shown_worker_stop(struct worker *w)
@@ -434,8 +434,8 @@ static void shown_worker_stop(struct worker *w)
     struct shown_worker *sw = *worker_state(w, slot);
     while (!list_empty(&sw->showings))
         showing_free(CONTAINER_OF(sw->showings.next, struct showing, node));
-    while (!list_empty(&sw->agains))
-        again_free(CONTAINER_OF(sw->agains.next, struct again, node));
+    while (!list_empty(&sw->catching_up))
+        catch_up_free(CONTAINER_OF(sw->catching_up.next, struct catch_up, node));
 }
 
 static void shown_worker_ended(struct worker *w)

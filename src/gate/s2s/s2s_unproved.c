@@ -19,9 +19,9 @@ static struct {
     } place[S2S_UNPROVED_MAX];
 } unproved = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* The clock may have been set back. What is of the future is of now then: else it would stay for
- * longer than the others, and make no room. */
-static void unproved_lock(uint64_t now_us)
+/* Takes the lock. A time of the future, since the clock was set back, becomes now: its place would
+ * be kept for longer than the others. */
+static void unproved_lock_at(uint64_t now_us)
 {
     pthread_mutex_lock(&unproved.lock);
     for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++)
@@ -68,7 +68,7 @@ void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
 {
     if (!unproved_has_room(news->remote))
         return;
-    unproved_lock(now_us);
+    unproved_lock_at(now_us);
     struct unproved_place *p = unproved_find(news->remote);
     p = p != NULL ? p : unproved_oldest();
     *p = (struct unproved_place){ .last.at_us = now_us };
@@ -81,7 +81,7 @@ void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
 
 void s2s_unproved_each(uint64_t now_us, s2s_unproved_fn *fn, void *arg)
 {
-    unproved_lock(now_us);
+    unproved_lock_at(now_us);
     for (unsigned i = 0; i < S2S_UNPROVED_MAX; i++) {
         const struct unproved_place *p = &unproved.place[i];
         if (p->domain[0] != '\0' && !unproved_is_old(p, now_us))
@@ -101,7 +101,7 @@ void s2s_unproved_forget(slice domain)
 
 bool s2s_unproved_of(slice domain, uint64_t now_us, struct s2s_unproved *out)
 {
-    unproved_lock(now_us);
+    unproved_lock_at(now_us);
     const struct unproved_place *p = unproved_find(domain);
     bool known = p != NULL && !unproved_is_old(p, now_us);
     if (known)
