@@ -59,9 +59,9 @@ void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct
     buf_fini(&bytes);
 }
 
-/* The head: what there is, sealed with the key of the node (auth/seal.h), which is not in the
- * database. Who has only the database can compute hashes, but not this. So entries that are missing
- * at either end are found, and a chain that was written anew. */
+/* The head says which entries there are. It is sealed with the key of the node (auth/seal.h), which
+ * is not in the database: somebody who has only the database can compute hashes, but no head. So
+ * entries that are missing at either end are found, and a chain that was written anew. */
 slice audit_head_text(const struct audit_end *end, struct arena *tmp)
 {
     return slice_of(arena_printf(tmp, "%lld %lld %s", (long long)end->first, (long long)end->number,

@@ -14,6 +14,13 @@ struct store_stmt;
 #define AUDIT_BROKEN       "audit broken" /* the command of an entry */
 #define AUDIT_HEAD_CONTEXT "audit head"
 
+/* An argument of commands that read entries in their order. */
+#define AUDIT_BEHIND_ARG                                                                           \
+    {                                                                                              \
+        .name = "after", .kind = ARG_OPTION, .type = PARAM_INT, .min = 0, .max = INT64_MAX >> 2,   \
+        .doc = "only entries behind this number"                                                   \
+    }
+
 enum { AUDIT_FIELDS = 8, AUDIT_HASH = 64 };
 
 /* An entry is its texts, and what is computed of them when it is appended. */
@@ -36,7 +43,8 @@ extern struct store_stmt audit_page_stmt, audit_head_stmt;
 extern struct store_stmt audit_last_stmt;
 void audit_texts_of(const struct store_batch *b, uint32_t row, struct audit_texts *out);
 
-/* Of what is signed no byte is ambiguous: every text with its length before it. */
+/* The hash of an entry covers every text with its length before it, so no two entries give the
+ * same bytes. */
 void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct audit_texts *t);
 slice audit_head_text(const struct audit_end *end, struct arena *tmp);
 /* Of a statement that has read the head. Without the key nobody can say that it does not. */

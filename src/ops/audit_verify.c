@@ -124,7 +124,7 @@ static bool check_row(struct audit_check *c, const struct store_batch *b, uint32
     return true;
 }
 
-/* What was there at the check before, and what is cut off at its time only. */
+/* The entry that the check before has seen last is gone, and is not old enough to be cut off. */
 static bool check_known_is_gone(const struct audit_check *c, int64_t first)
 {
     int64_t keep_ms = setting_int(&audit_keep);
@@ -370,13 +370,7 @@ struct command audit_verify_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_AUDIT,
     .record = true,
-    .args = (const struct command_arg[]){ { .name = "after",
-                                            .kind = ARG_OPTION,
-                                            .type = PARAM_INT,
-                                            .min = 0,
-                                            .max = INT64_MAX >> 2,
-                                            .doc = "only entries behind this number" },
-                                          { 0 } },
+    .args = (const struct command_arg[]){ AUDIT_BEHIND_ARG, { 0 } },
     .run = run_audit_verify,
     .doc =
         "Checks the chain of the audit log. Entries that were changed or removed are found, also "

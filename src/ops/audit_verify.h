@@ -1,6 +1,6 @@
 /* audit_verify: checks the chain of the audit log, for `audit verify`, and by itself: all of it
  * after the start and once a week, in between what is new since the last check, at intervals of
- * audit.verify-every. What is found raises the alarm audit.broken.
+ * audit.verify-every. A fault raises the alarm audit.broken.
  *
  * At the home of DUTY_AUDIT. Limit: a check by itself reads WATCH_ROWS entries at a time and pauses
  * between, so a million entries take some minutes and little of the worker. */

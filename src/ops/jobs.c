@@ -215,7 +215,7 @@ static const char *job_id(const struct job *j, char out[ID_BYTES])
     return out;
 }
 
-/* Who may read what the command is about sees its jobs, and those who began one see it. */
+/* A job is seen by all who may read what its command is about, and by who began it. */
 static bool job_is_seen(const struct job *j, const struct command_call *call)
 {
     char permission[COMMAND_PERMISSION_MAX];

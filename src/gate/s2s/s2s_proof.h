@@ -11,7 +11,7 @@ struct elem;
 /* Keys of dialback. All workers, and nodes with the same secrets.key, make the same. false: there
  * is no secret. */
 bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct arena *tmp);
-/* What has become of SASL EXTERNAL, by which our certificate proves our domain. */
+/* How SASL EXTERNAL has gone, by which our certificate proves our domain. */
 enum s2s_external {
     EXTERNAL_NOT_WANTED, /* without TLS, or because dialback is demanded here */
     EXTERNAL_NOT_OFFERED,
