@@ -39,6 +39,10 @@ fuzz_CFLAGS += $(if $(LLHTTP),-DHAVE_LLHTTP -idirafter /usr/share/include/llhttp
 CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -gdwarf-4 $(WARN) \
            -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS))
 LDFLAGS := -pthread $($(MODE)_LDFLAGS)
+# Two hundred test programs are linked with the sanitizers, each of all objects: three times as fast by this linker.
+ifneq ($(filter asan tsan fuzz,$(MODE)),)
+LDFLAGS += $(if $(shell command -v ld.lld),-fuse-ld=lld)
+endif
 LIBS    := $(shell pkg-config --libs $(PKGS)) -lresolv -lm
 
 # A large family has a folder inside that of its layer.

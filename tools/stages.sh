@@ -46,8 +46,8 @@ unit_one() { # TEST LOG
     return 1
 }
 
-# Runs each test program, two at a time, as some of them wait; one that crashes does not stop the
-# others.
+# Runs each test program, three at a time, as some of them wait, and that which waits longest (for
+# databases that do not answer) first; one that crashes does not stop the others.
 run_units() { # MODE FOLDER...
     local tests failed=0 logs=$LOGS/units.$1
     mapfile -t tests < <(tests_of "$@")
@@ -56,8 +56,8 @@ run_units() { # MODE FOLDER...
     mkdir -p "$logs"
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
-    printf '%s\n' "${tests[@]}" |
-        xargs -P 2 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" || failed=1
+    printf '%s\n' "${tests[@]}" | sed '/pgsql_test$/!s/^/~/' | LC_ALL=C sort | tr -d '~' |
+        xargs -P 3 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" || failed=1
     cat "$logs"/*
     return "$failed"
 }
