@@ -2,7 +2,7 @@
 # federation.sh: what federation costs: two servers of each kind and one link over TLS between them.
 #
 # The servers share CPU 0, the generator (xmppload) has CPU 1. It installs ejabberd, Prosody and dnsmasq from Debian if
-# they are missing, talks to loopback only, takes less than 6 minutes and prints a table for each part. The raw
+# they are missing, talks to loopback only, takes less than 8 minutes and prints a table for each part. The raw
 # figures are in build/bench/federation.json.
 #   PARTS="chat durable setup burst idle"     which parts
 #   SERVERS="muster ejabberd prosody"         who takes part in chat and durable
