@@ -18,7 +18,8 @@ CC_tsan    := clang
 CC_fuzz    := clang
 CC := $(CC_$(MODE))
 
-PKGS := libcares libssl libcrypto sqlite3 libpq icu-i18n icu-uc jansson yaml-0.1
+PKGS := libcares libssl libcrypto sqlite3 icu-i18n icu-uc jansson yaml-0.1
+# libpq is loaded when it is needed: src/store/libpq.h.
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wvla -Wimplicit-fallthrough -Wformat=2 -Werror
 # Hardening that costs nothing measurable; what was measured and left out: docs/architecture.md §9.
@@ -37,7 +38,7 @@ LLHTTP := $(wildcard /usr/share/llhttp/llhttp.c)
 LLHTTP_FUZZ := $(if $(LLHTTP),$(patsubst %,build/fuzz/llhttp/%.o,api http llhttp))
 fuzz_CFLAGS += $(if $(LLHTTP),-DHAVE_LLHTTP -idirafter /usr/share/include/llhttp)
 CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -gdwarf-4 $(WARN) \
-           -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS))
+           -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS) libpq)
 LDFLAGS := -pthread $($(MODE)_LDFLAGS)
 # Two hundred test programs are linked with the sanitizers, each of all objects: three times as fast by this linker.
 ifneq ($(filter asan tsan fuzz,$(MODE)),)

@@ -63,6 +63,19 @@ def test_what_is_not_there_is_said(make_server, cluster):
         assert words in line and "hush" not in server.log(), line
 
 
+def test_a_library_that_is_not_there_is_said(make_server, tmp_path, monkeypatch):
+    """libpq is loaded when such a database is named; SQLite does without it."""
+    folder = tmp_path / "libraries"
+    folder.mkdir()
+    (folder / "libpq.so.5").touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+    url = "postgresql://muster:hush@127.0.0.1/muster"
+    server = make_server(start=False, conf={"database": url})
+    line = refusal(server)
+    assert "apt-get install libpq5" in line and "hush" not in server.log(), line
+    assert make_server("alice").login("alice") is not None
+
+
 def test_the_doctor_tries_it_while_no_server_runs(make, make_server, cluster):
     def found(server):
         rows = doctor(server)[1]

@@ -1,4 +1,5 @@
 #include "base/slice.h"
+#include "store/libpq.h"
 #include "store/store_pgsql.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,10 @@ static bool ports_are_fine(const char *ports)
 
 enum err pg_url_name(const char *url, char *out, size_t cap, struct why *why)
 {
-    enum err e = E_SYNTAX;
+    enum err e = libpq_load(why);
+    if (e != OK)
+        return e;
+    e = E_SYNTAX;
     PQconninfoOption *options = PQconninfoParse(url, NULL); /* its message would show the URL */
     if (options != NULL) {
         const char *name = pgsql_url_value_of(options, "dbname"),

@@ -113,7 +113,8 @@ struct pg_db {
 };
 
 /* pgsql_url.c */
-/* Checks the URL and makes a name of it that can be shown. E_SYNTAX. */
+/* Checks the URL and makes a name of it that can be shown. E_SYNTAX; E_IO: without libpq.h's
+ * library. */
 NODISCARD enum err pg_url_name(const char *url, char *out, size_t cap, struct why *why);
 
 /* pgsql_conn.c */
