@@ -171,7 +171,7 @@ def test_a_large_event_is_not_kept(server, alice, bob):
     bob.expect_nothing("<message/>")
 
 
-MANY, LARGE = 400, 250_000
+MANY, LARGE = 100, 250_000
 
 
 def grown(server, before):
