@@ -4,6 +4,7 @@
 #include "app/features.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "im/feature.h"
 #include "store/pgsql_fixture.h"
 #include "store/store.h"
 #include "store/words.h"
@@ -78,6 +79,7 @@ int main(void)
     if (!pgfix_start())
         return 0;
     features_register();
+    features_set(features_all);
     log_set_level(&log_store, LOG_ERROR);
     int failed = cmocka_run_group_tests_name("database", tests, NULL, NULL);
     pgfix_end();

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "im/feature.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,5 +120,7 @@ int main(void)
         cmocka_unit_test(long_values_can_be_set),
     };
     features_register();
+    features_set(features_all);
+    features_check();
     return cmocka_run_group_tests_name("docs", tests, NULL, NULL);
 }

@@ -303,7 +303,12 @@ void features_register(void)
 {
     for (const struct feature *const *f = features_all; *f != NULL; f++)
         register_rows(*f);
-    features_set(features_all);
+}
+
+void features_check(void)
+{
+    settings_check();
+    commands_check();
 }
 
 const struct store_schema *const *features_schemas(struct arena *arena)

@@ -9,8 +9,11 @@ struct store_schema;
 
 extern const struct feature *const features_all[]; /* ended by NULL */
 /* Registers the rows of all features: settings, commands, metrics, alarms, log areas. Once, at
- * start. */
+ * start; a server calls features_set() next, musterctl does not. */
 void features_register(void);
+/* Ends the process if a row is not as rows must be. For tests, and for who writes documents of
+ * them: it takes longer than to register them, and rows are the same at each start. */
+void features_check(void);
 /* The schemas of all features for store_open(); NULL-terminated. */
 const struct store_schema *const *features_schemas(struct arena *arena);
 

@@ -320,8 +320,11 @@ int main(int argc, char **argv)
     if (notify_stderr_is_journal())
         log_mark_priorities();
     features_register();
-    if (o.dump_docs != NULL)
+    features_set(features_all);
+    if (o.dump_docs != NULL) {
+        features_check();
         return dump_docs(o.dump_docs);
+    }
     if (o.check)
         return main_check(o.config);
     if (o.restore != NULL)

@@ -17,6 +17,7 @@
 #include "home/remote.h"
 #include "home/test_message.h"
 #include "home/worker.h"
+#include "im/feature.h"
 
 enum { QUESTION = 77 };
 
@@ -64,6 +65,7 @@ static int start(void **state)
     struct why why;
     (void)state;
     features_register();
+    features_set(features_all);
     for (unsigned id = 0; id < MESSAGE_IDS; id++) {
         const struct message_row *row = message_find(id);
         if (row == NULL || row->scope != MESSAGE_CLUSTER)

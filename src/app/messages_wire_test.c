@@ -502,6 +502,7 @@ static int start(void **state)
 {
     (void)state;
     features_register();
+    features_set(features_all);
     return 0;
 }
 
@@ -556,6 +557,7 @@ int main(int argc, char **argv)
     };
     if (argc == 2 && strcmp(argv[1], "accept") == 0) {
         features_register();
+        features_set(features_all);
         return accept_rows(WIRE_FILE) ? 0 : 1;
     }
     return cmocka_run_group_tests(tests, start, NULL);

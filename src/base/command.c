@@ -62,8 +62,8 @@ struct command_hyphened command_hyphened(const char *name)
     return h;
 }
 
-/* Counts the arguments and checks the row's own rules. */
-static size_t command_check_row(const struct command *c)
+/* Counts the arguments and checks their own rules. */
+static size_t command_check_args(const struct command *c)
 {
     size_t count = 0;
     bool optional_seen = false;
@@ -131,12 +131,13 @@ bool command_rest_clashes(const char *a, const char *b)
 static bool command_rest_is_own(const struct command *c)
 {
     for (const struct command *at = commands; at != NULL; at = at->next)
-        if (c->rest != NULL && at->rest != NULL && command_rest_clashes(c->rest, at->rest))
+        if (at != c && c->rest != NULL && at->rest != NULL &&
+            command_rest_clashes(c->rest, at->rest))
             return false;
     return true;
 }
 
-void command_register(struct command *c)
+static void command_check(const struct command *c)
 {
     ensure(c->area != NULL && strspn(c->area, "abcdefghijklmnopqrstuvwxyz") == strlen(c->area));
     ensure(c->effect == COMMAND_READS || c->effect == COMMAND_CHANGES);
@@ -144,12 +145,22 @@ void command_register(struct command *c)
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
     ensure(c->home == NULL || command_has_arg(c, c->home));
     ensure(!c->reasoned || (c->audited && command_has_arg(c, "reason")));
-    ensure(c->run != NULL && command_check_row(c) <= COMMAND_ARGS_MAX);
+    ensure(c->run != NULL && command_check_args(c) <= COMMAND_ARGS_MAX);
     ensure(command_stamps_agree(c));
     ensure(command_names_fit(c));
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
-    pthread_mutex_lock(&lock);
     ensure(command_rest_is_own(c));
+}
+
+void commands_check(void)
+{
+    for (const struct command *c = commands; c != NULL; c = c->next)
+        command_check(c);
+}
+
+void command_register(struct command *c)
+{
+    pthread_mutex_lock(&lock);
     struct command **at = &commands;
     while (*at != NULL && strcmp((*at)->name, c->name) < 0)
         at = &(*at)->next;

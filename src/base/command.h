@@ -189,6 +189,7 @@ void command_permission(const struct command *c, char *out, size_t cap);
 /* Whether a path of one `rest` is one of the other but for the names of arguments. */
 bool command_rest_clashes(const char *a, const char *b);
 void command_register(struct command *c);
+void commands_check(void); /* ends the process if a row that is registered is not as rows must be */
 struct command *command_first(void);
 struct command *command_find(slice name);
 bool command_has_arg(const struct command *c, const char *name);

@@ -187,7 +187,6 @@ const struct setting *setting_of(const struct setting *s, slice domain)
     return own != NULL && !setting_is_open(own) ? own : s;
 }
 
-/* The default of a row must pass the row's own check. */
 static void setting_check_row(const struct setting *s)
 {
     struct why why;
@@ -210,7 +209,6 @@ void setting_register(struct setting *s)
 {
     atomic_store(&s->value, setting_is_text(s) ? 0 : s->def);
     atomic_store(&s->text, s->def_text);
-    setting_check_row(s);
     pthread_mutex_lock(&lock);
     struct setting **at = &settings;
     while (*at != NULL && strcmp((*at)->name, s->name) < 0)
@@ -219,6 +217,12 @@ void setting_register(struct setting *s)
     s->next = *at;
     *at = s;
     pthread_mutex_unlock(&lock);
+}
+
+void settings_check(void)
+{
+    for (const struct setting *s = settings; s != NULL; s = s->next)
+        setting_check_row(s);
 }
 
 bool setting_bool_somewhere(const struct setting *s)

@@ -120,8 +120,10 @@ static inline bool setting_is_open(const struct setting *s)
 }
 
 const char *setting_scope_name(const struct setting *s); /* "node" */
-/* At start; sets the default. A row that does not say its scope ends the process. */
-void setting_register(struct setting *s);
+void setting_register(struct setting *s);                /* at start; sets the default */
+/* Ends the process if the default of a row that is registered does not pass the row's own check, or
+ * a row does not say its scope. */
+void settings_check(void);
 /* Makes the rows for a domain (prepared) from all rows that are registered; does nothing if they
  * are there. Main, before workers run. */
 void setting_add_domain(slice domain);

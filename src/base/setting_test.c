@@ -91,6 +91,7 @@ static void register_without_scope(int fd)
     signal(SIGABRT, SIG_DFL);
     dup2(fd, STDERR_FILENO);
     setting_register(&row);
+    settings_check();
     _exit(0);
 }
 
