@@ -44,12 +44,34 @@ def test_one_user_both_ways_and_masked(server, alice, bob):
     say(alice, "bob@localhost", "m4")
     bob.expect("<message id='m4'/>")
     assert server.ctl_run("trace", "texts", ALICE).returncode != 0
-    shown = until("line", lambda: texts(server, "--word", "m4"))[0]["text"]
-    assert "topsecret" in shown and "hidden" not in shown
+    shown = until("line", lambda: texts(server, "--word", "m4"))
+    assert len(shown) == 1  # also where two nodes answer
+    assert "topsecret" in shown[0]["text"] and "hidden" not in shown[0]["text"]
     assert server.rows("trace", "texts", "bob@localhost", "of another") == []
     assert "topsecret" not in server.log()
     entry = until("entry", lambda: server.rows("audit", "list", "--command", "trace bodies"))[0]
     assert "a judge wants it" in entry["args"]
+
+
+def test_no_level_of_the_log_hides_it(server, alice, bob):
+    server.ctl("log", "level", "error")
+    server.ctl("log", "trace", "trace", "off")
+    server.ctl("trace", "jid", ALICE)
+    say(alice, "bob@localhost", "m9")
+    bob.expect("<message id='m9'/>")
+    until("line", lambda: "m9" in json.dumps(lines(server)))
+    assert "m9" in server.log()
+
+
+def test_the_texts_of_every_node_are_shown(server, alice, bob):
+    """In their order, the newest ones."""
+    server.ctl("trace", "bodies", ALICE, "a judge wants it")
+    for number in range(5):
+        say(alice, "bob@localhost", f"n{number}")
+        bob.expect(f"<message id='n{number}'/>")
+    until("last", lambda: texts(server, "--word", "id='n4'"))
+    found = [r["text"] for r in texts(server, "--limit", "3")]
+    assert [f"n{n}" in text for n, text in zip((2, 3, 4), found, strict=True)] == [True] * 3
 
 
 def test_it_ends(server, alice, bob):

@@ -5,10 +5,12 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/hash.h"
 #include "base/log_listen.h"
 #include "im/feature.h"
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 
 enum { TEXTS_BYTES = 8 * LOG_LINE_BYTES, LINE_BYTES_MAX = 3 * TEXTS_BYTES };
 
@@ -88,12 +90,17 @@ static bool is_wanted(const struct log_wanted *w, const json_t *line)
            (w->plain.ptr == NULL || slice_starts(text, w->plain) || slice_starts(text, w->quoted));
 }
 
-static void add_line(struct command_call *call, const json_t *line)
+static const char *const line_names[] = { "time", "level", "area", "event", "text", NULL };
+
+static void add_line(struct command_call *call, const json_t *line, uint64_t number)
 {
-    static const char *const names[] = { "time", "level", "area", "event", "text" };
     command_row(call);
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        command_text(call, names[i], slice_dup(call->arena, line_text(line, names[i])));
+    for (const char *const *name = line_names; *name != NULL; name++)
+        command_text(call, *name, slice_dup(call->arena, line_text(line, *name)));
+    if (call->part)
+        command_text(call, "line",
+                     slice_of(arena_printf(call->arena, "%016" PRIx64 "-%016" PRIx64,
+                                           hash_keyed(SLICE("log")), number)));
 }
 
 /* Those of the ring before number `end` that are wanted, behind the first `pass` of them; returns
@@ -108,20 +115,63 @@ static uint64_t walk_lines(struct event_ring *ring, struct command_call *call,
         json_t *line = json_loadb(text.ptr, text.len, 0, NULL);
         buf_clear(&text);
         if (line != NULL && is_wanted(w, line) && ++wanted > pass)
-            add_line(call, line);
+            add_line(call, line, at - 1);
         json_decref(line);
     }
     buf_fini(&text);
     return wanted;
 }
 
-void log_recent_list(struct command_call *call, struct event_ring *ring, const struct log_wanted *w)
+static uint64_t line_limit(const struct command_call *call)
 {
-    uint64_t limit = (uint64_t)command_number(call, "limit", LOG_RECENT_LIST);
+    return (uint64_t)command_number(call, "limit", LOG_RECENT_LIST);
+}
+
+static void lines_done(struct command_call *call)
+{
+    command_done(call, "%s", call->rows != NULL ? "" : "there is no such line in memory");
+}
+
+void log_recent_rows(struct command_call *call, struct event_ring *ring, const struct log_wanted *w)
+{
+    uint64_t limit = line_limit(call);
     uint64_t end = event_ring_next(ring), wanted = walk_lines(ring, call, w, end, UINT64_MAX);
     if (wanted > 0)
         (void)walk_lines(ring, call, w, end, wanted > limit ? wanted - limit : 0);
-    command_done(call, "%s", wanted > 0 ? "" : "there is no such line in memory");
+}
+
+static int line_order(const void *a, const void *b)
+{
+    const struct command_row *const *one = a, *const *other = b;
+    int order = slice_compare(command_row_text(*one, "time"), command_row_text(*other, "time"));
+    return order != 0 ? order
+                      : slice_compare(command_row_text(*one, "line"),
+                                      command_row_text(*other, "line"));
+}
+
+static void add_part(struct command_call *call, const struct command_row *part)
+{
+    command_row(call);
+    for (const char *const *name = line_names; *name != NULL; name++)
+        command_text(call, *name, command_row_text(part, *name));
+}
+
+void log_recent_gathered(struct command_call *call)
+{
+    uint64_t count = 0, all = 0, limit = line_limit(call);
+    struct command_row *first = command_take_rows(call);
+    for (const struct command_row *r = first; r != NULL; r = r->next)
+        all++;
+    const struct command_row **rows = arena_new(call->arena, const struct command_row *, all + 1);
+    for (uint64_t i = 0; first != NULL; first = first->next)
+        rows[i++] = first;
+    qsort(rows, all, sizeof rows[0], line_order);
+    for (uint64_t i = 0; i < all; i++)
+        if (count == 0 || line_order(&rows[count - 1], &rows[i]) != 0)
+            rows[count++] = rows[i];
+    for (uint64_t i = count > limit ? count - limit : 0; i < count; i++)
+        add_part(call, rows[i]);
+    lines_done(call);
 }
 
 static void run_log_list(struct command_call *call)
@@ -153,15 +203,23 @@ static void run_log_list(struct command_call *call)
         .event = command_arg(call, "event"),
         .word = command_arg(call, "word"),
     };
-    log_recent_list(call, is_guarded ? &guarded : &log_recent, &wanted);
+    log_recent_rows(call, is_guarded ? &guarded : &log_recent, &wanted);
+    lines_done(call);
 }
 
-const struct command_column log_recent_columns[] = {
-    { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },
-    { .name = "level", .doc = "error, warn, info, debug or trace" },
-    { .name = "area", .doc = "part of the server" },
-    { .name = "event", .doc = "what happened" },
-    { .name = "text", .doc = "the other fields of the line" },
+/* clang-format off */
+#define LINE_COLUMNS                                                                               \
+    { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },                         \
+    { .name = "level", .doc = "error, warn, info, debug or trace" },                               \
+    { .name = "area", .doc = "part of the server" },                                               \
+    { .name = "event", .doc = "what happened" },                                                   \
+    { .name = "text", .doc = "the other fields of the line" }
+/* clang-format on */
+
+const struct command_column log_recent_columns[] = { LINE_COLUMNS, { 0 } };
+const struct command_column log_recent_parts[] = {
+    LINE_COLUMNS,
+    { .name = "line", .doc = "process and number" },
     { 0 },
 };
 

@@ -23,10 +23,14 @@ struct log_wanted {
     slice area, event, word;
     slice plain, quoted; /* what their text begins with: one of the two */
 };
-/* Ends the call with the newest lines, at most its argument `limit`, as rows. */
-void log_recent_list(struct command_call *call, struct event_ring *ring,
+/* Adds the newest lines to the call, at most its argument `limit`, as rows. */
+void log_recent_rows(struct command_call *call, struct event_ring *ring,
                      const struct log_wanted *wanted);
 extern const struct command_column log_recent_columns[];
+/* COMMAND_EACH: parts, and what makes the answer from those of all nodes. A line of a process with
+ * two nodes comes twice and is shown once. */
+extern const struct command_column log_recent_parts[];
+void log_recent_gathered(struct command_call *call);
 
 extern struct event_ring log_recent, log_recent_texts;
 extern const struct feature log_recent_feature;

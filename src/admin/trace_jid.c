@@ -81,11 +81,14 @@ static void trace_jid_gathered(struct command_call *call)
     store_submit(b, worker_loop(call->worker), 0, trace_jid_looked, call);
 }
 
-/* The field `jid` is the first of such a line, and a full JID. */
+/* The lines are of the process: one worker of each node adds them. The field `jid` is the first of
+ * such a line, and a full JID. */
 static void run_trace_texts(struct command_call *call)
 {
     slice jid = command_arg(call, "jid");
     struct buf quoted;
+    if (worker_index(call->worker) != 0)
+        return;
     buf_init(&quoted, QUOTED_BYTES_MAX);
     buf_lit(&quoted, "jid=");
     control_text(&quoted, jid);
@@ -98,7 +101,7 @@ static void run_trace_texts(struct command_call *call)
         .plain = slice_of(arena_printf(call->arena, "jid=%.*s/", SLICE_ARG(jid))),
         .quoted = buf_fit(&quoted),
     };
-    log_recent_list(call, &log_recent_texts, &wanted);
+    log_recent_rows(call, &log_recent_texts, &wanted);
     buf_fini(&quoted);
 }
 
@@ -194,8 +197,9 @@ static struct command trace_jid_command = {
     .gathered = trace_jid_gathered,
     .parts = refused_columns,
     .doc = "Logs each stanza of a user for a while: what comes from the clients of the user and "
-           "goes to them, at the level info. Texts are masked: their length stands in brackets. It "
-           "ends earlier if you lose the permission, or the user is deleted.",
+           "goes to them, at the level info, whatever the level of the log is. Texts are masked: "
+           "their length stands in brackets. It ends earlier if you lose the permission, or the "
+           "user is deleted.",
 };
 static struct command trace_bodies_command = {
     .name = "trace bodies",
@@ -216,6 +220,7 @@ static struct command trace_texts_command = {
     .area = "compliance",
     .audited = true,
     .reasoned = true,
+    .runs_at = COMMAND_EACH,
     .args =
         (const struct command_arg[]){
             JID_ARG,
@@ -229,8 +234,11 @@ static struct command trace_texts_command = {
               .doc = "at most this number of lines" },
             { 0 } },
     .run = run_trace_texts,
+    .gathered = log_recent_gathered,
+    .parts = log_recent_parts,
     .doc = "Shows what `trace bodies` has of a user, whoever began it: the newest lines, at most "
-           "4,000 or 1 MiB of all users. They are lost with a restart of the node. Who reads them "
+           "4,000 or 1 MiB of all users on each node. They are lost with a restart of the node. "
+           "Who reads them "
            "states a reason, which is in the audit log.",
     .columns = log_recent_columns,
 };

@@ -292,10 +292,9 @@ void log_tell(void)
         tell_suppressed(area, wall_us);
 }
 
-/* Lines that are never written are asked for by name: the level of the log hides none of them. */
 static void log_put_level(struct log_area *area, int level)
 {
-    atomic_store(&area->level, area->unwritten && level < LOG_INFO ? LOG_INFO : level);
+    atomic_store(&area->level, area->asked && level < LOG_INFO ? LOG_INFO : level);
 }
 
 void log_register(struct log_area *area)

@@ -34,6 +34,7 @@ struct log_area {
      * ("trace.read"): they tell who talks with whom. NULL: nothing. */
     const char *permission;
     bool whole; /* its lines are records: they are not sampled (base/log_sample.h) */
+    bool asked; /* its lines are made only while somebody asks for them: no level hides LOG_INFO */
     /* Its lines have what users say: they are never written, only the listener has them
      * (base/log_listen.h). */
     bool unwritten;

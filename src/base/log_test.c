@@ -200,11 +200,11 @@ static void a_trace_survives_a_new_default(void **state)
     assert_int_equal(log_a.level, LOG_INFO);
 }
 
-static void no_level_hides_what_is_never_written(void **state)
+static void no_level_hides_what_is_asked_for(void **state)
 {
     (void)state;
-    static struct log_area early = { .name = "x-early", .unwritten = true };
-    static struct log_area late = { .name = "x-late", .unwritten = true };
+    static struct log_area early = { .name = "x-early", .asked = true };
+    static struct log_area late = { .name = "x-late", .asked = true };
     log_register(&early);
     log_set_default(LOG_ERROR);
     log_register(&late);
@@ -473,7 +473,7 @@ int main(void)
         cmocka_unit_test_setup(long_lines_are_cut_and_say_so, reset),
         cmocka_unit_test_setup(levels_select, reset),
         cmocka_unit_test_setup(a_trace_survives_a_new_default, reset),
-        cmocka_unit_test_setup(no_level_hides_what_is_never_written, reset),
+        cmocka_unit_test_setup(no_level_hides_what_is_asked_for, reset),
         cmocka_unit_test_setup(areas_are_found_and_listed_by_name, reset),
         cmocka_unit_test_setup(a_flood_is_dropped_but_counted, reset),
         cmocka_unit_test_setup(repeated_lines_are_sampled, reset),

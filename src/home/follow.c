@@ -9,10 +9,14 @@
 /* A text of one byte is shown as three. */
 enum { MASKED_BYTES_MAX = 3 * XML_STANZA_MAX };
 
-struct log_area log_follow = { .name = "trace", .permission = "trace.read", .whole = true };
-struct log_area log_follow_bodies = {
-    .name = "trace-bodies", .permission = "compliance.read", .whole = true, .unwritten = true
+struct log_area log_follow = {
+    .name = "trace", .permission = "trace.read", .whole = true, .asked = true
 };
+struct log_area log_follow_bodies = { .name = "trace-bodies",
+                                      .permission = "compliance.read",
+                                      .whole = true,
+                                      .asked = true,
+                                      .unwritten = true };
 
 _Atomic unsigned follow_count;
 
