@@ -112,12 +112,22 @@ def test_a_second_import_changes_nothing(make_server, theirs):
     assert ("group sales", "is there already") in told(answer) and groups(ours) == before
 
 
+def not_ready(ours, *names):
+    """What an import leaves that ends here: groups that nobody sees, and a mark."""
+    for name in names:
+        ours.ctl("group", "set", name, "--visible-to", "nobody")
+    ours.stop()
+    with ours.database() as db:
+        for name in names:
+            db.execute(f"INSERT INTO import_group VALUES('{name}')")
+    ours.start()
+
+
 def test_an_import_that_was_interrupted_is_finished(make_server, theirs):
     """Groups are visible to nobody until they are ready."""
     ours = make_server(domains=[HOST])
     ours.ctl("import", "ejabberd", str(theirs))
-    for name in "sales", "every-one":
-        ours.ctl("group", "set", name, "--visible-to", "nobody")
+    not_ready(ours, "sales", "every-one")
     ours.ctl("group-member", "del", "sales", jid("carol"))
     ours.ctl("group-member", "del", "every-one", "--domain", HOST)
     ours.ctl("group", "del", "present", "--yes")
@@ -206,10 +216,16 @@ def test_groups_of_prosody_for_the_second_time(make_server, folder):
         assert answer["text"].endswith("there already: 4, refused: 0"), answer
         assert groups(ours) == IN_PROSODY
     ours.ctl("group", "del", "help-desk", "--yes")
-    ours.ctl("group", "set", "sales-co", "--visible-to", "nobody")
+    not_ready(ours, "sales-co")
     answer = ours.ctl(*of_prosody(folder))
     assert answer["text"].endswith("groups imported: 2, there already: 2, refused: 0"), answer
     assert groups(ours) == IN_PROSODY
+    # One that nobody sees because an administrator wants that is ready.
+    ours.ctl("group", "set", "sales-co", "--visible-to", "nobody")
+    ours.ctl("group-member", "del", "sales-co", jid("bob"))
+    before = groups(ours)
+    answer = ours.ctl(*of_prosody(folder))
+    assert answer["text"].endswith("there already: 4, refused: 0") and groups(ours) == before
 
 
 @pytest.mark.parametrize("text, why", [
@@ -268,6 +284,35 @@ def test_groups_count_in_the_progress(make_server, folder):
     told = [re.fullmatch(r"users (\d+), rooms 0, groups (\d+), refused 0", s) for s in seen]
     assert all(told) and any(0 < int(m[2]) < 150 for m in told)
     ours.wait_log(r'event=import.progress .*groups=150')
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("more", [[], ["--replace", "--yes"]], ids=["again", "replaced"])
+def test_accounts_of_an_import_that_was_canceled_take_their_places(make_server, folder, disk, more):
+    """In groups that were there before it, when it is run again."""
+    ours = make_server(domains=[HOST], disk=disk)
+    ours.ctl(*of_prosody(folder))
+    names = [f"n{i:02}" for i in range(40)]
+    for name in names:
+        prosody_file(folder / "data", HOST, "accounts", f"{name}.dat",
+                     'return { ["password"] = "secret"; };')
+    (folder / "groups.txt").write_text(FILE + "".join(f"{jid(name)}\n" for name in names))
+    disk.turn(sync_ms=40)
+    running = ours.ctl_start(*of_prosody(folder))
+    job, = until("users", lambda: [row for row in ours.rows("job", "list", "--running") if re.match(
+        r"users [1-9]", row["text"])])
+    ours.ctl("job", "cancel", job["id"])
+    disk.turn(sync_ms=0)
+    _, why = running.communicate(timeout=30)
+    assert "canceled by `job cancel`" in why
+    assert 0 < int(re.search(r"users imported: (\d+)", why)[1]) < 40
+    ours.ctl(*of_prosody(folder, *more))
+    wanted = {f"member {jid(name)}" for name in ["bob", "carol", *names]}
+    assert groups(ours)["sales-co"][1] == {"visible-to members"} | wanted
+    # Now they are there already, and an administrator decides.
+    ours.ctl("group-member", "del", "sales-co", *map(jid, names))
+    ours.ctl(*of_prosody(folder, *more))
+    assert groups(ours) == IN_PROSODY
 
 
 @pytest.mark.sqlite

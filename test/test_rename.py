@@ -426,6 +426,7 @@ OTHERS = WRITTEN | {
     "outside_test.error", "outside_test.target", "s2s_demand.description",
     "s2s_demand.pattern", "s2s_demand.pins", "s2s_route.description", "s2s_route.pattern",
     "s2s_route.target", "test_user.password",
+    "import_group.name", "import_new.source",
     "shared_group.name", "shared_group.shown", "shared_group_member.name",
     "shared_group_rule.field", "shared_group_rule.name", "shared_group_viewer.kind",
     "shared_group_viewer.name",

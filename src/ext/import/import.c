@@ -13,6 +13,7 @@
 #include "codec/xml_read.h"
 #include "ext/import/import_group.h"
 #include "ext/import/import_groups.h"
+#include "ext/import/import_marks.h"
 #include "ext/import/import_prosody_group.h"
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
@@ -46,7 +47,7 @@ struct log_area log_import = { .name = "import" };
 /* A user of the source, or the domain of one. */
 struct import_seen {
     slice jid;   /* first */
-    bool is_new; /* an account that this import has made, or would */
+    bool is_new; /* an account that this import has made, or would, or one that was interrupted */
 };
 
 struct import {
@@ -67,6 +68,7 @@ struct import {
     const char *lost[STEP_USERS]; /* what the source says of it */
     unsigned count, lost_count, pending;
     bool dry, replace, over;
+    bool grouped;             /* there may be groups behind the users */
     struct source_found room; /* behind the users of the step; host.len 0: none */
     uint64_t rooms, rooms_there, rooms_refused;
     bool found; /* any user, of whatever kind */
@@ -383,8 +385,27 @@ static void import_group_told(void *arg, slice label, const char *what, slice wh
 }
 
 static void import_group_counted(void *arg) { import_tell_progress(arg); }
-static void import_groups_made(void *arg) { import_end(arg); }
 static bool import_groups_canceled(void *arg) { return import_canceled(arg); }
+
+/* If its marks stay, the next import looks once more whether its accounts are in their groups. */
+static void import_unmarked(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)result, (void)b;
+    import_end(arg);
+}
+
+static void import_finish(struct import *x)
+{
+    if (x->e != OK || x->dry || !x->grouped || x->making.lacks) {
+        import_end(x);
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(x->worker), 0);
+    import_marks_end(b, slice_of(x->path));
+    store_submit(b, worker_loop(x->worker), 0, import_unmarked, x);
+}
+
+static void import_groups_made(void *arg) { import_finish(arg); }
 
 static void import_room_end(struct import *x)
 {
@@ -402,7 +423,7 @@ static void import_room_end(struct import *x)
                                                              .done = import_groups_made,
                                                              .arg = x });
     else if (x->e != OK || x->over)
-        import_end(x);
+        import_finish(x);
     else
         import_next_step(x);
 }
@@ -541,7 +562,7 @@ static void import_is_new(struct import *x, const struct import_user *u)
 {
     struct import_seen *seen = map_get(&x->seen, u->jid);
     ensure(seen != NULL);
-    seen->is_new = x->dry ? u->id == 0 : !u->replaces;
+    seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
     x->imported++;
 }
 
@@ -621,6 +642,8 @@ static void import_store(struct import *x, struct import_user *u)
                      x->arena);
     if (u->replaces)
         EMIT(account.profile, b, u->jid, &u->profile);
+    if (x->grouped && (u->marked || !u->replaces))
+        import_mark_account(b, u->id, slice_of(x->path));
     import_take(x, u, s);
     if (s->noted)
         STORE_ADD(b, &part_done_stmt, 1, SV_I(u->id));
@@ -790,10 +813,11 @@ static void import_derive(struct import *x)
 
 static struct store_stmt known_stmt = {
     .name = "import.known",
-    .sql = "SELECT id, given_name, surname, email, department, directory_uri, template "
+    .sql = "SELECT id, given_name, surname, email, department, directory_uri, template"
+           ", (SELECT count(*) FROM import_new WHERE owner = account.id AND source = $2) "
            "FROM account WHERE jid = $1",
-    .params = "t",
-    .cols = "itttttt",
+    .params = "tt",
+    .cols = "itttttti",
 };
 
 static void import_known(struct import *x, struct import_user *u, const struct store_batch *b,
@@ -837,10 +861,12 @@ static void known_read(void *arg, enum store_result result, const struct store_b
             import_new(x, u);
             continue;
         }
+        u->marked = store_int(b, at - 1, 0, 7) > 0;
         if (x->replace) {
             import_known(x, u, b, at - 1);
             continue;
         }
+        ((struct import_seen *)map_get(&x->seen, u->jid))->is_new = u->marked;
         x->there++;
         import_report(x, u->jid, "is there already; --replace replaces it", (slice){ 0 });
         u->jid = (slice){ 0 };
@@ -891,7 +917,7 @@ static void import_step_done(struct work *w)
             continue;
         }
         import_note_user(x, u);
-        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid));
+        STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid), SV_T(slice_of(x->path)));
     }
     if (store_stmt_count(b) > 0) {
         store_submit(b, worker_loop(x->worker), 0, known_read, x);
@@ -930,6 +956,7 @@ void import_run(struct command_call *call, const struct import_from *from)
     x->kind = from->kind;
     x->path = slice_cstr(call->arena, from->path);
     x->groups_path = from->groups.len > 0 ? slice_cstr(call->arena, from->groups) : NULL;
+    x->grouped = x->kind->groups != NULL || x->groups_path != NULL;
     x->domain = from->domain;
     x->dry = command_flag(call, "dry_run");
     x->replace = command_flag(call, "replace");
@@ -944,14 +971,20 @@ void import_run(struct command_call *call, const struct import_from *from)
     import_next_step(x);
 }
 
-static struct store_stmt *const import_stmts[] = { &known_stmt,         &import_groups_account,
-                                                   &part_note_stmt,     &part_done_stmt,
-                                                   &part_abandon_stmt,  &part_abandon_all_stmt,
-                                                   &part_done_all_stmt, NULL };
-/* Accounts that do not exist yet, of which messages are stored already. */
+static struct store_stmt *const import_stmts[] = {
+    &known_stmt,         &import_groups_account, &part_note_stmt,
+    &part_done_stmt,     &part_abandon_stmt,     &part_abandon_all_stmt,
+    &part_done_all_stmt, IMPORT_MARKS_STMTS,     NULL
+};
+/* Accounts that do not exist yet, of which messages are stored already; and the tables of
+ * import_marks.h. */
 static const struct store_migration import_migrations[] = {
     { 1, "CREATE TABLE import_part(owner INTEGER PRIMARY KEY, jid TEXT NOT NULL)",
       "CREATE TABLE import_part(owner BIGINT PRIMARY KEY, jid TEXT NOT NULL)" },
+    { 2, "CREATE TABLE import_new(owner INTEGER PRIMARY KEY, source TEXT NOT NULL)",
+      "CREATE TABLE import_new(owner BIGINT PRIMARY KEY, source TEXT NOT NULL)" },
+    { 3, "CREATE TABLE import_group(name TEXT PRIMARY KEY) WITHOUT ROWID",
+      "CREATE TABLE import_group(name TEXT PRIMARY KEY)" },
     { 0 },
 };
 static const struct store_address import_addresses[] = {

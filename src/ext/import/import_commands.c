@@ -4,6 +4,7 @@
 #include "ext/ext.h"
 #include "ext/import/import.h"
 #include "ext/import/import_export.h"
+#include "ext/import/import_marks.h"
 #include "ext/import/import_source.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -141,5 +142,6 @@ const struct feature import_feature = {
     .commands = (struct command *const[]){ &import_pie, &import_ejabberd, &import_prosody,
                                            &import_openfire, &export_pie_command, NULL },
     .logs = (struct log_area *const[]){ &log_import, NULL },
+    .account.remove = import_marks_removing,
     .worker.start = import_worker_start,
 };

@@ -4,6 +4,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
+#include "ext/import/import_marks.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "store/store.h"
@@ -212,19 +213,59 @@ static void making_added(struct import_groups *x, const struct command_call *ran
     making_look_next(x);
 }
 
+#define NEW_GROUP                                                                                  \
+    {                                                                                              \
+        { SLICE_INIT("shown"), x->group->shown },                                                  \
+        {                                                                                          \
+            SLICE_INIT("visible_to"), SLICE_INIT("nobody")                                         \
+        }                                                                                          \
+    }
+
+static void making_marked(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import_groups *x = arg;
+    const slice more[][2] = NEW_GROUP;
+    (void)b;
+    if (result == STORE_OK) {
+        making_command(x, SLICE("group add"), more, 2, making_added);
+        return;
+    }
+    making_refuse(x, slice_of(err_text(err_of_store(result))));
+    making_look_next(x);
+}
+
 /* In a dry run only its arguments are looked at. */
 static void making_add(struct import_groups *x)
 {
-    const slice more[][2] = { { SLICE_INIT("shown"), x->group->shown },
-                              { SLICE_INIT("visible_to"), SLICE_INIT("nobody") } };
+    const slice more[][2] = NEW_GROUP;
     if (!x->o.dry) {
-        making_command(x, SLICE("group add"), more, 2, making_added);
+        struct store_batch *b = store_write(worker_store(x->o.worker), 0);
+        import_mark_group(b, x->group->here);
+        store_submit(b, worker_loop(x->o.worker), 0, making_marked, x);
         return;
     }
     if (!making_bind(x, SLICE("group add"), more, 2))
         making_refuse(x, x->ran.text);
     arena_destroy(&x->ran.arena);
     making_look_next(x);
+}
+
+static void making_mark_looked(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import_groups *x = arg;
+    if (result != STORE_OK)
+        making_refuse(x, slice_of(err_text(err_of_store(result))));
+    else if (store_row_count(b, 0) > 0)
+        x->group->state = GROUP_BEGUN;
+    making_look_next(x);
+}
+
+/* One that nobody sees may be one that is not ready. */
+static void making_look_for_mark(struct import_groups *x)
+{
+    struct store_batch *b = store_read(worker_store(x->o.worker), 0);
+    import_mark_look(b, x->group->here);
+    store_submit(b, worker_loop(x->o.worker), 0, making_mark_looked, x);
 }
 
 static void making_looked(struct import_groups *x, const struct command_call *ran)
@@ -234,19 +275,21 @@ static void making_looked(struct import_groups *x, const struct command_call *ra
         making_add(x);
         return;
     }
-    if (ran->err == OK) {
-        struct group_there t = there_read(ran, x->tmp);
-        if (!slice_eq(t.shown, g->shown))
-            making_refuse(x,
-                          slice_of(arena_printf(x->tmp, "group %.*s is another one here: \"%.*s\"",
-                                                SLICE_ARG(g->here), SLICE_ARG(t.shown))));
-        else
-            g->state = t.only_nobody ? GROUP_BEGUN : GROUP_THERE;
-        map_fini(&t.has);
-    } else {
+    if (ran->err != OK) {
         making_refuse(x, ran->text);
+        making_look_next(x);
+        return;
     }
-    making_look_next(x);
+    struct group_there t = there_read(ran, x->tmp);
+    map_fini(&t.has);
+    g->state = GROUP_THERE;
+    if (!slice_eq(t.shown, g->shown))
+        making_refuse(x, slice_of(arena_printf(x->tmp, "group %.*s is another one here: \"%.*s\"",
+                                               SLICE_ARG(g->here), SLICE_ARG(t.shown))));
+    if (g->state == GROUP_THERE && t.only_nobody)
+        making_look_for_mark(x);
+    else
+        making_look_next(x);
 }
 
 static void making_look(struct import_groups *x)
@@ -287,11 +330,23 @@ static void making_filled(struct import_groups *x)
     making_fill(x);
 }
 
+/* If its mark stays, the next import finishes it once more. */
+static void making_ready(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)result, (void)b;
+    making_filled(arg);
+}
+
 static void making_visible(struct import_groups *x, const struct command_call *ran)
 {
-    if (ran->err != OK)
+    if (ran->err != OK) {
         making_refuse(x, ran->text);
-    making_filled(x);
+        making_filled(x);
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(x->o.worker), 0);
+    import_mark_group_ready(b, x->group->here);
+    store_submit(b, worker_loop(x->o.worker), 0, making_ready, x);
 }
 
 /* Who sees it, as the command takes it. */
@@ -355,7 +410,8 @@ static void making_add_members(struct import_groups *x);
 static void making_members_added(struct import_groups *x, const struct command_call *ran)
 {
     if (ran->err != OK) {
-        making_refuse(x, ran->text); /* it is finished by the next import */
+        x->lacks = true;
+        making_refuse(x, ran->text);
         making_filled(x);
         return;
     }
@@ -392,6 +448,7 @@ static void making_checked(void *arg, enum store_result result, const struct sto
 {
     struct import_groups *x = arg;
     if (result != STORE_OK) {
+        x->lacks = true;
         making_refuse(x, slice_of(err_text(err_of_store(result))));
         making_filled(x);
         return;

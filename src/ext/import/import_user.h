@@ -27,6 +27,7 @@ struct import_user {
     struct work derive;
     struct import *of;
     bool disabled, replaces;     /* replaces: an account that was there, and is emptied */
+    bool marked;                 /* it is new by an import that was interrupted */
     struct user_profile profile; /* of that one */
     int64_t id;
 };
