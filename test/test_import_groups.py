@@ -78,11 +78,11 @@ def told(answer):
 
 def test_groups_of_ejabberd(make_server, theirs):
     ours = make_server(domains=[HOST])
-    answer = ours.ctl("import", "ejabberd", str(theirs), "--dry-run")
+    answer = ours.bring("ejabberd", str(theirs), "--dry-run")
     assert answer["text"].endswith(
         "groups that would be imported: 4, there already: 0, refused: 1")
     assert told(answer) == LOST and groups(ours) == {}
-    answer = ours.ctl("import", "ejabberd", str(theirs))
+    answer = ours.bring("ejabberd", str(theirs))
     assert answer["text"].endswith("groups imported: 4, there already: 0, refused: 1")
     assert told(answer) == LOST and groups(ours) == OF_EJABBERD
     bob = ours.login("bob", "a", password="secret")
@@ -94,7 +94,7 @@ def test_groups_of_ejabberd(make_server, theirs):
 def test_a_second_import_changes_nothing(make_server, theirs):
     """Not even what an administrator has changed meanwhile; but new accounts take their places."""
     ours = make_server(domains=[HOST])
-    ours.ctl("import", "ejabberd", str(theirs))
+    ours.bring("ejabberd", str(theirs))
     ours.ctl("group-member", "del", "sales", jid("carol"))
     ours.ctl("group", "set", "help", "--shown", "Helpers")
     ours.ctl("group", "set", "present", "--visible-to", f"domain:{HOST}")
@@ -102,13 +102,13 @@ def test_a_second_import_changes_nothing(make_server, theirs):
     before = groups(ours)
     before["sales"][1].add(f"member {jid('bob')}")
     for more in ["--dry-run"], []:
-        answer = ours.ctl("import", "ejabberd", str(theirs), *more)
+        answer = ours.bring("ejabberd", str(theirs), *more)
         assert answer["text"].endswith("there already: 3, refused: 2"), answer
         assert ("group sales", "is there already; new accounts that become members: 1"
                 ) in told(answer)
         assert ("group help", 'refused: group help is another one here: "Helpers"') in told(answer)
     assert groups(ours) == before
-    answer = ours.ctl("import", "ejabberd", str(theirs), "--replace", "--yes")
+    answer = ours.bring("ejabberd", str(theirs), "--replace", "--yes")
     assert ("group sales", "is there already") in told(answer) and groups(ours) == before
 
 
@@ -126,18 +126,18 @@ def not_ready(ours, *names):
 def test_an_import_that_was_interrupted_is_finished(make_server, theirs):
     """Groups are visible to nobody until they are ready."""
     ours = make_server(domains=[HOST])
-    ours.ctl("import", "ejabberd", str(theirs))
+    ours.bring("ejabberd", str(theirs))
     not_ready(ours, "sales", "every-one")
     ours.ctl("group-member", "del", "sales", jid("carol"))
     ours.ctl("group-member", "del", "every-one", "--domain", HOST)
     ours.ctl("group", "del", "present", "--yes")
-    answer = ours.ctl("import", "ejabberd", str(theirs))
+    answer = ours.bring("ejabberd", str(theirs))
     assert answer["text"].endswith("groups imported: 3, there already: 1, refused: 1")
     assert groups(ours) == OF_EJABBERD
 
 
 def of_prosody(path, *more):
-    return "import", "prosody", str(path / "data"), "--groups-file", str(path / "groups.txt"), *more
+    return "prosody", str(path / "data"), "--groups-file", str(path / "groups.txt"), *more
 
 
 FILE = f"""# who is who
@@ -196,7 +196,7 @@ def test_groups_of_prosody(make_server, tmp_path):
     ours = make_server(domains=[HOST, "other.example"])
     for more, would in (["--dry-run"], "that would be imported"), ([], "imported"):
         assert groups(ours) == {}
-        answer = ours.ctl(*of_prosody(tmp_path, *more))
+        answer = ours.bring(*of_prosody(tmp_path, *more))
         assert answer["text"].endswith(f"groups {would}: 4, there already: 0, refused: 0")
         assert told(answer) == NOT_FROM_PROSODY
     assert groups(ours) == IN_PROSODY
@@ -209,22 +209,22 @@ def test_groups_of_prosody(make_server, tmp_path):
 
 def test_groups_of_prosody_for_the_second_time(make_server, folder):
     ours = make_server(domains=[HOST])
-    ours.ctl(*of_prosody(folder))
+    ours.bring(*of_prosody(folder))
     assert groups(ours) == IN_PROSODY
     for more in ["--dry-run"], [], ["--replace", "--yes"]:
-        answer = ours.ctl(*of_prosody(folder, *more))
+        answer = ours.bring(*of_prosody(folder, *more))
         assert answer["text"].endswith("there already: 4, refused: 0"), answer
         assert groups(ours) == IN_PROSODY
     ours.ctl("group", "del", "help-desk", "--yes")
     not_ready(ours, "sales-co")
-    answer = ours.ctl(*of_prosody(folder))
+    answer = ours.bring(*of_prosody(folder))
     assert answer["text"].endswith("groups imported: 2, there already: 2, refused: 0"), answer
     assert groups(ours) == IN_PROSODY
     # One that nobody sees because an administrator wants that is ready.
     ours.ctl("group", "set", "sales-co", "--visible-to", "nobody")
     ours.ctl("group-member", "del", "sales-co", jid("bob"))
     before = groups(ours)
-    answer = ours.ctl(*of_prosody(folder))
+    answer = ours.bring(*of_prosody(folder))
     assert answer["text"].endswith("there already: 4, refused: 0") and groups(ours) == before
 
 
@@ -245,7 +245,7 @@ def test_a_file_of_groups_that_is_damaged(server, tmp_path, text, why):
     if text is not None:
         (tmp_path / "groups.txt").write_bytes(text)
     with pytest.raises(Failed, match=f"groups.txt: {why}"):
-        server.ctl(*of_prosody(tmp_path))
+        server.bring(*of_prosody(tmp_path))
     assert groups(server) == {}
     assert "rosaline@localhost" not in {r["jid"] for r in server.rows("user", "list")}
 
@@ -254,7 +254,7 @@ def test_groups_do_not_make_a_wrong_folder_right(server, folder):
     (folder / "data").rename(folder / "elsewhere")
     (folder / "data").mkdir()
     with pytest.raises(Failed, match="found no users"):
-        server.ctl(*of_prosody(folder))
+        server.bring(*of_prosody(folder))
     assert groups(server) == {}
 
 
@@ -263,11 +263,26 @@ def test_a_group_that_none_here_can_be(make_server, folder):
     (folder / "groups.txt").write_text(f"[{'x' * 129}]\nbob@{HOST}\n[fine]\nbob@{HOST}\n")
     ours = make_server(domains=[HOST])
     for more in ["--dry-run"], []:
-        answer = ours.ctl(*of_prosody(folder, *more))
+        answer = ours.bring(*of_prosody(folder, *more))
         assert answer["text"].endswith(": 1, there already: 0, refused: 1"), answer
         ((label, what),) = told(answer)
         assert label == f"group {'x' * 129}" and what.startswith("refused: ")
     assert set(groups(ours)) == {"fine"}
+
+
+def test_more_groups_and_members_than_there_may_be(make_server, folder):
+    """A dry run says so, too."""
+    (folder / "groups.txt").write_text(
+        f"[small]\nbob@{HOST}\n[large]\nbob@{HOST}\ncarol@{HOST}\ndave@{HOST}\n[late]\n")
+    ours = make_server(domains=[HOST], settings={"groups.max": "3", "groups.members-max": "2"})
+    ours.ctl("group", "add", "first")
+    for more in ["--dry-run"], []:
+        answer = ours.bring(*of_prosody(folder, *more))
+        assert answer["text"].endswith(": 1, there already: 0, refused: 2"), answer
+        found = dict(told(answer))
+        assert re.search("found 3 members by name, allowed: 2", found["group large"])
+        assert found["group late"] == (
+            "refused: there are 3 groups, which is the most (groups.max)")
 
 
 def test_groups_count_in_the_progress(make_server, folder):
@@ -277,7 +292,7 @@ def test_groups_count_in_the_progress(make_server, folder):
     ours = make_server(domains=[HOST])
     seen = set()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        done = pool.submit(ours.ctl, *of_prosody(folder))
+        done = pool.submit(ours.bring, *of_prosody(folder))
         while not done.done():
             seen |= {row["text"] for row in ours.rows("job", "list", "--running")}
         assert done.result()["text"].endswith("groups imported: 150, there already: 0, refused: 0")
@@ -291,14 +306,14 @@ def test_groups_count_in_the_progress(make_server, folder):
 def test_accounts_of_an_import_that_was_canceled_take_their_places(make_server, folder, disk, more):
     """In groups that were there before it, when it is run again."""
     ours = make_server(domains=[HOST], disk=disk)
-    ours.ctl(*of_prosody(folder))
+    ours.bring(*of_prosody(folder))
     names = [f"n{i:02}" for i in range(40)]
     for name in names:
         prosody_file(folder / "data", HOST, "accounts", f"{name}.dat",
                      'return { ["password"] = "secret"; };')
     (folder / "groups.txt").write_text(FILE + "".join(f"{jid(name)}\n" for name in names))
     disk.turn(sync_ms=40)
-    running = ours.ctl_start(*of_prosody(folder))
+    running = ours.ctl_start("import", *of_prosody(folder))
     job, = until("users", lambda: [row for row in ours.rows("job", "list", "--running") if re.match(
         r"users [1-9]", row["text"])])
     ours.ctl("job", "cancel", job["id"])
@@ -306,12 +321,12 @@ def test_accounts_of_an_import_that_was_canceled_take_their_places(make_server, 
     _, why = running.communicate(timeout=30)
     assert "canceled by `job cancel`" in why
     assert 0 < int(re.search(r"users imported: (\d+)", why)[1]) < 40
-    ours.ctl(*of_prosody(folder, *more))
+    ours.bring(*of_prosody(folder, *more))
     wanted = {f"member {jid(name)}" for name in ["bob", "carol", *names]}
     assert groups(ours)["sales-co"][1] == {"visible-to members"} | wanted
     # Now they are there already, and an administrator decides.
     ours.ctl("group-member", "del", "sales-co", *map(jid, names))
-    ours.ctl(*of_prosody(folder, *more))
+    ours.bring(*of_prosody(folder, *more))
     assert groups(ours) == IN_PROSODY
 
 
@@ -322,13 +337,13 @@ def test_groups_are_canceled(make_server, folder, disk):
         f"[group {i}]\nbob@{HOST}\n" for i in range(12)))
     ours = make_server(domains=[HOST], disk=disk)
     disk.turn(sync_ms=40)
-    running = ours.ctl_start(*of_prosody(folder))
+    running = ours.ctl_start("import", *of_prosody(folder))
     job, = until("groups", lambda: [row for row in ours.rows("job", "list") if re.search(
         r"groups (imported: )?[1-9]", row["text"])])
     ours.ctl("job", "cancel", job["id"])
     disk.turn(sync_ms=0)
     _, why = running.communicate(timeout=30)
     assert "canceled by `job cancel`; run it again" in why
-    again = ours.ctl(*of_prosody(folder))["text"]
+    again = ours.bring(*of_prosody(folder))["text"]
     counts = re.search(r"groups imported: (\d+), there already: (\d+), refused: 0", again)
     assert 0 < int(counts[1]) < 12 == int(counts[1]) + int(counts[2])

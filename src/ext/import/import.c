@@ -225,7 +225,7 @@ static void import_end(struct import *x)
     import_tell(x);
     if (x->e != OK)
         command_fail(x->call, x->e, "%s; %s", x->why.text, numbers);
-    else if (x->refused + x->rooms_refused > 0)
+    else if (x->refused + x->rooms_refused + x->making.refused > 0)
         command_fail(x->call, E_CONFLICT, "%s", numbers);
     else
         command_done(x->call, "%s", numbers);

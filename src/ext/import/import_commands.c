@@ -85,8 +85,8 @@ static void run_openfire(struct command_call *call)
         .report = true,                                                                            \
         .doc = doc_                                                                                \
         " An account is one transaction. Accounts that are there already are left alone, so "      \
-        "an import that was interrupted is run again. It fails (exit status 1) if a user or a "    \
-        "room is refused; the others are imported all the same."                                   \
+        "an import that was interrupted is run again. It fails (exit status 1) if a user, a room " \
+        "or a group is refused; the others are imported all the same."                             \
     }
 
 IMPORT_COMMAND(

@@ -4,6 +4,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
+#include "base/setting.h"
 #include "ext/import/import_marks.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -16,6 +17,7 @@ enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYT
 struct group_there {
     slice shown;
     bool only_nobody; /* sees it */
+    uint32_t named;   /* members by name */
     struct map has;   /* members, domains */
 };
 
@@ -133,6 +135,16 @@ static void making_ran(struct command_call *call, void *arg)
     command_return(&x->back, x->o.worker, making_back);
 }
 
+static void making_call(struct import_groups *x, slice name)
+{
+    x->ran = (struct command_call){ .command = command_find(name),
+                                    .arena = arena_create(0),
+                                    .worker = x->o.worker,
+                                    .who = x->o.call->who,
+                                    .finished = making_ran,
+                                    .arg = x };
+}
+
 /* x->ran becomes a command about the group under way, with more arguments or none. false: it does
  * not take them; its text says why. */
 static bool making_bind(struct import_groups *x, slice name, const slice (*more)[2], size_t count)
@@ -145,12 +157,7 @@ static bool making_bind(struct import_groups *x, slice name, const slice (*more)
         names[i + 1] = more[i][0];
         values[i + 1] = more[i][1];
     }
-    x->ran = (struct command_call){ .command = command_find(name),
-                                    .arena = arena_create(0),
-                                    .worker = x->o.worker,
-                                    .who = x->o.call->who,
-                                    .finished = making_ran,
-                                    .arg = x };
+    making_call(x, name);
     if (x->ran.command == NULL)
         why_set(&why, "this server has no groups");
     else if (command_bind(&x->ran, names, values, count + 1, &why) == OK)
@@ -185,6 +192,7 @@ static struct group_there there_read(const struct command_call *shown, struct ar
         else if ((slice_is(what, "member") || slice_is(what, "domain")) &&
                  map_get(&t.has, *value) == NULL)
             map_put(&t.has, value);
+        t.named += slice_is(what, "member");
     }
     return t;
 }
@@ -234,20 +242,31 @@ static void making_marked(void *arg, enum store_result result, const struct stor
     making_look_next(x);
 }
 
-/* In a dry run only its arguments are looked at. */
-static void making_add(struct import_groups *x)
+/* In a dry run its arguments are looked at, and whether there is room for it. */
+static void making_add_dry(struct import_groups *x)
 {
     const slice more[][2] = NEW_GROUP;
-    if (!x->o.dry) {
-        struct store_batch *b = store_write(worker_store(x->o.worker), 0);
-        import_mark_group(b, x->group->here);
-        store_submit(b, worker_loop(x->o.worker), 0, making_marked, x);
-        return;
-    }
     if (!making_bind(x, SLICE("group add"), more, 2))
         making_refuse(x, x->ran.text);
+    else if (x->here >= x->most)
+        making_refuse(x, slice_of(arena_printf(
+                             x->tmp, "there are %llu groups, which is the most (groups.max)",
+                             (unsigned long long)x->here)));
+    else
+        x->here++;
     arena_destroy(&x->ran.arena);
     making_look_next(x);
+}
+
+static void making_add(struct import_groups *x)
+{
+    if (x->o.dry) {
+        making_add_dry(x);
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(x->o.worker), 0);
+    import_mark_group(b, x->group->here);
+    store_submit(b, worker_loop(x->o.worker), 0, making_marked, x);
 }
 
 static void making_mark_looked(void *arg, enum store_result result, const struct store_batch *b)
@@ -418,13 +437,27 @@ static void making_members_added(struct import_groups *x, const struct command_c
     making_add_members(x);
 }
 
+static void making_add_dry_members(struct import_groups *x)
+{
+    uint64_t members = (uint64_t)x->named + x->member_count;
+    x->added = x->member_count;
+    if (x->added > 0 && members > x->most_members) {
+        making_refuse(x,
+                      slice_of(arena_printf(
+                          x->tmp, "found %llu members by name, allowed: %llu (groups.members-max)",
+                          (unsigned long long)members, (unsigned long long)x->most_members)));
+        making_filled(x);
+        return;
+    }
+    x->domain = x->group->domains;
+    making_domains(x);
+}
+
 /* The next of those who are accounts here. */
 static void making_add_members(struct import_groups *x)
 {
     struct buf users;
     uint32_t most = x->added + TOGETHER < x->member_count ? x->added + TOGETHER : x->member_count;
-    if (x->o.dry)
-        x->added = x->member_count;
     if (x->added == x->member_count) {
         x->domain = x->group->domains;
         making_domains(x);
@@ -468,7 +501,10 @@ static void making_check_members(struct import_groups *x)
 {
     ensure(x->member_count <= x->checked && x->checked <= x->wanted_count);
     if (x->checked == x->wanted_count) {
-        making_add_members(x);
+        if (x->o.dry)
+            making_add_dry_members(x);
+        else
+            making_add_members(x);
         return;
     }
     struct store_batch *b = store_read(worker_store(x->o.worker), 0);
@@ -505,6 +541,7 @@ static void making_want(struct import_groups *x, struct map *has)
 static void making_shown(struct import_groups *x, const struct command_call *ran)
 {
     struct group_there t = there_read(ran, x->tmp); /* nothing, in a dry run */
+    x->named = t.named;
     making_want(x, &t.has);
     map_fini(&t.has);
 }
@@ -520,6 +557,32 @@ static void making_fill(struct import_groups *x)
         making_command(x, SLICE("group show"), NULL, 0, making_shown);
 }
 
+static uint64_t making_limit(slice name)
+{
+    const struct setting *s = setting_find(name);
+    return s == NULL ? UINT64_MAX : (uint64_t)setting_int(s);
+}
+
+static void making_counted(struct import_groups *x, const struct command_call *ran)
+{
+    for (const struct command_row *r = ran->rows; r != NULL; r = r->next)
+        x->here++;
+    x->most = making_limit(SLICE("groups.max"));
+    x->most_members = making_limit(SLICE("groups.members-max"));
+    making_look(x);
+}
+
+static void making_count(struct import_groups *x)
+{
+    struct why why;
+    making_call(x, SLICE("group list"));
+    x->then = making_counted;
+    if (x->ran.command != NULL && command_bind(&x->ran, NULL, NULL, 0, &why) == OK)
+        command_run(&x->ran);
+    else
+        command_return(&x->back, x->o.worker, making_back);
+}
+
 void import_groups_start(struct import_groups *x, const struct import_groups_options *options)
 {
     ensure(options->groups->count > 0);
@@ -527,5 +590,8 @@ void import_groups_start(struct import_groups *x, const struct import_groups_opt
                                  .group = options->groups->first,
                                  .tmp = arena_create(0) };
     give_names(options->groups);
-    making_look(x);
+    if (x->o.dry)
+        making_count(x);
+    else
+        making_look(x);
 }

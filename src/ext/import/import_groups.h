@@ -28,12 +28,13 @@ struct import_groups_options {
 struct import_groups {
     struct import_groups_options o;
     uint64_t imported, there, refused;
+    uint64_t here, most, most_members; /* a dry run: how many groups are here; what may be */
     bool lacks; /* a group has not all members; the next import is to add them */
     /* Its own: */
     struct source_group *group;
     struct arena *tmp; /* of a group */
     slice *wanted;     /* accounts that are to become members; those that are there */
-    uint32_t wanted_count, member_count, checked, added;
+    uint32_t wanted_count, member_count, checked, added, named;
     const struct source_text *domain; /* the next */
     struct command_call ran;
     struct command_return back;
