@@ -6,6 +6,7 @@ import pytest
 from muster.muc import Room
 from muster.pubsub import publish
 from muster.server import refusal
+from muster.slow_disk import STILL
 from test_adhoc import command, note, run, table
 
 PAIR = "muc.new-occupants", "muc.occupants-max"  # the first is not above the second
@@ -412,3 +413,17 @@ def test_a_difference_says_why_apply_would_be_refused(make_server):
     server.ctl("config", "confirm")
     assert server.ctl("config", "diff")["text"] == ""
     assert len(history(server)) == 2  # what was only looked at has changed nothing
+
+
+@pytest.mark.sqlite
+def test_a_diff_does_not_wait_for_changes(make_server, disk):
+    """Of the settings: one that waits for the disk, and others behind it."""
+    server = make_server(disk=disk)
+    server.ctl("config", "edit", "roster.groups-max", "9")
+    disk.turn(sync_ms=STILL)
+    changes = [server.ctl_start("set", "sm.ack-every", n) for n in (3, 4)]
+    for _ in range(5):
+        assert [r["candidate"] for r in server.rows("config", "diff")] == ["9"]
+    assert [change.poll() for change in changes] == [None, None]
+    disk.turn(sync_ms=0)
+    assert [change.wait(timeout=30) for change in changes] == [0, 0]

@@ -457,18 +457,16 @@ static void diff_done(struct settings_turn *t)
                      one->setting->name, one->text);
     else
         command_done(t->call, "%s", "");
-    settings_turn_over(t);
 }
 
 static void diff_refused(struct settings_turn *t, const char *text)
 {
     command_done(t->call, "`config apply` would be refused: %s", text);
-    settings_turn_over(t);
 }
 
 static void apply_begin(struct settings_turn *t);
 
-/* The checks of `config apply` say whether it would be refused. */
+/* The checks of `config apply` say whether it would be refused. They wait for no change. */
 static void diff_check(struct counting *c)
 {
     struct settings_turn *t = arena_new(c->call->arena, struct settings_turn, 1);
@@ -480,7 +478,7 @@ static void diff_check(struct counting *c)
                                  .arg = c,
                                  .kind = SETTINGS_APPLY,
                                  .candidate = c->owner };
-    settings_turn_take(t);
+    apply_begin(t);
 }
 
 static void diff_counted(struct counting *c)

@@ -26,10 +26,16 @@ const char *const settings_kind_names[] = { "set",         "reset",    "apply", 
 
 static struct settings_turn *first_turn; /* the one under way, and who waits */
 
+/* One that only checks has no turn. */
+static bool turn_is_right(const struct settings_turn *t)
+{
+    return t == first_turn || t->refused != NULL;
+}
+
 void settings_turn_take(struct settings_turn *t)
 {
     unsigned waiting = 0;
-    ensure(settings_writer != NULL && t->next == NULL);
+    ensure(settings_writer != NULL && t->next == NULL && t->refused == NULL);
     struct settings_turn **at = &first_turn;
     for (; *at != NULL; at = &(*at)->next)
         waiting++;
@@ -54,7 +60,7 @@ void settings_turn_over(struct settings_turn *t)
 void settings_turn_fail(struct settings_turn *t, enum err e, const char *text)
 {
     struct command_call *call = t->call;
-    ensure(t == first_turn);
+    ensure(turn_is_right(t));
     if (t->refused != NULL) {
         t->refused(t, text);
         return;
@@ -316,7 +322,7 @@ static bool is_news(const struct settings_item *item)
 static void write_change(struct settings_turn *t)
 {
     size_t news = 0;
-    ensure(t == first_turn);
+    ensure(turn_is_right(t));
     if (t->refused != NULL) {
         t->done(t);
         return;
@@ -413,7 +419,7 @@ slice settings_words(const struct settings_turn *t, const char *fmt, ...)
 
 void settings_change(struct settings_turn *t)
 {
-    ensure(t == first_turn && t->version == 0);
+    ensure(turn_is_right(t) && t->version == 0);
     struct why why;
     add_cleared(t);
     const char *waiting = t->undoes == 0 ? settings_waiting(t->arena) : NULL;

@@ -25,8 +25,8 @@ struct settings_turn {
     void (*begin)(struct settings_turn *t); /* when it is its turn: ends with one of the below */
     void (*done)(struct settings_turn *t);  /* it is committed and applied: ends the call */
     void *arg;                              /* of begin, done and refused */
-    /* Not NULL: the items are only checked. Then either done() is called, and nothing has changed,
-     * or this one with the reason. */
+    /* Not NULL: the items are only checked, without a turn. Then either done() is called, and
+     * nothing has changed, or this one with the reason. */
     void (*refused)(struct settings_turn *t, const char *text);
     /* For settings_change(). */
     enum settings_kind kind;
