@@ -586,7 +586,8 @@ static void user_written(void *arg, enum store_result result, const struct store
         command_fail(call, E_NOTFOUND, "%.*s is no test user; `test users` shows all",
                      SLICE_ARG(jid));
     else if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%.*s: nothing has changed", SLICE_ARG(jid));
+        command_fail(call, err_of_store(result), "%.*s: nothing has changed: %s", SLICE_ARG(jid),
+                     err_text(err_of_store(result)));
     else {
         outside_users_changed(call->worker);
         command_done(call, "%.*s is %s", SLICE_ARG(jid),
@@ -600,9 +601,12 @@ static void user_looked_for(void *arg, enum store_result result, const struct st
     slice jid = command_arg(call, "jid");
     if (result == STORE_OK && store_row_count(b, 0) == 0)
         users_fail_missing(call, jid);
+    else if (result == STORE_OK)
+        command_fail(call, E_CONFLICT, "this is not the password of %.*s: nothing has changed",
+                     SLICE_ARG(jid));
     else
-        command_fail(call, result == STORE_OK ? E_CONFLICT : err_of_store(result),
-                     "this is not the password of %.*s: nothing has changed", SLICE_ARG(jid));
+        command_fail_cause(call, err_of_store(result),
+                           "the account could not be looked up, and nothing has changed");
 }
 
 /* Tests would fail, the first of them perhaps a day later. */
@@ -627,7 +631,8 @@ static void user_verified(void *arg, enum err e, const struct credentials *c)
         command_fail(call, E_AGAIN, "too many wrong passwords for this account; try later");
         break;
     default:
-        command_fail(call, e, "%.*s: nothing has changed", SLICE_ARG(command_arg(call, "jid")));
+        command_fail(call, e, "%.*s: nothing has changed: %s", SLICE_ARG(command_arg(call, "jid")),
+                     err_text(e));
     }
 }
 

@@ -106,7 +106,8 @@ static void export_discarded(struct work *w)
     if (x->canceled)
         command_fail(x->call, E_CANCELED, JOB_CANCELED "; no file was written");
     else
-        command_fail(x->call, E_DOWN, "the accounts cannot be read; no file was written");
+        command_fail(x->call, E_DOWN, "the accounts cannot be read, and no file was written: %s",
+                     err_text(E_DOWN));
     export_pie_free(x);
 }
 

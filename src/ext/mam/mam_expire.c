@@ -124,7 +124,7 @@ static void mam_expire_finish(struct pass *p, enum store_result r)
     if (call != NULL && r == STORE_OK)
         command_done(call, "messages deleted: %u", removed);
     else if (call != NULL)
-        command_fail(call, E_DOWN, "the database does not answer; messages deleted: %u", removed);
+        command_fail(call, E_DOWN, "messages deleted: %u; %s", removed, err_text(E_DOWN));
 }
 
 static void mam_expire_next_step(struct timer *t, struct loop *loop)

@@ -255,7 +255,8 @@ static void cleanup_say(const struct pass *p, struct command_call *call)
         command_fail(call, E_CANCELED, JOB_CANCELED "; rooms that %s destroyed: %u",
                      p->dry ? "would be" : "were", p->found);
     else if (p->failed > 0)
-        command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be", p->found, p->failed);
+        command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be: %s", p->found,
+                     p->failed, err_text(E_DOWN));
     else
         command_done(call, "%u room%s %s destroyed", p->found, p->found == 1 ? "" : "s",
                      p->dry          ? "would be"

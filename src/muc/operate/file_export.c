@@ -122,8 +122,9 @@ static void discarded(struct work *w)
         command_fail(x->call, E_NOTFOUND, "%.*s was destroyed meanwhile; no file was written",
                      SLICE_ARG(x->room));
     else
-        command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
-                     SLICE_ARG(x->room));
+        command_fail(x->call, E_DOWN,
+                     "the archive of %.*s cannot be read, and no file was written: %s",
+                     SLICE_ARG(x->room), err_text(E_DOWN));
     export_free(x);
 }
 

@@ -499,7 +499,7 @@ static void step_stored(void *arg, enum store_result result, const struct store_
     struct import *x = arg;
     (void)b;
     if (result != STORE_OK)
-        fail_storing(x, err_of_store(result), "the database does not take it");
+        fail_storing(x, err_of_store(result), err_text(err_of_store(result)));
     else if (x->e == E_EOF)
         room_import_end(x);
     else
@@ -543,7 +543,7 @@ static void room_import_noted(void *arg, enum store_result result, const struct 
     struct import *x = arg;
     (void)b;
     if (result != STORE_OK) {
-        room_import_fail(x, err_of_store(result), "the database does not answer");
+        room_import_fail(x, err_of_store(result), err_text(err_of_store(result)));
         return;
     }
     x->in = (struct source){ .fd = x->in.fd, .bytes = x->in.bytes, .cap = x->in.cap };
