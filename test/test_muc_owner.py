@@ -599,3 +599,6 @@ def test_who_changed_a_room_is_in_the_log(server, alice, bob, cave):
                     r"by=alice@localhost")
     assert cave.destroy(alice).get("type") == "result"
     server.wait_log(r"event=room.destroyed room=cave@conference.localhost by=alice@localhost")
+    server.ctl("room", "create", "hall@conference.localhost", "alice@localhost")
+    server.ctl("room", "destroy", "hall@conference.localhost")
+    server.wait_log(r"event=room.destroyed room=hall@conference.localhost by=control:")

@@ -126,6 +126,8 @@ static void cleanup_remove(struct store_batch *b, const struct room *r)
 
 /* At the home of a room: is it unused? Then it is destroyed, unless the pass is dry. */
 
+static struct command cleanup_command;
+
 struct cleanup_asked {
     slice room;
     uint64_t before_us;
@@ -197,7 +199,10 @@ static void cleanup_reached(struct room *r, enum err e, void *arg)
     if (v->dry)
         inspection_end(v, ROOM_UNUSED);
     else
-        room_commit(r, &(struct room_delta){ .destroy = true, .reason = SLICE("nobody used it") },
+        room_commit(r,
+                    &(struct room_delta){ .destroy = true,
+                                          .by = slice_of(cleanup_command.name),
+                                          .reason = SLICE("nobody used it") },
                     cleanup_destroyed, v);
 }
 
@@ -222,7 +227,6 @@ static const struct message_row cleanup_asked_message = {
 };
 
 /* A pass, at the home of DUTY_ROOMS. */
-static struct command cleanup_command;
 static struct pass {
     struct worker *worker;
     struct timer timer;

@@ -287,6 +287,7 @@ static void operate_destroy(struct room *r, void *arg)
     const struct change *c = arg;
     room_commit(r,
                 &(struct room_delta){ .destroy = true,
+                                      .by = c->call->who.actor,
                                       .reason = command_arg(c->call, "reason"),
                                       .alternate = command_arg(c->call, "alternate") },
                 operate_destroyed, arg);

@@ -194,7 +194,7 @@ static void configure(struct request *q, struct room *r, struct form *f)
 /* §10.1.3: canceling the first configuration destroys the room. */
 static void owner_cancel(struct request *q, struct room *r)
 {
-    static const struct room_delta gone = { .destroy = true };
+    struct room_delta gone = { .destroy = true, .by = stanza_from_bare(q->iq->st) };
     if (r->locked)
         room_commit(r, &gone, owner_changed, q);
     else

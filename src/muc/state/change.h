@@ -22,7 +22,7 @@ struct room_delta {
     bool quiet;     /* who becomes a member is not told: an invitation was sent */
     bool newcomers; /* who has an affiliation by then keeps it: those edits are left out */
     slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
-    slice by;     /* bare JID of an owner or administrator who did it, for the log; or empty */
+    slice by;     /* for the log: bare JID of an owner or administrator who did it, or what did */
     slice reason; /* of all edits that have none of their own; of a destruction */
     slice alternate, password; /* of a destruction: where to go */
     room_done_fn *committed;   /* before anybody is told of it; NULL: nobody waits for that */

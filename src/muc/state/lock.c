@@ -65,6 +65,7 @@ static bool has_owner(const struct room *r)
 static void end_unwanted(struct room *r, enum err e, void *arg)
 {
     static const struct room_delta gone = { .destroy = true,
+                                            .by = SLICE_INIT("server"),
                                             .reason = SLICE_INIT("Nobody configured the room.") };
     (void)arg;
     if (e == OK && r->locked && !has_owner(r))
