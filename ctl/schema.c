@@ -136,6 +136,8 @@ static json_t *command_schema(const struct command *c)
     ctl_schema_set_text(one, "x-permission", permission);
     ctl_schema_set_text(one, "x-asks", c->asks);
     ctl_schema_set_text(one, "x-asks-if", c->asks_if);
+    if (c->job)
+        json_object_set_new(one, "x-job", json_true());
     ctl_schema_set_text(one, "x-node", c->node);
     ctl_schema_set_text(one, "x-runs-at", places[c->runs_at]);
     ctl_schema_set_text(one, "x-home", c->home);

@@ -1,9 +1,10 @@
 """Jobs: work that takes long is listed while it runs and when it has ended, and can be canceled."""
 import getpass
+import os
 
 import pytest
 
-from muster import muc, slow_disk
+from muster import muc, rows, slow_disk
 from muster.client import until
 from muster.server import refusal
 from test_api import Api, api_server
@@ -30,9 +31,11 @@ def begin(server, *command):
     return process, row
 
 
-def cancel(server, process, job):
-    """What the command says, and its job, which is over."""
+def cancel(server, process, job, disk=None):
+    """What the command says, and its job, which is over. The disk waits until it is canceled."""
     server.ctl("job", "cancel", job["id"])
+    if disk is not None:
+        disk.turn(sync_ms=0)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 1 and "canceled by `job cancel`" in told, told
     row, = server.rows("job", "show", job["id"])
@@ -104,18 +107,6 @@ def test_ids_are_not_used_again(server):
         server.stop()
         server.start()
     assert len(set(ids)) == 2, ids
-
-
-def test_an_import_is_canceled_and_run_again(server, tmp_path):
-    path = tmp_path / "users.xml"
-    users = "".join(f"<user name='u{i}' password='x'/>" for i in range(48))
-    path.write_text("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>"
-                    f"{users}</host></server-data>")
-    told = cancel(server, *begin(server, "import", "xep0227", path))
-    there = server.rows("user", "list")
-    assert "run it again" in told and len(there) < 48
-    done = server.ctl("import", "xep0227", path)["text"]
-    assert f"users imported: {49 - len(there)}, there already: {len(there) - 1}," in done
 
 
 @pytest.mark.sqlite
@@ -205,6 +196,111 @@ def test_a_cleanup_is_canceled(make_server, disk):
         assert [one for one in rooms if one in found] == [room]
         assert ended["state"] == state and process.returncode == (state == "canceled"), told
         assert room not in {row["jid"] for row in server.rows("room", "list")}
+        server.wait_log(f'event=room.destroyed room={room} by="room cleanup"')
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("kind", ["ejabberd", "openfire", "prosody", "xep0227"])
+def test_an_import_is_canceled_between_two_steps(make_server, disk, tmp_path, kind):
+    """Users are there as a whole or not at all, and the others come with the next import."""
+    server = make_server(disk=disk)
+    names = [f"u{i:02}" for i in range(20)]
+    path = tmp_path / "source"
+    if kind == "prosody":
+        (path / "localhost" / "accounts").mkdir(parents=True)
+        for name in names:
+            (path / "localhost" / "accounts" / f"{name}.dat").write_text(
+                'return { ["password"] = "x" };')
+    elif kind == "ejabberd":
+        path.write_text("{tables,[{passwd,[{record_name,passwd},{attributes,[us,password]}]}]}.\n" +
+                        "".join(f'{{passwd,{{<<"{name}">>,<<"localhost">>}},<<"x">>}}.\n'
+                                for name in names))
+    elif kind == "openfire":
+        path.write_text("<Openfire>" + "".join(
+            f"<User><Username>{name}</Username><Password>x</Password></User>" for name in names) +
+            "</Openfire>")
+    else:
+        path.write_text("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>" + "".join(
+            f"<user name='{name}' password='x'/>" for name in names) + "</host></server-data>")
+    disk.turn(sync_ms=slow_disk.STILL)
+    process, job = begin(server, "import", kind, path)
+    told = cancel(server, process, job, disk)
+    there = [row["jid"].partition("@")[0] for row in server.rows("user", "list")]
+    assert f"users imported: {len(there)}," in told and "run it again" in told
+    assert 0 < len(there) < 20
+    server.login(there[-1], "a", password="x").close()
+    assert f"users imported: {20 - len(there)}, there already: {len(there)}," in server.ctl(
+        "import", kind, path)["text"]
+
+
+def rooms_of(server):
+    """Of each table about rooms how many rows there are."""
+    with server.database(read_only=True) as db:
+        tables = db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'room%' AND "
+                            "type = 'table'").fetchall()
+        return {name: db.execute(f"SELECT count(*) FROM {name}").fetchone() for name, in tables}
+
+
+@pytest.mark.sqlite
+def test_rooms_in_files_are_canceled(make_server, disk, tmp_path):
+    """No file is left, and no part of a room."""
+    server = make_server("alice", disk=disk)
+    alice = server.client("alice", "a")
+    room, path = muc.Room("cave").create(alice, "me", persistentroom=True), tmp_path / "cave"
+    server.ctl("room", "export", room, path)
+    disk.turn(sync_ms=slow_disk.STILL)
+    room.say(alice, "Hello")
+    process, job = begin(server, "room", "export", room, tmp_path / "other")
+    assert "no file was written" in cancel(server, process, job, disk)
+    assert not (tmp_path / "other").exists()
+    server.ctl("room", "destroy", room)
+    before = rooms_of(server)
+    disk.turn(sync_ms=slow_disk.STILL)
+    process, job = begin(server, "room", "import", path)
+    assert "nothing was changed" in cancel(server, process, job, disk)
+    until("nothing of it is left", lambda: rooms_of(server) == before)
+    server.ctl("room", "import", path)
+
+
+def test_the_check_of_a_backup_is_canceled(server, tmp_path):
+    """While it waits for a file, whose bytes come when it is canceled."""
+    backup = tmp_path / "backup"
+    server.ctl("backup", "create", backup)
+    database, rest = backup / "muster.db", tmp_path / "rest"
+    name = next(one for one in backup.iterdir() if one.is_file() and "manifest" not in one.name)
+    name.rename(rest)
+    os.mkfifo(name)
+    process, job = begin(server, "backup", "verify", backup)
+    server.ctl("job", "cancel", job["id"])
+    with open(name, "wb") as file:
+        file.write(rest.read_bytes()[:4096])
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 1 and "canceled by `job cancel`" in told
+    assert server.rows("job", "show", job["id"])[0]["state"] == "canceled"
+    name.unlink()
+    rest.rename(name)
+    assert database.exists() and server.rows("backup", "verify", backup)[0]["damaged"] == 0
+
+
+# The test that cancels it.
+CANCELED = {
+    "announce": test_what_goes_through_all_accounts_is_canceled,
+    "backup create": test_a_backup_is_canceled,
+    "backup verify": test_the_check_of_a_backup_is_canceled,
+    "export xep0227": test_what_goes_through_all_accounts_is_canceled,
+    "import ejabberd": test_an_import_is_canceled_between_two_steps,
+    "import openfire": test_an_import_is_canceled_between_two_steps,
+    "import prosody": test_an_import_is_canceled_between_two_steps,
+    "import xep0227": test_an_import_is_canceled_between_two_steps,
+    "room cleanup": test_a_cleanup_is_canceled,
+    "room export": test_rooms_in_files_are_canceled,
+    "room import": test_rooms_in_files_are_canceled,
+}
+
+
+def test_each_kind_of_work_is_canceled_by_a_test():
+    kinds = {name for name, row in rows.part("commands").items() if row.get("x-job")}
+    assert kinds == set(CANCELED)
 
 
 def test_who_sees_and_cancels(server, tmp_path):
