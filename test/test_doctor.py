@@ -1,6 +1,7 @@
 """musterctl doctor: what is wrong with a node, with and without a running server. The judgements of
 the machine are tested in src/app/doctor_check_test.c, where it can be broken."""
 import contextlib
+import fcntl
 import grp
 import json
 import os
@@ -98,6 +99,9 @@ def test_with_and_without_a_server(make_server):
     assert of(rows, "ports") == []
     for check in "permissions", "disk", "memory", "database", "clock", "kernel":
         assert of(rows, check), check
+    with open(server.data / "muster.lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)  # another one looks just now
+        assert of(doctor(server)[1], "server", "error") == of(rows, "server", "error")
 
 
 @pytest.mark.parametrize("records, check, state, text", [

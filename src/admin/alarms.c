@@ -439,18 +439,19 @@ static const struct message_row alarms_news_message = {
     .run = alarms_news_run,
 };
 
-static struct loop_defer trips[NODE_WORKERS_MAX]; /* by worker of the keeper's node */
+static struct trip {
+    struct loop_defer defer;
+    unsigned to;           /* the keeper's worker, which may have ended when the trip begins */
+} trips[NODE_WORKERS_MAX]; /* by worker of the keeper's node */
 
 static void alarms_depart(struct loop_defer *d)
 {
-    (void)d;
-    if (keeper.worker != NULL)
-        home_send_to(worker_here(), 0, worker_index(keeper.worker), &alarms_news_message,
-                     &(struct message_nothing){ 0 });
+    const struct trip *trip = CONTAINER_OF(d, struct trip, defer);
+    home_send_to(worker_here(), 0, trip->to, &alarms_news_message, &(struct message_nothing){ 0 });
 }
 
-/* On any thread. Workers of the keeper's node speak by messages, and later in the tick: the alarm
- * may be about these. */
+/* On any thread, while the keeper listens. Workers of its node speak by messages, and later in the
+ * tick: the alarm may be about these. */
 static void alarms_have_changed(struct alarm_listener *l)
 {
     struct worker *w = worker_here();
@@ -461,8 +462,10 @@ static void alarms_have_changed(struct alarm_listener *l)
         loop_post(worker_loop(keeper.worker), &keeper.post);
         return;
     }
-    trips[worker_index(w)].fn = alarms_depart;
-    loop_defer(worker_loop(w), &trips[worker_index(w)]);
+    struct trip *trip = &trips[worker_index(w)];
+    trip->defer.fn = alarms_depart;
+    trip->to = worker_index(keeper.worker);
+    loop_defer(worker_loop(w), &trip->defer);
 }
 
 struct alarm_rule alarms_rule(const struct alarm *a)

@@ -336,13 +336,14 @@ static int64_t memory_line(const char *text, const char *key)
 }
 
 /* Whether a server holds the lock of the data folder (app/data_folder.h). If it can be seen, it
- * says more than the socket, which a server that was killed leaves behind. */
+ * says more than the socket, which a server that was killed leaves behind. Those who only look
+ * share it. */
 static void facts_of_lock(struct doctor_facts *f)
 {
     char path[PROC_BYTES];
     snprintf(path, sizeof path, "%s/muster.lock", f->data);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool free = fd >= 0 ? flock(fd, LOCK_EX | LOCK_NB) == 0 : errno == ENOENT;
+    bool free = fd >= 0 ? flock(fd, LOCK_SH | LOCK_NB) == 0 : errno == ENOENT;
     f->runs = fd >= 0 && !free && errno == EWOULDBLOCK;
     f->closed = f->closed && !free;
     if (fd >= 0)

@@ -129,11 +129,11 @@ static void check_control(const struct node_file *f, struct node_findings *out)
                   folder);
 }
 
-/* Whether a server holds the lock of the data folder. */
+/* Whether a server holds the lock of the data folder, which those who only look share. */
 static bool is_running(const struct node_file *f, struct arena *arena)
 {
     int fd = open(arena_printf(arena, "%s/muster.lock", f->data), O_RDONLY | O_CLOEXEC);
-    bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     locked = locked || (fd < 0 && errno == EACCES); /* unknown; assume that a server runs */
     if (fd >= 0)
         close(fd);

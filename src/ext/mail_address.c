@@ -289,6 +289,7 @@ struct mail_address {
     int64_t last;      /* id of the account */
     uint64_t since_us;
     bool again, full;
+    bool late; /* the first book of this node could not be read at the start */
 };
 
 static struct mail_address *mail_of(const struct worker *w)
@@ -501,13 +502,15 @@ static const struct message_row apply_message = {
     .run = mail_apply_run,
 };
 
-/* Every worker has streams, which had to wait for the first book. Returns as book_use(). */
+/* Every worker of the node has streams, which had to wait for a book if it could not be read at
+ * once. Returns as book_use(). */
 static uint32_t mail_taken(struct mail_address *m)
 {
-    bool first = !atomic_load(&names.read);
     uint32_t gone = book_use(m->made, loop_wall_us(worker_loop(m->worker)));
+    bool late = m->late;
     m->made = NULL;
-    if (first)
+    m->late = false;
+    if (late)
         each_home(m->worker, &apply_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
     return gone;
 }
@@ -564,10 +567,11 @@ static void mail_read_first(struct mail_address *m)
     m->again = setting_bool_somewhere(&mail_address);
     while (m->again)
         (void)store_run(mail_batch(m), first_page, m);
-    if (m->made != NULL)
-        (void)book_use(m->made, 0);
-    else
+    m->late = m->made == NULL;
+    if (m->late)
         mail_soon(m, AGAIN_MS);
+    else
+        (void)book_use(m->made, 0);
     m->made = NULL;
 }
 

@@ -27,7 +27,7 @@ struct user {
 };
 
 static struct {
-    pthread_rwlock_t lock; /* guards the three below */
+    pthread_rwlock_t lock; /* guards what is below; `any` is read without it */
     struct arena *arena;
     struct user *each;
     uint32_t count;
@@ -97,8 +97,8 @@ static void users_take(const struct store_batch *b)
     users.arena = arena;
     users.each = each;
     users.count = count;
-    pthread_rwlock_unlock(&users.lock);
     atomic_store(&users.any, count > 0);
+    pthread_rwlock_unlock(&users.lock);
     arena_destroy(&old);
 }
 
