@@ -455,6 +455,20 @@ def test_an_import_says_how_far_it_is(server, tmp_path):
     assert ended["text"].startswith("users imported: 60, there already: 0, refused: 1")
 
 
+def test_a_prosody_with_storage_in_sql(server, tmp_path):
+    """It is said what it is and what to do. What is beside files does not come along."""
+    (tmp_path / "prosody.sqlite").write_bytes(b"SQLite format 3\0")
+    (tmp_path / "upload").mkdir()
+    for more in [], ["--dry-run"]:
+        with pytest.raises(Failed, match="found prosody.sqlite, expected internal storage: convert "
+                                         "it with prosody-migrator"):
+            server.bring("prosody", str(tmp_path), *more)
+    prosody_file(tmp_path, "localhost", "accounts", "zora.dat", 'return { ["password"] = "x" };')
+    answer = server.bring("prosody", str(tmp_path))
+    assert "users imported: 1," in answer["text"]
+    assert "what prosody.sqlite has" in str(answer["rows"])
+
+
 def test_where_no_users_are(server, load, tmp_path):
     """A wrong path is told, dry or not, and is no success."""
     (tmp_path / "pictures" / "2020").mkdir(parents=True)

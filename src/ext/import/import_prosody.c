@@ -21,6 +21,9 @@
 
 enum { NAMES_MAX = 1000000, KEY_MAX = 64, KEY_TEXT_MAX = 128 };
 
+/* What its mod_storage_sql writes with SQLite. */
+#define SQL_FILE "prosody.sqlite"
+
 struct names {
     char **at;
     uint32_t count, cap;
@@ -32,6 +35,7 @@ struct prosody {
     uint32_t host, user;
     uint64_t given, all; /* users and rooms */
     bool rooms;          /* the second time: of each host its rooms, whose members are there then */
+    bool sql;            /* other stores of it are in SQL_FILE; said once */
 };
 
 /* Names. */
@@ -437,7 +441,15 @@ static enum err prosody_open(void **source, const char *path, struct why *why)
     for (uint32_t i = 0; i < s->hosts.count; i++)
         s->all += prosody_count(s, s->hosts.at[i], "accounts") +
                   prosody_count(s, s->hosts.at[i], "config");
-    return OK;
+    s->sql = access(arena_printf(s->arena, "%s/" SQL_FILE, path), F_OK) == 0;
+    if (!s->sql || s->all > 0)
+        return OK;
+    why_set(why,
+            "%s: found " SQL_FILE ", expected internal storage: convert it with prosody-migrator, "
+            "as docs/import.md shows, and import the folder that it makes",
+            path);
+    prosody_close(source);
+    return E_UNSUPPORTED;
 }
 
 static void prosody_progress(const void *source, uint64_t *done, uint64_t *all)
@@ -493,6 +505,11 @@ static enum source_unit prosody_next(void *source, struct arena *tmp, struct sou
     struct prosody *s = source;
     (void)why;
     ensure(s->user <= s->users.count && s->host <= s->hosts.count);
+    if (s->sql) {
+        s->sql = false;
+        out->text = SLICE("what " SQL_FILE " has, beside the files: storage in SQL is not read");
+        return SOURCE_LOST;
+    }
     while (s->user == s->users.count)
         if (!prosody_next_host(s, tmp))
             return SOURCE_END;

@@ -37,7 +37,7 @@ struct source_found {
 };
 
 struct source_kind {
-    /* E_IO, E_SYNTAX: `why` says what is wrong. */
+    /* E_IO, E_SYNTAX, E_UNSUPPORTED: `why` says what is wrong. */
     enum err (*open)(void **source, const char *path, struct why *why);
     enum source_unit (*next)(void *source, struct arena *tmp, struct source_found *out,
                              struct why *why);
