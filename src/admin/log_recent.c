@@ -144,9 +144,9 @@ static int line_order(const void *a, const void *b)
 {
     const struct command_row *const *one = a, *const *other = b;
     int order = slice_compare(command_row_text(*one, "time"), command_row_text(*other, "time"));
-    return order != 0 ? order
-                      : slice_compare(command_row_text(*one, "line"),
-                                      command_row_text(*other, "line"));
+    return order != 0
+               ? order
+               : slice_compare(command_row_text(*one, "line"), command_row_text(*other, "line"));
 }
 
 static void add_part(struct command_call *call, const struct command_row *part)

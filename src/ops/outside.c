@@ -631,8 +631,7 @@ static void user_verified(void *arg, enum err e, const struct credentials *c)
         command_fail(call, E_AGAIN, "too many wrong passwords for this account; try later");
         break;
     default:
-        command_fail(call, e, "%.*s: nothing has changed: %s", SLICE_ARG(command_arg(call, "jid")),
-                     err_text(e));
+        command_fail_cause(call, e, "nothing has changed");
     }
 }
 

@@ -277,14 +277,12 @@ static void confirm_read(void *arg, enum store_result result, const struct store
     struct command_call *call = c->call;
     struct factor f;
     ensure(worker_is_here(call->worker) && !call->ended);
-    if (result != STORE_OK) {
+    if (result != STORE_OK)
         command_fail_cause(call, err_of_store(result), "the secret could not be read");
-        return;
-    }
-    if (!factor_of(b, c->name, call->arena, &f)) {
+    else if (!factor_of(b, c->name, call->arena, &f))
         command_fail(call, E_DOWN, "the secret cannot be used: see the alarm secrets.key");
+    if (call->ended)
         return;
-    }
     if (store_row_count(b, 0) == 0 || f.confirmed) {
         command_fail(call, E_NOTFOUND, "%.*s has no secret to confirm; `admin totp` makes one",
                      SLICE_ARG(c->name));
