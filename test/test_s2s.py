@@ -427,6 +427,26 @@ def test_a_server_that_ends_the_stream_of_a_refused_certificate_gets_dialback(no
     stream.close()
 
 
+@pytest.mark.parametrize("dialback", ["on", "off"])
+def test_a_failure_of_external_that_passes_is_no_refusal(node, victim, dialback):
+    """RFC 6120 §6.5.10: the stanza waits, and the certificate is shown again."""
+    node.ctl("set", "s2s.dialback", dialback)
+    alice = node.client("alice")
+    alice.send(message(alice, "bob@victim.test"))
+    with victim.secure() as stream:
+        victim.read_until(stream, "<auth ")
+        stream.sendall(f"<failure xmlns='{xml.SASL}'><temporary-auth-failure/></failure>".encode())
+        if dialback == "on":
+            victim.read_until(stream, "<db:result")
+            stream.sendall(f"<db:result from='victim.test' to='{ONE}' type='invalid'/>".encode())
+        else:
+            victim.read_until(stream, "</stream:stream>")
+    with victim.join() as stream:
+        victim.read_until(stream, "<message ")
+    assert not alice.inbox
+    assert "refuses our certificate" not in node.log()
+
+
 @pytest.mark.parametrize("when", ["between", "during"])
 def test_a_new_certificate_is_shown_though_the_last_one_was_refused(node, victim, authority, when):
     """It may be imported while the stream is open on which the last one is refused."""

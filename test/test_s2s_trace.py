@@ -254,7 +254,7 @@ def test_a_certificate_of_ours_that_is_of_no_use(make_server, authority):
 
 
 @contextlib.contextmanager
-def refusing(authority, offered):
+def refusing(authority, offered, says="<not-authorized/>"):
     """The port of a server that refuses our certificate, if it has offered to look at it, and our
     keys."""
     listener = federation.Listener(OTHER, authority.issue("other", OTHER))
@@ -263,7 +263,7 @@ def refusing(authority, offered):
         with listener.secure(features=federation.EXTERNAL if offered else "") as peer:
             if offered:
                 listener.read_until(peer, "<auth.*</auth>")
-                peer.sendall(f"<failure xmlns='{xml.SASL}'><not-authorized/></failure>".encode())
+                peer.sendall(f"<failure xmlns='{xml.SASL}'>{says}</failure>".encode())
             listener.read_until(peer, "<db:result")
             peer.sendall(f"<db:result type='invalid' from='{OTHER}' to='{ONE}'/>".encode())
 
@@ -290,12 +290,26 @@ def test_what_has_become_of_our_certificate(make_server, authority, tmp_path, of
     one.ctl("set", "s2s.dialback", dialback)
     with refusing(authority, offered) as port:
         route(one, OTHER, port)
-        why = ("it refuses our certificate" if offered else "it does not offer EXTERNAL") + \
+        why = ("it refuses our certificate (not-authorized)" if offered
+               else "it does not offer EXTERNAL") + \
             (", and could not prove our domain by dialback: invalid" if dialback == "on"
              else ", and dialback is off here")
         code, steps, _ = trace(one)
         assert code == 1 and steps["authentication"][-1] == ("failed", why), steps
         assert first_failure(one, one.client("alice", "z")) == ("authentication", why)
+
+
+def test_a_failure_of_external_that_is_no_refusal(make_server, authority):
+    """The advice is another one than behind a refusal."""
+    one = make(make_server, "alice", ONE, {**authority.issue("one", ONE),
+                                           "trust": str(authority.file)})
+    with refusing(authority, True, "<temporary-auth-failure/><text>later</text>") as port:
+        route(one, OTHER, port)
+        code, steps, text = trace(one)
+    said = "it answers EXTERNAL with a failure (temporary-auth-failure: later)"
+    assert code == 1 and [text for _, text in steps["authentication"]] == [
+        said, said + ", and could not prove our domain by dialback: invalid"]
+    assert "tried again" in text and "cert check" not in text
 
 
 def test_versions_of_tls_that_have_nothing_in_common(make_server, authority, one):

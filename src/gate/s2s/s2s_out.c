@@ -271,8 +271,10 @@ static void out_authenticate(struct s2s_out *o)
     if (o->external == EXTERNAL_OFFERED)
         out_begin_external(o);
     else if (!s2s_demand_of(out_remote(o)).dialback)
-        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true, "%s",
-                 s2s_without_dialback((enum s2s_external)o->external));
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
+                 !s2s_external_passes((enum s2s_external)o->external), "%s",
+                 s2s_without_dialback((enum s2s_external)o->external,
+                                      partner_external_said(o->partner), out_scratch(o)));
     else if (!out_begin_dialback(o))
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, true,
                  "no key for dialback can be made");
@@ -427,8 +429,7 @@ static enum s2s_external out_external(const struct s2s_out *o, const struct elem
         return EXTERNAL_NOT_WANTED;
     if (!s2s_offers_external(features, out_scratch(o)))
         return EXTERNAL_NOT_OFFERED;
-    return partner_is_uncertified(o->partner) && demand.dialback ? EXTERNAL_REFUSED
-                                                                 : EXTERNAL_OFFERED;
+    return demand.dialback ? partner_external(o->partner) : EXTERNAL_OFFERED;
 }
 
 static void out_features(struct s2s_out *o, const struct elem *e)
@@ -487,8 +488,10 @@ static void out_sasl(struct s2s_out *o, const struct elem *e)
         xstream_now(&o->x, STREAM_PASSED);
         xstream_restart(&o->x);
     } else if (slice_is(e->name, "failure")) {
-        o->external = EXTERNAL_REFUSED;
-        partner_certificate_refused(o->partner, o->tls_version);
+        char said[EXTERNAL_SAID_MAX];
+        enum s2s_external how = s2s_external_failed(said, e, out_scratch(o));
+        o->external = (uint8_t)how;
+        partner_external_failed(o->partner, how, said, o->tls_version);
         xstream_now(&o->x, STREAM_REFUSED);
         s2s_out_go_on(o);
     } else {
@@ -517,8 +520,10 @@ static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
         xstream_now(&o->x, STREAM_PASSED_ON);
         out_is_up(o, OUT_DIALBACK);
     } else {
-        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"), "%s",
-                 s2s_key_refused(e, (enum s2s_external)o->external, out_scratch(o)));
+        enum s2s_external before = (enum s2s_external)o->external;
+        OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
+                 !slice_is(type, "error") && !s2s_external_passes(before), "%s",
+                 s2s_key_refused(e, before, partner_external_said(o->partner), out_scratch(o)));
     }
     return true;
 }

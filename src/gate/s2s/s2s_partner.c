@@ -74,19 +74,26 @@ static void partner_blames_the_end(struct partner *p)
 
 void partner_hopes(struct partner *p) { p->hopeful = true; }
 
-void partner_certificate_refused(struct partner *p, uint32_t version)
+void partner_external_failed(struct partner *p, enum s2s_external how, const char *said,
+                             uint32_t version)
 {
-    partner_blame(p, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, false,
-                  "it refuses our certificate");
-    p->uncertified_us = loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
+    partner_blame(p, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, false, "%s", said);
+    p->external = (uint8_t)how;
+    snprintf(p->external_said, sizeof p->external_said, "%s", said);
+    p->uncertified_us =
+        how == EXTERNAL_LATER ? 0 : loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
     p->uncertified_version = version;
 }
 
-bool partner_is_uncertified(const struct partner *p)
+enum s2s_external partner_external(const struct partner *p)
 {
     return p->uncertified_us > loop_now_us(partner_loop(p)) &&
-           p->uncertified_version == s2s_tls_version(p->gate);
+                   p->uncertified_version == s2s_tls_version(p->gate)
+               ? (enum s2s_external)p->external
+               : EXTERNAL_OFFERED;
 }
+
+const char *partner_external_said(const struct partner *p) { return p->external_said; }
 
 void partner_see_other(struct partner *p, slice host)
 {

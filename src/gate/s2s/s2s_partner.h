@@ -29,6 +29,7 @@
  * worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_stage.h"
 #include "home/message.h"
 #include "im/outgoing.h"
@@ -79,10 +80,14 @@ void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e,
                    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* Stored messages go on waiting, also if that was hard. */
 void partner_hopes(struct partner *p);
-/* The server did not take it: the stream may end now, and the next one begins with dialback, unless
- * certificates were loaded since then: s2s_tls_version(). */
-void partner_certificate_refused(struct partner *p, uint32_t version);
-bool partner_is_uncertified(const struct partner *p);
+/* The server has answered EXTERNAL with a failure, `said` of s2s_external_failed(): the stream may
+ * end now, and the next one begins with dialback, unless that passes, or certificates were loaded
+ * since then: s2s_tls_version(). */
+void partner_external_failed(struct partner *p, enum s2s_external how, const char *said,
+                             uint32_t version);
+/* How the next one would go, as far as that is remembered; EXTERNAL_OFFERED: it is tried. */
+enum s2s_external partner_external(const struct partner *p);
+const char *partner_external_said(const struct partner *p); /* the last time */
 /* The server says that it is somewhere else: tried next, where that may be. */
 void partner_see_other(struct partner *p, slice host);
 bool partner_may_be_plain(const struct partner *p); /* without TLS */

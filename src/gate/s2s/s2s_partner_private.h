@@ -136,6 +136,8 @@ struct partner {
     uint64_t diverted_us; /* loop time of the last that it was handed */
     uint16_t shares;      /* of stored messages that this one sends, a bit for each */
     uint16_t remote_len, local_len;
+    uint8_t external;                      /* enum s2s_external: how it failed the last time, */
+    char external_said[EXTERNAL_SAID_MAX]; /* and what s2s_external_failed() says of that */
     char why[PARTNER_WHY_BYTES];
     char text[];
 };

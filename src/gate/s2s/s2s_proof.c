@@ -12,6 +12,7 @@
 #include "io/tls_cert.h"
 #include "io/tls_names.h"
 #include "xmpp/ns.h"
+#include <stdio.h>
 
 /* Keys. A sealed text depends on the key in secrets.key alone, and nobody is told it. */
 
@@ -43,18 +44,50 @@ bool s2s_offers_external(const struct elem *features, struct arena *tmp)
     return false;
 }
 
-const char *s2s_without_dialback(enum s2s_external e)
+enum s2s_external s2s_external_failed(char said[EXTERNAL_SAID_MAX], const struct elem *failure,
+                                      struct arena *tmp)
 {
-    static const char *const sentences[] = {
-        [EXTERNAL_NOT_WANTED] = "no certificate is shown without TLS, and dialback is off here",
-        [EXTERNAL_NOT_OFFERED] = "it does not offer EXTERNAL, and dialback is off here",
-        [EXTERNAL_REFUSED] = "it refuses our certificate, and dialback is off here",
-    };
-    ensure(e != EXTERNAL_OFFERED); /* that is tried first */
-    return sentences[e];
+    static const struct {
+        const char *condition;
+        enum s2s_external means;
+    } rows[] = { { "not-authorized", EXTERNAL_REFUSED },
+                 { "invalid-authzid", EXTERNAL_REFUSED },
+                 { "aborted", EXTERNAL_LATER },
+                 { "account-disabled", EXTERNAL_LATER },
+                 { "temporary-auth-failure", EXTERNAL_LATER } };
+    enum s2s_external means = EXTERNAL_FAILED;
+    slice condition = failure->name, text = { 0 };
+    struct elem child;
+    for (bool more = elem_first(failure, &child); more; more = elem_next(&child, &child))
+        if (slice_is(child.name, "text"))
+            text = elem_text(&child, tmp);
+        else
+            condition = child.name;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (slice_is(condition, rows[i].condition))
+            means = rows[i].means;
+    condition.len = condition.len < 40 ? condition.len : 40;
+    text.len = text.len < 44 ? text.len : 44;
+    text.len = utf8_valid_len(text);
+    int len = snprintf(said, EXTERNAL_SAID_MAX, "%s%.*s%s%.*s)",
+                       means == EXTERNAL_REFUSED ? "it refuses our certificate ("
+                                                 : "it answers EXTERNAL with a failure (",
+                       SLICE_ARG(condition), text.len > 0 ? ": " : "", SLICE_ARG(text));
+    ensure(len > 0 && len < EXTERNAL_SAID_MAX);
+    return means;
 }
 
-const char *s2s_key_refused(const struct elem *result, enum s2s_external before, struct arena *tmp)
+const char *s2s_without_dialback(enum s2s_external e, const char *said, struct arena *tmp)
+{
+    ensure(e != EXTERNAL_OFFERED); /* that is tried first */
+    return e == EXTERNAL_NOT_WANTED
+               ? "no certificate is shown without TLS, and dialback is off here"
+           : e == EXTERNAL_NOT_OFFERED ? "it does not offer EXTERNAL, and dialback is off here"
+                                       : arena_printf(tmp, "%s, and dialback is off here", said);
+}
+
+const char *s2s_key_refused(const struct elem *result, enum s2s_external before, const char *said,
+                            struct arena *tmp)
 {
     struct elem error, condition;
     slice why = elem_attr(result, "type", tmp);
@@ -63,11 +96,12 @@ const char *s2s_key_refused(const struct elem *result, enum s2s_external before,
         why = condition.name;
     why.len = why.len < 64 ? why.len : 64;
     why.len = utf8_valid_len(why);
-    return arena_printf(tmp, "%s could not prove our domain by dialback: %.*s",
-                        before == EXTERNAL_REFUSED       ? "it refuses our certificate, and"
-                        : before == EXTERNAL_NOT_OFFERED ? "it does not offer EXTERNAL, and"
+    bool tried = before >= EXTERNAL_REFUSED;
+    return arena_printf(tmp, "%s%s could not prove our domain by dialback: %.*s",
+                        tried                            ? said
+                        : before == EXTERNAL_NOT_OFFERED ? "it does not offer EXTERNAL"
                                                          : "it",
-                        SLICE_ARG(why));
+                        tried || before == EXTERNAL_NOT_OFFERED ? ", and" : "", SLICE_ARG(why));
 }
 
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp)

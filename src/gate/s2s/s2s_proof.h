@@ -16,14 +16,28 @@ enum s2s_external {
     EXTERNAL_NOT_WANTED, /* without TLS, or because dialback is demanded here */
     EXTERNAL_NOT_OFFERED,
     EXTERNAL_OFFERED,
-    EXTERNAL_REFUSED
+    EXTERNAL_REFUSED, /* our certificate is not accepted */
+    EXTERNAL_FAILED,  /* it has failed for another reason that lasts, */
+    EXTERNAL_LATER    /* or for one that passes (RFC 6120 §6.5) */
 };
+enum { EXTERNAL_SAID_MAX = 128 };
 bool s2s_offers_external(const struct elem *features, struct arena *tmp);
-/* Why neither that nor dialback, which is off here, proves our domain: a sentence. */
-const char *s2s_without_dialback(enum s2s_external e);
+/* How it has gone if the server answers with this <failure/>. said: the condition and the text of
+ * it as part of a sentence. */
+enum s2s_external s2s_external_failed(char said[EXTERNAL_SAID_MAX], const struct elem *failure,
+                                      struct arena *tmp);
+/* Whether the server may accept the same certificate soon. */
+static inline bool s2s_external_passes(enum s2s_external e)
+{
+    return e == EXTERNAL_FAILED || e == EXTERNAL_LATER;
+}
+/* Why neither that nor dialback, which is off here, proves our domain: a sentence. said: of
+ * s2s_external_failed(). */
+const char *s2s_without_dialback(enum s2s_external e, const char *said, struct arena *tmp);
 /* Why a <db:result/> that is not "valid" has not proved our domain: a sentence with its condition,
  * or its type where it has none (XEP-0220 §2.4), and what was tried before. */
-const char *s2s_key_refused(const struct elem *result, enum s2s_external before, struct arena *tmp);
+const char *s2s_key_refused(const struct elem *result, enum s2s_external before, const char *said,
+                            struct arena *tmp);
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
 
 /* Whether the certificate of the peer of this connection is valid and for that domain (RFC 9525,

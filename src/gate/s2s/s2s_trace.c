@@ -33,8 +33,9 @@ struct s2s_trace {
     bool failed;          /* and whether that has failed */
     bool connected, authenticating;
     enum s2s_external external;
-    const char *advice; /* what to do about what has failed; NULL: what its stage says */
-    char text[];        /* of `want` */
+    char said[EXTERNAL_SAID_MAX]; /* of s2s_external_failed() */
+    const char *advice;           /* what to do about what has failed; NULL: what its stage says */
+    char text[];                  /* of `want` */
 };
 
 static unsigned under_way[NODE_WORKERS_MAX]; /* each used by its worker */
@@ -181,7 +182,9 @@ static void trace_authenticate(struct s2s_trace *t)
     if (t->external == EXTERNAL_OFFERED)
         trace_begin_external(t);
     else if (!s2s_demand_of(t->want.remote).dialback)
-        trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_without_dialback(t->external)));
+        trace_end(
+            t, S2S_AT_AUTHENTICATION,
+            slice_of(s2s_without_dialback(t->external, t->said, loop_scratch(trace_loop(t)))));
     else if (!trace_begin_dialback(t))
         trace_end(t, S2S_AT_AUTHENTICATION, SLICE("no key for dialback can be made"));
 }
@@ -220,19 +223,17 @@ static void trace_features(void *arg, const struct elem *e, bool authenticated)
 static void trace_sasl(void *arg, const struct elem *e)
 {
     struct s2s_trace *t = arg;
-    struct elem condition;
-    char line[128];
     if (slice_is(e->name, "success")) {
         trace_tell(t, S2S_AT_AUTHENTICATION, true, SLICE("by certificate (SASL EXTERNAL)"));
         s2s_probe_now(t->probe, STREAM_PASSED);
         s2s_probe_restart(t->probe);
         return;
     }
-    slice name = elem_first(e, &condition) ? condition.name : e->name;
-    int len = snprintf(line, sizeof line, "it refuses our certificate: %.*s",
-                       (int)(name.len < 64 ? name.len : 64), name.ptr);
-    trace_tell(t, S2S_AT_AUTHENTICATION, false, (slice){ line, (size_t)len });
-    t->external = EXTERNAL_REFUSED;
+    t->external = s2s_external_failed(t->said, e, loop_scratch(trace_loop(t)));
+    trace_tell(t, S2S_AT_AUTHENTICATION, false, slice_of(t->said));
+    if (s2s_external_passes(t->external))
+        t->advice = "The other server did not judge our certificate: its log says why. Stored "
+                    "messages wait, and it is tried again.";
     s2s_probe_now(t->probe, STREAM_REFUSED);
     trace_authenticate(t);
 }
@@ -248,7 +249,7 @@ static void trace_answer(void *arg, const struct elem *e)
         trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
         return;
     }
-    trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_key_refused(e, t->external, tmp)));
+    trace_end(t, S2S_AT_AUTHENTICATION, slice_of(s2s_key_refused(e, t->external, t->said, tmp)));
 }
 
 /* The host was of no use: the next one, as the real link does. */
