@@ -89,8 +89,8 @@ static void pushtest_ask_link(struct pushtest *t, slice said, slice brief)
     t->since_us = 0;
     t->said = slice_dup(t->call->arena, said);
     t->brief = slice_dup(t->call->arena, brief);
-    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->domain,
-                                                        .remote = jid_split(t->service).domain,
+    outside_lost(t->worker, &(struct outside_lost_ask){ .from = t->domain,
+                                                        .to = jid_bare_of(t->service),
                                                         .told = pushtest_lost,
                                                         .drop = pushtest_drop,
                                                         .arg = t });

@@ -195,13 +195,18 @@ void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *i
 
 /* Pages. */
 
-unsigned outgoing_share_of(const struct stanza *st, unsigned of)
+unsigned outgoing_share_between(slice from_bare, slice to_bare, unsigned of)
 {
     ensure(of > 0 && of <= OUTGOING_SHARES_MAX);
-    if (st == NULL || of == 1)
+    if (of == 1)
         return 0;
-    uint64_t both = hash_keyed(stanza_from_bare(st)) + 3 * hash_keyed(stanza_to_bare(st));
+    uint64_t both = hash_keyed(from_bare) + 3 * hash_keyed(to_bare);
     return (unsigned)((both * mixer >> 32) % of); /* few users have many pairs: no sums of two */
+}
+
+unsigned outgoing_share_of(const struct stanza *st, unsigned of)
+{
+    return st == NULL ? 0 : outgoing_share_between(stanza_from_bare(st), stanza_to_bare(st), of);
 }
 
 struct outgoing_read {

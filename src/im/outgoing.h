@@ -45,6 +45,7 @@ struct outgoing_share {
     uint16_t mine; /* a bit for each that is meant */
 };
 unsigned outgoing_share_of(const struct stanza *st, unsigned of); /* of > 0; st NULL is fine */
+unsigned outgoing_share_between(slice from_bare, slice to_bare, unsigned of);
 /* Whose messages: from a domain of ours to a foreign one. `worker`: this one. */
 struct outgoing_pair {
     struct worker *worker;

@@ -89,7 +89,7 @@ struct outside_lost {
     bool ours;                  /* because of this server's own rules */
 };
 struct outside_lost_ask {
-    slice local, remote; /* borrowed for the call */
+    slice from, to; /* of a stanza that was lost: bare, borrowed for the call */
     void (*told)(void *arg, const struct outside_lost *lost);
     void (*drop)(void *arg); /* the process ends: frees memory, no more */
     void *arg;

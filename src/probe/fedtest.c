@@ -109,8 +109,8 @@ static void fedtest_lost(void *arg, const struct outside_lost *lost)
 static void fedtest_link_failed(struct fedtest *t)
 {
     t->asking = true;
-    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->local,
-                                                        .remote = t->domain,
+    outside_lost(t->worker, &(struct outside_lost_ask){ .from = t->local,
+                                                        .to = t->domain,
                                                         .told = fedtest_lost,
                                                         .drop = fedtest_drop,
                                                         .arg = t });

@@ -41,6 +41,7 @@ struct imtest {
     bool tls; /* from the first byte */
     bool connected, computing, proved, bound;
     bool asking;  /* the database, for the user; or the home of the link, for what has failed */
+    bool pinged;  /* the ping was lost, not the message */
     bool refused; /* `said` is the error of the message or of the ping */
     bool late;    /* ... or that none has come in time */
     bool over;    /* ended while one of these goes on */
@@ -171,8 +172,9 @@ static void imtest_link_failed(struct imtest *t)
         return;
     }
     t->asking = true;
-    outside_lost(t->worker, &(struct outside_lost_ask){ .local = t->user.domain,
-                                                        .remote = t->receiver.domain,
+    outside_lost(t->worker, &(struct outside_lost_ask){ .from = jid_bare(&t->user),
+                                                        .to = t->pinged ? t->receiver.domain
+                                                                        : jid_bare(&t->receiver),
                                                         .told = imtest_lost,
                                                         .drop = imtest_drop,
                                                         .arg = t });
@@ -321,6 +323,7 @@ static void imtest_heard(struct imtest *t, const struct elem *e)
             imtest_message(t, e, error);
     } else if (slice_is(e->name, "iq") && same && slice_eq(from, t->receiver.domain)) {
         if (error && imtest_is_lost(e)) {
+            t->pinged = true;
             imtest_refused(t, e);
             return;
         }

@@ -29,5 +29,6 @@ const struct feature probe_feature = {
                                     "test_imtest", "imtest asks for a receipt" },
                                   { 0 } },
     .commands = (struct command *const[]){ &imtest_command, &fedtest_command, NULL },
-    .messages = (const struct message_row *const[]){ &lost_ask_message, &lost_stage_message, NULL },
+    .messages = (const struct message_row *const[]){ &lost_ask_message, &lost_look_message,
+                                                     &lost_stage_message, NULL },
 };

@@ -42,6 +42,8 @@ static void commands_add(struct command_call *call, const struct s2s_shown *s)
     command_int(call, "queue", s->queue);
     command_text(call, "tls", slice_of(s->tls));
     command_text(call, "auth", slice_of(s->auth));
+    if (s->connections > 0)
+        command_int(call, "connection", s->number);
     if (s->stage != S2S_AT_NONE)
         command_text(call, "stage", slice_of(s2s_stage_name(s->stage)));
     if (s->why.len > 0)
@@ -207,6 +209,11 @@ static struct command s2s_list = {
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },
             { .name = "auth", .doc = "what has proved the domain: certificate or dialback" },
+            { .name = "connection",
+              .type = PARAM_INT,
+              .optional = true,
+              .doc = "which of the s2s.connections of these two domains it is, from 0 on, as the "
+                     "log has it" },
             { .name = "stage",
               .optional = true,
               .doc = "where the last attempt has failed, as `s2s trace` names it" },

@@ -39,6 +39,14 @@ static unsigned worker_of_number(const struct worker *w, unsigned number)
     return (worker_index(w) + number) % worker_node(w)->worker_count;
 }
 
+unsigned s2s_connection_of(const struct worker *w, slice from, slice to, unsigned *worker)
+{
+    const struct s2s_gate *g = s2s_gate_of(w);
+    unsigned number = g == NULL ? 0 : outgoing_share_between(from, to, g->connections);
+    *worker = worker_of_number(w, number);
+    return number;
+}
+
 #ifdef MUSTER_DEBUG
 /* Elsewhere a second partner of the same pair would begin, and order would be lost. */
 static bool foreign_is_at_home(const struct worker *w, const struct stanza *st)
@@ -53,9 +61,8 @@ static void foreign_run(struct worker *w, void *message, const struct message_fr
 {
     struct s2s_foreign *m = message;
     ensure_debug(from->node != worker_node(w)->id || foreign_is_at_home(w, m->st));
-    const struct s2s_gate *g = s2s_gate_of(w);
-    unsigned number =
-        g == NULL || g->connections == 1 ? 0 : outgoing_share_of(m->st, g->connections);
+    unsigned worker;
+    unsigned number = s2s_connection_of(w, stanza_from_bare(m->st), stanza_to_bare(m->st), &worker);
     (void)from;
     if (number == 0) {
         foreign_take(w, m, 0);
@@ -63,7 +70,7 @@ static void foreign_run(struct worker *w, void *message, const struct message_fr
     }
     struct s2s_onward onward = { .foreign = *m, .number = (uint8_t)number };
     m->st = NULL;
-    home_send_to(w, 0, worker_of_number(w, number), &s2s_onward_message, &onward);
+    home_send_to(w, 0, worker, &s2s_onward_message, &onward);
 }
 
 static bool foreign_is_sound(struct worker *w, const void *message, const struct message_from *from)

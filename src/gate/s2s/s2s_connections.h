@@ -45,6 +45,9 @@ static inline bool s2s_pair_is_sound(slice local, slice remote)
     const struct jid ours = jid_split(local), theirs = jid_split(remote);
     return jid_is_domain(&ours) && jid_is_domain(&theirs);
 }
+/* At the home of a foreign domain: which connection has the stanzas from one bare address to
+ * another, and its worker. */
+unsigned s2s_connection_of(const struct worker *w, slice from, slice to, unsigned *worker);
 bool s2s_is_ended(const struct worker *w); /* it has no partners (any more) */
 /* The same from there to the other connections, and from one to another. */
 struct s2s_onward {

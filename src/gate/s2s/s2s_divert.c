@@ -11,7 +11,7 @@ static slice divert_local(const struct partner *p)
     return slice_from(partner_pair(p), p->remote_len + 1u);
 }
 
-static unsigned divert_worker(const struct partner *p)
+unsigned divert_worker(const struct partner *p)
 {
     unsigned workers = worker_node(p->worker)->worker_count;
     unsigned home = (worker_index(p->worker) + S2S_CONNECTIONS_MAX * workers - p->number) % workers;

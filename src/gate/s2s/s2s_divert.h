@@ -18,6 +18,7 @@ enum { DIVERT_LOOK_MS = 60000 };
  */
 bool divert_begins(struct partner *p);
 void divert_sends(struct partner *p, struct s2s_sent *s); /* takes over the reference */
+unsigned divert_worker(const struct partner *p);          /* of that other partner */
 void divert_mail(struct partner *p); /* the database has messages of its shares, perhaps */
 bool divert_may_end(const struct partner *p);
 /* The partner carries these shares, too, from now on: a bit for each. */

@@ -34,6 +34,8 @@ struct s2s_shown {
     const struct conn *conn; /* NULL: there is none now */
     enum s2s_stage stage;    /* of the last failure, */
     slice why;               /* and what it was */
+    unsigned connections;    /* that its pair has (gate/s2s/s2s_connections.h); 0: it is none, */
+    unsigned number;         /* and which it is */
 };
 typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
 

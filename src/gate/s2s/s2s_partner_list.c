@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "base/utf8.h"
 #include "gate/s2s/s2s_connections.h"
+#include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_rows.h"
@@ -24,7 +25,10 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
     if (p->state == ACTOR_ABSENT && p->failures == 0)
         return; /* it only writes what was confirmed */
     bool failed = p->failures > 0 && p->state != ACTOR_READY;
+    unsigned connections = partner_asks_only(p) ? 0 : p->gate->connections;
     struct s2s_shown s = {
+        .connections = connections,
+        .number = p->number,
         .remote = partner_remote(p),
         .local = partner_local(p),
         .direction = partner_asks_only(p) ? "keys" : "out",
@@ -65,10 +69,35 @@ static void attempt_had_failed(const struct partner *p, struct s2s_domain_at *at
     at->why[utf8_valid_len(slice_of(at->why))] = '\0'; /* it may have been cut */
 }
 
-bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out)
+static const struct partner *partner_known(struct worker *w, const struct partner_name *name)
 {
-    const struct partner_name name = { local, remote, 0 };
-    const struct partner *p = s2s_is_ended(w) ? NULL : partner_find(w, &name, false);
+    return s2s_is_ended(w) ? NULL : partner_find(w, name, false);
+}
+
+bool partner_failure(struct worker *w, const struct partner_name *name, struct s2s_domain_at *out)
+{
+    const struct partner *p = partner_known(w, name);
+    if (p == NULL || p->failures == 0 || !timer_is_set(&p->retry))
+        return false;
+    out->stage = (enum s2s_stage)p->stage;
+    snprintf(out->why, sizeof out->why, "%s", p->why);
+    return true;
+}
+
+bool partner_is_diverted(struct worker *w, const struct partner_name *name, unsigned *number,
+                         unsigned *worker)
+{
+    const struct partner *p = partner_known(w, name);
+    if (p == NULL || !p->diverts)
+        return false;
+    *number = p->diverted_to;
+    *worker = divert_worker(p);
+    return true;
+}
+
+bool partner_attempt(struct worker *w, const struct partner_name *name, struct s2s_domain_at *out)
+{
+    const struct partner *p = partner_known(w, name);
     if (p == NULL || p->find == NULL || p->state != ACTOR_LOADING)
         return false;
     uint64_t since_ms = (loop_now_us(partner_loop(p)) - p->since_us) / 1000;

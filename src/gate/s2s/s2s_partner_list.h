@@ -7,7 +7,12 @@
  * others; the sum of what it returns. */
 typedef bool partner_each_fn(struct partner *p);
 int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
-/* Where the attempt to make the stream of a pair is that is under way. false: there is none. */
+/* Why a connection has failed that waits for its next attempt. false: it does not. */
 struct s2s_domain_at;
-bool partner_attempt(struct worker *w, slice local, slice remote, struct s2s_domain_at *out);
+bool partner_failure(struct worker *w, const struct partner_name *name, struct s2s_domain_at *out);
+/* Where the attempt to make its stream is that is under way. false: there is none. */
+bool partner_attempt(struct worker *w, const struct partner_name *name, struct s2s_domain_at *out);
+/* Whether another connection of the pair has its stanzas: which, and on which worker. */
+bool partner_is_diverted(struct worker *w, const struct partner_name *name, unsigned *number,
+                         unsigned *worker);
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg);

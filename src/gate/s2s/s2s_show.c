@@ -88,6 +88,11 @@ static void show_certificate(struct command_call *call, const struct conn *c, sl
     show_verdict(call, c);
 }
 
+static const char *show_number(struct command_call *call, const struct s2s_shown *s)
+{
+    return s->connections > 1 ? arena_printf(call->arena, ", connection %u", s->number) : "";
+}
+
 static void show_stream(const struct s2s_shown *s, void *arg)
 {
     struct command_call *call = arg;
@@ -98,10 +103,10 @@ static void show_stream(const struct s2s_shown *s, void *arg)
              in    ? "stream from it"
              : out ? "stream to it"
                    : "stream for keys",
-             arena_printf(call->arena, "%s %.*s: %s for %llu s%s%s%s%s", in ? "to" : "from",
-                          SLICE_ARG(s->local), s->state, (unsigned long long)s->since_s,
-                          *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
-                          s->auth));
+             arena_printf(call->arena, "%s %.*s%s: %s for %llu s%s%s%s%s", in ? "to" : "from",
+                          SLICE_ARG(s->local), show_number(call, s), s->state,
+                          (unsigned long long)s->since_s, *s->tls != '\0' ? ", " : "", s->tls,
+                          *s->auth != '\0' ? ", by " : "", s->auth));
     if (out)
         show_add(call, "queue", arena_printf(call->arena, "%u stanzas wait", s->queue));
     if (s->conn != NULL)
