@@ -84,6 +84,13 @@ static void pushtest_lost(void *arg, const struct outside_lost *lost)
     pushtest_end(t, silent ? "no answer" : lost->stage, said);
 }
 
+static uint32_t pushtest_left_ms(const struct pushtest *t)
+{
+    uint64_t ms = (uint64_t)command_number(t->call, "timeout", 45000),
+             gone_ms = (loop_now_us(worker_loop(t->worker)) - t->begun_us) / 1000;
+    return gone_ms < ms ? (uint32_t)(ms - gone_ms) : 1;
+}
+
 static void pushtest_ask_link(struct pushtest *t, slice said, slice brief)
 {
     t->since_us = 0;
@@ -91,6 +98,7 @@ static void pushtest_ask_link(struct pushtest *t, slice said, slice brief)
     t->brief = slice_dup(t->call->arena, brief);
     outside_lost(t->worker, &(struct outside_lost_ask){ .from = t->domain,
                                                         .to = jid_bare_of(t->service),
+                                                        .left_ms = pushtest_left_ms(t),
                                                         .told = pushtest_lost,
                                                         .drop = pushtest_drop,
                                                         .arg = t });
@@ -138,13 +146,6 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
     t->advice = outside_limit_advice(name);
     pushtest_end(t, t->advice != NULL || slice_is(name, "not-allowed") ? "policy" : "receiver",
                  (slice){ line, (size_t)len });
-}
-
-static uint32_t pushtest_left_ms(const struct pushtest *t)
-{
-    uint64_t ms = (uint64_t)command_number(t->call, "timeout", 45000),
-             gone_ms = (loop_now_us(worker_loop(t->worker)) - t->begun_us) / 1000;
-    return gone_ms < ms ? (uint32_t)(ms - gone_ms) : 1;
 }
 
 static void pushtest_send(struct pushtest *t)

@@ -90,10 +90,13 @@ struct outside_lost {
 };
 struct outside_lost_ask {
     slice from, to; /* of a stanza that was lost: bare, borrowed for the call */
+    uint64_t
+        left_ms; /* of the test: how long the home is waited for, but at least OUTSIDE_LOST_MS */
     void (*told)(void *arg, const struct outside_lost *lost);
     void (*drop)(void *arg); /* the process ends: frees memory, no more */
     void *arg;
 };
+enum { OUTSIDE_LOST_MS = 1000 };
 typedef void outside_lost_fn(struct worker *w, const struct outside_lost_ask *ask);
 void outside_lost_by(outside_lost_fn *fn); /* as outside_edge_by() */
 /* The home of the link is asked: `told` comes later. */

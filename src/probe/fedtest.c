@@ -18,7 +18,7 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-enum { DEFAULT_PORT = 5269, WHY_BYTES = 512 };
+enum { DEFAULT_PORT = 5269, DEFAULT_MS = 30000, WHY_BYTES = 512 };
 
 /* A stream to its own host ─▶ a trace ─▶ a ping. */
 struct fedtest {
@@ -30,7 +30,7 @@ struct fedtest {
     struct ask *ask;
     struct outside_result result;
     slice local, domain, proxy; /* local: in whose name it speaks */
-    uint32_t timeout_ms;
+    uint64_t begun_us;
     bool connected, over;
     bool pinging;         /* ask_send() has not returned yet */
     bool asking;          /* the home of the link, for where that has failed */
@@ -43,6 +43,13 @@ struct fedtest {
 };
 
 static struct loop *fedtest_loop(const struct fedtest *t) { return worker_loop(t->worker); }
+
+static uint32_t fedtest_left_ms(const struct fedtest *t)
+{
+    uint64_t ms = (uint64_t)command_number(t->call, "timeout", DEFAULT_MS),
+             gone_ms = (loop_now_us(fedtest_loop(t)) - t->begun_us) / 1000;
+    return gone_ms < ms ? (uint32_t)(ms - gone_ms) : 1;
+}
 
 static void fedtest_end(struct fedtest *t, const char *stage, slice error, const char *note)
 {
@@ -111,6 +118,7 @@ static void fedtest_link_failed(struct fedtest *t)
     t->asking = true;
     outside_lost(t->worker, &(struct outside_lost_ask){ .from = t->local,
                                                         .to = t->domain,
+                                                        .left_ms = fedtest_left_ms(t),
                                                         .told = fedtest_lost,
                                                         .drop = fedtest_drop,
                                                         .arg = t });
@@ -148,7 +156,7 @@ static void fedtest_ping(struct fedtest *t)
                              .from = t->local,
                              .to = t->domain,
                              .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
-                             .timeout_ms = t->timeout_ms };
+                             .timeout_ms = fedtest_left_ms(t) };
     if (outside_home(t->worker, t->home)) {
         r.home = slice_of(t->home);
         t->pinging = true; /* this server may refuse it at once */
@@ -192,13 +200,14 @@ static void fedtest_trace(struct fedtest *t)
 {
     s2s_retry(t->worker, t->local, t->domain); /* a failure of before says nothing of now */
     t->since_us = loop_now_us(fedtest_loop(t));
-    t->trace = s2s_trace_start(t->worker, &(struct s2s_trace_want){ .local = t->local,
-                                                                    .remote = t->domain,
-                                                                    .host = t->proxy,
-                                                                    .timeout_ms = t->timeout_ms,
-                                                                    .step = fedtest_step,
-                                                                    .ended = fedtest_traced,
-                                                                    .arg = t });
+    t->trace =
+        s2s_trace_start(t->worker, &(struct s2s_trace_want){ .local = t->local,
+                                                             .remote = t->domain,
+                                                             .host = t->proxy,
+                                                             .timeout_ms = fedtest_left_ms(t),
+                                                             .step = fedtest_step,
+                                                             .ended = fedtest_traced,
+                                                             .arg = t });
     if (t->trace == NULL)
         fedtest_is_busy(t);
 }
@@ -258,7 +267,7 @@ static void run_fedtest(struct command_call *call)
     t->local = outside_domain(w, args.target.host);
     t->domain = args.domain;
     t->proxy = args.proxy.address;
-    t->timeout_ms = (uint32_t)command_number(call, "timeout", 30000) / 3;
+    t->begun_us = loop_now_us(worker_loop(w));
     t->result.target = outside_arg(call, "target", OUTSIDE_FEDERATION);
     t->test.stop = fedtest_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
@@ -270,7 +279,7 @@ static void run_fedtest(struct command_call *call)
                                                 .host = t->result.target,
                                                 .domain = t->local,
                                                 .from = t->domain,
-                                                .timeout_ms = t->timeout_ms,
+                                                .timeout_ms = fedtest_left_ms(t),
                                                 .done = fedtest_edge,
                                                 .arg = t },
                         &t->result);
@@ -301,8 +310,8 @@ struct command fedtest_command = {
             { .name = "timeout",
               .kind = ARG_OPTION,
               .type = PARAM_MS,
-              .def = 30000,
-              .min = 3000,
+              .def = DEFAULT_MS,
+              .min = 1000,
               .max = 100000,
               .doc = "how long it may take" },
             { 0 } },

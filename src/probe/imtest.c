@@ -172,12 +172,13 @@ static void imtest_link_failed(struct imtest *t)
         return;
     }
     t->asking = true;
-    outside_lost(t->worker, &(struct outside_lost_ask){ .from = jid_bare(&t->user),
-                                                        .to = t->pinged ? t->receiver.domain
-                                                                        : jid_bare(&t->receiver),
-                                                        .told = imtest_lost,
-                                                        .drop = imtest_drop,
-                                                        .arg = t });
+    outside_lost(t->worker, &(struct outside_lost_ask){
+                                .from = jid_bare(&t->user),
+                                .to = t->pinged ? t->receiver.domain : jid_bare(&t->receiver),
+                                .left_ms = timer_left_ms(imtest_loop(t), &t->limit),
+                                .told = imtest_lost,
+                                .drop = imtest_drop,
+                                .arg = t });
 }
 
 /* Nothing has come, not even an error: perhaps the message waits for a link that fails. */

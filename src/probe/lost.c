@@ -31,6 +31,8 @@ struct lost {
     const struct foreign_ban *ban; /* no link was tried; NULL: there is none */
     struct s2s_domain_at at;
     const char *advice; /* for S2S_AT_CERTIFICATE */
+    struct timer limit;
+    bool told;
 };
 
 /* The question goes on to the worker of the connection that had the stanza. */
@@ -177,15 +179,13 @@ static void lost_heard(struct worker *w, void *arg, void *answer, const struct m
     at->why[m->why.len] = '\0';
 }
 
-static void lost_all(struct worker *w, void *arg)
+static void lost_tell(struct lost *l)
 {
-    struct lost *l = arg;
     enum s2s_stage at = l->at.stage;
     struct outside_lost lost = { .stage = "delivery",
                                  .advice = "`musterctl s2s trace` says whether the partner can be "
                                            "reached; if so, look into its log.",
                                  .why = SLICE("") };
-    (void)w;
     ensure(l->advice != NULL && l->ask.told != NULL);
     if (l->ban != NULL)
         lost = (struct outside_lost){ .stage = s2s_stage_name(S2S_AT_POLICY),
@@ -198,14 +198,33 @@ static void lost_all(struct worker *w, void *arg)
                                                                          : s2s_stage_advice(at),
                                       .why = slice_of(l->at.why),
                                       .ours = s2s_stage_is_ours(at) };
+    l->told = true;
     l->ask.told(l->ask.arg, &lost);
+}
+
+static void lost_all(struct worker *w, void *arg)
+{
+    struct lost *l = arg;
+    timer_cancel(&l->limit);
+    (void)w;
+    if (!l->told)
+        lost_tell(l);
     mem_free(&l);
+}
+
+/* The node of the home does not answer: the question ends later. */
+static void lost_late(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    lost_tell(CONTAINER_OF(t, struct lost, limit));
 }
 
 static void lost_drop(void *arg)
 {
     struct lost *l = arg;
-    l->ask.drop(l->ask.arg);
+    timer_cancel(&l->limit);
+    if (!l->told)
+        l->ask.drop(l->ask.arg);
     mem_free(&l);
 }
 
@@ -217,6 +236,9 @@ void lost_ask(struct worker *w, const struct outside_lost_ask *ask)
     l->ask = *ask;
     l->ban = s2s_ban(w, local, remote);
     l->at.stage = S2S_AT_NONE;
+    l->limit.fn = lost_late;
+    timer_set(worker_loop(w), &l->limit,
+              ask->left_ms < OUTSIDE_LOST_MS ? OUTSIDE_LOST_MS : ask->left_ms);
     l->advice = s2s_demand_advice(remote, S2S_AT_CERTIFICATE);
     home_ask(
         w, remote, &lost_ask_message, &(struct lost_asked){ local, remote, ask->from, ask->to },
