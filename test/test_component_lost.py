@@ -341,6 +341,50 @@ def test_sessions_get_their_rows_in_pages_when_a_component_is_added(host):
     assert rows(host) == []
 
 
+def is_shown_to_many(host, gateway, sessions, addresses):
+    """Each session has rows for that many addresses."""
+    for client in sessions:
+        client.raw("".join(f"<presence to='#c{n}@{DOMAIN}/nick'/>" for n in range(addresses)))
+        gateway.expect(f"<presence from='{client}' to='#c{addresses - 1}@{DOMAIN}/nick'/>")
+    until("all have rows", lambda: len(rows(host)) == len(sessions) * addresses)
+
+
+def add_again(host, times=1):
+    host.ctl("component", "del", DOMAIN)
+    for _ in range(times):
+        host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+
+
+def test_sessions_that_end_before_their_page_are_told(make_server):
+    """The component is not connected then. Added more than once, it has all rows still."""
+    host = make_server("alice", component=True, workers=1)
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    gateway = Component(host, DOMAIN, SECRET)
+    sessions = [host.client("alice", str(n)) for n in range(8)]
+    is_shown_to_many(host, gateway, sessions, 130)
+    add_again(host, 2)
+    for client in sessions:
+        client.close()
+    until("all have ended", lambda: host.log().count("event=session.end") == len(sessions))
+    until("all have rows", lambda: len(rows(host)) == 8 * 130)
+    gateway = Component(host, DOMAIN, SECRET)
+    until("all were told", lambda: not rows(host))
+    gateway.expect(f"<presence from='{sessions[0]}' type='unavailable'/>")
+
+
+def test_sessions_that_are_taken_over_before_their_page_have_rows(make_server):
+    host = make_server("alice", component=True, workers=1)
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    gateway = Component(host, DOMAIN, SECRET)
+    sessions = [host.client("alice", str(n)) for n in range(8)]
+    for client in sessions:
+        client.enable_sm()
+    is_shown_to_many(host, gateway, sessions, 130)
+    add_again(host)
+    host.restart()
+    assert len(rows(host)) == 8 * 130
+
+
 def test_a_component_hears_that_a_renamed_account_is_gone_from_its_old_address(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)

@@ -53,6 +53,14 @@ static struct store_stmt component_delete = { .name = "component.delete",
                                               .sql = "DELETE FROM component WHERE domain = $1",
                                               .params = "t",
                                               .cols = "" };
+/* Its rows of im/component_shown.h. It may be there again. */
+static struct store_stmt component_forget = {
+    .name = "component.forget",
+    .sql = "DELETE FROM component_shown WHERE component = $1"
+           " AND NOT EXISTS (SELECT 1 FROM component WHERE domain = $1)",
+    .params = "t",
+    .cols = "",
+};
 static struct store_stmt component_list = {
     .name = "component.list",
     .sql = "SELECT domain FROM component ORDER BY domain LIMIT 10000",
@@ -70,7 +78,7 @@ static const struct store_schema schema = {
             { "component", "domain", .kind = STORE_JID, .there = true, .below = true },
             { 0 } },
     .stmts = (struct store_stmt *const[]){ &component_secret, &component_put, &component_delete,
-                                           &component_list, NULL },
+                                           &component_forget, &component_list, NULL },
 };
 
 /* Of a command; false: it was answered. */
@@ -195,12 +203,26 @@ static const struct message_row component_gone_message = {
     .run = component_gone_run,
 };
 
+static void component_rows_forgotten(void *arg, enum store_result result,
+                                     const struct store_batch *b)
+{
+    struct deletion *d = arg;
+    (void)b;
+    if (result != STORE_OK) {
+        command_fail_cause(d->call, err_of_store(result), NULL);
+        return;
+    }
+    command_done(d->call, "component %.*s deleted, and disconnected if it was connected",
+                 SLICE_ARG(d->domain));
+}
+
+/* Until a worker heard of it, its sessions were given rows. */
 static void ended_everywhere(struct worker *w, void *arg)
 {
     struct deletion *d = arg;
-    (void)w;
-    command_done(d->call, "component %.*s deleted, and disconnected if it was connected",
-                 SLICE_ARG(d->domain));
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &component_forget, STORE_ANY_ROWS, SV_T(d->domain));
+    store_submit(b, worker_loop(w), 0, component_rows_forgotten, d);
 }
 
 /* Whoever read the secret before is told by the message. */
@@ -276,7 +298,7 @@ static void component_rows_run_del(struct command_call *call)
     struct deletion *d = arena_new(call->arena, struct deletion, 1);
     *d = (struct deletion){ call, domain };
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
-    STORE_ADD(b, &component_shown_forget, STORE_ANY_ROWS, SV_T(domain));
+    STORE_ADD(b, &component_forget, STORE_ANY_ROWS, SV_T(domain));
     store_submit(b, worker_loop(w), 0, component_rows_deleted, d);
 }
 

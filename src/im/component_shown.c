@@ -56,12 +56,6 @@ static struct store_stmt shown_end = {
     .params = "tt",
     .cols = "",
 };
-struct store_stmt component_shown_forget = {
-    .name = "component-shown.forget",
-    .sql = "DELETE FROM component_shown WHERE component = $1",
-    .params = "t",
-    .cols = "",
-};
 static struct store_stmt shown_page = {
     .name = "component-shown.page",
     .sql = "SELECT jid, contact FROM component_shown WHERE component = $1"
@@ -79,8 +73,8 @@ static const struct store_address addresses[] = {
 static const struct store_schema schema = {
     .feature = "component_shown",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_end,
-                                           &component_shown_forget, &shown_page, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &shown_put, &shown_delete, &shown_end, &shown_page, NULL },
     .addresses = addresses,
 };
 static struct metric shown_gone = {
@@ -138,17 +132,25 @@ static void shown_submit(struct worker *w, struct store_batch *b)
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
-static void shown_add_row(struct session *s, slice to, struct store_batch **b)
+/* NULL: it has no new rows. */
+static void shown_submit_of(struct session *s, struct store_batch *b)
+{
+    if (b == NULL)
+        return;
+    s->to_component = true;
+    shown_submit(s->account->worker, b);
+}
+
+static void shown_add_row(const struct session *s, slice to, struct store_batch **b)
 {
     slice domain = jid_split(to).domain;
     ensure(session_here(s));
-    s->to_component = true;
     if (*b == NULL)
         *b = shown_write(s->account->worker, s->jid);
     STORE_ADD(*b, &shown_put, STORE_ANY_ROWS, SV_T(s->jid), SV_T(domain), SV_T(to));
 }
 
-static void shown_add(struct session *s, slice to, struct store_batch **b)
+static void shown_add(const struct session *s, slice to, struct store_batch **b)
 {
     if (is_of_component(s->account->worker, jid_split(to).domain))
         shown_add_row(s, to, b);
@@ -158,8 +160,7 @@ void component_shown(struct session *s, slice to)
 {
     struct store_batch *b = NULL;
     shown_add(s, to, &b);
-    if (b != NULL)
-        shown_submit(s->account->worker, b);
+    shown_submit_of(s, b);
 }
 
 void component_unshown(struct session *s, slice to)
@@ -202,7 +203,7 @@ void component_shown_ends(struct session *s)
 }
 
 /* only: of that component, also if it is not connected; empty: of all that are. */
-static void shown_contacts(struct session *s, slice only, struct store_batch **b)
+static void shown_contacts(const struct session *s, slice only, struct store_batch **b)
 {
     slice contact;
     for (struct roster_at at = { 0 }; (*b == NULL || store_stmt_count(*b) < SHOWN_CONTACTS_MAX) &&
@@ -217,12 +218,11 @@ static void shown_available(struct session *s)
 {
     struct store_batch *b = NULL;
     shown_contacts(s, (slice){ 0 }, &b);
-    if (b != NULL)
-        shown_submit(s->account->worker, b);
+    shown_submit_of(s, b);
 }
 
-/* Returns how many rows it has. */
-static uint32_t catch_up_session(struct session *s, slice component)
+/* NULL: it has no rows. */
+static struct store_batch *catch_up_rows(const struct session *s, slice component)
 {
     struct store_batch *b = NULL;
     char text[JID_MAX];
@@ -233,11 +233,24 @@ static uint32_t catch_up_session(struct session *s, slice component)
          s->directed != NULL && directed_next(s->directed, &at, text, &to);)
         if (slice_eq(jid_split(to).domain, component))
             shown_add_row(s, to, &b);
-    if (b == NULL)
-        return 0;
-    uint32_t rows = store_stmt_count(b);
-    shown_submit(s->account->worker, b);
+    return b;
+}
+
+/* Returns how many rows it has. */
+static uint32_t catch_up_session(struct session *s, slice component)
+{
+    struct store_batch *b = catch_up_rows(s, component);
+    uint32_t rows = b == NULL ? 0 : store_stmt_count(b);
+    shown_submit_of(s, b);
     return rows;
+}
+
+void component_shown_leaves(struct session *s)
+{
+    struct shown_worker *sw = *worker_state(s->account->worker, slot);
+    ensure(session_here(s));
+    LIST_EACH (it, &sw->catching_up)
+        (void)catch_up_session(s, slice_of(CONTAINER_OF(it, struct catch_up, node)->component));
 }
 
 static void catch_up_free(struct catch_up *a)
@@ -268,11 +281,23 @@ static void catch_up_next(struct timer *t, struct loop *loop)
         catch_up_free(a);
 }
 
+static void catch_up_end(struct shown_worker *sw, slice component)
+{
+    LIST_EACH (it, &sw->catching_up) {
+        struct catch_up *a = CONTAINER_OF(it, struct catch_up, node);
+        if (slice_is(component, a->component)) {
+            catch_up_free(a);
+            return;
+        }
+    }
+}
+
 void component_shown_again(struct worker *w, slice component)
 {
     struct shown_worker *sw = *worker_state(w, slot);
     const struct session *s;
     ensure(worker_is_here(w) && component.len > 0);
+    catch_up_end(sw, component); /* its rows may have been deleted since then */
     struct catch_up *a = mem_zalloc(sizeof *a + sessions_count(w) * sizeof a->ids[0]);
     a->worker = w;
     a->timer.fn = catch_up_next;
@@ -284,9 +309,19 @@ void component_shown_again(struct worker *w, slice component)
     catch_up_next(&a->timer, worker_loop(w));
 }
 
+/* Of what this worker has not come to, the next one knows nothing. */
 static void shown_save(const struct session *s, struct buf *out)
 {
-    if (s->to_component)
+    struct shown_worker *sw = *worker_state(s->account->worker, slot);
+    bool has_rows = s->to_component;
+    LIST_EACH (it, &sw->catching_up) {
+        slice component = slice_of(CONTAINER_OF(it, struct catch_up, node)->component);
+        struct store_batch *b = catch_up_rows(s, component);
+        has_rows = has_rows || b != NULL;
+        if (b != NULL)
+            shown_submit(s->account->worker, b);
+    }
+    if (has_rows)
         buf_add(out, SLICE("1"));
 }
 

@@ -27,11 +27,15 @@ enum { SHOWN_CONTACTS_MAX = 1000 };
  * at the domain of a component that is connected. */
 void component_shown(struct session *s, slice to);
 void component_unshown(struct session *s, slice to);
+/* It is about to leave all: a component that was added, and is not connected, is told when it
+ * comes.
+ */
+void component_shown_leaves(struct session *s);
 /* All have been sent unavailable presence: those of components that are connected have got it. */
 void component_shown_ends(struct session *s);
 
-extern struct store_stmt component_shown_forget; /* all of a component ($1): it is deleted */
-/* It is added, perhaps after that: sessions that are there show themselves to it still. They get
- * their rows in pages, with a pause. On each worker. */
+/* A component is added, perhaps after it was deleted, with all of its rows: sessions that are there
+ * show themselves to it still. They get their rows in pages, with a pause; one that leaves this
+ * worker before, then. On each worker. */
 void component_shown_again(struct worker *w, slice component);
 extern const struct feature component_shown_feature;
