@@ -43,14 +43,15 @@ def rows(server):
         return db.execute("SELECT sender, rcpt FROM farewell").fetchall()
 
 
-def add_rows(server, *added, age_s=0):
+def add_rows(server, *added, age_s=0, domain="one.test", mail=""):
     """(name of the sender, contact, words) of a server that does not run. Words as in
     im/farewell.c."""
     since = int((time.time() - age_s) * 1e6)
     with server.database() as db:
         for name, contact, words in added:
-            db.execute("INSERT INTO farewell(sender, rcpt, words, since) VALUES(?, ?, ?, ?)",
-                       (f"{name}@one.test", contact, words, since))
+            db.execute("INSERT INTO farewell(sender, rcpt, words, since, mail) "
+                       "VALUES(?, ?, ?, ?, ?)",
+                       (f"{name}@{domain}", contact, words, since, mail))
 
 
 def told(bob):
@@ -238,6 +239,37 @@ def test_a_request_is_given_up_sooner_than_a_subscription(servers):
              age_s=2 * 86400)
     one.start()
     until("one row", lambda: rows(one) == [("saw@one.test", "bob@other.test")])
+
+
+def test_rows_of_a_domain_that_is_not_served_any_more_end(servers):
+    """It may be served again: its words are said then, as long as they count."""
+    one, other = servers
+    other.stop()
+    one.stop()
+    add_rows(one, ("old", "bob@other.test", 19), domain="gone.test", age_s=91 * 86400)
+    add_rows(one, ("new", "bob@other.test", 19), domain="gone.test", age_s=89 * 86400)
+    one.start()
+    until("one row", lambda: rows(one) == [("new@gone.test", "bob@other.test")])
+
+
+def test_words_under_a_mail_address_are_those_of_the_account_that_gets_it(servers):
+    """Else they would end subscriptions of that account, which does not know them."""
+    one, other = servers
+    other.stop()
+    one.stop()
+    add_rows(one, ("one", "bob@other.test", 19 + 12), ("two", "eve@other.test", 19 + 4),
+             ("three", "dave@other.test", 19 + 8), mail="mail@one.test")
+    one.start()
+    one.add_user("mail")
+
+    def words():
+        with one.database(read_only=True) as db:
+            return set(db.execute("SELECT sender, rcpt, words, mail FROM farewell").fetchall())
+    until("they are its own", lambda: words() == {
+        ("one@one.test", "bob@other.test", 16, ""), ("mail@one.test", "bob@other.test", 19, ""),
+        ("two@one.test", "eve@other.test", 17, ""), ("mail@one.test", "eve@other.test", 18, ""),
+        ("three@one.test", "dave@other.test", 18, ""),
+        ("mail@one.test", "dave@other.test", 17, "")})
 
 
 def test_of_an_emptied_account_nothing_is_said_at_once(servers, friends):

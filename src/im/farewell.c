@@ -63,6 +63,26 @@ static struct store_stmt farewell_dated = { /* those that a renaming has made */
     .name = "farewell.dated", .params = "i", .cols = "",
     .sql = "UPDATE farewell SET since = $1 WHERE since = 0",
 };
+/* Of domains that are not served any more nothing is said. */
+static struct store_stmt farewell_old = {
+    .name = "farewell.old", .params = "i", .cols = "",
+    .sql = "DELETE FROM farewell WHERE since > 0 AND since < $1",
+};
+/* What is to be said under a mail address is that of the account that has it as its own ($1). */
+#define FAREWELL_BY_MAIL                                                                           \
+    "((CASE WHEN (words & 8) <> 0 THEN words & 1 ELSE 0 END) + "                                   \
+    "(CASE WHEN (words & 4) <> 0 THEN words & 2 ELSE 0 END))"
+static struct store_stmt farewell_own = {
+    .name = "farewell.own", .params = "t", .cols = "",
+    .sql = "INSERT INTO farewell (sender, rcpt, words, since, mail) SELECT $1, rcpt, "
+           FAREWELL_BY_MAIL " + (words & 16), since, '' FROM farewell "
+           "WHERE mail = $1 AND mail <> '' AND " FAREWELL_BY_MAIL " <> 0" FAREWELL_MERGED,
+};
+static struct store_stmt farewell_owned = {
+    .name = "farewell.owned", .params = "t", .cols = "",
+    .sql = "UPDATE farewell SET words = words - (words & 12) - " FAREWELL_BY_MAIL ", mail = '' "
+           "WHERE mail = $1 AND mail <> ''",
+};
 static struct store_stmt farewell_page = {
     .name = "farewell.page", .params = "tt", .cols = "ttiit",
     .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE (sender, rcpt) > ($1, $2) "
@@ -73,7 +93,8 @@ static struct store_stmt farewell_of = {
     .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE sender = $1 LIMIT 1000",
 };
 static struct store_stmt *const farewell_stmts[] = {
-    &farewell_put, &farewell_done, &farewell_dated, &farewell_page, &farewell_of, NULL
+    &farewell_put, &farewell_done, &farewell_dated, &farewell_old, &farewell_own, &farewell_owned,
+    &farewell_page, &farewell_of, NULL
 };
 static const struct store_migration farewell_migrations[] = {
     { 1,
@@ -82,6 +103,8 @@ static const struct store_migration farewell_migrations[] = {
       "PRIMARY KEY (sender, rcpt)) WITHOUT ROWID;",
       "CREATE TABLE farewell (sender TEXT NOT NULL, rcpt TEXT NOT NULL, words BIGINT NOT NULL, "
       "since BIGINT NOT NULL, mail TEXT NOT NULL DEFAULT '', PRIMARY KEY (sender, rcpt));" },
+    { 2, "CREATE INDEX farewell_mail ON farewell (mail) WHERE mail <> '';",
+      "CREATE INDEX farewell_mail ON farewell (mail) WHERE mail <> '';" },
     { 0 }
 };
 /* Contacts on other servers know an account that gets another address by the old one: $1. */
@@ -558,6 +581,15 @@ static void farewell_remove(struct account *a, struct store_batch *b)
     arena_destroy(&arena);
 }
 
+/* The next owner of a mail address has it as its own. */
+static void farewell_created(struct worker *w, slice bare)
+{
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(bare));
+    STORE_ADD(b, &farewell_own, STORE_ANY_ROWS, SV_T(bare));
+    STORE_ADD(b, &farewell_owned, STORE_ANY_ROWS, SV_T(bare));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
 /* Of one that keeps its address nothing is said for a while: it may be filled again at once. */
 static void farewell_disowned(struct worker *w, slice bare)
 {
@@ -633,7 +665,9 @@ static void farewell_start(struct worker *w)
     if (worker_index(w) != 0)
         return;
     struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &farewell_dated, STORE_ANY_ROWS, SV_I((int64_t)loop_wall_us(worker_loop(w))));
+    int64_t now = (int64_t)loop_wall_us(worker_loop(w));
+    STORE_ADD(b, &farewell_dated, STORE_ANY_ROWS, SV_I(now));
+    STORE_ADD(b, &farewell_old, STORE_ANY_ROWS, SV_I(now - (int64_t)(FAREWELL_DAYS * day_us)));
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
@@ -685,6 +719,7 @@ const struct feature farewell_feature = {
     .account.load = farewell_load,
     .account.loaded = farewell_loaded,
     .account.unload = farewell_unload,
+    .account.created = farewell_created,
     .account.remove = farewell_remove,
     .account.disowned = farewell_disowned,
     .foreign.leaves = farewell_leaves,

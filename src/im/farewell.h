@@ -7,11 +7,13 @@
  * goes a ping of the contact's bare JID (XEP-0199), in the same queue: the answer says that its
  * server has had them, and the row is deleted. Without one they are said again, after a pause that
  * doubles up to FAREWELL_MAX_MS, after a start, and when the domain is back. Rows that are older
- * than FAREWELL_DAYS are given up, after a day where there was only a request of the account. Of an
+ * than FAREWELL_DAYS are given up, also those of domains that are not served any more, after a day
+ * where there was only a request of the account. Of an
  * account that is emptied and keeps its address nothing is said for FAREWELL_EMPTIED_MINUTES.
  *
  * A contact that knew the account by its mail address (im/contact_name.h) is told under that one,
- * which the row has: others may not know any more whose it was.
+ * which the row has: others may not know any more whose it was. If another account gets that address as
+ * its own, these words are in a row of that.
  *
  * As long as there is a row, the words go before what the next account of the address sends to the
  * contact on another server; a component hears them when it is their turn. If that account has a
