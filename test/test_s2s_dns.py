@@ -186,7 +186,9 @@ def test_hosts_that_are_all_wrong(pair, wrong):
     (lambda other: [f"--srv-host=_{service}-server._tcp.{OTHER}" for service in ("xmpp", "xmpps")],
      "remote-server-not-found", ""),
     (lambda other: [HOST, srv(OTHER, dead())], "remote-server-timeout", "Connection refused"),
-], ids=["unknown", "no-service", "dead"])
+    (lambda other: [srv(OTHER, other.s2s_port, host="127.0.0.1")], "remote-server-timeout",
+     "127.0.0.1 is an address: SRV records must name hosts"),
+], ids=["unknown", "no-service", "dead", "address"])
 def test_servers_that_are_not_found(pair, records, condition, text):
     one, _ = pair(records)
     one.ctl("set", "s2s.retry-for", "0s")

@@ -7,6 +7,7 @@
 #include "base/setting.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_lists.h"
+#include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "io/address.h"
 #include "io/dial.h"
@@ -389,6 +390,13 @@ static void find_next(struct s2s_find *f)
         bool right = address_parse(slice_of(s->host), &address);
         ensure(right);
         find_dial(f, &address, 1);
+    } else if (s->kind == STEP_HOST && s->host[0] != '\0' && s2s_is_address(slice_of(s->host))) {
+        f->fails = true;
+        find_fails(
+            f, S2S_AT_DNS,
+            slice_of(arena_printf(loop_scratch(find_loop(f)),
+                                  "%s is an address: SRV records must name hosts", s->host)));
+        find_passes_on(f);
     } else if (!find_has_resolver(f, &why)) {
         f->fails = true;
         find_fails(f, S2S_AT_DNS, slice_of(why.text));
