@@ -158,11 +158,19 @@ static void add_column(struct columns *cols, const struct command_column *at)
     cols->name[cols->count++] = at->name;
 }
 
-/* Those that are in the first row, or in every row; of a table only those that are not wide. */
-static void choose_columns(struct columns *cols, const struct command *c, const json_t *first)
+static bool is_in_a_row(const json_t *rows, const char *column)
+{
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        if (json_object_get(json_array_get(rows, r), column) != NULL)
+            return true;
+    return false;
+}
+
+/* Those that a row has; of a table only those that are not wide. */
+static void choose_columns(struct columns *cols, const struct command *c, const json_t *rows)
 {
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++)
-        if ((c->record || !at->wide) && (!at->optional || json_object_get(first, at->name) != NULL))
+        if ((c->record || !at->wide) && (!at->optional || is_in_a_row(rows, at->name)))
             add_column(cols, at);
 }
 
@@ -294,7 +302,7 @@ static void print_rows(FILE *out, const struct command *c, const json_t *rows, s
     struct columns cols = { .count = 0 };
     struct winsize size;
     size_t terminal = SIZE_MAX;
-    choose_columns(&cols, c, json_array_get(rows, 0));
+    choose_columns(&cols, c, rows);
     measure(&cols, rows, arena);
     if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         terminal = size.ws_col;

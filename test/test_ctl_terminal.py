@@ -198,6 +198,16 @@ def test_rows_that_do_not_fit_are_shown_as_fields_one_after_the_other(answering)
     assert len(shown) == 2 * len(columns) + 1
 
 
+def test_a_column_that_only_some_rows_have_is_shown(answering):
+    """Such as the reason of a stream that fails, behind one that is up."""
+    row = {"domain": "a.test", "local": "b.test", "direction": "out", "state": "up", "since_s": 1,
+           "queue": 0, "tls": "TLSv1.3", "auth": "certificate"}
+    answering.rows = [row, row | {"state": "failed", "stage": "tcp", "why": "Connection refused"}]
+    heading, up, failed = on_terminal(answering.path, "s2s", "list", width=200)
+    assert failed.index("Connection refused") == heading.index("why") > len(up)
+    assert "connection" not in heading
+
+
 def test_an_address_that_is_too_long_for_its_column_has_a_line_of_its_own(answering):
     """It is what the row is about, and copied into the next command."""
     columns = dict(TABLES)["session list"]
