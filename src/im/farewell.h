@@ -12,8 +12,8 @@
  * account that is emptied and keeps its address nothing is said for FAREWELL_EMPTIED_MINUTES.
  *
  * A contact that knew the account by its mail address (im/contact_name.h) is told under that one,
- * which the row has: others may not know any more whose it was. If another account gets that address as
- * its own, these words are in a row of that.
+ * which the row has: others may not know any more whose it was. If another account gets that
+ * address as its own, these words are in a row of that.
  *
  * As long as there is a row, the words go before what the next account of the address sends to the
  * contact on another server; a component hears them when it is their turn. If that account has a
