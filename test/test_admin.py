@@ -262,7 +262,7 @@ def test_a_disabled_user_has_no_way_in(host):
     half.expect(f"<failed xmlns='{xml.SM}'/>")
     assert half.error("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")[0] in (
         "not-authorized", "item-not-found", "not-allowed")
-    assert host.rows("session", "list", "--user", "bob@localhost") == []
+    assert host.rows("session", "list", "--jid", "bob@localhost") == []
     host.ctl("user", "enable", "bob@localhost")
     assert device.again().tag == f"{{{xml.SASL2}}}success"
 

@@ -373,7 +373,7 @@ def filled(server):
     server.login("alice", resource="b")
     server.login("bob")
     node = api("GET", "/nodes").json["items"][0]["node"]
-    return {"jid": ALICE, "user": ALICE, "room": "a@conference.localhost", "name": "a",
+    return {"jid": ALICE, "room": "a@conference.localhost", "name": "a",
             "domain": "localhost", "node": node, "setting": "sm.ack-every",
             "alarm": "store.full", "contact": "a@a.test", "pattern": "a.test"}
 
@@ -422,7 +422,7 @@ def test_every_list_goes_on_behind_its_pages(server, api):
                                      else (200, 400, 404, 422)), (path, wrong)
     assert {"/users", "/users/online", "/sessions", "/groups", "/groups/{name}/members",
             "/tokens", "/roles", "/admins", "/rooms", "/rooms/report", "/audit",
-            "/users/{user}/roster", "/users/{user}/sessions"} <= long, sorted(long)
+            "/users/{jid}/roster", "/users/{jid}/sessions"} <= long, sorted(long)
 
 
 def test_every_thing_keeps_what_if_match_says(server, api):

@@ -68,7 +68,7 @@ def test_csv(devices):
     assert {"node", "user", "device", "software", "sessions", "time"} <= set(rows[0])
     assert [r["software"] for r in rows if r["device"] == "phone"] == ["'=Talk, \"mobile\""]
     assert sorted(int(r["sessions"]) for r in rows) == [1, 1, 2]
-    assert devices.ctl_run("--csv", "session", "list", "--user", "nobody@localhost").stdout == ""
+    assert devices.ctl_run("--csv", "session", "list", "--jid", "nobody@localhost").stdout == ""
 
 
 @pytest.mark.parametrize("answer", [

@@ -336,7 +336,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
             pages: Object.fromEntries(places.map((p) => [p.id, part(p).map((c) => c.name)])),
             user: of('user'), room: of('room'), domain: of('domain'), group: of('group'),
             device: act('device list', {id: '7', device: 'x'}, {jid: 'a@b'}),
-            contact: act('contact list', {owner: 'a@b', jid: 'c@d'}, {user: 'a@b'}),
+            contact: act('contact list', {owner: 'a@b', jid: 'c@d'}, {jid: 'a@b'}),
             token: act('token list', {name: 'backup'}, {}),
             admin: act('admin list', {name: 'nora', role: 'viewer'}, {}),
             alarm: act('alarm list', {name: 'io.descriptors'}, {}),
@@ -353,7 +353,7 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert {"s2s show", "s2s trace", "cert show"} <= set(found["domain"])
     assert {"group show", "group-member add", "group del"} <= set(found["group"])
     assert found["device"]["device revoke"] == {"jid": "a@b", "id": "7"}
-    assert found["contact"]["contact del"] == {"user": "a@b", "contact": "c@d"}
+    assert found["contact"]["contact del"] == {"jid": "a@b", "contact": "c@d"}
     assert found["token"]["token revoke"] == {"name": "backup"}
     assert "admin delete" not in found["token"]  # of that name
     assert found["admin"]["admin role"] == {"name": "nora", "role": "viewer"}

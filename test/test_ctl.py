@@ -58,7 +58,7 @@ def test_user_add_and_list(make_server):
     (("user", "add", "dora@localhost", "--password", ""), None),
     (("user", "del", "nobody@localhost"), None),
     (("user", "password", "nobody@localhost", "--password", "p"), None),
-    (("session", "list", "--user", "nobody@localhost"), None),
+    (("session", "list", "--jid", "nobody@localhost"), None),
     (("device", "list", "nobody@localhost"), None),
     (("session", "kick", "alice@localhost/nowhere"), None),
     (("get", "no.such-setting"), None),

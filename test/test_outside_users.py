@@ -75,7 +75,7 @@ def test_marks_outlive_a_restart(server):
     server.restart()
     clients = server.client("alice", "a"), server.client("carol", "c")
     assert [r["jid"] for r in server.rows("user", "online")] == [USER]
-    assert [r["jid"] for r in server.rows("session", "list", "--user", TESTER)] == [str(clients[0])]
+    assert [r["jid"] for r in server.rows("session", "list", "--jid", TESTER)] == [str(clients[0])]
 
 
 def test_announcements(server):

@@ -98,7 +98,7 @@ def test_a_client_whose_connection_broke(host, push):
     alice.enable_sm()
     enable(alice)
     alice.cut()
-    until("hibernation", lambda: host.rows("session", "list", "--user", "alice@localhost")
+    until("hibernation", lambda: host.rows("session", "list", "--jid", "alice@localhost")
           [0]["state"] == "hibernating")
     say(bob, alice.bare, "wake up")
     announcement(push)
@@ -445,7 +445,7 @@ def test_a_message_that_its_client_did_not_take_is_announced(make_server, end):
     phone = bosh_without_request(host, bob)
     if end == "kick":
         host.ctl("session", "kick", str(phone))
-    until("the end of the session", lambda: not host.rows("session", "list", "--user", phone.bare))
+    until("the end of the session", lambda: not host.rows("session", "list", "--jid", phone.bare))
     assert fields(announcement(push, node="other"))["message-count"] == "1"
     assert fields(announcement(push, node="own"))["message-count"] == "1"
     mark(push, bob, DOMAIN)
@@ -480,7 +480,7 @@ def test_what_came_while_a_session_slept_is_announced_once(host, push):
     phone.enable_sm()
     enable(phone, "own")
     phone.cut()
-    until("hibernation", lambda: host.rows("session", "list", "--user", phone.bare)
+    until("hibernation", lambda: host.rows("session", "list", "--jid", phone.bare)
           [0]["state"] == "hibernating")
     say(bob, phone.bare, "asleep")
     announcement(push, node="other")
@@ -527,7 +527,7 @@ def test_what_is_announced_over_a_planned_restart(host, push, when):
         told = ["own"]
     if when.endswith("slept"):
         phone.cut()
-        until("hibernation", lambda: host.rows("session", "list", "--user", phone.bare)
+        until("hibernation", lambda: host.rows("session", "list", "--jid", phone.bare)
               [0]["state"] == "hibernating")
     if when == "while it slept":
         say(bob, phone.bare, "text")
@@ -567,7 +567,7 @@ def test_a_revoked_device_is_told_nothing(host, there):
     for client in host.clients:
         if client.bare == "alice@localhost":
             client.sock.close()
-    until("absence", lambda: not host.rows("session", "list", "--user", "alice@localhost"))
+    until("absence", lambda: not host.rows("session", "list", "--jid", "alice@localhost"))
     bob = host.client("bob", "b")
     say(bob, "alice@localhost", "secret")
     announcement(push, node="mine")
@@ -677,7 +677,7 @@ def test_what_is_no_message_is_not_counted(host, push):
         back.expect("<message type='chat'/>")
     until("an empty mailbox", lambda: undelivered(host) == 0)
     back.close()
-    until("her absence", lambda: not host.rows("session", "list", "--user", alice.bare))
+    until("her absence", lambda: not host.rows("session", "list", "--jid", alice.bare))
     bob.send(f"<message to='{alice.bare}' type='chat'>{NOT_COUNTED['receipt']}</message>")
     assert count_told(push, bob, alice.bare) == 1
 

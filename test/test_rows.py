@@ -68,6 +68,15 @@ def test_times_have_the_same_names_everywhere():
         assert not stamps & {"at", "when", "date", "made", "began", "begun", "begin", "start"}, name
 
 
+def test_an_account_has_the_same_name_everywhere():
+    """Of a command that is about one: `jid`, as in all paths of the API; about several: `users`."""
+    for name, command in rows.part("commands").items():
+        args = command["properties"]["args"]
+        accounts = {arg for arg in args["required"]
+                    if args["properties"][arg]["x-type"] == "user"}
+        assert accounts <= {"jid", "users"}, name
+
+
 def test_the_schema_is_complete(server):
     assert set(rows.part("settings")) == {r["name"] for r in server.rows("config", "show")}
     assert set(rows.part("metrics")) == {r["name"] for r in server.rows("metrics")}

@@ -88,6 +88,15 @@ static slice settings_of(struct command_call *call, const struct alarm *a)
     return slice_of(text);
 }
 
+/* As `alarm set` takes it. */
+static slice hold_down_text(struct command_call *call, const struct alarm_rule *r)
+{
+    static const struct param duration = { .type = PARAM_MS };
+    char text[VALUE_BYTES];
+    return slice_dup(call->arena,
+                     (slice){ text, param_format(&duration, r->hold_down_ms, text, sizeof text) });
+}
+
 static void run_alarm_show(struct command_call *call)
 {
     struct alarm *a = alarm_named(call);
@@ -100,7 +109,7 @@ static void run_alarm_show(struct command_call *call)
     command_text(call, "raised_when", slice_of(a->raised_when));
     command_text(call, "cleared_when", slice_of(a->cleared_when));
     command_text(call, "settings", settings_of(call, a));
-    command_int(call, "hold_down_ms", rule.hold_down_ms);
+    command_text(call, "hold_down", hold_down_text(call, &rule));
     command_bool(call, "delivered", rule.delivered);
     command_text(call, "also", slice_of(a->also != NULL ? a->also : ""));
     command_int(call, "entry", alarms_entry(a));
@@ -181,12 +190,10 @@ struct change {
 
 static slice alarm_rule_text(struct command_call *call, const struct alarm_rule *r)
 {
-    static const struct param duration = { .type = PARAM_MS };
-    char hold_down[VALUE_BYTES];
-    param_format(&duration, r->hold_down_ms, hold_down, sizeof hold_down);
-    return slice_of(arena_printf(call->arena, "severity=%s hold_down=%s delivered=%s",
+    slice hold_down = hold_down_text(call, r);
+    return slice_of(arena_printf(call->arena, "severity=%s hold_down=%.*s delivered=%s",
                                  r->severity < 0 ? "default" : alarm_severities[r->severity],
-                                 hold_down, r->delivered ? "on" : "off"));
+                                 SLICE_ARG(hold_down), r->delivered ? "on" : "off"));
 }
 
 static void rule_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -290,10 +297,7 @@ struct command alarm_show_command = {
             { .name = "raised_when", .doc = "when it is raised" },
             { .name = "cleared_when", .doc = "when it is cleared" },
             { .name = "settings", .doc = "its thresholds; `musterctl set` changes them" },
-            { .name = "hold_down_ms",
-              .type = PARAM_INT,
-              .unit = "ms",
-              .doc = "told of only when it is active, or away, for so long" },
+            { .name = "hold_down", .doc = "told of only when it is active, or away, for so long" },
             { .name = "delivered",
               .type = PARAM_BOOL,
               .doc = "whether mails and other targets tell of it" },

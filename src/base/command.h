@@ -246,10 +246,10 @@ void command_done_more(struct command_call *c, slice last);
 /* Ends the call well with one page of its rows: those behind `after` in the order of the text
  * `key`, at most `max`. */
 void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max);
-/* The argument by which a command is about one account. */
-#define COMMAND_USER_ARG(is)                                                                       \
+/* The argument by which a command is about one account: in all paths of the API the same. */
+#define COMMAND_USER_ARG                                                                           \
     {                                                                                              \
-        .name = is, .kind = ARG_POSITIONAL, .type = PARAM_USER,                                    \
+        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER,                                 \
         .doc = "address of the account: name@domain"                                               \
     }
 /* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that

@@ -54,7 +54,7 @@ static void contacts_run(struct command_call *call, account_fn *fn, bool reads, 
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){
-        .call = call, .bare = command_arg(call, "user"), .fn = fn, .reads = reads, .arg = arg
+        .call = call, .bare = command_arg(call, "jid"), .fn = fn, .reads = reads, .arg = arg
     };
     account_with(call->worker, t->bare, contacts_loaded, t);
 }
@@ -484,7 +484,7 @@ static void contacts_run_add(struct command_call *call)
         struct addition *item = &add->items[i];
         if (!contacts_must_be_there(add, item))
             continue;
-        roster_out_look(b, item->jid, command_arg(call, "user"));
+        roster_out_look(b, item->jid, command_arg(call, "jid"));
         item->looked = (int)n++;
     }
     store_submit(b, worker_loop(w), 0, contacts_known, add);
@@ -582,12 +582,12 @@ static void run_full(struct command_call *call)
 }
 
 static const struct command_arg list_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     COMMAND_PAGE_ARGS("address"),
     { 0 },
 };
 static const struct command_arg add_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     { .name = "contacts",
       .kind = ARG_POSITIONAL,
       .many = true,
@@ -610,11 +610,11 @@ static const struct command_arg add_args[] = {
 };
 static struct command contact_list = {
     .name = "contact list",
-    .rest = "GET /users/{user}/roster",
+    .rest = "GET /users/{jid}/roster",
     .effect = COMMAND_READS,
     .area = "contacts",
     .args = list_args,
-    .home = "user",
+    .home = "jid",
     .run = contacts_run_list,
     .doc = "Shows the contact list of a user. The account may be disabled.",
     .columns =
@@ -632,11 +632,11 @@ static struct command contact_list = {
 };
 struct command contact_add = {
     .name = "contact add",
-    .rest = "POST /users/{user}/roster",
+    .rest = "POST /users/{jid}/roster",
     .effect = COMMAND_CHANGES,
     .area = "contacts",
     .args = add_args,
-    .home = "user",
+    .home = "jid",
     .run = contacts_run_add,
     .doc = "Adds contacts to a user's contact list. The options also apply to contacts that are "
            "there already. What roster.contacts-max, roster.watchers-max or roster.groups-max does "
@@ -652,7 +652,7 @@ struct command contact_add = {
             { 0 } },
 };
 static const struct command_arg del_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     { .name = "contact",
       .kind = ARG_POSITIONAL,
       .type = PARAM_JID,
@@ -661,11 +661,11 @@ static const struct command_arg del_args[] = {
 };
 static struct command contact_del = {
     .name = "contact del",
-    .rest = "DELETE /users/{user}/roster/{contact}",
+    .rest = "DELETE /users/{jid}/roster/{contact}",
     .effect = COMMAND_CHANGES,
     .area = "contacts",
     .args = del_args,
-    .home = "user",
+    .home = "jid",
     .run = contacts_run_del,
     .doc = "Removes a contact from a user's contact list. This ends the subscriptions between the "
            "two, as when the user's client does it.",

@@ -108,7 +108,7 @@ static void group_turn(struct group *g)
     };
     g->arena = arena_create(0);
     struct command_call *call = g->call, *turn = arena_new(g->arena, struct command_call, 1);
-    slice names[5] = { SLICE("user"), SLICE("contacts"), SLICE("group") };
+    slice names[5] = { SLICE("jid"), SLICE("contacts"), SLICE("group") };
     slice values[5] = { g->user[g->at], group_others(g), command_arg(call, "group") };
     size_t count = 3;
     uint32_t node;

@@ -798,7 +798,7 @@ static struct command of_user = {
     .name = "user groups",
     .rest = "GET /users/{jid}/groups",
     READ,
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG("jid"), { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG, { 0 } },
     .run = groups_run_of_user,
     .doc = "Lists the groups that a user is in now: by name, by a domain or by a rule.",
     .columns =

@@ -241,7 +241,7 @@ static struct command user_last = {
     .area = "users",
     .args =
         (const struct command_arg[]){
-            COMMAND_USER_ARG("jid"),
+            COMMAND_USER_ARG,
             { 0 },
         },
     .home = "jid",

@@ -716,7 +716,7 @@ static const char *mail_unused_why(struct arena *arena, slice jid, slice email)
 static void address_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
-    slice jid = command_arg(call, "user");
+    slice jid = command_arg(call, "jid");
     if (result != STORE_OK) {
         command_fail_cause(call, err_of_store(result), NULL);
         return;
@@ -739,7 +739,7 @@ static void address_read(void *arg, enum store_result result, const struct store
 static void address_run(struct command_call *call)
 {
     struct store_batch *b = store_read(worker_store(call->worker), 0);
-    STORE_ADD(b, &stmt_of, STORE_ANY_ROWS, SV_T(command_arg(call, "user")));
+    STORE_ADD(b, &stmt_of, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
     store_submit(b, worker_loop(call->worker), 0, address_read, call);
 }
 
@@ -747,8 +747,8 @@ static struct command address_show = {
     .name = "federation address",
     .effect = COMMAND_READS,
     .area = "federation",
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG("user"), { 0 } },
-    .home = "user",
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG, { 0 } },
+    .home = "jid",
     .run = address_run,
     .doc = "Shows by which address other servers know a user, and why. Contacts from before the "
            "mail address still see that of the account.",

@@ -33,7 +33,7 @@ static const struct command_ask each_account[] = {
 };
 static const struct command_ask each_roster[] = {
     COMMAND_NEED("accountjids", FORM_JID_MULTI, "Addresses of accounts", .use = USE_EACH,
-                 .arg = "user"),
+                 .arg = "jid"),
     COMMAND_ASK_END,
 };
 static const struct command_ask each_session[] = {

@@ -201,7 +201,7 @@ static void test_sessions(void **state)
     struct stream *one = login("sam@localhost/1"), *two = login("sam@localhost/2");
     present(one, "", "<priority>7</priority>");
     ASK(one, "get", NULL, "<ping xmlns='urn:xmpp:ping'/>", "result");
-    struct command_call *c = RUN("session list", "user", "sam@localhost");
+    struct command_call *c = RUN("session list", "jid", "sam@localhost");
     const struct command_row *r = row_of(c, "sam@localhost/1");
     assert_string_equal(field_of(r, "state"), "connected");
     assert_string_equal(field_of(r, "priority"), "7");
@@ -209,7 +209,7 @@ static void test_sessions(void **state)
     assert_string_equal(field_of(r, "tls"), "true");
     assert_string_equal(field_of(row_of(c, "sam@localhost/2"), "priority"), "unavailable");
     assert_non_null(row_of(RUN("session list", NULL), "sam@localhost/2"));
-    c = RUN("session list", "user", "nobody@localhost");
+    c = RUN("session list", "jid", "nobody@localhost");
     assert_int_equal(c->err, E_NOTFOUND);
     assert_has(c->text.ptr, "no account nobody@localhost");
 

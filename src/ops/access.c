@@ -820,8 +820,7 @@ static struct command admin_add = {
     .name = "admin add",
     .rest = "PUT /users/{jid}/role",
     CHANGE,
-    .args =
-        (const struct command_arg[]){ COMMAND_USER_ARG("jid"), ROLE_ARG(ARG_POSITIONAL), { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG, ROLE_ARG(ARG_POSITIONAL), { 0 } },
     .run = run_admin_add,
     .doc = "Gives an account a role, or another one. Its user may then run the commands of that "
            "role from a client. Accounts of admin.accounts are administrators.",
@@ -830,7 +829,7 @@ static struct command admin_remove = {
     .name = "admin remove",
     .rest = "DELETE /users/{jid}/role",
     CHANGE,
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG("jid"), { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG, { 0 } },
     .run = run_admin_remove,
     .doc = "Takes the role from an account.",
 };

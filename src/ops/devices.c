@@ -188,11 +188,11 @@ static void run_revoke(struct command_call *call)
 }
 
 static const struct command_arg list_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { 0 },
 };
 static const struct command_arg revoke_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device, from the list of devices" },
     { 0 },
 };

@@ -388,7 +388,7 @@ static void users_list_ready(struct account *a, enum err e, void *arg)
 static void run_session_list(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    slice user = command_arg(call, "user");
+    slice user = command_arg(call, "jid");
     const struct session *s;
     if (user.ptr != NULL) {
         account_with(call->worker, user, users_list_ready, call);
@@ -443,18 +443,18 @@ static void run_session_kick(struct command_call *call)
 /* Rows. */
 
 static const struct command_arg add_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
     USERS_PROFILE_ARGS,
     { 0 },
 };
 static const struct command_arg password_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its new password" },
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { .name = "keep_address",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
@@ -475,7 +475,7 @@ static const struct command_arg user_list_args[] = {
     { 0 },
 };
 static const struct command_arg session_list_args[] = {
-    { .name = "user",
+    { .name = "jid",
       .kind = ARG_OPTION,
       .type = PARAM_USER,
       .doc = "only sessions of this account" },
@@ -546,11 +546,11 @@ static struct command user_password = {
 static const char *const unavailable[] = { "unavailable", NULL };
 static struct command session_list = {
     .name = "session list",
-    .rest = "GET /sessions, GET /users/{user}/sessions",
+    .rest = "GET /sessions, GET /users/{jid}/sessions",
     .effect = COMMAND_READS,
     .area = "sessions",
     .args = session_list_args,
-    .home = "user",
+    .home = "jid",
     .runs_at = COMMAND_EACH,
     .run = run_session_list,
     .gathered = sessions_gathered,

@@ -305,7 +305,7 @@ static void run_stats(struct command_call *call)
 }
 
 static const struct command_arg jid_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { 0 },
 };
 static const char *const online_states[] = { "active", "idle", NULL };
@@ -456,7 +456,7 @@ static void run_user_show(struct command_call *call)
 }
 
 static const struct command_arg profile_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     USERS_PROFILE_ARGS,
     { 0 },
 };

@@ -180,7 +180,7 @@ static void run_enable(struct command_call *call)
 }
 
 static const struct command_arg jid_args[] = {
-    COMMAND_USER_ARG("jid"),
+    COMMAND_USER_ARG,
     { 0 },
 };
 

@@ -320,7 +320,7 @@ static bool user_is_ready(struct command_call *call, const struct account *a, en
     if (e == OK && a->state == ACTOR_READY)
         return true;
     if (users_there(call, a, e))
-        users_fail_disabled(call, command_arg(call, "user"));
+        users_fail_disabled(call, command_arg(call, "jid"));
     return false;
 }
 
@@ -347,7 +347,7 @@ static void user_run_set(struct command_call *call)
                      only ? "`only` needs the domains, such as --domains partner.test"
                           : "domains are for `only`; leave out --domains, or say `only`");
     else
-        account_with(call->worker, command_arg(call, "user"), user_change_rule, call);
+        account_with(call->worker, command_arg(call, "jid"), user_change_rule, call);
 }
 
 static void user_show_row(struct command_call *call, const char *what,
@@ -379,12 +379,12 @@ static void user_show_rules(struct account *a, enum err e, void *arg)
 
 static void user_run_show(struct command_call *call)
 {
-    account_with(call->worker, command_arg(call, "user"), user_show_rules, call);
+    account_with(call->worker, command_arg(call, "jid"), user_show_rules, call);
 }
 
-static const struct command_arg show_args[] = { COMMAND_USER_ARG("user"), { 0 } };
+static const struct command_arg show_args[] = { COMMAND_USER_ARG, { 0 } };
 static const struct command_arg set_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     { .name = "mode",
       .kind = ARG_POSITIONAL,
       .type = PARAM_CHOICE,
@@ -402,22 +402,22 @@ static const struct command_arg set_args[] = {
 };
 struct command federation_set = {
     .name = "federation set",
-    .rest = "PUT /users/{user}/federation",
+    .rest = "PUT /users/{jid}/federation",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = set_args,
-    .home = "user",
+    .home = "jid",
     .run = user_run_set,
     .doc = "Says with which other servers a user may communicate. Contacts that the user may no "
            "longer reach see the user go offline at once; the contact list does not change.",
 };
 struct command federation_show = {
     .name = "federation show",
-    .rest = "GET /users/{user}/federation",
+    .rest = "GET /users/{jid}/federation",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = show_args,
-    .home = "user",
+    .home = "jid",
     .run = user_run_show,
     .doc = "Shows with which other servers a user may communicate: the rule of the user, that of "
            "the department, and what applies.",

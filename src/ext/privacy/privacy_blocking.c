@@ -409,13 +409,11 @@ static void privacy_blocking_run_show(struct command_call *call)
 
 struct command user_blocked = {
     .name = "user blocked",
-    .rest = "GET /users/{user}/blocked",
+    .rest = "GET /users/{jid}/blocked",
     .effect = COMMAND_READS,
     .area = "policies",
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG("user"),
-                                          COMMAND_PAGE_ARGS("address"),
-                                          { 0 } },
-    .home = "user",
+    .args = (const struct command_arg[]){ COMMAND_USER_ARG, COMMAND_PAGE_ARGS("address"), { 0 } },
+    .home = "jid",
     .run = privacy_blocking_run_show,
     .doc = "Lists the addresses that a user has blocked (XEP-0191).",
     .columns =

@@ -462,7 +462,7 @@ void policy_get(struct iq *iq)
 void privacy_task_run(struct command_call *call, account_fn *fn)
 {
     struct privacy_task *t = arena_new(call->arena, struct privacy_task, 1);
-    *t = (struct privacy_task){ .call = call, .bare = command_arg(call, "user") };
+    *t = (struct privacy_task){ .call = call, .bare = command_arg(call, "jid") };
     account_with(call->worker, t->bare, fn, t);
 }
 
@@ -554,11 +554,11 @@ static void privacy_policy_run_set(struct command_call *call)
 }
 
 static const struct command_arg show_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     { 0 },
 };
 static const struct command_arg set_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     { .name = "share",
       .kind = ARG_OPTION,
       .type = PARAM_CHOICE,
@@ -589,11 +589,11 @@ static const struct command_arg set_args[] = {
 };
 struct command policy_show = {
     .name = "policy show",
-    .rest = "GET /users/{user}/policy",
+    .rest = "GET /users/{jid}/policy",
     .effect = COMMAND_READS,
     .area = "policies",
     .args = show_args,
-    .home = "user",
+    .home = "jid",
     .run = privacy_policy_run_show,
     .doc = "Shows the policy of a user: who can see their availability.",
     .columns =
@@ -603,11 +603,11 @@ struct command policy_show = {
 };
 struct command policy_set = {
     .name = "policy set",
-    .rest = "PATCH /users/{user}/policy",
+    .rest = "PATCH /users/{jid}/policy",
     .effect = COMMAND_CHANGES,
     .area = "policies",
     .args = set_args,
-    .home = "user",
+    .home = "jid",
     .run = privacy_policy_run_set,
     .doc = "Changes the policy of a user: who can see their availability. The policy overrides the "
            "settings of the server. Sessions and contacts see the effect at once.",

@@ -263,7 +263,7 @@ static void privacy_viewer_view(struct account *a, enum err e, void *arg)
 static void run_view(struct command_call *call) { privacy_task_run(call, privacy_viewer_view); }
 
 static const struct command_arg view_args[] = {
-    COMMAND_USER_ARG("user"),
+    COMMAND_USER_ARG,
     { .name = "watcher",
       .kind = ARG_OPTION,
       .type = PARAM_JID,
@@ -281,11 +281,11 @@ static const struct command_arg view_args[] = {
 };
 struct command presence_view = {
     .name = "presence view",
-    .rest = "GET /users/{user}/presence",
+    .rest = "GET /users/{jid}/presence",
     .effect = COMMAND_READS,
     .area = "policies",
     .args = view_args,
-    .home = "user",
+    .home = "jid",
     .run = run_view,
     .doc = "Shows a user's availability, contacts and watchers. With --watcher, shows what that "
            "address sees, and which rules decide that.",

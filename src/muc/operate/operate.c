@@ -351,13 +351,13 @@ static void affiliate_known(void *arg)
 static void run_affiliation(struct command_call *call)
 {
     struct change *c = change_new(call);
-    struct jid at = jid_split(command_arg(call, "user"));
+    struct jid at = jid_split(command_arg(call, "jid"));
     c->user = jid_bare(&at);
     if (!affiliation_of(command_arg(call, "affiliation"), &c->affiliation) || at.resource.len > 0 ||
         (jid_is_domain(&at) && c->affiliation > AFF_NONE))
         /* a domain may be banned, and the ban lifted (XEP-0045 §9.1) */
         command_fail(call, E_SYNTAX, "found %.*s, allowed: an address name@domain",
-                     SLICE_ARG(command_arg(call, "user")));
+                     SLICE_ARG(command_arg(call, "jid")));
     else if (c->affiliation > AFF_NONE)
         operate_with_known(call, c->user, affiliate_known, c);
     else
@@ -429,7 +429,7 @@ static const char *const affiliation_names[] = {
 };
 static const struct command_arg affiliation_args[] = {
     ROOM_ARG,
-    { .name = "user",
+    { .name = "jid",
       .kind = ARG_POSITIONAL,
       .type = PARAM_JID,
       .doc = "address of the user, name@domain; or a domain, for outcast" },
@@ -580,7 +580,7 @@ static struct command kick_command = {
 };
 static struct command affiliation_command = {
     .name = "room affiliation",
-    .rest = "PUT /rooms/{room}/affiliations/{user}",
+    .rest = "PUT /rooms/{room}/affiliations/{jid}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",
