@@ -92,7 +92,7 @@ ROOM = "/rooms/tea@conference.localhost"
 
 
 def test_a_room_is_made_and_changed_by_the_same_request(api, server):
-    given = {"owner": "alice@localhost", "name": "Tea", "description": "at five", "hidden": True,
+    given = {"owners": "alice@localhost", "name": "Tea", "description": "at five", "public": False,
              "members_only": True}
     assert api("GET", ROOM).status == 404
     assert api("PUT", ROOM, {}).status == 422
@@ -108,19 +108,26 @@ def test_a_room_is_made_and_changed_by_the_same_request(api, server):
         assert api("PUT", ROOM, again).status == 200
         assert api("GET", ROOM, If_None_Match=etag).status == 304
     assert api("PUT", ROOM, given, If_None_Match="*").status == 412
-    changed = {"owner": "bob@localhost", "hidden": False, "moderated": True, "description": ""}
-    assert api("PUT", ROOM, changed, If_Match=etag).status == 200
+    assert given.items() <= room.json.items()
+    both = {"owners": ["alice@localhost", "bob@localhost"]}
+    assert api("PATCH", ROOM, both).status == 200
+    assert set(api("GET", ROOM).json["owners"].split()) == set(both["owners"])
+    assert api("PUT", ROOM, api("GET", ROOM).json).json["text"] == "nothing to change"
+    changed = {"owners": "bob@localhost", "public": True, "moderated": True, "description": ""}
+    assert api("PUT", ROOM, changed, If_Match=etag).status == 412
+    assert api("PUT", ROOM, changed, If_Match=api("GET", ROOM).getheader("ETag")).status == 200
     room = api("GET", ROOM).json
     assert (room["name"], room["description"], room["public"]) == ("Tea", "", True)
     assert room["members_only"] and room["moderated"]
-    assert set(room["owners"].split()) == {"alice@localhost", "bob@localhost"}
+    assert (room["owners"], room["members"]) == ("bob@localhost", "alice@localhost")
     for method in "PUT", "PATCH", "DELETE":
         body = None if method == "DELETE" else {"name": "Other"}
         assert api(method, ROOM, body, If_Match=etag).status == 412
     assert api("PATCH", ROOM, {"name": "Coffee", "members_only": False}).status == 200
     room = api("GET", ROOM).json
     assert room["name"] == "Coffee" and not room["members_only"]
-    for wrong in {"name": "two\nlines"}, {"owner": "nobody@localhost"}, {"hidden": "perhaps"}, {}:
+    for wrong in {"name": "two\nlines"}, {"owners": ["bob@localhost", "nobody@localhost"]}, \
+            {"owners": ""}, {"owners": []}, {"public": "perhaps"}, {}:
         before = api("GET", ROOM).text
         assert api("PATCH", ROOM, wrong).status in (404, 422), wrong
         assert api("GET", ROOM).text == before
@@ -132,11 +139,11 @@ def test_a_room_is_made_and_changed_by_the_same_request(api, server):
 
 
 def test_occupants_are_told_what_a_change_of_their_room_means(api, server):
-    assert api("PUT", ROOM, {"owner": "alice@localhost"}).status == 201
+    assert api("PUT", ROOM, {"owners": "alice@localhost"}).status == 201
     room = Room("tea")
     alice = server.login("alice")
     room.enter(alice, "first")
-    assert api("PUT", ROOM, {"owner": "bob@localhost", "name": "Tea"}).status == 200
+    assert api("PUT", ROOM, {"owners": "bob@localhost", "name": "Tea"}).status == 200
     alice.expect("<message type='groupchat'><x xmlns='http://jabber.org/protocol/muc#user'>"
                  "<status code='104'/></x></message>")
     server.ctl("room", "change", room.jid, "--moderated", "on")

@@ -133,7 +133,7 @@ def test_a_room_that_is_none(server, args):
 
 def test_a_room_is_made_and_destroyed(server, alice):
     server.ctl("room", "create", "cave@conference.localhost", "alice@localhost", "--name",
-               "Witches", "--description", "of the heath", "--hidden", "--members-only",
+               "Witches", "--description", "of the heath", "--public", "off", "--members-only",
                "--moderated")
     row = show(server, "cave@conference.localhost")
     assert (row["public"], row["members_only"], row["moderated"], row["description"]) == (

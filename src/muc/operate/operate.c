@@ -188,7 +188,7 @@ static void run_occupants(struct command_call *call) { operate_visit(call, occup
 
 struct change {
     struct command_call *call;
-    slice room, owner, user;
+    slice room, owners, user;
     enum affiliation affiliation;
 };
 
@@ -215,6 +215,33 @@ static void operate_change_fail(const struct change *c, enum err e)
     operate_fail(c->call, c->room, e);
 }
 
+bool operate_names_owners(struct command_call *call)
+{
+    slice owners = command_arg(call, "owners"), one;
+    if (owners.ptr == NULL || slice_word(&owners, &one))
+        return true;
+    call->culprit = "owners";
+    command_fail(call, E_SYNTAX, "owners: found none, allowed: one or more addresses of users");
+    return false;
+}
+
+void operate_add_owners(const struct room *r, slice users, struct map *all, struct room_delta *d)
+{
+    struct arena *tmp = room_scratch(r);
+    uint32_t count = 0;
+    slice rest = users, one;
+    while (slice_word(&rest, &one))
+        count++;
+    slice *jid = arena_new(tmp, slice, count + 1);
+    d->edit = arena_new(tmp, struct affiliation_edit, r->owners + count + 1);
+    for (; slice_word(&users, jid); jid++) {
+        if (map_get(all, *jid) == NULL && room_affiliation(r, *jid) != AFF_OWNER)
+            d->edit[d->edit_count++] = room_edit(r, *jid, AFF_OWNER);
+        if (map_get(all, *jid) == NULL)
+            map_put(all, jid);
+    }
+}
+
 static void operate_created(struct room *r, enum err e, void *arg)
 {
     const struct change *c = arg;
@@ -228,7 +255,7 @@ static void operate_created(struct room *r, enum err e, void *arg)
         operate_change_fail(c, e);
     else
         command_done(c->call, "room %.*s created, owned by %.*s", SLICE_ARG(c->room),
-                     SLICE_ARG(c->owner));
+                     SLICE_ARG(c->owners));
 }
 
 static void operate_create(struct room *r, void *arg)
@@ -241,19 +268,26 @@ static void operate_create(struct room *r, void *arg)
         command_fail(call, E_EXISTS, "there is a room %.*s already", SLICE_ARG(c->room));
         return;
     }
-    if (room_create(r, c->owner, &why) != OK) {
+    slice others = c->owners, creator;
+    slice_word(&others, &creator);
+    if (room_create(r, creator, &why) != OK) {
         command_fail(call, E_LIMIT, "%s", why.text);
         return;
     }
     struct room_config config = r->config, *keep = mem_new(struct room_config);
     config.persistent = true;
-    config.listed = !command_flag(call, "hidden");
+    config.listed = command_number(call, "public", true) != 0;
     config.members_only = config.members_only || command_flag(call, "members_only");
     config.moderated = config.moderated || command_flag(call, "moderated");
     config.text[ROOM_NAME] = command_arg(call, "name");
     config.text[ROOM_DESCRIPTION] = command_arg(call, "description");
     room_config_keep(keep, &config);
-    room_commit(r, &(struct room_delta){ .config = keep, .unlock = true }, operate_created, arg);
+    struct room_delta d = { .config = keep, .unlock = true };
+    struct map all;
+    map_init(&all, map_key_slice);
+    operate_add_owners(r, others, &all, &d);
+    map_fini(&all);
+    room_commit(r, &d, operate_created, arg);
 }
 
 static void create_known(void *arg)
@@ -265,11 +299,11 @@ static void create_known(void *arg)
 static void operate_run_create(struct command_call *call)
 {
     struct change *c = change_new(call);
-    c->owner = command_arg(call, "owner");
-    if (setting_bool(&muc_persistent))
-        operate_with_known(call, c->owner, create_known, c);
-    else
+    c->owners = command_arg(call, "owners");
+    if (!setting_bool(&muc_persistent))
         command_fail(call, E_DENIED, "muc.persistent is off: no room stays while nobody is in it");
+    else if (operate_names_owners(call))
+        operate_with_known(call, c->owners, create_known, c);
 }
 
 static void operate_destroyed(struct room *r, enum err e, void *arg)
@@ -389,16 +423,17 @@ static const struct command_arg room_args[] = { ROOM_ARG, { 0 } };
 static const struct command_arg people_args[] = { ROOM_ARG, COMMAND_PAGE_ARGS("address"), { 0 } };
 static const struct command_arg create_args[] = {
     ROOM_ARG,
-    { .name = "owner",
+    { .name = "owners",
       .kind = ARG_POSITIONAL,
       .type = PARAM_BARE,
-      .doc = "address of the first owner" },
+      .many = true,
+      .doc = "addresses of its owners, separated by spaces; the first counts as its creator" },
     { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .doc = "its name" },
     { .name = "description", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "its description" },
-    { .name = "hidden",
-      .kind = ARG_FLAG,
+    { .name = "public",
+      .kind = ARG_OPTION,
       .type = PARAM_BOOL,
-      .doc = "leave it out of the list of rooms that clients see" },
+      .doc = "off: clients do not see it in the list of rooms" },
     { .name = "members_only",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,

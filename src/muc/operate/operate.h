@@ -25,5 +25,13 @@ void operate_fail(struct command_call *call, slice room, enum err e);
  * how many more there are. */
 slice operate_people(const struct room *r, enum affiliation of, struct arena *arena);
 
+/* The argument `owners`: false: it names nobody, and the call has failed. */
+bool operate_names_owners(struct command_call *call);
+/* Makes these users, separated by spaces, owners: edits, which last as long as the scratch of the
+ * room and have space for one more of each owner. `all`: gets their addresses. */
+struct map;
+struct room_delta;
+void operate_add_owners(const struct room *r, slice users, struct map *all, struct room_delta *d);
+
 /* How much a room has recorded, and when it was last spoken in (0: never recorded). */
 extern struct store_stmt operate_archive_stmt;

@@ -103,18 +103,30 @@ static void change_read(const struct command_call *call, struct room_config *nex
         next->text[ROOM_NAME] = name;
     if (description.ptr != NULL)
         next->text[ROOM_DESCRIPTION] = description;
-    next->listed = command_number(call, "hidden", !next->listed) == 0;
+    next->listed = command_number(call, "public", next->listed) != 0;
     next->members_only = command_number(call, "members_only", next->members_only) != 0;
     next->moderated = command_number(call, "moderated", next->moderated) != 0;
+}
+
+/* Former owners become members. */
+static void change_owners(const struct room *r, slice owners, struct room_delta *d)
+{
+    const struct affiliate *a;
+    struct map stay;
+    map_init(&stay, map_key_slice);
+    operate_add_owners(r, owners, &stay, d);
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        if (a->affiliation == AFF_OWNER && map_get(&stay, a->jid) == NULL)
+            d->edit[d->edit_count++] = room_edit(r, a->jid, AFF_MEMBER);
+    map_fini(&stay);
 }
 
 static void change_in_turn(struct room *r, enum err e, void *arg)
 {
     struct task *t = arg;
-    slice owner = command_arg(t->call, "owner");
+    slice owners = command_arg(t->call, "owners");
     struct room_config next;
     struct room_delta d = { 0 };
-    struct affiliation_edit edit;
     struct why why;
     if (e != OK) {
         operate_fail(t->call, t->room, e);
@@ -127,11 +139,8 @@ static void change_in_turn(struct room *r, enum err e, void *arg)
         command_fail(t->call, E_DENIED, "%s", why.text);
         return;
     }
-    if (owner.ptr != NULL && room_affiliation(r, owner) != AFF_OWNER) {
-        edit = room_edit(r, owner, AFF_OWNER);
-        d.edit = &edit;
-        d.edit_count = 1;
-    }
+    if (owners.ptr != NULL)
+        change_owners(r, owners, &d);
     room_commit(r, &d, operate_config_changed, t);
 }
 
@@ -146,16 +155,14 @@ static void change_known(void *arg)
 static void run_change(struct command_call *call)
 {
     struct task *t = operate_config_task_new(call);
-    slice owner = command_arg(call, "owner");
+    slice owners = command_arg(call, "owners");
     bool any = false;
     for (unsigned i = 0; call->command->args[i].name != NULL; i++)
         any = any || (call->args[i].ptr != NULL && call->command->args[i].kind == ARG_OPTION);
     if (!any)
-        command_fail(call, E_SYNTAX, "found nothing to change, allowed: --name, --hidden, ...");
-    else if (owner.ptr != NULL)
-        operate_with_known(call, owner, change_known, t);
-    else
-        change_known(t);
+        command_fail(call, E_SYNTAX, "found nothing to change, allowed: --name, --public, ...");
+    else if (operate_names_owners(call))
+        operate_with_known(call, owners, change_known, t);
 }
 
 static void unlocked(struct room *r, enum err e, void *arg)
@@ -213,13 +220,14 @@ static const struct command_arg set_args[] = {
     }
 static const struct command_arg change_args[] = {
     { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
-    { .name = "owner",
+    { .name = "owners",
       .kind = ARG_OPTION,
       .type = PARAM_BARE,
-      .doc = "address of a user who becomes an owner, if they are none; the others stay" },
+      .many = true,
+      .doc = "addresses of all its owners, separated by spaces; the others become members" },
     { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .doc = "its name" },
     { .name = "description", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "its description" },
-    CHANGE_SWITCH("hidden", "on: it is left out of the list of rooms that clients see"),
+    CHANGE_SWITCH("public", "on: clients see it in the list of rooms"),
     CHANGE_SWITCH("members_only", "on: only members, administrators and owners can enter"),
     CHANGE_SWITCH("moderated", "on: only users with voice can speak"),
     { 0 },

@@ -20,35 +20,44 @@ static struct store_stmt account_stmt = {
 
 struct known {
     struct command_call *call;
-    slice jid;
+    slice jid, rest; /* who is looked up, and those behind them */
     operate_known_fn *fn;
     void *arg;
 };
 
+static void known_next(struct known *k);
+
 static void account_read(void *arg, enum store_result result, const struct store_batch *b)
 {
-    const struct known *k = arg;
+    struct known *k = arg;
     if (result != STORE_OK)
         command_fail_cause(k->call, err_of_store(result), "the account cannot be looked up");
     else if (store_row_count(b, 0) == 0)
         users_fail_missing(k->call, k->jid);
     else
-        k->fn(k->arg);
+        known_next(k);
 }
 
-void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg)
+static void known_next(struct known *k)
 {
-    struct worker *w = call->worker;
-    ensure(worker_is_here(w) && fn != NULL);
-    if (!node_serves(worker_node(w), jid_split(jid).domain)) {
-        fn(arg);
-        return;
-    }
+    struct worker *w = k->call->worker;
+    ensure(worker_is_here(w) && !k->call->ended);
+    while (slice_word(&k->rest, &k->jid))
+        if (node_serves(worker_node(w), jid_split(k->jid).domain)) {
+            struct store_batch *b = store_read(worker_store(w), 0);
+            STORE_ADD(b, &account_stmt, STORE_ANY_ROWS, SV_T(k->jid));
+            store_submit(b, worker_loop(w), 0, account_read, k);
+            return;
+        }
+    k->fn(k->arg);
+}
+
+void operate_with_known(struct command_call *call, slice users, operate_known_fn *fn, void *arg)
+{
     struct known *k = arena_new(call->arena, struct known, 1);
-    *k = (struct known){ call, jid, fn, arg };
-    struct store_batch *b = store_read(worker_store(w), 0);
-    STORE_ADD(b, &account_stmt, STORE_ANY_ROWS, SV_T(jid));
-    store_submit(b, worker_loop(w), 0, account_read, k);
+    ensure(fn != NULL);
+    *k = (struct known){ .call = call, .rest = users, .fn = fn, .arg = arg };
+    known_next(k);
 }
 
 /* Visits. */

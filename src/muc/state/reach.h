@@ -6,10 +6,11 @@
 struct room;
 struct worker;
 
-/* Runs fn unless the user would be one of ours and has no account: then the call fails. A name that
- * was mistyped would get its rights with the account that takes it. */
+/* Runs fn unless one of the users, separated by spaces, would be one of ours and has no account:
+ * then the call fails. A name that was mistyped would get its rights with the account that takes
+ * it. The text lives as long as the call. */
 typedef void operate_known_fn(void *arg);
-void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg);
+void operate_with_known(struct command_call *call, slice users, operate_known_fn *fn, void *arg);
 
 /* Runs fn with the room of the argument `room`, at whose home the command runs; if there is none,
  * or it cannot be loaded, the call fails. */
