@@ -340,6 +340,9 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
             token: act('token list', {name: 'backup'}, {}),
             admin: act('admin list', {name: 'nora', role: 'viewer'}, {}),
             alarm: act('alarm list', {name: 'io.descriptors'}, {}),
+            jobs: Object.fromEntries([['room cleanup', 'running'], ['room cleanup', 'done'],
+                ['import prosody', 'running']].map(([command, state]) => [`${command} ${state}`,
+                Object.keys(act('job list', {id: '1-2', command, state}, {}))])),
             start: rows.startOf(told.commands.get('user set'), {jid: 'a@b', given_name: 'A'}),
             route: act('s2s-route list', {pattern: 'p', target: 't'}, {}),
             history: act('config history', {version: 3}, {}) }));""")
@@ -354,6 +357,9 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert {"group show", "group-member add", "group del"} <= set(found["group"])
     assert found["device"]["device revoke"] == {"jid": "a@b", "id": "7"}
     assert found["contact"]["contact del"] == {"jid": "a@b", "contact": "c@d"}
+    assert found["jobs"] == {"room cleanup running": ["job cancel", "job show"],
+                             "room cleanup done": ["job show"],
+                             "import prosody running": ["job show"]}  # the host's
     assert found["token"]["token revoke"] == {"name": "backup"}
     assert "admin delete" not in found["token"]  # of that name
     assert found["admin"]["admin role"] == {"name": "nora", "role": "viewer"}

@@ -314,6 +314,14 @@ def test_who_sees_and_cancels(server, tmp_path):
             for api in (server.api, viewer, rooms)]
     assert seen == [[backup, cleanup], [backup, cleanup], [cleanup]]
     assert server.api("GET", f"/jobs/{backup}").json["command"] == "backup create"
+    told = {"by", "about"}  # as the audit log says it, and for who reads that
+    operator, auditor = (Api(server.api.port, server.rows("token", "add", role, role)[0]["token"])
+                         for role in ("operator", "auditor"))
+    assert server.api("GET", "/audit").json["items"] and auditor("GET", "/audit").status == 200
+    for api, seen in (server.api, told), (auditor, told), (viewer, set()), (operator, set()):
+        for row in [api("GET", f"/jobs/{backup}").json, *api("GET", "/jobs").json["items"]]:
+            assert told & set(row) == seen, row
+        assert (api("GET", "/audit").status == 200) == bool(seen)
     assert rooms("GET", f"/jobs/{backup}").status == 404
     assert rooms("DELETE", f"/jobs/{backup}").status == 404
     denied = rooms("DELETE", f"/jobs/{cleanup}")
@@ -325,3 +333,8 @@ def test_who_sees_and_cancels(server, tmp_path):
     over = server.api("DELETE", f"/jobs/{cleanup}")
     assert over.status == 409 and "has ended already" in over.text
     assert server.api("DELETE", "/jobs/0-0").status == 404
+    server.ctl("role", "set", "rooms", "jobs.* rooms.*")
+    own = rooms("POST", "/rooms/cleanup", {"older_than": "5"})
+    assert own.status == 200, own.text
+    first, mine = rooms("GET", "/jobs").json["items"]
+    assert (mine["by"], "by" in first) == ("token:rooms", False) and "older_than=5" in mine["about"]

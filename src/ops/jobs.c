@@ -223,6 +223,14 @@ static bool job_is_seen(const struct job *j, const struct command_call *call)
     return principal_may(&call->who, permission) || slice_eq(owner_of_call(call), slice_of(j->by));
 }
 
+/* Its author and arguments are what the audit log says of it, so they are for who may read that,
+ * and for the author. */
+static bool job_is_told(const struct job *j, const struct command_call *call)
+{
+    return principal_may(&call->who, "audit.read") ||
+           slice_eq(owner_of_call(call), slice_of(j->by));
+}
+
 /* wanted: the id of one job; ptr NULL: any. */
 static bool job_is_wanted(const struct job *j, const struct command_call *call, slice wanted)
 {
@@ -255,8 +263,10 @@ static void job_row(struct command_call *call, const struct job *j)
     if (j->percent >= 0)
         command_int(call, "percent", j->percent);
     command_text(call, "text", job_text(call, j->text));
-    command_text(call, "about", job_text(call, j->about));
-    command_text(call, "by", job_text(call, j->by));
+    if (job_is_told(j, call)) {
+        command_text(call, "about", job_text(call, j->about));
+        command_text(call, "by", job_text(call, j->by));
+    }
     command_text(call, "node", slice_of(worker_node(w)->name));
     job_time(call, "created", j->created_us);
     if (j->state != JOB_RUNNING)
@@ -381,8 +391,8 @@ static const struct command_column job_columns[] = {
       .optional = true,
       .doc = "how much of it is done, where that is known" },
     { .name = "text", .doc = "what it has done so far, or its result" },
-    { .name = "about", .wide = true, .doc = "arguments of the command" },
-    { .name = "by", .doc = "who began it" },
+    { .name = "about", .wide = true, .optional = true, .doc = "arguments of the command" },
+    { .name = "by", .optional = true, .doc = "who began it" },
     { .name = "node", .wide = true, .doc = "name of the node where it runs" },
     { .name = "created", .type = PARAM_STAMP, .doc = "when it began" },
     { .name = "ended",
@@ -414,7 +424,8 @@ static struct command job_list_command = {
     .doc = "Lists work that takes long: imports, exports, backups, cleanups of rooms and "
            "announcements. Jobs that run are in it, and the last 50 of each node that have ended "
            "since it was started, the newest last. You see jobs of commands whose area you may "
-           "read, and your own.",
+           "read, and your own. Arguments and authors of others are for those who may read the "
+           "audit log.",
     .columns = job_columns,
 };
 static struct command job_show_command = {

@@ -39,10 +39,16 @@ export const quick = {
   "alarm list": { "alarm acknowledge": (row) => row.active && !row.acknowledged },
   "group list": { "group-member add": () => true },
   "session list": { "session kick": () => true },
-  "job list": { "job cancel": (row) => row.state === "running" },
+  "job list": { "job cancel": () => true },
   "device list": { "device revoke": () => true },
   "token list": { "token revoke": () => true },
   "admin sessions": { "admin end-session": () => true },
+};
+
+/* What is offered for some lines of a list only. A job is canceled by somebody who may run its
+ * command: some are run at the server's host only. */
+export const possible = {
+  "job cancel": (row, rows) => row.state === "running" && rows.commands.has(row.command),
 };
 
 /* Buttons of a thing that are left out where they would change nothing. */

@@ -1,6 +1,6 @@
 /* What follows from the rows of the server: which commands belong to a page, to a thing such as a
  * user or a room, and to one line of a list. Pure. */
-import { pages, kinds, quick } from "./pages.js";
+import { pages, kinds, possible, quick } from "./pages.js";
 
 const noun = (command) => command.name.split(" ")[0];
 const required = (command) => command.args.filter((arg) => arg.kind === "required");
@@ -104,6 +104,7 @@ export function actsOfLine(rows, list, row, bound) {
   for (const command of rows.list) {
     const same = noun(command) === noun(list);
     if (command === list || (!same && command.area !== list.area)) continue;
+    if (possible[command.name]?.(row, rows) === false) continue;
     const part = noun(command).startsWith(`${noun(list)}-`);
     const key = command.args.filter((arg) => arg.name === list.columns[0]?.name);
     const needs = required(command).length > 0 ? required(command) : command.reads ? [] : key;
