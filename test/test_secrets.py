@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from muster.client import until
 from muster.component import Component
 from muster.muc import Room
 from muster.server import refusal
+from test_audit import rewrite
 from test_console_login import now_step, totp
 from test_fast import Device
 from test_invite import invite, register, show, token_of
@@ -274,6 +276,41 @@ def test_without_their_key_nothing_is_made_anew(planted, case):
     Component(host, PUSH, COMPONENT)
 
 
+def check_the_reset_of_the_audit_log(host, before):
+    """The chain counts from the reset, and says so; the database alone cannot make another one."""
+    reset, = until("the entry", lambda: host.rows("audit", "list", "--command", "audit reset"))
+    assert host.rows("audit", "list", "--command", "secrets reset")[0]["id"] < reset["id"]
+    for _ in range(2):
+        host.ctl("audit", "verify")
+        found = host.ctl_run("audit", "verify").stdout
+        assert host.rows("audit", "verify")[0]["unproven"] == reset["id"] - 1 >= len(before)
+        assert f"{reset['id'] - 1} entries before entry {reset['id']}" in found, found
+        host.wait_log("audit.verified.*result=ok")
+        assert "audit.broken" not in alarms(host)
+        assert host.rows("audit", "list", "--command", "audit broken") == []
+        host.restart()
+    host.stop()
+    with host.database() as db:
+        saved = {table: db.execute(f"SELECT * FROM {table}").fetchall()
+                 for table in ("audit_log", "audit_head")}
+        rewrite(db)  # also what is before it cannot be changed any more
+        db.execute("DELETE FROM seal")
+        db.commit()
+    host.start()
+    assert until("the alarm", lambda: alarms(host).get("audit.broken"))
+    assert host.ctl_run("audit", "verify").returncode != 0
+    assert len(host.rows("audit", "list", "--command", "audit reset")) == 1
+    host.stop()
+    with host.database() as db:
+        for table, lines in saved.items():
+            db.execute(f"DELETE FROM {table}")
+            db.executemany(f"INSERT INTO {table} VALUES({', '.join('?' * len(lines[0]))})", lines)
+        db.commit()
+    host.start()
+    host.ctl("audit", "verify")
+    assert "audit.broken" not in alarms(host)
+
+
 def test_a_lost_key_is_given_up(planted):
     host, device = planted
     assert "there is nothing to reset" in refusal(host, "secrets", "reset")
@@ -281,8 +318,10 @@ def test_a_lost_key_is_given_up(planted):
     (host.data / "secrets.key").unlink()
     host.start()
     host.ctl("secrets", "reset")
+    before = host.rows("audit", "list")
     host.restart()
     assert "secrets.key" not in alarms(host)
+    check_the_reset_of_the_audit_log(host, before)
     assert "failure" in device.again().tag
     assert "success" in device.first().tag
     assert "success" in device.again().tag

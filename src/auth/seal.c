@@ -15,7 +15,7 @@ enum { NONCE_BYTES = 12, TAG_BYTES = 16, SEALED_MAX = 16384 };
 #define PREFIX "sealed:"
 
 static unsigned char enc_key[SEAL_KEY_BYTES], nonce_key[SEAL_KEY_BYTES];
-static bool ready;
+static bool ready, is_new;
 
 struct alarm seal_alarm = {
     .name = "secrets.key",
@@ -68,6 +68,8 @@ void seal_use(const unsigned char key[SEAL_KEY_BYTES])
 }
 
 bool seal_ready(void) { return ready; }
+
+bool seal_is_new(void) { return is_new; }
 
 /* The nonce is derived from text and context, so different texts have different nonces. */
 static void nonce_of(unsigned char out[NONCE_BYTES], slice plain, slice context)
@@ -172,8 +174,11 @@ static enum err obtain(struct store *store, const struct mark *m, const char *pa
 {
     unsigned char key[SEAL_KEY_BYTES];
     slice plain, context = SLICE("mark");
-    enum err e = m->text.len > 0 ? secret_file_read(path, key, sizeof key, why)
-                                 : secret_file_obtain(path, key, sizeof key, why);
+    enum err e = secret_file_read(path, key, sizeof key, why);
+    if (e == E_NOTFOUND && m->text.len == 0) {
+        e = secret_file_obtain(path, key, sizeof key, why);
+        is_new = e == OK;
+    }
     if (e != OK) {
         alarm_raise(&seal_alarm, slice_of(why->text));
         return OK;

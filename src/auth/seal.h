@@ -24,6 +24,10 @@ NODISCARD enum err seal_load(struct store *store, const char *data, struct why *
 void seal_use(const unsigned char key[SEAL_KEY_BYTES]); /* for tests */
 bool seal_ready(void);                                  /* any thread, like those below */
 
+/* Whether this process has made the key, because there was no file: so what others have sealed does
+ * not open. */
+bool seal_is_new(void);
+
 /* Both give text in `arena`. seal() needs seal_ready(), and at most SEAL_PLAIN_MAX bytes. unseal()
  * returns false for a text that was not sealed with this key and context. */
 slice seal(slice plain, slice context, struct arena *arena);

@@ -140,10 +140,12 @@ static struct chain {
     bool busy;
     bool ending;                 /* the loop has ended */
     struct audit_end last, next; /* the second: after what is under way */
+    bool resets;                 /* an AUDIT_RESET is pending */
     struct timer retry, sweep;
 } chain;
 
 static struct worker *chain_worker;
+static bool looked; /* this process has compared the ends with the head */
 static void (*on_stored)(void);
 static void chain_go_on(void);
 
@@ -187,6 +189,7 @@ static void chain_written(void)
     for (; chain.writing > 0; chain.writing--)
         entry_free(CONTAINER_OF(chain.pending.next, struct audit_entry, node));
     chain.last = chain.next;
+    chain.resets = chain.resets && chain.last.reset == 0;
     if (on_stored != NULL && !chain.ending)
         on_stored();
 }
@@ -210,6 +213,47 @@ static void chain_say_broken(const struct audit_end *end)
                                                 SLICE_INIT(AUDIT_BROKEN),
                                                 slice_of(found),
                                                 slice_of(err_name(E_CORRUPT)) } });
+}
+
+static struct audit_texts reset_texts(const struct audit_end *end, struct arena *arena)
+{
+    return (struct audit_texts){
+        .at_us = clock_wall_us(),
+        .text = { SLICE_INIT("server"),
+                  { 0 },
+                  { 0 },
+                  SLICE_INIT(AUDIT_RESET),
+                  slice_of(arena_printf(arena, "first=%lld last=%lld hash=%.16s",
+                                        (long long)end->first, (long long)end->number, end->hash)),
+                  slice_of(err_name(OK)) }
+    };
+}
+
+/* `secrets reset` has given the old key up, and this process made another one. That is no break
+ * that has to be found out about, but the log says it for as long as older entries are there.
+ * Somebody who has only the database cannot do this: the file of the key has to be gone. It counts
+ * at the first look of a process, before which nothing was sealed with the new key. */
+static void chain_reset(const struct audit_end *end)
+{
+    struct arena *tmp = arena_create(0);
+    struct audit_texts t = reset_texts(end, tmp);
+    chain.resets = true;
+    chain_push(&t);
+    log_warn(&log_audit, LOG_EV("audit.reset"), LOG_I("entries", end->number - end->first + 1),
+             LOG_C("hint",
+                   "secrets.key was made anew, so nobody can say whether the entries of the "
+                   "audit log until now are as they were written"));
+    arena_destroy(&tmp);
+}
+
+static void chain_unfit(const struct audit_end *end, bool first_look)
+{
+    if (chain.resets)
+        return; /* it is not written yet */
+    if (first_look && seal_is_new())
+        chain_reset(end);
+    else
+        chain_say_broken(end);
 }
 
 static void retry_due(struct timer *t, struct loop *loop)
@@ -266,9 +310,11 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
         chain_written();
     chain.writing = 0;
     chain.known = true;
+    bool fits = audit_head_fits(b, 1, &last);
     chain.last = last;
-    if (!audit_head_fits(b, 1, &last))
-        chain_say_broken(&last);
+    if (!fits)
+        chain_unfit(&last, !looked);
+    looked = true;
     chain_go_on();
 }
 
@@ -278,6 +324,8 @@ static void chain_append(struct store_batch *b, struct audit_end *end, const str
     char hash[AUDIT_HASH + 1];
     end->number++;
     end->first = end->first == 0 ? end->number : end->first;
+    if (slice_is(x[3], AUDIT_RESET))
+        end->reset = end->number;
     audit_hash(hash, slice_of(end->hash), end->number, t);
     memcpy(end->hash, hash, sizeof hash);
     STORE_ADD(b, &add_stmt, 1, SV_I(end->number), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
@@ -431,7 +479,8 @@ void audit_of_server(const char *command, slice args, slice before, slice after)
                                                cut(after, VALUE_MAX) } });
 }
 
-/* Where the head does not fit, a tool leaves it so: the server finds it at its start. */
+/* Where the head does not fit, a tool leaves it so: the server finds it at its start. But it knows
+ * of a key that it has made. */
 struct tool_read {
     struct audit_end end;
     bool fits;
@@ -446,6 +495,15 @@ static void tool_end(void *arg, enum store_result result, const struct store_bat
     r->fits = audit_head_fits(b, 1, &r->end);
 }
 
+static void tool_reset(struct store_batch *b, struct audit_end *end)
+{
+    struct arena *tmp = arena_create(0);
+    struct audit_texts t = reset_texts(end, tmp);
+    t.text[1] = t.text[2] = SLICE("");
+    chain_append(b, end, &t);
+    arena_destroy(&tmp);
+}
+
 enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args)
 {
     struct tool_read r = { 0 };
@@ -454,6 +512,10 @@ enum err audit_of_tool(struct store *store, slice actor, const char *command, sl
     enum store_result result = store_run(b, tool_end, &r);
     if (result == STORE_OK) {
         b = store_write(store, 0);
+        if (!r.fits && seal_is_new()) {
+            tool_reset(b, &r.end);
+            r.fits = true;
+        }
         chain_append(b, &r.end,
                      &(struct audit_texts){
                          .at_us = clock_wall_us(),

@@ -64,11 +64,25 @@ void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct
  * entries that are missing at either end are found, and a chain that was written anew. */
 slice audit_head_text(const struct audit_end *end, struct arena *tmp)
 {
-    return slice_of(arena_printf(tmp, "%lld %lld %s", (long long)end->first, (long long)end->number,
-                                 end->hash));
+    const char *text =
+        arena_printf(tmp, "%lld %lld %s", (long long)end->first, (long long)end->number, end->hash);
+    if (end->reset > end->first)
+        text = arena_printf(tmp, "%s %lld", text, (long long)end->reset);
+    return slice_of(text);
 }
 
-bool audit_head_fits(const struct store_batch *b, unsigned stmt, const struct audit_end *end)
+/* The text is of these ends. */
+static bool head_read(slice text, struct audit_end *end, struct arena *tmp)
+{
+    end->reset = 0;
+    slice ends = audit_head_text(end, tmp), rest;
+    if (!slice_starts(text, ends))
+        return false;
+    rest = slice_from(text, ends.len);
+    return rest.len == 0 || (rest.ptr[0] == ' ' && slice_int(slice_from(rest, 1), &end->reset));
+}
+
+bool audit_head_fits(const struct store_batch *b, unsigned stmt, struct audit_end *end)
 {
     struct arena *tmp = arena_create(0);
     slice plain = { 0 };
@@ -76,7 +90,7 @@ bool audit_head_fits(const struct store_batch *b, unsigned stmt, const struct au
     if (store_row_count(b, stmt) > 0)
         fits = !seal_ready() ||
                (unseal(&plain, store_text(b, stmt, 0, 0), SLICE(AUDIT_HEAD_CONTEXT), tmp) &&
-                slice_eq(plain, audit_head_text(end, tmp)));
+                head_read(plain, end, tmp));
     arena_destroy(&tmp);
     return fits;
 }

@@ -11,7 +11,10 @@ struct setting;
 struct store_batch;
 struct store_stmt;
 
-#define AUDIT_BROKEN       "audit broken" /* the command of an entry */
+/* Commands of entries that the server writes: the log is not as it left it; the key is another one,
+ * and the ends of the log are sealed again from here on. */
+#define AUDIT_BROKEN       "audit broken"
+#define AUDIT_RESET        "audit reset"
 #define AUDIT_HEAD_CONTEXT "audit head"
 
 /* An argument of commands that read entries in their order. */
@@ -31,6 +34,8 @@ struct audit_texts {
 
 struct audit_end {
     int64_t first, number; /* the oldest entry and the newest; 0: there is none */
+    int64_t reset; /* the last AUDIT_RESET, if entries before it are there: nobody can say whether
+                    * these are as they were when the key was lost; 0: none */
     char hash[AUDIT_HASH + 1];
 };
 
@@ -47,5 +52,6 @@ void audit_texts_of(const struct store_batch *b, uint32_t row, struct audit_text
  * same bytes. */
 void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct audit_texts *t);
 slice audit_head_text(const struct audit_end *end, struct arena *tmp);
-/* Of a statement that has read the head. Without the key nobody can say that it does not. */
-bool audit_head_fits(const struct store_batch *b, unsigned stmt, const struct audit_end *end);
+/* Of a statement that has read the head; sets `reset`. Without the key nobody can say that it does
+ * not. */
+bool audit_head_fits(const struct store_batch *b, unsigned stmt, struct audit_end *end);

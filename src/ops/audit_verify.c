@@ -33,8 +33,9 @@ struct alarm audit_broken_alarm = {
         "(audit.syslog, `audit export`, a backup). `audit verify --after ENTRY` checks the "
         "rest. Then acknowledge the alarm with a note.",
     .explanation = "Somebody has changed or removed entries in the database, so the log does not "
-                   "prove any more who did what. It also looks so when secrets.key is another one "
-                   "than before.",
+                   "prove any more who did what. It also looks so when secrets.key was replaced. "
+                   "After `secrets reset` it is not raised: `audit verify` says how many entries "
+                   "are from before.",
     .raised_when = "The check after the start, that at intervals of audit.verify-every, or the "
                    "weekly check of all entries finds an entry that was changed, or that entries "
                    "are missing.",
@@ -67,6 +68,7 @@ struct audit_check {
     struct worker *worker;
     int64_t first, last; /* 0: none yet */
     int64_t known;       /* an entry that was found whole before; 0: none */
+    int64_t reset;       /* of struct audit_end; 0: none, or the ends are not looked at */
     uint64_t known_us, last_us;
     bool all;  /* from the begin of the log */
     bool ends; /* whether the ends of the log are what the server has written, too */
@@ -141,6 +143,7 @@ static void check_ends(struct audit_check *c, const struct store_batch *b)
         end.first = store_row_count(b, 2) > 0 ? store_int(b, 2, 0, 2) : 0;
     bool gone = check_known_is_gone(c, end.first),
          fits = !gone && (!c->ends || audit_head_fits(b, 1, &end));
+    c->reset = end.reset;
     if (fits && !c->said)
         return;
     c->err = E_CORRUPT;
@@ -323,6 +326,25 @@ struct verify {
     struct command_call *call;
 };
 
+static void verify_end(struct command_call *call, const struct audit_check *c)
+{
+    int64_t unproven = c->reset > c->first ? c->reset - c->first : 0;
+    if (!c->all || !seal_ready()) {
+        command_done(call, "the chain is whole; whether entries are missing at its begin or end "
+                           "was not checked");
+        return;
+    }
+    command_int(call, "unproven", unproven);
+    if (unproven == 0)
+        command_done(call, "the chain is whole");
+    else
+        command_done(call,
+                     "the chain is whole; %lld entries before entry %lld, which says that "
+                     "secrets.key was made anew, cannot be verified: whether they are as they were "
+                     "written is not known",
+                     (long long)unproven, (long long)c->reset);
+}
+
 static void audit_verify_done(struct audit_check *c)
 {
     struct command_call *call = ((struct verify *)c)->call;
@@ -342,10 +364,7 @@ static void audit_verify_done(struct audit_check *c)
     command_int(call, "first", c->first);
     command_int(call, "last", c->last);
     command_text(call, "hash", slice_of(c->hash));
-    command_done(call, "%s",
-                 c->all && seal_ready() ? "the chain is whole"
-                                        : "the chain is whole; whether entries are missing at its "
-                                          "begin or end was not checked");
+    verify_end(call, c);
 }
 
 static void run_audit_verify(struct command_call *call)
@@ -381,5 +400,9 @@ struct command audit_verify_command = {
             { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },
             { .name = "last", .type = PARAM_INT, .doc = "the newest entry" },
             { .name = "hash", .doc = "its hash" },
+            { .name = "unproven",
+              .type = PARAM_INT,
+              .optional = true,
+              .doc = "entries of before `secrets reset`, which cannot be verified" },
             { 0 } },
 };
