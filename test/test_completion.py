@@ -52,7 +52,7 @@ def test_fish_offers_a_word_in_its_place_only(named, tmp_path):
     assert {"add", "show"} <= second and not {"group", "sales", "fish"} & second
     third = fish(named, tmp_path, f"{line} group show ")
     assert {"sales", "support"} <= third and not {"add", "list", "user"} & third
-    assert "--people" in fish(named, tmp_path, f"{line} group show --p")
+    assert "--members" in fish(named, tmp_path, f"{line} group set --m")
     assert {"show", "list"} <= fish(named, tmp_path, f"{line} watch alarm ")
     assert "history" in fish(named, tmp_path, f"{line} metrics ")
     assert {"bash", "zsh", "fish"} <= fish(named, tmp_path, f"{line} completion ")

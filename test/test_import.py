@@ -208,8 +208,10 @@ def test_what_is_replaced_keeps_what_others_gave_it(server, load):
     def given():
         return (server.rows("admin", "list"), server.rows("room-admin", "list"),
                 server.rows("room", "affiliations", "hall@conference.localhost"),
-                sorted(map(str, server.rows("group", "show", "house", "--people")[2:])),
-                server.rows("group", "show", "verona", "--people")[2:], profile(server))
+                [server.rows("group", "show", "house")[0]["members"],
+                 *server.rows("group-member", "list", "house")],
+                [server.rows("group", "show", "verona")[0]["rules"],
+                 *server.rows("group-member", "list", "verona")], profile(server))
     before = given()
     assert [len(rows) for rows in before] == [1, 1, 2, 4, 2, 8]
     romeo = server.client("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1")

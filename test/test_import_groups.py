@@ -15,9 +15,11 @@ def groups(server):
     """Of each group its name in rosters, who sees it, and its members."""
     found = {}
     for row in server.rows("group", "list"):
-        parts = [(r["what"], r["value"]) for r in server.rows("group", "show", row["name"])]
-        found[row["name"]] = (row["shown"], {" ".join(p).strip() for p in parts
-                                             if p[0] != "shown"})
+        group, = server.rows("group", "show", row["name"])
+        parts = {f"visible-to {word.replace(':', ' ')}" for word in group["visible_to"].split()}
+        parts |= {f"member {jid}" for jid in group["members"].split()}
+        parts |= {f"domain {name}" for name in group["domains"].split()}
+        found[row["name"]] = (row["shown"], parts)
     return found
 
 

@@ -98,9 +98,13 @@ struct store_stmt groups_stmt_drop_members = {
     .name = "groups.drop-members", .params = "t", .cols = "",
     .sql = "DELETE FROM shared_group_member WHERE name = $1",
 };
+struct store_stmt groups_stmt_drop_domains = {
+    .name = "groups.drop-domains", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_rule WHERE name = $1 AND field = 'domain'",
+};
 struct store_stmt groups_stmt_drop_rules = {
     .name = "groups.drop-rules", .params = "t", .cols = "",
-    .sql = "DELETE FROM shared_group_rule WHERE name = $1",
+    .sql = "DELETE FROM shared_group_rule WHERE name = $1 AND field <> 'domain'",
 };
 struct store_stmt groups_stmt_drop_viewers = {
     .name = "groups.drop-viewers", .params = "t", .cols = "",
@@ -183,16 +187,31 @@ static const struct store_schema schema = {
     .feature = "groups",
     .migrations = migrations,
     .addresses = addresses,
-    .stmts =
-        (struct store_stmt *const[]){
-            &groups_stmt_groups,       &groups_stmt_members,    &groups_stmt_viewers,
-            &groups_stmt_domains,      &groups_stmt_follows,    &stmt_forget,
-            &groups_stmt_put,          &groups_stmt_shown,      &groups_stmt_drop,
-            &groups_stmt_drop_members, &groups_stmt_drop_rules, &groups_stmt_drop_viewers,
-            &groups_stmt_drop_viewed,  &groups_stmt_viewer_put, &groups_stmt_member_put,
-            &groups_stmt_member_drop,  &groups_stmt_rule_put,   &groups_stmt_rule_drop,
-            &groups_stmt_look,         &groups_stmt_look_user,  &groups_stmt_made_of,
-            &groups_stmt_list,         &groups_stmt_show,       NULL },
+    .stmts = (struct store_stmt *const[]){ &groups_stmt_groups,
+                                           &groups_stmt_members,
+                                           &groups_stmt_viewers,
+                                           &groups_stmt_domains,
+                                           &groups_stmt_follows,
+                                           &stmt_forget,
+                                           &groups_stmt_put,
+                                           &groups_stmt_shown,
+                                           &groups_stmt_drop,
+                                           &groups_stmt_drop_members,
+                                           &groups_stmt_drop_domains,
+                                           &groups_stmt_drop_rules,
+                                           &groups_stmt_drop_viewers,
+                                           &groups_stmt_drop_viewed,
+                                           &groups_stmt_viewer_put,
+                                           &groups_stmt_member_put,
+                                           &groups_stmt_member_drop,
+                                           &groups_stmt_rule_put,
+                                           &groups_stmt_rule_drop,
+                                           &groups_stmt_look,
+                                           &groups_stmt_look_user,
+                                           &groups_stmt_made_of,
+                                           &groups_stmt_list,
+                                           &groups_stmt_show,
+                                           NULL },
 };
 
 uint64_t groups_lane(void) { return hash_keyed(SLICE("groups")); }

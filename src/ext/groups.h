@@ -32,7 +32,8 @@ uint64_t groups_lane(void);
 
 extern struct setting groups_max, groups_members_max, groups_viewers_max;
 extern struct store_stmt groups_stmt_put, groups_stmt_shown, groups_stmt_drop,
-    groups_stmt_drop_members, groups_stmt_drop_rules, groups_stmt_drop_viewers,
-    groups_stmt_drop_viewed, groups_stmt_viewer_put, groups_stmt_member_put,
-    groups_stmt_member_drop, groups_stmt_rule_put, groups_stmt_rule_drop, groups_stmt_look,
-    groups_stmt_look_user, groups_stmt_made_of, groups_stmt_list, groups_stmt_show;
+    groups_stmt_drop_members, groups_stmt_drop_domains, groups_stmt_drop_rules,
+    groups_stmt_drop_viewers, groups_stmt_drop_viewed, groups_stmt_viewer_put,
+    groups_stmt_member_put, groups_stmt_member_drop, groups_stmt_rule_put, groups_stmt_rule_drop,
+    groups_stmt_look, groups_stmt_look_user, groups_stmt_made_of, groups_stmt_list,
+    groups_stmt_show;

@@ -18,7 +18,11 @@
 #include "xmpp/jid.h"
 #include <stdlib.h>
 
-enum { GROUPS_AUDIT_BYTES = 8192 }; /* more than an entry of the audit log has */
+enum {
+    GROUPS_AUDIT_BYTES = 8192, /* more than an entry of the audit log has */
+    GROUPS_WORDS_BYTES = 64 * 1024,
+    GROUPS_TEXT_BYTES = GROUPS_WORDS_BYTES + 64
+};
 
 /* What a command was given, and what is there. A command reads first, and then writes with what it
  * knows: all are run at one home, but two can be under way, so statements are also right alone. */
@@ -203,6 +207,55 @@ static bool groups_check_shown(struct command_call *call)
     return false;
 }
 
+/* Columns of a profile that a rule can be about; see the statement groups.members. */
+static const char *const groups_fields[] = { "department", "template",      "email",  "given-name",
+                                             "surname",    "directory-uri", "source", NULL };
+
+static bool rule_begins(slice text)
+{
+    slice field, value;
+    bool known = false;
+    if (slice_cut(text, '=', &field, &value))
+        for (const char *const *f = groups_fields; *f != NULL; f++)
+            known = known || slice_is(field, *f);
+    return known;
+}
+
+/* The first of several rules in one line: its value goes on until the next one begins. */
+static bool rule_next(slice *rest, slice *field, slice *value)
+{
+    while (rest->len > 0 && rest->ptr[0] == ' ')
+        *rest = slice_from(*rest, 1);
+    slice rule = { rest->ptr, 1 };
+    if (!rule_begins(*rest))
+        return false;
+    while (rule.len < rest->len &&
+           !(rest->ptr[rule.len - 1] == ' ' && rule_begins(slice_from(*rest, rule.len))))
+        rule.len++;
+    *rest = slice_from(*rest, rule.len);
+    while (rule.ptr[rule.len - 1] == ' ')
+        rule.len--;
+    return slice_cut(rule, '=', field, value);
+}
+
+static bool rule_fits(slice value) { return value.len > 0 && value.len <= GROUPS_VALUE_BYTES_MAX; }
+
+static bool are_rules(slice text)
+{
+    slice field, value;
+    bool fit = true;
+    while (rule_next(&text, &field, &value))
+        fit = fit && rule_fits(value);
+    return fit && text.len == 0;
+}
+
+static bool is_rule(slice text)
+{
+    slice field, value, rest = text;
+    return rule_next(&rest, &field, &value) && rule_fits(value) && rest.len == 0 &&
+           field.len + 1 + value.len == text.len;
+}
+
 /* Members by name. */
 
 static int groups_by_address(const void *a, const void *b)
@@ -269,38 +322,99 @@ static void groups_add_members(struct groups_task *t, struct store_batch *b)
         STORE_ADD(b, &groups_stmt_member_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(t->users[i]));
 }
 
-/* `members` of group add and group set. */
+/* `members`, `domains` and `rules` of group add and group set: each that is given stands in the
+ * place of all that the group had of its kind. */
+
+static bool groups_is_given(const struct groups_task *t, const char *arg)
+{
+    return command_arg(t->call, arg).ptr != NULL;
+}
+
+/* How many domains and rules there will be. found: what the group is made of, if `replaces`. */
+static uint32_t groups_count_rules(const struct groups_task *t, const struct store_batch *found)
+{
+    slice domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules");
+    slice one, value;
+    uint32_t count = 0, made_of = store_stmt_count(found) - 1;
+    while (slice_word(&domains, &one))
+        count++;
+    while (rule_next(&rules, &one, &value))
+        count++;
+    for (uint32_t i = 0; t->replaces && i < store_row_count(found, made_of); i++) {
+        slice field = store_text(found, made_of, i, 0);
+        count +=
+            field.len > 0 && !groups_is_given(t, slice_is(field, "domain") ? "domains" : "rules");
+    }
+    return count;
+}
 
 static bool groups_members_fit(struct groups_task *t, const struct store_batch *found)
 {
-    return groups_count_new(t, found) != UINT32_MAX && groups_has_room(t, t->user_count);
+    if (groups_count_new(t, found) == UINT32_MAX || !groups_has_room(t, t->user_count))
+        return false;
+    uint32_t rules = groups_count_rules(t, found);
+    if (rules >= GROUPS_RULES_MAX)
+        command_fail(
+            t->call, E_LIMIT,
+            "nothing was changed: found %u domains and rules, allowed: up to %d in a group", rules,
+            GROUPS_RULES_MAX - 1);
+    return rules < GROUPS_RULES_MAX;
+}
+
+/* As the statement groups.made-of has them. */
+static void groups_given_rules(const struct groups_task *t, struct buf *out)
+{
+    slice domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules"), one;
+    while (slice_word(&domains, &one) && !out->overflow)
+        buf_printf(out, "%sdomain=%.*s", out->len > 0 ? " " : "", SLICE_ARG(one));
+    if (rules.len > 0)
+        buf_printf(out, "%s%.*s", out->len > 0 ? " " : "", SLICE_ARG(rules));
 }
 
 static void groups_note_members(struct groups_task *t, const struct store_batch *found)
 {
+    static const char *const args[] = { "members", "domains", "rules" };
     struct buf before, after;
     uint32_t made_of = store_stmt_count(found) - 1;
     buf_init(&before, GROUPS_AUDIT_BYTES);
     buf_init(&after, GROUPS_AUDIT_BYTES);
     for (uint32_t i = 0; i < store_row_count(found, made_of) && !before.overflow; i++) {
         slice field = store_text(found, made_of, i, 0), value = store_text(found, made_of, i, 1);
-        buf_printf(&before, "%s%.*s%s%.*s", i > 0 ? " " : "", SLICE_ARG(field),
-                   field.len > 0 ? "=" : "", SLICE_ARG(value));
+        bool domain = slice_is(field, "domain");
+        if (groups_is_given(t, args[field.len == 0 ? 0 : domain ? 1 : 2]))
+            buf_printf(&before, "%s%.*s%s%.*s", before.len > 0 ? " " : "", SLICE_ARG(field),
+                       field.len > 0 ? "=" : "", SLICE_ARG(value));
     }
+    groups_given_rules(t, &after);
     for (uint32_t i = 0; i < t->user_count && !after.overflow; i++)
-        buf_printf(&after, "%s%.*s", i > 0 ? " " : "", SLICE_ARG(t->users[i]));
+        buf_printf(&after, "%s%.*s", after.len > 0 ? " " : "", SLICE_ARG(t->users[i]));
     command_changed(t->call, buf_slice(&before), buf_slice(&after));
     buf_fini(&before);
     buf_fini(&after);
 }
 
-/* In the place of all that made the group. */
+static void groups_add_rules(struct groups_task *t, struct store_batch *b)
+{
+    slice domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules");
+    slice one, value;
+    while (slice_word(&domains, &one))
+        STORE_ADD(b, &groups_stmt_rule_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(SLICE("domain")),
+                  SV_T(one));
+    while (rule_next(&rules, &one, &value))
+        STORE_ADD(b, &groups_stmt_rule_put, STORE_ANY_ROWS, SV_T(t->name), SV_T(one), SV_T(value));
+}
+
 static void groups_replace_members(struct groups_task *t, struct store_batch *b)
 {
     ensure(t->replaces && t->is_there != 0);
-    STORE_ADD(b, &groups_stmt_drop_members, STORE_ANY_ROWS, SV_T(t->name));
-    STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
+    if (groups_is_given(t, "members"))
+        STORE_ADD(b, &groups_stmt_drop_members, STORE_ANY_ROWS, SV_T(t->name));
+    if (groups_is_given(t, "domains"))
+        STORE_ADD(b, &groups_stmt_drop_domains, STORE_ANY_ROWS, SV_T(t->name));
+    if (groups_is_given(t, "rules"))
+        STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
     groups_add_members(t, b);
+    groups_add_rules(t, b);
 }
 
 /* group add, set, del */
@@ -324,6 +438,7 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
     STORE_ADD(b, &groups_stmt_put, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
     groups_add_viewers(t, b);
     groups_add_members(t, b);
+    groups_add_rules(t, b);
     groups_submit(t, b);
 }
 
@@ -354,11 +469,12 @@ static void groups_set(struct groups_task *t, const struct store_batch *found)
 static void groups_run_set(struct command_call *call)
 {
     struct groups_task *t = groups_task_new(call, groups_set);
-    t->replaces = command_arg(call, "members").ptr != NULL;
-    if (command_arg(call, "shown").ptr == NULL && command_arg(call, "visible_to").ptr == NULL &&
-        !t->replaces)
+    t->replaces = groups_is_given(t, "members") || groups_is_given(t, "domains") ||
+                  groups_is_given(t, "rules");
+    if (!groups_is_given(t, "shown") && !groups_is_given(t, "visible_to") && !t->replaces)
         command_fail(call, E_SYNTAX,
-                     "found nothing to change, allowed: --shown, --visible-to, --members");
+                     "found nothing to change, allowed: --shown, --visible-to, --members, "
+                     "--domains, --rules");
     else if (groups_check_viewers(call) && groups_check_shown(call) &&
              groups_parse_users(t, "members"))
         groups_look_seers(t);
@@ -372,6 +488,7 @@ static void groups_del(struct groups_task *t, const struct store_batch *found)
     struct store_batch *b = groups_write(t);
     STORE_ADD(b, &groups_stmt_drop, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_members, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &groups_stmt_drop_domains, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_viewers, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_viewed, STORE_ANY_ROWS, SV_T(t->name));
@@ -384,21 +501,6 @@ static void groups_run_del(struct command_call *call)
 }
 
 /* group-member add, del */
-
-/* Columns of a profile that a rule can be about; see the statement groups.members. */
-static const char *const groups_fields[] = { "department", "template",      "email",  "given-name",
-                                             "surname",    "directory-uri", "source", NULL };
-
-static bool is_rule(slice text)
-{
-    slice field, value;
-    if (!slice_cut(text, '=', &field, &value) || value.len == 0)
-        return false;
-    for (const char *const *f = groups_fields; *f != NULL; f++)
-        if (slice_is(field, *f))
-            return true;
-    return false;
-}
 
 static void groups_run_members(struct command_call *call,
                                void (*run)(struct groups_task *t, const struct store_batch *found))
@@ -530,28 +632,63 @@ static void groups_run_list(struct command_call *call)
     store_submit(b, worker_loop(w), 0, groups_listed, t);
 }
 
-static void groups_row(struct command_call *call, slice what, slice value)
+/* One of its texts: as much as there is space for, and how many more there are. */
+struct groups_words {
+    struct buf text;
+    uint32_t more;
+};
+enum groups_part { PART_VISIBLE, PART_MEMBERS, PART_DOMAINS, PART_RULES, PART_MISSING, PARTS };
+static const char *const part_columns[PARTS] = { [PART_VISIBLE] = "visible_to",
+                                                 [PART_MEMBERS] = "members",
+                                                 [PART_DOMAINS] = "domains",
+                                                 [PART_RULES] = "rules",
+                                                 [PART_MISSING] = "missing" };
+
+static void groups_word(struct groups_words *w, slice what, const char *mark, slice value)
 {
-    ensure(!call->ended);
-    command_row(call);
-    command_text(call, "what", what);
-    command_text(call, "value", slice_dup(call->arena, value));
+    if (w->text.len + what.len + value.len + 2 > GROUPS_WORDS_BYTES)
+        w->more++;
+    else
+        buf_printf(&w->text, "%s%.*s%s%.*s", w->text.len > 0 ? " " : "", SLICE_ARG(what), mark,
+                   SLICE_ARG(value));
 }
 
-/* Rows of a domain stay when the node file has it no longer: it may come back. */
-static void groups_note(struct command_call *call, slice what, slice value)
+/* A row of groups.show. Those of a domain stay when the node file has it no longer: it may come
+ * back. */
+static void groups_show_row(struct groups_words *words, const struct node *node, int64_t kind,
+                            slice what, slice value)
 {
-    bool domain = slice_is(what, "domain"), member = slice_is(what, "member");
-    if ((domain || member) &&
-        !node_serves(worker_node(call->worker), member ? jid_split(value).domain : value))
-        command_text(call, "note", SLICE("not here: no domain of this server"));
+    bool member = kind == 3, domain = slice_is(what, "domain");
+    const char *mark = kind == 1 && value.len > 0 ? ":" : kind == 2 && !domain ? "=" : "";
+    enum groups_part part = kind == 1 ? PART_VISIBLE
+                            : member  ? PART_MEMBERS
+                            : domain  ? PART_DOMAINS
+                                      : PART_RULES;
+    if (*mark == '\0' && kind > 1)
+        what = SLICE("");
+    groups_word(&words[part], what, mark, value);
+    if ((domain || member) && !node_serves(node, member ? jid_split(value).domain : value))
+        groups_word(&words[PART_MISSING], what, mark, value);
+}
+
+static void groups_show_words(struct command_call *call, struct groups_words *words)
+{
+    for (unsigned i = 0; i < PARTS; i++) {
+        struct buf *text = &words[i].text;
+        if (words[i].more > 0)
+            buf_printf(text, " and %u more", words[i].more);
+        if (i != PART_MISSING || text->len > 0)
+            command_text(call, part_columns[i],
+                         text->len > 0 ? slice_dup(call->arena, buf_fit(text)) : SLICE(""));
+        buf_fini(text);
+    }
 }
 
 static void groups_shown(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct groups_task *t = arg;
-    const struct shared *table = groups_table(t->call);
-    uint32_t number = groups_number(table, t->name);
+    struct command_call *call = t->call;
+    struct groups_words words[PARTS] = { 0 };
     if (result != STORE_OK) {
         groups_fail_store(t, result);
         return;
@@ -559,18 +696,20 @@ static void groups_shown(void *arg, enum store_result result, const struct store
     t->is_there = store_row_count(b, 0);
     if (!groups_is_there(t))
         return;
+    for (unsigned i = 0; i < PARTS; i++)
+        buf_init(&words[i].text, GROUPS_TEXT_BYTES);
+    command_row(call);
+    command_text(call, "name", t->name);
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-        const char *of = store_int(b, 0, i, 0) == 1 ? "visible-to " : "";
-        slice what = store_text(b, 0, i, 1), value = store_text(b, 0, i, 2);
-        groups_row(t->call, slice_of(arena_printf(t->call->arena, "%s%.*s", of, SLICE_ARG(what))),
-                   value);
-        groups_note(t->call, what, value);
+        slice value = store_text(b, 0, i, 2);
+        if (store_int(b, 0, i, 0) == 0)
+            command_text(call, "shown", slice_dup(call->arena, value));
+        else
+            groups_show_row(words, worker_node(call->worker), store_int(b, 0, i, 0),
+                            store_text(b, 0, i, 1), value);
     }
-    for (uint32_t i = 0;
-         command_flag(t->call, "people") && number != UINT32_MAX && i < table->sets[number].count;
-         i++)
-        groups_row(t->call, SLICE("is in it"), table->people[table->sets[number].at[i]]->jid);
-    command_done(t->call, "%s", "");
+    groups_show_words(call, words);
+    command_done(call, "%s", "");
 }
 
 static void groups_run_show(struct command_call *call)
@@ -683,7 +822,13 @@ static bool is_shown(slice text)
       .doc = "who sees the group in the roster: members, all of a domain, the members of "         \
              "another group, or nobody" },                                                         \
     { .name = "members", .kind = ARG_OPTION, .type = PARAM_USER, .many = true,                     \
-      .doc = "addresses of all accounts that are in the group, separated by spaces; up to 2000" }
+      .doc = "addresses of all accounts that are in the group by name, separated by spaces; up "   \
+             "to 2000" },                                                                          \
+    { .name = "domains", .kind = ARG_OPTION, .type = PARAM_HOME_DOMAIN, .many = true,              \
+      .doc = "domains of which all accounts are in the group, separated by spaces" },              \
+    { .name = "rules", .kind = ARG_OPTION, .check = are_rules,                                     \
+      .form = "rules such as department=Field Sales source=ldap",                                  \
+      .doc = "values of profiles by which accounts are in the group, one or more rules" }
 /* A member or rule that is taken out may be of a domain that the node file has no longer. */
 #define MEMBER_ARGS(users_type, domain_type)                                                       \
     { .name = "users", .kind = ARG_OPTIONAL, .type = (users_type), .many = true,                   \
@@ -712,8 +857,8 @@ static struct command group_set = {
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), GROUP_ARGS, { 0 } },
     .run = groups_run_set,
     .doc = "Changes a group: its name, who may see it, or who is in it. Options that are not "
-           "given stay as they are. Members that are given replace all others, also those that "
-           "are in it by a domain or a rule.",
+           "given stay as they are. Members, domains and rules that are given replace those that "
+           "the group had.",
 };
 static struct command group_del = {
     .name = "group del",
@@ -745,19 +890,22 @@ static struct command group_show = {
     .name = "group show",
     .rest = "GET /groups/{name}",
     READ,
-    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP),
-                                          { .name = "people",
-                                            .kind = ARG_FLAG,
-                                            .type = PARAM_BOOL,
-                                            .doc = "also the users who are in it now" },
-                                          { 0 } },
+    .record = true,
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), { 0 } },
     .run = groups_run_show,
-    .doc = "Shows what a group is made of, and who may see it.",
+    .doc = "Shows what a group is made of, and who may see it. `group-member list` shows the users "
+           "who are in it now by all that.",
     .columns =
         (const struct command_column[]){
-            { .name = "what", .doc = "shown, who may see it, a column of a rule, or member" },
-            { .name = "value", .doc = "its value" },
-            { .name = "note", .optional = true, .doc = "why it counts for nothing now" },
+            { .name = "name", .refers = REFERS_GROUP, .doc = "the group" },
+            { .name = "shown", .doc = "what it is called in rosters" },
+            { .name = "visible_to", .doc = "who sees it" },
+            { .name = "members", .doc = "accounts that are in it by name" },
+            { .name = "domains", .doc = "domains of which all accounts are in it" },
+            { .name = "rules", .doc = "values of profiles by which accounts are in it" },
+            { .name = "missing",
+              .optional = true,
+              .doc = "those of domains that this server does not have, which count for nothing" },
             { 0 } },
 };
 static struct command member_add = {

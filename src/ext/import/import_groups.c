@@ -178,22 +178,31 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
         command_return(&x->back, x->o.worker, making_back);
 }
 
+/* Returns how many they are. */
+static uint32_t there_has(struct group_there *t, slice words, struct arena *tmp)
+{
+    uint32_t count = 0;
+    slice *one = arena_new(tmp, slice, 1);
+    while (slice_word(&words, one)) {
+        if (map_get(&t->has, *one) == NULL)
+            map_put(&t->has, one);
+        one = arena_new(tmp, slice, 1);
+        count++;
+    }
+    return count;
+}
+
 static struct group_there there_read(const struct command_call *shown, struct arena *tmp)
 {
     struct group_there t = { .only_nobody = true };
     map_init(&t.has, map_key_slice);
-    for (const struct command_row *r = shown->rows; r != NULL; r = r->next) {
-        slice what = command_row_text(r, "what"), *value = arena_new(tmp, slice, 1);
-        *value = slice_dup(tmp, command_row_text(r, "value"));
-        if (slice_is(what, "shown"))
-            t.shown = *value;
-        else if (slice_starts(what, SLICE("visible-to ")))
-            t.only_nobody = t.only_nobody && slice_is(what, "visible-to nobody");
-        else if ((slice_is(what, "member") || slice_is(what, "domain")) &&
-                 map_get(&t.has, *value) == NULL)
-            map_put(&t.has, value);
-        t.named += slice_is(what, "member");
-    }
+    const struct command_row *r = shown->rows;
+    if (r == NULL)
+        return t;
+    t.shown = slice_dup(tmp, command_row_text(r, "shown"));
+    t.only_nobody = slice_is(command_row_text(r, "visible_to"), "nobody");
+    t.named = there_has(&t, slice_dup(tmp, command_row_text(r, "members")), tmp);
+    there_has(&t, slice_dup(tmp, command_row_text(r, "domains")), tmp);
     return t;
 }
 
