@@ -245,7 +245,8 @@ static uint32_t catch_up_session(struct session *s, slice component)
     return rows;
 }
 
-void component_shown_leaves(struct session *s)
+/* A component that was added, and is not connected, is told when it comes. */
+static void shown_leaves(struct session *s)
 {
     struct shown_worker *sw = *worker_state(s->account->worker, slot);
     ensure(session_here(s));
@@ -488,6 +489,7 @@ const struct feature component_shown_feature = {
     .metrics = (struct metric *const[]){ &shown_gone, NULL },
     .logs = (struct log_area *const[]){ &log_shown, NULL },
     .session.available = shown_available,
+    .session.leaves = shown_leaves,
     .session.save = shown_save,
     .session.restore = shown_restore,
     .worker.slot = &slot,

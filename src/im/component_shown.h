@@ -27,10 +27,6 @@ enum { SHOWN_CONTACTS_MAX = 1000 };
  * at the domain of a component that is connected. */
 void component_shown(struct session *s, slice to);
 void component_unshown(struct session *s, slice to);
-/* It is about to leave all: a component that was added, and is not connected, is told when it
- * comes.
- */
-void component_shown_leaves(struct session *s);
 /* All have been sent unavailable presence: those of components that are connected have got it. */
 void component_shown_ends(struct session *s);
 

@@ -148,6 +148,7 @@ struct session_events {
     void (*bind2_loaded)(struct session *s, const struct store_batch *b, unsigned first,
                          struct buf *bound);
     void (*available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
+    void (*leaves)(struct session *s);    /* who sees it is about to be told that it is gone */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*unavailable)(struct session *s, const struct stanza *st);
     /* It is available, and its priority has become non-negative, or negative: it gets what is sent

@@ -380,7 +380,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
 {
     struct directed *directed = s->directed;
     bool was = s->available;
-    component_shown_leaves(s);
+    EMIT(session.leaves, s);
     s->available = false;
     s->directed = NULL;
     presence_pace_forget(s);
@@ -543,7 +543,7 @@ void presence_vanish(struct session *s)
         return;
     }
     struct stanza *st = unavailable_from(s);
-    component_shown_leaves(s);
+    EMIT(session.leaves, s);
     s->directed = NULL;
     if (s->available) {
         presence_to_contacts(s, st);
