@@ -179,7 +179,8 @@ def test_ack_follows_without_being_asked(server, bob):
 
 @pytest.mark.parametrize("every", [1, 3, 64])
 def test_server_asks_every_n_stanzas(make_server, every):
-    server = make_server("alice", "bob", settings={"sm.ack-every": str(every)},
+    server = make_server("alice", "bob", settings={"sm.ack-every": str(every),
+                                                        "sm.ack-after": "1min"},
                          why="64 is its largest value")
     alice, bob = server.client("alice"), server.login("bob", "b")
     bob.enable_sm()
@@ -188,6 +189,26 @@ def test_server_asks_every_n_stanzas(make_server, every):
         alice.send(chat(bob, i))
     bob.wait("<r/>", lambda: any(e.tag == f"{{{xml.SM}}}r" for e in bob.log))
     receive(bob, range(every))
+
+
+def asked(client):
+    return sum(element.tag == f"{{{xml.SM}}}r" for element in client.log)
+
+
+def test_a_single_message_is_asked_for(make_server):
+    """Who ends without a word of its own does not get it again. Content that is not stored asks for
+    nothing."""
+    server = make_server("alice", "bob", settings={"sm.ack-every": "64"},
+                         why="few are sent here, and sm.ack-after is what asks")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    alice.send(f"<message to='{bob}' type='chat'><composing xmlns="
+               "'http://jabber.org/protocol/chatstates'/></message>")
+    alice.send(chat(bob.bare, "once"))
+    bob.wait("<r/>", lambda: asked(bob) > 0)
+    bob.close()
+    server.client("bob", "again").expect_nothing("<message/>")
+    assert asked(bob) == 1
 
 
 @pytest.mark.parametrize("h", ["7", "4294967295"])

@@ -109,6 +109,17 @@ struct setting sm_ack_every = {
     .unit = "stanzas",
     .doc = "The server asks for an acknowledgement after this many stanzas.",
 };
+struct setting sm_ack_after = {
+    .name = "sm.ack-after",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 1000,
+    .min = 100,
+    .max = 60000,
+    .doc = "The server asks for an acknowledgement of a stored message that long after it was "
+           "sent, if sm.ack-every has not done so before. A client that ends without having been "
+           "asked gets the message again at its next login.",
+};
 struct setting sm_queue_max = {
     .name = "sm.queue-max",
     .scope = SCOPE_CLUSTER,
@@ -171,13 +182,12 @@ static struct setting sm_on_expiry = {
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
            "account's other sessions or its mailbox, or bounce them to their senders as errors.",
 };
-struct setting *const session_settings[] = { &session_conflict,     &session_max,
-                                             &sm_enabled,           &sm_hibernate_time,
-                                             &sm_hibernate_buffer,  &sm_hibernate_bytes,
-                                             &sm_ack_every,         &sm_queue_max,
-                                             &sm_queue_bytes,       &sm_on_expiry,
-                                             &session_pause_buffer, &session_active_time,
-                                             &session_clear,        NULL };
+struct setting *const session_settings[] = {
+    &session_conflict,    &session_max,        &sm_enabled,   &sm_hibernate_time,
+    &sm_hibernate_buffer, &sm_hibernate_bytes, &sm_ack_every, &sm_ack_after,
+    &sm_queue_max,        &sm_queue_bytes,     &sm_on_expiry, &session_pause_buffer,
+    &session_active_time, &session_clear,      NULL
+};
 
 struct metric session_count = {
     .name = "muster_sessions",
@@ -755,6 +765,7 @@ static void session_gone(struct session *s, enum session_end why)
          * it resumes (planned restart; restart_farewell()) */
         s->state = SESSION_HIBERNATING;
         s->link = (struct link){ 0 };
+        timer_cancel(&s->timer);
         return;
     }
     /* END_SHUTDOWN: the node of the stream ends, and this one does not */

@@ -148,7 +148,7 @@ struct session {
     struct directed *directed;  /* JIDs that got directed presence (im/presence.c) */
     struct producer *producers; /* that wait until the client took what it got */
     struct flush *flush;        /* delivery of offline messages under way (im/offline.c) */
-    struct timer timer;         /* end of hibernation */
+    struct timer timer;         /* end of hibernation; of an attached one: asks its client */
     uint8_t token[16];          /* resumption; bound to the account */
     uint8_t device[16];         /* of the client (XEP-0388); zeros: not said */
     uint64_t since_us;          /* wall clock of the binding */

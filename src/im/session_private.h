@@ -7,8 +7,8 @@
 struct loop_defer;
 
 extern struct log_area log_session;
-extern struct setting sm_hibernate_buffer, sm_hibernate_bytes, sm_ack_every, sm_queue_max,
-    sm_queue_bytes;
+extern struct setting sm_hibernate_buffer, sm_hibernate_bytes, sm_ack_every, sm_ack_after,
+    sm_queue_max, sm_queue_bytes;
 extern struct metric session_flushes, session_flushes_limit, session_flush_stanzas,
     session_flush_waited;
 

@@ -113,6 +113,17 @@ bool session_took(const struct session *s)
 
 static void session_queue_flush_some(struct session *s, bool all);
 
+static bool all_asked(const struct session *s)
+{
+    return s->out_asked == s->out_count - s->queue_unsent;
+}
+
+static void ask(struct session *s)
+{
+    s->out_asked = s->out_count - s->queue_unsent;
+    session_down(s, &(struct down){ .kind = DOWN_REQUEST });
+}
+
 void session_wait(struct session *s, struct producer *p)
 {
     struct producer **at = &s->producers;
@@ -121,10 +132,8 @@ void session_wait(struct session *s, struct producer *p)
     p->next = NULL;
     *at = p;
     session_queue_flush_some(s, false); /* what is not sent is never taken */
-    if (s->sm != 0 && s->state == SESSION_ATTACHED && s->out_asked != s->out_count) {
-        s->out_asked = s->out_count;
-        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
-    }
+    if (s->sm != 0 && s->state == SESSION_ATTACHED && !all_asked(s))
+        ask(s);
 }
 
 bool session_claim(struct session *s)
@@ -223,10 +232,8 @@ void session_queue_resend(struct session *s)
         bool late = i >= sent && q->st->kind == STANZA_MESSAGE;
         send_queued(s, q, q->delayed || late);
     }
-    if (s->queue_len > 0) {
-        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
-        s->out_asked = s->out_count;
-    }
+    if (s->queue_len > 0)
+        ask(s);
 }
 
 enum { LATE_US = 1000000 }; /* a message that was kept for longer says when it came (XEP-0203) */
@@ -249,10 +256,8 @@ static void session_queue_flush_some(struct session *s, bool all)
     }
     if (count == 0)
         return;
-    if (s->sm != 0) {
-        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
-        s->out_asked = s->out_count - s->queue_unsent;
-    }
+    if (s->sm != 0)
+        ask(s);
     metric_add(&session_flushes, 1);
     metric_add(&session_flush_stanzas, count);
     metric_add(&session_flush_waited, (int64_t)(waited / 1000));
@@ -518,7 +523,27 @@ void session_unpause(struct session *s, enum session_pause why)
     tell_quiet(s, was);
 }
 
-static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)
+static void ask_is_due(struct timer *t, struct loop *loop)
+{
+    struct session *s = CONTAINER_OF(t, struct session, timer);
+    (void)loop;
+    ensure(session_here(s) && s->state == SESSION_ATTACHED);
+    if (s->sm != 0 && !all_asked(s))
+        ask(s);
+}
+
+/* A client that ends in order acknowledges what it was asked for, and seldom more: without this the
+ * few messages of a quiet hour would come again at its next login (XEP-0198 §4). */
+static void ask_soon(struct session *s)
+{
+    if (timer_is_set(&s->timer))
+        return;
+    s->timer.fn = ask_is_due;
+    timer_set(worker_loop(s->account->worker), &s->timer, (uint64_t)setting_int(&sm_ack_after));
+}
+
+static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note,
+                      bool stored)
 {
     send_down(s,
               &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
@@ -528,10 +553,10 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
         budget_grew(s->account->worker, st->bytes);
     if (s->sm == 0)
         return;
-    if (s->out_count - s->out_asked >= (uint32_t)setting_int(&sm_ack_every)) {
-        s->out_asked = s->out_count;
-        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
-    }
+    if (s->out_count - s->out_asked >= (uint32_t)setting_int(&sm_ack_every))
+        ask(s);
+    else if (stored)
+        ask_soon(s);
 }
 
 static void session_queue_deliver(struct session *s, struct stanza *st,
@@ -560,7 +585,7 @@ static void session_queue_deliver(struct session *s, struct stanza *st,
     s->out_count++;
     if (s->sm != 0 || note->archive_id != 0)
         session_queue_push_stanza(s, st, note, to);
-    send_live(s, st, noted ? &told : NULL);
+    send_live(s, st, noted ? &told : NULL, note->archive_id != 0);
 }
 
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
@@ -602,7 +627,7 @@ void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive
     }
     s->out_count++;
     session_queue_push_stanza(s, st, &note, QUEUED_COPY);
-    send_live(s, st, NULL);
+    send_live(s, st, NULL, archive_id != 0);
 }
 
 const struct stanza *session_last_unacked(const struct session *s)
