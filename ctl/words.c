@@ -15,6 +15,7 @@
 
 enum {
     SECRET_BYTES_MAX = 1024,
+    LINES_BYTES_MAX = 256 * 1024,
     VALUE_BYTES_MAX = 64 * 1024 /* the server takes no request that is longer */
 };
 
@@ -431,12 +432,40 @@ static enum err ask_twice(const char *name, char out[SECRET_BYTES_MAX], size_t *
     return same ? OK : E_SYNTAX;
 }
 
+/* All of standard input. */
+static enum err words_get_lines(struct words *w, const struct command_arg *a, struct arena *arena,
+                                struct why *why)
+{
+    char *text = arena_alloc(arena, LINES_BYTES_MAX, 1);
+    size_t len = 0;
+    ssize_t got = 1;
+    if (!w->secret_from_stdin) {
+        why_set(why, "%s: give --stdin, and the %s on standard input", w->command->name,
+                command_hyphened(a->name).text);
+        return E_SYNTAX;
+    }
+    while (len < LINES_BYTES_MAX && got != 0) {
+        got = read(STDIN_FILENO, text + len, LINES_BYTES_MAX - len);
+        if (got < 0 && errno != EINTR)
+            break;
+        len += got > 0 ? (size_t)got : 0;
+    }
+    if (got != 0) {
+        why_set(why, "found more than %d KiB on standard input, or nothing that can be read",
+                LINES_BYTES_MAX / 1024);
+        return E_SYNTAX;
+    }
+    return ctl_words_add(w, a, (slice){ text, len }, why);
+}
+
 static enum err ctl_words_get_secret(struct words *w, const struct command_arg *a,
                                      struct arena *arena, struct why *why)
 {
     char secret[SECRET_BYTES_MAX];
     size_t len = 0;
     enum err e = OK;
+    if (a->lines)
+        return words_get_lines(w, a, arena, why);
     if (w->secret_from_stdin) {
         if (!ctl_words_read_line(STDIN_FILENO, secret, &len)) {
             why_set(why, "found no line of less than %d bytes on standard input", SECRET_BYTES_MAX);

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from muster.client import until
+from test_api import api_server
 from test_backup import restore
 from test_certs import NOW, alarm, make, named, tls_of
 
@@ -400,6 +401,58 @@ def test_what_is_refused_changes_nothing(server, tmp_path, authority, case):
     assert told in said and str(path) in said
     assert shown(server) == before
     assert [p.name for p in (server.data / "certs").iterdir()] == ["localhost.key"]
+
+
+def test_a_certificate_comes_as_text_from_elsewhere(make_server, authority):
+    """With the checks of `cert import`; nothing tells of the key."""
+    server = api_server(make_server)
+    api, before, told = server.api, shown(server), []
+
+    def install(*parts):
+        text = b"".join(part if isinstance(part, bytes) else part.encode() for part in parts)
+        answer = api("POST", "/certificates", {"domains": ["localhost"],
+                                               "certificate": text.decode()})
+        told.append(answer.text)
+        return answer
+
+    asked = api("POST", "/certificates/requests", {"domains": "localhost"})
+    assert asked.status == 200 and "PRIVATE" not in asked.text
+    for options, words in BROKEN.values():
+        answer = install(authority.chain(authority.sign(asked.json["text"], **options)))
+        assert answer.status == 422 and words in answer.text, answer.text
+    leaf = authority.sign(asked.json["text"])
+    for text, words in ((leaf.public_bytes(serialization.Encoding.PEM), "is neither in the text"),
+                        (authority.chain(authority.middle[0]), "Put the certificate of the domain"),
+                        ("no PEM", "certificate: "), ("", "certificate is missing"),
+                        ("x" * 70000, "65536"),
+                        (authority.chain(authority.sign(
+                            asked.json["text"], key=ec.generate_private_key(
+                                ec.SECP256R1()).public_key())), "Put the key into the same text")):
+        answer = install(text)
+        assert 400 <= answer.status < 500 and words in answer.text, (words, answer.text)
+    viewer = server.rows("token", "add", "eyes", "viewer")[0]["token"]
+    for path in "/certificates", "/certificates/requests":
+        assert api("POST", path, {"domains": "localhost"}, token=viewer).status == 403
+    assert shown(server) == before
+    assert install(authority.chain(leaf)).status == 200
+    assert fingerprint(shown(server)) == fingerprint(leaf)
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                            serialization.NoEncryption())
+    leaf = authority.sign(asked.json["text"], key=key.public_key())
+    assert install(authority.chain(leaf), pem.replace(b"\n", b"\r\n")).status == 200
+    assert fingerprint(shown(server)) == fingerprint(leaf)
+    leaf = authority.sign(asked.json["text"], key=key.public_key(), ends=80)  # the same key
+    done = server.ctl_run("cert", "install", "localhost", "--stdin",
+                          stdin=authority.chain(leaf).decode())
+    assert done.returncode == 0 and fingerprint(shown(server)) == fingerprint(leaf), done.stderr
+    found = api("GET", "/certificates/findings").json["items"]
+    assert any(not row["refused"] and "does not trust" in row["text"] for row in found), found
+    entry, = [row for row in server.rows("audit", "list", "--command", "cert install")[:1]]
+    assert entry["args"] == "domains=localhost" and entry["result"] == "ok"
+    secret = pem.decode().splitlines()[1]
+    assert secret not in "".join([*told, server.log(), str(server.rows("audit", "export"))])
+    assert "BEGIN CERT" not in server.log() + str(server.rows("audit", "export"))
 
 
 def test_weak_keys_are_refused(server, tmp_path, authority):

@@ -11,12 +11,14 @@ import urllib.parse
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from muster import rows
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import ROOT
 from test_api import Api, api_server
+from test_cert_commands import Authority, fingerprint
 from test_console_login import PASSWORD, make_old, now_step, totp
 from test_roles import ROLES, granted
 from test_webchat import Browser, Keys, directives, webdriver
@@ -541,6 +543,41 @@ def test_what_destroys_asks_for_the_password_again(server, pages):
     assert pages.complaints(ours=("- .*40[134]",)) == []
     pages.log_out()
     assert server.rows("admin", "sessions") == []
+
+
+@pytest.mark.release
+def test_a_certificate_is_requested_and_taken_into_use(server, pages, tmp_path):
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    pages.send_password()
+    pages.find("header", "root")
+    server.ctl("set", "console.confirm-time", "0s")
+    pages.go("certificates")
+    for heading in "Chains", "What partners will dislike":
+        pages.find("main [role=tab]", heading)
+    pages.find("main", "CN=localhost")
+    pages.click("main button", "Request a certificate")
+    pages.fill_in("Domains", "localhost")
+    pages.click("dialog .main")
+    request = pages.find("dialog pre", "END CERTIFICATE REQUEST").text
+    pages.click("dialog button", "Close")
+    authority = Authority(tmp_path)
+    leaf = authority.sign(request)
+    pages.click("main button", "Take a certificate into use")
+    pages.fill_in("Domains", "localhost")
+    pages.fill_in("Certificate", leaf.public_bytes(Encoding.PEM).decode())
+    pages.click("dialog .danger")
+    pages.type("#again", PASSWORD)
+    pages.click("dialog[open] form:has(#again) .main")
+    pages.find("dialog .problem", "is neither in the text nor known")
+    pages.fill_in("Certificate", authority.chain(leaf).decode())
+    pages.click("dialog .danger")
+    pages.type("#again", PASSWORD)
+    pages.click("dialog[open] form:has(#again) .main")
+    until("it is in use", lambda: fingerprint(leaf) in str(server.rows("cert", "show")))
+    pages.find("main", "CN=middle")
+    pages.click("main [role=tab]", "What partners will dislike")
+    pages.find("main tbody td", "does not trust")
+    assert pages.complaints(ours=("- .*4[02][123]",)) == []
 
 
 @pytest.mark.release

@@ -49,6 +49,7 @@ static json_t *described(const struct param *p)
     put(one, "refers", refers[p->refers]);
     put_words(one, "choices", param_choices(p));
     put_flag(one, "many", p->many);
+    put_flag(one, "lines", p->lines);
     return one;
 }
 

@@ -234,6 +234,19 @@ static void cert_check_work(struct work *work)
     cert_check_components(c);
 }
 
+static struct command findings_command;
+
+static void findings_add(struct command_call *call, slice lines, bool refused)
+{
+    slice one;
+    while (lines.len > 0) {
+        slice_cut(lines, '\n', &one, &lines);
+        command_row(call);
+        command_bool(call, "refused", refused);
+        command_text(call, "text", slice_dup(call->arena, one));
+    }
+}
+
 static void cert_check_done(struct work *work)
 {
     struct cert_check *c = CONTAINER_OF(work, struct cert_check, work);
@@ -241,7 +254,12 @@ static void cert_check_done(struct work *work)
     slice first = buf_slice(&mistakes), second = buf_slice(&notes);
     if (mistakes.overflow || notes.overflow)
         command_fail(c->call, E_LIMIT, "there is more to say than an answer holds; give a domain");
-    else if (first.len > 0) /* without the last line feed */
+    else if (c->call->command == &findings_command) {
+        findings_add(c->call, first, true);
+        findings_add(c->call, second, false);
+        command_done(c->call, "%s",
+                     first.len > 0 ? "" : "nothing that clients or other servers refuse");
+    } else if (first.len > 0) /* without the last line feed */
         command_fail(c->call, E_AUTH, "%.*s%.*s", SLICE_ARG(second), (int)first.len - 1, first.ptr);
     else
         command_done(c->call, "%.*snothing that clients or other servers refuse",
@@ -376,7 +394,34 @@ static struct command check_command = {
            "only a note.",
 };
 
+static struct command findings_command = {
+    .name = "cert findings",
+    .rest = "GET /certificates/findings",
+    .effect = COMMAND_READS,
+    .area = "certificates",
+    .args =
+        (const struct command_arg[]){
+            { .name = "domain",
+              .kind = ARG_OPTIONAL,
+              .type = PARAM_DOMAIN,
+              .doc = "one of the server's domains, or one of a component; the default is all" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = cert_check_run,
+    .doc = "Lists what clients and other servers will refuse. It is what `cert check` says on the "
+           "machine of the server, with its notes.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "refused",
+              .type = PARAM_BOOL,
+              .doc = "whether clients or other servers refuse the certificate for it" },
+            { .name = "text", .doc = "what it is, and what to do" },
+            { 0 } },
+};
+
 const struct feature cert_check_feature = {
     .name = "cert-check",
-    .commands = (struct command *const[]){ &check_command, NULL },
+    .commands = (struct command *const[]){ &check_command, &findings_command, NULL },
 };

@@ -26,7 +26,7 @@ static const char *const key_words[] = { "rsa:2048",   "rsa:3072",   "rsa:4096",
 static const char *const name_words[] = { "services", "wildcard", "domain", NULL };
 enum names_wanted { NAMES_SERVICES, NAMES_WILDCARD, NAMES_DOMAIN };
 
-enum { PEM_BYTES_MAX = 512 * 1024 };
+enum { PEM_BYTES_MAX = 512 * 1024, INSTALL_BYTES_MAX = 64 * 1024 };
 
 static struct setting wildcards = {
     .name = "cert.wildcards",
@@ -224,19 +224,13 @@ static enum err job_store(struct cert_job *j, slice pem, struct why *why)
     return e;
 }
 
-static enum err job_import_with(struct cert_job *j, const struct node_file *file, struct why *why)
+static enum err job_import_with(struct cert_job *j, const struct cert_import *in, struct why *why)
 {
     struct why ignored;
-    struct cert_import in = { .file = file,
-                              .domain = j->domain,
-                              .domain_count = j->domain_count,
-                              .certificate = job_path(j, "file"),
-                              .key = job_path(j, "key"),
-                              .arena = j->call->arena };
     struct cert_import_found found;
     struct buf pem;
     tls_key_room(&pem, PEM_BYTES_MAX);
-    enum err e = cert_import_check(&in, &pem, &found, why);
+    enum err e = cert_import_check(in, &pem, &found, why);
     if (e == OK)
         e = job_store(j, buf_fit(&pem), why);
     if (e == OK && found.used != NULL)
@@ -248,14 +242,35 @@ static enum err job_import_with(struct cert_job *j, const struct node_file *file
     return e;
 }
 
-static enum err job_import(struct cert_job *j, struct why *why)
+static enum err job_import_as(struct cert_job *j, struct cert_import *in, struct why *why)
 {
     struct node_file *file = NULL;
     enum err e = cert_store_node_file(&file, why);
+    in->file = file;
+    in->domain = j->domain;
+    in->domain_count = j->domain_count;
+    in->arena = j->call->arena;
     if (e == OK)
-        e = job_import_with(j, file, why);
+        e = job_import_with(j, in, why);
     node_file_free(&file);
     return e;
+}
+
+static enum err job_import(struct cert_job *j, struct why *why)
+{
+    struct cert_import in = { .certificate = job_path(j, "file"), .key = job_path(j, "key") };
+    return job_import_as(j, &in, why);
+}
+
+static enum err job_install(struct cert_job *j, struct why *why)
+{
+    struct cert_import in = { .certificate = "certificate",
+                              .text = command_arg(j->call, "certificate") };
+    enum err e = job_import_as(j, &in, why);
+    if (e != E_AUTH && e != E_NOTFOUND)
+        return e;
+    j->call->culprit = "certificate";
+    return E_SYNTAX; /* who asks may: it is the text that is at fault */
 }
 
 /* A certificate of an authority is not thrown away by mistake. */
@@ -427,6 +442,19 @@ static void cert_commands_run_import(struct command_call *call)
         cert_job_submit(j);
 }
 
+static void run_install(struct command_call *call)
+{
+    struct cert_job *j = cert_job_make(call, "domains", job_install);
+    if (j == NULL)
+        return;
+    if (command_arg(call, "certificate").len > 0) {
+        cert_job_submit(j);
+        return;
+    }
+    call->culprit = "certificate";
+    command_fail(call, E_SYNTAX, "certificate is missing: the certificate with its chain, PEM");
+}
+
 static void run_self_signed(struct command_call *call)
 {
     struct cert_job *j = cert_job_make(call, "domains", job_self_signed);
@@ -456,22 +484,21 @@ static void cert_commands_run_del(struct command_call *call)
 #define NAMES_ARG                                                                                  \
     {                                                                                              \
         .name = "names", .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = name_words,          \
-        .doc = "the names in it: `services` has each domain and its services, such as "            \
-               "conference.DOMAIN, and components below it, `wildcard` has DOMAIN and *.DOMAIN, "  \
-               "`domain` only DOMAIN; the default is services, or wildcard if cert.wildcards is "  \
-               "on"                                                                                \
+        .doc = "the names in it: services has each domain and its services, such as "              \
+               "conference.DOMAIN, and components below it, wildcard has DOMAIN and *.DOMAIN, "    \
+               "domain only DOMAIN; the default is services, or wildcard if cert.wildcards is on"  \
     }
 #define WILDCARD_ARG                                                                               \
     {                                                                                              \
         .name = "wildcard", .kind = ARG_FLAG, .type = PARAM_BOOL,                                  \
-        .doc = "also *.DOMAIN, with whatever --names says; alone the same as --names wildcard"     \
+        .doc = "also *.DOMAIN, beside the names that are wanted; alone only DOMAIN and *.DOMAIN"   \
     }
 
 static struct command csr_command = {
     .name = "cert csr",
+    .rest = "POST /certificates/requests",
     .effect = COMMAND_CHANGES,
     .area = "certificates",
-    .access = COMMAND_LOCAL,
     .args =
         (const struct command_arg[]){
             DOMAINS_ARG,
@@ -488,8 +515,9 @@ static struct command csr_command = {
     .duty = DUTY_CERTS,
     .run = run_csr,
     .doc = "Makes a key and a request for a certificate (PKCS #10). The key stays in the data "
-           "folder, and the request is printed: `musterctl cert csr example.org >example.csr`. "
-           "Give it to an authority, and import what comes back with `cert import`. Until then a "
+           "folder, and the answer is the request: `musterctl cert csr example.org >example.csr`. "
+           "Give it to an authority, and take what comes back into use with `cert import`, or from "
+           "elsewhere with `cert install`. Until then a "
            "further request uses the same key. The request has DNS names, SRV names and XMPP "
            "addresses, and is for servers and clients.",
 };
@@ -523,6 +551,34 @@ static struct command import_command = {
         "instead of tls.certificate of the node file; where tls.domains of the node file has a "
         "certificate for a domain, that one counts and the import is refused. The node file is "
         "read again, too, as by `server reload`.",
+};
+
+/* For those who are not at the server's host. The key may be in the text, so that is a secret. */
+static struct command install_command = {
+    .name = "cert install",
+    .rest = "POST /certificates",
+    .effect = COMMAND_CHANGES,
+    .area = "certificates",
+    .asks = "The certificate that the domains have now is replaced.",
+    .args =
+        (const struct command_arg[]){
+            DOMAINS_ARG,
+            { .name = "certificate",
+              .kind = ARG_SECRET,
+              .type = PARAM_SECRET,
+              .max = INSTALL_BYTES_MAX,
+              .lines = true,
+              .doc = "the certificate with its chain, PEM, and its key if that was not made "
+                     "here for a request" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = run_install,
+    .doc = "Takes a certificate into use that is given as text. It is checked as by `cert import`. "
+           "A key that is not in the text is the one of `cert csr`, or that of the certificate "
+           "before. `musterctl cert install example.org --stdin <example.pem` reads the text from "
+           "a file. Neither text nor key is in logs or answers.",
 };
 
 static struct command self_signed_command = {
@@ -574,6 +630,6 @@ static struct command del_command = {
 const struct feature cert_commands_feature = {
     .name = "cert-commands",
     .settings = (struct setting *const[]){ &wildcards, NULL },
-    .commands = (struct command *const[]){ &csr_command, &import_command, &self_signed_command,
-                                           &del_command, NULL },
+    .commands = (struct command *const[]){ &csr_command, &import_command, &install_command,
+                                           &self_signed_command, &del_command, NULL },
 };

@@ -30,6 +30,11 @@ static enum err import_fail(struct why *why, const struct cert_import *in, const
     return E_AUTH;
 }
 
+static const char *import_place(const struct cert_import *in)
+{
+    return in->text.ptr != NULL ? "text" : "file";
+}
+
 /* RFC 8446 §4.4.2: each certificate certifies the one before it. */
 static enum err check_order(const struct cert_import *in, const struct tls_chain *chain,
                             struct why *why)
@@ -67,8 +72,8 @@ static enum err check_end(const struct cert_import *in, const struct tls_chain *
     enum tls_chain_end end = tls_chain_leads(chain, own);
     const char *text = arena_printf(in->arena,
                                     "the chain ends at the issuer \"%.200s\", which is neither in "
-                                    "the file nor known to this machine",
-                                    chain->item[chain->count - 1].issuer);
+                                    "the %s nor known to this machine",
+                                    chain->item[chain->count - 1].issuer, import_place(in));
     tls_trust_unref(&own);
     if (end != TLS_CHAIN_OPEN)
         return OK;
@@ -177,14 +182,15 @@ static bool pem_has(slice pem, const char *text)
 }
 
 /* Why the file with the certificate gives no key. */
-static const char *no_key(slice pem, enum err read)
+static const char *no_key(const struct cert_import *in, slice pem, enum err read)
 {
-    if (read == OK)
-        return "the one in the file is that of another certificate";
-    if (pem_has(pem, "ENCRYPTED"))
-        return "the one in the file has a pass phrase: remove it with `openssl pkey`";
-    return pem_has(pem, "PRIVATE KEY-----") ? "the one in the file is damaged"
-                                            : "none is in the file";
+    if (read != OK && !pem_has(pem, "PRIVATE KEY-----"))
+        return arena_printf(in->arena, "none is in the %s", import_place(in));
+    return arena_printf(in->arena, "the one in the %s %s", import_place(in),
+                        read == OK                  ? "is that of another certificate"
+                        : pem_has(pem, "ENCRYPTED") ? "has a pass phrase: remove it with `openssl "
+                                                      "pkey`"
+                                                    : "is damaged");
 }
 
 /* Where no key is given: in the file, of a request, of a certificate that is in the data folder. */
@@ -208,8 +214,10 @@ static enum err import_find_key(const struct cert_import *in, slice pem, struct 
     }
     why_set(why,
             "%s: found no key for this certificate: %s, and it was not made from a request of "
-            "`cert csr`. Give the file of the key (--key)",
-            in->certificate, no_key(pem, read));
+            "`cert csr`. %s",
+            in->certificate, no_key(in, pem, read),
+            in->text.ptr != NULL ? "Put the key into the same text"
+                                 : "Give the file of the key (--key)");
     return E_NOTFOUND;
 }
 
@@ -305,6 +313,8 @@ enum err cert_import_check(const struct cert_import *in, struct buf *pem,
         e = cert_import_allowed(in->file, in->domain[i], why);
     if (e != OK)
         return e;
+    if (in->text.ptr != NULL)
+        return import_check_pem(in, in->text, pem, out, why);
     buf_init(&text, TLS_PEM_BYTES_MAX);
     e = cert_store_read_given(&text, in->certificate, why);
     if (e == OK)

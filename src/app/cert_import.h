@@ -14,6 +14,8 @@ struct cert_import {
     const char *const *domain;    /* of ours, or of components */
     size_t domain_count;
     const char *certificate; /* path: PEM, with its chain */
+    slice text;              /* the same PEM by itself; `certificate` is then what it is called.
+                              * ptr NULL: it is in the file */
     const char *key;         /* path; NULL: in the same file, or of a request */
     struct arena *arena;
 };

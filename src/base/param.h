@@ -55,6 +55,7 @@ enum param_refers {
     int64_t def, min, max;                                                                         \
     bool allow_none; /* `none` is accepted: no limit */                                            \
     bool many;       /* several, separated by spaces */                                            \
+    bool lines;      /* a text of several lines */                                                 \
     enum param_refers refers;                                                                      \
     bool (*check)(slice text);    /* of texts: whether it has the form */                          \
     slice (*culprit)(slice text); /* the part that `check` refuses; NULL: not told */              \

@@ -290,6 +290,7 @@ static void ask_argument(struct xml_write *x, const struct command_arg *a, struc
     unsigned n = 0;
     row.required = a->kind == ARG_POSITIONAL;
     row.type = a->kind == ARG_FLAG        ? FORM_BOOLEAN
+               : a->lines                 ? FORM_TEXT_MULTI
                : command_arg_is_secret(a) ? FORM_TEXT_PRIVATE
                : a->choices != NULL       ? FORM_LIST_SINGLE
                : a->many                  ? FORM_TEXT_MULTI
@@ -540,15 +541,15 @@ static void call_next(struct run *run)
     command_run(call);
 }
 
-/* The values of a field as words. */
+/* The values of a field as words, or as lines. */
 static slice adhoc_joined(struct form *f, const char *var, const slice *value, unsigned count,
-                          struct arena *arena)
+                          const char *between, struct arena *arena)
 {
     struct buf out;
     buf_init(&out, WORDS_BYTES_MAX);
     for (unsigned i = 0; i < count; i++) {
         if (i > 0)
-            buf_lit(&out, " ");
+            buf_add(&out, slice_of(between));
         buf_add(&out, value[i]);
     }
     if (out.overflow)
@@ -573,9 +574,9 @@ static void take_arguments(struct iq *iq, struct run *run, struct form *f)
             text = stanza_from_bare(iq->st);
         else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
             text = set ? SLICE("true") : (slice){ 0 };
-        else if (form && a->many && form_values(f, a->name, &many, &count))
-            text = adhoc_joined(f, a->name, many, count, run->call.arena);
-        else if (form && a->kind != ARG_FLAG && !a->many)
+        else if (form && (a->many || a->lines) && form_values(f, a->name, &many, &count))
+            text = adhoc_joined(f, a->name, many, count, a->lines ? "\n" : " ", run->call.arena);
+        else if (form && a->kind != ARG_FLAG && !a->many && !a->lines)
             form_text(f, a->name, &text);
         if (text.len == 0)
             continue;
@@ -626,7 +627,7 @@ static slice adhoc_value_of(struct form *f, const struct command_ask *field, str
         break;
     case USE_WORDS:
         if (form_jids(f, var, &many, &count))
-            text = adhoc_joined(f, var, many, count, run->call.arena);
+            text = adhoc_joined(f, var, many, count, " ", run->call.arena);
         break;
     }
     return field->none != NULL && slice_is(text, field->none) ? (slice){ 0 } : text;

@@ -34,8 +34,8 @@ export function Field({ arg, value, change, wrong, autoFocus }) {
         {arg.choices.map((choice) => <option key={choice}>{choice}</option>)}
       </select>
     );
-  else if (arg.name === "text" || arg.name === "value")
-    input = <textarea {...shared} rows={2} value={value ?? ""} onChange={(e) => change(e.target.value)} />;
+  else if (arg.lines || arg.name === "text" || arg.name === "value")
+    input = <textarea {...shared} rows={arg.lines ? 8 : 2} spellCheck={!arg.lines} autoComplete="off" value={value ?? ""} onChange={(e) => change(e.target.value)} />;
   else
     input = <input {...shared} type={arg.type === "secret" ? "password" : "text"} list={offers ? `${id}list` : undefined}
       autoComplete={arg.type === "secret" ? "new-password" : "off"} spellCheck={false}
@@ -87,7 +87,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     try {
       const answer = await run(command.name, filledIn(command, values, begun, bound));
       if (!command.reads) touch();
-      if (answer.rows.length > 0 || command.reads) setState({ answer });
+      if (answer.rows.length > 0 || command.reads || answer.text?.includes("\n")) setState({ answer });
       else {
         say(answer.text || t("form.done"));
         close();
@@ -103,9 +103,10 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
       <p className="doc">{command.doc}</p>
       {state.answer ? (
         <>
-          <p role="status">{state.answer.text || t("form.done")}</p>
+          {state.answer.text?.includes("\n") ? <pre className="said" role="status" tabIndex={0}>{state.answer.text}</pre>
+            : <p role="status">{state.answer.text || t("form.done")}</p>}
           {state.answer.rows.length === 1 ? <Facts command={command} row={state.answer.rows[0]} />
-            : <Rows command={command} rows={state.answer.rows} bound={bound} />}
+            : command.columns.length > 0 && <Rows command={command} rows={state.answer.rows} bound={bound} />}
           <p className="buttons"><button type="button" onClick={close} autoFocus>{t("app.close")}</button></p>
         </>
       ) : (

@@ -186,6 +186,7 @@ const english = {
   "do.room-alias add": "New alias", "do.room-alias report": "Use of aliases", "do.report list": "Reports",
   "do.report del": "Delete report", "do.cert list": "In use", "do.cert show": "Chains",
   "do.cert monitor": "Watch", "do.cert ocsp": "OCSP", "do.cert mail-test": "Send a test mail",
+  "do.cert csr": "Request a certificate", "do.cert install": "Take a certificate into use", "do.cert findings": "What partners will dislike",
   "do.cert-trust list": "Trusted", "do.tls list": "TLS", "do.s2s list": "Streams", "do.s2s show": "Facts",
   "do.s2s trace": "Trace a domain", "do.s2s close": "Close streams", "do.s2s retry": "Connect now",
   "do.s2s-route list": "Routes", "do.s2s-route add": "New route", "do.s2s-route set": "Change route",
