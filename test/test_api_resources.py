@@ -433,7 +433,8 @@ def test_every_list_goes_on_behind_its_pages(server, api):
             assert answer.status in ((400,) if wrong in ("", "zz", "6", "%00")
                                      else (200, 400, 404, 422)), (path, wrong)
     assert {"/users", "/users/online", "/sessions", "/groups", "/groups/{name}/members",
-            "/tokens", "/roles", "/admins", "/rooms", "/rooms/report", "/audit",
+            "/tokens", "/roles", "/admins", "/room-admins", "/federation/blocked",
+            "/rooms", "/rooms/report", "/audit",
             "/users/{jid}/roster", "/users/{jid}/sessions"} <= long, sorted(long)
 
 

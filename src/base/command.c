@@ -472,7 +472,8 @@ static int command_by_key(const void *a, const void *b)
     return slice_compare(x->key, y->key);
 }
 
-void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max)
+/* Where the next page begins; ptr NULL: there is none. */
+static slice command_keep_page(struct command_call *c, const char *key, slice after, uint32_t max)
 {
     struct command_row *next, *rows = command_take_rows(c);
     uint32_t count = 0, n = 0;
@@ -489,10 +490,20 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
     qsort(all, n, sizeof *all, command_by_key);
     for (uint32_t i = 0; i < n && i < max; i++)
         command_keep_row(c, all[i].row);
-    if (n > max)
-        command_done_more(c, all[max - 1].key);
+    return n > max ? all[max - 1].key : (slice){ 0 };
+}
+
+static void command_done_kept(struct command_call *c, slice next, const char *text)
+{
+    if (next.ptr != NULL)
+        command_done_more(c, next);
     else
-        command_done(c, "%s", "");
+        command_done(c, "%s", text);
+}
+
+void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max)
+{
+    command_done_kept(c, command_keep_page(c, key, after, max), "");
 }
 
 uint32_t command_page_limit(const struct command_call *c)
@@ -502,7 +513,13 @@ uint32_t command_page_limit(const struct command_call *c)
 
 void command_done_listed(struct command_call *c, const char *key)
 {
-    command_done_page(c, key, command_arg(c, "after"), command_page_limit(c));
+    command_done_listed_with(c, key, "");
+}
+
+void command_done_listed_with(struct command_call *c, const char *key, const char *text)
+{
+    command_done_kept(c, command_keep_page(c, key, command_arg(c, "after"), command_page_limit(c)),
+                      text);
 }
 
 void command_fail_cause(struct command_call *c, enum err e, const char *what)

@@ -253,7 +253,7 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
         .doc = "address of the account: name@domain"                                               \
     }
 /* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that
- * it asks for, of rows that all have another text `key`. */
+ * it asks for, of rows that all have another text `key`; with a line behind the last page. */
 enum { COMMAND_PAGE_MAX = 50000 };
 #define COMMAND_PAGE_ARGS(what)                                                                    \
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after this " what },                      \
@@ -263,6 +263,7 @@ enum { COMMAND_PAGE_MAX = 50000 };
     }
 uint32_t command_page_limit(const struct command_call *c);
 void command_done_listed(struct command_call *c, const char *key);
+void command_done_listed_with(struct command_call *c, const char *key, const char *text);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Ends the call badly with "WHAT: the text of e", or with that text alone. */

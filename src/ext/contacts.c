@@ -28,7 +28,7 @@
 #include "ops/users.h"
 #include <assert.h>
 
-enum { ADD_MAX = 1000, FULL_MAX = 1000 };
+enum { ADD_MAX = 1000 };
 
 struct task {
     struct command_call *call;
@@ -550,10 +550,11 @@ static void contacts_run_del(struct command_call *call) { contacts_run(call, del
 
 static struct store_stmt stmt_full = {
     .name = "contacts.full",
-    .params = "iii",
+    .params = "iiit",
     .cols = "ti",
     .sql = "SELECT account.jid, count(*) FROM roster JOIN account ON account.id = roster.owner "
-           "WHERE (roster.flags & $1) <> 0 GROUP BY account.jid HAVING count(*) >= $2 "
+           "WHERE (roster.flags & $1) <> 0 AND account.jid > $4 GROUP BY account.jid HAVING "
+           "count(*) >= $2 "
            "ORDER BY account.jid LIMIT $3",
 };
 
@@ -569,15 +570,17 @@ static void full_found(void *arg, enum store_result result, const struct store_b
         command_text(call, "jid", store_text(b, 0, i, 0));
         command_int(call, "contacts", store_int(b, 0, i, 1));
     }
-    command_done(call, "%s", store_row_count(b, 0) == FULL_MAX ? "there may be more" : "");
+    command_done_listed(call, "jid");
 }
 
 static void run_full(struct command_call *call)
 {
     struct worker *w = call->worker;
+    slice after = command_arg(call, "after");
     struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &stmt_full, STORE_ANY_ROWS, SV_I(ROSTER_LISTED),
-              SV_I(setting_int(&roster_contacts_max)), SV_I(FULL_MAX));
+              SV_I(setting_int(&roster_contacts_max)), SV_I(command_page_limit(call) + 1),
+              SV_T(after.ptr != NULL ? after : SLICE("")));
     store_submit(b, worker_loop(w), 0, full_found, call);
 }
 
@@ -670,12 +673,12 @@ static struct command contact_del = {
     .doc = "Removes a contact from a user's contact list. This ends the subscriptions between the "
            "two, as when the user's client does it.",
 };
-static const struct command_arg no_args[] = { { 0 } };
+static const struct command_arg full_args[] = { COMMAND_PAGE_ARGS("address"), { 0 } };
 static struct command contact_full = {
     .name = "contact full",
     .effect = COMMAND_READS,
     .area = "contacts",
-    .args = no_args,
+    .args = full_args,
     .run = run_full,
     .doc = "Shows the users whose contact list is full (roster.contacts-max).",
     .columns =

@@ -290,7 +290,9 @@ static void domains_are_listed(void *arg, enum store_result result, const struct
         command_int(call, "reports", store_int(b, 0, i, 3));
         domain_add_stamp(call, "since", store_int(b, 0, i, 2));
     }
-    command_done(call, "patterns in the blocklist file: %" PRIu32, federation_book_file_count());
+    command_done_listed_with(call, "domain",
+                             arena_printf(call->arena, "patterns in the blocklist file: %" PRIu32,
+                                          federation_book_file_count()));
 }
 
 static void domains_run_list(struct command_call *call)
@@ -373,7 +375,7 @@ struct command federation_listed = {
     .rest = "GET /federation/blocked",
     .effect = COMMAND_READS,
     .area = "federation",
-    .args = (const struct command_arg[]){ { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("domain"), { 0 } },
     .run = domains_run_list,
     .doc = "Lists the foreign domains that are blocked: by administrators, or by reports.",
     .columns =

@@ -402,10 +402,10 @@ static void administrators_listed(void *arg, enum store_result result, const str
         command_text(call, "nick", store_text(b, 0, i, 1));
         command_text(call, "description", store_text(b, 0, i, 2));
     }
-    command_done(call, "%s",
-                 setting_bool(&muc_administrators_enabled)
-                     ? ""
-                     : "muc.administrators-enabled is off: they are ordinary users");
+    command_done_listed_with(call, "jid",
+                             setting_bool(&muc_administrators_enabled)
+                                 ? ""
+                                 : "muc.administrators-enabled is off: they are ordinary users");
 }
 
 static void administrators_run_list(struct command_call *call)
@@ -466,6 +466,7 @@ static struct command list_command = {
     .rest = "GET /room-admins",
     .effect = COMMAND_READS,
     .area = "rooms",
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("address"), { 0 } },
     .run = administrators_run_list,
     .doc = "Shows the administrators of group chat.",
     .columns =
