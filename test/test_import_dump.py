@@ -94,6 +94,22 @@ def test_privacy_lists(server, dump):
         ("group", "Foes", "deny", []), (None, None, "allow", [])]
 
 
+def test_rules_of_one_order(server, dump):
+    """As ejabberd writes blocks: all with order 0, the newest first."""
+    blocks = [f'{{listitem,jid,{{<<"{name}">>,<<"example.com">>,<<>>}},{action},{order},'
+              'true,false,false,false,false}' for name, action, order in (
+                  ("z", "deny", 7), ("b", "deny", 0), ("c", "allow", 7), ("a", "deny", 0))]
+    assert dump(PASSWORD, f'{{privacy,{JULIET},<<"Blocked contacts">>,'
+                f'[{{<<"Blocked contacts">>,[{",".join(blocks)}]}}]}}.')["rows"] == []
+    juliet = server.client("juliet", password="x")
+    one, = juliet.result("get", "<query xmlns='jabber:iq:privacy'><list name='Blocked contacts'/>"
+                                "</query>")
+    assert [i.get("value")[0] for i in one] == ["b", "a", "z", "c"]
+    assert len({i.get("order") for i in one}) == 4
+    blocked = juliet.result("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
+    assert {i.get("jid")[0] for i in blocked} == {"a", "b", "z"}
+
+
 def test_an_archive_without_order_and_of_nobody(server, dump):
     order = [3, 1, 2, 0]
     answer = dump(*(archived(JULIET, BEGIN_US + n * 10**6, f"line {n}") for n in order), PASSWORD,

@@ -224,7 +224,8 @@ static int by_order(const void *one, const void *other)
     return a < b ? -1 : a > b;
 }
 
-static bool parse_list(struct privacy_change *c, const struct elem *list, struct request *r)
+/* The items of a list as they are written; their orders may be equal. */
+static bool parse_items(struct privacy_change *c, const struct elem *list, struct request *r)
 {
     struct elem item;
     uint32_t count = 0;
@@ -237,6 +238,13 @@ static bool parse_list(struct privacy_change *c, const struct elem *list, struct
     for (bool any = elem_first(list, &item); any; any = elem_next(&item, &item))
         if (!privacy_lists_parse_item(c, &item, &r->rules[r->count++]))
             return false;
+    return true;
+}
+
+static bool parse_list(struct privacy_change *c, const struct elem *list, struct request *r)
+{
+    if (!parse_items(c, list, r))
+        return false;
     qsort(r->rules, r->count, sizeof r->rules[0], by_order);
     for (uint32_t i = 1; i < r->count; i++)
         if (r->rules[i].order == r->rules[i - 1].order)
@@ -267,6 +275,22 @@ static bool privacy_lists_parse_set(struct privacy_change *c)
     return r->what != SET_LIST || parse_list(c, &child, r);
 }
 
+/* Other servers write equal orders: ejabberd gives each block (XEP-0191) the order 0. Those of one
+ * order stay as they are written. Orders are below 2^32, counts below 2^31. */
+static void rules_number(struct rule *rules, uint32_t count)
+{
+    bool equal = false;
+    for (uint32_t i = 0; i < count; i++)
+        rules[i].order = rules[i].order * count + i;
+    qsort(rules, count, sizeof rules[0], by_order);
+    for (uint32_t i = 0; i < count; i++)
+        rules[i].order /= count;
+    for (uint32_t i = 1; i < count; i++)
+        equal = equal || rules[i].order == rules[i - 1].order;
+    for (uint32_t i = 0; equal && i < count; i++)
+        rules[i].order = i;
+}
+
 bool privacy_lists_read(struct arena *tmp, const struct elem *list, struct privacy_delta *out,
                         slice *why)
 {
@@ -274,10 +298,12 @@ bool privacy_lists_read(struct arena *tmp, const struct elem *list, struct priva
     struct request r = { .what = SET_LIST, .name = elem_attr(list, "name", tmp) };
     bool fine = r.name.len > 0 && r.name.len <= PRIVACY_NAME_BYTES;
     *why = SLICE("its name is empty or too long");
-    if (fine && !parse_list(&c, list, &r)) {
+    if (fine && !parse_items(&c, list, &r)) {
         *why = c.why.text;
         fine = false;
     }
+    if (fine)
+        rules_number(r.rules, r.count);
     *out = (struct privacy_delta){
         .op = PRIVACY_REPLACE, .list = r.name, .rules = r.rules, .count = r.count
     };
