@@ -15,7 +15,7 @@ enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYT
 
 /* What the commands say of a group that is there. */
 struct group_there {
-    slice shown;
+    slice shown, visible_to;
     bool only_nobody; /* sees it */
     uint32_t named;   /* members by name */
     struct map has;   /* members, domains */
@@ -200,7 +200,8 @@ static struct group_there there_read(const struct command_call *shown, struct ar
     if (r == NULL)
         return t;
     t.shown = slice_dup(tmp, command_row_text(r, "shown"));
-    t.only_nobody = slice_is(command_row_text(r, "visible_to"), "nobody");
+    t.visible_to = slice_dup(tmp, command_row_text(r, "visible_to"));
+    t.only_nobody = slice_is(t.visible_to, "nobody");
     t.named = there_has(&t, slice_dup(tmp, command_row_text(r, "members")), tmp);
     there_has(&t, slice_dup(tmp, command_row_text(r, "domains")), tmp);
     return t;
@@ -348,8 +349,11 @@ static void making_filled(struct import_groups *x)
     x->there += g->state == GROUP_THERE;
     if (g->state == GROUP_THERE && x->added > 0)
         making_tell(x,
-                    arena_printf(x->tmp, "is there already; new accounts that become members: %u",
-                                 x->added),
+                    arena_printf(x->tmp,
+                                 "group %.*s is there already, visible to %.*s, with members by "
+                                 "name: %u; who sees it will see new accounts that become its "
+                                 "members: %u",
+                                 SLICE_ARG(g->here), SLICE_ARG(x->visible_to), x->named, x->added),
                     (slice){ 0 }, true);
     else if (g->state == GROUP_THERE)
         making_tell(x, "is there already", (slice){ 0 }, true);
@@ -551,6 +555,7 @@ static void making_shown(struct import_groups *x, const struct command_call *ran
 {
     struct group_there t = there_read(ran, x->tmp); /* nothing, in a dry run */
     x->named = t.named;
+    x->visible_to = t.visible_to;
     making_want(x, &t.has);
     map_fini(&t.has);
 }

@@ -33,6 +33,7 @@ struct import_groups {
     /* Its own: */
     struct source_group *group;
     struct arena *tmp; /* of a group */
+    slice visible_to;  /* of the group as it is here */
     slice *wanted;     /* accounts that are to become members; those that are there */
     uint32_t wanted_count, member_count, checked, added, named;
     const struct source_text *domain; /* the next */
