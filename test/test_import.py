@@ -162,6 +162,47 @@ def test_all_that_a_user_has_comes_along_and_goes_again(server, load, make_serve
         other.ctl("export", "xep0227", str(two))
 
 
+def test_bookmarks_in_all_forms_are_joined(server, load):
+    """An item is worth more than the old node, and that more than private XML."""
+    def old(*rooms):
+        return ("<storage xmlns='storage:bookmarks'>" + "".join(
+            f"<conference jid='{jid}@rooms.example' name='{name}'/>" for jid, name in rooms)
+                + "</storage>")
+
+    def node(name, *items):
+        return (f"<pubsub xmlns='{PUBSUB}'><items node='{name}'>" + "".join(
+            f"<item id='{key}'>{payload}</item>" for key, payload in items) + "</items></pubsub>")
+    bookmark = "<conference xmlns='urn:xmpp:bookmarks:1' name='new'/>"
+    private = ("<query xmlns='jabber:iq:private'>" + old(
+        ("one", "private"), ("two", "private"), ("three", "private"), ("", "none")) + "</query>")
+    new = node("urn:xmpp:bookmarks:1", ("One@rooms.example", bookmark))
+    pep = node("storage:bookmarks", ("current", old(("one", "pep"), ("two", "pep"))))
+    config = form(("pubsub#access_model", "open"), ("pubsub#max_items", "1"),
+                  form_type=f"{PUBSUB}#node_config")
+    opened = (f"<pubsub xmlns='{OWNER}'><configure node='urn:xmpp:bookmarks:1'>{config}"
+              "</configure></pubsub>")
+    users = {"all": private + opened + new + pep, "pep": pep, "both": private + new,
+             "new": opened + new}
+    text = server_data(*(f"<user name='{name}' password='x'>{more}</user>"
+                         for name, more in users.items()))
+    none = "a bookmark of what is no address of a room: @rooms.example"
+    for more in ["--dry-run"], []:
+        assert load(text, *more)[1] == {(f"{name}@localhost", none) for name in ("all", "both")}
+    wanted = {"all": {"one": "new", "two": "pep", "three": "private"},
+              "pep": {"one": "pep", "two": "pep"},
+              "both": {"one": "new", "two": "private", "three": "private"}, "new": {"one": "new"}}
+    get = f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/></pubsub>"
+    for name, expected in wanted.items():
+        client = server.client(name, password="x")
+        assert {i.get("id").lower(): i[0].get("name") for i in client.result("get", get)[0]} == {
+            f"{room}@rooms.example": said for room, said in expected.items()}
+        stored = client.result("get", "<query xmlns='jabber:iq:private'>"
+                                      "<storage xmlns='storage:bookmarks'/></query>")[0]
+        assert {c.get("jid"): c.get("name") for c in stored} == {
+            f"{room}@rooms.example": said for room, said in expected.items()}
+    client.error("get", get, to="all@localhost")
+
+
 def test_it_is_run_again(server, load):
     """What is there is left alone, or replaced with all it has."""
     load(server_data(ALICE))

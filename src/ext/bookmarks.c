@@ -9,16 +9,17 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
-#include "ext/pubsub/pubsub_portable.h"
 #include "ext/xml_private.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/portable.h"
 #include "xmpp/ns.h"
 
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
@@ -482,8 +483,8 @@ static void storage_request(struct iq *iq)
         storage_set(iq);
 }
 
-/* Accounts that come (im/portable.h): rooms of the private XML become items, unless the account
- * brings the node itself. */
+/* Accounts that come (im/portable.h): rooms of the older forms become items, unless the account
+ * brings an item for them. What both older forms have is as the node says. */
 
 static slice storage_rest(slice xml, struct arena *tmp)
 {
@@ -500,54 +501,116 @@ static slice storage_rest(slice xml, struct arena *tmp)
     return text;
 }
 
-static bool brings_node(const struct elem *user, struct arena *tmp)
+typedef void port_fn(void *arg, const struct elem *item);
+
+/* Each item that the account brings of a node, oldest first. */
+static void bookmarks_each_item(const struct portable *p, const char *node, port_fn *fn, void *arg)
 {
-    struct elem e, items;
-    for (bool more = elem_first(user, &e); more; more = elem_next(&e, &e))
+    struct elem e, items, item;
+    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
         for (bool has = elem_is(&e, "pubsub", NS_PUBSUB) && elem_first(&e, &items); has;
              has = elem_next(&items, &items))
-            if (slice_is(elem_attr(&items, "node", tmp), NS_BOOKMARKS))
-                return true;
-    return false;
+            for (bool some =
+                     slice_is(elem_attr(&items, "node", p->tmp), node) && elem_first(&items, &item);
+                 some; some = elem_next(&item, &item))
+                fn(arg, &item);
 }
 
-static void bookmarks_port(struct portable *p, const struct elem *storage)
+struct bookmarks_port {
+    struct portable *to;
+    struct map has; /* rooms that have an item, or get one: slices */
+    slice current;  /* of the node storage:bookmarks: its <storage/>; empty: none */
+    struct bookmarks found;
+};
+
+static void port_room(struct bookmarks_port *t, slice jid)
 {
-    struct bookmarks all = read_storage(storage, p->tmp);
-    if (all.count == 0)
+    slice *room = arena_new(t->to->tmp, slice, 1);
+    *room = jid;
+    map_put(&t->has, room);
+}
+
+static void port_has(void *arg, const struct elem *item)
+{
+    struct bookmarks_port *t = arg;
+    struct jid jid;
+    if (names_room(elem_attr(item, "id", t->to->tmp), &jid, t->to->tmp) &&
+        map_get(&t->has, jid.full) == NULL)
+        port_room(t, jid.full);
+}
+
+static void port_current(void *arg, const struct elem *item)
+{
+    struct bookmarks_port *t = arg;
+    struct elem storage;
+    struct buf xml;
+    if (!elem_child(item, "storage", NS_STORAGE, &storage))
         return;
-    int64_t nid = ps_port_node(p, SLICE(NS_BOOKMARKS),
-                               SLICE(OPTIONS("#node_config") OPTION("persist_items", "true")
-                                         OPTION("max_items", "max")
-                                             OPTION("send_last_published_item", "never") "</x>"));
-    for (unsigned i = 0; nid != 0 && i < all.count; i++) {
-        struct buf xml;
-        struct xml_write x;
-        xml_begin(&x, &xml, XML_STORED_MAX);
-        xml_open(&x, "conference", NS_BOOKMARKS);
-        write_inside(&x, &all.at[i]);
-        xml_close(&x);
-        ps_port_item(p, nid, all.at[i].jid, buf_fit(&xml));
-        buf_fini(&xml);
+    buf_init(&xml, XML_STORED_MAX);
+    elem_extract(&storage, &xml);
+    t->current = slice_dup(t->to->tmp, buf_fit(&xml));
+    buf_fini(&xml);
+}
+
+static void port_storage(struct bookmarks_port *t, const struct elem *storage)
+{
+    struct portable *p = t->to;
+    struct elem e;
+    struct jid jid;
+    for (bool more = elem_first(storage, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "conference", NS_STORAGE) &&
+            !names_room(elem_attr(&e, "jid", p->tmp), &jid, p->tmp))
+            p->lost(p, "a bookmark of what is no address of a room:", elem_attr(&e, "jid", p->tmp));
+    struct bookmarks all = read_storage(storage, p->tmp);
+    for (unsigned i = 0; i < all.count; i++) {
+        if (map_get(&t->has, all.at[i].jid) != NULL)
+            continue;
+        if (t->found.count == BOOKMARKS_MAX)
+            p->lost(p, "a bookmark beyond the most that there may be:", all.at[i].jid);
+        port_room(t, all.at[i].jid);
+        bookmarks_add(&t->found, &all.at[i], p->tmp);
     }
 }
 
-static void bookmarks_port_take(struct portable *p)
+static slice port_write(const struct bookmarks *all, struct arena *tmp)
 {
-    struct elem e, storage;
-    if (brings_node(p->user, p->tmp))
-        return;
-    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
-        if (elem_is(&e, "query", NS_PRIVATE) && elem_child(&e, "storage", NS_STORAGE, &storage)) {
-            bookmarks_port(p, &storage);
-            return;
-        }
+    struct buf xml;
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    buf_add(&xml,
+            SLICE("<pubsub xmlns='" NS_PUBSUB_OWNER "'><configure node='" NS_BOOKMARKS "'>" OPTIONS(
+                "#node_config") OPTION("persist_items", "true") OPTION("max_items", "max")
+                      OPTION("send_last_published_item", "never") "</x></configure></pubsub>"));
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "items", NULL, "node", SLICE(NS_BOOKMARKS));
+    for (unsigned i = 0; i < all->count; i++) {
+        xml_open_with(&x, "item", NULL, "id", all->at[i].jid);
+        xml_open(&x, "conference", NS_BOOKMARKS);
+        write_inside(&x, &all->at[i]);
+        xml_close(&x);
+        xml_close(&x);
+    }
+    xml_close_all(&x);
+    slice text = slice_dup(tmp, buf_fit(&xml));
+    buf_fini(&xml);
+    return text;
 }
 
-static const struct portable_part bookmarks_portable = {
-    .takes = (const struct portable_name[]){ { "query", NS_PRIVATE }, { 0 } },
-    .take = bookmarks_port_take,
-};
+static slice bookmarks_port(struct portable *p)
+{
+    struct bookmarks_port t = { .to = p };
+    struct elem e, storage;
+    map_init(&t.has, map_key_slice);
+    bookmarks_each_item(p, NS_BOOKMARKS, port_has, &t);
+    bookmarks_each_item(p, NS_STORAGE, port_current, &t);
+    if (elem_parse(&storage, t.current, SLICE(NS_CLIENT)))
+        port_storage(&t, &storage);
+    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "query", NS_PRIVATE) && elem_child(&e, "storage", NS_STORAGE, &storage))
+            port_storage(&t, &storage);
+    map_fini(&t.has);
+    return t.found.count > 0 ? port_write(&t.found, p->tmp) : (slice){ 0 };
+}
 
 static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request,
                                                     storage_rest };
@@ -566,11 +629,11 @@ const struct feature bookmarks_feature = {
               "settings are kept with the bookmarks; clients apply them" },
             { 0 },
         },
-    .portable = &bookmarks_portable,
     .disco_account = (const char *const[]){ NS_BOOKMARKS "#compat", NS_BOOKMARKS "#compat-pep",
                                             "urn:xmpp:bookmarks-conversion:0", NULL },
-    .watches = (const struct ps_watch[]){ { NS_BOOKMARKS, bookmarks_changed, item_rule },
-                                          { NS_STORAGE, storage_changed, NULL },
-                                          { 0 } },
+    .watches =
+        (const struct ps_watch[]){ { NS_BOOKMARKS, bookmarks_changed, item_rule, bookmarks_port },
+                                   { NS_STORAGE, storage_changed, NULL, NULL },
+                                   { 0 } },
     .start = bookmarks_start,
 };

@@ -6,9 +6,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_own.h"
 #include "ext/pubsub/pubsub_request.h"
 #include "ext/pubsub/pubsub_store.h"
+#include "im/feature.h"
 #include "xmpp/form.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
@@ -153,6 +155,15 @@ static slice payload_of(const struct elem *item, struct arena *tmp)
     return text;
 }
 
+static void port_item_store(struct portable *p, int64_t nid, slice id, slice xml)
+{
+    const struct ps_item item = {
+        .at_us = portable_tick(p), .id = id, .publisher = p->jid, .xml = xml
+    };
+    if (p->batch != NULL)
+        ps_store_ported_item(p->batch, p->id, nid, &item);
+}
+
 static void ps_port_item_of(struct port *t, struct ported *n, const struct elem *e)
 {
     struct portable *p = t->to;
@@ -169,7 +180,7 @@ static void ps_port_item_of(struct port *t, struct ported *n, const struct elem 
     }
     t->bytes = bytes;
     if (p->batch != NULL)
-        ps_port_item(p, n->nid, item.id, item.xml);
+        port_item_store(p, n->nid, item.id, item.xml);
 }
 
 /* The oldest come first; where there are too many, these stay behind. */
@@ -182,7 +193,9 @@ static void port_items(struct port *t, const struct elem *items)
         return;
     for (bool more = elem_first(items, &e); more; more = elem_next(&e, &e))
         count += elem_is(&e, "item", NS_PUBSUB);
-    uint32_t most = most_items(t, n), skip = count > most ? count - most : 0;
+    uint32_t most = most_items(t, n), room = most > n->items ? most - n->items : 0;
+    uint32_t skip = count > room ? count - room : 0;
+    n->items += count - skip;
     if (skip > 0)
         t->to->lost(t->to, "the oldest items, beyond the most that it keeps, of node", n->name);
     for (bool more = elem_first(items, &e); more; more = elem_next(&e, &e))
@@ -190,51 +203,56 @@ static void port_items(struct port *t, const struct elem *items)
             ps_port_item_of(t, n, &e);
 }
 
-static void ps_port_take(struct portable *p)
+static void port_owners(struct port *t, const struct elem *user)
 {
-    struct port t = { .to = p, .kind = ps_accounts_kind() };
-    struct elem e, items;
-    if (t.kind == NULL)
-        return;
-    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
+    struct elem e;
+    for (bool more = elem_first(user, &e); more; more = elem_next(&e, &e))
         if (elem_is(&e, "pubsub", NS_PUBSUB_OWNER))
-            port_owner(&t, &e);
-    for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
+            port_owner(t, &e);
+}
+
+static void port_contents(struct port *t, const struct elem *user)
+{
+    struct elem e, items;
+    for (bool more = elem_first(user, &e); more; more = elem_next(&e, &e))
         for (bool has = elem_is(&e, "pubsub", NS_PUBSUB) && elem_first(&e, &items); has;
              has = elem_next(&items, &items))
             if (elem_is(&items, "items", NS_PUBSUB))
-                port_items(&t, &items);
+                port_items(t, &items);
+}
+
+/* What features make of other elements, as a <user/> of its own. */
+static bool port_made(struct portable *p, struct elem *user)
+{
+    struct buf xml;
+    buf_init(&xml, XML_STANZA_MAX);
+    buf_lit(&xml, "<user>");
+    FEATURES_EACH (f, watches)
+        for (const struct ps_watch *row = f->watches; row->node != NULL; row++)
+            if (row->port != NULL)
+                buf_add(&xml, row->port(p));
+    buf_lit(&xml, "</user>");
+    bool some = elem_parse(user, slice_dup(p->tmp, buf_fit(&xml)), SLICE(NS_CLIENT));
+    buf_fini(&xml);
+    return some;
+}
+
+static void ps_port_take(struct portable *p)
+{
+    struct port t = { .to = p, .kind = ps_accounts_kind() };
+    struct elem made;
+    if (t.kind == NULL)
+        return;
+    bool more = port_made(p, &made);
+    port_owners(&t, p->user);
+    if (more)
+        port_owners(&t, &made);
+    port_contents(&t, p->user);
+    if (more)
+        port_contents(&t, &made);
     ensure((t.count == 0) == (t.nodes == NULL));
     for (const struct ported *n = t.nodes; n != NULL; n = n->next)
         store_node_of(p, n->name, n->nid, &n->config);
-}
-
-/* Of another feature. */
-
-int64_t ps_port_node(struct portable *p, slice node, slice form)
-{
-    struct ps_config c;
-    struct form f;
-    struct elem x;
-    const struct ps_service_kind *kind = ps_accounts_kind();
-    if (kind == NULL)
-        return 0;
-    struct ps_limits limits = { setting_int(kind->items_max), setting_int(kind->item_bytes) };
-    ps_config_default(&c, PS_PEP);
-    if (elem_parse(&x, form, SLICE(NS_CLIENT)) && form_parse(&f, &x, p->tmp))
-        (void)ps_config_submit(&c, &f, &limits);
-    int64_t nid = (int64_t)portable_tick(p);
-    store_node_of(p, node, nid, &c);
-    return nid;
-}
-
-void ps_port_item(struct portable *p, int64_t nid, slice id, slice xml)
-{
-    const struct ps_item item = {
-        .at_us = portable_tick(p), .id = id, .publisher = p->jid, .xml = xml
-    };
-    if (p->batch != NULL)
-        ps_store_ported_item(p->batch, p->id, nid, &item);
 }
 
 /* Writing. */
