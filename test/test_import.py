@@ -203,6 +203,51 @@ def test_bookmarks_in_all_forms_are_joined(server, load):
     client.error("get", get, to="all@localhost")
 
 
+CARD4 = """<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'>
+<fn><text>Bea &amp; Son</text></fn><n><surname>Son</surname><given>Bea</given><additional/></n>
+<nickname><text>bee</text></nickname><bday><date>1990-01-02</date></bday>
+<photo><uri>data:image/png;base64,AAEC</uri></photo><photo><uri>https://b.example/a</uri></photo>
+<email><parameters><type><text>work</text></type></parameters><text>b@b.example</text></email>
+<tel><parameters><type><text>voice</text><text>home</text></type></parameters>
+<uri>tel:+1-2</uri></tel><org><text>Bees</text><text>Hive</text><text>Floor 2</text></org>
+<adr><street>Way 1</street><locality>Bonn</locality></adr><title><text>Queen</text></title>
+<url><uri>https://b.example/</uri></url><note><text>hm</text></note><kind><text>x</text></kind>
+<fn><text/></fn></vcard>"""
+
+
+def test_a_vcard_is_made_of_vcard4(server, load):
+    """Of a server that keeps only that; not for more people than could read it there."""
+    def user(name, access, more="", card=CARD4):
+        config = form(("pubsub#access_model", access), form_type=f"{PUBSUB}#node_config")
+        return (f"<user name='{name}' password='x'>{more}<pubsub xmlns='{OWNER}'><configure"
+                f" node='urn:xmpp:vcard4'>{config}</configure></pubsub><pubsub xmlns='{PUBSUB}'>"
+                f"<items node='urn:xmpp:vcard4'><item id='current'>{card}</item></items></pubsub>"
+                "</user>")
+    text = server_data(
+        user("bea", "open"), user("shy", "presence"),
+        user("old", "open", "<vCard xmlns='vcard-temp'><FN>Older</FN></vCard>"),
+        user("none", "open", card="<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'/>"))
+    hidden = "a vCard for clients that know no vCard4: not everybody may read that"
+    for more in ["--dry-run"], []:
+        assert load(text, *more)[1] == {("shy@localhost", hidden)}
+    shown = {name: [(r["name"], r["value"]) for r in server.rows("user", "vcard",
+                                                                 f"{name}@localhost")]
+             for name in ("bea", "shy", "old", "none")}
+    assert shown == {"shy": [], "none": [], "old": [("FN", "Older")], "bea": [
+        ("FN", "Bea & Son"), ("N/FAMILY", "Son"), ("N/GIVEN", "Bea"), ("NICKNAME", "bee"),
+        ("BDAY", "1990-01-02"), ("PHOTO/TYPE", "image/png"), ("PHOTO/BINVAL", "AAEC"),
+        ("PHOTO/EXTVAL", "https://b.example/a"), ("EMAIL/USERID", "b@b.example"),
+        ("TEL/NUMBER", "+1-2"), ("ORG/ORGNAME", "Bees"), ("ORG/ORGUNIT", "Hive"),
+        ("ORG/ORGUNIT", "Floor 2"), ("ADR/STREET", "Way 1"), ("ADR/LOCALITY", "Bonn"),
+        ("TITLE", "Queen"), ("URL", "https://b.example/"), ("NOTE", "hm")]}
+    card = server.client("old", password="x").result("get", "<vCard xmlns='vcard-temp'/>",
+                                                     to="bea@localhost")
+    assert [c.tag for c in card.find("{vcard-temp}TEL")] == [
+        "{vcard-temp}HOME", "{vcard-temp}VOICE", "{vcard-temp}NUMBER"]
+    assert card.find("{vcard-temp}EMAIL/{vcard-temp}INTERNET") is not None
+    assert server.ctl("user", "vcard", "none@localhost")["text"] == "the user has stored none"
+
+
 def test_it_is_run_again(server, load):
     """What is there is left alone, or replaced with all it has."""
     load(server_data(ALICE))

@@ -12,12 +12,14 @@
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
+#include "ext/vcard_of_vcard4.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
 #include "im/portable.h"
 #include "ops/users.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 #include <string.h>
@@ -359,23 +361,71 @@ static void vcard_remove(struct account *a, struct store_batch *b)
 }
 
 /* Accounts that come and go (im/portable.h). The photo of a card that comes stays in it until its
- * owner sets another one. */
+ * owner sets another one. Without a card it is made of the one of vCard4. */
 
-static void vcard_port_take(struct portable *p)
+static void port_card(struct portable *p, const struct elem *card)
 {
-    struct elem card;
     struct buf xml;
-    if (!elem_child(p->user, "vCard", NS_VCARD, &card))
-        return;
     buf_init(&xml, (size_t)setting_int(&vcard_bytes_max));
-    elem_extract(&card, &xml);
+    elem_extract(card, &xml);
     if (xml.overflow) {
         p->lost(p, "a vCard longer than vcard.bytes-max", (slice){ 0 });
     } else if (p->batch != NULL) {
         STORE_ADD(p->batch, &vcard_put, 1, SV_I(p->id), SV_T(buf_slice(&xml)));
-        EMIT(account.card, p->id, &card, p->batch);
+        EMIT(account.card, p->id, card, p->batch);
     }
     buf_fini(&xml);
+}
+
+/* What is about the node of vCard4 in a <pubsub/> of this namespace, which stays its parent. */
+static bool port_of_node(const struct portable *p, const char *name, const char *ns,
+                         struct elem *pubsub, struct elem *out)
+{
+    for (bool more = elem_first(p->user, pubsub); more; more = elem_next(pubsub, pubsub))
+        for (bool has = elem_is(pubsub, "pubsub", ns) && elem_first(pubsub, out); has;
+             has = elem_next(out, out))
+            if (elem_is(out, name, ns) && slice_is(elem_attr(out, "node", p->tmp), VCARD_NODE))
+                return true;
+    return false;
+}
+
+/* Everybody may read a vCard: only a node that is open to all becomes one. */
+static bool port_is_open(const struct portable *p)
+{
+    struct elem pubsub, configure;
+    struct form f;
+    slice access;
+    return port_of_node(p, "configure", NS_PUBSUB_OWNER, &pubsub, &configure) &&
+           form_parse_child(&f, &configure, p->tmp) &&
+           form_text(&f, "pubsub#access_model", &access) && slice_is(access, "open");
+}
+
+/* Of servers that keep vCard4 alone, as Prosody does. */
+static void port_vcard4(struct portable *p)
+{
+    struct elem pubsub, items, item, child, card;
+    slice text = { 0 };
+    if (!port_of_node(p, "items", NS_PUBSUB, &pubsub, &items))
+        return;
+    for (bool more = elem_first(&items, &item); more; more = elem_next(&item, &item))
+        if (elem_child(&item, "vcard", NS_VCARD4, &child))
+            text = vcard_of_vcard4(&child, p->tmp);
+    if (!elem_parse(&card, text, SLICE(NS_CLIENT)))
+        return;
+    if (port_is_open(p))
+        port_card(p, &card);
+    else
+        p->lost(p, "a vCard for clients that know no vCard4: not everybody may read that",
+                (slice){ 0 });
+}
+
+static void vcard_port_take(struct portable *p)
+{
+    struct elem card;
+    if (elem_child(p->user, "vCard", NS_VCARD, &card))
+        port_card(p, &card);
+    else
+        port_vcard4(p);
 }
 
 static void vcard_port_read(const struct portable_out *o, struct store_batch *b)

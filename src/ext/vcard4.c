@@ -6,12 +6,10 @@
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
+#include "ext/vcard_of_vcard4.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
-
-#define NS_VCARD4  "urn:ietf:params:xml:ns:vcard-4.0"
-#define VCARD_NODE "urn:xmpp:vcard4"
 
 static void vcard4_found(void *arg, enum stanza_error e, const struct ps_item *items,
                          unsigned count)
