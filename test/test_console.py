@@ -707,9 +707,16 @@ def test_keys_and_the_token(server, pages):
     assert pages.js("document.activeElement.tagName") == "H1"
     pages.click("main button", "New user")
     pages.find("dialog input")
-    assert pages.js("document.activeElement.closest('dialog') !== null")
+    assert pages.js("document.activeElement === document.querySelector('dialog input')")
     pages.type("dialog input", Keys.ESCAPE)
     until("the dialog has gone", lambda: pages.js("document.querySelector('dialog')") is None)
+    assert pages.js("document.activeElement.innerText") == "New user"
+    pages.click("header button", "Search")
+    pages.find("#find")
+    assert pages.js("document.activeElement.id") == "find"
+    pages.click("dialog header button")
+    until("the dialog has gone", lambda: pages.js("document.querySelector('dialog')") is None)
+    assert pages.js("document.activeElement.innerText") == "Search"
     server.ctl("token", "revoke", "tests")
     pages.go("rooms")
     pages.find("form [role=status]", "session has ended")

@@ -43,7 +43,7 @@ export function Find({ pages, close }) {
     <Dialog title={t("find.title")} close={close}>
       <div className="field">
         <label htmlFor="find">{t("find.what")}</label>
-        <input id="find" type="search" value={text} onChange={(event) => setText(event.target.value)} autoFocus />
+        <input id="find" type="search" value={text} onChange={(event) => setText(event.target.value)} />
       </div>
       <p role="status">{words.length > 0 && t("find.count", { n: found.length })}</p>
       <ul className="commands">

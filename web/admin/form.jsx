@@ -17,11 +17,11 @@ function Names({ id, arg }) {
   return <datalist id={id}>{names.map((name) => <option key={name} value={name} />)}</datalist>;
 }
 
-export function Field({ arg, value, change, wrong, autoFocus }) {
+export function Field({ arg, value, change, wrong }) {
   const id = useId();
   const hint = [arg.doc, arg.many && t("form.many"), arg.kind === "made" && t("form.made"),
     arg.allowed && !arg.choices && t("form.allowed", arg), arg.unit].filter(Boolean).join("; ");
-  const shared = { id, autoFocus, "aria-describedby": `${id}hint`, "aria-invalid": wrong || undefined,
+  const shared = { id, "aria-describedby": `${id}hint`, "aria-invalid": wrong || undefined,
     required: arg.kind === "required" };
   const offers = arg.refers === "setting" || arg.type === "string";
   let input;
@@ -111,8 +111,8 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
         </>
       ) : (
         <form ref={form} onSubmit={send}>
-          {args.map((arg, i) => (
-            <Field key={arg.name} arg={arg} value={values[arg.name]} autoFocus={i === 0} wrong={state.error?.argument === arg.name}
+          {args.map((arg) => (
+            <Field key={arg.name} arg={arg} value={values[arg.name]} wrong={state.error?.argument === arg.name}
               change={(value) => setValues({ ...values, [arg.name]: value })} />
           ))}
           {command.asks && <p className="asks">{command.asks}</p>}

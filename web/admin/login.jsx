@@ -163,7 +163,7 @@ export function Confirm({ done }) {
     <Dialog title={t("confirm.title")} close={() => done(false)}>
       <form onSubmit={send}>
         <p>{t("confirm.why")}</p>
-        <Input name="again" label={t("login.password")} value={fields.password} autoFocus complete="current-password"
+        <Input name="again" label={t("login.password")} value={fields.password} complete="current-password"
           change={(password) => setFields({ ...fields, password })} />
         {needsCode && <Input name="code-again" type="text" label={t("login.code")} value={fields.code} complete="one-time-code"
           change={(code) => setFields({ ...fields, code })} />}

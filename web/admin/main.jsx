@@ -2,7 +2,7 @@
 import { Component, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { ask, hooks, logOut, resume } from "./api.js";
-import { Console, Facts, link, Problem, Tabs, useConsole, useRun } from "./parts.jsx";
+import { Console, Facts, link, Problem, Tabs, useConsole, useModal, useRun } from "./parts.jsx";
 import { pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
 import { kinds, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
@@ -207,11 +207,7 @@ function Shell({ rows, locked, leave }) {
 
 /* Covers the page, with what has been typed there, until who was logged in is so again. */
 function Over({ children }) {
-  const box = useRef(null);
-  useEffect(() => {
-    box.current.showModal();
-    return () => box.current?.close();
-  }, []);
+  const box = useModal();
   return <dialog ref={box} className="over" aria-label={t("login.title")} onCancel={(event) => event.preventDefault()}>{children}</dialog>;
 }
 

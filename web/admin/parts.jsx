@@ -1,5 +1,5 @@
 /* Small parts that all pages share. */
-import { createContext, useContext, useEffect, useId, useRef, useState } from "react";
+import { createContext, useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { run } from "./api.js";
 import { kindOf } from "./rows.js";
 import { label, shown, t } from "./text.js";
@@ -63,14 +63,24 @@ export function useRun(name, args, options = {}) {
 export const Problem = ({ error }) =>
   error ? <p className="problem" role="alert">{error.status === 0 ? t("app.away") : error.message}</p> : null;
 
-/* A modal dialog of the browser: it keeps the focus and ends with Escape. */
-export function Dialog({ title, close, children }) {
+/* Shows a dialog while its part is drawn. The browser gives the focus back to what had it, if the
+ * dialog is closed before it is taken out of the page: an effect of useEffect would come too late. */
+export function useModal() {
   const box = useRef(null);
-  const id = useId();
-  useEffect(() => {
-    box.current.showModal();
-    return () => box.current?.close();
+  useLayoutEffect(() => {
+    const dialog = box.current;
+    dialog.showModal();
+    dialog.querySelector("input, select, textarea")?.focus();
+    return () => dialog.close();
   }, []);
+  return box;
+}
+
+/* A modal dialog of the browser: it keeps the focus, which begins in its first field, and ends with
+ * Escape. */
+export function Dialog({ title, close, children }) {
+  const box = useModal();
+  const id = useId();
   return (
     <dialog ref={box} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); close(); }}>
       <header>

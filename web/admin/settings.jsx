@@ -36,7 +36,7 @@ function Editor({ row, setting, close }) {
       <ul className="notes">{notes.filter(Boolean).map((note) => <li key={note}>{note}</li>)}</ul>
       <form onSubmit={submit}>
         <Field arg={{ ...setting, name: "value", kind: "required", doc: t("settings.default") + ": " + (row.default_value || "–") }}
-          value={value} change={setValue} wrong={error !== null} autoFocus />
+          value={value} change={setValue} wrong={error !== null} />
         <Problem error={error} />
         <p className="buttons">
           {may && <button type="submit" className="main">{t("settings.keep")}</button>}
