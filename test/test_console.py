@@ -584,13 +584,19 @@ def test_a_certificate_is_requested_and_taken_into_use(server, pages, tmp_path):
 def test_settings_are_edited_compared_and_applied(server, pages):
     pages.log_in(server.api.token)
     pages.go("settings")
+    pages.type("main input[type=search]", "groups.members-max")
+    pages.click("main button.link", "groups.members-max")
+    pages.js("document.querySelector('dialog input').select()")
+    pages.type("dialog input", "44" + Keys.ENTER)
+    pages.find(".candidate td", "groups.members-max")
+    pages.js("document.querySelector('main input[type=search]').select()")
     pages.type("main input[type=search]", "announce.subject")
     pages.click("main button.link", "announce.subject")
     pages.find("dialog .doc", "subject of announcements")
     pages.js("document.querySelector('dialog textarea').select()")
     pages.type("dialog textarea", "News")
     pages.click("dialog .main")
-    pages.find(".candidate td", "announce.subject")
+    pages.find(".candidate td", "News")
     assert server.rows("get", "announce.subject")[0]["value"] == "Announcement"
     pages.click(".candidate .main")
     pages.fill_in("Comment", "as asked for")
@@ -745,6 +751,18 @@ def test_times_of_a_test_are_drawn(server):
             row('imtest', 3, '')], plot)
             .map(({ name, points }) => [name, points.map((p) => p.y)])));
         """) == [["imtest", [20, 1500]], ["fedtest", [3660000]]]
+
+
+def test_what_has_the_name_that_is_looked_for_is_first(server):
+    script.told = server.api("GET", "/description").json
+    assert script("""
+        const found = rows.nearest([...told.settings.values()].filter((setting) =>
+            `${setting.name} ${setting.doc}`.includes('http.')), ' HTTP.header-bytes ');
+        console.log(JSON.stringify([found[0].name, rows.nearest(['c', 'ab', 'xa', 'a'].map(
+            (name) => ({ name })), 'a').map(({ name }) => name)]));""") == [
+                "http.header-bytes", ["a", "ab", "xa", "c"]]
+    lines = {row["name"] for row in script.told["settings"] if row.get("lines")}
+    assert "console.banner" in lines and not lines & {"http.header-bytes", "s2s.dns-servers"}
 
 
 def test_names_of_columns_and_arguments_are_words(server):

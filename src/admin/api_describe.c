@@ -50,6 +50,8 @@ static json_t *described(const struct param *p)
     put_words(one, "choices", param_choices(p));
     put_flag(one, "many", p->many);
     put_flag(one, "lines", p->lines);
+    put_flag(one, "long",
+             p->type == PARAM_TEXT && p->form == NULL && p->choices == NULL && !p->many);
     return one;
 }
 

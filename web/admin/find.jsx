@@ -2,6 +2,7 @@
 import { useEffect, useState } from "react";
 import { kinds } from "./pages.js";
 import { Dialog, link, useConsole, useRun } from "./parts.jsx";
+import { nearest } from "./rows.js";
 import { named, t } from "./text.js";
 
 const most = 8; /* of each sort */
@@ -34,9 +35,9 @@ export function Find({ pages, close }) {
   const found = words.length === 0 ? [] : [
     ...pages.filter((page) => fits(t(`page.${page.id}`))).map((page) => ({ title: t(`page.${page.id}`), about: t("find.page"), to: link(page.id) })),
     ...users, ...rooms,
-    ...rows.list.filter((command) => fits(command.name, named(command), command.brief)).slice(0, most)
+    ...nearest(rows.list.filter((command) => fits(command.name, named(command), command.brief)), text).slice(0, most)
       .map((command) => ({ title: named(command), about: `${command.name}: ${command.brief}`, command })),
-    ...[...rows.settings.values()].filter((setting) => fits(setting.name, setting.doc)).slice(0, most)
+    ...nearest([...rows.settings.values()].filter((setting) => fits(setting.name, setting.doc)), text).slice(0, most)
       .map((setting) => ({ title: setting.name, about: setting.doc, to: link("settings", setting.name) })),
   ];
   return (

@@ -34,7 +34,7 @@ export function Field({ arg, value, change, wrong }) {
         {arg.choices.map((choice) => <option key={choice}>{choice}</option>)}
       </select>
     );
-  else if (arg.lines || arg.name === "text" || arg.name === "value")
+  else if (arg.lines || (arg.long && (arg.name === "text" || arg.name === "value")))
     input = <textarea {...shared} rows={arg.lines ? 8 : 2} spellCheck={!arg.lines} autoComplete="off" value={value ?? ""} onChange={(e) => change(e.target.value)} />;
   else
     input = <input {...shared} type={arg.type === "secret" ? "password" : "text"} list={offers ? `${id}list` : undefined}

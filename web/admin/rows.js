@@ -152,6 +152,14 @@ export const listNamed = (rows, arg) => {
   return arg.type === "string" && list && isList(list) && !isAsked(list) && list.columns[0] ? list : null;
 };
 
+/* Those first whose name is what is looked for, then those whose name begins with it, then those that
+ * have it in their name; else in the order that they have. */
+export function nearest(found, text) {
+  const wanted = text.trim().toLowerCase();
+  const place = ({ name }) => (name === wanted ? 0 : name.startsWith(wanted) ? 1 : name.includes(wanted) ? 2 : 3);
+  return [...found].sort((a, b) => place(a) - place(b));
+}
+
 /* A number, or a span of time as ms: "00:00:01.5000000" is 1500. */
 function amount(value) {
   const span = typeof value === "string" && /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(value);

@@ -4,6 +4,7 @@ import { useEffect, useMemo, useState } from "react";
 import { run } from "./api.js";
 import { Dialog, Problem, useConsole, useRun } from "./parts.jsx";
 import { Field } from "./form.jsx";
+import { nearest } from "./rows.js";
 import { Rows } from "./table.jsx";
 import { label, shown, t } from "./text.js";
 
@@ -76,10 +77,10 @@ export function Settings({ about = "" }) {
   const [changed, setChanged] = useState(false);
   const [editing, setEditing] = useState(null);
   const { rows: found, error } = useRun("config show", {});
-  const shownRows = useMemo(() => (found || []).filter((row) => {
+  const shownRows = useMemo(() => nearest((found || []).filter((row) => {
     const text = `${row.name} ${rows.settings.get(row.name)?.doc ?? ""} ${row.value}`.toLowerCase();
     return (!changed || row.changed) && find.toLowerCase().split(/\s+/).every((word) => text.includes(word));
-  }), [found, find, changed]);
+  }), find), [found, find, changed]);
   return (
     <>
       <Candidate />
