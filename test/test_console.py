@@ -651,6 +651,12 @@ def test_a_hundred_thousand_users_and_two_thousand_rooms(server, pages):
     assert pages.js("document.querySelectorAll('tbody tr').length") == 100
     pages.click("main button", "Next page")
     pages.find("main a", "user000199@localhost")
+    pages.find("main [role=status]", "Rows 101 to 200")
+    pages.click("main button", "Next page")
+    pages.find("main [role=status]", "Rows 201 to 300")
+    assert "--" not in pages.js("document.querySelector('main').innerText")
+    pages.click("main button", "Previous page")
+    pages.find("main a", "user000199@localhost")
     pages.type("[title*='this text'] input", "r098765")
     until("it alone is shown", lambda: pages.js(
         "[...document.querySelectorAll('tbody a')].map(a => a.innerText)") == [
@@ -753,6 +759,21 @@ def test_times_of_a_test_are_drawn(server):
         """) == [["imtest", [20, 1500]], ["fedtest", [3660000]]]
 
 
+def test_options_and_commands_are_said_as_fields_and_buttons(server):
+    """What the texts of rows call as one types it has another name here."""
+    script.told = server.api("GET", "/description").json
+    found = script("""
+        import { plain } from '%s/web/admin/text.js';
+        const texts = [...told.settings.values(), ...told.list.flatMap((c) => [c, ...c.args,
+            ...c.columns])].map((row) => row.doc);
+        console.log(JSON.stringify({ texts, log: told.commands.get('log list').doc,
+            said: plain('give --given-name, or `trace list`, not `x --y` `', told.commands) }));
+        """ % ROOT)
+    assert found["said"] == "give “Given name”, or “Users under trace”, not `x --y` `"
+    assert "shown only with “Area”, to those" in found["log"]
+    assert [text for text in found["texts"] if re.search("(^|[ (])--[a-z]|`--[a-z-]+`", text)] == []
+
+
 def test_what_has_the_name_that_is_looked_for_is_first(server):
     script.told = server.api("GET", "/description").json
     assert script("""
@@ -761,8 +782,8 @@ def test_what_has_the_name_that_is_looked_for_is_first(server):
         console.log(JSON.stringify([found[0].name, rows.nearest(['c', 'ab', 'xa', 'a'].map(
             (name) => ({ name })), 'a').map(({ name }) => name)]));""") == [
                 "http.header-bytes", ["a", "ab", "xa", "c"]]
-    lines = {row["name"] for row in script.told["settings"] if row.get("lines")}
-    assert "console.banner" in lines and not lines & {"http.header-bytes", "s2s.dns-servers"}
+    long = {row["name"] for row in script.told["settings"] if row.get("long")}
+    assert "console.banner" in long and not long & {"http.header-bytes", "s2s.dns-servers"}
 
 
 def test_names_of_columns_and_arguments_are_words(server):

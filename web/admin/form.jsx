@@ -1,11 +1,11 @@
 /* A form for any command, made from its arguments; what it asks before it destroys; what it said. */
 import { useId, useRef, useState } from "react";
 import { run } from "./api.js";
-import { listNamed, startOf } from "./rows.js";
+import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { losses } from "./pages.js";
-import { label, named, t } from "./text.js";
+import { label, named, plain, t } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
 function Names({ id, arg }) {
@@ -75,12 +75,12 @@ function Losses({ command, bound }) {
 
 /* `start`: a row with values to begin with; `bound`: values that are fixed. */
 export function CommandForm({ command, bound = {}, start = {}, close }) {
-  const { say, touch } = useConsole();
+  const { rows, say, touch } = useConsole();
   const [begun] = useState(() => startOf(command, start));
   const [values, setValues] = useState(begun);
   const [state, setState] = useState({});
   const form = useRef(null);
-  const args = command.args.filter((arg) => bound[arg.name] === undefined && arg.name !== "after");
+  const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg));
   const send = async (event) => {
     event.preventDefault();
     setState({ busy: true });
@@ -104,7 +104,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
       {state.answer ? (
         <>
           {state.answer.text?.includes("\n") ? <pre className="said" role="status" tabIndex={0}>{state.answer.text}</pre>
-            : <p role="status">{state.answer.text || t("form.done")}</p>}
+            : <p role="status">{state.answer.next !== undefined ? t("form.more") : plain(state.answer.text, rows.commands) || t("form.done")}</p>}
           {state.answer.rows.length === 1 ? <Facts command={command} row={state.answer.rows[0]} />
             : command.columns.length > 0 && <Rows command={command} rows={state.answer.rows} bound={bound} />}
           <p className="buttons"><button type="button" onClick={close} autoFocus>{t("app.close")}</button></p>

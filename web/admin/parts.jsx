@@ -2,7 +2,7 @@
 import { createContext, useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { run } from "./api.js";
 import { kindOf } from "./rows.js";
-import { label, shown, t } from "./text.js";
+import { label, plain, shown, t } from "./text.js";
 
 /* {rows, open(command, bound), say(text), changed}: the rows of the server, a form for a command, a
  * line of news, and a number that grows with each change and when the server is back, so that lists
@@ -38,7 +38,8 @@ for (const sign of ["pointermove", "pointerdown", "keydown", "scroll"])
   addEventListener(sign, () => { seen = Date.now(); }, { capture: true, passive: true });
 export const isThere = () => !document.hidden && Date.now() - seen < idle;
 
-/* Runs a command for what it tells, again when something has changed. */
+/* Runs a command for what it tells, again when something has changed. `old`: what there is answers
+ * other arguments, which it was asked for before. */
 export function useRun(name, args, options = {}) {
   const { changed } = useConsole();
   const [state, setState] = useState({ rows: null, error: null });
@@ -48,7 +49,7 @@ export function useRun(name, args, options = {}) {
     if (!name) return undefined;
     let current = true;
     run(name, args)
-      .then((answer) => current && setState({ ...answer, error: null }))
+      .then((answer) => current && setState({ ...answer, error: null, key }))
       .catch((error) => current && setState((old) => ({ ...old, error })));
     return () => { current = false; };
   }, [name, key, again, changed]);
@@ -57,11 +58,13 @@ export function useRun(name, args, options = {}) {
     const timer = setInterval(() => isThere() && setAgain((n) => n + 1), options.every);
     return () => clearInterval(timer);
   }, [options.every]);
-  return { ...state, reload: () => setAgain((n) => n + 1) };
+  return { ...state, old: state.key !== key, reload: () => setAgain((n) => n + 1) };
 }
 
-export const Problem = ({ error }) =>
-  error ? <p className="problem" role="alert">{error.status === 0 ? t("app.away") : error.message}</p> : null;
+export function Problem({ error }) {
+  const commands = useContext(Console)?.rows.commands; /* nobody is logged in yet */
+  return error ? <p className="problem" role="alert">{error.status === 0 ? t("app.away") : plain(error.message, commands)}</p> : null;
+}
 
 /* Shows a dialog while its part is drawn. The browser gives the focus back to what had it, if the
  * dialog is closed before it is taken out of the page: an effect of useEffect would come too late. */

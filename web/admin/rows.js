@@ -1,6 +1,7 @@
 /* What follows from the rows of the server: which commands belong to a page, to a thing such as a
  * user or a room, and to one line of a list. Pure. */
 import { pages, kinds, possible, quick } from "./pages.js";
+import { plain } from "./text.js";
 
 const noun = (command) => command.name.split(" ")[0];
 const required = (command) => command.args.filter((arg) => arg.kind === "required");
@@ -9,10 +10,14 @@ const required = (command) => command.args.filter((arg) => arg.kind === "require
 const isList = (command) => command.reads && required(command).length === 0;
 export const isAsked = (command) => command.audited === true;
 
+/* The texts of rows are as the console says them (plain). */
 export function readRows(description) {
-  const commands = new Map(description.commands.map((row) => [row.name, row]));
-  const settings = new Map(description.settings.map((row) => [row.name, row]));
-  return { ...description, list: description.commands, commands, settings };
+  const names = new Set(description.commands.map((row) => row.name));
+  const worded = (row) => ({ ...row, doc: plain(row.doc, names), ...(row.brief && { brief: plain(row.brief, names) }) });
+  const list = description.commands.map((row) => ({ ...worded(row), args: row.args.map(worded), columns: row.columns.map(worded) }));
+  const commands = new Map(list.map((row) => [row.name, row]));
+  const settings = new Map(description.settings.map((row) => [row.name, worded(row)]));
+  return { ...description, list, commands, settings };
 }
 
 /* A command is on the page that names its noun, else on the one that names its area, else on a page
@@ -139,10 +144,13 @@ export function startOf(command, row) {
   return values;
 }
 
+/* Whether an argument is given by the buttons that turn pages. */
+export const turnsPages = (command, arg) => command.pages === true && arg.name === "after";
+
 /* The arguments of a list that narrow it, without those of paging and those that are given. */
 export const filtersOf = (command, bound) =>
   command.args.filter(
-    (arg) => !["after", "limit", "format", "cursor"].includes(arg.name) && bound[arg.name] === undefined,
+    (arg) => !turnsPages(command, arg) && !["limit", "format", "cursor"].includes(arg.name) && bound[arg.name] === undefined,
   );
 
 /* A list of which an argument is the name of one line: `role list` for "role", and for what refers

@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import { run } from "./api.js";
 import { actsOfLine, filtersOf, isAsked, quickOf, seriesOf } from "./rows.js";
 import { Dialog, Facts, Problem, useConsole, useRun, Value } from "./parts.jsx";
-import { label, named, shown, t } from "./text.js";
+import { label, named, plain, shown, t } from "./text.js";
 import { Plot } from "./plot.jsx";
 
 const page = 100; /* rows that are asked for, or drawn, at once */
@@ -164,27 +164,32 @@ function useSettled(value) {
 const given = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "" && value !== false));
 
 export function List({ command, bound = {}, plot }) {
-  const { say } = useConsole();
+  const { rows: all, say } = useConsole();
   const [filters, setFilters] = useState({});
-  const [after, setAfter] = useState();
+  const [turned, setTurned] = useState([]); /* {after, first}: pages behind the first, to this one */
   const [find, setFind] = useState("");
   const [most, setMost] = useState(page);
   const [wide, setWide] = useState(false);
   const args = { ...given(useSettled(filters)), ...bound };
+  const { after, first } = turned[turned.length - 1] ?? { first: 1 };
   const paged = command.pages && { limit: page, ...(after !== undefined && { after }) };
   const asked = isAsked(command);
   const [sent, setSent] = useState(null); /* with what it was asked for */
   const begin = sent && { ...sent, ...(after !== undefined && { after }) };
-  const { rows, text, next, error, reload } = useRun(asked && !sent ? null : command.name, asked ? begin : { ...args, ...paged });
+  const { rows, text, next, incomplete, error, old, reload } = useRun(asked && !sent ? null : command.name, asked ? begin : { ...args, ...paged });
   const send = (event) => {
     event.preventDefault();
-    setAfter(undefined);
+    setTurned([]);
     setSent({ ...given(filters), ...bound, ...(command.pages && { limit: page }) });
     if (sent) reload();
   };
   const found = (rows || []).filter((row) => find === "" || command.columns.some((column) =>
     shown(column, row[column.name]).toLowerCase().includes(find.toLowerCase())));
-  const change = (values) => { setFilters(values); setAfter(undefined); };
+  const change = (values) => { setFilters(values); setTurned([]); };
+  const said = next === undefined ? plain(text ?? "", all.commands) : incomplete ? t("table.incomplete") : "";
+  const turn = () => old || setTurned([...turned, { after: next, first: first + rows.length }]);
+  const count = () => (turned.length > 0 || next !== undefined) && rows.length > 0
+    ? t("table.range", { from: first, to: first + rows.length - 1 }) : t("table.rows", { n: found.length });
   return (
     <section>
       <form className="tools" onSubmit={asked ? send : (event) => event.preventDefault()}>
@@ -202,15 +207,16 @@ export function List({ command, bound = {}, plot }) {
       <Problem error={error} />
       {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={named(command)} unit={t(plot.unit)} />}
       {rows === null ? !error && <p>{t(asked && !sent ? "table.asked" : "app.loading")}</p>
-        : command.columns.length === 0 ? <p className="said">{text || t("form.done")}</p>
+        : command.columns.length === 0 ? <p className="said">{said || t("form.done")}</p>
           : command.record && rows.length === 1 ? <Facts command={command} row={rows[0]} />
             : <Rows command={command} rows={found.slice(0, most)} bound={bound} sortable={!command.pages} wide={wide} />}
       <p className="buttons" role="status">
-        {rows && command.columns.length > 0 && !command.record && t("table.rows", { n: found.length })}
-        {text && command.columns.length > 0 && <span>{text}</span>}
+        {rows && command.columns.length > 0 && !command.record && !old && count()}
+        {said && command.columns.length > 0 && <span>{said}</span>}
         {found.length > most && <button type="button" onClick={() => setMost(most + 5 * page)}>{t("table.more")}</button>}
-        {after !== undefined && <button type="button" onClick={() => setAfter(undefined)}>{t("table.first")}</button>}
-        {next !== undefined && <button type="button" onClick={() => setAfter(next)}>{t("table.next")}</button>}
+        {turned.length > 0 && <button type="button" onClick={() => setTurned([])}>{t("table.first")}</button>}
+        {turned.length > 0 && <button type="button" onClick={() => setTurned(turned.slice(0, -1))}>{t("table.previous")}</button>}
+        {next !== undefined && <button type="button" onClick={turn}>{t("table.next")}</button>}
       </p>
     </section>
   );

@@ -85,6 +85,9 @@ const english = {
   "table.empty": "Nothing here.",
   "table.find": "Find in this list",
   "table.next": "Next page",
+  "table.previous": "Previous page",
+  "table.range": "Rows {from} to {to}",
+  "table.incomplete": "A node did not answer, and what it has is missing here.",
   "table.first": "First page",
   "table.more": "Show more",
   "table.all": "All columns",
@@ -100,6 +103,7 @@ const english = {
   "form.danger": "Yes, do it",
   "form.cancel": "Cancel",
   "form.done": "Done.",
+  "form.more": "There are more than these.",
   "form.many": "several, separated by spaces",
   "form.made": "the server makes one if this is empty",
   "form.allowed": "allowed: {allowed}",
@@ -259,6 +263,20 @@ export function titled(name) {
 
 /* What a command is called on a button; one that has no name here yet has its own. */
 export const named = (command) => english[`do.${command.name}`] ?? titled(command.name);
+
+/* A text of the server, which may name options and commands as one types them: here they are fields
+ * and buttons, with names of their own. */
+export function plain(text, commands) {
+  const field = (name) => `“${label(name)}”`;
+  const word = (code) => {
+    if (/^--[a-z][a-z0-9-]*$/.test(code)) return field(code.slice(2));
+    return commands?.has(code) ? `“${named({ name: code })}”` : `\`${code}\``;
+  };
+  return text.split("`").map((part, i, all) => {
+    if (i % 2 === 1) return i < all.length - 1 ? word(part) : `\`${part}`;
+    return part.replace(/(^|[\s(])--([a-z][a-z0-9-]*)/g, (_, before, name) => before + field(name));
+  }).join("");
+}
 
 /* Values as people read them. */
 export function shown(column, value) {
