@@ -442,6 +442,13 @@ def test_a_user_is_made_and_deleted(server, pages):
     pages.fill_in("Password", "secret of carol")
     pages.click("dialog .main")
     pages.click("main a", "carol@localhost")
+    pages.find("main button", "Trace a user")
+    server.ctl("test", "user-add", "carol@localhost")
+    assert {"No test user any more", "Stop the trace"}.isdisjoint(pages.js(
+        "[...document.querySelectorAll('main button')].map((one) => one.innerText)"))
+    pages.go("users")
+    pages.go("user", "carol@localhost")
+    pages.find("main button", "No test user any more")
     pages.click("main button", "Delete user")
     pages.find("dialog .asks", "everything that is stored")
     assert [row["jid"] for row in server.rows("user", "list")] == ["carol@localhost"]
@@ -709,6 +716,7 @@ def test_dashboard_is_live(make_server, tmp_path):
 @pytest.mark.release
 def test_keys_and_the_token(server, pages):
     pages.log_in(server.api.token)
+    assert pages.find("header span").text == "token tests (administrator)"
     assert pages.js("JSON.stringify([localStorage, sessionStorage, document.cookie])") == \
         '[{},{},""]'
     assert pages.js("document.querySelector('a, button').className") == "skip"
@@ -772,6 +780,17 @@ def test_options_and_commands_are_said_as_fields_and_buttons(server):
     assert found["said"] == "give “Given name”, or “Users under trace”, not `x --y` `"
     assert "shown only with “Area”, to those" in found["log"]
     assert [text for text in found["texts"] if re.search("(^|[ (])--[a-z]|`--[a-z-]+`", text)] == []
+
+
+def test_people_and_memory_are_named_as_people_name_them(server):
+    script.told = server.api("GET", "/description").json
+    assert script("""
+        import { person, shown } from '%s/web/admin/text.js';
+        const { columns } = told.commands.get('status');
+        const memory = columns.find((column) => column.name === 'rss_kib');
+        console.log(JSON.stringify([...['console:root/12eb', 'console:alice@localhost/1',
+            'token:backup'].map(person), shown(memory, 126362), shown(memory, -1)]));
+        """ % ROOT) == ["root", "alice@localhost", "token backup", "123 MiB", "–"]
 
 
 def test_what_has_the_name_that_is_looked_for_is_first(server):

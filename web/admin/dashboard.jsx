@@ -5,7 +5,7 @@ import { follow, repeat, run } from "./api.js";
 import { Facts, isThere, Problem, useConsole, useRun } from "./parts.jsx";
 import { Plot } from "./plot.jsx";
 import { Rows } from "./table.jsx";
-import { t } from "./text.js";
+import { rounded, t } from "./text.js";
 
 /* What is drawn: the sum of these series (`of`), or a line for each; by second if they count
  * (`rate`), or for each unit of another series (`per`). Figures that the server does not have are left
@@ -109,8 +109,6 @@ function useHistory(figure, minutes, known) {
   }, [command, minutes, keys]);
   return samples;
 }
-
-const rounded = (n) => Number(n.toPrecision(3)).toLocaleString("en");
 
 function Figure({ figure, samples, minutes, range, known, part, choose }) {
   const history = useHistory(figure, minutes, known);

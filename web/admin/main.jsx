@@ -1,10 +1,10 @@
 /* The console: who is logged in, the menu, and the page that the address names. */
 import { Component, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { ask, hooks, logOut, resume } from "./api.js";
+import { ask, hooks, logOut, resume, run } from "./api.js";
 import { Console, Facts, link, Problem, Tabs, useConsole, useModal, useRun } from "./parts.jsx";
 import { pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
-import { kinds, useless } from "./pages.js";
+import { kinds, listed, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
 import { Find } from "./find.jsx";
 import { Notices } from "./notices.jsx";
@@ -13,7 +13,7 @@ import { Dashboard } from "./dashboard.jsx";
 import { Settings } from "./settings.jsx";
 import { Tail } from "./logs.jsx";
 import { List } from "./table.jsx";
-import { named, t, zone } from "./text.js";
+import { named, person, t, zone } from "./text.js";
 
 const views = { dashboard: Dashboard, settings: Settings, logs: Tail };
 
@@ -98,6 +98,25 @@ function Page({ page, about }) {
   );
 }
 
+/* The commands among these that would change nothing, since no list has the thing (listed). A list
+ * that cannot be read says nothing of it. */
+function useUnlisted(acts, name) {
+  const { rows, changed } = useConsole();
+  const asked = acts.map(({ command }) => command.name).filter((act) => rows.commands.has(listed[act]?.[0]));
+  const [none, setNone] = useState(asked);
+  useEffect(() => {
+    let current = true;
+    const lacks = async (act) => {
+      const [list, column] = listed[act];
+      return !(await run(list)).rows.some((row) => row[column] === name);
+    };
+    Promise.all(asked.map((act) => lacks(act).catch(() => false)))
+      .then((answers) => current && setNone(asked.filter((_, i) => answers[i])));
+    return () => { current = false; };
+  }, [asked.join(), name, changed]);
+  return none;
+}
+
 const look = 15000; /* ms between two looks whether a thing is still there */
 
 /* A user, a room, a group or a domain. Nothing can be done with one that a link leads to and that is not
@@ -113,6 +132,8 @@ function Thing({ kind, name }) {
     say(t("thing.gone", { name }));
     location.hash = link(kinds[kind].page);
   }, [gone]);
+  const unlisted = useUnlisted(acts, name);
+  const useful = ({ command }) => !unlisted.includes(command.name) && !(start && useless[command.name]?.(start));
   const start = show?.command.record && found?.[0];
   const tabs = lists.map((part) => ({ name: named(part.command), part }));
   if (show && !show.command.record) tabs.unshift({ name: named(show.command), part: show });
@@ -124,7 +145,7 @@ function Thing({ kind, name }) {
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
       {!none && <>
         <section aria-label={t("thing.acts")}>
-          <p className="buttons">{acts.filter(({ command }) => !start || !useless[command.name]?.(start)).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
+          <p className="buttons">{acts.filter(useful).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
         </section>
         <Tabs title={t("page.lists")} tabs={tabs}>
           {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
@@ -185,7 +206,7 @@ function Shell({ rows, locked, leave }) {
         <button type="button" className="menu" aria-expanded={menu} aria-controls="menu" onClick={() => setMenu(!menu)}>{t("app.menu")}</button>
         <strong>{t("app.title")}</strong>
         <button type="button" onClick={() => setFinding(true)}>{t("find.go")}</button>
-        <span>{rows.who.actor}{rows.who.role && ` (${rows.who.role})`}</span>
+        <span>{person(rows.who.actor)}{rows.who.role && ` (${rows.who.role})`}</span>
         <button type="button" onClick={leave}>{t("app.logout")}</button>
       </header>
       <nav id="menu" className={menu ? "open" : ""} aria-label={t("app.pages")}>
@@ -212,14 +233,14 @@ function Over({ children }) {
 }
 
 /* Without the session: "console:root/76c66318". */
-const person = (rows) => rows.who.actor.split("/")[0];
+const actor = (rows) => rows.who.actor.split("/")[0];
 
 function App() {
   const [state, setState] = useState({ at: "begin" });
   const [confirm, setConfirm] = useState(null);
   const enter = async (told) => {
     const rows = readRows(told ?? (await ask("GET", "/description")));
-    setState((old) => ({ at: "in", rows: old.locked && person(old.rows) === person(rows) ? old.rows : rows }));
+    setState((old) => ({ at: "in", rows: old.locked && actor(old.rows) === actor(rows) ? old.rows : rows }));
   };
   const leave = async () => { await logOut(); setState({ at: "out" }); };
   useEffect(() => {
@@ -231,7 +252,7 @@ function App() {
   if (state.at === "begin") return <p>{t("app.loading")}</p>;
   return (
     <>
-      {state.at === "in" ? <Shell key={person(state.rows)} rows={state.rows} locked={state.locked} leave={leave} /> : <Login over={state.over} done={enter} />}
+      {state.at === "in" ? <Shell key={actor(state.rows)} rows={state.rows} locked={state.locked} leave={leave} /> : <Login over={state.over} done={enter} />}
       {state.locked && <Over><Login over done={enter} /></Over>}
       {confirm && <Confirm done={confirm} />}
     </>

@@ -58,6 +58,9 @@ export const useless = {
   "user disable": (row) => row.disabled === true,
 };
 
+/* The same where a list has what they are for: the list, and its column with the name of the thing. */
+export const listed = { "test user-del": ["test users", "jid"], "trace stop": ["trace list", "jid"] };
+
 /* What is shown before a command destroys a thing: what goes with it. */
 export const losses = { "user del": ["user stats", "jid"] };
 

@@ -11,6 +11,7 @@ const english = {
   "app.waits": "The server is not ready: {why}. It is asked again every few seconds, and this page goes on when it is. What you have typed stays.",
   "app.nothing": "There is no such page, or your role does not include it.",
   "app.close": "Close",
+  "app.token": "token {name}",
   "app.zone": "Times are in the zone of this machine: {zone}.",
   "app.broken": "This page does not work: {error}",
   "login.title": "Log in to Muster",
@@ -200,7 +201,7 @@ const english = {
   "do.federation list": "Blocked and allowed", "do.federation reports": "Reported",
   "do.federation block": "Block a domain", "do.federation allow": "Allow a domain",
   "do.component list": "Components", "do.component add": "New component",
-  "do.component del": "Delete component", "do.test history": "History", "do.test users": "Test users", "do.test user-add": "New test user", "do.test user-del": "Delete test user",
+  "do.component del": "Delete component", "do.test history": "History", "do.test users": "Test users", "do.test user-add": "New test user", "do.test user-del": "No test user any more",
   "do.webhook list": "Webhooks", "do.webhook add": "New webhook", "do.webhook del": "Delete webhook",
   "do.webhook events": "Events", "do.webhook test": "Send a test",
   "do.imtest": "Test messages", "do.fedtest": "Test federation", "do.pushtest": "Test push",
@@ -241,8 +242,8 @@ const labels = {
   not_after: "Valid until", not_before: "Valid from", occupants_max: "Most occupants",
   older_than: "Not used for, days", one_device: "With one device", pin: "Pinned key",
   pins: "Pinned keys", private_messages: "Private messages from",
-  pss_kib: "Own share of memory, KiB", raised_when: "Raised when", remedy: "What mends it",
-  rss_kib: "Memory in use, KiB", self_add: "Members add themselves",
+  pss_kib: "Own share of memory", raised_when: "Raised when", remedy: "What mends it",
+  rss_kib: "Memory in use", self_add: "Members add themselves",
   several_devices: "With several devices", since: "Since", since_s: "For, seconds",
   srv_names: "SRV names", stanza: "Message as sent", stanza_ids: "Messages", state: "State",
   strip_xhtml: "Formatting removed", suites: "TLS 1.3 suites", sum: "Sum", tls: "TLS",
@@ -278,6 +279,8 @@ export function plain(text, commands) {
   }).join("");
 }
 
+export const rounded = (n) => Number(n.toPrecision(3)).toLocaleString("en");
+
 /* Values as people read them. */
 export function shown(column, value) {
   if (value === undefined || value === null) return "";
@@ -285,12 +288,21 @@ export function shown(column, value) {
   if (column.type === "timestamp" ? value !== "" : isStamp(value)) return stamp(value, column.exact);
   if (typeof value === "number" && (column.type === "bytes" || column.unit === "bytes" || column.name === "bytes"))
     return bytes(value);
+  if (typeof value === "number" && column.unit === "KiB")
+    return value < 0 ? "–" : `${rounded(value / 1024)} ${t("unit.mib")}`; // as the plots have it
   if (typeof value === "number") return value.toLocaleString("en");
   return String(value);
 }
 
 /* Columns of names and values have times among them. */
 const isStamp = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value);
+
+/* Who is logged in, as the audit log names them: "console:root/76c66318", "token:backup". */
+export function person(actor) {
+  const [, kind, name] = /^(\w+):([^/]*)/.exec(actor) ?? [];
+  if (kind === "token") return t("app.token", { name });
+  return kind === "console" ? name : actor;
+}
 
 /* Where and how far from UTC: "Europe/Berlin (UTC+01:00)". */
 export function zone() {
