@@ -154,6 +154,8 @@ static void admin_settings_add_setting(struct command_call *call, const struct s
     command_text(call, "type", slice_of(param_type_name(s->type)));
     command_text(call, "value", slice_of(value));
     command_text(call, "default_value", slice_of(def));
+    if (s->unit != NULL)
+        command_text(call, "unit", slice_of(s->unit));
     command_text(call, "source", slice_of(source(s)));
     command_bool(call, "locked", settings_is_locked(s));
     command_bool(call, "changed", strcmp(value, def) != 0);
@@ -195,6 +197,10 @@ static void admin_settings_run_show(struct command_call *call)
 /* What a setting is now. `all`: of all settings, where some columns are too much for a table. */
 #define VALUE_COLUMNS(all)                                                                         \
     { .name = "value", .doc = "its value" }, { .name = "default_value", .doc = "its default" },    \
+        { .name = "unit",                                                                          \
+          .optional = true,                                                                        \
+          .wide = (all),                                                                           \
+          .doc = "what a number counts, such as requests a second" },                              \
         { .name = "source", .doc = "where the value comes from: node file, database or default" }, \
         { .name = "locked",                                                                        \
           .wide = (all),                                                                           \
