@@ -300,9 +300,9 @@ static enum err ctl_remote_read(struct exchange *x, struct buf *all, struct http
 
 /* As the control socket has it: all on one line. The line ends of the body are between its values,
  * never within one. */
-static void ctl_remote_succeeded(struct buf *line, slice body)
+static void ctl_remote_succeeded(struct buf *line, slice body, bool ok)
 {
-    buf_lit(line, "{\"ok\":true,");
+    buf_printf(line, "{\"ok\":%s,", ok ? "true" : "false");
     for (size_t i = 1; i < body.len; i++)
         if (body.ptr[i] != '\n')
             buf_append(line, body.ptr + i, 1);
@@ -330,7 +330,7 @@ static enum err ctl_remote_answer(struct exchange *x, const struct http_reply *r
     json_t *body = json_loadb(reply->body.ptr, reply->body.len, 0, NULL);
     enum err e = OK;
     if (reply->status == 200 && json_is_array(json_object_get(body, "rows"))) {
-        ctl_remote_succeeded(line, reply->body);
+        ctl_remote_succeeded(line, reply->body, json_object_get(body, "error") == NULL);
     } else if (reply->status == 401) {
         why_set(x->why,
                 "%.*s: the access token is not accepted; `musterctl token list` on the "

@@ -1,4 +1,5 @@
 """musterctl over the API of a server on another machine: --url, --token-file, --ca."""
+import json
 import os
 import socket
 import ssl
@@ -82,6 +83,9 @@ def test_the_same_as_over_the_socket(server, remote):
                  ["user", "show", "@"], ["user", "show", "@", "--json"], ["user", "shwo"],
                  ["imtest"], ["room", "list", "--domain", "nowhere.test"]):
         assert told(remote(*args)) == told(server.ctl_run(*args)), args
+    done = remote("doctor", "--json")
+    assert done.returncode == 1
+    assert any(row["state"] == "error" for row in json.loads(done.stdout)["rows"])
 
 
 def test_changes_are_made_and_what_destroys_asks(server, remote):

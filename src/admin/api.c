@@ -149,7 +149,8 @@ static void answer(struct api_job *j)
 {
     /* What only has to be there is there (RFC 9110 §9.2.2). */
     bool there = j->method == HTTP_M_PUT && j->call.err == E_EXISTS && slice_is(j->body, "{}");
-    if (j->call.err != OK && !there)
+    bool found = j->method == HTTP_M_POST && api_finds(j->call.command) && j->call.rows != NULL;
+    if (j->call.err != OK && !there && !found)
         api_failed(j);
     else
         api_succeeded(j);

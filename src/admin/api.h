@@ -48,6 +48,9 @@ slice api_cursor_read(slice cursor, struct arena *tmp);
 /* Whether a GET of the row is one row and not a list, and whether that list has pages. */
 bool api_is_single(const struct command *c);
 bool api_has_pages(const struct command *c);
+/* Whether the command only looks for what is wrong: if it finds something, its rows are an answer
+ * (200) with `error`. */
+bool api_finds(const struct command *c);
 /* Whether what the path names is one thing, which has an ETag: one row, or a whole list that is
  * changed at this path. */
 bool api_is_thing(const struct api_target *t);

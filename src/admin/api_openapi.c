@@ -112,10 +112,15 @@ static json_t *answer_schema(const struct command *c, enum http_verb method)
                          "properties", "items", rows_schema(c), "next", "type", "string", "text",
                          "type", "string", "incomplete", incomplete_schema(), "required", "items",
                          "additionalProperties", 0);
-    return json_pack("{s:s,s:{s:{s:s},s:{s:s},s:o,s:o},s:[s,s],s:b}", "type", "object",
-                     "properties", "text", "type", "string", "next", "type", "string", "rows",
-                     rows_schema(c), "incomplete", incomplete_schema(), "required", "text", "rows",
-                     "additionalProperties", 0);
+    json_t *all = json_pack("{s:s,s:{s:{s:s},s:{s:s},s:o,s:o},s:[s,s],s:b}", "type", "object",
+                            "properties", "text", "type", "string", "next", "type", "string",
+                            "rows", rows_schema(c), "incomplete", incomplete_schema(), "required",
+                            "text", "rows", "additionalProperties", 0);
+    if (api_finds(c))
+        json_object_set_new(json_object_get(all, "properties"), "error",
+                            json_pack("{s:s,s:s}", "type", "string", "description",
+                                      "it has found something that is wrong"));
+    return all;
 }
 
 /* c NULL: of what is no command, those where it went wrong. */
