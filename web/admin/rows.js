@@ -13,7 +13,7 @@ export const isAsked = (command) => command.audited === true;
 /* The texts of rows are as the console says them (plain). */
 export function readRows(description) {
   const names = new Set(description.commands.map((row) => row.name));
-  const worded = (row) => ({ ...row, doc: plain(row.doc, names), ...(row.brief && { brief: plain(row.brief, names) }) });
+  const worded = (row) => ({ ...row, doc: plain(row.doc ?? "", names), ...(row.brief && { brief: plain(row.brief, names) }) });
   const list = description.commands.map((row) => ({ ...worded(row), args: row.args.map(worded), columns: row.columns.map(worded) }));
   const commands = new Map(list.map((row) => [row.name, row]));
   const settings = new Map(description.settings.map((row) => [row.name, worded(row)]));
