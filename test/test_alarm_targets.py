@@ -155,6 +155,29 @@ def test_a_storm_of_alarms_is_one_mail(make_server, receivers):
     assert re.fullmatch(r"localhost: \d changes of alarms, \d raised", last["Subject"])
 
 
+def stored_waiting(host):
+    with host.database(read_only=True) as db:
+        return [name for name, in db.execute("SELECT alarm FROM alarm_waiting").fetchall()]
+
+
+def test_a_mail_has_what_waited_at_a_crash(make_server, receivers):
+    """And it is not sent sooner than if the server had gone on."""
+    relay = Relay()
+    receivers.append(relay)
+    host = make_server("alice", settings={"mail.relay": relay.address, "alarm.mail": "warning",
+                                          "alarm.mail-to": "ann@a.test"})
+    assert results(host)["mail"]["works"]
+    fail_fedtest(host)
+    until("it is stored", lambda: "fedtest.failed" in stored_waiting(host))
+    host.kill()
+    host.start()
+    assert len(relay.mails) == 1
+    host.ctl("set", "alarm.mail-every", "0")
+    mail = until("mail", lambda: relay.mails[1:])[0]
+    assert "raised  error  fedtest.failed" in mail.get_content()
+    until("nothing waits", lambda: "fedtest.failed" not in stored_waiting(host))
+
+
 def test_a_target_has_a_least_severity(make_server, receivers):
     log = Syslog()
     receivers.append(log)

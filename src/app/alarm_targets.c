@@ -1,5 +1,6 @@
 #include "app/alarm_targets.h"
 #include "admin/alarms.h"
+#include "app/alarm_waiting.h"
 #include "app/mail.h"
 #include "app/outbound.h"
 #include "app/snmp.h"
@@ -80,8 +81,8 @@ static struct setting mail_every = {
     .min = 0,
     .max = INT64_C(24) * 3600 * 1000,
     .changed = targets_changed,
-    .doc = "How long after a mail about alarms the next one is sent at the earliest. All changes "
-           "in between are in it.",
+    .doc = "How long after a mail about alarms the next one is sent at the earliest, also over a "
+           "restart or a crash. All changes in between are in it. Only `alarm test` sends at once.",
 };
 
 struct target {
@@ -132,6 +133,15 @@ static const char *news_text(const struct alarms_news *n)
 
 /* The queues. */
 
+static uint64_t mail_wait_ms(const struct target *t)
+{
+    uint64_t every_us = (uint64_t)setting_int(&mail_every) * 1000, now_us = clock_wall_us();
+    uint64_t sent_us = t->sent_us < now_us ? t->sent_us : now_us; /* the clock was set back */
+    uint64_t since_us = now_us - sent_us;
+    uint64_t wait_ms = sent_us > 0 && since_us < every_us ? (every_us - since_us) / 1000 : 0;
+    return wait_ms > COLLECT_MS ? wait_ms : COLLECT_MS;
+}
+
 static void target_wait(struct target *t)
 {
     uint64_t wait_ms = SOON_MS;
@@ -143,10 +153,7 @@ static void target_wait(struct target *t)
         wait_ms = (uint64_t)BACK_OFF_MS << shift;
         wait_ms = wait_ms < BACK_OFF_MAX_MS ? wait_ms : BACK_OFF_MAX_MS;
     } else if (t->send == send_mail) {
-        uint64_t next_us = t->sent_us + (uint64_t)setting_int(&mail_every) * 1000;
-        uint64_t now_us = clock_wall_us();
-        wait_ms = t->sent_us > 0 && next_us > now_us ? (next_us - now_us) / 1000 : 0;
-        wait_ms = wait_ms > COLLECT_MS ? wait_ms : COLLECT_MS;
+        wait_ms = mail_wait_ms(t);
     }
     timer_set(worker_loop(telling.worker), &t->due, t->testing ? 1 : wait_ms);
 }
@@ -165,6 +172,8 @@ static void target_due(struct timer *timer, struct loop *loop)
 static void target_drop(struct target *t, unsigned count)
 {
     ensure(count <= t->count);
+    if (t->send == send_mail)
+        alarm_waiting_drop(telling.worker, t->news, count);
     memmove(t->news, t->news + count, (t->count - count) * sizeof *t->news);
     t->count -= count;
 }
@@ -179,6 +188,8 @@ static bool target_add(struct target *t, const struct alarms_news *news)
         target_drop(t, 1);
         t->left_out++;
     }
+    if (t->send == send_mail && news->alarm != NULL)
+        alarm_waiting_add(telling.worker, news);
     t->news[t->count++] = *news;
     target_wait(t);
     return true;
@@ -243,6 +254,8 @@ static void target_done(struct target *t, const char *why)
     if (why == NULL) {
         target_drop(t, t->sending);
         t->sent_us = clock_wall_us();
+        if (t->send == send_mail)
+            alarm_waiting_sent(telling.worker, t->sent_us);
         t->failures = t->left_out = 0;
     } else {
         t->failures++;
@@ -272,7 +285,8 @@ static void targets_changed(struct worker *w, const struct setting *s)
     for (unsigned i = 0; i < TARGETS; i++) {
         struct target *t = &targets[i];
         if (s == t->level && setting_int(s) == 0 && !t->busy) {
-            t->count = t->failures = t->left_out = 0;
+            target_drop(t, t->count);
+            t->failures = t->left_out = 0;
             t->why[0] = '\0';
         }
         target_wait(t);
@@ -494,6 +508,16 @@ static void targets_stop(void)
         command_fail(call, E_CANCELED, "the server ends");
 }
 
+/* Of what the process before told of, and of its last mail. */
+static void mail_goes_on(struct target *t)
+{
+    ensure(t->send == send_mail && t->count == 0);
+    t->count = alarm_waiting_read(telling.worker, t->news, TARGET_NEWS_MAX, &t->sent_us);
+    if (setting_int(t->level) == 0)
+        target_drop(t, t->count);
+    target_wait(t);
+}
+
 static void targets_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ALARMS))
@@ -501,12 +525,14 @@ static void targets_start(struct worker *w)
     telling.worker = w;
     for (unsigned i = 0; i < TARGETS; i++)
         targets[i].due.fn = target_due;
+    mail_goes_on(&targets[0]);
     alarms_on_told(alarm_told);
     outbound_at_stop(targets_stop);
 }
 
 const struct feature alarm_targets_feature = {
     .name = "alarm-targets",
+    .schema = &alarm_waiting_schema,
     .settings = (struct setting *const[]){ &by_mail, &by_syslog, &by_journald, &by_snmp,
                                            &alarm_mail_to, &mail_every, NULL },
     .commands = (struct command *const[]){ &test_command, NULL },
