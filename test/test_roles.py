@@ -1,5 +1,7 @@
 """Roles, access tokens, and accounts with a role: who may run what. The matrix of roles and
 commands takes both from the program."""
+import re
+
 import pytest
 
 from muster import rows
@@ -334,3 +336,28 @@ def test_each_pattern_of_a_built_in_role_matches_a_permission(host):
     for name, grants in [(r["name"], r["permissions"]) for r in host.rows("role", "list")]:
         host.ctl("role", "set", "copy", grants)
         assert host.rows("role", "show", "copy")[0]["permissions"] == grants, name
+
+
+def test_commands_that_texts_of_the_server_name_are_there():
+    """What stands between backquotes in its texts, as it would be typed."""
+    commands, wrong, found = rows.part("commands"), [], 0
+    first = {name.split()[0] for name in commands if " " in name}
+    for path in sorted((rows.ROOT / "src").rglob("*.c")):
+        text = path.read_text()
+        if "`" not in text:
+            continue
+        text = re.sub(r'"\s*"', "", re.sub(r"/\*.*?\*/", "", text, flags=re.S))
+        for quoted in re.findall(r"`([^`\n]*)`", "".join(re.findall(r'"(?:[^"\\\n]|\\.)*"', text))):
+            words = quoted.removeprefix("musterctl ").split()
+            if len(words) < 2 or words[0] not in first:
+                continue
+            names = (" ".join(words[:k]) for k in (4, 3, 2, 1))
+            name = next((n for n in names if n in commands), "")
+            found += 1
+            args = commands[name]["properties"]["args"]["properties"] if name else {}
+            options = {"--" + a.replace("_", "-") for a, row in args.items()
+                       if row["x-kind"] not in ("positional", "optional")} | {"--yes", "--stdin"}
+            given = {w.split("=")[0] for w in words if w.startswith("--")}
+            if not name or not given <= options:
+                wrong.append((path.name, quoted))
+    assert found > 50 and not wrong

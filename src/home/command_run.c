@@ -352,7 +352,7 @@ static enum err refuse_lack(const struct command *c, const struct principal *p,
     else if (p->role.len == 0)
         why_set(why,
                 "%s needs the permission %s, and %.*s has no role; an administrator gives one: "
-                "`admin add NAME --role ROLE`",
+                "`admin add JID ROLE`",
                 c->name, permission, SLICE_ARG(p->actor));
     else if (narrow)
         why_set(why,
