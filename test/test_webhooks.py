@@ -107,6 +107,8 @@ def test_each_kind_of_event_arrives_signed(make_server, receiver):
     alice = host.client("alice", "phone")
     host.ctl("user", "add", "dora@localhost", "--password", "planted south wind")
     host.ctl("user", "set", "dora@localhost", "--email", "d@x.test")
+    host.ctl("user", "disable", "dora@localhost")
+    host.ctl("user", "enable", "dora@localhost")
     host.ctl("user", "del", "dora@localhost", "--yes")
     host.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
     host.ctl("room", "destroy", "cave@conference.localhost", "--yes")
@@ -122,6 +124,8 @@ def test_each_kind_of_event_arrives_signed(make_server, receiver):
         assert headers["Muster-Event-Id"] == event["id"] and event["server"] == "localhost"
         assert set(event["data"]) <= set(rows[event["event"]]["fields"].split())
     assert [e["subject"] for e in one.of("user.created")] == ["dora@localhost"]
+    assert [e["event"] for e in one.taken if e["subject"] == "dora@localhost"] == [
+        "user.created", "user.changed", "user.disabled", "user.enabled", "user.deleted"]
     assert one.of("session.available")[0]["data"] == {"jid": "alice@localhost",
                                                       "resource": "phone"}
     assert one.of("room.created")[0]["subject"] == "cave@conference.localhost"

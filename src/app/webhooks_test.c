@@ -27,7 +27,8 @@ static void lists_of_events_are_read(void **state)
     assert_int_equal(webhook_kinds(SLICE("user.created")), bit(EVENT_USER_CREATED));
     assert_int_equal(webhook_kinds(SLICE(" alarm.raised  user.*")),
                      bit(EVENT_ALARM_RAISED) | bit(EVENT_USER_CREATED) | bit(EVENT_USER_CHANGED) |
-                         bit(EVENT_USER_DELETED));
+                         bit(EVENT_USER_DELETED) | bit(EVENT_USER_DISABLED) |
+                         bit(EVENT_USER_ENABLED));
     static const char *const bad[] = { "",
                                        " ",
                                        "user",

@@ -10,6 +10,7 @@
 #include "im/feature.h"
 #include "ops/access.h"
 #include "ops/console.h"
+#include "ops/events.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
@@ -60,6 +61,11 @@ static void users_state_failed(const struct task *t, enum err e)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
 }
 
+static void tell_state(const struct task *t, enum event_kind kind)
+{
+    event_tell(t->home, kind, t->jid, (const struct event_field[]){ { "jid", t->jid }, { 0 } });
+}
+
 /* user disable */
 
 static void told_disabled(struct worker *w, void *arg)
@@ -76,6 +82,7 @@ static void disabled(void *arg, enum err e)
         users_state_failed(t, e);
         return;
     }
+    tell_state(t, EVENT_USER_DISABLED);
     console_end_name(t->home, t->jid);
     if (access_has_role(t->jid))
         access_changed(t->home, &(struct asker){ .done = told_disabled, .arg = t });
@@ -164,6 +171,7 @@ static void users_state_enabled(void *arg, enum store_result result, const struc
         users_state_failed(t, e);
         return;
     }
+    tell_state(t, EVENT_USER_ENABLED);
     account_forget(t->home, t->jid);
     each_home(t->home, &enabled_message, &(struct enabled){ t->jid },
               &(struct asker){ .done = told_again, .arg = t });
