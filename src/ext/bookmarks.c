@@ -501,10 +501,11 @@ static slice storage_rest(slice xml, struct arena *tmp)
     return text;
 }
 
-typedef void port_fn(void *arg, const struct elem *item);
+typedef void bookmarks_port_fn(void *arg, const struct elem *item);
 
 /* Each item that the account brings of a node, oldest first. */
-static void bookmarks_each_item(const struct portable *p, const char *node, port_fn *fn, void *arg)
+static void bookmarks_each_item(const struct portable *p, const char *node, bookmarks_port_fn *fn,
+                                void *arg)
 {
     struct elem e, items, item;
     for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
@@ -523,23 +524,23 @@ struct bookmarks_port {
     struct bookmarks found;
 };
 
-static void port_room(struct bookmarks_port *t, slice jid)
+static void bookmarks_port_room(struct bookmarks_port *t, slice jid)
 {
     slice *room = arena_new(t->to->tmp, slice, 1);
     *room = jid;
     map_put(&t->has, room);
 }
 
-static void port_has(void *arg, const struct elem *item)
+static void bookmarks_port_has(void *arg, const struct elem *item)
 {
     struct bookmarks_port *t = arg;
     struct jid jid;
     if (names_room(elem_attr(item, "id", t->to->tmp), &jid, t->to->tmp) &&
         map_get(&t->has, jid.full) == NULL)
-        port_room(t, jid.full);
+        bookmarks_port_room(t, jid.full);
 }
 
-static void port_current(void *arg, const struct elem *item)
+static void bookmarks_port_current(void *arg, const struct elem *item)
 {
     struct bookmarks_port *t = arg;
     struct elem storage;
@@ -552,7 +553,7 @@ static void port_current(void *arg, const struct elem *item)
     buf_fini(&xml);
 }
 
-static void port_storage(struct bookmarks_port *t, const struct elem *storage)
+static void bookmarks_port_storage(struct bookmarks_port *t, const struct elem *storage)
 {
     struct portable *p = t->to;
     struct elem e;
@@ -567,49 +568,48 @@ static void port_storage(struct bookmarks_port *t, const struct elem *storage)
             continue;
         if (t->found.count == BOOKMARKS_MAX)
             p->lost(p, "a bookmark beyond the most that there may be:", all.at[i].jid);
-        port_room(t, all.at[i].jid);
+        bookmarks_port_room(t, all.at[i].jid);
         bookmarks_add(&t->found, &all.at[i], p->tmp);
     }
 }
 
-static slice port_write(const struct bookmarks *all, struct arena *tmp)
+static void bookmarks_port_write(struct xml_write *x, const struct bookmarks *all)
 {
-    struct buf xml;
-    struct xml_write x;
-    xml_begin(&x, &xml, XML_STANZA_MAX);
-    buf_add(&xml,
-            SLICE("<pubsub xmlns='" NS_PUBSUB_OWNER "'><configure node='" NS_BOOKMARKS "'>" OPTIONS(
-                "#node_config") OPTION("persist_items", "true") OPTION("max_items", "max")
-                      OPTION("send_last_published_item", "never") "</x></configure></pubsub>"));
-    xml_open(&x, "pubsub", NS_PUBSUB);
-    xml_open_with(&x, "items", NULL, "node", SLICE(NS_BOOKMARKS));
+    ensure(x->depth > 0 && all->count <= BOOKMARKS_MAX);
+    xml_open(x, "pubsub", NS_PUBSUB_OWNER);
+    xml_open_with(x, "configure", NULL, "node", SLICE(NS_BOOKMARKS));
+    xml_raw(x, SLICE(OPTIONS("#node_config") OPTION("persist_items", "true") OPTION(
+                   "max_items", "max") OPTION("send_last_published_item", "never") "</x>"));
+    xml_close(x);
+    xml_close(x);
+    xml_open(x, "pubsub", NS_PUBSUB);
+    xml_open_with(x, "items", NULL, "node", SLICE(NS_BOOKMARKS));
     for (unsigned i = 0; i < all->count; i++) {
-        xml_open_with(&x, "item", NULL, "id", all->at[i].jid);
-        xml_open(&x, "conference", NS_BOOKMARKS);
-        write_inside(&x, &all->at[i]);
-        xml_close(&x);
-        xml_close(&x);
+        xml_open_with(x, "item", NULL, "id", all->at[i].jid);
+        xml_open(x, "conference", NS_BOOKMARKS);
+        write_inside(x, &all->at[i]);
+        xml_close(x);
+        xml_close(x);
     }
-    xml_close_all(&x);
-    slice text = slice_dup(tmp, buf_fit(&xml));
-    buf_fini(&xml);
-    return text;
+    xml_close(x);
+    xml_close(x);
 }
 
-static slice bookmarks_port(struct portable *p)
+static void bookmarks_port(struct portable *p, struct xml_write *x)
 {
     struct bookmarks_port t = { .to = p };
     struct elem e, storage;
     map_init(&t.has, map_key_slice);
-    bookmarks_each_item(p, NS_BOOKMARKS, port_has, &t);
-    bookmarks_each_item(p, NS_STORAGE, port_current, &t);
+    bookmarks_each_item(p, NS_BOOKMARKS, bookmarks_port_has, &t);
+    bookmarks_each_item(p, NS_STORAGE, bookmarks_port_current, &t);
     if (elem_parse(&storage, t.current, SLICE(NS_CLIENT)))
-        port_storage(&t, &storage);
+        bookmarks_port_storage(&t, &storage);
     for (bool more = elem_first(p->user, &e); more; more = elem_next(&e, &e))
         if (elem_is(&e, "query", NS_PRIVATE) && elem_child(&e, "storage", NS_STORAGE, &storage))
-            port_storage(&t, &storage);
+            bookmarks_port_storage(&t, &storage);
     map_fini(&t.has);
-    return t.found.count > 0 ? port_write(&t.found, p->tmp) : (slice){ 0 };
+    if (t.found.count > 0)
+        bookmarks_port_write(x, &t.found);
 }
 
 static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request,

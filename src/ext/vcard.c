@@ -363,9 +363,10 @@ static void vcard_remove(struct account *a, struct store_batch *b)
 /* Accounts that come and go (im/portable.h). The photo of a card that comes stays in it until its
  * owner sets another one. Without a card it is made of the one of vCard4. */
 
-static void port_card(struct portable *p, const struct elem *card)
+static void vcard_port_card(struct portable *p, const struct elem *card)
 {
     struct buf xml;
+    ensure(card->whole.len > 0);
     buf_init(&xml, (size_t)setting_int(&vcard_bytes_max));
     elem_extract(card, &xml);
     if (xml.overflow) {
@@ -378,8 +379,8 @@ static void port_card(struct portable *p, const struct elem *card)
 }
 
 /* What is about the node of vCard4 in a <pubsub/> of this namespace, which stays its parent. */
-static bool port_of_node(const struct portable *p, const char *name, const char *ns,
-                         struct elem *pubsub, struct elem *out)
+static bool vcard_port_of_node(const struct portable *p, const char *name, const char *ns,
+                               struct elem *pubsub, struct elem *out)
 {
     for (bool more = elem_first(p->user, pubsub); more; more = elem_next(pubsub, pubsub))
         for (bool has = elem_is(pubsub, "pubsub", ns) && elem_first(pubsub, out); has;
@@ -390,30 +391,30 @@ static bool port_of_node(const struct portable *p, const char *name, const char 
 }
 
 /* Everybody may read a vCard: only a node that is open to all becomes one. */
-static bool port_is_open(const struct portable *p)
+static bool vcard_port_is_open(const struct portable *p)
 {
     struct elem pubsub, configure;
     struct form f;
     slice access;
-    return port_of_node(p, "configure", NS_PUBSUB_OWNER, &pubsub, &configure) &&
+    return vcard_port_of_node(p, "configure", NS_PUBSUB_OWNER, &pubsub, &configure) &&
            form_parse_child(&f, &configure, p->tmp) &&
            form_text(&f, "pubsub#access_model", &access) && slice_is(access, "open");
 }
 
 /* Of servers that keep vCard4 alone, as Prosody does. */
-static void port_vcard4(struct portable *p)
+static void vcard_port_vcard4(struct portable *p)
 {
     struct elem pubsub, items, item, child, card;
     slice text = { 0 };
-    if (!port_of_node(p, "items", NS_PUBSUB, &pubsub, &items))
+    if (!vcard_port_of_node(p, "items", NS_PUBSUB, &pubsub, &items))
         return;
     for (bool more = elem_first(&items, &item); more; more = elem_next(&item, &item))
         if (elem_child(&item, "vcard", NS_VCARD4, &child))
             text = vcard_of_vcard4(&child, p->tmp);
     if (!elem_parse(&card, text, SLICE(NS_CLIENT)))
         return;
-    if (port_is_open(p))
-        port_card(p, &card);
+    if (vcard_port_is_open(p))
+        vcard_port_card(p, &card);
     else
         p->lost(p, "a vCard for clients that know no vCard4: not everybody may read that",
                 (slice){ 0 });
@@ -423,9 +424,9 @@ static void vcard_port_take(struct portable *p)
 {
     struct elem card;
     if (elem_child(p->user, "vCard", NS_VCARD, &card))
-        port_card(p, &card);
+        vcard_port_card(p, &card);
     else
-        port_vcard4(p);
+        vcard_port_vcard4(p);
 }
 
 static void vcard_port_read(const struct portable_out *o, struct store_batch *b)

@@ -24,38 +24,38 @@ struct vcard_property {
     const char *mark; /* an empty element that the DTD wants, or NULL */
 };
 
-static const struct vcard_name in_n[] = { { "surname", "FAMILY" },    { "given", "GIVEN" },
-                                          { "additional", "MIDDLE" }, { "prefix", "PREFIX" },
-                                          { "suffix", "SUFFIX" },     { 0 } };
-static const struct vcard_name in_adr[] = { { "pobox", "POBOX" },   { "ext", "EXTADD" },
-                                            { "street", "STREET" }, { "locality", "LOCALITY" },
-                                            { "region", "REGION" }, { "code", "PCODE" },
-                                            { "country", "CTRY" },  { 0 } };
-static const struct vcard_name in_org[] = { { "", "ORGNAME" }, { "", "ORGUNIT" }, { 0 } };
-static const struct vcard_name in_email[] = { { "", "USERID" }, { 0 } };
-static const struct vcard_name in_tel[] = { { "", "NUMBER" }, { 0 } };
-static const struct vcard_property properties[] = {
+static const struct vcard_name vcard4_in_n[] = { { "surname", "FAMILY" },    { "given", "GIVEN" },
+                                                 { "additional", "MIDDLE" }, { "prefix", "PREFIX" },
+                                                 { "suffix", "SUFFIX" },     { 0 } };
+static const struct vcard_name vcard4_in_adr[] = {
+    { "pobox", "POBOX" },   { "ext", "EXTADD" }, { "street", "STREET" }, { "locality", "LOCALITY" },
+    { "region", "REGION" }, { "code", "PCODE" }, { "country", "CTRY" },  { 0 }
+};
+static const struct vcard_name vcard4_in_org[] = { { "", "ORGNAME" }, { "", "ORGUNIT" }, { 0 } };
+static const struct vcard_name vcard4_in_email[] = { { "", "USERID" }, { 0 } };
+static const struct vcard_name vcard4_in_tel[] = { { "", "NUMBER" }, { 0 } };
+static const struct vcard_property vcard4_properties[] = {
     { { "fn", "FN" }, VCARD_TEXT, NULL, NULL },
-    { { "n", "N" }, VCARD_PARTS, in_n, NULL },
+    { { "n", "N" }, VCARD_PARTS, vcard4_in_n, NULL },
     { { "nickname", "NICKNAME" }, VCARD_TEXT, NULL, NULL },
     { { "bday", "BDAY" }, VCARD_TEXT, NULL, NULL },
-    { { "adr", "ADR" }, VCARD_PARTS, in_adr, NULL },
-    { { "tel", "TEL" }, VCARD_TYPED, in_tel, NULL },
-    { { "email", "EMAIL" }, VCARD_TYPED, in_email, "INTERNET" },
+    { { "adr", "ADR" }, VCARD_PARTS, vcard4_in_adr, NULL },
+    { { "tel", "TEL" }, VCARD_TYPED, vcard4_in_tel, NULL },
+    { { "email", "EMAIL" }, VCARD_TYPED, vcard4_in_email, "INTERNET" },
     { { "title", "TITLE" }, VCARD_TEXT, NULL, NULL },
     { { "role", "ROLE" }, VCARD_TEXT, NULL, NULL },
-    { { "org", "ORG" }, VCARD_LISTED, in_org, NULL },
+    { { "org", "ORG" }, VCARD_LISTED, vcard4_in_org, NULL },
     { { "note", "NOTE" }, VCARD_TEXT, NULL, NULL },
     { { "url", "URL" }, VCARD_TEXT, NULL, NULL },
 };
 
-static slice value_text(const struct elem *value, struct arena *tmp)
+static slice vcard4_value_text(const struct elem *value, struct arena *tmp)
 {
     slice text = elem_text(value, tmp), scheme = SLICE("tel:");
     return slice_starts(text, scheme) ? slice_from(text, scheme.len) : text;
 }
 
-static void write_value(struct xml_write *x, const char *name, slice text)
+static void vcard4_write_value(struct xml_write *x, const char *name, slice text)
 {
     if (text.len == 0)
         return;
@@ -65,7 +65,7 @@ static void write_value(struct xml_write *x, const char *name, slice text)
 }
 
 /* WORK, HOME and the like, of which the one has the names of the other in capitals. */
-static void write_place(struct xml_write *x, const struct elem *property, struct arena *tmp)
+static void vcard4_write_place(struct xml_write *x, const struct elem *property, struct arena *tmp)
 {
     static const struct vcard_name places[] = { { "home", "HOME" }, { "work", "WORK" },
                                                 { "cell", "CELL" }, { "voice", "VOICE" },
@@ -82,8 +82,8 @@ static void write_place(struct xml_write *x, const struct elem *property, struct
             }
 }
 
-static void write_parts(struct xml_write *x, const struct vcard_property *p,
-                        const struct elem *property, struct arena *tmp)
+static void vcard4_write_parts(struct xml_write *x, const struct vcard_property *p,
+                               const struct elem *property, struct arena *tmp)
 {
     struct elem value;
     const struct vcard_name *part = p->parts;
@@ -95,7 +95,7 @@ static void write_parts(struct xml_write *x, const struct vcard_property *p,
                 part++;
         if (part->ours == NULL)
             continue;
-        write_value(x, part->ours, value_text(&value, tmp));
+        vcard4_write_value(x, part->ours, vcard4_value_text(&value, tmp));
         if (p->shape == VCARD_LISTED && part[1].ours != NULL)
             part++;
         else if (p->shape == VCARD_TYPED)
@@ -104,8 +104,8 @@ static void write_parts(struct xml_write *x, const struct vcard_property *p,
 }
 
 /* false: it has no value. */
-static bool write_property(struct xml_write *x, const struct vcard_property *p,
-                           const struct elem *property, struct arena *tmp)
+static bool vcard4_write_property(struct xml_write *x, const struct vcard_property *p,
+                                  const struct elem *property, struct arena *tmp)
 {
     struct elem value;
     bool some = elem_first(property, &value);
@@ -114,22 +114,22 @@ static bool write_property(struct xml_write *x, const struct vcard_property *p,
     if (!some || (p->shape != VCARD_PARTS && elem_text(&value, tmp).len == 0))
         return false;
     if (p->shape == VCARD_TEXT) {
-        write_value(x, p->name.ours, elem_text(&value, tmp));
+        vcard4_write_value(x, p->name.ours, elem_text(&value, tmp));
         return true;
     }
     ensure(p->parts != NULL);
     xml_open(x, p->name.ours, NULL);
     if (p->shape != VCARD_LISTED)
-        write_place(x, property, tmp);
+        vcard4_write_place(x, property, tmp);
     if (p->mark != NULL)
         xml_empty(x, p->mark, NULL);
-    write_parts(x, p, property, tmp);
+    vcard4_write_parts(x, p, property, tmp);
     xml_close(x);
     return true;
 }
 
 /* data:image/png;base64,... or a link. */
-static bool write_photo(struct xml_write *x, const struct elem *property, struct arena *tmp)
+static bool vcard4_write_photo(struct xml_write *x, const struct elem *property, struct arena *tmp)
 {
     struct elem e;
     slice type, bytes;
@@ -139,10 +139,10 @@ static bool write_photo(struct xml_write *x, const struct elem *property, struct
     xml_open(x, "PHOTO", NULL);
     if (slice_starts(uri, SLICE("data:")) && slice_cut(slice_from(uri, 5), ';', &type, &bytes) &&
         slice_starts(bytes, SLICE("base64,"))) {
-        write_value(x, "TYPE", type);
-        write_value(x, "BINVAL", slice_from(bytes, 7));
+        vcard4_write_value(x, "TYPE", type);
+        vcard4_write_value(x, "BINVAL", slice_from(bytes, 7));
     } else {
-        write_value(x, "EXTVAL", uri);
+        vcard4_write_value(x, "EXTVAL", uri);
     }
     xml_close(x);
     return true;
@@ -157,13 +157,14 @@ slice vcard_of_vcard4(const struct elem *card, struct arena *tmp)
     xml_begin(&x, &xml, XML_STORED_MAX);
     xml_open(&x, "vCard", NS_VCARD);
     for (bool more = elem_first(card, &e); more; more = elem_next(&e, &e)) {
-        for (unsigned i = 0; i < sizeof properties / sizeof properties[0]; i++)
-            if (elem_is(&e, properties[i].name.theirs, NS_VCARD4))
-                some = write_property(&x, &properties[i], &e, tmp) || some;
+        for (unsigned i = 0; i < sizeof vcard4_properties / sizeof vcard4_properties[0]; i++)
+            if (elem_is(&e, vcard4_properties[i].name.theirs, NS_VCARD4))
+                some = vcard4_write_property(&x, &vcard4_properties[i], &e, tmp) || some;
         if (elem_is(&e, "photo", NS_VCARD4))
-            some = write_photo(&x, &e, tmp) || some;
+            some = vcard4_write_photo(&x, &e, tmp) || some;
     }
     xml_close(&x);
+    ensure(x.depth == 0);
     slice text = some ? slice_dup(tmp, buf_fit(&xml)) : (slice){ 0 };
     buf_fini(&xml);
     return text;

@@ -225,7 +225,8 @@ static int by_order(const void *one, const void *other)
 }
 
 /* The items of a list as they are written; their orders may be equal. */
-static bool parse_items(struct privacy_change *c, const struct elem *list, struct request *r)
+static bool privacy_lists_parse_items(struct privacy_change *c, const struct elem *list,
+                                      struct request *r)
 {
     struct elem item;
     uint32_t count = 0;
@@ -243,7 +244,7 @@ static bool parse_items(struct privacy_change *c, const struct elem *list, struc
 
 static bool parse_list(struct privacy_change *c, const struct elem *list, struct request *r)
 {
-    if (!parse_items(c, list, r))
+    if (!privacy_lists_parse_items(c, list, r))
         return false;
     qsort(r->rules, r->count, sizeof r->rules[0], by_order);
     for (uint32_t i = 1; i < r->count; i++)
@@ -298,7 +299,7 @@ bool privacy_lists_read(struct arena *tmp, const struct elem *list, struct priva
     struct request r = { .what = SET_LIST, .name = elem_attr(list, "name", tmp) };
     bool fine = r.name.len > 0 && r.name.len <= PRIVACY_NAME_BYTES;
     *why = SLICE("its name is empty or too long");
-    if (fine && !parse_items(&c, list, &r)) {
+    if (fine && !privacy_lists_parse_items(&c, list, &r)) {
         *why = c.why.text;
         fine = false;
     }

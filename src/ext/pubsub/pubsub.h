@@ -16,6 +16,7 @@ struct buf;
 struct feature;
 struct portable;
 struct ps_config;
+struct xml_write;
 
 extern const struct feature pubsub_feature; /* of the engine: its tables */
 
@@ -51,8 +52,8 @@ struct ps_watch {
     /* What an item that is published there must satisfy, by its id (empty: none was given): returns
      * what is wrong with it, for the client, or NULL. NULL: any is good. */
     const char *(*item_rule)(slice id, struct arena *tmp);
-    /* What an account that comes (im/portable.h) brings for the node in another form: <pubsub/>
-     * elements with its configuration and items that the account does not bring itself. NULL,
-     * empty: nothing. */
-    slice (*port)(struct portable *p);
+    /* Writes what an account that comes (im/portable.h) brings for the node in another form:
+     * <pubsub/> elements with its configuration and items that the account does not bring itself.
+     * NULL: nothing. */
+    void (*port)(struct portable *p, struct xml_write *x);
 };

@@ -225,13 +225,15 @@ static void port_contents(struct port *t, const struct elem *user)
 static bool port_made(struct portable *p, struct elem *user)
 {
     struct buf xml;
-    buf_init(&xml, XML_STANZA_MAX);
-    buf_lit(&xml, "<user>");
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "user", NULL);
     FEATURES_EACH (f, watches)
         for (const struct ps_watch *row = f->watches; row->node != NULL; row++)
             if (row->port != NULL)
-                buf_add(&xml, row->port(p));
-    buf_lit(&xml, "</user>");
+                row->port(p, &x);
+    xml_close(&x);
+    ensure(x.depth == 0);
     bool some = elem_parse(user, slice_dup(p->tmp, buf_fit(&xml)), SLICE(NS_CLIENT));
     buf_fini(&xml);
     return some;
