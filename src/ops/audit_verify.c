@@ -339,10 +339,9 @@ static void verify_end(struct command_call *call, const struct audit_check *c)
         command_done(call, "the chain is whole");
     else
         command_done(call,
-                     "the chain is whole; %lld entries before entry %lld, which says that "
-                     "secrets.key was made anew, cannot be verified: whether they are as they were "
-                     "written is not known",
-                     (long long)unproven, (long long)c->reset);
+                     "the chain is whole from entry %lld on, which says that secrets.key was made "
+                     "anew; whether the %lld before it are as they were written is not known",
+                     (long long)c->reset, (long long)unproven);
 }
 
 static void audit_verify_done(struct audit_check *c)
