@@ -48,8 +48,8 @@ slice api_cursor_read(slice cursor, struct arena *tmp);
 /* Whether a GET of the row is one row and not a list, and whether that list has pages. */
 bool api_is_single(const struct command *c);
 bool api_has_pages(const struct command *c);
-/* Whether the command only looks for what is wrong: if it finds something, its rows are an answer
- * (200) with `error`. */
+/* Whether the command only looks for what is wrong with this server, so it has no arguments: if it
+ * finds something, its rows are an answer (200) with `error`. */
 bool api_finds(const struct command *c);
 /* Whether what the path names is one thing, which has an ETag: one row, or a whole list that is
  * changed at this path. */

@@ -63,7 +63,10 @@ bool api_has_pages(const struct command *c)
     return command_has_arg(c, "after") && command_has_arg(c, "limit");
 }
 
-bool api_finds(const struct command *c) { return c->report && c->effect == COMMAND_READS; }
+bool api_finds(const struct command *c)
+{
+    return c->report && c->effect == COMMAND_READS && (c->args == NULL || c->args->name == NULL);
+}
 
 bool api_is_thing(const struct api_target *t)
 {
