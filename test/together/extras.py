@@ -179,7 +179,7 @@ def group_contact(player, device, account):
     own = device.account
     if account not in own.friends or not own.there:
         return False
-    row, = player.console.rows("contact add", user=own.bare, contacts=account.bare, group="team")
+    row, = player.console.rows("contact add", jid=own.bare, contacts=account.bare, group="team")
     assert row["jid"] == account.bare, row
 
 
