@@ -782,6 +782,7 @@ def test_what_destroys_needs_yes_without_a_terminal(server):
         value = "/1" if name == "import prosody" else "1"
         words = [*name.split(), *[value for _ in given["required"]]]
         words += ["--" + row["x-asks-if"].replace("_", "-")] if "x-asks-if" in row else []
+        words += ["--stdin"] if name == "cert install" else []
         done = server.ctl_run(*words, own=(), stdin="y\n")
         assert done.returncode == USAGE, (name, done)
         assert done.stderr == f"musterctl: {name}: standard input is no terminal to ask on, so " \

@@ -144,7 +144,7 @@ static void add_list(struct buf *out, struct api_job *j)
 static void add_result(struct buf *out, const struct command_call *call)
 {
     buf_lit(out, "{");
-    if (call->err != OK) /* it has found something */
+    if (call->err != OK && api_finds(call->command)) /* it has found something */
         buf_printf(out, "\"error\":\"%s\",", err_name(call->err));
     buf_lit(out, "\"text\":");
     control_text(out, call->text);
