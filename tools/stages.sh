@@ -46,7 +46,7 @@ unit_one() { # TEST LOG
     return 1
 }
 
-# Runs each test program, three at a time, as some of them wait, and that which waits longest (for
+# Runs each test program, two at a time, as some of them wait, and that which waits longest (for
 # databases that do not answer) first; one that crashes does not stop the others.
 run_units() { # MODE FOLDER...
     local tests failed=0 logs=$LOGS/units.$1
@@ -57,7 +57,7 @@ run_units() { # MODE FOLDER...
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
     printf '%s\n' "${tests[@]}" | sed '/pgsql_test$/!s/^/~/' | LC_ALL=C sort | tr -d '~' |
-        xargs -P 3 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" || failed=1
+        xargs -P 2 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" || failed=1
     cat "$logs"/*
     return "$failed"
 }

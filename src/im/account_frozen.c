@@ -209,7 +209,7 @@ static uint64_t left_ms(const struct session *s)
 {
     uint64_t most = session_resumable_ms(s);
     uint64_t left = timer_left_ms(worker_loop(s->account->worker), &s->timer);
-    if (!timer_is_set(&s->timer)) /* it had a stream when the node stopped */
+    if (!session_expires(s)) /* it had a stream when the node stopped */
         return most;
     if (left > THAWING_MS / 2)
         left = left > THAWING_MS ? left - THAWING_MS : 0;

@@ -731,6 +731,11 @@ static void hibernation_over(struct timer *t, struct loop *loop)
         session_end(s, s->leaving ? (enum session_end)s->end_why : END_EXPIRED);
 }
 
+bool session_expires(const struct session *s)
+{
+    return timer_is_set(&s->timer) && s->timer.fn == hibernation_over;
+}
+
 void session_hibernate(struct session *s, uint64_t ms)
 {
     ensure(session_here(s));

@@ -25,3 +25,4 @@ void session_moved(struct session *s);           /* its home is elsewhere now: m
 void session_free(struct session *s);            /* memory only */
 void sessions_end_waiting(struct loop_defer *d); /* those of session_end_later() */
 void session_hibernate(struct session *s, uint64_t ms);
+bool session_expires(const struct session *s); /* it hibernates, and its timer ends it */

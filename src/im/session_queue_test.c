@@ -303,6 +303,21 @@ static void restart_now(void)
     session_id = s->id;
 }
 
+/* Its client is about to be asked for an acknowledgement: that is not when it ends. */
+static void test_an_attached_session_is_saved_for_all_its_time(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 10);
+    up(UP_ACK, 1);
+    assert_true(timer_is_set(&s->timer));
+    s->resume_max_s = RESUME_MAX_S;
+    s->state = SESSION_HIBERNATING; /* as when the node stops */
+    restart_now();
+    assert_non_null(s);
+    assert_true(timer_left_ms(worker_loop(t.w), &s->timer) % (600 * 1000) > 30000);
+}
+
 /* More than is submitted at a time. */
 static void test_more_than_is_saved_at_a_time(void **state)
 {
@@ -927,6 +942,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_h_backwards, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_count_wraps, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_count_wraps_while_saved, fresh, end),
+        cmocka_unit_test_setup_teardown(test_an_attached_session_is_saved_for_all_its_time, fresh,
+                                        end),
         cmocka_unit_test_setup_teardown(test_more_than_is_saved_at_a_time, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_ring_grows_anywhere, fresh, end),
         cmocka_unit_test_setup_teardown(test_a_client_that_never_acknowledges, fresh, end),
