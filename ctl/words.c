@@ -440,7 +440,7 @@ static enum err words_get_lines(struct words *w, const struct command_arg *a, st
     size_t len = 0;
     ssize_t got = 1;
     if (!w->secret_from_stdin) {
-        why_set(why, "%s: give --stdin, and the %s on standard input", w->command->name,
+        why_set(why, "%s: missing --stdin: the %s is read from standard input", w->command->name,
                 command_hyphened(a->name).text);
         return E_SYNTAX;
     }

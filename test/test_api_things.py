@@ -176,7 +176,8 @@ def test_directions_are_escaped_in_tables(server, mark):
 DAVE = "dave@localhost"
 # Arguments of all commands that have them, and of some that would be refused for another reason.
 GIVEN = {"email": "a@a.test", "contacts": ["c@a.test"], "jid": "alice@localhost", "role": "viewer",
-         "owner": "alice@localhost", "secret": "s" * 32, "permissions": "users.read",
+         "owner": "alice@localhost", "owners": ["alice@localhost"], "secret": "s" * 32,
+         "permissions": "users.read",
          "new_owner": "bob@localhost",
          "reason": "it is asked", "url": "https://a.test/", "code": "123456"}
 OF = {"admin create": {"name": "c", "password": "secret-471147"},

@@ -255,10 +255,11 @@ PRECISE = re.compile(r"found|missing|unknown|there is no|[Nn]o such|no setting b
 # What is wrong for an argument, by its name.
 ARGUMENTS = {
     **dict.fromkeys(("jid", "user", "users", "owner", "roster", "watcher", "contact", "new-owner",
-                     "room", "rooms", "members", "alternate", "allow", "block", "ask", "none",
-                     "receiver", "service"), ADDRESS),
+                     "room", "rooms", "members", "owners", "alternate", "allow", "block", "ask",
+                     "none", "receiver", "service"), ADDRESS),
     "contacts": ("@", "x" * 1100 + "@localhost"),
-    "visible-to": ("everybody", "domain:", "group"), "rule": ("department", "shoe-size=42", "=x"),
+    "visible-to": ("everybody", "domain:", "group"),
+    **dict.fromkeys(("rule", "rules"), ("department", "shoe-size=42", "=x")),
     **dict.fromkeys(("from", "to", "before", "version"), COUNT), "role": ("no-such-role",),
     **dict.fromkeys(("permissions", "scope"), ("users", "*.nothing more")),
     **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout", "hold-down", "step",
@@ -275,13 +276,14 @@ ARGUMENTS = {
     "folder": ("relative", "/nowhere/at/all"),
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
-                     "group", "email", "given-name", "surname", "department", "directory-uri",
+                     "group", "email", "certificate", "given-name", "surname", "department",
+                     "directory-uri",
                      "template", "username", "password", "secret", "target", "proxy", "edge",
                      "node", "actor", "shown", "command", "comment", "note", "event", "word"), ANY),
 }
 TEA = "tea@conference.localhost"
 RIGHT = {
-    **dict.fromkeys(("jid", "user", "owner"), "alice@localhost"),
+    **dict.fromkeys(("jid", "user", "owner", "owners"), "alice@localhost"),
     **dict.fromkeys(("contact", "contacts", "new-owner"), "bob@localhost"),
     "users": "alice@localhost bob@localhost", "members": "bob@localhost", "group": "Sales",
     "node": "node1", "job": "1-1",
