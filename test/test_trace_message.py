@@ -153,6 +153,8 @@ def test_to_another_server_that_is_not_there(make_server, tmp_path):
     server.ctl("set", "s2s.keep-for", "1s")
     alice.expect("<message type='error' id='m8'/>")
     assert "returned" in way(server, "returned", "m8")
+    why, = {row["why"] for row in steps(server, "m8") if row["event"] == "returned"}
+    assert why == "remote-server-timeout"
 
 
 def test_off_and_bounded(server, alice, bob):

@@ -104,16 +104,18 @@ void trail_add(const struct stanza *st, const char *event, const char *why, slic
         memcpy((char *)(r + 1) + names, whom.ptr, more);
 }
 
-void trail_answer(const struct stanza *st)
+void trail_error(const struct stanza *st, const char *event, slice whom)
 {
     struct elem e, condition;
     if (st->kind != STANZA_MESSAGE || st->type != TYPE_ERROR || trail_mine == NULL ||
         !stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
         return;
     enum stanza_error found = stanza_error_find(condition.name);
-    trail_add(st, "refused", stanza_error_name(found != SE_NONE ? found : SE_UNDEFINED_CONDITION),
-              stanza_from(st));
+    trail_add(st, event, stanza_error_name(found != SE_NONE ? found : SE_UNDEFINED_CONDITION),
+              whom);
 }
+
+void trail_answer(const struct stanza *st) { trail_error(st, "refused", stanza_from(st)); }
 
 static slice trail_take(const char **at, size_t len)
 {

@@ -35,6 +35,8 @@ static inline void trail_note(const struct stanza *st, const char *event, const 
 
 /* Of a message that a component or another server sends: if it answers one by an error, why. */
 void trail_answer(const struct stanza *st);
+/* The same of another event, with the condition as the reason. */
+void trail_error(const struct stanza *st, const char *event, slice whom);
 
 /* Each step on this worker that is not older than trace.keep, the oldest first. The texts last
  * until the next message. */

@@ -209,7 +209,7 @@ void outgoing_bounce(const struct outgoing_pair *pair, const struct outgoing_id 
         outgoing_tell(pair, id, 1, OUTGOING_GIVEN_UP, done, arg);
         return;
     }
-    trail_note(error, "returned", "", pair->remote);
+    trail_error(error, "returned", pair->remote);
     outgoing_ask(pair, id, &outgoing_bounce_message,
                  &(struct bounce_sent){ error, id->sender, id->entry, id->unshown }, done, arg);
 }
