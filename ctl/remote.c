@@ -174,7 +174,12 @@ static enum err ctl_remote_refused(struct exchange *x)
 {
     long verdict = SSL_get_verify_result(x->ssl);
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    if (verdict != X509_V_OK)
+    if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        why_set(x->why,
+                "%.*s: its certificate is for other names; give one of these in --url, or have a "
+                "certificate made for this one, too",
+                SLICE_ARG(x->uri.authority));
+    else if (verdict != X509_V_OK)
         why_set(x->why,
                 "%.*s: its certificate was not accepted: %s. If another authority has issued it, "
                 "give --ca FILE",
