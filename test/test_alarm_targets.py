@@ -240,6 +240,19 @@ def test_syslog_over_tls_checks_the_server(make_server, receivers, tmp_path):
     until("it was told", lambda: log.of(alarm="alarm.delivery", state="cleared"))
 
 
+@pytest.mark.parametrize("name, works", [("127.0.0.1", True), ("127.0.0.2", False),
+                                         ("localhost", False)])
+def test_a_server_that_is_named_by_its_address(make_server, receivers, tmp_path, name, works):
+    """An address counts as iPAddress of the certificate (RFC 9525 §6.5)."""
+    log = Syslog(context_of(tmp_path, name))
+    receivers.append(log)
+    host = make_server("alice", settings={"syslog.server": f"tls:127.0.0.1:{log.port}",
+                                          "alarm.syslog": "warning"})
+    host.ctl("cert-trust", "add", tmp_path / "log.pem")
+    told = results(host)["syslog"]
+    assert told["works"] == works and works != ("for another name" in told["result"]), told
+
+
 def test_syslog_by_datagrams(make_server):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
         log.bind(("127.0.0.1", 0))

@@ -1,5 +1,6 @@
 """Certificates: what checks find, what is told before they expire, and reloads that are refused."""
 import datetime
+import ipaddress
 import os
 import pwd
 import re
@@ -33,8 +34,9 @@ def make(folder, name, domains, begins=-1, ends=365, issuer=None):
                .not_valid_before(NOW + datetime.timedelta(days=begins))
                .not_valid_after(NOW + datetime.timedelta(days=ends, hours=1)))
     if domains:
-        names = x509.SubjectAlternativeName([x509.DNSName(d) for d in domains])
-        builder = builder.add_extension(names, critical=False)
+        names = [x509.IPAddress(ipaddress.ip_address(d)) if d[0].isdigit() else x509.DNSName(d)
+                 for d in domains]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=not domains, path_length=None),
                                     critical=True)
     cert = builder.sign(signer[1], hashes.SHA256())

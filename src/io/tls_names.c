@@ -178,6 +178,16 @@ enum err tls_names_read(struct tls_names *out, slice certificate, struct arena *
     return OK;
 }
 
+bool tls_names_have_address(slice certificate, const char *address)
+{
+    const unsigned char *at = (const unsigned char *)certificate.ptr;
+    X509 *cert = certificate.len <= INT32_MAX ? d2i_X509(NULL, &at, (long)certificate.len) : NULL;
+    bool has = cert != NULL && X509_check_ip_asc(cert, address, 0) == 1;
+    X509_free(cert);
+    ERR_clear_error();
+    return has;
+}
+
 enum err tls_names_of_san(struct tls_names *out, slice san, struct arena *arena)
 {
     const unsigned char *at = (const unsigned char *)san.ptr;

@@ -33,6 +33,10 @@ NODISCARD enum err tls_names_read(struct tls_names *out, slice certificate, stru
 /* Of the value of a subjectAltName extension in DER. */
 NODISCARD enum err tls_names_of_san(struct tls_names *out, slice san, struct arena *arena);
 
+/* Whether a certificate in DER has this address as an iPAddress (RFC 9525 §6.5): "192.0.2.1" or
+ * "2001:db8::1". False, too, if it is no certificate or no address. */
+bool tls_names_have_address(slice certificate, const char *address);
+
 struct tls_wanted {
     slice domain;   /* with A-labels; a dot at its end does not count */
     slice unicode;  /* the same with U-labels, for id-on-xmppAddr; empty: only `domain` */

@@ -79,8 +79,10 @@ static bool visit_is_named(const struct visit *v)
     const struct tls_wanted wanted = { .domain = slice_of(v->host), .wildcards = true };
     struct tls_names names;
     slice *chain;
-    return conn_tls_chain(v->conn, tmp, &chain) > 0 &&
-           tls_names_read(&names, chain[0], tmp) == OK && tls_names_find(&names, &wanted) != NULL;
+    if (conn_tls_chain(v->conn, tmp, &chain) == 0)
+        return false;
+    return tls_names_have_address(chain[0], v->host) ||
+           (tls_names_read(&names, chain[0], tmp) == OK && tls_names_find(&names, &wanted) != NULL);
 }
 
 static void visit_secured(struct visit *v)
