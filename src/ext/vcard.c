@@ -10,9 +10,9 @@
 #include "base/utf8.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "ext/cards.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
-#include "ext/vcard_of_vcard4.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/account_life.h"
@@ -410,7 +410,7 @@ static void vcard_port_vcard4(struct portable *p)
         return;
     for (bool more = elem_first(&items, &item); more; more = elem_next(&item, &item))
         if (elem_child(&item, "vcard", NS_VCARD4, &child))
-            text = vcard_of_vcard4(&child, p->tmp);
+            text = card_of_vcard4(&child, p->tmp);
     if (!elem_parse(&card, text, SLICE(NS_CLIENT)))
         return;
     if (vcard_port_is_open(p))

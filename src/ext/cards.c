@@ -1,4 +1,4 @@
-#include "ext/vcard_of_vcard4.h"
+#include "ext/cards.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -148,7 +148,7 @@ static bool vcard4_write_photo(struct xml_write *x, const struct elem *property,
     return true;
 }
 
-slice vcard_of_vcard4(const struct elem *card, struct arena *tmp)
+slice card_of_vcard4(const struct elem *card, struct arena *tmp)
 {
     struct buf xml;
     struct xml_write x;

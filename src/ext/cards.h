@@ -1,5 +1,5 @@
-/* vcard_of_vcard4: a card of vCard4 (XEP-0292) as older clients read it (XEP-0054), as far as both
- * have the same. Pure. */
+/* cards: what both forms of a vCard share: a card of vCard4 (XEP-0292) as older clients read it
+ * (XEP-0054), as far as both have the same. Pure. */
 #pragma once
 #include "base/slice.h"
 
@@ -10,4 +10,4 @@ struct elem;
 #define VCARD_NODE "urn:xmpp:vcard4" /* of an account: has its card */
 
 /* XML, in the arena; empty: nothing of the card can be said. */
-slice vcard_of_vcard4(const struct elem *card, struct arena *tmp);
+slice card_of_vcard4(const struct elem *card, struct arena *tmp);
