@@ -369,19 +369,20 @@ static void cert_check_run(struct command_call *call)
         command_fail(call, E_AGAIN, "all helper threads are busy; try again");
 }
 
+static const struct command_arg cert_check_args[] = {
+    { .name = "domain",
+      .kind = ARG_OPTIONAL,
+      .type = PARAM_DOMAIN,
+      .doc = "one of the server's domains, or one of a component; the default is all" },
+    { 0 },
+};
+
 static struct command check_command = {
     .name = "cert check",
     .access = COMMAND_LOCAL,
     .effect = COMMAND_READS,
     .area = "certificates",
-    .args =
-        (const struct command_arg[]){
-            { .name = "domain",
-              .kind = ARG_OPTIONAL,
-              .type = PARAM_DOMAIN,
-              .doc = "one of the server's domains, or one of a component; the default is all" },
-            { 0 },
-        },
+    .args = cert_check_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = cert_check_run,
@@ -399,14 +400,7 @@ static struct command findings_command = {
     .rest = "GET /certificates/findings",
     .effect = COMMAND_READS,
     .area = "certificates",
-    .args =
-        (const struct command_arg[]){
-            { .name = "domain",
-              .kind = ARG_OPTIONAL,
-              .type = PARAM_DOMAIN,
-              .doc = "one of the server's domains, or one of a component; the default is all" },
-            { 0 },
-        },
+    .args = cert_check_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = cert_check_run,
