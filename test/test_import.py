@@ -544,7 +544,7 @@ def test_an_import_says_how_far_it_is(server, tmp_path):
 
 
 def test_a_prosody_with_storage_in_sql(server, tmp_path):
-    """It is said what it is and what to do. What is beside files does not come along."""
+    """The error names the storage and the remedy. Storage beside files does not come along."""
     (tmp_path / "prosody.sqlite").write_bytes(b"SQLite format 3\0")
     (tmp_path / "upload").mkdir()
     for more in [], ["--dry-run"]:

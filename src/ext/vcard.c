@@ -378,7 +378,8 @@ static void vcard_port_card(struct portable *p, const struct elem *card)
     buf_fini(&xml);
 }
 
-/* What is about the node of vCard4 in a <pubsub/> of this namespace, which stays its parent. */
+/* out: the child of a <pubsub/> of this namespace that is about the node of vCard4; it refers to
+ * that <pubsub/>, which is given back, too. */
 static bool vcard_port_of_node(const struct portable *p, const char *name, const char *ns,
                                struct elem *pubsub, struct elem *out)
 {

@@ -68,7 +68,7 @@ static struct store_stmt farewell_old = {
     .name = "farewell.old", .params = "i", .cols = "",
     .sql = "DELETE FROM farewell WHERE since > 0 AND since < $1",
 };
-/* What is to be said under a mail address is that of the account that has it as its own ($1). */
+/* Words under a mail address belong to the account ($1) that has this address as its own. */
 #define FAREWELL_BY_MAIL                                                                           \
     "((CASE WHEN (words & 8) <> 0 THEN words & 1 ELSE 0 END) + "                                   \
     "(CASE WHEN (words & 4) <> 0 THEN words & 2 ELSE 0 END))"
