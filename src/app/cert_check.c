@@ -386,13 +386,10 @@ static struct command check_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = cert_check_run,
-    .doc = "Says what clients and other servers will refuse: names that are "
-           "missing, also those of services and components, dates, OCSP answers, the chain, weak "
-           "keys, wrong "
-           "usage, constraints "
-           "of issuers. Each line "
-           "says what to do. It fails (exit status 1) if one of them is refused, not for what is "
-           "only a note.",
+    .doc = "Says what clients and other servers will refuse: names that are missing, also those of "
+           "services and components, dates, OCSP answers, the chain, weak keys, wrong usage, "
+           "constraints of issuers. Each line says what to do. It fails (exit status 1) if one of "
+           "them is refused, not for what is only a note.",
 };
 
 static struct command findings_command = {
