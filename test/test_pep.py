@@ -656,6 +656,49 @@ def test_contacts_elsewhere(make_server):
     assert not [e for e in gate.inbox if e.find(f"{{{EVENT}}}event") is not None]
 
 
+def test_contacts_elsewhere_that_were_seen_before_they_see(make_server):
+    """Their presence, with the capabilities, came when they were allowed nothing yet, and does not
+    come again when they are."""
+    server = make_server("alice", workers=2, component=True)
+    server.ctl("component", "add", ELSEWHERE, "--secret", "a rather long secret")
+    gate = Component(server, ELSEWHERE, "a rather long secret")
+    alice = server.client("alice", "a")
+    friend, features = f"friend@{ELSEWHERE}", [xml.DISCO_INFO, TUNE + "+notify"]
+
+    def publish_one(item):
+        alice.result("set", publish(TUNE, tune(item), item=item))
+
+    def hears(item):
+        gate.expect(f"<message from='{alice.bare}' to='{friend}/r'><event xmlns='{EVENT}'>"
+                    f"<items node='{TUNE}'><item id='{item}'/></items></event></message>")
+
+    publish_one("early")
+    alice.send(f"<presence to='{friend}' type='subscribe'/>")
+    gate.expect(f"<presence from='{alice.bare}' to='{friend}' type='subscribe'/>")
+    gate.send(f"<presence from='{friend}' to='{alice.bare}' type='subscribed'/>")
+    gate.expect(f"<presence from='{alice.bare}/a' to='{friend}' type='probe'/>")
+    gate.send(f"<presence from='{friend}/r' to='{alice.bare}'>{caps(features)}</presence>")
+    ask = gate.expect(f"<iq type='get' from='{alice.bare}' to='{friend}/r'>"
+                      f"<query xmlns='{xml.DISCO_INFO}'/></iq>")
+    gate.send(f"<iq type='result' from='{friend}/r' to='{alice.bare}' id='{ask.get('id')}'>"
+              f"{disco_answer(features, ask[0].get('node'))}</iq>")
+    alice.expect(f"<presence from='{friend}/r'/>")
+    publish_one("hidden")
+    for again in ("first", "second"):
+        gate.send(f"<presence from='{friend}' to='{alice.bare}' type='subscribe'/>")
+        alice.send(f"<presence to='{friend}' type='subscribed'/>")
+        gate.expect(f"<presence from='{alice.bare}' to='{friend}' type='subscribed'/>")
+        hears("hidden")
+        publish_one(again)
+        hears(again)
+        alice.send(f"<presence to='{friend}' type='unsubscribed'/>")
+        gate.expect(f"<presence from='{alice.bare}' to='{friend}' type='unsubscribed'/>")
+        publish_one("hidden")
+    alice.send(f"<message to='{friend}' type='headline' id='mark'/>")
+    gate.expect("<message id='mark'/>")
+    assert not [e for e in gate.inbox if e.find(f"{{{EVENT}}}event") is not None]
+
+
 def test_an_account_is_disabled_while_it_publishes(make_server, disk):
     """What was answered as published is there when it is enabled again and its nodes are loaded."""
     server = make_server("alice", disk=disk)

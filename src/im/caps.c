@@ -581,25 +581,48 @@ static struct caps_remote *remote_make(struct account *a, slice jid)
     memcpy(r->text, jid.ptr, jid.len);
     r->use.account = a;
     r->use.jid = (slice){ r->text, jid.len };
-    r->use.available = true;
     list_append(&rs->list, &r->node);
     rs->count++;
     return r;
 }
 
-/* Only of those who see the account's presence: they hear of its nodes. */
+/* Those who see the account's presence hear of its nodes. Those whom the account sees are
+ * remembered, too: they may be allowed to see it later, and then send no new presence. */
 static void remote_presence(struct account *a, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(worker_loop(a->worker));
     struct caps_remotes *rs = a->state_of[account_slot];
     struct caps_remote *r = rs == NULL ? NULL : remote_find(rs, stanza_from(st));
+    slice contact = stanza_from_bare(st);
+    bool seen = roster_is_seen(a, contact);
+    bool kept = st->type == TYPE_AVAILABLE && (seen || roster_sees(a, contact));
     struct caps_key k;
-    bool told = st->type == TYPE_AVAILABLE && roster_is_seen(a, stanza_from_bare(st));
     ensure(account_here(a));
-    if (told && caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
-        caps_take_key(&remote_make(a, stanza_from(st))->use, &k, tmp);
-    else if (r != NULL)
+    if (kept && caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2) {
+        r = remote_make(a, stanza_from(st));
+        r->use.available = seen;
+        caps_take_key(&r->use, &k, tmp);
+    } else if (r != NULL) {
         remote_free(rs, r);
+    }
+}
+
+void caps_contact_shown(struct account *a, slice contact, bool shown)
+{
+    struct caps_remotes *rs = a->state_of[account_slot];
+    ensure(account_here(a));
+    if (rs == NULL)
+        return;
+    LIST_EACH (it, &rs->list) {
+        struct caps_use *u = &CONTAINER_OF(it, struct caps_remote, node)->use;
+        if (!slice_eq(jid_bare_of(u->jid), contact))
+            continue;
+        u->available = shown;
+        if (shown)
+            caps_tell(u);
+        else
+            untell(u);
+    }
 }
 
 /* Presence of other accounts of ours is known at their homes. */
@@ -622,7 +645,7 @@ void caps_remotes_each(const struct account *a, slice node, caps_remote_fn *fn, 
         return;
     LIST_EACH (it, &rs->list) {
         const struct caps_remote *r = CONTAINER_OF(it, struct caps_remote, node);
-        if (caps_has(r->use.caps, node))
+        if (r->use.available && caps_has(r->use.caps, node))
             fn(r->use.jid, arg);
     }
 }
