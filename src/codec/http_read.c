@@ -233,8 +233,15 @@ static bool split_target(struct http_head *head)
 
 /* The fields that describe the message (RFC 9112 §6.3, §9.3). */
 
+/* Fields of one value: a proxy may take the last where we took the first (RFC 9110 §5.3). */
+static const slice one_only[] = {
+    SLICE_INIT("authorization"), SLICE_INIT("content-type"), SLICE_INIT("cookie"),
+    SLICE_INIT("origin"),        SLICE_INIT("range"),        SLICE_INIT("x-csrf-token"),
+};
+
 struct framing {
     unsigned hosts, lengths, codings;
+    unsigned seen; /* a bit for each of one_only */
     bool close, keep, chunked;
     unsigned status;
 };
@@ -266,10 +273,22 @@ static void connection(slice list, struct framing *f)
     }
 }
 
+static void only_once(slice name, struct framing *f)
+{
+    for (unsigned i = 0; i < sizeof one_only / sizeof one_only[0]; i++) {
+        if (name.len != one_only[i].len || !slice_eq_nocase(name, one_only[i]))
+            continue;
+        if ((f->seen & 1u << i) != 0)
+            f->status = 400;
+        f->seen |= 1u << i;
+    }
+}
+
 static void http_read_look_at(struct http_head *head, const struct http_field *field,
                               struct framing *f)
 {
     slice name = http_span(head, field->name), value = http_span(head, field->value);
+    only_once(name, f);
     switch (name.len) {
     case sizeof "host" - 1:
         if (slice_eq_nocase(name, SLICE("host"))) {

@@ -284,6 +284,8 @@ static void bad_requests(void **state)
         { "GET /hello\r\n\r\n", "505" },
         { "GET /hello HTTP/1.1\r\n\r\n", "400" },
         { "GET /hello HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "400" },
+        { "GET /hello HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\naUTHorization: b\r\n\r\n", "400" },
+        { "GET /hello HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\nCookie: a=b\r\n\r\n", "400" },
         { "GET /hello HTTP/1.1\r\nHost: <x>\r\n\r\n", "400" },
         { "GET /a/../hello HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
         { "GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
