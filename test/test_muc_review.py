@@ -82,6 +82,34 @@ def test_errors_that_say_nothing_of_where_one_is(bots):
         assert bool(gone) != stays, condition
 
 
+def test_errors_about_what_is_said_to_all_are_no_news_for_the_speaker(bots):
+    """Of any condition, from a session here and from elsewhere: only a private message comes back
+    to who sent it."""
+    alice, bob, bot = bots
+    cave = Room("cave").create(alice, "first")
+    cave.enter(bob, "second")
+    who = f"bot@{DOMAIN}/r"
+    bot.send(f"<presence from='{who}' to='{cave.at('bot')}'>{muc.X}</presence>")
+    cave.presence(alice, "bot")
+
+    def refuse(client, sender, heard, condition):
+        client.send(f"<message type='error' {sender} to='{cave.at('first')}' "
+                    f"id='{heard.get('id')}'>{error(condition)}</message>")
+
+    for client, sender, nick in (bob, "", "second"), (bot, f"from='{who}'", "bot"):
+        for condition in "policy-violation", "resource-constraint", "forbidden":
+            cave.say(alice, condition)
+            refuse(client, sender, cave.expect_body(client, "first", condition), condition)
+            cave.whisper(alice, nick, f"private {condition}")
+            heard = client.expect(f"<message from='{cave.at('first')}' type='chat'/>")
+            refuse(client, sender, heard, condition)
+            back = alice.expect("<message type='error'/>")
+            assert (back.get("from"), back.get("id")) == (cave.at(nick), heard.get("id"))
+    refuse(bot, f"from='{who}'", cave.expect_body(bot, "first", "forbidden"), "service-unavailable")
+    cave.gone(alice, "bot")
+    cave.expect_nothing(alice, "<message type='error'/>", after=[bob])
+
+
 # --- who may do what ---
 
 

@@ -35,7 +35,7 @@ static void muc_ping_drop(void *arg)
 /* §18.1. A client without XEP-0199 says service-unavailable, and is there. */
 static bool is_gone(const struct room *r, const struct stanza *reply)
 {
-    return reply == NULL || (reply->type == TYPE_ERROR && room_bounce(r, reply) == BOUNCE_GONE);
+    return reply == NULL || (reply->type == TYPE_ERROR && room_bounce_is_gone(r, reply));
 }
 
 static void muc_ping_answered(struct worker *w, void *arg, const struct stanza *reply)

@@ -24,7 +24,7 @@ static bool is_of_another_server(const struct room *r, const struct stanza *st)
     return abroad_is(r->worker, domain) && !remote_expected(r->worker, domain);
 }
 
-enum bounce room_bounce(const struct room *r, const struct stanza *st)
+bool room_bounce_is_gone(const struct room *r, const struct stanza *st)
 {
     switch (error_of(st)) {
     case SE_GONE:
@@ -32,20 +32,27 @@ enum bounce room_bounce(const struct room *r, const struct stanza *st)
     case SE_RECIPIENT_UNAVAILABLE:
     case SE_REDIRECT:
     case SE_JID_MALFORMED:
-        return BOUNCE_GONE;
+        return true;
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT: /* this server says so of one that it does not reach */
-        return is_of_another_server(r, st) ? BOUNCE_UNREACHED : BOUNCE_GONE;
+        return !is_of_another_server(r, st);
     default:
-        return BOUNCE_OTHER;
+        return false;
     }
 }
 
-/* A ring. */
+/* Rings: errors of seats here come at once, those of others may take minutes. */
 struct room_privates {
-    uint64_t of[PRIVATES_MAX];
-    uint32_t next;
+    struct ring {
+        uint64_t of[PRIVATES_MAX];
+        uint32_t next;
+    } here, away;
 };
+
+static struct ring *privates_ring(struct room_privates *p, const struct seat *s)
+{
+    return list_linked(&s->away) ? &p->away : &p->here;
+}
 
 static uint64_t private_of(const struct seat *s, const struct stanza *st)
 {
@@ -54,19 +61,20 @@ static uint64_t private_of(const struct seat *s, const struct stanza *st)
 
 void room_private_sent(struct room *r, const struct seat *to, const struct stanza *st)
 {
-    if (!list_linked(&to->away))
-        return;
     if (r->privates == NULL)
         r->privates = mem_new(struct room_privates);
-    r->privates->of[r->privates->next++ % PRIVATES_MAX] = private_of(to, st);
+    struct ring *ring = privates_ring(r->privates, to);
+    ring->of[ring->next++ % PRIVATES_MAX] = private_of(to, st);
 }
 
 bool room_private_back(const struct room *r, const struct seat *s, const struct stanza *error)
 {
+    if (r->privates == NULL || error->kind != STANZA_MESSAGE)
+        return false;
     uint64_t of = private_of(s, error);
-    for (unsigned i = 0; r->privates != NULL && error->kind == STANZA_MESSAGE && i < PRIVATES_MAX;
-         i++)
-        if (r->privates->of[i] == of)
+    const struct ring *ring = privates_ring(r->privates, s);
+    for (unsigned i = 0; i < PRIVATES_MAX; i++)
+        if (ring->of[i] == of)
             return true;
     return false;
 }
@@ -80,6 +88,6 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
         return;
     bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away) &&
                 !room_private_back(r, s, st);
-    if (away || room_bounce(r, st) == BOUNCE_GONE)
+    if (away || room_bounce_is_gone(r, st))
         room_seat_gone(r, s);
 }

@@ -5,17 +5,13 @@
 struct room;
 struct seat;
 
-/* What an error says of its sender. Another server that cannot be reached does not put its
- * occupants out: they leave when it is lost (muc/parts/abroad.c). */
-enum bounce {
-    BOUNCE_GONE,      /* it does not exist (any more) */
-    BOUNCE_UNREACHED, /* its server could not be reached */
-    BOUNCE_OTHER
-};
-enum bounce room_bounce(const struct room *r, const struct stanza *st);
-/* A private message goes to a seat of another server or component. The last PRIVATES_MAX of a room
- * are remembered, so that an error can be told from one about what the room says to all: both go to
- * the nickname of the speaker, and servers do not repeat the message in it. */
+/* Whether the error says that its sender does not exist (any more). Another server that cannot be
+ * reached does not put its occupants out: they leave when it is lost (muc/parts/abroad.c). */
+bool room_bounce_is_gone(const struct room *r, const struct stanza *st);
+/* A private message goes to a seat. The last PRIVATES_MAX of a room to seats of this server, and
+ * the same number of those to others, are remembered, so that an error can be told from one about
+ * what the room says to all: both go to the nickname of the speaker, and servers do not repeat the
+ * message in it. */
 enum { PRIVATES_MAX = 32 };
 void room_private_sent(struct room *r, const struct seat *to, const struct stanza *st);
 /* Whether an error from a seat is about one of these. */

@@ -324,11 +324,11 @@ static void return_private(struct room *r, struct seat *s, const struct stanza *
     stanza_unref(&out);
 }
 
-/* What the room said to all while a server was not reached comes back, too, and is no news. */
+/* What the room said to all comes back, too, where a server was not reached or a session has ended,
+ * and is no news. */
 static bool is_returned(const struct room *r, const struct seat *s, const struct stanza *error)
 {
-    enum bounce b = room_bounce(r, error);
-    return b == BOUNCE_OTHER || (b == BOUNCE_UNREACHED && room_private_back(r, s, error));
+    return !room_bounce_is_gone(r, error) && room_private_back(r, s, error);
 }
 
 static bool outside_taken(struct room *r, const struct stanza *st)
