@@ -15,6 +15,7 @@ from test_console_login import PASSWORD
 from test_webchat import Keys
 
 pytestmark = pytest.mark.release
+FILTER = ".tools label:nth-of-type(2) input"  # of the list of users
 
 
 @pytest.fixture
@@ -55,6 +56,42 @@ def test_a_server_that_was_killed_is_waited_for(server, pages):
     pages.click("dialog .main")
     pages.find("main a", "carol@localhost")  # the list is read again
     assert pages.complaints(ours=("ERR_", "40[14]")) == []
+
+
+def test_what_was_typed_outlasts_the_page_and_the_session(server, pages):
+    """A filter is there again after Back and a reload, a form when its session was ended."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    for name in "dave", "erin":
+        server.ctl("user", "add", f"{name}@localhost", "--password", "secret of some length")
+    pages.send_password()
+    pages.find("header", "root")
+    pages.go("users")
+    pages.find("main a", "erin@localhost")
+    pages.type(FILTER, "dave")
+    until("the filter holds", lambda: "erin@localhost" not in pages.find("main").text)
+    pages.click("main a", "dave@localhost")
+    pages.find("h1", "User dave@localhost")
+    for again in pages.driver.back, pages.driver.refresh:
+        again()
+        pages.find("h1", "Users")
+        pages.find("main a", "dave@localhost")
+        assert pages.js("document.querySelector(arguments[0]).value", FILTER) == "dave"
+        assert "erin@localhost" not in pages.find("main").text
+    pages.click("main button", "New user")
+    pages.fill_in("Address", "carol@localhost")
+    session, = (row["id"] for row in server.rows("admin", "sessions"))
+    server.ctl("admin", "end-session", session)
+    pages.fill_in("Password", "secret of carol")
+    pages.click("dialog .main")
+    pages.find("dialog.over h1", "Log in")
+    pages.type("#name", "root")
+    pages.type("#password", PASSWORD)
+    pages.click("dialog.over [type=submit]")
+    gone(pages, "dialog.over")
+    pages.click("dialog .main")
+    until("carol is there", lambda: any(
+        row["jid"] == "carol@localhost" for row in server.rows("user", "list")))
+    assert pages.complaints(ours=("40[14]",)) == []
 
 
 def test_a_server_that_is_silent_is_waited_for(server, pages):

@@ -67,13 +67,11 @@ async function lacks() {
 /* After a failure: asks whether the server is ready, until it is. One question at a time, whoever has
  * found it away. */
 let asking = false;
-let restarted = false; /* and nobody has been known since */
 async function watchReturn(why) {
   if (asking || why === null) return;
   asking = true;
   for (; why !== null; why = await lacks()) {
     hooks.away({ why });
-    if (why === "") restarted = true;
     await wait(pauseAway);
   }
   asking = false;
@@ -86,12 +84,11 @@ async function refusal(answer) {
 
 export async function ask(method, path, body) {
   const answer = await request(method, path, body);
-  if (answer.ok) restarted = false;
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const refused = await refusal(answer);
   if (refused.status === 503) lacks().then(watchReturn);
   if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
-  if (answer.status === 401 && !path.startsWith("/session")) hooks.expired(restarted);
+  if (answer.status === 401 && !path.startsWith("/session")) hooks.expired();
   throw refused;
 }
 

@@ -244,15 +244,14 @@ function App() {
   };
   const leave = async () => { await logOut(); setState({ at: "out" }); };
   useEffect(() => {
-    hooks.expired = (restarted) => setState((old) => old.at === "in" && (restarted || old.locked)
-      ? { ...old, locked: true } : { at: "out", over: old.at === "in" || old.over });
+    hooks.expired = () => setState((old) => (old.at === "in" ? { ...old, locked: true } : { at: "out" }));
     hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
     resume().then((there) => there && enter()).then((there) => there === false && setState({ at: "out" }), () => setState({ at: "out" }));
   }, []);
   if (state.at === "begin") return <p>{t("app.loading")}</p>;
   return (
     <>
-      {state.at === "in" ? <Shell key={actor(state.rows)} rows={state.rows} locked={state.locked} leave={leave} /> : <Login over={state.over} done={enter} />}
+      {state.at === "in" ? <Shell key={actor(state.rows)} rows={state.rows} locked={state.locked} leave={leave} /> : <Login done={enter} />}
       {state.locked && <Over><Login over done={enter} /></Over>}
       {confirm && <Confirm done={confirm} />}
     </>

@@ -111,8 +111,18 @@ export function Facts({ command, row, children }) {
 }
 
 /* Tabs, of which one shows; with the keys of the ARIA pattern. */
+/* A state that is there again when one comes back to the page, or loads it anew. */
+export function useKept(name, begin) {
+  const [value, setValue] = useState(history.state?.[name] ?? begin);
+  const keep = (next) => {
+    history.replaceState({ ...history.state, [name]: next }, "");
+    setValue(next);
+  };
+  return [value, keep];
+}
+
 export function Tabs({ title, tabs, children }) {
-  const [at, setAt] = useState(0);
+  const [at, setAt] = useKept("tab", 0);
   const id = useId();
   const now = Math.min(at, tabs.length - 1);
   const go = (event) => {

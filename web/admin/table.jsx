@@ -2,7 +2,7 @@
 import { useEffect, useState } from "react";
 import { run } from "./api.js";
 import { actsOfLine, filtersOf, isAsked, quickOf, seriesOf } from "./rows.js";
-import { Dialog, Facts, Problem, useConsole, useRun, Value } from "./parts.jsx";
+import { Dialog, Facts, Problem, useConsole, useKept, useRun, Value } from "./parts.jsx";
 import { label, named, plain, shown, t } from "./text.js";
 import { Plot } from "./plot.jsx";
 
@@ -165,9 +165,9 @@ const given = (values) => Object.fromEntries(Object.entries(values).filter(([, v
 
 export function List({ command, bound = {}, plot }) {
   const { rows: all, say } = useConsole();
-  const [filters, setFilters] = useState({});
-  const [turned, setTurned] = useState([]); /* {after, first}: pages behind the first, to this one */
-  const [find, setFind] = useState("");
+  const [filters, setFilters] = useKept(`${command.name} filters`, {});
+  const [turned, setTurned] = useKept(`${command.name} turned`, []); /* {after, first}: pages behind the first, to this one */
+  const [find, setFind] = useKept(`${command.name} find`, "");
   const [most, setMost] = useState(page);
   const [wide, setWide] = useState(false);
   const args = { ...given(useSettled(filters)), ...bound };
