@@ -1,5 +1,6 @@
 """Several connections to one server (s2s.connections): each pair of addresses keeps its order."""
 import itertools
+import json
 import re
 
 import pytest
@@ -104,6 +105,7 @@ def test_one_connection_is_the_default(pair):
     flood(senders, 0, 3)
     hear(receivers, 0, 3)
     assert len(streams(one, "out")) == len(streams(other, "in")) == 1
+    assert traced_links(one) == [(None, "the stream for stanzas: up")]
 
 
 # --- failures ---
@@ -231,6 +233,13 @@ def test_contacts_hear_nothing_of_breaks_that_are_resumed(make_server, tmp_path)
 # --- commands ---
 
 
+def traced_links(server):
+    """What `s2s trace` says of the streams for stanzas: the connection, and the first words."""
+    reply = json.loads(server.ctl_run("--json", "s2s", "trace", OTHER).stdout)
+    return [(row.get("connection"), " ".join(row["text"].split()[:5]))
+            for row in reply["rows"] if row["stage"] == "link"]
+
+
 def test_a_change_applies_after_a_restart(pair):
     one, other = pair(bidi="off")
     answer = one.ctl("set", "s2s.connections", "3")
@@ -251,6 +260,7 @@ def test_commands_know_all_connections(pair):
     until("all are up", lambda: len(streams(one, "out")) == 4)
     shown = [row for row in one.rows("s2s", "show", OTHER) if row["name"] == "stream to it"]
     assert len(shown) == 4
+    assert traced_links(one) == [(n, "the stream for stanzas: up") for n in range(4)]
     assert one.ctl("s2s", "close", OTHER)["text"] == "closed streams: 4"
     until("all are closed", lambda: streams(one, "out") == [])
     flood(senders, 0, 3)
@@ -271,6 +281,7 @@ def test_a_retry_is_one_of_all_connections(pair):
     reach_all(senders["a0"])
     flood(senders, 0, 3)
     until("all wait", lambda: len(streams(one, "out", "waiting")) == 4)
+    assert [number for number, _ in traced_links(one)] == [0, 1, 2, 3]
     other.start()
     receivers = join(other, RECEIVERS)
     one.ctl("s2s", "retry", OTHER)

@@ -13,6 +13,7 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_share.h"
+#include "gate/s2s/s2s_trace_links.h"
 #include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"
 #include "im/abroad.h"
@@ -980,8 +981,10 @@ bool partner_try_again(struct partner *p)
 }
 
 const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message, &s2s_verify_message, &s2s_verified_message, &s2s_pending_message,
-    &outgoing_message,    &outgoing_answer,    &s2s_resume_message,   &s2s_resumed_message,
-    &s2s_came_message,    &s2s_retry_message,  &s2s_way_back_message, &s2s_to_back_message,
-    &s2s_onward_message,  &s2s_news_message,   &s2s_unproved_message, NULL
+    &s2s_foreign_message, &s2s_verify_message,   &s2s_verified_message,
+    &s2s_pending_message, &outgoing_message,     &outgoing_answer,
+    &s2s_resume_message,  &s2s_resumed_message,  &s2s_came_message,
+    &s2s_retry_message,   &s2s_way_back_message, &s2s_to_back_message,
+    &s2s_onward_message,  &s2s_news_message,     &s2s_unproved_message,
+    &trace_links_message, &trace_link_message,   NULL
 };

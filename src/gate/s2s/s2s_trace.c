@@ -7,10 +7,10 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_trace_links.h"
 #include "im/foreign.h"
 #include "io/loop.h"
 #include "xmpp/ns.h"
@@ -18,7 +18,8 @@
 
 enum { WHY_BYTES = 512, PORT = 5269 };
 
-/* FINDING ─▶ a probe ─▶ the end; after a probe that fails early, the next host. */
+/* The streams for stanzas ─▶ FINDING ─▶ a probe ─▶ the end; after a probe that fails early, the
+ * next host. */
 struct s2s_trace {
     struct s2s_test test; /* first */
     struct worker *worker;
@@ -27,10 +28,12 @@ struct s2s_trace {
     struct s2s_find *find;
     struct s2s_probe *probe;
     struct timer limit;
-    struct loop_defer begin;
+    struct trace_links *links;
     uint64_t since_us;
     enum s2s_stage stage; /* of the last step, */
     bool failed;          /* and whether that has failed */
+    bool linked;          /* there is a stream for stanzas */
+    int connection;       /* that the step is about; -1: none of several */
     bool connected, authenticating;
     enum s2s_external external;
     char said[EXTERNAL_SAID_MAX]; /* of s2s_external_failed() */
@@ -52,49 +55,28 @@ static void trace_tell(void *arg, enum s2s_stage stage, bool fine, slice text)
     struct s2s_trace *t = arg;
     t->stage = stage;
     t->failed = !fine;
-    if (t->want.step != NULL)
-        t->want.step(t->want.arg,
-                     &(struct s2s_trace_step){ stage, fine, trace_us(t) / 1000, text });
+    t->want.step(t->want.arg,
+                 &(struct s2s_trace_step){ stage, fine, t->connection, trace_us(t) / 1000, text });
 }
 
 static void trace_free(struct s2s_trace *t)
 {
     list_remove(&t->test.node);
     timer_cancel(&t->limit);
-    loop_defer_cancel(&t->begin);
+    trace_links_cancel(&t->links);
     s2s_find_cancel(&t->find);
     s2s_probe_end(&t->probe);
     under_way[worker_index(t->worker)]--;
     mem_free(&t);
 }
 
-static void trace_shown(const struct s2s_shown *s, void *arg)
+static void trace_link(void *arg, int connection, slice text)
 {
     struct s2s_trace *t = arg;
-    char line[512];
-    if (strcmp(s->direction, "out") != 0)
-        return;
-    int len = snprintf(line, sizeof line,
-                       "the stream for stanzas: %s for %llu s, stanzas that wait: %u%s%s%s%s%s%.*s",
-                       s->state, (unsigned long long)s->since_s, s->queue,
-                       *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
-                       s->auth, s->why.len > 0 ? "; last failure: " : "",
-                       (int)(s->why.len < 200 ? s->why.len : 200), s->why.ptr);
-    trace_tell(t, S2S_AT_LINK, true,
-               (slice){ line, (size_t)len < sizeof line ? (size_t)len : 511 });
-}
-
-/* The real link, as far as there is one. */
-static void trace_tell_link(struct s2s_trace *t)
-{
-    const struct partner *p =
-        partner_find(t->worker, &(struct partner_name){ t->want.local, t->want.remote, 0 }, false);
-    t->stage = S2S_AT_NONE;
-    if (p != NULL)
-        partner_show(p, trace_shown, t);
-    if (t->stage == S2S_AT_NONE)
-        trace_tell(t, S2S_AT_LINK, true,
-                   SLICE("there is no stream for stanzas, and none is needed"));
+    t->linked = true;
+    t->connection = connection;
+    trace_tell(t, S2S_AT_LINK, true, text);
+    t->connection = -1;
 }
 
 /* S2S_AT_NONE: it has reached the end. What has failed was told as a step. */
@@ -313,11 +295,13 @@ static void trace_found(void *arg, const struct s2s_found *found)
         &trace_ops, t);
 }
 
-static void trace_starts(struct loop_defer *d)
+static void trace_starts(void *arg)
 {
-    struct s2s_trace *t = CONTAINER_OF(d, struct s2s_trace, begin);
-    if (t->want.step != NULL)
-        trace_tell_link(t);
+    struct s2s_trace *t = arg;
+    t->links = NULL;
+    if (!t->linked)
+        trace_tell(t, S2S_AT_LINK, true,
+                   SLICE("there is no stream for stanzas, and none is needed"));
     const struct foreign_ban *ban = s2s_ban(t->worker, t->want.local, t->want.remote);
     if (ban != NULL) {
         t->advice = ban->advice;
@@ -359,8 +343,12 @@ struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want 
     timer_set(worker_loop(w), &t->limit, want->timeout_ms);
     t->test.stop = trace_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    t->begin.fn = trace_starts;
-    loop_defer(worker_loop(w), &t->begin);
+    t->connection = -1;
+    t->links = trace_links_ask(w, &(struct trace_links_want){ .local = t->want.local,
+                                                              .remote = t->want.remote,
+                                                              .link = trace_link,
+                                                              .done = trace_starts,
+                                                              .arg = t });
     return t;
 }
 
@@ -374,6 +362,8 @@ static void trace_row(void *arg, const struct s2s_trace_step *step)
     command_row(call);
     command_text(call, "at", slice_dup(call->arena, slice_of(at)));
     command_text(call, "stage", slice_of(s2s_stage_name(step->stage)));
+    if (step->connection >= 0)
+        command_int(call, "connection", step->connection);
     command_text(call, "result", step->fine ? SLICE("ok") : SLICE("failed"));
     command_text(call, "text", slice_dup(call->arena, step->text));
 }
@@ -445,7 +435,12 @@ struct command s2s_trace_command = {
             { .name = "stage",
               .doc =
                   "policy, route, dns, tcp, tls, certificate, authentication, offers (features), "
-                  "stream, no answer, link (the stream for stanzas)" },
+                  "stream, no answer, link (each stream for stanzas)" },
+            { .name = "connection",
+              .type = PARAM_INT,
+              .optional = true,
+              .doc = "which stream for stanzas, if s2s.connections is more than one; as in "
+                     "`s2s list`" },
             { .name = "result", .doc = "ok or failed" },
             { .name = "text", .doc = "what was found" },
             { 0 } },

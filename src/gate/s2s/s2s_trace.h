@@ -16,6 +16,7 @@ struct s2s_trace;
 struct s2s_trace_step {
     enum s2s_stage stage;
     bool fine;
+    int connection; /* S2S_AT_LINK: which one, if there are several; else -1 */
     uint64_t at_ms; /* since the start */
     slice text;
 };
@@ -33,8 +34,8 @@ struct s2s_trace_want {
     slice local, remote;
     slice host; /* in place of what routes and the DNS say: gate/s2s/s2s_find.h; empty: none */
     uint32_t timeout_ms;
-    void (*step)(void *arg, const struct s2s_trace_step *step); /* NULL: nobody looks */
-    void (*ended)(void *arg, const struct s2s_trace_end *end);  /* it is gone then */
+    void (*step)(void *arg, const struct s2s_trace_step *step);
+    void (*ended)(void *arg, const struct s2s_trace_end *end); /* it is gone then */
     void *arg;
 };
 
