@@ -434,6 +434,23 @@ bool command_field(struct command_call *c, slice key, slice text)
     return true;
 }
 
+void command_note(struct command_call *c, const char *line)
+{
+    ensure(!c->ended);
+    c->note = line == NULL      ? c->note
+              : c->note == NULL ? arena_printf(c->arena, "%s", line)
+                                : arena_printf(c->arena, "%s\n%s", c->note, line);
+}
+
+void command_idle_while_off(struct command_call *c, const char *setting, const char *on)
+{
+    const struct setting *s = setting_find(slice_of(setting));
+    if (s != NULL && !setting_bool_somewhere(s))
+        command_note(c, arena_printf(c->arena,
+                                     "%s is off, so this has no effect yet: `musterctl set %s %s`",
+                                     setting, setting, on));
+}
+
 static void __attribute__((format(printf, 3, 0)))
 command_end(struct command_call *c, enum err e, const char *fmt, va_list ap)
 {
@@ -441,6 +458,8 @@ command_end(struct command_call *c, enum err e, const char *fmt, va_list ap)
     c->ended = true;
     c->err = e;
     const char *text = arena_vprintf(c->arena, fmt, ap);
+    if (e == OK && c->note != NULL)
+        text = arena_printf(c->arena, "%s%s%s", text, *text != '\0' ? "\n" : "", c->note);
     if (c->incomplete)
         text = arena_printf(c->arena, "%s%s" COMMAND_INCOMPLETE, text, *text != '\0' ? "; " : "");
     c->text = slice_of(text);

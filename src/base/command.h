@@ -171,6 +171,7 @@ struct command_call {
     enum err err;
     slice text;          /* of a failure, or one line of success; may be empty */
     slice before, after; /* command_changed() */
+    const char *note;    /* the last line of a success; NULL: none */
     const char *culprit; /* the argument that was refused, also one that it has not; NULL: none */
     slice next;          /* there are more rows: what `after` must be for them; ptr NULL: none */
     uint64_t left_out;   /* rows beyond the most that an answer has: of all workers */
@@ -224,6 +225,12 @@ void command_audit_args(const struct command_call *c, struct buf *out);
 /* Logs who ran which command with which result, without secrets and messages: at LOG_INFO, or at
  * LOG_DEBUG if it changes nothing. */
 void command_audit(const struct command_call *c, struct log_area *area);
+
+/* What the call does has no effect while this switch, "s2s.policy", is off everywhere: a success
+ * says so in a last line, and that `on` is the value to set. Before the end of the call. */
+void command_idle_while_off(struct command_call *c, const char *setting, const char *on);
+/* Such a line of another kind. NULL: none. Copied. */
+void command_note(struct command_call *c, const char *line);
 
 /* Begins a row; the fields below go into it. Each is a column of the command, of its type. */
 void command_row(struct command_call *c);

@@ -14,6 +14,7 @@
 #include "im/roster.h"
 #include "im/roster_account.h"
 #include "im/shared.h"
+#include "ops/profile_values.h"
 #include "ops/users.h"
 #include "xmpp/jid.h"
 #include <stdlib.h>
@@ -71,8 +72,9 @@ static struct groups_task *groups_task_new(struct command_call *call,
 }
 
 /* Behind what was written before it. */
-static void groups_look(struct groups_task *t)
+static void groups_look(void *arg)
 {
+    struct groups_task *t = arg;
     struct worker *w = t->call->worker;
     ensure(worker_is_here(w) && !t->call->ended);
     struct store_batch *b = store_read(worker_store(w), groups_lane());
@@ -170,43 +172,6 @@ static void groups_add_viewers(struct groups_task *t, struct store_batch *b)
 
 /* Looks also whether groups that are to see it are there: of one that is misspelt nobody would
  * know why it sees nothing. */
-static void groups_look_seers(struct groups_task *t)
-{
-    slice words = command_arg(t->call, "visible_to"), word, kind, value;
-    while (slice_word(&words, &word))
-        if (viewer_cut(word, &kind, &value) && slice_is(kind, "group") &&
-            !slice_eq(value, t->name)) {
-            ensure(t->seer_count < GROUPS_VIEWERS_MAX); /* are_viewers() */
-            t->seers[t->seer_count++] = value;
-        }
-    groups_look(t);
-}
-
-static bool groups_seers_are_there(struct groups_task *t, const struct store_batch *found)
-{
-    for (uint32_t i = 0; i < t->seer_count; i++)
-        if (store_int(found, 1 + t->user_count + i, 0, 1) == 0) {
-            t->call->culprit = "visible_to";
-            command_fail(t->call, E_NOTFOUND,
-                         "visible_to: group:%.*s: there is no such group; `group list` shows all",
-                         SLICE_ARG(t->seers[i]));
-            return false;
-        }
-    return true;
-}
-
-/* The name in rosters is bound by what clients may write there. */
-static bool groups_check_shown(struct command_call *call)
-{
-    slice shown = command_arg(call, "shown");
-    if ((int64_t)shown.len <= setting_int(&roster_name_bytes))
-        return true;
-    call->culprit = "shown";
-    command_fail(call, E_LIMIT, "shown: found %zu bytes, allowed: up to %lld (roster.name-bytes)",
-                 shown.len, (long long)setting_int(&roster_name_bytes));
-    return false;
-}
-
 /* Columns of a profile that a rule can be about; see the statement groups.members. */
 static const char *const groups_fields[] = { "department", "template",      "email",  "given-name",
                                              "surname",    "directory-uri", "source", NULL };
@@ -236,6 +201,57 @@ static bool rule_next(slice *rest, slice *field, slice *value)
     while (rule.ptr[rule.len - 1] == ' ')
         rule.len--;
     return slice_cut(rule, '=', field, value);
+}
+
+/* Notes also which of these rules are about no account; of very many rules only the first. */
+static void groups_look_rules(struct groups_task *t, slice rules)
+{
+    struct profile_value value[PROFILE_VALUES_MAX];
+    unsigned count = 0;
+    while (count < PROFILE_VALUES_MAX &&
+           rule_next(&rules, &value[count].field, &value[count].value))
+        count++;
+    if (count > 0)
+        profile_values_note(t->call, value, count, groups_look, t);
+    else
+        groups_look(t);
+}
+
+static void groups_look_seers(struct groups_task *t)
+{
+    slice words = command_arg(t->call, "visible_to"), word, kind, value;
+    while (slice_word(&words, &word))
+        if (viewer_cut(word, &kind, &value) && slice_is(kind, "group") &&
+            !slice_eq(value, t->name)) {
+            ensure(t->seer_count < GROUPS_VIEWERS_MAX); /* are_viewers() */
+            t->seers[t->seer_count++] = value;
+        }
+    groups_look_rules(t, command_arg(t->call, "rules"));
+}
+
+static bool groups_seers_are_there(struct groups_task *t, const struct store_batch *found)
+{
+    for (uint32_t i = 0; i < t->seer_count; i++)
+        if (store_int(found, 1 + t->user_count + i, 0, 1) == 0) {
+            t->call->culprit = "visible_to";
+            command_fail(t->call, E_NOTFOUND,
+                         "visible_to: group:%.*s: there is no such group; `group list` shows all",
+                         SLICE_ARG(t->seers[i]));
+            return false;
+        }
+    return true;
+}
+
+/* The name in rosters is bound by what clients may write there. */
+static bool groups_check_shown(struct command_call *call)
+{
+    slice shown = command_arg(call, "shown");
+    if ((int64_t)shown.len <= setting_int(&roster_name_bytes))
+        return true;
+    call->culprit = "shown";
+    command_fail(call, E_LIMIT, "shown: found %zu bytes, allowed: up to %lld (roster.name-bytes)",
+                 shown.len, (long long)setting_int(&roster_name_bytes));
+    return false;
 }
 
 static bool rule_fits(slice value) { return value.len > 0 && value.len <= GROUPS_VALUE_BYTES_MAX; }
@@ -503,14 +519,15 @@ static void groups_run_del(struct command_call *call)
 /* group-member add, del */
 
 static void groups_run_members(struct command_call *call,
-                               void (*run)(struct groups_task *t, const struct store_batch *found))
+                               void (*run)(struct groups_task *t, const struct store_batch *found),
+                               slice rules_to_note)
 {
     struct groups_task *t = groups_task_new(call, run);
     if (!groups_parse_users(t, "users"))
         return;
     if (t->user_count > 0 || command_arg(call, "domain").len > 0 ||
         command_arg(call, "rule").len > 0)
-        groups_look(t);
+        groups_look_rules(t, rules_to_note);
     else
         command_fail(call, E_SYNTAX, "found nobody, allowed: users, --domain, --rule");
 }
@@ -552,7 +569,7 @@ static void groups_member_add(struct groups_task *t, const struct store_batch *f
 
 static void groups_run_member_add(struct command_call *call)
 {
-    groups_run_members(call, groups_member_add);
+    groups_run_members(call, groups_member_add, command_arg(call, "rule"));
 }
 
 static void groups_member_del(struct groups_task *t, const struct store_batch *found)
@@ -577,7 +594,7 @@ static void groups_member_del(struct groups_task *t, const struct store_batch *f
 
 static void groups_run_member_del(struct command_call *call)
 {
-    groups_run_members(call, groups_member_del);
+    groups_run_members(call, groups_member_del, SLICE(""));
 }
 
 /* group list, show */

@@ -6,6 +6,7 @@
 #include "ext/federation/federation_book.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "ops/profile_values.h"
 #include "store/store.h"
 
 struct store_stmt federation_groups_all = {
@@ -76,22 +77,34 @@ static void group_put_done(void *arg, enum store_result result, const struct sto
     }
 }
 
+static void group_put(void *arg)
+{
+    struct command_call *call = arg;
+    const struct worker *w = call->worker;
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "department")),
+              SV_I(command_number(call, "mode", FEDERATION_DEFAULT)),
+              SV_T(federation_domains_prepared(command_arg(call, "domains"), call->arena)),
+              SV_I(FEDERATION_GROUPS_MAX));
+    store_submit(b, worker_loop(w), 0, group_put_done, call);
+}
+
 static void group_run_set(struct command_call *call)
 {
-    const struct worker *w = call->worker;
     int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
-    slice domains = federation_domains_prepared(command_arg(call, "domains"), call->arena);
-    if ((mode == FEDERATION_ONLY) != federation_domains_any(domains)) {
+    bool domains = federation_domains_any(command_arg(call, "domains"));
+    if ((mode == FEDERATION_ONLY) != domains) {
         command_fail(call, E_SYNTAX,
                      mode == FEDERATION_ONLY
                          ? "`only` needs the domains, such as --domains partner.test"
                          : "domains are for `only`; leave out --domains, or say `only`");
         return;
     }
-    struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "department")), SV_I(mode),
-              SV_T(domains), SV_I(FEDERATION_GROUPS_MAX));
-    store_submit(b, worker_loop(w), 0, group_put_done, call);
+    if (mode == FEDERATION_ON || mode == FEDERATION_ONLY)
+        command_idle_while_off(call, "s2s.policy", "open");
+    profile_values_note(
+        call, &(struct profile_value){ SLICE("department"), command_arg(call, "department") }, 1,
+        group_put, call);
 }
 
 static void group_del_done(void *arg, enum store_result result, const struct store_batch *b)
