@@ -602,7 +602,12 @@ static enum err trust_del(struct trust_job *j, struct why *why)
     return durable_sync_folder(j->folder, why);
 }
 
-static void trust_run_add(struct command_call *call) { trust_submit(call, trust_add); }
+static void trust_run_add(struct command_call *call)
+{
+    if (command_number(call, "for", CERT_TRUST_FEDERATION) == CERT_TRUST_CLIENTS)
+        command_idle_while_off(call, "c2s.certificate-login", "on");
+    trust_submit(call, trust_add);
+}
 static void trust_run_del(struct command_call *call) { trust_submit(call, trust_del); }
 
 static void trust_add_row(struct command_call *call, unsigned store, const struct trust_entry *e)

@@ -111,6 +111,12 @@ static bool room_ok(struct command_call *call, slice text, struct jid *out)
     }
     if (has_rooms(n, out->domain))
         return true;
+    const struct setting *off = hosts_switched_off(ROOMS_LABEL);
+    if (off != NULL) {
+        command_fail(call, E_CONFLICT, "there are no rooms while %s is off: `musterctl set %s on`",
+                     off->name, off->name);
+        return false;
+    }
     command_fail(call, E_NOTFOUND,
                  "there are no rooms at %.*s, but at %s.%.*s and others; `room-alias list` shows "
                  "them",

@@ -32,6 +32,15 @@ static bool host_enabled(const struct host *h, slice parent)
     return h->enabled == NULL || setting_bool_of(h->enabled, parent);
 }
 
+const struct setting *hosts_switched_off(const char *category)
+{
+    for (size_t i = 0; i < host_count; i++)
+        if (strcmp(hosts[i]->category, category) == 0 && hosts[i]->enabled != NULL &&
+            !setting_bool_somewhere(hosts[i]->enabled))
+            return hosts[i]->enabled;
+    return NULL;
+}
+
 /* The other domains. A set is immutable once it is published; the one before it is freed when every
  * worker has passed by. */
 

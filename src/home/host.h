@@ -45,6 +45,8 @@ extern const struct message_row pass_message;
 void host_domains_forget(void); /* memory only: the node has ended */
 /* The host of this label, enabled or not; NULL: none. */
 const struct host *host_labelled(slice label);
+/* The switch of services of this category, if it is off everywhere; NULL: it is on, or has none. */
+const struct setting *hosts_switched_off(const char *category);
 
 /* The host that serves this domain, or NULL; `parent` gets our domain below it. On a worker. */
 const struct host *host_find(const struct node *n, slice domain, slice *parent);

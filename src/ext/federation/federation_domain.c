@@ -261,6 +261,7 @@ static void domain_run_decide(struct command_call *call)
         STORE_ADD(b, &stmt_decide, STORE_ANY_ROWS, SV_T(pattern), SV_I(DOMAIN_BLOCKED),
                   SV_I(clock_wall_us()));
     } else {
+        command_idle_while_off(call, "s2s.policy", "open");
         STORE_ADD(b, &stmt_allow, STORE_ANY_ROWS, SV_T(pattern));
         STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(pattern));
     }

@@ -340,8 +340,11 @@ static void user_change_rule(struct account *a, enum err e, void *arg)
 
 static void user_run_set(struct command_call *call)
 {
-    bool only = command_number(call, "mode", 0) == FEDERATION_ONLY;
+    int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
+    bool only = mode == FEDERATION_ONLY;
     bool domains = federation_domains_any(command_arg(call, "domains"));
+    if (only || mode == FEDERATION_ON)
+        command_idle_while_off(call, "s2s.policy", "open");
     if (only != domains)
         command_fail(call, E_SYNTAX,
                      only ? "`only` needs the domains, such as --domains partner.test"

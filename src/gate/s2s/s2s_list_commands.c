@@ -214,6 +214,8 @@ static void run_route_add(struct command_call *call)
     struct store_batch *b = list_task_batch(t);
     slice description = command_arg(call, "description");
     t->target = route_target(call);
+    if (command_number(call, "blocked", 0) == 0)
+        command_idle_while_off(call, "s2s.policy", "open");
     STORE_ADD(b, &s2s_route_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target),
               SV_I(command_number(call, "priority", 1)), SV_I(command_number(call, "weight", 1)),
               SV_I(command_number(call, "tls", S2S_ROUTE_STARTTLS)),
@@ -237,6 +239,8 @@ static void run_route_set(struct command_call *call)
     struct list_task *t = list_task_new(call, "the route is changed", NO_ROUTE);
     struct store_batch *b = list_task_batch(t);
     slice description = command_arg(call, "description");
+    if (command_number(call, "blocked", 0) == 0)
+        command_idle_while_off(call, "s2s.policy", "open");
     STORE_ADD(b, &s2s_route_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)),
               number_or_null(call, "priority"), number_or_null(call, "weight"),
               number_or_null(call, "tls"), number_or_null(call, "in_service"),
@@ -411,6 +415,7 @@ static void run_demand_set(struct command_call *call)
     slice pins = pinned ? plain_pins(call) : SLICE("");
     if (pattern_is_ours(call) || demand_is_wrong(call, pinned))
         return;
+    command_idle_while_off(call, "s2s.policy", "open");
     int64_t auth = command_number(call, "auth", pinned ? S2S_AUTH_CERTIFICATE : 0),
             verify = command_number(call, "verify", S2S_VERIFY_SETTINGS),
             tls_min = versions[command_number(call, "tls_min", 0)];

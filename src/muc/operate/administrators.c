@@ -334,11 +334,8 @@ static void administrators_added(void *arg, enum store_result result, const stru
     else
         administrators_publish(t->worker, b, 1, t->call,
                                arena_printf(t->call->arena,
-                                            "%.*s is an administrator of group chat%s",
-                                            SLICE_ARG(t->jid),
-                                            setting_bool(&muc_administrators_enabled)
-                                                ? ""
-                                                : ", once muc.administrators-enabled is on"));
+                                            "%.*s is an administrator of group chat",
+                                            SLICE_ARG(t->jid)));
 }
 
 static void add_known(void *arg)
@@ -362,6 +359,7 @@ static struct task *administrators_task_new(struct command_call *call)
 static void administrators_run_add(struct command_call *call)
 {
     struct task *t = administrators_task_new(call);
+    command_idle_while_off(call, muc_administrators_enabled.name, "on");
     operate_with_known(call, t->jid, add_known, t);
 }
 

@@ -281,6 +281,7 @@ static void alias_run_add(struct command_call *call)
     struct task *t = alias_task_new(call);
     if (!is_free(call, t->domain))
         return;
+    command_idle_while_off(call, "muc.enabled", "on");
     struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &add_stmt, STORE_ANY_ROWS, SV_T(t->domain), SV_I(!command_flag(call, "unlisted")),
               SV_I(HOST_DOMAINS_MAX));
