@@ -81,9 +81,11 @@ static const struct node_key keys[] = {
     { "worker_pinning", KEY_CHOICE, KEY_RESTART, AT(worker_pinning), 0, 0, off_on, "off",
       "Ties each worker to one processor core." },
     { "listen.c2s", KEY_LISTEN, KEY_RESTART, AT(c2s), 0, LIST_MAX, NULL, "[::]:5222",
-      "Addresses for clients, with STARTTLS (RFC 6120)." },
+      "Addresses for clients, with STARTTLS (RFC 6120). No default if `listen.c2s_tls` has "
+      "addresses in the file." },
     { "listen.c2s_tls", KEY_LISTEN, KEY_RESTART, AT(c2s_tls), 0, LIST_MAX, NULL, "[::]:5223",
-      "Addresses for clients, with TLS from the first byte (XEP-0368)." },
+      "Addresses for clients, with TLS from the first byte (XEP-0368). No default if `listen.c2s` "
+      "has addresses in the file." },
     { "listen.s2s", KEY_LISTEN, KEY_RESTART, AT(s2s), 0, LIST_MAX, NULL, "",
       "Addresses for other servers, with STARTTLS (RFC 6120); 5269 is the usual port. s2s.policy "
       "says who may connect." },
@@ -757,6 +759,22 @@ static void node_file_read_default(struct loader *l, const struct node_key *k)
     l->file->shown[k - keys] = k->def;
 }
 
+static const struct node_listen_list *listens_at(const struct loader *l, const struct node_key *k)
+{
+    return (const struct node_listen_list *)(const void *)((const char *)l->file + k->offset);
+}
+
+/* The listeners that have a default are for one kind of peers: addresses of one of them in the file
+ * say where those are wanted. */
+static bool is_listened_elsewhere(const struct loader *l, const struct node_key *k)
+{
+    for (size_t i = 0; k->type == KEY_LISTEN && i < KEY_COUNT; i++)
+        if (keys[i].type == KEY_LISTEN && *keys[i].def != '\0' && l->seen_line[i] > 0 &&
+            listens_at(l, &keys[i])->count > 0)
+            return true;
+    return false;
+}
+
 /* What only the whole file shows: missing keys, and keys that need each other. */
 static void node_file_check_whole(struct loader *l)
 {
@@ -766,7 +784,7 @@ static void node_file_check_whole(struct loader *l)
             continue;
         if (keys[i].def == NULL)
             wrong_value(l, &keys[i], 1, "nothing");
-        else if (*keys[i].def != '\0')
+        else if (*keys[i].def != '\0' && !is_listened_elsewhere(l, &keys[i]))
             node_file_read_default(l, &keys[i]);
     }
     const struct node_key *cert = find_key(SLICE("tls.certificate"));

@@ -1,3 +1,4 @@
+#include "app/node_check.h"
 #include "app/node_file.h"
 #include "base/buf.h"
 #include <setjmp.h>
@@ -67,6 +68,68 @@ static void a_minimal_file_has_defaults(void **state)
     assert_int_equal(f->settings.count, 0);
     node_file_free(&f);
     assert_null(f);
+}
+
+static const struct node_listen_list *listens_of(const struct node_file *f, const char *key)
+{
+    struct node_listens all[NODE_LISTENS];
+    node_check_listens(f, all);
+    for (size_t i = 0; i < NODE_LISTENS; i++)
+        if (strcmp(all[i].key, key) == 0)
+            return all[i].list;
+    fail_msg("no listener %s", key);
+    return NULL;
+}
+
+/* Whether a file with this section `listen` listens for clients where no address is given. */
+static void expect_defaults(const char *listen, bool c2s, bool c2s_tls)
+{
+    char text[128];
+    snprintf(text, sizeof text, "domains: [a.test]\nlisten: {%s}\n", listen);
+    struct node_file *f = parse(text);
+    assert_non_null(f);
+    bool plain = f->c2s.count == 1 && strcmp(f->c2s.item[0].address, "[::]:5222") == 0;
+    bool direct = f->c2s_tls.count == 1 && strcmp(f->c2s_tls.item[0].address, "[::]:5223") == 0;
+    if (plain != c2s || direct != c2s_tls)
+        fail_msg("listen: {%s}: 5222 %d, 5223 %d", listen, plain, direct);
+    node_file_free(&f);
+}
+
+static void a_listener_for_clients_ends_the_default_of_the_other(void **state)
+{
+    (void)state;
+    expect_defaults("c2s: ['127.0.0.1:0']", false, false);
+    expect_defaults("c2s_tls: ['127.0.0.1:0']", false, false);
+    expect_defaults("c2s: ['[::]:5222']", true, false);
+    expect_defaults("c2s: []", false, true);
+    expect_defaults("c2s_tls: []", true, false);
+    expect_defaults("c2s: [], c2s_tls: []", false, false);
+}
+
+/* All kinds: no one is opened that the file does not name, but those for clients. */
+static void no_other_listener_has_a_default(void **state)
+{
+    struct node_listens all[NODE_LISTENS];
+    struct node_file *f = parse("domains: [a.test]\n");
+    (void)state;
+    node_check_listens(f, all);
+    for (size_t i = 0; i < NODE_LISTENS; i++) {
+        char text[128];
+        bool clients = strncmp(all[i].key, "c2s", 3) == 0;
+        assert_int_equal(all[i].list->count, clients ? 1 : 0);
+        if (clients)
+            continue;
+        snprintf(text, sizeof text, "%s: ['127.0.0.1:0']", all[i].key);
+        expect_defaults(text, true, true);
+        snprintf(text, sizeof text, "domains: [a.test]\nlisten: {%s: ['127.0.0.1:0']}\n",
+                 all[i].key);
+        struct node_file *one = parse(text);
+        for (size_t k = 0; k < NODE_LISTENS; k++)
+            assert_int_equal(listens_of(one, all[k].key)->count,
+                             k == i || strncmp(all[k].key, "c2s", 3) == 0 ? 1 : 0);
+        node_file_free(&one);
+    }
+    node_file_free(&f);
 }
 
 static void every_key_is_read(void **state)
@@ -291,7 +354,7 @@ static void a_reload_names_keys_that_need_a_restart(void **state)
     node_file_restart_keys(was, was, note, &found);
     assert_int_equal(found.len, 0);
     node_file_restart_keys(was, now, note, &found);
-    assert_true(slice_is(buf_slice(&found), "domains workers "));
+    assert_true(slice_is(buf_slice(&found), "domains workers listen.c2s_tls "));
     node_file_free(&was);
     node_file_free(&now);
     buf_fini(&found);
@@ -365,6 +428,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_minimal_file_has_defaults),
+        cmocka_unit_test(a_listener_for_clients_ends_the_default_of_the_other),
+        cmocka_unit_test(no_other_listener_has_a_default),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(every_key_once_wrong),
         cmocka_unit_test(every_key_has_a_wrong_case),
