@@ -55,10 +55,12 @@ static struct setting mail_address = {
     .type = PARAM_BOOL,
     .def = 0,
     .changed = setting_news,
-    .doc = "Whether other servers know users by the mail addresses of their profiles (`user set "
-           "--email`). It counts for users whose mail address is in the domain of the account and "
-           "belongs to nobody else. Contacts that were made before still see the address of the "
-           "account, which other servers still reach.",
+    .doc =
+        "Whether other servers know users by the mail addresses of their profiles (`user set "
+        "--email`). It counts for users whose mail address is in the domain of the account and "
+        "belongs to nobody else. Contacts that were made before still see the address of the "
+        "account, which other servers still reach. Off again: mail addresses are not reached any "
+        "more, and contacts who know one must add the address of the account instead.",
 };
 static struct alarm shared_alarm = {
     .name = "federation.mail-address",
