@@ -390,6 +390,21 @@ def filled(server):
             "alarm": "store.full", "contact": "a@a.test", "pattern": "a.test"}
 
 
+def filled_by_rows(server):
+    """Reports, uploads and alarms of three times, two of them at the same one."""
+    with server.database() as db:
+        owner = db.execute("SELECT id FROM account WHERE jid = 'alice@localhost'").fetchone()[0]
+        for n, at in enumerate((1_700_000_000_000_000, 1_700_000_000_000_000,
+                                1_700_000_000_000_001)):
+            db.execute("INSERT INTO report(owner, at_us, reporter, jid, reason, text, ids) "
+                       f"VALUES({owner}, {at}, '{ALICE}', '{n}@a.test', 'spam', '', '')")
+            db.execute("INSERT INTO upload(id, owner, name, type, size, hash, at_us, until_us) "
+                       f"VALUES('{n}', {owner}, 'a', 'a/b', 1, 'x', {at}, {2 * at})")
+            db.execute("INSERT INTO alarm_history(id, alarm, severity, detail, raised_us, "
+                       "cleared_us, known_us, known_by, note, worst) "
+                       f"VALUES({n + 900}, 'x', 'error', '', {at}, {at}, 0, '', '', 'error')")
+
+
 def path_of(template, values):
     return re.sub(r"{([^}]*)}",
                   lambda found: urllib.parse.quote(values.get(found[1], "1"), safe=""), template)
@@ -410,6 +425,7 @@ def validated(api, document, template, method, path, **headers):
 
 def test_every_list_goes_on_behind_its_pages(server, api):
     values = filled(server)
+    filled_by_rows(server)
     document, long = api("GET", "/openapi.json").json, set()
     for template, of in document["paths"].items():
         if not any(p["name"] == "cursor" for p in of.get("get", {}).get("parameters", [])):
@@ -434,7 +450,8 @@ def test_every_list_goes_on_behind_its_pages(server, api):
                                      else (200, 400, 404, 422)), (path, wrong)
     assert {"/users", "/users/online", "/sessions", "/groups", "/groups/{name}/members",
             "/tokens", "/roles", "/admins", "/room-admins", "/federation/blocked",
-            "/rooms", "/rooms/report", "/audit",
+            "/rooms", "/rooms/report", "/audit", "/reports", "/alarms/history",
+            "/federation/demands", "/users/{jid}/uploads",
             "/users/{jid}/roster", "/users/{jid}/sessions"} <= long, sorted(long)
 
 

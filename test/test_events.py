@@ -71,6 +71,8 @@ def test_corrected_twice_and_retracted(pair):
     assert {r["author"] for r in rows} == {alice.bare} and {r["with"] for r in rows} == {to}
     assert "<body>first</body>" in rows[2]["stanza"]
     assert events(server, "--after", str(rows[0]["id"]), "--limit", "1") == want[1:2]
+    first, last = (server.ctl("archive", "events", "--limit", limit)["text"] for limit in "23")
+    assert first == f"there are more: go on with --after {rows[1]['id']}" and last == ""
     server.restart()
     assert events(server) == want
 

@@ -21,6 +21,36 @@ ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload 
 # They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
 NEEDS_A_PARTNER = {"s2s trace", "doctor"}
 
+# Lists without pages, and what bounds them. All others go on: `after` and `limit`.
+BOUNDED = {
+    "admin sessions": "1,000 sessions", "alarm list": "the alarms of the program",
+    "cert findings": "certificates in files", "cert list": "certificates in files",
+    "cert ocsp": "certificates in files", "cert show": "certificates in files",
+    "cert-trust list": "1,024 certificates", "config candidate": "administrators who edit",
+    "config compare": "the settings", "config diff": "the settings",
+    "config show": "the settings",
+    "config version": "the settings", "device list": "64 devices", "doctor": "its checks",
+    "domain list": "the domains of the node file", "federation show": "three lines",
+    "job list": "running ones, and 50 that ended", "log areas": "the areas of the program",
+    "log list": "4,000 lines",
+    "metrics": "the metrics of the program", "metrics history": "2,000 points",
+    "metrics series": "192 series", "motd show": "the lines of one text",
+    "node list": "the nodes", "policy show": "the lines of one policy",
+    "presence view": "10,000 contacts",
+    "push list": "push.registrations-max", "room fields": "the fields of a form",
+    "room-alias report": "256 aliases", "s2s list": "10,000 streams", "s2s show": "10,000 lines",
+    "s2s trace": "the steps of one attempt", "s2s-group list": "1,000 departments",
+    "s2s-route list": "10,000 routes", "session report": "its rows are counted beyond 10,000",
+    "test history": "30 of each test", "test users": "100 accounts",
+    "tls list": "its contexts", "trace list": "16 users", "trace message": "500 lines",
+    "trace texts": "4,000 lines", "user groups": "groups.max", "user stats": "its names",
+    "user vcard": "500 lines", "webhook events": "the events of the program",
+    "webhook list": "32 webhooks"}
+ONE_ROW = {"admin show", "alarm show", "audit verify", "backup verify", "cert monitor",
+           "domain show", "federation address", "get", "group show", "job show", "node show",
+           "role show", "room show", "snmp show", "status", "token show", "upload quota",
+           "user archive", "user count", "user last", "user role", "user show", "webhook show"}
+
 
 @pytest.fixture
 def busy(server, alice, bob):
@@ -111,6 +141,16 @@ def test_each_command_needs_a_permission():
         area, verb = command["x-permission"].split(".")
         assert area.isalpha(), name
         assert verb == {"reads": "read", "changes": "write"}[command["x-effect"]], name
+
+
+def test_each_list_has_pages_or_a_bound():
+    whole = set()
+    for name, command in readers().items():
+        given = command["properties"]["args"]["properties"].keys()
+        answer = command["properties"]["rows"]
+        if "maxItems" not in answer and not {"after", "limit"} <= given:
+            whole.add(name)
+    assert whole == BOUNDED.keys() | ONE_ROW
 
 
 def tables(server):

@@ -114,9 +114,9 @@ static struct store_stmt last_stmt = {
 };
 struct store_stmt alarms_history_stmt = {
     .name = "alarms.history",
-    .sql = "SELECT " ENTRY_COLUMNS " FROM alarm_history WHERE ($1 = '' OR alarm = $1) "
-           "ORDER BY id DESC LIMIT $2",
-    .params = "ti",
+    .sql = "SELECT " ENTRY_COLUMNS " FROM alarm_history WHERE ($1 = '' OR alarm = $1) AND "
+           "id < $3 ORDER BY id DESC LIMIT $2",
+    .params = "tii",
     .cols = "itttiiittt",
 };
 static struct store_stmt cut_old_stmt = {

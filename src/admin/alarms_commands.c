@@ -139,6 +139,11 @@ static void add_alarm_entry(struct command_call *call, const struct store_batch 
     command_text(call, "note", slice_dup(call->arena, store_text(b, 0, row, 8)));
 }
 
+static uint32_t alarm_history_limit(const struct command_call *call)
+{
+    return (uint32_t)command_number(call, "limit", LIST_DEFAULT);
+}
+
 static void alarm_history_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -146,8 +151,13 @@ static void alarm_history_read(void *arg, enum store_result result, const struct
         command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
-    for (uint32_t row = 0; row < store_row_count(b, 0); row++)
+    uint32_t count = store_row_count(b, 0), limit = alarm_history_limit(call);
+    for (uint32_t row = 0; row < count && row < limit; row++)
         add_alarm_entry(call, b, row);
+    if (count > limit) {
+        command_done_more_number(call, store_int(b, 0, limit - 1, 0));
+        return;
+    }
     /* It may be of an alarm that this version does not have any more. */
     if (call->rows != NULL || command_arg(call, "alarm").ptr == NULL || alarm_named(call) != NULL)
         command_done(call, "%s", call->rows != NULL ? "" : "no alarm was raised");
@@ -159,7 +169,7 @@ static void run_alarm_history(struct command_call *call)
     slice name = command_arg(call, "alarm");
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("alarms")));
     STORE_ADD(b, &alarms_history_stmt, STORE_ANY_ROWS, SV_T(name.ptr != NULL ? name : SLICE("")),
-              SV_I(command_number(call, "limit", LIST_DEFAULT)));
+              SV_I(alarm_history_limit(call) + 1), SV_I(command_number(call, "after", INT64_MAX)));
     store_submit(b, worker_loop(w), 0, alarm_history_read, call);
 }
 
@@ -316,6 +326,13 @@ struct command alarm_history_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ALARMS,
     .args = (const struct command_arg[]){ ALARM_ARG(ARG_OPTIONAL, "only this alarm"),
+                                          { .name = "after",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 1,
+                                            .max = INT64_MAX >> 2,
+                                            .doc = "go on behind the entry of this number, with "
+                                                   "older ones" },
                                           { .name = "limit",
                                             .kind = ARG_OPTION,
                                             .type = PARAM_INT,

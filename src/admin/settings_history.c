@@ -444,8 +444,7 @@ static void versions_listed(void *arg, enum store_result result, const struct st
     for (uint32_t i = 0; i < count && i < limit; i++)
         add_version(call, b, i);
     if (count > limit)
-        command_done_more(call, slice_of(arena_printf(call->arena, "%lld",
-                                                      (long long)store_int(b, 0, limit - 1, 0))));
+        command_done_more_number(call, store_int(b, 0, limit - 1, 0));
     else
         command_done(call, "%s", "");
 }

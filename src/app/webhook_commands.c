@@ -273,7 +273,9 @@ struct command webhook_add_command = {
 struct command webhook_list_command = {
     WEBHOOK_COMMAND("webhook list", "GET /webhooks", COMMAND_READS),
     .run = run_webhook_list,
-    .doc = "Lists the webhooks. Shows how many events wait for each, and what failed.",
+    .doc =
+        "Lists the webhooks, of which there are up to 32: how many events wait for each, and what "
+        "failed.",
     .columns = webhook_columns,
 };
 struct command webhook_show_command = {

@@ -480,6 +480,11 @@ void command_done_more(struct command_call *c, slice last)
     command_done(c, "there are more: go on with --after %.*s", SLICE_ARG(c->next));
 }
 
+void command_done_more_number(struct command_call *c, int64_t last)
+{
+    command_done_more(c, slice_of(arena_printf(c->arena, "%" PRId64, last)));
+}
+
 struct command_place_of {
     slice key;
     struct command_row *row;

@@ -250,6 +250,7 @@ void command_keep_row(struct command_call *c, struct command_row *r);
 void command_limit_rows(struct command_call *c, uint32_t max);
 /* Ends the call well: there are more rows, which --after `last` shows. */
 void command_done_more(struct command_call *c, slice last);
+void command_done_more_number(struct command_call *c, int64_t last);
 /* Ends the call well with one page of its rows: those behind `after` in the order of the text
  * `key`, at most `max`. */
 void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max);

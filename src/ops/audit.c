@@ -657,8 +657,7 @@ static void audit_rows(void *arg, enum store_result result, const struct store_b
         command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
     }
     if (count > limit)
-        command_done_more(call, slice_of(arena_printf(call->arena, "%lld",
-                                                      (long long)store_int(b, 0, limit - 1, 0))));
+        command_done_more_number(call, store_int(b, 0, limit - 1, 0));
     else
         command_done(call, "%s", "");
 }

@@ -206,7 +206,9 @@ static struct command device_list_command = {
     .home = "jid",
     .run = im_devices_run_list,
     .doc = "Shows the devices of an account (clients that log in with a device id, XEP-0388), the "
-           "most recent first, and until when they can log in without the password (XEP-0484).",
+           "most recent first, and until when they can log in without the password (XEP-0484). An "
+           "account has up to 64; a new one replaces the one that was not seen for the longest "
+           "time.",
     .columns =
         (const struct command_column[]){
             { .name = "id", .doc = "its id" },

@@ -110,7 +110,7 @@ static void events_end(const struct listing *l)
     for (uint32_t i = 0; i < l->count; i++)
         add_event(l, &l->events[i]);
     if (l->more)
-        command_done(l->call, "there may be more: go on with --after %lld", (long long)l->last);
+        command_done_more_number(l->call, l->last);
     else
         command_done(l->call, "%s", l->count > 0 ? "" : "there are none");
 }
@@ -236,7 +236,8 @@ static void events_read(void *arg, enum store_result result, const struct store_
         return;
     }
     uint32_t rows = store_row_count(b, 0);
-    l->more = rows == l->limit;
+    l->more = rows > l->limit;
+    rows = l->more ? l->limit : rows;
     l->events = arena_new(l->call->arena, struct event, rows + 1);
     for (uint32_t i = 0; i < rows; i++) {
         struct event e = event_of(b, i, l->call->arena);
@@ -255,7 +256,7 @@ static void run_events(struct command_call *call)
                            .limit = (uint32_t)command_number(call, "limit", ROWS_DEFAULT) };
     struct store_batch *b = store_read(worker_store(l->worker), 0);
     STORE_ADD(b, &read_events, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
-              SV_I(l->limit));
+              SV_I(l->limit + 1));
     store_submit(b, worker_loop(l->worker), 0, events_read, l);
 }
 

@@ -18,7 +18,12 @@
 
 #define NS_BLOCKING "urn:xmpp:blocking"
 
-enum { ITEMS_A_REQUEST_MAX = 1000, REPORT_BYTES_MAX = 4096, REPORTS_A_PAGE = 500 };
+enum {
+    ITEMS_A_REQUEST_MAX = 1000,
+    REPORT_BYTES_MAX = 4096,
+    REPORTS_SHOWN = 500,
+    REPORTS_SHOWN_MAX = 1000
+};
 
 /* Rows of reports. */
 
@@ -311,17 +316,22 @@ void blocking_get(struct iq *iq)
 
 /* Commands. */
 
+static uint32_t reports_limit(const struct command_call *call)
+{
+    return (uint32_t)command_number(call, "limit", REPORTS_SHOWN);
+}
+
 static void privacy_blocking_listed(void *arg, enum store_result result,
                                     const struct store_batch *b)
 {
     struct command_call *call = arg;
-    uint32_t rows = store_row_count(b, 0);
+    uint32_t rows = store_row_count(b, 0), limit = reports_limit(call);
     char stamp[CLOCK_STAMP_LEN];
     if (result != STORE_OK) {
         command_fail_cause(call, err_of_store(result), "the reports could not be read");
         return;
     }
-    for (uint32_t i = 0; i < rows; i++) {
+    for (uint32_t i = 0; i < rows && i < limit; i++) {
         command_row(call);
         command_int(call, "id", store_int(b, 0, i, 0));
         clock_stamp(stamp, (uint64_t)store_int(b, 0, i, 1));
@@ -332,11 +342,10 @@ static void privacy_blocking_listed(void *arg, enum store_result result,
         command_text(call, "text", store_text(b, 0, i, 5));
         command_text(call, "stanza_ids", store_text(b, 0, i, 6));
     }
-    if (rows < REPORTS_A_PAGE)
-        command_done(call, "%s", "");
+    if (rows > limit)
+        command_done_more_number(call, store_int(b, 0, limit - 1, 0));
     else
-        command_done(call, "there may be more: go on with --after %lld",
-                     (long long)store_int(b, 0, rows - 1, 0));
+        command_done(call, "%s", "");
 }
 
 static void privacy_blocking_run_list(struct command_call *call)
@@ -345,7 +354,7 @@ static void privacy_blocking_run_list(struct command_call *call)
     slice jid = command_arg(call, "jid");
     struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &report_stmts[1], STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
-              SV_T(jid.ptr == NULL ? SLICE("") : jid), SV_I(REPORTS_A_PAGE));
+              SV_T(jid.ptr == NULL ? SLICE("") : jid), SV_I(reports_limit(call) + 1));
     store_submit(b, worker_loop(w), 0, privacy_blocking_listed, call);
 }
 
@@ -381,6 +390,12 @@ static const struct command_arg list_args[] = {
       .type = PARAM_INT,
       .max = PARAM_NONE,
       .doc = "begin after this report" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = REPORTS_SHOWN_MAX,
+      .doc = "show at most this number; 500 if not given" },
     { 0 },
 };
 /* What `blocking_get` answers. */

@@ -112,8 +112,9 @@ struct store_stmt upload_list = {
     /* No row: no account. A row without an id: it has no files. */
     .sql = "SELECT COALESCE(u.id, ''), COALESCE(u.name, ''), COALESCE(u.type, ''), "
            "COALESCE(u.size, 0), COALESCE(u.at_us, 0), COALESCE(u.until_us, 0) FROM account a "
-           "LEFT JOIN upload u ON u.owner = a.id WHERE a.jid = $1 ORDER BY u.at_us LIMIT 10000",
-    .params = "t",
+           "LEFT JOIN upload u ON u.owner = a.id AND u.at_us >= $2 AND (u.at_us > $2 OR u.id > $3) "
+           "WHERE a.jid = $1 ORDER BY u.at_us, u.id LIMIT $4",
+    .params = "titi",
     .cols = "tttiii",
 };
 struct store_stmt upload_unref = {

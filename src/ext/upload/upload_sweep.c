@@ -17,6 +17,7 @@
 #include "io/work.h"
 #include "ops/users.h"
 #include "store/store.h"
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -253,7 +254,8 @@ static void upload_sweep_listed(void *arg, enum store_result result, const struc
         command_fail(call, E_NOTFOUND, "there is no such account; `user list` shows all");
         return;
     }
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+    uint32_t rows = store_row_count(b, 0), limit = command_page_limit(call);
+    for (uint32_t i = 0; i < rows && i < limit; i++) {
         if (store_text(b, 0, i, 0).len == 0)
             continue;
         command_row(call);
@@ -264,14 +266,38 @@ static void upload_sweep_listed(void *arg, enum store_result result, const struc
         upload_sweep_add_time(call, "stored", store_int(b, 0, i, 4));
         upload_sweep_add_time(call, "until", store_int(b, 0, i, 5));
     }
-    command_done(call, "%s", "");
+    if (rows > limit)
+        command_done_more(call, slice_of(arena_printf(call->arena, "%" PRId64 "/%.*s",
+                                                      store_int(b, 0, limit - 1, 4),
+                                                      SLICE_ARG(store_text(b, 0, limit - 1, 0)))));
+    else
+        command_done(call, "%s", "");
+}
+
+/* Where a page begins: after the file that was stored then, and has this id. */
+static bool upload_list_place(slice text, int64_t *at_us, slice *id)
+{
+    slice time;
+    return slice_cut(text, '/', &time, id) && slice_int(time, at_us) && *at_us >= 0 && id->len > 0;
+}
+
+static bool is_upload_place(slice text)
+{
+    int64_t at_us;
+    slice id;
+    return upload_list_place(text, &at_us, &id);
 }
 
 static void upload_sweep_run_list(struct command_call *call)
 {
     const struct worker *w = call->worker;
     struct store_batch *b = store_read(worker_store(w), 0);
-    STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
+    int64_t at_us = 0;
+    slice id = SLICE(""), after = command_arg(call, "after");
+    if (after.ptr != NULL && !upload_list_place(after, &at_us, &id))
+        ensure(false); /* is_upload_place() */
+    STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")), SV_I(at_us),
+              SV_T(id), SV_I(command_page_limit(call) + 1));
     store_submit(b, worker_loop(w), 0, upload_sweep_listed, call);
 }
 
@@ -327,10 +353,26 @@ static void upload_sweep_run_del(struct command_call *call)
     store_submit(b, worker_loop(w), 0, upload_sweep_deleted, call);
 }
 
+#define JID_ARG                                                                                    \
+    {                                                                                              \
+        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account"            \
+    }
 static const struct command_arg list_args[] = {
-    { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },
+    JID_ARG,
+    { .name = "after",
+      .kind = ARG_OPTION,
+      .check = is_upload_place,
+      .form = "the place that the page before it names",
+      .doc = "begin after this place, which the page before it names" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = COMMAND_PAGE_MAX,
+      .doc = "show at most this number" },
     { 0 },
 };
+static const struct command_arg quota_args[] = { JID_ARG, { 0 } };
 static const struct command_arg del_args[] = {
     { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the file, from the list of uploads" },
     { 0 },
@@ -367,7 +409,7 @@ struct command upload_command_quota = {
     .rest = "GET /users/{jid}/upload-quota",
     .effect = COMMAND_READS,
     .area = "uploads",
-    .args = list_args,
+    .args = quota_args,
     .run = run_quota,
     .record = true,
     .doc = "Shows the uploads of an account: how many files, their size, and the limits.",

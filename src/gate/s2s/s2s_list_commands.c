@@ -459,7 +459,7 @@ static void demands_listed(void *arg, enum store_result result, const struct sto
         command_text(call, "pins", slice_dup(call->arena, store_text(b, 0, i, 4)));
         command_text(call, "description", slice_dup(call->arena, store_text(b, 0, i, 5)));
     }
-    command_done(call, "%s", "");
+    command_done_listed(call, "pattern");
 }
 
 static void run_demand_list(struct command_call *call)
@@ -646,6 +646,7 @@ static struct command s2s_demand_list_command = {
     .rest = "GET /federation/demands",
     .effect = COMMAND_READS,
     .area = "federation",
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("pattern"), { 0 } },
     .run = run_demand_list,
     .doc = "Lists what the servers of some domains must show.",
     .columns =

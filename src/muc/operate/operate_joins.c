@@ -51,8 +51,7 @@ static void joins_read(void *arg, enum store_result result, const struct store_b
     for (uint32_t i = 0; i < shown; i++)
         operate_joins_add_row(t, b, i);
     if (shown < rows)
-        command_done_more(t->call, slice_of(arena_printf(t->call->arena, "%" PRId64,
-                                                         store_int(b, 0, shown - 1, 0))));
+        command_done_more_number(t->call, store_int(b, 0, shown - 1, 0));
     else
         command_done(t->call, "%s", "");
 }
