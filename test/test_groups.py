@@ -464,10 +464,14 @@ def test_groups_are_limited(server):
     assert "groups.max" in refused(server, "group", "add", "more")
     assert "groups.members-max" in refused(server, "group-member", "add", "sales", JIDS[2])
     assert len(items(get(server.login("alice")))) == 1
-    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    said = server.ctl("group-member", "add", "sales", "--domain", "localhost")["text"]
+    assert said == ("sales: changed; only the 2 oldest of 3 accounts that match are in it "
+                    "(groups.members-max)")
+    assert server.ctl("group", "set", "sales", "--domains", "localhost")["text"] == said
     assert server.rows("group", "list")[0]["members"] == 2
     assert "groups.cut" in {r["name"] for r in server.rows("alarm", "list")}
-    server.ctl("group-member", "del", "sales", "--domain", "localhost")
+    assert server.ctl("group-member", "del", "sales", "--domain", "localhost")["text"] == (
+        "sales: changed")
     assert "groups.cut" not in {r["name"] for r in server.rows("alarm", "list")}
 
 
@@ -493,6 +497,8 @@ def test_who_sees_a_group_by_domain_is_limited(server):
     """The oldest accounts do."""
     make(server, "carol@localhost", visible_to="domain:localhost")
     assert [len(items(get(server.login(name)))) for name in NAMES] == [1, 1, 0]
+    assert server.ctl("group", "set", "sales", "--shown", "S")["text"] == (
+        "sales: changed; only the 2 oldest of 3 accounts of localhost see it (groups.viewers-max)")
     assert "groups.cut" in {r["name"] for r in server.rows("alarm", "list")}
 
 

@@ -21,6 +21,7 @@
 #include "im/shared.h"
 #include "im/shared_change.h"
 #include "io/timer.h"
+#include <inttypes.h>
 #include <pthread.h>
 
 static struct log_area log_groups = { .name = "groups" };
@@ -192,6 +193,8 @@ static const struct store_schema schema = {
                                            &groups_stmt_viewers,
                                            &groups_stmt_domains,
                                            &groups_stmt_follows,
+                                           &groups_stmt_matched,
+                                           &groups_stmt_too_many_see,
                                            &stmt_forget,
                                            &groups_stmt_put,
                                            &groups_stmt_shown,
@@ -310,7 +313,7 @@ struct rounds {
 struct waiting {
     struct list node;
     struct command_call *call;
-    const char *done;
+    slice name; /* of the group */
 };
 static unsigned worker_slot;
 
@@ -352,15 +355,53 @@ static void timer_fired(struct timer *t, struct loop *loop)
         round_begin(r);
 }
 
+/* Those that a limit leaves out are told to whoever makes the change: the alarm is for others. */
+static void groups_told(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct waiting *w = arg;
+    struct command_call *call = w->call;
+    const char *text = arena_printf(call->arena, "%.*s: changed", SLICE_ARG(w->name));
+    const struct shared *table = core_of(call->worker)->shared.now;
+    uint32_t number = groups_number(table, w->name);
+    if (result != STORE_OK || number == UINT32_MAX) {
+        command_done(call, "%s", text);
+        return;
+    }
+    int64_t matched = store_int(b, 0, 0, 0), most = setting_int(&groups_members_max);
+    uint32_t in = table->sets[number].count;
+    if (in >= most && matched > in)
+        text = arena_printf(call->arena,
+                            "%s; only the %" PRIu32 " oldest of %lld accounts that match are in it "
+                            "(groups.members-max)",
+                            text, in, (long long)matched);
+    for (uint32_t i = 0; i < store_row_count(b, 1); i++)
+        if (node_serves(worker_node(call->worker), store_text(b, 1, i, 0)))
+            text =
+                arena_printf(call->arena,
+                             "%s; only the %lld oldest of %lld accounts of %.*s see it "
+                             "(groups.viewers-max)",
+                             text, (long long)setting_int(&groups_viewers_max),
+                             (long long)store_int(b, 1, i, 1), SLICE_ARG(store_text(b, 1, i, 0)));
+    command_done(call, "%s", text);
+}
+
+/* It is in the arena of its call. */
+static void groups_count_left_out(struct worker *worker, struct waiting *w)
+{
+    struct store_batch *b = store_read(worker_store(worker), groups_lane());
+    STORE_ADD(b, &groups_stmt_matched, 1, SV_T(w->name));
+    STORE_ADD(b, &groups_stmt_too_many_see, STORE_ANY_ROWS, SV_T(w->name),
+              SV_I(setting_int(&groups_viewers_max)));
+    store_submit(b, worker_loop(worker), 0, groups_told, w);
+}
+
 static void round_end(struct rounds *r)
 {
     ensure(r->round == ROUND_SHOW);
     r->round = ROUND_NONE;
     metric_add(&groups_rounds, 1);
-    for (struct list *first; (first = list_pop(&r->answered)) != NULL;) {
-        struct waiting *w = CONTAINER_OF(first, struct waiting, node);
-        command_done(w->call, "%s", w->done); /* it is in the call's arena */
-    }
+    for (struct list *first; (first = list_pop(&r->answered)) != NULL;)
+        groups_count_left_out(r->worker, CONTAINER_OF(first, struct waiting, node));
     if (!list_empty(&r->waiting))
         round_begin(r);
     else if (r->again)
@@ -381,13 +422,13 @@ static void round_next(struct worker *w, void *arg)
               &(struct shared_do){ r->round == ROUND_TAKE ? SHARED_TAKE : SHARED_SHOW });
 }
 
-void groups_changed(struct command_call *call, const char *done)
+void groups_changed(struct command_call *call, slice name)
 {
     struct rounds *r = rounds_of(call->worker);
     ensure(duty_is_here(call->worker, DUTY_GROUPS));
     struct waiting *w = arena_new(call->arena, struct waiting, 1);
     w->call = call;
-    w->done = done;
+    w->name = name;
     list_append(&r->waiting, &w->node);
     if (r->round == ROUND_NONE)
         round_begin(r);

@@ -24,9 +24,10 @@ enum {
     GROUPS_VALUE_BYTES_MAX = 256,
 };
 
-/* The batch of a command is committed: ends the call when all nodes go by it. At the home of the
- * duty. */
-void groups_changed(struct command_call *call, const char *done);
+/* The batch of a command about a group is committed: ends the call when all nodes go by it, and
+ * says whether a limit leaves accounts out. At the home of the duty. `name` lives as long as the
+ * call. */
+void groups_changed(struct command_call *call, slice name);
 /* The lane of all that is written and read of groups. */
 uint64_t groups_lane(void);
 

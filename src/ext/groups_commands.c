@@ -7,6 +7,7 @@
 #include "base/setting.h"
 #include "base/utf8.h"
 #include "ext/groups.h"
+#include "ext/groups_table.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -104,7 +105,7 @@ static void groups_written(void *arg, enum store_result result, const struct sto
         return;
     }
     (void)b;
-    groups_changed(t->call, arena_printf(t->call->arena, "%.*s: changed", SLICE_ARG(t->name)));
+    groups_changed(t->call, t->name);
 }
 
 static struct store_batch *groups_write(struct groups_task *t)
@@ -602,14 +603,6 @@ static void groups_run_member_del(struct command_call *call)
 static const struct shared *groups_table(const struct command_call *call)
 {
     return core_of(call->worker)->shared.now;
-}
-
-static uint32_t groups_number(const struct shared *t, slice name)
-{
-    for (uint32_t i = 0; t != NULL && i < t->group_count; i++)
-        if (slice_eq(t->groups[i].name, name))
-            return i;
-    return UINT32_MAX;
 }
 
 static void groups_listed(void *arg, enum store_result result, const struct store_batch *b)

@@ -44,6 +44,15 @@ struct metric groups_people = {
 #define OF_DOMAIN(value)                                                                           \
     "substr(a.jid, length(a.jid) - length(" value ")) = '@' || " value " AND "                     \
     "length(a.jid) > length(" value ") + 1"
+#define BY_RULE                                                                                    \
+    "FROM shared_group_rule r JOIN account a ON CASE r.field WHEN 'domain' THEN " OF_DOMAIN(       \
+        "r.value") " WHEN 'department' THEN a.department = r.value WHEN 'template' THEN "          \
+                   "a.template = r.value "                                                         \
+                   "WHEN 'email' THEN a.email = r.value WHEN 'given-name' THEN a.given_name = "    \
+                   "r.value "                                                                      \
+                   "WHEN 'surname' THEN a.surname = r.value WHEN 'directory-uri' THEN "            \
+                   "a.directory_uri = r.value "                                                    \
+                   "WHEN 'source' THEN a.source = r.value END "
 /* clang-format off */
 struct store_stmt groups_stmt_groups = {
     .name = "groups.all", .params = "", .cols = "tt",
@@ -53,14 +62,22 @@ struct store_stmt groups_stmt_members = {
     .name = "groups.members", .params = "i", .cols = "tittt",
     .sql = "SELECT m.name, a.id, a.jid, a.given_name, a.surname FROM shared_group_member m "
            "JOIN account a ON a.jid = m.jid "
-           "UNION SELECT r.name, a.id, a.jid, a.given_name, a.surname "
-           "FROM shared_group_rule r JOIN account a ON CASE r.field "
-           "WHEN 'domain' THEN " OF_DOMAIN("r.value") " WHEN 'department' THEN "
-           "a.department = r.value WHEN 'template' THEN a.template = r.value WHEN 'email' THEN "
-           "a.email = r.value WHEN 'given-name' THEN a.given_name = r.value WHEN 'surname' THEN "
-           "a.surname = r.value WHEN 'directory-uri' THEN a.directory_uri = r.value "
-           "WHEN 'source' THEN a.source = r.value END "
+           "UNION SELECT r.name, a.id, a.jid, a.given_name, a.surname " BY_RULE
            "ORDER BY 1, 2 LIMIT $1",
+};
+/* Those of one group, also beyond its limit. */
+struct store_stmt groups_stmt_matched = {
+    .name = "groups.matched", .params = "t", .cols = "i",
+    .sql = "SELECT count(*) FROM (SELECT a.id FROM shared_group_member m "
+           "JOIN account a ON a.jid = m.jid WHERE m.name = $1 "
+           "UNION SELECT a.id " BY_RULE "WHERE r.name = $1) a",
+};
+/* Domains that see one group, with more accounts than may. */
+struct store_stmt groups_stmt_too_many_see = {
+    .name = "groups.too-many-see", .params = "ti", .cols = "ti",
+    .sql = "SELECT v.value, count(*) FROM shared_group_viewer v "
+           "JOIN account a ON " OF_DOMAIN("v.value") " WHERE v.name = $1 AND v.kind = 'domain' "
+           "GROUP BY v.value HAVING count(*) > $2 ORDER BY v.value",
 };
 struct store_stmt groups_stmt_viewers = {
     .name = "groups.viewers", .params = "", .cols = "ttt",
@@ -94,6 +111,14 @@ void groups_reads_add(struct store_batch *b)
     store_add(b, &groups_stmt_viewers, STORE_ANY_ROWS, NULL, 0);
     STORE_ADD(b, &groups_stmt_domains, STORE_ANY_ROWS, SV_I(ROWS_MAX));
     store_add(b, &groups_stmt_follows, STORE_ANY_ROWS, NULL, 0);
+}
+
+uint32_t groups_number(const struct shared *t, slice name)
+{
+    for (uint32_t i = 0; t != NULL && i < t->group_count; i++)
+        if (slice_eq(t->groups[i].name, name))
+            return i;
+    return UINT32_MAX;
 }
 
 struct making {
