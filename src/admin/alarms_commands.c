@@ -325,21 +325,17 @@ struct command alarm_history_command = {
     .area = "server",
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ALARMS,
-    .args = (const struct command_arg[]){ ALARM_ARG(ARG_OPTIONAL, "only this alarm"),
-                                          { .name = "after",
-                                            .kind = ARG_OPTION,
-                                            .type = PARAM_INT,
-                                            .min = 1,
-                                            .max = INT64_MAX >> 2,
-                                            .doc = "go on behind the entry of this number, with "
-                                                   "older ones" },
-                                          { .name = "limit",
-                                            .kind = ARG_OPTION,
-                                            .type = PARAM_INT,
-                                            .min = 1,
-                                            .max = LIST_MAX,
-                                            .doc = "at most this number of entries" },
-                                          { 0 } },
+    .args =
+        (const struct command_arg[]){ ALARM_ARG(ARG_OPTIONAL, "only this alarm"),
+                                      { .name = "after",
+                                        .kind = ARG_OPTION,
+                                        .type = PARAM_INT,
+                                        .min = 1,
+                                        .max = INT64_MAX >> 2,
+                                        .doc = "go on behind the entry of this number, with "
+                                               "older ones" },
+                                      COMMAND_LIMIT_ARG(LIST_MAX, "at most this number of entries"),
+                                      { 0 } },
     .run = run_alarm_history,
     .doc =
         "Lists when alarms were raised and cleared. The newest are first, and those before the "

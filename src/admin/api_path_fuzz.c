@@ -14,12 +14,7 @@ static void run(struct command_call *call) { (void)call; }
 
 static const struct command_arg list_args[] = {
     { .name = "domain", .kind = ARG_OPTION, .type = PARAM_DOMAIN, .doc = "whose" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = 100,
-      .doc = "how many" },
+    COMMAND_LIMIT_ARG(100, "how many"),
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after it" },
     { 0 },
 };

@@ -243,12 +243,7 @@ static struct command log_list = {
               .doc = "only of this area" },
             { .name = "event", .kind = ARG_OPTION, .doc = "only of this event" },
             { .name = "word", .kind = ARG_OPTION, .doc = "only lines with this in their text" },
-            { .name = "limit",
-              .kind = ARG_OPTION,
-              .type = PARAM_INT,
-              .min = 1,
-              .max = LOG_RECENT_MAX,
-              .doc = "at most so many, the newest; the default is 100" },
+            COMMAND_LIMIT_ARG(LOG_RECENT_MAX, "at most so many, the newest; the default is 100"),
             { 0 } },
     .run = run_log_list,
     .doc = "Shows the newest lines of the log. The server has at most 4,000 in memory, or 1 MiB; "

@@ -263,12 +263,14 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
 /* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that
  * it asks for, of rows that all have another text `key`; with a line behind the last page. */
 enum { COMMAND_PAGE_MAX = 50000 };
+#define COMMAND_LIMIT_ARG(most, says)                                                              \
+    {                                                                                              \
+        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = (most),           \
+        .doc = (says)                                                                              \
+    }
 #define COMMAND_PAGE_ARGS(what)                                                                    \
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after this " what },                      \
-    {                                                                                              \
-        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = COMMAND_PAGE_MAX, \
-        .doc = "show at most this number"                                                          \
-    }
+        COMMAND_LIMIT_ARG(COMMAND_PAGE_MAX, "show at most this number")
 uint32_t command_page_limit(const struct command_call *c);
 void command_done_listed(struct command_call *c, const char *key);
 void command_done_listed_with(struct command_call *c, const char *key, const char *text);

@@ -687,12 +687,6 @@ static void run_audit_export(struct command_call *call)
     store_submit(b, worker_loop(w), 0, audit_rows, call);
 }
 
-#define LIMIT_ARG                                                                                  \
-    {                                                                                              \
-        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = LIST_MAX,         \
-        .doc = "at most this number of entries"                                                    \
-    }
-
 static const struct command_column entry_columns[] = {
     { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },
     { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },
@@ -725,7 +719,7 @@ static struct command audit_list = {
               .min = 1,
               .max = INT64_MAX >> 2,
               .doc = "go on behind the entry of this number, with older ones" },
-            LIMIT_ARG,
+            COMMAND_LIMIT_ARG(LIST_MAX, "at most this number of entries"),
             { 0 } },
     .run = run_audit_list,
     .doc = "Shows the newest entries of the audit log: who changed what, and what was refused.",
@@ -739,7 +733,10 @@ static struct command audit_export = {
     .audited = true,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_AUDIT,
-    .args = (const struct command_arg[]){ AUDIT_BEHIND_ARG, LIMIT_ARG, { 0 } },
+    .args =
+        (const struct command_arg[]){ AUDIT_BEHIND_ARG,
+                                      COMMAND_LIMIT_ARG(LIST_MAX, "at most this number of entries"),
+                                      { 0 } },
     .run = run_audit_export,
     .doc = "Exports the audit log, the oldest entries first. The export has an entry itself.",
     .columns = entry_columns,

@@ -390,12 +390,7 @@ static const struct command_arg list_args[] = {
       .type = PARAM_INT,
       .max = PARAM_NONE,
       .doc = "begin after this report" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = REPORTS_SHOWN_MAX,
-      .doc = "show at most this number; 500 if not given" },
+    COMMAND_LIMIT_ARG(REPORTS_SHOWN_MAX, "show at most this number; 500 if not given"),
     { 0 },
 };
 /* What `blocking_get` answers. */

@@ -364,12 +364,7 @@ static const struct command_arg list_args[] = {
       .check = is_upload_place,
       .form = "the place that the page before it names",
       .doc = "begin after this place, which the page before it names" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = COMMAND_PAGE_MAX,
-      .doc = "show at most this number" },
+    COMMAND_LIMIT_ARG(COMMAND_PAGE_MAX, "show at most this number"),
     { 0 },
 };
 static const struct command_arg quota_args[] = { JID_ARG, { 0 } };

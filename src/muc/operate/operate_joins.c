@@ -78,12 +78,7 @@ static void run_joins(struct command_call *call)
 
 static const struct command_arg args[] = {
     { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = COMMAND_PAGE_MAX,
-      .doc = "how many are shown" },
+    COMMAND_LIMIT_ARG(COMMAND_PAGE_MAX, "how many are shown"),
     { .name = "after",
       .kind = ARG_OPTION,
       .type = PARAM_INT,

@@ -349,12 +349,7 @@ static const struct command_arg list_args[] = {
       .type = PARAM_CHOICE,
       .choices = kinds,
       .doc = "persistent or adhoc" },
-    { .name = "limit",
-      .kind = ARG_OPTION,
-      .type = PARAM_INT,
-      .min = 1,
-      .max = COMMAND_PAGE_MAX,
-      .doc = "show at most this number of rooms" },
+    COMMAND_LIMIT_ARG(COMMAND_PAGE_MAX, "show at most this number of rooms"),
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after the room with this address" },
     { 0 },
 };
