@@ -62,6 +62,46 @@ def test_put_replaces_the_members_of_a_group(api):
     assert api("GET", "/groups/copy").json == {**api("GET", path).json, "name": "copy"}
 
 
+def named(api, path):
+    """Members by name, by pages."""
+    found, cursor = [], ""
+    while cursor is not None:
+        page = api("GET", f"{path}/members?named=true&limit=1000{cursor}").json
+        found += [row["jid"] for row in page["items"]]
+        cursor = f"&cursor={page['next']}" if "next" in page else None
+    return found
+
+
+def test_what_a_group_shows_can_be_sent_back(api, server):
+    """However many members it has: all are shown, or none, and then their number and a digest."""
+    server.ctl("set", "groups.members-max", "4000")
+    people = [f"{n:05}-{'x' * 28}@localhost" for n in range(4000)]
+    with server.database() as db:
+        db.execute("INSERT INTO account(jid, created_us, disabled) VALUES"
+                   + ", ".join(f"('{jid}', 0, 0)" for jid in people))
+    path = "/groups/sales"
+    assert api("PUT", path, {"members": people[:1]}).status == 201
+    for count in 1, 2000, 4000:
+        if count == 2000:
+            assert api("PUT", path, {"members": people[:2000]}).status == 200
+        if count == 4000:
+            assert api("POST", f"{path}/members", {"users": people[2000:]}).status == 200
+        answer = api("GET", path)
+        group, etag = answer.json, answer.getheader("ETag")
+        assert ("members" in group, "named" in group) == (count < 4000, count == 4000)
+        assert group.get("named", count) == count == len(named(api, path))
+        for method in "PUT", "PATCH":
+            assert api(method, path, group, If_Match=etag).json["text"] == "nothing to change"
+        assert api("PUT", path, {**group, "shown": f"S{count}"}).status == 200
+        assert named(api, path) == people[:count]
+        etag = api("GET", path).getheader("ETag")
+        server.ctl("group-member", "del", "sales", people[0])
+        server.ctl("group-member", "add", "sales", ALICE)
+        assert api("PUT", path, group, If_Match=etag).status == 412
+        server.ctl("group-member", "del", "sales", ALICE)
+        server.ctl("group-member", "add", "sales", people[0])
+
+
 def test_members_that_are_given_leave_domains_and_rules(api, server):
     server.ctl("group", "add", "sales")
     server.ctl("group-member", "add", "sales", BOB, "--domain", "localhost",

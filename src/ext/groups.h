@@ -37,4 +37,4 @@ extern struct store_stmt groups_stmt_put, groups_stmt_shown, groups_stmt_drop,
     groups_stmt_drop_viewers, groups_stmt_drop_viewed, groups_stmt_viewer_put,
     groups_stmt_member_put, groups_stmt_member_drop, groups_stmt_rule_put, groups_stmt_rule_drop,
     groups_stmt_look, groups_stmt_look_user, groups_stmt_made_of, groups_stmt_list,
-    groups_stmt_show;
+    groups_stmt_show, groups_stmt_named;

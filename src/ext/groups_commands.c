@@ -3,27 +3,21 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "base/first_few.h"
 #include "base/setting.h"
 #include "base/utf8.h"
 #include "ext/groups.h"
-#include "ext/groups_table.h"
+#include "ext/groups_lists.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "im/core.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
-#include "im/shared.h"
 #include "ops/profile_values.h"
 #include "ops/users.h"
-#include "xmpp/jid.h"
 #include <stdlib.h>
 
 enum {
     GROUPS_AUDIT_BYTES = 8192, /* more than an entry of the audit log has */
-    GROUPS_WORDS_BYTES = 64 * 1024,
-    GROUPS_TEXT_BYTES = GROUPS_WORDS_BYTES + 64
 };
 
 /* What a command was given, and what is there. A command reads first, and then writes with what it
@@ -41,16 +35,11 @@ struct groups_task {
     uint32_t seer_count;
 };
 
-static void groups_fail_store(struct groups_task *t, enum store_result result)
-{
-    command_fail_cause(t->call, err_of_store(result), NULL);
-}
-
 static void groups_looked(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct groups_task *t = arg;
     if (result != STORE_OK) {
-        groups_fail_store(t, result);
+        command_fail_cause(t->call, err_of_store(result), NULL);
         return;
     }
     ensure(!t->call->ended && t->run != NULL);
@@ -91,17 +80,14 @@ static void groups_look(void *arg)
 
 static bool groups_is_there(struct groups_task *t)
 {
-    if (t->is_there == 0)
-        command_fail(t->call, E_NOTFOUND, "%.*s: there is no such group; `group list` shows all",
-                     SLICE_ARG(t->name));
-    return t->is_there != 0;
+    return groups_is_known(t->call, t->is_there != 0);
 }
 
 static void groups_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct groups_task *t = arg;
     if (result != STORE_OK) {
-        groups_fail_store(t, result);
+        command_fail_cause(t->call, err_of_store(result), NULL);
         return;
     }
     (void)b;
@@ -598,197 +584,6 @@ static void groups_run_member_del(struct command_call *call)
     groups_run_members(call, groups_member_del, SLICE(""));
 }
 
-/* group list, show */
-
-static const struct shared *groups_table(const struct command_call *call)
-{
-    return core_of(call->worker)->shared.now;
-}
-
-static void groups_listed(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct groups_task *t = arg;
-    const struct shared *table = groups_table(t->call);
-    if (result != STORE_OK) {
-        groups_fail_store(t, result);
-        return;
-    }
-    uint32_t count = store_row_count(b, 0), shown = command_page_limit(t->call);
-    shown = count < shown ? count : shown;
-    for (uint32_t i = 0; i < shown; i++) {
-        uint32_t number = groups_number(table, store_text(b, 0, i, 0));
-        command_row(t->call);
-        command_text(t->call, "name", slice_dup(t->call->arena, store_text(b, 0, i, 0)));
-        command_text(t->call, "shown", slice_dup(t->call->arena, store_text(b, 0, i, 1)));
-        command_int(t->call, "named", store_int(b, 0, i, 2));
-        command_int(t->call, "rules", store_int(b, 0, i, 3));
-        command_int(t->call, "members", number == UINT32_MAX ? 0 : table->sets[number].count);
-    }
-    if (count > shown)
-        command_done_more(t->call, slice_dup(t->call->arena, store_text(b, 0, shown - 1, 0)));
-    else
-        command_done(t->call, "%s", "");
-}
-
-static void groups_run_list(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    struct groups_task *t = arena_new(call->arena, struct groups_task, 1);
-    struct store_batch *b = store_read(worker_store(w), groups_lane());
-    t->call = call;
-    slice after = command_arg(call, "after");
-    STORE_ADD(b, &groups_stmt_list, STORE_ANY_ROWS, SV_T(after.len > 0 ? after : SLICE("")),
-              SV_I(command_page_limit(call) + 1));
-    store_submit(b, worker_loop(w), 0, groups_listed, t);
-}
-
-/* One of its texts: as much as there is space for, and how many more there are. */
-struct groups_words {
-    struct buf text;
-    uint32_t more;
-};
-enum groups_part { PART_VISIBLE, PART_MEMBERS, PART_DOMAINS, PART_RULES, PART_MISSING, PARTS };
-static const char *const part_columns[PARTS] = { [PART_VISIBLE] = "visible_to",
-                                                 [PART_MEMBERS] = "members",
-                                                 [PART_DOMAINS] = "domains",
-                                                 [PART_RULES] = "rules",
-                                                 [PART_MISSING] = "missing" };
-
-static void groups_word(struct groups_words *w, slice what, const char *mark, slice value)
-{
-    if (w->text.len + what.len + value.len + 2 > GROUPS_WORDS_BYTES)
-        w->more++;
-    else
-        buf_printf(&w->text, "%s%.*s%s%.*s", w->text.len > 0 ? " " : "", SLICE_ARG(what), mark,
-                   SLICE_ARG(value));
-}
-
-/* A row of groups.show. Those of a domain stay when the node file has it no longer: it may come
- * back. */
-static void groups_show_row(struct groups_words *words, const struct node *node, int64_t kind,
-                            slice what, slice value)
-{
-    bool member = kind == 3, domain = slice_is(what, "domain");
-    const char *mark = kind == 1 && value.len > 0 ? ":" : kind == 2 && !domain ? "=" : "";
-    enum groups_part part = kind == 1 ? PART_VISIBLE
-                            : member  ? PART_MEMBERS
-                            : domain  ? PART_DOMAINS
-                                      : PART_RULES;
-    if (*mark == '\0' && kind > 1)
-        what = SLICE("");
-    groups_word(&words[part], what, mark, value);
-    if ((domain || member) && !node_serves(node, member ? jid_split(value).domain : value))
-        groups_word(&words[PART_MISSING], what, mark, value);
-}
-
-static void groups_show_words(struct command_call *call, struct groups_words *words)
-{
-    for (unsigned i = 0; i < PARTS; i++) {
-        struct buf *text = &words[i].text;
-        if (words[i].more > 0)
-            buf_printf(text, " and %u more", words[i].more);
-        if (i != PART_MISSING || text->len > 0)
-            command_text(call, part_columns[i],
-                         text->len > 0 ? slice_dup(call->arena, buf_fit(text)) : SLICE(""));
-        buf_fini(text);
-    }
-}
-
-static void groups_shown(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct groups_task *t = arg;
-    struct command_call *call = t->call;
-    struct groups_words words[PARTS] = { 0 };
-    if (result != STORE_OK) {
-        groups_fail_store(t, result);
-        return;
-    }
-    t->is_there = store_row_count(b, 0);
-    if (!groups_is_there(t))
-        return;
-    for (unsigned i = 0; i < PARTS; i++)
-        buf_init(&words[i].text, GROUPS_TEXT_BYTES);
-    command_row(call);
-    command_text(call, "name", t->name);
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-        slice value = store_text(b, 0, i, 2);
-        if (store_int(b, 0, i, 0) == 0)
-            command_text(call, "shown", slice_dup(call->arena, value));
-        else
-            groups_show_row(words, worker_node(call->worker), store_int(b, 0, i, 0),
-                            store_text(b, 0, i, 1), value);
-    }
-    groups_show_words(call, words);
-    command_done(call, "%s", "");
-}
-
-static void groups_run_show(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    struct groups_task *t = groups_task_new(call, NULL);
-    struct store_batch *b = store_read(worker_store(w), groups_lane());
-    STORE_ADD(b, &groups_stmt_show, STORE_ANY_ROWS, SV_T(t->name));
-    store_submit(b, worker_loop(w), 0, groups_shown, t);
-}
-
-static void groups_members(struct groups_task *t, const struct store_batch *found)
-{
-    const struct shared *table = groups_table(t->call);
-    uint32_t number = groups_number(table, t->name);
-    (void)found;
-    if (!groups_is_there(t))
-        return;
-    struct first_few page;
-    users_page_begin(&page, t->call);
-    for (uint32_t i = 0; number != UINT32_MAX && i < table->sets[number].count; i++)
-        first_few_add(&page, table->people[table->sets[number].at[i]]->jid, NULL);
-    first_few_sort(&page);
-    for (uint32_t i = 0; i < users_page_count(t->call, &page); i++) {
-        command_row(t->call);
-        command_text(t->call, "jid", page.item[i].key);
-    }
-    users_page_done(t->call, &page);
-}
-
-static void groups_run_member_list(struct command_call *call)
-{
-    groups_look(groups_task_new(call, groups_members));
-}
-
-/* Sets beyond the groups say who sees them. */
-static void groups_of_user(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct command_call *call = arg;
-    slice jid = command_arg(call, "jid");
-    if (result != STORE_OK) {
-        command_fail_cause(call, err_of_store(result), NULL);
-        return;
-    }
-    if (store_int(b, 0, 0, 0) == 0) {
-        users_fail_missing(call, jid);
-        return;
-    }
-    const struct shared *table = groups_table(call);
-    const struct shared_person *user = shared_here(table, jid);
-    for (uint32_t i = 0; user != NULL && i < user->sets.count; i++) {
-        if (user->sets.at[i] >= table->group_count)
-            continue;
-        const struct shared_group *group = &table->groups[user->sets.at[i]];
-        command_row(call);
-        command_text(call, "name", slice_dup(call->arena, group->name));
-        command_text(call, "shown", slice_dup(call->arena, group->shown));
-    }
-    command_done(call, "%s", "");
-}
-
-static void groups_run_of_user(struct command_call *call)
-{
-    ensure(worker_is_here(call->worker));
-    struct store_batch *b = store_read(worker_store(call->worker), 0);
-    STORE_ADD(b, &groups_stmt_look_user, 1, SV_T(SLICE("")), SV_T(command_arg(call, "jid")));
-    store_submit(b, worker_loop(call->worker), 0, groups_of_user, call);
-}
-
 /* Rows. */
 
 static bool is_name(slice text)
@@ -910,7 +705,17 @@ static struct command group_show = {
             { .name = "name", .refers = REFERS_GROUP, .doc = "the group" },
             { .name = "shown", .doc = "what it is called in rosters" },
             { .name = "visible_to", .doc = "who sees it" },
-            { .name = "members", .doc = "accounts that are in it by name" },
+            { .name = "members",
+              .optional = true,
+              .doc = "accounts that are in it by name; missing: they are too many for one text" },
+            { .name = "named",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "how many those are, if they are missing: `group-member list --named`" },
+            { .name = "digest",
+              .optional = true,
+              .wide = true,
+              .doc = "SHA-256 that changes when they do, if they are missing" },
             { .name = "domains", .doc = "domains of which all accounts are in it" },
             { .name = "rules", .doc = "values of profiles by which accounts are in it" },
             { .name = "missing",
@@ -944,7 +749,14 @@ static struct command member_list = {
     .rest = "GET /groups/{name}/members",
     READ,
     .args =
-        (const struct command_arg[]){ NAME_ARG(REFERS_GROUP), COMMAND_PAGE_ARGS("address"), { 0 } },
+        (const struct command_arg[]){
+            NAME_ARG(REFERS_GROUP),
+            { .name = "named",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "only those by name, also of domains that this server does not have" },
+            COMMAND_PAGE_ARGS("address"),
+            { 0 } },
     .run = groups_run_member_list,
     .doc = "Lists the users who are in a group now: by name, by a domain or by a rule. `group "
            "show` says by what.",

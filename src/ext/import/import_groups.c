@@ -17,8 +17,6 @@ enum { NAME_BYTES_MAX = 64, TOGETHER = 500, WORDS_BYTES_MAX = 1 << 20, USERS_BYT
 struct group_there {
     slice shown, visible_to;
     bool only_nobody; /* sees it */
-    uint32_t named;   /* members by name */
-    struct map has;   /* members, domains */
 };
 
 struct store_stmt import_groups_account = {
@@ -178,32 +176,15 @@ static void making_command(struct import_groups *x, slice name, const slice (*mo
         command_return(&x->back, x->o.worker, making_back);
 }
 
-/* Returns how many they are. */
-static uint32_t there_has(struct group_there *t, slice words, struct arena *tmp)
-{
-    uint32_t count = 0;
-    slice *one = arena_new(tmp, slice, 1);
-    while (slice_word(&words, one)) {
-        if (map_get(&t->has, *one) == NULL)
-            map_put(&t->has, one);
-        one = arena_new(tmp, slice, 1);
-        count++;
-    }
-    return count;
-}
-
 static struct group_there there_read(const struct command_call *shown, struct arena *tmp)
 {
     struct group_there t = { .only_nobody = true };
-    map_init(&t.has, map_key_slice);
     const struct command_row *r = shown->rows;
     if (r == NULL)
         return t;
     t.shown = slice_dup(tmp, command_row_text(r, "shown"));
     t.visible_to = slice_dup(tmp, command_row_text(r, "visible_to"));
     t.only_nobody = slice_is(t.visible_to, "nobody");
-    t.named = there_has(&t, slice_dup(tmp, command_row_text(r, "members")), tmp);
-    there_has(&t, slice_dup(tmp, command_row_text(r, "domains")), tmp);
     return t;
 }
 
@@ -310,7 +291,6 @@ static void making_looked(struct import_groups *x, const struct command_call *ra
         return;
     }
     struct group_there t = there_read(ran, x->tmp);
-    map_fini(&t.has);
     g->state = GROUP_THERE;
     if (!slice_eq(t.shown, g->shown))
         making_refuse(x, slice_of(arena_printf(x->tmp, "group %.*s is another one here: \"%.*s\"",
@@ -551,13 +531,28 @@ static void making_want(struct import_groups *x, struct map *has)
     making_check_members(x);
 }
 
+/* Nobody, in a dry run of a group that is not there. */
+static void making_named(struct import_groups *x, const struct command_call *ran)
+{
+    struct map has;
+    x->named = 0;
+    map_init(&has, map_key_slice);
+    for (const struct command_row *r = ran->rows; r != NULL; r = r->next) {
+        slice *one = arena_new(x->tmp, slice, 1);
+        *one = slice_dup(x->tmp, command_row_text(r, "jid"));
+        map_put(&has, one);
+        x->named++;
+    }
+    making_want(x, &has);
+    map_fini(&has);
+}
+
+/* A page has as many as a group may have by name. */
 static void making_shown(struct import_groups *x, const struct command_call *ran)
 {
-    struct group_there t = there_read(ran, x->tmp); /* nothing, in a dry run */
-    x->named = t.named;
-    x->visible_to = t.visible_to;
-    making_want(x, &t.has);
-    map_fini(&t.has);
+    const slice more[][2] = { { SLICE_INIT("named"), SLICE_INIT("") } };
+    x->visible_to = there_read(ran, x->tmp).visible_to;
+    making_command(x, SLICE("group-member list"), more, 1, making_named);
 }
 
 static void making_fill(struct import_groups *x)
