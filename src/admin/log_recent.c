@@ -7,6 +7,8 @@
 #include "base/command.h"
 #include "base/hash.h"
 #include "base/log_listen.h"
+#include "home/here.h"
+#include "home/node.h"
 #include "im/feature.h"
 #include <inttypes.h>
 #include <jansson.h>
@@ -97,10 +99,10 @@ static void add_line(struct command_call *call, const json_t *line, uint64_t num
     command_row(call);
     for (const char *const *name = line_names; *name != NULL; name++)
         command_text(call, *name, slice_dup(call->arena, line_text(line, *name)));
-    if (call->part)
-        command_text(call, "line",
-                     slice_of(arena_printf(call->arena, "%016" PRIx64 "-%016" PRIx64,
-                                           hash_keyed(SLICE("log")), number)));
+    command_text(call, "node", slice_of(worker_node(call->worker)->name));
+    command_text(call, "line",
+                 slice_of(arena_printf(call->arena, "%016" PRIx64 "-%016" PRIx64,
+                                       hash_keyed(SLICE("log")), number)));
 }
 
 /* Those of the ring before number `end` that are wanted, behind the first `pass` of them; returns
@@ -127,11 +129,6 @@ static uint64_t line_limit(const struct command_call *call)
     return (uint64_t)command_number(call, "limit", LOG_RECENT_LIST);
 }
 
-static void lines_done(struct command_call *call)
-{
-    command_done(call, "%s", call->rows != NULL ? "" : "there is no such line in memory");
-}
-
 void log_recent_rows(struct command_call *call, struct event_ring *ring, const struct log_wanted *w)
 {
     uint64_t limit = line_limit(call);
@@ -143,10 +140,11 @@ void log_recent_rows(struct command_call *call, struct event_ring *ring, const s
 static int line_order(const void *a, const void *b)
 {
     const struct command_row *const *one = a, *const *other = b;
-    int order = slice_compare(command_row_text(*one, "time"), command_row_text(*other, "time"));
-    return order != 0
-               ? order
-               : slice_compare(command_row_text(*one, "line"), command_row_text(*other, "line"));
+    static const char *const keys[] = { "time", "line", "node" };
+    int order = 0;
+    for (size_t i = 0; order == 0 && i < sizeof keys / sizeof keys[0]; i++)
+        order = slice_compare(command_row_text(*one, keys[i]), command_row_text(*other, keys[i]));
+    return order;
 }
 
 static void add_part(struct command_call *call, const struct command_row *part)
@@ -154,6 +152,7 @@ static void add_part(struct command_call *call, const struct command_row *part)
     command_row(call);
     for (const char *const *name = line_names; *name != NULL; name++)
         command_text(call, *name, command_row_text(part, *name));
+    command_text(call, "node", command_row_text(part, "node"));
 }
 
 void log_recent_gathered(struct command_call *call)
@@ -167,36 +166,42 @@ void log_recent_gathered(struct command_call *call)
         rows[i++] = first;
     qsort(rows, all, sizeof rows[0], line_order);
     for (uint64_t i = 0; i < all; i++)
-        if (count == 0 || line_order(&rows[count - 1], &rows[i]) != 0)
+        if (count == 0 ||
+            !slice_eq(command_row_text(rows[count - 1], "line"), command_row_text(rows[i], "line")))
             rows[count++] = rows[i];
     for (uint64_t i = count > limit ? count - limit : 0; i < count; i++)
         add_part(call, rows[i]);
-    lines_done(call);
+    command_done(call, "%s", call->rows != NULL ? "" : "there is no such line in memory");
 }
 
-static void run_log_list(struct command_call *call)
+/* Why the call does not get the lines of the area that it names; NULL: it does. */
+static const char *log_list_refusal(const struct command_call *call, enum err *e)
 {
     slice name = command_arg(call, "area");
     const struct log_area *area = name.ptr != NULL ? log_find(name) : NULL;
-    if (name.ptr != NULL && area == NULL) {
-        command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them",
-                     SLICE_ARG(name));
+    *e = name.ptr != NULL && area == NULL ? E_NOTFOUND : E_DENIED;
+    if (*e == E_NOTFOUND)
+        return arena_printf(call->arena, "%.*s: no such area; `log areas` lists them",
+                            SLICE_ARG(name));
+    if (area != NULL && area->unwritten)
+        return arena_printf(call->arena,
+                            "the lines of %s have what users say: they need the permission %s and "
+                            "a reason; `trace texts` shows them",
+                            area->name, area->permission);
+    if (area != NULL && area->permission != NULL && !principal_may(&call->who, area->permission))
+        return arena_printf(call->arena, "the lines of %s need the permission %s, too", area->name,
+                            area->permission);
+    return NULL;
+}
+
+/* As `trace texts`: one worker of each node adds them. */
+static void run_log_list(struct command_call *call)
+{
+    enum err e;
+    slice name = command_arg(call, "area");
+    if (worker_index(call->worker) != 0 || log_list_refusal(call, &e) != NULL)
         return;
-    }
-    if (area != NULL && area->unwritten) {
-        command_fail(
-            call, E_DENIED,
-            "the lines of %s have what users say: they need the permission %s and a reason; "
-            "`trace texts` shows them",
-            area->name, area->permission);
-        return;
-    }
-    bool is_guarded = area != NULL && area->permission != NULL;
-    if (is_guarded && !principal_may(&call->who, area->permission)) {
-        command_fail(call, E_DENIED, "the lines of %s need the permission %s, too", area->name,
-                     area->permission);
-        return;
-    }
+    bool is_guarded = name.ptr != NULL && log_find(name)->permission != NULL;
     const struct log_wanted wanted = {
         .level = (enum log_level)command_number(call, "level", LOG_TRACE),
         .area = name,
@@ -204,7 +209,16 @@ static void run_log_list(struct command_call *call)
         .word = command_arg(call, "word"),
     };
     log_recent_rows(call, is_guarded ? &guarded : &log_recent, &wanted);
-    lines_done(call);
+}
+
+static void log_list_gathered(struct command_call *call)
+{
+    enum err e;
+    const char *refusal = log_list_refusal(call, &e);
+    if (refusal == NULL)
+        log_recent_gathered(call);
+    else
+        command_fail(call, e, "%s", refusal);
 }
 
 /* clang-format off */
@@ -213,7 +227,8 @@ static void run_log_list(struct command_call *call)
     { .name = "level", .doc = "error, warn, info, debug or trace" },                               \
     { .name = "area", .doc = "part of the server" },                                               \
     { .name = "event", .doc = "what happened" },                                                   \
-    { .name = "text", .doc = "the other fields of the line" }
+    { .name = "text", .doc = "the other fields of the line" },                                     \
+    { .name = "node", .wide = true, .doc = "name of the node" }
 /* clang-format on */
 
 const struct command_column log_recent_columns[] = { LINE_COLUMNS, { 0 } };
@@ -230,6 +245,7 @@ static struct command log_list = {
     .rest = "GET /log",
     .effect = COMMAND_READS,
     .area = "log",
+    .runs_at = COMMAND_EACH,
     .args =
         (const struct command_arg[]){
             { .name = "level",
@@ -246,8 +262,11 @@ static struct command log_list = {
             COMMAND_LIMIT_ARG(LOG_RECENT_MAX, "at most so many, the newest; the default is 100"),
             { 0 } },
     .run = run_log_list,
-    .doc = "Shows the newest lines of the log. The server has at most 4,000 in memory, or 1 MiB; "
-           "older ones are where standard error goes, such as in the journal. Values longer than "
+    .gathered = log_list_gathered,
+    .parts = log_recent_parts,
+    .doc = "Shows the newest lines of the log of all nodes. Each node has at most 4,000 in memory, "
+           "or 1 MiB; older ones are where standard error goes, such as in the journal. Values "
+           "longer than "
            "512 bytes are cut. Lines of the area trace are shown only with `--area`, to those who "
            "have the permission trace.read, too; `trace texts` shows those of trace-bodies.",
     .columns = log_recent_columns,

@@ -1,7 +1,7 @@
 /* log_recent: the newest lines of the log, for `log list` and for the events of the API: at most
  * LOG_RECENT_MAX lines and LOG_RECENT_BYTES. Each is a JSON object with the members of a row of
- * `log list`. Lines with the text of messages have a place of their own, and longer values: who
- * asks for them states a reason (`trace texts`). Any thread. */
+ * `log list`, but `node`. Lines with the text of messages have a place of their own, and longer
+ * values: who asks for them states a reason (`trace texts`). Any thread. */
 #pragma once
 #include "base/command.h"
 #include "base/log.h"
