@@ -1,83 +1,35 @@
 #include "ext/import/import.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "base/hex.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
-#include "base/rand.h"
 #include "codec/xml_read.h"
-#include "ext/import/import_group.h"
-#include "ext/import/import_groups.h"
 #include "ext/import/import_marks.h"
 #include "ext/import/import_prosody_group.h"
-#include "ext/import/import_source.h"
-#include "ext/import/import_user.h"
-#include "home/command_run.h"
-#include "home/duty.h"
+#include "ext/import/import_room.h"
+#include "ext/import/import_run.h"
+#include "ext/import/import_store.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/account_life.h"
-#include "im/feature.h"
 #include "im/foreign.h"
-#include "im/portable.h"
-#include "io/work.h"
 #include "ops/jobs.h"
 #include "store/store.h"
 #include <stdatomic.h>
 #include <unistd.h>
 
 enum {
-    STEP_USERS = 16,
     DERIVE_LANE = 1,
     STEP_BYTES = 4 << 20,
     TELL_MS = 5000,
     REPORT_ROWS_MAX = 1000,
-    IMPORT_USERS_MAX = 1000000,
-    /* An account with more statements is no transaction of the store. */
-    STATEMENTS_MAX = STORE_PARTS_MAX - 1
+    IMPORT_USERS_MAX = 1000000
 };
 
 struct log_area log_import = { .name = "import" };
-
-/* A user of the source, or the domain of one. */
-struct import_seen {
-    slice jid;   /* first */
-    bool is_new; /* an account that this import has made, or would, or one that was interrupted */
-};
-
-struct import {
-    struct work work;
-    struct command_call *call;
-    uint64_t job;
-    struct worker *worker;
-    const struct source_kind *kind;
-    const char *path, *groups_path; /* NULL: no file of groups */
-    slice domain;                   /* of users whose source names none; empty: they are refused */
-    void *source;                   /* NULL: not open */
-    struct xml_work *xml;
-    struct arena *arena, *lasting; /* of a step; as long as this */
-    struct map seen, domains;      /* of all users: struct import_seen */
-    struct source_groups groups;   /* all of them, when the source was read */
-    struct import_groups making;
-    struct import_user *users;    /* of the step */
-    const char *lost[STEP_USERS]; /* what the source says of it */
-    unsigned count, lost_count, pending;
-    bool dry, replace, over;
-    bool grouped;             /* there may be groups behind the users */
-    struct source_found room; /* behind the users of the step; host.len 0: none */
-    uint64_t rooms, rooms_there, rooms_refused;
-    bool found; /* any user, of whatever kind */
-    enum err e; /* of the source, or of the database */
-    struct why why;
-    uint64_t imported, there, refused, left, told_us;
-    struct command_call del; /* `user del` of one that is replaced, or `room import` */
-    struct command_return back;
-};
 
 static atomic_bool under_way;
 
@@ -204,7 +156,7 @@ static void import_tell_progress(struct import *x)
         import_tell(x);
 }
 
-static void import_end(struct import *x)
+void import_end(struct import *x)
 {
     const char *numbers = arena_printf(
         x->lasting,
@@ -239,7 +191,7 @@ static void import_end(struct import *x)
 }
 
 /* Whether it is to end before its next step. */
-static bool import_canceled(struct import *x)
+bool import_canceled(struct import *x)
 {
     if (!job_is_canceled(x->job))
         return false;
@@ -250,7 +202,7 @@ static bool import_canceled(struct import *x)
 
 /* The report. */
 
-static void import_report(struct import *x, slice user, const char *what, slice which)
+void import_report(struct import *x, slice user, const char *what, slice which)
 {
     if (x->refused + x->left + x->there + x->rooms_there + x->rooms_refused + x->making.there +
             x->making.refused >
@@ -263,7 +215,7 @@ static void import_report(struct import *x, slice user, const char *what, slice 
                                        SLICE_ARG(which))));
 }
 
-static void import_refuse(struct import *x, struct import_user *u, const char *why)
+void import_refuse(struct import *x, struct import_user *u, const char *why)
 {
     x->refused++;
     u->jid = (slice){ 0 };
@@ -271,91 +223,6 @@ static void import_refuse(struct import *x, struct import_user *u, const char *w
         why =
             arena_printf(x->arena, "%s; the account that was there is empty and disabled now", why);
     import_report(x, u->label, "refused:", slice_of(why));
-}
-
-/* One user who is being stored: batches that go before, one after the other, then the account. */
-struct before {
-    struct before *next;
-    struct store_batch *batch;
-};
-struct storing {
-    struct import *x;
-    struct import_user *user;
-    struct before *before, **last;
-    bool noted; /* there were some */
-    struct store_batch *batch;
-};
-
-struct porting {
-    struct portable base; /* first */
-    struct import *x;
-    struct storing *to; /* NULL: a dry run */
-};
-
-static void import_lost(struct portable *p, const char *what, slice which)
-{
-    struct import *x = ((struct porting *)p)->x;
-    x->left++;
-    import_report(x, p->jid, what, which);
-}
-
-static struct store_stmt part_note_stmt = {
-    .name = "import.note",
-    .sql = "INSERT INTO import_part(owner, jid) VALUES($1, $2) ON CONFLICT(owner) DO NOTHING",
-    .params = "it",
-    .cols = "",
-};
-
-static struct store_batch *import_before(struct portable *p)
-{
-    struct storing *s = ((struct porting *)p)->to;
-    struct before *n = arena_new(p->tmp, struct before, 1);
-    ensure(s != NULL && p->id > 0);
-    n->batch = store_write(worker_store(s->x->worker), credentials_lane(p->jid));
-    STORE_ADD(n->batch, &part_note_stmt, STORE_ANY_ROWS, SV_I(p->id), SV_T(p->jid));
-    *s->last = n;
-    s->last = &n->next;
-    s->noted = true;
-    return n->batch;
-}
-
-static bool import_is_taken(const struct elem *e)
-{
-    if (elem_is(e, "scram-credentials", NS_PIE_SCRAM) || elem_is(e, "disabled", NS_PIE_MORE))
-        return true;
-    FEATURES_EACH (f, portable)
-        for (const struct portable_name *n = f->portable->takes; n->name != NULL; n++)
-            if (elem_is(e, n->name, n->ns))
-                return true;
-    return false;
-}
-
-/* XEP-0227: what is not known is ignored, and the operator is told. */
-static void import_take(struct import *x, struct import_user *u, struct storing *to)
-{
-    struct elem e;
-    ensure(u->jid.len > 0 && (to == NULL) == x->dry);
-    struct porting p = { .base = { .jid = u->jid,
-                                   .id = u->id,
-                                   .now_us = loop_wall_us(worker_loop(x->worker)),
-                                   .user = &u->user,
-                                   .tmp = x->arena,
-                                   .batch = to == NULL ? NULL : to->batch,
-                                   .before = import_before,
-                                   .lost = import_lost },
-                         .x = x,
-                         .to = to };
-    if (u->note != NULL)
-        import_lost(&p.base, u->note, (slice){ 0 });
-    if (u->has == 0)
-        import_lost(&p.base, "a password: nobody can log in before `user password` sets one",
-                    (slice){ 0 });
-    FEATURES_EACH (f, portable)
-        f->portable->take(&p.base);
-    for (bool more = elem_first(&u->user, &e); more; more = elem_next(&e, &e))
-        if (!import_is_taken(&e))
-            import_lost(&p.base, arena_printf(x->arena, "an element <%.*s/> of", SLICE_ARG(e.name)),
-                        e.ns_uri);
 }
 
 /* A step: what is known of its users, ids, the users. */
@@ -407,7 +274,7 @@ static void import_finish(struct import *x)
 
 static void import_groups_made(void *arg) { import_finish(arg); }
 
-static void import_room_end(struct import *x)
+void import_room_end(struct import *x)
 {
     if (x->e == OK && x->over && x->groups.count > 0)
         import_groups_start(&x->making,
@@ -428,285 +295,13 @@ static void import_room_end(struct import *x)
         import_next_step(x);
 }
 
-/* A room, by the command that makes one of a file: it leaves one that is there alone. */
-
-static void import_room_told(struct import *x, enum err e, slice why)
-{
-    slice label = slice_of(
-        arena_printf(x->arena, "%.*s@%.*s", SLICE_ARG(x->room.name), SLICE_ARG(x->room.host)));
-    for (const struct source_lost *l = x->room.lost; l != NULL && e == OK; l = l->next) {
-        x->left++;
-        import_report(x, label, l->what, (slice){ 0 });
-    }
-    x->rooms += e == OK;
-    x->rooms_there += e == E_EXISTS;
-    x->rooms_refused += e != OK && e != E_EXISTS && e != E_CANCELED;
-    if (e == E_EXISTS)
-        import_report(x, label, "is there already; a room is never replaced", (slice){ 0 });
-    else if (e != OK && e != E_CANCELED)
-        import_report(x, label, "refused:", why);
-    import_room_end(x);
-}
-
-static void import_room_back(struct command_return *r)
-{
-    struct import *x = CONTAINER_OF(r, struct import, back);
-    slice why = slice_dup(x->arena, x->del.text), before, rest;
-    if (slice_starts(why, SLICE("/proc/")) && slice_cut(why, ' ', &before, &rest))
-        why = rest; /* the file has no name that means something */
-    enum err e = x->del.err;
-    arena_destroy(&x->del.arena);
-    import_room_told(x, e, why);
-}
-
-static void import_room_made(struct command_call *call, void *arg)
-{
-    struct import *x = arg;
-    (void)call;
-    command_return(&x->back, x->worker, import_room_back);
-}
-
-static void import_room(struct import *x)
-{
-    static const slice names[] = { SLICE_INIT("file"), SLICE_INIT("dry_run") };
-    const struct command *make = command_find(SLICE("room import"));
-    struct why why;
-    ensure(x->e == OK && x->pending == 0);
-    if (x->room.text.len > 0 || make == NULL) {
-        import_room_told(x, E_UNSUPPORTED,
-                         make == NULL ? SLICE("this server has no `room import`") : x->room.text);
-        return;
-    }
-    x->del = (struct command_call){ .command = make,
-                                    .arena = arena_create(0),
-                                    .worker = x->worker,
-                                    .who = x->call->who,
-                                    .step_of = x->job,
-                                    .finished = import_room_made,
-                                    .arg = x };
-    const slice values[] = { slice_of(arena_printf(x->del.arena, "/proc/self/fd/%d", x->room.file)),
-                             SLICE("true") };
-    if (command_bind(&x->del, names, values, x->dry ? 2 : 1, &why) == OK) {
-        command_run(&x->del);
-        return;
-    }
-    arena_destroy(&x->del.arena);
-    import_room_told(x, E_SYNTAX, slice_dup(x->arena, slice_of(why.text)));
-}
-
 /* The users of a step are done. */
-static void import_step_end(struct import *x)
+void import_step_end(struct import *x)
 {
     if (x->e == OK && x->room.host.len > 0 && !import_canceled(x))
         import_room(x);
     else
         import_room_end(x);
-}
-
-/* Storing. What was stored of the archive of an account that does not come to be is left to those
- * who remove what deleted accounts had. */
-
-static struct store_stmt part_done_stmt = {
-    .name = "import.unnote",
-    .sql = "DELETE FROM import_part WHERE owner = $1",
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt part_abandon_stmt = {
-    .name = "import.abandon",
-    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner = $1"
-           " ON CONFLICT DO NOTHING",
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt part_abandon_all_stmt = {
-    .name = "import.abandon-all",
-    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner > 0"
-           " ON CONFLICT DO NOTHING",
-    .params = "",
-    .cols = "",
-};
-static struct store_stmt part_done_all_stmt = {
-    .name = "import.unnote-all",
-    .sql = "DELETE FROM import_part",
-    .params = "",
-    .cols = "",
-};
-
-static void part_abandoned(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)arg, (void)result, (void)b; /* else the next start finds the note */
-}
-
-static void part_abandon(struct worker *w, int64_t owner)
-{
-    ensure(owner > 0);
-    struct store_batch *b = store_write(worker_store(w), (uint64_t)owner);
-    store_read_late(b, owner); /* its entries are there, so that they are found */
-    STORE_ADD(b, &part_abandon_stmt, STORE_ANY_ROWS, SV_I(owner));
-    STORE_ADD(b, &part_done_stmt, STORE_ANY_ROWS, SV_I(owner));
-    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
-}
-
-void import_worker_start(struct worker *w)
-{
-    if (!duty_is_here(w, DUTY_ACCOUNTS))
-        return;
-    struct store_batch *b = store_write(worker_store(w), 0);
-    store_add(b, &part_abandon_all_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &part_done_all_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
-}
-
-static void import_is_new(struct import *x, const struct import_user *u)
-{
-    struct import_seen *seen = map_get(&x->seen, u->jid);
-    ensure(seen != NULL);
-    seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
-    x->imported++;
-}
-
-static void storing_drop(struct storing *s)
-{
-    for (; s->before != NULL; s->before = s->before->next)
-        store_drop(&s->before->batch);
-    if (s->batch != NULL)
-        store_drop(&s->batch);
-}
-
-static void import_stored_end(struct storing *s, enum store_result result)
-{
-    struct import *x = s->x;
-    ensure(x->pending > 0 && worker_is_here(x->worker));
-    storing_drop(s);
-    if (result == STORE_OK) {
-        import_is_new(x, s->user);
-        account_created(x->worker, s->user->jid);
-    } else if (result == STORE_CONFLICT) {
-        import_refuse(x, s->user, "its account was made meanwhile, or it has more than 16 MiB");
-    } else {
-        x->e = err_of_store(result);
-        why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
-                SLICE_ARG(s->user->jid), err_text(x->e));
-    }
-    if (result != STORE_OK && s->noted)
-        part_abandon(x->worker, s->user->id);
-    if (--x->pending == 0)
-        import_step_end(x);
-}
-
-static void user_stored(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)b;
-    import_stored_end(arg, result);
-}
-
-static void storing_next(struct storing *s);
-
-static void before_stored(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)b;
-    if (result == STORE_OK)
-        storing_next(arg);
-    else
-        import_stored_end(arg, result);
-}
-
-static void storing_next(struct storing *s)
-{
-    struct store_batch *b = s->before != NULL ? s->before->batch : s->batch;
-    bool last = s->before == NULL;
-    if (last)
-        s->batch = NULL;
-    else
-        s->before = s->before->next;
-    store_submit(b, worker_loop(s->x->worker), STORE_COMMIT_MS, last ? user_stored : before_stored,
-                 s);
-}
-
-static void import_store(struct import *x, struct import_user *u)
-{
-    struct storing *s = arena_new(x->arena, struct storing, 1);
-    struct store_batch *b = store_write(worker_store(x->worker), credentials_lane(u->jid));
-    *s = (struct storing){ .x = x, .user = u, .batch = b };
-    s->last = &s->before;
-    ensure(u->id > 0 && u->jid.len > 0);
-    credentials_port(b,
-                     &(struct credentials_ported){ .jid = u->jid,
-                                                   .id = u->id,
-                                                   .now_us = loop_wall_us(worker_loop(x->worker)),
-                                                   .keys = u->keys,
-                                                   .has = u->has,
-                                                   .replaces = u->replaces,
-                                                   .disabled = u->disabled },
-                     x->arena);
-    if (u->replaces)
-        EMIT(account.profile, b, u->jid, &u->profile);
-    if (x->grouped && (u->marked || !u->replaces))
-        import_mark_account(b, u->id, slice_of(x->path));
-    import_take(x, u, s);
-    if (s->noted)
-        STORE_ADD(b, &part_done_stmt, 1, SV_I(u->id));
-    if (store_stmt_count(b) > STATEMENTS_MAX) {
-        storing_drop(s);
-        import_refuse(x, u, "it has more rows than a transaction can have");
-        return;
-    }
-    x->pending++;
-    storing_next(s);
-}
-
-static void import_reserved(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct import *x = arg;
-    unsigned at = 0;
-    ensure(!x->dry && x->pending == 0);
-    if (result != STORE_OK) {
-        x->e = err_of_store(result);
-        why_set(&x->why, "the database gives no ids: %s", err_text(x->e));
-        import_end(x);
-        return;
-    }
-    x->pending = 1;
-    for (struct import_user *u = x->users; u != NULL; u = u->next) {
-        if (u->jid.len == 0)
-            continue;
-        u->id = store_int(b, at, 0, 0);
-        at += 2;
-        import_store(x, u);
-    }
-    if (--x->pending == 0)
-        import_step_end(x);
-}
-
-static void import_reserve(struct import *x)
-{
-    struct store_batch *b = store_write(worker_store(x->worker), 0);
-    for (const struct import_user *u = x->users; u != NULL; u = u->next) {
-        uint8_t random[8];
-        char hex[sizeof random * 2 + 1];
-        rand_bytes(random, sizeof random);
-        hex_encode(hex, (slice){ (const char *)random, sizeof random });
-        if (u->jid.len > 0)
-            credentials_reserve(b, slice_of(arena_printf(x->arena, " import %s", hex)));
-    }
-    if (store_stmt_count(b) > 0) {
-        store_submit(b, worker_loop(x->worker), 0, import_reserved, x);
-        return;
-    }
-    store_drop(&b);
-    import_step_end(x);
-}
-
-static void import_dry(struct import *x)
-{
-    for (struct import_user *u = x->users; u != NULL; u = u->next) {
-        if (u->jid.len == 0)
-            continue;
-        import_take(x, u, NULL);
-        import_is_new(x, u);
-    }
-    import_step_end(x);
 }
 
 /* Those that are there: each is emptied by the command that deletes users, at its home. Its address
@@ -971,11 +566,8 @@ void import_run(struct command_call *call, const struct import_from *from)
     import_next_step(x);
 }
 
-static struct store_stmt *const import_stmts[] = {
-    &known_stmt,         &import_groups_account, &part_note_stmt,
-    &part_done_stmt,     &part_abandon_stmt,     &part_abandon_all_stmt,
-    &part_done_all_stmt, IMPORT_MARKS_STMTS,     NULL
-};
+static struct store_stmt *const import_stmts[] = { &known_stmt, &import_groups_account,
+                                                   IMPORT_STORE_STMTS, IMPORT_MARKS_STMTS, NULL };
 /* Accounts that do not exist yet, of which messages are stored already; and the tables of
  * import_marks.h. */
 static const struct store_migration import_migrations[] = {

@@ -1,0 +1,60 @@
+/* import_run: an import under way, as the files that carry it out see it. import.c leads it from
+ * step to step, import_store.c stores the users of a step, import_room.c makes a room. On the
+ * worker that imports, but for the source, which helper threads read. */
+#pragma once
+#include "base/map.h"
+#include "ext/import/import_group.h"
+#include "ext/import/import_groups.h"
+#include "ext/import/import_source.h"
+#include "ext/import/import_user.h"
+#include "home/command_run.h"
+#include "io/work.h"
+#include "store/store.h"
+
+enum { STEP_USERS = 16 };
+
+/* A user of the source, or the domain of one. */
+struct import_seen {
+    slice jid;   /* first */
+    bool is_new; /* an account that this import has made, or would, or one that was interrupted */
+};
+
+struct import {
+    struct work work;
+    struct command_call *call;
+    uint64_t job;
+    struct worker *worker;
+    const struct source_kind *kind;
+    const char *path, *groups_path; /* NULL: no file of groups */
+    slice domain;                   /* of users whose source names none; empty: they are refused */
+    void *source;                   /* NULL: not open */
+    struct xml_work *xml;
+    struct arena *arena, *lasting; /* of a step; as long as this */
+    struct map seen, domains;      /* of all users: struct import_seen */
+    struct source_groups groups;   /* all of them, when the source was read */
+    struct import_groups making;
+    struct import_user *users;    /* of the step */
+    const char *lost[STEP_USERS]; /* what the source says of it */
+    unsigned count, lost_count, pending;
+    bool dry, replace, over;
+    bool grouped;             /* there may be groups behind the users */
+    struct source_found room; /* behind the users of the step; host.len 0: none */
+    uint64_t rooms, rooms_there, rooms_refused;
+    bool found; /* any user, of whatever kind */
+    enum err e; /* of the source, or of the database */
+    struct why why;
+    uint64_t imported, there, refused, left, told_us;
+    struct command_call del; /* `user del` of one that is replaced, or `room import` */
+    struct command_return back;
+};
+
+/* A line of the report: `which` is behind `what`, if it is not empty. */
+void import_report(struct import *x, slice user, const char *what, slice which);
+void import_refuse(struct import *x, struct import_user *u, const char *why);
+/* Whether it is to end before its next step. */
+bool import_canceled(struct import *x);
+
+/* What follows is done: the users of a step; a room, if there was one. */
+void import_step_end(struct import *x);
+void import_room_end(struct import *x);
+void import_end(struct import *x); /* the import cannot go on, or is done */

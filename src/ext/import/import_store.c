@@ -1,0 +1,308 @@
+#include "ext/import/import_store.h"
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/hex.h"
+#include "base/rand.h"
+#include "ext/import/import.h"
+#include "ext/import/import_marks.h"
+#include "ext/import/import_run.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "im/account_life.h"
+#include "im/feature.h"
+#include "im/portable.h"
+
+/* An account with more statements is no transaction of the store. */
+enum { STATEMENTS_MAX = STORE_PARTS_MAX - 1 };
+
+/* One user who is being stored: batches that go before, one after the other, then the account. */
+struct before {
+    struct before *next;
+    struct store_batch *batch;
+};
+struct storing {
+    struct import *x;
+    struct import_user *user;
+    struct before *before, **last;
+    bool noted; /* there were some */
+    struct store_batch *batch;
+};
+
+struct porting {
+    struct portable base; /* first */
+    struct import *x;
+    struct storing *to; /* NULL: a dry run */
+};
+
+static void import_lost(struct portable *p, const char *what, slice which)
+{
+    struct import *x = ((struct porting *)p)->x;
+    x->left++;
+    import_report(x, p->jid, what, which);
+}
+
+struct store_stmt import_part_note = {
+    .name = "import.note",
+    .sql = "INSERT INTO import_part(owner, jid) VALUES($1, $2) ON CONFLICT(owner) DO NOTHING",
+    .params = "it",
+    .cols = "",
+};
+
+static struct store_batch *import_before(struct portable *p)
+{
+    struct storing *s = ((struct porting *)p)->to;
+    struct before *n = arena_new(p->tmp, struct before, 1);
+    ensure(s != NULL && p->id > 0);
+    n->batch = store_write(worker_store(s->x->worker), credentials_lane(p->jid));
+    STORE_ADD(n->batch, &import_part_note, STORE_ANY_ROWS, SV_I(p->id), SV_T(p->jid));
+    *s->last = n;
+    s->last = &n->next;
+    s->noted = true;
+    return n->batch;
+}
+
+static bool import_is_taken(const struct elem *e)
+{
+    if (elem_is(e, "scram-credentials", NS_PIE_SCRAM) || elem_is(e, "disabled", NS_PIE_MORE))
+        return true;
+    FEATURES_EACH (f, portable)
+        for (const struct portable_name *n = f->portable->takes; n->name != NULL; n++)
+            if (elem_is(e, n->name, n->ns))
+                return true;
+    return false;
+}
+
+/* XEP-0227: what is not known is ignored, and the operator is told. */
+static void import_take(struct import *x, struct import_user *u, struct storing *to)
+{
+    struct elem e;
+    ensure(u->jid.len > 0 && (to == NULL) == x->dry);
+    struct porting p = { .base = { .jid = u->jid,
+                                   .id = u->id,
+                                   .now_us = loop_wall_us(worker_loop(x->worker)),
+                                   .user = &u->user,
+                                   .tmp = x->arena,
+                                   .batch = to == NULL ? NULL : to->batch,
+                                   .before = import_before,
+                                   .lost = import_lost },
+                         .x = x,
+                         .to = to };
+    if (u->note != NULL)
+        import_lost(&p.base, u->note, (slice){ 0 });
+    if (u->has == 0)
+        import_lost(&p.base, "a password: nobody can log in before `user password` sets one",
+                    (slice){ 0 });
+    FEATURES_EACH (f, portable)
+        f->portable->take(&p.base);
+    for (bool more = elem_first(&u->user, &e); more; more = elem_next(&e, &e))
+        if (!import_is_taken(&e))
+            import_lost(&p.base, arena_printf(x->arena, "an element <%.*s/> of", SLICE_ARG(e.name)),
+                        e.ns_uri);
+}
+
+/* Storing. What was stored of the archive of an account that does not come to be is left to those
+ * who remove what deleted accounts had. */
+
+struct store_stmt import_part_done = {
+    .name = "import.unnote",
+    .sql = "DELETE FROM import_part WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt import_part_abandon = {
+    .name = "import.abandon",
+    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner = $1"
+           " ON CONFLICT DO NOTHING",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt import_part_abandon_all = {
+    .name = "import.abandon-all",
+    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner > 0"
+           " ON CONFLICT DO NOTHING",
+    .params = "",
+    .cols = "",
+};
+struct store_stmt import_part_done_all = {
+    .name = "import.unnote-all",
+    .sql = "DELETE FROM import_part",
+    .params = "",
+    .cols = "",
+};
+
+static void part_abandoned(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg, (void)result, (void)b; /* else the next start finds the note */
+}
+
+static void part_abandon(struct worker *w, int64_t owner)
+{
+    ensure(owner > 0);
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)owner);
+    store_read_late(b, owner); /* its entries are there, so that they are found */
+    STORE_ADD(b, &import_part_abandon, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &import_part_done, STORE_ANY_ROWS, SV_I(owner));
+    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
+}
+
+void import_worker_start(struct worker *w)
+{
+    if (!duty_is_here(w, DUTY_ACCOUNTS))
+        return;
+    struct store_batch *b = store_write(worker_store(w), 0);
+    store_add(b, &import_part_abandon_all, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &import_part_done_all, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
+}
+
+static void import_is_new(struct import *x, const struct import_user *u)
+{
+    struct import_seen *seen = map_get(&x->seen, u->jid);
+    ensure(seen != NULL);
+    seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
+    x->imported++;
+}
+
+static void storing_drop(struct storing *s)
+{
+    for (; s->before != NULL; s->before = s->before->next)
+        store_drop(&s->before->batch);
+    if (s->batch != NULL)
+        store_drop(&s->batch);
+}
+
+static void import_stored_end(struct storing *s, enum store_result result)
+{
+    struct import *x = s->x;
+    ensure(x->pending > 0 && worker_is_here(x->worker));
+    storing_drop(s);
+    if (result == STORE_OK) {
+        import_is_new(x, s->user);
+        account_created(x->worker, s->user->jid);
+    } else if (result == STORE_CONFLICT) {
+        import_refuse(x, s->user, "its account was made meanwhile, or it has more than 16 MiB");
+    } else {
+        x->e = err_of_store(result);
+        why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
+                SLICE_ARG(s->user->jid), err_text(x->e));
+    }
+    if (result != STORE_OK && s->noted)
+        part_abandon(x->worker, s->user->id);
+    if (--x->pending == 0)
+        import_step_end(x);
+}
+
+static void user_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    import_stored_end(arg, result);
+}
+
+static void storing_next(struct storing *s);
+
+static void before_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    if (result == STORE_OK)
+        storing_next(arg);
+    else
+        import_stored_end(arg, result);
+}
+
+static void storing_next(struct storing *s)
+{
+    struct store_batch *b = s->before != NULL ? s->before->batch : s->batch;
+    bool last = s->before == NULL;
+    if (last)
+        s->batch = NULL;
+    else
+        s->before = s->before->next;
+    store_submit(b, worker_loop(s->x->worker), STORE_COMMIT_MS, last ? user_stored : before_stored,
+                 s);
+}
+
+static void import_store(struct import *x, struct import_user *u)
+{
+    struct storing *s = arena_new(x->arena, struct storing, 1);
+    struct store_batch *b = store_write(worker_store(x->worker), credentials_lane(u->jid));
+    *s = (struct storing){ .x = x, .user = u, .batch = b };
+    s->last = &s->before;
+    ensure(u->id > 0 && u->jid.len > 0);
+    credentials_port(b,
+                     &(struct credentials_ported){ .jid = u->jid,
+                                                   .id = u->id,
+                                                   .now_us = loop_wall_us(worker_loop(x->worker)),
+                                                   .keys = u->keys,
+                                                   .has = u->has,
+                                                   .replaces = u->replaces,
+                                                   .disabled = u->disabled },
+                     x->arena);
+    if (u->replaces)
+        EMIT(account.profile, b, u->jid, &u->profile);
+    if (x->grouped && (u->marked || !u->replaces))
+        import_mark_account(b, u->id, slice_of(x->path));
+    import_take(x, u, s);
+    if (s->noted)
+        STORE_ADD(b, &import_part_done, 1, SV_I(u->id));
+    if (store_stmt_count(b) > STATEMENTS_MAX) {
+        storing_drop(s);
+        import_refuse(x, u, "it has more rows than a transaction can have");
+        return;
+    }
+    x->pending++;
+    storing_next(s);
+}
+
+static void import_reserved(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    unsigned at = 0;
+    ensure(!x->dry && x->pending == 0);
+    if (result != STORE_OK) {
+        x->e = err_of_store(result);
+        why_set(&x->why, "the database gives no ids: %s", err_text(x->e));
+        import_end(x);
+        return;
+    }
+    x->pending = 1;
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (u->jid.len == 0)
+            continue;
+        u->id = store_int(b, at, 0, 0);
+        at += 2;
+        import_store(x, u);
+    }
+    if (--x->pending == 0)
+        import_step_end(x);
+}
+
+void import_reserve(struct import *x)
+{
+    struct store_batch *b = store_write(worker_store(x->worker), 0);
+    for (const struct import_user *u = x->users; u != NULL; u = u->next) {
+        uint8_t random[8];
+        char hex[sizeof random * 2 + 1];
+        rand_bytes(random, sizeof random);
+        hex_encode(hex, (slice){ (const char *)random, sizeof random });
+        if (u->jid.len > 0)
+            credentials_reserve(b, slice_of(arena_printf(x->arena, " import %s", hex)));
+    }
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(x->worker), 0, import_reserved, x);
+        return;
+    }
+    store_drop(&b);
+    import_step_end(x);
+}
+
+void import_dry(struct import *x)
+{
+    for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (u->jid.len == 0)
+            continue;
+        import_take(x, u, NULL);
+        import_is_new(x, u);
+    }
+    import_step_end(x);
+}
