@@ -62,9 +62,11 @@ obj    = $(patsubst %.c,$(B)/%.o,$(1))
 
 all: $(B)/musterd $(B)/musterctl
 
+# Made under another name: a build that is broken off leaves no part of it.
 $(B)/libmuster.a: $(call obj,$(CORE))
-	@rm -f $@
-	@ar rcs $@ $^
+	@rm -f $@.new
+	@ar rcs $@.new $^
+	@mv $@.new $@
 $(B)/musterd: $(B)/src/app/main.o $(B)/libmuster.a
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
