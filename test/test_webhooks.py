@@ -19,6 +19,7 @@ import pytest
 from muster.client import TIMEOUT, until
 from muster.server import ROOT, free_ports, refusal
 from test_api import api_server
+from test_admin import run as run_form
 from test_alarms import active, fail_fedtest, mend_fedtest
 from test_certs import make
 
@@ -326,3 +327,88 @@ def test_the_receiver_of_the_documentation(make_server):
                                              '"dora@localhost"}']
         finally:
             process.kill()
+
+
+# --- every way by which the state of an account changes ---
+
+ANN = "ann@localhost"
+
+
+def by_form(host, name, **fields):
+    with contextlib.closing(host.client("alice")) as alice:
+        run_form(alice, name, **fields)
+
+
+def added_by_form(host, _):
+    by_form(host, "add-user", **{"accountjid": ANN, "password": "p", "password-verify": "p"})
+
+
+def registered(host, _):
+    host.ctl("set", "register.enabled", "on")
+    with contextlib.closing(host.connect()) as fresh:
+        fresh.result("set", "<query xmlns='jabber:iq:register'><username>ann</username>"
+                     "<password>secret-enough</password></query>", to="localhost")
+
+
+def removed_by_the_user(host, _):
+    with contextlib.closing(host.client("ann", password="secret-enough")) as ann:
+        ann.result("set", "<query xmlns='jabber:iq:register'>"
+                   "<x xmlns='jabber:x:data' type='submit'>"
+                   "<field var='FORM_TYPE'><value>jabber:iq:register:cancel</value></field>"
+                   "<field var='username'><value>ann</value></field>"
+                   "<field var='password'><value>secret-enough</value></field></x></query>")
+
+
+def imports(inner, *more):
+    def act(host, folder):
+        (folder / "in.xml").write_text(
+            "<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>"
+            f"<user name='ann' password='p'>{inner}</user></host></server-data>")
+        host.bring("xep0227", str(folder / "in.xml"), *more)
+    return act
+
+
+def ctl(*args):
+    return lambda host, _: host.ctl(*args)
+
+
+OFF = "<disabled xmlns='urn:muster:pie:0'/>"
+# Each way with the events of the account that it makes; each one finds what those above it left.
+WAYS = [
+    (ctl("user", "add", ANN, "--password", "planted south wind"), "created"),
+    (ctl("user", "set", ANN, "--given-name", "Ann"), "changed"),
+    (ctl("user", "disable", ANN), "disabled"),
+    (ctl("user", "enable", ANN), "enabled"),
+    (ctl("user", "del", ANN, "--keep-address", "--yes"), "deleted disabled"),
+    (ctl("user", "enable", ANN), "enabled"),
+    (imports("", "--replace", "--yes"), "deleted disabled created"),
+    (imports("", "--yes"), ""),
+    (ctl("user", "del", ANN, "--yes"), "deleted"),
+    (imports(OFF, "--dry-run"), ""),
+    (imports(OFF), "created disabled"),
+    (imports(OFF, "--replace", "--yes"), "deleted disabled created disabled"),
+    (ctl("user", "del", ANN, "--yes"), "deleted"),
+    (added_by_form, "created"),
+    (lambda host, _: by_form(host, "disable-user", accountjids=[ANN]), "disabled"),
+    (lambda host, _: by_form(host, "reenable-user", accountjids=[ANN]), "enabled"),
+    (lambda host, _: by_form(host, "delete-user", accountjids=[ANN]), "deleted"),
+    (registered, "created"),
+    (removed_by_the_user, "deleted"),
+]
+
+
+def test_each_way_to_change_an_account_is_told(make_server, receiver, tmp_path):
+    host = make_server("alice", settings=LOCAL)
+    host.ctl("set", "admin.accounts", "alice@localhost")
+    one = receiver()
+    add(host, one.url, "user.*")
+    expected = []
+
+    def told():
+        return [e["event"] for e in list(one.taken) if e["subject"] == ANN]
+
+    for number, (act, events) in enumerate(WAYS):
+        act(host, tmp_path)
+        expected += [f"user.{event}" for event in events.split()]
+        until(f"way {number}", lambda: len(told()) >= len(expected))
+        assert told() == expected, number

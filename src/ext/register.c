@@ -204,7 +204,7 @@ static void signup_done(void *arg, enum err e, const struct credentials *c)
         metric_add(&register_created, 1);
         log_info(&log_signup, LOG_EV("register.created"), LOG_S("jid", s->jid),
                  LOG_S("address", s->address));
-        account_created(s->worker, s->jid);
+        account_created(s->worker, s->jid, false);
         if (s->token.len > 0)
             invite_welcome(s->worker, s->token, s->jid);
         s->note = SLICE(""); /* it is used */

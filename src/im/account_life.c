@@ -17,6 +17,7 @@
 /* The account came to be. */
 struct created {
     slice jid;
+    bool disabled;
 };
 
 static void created_run(struct worker *w, void *message, const struct message_from *from)
@@ -25,6 +26,8 @@ static void created_run(struct worker *w, void *message, const struct message_fr
     (void)from;
     account_forget(w, c->jid);
     EMIT(account.created, w, c->jid);
+    if (c->disabled)
+        EMIT(account.left_disabled, w, c->jid);
 }
 
 static unsigned created_slot(const void *message)
@@ -34,6 +37,7 @@ static unsigned created_slot(const void *message)
 
 static const struct message_field created_fields[] = {
     F_BARE(struct created, jid),
+    F_BOOL(struct created, disabled),
     { 0 },
 };
 const struct message_row account_created_message = {
@@ -46,11 +50,11 @@ const struct message_row account_created_message = {
     .slot = created_slot,
 };
 
-void account_created(struct worker *w, slice bare)
+void account_created(struct worker *w, slice bare, bool disabled)
 {
     char text[JID_MAX]; /* it may be in what is forgotten */
     ensure(bare.len <= sizeof text);
-    struct created c = { .jid = { memcpy(text, bare.ptr, bare.len), bare.len } };
+    struct created c = { .jid = { memcpy(text, bare.ptr, bare.len), bare.len }, disabled };
     home_send(w, bare, &account_created_message, &c);
 }
 
@@ -234,7 +238,9 @@ static void account_gone_run(struct worker *w, void *message, const struct messa
     const struct account_gone *gone = message;
     (void)from;
     EMIT(account.deleted, w, gone->bare);
-    if (!gone->kept)
+    if (gone->kept)
+        EMIT(account.left_disabled, w, gone->bare);
+    else
         EMIT(account.disowned, w, gone->bare);
 }
 

@@ -14,7 +14,7 @@ struct user_profile {
 };
 /* An account row was committed: its home forgets that there was no such account, and features are
  * told (`created`). Any worker. */
-void account_created(struct worker *w, slice bare);
+void account_created(struct worker *w, slice bare, bool disabled);
 /* Ends all sessions but `keep` (NULL: all); returns how many. At the home. */
 unsigned account_end_sessions(struct account *a, const struct session *keep, enum session_end why);
 /* The same when a new password is committed; generation: what credentials_set() gave. */

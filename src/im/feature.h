@@ -100,6 +100,9 @@ struct account_events {
     void (*profile)(struct store_batch *b, slice jid, const struct user_profile *p);
     /* An account came to be; at its home, where it is not loaded yet. */
     void (*created)(struct worker *w, slice bare);
+    /* Behind `created` or `deleted`, where it came to be as a disabled one, or was emptied and is
+     * disabled now. At its home, and maybe on other workers. */
+    void (*left_disabled)(struct worker *w, slice bare);
     /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
      * same result if it is added again. */
     void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);

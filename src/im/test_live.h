@@ -362,7 +362,7 @@ static inline void live_account_made(void *arg, enum err e, const struct credent
     struct live_account *a = arg;
     (void)c;
     ensure(e == OK);
-    account_created(a->worker, slice_of(a->jid));
+    account_created(a->worker, slice_of(a->jid), false);
     live_set(&a->made);
 }
 

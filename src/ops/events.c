@@ -136,6 +136,12 @@ static void event_deleted(struct worker *w, slice bare)
         tell_jid(w, EVENT_USER_DELETED, bare, SLICE(""));
 }
 
+static void event_left_disabled(struct worker *w, slice bare)
+{
+    if (node_is_home(w, bare))
+        tell_jid(w, EVENT_USER_DISABLED, bare, SLICE(""));
+}
+
 static void event_session(struct session *s, enum event_kind kind)
 {
     struct account *a = s->account;
@@ -156,6 +162,7 @@ const struct feature events_feature = {
     .account.created = event_created,
     .account.profile_changed = event_profile_changed,
     .account.deleted = event_deleted,
+    .account.left_disabled = event_left_disabled,
     .session.available = event_available,
     .session.unavailable = event_unavailable,
 };

@@ -151,7 +151,7 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     } else if (e != OK) {
         users_fail_store(t, e);
     } else {
-        account_created(t->call->worker, t->jid);
+        account_created(t->call->worker, t->jid, false);
         command_done(t->call, "account %.*s added%s%s", SLICE_ARG(t->jid), short_text(t->call),
                      admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it"
                                         : "");

@@ -179,7 +179,7 @@ static void import_stored_end(struct storing *s, enum store_result result)
     storing_drop(s);
     if (result == STORE_OK) {
         import_is_new(x, s->user);
-        account_created(x->worker, s->user->jid);
+        account_created(x->worker, s->user->jid, s->user->disabled);
     } else if (result == STORE_CONFLICT) {
         import_refuse(x, s->user, "its account was made meanwhile, or it has more than 16 MiB");
     } else {
