@@ -56,6 +56,26 @@ def test_both_are_there(server, alice, bob):
     assert entries and "m1" in json.dumps(entries)
 
 
+def test_the_steps_are_in_the_order_of_the_way(server, alice, bob):
+    """On whichever workers and nodes they are noted."""
+    clients = [bob, *(server.client("bob", f"more{i}") for i in range(3))]
+    for one in clients:
+        one.enable_sm()
+    for number in range(30):
+        say(alice, BOB, f"n{number}")
+    for one in clients:
+        one.expect("<message id='n29'/>")
+        one.ack()
+        one.ping()
+    for number in range(30):
+        rows = until("all of it", lambda: (found := steps(server, f"n{number}")) and [
+            r["event"] for r in found].count("acknowledged") == len(clients) and found)
+        assert [r["event"] for r in rows][:2] == ["sent", "delivered"], rows
+        for one in clients:
+            assert [r["event"] for r in rows if r["whom"] == str(one)] == [
+                "written", "acknowledged"], rows
+
+
 def test_a_carbon(server, alice, bob):
     laptop = server.client("bob", "laptop")
     laptop.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")

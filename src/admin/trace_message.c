@@ -73,10 +73,22 @@ static void run_trace_message(struct command_call *call)
     trail_each(trace_step, &wish);
 }
 
+struct trace_row {
+    struct command_row *row;
+    unsigned rank;  /* trail_rank() of its event */
+    uint32_t place; /* among those of its worker */
+};
+
 static int trace_by_time(const void *a, const void *b)
 {
-    const struct command_row *const *one = a, *const *other = b;
-    return slice_compare(command_row_text(*one, "time"), command_row_text(*other, "time"));
+    const struct trace_row *one = a, *other = b;
+    int by_time =
+        slice_compare(command_row_text(one->row, "time"), command_row_text(other->row, "time"));
+    if (by_time != 0)
+        return by_time;
+    if (one->rank != other->rank)
+        return one->rank < other->rank ? -1 : 1;
+    return one->place < other->place ? -1 : one->place > other->place;
 }
 
 static void trace_gathered(struct command_call *call)
@@ -85,12 +97,12 @@ static void trace_gathered(struct command_call *call)
     struct command_row *first = command_take_rows(call);
     for (const struct command_row *r = first; r != NULL; r = r->next)
         count++;
-    struct command_row **rows = arena_new(call->arena, struct command_row *, count + 1);
-    for (uint32_t i = 0; first != NULL; first = first->next)
-        rows[i++] = first;
-    qsort(rows, count, sizeof(struct command_row *), trace_by_time);
+    struct trace_row *rows = arena_new(call->arena, struct trace_row, count + 1);
+    for (uint32_t i = 0; first != NULL; first = first->next, i++)
+        rows[i] = (struct trace_row){ first, trail_rank(command_row_text(first, "event")), i };
+    qsort(rows, count, sizeof *rows, trace_by_time);
     for (uint32_t i = count > TRACE_ROWS_MAX ? count - TRACE_ROWS_MAX : 0; i < count; i++)
-        command_keep_row(call, rows[i]);
+        command_keep_row(call, rows[i].row);
     command_done(call, "%s",
                  count > 0 ? ""
                            : "nothing is known of such a message: see trace.keep, trace.memory");

@@ -1,7 +1,8 @@
 /* trail: the way of each message, for `trace message`: who to whom, by which id, what became of it
  * and when; never the text. A ring on each worker has the newest steps (base/record_ring.h); what
  * is asked for is found by looking through it, so a step costs little more than the copy of the
- * addresses. Settings: trace.messages, trace.memory, trace.keep.
+ * addresses. Times are of the step, not of the tick, so that steps on several workers are in order.
+ * Settings: trace.messages, trace.memory, trace.keep.
  *
  * Limits: of an id TRAIL_ID_MAX bytes are kept, of the rest what an address may have. Each worker
  * writes and reads its own ring. */
@@ -23,15 +24,29 @@ struct trail_step {
 
 extern _Thread_local struct record_ring *trail_mine; /* NULL: nothing is noted here */
 
-void trail_add(const struct stanza *st, const char *event, const char *why, slice whom);
+void trail_add(const struct stanza *st, const char *event, const char *why, slice whom,
+               uint64_t at_us);
+uint64_t trail_clock(void); /* wall clock, now; 0: nothing is noted here */
 
-/* Of a message; other stanzas leave none. event and why are static texts. */
+/* Of a message; other stanzas leave none. event is one of those that trail_rank() knows; it and why
+ * are static texts. */
 static inline void trail_note(const struct stanza *st, const char *event, const char *why,
                               slice whom)
 {
     if (trail_mine != NULL && st->kind == STANZA_MESSAGE)
-        trail_add(st, event, why, whom);
+        trail_add(st, event, why, whom, trail_clock());
 }
+/* What is known only when others may have noted the next step: at_us is trail_clock() before that.
+ */
+static inline void trail_note_at(uint64_t at_us, const struct stanza *st, const char *event,
+                                 const char *why)
+{
+    if (trail_mine != NULL && st->kind == STANZA_MESSAGE)
+        trail_add(st, event, why, (slice){ 0 }, at_us);
+}
+
+/* Of steps at the same time the one of the lower rank was first. An unknown event is the last. */
+unsigned trail_rank(slice event);
 
 /* Of a message that a component or another server sends: if it answers one by an error, why. */
 void trail_answer(const struct stanza *st);
