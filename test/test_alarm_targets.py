@@ -155,6 +155,36 @@ def test_a_storm_of_alarms_is_one_mail(make_server, receivers):
     assert re.fullmatch(r"localhost: \d changes of alarms, \d raised", last["Subject"])
 
 
+def test_a_mail_is_sent_again_only_to_those_refused_for_the_moment(make_server, receivers):
+    """Those refused for good are told of once, and nobody gets the mail twice."""
+    relay = Relay(refuses="RCPT.*bad@", delays="RCPT.*(late|later)@")
+    receivers.append(relay)
+    host = make_server("alice", settings={
+        "mail.relay": relay.address, "alarm.mail": "critical", "alarm.mail-every": "0"})
+    host.ctl("set", "alarm.mail-to", "ann@a.test; bad@b.test; late@c.test; later@d.test")
+    everybody = "ann@a.test, bad@b.test, late@c.test, later@d.test"
+    assert not results(host)["mail"]["works"]  # each test has it tried again at once
+    assert [m["To"] for m in relay.mails] == [everybody]
+    relay.delays = "RCPT.*late@"
+    assert not results(host)["mail"]["works"]
+    assert [m["To"] for m in relay.mails[1:]] == ["late@c.test, later@d.test"]
+    relay.delays = None
+    assert results(host)["mail"]["works"]
+    assert [m["To"] for m in relay.mails[2:]] == ["late@c.test"]
+    for name, count in ("ann", 1), ("bad", 1), ("late", 3), ("later", 2):
+        assert len([c for c in relay.commands if f"<{name}@" in c]) == count
+
+    # What came meanwhile goes to all. One refused for good is told of, and the mail is sent.
+    result = results(host)["mail"]
+    assert "the relay refuses bad@b.test" in result["result"] and not result["works"]
+    assert [m["To"] for m in relay.mails[3:]] == [everybody]
+    assert "alarm.delivery" in active(host)
+    host.ctl("set", "alarm.mail-to", "ann@a.test")
+    assert results(host)["mail"]["works"]
+    assert [m["To"] for m in relay.mails[4:]] == ["ann@a.test"]
+    until("it works", lambda: "alarm.delivery" not in active(host))
+
+
 def stored_waiting(host):
     with host.database(read_only=True) as db:
         return [name for name, in db.execute("SELECT alarm FROM alarm_waiting").fetchall()]

@@ -21,10 +21,11 @@ def coded(text):
 class Relay:
     """A mail server that takes mails, or refuses what `refuses` finds in a command."""
 
-    def __init__(self, context=None, refuses=None, login=None, first=False):
-        """login: the mechanisms that it offers under TLS; first: TLS begins at once."""
+    def __init__(self, context=None, refuses=None, login=None, first=False, delays=None):
+        """delays: what it refuses for the moment; login: the mechanisms that it offers under TLS;
+        first: TLS begins at once."""
         self.context, self.refuses, self.login, self.first = context, refuses, login, first
-        self.mails, self.commands, self.peers = [], [], []
+        self.mails, self.commands, self.peers, self.delays = [], [], [], delays
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
         threading.Thread(target=self.run, daemon=True).start()
@@ -60,6 +61,8 @@ class Relay:
             self.commands.append(("tls " if secure else "") + line)
             if self.refuses and re.search(self.refuses, line):
                 say("550 5.7.1 not here")
+            elif self.delays and re.search(self.delays, line):
+                say("450 4.7.1 not now")
             elif line.startswith("EHLO"):
                 tls = self.context and not secure
                 login = self.login and secure

@@ -1,6 +1,7 @@
 #include "app/alarm_targets.h"
 #include "admin/alarms.h"
 #include "app/alarm_waiting.h"
+#include "app/features.h"
 #include "app/mail.h"
 #include "app/outbound.h"
 #include "app/snmp.h"
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/log.h"
 #include "base/setting.h"
 #include "codec/syslog.h"
 #include "home/duty.h"
@@ -25,6 +27,7 @@ enum {
     COLLECT_MS = 2000, /* a mail waits so long for other alarms of the same cause */
     BACK_OFF_MS = 2000,
     BACK_OFF_MAX_MS = 300 * 1000,
+    REST_TRIES = 8, /* 10 minutes, in which other changes wait */
     WHY_BYTES = 300
 };
 
@@ -119,6 +122,10 @@ static struct {
     struct command_call *test;
     unsigned test_failures; /* targets of it that did not take it */
     unsigned test_ours;     /* of those: because of this server's own settings */
+    /* The mail is sent, but not to these, whom the relay refused for the moment; empty: none. It is
+     * sent again to them only, with the same changes. */
+    char rest[MAIL_RECIPIENTS_MAX * (MAIL_ADDRESS_MAX + 2)];
+    unsigned rest_tries;
 } telling;
 
 static const char *news_name(const struct alarms_news *n)
@@ -165,7 +172,8 @@ static void target_due(struct timer *timer, struct loop *loop)
     if (t->busy || t->count == 0)
         return;
     t->busy = true;
-    t->sending = t->count;
+    if (t->send != send_mail || telling.rest[0] == '\0' || t->sending == 0)
+        t->sending = t->count;
     t->send(t);
 }
 
@@ -176,6 +184,7 @@ static void target_drop(struct target *t, unsigned count)
         alarm_waiting_drop(telling.worker, t->news, count);
     memmove(t->news, t->news + count, (t->count - count) * sizeof *t->news);
     t->count -= count;
+    t->sending -= t->sending < count ? t->sending : count;
 }
 
 /* false: it has no room beside what is under way, which stays where it is. A change of an alarm is
@@ -244,14 +253,15 @@ static bool test_is_under_way(const struct target *t)
     return false;
 }
 
-static void target_done(struct target *t, const char *why)
+/* why: what went wrong, also if it has taken them; NULL: nothing. */
+static void target_end(struct target *t, bool taken, const char *why)
 {
     /* A test that is behind what has failed would wait for that. */
-    bool was_test = t->testing && (why != NULL || test_is_under_way(t));
-    ensure(t->busy && t->sending <= t->count);
+    bool was_test = t->testing && (!taken || test_is_under_way(t));
+    ensure(t->busy && t->sending <= t->count && (taken || why != NULL));
     t->busy = false;
     snprintf(t->why, sizeof t->why, "%s", why != NULL ? why : "");
-    if (why == NULL) {
+    if (taken) {
         target_drop(t, t->sending);
         t->sent_us = clock_wall_us();
         if (t->send == send_mail)
@@ -265,6 +275,8 @@ static void target_done(struct target *t, const char *why)
     say_failures();
     target_wait(t);
 }
+
+static void target_done(struct target *t, const char *why) { target_end(t, why == NULL, why); }
 
 static void alarm_told(struct worker *w, const struct alarms_news *news)
 {
@@ -309,11 +321,46 @@ static void mail_describe(struct buf *text, const struct alarms_news *n)
     buf_lit(text, "\n");
 }
 
+static void mail_forget_rest(void)
+{
+    telling.rest[0] = '\0';
+    telling.rest_tries = 0;
+}
+
+/* Those of the setting, or those of them that it is still to be sent to. */
+static slice mail_recipients(struct arena *tmp)
+{
+    slice all[MAIL_RECIPIENTS_MAX], rest[MAIL_RECIPIENTS_MAX], list = SLICE("");
+    slice wanted = slice_of(setting_text(&alarm_mail_to));
+    if (telling.rest[0] == '\0')
+        return wanted;
+    size_t count = mail_addresses(wanted, all);
+    size_t left = mail_addresses(slice_of(telling.rest), rest);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < left; k++)
+            if (slice_eq(all[i], rest[k]))
+                list = slice_of(arena_printf(tmp, "%.*s%s%.*s", SLICE_ARG(list),
+                                             list.len > 0 ? "; " : "", SLICE_ARG(all[i])));
+    return list;
+}
+
 static void mail_sent(void *arg, const struct mail_end *end)
 {
     struct target *t = arg;
     t->ours = end->why != NULL && end->ours;
-    target_done(t, end->why != NULL ? end->why : *end->note != '\0' ? end->note : NULL);
+    if (end->why != NULL && telling.rest[0] == '\0') {
+        target_done(t, end->why);
+        return;
+    }
+    const char *why = end->why != NULL ? end->why : *end->note != '\0' ? end->note : NULL;
+    bool again = (end->why != NULL || end->later.len > 0) && ++telling.rest_tries < REST_TRIES;
+    if (!again)
+        mail_forget_rest();
+    else if (end->why == NULL)
+        snprintf(telling.rest, sizeof telling.rest, "%.*s", SLICE_ARG(end->later));
+    if (why != NULL && !again)
+        log_warn(&log_server, LOG_EV("alarm.mail-refused"), LOG_C("why", why));
+    target_end(t, !again, why);
 }
 
 static void send_mail(struct target *t)
@@ -342,8 +389,11 @@ static void send_mail(struct target *t)
                                              alarms_what_name(first->what), news_name(first))
                               : arena_printf(tmp, "%s: %u changes of alarms, %u raised",
                                              mail_host(w, tmp), t->sending, raised);
-    if (!mail_send(w, slice_of(setting_text(&alarm_mail_to)), slice_of(subject), buf_fit(&text),
-                   mail_sent, t)) {
+    slice to = mail_recipients(tmp);
+    if (telling.rest[0] != '\0' && to.len == 0) { /* the setting names none of them any more */
+        mail_forget_rest();
+        target_done(t, NULL);
+    } else if (!mail_send(w, to, slice_of(subject), buf_fit(&text), mail_sent, t)) {
         t->busy = false; /* another mail is on its way */
         timer_set(worker_loop(w), &t->due, COLLECT_MS);
     }
@@ -500,6 +550,7 @@ static void targets_stop(void)
     struct command_call *call = telling.test;
     telling.worker = NULL;
     telling.test = NULL;
+    mail_forget_rest();
     syslog_cancel(&telling.errand);
     snmp_cancel(&telling.notice);
     for (unsigned i = 0; i < TARGETS; i++)

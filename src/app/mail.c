@@ -20,8 +20,11 @@
 #include "io/tls_trust.h"
 #include "io/visit.h"
 #include "xmpp/precis.h"
+#include <assert.h>
 #include <stdio.h>
 #include <time.h>
+
+static_assert((int)MAIL_RECIPIENTS_MAX <= (int)SMTP_RECIPIENTS_MAX, "a mail is for that many");
 
 enum {
     DEADLINE_MS = 60000,
@@ -165,12 +168,23 @@ bool mail_addresses_ok(slice list)
     return good;
 }
 
+static slice mail_later(void)
+{
+    slice list = SLICE("");
+    for (size_t i = 0; i < sending.mail.to_count; i++)
+        if ((sending.machine.later >> i & 1) != 0)
+            list = slice_of(arena_printf(sending.arena, "%.*s%s%.*s", SLICE_ARG(list),
+                                         list.len > 0 ? "; " : "", SLICE_ARG(sending.to[i])));
+    return list;
+}
+
 static void mail_end(void)
 {
     struct arena *arena = sending.arena;
     mail_fn *told = sending.told;
     struct mail_end end = { .why = sending.done ? NULL : sending.why,
                             .note = sending.machine.note,
+                            .later = sending.done ? mail_later() : SLICE(""),
                             .ours = sending.ours };
     sending.arena = NULL;
     if (told != NULL)

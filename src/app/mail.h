@@ -10,7 +10,7 @@ struct worker;
 
 extern const struct feature mail_feature;
 
-enum { MAIL_RECIPIENTS_MAX = 20, MAIL_TEXT_BYTES_MAX = 64 << 10 };
+enum { MAIL_RECIPIENTS_MAX = 20, MAIL_ADDRESS_MAX = 254, MAIL_TEXT_BYTES_MAX = 64 << 10 };
 
 /* "ann@a.test; bob@b.test": whether each is an address, and how many. */
 bool mail_addresses_ok(slice list);
@@ -22,7 +22,8 @@ const char *mail_host(const struct worker *w, struct arena *arena);
 struct mail_end {
     const char *why;  /* it was not sent; NULL: the relay has it */
     const char *note; /* about recipients that it refuses, or "" */
-    bool ours;        /* with why: the settings of this server lack something */
+    slice later; /* without why: those it refuses for the moment only, as mail_send() takes them */
+    bool ours;   /* with why: the settings of this server lack something */
 };
 typedef void mail_fn(void *arg, const struct mail_end *end);
 /* subject: ASCII. Everything is copied. The callback comes once, from the loop and never from

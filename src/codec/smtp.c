@@ -37,7 +37,7 @@ bool smtp_address_ok(slice a)
 
 void smtp_begin(struct smtp *s, const struct smtp_mail *mail)
 {
-    ensure(mail->to_count > 0);
+    ensure(mail->to_count > 0 && mail->to_count <= SMTP_RECIPIENTS_MAX);
     *s = (struct smtp){ .mail = mail, .state = WAIT_GREETING, .secure = mail->tls_first };
 }
 
@@ -109,6 +109,8 @@ static enum smtp_step smtp_recipient(struct smtp *s, bool good, slice line, stru
     char what[SMTP_NOTE_BYTES / 2];
     if (!good) {
         s->refused++;
+        if (line.ptr[0] == '4')
+            s->later |= UINT32_C(1) << (s->at - 1);
         snprintf(what, sizeof what, "the relay refuses %.*s",
                  (int)(s->mail->to[s->at - 1].len < 60 ? s->mail->to[s->at - 1].len : 60),
                  s->mail->to[s->at - 1].ptr);

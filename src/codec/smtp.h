@@ -9,16 +9,23 @@
 #include "base/slice.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf;
 
-enum { SMTP_LOGIN_MAX = 255, SMTP_LINE_MAX = 2048, SMTP_LINES_MAX = 100, SMTP_NOTE_BYTES = 200 };
+enum {
+    SMTP_RECIPIENTS_MAX = 32,
+    SMTP_LOGIN_MAX = 255,
+    SMTP_LINE_MAX = 2048,
+    SMTP_LINES_MAX = 100,
+    SMTP_NOTE_BYTES = 200
+};
 
 struct smtp_mail {
     const char *host; /* ours, for EHLO */
     const char *from; /* addresses that smtp_address_ok() accepts */
     const slice *to;
-    size_t to_count;  /* at least 1 */
+    size_t to_count;  /* from 1 to SMTP_RECIPIENTS_MAX */
     bool demands_tls; /* without STARTTLS it is not sent */
     bool tls_first;   /* TLS has begun before the greeting (RFC 8314 §3) */
     /* Of the account at the relay, at most SMTP_LOGIN_MAX bytes each; user NULL: without. Nothing
@@ -39,6 +46,7 @@ struct smtp {
     const struct smtp_mail *mail; /* outlives it */
     int state;
     size_t at, refused; /* recipients that were named; and those of them that were refused */
+    uint32_t later;     /* bits of those that were refused for the moment only (4yz) */
     unsigned lines;     /* of the reply that is coming */
     bool offers_tls, offers_plain, offers_login, secure;
     char note[SMTP_NOTE_BYTES]; /* of a failure, or about recipients that were refused */

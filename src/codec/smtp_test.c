@@ -42,6 +42,20 @@ static void gives_a_mail(void **state)
     assert_string_equal(says(&s, "354 go", SMTP_SAY), "Subject: x\r\n\r\n..dot\r\nend\r\n.\r\n");
     assert_string_equal(says(&s, "250 ok", SMTP_DONE), "QUIT\r\n");
     assert_string_equal(s.note, "the relay refuses ann@a.test: \"550 no\"");
+    assert_int_equal(s.later, 0);
+}
+
+static void knows_who_is_refused_for_the_moment(void **state)
+{
+    struct smtp s;
+    (void)state;
+    smtp_begin(&s, &mail);
+    (void)says(&s, "220 hello", SMTP_SAY);
+    (void)says(&s, "250 x", SMTP_SAY);
+    (void)says(&s, "250 ok", SMTP_SAY);
+    (void)says(&s, "250 ok", SMTP_SAY);
+    assert_string_equal(says(&s, "450 not now", SMTP_SAY), "DATA\r\n");
+    assert_int_equal(s.later, 2);
 }
 
 static void takes_up_tls(void **state)
@@ -154,9 +168,10 @@ static void knows_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_a_mail), cmocka_unit_test(takes_up_tls),
-        cmocka_unit_test(demands_tls),  cmocka_unit_test(logs_in_under_tls),
-        cmocka_unit_test(says_why_not), cmocka_unit_test(knows_addresses),
+        cmocka_unit_test(gives_a_mail),      cmocka_unit_test(knows_who_is_refused_for_the_moment),
+        cmocka_unit_test(takes_up_tls),      cmocka_unit_test(demands_tls),
+        cmocka_unit_test(logs_in_under_tls), cmocka_unit_test(says_why_not),
+        cmocka_unit_test(knows_addresses),
     };
     return cmocka_run_group_tests_name("codec/smtp", tests, NULL, NULL);
 }
