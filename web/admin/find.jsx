@@ -20,7 +20,7 @@ function useLater(value) {
 function useThings(kind, list, text) {
   const { rows } = useConsole();
   const wanted = text.length >= 2 && rows.commands.has(list) && rows.commands.has(kinds[kind].show);
-  const { rows: found } = useRun(wanted ? list : null, { filter: text, limit: most });
+  const { rows: found } = useRun(wanted ? list : null, { filter: text, limit: most + 1 });
   return wanted ? (found || []).map(({ jid }) => ({ title: jid, about: t(`kind.${kind}`), to: link(kind, jid) })) : [];
 }
 
@@ -32,21 +32,23 @@ export function Find({ pages, close }) {
   const later = useLater(text.trim());
   const users = useThings("user", "user list", later);
   const rooms = useThings("room", "room list", later);
-  const found = words.length === 0 ? [] : [
-    ...pages.filter((page) => fits(t(`page.${page.id}`))).map((page) => ({ title: t(`page.${page.id}`), about: t("find.page"), to: link(page.id) })),
-    ...users, ...rooms,
-    ...nearest(rows.list.filter((command) => fits(command.name, named(command), command.brief)), text).slice(0, most)
+  const parts = words.length === 0 ? [] : [
+    pages.filter((page) => fits(t(`page.${page.id}`))).map((page) => ({ title: t(`page.${page.id}`), about: t("find.page"), to: link(page.id) })),
+    users, rooms,
+    nearest(rows.list.filter((command) => fits(command.name, named(command), command.brief)), text)
       .map((command) => ({ title: named(command), about: `${command.name}: ${command.brief}`, command })),
-    ...nearest([...rows.settings.values()].filter((setting) => fits(setting.name, setting.doc)), text).slice(0, most)
+    nearest([...rows.settings.values()].filter((setting) => fits(setting.name, setting.doc)), text)
       .map((setting) => ({ title: setting.name, about: setting.doc, to: link("settings", setting.name) })),
   ];
+  const found = parts.flatMap((part) => part.slice(0, most));
+  const more = parts.some((part) => part.length > most);
   return (
     <Dialog title={t("find.title")} close={close}>
       <div className="field">
         <label htmlFor="find">{t("find.what")}</label>
         <input id="find" type="search" value={text} onChange={(event) => setText(event.target.value)} />
       </div>
-      <p role="status">{words.length > 0 && t("find.count", { n: found.length })}</p>
+      <p role="status">{words.length > 0 && t(more ? "find.more" : "find.count", { n: found.length })}</p>
       <ul className="commands">
         {found.map(({ title, about, to, command }) => (
           <li key={to ?? command.name}>

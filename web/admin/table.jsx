@@ -88,7 +88,7 @@ export function Rows({ command, rows, bound, sortable, wide }) {
           {sorted.map((row, i) => (
             <tr key={i} role="row">
               {columns.map((column) => (
-                <td key={column.name} role="cell" data-name={column.title || label(column.name)} className={typeof row[column.name] === "number" ? "number" : ""}>
+                <td key={column.name} role="cell" data-name={column.title || label(column.name)} className={column.type === "timestamp" ? "time" : typeof row[column.name] === "number" ? "number" : ""}>
                   <Value column={column} value={row[column.name]} />
                 </td>
               ))}

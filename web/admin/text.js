@@ -80,6 +80,7 @@ const english = {
   "find.title": "Search",
   "find.what": "Page, command, setting, user or room",
   "find.count": "Found: {n}",
+  "find.more": "The first {n} of what was found. Type more of what you look for.",
   "find.page": "Page",
   "notice.restart": "Restart",
   "notice.needed": "A restart is needed: {why}",
@@ -273,7 +274,7 @@ export function plain(text, commands) {
     if (/^--[a-z][a-z0-9-]*$/.test(code)) return field(code.slice(2));
     return commands?.has(code) ? `“${named({ name: code })}”` : `\`${code}\``;
   };
-  return text.split("`").map((part, i, all) => {
+  return timed(text).split("`").map((part, i, all) => {
     if (i % 2 === 1) return i < all.length - 1 ? word(part) : `\`${part}`;
     return part.replace(/(^|[\s(])--([a-z][a-z0-9-]*)/g, (_, before, name) => before + field(name));
   }).join("");
@@ -291,8 +292,11 @@ export function shown(column, value) {
   if (typeof value === "number" && column.unit === "KiB")
     return value < 0 ? "–" : `${rounded(value / 1024)} ${t("unit.mib")}`; // as the plots have it
   if (typeof value === "number") return value.toLocaleString("en");
-  return String(value);
+  return column.name === "detail" ? timed(String(value)) : String(value);
 }
+
+/* A text of the server with times in it. */
+const timed = (text) => text.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (at) => stamp(at));
 
 /* Columns of names and values have times among them. */
 const isStamp = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(value);
