@@ -541,7 +541,8 @@ static bool find_has_room(const struct s2s_find *f, bool asked)
     return sw->finding < (part > 0 ? part : 1) && pace_take(&sw->find_pace);
 }
 
-/* Those for stanzas first, each kind in its order. */
+/* Those for stanzas first, each kind in its order. If there is no room for one of these, there is
+ * none for questions: 1,000 that wait are not looked through each time that one may begin. */
 static void find_begin_others(struct s2s_worker *sw)
 {
     for (int asked = 0; asked <= 1; asked++)
@@ -550,7 +551,7 @@ static void find_begin_others(struct s2s_worker *sw)
             if (find_is_asked(f) != (asked == 1))
                 continue;
             if (!find_has_room(f, asked == 1))
-                break;
+                return;
             list_remove(&f->node);
             find_begin(f, asked == 1);
         }
