@@ -114,6 +114,10 @@ def test_in_a_room(server, alice, bob):
     assert [r["to"] for r in rows if r["event"] == "room.said"] == [ROOM]
     until("both", lambda: {r["whom"] for r in steps(server, "m4") if r["event"] == "written"} >=
           {str(alice), str(bob)})
+    at_room = steps(server, "--to", "cave@conference.localhost")
+    assert {"sent", "room.said", "written"} <= {r["event"] for r in at_room}
+    assert {r["whom"] for r in at_room if r["event"] == "written"} == {str(alice), str(bob)}
+    assert {r["whom"] for r in steps(server, "m4", "--to", BOB)} == {str(bob)}
 
 
 def test_blocked_and_refused(server, alice, bob):

@@ -27,6 +27,14 @@ static bool trace_is_of(slice address, slice wanted)
            (slice_starts(address, wanted) && address.ptr[wanted.len] == '/');
 }
 
+/* What a room says has no addressee of its own: it is told to the room, and written to `whom`. */
+static bool trace_is_to(const struct trail_step *step, slice wanted)
+{
+    if (step->to.len > 0)
+        return trace_is_of(step->to, wanted);
+    return trace_is_of(step->from, wanted) || trace_is_of(step->whom, wanted);
+}
+
 static void trace_step(const struct trail_step *step, void *arg)
 {
     struct trace_wish *wish = arg;
@@ -34,7 +42,7 @@ static void trace_step(const struct trail_step *step, void *arg)
     char stamp[CLOCK_STAMP_LEN];
     if (step->at_us < wish->begin_us || step->at_us > wish->end_us ||
         (wish->id.ptr != NULL && !slice_eq(step->id, wish->id)) ||
-        !trace_is_of(step->from, wish->from) || !trace_is_of(step->to, wish->to))
+        !trace_is_of(step->from, wish->from) || !trace_is_to(step, wish->to))
         return;
     clock_stamp(stamp, step->at_us);
     command_row(call);
