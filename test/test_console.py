@@ -370,6 +370,26 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert found["history"]["config rollback"] == {"version": 3}
 
 
+def test_what_can_be_done_with_a_thing_is_in_groups(server):
+    """What is done often is first, what destroys is last, and nothing is lost."""
+    script.told = server.api("GET", "/description").json
+    found = script("""
+        const names = (acts) => acts.map((act) => act.command.name);
+        console.log(JSON.stringify(Object.keys(pages.kinds).map((kind) => {
+            const { acts } = rows.partsOfThing(told, kind, 'x');
+            return { kind, all: names(acts), often: pages.frequent[kind], groups: rows.groupsOfActs(
+                kind, acts).map((one) => [one.group, names(one.acts)]) }; })));""")
+    for one in found:
+        groups = dict(one["groups"])
+        assert sorted(sum(groups.values(), [])) == sorted(one["all"])
+        assert one["groups"][0] == ["often", one["often"]]
+        if "danger" in groups:
+            assert one["groups"][-1][0] == "danger"
+    assert [dict(one["groups"]).get("danger") for one in found] == [
+        ["user del"], ["room destroy"], ["group del"], None]
+    assert dict(found[0]["groups"])["traces"] and "contact add" in dict(found[0]["groups"])["users"]
+
+
 def test_the_catalogue_has_what_is_used(server):
     """Each text is used, each that is used is there; names of commands and pages are of rows."""
     texts = set(re.findall(r'"([a-z]+(?:\.[a-z0-9 -]+)?)": "',

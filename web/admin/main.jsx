@@ -1,9 +1,9 @@
 /* The console: who is logged in, the menu, and the page that the address names. */
-import { Component, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Component, useCallback, useEffect, useId, useMemo, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { ask, hooks, logOut, resume, run } from "./api.js";
 import { Console, Facts, link, Problem, Tabs, useConsole, useModal, useRun } from "./parts.jsx";
-import { pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
+import { groupsOfActs, pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
 import { kinds, listed, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
 import { Find } from "./find.jsx";
@@ -117,6 +117,30 @@ function useUnlisted(acts, name) {
   return none;
 }
 
+/* What a group of buttons is called. */
+function titleOf(kind, group) {
+  if (group === "often") return t("thing.often");
+  if (group === "danger") return t("thing.danger");
+  return group === kinds[kind].page ? t("thing.more") : t(`page.${group}`);
+}
+
+/* The buttons of a thing, in groups. */
+function Acts({ kind, acts, start }) {
+  const id = useId();
+  const whole = ["often", kinds[kind].page, "danger"];
+  if (acts.length === 0) return null;
+  return (
+    <section aria-label={t("thing.acts")} className="card wide groups">
+      {groupsOfActs(kind, acts).map(({ group, acts: found }) => (
+        <div key={group} role="group" className={whole.includes(group) ? `whole ${group}` : group} aria-labelledby={`${id}${group}`}>
+          <h2 id={`${id}${group}`}>{titleOf(kind, group)}</h2>
+          <p className="buttons">{found.map((act) => <Button key={act.command.name} {...act} start={start} />)}</p>
+        </div>
+      ))}
+    </section>
+  );
+}
+
 const look = 15000; /* ms between two looks whether a thing is still there */
 
 /* A user, a room, a group or a domain. Nothing can be done with one that a link leads to and that is not
@@ -144,9 +168,7 @@ function Thing({ kind, name }) {
       <Problem error={error} />
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
       {!none && <>
-        <section aria-label={t("thing.acts")}>
-          <p className="buttons">{acts.filter(useful).map((act) => <Button key={act.command.name} {...act} start={start || {}} />)}</p>
-        </section>
+        <Acts kind={kind} acts={acts.filter(useful)} start={start || {}} />
         <Tabs title={t("page.lists")} tabs={tabs}>
           {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
         </Tabs>

@@ -61,6 +61,14 @@ export const useless = {
 /* The same where a list has what they are for: the list, and its column with the name of the thing. */
 export const listed = { "test user-del": ["test users", "jid"], "trace stop": ["trace list", "jid"] };
 
+/* What is done often with a thing comes first; the rest is by pages. */
+export const frequent = {
+  user: ["user set", "user password", "session kick", "user disable", "user enable"],
+  room: ["room set", "room kick", "room affiliation"],
+  group: ["group-member add", "group-member del", "group set"],
+  domain: ["s2s retry", "s2s close"],
+};
+
 /* What is shown before a command destroys a thing: what goes with it. */
 export const losses = { "user del": ["user stats", "jid"] };
 

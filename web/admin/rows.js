@@ -1,6 +1,6 @@
 /* What follows from the rows of the server: which commands belong to a page, to a thing such as a
  * user or a room, and to one line of a list. Pure. */
-import { pages, kinds, possible, quick } from "./pages.js";
+import { frequent, pages, kinds, possible, quick } from "./pages.js";
 import { plain } from "./text.js";
 
 const noun = (command) => command.name.split(" ")[0];
@@ -126,6 +126,24 @@ export function actsOfLine(rows, list, row, bound) {
     if (own > 0 && rest <= 1) acts.push({ command, bound: found });
   }
   return acts;
+}
+
+/* What can be done with a thing, in the order in which it is shown: what is done often, the rest by
+ * the pages of the commands, first that of such things, and last what destroys: [{group, acts}],
+ * where group is "often", the id of a page, or "danger". */
+export function groupsOfActs(kind, acts) {
+  const often = frequent[kind] ?? [];
+  const groups = new Map([["often", []], [kinds[kind].page, []]]);
+  const danger = [];
+  for (const act of acts) {
+    const group = often.includes(act.command.name) ? "often" : pageOf(act.command).id;
+    if (act.command.asks && group !== "often") danger.push(act);
+    else groups.set(group, [...(groups.get(group) ?? []), act]);
+  }
+  const place = ({ command }) => often.indexOf(command.name);
+  groups.get("often").sort((one, other) => place(one) - place(other));
+  return [...groups, ["danger", danger]].map(([group, found]) => ({ group, acts: found }))
+    .filter((one) => one.acts.length > 0);
 }
 
 /* Those of them that have a button in the line. */
