@@ -322,3 +322,41 @@ def test_a_renamed_account_adds_its_words_to_a_row(servers, friends):
     assert rename(one, alice.bare, "alicia@one.test").returncode == 0
     with one.database(read_only=True) as db:
         assert db.execute("SELECT words FROM farewell").fetchall() == [(19,)]
+
+
+def rename_online(one, alice, new="alicia@one.test"):
+    """While its client is online, with the words that are still to be said."""
+    one.stop()
+    assert rename(one, alice.bare, new).returncode == 0
+    one.start()
+
+
+def test_who_saw_a_renamed_account_hears_of_the_address_that_it_saw(servers, friends):
+    """It stays a contact without a subscription: each side asks the other one again."""
+    one, other = servers
+    alice, bob = friends
+    rename_online(one, alice)
+    bob.expect("<presence from='alice@one.test' type='unavailable'/>")
+    told(bob)
+    until("no rows", lambda: not rows(one))
+    alicia = one.client("alicia", "a")
+    assert across.roster_of(alicia) == {"bob@other.test": ("none", None)}
+    across.mark(alicia, bob)
+    assert not [e for e in bob.inbox if "alicia" in e.get("from", "")]
+    across.befriend(alicia, bob)
+
+
+@pytest.mark.parametrize("asks", ["alice", "bob"])
+def test_a_request_ends_when_its_account_is_renamed(servers, asks):
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.roster_of(alice)
+    across.roster_of(bob)
+    asker, asked = (alice, bob) if asks == "alice" else (bob, alice)
+    asker.send(f"<presence to='{asked.bare}' type='subscribe'/>")
+    asked.expect(f"<presence from='{asker.bare}' type='subscribe'/>")
+    rename_online(one, alice)
+    alicia = one.client("alicia", "a")
+    kept = {"bob@other.test": ("none", None)} if asks == "alice" else {}
+    assert across.roster_of(alicia) == kept
+    across.befriend(alicia, bob)

@@ -314,6 +314,20 @@ static void word_route(struct farewells *all, const struct farewell_row *r, enum
     route_send(all->worker, st);
 }
 
+/* Sessions of an account whose address was changed, or whose node was killed, have not said that
+ * they have gone, so it is said for all of them (RFC 6121 §3.2.1). asked: the contact has asked the
+ * next account of the address. */
+static void words_route(struct farewells *all, const struct farewell_row *r, bool asked)
+{
+    if ((r->words & UNSUBSCRIBE) != 0)
+        word_route(all, r, TYPE_UNSUBSCRIBE);
+    if ((r->words & UNSUBSCRIBED) == 0)
+        return;
+    word_route(all, r, TYPE_UNAVAILABLE);
+    if (!asked)
+        word_route(all, r, TYPE_UNSUBSCRIBED);
+}
+
 /* The words, and the ping behind them. a: who has the address, perhaps nobody. asks: its open
  * request is said again behind them, which end it. */
 static void word_say(struct farewells *all, struct account *a, const struct farewell_row *r,
@@ -339,10 +353,7 @@ static void word_say(struct farewells *all, struct account *a, const struct fare
                                       .timeout_ms = ANSWER_MS };
     bool was = all->saying;
     all->saying = true;
-    if ((r->words & UNSUBSCRIBE) != 0)
-        word_route(all, &word->row, TYPE_UNSUBSCRIBE);
-    if ((r->words & UNSUBSCRIBED) != 0 && (item == NULL || !sub_state_pending_in(item->state)))
-        word_route(all, &word->row, TYPE_UNSUBSCRIBED);
+    words_route(all, &word->row, item != NULL && sub_state_pending_in(item->state));
     all->begun = word;
     struct ask *ask = ask_send(all->worker, &ping, word_answered, word);
     if (asks && item != NULL && sub_state_ask(item->state))

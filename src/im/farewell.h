@@ -1,7 +1,7 @@
 /* farewell: what contacts on other servers are told when an account is deleted, or gets another
- * address: `unsubscribe` and `unsubscribed`, as far as there were subscriptions (RFC 6121 §3.2,
- * §3.3). Else whoever has the address next would have its subscriptions there. Accounts of ours are
- * told by im/roster_out.h.
+ * address: `unsubscribe`, and that it is unavailable and `unsubscribed`, as far as there were
+ * subscriptions (RFC 6121 §3.2, §3.3). Else whoever has the address next would have its
+ * subscriptions there. Accounts of ours are told by im/roster_out.h.
  *
  * Rows of table farewell, which the transaction that removes the account writes. Behind the words
  * goes a ping of the contact's bare JID (XEP-0199), in the same queue: the answer says that its

@@ -105,6 +105,7 @@ struct store_address {
     const char *only;   /* rows that have one: a condition; NULL: all */
     const char *after;  /* a statement that runs next, for both databases; NULL: none. $1 is the old
                            address of the account or the old domain, $2 the new one */
+    const char *last;   /* another one behind that; NULL: none */
     bool there;         /* what is at this address: it may not be there at the new one, too */
     bool below;         /* it is a domain of ours, which is renamed with the one that it is below */
     bool not_alone;     /* it is renamed with a domain, but not with one account */

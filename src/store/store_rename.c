@@ -506,7 +506,9 @@ static enum err rename_in(struct rename *r, const struct store_address *at)
         break;
     }
     buf_fini(&sql);
-    return e == OK && at->after != NULL ? rename_run_both(r, at->table, at->after) : e;
+    if (e == OK && at->after != NULL)
+        e = rename_run_both(r, at->table, at->after);
+    return e == OK && at->last != NULL ? rename_run_both(r, at->table, at->last) : e;
 }
 
 static enum err rename_each(struct rename *r, const struct store_schema *const *schemas,
