@@ -180,6 +180,21 @@ def test_one_listed_address_leaves_a_room_and_others_stay(servers, users, tmp_pa
     assert not [e for e in alice.inbox if "spam" in xml.canonical(e)]
 
 
+def test_a_listed_address_that_enters_a_room_is_answered(servers, users, tmp_path):
+    one, _ = servers
+    alice, bob = users
+    room = Room("room", ONE)
+    room.create(alice, "alice", persistentroom=True)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"{bob.bare}\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    until("the list is read", lambda: "event=federation.blocklist" in one.log())
+    bob.send(f"<presence to='{room.at('bob')}'><x xmlns='http://jabber.org/protocol/muc'/>"
+             "</presence>")
+    error = bob.expect(f"<presence from='{room.at('bob')}' type='error'/>")
+    assert "policy-violation" in xml.canonical(error)
+
+
 def bounces(client, other):
     client.send(f"<message to='{other}' type='chat' id='try'><body>try</body></message>")
     client.ping()

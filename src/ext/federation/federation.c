@@ -175,12 +175,14 @@ static uint64_t federation_pace_ms(const struct worker *w, slice remote)
     return (us + 999) / 1000;
 }
 
-/* Stanzas. Errors and answers are never answered; of presence only a request is. */
+/* Stanzas. Errors and answers are never answered; of presence only a request is, and one that
+ * enters a room: its client waits. */
 
 static enum verdict federation_refused(const struct stanza *st, const struct refusal *why,
                                        unsigned reason)
 {
-    bool answered = st->kind == STANZA_PRESENCE ? st->type == TYPE_SUBSCRIBE
+    bool enters = st->type == TYPE_AVAILABLE && stanza_has(st, KNOWN(MUC));
+    bool answered = st->kind == STANZA_PRESENCE ? st->type == TYPE_SUBSCRIBE || enters
                                                 : st->type != TYPE_ERROR && st->type != TYPE_RESULT;
     metric_add_to(&refused, reason, why->again ? 0 : 1);
     return answered ? REFUSE : DROP;
