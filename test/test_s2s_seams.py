@@ -180,6 +180,23 @@ def test_one_listed_address_leaves_a_room_and_others_stay(servers, users, tmp_pa
     assert not [e for e in alice.inbox if "spam" in xml.canonical(e)]
 
 
+def test_one_listed_address_goes_and_is_seen_again(servers, users, tmp_path):
+    """Also where its domain was listed in between."""
+    one, _ = servers
+    alice, bob = users
+    across.befriend(alice, bob)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"{bob.bare}\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    for between in f"{OTHER}\n", f"{bob.bare}\n":
+        before = one.log().count("event=federation.blocklist")
+        listed.write_text(between)
+        until("it is read", lambda n=before: one.log().count("event=federation.blocklist") > n)
+    listed.write_text("nobody.test\n")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+
 def test_a_listed_address_that_enters_a_room_is_answered(servers, users, tmp_path):
     one, _ = servers
     alice, bob = users

@@ -75,9 +75,16 @@ struct returned {
     char domain[];
 };
 
+/* A contact that rules keep from an account, as a blocked address; it is asked when they let it. */
+struct barred {
+    slice key; /* account, ' ', contact: in this block */
+    size_t account_len;
+};
+
 struct contacts_worker {
     struct worker *worker;
     struct map places, back, spoken; /* struct place, struct returned, struct spoken */
+    struct map barred;               /* struct barred */
     struct errands *errands;
     struct timer gather, empty; /* of what is back; of places that are lost */
 };
@@ -119,6 +126,7 @@ static slice returned_domain(const void *item)
     const struct returned *r = item;
     return (slice){ r->domain, r->len };
 }
+static slice barred_key(const void *item) { return ((const struct barred *)item)->key; }
 static struct contacts_worker *contacts_worker_of(const struct worker *w)
 {
     return *worker_state(w, worker_slot);
@@ -328,6 +336,36 @@ static void spoken_note(struct contacts_worker *cw, slice domain, slice local)
     map_put(&cw->spoken, p);
 }
 
+/* By another rule than one for its domain. Nothing is counted. */
+static bool contact_is_barred(struct worker *w, slice account, slice contact)
+{
+    struct stanza *probe =
+        stanza_make(STANZA_PRESENCE, TYPE_PROBE, account, contact, (slice){ 0 }, (slice){ 0 });
+    struct edge_word word = foreign_leaves(w, probe, true);
+    stanza_unref(&probe);
+    return !edge_word_goes(&word);
+}
+
+/* true: it is noted, if there is room. */
+static bool contact_bar(struct contacts_worker *cw, slice account, slice contact)
+{
+    char text[2 * JID_MAX + 2];
+    struct barred *b;
+    if (!contact_is_barred(cw->worker, account, contact))
+        return false;
+    ensure(account.len + contact.len < sizeof text);
+    memcpy(text, account.ptr, account.len);
+    text[account.len] = ' ';
+    memcpy(text + account.len + 1, contact.ptr, contact.len);
+    slice key = { text, account.len + 1 + contact.len };
+    if (cw->barred.count >= CONTACTS_PAIRS_MAX || map_get(&cw->barred, key) != NULL)
+        return true;
+    b = mem_zalloc(sizeof *b + key.len);
+    *b = (struct barred){ { memcpy(b + 1, key.ptr, key.len), key.len }, account.len };
+    map_put(&cw->barred, b);
+    return true;
+}
+
 static enum verdict contacts_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
     struct contacts_worker *cw = contacts_worker_of(a->worker);
@@ -378,6 +416,7 @@ static void contacts_session_available(struct session *s)
         if (!abroad_is(a->worker, domain))
             continue;
         spoken_note(contacts_worker_of(a->worker), domain, jid_split(a->jid).domain);
+        (void)contact_bar(contacts_worker_of(a->worker), a->jid, contact);
         if (sub_state_ask(r->items[i]->state))
             contact_ask_again(a, contact);
     }
@@ -451,7 +490,8 @@ static void errands_of(struct contacts_worker *cw, const struct account *a)
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]);
         if ((sub_sees(r->items[i]->state) || sub_state_ask(r->items[i]->state) || i < r->seen) &&
-            pair_is_back(cw, jid_split(contact).domain, jid_split(a->jid).domain))
+            pair_is_back(cw, jid_split(contact).domain, jid_split(a->jid).domain) &&
+            !contact_bar(cw, a->jid, contact))
             errands_add(cw->errands, a->jid, contact);
     }
 }
@@ -516,10 +556,41 @@ static void contacts_domain_back(struct worker *w, slice domain)
     contacts_gather_soon(cw);
 }
 
-/* Rules have changed: contacts that may be seen again are asked. */
+static void place_bar(struct contacts_worker *cw, struct place *p)
+{
+    LIST_EACH (it, &p->contacts) {
+        struct contact *c = CONTAINER_OF(it, struct contact, at);
+        bool last = c->at.next == &p->contacts;
+        if (abroad_is(cw->worker, pair_domain(&p->pair)) &&
+            contact_bar(cw, c->account->jid, jid_bare_of(c->jid)))
+            contact_gone(c);
+        if (last) /* the place may have gone with it */
+            return;
+    }
+}
+
+static void contacts_barred_changed(struct contacts_worker *cw)
+{
+    struct barred *b;
+    struct place *p;
+    for (uint32_t i = 0; (b = map_next(&cw->barred, &i)) != NULL;) {
+        slice account = { b->key.ptr, b->account_len };
+        slice contact = slice_from(b->key, b->account_len + 1);
+        if (contact_is_barred(cw->worker, account, contact))
+            continue;
+        errands_add(cw->errands, account, contact);
+        map_del(&cw->barred, barred_key(b));
+        mem_free(&b);
+    }
+    for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
+        place_bar(cw, p);
+}
+
+/* Rules have changed: contacts that may not be seen any more go, those that may again are asked. */
 static void contacts_pairs_changed(struct worker *w)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
+    contacts_barred_changed(cw);
     struct spoken *p;
     struct place *place;
     for (uint32_t i = 0; (p = map_next(&cw->spoken, &i)) != NULL;) {
@@ -558,6 +629,7 @@ static void contacts_worker_start(struct worker *w)
     map_init(&cw->places, contacts_place_key);
     map_init(&cw->back, returned_domain);
     map_init(&cw->spoken, spoken_key);
+    map_init(&cw->barred, barred_key);
     cw->errands = errands_create(w);
     cw->gather.fn = contacts_gather;
     cw->empty.fn = places_empty;
@@ -579,8 +651,12 @@ static void contacts_worker_ended(struct worker *w)
     struct contacts_worker *cw = contacts_worker_of(w);
     struct returned *r;
     struct spoken *p;
+    struct barred *b;
     if (cw == NULL)
         return;
+    for (uint32_t i = 0; (b = map_next(&cw->barred, &i)) != NULL;)
+        mem_free(&b);
+    map_fini(&cw->barred);
     for (uint32_t i = 0; (r = map_next(&cw->back, &i)) != NULL;)
         mem_free(&r);
     for (uint32_t i = 0; (p = map_next(&cw->spoken, &i)) != NULL;)

@@ -2,15 +2,16 @@
  * available. When their domain is lost, their accounts here are sent unavailable presence in their
  * name; when it is back, they are probed again (RFC 6121 §4.3), and are told the presence of the
  * accounts here (im/contacts_errand.h). A contact that does not confirm after that to be available
- * is unavailable. The same happens where a rule separates domains and lets them speak again.
+ * is unavailable. The same happens where a rule separates domains, or keeps a single contact from
+ * the account as a blocked address, and lets them speak again.
  *
  * Only those that are in the contact list of an account, or were sent directed presence by it, are
  * remembered, while the
  * account has an available session. Confined to the home of the account.
  *
  * Limits: CONTACTS_ABROAD_MAX resources of contacts an account, others stay as they are shown;
- * CONTACTS_PAIRS_MAX pairs of domains a worker, contacts of others are not asked when a rule lets
- * them speak again. */
+ * CONTACTS_PAIRS_MAX pairs of domains a worker, and as many single contacts; others are not asked
+ * when a rule lets them speak again. */
 #pragma once
 
 struct feature;
