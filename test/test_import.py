@@ -921,3 +921,31 @@ def test_data_of_prosody_that_is_wrong(server, tmp_path, what):
     server.login("d.o", password="a\u00e9").close()
     with pytest.raises(Failed, match="No such file"):
         server.bring("prosody", str(tmp_path / "absent"))
+
+
+def test_contents_too_long_to_be_stored_are_in_the_report(load):
+    """Nothing that is longer than any stanza is left out without a word, or stored empty."""
+    long = "x" * (17 << 20)
+    message = (f"<message xmlns='jabber:client' from='romeo@localhost/x' type='chat'><body>{long}"
+               "</body></message>")
+    users = {
+        "private": f"<query xmlns='jabber:iq:private'><n xmlns='urn:n'>{long}</n></query>",
+        "offline": f"<offline-messages>{message}</offline-messages>",
+        "asks": ("<presence xmlns='jabber:client' from='romeo@localhost' type='subscribe'><status>"
+                 f"{long[:9000]}</status></presence>"),
+        "card": (f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:vcard4'><item id='current'>"
+                 f"<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'><note><text>{long}</text>"
+                 "</note></vcard></item></items></pubsub>"),
+    }
+    text = server_data(*(f"<user name='{name}' password='x'>{more}</user>"
+                         for name, more in users.items()))
+    assert load(text, "--dry-run")[1] == {
+        ("private@localhost",
+         "private data beyond private.elements-max or private.bytes-max: {urn:n}n"),
+        ("offline@localhost", "a message longer than 16 MiB, or with an id longer than 1 MiB, "
+                              "from romeo@localhost/x"),
+        ("asks@localhost", "the words of a request, longer than 8 KiB, from romeo@localhost"),
+        ("card@localhost", "an item without id, or beyond pep.item-bytes or pep.bytes-max, of node "
+                           "urn:xmpp:vcard4"),
+        ("card@localhost",
+         "a vCard for clients that know no vCard4: not everybody may read that")}

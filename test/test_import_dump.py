@@ -157,7 +157,8 @@ def test_what_of_a_room_does_not_come_along(server, dump):
         archived(ROOM, BEGIN_US + 9, "of nobody"))
     assert said_of(answer) == [
         "an affiliation of c.example",
-        "entries of the archive that are no messages of occupants: as many as 1",
+        "entries of the archive that are no messages of occupants, or are longer than 4 MiB: "
+        "as many as 1",
         "of the configuration: captcha_protected", "of the configuration: lang",
         "of the configuration: max_users", "of the configuration: unknown"]
     assert people(server, TEA) == {("juliet@localhost", "owner", ""), ("b.example", "outcast", "")}

@@ -213,7 +213,8 @@ def test_what_of_a_room_does_not_come_along(server, data):
     assert said_of(server.bring("prosody", str(data))) == [
         "an affiliation of @", "an affiliation of elsewhere.example",
         "an affiliation of x@localhost",
-        "entries of the archive that are no messages of occupants: as many as 2",
+        "entries of the archive that are no messages of occupants, or are longer than 4 MiB: "
+        "as many as 2",
         "of the configuration: history_length", "of the configuration: language",
         "of the configuration: urn:x"]
     assert people(server, TEA) == {("romeo@localhost", "member", "R"), ("b.example", "outcast", "")}

@@ -53,7 +53,7 @@ static struct bookmark read_conference(const struct elem *e, slice jid, const ch
         b.password = elem_text(&child, tmp);
     if (elem_child(e, "extensions", ns, &child)) {
         struct buf xml;
-        buf_init(&xml, XML_STORED_MAX);
+        buf_init(&xml, XML_STANZA_MAX);
         elem_extract(&child, &xml);
         b.extensions = slice_dup(tmp, buf_fit(&xml));
         buf_fini(&xml);
@@ -547,7 +547,7 @@ static void bookmarks_port_current(void *arg, const struct elem *item)
     struct buf xml;
     if (!elem_child(item, "storage", NS_STORAGE, &storage))
         return;
-    buf_init(&xml, XML_STORED_MAX);
+    buf_init(&xml, XML_STANZA_MAX);
     elem_extract(&storage, &xml);
     t->current = slice_dup(t->to->tmp, buf_fit(&xml));
     buf_fini(&xml);

@@ -154,7 +154,7 @@ slice card_of_vcard4(const struct elem *card, struct arena *tmp)
     struct xml_write x;
     struct elem e;
     bool some = false;
-    xml_begin(&x, &xml, XML_STORED_MAX);
+    xml_begin(&x, &xml, XML_STANZA_MAX);
     xml_open(&x, "vCard", NS_VCARD);
     for (bool more = elem_first(card, &e); more; more = elem_next(&e, &e)) {
         for (unsigned i = 0; i < sizeof vcard4_properties / sizeof vcard4_properties[0]; i++)

@@ -311,18 +311,20 @@ static void private_remove(struct account *a, struct store_batch *b)
 
 /* Accounts that come and go (im/portable.h). */
 
-/* What has a taker is stored by it; here remains what it leaves. */
-static slice private_rest(const struct elem *e, struct arena *tmp)
+/* What has a taker is stored by it; here remains what it leaves. false: it is longer than any
+ * element that can be stored. */
+static bool private_rest(const struct elem *e, slice *rest, struct arena *tmp)
 {
     const struct private_taker *taker = private_taken();
     struct buf xml;
     buf_init(&xml, XML_STORED_MAX);
     elem_extract(e, &xml);
-    slice text = slice_dup(tmp, buf_fit(&xml));
+    bool fits = !xml.overflow;
+    *rest = fits ? slice_dup(tmp, buf_slice(&xml)) : (slice){ 0 };
     buf_fini(&xml);
-    if (taker == NULL || taker->rest == NULL || !elem_is(e, taker->name, taker->ns))
-        return text;
-    return taker->rest(text, tmp);
+    if (fits && taker != NULL && taker->rest != NULL && elem_is(e, taker->name, taker->ns))
+        *rest = taker->rest(*rest, tmp);
+    return fits;
 }
 
 struct private_port {
@@ -339,10 +341,11 @@ static void private_port_element(struct private_port *t, const struct elem *e)
         p->lost(p, "private data in a namespace of the protocol or in none:", name);
         return;
     }
-    slice xml = private_rest(e, p->tmp);
-    if (xml.len == 0)
+    slice xml;
+    bool fits = private_rest(e, &xml, p->tmp);
+    if (fits && xml.len == 0)
         return;
-    if (t->elements + 1 > setting_int(&private_elements_max) ||
+    if (!fits || t->elements + 1 > setting_int(&private_elements_max) ||
         t->bytes + (int64_t)xml.len > setting_int(&private_bytes_max)) {
         p->lost(p, "private data beyond private.elements-max or private.bytes-max:", name);
         return;

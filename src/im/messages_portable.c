@@ -96,8 +96,13 @@ static struct ported *port_message(struct port *t, const struct elem *e, uint64_
     }
     struct buf content, text;
     buf_init(&content, XML_STORED_MAX);
-    buf_init(&text, XML_STORED_MAX);
     own_children(e, p, &content);
+    if (content.overflow || id.len > XML_PART_MAX) {
+        p->lost(p, "a message longer than 16 MiB, or with an id longer than 1 MiB, from", from);
+        buf_fini(&content);
+        return NULL;
+    }
+    buf_init(&text, XML_STANZA_MAX);
     struct stanza *st =
         stanza_make(STANZA_MESSAGE, stanza_type_of(STANZA_MESSAGE, elem_attr(e, "type", p->tmp)),
                     from, to, id, buf_fit(&content));
@@ -121,7 +126,8 @@ static struct ported *port_message(struct port *t, const struct elem *e, uint64_
     stanza_unref(&st);
     buf_fini(&content);
     buf_fini(&text);
-    return m->row.stanza.len > 0 ? m : NULL;
+    ensure(m->row.stanza.len > 0);
+    return m;
 }
 
 static void port_keep(struct port *t, struct ported *m)

@@ -132,6 +132,8 @@ static slice ported_request(struct port *t, const struct elem *e, slice jid)
                                     inner.overflow ? (slice){ 0 } : buf_slice(&inner));
     stanza_store(&text, st);
     slice out = text.overflow ? (slice){ 0 } : slice_dup(t->to->tmp, buf_slice(&text));
+    if (inner.overflow || text.overflow)
+        t->to->lost(t->to, "the words of a request, longer than 8 KiB, from", jid);
     stanza_unref(&st);
     buf_fini(&inner);
     buf_fini(&text);

@@ -270,7 +270,7 @@ void ejabberd_user(struct ejabberd_reader *r, const struct ejabberd_owner *owner
     buf_init(&a.waiting, PIE_ELEMENT_MAX);
     xml_begin(&a.x, &xml, PIE_ELEMENT_MAX);
     account_write(&a);
-    if (xml.overflow)
+    if (xml.overflow || a.waiting.overflow || a.keys.overflow)
         why_set(&r->why, "it has more than %d MiB", PIE_ELEMENT_MAX >> 20);
     out->ns = SLICE(NS_PIE);
     out->xml = slice_dup(r->tmp, buf_fit(&xml));

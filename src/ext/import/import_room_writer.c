@@ -208,6 +208,8 @@ void room_writer_subject(struct room_writer *r, slice subject, slice from, uint6
         import_delay(&x, at_us, r->jid);
         xml_close(&x);
     }
+    if (xml.overflow)
+        room_writer_lost(r, "the subject, because it is longer than 4 MiB", (slice){ 0 });
     buf_lit(&r->out, "}");
     put_pair(r, "subject", utf8_valid(buf_fit(&xml)) ? buf_fit(&xml) : SLICE(""));
     buf_lit(&r->out, "}\n");
@@ -301,9 +303,11 @@ void room_writer_end(struct room_writer *r, struct source_found *out, const char
                    (unsigned long long)r->affiliations, (unsigned long long)r->messages);
         room_writer_flush(r);
         if (r->others > 0)
-            room_writer_lost(r,
-                             "entries of the archive that are no messages of occupants: as many as",
-                             slice_of(arena_printf(r->tmp, "%llu", (unsigned long long)r->others)));
+            room_writer_lost(
+                r,
+                "entries of the archive that are no messages of occupants, or are longer than 4 "
+                "MiB: as many as",
+                slice_of(arena_printf(r->tmp, "%llu", (unsigned long long)r->others)));
         if (r->error != 0)
             problem =
                 arena_printf(r->tmp, "a temporary file cannot be written: %s", strerror(r->error));

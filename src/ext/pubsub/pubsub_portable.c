@@ -142,17 +142,21 @@ static uint32_t most_items(const struct port *t, const struct ported *n)
     return (uint32_t)limit;
 }
 
-static slice payload_of(const struct elem *item, struct arena *tmp)
+/* false: it is longer than any payload that can be stored. */
+static bool payload_of(const struct elem *item, slice *payload, struct arena *tmp)
 {
     struct elem e;
     struct buf xml;
+    *payload = SLICE("");
     if (!elem_first(item, &e))
-        return SLICE("");
+        return true;
     buf_init(&xml, XML_STORED_MAX);
     elem_extract(&e, &xml);
-    slice text = slice_dup(tmp, buf_fit(&xml));
+    bool fits = !xml.overflow;
+    if (fits)
+        *payload = slice_dup(tmp, buf_slice(&xml));
     buf_fini(&xml);
-    return text;
+    return fits;
 }
 
 static void port_item_store(struct portable *p, int64_t nid, slice id, slice xml)
@@ -167,11 +171,10 @@ static void port_item_store(struct portable *p, int64_t nid, slice id, slice xml
 static void ps_port_item_of(struct port *t, struct ported *n, const struct elem *e)
 {
     struct portable *p = t->to;
-    struct ps_item item = { .id = elem_attr(e, "id", p->tmp),
-                            .publisher = p->jid,
-                            .xml = payload_of(e, p->tmp) };
+    struct ps_item item = { .id = elem_attr(e, "id", p->tmp), .publisher = p->jid };
+    bool fits = payload_of(e, &item.xml, p->tmp);
     int64_t bytes = t->bytes + ps_item_bytes(&item);
-    if (item.id.len == 0 || item.id.len > PS_ID_MAX ||
+    if (!fits || item.id.len == 0 || item.id.len > PS_ID_MAX ||
         (int64_t)item.xml.len > setting_int(t->kind->item_bytes) ||
         bytes > setting_int(t->kind->bytes_max)) {
         p->lost(p, "an item without id, or beyond pep.item-bytes or pep.bytes-max, of node",
@@ -234,6 +237,8 @@ static bool port_made(struct portable *p, struct elem *user)
                 row->port(p, &x);
     xml_close(&x);
     ensure(x.depth == 0);
+    if (xml.overflow)
+        p->lost(p, "what is made of bookmarks, because it is longer than 128 MiB", (slice){ 0 });
     bool some = elem_parse(user, slice_dup(p->tmp, buf_fit(&xml)), SLICE(NS_CLIENT));
     buf_fini(&xml);
     return some;
