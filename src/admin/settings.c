@@ -4,6 +4,7 @@
 #include "admin/settings_commands.h"
 #include "admin/settings_history.h"
 #include "admin/settings_private.h"
+#include "admin/settings_restart.h"
 #include "admin/settings_statements.h"
 #include "auth/seal.h"
 #include "base/alarm.h"
@@ -31,8 +32,8 @@ struct alarm settings_restart_alarm = {
     .text = "A changed setting applies only after a restart.",
     .action = "Restart the part that `musterctl get NAME` names.",
     .explanation = "Some settings are read only when a part of the server starts.",
-    .raised_when = "Such a setting was changed.",
-    .cleared_when = "The server starts.",
+    .raised_when = "The value of such a setting is not the one that the server runs with.",
+    .cleared_when = "The server starts, or the setting has the value again that it runs with.",
 };
 
 static struct store_stmt stmt_all = {
@@ -474,6 +475,7 @@ static void admin_settings_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_SETTINGS))
         return;
     settings_writer = w;
+    settings_restart_begin();
     settings_history_start(w);
     warn_missing();
 }
@@ -483,6 +485,7 @@ static void admin_settings_worker_stop(struct worker *w)
     if (!duty_is_here(w, DUTY_SETTINGS))
         return;
     settings_history_stop();
+    settings_restart_end();
     settings_writer = NULL;
 }
 
@@ -556,6 +559,8 @@ void settings_fix(const struct setting_fixed *fixed, size_t count)
     }
     warn_disagreement();
     warn_missing();
+    if (settings_writer != NULL)
+        settings_restart_look();
 }
 
 const struct feature settings_feature = {

@@ -3,9 +3,9 @@
 #include "admin/settings_candidate.h"
 #include "admin/settings_history.h"
 #include "admin/settings_private.h"
+#include "admin/settings_restart.h"
 #include "admin/settings_statements.h"
 #include "auth/seal.h"
-#include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -229,8 +229,6 @@ static void apply_item(const struct settings_item *item)
         enum err e = setting_set(s, item->value, &why);
         ensure(e == OK); /* has been checked before it was stored */
     }
-    if (s->restart != NULL)
-        alarm_raise(&settings_restart_alarm, slice_of(s->name));
     setting_format(s, value, sizeof value);
     event_tell(worker_here(), EVENT_SETTING_CHANGED, slice_of(s->name),
                (const struct event_field[]){
@@ -302,6 +300,7 @@ static void settings_committed(void *arg, enum store_result result, const struct
     t->before = values_now(t);
     for (size_t i = 0; i < t->count; i++)
         apply_item(&t->item[i]);
+    settings_restart_look();
     t->after = values_now(t);
     if (t->call != NULL)
         command_changed(t->call, t->before, t->after);

@@ -3,6 +3,7 @@
 #include "admin/settings_change.h"
 #include "admin/settings_history.h"
 #include "admin/settings_private.h"
+#include "admin/settings_restart.h"
 #include "base/arena.h"
 #include "home/duty.h"
 
@@ -26,7 +27,7 @@ static void admin_settings_set_done(struct settings_turn *t)
     setting_format(s, value, sizeof value);
     if (settings_is_locked(s)) /* a reload has locked it in the meantime */
         command_fail(t->call, E_CONFLICT, "%s: now fixed by the node file", s->name);
-    else if (s->restart != NULL)
+    else if (settings_restart_waits(s))
         command_done(t->call, "%s is %s after a restart of: %s", s->name, value, s->restart);
     else
         command_done(
