@@ -304,6 +304,23 @@ def test_a_relay_that_refuses(make_server, refuses, told):
         relay.close()
 
 
+def test_a_mail_about_alarms_ends_the_alarm(make_server):
+    """A test without settings raises none: no mail to anybody is lost."""
+    def failed():
+        return any(r["name"] == "mail.failed" for r in server.rows("alarm", "list"))
+    relay = Relay(refuses="ann")
+    try:
+        server = make_server(settings={"alarm.mail": "warning", "alarm.mail-to": "bob@b.test"})
+        for name, value in (("cert.mail-to", "ann@a.test"), ("mail.relay", relay.address)):
+            assert name in server.ctl_run("cert", "mail-test").stderr and not failed()
+            server.ctl("set", name, value)
+        assert server.ctl_run("cert", "mail-test").returncode != 0 and failed()
+        server.ctl("alarm", "test")
+        until("the alarm is cleared", lambda: not failed())
+    finally:
+        relay.close()
+
+
 def test_one_address_is_refused(make_server):
     relay = Relay(refuses="ann")
     try:

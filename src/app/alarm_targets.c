@@ -1,6 +1,7 @@
 #include "app/alarm_targets.h"
 #include "admin/alarms.h"
 #include "app/alarm_waiting.h"
+#include "app/cert_monitor.h"
 #include "app/features.h"
 #include "app/mail.h"
 #include "app/outbound.h"
@@ -348,6 +349,8 @@ static void mail_sent(void *arg, const struct mail_end *end)
 {
     struct target *t = arg;
     t->ours = end->why != NULL && end->ours;
+    if (end->why == NULL)
+        cert_monitor_mail_works();
     if (end->why != NULL && telling.rest[0] == '\0') {
         target_done(t, end->why);
         return;

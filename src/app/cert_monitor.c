@@ -42,8 +42,10 @@ static struct alarm mail_alarm = {
     .text = "A mail to administrators could not be sent.",
     .action = "Correct mail.relay, mail.from or cert.mail-to, and run `musterctl cert mail-test`.",
     .explanation = "Administrators do not get mails about certificates and alarms.",
-    .raised_when = "The relay refuses a mail or cannot be reached.",
-    .cleared_when = "A mail was sent.",
+    .raised_when =
+        "The relay refuses a mail or cannot be reached, or a mail is due and settings are "
+        "missing.",
+    .cleared_when = "A mail about certificates or alarms, or a test mail, was sent.",
 };
 
 static void monitor_changed(struct worker *w, const struct setting *s);
@@ -98,7 +100,8 @@ static struct {
     int64_t mailed; /* when the last mail was taken; 0: none */
     char note[NOTE_BYTES];
     struct command_call *testing;
-    bool owed; /* a mail about certificates could not be sent */
+    bool owed;   /* a mail about certificates could not be sent */
+    bool partly; /* the last mail was refused for some recipients */
     bool stopped;
 } monitor;
 
@@ -181,12 +184,10 @@ static int64_t monitor_told(const char *fingerprint)
     return 0;
 }
 
-static void monitor_sent(void *arg, const struct mail_end *end)
+static void monitor_judge(const char *why, const char *note)
 {
-    struct worker *w = worker_here();
-    const char *why = end->why, *note = end->note;
-    (void)arg;
     snprintf(monitor.note, sizeof monitor.note, "%s", why != NULL ? why : note);
+    monitor.partly = why == NULL && *note != '\0';
     if (why != NULL || *note != '\0') {
         alarm_raise(&mail_alarm, slice_of(monitor.note));
         log_warn(&log_server, LOG_EV("mail.failed"), LOG_C("why", monitor.note),
@@ -194,6 +195,24 @@ static void monitor_sent(void *arg, const struct mail_end *end)
     } else if (monitor.under_way_count > 0 || !monitor.owed) {
         alarm_clear(&mail_alarm);
     }
+}
+
+void cert_monitor_mail_works(void)
+{
+    if (monitor.owed)
+        cert_watch_again(); /* what is due follows, and ends the alarm */
+    else if (!monitor.partly)
+        monitor_judge(NULL, "");
+}
+
+static void monitor_sent(void *arg, const struct mail_end *end)
+{
+    struct worker *w = worker_here();
+    const char *why = end->why, *note = end->note;
+    (void)arg;
+    /* A test that lacks settings loses no mail; its answer says so. */
+    if (why == NULL || !end->ours || monitor.under_way_count > 0)
+        monitor_judge(why, note);
     if (monitor.under_way_count > 0)
         monitor.owed = why != NULL;
     if (why == NULL) {

@@ -20,5 +20,7 @@ struct cert_expiring {
 
 /* Reads the file. Main's thread, while no worker runs. */
 void cert_monitor_begin(const char *data);
+/* The relay has taken a mail of somebody else. At the home of DUTY_CERTS. */
+void cert_monitor_mail_works(void);
 /* Tells of those whose time has come. At the home of DUTY_CERTS. */
 void cert_monitor_look(struct worker *w, const struct cert_expiring *all, size_t count);
