@@ -76,8 +76,8 @@ static void import_step_run(struct work *w)
         switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
         case SOURCE_USER:
             x->found = true;
-            if (found.host.len == 0)
-                found.host = x->domain;
+            if ((x->e = import_user_domain(&found, x->domain, x->path, &x->why)) != OK)
+                break;
             *last = import_user_read(&found, x->xml, x->arena);
             last = &(*last)->next;
             bytes += found.xml.len;

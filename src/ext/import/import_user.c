@@ -165,8 +165,8 @@ static const char *import_address(struct import_user *u, const struct source_fou
     slice local, domain, name = elem_attr(&u->user, "name", tmp);
     slice host = xml_unescape_attr(found->host, tmp);
     u->label = slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(name), SLICE_ARG(host)));
-    if (name.len == 0 || host.len == 0)
-        return "it has no name, or no host (which `import openfire` takes from --domain)";
+    if (name.len == 0)
+        return "it has no name";
     if (jid_prep_local(name, tmp, &local) != OK || jid_prep_domain(host, tmp, &domain) != OK ||
         jid_parse(&jid,
                   slice_of(arena_printf(tmp, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(domain))),
@@ -175,6 +175,20 @@ static const char *import_address(struct import_user *u, const struct source_fou
         return "its name is none that an account can have (RFC 7622)";
     u->jid = jid.full;
     return NULL;
+}
+
+enum err import_user_domain(struct source_found *found, slice domain, const char *path,
+                            struct why *why)
+{
+    if (found->host.len == 0)
+        found->host = domain;
+    if (found->host.len > 0)
+        return OK;
+    why_set(why,
+            "%s: found users without a domain; `import openfire` takes it from --domain if this "
+            "server has several, a file of XEP-0227 has it in <host jid='DOMAIN'/>",
+            path);
+    return E_SYNTAX;
 }
 
 struct import_user *import_user_read(const struct source_found *found, struct xml_work *xml,

@@ -32,6 +32,11 @@ struct import_user {
     int64_t id;
 };
 
+/* A user whose source names no domain is of this one. E_SYNTAX: there is none, so that no user of
+ * the source has one; `why` says what to do. */
+enum err import_user_domain(struct source_found *found, slice domain, const char *path,
+                            struct why *why);
+
 /* In the arena. The source has found it. */
 struct import_user *import_user_read(const struct source_found *found, struct xml_work *xml,
                                      struct arena *tmp);
