@@ -693,6 +693,14 @@ WRONG = {
                "<xi:include href='users.xml'/></server-data>", "inside each other"),
     "no domain": (f"<server-data xmlns='{PIE}'><host><user name='a'/></host></server-data>",
                   "found users without a domain"),
+    "encoding": ("<?xml version='1.0' encoding='ISO-8859-1'?>" + server_data(),
+                 "iconv -f ISO-8859-1 -t UTF-8"),
+    "prefix": (f"<p:server-data xmlns:p='{PIE}'/>", "found <p:server-data> with a prefix"),
+    "prefix of a user": (f"<p:user xmlns:p='{PIE}' name='a'/>", "found <p:user> with a prefix"),
+    "namespace": ("<server-data xmlns='urn:other'/>",
+                  "found the namespace .*urn:other.* of <server-data>"),
+    "namespace of a user": (server_data("<user xmlns='urn:other' name='a'/>"),
+                            "found the namespace .*urn:other.* of <user>"),
     "absent": (f"<server-data xmlns='{PIE}' xmlns:xi='http://www.w3.org/2001/XInclude'>"
                "<xi:include href='absent.xml'/></server-data>", "No such file"),
 }
@@ -703,6 +711,15 @@ def test_a_file_that_is_wrong(load, what):
     text, why = WRONG[what]
     with pytest.raises(Failed, match=why):
         load(text)
+
+
+@pytest.mark.parametrize("kind", ["xep0227", "openfire"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_another_encoding(server, tmp_path, kind, encoding):
+    path = tmp_path / "users.xml"
+    path.write_bytes(server_data(ROMEO).encode(encoding))
+    with pytest.raises(Failed, match="iconv -f UTF-16"):
+        server.bring(kind, str(path))
 
 
 def test_a_file_that_is_cut_off(server, load):

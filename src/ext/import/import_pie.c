@@ -149,6 +149,49 @@ static enum pie_unit pie_fail(struct pie *p, const char *what)
     return PIE_ERROR;
 }
 
+/* RFC 6120 §11.6: UTF-8 alone. NULL: the declaration names no other encoding. */
+static const char *encoding_problem(struct pie *p, slice declaration)
+{
+    slice encoding = pie_attr(declaration, SLICE("encoding"));
+    bool fine = encoding.len == 0 || slice_eq_nocase(encoding, SLICE("UTF-8")) ||
+                slice_eq_nocase(encoding, SLICE("US-ASCII"));
+    if (fine)
+        return NULL;
+    encoding.len = encoding.len < 40 ? encoding.len : 40;
+    why_set(
+        &p->why,
+        "the file is in %.*s, but only UTF-8 is read: convert it with `iconv -f %.*s -t UTF-8`, "
+        "and write UTF-8 in its first line",
+        SLICE_ARG(encoding), SLICE_ARG(encoding));
+    return p->why.text;
+}
+
+/* With or without a byte order mark. */
+static bool is_utf16(slice s)
+{
+    return s.len >= 2 && (memcmp(s.ptr, "\xff\xfe", 2) == 0 || memcmp(s.ptr, "\xfe\xff", 2) == 0 ||
+                          memcmp(s.ptr, "<\0", 2) == 0 || memcmp(s.ptr, "\0<", 2) == 0);
+}
+
+/* What is known to be of the format, and would be taken for something else by its name alone. */
+static enum pie_unit named_wrongly(struct pie *p, const struct tag *t)
+{
+    slice ns = pie_attr(t->whole, SLICE("xmlns"));
+    slice name = slice_from(t->whole, 1); /* with its prefix */
+    name.len = (size_t)(t->name.ptr + t->name.len - name.ptr);
+    if (name.len > t->name.len)
+        why_set(&p->why,
+                "found <%.*s> with a prefix, which is not read: write the elements of XEP-0227 "
+                "without prefixes, with xmlns='" NS_PIE "'",
+                (int)(name.len < 60 ? name.len : 60), name.ptr);
+    else if (ns.len > 0 && !slice_is(ns, NS_PIE) && !slice_is(ns, NS_PIE_OLD))
+        why_set(&p->why, "found the namespace \"%.*s\" of <%.*s>, expected " NS_PIE,
+                (int)(ns.len < 100 ? ns.len : 100), ns.ptr, SLICE_ARG(t->name));
+    else
+        return PIE_MORE;
+    return PIE_ERROR;
+}
+
 /* A start tag above users. */
 static enum pie_unit enter(struct pie *p, const struct tag *t)
 {
@@ -185,7 +228,9 @@ static enum pie_unit pie_tag(struct pie *p, slice s, const struct tag *t, size_t
                                : p->depth == 1 && slice_is(t->name, "host");
     if (t->kind == TAG_CLOSE || above) {
         *used = t->whole.len;
-        return t->kind == TAG_CLOSE ? leave(p) : enter(p, t);
+        if (t->kind == TAG_CLOSE)
+            return leave(p);
+        return named_wrongly(p, t) == PIE_ERROR ? PIE_ERROR : enter(p, t);
     }
     bool user =
         p->depth != 1 && (slice_is(t->name, "user") || (p->openfire && slice_is(t->name, "User")));
@@ -193,6 +238,8 @@ static enum pie_unit pie_tag(struct pie *p, slice s, const struct tag *t, size_t
         return pie_fail(p, p->openfire
                                ? "the root is no <Openfire/>, and none of XEP-0227"
                                : "the root is no <server-data/>, <host/> or <user/> (XEP-0227)");
+    if (user && named_wrongly(p, t) == PIE_ERROR)
+        return PIE_ERROR;
     slice whole = element_at(s, t);
     if (whole.len == 0 && whole.ptr != NULL)
         return pie_fail(p, "an element has a part that XMPP does not know");
@@ -213,6 +260,9 @@ enum pie_unit pie_next(struct pie *p, slice buf, bool last, size_t *used, slice 
 {
     *used = 0;
     *unit = (slice){ 0 };
+    if (p->depth == 0 && !p->over && is_utf16(buf))
+        return pie_fail(p, "the file is in UTF-16, but only UTF-8 is read: convert it with `iconv "
+                           "-f UTF-16 -t UTF-8`, and write UTF-8 in its first line");
     for (;;) {
         ensure(*used <= buf.len);
         slice s = slice_from(buf, *used);
@@ -230,6 +280,9 @@ enum pie_unit pie_next(struct pie *p, slice buf, bool last, size_t *used, slice 
         enum pie_unit u = PIE_MORE;
         if (t.kind == TAG_BAD)
             return pie_fail(p, "found a document type or a tag without name");
+        if (t.kind == TAG_SKIP && p->depth == 0 && slice_starts(t.whole, SLICE("<?xml ")) &&
+            encoding_problem(p, t.whole) != NULL)
+            return PIE_ERROR;
         if (t.kind == TAG_SKIP)
             step = t.whole.len;
         else if (t.kind != TAG_NONE)
