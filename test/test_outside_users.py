@@ -32,6 +32,8 @@ SURFACES = {
     "status": ((), counted("sessions")),
     "node list": ((), counted("sessions")),
     "node show": (("test1",), counted("sessions")),
+    "metrics": ((), lambda found: next(row["value"] for row in found
+                                       if row["name"] == "muster_sessions")),
 }
 # They show addresses, but of one user or room that is named, or of what is no list of users.
 OTHERS = {

@@ -150,6 +150,7 @@ struct session_events {
     void (*bind2_load)(struct account *a, struct store_batch *b);
     void (*bind2_loaded)(struct session *s, const struct store_batch *b, unsigned first,
                          struct buf *bound);
+    void (*began)(struct session *s);     /* it was made; its client may not know it yet */
     void (*available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
     void (*leaves)(struct session *s);    /* who sees it is about to be told that it is gone */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */

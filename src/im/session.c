@@ -193,7 +193,7 @@ struct metric session_count = {
     .name = "muster_sessions",
     .kind = METRIC_GAUGE,
     .history = true,
-    .help = "Sessions, hibernating ones included.",
+    .help = "Sessions, hibernating ones included, without those of test users.",
     .also = "ActiveJsmSessions JsmClientSessionsActive JsmSessionsClient",
 };
 static struct metric hibernating_now = {
@@ -288,6 +288,7 @@ struct session *session_create(struct account *a, slice resource)
     map_put(&core_of(w)->sessions, s);
     metric_add(&session_count, 1);
     guest_began(s);
+    EMIT(session.began, s);
     actor_touch(&a->actor);
     return s;
 }

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -34,9 +35,10 @@ static struct {
     _Atomic bool any;
 } users = { .lock = PTHREAD_RWLOCK_INITIALIZER };
 
-/* Reads them, at worker 0 of a node. */
+/* Of each worker. Worker 0 of a node reads the marks. */
 struct outside_reader {
     struct worker *worker;
+    uint32_t hidden; /* so many sessions of the worker are not in `muster_sessions` */
     struct timer again;
     struct store_op *op;
     bool changed; /* since it is being read */
@@ -68,7 +70,7 @@ uint32_t outside_user_count(void)
     return count;
 }
 
-uint32_t outside_sessions(const struct worker *w)
+static uint32_t sessions_without(const struct worker *w, const struct session *gone)
 {
     uint32_t count = 0;
     ensure(worker_is_here(w));
@@ -78,11 +80,50 @@ uint32_t outside_sessions(const struct worker *w)
         if (a == NULL)
             continue;
         SESSIONS_EACH (s, a)
-            count++;
+            count += s != gone;
     }
     pthread_rwlock_unlock(&users.lock);
     return count;
 }
+
+uint32_t outside_sessions(const struct worker *w) { return sessions_without(w, NULL); }
+
+static void sessions_hide(const struct worker *w, const struct session *gone)
+{
+    struct outside_reader *r = users_reader(w);
+    if (r == NULL)
+        return; /* the node did not get so far */
+    uint32_t now = sessions_without(w, gone);
+    metric_add(&session_count, (int64_t)r->hidden - (int64_t)now);
+    r->hidden = now;
+}
+
+void outside_session_began(struct session *s)
+{
+    if (outside_is_test(s->account))
+        sessions_hide(s->account->worker, NULL);
+}
+
+void outside_session_freed(struct session *s)
+{
+    if (outside_is_test(s->account))
+        sessions_hide(s->account->worker, s);
+}
+
+static void users_marked_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    sessions_hide(w, NULL);
+}
+
+const struct message_row outside_marked_message = {
+    .id = 176,
+    .scope = MESSAGE_PROCESS,
+    .name = "tests.marked",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = users_marked_run,
+};
 
 static void users_take(const struct store_batch *b)
 {
@@ -102,6 +143,14 @@ static void users_take(const struct store_batch *b)
     arena_destroy(&old);
 }
 
+/* The workers of this node. */
+static void users_tell(struct worker *w)
+{
+    for (unsigned i = 0; i < worker_node(w)->worker_count; i++)
+        home_send_to(w, worker_node(w)->id, i, &outside_marked_message,
+                     &(struct message_nothing){ 0 });
+}
+
 static struct store_batch *users_batch(const struct worker *w)
 {
     struct store_batch *b = store_read(worker_store(w), 0);
@@ -113,8 +162,10 @@ static void users_read(void *arg, enum store_result result, const struct store_b
 {
     struct outside_reader *r = arg;
     r->op = NULL;
-    if (result == STORE_OK)
+    if (result == STORE_OK) {
         users_take(b);
+        users_tell(r->worker);
+    }
     if (result != STORE_OK || r->changed)
         timer_set(worker_loop(r->worker), &r->again, result == STORE_OK ? SOON_MS : AGAIN_MS);
     r->changed = false;
@@ -167,13 +218,12 @@ static void users_read_first(void *arg, enum store_result result, const struct s
 
 void outside_users_start(struct worker *w)
 {
-    if (worker_index(w) != 0)
-        return;
     struct outside_reader *r = mem_new(struct outside_reader);
     *worker_state(w, outside_users_slot) = r;
     r->worker = w;
     r->again.fn = users_due;
-    (void)store_run(users_batch(w), users_read_first, r);
+    if (worker_index(w) == 0)
+        (void)store_run(users_batch(w), users_read_first, r);
 }
 
 void outside_users_stop(struct worker *w)

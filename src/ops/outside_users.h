@@ -12,6 +12,7 @@ enum { OUTSIDE_USERS_MAX = 100 };
 
 struct account;
 struct message_row;
+struct session;
 struct store_stmt;
 struct worker;
 
@@ -21,8 +22,10 @@ uint32_t outside_user_count(void);             /* any thread */
 uint32_t outside_sessions(const struct worker *w);
 
 extern struct store_stmt outside_users_all;
-extern const struct message_row outside_users_message;
-void outside_users_start(struct worker *w); /* worker 0; the loop does not run yet */
+extern const struct message_row outside_users_message, outside_marked_message;
+void outside_session_began(struct session *s); /* session.began */
+void outside_session_freed(struct session *s); /* session.freed */
+void outside_users_start(struct worker *w);    /* the loop does not run yet */
 void outside_users_stop(struct worker *w);
 void outside_users_ended(struct worker *w);               /* no message comes any more */
 extern unsigned outside_users_slot;                       /* of what it keeps on a worker */
