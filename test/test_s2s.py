@@ -1,4 +1,5 @@
 """Two servers of ours that federate (RFC 6120, XEP-0178, XEP-0220)."""
+import re
 import socket
 import time
 
@@ -624,6 +625,8 @@ def test_an_attempt_that_is_under_way_is_no_error_of_retry(pair):
             comes("connecting")
             one.ctl("s2s", "close", "hole.test")
         comes("waiting")
+        assert re.search("the next attempt is in [0-9]+ s; `s2s retry` begins it now",
+                         refusal(one, "s2s", "close", "hole.test"))
         comes("connecting")
         assert "failing since" in [r["name"] for r in one.rows("s2s", "show", "hole.test")]
         assert "under way" in one.ctl("s2s", "retry", "hole.test")["text"]

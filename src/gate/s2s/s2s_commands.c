@@ -111,6 +111,14 @@ static const struct command_column count_parts[] = {
     { .name = "count", .type = PARAM_INT, .doc = "how many there were" },
     { 0 },
 };
+static const struct command_column close_parts[] = {
+    { .name = "count", .type = PARAM_INT, .doc = "how many there were" },
+    { .name = "next_s",
+      .type = PARAM_INT,
+      .unit = "s",
+      .doc = "when the first of those that wait is tried again; 0: none waits" },
+    { 0 },
+};
 
 static int64_t commands_count(struct command_call *call)
 {
@@ -133,15 +141,26 @@ static void run_s2s_close(struct command_call *call)
         count += s2s_in_close(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), domain);
     command_row(call);
     command_int(call, "count", count);
+    command_int(call, "next_s", partners_next_s(w, domain));
 }
 
 static void s2s_close_gathered(struct command_call *call)
 {
-    int64_t count = commands_count(call);
-    if (count == 0)
-        command_fail(call, E_NOTFOUND, "no stream with this domain; `s2s list` shows all");
-    else
+    int64_t count = 0, next_s = 0;
+    for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next) {
+        int64_t s = command_row_int(r, "next_s");
+        count += command_row_int(r, "count");
+        next_s = s > 0 && (next_s == 0 || s < next_s) ? s : next_s;
+    }
+    if (count > 0)
         command_done(call, "closed streams: %lld", (long long)count);
+    else if (next_s > 0)
+        command_fail(call, E_NOTFOUND,
+                     "there is no stream with this domain yet: the next attempt is in %lld s; "
+                     "`s2s retry` begins it now",
+                     (long long)next_s);
+    else
+        command_fail(call, E_NOTFOUND, "no stream with this domain; `s2s list` shows all");
 }
 
 static void run_s2s_retry(struct command_call *call)
@@ -229,7 +248,7 @@ static struct command s2s_close = {
     .runs_at = COMMAND_EACH,
     .run = run_s2s_close,
     .gathered = s2s_close_gathered,
-    .parts = count_parts,
+    .parts = close_parts,
     .doc = "Closes the streams with a domain. They are made again when there is something to send.",
 };
 static struct command s2s_retry = {

@@ -129,6 +129,20 @@ int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
     return count;
 }
 
+int64_t partners_next_s(struct worker *w, slice domain)
+{
+    struct actors *all = &s2s_worker(s2s_gate_of(w), w)->partners;
+    struct actor *a;
+    uint64_t first = 0;
+    for (uint32_t i = 0; (a = actors_next(all, &i)) != NULL;) {
+        const struct partner *p = partner_of(a);
+        uint64_t s = timer_left_ms(worker_loop(w), &p->retry) / 1000 + 1;
+        if (p->failures > 0 && timer_is_set(&p->retry) && slice_eq(partner_remote(p), domain))
+            first = first == 0 || s < first ? s : first;
+    }
+    return (int64_t)first;
+}
+
 static void partner_pair_found(const struct outgoing_pair *pair)
 {
     uint32_t node;

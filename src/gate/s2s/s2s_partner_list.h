@@ -6,6 +6,8 @@
 /* Calls fn for each partner, of one foreign domain (ptr NULL: all), which may end it or make
  * others; the sum of what it returns. */
 typedef bool partner_each_fn(struct partner *p);
+/* Those whose next attempt is awaited: seconds until the first of them; 0: there is none. */
+int64_t partners_next_s(struct worker *w, slice domain);
 int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
 /* Why a connection has failed that waits for its next attempt. false: it does not. */
 struct s2s_domain_at;
