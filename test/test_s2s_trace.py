@@ -65,7 +65,9 @@ def test_a_server_that_can_be_reached_shows_all_stages(make_server, authority, o
         steps["certificate"][0][1]
     assert steps["certificate"][-1] == ("ok", f"it names {OTHER} (DNS name)")
     assert steps["authentication"] == [("ok", "by certificate (SASL EXTERNAL)")]
-    assert steps["offers"][0][1].startswith("EXTERNAL: yes, dialback:")
+    first, last = (text for _, text in steps["offers"])
+    assert first.startswith("EXTERNAL: yes, dialback:") and "XEP-0288: yes" in first
+    assert last == "XEP-0198: yes"  # what comes before authentication only is no lack
     assert "none is needed" in steps["link"][0][1]
     assert "s2s.up" not in one.log()  # the real link was not touched
 

@@ -173,17 +173,24 @@ static void trace_authenticate(struct s2s_trace *t)
 
 /* The stream. */
 
-static void trace_tell_offers(struct s2s_trace *t, const struct elem *features)
+/* EXTERNAL, dialback and XEP-0288 come before authentication, XEP-0198 mostly behind it. */
+static void trace_tell_offers(struct s2s_trace *t, const struct elem *features, bool authenticated)
 {
     char line[256];
     struct elem child;
     bool external = s2s_offers_external(features, loop_scratch(trace_loop(t)));
     bool dialback = elem_child(features, "dialback", NS_DIALBACK_FEATURE, &child);
-    int len =
-        snprintf(line, sizeof line, "EXTERNAL: %s, dialback: %s, XEP-0198: %s, XEP-0288: %s",
-                 external ? "yes" : "no", dialback ? "yes" : "not announced",
-                 elem_child(features, "sm", NS_SM, &child) ? "yes" : "no",
-                 elem_child(features, "bidi", "urn:xmpp:features:bidi", &child) ? "yes" : "no");
+    bool both = elem_child(features, "bidi", "urn:xmpp:features:bidi", &child);
+    bool sm = elem_child(features, "sm", NS_SM, &child);
+    bool comes_again = !authenticated && t->external == EXTERNAL_OFFERED;
+    int len = authenticated
+                  ? snprintf(line, sizeof line, "XEP-0198: %s", sm ? "yes" : "no")
+                  : snprintf(line, sizeof line, "EXTERNAL: %s, dialback: %s, XEP-0288: %s%s",
+                             external ? "yes" : "no", dialback ? "yes" : "not announced",
+                             both ? "yes" : "no",
+                             sm            ? ", XEP-0198: yes"
+                             : comes_again ? ""
+                                           : ", XEP-0198: no");
     trace_tell(t, S2S_AT_OFFERS, true, (slice){ line, (size_t)len });
 }
 
@@ -195,7 +202,7 @@ static void trace_features(void *arg, const struct elem *e, bool authenticated)
                           ? EXTERNAL_NOT_WANTED
                       : s2s_offers_external(e, loop_scratch(trace_loop(t))) ? EXTERNAL_OFFERED
                                                                             : EXTERNAL_NOT_OFFERED;
-    trace_tell_offers(t, e);
+    trace_tell_offers(t, e, authenticated);
     if (authenticated)
         trace_end_told(t, S2S_AT_NONE, (slice){ 0 });
     else
