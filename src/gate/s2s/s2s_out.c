@@ -60,7 +60,8 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
     s2s_flow_last_ack(s2s_out_flow(x));
     partner_blame(o->partner, s2s_out_stage(o, e == XE_CONNECTION_TIMEOUT),
                   SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
-                  "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
+                  "we ended the stream: %s%s%.*s", stream_error_name(e), text.len > 0 ? ": " : "",
+                  SLICE_ARG(text));
     partner_hopes(o->partner); /* what answers may be something in its place, for a while */
 }
 
