@@ -632,6 +632,33 @@ def test_an_attempt_that_is_under_way_is_no_error_of_retry(pair):
         assert "under way" in one.ctl("s2s", "retry", "hole.test")["text"]
 
 
+def test_the_reason_of_a_failure_is_said_in_full(pair):
+    """Also after an operator has ended a later attempt."""
+    one, _ = pair()
+    def why(text):
+        until(text, lambda: any(re.search(text, row["why"] or "")
+                                for row in one.rows("s2s", "list", "hole.test")))
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        federation.route(one, "hole.test", hole.getsockname()[1])
+        one.client("alice").send("<message to='x@hole.test' type='chat'><body>m</body></message>")
+        why("Connection refused")
+        hole.listen()
+        one.ctl("s2s", "retry", "hole.test")
+        until("an attempt", lambda: one.ctl_run("s2s", "close", "hole.test").returncode == 0)
+        why("Connection refused")
+        assert "an operator has ended" not in one.log()
+        hole.settimeout(10)
+        while "not-well-formed" not in one.log():
+            peer, _ = hole.accept()
+            with peer:
+                peer.sendall(b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' "
+                             b"xmlns='jabber:server' version='1.0'>SSH-2.0")
+                while peer.recv(1000):
+                    pass
+        assert "we ended the stream: not-well-formed: text outside" in one.log()
+
+
 def test_operators_see_why_a_server_is_not_reached_and_try_again(pair):
     one, other = pair()
     alice = one.client("alice")

@@ -523,11 +523,11 @@ def metrics(server):
 def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_server, authority):
     tls = {**authority.issue(ONE, ONE), "trust": str(authority.file)}
     one = make_server(domains=[ONE], s2s=True, tls=tls, start=False,
-                      settings=federation.settings(retry_for="0s", metrics_domains=1,
-                                                   alarm_after="1s"))
+                      settings=federation.settings(retry_for="0s", alarm_after="1s"))
     one.metrics_port = free_ports(1)[0]
     one.conf["listen"]["metrics"] = [f"127.0.0.1:{one.metrics_port}"]
     one.start()
+    one.ctl("set", "s2s.metrics-domains", "1")
     one.add_user("alice")
     server = other(make_server, authority)
     closed = federation.free_port()
@@ -553,3 +553,9 @@ def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_s
     server.client("bob").expect("<message><body>x</body></message>")
     until("end of it", lambda: "s2s.partner-failing" not in alarms())
     assert metrics(one)[f'muster_s2s_domain_sent_total{{domain="{OTHER}"}}'] != "0"
+    one.ctl("set", "s2s.metrics-domains", "3")
+    for domain in "third.test", "fourth.test":
+        alice.send(f"<message to='x@{domain}' type='chat' id='b{domain}'><body>x</body></message>")
+        alice.expect(f"<message type='error' id='b{domain}'/>")
+    until("both names", lambda: "; also failing: " in
+          alarms().get("s2s.partner-failing", {"detail": ""})["detail"])

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { LOOK_MS = 60000 };
+enum { LOOK_MS = 60000, OTHERS_NAMED = 5, ALARM_TEXT_MAX = 4096 };
 static const uint64_t forget_us = 3600ull * 1000000;
 
 struct setting s2s_metrics_domains = {
@@ -248,15 +248,20 @@ void s2s_domains_text(struct buf *out, const char *total)
 
 /* The watch. */
 
+static bool slot_fails_for_long(const struct slot *s, uint64_t now)
+{
+    uint64_t after = (uint64_t)setting_int(&s2s_alarm_after) * 1000;
+    return s->failing_us != 0 && setting_int(&s2s_alarm_after) != SETTING_NONE &&
+           now >= s->failing_us + after;
+}
+
 /* The domain that has failed for longest, and how many fail for too long. */
 static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
 {
-    uint64_t after = (uint64_t)setting_int(&s2s_alarm_after) * 1000;
     uint32_t count = 0;
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
         const struct slot *s = &table.slot[i];
-        if (s->failing_us == 0 || setting_int(&s2s_alarm_after) == SETTING_NONE ||
-            now < s->failing_us + after)
+        if (!slot_fails_for_long(s, now))
             continue;
         if (count++ == 0 || s->failing_us < (*longest)->failing_us)
             *longest = s;
@@ -264,25 +269,39 @@ static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
     return count;
 }
 
+/* Under the lock. The one that has failed for longest says why; the names of some others follow. */
+static void failing_text(struct buf *out, uint64_t now, const struct slot *longest, uint32_t count)
+{
+    uint32_t named = 0;
+    buf_printf(out, "%s: %s", longest->name, longest->why);
+    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX && named < OTHERS_NAMED; i++) {
+        const struct slot *s = &table.slot[i];
+        if (s != longest && slot_fails_for_long(s, now))
+            buf_printf(out, "%s%s", named++ == 0 ? "; also failing: " : ", ", s->name);
+    }
+    if (count > 1 + named)
+        buf_printf(out, " and %u more", count - 1 - named);
+}
+
 static void domains_look(struct timer *t, struct loop *loop)
 {
     uint64_t now = clock_wall_us(), after_ms = (uint64_t)setting_int(&s2s_alarm_after);
     const struct slot *longest = NULL;
-    char text[512];
+    struct buf text;
+    buf_init(&text, ALARM_TEXT_MAX);
     pthread_mutex_lock(&table.lock);
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
         if (table.slot[i].name[0] != '\0' && now > table.slot[i].seen_us + forget_us)
             slot_forget(&table.slot[i]);
     uint32_t count = failing_for_long(now, &longest);
-    int len = count == 0 ? 0
-                         : snprintf(text, sizeof text, "%s%s: %s", longest->name,
-                                    count > 1 ? " and others" : "", longest->why);
+    if (count > 0)
+        failing_text(&text, now, longest, count);
     pthread_mutex_unlock(&table.lock);
     if (count > 0)
-        alarm_raise(&s2s_failing_alarm,
-                    (slice){ text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1 });
+        alarm_raise(&s2s_failing_alarm, buf_fit(&text));
     else
         alarm_clear(&s2s_failing_alarm);
+    buf_fini(&text);
     timer_set(loop, t, after_ms < LOOK_MS ? after_ms : LOOK_MS);
 }
 

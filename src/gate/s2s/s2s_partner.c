@@ -948,7 +948,9 @@ void partner_came(struct partner *p)
 bool partner_close(struct partner *p)
 {
     bool made = p->find != NULL || partner_is_linked(p) || share_is_sought(p);
+    struct s2s_domain_counts c;
     bool first = p->failures == 0;
+    bool fails = !first || (s2s_domain_counts(partner_remote(p), &c) && c.failing_us > 0);
     if (!made)
         return false;
     actor_pin(&p->actor);
@@ -961,8 +963,10 @@ bool partner_close(struct partner *p)
     } else if (p->back.on) {
         partner_leaves_back(p);
     } else {
-        partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
-                      "an operator has ended the attempt");
+        p->blamed = true; /* for what an earlier one has failed for, if any has */
+        if (!fails || p->why[0] == '\0')
+            partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
+                          "an operator has ended the attempt");
         partner_breaks_off(p);
         if (first && timer_is_set(&p->retry) && partner_may_be_quick(p))
             partner_retries_now(p);
