@@ -251,7 +251,8 @@ def test_revoked_by_a_list(node, issuer, form, ends):
     put(node, "list.crl", crl.public_bytes(getattr(serialization.Encoding, form)))
     assert not offers(node, revoked) and offers(node, fine)
     [row] = [row for row in node.rows("cert-trust", "list") if row["kind"] == "revoked"]
-    assert row["subject"] == "revoked certificates: 1" and "CN=ca of tests" in row["issuer"]
+    assert row["subject"] == f"revoked certificates of {row['issuer']}: 1 (list.crl)"
+    assert "CN=ca of tests" in row["issuer"]
     elsewhere = Issuer(issuer.folder, "elsewhere")
     put(node, "elsewhere.pem", elsewhere.file.read_bytes())
     assert offers(node, elsewhere.make("there", dns(EVIL)))

@@ -627,6 +627,12 @@ static void trust_add_row(struct command_call *call, unsigned store, const struc
     command_text(call, "fingerprint", slice_of(e->facts.fingerprint));
 }
 
+static const char *trust_file_name(const char *path)
+{
+    const char *last = strrchr(path, '/');
+    return last != NULL ? last + 1 : path;
+}
+
 static void trust_add_crl(struct command_call *call, unsigned store, const struct trust_crl *c)
 {
     int64_t now = (int64_t)(clock_wall_us() / 1000000);
@@ -637,8 +643,10 @@ static void trust_add_crl(struct command_call *call, unsigned store, const struc
     command_row(call);
     command_text(call, "for", slice_of(store_names[store]));
     command_text(call, "kind", SLICE("revoked"));
-    command_text(call, "subject",
-                 slice_of(arena_printf(call->arena, "revoked certificates: %u", c->facts.revoked)));
+    command_text(
+        call, "subject",
+        slice_of(arena_printf(call->arena, "revoked certificates of %s: %u (%s)", c->facts.issuer,
+                              c->facts.revoked, trust_file_name(c->path))));
     command_text(call, "issuer", slice_dup(call->arena, slice_of(c->facts.issuer)));
     command_text(call, "not_after", slice_of(stamp));
     if (dates.not_after > 0)
@@ -728,7 +736,9 @@ static struct command list_command = {
             { .name = "kind",
               .wide = true,
               .doc = "certificate, or revoked: a list of revoked certificates (*.crl)" },
-            { .name = "subject", .doc = "its subject, or how many certificates are revoked" },
+            { .name = "subject",
+              .doc = "its subject; of a list: its authority, how many certificates it revokes, "
+                     "and its file" },
             { .name = "issuer", .wide = true, .doc = "who issued it" },
             { .name = "not_after", .wide = true, .type = PARAM_STAMP, .doc = "valid until" },
             { .name = "days_left",
