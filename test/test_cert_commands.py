@@ -192,7 +192,8 @@ def test_a_request_keeps_the_key_of_an_earlier_one(server):
 
 
 def test_a_request_for_a_domain_of_others(server):
-    assert "other.test is not served here" in refused(server, "cert", "csr", "other.test")
+    said = refused(server, "cert", "csr", "other.test")
+    assert "other.test is not served here" in said and "`component add`" in said
 
 
 def test_domains_that_have_no_certificate_of_their_own(make_server, tmp_path):

@@ -160,6 +160,15 @@ def test_a_partner_that_is_not_allowed(pair):
     failure(one, "policy", "not-allowed", *TO)
 
 
+def test_a_user_who_may_not_federate(pair):
+    one, _ = pair()
+    mark(one)
+    one.ctl("federation", "set", f"alice@{ONE}", "off")
+    row = failure(one, "policy", "", *TO)
+    for command in "federation list", "federation show JID", "s2s-group list":
+        assert f"`musterctl {command}`" in row["diagnosis"]
+
+
 @pytest.fixture
 def shut_out(make_server, authority):
     """A function that starts both, with a route from the first one: the other has no federation."""

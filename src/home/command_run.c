@@ -50,7 +50,8 @@ static bool home_domain_ok(struct command_call *call, slice domain)
     else
         command_fail(
             call, E_NOTFOUND,
-            "domain %.*s is not served here; domains are %s; add it to `domains` in the node file",
+            "domain %.*s is not served here; domains are %s; add it to `domains` in the node file, "
+            "or with `component add` if it is a component",
             SLICE_ARG(domain), domains);
     return false;
 }

@@ -78,8 +78,10 @@ static const char *imtest_advice(const char *stage)
         { "certificate", "Clients will refuse it, too: `musterctl cert check` says what to do." },
         { "authentication", "Give the right password; for a test user by `musterctl test "
                             "user-add` again." },
-        { "policy", "Look at s2s.policy, s2s.domains and `musterctl federation list`, or ask the "
-                    "other operator: that server may have such rules, too." },
+        { "policy", "Look at s2s.policy, s2s.domains and `musterctl federation list`, at the rule "
+                    "of this user (`musterctl federation show JID`) and of the department "
+                    "(`musterctl s2s-group list`), or ask the other operator: that server may have "
+                    "such rules, too." },
         { "delivery",
           "The operator of the target finds the stage: `musterctl s2s trace` there says "
           "why the partner cannot be reached." },
