@@ -93,6 +93,7 @@ static void sessions_hide(const struct worker *w, const struct session *gone)
     struct outside_reader *r = users_reader(w);
     if (r == NULL)
         return; /* the node did not get so far */
+    ensure(r->worker == w);
     uint32_t now = sessions_without(w, gone);
     metric_add(&session_count, (int64_t)r->hidden - (int64_t)now);
     r->hidden = now;

@@ -48,6 +48,7 @@ static void streams_asked_run(struct worker *w, void *message, const struct mess
     const struct links_asked *m = message;
     if (s2s_is_ended(w))
         return;
+    ensure(s2s_gate_of(w)->connections <= S2S_CONNECTIONS_MAX);
     for (unsigned i = 0; i < s2s_gate_of(w)->connections; i++) {
         struct link_line line = { .len = 0 };
         const struct partner *p =
