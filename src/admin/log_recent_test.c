@@ -1,10 +1,11 @@
 #include "admin/log_recent.h"
 #include "base/arena.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 static const struct command_arg args[] = { COMMAND_LIMIT_ARG(LOG_RECENT_MAX, "how many"), { 0 } };
 

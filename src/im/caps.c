@@ -607,7 +607,8 @@ static void remote_presence(struct account *a, const struct stanza *st)
     }
 }
 
-void caps_contact_shown(struct account *a, slice contact, bool shown)
+/* If it is not at home here, its resources are told what they want from now on. */
+static void caps_contact_shown(struct account *a, slice contact, bool shown)
 {
     struct caps_remotes *rs = a->state_of[account_slot];
     ensure(account_here(a));
@@ -680,6 +681,7 @@ const struct feature caps_feature = {
                                   { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },
     .account.slot = &account_slot,
+    .account.contact_shown = caps_contact_shown,
     .session.slot = &session_slot,
     .worker.slot = &worker_slot,
     .account.unload = caps_unload,

@@ -30,10 +30,6 @@ struct caps_client {
 };
 const struct caps_client *caps_client(struct session *s);
 
-/* A contact begins or ceases to see the account's presence: if it is not at home here, its
- * resources are told what they want from now on. */
-void caps_contact_shown(struct account *a, slice contact, bool shown);
-
 /* Calls fn for the full JIDs of contacts' resources that are not at home here, as their presence
  * was seen by this account, that see the account's presence, and that want the node. */
 typedef void caps_remote_fn(slice jid, void *arg);

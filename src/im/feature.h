@@ -134,6 +134,8 @@ struct account_events {
     void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
     /* The account asks for the presence of a contact that it sees from now on. */
     void (*probed)(struct account *a, slice contact);
+    /* A contact begins or ceases to see the account's presence, and has been told. */
+    void (*contact_shown)(struct account *a, slice contact, bool shown);
     /* As session.wants, of a contact's resource elsewhere whose presence the account has seen. */
     void (*contact_wants)(struct account *a, slice jid, const slice *nodes, unsigned count);
     /* The node stops and the account has sessions, which do not end: adds statements to the last

@@ -12,7 +12,6 @@
 #include "home/remote.h"
 #include "im/account.h"
 #include "im/budget.h"
-#include "im/caps.h"
 #include "im/component_shown.h"
 #include "im/component_watch.h"
 #include "im/contact_name.h"
@@ -491,7 +490,7 @@ static void show_session(struct session *s, void *arg)
 void presence_show(struct account *a, slice contact)
 {
     sessions_each(a, SESSIONS_AVAILABLE, show_session, &(struct show){ contact, TYPE_AVAILABLE });
-    caps_contact_shown(a, contact, true);
+    EMIT(account.contact_shown, a, contact, true);
 }
 
 static void look_session(struct session *s, void *arg)
@@ -520,7 +519,7 @@ void presence_hide(struct account *a, slice contact)
     if (roster_is_seen(a, contact)) /* by a group, or by a subscription */
         return;
     sessions_each(a, SESSIONS_AVAILABLE, hide_session, &contact);
-    caps_contact_shown(a, contact, false);
+    EMIT(account.contact_shown, a, contact, false);
 }
 
 void presence_probe(struct account *a, slice contact)

@@ -260,9 +260,12 @@ enum pie_unit pie_next(struct pie *p, slice buf, bool last, size_t *used, slice 
 {
     *used = 0;
     *unit = (slice){ 0 };
-    if (p->depth == 0 && !p->over && is_utf16(buf))
+    if (!p->begun && buf.len < 2 && !last)
+        return PIE_MORE;
+    if (!p->begun && is_utf16(buf))
         return pie_fail(p, "the file is in UTF-16, but only UTF-8 is read: convert it with `iconv "
                            "-f UTF-16 -t UTF-8`, and write UTF-8 in its first line");
+    p->begun = true;
     for (;;) {
         ensure(*used <= buf.len);
         slice s = slice_from(buf, *used);

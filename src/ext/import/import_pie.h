@@ -24,6 +24,7 @@ enum pie_unit {
 
 struct pie {
     unsigned depth; /* 0: before the root; 1: in <server-data/>; 2: in <host/> */
+    bool begun;     /* the first bytes of the file were looked at */
     bool host_is_root, over;
     bool openfire;           /* <Openfire/> may be the root; set after pie_init() */
     char host[PIE_HOST_MAX]; /* its jid, as written; a file that is included has that of its outer
