@@ -226,6 +226,7 @@ def test_a_page_of_what_is_gone_leads_back(server, pages):
         if name == "bob":
             pages.type("dialog", Keys.ESCAPE)
             pages.click("main button", "Reload")
+            pages.driver.execute_script("scrollTo(0, 0)")  # else the header covers the button
             pages.click("main button", "Disable")
             pages.click("dialog .main")
             pages.find("dialog .problem")
