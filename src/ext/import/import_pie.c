@@ -149,21 +149,21 @@ static enum pie_unit pie_fail(struct pie *p, const char *what)
     return PIE_ERROR;
 }
 
-/* RFC 6120 §11.6: UTF-8 alone. NULL: the declaration names no other encoding. */
-static const char *encoding_problem(struct pie *p, slice declaration)
+/* RFC 6120 §11.6: UTF-8 alone. The declaration names another encoding; p->why says so. */
+static bool is_encoded_otherwise(struct pie *p, slice declaration)
 {
     slice encoding = pie_attr(declaration, SLICE("encoding"));
     bool fine = encoding.len == 0 || slice_eq_nocase(encoding, SLICE("UTF-8")) ||
                 slice_eq_nocase(encoding, SLICE("US-ASCII"));
     if (fine)
-        return NULL;
+        return false;
     encoding.len = encoding.len < 40 ? encoding.len : 40;
     why_set(
         &p->why,
         "the file is in %.*s, but only UTF-8 is read: convert it with `iconv -f %.*s -t UTF-8`, "
         "and write UTF-8 in its first line",
         SLICE_ARG(encoding), SLICE_ARG(encoding));
-    return p->why.text;
+    return true;
 }
 
 /* With or without a byte order mark. */
@@ -173,8 +173,8 @@ static bool is_utf16(slice s)
                           memcmp(s.ptr, "<\0", 2) == 0 || memcmp(s.ptr, "\0<", 2) == 0);
 }
 
-/* What is known to be of the format, and would be taken for something else by its name alone. */
-static enum pie_unit named_wrongly(struct pie *p, const struct tag *t)
+/* An element of the format with a prefix, or in another namespace; p->why says so. */
+static bool named_wrongly(struct pie *p, const struct tag *t)
 {
     slice ns = pie_attr(t->whole, SLICE("xmlns"));
     slice name = slice_from(t->whole, 1); /* with its prefix */
@@ -188,8 +188,8 @@ static enum pie_unit named_wrongly(struct pie *p, const struct tag *t)
         why_set(&p->why, "found the namespace \"%.*s\" of <%.*s>, expected " NS_PIE,
                 (int)(ns.len < 100 ? ns.len : 100), ns.ptr, SLICE_ARG(t->name));
     else
-        return PIE_MORE;
-    return PIE_ERROR;
+        return false;
+    return true;
 }
 
 /* A start tag above users. */
@@ -230,7 +230,7 @@ static enum pie_unit pie_tag(struct pie *p, slice s, const struct tag *t, size_t
         *used = t->whole.len;
         if (t->kind == TAG_CLOSE)
             return leave(p);
-        return named_wrongly(p, t) == PIE_ERROR ? PIE_ERROR : enter(p, t);
+        return named_wrongly(p, t) ? PIE_ERROR : enter(p, t);
     }
     bool user =
         p->depth != 1 && (slice_is(t->name, "user") || (p->openfire && slice_is(t->name, "User")));
@@ -238,7 +238,7 @@ static enum pie_unit pie_tag(struct pie *p, slice s, const struct tag *t, size_t
         return pie_fail(p, p->openfire
                                ? "the root is no <Openfire/>, and none of XEP-0227"
                                : "the root is no <server-data/>, <host/> or <user/> (XEP-0227)");
-    if (user && named_wrongly(p, t) == PIE_ERROR)
+    if (user && named_wrongly(p, t))
         return PIE_ERROR;
     slice whole = element_at(s, t);
     if (whole.len == 0 && whole.ptr != NULL)
@@ -284,7 +284,7 @@ enum pie_unit pie_next(struct pie *p, slice buf, bool last, size_t *used, slice 
         if (t.kind == TAG_BAD)
             return pie_fail(p, "found a document type or a tag without name");
         if (t.kind == TAG_SKIP && p->depth == 0 && slice_starts(t.whole, SLICE("<?xml ")) &&
-            encoding_problem(p, t.whole) != NULL)
+            is_encoded_otherwise(p, t.whole))
             return PIE_ERROR;
         if (t.kind == TAG_SKIP)
             step = t.whole.len;
