@@ -34,6 +34,14 @@ def gone(pages, css):
           3 * TIMEOUT)
 
 
+def log_in_over(pages):
+    """Over the page, which stays as it was."""
+    pages.type("#name", "root")
+    pages.type("#password", PASSWORD)
+    pages.click("dialog.over [type=submit]")
+    gone(pages, "dialog.over, .away")
+
+
 def test_a_server_that_was_killed_is_waited_for(server, pages):
     """The page says that it is away, keeps what was typed, and goes on when it is back."""
     server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
@@ -49,10 +57,7 @@ def test_a_server_that_was_killed_is_waited_for(server, pages):
     pages.find("main .away", "does not answer")
     server.start()
     pages.find("dialog.over [role=status]", "session has ended")
-    pages.type("#name", "root")
-    pages.type("#password", PASSWORD)
-    pages.click("dialog.over [type=submit]")
-    gone(pages, "dialog.over, .away")
+    log_in_over(pages)
     pages.click("dialog .main")
     pages.find("main a", "carol@localhost")  # the list is read again
     assert pages.complaints(ours=("ERR_", "40[14]")) == []
@@ -84,10 +89,7 @@ def test_what_was_typed_outlasts_the_page_and_the_session(server, pages):
     pages.fill_in("Password", "secret of carol")
     pages.click("dialog .main")
     pages.find("dialog.over h1", "Log in")
-    pages.type("#name", "root")
-    pages.type("#password", PASSWORD)
-    pages.click("dialog.over [type=submit]")
-    gone(pages, "dialog.over")
+    log_in_over(pages)
     pages.click("dialog .main")
     until("carol is there", lambda: any(
         row["jid"] == "carol@localhost" for row in server.rows("user", "list")))
