@@ -104,8 +104,9 @@ static void groups_show_row(struct groups_words *words, const struct node *node,
         groups_word(&words[PART_MISSING], what, mark, value);
 }
 
-/* Part of a list would be taken for the whole, and sent back. What is there instead changes when
- * the members do, so that a change of what was read can be refused. */
+/* A list of members that is too long is left out: part of it would be taken for the whole, and sent
+ * back. The digest changes when the members do, so that a change of what was read can be refused.
+ */
 static void groups_show_number(struct command_call *call, uint32_t count,
                                const struct store_batch *b)
 {

@@ -311,8 +311,8 @@ static void private_remove(struct account *a, struct store_batch *b)
 
 /* Accounts that come and go (im/portable.h). */
 
-/* What has a taker is stored by it; here remains what it leaves. false: it is longer than any
- * element that can be stored. */
+/* The part of an element that no taker stores. false: it is longer than any element that can be
+ * stored. */
 static bool private_rest(const struct elem *e, slice *rest, struct arena *tmp)
 {
     const struct private_taker *taker = private_taken();

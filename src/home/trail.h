@@ -36,8 +36,8 @@ static inline void trail_note(const struct stanza *st, const char *event, const 
     if (trail_mine != NULL && st->kind == STANZA_MESSAGE)
         trail_add(st, event, why, whom, trail_clock());
 }
-/* What is known only when others may have noted the next step: at_us is trail_clock() before that.
- */
+/* A step whose outcome is known only after others may have noted the next one: at_us is
+ * trail_clock() before that. */
 static inline void trail_note_at(uint64_t at_us, const struct stanza *st, const char *event,
                                  const char *why)
 {

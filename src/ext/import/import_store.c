@@ -101,8 +101,8 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
                         e.ns_uri);
 }
 
-/* Storing. What was stored of the archive of an account that does not come to be is left to those
- * who remove what deleted accounts had. */
+/* Storing. If an account does not come to be, the part of its archive that is stored already goes
+ * as that of deleted accounts does. */
 
 struct store_stmt import_part_done = {
     .name = "import.unnote",
