@@ -104,7 +104,7 @@ def test_an_administrator_finds_them_at_the_own_address(host, alice):
 def test_nothing_to_show_is_said(host, alice):
     """A list without rows: a client would show an empty window."""
     bob = host.client("bob", "b")
-    answer = bob.result("set", command("upload-list"), to=bob.bare)
+    answer = run(bob, "upload-list", to=bob.bare)
     assert answer.get("status") == "completed"
     assert answer.findtext(f"{{{COMMANDS}}}note") == "There is nothing to show."
 
