@@ -1,5 +1,4 @@
 #include "home/trail.h"
-#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/record_ring.h"
 #include "codec/xml_elem.h"
@@ -115,11 +114,8 @@ unsigned trail_rank(slice event)
     return i;
 }
 
-uint64_t trail_clock(void) { return trail_mine != NULL ? clock_wall_us() : 0; }
-
 /* to, from and id lie behind each other in the block of a stanza. */
-void trail_add(const struct stanza *st, const char *event, const char *why, slice whom,
-               uint64_t at_us)
+void trail_add(const struct stanza *st, const char *event, const char *why, slice whom)
 {
     size_t id = st->id_len < TRAIL_ID_MAX ? st->id_len : TRAIL_ID_MAX;
     size_t names = (size_t)st->to_len + st->from_len + id;
@@ -127,7 +123,7 @@ void trail_add(const struct stanza *st, const char *event, const char *why, slic
     struct trail_record *r = record_ring_add(trail_mine, sizeof *r + names + more);
     ensure(st->from == st->to + st->to_len && st->id == st->from + st->from_len);
     ensure_debug(trail_rank(slice_of(event)) < TRAIL_EVENTS);
-    r->at_us = at_us;
+    r->at_us = loop_wall_us(trail_loop);
     r->event = event;
     r->why = why;
     r->to_len = st->to_len;
@@ -146,8 +142,8 @@ void trail_error(const struct stanza *st, const char *event, slice whom)
         !stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
         return;
     enum stanza_error found = stanza_error_find(condition.name);
-    trail_add(st, event, stanza_error_name(found != SE_NONE ? found : SE_UNDEFINED_CONDITION), whom,
-              trail_clock());
+    trail_add(st, event, stanza_error_name(found != SE_NONE ? found : SE_UNDEFINED_CONDITION),
+              whom);
 }
 
 void trail_answer(const struct stanza *st) { trail_error(st, "refused", stanza_from(st)); }

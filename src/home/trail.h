@@ -1,8 +1,9 @@
 /* trail: the way of each message, for `trace message`: who to whom, by which id, what became of it
  * and when; never the text. A ring on each worker has the newest steps (base/record_ring.h); what
  * is asked for is found by looking through it, so a step costs little more than the copy of the
- * addresses. Times are of the step, not of the tick, so that steps on several workers are in order.
- * Settings: trace.messages, trace.memory, trace.keep.
+ * addresses. The time is that of the loop (loop_wall_us()), which is never older than what came
+ * from other workers: a step stands behind those that led to it. Settings: trace.messages,
+ * trace.memory, trace.keep.
  *
  * Limits: of an id TRAIL_ID_MAX bytes are kept, of the rest what an address may have. Each worker
  * writes and reads its own ring. */
@@ -24,9 +25,7 @@ struct trail_step {
 
 extern _Thread_local struct record_ring *trail_mine; /* NULL: nothing is noted here */
 
-void trail_add(const struct stanza *st, const char *event, const char *why, slice whom,
-               uint64_t at_us);
-uint64_t trail_clock(void); /* wall clock, now; 0: nothing is noted here */
+void trail_add(const struct stanza *st, const char *event, const char *why, slice whom);
 
 /* Of a message; other stanzas leave none. event is one of those that trail_rank() knows; it and why
  * are static texts. */
@@ -34,15 +33,7 @@ static inline void trail_note(const struct stanza *st, const char *event, const 
                               slice whom)
 {
     if (trail_mine != NULL && st->kind == STANZA_MESSAGE)
-        trail_add(st, event, why, whom, trail_clock());
-}
-/* A step whose outcome is known only after others may have noted the next one: at_us is
- * trail_clock() before that. */
-static inline void trail_note_at(uint64_t at_us, const struct stanza *st, const char *event,
-                                 const char *why)
-{
-    if (trail_mine != NULL && st->kind == STANZA_MESSAGE)
-        trail_add(st, event, why, (slice){ 0 }, at_us);
+        trail_add(st, event, why, whom);
 }
 
 /* Of steps at the same time the one of the lower rank was first. An unknown event is the last. */

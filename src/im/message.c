@@ -119,17 +119,11 @@ static void im_message_log(const char *event, const struct stanza *st, const cha
               LOG_S("id", stanza_id(st)), LOG_C("why", why), LOG_I("sessions", sessions));
 }
 
-static void im_message_trace_at(uint64_t at_us, const char *event, const struct stanza *st,
-                                const char *why, unsigned sessions)
-{
-    im_message_log(event, st, why, sessions);
-    trail_note_at(at_us, st, event + sizeof "message." - 1, why);
-}
-
 static void im_message_trace(const char *event, const struct stanza *st, const char *why,
                              unsigned sessions)
 {
-    im_message_trace_at(trail_clock(), event, st, why, sessions);
+    im_message_log(event, st, why, sessions);
+    trail_note(st, event + sizeof "message." - 1, why, (slice){ 0 });
 }
 
 /* A retraction (XEP-0424) and reactions (XEP-0444) say something of an earlier message. What body
@@ -378,7 +372,6 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
                          uint64_t known, uint64_t archive_id)
 {
     const char *event;
-    uint64_t at_us = trail_clock();
     struct passage p = { st, known, match, archive_id, ORIGIN_NONE, 0, PASSAGE_RECEIVED, 0 };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
@@ -395,7 +388,7 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
     event = p.taken > 0       ? "message.delivered"
             : archive_id != 0 ? "message.waits"
                               : "message.dropped";
-    im_message_trace_at(at_us, event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
+    im_message_trace(event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
     stage_carbon(a, &p);
     stage_push(a, &p);
 }
@@ -706,7 +699,6 @@ static bool lets_pass(struct account *a, const struct stanza *st)
 void message_pass(struct account *a, struct stanza *st)
 {
     struct passage p = { .st = st, .known = st->known, .way = PASSAGE_RECEIVED };
-    uint64_t at_us = trail_clock();
     if (!lets_pass(a, st))
         return;
     LIST_EACH (it, &a->sessions) {
@@ -716,7 +708,7 @@ void message_pass(struct account *a, struct stanza *st)
         session_deliver_to(s, st, a->jid); /* one of many: nobody inherits it */
         p.taken++;
     }
-    im_message_trace_at(at_us, "message.passed", st, "not stored", p.taken);
+    im_message_trace("message.passed", st, "not stored", p.taken);
     stage_push(a, &p);
 }
 
@@ -945,7 +937,6 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
                        uint64_t archive_id, uint64_t at_us)
 {
     unsigned taken = 0;
-    uint64_t noted_us = trail_clock();
     if (archive_id == 0) {
         hand_over_passing(a, st, at_us);
         return;
@@ -962,11 +953,11 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         taken++;
     }
     enum had had = taken > 0 ? HAD_BY_NONE : had_by_receivers(a, ended, st, archive_id);
-    im_message_trace_at(noted_us, "message.handed-over", st,
-                        taken > 0            ? ""
-                        : had != HAD_BY_NONE ? "others have it"
-                                             : "it waits",
-                        taken);
+    im_message_trace("message.handed-over", st,
+                     taken > 0            ? ""
+                     : had != HAD_BY_NONE ? "others have it"
+                                          : "it waits",
+                     taken);
     if (had == HAD_TAKEN)
         mailbox_settle(a, archive_id);
     else if (taken == 0 && had == HAD_BY_NONE)

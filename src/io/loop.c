@@ -58,6 +58,7 @@ void loop_set_owner(struct loop *loop, const void *owner) { loop->owner = owner;
 uint64_t loop_bypasses(const struct loop *loop) { return atomic_load(&loop->bypasses); }
 uint64_t loop_now_us(const struct loop *loop) { return loop->now_us; }
 uint64_t loop_wall_us(const struct loop *loop) { return loop->wall_us; }
+void loop_renew_wall(struct loop *loop) { loop->wall_us = clock_wall_us(); }
 struct arena *loop_scratch(struct loop *loop) { return loop->scratch; }
 
 enum err loop_add(struct loop *loop, struct loop_source *s)
@@ -145,6 +146,7 @@ static void run_posted(struct loop *loop)
     if (atomic_load_explicit(&loop->posted, memory_order_relaxed) == NULL)
         return;
     struct loop_post *newest = atomic_exchange(&loop->posted, NULL);
+    loop_renew_wall(loop);
     struct loop_post *next;
     for (; newest != NULL; newest = next) {
         next = newest->next;
@@ -232,7 +234,7 @@ static void poll_events(struct loop *loop)
     loop->event_count = loop->polled = n > 0 ? n : 0;
     loop->tick++;
     loop->now_us = clock_mono_us();
-    loop->wall_us = clock_wall_us();
+    loop_renew_wall(loop);
 }
 
 static void dispatch_events(struct loop *loop)

@@ -26,9 +26,12 @@ void loop_set_helpers(struct loop *loop, struct work_pool *helpers);
 unsigned loop_index(const struct loop *loop);
 struct loop *loop_here(void); /* of this thread; NULL on helper threads */
 
-uint64_t loop_now_us(const struct loop *loop);  /* monotonic, as of this tick's poll */
-uint64_t loop_wall_us(const struct loop *loop); /* wall clock, as of this tick's poll */
-struct arena *loop_scratch(struct loop *loop);  /* empty at the start of every callback */
+uint64_t loop_now_us(const struct loop *loop); /* monotonic, as of this tick's poll */
+/* Wall clock, as of this tick's poll or, if later, of the newest frames of other workers. */
+uint64_t loop_wall_us(const struct loop *loop);
+/* Frames of other workers follow: what they led to is not to seem older than they are. */
+void loop_renew_wall(struct loop *loop);
+struct arena *loop_scratch(struct loop *loop); /* empty at the start of every callback */
 
 /* Descriptors. The source is embedded in its owner; events are EPOLLIN | EPOLLOUT | EPOLLEXCLUSIVE,
  * level-triggered. */

@@ -176,6 +176,7 @@ static void port_drain_ring(struct mesh_port *p, unsigned from)
         uint32_t batch = waiting < DRAIN_BATCH ? waiting : DRAIN_BATCH;
         if (batch == 0)
             break;
+        loop_renew_wall(p->loop);
         for (uint32_t i = 0; i < batch; i++, head++) {
             struct frame *f = r->slot[head % RING_SLOTS];
             if (i + 1 < batch)
