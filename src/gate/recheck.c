@@ -11,7 +11,9 @@
 #include "home/node.h"
 #include "im/feature.h"
 #include "io/loop.h"
+#include "io/pace.h"
 #include "io/timer.h"
+#include "io/tls_revoke.h"
 
 enum { MINUTE_MS = 60000, DAY_MS = 86400000 };
 
@@ -39,6 +41,7 @@ enum peers { LOOK_CLIENTS, LOOK_FROM_SERVERS, LOOK_TO_SERVERS, LOOK_KINDS };
 
 struct look {
     struct timer timer;
+    struct pace pace;
     struct worker *worker;
     unsigned peers; /* enum peers */
     uint32_t left;  /* streams of those that were not looked at; 0: it begins */
@@ -68,14 +71,17 @@ static struct tls_trusted *look_trusted(const struct look *l)
     return s2s_gate_of(l->worker)->trusted;
 }
 
-/* While nothing is trusted, as of clients unless there is a store, no list counts. */
-static bool look_trusts(const struct look *l)
+/* While nothing is trusted, as of clients unless there is a store, no list and no authority counts.
+ */
+static bool look_may_find(const struct look *l)
 {
+    enum tls_context context = l->peers == LOOK_CLIENTS ? TLS_CLIENTS : TLS_SERVERS;
     struct tls_trusted *trusted = look_trusted(l);
     struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
-    bool some = trust != NULL;
+    bool may = trust != NULL &&
+               (tls_trust_has_lists(trust) || tls_revocation_get(context) >= TLS_REVOKE_ASKED);
     tls_trust_unref(&trust);
-    return some;
+    return may;
 }
 
 static bool look_is_about(const struct look *l, const struct xstream *x)
@@ -115,39 +121,49 @@ static void look_at(const struct look *l, struct xstream *x)
         stream_session_gone(stream_of(x), END_REVOKED);
 }
 
-/* Those that were looked at go to the end of the list, so a look may pause anywhere. */
-static void look_go_on(struct timer *t, struct loop *loop)
+/* The next stream of this kind; false: it has to wait for its turn. Those that were looked at go to
+ * the end of the list, so a look may pause anywhere. */
+static bool look_at_next(struct look *l, struct list *streams)
 {
-    struct look *l = CONTAINER_OF(t, struct look, timer);
-    unsigned count = 0, seen = 0;
-    while (l->peers < LOOK_KINDS && count < RECHECK_BATCH && seen++ < RECHECK_SEEN) {
+    struct xstream *x = CONTAINER_OF(streams->next, struct xstream, node);
+    bool about = look_is_about(l, x);
+    if (about && !pace_take(&l->pace))
+        return false;
+    list_append(streams, list_pop(streams));
+    l->left--;
+    if (about)
+        look_at(l, x);
+    return true;
+}
+
+static void look_go_on(struct look *l)
+{
+    struct loop *loop = worker_loop(l->worker);
+    for (unsigned seen = 0; l->peers < LOOK_KINDS && seen < RECHECK_SEEN; seen++) {
         struct xstreams *all = look_streams(l);
         if (!l->under_way)
-            l->left = all != NULL && !all->stopped && look_trusts(l) ? all->count : 0;
+            l->left = all != NULL && !all->stopped && look_may_find(l) ? all->count : 0;
         l->under_way = l->left > 0 && !list_empty(&all->all);
-        if (!l->under_way) {
+        if (!l->under_way)
             l->peers++;
-            continue;
-        }
-        struct xstream *x = CONTAINER_OF(list_pop(&all->all), struct xstream, node);
-        list_append(&all->all, &x->node);
-        l->left--;
-        if (look_is_about(l, x)) {
-            look_at(l, x);
-            count++;
-        }
-        if (l->left == 0) {
-            l->under_way = false;
-            l->peers++;
-        }
+        else if (!look_at_next(l, &all->all))
+            return;
     }
     if (l->peers < LOOK_KINDS) {
-        timer_set(loop, t, RECHECK_PAUSE_MS);
+        timer_set(loop, &l->timer, RECHECK_PAUSE_MS);
         return;
     }
     l->peers = LOOK_CLIENTS;
-    timer_set(loop, t, (uint64_t)setting_int(&recheck_every));
+    timer_set(loop, &l->timer, (uint64_t)setting_int(&recheck_every));
 }
+
+static void look_is_due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    look_go_on(CONTAINER_OF(t, struct look, timer));
+}
+
+static void look_has_turn(struct pace *p) { look_go_on(CONTAINER_OF(p, struct look, pace)); }
 
 static void recheck_changed(struct worker *w, const struct setting *s)
 {
@@ -161,14 +177,17 @@ static void recheck_open(void *own, struct worker *w)
 {
     struct look *l = &looks[loop_index(worker_loop(w))];
     (void)own;
-    *l = (struct look){ .timer = { .fn = look_go_on }, .worker = w };
+    *l = (struct look){ .timer = { .fn = look_is_due }, .worker = w };
+    pace_init(&l->pace, worker_loop(w), RECHECK_EVERY_US, look_has_turn);
     timer_set(worker_loop(w), &l->timer, (uint64_t)setting_int(&recheck_every));
 }
 
 static void recheck_stop(void *own, struct worker *w)
 {
     (void)own;
-    timer_cancel(&looks[loop_index(worker_loop(w))].timer);
+    struct look *l = &looks[loop_index(worker_loop(w))];
+    timer_cancel(&l->timer);
+    pace_end(&l->pace);
 }
 
 const struct edge recheck_edge = { .name = "recheck", .open = recheck_open, .stop = recheck_stop };

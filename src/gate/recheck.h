@@ -4,14 +4,16 @@
  * have expired or are no longer trusted end no streams.
  *
  * Clients: those that have logged in with their certificate. Servers: those whose certificate was
- * verified, and is not a pinned one of its domain. A look judges RECHECK_BATCH certificates at a
- * time, or passes over RECHECK_SEEN streams, with other work in between. */
+ * verified, and is not a pinned one of its domain. Nobody looks while nothing could say that one is
+ * revoked: the store has no lists, and authorities are not asked. To judge a chain takes up to a
+ * millisecond, so a look does one each RECHECK_EVERY_US (io/pace.h), and passes over RECHECK_SEEN
+ * streams at most before other work. */
 #pragma once
 
 struct edge;
 struct feature;
 
-enum { RECHECK_BATCH = 32, RECHECK_SEEN = 2048, RECHECK_PAUSE_MS = 20 };
+enum { RECHECK_EVERY_US = 5000, RECHECK_SEEN = 2048, RECHECK_PAUSE_MS = 20 };
 
 extern const struct edge recheck_edge;
 extern const struct feature recheck_feature;

@@ -222,6 +222,8 @@ static enum err load_folder(X509_STORE *store, const char *folder, struct why *w
     return e == OK && count == 0 ? unreadable(why, E_NOTFOUND, folder, "no .pem or .crt file") : e;
 }
 
+bool tls_trust_has_lists(const struct tls_trust *t) { return t->lists; }
+
 /* X509_STORE may be read by others meanwhile. */
 void tls_trust_prepare(struct tls_trust *t)
 {

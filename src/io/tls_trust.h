@@ -57,6 +57,7 @@ NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, co
 /* Whether a file of this name in such a folder counts: as certificates, as lists. */
 bool tls_trust_takes(const char *name);
 bool tls_crl_takes(const char *name);
+bool tls_trust_has_lists(const struct tls_trust *t); /* of revoked certificates, that count */
 
 /* A file of lists of revoked certificates. Dates in seconds since 1970. */
 struct tls_crl_facts {
