@@ -345,3 +345,33 @@ def test_who_is_here_or_no_member_is_not_told(server, cave, push, alice, bob, ca
     phone.close()
     cave.say(alice, "and now, bob?")
     assert sender(announcement(push, node=bob.bare)) == cave.at("first")
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_who_is_here_is_told_on_a_device_whose_connection_broke(server, cave, push, alice, bob,
+                                                               follows):
+    """XEP-0198: the room writes into a queue that nobody reads."""
+    cave.register(bob, "second", follow=follows)
+    bob.enable_sm()
+    enable(bob)
+    cave.enter(bob, "second")
+    cave.say(alice, "bob, are you there?")  # as yet he is
+    cave.expect_body(bob, "first", "bob, are you there?")
+    bob.cut()
+    until("hibernation", lambda: server.rows("session", "list", "--jid", bob.bare)[0]["state"]
+          == "hibernating")
+    cave.say(alice, "of no interest")
+    if follows:
+        assert sender(announcement(push)) == cave.at("first")
+    for n in range(2):
+        cave.say(alice, f"bob, look at this {n}")
+        assert sender(announcement(push)) == cave.at("first")
+    not_told(push, alice, bob.bare)
+    again = server.connect("bob")
+    assert again.take_over(bob).tag.endswith("resumed")
+    cave.expect_body(again, "first", "bob, look at this 1")
+    cave.say(alice, "bob, welcome back")
+    cave.expect_body(again, "first", "bob, welcome back")
+    again.send("<presence type='unavailable'/>")
+    again.close()
+    not_told(push, alice, bob.bare)

@@ -644,20 +644,30 @@ static void push_announce(struct account *a, struct registration *r, const struc
     buf_fini(&b);
 }
 
+static bool is_dormant(const struct account *a, const struct registration *r)
+{
+    const struct session *s = account_session(a, r->resource);
+    return s != NULL && s->state == SESSION_HIBERNATING;
+}
+
 static bool is_away(const struct account *a, const struct registration *r)
 {
     const struct session *s = account_session(a, r->resource);
-    return s == NULL || s->state == SESSION_HIBERNATING ||
-           (session_is_quiet(s) && session_active(a) == NULL);
+    return s == NULL || is_dormant(a, r) || (session_is_quiet(s) && session_active(a) == NULL);
+}
+
+static bool push_is_wanted(const struct account *a, const struct stanza *st)
+{
+    return *registrations(a) != NULL && setting_bool(&push_enabled) && message_notifies(st) &&
+           (setting_bool(&push_when_active) || session_active(a) == NULL) &&
+           !slice_eq(stanza_from_bare(st), a->jid);
 }
 
 /* `told`: the resource whose client knows of it already; NULL: none. */
 static void announce_to_away(struct account *a, const struct stanza *st, const slice *told)
 {
     struct registration *next;
-    if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !message_notifies(st) ||
-        (!setting_bool(&push_when_active) && session_active(a) != NULL) ||
-        slice_eq(stanza_from_bare(st), a->jid))
+    if (!push_is_wanted(a, st))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = next) {
         next = r->next;
@@ -666,9 +676,24 @@ static void announce_to_away(struct account *a, const struct stanza *st, const s
     }
 }
 
+static void announce_to_dormant(struct account *a, const struct stanza *st)
+{
+    struct registration *next;
+    if (!push_is_wanted(a, st))
+        return;
+    for (struct registration *r = *registrations(a); r != NULL; r = next) {
+        next = r->next;
+        if (is_dormant(a, r))
+            push_announce(a, r, st);
+    }
+}
+
 static void push_passed(struct account *a, const struct passage *p)
 {
-    announce_to_away(a, p->st, NULL);
+    if (p->way == PASSAGE_DORMANT)
+        announce_to_dormant(a, p->st);
+    else
+        announce_to_away(a, p->st, NULL);
 }
 
 static bool has_registration(const struct session *s)

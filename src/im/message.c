@@ -718,6 +718,13 @@ void message_alert(struct account *a, struct stanza *st)
         stage_push(a, &(struct passage){ .st = st, .known = st->known, .way = PASSAGE_RECEIVED });
 }
 
+void message_alert_dormant(struct account *a, struct stanza *st)
+{
+    struct passage p = { .st = st, .known = st->known, .way = PASSAGE_DORMANT };
+    if (lets_pass(a, st))
+        stage_push(a, &p);
+}
+
 /* Whether it is stored, and for the first time. A repeat has an entry already, and the sender's
  * other clients know it, unless the first copy was returned. */
 static bool is_repeat(struct account *a, const struct stanza *st)

@@ -32,6 +32,8 @@ void messages_refuse_waiting(struct account *a);
 void message_pass(struct account *a, struct stanza *st);
 /* The same for devices that are away alone: it is delivered to nobody. */
 void message_alert(struct account *a, struct stanza *st);
+/* The same for devices whose sessions hibernate: those have it in their queues. */
+void message_alert_dormant(struct account *a, struct stanza *st);
 /* A message that another module has stored as an entry of the account, OPEN, is committed: delivers
  * it, unless somebody has it by now. Borrows. */
 void message_kept(struct account *a, struct stanza *st, uint64_t archive_id);

@@ -59,7 +59,8 @@ struct passage {
     enum passage_way {
         PASSAGE_SENT,
         PASSAGE_RECEIVED,
-        PASSAGE_REFUSED /* KEPT: the addressee does not take it */
+        PASSAGE_REFUSED, /* KEPT: the addressee does not take it */
+        PASSAGE_DORMANT  /* PUSH: of concern to those sessions that hibernate, which have it */
     } way;
     int64_t sender; /* KEPT, not sent: id of the account that sent it; 0: none of this database */
 };

@@ -1,7 +1,7 @@
 /* follow: followers are members who registered for the messages that are sent while they are not in
  * the room (XEP-0045 §7.10, docs/rooms.md). They get these on all their sessions, with the number
- * of messages that they have not seen, and their devices that are away are told. Followers are
- * accounts of this server only.
+ * of messages that they have not seen, and their devices that are away are told; while they are in
+ * the room, devices whose session hibernates. Followers are accounts of this server only.
  *
  * Messages count as read for a follower in the room, until the follower's client sends a marker
  * (XEP-0333); from then on only markers count. Followers have seen their own messages, and all
@@ -316,12 +316,13 @@ static void follow_said(struct room *r, const struct room_said *said)
     const uint64_t worth =
         KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
     struct affiliate *a;
-    struct fan fan;
+    struct fan fan, here;
     if (!said->kept || r->followers.count == 0)
         return;
     bool text = has_text(st);
     (void)marked(r, speaker, st);
     fan_begin(&fan, r->worker, st, FAN_TAG(FAN_ROOM_MESSAGE));
+    fan_begin(&here, r->worker, st, FAN_TAG(FAN_ROOM_MENTION));
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
         struct follower *f = follower_of(a);
         f->changed = true;
@@ -331,8 +332,11 @@ static void follow_said(struct room *r, const struct room_said *said)
             f->unread++;
         if (a->here == 0 && stanza_has(st, worth))
             fan_add_with(&fan, a->jid, f->unread);
+        else if (text && !slice_eq(a->jid, speaker))
+            fan_add_with(&here, a->jid, MENTION_DORMANT);
     }
     fan_end(&fan);
+    fan_end(&here);
 }
 
 /* At the home of a follower. */

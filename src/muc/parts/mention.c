@@ -1,10 +1,13 @@
 /* mention: tells devices that are away of messages that name their user. Members who are not in the
  * room are told (stage PUSH at the home of the account), also when they do not follow the room;
- * nothing is delivered to them. A mention is a registered nickname, or the localpart of an account
- * of the room's domain, as words of the text, or a reference (XEP-0372 §3.2).
+ * nothing is delivered to them. Those who are in it are told on devices whose session hibernates
+ * (XEP-0198): the message is in its queue, and nobody knows of it there. A mention is a registered
+ * nickname, or the localpart of an account of the room's domain, as words of the text, or a
+ * reference (XEP-0372 §3.2).
  *
  * Limits: the first TEXT_BYTES of a text and WORDS_MAX words of it are looked at, each by hash, no
- * list is searched; MENTIONED_MAX people a message; each once in AGAIN_MS a room. */
+ * list is searched; MENTIONED_MAX people a message; who is not in the room, once in AGAIN_MS a
+ * room. */
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/setting.h"
@@ -61,15 +64,16 @@ struct search {
 
 static void mention_found(struct search *s, struct affiliate *a)
 {
-    if (a == NULL || a->here > 0 || a->follows || a->affiliation < AFF_MEMBER ||
-        slice_eq(a->jid, s->speaker) || s->found == MENTIONED_MAX)
+    if (a == NULL || a->follows || a->affiliation < AFF_MEMBER || slice_eq(a->jid, s->speaker) ||
+        s->found == MENTIONED_MAX)
         return;
     struct mentioned *m = affiliate_memory(a, mentioned_at);
-    if (m->told_ms != 0 && s->now_ms - m->told_ms < AGAIN_MS)
+    if (a->here == 0 && m->told_ms != 0 && s->now_ms - m->told_ms < AGAIN_MS)
         return;
-    m->told_ms = s->now_ms;
+    if (a->here == 0)
+        m->told_ms = s->now_ms;
     s->found++;
-    fan_add(&s->fan, a->jid);
+    fan_add_with(&s->fan, a->jid, a->here > 0 ? MENTION_DORMANT : MENTION_AWAY);
 }
 
 static slice mention_account(const struct search *s, slice local)
@@ -199,10 +203,13 @@ static void mention_said(struct room *r, const struct room_said *said)
 
 /* At the home of who was mentioned. */
 
-static void alert(struct account *a, struct stanza *st)
+static void alert(struct account *a, struct stanza *st, enum mention_whom whom)
 {
     struct stanza *own = stanza_readdress(st, (slice){ 0 }, a->jid);
-    message_alert(a, own);
+    if (whom == MENTION_DORMANT)
+        message_alert_dormant(a, own);
+    else
+        message_alert(a, own);
     stanza_unref(&own);
 }
 
@@ -211,7 +218,7 @@ static void mention_loaded(struct account *a, enum err e, void *arg)
     struct stanza *st = arg;
     ensure(account_here(a) && st != NULL);
     if (e == OK)
-        alert(a, st);
+        alert(a, st, MENTION_AWAY);
     stanza_unref(&st);
 }
 
@@ -219,10 +226,10 @@ static void mention_arrived(struct worker *w, slice bare, uint32_t number, struc
                             slice tag)
 {
     struct account *a = account_find(w, bare);
-    (void)number, (void)tag;
+    (void)tag;
     if (a != NULL)
-        alert(a, st);
-    else
+        alert(a, st, (enum mention_whom)number);
+    else if (number != MENTION_DORMANT) /* without an account no session hibernates */
         account_with(w, bare, mention_loaded, stanza_ref(st));
 }
 
