@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import re
+import sqlite3
 import time
 import xml.etree.ElementTree as ET
 
@@ -543,18 +544,63 @@ def test_an_import_says_how_far_it_is(server, tmp_path):
     assert ended["text"].startswith("users imported: 60, there already: 0, refused: 1")
 
 
+PROSODY_ITEM = ("<message xmlns='jabber:client' from='romeo@localhost/x' to='zora@localhost' "
+                "type='chat' xml:lang='de'><body>a &lt; <b/>\u00e9</body></message>")
+
+
 def test_a_prosody_with_storage_in_sql(server, tmp_path):
-    """The error names the storage and the remedy. Storage beside files does not come along."""
-    (tmp_path / "prosody.sqlite").write_bytes(b"SQLite format 3\0")
+    """The file alone, or beside folders with other stores. What is damaged costs its user only."""
+    path = tmp_path / "prosody.sqlite"
+    prosody.sql_file(path, [
+        *(prosody.account_in_sql("localhost", name, "x") for name in ("zora", "y.x", "bad")),
+        ("localhost", "zora", "roster", "romeo@localhost", "json",
+         '{"subscription":"both","name":"R\\n\\u0026","groups":{"Friends":true}}'),
+        ("localhost", "zora", "roster", "", "json",
+         '{"__hash":[false,{"version":3,"pending":{"pending@localhost":true}}]}'),
+        ("localhost", "bad", "roster", "romeo@localhost", "json", '{"subscription":'),
+        ("localhost", "", "persistent", "x", "boolean", "true")],
+        [("localhost", "zora", "archive", f"k{i}", 1588327200 + i / 4, "xml", PROSODY_ITEM)
+         for i in range(3)])
+    prosody_file(tmp_path, "localhost", "private", "y%2ex.dat",
+                 'return { ["n:urn:n"] = { ["name"] = "n"; ["attr"] = { ["xmlns"] = "urn:n"; }; '
+                 '"kept"; }; };')
     (tmp_path / "upload").mkdir()
-    for more in [], ["--dry-run"]:
-        with pytest.raises(Failed, match="found prosody.sqlite, expected internal storage: convert "
-                                         "it with prosody-migrator"):
-            server.bring("prosody", str(tmp_path), *more)
-    prosody_file(tmp_path, "localhost", "accounts", "zora.dat", 'return { ["password"] = "x" };')
+    answer = server.bring("prosody", str(path), "--dry-run")
+    assert "users that would be imported: 2," in answer["text"]
     answer = server.bring("prosody", str(tmp_path))
-    assert "users imported: 1," in answer["text"]
-    assert "what prosody.sqlite has" in str(answer["rows"])
+    assert "users imported: 2, there already: 0, refused: 1" in answer["text"]
+    assert [r["what"] for r in answer["rows"] if r["user"] == "bad@localhost"][0].startswith(
+        "refused: roster/bad in SQL: found no JSON")
+    zora = server.client("zora", password="x", priority=-1)
+    zora.expect("<presence from='pending@localhost' type='subscribe'/>")
+    (item,) = zora.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert (item.get("jid"), item.get("subscription"), item.get("name"), item[0].text) == (
+        "romeo@localhost", "both", "R\n&", "Friends")
+    found = pages(zora)
+    assert [times(at) for _, at, _ in found] == [1588327200 + i / 4 for i in range(3)]
+    other = server.client("y.x", password="x")
+    kept = other.result("get", "<query xmlns='jabber:iq:private'><n xmlns='urn:n'/></query>")
+    assert kept.findtext("{urn:n}n") == "kept"
+
+
+@pytest.mark.parametrize("what", ["damaged", "foreign", "twice"])
+def test_a_prosody_whose_storage_in_sql_is_not_read(server, tmp_path, what):
+    path = tmp_path / "prosody.sqlite"
+    if what == "twice":  # which of them Prosody uses, only its settings say
+        prosody.sql_file(path, [prosody.account_in_sql("localhost", "zora", "x")])
+        prosody_file(tmp_path, "localhost", "accounts", "zora.dat",
+                     'return { ["password"] = "old" };')
+    elif what == "foreign":
+        sqlite3.connect(path).execute("CREATE TABLE t(x)").connection.close()
+    else:
+        path.write_bytes(b"SQLite format 3\0" * 100)
+    found = {"damaged": "found file is not a database, expected a database of Prosody",
+             "foreign": "found no such table: prosody, expected a database of Prosody",
+             "twice": "found the store accounts of localhost in files and in .*prosody.sqlite, "
+                      "expected it in one of them"}
+    for more in [], ["--dry-run"]:
+        with pytest.raises(Failed, match=found[what]):
+            server.bring("prosody", str(tmp_path), *more)
 
 
 def test_where_no_users_are(server, load, tmp_path):
@@ -570,7 +616,7 @@ def test_where_no_users_are(server, load, tmp_path):
                 load(server_data(), *more, kind=kind)
             with pytest.raises(Failed, match="the root is no <server-data/>"):
                 load("<archive/>", *more, kind=kind)
-    with pytest.raises(Failed, match="Not a directory"):
+    with pytest.raises(Failed, match="found file is not a database, expected a database of Pros"):
         server.bring("prosody", str(tmp_path / "users.xml"))
     with pytest.raises(Failed, match="no regular file"):
         server.bring("xep0227", str(tmp_path))
@@ -857,14 +903,13 @@ def test_users_of_ejabberd(make_server, tmp_path, password_format, way):
 
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no Prosody")
-@pytest.mark.parametrize("hashed", [False, True], ids=["plain", "hashed"])
-def test_users_of_prosody(make_server, tmp_path, hashed):
+@pytest.mark.parametrize("sql", [False, True], ids=["files", "sql"])
+def test_users_of_prosody(make_server, tmp_path, sql):
     cert = federation.Authority(tmp_path).issue("partner", HOST)
     theirs = prosody.Prosody(
         tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol"],
         authority=tmp_path / "ca.pem", **cert,
-        more='"vcard"; "private"; "offline"; "blocklist"; "bookmarks"; "mam";',
-        authentication="internal_hashed" if hashed else "internal_plain")
+        more='"vcard"; "private"; "offline"; "blocklist"; "bookmarks"; "mam";', sql=sql)
     try:
         fill(theirs)
     finally:

@@ -22,11 +22,12 @@ def people(server, room):
 
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no Prosody")
-def test_rooms_of_prosody(make_server, tmp_path):
+@pytest.mark.parametrize("sql", [False, True], ids=["files", "sql"])
+def test_rooms_of_prosody(make_server, tmp_path, sql):
     cert = federation.Authority(tmp_path).issue("partner", HOST)
     theirs = prosody.Prosody(
         tmp_path, HOST, dict(zip(("c2s", "s2s", "dns"), free_ports(3))), ["bob", "carol"],
-        authority=tmp_path / "ca.pem", more='"mam";', **cert,
+        authority=tmp_path / "ca.pem", more='"mam";', sql=sql, **cert,
         conference='modules_enabled = { "muc_mam" }')
     try:
         bob, carol = theirs.client("bob", "b"), theirs.client("carol", "c")

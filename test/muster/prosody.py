@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 
@@ -127,13 +128,18 @@ class Partner(Process):
 
 
 class Prosody(Partner):
-    """It serves one domain, with the users that are named; their password is "secret"."""
+    """It serves one domain, with the users that are named; their password is "secret". sql: it
+    stores with SQLite."""
 
-    def __init__(self, folder, domain, ports, users, **options):
+    def __init__(self, folder, domain, ports, users, sql=False, **options):
         accounts = folder / "data" / domain.replace(".", "%2e") / "accounts"
         accounts.mkdir(parents=True)
-        for user in users:
+        for user in [] if sql else users:
             (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
+        if sql:
+            sql_file(folder / "data" / "prosody.sqlite", [
+                account_in_sql(domain, user, "secret") for user in users])
+            options["settings"] = options.get("settings", "") + 'storage = "sql"\n'
         conf = folder / "prosody.cfg.lua"
         fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "", "conference": "",
                   "settings": "", "authentication": "internal_hashed", **options}
@@ -142,7 +148,27 @@ class Prosody(Partner):
                          folder / "prosody.log")
 
 
+def sql_file(path, keys, items=()):
+    """A file as Prosody's storage in SQL makes it with SQLite. keys: (host, user, store, key, type,
+    value); items of archives: (host, user, store, key, when, type, value)."""
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE prosody (host TEXT NOT NULL, user TEXT NOT NULL, store TEXT NOT "
+                   "NULL, key TEXT NOT NULL, type TEXT NOT NULL, value MEDIUMTEXT NOT NULL)")
+        db.execute("CREATE TABLE prosodyarchive (sort_id INTEGER PRIMARY KEY AUTOINCREMENT, host "
+                   "TEXT NOT NULL, user TEXT NOT NULL, store TEXT NOT NULL, key TEXT NOT NULL, "
+                   "\"when\" INTEGER NOT NULL, \"with\" TEXT NOT NULL, type TEXT NOT NULL, value "
+                   "MEDIUMTEXT NOT NULL)")
+        db.executemany("INSERT INTO prosody VALUES (?, ?, ?, ?, ?, ?)", keys)
+        db.executemany("INSERT INTO prosodyarchive(host, user, store, key, \"when\", \"with\", "
+                       "type, value) VALUES (?, ?, ?, ?, ?, '', ?, ?)", items)
+    db.close()
+
+
+def account_in_sql(domain, name, password):
+    return domain, name, "accounts", "password", "string", password
+
+
 def is_here():
     """With all that it needs; lua-unbound asks our name server."""
-    unbound = glob.glob("/usr/lib/*/lua/5.4/lunbound.so")
-    return os.access(PROSODY, os.X_OK) and unbound and shutil.which(DNSMASQ) is not None
+    needs = [glob.glob(f"/usr/lib/*/lua/5.4/{name}.so") for name in ("lunbound", "dbd/sqlite3")]
+    return os.access(PROSODY, os.X_OK) and all(needs) and shutil.which(DNSMASQ) is not None

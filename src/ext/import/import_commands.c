@@ -102,20 +102,21 @@ IMPORT_COMMAND(
     "that is there already is never changed. Last its shared roster groups. A file of `ejabberdctl "
     "export_piefxis` is "
     "read, too: that has neither archives, PEP, rooms nor groups.");
-IMPORT_COMMAND(import_prosody, "import prosody", run_prosody,
-               IMPORT_ARGS("folder",
-                           "data_path of Prosody on the server's host, such as /var/lib/prosody",
-                           { .name = "groups_file",
-                             .kind = ARG_OPTION,
-                             .type = PARAM_PATH,
-                             .check = param_is_absolute,
-                             .form = PARAM_ABSOLUTE,
-                             .doc = "groups_file of its mod_groups, on the server's host" },
-                           { 0 }),
-               "Makes accounts from the data folder of Prosody: it has to be stopped, and have "
-               "internal storage. Then its persistent rooms, with configuration, affiliations, "
-               "subject and archive; one that is there already is never changed. Last the groups "
-               "of its mod_groups, if their file is given.");
+IMPORT_COMMAND(
+    import_prosody, "import prosody", run_prosody,
+    IMPORT_ARGS("folder", "data_path of Prosody on the server's host, such as /var/lib/prosody",
+                { .name = "groups_file",
+                  .kind = ARG_OPTION,
+                  .type = PARAM_PATH,
+                  .check = param_is_absolute,
+                  .form = PARAM_ABSOLUTE,
+                  .doc = "groups_file of its mod_groups, on the server's host" },
+                { 0 }),
+    "Makes accounts from the data folder of Prosody: it has to be stopped. Its files "
+    "are read, and its database of SQLite, prosody.sqlite, which may also be given "
+    "instead of the folder. Then its persistent rooms, with configuration, affiliations, "
+    "subject and archive; one that is there already is never changed. Last the groups "
+    "of its mod_groups, if their file is given.");
 IMPORT_COMMAND(
     import_openfire, "import openfire", run_openfire,
     IMPORT_ARGS("file", "file of the plugin on the server's host",

@@ -5,7 +5,6 @@
 #include "base/ensure.h"
 #include "base/hex.h"
 #include "base/mem.h"
-#include "base/whole_file.h"
 #include "codec/xml_write.h"
 #include "ext/import/import_lua.h"
 #include "ext/import/import_pie.h"
@@ -14,140 +13,17 @@
 #include "ext/import/import_stanza.h"
 #include "ext/import/import_user.h"
 #include "xmpp/ns.h"
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-enum { NAMES_MAX = 1000000, KEY_MAX = 64, KEY_TEXT_MAX = 128 };
+enum { KEY_MAX = 64, KEY_TEXT_MAX = 128 };
 
-/* What its mod_storage_sql writes with SQLite. */
-#define SQL_FILE "prosody.sqlite"
-
-struct names {
-    char **at;
-    uint32_t count, cap;
-};
 struct prosody {
-    struct arena *arena; /* of names */
-    const char *path;
-    struct names hosts, users; /* as the files are called; of the host under way */
+    struct prosody_data *data;
+    struct arena *arena;               /* of names */
+    struct prosody_names hosts, users; /* of the host under way */
     uint32_t host, user;
     uint64_t given, all; /* users and rooms */
     bool rooms;          /* the second time: of each host its rooms, whose members are there then */
-    bool sql;            /* other stores of it are in SQL_FILE; said once */
 };
-
-/* Names. */
-
-static int name_order(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-/* Entries of a folder that end in `ending`, without it. false: it cannot be read. */
-static bool names_read(struct names *out, const char *path, const char *ending, struct arena *keep)
-{
-    DIR *dir = opendir(path);
-    const struct dirent *e;
-    size_t n = strlen(ending);
-    out->count = 0;
-    if (dir == NULL)
-        return false;
-    while ((e = readdir(dir)) != NULL && out->count < NAMES_MAX) {
-        size_t len = strlen(e->d_name);
-        if (len <= n || e->d_name[0] == '.' || strcmp(e->d_name + len - n, ending) != 0)
-            continue;
-        if (out->count == out->cap) {
-            out->cap = 2 * out->cap + 64;
-            out->at = mem_realloc(out->at, out->cap * sizeof *out->at);
-        }
-        out->at[out->count++] = slice_cstr(keep, (slice){ e->d_name, len - n });
-    }
-    closedir(dir);
-    if (out->count > 0)
-        qsort(out->at, out->count, sizeof *out->at, name_order);
-    return true;
-}
-
-/* What a name of a file means; a % without digits stays. */
-slice prosody_name(const char *name, struct arena *tmp)
-{
-    size_t len = strlen(name), n = 0;
-    char *out = arena_alloc_raw(tmp, len + 1);
-    for (size_t i = 0; i < len; i++) {
-        if (name[i] == '%' && len - i > 2 && hex_decode(out + n, 1, (slice){ name + i + 1, 2 })) {
-            i += 2;
-            n++;
-        } else {
-            out[n++] = name[i];
-        }
-    }
-    return (slice){ out, n };
-}
-
-/* A store is called as it is, but for what is neither a letter, a digit nor `_`. */
-static const char *store_encode(slice store, struct arena *tmp)
-{
-    struct buf b;
-    buf_init(&b, PIE_TAG_MAX);
-    for (size_t i = 0; i < store.len; i++) {
-        unsigned char c = (unsigned char)store.ptr[i];
-        bool plain = c == '_' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-        buf_printf(&b, plain ? "%c" : "%%%02x", c);
-    }
-    const char *text = slice_cstr(tmp, buf_fit(&b));
-    buf_fini(&b);
-    return text;
-}
-
-/* Files. */
-
-/* Of the user. false: it is not there, or u->why says why it is not read. */
-static bool prosody_load(struct prosody_user *u, const char *store, const char *ending,
-                         struct buf *text)
-{
-    struct why why;
-    const char *path =
-        arena_printf(u->tmp, "%s/%s/%s/%s%s", u->path, u->host, store, u->user, ending);
-    if (access(path, F_OK) != 0)
-        return false;
-    if (whole_file_read(text, path, &why) != OK)
-        why_set(&u->why, "%s", why.text);
-    else if ((u->bytes += buf_slice(text).len) > PROSODY_USER_MAX)
-        why_set(&u->why, "%s/%s%s: the files of this user have more than %d MiB", store, u->user,
-                ending, PROSODY_USER_MAX >> 20);
-    else
-        return true;
-    return false;
-}
-
-/* A file that is not there is nil. */
-struct lua_value prosody_read(struct prosody_user *u, const char *store, const char *ending)
-{
-    struct lua_value v = { .type = LUA_NIL };
-    struct buf text;
-    struct why why;
-    buf_init(&text, PROSODY_FILE_MAX);
-    if (prosody_load(u, store, ending, &text) &&
-        lua_read(&v, slice_dup(u->tmp, buf_fit(&text)), u->tmp, &why) != OK)
-        why_set(&u->why, "%s/%s%s: %s", store, u->user, ending, why.text);
-    buf_fini(&text);
-    return v;
-}
-
-/* Items one after the other, since there may be very many. */
-void prosody_each(struct prosody_user *u, const char *store, lua_item_fn *fn)
-{
-    struct buf text;
-    struct why why;
-    struct arena *item = arena_create(0);
-    buf_init(&text, PROSODY_FILE_MAX);
-    if (prosody_load(u, store, ".list", &text) && lua_each(buf_fit(&text), item, fn, u, &why) != OK)
-        why_set(&u->why, "%s/%s.list: %s", store, u->user, why.text);
-    buf_fini(&text);
-    arena_destroy(&item);
-}
 
 /* Stanzas: a table with name, attr, and children as its list. */
 
@@ -221,7 +97,7 @@ static void write_key(struct xml_write *x, const char *name, slice hex)
 static void write_account(struct prosody_user *u)
 {
     struct xml_write *x = &u->x;
-    struct lua_value v = prosody_read(u, "accounts", ".dat");
+    struct lua_value v = prosody_read(u, "accounts");
     slice stored = lua_text(&v, "stored_key");
     xml_open(x, "user", NULL);
     xml_attr(x, "name", prosody_name(u->user, u->tmp));
@@ -254,7 +130,7 @@ static void write_contact(struct xml_write *x, slice jid, const struct lua_value
 /* The key `false` has what is about the roster as a whole. */
 static void write_roster(struct prosody_user *u)
 {
-    struct lua_value v = prosody_read(u, "roster", ".dat");
+    struct lua_value v = prosody_read(u, "roster");
     const struct lua_value *whole = NULL;
     xml_open(&u->x, "query", NS_ROSTER);
     for (const struct lua_field *f = v.first; f != NULL; f = f->next) {
@@ -275,7 +151,7 @@ static void write_roster(struct prosody_user *u)
 
 static void write_private(struct prosody_user *u)
 {
-    struct lua_value v = prosody_read(u, "private", ".dat");
+    struct lua_value v = prosody_read(u, "private");
     xml_open(&u->x, "query", NS_PRIVATE);
     for (const struct lua_field *f = v.first; f != NULL; f = f->next)
         prosody_stanza(xml_content(&u->x), &f->value, NULL, (slice){ 0 });
@@ -284,7 +160,7 @@ static void write_private(struct prosody_user *u)
 
 static void write_blocks(struct prosody_user *u)
 {
-    struct lua_value v = prosody_read(u, "blocklist", ".dat");
+    struct lua_value v = prosody_read(u, "blocklist");
     xml_open(&u->x, "blocklist", "urn:xmpp:blocking");
     for (const struct lua_field *f = v.first; f != NULL; f = f->next)
         if (f->key.type == LUA_STRING)
@@ -371,18 +247,20 @@ static void write_nodes(struct prosody_user *u, const struct lua_value *nodes)
     xml_close(&u->x);
 }
 
+static void write_pep_item(void *arg, const struct lua_value *item)
+{
+    struct prosody_user *u = arg;
+    xml_open_with(&u->x, "item", NULL, "id", lua_text(item, "key"));
+    prosody_stanza(xml_content(&u->x), item, NS_PUBSUB, (slice){ 0 });
+    xml_close(&u->x);
+}
+
 static void write_items(struct prosody_user *u, const struct lua_value *nodes)
 {
     xml_open(&u->x, "pubsub", NS_PUBSUB);
     for (const struct lua_field *f = nodes->first; f != NULL; f = f->next) {
-        struct lua_value items = prosody_read(
-            u, arena_printf(u->tmp, "pep_%s", store_encode(f->key.text, u->tmp)), ".list");
         xml_open_with(&u->x, "items", NULL, "node", f->key.text);
-        for (const struct lua_field *i = items.first; i != NULL; i = i->next) {
-            xml_open_with(&u->x, "item", NULL, "id", lua_text(&i->value, "key"));
-            prosody_stanza(xml_content(&u->x), &i->value, NS_PUBSUB, (slice){ 0 });
-            xml_close(&u->x);
-        }
+        prosody_each(u, arena_printf(u->tmp, "pep_%.*s", SLICE_ARG(f->key.text)), write_pep_item);
         xml_close(&u->x);
     }
     xml_close(&u->x);
@@ -392,7 +270,7 @@ static void prosody_write(struct prosody_user *u)
 {
     write_account(u);
     write_roster(u);
-    struct lua_value card = prosody_read(u, "vcard", ".dat"), pep = prosody_read(u, "pep", ".dat");
+    struct lua_value card = prosody_read(u, "vcard"), pep = prosody_read(u, "pep");
     prosody_stanza(xml_content(&u->x), &card, NULL, (slice){ 0 });
     write_private(u);
     write_blocks(u);
@@ -410,46 +288,42 @@ static void prosody_close(void **source)
     struct prosody *s = *source;
     if (s == NULL)
         return;
+    prosody_data_close(&s->data);
     mem_free(&s->hosts.at);
     mem_free(&s->users.at);
     arena_destroy(&s->arena);
     mem_free(source);
 }
 
-static uint64_t prosody_count(const struct prosody *s, const char *host, const char *store)
+/* Adds to s->all. */
+static enum err prosody_count(struct prosody *s, const char *host, const char *store,
+                              struct why *why)
 {
-    struct names found = { 0 };
+    struct prosody_names found = { 0 };
     struct arena *tmp = arena_create(0);
-    (void)names_read(&found, arena_printf(tmp, "%s/%s/%s", s->path, host, store), ".dat", tmp);
-    uint64_t count = found.count;
+    enum err e = prosody_users(s->data, host, store, &found, tmp, why);
+    s->all += found.count;
     mem_free(&found.at);
     arena_destroy(&tmp);
-    return count;
+    return e;
 }
 
 static enum err prosody_open(void **source, const char *path, struct why *why)
 {
-    struct prosody *s = mem_new(struct prosody);
+    struct prosody *s = mem_zalloc(sizeof *s);
     s->arena = arena_create(0);
-    s->path = slice_cstr(s->arena, slice_of(path));
     *source = s;
-    if (!names_read(&s->hosts, path, "", s->arena)) {
-        why_set(why, "%s: %s", path, strerror(errno));
-        prosody_close(source);
-        return E_IO;
+    enum err e = prosody_data_open(&s->data, path, why);
+    if (e == OK)
+        e = prosody_hosts(s->data, &s->hosts, s->arena, why);
+    for (uint32_t i = 0; e == OK && i < s->hosts.count; i++) {
+        e = prosody_count(s, s->hosts.at[i], "accounts", why);
+        if (e == OK)
+            e = prosody_count(s, s->hosts.at[i], "config", why);
     }
-    for (uint32_t i = 0; i < s->hosts.count; i++)
-        s->all += prosody_count(s, s->hosts.at[i], "accounts") +
-                  prosody_count(s, s->hosts.at[i], "config");
-    s->sql = access(arena_printf(s->arena, "%s/" SQL_FILE, path), F_OK) == 0;
-    if (!s->sql || s->all > 0)
-        return OK;
-    why_set(why,
-            "%s: found " SQL_FILE ", expected internal storage: convert it with prosody-migrator, "
-            "as docs/import.md shows, and import the folder that it makes",
-            path);
-    prosody_close(source);
-    return E_UNSUPPORTED;
+    if (e != OK)
+        prosody_close(source);
+    return e;
 }
 
 static void prosody_progress(const void *source, uint64_t *done, uint64_t *all)
@@ -462,7 +336,7 @@ static void prosody_progress(const void *source, uint64_t *done, uint64_t *all)
 static void prosody_user_read(struct prosody *s, struct arena *tmp, struct source_found *out)
 {
     struct buf xml;
-    struct prosody_user u = { .path = s->path,
+    struct prosody_user u = { .data = s->data,
                               .host = s->hosts.at[s->host - 1],
                               .user = s->users.at[s->user++],
                               .tmp = tmp };
@@ -480,45 +354,38 @@ static void prosody_user_read(struct prosody *s, struct arena *tmp, struct sourc
     buf_fini(&xml);
 }
 
-/* The files of the next host, of its users or of its rooms. false: there is none. */
-static bool prosody_next_host(struct prosody *s, struct arena *tmp)
+/* The next host, of its users or of its rooms. E_EOF: there is none. */
+static enum err prosody_next_host(struct prosody *s, struct why *why)
 {
     if (s->host == s->hosts.count) {
         if (s->rooms)
-            return false;
+            return E_EOF;
         s->rooms = true;
         s->host = 0;
     }
     s->user = s->users.count = 0;
     if (s->hosts.count == 0)
-        return true;
-    const char *host = s->hosts.at[s->host++];
-    (void)names_read(&s->users,
-                     arena_printf(tmp, "%s/%s/%s", s->path, host, s->rooms ? "config" : "accounts"),
-                     ".dat", s->arena);
-    return true;
+        return OK;
+    return prosody_users(s->data, s->hosts.at[s->host++], s->rooms ? "config" : "accounts",
+                         &s->users, s->arena, why);
 }
 
 static enum source_unit prosody_next(void *source, struct arena *tmp, struct source_found *out,
                                      struct why *why)
 {
     struct prosody *s = source;
-    (void)why;
     ensure(s->user <= s->users.count && s->host <= s->hosts.count);
-    if (s->sql) {
-        s->sql = false;
-        out->text = SLICE("what " SQL_FILE " has, beside the files: storage in SQL is not read");
-        return SOURCE_LOST;
+    while (s->user == s->users.count) {
+        enum err e = prosody_next_host(s, why);
+        if (e != OK)
+            return e == E_EOF ? SOURCE_END : SOURCE_ERROR;
     }
-    while (s->user == s->users.count)
-        if (!prosody_next_host(s, tmp))
-            return SOURCE_END;
     s->given++;
     if (!s->rooms) {
         prosody_user_read(s, tmp, out);
         return SOURCE_USER;
     }
-    prosody_room(&(struct prosody_user){ .path = s->path,
+    prosody_room(&(struct prosody_user){ .data = s->data,
                                          .host = s->hosts.at[s->host - 1],
                                          .user = s->users.at[s->user++],
                                          .tmp = tmp },
@@ -532,7 +399,7 @@ const struct source_kind source_prosody = {
     prosody_close,
     prosody_progress,
     NULL,
-    "the data_path of Prosody with internal storage, such as /var/lib/prosody, which has a folder "
-    "for "
-    "each host and in it a folder accounts with .dat files"
+    "the data_path of Prosody, such as /var/lib/prosody, which has a folder for each host and in "
+    "it "
+    "a folder accounts with .dat files, or a file prosody.sqlite"
 };

@@ -214,7 +214,7 @@ void prosody_room(struct prosody_user *u, struct source_found *out)
     out->host = prosody_name(u->host, u->tmp);
     out->name = prosody_name(u->user, u->tmp);
     const char *problem = room_writer_begin(&r.file, out, u->tmp);
-    struct lua_value config = prosody_read(&r.user, "config", ".dat");
+    struct lua_value config = prosody_read(&r.user, "config");
     if (problem == NULL)
         problem = room_problem(&r, &config);
     if (problem == NULL) {
