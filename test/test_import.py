@@ -1006,10 +1006,32 @@ def test_contents_too_long_to_be_stored_are_in_the_report(load):
     assert load(text, "--dry-run")[1] == {
         ("private@localhost",
          "private data beyond private.elements-max or private.bytes-max: {urn:n}n"),
-        ("offline@localhost", "a message longer than 16 MiB, or with an id longer than 1 MiB, "
+        ("offline@localhost", "a message longer than 15.9 MiB, or with an id longer than 1 MiB, "
                               "from romeo@localhost/x"),
         ("asks@localhost", "the words of a request, longer than 8 KiB, from romeo@localhost"),
         ("card@localhost", "an item without id, or beyond pep.item-bytes or pep.bytes-max, of node "
                            "urn:xmpp:vcard4"),
         ("card@localhost",
          "a vCard for clients that know no vCard4: not everybody may read that")}
+
+
+def test_the_longest_message_that_is_stored_is_delivered(server, load):
+    """One that is longer costs itself only. Each of these has a transaction of its own."""
+    longest = (16 << 20) - (64 << 10) - len("<body xmlns='jabber:client'></body>") - 6
+
+    def message(name, length):
+        return (f"<message xmlns='jabber:client' from='romeo@localhost/x' type='chat' id='{name}'>"
+                f"<body>{'x' * length}</body></message>")
+    lengths = [1 << 20, longest, longest + 1]
+    text, lost = load(server_data(
+        "<user name='juliet' password='x'><offline-messages>"
+        + "".join(message(i, length) for i, length in enumerate(lengths))
+        + "</offline-messages></user>"))
+    assert "users imported: 1," in text and text.endswith("come along: 1")
+    assert lost == {("juliet@localhost", "a message longer than 15.9 MiB, or with an id longer "
+                                         "than 1 MiB, from romeo@localhost/x")}
+    juliet = server.client("juliet", password="x")
+    for i, length in enumerate(lengths[:2]):
+        body = juliet.expect(f"<message id='{i}'/>").findtext("{jabber:client}body")
+        assert len(body) == length
+    assert [len(b) for b in Page(juliet).bodies] == lengths[:2]

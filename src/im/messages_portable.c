@@ -22,7 +22,10 @@
 #define NS_PIE_OLD "http://www.xmpp.org/extensions/xep-0227.html#ns"
 #define NS_PIE_MAM NS_PIE "#mam"
 
-enum { PAGE_ROWS = 256 };
+enum {
+    PAGE_ROWS = 256,
+    ESCAPED_MAX = 6, /* bytes of a character that is escaped */
+};
 /* Between the times that an archive and a list of offline messages give for one message. */
 #define SAME_US 60000000ull
 
@@ -97,8 +100,9 @@ static struct ported *port_message(struct port *t, const struct elem *e, uint64_
     struct buf content, text;
     buf_init(&content, XML_STORED_MAX);
     own_children(e, p, &content);
-    if (content.overflow || id.len > XML_PART_MAX) {
-        p->lost(p, "a message longer than 16 MiB, or with an id longer than 1 MiB, from", from);
+    if (content.overflow || id.len > XML_PART_MAX ||
+        content.len + id.len * ESCAPED_MAX > PORT_MESSAGE_BYTES) {
+        p->lost(p, "a message longer than 15.9 MiB, or with an id longer than 1 MiB, from", from);
         buf_fini(&content);
         return NULL;
     }
@@ -245,7 +249,8 @@ static void port_messages_store(struct port *t)
     bool apart = n > PORT_BATCH_ROWS || bytes > PORT_BATCH_BYTES;
     struct store_batch *b = t->to->batch;
     for (uint32_t i = 0; i < n; i++) {
-        if (apart && (i == 0 || rows == PORT_BATCH_ROWS || bytes > PORT_BATCH_BYTES)) {
+        if (apart && (i == 0 || rows == PORT_BATCH_ROWS ||
+                      bytes + all[i]->row.stanza.len > PORT_BATCH_BYTES)) {
             b = t->to->before(t->to);
             rows = 0;
             bytes = 0;
