@@ -5,7 +5,7 @@ from muster import federation, xml
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
-from test_rename import rename
+from test_rename import contacts, rename
 
 DOMAIN = "icq.example.test"
 SECRET = "a rather long secret"
@@ -210,6 +210,20 @@ def test_a_component_hears_of_sessions_that_a_crash_has_ended(host):
     host.kill()
     host.start()
     is_told_when_it_comes_back(host)
+
+
+def test_a_component_hears_of_the_addresses_that_a_domain_had(host):
+    """They never come back, and the new ones it has not seen."""
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_shown_and_in_a_channel(alice, gateway)
+    host.kill()
+    assert rename(host, "localhost", "example.org").returncode == 0
+    host.domains[0] = "example.org"
+    host.start()
+    is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL))
+    until("no rows", lambda: rows(host) == [])
+    assert contacts(host.client("alice", "a")) == {FRIEND: "none"}
 
 
 def test_a_component_hears_nothing_of_what_has_been_told_before_a_crash(host):

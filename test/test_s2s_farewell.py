@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from muster import across, federation
+from muster import across, federation, xml
 from muster.client import until
+from muster.muc import Room
 from test_rename import rename
 
 PASSWORD = "another-one-1"
@@ -344,6 +345,36 @@ def test_who_saw_a_renamed_account_hears_of_the_address_that_it_saw(servers, fri
     across.mark(alicia, bob)
     assert not [e for e in bob.inbox if "alicia" in e.get("from", "")]
     across.befriend(alicia, bob)
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["gone", "resumable"])
+def test_who_got_directed_presence_hears_of_the_address_that_it_saw(servers, waits):
+    """A room elsewhere, a stranger elsewhere, and one here, whose session waits as well."""
+    one, other = servers
+    alice, carol, bob = one.client("alice", "a"), one.client("carol"), other.client("bob", "b")
+    cave = Room("cave", "other.test")
+    cave.create(bob, "owner")
+    cave.enter(alice, "guest")
+    bob.expect(f"<presence from='{cave.at('guest')}' type='-'/>")
+    for client in bob, carol:
+        alice.send(f"<presence to='{client}'/>")
+        client.expect(f"<presence from='{alice}' type='-'/>")
+    carol.enable_sm()
+    if waits:
+        alice.enable_sm()
+    rename_online(one, alice)
+    bob.expect(f"<presence from='{cave.at('guest')}' type='unavailable'/>")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    back = one.connect("carol")
+    assert back.take_over(carol).tag == f"{{{xml.SM}}}resumed"
+    back.expect(f"<presence from='{alice}' type='unavailable'/>")
+    alicia = one.client("alicia", "b")
+    if waits:
+        resumed = one.connect("alicia")
+        assert resumed.take_over(alice).tag == f"{{{xml.SM}}}resumed"
+        resumed.close()
+    across.mark(alicia, bob)
+    assert not [e for e in bob.inbox if e.get("type") == "unavailable"]
 
 
 @pytest.mark.parametrize("asks", ["alice", "bob"])

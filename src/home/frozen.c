@@ -14,8 +14,8 @@ static const struct message_field head_fields[] = {
     F_U32(struct frozen_head, version, UINT32_MAX),
     { 0 },
 };
-static const struct frozen_row head_row = { 1, "head", sizeof(struct frozen_head), head_fields,
-                                            NULL };
+static const struct frozen_row head_row = { 1,           "head", sizeof(struct frozen_head),
+                                            head_fields, NULL,   NULL };
 
 struct frozen_tail {
     uint32_t count; /* of the records in front of it */
@@ -24,8 +24,8 @@ static const struct message_field tail_fields[] = {
     F_U32(struct frozen_tail, count, UINT32_MAX),
     { 0 },
 };
-static const struct frozen_row tail_row = { 2, "end", sizeof(struct frozen_tail), tail_fields,
-                                            NULL };
+static const struct frozen_row tail_row = { 2,           "end", sizeof(struct frozen_tail),
+                                            tail_fields, NULL,  NULL };
 
 /* Takes the next record. false: there is none, or it is cut short. */
 static bool frozen_cut(slice *bytes, slice *record)
@@ -223,6 +223,8 @@ enum err frozen_rename(struct buf *out, struct frozen_reading *part,
     enum err e;
     for (; (e = frozen_next(part, &record, why)) == OK; at = part->rest.ptr) {
         if (record.row != NULL) {
+            if (record.row->renames != NULL)
+                record.row->renames(record.data, renaming, part->tmp);
             message_fields_rename(record.row->fields, record.data, renaming, part->tmp);
             frozen_rename_inside(&record, part, renaming);
             frozen_add(out, record.row, record.data);

@@ -28,6 +28,8 @@ struct frozen_row {
     const struct message_field *fields;
     /* The field of a record whose bytes are records, and their rows; NULL: none. May be NULL. */
     slice *(*inside)(void *record, const struct frozen_row *const **row);
+    /* Before its addresses are changed, which are those of its fields. May be NULL. */
+    void (*renames)(void *record, const struct renaming *renaming, struct arena *tmp);
 };
 /* What a kind writes. */
 struct frozen_kind {

@@ -22,11 +22,11 @@ static const struct message_field thing_fields[] = {
     F_JIDS(struct thing, list),         F_TEXT(struct thing, text, 100),
     F_STANZA_OR_NONE(struct thing, st), { 0 },
 };
-static const struct frozen_row thing_row = { FROZEN_OWN, "thing", sizeof(struct thing),
-                                             thing_fields, NULL };
+static const struct frozen_row thing_row = { FROZEN_OWN,   "thing", sizeof(struct thing),
+                                             thing_fields, NULL,    NULL };
 static const struct message_field note_fields[] = { F_TEXT(struct thing, text, 100), { 0 } };
 static const struct frozen_row note_row = { FROZEN_OWN + 1, "note", sizeof(struct thing),
-                                            note_fields, NULL };
+                                            note_fields,    NULL,   NULL };
 static const struct frozen_row *const rows[] = { &thing_row, &note_row, NULL };
 static const struct frozen_row *const fewer[] = { &thing_row, NULL };
 static const struct frozen_kind kind = { 2, rows }, later = { 3, rows }, simple = { 2, fewer };

@@ -15,11 +15,13 @@
 #include "im/link.h"
 #include "im/offline.h"
 #include "im/presence.h"
+#include "im/renamed.h"
 #include "im/session_input.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/session_wait.h"
+#include "store/renaming.h"
 #include <assert.h>
 
 /* Records: the account, then its sessions, oldest first; behind each its queue and its states. */
@@ -33,8 +35,9 @@ static const struct message_field account_fields[] = {
     F_U64(struct frozen_account, at_us),
     { 0 },
 };
-static const struct frozen_row account_row = { FROZEN_OWN, "account", sizeof(struct frozen_account),
-                                               account_fields, NULL };
+static const struct frozen_row account_row = {
+    FROZEN_OWN, "account", sizeof(struct frozen_account), account_fields, NULL, NULL
+};
 
 struct frozen_session {
     slice jid;
@@ -51,6 +54,7 @@ struct frozen_session {
     bool away; /* contacts were told so: `presence` is the own of the client */
     slice given;
     struct offline_saved offline;
+    slice was; /* its address before it was renamed, by which it is known; empty: it was not */
 };
 static const struct message_field session_fields[] = {
     F_FULL(struct frozen_session, jid),
@@ -78,11 +82,23 @@ static const struct message_field session_fields[] = {
     F_U64(struct frozen_session, offline.read_to),
     F_U64(struct frozen_session, offline.began),
     F_U64(struct frozen_session, offline.owed),
+    F_TEXT(struct frozen_session, was, JID_MAX),
     { 0 },
 };
-static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
-                                               sizeof(struct frozen_session), session_fields,
-                                               NULL };
+/* An address that comes back is no other one. */
+static void session_renames(void *record, const struct renaming *renaming, struct arena *tmp)
+{
+    struct frozen_session *s = record;
+    if (!renaming_means(renaming, s->jid))
+        return;
+    if (s->was.len == 0)
+        s->was = s->jid;
+    else if (slice_eq(renaming_of(renaming, s->jid, tmp), s->was))
+        s->was = (slice){ 0 };
+}
+static const struct frozen_row session_row = {
+    FROZEN_OWN + 1, "session", sizeof(struct frozen_session), session_fields, NULL, session_renames
+};
 
 /* Behind a session that moves to another node: what a restart cannot keep. */
 struct frozen_carried {
@@ -116,9 +132,9 @@ static const struct message_field carried_fields[] = {
     F_BOOL(struct frozen_carried, by_token),
     { 0 },
 };
-static const struct frozen_row carried_row = { FROZEN_OWN + 4, "carried",
-                                               sizeof(struct frozen_carried), carried_fields,
-                                               NULL };
+static const struct frozen_row carried_row = {
+    FROZEN_OWN + 4, "carried", sizeof(struct frozen_carried), carried_fields, NULL, NULL
+};
 
 struct frozen_queued {
     struct stanza *st; /* NULL: it was one that cannot be read */
@@ -138,8 +154,9 @@ static const struct message_field queued_fields[] = {
     F_U8(struct frozen_queued, to, QUEUED_CARBON_BARE),
     { 0 },
 };
-static const struct frozen_row queued_row = { FROZEN_OWN + 2, "queued",
-                                              sizeof(struct frozen_queued), queued_fields, NULL };
+static const struct frozen_row queued_row = {
+    FROZEN_OWN + 2, "queued", sizeof(struct frozen_queued), queued_fields, NULL, NULL
+};
 
 struct frozen_state {
     slice feature; /* one that this server does not have is passed over */
@@ -162,8 +179,9 @@ static slice *state_inside(void *record, const struct frozen_row *const **row)
     return NULL;
 }
 
-static const struct frozen_row state_row = { FROZEN_OWN + 3, "state", sizeof(struct frozen_state),
-                                             state_fields, state_inside };
+static const struct frozen_row state_row = {
+    FROZEN_OWN + 3, "state", sizeof(struct frozen_state), state_fields, state_inside, NULL
+};
 
 static const struct frozen_row *const account_rows[] = { &account_row, &session_row, &queued_row,
                                                          &state_row,   &carried_row, NULL };
@@ -569,6 +587,8 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     thaw_presence(s, v);
     repeats_restore(s, v->repeats);
     directed_load(&s->directed, v->directed);
+    if (v->was.len > 0)
+        renamed_session(s, v->was);
     given_restore(a, s->id, v->given);
     offline_restore(s, v->offline);
     if (v->since_us != 0)

@@ -522,8 +522,8 @@ static const struct message_field seat_fields[] = {
     F_STANZA_OR_NONE(struct frozen_seat, presence),
     { 0 },
 };
-static const struct frozen_row seat_row = { FROZEN_OWN, "seat", sizeof(struct frozen_seat),
-                                            seat_fields, NULL };
+static const struct frozen_row seat_row = { FROZEN_OWN,  "seat", sizeof(struct frozen_seat),
+                                            seat_fields, NULL,   NULL };
 static const struct frozen_row *const seat_rows[] = { &seat_row, NULL };
 
 static void audience_save(const struct session *s, struct buf *out)

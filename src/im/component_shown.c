@@ -64,8 +64,6 @@ static struct store_stmt shown_page = {
     .cols = "tt",
 };
 static const struct store_address addresses[] = {
-    { "component_shown", "jid", .kind = STORE_JID, .beside = "component contact",
-      .not_alone = true }, /* the component knows the old address */
     { "component_shown", "component", .kind = STORE_JID, .beside = "jid contact", .below = true },
     { "component_shown", "contact", .kind = STORE_JID, .beside = "jid component", .below = true },
     { 0 },
@@ -386,8 +384,7 @@ static void showing_row(const struct showing *g, slice text, slice contact)
     struct jid jid, to;
     if (jid_parse(&jid, text, tmp) != OK || jid.resource.len == 0 || !slice_eq(jid.full, text) ||
         jid_parse(&to, contact, tmp) != OK || !slice_eq(to.full, contact) ||
-        !slice_eq(to.domain, shown_component(g)) || !node_serves(worker_node(w), jid.domain) ||
-        !node_is_home(w, jid_bare(&jid)))
+        !slice_eq(to.domain, shown_component(g)) || !node_is_home(w, jid_bare(&jid)))
         return;
     const struct account *a = account_seek(w, jid_bare(&jid));
     if (a == NULL || a->state == ACTOR_ABSENT) {

@@ -33,10 +33,11 @@ struct core {
     struct list storing; /* of im/message.c: messages that are being written */
     struct list acks;    /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
-    struct moves *moves;   /* of im/moves.c; NULL: none */
-    struct stale *stale;   /* of im/restart.c; NULL: all are deleted */
-    struct saving *saving; /* of im/restart.c; NULL until the end */
-    struct list endings;   /* sessions that end when the delivery under way is over */
+    struct moves *moves;           /* of im/moves.c; NULL: none */
+    struct stale *stale;           /* of im/restart.c; NULL: all are deleted */
+    struct saving *saving;         /* of im/restart.c; NULL until the end */
+    struct renamed_words *renamed; /* of im/renamed.c; NULL: none are to be said */
+    struct list endings;           /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
     bool over_budget; /* stanzas of clients are refused, see im/budget.h */
     struct budget {

@@ -15,6 +15,7 @@
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/presence.h"
+#include "im/renamed.h"
 #include "im/session_private.h"
 #include "im/session_wait.h"
 #include "store/renaming.h"
@@ -378,6 +379,7 @@ void restart_fini(struct worker *w)
 {
     struct saving *all = core_of(w)->saving;
     stale_free(w);
+    renamed_fini(w);
     if (all == NULL)
         return;
     ensure(all->told);
@@ -541,6 +543,7 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
 void restart_end_rest(struct worker *w)
 {
     struct session *s;
+    renamed_say(w);
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         session_all_are_back(s);
     if (core_of(w)->stale != NULL)

@@ -181,13 +181,13 @@ static const struct store_migration roster_migrations[] = {
     "UPDATE roster_mark SET version = version + 1, removed = version + 1 WHERE owner IN "          \
     "(SELECT owner FROM roster WHERE jid = $2 OR jid LIKE '%@' || $2 UNION SELECT id FROM "        \
     "account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR jid LIKE '%@' || $2)"
-/* Contacts on other servers are told that the old address has no subscription any more, by
- * im/farewell.h, which has read the states before. So the new one has none, either, except by the
- * mail address, which the account keeps. A contact that clients do not see has nothing left then.
- */
+/* Contacts on other servers know the old addresses. They are told that this one has no subscription
+ * any more, by im/farewell.h, which has read the states before; nobody can tell them of a domain
+ * that is not served. So the new one has none, either, except by the mail address, which it
+ * keeps. A contact that clients do not see has nothing left then. */
 #define ROSTER_ABROAD                                                                              \
-    "owner IN (SELECT id FROM account WHERE jid IN ($1, $2)) AND NOT EXISTS "                      \
-    "(SELECT 1 FROM account o WHERE o.jid = roster.jid)"
+    "owner IN (SELECT id FROM account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR "            \
+    "jid LIKE '%@' || $2) AND NOT EXISTS (SELECT 1 FROM account o WHERE o.jid = roster.jid)"
 #define ROSTER_PARTED                                                                              \
     "UPDATE roster SET state = CASE "                                                              \
     "WHEN (flags & 8) <> 0 AND state IN (1, 3, 7) THEN 1 "                                         \

@@ -1,0 +1,77 @@
+#include "im/renamed.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/node.h"
+#include "home/remote.h"
+#include "home/router.h"
+#include "im/account.h"
+#include "im/core.h"
+#include "im/directed.h"
+#include "im/session.h"
+#include "xmpp/jid.h"
+#include "xmpp/stanza.h"
+
+struct renamed_word {
+    struct renamed_word *next;
+    slice was, to;
+};
+struct renamed_words {
+    struct arena *arena;
+    struct renamed_word *first;
+};
+
+static void renamed_add(struct worker *w, slice was, slice to)
+{
+    struct renamed_words *all = core_of(w)->renamed;
+    if (all == NULL) {
+        all = core_of(w)->renamed = mem_new(struct renamed_words);
+        *all = (struct renamed_words){ .arena = arena_create(0) };
+    }
+    struct renamed_word *word = arena_new(all->arena, struct renamed_word, 1);
+    *word =
+        (struct renamed_word){ all->first, slice_dup(all->arena, was), slice_dup(all->arena, to) };
+    all->first = word;
+}
+
+void renamed_session(struct session *s, slice was)
+{
+    struct worker *w = s->account->worker;
+    const struct node *n = worker_node(w);
+    const bool served = node_serves(n, jid_split(was).domain);
+    char text[JID_MAX];
+    slice to, parent;
+    ensure(session_here(s) && was.len > 0);
+    for (struct directed_at at = { 0 };
+         s->directed != NULL && directed_next(s->directed, &at, text, &to);) {
+        slice domain = jid_split(to).domain;
+        if (host_find(n, domain, &parent) != NULL)
+            continue;
+        if (!remote_expected(w, domain) && (served || node_serves(n, domain)))
+            renamed_add(w, was, to);
+        directed_remove(&s->directed, to, NULL);
+    }
+}
+
+void renamed_say(struct worker *w)
+{
+    const struct renamed_words *all = core_of(w)->renamed;
+    ensure(worker_is_here(w));
+    if (all == NULL)
+        return;
+    for (const struct renamed_word *word = all->first; word != NULL; word = word->next)
+        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, word->was, word->to,
+                                  (slice){ 0 }, (slice){ 0 }));
+    renamed_fini(w);
+}
+
+void renamed_fini(struct worker *w)
+{
+    struct renamed_words *all = core_of(w)->renamed;
+    if (all == NULL)
+        return;
+    arena_destroy(&all->arena);
+    mem_free(&core_of(w)->renamed);
+}
