@@ -278,6 +278,42 @@ def test_clients_that_keep_their_contacts_learn_of_it(make_server):
     assert jids_in(items) == ["alicia@localhost"]
 
 
+def test_contacts_whose_sessions_go_on_learn_of_it(make_server):
+    """By their own lists and by a group; the old address is gone, and the new one is seen."""
+    host = make_server("alice", "bob", "carol", "dora")
+    host.befriend("alice", "bob")
+    host.ctl("group", "add", "staff")
+    for who in ("alice", "carol"):
+        host.ctl("group-member", "add", "staff", f"{who}@localhost")
+    clients = [host.client(who, "b") for who in ("alice", "bob", "carol", "dora")]
+    for client in clients:
+        client.result("get", "<query xmlns='jabber:iq:roster'/>")
+        client.send("<presence/>")
+        client.enable_sm()
+    for client in clients[1:3]:
+        client.expect("<presence from='alice@localhost/b'/>")
+    for client in clients:
+        client.cut()
+    until("hibernation", lambda: {r["state"] for r in host.rows("session", "list")}
+          == {"hibernating"})
+    host.stop()
+    for old, new in (("alice", "interim"), ("interim", "alicia")):
+        assert rename(host, f"{old}@localhost", f"{new}@localhost").returncode == 0
+    host.start()
+    for name, client in ("bob", clients[1]), ("carol", clients[2]):
+        back = host.connect(name)
+        assert back.take_over(client).tag == f"{{{xml.SM}}}resumed"
+        back.expect("<iq type='set'><query xmlns='jabber:iq:roster'><item jid='alice@localhost' "
+                    "subscription='remove'/></query></iq>")
+        back.expect("<iq type='set'><query xmlns='jabber:iq:roster'><item jid='alicia@localhost' "
+                    "subscription='both'/></query></iq>")
+        back.expect("<presence from='alicia@localhost/b'/>")
+    back = host.connect("dora")
+    assert back.take_over(clients[3]).tag == f"{{{xml.SM}}}resumed"
+    back.ping()
+    assert "alicia" not in str(back.inbox)
+
+
 def test_what_operators_wrote_is_named(make_server):
     host = make_server("alice", "bob", conf={"settings": {"contact.abuse": "xmpp:alice@localhost"}})
     wrote = {"contact.support": "xmpp:alice@localhost", "contact.sales":

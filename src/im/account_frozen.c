@@ -7,6 +7,7 @@
 #include "home/connection.h"
 #include "home/frozen.h"
 #include "home/node.h"
+#include "home/texts.h"
 #include "im/account.h"
 #include "im/directed.h"
 #include "im/feature.h"
@@ -39,6 +40,7 @@ static const struct frozen_row account_row = {
     FROZEN_OWN, "account", sizeof(struct frozen_account), account_fields, NULL, NULL
 };
 
+enum { NAMES_BYTES_MAX = 16 * 1024 };
 struct frozen_session {
     slice jid;
     slice token; /* sealed; empty: it cannot be resumed */
@@ -54,7 +56,8 @@ struct frozen_session {
     bool away; /* contacts were told so: `presence` is the own of the client */
     slice given;
     struct offline_saved offline;
-    slice was; /* its address before it was renamed, by which it is known; empty: it was not */
+    slice was;   /* its address before it was renamed, by which it is known; empty: it was not */
+    slice names; /* packed (home/texts.h): of accounts renamed meanwhile, which it may list */
 };
 static const struct message_field session_fields[] = {
     F_FULL(struct frozen_session, jid),
@@ -83,14 +86,34 @@ static const struct message_field session_fields[] = {
     F_U64(struct frozen_session, offline.began),
     F_U64(struct frozen_session, offline.owed),
     F_TEXT(struct frozen_session, was, JID_MAX),
+    F_TEXTS(struct frozen_session, names, NAMES_BYTES_MAX),
     { 0 },
 };
+/* When that is too much, its client has to log in anew. */
+static void session_may_list(struct frozen_session *s, const struct renaming *renaming,
+                             struct arena *tmp)
+{
+    struct buf names;
+    buf_init(&names, NAMES_BYTES_MAX);
+    buf_add(&names, s->names);
+    texts_add(&names, slice_of(renaming->old));
+    texts_add(&names, slice_of(renaming->to));
+    if (names.overflow)
+        s->token = (slice){ 0 };
+    else
+        s->names = slice_dup(tmp, buf_slice(&names));
+    buf_fini(&names);
+}
+
 /* An address that comes back is no other one. */
 static void session_renames(void *record, const struct renaming *renaming, struct arena *tmp)
 {
     struct frozen_session *s = record;
-    if (!renaming_means(renaming, s->jid))
+    if (!renaming_means(renaming, s->jid)) {
+        if (s->interested && !renaming->domain)
+            session_may_list(s, renaming, tmp);
         return;
+    }
     if (s->was.len == 0)
         s->was = s->jid;
     else if (slice_eq(renaming_of(renaming, s->jid, tmp), s->was))
@@ -589,6 +612,8 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     directed_load(&s->directed, v->directed);
     if (v->was.len > 0)
         renamed_session(s, v->was);
+    if (v->names.len > 0)
+        renamed_contacts(s, v->names);
     given_restore(a, s->id, v->given);
     offline_restore(s, v->offline);
     if (v->since_us != 0)

@@ -619,7 +619,8 @@ struct frozen_renaming {
 static void restart_rename_part(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct frozen_renaming *r = arg;
-    const char *old = r->renaming->old;
+    const struct renaming *renaming = r->renaming;
+    const char *old = renaming->old;
     struct why why;
     struct buf out;
     r->e = err_of_store(result);
@@ -631,8 +632,9 @@ static void restart_rename_part(void *arg, enum store_result result, const struc
         .row = account_frozen.row, .xml = r->xml, .tmp = tmp, .rest = bytes
     };
     buf_init(&out, FROZEN_BYTES_MAX);
-    if (bytes.len > 0 && memmem(bytes.ptr, bytes.len, old, strlen(old)) != NULL &&
-        frozen_rename(&out, &part, r->renaming, &why) == OK) {
+    if (bytes.len > 0 &&
+        (!renaming->domain || memmem(bytes.ptr, bytes.len, old, strlen(old)) != NULL) &&
+        frozen_rename(&out, &part, renaming, &why) == OK) {
         struct store_batch *put = store_write(r->store, 0);
         STORE_ADD(put, &put_part, 1, SV_T(r->jid), SV_I(r->number), SV_B(buf_fit(&out)));
         r->e = err_of_store(store_run(put, NULL, NULL));
