@@ -21,7 +21,8 @@ enum command_arg_kind {
  * members and parameters of JSON and of the API, too. */
 struct command_arg {
     enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
-    bool unmade; /* of ARG_SECRET_MADE: the server makes none, and says itself if it needs one */
+    bool unserved; /* of PARAM_USER: also an account of a domain that the node does not serve */
+    bool unmade;   /* of ARG_SECRET_MADE: the server makes none, and says itself if it needs one */
     union {
         struct param param;
         struct {
@@ -255,11 +256,14 @@ void command_done_more_number(struct command_call *c, int64_t last);
  * `key`, at most `max`. */
 void command_done_page(struct command_call *c, const char *key, slice after, uint32_t max);
 /* The argument by which a command is about one account: in all paths of the API the same. */
-#define COMMAND_USER_ARG                                                                           \
+#define COMMAND_USER_ARG_WHERE(also_unserved)                                                      \
     {                                                                                              \
-        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER,                                 \
+        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .unserved = (also_unserved),    \
         .doc = "address of the account: name@domain"                                               \
     }
+#define COMMAND_USER_ARG COMMAND_USER_ARG_WHERE(false)
+/* Also of a domain that the node does not serve. */
+#define COMMAND_ANY_USER_ARG COMMAND_USER_ARG_WHERE(true)
 /* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that
  * it asks for, of rows that all have another text `key`; with a line behind the last page. */
 enum { COMMAND_PAGE_MAX = 50000 };

@@ -34,7 +34,7 @@ static const struct node *command_node(const struct command_call *call)
     return worker_node(call->worker);
 }
 
-static bool home_domain_ok(struct command_call *call, slice domain)
+bool command_domain_served(struct command_call *call, slice domain)
 {
     const struct node *n = command_node(call);
     slice parent;
@@ -60,18 +60,18 @@ static bool command_run_domain_ok(struct command_call *call, enum param_type typ
                                   slice *out)
 {
     if (jid_prep_domain(text, call->arena, out) == OK)
-        return type == PARAM_DOMAIN || home_domain_ok(call, *out);
+        return type == PARAM_DOMAIN || command_domain_served(call, *out);
     command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain such as %s%.*s", SLICE_ARG(text),
                  type == PARAM_DOMAIN ? "chat." : "", SLICE_ARG(command_node(call)->domains[0]));
     return false;
 }
 
-/* A session of one of our accounts, or all of them. */
-static bool session_ok(struct command_call *call, slice text, struct jid *out)
+/* A session of an account, or all of them. */
+static bool session_ok(struct command_call *call, slice text, bool unserved, struct jid *out)
 {
     const struct node *n = command_node(call);
     if (jid_parse(out, text, call->arena) == OK && !jid_is_domain(out))
-        return home_domain_ok(call, out->domain);
+        return unserved || command_domain_served(call, out->domain);
     command_fail(call, E_SYNTAX, "found %.*s, allowed: an address such as alice@%.*s%s%s",
                  SLICE_ARG(text), SLICE_ARG(n->domains[0]),
                  n->domain_count > 1 ? "; domains are " : "",
@@ -79,9 +79,9 @@ static bool session_ok(struct command_call *call, slice text, struct jid *out)
     return false;
 }
 
-static bool user_ok(struct command_call *call, slice text, struct jid *out)
+static bool user_ok(struct command_call *call, slice text, bool unserved, struct jid *out)
 {
-    if (!session_ok(call, text, out))
+    if (!session_ok(call, text, unserved, out))
         return false;
     if (jid_is_bare(out))
         return true;
@@ -120,13 +120,15 @@ static bool room_ok(struct command_call *call, slice text, struct jid *out)
     }
     command_fail(call, E_NOTFOUND,
                  "there are no rooms at %.*s, but at %s.%.*s and others; `room-alias list` shows "
-                 "them",
-                 SLICE_ARG(out->domain), ROOMS_LABEL, SLICE_ARG(n->domains[0]));
+                 "them; `room-alias add %.*s` makes rooms reachable whose domain is not served",
+                 SLICE_ARG(out->domain), ROOMS_LABEL, SLICE_ARG(n->domains[0]),
+                 SLICE_ARG(out->domain));
     return false;
 }
 
-bool command_address_ok(struct command_call *call, enum param_type type, slice text,
-                        slice *prepared)
+/* unserved: an account may also be of a domain that is not served. */
+static bool address_ok(struct command_call *call, enum param_type type, bool unserved, slice text,
+                       slice *prepared)
 {
     struct jid jid;
     bool fine = true;
@@ -139,10 +141,10 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
         fine = jid_ok(call, type, text, &jid);
         break;
     case PARAM_USER:
-        fine = user_ok(call, text, &jid);
+        fine = user_ok(call, text, unserved, &jid);
         break;
     case PARAM_SESSION:
-        fine = session_ok(call, text, &jid);
+        fine = session_ok(call, text, false, &jid);
         break;
     case PARAM_ROOM:
         fine = room_ok(call, text, &jid);
@@ -154,6 +156,12 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
     if (fine)
         *prepared = jid.full;
     return fine;
+}
+
+bool command_address_ok(struct command_call *call, enum param_type type, slice text,
+                        slice *prepared)
+{
+    return address_ok(call, type, false, text, prepared);
 }
 
 enum { SEVERAL_BYTES_MAX = 256 * 1024 };
@@ -202,7 +210,7 @@ static bool addresses_ok(struct command_call *call)
             continue;
         call->culprit = rows[i].name; /* the call may be freed when it has failed */
         if (rows[i].many ? !several_ok(call, rows[i].type, text)
-                         : !command_address_ok(call, rows[i].type, *text, text))
+                         : !address_ok(call, rows[i].type, rows[i].unserved, *text, text))
             return false;
         call->culprit = NULL;
     }

@@ -24,6 +24,8 @@ void command_run_here(struct worker *w, struct command_call *call); /* where it 
  * in the arena of the call. false: the call has failed. */
 bool command_address_ok(struct command_call *call, enum param_type type, slice text,
                         slice *prepared);
+/* Whether the node serves that domain. false: the call has failed, with what to do. */
+bool command_domain_served(struct command_call *call, slice domain);
 
 /* For `finished`: the way back to the worker of the caller. `fn` runs there, later, when whoever
  * ended the call does not look at it any more. `r` stays where it is until then. Any worker. It

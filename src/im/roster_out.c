@@ -313,7 +313,8 @@ static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
     xml_attr(&x, "jid", jid);
     xml_attr_int(&x, "n", word);
     xml_close(&x);
-    route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, roster_out_domain_of(jid),
+    /* From a domain of ours: that of the account may be none any more. */
+    route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, roster_out_domain_of(rcpt),
                                   rcpt, (slice){ 0 }, &xml));
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/command_run.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -21,6 +22,7 @@
 #include "ops/admins.h"
 #include "ops/announce.h"
 #include "ops/outside_users.h"
+#include "ops/unserved.h"
 #include "ops/users_profile.h"
 #include "xmpp/precis.h"
 
@@ -90,8 +92,9 @@ static const struct auth *auth_of(const struct task *t) { return worker_auth(t->
 
 void users_fail_missing(struct command_call *call, slice jid)
 {
-    command_fail(call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
-                 SLICE_ARG(jid));
+    if (command_domain_served(call, jid_split(jid).domain))
+        command_fail(call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
+                     SLICE_ARG(jid));
 }
 
 void users_fail_disabled(struct command_call *call, slice jid)
@@ -279,6 +282,12 @@ void users_add_time(struct command_call *call, const char *key, uint64_t wall_us
     command_text(call, key, slice_of(stamp));
 }
 
+void users_add_unserved(struct command_call *call, slice jid)
+{
+    if (!node_serves(worker_node(call->worker), jid_split(jid).domain))
+        command_bool(call, "unserved", true);
+}
+
 static bool users_wants(const struct task *t, const struct credentials_row *row)
 {
     return (row->disabled || !command_flag(t->call, "disabled")) &&
@@ -306,6 +315,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         command_text(call, "jid", rows[i].jid);
         users_add_time(call, "created", rows[i].created_us);
         command_bool(call, "disabled", rows[i].disabled);
+        users_add_unserved(call, rows[i].jid);
         t->rows++;
         t->last = slice_dup(call->arena, rows[i].jid);
     }
@@ -454,7 +464,7 @@ static const struct command_arg password_args[] = {
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    COMMAND_USER_ARG,
+    COMMAND_ANY_USER_ARG,
     { .name = "keep_address",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
@@ -529,6 +539,7 @@ static struct command user_list = {
             { .name = "jid", .type = PARAM_USER, .doc = "the account" },
             { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
             { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is disabled" },
+            USERS_UNSERVED_COLUMN,
             { 0 } },
 };
 static struct command user_password = {
@@ -606,5 +617,9 @@ const struct feature users_feature = {
     .settings = (struct setting *const[]){ &admin_accounts, &users_idle_time, NULL },
     .commands = users_commands,
     .logs = users_logs,
+    .alarms = (struct alarm *const[]){ &unserved_alarm, NULL },
+    .account.deleted = unserved_account_deleted,
+    .worker.start = unserved_start,
+    .worker.stop = unserved_stop,
     .messages = (const struct message_row *const[]){ &enabled_message, &headline_message, NULL },
 };

@@ -28,6 +28,13 @@ uint32_t users_page_count(const struct command_call *call, const struct first_fe
 /* Ends the call whose page it is: for lists whose call may have rows of another account already. */
 void users_page_done(struct command_call *call, const struct first_few *page);
 void users_add_time(struct command_call *call, const char *key, uint64_t wall_us);
+/* The column of accounts and rooms whose domain the node does not serve; only such rows have it. */
+#define USERS_UNSERVED_COLUMN                                                                      \
+    {                                                                                              \
+        .name = "unserved", .optional = true, .type = PARAM_BOOL,                                  \
+        .doc = "yes: this node does not serve its domain; see the alarm domains.unserved"          \
+    }
+void users_add_unserved(struct command_call *call, slice jid);
 
 extern const struct feature users_feature;
 

@@ -441,6 +441,7 @@ static void profile_read(void *arg, enum store_result result, const struct store
     command_text(call, "jid", jid);
     users_add_time(call, "created", (uint64_t)store_int(b, 0, 0, 0));
     command_bool(call, "disabled", store_int(b, 0, 0, 1) != 0);
+    users_add_unserved(call, jid);
     for (unsigned i = 0; i <= PROFILE_FIELDS; i++) /* and the source */
         command_text(call, user_show.columns[3 + i].name, store_text(b, 0, 0, 2 + i));
     command_done(call, "%s", "");
@@ -478,7 +479,7 @@ struct command user_show = {
     .rest = "GET /users/{jid}",
     .effect = COMMAND_READS,
     .area = "users",
-    .args = jid_args,
+    .args = (const struct command_arg[]){ COMMAND_ANY_USER_ARG, { 0 } },
     .home = "jid",
     .run = run_user_show,
     .record = true,
@@ -495,5 +496,6 @@ struct command user_show = {
             { .name = "directory_uri", .doc = "URI by which directories and calls name the user" },
             { .name = "template", .doc = "name of a template of accounts" },
             { .name = "source", .doc = "who keeps the profile; `local`: operators of this server" },
+            USERS_UNSERVED_COLUMN,
             { 0 } },
 };

@@ -12,6 +12,7 @@
 #include "ops/console.h"
 #include "ops/events.h"
 #include "ops/profile_values.h"
+#include "ops/unserved.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
@@ -34,17 +35,11 @@ static struct store_stmt users_disable = {
     .params = "t",
     .cols = "",
 };
-struct store_stmt *const users_stmts[] = { &users_known,
-                                           &users_enable,
-                                           &users_disable,
-                                           &users_counts,
-                                           &users_stored,
-                                           &users_stored_by_jid,
-                                           &users_profile_put,
-                                           &users_profile_get,
-                                           &profile_value_find,
-                                           &profile_values_all,
-                                           NULL };
+struct store_stmt *const users_stmts[] = {
+    &users_known,       &users_enable,       &users_disable,       &users_counts,
+    &unserved_accounts, &users_stored,       &users_stored_by_jid, &users_profile_put,
+    &users_profile_get, &profile_value_find, &profile_values_all,  NULL
+};
 
 /* A command on its way; in the arena of its call. */
 struct task {

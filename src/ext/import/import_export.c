@@ -16,6 +16,7 @@
 #include "im/portable.h"
 #include "io/work.h"
 #include "ops/jobs.h"
+#include "ops/unserved.h"
 #include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +49,7 @@ struct export
     unsigned part_at[PARTS_MAX];
     unsigned part; /* that goes on; PARTS_MAX: all are read */
     uint64_t users, left;
+    struct unserved unserved; /* left out, too */
 };
 
 static atomic_bool export_under_way;
@@ -123,6 +125,21 @@ static void export_discard(struct export *x)
 
 static void export_next(struct export *x);
 
+static void export_report(const struct export *x)
+{
+    const char *large = "", *unserved = "";
+    if (x->left > 0)
+        large = arena_printf(x->call->arena, "; users that are too large, and left out: %llu",
+                             (unsigned long long)x->left);
+    if (x->unserved.accounts > 0)
+        unserved = arena_printf(x->call->arena,
+                                "; users of domains that this node does not serve, and left out: "
+                                "%lld (%s); add these domains to `domains` in the node file to "
+                                "export them",
+                                (long long)x->unserved.accounts, x->unserved.names);
+    command_done(x->call, "users written: %llu%s%s", (unsigned long long)x->users, large, unserved);
+}
+
 static void export_written(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
@@ -134,11 +151,8 @@ static void export_written(struct work *w)
     if (x->error != 0)
         command_fail(x->call, x->error == EEXIST ? E_EXISTS : E_IO, "%s: %s", x->path,
                      strerror(x->error));
-    else if (x->left > 0)
-        command_done(x->call, "users written: %llu; users that are too large, and left out: %llu",
-                     (unsigned long long)x->users, (unsigned long long)x->left);
     else
-        command_done(x->call, "users written: %llu", (unsigned long long)x->users);
+        export_report(x);
     export_pie_free(x);
 }
 
@@ -264,6 +278,27 @@ static void export_user(struct export *x, const struct credentials_row *row)
 
 /* Domains, pages of accounts. */
 
+static void export_end(struct export *x)
+{
+    xml_close_all(&x->x);
+    buf_lit(&x->out, "\n");
+    x->ends = true;
+    export_write(x);
+}
+
+static void export_unserved_counted(void *arg, enum store_result result,
+                                    const struct store_batch *b)
+{
+    struct export *x = arg;
+    ensure(worker_is_here(x->worker) && x->only.len == 0);
+    if (result != STORE_OK) {
+        export_discard(x);
+        return;
+    }
+    unserved_add_accounts(&x->unserved, b, 0);
+    export_end(x);
+}
+
 static slice export_domain(const struct export *x)
 {
     const struct node *n = worker_node(x->worker);
@@ -297,10 +332,13 @@ static void export_page(void *arg, enum err e, const struct credentials_row *row
         export_next(x);
         return;
     }
-    xml_close_all(&x->x);
-    buf_lit(&x->out, "\n");
-    x->ends = true;
-    export_write(x);
+    if (x->only.len > 0) {
+        export_end(x);
+        return;
+    }
+    struct store_batch *b = store_read(worker_store(x->worker), 0);
+    unserved_count(b, worker_node(x->worker));
+    store_submit(b, worker_loop(x->worker), 0, export_unserved_counted, x);
 }
 
 /* The next account, or page, or domain (row_count UINT32_MAX). */

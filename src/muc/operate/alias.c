@@ -26,6 +26,7 @@
 #include "muc/people/show.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
+#include "ops/unserved.h"
 #include "store/store.h"
 
 static void automatic_changed(struct worker *w, const struct setting *unused);
@@ -88,6 +89,13 @@ static struct store_stmt rooms_stmt = {
     .params = "",
     .cols = "ti",
 };
+static struct store_stmt unserved_stmt = {
+    .name = "room_alias.unserved",
+    .sql = "SELECT domain, COUNT(*) FROM room WHERE domain NOT IN (SELECT domain FROM room_alias) "
+           "GROUP BY domain ORDER BY domain",
+    .params = "",
+    .cols = "ti",
+};
 static struct store_stmt count_stmt = {
     .name = "room_alias.count",
     .sql = "SELECT COUNT(*) FROM room WHERE domain = $1",
@@ -101,7 +109,8 @@ static const struct store_schema schema = {
         (const struct store_address[]){
             { "room_alias", "domain", .kind = STORE_JID, .beside = "", .below = true }, { 0 } },
     .stmts = (struct store_stmt *const[]){ &list_stmt, &add_stmt, &generate_stmt, &settle_stmt,
-                                           &delete_stmt, &rooms_stmt, &count_stmt, NULL },
+                                           &delete_stmt, &rooms_stmt, &unserved_stmt, &count_stmt,
+                                           NULL },
 };
 
 /* The longest domain of ours that it is below, else the first. */
@@ -659,8 +668,11 @@ static struct command report_command = {
             { 0 } },
 };
 
+static void alias_start(void) { unserved_rooms(&unserved_stmt, MUC_LABEL); }
+
 const struct feature muc_alias_feature = {
     .name = "muc_alias",
+    .start = alias_start,
     .parts = PART_ROOM,
     .schema = &schema,
     .settings = (struct setting *const[]){ &automatic, NULL },

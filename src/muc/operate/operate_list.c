@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
 #include "im/account.h"
 #include "muc/operate/operate.h"
@@ -140,6 +141,15 @@ static void operate_list_add_part(struct roll *r, const struct command_row *row)
 
 /* The answer. */
 
+/* Its domain is neither one of ours, nor an alias, nor only switched off. */
+static bool operate_list_unserved(const struct node *n, slice jid)
+{
+    slice label, parent;
+    bool ours = slice_cut(jid_split(jid).domain, '.', &label, &parent) &&
+                slice_is(label, MUC_LABEL) && node_serves(n, parent);
+    return !ours && !rooms_serve(n, jid) && hosts_switched_off(MUC_LABEL) == NULL;
+}
+
 static void operate_list_add_row(struct command_call *call, const struct roll *r,
                                  const struct item *i)
 {
@@ -148,6 +158,8 @@ static void operate_list_add_row(struct command_call *call, const struct roll *r
     command_text(call, "name", i->name);
     command_text(call, "kind", i->stored ? SLICE("persistent") : SLICE("adhoc"));
     command_int(call, "occupants", i->occupants);
+    if (operate_list_unserved(worker_node(r->worker), i->jid))
+        command_bool(call, "unserved", true);
     if (!r->report)
         return;
     command_text(call, "owners", i->owners);
@@ -384,6 +396,7 @@ struct command room_list_command = {
             { .name = "name", .doc = "its name" },
             { .name = "kind", .doc = "persistent or adhoc" },
             { .name = "occupants", .type = PARAM_INT, .doc = "how many are in it" },
+            USERS_UNSERVED_COLUMN,
             { 0 } },
 };
 struct command room_report_command = {
@@ -412,5 +425,6 @@ struct command room_report_command = {
             { .name = "creator", .doc = "who made it" },
             { .name = "last_message", .type = PARAM_STAMP, .doc = "its last message; empty: none" },
             { .name = "messages", .type = PARAM_INT, .doc = "archived messages" },
+            USERS_UNSERVED_COLUMN,
             { 0 } },
 };

@@ -1,0 +1,74 @@
+"""Accounts and rooms of a domain that the node does not serve any more: an operator is told of
+them, and can keep them, or delete them."""
+from muster.client import until
+from muster.server import refusal
+from test_roster import get, items
+
+ALARM = "domains.unserved"
+ROOM = "tea@conference.two.example"
+
+
+def alarm(host):
+    return {row["name"]: row for row in host.rows("alarm", "list")}.get(ALARM)
+
+
+def left_behind(make_server):
+    host = make_server(domains=("localhost", "two.example"))
+    host.add_user("alice")
+    for name in ("bob", "carol"):
+        host.add_user(name, domain="two.example")
+    befriend(host.client("alice"), host.client("bob", domain="two.example"))
+    host.ctl("user", "disable", "carol@two.example")
+    host.ctl("room", "create", ROOM, "alice@localhost")
+    host.ctl("room", "create", "tea@conference.localhost", "alice@localhost")
+    assert alarm(host) is None
+    host.stop()
+    host.conf["domains"] = ["localhost"]
+    host.write()
+    host.start()
+    until("alarm", lambda: alarm(host))
+    return host
+
+
+def befriend(*pair):
+    for client in pair:
+        get(client)
+    for asks, grants in (pair, pair[::-1]):
+        asks.send(f"<presence to='{grants.bare}' type='subscribe'/>")
+        grants.expect(f"<presence from='{asks.bare}' type='subscribe'/>")
+        grants.send(f"<presence to='{asks.bare}' type='subscribed'/>")
+        asks.expect(f"<presence from='{grants.bare}' type='subscribed'/>")
+
+
+def test_an_operator_is_told_of_them_and_deletes_them(make_server, tmp_path):
+    host = left_behind(make_server)
+    assert alarm(host)["detail"] == "2 accounts and 1 room: two.example, conference.two.example"
+    found = host.ctl_run("doctor").stdout
+    assert ALARM in found and "Add the domain to `domains`" in " ".join(found.split())
+    assert {row["jid"]: row.get("unserved") for row in host.rows("user", "list")} == {
+        "alice@localhost": None, "bob@two.example": True, "carol@two.example": True}
+    assert {row["jid"]: row.get("unserved") for row in host.rows("room", "list")} == {
+        "tea@conference.localhost": None, ROOM: True}
+    assert host.rows("user", "show", "bob@two.example")[0]["unserved"] is True
+    assert "unserved" not in host.rows("user", "show", "alice@localhost")[0]
+    assert "add it to `domains`" in refusal(host, "user", "enable", "carol@two.example")
+    assert "`room-alias add conference.two.example`" in refusal(host, "room", "destroy", ROOM)
+    assert host.ctl("export", "xep0227", tmp_path / "all.xml")["text"] == (
+        "users written: 1; users of domains that this node does not serve, and left out: 2 "
+        "(two.example); add these domains to `domains` in the node file to export them")
+    assert host.ctl("export", "xep0227", tmp_path / "one.xml", "localhost")["text"] == (
+        "users written: 1")
+
+    assert items(get(host.login("alice")))["bob@two.example"][0] == "both"
+    host.ctl("room-alias", "add", "conference.two.example")
+    host.ctl("room", "destroy", ROOM)
+    host.ctl("room-alias", "del", "conference.two.example")
+    for name in ("bob", "carol"):
+        host.ctl("user", "del", f"{name}@two.example")
+    until("alarm cleared", lambda: alarm(host) is None)
+    until("removed from contacts",
+          lambda: "bob@two.example" not in items(get(host.login("alice"))))
+    assert [row["jid"] for row in host.rows("user", "list")] == ["alice@localhost"]
+    assert [row["jid"] for row in host.rows("room", "list")] == ["tea@conference.localhost"]
+    said = refusal(host, "user", "del", "bob@two.example")
+    assert "not served here" in said and "domains are localhost" in said
