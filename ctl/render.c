@@ -166,11 +166,31 @@ static bool is_in_a_row(const json_t *rows, const char *column)
     return false;
 }
 
-/* Those that a row has; of a table only those that are not wide. */
-static void choose_columns(struct columns *cols, const struct command *c, const json_t *rows)
+static bool rows_differ(const json_t *rows, const char *column)
+{
+    const json_t *first = json_object_get(json_array_get(rows, 0), column);
+    for (size_t r = 1; r < json_array_size(rows); r++)
+        if (!json_equal(json_object_get(json_array_get(rows, r), column), first))
+            return true;
+    return false;
+}
+
+static bool column_is_shown(const struct command *c, const struct command_column *at,
+                            const json_t *reply)
+{
+    const json_t *rows = json_object_get(reply, "rows");
+    if (at->apart && !c->record && json_object_get(reply, "nodes") == NULL &&
+        !rows_differ(rows, at->name))
+        return false;
+    return (c->record || !at->wide) && (!at->optional || is_in_a_row(rows, at->name));
+}
+
+/* Those that a row has; of a table only those that are not wide, and the node if there are
+ * several. */
+static void choose_columns(struct columns *cols, const struct command *c, const json_t *reply)
 {
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++)
-        if ((c->record || !at->wide) && (!at->optional || is_in_a_row(rows, at->name)))
+        if (column_is_shown(c, at, reply))
             add_column(cols, at);
 }
 
@@ -297,12 +317,13 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
 
 /* A row alone that does not fit is shown as its fields. So are several rows that do not fit even
  * with narrow columns. Nothing breaks a word, so that addresses and links can be copied. */
-static void print_rows(FILE *out, const struct command *c, const json_t *rows, struct arena *arena)
+static void print_rows(FILE *out, const struct command *c, const json_t *reply, struct arena *arena)
 {
+    const json_t *rows = json_object_get(reply, "rows");
     struct columns cols = { .count = 0 };
     struct winsize size;
     size_t terminal = SIZE_MAX;
-    choose_columns(&cols, c, rows);
+    choose_columns(&cols, c, reply);
     measure(&cols, rows, arena);
     if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         terminal = size.ws_col;
@@ -351,7 +372,7 @@ void render_found(FILE *out, const struct command *c, const json_t *reply)
     struct arena *arena = arena_create(0);
     const json_t *rows = json_object_get(reply, "rows");
     if (json_array_size(rows) > 0)
-        print_rows(out, c, rows, arena);
+        print_rows(out, c, reply, arena);
     arena_destroy(&arena);
 }
 
@@ -361,7 +382,7 @@ void render_reply(FILE *out, const struct command *c, const json_t *reply)
     const json_t *rows = json_object_get(reply, "rows"), *text = json_object_get(reply, "text");
     size_t count = json_array_size(rows);
     if (count > 0)
-        print_rows(out, c, rows, arena);
+        print_rows(out, c, reply, arena);
     size_t len = json_string_length(text);
     if (len > 0) {
         const char *said = printable(arena, (slice){ json_string_value(text), len }, "\n\t");

@@ -100,7 +100,7 @@ def test_topics(server):
     assert entry == next(r for r in server.rows("audit", "list") if r["id"] == entry["id"])
     server.add_user("carol", "secret")
     line = stream.find("log", lambda data: "carol" in data["text"])
-    assert set(line) == {"time", "level", "area", "event", "text"}
+    assert set(line) == {"time", "level", "area", "event", "text", "node"}
     rows = [r for r in server.rows("log", "list") if line.items() <= r.items()]
     assert len(rows) == 1 and rows[0]["node"] in {r["node"] for r in server.rows("node", "list")}
     stream.close()

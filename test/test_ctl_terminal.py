@@ -29,7 +29,7 @@ class Answering:
     """A control socket where each command is answered with these rows."""
 
     def __init__(self, folder):
-        self.rows = []
+        self.rows, self.more = [], {}
         self.path = folder / "answering.sock"
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.path))
@@ -42,7 +42,7 @@ class Answering:
             while True:
                 with self.listener.accept()[0] as peer:
                     if peer.recv(65536):
-                        answer = json.dumps({"ok": True, "rows": self.rows})
+                        answer = json.dumps({"ok": True, "rows": self.rows} | self.more)
                         peer.sendall(answer.encode() + b"\n")
 
     def close(self):
@@ -206,6 +206,16 @@ def test_a_column_that_only_some_rows_have_is_shown(answering):
     heading, up, failed = on_terminal(answering.path, "s2s", "list", width=200)
     assert failed.index("Connection refused") == heading.index("why") > len(up)
     assert "connection" not in heading
+
+
+@pytest.mark.parametrize("name", ["job list", "log list", "session list", "trace message",
+                                  "trace texts"])
+def test_a_table_names_the_node_of_each_row_where_there_are_several(answering, name):
+    row = {column: "x" for column in dict(TABLES)[name]}
+    for rows, nodes, told in (("aa", {}, False), ("ab", {}, True), ("a", {"nodes": 2}, True)):
+        answering.rows, answering.more = [row | {"node": node} for node in rows], nodes
+        shown = on_terminal(answering.path, *name.split(), *arguments(name), width=500)
+        assert ("node" in shown[0].split()) is told, (rows, nodes, shown)
 
 
 def test_an_address_that_is_too_long_for_its_column_has_a_line_of_its_own(answering):

@@ -106,7 +106,14 @@ def test_lists_of_all_nodes(server):
     assert found == jids
     assert [r["jid"] for r in server.rows("user", "online")] == [c.partition("/")[0] for c in jids]
     rows = server.rows("node", "list")
-    assert len({row["node"] for row in rows}) == len(rows) == 2
+    names = {row["node"] for row in rows}
+    assert len(names) == len(rows) == 2
+    assert {row["node"] for row in server.rows("session", "list")} == names
+    one = server.rows("session", "list", "--jid", clients[0].bare)[0]
+    for lines in (["session", "list"], ["session", "list", "--jid", clients[0].bare]):
+        shown = server.ctl_run(*lines).stdout
+        assert "NODE" in shown.upper().splitlines()[0] and one["node"] in shown
+    assert {"name": "node", "value": one["node"]} in server.rows("user", "stats", clients[0].bare)
     assert sum(row["sessions"] for row in rows) == 4
     server.signal(signal.SIGUSR2)
     clients[0].expect_stream_error("system-shutdown")

@@ -76,6 +76,7 @@ static json_t *command_json(const struct command *c)
         json_t *one = described(&at->param);
         put(one, "title", at->title);
         put_flag(one, "wide", at->wide);
+        put_flag(one, "apart", at->apart);
         put_flag(one, "exact", at->exact);
         json_array_append_new(columns, one);
     }

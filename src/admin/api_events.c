@@ -12,6 +12,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "home/here.h"
+#include "home/node.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include <inttypes.h>
@@ -92,6 +93,16 @@ static void put_lost(struct buf *out, const struct stream_of_events *s, unsigned
                lost);
 }
 
+/* A line of the log, an object, with the node whose line it is. */
+static void put_line(struct buf *out, slice line)
+{
+    ensure(line.len > 2 && line.ptr[line.len - 1] == '}');
+    buf_append(out, line.ptr, line.len - 1);
+    buf_lit(out, ",\"node\":");
+    control_text(out, slice_of(worker_node(worker_here())->name));
+    buf_lit(out, "}");
+}
+
 /* What there is of a topic, until the socket has enough to do. */
 static void send_topic(struct stream_of_events *s, unsigned topic)
 {
@@ -106,7 +117,10 @@ static void send_topic(struct stream_of_events *s, unsigned topic)
         buf_printf(&out, "event: %s\n", event_topics[topic].name);
         put_place(&out, s);
         buf_lit(&out, "data: ");
-        buf_add(&out, buf_fit(&data));
+        if (topic == EVENT_LOG)
+            put_line(&out, buf_fit(&data));
+        else
+            buf_add(&out, buf_fit(&data));
         buf_lit(&out, "\n\n");
         http_send(s->r, buf_fit(&out));
         s->said_us = clock_mono_us();

@@ -4,6 +4,8 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/utf8.h"
+#include "home/here.h"
+#include "home/node.h"
 #include <inttypes.h>
 #include <jansson.h>
 
@@ -241,6 +243,20 @@ void control_incomplete(struct buf *out, const struct command_call *call)
         buf_lit(out, ",\"incomplete\":true");
 }
 
+/* While there are several, tables name the node of each row. */
+static void control_nodes(struct buf *out, const struct command_call *call)
+{
+    uint32_t nodes[BUS_NODES_MAX];
+    const struct command_column *at = call->command->columns;
+    const struct worker *w = call->worker; /* NULL: no server runs */
+    while (at != NULL && at->name != NULL && !at->apart)
+        at++;
+    bool named = at != NULL && at->name != NULL && w != NULL;
+    unsigned count = named ? node_all(worker_node(w), nodes) : 1;
+    if (count > 1)
+        buf_printf(out, ",\"nodes\":%u", count);
+}
+
 void control_record(struct buf *out, const struct command_call *call)
 {
     ensure(call->rows != NULL && call->rows->count > 0);
@@ -289,6 +305,7 @@ void control_reply(struct buf *out, const struct command_call *call)
         buf_lit(out, "{\"ok\":true,\"text\":");
     control_text(out, call->text);
     control_incomplete(out, call);
+    control_nodes(out, call);
     buf_lit(out, ",\"rows\":[");
     for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
         if (row != call->rows)

@@ -228,7 +228,7 @@ static void log_list_gathered(struct command_call *call)
     { .name = "area", .doc = "part of the server" },                                               \
     { .name = "event", .doc = "what happened" },                                                   \
     { .name = "text", .doc = "the other fields of the line" },                                     \
-    { .name = "node", .wide = true, .doc = "name of the node" }
+    { .name = "node", .apart = true, .doc = "name of the node" }
 /* clang-format on */
 
 const struct command_column log_recent_columns[] = { LINE_COLUMNS, { 0 } };

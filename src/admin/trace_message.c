@@ -166,7 +166,7 @@ static struct command trace_message_command = {
             { .name = "from", .doc = "sender" },
             { .name = "to", .doc = "addressee" },
             { .name = "id", .doc = "id of the message; it may be empty" },
-            { .name = "node", .wide = true, .doc = "name of the node" },
+            { .name = "node", .apart = true, .doc = "name of the node" },
             { 0 } },
 };
 

@@ -84,6 +84,7 @@ enum command_effect {
 struct command_column {
     bool optional;     /* not in every row */
     bool wide;         /* not in tables, which it would make too wide */
+    bool apart;        /* of a node: not in tables where there is one node */
     bool moves;        /* it changes by itself: in a thing that is sent back it is not compared */
     bool exact;        /* a time that is compared with others: tables have it with milliseconds */
     const char *title; /* for a person, in place of its name; NULL: that */

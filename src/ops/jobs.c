@@ -393,7 +393,7 @@ static const struct command_column job_columns[] = {
     { .name = "text", .doc = "what it has done so far, or its result" },
     { .name = "about", .wide = true, .optional = true, .doc = "arguments of the command" },
     { .name = "by", .optional = true, .doc = "who began it" },
-    { .name = "node", .wide = true, .doc = "name of the node where it runs" },
+    { .name = "node", .apart = true, .doc = "name of the node where it runs" },
     { .name = "created", .type = PARAM_STAMP, .doc = "when it began" },
     { .name = "ended",
       .type = PARAM_STAMP,

@@ -372,6 +372,7 @@ static void users_add_session(struct command_call *call, const struct session *s
     else
         command_text(call, "priority", SLICE("unavailable"));
     command_text(call, "address", slice_of(ip_print(&s->peer).text));
+    command_text(call, "node", slice_of(worker_node(call->worker)->name));
     command_bool(call, "tls", s->secure);
     users_add_time(call, "since", s->since_us);
     command_int(call, "unacked", session_queue_len(s));
@@ -576,6 +577,10 @@ static struct command session_list = {
               .choices = unavailable,
               .doc = "its priority, or unavailable" },
             { .name = "address", .doc = "address of the client" },
+            { .name = "node",
+              .apart = true,
+              .doc = "name of the node that has the session; its client may be connected to "
+                     "another one" },
             { .name = "tls", .type = PARAM_BOOL, .doc = "whether it uses TLS" },
             { .name = "since", .type = PARAM_STAMP, .doc = "since when" },
             { .name = "unacked",

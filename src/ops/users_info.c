@@ -205,6 +205,7 @@ static void add_when(struct command_call *call, const char *name, uint64_t wall_
 
 static void add_sessions(struct command_call *call, const struct account *a)
 {
+    uint32_t nodes[BUS_NODES_MAX];
     uint64_t newest_us = 0;
     unsigned count = 0;
     SESSIONS_EACH (s, a) {
@@ -214,6 +215,8 @@ static void add_sessions(struct command_call *call, const struct account *a)
         count++;
     }
     add_number(call, "sessions", count);
+    if (count > 0 && node_all(worker_node(a->worker), nodes) > 1)
+        add_fact(call, "node", slice_of(worker_node(a->worker)->name));
     if (count > 0)
         add_when(call, "last login", newest_us);
 }

@@ -59,7 +59,7 @@ function LineButtons({ command, row, bound, more }) {
 export function Rows({ command, rows, bound, sortable, wide }) {
   const [line, setLine] = useState(null);
   const [order, setOrder] = useState(null);
-  const told = (column) => rows.some((row) => row[column.name] !== undefined);
+  const told = ({ name, apart }) => rows.some((row) => row[name] !== undefined && (wide || !apart || row[name] !== rows[0][name]));
   const columns = command.columns.filter((column) => (wide || !column.wide) && bound[column.name] === undefined && told(column));
   const sorted = order ? [...rows].sort((a, b) => order.sign * compare(a[order.by], b[order.by])) : rows;
   if (rows.length === 0) return <p>{t("table.empty")}</p>;
