@@ -502,6 +502,12 @@ def test_who_sees_a_group_by_domain_is_limited(server):
     assert "groups.cut" in {r["name"] for r in server.rows("alarm", "list")}
 
 
+def test_an_answer_says_what_was_done(server):
+    for did, *args in (("added", "group", "add"), ("changed", "group", "set", "--shown", "S"),
+                       ("deleted", "group", "del")):
+        assert server.ctl(*args[:2], "sales", *args[2:])["text"] == f"sales: {did}"
+
+
 @pytest.mark.parametrize("args, said", [
     (("group", "add", "sales"), "there is such a group already"),
     (("group", "add", "Sales"), "lower-case letters"),

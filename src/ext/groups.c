@@ -304,7 +304,8 @@ struct rounds {
 struct waiting {
     struct list node;
     struct command_call *call;
-    slice name; /* of the group */
+    slice name;      /* of the group */
+    const char *did; /* "added" */
 };
 static unsigned worker_slot;
 
@@ -351,7 +352,7 @@ static void groups_told(void *arg, enum store_result result, const struct store_
 {
     const struct waiting *w = arg;
     struct command_call *call = w->call;
-    const char *text = arena_printf(call->arena, "%.*s: changed", SLICE_ARG(w->name));
+    const char *text = arena_printf(call->arena, "%.*s: %s", SLICE_ARG(w->name), w->did);
     const struct shared *table = core_of(call->worker)->shared.now;
     uint32_t number = groups_number(table, w->name);
     if (result != STORE_OK || number == UINT32_MAX) {
@@ -413,13 +414,14 @@ static void round_next(struct worker *w, void *arg)
               &(struct shared_do){ r->round == ROUND_TAKE ? SHARED_TAKE : SHARED_SHOW });
 }
 
-void groups_changed(struct command_call *call, slice name)
+void groups_changed(struct command_call *call, slice name, const char *did)
 {
     struct rounds *r = rounds_of(call->worker);
     ensure(duty_is_here(call->worker, DUTY_GROUPS));
     struct waiting *w = arena_new(call->arena, struct waiting, 1);
     w->call = call;
     w->name = name;
+    w->did = did;
     list_append(&r->waiting, &w->node);
     if (r->round == ROUND_NONE)
         round_begin(r);

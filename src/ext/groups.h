@@ -25,9 +25,9 @@ enum {
 };
 
 /* The batch of a command about a group is committed: ends the call when all nodes go by it, and
- * says whether a limit leaves accounts out. At the home of the duty. `name` lives as long as the
- * call. */
-void groups_changed(struct command_call *call, slice name);
+ * says what it `did` and whether a limit leaves accounts out. At the home of the duty. `name` lives
+ * as long as the call. */
+void groups_changed(struct command_call *call, slice name, const char *did);
 /* The lane of all that is written and read of groups. */
 uint64_t groups_lane(void);
 

@@ -30,6 +30,7 @@ struct groups_task {
     slice users[GROUPS_TOGETHER];             /* sorted, each once */
     uint32_t user_count;
     const char *users_arg;           /* the argument that names them */
+    const char *did;                 /* as the answer says it; NULL: "changed" */
     bool replaces;                   /* all other members go */
     slice seers[GROUPS_VIEWERS_MAX]; /* other groups that are to see it */
     uint32_t seer_count;
@@ -91,7 +92,7 @@ static void groups_written(void *arg, enum store_result result, const struct sto
         return;
     }
     (void)b;
-    groups_changed(t->call, t->name);
+    groups_changed(t->call, t->name, t->did != NULL ? t->did : "changed");
 }
 
 static struct store_batch *groups_write(struct groups_task *t)
@@ -442,6 +443,7 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
     groups_add_viewers(t, b);
     groups_add_members(t, b);
     groups_add_rules(t, b);
+    t->did = "added";
     groups_submit(t, b);
 }
 
@@ -495,6 +497,7 @@ static void groups_del(struct groups_task *t, const struct store_batch *found)
     STORE_ADD(b, &groups_stmt_drop_rules, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_viewers, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_viewed, STORE_ANY_ROWS, SV_T(t->name));
+    t->did = "deleted";
     groups_submit(t, b);
 }
 
