@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdbool.h>
 
 int64_t totp_step(uint64_t wall_us) { return (int64_t)(wall_us / 1000000 / TOTP_STEP_S); }
 
@@ -24,15 +25,29 @@ void totp_code(slice secret, int64_t step, unsigned digits, char *out)
         out[i - 1] = (char)('0' + number % 10);
 }
 
+/* Its digits alone; false: there are not as many as there must be. */
+static bool totp_digits(slice code, char out[TOTP_DIGITS])
+{
+    size_t len = 0;
+    for (size_t i = 0; i < code.len; i++) {
+        if (code.ptr[i] == ' ' || code.ptr[i] == '-')
+            continue;
+        if (len == TOTP_DIGITS)
+            return false;
+        out[len++] = code.ptr[i];
+    }
+    return len == TOTP_DIGITS;
+}
+
 int64_t totp_find(slice secret, slice code, int64_t now)
 {
-    char right[TOTP_DIGITS + 1];
+    char right[TOTP_DIGITS + 1], given[TOTP_DIGITS];
     int64_t found = -1;
-    if (code.len != TOTP_DIGITS)
+    if (!totp_digits(code, given))
         return -1;
     for (int64_t step = now - 1; step <= now + 1; step++) {
         totp_code(secret, step, TOTP_DIGITS, right);
-        if (CRYPTO_memcmp(right, code.ptr, TOTP_DIGITS) == 0)
+        if (CRYPTO_memcmp(right, given, TOTP_DIGITS) == 0)
             found = step;
     }
     return found;

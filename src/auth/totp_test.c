@@ -54,6 +54,26 @@ static void test_one_step_away(void **state)
     assert_int_equal(totp_find(secret, SLICE("abcdef"), 1000), -1);
 }
 
+static int64_t found_as(const char *code, const char *before, const char *between)
+{
+    char shown[TOTP_TEXT_MAX + 1];
+    snprintf(shown, sizeof shown, "%s%.3s%s%.3s", before, code, between, code + 3);
+    return totp_find(secret, slice_of(shown), 1000);
+}
+
+static void test_spaces(void **state)
+{
+    char code[TOTP_DIGITS + 1];
+    (void)state;
+    totp_code(secret, 1000, TOTP_DIGITS, code);
+    assert_int_equal(found_as(code, "", " "), 1000);
+    assert_int_equal(found_as(code, "", "-"), 1000);
+    assert_int_equal(found_as(code, " ", ""), 1000);
+    assert_int_equal(found_as(code, "", "."), -1);
+    assert_int_equal(found_as(code, "1 ", ""), -1);
+    assert_int_equal(totp_find(secret, SLICE("12 345"), 1000), -1);
+}
+
 /* RFC 4648 §6: nothing but the alphabet, eight signs for five bytes. */
 static void test_base32(void **state)
 {
@@ -66,9 +86,8 @@ static void test_base32(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_one_step_away),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_one_step_away), cmocka_unit_test(test_spaces),
         cmocka_unit_test(test_base32),
     };
     return cmocka_run_group_tests_name("totp", tests, NULL, NULL);

@@ -371,7 +371,7 @@ static struct command admin_totp_confirm = {
                                           { .name = "code",
                                             .kind = ARG_POSITIONAL,
                                             .min = 1,
-                                            .max = TOTP_DIGITS,
+                                            .max = TOTP_TEXT_MAX,
                                             .doc = "the code that the app shows" },
                                           { 0 } },
     .run = run_totp_confirm,
