@@ -1,5 +1,7 @@
 """A stored message for another server that is given up: its sender is told, also one who has logged
 out, and also if the server is killed at that moment."""
+import contextlib
+
 import pytest
 
 from muster import federation, xml
@@ -8,7 +10,7 @@ from test_mam import Page
 from test_s2s_lost import condition, flood, pending, say
 from test_sm import resume
 
-HOME, AWAY = "one.test", "other.test"
+HOME, AWAY, GONE = "one.test", "other.test", "gone.test"
 
 
 @pytest.fixture
@@ -230,3 +232,62 @@ def test_who_takes_nothing_from_strangers_is_told(away, online):
     give_up(away)
     until_given_up(away)
     assert errors(alice if online else away.client("alice", "laptop"), 1) == ids(1)
+
+
+# --- a domain of ours that is not there any more ---
+
+
+def serve(node, *domains):
+    node.conf["domains"] = list(domains)
+    node.restart()
+
+
+@pytest.fixture
+def gone(make_server, tmp_path):
+    """A message of alice@gone.test waits, and the node file has that domain no more."""
+    authority = federation.Authority(tmp_path)
+    tls = {**authority.issue(HOME, HOME, GONE), "trust": str(authority.file)}
+    server = make_server("carol", domains=[HOME, GONE], s2s=True, tls=tls,
+                         settings=federation.settings())
+    server.authority = authority
+    server.add_user("alice", domain=GONE)
+    federation.route(server, AWAY, federation.free_port())
+    leave(server.client("alice", domain=GONE))
+    serve(server, HOME)
+    return server
+
+
+def test_messages_of_a_domain_that_is_served_no_more_end(gone):
+    """Operators see them meanwhile, and the domain that they are for is not said to fail. If the
+    domain of the sender comes back, its user is told."""
+    gone.wait_log(f"event=s2s.unserved domain={AWAY} local={GONE}")
+    line = until("it is tried", lambda: gone.rows("s2s", "list", AWAY))[0]
+    assert (line["local"], line["stage"]) == (GONE, "policy") and "does not serve" in line["why"]
+    shown = [(row["name"], row["value"]) for row in gone.rows("s2s", "show", AWAY)]
+    assert ("queue", "0 stanzas wait, and stored messages") in shown
+    assert ("stored", "1 messages are not confirmed") in shown
+    assert "failing since" not in dict(shown) and pending(gone) == 1
+    give_up(gone)
+    until_given_up(gone)
+    gone.wait_log(f"event=s2s.given-up domain={AWAY} local={GONE} messages=1")
+    assert ('muster_s2s_given_up_total{sender="unserved"} 1'
+            in gone.ctl("metrics", "--format", "prometheus")["text"])
+    serve(gone, HOME, GONE)
+    assert condition(gone.client("alice", domain=GONE).expect(
+        "<message type='error' id='m0'/>")) == "service-unavailable"
+
+
+def test_messages_of_a_domain_that_is_served_again_go(gone):
+    gone.wait_log(f"event=s2s.unserved domain={AWAY} local={GONE}")
+    with contextlib.closing(federation.Listener(AWAY, gone.authority.issue(AWAY, AWAY))) as away:
+        federation.route(gone, AWAY, away.port)
+        serve(gone, HOME, GONE)
+        away.read_until(away.join(), f"<message [^>]*from='alice@{GONE}/")
+
+
+def test_messages_that_wait_come_back_where_federation_is_off_at_the_start(away):
+    leave(away.client("alice"))
+    away.conf["settings"]["s2s.policy"] = "off"
+    away.restart()
+    until_given_up(away)
+    assert errors(away.client("alice"), 1) == ids(1)

@@ -59,18 +59,10 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c)
 
 /* The edge. */
 
-static bool s2s_federates_any(struct worker *w)
-{
-    const struct node *n = worker_node(w);
-    for (unsigned i = 0; i < n->domain_count; i++)
-        if (s2s_federates(w, n->domains[i]))
-            return true;
-    return false;
-}
-
+/* Also where nothing federates: what waits goes back to its senders. */
 static void s2s_find_pending(struct worker *w)
 {
-    if (worker_index(w) == 0 && s2s_federates_any(w))
+    if (worker_index(w) == 0)
         partners_find_pending(w);
 }
 

@@ -754,3 +754,30 @@ struct stanza *partner_complaint(const struct partner *p, const struct stanza *s
 {
     return stanza_make_error(st, (enum stanza_error)p->blame, partner_words(p));
 }
+
+void partner_mail_given_up(const struct partner *p, uint32_t count)
+{
+    bool served = partner_is_served(p);
+    metric_add_to(&s2s_given_up, served ? 0 : 1, count);
+    if (served)
+        log_info(&log_s2s, LOG_EV("s2s.given-up"), LOG_S("domain", partner_remote(p)),
+                 LOG_S("local", partner_local(p)), LOG_I("messages", count), LOG_C("why", p->why));
+    else
+        log_warn(&log_s2s, LOG_EV("s2s.given-up"), LOG_S("domain", partner_remote(p)),
+                 LOG_S("local", partner_local(p)), LOG_I("messages", count), LOG_C("why", p->why),
+                 LOG_C("hint", "their senders are told when this server serves their domain "
+                               "again, and not before"));
+}
+
+void partner_blames_us(struct partner *p)
+{
+    if (p->blame != SE_SERVICE_UNAVAILABLE) /* else that was logged already */
+        log_warn(&log_s2s, LOG_EV("s2s.unserved"), LOG_S("domain", partner_remote(p)),
+                 LOG_S("local", partner_local(p)),
+                 LOG_C("hint", "stored messages wait for another server, and this one does not "
+                               "serve the domain of their senders any more; they are given up "
+                               "after s2s.keep-for, unless that is in `domains` again by then"));
+    partner_blame(p, S2S_AT_POLICY, SE_SERVICE_UNAVAILABLE, false,
+                  "this server does not serve its own domain any more (`domains` in the node "
+                  "file); stored messages of that domain are given up after s2s.keep-for");
+}

@@ -41,3 +41,7 @@ bool doubt_unacked(struct partner *p);
 void doubt_go_on(struct partner *p);   /* judges the next, if they may be written now */
 void doubt_stop(struct partner *p);    /* the stream has ended, or the partner ends */
 void doubt_next(struct loop_defer *d); /* partner.doubt.next */
+
+/* Our domain of it is served no more, and stored messages of its users wait. It may come back, as
+ * after a mistake in the node file: they wait as for a server that is away. */
+void partner_blames_us(struct partner *p);

@@ -195,7 +195,7 @@ static void foreign_pending_run(struct worker *w, void *message, const struct me
 {
     const struct s2s_pending *m = message;
     (void)from;
-    if (!s2s_is_ended(w) && s2s_is_ours(w, m->local))
+    if (!s2s_is_ended(w)) /* also where our domain is served no more: they end there, too */
         pair_news_tell(w, m->local, m->remote, NEWS_PENDING);
 }
 

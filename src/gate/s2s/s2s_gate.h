@@ -30,6 +30,7 @@ struct s2s_shown {
     const char *direction, *state, *tls, *auth;
     uint64_t since_s;
     uint32_t queue;
+    bool stored;             /* stored messages wait, too, in the database */
     uint32_t unacked;        /* stanzas that were given to the stream and are not confirmed */
     const struct conn *conn; /* NULL: there is none now */
     enum s2s_stage stage;    /* of the last failure, */

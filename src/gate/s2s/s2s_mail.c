@@ -483,7 +483,7 @@ static void mail_old_told(void *arg, enum err e)
     struct s2s_mail *m = l->mail;
     ensure(m->giving_up > 0);
     m->giving_up--;
-    (void)e; /* one that still waits is found by the next pass */
+    m->given_up += e == OK; /* one that still waits is found by the next pass */
     if (m->giving_up == 0)
         mail_old_next(m);
     mail_left_free(l);
@@ -532,10 +532,20 @@ static uint64_t mail_old_before_us(const struct s2s_mail *m)
     return partner_is_hopeless(m->partner) ? now + 1 : now > keep_us ? now - keep_us + 1 : 0;
 }
 
+static void mail_old_told_of(struct s2s_mail *m)
+{
+    if (m->given_up > 0)
+        partner_mail_given_up(m->partner, m->given_up);
+    m->given_up = 0;
+}
+
 /* The rest of the pass; and then, whether any are left: others end them, too. */
 static void mail_old_next(struct s2s_mail *m)
 {
-    if (!partner_may_give_up(m->partner))
+    bool ends = partner_may_give_up(m->partner);
+    if (!ends || !m->old_more)
+        mail_old_told_of(m);
+    if (!ends)
         return;
     if (m->old_more) {
         mail_old_read(m, mail_old_before_us(m));

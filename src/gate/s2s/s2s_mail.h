@@ -56,7 +56,8 @@ struct s2s_mail {
     struct outgoing_id old_behind;
     uint32_t giving_up; /* of that page: they are being settled */
     bool old_more;
-    bool remains; /* the last read of a pass: whether any message is left */
+    uint32_t given_up; /* in this pass */
+    bool remains;      /* the last read of a pass: whether any message is left */
     struct timer expire;
 };
 

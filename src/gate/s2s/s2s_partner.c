@@ -186,7 +186,8 @@ static void partner_failed(struct partner *p)
     share_ends(p);
     bool alone = partner_is_alone(p);
     bool sends = partner_has_stanzas(p) || p->unacked.len > 0;
-    if (alone && sends) { /* strangers can make us ask any */
+    bool served = partner_is_served(p); /* else that domain is not to blame */
+    if (alone && sends && served) {     /* strangers can make us ask any */
         s2s_domain_failed(partner_remote(p), slice_of(p->why),
                           p->blame == SE_REMOTE_SERVER_NOT_FOUND);
         partner_tells_stage(p);
@@ -200,7 +201,7 @@ static void partner_failed(struct partner *p)
     if (!partner_stopped(p))
         timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
     partner_keys_fail(p);
-    if (alone)
+    if (alone && served)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
     if (!alone)
         partner_divert(p);
@@ -229,6 +230,8 @@ static bool partner_is_allowed(struct partner *p)
     if (s2s_worker(p->gate, p->worker)->out.stopped)
         partner_blame(p, S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, true,
                       "this server is being stopped");
+    else if (!partner_is_served(p))
+        partner_blames_us(p);
     else if (ban != NULL)
         partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
     else

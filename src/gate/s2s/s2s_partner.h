@@ -153,6 +153,8 @@ bool partner_may_give_up(const struct partner *p); /* the domain fails */
 bool partner_is_hopeless(const struct partner *p); /* another attempt would fail, too */
 /* What tells its sender why the domain fails, or NULL. */
 struct stanza *partner_complaint(const struct partner *p, const struct stanza *st);
+/* So many stored messages have waited too long; counted, and logged. */
+void partner_mail_given_up(const struct partner *p, uint32_t count);
 
 /* To the home of a foreign domain: a question about a key. */
 struct s2s_verify {

@@ -35,6 +35,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .state = partner_state(p),
         .since_s = (loop_now_us(partner_loop(p)) - p->since_us) / 1000000,
         .queue = p->actor.inbox_stanzas,
+        .stored = s2s_mail_waits(&p->mail),
         .unacked = p->unacked.len,
         .conn = p->out != NULL ? s2s_out_conn(p->out) : NULL,
         .tls = "",

@@ -287,6 +287,15 @@ struct metric s2s_refused = { .name = "muster_s2s_refused",
                               .kind = METRIC_COUNTER,
                               .help = "Streams of other servers that were ended with an error, and "
                                       "single stanzas of theirs that were refused." };
+static const char *const given_up_senders[] = { "told", "unserved", NULL };
+struct metric s2s_given_up = { .name = "muster_s2s_given_up",
+                               .kind = METRIC_COUNTER,
+                               .label = "sender",
+                               .values = given_up_senders,
+                               .help = "Stored messages that were given up because they had waited "
+                                       "for another server for too long. Their senders are told; "
+                                       "`unserved`: not before this server serves their domain "
+                                       "again." };
 struct metric s2s_partners = { .name = "muster_s2s_partners",
                                .kind = METRIC_GAUGE,
                                .help = "Pairs of a domain of this server and a foreign one that "
@@ -343,7 +352,7 @@ const struct feature s2s_feature = {
     .settings = settings,
     .commands = s2s_commands,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
-                                         &s2s_partners, &s2s_drops, NULL },
+                                         &s2s_partners, &s2s_drops, &s2s_given_up, NULL },
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },

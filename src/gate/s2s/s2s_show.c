@@ -108,7 +108,9 @@ static void show_stream(const struct s2s_shown *s, void *arg)
                           (unsigned long long)s->since_s, *s->tls != '\0' ? ", " : "", s->tls,
                           *s->auth != '\0' ? ", by " : "", s->auth));
     if (out)
-        show_add(call, "queue", arena_printf(call->arena, "%u stanzas wait", s->queue));
+        show_add(call, "queue",
+                 arena_printf(call->arena, "%u stanzas wait%s", s->queue,
+                              s->stored ? ", and stored messages" : ""));
     if (s->conn != NULL)
         show_certificate(call, s->conn, s->remote);
     show_add(call, "unacknowledged", arena_printf(call->arena, "%u stanzas", s->unacked));

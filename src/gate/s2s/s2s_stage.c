@@ -86,6 +86,8 @@ slice s2s_stage_words(enum s2s_stage stage, enum stanza_error error)
     ensure(stage < S2S_STAGES);
     if (error == SE_NOT_ALLOWED)
         return SLICE("this server does not communicate with that domain");
+    if (error == SE_SERVICE_UNAVAILABLE)
+        return SLICE("this server did not serve the domain of the sender for a time");
     if (stage == S2S_AT_POLICY) /* of our rules, there is no other one with such an error */
         return SLICE("this server is being stopped");
     if (error == SE_REMOTE_SERVER_NOT_FOUND)

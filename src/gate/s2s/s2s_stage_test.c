@@ -10,7 +10,7 @@
 static void words_are_for_users(void **s)
 {
     static const enum stanza_error errors[] = { SE_NOT_ALLOWED, SE_REMOTE_SERVER_NOT_FOUND,
-                                                SE_REMOTE_SERVER_TIMEOUT };
+                                                SE_REMOTE_SERVER_TIMEOUT, SE_SERVICE_UNAVAILABLE };
     (void)s;
     for (int stage = S2S_AT_NONE; stage < S2S_STAGES; stage++)
         for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
@@ -30,6 +30,8 @@ static void words_say_what_failed(void **s)
     SAYS(S2S_AT_TCP, SE_REMOTE_SERVER_NOT_FOUND, "no server of that domain was found");
     SAYS(S2S_AT_ROUTE, SE_NOT_ALLOWED, "this server does not communicate with that domain");
     SAYS(S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, "this server is being stopped");
+    SAYS(S2S_AT_POLICY, SE_SERVICE_UNAVAILABLE,
+         "this server did not serve the domain of the sender for a time");
     SAYS(S2S_AT_LINK, SE_REMOTE_SERVER_TIMEOUT,
          "the connection to the server of that domain has ended");
 }
