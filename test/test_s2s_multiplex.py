@@ -109,6 +109,29 @@ def test_two_domains_and_a_room_share_a_connection(pair, bidi):
     assert one.log().count("s2s.shared domain=other.test") == (1 if bidi == "on" else 2)
 
 
+def links(server):
+    """The lines of each connection: our domain, and the direction."""
+    found = {}
+    for row in server.rows("s2s", "list", OTHER):
+        found.setdefault(row["link"], []).append((row["local"], row["direction"]))
+    return sorted(sorted(lines) for lines in found.values())
+
+
+@pytest.mark.parametrize("bidi", ["on", "off"])
+def test_operators_see_which_domains_share_a_connection(pair, bidi):
+    """The certificate of each connection is shown once."""
+    one, other, wire = pair(bidi=bidi)
+    talk(one, other)
+    outward = [(ONE, "out"), (TWO, "out")]
+    assert links(one) == ([[(ONE, "in"), *outward]] if bidi == "on" else
+                          [[(ONE, "in")], outward, [(TWO, "in")]])
+    shown = [(row["name"], row["value"]) for row in one.rows("s2s", "show", OTHER)]
+    names = [row["link"] for row in one.rows("s2s", "list", OTHER)]
+    assert all(sum(value.endswith(f"link {name}") for _, value in shown) == names.count(name)
+               for name in names)
+    assert [name for name, _ in shown].count("certificate") == len(set(names))
+
+
 def test_with_several_connections_of_each_pair(pair):
     """The first ones are shared, each other one is of its pair of domains."""
     one, other, wire = pair(bidi="off", connections="2")

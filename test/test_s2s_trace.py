@@ -486,12 +486,14 @@ def test_show_says_what_certificates_say(make_server, authority, one):
           lambda: all(s["unacknowledged"] == "0 stanzas" for s in of_streams(one).values()))
     streams = of_streams(one)
     assert set(streams) == {"stream to it", "stream from it"}
-    for stream in streams.values():
-        assert stream["tls"].startswith("TLSv1.3, TLS_")
-        assert re.fullmatch(r"CN=.*, issued by CN=ca of tests, valid until 20\d\d-\d\d-\d\d",
-                            stream["certificate"])
-        assert f"{OTHER} (DNS name)" in stream["names"] and stream["chain"] == "verified"
-        assert stream["name that matches"] == f"{OTHER} (DNS name)"
+    links = {re.search("link (.*)", stream[name])[1] for name, stream in streams.items()}
+    assert len(links) == 1 and "certificate" not in streams["stream from it"]
+    stream = streams["stream to it"]
+    assert stream["tls"].startswith("TLSv1.3, TLS_")
+    assert re.fullmatch(r"CN=.*, issued by CN=ca of tests, valid until 20\d\d-\d\d-\d\d",
+                        stream["certificate"])
+    assert f"{OTHER} (DNS name)" in stream["names"] and stream["chain"] == "verified"
+    assert stream["name that matches"] == f"{OTHER} (DNS name)"
 
 
 def test_show_counts_what_is_not_confirmed(make_server, authority, one):

@@ -44,6 +44,8 @@ static void commands_add(struct command_call *call, const struct s2s_shown *s)
     command_text(call, "auth", slice_of(s->auth));
     if (s->connections > 0)
         command_int(call, "connection", s->number);
+    if (s->link != 0)
+        command_text(call, "link", s2s_link_name(s, call->arena));
     if (s->stage != S2S_AT_NONE)
         command_text(call, "stage", slice_of(s2s_stage_name(s->stage)));
     if (s->why.len > 0)
@@ -233,6 +235,10 @@ static struct command s2s_list = {
               .optional = true,
               .doc = "which of the s2s.connections of these two domains it is, from 0 on, as the "
                      "log has it" },
+            { .name = "link",
+              .optional = true,
+              .doc = "the connection that it is on: its node, and a number there; lines with "
+                     "the same one share it" },
             { .name = "stage",
               .optional = true,
               .doc = "where the last attempt has failed, as `s2s trace` names it" },

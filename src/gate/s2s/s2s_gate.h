@@ -35,6 +35,8 @@ struct s2s_shown {
     const struct conn *conn; /* NULL: there is none now */
     enum s2s_stage stage;    /* of the last failure, */
     slice why;               /* and what it was */
+    uint64_t link;           /* the id of its connection on a node: other lines may have it, too, */
+    uint32_t link_node;      /* and that node; link 0: there is none */
     unsigned connections;    /* that its pair has (gate/s2s/s2s_connections.h); 0: it is none, */
     unsigned number;         /* and which it is */
 };

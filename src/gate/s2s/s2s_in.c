@@ -562,6 +562,8 @@ void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
             .auth = p->how,
             .unacked = s2s_flow_open(s),
             .conn = s->x.conn,
+            .link = s->x.id,
+            .link_node = worker_node(s->x.worker)->id,
         };
         show(&shown, arg);
     }

@@ -965,6 +965,7 @@ enum s2s_stage s2s_out_stage(const struct s2s_out *o, bool late)
     return s2s_stage_of(&o->x, o->direct, late);
 }
 
+uint64_t s2s_out_id(const struct s2s_out *o) { return o->x.id; }
 const struct conn *s2s_out_conn(const struct s2s_out *o) { return o->x.conn; }
 
 bool s2s_out_is_pinned(const struct s2s_out *o)

@@ -35,6 +35,7 @@ void s2s_out_flow_rests(struct xstream *x); /* of these, none is under way */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);
 /* What is going on. late: the server does not answer. */
 enum s2s_stage s2s_out_stage(const struct s2s_out *o, bool late);
+uint64_t s2s_out_id(const struct s2s_out *o); /* of its stream, on this node */
 const struct conn *s2s_out_conn(const struct s2s_out *o);
 uint32_t s2s_out_max_bytes(const struct s2s_out *o); /* of a stanza that it takes; 0: not said */
 bool s2s_out_is_pinned(const struct s2s_out *o);     /* its certificate counts as a pinned one */

@@ -20,6 +20,14 @@ static const char *partner_state(const struct partner *p)
     return timer_is_set(&p->retry) ? "waiting" : "connecting";
 }
 
+/* Of both directions, and of all domains that share it. */
+static void partner_shows_link(const struct partner *p, struct s2s_shown *s)
+{
+    const struct s2s_out *out = p->out != NULL ? p->out : share_stream(p);
+    s->link_node = out != NULL ? worker_node(p->worker)->id : p->back.from.node;
+    s->link = out != NULL ? s2s_out_id(out) : p->back.on ? p->back.stream : 0;
+}
+
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
 {
     if (p->state == ACTOR_ABSENT && p->failures == 0)
@@ -43,6 +51,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .stage = failed ? (enum s2s_stage)p->stage : S2S_AT_NONE,
         .why = failed ? slice_of(p->why) : (slice){ 0 },
     };
+    partner_shows_link(p, &s);
     if (p->out != NULL) {
         s2s_out_describe(p->out, &s.tls, &s.auth);
     } else if (p->back.on) {

@@ -291,6 +291,11 @@ void share_wrote(struct s2s_out *o)
     s->writer = NULL;
 }
 
+const struct s2s_out *share_stream(const struct partner *p)
+{
+    return p->share.guest != NULL && p->back.on ? p->share.guest->share->out : NULL;
+}
+
 void share_closes(struct partner *p)
 {
     struct s2s_out *o = p->share.guest->share->out;

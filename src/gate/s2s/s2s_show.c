@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_domains.h"
@@ -17,6 +18,7 @@
 #include "io/tls_cert.h"
 
 enum { ROWS_MAX = 10000, NAMES_SHOWN = 10 };
+#define LINK_SHOWN 0xffffffffffffull /* its upper bits are the same for all, mostly */
 
 static void show_add(struct command_call *call, const char *name, const char *value)
 {
@@ -88,30 +90,52 @@ static void show_certificate(struct command_call *call, const struct conn *c, sl
     show_verdict(call, c);
 }
 
+slice s2s_link_name(const struct s2s_shown *s, struct arena *arena)
+{
+    ensure(s->link != 0);
+    return slice_of(arena_printf(arena, "%u-%012llx", s->link_node,
+                                 (unsigned long long)(s->link & LINK_SHOWN)));
+}
+
 static const char *show_number(struct command_call *call, const struct s2s_shown *s)
 {
     return s->connections > 1 ? arena_printf(call->arena, ", connection %u", s->number) : "";
 }
 
+static const char *show_link(struct command_call *call, const struct s2s_shown *s)
+{
+    return s->link == 0
+               ? ""
+               : arena_printf(call->arena, ", link %.*s", SLICE_ARG(s2s_link_name(s, call->arena)));
+}
+
+struct showing {
+    struct command_call *call;
+    const struct conn *last; /* of the line before: lines of one connection follow each other */
+};
+
 static void show_stream(const struct s2s_shown *s, void *arg)
 {
-    struct command_call *call = arg;
+    struct showing *show = arg;
+    struct command_call *call = show->call;
     if (!slice_eq(command_arg(call, "domain"), s->remote))
         return;
+    bool again = s->conn != NULL && s->conn == show->last;
+    show->last = s->conn;
     bool in = strcmp(s->direction, "in") == 0, out = strcmp(s->direction, "out") == 0;
     show_add(call,
              in    ? "stream from it"
              : out ? "stream to it"
                    : "stream for keys",
-             arena_printf(call->arena, "%s %.*s%s: %s for %llu s%s%s%s%s", in ? "to" : "from",
+             arena_printf(call->arena, "%s %.*s%s: %s for %llu s%s%s%s%s%s", in ? "to" : "from",
                           SLICE_ARG(s->local), show_number(call, s), s->state,
                           (unsigned long long)s->since_s, *s->tls != '\0' ? ", " : "", s->tls,
-                          *s->auth != '\0' ? ", by " : "", s->auth));
+                          *s->auth != '\0' ? ", by " : "", s->auth, show_link(call, s)));
     if (out)
         show_add(call, "queue",
                  arena_printf(call->arena, "%u stanzas wait%s", s->queue,
                               s->stored ? ", and stored messages" : ""));
-    if (s->conn != NULL)
+    if (s->conn != NULL && !again)
         show_certificate(call, s->conn, s->remote);
     show_add(call, "unacknowledged", arena_printf(call->arena, "%u stanzas", s->unacked));
     if (s->why.len > 0)
@@ -158,6 +182,7 @@ static void run_s2s_show(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
+    struct showing show = { call, NULL };
     struct actor *a;
     if (g == NULL)
         return;
@@ -165,9 +190,9 @@ static void run_s2s_show(struct command_call *call)
         show_counts(call);
     show_unproved(call);
     for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        partner_show(partner_of(a), show_stream, call);
+        partner_show(partner_of(a), show_stream, &show);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
-        s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), show_stream, call);
+        s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), show_stream, &show);
 }
 
 static const char *show_policy_text(struct command_call *call, const struct foreign_ban *ban)
@@ -242,7 +267,8 @@ struct command s2s_show_command = {
             { .name = "name",
               .doc = "stream to it, stream from it, or stream for keys (only questions about its "
                      "dialback keys), and of this stream: queue, tls, certificate, "
-                     "names, name that matches, chain, unacknowledged, last failure; then "
+                     "names, name that matches, chain, unacknowledged, last failure (tls to "
+                     "chain once for all streams of one link, as in `s2s list`); then "
                      "counted, failing since, last refused (of its streams to this server), state, "
                      "policy, stored" },
             { .name = "value", .doc = "what is known" },
