@@ -1,4 +1,5 @@
 """Several domains of one server share a connection to another server (XEP-0220 §2.5)."""
+import re
 import socket
 
 import pytest
@@ -493,6 +494,15 @@ def test_a_domain_that_the_other_server_does_not_admit_leaves_the_stream_to_the_
         assert carol.error("get", "<ping xmlns='urn:xmpp:ping'/>", to=OTHER)
         say(alice, bob, f"next {n}")
         hear(bob, alice, f"next {n}")
+    why = "s2s.policy is deny, and s2s.domains names it"
+    assert f'event=s2s.not-admitted domain={TWO} local={OTHER} stage=policy why="{why}"' in \
+        other.log()
+    refused, = (row for row in other.rows("s2s", "list", TWO) if row["state"] == "refused")
+    assert (refused["local"], refused["stage"]) == (OTHER, "policy") and why in refused["why"]
+    shown = {row["name"]: row["value"] for row in other.rows("s2s", "show", TWO)}
+    assert shown["last refused"].endswith(f"from 127.0.0.1: {why}")
+    assert re.search(f"event=s2s.unshared domain={OTHER} local={TWO} with={ONE} "
+                     "why=.*policy-violation", one.log())
     lost = [line for line in one.log().splitlines() if "event=s2s.lost" in line]
     assert not [line for line in lost if f"local={ONE}" in line], lost
 

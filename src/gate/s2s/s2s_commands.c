@@ -80,7 +80,7 @@ static void commands_show_refused(slice domain, const struct s2s_unproved *last,
             .since_s = now > last->at_us ? (now - last->at_us) / 1000000 : 0,
             .tls = "",
             .auth = "",
-            .stage = S2S_AT_CERTIFICATE,
+            .stage = last->stage,
             .why = slice_of(arena_printf(l->call->arena, "%s (from %s)", last->why, last->peer)) },
         l);
 }
@@ -225,7 +225,8 @@ static struct command s2s_list = {
               .doc =
                   "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
                   "failed, diverted (to another of s2s.connections), checking (its dialback), or "
-                  "refused (its certificate, the last time that it came; for a day)" },
+                  "refused (its certificate, or a further domain on its stream, the last time that "
+                  "it came; for a day)" },
             { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },

@@ -13,6 +13,7 @@
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
+#include "im/foreign.h"
 #include "xmpp/ns.h"
 
 /* Keys of a stream that has proved another pair, or several: denied, and those of domains that
@@ -91,11 +92,14 @@ static void in_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 /* XEP-0220 §2.4: who cannot prove one domain has no business to go on, unless another one was. */
 static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict v)
 {
+    slice remote = slice_dup(in_scratch(s), pair_remote(p)),
+          local = slice_dup(in_scratch(s), pair_local(p));
     if (v == S2S_UNKNOWN) {
-        in_result_refuse(s, pair_remote(p), pair_local(p), SE_REMOTE_SERVER_TIMEOUT);
+        in_result_refuse(s, remote, local, SE_REMOTE_SERVER_TIMEOUT);
+        in_is_not_admitted(s, remote, local, S2S_AT_AUTHENTICATION,
+                           "the server of the domain could not be asked about its key");
     } else {
-        log_warn(&log_s2s, LOG_EV("s2s.forged"), LOG_S("domain", pair_remote(p)),
-                 LOG_S("local", pair_local(p)),
+        log_warn(&log_s2s, LOG_EV("s2s.forged"), LOG_S("domain", remote), LOG_S("local", local),
                  LOG_C("why", "the server of the domain denies the key"),
                  LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
         metric_add(&s2s_refused, 1);
@@ -104,12 +108,12 @@ static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict 
     pair_remove(s, p);
     if (v != S2S_INVALID) {
         if (++s->unjudged == UNJUDGED_MAX)
-            xstream_fail(&s->x, XE_POLICY_VIOLATION,
-                         SLICE("too many keys of domains that cannot be asked"));
+            in_fail_for(s, remote, local, XE_POLICY_VIOLATION,
+                        SLICE("too many keys of domains that cannot be asked"));
     } else if (s->x.state == STREAM_FEATURES)
         xstream_close(&s->x, (slice){ 0 });
     else if (++s->denied == DENIED_MAX)
-        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("too many keys were denied"));
+        in_fail_for(s, remote, local, XE_NOT_AUTHORIZED, SLICE("too many keys were denied"));
 }
 
 static void key_checked(struct worker *w, void *arg)
@@ -166,11 +170,14 @@ static bool in_may_add(struct s2s_in *s, slice remote, slice local)
     struct why why;
     bool by_key = s2s_demand_of(remote).dialback;
     if (s->x.state == STREAM_BOUND && !s2s_is_ours(s->x.worker, remote)) {
-        bool proved = by_key || in_is_of_certificate(s, remote, &why);
-        if (!proved)
+        const struct foreign_ban *ban = s2s_ban(s->x.worker, local, remote);
+        if (!by_key && !in_is_of_certificate(s, remote, &why))
             in_is_unproved(s, remote, local, why.text);
-        if (proved && s2s_is_partner(s->x.worker, local, remote) &&
-            s2s_tls_fits(s->x.conn, remote, &why))
+        else if (ban != NULL)
+            in_is_not_admitted(s, remote, local, S2S_AT_POLICY, ban->why);
+        else if (!s2s_tls_fits(s->x.conn, remote, &why))
+            in_is_not_admitted(s, remote, local, S2S_AT_TLS, why.text);
+        else
             return true;
         in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
         return false;
@@ -184,31 +191,44 @@ static bool in_may_add(struct s2s_in *s, slice remote, slice local)
     return false;
 }
 
+/* It may be proved here. */
+static void in_take_key(struct s2s_in *s, slice remote, slice local, slice key)
+{
+    struct why why;
+    struct pair *p = pair_find(s, remote, local);
+    if (p != NULL && p->proved) {
+        s2s_in_say_result(s, p, "valid");
+    } else if (p != NULL) {
+        return; /* it is being checked: one answer is to come, not one for each key */
+    } else if ((p = pair_add(s, remote, local)) == NULL) {
+        in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
+        in_is_not_admitted(s, remote, local, S2S_AT_POLICY,
+                           "its stream has too many pairs of domains");
+    } else if (in_is_of_certificate(s, remote, &why)) {
+        in_is_proved(s, p, "certificate");
+    } else {
+        in_check_key(s, p, key);
+    }
+}
+
 /* A key of a server that wants to speak for a domain (XEP-0220 §2.1.1). */
 static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
 {
     slice key = elem_text(e, in_scratch(s));
-    struct why why;
     if (elem_attr_raw(e, "type").ptr != NULL) {
-        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
+        in_fail_for(s, remote, local, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
     } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
-        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a result needs from, to and a key"));
+        in_fail_for(s, remote, local, XE_IMPROPER_ADDRESSING,
+                    SLICE("a result needs from, to and a key"));
     } else if (!s2s_is_ours(s->x.worker, local)) {
         in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
+        in_is_not_admitted(s, remote, local, S2S_AT_POLICY,
+                           "the domain that it asks for is not served here");
     } else if (!s->x.secure && !s2s_may_be_plain(remote)) {
         in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
+        in_is_not_admitted(s, remote, local, S2S_AT_TLS, "it has no TLS (s2s.require-tls)");
     } else if (in_may_add(s, remote, local)) {
-        struct pair *p = pair_find(s, remote, local);
-        if (p != NULL && p->proved)
-            s2s_in_say_result(s, p, "valid");
-        else if (p != NULL)
-            return; /* it is being checked: one answer is to come, not one for each key */
-        else if ((p = pair_add(s, remote, local)) == NULL)
-            in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
-        else if (in_is_of_certificate(s, remote, &why))
-            in_is_proved(s, p, "certificate");
-        else
-            in_check_key(s, p, key);
+        in_take_key(s, remote, local, key);
     }
 }
 
@@ -222,7 +242,8 @@ static void in_verify(struct s2s_in *s, const struct elem *e, slice remote, slic
     };
     if (elem_attr_raw(e, "type").ptr != NULL || d.stream_id.len == 0 ||
         d.stream_id.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
-        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a question needs from, to and id"));
+        in_fail_for(s, remote, local, XE_IMPROPER_ADDRESSING,
+                    SLICE("a question needs from, to and id"));
     } else {
         if (!s2s_is_ours(s->x.worker, local))
             a.error = SE_ITEM_NOT_FOUND;
@@ -240,7 +261,8 @@ bool s2s_in_dialback(struct s2s_in *s, const struct elem *e)
     slice remote = in_domain(s, elem_attr(e, "from", tmp)),
           local = in_domain(s, elem_attr(e, "to", tmp));
     if (!in_may_authenticate(s))
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("TLS is required here (s2s.require-tls)"));
+        in_fail_for(s, remote, local, XE_POLICY_VIOLATION,
+                    SLICE("TLS is required here (s2s.require-tls)"));
     else if (slice_is(e->name, "result"))
         in_result(s, e, remote, local);
     else if (slice_is(e->name, "verify"))

@@ -85,7 +85,8 @@ slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s-
 
 void in_fail_for(struct s2s_in *s, slice remote, slice local, enum stream_error e, slice text)
 {
-    s->asked = &(struct in_asked){ remote, local };
+    s->asked = &(struct in_asked){ remote.len > 0 ? remote : in_remote(s),
+                                   local.len > 0 ? local : in_local(s) };
     xstream_fail(&s->x, e, text);
     s->asked = NULL;
 }
@@ -105,15 +106,22 @@ bool in_may_come_from(struct s2s_in *s, slice remote, slice local)
     return false;
 }
 
-void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why)
+void in_is_not_admitted(struct s2s_in *s, slice remote, slice local, enum s2s_stage at,
+                        const char *why)
 {
+    ensure(at != S2S_AT_NONE);
     if (s->unproved == UNPROVED_TOLD)
         return;
     s->unproved++;
     s2s_unproved(s->x.worker,
                  &(struct s2s_unproved_news){ remote, local,
                                               slice_of(conn_info_text(conn_info(s->x.conn)).text),
-                                              slice_of(why) });
+                                              slice_of(why), (uint8_t)at });
+}
+
+void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why)
+{
+    in_is_not_admitted(s, remote, local, S2S_AT_CERTIFICATE, why);
 }
 
 bool in_may_authenticate(const struct s2s_in *s)

@@ -4,6 +4,7 @@
 #pragma once
 #include "base/list.h"
 #include "base/slice.h"
+#include "gate/s2s/s2s_stage.h"
 #include "xmpp/stanza_error.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,5 +51,8 @@ bool in_may_come_from(struct s2s_in *s, slice remote, slice local);
 void in_fail_for(struct s2s_in *s, slice remote, slice local, enum stream_error e, slice text);
 /* Its certificate does not prove that domain, and nothing else would: told to the operator. */
 void in_is_unproved(struct s2s_in *s, slice remote, slice local, const char *why);
+/* A further domain does not get what it asks for on this stream, for another reason: the same. */
+void in_is_not_admitted(struct s2s_in *s, slice remote, slice local, enum s2s_stage at,
+                        const char *why);
 bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */
 void in_is_bound(struct s2s_in *s);               /* larger units may come */

@@ -514,7 +514,10 @@ static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
 {
     slice type = elem_attr(e, "type", out_scratch(o));
     if (!slice_eq(local, out_local(o)))
-        return share_result(o, local, slice_is(type, "valid"));
+        return share_result(o, local,
+                            slice_is(type, "valid")
+                                ? NULL
+                                : s2s_key_refused(e, EXTERNAL_OFFERED, "", out_scratch(o)));
     if (o->x.state != STREAM_CHECKING)
         return false;
     if (slice_is(type, "valid")) {

@@ -170,9 +170,12 @@ static void guest_makes_its_own(struct partner *p)
     share_connects(p);
 }
 
-static void guest_is_refused(struct s2s_guest *g)
+static void guest_is_refused(struct s2s_guest *g, const char *why)
 {
     struct partner *p = g->partner;
+    log_info(&log_s2s, LOG_EV("s2s.unshared"), LOG_S("domain", partner_remote(p)),
+             LOG_S("local", partner_local(p)), LOG_S("with", out_local(g->share->out)),
+             LOG_C("why", why));
     guest_leaves(g);
     guest_makes_its_own(p);
 }
@@ -180,7 +183,7 @@ static void guest_is_refused(struct s2s_guest *g)
 static void guest_late(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    guest_is_refused(CONTAINER_OF(t, struct s2s_guest, wait));
+    guest_is_refused(CONTAINER_OF(t, struct s2s_guest, wait), "it does not answer the key");
 }
 
 static void share_push(struct s2s_share *s, struct s2s_guest *writer)
@@ -251,20 +254,20 @@ static bool share_asks(struct s2s_out *o, struct partner *p)
     return true;
 }
 
-bool share_result(struct s2s_out *o, slice local, bool valid)
+bool share_result(struct s2s_out *o, slice local, const char *refused)
 {
     struct s2s_guest *g = guest_find(o, local);
     if (g == NULL)
         return false;
-    g->proved = g->proved || valid;
+    g->proved = g->proved || refused == NULL;
     if (g->partner == NULL || g->partner->back.on)
         return true; /* it is late, or says it once more */
     partner_pin(g->partner);
     struct partner *p = g->partner;
-    if (valid && !o->draining && !o->x.end_sent)
+    if (refused == NULL && !o->draining && !o->x.end_sent)
         guest_enters(g);
-    else /* or the answer has crossed our end */
-        guest_is_refused(g);
+    else
+        guest_is_refused(g, refused != NULL ? refused : "the answer has crossed our end");
     partner_unpin(p);
     return true;
 }

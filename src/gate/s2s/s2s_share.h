@@ -49,8 +49,10 @@ void share_holds(struct partner *p);                               /* its stream
 /* The server has ended the stream for what it was sent, perhaps: fn is called for the partner that
  * this was of, if only one has something that is not confirmed. */
 void share_blames(struct s2s_out *o, void (*fn)(struct partner *p));
-bool share_result(struct s2s_out *o, slice local, bool valid); /* false: nobody has asked */
-bool share_may_send(const struct s2s_out *o, slice local);     /* the server, to that domain */
+/* The server has answered the key of a domain; refused: why, NULL: it is proved. false: nobody has
+ * asked. */
+bool share_result(struct s2s_out *o, slice local, const char *refused);
+bool share_may_send(const struct s2s_out *o, slice local); /* the server, to that domain */
 void share_wrote(struct s2s_out *o);
 bool share_confirmed(struct s2s_out *o, uint32_t h); /* false: that cannot be */
 void share_confirm_all(struct s2s_out *o);

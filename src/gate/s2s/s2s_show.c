@@ -174,8 +174,11 @@ static void show_unproved(struct command_call *call)
         return;
     clock_stamp(stamp, last.at_us);
     show_add(call, "last refused",
-             arena_printf(call->arena, "%s, from %s: its certificate does not prove the domain: %s",
-                          stamp, last.peer, last.why));
+             arena_printf(call->arena, "%s, from %s: %s%s", stamp, last.peer,
+                          last.stage == S2S_AT_CERTIFICATE
+                              ? "its certificate does not prove the domain: "
+                              : "",
+                          last.why));
 }
 
 static void run_s2s_show(struct command_call *call)

@@ -76,6 +76,7 @@ void s2s_unproved_keep(const struct s2s_unproved_news *news, uint64_t now_us)
     unproved_text(p->last.local, sizeof p->last.local, news->local);
     unproved_text(p->last.peer, sizeof p->last.peer, news->peer);
     unproved_text(p->last.why, sizeof p->last.why, news->why);
+    p->last.stage = news->stage == S2S_AT_NONE ? S2S_AT_CERTIFICATE : (enum s2s_stage)news->stage;
     pthread_mutex_unlock(&unproved.lock);
 }
 
@@ -138,6 +139,7 @@ static const struct message_field unproved_fields[] = {
     F_BARE(struct s2s_unproved_news, local),
     F_TEXT(struct s2s_unproved_news, peer, S2S_UNPROVED_PEER),
     F_TEXT(struct s2s_unproved_news, why, S2S_UNPROVED_WHY),
+    F_U8(struct s2s_unproved_news, stage, S2S_STAGES - 1),
     { 0 },
 };
 const struct message_row s2s_unproved_message = {
@@ -153,8 +155,14 @@ const struct message_row s2s_unproved_message = {
 void s2s_unproved(struct worker *w, struct s2s_unproved_news *news)
 {
     news->why.len = utf8_valid_len(news->why); /* it may have been cut */
-    log_info(&log_s2s, LOG_EV("s2s.unproved"), LOG_S("domain", news->remote),
-             LOG_S("local", news->local), LOG_S("why", news->why), LOG_S("peer", news->peer));
+    if (news->stage == S2S_AT_CERTIFICATE)
+        log_info(&log_s2s, LOG_EV("s2s.unproved"), LOG_S("domain", news->remote),
+                 LOG_S("local", news->local), LOG_S("why", news->why), LOG_S("peer", news->peer));
+    else
+        log_info(&log_s2s, LOG_EV("s2s.not-admitted"), LOG_S("domain", news->remote),
+                 LOG_S("local", news->local),
+                 LOG_C("stage", s2s_stage_name((enum s2s_stage)news->stage)),
+                 LOG_S("why", news->why), LOG_S("peer", news->peer));
     if (unproved_has_room(news->remote))
         home_send(w, news->remote, &s2s_unproved_message, news);
 }

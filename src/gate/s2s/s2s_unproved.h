@@ -1,7 +1,7 @@
 /* s2s_unproved: servers that have connected to us and could not prove their domain by their
- * certificate, where nothing else would: for the log, and the last one of each domain for `s2s
- * show` and `s2s list`, until that domain is proved. The peer is told no more than that it is not
- * authorized.
+ * certificate, where nothing else would, or that asked for a further domain on their stream and did
+ * not get it: for the log, and the last one of each domain for `s2s show` and `s2s list`, until
+ * that domain is proved. The peer is told no more than that it is not authorized, or a condition.
  *
  * The home of the foreign domain remembers it, since the streams of a domain come to any node: it
  * is told of each, and hears when the domain is proved. So all functions are for that worker,
@@ -10,7 +10,7 @@
  * Limits: S2S_UNPROVED_MAX domains in a process, each for S2S_UNPROVED_US; the oldest makes room.
  * Anybody can name any domain. */
 #pragma once
-#include "base/slice.h"
+#include "gate/s2s/s2s_stage.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,12 +30,14 @@ struct s2s_unproved {
     uint64_t at_us; /* wall clock */
     char local[S2S_UNPROVED_DOMAIN];
     char peer[S2S_UNPROVED_PEER]; /* its address */
-    char why[S2S_UNPROVED_WHY];   /* what is wrong with its certificate */
+    char why[S2S_UNPROVED_WHY];   /* what is wrong: with its certificate, if that is the stage */
+    enum s2s_stage stage;
 };
 
 /* On any worker: tells the home. peer: its address. */
 struct s2s_unproved_news {
     slice remote, local, peer, why;
+    uint8_t stage; /* enum s2s_stage; S2S_AT_NONE, of another release: its certificate */
 };
 void s2s_unproved(struct worker *w, struct s2s_unproved_news *news);
 extern const struct message_row s2s_unproved_message;

@@ -9,9 +9,9 @@
 
 static void keep(slice domain, const char *why, uint64_t now_us)
 {
-    s2s_unproved_keep(
-        &(struct s2s_unproved_news){ domain, SLICE("one.test"), SLICE("::1"), slice_of(why) },
-        now_us);
+    s2s_unproved_keep(&(struct s2s_unproved_news){ domain, SLICE("one.test"), SLICE("::1"),
+                                                   slice_of(why), S2S_AT_POLICY },
+                      now_us);
 }
 
 static void count(slice domain, const struct s2s_unproved *last, void *arg)
@@ -38,6 +38,7 @@ static void test_the_last_one_is_known_for_a_day(void **state)
     assert_string_equal(last.why, "second");
     assert_string_equal(last.local, "one.test");
     assert_string_equal(last.peer, "::1");
+    assert_int_equal(last.stage, S2S_AT_POLICY);
     assert_int_equal(counted(2 + S2S_UNPROVED_US), 1);
     assert_false(s2s_unproved_of(EVIL, 3 + S2S_UNPROVED_US, &last));
     assert_int_equal(counted(3 + S2S_UNPROVED_US), 0);
