@@ -196,6 +196,11 @@ def test_a_request_for_a_domain_of_others(server):
     assert "other.test is not served here" in said and "`component add`" in said
 
 
+def test_a_request_for_a_component_that_nobody_has_added(server):
+    said = refused(server, "cert", "csr", "irc.localhost")
+    assert "if it is a component, add it with `component add irc.localhost`, otherwise to" in said
+
+
 def test_domains_that_have_no_certificate_of_their_own(make_server, tmp_path):
     server = make_server(domains=["a.test"])
     path = write(tmp_path, "none.pem", b"")

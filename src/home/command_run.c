@@ -34,6 +34,15 @@ static const struct node *command_node(const struct command_call *call)
     return worker_node(call->worker);
 }
 
+static bool is_below_ours(const struct node *n, slice domain)
+{
+    slice label, above = domain;
+    while (slice_cut(above, '.', &label, &above))
+        if (node_serves(n, above))
+            return true;
+    return false;
+}
+
 bool command_domain_served(struct command_call *call, slice domain)
 {
     const struct node *n = command_node(call);
@@ -47,6 +56,11 @@ bool command_domain_served(struct command_call *call, slice domain)
     else if (host_find(n, domain, &parent) != NULL)
         command_fail(call, E_NOTFOUND, "found %.*s, a service of %.*s; domains are %s",
                      SLICE_ARG(domain), SLICE_ARG(parent), domains);
+    else if (is_below_ours(n, domain)) /* of services there are no others */
+        command_fail(call, E_NOTFOUND,
+                     "domain %.*s is not served here; domains are %s; if it is a component, add "
+                     "it with `component add %.*s`, otherwise to `domains` in the node file",
+                     SLICE_ARG(domain), domains, SLICE_ARG(domain));
     else
         command_fail(
             call, E_NOTFOUND,
