@@ -40,6 +40,21 @@ def test_registration_is_a_bookmark(cave, alice, bob):
     assert bookmarks(alice) == {}  # who has no nickname registered has none
 
 
+@pytest.mark.parametrize("by", ["owner", "operator"])
+def test_a_room_that_is_destroyed_has_no_bookmarks(server, cave, alice, bob, by):
+    """A client would enter it, and be the owner of a room that is open to all."""
+    interested(bob, NODE)
+    cave.register(bob, "second")
+    cave.register(alice, "first")
+    until("a bookmark of each", lambda: cave.jid in bookmarks(alice) and cave.jid in bookmarks(bob))
+    if by == "owner":
+        cave.destroy(alice)
+    else:
+        server.ctl("room", "destroy", cave.jid)
+    expect_event(bob, NODE, bob.bare, f"<retract id='{cave.jid}'/>")
+    until("none", lambda: bookmarks(alice) == bookmarks(bob) == {})
+
+
 def test_coming_and_going_at_once(cave, alice, bob):
     interested(bob, NODE)
     for _ in range(3):

@@ -1,10 +1,10 @@
 /* bookmark: bookmarks of registered members (setting muc.bookmark): users who register with a
  * persistent room get a bookmark, so that their clients enter it at login (XEP-0402). It is removed
- * with the registration. The room tells the home of the account by a fan. There the account sends
- * itself the requests that its client would send, so that any feature that serves bookmarks stores
- * them. A bookmark that is there already is left as it is. Only accounts of this server get
- * bookmarks. Tasks of one account and room run one after the other, because each first reads what
- * is there. */
+ * with the registration, and with the room. The room tells the home of the account by a fan. There
+ * the account sends itself the requests that its client would send, so that any feature that serves
+ * bookmarks stores them. A bookmark that is there already is left as it is. Only accounts of this
+ * server get bookmarks. Tasks of one account and room run one after the other, because each first
+ * reads what is there. */
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
@@ -36,7 +36,9 @@ static struct setting bookmark = {
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether users who register with a persistent room get a bookmark of it, so that their "
-           "clients enter the room at login (XEP-0402). It is removed when the registration ends.",
+           "clients enter the room at login (XEP-0402). It is removed when the registration ends, "
+           "and when "
+           "the room is destroyed.",
 };
 
 /* XEP-0402 §3.1: the item is named by the room, and says how to join it. */
@@ -69,6 +71,22 @@ static void bookmark_affiliated(struct room *r, const struct room_affiliated *a)
     struct stanza *st = conference(r, is == REGISTERED ? one->nick : (slice){ "", 0 });
     fan_begin(&f, r->worker, st, FAN_TAG(FAN_ROOM_BOOKMARK));
     fan_add_with(&f, a->jid, is);
+    fan_end(&f);
+    stanza_unref(&st);
+}
+
+/* A client that enters a room by its bookmark makes it anew. */
+static void bookmark_destroyed(struct room *r)
+{
+    const struct affiliate *a;
+    struct fan f;
+    if (!setting_bool(&bookmark))
+        return;
+    struct stanza *st = conference(r, (slice){ "", 0 });
+    fan_begin(&f, r->worker, st, FAN_TAG(FAN_ROOM_BOOKMARK));
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        if (a->nick.len > 0)
+            fan_add_with(&f, a->jid, REGISTERED_NOT);
     fan_end(&f);
     stanza_unref(&st);
 }
@@ -272,4 +290,6 @@ const struct feature muc_bookmark_feature = {
     .worker.ended = bookmark_worker_ended,
 };
 
-const struct room_part bookmark_part = { .name = "bookmark", .affiliated = bookmark_affiliated };
+const struct room_part bookmark_part = { .name = "bookmark",
+                                         .affiliated = bookmark_affiliated,
+                                         .destroyed = bookmark_destroyed };

@@ -101,6 +101,7 @@ struct room_part {
     void (*store)(struct store_batch *b, const struct room *r);  /* the room becomes persistent */
     void (*remove)(struct store_batch *b, const struct room *r); /* it is persistent no longer */
     void (*unloading)(struct room *r); /* nobody needs it, and it is about to be unloaded */
+    void (*destroyed)(struct room *r); /* a persistent one, with what it has in memory */
     void (*clear)(struct room *r);     /* memory only: the room ends, or is unloaded */
 
     /* Before those in the room are told, and after that. */

@@ -226,6 +226,7 @@ static void change_destroy(struct room_change *c)
         room_archive_end(&r->archive);
         metric_add(&rooms_persistent_metric, -1);
         change_tell(r, EVENT_ROOM_DESTROYED);
+        ROOM_EMIT(destroyed, r);
     }
     r->stored = false; /* it counts no more */
     room_end(r);
