@@ -154,19 +154,34 @@ def test_without_a_user_nobody_can_log_in(pair):
     assert row["latency"] == "00:00:00"
 
 
-def test_a_partner_that_is_not_allowed(pair):
-    one, _ = pair(policy="allow")
+@pytest.mark.parametrize("policy, setting", [("allow", "s2s.domains"), ("off", "s2s.policy")])
+def test_a_partner_that_is_not_allowed(pair, policy, setting):
+    """The diagnosis says which command shows the rule of the domain."""
+    one, _ = pair()
+    one.conf["settings"]["s2s.policy"] = policy
+    one.restart()
     mark(one)
-    failure(one, "policy", "not-allowed", *TO)
+    row = failure(one, "policy", f"s2s.policy is {policy}", *TO)
+    assert f"`musterctl get {setting}@{ONE}` shows" in row["diagnosis"]
+    assert one.rows("get", f"{setting}@{ONE}")
 
 
-def test_a_user_who_may_not_federate(pair):
+@pytest.mark.parametrize("commands, rule, error", [
+    ([("federation", "set", f"alice@{ONE}", "off")], "rule of this user", "this account"),
+    ([("user", "set", f"alice@{ONE}", "--department", "Sales"), ("s2s-group", "set", "Sales", "off")],
+     "`musterctl s2s-group list`", "the department of this account"),
+    ([("set", "federation.users", "off")], "federation.users is off", "accounts of this domain"),
+    ([("federation", "block", OTHER)], "`musterctl federation list`", "it is blocked")])
+def test_a_user_who_may_not_federate(pair, commands, rule, error):
+    """The diagnosis names the rule, and the command that shows it."""
     one, _ = pair()
     mark(one)
-    one.ctl("federation", "set", f"alice@{ONE}", "off")
-    row = failure(one, "policy", "", *TO)
-    for command in "federation list", "federation show JID", "s2s-group list":
-        assert f"`musterctl {command}`" in row["diagnosis"]
+    for words in commands:
+        one.ctl(*words)
+    row = failure(one, "policy", f": {error}", *TO)
+    assert rule in row["diagnosis"]
+    if "blocked" not in error:
+        assert f"`musterctl federation show alice@{ONE}`" in row["diagnosis"]
 
 
 @pytest.fixture
@@ -259,6 +274,22 @@ def test_a_partner_that_refuses_our_certificate(make_server, authority, tmp_path
     mark(one)
     federation.route(one, OTHER, other.s2s_port)
     between(one, "authentication", "it does not offer EXTERNAL")
+
+
+def test_a_test_that_has_failed_leaves_no_message(pair):
+    """It is neither stored nor sent later, when the partner is there again."""
+    one, other = pair()
+    mark(one)
+    other.stop()
+    failure(one, "tcp", "", *TO, "--timeout", "2s")
+    with one.database(read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0] == 0
+    other.start()
+    alice, bob = one.client("alice"), other.client("bob")
+    alice.send(f"<message to='bob@{OTHER}' type='chat'><body>after</body></message>")
+    one.ctl_run("s2s", "retry", OTHER)
+    message = bob.expect("<message/>")
+    assert message.findtext("{jabber:client}body") == "after"
 
 
 def test_a_partner_that_takes_the_connection_and_is_silent(pair):

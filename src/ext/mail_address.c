@@ -450,7 +450,7 @@ static const struct foreign_ban *mail_pair(struct worker *w, slice local, slice 
 {
     static const struct foreign_ban unread = {
         "the mail addresses of users could not be read from the database yet",
-        "Look whether the database answers: `musterctl status`."
+        "Look whether the database answers: `musterctl status`.", NULL
     };
     (void)remote;
     return atomic_load(&names.read) ||

@@ -12,9 +12,15 @@ struct store;
 
 /* Why a domain of ours and a foreign one may not exchange stanzas, for operators. Static. */
 struct foreign_ban {
-    const char *why;    /* "a static route blocks it", of the foreign domain */
-    const char *advice; /* what to do if they should, as a sentence */
+    const char *why;     /* "a static route blocks it", of the foreign domain */
+    const char *advice;  /* what to do if they should, as a sentence */
+    const char *setting; /* of the domain of ours, that says so; NULL: none does */
 };
+/* What a user is told who may not, by the rule. Tests tell operators which that is. */
+#define FOREIGN_NOT_USER       "this account may not communicate with that server"
+#define FOREIGN_NOT_DEPARTMENT "the department of this account may not communicate with that server"
+#define FOREIGN_NOT_USERS      "accounts of this domain may not communicate with that server"
+#define FOREIGN_NOT_ADDRESS    "the server does not communicate with this address"
 
 /* In struct feature. Any may be NULL. */
 struct foreign_rules {

@@ -86,6 +86,7 @@ const char *outside_edge_advice(const char *stage);
 struct outside_lost {
     const char *stage, *advice; /* static */
     slice why;                  /* for operators; empty: its home does not know it. Borrowed */
+    const char *setting;        /* of a domain of ours, that forbids it; NULL: none */
     bool ours;                  /* because of this server's own rules */
 };
 struct outside_lost_ask {

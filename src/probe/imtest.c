@@ -3,7 +3,9 @@
  * sends none, the answer of that domain to a ping behind the message (XEP-0199).
  *
  * One at a time: ops/outside.h. Bounded by --timeout. */
+#include "base/arena.h"
 #include "base/base64.h"
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -14,6 +16,7 @@
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_trace.h"
 #include "home/duty.h"
+#include "im/foreign.h"
 #include "io/work.h"
 #include "ops/outside.h"
 #include "probe/probe.h"
@@ -146,6 +149,37 @@ static const char *imtest_unknown(const struct imtest *t)
 
 static void imtest_drop(void *arg) { imtest_free(arg); }
 
+/* The same, and which setting it is that forbids it for the domain of the user. */
+static const char *imtest_rule_advice(const struct imtest *t, const struct outside_lost *lost)
+{
+    if (lost->setting == NULL)
+        return lost->advice;
+    return arena_printf(t->call->arena, "%s `musterctl get %s@%.*s` shows what holds for %.*s.",
+                        lost->advice, lost->setting, SLICE_ARG(t->user.domain),
+                        SLICE_ARG(t->user.domain));
+}
+
+/* The server of the user has refused what the user sends: the rule that forbids it, by the text. */
+static const char *imtest_user_advice(const struct imtest *t, slice words)
+{
+    static const struct {
+        const char *words, *rule;
+    } rows[] = {
+        { FOREIGN_NOT_USER, "The rule of this user forbids it" },
+        { FOREIGN_NOT_DEPARTMENT, "The rule of the department of this user forbids it (`musterctl "
+                                  "s2s-group list`)" },
+        { FOREIGN_NOT_USERS, "federation.users is off for the domain of this user" },
+        { FOREIGN_NOT_ADDRESS, "The receiver, or its domain, is blocked (`musterctl federation "
+                               "list`, federation.blocklist)" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (slice_is(words, rows[i].words))
+            return arena_printf(t->call->arena,
+                                "%s: `musterctl federation show %.*s` shows the rules of the user.",
+                                rows[i].rule, SLICE_ARG(jid_bare(&t->user)));
+    return NULL;
+}
+
 static void imtest_lost(void *arg, const struct outside_lost *lost)
 {
     struct imtest *t = arg;
@@ -156,7 +190,7 @@ static void imtest_lost(void *arg, const struct outside_lost *lost)
     }
     bool known = strcmp(lost->stage, "delivery") != 0;
     if (known || !t->late)
-        t->advice = lost->advice;
+        t->advice = imtest_rule_advice(t, lost);
     t->result.err = lost->ours ? E_CONFLICT : OK;
     if (lost->why.len == 0)
         imtest_fail(t, known ? lost->stage : imtest_unknown(t), "%s", t->said);
@@ -228,6 +262,17 @@ static void imtest_write(struct imtest *t, struct xml_write *w)
     buf_fini(w->out);
 }
 
+/* Until when it may be sent: the server of the user knows that (gate/s2s/s2s_confirm.c), so that
+ * the receiver does not get it when the test has failed. */
+static void imtest_write_end(const struct imtest *t, struct xml_write *w)
+{
+    char until[CLOCK_STAMP_LEN];
+    clock_stamp(until,
+                loop_wall_us(imtest_loop(t)) + timer_left_ms(imtest_loop(t), &t->limit) * 1000);
+    xml_open_with(w, "test", NS_TEST, "until", slice_of(until));
+    xml_close(w);
+}
+
 static void imtest_send(struct imtest *t)
 {
     struct buf b;
@@ -244,6 +289,7 @@ static void imtest_send(struct imtest *t)
                 SLICE("This is a test of the way between two servers. Please ignore "
                       "it."));
     xml_empty(&w, "request", NS_RECEIPTS);
+    imtest_write_end(t, &w);
     imtest_write(t, &w);
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open_with(&w, "iq", NULL, "to", t->receiver.domain);
@@ -292,6 +338,8 @@ static void imtest_refused(struct imtest *t, const struct elem *e)
     snprintf(t->said, sizeof t->said, "%.*s%s%.*s", (int)t->condition, name.ptr,
              words.len > 0 ? ": " : "", (int)(words.len < 300 ? words.len : 300), words.ptr);
     t->advice = outside_limit_advice(name);
+    if (s2s_is_ours(t->worker, t->user.domain) && t->advice == NULL)
+        t->advice = imtest_user_advice(t, words);
     imtest_ends_refused(t, stanza_error_find(name));
 }
 

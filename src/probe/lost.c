@@ -191,6 +191,7 @@ static void lost_tell(struct lost *l)
         lost = (struct outside_lost){ .stage = s2s_stage_name(S2S_AT_POLICY),
                                       .advice = l->ban->advice,
                                       .why = slice_of(l->ban->why),
+                                      .setting = l->ban->setting,
                                       .ours = true };
     else if (at != S2S_AT_NONE)
         lost = (struct outside_lost){ .stage = s2s_stage_name(at),

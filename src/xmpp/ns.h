@@ -76,6 +76,7 @@
 #define NS_DELEGATION       "urn:xmpp:delegation:2"
 #define NS_FORWARD          "urn:xmpp:forward:0"
 #define NS_ROOMS            "urn:muster:rooms:0" /* of our own: docs/rooms.md */
+#define NS_TEST             "urn:muster:test:0"  /* of our own: probe/imtest.c */
 #define NS_ADDRESS          "http://jabber.org/protocol/address"
 #define NS_PUBSUB           "http://jabber.org/protocol/pubsub"
 #define NS_PUBSUB_ERRORS    "http://jabber.org/protocol/pubsub#errors"

@@ -54,6 +54,7 @@ static const struct known_row {
     { SLICE_INIT(NS_MUC), SLICE_INIT("x"), KNOWN_MUC },
     { SLICE_INIT(NS_OCCUPANT_ID), SLICE_INIT("occupant-id"), KNOWN_OCCUPANT_ID },
     { SLICE_INIT(NS_MAM), SLICE_INIT("result"), KNOWN_ARCHIVED },
+    { SLICE_INIT(NS_TEST), SLICE_INIT("test"), KNOWN_TEST },
 };
 
 static bool is_content_ns(slice ns)

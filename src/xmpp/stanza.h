@@ -52,6 +52,7 @@ enum known_child {
     KNOWN_OCCUPANT_ID,
     KNOWN_ARCHIVED, /* a message of an archive that was asked for it (XEP-0313); never stored again
                      */
+    KNOWN_TEST,     /* of the way to another server, and until when it may be sent there */
     KNOWN_PAYLOAD   /* any other child */
 };
 extern struct metric stanza_bytes; /* a gauge; the sum of `bytes` of all blocks */

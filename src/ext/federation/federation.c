@@ -152,13 +152,16 @@ static const struct foreign_ban *federation_pair(struct worker *w, slice local, 
 {
     static const struct foreign_ban
         unread = { "the blocked domains could not be read from the database yet",
-                   "Look whether the database answers: `musterctl status`." },
-        listed = { "the file of federation.blocklist has it", "Take the domain out of the file." },
+                   "Look whether the database answers: `musterctl status`.", NULL },
+        listed = { "the file of federation.blocklist has it", "Take the domain out of the file.",
+                   NULL },
         decided = { "it is blocked by an administrator or by reports",
                     "`musterctl federation list` shows the block, `musterctl federation allow` "
-                    "ends it." },
+                    "ends it.",
+                    NULL },
         unserved = { "federation.services leaves our service out",
-                     "Add the first word of the service to federation.services." };
+                     "Add the first word of the service to federation.services.",
+                     "federation.services" };
     if (!federation_book_is_read())
         return &unread;
     if (federation_book_file_has_domain(remote))
@@ -210,10 +213,11 @@ static enum verdict federation_arrives(struct worker *w, const struct stanza *st
     return federation_refused(st, why, REFUSED_REQUESTS);
 }
 
-static enum verdict user_refused(const struct stanza *st, struct refusal *why)
+static enum verdict user_refused(const struct account *a, const struct stanza *st,
+                                 struct refusal *why)
 {
     why->error = SE_NOT_ALLOWED;
-    why->text = SLICE("this account may not communicate with that server");
+    why->text = federation_refusal(a);
     metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
 }
@@ -221,7 +225,7 @@ static enum verdict user_refused(const struct stanza *st, struct refusal *why)
 static enum verdict address_refused(const struct stanza *st, struct refusal *why)
 {
     why->error = SE_POLICY_VIOLATION;
-    why->text = SLICE("the server does not communicate with this address");
+    why->text = SLICE(FOREIGN_NOT_ADDRESS);
     return federation_refused(st, why, REFUSED_BLOCKED);
 }
 
@@ -240,7 +244,7 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
         return address_refused(st, why);
     if (st->type == TYPE_ERROR || st->type == TYPE_RESULT)
         return PASS; /* what an address without an account would answer, too */
-    enum verdict v = user_refused(st, why);
+    enum verdict v = user_refused(a, st, why);
     return st->kind == STANZA_PRESENCE ? DROP : v;
 }
 
@@ -368,12 +372,12 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     if (to.len == 0)
         return PASS;
     if (!foreign_is(a->worker, jid_split(to).domain))
-        return is_passed_on(a, *st) ? user_refused(*st, why) : PASS;
+        return is_passed_on(a, *st) ? user_refused(a, *st, why) : PASS;
     bool may = federation_may(a, to), blocked = federation_book_blocks(to);
     if ((!may || blocked) && foreign_is_farewell(*st))
         return farewell_check(a, st);
     if (!may)
-        return user_refused(*st, why);
+        return user_refused(a, *st, why);
     if (blocked)
         return address_refused(*st, why);
     if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)

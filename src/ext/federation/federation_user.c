@@ -123,6 +123,19 @@ bool federation_may(const struct account *a, slice address)
     return user_allows(a, &rule, address);
 }
 
+slice federation_refusal(const struct account *a)
+{
+    const struct federation_user *u = federation_user(a);
+    ensure(account_here(a));
+    if (u != NULL && u->own.mode != FEDERATION_DEFAULT)
+        return SLICE(FOREIGN_NOT_USER);
+    if (u != NULL &&
+        federation_book_group(u->department, loop_scratch(worker_loop(a->worker))).mode !=
+            FEDERATION_DEFAULT)
+        return SLICE(FOREIGN_NOT_DEPARTMENT);
+    return account_is_guest(a) ? SLICE(FOREIGN_NOT_USER) : SLICE(FOREIGN_NOT_USERS);
+}
+
 /* Contacts are told of a change. */
 
 static bool user_unwanted(const struct session *s, slice jid)

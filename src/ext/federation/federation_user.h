@@ -16,6 +16,7 @@ extern struct store_stmt *const federation_user_stmts[]; /* NULL-terminated */
 
 /* Whether they may, in both directions. An address of ours, or none, is always allowed. */
 bool federation_may(const struct account *a, slice address);
+slice federation_refusal(const struct account *a); /* if not: what the user is told. Static */
 void federation_user_load(struct account *a, struct store_batch *b);
 void federation_user_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void federation_user_unload(struct account *a);

@@ -35,14 +35,16 @@ const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice r
 {
     static const struct foreign_ban
         off = { "s2s.policy is off: no other server is reached",
-                "Set s2s.policy to open, or to allow and name the domain in s2s.domains." },
+                "Set s2s.policy to open, or to allow and name the domain in s2s.domains.",
+                "s2s.policy" },
         unlisted = { "s2s.policy is allow, and s2s.domains does not name it",
-                     "Add the domain to s2s.domains." },
+                     "Add the domain to s2s.domains.", "s2s.domains" },
         listed = { "s2s.policy is deny, and s2s.domains names it",
-                   "Take the domain out of s2s.domains." },
+                   "Take the domain out of s2s.domains.", "s2s.domains" },
         blocked = { "a static route blocks it",
                     "`musterctl s2s-route list` shows the route; `musterctl s2s-route set PATTERN "
-                    "TARGET --blocked off` ends the block." };
+                    "TARGET --blocked off` ends the block.",
+                    NULL };
     ensure(local.len > 0);
     slice parent = foreign_parent(worker_node(w), local);
     enum s2s_policy policy = (enum s2s_policy)setting_int(policy_of(w, local));
@@ -68,9 +70,9 @@ bool s2s_is_ours(struct worker *w, slice domain)
 const struct foreign_ban *s2s_ban(struct worker *w, slice local, slice remote)
 {
     static const struct foreign_ban ours = { "this domain is served here",
-                                             "Give the domain of another server." },
+                                             "Give the domain of another server.", NULL },
                                     number = { "it is an address in numbers, and no domain",
-                                               "Give the name of the domain." };
+                                               "Give the name of the domain.", NULL };
     if (s2s_is_ours(w, remote))
         return &ours;
     return s2s_is_address(remote) ? &number : foreign_ban(w, local, remote);
