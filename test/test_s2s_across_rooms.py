@@ -202,6 +202,16 @@ def test_a_room_is_found_and_destroyed(users, cave):
     assert gone.destroy is not None
 
 
+def test_occupants_hear_that_group_chat_is_switched_off(servers, users, cave):
+    alice, bob = users
+    servers[0].ctl("set", "muc.enabled", "off")
+    assert {110, 332} <= set(cave.gone(bob, "guest").codes)
+    servers[0].ctl("set", "muc.enabled", "on")
+    cave.enter(bob, "guest")
+    cave.say(bob, "again")
+    cave.expect_body(bob, "guest", "again")
+
+
 def test_self_ping(users, cave):
     alice, bob = users
     ping = "<ping xmlns='urn:xmpp:ping'/>"

@@ -178,6 +178,13 @@ const struct host *host_find(const struct node *n, slice domain, slice *parent)
     return other->host;
 }
 
+bool host_has(const struct node *n, slice domain)
+{
+    slice label, parent;
+    return other_find(domain) != NULL || (slice_cut(domain, '.', &label, &parent) &&
+                                          node_serves(n, parent) && host_labelled(label) != NULL);
+}
+
 void host_each_listed(slice parent, host_fn *fn, void *arg)
 {
     const struct others *now = others_now();

@@ -50,6 +50,8 @@ const struct setting *hosts_switched_off(const char *category);
 
 /* The host that serves this domain, or NULL; `parent` gets our domain below it. On a worker. */
 const struct host *host_find(const struct node *n, slice domain, slice *parent);
+/* Whether a host serves this domain, or would if it were not switched off. On a worker. */
+bool host_has(const struct node *n, slice domain);
 /* Calls fn for the domains that disco#items of our domain `parent` lists. On a worker. */
 typedef void host_fn(const struct host *h, slice domain, void *arg);
 void host_each_listed(slice parent, host_fn *fn, void *arg);

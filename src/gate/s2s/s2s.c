@@ -15,6 +15,7 @@
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
+#include "home/host.h"
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/session.h"
@@ -236,13 +237,20 @@ static void s2s_end(void *own, struct worker *w)
     s2s_flows_fini(sw);
 }
 
+/* Rooms of a service that is switched off tell their occupants elsewhere that they have left. */
+static bool s2s_speaks_for(struct worker *w, slice local, const struct stanza *st)
+{
+    return s2s_is_ours(w, local) || (st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE &&
+                                     host_has(worker_node(w), local));
+}
+
 /* Where a stanza that leaves is judged; one that has waited is, again: gate/s2s/s2s_judge.h. */
 static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice domain,
                                          const struct stanza *st)
 {
     slice local = jid_split(stanza_from(st)).domain;
     (void)own;
-    if (st->from_len == 0 || s2s_is_address(domain) || !s2s_is_ours(w, local) ||
+    if (st->from_len == 0 || s2s_is_address(domain) || !s2s_speaks_for(w, local, st) ||
         !s2s_federates(w, local))
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
     if (!s2s_may(w, local, domain))
