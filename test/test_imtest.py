@@ -168,7 +168,8 @@ def test_a_partner_that_is_not_allowed(pair, policy, setting):
 
 @pytest.mark.parametrize("commands, rule, error", [
     ([("federation", "set", f"alice@{ONE}", "off")], "rule of this user", "this account"),
-    ([("user", "set", f"alice@{ONE}", "--department", "Sales"), ("s2s-group", "set", "Sales", "off")],
+    ([("user", "set", f"alice@{ONE}", "--department", "Sales"),
+      ("s2s-group", "set", "Sales", "off")],
      "`musterctl s2s-group list`", "the department of this account"),
     ([("set", "federation.users", "off")], "federation.users is off", "accounts of this domain"),
     ([("federation", "block", OTHER)], "`musterctl federation list`", "it is blocked")])

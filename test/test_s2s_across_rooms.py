@@ -212,6 +212,12 @@ def test_occupants_hear_that_group_chat_is_switched_off(servers, users, cave):
     cave.expect_body(bob, "guest", "again")
 
 
+def test_who_may_not_federate_any_more_hears_that_the_room_is_left(servers, users, cave):
+    servers[1].ctl("federation", "set", users[1].bare, "off")
+    assert 110 in cave.gone(users[1], "guest").codes
+    cave.gone(users[0], "guest")
+
+
 def test_self_ping(users, cave):
     alice, bob = users
     ping = "<ping xmlns='urn:xmpp:ping'/>"

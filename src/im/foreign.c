@@ -1,5 +1,6 @@
 #include "im/foreign.h"
 #include "base/ensure.h"
+#include "codec/xml_elem.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/question.h"
@@ -7,6 +8,7 @@
 #include "im/account.h"
 #include "im/contact_name.h"
 #include "im/feature.h"
+#include "xmpp/ns.h"
 #include <stdatomic.h>
 
 bool foreign_is(const struct worker *w, slice domain)
@@ -168,12 +170,28 @@ bool foreign_is_farewell(const struct stanza *st)
             st->type == TYPE_UNSUBSCRIBED);
 }
 
+/* A room tells that one has left it (XEP-0045 §7.14): clients believe it by this alone. */
+static bool is_own_leave(const struct stanza *st)
+{
+    struct elem x, e;
+    if (st->kind != STANZA_PRESENCE || st->type != TYPE_UNAVAILABLE ||
+        !stanza_child(st, KNOWN_MUC_USER, &x))
+        return false;
+    for (bool more = elem_first(&x, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "status", NS_MUC_USER) && slice_is(elem_attr_raw(&e, "code"), "110"))
+            return true;
+    return false;
+}
+
 struct stanza *foreign_pass(struct stanza *st, const struct refusal *why)
 {
+    static const char left[] = "<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
+                               "<status code='110'/></x>";
     if (!why->bare || st->child_count == 0)
         return st;
-    struct stanza *bare = stanza_make(st->kind, (enum stanza_type)st->type, stanza_from(st),
-                                      stanza_to(st), stanza_id(st), (slice){ 0 });
+    struct stanza *bare =
+        stanza_make(st->kind, (enum stanza_type)st->type, stanza_from(st), stanza_to(st),
+                    stanza_id(st), is_own_leave(st) ? slice_of(left) : (slice){ 0 });
     bare->named = st->named;
     ensure(stage_is_alike(st, bare));
     stanza_unref(&st);
