@@ -159,24 +159,25 @@ static const char *imtest_rule_advice(const struct imtest *t, const struct outsi
                         SLICE_ARG(t->user.domain));
 }
 
+static const struct {
+    const char *words, *rule;
+} imtest_rules[] = {
+    { FOREIGN_NOT_USER, "The rule of this user forbids it" },
+    { FOREIGN_NOT_DEPARTMENT,
+      "The rule of the department of this user forbids it (`musterctl s2s-group list`)" },
+    { FOREIGN_NOT_USERS, "federation.users is off for the domain of this user" },
+    { FOREIGN_NOT_ADDRESS, "The receiver, or its domain, is blocked (`musterctl federation list`, "
+                           "federation.blocklist)" },
+};
+
 /* The server of the user has refused what the user sends: the rule that forbids it, by the text. */
 static const char *imtest_user_advice(const struct imtest *t, slice words)
 {
-    static const struct {
-        const char *words, *rule;
-    } rows[] = {
-        { FOREIGN_NOT_USER, "The rule of this user forbids it" },
-        { FOREIGN_NOT_DEPARTMENT, "The rule of the department of this user forbids it (`musterctl "
-                                  "s2s-group list`)" },
-        { FOREIGN_NOT_USERS, "federation.users is off for the domain of this user" },
-        { FOREIGN_NOT_ADDRESS, "The receiver, or its domain, is blocked (`musterctl federation "
-                               "list`, federation.blocklist)" },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (slice_is(words, rows[i].words))
+    for (size_t i = 0; i < sizeof imtest_rules / sizeof *imtest_rules; i++)
+        if (slice_is(words, imtest_rules[i].words))
             return arena_printf(t->call->arena,
                                 "%s: `musterctl federation show %.*s` shows the rules of the user.",
-                                rows[i].rule, SLICE_ARG(jid_bare(&t->user)));
+                                imtest_rules[i].rule, SLICE_ARG(jid_bare(&t->user)));
     return NULL;
 }
 
