@@ -268,6 +268,7 @@ static void imtest_write(struct imtest *t, struct xml_write *w)
 static void imtest_write_end(const struct imtest *t, struct xml_write *w)
 {
     char until[CLOCK_STAMP_LEN];
+    ensure(timer_is_set(&t->limit));
     clock_stamp(until,
                 loop_wall_us(imtest_loop(t)) + timer_left_ms(imtest_loop(t), &t->limit) * 1000);
     xml_open_with(w, "test", NS_TEST, "until", slice_of(until));
