@@ -373,6 +373,24 @@ def friends(servers, users):
     return users
 
 
+def test_contacts_abroad_go_while_nothing_is_shared_and_come_back(servers, friends):
+    """As those of this server do: with the present state, and not with that of before."""
+    one, other = servers
+    alice, bob = friends
+    phone = other.client("bob", "phone")
+    alice.expect(f"<presence from='{phone}' type='-'/>")
+    one.ctl("set", "presence.sharing", "off")
+    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    phone.close()
+    bob.send("<presence><show>dnd</show></presence>")
+    across.mark(bob, alice)
+    one.ctl("set", "presence.sharing", "on")
+    assert xml.matches(alice.expect("<presence type='-'/>"),
+                       f"<presence from='{bob}'><show>dnd</show></presence>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+
+
 @pytest.mark.parametrize("undo", ["rollback", "unconfirmed"])
 def test_a_candidate_shuts_a_link_and_going_back_opens_it(servers, friends, undo):
     one, _ = servers

@@ -175,6 +175,7 @@ static void refresh_session(struct session *s)
     for (struct roster_at at = { 0 }; roster_next(a, ROSTER_IS_SEEN, &at, &contact);)
         if (privacy_list_shows(s, contact)) /* else it was not seen before */
             presence_tell(s, contact, type);
+    privacy_sharing_told(s);
     presence_in_rooms(s, type == TYPE_AVAILABLE);
     presence_views_changed(s->account);
 }
@@ -194,6 +195,7 @@ static bool must_wait(const struct session *s)
 {
     const struct account *a = s->account;
     bool tells = roster_next(a, ROSTER_IS_SEEN, &(struct roster_at){ 0 }, &(slice){ 0 }) ||
+                 privacy_hears_abroad(s, &(struct roster_at){ 0 }, &(slice){ 0 }) ||
                  session_directs_presence(s);
     return session_is_available(s) && tells && policy_shares(privacy_of(a)) &&
            !presence_pace_take(a->worker);

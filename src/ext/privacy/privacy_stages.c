@@ -11,6 +11,7 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "home/router.h"
+#include "im/abroad.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_view.h"
@@ -291,12 +292,9 @@ static void tell_contact(struct session *s, slice contact, bool saw)
 }
 
 /* XEP-0016 §2.10: the contact went, as far as this session is concerned; or it is asked again. */
-static void tell_session(struct session *s, slice contact, bool heard)
+static void tell_session_now(struct session *s, slice contact, bool hears)
 {
-    bool now = hears(s, contact);
-    if (heard == now)
-        return;
-    if (now) {
+    if (hears) {
         presence_tell(s, contact, TYPE_PROBE);
         return;
     }
@@ -304,6 +302,33 @@ static void tell_session(struct session *s, slice contact, bool heard)
                                     (slice){ 0 }, (slice){ 0 });
     session_deliver(s, st, 0, 0);
     stanza_unref(&st);
+}
+
+static void tell_session(struct session *s, slice contact, bool heard)
+{
+    bool now = hears(s, contact);
+    if (heard != now)
+        tell_session_now(s, contact, now);
+}
+
+bool privacy_hears_abroad(const struct session *s, struct roster_at *at, slice *contact)
+{
+    const struct account *a = s->account;
+    const struct privacy *p = privacy_of(a);
+    while ((p == NULL || p->share != SHARE_OFF) && roster_next(a, ROSTER_SEES, at, contact))
+        if (abroad_is_other(a->worker, jid_split(*contact).domain) &&
+            !denies(a, privacy_in_force(p, s), *contact, RULE_PRESENCE_IN))
+            return true;
+    return false;
+}
+
+void privacy_sharing_told(struct session *s)
+{
+    slice contact;
+    bool hears = policy_shares(privacy_of(s->account));
+    ensure(session_here(s));
+    for (struct roster_at at = { 0 }; privacy_hears_abroad(s, &at, &contact);)
+        tell_session_now(s, contact, hears);
 }
 
 static bool hidden_now(const struct session *s, slice jid) { return !privacy_list_shows(s, jid); }

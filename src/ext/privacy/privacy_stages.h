@@ -29,6 +29,13 @@ struct privacy_sight;
 struct privacy_sight *privacy_look(struct account *a); /* NULL: nobody to tell */
 void privacy_told(struct account *a, struct privacy_sight *before);
 
+/* The setting presence.sharing was switched: contacts on other servers and of components are gone
+ * for a session, or are asked for their presence. Accounts of ours tell their own presence. */
+struct roster_at;
+void privacy_sharing_told(struct session *s);
+/* The next of these contacts; false: there are no more. */
+bool privacy_hears_abroad(const struct session *s, struct roster_at *at, slice *contact);
+
 /* The list in force for a session, or (NULL) for the account. p may be NULL. */
 const struct rules *privacy_in_force(const struct privacy *p, const struct session *s);
 /* A party as the roster knows it; only its address where the rules do not ask for more. */
