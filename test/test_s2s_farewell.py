@@ -286,6 +286,17 @@ def test_of_an_emptied_account_nothing_is_said_at_once(servers, friends):
     assert across.roster_of(bob)["alice@one.test"] == ("both", None)
 
 
+def test_an_emptied_account_that_is_enabled_is_for_somebody_else(servers, friends):
+    """Contacts on other servers are told at once."""
+    one, other = servers
+    alice, bob = friends
+    one.ctl("user", "del", alice.bare, "--keep-address")
+    assert len(rows(one)) == 1
+    one.ctl("user", "enable", alice.bare)
+    told(bob)
+    until("no rows", lambda: not rows(one))
+
+
 def test_words_leave_requests_of_the_next_account_open(servers):
     one, other = servers
     alice, bob = one.client("alice", "a"), other.client("bob", "b")

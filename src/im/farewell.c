@@ -68,6 +68,11 @@ static struct store_stmt farewell_old = {
     .name = "farewell.old", .params = "i", .cols = "",
     .sql = "DELETE FROM farewell WHERE since > 0 AND since < $1",
 };
+/* $2 is now: those that were to wait. */
+static struct store_stmt farewell_due = {
+    .name = "farewell.due", .params = "ti", .cols = "",
+    .sql = "UPDATE farewell SET since = $2 WHERE sender = $1 AND since > $2",
+};
 /* Words under a mail address belong to the account ($1) that has this address as its own. */
 #define FAREWELL_BY_MAIL                                                                           \
     "((CASE WHEN (words & 8) <> 0 THEN words & 1 ELSE 0 END) + "                                   \
@@ -93,8 +98,8 @@ static struct store_stmt farewell_of = {
     .sql = "SELECT sender, rcpt, words, since, mail FROM farewell WHERE sender = $1 LIMIT 1000",
 };
 static struct store_stmt *const farewell_stmts[] = {
-    &farewell_put, &farewell_done, &farewell_dated, &farewell_old, &farewell_own, &farewell_owned,
-    &farewell_page, &farewell_of, NULL
+    &farewell_put, &farewell_done, &farewell_dated, &farewell_old, &farewell_due, &farewell_own,
+    &farewell_owned, &farewell_page, &farewell_of, NULL
 };
 static const struct store_migration farewell_migrations[] = {
     { 1,
@@ -615,6 +620,18 @@ static void farewell_disowned(struct worker *w, slice bare)
     farewell_round_begin(all, bare);
 }
 
+/* One that was emptied is not filled again: it is for somebody else now. */
+static void farewell_enabled(struct worker *w, slice bare)
+{
+    if (!node_is_home(w, bare) || farewells_stopped(farewells_of(w)))
+        return;
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(bare));
+    STORE_ADD(b, &farewell_due, STORE_ANY_ROWS, SV_T(bare),
+              SV_I((int64_t)loop_wall_us(worker_loop(w))));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+    farewell_disowned(w, bare); /* which reads behind it */
+}
+
 static void farewell_load(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &farewell_of, STORE_ANY_ROWS, SV_T(a->jid));
@@ -733,6 +750,7 @@ const struct feature farewell_feature = {
     .account.created = farewell_created,
     .account.remove = farewell_remove,
     .account.disowned = farewell_disowned,
+    .account.enabled = farewell_enabled,
     .foreign.leaves = farewell_leaves,
     .worker.slot = &farewell_worker,
     .worker.start = farewell_start,

@@ -9,7 +9,8 @@
  * doubles up to FAREWELL_MAX_MS, after a start, and when the domain is back. Rows that are older
  * than FAREWELL_DAYS are given up, also those of domains that are not served any more, after a day
  * where there was only a request of the account. Of an
- * account that is emptied and keeps its address nothing is said for FAREWELL_EMPTIED_MINUTES.
+ * account that is emptied and keeps its address nothing is said for FAREWELL_EMPTIED_MINUTES, or
+ * until it is enabled: an import may fill it again.
  *
  * A contact that knew the account by its mail address (im/contact_name.h) is told under that one,
  * which the row has: others may not know any more whose it was. If another account gets that
