@@ -279,6 +279,38 @@ def by_search(client, last):
     return [(i.get("jid"), i.findtext("{*}first"), i.findtext("{*}last")) for i in found]
 
 
+def test_contacts_of_the_only_one_who_is_replaced_keep_it(server, load):
+    """With its name and groups, as far as the file has the subscription; the others lose it."""
+    names = [f"{name}@localhost" for name in ("alice", "bob", "carol")]
+    server.ctl("contact", "group", "Friends", *names)
+
+    def listed(owner):
+        return {(r["jid"], r["subscription"], r["groups"])
+                for r in server.rows("contact", "list", owner)}
+
+    before = listed(names[1])
+    assert (names[0], "both", "Friends") in before
+    bob, carol = server.client("bob"), server.client("carol")
+    one = ("<user name='alice' password='secret'><query xmlns='jabber:iq:roster'>"
+           "<item jid='bob@localhost' subscription='both'/></query></user>")
+    load(server_data(one), "--replace")
+    until("carol is told", lambda: listed(names[2]) == {(names[1], "both", "Friends")})
+    assert listed(names[1]) == before
+    alice = server.client("alice")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    carol.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+
+
+@pytest.mark.parametrize("end", ["enable", "del"])
+def test_contacts_of_an_emptied_account_are_told_when_it_is_for_somebody_else(server, end):
+    server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost")
+    server.ctl("user", "del", "alice@localhost", "--keep-address")
+    assert len(server.rows("contact", "list", "bob@localhost")) == 1
+    server.ctl("user", end, "alice@localhost")
+    until("bob is told", lambda: not server.rows("contact", "list", "bob@localhost"))
+
+
 def test_what_is_replaced_keeps_what_others_gave_it(server, load):
     """Profile, role, affiliations with rooms and places in groups: these are not in the file."""
     load(server_data(ALICE, ROMEO))

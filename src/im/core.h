@@ -48,6 +48,7 @@ struct core {
     } budget;
     struct shared_state shared;              /* groups of im/shared.h */
     struct unsubscribed_table *unsubscribed; /* of im/unsubscribe_again.c; NULL: empty */
+    struct map emptied;                      /* of im/forget_later.c */
 };
 
 static inline struct core *core_of(const struct worker *w) { return worker_head(w)->core; }

@@ -25,6 +25,7 @@
 #include "im/budget_shed.h"
 #include "im/core.h"
 #include "im/feature.h"
+#include "im/forget_later.h"
 #include "im/message.h"
 #include "im/moves.h"
 #include "im/outgoing_count.h"
@@ -66,6 +67,7 @@ static void core_init(struct worker *w)
     stage_waits_init(w);
     c->waits.session_goes_on = session_answered;
     session_waits_init(w);
+    forget_later_init(c);
     list_init(&c->storing);
     list_init(&c->acks);
     list_init(&c->endings);
@@ -86,6 +88,7 @@ static void core_fini(struct worker *w)
     stage_waits_fini(w);
     shared_fini(w);
     unsubscribe_again_free(w->core);
+    forget_later_fini(w->core);
     mem_free(&w->core);
 }
 

@@ -317,7 +317,10 @@ const struct feature presence_feature = {
     .worker.slot = &presence_pace_worker,
     .worker.ended = presence_pace_ended,
     .account.remove = roster_out_remove,
-    .account.deleted = subscription_account_deleted,
-    .account.enabled = subscription_replay,
+    .account.created = subscription_account_created,
+    .account.left_disabled = subscription_account_left,
+    .account.deleted = unsubscribe_again_deleted,
+    .account.disowned = subscription_account_disowned,
+    .account.enabled = subscription_account_enabled,
     .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
 };

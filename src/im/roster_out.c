@@ -15,6 +15,7 @@
 #include "im/account.h"
 #include "im/core.h"
 #include "im/crossing.h"
+#include "im/forget_later.h"
 #include "im/presence_in.h"
 #include "im/roster.h"
 
@@ -353,6 +354,8 @@ static void send_again(struct account *a, enum err e, void *arg)
      * deleted, which had the address before it, is no word of its own. */
     if (e != OK)
         roster_out_later(w); /* it is not known whether it still says so */
+    else if (p->axis == AXIS_FORGET && forget_later_waits(w, a->jid))
+        ;
     else if (a->disabled && p->axis != AXIS_FORGET)
         ;
     else if (!still_says(a, p))

@@ -14,6 +14,7 @@
 #include "im/contact_name.h"
 #include "im/core.h"
 #include "im/crossing.h"
+#include "im/forget_later.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/roster.h"
@@ -734,9 +735,34 @@ void subscription_replay(struct worker *w, slice about)
     roster_out_replay(w, about, subscription_send);
 }
 
-void subscription_account_deleted(struct worker *w, slice bare)
+static void forget_now(struct worker *w, slice bare)
 {
-    unsubscribe_again_deleted(w, bare);
+    roster_out_replay_of(w, bare, subscription_send);
+}
+
+void subscription_account_disowned(struct worker *w, slice bare)
+{
+    if (!node_is_home(w, bare))
+        return;
+    forget_later_end(w, bare);
+    forget_now(w, bare);
+}
+
+void subscription_account_left(struct worker *w, slice bare)
+{
+    if (node_is_home(w, bare) && !forget_later_begin(w, bare, forget_now))
+        forget_now(w, bare);
+}
+
+void subscription_account_created(struct worker *w, slice bare)
+{
+    if (node_is_home(w, bare) && forget_later_waits(w, bare))
+        subscription_account_disowned(w, bare);
+}
+
+void subscription_account_enabled(struct worker *w, slice bare)
+{
     if (node_is_home(w, bare))
-        roster_out_replay_of(w, bare, subscription_send);
+        forget_later_end(w, bare);
+    subscription_replay(w, bare);
 }

@@ -33,8 +33,11 @@ void subscription_send(struct account *a, struct stanza *st);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 
-/* Deletion of an account (feature.account_deleted). */
-void subscription_account_deleted(struct worker *w, slice bare);
+/* An account was deleted, emptied (im/forget_later.h), made, enabled: struct account_events. */
+void subscription_account_disowned(struct worker *w, slice bare);
+void subscription_account_left(struct worker *w, slice bare);
+void subscription_account_created(struct worker *w, slice bare);
+void subscription_account_enabled(struct worker *w, slice bare);
 
 /* What accounts whose home the worker is have said; `about`: only of this account or to it; ptr
  * NULL: of all. */
