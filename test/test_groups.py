@@ -475,6 +475,25 @@ def test_groups_are_limited(server):
     assert "groups.cut" not in {r["name"] for r in server.rows("alarm", "list")}
 
 
+@pytest.mark.settings({"groups.together-max": 4}, why="groups that are larger together")
+def test_a_new_group_takes_nobody_from_those_that_are_there(server):
+    """It is refused; when accounts that are made need more, the largest group is cut."""
+    make(server, *JIDS[:2])
+    said = refused(server, "group", "add", "all", "--domains", "localhost")
+    assert ("found 2 members of all other groups and 3 of this one, allowed: 4 together "
+            "(groups.together-max)") in said
+    server.ctl("group", "add", "all", "--members", " ".join(JIDS[:2]))
+    assert "groups.together-max" in refused(server, "group-member", "add", "all", JIDS[2])
+    assert "groups.together-max" in refused(server, "group", "set", "all", "--domains", "localhost")
+    server.ctl("group", "set", "all", "--members", JIDS[0], "--rules", "department=x")
+    assert "groups.cut" not in {r["name"] for r in server.rows("alarm", "list")}
+    for name in NAMES:
+        server.ctl("user", "set", f"{name}@localhost", "--department", "x")
+    until("the largest is cut", lambda: "groups.cut" in {
+        r["name"] for r in server.rows("alarm", "list")})
+    assert {r["name"]: r["members"] for r in server.rows("group", "list")} == {"all": 2, "sales": 2}
+
+
 def test_a_limit_holds_when_it_is_changed(server):
     """Groups are made again, so nobody is missing, and the alarm ends."""
     server.ctl("set", "groups.members-max", "2")

@@ -53,6 +53,14 @@ struct setting groups_viewers_max = {
            "oldest accounts. Each of them gets the presence of all members.",
     .changed = limit_changed,
 };
+struct setting groups_together_max = {
+    .name = "groups.together-max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 200000,
+    .min = 1, .max = 200000, .unit = "members",
+    .doc = "How many members all groups of users may have together, and how many users the domains "
+           "that may see groups. A change that needs more is refused. If accounts are made that "
+           "need more, the newest are not in the largest groups.",
+    .changed = limit_changed,
+};
 /* clang-format on */
 static struct metric groups_rounds = {
     .name = "muster_groups_rounds",
@@ -195,6 +203,7 @@ static const struct store_schema schema = {
     .stmts = (struct store_stmt *const[]){ &groups_stmt_groups,       &groups_stmt_members,
                                            &groups_stmt_viewers,      &groups_stmt_domains,
                                            &groups_stmt_follows,      &groups_stmt_matched,
+                                           &groups_stmt_others,       &groups_stmt_by_rule,
                                            &groups_stmt_too_many_see, &stmt_forget,
                                            &groups_stmt_put,          &groups_stmt_shown,
                                            &groups_stmt_drop,         &groups_stmt_drop_members,
@@ -496,8 +505,8 @@ const struct feature groups_feature = {
     .name = "groups",
     .parts = PART_ACCOUNT | PART_PRESENCE,
     .schema = &schema,
-    .settings =
-        (struct setting *const[]){ &groups_max, &groups_members_max, &groups_viewers_max, NULL },
+    .settings = (struct setting *const[]){ &groups_max, &groups_members_max, &groups_viewers_max,
+                                           &groups_together_max, NULL },
     .commands = groups_commands,
     .metrics = (struct metric *const[]){ &groups_count, &groups_people, &groups_rounds, NULL },
     .alarms = (struct alarm *const[]){ &groups_cut_alarm, NULL },

@@ -7,8 +7,9 @@
  * Everything that changes is written at the home of DUTY_GROUPS, which then leads all nodes through
  * one round at a time: read, take, show (im/shared_change.h).
  *
- * Limits: groups.max, groups.members-max, groups.viewers-max; GROUPS_TOGETHER accounts a command;
- * GROUPS_RULES_MAX domains and rules, and GROUPS_VIEWERS_MAX that may see it, of a group. */
+ * Limits: groups.max, groups.members-max, groups.viewers-max, groups.together-max; GROUPS_TOGETHER
+ * accounts a command; GROUPS_RULES_MAX domains and rules, and GROUPS_VIEWERS_MAX that may see it,
+ * of a group. */
 #pragma once
 #include "store/store.h"
 
@@ -31,7 +32,7 @@ void groups_changed(struct command_call *call, slice name, const char *did);
 /* The lane of all that is written and read of groups. */
 uint64_t groups_lane(void);
 
-extern struct setting groups_max, groups_members_max, groups_viewers_max;
+extern struct setting groups_max, groups_members_max, groups_viewers_max, groups_together_max;
 extern struct store_stmt groups_stmt_put, groups_stmt_shown, groups_stmt_drop,
     groups_stmt_drop_members, groups_stmt_drop_domains, groups_stmt_drop_rules,
     groups_stmt_drop_viewers, groups_stmt_drop_viewed, groups_stmt_viewer_put,

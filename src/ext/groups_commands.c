@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "ext/groups.h"
 #include "ext/groups_lists.h"
+#include "ext/groups_table.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -34,6 +35,8 @@ struct groups_task {
     bool replaces;                   /* all other members go */
     slice seers[GROUPS_VIEWERS_MAX]; /* other groups that are to see it */
     uint32_t seer_count;
+    bool grows;                       /* it may get members by this */
+    uint32_t sizes_at, by_rule_count; /* statements of groups_look_sizes() */
 };
 
 static void groups_looked(void *arg, enum store_result result, const struct store_batch *b)
@@ -62,6 +65,80 @@ static struct groups_task *groups_task_new(struct command_call *call,
     return t;
 }
 
+/* Columns of a profile that a rule can be about; see the statement groups.members. */
+static const char *const groups_fields[] = { "department", "template",      "email",  "given-name",
+                                             "surname",    "directory-uri", "source", NULL };
+
+static bool rule_begins(slice text)
+{
+    slice field, value;
+    bool known = false;
+    if (slice_cut(text, '=', &field, &value))
+        for (const char *const *f = groups_fields; *f != NULL; f++)
+            known = known || slice_is(field, *f);
+    return known;
+}
+
+/* The first of several rules in one line: its value goes on until the next one begins. */
+static bool rule_next(slice *rest, slice *field, slice *value)
+{
+    while (rest->len > 0 && rest->ptr[0] == ' ')
+        *rest = slice_from(*rest, 1);
+    slice rule = { rest->ptr, 1 };
+    if (!rule_begins(*rest))
+        return false;
+    while (rule.len < rest->len &&
+           !(rest->ptr[rule.len - 1] == ' ' && rule_begins(slice_from(*rest, rule.len))))
+        rule.len++;
+    *rest = slice_from(*rest, rule.len);
+    while (rule.ptr[rule.len - 1] == ' ')
+        rule.len--;
+    return slice_cut(rule, '=', field, value);
+}
+
+static void groups_count_rule(struct groups_task *t, struct store_batch *b, slice field,
+                              slice value)
+{
+    STORE_ADD(b, &groups_stmt_by_rule, 1, SV_T(field), SV_T(value));
+    t->by_rule_count++;
+}
+
+/* Members of all other groups, of this one, and of what is given. Of very many rules, only so many
+ * are counted. */
+static void groups_look_sizes(struct groups_task *t, struct store_batch *b)
+{
+    const bool lists = slice_is(slice_of(t->users_arg), "members"); /* or one of each is given */
+    slice domains = command_arg(t->call, lists ? "domains" : "domain"),
+          rules = command_arg(t->call, lists ? "rules" : "rule"), field, value;
+    t->sizes_at = store_stmt_count(b);
+    STORE_ADD(b, &groups_stmt_others, 1, SV_T(t->name), SV_I(setting_int(&groups_members_max)));
+    STORE_ADD(b, &groups_stmt_matched, 1, SV_T(t->name));
+    while (t->by_rule_count < GROUPS_RULES_MAX && slice_word(&domains, &value))
+        groups_count_rule(t, b, SLICE("domain"), value);
+    while (t->by_rule_count < GROUPS_RULES_MAX && rule_next(&rules, &field, &value))
+        groups_count_rule(t, b, field, value);
+}
+
+/* Whether all groups have room for it: those that are there lose nobody by a new one. Of lists that
+ * are replaced, only the new ones are counted. */
+static bool groups_fit_together(struct groups_task *t, const struct store_batch *found)
+{
+    int64_t most = setting_int(&groups_members_max), all = setting_int(&groups_together_max);
+    int64_t others = store_int(found, t->sizes_at, 0, 0),
+            has = store_int(found, t->sizes_at + 1, 0, 0);
+    int64_t gets = t->user_count + (t->replaces ? 0 : has);
+    for (uint32_t i = 0; i < t->by_rule_count; i++)
+        gets += store_int(found, t->sizes_at + 2 + i, 0, 0);
+    gets = gets < most ? gets : most;
+    if (gets <= has || others + gets <= all)
+        return true;
+    command_fail(t->call, E_LIMIT,
+                 "nothing was changed: found %lld members of all other groups and %lld of this "
+                 "one, allowed: %lld together (groups.together-max)",
+                 (long long)others, (long long)gets, (long long)all);
+    return false;
+}
+
 /* Behind what was written before it. */
 static void groups_look(void *arg)
 {
@@ -74,6 +151,8 @@ static void groups_look(void *arg)
         STORE_ADD(b, &groups_stmt_look_user, 1, SV_T(t->name), SV_T(t->users[i]));
     for (uint32_t i = 0; i < t->seer_count; i++)
         STORE_ADD(b, &groups_stmt_look, 1, SV_T(t->seers[i]));
+    if (t->grows)
+        groups_look_sizes(t, b);
     if (t->replaces)
         STORE_ADD(b, &groups_stmt_made_of, STORE_ANY_ROWS, SV_T(t->name)); /* the last one */
     store_submit(b, worker_loop(w), 0, groups_looked, t);
@@ -160,37 +239,6 @@ static void groups_add_viewers(struct groups_task *t, struct store_batch *b)
 
 /* Looks also whether groups that are to see it are there: of one that is misspelt nobody would
  * know why it sees nothing. */
-/* Columns of a profile that a rule can be about; see the statement groups.members. */
-static const char *const groups_fields[] = { "department", "template",      "email",  "given-name",
-                                             "surname",    "directory-uri", "source", NULL };
-
-static bool rule_begins(slice text)
-{
-    slice field, value;
-    bool known = false;
-    if (slice_cut(text, '=', &field, &value))
-        for (const char *const *f = groups_fields; *f != NULL; f++)
-            known = known || slice_is(field, *f);
-    return known;
-}
-
-/* The first of several rules in one line: its value goes on until the next one begins. */
-static bool rule_next(slice *rest, slice *field, slice *value)
-{
-    while (rest->len > 0 && rest->ptr[0] == ' ')
-        *rest = slice_from(*rest, 1);
-    slice rule = { rest->ptr, 1 };
-    if (!rule_begins(*rest))
-        return false;
-    while (rule.len < rest->len &&
-           !(rest->ptr[rule.len - 1] == ' ' && rule_begins(slice_from(*rest, rule.len))))
-        rule.len++;
-    *rest = slice_from(*rest, rule.len);
-    while (rule.ptr[rule.len - 1] == ' ')
-        rule.len--;
-    return slice_cut(rule, '=', field, value);
-}
-
 /* Notes also which of these rules are about no account; of very many rules only the first. */
 static void groups_look_rules(struct groups_task *t, slice rules)
 {
@@ -362,7 +410,7 @@ static bool groups_members_fit(struct groups_task *t, const struct store_batch *
             t->call, E_LIMIT,
             "nothing was changed: found %u domains and rules, allowed: up to %d in a group", rules,
             GROUPS_RULES_MAX - 1);
-    return rules < GROUPS_RULES_MAX;
+    return rules < GROUPS_RULES_MAX && (!t->grows || groups_fit_together(t, found));
 }
 
 /* As the statement groups.made-of has them. */
@@ -450,6 +498,7 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
 static void groups_run_add(struct command_call *call)
 {
     struct groups_task *t = groups_task_new(call, groups_add);
+    t->grows = true;
     if (groups_check_viewers(call) && groups_check_shown(call) && groups_parse_users(t, "members"))
         groups_look_seers(t);
 }
@@ -476,6 +525,7 @@ static void groups_run_set(struct command_call *call)
     struct groups_task *t = groups_task_new(call, groups_set);
     t->replaces = groups_is_given(t, "members") || groups_is_given(t, "domains") ||
                   groups_is_given(t, "rules");
+    t->grows = t->replaces;
     if (!groups_is_given(t, "shown") && !groups_is_given(t, "visible_to") && !t->replaces)
         command_fail(call, E_SYNTAX,
                      "found nothing to change, allowed: --shown, --visible-to, --members, "
@@ -510,9 +560,10 @@ static void groups_run_del(struct command_call *call)
 
 static void groups_run_members(struct command_call *call,
                                void (*run)(struct groups_task *t, const struct store_batch *found),
-                               slice rules_to_note)
+                               slice rules_to_note, bool grows)
 {
     struct groups_task *t = groups_task_new(call, run);
+    t->grows = grows;
     if (!groups_parse_users(t, "users"))
         return;
     if (t->user_count > 0 || command_arg(call, "domain").len > 0 ||
@@ -544,7 +595,7 @@ static bool groups_fits(struct groups_task *t, const struct store_batch *found)
         command_fail(t->call, E_LIMIT,
                      "nothing was changed: a group has up to %d domains and rules",
                      GROUPS_RULES_MAX - 1);
-    return !t->call->ended;
+    return !t->call->ended && groups_fit_together(t, found);
 }
 
 static void groups_member_add(struct groups_task *t, const struct store_batch *found)
@@ -559,7 +610,7 @@ static void groups_member_add(struct groups_task *t, const struct store_batch *f
 
 static void groups_run_member_add(struct command_call *call)
 {
-    groups_run_members(call, groups_member_add, command_arg(call, "rule"));
+    groups_run_members(call, groups_member_add, command_arg(call, "rule"), true);
 }
 
 static void groups_member_del(struct groups_task *t, const struct store_batch *found)
@@ -584,7 +635,7 @@ static void groups_member_del(struct groups_task *t, const struct store_batch *f
 
 static void groups_run_member_del(struct command_call *call)
 {
-    groups_run_members(call, groups_member_del, SLICE(""));
+    groups_run_members(call, groups_member_del, SLICE(""), false);
 }
 
 /* Rows. */

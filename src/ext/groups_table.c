@@ -11,9 +11,6 @@
 #include "im/shared.h"
 #include <stdlib.h>
 
-/* Memberships of all groups, and people who may see groups by domain. */
-enum { ROWS_MAX = 200000 };
-
 /* clang-format off */
 struct alarm groups_cut_alarm = {
     .name = "groups.cut",
@@ -23,9 +20,11 @@ struct alarm groups_cut_alarm = {
               "of: see `group show`.",
     .explanation = "The newest accounts are not in the group, or do not see it.",
     .raised_when = "A domain or rule of a group matches more accounts than groups.members-max, or "
-                   "a domain that may see groups has more than groups.viewers-max.",
+                   "a domain that may see groups has more than groups.viewers-max. Or all groups, "
+                   "or all these domains, have together more than groups.together-max: then the "
+                   "largest are cut.",
     .cleared_when = "No group is cut, or groups are away.",
-    .settings = "groups.members-max groups.viewers-max",
+    .settings = "groups.members-max groups.viewers-max groups.together-max",
 };
 /* clang-format on */
 struct metric groups_count = {
@@ -44,26 +43,40 @@ struct metric groups_people = {
 #define OF_DOMAIN(value)                                                                           \
     "substr(a.jid, length(a.jid) - length(" value ")) = '@' || " value " AND "                     \
     "length(a.jid) > length(" value ") + 1"
-#define BY_RULE                                                                                    \
-    "FROM shared_group_rule r JOIN account a ON CASE r.field WHEN 'domain' THEN " OF_DOMAIN(       \
-        "r.value") " WHEN 'department' THEN a.department = r.value WHEN 'template' THEN "          \
-                   "a.template = r.value "                                                         \
-                   "WHEN 'email' THEN a.email = r.value WHEN 'given-name' THEN a.given_name = "    \
-                   "r.value "                                                                      \
-                   "WHEN 'surname' THEN a.surname = r.value WHEN 'directory-uri' THEN "            \
-                   "a.directory_uri = r.value "                                                    \
-                   "WHEN 'source' THEN a.source = r.value END "
 /* clang-format off */
+#define MATCHES(field, value)                                                                      \
+    "CASE " field " WHEN 'domain' THEN " OF_DOMAIN(value)                                          \
+    " WHEN 'department' THEN a.department = " value " WHEN 'template' THEN a.template = " value    \
+    " WHEN 'email' THEN a.email = " value " WHEN 'given-name' THEN a.given_name = " value          \
+    " WHEN 'surname' THEN a.surname = " value " WHEN 'directory-uri' THEN a.directory_uri = "      \
+    value " WHEN 'source' THEN a.source = " value " END "
+#define BY_RULE "FROM shared_group_rule r JOIN account a ON " MATCHES("r.field", "r.value")
 struct store_stmt groups_stmt_groups = {
     .name = "groups.all", .params = "", .cols = "tt",
     .sql = "SELECT name, shown FROM shared_group ORDER BY name LIMIT 5000",
 };
 struct store_stmt groups_stmt_members = {
     .name = "groups.members", .params = "i", .cols = "tittt",
-    .sql = "SELECT m.name, a.id, a.jid, a.given_name, a.surname FROM shared_group_member m "
+    .sql = "SELECT name, id, jid, given_name, surname FROM (SELECT name, id, jid, given_name, "
+           "surname, row_number() OVER (PARTITION BY name ORDER BY id) AS place FROM "
+           "(SELECT m.name, a.id, a.jid, a.given_name, a.surname FROM shared_group_member m "
            "JOIN account a ON a.jid = m.jid "
-           "UNION SELECT r.name, a.id, a.jid, a.given_name, a.surname " BY_RULE
-           "ORDER BY 1, 2 LIMIT $1",
+           "UNION SELECT r.name, a.id, a.jid, a.given_name, a.surname " BY_RULE ") u "
+           "ORDER BY place, name LIMIT $1) c ORDER BY name, id",
+};
+/* How many all other groups have together, each at most as many as it may. */
+struct store_stmt groups_stmt_others = {
+    .name = "groups.others", .params = "ti", .cols = "i",
+    .sql = "SELECT CAST(coalesce(sum(CASE WHEN n < $2 THEN n ELSE $2 END), 0) AS BIGINT) FROM "
+           "(SELECT name, count(*) AS n FROM (SELECT m.name, a.id FROM shared_group_member m "
+           "JOIN account a ON a.jid = m.jid UNION SELECT r.name, a.id " BY_RULE ") u "
+           "WHERE name <> $1 GROUP BY name) c",
+};
+/* Accounts that a rule matches. */
+struct store_stmt groups_stmt_by_rule = {
+    .name = "groups.by-rule", .params = "tt", .cols = "i",
+    .sql = "SELECT count(*) FROM account a JOIN (SELECT CAST($1 AS TEXT) AS field, "
+           "CAST($2 AS TEXT) AS value) r ON " MATCHES("r.field", "r.value"),
 };
 /* Those of one group, also beyond its limit. */
 struct store_stmt groups_stmt_matched = {
@@ -85,9 +98,10 @@ struct store_stmt groups_stmt_viewers = {
 };
 struct store_stmt groups_stmt_domains = {
     .name = "groups.domains", .params = "i", .cols = "tit",
-    .sql = "SELECT v.value, a.id, a.jid FROM (SELECT DISTINCT value FROM shared_group_viewer "
-           "WHERE kind = 'domain') v JOIN account a ON " OF_DOMAIN("v.value")
-           " ORDER BY 1, 2 LIMIT $1",
+    .sql = "SELECT value, id, jid FROM (SELECT v.value, a.id, a.jid, row_number() OVER "
+           "(PARTITION BY v.value ORDER BY a.id) AS place FROM (SELECT DISTINCT value FROM "
+           "shared_group_viewer WHERE kind = 'domain') v JOIN account a ON " OF_DOMAIN("v.value")
+           " ORDER BY place, value LIMIT $1) c ORDER BY value, id",
 };
 struct store_stmt groups_stmt_follows = {
     .name = "groups.follows", .params = "", .cols = "i",
@@ -107,9 +121,9 @@ bool groups_follow_accounts(void) { return atomic_load(&groups_follow); }
 void groups_reads_add(struct store_batch *b)
 {
     store_add(b, &groups_stmt_groups, STORE_ANY_ROWS, NULL, 0);
-    STORE_ADD(b, &groups_stmt_members, STORE_ANY_ROWS, SV_I(ROWS_MAX));
+    STORE_ADD(b, &groups_stmt_members, STORE_ANY_ROWS, SV_I(setting_int(&groups_together_max)));
     store_add(b, &groups_stmt_viewers, STORE_ANY_ROWS, NULL, 0);
-    STORE_ADD(b, &groups_stmt_domains, STORE_ANY_ROWS, SV_I(ROWS_MAX));
+    STORE_ADD(b, &groups_stmt_domains, STORE_ANY_ROWS, SV_I(setting_int(&groups_together_max)));
     store_add(b, &groups_stmt_follows, STORE_ANY_ROWS, NULL, 0);
 }
 
@@ -154,14 +168,26 @@ static slice full_name(const struct making *m, uint32_t row)
     return slice_of(arena_printf(m->tmp, "%.*s %.*s", SLICE_ARG(given), SLICE_ARG(surname)));
 }
 
+/* Of a set are `count` rows there, the most of all. The rows are those of the first places of each:
+ * where all are cut, it is at this place or the next. */
+static bool are_cut(const struct making *m, unsigned read, uint32_t count, int64_t most)
+{
+    return store_row_count(m->b, read) >= setting_int(&groups_together_max) && count <= most;
+}
+
 static void make_members(struct making *m)
 {
     uint32_t group = 0, rows = store_row_count(m->b, READ_MEMBERS);
     ensure(m->table->people_count == 0); /* sets are filled in their order */
+    uint32_t place = 0, places = 0;      /* of the group; of the largest */
+    slice last = { 0 };
     int64_t most = setting_int(&groups_members_max);
     for (uint32_t i = 0; i < rows; i++) {
         slice name = store_text(m->b, READ_MEMBERS, i, 0),
               jid = store_text(m->b, READ_MEMBERS, i, 2);
+        place = slice_eq(name, last) ? place + 1 : 1;
+        places = place > places ? place : places;
+        last = name;
         uint32_t of = group_at(m, name, group);
         if (of == UINT32_MAX || !groups_is_served(m, jid))
             continue;
@@ -171,7 +197,7 @@ static void make_members(struct making *m)
         else
             m->cut = name;
     }
-    if (rows == ROWS_MAX)
+    if (are_cut(m, READ_MEMBERS, places, most))
         m->cut = SLICE("all together");
 }
 
@@ -185,12 +211,14 @@ static uint32_t domain_set(const struct making *m, slice domain)
 
 static void make_domains(struct making *m)
 {
-    uint32_t rows = store_row_count(m->b, READ_DOMAINS), set = UINT32_MAX;
+    uint32_t rows = store_row_count(m->b, READ_DOMAINS), set = UINT32_MAX, place = 0, places = 0;
     int64_t most = setting_int(&groups_viewers_max);
     slice last = { 0 };
     for (uint32_t i = 0; i < rows; i++) {
         slice name = store_text(m->b, READ_DOMAINS, i, 0);
-        if (!slice_eq(name, last))
+        place = slice_eq(name, last) ? place + 1 : 1;
+        places = place > places ? place : places;
+        if (place == 1)
             set = domain_set(m, name);
         last = name;
         if (set == UINT32_MAX)
@@ -200,7 +228,7 @@ static void make_domains(struct making *m)
         else
             m->cut = name;
     }
-    if (rows == ROWS_MAX)
+    if (are_cut(m, READ_DOMAINS, places, most))
         m->cut = SLICE("all domains together");
 }
 

@@ -1,6 +1,6 @@
 /* groups_table: makes the table of groups (im/shared.h) of what is stored. Accounts of domains that
- * the node does not serve are left out, and so are those beyond the limits: the newest. Any worker.
- */
+ * the node does not serve are left out, and so are those beyond the limits: the newest; of all
+ * groups together, those of the largest groups. Any worker. */
 #pragma once
 #include "store/store.h"
 
@@ -22,4 +22,5 @@ bool groups_follow_accounts(void);
 extern struct alarm groups_cut_alarm;
 extern struct metric groups_count, groups_people;
 extern struct store_stmt groups_stmt_groups, groups_stmt_members, groups_stmt_viewers,
-    groups_stmt_domains, groups_stmt_follows, groups_stmt_matched, groups_stmt_too_many_see;
+    groups_stmt_domains, groups_stmt_follows, groups_stmt_matched, groups_stmt_too_many_see,
+    groups_stmt_others, groups_stmt_by_rule;
