@@ -190,6 +190,29 @@ def stored_waiting(host):
         return [name for name, in db.execute("SELECT alarm FROM alarm_waiting").fetchall()]
 
 
+def test_who_is_owed_a_mail_at_a_crash_gets_it_alone(make_server, receivers):
+    relay = Relay(delays="RCPT.*late@")
+    receivers.append(relay)
+    host = make_server("alice", settings={
+        "mail.relay": relay.address, "alarm.mail": "warning", "alarm.mail-every": "0",
+        "alarm.mail-to": "ann@a.test; late@c.test"})
+    fail_fedtest(host)
+    until("the mail", lambda: relay.mails)
+
+    def owed():
+        with host.database(read_only=True) as db:
+            return db.execute("SELECT recipients FROM alarm_owed").fetchall()
+    until("it is stored", lambda: owed() == [("late@c.test",)])
+    host.kill()
+    relay.delays = None
+    host.start()
+    again = until("mail", lambda: relay.mails[1:])[0]
+    assert again["To"] == "late@c.test"
+    assert "raised  error  fedtest.failed" in again.get_content()
+    until("it is paid", lambda: owed() == [] and "fedtest.failed" not in stored_waiting(host))
+    assert len([c for c in relay.commands if "<ann@" in c]) == 1
+
+
 def test_a_mail_has_what_waited_at_a_crash(make_server, receivers):
     """And it is not sent sooner than if the server had gone on."""
     relay = Relay()

@@ -456,7 +456,7 @@ OTHERS = (WRITTEN - {"frozen.bytes"}) | {
     "setting_version.kind", "setting_version.state", "store_state.name",
     "alarm_history.alarm", "alarm_history.detail", "alarm_history.known_by", "alarm_history.note",
     "alarm_history.severity", "alarm_history.worst", "alarm_rule.alarm",
-    "alarm_waiting.alarm", "alarm_waiting.detail",
+    "alarm_waiting.alarm", "alarm_waiting.detail", "alarm_owed.recipients",
     # a receiver is told of what happened under the address of that time
     "webhook.events", "webhook.secret", "webhook.url", "webhook_queue.body",
     "webhook_queue.event_id", "webhook_queue.kind", "webhook_queue.subject",

@@ -48,7 +48,7 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
     alarm_history.alarm alarm_history.detail alarm_history.known_by alarm_history.note
     alarm_history.severity alarm_history.worst alarm_rule.alarm alarm_waiting.alarm
-    alarm_waiting.detail
+    alarm_owed.recipients alarm_waiting.detail
     webhook.events webhook.url webhook_queue.body webhook_queue.event_id webhook_queue.kind
     webhook_queue.subject
     audit_log.became audit_log.command audit_log.hash audit_log.peer audit_log.result

@@ -123,10 +123,7 @@ static struct {
     struct command_call *test;
     unsigned test_failures; /* targets of it that did not take it */
     unsigned test_ours;     /* of those: because of this server's own settings */
-    /* The mail is sent, but not to these, whom the relay refused for the moment; empty: none. It is
-     * sent again to them only, with the same changes. */
-    char rest[MAIL_RECIPIENTS_MAX * (MAIL_ADDRESS_MAX + 2)];
-    unsigned rest_tries;
+    struct alarm_owed owed; /* the mail is sent again to these only, with the same changes */
 } telling;
 
 static const char *news_name(const struct alarms_news *n)
@@ -140,6 +137,23 @@ static const char *news_text(const struct alarms_news *n)
 }
 
 /* The queues. */
+
+/* In front of its changes: what is left of a mail is not about others. */
+static void mail_forget_owed(void)
+{
+    if (telling.owed.recipients[0] == '\0')
+        return;
+    telling.owed = (struct alarm_owed){ .changes = 0 };
+    alarm_waiting_owe(telling.worker, &telling.owed);
+}
+
+static void mail_owes(const struct target *t)
+{
+    telling.owed.changes = 0;
+    for (unsigned i = 0; i < t->sending; i++)
+        telling.owed.changes += t->news[i].alarm != NULL;
+    alarm_waiting_owe(telling.worker, &telling.owed);
+}
 
 static uint64_t mail_wait_ms(const struct target *t)
 {
@@ -173,7 +187,7 @@ static void target_due(struct timer *timer, struct loop *loop)
     if (t->busy || t->count == 0)
         return;
     t->busy = true;
-    if (t->send != send_mail || telling.rest[0] == '\0' || t->sending == 0)
+    if (t->send != send_mail || telling.owed.recipients[0] == '\0' || t->sending == 0)
         t->sending = t->count;
     t->send(t);
 }
@@ -298,6 +312,8 @@ static void targets_changed(struct worker *w, const struct setting *s)
     for (unsigned i = 0; i < TARGETS; i++) {
         struct target *t = &targets[i];
         if (s == t->level && setting_int(s) == 0 && !t->busy) {
+            if (t->send == send_mail)
+                mail_forget_owed();
             target_drop(t, t->count);
             t->failures = t->left_out = 0;
             t->why[0] = '\0';
@@ -322,21 +338,15 @@ static void mail_describe(struct buf *text, const struct alarms_news *n)
     buf_lit(text, "\n");
 }
 
-static void mail_forget_rest(void)
-{
-    telling.rest[0] = '\0';
-    telling.rest_tries = 0;
-}
-
 /* Those of the setting, or those of them that it is still to be sent to. */
 static slice mail_recipients(struct arena *tmp)
 {
     slice all[MAIL_RECIPIENTS_MAX], rest[MAIL_RECIPIENTS_MAX], list = SLICE("");
     slice wanted = slice_of(setting_text(&alarm_mail_to));
-    if (telling.rest[0] == '\0')
+    if (telling.owed.recipients[0] == '\0')
         return wanted;
     size_t count = mail_addresses(wanted, all);
-    size_t left = mail_addresses(slice_of(telling.rest), rest);
+    size_t left = mail_addresses(slice_of(telling.owed.recipients), rest);
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < left; k++)
             if (slice_eq(all[i], rest[k]))
@@ -351,16 +361,19 @@ static void mail_sent(void *arg, const struct mail_end *end)
     t->ours = end->why != NULL && end->ours;
     if (end->why == NULL)
         cert_monitor_mail_works();
-    if (end->why != NULL && telling.rest[0] == '\0') {
+    if (end->why != NULL && telling.owed.recipients[0] == '\0') {
         target_done(t, end->why);
         return;
     }
     const char *why = end->why != NULL ? end->why : *end->note != '\0' ? end->note : NULL;
-    bool again = (end->why != NULL || end->later.len > 0) && ++telling.rest_tries < REST_TRIES;
+    bool again = (end->why != NULL || end->later.len > 0) && ++telling.owed.tries < REST_TRIES;
     if (!again)
-        mail_forget_rest();
+        mail_forget_owed();
     else if (end->why == NULL)
-        snprintf(telling.rest, sizeof telling.rest, "%.*s", SLICE_ARG(end->later));
+        snprintf(telling.owed.recipients, sizeof telling.owed.recipients, "%.*s",
+                 SLICE_ARG(end->later));
+    if (again)
+        mail_owes(t);
     if (why != NULL && !again)
         log_warn(&log_server, LOG_EV("alarm.mail-refused"), LOG_C("why", why));
     target_end(t, !again, why);
@@ -393,8 +406,8 @@ static void send_mail(struct target *t)
                               : arena_printf(tmp, "%s: %u changes of alarms, %u raised",
                                              mail_host(w, tmp), t->sending, raised);
     slice to = mail_recipients(tmp);
-    if (telling.rest[0] != '\0' && to.len == 0) { /* the setting names none of them any more */
-        mail_forget_rest();
+    if (telling.owed.recipients[0] != '\0' && to.len == 0) { /* the setting names none of them */
+        mail_forget_owed();
         target_done(t, NULL);
     } else if (!mail_send(w, to, slice_of(subject), buf_fit(&text), mail_sent, t)) {
         t->busy = false; /* another mail is on its way */
@@ -553,7 +566,7 @@ static void targets_stop(void)
     struct command_call *call = telling.test;
     telling.worker = NULL;
     telling.test = NULL;
-    mail_forget_rest();
+    telling.owed = (struct alarm_owed){ .changes = 0 }; /* its row stays */
     syslog_cancel(&telling.errand);
     snmp_cancel(&telling.notice);
     for (unsigned i = 0; i < TARGETS; i++)
@@ -566,9 +579,13 @@ static void targets_stop(void)
 static void mail_goes_on(struct target *t)
 {
     ensure(t->send == send_mail && t->count == 0);
-    t->count = alarm_waiting_read(telling.worker, t->news, TARGET_NEWS_MAX, &t->sent_us);
-    if (setting_int(t->level) == 0)
+    t->count =
+        alarm_waiting_read(telling.worker, t->news, TARGET_NEWS_MAX, &t->sent_us, &telling.owed);
+    t->sending = telling.owed.changes;
+    if (setting_int(t->level) == 0) {
+        mail_forget_owed();
         target_drop(t, t->count);
+    }
     target_wait(t);
 }
 

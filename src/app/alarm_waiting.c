@@ -17,6 +17,11 @@ static const struct store_migration migrations[] = {
       "NULL, alarm TEXT NOT NULL, severity BIGINT NOT NULL, worst BIGINT NOT NULL, detail TEXT "
       "NOT NULL, PRIMARY KEY(entry, what, at_us));"
       "CREATE TABLE alarm_mailed(id BIGINT PRIMARY KEY, at_us BIGINT NOT NULL)" },
+    { 2,
+      "CREATE TABLE alarm_owed(id INTEGER PRIMARY KEY, recipients TEXT NOT NULL, changes INTEGER "
+      "NOT NULL, tries INTEGER NOT NULL)",
+      "CREATE TABLE alarm_owed(id BIGINT PRIMARY KEY, recipients TEXT NOT NULL, changes BIGINT NOT "
+      "NULL, tries BIGINT NOT NULL)" },
     { 0 },
 };
 static struct store_stmt put_stmt = {
@@ -53,11 +58,31 @@ static struct store_stmt last_stmt = {
     .params = "",
     .cols = "i",
 };
+static struct store_stmt owe_stmt = {
+    .name = "alarm-waiting.owe",
+    .sql = "INSERT INTO alarm_owed(id, recipients, changes, tries) VALUES(1, $1, $2, $3) "
+           "ON CONFLICT(id) DO UPDATE SET recipients = excluded.recipients, "
+           "changes = excluded.changes, tries = excluded.tries",
+    .params = "tii",
+    .cols = "",
+};
+static struct store_stmt paid_stmt = {
+    .name = "alarm-waiting.paid",
+    .sql = "DELETE FROM alarm_owed",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt owed_stmt = {
+    .name = "alarm-waiting.owed",
+    .sql = "SELECT recipients, changes, tries FROM alarm_owed",
+    .params = "",
+    .cols = "tii",
+};
 const struct store_schema alarm_waiting_schema = {
     .feature = "alarm-targets",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &put_stmt, &drop_stmt, &all_stmt, &sent_stmt, &last_stmt,
-                                           NULL },
+                                           &owe_stmt, &paid_stmt, &owed_stmt, NULL },
 };
 
 static struct store_batch *waiting_write(struct worker *w)
@@ -96,10 +121,22 @@ void alarm_waiting_sent(struct worker *w, uint64_t at_us)
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
+void alarm_waiting_owe(struct worker *w, const struct alarm_owed *owed)
+{
+    struct store_batch *b = waiting_write(w);
+    if (owed->recipients[0] == '\0' || owed->changes == 0)
+        store_add(b, &paid_stmt, STORE_ANY_ROWS, NULL, 0);
+    else
+        STORE_ADD(b, &owe_stmt, STORE_ANY_ROWS, SV_T(slice_of(owed->recipients)),
+                  SV_I(owed->changes), SV_I(owed->tries));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
 struct waiting_found {
     struct alarms_news *out;
     unsigned count;
     uint64_t sent_us;
+    struct alarm_owed *owed;
 };
 
 /* false: this program has no such alarm. */
@@ -123,15 +160,25 @@ static void waiting_read(void *arg, enum store_result result, const struct store
     for (uint32_t row = store_row_count(b, 0); row-- > 0;)
         found->count += waiting_of_row(&found->out[found->count], b, row);
     found->sent_us = store_row_count(b, 1) > 0 ? (uint64_t)store_int(b, 1, 0, 0) : 0;
+    if (store_row_count(b, 2) == 0 || found->count == 0)
+        return;
+    slice recipients = store_text(b, 2, 0, 0);
+    int64_t changes = store_int(b, 2, 0, 1);
+    snprintf(found->owed->recipients, sizeof found->owed->recipients, "%.*s",
+             SLICE_ARG(recipients));
+    found->owed->changes = changes < found->count ? (unsigned)changes : found->count;
+    found->owed->tries = (unsigned)store_int(b, 2, 0, 2);
 }
 
 unsigned alarm_waiting_read(struct worker *w, struct alarms_news *out, unsigned max,
-                            uint64_t *sent_us)
+                            uint64_t *sent_us, struct alarm_owed *owed)
 {
-    struct waiting_found found = { .out = out };
+    struct waiting_found found = { .out = out, .owed = owed };
+    *owed = (struct alarm_owed){ .changes = 0 };
     struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &all_stmt, STORE_ANY_ROWS, SV_I(max));
     store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &owed_stmt, STORE_ANY_ROWS, NULL, 0);
     (void)store_run(b, waiting_read, &found);
     *sent_us = found.sent_us;
     return found.count;
