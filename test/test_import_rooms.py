@@ -22,7 +22,7 @@ def people(server, room):
 
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no Prosody")
-@pytest.mark.parametrize("sql", [False, True], ids=["files", "sql"])
+@pytest.mark.parametrize("sql", prosody.STORAGES, ids=["files", "sql"])
 def test_rooms_of_prosody(make_server, tmp_path, sql):
     cert = federation.Authority(tmp_path).issue("partner", HOST)
     theirs = prosody.Prosody(

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import time
 
+import pytest
+
 from muster.client import TIMEOUT, Client
 
 PROSODY, DNSMASQ = "/usr/bin/prosody", "/usr/sbin/dnsmasq"
@@ -170,5 +172,10 @@ def account_in_sql(domain, name, password):
 
 def is_here():
     """With all that it needs; lua-unbound asks our name server."""
-    needs = [glob.glob(f"/usr/lib/*/lua/5.4/{name}.so") for name in ("lunbound", "dbd/sqlite3")]
-    return os.access(PROSODY, os.X_OK) and all(needs) and shutil.which(DNSMASQ) is not None
+    unbound = glob.glob("/usr/lib/*/lua/5.4/lunbound.so")
+    return os.access(PROSODY, os.X_OK) and unbound and shutil.which(DNSMASQ) is not None
+
+
+# Whether it stores with SQLite; for tests of both.
+STORAGES = [False, pytest.param(True, marks=pytest.mark.skipif(
+    not glob.glob("/usr/lib/*/lua/5.4/dbd/sqlite3.so"), reason="no lua-dbi-sqlite3"))]
