@@ -217,6 +217,7 @@ def test_a_component_hears_of_the_addresses_that_a_domain_had(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)
     is_shown_and_in_a_channel(alice, gateway)
+    until("both are stored", lambda: len(rows(host)) == 2)
     host.kill()
     assert rename(host, "localhost", "example.org").returncode == 0
     host.domains[0] = "example.org"
