@@ -456,6 +456,13 @@ def test_show_says_what_is_known(make_server, authority, one):
     assert row["stream to it"].startswith(f"from {ONE}: up for") and "by certificate" in \
         row["stream to it"]
     assert row["stream from it"].startswith(f"to {ONE}: up for")
+    dialled = f"127.0.0.1:{server.s2s_port}"
+    assert row["address"] == f"127.0.0.1, dialled as {dialled}"
+    listed = {(r["direction"], r["peer"], r.get("host")) for r in one.rows("s2s", "list")}
+    assert listed == {("out", "127.0.0.1", dialled), ("in", "127.0.0.1", dialled)}
+    assert {(r["peer"], r.get("host")) for r in server.rows("s2s", "list") if "peer" in r} == \
+        {("127.0.0.1", None)}
+    assert re.search(rf"s2s.up .*host={dialled}.* peer=127.0.0.1", one.log())
     assert row["queue"] == "0 stanzas wait" and row["policy"] == "allowed"
     assert re.match("[1-9][0-9]* stanzas sent, [1-9][0-9]* received, 1 streams, 0 failures",
                     row["counted"]), row

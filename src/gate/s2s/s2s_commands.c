@@ -46,6 +46,10 @@ static void commands_add(struct command_call *call, const struct s2s_shown *s)
         command_int(call, "connection", s->number);
     if (s->link != 0)
         command_text(call, "link", s2s_link_name(s, call->arena));
+    if (s->peer != NULL)
+        command_text(call, "peer", slice_dup(call->arena, slice_of(conn_info_text(s->peer).text)));
+    if (s->host.len > 0)
+        command_text(call, "host", slice_dup(call->arena, s->host));
     if (s->stage != S2S_AT_NONE)
         command_text(call, "stage", slice_of(s2s_stage_name(s->stage)));
     if (s->why.len > 0)
@@ -240,6 +244,14 @@ static struct command s2s_list = {
               .optional = true,
               .doc = "the connection that it is on: its node, and a number there; lines with "
                      "the same one share it" },
+            { .name = "peer",
+              .optional = true,
+              .wide = true,
+              .doc = "the address of the other server, as the log has it" },
+            { .name = "host",
+              .optional = true,
+              .wide = true,
+              .doc = "the host and port that were dialled, of a connection that this server made" },
             { .name = "stage",
               .optional = true,
               .doc = "where the last attempt has failed, as `s2s trace` names it" },

@@ -207,8 +207,12 @@ static void find_dialled(void *arg, const struct dial_result *result)
     f->dial = NULL;
     find_tell_dial(f, result);
     if (result->conn != NULL) {
-        bool tls = f->steps[f->at].tls;
-        f->done(f->arg, &(struct s2s_found){ .conn = result->conn, .tls = tls });
+        const struct find_step *s = &f->steps[f->at];
+        char host[HOST_BYTES];
+        int len = s->kind == STEP_ADDRESS ? snprintf(host, sizeof host, "%s", s->host)
+                                          : snprintf(host, sizeof host, "%s:%u", s->host, s->port);
+        f->done(f->arg, &(struct s2s_found){
+                            .conn = result->conn, .tls = s->tls, .host = { host, (size_t)len } });
         return;
     }
     buf_init(&text, XML_PART_MAX);

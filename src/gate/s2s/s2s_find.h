@@ -17,6 +17,7 @@ struct s2s_find;
 struct s2s_found {
     struct conn *conn; /* NULL: none is left. The caller's, and not started */
     bool tls;          /* TLS begins at once */
+    slice host;        /* that was dialled: HOST:PORT, or an address with a port; as `why` below */
     /* Without a connection: what senders are told, whether another attempt would end in the same
      * way, and why, for an operator; valid during the callback. */
     enum stanza_error error;

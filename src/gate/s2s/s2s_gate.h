@@ -30,15 +30,17 @@ struct s2s_shown {
     const char *direction, *state, *tls, *auth;
     uint64_t since_s;
     uint32_t queue;
-    bool stored;             /* stored messages wait, too, in the database */
-    uint32_t unacked;        /* stanzas that were given to the stream and are not confirmed */
-    const struct conn *conn; /* NULL: there is none now */
-    enum s2s_stage stage;    /* of the last failure, */
-    slice why;               /* and what it was */
-    uint64_t link;           /* the id of its connection on a node: other lines may have it, too, */
-    uint32_t link_node;      /* and that node; link 0: there is none */
-    unsigned connections;    /* that its pair has (gate/s2s/s2s_connections.h); 0: it is none, */
-    unsigned number;         /* and which it is */
+    bool stored;                  /* stored messages wait, too, in the database */
+    uint32_t unacked;             /* stanzas that were given to the stream and are not confirmed */
+    const struct conn *conn;      /* NULL: there is none now */
+    const struct conn_info *peer; /* NULL: it has no connection on this worker */
+    slice host;                   /* that was dialled for it, with a port; empty: none */
+    enum s2s_stage stage;         /* of the last failure, */
+    slice why;                    /* and what it was */
+    uint64_t link;        /* the id of its connection on a node: other lines may have it, too, */
+    uint32_t link_node;   /* and that node; link 0: there is none */
+    unsigned connections; /* that its pair has (gate/s2s/s2s_connections.h); 0: it is none, */
+    unsigned number;      /* and which it is */
 };
 typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
 

@@ -562,6 +562,7 @@ void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
             .auth = p->how,
             .unacked = s2s_flow_open(s),
             .conn = s->x.conn,
+            .peer = s->x.conn != NULL ? conn_info(s->x.conn) : NULL,
             .link = s->x.id,
             .link_node = worker_node(s->x.worker)->id,
         };

@@ -413,7 +413,8 @@ static void out_is_up(struct s2s_out *o, enum out_auth how)
              LOG_S("local", out_local(o)),
              LOG_C("auth", how == OUT_EXTERNAL ? "certificate" : "dialback"),
              LOG_C("tls", o->x.secure ? conn_tls_version(o->x.conn) : "none"),
-             LOG_C("both", o->both ? "yes" : "no"));
+             LOG_C("both", o->both ? "yes" : "no"), LOG_S("host", o->host),
+             LOG_C("peer", conn_info_text(conn_info(o->x.conn)).text));
     out_begin_both(o);
     if (o->has_sm && partner_session(o->partner).len > 0)
         out_resume(o);
@@ -907,6 +908,7 @@ static void out_free(struct xstream *x)
     xstream_fini(x);
     metric_add_to(&s2s_streams, S2S_SENT, -1);
     mem_free(&o->id);
+    slice_release(&o->host);
     mem_free(&o);
 }
 
@@ -938,27 +940,28 @@ static const struct xstream_ops out_ops = { .rates = &out_rates,
                                             .free = out_free,
                                             .check = out_check };
 
-struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
+struct s2s_out *s2s_out_start(struct partner *p, const struct s2s_found *found)
 {
     struct worker *w = worker_here();
     struct s2s_out *o = mem_new(struct s2s_out);
     o->partner = p;
-    o->direct = tls;
+    o->direct = found->tls;
+    o->host = slice_keep(found->host);
     o->patience.fn = out_impatient;
     o->wait.fn = out_waits_in_vain;
     o->x.ops = &out_ops;
     o->x.way = &xstream_tcp;
     o->x.role = STREAM_TO_SERVER;
-    o->x.conn = c;
+    o->x.conn = found->conn;
     xstream_init(&o->x, w,
                  &(struct xml_limits){
                      .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
     xstream_adopt(&o->x, w, &s2s_worker(partner_gate(p), w)->out);
     metric_add_to(&s2s_streams, S2S_SENT, 1);
     xstream_timer(&o->x);
-    if (tls)
+    if (found->tls)
         out_start_tls(o);
-    conn_start(c, &xstream_conn_ops, o);
+    conn_start(found->conn, &xstream_conn_ops, o);
     out_greet(&o->x);
     return o;
 }
@@ -970,6 +973,7 @@ enum s2s_stage s2s_out_stage(const struct s2s_out *o, bool late)
 
 uint64_t s2s_out_id(const struct s2s_out *o) { return o->x.id; }
 const struct conn *s2s_out_conn(const struct s2s_out *o) { return o->x.conn; }
+slice s2s_out_host(const struct s2s_out *o) { return o->host; }
 
 bool s2s_out_is_pinned(const struct s2s_out *o)
 {

@@ -10,11 +10,12 @@
 
 struct in_flow;
 struct partner;
+struct s2s_found;
 struct s2s_out;
 struct stanza_note;
 
-/* Takes over a connection that is not started. tls: that begins at once. */
-struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls);
+/* Takes over the connection that was found. */
+struct s2s_out *s2s_out_start(struct partner *p, const struct s2s_found *found);
 void s2s_out_go_on(struct s2s_out *o); /* there is something to ask or to authenticate for */
 /* Writes a stanza to a stream that is up; borrows. */
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note);
@@ -37,6 +38,7 @@ void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **au
 enum s2s_stage s2s_out_stage(const struct s2s_out *o, bool late);
 uint64_t s2s_out_id(const struct s2s_out *o); /* of its stream, on this node */
 const struct conn *s2s_out_conn(const struct s2s_out *o);
+slice s2s_out_host(const struct s2s_out *o); /* HOST:PORT, or ADDRESS:PORT, that was dialled */
 uint32_t s2s_out_max_bytes(const struct s2s_out *o); /* of a stanza that it takes; 0: not said */
 bool s2s_out_is_pinned(const struct s2s_out *o);     /* its certificate counts as a pinned one */
 static inline const struct s2s_out *s2s_out_const(const struct xstream *x)

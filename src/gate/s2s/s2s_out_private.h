@@ -34,6 +34,7 @@ struct s2s_out {
     uint32_t max_bytes; /* the largest stanza that it takes (XEP-0478); 0: it has not said */
     uint8_t lang_len;
     char lang[OUT_LANG_MAX]; /* of its header */
+    slice host;              /* that was dialled, with its port */
     bool direct;             /* TLS from the first byte */
     uint32_t tls_version;    /* s2s_tls_version() of the certificates that it shows */
     bool heard;              /* the server has sent an error */

@@ -215,7 +215,7 @@ static void partner_found(void *arg, const struct s2s_found *found)
     actor_mark(&p->actor);
     if (found->conn != NULL) {
         partner_blames_nobody(p);
-        p->out = s2s_out_start(p, found->conn, found->tls);
+        p->out = s2s_out_start(p, found);
         return;
     }
     p->find = NULL;

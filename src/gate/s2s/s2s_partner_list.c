@@ -26,6 +26,10 @@ static void partner_shows_link(const struct partner *p, struct s2s_shown *s)
     const struct s2s_out *out = p->out != NULL ? p->out : share_stream(p);
     s->link_node = out != NULL ? worker_node(p->worker)->id : p->back.from.node;
     s->link = out != NULL ? s2s_out_id(out) : p->back.on ? p->back.stream : 0;
+    if (out != NULL && s2s_out_conn(out) != NULL) {
+        s->peer = conn_info(s2s_out_conn(out));
+        s->host = s2s_out_host(out);
+    }
 }
 
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)

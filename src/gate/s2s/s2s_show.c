@@ -109,6 +109,14 @@ static const char *show_link(struct command_call *call, const struct s2s_shown *
                : arena_printf(call->arena, ", link %.*s", SLICE_ARG(s2s_link_name(s, call->arena)));
 }
 
+static void show_peer(struct command_call *call, const struct s2s_shown *s)
+{
+    if (s->peer != NULL)
+        show_add(call, "address",
+                 arena_printf(call->arena, "%s%s%.*s", conn_info_text(s->peer).text,
+                              s->host.len > 0 ? ", dialled as " : "", SLICE_ARG(s->host)));
+}
+
 struct showing {
     struct command_call *call;
     const struct conn *last; /* of the line before: lines of one connection follow each other */
@@ -131,6 +139,7 @@ static void show_stream(const struct s2s_shown *s, void *arg)
                           SLICE_ARG(s->local), show_number(call, s), s->state,
                           (unsigned long long)s->since_s, *s->tls != '\0' ? ", " : "", s->tls,
                           *s->auth != '\0' ? ", by " : "", s->auth, show_link(call, s)));
+    show_peer(call, s);
     if (out)
         show_add(call, "queue",
                  arena_printf(call->arena, "%u stanzas wait%s", s->queue,
@@ -269,7 +278,7 @@ struct command s2s_show_command = {
         (const struct command_column[]){
             { .name = "name",
               .doc = "stream to it, stream from it, or stream for keys (only questions about its "
-                     "dialback keys), and of this stream: queue, tls, certificate, "
+                     "dialback keys), and of this stream: address, queue, tls, certificate, "
                      "names, name that matches, chain, unacknowledged, last failure (tls to "
                      "chain once for all streams of one link, as in `s2s list`); then "
                      "counted, failing since, last refused (of its streams to this server), state, "
