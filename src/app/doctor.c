@@ -149,7 +149,7 @@ static struct command doctor_command = {
     .columns =
         (const struct command_column[]){
             { .name = "check", .doc = "what was looked at" },
-            { .name = "state", .doc = "ok, warning or error" },
+            { .name = "state", .doc = "ok, unknown, warning or error" },
             { .name = "found", .doc = "what was found" },
             { .name = "remedy", .doc = "the command that mends it, or what to do; empty: nothing" },
             { 0 } },

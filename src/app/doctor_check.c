@@ -101,9 +101,13 @@ static void judge_clock(const struct doctor_facts *f, struct doctor_finding *out
 /* Who connects when all are used waits in vain. */
 static void judge_descriptors(const struct doctor_facts *f, struct doctor_finding *out)
 {
-    if (f->descriptors < 0)
-        finding_say(out, DOCTOR_OK, "the limit is known to a running server");
-    else if (f->descriptors <= f->planned)
+    if (f->descriptors < 0) {
+        finding_say(out, DOCTOR_UNKNOWN, "only a running server knows its own limit");
+        finding_mend(out, "%s",
+                     f->closed ? "run the doctor as root" : "start the server and run it again");
+        return;
+    }
+    if (f->descriptors <= f->planned)
         finding_say(out, DOCTOR_ERROR,
                     "the server may have %" PRId64 " descriptors, each connection is one, and "
                     "%" PRId64 " sessions are planned for (capacity.users)",
@@ -132,7 +136,10 @@ static void judge_kernel(const struct doctor_facts *f, struct doctor_finding *ou
                     "fs.nr_open is %" PRId64 ": no process may have more descriptors", f->nr_open);
         finding_mend(out, "sysctl -w fs.nr_open=1048576");
     } else {
-        finding_say(out, DOCTOR_OK, "its limits are high enough");
+        bool known = f->somaxconn >= 0 && f->nr_open >= 0;
+        finding_say(out, known ? DOCTOR_OK : DOCTOR_UNKNOWN,
+                    known ? "its limits are high enough" : "its limits cannot be read");
+        finding_mend(out, "sysctl net.core.somaxconn fs.nr_open");
     }
 }
 
@@ -468,7 +475,7 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
 void doctor_add(struct command_call *call, const char *check, enum doctor_state state,
                 const char *found, const char *remedy)
 {
-    static const char *const states[] = { "ok", "warning", "error" };
+    static const char *const states[] = { "ok", "unknown", "warning", "error" };
     ensure(state <= DOCTOR_ERROR);
     command_row(call);
     command_text(call, "check", slice_of(check));

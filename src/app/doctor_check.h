@@ -42,7 +42,8 @@ enum doctor_place { DOCTOR_BESIDE, DOCTOR_IN_SERVER, DOCTOR_AS_SERVER };
 /* How a server answered that was asked from outside; whether it runs, its lock says. Closed: who
  * asked may not use its control socket. */
 enum doctor_server { DOCTOR_SERVER_UNKNOWN, DOCTOR_SERVER_HANGS, DOCTOR_SERVER_CLOSED };
-enum doctor_state { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_ERROR };
+/* Unknown: it could not be looked at from here, which is no warning. */
+enum doctor_state { DOCTOR_OK, DOCTOR_UNKNOWN, DOCTOR_WARNING, DOCTOR_ERROR };
 enum { DOCTOR_TEXT_MAX = 1024 };
 
 struct doctor_finding {
