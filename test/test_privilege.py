@@ -12,6 +12,7 @@ GATEWAY, OTHER = "gateway.example.test", "other.example.test"
 SECRET = "a rather long secret"
 PRIVILEGE, FORWARD = "urn:xmpp:privilege:2", "urn:xmpp:forward:0"
 ROSTER, PUBSUB = "jabber:iq:roster", "http://jabber.org/protocol/pubsub"
+COMMANDS = "http://jabber.org/protocol/commands"
 ALL = f"roster=both message=outgoing iq-both={PUBSUB}"
 
 
@@ -396,7 +397,7 @@ def test_any_request_of_a_user_without_a_client(host):
         "jabber:iq:last": ("get", "query"), "urn:xmpp:push:0": ("set", "enable"),
         "urn:xmpp:invisible:1": ("set", "invisible"), "urn:xmpp:sift:1": ("set", "sift"),
         "jabber:iq:version": ("get", "query"), "urn:xmpp:time": ("get", "time"),
-        "http://jabber.org/protocol/commands": ("set", "command"), ROSTER: ("get", "query"),
+        COMMANDS: ("set", "command"), ROSTER: ("get", "query"),
         "jabber:iq:register": ("get", "query"), "urn:xmpp:http:upload:0": ("get", "request"),
         "http://jabber.org/protocol/offline": ("get", "offline"),
         "urn:ietf:params:xml:ns:xmpp-session": ("set", "session"),
@@ -408,6 +409,17 @@ def test_any_request_of_a_user_without_a_client(host):
         for ns, (kind, name) in asked.items():
             ask(gateway, "alice@localhost", f"<{name} xmlns='{ns}'/>", kind, to=to)
             answered(gateway, "alice@localhost")
+
+
+def test_a_component_does_not_administer(host):
+    """Not even with every right over the requests of an administrator."""
+    host.ctl("set", "admin.accounts", "alice@localhost")
+    host.ctl("set", "component.privileges@localhost", f"{GATEWAY} iq-both={COMMANDS}")
+    gateway = Component(host, GATEWAY, SECRET)
+    for to in "alice@localhost", "localhost":
+        ask(gateway, "alice@localhost", f"<command xmlns='{COMMANDS}' node='user-list'/>", "set",
+            to=to)
+        assert xml.condition(answered(gateway, "alice@localhost")) == "forbidden"
 
 
 def test_a_component_that_is_deleted_has_no_rights(host):

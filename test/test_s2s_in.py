@@ -80,6 +80,29 @@ def test_the_sender_hears_that_an_address_is_none(node, make_server, authority):
                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
 
 
+@pytest.mark.parametrize("by", ["setting", "role"])
+def test_who_logged_in_elsewhere_is_no_administrator(make_server, authority, by):
+    """Whatever this server has stored of the address: its domain was ours and has moved."""
+    tls = {**authority.issue(ONE, ONE), "trust": str(authority.file)}
+    server = make_server("alice", domains=[ONE, OTHER], s2s=True, tls=tls)
+    server.ctl("set", "s2s.policy", "open")
+    server.add_user("root", domain=OTHER)
+    if by == "setting":
+        server.ctl("set", "admin.accounts", f"root@{OTHER}")
+    else:
+        server.ctl("admin", "add", f"root@{OTHER}", "administrator")
+    server.conf["domains"] = server.domains = [ONE]
+    server.restart()
+    listener = federation.Listener(OTHER, authority.issue("listener", OTHER))
+    federation.route(server, OTHER, listener.port)
+    peer = Peer(server, OTHER, ONE, authority.issue("other", OTHER)).join()
+    peer.raw(f"<iq from='root@{OTHER}/r' to='{ONE}' type='set' id='q'><command node='user-list' "
+             "xmlns='http://jabber.org/protocol/commands' action='execute'/></iq>")
+    with listener.join() as stream:
+        answer = listener.read_until(stream, "<iq .*</iq>")[0]
+    assert "type='error'" in answer and "<forbidden" in answer
+
+
 @pytest.fixture
 def gate(node):
     """A component that has been connected, and its domain."""

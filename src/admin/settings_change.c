@@ -135,6 +135,20 @@ bool settings_is_for(const struct command_call *call, const struct setting *s, s
     return false;
 }
 
+/* Only who logs in here can have its rights. */
+static bool is_ours_alone(const struct setting *s, slice list, struct why *why)
+{
+    slice jid;
+    while (setting_has_accounts(s) && slice_word(&list, &jid))
+        if (!node_serves(worker_node(settings_writer), jid_split(jid).domain)) {
+            why_set(why,
+                    "%s: found %.*s, which is of another server, allowed: accounts of this one",
+                    s->name, SLICE_ARG(jid));
+            return false;
+        }
+    return true;
+}
+
 bool settings_item_ok(const struct command_call *call, const struct setting *s, slice value,
                       struct why *why)
 {
@@ -146,7 +160,7 @@ bool settings_item_ok(const struct command_call *call, const struct setting *s, 
         return false;
     if (value.ptr == NULL)
         return true;
-    if (setting_check(s, value, why) != OK)
+    if (setting_check(s, value, why) != OK || !is_ours_alone(s, value, why))
         return false;
     if (value.len >= SETTING_BYTES_MAX) {
         why_set(why, "%s: found %zu bytes, allowed less than %d", s->name, value.len,

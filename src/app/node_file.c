@@ -808,6 +808,8 @@ static void node_file_check_whole(struct loader *l)
                             "key 'settings': found \"%.*s\" behind @, allowed names of `domains`",
                             SLICE_ARG(domain));
         const char *wrong = node_pair_wrong(&f->settings, i, f->arena);
+        if (wrong == NULL)
+            wrong = node_account_wrong(f, i);
         if (wrong != NULL)
             node_file_wrong(l, l->setting_line[i], "key 'settings.%s", wrong);
     }

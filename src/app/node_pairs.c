@@ -2,6 +2,7 @@
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/setting.h"
+#include "xmpp/jid.h"
 
 enum { VALUE_BYTES_MAX = 64 };
 
@@ -29,4 +30,29 @@ const char *node_pair_wrong(const struct node_settings *all, size_t at, struct a
     param_format(s->not_above, high, limit, sizeof limit);
     return arena_printf(arena, "%s': found %s, allowed at most settings.%s, which is %s", s->name,
                         found, s->not_above->name, limit);
+}
+
+static bool node_pairs_has(const struct node_domains *domains, slice domain)
+{
+    for (size_t i = 0; i < domains->count; i++)
+        if (slice_is(domain, domains->name[i]))
+            return true;
+    return false;
+}
+
+const char *node_account_wrong(const struct node_file *f, size_t at)
+{
+    const struct setting *s = f->settings.item[at].setting;
+    slice jid, list = f->settings.item[at].value;
+    struct why why;
+    if (s == NULL || !setting_has_accounts(s) || list.ptr == NULL ||
+        setting_check(s, list, &why) != OK)
+        return NULL;
+    while (slice_word(&list, &jid))
+        if (!node_pairs_has(&f->domains, jid_split(jid).domain))
+            return arena_printf(f->arena,
+                                "%s': found %.*s, which is of another server, allowed: accounts "
+                                "of `domains`",
+                                s->name, SLICE_ARG(jid));
+    return NULL;
 }

@@ -82,8 +82,8 @@ static inline bool setting_is_local(const struct setting *s)
 }
 /* It is shown as "(secret)", and not logged. */
 static inline bool setting_is_secret(const struct setting *s) { return s->type == PARAM_SECRET; }
-/* It lists accounts. Those of our domains must exist when they are set, and one that is deleted is
- * taken out. */
+/* It lists accounts of our domains, which have rights. They must exist when they are set, and one
+ * that is deleted is taken out. */
 static inline bool setting_has_accounts(const struct setting *s) { return s->type == PARAM_BARE; }
 
 static inline int64_t setting_int(const struct setting *s)

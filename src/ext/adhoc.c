@@ -122,7 +122,9 @@ static bool target_of(slice node, struct target *out)
 }
 
 /* The account that sends it. Only users of this server, and those who ask their own account, have
- * an own one. */
+ * an own one. Only who logged in here has a role, whatever gave it: an address says nothing if it
+ * is of another server, as after a domain has moved there, or of a component that speaks for a
+ * user. */
 static struct principal adhoc_principal(const struct iq *iq)
 {
     slice bare = stanza_from_bare(iq->st);
@@ -132,7 +134,8 @@ static struct principal adhoc_principal(const struct iq *iq)
         .actor = slice_of(arena_printf(iq->tmp, "xmpp:%.*s", SLICE_ARG(stanza_from(iq->st)))),
         .own = iq->sender != NULL || iq->target == IQ_TO_SELF ? bare : (slice){ 0 },
     };
-    access_of_account(bare, iq->tmp, &p);
+    if (iq->session != NULL)
+        access_of_account(bare, iq->tmp, &p);
     if (p.role.len > 0 && (factor_is_demanded(p.role) || factor_is_there(bare)))
         p.weak = true; /* XMPP asks for no second factor */
     return p;

@@ -14,7 +14,8 @@ struct setting admin_accounts = {
     .check = are_accounts,
     .many = true,
     .form = "addresses of accounts, lower case, separated by spaces",
-    .doc = "Accounts, separated by spaces, that may run every command from their clients (ad-hoc "
+    .doc = "Accounts of this server, separated by spaces, that may run every command from their "
+           "clients (ad-hoc "
            "commands, XEP-0050) as `musterctl` does. An account that is deleted is "
            "taken out. A client that logged in with a token (XEP-0484) instead of the password "
            "cannot change this list.",

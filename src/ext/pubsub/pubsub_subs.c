@@ -17,6 +17,7 @@
 #include "ext/pubsub/pubsub_request.h"
 #include "ext/pubsub/pubsub_store.h"
 #include "home/here.h"
+#include "home/node.h"
 #include "home/remote.h"
 #include "im/account.h"
 #include "im/roster.h"
@@ -342,6 +343,15 @@ static bool pubsub_subs_too_many(const struct ps_op *op)
     return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
 }
 
+/* It is who logged in here: others who send for an account have its bare address. */
+static bool is_administrator(const struct ps_op *op)
+{
+    const struct stanza *st = op->iq == NULL ? NULL : op->iq->st;
+    slice by = ps_from_bare(op);
+    return st != NULL && st->from_len > st->from_bare_len &&
+           node_serves(worker_node(op->service->worker), jid_split(by).domain) && admins_has(by);
+}
+
 /* §8.8.4 leaves it to the service whether an owner may subscribe somebody else. Here the other user
  * must agree by subscribing, so that nobody gets unwanted notifications. Consent is assumed if the
  * address is the owner's, has requested or made a subscription, or sees the presence of the account
@@ -353,7 +363,7 @@ static bool has_agreed(const struct ps_op *op, const struct jid *jid,
     const struct ps_service *s = op->service;
     slice by = ps_from_bare(op), bare = jid_bare(jid);
     struct jid owner = jid_split(by);
-    if (slice_eq(bare, by) || admins_has(by) || (old != NULL && old->state != PS_OFFERED))
+    if (slice_eq(bare, by) || is_administrator(op) || (old != NULL && old->state != PS_OFFERED))
         return true;
     if (s->account != NULL && roster_is_seen(s->account, bare))
         return true;
