@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from cryptography import x509
 
 from muster import federation, partner, prosody, slow_disk, xml
 from muster.client import until
@@ -312,6 +313,21 @@ def test_what_is_asked_for_too_late_counts_for_nothing(node, join):
     peer = join(node, bidi="")
     peer.raw(BIDI)
     peer.expect_stream_error("unsupported-stanza-type")
+
+
+@pytest.mark.parametrize("extension", [
+    x509.TLSFeature([x509.TLSFeatureType.status_request]),
+    x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])])
+def test_what_is_demanded_of_a_server_does_not_depend_on_who_connects(node, authority, extension):
+    """If a connection that we make were refused, its own one is not used instead."""
+    node.ctl("set", "s2s.retry-for", "0s")
+    cert = authority.issue(EVIL, EVIL, extensions=[extension])
+    peer = federation.Peer(node, EVIL, ONE, cert).secure()
+    peer.raw(BIDI)
+    assert peer.external() is None
+    peer.header().features_come()
+    assert "cannot be reached" in ask(node.client("alice"))
+    assert not peer._take(lambda e: e.tag.endswith("iq"))
 
 
 @pytest.mark.parametrize("why", ["policy", "blocked"])

@@ -524,6 +524,14 @@ def test_stapled_answers(node, issuer, must, status, ends, forged, told):
     assert told in found if told else found is None
 
 
+def test_that_a_server_has_shown_that_it_is_revoked_is_remembered(node, issuer):
+    """It shows that only where we connect; then it cannot come itself."""
+    cert = issuer.make("evil", dns(EVIL))
+    assert offers(node, cert)
+    assert "OCSP" in stapled(node, cert[0], answer(issuer, cert[1], REVOKED, 7, issuer))
+    assert not offers(node, cert)
+
+
 def listens(port):
     """Without a connection to it, since it takes one only."""
     return f"0100007F:{port:04X} 00000000:0000 0A" in open("/proc/net/tcp", encoding="ascii").read()

@@ -407,7 +407,7 @@ static enum tls_revoke_end revoke_old(enum tls_revoke_end known, bool ended,
 }
 
 static enum tls_revoke_end revoke_ask(struct tls_suspect *s, const struct tls_revoke_shown *shown,
-                                      struct tls_revoke_wait *wait)
+                                      struct tls_revoke_wait *wait, bool asks)
 {
     struct worker *w = worker_here();
     struct revoker *r = w != NULL ? &revokers[loop_index(worker_loop(w))] : NULL;
@@ -419,7 +419,7 @@ static enum tls_revoke_end revoke_ask(struct tls_suspect *s, const struct tls_re
                                                     .this_update = shown->this_update,
                                                     .until = revoke_until(shown->until) });
     enum tls_revoke_end known = revoke_known_get(fingerprint, revoke_now_s(), &ended);
-    if (!ended || r == NULL || r->stopped || r->jobs.next == NULL)
+    if (!asks || !ended || r == NULL || r->stopped || r->jobs.next == NULL)
         return revoke_old(known, ended, wait);
     struct revoke_job *j = job_of(r, fingerprint);
     if (j == NULL && r->count >= (wait != NULL ? REVOKE_JOBS_MAX : REVOKE_JOBS_MAX / 2))

@@ -37,12 +37,38 @@ static enum tls_revoke_end checked_ask(const struct tls_checked *c, unsigned dep
                           sk_X509_value(c->chain, (int)depth + 1), shown, wait);
 }
 
+static const struct tls_revoke_shown *shown_by(const struct tls_judgement *j)
+{
+    return j->shown.end != TLS_REVOKE_UNKNOWN ? &j->shown : NULL;
+}
+
+/* Servers show answers only to those that connect to them, so what one has shown then counts also
+ * when it connects itself. */
+static void checked_remember(const struct tls_checked *c, enum tls_usage usage,
+                             const struct tls_revoke_shown *shown, struct tls_peer *out)
+{
+    if (usage != TLS_FOR_CLIENT && out->verdict == TLS_VERIFIED && checked_count(c) > 0 &&
+        (c->listed & 1) == 0 &&
+        tls_revoke_known(sk_X509_value(c->chain, 0), sk_X509_value(c->chain, 1), shown) ==
+            TLS_REVOKE_REVOKED)
+        say_revoked(out, c, 0);
+}
+
+void tls_judgement_shown(const struct tls_judgement *j)
+{
+    if (checked_count(&j->checked) > 0)
+        (void)tls_revoke_known(sk_X509_value(j->checked.chain, 0),
+                               sk_X509_value(j->checked.chain, 1), shown_by(j));
+}
+
 void tls_judge_again(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out)
 {
     struct tls_checked checked;
     (void)tls_trust_judge(trust, cert, rest, usage, out, &checked);
     bool asks = tls_revocation_for(usage) >= TLS_REVOKE_ASKED;
+    if (tls_revocation_for(usage) == TLS_REVOKE_STAPLED)
+        checked_remember(&checked, usage, NULL, out);
     for (unsigned i = 0; asks && out->verdict == TLS_VERIFIED && i < checked_count(&checked); i++)
         if (checked_ask(&checked, i, NULL, NULL) == TLS_REVOKE_REVOKED)
             say_revoked(out, &checked, i);
@@ -88,11 +114,12 @@ static void judgement_answered(struct tls_revoke_wait *wait, enum tls_revoke_end
 bool tls_judgement_ask(struct tls_judgement *j)
 {
     bool asks = j->peer.verdict == TLS_VERIFIED && j->revocation >= TLS_REVOKE_ASKED;
+    if (j->revocation == TLS_REVOKE_STAPLED)
+        checked_remember(&j->checked, j->usage, shown_by(j), &j->peer);
     for (unsigned i = 0; asks && j->peer.verdict == TLS_VERIFIED && i < checked_count(&j->checked);
          i++) {
         struct tls_revoke_wait *wait = i < TLS_ASKS_MAX ? &j->asks[i].wait : NULL;
-        const struct tls_revoke_shown *shown =
-            i == 0 && j->shown.end != TLS_REVOKE_UNKNOWN ? &j->shown : NULL;
+        const struct tls_revoke_shown *shown = i == 0 ? shown_by(j) : NULL;
         if (wait != NULL) {
             wait->answered = judgement_answered;
             j->asks[i].of = j;

@@ -88,11 +88,16 @@ enum tls_revocation tls_revocation_for(enum tls_usage usage);
  * false: the verdict is final. */
 bool tls_judgement_ask(struct tls_judgement *j);
 
+void tls_judgement_shown(const struct tls_judgement *j); /* remembers what the peer has shown */
+
 /* tls_revoke.c */
 struct tls_suspect *tls_suspect_create(X509 *cert, X509 *issuer);
 /* As tls_revoke_fn; where nobody asks, what is shown. */
 enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
                                    struct tls_revoke_wait *wait);
+/* What is known or shown, without a question. */
+enum tls_revoke_end tls_revoke_known(X509 *cert, X509 *issuer,
+                                     const struct tls_revoke_shown *shown);
 
 /* tls_ocsp.c: the same as in its header, about one certificate and its issuer. */
 enum err tls_ocsp_ask_about(struct buf *out, X509 *cert, X509 *issuer, struct why *why);

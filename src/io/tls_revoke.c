@@ -40,16 +40,27 @@ enum tls_revocation tls_revocation_get(enum tls_context context)
 
 void tls_revoke_asker(tls_revoke_fn *fn) { atomic_store(&asker, fn); }
 
-enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
-                                   struct tls_revoke_wait *wait)
+static enum tls_revoke_end look_up(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
+                                   struct tls_revoke_wait *wait, bool asks)
 {
     tls_revoke_fn *fn = atomic_load(&asker);
     if (fn == NULL)
         return shown != NULL ? shown->end : TLS_REVOKE_UNKNOWN;
     struct tls_suspect *s = tls_suspect_create(cert, issuer);
-    enum tls_revoke_end end = fn(s, shown, wait);
+    enum tls_revoke_end end = fn(s, shown, wait, asks);
     tls_suspect_unref(&s);
     return end;
+}
+
+enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
+                                   struct tls_revoke_wait *wait)
+{
+    return look_up(cert, issuer, shown, wait, true);
+}
+
+enum tls_revoke_end tls_revoke_known(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown)
+{
+    return look_up(cert, issuer, shown, NULL, false);
 }
 
 /* Suspects. */

@@ -45,10 +45,11 @@ struct tls_revoke_shown {
 };
 /* Says what is known, or begins to ask and returns TLS_REVOKE_WAITS: then `wait`, unless it is
  * NULL, is answered within a bounded time. shown: it counts unless something newer is known; NULL:
- * nothing. Takes a reference to the suspect. On a loop's thread. */
+ * nothing. asks: false: only says what is known. Takes a reference to the suspect. On a loop's
+ * thread. */
 typedef enum tls_revoke_end tls_revoke_fn(struct tls_suspect *suspect,
                                           const struct tls_revoke_shown *shown,
-                                          struct tls_revoke_wait *wait);
+                                          struct tls_revoke_wait *wait, bool asks);
 /* Certificates of one chain that are asked about, from the peer's upwards, without the trusted one.
  * Beyond that nobody is asked, which counts as no answer. */
 enum { TLS_ASKS_MAX = 4 };

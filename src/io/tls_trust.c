@@ -435,8 +435,11 @@ int tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * 
     int code = judge_for(trust, cert, rest, usage == TLS_FOR_CLIENT ? "ssl_client" : "ssl_server",
                          out, checked);
 
-    if (usage == TLS_FOR_EITHER && code == X509_V_ERR_INVALID_PURPOSE)
+    out->no_server = NULL;
+    if (usage == TLS_FOR_EITHER && code == X509_V_ERR_INVALID_PURPOSE) {
+        out->no_server = X509_verify_cert_error_string(code);
         code = judge_for(trust, cert, rest, "ssl_client", out, checked);
+    }
     return code;
 }
 
@@ -444,6 +447,18 @@ static void take_index(void)
 {
     judgement_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     ensure(judgement_index >= 0);
+}
+
+/* RFC 7633 §4: the extension with status_request (5). */
+static bool must_staple(const X509 *cert)
+{
+    TLS_FEATURE *list = X509_get_ext_d2i(cert, NID_tlsfeature, NULL, NULL);
+    bool found = false;
+    for (int i = 0; i < sk_ASN1_INTEGER_num(list); i++)
+        found = found || ASN1_INTEGER_get(sk_ASN1_INTEGER_value(list, i)) == 5;
+    TLS_FEATURE_free(list);
+    ERR_clear_error();
+    return found;
 }
 
 /* SSL_CTX_set_cert_verify_callback(3): in place of the verification of OpenSSL. The code that is
@@ -459,6 +474,10 @@ static int verify(X509_STORE_CTX *shown, void *arg)
     int code =
         tls_trust_judge(j->trust, X509_STORE_CTX_get0_cert(shown),
                         X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer, &j->checked);
+    if (j->usage == TLS_FOR_EITHER && j->revocation != TLS_REVOKE_OFF &&
+        must_staple(X509_STORE_CTX_get0_cert(shown)))
+        j->peer.no_server =
+            "it demands a stapled OCSP answer, which only who is connected to shows";
     X509_STORE_CTX_set_error(shown, code);
     return code == X509_V_OK || !j->refuse;
 }
@@ -470,18 +489,6 @@ void tls_judgement_prepare(SSL_CTX *ctx)
 }
 
 /* Stapled answers (RFC 6066 §8, RFC 6960). */
-
-/* RFC 7633 §4: the extension with status_request (5). */
-static bool must_staple(const X509 *cert)
-{
-    TLS_FEATURE *list = X509_get_ext_d2i(cert, NID_tlsfeature, NULL, NULL);
-    bool found = false;
-    for (int i = 0; i < sk_ASN1_INTEGER_num(list); i++)
-        found = found || ASN1_INTEGER_get(sk_ASN1_INTEGER_value(list, i)) == 5;
-    TLS_FEATURE_free(list);
-    ERR_clear_error();
-    return found;
-}
 
 /* A reference; NULL: it did not come, and is not trusted. */
 static X509 *issuer_of(X509 *cert, STACK_OF(X509) * chain, X509_STORE *store)
@@ -578,6 +585,7 @@ static int look_at_staple(SSL *ssl, void *arg)
     if (j->shown.end == TLS_REVOKE_REVOKED) {
         j->peer.verdict = TLS_REVOKED;
         j->peer.reason = "its authority says that it is revoked (OCSP)";
+        tls_judgement_shown(j);
     } else if (j->shown.end != TLS_REVOKE_GOOD && must_staple(cert)) {
         j->peer.verdict = TLS_NO_STAPLE;
         j->peer.reason = "it demands a stapled OCSP answer, and no valid one came";

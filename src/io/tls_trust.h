@@ -35,6 +35,9 @@ enum { TLS_SUBJECT_BYTES = 256 };
 struct tls_peer {
     enum tls_verdict verdict;
     const char *reason; /* in words; static */
+    /* TLS_FOR_EITHER: why a verified one that has connected to us would be refused if we had
+     * connected to it; static; NULL: it would not. */
+    const char *no_server;
     int depth; /* in the chain of the certificate that the verdict is about; 0: the peer's */
     /* Of that certificate: names on one line, seconds since 1970. */
     char subject[TLS_SUBJECT_BYTES], issuer[TLS_SUBJECT_BYTES];

@@ -201,13 +201,25 @@ bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why)
     return false;
 }
 
+/* What is demanded of a server does not depend on who has made the connection. Of a pinned
+ * certificate no more is demanded. */
+static bool proof_is_for_server(const struct conn *c, slice domain, struct why *why)
+{
+    const struct tls_peer *peer = conn_tls_peer(c);
+    if (peer == NULL || peer->no_server == NULL || s2s_demand_of(domain).pins.len > 0)
+        return true;
+    why_set(why, "%s", peer->no_server);
+    return false;
+}
+
 enum s2s_stage s2s_server_flaw(const struct conn *c, slice domain, struct arena *tmp,
                                struct why *why)
 {
     struct why wrong;
     if (!s2s_tls_fits(c, domain, why))
         return S2S_AT_TLS;
-    if (!s2s_demand_of(domain).verify || s2s_certificate_is_right(c, domain, tmp, &wrong))
+    if (!s2s_demand_of(domain).verify || (s2s_certificate_is_right(c, domain, tmp, &wrong) &&
+                                          proof_is_for_server(c, domain, &wrong)))
         return S2S_AT_NONE;
     why_set(why, "its certificate is refused: %s", wrong.text);
     return S2S_AT_CERTIFICATE;
