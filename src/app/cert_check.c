@@ -84,7 +84,7 @@ static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
                    "servers then do not accept SASL EXTERNAL, and ask by dialback instead.\n",
                    use->domains);
     if (cert_ocsp_misses(&use->chain))
-        buf_printf(&c->notes,
+        buf_printf(&c->mistakes,
                    "%s: the certificate demands OCSP answers (must-staple), and " CERT_OCSP_MISSING
                    ". Clients refuse it without.\n",
                    use->domains);
