@@ -1,4 +1,5 @@
 #include "gate/recheck.h"
+#include "base/ensure.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "gate/c2s.h"
@@ -78,8 +79,9 @@ static bool look_may_find(const struct look *l)
     enum tls_context context = l->peers == LOOK_CLIENTS ? TLS_CLIENTS : TLS_SERVERS;
     struct tls_trusted *trusted = look_trusted(l);
     struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
-    bool may = trust != NULL &&
-               (tls_trust_has_lists(trust) || tls_revocation_get(context) >= TLS_REVOKE_ASKED);
+    enum tls_revocation how = tls_revocation_get(context);
+    bool may = trust != NULL && (tls_trust_has_lists(trust) || how >= TLS_REVOKE_ASKED ||
+                                 (how == TLS_REVOKE_STAPLED && tls_revoke_was_seen()));
     tls_trust_unref(&trust);
     return may;
 }
@@ -127,6 +129,7 @@ static bool look_at_next(struct look *l, struct list *streams)
 {
     struct xstream *x = CONTAINER_OF(streams->next, struct xstream, node);
     bool about = look_is_about(l, x);
+    ensure(l->left > 0 && l->under_way);
     if (about && !pace_take(&l->pace))
         return false;
     list_append(streams, list_pop(streams));

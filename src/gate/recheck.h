@@ -5,7 +5,8 @@
  *
  * Clients: those that have logged in with their certificate. Servers: those whose certificate was
  * verified, and is not a pinned one of its domain. Nobody looks while nothing could say that one is
- * revoked: the store has no lists, and authorities are not asked. To judge a chain takes up to a
+ * revoked: the store has no lists, authorities are not asked, and no staple has called a
+ * certificate so. To judge a chain takes up to a
  * millisecond, so a look does one each RECHECK_EVERY_US (io/pace.h), and passes over RECHECK_SEEN
  * streams at most before other work. */
 #pragma once

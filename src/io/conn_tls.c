@@ -491,6 +491,8 @@ static slice leave_memory(struct conn *c)
 /* What a step has written goes out, and what follows from its end. As conn_shake_step(). */
 static bool conn_tls_shaken(struct conn *c, struct shaken how)
 {
+    if ((how.end == SHAKE_FAILED || how.end == SHAKE_DONE) && c->tls->judgement != NULL)
+        tls_judgement_shown(c->tls->judgement);
     if (how.end == SHAKE_FAILED || (how.end == SHAKE_DONE && conn_tls_is_refused(c->tls))) {
         tls_fail(c, how.error);
         return true;

@@ -56,7 +56,7 @@ static void checked_remember(const struct tls_checked *c, enum tls_usage usage,
 
 void tls_judgement_shown(const struct tls_judgement *j)
 {
-    if (checked_count(&j->checked) > 0)
+    if (j->shown.end == TLS_REVOKE_REVOKED && checked_count(&j->checked) > 0)
         (void)tls_revoke_known(sk_X509_value(j->checked.chain, 0),
                                sk_X509_value(j->checked.chain, 1), shown_by(j));
 }

@@ -88,7 +88,8 @@ enum tls_revocation tls_revocation_for(enum tls_usage usage);
  * false: the verdict is final. */
 bool tls_judgement_ask(struct tls_judgement *j);
 
-void tls_judgement_shown(const struct tls_judgement *j); /* remembers what the peer has shown */
+/* The handshake has ended: that the peer has shown it is revoked is remembered. On the loop. */
+void tls_judgement_shown(const struct tls_judgement *j);
 
 /* tls_revoke.c */
 struct tls_suspect *tls_suspect_create(X509 *cert, X509 *issuer);

@@ -38,6 +38,8 @@ enum tls_revocation tls_revocation_get(enum tls_context context)
     return (enum tls_revocation)atomic_load(&modes[context]);
 }
 
+static _Atomic bool seen;
+
 void tls_revoke_asker(tls_revoke_fn *fn) { atomic_store(&asker, fn); }
 
 static enum tls_revoke_end look_up(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
@@ -49,8 +51,12 @@ static enum tls_revoke_end look_up(X509 *cert, X509 *issuer, const struct tls_re
     struct tls_suspect *s = tls_suspect_create(cert, issuer);
     enum tls_revoke_end end = fn(s, shown, wait, asks);
     tls_suspect_unref(&s);
+    if (end == TLS_REVOKE_REVOKED)
+        atomic_store(&seen, true);
     return end;
 }
+
+bool tls_revoke_was_seen(void) { return atomic_load(&seen); }
 
 enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
                                    struct tls_revoke_wait *wait)

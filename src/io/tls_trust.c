@@ -585,7 +585,6 @@ static int look_at_staple(SSL *ssl, void *arg)
     if (j->shown.end == TLS_REVOKE_REVOKED) {
         j->peer.verdict = TLS_REVOKED;
         j->peer.reason = "its authority says that it is revoked (OCSP)";
-        tls_judgement_shown(j);
     } else if (j->shown.end != TLS_REVOKE_GOOD && must_staple(cert)) {
         j->peer.verdict = TLS_NO_STAPLE;
         j->peer.reason = "it demands a stapled OCSP answer, and no valid one came";

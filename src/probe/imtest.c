@@ -152,6 +152,7 @@ static void imtest_drop(void *arg) { imtest_free(arg); }
 /* The same, and which setting it is that forbids it for the domain of the user. */
 static const char *imtest_rule_advice(const struct imtest *t, const struct outside_lost *lost)
 {
+    ensure(lost->setting == NULL || lost->ours);
     if (lost->setting == NULL)
         return lost->advice;
     return arena_printf(t->call->arena, "%s `musterctl get %s@%.*s` shows what holds for %.*s.",
@@ -173,6 +174,7 @@ static const struct {
 /* The server of the user has refused what the user sends: the rule that forbids it, by the text. */
 static const char *imtest_user_advice(const struct imtest *t, slice words)
 {
+    ensure(t->bound && t->advice == NULL);
     for (size_t i = 0; i < sizeof imtest_rules / sizeof *imtest_rules; i++)
         if (slice_is(words, imtest_rules[i].words))
             return arena_printf(t->call->arena,

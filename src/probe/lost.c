@@ -179,13 +179,13 @@ static void lost_heard(struct worker *w, void *arg, void *answer, const struct m
     at->why[m->why.len] = '\0';
 }
 
+static const char lost_unknown[] =
+    "`musterctl s2s trace` says whether the partner can be reached; if so, look into its log.";
+
 static void lost_tell(struct lost *l)
 {
     enum s2s_stage at = l->at.stage;
-    struct outside_lost lost = { .stage = "delivery",
-                                 .advice = "`musterctl s2s trace` says whether the partner can be "
-                                           "reached; if so, look into its log.",
-                                 .why = SLICE("") };
+    struct outside_lost lost = { .stage = "delivery", .advice = lost_unknown, .why = SLICE("") };
     ensure(l->advice != NULL && l->ask.told != NULL);
     if (l->ban != NULL)
         lost = (struct outside_lost){ .stage = s2s_stage_name(S2S_AT_POLICY),

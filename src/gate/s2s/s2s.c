@@ -240,6 +240,7 @@ static void s2s_end(void *own, struct worker *w)
 /* Rooms of a service that is switched off tell their occupants elsewhere that they have left. */
 static bool s2s_speaks_for(struct worker *w, slice local, const struct stanza *st)
 {
+    ensure(local.len > 0);
     return s2s_is_ours(w, local) || (st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE &&
                                      host_has(worker_node(w), local));
 }
