@@ -12,6 +12,17 @@ def server(make_server):
     return server
 
 
+def test_nobody_of_another_server_is_an_administrator(make_server):
+    """Nor somebody whose domain was ours, and may be of another server now."""
+    server = make_server(domains=["localhost", "two.example"])
+    server.add_user("root", domain="two.example")
+    assert "is of another server" in refusal(server, "room-admin", "add", "bob@else.example")
+    server.ctl("room-admin", "add", "root@two.example")
+    server.conf["domains"] = ["localhost"]
+    server.restart()
+    assert "is of another server" in refusal(server, "room-admin", "add", "root@two.example")
+
+
 def test_one_who_is_added_owns_every_room_at_once(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch")
     assert cave.enter(bob, "secondwitch").own.standing == ("none", "participant")

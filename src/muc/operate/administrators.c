@@ -116,11 +116,18 @@ static void set_add(struct set *s, slice bare)
         map_put(&s->members, jid);
 }
 
-static struct set *set_read(const struct store_batch *b, unsigned stmt)
+static bool is_of_ours(const struct worker *w, slice jid)
+{
+    return node_serves(worker_node(w), jid_split(jid).domain);
+}
+
+/* Those of a domain that was ours have no rights: another server may have it now. */
+static struct set *set_read(const struct worker *w, const struct store_batch *b, unsigned stmt)
 {
     struct set *s = set_make();
     for (uint32_t i = 0; i < store_row_count(b, stmt); i++)
-        set_add(s, store_text(b, stmt, i, 0));
+        if (is_of_ours(w, store_text(b, stmt, i, 0)))
+            set_add(s, store_text(b, stmt, i, 0));
     return s;
 }
 
@@ -262,7 +269,7 @@ static void administrators_are(struct worker *w, struct set *is, struct command_
 static void administrators_publish(struct worker *w, const struct store_batch *b, unsigned stmt,
                                    struct command_call *call, const char *said)
 {
-    administrators_are(w, set_read(b, stmt), call, said);
+    administrators_are(w, set_read(w, b, stmt), call, said);
 }
 
 static void administrators_loaded(void *arg, enum store_result result, const struct store_batch *b)
@@ -359,6 +366,12 @@ static struct task *administrators_task_new(struct command_call *call)
 static void administrators_run_add(struct command_call *call)
 {
     struct task *t = administrators_task_new(call);
+    if (!is_of_ours(call->worker, t->jid)) {
+        command_fail(call, E_CONFLICT,
+                     "%.*s is of another server; administrators of group chat have an account here",
+                     SLICE_ARG(t->jid));
+        return;
+    }
     command_idle_while_off(call, muc_administrators_enabled.name, "on");
     operate_with_known(call, t->jid, add_known, t);
 }
@@ -445,7 +458,8 @@ static struct command add_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
     .run = administrators_run_add,
-    .doc = "Makes a user an administrator of group chat. Administrators are owners of every room. "
+    .doc = "Makes a user an administrator of group chat. Administrators are owners of every room, "
+           "and have an account of this server. "
            "If the user is one already, changes nickname and description.",
 };
 static struct command del_command = {
