@@ -523,6 +523,17 @@ def test_what_waits_is_bounded(node):
         error = alice.expect(f"<message type='error' id='m{n}'/>")
         assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
     alice.expect_nothing()
+    assert_overflow(node, "s2s.queue-stanzas", 3)
+
+
+def assert_overflow(node, limit, count):
+    """Operators see it wherever they look."""
+    node.wait_log(f"event=s2s.overflow domain={OTHER} local={ONE} .*setting={limit}")
+    row, = node.rows("s2s", "list")
+    assert limit in row["why"] or "refused" in row["why"], row
+    assert f"; {count} found no room" in str(node.rows("s2s", "show", OTHER))
+    assert [row for row in node.rows("metrics")
+            if row["name"] == "muster_s2s_overflows" and row["value"] == count]
 
 
 @pytest.mark.parametrize("limit, value, size, fit", [
@@ -539,6 +550,7 @@ def test_bytes_that_wait_are_bounded(node, limit, value, size, fit):
         error = alice.expect(f"<message type='error' id='m{n}'/>")
         assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
     alice.expect_nothing()
+    assert_overflow(node, limit, 2)
 
 
 def test_a_stanza_that_is_too_large_ends_its_stream(node, evil):
@@ -681,6 +693,7 @@ def test_an_address_has_a_limit(node, authority):
     cert = authority.issue("evil", "evil.test")
     peers = [Peer(node, "evil.test", ONE, cert).secure() for _ in range(3)]
     Peer(node, "evil.test", ONE, cert).expect_closed()
+    node.wait_log("event=s2s.crowd peer=127.0.0.1 ")
     peers[0].close()
     until("the end of one", lambda: next(
         row["value"] for row in node.rows("metrics") if row["name"] == "muster_s2s_streams"

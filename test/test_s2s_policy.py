@@ -441,6 +441,10 @@ def test_too_many_stanzas_of_a_domain_are_read_slowly_and_not_lost(node, foreign
         told(far, f"u@{FAR}", alice.bare, f"m{n}")
     for n in range(25):
         alice.expect(f"<message id='m{n}'/>")
+    node.wait_log(f"event=s2s.held domain={FAR} .*federation.stanza-rate")
+    assert [row for row in node.rows("metrics")
+            if row["name"] == "muster_s2s_held" and row["value"] > 0]
+    assert "federation.stanza-rate" in str(node.rows("s2s", "show", FAR))
 
 
 # --- blocked ---

@@ -53,7 +53,7 @@ typedef enum tls_revoke_end tls_revoke_fn(struct tls_suspect *suspect,
 /* Certificates of one chain that are asked about, from the peer's upwards, without the trusted one.
  * Beyond that nobody is asked, which counts as no answer. */
 enum { TLS_ASKS_MAX = 4 };
-bool tls_revoke_was_seen(void); /* whether any certificate was, since the process began */
+bool tls_revoke_was_seen(void);           /* whether any certificate was, since the process began */
 void tls_revoke_asker(tls_revoke_fn *fn); /* before the loops run; NULL: nobody asks */
 
 /* A certificate that its issuer may have revoked. By reference, immutable; any thread. */

@@ -19,11 +19,13 @@
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/session.h"
+#include "io/address.h"
 #include "io/listen.h"
 #include "io/resolve.h"
 #include "io/tls.h"
 #include "io/tls_trust.h"
 #include "io/work.h"
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -103,6 +105,18 @@ static void s2s_start(void *own, struct worker *w)
     actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
 }
 
+static void tell_crowd(const struct sockaddr *peer)
+{
+    char text[ADDRESS_TEXT_BYTES];
+    union address a;
+    address_set(&a, peer);
+    address_print(&a, text);
+    *(strrchr(text, ':') != NULL ? strrchr(text, ':') : text) = '\0'; /* the port tells nothing */
+    log_warn(&log_s2s, LOG_EV("s2s.crowd"), LOG_C("peer", text),
+             LOG_C("hint", "this address has as many connections as "
+                           "s2s.connections-per-address says, so it gets no more"));
+}
+
 static void listener_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct s2s_listener *l = arg;
@@ -111,6 +125,7 @@ static void listener_accepted(struct loop *loop, int fd, const struct sockaddr *
     if (counted &&
         peers_enter(PEERS_S2S, peer, setting_int(&s2s_per_address), &key) != PEERS_ROOM) {
         metric_add(&s2s_refused, 1);
+        tell_crowd(peer);
         peers_leave(&key);
         close(fd);
         return;

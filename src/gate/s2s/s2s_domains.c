@@ -56,11 +56,14 @@ struct alarm s2s_failing_alarm = {
 };
 
 /* A slot is used while it has a name. Slot 0 is that of all others. */
+enum { HELD_EACH_US = 60 * 1000000 };
+
 struct slot {
     char name[S2S_DOMAIN_BYTES];
     _Atomic uint64_t sent, received, failures, up;
-    _Atomic uint64_t seen_us; /* wall clock, roughly: when something was counted */
-    uint64_t failing_us;      /* under the lock, as is `why` */
+    _Atomic uint64_t seen_us;             /* wall clock, roughly: when something was counted */
+    uint64_t held_ms, untold_ms, told_us; /* of s2s_domain_held(); under the lock */
+    uint64_t failing_us;                  /* under the lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
     uint64_t local;          /* hash of the domain of ours that `at` is about, */
     uint32_t node;           /* and the node that says so */
@@ -132,6 +135,22 @@ void s2s_domain_stanza(slice domain, bool sent)
     }
     atomic_fetch_add_explicit(sent ? &last.slot->sent : &last.slot->received, 1,
                               memory_order_relaxed);
+}
+
+uint64_t s2s_domain_held(slice domain, uint64_t ms)
+{
+    uint64_t now_us = clock_mono_us(), told_ms = 0;
+    pthread_mutex_lock(&table.lock);
+    struct slot *s = slot_get(domain, false);
+    s->held_ms += ms;
+    s->untold_ms += ms;
+    if (s->told_us == 0 || now_us - s->told_us >= HELD_EACH_US) {
+        told_ms = s->untold_ms;
+        s->untold_ms = 0;
+        s->told_us = now_us;
+    }
+    pthread_mutex_unlock(&table.lock);
+    return told_ms;
 }
 
 void s2s_domain_up(slice domain)
@@ -208,6 +227,7 @@ bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)
                                            .received = s->received,
                                            .failures = s->failures,
                                            .up = s->up,
+                                           .held_ms = s->held_ms,
                                            .failing_us = s->failing_us };
         memcpy(out->why, s->why, sizeof out->why);
     }

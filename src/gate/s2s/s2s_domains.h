@@ -35,8 +35,13 @@ void s2s_domain_stage(uint32_t node, slice domain, slice local, enum s2s_stage s
 void s2s_domain_stage_forget(uint32_t node, slice domain, slice local);
 void s2s_domain_stage_of(uint32_t node, slice domain, slice local, struct s2s_domain_at *out);
 
+/* What it sends is read so much later, for federation.stanza-rate: more than 0. How much that was
+ * since operators were last told of it, if they are to be told now, once a minute; else 0. */
+uint64_t s2s_domain_held(slice domain, uint64_t ms);
+
 struct s2s_domain_counts {
     uint64_t sent, received, failures, up;
+    uint64_t held_ms;    /* of s2s_domain_held() */
     uint64_t failing_us; /* wall clock: since when it fails; 0: it does not */
     char why[S2S_DOMAIN_WHY];
 };

@@ -30,6 +30,7 @@ struct s2s_shown {
     const char *direction, *state, *tls, *auth;
     uint64_t since_s;
     uint32_t queue;
+    uint64_t overflows;           /* stanzas that found no room in it */
     bool stored;                  /* stored messages wait, too, in the database */
     uint32_t unacked;             /* stanzas that were given to the stream and are not confirmed */
     const struct conn *conn;      /* NULL: there is none now */

@@ -12,6 +12,7 @@
 #include "gate/s2s/s2s_partner_keys.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
+#include "gate/s2s/s2s_partner_room.h"
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_trace_links.h"
 #include "gate/s2s/s2s_unproved.h"
@@ -753,21 +754,15 @@ static bool partner_is_farewell(const struct stanza *st)
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
 }
 
-/* Puts it into the inbox, if there is room. A server that does not hear a farewell shows a ghost,
- * and nothing repeats it: that has twice the room. */
+/* Puts it into the inbox, if there is room. */
 static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 {
     struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
-    uint64_t most = (uint64_t)setting_int(&s2s_queue_stanzas) << partner_is_farewell(st);
     if (a->inbox == NULL)
         doubt_inbox_begins(p);
-    bool room =
-        a->inbox_stanzas < most &&
-        a->inbox_bytes + p->unacked.bytes + st->bytes <= (uint64_t)setting_int(&s2s_queue_bytes) &&
-        atomic_load(&g->waiting_bytes) + st->bytes <= setting_int(&s2s_queue_total);
-    if (!room ||
+    if (!partner_room_for(p, st) ||
         !actor_wait(&p->actor, &(struct actor_item){ .st = st,
                                                      .sender_entry = s->id.entry,
                                                      .sender_id = s->id.sender,
@@ -789,6 +784,7 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
             partner_begin(p);
         return;
     }
+    partner_room_refuses(p, s->st);
     /* Presence that found no room is sent again as it is then (im/contacts_abroad.h). For who wants
      * to be unavailable to a contact, that would be the contrary, so it gets another error. */
     partner_refuse_with(

@@ -4,6 +4,7 @@
 #include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_partner_private.h"
+#include "gate/s2s/s2s_partner_room.h"
 #include "gate/s2s/s2s_rows.h"
 #include <stdio.h>
 
@@ -56,6 +57,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .why = failed ? slice_of(p->why) : (slice){ 0 },
     };
     partner_shows_link(p, &s);
+    partner_room_show(p, &s);
     if (p->out != NULL) {
         s2s_out_describe(p->out, &s.tls, &s.auth);
     } else if (p->back.on) {
@@ -66,6 +68,11 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
     if (p->out != NULL && p->state == ACTOR_READY && p->flow != NULL) { /* XEP-0288 */
         s.direction = "in";
         s.queue = 0;
+        s.overflows = 0;
+        if (!failed) {
+            s.stage = S2S_AT_NONE;
+            s.why = (slice){ 0 };
+        }
         show(&s, arg);
     }
 }

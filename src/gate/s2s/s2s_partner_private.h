@@ -45,6 +45,11 @@ struct partner_back {
 /* A pair of domains, an actor. LOADING: the stream to it is being made, what is for it waits in the
  * inbox. READY: stanzas are written to the stream; paused while that takes none. ABSENT: it failed,
  * and stanzas are refused until `retry`. */
+struct partner_limit {
+    const struct setting *setting;
+    const char *why; /* as operators read it */
+};
+
 struct partner {
     union {
         struct actor actor; /* its jid is "remote/local", or with a number "remote/local/1" */
@@ -79,25 +84,27 @@ struct partner {
     uint8_t blame;             /* enum stanza_error: what senders are told */
     bool blamed;               /* of the attempt that is under way, or the stream */
     bool hard;
-    bool hopeful;            /* ... but stored messages wait */
-    uint8_t replies;         /* of `reply`; at most PARTNER_REPLIES_MAX */
-    uint8_t holds;           /* HOLD_OUTPUT and so on: paused */
-    bool overdue;            /* LOADING: its senders wait for the attempt no more */
-    bool fresh;              /* LOADING, but actor_load() was not called yet */
-    bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
-    bool vain;               /* the last stream was up, and nothing was confirmed on it */
-    bool offended;           /* the server has ended the stream for what it was sent */
-    bool broke;              /* its side has ended the connection without a word */
-    bool orderly;            /* ... or the stream, without an error */
-    bool quick;              /* the next attempt follows at once: partner_may_be_quick() */
-    bool careful;            /* ... or the last one was vain: one at a time, each confirmed */
-    bool counted;            /* the stream that is up has XEP-0198 */
-    bool deaf;               /* it has not answered pings, or cannot: what is written counts */
-    bool silent;             /* it has not answered the ping of one stream */
-    bool answers;            /* it has answered one */
-    bool pinging;            /* what comes from inside is the ping */
-    bool rejoins;            /* the stream has broken, and is to be resumed */
-    bool ping_open;          /* its answer is to come; it may come from inside */
+    bool hopeful;    /* ... but stored messages wait */
+    uint8_t replies; /* of `reply`; at most PARTNER_REPLIES_MAX */
+    uint8_t holds;   /* HOLD_OUTPUT and so on: paused */
+    bool overdue;    /* LOADING: its senders wait for the attempt no more */
+    bool fresh;      /* LOADING, but actor_load() was not called yet */
+    bool asked_only; /* LOADING for a question alone: counted in gate->asked_only */
+    bool vain;       /* the last stream was up, and nothing was confirmed on it */
+    bool offended;   /* the server has ended the stream for what it was sent */
+    bool broke;      /* its side has ended the connection without a word */
+    bool orderly;    /* ... or the stream, without an error */
+    bool quick;      /* the next attempt follows at once: partner_may_be_quick() */
+    bool careful;    /* ... or the last one was vain: one at a time, each confirmed */
+    bool counted;    /* the stream that is up has XEP-0198 */
+    bool deaf;       /* it has not answered pings, or cannot: what is written counts */
+    bool silent;     /* it has not answered the ping of one stream */
+    bool answers;    /* it has answered one */
+    bool pinging;    /* what comes from inside is the ping */
+    bool rejoins;    /* the stream has broken, and is to be resumed */
+    bool ping_open;  /* its answer is to come; it may come from inside */
+    const struct partner_limit *full; /* the last stanza found no room by that; NULL: it did */
+    uint64_t overflows;               /* those that did not */
     uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
     uint32_t uncertified_version; /* s2s_tls_version() of that certificate */

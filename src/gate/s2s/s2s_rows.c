@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_room.h"
 #include "gate/s2s/s2s_policy.h"
 #include "home/actor.h"
 #include "im/feature.h"
@@ -301,6 +302,10 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                .help = "Pairs of a domain of this server and a foreign one that "
                                        "this server has a connection for, or stanzas; with "
                                        "s2s.connections, each connection counts." };
+struct metric s2s_held = { .name = "muster_s2s_held",
+                           .kind = METRIC_COUNTER,
+                           .help = "Pauses in reading from other servers, since their domains send "
+                                   "more than federation.stanza-rate." };
 struct log_area log_s2s = { .name = "s2s" };
 
 static struct setting *const settings[] = { &s2s_policy,
@@ -352,7 +357,8 @@ const struct feature s2s_feature = {
     .settings = settings,
     .commands = s2s_commands,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
-                                         &s2s_partners, &s2s_drops, &s2s_given_up, NULL },
+                                         &s2s_partners, &s2s_drops, &s2s_overflows, &s2s_held,
+                                         &s2s_given_up, NULL },
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },

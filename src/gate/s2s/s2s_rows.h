@@ -15,5 +15,5 @@ extern struct setting s2s_policy, s2s_domains, s2s_dns_servers, s2s_require_tls,
 
 enum { S2S_RECEIVED, S2S_SENT }; /* directions */
 extern struct metric s2s_streams, s2s_stanzas, s2s_failures, s2s_refused, s2s_partners,
-    s2s_given_up;
+    s2s_given_up, s2s_held;
 extern struct log_area log_s2s;

@@ -122,6 +122,16 @@ struct showing {
     const struct conn *last; /* of the line before: lines of one connection follow each other */
 };
 
+static const char *show_overflows(struct command_call *call, const struct s2s_shown *s)
+{
+    return s->overflows == 0
+               ? ""
+               : arena_printf(
+                     call->arena,
+                     "; %llu found no room, and went back to their senders or were dropped",
+                     (unsigned long long)s->overflows);
+}
+
 static void show_stream(const struct s2s_shown *s, void *arg)
 {
     struct showing *show = arg;
@@ -142,8 +152,8 @@ static void show_stream(const struct s2s_shown *s, void *arg)
     show_peer(call, s);
     if (out)
         show_add(call, "queue",
-                 arena_printf(call->arena, "%u stanzas wait%s", s->queue,
-                              s->stored ? ", and stored messages" : ""));
+                 arena_printf(call->arena, "%u stanzas wait%s%s", s->queue,
+                              s->stored ? ", and stored messages" : "", show_overflows(call, s)));
     if (s->conn != NULL && !again)
         show_certificate(call, s->conn, s->remote);
     show_add(call, "unacknowledged", arena_printf(call->arena, "%u stanzas", s->unacked));
@@ -166,6 +176,11 @@ static void show_counts(struct command_call *call)
                           "%llu stanzas sent, %llu received, %llu streams, %llu failures (node %s)",
                           (unsigned long long)c.sent, (unsigned long long)c.received,
                           (unsigned long long)c.up, (unsigned long long)c.failures, node));
+    if (c.held_ms > 0)
+        show_add(call, "held",
+                 arena_printf(call->arena,
+                              "what it sent was read %llu s later, for federation.stanza-rate",
+                              (unsigned long long)(c.held_ms + 999) / 1000));
     if (c.failing_us == 0)
         return;
     clock_stamp(stamp, c.failing_us);
@@ -281,7 +296,8 @@ struct command s2s_show_command = {
                      "dialback keys), and of this stream: address, queue, tls, certificate, "
                      "names, name that matches, chain, unacknowledged, last failure (tls to "
                      "chain once for all streams of one link, as in `s2s list`); then "
-                     "counted, failing since, last refused (of its streams to this server), state, "
+                     "counted, held, failing since, last refused (of its streams to this server), "
+                     "state, "
                      "policy, stored" },
             { .name = "value", .doc = "what is known" },
             { 0 } },

@@ -105,6 +105,20 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
     s2s_flow_count(taker->flow(x));
 }
 
+/* Its sender must wait for what others of its domain send, which an operator wants to know. */
+static void take_slowly(struct xstream *x, const struct stanza *st, uint64_t pause_ms)
+{
+    slice domain = jid_split(stanza_from(st)).domain;
+    uint64_t held_ms = s2s_domain_held(domain, pause_ms);
+    xstream_slow(x, pause_ms);
+    metric_add(&s2s_held, 1);
+    if (held_ms > 0)
+        log_warn(&log_s2s, LOG_EV("s2s.held"), LOG_S("domain", domain),
+                 LOG_S("local", jid_split(stanza_to(st)).domain), LOG_I("ms", held_ms),
+                 LOG_C("hint", "this domain sends more than federation.stanza-rate, so its streams "
+                               "are read that much later"));
+}
+
 void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker *taker)
 {
     struct stanza_source src = {
@@ -125,7 +139,7 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
         s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
         uint64_t pause_ms = foreign_pace_ms(x->worker, jid_split(stanza_from(st)).domain);
         if (pause_ms > 0)
-            xstream_slow(x, pause_ms);
+            take_slowly(x, st, pause_ms);
         take_route(x, st, taker);
         return;
     }

@@ -1,0 +1,66 @@
+#include "gate/s2s/s2s_partner_room.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "gate/s2s/s2s_partner_private.h"
+#include "gate/s2s/s2s_rows.h"
+#include "xmpp/jid.h"
+
+struct metric s2s_overflows = {
+    .name = "muster_s2s_overflows",
+    .kind = METRIC_COUNTER,
+    .help = "Stanzas for other servers that went back to their senders or were dropped, since too "
+            "many waited (s2s.queue-stanzas, s2s.queue-bytes, s2s.queue-total).",
+};
+
+#define ROOM_WHY "too many stanzas wait for this server ("
+static const struct partner_limit stanzas = { &s2s_queue_stanzas, ROOM_WHY "s2s.queue-stanzas)" },
+                                  bytes = { &s2s_queue_bytes, ROOM_WHY "s2s.queue-bytes)" },
+                                  total = { &s2s_queue_total, ROOM_WHY "s2s.queue-total)" };
+
+static bool room_is_farewell(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+}
+
+/* A server that does not hear a farewell shows a ghost, and nothing repeats it: that has twice the
+ * room. */
+bool partner_room_for(struct partner *p, const struct stanza *st)
+{
+    const struct actor *a = &p->actor;
+    if (a->inbox_stanzas >= (uint64_t)setting_int(&s2s_queue_stanzas) << room_is_farewell(st))
+        p->full = &stanzas;
+    else if (a->inbox_bytes + p->unacked.bytes + st->bytes >
+             (uint64_t)setting_int(&s2s_queue_bytes))
+        p->full = &bytes;
+    else if (atomic_load(&p->gate->waiting_bytes) + st->bytes > setting_int(&s2s_queue_total))
+        p->full = &total;
+    else
+        p->full = NULL;
+    return p->full == NULL;
+}
+
+void partner_room_refuses(struct partner *p, const struct stanza *st)
+{
+    ensure(p != NULL && st != NULL);
+    if (p->full == NULL) /* by the bound of any queue in memory */
+        p->full = &bytes;
+    p->overflows++;
+    metric_add(&s2s_overflows, 1);
+    log_warn(&log_s2s, LOG_EV("s2s.overflow"), LOG_S("domain", jid_split(stanza_to(st)).domain),
+             LOG_S("local", jid_split(stanza_from(st)).domain),
+             LOG_I("queue", p->actor.inbox_stanzas), LOG_C("setting", p->full->setting->name),
+             LOG_C("hint", "its server takes them too slowly or not at all; senders get an error: "
+                           "`s2s show` shows the stream"));
+}
+
+void partner_room_show(const struct partner *p, struct s2s_shown *out)
+{
+    out->overflows = p->overflows;
+    if (p->full != NULL && out->why.len == 0 &&
+        (p->actor.inbox_stanzas > 0 || p->unacked.len > 0)) {
+        out->stage = S2S_AT_LINK;
+        out->why = slice_of(p->full->why);
+    }
+}
