@@ -408,6 +408,22 @@ def test_a_time_that_there_is_not_is_left_out(server):
     assert "until" not in history(server)[0]
 
 
+def test_only_what_was_shown_is_applied(make_server):
+    """Somebody else, or another tab, may edit the candidate between the look and the change."""
+    server = make_server()
+    low, high = PAIR
+    server.ctl("config", "edit", high, "200")
+    shown, = {row["shown"] for row in server.rows("config", "diff")}
+    for words in ((high, "300"), (high, "--default"), (low, "60")):
+        server.ctl("config", "edit", *words)
+        assert "not the one that was shown" in refusal(server, "config", "apply", "--shown", shown)
+    assert value(server, low) == "50"
+    server.ctl("config", "drop", low)
+    server.ctl("config", "edit", high, "200")
+    server.ctl("config", "apply", "--shown", shown)
+    assert value(server, high) == "200"
+
+
 def test_a_difference_says_why_apply_would_be_refused(make_server):
     """Whatever refuses `config apply` is said before; the rows are shown all the same."""
     server = make_server("alice")

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/duty.h"
@@ -441,6 +442,17 @@ static void count_row(struct command_call *call, const struct count *one, const 
     command_text(call, "impact", slice_of(one->text));
 }
 
+/* Of all that is counted: another value, or another setting, gives another one. */
+static slice shown_text(const struct counting *c)
+{
+    uint64_t sum = 0;
+    for (const struct count *one = c->first; one != NULL; one = one->next) {
+        sum = sum * 31 + hash_keyed(slice_of(one->setting->name));
+        sum = sum * 31 + (one->value.ptr == NULL ? 1 : hash_keyed(one->value));
+    }
+    return slice_of(arena_printf(c->call->arena, "%016llx", (unsigned long long)sum));
+}
+
 static const struct count *first_deleting(const struct counting *c)
 {
     const struct count *one = c->first;
@@ -490,6 +502,7 @@ static void diff_counted(struct counting *c)
         count_row(c->call, one, "now", "candidate");
         command_text(c->call, "restart", slice_of(restart != NULL ? restart : "no"));
         command_text(c->call, "conflict", slice_of(conflict != NULL ? conflict : ""));
+        command_text(c->call, "shown", shown_text(c));
     }
     if (c->first != NULL)
         diff_check(c);
@@ -589,7 +602,14 @@ static void apply_counted(struct counting *c)
 {
     struct command_call *call = c->call;
     const struct count *one = first_deleting(c);
+    slice shown = command_arg(call, "shown");
     ensure(c->at == NULL && !call->ended);
+    if (shown.ptr != NULL && c->first != NULL && !slice_eq(shown, shown_text(c))) {
+        command_fail(call, E_CONFLICT,
+                     "nothing was changed: your candidate is not the one that was shown, as it was "
+                     "edited meanwhile; look at it again");
+        return;
+    }
     if (one != NULL && !command_flag(call, "accept")) {
         command_fail(call, E_CONFLICT,
                      "nothing was changed: %s would delete: %s; give --accept if it is meant",
@@ -659,6 +679,10 @@ struct command settings_diff_command = {
             { .name = "impact",
               .doc = "how many are above a new limit when this is asked: an estimate" },
             { .name = "conflict", .doc = "who changed it after you edited it" },
+            { .name = "shown",
+              .wide = true,
+              .doc = "for `config apply --shown`: the same on all lines, and another one after "
+                     "each edit" },
             { 0 } },
 };
 struct command settings_candidate_command = {
@@ -692,6 +716,12 @@ struct command settings_apply_command = {
                                             .kind = ARG_FLAG,
                                             .type = PARAM_BOOL,
                                             .doc = "also if it deletes something that is stored" },
+                                          { .name = "shown",
+                                            .kind = ARG_OPTION,
+                                            .min = 16,
+                                            .max = 16,
+                                            .doc = "only if your candidate is still the one that "
+                                                   "`config diff` has shown with this text" },
                                           SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .run = run_apply,

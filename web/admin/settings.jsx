@@ -56,14 +56,15 @@ function Candidate() {
   const { rows: found, text } = useRun(diff?.name, {});
   if (!diff || !found || found.length === 0) return null;
   const command = (name) => rows.commands.get(name);
+  const shown = { shown: found[0].shown }; // another tab may edit it
   const drop = () => run("config drop").then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
   return (
     <section className="card wide candidate">
       <p>{t("settings.candidate", { n: found.length })}</p>
-      <Rows command={diff} rows={found} bound={{}} wide />
+      <Rows command={diff} rows={found} bound={shown} wide />
       {text && <p className="said" role="status">{text}</p>}
       <p className="buttons">
-        {command("config apply") && <button type="button" className="main" onClick={() => open(command("config apply"))}>{t("settings.apply")}</button>}
+        {command("config apply") && <button type="button" className="main" onClick={() => open(command("config apply"), shown)}>{t("settings.apply")}</button>}
         {command("config drop") && <button type="button" onClick={drop}>{t("settings.drop")}</button>}
       </p>
     </section>
