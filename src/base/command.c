@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/log_record.h"
 #include "base/setting.h"
 #include "base/utf8.h"
 #include <inttypes.h>
@@ -629,9 +630,9 @@ void command_audit(const struct command_call *call, struct log_area *area)
     struct buf args;
     buf_init(&args, AUDIT_BYTES_MAX);
     command_audit_args(call, &args);
-    log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
-           LOG_EV("admin.command"), LOG_S("actor", call->who.actor),
-           LOG_C("command", call->command->name), LOG_C("result", err_name(call->err)),
-           LOG_S("args", buf_slice(&args))); /* fits: audit_value() cuts long ones */
+    log_record(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
+               LOG_EV("admin.command"), LOG_S("actor", call->who.actor),
+               LOG_C("command", call->command->name), LOG_C("result", err_name(call->err)),
+               LOG_S("args", buf_slice(&args))); /* fits: audit_value() cuts long ones */
     buf_fini(&args);
 }

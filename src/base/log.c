@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/log_listen.h"
+#include "base/log_record.h"
 #include "base/log_sample.h"
 #include "base/utf8.h"
 #include <errno.h>
@@ -277,6 +278,11 @@ void log_fields(struct log_area *area, enum log_level level, const struct log_fi
     if (log_sample(area, level, log_event_of(fields), wall_us / 1000000) &&
         is_admitted(area, level, wall_us, log_peer_of(fields)))
         write_fields(area, level, wall_us, fields);
+}
+
+void log_record_fields(struct log_area *area, enum log_level level, const struct log_field *fields)
+{
+    write_fields(area, level, clock_wall_us(), fields);
 }
 
 void log_tell(void)

@@ -15,7 +15,8 @@ struct setting log_repeats = {
     .doc = "Lines of one event and level that the log takes in a second. Of more each hundredth is "
            "written, and a line `event=log.repeated` says within 5 seconds, or when the server "
            "stops, how many were not. Errors, the log of commands, alarms and traces are always "
-           "whole. 0: all are written, up to 1,000 a second of one area.",
+           "whole. 0: all are written, up to 1,000 a second of one area. Commands have no such "
+           "bound.",
 };
 struct metric log_lines_held = {
     .name = "muster_log_lines_held",
