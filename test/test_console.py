@@ -511,6 +511,25 @@ def test_login_with_a_password(server, pages, axe):
 
 
 @pytest.mark.release
+def test_the_menu_follows_the_role(server, pages):
+    """Who has another role logs in again, and sees what that role may."""
+    def menu():
+        return pages.js("[...document.querySelectorAll('nav a')].map((a) => a.textContent)")
+    server.ctl("admin", "create", "root", "help-desk", "--password", PASSWORD)
+    pages.send_password()
+    pages.find("header", "help-desk")
+    few = menu()
+    server.ctl("admin", "role", "root", "administrator")
+    pages.go("sessions")
+    pages.find("dialog.over [role=status]", "session has ended")
+    pages.type("#name", "root")
+    pages.type("#password", PASSWORD)
+    pages.click("[type=submit]", "Log in")
+    pages.find("header", "administrator")
+    assert set(few) < set(menu())
+
+
+@pytest.mark.release
 def test_what_is_to_be_done_at_the_login(server, pages, axe):
     """An old password is changed and a demanded second factor made, by forms of the login; before,
     the console has no other page, also after a reload."""

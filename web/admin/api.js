@@ -12,9 +12,10 @@ let csrf = null;
 
 /* Set by the page: what to do when the session has ended (true: it was lost with a server that was
  * away), how to ask for the password again
- * (resolves to whether it was given), and who hears what is away: {why}, with what the server
- * says of itself or "" if it does not answer, or null when all is back. */
-export const hooks = { expired: () => {}, confirm: async () => false, away: () => {} };
+ * (resolves to whether it was given), who hears what is away: {why}, with what the server
+ * says of itself or "" if it does not answer, or null when all is back; and what to do when the caller
+ * may do something else than before, perhaps. */
+export const hooks = { expired: () => {}, confirm: async () => false, away: () => {}, rights: () => {} };
 
 /* A problem (RFC 9457). status 0: the server did not answer; `rows`: a command whose purpose it is to
  * find what is wrong has found something. */
@@ -89,6 +90,7 @@ export async function ask(method, path, body) {
   if (refused.status === 503) lacks().then(watchReturn);
   if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
   if (answer.status === 401 && !path.startsWith("/session")) hooks.expired();
+  if (answer.status === 403 && !path.startsWith("/session") && path !== "/description") hooks.rights();
   throw refused;
 }
 
@@ -222,6 +224,7 @@ export async function follow(topics, signal, heard, broke = () => {}) {
     if (signal.aborted) return;
     try {
       const why = await listenHere(topics, signal, place, heard);
+      if (why !== undefined) hooks.rights();
       if (why === null) return;
       if (why === undefined) continue;
       broke(why);

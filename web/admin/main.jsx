@@ -219,6 +219,7 @@ function Shell({ rows, locked, leave }) {
     return () => { hooks.away = () => {}; };
   }, []);
   useEffect(() => { if (!locked) touch(); }, [locked]);
+  useEffect(() => { hooks.rights(); }, [address.join("/")]);
   const [id, name] = address[0] ? address : [pages[0]?.id];
   const page = pages.find((one) => one.id === id);
   return (
@@ -236,7 +237,7 @@ function Shell({ rows, locked, leave }) {
       </nav>
       <main id="content" tabIndex={-1}>
         <Notices away={away} />
-        <Guard key={kinds[id] ? address.join("/") : id}>
+        <Guard key={`${rows.who.role}/${kinds[id] ? address.join("/") : id}`}>
           {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} about={name} /> : <Heading text={t("app.nothing")} />}
         </Guard>
         <p className="zone">{t("app.zone", { zone: zone() })}</p>
@@ -256,16 +257,28 @@ function Over({ children }) {
 
 /* Without the session: "console:root/76c66318". */
 const actor = (rows) => rows.who.actor.split("/")[0];
+const sameRights = (old, rows) => actor(old) === actor(rows) && old.who.role === rows.who.role;
 
 function App() {
   const [state, setState] = useState({ at: "begin" });
   const [confirm, setConfirm] = useState(null);
+  const rights = useRef({}); /* that the rows are for */
   const enter = async (told) => {
     const rows = readRows(told ?? (await ask("GET", "/description")));
-    setState((old) => ({ at: "in", rows: old.locked && actor(old.rows) === actor(rows) ? old.rows : rows }));
+    rights.current = { role: rows.who.role };
+    setState((old) => ({ at: "in", rows: old.locked && sameRights(old.rows, rows) ? old.rows : rows }));
   };
   const leave = async () => { await logOut(); setState({ at: "out" }); };
+  const look = async () => {
+    const { role, permissions } = await ask("GET", "/session");
+    const before = rights.current, now = permissions.join(" ");
+    rights.current = { role, now };
+    if (role === before.role && (before.now ?? now) === now) return;
+    const rows = readRows(await ask("GET", "/description"));
+    setState((old) => (old.at === "in" && actor(old.rows) === actor(rows) ? { ...old, rows } : old));
+  };
   useEffect(() => {
+    hooks.rights = () => look().catch((error) => error.status === 401 && hooks.expired());
     hooks.expired = () => setState((old) => (old.at === "in" ? { ...old, locked: true } : { at: "out" }));
     hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
     resume().then((there) => there && enter()).then((there) => there === false && setState({ at: "out" }), () => setState({ at: "out" }));
