@@ -124,6 +124,24 @@ def test_it_mends_what_one_of_them_has_removed(server):
     grouped(server, *JIDS)
 
 
+def test_it_mends_what_only_one_of_two_has(server):
+    """Such as a part of a backup leaves it: the others do not have what one list says."""
+    grouped(server, *JIDS)
+    server.stop()
+    with server.database() as db:
+        db.execute("DELETE FROM roster WHERE jid = ? AND owner = (SELECT id FROM account "
+                   "WHERE jid = ?)", (JIDS[0], JIDS[1]))
+        db.execute("UPDATE roster SET state = 4 WHERE jid = ? AND owner = (SELECT id FROM account "
+                   "WHERE jid = ?)", (JIDS[0], JIDS[2]))
+    server.start()
+    grouped(server, *JIDS)
+    clients = [server.client(name, "r") for name in NAMES]
+    for one in clients:
+        for other in clients:
+            if other is not one:
+                one.expect(f"<presence from='{other}' type='-'/>")
+
+
 def test_names_and_groups_that_users_gave_stay(server):
     alice = listening(server, "alice")
     alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='bob@localhost' name='Bobby'>"

@@ -126,11 +126,22 @@ static void contacts_run_list(struct command_call *call)
 
 /* contact add */
 
+static struct store_stmt stmt_shows = {
+    /* whether the list of $1 says that $2 sees it */
+    .name = "contacts.shows",
+    .sql = "SELECT count(*) FROM roster JOIN account ON account.id = roster.owner "
+           "WHERE account.jid = $1 AND roster.jid = $2 AND roster.state IN (6, 7, 8)",
+    .params = "tt",
+    .cols = "i",
+};
+
 struct addition {
     slice jid;
     const char *result;
     const struct addition *first; /* it names the same contact; NULL: none */
     int looked;                   /* number of the statement that looks for its account; -1: none */
+    int shown;                    /* of the one that looks into its list; -1: none */
+    bool one_sided;               /* its list does not have what the user's says that it sees */
     bool is_new;                  /* it was not listed */
     bool done;                    /* the contact is as the command asks, or would be */
     bool approves;                /* lets it see the user, now or ahead */
@@ -249,15 +260,22 @@ static bool contacts_fits(const struct add *add, struct addition *item, bool app
     return item->result == NULL;
 }
 
+/* A request that waits is repeated: the contact had perhaps blocked the user, or is another account
+ * by now. So is that for a subscription which the contact's own list does not have, as after a part
+ * of a backup was played back. */
+static bool contacts_must_ask(const struct add *add, const struct addition *item)
+{
+    return command_flag(add->call, "subscribe") &&
+           (!sub_sees((enum sub_state)item->delta.state) || item->one_sided);
+}
+
 /* Each change is made as if those before it were there: their versions follow each other. */
 static void plan(struct add *add, struct addition *item, uint32_t nth)
 {
     struct account *a = account_of(add->base.actor);
     item->delta = roster_edit(a->roster, item->jid);
     enum sub_state state = (enum sub_state)item->delta.state;
-    /* A request that waits is repeated: the contact had perhaps blocked the user, or is another
-     * account by now. */
-    bool asks = command_flag(add->call, "subscribe") && !sub_sees(state);
+    bool asks = contacts_must_ask(add, item);
     bool approves = command_flag(add->call, "approve") && !sub_is_seen(state) &&
                     (sub_state_pending_in(state) || (item->delta.flags & ROSTER_PREAPPROVED) == 0);
     item->is_new = !contacts_is_listed(a->roster, item->jid);
@@ -267,7 +285,8 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
     item->done = joins != JOINS_TOO_MANY;
     item->approves = approves;
     item->result = contacts_said(add, item, joins, approves, asks);
-    item->changes = item->is_new || joins == JOINS || approves || (asks && !sub_state_ask(state));
+    item->changes = item->is_new || joins == JOINS || approves ||
+                    (asks && !sub_sees(state) && !sub_state_ask(state));
     add->list_left -= item->is_new;
     add->watchers_left -= approves && !sub_state_pending_in(state);
     item->delta.flags |= ROSTER_LISTED;
@@ -422,7 +441,7 @@ static bool parse_contacts(struct add *add, slice text)
         bool fine = jid_parse(&jid, one, call->arena) == OK;
         if (fine)
             item->jid = jid_bare(&jid);
-        item->looked = -1;
+        item->looked = item->shown = -1;
         item->first = fine ? named_before(add, item->jid) : NULL;
         item->result = !fine                 ? contacts_bad_address(one)
                        : item->first != NULL ? "named twice"
@@ -442,12 +461,12 @@ static void contacts_add(struct account *a, enum err e, void *arg)
     account_change(a, &add->base);
 }
 
-/* Whether somebody is approved whose account must be in this database. */
-static bool contacts_must_be_there(const struct add *add, const struct addition *item)
+/* Whether its account, if it has one, is in this database. */
+static bool contacts_is_in_reach(const struct add *add, const struct addition *item)
 {
     const struct node *n = worker_node(add->call->worker);
-    return command_flag(add->call, "approve") && item->result == NULL &&
-           roster_out_confirms(n, item->jid) && roster_out_knows(n, item->jid);
+    return item->result == NULL && roster_out_confirms(n, item->jid) &&
+           roster_out_knows(n, item->jid);
 }
 
 static void contacts_known(void *arg, enum store_result result, const struct store_batch *b)
@@ -461,6 +480,7 @@ static void contacts_known(void *arg, enum store_result result, const struct sto
         struct addition *item = &add->items[i];
         if (item->looked >= 0)
             item->result = roster_out_settled_text(b, (unsigned)item->looked);
+        item->one_sided = item->shown >= 0 && store_int(b, (unsigned)item->shown, 0, 0) == 0;
     }
     contacts_run(add->call, contacts_add, false, add);
 }
@@ -482,10 +502,16 @@ static void contacts_run_add(struct command_call *call)
     struct store_batch *b = store_read(worker_store(w), 0);
     for (uint32_t i = 0, n = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
-        if (!contacts_must_be_there(add, item))
+        if (!contacts_is_in_reach(add, item))
             continue;
-        roster_out_look(b, item->jid, command_arg(call, "jid"));
-        item->looked = (int)n++;
+        if (command_flag(call, "approve")) { /* it must be there */
+            roster_out_look(b, item->jid, command_arg(call, "jid"));
+            item->looked = (int)n++;
+        }
+        if (command_flag(call, "subscribe")) {
+            STORE_ADD(b, &stmt_shows, 1, SV_T(item->jid), SV_T(command_arg(call, "jid")));
+            item->shown = (int)n++;
+        }
     }
     store_submit(b, worker_loop(w), 0, contacts_known, add);
 }
@@ -691,8 +717,8 @@ static struct command contact_full = {
 static const struct store_migration migrations[] = { { 0 } };
 static const struct store_schema schema = { .feature = "contacts",
                                             .migrations = migrations,
-                                            .stmts =
-                                                (struct store_stmt *const[]){ &stmt_full, NULL } };
+                                            .stmts = (struct store_stmt *const[]){
+                                                &stmt_full, &stmt_shows, NULL } };
 
 const struct feature contacts_feature = {
     .name = "contacts",
