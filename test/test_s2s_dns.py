@@ -224,6 +224,20 @@ def test_a_host_with_a_thousand_addresses(pair):
     exchange(one.client("alice"), other.client("bob"))
 
 
+def test_a_trace_asks_anew(pair, tmp_path):
+    """What is remembered could be outdated: it is neither shown nor dialled."""
+    one, other = pair(lambda other: [HOST, srv(OTHER, other.s2s_port), "--local-ttl=86400"])
+    exchange(one.client("alice"), other.client("bob"))
+
+    def asked():
+        log = (tmp_path / "dns.log").read_text()
+        return [log.count(f"query[{kind}] {name} ") for kind, name in
+                (("SRV", f"_xmpp-server._tcp.{OTHER}"), ("A", "host.other.example"))]
+    before = asked()
+    assert one.ctl_run("s2s", "trace", OTHER).returncode == 0
+    assert asked() == [n + 1 for n in before]
+
+
 def test_a_name_server_that_does_not_answer(make_server, tmp_path):
     authority = federation.Authority(tmp_path)
     one = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),

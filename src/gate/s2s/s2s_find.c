@@ -368,6 +368,8 @@ static bool find_asks_dns(struct s2s_find *f, const struct find_step *s)
     slice host = slice_of(s->host);
     if (host.len == 0)
         return false;
+    if (f->stanzas == NULL) /* an operator wants to know what is true now */
+        resolver_forget(r, host);
     if (s->kind == STEP_HOST)
         f->resolve = resolve_host(r, host, s->port, find_resolved, f);
     else

@@ -36,7 +36,7 @@ typedef void s2s_find_told_fn(void *arg, enum s2s_stage stage, bool fine, slice 
 /* Whether stanzas wait for the connection now, or only questions about keys. */
 typedef bool s2s_find_stanzas_fn(const void *arg);
 
-/* stanzas: NULL for an operator, who does not wait behind them. */
+/* stanzas: NULL for an operator, who does not wait behind them; the DNS is asked anew then. */
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
                                 s2s_found_fn *done, s2s_find_stanzas_fn *stanzas, void *arg);
 bool s2s_find_waits(const struct s2s_find *f); /* for its turn */

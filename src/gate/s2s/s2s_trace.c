@@ -435,7 +435,9 @@ struct command s2s_trace_command = {
     .run = run_s2s_trace,
     .report = true,
     .doc = "Says why a server can or cannot be reached. It makes a connection of its own, as for "
-           "stanzas, and shows each stage with its time; streams that exist stay as they are.",
+           "stanzas, asks the DNS anew, and shows each stage with its time; streams that exist "
+           "stay as "
+           "they are.",
     .columns =
         (const struct command_column[]){
             { .name = "at", .doc = "time since the start, in ms" },

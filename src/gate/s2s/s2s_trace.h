@@ -1,7 +1,8 @@
 /* s2s_trace: tries to reach the server of a domain as a partner would (gate/s2s/s2s_partner.h), on
  * a connection of its own, and tells each step with its time: policy, route and DNS, addresses,
- * TLS, certificates, EXTERNAL or dialback, what is offered. It ends by itself, and changes nothing
- * for the partner. Confined to its worker: the home of the domain, or any other.
+ * TLS, certificates, EXTERNAL or dialback, what is offered. The DNS is asked anew: its answers
+ * count for the partner, too. It ends by itself, and changes nothing else for the partner. Confined
+ * to its worker: the home of the domain, or any other.
  *
  * Limits: TRACES_MAX at once on a worker; the time that is given. */
 #pragma once
