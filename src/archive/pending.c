@@ -49,6 +49,16 @@ struct store_stmt pending_total_stmt = {
     .params = "ti",
     .cols = "i",
 };
+#define TOTALS(domain)                                                                             \
+    "SELECT d, count(*) FROM (SELECT " domain " AS d FROM message WHERE pending_out <> 0"          \
+    " LIMIT $1) counted GROUP BY d ORDER BY d"
+struct store_stmt pending_totals_stmt = {
+    .name = "pending.totals",
+    .sqlite = TOTALS(SQLITE_DOMAIN),
+    .pgsql = TOTALS(PGSQL_DOMAIN),
+    .params = "i",
+    .cols = "ti",
+};
 struct store_stmt pending_has_stmt = {
     .name = "pending.has",
     .sqlite = "SELECT 1 FROM message" ONE(SQLITE_DOMAIN),
@@ -157,6 +167,11 @@ struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b,
 void archive_pending_total(struct store_batch *b, slice domain, int64_t max)
 {
     STORE_ADD(b, &pending_total_stmt, 1, SV_T(domain), SV_I(max));
+}
+
+void archive_pending_totals(struct store_batch *b, int64_t max)
+{
+    STORE_ADD(b, &pending_totals_stmt, STORE_ANY_ROWS, SV_I(max));
 }
 
 void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, uint64_t id)

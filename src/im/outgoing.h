@@ -56,6 +56,8 @@ struct outgoing_pair {
  * OUTGOING_TOTAL_MAX. */
 enum { OUTGOING_TOTAL_MAX = 100000 };
 void outgoing_total(struct store_batch *b, slice domain);
+/* The same for each domain, of at most OUTGOING_TOTAL_MAX in all: rows of a domain and a number. */
+void outgoing_totals(struct store_batch *b);
 
 /* Says it for `count` messages of one sender, at most OUTGOING_MANY. `done` is called once, later,
  * unless the worker ends before. */

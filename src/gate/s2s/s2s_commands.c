@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/map.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
@@ -11,6 +12,7 @@
 #include "gate/s2s/s2s_trace.h"
 #include "gate/s2s/s2s_unproved.h"
 #include "home/here.h"
+#include "im/outgoing.h"
 
 enum { ROWS_MAX = 10000 };
 
@@ -105,11 +107,50 @@ static void run_s2s_list(struct command_call *call)
     s2s_unproved_each(loop_wall_us(worker_loop(w)), commands_show_refused, &l);
 }
 
+struct domain_total {
+    slice domain; /* first: the key */
+    int64_t count;
+};
+
+static void commands_totals(struct map *out, struct arena *arena, const struct store_batch *b)
+{
+    for (uint32_t row = 0; row < store_row_count(b, 0); row++) {
+        struct domain_total *t = arena_new(arena, struct domain_total, 1);
+        t->domain = slice_dup(arena, store_text(b, 0, row, 0));
+        t->count = store_int(b, 0, row, 1);
+        map_put(out, t);
+    }
+}
+
+static void commands_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    struct map totals;
+    if (result != STORE_OK) {
+        command_fail_cause(call, err_of_store(result), NULL);
+        return;
+    }
+    map_init(&totals, map_key_slice);
+    commands_totals(&totals, call->arena, b);
+    for (struct command_row *next, *r = command_take_rows(call); r != NULL; r = next) {
+        next = r->next;
+        command_keep_row(call, r);
+        if (!slice_is(command_row_text(r, "direction"), "out"))
+            continue;
+        const struct domain_total *t = map_get(&totals, command_row_text(r, "domain"));
+        command_int(call, "stored", t != NULL ? t->count : 0);
+    }
+    map_fini(&totals);
+    command_done(call, "%s", "");
+}
+
 static void s2s_list_gathered(struct command_call *call)
 {
     ensure(!call->part);
     command_limit_rows(call, ROWS_MAX);
-    command_done(call, "%s", "");
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    outgoing_totals(b);
+    store_submit(b, worker_loop(call->worker), 0, commands_stored, call);
 }
 
 /* How many streams and partners each worker found. */
@@ -232,7 +273,12 @@ static struct command s2s_list = {
                   "refused (its certificate, or a further domain on its stream, the last time that "
                   "it came; for a day)" },
             { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
-            { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
+            { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait in memory" },
+            { .name = "stored",
+              .type = PARAM_INT,
+              .optional = true,
+              .doc = "messages in the database that this domain has not confirmed, of all domains "
+                     "of this server; those in the queue count, too" },
             { .name = "tls", .doc = "version of TLS" },
             { .name = "auth", .doc = "what has proved the domain: certificate or dialback" },
             { .name = "connection",

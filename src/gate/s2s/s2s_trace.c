@@ -12,6 +12,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_trace_links.h"
 #include "im/foreign.h"
+#include "im/outgoing.h"
 #include "io/loop.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -29,6 +30,7 @@ struct s2s_trace {
     struct s2s_probe *probe;
     struct timer limit;
     struct trace_links *links;
+    struct store_op *stored; /* how many messages wait in the database is read */
     uint64_t since_us;
     enum s2s_stage stage; /* of the last step, */
     bool failed;          /* and whether that has failed */
@@ -64,6 +66,7 @@ static void trace_free(struct s2s_trace *t)
     list_remove(&t->test.node);
     timer_cancel(&t->limit);
     trace_links_cancel(&t->links);
+    store_cancel(&t->stored);
     s2s_find_cancel(&t->find);
     s2s_probe_end(&t->probe);
     under_way[worker_index(t->worker)]--;
@@ -302,13 +305,8 @@ static void trace_found(void *arg, const struct s2s_found *found)
         &trace_ops, t);
 }
 
-static void trace_starts(void *arg)
+static void trace_starts(struct s2s_trace *t)
 {
-    struct s2s_trace *t = arg;
-    t->links = NULL;
-    if (!t->linked)
-        trace_tell(t, S2S_AT_LINK, true,
-                   SLICE("there is no stream for stanzas, and none is needed"));
     const struct foreign_ban *ban = s2s_ban(t->worker, t->want.local, t->want.remote);
     if (ban != NULL) {
         t->advice = ban->advice;
@@ -322,6 +320,32 @@ static void trace_starts(void *arg)
     else
         t->find = s2s_find_start(t->gate, t->worker, t->want.remote, trace_found, NULL, t);
     s2s_find_watch(t->find, trace_tell);
+}
+
+/* Without an answer of the database the trace goes on. */
+static void trace_counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct s2s_trace *t = arg;
+    char line[128];
+    t->stored = NULL;
+    int64_t count = result == STORE_OK ? store_int(b, 0, 0, 0) : 0;
+    int len = snprintf(line, sizeof line, "stored messages that are not confirmed: %lld%s",
+                       (long long)count, count == OUTGOING_TOTAL_MAX ? " or more" : "");
+    if (count > 0)
+        trace_tell(t, S2S_AT_LINK, true, (slice){ line, (size_t)len });
+    else if (!t->linked)
+        trace_tell(t, S2S_AT_LINK, true,
+                   SLICE("there is no stream for stanzas, and none is needed"));
+    trace_starts(t);
+}
+
+static void trace_linked(void *arg)
+{
+    struct s2s_trace *t = arg;
+    t->links = NULL;
+    struct store_batch *b = store_read(worker_store(t->worker), 0);
+    outgoing_total(b, t->want.remote);
+    t->stored = store_submit(b, trace_loop(t), 0, trace_counted, t);
 }
 
 static char *trace_copy(char *at, slice *field)
@@ -354,7 +378,7 @@ struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want 
     t->links = trace_links_ask(w, &(struct trace_links_want){ .local = t->want.local,
                                                               .remote = t->want.remote,
                                                               .link = trace_link,
-                                                              .done = trace_starts,
+                                                              .done = trace_linked,
                                                               .arg = t });
     return t;
 }

@@ -36,10 +36,11 @@ static void link_shown(const struct s2s_shown *s, void *arg)
     if (strcmp(s->direction, "out") != 0)
         return;
     snprintf(line->text, sizeof line->text,
-             "the stream for stanzas: %s for %llu s, stanzas that wait: %u%s%s%s%s%s%.*s", s->state,
-             (unsigned long long)s->since_s, s->queue, *s->tls != '\0' ? ", " : "", s->tls,
-             *s->auth != '\0' ? ", by " : "", s->auth, s->why.len > 0 ? "; last failure: " : "",
-             (int)(s->why.len < 200 ? s->why.len : 200), s->why.ptr);
+             "the stream for stanzas: %s for %llu s, stanzas that wait in memory: %u%s%s%s%s%s%.*s",
+             s->state, (unsigned long long)s->since_s, s->queue, *s->tls != '\0' ? ", " : "",
+             s->tls, *s->auth != '\0' ? ", by " : "", s->auth,
+             s->why.len > 0 ? "; last failure: " : "", (int)(s->why.len < 200 ? s->why.len : 200),
+             s->why.ptr);
     line->len = utf8_valid_len(slice_of(line->text)); /* it may have been cut */
 }
 
