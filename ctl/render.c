@@ -3,6 +3,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/utf8.h"
+#include "ctl/colour.h"
 #include "ctl/wrap.h"
 #include <inttypes.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct columns {
     size_t width[COLUMNS_MAX];
     size_t word[COLUMNS_MAX]; /* width of the longest word: an address or a link stays whole */
     size_t count;
+    bool coloured; /* ctl/colour.h */
 };
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -212,11 +214,22 @@ static size_t longest_word(const char *text)
     return found;
 }
 
+static const char *cell_colour(const struct columns *cols, size_t i, const char *text)
+{
+    const char *colour = cols->coloured ? colour_of(cols->name[i], text) : NULL;
+    return colour != NULL ? colour : "";
+}
+
+static const char *colour_end(const char *colour) { return *colour != '\0' ? COLOUR_PLAIN : ""; }
+
 /* One row; a cell that is longer than its column goes on in the next line. What the row is about,
  * its first cell, has a line of its own instead of a broken word. */
 static void print_row(FILE *out, const struct columns *cols, const char **text)
 {
+    const char *colour[COLUMNS_MAX];
     bool more = true;
+    for (size_t i = 0; i < cols->count; i++)
+        colour[i] = cell_colour(cols, i, text[i]);
     if (cols->count > 1 && longest_word(text[0]) > cols->width[0]) {
         fprintf(out, "%s\n", text[0]);
         text[0] = "";
@@ -227,7 +240,8 @@ static void print_row(FILE *out, const struct columns *cols, const char **text)
         for (size_t i = 0; i < cols->count; i++) {
             size_t skip, len = wrap_line(text[i], cols->width[i], false, &skip);
             if (len > 0)
-                fprintf(out, "%*s%.*s", (int)behind, "", (int)len, text[i]);
+                fprintf(out, "%*s%s%.*s%s", (int)behind, "", colour[i], (int)len, text[i],
+                        colour_end(colour[i]));
             behind = (len > 0 ? 0 : behind) + cols->width[i] + GAP - wrap_width(text[i], len);
             text[i] += len + skip;
             more = more || *text[i] != '\0';
@@ -290,7 +304,9 @@ static void print_table(FILE *out, const struct columns *cols, const json_t *row
     const char *text[COLUMNS_MAX];
     for (size_t i = 0; i < cols->count; i++)
         text[i] = heading(arena, cols, i);
+    fputs(cols->coloured ? COLOUR_BOLD : "", out);
     print_row(out, cols, text);
+    fputs(cols->coloured ? COLOUR_PLAIN : "", out);
     for (size_t r = 0; r < json_array_size(rows); r++) {
         for (size_t i = 0; i < cols->count; i++)
             text[i] = render_shown(arena, json_array_get(rows, r), cols, i);
@@ -308,9 +324,11 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
     for (size_t r = 0; r < json_array_size(rows); r++) {
         fputs(r > 0 ? "\n" : "", out);
         for (size_t i = 0; i < cols->count; i++) {
-            fprintf(out, "%-*s", (int)width + GAP, heading(arena, cols, i));
-            wrap_print(out, render_shown(arena, json_array_get(rows, r), cols, i), width + GAP,
-                       terminal);
+            const char *text = render_shown(arena, json_array_get(rows, r), cols, i);
+            const char *colour = cell_colour(cols, i, text);
+            fprintf(out, "%-*s%s", (int)width + GAP, heading(arena, cols, i), colour);
+            wrap_print(out, text, width + GAP, terminal);
+            fputs(colour_end(colour), out);
         }
     }
 }
@@ -323,6 +341,7 @@ static void print_rows(FILE *out, const struct command *c, const json_t *reply, 
     struct columns cols = { .count = 0 };
     struct winsize size;
     size_t terminal = SIZE_MAX;
+    cols.coloured = colour_is_on(out);
     choose_columns(&cols, c, reply);
     measure(&cols, rows, arena);
     if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)

@@ -162,6 +162,24 @@ def value(column):
     return "2026-01-02T03:04:05.678901Z" if column in ("created", "since", "time") else ADDRESS
 
 
+@pytest.mark.parametrize("environment, coloured", [
+    ({"NO_COLOR": ""}, True), ({}, False), ({"NO_COLOR": "", "TERM": "dumb"}, False)])
+def test_what_is_wrong_has_a_colour(answering, environment, coloured):
+    """By the whole word in columns of states; the columns stay in line."""
+    answering.rows = [{"id": 1, "job": "backup", "state": "failed"},
+                      {"id": 2, "job": "failed", "state": "running"}]
+    lines = terminal.shown(WIDTH, MUSTERCTL, "--socket", answering.path, "job", "list",
+                           **environment)
+    shown = "\n".join(lines)
+    assert ("\033[31mfailed\033[0m" in shown) == coloured
+    assert shown.count("\033[31m") == (1 if coloured else 0)
+    plain = [re.sub(r"\033\[[0-9]+m", "", line) for line in lines]
+    assert len({line.index(word) for line, word in zip(plain, ("state", "failed", "running"))}) == 1
+    piped = subprocess.run([MUSTERCTL, "--socket", answering.path, "job", "list"], check=True,
+                           capture_output=True, text=True, timeout=TIMEOUT)
+    assert "\033" not in piped.stdout
+
+
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("letter", sorted({name[0] for name, _ in TABLES}))
 def test_every_table_fits(answering, letter, count):

@@ -10,12 +10,14 @@ import termios
 from muster.client import TIMEOUT, until
 
 
-def shown(width, *command):
-    """The lines that a program shows on a terminal of so many columns."""
+def shown(width, *command, **environment):
+    """The lines that a program shows on a terminal of so many columns; without colours, unless the
+    environment says otherwise."""
     pid, master = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-        os.execv(command[0], [str(word) for word in command])
+        os.execve(command[0], [str(word) for word in command],
+                  {**os.environ, "TERM": "xterm", "NO_COLOR": "1", **environment})
     output = b""
     while select.select([master], [], [], 3 * TIMEOUT)[0]:
         try:
