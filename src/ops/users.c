@@ -470,7 +470,9 @@ static const struct command_arg del_args[] = {
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "leave an empty account that is disabled, so that nobody else gets the address; its "
-             "profile, its role, its affiliations with rooms and its places in groups stay" },
+             "profile, its role, its affiliations with rooms and its places in groups stay. "
+             "Contacts are told ten minutes later, or when it is enabled or deleted, since an "
+             "import may fill it again" },
     { 0 },
 };
 static const struct command_arg user_list_args[] = {
