@@ -234,12 +234,37 @@ static void completion_names(FILE *out, const struct command *c)
         fputc('\'', out);
 }
 
+static bool is_option(const struct command_arg *a)
+{
+    return a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL;
+}
+
+/* Not by an option: see completion_file_options(). */
+static bool takes_files(const struct command *c)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if (a->type == PARAM_PATH && !is_option(a))
+            return true;
+    }
+    return false;
+}
+
+/* Options whose value is a file, of musterctl and of all commands; some more than once. */
+static void completion_file_options(FILE *out)
+{
+    fprintf(out, "--socket | --config | --token-file | --ca | --password-file");
+    for (const struct command *c = command_first(); c != NULL; c = c->next)
+        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
+            if (a->type == PARAM_PATH && is_option(a))
+                fprintf(out, " | --%s", command_hyphened(a->name).text);
+}
+
 /* The words that may follow a command: options and values. */
 static void completion_words(FILE *out, const struct command *c)
 {
     fprintf(out, "    '%s') words='", c->name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
+        if (is_option(a))
             fprintf(out, "--%s ", command_hyphened(a->name).text);
         put_values(out, a);
         if (command_arg_may_be_piped(a))
@@ -247,6 +272,8 @@ static void completion_words(FILE *out, const struct command *c)
     }
     fprintf(out, "--json --csv'");
     completion_names(out, c);
+    if (takes_files(c))
+        fprintf(out, " files=yes");
     fprintf(out, " ;;\n");
 }
 
@@ -286,13 +313,16 @@ static void completion_commands(FILE *out)
 
 void help_completion(FILE *out)
 {
+    fprintf(out, "# bash completion for musterctl, printed by `musterctl completion bash`\n"
+                 "_musterctl() {\n"
+                 "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+                 "    local words='' names='' files='' name at typed=() own=()\n"
+                 "    case $prev in ");
+    completion_file_options(out);
     fprintf(out,
-            "# bash completion for musterctl, printed by `musterctl completion bash`\n"
-            "_musterctl() {\n"
-            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-            "    local words='' names='' name at typed=() own=()\n"
-            "    case $prev in --socket | --config | --token-file | --ca) "
-            "COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+            ")\n"
+            "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+            "        compopt -o filenames 2>/dev/null\n"
             "        return ;;\n"
             "    esac\n"
             "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
@@ -327,6 +357,10 @@ void help_completion(FILE *out)
     fprintf(out, "    esac\n"
                  "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                  "    case $cur in -*) return ;; esac\n"
+                 "    if [ -n \"$files\" ]; then\n"
+                 "        COMPREPLY+=($(compgen -f -- \"$cur\"))\n"
+                 "        compopt -o filenames 2>/dev/null\n"
+                 "    fi\n"
                  "    for at in ${names:+user room group token role}; do\n"
                  "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
                  "        while read -r name; do\n"
@@ -385,6 +419,18 @@ static const char fish_functions[] =
     "    set -l count (count $argv)\n"
     "    test (count $typed) -ge $count; and test \"$typed[1..$count]\" = \"$argv\"\n"
     "end\n"
+    "function __musterctl_at\n"
+    "    set -l typed (__musterctl_typed)\n"
+    "    set -l words $argv[2..-1]\n"
+    "    set -l count (count $words)\n"
+    "    test (count $typed) -eq (math $count + $argv[1]); and test \"$typed[1..$count]\" = "
+    "\"$words\"\n"
+    "end\n"
+    "function __musterctl_setting\n"
+    "    set -l typed (__musterctl_typed)\n"
+    "    test (count $typed) -eq 2; and test \"$typed[1]\" = $argv[1]\n"
+    "    and test (string replace -r '@.*' '' -- \"$typed[2]\") = $argv[2]\n"
+    "end\n"
     "function __musterctl_next\n"
     "    set -l typed (__musterctl_typed)\n"
     "    test \"$typed\" = \"$argv\"\n"
@@ -401,21 +447,40 @@ static const char fish_functions[] =
     "    musterctl $own names $argv[1] (commandline -ct) 2>/dev/null\n"
     "end\n";
 
-static void fish_value(FILE *out, const char *condition, const struct command_arg *a)
+/* Of a positional argument; the last one may be several. */
+static void fish_value(FILE *out, const struct command *c, unsigned place,
+                       const struct command_arg *a)
 {
     const char *names = names_of(a);
-    fprintf(out, "complete -c musterctl -n '%s' -a '", condition);
+    if (a->many)
+        fprintf(out, "complete -c musterctl -n '__musterctl_behind %s' -a '", c->name);
+    else
+        fprintf(out, "complete -c musterctl -n '__musterctl_at %u %s' -a '", place, c->name);
     put_values(out, a);
     if (names != NULL)
         fprintf(out, "(__musterctl_names %s)", names);
-    fprintf(out, "'\n");
+    fprintf(out, "'%s\n", a->type == PARAM_PATH ? " -F" : "");
+}
+
+/* Behind `set NAME`: the values of that setting, if they are known. */
+static void fish_setting_values(FILE *out, const struct command *c)
+{
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        const char *const *choices = param_choices(&s->param);
+        if (choices == NULL || setting_is_open(s))
+            continue;
+        fprintf(out, "complete -c musterctl -n '__musterctl_setting %s %s' -a '", c->name, s->name);
+        for (size_t i = 0; choices[i] != NULL; i++)
+            fprintf(out, "%s ", choices[i]);
+        fprintf(out, "'\n");
+    }
 }
 
 static void fish_option(FILE *out, const char *condition, const struct command_arg *a)
 {
     fprintf(out, "complete -c musterctl -n '%s' -l %s", condition, command_hyphened(a->name).text);
     if (a->kind != ARG_FLAG)
-        fprintf(out, " -x");
+        fprintf(out, a->type == PARAM_PATH ? " -r -F" : " -x");
     if (a->choices != NULL) {
         fprintf(out, " -a '");
         put_values(out, a);
@@ -424,6 +489,20 @@ static void fish_option(FILE *out, const char *condition, const struct command_a
     fprintf(out, " -d ");
     help_put_quoted(out, command_brief(a->doc));
     fputc('\n', out);
+}
+
+static void fish_args(FILE *out, const struct command *c, const char *condition)
+{
+    unsigned place = 0;
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if (is_option(a))
+            fish_option(out, condition, a);
+        else if (a->refers == REFERS_SETTING_VALUE)
+            fish_setting_values(out, c);
+        else
+            fish_value(out, c, place, a);
+        place += !is_option(a);
+    }
 }
 
 /* First words, second words behind their first, and the options of each command. */
@@ -438,6 +517,7 @@ void help_completion_fish(FILE *out)
             "complete -c musterctl -l url -x\n"
             "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
             "complete -c musterctl -l yes\n"
+            "complete -c musterctl -l password-file -r -F\n"
             "complete -c musterctl -n '__musterctl_next completion' -a 'bash zsh fish'\n"
             "complete -c musterctl -n __musterctl_next -a '",
             fish_functions);
@@ -462,11 +542,6 @@ void help_completion_fish(FILE *out)
             help_put_quoted(out, command_brief(c->doc));
             fputc('\n', out);
         }
-        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-            if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
-                fish_option(out, condition, a);
-            else
-                fish_value(out, condition, a);
-        }
+        fish_args(out, c, condition);
     }
 }

@@ -56,3 +56,29 @@ def test_fish_offers_a_word_in_its_place_only(named, tmp_path):
     assert {"show", "list"} <= fish(named, tmp_path, f"{line} watch alarm ")
     assert "history" in fish(named, tmp_path, f"{line} metrics ")
     assert {"bash", "zsh", "fish"} <= fish(named, tmp_path, f"{line} completion ")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_offers_values_and_files_in_their_places(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export.xml").touch()
+    line = f"musterctl --socket {named.control}"
+    for setting in "c2s.tls-required", "s2s.policy@localhost":
+        values = fish(named, tmp_path, f"{line} set {setting} ")
+        assert values & {"on", "open"} and not {v for v in values if "." in v}, setting
+    assert {"c2s.tls-required"} <= fish(named, tmp_path, f"{line} set c2s.tls-r")
+    assert "viewer" not in fish(named, tmp_path, f"{line} admin add ")
+    assert "viewer" in fish(named, tmp_path, f"{line} admin add alice@localhost ")
+    for words in "import xep0227 exp", "user password alice@localhost --password-file exp":
+        assert fish(named, tmp_path, f"{line} {words}") == {"export.xml"}, words
+    assert "export.xml" not in fish(named, tmp_path, f"{line} user show exp")
+
+
+def test_bash_offers_files_in_their_places(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export.xml").touch()
+    script = named.ctl_run("completion", "bash").stdout
+    line = [*LINE, str(named.control)]
+    for words in "import xep0227", "cert import --key":
+        assert "export.xml" in complete(script, [*line, *words.split()]), words
+    assert "export.xml" not in complete(script, [*line, "user", "show"])
