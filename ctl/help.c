@@ -234,16 +234,16 @@ static void completion_names(FILE *out, const struct command *c)
         fputc('\'', out);
 }
 
-static bool is_option(const struct command_arg *a)
+static bool help_is_option(const struct command_arg *a)
 {
     return a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL;
 }
 
 /* Not by an option: see completion_file_options(). */
-static bool takes_files(const struct command *c)
+static bool help_takes_files(const struct command *c)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if (a->type == PARAM_PATH && !is_option(a))
+        if (a->type == PARAM_PATH && !help_is_option(a))
             return true;
     }
     return false;
@@ -255,7 +255,7 @@ static void completion_file_options(FILE *out)
     fprintf(out, "--socket | --config | --token-file | --ca | --password-file");
     for (const struct command *c = command_first(); c != NULL; c = c->next)
         for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-            if (a->type == PARAM_PATH && is_option(a))
+            if (a->type == PARAM_PATH && help_is_option(a))
                 fprintf(out, " | --%s", command_hyphened(a->name).text);
 }
 
@@ -264,7 +264,7 @@ static void completion_words(FILE *out, const struct command *c)
 {
     fprintf(out, "    '%s') words='", c->name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if (is_option(a))
+        if (help_is_option(a))
             fprintf(out, "--%s ", command_hyphened(a->name).text);
         put_values(out, a);
         if (command_arg_may_be_piped(a))
@@ -272,7 +272,7 @@ static void completion_words(FILE *out, const struct command *c)
     }
     fprintf(out, "--json --csv'");
     completion_names(out, c);
-    if (takes_files(c))
+    if (help_takes_files(c))
         fprintf(out, " files=yes");
     fprintf(out, " ;;\n");
 }
@@ -310,6 +310,24 @@ static void completion_commands(FILE *out)
     }
     fprintf(out, "%s", last.ptr != NULL ? "' ;;\n" : "");
 }
+
+/* Names are text of users: they are quoted, and never expanded as compgen does it. */
+static const char bash_end[] =
+    "    esac\n"
+    "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+    "    case $cur in -*) return ;; esac\n"
+    "    if [ -n \"$files\" ]; then\n"
+    "        COMPREPLY+=($(compgen -f -- \"$cur\"))\n"
+    "        compopt -o filenames 2>/dev/null\n"
+    "    fi\n"
+    "    for at in ${names:+user room group token role}; do\n"
+    "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
+    "        while read -r name; do\n"
+    "            COMPREPLY+=(\"$(printf %q \"$name\")\")\n"
+    "        done < <(musterctl \"${own[@]}\" names $at \"$cur\" 2>/dev/null)\n"
+    "    done\n"
+    "}\n"
+    "complete -F _musterctl musterctl\n";
 
 void help_completion(FILE *out)
 {
@@ -353,22 +371,7 @@ void help_completion(FILE *out)
         if (strchr(c->name, ' ') == NULL)
             completion_words(out, c);
     }
-    /* names are text of users: they are quoted, and never expanded as compgen does it */
-    fprintf(out, "    esac\n"
-                 "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-                 "    case $cur in -*) return ;; esac\n"
-                 "    if [ -n \"$files\" ]; then\n"
-                 "        COMPREPLY+=($(compgen -f -- \"$cur\"))\n"
-                 "        compopt -o filenames 2>/dev/null\n"
-                 "    fi\n"
-                 "    for at in ${names:+user room group token role}; do\n"
-                 "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
-                 "        while read -r name; do\n"
-                 "            COMPREPLY+=(\"$(printf %%q \"$name\")\")\n"
-                 "        done < <(musterctl \"${own[@]}\" names $at \"$cur\" 2>/dev/null)\n"
-                 "    done\n"
-                 "}\n"
-                 "complete -F _musterctl musterctl\n");
+    fputs(bash_end, out);
 }
 
 /* In single quotes of a shell; the two in which we write agree on nothing else. */
@@ -495,13 +498,13 @@ static void fish_args(FILE *out, const struct command *c, const char *condition)
 {
     unsigned place = 0;
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if (is_option(a))
+        if (help_is_option(a))
             fish_option(out, condition, a);
         else if (a->refers == REFERS_SETTING_VALUE)
             fish_setting_values(out, c);
         else
             fish_value(out, c, place, a);
-        place += !is_option(a);
+        place += !help_is_option(a);
     }
 }
 

@@ -93,3 +93,13 @@ def test_journald(make_server, tmp_path):
             seen.append(int(fields["MUSTER_ID"]))
             assert fields["MUSTER_KIND"] == "audit" and fields["MUSTER_HASH"]
         assert seen == list(range(seen[0], last + 1)) and len(seen) >= 3
+
+
+def test_the_entry_that_switches_it_off_is_sent(make_server, receivers):
+    log = Syslog()
+    receivers.append(log)
+    host = make_server("alice", settings={"syslog.server": f"tcp:127.0.0.1:{log.port}"})
+    host.ctl("set", "audit.syslog", "on")
+    until("entries", lambda: change(host, 1) or numbers(log))
+    host.ctl("set", "audit.syslog", "off")
+    until("its end", lambda: [m for m in log.of(command="set") if "value=off" in m["args"]])

@@ -10,6 +10,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "io/loop.h"
 #include "io/timer.h"
 #include "ops/audit.h"
 #include "store/store.h"
@@ -19,6 +20,7 @@ enum {
     SOON_MS = 100,
     BACK_OFF_MS = 1000,
     BACK_OFF_MAX_MS = 60 * 1000,
+    LAST_MS = 5000,
     UNKNOWN = -1,
     FIELDS = 8, /* texts of an entry, from the third column on */
     HASH_COLUMN = 2 + FIELDS
@@ -46,7 +48,8 @@ static struct setting to_syslog = {
     .max = 1,
     .changed = send_changed,
     .doc = "Whether entries of the audit log are sent to syslog.server, too, from the first time "
-           "on that this is on. Over UDP some may be lost on the way.",
+           "on that this is on. Over UDP some may be lost on the way. Switched off, those of the "
+           "next 5 s still go there: also who has switched it off.",
 };
 static struct setting to_journald = {
     .name = "audit.journald",
@@ -100,6 +103,7 @@ struct sender {
     bool busy;
     bool again; /* an entry came while it was busy */
     unsigned failures;
+    uint64_t last_us; /* it was switched off: what is entered until then is sent, too */
     struct timer due;
     char why[SYSLOG_WHY_BYTES]; /* of the last failure; empty: none */
 };
@@ -118,6 +122,11 @@ static struct worker *send_worker; /* NULL: the duty is not here, or the server 
 static struct syslog_errand errand;
 
 static uint64_t audit_lane(void) { return hash_keyed(SLICE("audit")); }
+
+static bool sender_is_on(const struct sender *s)
+{
+    return setting_bool(s->on) || loop_now_us(worker_loop(send_worker)) < s->last_us;
+}
 
 static void say_state(void)
 {
@@ -248,7 +257,7 @@ static void sender_due(struct timer *t, struct loop *loop)
 {
     struct sender *s = CONTAINER_OF(t, struct sender, due);
     s->again = s->busy;
-    if (s->busy || !setting_bool(s->on))
+    if (s->busy || !sender_is_on(s))
         return;
     ensure(worker_is_here(send_worker));
     s->busy = true;
@@ -266,7 +275,7 @@ static void entries_stored(void)
 {
     for (unsigned i = 0; send_worker != NULL && i < SENDERS; i++) {
         struct sender *s = &senders[i];
-        if (setting_bool(s->on) && s->failures == 0 && !timer_is_set(&s->due))
+        if (sender_is_on(s) && s->failures == 0 && !timer_is_set(&s->due))
             timer_set(worker_loop(send_worker), &s->due, SOON_MS);
     }
 }
@@ -281,6 +290,7 @@ static void send_changed(struct worker *w, const struct setting *setting)
             continue;
         s->why[0] = '\0';
         s->failures = 0;
+        s->last_us = loop_now_us(worker_loop(w)) + LAST_MS * 1000;
         timer_set(worker_loop(w), &s->due, 1);
     }
     say_state();

@@ -63,7 +63,9 @@ static void test_a_retry_forgets_where_it_failed(void **state)
 static void test_the_reason_of_a_certificate_may_be_cut(void **state)
 {
     struct s2s_unproved last;
-    struct s2s_unproved_news news = { THEIRS, OURS, SLICE("::1"), SLICE("caf\xc3") };
+    struct s2s_unproved_news news = {
+        .remote = THEIRS, .local = OURS, .peer = SLICE("::1"), .why = SLICE("caf\xc3")
+    };
     (void)state;
     s2s_unproved(t.w, &news);
     assert_true(slice_is(news.why, "caf")); /* as it was sent */
