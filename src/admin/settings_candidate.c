@@ -720,8 +720,8 @@ struct command settings_apply_command = {
                                             .kind = ARG_OPTION,
                                             .min = 16,
                                             .max = 16,
-                                            .doc = "only if your candidate is still the one that "
-                                                   "`config diff` has shown with this text" },
+                                            .doc = "only if your candidate is still the one whose "
+                                                   "differences were shown with this text" },
                                           SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .run = run_apply,
