@@ -663,37 +663,25 @@ static bool push_is_wanted(const struct account *a, const struct stanza *st)
            !slice_eq(stanza_from_bare(st), a->jid);
 }
 
-/* `told`: the resource whose client knows of it already; NULL: none. */
-static void announce_to_away(struct account *a, const struct stanza *st, const slice *told)
-{
-    struct registration *next;
-    if (!push_is_wanted(a, st))
-        return;
-    for (struct registration *r = *registrations(a); r != NULL; r = next) {
-        next = r->next;
-        if (is_away(a, r) && (told == NULL || !slice_eq(r->resource, *told)))
-            push_announce(a, r, st);
-    }
-}
+typedef bool push_whom_fn(const struct account *a, const struct registration *r);
 
-static void announce_to_dormant(struct account *a, const struct stanza *st)
+/* `told`: the resource whose client knows of it already; NULL: none. */
+static void announce_to(struct account *a, const struct stanza *st, push_whom_fn *whom,
+                        const slice *told)
 {
     struct registration *next;
     if (!push_is_wanted(a, st))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = next) {
         next = r->next;
-        if (is_dormant(a, r))
+        if (whom(a, r) && (told == NULL || !slice_eq(r->resource, *told)))
             push_announce(a, r, st);
     }
 }
 
 static void push_passed(struct account *a, const struct passage *p)
 {
-    if (p->way == PASSAGE_DORMANT)
-        announce_to_dormant(a, p->st);
-    else
-        announce_to_away(a, p->st, NULL);
+    announce_to(a, p->st, p->way == PASSAGE_DORMANT ? is_dormant : is_away, NULL);
 }
 
 static bool has_registration(const struct session *s)
@@ -778,9 +766,9 @@ static void push_ended(struct session *s)
     if (!to_mailbox || last == NULL)
         return;
     if (then == NULL || then == last_then(s, UNTOLD))
-        announce_to_away(s->account, last, NULL);
+        announce_to(s->account, last, is_away, NULL);
     else if (then == last)
-        announce_to_away(s->account, last, &resource);
+        announce_to(s->account, last, is_away, &resource);
 }
 
 static void push_save(const struct session *s, struct buf *out)
