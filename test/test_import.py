@@ -581,7 +581,7 @@ PROSODY_ITEM = ("<message xmlns='jabber:client' from='romeo@localhost/x' to='zor
 
 
 def test_a_prosody_with_storage_in_sql(server, tmp_path):
-    """The file alone, or beside folders with other stores. What is damaged costs its user only."""
+    """The file alone, or beside folders with other stores. Damaged data cost their user only."""
     path = tmp_path / "prosody.sqlite"
     prosody.sql_file(path, [
         *(prosody.account_in_sql("localhost", name, "x") for name in ("zora", "y.x", "bad")),

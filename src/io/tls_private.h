@@ -96,7 +96,7 @@ struct tls_suspect *tls_suspect_create(X509 *cert, X509 *issuer);
 /* As tls_revoke_fn; where nobody asks, what is shown. */
 enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
                                    struct tls_revoke_wait *wait);
-/* What is known or shown, without a question. */
+/* The same by what is known or shown; no authority is asked. */
 enum tls_revoke_end tls_revoke_known(X509 *cert, X509 *issuer,
                                      const struct tls_revoke_shown *shown);
 

@@ -8,8 +8,8 @@
 
 struct sqlite_file;
 
-/* E_IO: it cannot be opened; `why` says the reason. What is no database is found by the first
- * query. */
+/* E_IO: it cannot be opened; `why` says the reason. That it is no database shows in the
+ * first query. */
 NODISCARD enum err sqlite_file_open(struct sqlite_file **out, const char *path, struct why *why);
 void sqlite_file_close(struct sqlite_file **file); /* NULL is fine */
 

@@ -148,8 +148,8 @@ enum err prosody_users(const struct prosody_data *data, const char *host, const 
     return e;
 }
 
-/* The source. What was converted from one storage to the other is still in the first, and may be
- * old: which of them counts, only the settings of Prosody say. */
+/* The source. A store that was converted is still in the old storage, too, and may be outdated
+ * there. Only the settings of Prosody say which of the two counts. */
 
 static bool is_read(slice store)
 {

@@ -201,8 +201,8 @@ bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why)
     return false;
 }
 
-/* What is demanded of a server does not depend on who has made the connection. Of a pinned
- * certificate no more is demanded. */
+/* A server must meet the same demands whichever side made the connection. A pinned certificate
+ * meets them all. */
 static bool proof_is_for_server(const struct conn *c, slice domain, struct why *why)
 {
     const struct tls_peer *peer = conn_tls_peer(c);
