@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "base/map.h"
 #include "base/setting.h"
 #include "base/utf8.h"
 #include "gate/s2s/s2s_gate.h"
@@ -70,12 +71,18 @@ struct slot {
     struct s2s_domain_at at; /* its last failure */
 };
 
+static slice slot_name(const void *item) { return slice_of(((const struct slot *)item)->name); }
+
 static struct {
     pthread_mutex_t lock;
     _Atomic uint32_t changes; /* of names */
-    uint32_t count;           /* of names, without slot 0 */
+    struct map names;         /* slots that have one, without slot 0 */
     struct slot slot[S2S_DOMAINS_MAX + 1];
-} table = { .lock = PTHREAD_MUTEX_INITIALIZER, .slot[0].name = "other" };
+} table = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .names.key = slot_name,
+    .slot[0].name = "other",
+};
 
 /* The last that a thread has counted for: most stanzas are for the same one as before. */
 static _Thread_local struct {
@@ -83,18 +90,12 @@ static _Thread_local struct {
     uint32_t changes;
 } last;
 
-static struct slot *slot_known(slice name)
-{
-    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
-        if (slice_is(name, table.slot[i].name))
-            return &table.slot[i];
-    return NULL;
-}
+static struct slot *slot_known(slice name) { return map_get(&table.names, name); }
 
 static struct slot *slot_make(slice name, bool sent)
 {
     uint32_t room = (uint32_t)setting_int(&s2s_metrics_domains);
-    if (table.count >= (sent ? room : room / 2) || /* whoever writes to us takes half of it */
+    if (table.names.count >= (sent ? room : room / 2) || /* whoever writes to us takes half of it */
         name.len >= S2S_DOMAIN_BYTES || name.len == 0)
         return &table.slot[0];
     struct slot *s = &table.slot[1];
@@ -102,7 +103,7 @@ static struct slot *slot_make(slice name, bool sent)
         s++;
     memcpy(s->name, name.ptr, name.len);
     s->name[name.len] = '\0';
-    table.count++;
+    map_put(&table.names, s);
     atomic_fetch_add(&table.changes, 1);
     return s;
 }
@@ -118,9 +119,9 @@ static struct slot *slot_get(slice name, bool sent)
 
 static void slot_forget(struct slot *s)
 {
-    ensure(table.count > 0 && s != &table.slot[0]);
+    void *had = map_del(&table.names, slot_name(s));
+    ensure(had == s && s != &table.slot[0]);
     *s = (struct slot){ .name = "" };
-    table.count--;
     atomic_fetch_add(&table.changes, 1);
 }
 
