@@ -11,6 +11,7 @@
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"

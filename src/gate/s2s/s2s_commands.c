@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_show.h"
 #include "gate/s2s/s2s_trace.h"

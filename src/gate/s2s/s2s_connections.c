@@ -5,6 +5,7 @@
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"

@@ -8,6 +8,7 @@
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/duty.h"

@@ -1,5 +1,5 @@
 /* s2s_out_private: the memory of a stream of ours to another server, for the files that it is made
- * of: gate/s2s/s2s_out.c and gate/s2s/s2s_share.c. */
+ * of: gate/s2s/s2s_out.c, gate/s2s/s2s_out_sm.c and gate/s2s/s2s_share.c. */
 #pragma once
 #include "gate/s2s/s2s_asked.h"
 #include "gate/s2s/s2s_out.h"
@@ -54,3 +54,5 @@ static inline struct arena *out_scratch(const struct s2s_out *o)
 }
 /* Sends a key for that domain of ours (XEP-0220 §2.1.1). false: none can be made. */
 bool s2s_out_prove(struct s2s_out *o, slice local);
+/* Stanzas may be written now: <enable/> goes before them. */
+void s2s_out_takes_stanzas(struct s2s_out *o);

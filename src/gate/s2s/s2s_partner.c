@@ -177,7 +177,7 @@ static void partner_tells_stage(const struct partner *p)
                      (enum s2s_stage)p->stage, slice_of(p->why));
 }
 
-static void partner_failed(struct partner *p)
+void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
     partner_asked_only(p, false);
@@ -428,7 +428,7 @@ void partner_lost(struct partner *p, bool at_once)
 }
 
 /* The attempt that is under way ends with the blame. */
-static void partner_breaks_off(struct partner *p)
+void partner_breaks_off(struct partner *p)
 {
     s2s_find_cancel(&p->find);
     share_leave(p);
@@ -822,53 +822,8 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     }
 }
 
-/* Its stream ends, and what waits is answered with the blame. */
-static void partner_cease(struct partner *p)
-{
-    if (p->diverts) /* it has none, and what it hands on is answered there */
-        return;
-    actor_pin(&p->actor);
-    s2s_find_cancel(&p->find);
-    timer_cancel(&p->retry);
-    if (p->out != NULL)
-        s2s_out_close(p->out);
-    else if (p->back.on)
-        partner_leaves_back(p);
-    else
-        share_leave(p);
-    if (p->state == ACTOR_LOADING && !p->fresh) /* also one that was up, and would be made again */
-        partner_failed(p);
-    loop_defer_cancel(&p->connect);
-    timer_cancel(&p->retry);
-    actor_unpin(&p->actor);
-}
-
-/* Something that was written to its stream is to be confirmed, also of others that use it; or the
- * other server is to hear first that something was handled. */
-static bool partner_awaits(const struct partner *p)
-{
-    return p->out != NULL ? share_is_unconfirmed(p->out) || s2s_out_handles(p->out)
-                          : p->unacked.written > 0;
-}
-
-/* What is on its way gets time to be confirmed: the edge ends what takes too long. */
-void partner_stop(struct partner *p)
-{
-    actor_pin(&p->actor);
-    partner_blame(p, S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    if (p->state == ACTOR_READY && partner_awaits(p)) {
-        partner_hold(p, HOLD_END);
-        if (p->out != NULL) /* else its own stop ends the stream */
-            s2s_out_finish(p->out);
-    } else {
-        partner_cease(p);
-    }
-    s2s_mail_write(&p->mail);
-    actor_unpin(&p->actor);
-}
-
 /* It pauses no more. */
-static void partner_retries_now(struct partner *p)
+void partner_retries_now(struct partner *p)
 {
     actor_mark(&p->actor);
     actor_pin(&p->actor);
@@ -895,93 +850,7 @@ void partner_forgive(struct partner *p)
     partner_retries_now(p);
 }
 
-/* Nothing more is written, and what was has some time to be confirmed: it has perhaps arrived, and
- * would go back to its senders, or be sent again. false: nothing waits for that. */
-static bool partner_shuts(struct partner *p)
-{
-    if (p->state != ACTOR_READY || !partner_awaits(p))
-        return false;
-    partner_hold(p, HOLD_END);
-    if (p->out != NULL)
-        s2s_out_finish(p->out);
-    else if (p->share.guest != NULL) /* else gate/s2s/s2s_in.c ends the stream */
-        share_finishes(p);
-    return true;
-}
-
-void partner_policy_changed(struct partner *p)
-{
-    const struct foreign_ban *ban = foreign_ban(p->worker, partner_local(p), partner_remote(p));
-    if (p->diverts || ban == NULL) {
-        if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
-            partner_forgive(p);
-        if (p->back.on && !partner_stopped(p)) /* the stream has perhaps heard of no ban at all */
-            partner_release(p, HOLD_END);
-        return;
-    }
-    partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
-    actor_pin(&p->actor);
-    if (!partner_shuts(p))
-        partner_cease(p);
-    actor_unpin(&p->actor);
-}
-
 void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
-
-/* A server that has proved its domain to us is there: what is remembered of its failure is old. */
-void partner_came(struct partner *p)
-{
-    uint64_t now = loop_now_us(partner_loop(p));
-    if (p->failures == 0 || p->back.waiting ||
-        (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
-        return;
-    p->came_us = now;
-    partner_forgive(p);
-}
-
-/* For commands. */
-
-/* One that is being made counts as failed: what waits, waits for the next attempt, or is answered
- * if it has waited too long. That follows at once after the first one: perhaps it was made because
- * the other operator has closed the stream before. */
-bool partner_close(struct partner *p)
-{
-    bool made = p->find != NULL || partner_is_linked(p) || share_is_sought(p);
-    struct s2s_domain_counts c;
-    bool first = p->failures == 0;
-    bool fails = !first || (s2s_domain_counts(partner_remote(p), &c) && c.failing_us > 0);
-    if (!made)
-        return false;
-    actor_pin(&p->actor);
-    if (partner_shuts(p)) {
-        actor_unpin(&p->actor);
-        return true;
-    }
-    if (p->state == ACTOR_READY && p->out != NULL && p->flow != NULL) {
-        partner_ends(p); /* the other server may be writing on it */
-    } else if (p->back.on) {
-        partner_leaves_back(p);
-    } else {
-        p->blamed = true; /* for what an earlier one has failed for, if any has */
-        if (!fails || p->why[0] == '\0')
-            partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false,
-                          "an operator has ended the attempt");
-        partner_breaks_off(p);
-        if (first && timer_is_set(&p->retry) && partner_may_be_quick(p))
-            partner_retries_now(p);
-    }
-    actor_unpin(&p->actor);
-    return true;
-}
-
-bool partner_try_again(struct partner *p)
-{
-    if (!timer_is_set(&p->retry))
-        return p->failures > 0 && p->state == ACTOR_LOADING;
-    p->uncertified_us = 0;
-    partner_forgive(p);
-    return true;
-}
 
 const struct message_row *const s2s_messages[] = {
     &s2s_foreign_message, &s2s_verify_message,   &s2s_verified_message,

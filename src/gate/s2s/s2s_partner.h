@@ -57,19 +57,12 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
 /* The ping that this partner is routing now: true, and takes it over. */
 bool partner_takes_ping(struct partner *p, struct stanza *st);
 void partner_has_mail(struct partner *p); /* the database has some, perhaps */
-void partner_came(struct partner *p);     /* its server has proved the domain to us: it is there */
 /* After the start of a node, and when another node has ended, on one worker: what its database has
  * is sent. */
 void partners_find_pending(struct worker *w);
 /* An account of ours is deleted, by its bare JID: on each worker, behind what it has sent. What of
  * that waits in memory is not sent any more. */
 void partners_sender_gone(struct worker *w, slice bare);
-/* The edge stops: connections end, what waits is answered. */
-void partner_stop(struct partner *p);
-void partner_policy_changed(struct partner *p);
-bool partner_close(struct partner *p); /* its stream; false: it has none. It may free p */
-/* Now, unless an attempt is under way after one that has failed. false: neither. */
-bool partner_try_again(struct partner *p);
 static inline struct partner *partner_of(const struct actor *a)
 {
     return (struct partner *)(uintptr_t)a; /* its first member */

@@ -1,6 +1,6 @@
 /* s2s_partner_private: the memory of a partner, for the files that it is made of:
- * gate/s2s/s2s_partner.c, s2s_partner_fails.c, s2s_partner_keys.c, s2s_share.c and
- * s2s_confirm.c. */
+ * gate/s2s/s2s_partner.c, s2s_partner_ends.c, s2s_partner_fails.c, s2s_partner_keys.c,
+ * s2s_share.c and s2s_confirm.c. */
 #pragma once
 #include "base/ensure.h"
 #include "base/log.h"
@@ -185,5 +185,10 @@ void partner_forget(struct partner *p);              /* nobody needs it */
 void partner_begin(struct partner *p);               /* to make its stream, if nobody did */
 struct s2s_verify;
 struct partner *partner_asker(struct worker *w, const struct s2s_verify *v); /* or a new one */
+/* For gate/s2s/s2s_partner_ends.c: the attempt has failed, as the blame says; it is to; and it
+ * pauses no more. */
+void partner_failed(struct partner *p);
+void partner_breaks_off(struct partner *p);
+void partner_retries_now(struct partner *p);
 /* For gate/s2s/s2s_partner_back.h: why it failed is over, and so is the pause. */
 void partner_forgive(struct partner *p);
