@@ -1,5 +1,6 @@
 """Stanzas go both ways on one connection between servers (XEP-0288)."""
 import re
+import signal
 import socket
 import threading
 import time
@@ -417,6 +418,32 @@ def test_what_goes_back_is_counted(node, join):
     until("both are confirmed", lambda: pending(node) == 0)
     peer.ack(3)
     peer.expect_stream_error("undefined-condition")
+
+
+@pytest.mark.parametrize("how", ["close", "block", "stop"])
+def test_what_comes_behind_a_question_is_asked_for_at_the_end(node, join, how):
+    """A server that confirms only what it is asked for would else be sent it again."""
+    def questions():
+        return sum(e.tag == f"{{{xml.SM}}}r" for e in peer.log)
+
+    peer = join(node)
+    peer.auto_ack = False
+    alice = node.client("alice")
+    send(alice, "one")
+    come(peer, "one")
+    peer.wait("<r/>", lambda: questions() == 1)
+    send(alice, "two")
+    come(peer, "two")
+    assert questions() == 1
+    if how == "stop":
+        node.signal(signal.SIGTERM)
+    else:
+        node.ctl(*(("s2s", "close") if how == "close" else ("federation", "block")), EVIL)
+    peer.wait("<r/>", lambda: questions() == 2)
+    peer.ack(2)
+    peer.expect_closed()
+    if how == "stop":
+        assert node.wait_exit() == 0
 
 
 def broken(node, peer):

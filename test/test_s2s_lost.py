@@ -772,6 +772,23 @@ def test_a_stream_that_is_being_ended_ends_without_counting(node, listener):
     until("the end", lambda: reader.ended)
 
 
+def test_what_comes_behind_a_question_is_asked_for_at_the_end(node, listener):
+    """A server that confirms only what it is asked for would else be sent it again."""
+    alice, question = node.client("alice"), f"<r xmlns='{xml.SM}'/>"
+    say(alice, 0)
+    reader = read_join(listener, confirms=False)
+    until("the first question", lambda: question in reader.text)
+    say(alice, 1)
+    until("one that comes behind", lambda: reader.numbers() == [0, 1])
+    assert reader.text.count(question) == 1
+    node.ctl("s2s", "close", OTHER)
+    until("our end", lambda: "</stream:stream>" in reader.text)
+    assert question in reader.text.rpartition("text 1")[2]
+    reader.confirm()
+    reader.confirm()
+    until_confirmed(node)
+
+
 def test_an_idle_stream_ends_with_the_server(node, listener):
     alice = node.client("alice")
     say(alice, 0)

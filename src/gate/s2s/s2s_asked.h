@@ -19,6 +19,12 @@ static inline void s2s_asked_one(struct s2s_asked *a, uint32_t sent)
     *a = (struct s2s_asked){ .open = a->open + 1, .at = sent };
 }
 
+/* Whether the answers to come tell of all that was sent. If not, the end of a stream asks again. */
+static inline bool s2s_asked_for_all(const struct s2s_asked *a)
+{
+    return a->open > 0 && a->behind == 0;
+}
+
 /* An answer. Whether none is open now. */
 static inline bool s2s_asked_answered(struct s2s_asked *a, uint32_t h)
 {

@@ -177,14 +177,16 @@ static void back_write_question(struct in_back *b)
 void s2s_back_ask(struct s2s_in *s)
 {
     struct in_back *b = s->back;
-    if (b == NULL || b->asked.open > 0 || !b->counted || s->x.end_sent || b->len == 0)
-        return;
-    back_write_question(b);
+    bool can = b != NULL && b->counted && !s->x.end_sent;
+    if (can && b->len > 0 && !s2s_asked_for_all(&b->asked))
+        back_write_question(b);
 }
 
 static void back_ask_now(struct loop_defer *d)
 {
-    s2s_back_ask(CONTAINER_OF(d, struct in_back, ask)->stream);
+    struct in_back *b = CONTAINER_OF(d, struct in_back, ask);
+    if (b->asked.open == 0)
+        s2s_back_ask(b->stream);
 }
 
 static void back_ask_later(struct in_back *b)

@@ -344,7 +344,7 @@ struct in_flow *s2s_out_flow(const struct xstream *x)
 /* Our half ends. */
 static void out_sends_end(struct s2s_out *o)
 {
-    if (o->sm >= OUT_ENABLING && o->asked.open == 0)
+    if (o->sm >= OUT_ENABLING && !s2s_asked_for_all(&o->asked))
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     partner_set_session(o->partner, (slice){ 0 });
     s2s_flow_last_ack(s2s_out_flow(&o->x));
