@@ -12,16 +12,17 @@ from test_s2s_lost import Wire, acknowledged, say, stored, until_confirmed
 
 @pytest.fixture
 def federated(make_server, tmp_path):
-    """A function that starts a server of ours and one of that kind, with a wire to it."""
+    """A function that starts a server of ours and one of that kind, with a wire to it, which ends
+    both connections of a stream at once, or without one."""
     started = []
 
-    def both(kind, **options):
+    def both(kind, wired=True, **options):
         if not kind.is_here():
             pytest.skip("it is not installed, or dnsmasq is not")
         make = prosody.Prosody if kind is prosody else ejabberd.Ejabberd
         ours, theirs = partner.start(make_server, tmp_path, make, started, **options)
         wire = Wire(theirs.s2s_port)
-        federation.route(ours, THEIRS, wire.port)
+        federation.route(ours, THEIRS, wire.port if wired else theirs.s2s_port)
         started.append(wire)
         return ours, theirs, wire
     yield both
@@ -90,6 +91,32 @@ def test_streams_with_other_makes_that_are_closed_lose_nothing_of_ours(federated
     assert first == sorted(first)
     until_confirmed(ours)
     assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
+def test_a_planned_restart_in_a_flood_repeats_nothing(federated):
+    """To Prosody, which confirms what it is asked for."""
+    ours, theirs, _ = federated(prosody, wired=False, more='"smacks";')
+    bob, got, read = theirs.client("bob"), [], []
+
+    def come():
+        bob.pump(0.1)
+        got.extend(int(e.get("id")[1:]) for e in bob.inbox if (e.get("id") or "").startswith("m"))
+        bob.inbox.clear()
+        return set(got) >= set(read)
+
+    for _ in range(4):
+        alice, begun = ours.client("alice"), len(read)
+        say(alice, begun, to=bob)
+        until("the link is up", lambda: come() or begun in got)
+        for n in range(begun + 1, begun + 200):
+            say(alice, n, to=bob)
+        ours.restart()
+        read = stored(ours)
+        assert begun < len(read) and read == list(range(len(read)))
+    until("all of them", come)
+    until_confirmed(ours)
+    come()
+    assert got == read
 
 
 @pytest.mark.parametrize("kind, options", [
