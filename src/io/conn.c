@@ -195,6 +195,8 @@ static void conn_timeout(struct timer *t, struct loop *loop)
     ensure(c->loop == loop);
     if (c->state < CONN_OPEN)
         conn_fail(c, "handshake timed out");
+    else if (c->mute)
+        conn_fail(c, c->error);
     else
         conn_end(c);
 }
@@ -205,7 +207,7 @@ static void conn_ready(struct loop_source *s, uint32_t events)
 
     if (c->state >= CONN_ENDING)
         return;
-    if ((events & EPOLLOUT) != 0) {
+    if ((events & EPOLLOUT) != 0 && !c->mute) {
         c->blocked = false;
         conn_mark_dirty(c);
     }
@@ -339,7 +341,7 @@ void conn_close(struct conn *c)
 {
     if (c->state >= CONN_FLUSHING)
         return;
-    if (c->state < CONN_OPEN) { /* nothing can be said before the handshake is done */
+    if (c->state < CONN_OPEN || c->mute) { /* nothing can be said before the handshake is done */
         conn_end(c);
         return;
     }

@@ -94,8 +94,8 @@ bool conn_input(struct conn *c, char *ptr, size_t len)
 void conn_got_eof(struct conn *c)
 {
     c->eof = true;
-    if (c->state < CONN_OPEN) {
-        conn_fail(c, "connection closed during the handshake");
+    if (c->state < CONN_OPEN || c->mute) {
+        conn_fail(c, c->mute ? c->error : "connection closed during the handshake");
         return;
     }
     if (c->polled)

@@ -212,6 +212,21 @@ static void conn_out_block(struct conn *c)
     conn_poll(c, c->source.events | EPOLLOUT);
 }
 
+/* What the peer had sent before it reset the connection has arrived: its last stanza, or what it
+ * says of ours. It is read first, up to the end, which follows at once unless the owner holds. */
+static void conn_cannot_send(struct conn *c, int why)
+{
+    const char *text = strerrordesc_np(why);
+    bool by_peer = why == EPIPE || why == ECONNRESET;
+    if (!by_peer || c->state != CONN_OPEN || c->eof) {
+        conn_fail(c, text);
+        return;
+    }
+    c->error = text;
+    c->mute = c->blocked = true;
+    timer_set(c->loop, &c->timer, CONN_LINGER_MS);
+}
+
 size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t bytes)
 {
     struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count };
@@ -221,7 +236,7 @@ size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t b
     else
         n = sendmsg(c->source.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        conn_fail(c, strerrordesc_np(errno));
+        conn_cannot_send(c, errno);
         return 0;
     }
     if (n < (ssize_t)bytes)

@@ -103,6 +103,7 @@ struct conn {
     bool proxied : 1;  /* a PROXY header comes first */
     bool secured : 1;  /* the handshake is done */
     bool eof : 1;      /* nothing more will be read */
+    bool mute : 1;     /* nothing can be sent any more: `error` says why; what has come is read */
     bool tell_eof : 1, tell_failed : 1;
     bool polled;   /* the source is in the loop's epoll */
     bool blocked;  /* EPOLLOUT is awaited */

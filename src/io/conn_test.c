@@ -619,6 +619,44 @@ static void test_reset_fails(void **state)
     peer_destroy(p);
 }
 
+/* Not lost although the answer to what came before cannot be sent any more. */
+static void test_what_came_before_a_reset_is_read(void **state)
+{
+    struct peer *p = peer_create(&limits);
+    struct linger now = { .l_onoff = 1 };
+
+    (void)state;
+    bed_ticks(p->loop, 3);
+    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+    say(p, "last words", 10);
+    close(p->fd);
+    p->fd = -1;
+    conn_write(p->c, SLICE("to nobody")); /* sent before the loop looks */
+    bed_run(p->loop, is_closed, p);
+    assert_int_equal(p->got_len, 10);
+    assert_int_equal(p->told[CONN_FAILED], 1);
+    assert_int_equal(p->told[CONN_EOF], 0);
+    peer_destroy(p);
+}
+
+/* Its owner does not read, so there is nothing to wait for. */
+static void test_a_held_connection_ends_when_it_cannot_send(void **state)
+{
+    struct peer *p = peer_create(&limits);
+    struct linger now = { .l_onoff = 1 };
+
+    (void)state;
+    conn_hold(p->c, CONN_HOLD_STREAM);
+    bed_ticks(p->loop, 3);
+    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+    close(p->fd);
+    p->fd = -1;
+    conn_write(p->c, SLICE("to nobody"));
+    bed_run(p->loop, is_closed, p);
+    assert_int_equal(p->told[CONN_FAILED], 1);
+    peer_destroy(p);
+}
+
 static void test_peer_addresses(void **state)
 {
     struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6, .sin6_port = htons(7) };
@@ -660,6 +698,8 @@ int main(void)
         cmocka_unit_test(test_abort_before_start),
         cmocka_unit_test(test_eof_comes_after_the_bytes),
         cmocka_unit_test(test_reset_fails),
+        cmocka_unit_test(test_what_came_before_a_reset_is_read),
+        cmocka_unit_test(test_a_held_connection_ends_when_it_cannot_send),
         cmocka_unit_test(test_peer_addresses),
     };
     return cmocka_run_group_tests_name("io/conn", tests, NULL, NULL);

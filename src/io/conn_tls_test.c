@@ -3,6 +3,7 @@
 #include "io/test_bed.h"
 #include "io/work.h"
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -624,6 +625,27 @@ static void test_a_reset_while_a_step_waits(void **state)
     ends_destroy(e);
 }
 
+static void test_what_came_before_a_reset_is_read(void **state)
+{
+    struct ends *e = ends_create(CONN_TLS);
+    struct linger none = { .l_onoff = 1 };
+    int on = 1;
+    (void)state;
+    assert_int_equal(setsockopt(e->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    assert_true(client_handshake(e));
+    client_write(e, "first");
+    await_bytes(e, 5);
+    client_write(e, " and last words");
+    assert_int_equal(setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+    close(e->fd);
+    e->fd = -1;
+    conn_write(e->c, SLICE("to nobody"));
+    bed_run(e->loop, is_closed, e);
+    assert_int_equal(e->got_len, 20);
+    assert_int_equal(e->told[CONN_FAILED], 1);
+    ends_destroy(e);
+}
+
 /* Some are waiting for the helper, one is with it, some are done. */
 static void test_ends_in_the_middle_of_steps(void **state)
 {
@@ -697,6 +719,7 @@ int main(void)
     const struct CMUnitTest of_helpers[] = {
         cmocka_unit_test(test_the_loop_goes_on_while_a_step_waits),
         cmocka_unit_test(test_a_reset_while_a_step_waits),
+        cmocka_unit_test(test_what_came_before_a_reset_is_read),
         cmocka_unit_test(test_ends_in_the_middle_of_steps),
         cmocka_unit_test(test_steps_when_the_server_stops),
     };
