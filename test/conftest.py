@@ -196,6 +196,17 @@ def server(make_server, request):
 
 
 @pytest.fixture
+def load(server, tmp_path):
+    """A function that imports a text and returns the message and the rows of the report."""
+    def load(text, *more, kind="xep0227"):
+        path = tmp_path / "users.xml"
+        path.write_text(text)
+        answer = server.bring(kind, str(path), *more)
+        return answer["text"], {(r["user"], r["what"]) for r in answer["rows"]}
+    return load
+
+
+@pytest.fixture
 def alice(server):
     return server.client("alice", "a")
 

@@ -2,8 +2,8 @@
 import pytest
 
 from muster import muc
+from muster.imports import BEGIN_US, keys, times
 from muster.server import Failed
-from test_import import BEGIN_US, keys, times
 from test_import_rooms import TEA, fields, people, said_of
 from test_mam import Page, tag
 from test_muc_archive import Page as RoomPage

@@ -6,8 +6,8 @@ import pytest
 
 from muster import ejabberd, federation, prosody
 from muster.client import until
+from muster.imports import HOST, prosody_file
 from muster.server import Failed, free_ports
-from test_import import HOST, prosody_file
 from test_roster import get, items
 
 

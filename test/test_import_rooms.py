@@ -5,8 +5,8 @@ import pytest
 
 from muster import ejabberd, federation, muc, prosody
 from muster.client import until
+from muster.imports import BEGIN_US, MANY, prosody_file, prosody_item, times
 from muster.server import Failed, free_ports
-from test_import import BEGIN_US, MANY, prosody_file, prosody_item, times
 from test_muc_archive import Page
 
 HOST, SERVICE = "partner.example", "conference.partner.example"
