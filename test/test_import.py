@@ -344,18 +344,23 @@ REFUSED = {
 def test_a_user_who_is_refused(server, load, what):
     """The others come, and nothing is changed for this one."""
     user, why = REFUSED[what]
-    message, lost = load(server_data("<user name='dan' password='a'/>", user,
-                                     "<user name='eve' password='b'/>"))
+    text = server_data("<user name='dan' password='a'/>", user, "<user name='eve' password='b'/>")
+    results = lambda: [r["result"] for r in server.rows(  # noqa: E731
+        "audit", "list", "--command", "import xep0227")]
+    load(text, "--dry-run")
+    message, lost = load(text)
     assert message.startswith("users imported: 2, there already: 0, refused: 1;")
+    assert results() == ["part", "conflict"]
     (_, said), = lost
     assert said.startswith(f"refused: {why}")
     assert len(server.rows("user", "list")) == len(server.rows("user", "list", "--limit", "99"))
     assert {r["jid"] for r in server.rows("user", "list")} >= {"dan@localhost", "eve@localhost"}
 
 
-def test_a_domain_of_others(load):
+def test_a_domain_of_others(server, load):
     message, lost = load(server_data("<user name='u' password='a'/>", host="elsewhere.example"))
     assert message.startswith("users imported: 0,")
+    assert server.rows("audit", "list", "--command", "import xep0227")[0]["result"] == "conflict"
     assert lost == {("u@elsewhere.example", "refused: its domain is none of this server")}
 
 

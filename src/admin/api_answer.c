@@ -17,6 +17,7 @@ unsigned api_status(enum err e)
         [E_NOTFOUND] = 404, [E_EXISTS] = 409,      [E_CONFLICT] = 409, [E_TIMEOUT] = 504,
         [E_CANCELED] = 503, [E_IO] = 500,          [E_FULL] = 507,     [E_DOWN] = 503,
         [E_CORRUPT] = 500,  [E_UNSUPPORTED] = 409, [E_INTERNAL] = 500, [E_OUTSIDE] = 502,
+        [E_PART] = 409,
     };
     return table[e];
 }

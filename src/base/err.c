@@ -27,6 +27,7 @@ static const struct {
     [E_UNSUPPORTED] = { "unsupported", "not offered" },
     [E_INTERNAL] = { "internal", "internal error" },
     [E_OUTSIDE] = { "outside", "another server failed" },
+    [E_PART] = { "part", "a part of it was done" },
 };
 static_assert(sizeof texts / sizeof texts[0] == ERR_COUNT, "one text an error");
 

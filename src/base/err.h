@@ -27,6 +27,7 @@ enum err {
     E_UNSUPPORTED, /* known, but not offered */
     E_INTERNAL,    /* a bug of the server */
     E_OUTSIDE,     /* somebody else's server failed, refused or cannot be reached */
+    E_PART,        /* some of it was done, and the rest was refused */
     ERR_COUNT
 };
 

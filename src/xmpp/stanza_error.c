@@ -88,6 +88,7 @@ static const enum stanza_error translated[] = {
     [E_UNSUPPORTED] = SE_FEATURE_NOT_IMPLEMENTED,
     [E_INTERNAL] = SE_INTERNAL_SERVER_ERROR,
     [E_OUTSIDE] = SE_RESOURCE_CONSTRAINT,
+    [E_PART] = SE_CONFLICT,
 };
 _Static_assert(sizeof translated / sizeof translated[0] == ERR_COUNT, "every enum err has a row");
 

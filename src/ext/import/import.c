@@ -156,6 +156,11 @@ static void import_tell_progress(struct import *x)
         import_tell(x);
 }
 
+static bool import_did(const struct import *x)
+{
+    return !x->dry && x->imported + x->rooms + x->making.imported > 0;
+}
+
 void import_end(struct import *x)
 {
     const char *numbers = arena_printf(
@@ -178,7 +183,7 @@ void import_end(struct import *x)
     if (x->e != OK)
         command_fail(x->call, x->e, "%s; %s", x->why.text, numbers);
     else if (x->refused + x->rooms_refused + x->making.refused > 0)
-        command_fail(x->call, E_CONFLICT, "%s", numbers);
+        command_fail(x->call, import_did(x) ? E_PART : E_CONFLICT, "%s", numbers);
     else
         command_done(x->call, "%s", numbers);
     x->call = NULL; /* it has ended */

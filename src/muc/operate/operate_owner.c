@@ -165,8 +165,9 @@ static void transfer_finish(const struct transfer *t)
     if (t->failed > 0 && !t->changes)
         command_fail(t->call, E_CONFLICT, "nothing was changed: %s%s", t->failures, and_more(t));
     else if (t->failed > 0)
-        command_fail(t->call, E_CONFLICT, "%u of %u rooms were changed, but not: %s%s",
-                     t->count - t->failed, t->count, t->failures, and_more(t));
+        command_fail(t->call, t->failed < t->count ? E_PART : E_CONFLICT,
+                     "%u of %u rooms were changed, but not: %s%s", t->count - t->failed, t->count,
+                     t->failures, and_more(t));
     else
         command_done(t->call, "%.*s owns %u room%s", SLICE_ARG(t->owner), t->count,
                      t->count == 1 ? "" : "s");
