@@ -72,6 +72,9 @@ def test_what_was_changed_is_found(host, change):
     for i in range(6):
         host.ctl("set", "sm.hibernate-time", f"{30 + i % 60}s")
     assert host.rows("audit", "verify")[0]["last"] >= 6
+    whole = host.ctl("audit", "export")
+    assert "text" not in whole or not whole["text"]
+    assert not any("fault" in row for row in whole["rows"])
     host.stop()
     with host.database() as db:
         db.execute(change)
@@ -81,6 +84,14 @@ def test_what_was_changed_is_found(host, change):
     assert done.returncode != 0 and "entry" in done.stderr
     alarm = until("the alarm", lambda: broken(host))
     assert alarm["severity"] == "critical" and alarm["detail"]
+    exported = host.ctl("audit", "export")
+    bad, = [row for row in exported["rows"] if "fault" in row]
+    assert bad["id"] in (3, 4) and done.stderr.strip().endswith(bad["fault"])
+    assert exported["text"] == f"the chain is broken: {bad['fault']}"
+    assert len(exported["rows"]) >= 6
+    second = host.ctl("audit", "export", "--after", str(bad["id"] - 1), "--limit", "2")
+    assert second["rows"][0]["id"] == bad["id"] and "fault" in second["rows"][0]
+    assert "the chain is broken: entry " in second["text"]
 
 
 
@@ -140,9 +151,12 @@ def test_an_attacker_with_the_database_is_found(host, attack, goes_on):
     host.restart()
     assert host.ctl_run("audit", "verify").returncode != 0
     assert len(entries(host, "--command", "audit broken")) == 1
+    assert "the chain is broken: " in host.ctl("audit", "export")["text"]
     host.ctl("set", "sm.hibernate-time", "78s")
     until("the rest", lambda: host.rows(
         "audit", "verify", "--after", str(found["id"]))[0]["first"] == found["id"] + 1)
+    rest = host.ctl("audit", "export", "--after", str(found["id"]))
+    assert rest["rows"] and not rest["text"]
 
 
 def test_what_the_server_cuts_off_is_fine(host):

@@ -634,32 +634,49 @@ static uint32_t audit_limit(const struct command_call *call)
                                     call->command == &audit_list ? LIST_DEFAULT : LIST_MAX);
 }
 
-static void audit_rows(void *arg, enum store_result result, const struct store_batch *b)
+static void audit_row(struct command_call *call, const struct store_batch *b, uint32_t row)
 {
     static const char *const names[AUDIT_FIELDS] = { "actor", "from",   "role",   "command",
                                                      "args",  "result", "before", "after" };
-    struct command_call *call = arg;
     char stamp[CLOCK_STAMP_LEN];
     struct audit_texts t;
+    audit_texts_of(b, row, &t);
+    clock_stamp(stamp, t.at_us);
+    command_row(call);
+    command_int(call, "id", store_int(b, 0, row, 0));
+    command_text(call, "time", slice_dup(call->arena, slice_of(stamp)));
+    for (unsigned i = 0; i < AUDIT_FIELDS; i++)
+        command_text(call, names[i], slice_dup(call->arena, t.text[i]));
+    command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
+}
+
+/* Without the row that says that there are others. */
+static uint32_t audit_shown(const struct command_call *call, const struct store_batch *b,
+                            uint32_t skipped)
+{
+    uint32_t count = store_row_count(b, 0) - skipped, limit = audit_limit(call);
+    return count > limit ? limit : count;
+}
+
+static void audit_rows_end(struct command_call *call, const struct store_batch *b, uint32_t end)
+{
+    if (store_row_count(b, 0) > end)
+        command_done_more_number(call, store_int(b, 0, end - 1, 0));
+    else
+        command_done(call, "%s", "");
+}
+
+static void audit_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
     if (result != STORE_OK) {
         audit_fail(call, result);
         return;
     }
-    uint32_t count = store_row_count(b, 0), limit = audit_limit(call);
-    for (uint32_t row = 0; row < count && row < limit; row++) {
-        audit_texts_of(b, row, &t);
-        clock_stamp(stamp, t.at_us);
-        command_row(call);
-        command_int(call, "id", store_int(b, 0, row, 0));
-        command_text(call, "time", slice_dup(call->arena, slice_of(stamp)));
-        for (unsigned i = 0; i < AUDIT_FIELDS; i++)
-            command_text(call, names[i], slice_dup(call->arena, t.text[i]));
-        command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
-    }
-    if (count > limit)
-        command_done_more_number(call, store_int(b, 0, limit - 1, 0));
-    else
-        command_done(call, "%s", "");
+    uint32_t end = audit_shown(call, b, 0);
+    for (uint32_t row = 0; row < end; row++)
+        audit_row(call, b, row);
+    audit_rows_end(call, b, end);
 }
 
 static slice argument_or_empty(struct command_call *call, const char *name)
@@ -675,30 +692,67 @@ static void run_audit_list(struct command_call *call)
     STORE_ADD(b, &newest_stmt, STORE_ANY_ROWS, SV_T(argument_or_empty(call, "actor")),
               SV_T(argument_or_empty(call, "command")),
               SV_I(command_number(call, "after", INT64_MAX)), SV_I(audit_limit(call) + 1));
-    store_submit(b, worker_loop(w), 0, audit_rows, call);
+    store_submit(b, worker_loop(w), 0, audit_listed, call);
+}
+
+/* The entry before the first one was read, too, if it is there: the chain of this page is that of
+ * the page before. */
+static void audit_exported(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    int64_t after = command_number(call, "after", 0);
+    struct audit_fault fault;
+    if (result != STORE_OK) {
+        audit_fail(call, result);
+        return;
+    }
+    uint32_t skipped = after > 0 && store_row_count(b, 0) > 0 && store_int(b, 0, 0, 0) == after;
+    uint32_t end = skipped + audit_shown(call, b, skipped);
+    bool fits = audit_page_fits(b, end, after, &fault);
+    for (uint32_t row = skipped; row < end; row++) {
+        audit_row(call, b, row);
+        if (!fits && store_int(b, 0, row, 0) == fault.at)
+            command_text(call, "fault", slice_dup(call->arena, slice_of(fault.why.text)));
+    }
+    if (!fits)
+        command_note(call, arena_printf(call->arena, "the chain is broken: %s", fault.why.text));
+    audit_rows_end(call, b, end);
 }
 
 static void run_audit_export(struct command_call *call)
 {
     struct worker *w = call->worker;
+    int64_t after = command_number(call, "after", 0);
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
-    STORE_ADD(b, &audit_page_stmt, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
-              SV_I(audit_limit(call) + 1));
-    store_submit(b, worker_loop(w), 0, audit_rows, call);
+    STORE_ADD(b, &audit_page_stmt, STORE_ANY_ROWS, SV_I(after - (after > 0)),
+              SV_I(audit_limit(call) + 2));
+    store_add(b, &audit_head_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &audit_last_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, audit_exported, call);
 }
 
-static const struct command_column entry_columns[] = {
-    { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },
-    { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },
-    { .name = "actor", .doc = "who ran it" },
-    { .name = "from", .doc = "address of the client; empty: at the server, or not known" },
-    { .name = "role", .wide = true, .doc = "role of the actor" },
-    { .name = "command", .doc = "the command" },
-    { .name = "args", .doc = "its arguments, without secrets" },
-    { .name = "result", .doc = "ok, or the error" },
-    { .name = "before", .wide = true, .doc = "the value before, if the command knows it" },
-    { .name = "after", .wide = true, .doc = "the value after" },
-    { .name = "hash", .wide = true, .doc = "SHA-256 of this entry and the hash before it" },
+/* Of `audit list`; an export says more. */
+#define ENTRY_COLUMNS                                                                              \
+    { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },                             \
+        { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },   \
+        { .name = "actor", .doc = "who ran it" },                                                  \
+        { .name = "from", .doc = "address of the client; empty: at the server, or not known" },    \
+        { .name = "role", .wide = true, .doc = "role of the actor" },                              \
+        { .name = "command", .doc = "the command" },                                               \
+        { .name = "args", .doc = "its arguments, without secrets" },                               \
+        { .name = "result", .doc = "ok, or the error" },                                           \
+        { .name = "before", .wide = true, .doc = "the value before, if the command knows it" },    \
+        { .name = "after", .wide = true, .doc = "the value after" },                               \
+    {                                                                                              \
+        .name = "hash", .wide = true, .doc = "SHA-256 of this entry and the hash before it"        \
+    }
+
+static const struct command_column entry_columns[] = { ENTRY_COLUMNS, { 0 } };
+static const struct command_column exported_columns[] = {
+    ENTRY_COLUMNS,
+    { .name = "fault",
+      .optional = true,
+      .doc = "why the chain breaks at this entry; entries behind it are not checked" },
     { 0 },
 };
 
@@ -738,8 +792,10 @@ static struct command audit_export = {
                                       COMMAND_LIMIT_ARG(LIST_MAX, "at most this number of entries"),
                                       { 0 } },
     .run = run_audit_export,
-    .doc = "Exports the audit log, the oldest entries first. The export has an entry itself.",
-    .columns = entry_columns,
+    .doc =
+        "Exports the audit log, the oldest entries first. The export has an entry itself. If the "
+        "chain of these entries is broken, it says where. `audit verify` checks all entries.",
+    .columns = exported_columns,
 };
 const struct feature audit_feature = {
     .name = "audit",

@@ -134,6 +134,14 @@ static bool check_known_is_gone(const struct audit_check *c, int64_t first)
     return c->known > 0 && (c->last < c->known || first == 0 || (kept && first > c->known));
 }
 
+static void check_say_ends(struct why *why, const struct audit_end *end)
+{
+    why_set(why,
+            "found entries %lld to %lld, which is not what the server has written: some are "
+            "missing at the begin or the end, or all were written anew",
+            (long long)end->first, (long long)end->number);
+}
+
 /* The last page was read with the head and the ends. */
 static void check_ends(struct audit_check *c, const struct store_batch *b)
 {
@@ -151,10 +159,54 @@ static void check_ends(struct audit_check *c, const struct store_batch *b)
         why_set(&c->why, "entries up to %lld were there at the check before, and are gone",
                 (long long)c->known);
     else if (!fits)
-        why_set(&c->why,
-                "found entries %lld to %lld, which is not what the server has written: some are "
-                "missing at the begin or the end, or all were written anew",
-                (long long)end.first, (long long)end.number);
+        check_say_ends(&c->why, &end);
+}
+
+/* The entry of which a page goes on is gone, though older ones are there: it was not cut off. */
+static bool page_goes_on_nowhere(const struct store_batch *b, int64_t after, int64_t oldest)
+{
+    return after > 0 && oldest > 0 && oldest <= after && store_row_count(b, 0) > 0 &&
+           store_int(b, 0, 0, 0) != after;
+}
+
+/* What the entry before the page says is no fault of the page. */
+static bool page_rows_fit(const struct store_batch *b, uint32_t rows, int64_t after,
+                          struct audit_fault *fault)
+{
+    struct audit_check c = { 0 };
+    for (uint32_t row = 0; row < rows; row++) {
+        if (check_row(&c, b, row) && (!c.said || c.last == after)) {
+            c.said = false;
+            continue;
+        }
+        *fault = (struct audit_fault){ .at = store_int(b, 0, row, 0), .why = c.why };
+        return false;
+    }
+    return true;
+}
+
+bool audit_page_fits(const struct store_batch *b, uint32_t rows, int64_t after,
+                     struct audit_fault *fault)
+{
+    struct audit_end end = { 0 };
+    *fault = (struct audit_fault){ 0 };
+    if (store_row_count(b, 2) > 0) {
+        slice hash = store_text(b, 2, 0, 1);
+        end = (struct audit_end){ .number = store_int(b, 2, 0, 0), .first = store_int(b, 2, 0, 2) };
+        memcpy(end.hash, hash.ptr, hash.len < AUDIT_HASH ? hash.len : AUDIT_HASH);
+    }
+    if (page_goes_on_nowhere(b, after, end.first)) {
+        fault->at = store_int(b, 0, 0, 0);
+        why_set(&fault->why, "entry %lld is there, but entry %lld is gone", (long long)fault->at,
+                (long long)after);
+        return false;
+    }
+    if (!page_rows_fit(b, rows, after, fault))
+        return false;
+    if (audit_head_fits(b, 1, &end))
+        return true;
+    check_say_ends(&fault->why, &end);
+    return false;
 }
 
 /* More bytes than a page of entries has that the server writes. */
