@@ -103,3 +103,21 @@ def test_the_entry_that_switches_it_off_is_sent(make_server, receivers):
     until("entries", lambda: change(host, 1) or numbers(log))
     host.ctl("set", "audit.syslog", "off")
     until("its end", lambda: [m for m in log.of(command="set") if "value=off" in m["args"]])
+
+
+def test_a_server_that_is_removed_gets_the_entry_of_that(make_server, receivers):
+    old, new = Syslog(), Syslog()
+    receivers += [old, new]
+    host = make_server("alice")
+    host.ctl("set", "syslog.server", f"tcp:127.0.0.1:{old.port}")
+    host.ctl("set", "audit.syslog", "on")
+    until("entries", lambda: change(host, 1) or numbers(old))
+
+    def told(log, word):
+        return [m for m in log.of(kind="audit") if word in m["args"]]
+    host.ctl("set", "syslog.server", f"tcp:127.0.0.1:{new.port}")
+    until("the old one", lambda: told(old, f"127.0.0.1:{new.port}"))
+    until("the new one", lambda: told(new, f"127.0.0.1:{new.port}"))
+    host.ctl("config", "reset", "syslog.server")
+    until("the last", lambda: new.of(kind="audit", command="config reset"))
+    assert not old.of(command="config reset")

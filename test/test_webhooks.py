@@ -139,6 +139,9 @@ def test_each_kind_of_event_arrives_signed(make_server, receiver):
         {e["id"] for e in one.taken})
     host.ctl("webhook", "del", str(number))
     assert "no such webhook" in refusal(host, "webhook", "show", str(number))
+    assert not host.rows("webhook", "list")
+    until("its own end", lambda: [e for e in one.of("audit.entry")
+                                  if e["data"]["command"] == "webhook del"])
 
 
 def test_failures_are_tried_again_in_the_order_of_each_subject(make_server, receiver):

@@ -21,6 +21,7 @@ enum {
     BACK_OFF_MS = 1000,
     BACK_OFF_MAX_MS = 60 * 1000,
     LAST_MS = 5000,
+    PARTING_MS = 1000,
     UNKNOWN = -1,
     FIELDS = 8, /* texts of an entry, from the third column on */
     HASH_COLUMN = 2 + FIELDS
@@ -332,10 +333,69 @@ static void send_given(struct sender *s)
     sender_sent(s, s->taken == s->position && why[0] != '\0' ? why : NULL);
 }
 
+/* A server that is another one now gets the entries up to that of the change, once: whoever reads
+ * them there sees why there are no more. */
+
+static struct syslog_errand parting_errand;
+static char server_known[SYSLOG_SERVER_MAX + 1];
+
+static bool take_for_parting(struct sender *s, const struct syslog_line *line)
+{
+    (void)s;
+    return syslog_add(&parting_errand, line);
+}
+
+static struct sender parting = { .take = take_for_parting };
+
+static void parting_done(struct syslog_errand *e, const char *why)
+{
+    (void)e, (void)why;
+    parting.busy = false;
+}
+
+static void parting_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    if (send_worker == NULL)
+        return;
+    uint32_t count = result == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t row = 0; row < count && take_entry(&parting, b, row); row++)
+        ;
+    parting_errand.done = parting_done;
+    if (count > 0)
+        syslog_send(&parting_errand, send_worker);
+    else
+        parting.busy = false;
+}
+
+static void parting_due(struct timer *t, struct loop *loop)
+{
+    (void)t;
+    struct store_batch *b = store_read(worker_store(send_worker), audit_lane());
+    STORE_ADD(b, &after_stmt, STORE_ANY_ROWS, SV_I(parting.position), SV_I(AUDIT_SEND_ROWS));
+    store_submit(b, loop, 0, parting_read, NULL);
+}
+
+static void server_changed(struct worker *w)
+{
+    const struct sender *s = &senders[0];
+    if (send_worker != w || strcmp(server_known, syslog_server_text()) == 0)
+        return;
+    if (server_known[0] != '\0' && !parting.busy && sender_is_on(s) && s->position != UNKNOWN) {
+        parting.busy = true;
+        parting.position = s->position;
+        memcpy(parting_errand.server, server_known, sizeof server_known);
+        timer_set(worker_loop(w), &parting.due, PARTING_MS); /* the entry is stored by then */
+    }
+    snprintf(server_known, sizeof server_known, "%s", syslog_server_text());
+}
+
 static void audit_send_stop(void)
 {
     send_worker = NULL;
     syslog_cancel(&errand);
+    syslog_cancel(&parting_errand);
+    timer_cancel(&parting.due);
     for (unsigned i = 0; i < SENDERS; i++)
         timer_cancel(&senders[i].due);
 }
@@ -352,6 +412,10 @@ static void audit_send_start(struct worker *w)
         if (senders[i].busy) /* now: no entry of this process is there yet */
             (void)store_run(ask_position(&senders[i]), position_read, &senders[i]);
     }
+    parting.busy = false;
+    parting.due.fn = parting_due;
+    snprintf(server_known, sizeof server_known, "%s", syslog_server_text());
+    syslog_on_change(server_changed);
     audit_on_stored(entries_stored);
     outbound_at_stop(audit_send_stop);
 }

@@ -32,18 +32,29 @@ static bool journal_setting_ok(slice text)
     return address_parse(slice_of(path), &to);
 }
 
+static void (*server_changed)(struct worker *w);
+
+static void syslog_server_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (server_changed != NULL)
+        server_changed(w);
+}
+
 static struct setting syslog_server = {
     .name = "syslog.server",
     .scope = SCOPE_NODE,
     .type = PARAM_TEXT,
     .def_text = "",
-    .max = 300,
+    .max = SYSLOG_SERVER_MAX,
     .check = syslog_setting_ok,
+    .changed = syslog_server_changed,
     .form = "udp:HOST, tcp:HOST or tls:HOST, with :PORT behind it or not; or empty",
     .doc = "The syslog server for alarms (alarm.syslog) and the audit log (audit.syslog), for "
            "example tls:log.example.org:6514. Messages are those of RFC 5424. With tls, the "
            "certificate of the server must name it and be trusted as those of other servers are "
-           "(`musterctl cert-trust add`). Empty: none.",
+           "(`musterctl cert-trust add`). Empty: none. When it changes, the old server still gets "
+           "the entry of the audit log about that.",
 };
 static struct setting journal_socket = {
     .name = "journald.socket",
@@ -60,6 +71,14 @@ static struct setting journal_socket = {
 };
 
 bool syslog_is_set(void) { return *setting_text(&syslog_server) != '\0'; }
+const char *syslog_server_text(void) { return setting_text(&syslog_server); }
+void syslog_on_change(void (*fn)(struct worker *w)) { server_changed = fn; }
+
+static bool syslog_destination(const struct syslog_errand *e, struct syslog_server *out)
+{
+    const char *text = e->server[0] != '\0' ? e->server : setting_text(&syslog_server);
+    return syslog_server_read(slice_of(text), out);
+}
 
 bool syslog_add(struct syslog_errand *e, const struct syslog_line *line)
 {
@@ -112,9 +131,9 @@ static void syslog_say(struct visit *v)
 
 static void syslog_opened(struct visit *v)
 {
+    const struct syslog_errand *e = visit_arg(v);
     struct syslog_server server;
-    if (syslog_server_read(slice_of(setting_text(&syslog_server)), &server) &&
-        server.way == SYSLOG_TLS) {
+    if (syslog_destination(e, &server) && server.way == SYSLOG_TLS) {
         struct tls_trust *trust = tls_trusted_get(cert_trusted(CERT_TRUST_FEDERATION));
         visit_start_tls(v, trust);
         tls_trust_unref(&trust);
@@ -188,7 +207,7 @@ void syslog_send(struct syslog_errand *e, struct worker *w)
     e->busy = true;
     e->opened = e->ours = false;
     e->why[0] = '\0';
-    if (!syslog_server_read(slice_of(setting_text(&syslog_server)), &server)) {
+    if (!syslog_destination(e, &server)) {
         e->ours = true;
         syslog_end_later(e, "no syslog server is given (syslog.server)");
     } else if (resolver == NULL)

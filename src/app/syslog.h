@@ -17,14 +17,15 @@ struct syslog_line;
 struct visit;
 struct worker;
 
-enum { SYSLOG_BYTES_MAX = 4 << 20, SYSLOG_WHY_BYTES = 300 };
+enum { SYSLOG_BYTES_MAX = 4 << 20, SYSLOG_WHY_BYTES = 300, SYSLOG_SERVER_MAX = 300 };
 
 /* Embedded in its owner; zeroed at first. */
 struct syslog_errand {
     struct worker *worker;
     /* why: the messages were not handed over; NULL: they were. From the loop, never from inside. */
     void (*done)(struct syslog_errand *e, const char *why);
-    struct buf messages; /* in frames: syslog_add() */
+    char server[SYSLOG_SERVER_MAX + 1]; /* as of syslog.server; empty: what that has now */
+    struct buf messages;                /* in frames: syslog_add() */
     struct visit *visit;
     struct resolve *resolve;
     struct loop_defer over;
@@ -34,6 +35,9 @@ struct syslog_errand {
 };
 
 bool syslog_is_set(void); /* a server is named */
+const char *syslog_server_text(void);
+/* Called on each worker when the server is another one. */
+void syslog_on_change(void (*fn)(struct worker *w));
 /* Before syslog_send(): adds a message. false: no more have room. */
 bool syslog_add(struct syslog_errand *e, const struct syslog_line *line);
 /* Sends what was added; done() follows once. */

@@ -116,6 +116,7 @@ static struct webhook *webhook_named(struct command_call *call)
 {
     int64_t id = command_number(call, "id", 0);
     struct webhook *h = webhook_find(id);
+    h = h != NULL && h->leaves_us > 0 ? NULL : h;
     if (h == NULL)
         command_fail(call, E_NOTFOUND, "%lld: no such webhook; `webhook list` lists them",
                      (long long)id);
@@ -145,8 +146,11 @@ static void webhook_add_row(struct command_call *call, const struct webhook *h)
 
 static void run_webhook_list(struct command_call *call)
 {
-    LIST_EACH (it, &webhooks_all)
-        webhook_add_row(call, CONTAINER_OF(it, struct webhook, node));
+    LIST_EACH (it, &webhooks_all) {
+        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
+        if (h->leaves_us == 0)
+            webhook_add_row(call, h);
+    }
     command_done(call, "%s", call->rows != NULL ? "" : "there is no webhook");
 }
 
@@ -166,8 +170,8 @@ static void webhook_deleted(void *arg, enum store_result result, const struct st
     if (!webhook_stored(c->call, result))
         return;
     struct webhook *h = webhook_find(c->id);
-    if (h != NULL)
-        webhook_drop(h);
+    if (h != NULL && h->leaves_us == 0)
+        webhook_leave(h);
     command_done(c->call, "the webhook is deleted, with the events that waited for it");
 }
 
@@ -291,7 +295,8 @@ struct command webhook_del_command = {
     .asks = "The webhook and the events that wait for it are deleted.",
     .args = ID_ARG,
     .run = run_webhook_del,
-    .doc = "Deletes a webhook. Events that wait for it are deleted, too.",
+    .doc = "Deletes a webhook. Events that wait for it are deleted, too. A receiver of audit.entry "
+           "gets the entry of this command.",
 };
 struct command webhook_test_command = {
     WEBHOOK_COMMAND("webhook test", "POST /webhooks/{id}/test", COMMAND_CHANGES),

@@ -35,6 +35,7 @@ enum {
     BACK_OFF_MAX_MS = 10 * 60 * 1000,
     SWEEP_MS = 60 * 1000,
     DROPPED_US = 10 * 60 * 1000000,
+    LAST_US = 5 * 1000000,
     FAILURES_ALARM = 3,
     EVENT_ID_BYTES = 16,
     BODY_MAX = EVENT_DATA_MAX + 6 * EVENT_SUBJECT_MAX + 1024,
@@ -324,7 +325,7 @@ static void say_failing(void)
     char text[ALARM_DETAIL_BYTES];
     LIST_EACH (it, &webhooks_all) {
         const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
-        if (h->refusals < FAILURES_ALARM)
+        if (h->refusals < FAILURES_ALARM || h->leaves_us > 0)
             continue;
         snprintf(text, sizeof text, "webhook %lld: %.120s", (long long)h->id, h->why);
         alarm_raise(&failing_alarm, slice_of(text));
@@ -333,22 +334,53 @@ static void say_failing(void)
     alarm_clear(&failing_alarm);
 }
 
-void webhook_drop(struct webhook *h)
+static void hook_forget_items(struct webhook *h)
 {
     struct list *next;
-    list_remove(&h->node);
-    queue.hooks--;
-    h->deleted = true;
     for (struct list *at = h->items.next; at != &h->items; at = next) {
         struct item *i = CONTAINER_OF(at, struct item, node);
         next = at->next;
         if (!i->flying)
             item_free(h, i);
     }
+}
+
+static void hook_drop(struct webhook *h)
+{
+    list_remove(&h->node);
+    queue.hooks--;
+    h->deleted = true;
+    hook_forget_items(h);
     kinds_changed();
-    say_failing();
     if (h->flights == 0)
         hook_free(h);
+}
+
+void webhook_leave(struct webhook *h)
+{
+    ensure(h->leaves_us == 0);
+    h->leaves_us = clock_wall_us() + LAST_US;
+    h->kinds &= UINT32_C(1) << EVENT_AUDIT_ENTRY;
+    hook_forget_items(h);
+    say_failing();
+    if (h->kinds == 0)
+        hook_drop(h);
+    else
+        dispatch();
+}
+
+/* Those whose time is over; when that of the next is. */
+static void hooks_left(uint64_t now_us, uint64_t *next_us)
+{
+    struct list *next;
+    for (struct list *at = webhooks_all.next; at != &webhooks_all; at = next) {
+        struct webhook *h = CONTAINER_OF(at, struct webhook, node);
+        next = at->next;
+        if (h->leaves_us > 0 && h->leaves_us <= now_us)
+            hook_drop(h);
+        else if (h->leaves_us > 0 && h->leaves_us < *next_us)
+            *next_us = h->leaves_us;
+    }
 }
 
 /* Sending. */
@@ -512,6 +544,7 @@ static void dispatch(void)
     uint64_t now_us = clock_wall_us(), next_us = UINT64_MAX;
     if (queue.stopping)
         return;
+    hooks_left(now_us, &next_us);
     LIST_EACH (it, &webhooks_all)
         hook_dispatch(CONTAINER_OF(it, struct webhook, node), now_us, &next_us);
     if (next_us != UINT64_MAX)

@@ -30,12 +30,13 @@ struct webhook {
     uint32_t kinds;
     struct list items;
     uint64_t created_us, taken_us, due_us;
-    uint64_t taken;    /* since the start */
-    unsigned waiting;  /* items */
-    unsigned flights;  /* under way */
-    unsigned failures; /* connections that failed, since one succeeded */
-    unsigned refusals; /* requests that were not taken, since one was */
-    bool deleted;      /* freed when nothing is under way */
+    uint64_t taken;     /* since the start */
+    unsigned waiting;   /* items */
+    unsigned flights;   /* under way */
+    unsigned failures;  /* connections that failed, since one succeeded */
+    unsigned refusals;  /* requests that were not taken, since one was */
+    uint64_t leaves_us; /* it was deleted: until then it hears of that; 0: it was not */
+    bool deleted;       /* freed when nothing is under way */
     char why[WEBHOOK_WHY_BYTES];
 };
 
@@ -49,7 +50,9 @@ struct webhook *webhook_find(int64_t id);
 int64_t webhook_new_id(void); /* 0: there are WEBHOOKS_MAX */
 /* It is stored. */
 void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t created_us);
-void webhook_drop(struct webhook *h);
+/* It is stored that it is gone. Its receiver still gets the entries of the audit log of the next
+ * seconds, among them that of its own end. */
+void webhook_leave(struct webhook *h);
 /* Sends a test event at once, and ends the call. */
 void webhook_test(struct webhook *h, struct command_call *call);
 const char *webhook_context(int64_t id, struct arena *arena); /* that its secret is sealed in */
