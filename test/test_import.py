@@ -3,6 +3,7 @@ import concurrent.futures
 import getpass
 import json
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -468,3 +469,25 @@ def test_contents_too_long_to_be_stored_are_in_the_report(load):
                            "urn:xmpp:vcard4"),
         ("card@localhost",
          "a vCard for clients that know no vCard4: not everybody may read that")}
+
+
+@pytest.mark.sqlite
+def test_an_account_that_is_too_large_is_left_out_by_name(server, tmp_path):
+    """The others are written, and the command says that it has not written all."""
+    server.stop()
+    with server.database() as db:
+        owner, = db.execute("SELECT id FROM account WHERE jid = 'bob@localhost'").fetchone()
+        db.execute("INSERT INTO private_xml(owner, ns, name, bytes, xml) "
+                   "VALUES(?, 'urn:n', 'n', 1, ?)",
+                   (owner, "<n xmlns='urn:n'>" + "x" * (33 << 20) + "</n>"))
+    server.start()
+    path = tmp_path / "out.xml"
+    done = server.ctl_run("--json", "export", "xep0227", str(path))
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1 and answer["error"] == "part"
+    assert answer["text"] == "users written: 2; users that are too large, and left out: 1"
+    (row,) = answer["rows"]
+    assert row["user"] == "bob@localhost"
+    assert row["what"].startswith("left out: it has more than 128 MiB")
+    names = [u.get("name") for u in ET.parse(path).iter(f"{{{PIE}}}user")]
+    assert names == ["alice", "carol"]

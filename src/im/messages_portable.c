@@ -23,7 +23,6 @@
 #define NS_PIE_MAM NS_PIE "#mam"
 
 enum {
-    PAGE_ROWS = 256,
     ESCAPED_MAX = 6, /* bytes of a character that is escaped */
 };
 /* Between the times that an archive and a list of offline messages give for one message. */
@@ -293,7 +292,7 @@ static void messages_port_read(const struct portable_out *o, struct store_batch 
     store_read_late(b, o->id);
     STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(o->id));
     STORE_ADD(b, &archive_given, STORE_ANY_ROWS, SV_I(o->id), SV_I(o->after & ~IN_OFFLINE),
-              SV_I(PAGE_ROWS));
+              SV_I(o->rows));
 }
 
 /* A stored stanza says the namespace of its stream by nothing. */
@@ -362,11 +361,11 @@ static bool messages_port_give(struct portable_out *o, const struct store_batch 
     }
     if (open)
         xml_close(o->x);
-    if (count == PAGE_ROWS)
+    if (count == o->rows)
         o->after = (uint64_t)store_int(b, first + 1, count - 1, 0) | (offline ? IN_OFFLINE : 0);
     else
         o->after = IN_OFFLINE;
-    return !offline || count == PAGE_ROWS;
+    return !offline || count == o->rows;
 }
 
 const struct portable_part messages_portable = {

@@ -29,12 +29,14 @@ struct portable {
 static inline uint64_t portable_tick(struct portable *p) { return p->now_us++; }
 
 /* An account that is written, after its own attributes. */
+enum { PORTABLE_ROWS = 256 };
 struct portable_out {
     slice jid;
     int64_t id;
     struct xml_write *x; /* in <user/> */
     struct arena *tmp;
     uint64_t after; /* the part's own: where it goes on; 0 at first */
+    uint32_t rows;  /* a part that reads pages: at most these, at most PORTABLE_ROWS */
 };
 
 struct portable_name {

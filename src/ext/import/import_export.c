@@ -23,7 +23,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { KEY_TEXT_MAX = 128 }; /* base64 of a key or a salt */
+enum { KEY_TEXT_MAX = 128 /* base64 of a key or a salt */, LEFT_ROWS_MAX = 1000 };
 enum { WRITE_BYTES = 1 << 20, OUT_BYTES_MAX = PIE_ELEMENT_MAX + 2 * WRITE_BYTES, PARTS_MAX = 32 };
 
 struct export
@@ -47,7 +47,9 @@ struct export
     uint32_t row, row_count;
     struct portable_out user;
     unsigned part_at[PARTS_MAX];
-    unsigned part; /* that goes on; PARTS_MAX: all are read */
+    unsigned part; /* that goes on; PARTS_MAX: all are read at once */
+    bool apart;    /* one after the other: all at once are more than a read may give */
+    bool has_keys; /* the keys are written */
     uint64_t users, left;
     struct unserved unserved; /* left out, too */
 };
@@ -127,17 +129,20 @@ static void export_next(struct export *x);
 
 static void export_report(const struct export *x)
 {
-    const char *large = "", *unserved = "";
-    if (x->left > 0)
-        large = arena_printf(x->call->arena, "; users that are too large, and left out: %llu",
-                             (unsigned long long)x->left);
+    const char *unserved = "", *written = arena_printf(x->call->arena, "users written: %llu",
+                                                       (unsigned long long)x->users);
     if (x->unserved.accounts > 0)
         unserved = arena_printf(x->call->arena,
                                 "; users of domains that this node does not serve, and left out: "
                                 "%lld (%s); add these domains to `domains` in the node file to "
                                 "export them",
                                 (long long)x->unserved.accounts, x->unserved.names);
-    command_done(x->call, "users written: %llu%s%s", (unsigned long long)x->users, large, unserved);
+    if (x->left > 0)
+        command_fail(x->call, x->users > 0 ? E_PART : E_LIMIT,
+                     "%s; users that are too large, and left out: %llu%s", written,
+                     (unsigned long long)x->left, unserved);
+    else
+        command_done(x->call, "%s%s", written, unserved);
 }
 
 static void export_written(struct work *w)
@@ -194,17 +199,32 @@ static void give_keys(struct export *x, const struct store_batch *b)
     mem_wipe(&k, sizeof k);
 }
 
+/* The account goes, what is before it stays. */
+static void export_leave_out(struct export *x)
+{
+    x->out.overflow = false;
+    x->out.len = x->begun;
+    if (++x->left > LEFT_ROWS_MAX)
+        return;
+    command_row(x->call);
+    command_text(x->call, "user", slice_dup(x->call->arena, x->user.jid));
+    command_text(x->call, "what",
+                 slice_of(arena_printf(
+                     x->call->arena,
+                     "left out: it has more than %d MiB, or a part of it has more than %d MiB; "
+                     "shorten its archive (`set archive.retention`, `archive expire`), or move the "
+                     "whole server (`backup create`, `musterd --copy-to`)",
+                     PIE_ELEMENT_MAX >> 20, STORE_RESULT_BYTES_MAX >> 20)));
+}
+
 static void export_user_end(struct export *x)
 {
     xml_close(&x->x);
     ensure(x->x.depth == 2); /* in <host/> */
     buf_lit(&x->out, "\n");
     x->users += !x->out.overflow;
-    if (x->out.overflow) { /* the account goes, what is before it stays */
-        x->left++;
-        x->out.overflow = false;
-        x->out.len = x->begun;
-    }
+    if (x->out.overflow)
+        export_leave_out(x);
     x->row++;
     if (x->out.len >= WRITE_BYTES)
         export_write(x);
@@ -214,31 +234,69 @@ static void export_user_end(struct export *x)
 
 static void export_read(struct export *x);
 
+/* The next that gives something, from `at` on. PARTS_MAX: there is none. */
+static unsigned export_part(unsigned at)
+{
+    unsigned i = 0;
+    FEATURES_EACH (f, portable) {
+        if (i >= at && f->portable->read != NULL)
+            return i;
+        i++;
+    }
+    return PARTS_MAX;
+}
+
+/* The parts of an answer; one of them may go on for long: messages. */
+static void export_give(struct export *x, const struct store_batch *b)
+{
+    unsigned i = 0, goes_on = PARTS_MAX, asked = x->part;
+    if (!x->has_keys)
+        give_keys(x, b);
+    x->has_keys = true;
+    FEATURES_EACH (f, portable) {
+        bool is_asked = f->portable->read != NULL && (asked == PARTS_MAX || asked == i);
+        if (is_asked && f->portable->give(&x->user, b, x->part_at[i]) && !x->out.overflow) {
+            ensure(goes_on == PARTS_MAX);
+            goes_on = i;
+        }
+        i++;
+    }
+    x->part = goes_on;
+    if (goes_on != PARTS_MAX || !x->apart || x->out.overflow)
+        return;
+    x->user.after = 0;
+    x->part = export_part(asked + 1);
+}
+
+/* What was asked is more than a read may give. false: it cannot be less. */
+static bool export_ask_less(struct export *x)
+{
+    if (x->part == PARTS_MAX) {
+        x->apart = true;
+        x->part = export_part(0);
+        return true;
+    }
+    x->user.rows /= 2;
+    return x->user.rows > 0;
+}
+
 static void export_user_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct export *x = arg;
-    unsigned i = 0;
     ensure(worker_is_here(x->worker) && x->row < x->row_count);
-    if (result != STORE_OK && result != STORE_CONFLICT) {
-        export_discard(x);
+    if (result == STORE_CONFLICT && export_ask_less(x)) {
+        export_read(x);
         return;
     }
-    if (result == STORE_CONFLICT) { /* more than a read may give */
+    if (result == STORE_CONFLICT) {
         x->out.overflow = true;
         x->part = PARTS_MAX;
-    } else if (x->part == PARTS_MAX) {
-        give_keys(x, b);
-    }
-    unsigned from = x->part == PARTS_MAX ? 0 : x->part;
-    bool all = x->part == PARTS_MAX;
-    x->part = PARTS_MAX;
-    FEATURES_EACH (f, portable) {
-        bool asked = result == STORE_OK && f->portable->read != NULL && (all || i == from);
-        if (asked && f->portable->give(&x->user, b, x->part_at[i]) && !x->out.overflow) {
-            ensure(x->part == PARTS_MAX); /* one part goes on for long: messages */
-            x->part = i;
-        }
-        i++;
+    } else if (result != STORE_OK) {
+        export_discard(x);
+        return;
+    } else {
+        export_give(x, b);
+        x->user.rows = x->user.rows < PORTABLE_ROWS ? 2 * x->user.rows : PORTABLE_ROWS;
     }
     if (x->part == PARTS_MAX)
         export_user_end(x);
@@ -246,12 +304,11 @@ static void export_user_read(void *arg, enum store_result result, const struct s
         export_read(x);
 }
 
-/* part PARTS_MAX: all of them. */
 static void export_read(struct export *x)
 {
     struct store_batch *b = store_read(worker_store(x->worker), credentials_lane(x->user.jid));
     unsigned i = 0;
-    if (x->part == PARTS_MAX)
+    if (!x->has_keys)
         credentials_read(b, x->user.id);
     FEATURES_EACH (f, portable) {
         ensure(i < PARTS_MAX);
@@ -267,8 +324,10 @@ static void export_user(struct export *x, const struct credentials_row *row)
 {
     arena_reset(x->arena);
     x->begun = x->out.len;
-    x->user =
-        (struct portable_out){ .jid = row->jid, .id = row->account, .x = &x->x, .tmp = x->arena };
+    x->apart = x->has_keys = false;
+    x->user = (struct portable_out){
+        .jid = row->jid, .id = row->account, .x = &x->x, .tmp = x->arena, .rows = PORTABLE_ROWS
+    };
     xml_open_with(&x->x, "user", NULL, "name", jid_split(row->jid).local);
     if (row->disabled)
         xml_empty(&x->x, "disabled", NS_PIE_MORE);
@@ -407,7 +466,14 @@ struct command export_pie_command = {
     .job = true,
     .args = args,
     .run = run_export_pie,
-    .doc = "Writes accounts to a file of XEP-0227: what `import xep0227` reads, keys, contacts, "
-           "vCards, blocks and privacy lists, private data, PEP nodes, messages. Only the user of "
-           "the server can read the file. It has keys with which passwords can be guessed.",
+    .doc =
+        "Writes accounts to a file of XEP-0227: what `import xep0227` reads, keys, contacts, "
+        "vCards, blocks and privacy lists, private data, PEP nodes, messages. Only the user of "
+        "the server can read the file. It has keys with which passwords can be guessed. An account "
+        "that is larger than `import` reads is left out: the command then fails and names it, and "
+        "the others are written.",
+    .columns = (const struct command_column[]){ { .name = "user", .doc = "its address" },
+                                                { .name = "what", .doc = "why it was left out" },
+                                                { 0 } },
+    .report = true,
 };

@@ -181,7 +181,9 @@ static void import_stored_end(struct storing *s, enum store_result result)
         import_is_new(x, s->user);
         account_created(x->worker, s->user->jid, s->user->disabled);
     } else if (result == STORE_CONFLICT) {
-        import_refuse(x, s->user, "its account was made meanwhile, or it has more than 16 MiB");
+        import_refuse(x, s->user,
+                      "its account was made meanwhile, or it has more than 16 MiB beside its "
+                      "archive; a lower pep.bytes-max leaves out the items beyond it");
     } else {
         x->e = err_of_store(result);
         why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
@@ -247,7 +249,10 @@ static void import_store(struct import *x, struct import_user *u)
         STORE_ADD(b, &import_part_done, 1, SV_I(u->id));
     if (store_stmt_count(b) > STATEMENTS_MAX) {
         storing_drop(s);
-        import_refuse(x, u, "it has more rows than a transaction can have");
+        import_refuse(
+            x, u,
+            "it has more rows than a transaction can have; a lower roster.contacts-max or "
+            "pep.bytes-max leaves out what is beyond");
         return;
     }
     x->pending++;
