@@ -49,6 +49,7 @@ OTHERS = {
     "trace list": "whom an operator follows",
     **dict.fromkeys(("import ejabberd", "import openfire", "import prosody", "import xep0227"),
                     "what was imported"),
+    "export xep0227": "what was left out",
 }
 
 

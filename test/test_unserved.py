@@ -49,6 +49,12 @@ def test_an_operator_is_told_of_them_and_deletes_them(make_server, tmp_path):
         "alice@localhost": None, "bob@two.example": True, "carol@two.example": True}
     assert {row["jid"]: row.get("unserved") for row in host.rows("room", "list")} == {
         "tea@conference.localhost": None, ROOM: True}
+    assert [row["jid"] for row in host.rows("user", "list", "--domain", "two.example")] == [
+        "bob@two.example", "carol@two.example"]
+    counts = {row["state"]: row["users"] for row in host.rows("user", "count")}
+    assert (counts["registered"], counts["unserved"]) == (3, 2)
+    said = refusal(host, "user", "list", "--domain", "three.example")
+    assert "domain three.example is not served here" in said
     assert host.rows("user", "show", "bob@two.example")[0]["unserved"] is True
     assert "unserved" not in host.rows("user", "show", "alice@localhost")[0]
     assert "add it to `domains`" in refusal(host, "user", "enable", "carol@two.example")

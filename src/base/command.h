@@ -21,7 +21,7 @@ enum command_arg_kind {
  * members and parameters of JSON and of the API, too. */
 struct command_arg {
     enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
-    bool unserved; /* of PARAM_USER: also an account of a domain that the node does not serve */
+    bool unserved; /* of PARAM_USER, PARAM_HOME_DOMAIN: also of a domain that is not served */
     bool unmade;   /* of ARG_SECRET_MADE: the server makes none, and says itself if it needs one */
     union {
         struct param param;

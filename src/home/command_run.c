@@ -70,11 +70,11 @@ bool command_domain_served(struct command_call *call, slice domain)
     return false;
 }
 
-static bool command_run_domain_ok(struct command_call *call, enum param_type type, slice text,
-                                  slice *out)
+static bool command_run_domain_ok(struct command_call *call, enum param_type type, bool unserved,
+                                  slice text, slice *out)
 {
     if (jid_prep_domain(text, call->arena, out) == OK)
-        return type == PARAM_DOMAIN || command_domain_served(call, *out);
+        return type == PARAM_DOMAIN || unserved || command_domain_served(call, *out);
     command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain such as %s%.*s", SLICE_ARG(text),
                  type == PARAM_DOMAIN ? "chat." : "", SLICE_ARG(command_node(call)->domains[0]));
     return false;
@@ -140,7 +140,7 @@ static bool room_ok(struct command_call *call, slice text, struct jid *out)
     return false;
 }
 
-/* unserved: an account may also be of a domain that is not served. */
+/* unserved: an account, or a domain of accounts, may also be one that is not served. */
 static bool address_ok(struct command_call *call, enum param_type type, bool unserved, slice text,
                        slice *prepared)
 {
@@ -149,7 +149,7 @@ static bool address_ok(struct command_call *call, enum param_type type, bool uns
     switch (type) {
     case PARAM_DOMAIN:
     case PARAM_HOME_DOMAIN:
-        return command_run_domain_ok(call, type, text, prepared);
+        return command_run_domain_ok(call, type, unserved, text, prepared);
     case PARAM_JID:
     case PARAM_BARE:
         fine = jid_ok(call, type, text, &jid);

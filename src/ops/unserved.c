@@ -17,7 +17,7 @@ struct alarm unserved_alarm = {
     .text = "There are accounts or rooms of domains that this node does not serve.",
     .action =
         "Add the domain to `domains` in the node file and restart the server. If nobody needs them "
-        "any more: `user list --filter @DOMAIN` shows the accounts and `user del` deletes them; "
+        "any more: `user list --domain DOMAIN` shows the accounts and `user del` deletes them; "
         "`room-alias add conference.DOMAIN` makes the rooms reachable, then `room destroy` "
         "deletes them. musterd --rename moves them to another domain.",
     .explanation = "Nobody can log in to these accounts or enter these rooms, and an export leaves "

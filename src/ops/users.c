@@ -295,6 +295,17 @@ static bool users_wants(const struct task *t, const struct credentials_row *row)
             memmem(row->jid.ptr, row->jid.len, t->filter.ptr, t->filter.len) != NULL);
 }
 
+/* If no account at all is of a domain that is not served, the domain is a mistake. */
+static void users_end(struct task *t)
+{
+    bool all = t->filter.len == 0 && !command_flag(t->call, "disabled") &&
+               command_arg(t->call, "after").len == 0;
+    if (t->call->rows != NULL)
+        command_done(t->call, "%s", "");
+    else if (!all || t->jid.len == 0 || command_domain_served(t->call, t->jid))
+        command_done(t->call, "there are none");
+}
+
 static void users_page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
 {
     struct task *t = arg;
@@ -322,7 +333,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
     if (more)
         command_done_more(call, t->last);
     else if (count < CREDENTIALS_PAGE_MAX)
-        command_done(call, "%s", call->rows != NULL ? "" : "there are none");
+        users_end(t);
     else
         credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
 }
@@ -479,6 +490,7 @@ static const struct command_arg user_list_args[] = {
     { .name = "domain",
       .kind = ARG_OPTION,
       .type = PARAM_HOME_DOMAIN,
+      .unserved = true,
       .doc = "only accounts of this domain" },
     { .name = "filter",
       .kind = ARG_OPTION,

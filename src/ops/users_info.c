@@ -15,6 +15,7 @@
 #include "im/roster_account.h"
 #include "ops/access.h"
 #include "ops/outside_users.h"
+#include "ops/unserved.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
@@ -122,11 +123,14 @@ static void add_count(struct command_call *call, const char *state, int64_t user
 static void counts_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
+    struct unserved unserved = { .names = "" };
     if (result != STORE_OK) {
         command_fail_cause(t->call, err_of_store(result), "the accounts could not be counted");
         return;
     }
     add_count(t->call, "registered", store_int(b, 0, 0, 0));
+    unserved_add_accounts(&unserved, b, 1);
+    add_count(t->call, "unserved", unserved.accounts);
     add_count(t->call, "disabled", store_int(b, 0, 0, 1));
     add_count(t->call, "test", store_int(b, 0, 0, 2));
     add_count(t->call, "online", t->active + t->idle);
@@ -147,6 +151,7 @@ static void count_gathered(struct command_call *call)
         t->idle += command_row_int(r, "idle");
     }
     store_add(b, &users_counts, STORE_ANY_ROWS, NULL, 0);
+    unserved_count(b, worker_node(w));
     store_submit(b, worker_loop(w), 0, counts_read, t);
 }
 
@@ -322,8 +327,8 @@ static const struct command_arg online_args[] = {
     { 0 },
 };
 
-static const char *const count_states[] = { "registered", "disabled", "test", "online",
-                                            "active",     "idle",     NULL };
+static const char *const count_states[] = { "registered", "unserved", "disabled", "test",
+                                            "online",     "active",   "idle",     NULL };
 static const struct command_arg count_args[] = {
     { .name = "state",
       .kind = ARG_OPTION,
@@ -347,10 +352,12 @@ struct command user_count = {
             { .name = "active", .type = PARAM_INT, .doc = "active accounts" },
             { .name = "idle", .type = PARAM_INT, .doc = "idle accounts" },
             { 0 } },
-    .doc = "Counts the accounts: registered, disabled, online, and of these active and idle.",
+    .doc = "Counts the accounts: registered, and of these those of domains that this node does not "
+           "serve and those that are disabled; online, and of these active and idle.",
     .columns =
         (const struct command_column[]){
-            { .name = "state", .doc = "registered, disabled, online, active or idle" },
+            { .name = "state",
+              .doc = "registered, unserved, disabled, test, online, active or idle" },
             { .name = "users", .type = PARAM_INT, .doc = "accounts in that state" },
             { 0 } },
 };
