@@ -4,6 +4,7 @@ import pytest
 from muster import nodes, xml
 from muster.muc import Room
 from muster.component import Component
+from muster.server import refusal
 
 POLICY = "urn:muster:policy:0"
 BLOCKING = "urn:xmpp:blocking"
@@ -472,9 +473,21 @@ def test_commands(server, alice):
                     "example.com": "allow"}
     server.ctl("policy", "set", "alice@localhost", "--none", "bob@localhost")
     assert policy(alice)[2] == {"example.com": "allow"}
+    server.ctl("policy", "set", "alice@localhost", "--share", "on", "--ask", "Example.com")
+    noted = [(r["before"], r["after"]) for r in server.rows("audit", "list", "--command",
+                                                            "policy set")]
+    assert noted == [
+        ("share=default example.com=allow", "share=on example.com=ask"),
+        ("bob@localhost=block", "bob@localhost=none"),
+        ("others=default example.com=none bob@localhost=none",
+         "others=ask example.com=allow bob@localhost=block")]
+    assert "say what changes" in refusal(server, "policy", "set", "alice@localhost")
     for bad in (("nobody@localhost", "--others", "ask"), ("alice@example.org", "--others", "ask"),
-                ("alice@localhost", "--others", "never"), ("alice@localhost", "--ask", "@")):
+                ("alice@localhost", "--others", "never"), ("alice@localhost", "--ask", "@"),
+                ("alice@localhost", "--ask", "bob@localhost", "--allow", "bob@localhost"),
+                ("alice@localhost", "--ask", "bob@localhost/x")):
         assert server.ctl_run("policy", "set", *bad).returncode != 0
+    assert policy(alice) == ("on", "ask", {"example.com": "ask"})
 
 
 def view(server, watcher=None, user="alice@localhost"):

@@ -22,7 +22,7 @@
 
 #define NS_POLICY "urn:muster:policy:0"
 
-enum { REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000 };
+enum { REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000, NOTE_BYTES_MAX = 32 << 10 };
 
 static const char *const approvals[] = { "automatic", "reciprocal", "ask", NULL };
 enum { APPROVAL_AUTOMATIC, APPROVAL_RECIPROCAL, APPROVAL_ASK };
@@ -291,9 +291,51 @@ struct edit {
     slice jid;
 };
 
+static const char *privacy_policy_action(const struct privacy *p, slice jid)
+{
+    struct rule rule;
+    bool known = policy_rule(p, jid, &rule) && slice_eq(rule.value, jid);
+    return actions[known ? rule.action : ACTION_NONE];
+}
+
+static void note_one(struct buf *before, struct buf *after, slice what, const char *was,
+                     const char *is)
+{
+    const char *space = before->len > 0 ? " " : "";
+    buf_printf(before, "%s%.*s=%s", space, SLICE_ARG(what), was);
+    buf_printf(after, "%s%.*s=%s", space, SLICE_ARG(what), is);
+}
+
+/* For the audit log: what is asked for, as it was and as it is to be. */
+static void note_edit(const struct edit *e, const struct privacy *p)
+{
+    struct buf before, after;
+    buf_init(&before, NOTE_BYTES_MAX);
+    buf_init(&after, NOTE_BYTES_MAX);
+    if (e->share >= 0)
+        note_one(&before, &after, SLICE("share"),
+                 privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
+                 privacy_share_names[e->share]);
+    if (e->others >= 0)
+        note_one(&before, &after, SLICE("others"),
+                 privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others],
+                 privacy_others_names[e->others]);
+    for (uint32_t i = 0; i < e->put_count; i++)
+        note_one(&before, &after, e->puts[i].value, privacy_policy_action(p, e->puts[i].value),
+                 actions[e->puts[i].action]);
+    for (uint32_t i = 0; i < e->drop_count; i++)
+        note_one(&before, &after, e->drops[i].value, privacy_policy_action(p, e->drops[i].value),
+                 actions[ACTION_NONE]);
+    command_changed(e->call, buf_fit(&before), buf_fit(&after));
+    buf_fini(&before);
+    buf_fini(&after);
+}
+
 static void plan_edit(struct privacy_change *c, const struct privacy *p)
 {
     struct edit *e = c->request;
+    if (e->call != NULL)
+        note_edit(e, p);
     uint32_t fresh = 0;
     int64_t given = 0;
     for (uint32_t i = 0; i < e->put_count; i++) {
@@ -519,11 +561,40 @@ static void set_done(struct privacy_change *c, enum err e)
     privacy_change_end(c);
 }
 
+/* The rules that the call gives. false: it has failed. */
+static bool set_rules(struct command_call *call, struct edit *edit)
+{
+    for (int i = 0; actions[i] != NULL; i++) {
+        slice text = command_arg(call, actions[i]);
+        if (text.ptr == NULL)
+            continue;
+        struct jid jid = jid_split(text);
+        call->culprit = actions[i];
+        if (!jid_is_bare(&jid)) {
+            command_fail(call, E_SYNTAX, "found %.*s, allowed: an address or a domain",
+                         SLICE_ARG(text));
+            return false;
+        }
+        if (rule_named(edit, text)) {
+            command_fail(call, E_SYNTAX,
+                         "found %.*s for the second time, allowed: one of allow, "
+                         "block, ask and none for each address",
+                         SLICE_ARG(text));
+            return false;
+        }
+        edit_add(edit, text, i);
+    }
+    call->culprit = NULL;
+    if (edit->share >= 0 || edit->others >= 0 || edit->put_count + edit->drop_count > 0)
+        return true;
+    command_fail(call, E_SYNTAX, "say what changes: share, others, or the rule for an address");
+    return false;
+}
+
 static void privacy_policy_set(struct account *a, enum err e, void *arg)
 {
     const struct privacy_task *t = arg;
     struct command_call *call = t->call;
-    struct jid jid;
     ensure(account_here(a));
     if (!privacy_task_ready(t, a, e))
         return;
@@ -534,20 +605,10 @@ static void privacy_policy_set(struct account *a, enum err e, void *arg)
     c->done = set_done;
     edit->share = index_of(privacy_share_names, command_arg(call, "share"));
     edit->others = index_of(privacy_others_names, command_arg(call, "others"));
-    for (int i = 0; actions[i] != NULL; i++) {
-        slice text = command_arg(call, actions[i]);
-        if (text.ptr == NULL)
-            continue;
-        jid = jid_split(text);
-        if (!jid_is_bare(&jid)) {
-            command_fail(call, E_SYNTAX, "found %.*s, allowed: an address or a domain",
-                         SLICE_ARG(text));
-            privacy_change_end(c);
-            return;
-        }
-        edit_add(edit, text, i);
-    }
-    privacy_change_run(a, c);
+    if (set_rules(call, edit))
+        privacy_change_run(a, c);
+    else
+        privacy_change_end(c);
 }
 
 static void privacy_policy_run_set(struct command_call *call)
