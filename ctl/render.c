@@ -65,14 +65,22 @@ static const char *printable(struct arena *arena, slice text, const char *keep)
     return out;
 }
 
-static const char *cell(struct arena *arena, const json_t *row, const char *column)
+/* keep: control characters that stay in a text. */
+static const char *cell_with(struct arena *arena, const json_t *row, const char *column,
+                             const char *keep)
 {
     const json_t *value = json_object_get(row, column);
     if (json_is_string(value))
-        return printable(arena, (slice){ json_string_value(value), json_string_length(value) }, "");
+        return printable(arena, (slice){ json_string_value(value), json_string_length(value) },
+                         keep);
     if (json_is_integer(value))
         return arena_printf(arena, "%" PRId64, (int64_t)json_integer_value(value));
     return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "";
+}
+
+static const char *cell(struct arena *arena, const json_t *row, const char *column)
+{
+    return cell_with(arena, row, column, "");
 }
 
 enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
@@ -355,7 +363,7 @@ static void print_rows(FILE *out, const struct command *c, const json_t *reply, 
 
 static void print_quoted(FILE *out, const char *text, bool formula)
 {
-    bool quote = text[strcspn(text, ",\"")] != '\0' || formula;
+    bool quote = text[strcspn(text, ",\"\n\t")] != '\0' || formula;
     fputs(quote ? "\"" : "", out);
     fputs(formula ? "'" : "", out);
     for (; *text != '\0'; text++) {
@@ -377,7 +385,7 @@ void render_csv(FILE *out, const struct command *c, const json_t *reply)
     for (size_t r = 0; r < json_array_size(rows); r++) {
         const json_t *row = json_array_get(rows, r);
         for (size_t i = 0; i < cols.count; i++) {
-            const char *text = cell(arena, row, cols.name[i]);
+            const char *text = cell_with(arena, row, cols.name[i], "\n\t");
             bool number = json_is_integer(json_object_get(row, cols.name[i]));
             print_quoted(out, text, !number && *text != '\0' && strchr("=+-@", *text) != NULL);
             fputs(i + 1 < cols.count ? "," : "\r\n", out);

@@ -19,7 +19,7 @@ import pytest
 from muster import rows, terminal
 from muster.client import TIMEOUT, until
 from muster.muc import Room
-from muster.server import MUSTERCTL, MUSTERD
+from muster.server import MUSTERCTL, MUSTERD, refusal
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -220,6 +220,22 @@ def test_locked_settings(make_server):
     assert done.returncode == FAILED and "sm.ack-every" in done.stderr
     row = next(r for r in server.rows("config", "show") if r["name"] == "sm.ack-every")
     assert str(row["value"]) == "3" and row["locked"] is True
+
+
+def test_a_reset_leaves_the_stored_value_of_a_locked_setting(make_server):
+    server = make_server()
+    for name, value in ("sm.ack-every", "9"), ("sm.queue-max", "500"):
+        server.ctl("set", name, value)
+    server.conf["settings"] = {"sm.ack-every": "3"}
+    server.write()
+    server.restart()
+    assert "sm.ack-every: fixed by the node file; change it there and reload" in refusal(
+        server, "config", "reset", "sm.ack-every")
+    assert "fixed by the node file: 1" in server.ctl("config", "reset", "sm")["text"]
+    del server.conf["settings"]
+    server.write()
+    server.restart()
+    assert server.rows("get", "sm.ack-every")[0]["value"] == "9"
 
 
 def test_one_part_goes_back_to_its_defaults(make_server):
@@ -966,6 +982,11 @@ def test_csv_has_the_columns_of_the_row_whatever_the_rows_are(server):
     server.ctl("token", "add", "long", "viewer")
     table = csv.DictReader(io.StringIO(server.ctl_run("--csv", "token", "list").stdout))
     assert {row["name"]: bool(row["expires"]) for row in table} == {"brief": True, "long": False}
+    for name, value in ("sm.ack-every", "7"), ("sm.queue-max", "500"):
+        server.ctl("config", "edit", name, value)
+    server.ctl("config", "apply")
+    table = csv.DictReader(io.StringIO(server.ctl_run("--csv", "audit", "list").stdout, newline=""))
+    assert "sm.ack-every=7\nsm.queue-max=500\n" in [row["after"] for row in table]
 
 
 @pytest.mark.parametrize("command,column", [

@@ -101,15 +101,23 @@ static void admin_settings_run_reset(struct command_call *call)
                      SLICE_ARG(prefix));
         return;
     }
+    struct setting *alone = setting_find(prefix);
+    if (count == 1 && alone != NULL && settings_is_locked(alone)) {
+        command_fail(call, E_DENIED, "%s: fixed by the node file; change it there and reload",
+                     alone->name);
+        return;
+    }
     struct settings_turn *t = new_turn(call, count);
     struct reset *r = arena_new(call->arena, struct reset, 1);
     *r = (struct reset){ 0 };
     for (struct setting *s = setting_first(); s != NULL; s = s->next) {
-        if (!is_below(s, prefix) || (setting_is_open(s) && settings_stored_find(s) == NULL))
+        bool locked = is_below(s, prefix) && settings_is_locked(s);
+        r->locked += locked;
+        if (locked || !is_below(s, prefix) ||
+            (setting_is_open(s) && settings_stored_find(s) == NULL))
             continue;
         t->item[t->count++] = (struct settings_item){ s, { 0 } };
-        r->locked += settings_is_locked(s);
-        r->changed += !settings_is_locked(s);
+        r->changed++;
     }
     t->kind = SETTINGS_RESET;
     t->done = reset_done;
