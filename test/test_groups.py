@@ -430,7 +430,8 @@ def test_the_commands_show_what_is_there(server):
                                              "rules": 2, "members": 3}]
     assert server.rows("group", "show", "sales") == [{
         "name": "sales", "shown": "Sales", "visible_to": "domain:localhost members",
-        "members": "alice@localhost", "domains": "localhost", "rules": "source=local"}]
+        "members": "alice@localhost", "domains": "localhost", "rules": "source=local",
+        "now": 3}]
     assert [r["jid"] for r in server.rows("group-member", "list", "sales")] == list(JIDS)
 
 

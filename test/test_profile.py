@@ -114,6 +114,8 @@ def test_a_photo_stands_in_it(server, alice, ann):
 @pytest.mark.parametrize("bad, why", [
     ((), "say what changes"), (("--email", "x" * 257), "email"),
     (("--directory-uri", "x" * 1024), "directory-uri"), (("--surname", "a\x01b"), "surname"),
+    *((("--" + name, "a\nb"), "one line without control characters") for name in (
+        "given-name", "surname", "email", "department", "directory-uri", "template")),
     (("--source", "x"), "source")])
 def test_bad_input_changes_nothing(server, ann, bad, why):
     assert why in refusal(server, "user", "set", ann, *bad)

@@ -75,3 +75,15 @@ int utf8_encode(char out[4], uint32_t cp)
     out[0] = (char)(0xf00U >> len | cp);
     return len;
 }
+
+bool utf8_is_line(slice s)
+{
+    uint32_t c;
+    for (int len; s.len > 0; s = slice_from(s, (size_t)len)) {
+        len = utf8_decode(s, &c);
+        if (len <= 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
+            (c >= 0x2066 && c <= 0x2069))
+            return false;
+    }
+    return true;
+}

@@ -93,12 +93,27 @@ static void valid_prefix_ends_at_the_first_fault(void **state)
     assert_true(utf8_valid(SLICE("a\0b"))); /* NUL is a character; XML refuses it elsewhere */
 }
 
+static void a_line_has_no_control_characters(void **state)
+{
+    (void)state;
+    static const char *const lines[] = { "", "Ann", "\xc3\xa9 \xe2\x82\xac", "\xe2\x80\x93" };
+    static const char *const others[] = { "a\nb",         "\t",           "\x7f",
+                                          "\xc2\x85",     "\xe2\x80\xae", "\xe2\x80\xa8",
+                                          "\xe2\x81\xa7", "a\xff" };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        assert_true(utf8_is_line(slice_of(lines[i])));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(utf8_is_line(slice_of(others[i])));
+    assert_false(utf8_is_line(SLICE("a\0b")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_scalar_survives),
         cmocka_unit_test(no_other_sequence_is_valid),
         cmocka_unit_test(valid_prefix_ends_at_the_first_fault),
+        cmocka_unit_test(a_line_has_no_control_characters),
     };
     return cmocka_run_group_tests_name("utf8", tests, NULL, NULL);
 }

@@ -648,20 +648,6 @@ static bool is_name(slice text)
     return text.len > 0;
 }
 
-/* In lists of contacts, in tables and in logs it stands in one line, as it was written: without
- * characters that end a line or turn its direction. */
-static bool is_shown(slice text)
-{
-    uint32_t c;
-    for (int len; text.len > 0; text = slice_from(text, (size_t)len)) {
-        len = utf8_decode(text, &c);
-        if (len <= 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
-            (c >= 0x2066 && c <= 0x2069))
-            return false;
-    }
-    return true;
-}
-
 /* clang-format off */
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
@@ -673,7 +659,7 @@ static bool is_shown(slice text)
       .check = is_name, .form = "lower-case letters, digits, -, _ and .",                          \
       .doc = "name of the group" }
 #define GROUP_ARGS                                                                                 \
-    { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = is_shown,       \
+    { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = utf8_is_line,   \
       .form = "one line without control characters",                                               \
       .doc = "what the group is called in the rosters of users; else its name" },                  \
     { .name = "visible_to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
@@ -775,6 +761,9 @@ static struct command group_show = {
             { .name = "missing",
               .optional = true,
               .doc = "those of domains that this server does not have, which count for nothing" },
+            { .name = "now",
+              .type = PARAM_INT,
+              .doc = "users who are in it now: `group-member list`" },
             { 0 } },
 };
 static struct command member_add = {

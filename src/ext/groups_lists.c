@@ -175,6 +175,9 @@ static void groups_shown(void *arg, enum store_result result, const struct store
                             store_text(b, 0, i, 1), value);
     }
     groups_show_words(call, words, b);
+    const struct shared *table = groups_table(call);
+    uint32_t number = groups_number(table, command_arg(call, "name"));
+    command_int(call, "now", number == UINT32_MAX ? 0 : table->sets[number].count);
     command_done(call, "%s", "");
 }
 

@@ -1,6 +1,7 @@
 /* users_profile: what the columns of an account say of its user (im/account_life.h), as arguments
  * of commands. An argument that is given but empty removes the value. */
 #pragma once
+#include "base/utf8.h"
 #include "store/store.h"
 
 struct command_call;
@@ -8,7 +9,8 @@ struct command_call;
 enum { PROFILE_FIELDS = 6, PROFILE_BYTES_MAX = 256, PROFILE_URI_BYTES_MAX = 1023 };
 #define USERS_PROFILE_ARG(text, most, about)                                                       \
     {                                                                                              \
-        .name = text, .kind = ARG_OPTION, .max = most, .doc = about                                \
+        .name = text, .kind = ARG_OPTION, .max = most, .check = utf8_is_line,                      \
+        .form = "one line without control characters", .doc = about                                \
     }
 #define USERS_PROFILE_ARGS                                                                         \
     USERS_PROFILE_ARG("given_name", PROFILE_BYTES_MAX, "given name of the user"),                  \

@@ -251,7 +251,7 @@ static void upload_sweep_listed(void *arg, enum store_result result, const struc
         return;
     }
     if (store_row_count(b, 0) == 0) {
-        command_fail(call, E_NOTFOUND, "there is no such account; `user list` shows all");
+        users_fail_missing(call, command_arg(call, "jid"));
         return;
     }
     uint32_t rows = store_row_count(b, 0), limit = command_page_limit(call);
