@@ -152,7 +152,7 @@ def test_a_storm_of_alarms_is_one_mail(make_server, receivers):
     assert results(host)["mail"]["works"]
     last = until("the test", lambda: relay.mails[before:])[-1]
     assert "administrator tests" in last.get_content() and "cleared" in last.get_content()
-    assert re.fullmatch(r"localhost: \d changes of alarms, \d raised", last["Subject"])
+    assert re.fullmatch(r"localhost: changes of alarms: \d, raised: \d", last["Subject"])
 
 
 def test_a_mail_is_sent_again_only_to_those_refused_for_the_moment(make_server, receivers):

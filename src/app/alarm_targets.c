@@ -395,7 +395,8 @@ static void send_mail(struct target *t)
         }
     }
     if (t->left_out + t->sending > shown)
-        buf_printf(&text, "%u more changes are left out.\n\n", t->left_out + t->sending - shown);
+        buf_printf(&text, "More changes, which are left out: %u.\n\n",
+                   t->left_out + t->sending - shown);
     buf_lit(&text, "`musterctl alarm list` shows what is active now, `musterctl alarm history` all "
                    "of them.\n");
     const struct alarms_news *first = &t->news[0];
@@ -403,7 +404,7 @@ static void send_mail(struct target *t)
                               ? arena_printf(tmp, "%s: %s %s: %s", mail_host(w, tmp),
                                              alarm_severities[first->severity],
                                              alarms_what_name(first->what), news_name(first))
-                              : arena_printf(tmp, "%s: %u changes of alarms, %u raised",
+                              : arena_printf(tmp, "%s: changes of alarms: %u, raised: %u",
                                              mail_host(w, tmp), t->sending, raised);
     slice to = mail_recipients(tmp);
     if (telling.owed.recipients[0] != '\0' && to.len == 0) { /* the setting names none of them */

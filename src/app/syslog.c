@@ -49,7 +49,8 @@ static struct setting syslog_server = {
     .max = SYSLOG_SERVER_MAX,
     .check = syslog_setting_ok,
     .changed = syslog_server_changed,
-    .form = "udp:HOST, tcp:HOST or tls:HOST, with :PORT behind it or not; or empty",
+    .form = "udp:HOST, tcp:HOST or tls:HOST, with :PORT behind it or not, and an IPv6 address in "
+            "brackets such as tcp:[::1]:601; or empty",
     .doc = "The syslog server for alarms (alarm.syslog) and the audit log (audit.syslog), for "
            "example tls:log.example.org:6514. Messages are those of RFC 5424. With tls, the "
            "certificate of the server must name it and be trusted as those of other servers are "
