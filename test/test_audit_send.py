@@ -1,9 +1,11 @@
 """The audit log at a syslog server and at journald: in order, each entry at least once."""
 import contextlib
+import time
 
 import pytest
 
 from muster.client import until
+from muster.federation import free_port
 from test_alarm_targets import Journal, Syslog, context_of
 from test_alarms import active
 
@@ -103,6 +105,18 @@ def test_the_entry_that_switches_it_off_is_sent(make_server, receivers):
     until("entries", lambda: change(host, 1) or numbers(log))
     host.ctl("set", "audit.syslog", "off")
     until("its end", lambda: [m for m in log.of(command="set") if "value=off" in m["args"]])
+
+
+def test_switched_off_it_is_missed_by_nobody(make_server):
+    """The alarm ends, although the server does not take the entries of the last 5 s either."""
+    host = make_server("alice", settings={"syslog.server": f"tcp:127.0.0.1:{free_port()}"})
+    host.ctl("set", "audit.syslog", "on")
+    until("alarm", lambda: change(host, 1) or "audit.delivery" in active(host))
+    host.ctl("set", "audit.syslog", "off")
+    began = time.monotonic()
+    change(host, 1)
+    until("its end for good", lambda: time.monotonic() > began + 6 and
+          "audit.delivery" not in active(host), 20)
 
 
 def test_a_server_that_is_removed_gets_the_entry_of_that(make_server, receivers):

@@ -170,13 +170,14 @@ def test_nobody_gives_what_they_do_not_have(host):
     assert "admins.write" in words
 
 
-GUARDED = ["admin", "api", "audit", "console"]
+GUARDED = ["admin", "api", "audit", "component", "console"]
+ALSO_GUARDED = ["http.trusted-proxies", "syslog.server", "webhook.allow-local"]
 
 
 def test_who_changes_settings_changes_nothing_of_administrators(host):
     """By no way that leads to a setting: each of those settings, set, reset and as a candidate."""
     protected = [s["name"] for s in host.rows("config", "show")
-                 if s["name"].split(".")[0] in GUARDED] + ["webhook.allow-local"]
+                 if s["name"].split(".")[0] in GUARDED] + ALSO_GUARDED
     assert len(protected) > 15 and "audit.keep" in protected
     host.ctl("set", "audit.keep", "400d")
     host.ctl("role", "set", "tuner", "settings.*")

@@ -97,12 +97,15 @@ void settings_commit(struct settings_turn *t, struct store_batch *b)
     store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, turn_committed, t);
 }
 
-/* It is about how administrators log in, what they may reach, and what is kept of what they did:
- * who may change settings does not loosen that. */
+/* It is about how administrators log in, what they may reach, what is kept of what they did and
+ * where, from which address they seem to come, and who speaks for accounts, also theirs: who may
+ * change settings does not loosen that. */
 static bool protects_admins(const struct setting *s)
 {
-    static const char *const areas[] = { "admin.", "api.", "audit.", "console.",
-                                         "webhook.allow-local" };
+    static const char *const areas[] = { "admin.",        "api.",
+                                         "audit.",        "component.",
+                                         "console.",      "http.trusted-proxies",
+                                         "syslog.server", "webhook.allow-local" };
     slice name = slice_of(s->name);
     for (unsigned i = 0; i < sizeof areas / sizeof areas[0]; i++)
         if (slice_starts(name, slice_of(areas[i])))

@@ -258,8 +258,14 @@ static void sender_due(struct timer *t, struct loop *loop)
 {
     struct sender *s = CONTAINER_OF(t, struct sender, due);
     s->again = s->busy;
-    if (s->busy || !sender_is_on(s))
+    if (s->busy)
         return;
+    if (!sender_is_on(s)) { /* what it has not taken is nobody's concern any more */
+        s->failures = 0;
+        s->why[0] = '\0';
+        say_state();
+        return;
+    }
     ensure(worker_is_here(send_worker));
     s->busy = true;
     if (s->position == UNKNOWN) {
