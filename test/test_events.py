@@ -321,3 +321,56 @@ def test_kill_leaves_both_or_none(server):
     assert 0 < done <= 40 and event_rows(server) == 2 * done
     assert log_rows(server, "stanza LIKE '%saints%'") == 40, "the words are there, once"
     assert len({e[2] for e in events(server)}) == done
+
+
+# --- archive read ---
+
+
+def read(host, *args):
+    return [r.get("body") for r in host.rows("archive", "read", "bob@localhost", *args)]
+
+
+def test_an_archive_is_read_page_by_page(server):
+    """Without a sign to its owner, who has not seen the messages."""
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    for i in range(5):
+        say(alice, "bob@localhost", f"m{i}", f"text {i}")
+    until("all of them", lambda: len(read(server)) == 5)
+    say(carol, "bob@localhost", "c0", "of another &lt;b&gt; &amp; more")
+    until("all are stored", lambda: len(read(server)) == 6)
+    assert read(server, "--with", "alice@localhost") == [f"text {i}" for i in range(5)]
+    assert read(server, "--with", "carol@localhost") == ["of another <b> & more"]
+    rows = server.rows("archive", "read", "bob@localhost", "--limit", "2")
+    assert [r["body"] for r in rows] == ["text 0", "text 1"]
+    assert rows[0]["from"] == str(alice) and rows[0]["to"] == "bob@localhost"
+    assert "<body>text 0</body>" in rows[0]["stanza"]
+    answer = server.ctl("archive", "read", "bob@localhost", "--limit", "4", "--after",
+                        rows[-1]["id"])
+    assert [r["body"] for r in answer["rows"]] == ["text 2", "text 3", "text 4",
+                                                   "of another <b> & more"]
+    assert read(server, "--start", "2100-01-01T00:00:00Z") == []
+    assert len(read(server, "--start", rows[0]["time"], "--end", "2100-01-01T00:00:00Z")) == 6
+    assert read(server, "--end", "2001-01-01T00:00:00Z") == []
+    bob = server.client("bob", "b")
+    for i in range(5):
+        bob.expect(f"<message id='m{i}'/>")
+    retract(alice, "bob@localhost", "m0")
+    until("its words are gone", lambda: read(server)[0] != "text 0")
+
+
+def test_who_reads_an_archive(server):
+    alice = server.client("alice", "a")
+    say(alice, "bob@localhost", "m0", "private")
+    until("it is stored", lambda: read(server) == ["private"])
+    for wrong in (["bob@localhost", "--after", "zz"], ["nobody@localhost"],
+                  ["bob@localhost", "--start", "yesterday"],
+                  ["bob@localhost", "--after", "0000000000000001"]):
+        assert server.ctl_run("archive", "read", *wrong).returncode != 0, wrong
+    for role, words in (("viewer", "compliance.read"), ("operator", "compliance.read"),
+                        ("auditor", "reason is missing")):
+        server.ctl("admin", "add", "alice@localhost", role)
+        assert words in refused(alice, "archive-read", jid="bob@localhost"), role
+    assert refused(alice, "archive-read", jid="bob@localhost", reason="case 4711") is None
+    entry = next(e for e in server.rows("audit", "list") if "case 4711" in e["args"])
+    assert entry["command"] == "archive read" and "bob@localhost" in entry["args"]
+    assert "private" not in str(entry)

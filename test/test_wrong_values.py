@@ -256,7 +256,7 @@ PRECISE = re.compile(r"found|missing|unknown|there is no|[Nn]o such|no setting b
 ARGUMENTS = {
     **dict.fromkeys(("jid", "user", "users", "owner", "roster", "watcher", "contact", "new-owner",
                      "room", "rooms", "members", "owners", "alternate", "allow", "block", "ask",
-                     "none", "receiver", "service"), ADDRESS),
+                     "none", "receiver", "service", "with"), ADDRESS),
     "contacts": ("@", "x" * 1100 + "@localhost"),
     "visible-to": ("everybody", "domain:", "group"),
     **dict.fromkeys(("rule", "rules"), ("department", "shoe-size=42", "=x")),
@@ -267,7 +267,7 @@ ARGUMENTS = {
     "alarm": ("no.such-alarm",), "job": ("1-99999", "x" * 40), "series": ("no_such_series",),
     "code": ("1", "12345a", "x" * 100),
     "url": ("nowhere", "ftp://example.org/", "https://a b/", "x" * 2000), "events": ("user.born",),
-    "around": ("yesterday-or-so", "-1"),
+    **dict.fromkeys(("around", "start", "end"), ("yesterday-or-so", "-1")),
     **dict.fromkeys(("domain", "alias", "local", "pattern"), DOMAIN), "domains": ("@", "x" * 1100),
     "limit": COUNT, "days": COUNT, "port": COUNT,
     "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),

@@ -8,6 +8,7 @@
 #include "ext/mam/mam_prefs.h"
 #include "ext/mam/mam_query.h"
 #include "ext/mam/mam_quota.h"
+#include "ext/mam/mam_read.h"
 #include "ext/mam/mam_retract.h"
 #include "ext/mam/mam_talk.h"
 #include "home/duty.h"
@@ -117,6 +118,7 @@ static void ext_mam_start(void)
     ext_mam_gather(mam_quota_stmts, &n);
     ext_mam_gather(mam_talk_stmts, &n);
     ext_mam_gather(mam_events_stmts, &n);
+    ext_mam_gather(mam_read_stmts, &n);
 }
 
 /* The server may have ended before it had counted and indexed the last messages. */
@@ -174,7 +176,7 @@ const struct feature mam_feature = {
                                            &mam_page_default, &mam_page_max, &mam_fulltext,
                                            &mam_retention, &mam_user_bytes, &mam_room_bytes, NULL },
     .commands = (struct command *const[]){ &mam_expire_command, &mam_events_command,
-                                           &mam_user_archive, NULL },
+                                           &mam_read_command, &mam_user_archive, NULL },
     .metrics = (struct metric *const[]){ &mam_expired, &mam_trimmed, NULL },
     .logs = (struct log_area *const[]){ &mam_log, NULL },
     .start = ext_mam_start,
