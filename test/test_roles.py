@@ -5,6 +5,7 @@ import re
 import pytest
 
 from muster import rows
+from muster.client import until
 from test_api import Api, api_server
 from test_adhoc import COMMANDS, command, form, nodes
 
@@ -362,3 +363,16 @@ def test_commands_that_texts_of_the_server_name_are_there():
             if not name or not given <= options:
                 wrong.append((path.name, quoted))
     assert found > 50 and not wrong
+
+
+def test_the_log_does_not_tell_what_the_audit_log_tells(host):
+    """Who has no audit.read sees no line of a command, however they ask."""
+    host.ctl("set", "audit.keep", "410d")
+    until("the line", lambda: host.rows("log", "list", "--area", "command", "--word", "410d"))
+    host.ctl("admin", "add", "alice@localhost", "operator")
+    alice = host.client("alice", "a")
+    assert "audit.read" in refused(alice, "log-list", area="command")
+    host.ctl("admin", "add", "alice@localhost", "auditor")
+    assert refused(alice, "log-list", area="command") is None
+    for chosen in [], ["--event", "admin.command"], ["--word", "410d"], ["--level", "trace"]:
+        assert not [r for r in host.rows("log", "list", *chosen) if "410d" in r["text"]], chosen

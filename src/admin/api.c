@@ -15,8 +15,6 @@
 #include <pthread.h>
 #include <stdio.h>
 
-struct log_area log_api = { .name = "api" };
-
 #define API_ROOT "/api/v1"
 enum { ALLOW_BYTES_MAX = 256 };
 
@@ -84,7 +82,7 @@ static void job_refuse(struct api_job *j, const struct api_problem *p)
 static void on_ended(struct command_return *r)
 {
     struct api_job *j = CONTAINER_OF(r, struct api_job, ended);
-    audit_command(&j->call, &log_api);
+    audit_command(&j->call);
     if (j->r == NULL)
         job_free(j);
     else
@@ -483,5 +481,4 @@ const struct feature api_feature = {
     .settings = (struct setting *const[]){ &api_tls_required, &api_requests_per_token,
                                            &api_requests_per_address, NULL },
     .http = routes,
-    .logs = (struct log_area *const[]){ &log_api, NULL },
 };

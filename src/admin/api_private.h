@@ -97,4 +97,3 @@ bool api_is_json(slice type);     /* of a Content-Type */
 extern _Atomic unsigned api_jobs; /* under way in this process */
 
 extern struct setting api_tls_required, api_requests_per_token, api_requests_per_address;
-extern struct log_area log_api;

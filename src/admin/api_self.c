@@ -131,7 +131,7 @@ static void answer_factor(struct self_job *j)
 static void act_ended(struct command_return *r)
 {
     struct self_job *j = CONTAINER_OF(r, struct self_job, ended);
-    audit_command(&j->act, &log_api);
+    audit_command(&j->act);
     if (j->act.err != OK) {
         if (j->r != NULL)
             api_problem(j->r, &(struct api_problem){ .status = api_status(j->act.err),
@@ -186,7 +186,7 @@ static void password_compared(struct login *l)
     }
     command_fail(&j->asked, l->result == LOGIN_LOCKED ? E_DENIED : E_AUTH, "%s", "");
     if (l->result != LOGIN_REFUSED)
-        audit_command(&j->asked, &log_api);
+        audit_command(&j->asked);
     if (j->r != NULL)
         api_login_problem(j->r, l->result);
     self_free(j);

@@ -444,7 +444,7 @@ static void login_ended(struct login *l)
             answer_nothing(j->r, (slice){ 0 });
     }
     if (l->result != LOGIN_REFUSED) /* guesses that are not made do not fill the audit log */
-        audit_command(&j->call, &log_api);
+        audit_command(&j->call);
     session_job_free(j);
 }
 
@@ -567,7 +567,7 @@ static void session_logout(struct http_request *r, const struct principal *who)
                                  .finished = job_finished };
     console_end(api_session_secret(r));
     command_done(&call, "%s", "");
-    audit_command(&call, &log_api);
+    audit_command(&call);
     answer_nothing(r, SLICE(API_COOKIE "=; Max-Age=0" COOKIE_MARK));
 }
 

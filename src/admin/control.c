@@ -34,7 +34,7 @@ static const struct conn_limits limits = {
     .handshake_ms = 1000,
 };
 
-struct log_area log_admin = { .name = "admin", .whole = true };
+struct log_area log_admin = { .name = "admin" };
 
 struct control {
     struct worker *worker;     /* NULL: it has not begun to accept */
@@ -86,7 +86,7 @@ static void control_write_reply(struct client *cl)
 static void on_ended(struct command_return *r)
 {
     struct client *cl = CONTAINER_OF(r, struct client, ended);
-    audit_command(&cl->call, &log_admin);
+    audit_command(&cl->call);
     if (cl->conn == NULL) {
         client_free(cl);
         return;

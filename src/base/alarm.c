@@ -92,6 +92,8 @@ static void log_active(const struct alarm *a, const char *event, slice detail)
 void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail)
 {
     pthread_mutex_lock(&lock);
+    int set = atomic_load(&a->severity_set);
+    severity = set > 0 ? (enum alarm_severity)(set - 1) : severity;
     set_detail(a, detail);
     bool is_new = !atomic_load(&a->active);
     bool is_other = atomic_exchange(&a->severity_now, (int)severity) != (int)severity;
@@ -108,11 +110,7 @@ void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail)
     pthread_mutex_unlock(&lock);
 }
 
-void alarm_raise(struct alarm *a, slice detail)
-{
-    int set = atomic_load(&a->severity_set);
-    alarm_raise_as(a, set > 0 ? (enum alarm_severity)(set - 1) : a->severity, detail);
-}
+void alarm_raise(struct alarm *a, slice detail) { alarm_raise_as(a, a->severity, detail); }
 
 void alarm_set_severity(struct alarm *a, int severity)
 {

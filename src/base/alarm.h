@@ -26,8 +26,9 @@ struct alarm {
     _Atomic int severity_now;      /* enum alarm_severity, of the last raise */
     _Atomic uint64_t since_us;     /* wall clock of the last change; 0: never raised */
     _Atomic uint64_t raised_count; /* how often it became active */
-    _Atomic int severity_set;      /* what alarm_raise() takes instead, plus 1; 0: of the row */
-    _Atomic uint64_t known_us;     /* when somebody acknowledged that it is active; 0: not yet */
+    _Atomic int severity_set; /* what an operator has set, plus 1, which holds however it is raised;
+                                 0: nothing */
+    _Atomic uint64_t known_us; /* when somebody acknowledged that it is active; 0: not yet */
     /* Of the last raise, and who acknowledged it; guarded by a lock in alarm.c. */
     char detail[ALARM_DETAIL_BYTES], known_by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
     struct alarm *next;
@@ -42,7 +43,8 @@ struct alarm_listener {
 void alarm_register(struct alarm *a); /* at start */
 /* Raises it with the severity of the row. Raising an active alarm again is not logged. */
 void alarm_raise(struct alarm *a, slice detail);
-/* The same with another severity. A change of severity is logged. */
+/* The same with another severity. A change of severity is logged. What an operator has set
+ * (alarm_set_severity()) holds for both. */
 void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail);
 void alarm_clear(struct alarm *a);
 void alarm_detail(struct alarm *a, char *out, size_t cap); /* as a C string, cut where needed */

@@ -183,6 +183,13 @@ static void count_told(struct alarm_listener *l)
     told++;
 }
 
+static void raise_as_error(void)
+{
+    alarm_raise_as(&full, ALARM_ERROR, SLICE("7 days"));
+    assert_string_equal(alarm_severity_name(&full), "warning"); /* which is set */
+    alarm_clear(&full);
+}
+
 static void change_in_steps(void)
 {
     alarm_raise(&full, SLICE("1"));                   /* told */
@@ -213,6 +220,8 @@ static void listeners_hear_of_changes(void **state)
     assert_int_equal(told, 12);
     alarm_set_severity(&full, ALARM_WARNING);
     (void)log_of(raise_twice_and_clear_twice);
+    assert_string_equal(alarm_severity_name(&full), "warning");
+    (void)log_of(raise_as_error);
     assert_string_equal(alarm_severity_name(&full), "warning");
     alarm_set_severity(&full, -1);
 }

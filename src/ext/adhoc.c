@@ -52,7 +52,6 @@ enum {
     LISTED_MAX = 512
 };
 
-static struct log_area log_adhoc = { .name = "adhoc" };
 static char session_key[KEY_BYTES]; /* of this process */
 
 /* A node is the name of the command with hyphens: "user-add", unless a XEP gives it another. */
@@ -509,7 +508,7 @@ static void call_ended(struct command_return *r)
 {
     struct run *run = CONTAINER_OF(r, struct run, ended);
     const struct command_call *call = &run->call;
-    audit_command(call, &log_adhoc);
+    audit_command(call);
     if (call->err != OK) {
         slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
         if (run->why.len < TEXT_BYTES_MAX)
@@ -761,7 +760,7 @@ static void refuse_person(struct iq *iq, const struct target *t, const struct wh
         .command = t->command, .arena = iq->tmp, .who = adhoc_principal(iq), .err = E_DENIED
     };
     if (t->command != NULL && call.who.role.len > 0)
-        audit_command(&call, &log_adhoc);
+        audit_command(&call);
     iq_error(iq, SE_FORBIDDEN, slice_dup(iq->tmp, slice_of(why->text)));
 }
 
@@ -915,7 +914,6 @@ const struct feature adhoc_feature = {
             { "0068", "1.3.0", "Field Standardization for Data Forms", "0.1.0", "form_test", NULL },
             { 0 },
         },
-    .logs = (struct log_area *const[]){ &log_adhoc, NULL },
     .claim = adhoc_claim,
     .start = adhoc_start,
     .worker.slot = &ended_slot,

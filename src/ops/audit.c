@@ -446,10 +446,17 @@ static slice cut(slice text, size_t max)
     return part;
 }
 
-void audit_command(const struct command_call *call, struct log_area *area)
+/* Its lines tell what the audit log tells. */
+static struct log_area log_commands = {
+    .name = "command",
+    .permission = "audit.read",
+    .whole = true,
+};
+
+void audit_command(const struct command_call *call)
 {
     struct buf args;
-    command_audit(call, area);
+    command_audit(call, &log_commands);
     if (!command_is_audited(call))
         return;
     buf_init(&args, AUDIT_BYTES_MAX);
@@ -805,7 +812,7 @@ const struct feature audit_feature = {
     .commands =
         (struct command *const[]){ &audit_list, &audit_export, &audit_verify_command, NULL },
     .metrics = (struct metric *const[]){ &entries_metric, NULL },
-    .logs = (struct log_area *const[]){ &log_audit, NULL },
+    .logs = (struct log_area *const[]){ &log_audit, &log_commands, NULL },
     .messages = (const struct message_row *const[]){ &audit_message, NULL },
     .worker.start = audit_start,
     .worker.stop = audit_stop,

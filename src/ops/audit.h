@@ -18,11 +18,10 @@
 
 struct command_call;
 struct feature;
-struct log_area;
 struct store;
 
 /* For an ended call, on the worker where it was given: command_audit(), and the entry. */
-void audit_command(const struct command_call *call, struct log_area *area);
+void audit_command(const struct command_call *call);
 
 /* What the server does by itself that a command would do, too: the name of that. On any worker. */
 void audit_of_server(const char *command, slice args, slice before, slice after);
