@@ -9,7 +9,7 @@ from muster.muc import Room
 
 from test_privilege import SECRET, archived, inner, say as say_for
 from test_push import enable
-from test_s2s_across import CARBONS, RECEIPTS, wants
+from test_s2s_across import CARBONS, NODES, RECEIPTS, wants
 
 FAR = "far.test"
 GATEWAY = "gateway.elsewhere.test"
@@ -447,3 +447,43 @@ def test_an_imported_contact_abroad_is_asked_for_what_it_grants(servers, users, 
     bob.send(f"<presence to='{zoe.bare}' type='subscribe'/>")
     bob.expect(f"<presence from='{zoe.bare}' type='subscribed'/>")
     bob.expect(f"<presence from='{zoe}' type='-'/>")
+
+
+@pytest.mark.parametrize("first", ["alice", "bob"])
+def test_a_contact_that_may_see_us_later_hears_of_our_nodes(servers, users, first):
+    """Whoever of the two has added the other first, at the approval and afterwards."""
+    alice, bob = users
+    node, features = NODES["nick"][0], [xml.DISCO_INFO, NODES["nick"][0] + "+notify"]
+    alice.result("set", pubsub.publish(node, NODES["nick"][1], "current"))
+    bob.send(f"<presence>{pubsub.caps(features)}</presence>")
+
+    def answer():
+        alice.pump(0.01)
+        asked = bob._take(lambda e: e.tag.endswith("}iq") and e.get("type") == "get"
+                          and "disco#info" in xml.canonical(e))
+        if asked is not None:
+            bob.send(f"<iq type='result' to='{asked.get('from')}' id='{asked.get('id')}'>"
+                     f"{pubsub.disco_answer(features, asked[0].get('node'))}</iq>")
+
+    def told(text):
+        def look():
+            bob.ping()
+            answer()
+            return [e for e in bob.inbox if text in xml.canonical(e)
+                    and e.get("from") == alice.bare]
+        return look
+
+    one, other = (alice, bob) if first == "alice" else (bob, alice)
+    for asks, grants in (one, other), (other, one):
+        asks.send(f"<presence type='subscribe' to='{grants.bare}'/>")
+        grants.expect(f"<presence type='subscribe' from='{asks.bare}'/>")
+        grants.send(f"<presence type='subscribed' to='{asks.bare}'/>")
+        asks.expect(f"<presence from='{grants}'/>")
+        for _ in range(3):
+            bob.ping()
+            alice.ping()
+            answer()
+    until("the last item", told("Ishmael"))
+    alice.result("set", pubsub.publish(node, NODES["nick"][1].replace("Ishmael", "Ahab"),
+                                       "current"))
+    until("the next one", told("Ahab"))

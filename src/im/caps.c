@@ -14,6 +14,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_view.h"
 #include "xmpp/caps_info.h"
 #include "xmpp/ns.h"
 
@@ -586,8 +587,9 @@ static struct caps_remote *remote_make(struct account *a, slice jid)
     return r;
 }
 
-/* Those who see the account's presence hear of its nodes. Those whom the account sees are
- * remembered, too: they may be allowed to see it later, and then send no new presence. */
+/* Those who see the account's presence hear of its nodes. Those whom the account sees, or has asked
+ * to see, are remembered, too: they may be allowed to see it later, and then send no new presence.
+ * That of a contact who has just agreed comes before the roster says so. */
 static void remote_presence(struct account *a, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(worker_loop(a->worker));
@@ -595,7 +597,8 @@ static void remote_presence(struct account *a, const struct stanza *st)
     struct caps_remote *r = rs == NULL ? NULL : remote_find(rs, stanza_from(st));
     slice contact = stanza_from_bare(st);
     bool seen = roster_is_seen(a, contact);
-    bool kept = st->type == TYPE_AVAILABLE && (seen || roster_sees(a, contact));
+    bool kept = st->type == TYPE_AVAILABLE &&
+                (seen || roster_sees(a, contact) || roster_is_contact(a, contact));
     struct caps_key k;
     ensure(account_here(a));
     if (kept && caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2) {
