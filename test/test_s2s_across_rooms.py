@@ -218,6 +218,28 @@ def test_who_may_not_federate_any_more_hears_that_the_room_is_left(servers, user
     cave.gone(users[0], "guest")
 
 
+def test_foreign_occupants_neither_speak_nor_enter_without_instant_messages(servers, users, cave):
+    """im.enabled, as for users of this server (test_messaging.py)."""
+    alice, bob = users
+    servers[0].ctl("set", "im.enabled", "off")
+    for to, kind in (cave.jid, "groupchat"), (cave.at("owner"), "chat"):
+        bob.send(f"<message to='{to}' type='{kind}' id='m'><body>hi</body></message>")
+        error = bob.expect_error("not-allowed", "cancel", "<message type='error' id='m'/>")
+        assert "instant messaging" in "".join(error.itertext())
+        bob.send(f"<message to='{to}' type='{kind}'>"
+                 "<composing xmlns='http://jabber.org/protocol/chatstates'/></message>")
+    bob.send(f"<presence to='{cave.at('guest')}'><show>away</show></presence>")
+    assert cave.presence(alice, "guest").show == "away"
+    cave.leave(bob, "guest")
+    for to in cave.at("guest"), f"new@{str(cave.jid).partition('@')[2]}/guest":
+        bob.send(f"<presence to='{to}' id='j'>{muc.X}</presence>")
+        error = bob.expect_error("not-allowed", "cancel", "<presence type='error' id='j'/>")
+        assert "instant messaging is turned off" in "".join(error.itertext())
+    alice.expect_nothing("<message/>")
+    servers[0].ctl("set", "im.enabled", "on")
+    cave.enter(bob, "guest")
+
+
 def test_self_ping(users, cave):
     alice, bob = users
     ping = "<ping xmlns='urn:xmpp:ping'/>"

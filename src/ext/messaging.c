@@ -1,5 +1,6 @@
 /* messaging: settings for instant messaging as a whole, and requests to clients. Both are announced
  * in a form of disco#info (docs/messaging.md). */
+#include "im/messaging.h"
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "home/host.h"
@@ -10,16 +11,6 @@
 
 #define NS_MESSAGING "urn:muster:messaging:0"
 
-static struct setting im_enabled = {
-    .name = "im.enabled",
-    .scope = SCOPE_CLUSTER,
-    .type = PARAM_BOOL,
-    .def = 1,
-    .doc =
-        "Instant messages are delivered. Off: they are refused with not-allowed, messages without "
-        "text (typing notifications) are dropped, and rooms cannot be entered. Presence, rosters "
-        "and all else are not affected.",
-};
 static struct setting im_offline = {
     .name = "im.offline-messages",
     .scope = SCOPE_CLUSTER,
@@ -47,40 +38,12 @@ static struct setting im_cut_paste = {
 
 static const struct disco_form messaging_form = {
     NS_MESSAGING,
-    (const struct disco_form_field[]){ { "enabled", &im_enabled },
+    (const struct disco_form_field[]){ { "enabled", &messaging_enabled },
                                        { "offline-messages", &im_offline },
                                        { "client-history", &im_client_history },
                                        { "cut-paste", &im_cut_paste },
                                        { 0 } },
 };
-
-/* Whether it is a message between people, not one of a service or device. */
-static bool is_im(const struct stanza *st)
-{
-    if (st->kind != STANZA_MESSAGE)
-        return false;
-    return st->type == TYPE_CHAT || st->type == TYPE_GROUPCHAT ||
-           (st->type == TYPE_NORMAL && stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)));
-}
-
-/* Of services a headline is an announcement; of people it is a message like others. */
-static bool is_written_headline(const struct stanza *st)
-{
-    return st->kind == STANZA_MESSAGE && st->type == TYPE_HEADLINE &&
-           stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED));
-}
-
-/* Messages without text, such as typing notifications, get no error. */
-static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
-{
-    if (setting_bool(&im_enabled))
-        return PASS;
-    if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(SUBJECT) | KNOWN(OOB)))
-        return DROP;
-    why->error = SE_NOT_ALLOWED;
-    why->text = SLICE("instant messaging is turned off here");
-    return REFUSE;
-}
 
 /* Into a room that the session is not in: it would hear nothing there, nor be heard. */
 static bool enters_room(const struct session *s, const struct stanza *st)
@@ -96,12 +59,7 @@ static bool enters_room(const struct session *s, const struct stanza *st)
 
 static enum verdict messaging_check(struct session *s, struct stanza **st, struct refusal *why)
 {
-    if (!setting_bool(&im_enabled) && enters_room(s, *st)) {
-        why->error = SE_NOT_ALLOWED;
-        why->text = SLICE("instant messaging is turned off here, and rooms with it");
-        return REFUSE;
-    }
-    return is_im(*st) || is_written_headline(*st) ? refuse_all(*st, why) : PASS;
+    return enters_room(s, *st) ? messaging_takes_entry(why) : messaging_takes(*st, why);
 }
 
 static bool messaging_is_there(const struct account *a, const struct stanza *st)
@@ -116,9 +74,9 @@ static bool messaging_is_there(const struct account *a, const struct stanza *st)
 
 static enum verdict messaging_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
-    if (!is_im(st))
+    if (!messaging_is_im(st)) /* headlines are of services, too */
         return PASS;
-    enum verdict all = refuse_all(st, why);
+    enum verdict all = messaging_takes(st, why);
     if (all != PASS)
         return all;
     if (setting_bool(&im_offline) || st->type == TYPE_GROUPCHAT /* refused from all accounts */ ||
@@ -135,7 +93,7 @@ static enum verdict messaging_block(struct account *a, const struct stanza *st, 
 const struct feature messaging_feature = {
     .name = "messaging",
     .form = &messaging_form,
-    .settings = (struct setting *const[]){ &im_enabled, &im_offline, &im_client_history,
+    .settings = (struct setting *const[]){ &messaging_enabled, &im_offline, &im_client_history,
                                            &im_cut_paste, NULL },
     .stage.check = messaging_check,
     .stage.block = messaging_block,

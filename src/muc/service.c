@@ -8,10 +8,12 @@
 #include "home/ticket.h"
 #include "im/feature.h"
 #include "im/iq.h"
+#include "im/messaging.h"
 #include "muc/info.h"
 #include "muc/join.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
+#include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"
 #include "muc/room/metrics.h"
@@ -102,6 +104,24 @@ static enum routed nowhere(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
+/* While there are no instant messages: what clients of ours send does not come this far. true:
+ * takes over st. */
+static bool service_is_silent(struct room *r, struct stanza *st)
+{
+    struct refusal why = { .error = SE_NOT_ALLOWED };
+    enum verdict v = PASS;
+    if (st->kind == STANZA_MESSAGE)
+        v = messaging_takes(st, &why);
+    else if (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE &&
+             (r->state != ACTOR_READY || room_seat(r, stanza_from(st)) == NULL))
+        v = messaging_takes_entry(&why);
+    if (v == REFUSE)
+        stage_refuse(r->worker, st, &why);
+    else if (v != PASS)
+        stanza_unref(&st);
+    return v != PASS;
+}
+
 /* A stanza to the room, or to an occupant of it, when the room is loaded. Takes over st. */
 static enum routed room_receive(struct room *r, struct stanza *st, struct origin origin)
 {
@@ -110,6 +130,8 @@ static enum routed room_receive(struct room *r, struct stanza *st, struct origin
         stanza_unref(&st);
         return ROUTED;
     }
+    if (service_is_silent(r, st))
+        return ROUTED;
     if (r->state != ACTOR_READY)
         return nowhere(r, st);
     switch ((enum stanza_kind)st->kind) {
