@@ -713,6 +713,37 @@ def test_a_domain_that_is_shut_out_goes_and_is_seen_again(free, how):
                                         and "news" in text_of(e)))
 
 
+@pytest.mark.parametrize("at", [ONE, OTHER], ids=["here", "there"])
+@pytest.mark.parametrize("how", ["policy", "deny", "block"])
+def test_who_is_shut_out_hears_so(free, how, at):
+    """An occupant of a room here, that he has left; a room and a contact there, that our user has
+    gone."""
+    one, _ = free
+    alice, bob, room = befriended(free, at)
+    for command in SHUTS[how][0] + ([("federation", "block", f"conference.{OTHER}")]
+                                    if how == "block" else []):
+        one.ctl(*command)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    if at == OTHER:
+        bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
+        return
+    left = bob.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    assert [e.get("code") for e in left.iter("{http://jabber.org/protocol/muc#user}status")] == [
+        "110"]
+
+
+def test_occupants_hear_that_a_service_is_not_reached_any_more(free):
+    """federation.services: and their contacts here stay."""
+    one, _ = free
+    alice, bob, room = befriended(free)
+    one.ctl("set", f"federation.services@{ONE}", "pubsub")
+    bob.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    bob.ping()
+    bob.expect_nothing(f"<presence from='{alice}' type='unavailable'/>")
+    say(bob, alice.bare, "stays")
+    alice.expect("<message id='stays'/>")
+
+
 def test_who_comes_while_a_domain_is_shut_out_sees_it_later(free):
     one, other = free
     alice, bob = one.client("alice"), other.client("bob")

@@ -586,10 +586,48 @@ static void contacts_barred_changed(struct contacts_worker *cw)
         place_bar(cw, p);
 }
 
+static bool is_separated(const struct session *s, slice jid)
+{
+    struct worker *w = s->account->worker;
+    slice domain = jid_split(jid).domain;
+    return foreign_is(w, domain) && !foreign_pair(w, jid_split(s->account->jid).domain, domain);
+}
+
+/* Contacts elsewhere that a rule has just separated it from would see it for ever. */
+static void session_parts(struct session *s, const struct contacts_worker *cw)
+{
+    const struct roster *r = s->account->roster;
+    slice local = jid_split(s->account->jid).domain;
+    char key[PAIR_KEY_MAX];
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        slice contact = roster_item_jid(r->items[i]);
+        const struct spoken *p =
+            map_get(&cw->spoken, pair_make_key(key, jid_split(contact).domain, local));
+        if (p != NULL && p->may && sub_is_seen(r->items[i]->state) && is_separated(s, contact))
+            presence_tell(s, contact, TYPE_UNAVAILABLE);
+    }
+}
+
+/* The same of rooms elsewhere, and whoever else was sent directed presence. */
+static void sessions_part(const struct contacts_worker *cw)
+{
+    const struct spoken *p;
+    struct session *s;
+    bool any = false;
+    for (uint32_t i = 0; !any && (p = map_next(&cw->spoken, &i)) != NULL;)
+        any = p->may && !foreign_pair(cw->worker, pair_local(&p->pair), pair_domain(&p->pair));
+    for (uint32_t i = 0; (s = sessions_next(cw->worker, &i)) != NULL;) {
+        presence_directed_drop(s, is_separated);
+        if (any && session_is_available(s) && !s->hidden)
+            session_parts(s, cw);
+    }
+}
+
 /* Rules have changed: contacts that may not be seen any more go, those that may again are asked. */
 static void contacts_pairs_changed(struct worker *w)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
+    sessions_part(cw);
     contacts_barred_changed(cw);
     struct spoken *p;
     struct place *place;

@@ -205,7 +205,7 @@ struct worker_events {
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
     /* The server of a foreign domain is not to be reached; it is there again, and may have
      * forgotten everything: im/abroad.h. local: for that domain or
-     * service of ours; empty: for all. */
+     * service of ours, which a rule separates from it; empty: for all. */
     void (*domain_lost)(struct worker *w, slice domain, slice local);
     void (*domain_back)(struct worker *w, slice domain);
 };

@@ -160,6 +160,7 @@ void foreign_version_grows_everywhere(struct worker *w)
 void foreign_changed(struct worker *w)
 {
     foreign_version_grows_everywhere(w);
+    EMIT(foreign.changes, w);
     EMIT(foreign.changed, w);
 }
 

@@ -55,7 +55,10 @@ struct foreign_rules {
      * gives answers the address that was asked. Takes over st, of which nobody else has a
      * reference. */
     struct stanza *(*inward)(struct worker *w, struct stanza *st);
-    /* Some pairs may exchange stanzas no longer, or again. On each worker. */
+    /* Some pairs may exchange stanzas no longer, or again. On each worker: `changes` of all
+     * features, then `changed`. Between both and for a moment after, what `changed` says in
+     * farewell still leaves. */
+    void (*changes)(struct worker *w);
     void (*changed)(struct worker *w);
 };
 

@@ -35,7 +35,8 @@ enum {
     USER_TIMEOUT_MS = 60000,
     /* When the server stops, to flush: more than what is under way has (s2s_in_stop()), and less
      * than the node waits for it. */
-    STOP_MS = 1500
+    STOP_MS = 1500,
+    PARTING_MS = 500 /* all workers have said goodbye by then */
 };
 
 struct s2s_listener {
@@ -242,6 +243,7 @@ static void s2s_end(void *own, struct worker *w)
 {
     struct s2s_worker *sw = s2s_worker(own, w);
     timer_cancel(&sw->stop);
+    timer_cancel(&sw->parting);
     outgoing_find_stop(&sw->pending);
     s2s_domains_stop(sw);
     if (sw->partners.kind != NULL)
@@ -261,18 +263,28 @@ static bool s2s_speaks_for(struct worker *w, slice local, const struct stanza *s
                                      host_has(worker_node(w), local));
 }
 
+/* Pairs that may speak no more: others hear that our users and occupants of our rooms are gone. */
+static bool s2s_says_goodbye(struct worker *w, const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE && s2s_parts(w);
+}
+
 /* Where a stanza that leaves is judged; one that has waited is, again: gate/s2s/s2s_judge.h. */
 static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice domain,
                                          const struct stanza *st)
 {
     slice local = jid_split(stanza_from(st)).domain;
     (void)own;
-    if (st->from_len == 0 || s2s_is_address(domain) || !s2s_speaks_for(w, local, st) ||
-        !s2s_federates(w, local))
+    if (st->from_len == 0 || s2s_is_address(domain) || !s2s_speaks_for(w, local, st))
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
-    if (!s2s_may(w, local, domain))
+    bool may = s2s_may(w, local, domain), parts = !may && s2s_says_goodbye(w, st);
+    if (!parts && !s2s_federates(w, local))
+        return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
+    if (!parts && !may)
         return (struct edge_word){ .error = SE_NOT_ALLOWED };
-    return foreign_leaves(w, st, false);
+    struct edge_word word = foreign_leaves(w, st, false);
+    word.bare = word.bare || parts;
+    return word;
 }
 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
@@ -324,6 +336,25 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
     return DROP;
 }
 
+static void s2s_parted(struct timer *t, struct loop *loop)
+{
+    struct s2s_worker *sw = CONTAINER_OF(t, struct s2s_worker, parting);
+    (void)loop;
+    LIST_EACH (it, &sw->in.all)
+        s2s_in_parted(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
+    partners_each(sw->partners.worker, (slice){ 0 }, partner_policy_is_new);
+    s2s_find_pending(sw->partners.worker);
+}
+
+void s2s_pairs_change(struct worker *w)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    if (g == NULL || s2s_worker(g, w)->out.stopped)
+        return;
+    s2s_worker(g, w)->parting.fn = s2s_parted;
+    timer_set(worker_loop(w), &s2s_worker(g, w)->parting, PARTING_MS);
+}
+
 void s2s_pairs_changed(struct worker *w)
 {
     struct s2s_gate *g = s2s_gate_of(w);
@@ -332,7 +363,6 @@ void s2s_pairs_changed(struct worker *w)
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
     partners_each(w, (slice){ 0 }, partner_policy_is_new);
-    s2s_find_pending(w);
     s2s_prepare_trust(g, w);
 }
 

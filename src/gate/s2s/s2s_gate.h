@@ -71,6 +71,7 @@ struct s2s_worker {
     struct outgoing_find pending; /* on the first worker: what the database has */
     struct timer domains_look;    /* on the first worker: of gate/s2s/s2s_domains.c */
     struct timer stop;            /* then streams that are left are aborted */
+    struct timer parting;         /* pairs that may speak no more say goodbye until then */
 };
 
 struct s2s_gate {
@@ -113,6 +114,9 @@ bool s2s_federates(struct worker *w, slice local);
 const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice remote);
 /* The same by the rules of all features. */
 bool s2s_may(struct worker *w, slice local, slice remote);
+/* Rules have just changed: pairs that may speak no more say goodbye on the streams that they have.
+ */
+bool s2s_parts(const struct worker *w);
 /* A foreign domain, by its name, that the policy lets speak with that one of ours. */
 bool s2s_is_partner(struct worker *w, slice local, slice remote);
 /* Why it is none. NULL: it is one. */

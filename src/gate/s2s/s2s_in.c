@@ -448,6 +448,16 @@ static void in_close(struct s2s_in *s)
     in_ends_soon(s);
 }
 
+static void in_shut_ends(struct s2s_in *s)
+{
+    if (s2s_back_waits(s))
+        s2s_back_ask(s);
+    else if (s2s_back_needs_end(s))
+        xstream_send_end(&s->x);
+    else
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+}
+
 /* What was written back has perhaps arrived: it would go back to its senders. What comes meanwhile
  * is not taken. */
 static void in_shut(struct s2s_in *s, slice why)
@@ -455,16 +465,24 @@ static void in_shut(struct s2s_in *s, slice why)
     bool goes_on = s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent;
     if (s->shut)
         return;
-    s->shut = goes_on && (s2s_back_waits(s) || s2s_back_needs_end(s));
+    s->parts = goes_on && s2s_back_is_used(s) && s2s_parts(s->x.worker);
+    s->shut = goes_on && (s->parts || s2s_back_waits(s) || s2s_back_needs_end(s));
     if (!s->shut) {
         xstream_fail(&s->x, XE_POLICY_VIOLATION, why);
         return;
     }
-    if (s2s_back_waits(s))
-        s2s_back_ask(s);
-    else
-        xstream_send_end(&s->x);
     in_ends_soon(s);
+    if (!s->parts)
+        in_shut_ends(s);
+}
+
+void s2s_in_parted(struct s2s_in *s)
+{
+    if (!s->parts)
+        return;
+    s->parts = false;
+    if (s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent)
+        in_shut_ends(s);
 }
 
 static void in_idle(struct xstream *x)

@@ -93,6 +93,8 @@ static const struct pair *back_user(const struct s2s_in *s)
     return NULL;
 }
 
+bool s2s_back_is_used(const struct s2s_in *s) { return back_user(s) != NULL; }
+
 static void back_offer(struct s2s_in *s, uint64_t resumes)
 {
     struct in_back *b = back_of(s);
@@ -245,6 +247,12 @@ static void back_end(struct s2s_in *s)
     in_ends_soon(s);
 }
 
+/* A farewell of a pair for which the stream is ended. */
+static bool back_parts(const struct s2s_in *s, const struct pair *p)
+{
+    return s->parts && !s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p));
+}
+
 static void to_back_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_to_back *m = message;
@@ -261,8 +269,8 @@ static void to_back_run(struct worker *w, void *message, const struct message_fr
         return;
     if (m->st == NULL)
         back_end(s);
-    else if (!s->x.end_sent && !s->shut && !s->closing) /* else it goes on the next stream */
-        back_write(s, p, m);
+    else if (!s->x.end_sent && !s->closing && (!s->shut || back_parts(s, p)))
+        back_write(s, p, m); /* else it goes on the next stream */
 }
 
 static const struct message_field to_back_fields[] = {

@@ -29,6 +29,7 @@ struct s2s_back_resumed {
 void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r);
 bool s2s_back_acked(struct s2s_in *s, uint32_t h); /* false: that cannot be */
 uint32_t s2s_back_count(const struct s2s_in *s);   /* the largest h that can be */
+bool s2s_back_is_used(const struct s2s_in *s);     /* it was offered to a partner */
 bool s2s_back_waits(const struct s2s_in *s);       /* something is not confirmed */
 /* Something was written before XEP-0198 began, and nothing of it is confirmed by what follows: only
  * the end of the other side does. */

@@ -43,6 +43,7 @@ struct s2s_in {
     bool draining;      /* it ends when all that it brought is handled: nothing more is read */
     bool stopping;      /* with the edge */
     bool shut;          /* its domains may not connect any more; confirmations may still come */
+    bool parts;         /* ... and farewells are written back: s2s_parts() */
     bool closing;       /* it ends when what was written back is confirmed */
     uint16_t remote_len, local_len;
     uint8_t lang_len;

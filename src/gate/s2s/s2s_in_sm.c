@@ -852,7 +852,7 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
     else if (s2s_back_acked(s, (uint32_t)h)) {
         if (s->stopping && !s->draining && !s2s_back_waits(s))
             s2s_flow_end(s);
-        else if (s->shut && !s2s_back_waits(s))
+        else if (s->shut && !s->parts && !s2s_back_waits(s))
             xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
         else if (s->closing && !s2s_back_waits(s))
             s2s_flow_finish(s);

@@ -724,9 +724,22 @@ void s2s_out_close(struct s2s_out *o)
     xstream_close(&o->x, (slice){ 0 });
 }
 
+void s2s_out_parts(struct s2s_out *o, bool on)
+{
+    ensure(o->up);
+    if (o->parts == on || o->draining || o->x.end_sent)
+        return;
+    o->parts = on;
+    if (on)
+        xstream_wait(&o->x);
+    else
+        xstream_go(&o->x);
+}
+
 void s2s_out_finish(struct s2s_out *o)
 {
     ensure(o->up);
+    s2s_out_parts(o, false);
     if (o->x.end_sent) /* it is awaited already */
         return;
     share_each(o, share_holds);

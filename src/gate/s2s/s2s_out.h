@@ -25,6 +25,9 @@ void s2s_out_close(struct s2s_out *o);
  * is awaited for 2 s. Nothing may be written any more. What the server has sent is handled first
  * and acknowledged, for at most 2 s, or 1 s when the edge stops. Again: nothing. */
 void s2s_out_finish(struct s2s_out *o);
+/* A pair of the stream may speak no more: nothing is read while it says goodbye. Then it is closed,
+ * or finished; or it goes on. */
+void s2s_out_parts(struct s2s_out *o, bool on);
 /* Whether something that the server counts has come on it and is not handled yet. */
 bool s2s_out_handles(const struct s2s_out *o);
 /* Whether the system of the server has taken all that was written. */

@@ -794,12 +794,34 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
         partner_forget(p);
 }
 
+/* A farewell of a pair that may speak no more, and that no stream is left for. */
+static bool partner_is_late(struct worker *w, const struct stanza *st,
+                            const struct partner_name *name)
+{
+    if (!partner_is_farewell(st) || foreign_pair(w, name->local, name->remote))
+        return false;
+    const struct partner *p = partner_find(w, name, false);
+    return p == NULL || p->state != ACTOR_READY || !s2s_parts(w);
+}
+
+/* Whether it is written at once, in front of all that waits. */
+static bool partner_may_write(const struct partner *p, const struct stanza *st)
+{
+    return p->state == ACTOR_READY &&
+           (!actor_waits(&p->actor) || (p->holds == HOLD_PARTING && partner_is_farewell(st)));
+}
+
 void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id,
                   unsigned number)
 {
     struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
-    struct partner *p =
-        partner_find(w, &(struct partner_name){ from.domain, to.domain, number }, true);
+    const struct partner_name name = { from.domain, to.domain, number };
+    if (partner_is_late(w, st, &name)) {
+        s2s_dropped(st, S2S_DROP_POLICY);
+        stanza_unref(&st);
+        return;
+    }
+    struct partner *p = partner_find(w, &name, true);
     struct s2s_sent s = { .st = st, .id = *id, .at_us = loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
     if (id->entry != 0 && s2s_mail_waits(&p->mail) &&
@@ -813,7 +835,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
         partner_refuse_sent(p, &s, true);
     } else if (partner_reply(p, &s)) {
         partner_begin(p);
-    } else if (p->state == ACTOR_READY && !actor_waits(&p->actor)) {
+    } else if (partner_may_write(p, st)) {
         partner_write(p, &s);
     } else if (partner_wait(p, &s)) {
         partner_begin(p);

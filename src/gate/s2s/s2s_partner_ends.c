@@ -65,14 +65,34 @@ static bool partner_shuts(struct partner *p)
     return true;
 }
 
+/* Farewells alone are written, and nothing is taken, until the stream ends. */
+static void partner_says_goodbye(struct partner *p, bool on)
+{
+    if (on == ((p->holds & HOLD_PARTING) != 0))
+        return;
+    if (p->out != NULL)
+        s2s_out_parts(p->out, on);
+    else if (p->share.guest != NULL) /* else gate/s2s/s2s_in.c takes nothing */
+        share_parts(p, on);
+    if (on)
+        partner_hold(p, HOLD_PARTING);
+    else
+        partner_release(p, HOLD_PARTING);
+}
+
 void partner_policy_changed(struct partner *p)
 {
     const struct foreign_ban *ban = foreign_ban(p->worker, partner_local(p), partner_remote(p));
     if (p->diverts || ban == NULL) {
         if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
             partner_forgive(p);
+        partner_says_goodbye(p, false);
         if (p->back.on && !partner_stopped(p)) /* the stream has perhaps heard of no ban at all */
             partner_release(p, HOLD_END);
+        return;
+    }
+    if (p->state == ACTOR_READY && s2s_parts(p->worker)) {
+        partner_says_goodbye(p, true);
         return;
     }
     partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);

@@ -24,7 +24,8 @@ enum {
     HOLD_UNACKED = 2, /* too much is not confirmed */
     HOLD_MAIL = 4,    /* older ones are read from the database */
     HOLD_END = 8,     /* it is being ended */
-    HOLD_RULES = 16   /* what has waited is judged again: gate/s2s/s2s_confirm.h */
+    HOLD_RULES = 16,  /* what has waited is judged again: gate/s2s/s2s_confirm.h */
+    HOLD_PARTING = 32 /* its pair may speak no more: farewells alone are written */
 };
 
 /* A stream that the other server has opened: gate/s2s/s2s_partner_back.h. */

@@ -307,6 +307,8 @@ void share_closes(struct partner *p)
     partner_close(o->partner);
 }
 
+void share_parts(struct partner *p, bool on) { s2s_out_parts(p->share.guest->share->out, on); }
+
 void share_finishes(struct partner *p) { s2s_out_finish(p->share.guest->share->out); }
 
 /* All partners of a stream. */

@@ -36,6 +36,7 @@ void share_ends(struct partner *p);
 void share_opens(struct partner *p); /* its stream is up: who waits sends a key */
 /* Those of guests. Borrows. */
 void share_write(struct partner *p, const struct stanza *st, const struct stanza_note *note);
+void share_parts(struct partner *p, bool on); /* s2s_out_parts() */
 void share_finishes(struct partner *p);
 const struct s2s_out *share_stream(const struct partner *p); /* of a guest; NULL: it is none */
 /* A guest that may not speak with that domain any more: the other server must not, either, so the

@@ -52,7 +52,7 @@ static slice seat_domain(const struct seat *s) { return jid_split(s->jid).domain
 static slice room_domain(const struct room *r) { return jid_split(r->jid).domain; }
 
 struct lost {
-    slice domain, local; /* local empty: all rooms */
+    slice domain, local; /* local empty: all rooms; else a rule separates them */
 };
 
 static void abroad_seated(struct room *r, struct seat *s, bool back)
@@ -77,7 +77,11 @@ static void room_lost(struct room *r, void *arg)
         return;
     LIST_EACH (it, &r->away) {
         struct seat *s = CONTAINER_OF(it, struct seat, away);
-        if (slice_eq(seat_domain(s), l->domain))
+        if (!slice_eq(seat_domain(s), l->domain))
+            continue;
+        if (l->local.len > 0)
+            room_seat_parts(r, s);
+        else
             room_seat_gone(r, s);
     }
 }

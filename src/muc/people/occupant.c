@@ -245,6 +245,7 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
 struct ghost {
     struct loop_defer defer;
     struct seat_ref *who;
+    bool told;
 };
 
 static void ghost_leaves(struct loop_defer *d)
@@ -252,21 +253,34 @@ static void ghost_leaves(struct loop_defer *d)
     struct ghost *g = CONTAINER_OF(d, struct ghost, defer);
     struct room *r;
     struct seat *s = seat_ref_find(g->who, &r);
-    if (s != NULL && s->ghost)
+    if (s != NULL && (s->ghost || g->told))
         room_seat_leave(r, s, &(struct show){ .codes = "333" });
     mem_free(&g->who);
     mem_free(&g);
+}
+
+static void seat_goes(struct room *r, const struct seat *s, bool told)
+{
+    ensure(room_here(r) && s->ghost != told);
+    struct ghost *g = mem_new(struct ghost);
+    g->defer.fn = ghost_leaves;
+    g->who = seat_ref_new(r, s);
+    g->told = told;
+    loop_defer(room_loop(r), &g->defer);
 }
 
 void room_seat_gone(struct room *r, struct seat *s)
 {
     if (s->ghost)
         return;
-    struct ghost *g = mem_new(struct ghost);
-    g->defer.fn = ghost_leaves;
-    g->who = seat_ref_new(r, s);
     s->ghost = true;
-    loop_defer(room_loop(r), &g->defer);
+    seat_goes(r, s, false);
+}
+
+void room_seat_parts(struct room *r, const struct seat *s)
+{
+    if (!s->ghost)
+        seat_goes(r, s, true);
 }
 
 void room_leave(struct room *r, struct occupant *o, const struct show *how)

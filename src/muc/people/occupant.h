@@ -34,3 +34,5 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how);
 /* The session does not exist any more (§18.1), as an error said: it leaves soon, with 333, unless
  * it enters again before. Errors come back while a message is sent to all, so not at once. */
 void room_seat_gone(struct room *r, struct seat *s);
+/* A rule separates it from the room: the same, and it hears so. */
+void room_seat_parts(struct room *r, const struct seat *s);
