@@ -588,3 +588,9 @@ def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_s
         alice.expect(f"<message type='error' id='b{domain}'/>")
     until("both names", lambda: "; also failing: " in
           alarms().get("s2s.partner-failing", {"detail": ""})["detail"])
+    for domain in "third.test", "fourth.test":  # nobody misses what a rule forbids
+        one.ctl("federation", "block", domain)
+    until("no fault of theirs", lambda: "s2s.partner-failing" not in alarms())
+    alice.send("<message to='x@fourth.test' type='chat' id='denied'><body>x</body></message>")
+    alice.expect("<message type='error' id='denied'/>")
+    assert "failing since" not in shown(one, "fourth.test")

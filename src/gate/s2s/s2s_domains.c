@@ -51,7 +51,7 @@ struct alarm s2s_failing_alarm = {
         "Users cannot exchange messages with that domain. What they send waits, and comes back as "
         "an error if it waits too long.",
     .raised_when = "A server that users write to cannot be reached for s2s.alarm-after.",
-    .cleared_when = "All such servers can be reached, or nobody writes to them.",
+    .cleared_when = "All such servers can be reached, nobody writes to them, or rules forbid it.",
     .settings = "s2s.alarm-after",
     .also = "InterClusterSyncAgentPeerPeriodicSyncingFailure",
 };
@@ -66,9 +66,10 @@ struct slot {
     uint64_t held_ms, untold_ms, told_us; /* of s2s_domain_held(); under the lock */
     uint64_t failing_us;                  /* under the lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
-    uint64_t local;          /* hash of the domain of ours that `at` is about, */
-    uint32_t node;           /* and the node that says so */
-    struct s2s_domain_at at; /* its last failure */
+    char of[S2S_DOMAIN_BYTES]; /* the domain of ours that could not reach it, while it fails */
+    uint64_t local;            /* hash of the domain of ours that `at` is about, */
+    uint32_t node;             /* and the node that says so */
+    struct s2s_domain_at at;   /* its last failure */
 };
 
 static slice slot_name(const void *item) { return slice_of(((const struct slot *)item)->name); }
@@ -171,7 +172,7 @@ static void domain_why(char to[S2S_DOMAIN_WHY], slice why)
     to[utf8_valid_len(slice_of(to))] = '\0'; /* it may have been cut */
 }
 
-void s2s_domain_failed(slice domain, slice why, bool missing)
+void s2s_domain_failed(slice domain, slice local, slice why, bool missing)
 {
     pthread_mutex_lock(&table.lock);
     struct slot *s = slot_get(domain, true);
@@ -180,6 +181,7 @@ void s2s_domain_failed(slice domain, slice why, bool missing)
         s->failing_us = 0;
     else if (s->failing_us == 0)
         s->failing_us = clock_wall_us();
+    snprintf(s->of, sizeof s->of, "%.*s", SLICE_ARG(local));
     domain_why(s->why, why);
     pthread_mutex_unlock(&table.lock);
 }
@@ -276,6 +278,17 @@ static bool slot_fails_for_long(const struct slot *s, uint64_t now)
            now >= s->failing_us + after;
 }
 
+/* Rules keep it and our domain apart by now, so nobody misses it. Where another domain of ours may
+ * reach it and does not, its next attempt counts. */
+static void failing_are_judged(struct worker *w)
+{
+    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
+        struct slot *s = &table.slot[i];
+        if (s->failing_us != 0 && !s2s_is_partner(w, slice_of(s->of), slice_of(s->name)))
+            s->failing_us = 0;
+    }
+}
+
 /* The domain that has failed for longest, and how many fail for too long. */
 static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
 {
@@ -314,6 +327,7 @@ static void domains_look(struct timer *t, struct loop *loop)
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
         if (table.slot[i].name[0] != '\0' && now > table.slot[i].seen_us + forget_us)
             slot_forget(&table.slot[i]);
+    failing_are_judged(worker_here());
     uint32_t count = failing_for_long(now, &longest);
     if (count > 0)
         failing_text(&text, now, longest, count);

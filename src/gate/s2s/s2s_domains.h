@@ -20,8 +20,9 @@ enum { S2S_DOMAINS_MAX = 1000, S2S_DOMAIN_BYTES = 256, S2S_DOMAIN_WHY = 200 };
 
 void s2s_domain_stanza(slice domain, bool sent);
 void s2s_domain_up(slice domain); /* a stream of ours has come up */
-/* An attempt has failed. missing: there is no such domain, which is no fault of a partner. */
-void s2s_domain_failed(slice domain, slice why, bool missing);
+/* An attempt of a domain of ours has failed, and no rule keeps the two apart. missing: there is no
+ * such domain, which is no fault of a partner. */
+void s2s_domain_failed(slice domain, slice local, slice why, bool missing);
 
 /* Where the last attempt for the stanzas of a domain of ours failed, until a stream has come up or
  * it is forgotten.

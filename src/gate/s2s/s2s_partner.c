@@ -189,8 +189,9 @@ void partner_failed(struct partner *p)
     bool sends = partner_has_stanzas(p) || p->unacked.len > 0;
     bool served = partner_is_served(p); /* else that domain is not to blame */
     if (alone && sends && served) {     /* strangers can make us ask any */
-        s2s_domain_failed(partner_remote(p), slice_of(p->why),
-                          p->blame == SE_REMOTE_SERVER_NOT_FOUND);
+        if (p->blame != SE_NOT_ALLOWED)
+            s2s_domain_failed(partner_remote(p), partner_local(p), slice_of(p->why),
+                              p->blame == SE_REMOTE_SERVER_NOT_FOUND);
         partner_tells_stage(p);
     }
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
