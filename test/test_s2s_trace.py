@@ -432,6 +432,10 @@ def test_stored_messages_that_wait_are_counted(make_server, authority):
                 if row["state"] == "failed"]
     until("all are stored, and none is in memory", lambda: waits() == [(0, 3)])
     assert steps_of_links(one)[-1] == "stored messages that are not confirmed: 3"
+    one.metrics_port = free_ports(1)[0]
+    one.conf["listen"]["metrics"] = [f"127.0.0.1:{one.metrics_port}"]
+    one.restart()  # all domains together are counted at once, and then each few seconds
+    until("the figure of all", lambda: metrics(one).get("muster_s2s_stored") == "3")
 
 
 def steps_of_links(server):
@@ -546,7 +550,8 @@ def test_show_counts_what_is_not_confirmed(make_server, authority, one):
 def metrics(server):
     with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as answer:
         text = answer.read().decode()
-    return dict(re.findall(r'^(muster_s2s_domain_\w+{domain="[^"]+"}) (\d+)$', text, re.M))
+    return dict(re.findall(r'^(muster_s2s_(?:stored|domain_\w+{domain="[^"]+"})) (\d+)$',
+                           text, re.M))
 
 
 def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_server, authority):

@@ -59,6 +59,12 @@ struct store_stmt pending_totals_stmt = {
     .params = "i",
     .cols = "ti",
 };
+struct store_stmt pending_all_stmt = {
+    .name = "pending.all",
+    .sql = "SELECT count(*) FROM (SELECT 1 FROM message WHERE pending_out <> 0 LIMIT $1) counted",
+    .params = "i",
+    .cols = "i",
+};
 struct store_stmt pending_has_stmt = {
     .name = "pending.has",
     .sqlite = "SELECT 1 FROM message" ONE(SQLITE_DOMAIN),
@@ -167,6 +173,12 @@ struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b,
 void archive_pending_total(struct store_batch *b, slice domain, int64_t max)
 {
     STORE_ADD(b, &pending_total_stmt, 1, SV_T(domain), SV_I(max));
+}
+
+void archive_pending_all(struct store_batch *b, int64_t max)
+{
+    ensure(max > 0);
+    STORE_ADD(b, &pending_all_stmt, 1, SV_I(max));
 }
 
 void archive_pending_totals(struct store_batch *b, int64_t max)

@@ -15,8 +15,8 @@ enum { PENDING_PAGE = 64, PENDING_SWEPT = 64 /* rows */ };
 
 extern struct store_stmt pending_page_stmt, pending_old_stmt, pending_pairs_stmt, pending_has_stmt,
     pending_claim_stmt, pending_settle_stmt, pending_delete_stmt, pending_empty_stmt,
-    pending_forget_stmt, pending_total_stmt, pending_totals_stmt, pending_count_stmt,
-    pending_sweep_stmt;
+    pending_forget_stmt, pending_total_stmt, pending_totals_stmt, pending_all_stmt,
+    pending_count_stmt, pending_sweep_stmt;
 
 /* Adds a read: at most PENDING_PAGE rows for a domain, behind an id of a sender, by sender and id;
  * `before_us`: only those that were stored before. */
@@ -44,6 +44,9 @@ struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b,
 /* Adds a read: how many there are for a domain, a row with a number; at most
  * `max`. */
 void archive_pending_total(struct store_batch *b, slice domain, int64_t max);
+
+/* Adds a read: the same of all domains together. It reads the partial index alone. */
+void archive_pending_all(struct store_batch *b, int64_t max);
 
 /* Adds a read: the same for each domain, of at most `max` in all: rows of a domain and a number, in
  * the order of the domains as the database has it. */

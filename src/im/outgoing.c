@@ -161,6 +161,8 @@ void outgoing_total(struct store_batch *b, slice domain)
     archive_pending_total(b, domain, OUTGOING_TOTAL_MAX);
 }
 
+void outgoing_all(struct store_batch *b) { archive_pending_all(b, OUTGOING_TOTAL_MAX); }
+
 void outgoing_totals(struct store_batch *b) { archive_pending_totals(b, OUTGOING_TOTAL_MAX); }
 
 void outgoing_ask(const struct outgoing_pair *pair, const struct outgoing_id *id,

@@ -56,6 +56,7 @@ struct outgoing_pair {
  * OUTGOING_TOTAL_MAX. */
 enum { OUTGOING_TOTAL_MAX = 100000 };
 void outgoing_total(struct store_batch *b, slice domain);
+void outgoing_all(struct store_batch *b); /* for all domains together */
 /* The same for each domain, of at most OUTGOING_TOTAL_MAX in all: rows of a domain and a number. */
 void outgoing_totals(struct store_batch *b);
 

@@ -21,6 +21,7 @@ const figures = [
   { name: "dashboard.memory", unit: "unit.mib", of: ["muster_memory_resident_bytes"], scale: 1 / 1048576 },
   { name: "dashboard.processor", unit: "unit.percent", of: ["muster_worker_cpu_us"], rate: true, scale: 1e-4, each: true },
   { name: "dashboard.federation", unit: "unit.streams", of: ["muster_s2s_streams"] },
+  { name: "dashboard.stored", unit: "unit.messages", of: ["muster_s2s_stored"] },
   { name: "dashboard.queue", unit: "unit.waiting", of: ["muster_store_queue"] },
 ];
 const ranges = [5, 60, 24 * 60]; /* minutes */

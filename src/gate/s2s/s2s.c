@@ -16,6 +16,7 @@
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
+#include "gate/s2s/s2s_stored.h"
 #include "home/host.h"
 #include "im/account.h"
 #include "im/foreign.h"
@@ -189,6 +190,7 @@ static void s2s_open(void *own, struct worker *w)
             log_error(&log_s2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
     s2s_find_pending(w);
+    s2s_stored_start(s2s_worker(g, w), w);
 }
 
 /* It may have been the home of domains whose messages wait in the database of this one, too. */
@@ -246,6 +248,7 @@ static void s2s_end(void *own, struct worker *w)
     timer_cancel(&sw->parting);
     outgoing_find_stop(&sw->pending);
     s2s_domains_stop(sw);
+    s2s_stored_stop(sw);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
     share_map_fini(sw);

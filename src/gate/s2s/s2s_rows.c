@@ -9,6 +9,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_room.h"
 #include "gate/s2s/s2s_policy.h"
+#include "gate/s2s/s2s_stored.h"
 #include "home/actor.h"
 #include "im/feature.h"
 
@@ -358,7 +359,7 @@ const struct feature s2s_feature = {
     .commands = s2s_commands,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
                                          &s2s_partners, &s2s_drops, &s2s_overflows, &s2s_held,
-                                         &s2s_given_up, NULL },
+                                         &s2s_given_up, &s2s_stored, NULL },
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
