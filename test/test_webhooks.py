@@ -180,6 +180,7 @@ def test_events_outlast_a_kill_while_the_receiver_is_away(make_server, receiver)
     assert hook(host, number)["waiting"] == 20
     one = receiver(port=port)
     until("all", lambda: len({e["id"] for e in one.taken}) == 20, 60)
+    assert int(one.requests[0][1]["Muster-Attempt"]) > 1  # it was tried before the kill
     first_times = list({e["id"]: e["data"]["value"] for e in one.taken}.values())
     assert first_times == [f"{30 + i}s" for i in range(20)]
     until("empty", lambda: hook(host, number)["waiting"] == 0)

@@ -112,6 +112,8 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE webhook_queue(id BIGINT PRIMARY KEY, hook BIGINT NOT NULL, event_id TEXT NOT "
       "NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, at_us BIGINT NOT NULL, body TEXT NOT "
       "NULL)" },
+    { 2, "ALTER TABLE webhook_queue ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",
+      "ALTER TABLE webhook_queue ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0" },
     { 0 },
 };
 static struct store_stmt hooks_stmt = {
@@ -140,9 +142,15 @@ struct store_stmt webhook_forget_stmt = {
 };
 static struct store_stmt waiting_stmt = {
     .name = "webhook.waiting",
-    .sql = "SELECT id, hook, subject, at_us FROM webhook_queue ORDER BY id",
+    .sql = "SELECT id, hook, subject, at_us, attempts FROM webhook_queue ORDER BY id",
     .params = "",
-    .cols = "iiti",
+    .cols = "iitii",
+};
+static struct store_stmt tried_stmt = {
+    .name = "webhook.tried",
+    .sql = "UPDATE webhook_queue SET attempts = $2 WHERE id = $1",
+    .params = "ii",
+    .cols = "",
 };
 static struct store_stmt queue_stmt = {
     .name = "webhook.queue",
@@ -173,9 +181,10 @@ static struct store_stmt before_stmt = {
 static const struct store_schema schema = {
     .feature = "webhook",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &hooks_stmt, &webhook_put_stmt, &webhook_drop_stmt,
-                                           &webhook_forget_stmt, &waiting_stmt, &queue_stmt,
-                                           &one_stmt, &taken_stmt, &before_stmt, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &hooks_stmt, &webhook_put_stmt, &webhook_drop_stmt,
+                                      &webhook_forget_stmt, &waiting_stmt, &queue_stmt, &one_stmt,
+                                      &tried_stmt, &taken_stmt, &before_stmt, NULL },
 };
 
 /* An event in the queue of a webhook. Its body is in the database. */
@@ -415,14 +424,20 @@ static void item_taken(struct webhook *h, struct item *i)
     h->taken_us = clock_wall_us();
 }
 
+/* Receivers are told how often an event was tried, also after a restart. */
 static void item_waits(struct webhook *h, struct item *i)
 {
     metric_add_to(&events_metric, EVENTS_FAILED, 1);
     i->flying = false;
     i->due_us = clock_wall_us() + back_off_us(i->attempts);
     i->attempts++;
-    if (h->deleted)
+    if (h->deleted) {
         item_free(h, i);
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
+    STORE_ADD(b, &tried_stmt, STORE_ANY_ROWS, SV_I(i->id), SV_I(i->attempts));
+    store_submit(b, worker_loop(queue.worker), 0, NULL, NULL);
 }
 
 static void test_end(struct command_call *call, const struct webhook_post *p, const char *why)
@@ -579,7 +594,7 @@ static void incoming_free(struct incoming *in)
     arena_destroy(&arena);
 }
 
-static void item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_us)
+static struct item *item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_us)
 {
     struct item *i = mem_new(struct item);
     i->id = id;
@@ -587,6 +602,7 @@ static void item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_u
     i->at_us = at_us;
     list_append(&h->items, &i->node);
     h->waiting++;
+    return i;
 }
 
 static void incoming_written(void)
@@ -595,7 +611,7 @@ static void incoming_written(void)
         struct incoming *in = CONTAINER_OF(queue.incoming.next, struct incoming, node);
         struct webhook *h = webhook_find(in->hook);
         if (h != NULL)
-            item_add(in->id, h, in->subject, in->at_us);
+            (void)item_add(in->id, h, in->subject, in->at_us);
         else
             queue.total--; /* it was deleted meanwhile; the row goes with the next sweep */
         incoming_free(in);
@@ -821,7 +837,9 @@ static void queue_loaded(void *arg, enum store_result result, const struct store
         queue.last_item = store_int(b, 1, row, 0);
         if (h == NULL)
             continue;
-        item_add(queue.last_item, h, store_text(b, 1, row, 2), (uint64_t)store_int(b, 1, row, 3));
+        struct item *i = item_add(queue.last_item, h, store_text(b, 1, row, 2),
+                                  (uint64_t)store_int(b, 1, row, 3));
+        i->attempts = (unsigned)store_int(b, 1, row, 4);
         queue.total++;
     }
     if (result != STORE_OK)
