@@ -209,6 +209,32 @@ def test_contacts_of_the_only_one_who_is_replaced_keep_it(server, load):
     carol.expect_nothing(f"<presence from='{alice}'/>", after=alice)
 
 
+def test_contacts_of_a_deleted_account_are_asked_again(server, load):
+    """They were told that it is gone, and have no subscription any more."""
+    server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost", "carol@localhost")
+    server.ctl("user", "del", "alice@localhost")
+    until("bob and carol are told", lambda: [len(server.rows("contact", "list", f"{n}@localhost"))
+                                             for n in ("bob", "carol")] == [1, 1])
+    bob, carol = server.client("bob"), server.client("carol")
+    items = "".join(f"<item jid='{name}@localhost' subscription='{how}'/>"
+                    for name, how in (("bob", "both"), ("carol", "from")))
+    load(server_data(f"<user name='alice' password='secret'><query xmlns='jabber:iq:roster'>{items}"
+                     "</query></user>"))
+    bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+    alice = server.client("alice")
+    roster = {i.get("jid"): (i.get("subscription"), i.get("ask"))
+              for i in alice.result("get", "<query xmlns='jabber:iq:roster'/>")}
+    assert roster == {"bob@localhost": ("from", "subscribe"), "carol@localhost": ("from", None)}
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    alice.expect("<presence from='bob@localhost' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    until("both", lambda: {(r["jid"], r["subscription"]) for r in server.rows(
+        "contact", "list", "bob@localhost")} == {("alice@localhost", "both"),
+                                                 ("carol@localhost", "both")})
+    carol.expect_nothing("<presence from='alice@localhost' type='subscribe'/>", after=alice)
+
+
 @pytest.mark.parametrize("end", ["enable", "del"])
 def test_contacts_of_an_emptied_account_are_told_when_it_is_for_somebody_else(server, end):
     server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost")

@@ -18,6 +18,7 @@
 #include "im/forget_later.h"
 #include "im/presence_in.h"
 #include "im/roster.h"
+#include <stdio.h>
 
 enum roster_axis roster_out_axis(enum sub_verb verb)
 {
@@ -94,10 +95,28 @@ static struct store_stmt stmt_forgotten = {
     .name = "roster.forgotten", .params = "tti", .cols = "",
     .sql = "UPDATE roster_out SET verb = verb WHERE sender = $1 AND rcpt = $2 AND axis = $3",
 };
-static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
-                                            &stmt_out_delete, &stmt_out_forget, &stmt_there,
-                                            &stmt_still_there, &stmt_settled, &stmt_look,
-                                            &stmt_forgotten, NULL };
+/* States are those of enum sub_state: what sees becomes what asks. */
+static struct store_stmt stmt_out_doubt = {
+    .name = "roster.out-doubt", .params = "it", .cols = "",
+    .sql = "UPDATE roster SET state = CASE state WHEN 4 THEN 1 WHEN 5 THEN 3 ELSE 7 END "
+           "WHERE owner = $1 AND state IN (4, 5, 8) AND EXISTS (SELECT 1 FROM account o "
+           "WHERE o.jid = roster.jid AND o.disabled = 0 AND NOT EXISTS (SELECT 1 FROM roster r "
+           "WHERE r.owner = o.id AND r.jid = $2 AND r.state IN (6, 7, 8)))",
+};
+static struct store_stmt stmt_out_anew = {
+    .name = "roster.out-anew", .params = "ittiii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
+           "SELECT $2, m.jid, $5, $6, '<presence from=''' || $2 || ''' to=''' || m.jid || "
+           "''' type=''subscribe''>' || $3 || '</presence>', $4 "
+           "FROM roster m JOIN account o ON o.jid = m.jid "
+           "WHERE m.owner = $1 AND m.state IN (1, 3, 7) AND o.disabled = 0 AND NOT EXISTS "
+           "(SELECT 1 FROM roster r WHERE r.owner = o.id AND r.jid = $2 AND "
+           "r.state IN (2, 3, 5, 6, 7, 8)) ON CONFLICT (sender, rcpt, axis) DO NOTHING",
+};
+static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew, &stmt_out_put,
+                                            &stmt_out_done, &stmt_out_page, &stmt_out_delete,
+                                            &stmt_out_forget, &stmt_there, &stmt_still_there,
+                                            &stmt_settled, &stmt_look, &stmt_forgotten, NULL };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -148,6 +167,17 @@ void roster_out_put(struct store_batch *b, const struct worker *w, const struct 
     STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
               SV_I(roster_out_axis(verb)), SV_I(verb), SV_T(buf_fit(&text)), SV_I(number));
     buf_fini(&text);
+}
+
+/* A bare JID has no character that XML writes in another way (RFC 7622 §3.3.1). */
+void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, uint64_t number)
+{
+    char word[120];
+    snprintf(word, sizeof word, "<word xmlns='" NS_ROSTER_OUT "' n='%llu' of='%lld'/>",
+             (unsigned long long)number, (long long)id);
+    STORE_ADD(b, &stmt_out_doubt, STORE_ANY_ROWS, SV_I(id), SV_T(jid));
+    STORE_ADD(b, &stmt_out_anew, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_T(slice_of(word)),
+              SV_I(number), SV_I(AXIS_WISH), SV_I(SUB_SUBSCRIBE));
 }
 
 void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number)

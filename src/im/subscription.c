@@ -756,8 +756,7 @@ void subscription_account_left(struct worker *w, slice bare)
 
 void subscription_account_created(struct worker *w, slice bare)
 {
-    if (node_is_home(w, bare) && forget_later_waits(w, bare))
-        subscription_account_disowned(w, bare);
+    subscription_account_disowned(w, bare); /* and what an import asks */
 }
 
 void subscription_account_enabled(struct worker *w, slice bare)
