@@ -298,7 +298,8 @@ static void send_changed(struct worker *w, const struct setting *setting)
         s->why[0] = '\0';
         s->failures = 0;
         s->last_us = loop_now_us(worker_loop(w)) + LAST_MS * 1000;
-        timer_set(worker_loop(w), &s->due, 1);
+        timer_cancel(&s->due);
+        sender_due(&s->due, worker_loop(w)); /* now: what switches it on is the first entry */
     }
     say_state();
 }
