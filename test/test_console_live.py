@@ -329,3 +329,28 @@ def test_the_log_has_lines_of_the_log_only(server, pages):
     marks = [one for one in line().splitlines() if "level=" not in one]
     assert len(marks) == 1 and "the server stops or restarts" in marks[0]
     assert pages.complaints(ours=("ERR_",)) == []
+
+
+def test_each_line_of_a_list_says_of_whom_it_is(server, pages):
+    """Also where the page's own address has the name of a column; and no dialog outlasts its page."""
+    for name in "alice", "bob":
+        server.add_user(name)
+    devices = [server.client("alice", "phone"), server.client("alice", "desk")]
+    for client in devices:
+        client.send("<presence/>")
+    server.ctl("contact", "add", "alice@localhost", "bob@localhost")
+    devices[0].result("set", "<block xmlns='urn:xmpp:blocking'><item jid='mallory@localhost'/>"
+                             "</block>")
+    pages.log_in(server.api.token)
+    pages.go("user", "alice@localhost")
+    wanted = {"Sessions": ["phone", "desk"], "Contacts": ["bob@localhost"],
+              "Blocked": ["mallory@localhost"]}
+    for tab, words in wanted.items():
+        pages.click("[role=tab]", tab)
+        for word in words:
+            pages.find("main table td", word)
+    pages.click("[role=tab]", "Contacts")
+    pages.click("main table button", "⋯")
+    pages.find("dialog h2", "bob@localhost")
+    pages.driver.back()
+    gone(pages, "dialog")

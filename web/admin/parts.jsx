@@ -80,10 +80,14 @@ export function useModal() {
 }
 
 /* A modal dialog of the browser: it keeps the focus, which begins in its first field, and ends with
- * Escape. */
+ * Escape, or when another page comes. */
 export function Dialog({ title, close, children }) {
   const box = useModal();
   const id = useId();
+  useEffect(() => {
+    addEventListener("hashchange", close);
+    return () => removeEventListener("hashchange", close);
+  });
   return (
     <dialog ref={box} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); close(); }}>
       <header>

@@ -9,12 +9,23 @@ import { Plot } from "./plot.jsx";
 const page = 100; /* rows that are asked for, or drawn, at once */
 const csvPages = 100; /* at most so many pages are in one file */
 
+/* Whether the page says it already: an argument that the page gives may have the name of a column
+ * that tells something else of each line, as the address of who is blocked. */
+const isSaid = (bound, value) => Object.values(bound).includes(value);
+
+/* What a line is called by. */
+function nameOf(command, row, bound) {
+  const has = command.columns.find(({ name }) => row[name] !== undefined && !isSaid(bound, row[name]));
+  const column = has ?? command.columns[0] ?? {};
+  return shown(column, row[column.name]);
+}
+
 /* What is known of one line, and what can be done with it. */
 function Line({ command, row, bound, close }) {
   const { rows, open } = useConsole();
   const acts = actsOfLine(rows, command, row, bound);
   return (
-    <Dialog title={shown(command.columns[0], row[command.columns[0].name]) || named(command)} close={close}>
+    <Dialog title={nameOf(command, row, bound) || named(command)} close={close}>
       <Facts command={command} row={row} />
       <p className="buttons">
         {acts.map((act) => (
@@ -41,8 +52,7 @@ const hasMore = (command, acts) => command.columns.some((column) => column.wide)
 function LineButtons({ command, row, bound, more }) {
   const { rows: all, open } = useConsole();
   const acts = actsOfLine(all, command, row, bound);
-  const first = command.columns[0] || {};
-  const name = shown(first, row[first.name]);
+  const name = nameOf(command, row, bound);
   return (
     <>
       {quickOf(command, row, acts).map((act) => (
@@ -60,7 +70,7 @@ export function Rows({ command, rows, bound, sortable, wide }) {
   const [line, setLine] = useState(null);
   const [order, setOrder] = useState(null);
   const told = ({ name, apart }) => rows.some((row) => row[name] !== undefined && (wide || !apart || row[name] !== rows[0][name]));
-  const columns = command.columns.filter((column) => (wide || !column.wide) && bound[column.name] === undefined && told(column));
+  const columns = command.columns.filter((column) => (wide || !column.wide) && told(column) && !rows.every((row) => isSaid(bound, row[column.name])));
   const sorted = order ? [...rows].sort((a, b) => order.sign * compare(a[order.by], b[order.by])) : rows;
   if (rows.length === 0) return <p>{t("table.empty")}</p>;
   return (
