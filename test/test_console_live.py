@@ -332,7 +332,7 @@ def test_the_log_has_lines_of_the_log_only(server, pages):
 
 
 def test_each_line_of_a_list_says_of_whom_it_is(server, pages):
-    """Also where the page has an argument with the name of a column; no dialog outlasts its page."""
+    """Also if the page has an argument with the name of a column; no dialog outlasts its page."""
     for name in "alice", "bob":
         server.add_user(name)
     devices = [server.client("alice", "phone"), server.client("alice", "desk")]
