@@ -59,10 +59,10 @@ def flood(senders, begin, end):
                                  f"<body>{n}</body></message>")
 
 
-def reach_all(sender):
+def reach_all(sender, domain=OTHER):
     """To so many addresses that each connection has some: nobody is there."""
     for n in range(100):
-        sender.send(f"<message to='nobody{n}@{OTHER}' type='headline'><body>x</body></message>")
+        sender.send(f"<message to='nobody{n}@{domain}' type='headline'><body>x</body></message>")
 
 
 def numbers_of(client, count, last):
@@ -199,6 +199,45 @@ def test_what_cannot_be_sent_comes_back_once(pair):
     until("nothing to do", lambda: one.rows("s2s", "list") == [])
     for client in senders.values():
         client.expect_nothing("<message type='error'/>")
+
+
+def first_is_number_0(server, client, domain):
+    """Its connection 0 is up, and no other one."""
+    for n in itertools.count():
+        client.send(f"<message to='nobody{n}@{domain}' type='headline'><body>x</body></message>")
+        until("one is up", lambda: streams(server, "out"))
+        if streams(server, "out")[0]["connection"] == 0:
+            return
+        server.ctl("s2s", "close", domain)
+        until("it is closed", lambda: streams(server, "out") == [])
+
+
+def test_what_goes_back_on_a_connection_that_breaks_comes_once(pair):
+    """Either server has another way at once, and the stream is resumed all the same: when it breaks
+    alone, and when all of that server do."""
+    one, other = pair(connections=4)
+    wire = Wire(one.s2s_port)
+    federation.route(other, ONE, wire.port)
+    senders, receivers = join(one, SENDERS), join(other, RECEIVERS)
+    first_is_number_0(other, receivers["b0"], ONE)
+    reach_all(receivers["b0"], ONE)
+    flood(senders, 0, 5)
+    hear(receivers, 0, 5)
+    for n, cut in enumerate("1c", 1):
+        until_confirmed(one)
+        until("all are up",
+              lambda: len(streams(other, "out")) == 4 == len(streams(one, "out")))
+        wire.say("d")  # what comes now is not confirmed
+        flood(senders, 10 * n - 5, 10 * n)
+        hear(receivers, 10 * n - 5, 10 * n)
+        wire.say(cut)
+        flood(senders, 10 * n, 10 * n + 5)
+        hear(receivers, 10 * n, 10 * n + 5)
+    until_confirmed(one)
+    for client in receivers.values():
+        client.expect_nothing("<message type='chat'/>")
+    until("all are resumed", lambda: one.log().count("event=s2s.resumed") == 5)
+    wire.close()
 
 
 def test_contacts_hear_nothing_of_breaks_that_are_resumed(make_server, tmp_path):

@@ -20,7 +20,8 @@ NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
 
 
 class Wire:
-    """A TCP forwarder that can be cut: RST to both sides; or frozen: nothing is read any more.
+    """A TCP forwarder that can be cut: RST to both sides; its first connection alone; frozen:
+    nothing is read any more; or deaf: nothing of who connects is, until it is opened again.
     cut_after: the next connection is cut, too, when so many bytes have come on it."""
 
     def __init__(self, port):
@@ -28,6 +29,7 @@ class Wire:
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
         self.pairs, self.seen, self.frozen, self.ended = [], 0, False, False
+        self.deaf = False
         self.cut_after, self.cut_at = None, None
         self.wake, self.waker = socket.socketpair()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -35,7 +37,7 @@ class Wire:
 
     def _run(self):
         while not self.ended:
-            socks = [s for pair in self.pairs for s in pair] if not self.frozen else []
+            socks = [s for pair in self.pairs for s in pair[self.deaf:]] if not self.frozen else []
             ready, _, _ = select.select([self.sock, self.wake, *socks], [], [])
             for sock in ready:
                 if sock is self.wake:
@@ -84,7 +86,9 @@ class Wire:
         if order == b"c":
             while self.pairs:
                 self._drop(self.pairs[0])
-        self.frozen = order == b"f"
+        if order == b"1":
+            self._drop(self.pairs[0])
+        self.frozen, self.deaf = order == b"f", order == b"d"
 
     def say(self, order):
         self.waker.send(order.encode())

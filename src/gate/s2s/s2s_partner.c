@@ -222,7 +222,8 @@ static void partner_found(void *arg, const struct s2s_found *found)
     }
     p->find = NULL;
     partner_blame(p, found->stage, found->error, found->hard, "%.*s", SLICE_ARG(found->why));
-    partner_failed(p);
+    if (!partner_turns_back(p))
+        partner_failed(p);
 }
 
 /* Whether it may be connected to at all. */
@@ -387,17 +388,14 @@ static bool partner_tries_next(struct partner *p)
     if (p->find == NULL || !partner_is_wanted(p))
         return false;
     partner_keys_anew(p);
-    if (partner_may_take_back(p)) {
-        s2s_find_cancel(&p->find);
-        actor_load(&p->actor);
+    if (partner_turns_back(p))
         return true;
-    }
     if (p->blame == SE_REMOTE_SERVER_NOT_FOUND)
         s2s_find_is_strange(p->find);
     if (s2s_find_go_on(p->find, (enum s2s_stage)p->stage, slice_of(p->why), p->hard))
         return true;
     p->hard = s2s_find_is_hard(p->find);
-    return false;
+    return partner_turns_back(p);
 }
 
 void partner_lost(struct partner *p, bool at_once)
@@ -460,6 +458,8 @@ static void partner_is_overdue(struct partner *p)
         s2s_out_close(p->out);
         return;
     }
+    if (p->out == NULL && partner_turns_back(p))
+        return;
     if (p->session != NULL || share_is_sought(p)) {
         partner_breaks_off(p);
         return;

@@ -20,17 +20,37 @@ static bool back_is_served(slice remote)
     return true;
 }
 
+/* Its own stream has broken a moment ago, and can be resumed. The other server waits as long for
+ * that before it writes again what it has written to that stream. */
+static bool partner_resumes(const struct partner *p)
+{
+    return p->session != NULL && !p->hard &&
+           loop_now_us(partner_loop(p)) - p->waits_us < BACK_WAIT_MS * 1000ull;
+}
+
 bool partner_may_take_back(const struct partner *p)
 {
     return p->offer.stream != 0 && setting_bool(&s2s_bidi) && list_empty(&p->questions) &&
-           back_is_served(partner_remote(p));
+           !partner_resumes(p) && back_is_served(partner_remote(p));
+}
+
+/* The offer goes on from the stream that has ended. */
+static bool back_is_resumed(const struct partner *p)
+{
+    return p->offer.resumes != 0 && p->offer.resumes == p->back.stream && p->back.kept;
+}
+
+/* Any other offer would get again what was written to the stream that has ended. */
+static bool back_needs_resuming(const struct partner *p)
+{
+    return p->unacked.len > 0 && !back_is_resumed(p);
 }
 
 static void back_begin(struct partner *p)
 {
     struct partner_back old = p->back;
     uint32_t h = p->offer.base - old.base;
-    bool goes_on = p->offer.resumes != 0 && p->offer.resumes == old.stream && old.kept;
+    bool goes_on = back_is_resumed(p);
     p->back = p->offer;
     p->back.on = true;
     p->counted = p->back.counted;
@@ -44,18 +64,29 @@ static void back_begin(struct partner *p)
 
 bool partner_takes_back(struct partner *p)
 {
-    bool waits = p->back.waits;
+    bool waits = p->back.waits && p->back.kept && list_empty(&p->questions);
+    ensure(p->state == ACTOR_LOADING && !partner_is_linked(p));
     p->back.waits = false;
-    if (partner_may_take_back(p)) {
+    if (partner_may_take_back(p) && !(waits && back_needs_resuming(p))) {
         timer_cancel(&p->retry);
         back_begin(p);
         return true;
     }
-    p->back.waiting = waits && p->back.kept && list_empty(&p->questions);
-    p->back.kept = p->back.waiting;
-    if (p->back.waiting)
+    p->back.waiting = p->back.kept = waits;
+    if (waits)
         timer_set(partner_loop(p), &p->retry, BACK_WAIT_MS);
-    return p->back.waiting;
+    return waits;
+}
+
+bool partner_turns_back(struct partner *p)
+{
+    if (!partner_may_take_back(p))
+        return false;
+    ensure(p->state == ACTOR_LOADING && p->out == NULL);
+    s2s_find_cancel(&p->find);
+    partner_set_session(p, (slice){ 0 }); /* else it would be resumed first */
+    actor_load(&p->actor);
+    return true;
 }
 
 static void back_send(struct partner *p, struct s2s_to_back *m)
@@ -103,12 +134,18 @@ void partner_ends_back(struct partner *p)
         back_send(p, &(struct s2s_to_back){ .st = NULL });
 }
 
-/* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
-static void back_offered(struct partner *p, const struct s2s_way_back *m,
-                         const struct message_from *from)
+/* With s2s.connections the other server opens several streams, and each is offered. false: the one
+ * that goes on from the stream that has ended is there already. */
+static bool back_takes_offer(struct partner *p, const struct s2s_way_back *m,
+                             const struct message_from *from)
 {
     if (p->back.on && m->resumes != 0 && m->resumes == p->back.stream)
         back_is_lost(p, true); /* its end may be told later */
+    if (back_is_resumed(p)) {
+        if (m->resumes != p->offer.stream)
+            return false;
+        p->back.stream = m->resumes; /* the same: it has ended before it was used */
+    }
     p->offer = (struct partner_back){ .stream = m->stream,
                                       .resumes = m->resumes,
                                       .base = m->count,
@@ -117,14 +154,22 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
                                       .max_bytes = m->max_bytes,
                                       .certificate = m->certificate };
     snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));
+    return true;
+}
+
+/* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
+static void back_offered(struct partner *p, const struct s2s_way_back *m,
+                         const struct message_from *from)
+{
+    if (!back_takes_offer(p, m, from) || (p->back.waiting && back_needs_resuming(p)))
+        return;
     partner_forgive(p);
     if (p->fresh || (p->state == ACTOR_ABSENT && !p->diverts)) {
         actor_load(&p->actor);
     } else if (p->state == ACTOR_LOADING && (p->find != NULL || share_is_sought(p)) &&
                p->out == NULL && partner_may_take_back(p)) {
-        s2s_find_cancel(&p->find);
         share_leave(p);
-        actor_load(&p->actor);
+        partner_turns_back(p);
     }
 }
 
@@ -157,7 +202,7 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
  * with: counts are those of the session. */
 static void back_offer_gone(struct partner *p, const struct s2s_way_back *m)
 {
-    bool has_resumed = p->offer.resumes != 0 && p->offer.resumes == p->back.stream && p->back.kept;
+    bool has_resumed = back_is_resumed(p);
     p->offer = (struct partner_back){ 0 };
     if (!has_resumed)
         return;

@@ -4,7 +4,8 @@
  * let it connect to that server at all, and it has no stream of its own.
  *
  * If such a stream breaks and can be resumed (XEP-0198), the partner waits BACK_WAIT_MS for that
- * before it connects itself: who opened the stream makes it again.
+ * before it connects itself, or takes another one while something is not confirmed: who opened the
+ * stream makes it again. And who has a session to resume does so before it takes a way back.
  *
  * A partner that shares the stream of another one (gate/s2s/s2s_share.h) has it in the same way.
  * Confined to the worker of the
@@ -53,7 +54,10 @@ extern const struct message_row s2s_way_back_message;
 /* The stream of a partner that is LOADING is one of these, or it waits for one. false: it connects
  * itself. */
 bool partner_takes_back(struct partner *p);
-bool partner_may_take_back(const struct partner *p); /* there is one */
+/* There is one, and nothing that it would write twice can be resumed. */
+bool partner_may_take_back(const struct partner *p);
+/* One that is LOADING takes that instead of going on with its attempt. */
+bool partner_turns_back(struct partner *p);
 /* Gives it up: the partner has no stream. For partners that use one. */
 void partner_leaves_back(struct partner *p);
 struct stanza;
