@@ -579,7 +579,7 @@ def test_what_is_of_a_domain_that_went_is_shown_so_and_can_go(make_server):
     assert host.rows("group", "show", "sales") == [{
         "name": "sales", "shown": "Sales", "visible_to": "domain:two.example members",
         "members": "alice@localhost", "domains": "", "rules": "",
-        "missing": "domain:two.example"}]
+        "missing": "domain:two.example", "now": 1}]
 
 
 def test_it_is_renamed_with_an_account(server):
