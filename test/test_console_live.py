@@ -96,6 +96,21 @@ def test_what_was_typed_outlasts_the_page_and_the_session(server, pages):
     assert pages.complaints(ours=("40[14]",)) == []
 
 
+def test_a_session_ends_at_a_page_that_nobody_touches(server, pages):
+    """Although the page goes on asking: here each second, and 20 s after the last touch at once."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
+    server.ctl("set", "console.idle", "3s")
+    pages.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """
+        const every = setInterval;
+        window.setInterval = (act, ms) => every(act, ms / 10);"""})
+    pages.send_password()
+    pages.find("header", "root")
+    pages.driver.execute_script("const now = Date.now; Date.now = () => now() + 20000")
+    pages.find("dialog.over [role=status]", "session has ended")
+    assert server.rows("admin", "sessions") == []
+    assert pages.complaints(ours=("40[14]",)) == []
+
+
 def test_a_server_that_is_silent_is_waited_for(server, pages):
     """It takes connections, and answers none."""
     pages.log_in(server.api.token)

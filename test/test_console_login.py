@@ -369,6 +369,12 @@ def test_idle_and_absolute_end(server, browser):
     browser.login("root")
     until("end of the session", lambda: server.rows("admin", "sessions") == [])
     assert browser("GET", "/status").status == 401
+    # Although a page that nobody touches asks all the time:
+    browser.login("root")
+    for path in "/status", "/session":
+        assert browser("GET", path, X_Console_Idle="yes").status == 200
+    until("end of the session", lambda: browser(
+        "POST", "/commands/status", {}, X_Console_Idle="yes").status == 401)
     server.ctl("set", "console.idle", "1h")
     server.ctl("set", "console.session-time", "2s")
     browser.login("root")

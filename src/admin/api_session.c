@@ -129,6 +129,12 @@ bool api_session_is(const struct http_request *r)
     return http_header(r, "Authorization").ptr == NULL && api_session_secret(r).ptr != NULL;
 }
 
+/* A page that asks by itself, with nobody at it, says so: that is no use of its session. */
+static bool is_use(const struct http_request *r)
+{
+    return !slice_is(http_header(r, "X-Console-Idle"), "yes");
+}
+
 static bool csrf_is_right(const struct http_request *r, const struct console_view *v)
 {
     slice given = http_header(r, "X-CSRF-Token");
@@ -140,7 +146,7 @@ static bool csrf_is_right(const struct http_request *r, const struct console_vie
 bool api_session_view(struct http_request *r, struct principal *who, struct console_view *v)
 {
     struct api_problem p = { .error = err_name(E_AUTH) };
-    if (console_find(api_session_secret(r), r->host, http_scratch(r), true, who, v) != OK) {
+    if (console_find(api_session_secret(r), r->host, http_scratch(r), is_use(r), who, v) != OK) {
         p.status = 401;
         p.detail = SLICE("this session has ended; log in again");
         p.code = "session-ended";
@@ -205,7 +211,8 @@ bool api_session_may(struct http_request *r, const struct command *c, struct are
     struct principal who;
     if (!is_dangerous(c) || !api_session_is(r))
         return true;
-    return console_find(api_session_secret(r), r->host, arena, true, &who, &v) == OK && v.proven;
+    return console_find(api_session_secret(r), r->host, arena, is_use(r), &who, &v) == OK &&
+           v.proven;
 }
 
 bool api_session_spend(const struct http_request *r, const struct command *c)

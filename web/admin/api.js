@@ -13,9 +13,10 @@ let csrf = null;
 /* Set by the page: what to do when the session has ended (true: it was lost with a server that was
  * away), how to ask for the password again
  * (resolves to whether it was given), who hears what is away: {why}, with what the server
- * says of itself or "" if it does not answer, or null when all is back; and what to do when the caller
- * may do something else than before, perhaps. */
-export const hooks = { expired: () => {}, confirm: async () => false, away: () => {}, rights: () => {} };
+ * says of itself or "" if it does not answer, or null when all is back; what to do when the caller
+ * may do something else than before, perhaps; and whether nobody is at the page, which then asks by
+ * itself. */
+export const hooks = { expired: () => {}, confirm: async () => false, away: () => {}, rights: () => {}, idle: () => false };
 
 /* A problem (RFC 9457). status 0: the server did not answer; `rows`: a command whose purpose it is to
  * find what is wrong has found something. */
@@ -45,6 +46,7 @@ async function request(method, path, body, signal, more) {
   if (token) headers.Authorization = `Bearer ${token}`;
   else if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (hooks.idle()) headers["X-Console-Idle"] = "yes"; // so that the session may end (console.idle)
   const given = new AbortController();
   const all = AbortSignal.any(signal ? [signal, given.signal] : [given.signal]);
   const options = { method, headers, signal: all, redirect: "error" };

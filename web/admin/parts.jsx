@@ -1,6 +1,6 @@
 /* Small parts that all pages share. */
 import { createContext, useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
-import { run } from "./api.js";
+import { hooks, run } from "./api.js";
 import { kindOf } from "./rows.js";
 import { label, plain, shown, t } from "./text.js";
 
@@ -30,12 +30,15 @@ export function Value({ column, value }) {
   return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : <bdi>{text}</bdi>;
 }
 
-/* When somebody was at the page. Without them it asks nothing by itself, so that the session of an
- * idle person ends (console.idle). */
+/* When somebody was at the page. Soon after, what it asks by itself is no use of the session, so that
+ * that of an idle person ends (console.idle); later it asks nothing. The first time is a little longer
+ * than the pauses between two looks (10 s), so that a look tells of each touch before it. */
+const idleSoon = 12000;
 const idle = 5 * 60000;
 let seen = Date.now();
 for (const sign of ["pointermove", "pointerdown", "keydown", "scroll"])
   addEventListener(sign, () => { seen = Date.now(); }, { capture: true, passive: true });
+hooks.idle = () => Date.now() - seen > idleSoon;
 export const isThere = () => !document.hidden && Date.now() - seen < idle;
 
 /* Runs a command for what it tells, again when something has changed. `old`: what there is answers
