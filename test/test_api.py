@@ -259,13 +259,50 @@ def test_a_user_from_begin_to_end(api):
     assert api("GET", path).json["surname"] == "Doe"
     assert api("PUT", path, {"given_name": "D"}, If_None_Match="*").status == 412
     refused = api("PUT", path, {"password": "another secret"})
-    assert (refused.status, refused.json["argument"]) == (422, "password")
+    assert (refused.status, refused.json["argument"]) == (409, "password")
     assert api("PUT", path + "/disabled", {}).status == 200
     assert api("DELETE", path + "/disabled").status == 200
     assert api("HEAD", path).text == ""
     assert api("DELETE", path).status == 200
     assert api("DELETE", path).status == 404
     assert api("PATCH", path, {"surname": "Doe"}, If_Match=etag).status == 412
+
+
+def test_a_put_that_made_an_account_can_be_repeated(server, api):
+    """Who has lost the answer sends the request again. The password is not set again: it only has
+    to be that of the account."""
+    path, body = "/users/dave@localhost", {"password": "a good secret", "given_name": "Dave"}
+    assert api("PUT", path, body).status == 201
+    dave = server.login("dave", password="a good secret")
+    etag = api("GET", path).getheader("ETag")
+    for headers in {}, {"If_Match": etag}:
+        again = api("PUT", path, body, **headers)
+        assert (again.status, again.json["text"]) == (200, "nothing to change"), again.text
+    assert api("PUT", path, {"password": "a good secret"}).json["text"] == "nothing to change"
+    other = api("PUT", path, {**body, "password": "another secret", "surname": "Doe"})
+    assert (other.status, other.json["argument"]) == (409, "password")
+    assert "user password" in other.json["detail"]
+    assert api("PUT", path, body, If_None_Match="*").status == 412
+    assert api("PUT", path, {**body, "no_such": "x"}).json["argument"] == "no_such"
+    assert api("GET", path).getheader("ETag") == etag
+    assert api("PUT", path, {**body, "surname": "Doe"}).json["text"] == \
+        "profile of dave@localhost changed"
+    assert api("GET", path).json["surname"] == "Doe"
+    dave.ping()
+    server.login("dave", password="a good secret")
+
+
+def test_a_put_of_what_is_there_changes_nothing(server, api):
+    path = "/users/bob@localhost"
+    assert api("PUT", path, {"given_name": "Bob"}).json["text"] == \
+        "profile of bob@localhost changed"
+    before = len(server.rows("audit", "list"))
+    for _ in range(2):
+        assert api("PUT", path, {"given_name": "Bob"}).json["text"] == "nothing to change"
+    assert len(server.rows("audit", "list")) == before
+    assert api("PUT", path, {"given_name": "Bob", "surname": "Roe"}).json["text"] == \
+        "profile of bob@localhost changed"
+    assert api("PUT", path, {"given_name": ""}).json["text"] == "profile of bob@localhost changed"
 
 
 def test_the_contacts_of_a_user(api):

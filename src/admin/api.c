@@ -146,7 +146,8 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
 static void answer(struct api_job *j)
 {
     /* What only has to be there is there (RFC 9110 §9.2.2). */
-    bool there = j->method == HTTP_M_PUT && j->call.err == E_EXISTS && slice_is(j->body, "{}");
+    bool there = j->method == HTTP_M_PUT && j->call.err == E_EXISTS && slice_is(j->body, "{}") &&
+                 j->call.culprit == NULL;
     bool found = j->method == HTTP_M_POST && api_finds(j->call.command) && j->call.rows != NULL;
     if (j->call.err != OK && !there && !found)
         api_failed(j);
@@ -184,10 +185,12 @@ static void change_there(struct api_job *j)
 {
     const struct command *c = api_row(&j->target, HTTP_M_PATCH);
     struct why why, denied;
+    bool compares = c != NULL && j->method == HTTP_M_PUT; /* the same request may have made it */
     if (c == NULL)
         c = api_row(&j->target, j->method);
+    compares = compares || api_sends_back(j, c);
     bool may = command_allowed(c, &j->who, &denied) == OK; /* a refusal comes first */
-    if (may && api_sends_back(j, c) && api_same(j, c, &why) != OK)
+    if (may && compares && api_same(j, c, &why) != OK)
         job_refuse(j, &(struct api_problem){ .status = 422,
                                              .detail = slice_of(why.text),
                                              .error = err_name(E_SYNTAX),
@@ -196,6 +199,32 @@ static void change_there(struct api_job *j)
         answer_nothing(j);
     else
         job_run(j, c, j->count, j->body, answer);
+}
+
+static void look(struct api_job *j);
+
+/* The row that makes the thing found it, with the secrets of the body, or has made it just now:
+ * what else the body has is then compared with what it is. */
+static void secrets_ended(struct api_job *j)
+{
+    if (j->call.err == OK || (j->call.err == E_EXISTS && j->call.culprit == NULL))
+        look(j);
+    else
+        answer(j);
+}
+
+/* A PUT that may have made what is there already: secrets that only its making takes are not set
+ * again, but have to be those that it has. GET does not show them, so the row that makes it is
+ * asked, which fails with E_EXISTS and names in `culprit` what is not so. */
+static bool asks_secrets(struct api_job *j)
+{
+    const struct command *make = api_row(&j->target, HTTP_M_PUT);
+    const struct command *c = api_row(&j->target, HTTP_M_PATCH);
+    slice secrets;
+    if (j->method != HTTP_M_PUT || c == NULL || !api_same_secrets(j, make, c, &secrets))
+        return false;
+    job_run(j, make, j->target.count, secrets, secrets_ended);
+    return true;
 }
 
 /* The thing was read: whether it is as the client knows it, and, for PUT, whether it has to be
@@ -222,6 +251,8 @@ static void look_ended(struct api_job *j)
         return;
     }
     j->created = j->method == HTTP_M_PUT && !there;
+    if (there && asks_secrets(j))
+        return;
     if (there && (j->method == HTTP_M_PUT || j->method == HTTP_M_PATCH))
         change_there(j);
     else
@@ -243,6 +274,11 @@ static bool asks_first(const struct api_job *j, const struct command *get)
             command_allowed(get, &j->who, &denied) == OK);
 }
 
+static void look(struct api_job *j)
+{
+    job_run(j, api_row(&j->target, HTTP_M_GET), j->target.count, (slice){ 0 }, look_ended);
+}
+
 static void begin_change(struct api_job *j)
 {
     const struct command *get = api_row(&j->target, HTTP_M_GET);
@@ -262,7 +298,7 @@ static void begin_change(struct api_job *j)
                                                              "it again"),
                                              .error = err_name(E_CONFLICT) });
     } else {
-        job_run(j, get, j->target.count, (slice){ 0 }, look_ended);
+        look(j);
     }
 }
 

@@ -124,3 +124,23 @@ enum err api_same(struct api_job *j, const struct command *c, struct why *why)
     json_decref(shown);
     return e;
 }
+
+bool api_same_secrets(struct api_job *j, const struct command *make, const struct command *c,
+                      slice *secrets)
+{
+    json_t *body = json_loadb(j->body.ptr, j->body.len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *taken = json_object();
+    struct why why; /* of a body that is too long, which its parts are not */
+    for (const struct command_arg *a = make->args; a != NULL && a->name != NULL; a++) {
+        json_t *value = json_object_get(body, a->name);
+        if (value == NULL || a->kind != ARG_SECRET || command_has_arg(c, a->name))
+            continue;
+        json_object_set(taken, a->name, value);
+        json_object_del(body, a->name);
+    }
+    bool found = json_object_size(taken) > 0 && same_text(taken, j->arena, secrets, &why) == OK &&
+                 same_text(body, j->arena, &j->body, &why) == OK;
+    json_decref(body);
+    json_decref(taken);
+    return found;
+}

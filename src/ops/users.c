@@ -1,5 +1,6 @@
 #include "ops/users.h"
 #include "auth/credentials.h"
+#include "auth/throttle.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
@@ -35,6 +36,7 @@ struct task {
     slice last;   /* the last row that is shown */
     slice filter; /* of a list, as it is compared */
     uint32_t rows, limit;
+    slice password;     /* prepared, of a new account */
     int64_t generation; /* of the new password */
     bool admitted;      /* a disabled account, for its removal */
 };
@@ -143,14 +145,46 @@ static const char *short_text(const struct command_call *call)
                : "; the password is shorter than clients may choose (register.password-min)";
 }
 
+static void add_compared(void *arg, enum err e, const struct credentials *c)
+{
+    struct task *t = arg;
+    (void)c;
+    if (e == OK) {
+        command_fail(t->call, E_EXISTS, "account %.*s exists already, with this password",
+                     SLICE_ARG(t->jid));
+    } else if (e == E_AUTH) {
+        t->call->culprit = "password"; /* the call may be freed when it has failed */
+        command_fail(t->call, E_EXISTS,
+                     "account %.*s exists already, with another password; `user password` changes "
+                     "it",
+                     SLICE_ARG(t->jid));
+    } else if (e == E_DENIED) {
+        command_fail(t->call, E_AGAIN,
+                     "account %.*s exists already, and there were too many wrong passwords for it "
+                     "to compare this one; try later",
+                     SLICE_ARG(t->jid));
+    } else {
+        users_fail_store(t, e);
+    }
+}
+
+/* Who has lost the answer tries again, and is told whether the account is as they want it. That is
+ * a guess like any other: it is counted. */
+static void add_compare(struct task *t)
+{
+    static const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+    struct throttle_try try;
+    throttle_try_init(&try, &nowhere, t->jid, NULL);
+    credentials_verify(auth_of(t), &(struct credentials_check){ t->jid, t->password, &try },
+                       add_compared, t);
+}
+
 static void user_added(void *arg, enum err e, const struct credentials *c)
 {
     struct task *t = arg;
     (void)c;
     if (e == E_EXISTS) {
-        command_fail(t->call, E_EXISTS,
-                     "account %.*s exists already; `user password` changes its password",
-                     SLICE_ARG(t->jid));
+        add_compare(t);
     } else if (e != OK) {
         users_fail_store(t, e);
     } else {
@@ -167,7 +201,9 @@ static void run_user_add(struct command_call *call)
     if (!users_may_take(call) || !password_ok(call, &password))
         return;
     struct task *t = users_task_new(call);
+    t->password = password;
     if (owner.ptr != NULL) {
+        call->culprit = "jid"; /* the call may be freed when it has failed */
         command_fail(call, E_EXISTS,
                      "%.*s is the mail address of %.*s, by which other servers know that account "
                      "(federation.mail-address)",
