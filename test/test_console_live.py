@@ -169,6 +169,24 @@ def test_a_change_that_waits_is_confirmed_or_goes_back(server, pages):
     assert pages.complaints() == []
 
 
+def test_a_change_that_went_back_is_not_shown_any_more(server, pages):
+    """Neither its value in the list of settings, nor the buttons that would keep it."""
+    pages.log_in(server.api.token)
+    server.api("POST", "/commands/config-edit", {"setting": "announce.subject", "value": "News"})
+    pages.go("settings")
+    pages.type("main input[type=search]", "announce.subject")
+    pages.click(".candidate .main")
+    pages.fill_in("Confirm", "3s")
+    pages.click("dialog .main")
+    pages.click("dialog button", "Close")
+    until("it goes back", lambda: server.rows("config", "history")[0]["state"] != "waits" and
+          server.rows("get", "announce.subject")[0]["value"] == "Announcement")
+    gone(pages, ".candidate")
+    until("the list is read again",
+          lambda: pages.find(".settings li code").text == "Announcement")
+    assert pages.complaints() == []
+
+
 def test_an_alarm_is_acknowledged_with_a_note(server, pages):
     """The page opens on the active ones; on a phone nothing of it has to be moved sideways."""
     server.ctl("config", "edit", "announce.subject", "News")

@@ -6,6 +6,7 @@ import { useConsole, useRun } from "./parts.jsx";
 import { shown, t } from "./text.js";
 
 const pause = 10000; /* between two looks, ms */
+const grace = 1000; /* that the server has to take a change back */
 
 /* Minutes and seconds until then, counted down each second. */
 function useRest(until) {
@@ -19,11 +20,25 @@ function useRest(until) {
   return `${Math.floor(rest / 60)}:${String(rest % 60).padStart(2, "0")}`;
 }
 
+/* Looks when that time has passed, and does `act` when nothing waits for it any more, for whatever
+ * reason: then other values apply. */
+function useOver(until, look, act) {
+  useEffect(() => {
+    if (!until) return undefined;
+    const timer = setTimeout(look, Math.max(0, Date.parse(until) - Date.now()) + grace);
+    return () => {
+      clearTimeout(timer);
+      act();
+    };
+  }, [until]);
+}
+
 function Unconfirmed() {
   const { rows, touch, say } = useConsole();
   const has = rows.commands.has("config history");
-  const { rows: found } = useRun(has ? "config history" : null, { limit: 1 }, { every: pause });
+  const { rows: found, reload } = useRun(has ? "config history" : null, { limit: 1 }, { every: pause });
   const newest = found?.[0]?.state === "waits" ? found[0] : null;
+  useOver(newest?.until, reload, touch);
   const rest = useRest(newest?.until);
   if (!newest) return null;
   const act = (name) => () => run(name).then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
