@@ -315,41 +315,71 @@ static void completion_commands(FILE *out)
 static const char bash_end[] =
     "    esac\n"
     "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+    "    COMPREPLY=(\"${COMPREPLY[@]#\"$kept\"}\")\n"
     "    case $cur in -*) return ;; esac\n"
     "    if [ -n \"$files\" ]; then\n"
     "        COMPREPLY+=($(compgen -f -- \"$cur\"))\n"
+    "        COMPREPLY=(\"${COMPREPLY[@]#\"$kept\"}\")\n"
     "        compopt -o filenames 2>/dev/null\n"
     "    fi\n"
     "    for at in ${names:+user room group token role}; do\n"
     "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
     "        while read -r name; do\n"
-    "            COMPREPLY+=(\"$(printf %q \"$name\")\")\n"
+    "            COMPREPLY+=(\"$(printf %q \"${name#\"$kept\"}\")\")\n"
     "        done < <(musterctl \"${own[@]}\" names $at \"$cur\" 2>/dev/null)\n"
     "    done\n"
     "}\n"
     "complete -F _musterctl musterctl\n";
 
+/* bash divides a word at what COMP_WORDBREAKS has, such as the @ of an address, and replaces only
+ * what is behind it, and an @ too: `parts` are the words as they are typed, and `kept` is what
+ * stands before that place. zsh divides nothing. */
+static const char bash_begin[] =
+    "    local words='' names='' files='' name at typed=() own=()\n"
+    "    local parts=() last=-1 line=$COMP_LINE blank part kept\n"
+    "    for ((at = 0; at <= COMP_CWORD; at++)); do\n"
+    "        part=${COMP_WORDS[at]}\n"
+    "        blank=${line%%[! ]*}\n"
+    "        line=${line#\"$blank\"}\n"
+    "        if [[ $at -gt 0 && -z $blank && -n $line && $line = \"$part\"* ]]; then\n"
+    "            parts[last]=${parts[last]}$part\n"
+    "        else\n"
+    "            last=$((last + 1))\n"
+    "            parts[last]=$part\n"
+    "        fi\n"
+    "        line=${line#\"$part\"}\n"
+    "    done\n"
+    "    local cur=${parts[last]} prev=''\n"
+    "    ((last > 0)) && prev=${parts[last-1]}\n"
+    "    part=$cur\n"
+    "    for at in @ : =; do\n"
+    "        [[ $COMP_WORDBREAKS = *$at* ]] && part=${part##*$at}\n"
+    "    done\n"
+    "    kept=${cur%\"$part\"}\n"
+    "    kept=${kept%@}\n";
+
 void help_completion(FILE *out)
 {
-    fprintf(out, "# bash completion for musterctl, printed by `musterctl completion bash`\n"
-                 "_musterctl() {\n"
-                 "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-                 "    local words='' names='' files='' name at typed=() own=()\n"
-                 "    case $prev in ");
+    fprintf(out,
+            "# bash completion for musterctl, printed by `musterctl completion bash`\n"
+            "_musterctl() {\n%s"
+            "    case $prev in ",
+            bash_begin);
     completion_file_options(out);
     fprintf(out,
             ")\n"
             "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+            "        COMPREPLY=(\"${COMPREPLY[@]#\"$kept\"}\")\n"
             "        compopt -o filenames 2>/dev/null\n"
             "        return ;;\n"
             "    esac\n"
-            "    for ((at = 1; at < COMP_CWORD; at++)); do\n"
-            "        case ${COMP_WORDS[at]} in\n"
+            "    for ((at = 1; at < last; at++)); do\n"
+            "        case ${parts[at]} in\n"
             "        --socket | --config | --url | --token-file | --ca)\n"
-            "            own+=(\"${COMP_WORDS[at]}\" \"${COMP_WORDS[at+1]}\")\n"
+            "            own+=(\"${parts[at]}\" \"${parts[at+1]}\")\n"
             "            at=$((at + 1)) ;;\n"
             "        -*) ;;\n"
-            "        *) typed+=(\"${COMP_WORDS[at]}\") ;;\n"
+            "        *) typed+=(\"${parts[at]}\") ;;\n"
             "        esac\n"
             "    done\n"
             "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n"

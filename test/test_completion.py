@@ -1,10 +1,13 @@
 """Completion of shells: names that the server has, and that a word is offered in its place only."""
+import os
+import pty
+import select
 import shutil
 import subprocess
 
 import pytest
 
-from muster.client import TIMEOUT
+from muster.client import TIMEOUT, until
 from test_ctl import complete, with_names
 
 LINE = ["musterctl", "--socket"]
@@ -82,3 +85,37 @@ def test_bash_offers_files_in_their_places(named, tmp_path, monkeypatch):
     for words in "import xep0227", "cert import --key":
         assert "export.xml" in complete(script, [*line, *words.split()]), words
     assert "export.xml" not in complete(script, [*line, "user", "show"])
+
+
+@pytest.mark.parametrize("typed, whole", [
+    ("user show bob@", "bob@localhost"), ("group-member add sales bob@lo", "bob@localhost"),
+    ("import xep0227 a:b=", "a:b=c.xml")])
+def test_bash_completes_behind_what_divides_words(named, tmp_path, typed, whole):
+    """At a terminal, where bash itself divides the line and puts in what it is given."""
+    (tmp_path / "musterctl.bash").write_text(named.ctl_run("completion", "bash").stdout)
+    (tmp_path / "a:b=c.xml").touch()
+    typed = f"musterctl --socket {named.control} {typed}"
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"],
+                   {**os.environ, "HOME": str(tmp_path), "TERM": "dumb", "INPUTRC": "/dev/null"})
+    shown = b""
+
+    def has(text):
+        nonlocal shown
+        while select.select([master], [], [], 0)[0]:
+            shown += os.read(master, 65536)
+        return text.encode() in shown
+
+    os.write(master, b". ./musterctl.bash; tell() { echo \"<$READLINE_LINE>\"; }; "
+                     b"bind -x '\"\\C-o\": tell'; echo rea''dy\r")
+    try:
+        until("bash is ready", lambda: has("ready\r\n"))
+        os.write(master, f"{typed}\t\x0f".encode())
+        until("the word is completed",
+              lambda: has(f"<{typed.rpartition(' ')[0]} {whole} >"))
+    finally:
+        os.write(master, b"\x03exit\r")
+        os.close(master)
+        os.waitpid(pid, 0)

@@ -518,7 +518,7 @@ def test_completion_leaves_nothing_in_the_shell(server):
     script = server.ctl_run("completion", "bash").stdout
     lines = (["user", "show"], ["--socket", "/nowhere", "room", "show"], ["set", "mdm.enabled"],
              ["help"], ["help", "user"], ["token", "revoke"], ["group", "show"], ["--ca"], [])
-    code_ = script + "\n" + "".join(
+    code_ = script + "\n: $COMP_WORDBREAKS\n" + "".join(  # bash makes it when it is read
         f"COMP_WORDS=(musterctl {' '.join(words)} '') COMP_CWORD={len(words) + 1}\n"
         "before=$(declare -p); _musterctl; after=$(unset before; declare -p)\n"
         "diff <(echo \"$before\") <(echo \"$after\") |"
