@@ -50,13 +50,13 @@ def test_put_replaces_the_members_of_a_group(api):
     assert api("PUT", path, {"shown": "Sales", "visible_to": "domain:localhost",
                              "members": [CAROL]}).status == 200
     group = {"name": "sales", "shown": "Sales", "visible_to": "domain:localhost",
-             "members": CAROL, "domains": "", "rules": ""}
+             "members": CAROL, "domains": "", "rules": "", "now": 1}
     assert api("GET", path).json == group
     assert api("PUT", path, group).json["text"] == "nothing to change"
     assert api("PUT", path, {**group, "rules": "department=Field Sales", "domains": ["localhost"]
                              }).status == 200
     assert api("GET", path).json == {**group, "rules": "department=Field Sales",
-                                     "domains": "localhost"}
+                                     "domains": "localhost", "now": 3}
     assert api("PUT", "/groups/copy", {name: value for name, value in api("GET", path).json.items()
                                        if name != "name"}).status == 201
     assert api("GET", "/groups/copy").json == {**api("GET", path).json, "name": "copy"}

@@ -336,10 +336,15 @@ static void users_end(struct task *t)
 {
     bool all = t->filter.len == 0 && !command_flag(t->call, "disabled") &&
                command_arg(t->call, "after").len == 0;
-    if (t->call->rows != NULL)
+    if (t->call->rows != NULL) {
         command_done(t->call, "%s", "");
-    else if (!all || t->jid.len == 0 || command_domain_served(t->call, t->jid))
+        return;
+    }
+    t->call->culprit = "domain"; /* the call may be freed when it has failed */
+    if (!all || t->jid.len == 0 || command_domain_served(t->call, t->jid)) {
+        t->call->culprit = NULL;
         command_done(t->call, "there are none");
+    }
 }
 
 static void users_page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
