@@ -58,7 +58,7 @@ def test_put_replaces_the_members_of_a_group(api):
     assert api("GET", path).json == {**group, "rules": "department=Field Sales",
                                      "domains": "localhost", "now": 3}
     assert api("PUT", "/groups/copy", {name: value for name, value in api("GET", path).json.items()
-                                       if name != "name"}).status == 201
+                                       if name not in ("name", "now")}).status == 201
     assert api("GET", "/groups/copy").json == {**api("GET", path).json, "name": "copy"}
 
 
