@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "im/messaging.h"
 #include "im/moves.h"
 #include "im/test_live.h"
 #include "muc/muc.h"
@@ -57,6 +58,7 @@ static int start(void **state)
     (void)state;
     live_begin(features);
     assert_int_equal(setting_set(&muc_lock_timeout, SLICE("0"), &why), OK);
+    assert_int_equal(setting_set(&messaging_enabled, SLICE("on"), &why), OK);
     bus = bus_local_create();
     live_open(0, WORKERS, domains);
     live_open_over(1, live.store[0], WORKERS, domains);
