@@ -99,6 +99,7 @@ def test_topics(server):
     entry = stream.find("audit", lambda data: data["command"] == "set")
     assert entry == next(r for r in server.rows("audit", "list") if r["id"] == entry["id"])
     server.add_user("carol", "secret")
+    server.client("carol")
     line = stream.find("log", lambda data: "carol" in data["text"])
     assert set(line) == {"time", "level", "area", "event", "text", "node"}
     rows = [r for r in server.rows("log", "list") if line.items() <= r.items()]

@@ -105,6 +105,9 @@ static void a_line_has_no_control_characters(void **state)
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_false(utf8_is_line(slice_of(others[i])));
     assert_false(utf8_is_line(SLICE("a\0b")));
+    assert_true(utf8_is_printable(SLICE("\xe2\x80\xae right to left \xe2\x81\xa9")));
+    assert_false(utf8_is_printable(SLICE("a\nb")));
+    assert_false(utf8_is_printable(SLICE("\xe2\x80\xa8")));
 }
 
 int main(void)

@@ -9,7 +9,7 @@ struct command_call;
 enum { PROFILE_FIELDS = 6, PROFILE_BYTES_MAX = 256, PROFILE_URI_BYTES_MAX = 1023 };
 #define USERS_PROFILE_ARG(text, most, about)                                                       \
     {                                                                                              \
-        .name = text, .kind = ARG_OPTION, .max = most, .check = utf8_is_line,                      \
+        .name = text, .kind = ARG_OPTION, .max = most, .check = utf8_is_printable,                 \
         .form = "one line without control characters", .doc = about                                \
     }
 #define USERS_PROFILE_ARGS                                                                         \
