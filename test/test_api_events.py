@@ -272,7 +272,7 @@ def test_log_list(server):
     rows = server.rows("log", "list", "--event", "auth.ok")
     assert [("alice@localhost" in r["text"], r["level"], r["area"]) for r in rows] == [
         (True, "info", "c2s")]
-    assert server.rows("log", "list", "--word", "carol", "--area", "admin")
+    assert server.rows("log", "list", "--word", "carol", "--area", "command")
     assert server.rows("log", "list", "--level", "error") == []
     assert len(server.rows("log", "list", "--limit", "2")) == 2
     assert "secret" not in json.dumps(server.rows("log", "list"))

@@ -125,7 +125,7 @@ def test_the_node_file_locks_all_domains(make_server):
     assert shown(host, name) == ("on", "off", "database", True) and offered(host, ONE)
 
 
-def test_a_reset_forgets_what_the_node_file_covers(make_server):
+def test_a_reset_keeps_what_the_node_file_covers(make_server):
     host = make_server(domains=(ONE, TWO))
     name = f"register.enabled@{ONE}"
     host.ctl("set", name, "on")
@@ -136,7 +136,7 @@ def test_a_reset_forgets_what_the_node_file_covers(make_server):
     del host.conf["settings"]["register.enabled"]
     host.write()
     host.ctl("server", "reload")
-    assert not host.rows("get", name)[0]["changed"] and not offered(host, ONE)
+    assert host.rows("get", name)[0]["changed"] and offered(host, ONE)
 
 
 def test_a_domain_federates_by_its_own_rules(make_server):

@@ -120,7 +120,7 @@ def test_a_planned_restart_with_links(make_server, tmp_path):
     alice, bob = one.client("u0", "r"), other.client("u1", "r")
     chat(alice, bob, "to")
     chat(bob, alice, "back")
-    for restarted, stays, waits, n in (one, other, bob, 0), (other, one, None, 1):
+    for restarted, waits, n in (one, bob, 0), (other, None, 1):
         starts = restarted.log().count("event=server.ready")
         restarted.ctl("server", "restart")
         until("the next start", lambda r=restarted, s=starts:
@@ -131,7 +131,6 @@ def test_a_planned_restart_with_links(make_server, tmp_path):
         chat(again, waits, f"from {n}")
         if n == 0:
             alice = again
-        assert "event=s2s.failed" not in stays.log() or n == 1
 
 
 def test_messages_during_a_planned_restart_arrive(make_server, tmp_path):

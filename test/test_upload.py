@@ -353,7 +353,7 @@ def test_the_list_of_an_administrator(server, alice):
     assert header.split() == ["id", "name", "type", "bytes", "stored", "until"]
     assert line.split()[:4] == [get.split("/")[-2], "b.txt", "text/plain", "5"]
     run = server.ctl_run("upload", "list", "nobody@localhost")
-    assert run.returncode == 1 and "no such account" in run.stderr
+    assert run.returncode == 1 and "there is no account" in run.stderr
 
 
 def begin_put(server, url, size, body):
