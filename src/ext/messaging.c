@@ -59,6 +59,8 @@ static bool enters_room(const struct session *s, const struct stanza *st)
 
 static enum verdict messaging_check(struct session *s, struct stanza **st, struct refusal *why)
 {
+    if (setting_bool(&messaging_enabled))
+        return PASS;
     return enters_room(s, *st) ? messaging_takes_entry(why) : messaging_takes(*st, why);
 }
 

@@ -11,5 +11,5 @@ extern struct setting messaging_enabled;
 bool messaging_is_im(const struct stanza *st);
 /* PASS; REFUSE; or DROP: messages without text, such as typing notifications, get no error. */
 enum verdict messaging_takes(const struct stanza *st, struct refusal *why);
-/* Of who is not in the room yet. */
+/* Whether somebody who is not in a room may enter it. */
 enum verdict messaging_takes_entry(struct refusal *why);

@@ -110,6 +110,8 @@ static bool service_is_silent(struct room *r, struct stanza *st)
 {
     struct refusal why = { .error = SE_NOT_ALLOWED };
     enum verdict v = PASS;
+    if (setting_bool(&messaging_enabled))
+        return false;
     if (st->kind == STANZA_MESSAGE)
         v = messaging_takes(st, &why);
     else if (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE &&
