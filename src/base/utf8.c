@@ -76,26 +76,20 @@ int utf8_encode(char out[4], uint32_t cp)
     return len;
 }
 
-static bool utf8_controls(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029;
-}
-
-static bool utf8_turns(uint32_t c)
-{
-    return (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
-static bool utf8_has_none(slice s, bool (*bad)(uint32_t), bool (*also_bad)(uint32_t))
+/* Whether none of the characters is a control character, ends a line or, if so wanted, turns the
+ * direction. */
+static bool utf8_is_free(slice s, bool of_directions)
 {
     uint32_t c;
     for (int len; s.len > 0; s = slice_from(s, (size_t)len)) {
         len = utf8_decode(s, &c);
-        if (len <= 0 || bad(c) || (also_bad != NULL && also_bad(c)))
+        if (len <= 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029)
+            return false;
+        if (of_directions && ((c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069)))
             return false;
     }
     return true;
 }
 
-bool utf8_is_printable(slice s) { return utf8_has_none(s, utf8_controls, NULL); }
-bool utf8_is_line(slice s) { return utf8_has_none(s, utf8_controls, utf8_turns); }
+bool utf8_is_printable(slice s) { return utf8_is_free(s, false); }
+bool utf8_is_line(slice s) { return utf8_is_free(s, true); }

@@ -7,8 +7,7 @@ size_t utf8_valid_len(slice s);
 static inline bool utf8_valid(slice s) { return utf8_valid_len(s) == s.len; }
 /* Decodes one character at s.ptr; returns its length 1..4, 0: malformed, -1: more bytes needed. */
 int utf8_decode(slice s, uint32_t *out);
-/* No control character, nor one that ends a line. Marks of direction, which names have, are none.
- */
+/* One line without control characters. Names may turn the direction of text. */
 bool utf8_is_printable(slice s);
 /* One line as it was written: no character that ends a line, or turns its direction. */
 bool utf8_is_line(slice s);
