@@ -160,7 +160,7 @@ void foreign_version_grows_everywhere(struct worker *w)
 void foreign_changed(struct worker *w)
 {
     foreign_version_grows_everywhere(w);
-    EMIT(foreign.changes, w);
+    EMIT(foreign.before_changed, w);
     EMIT(foreign.changed, w);
 }
 

@@ -55,10 +55,10 @@ struct foreign_rules {
      * gives answers the address that was asked. Takes over st, of which nobody else has a
      * reference. */
     struct stanza *(*inward)(struct worker *w, struct stanza *st);
-    /* Some pairs may exchange stanzas no longer, or again. On each worker: `changes` of all
-     * features, then `changed`. Between both and for a moment after, what `changed` says in
-     * farewell still leaves. */
-    void (*changes)(struct worker *w);
+    /* Some pairs may exchange stanzas no longer, or again. On each worker: `before_changed` of all
+     * features, then `changed`. From the one on, until a moment after the other, what `changed`
+     * says in farewell still leaves. */
+    void (*before_changed)(struct worker *w);
     void (*changed)(struct worker *w);
 };
 

@@ -349,7 +349,7 @@ static void s2s_parted(struct timer *t, struct loop *loop)
     s2s_find_pending(sw->partners.worker);
 }
 
-void s2s_pairs_change(struct worker *w)
+void s2s_pairs_part(struct worker *w)
 {
     struct s2s_gate *g = s2s_gate_of(w);
     if (g == NULL || s2s_worker(g, w)->out.stopped)

@@ -36,7 +36,8 @@ extern const struct edge s2s_edge; /* `own` is a struct s2s_gate */
 extern const struct feature s2s_feature;
 /* Stage CHECK: what the policy does not let out is refused before anything is done with it. */
 enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *why);
-/* Ends streams of pairs that may exchange stanzas no longer. */
-void s2s_pairs_change(struct worker *w);
+/* Rules are new: pairs that may exchange stanzas no longer say goodbye for a moment (s2s_parts()),
+ * and then their streams end. feature.foreign.before_changed and .changed. */
+void s2s_pairs_part(struct worker *w);
 void s2s_pairs_changed(struct worker *w);
 void s2s_policy_changed(struct worker *w, const struct setting *s); /* `changed` of rows */

@@ -367,6 +367,6 @@ const struct feature s2s_feature = {
     .stage.check = s2s_check,
     .account.deleted = partners_sender_gone,
     .foreign.pair = s2s_policy_bans,
-    .foreign.changes = s2s_pairs_change,
+    .foreign.before_changed = s2s_pairs_part,
     .foreign.changed = s2s_pairs_changed,
 };
