@@ -58,12 +58,6 @@ static void trace_step(const struct trail_step *step, void *arg)
         call->rows = call->rows->next;
 }
 
-static bool trace_is_time(slice text)
-{
-    int64_t us;
-    return datetime_parse(text, &us);
-}
-
 static void run_trace_message(struct command_call *call)
 {
     int64_t around_us;
@@ -139,9 +133,9 @@ static struct command trace_message_command = {
                                             .doc = "only to this address, likewise" },
                                           { .name = "around",
                                             .kind = ARG_OPTION,
-                                            .check = trace_is_time,
+                                            .check = datetime_is,
                                             .max = 64,
-                                            .form = "a time such as 2026-11-20T23:14:38Z",
+                                            .form = DATETIME_FORM,
                                             .doc = "only near this time" },
                                           { .name = "within",
                                             .kind = ARG_OPTION,

@@ -265,6 +265,12 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
 #define COMMAND_USER_ARG COMMAND_USER_ARG_WHERE(false)
 /* Also of a domain that the node does not serve. */
 #define COMMAND_ANY_USER_ARG COMMAND_USER_ARG_WHERE(true)
+/* Of commands that are `reasoned`. */
+#define COMMAND_REASON_ARG                                                                         \
+    {                                                                                              \
+        .name = "reason", .kind = ARG_OPTION, .min = 3, .max = 1000,                               \
+        .doc = "why this is read, for the audit log"                                               \
+    }
 /* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that
  * it asks for, of rows that all have another text `key`; with a line behind the last page. */
 enum { COMMAND_PAGE_MAX = 50000 };

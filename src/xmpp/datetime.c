@@ -91,3 +91,9 @@ bool datetime_parse(slice text, int64_t *us)
     *us = at * 1000000 + fraction;
     return true;
 }
+
+bool datetime_is(slice text)
+{
+    int64_t us;
+    return datetime_parse(text, &us);
+}

@@ -275,11 +275,7 @@ struct command mam_events_command = {
               .max = INT64_MAX,
               .doc = "begin after this event" },
             COMMAND_LIMIT_ARG(ROWS_MAX, "show at most this number; 100 if not given"),
-            { .name = "reason",
-              .kind = ARG_OPTION,
-              .min = 3,
-              .max = 1000,
-              .doc = "why this is read, for the audit log" },
+            COMMAND_REASON_ARG,
             { 0 } },
     .run = run_events,
     .doc =

@@ -27,7 +27,6 @@ struct mam_reading {
     struct mam_query ask;
     uint32_t read, part; /* of those found; how many are read at a time */
     size_t bytes;
-    uint64_t last;
 };
 
 static void mam_read_add(struct mam_reading *r, uint64_t id, uint64_t at_us, slice text)
@@ -52,9 +51,9 @@ static void mam_read_add(struct mam_reading *r, uint64_t id, uint64_t at_us, sli
 
 static void mam_read_end(const struct mam_reading *r)
 {
-    if (r->read < r->find.found_count || !r->find.complete) {
+    if (r->read > 0 && (r->read < r->find.found_count || !r->find.complete)) {
         char number[ARCHIVE_ID_LEN];
-        archive_id_write(number, r->last);
+        archive_id_write(number, r->find.found[r->read - 1]);
         command_done_more(r->call, (slice){ number, sizeof number });
     } else {
         command_done(r->call, "%s", r->read > 0 ? "" : "there are none");
@@ -78,13 +77,12 @@ static void mam_read_part(void *arg, enum store_result result, const struct stor
         if (store_row_count(b, i) == 0) /* it was removed meanwhile */
             continue;
         slice text = store_text(b, i, 0, 2);
-        if (r->last != 0 && r->bytes + text.len > READ_BYTES) {
+        if (r->bytes > 0 && r->bytes + text.len > READ_BYTES) {
             mam_read_end(r);
             return;
         }
         r->bytes += text.len;
-        r->last = (uint64_t)store_int(b, i, 0, 0);
-        mam_read_add(r, r->last, (uint64_t)store_int(b, i, 0, 1), text);
+        mam_read_add(r, r->find.found[r->read], (uint64_t)store_int(b, i, 0, 1), text);
     }
     mam_read_go_on(r);
 }
@@ -131,10 +129,10 @@ static void mam_read_known(void *arg, enum store_result result, const struct sto
     archive_find(&r->find);
 }
 
-static bool mam_read_is_time(slice text)
+static int64_t mam_read_time(const struct command_call *call, const char *arg, int64_t missing)
 {
     int64_t us;
-    return datetime_parse(text, &us);
+    return datetime_parse(command_arg(call, arg), &us) ? us : missing;
 }
 
 static void run_archive_read(struct command_call *call)
@@ -143,8 +141,8 @@ static void run_archive_read(struct command_call *call)
     struct mam_reading *r = arena_new(call->arena, struct mam_reading, 1);
     *r = (struct mam_reading){ .call = call,
                                .part = PART_ROWS,
-                               .ask = { .start_us = INT64_MIN,
-                                        .end_us = INT64_MAX,
+                               .ask = { .start_us = mam_read_time(call, "start", INT64_MIN),
+                                        .end_us = mam_read_time(call, "end", INT64_MAX),
                                         .before = INT64_MAX,
                                         .limit =
                                             (uint32_t)command_number(call, "limit", ROWS_DEFAULT) },
@@ -152,14 +150,9 @@ static void run_archive_read(struct command_call *call)
                                          .ask = &r->ask,
                                          .tmp = call->arena,
                                          .done = mam_read_found } };
-    slice with = command_arg(call, "with"), start = command_arg(call, "start");
-    slice end = command_arg(call, "end"), after = command_arg(call, "after");
+    slice with = command_arg(call, "with"), after = command_arg(call, "after");
     if (with.len > 0)
         r->ask.with = jid_split(with);
-    if (start.len > 0 && !datetime_parse(start, &r->ask.start_us))
-        r->ask.start_us = INT64_MIN;
-    if (end.len > 0 && !datetime_parse(end, &r->ask.end_us))
-        r->ask.end_us = INT64_MAX;
     if (after.len > 0) {
         if (!archive_id_read(after, &r->ask.after)) {
             mam_read_found(&r->find, SE_ITEM_NOT_FOUND, (slice){ 0 });
@@ -172,6 +165,11 @@ static void run_archive_read(struct command_call *call)
     store_submit(b, worker_loop(call->worker), 0, mam_read_known, r);
 }
 
+#define TIME_ARG(text, about)                                                                      \
+    {                                                                                              \
+        .name = text, .kind = ARG_OPTION, .check = datetime_is, .max = 64, .form = DATETIME_FORM,  \
+        .doc = about                                                                               \
+    }
 struct command mam_read_command = {
     .name = "archive read",
     .effect = COMMAND_READS,
@@ -185,28 +183,14 @@ struct command mam_read_command = {
               .kind = ARG_OPTION,
               .type = PARAM_JID,
               .doc = "only messages from or to this address" },
-            { .name = "start",
-              .kind = ARG_OPTION,
-              .check = mam_read_is_time,
-              .max = 64,
-              .form = "a time such as 2026-11-20T23:14:38Z",
-              .doc = "only messages of this time or later" },
-            { .name = "end",
-              .kind = ARG_OPTION,
-              .check = mam_read_is_time,
-              .max = 64,
-              .form = "a time such as 2026-11-20T23:14:38Z",
-              .doc = "only messages of this time or earlier" },
+            TIME_ARG("start", "only messages of this time or later"),
+            TIME_ARG("end", "only messages of this time or earlier"),
             { .name = "after",
               .kind = ARG_OPTION,
               .max = ARCHIVE_ID_LEN,
               .doc = "begin after this message" },
             COMMAND_LIMIT_ARG(ROWS_MAX, "show at most this number; 100 if not given"),
-            { .name = "reason",
-              .kind = ARG_OPTION,
-              .min = 3,
-              .max = 1000,
-              .doc = "why this is read, for the audit log" },
+            COMMAND_REASON_ARG,
             { 0 } },
     .run = run_archive_read,
     .doc =
