@@ -288,14 +288,11 @@ static void test_peer_is_another(void **state)
 static void test_held_connection_that_dies_does_not_spin(void **state)
 {
     struct peer *p = peer_create(&limits);
-    struct linger now = { .l_onoff = 1 };
 
     (void)state;
     conn_hold(p->c, CONN_HOLD_STREAM);
     bed_ticks(p->loop, 3);
-    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-    close(p->fd);
-    p->fd = -1;
+    bed_reset(&p->fd);
     bed_ticks(p->loop, 3);
     assert_false(p->c->polled); /* epoll reports an error whatever was asked */
     conn_release(p->c, CONN_HOLD_STREAM);
@@ -608,12 +605,9 @@ static void test_eof_comes_after_the_bytes(void **state)
 static void test_reset_fails(void **state)
 {
     struct peer *p = peer_create(&limits);
-    struct linger now = { .l_onoff = 1 };
 
     (void)state;
-    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-    close(p->fd);
-    p->fd = -1;
+    bed_reset(&p->fd);
     bed_run(p->loop, is_closed, p);
     assert_int_equal(p->told[CONN_FAILED], 1);
     peer_destroy(p);
@@ -623,14 +617,11 @@ static void test_reset_fails(void **state)
 static void test_what_came_before_a_reset_is_read(void **state)
 {
     struct peer *p = peer_create(&limits);
-    struct linger now = { .l_onoff = 1 };
 
     (void)state;
     bed_ticks(p->loop, 3);
-    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
     say(p, "last words", 10);
-    close(p->fd);
-    p->fd = -1;
+    bed_reset(&p->fd);
     conn_write(p->c, SLICE("to nobody")); /* sent before the loop looks */
     bed_run(p->loop, is_closed, p);
     assert_int_equal(p->got_len, 10);
@@ -643,14 +634,11 @@ static void test_what_came_before_a_reset_is_read(void **state)
 static void test_a_held_connection_ends_when_it_cannot_send(void **state)
 {
     struct peer *p = peer_create(&limits);
-    struct linger now = { .l_onoff = 1 };
 
     (void)state;
     conn_hold(p->c, CONN_HOLD_STREAM);
     bed_ticks(p->loop, 3);
-    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-    close(p->fd);
-    p->fd = -1;
+    bed_reset(&p->fd);
     conn_write(p->c, SLICE("to nobody"));
     bed_run(p->loop, is_closed, p);
     assert_int_equal(p->told[CONN_FAILED], 1);

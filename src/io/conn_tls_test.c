@@ -3,7 +3,6 @@
 #include "io/test_bed.h"
 #include "io/work.h"
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -608,15 +607,12 @@ static void test_a_reset_while_a_step_waits(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
     struct stopper stopper;
-    struct linger none = { .l_onoff = 1 };
     (void)state;
     stopper_start(&stopper, e);
     fcntl(e->fd, F_SETFL, O_NONBLOCK);
     SSL_do_handshake(e->client);
     bed_ticks(e->loop, 5);
-    assert_int_equal(setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
-    close(e->fd);
-    e->fd = -1;
+    bed_reset(&e->fd);
     bed_ticks(e->loop, 5);
     assert_false(e->c->polled);
     sem_post(&stopper.go_on);
@@ -628,17 +624,12 @@ static void test_a_reset_while_a_step_waits(void **state)
 static void test_what_came_before_a_reset_is_read(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
-    struct linger none = { .l_onoff = 1 };
-    int on = 1;
     (void)state;
-    assert_int_equal(setsockopt(e->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     assert_true(client_handshake(e));
     client_write(e, "first");
     await_bytes(e, 5);
     client_write(e, " and last words");
-    assert_int_equal(setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
-    close(e->fd);
-    e->fd = -1;
+    bed_reset(&e->fd);
     conn_write(e->c, SLICE("to nobody"));
     bed_run(e->loop, is_closed, e);
     assert_int_equal(e->got_len, 20);

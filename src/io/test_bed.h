@@ -7,6 +7,7 @@
 #include "io/tls_cert_make.h"
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -89,6 +90,17 @@ static inline void bed_pair(int fd[2])
     fd[0] = accept(listener, NULL, NULL);
     assert_true(fd[0] >= 0);
     close(listener);
+}
+
+/* Closes it with a reset; what was sent before has arrived. *fd is -1 then. */
+static inline void bed_reset(int *fd)
+{
+    struct linger now = { .l_onoff = 1 };
+    int on = 1;
+    assert_int_equal(setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    assert_int_equal(setsockopt(*fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    close(*fd);
+    *fd = -1;
 }
 
 /* Two self-signed certificates in a directory that is gone again: the default one, for first.test,
