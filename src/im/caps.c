@@ -587,9 +587,9 @@ static struct caps_remote *remote_make(struct account *a, slice jid)
     return r;
 }
 
-/* Those who see the account's presence hear of its nodes. Those whom the account sees, or has asked
- * to see, are remembered, too: they may be allowed to see it later, and then send no new presence.
- * That of a contact who has just agreed comes before the roster says so. */
+/* Those who see the account's presence hear of its nodes. Other contacts are remembered, too: they
+ * may be allowed to see it later, and then send no new presence. The presence of a contact who has
+ * just agreed comes before the roster says so. */
 static void remote_presence(struct account *a, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(worker_loop(a->worker));

@@ -341,7 +341,7 @@ void conn_close(struct conn *c)
 {
     if (c->state >= CONN_FLUSHING)
         return;
-    if (c->state < CONN_OPEN || c->mute) { /* nothing can be said before the handshake is done */
+    if (c->state < CONN_OPEN || c->mute) { /* nothing can be said yet, or any more */
         conn_end(c);
         return;
     }

@@ -168,8 +168,8 @@ static void add_compared(void *arg, enum err e, const struct credentials *c)
     }
 }
 
-/* Who has lost the answer tries again, and is told whether the account is as they want it. That is
- * a guess like any other: it is counted. */
+/* A client that has lost the answer repeats its request, and is told whether the account has this
+ * password. The comparison counts as an attempt to log in, since others could guess in this way. */
 static void add_compare(struct task *t)
 {
     static const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };

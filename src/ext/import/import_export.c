@@ -268,7 +268,7 @@ static void export_give(struct export *x, const struct store_batch *b)
     x->part = export_part(asked + 1);
 }
 
-/* What was asked is more than a read may give. false: it cannot be less. */
+/* Asks for less, since a read may not give as much. false: it asked for one row already. */
 static bool export_ask_less(struct export *x)
 {
     if (x->part == PARTS_MAX) {

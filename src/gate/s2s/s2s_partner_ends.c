@@ -35,7 +35,7 @@ static bool partner_awaits(const struct partner *p)
                           : p->unacked.written > 0;
 }
 
-/* What is on its way gets time to be confirmed: the edge ends what takes too long. */
+/* Gives the other server time to confirm what is on its way. The edge ends what takes too long. */
 void partner_stop(struct partner *p)
 {
     actor_pin(&p->actor);
