@@ -1,0 +1,351 @@
+"""Rules about other servers that change: who is shut out goes and is seen again, and what waits is
+judged once more."""
+import pytest
+
+from muster import federation, xml
+from muster.client import until
+from test_s2s_policy import (FAR, ONE, OTHER, befriend, befriended, both, bounced, free_node,
+                             free_pair, say, text_of)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def pair(make_server, authority):
+    return both(make_server, authority, settings=federation.settings())
+
+
+@pytest.fixture
+def free(make_server, authority):
+    return free_pair(make_server, authority)
+
+
+@pytest.fixture
+def node(make_server, authority):
+    return free_node(make_server, authority)
+
+
+SHUTS = {
+    "policy": ([("set", "s2s.policy", "off")], [("set", "s2s.policy", "open")]),
+    "domains": ([("set", "s2s.domains", "far.test"), ("set", "s2s.policy", "allow")],
+                [("set", "s2s.domains", f"far.test {OTHER}")]),
+    "deny": ([("set", "s2s.domains", f"*.{OTHER} {OTHER}"), ("set", "s2s.policy", "deny")],
+             [("set", "s2s.domains", "far.test")]),
+    "of the domain": ([("set", f"s2s.policy@{ONE}", "off")],
+                      [("set", f"s2s.policy@{ONE}", "open")]),
+    "route": ([("s2s-route", "add", OTHER, "192.0.2.1:1", "--blocked", "on")],
+              [("s2s-route", "del", OTHER, "192.0.2.1:1")]),
+    "block": ([("federation", "block", OTHER)], [("federation", "allow", OTHER)]),
+}
+
+
+@pytest.mark.parametrize("how", SHUTS)
+def test_a_domain_that_is_shut_out_goes_and_is_seen_again(free, how):
+    """Its contacts and occupants; and the other way round."""
+    one, _ = free
+    alice, bob, room = befriended(free)
+    shut, open_again = SHUTS[how]
+    for command in shut:
+        one.ctl(*command)
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    bob.send("<presence><status>changed</status></presence>")
+    alice.send("<presence><status>news</status></presence>")
+    alice.ping()
+    alice.expect_nothing(f"<presence from='{bob}'/>")
+    for command in open_again:
+        one.ctl(*command)
+    assert "changed" in text_of(alice.expect(f"<presence from='{bob}' type='-'/>"))
+    assert "news" in text_of(bob.expect(lambda e: e.get("from") == str(alice)
+                                        and "news" in text_of(e)))
+
+
+@pytest.mark.parametrize("at", [ONE, OTHER], ids=["here", "there"])
+@pytest.mark.parametrize("how", ["policy", "deny", "block"])
+def test_who_is_shut_out_hears_so(free, how, at):
+    """Occupants of rooms here hear that they have left. Rooms and contacts there hear that our user
+    has gone."""
+    one, _ = free
+    alice, bob, room = befriended(free, at)
+    for command in SHUTS[how][0] + ([("federation", "block", f"conference.{OTHER}")]
+                                    if how == "block" else []):
+        one.ctl(*command)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    if at == OTHER:
+        bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
+        return
+    left = bob.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    assert [e.get("code") for e in left.iter("{http://jabber.org/protocol/muc#user}status")] == [
+        "110"]
+
+
+def test_occupants_hear_that_a_service_is_not_reached_any_more(free):
+    """federation.services: and their contacts here stay."""
+    one, _ = free
+    alice, bob, room = befriended(free)
+    one.ctl("set", f"federation.services@{ONE}", "pubsub")
+    bob.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    bob.ping()
+    bob.expect_nothing(f"<presence from='{alice}' type='unavailable'/>")
+    say(bob, alice.bare, "stays")
+    alice.expect("<message id='stays'/>")
+
+
+def test_who_comes_while_a_domain_is_shut_out_sees_it_later(free):
+    one, other = free
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    one.ctl("set", "s2s.policy", "off")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.close()
+    second = one.client("alice", "second")
+    second.ping()
+    second.expect_nothing(f"<presence from='{bob}'/>")
+    one.ctl("set", "s2s.policy", "open")
+    second.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect(f"<presence from='{second}' type='-'/>")
+
+
+def test_a_rule_of_one_domain_or_service_leaves_the_others(free):
+    """Contacts of another domain of ours at the same foreign domain stay, and rooms alone go where
+    rooms alone are shut."""
+    one, other = free
+    one.add_user("dora", domain="two.test")
+    alice, bob, room = befriended(free)
+    dora = one.client("dora", domain="two.test")
+    befriend(dora, bob)
+    one.ctl("set", f"federation.services@{ONE}", "pubsub")
+    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    alice.ping()
+    alice.expect_nothing(f"<presence from='{bob}' type='unavailable'/>")
+    one.ctl("set", "s2s.policy@two.test", "off")
+    dora.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.ping()
+    alice.expect_nothing(f"<presence from='{bob}' type='unavailable'/>")
+    one.ctl("set", "s2s.policy@two.test", "open")
+    dora.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def refused_count(server, why):
+    return sum(row["value"] for row in server.rows("metrics")
+               if row["name"] == "muster_federation_refused" and why in str(row))
+
+
+def test_a_stanza_that_may_not_leave_is_judged_once(pair, tmp_path):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"{bob.bare}\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in one.log())
+    before = refused_count(one, "blocked")
+    alice.send("<presence><status>to all contacts</status></presence>")
+    alice.ping()
+    assert refused_count(one, "blocked") == before + 1
+
+
+def ask(client, to, ident):
+    client.send(f"<iq type='get' to='{to}' id='{ident}'><query xmlns='jabber:iq:version'/></iq>")
+
+
+def forbid(node, tmp_path, *rule):
+    """bad@FAR may get nothing any more, and the rule keeps alice from other servers."""
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"bad@{FAR}\n")
+    node.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in node.log())
+    node.ctl(*rule)
+    until("the rule applies", lambda: ("applies", "off") in [
+        (row["what"], row["mode"]) for row in node.rows("federation", "show", f"alice@{ONE}")])
+
+
+@pytest.mark.parametrize("rule", [
+    ("federation", "set", f"alice@{ONE}", "off"),
+    ("s2s-group", "set", "sales", "off"),
+    ("set", f"federation.users@{ONE}", "off"),
+], ids=["user", "group", "domain"])
+def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, rule):
+    """Stanzas that are stored and others, while their domain fails: one error each, where they are
+    answered at all. Unavailable presence goes, without its content."""
+    node.add_user("carol", domain=ONE)
+    node.ctl("federation", "set", f"carol@{ONE}", "on")
+    node.ctl("user", "set", f"alice@{ONE}", "--department", "sales")
+    federation.route(node, FAR, federation.free_port())
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(70):
+        ask(alice, f"x@{FAR}", f"q{n}")
+    say(alice, f"x@{FAR}", "stored", "of alice")
+    alice.send(f"<presence to='x@{FAR}'><status>of alice</status></presence>")
+    alice.send(f"<presence to='x@{FAR}' type='unavailable'><status>of alice</status></presence>")
+    ask(carol, f"bad@{FAR}", "blocked")
+    say(carol, f"bad@{FAR}", "stored", "to bad")
+    say(carol, f"x@{FAR}", "free", "first of carol")
+    ask(carol, f"x@{FAR}", "carol-asks")
+    carol.ping()
+    alice.ping()
+    until("the domain fails", lambda: "event=s2s.failed" in node.log())
+    forbid(node, tmp_path, *rule)
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "carol-asks").string
+        for n in range(70):
+            bounced(alice, "not-allowed", f"q{n}", "iq")
+        bounced(alice, "not-allowed", "stored")
+        bounced(carol, "policy-violation", "blocked", "iq")
+        bounced(carol, "policy-violation", "stored")
+        say(carol, f"x@{FAR}", "last", "last of carol")
+        heard += listener.read_until(peer, "last of carol").string
+    listener.close()
+    assert "of alice" not in heard and "'q" not in heard and "bad@" not in heard
+    assert heard.index("first of carol") < heard.index("carol-asks")
+    assert len([part for part in heard.split("<presence")[1:] if "unavailable" in part]) == 1
+    for client in alice, carol:
+        client.ping()
+        client.expect_nothing("<message type='error'/>")
+        client.expect_nothing("<iq type='error'/>")
+        client.expect_nothing("<presence type='error'/>")
+
+
+def test_what_is_diverted_may_not_leave_any_more(make_server, authority, tmp_path):
+    """One of two connections of a pair cannot be made, and rules change before the other one takes
+    over what waits for it."""
+    node = make_server("alice", "carol", domains=[ONE], s2s=True,
+                       tls={**authority.issue("both", ONE), "trust": str(authority.file)},
+                       settings={"s2s.connections": 2, "s2s.bidi": "off"})
+    node.ctl("set", "s2s.policy", "open")
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(20):
+        ask(alice, f"x{n}@{FAR}", f"q{n}")
+        say(carol, f"x{n}@{FAR}", f"m{n}", f"first {n}")
+    with listener.join() as peer:
+        hung, _ = listener.sock.accept()
+        before = listener.read_until(peer, "<body>first").string
+        node.ctl("federation", "set", f"alice@{ONE}", "off")
+        hung.close()
+        listener.sock.settimeout(0.2)
+
+        def diverted():
+            try:
+                listener.sock.accept()[0].close()
+            except TimeoutError:
+                pass
+            return "event=s2s.diverted" in node.log()
+        until("the connection is diverted", diverted)
+        for n in range(20):
+            say(carol, f"x{n}@{FAR}", f"n{n}", f"last {n}.")
+        heard = before
+        for n in range(20):
+            if f"last {n}." not in heard:
+                heard += listener.read_until(peer, f"last {n}[.]").string
+    listener.close()
+    answered = [n for n in range(20) if f"'q{n}'" not in heard]
+    assert answered
+    for n in answered:
+        bounced(alice, "remote-server-timeout", f"q{n}", "iq")
+
+
+def test_what_a_stream_has_not_confirmed_may_not_be_sent_again(node, authority, tmp_path):
+    """It breaks, rules change, and the next one comes."""
+    node.add_user("carol", domain=ONE)
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    say(alice, f"x@{FAR}", "stored", "of alice")
+    with listener.join() as peer:
+        listener.read_until(peer, "of alice")
+        ask(alice, f"x@{FAR}", "asked")
+        listener.read_until(peer, "asked")
+        ask(carol, f"bad@{FAR}", "blocked")
+        listener.read_until(peer, "blocked")
+        say(carol, f"x@{FAR}", "free", "of carol")
+        listener.read_until(peer, "of carol")
+        federation.route(node, FAR, federation.free_port())
+    until("the domain fails", lambda: "event=s2s.failed" in node.log())
+    forbid(node, tmp_path, "federation", "set", alice.bare, "off")
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "of carol").string
+        bounced(alice, "not-allowed", "stored")
+        bounced(alice, "not-allowed", "asked", "iq")
+        bounced(carol, "policy-violation", "blocked", "iq")
+        say(carol, f"x@{FAR}", "last", "the last one")
+        heard += listener.read_until(peer, "the last one").string
+    listener.close()
+    assert "of alice" not in heard and "asked" not in heard and "bad@" not in heard
+    alice.expect_nothing("<message type='error'/>")
+
+
+def join_counted(listener):
+    """A stream with acknowledgements."""
+    peer = listener.secure()
+    listener.read_until(peer, "<auth.*</auth>")
+    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(peer, "counted", f"<sm xmlns='{xml.SM}'/>")
+    return peer
+
+
+def test_what_waits_for_the_one_before_may_not_leave_any_more(node, authority, tmp_path):
+    """A server that ends streams for what it gets is sent one stanza at a time."""
+    node.add_user("carol", domain=ONE)
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(4):
+        ask(alice, f"x@{FAR}", f"q{n}")
+    with join_counted(listener) as peer:
+        listener.read_until(peer, "'q3'")
+        peer.sendall(f"<enabled xmlns='{xml.SM}'/><stream:error><policy-violation "
+                     "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+                     "</stream:stream>".encode())
+    with join_counted(listener) as peer:
+        listener.read_until(peer, "'q0'")
+        peer.sendall(f"<enabled xmlns='{xml.SM}'/>".encode())
+        forbid(node, tmp_path, "federation", "set", alice.bare, "off")
+        peer.sendall(f"<a xmlns='{xml.SM}' h='1'/>".encode())
+        for n in range(1, 4):
+            bounced(alice, "not-allowed", f"q{n}", "iq")
+        say(carol, f"x@{FAR}", "last", "the last one")
+        heard = listener.read_until(peer, "the last one").string
+    listener.close()
+    assert "id='q" not in heard
+
+
+def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_path):
+    """The rule of its sender, or a block of the addressee, came meanwhile: one error each."""
+    node.ctl("set", "s2s.retry-for", "1s")
+    node.add_user("carol", domain=ONE)
+    federation.route(node, FAR, federation.free_port())
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(3):
+        say(alice, f"x@{FAR}", f"a{n}")
+    say(carol, f"bad@{FAR}", "blocked")
+    say(carol, f"x@{FAR}", "free", "from carol")
+    until("they are left to the database", lambda: node.log().count("event=s2s.failed") > 2)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"bad@{FAR}\n")
+    node.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in node.log())
+    node.ctl("federation", "set", alice.bare, "off")
+    counted = [refused_count(node, why) for why in ("blocked", "user")]
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "from carol").string
+        for n in range(3):
+            bounced(alice, "not-allowed", f"a{n}")
+        bounced(carol, "policy-violation", "blocked")
+        node.ctl("federation", "set", alice.bare, "on")
+        say(alice, f"x@{FAR}", "last", "the last one")
+        heard += listener.read_until(peer, "the last one").string
+    assert "hello" not in heard
+    assert [refused_count(node, why) for why in ("blocked", "user")] == counted
+    listener.close()
+    alice.expect_nothing("<message type='error'/>")
+    carol.expect_nothing("<message type='error'/>")
