@@ -590,11 +590,18 @@ static void audit_value(struct buf *args, slice value)
         buf_printf(args, "... (%zu bytes)", value.len);
 }
 
+static slice changed_text(const struct command_call *c, slice text)
+{
+    text.len = text.len < COMMAND_CHANGED_MAX ? text.len : COMMAND_CHANGED_MAX;
+    text.len = utf8_valid_len(text);
+    return slice_dup(c->arena, text);
+}
+
 void command_changed(struct command_call *c, slice before, slice after)
 {
     ensure(!c->ended);
-    c->before = slice_dup(c->arena, before);
-    c->after = slice_dup(c->arena, after);
+    c->before = changed_text(c, before);
+    c->after = changed_text(c, after);
 }
 
 bool command_is_audited(const struct command_call *c)

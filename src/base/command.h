@@ -140,7 +140,12 @@ struct command {
     struct command *next; /* set by command_register() */
 };
 
-enum { COMMAND_ARGS_MAX = 16, COMMAND_BRIEF_MAX = 57, AUDIT_BYTES_MAX = 6144 };
+enum {
+    COMMAND_ARGS_MAX = 16,
+    COMMAND_BRIEF_MAX = 57,
+    AUDIT_BYTES_MAX = 6144,
+    COMMAND_CHANGED_MAX = 4096 /* bytes of what a value was, and of what it is now */
+};
 
 struct command_field {
     const char *key; /* static */
@@ -214,7 +219,8 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 
-/* What a value was and what it is now, for the audit log; never a secret. Both are copied. */
+/* What a value was and what it is now, for the audit log; never a secret. Both are copied, and cut
+ * to COMMAND_CHANGED_MAX. */
 void command_changed(struct command_call *c, slice before, slice after);
 
 /* Whether the audit log has an entry for the call: it changes something, it was refused, or its row

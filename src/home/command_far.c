@@ -52,6 +52,7 @@ struct command_answered {
     bool discreet; /* its arguments are not logged where it was given either */
     slice culprit; /* of struct command_call, as `next`; empty: none */
     slice next;
+    slice before, after; /* command_changed() */
 };
 static const struct message_field answered_fields[] = {
     F_ERR(struct command_answered, err),
@@ -61,6 +62,8 @@ static const struct message_field answered_fields[] = {
     F_BOOL(struct command_answered, discreet),
     F_TEXT(struct command_answered, culprit, CULPRIT_MAX),
     F_TEXT(struct command_answered, next, ARGS_BYTES_MAX),
+    F_TEXT(struct command_answered, before, COMMAND_CHANGED_MAX),
+    F_TEXT(struct command_answered, after, COMMAND_CHANGED_MAX),
     { 0 },
 };
 const struct message_row command_answered_message = {
@@ -107,6 +110,8 @@ static void far_heard(struct worker *w, void *arg, void *answer, const struct me
         f->call->next = slice_dup(f->call->arena, a->next);
     f->call->left_out += a->left_out;
     f->call->discreet = a->discreet;
+    if (a->before.len > 0 || a->after.len > 0)
+        command_changed(f->call, a->before, a->after);
     far_rows(f->call, a->rows);
 }
 
@@ -234,7 +239,9 @@ static void far_answer(struct worker *w, const struct command_call *call,
                                   .left_out = call->left_out,
                                   .discreet = call->discreet,
                                   .culprit = far_short(slice_of(call->culprit), CULPRIT_MAX),
-                                  .next = far_short(call->next, ARGS_BYTES_MAX) };
+                                  .next = far_short(call->next, ARGS_BYTES_MAX),
+                                  .before = call->before,
+                                  .after = call->after };
     struct buf rows;
     buf_init(&rows, ANSWER_BYTES_MAX);
     far_pack_rows(&rows, call);
@@ -242,7 +249,9 @@ static void far_answer(struct worker *w, const struct command_call *call,
     if (rows.overflow || rows.len + a.text.len > ANSWER_BYTES_MAX)
         a = (struct command_answered){ .err = E_LIMIT,
                                        .text = SLICE_INIT("the answer is too long; ask for less"),
-                                       .discreet = call->discreet };
+                                       .discreet = call->discreet,
+                                       .before = call->before,
+                                       .after = call->after };
     question_answer(w, from, &command_answered_message, &a);
     buf_fini(&rows);
 }

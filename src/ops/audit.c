@@ -30,7 +30,6 @@ enum {
     SWEEP_MS = 3600 * 1000,
     LIST_DEFAULT = 100,
     LIST_MAX = 10000,
-    VALUE_MAX = 4096, /* of before and after */
     ACTOR_MAX = 4096,
 };
 
@@ -426,8 +425,8 @@ static const struct message_field audit_fields[] = {
     F_TEXT(struct audit_texts, text[3], ACTOR_MAX),
     F_TEXT(struct audit_texts, text[4], 2 * AUDIT_BYTES_MAX),
     F_TEXT(struct audit_texts, text[5], ACTOR_MAX),
-    F_TEXT(struct audit_texts, text[6], VALUE_MAX),
-    F_TEXT(struct audit_texts, text[7], VALUE_MAX),
+    F_TEXT(struct audit_texts, text[6], COMMAND_CHANGED_MAX),
+    F_TEXT(struct audit_texts, text[7], COMMAND_CHANGED_MAX),
     { 0 },
 };
 static const struct message_row audit_message = {
@@ -462,12 +461,11 @@ void audit_command(const struct command_call *call)
     buf_init(&args, AUDIT_BYTES_MAX);
     command_audit_args(call, &args);
     const struct principal *p = &call->who;
-    struct audit_texts t = {
-        .at_us = clock_wall_us(),
-        .text = { cut(p->actor, ACTOR_MAX), cut(p->from, ACTOR_MAX), cut(p->role, ACTOR_MAX),
-                  slice_of(call->command->name), buf_fit(&args), slice_of(err_name(call->err)),
-                  cut(call->before, VALUE_MAX), cut(call->after, VALUE_MAX) }
-    };
+    struct audit_texts t = { .at_us = clock_wall_us(),
+                             .text = { cut(p->actor, ACTOR_MAX), cut(p->from, ACTOR_MAX),
+                                       cut(p->role, ACTOR_MAX), slice_of(call->command->name),
+                                       buf_fit(&args), slice_of(err_name(call->err)), call->before,
+                                       call->after } };
     duty_send(worker_here(), DUTY_AUDIT, &audit_message, &t);
     buf_fini(&args);
 }
@@ -482,8 +480,8 @@ void audit_of_server(const char *command, slice args, slice before, slice after)
                                                slice_of(command),
                                                cut(args, AUDIT_BYTES_MAX),
                                                slice_of(err_name(OK)),
-                                               cut(before, VALUE_MAX),
-                                               cut(after, VALUE_MAX) } });
+                                               cut(before, COMMAND_CHANGED_MAX),
+                                               cut(after, COMMAND_CHANGED_MAX) } });
 }
 
 /* Where the head does not fit, a tool leaves it so: the server finds it at its start. But it knows
