@@ -484,7 +484,7 @@ def test_login_with_a_password(server, pages, axe):
     server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
     server.ctl("set", "console.banner", XSS)
     secret = server.rows("admin", "totp", "root")[0]["secret"]
-    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step() - 1))
+    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step()))
     pages.driver.get(pages.url)
     pages.find(".banner", XSS)
     pages.check(axe, ["login"])
@@ -496,7 +496,7 @@ def test_login_with_a_password(server, pages, axe):
     pages.js("document.getElementById('password').select()")
     pages.type("#password", PASSWORD)
     pages.click("[type=submit]")
-    pages.type("#code", totp(secret, now_step()))
+    pages.type("#code", totp(secret, now_step() + 1))
     pages.click("[type=submit]")
     pages.find("header", "root")
     assert pages.js("document.cookie") == "" and PASSWORD not in pages.js(

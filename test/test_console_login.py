@@ -572,12 +572,12 @@ def test_password_policy(server):
 def test_a_deleted_or_renamed_account(server, browser):
     """The next owner of an address has no second factor; one that is renamed keeps it."""
     secret = server.rows("admin", "totp", "alice@localhost")[0]["secret"]
-    codes = server.rows("admin", "totp-confirm", "alice@localhost", totp(secret, now_step() - 1))
+    codes = server.rows("admin", "totp-confirm", "alice@localhost", totp(secret, now_step()))
     server.stop()
     assert rename(server, "alice@localhost", "alicia@localhost").returncode == 0
     server.start()
     assert browser.login("alicia@localhost").json["code"] == "code-required"
-    assert browser.login("alicia@localhost", code=totp(secret, now_step())).status == 201
+    assert browser.login("alicia@localhost", code=totp(secret, now_step() + 1)).status == 201
     assert browser.login("alicia@localhost", code=codes[0]["code"]).status == 201
     server.ctl("user", "del", "alicia@localhost", "--yes")
     assert browser("GET", "/session").status == 401
@@ -593,6 +593,8 @@ def totp(secret, step):
 
 
 def now_step():
+    """A code of this step or the next one is taken for half a minute at least; that of the one
+    before is not, if the step ends now."""
     return int(time.time()) // 30
 
 
@@ -603,7 +605,7 @@ def test_second_factor(server, browser, name):
     assert browser.login(name).status == 201  # not confirmed
     assert server.ctl_run("admin", "totp-confirm", name,
                           totp(made["secret"], now_step() + 50)).returncode != 0
-    first = now_step() - 1
+    first = now_step()
     codes = [row["code"] for row in server.rows("admin", "totp-confirm", name,
                                                 totp(made["secret"], first))]
     assert len(set(codes)) == 10
@@ -614,7 +616,7 @@ def test_second_factor(server, browser, name):
     for code in totp(made["secret"], first), totp(made["secret"], now_step() + 50), "12345", "x":
         assert browser.login(name, code=code).json["code"] == "wrong"  # the first: used
     server.ctl_run("admin", "unlock", name)
-    code = totp(made["secret"], now_step())
+    code = totp(made["secret"], now_step() + 1)
     assert browser.login(name, code=code).status == 201
     assert browser.login(name, code=code).json["code"] == "wrong"
     assert browser.login(name, code=codes[0].upper()).status == 201
@@ -636,8 +638,8 @@ def test_second_factor(server, browser, name):
 
 def test_a_code_is_used_once_by_two_at_the_same_moment(server):
     secret = server.rows("admin", "totp", "root")[0]["secret"]
-    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step() - 1))
-    code, found = totp(secret, now_step()), []
+    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step()))
+    code, found = totp(secret, now_step() + 1), []
     threads = [threading.Thread(target=lambda: found.append(
         server.browser().login("root", code=code).status)) for _ in range(4)]
     for t in threads:
@@ -668,7 +670,7 @@ def test_a_role_that_demands_a_second_factor(server, browser):
         "code": totp(made["secret"], now_step() + 50)}).status == 403
     before = browser.cookie
     confirmed = browser("POST", "/session/totp/confirm", {
-        "code": totp(made["secret"], now_step() - 1)})
+        "code": totp(made["secret"], now_step())})
     assert confirmed.status == 200 and len(confirmed.json["recovery_codes"]) == 10, confirmed.text
     assert confirmed.json["must"] == [] and "users.write" in confirmed.json["permissions"]
     browser.cookie, browser.csrf = (confirmed.getheader("Set-Cookie").split(";")[0],
@@ -752,7 +754,7 @@ def test_an_old_password_with_a_second_factor(server, browser):
     server.ctl("set", "admin.password-age", "30d")
     secret = server.rows("admin", "totp", "root")[0]["secret"]
     codes = [r["code"] for r in server.rows("admin", "totp-confirm", "root",
-                                            totp(secret, now_step() - 1))]
+                                            totp(secret, now_step()))]
     make_old(server, "root")
     assert browser.login("root").json["code"] == "code-required"
     assert browser.login("root", code="000000").json["code"] == "wrong"
