@@ -299,7 +299,9 @@ def test_an_administrator_is_a_resource(api, server):
     assert api("PATCH", path, {"role": "viewer"}, If_Match=etag).status == 412
     assert api("GET", path).json["role"] == "auditor"
     refused = api("PUT", path, {"role": "viewer", "password": "another secret"})
-    assert (refused.status, refused.json["argument"]) == (422, "password")
+    assert (refused.status, refused.json["argument"]) == (409, "password")
+    assert "admin password" in refused.json["detail"]
+    assert api("GET", path).json["role"] == "auditor"
     assert api("PUT", path + "/password", {"password": "another secret"}).status == 200
     assert api("PUT", path + "/password", {}).json["rows"][0]["password"]
     for _ in range(2):
@@ -319,6 +321,27 @@ def test_an_administrator_is_a_resource(api, server):
         assert api(method, path + more, body, token=eyes).status == 403, (method, more)
     assert api("DELETE", path).status == 200
     assert api("GET", path).status == api("DELETE", path).status == 404
+
+
+def test_a_put_that_made_an_administrator_can_be_repeated(api, server):
+    """Who has lost the answer sends the request again. Whether the password is theirs is said only
+    to who could set it."""
+    path, body = "/admins/nora", {"role": "administrator", "password": "a good secret"}
+    assert api("PUT", path, body).status == 201
+    etag = api("GET", path).getheader("ETag")
+    for headers in {}, {"If_Match": etag}:
+        again = api("PUT", path, body, **headers)
+        assert (again.status, again.json["text"]) == (200, "nothing to change"), again.text
+    assert api("PUT", path, body, If_None_Match="*").status == 412
+    server.ctl("role", "set", "clerk", "admins.*")
+    clerk = server.rows("token", "add", "clerk", "clerk")[0]["token"]
+    for password in "a good secret", "another secret":
+        assert api("PUT", path, {**body, "password": password}, token=clerk).status == 403
+    assert api("GET", path).getheader("ETag") == etag
+    assert api("PUT", path, {**body, "role": "viewer"}).status == 200
+    assert api("GET", path).json["role"] == "viewer"
+    told = server.ctl_run("admin", "create", "nora", "viewer", "--password", "a good secret")
+    assert told.returncode != 0 and "with this password" in told.stderr
 
 
 def test_a_locked_administrator_is_let_in_again(api, server):

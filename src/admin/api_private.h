@@ -93,9 +93,10 @@ bool api_sends_back(const struct api_job *j, const struct command *c);
  * is not as it is, which the call's `culprit` names. */
 NODISCARD enum err api_same(struct api_job *j, const struct command *c, struct why *why);
 /* Takes out of the body the secrets with which `make` makes the thing and which `c` does not take.
- * *secrets: a body that has them alone. false: there are none, and nothing is taken out. */
+ * *made_of: a body that has them, and what else it must have to be made. false: there are none, and
+ * nothing is taken out. */
 bool api_same_secrets(struct api_job *j, const struct command *make, const struct command *c,
-                      slice *secrets);
+                      slice *made_of);
 
 bool api_is_json(slice type);     /* of a Content-Type */
 extern _Atomic unsigned api_jobs; /* under way in this process */

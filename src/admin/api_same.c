@@ -126,19 +126,23 @@ enum err api_same(struct api_job *j, const struct command *c, struct why *why)
 }
 
 bool api_same_secrets(struct api_job *j, const struct command *make, const struct command *c,
-                      slice *secrets)
+                      slice *made_of)
 {
     json_t *body = json_loadb(j->body.ptr, j->body.len, JSON_REJECT_DUPLICATES, NULL);
     json_t *taken = json_object();
     struct why why; /* of a body that is too long, which its parts are not */
+    bool any = false;
     for (const struct command_arg *a = make->args; a != NULL && a->name != NULL; a++) {
         json_t *value = json_object_get(body, a->name);
-        if (value == NULL || a->kind != ARG_SECRET || command_has_arg(c, a->name))
+        bool secret = a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE;
+        if (value == NULL || !(secret ? !command_has_arg(c, a->name) : a->kind == ARG_POSITIONAL))
             continue;
         json_object_set(taken, a->name, value);
-        json_object_del(body, a->name);
+        if (secret)
+            json_object_del(body, a->name);
+        any = any || secret;
     }
-    bool found = json_object_size(taken) > 0 && same_text(taken, j->arena, secrets, &why) == OK &&
+    bool found = any && same_text(taken, j->arena, made_of, &why) == OK &&
                  same_text(body, j->arena, &j->body, &why) == OK;
     json_decref(body);
     json_decref(taken);

@@ -339,15 +339,64 @@ static bool may_change_person(struct command_call *call, slice name)
     return !call->ended;
 }
 
+static void create_compared(struct password_job *j)
+{
+    struct password_change *c = j->arg;
+    struct command_call *call = c->call;
+    OPENSSL_cleanse(c->keys, sizeof c->keys);
+    if (j->e != OK) {
+        command_fail(call, E_AGAIN, "the server is busy with passwords; try again");
+        return;
+    }
+    call->culprit = j->fits ? NULL : "password"; /* the call may be freed when it has failed */
+    command_fail(call, E_EXISTS, "there is an administrator %.*s already, with %s",
+                 SLICE_ARG(c->name),
+                 j->fits ? "this password" : "another password; `admin password` changes it");
+}
+
+static void create_keys_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct password_change *c = arg;
+    if (result != STORE_OK) {
+        command_fail_cause(c->call, err_of_store(result), NULL);
+        return;
+    }
+    c->job = (struct password_job){ .password = c->password,
+                                    .keys = c->keys,
+                                    .count = administrator_keys(b, 0, c->keys),
+                                    .done = create_compared,
+                                    .arg = c };
+    password_run(worker_auth(c->call->worker), &c->job);
+}
+
+/* A client that has lost the answer repeats its request, and is told whether they have this
+ * password. Only who could also give them another one: it would be a place to guess. */
+static void create_again(struct command_call *call)
+{
+    slice name = command_arg(call, "name");
+    if (command_arg(call, "password").len == 0) {
+        command_fail(call, E_EXISTS, "there is an administrator %.*s already", SLICE_ARG(name));
+        return;
+    }
+    struct password_change *c = may_change_person(call, name) ? password_change_new(call) : NULL;
+    if (c == NULL)
+        return;
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    administrator_add_read(b, c->name, 1);
+    store_submit(b, worker_loop(call->worker), 0, create_keys_read, c);
+}
+
 static void run_create(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role, grants;
     const struct access_table *t = access_table_begin();
     bool full = t != NULL && t->person_count >= ACCESS_ADMINS_MAX;
     access_table_end();
-    if (is_there(call, name, &role))
-        command_fail(call, E_EXISTS, "there is an administrator %.*s already", SLICE_ARG(name));
-    else if (full)
+    if (is_there(call, name, &role)) {
+        create_again(call);
+        return;
+    }
+    if (full)
         command_fail(call, E_LIMIT, "there are %d administrators, which is the most; delete one",
                      ACCESS_ADMINS_MAX);
     if (call->ended || !access_role_given(call, &grants) ||
