@@ -18,7 +18,7 @@ CC_tsan    := clang
 CC_fuzz    := clang
 CC := $(CC_$(MODE))
 
-PKGS := libcares libssl libcrypto sqlite3 icu-i18n icu-uc jansson yaml-0.1
+PKGS := libcares libssl libcrypto nettle sqlite3 icu-i18n icu-uc jansson yaml-0.1
 # libpq is loaded when it is needed: src/store/libpq.h.
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wvla -Wimplicit-fallthrough -Wformat=2 -Werror

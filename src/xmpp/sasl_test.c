@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/rand.h"
 #include "xmpp/sasl.h"
+#include "xmpp/scram_private.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <setjmp.h>
@@ -253,6 +254,31 @@ struct client {
     slice binding, challenge;
     const struct scram_keys *keys; /* salt and count alone */
 };
+
+/* As OpenSSL has it, for passwords and salts of all lengths around the blocks of the hashes. */
+static void test_salted_as_another_library(void **state)
+{
+    static const size_t lens[] = { 0, 1, 19, 20, 63, 64, 65, 127, 128, 129, 300 };
+    static const char *const names[] = { "SHA1", "SHA256", "SHA512" };
+    char password[300], salt[300];
+    (void)state;
+    rand_bytes(password, sizeof password);
+    rand_bytes(salt, sizeof salt);
+    for (unsigned h = 0; h < SCRAM_HASH_COUNT; h++)
+        for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++)
+            for (size_t k = 1; k < sizeof lens / sizeof lens[0]; k += 2) {
+                uint8_t ours[SCRAM_HASH_MAX], theirs[SCRAM_HASH_MAX];
+                uint32_t iterations = 1 + (uint32_t)(i * k) % 7;
+                int len = (int)scram_hash_len((enum scram_hash)h);
+                scram_salted((enum scram_hash)h, (slice){ password, lens[i] },
+                             (slice){ salt, lens[k] }, iterations, ours);
+                assert_int_equal(PKCS5_PBKDF2_HMAC(password, (int)lens[i], (uint8_t *)salt,
+                                                   (int)lens[k], (int)iterations,
+                                                   EVP_get_digestbyname(names[h]), len, theirs),
+                                 1);
+                assert_memory_equal(ours, theirs, len);
+            }
+}
 
 /* The client's half, written anew over another API of the library. */
 static void client_final(char *out, size_t cap, const struct client *cl)
@@ -654,6 +680,7 @@ static void refuses_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_salted_as_another_library),
         cmocka_unit_test(keeps_to_the_rfcs_vectors),
         cmocka_unit_test(refuses_what_was_tampered_with),
         cmocka_unit_test(refuses_malformed_last_messages),
