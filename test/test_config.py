@@ -1,4 +1,5 @@
 """The node file, its errors, the command line of musterd, and reloading on SIGHUP."""
+import contextlib
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ import pytest
 
 from muster.client import until
 from muster.server import MUSTERD, Server, free_ports
+from test_alarm_targets import Journal
 
 GOOD = """\
 node: im1
@@ -304,6 +306,52 @@ def test_lines_for_the_journal_begin_with_their_priority(make_server, monkeypatc
     server.start(ready=False)
     assert server.wait_exit(20) == 2
     assert server.log().splitlines()[-1].startswith(f"<3>{server.file}:")
+
+
+def journal_lines(journal, wanted):
+    """The lines that journald gets until one fits."""
+    found = []
+
+    def look():
+        found.append(journal.next())
+        return wanted(found[-1])
+    until("the line", look)
+    return found
+
+
+def test_the_journal_gets_lines_with_their_fields(make_server, monkeypatch, tmp_path):
+    """What strangers say stays in its field. Who takes nothing any more keeps nobody waiting, and
+    lines are on standard error then."""
+    path = tmp_path / "journal"
+    server = make_server(start=False, settings={"journald.socket": str(path)})
+    server.write()
+    server.log_path.touch()
+    known = server.log_path.stat()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{known.st_dev}:{known.st_ino}")
+    with contextlib.closing(Journal(path)) as journal:
+        server.start()
+        server.add_user("alice", "secret")
+        before = server.log()
+        odd = "alice\u2028PRIORITY=0"
+        assert server.connect().authenticate(name=odd, password="not it") is not None
+        lines = journal_lines(journal, lambda f: f.get("MUSTER_EVENT") == "auth.fail")
+        fail = lines[-1]
+        assert (fail["PRIORITY"], fail["MUSTER_KIND"], fail["SYSLOG_IDENTIFIER"]) == \
+            ("4", "log", "muster"), fail
+        assert fail["MESSAGE"].startswith("time=") and "event=auth.fail" in fail["MESSAGE"]
+        assert fail["MUSTER_AREA"] == "c2s", fail
+        assert fail["MUSTER_PEER"].split(":")[0] == "127.0.0.1", fail
+        assert "not it" not in str(lines) and server.log() == before
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, \
+                contextlib.suppress(BlockingIOError):
+            other.setblocking(False)
+            while True:
+                other.sendto(b"MESSAGE=much\n", str(path))
+        server.ctl("set", "sm.ack-every", "7")
+        assert re.search(r"^<6>time=.* args=\"setting=sm.ack-every value=7\"", server.log(), re.M)
+    path.unlink()
+    server.ctl("set", "sm.ack-every", "8")
+    assert re.search(r"^<6>time=.* args=\"setting=sm.ack-every value=8\"", server.log(), re.M)
 
 
 def test_no_priorities_elsewhere(make_server, monkeypatch):

@@ -5,6 +5,7 @@
 #include "app/data_folder.h"
 #include "app/docs.h"
 #include "app/features.h"
+#include "app/log_journal.h"
 #include "app/node_check.h"
 #include "app/node_file.h"
 #include "app/node_finding.h"
@@ -301,6 +302,14 @@ static int main_serve(struct node_file *file, bool *restarts)
     return EXIT_DONE;
 }
 
+static void main_log_begin(void)
+{
+    if (!notify_stderr_is_journal())
+        return;
+    log_mark_priorities();
+    log_write_by(log_journal_write);
+}
+
 int main(int argc, char **argv)
 {
     struct options o;
@@ -317,10 +326,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "musterd: %s\n\n%s", wrong, usage);
         return EXIT_USAGE;
     }
-    if (notify_stderr_is_journal())
-        log_mark_priorities();
     features_register();
     features_set(features_all);
+    main_log_begin();
     if (o.dump_docs != NULL) {
         features_check();
         return dump_docs(o.dump_docs);

@@ -11,6 +11,7 @@
 #include "io/tls_trust.h"
 #include "io/visit.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -67,8 +68,9 @@ static struct setting journal_socket = {
     .check = journal_setting_ok,
     .local = true, /* any program's socket would take what is sent there */
     .form = "an absolute path",
-    .doc = "Path of the socket of systemd-journald, for alarms (alarm.journald) and the audit log "
-           "(audit.journald) with their fields.",
+    .doc = "Path of the socket of systemd-journald, for alarms (alarm.journald), the audit log "
+           "(audit.journald) and, if systemd has tied standard error to the journal, the lines of "
+           "the log, all with their fields, such as MUSTER_EVENT.",
 };
 
 bool syslog_is_set(void) { return *setting_text(&syslog_server) != '\0'; }
@@ -237,25 +239,36 @@ void syslog_cancel(struct syslog_errand *e)
     *e = (struct syslog_errand){ .done = e->done };
 }
 
+/* One for all threads, which never closes: each message names where it goes. -1: errno says why. */
+static int journal_fd(void)
+{
+    static _Atomic int kept; /* its number and one more; 0: none yet */
+    int none = 0, fd = atomic_load(&kept) - 1;
+    if (fd >= 0)
+        return fd;
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || atomic_compare_exchange_strong(&kept, &none, fd + 1))
+        return fd;
+    close(fd);
+    return none - 1;
+}
+
 const char *journal_send(const struct syslog_line *line)
 {
     char path[128];
     union address to;
     struct buf out;
     const char *why = NULL;
+    int fd = journal_fd();
     snprintf(path, sizeof path, "unix:%s", setting_text(&journal_socket));
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     buf_init(&out, JOURNAL_BYTES_MAX);
     syslog_journal(&out, line);
-    slice all = buf_fit(&out);
     if (fd < 0)
         why = strerror(errno);
     else if (!address_parse(slice_of(path), &to) || out.overflow)
         why = "the socket of journald cannot be used";
-    else if (sendto(fd, all.ptr, all.len, MSG_NOSIGNAL, &to.any, address_bytes(&to)) < 0)
+    else if (sendto(fd, out.ptr, out.len, MSG_NOSIGNAL, &to.any, address_bytes(&to)) < 0)
         why = errno == ENOENT ? "journald is not there (journald.socket)" : strerror(errno);
-    if (fd >= 0)
-        close(fd);
     buf_fini(&out);
     return why;
 }

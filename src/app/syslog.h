@@ -1,6 +1,6 @@
 /* syslog: hands messages to the syslog server of the setting syslog.server and to journald, for
- * alarms and the audit log. TLS checks the certificate of the server as those of other servers are
- * checked.
+ * alarms, the audit log and the log. TLS checks the certificate of the server as those of other
+ * servers are checked.
  *
  * RFC 5425 knows no receipts: messages count as handed over when the server has taken the
  * connection to its end. What it then loses is lost.
@@ -44,7 +44,8 @@ bool syslog_add(struct syslog_errand *e, const struct syslog_line *line);
 void syslog_send(struct syslog_errand *e, struct worker *w);
 void syslog_cancel(struct syslog_errand *e); /* no done() follows */
 
-/* Gives one message to journald, at once. NULL: it has it; or why not. */
+/* Gives one message to journald, at once. NULL: it has it; or why not. Any thread; waits for
+ * nothing and logs nothing. */
 const char *journal_send(const struct syslog_line *line);
 
 extern const struct feature syslog_feature;

@@ -22,6 +22,7 @@ static _Atomic int default_level = LOG_INFO;
 static _Atomic int line_format = LOG_LOGFMT;
 static bool marked; /* lines begin with their priority */
 static log_listen_fn *listener;
+static log_write_fn *writer;
 
 /* A line that is being written. Fields end at ROOM. The last TAIL_BYTES are for the quote that
  * closes a cut value and for `truncated=true`, so these always fit. */
@@ -163,6 +164,8 @@ void log_mark_priorities(void) { marked = true; }
 
 void log_listen(log_listen_fn *fn) { listener = fn; }
 
+void log_write_by(log_write_fn *fn) { writer = fn; }
+
 const char *log_level_name(enum log_level level) { return level_names[level]; }
 
 const char *log_mark(enum log_level level)
@@ -171,16 +174,22 @@ const char *log_mark(enum log_level level)
     return marked ? marks[level] : "";
 }
 
-static void write_line(struct line *l, enum log_level level)
+static slice line_end(struct line *l)
 {
     bool json = l->format == LOG_JSON;
     if (l->truncated)
         log_put_slice(l, json ? SLICE(",\"truncated\":true") : SLICE(" truncated=true"));
     log_put_slice(l, json ? SLICE("}\n") : SLICE("\n"));
+    return (slice){ l->text, l->len - 1 };
+}
+
+static void write_line(const struct line *l, enum log_level level)
+{
     /* One call, so that lines of several threads do not mix. If it fails, the line is lost: there
      * is no other place to report that. */
     const char *mark = log_mark(level);
-    struct iovec parts[] = { { (void *)(uintptr_t)mark, strlen(mark) }, { l->text, l->len } };
+    struct iovec parts[] = { { (void *)(uintptr_t)mark, strlen(mark) },
+                             { (void *)(uintptr_t)l->text, l->len } };
     ssize_t written;
     do {
         written = writev(STDERR_FILENO, parts, 2);
@@ -222,7 +231,9 @@ static void log_print(const struct log_area *area, enum log_level level, uint64_
     l->truncated = l->truncated || cut;
     if (l->truncated)
         cut_count(CUT_LOG);
-    write_line(l, level);
+    slice whole = line_end(l);
+    if (writer == NULL || !writer(area, level, wall_us, fields, whole))
+        write_line(l, level);
 }
 
 static void write_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,

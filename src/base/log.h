@@ -1,4 +1,5 @@
-/* log: events with typed fields, one logfmt (or JSON) line each on standard error.
+/* log: events with typed fields, one logfmt (or JSON) line each on standard error, or where
+ * log_write_by() says.
  *
  *     log_info(&log_c2s, LOG_EV("auth.fail"), LOG_S("jid", jid), LOG_I("count", n));
  *

@@ -14,7 +14,8 @@ enum syslog_severity {
     SYSLOG_ERROR = 3,
     SYSLOG_WARNING = 4,
     SYSLOG_NOTICE = 5,
-    SYSLOG_INFO = 6
+    SYSLOG_INFO = 6,
+    SYSLOG_DEBUG = 7
 };
 enum {
     SYSLOG_DAEMON = 3,     /* facilities */
