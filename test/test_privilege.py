@@ -304,6 +304,21 @@ def test_the_recipient_blocks_the_user(host):
     bob.expect_nothing("<message/>")
 
 
+def test_instant_messages_are_off(host):
+    """Nothing goes out in the name of a user that its own client could not send."""
+    alice = host.client("alice", "a")
+    gateway = Component(host, GATEWAY, SECRET)
+    host.ctl("set", "im.enabled", "off")
+    for to in "friend@elsewhere.test", "bob@localhost":
+        say(gateway, inner("alice@localhost", to))
+        gateway.expect_error("not-acceptable", template="<message type='error' id='out'/>")
+    ask(gateway, "alice@localhost", f"<pubsub xmlns='{PUBSUB}'><subscriptions/></pubsub>")
+    answered(gateway, "alice@localhost")
+    host.ctl("set", "im.enabled", "on")
+    say(gateway, inner("alice@localhost", "alice@localhost"))
+    alice.expect("<message from='alice@localhost'/>")
+
+
 def test_the_user_blocks_the_recipient(host):
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
     host.ctl("set", "component.privileges@localhost",

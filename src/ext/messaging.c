@@ -64,6 +64,14 @@ static enum verdict messaging_check(struct session *s, struct stanza **st, struc
     return enters_room(s, *st) ? messaging_takes_entry(why) : messaging_takes(*st, why);
 }
 
+/* In the name of an account: what its own client would be refused. */
+static bool messaging_sends(const struct account *a, const struct stanza *st)
+{
+    struct refusal why;
+    (void)a;
+    return messaging_takes(st, &why) == PASS;
+}
+
 static bool messaging_is_there(const struct account *a, const struct stanza *st)
 {
     if (st->to_len == 0) /* of a room that a session is in (im/audience.h) */
@@ -99,4 +107,5 @@ const struct feature messaging_feature = {
                                            &im_cut_paste, NULL },
     .stage.check = messaging_check,
     .stage.block = messaging_block,
+    .stage.sends = messaging_sends,
 };
