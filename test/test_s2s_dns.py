@@ -198,6 +198,21 @@ def test_servers_that_are_not_found(pair, records, condition, text):
     assert federation.for_users(reply) and text in federation.why(one, OTHER)
 
 
+@pytest.mark.parametrize("records, condition", [
+    (lambda other: [], "remote-server-not-found"),
+    (lambda other: [HOST, srv(OTHER, dead())], "remote-server-timeout")], ids=["unknown", "dead"])
+def test_a_key_of_a_domain_that_cannot_be_asked(pair, records, condition):
+    """XEP-0220 §2.5, at once and while it is remembered."""
+    one, _ = pair(records)
+    one.ctl("set", "s2s.retry-for", "0s")
+    for _ in range(2):
+        peer = federation.Peer(one, OTHER, ONE).secure()
+        peer.result("00")
+        answer = peer.expect(f"<db:result type='error' from='{ONE}' to='{OTHER}' "
+                             "xmlns:db='jabber:server:dialback'/>")
+        assert answer.find(f".//{{urn:ietf:params:xml:ns:xmpp-stanzas}}{condition}") is not None
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:127.0.0.1", "255.255.255.255"])
 def test_addresses_that_nobody_has(pair, address):
     """Not even where this machine would answer for them."""

@@ -94,10 +94,13 @@ static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict 
 {
     slice remote = slice_dup(in_scratch(s), pair_remote(p)),
           local = slice_dup(in_scratch(s), pair_local(p));
-    if (v == S2S_UNKNOWN) {
-        in_result_refuse(s, remote, local, SE_REMOTE_SERVER_TIMEOUT);
+    if (v == S2S_UNKNOWN || v == S2S_NOWHERE) { /* XEP-0220 §2.5 */
+        in_result_refuse(s, remote, local,
+                         v == S2S_NOWHERE ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT);
         in_is_not_admitted(s, remote, local, S2S_AT_AUTHENTICATION,
-                           "the server of the domain could not be asked about its key");
+                           v == S2S_NOWHERE
+                               ? "there is no server of the domain to ask about its key"
+                               : "the server of the domain could not be asked about its key");
     } else {
         log_warn(&log_s2s, LOG_EV("s2s.forged"), LOG_S("domain", remote), LOG_S("local", local),
                  LOG_C("why", "the server of the domain denies the key"),

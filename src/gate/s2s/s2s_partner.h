@@ -45,7 +45,12 @@ struct partner_name {
 };
 
 /* What the server of a domain says of a key. */
-enum s2s_verdict { S2S_VALID = 0, S2S_INVALID = 1, S2S_UNKNOWN = 2 /* it could not be asked */ };
+enum s2s_verdict {
+    S2S_VALID,
+    S2S_INVALID,
+    S2S_UNKNOWN, /* it could not be asked */
+    S2S_NOWHERE  /* there is no server to ask */
+};
 
 extern const struct actor_kind partner_kind;
 /* On the worker of that connection. NULL: there is none, and none is made. */

@@ -32,10 +32,15 @@ static void question_close(struct partner *p, struct question *q, enum s2s_verdi
     mem_free(&q);
 }
 
+static enum s2s_verdict why_not_asked(const struct partner *p)
+{
+    return p->blame == SE_REMOTE_SERVER_NOT_FOUND ? S2S_NOWHERE : S2S_UNKNOWN;
+}
+
 void partner_keys_fail(struct partner *p)
 {
     LIST_EACH (it, &p->questions)
-        question_close(p, CONTAINER_OF(it, struct question, node), S2S_UNKNOWN);
+        question_close(p, CONTAINER_OF(it, struct question, node), why_not_asked(p));
 }
 
 void partner_keys_again(struct partner *p)
@@ -102,31 +107,38 @@ void partner_keys_drop(struct partner *p)
 
 /* From the streams. */
 
-static bool verify_refused(struct worker *w, const struct s2s_verify *v, struct partner **p)
+/* false: *verdict says why. */
+static bool verify_taken(struct worker *w, const struct s2s_verify *v, struct partner **p,
+                         enum s2s_verdict *verdict)
 {
     struct s2s_gate *g = s2s_gate_of(w);
+    *verdict = S2S_UNKNOWN;
     if (g == NULL || s2s_worker(g, w)->out.stopped)
-        return true;
-    *p = partner_asker(w, v);
-    if (partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX)
-        return true;
-    if (!(*p)->fresh && (*p)->state != ACTOR_ABSENT)
         return false;
+    *p = partner_asker(w, v);
+    if (partner_is_down(*p))
+        *verdict = why_not_asked(*p);
+    if (partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX)
+        return false;
+    if (!(*p)->fresh && (*p)->state != ACTOR_ABSENT)
+        return true;
     if (atomic_load(&g->asked_only) < ASKED_MAX) {
         partner_asked_only(*p, true);
-        return false;
+        return true;
     }
     if ((*p)->fresh)
         partner_forget(*p);
-    return true;
+    return false;
 }
 
 static void dialback_verify_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_verify *v = message;
     struct partner *p;
-    if (verify_refused(w, v, &p)) {
-        question_answer(w, from, s2s_verify_message.answer, &(struct s2s_verified){ S2S_UNKNOWN });
+    enum s2s_verdict verdict;
+    if (!verify_taken(w, v, &p, &verdict)) {
+        question_answer(w, from, s2s_verify_message.answer,
+                        &(struct s2s_verified){ (uint8_t)verdict });
         question_end(w, from);
         return;
     }
@@ -142,7 +154,7 @@ static void dialback_verify_run(struct worker *w, void *message, const struct me
 }
 
 static const struct message_field verified_fields[] = {
-    F_U8(struct s2s_verified, verdict, S2S_UNKNOWN),
+    F_U8(struct s2s_verified, verdict, S2S_NOWHERE),
     { 0 },
 };
 const struct message_row s2s_verified_message = {
