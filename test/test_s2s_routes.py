@@ -508,6 +508,15 @@ def test_names_in_routes(one, other, name_server, target):
     assert reach(one.client("alice")) is None
 
 
+@pytest.mark.parametrize("target, name", [
+    ("host", "_xmpp-server._tcp.host"), ("_xmpps-server._tcp.a.test", "_xmpps-server._tcp.a.test"),
+    ("host:5269", None), ("192.0.2.1:5269", None)])
+def test_a_target_without_a_port_is_said_to_be_one(make_server, target, name):
+    said = make_server(s2s=True).ctl_run("s2s-route", "add", "two.test", target).stdout
+    assert said.startswith("the route applies to new connections")
+    assert (f"SRV records: {name}" in said) if name else "SRV" not in said
+
+
 def service(port, priority, weight=0, name="_xmpp-server._tcp"):
     return f"--srv-host={name}.there.example,host.example,{port},{priority},{weight}"
 

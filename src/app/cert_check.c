@@ -258,11 +258,11 @@ static void cert_check_done(struct work *work)
         findings_add(c->call, first, true);
         findings_add(c->call, second, false);
         command_done(c->call, "%s",
-                     first.len > 0 ? "" : "nothing that clients or other servers refuse");
+                     first.len > 0 ? "" : "nothing that clients or other servers refuse today");
     } else if (first.len > 0) /* without the last line feed */
         command_fail(c->call, E_AUTH, "%.*s%.*s", SLICE_ARG(second), (int)first.len - 1, first.ptr);
     else
-        command_done(c->call, "%.*snothing that clients or other servers refuse",
+        command_done(c->call, "%.*snothing that clients or other servers refuse today",
                      SLICE_ARG(second));
     buf_fini(&mistakes);
     buf_fini(&notes);

@@ -9,8 +9,9 @@
 static const struct role built_in[] = {
     { SLICE_INIT("administrator"), SLICE_INIT("*"), "everything" },
     { SLICE_INIT("operator"),
-      SLICE_INIT("*.read server.write log.write tests.write !compliance.* !audit.* !admins.*"),
-      "reads, restarts, traces and tests" },
+      SLICE_INIT("*.read server.write log.write tests.write streams.write !compliance.* !audit.* "
+                 "!admins.*"),
+      "reads, restarts, traces, tests, and ends and tries links with other servers" },
     { SLICE_INIT("help-desk"), SLICE_INIT("users.* sessions.* devices.* contacts.*"),
       "users with their passwords, sessions, devices and contacts" },
     { SLICE_INIT("auditor"), SLICE_INIT("*.read"), "reads everything, with the audit log" },

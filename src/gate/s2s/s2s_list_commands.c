@@ -207,6 +207,19 @@ static void route_added(void *arg, enum store_result result, const struct store_
     }
 }
 
+/* Who has forgotten the port would wait for records that nobody has made. */
+static void note_service(struct command_call *call)
+{
+    struct s2s_target t;
+    if (!s2s_target_read(&t, command_arg(call, "target")) || t.kind != S2S_TARGET_SERVICE)
+        return;
+    command_note(call, arena_printf(call->arena,
+                                    "%.*s has no port, so the DNS is asked for its SRV records: "
+                                    "_xmpp%s-server._tcp.%.*s",
+                                    SLICE_ARG(command_arg(call, "target")), t.tls ? "s" : "",
+                                    SLICE_ARG(t.host)));
+}
+
 static void run_route_add(struct command_call *call)
 {
     if (pattern_is_ours(call))
@@ -215,6 +228,7 @@ static void run_route_add(struct command_call *call)
     struct store_batch *b = list_task_batch(t);
     slice description = command_arg(call, "description");
     t->target = route_target(call);
+    note_service(call);
     if (command_number(call, "blocked", 0) == 0)
         command_idle_while_off(call, "s2s.policy", "open");
     STORE_ADD(b, &s2s_route_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target),
