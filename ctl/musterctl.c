@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* More than the number of the signal, as shells say it. */
+enum { EXIT_INTERRUPTED = 128 };
 enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024, PROGRESS_MS = 500 };
 /* How long `doctor` waits for a server that other commands give more time: CTL_SILENT_S. */
 enum { DOCTOR_SECONDS_MAX = 5 };
@@ -505,8 +507,21 @@ static int musterctl_prepare(struct options *o, struct arena *arena, struct word
     return e == OK ? EXIT_DONE : usage_error(why.text);
 }
 
+/* A job goes on without who waits for it. Only what a handler of signals may call. */
+static void job_goes_on(int number)
+{
+    static const char text[] =
+        "\nmusterctl: the server goes on with it: `musterctl job list --running` shows how far it "
+        "is, `musterctl job cancel ID` ends it\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written;
+    _exit(EXIT_INTERRUPTED + number);
+}
+
 static int musterctl_send(const struct options *o, const struct words *w, const char *path)
 {
+    if (w->command->job)
+        signal(SIGINT, job_goes_on);
     return o->remote.url != NULL ? musterctl_run_remote(o, w) : musterctl_run_local(o, w, path);
 }
 

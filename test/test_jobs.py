@@ -1,6 +1,7 @@
 """Jobs: work that takes long is listed while it runs and when it has ended, and can be canceled."""
 import getpass
 import os
+import signal
 
 import pytest
 
@@ -260,6 +261,23 @@ def test_rooms_in_files_are_canceled(make_server, disk, tmp_path):
     assert "nothing was changed" in cancel(server, process, job, disk)
     until("nothing of it is left", lambda: rooms_of(server) == before)
     server.ctl("room", "import", path)
+
+
+def test_who_waits_for_a_job_may_leave(make_server, tmp_path, disk):
+    """Ctrl-C ends musterctl, which says that the server goes on."""
+    server = make_server(disk=disk)
+    path = tmp_path / "source"
+    path.write_text("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>" + "".join(
+        f"<user name='u{i}' password='x'/>" for i in range(3)) + "</host></server-data>")
+    disk.turn(sync_ms=slow_disk.STILL)
+    process, job = begin(server, "import", "xep0227", path)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGINT and "`musterctl job list --running`" in told
+    assert [row["id"] for row in jobs(server, "--running")] == [job["id"]]
+    disk.turn(sync_ms=0)
+    until("its end", lambda: jobs(server, "--running") == [])
+    assert "users imported: 3" in server.rows("job", "show", job["id"])[0]["text"]
 
 
 def test_the_check_of_a_backup_is_canceled(server, tmp_path):

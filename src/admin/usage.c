@@ -49,6 +49,7 @@ const struct usage_own usage_exit_codes[] = {
     { "1", "The command failed." },
     { "2", "It was written wrongly, or needs --yes." },
     { "3", "The server cannot be reached." },
+    { "130", "Ctrl-C; work that takes long goes on at the server." },
     { 0 },
 };
 
