@@ -21,6 +21,20 @@ def events(server, *arguments):
     return [r["event"] for r in steps(server, *arguments)]
 
 
+def archives(server, ident, *wanted):
+    """What each archive did with it: (event, whose), when all that are wanted are there."""
+    def found():
+        return {(r["event"], r["whom"]) for r in steps(server, ident)
+                if r["event"] in ("archived", "stored", "not-stored")}
+    if wanted:
+        until("archives", lambda: found() >= set(wanted))
+    return found()
+
+
+def keeps_nothing(client):
+    client.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>")
+
+
 def way(server, last, *arguments):
     """The events, when the last one is there."""
     return until(last, lambda: (found := events(server, *arguments)) and last in found and found)
@@ -40,7 +54,7 @@ def test_both_are_there(server, alice, bob):
     assert found[0] == "sent" and found.index("written") < found.index("acknowledged")
     rows = steps(server, "m1")
     assert {(r["from"], r["to"]) for r in rows} == {(str(alice), BOB)}
-    assert {r["event"]: r["why"] for r in rows}["sent"] == "stored"
+    assert archives(server, "m1") == {("archived", ALICE), ("archived", BOB)}
     assert {r["whom"] for r in rows if r["event"] in ("written", "acknowledged")} == {str(bob)}
     assert "topsecret" not in json.dumps(rows)
     times = [r["time"] for r in rows]
@@ -76,6 +90,50 @@ def test_the_steps_are_in_the_order_of_the_way(server, alice, bob):
                 "written", "acknowledged"], rows
 
 
+def test_the_sender_has_no_archive(server, alice, bob):
+    keeps_nothing(alice)
+    say(alice, BOB, "a1")
+    bob.expect("<message id='a1'/>")
+    assert archives(server, "a1", ("archived", BOB)) == {("archived", BOB)}
+    assert steps(server, "a1")[0]["why"] == "not for its sender's archive"
+
+
+def test_the_recipient_has_no_archive(server, alice, bob):
+    keeps_nothing(bob)
+    say(alice, BOB, "a2")
+    bob.expect("<message id='a2'/>")
+    wanted = {("archived", ALICE), ("stored", BOB)}
+    assert archives(server, "a2", *wanted) == wanted
+
+
+def test_a_refused_message_is_in_no_archive_of_its_recipient(server, alice, bob):
+    """The sender's archive keeps what it sent; the way says both."""
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{ALICE}'/></block>")
+    say(alice, BOB, "a3")
+    alice.expect("<message type='error' id='a3'/>")
+    assert archives(server, "a3", ("archived", ALICE)) == {("archived", ALICE)}
+    assert steps(server, "a3")[0]["event"] == "sent" and not steps(server, "a3")[0]["why"]
+
+
+def test_nobody_is_there(server, alice):
+    say(alice, BOB, "a5")
+    wanted = {("archived", ALICE), ("archived", BOB)}
+    assert archives(server, "a5", *wanted) == wanted
+    assert "waits" in events(server, "a5") and "written" not in events(server, "a5")
+
+
+def test_it_is_queued_while_the_client_hibernates(server, alice, bob):
+    bob.enable_sm()
+    jid = str(bob)
+    bob.cut()
+    until("hibernates", lambda: [r for r in server.rows("session", "list")
+                                 if r["jid"] == jid and r["state"] == "hibernating"])
+    say(alice, BOB, "a6")
+    way(server, "queued", "a6")
+    assert [(r["why"], r["whom"]) for r in steps(server, "a6") if r["event"] == "queued"] == [
+        ("hibernates", jid)]
+
+
 def test_a_carbon(server, alice, bob):
     laptop = server.client("bob", "laptop")
     laptop.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
@@ -97,15 +155,16 @@ def test_away_then_pushed(make_server):
     say(server.client("alice"), BOB, "m3")
     announcement(push)
     found = way(server, "pushed", "m3")
-    assert [e for e in found if e != "archived"] == ["sent", "waits", "pushed"]
+    assert [e for e in found if e not in ("archived", "routed")] == ["sent", "waits", "pushed"]
     assert {r["whom"] for r in steps(server, "m3") if r["event"] == "pushed"} == {DOMAIN}
     server.client("bob").expect("<message id='m3'/>")
     assert "written" in way(server, "written", "m3")
 
 
 def test_in_a_room(server, alice, bob):
+    server.ctl("set", "muc.archive", "on")
     room = muc.Room("cave")
-    room.create(alice, "first")
+    room.create(alice, "first", persistentroom=True)
     room.enter(bob, "second")
     say(alice, ROOM, "m4", "groupchat")
     bob.expect("<message type='groupchat' id='m4'/>")
@@ -114,6 +173,7 @@ def test_in_a_room(server, alice, bob):
     assert [r["to"] for r in rows if r["event"] == "room.said"] == [ROOM]
     until("both", lambda: {r["whom"] for r in steps(server, "m4") if r["event"] == "written"} >=
           {str(alice), str(bob)})
+    assert archives(server, "m4", ("archived", ROOM)) == {("archived", ROOM)}
     at_room = steps(server, "--to", "cave@conference.localhost")
     assert {"sent", "room.said", "written"} <= {r["event"] for r in at_room}
     assert {r["whom"] for r in at_room if r["event"] == "written"} == {str(alice), str(bob)}
@@ -172,13 +232,47 @@ def test_to_another_server_that_is_not_there(make_server, tmp_path):
     federation.route(server, AWAY, federation.free_port())
     alice = server.client("alice")
     say(alice, f"bob@{AWAY}", "m8")
-    way(server, "sent", "m8")
+    assert archives(server, "m8", (("archived", f"alice@{HOME}"))) == {
+        ("archived", f"alice@{HOME}")}
+    keeps_nothing(alice)
+    say(alice, f"bob@{AWAY}", "m9")
+    wanted = {("stored", f"alice@{HOME}")}
+    assert archives(server, "m9", *wanted) == wanted
     server.ctl("set", "s2s.retry-for", "0s")
     server.ctl("set", "s2s.keep-for", "1s")
     alice.expect("<message type='error' id='m8'/>")
     assert "returned" in way(server, "returned", "m8")
     why, = {row["why"] for row in steps(server, "m8") if row["event"] == "returned"}
     assert why == "remote-server-timeout"
+
+
+def test_a_policy_refuses_what_goes_to_another_server(make_server, tmp_path):
+    tls = federation.Authority(tmp_path).issue(HOME, HOME)
+    server = make_server("alice", domains=[HOME], s2s=True, tls=tls,
+                         settings={**federation.settings(), "s2s.policy": "off"})
+    alice = server.client("alice")
+    say(alice, f"bob@{AWAY}", "p1")
+    alice.expect("<message type='error' id='p1'/>")
+    owner = ("archived", f"alice@{HOME}")
+    assert archives(server, "p1", owner) == {owner}
+    assert [r["why"] for r in steps(server, "p1") if r["event"] == "returned"]
+
+
+def test_another_server_takes_it(make_server, tmp_path):
+    authority = federation.Authority(tmp_path)
+    home, away = (
+        make_server(user, domains=[domain], s2s=True, settings=federation.settings(),
+                    tls={**authority.issue(domain, domain), "trust": str(authority.file)})
+        for user, domain in (("alice", HOME), ("bob", AWAY)))
+    federation.route(home, AWAY, away.s2s_port)
+    federation.route(away, HOME, home.s2s_port)
+    bob = away.client("bob")
+    say(home.client("alice"), f"bob@{AWAY}", "f1")
+    bob.expect("<message id='f1'/>")
+    sender, addressee = ("archived", f"alice@{HOME}"), ("archived", f"bob@{AWAY}")
+    assert archives(home, "f1", sender) == {sender}
+    assert archives(away, "f1", addressee) == {addressee}
+    assert {"sent", "sent to server"} <= set(way(home, "confirmed by server", "f1"))
 
 
 def test_off_and_bounded(server, alice, bob):

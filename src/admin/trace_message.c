@@ -147,16 +147,17 @@ static struct command trace_message_command = {
     .run = run_trace_message,
     .gathered = trace_gathered,
     .doc =
-        "Shows the way of messages: accepted, stored, refused and why, written to which session, "
-        "acknowledged, pushed, sent to another server, returned. The text is not known. At most "
+        "Shows the way of messages: accepted, refused and why, archived for whom, sent to another "
+        "node, queued for or written to which session, acknowledged, pushed, sent to another "
+        "server, returned. The text is not known. At most "
         "500 steps, the newest; without arguments those of any message. Each use has an entry in "
         "the audit log.",
     .columns =
         (const struct command_column[]){
             { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when" },
             { .name = "event", .doc = "what happened" },
-            { .name = "why", .doc = "the reason, or whether it is stored" },
-            { .name = "whom", .doc = "session, push service or server" },
+            { .name = "why", .doc = "the reason" },
+            { .name = "whom", .doc = "session, archive, push service or server" },
             { .name = "from", .doc = "sender" },
             { .name = "to", .doc = "addressee" },
             { .name = "id", .doc = "id of the message; it may be empty" },

@@ -8,20 +8,30 @@
 #include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "xmpp/stanza.h"
 
 /* The sender's own copy. If it cannot be stored, the message is sent anyway and the sender is not
  * told. */
 struct sent {
     struct worker *worker;
+    struct stanza *st;
     struct origin origin;
+    enum sent_how how;
 };
 
 static void sent_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sent *s = arg;
+    slice owner = stanza_from_bare(s->st);
     (void)b;
-    (void)result;
+    if (result != STORE_OK)
+        trail_note(s->st, "not-stored", store_result_name(result), owner);
+    else if (s->how == SENT_UNSHOWN)
+        trail_note(s->st, "stored", "until it is delivered", owner);
+    else
+        trail_note(s->st, "archived", "by its sender", owner);
+    stanza_unref(&s->st);
     if (s->origin.session != 0)
         ticket_done(s->worker, s->origin);
     mem_free(&s);
@@ -32,7 +42,7 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
 {
     ensure(entry != 0 && sender_id != 0);
     struct sent *s = mem_alloc(sizeof *s);
-    *s = (struct sent){ w, origin };
+    *s = (struct sent){ w, stanza_ref(st), origin, how };
     struct buf text;
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, st);

@@ -48,6 +48,8 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     if (keep) /* each database has the entries of its own accounts (architecture §7) */
         worker_node(w)->destinations->keep_sent(w, st, ticket ? origin : ORIGIN_NONE,
                                                 entry.archive_id, entry.owner, SENT_KEPT);
+    if (node != worker_node(w)->id)
+        trail_note(st, "routed", "to another node", (slice){ 0 });
     home_send_to(w, node, worker, &route_message, &route);
     if (!ticket)
         return ROUTED;

@@ -31,7 +31,7 @@ static struct setting trace_memory = {
     .max = INT64_C(4) << 30,
     .changed = trail_setting_changed,
     .doc = "Memory for the ways of messages, of all workers together; about 150 bytes a step, and "
-           "most messages have five. More push out the oldest. Each worker has 512 KiB at least. A "
+           "most messages have six. More push out the oldest. Each worker has 512 KiB at least. A "
            "change forgets what was noted.",
 };
 static struct setting trace_keep = {
@@ -85,25 +85,13 @@ static void trail_setting_changed(struct worker *w, const struct setting *s)
 }
 
 /* On the way of a message. */
-static const char *const trail_order[] = { "sent",
-                                           "repeated",
-                                           "room.said",
-                                           "room.private",
-                                           "blocked",
-                                           "refused",
-                                           "delivered",
-                                           "passed",
-                                           "handed-over",
-                                           "waits",
-                                           "dropped",
-                                           "sent to server",
-                                           "pushed",
-                                           "written",
-                                           "archived",
-                                           "not-stored",
-                                           "confirmed by server",
-                                           "acknowledged",
-                                           "returned" };
+static const char *const trail_order[] = {
+    "sent",         "repeated", "routed",    "room.said",      "room.private",
+    "blocked",      "refused",  "delivered", "passed",         "handed-over",
+    "waits",        "dropped",  "queued",    "sent to server", "pushed",
+    "written",      "archived", "stored",    "not-stored",     "confirmed by server",
+    "acknowledged", "returned"
+};
 enum { TRAIL_EVENTS = sizeof trail_order / sizeof *trail_order };
 
 unsigned trail_rank(slice event)

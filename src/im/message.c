@@ -162,7 +162,17 @@ struct pending {
     struct origin origin;
     uint64_t archive_id;
     int64_t origin_hash;
+    bool sent;   /* the row is the entry of its sender, too */
+    bool hidden; /* the addressee does not archive it: it is stored until it is delivered */
 };
+
+static void note_archived(const struct pending *p)
+{
+    if (p->sent)
+        trail_note(p->st, "archived", "by its sender", stanza_from_bare(p->st));
+    trail_note(p->st, p->hidden ? "stored" : "archived",
+               p->hidden ? "until it is delivered" : "by its addressee", p->account->jid);
+}
 
 static void pending_end(struct pending *p, enum err e)
 {
@@ -200,6 +210,8 @@ static void im_message_outcome(void *arg, enum store_result result, const struct
 {
     struct pending *p = arg;
     bool lost = result == STORE_OK && !im_message_arrived(p->account, p->archive_id, b);
+    if (result == STORE_OK && !lost)
+        note_archived(p);
     pending_end(p, lost ? E_NOTFOUND : err_of_store(result));
 }
 
@@ -227,7 +239,7 @@ static void im_message_stored(void *arg, enum store_result result, const struct 
                                             : SLICE("the message could not be stored"));
         ticket_refused(w, p->origin);
     } else {
-        trail_note(p->st, "archived", "", (slice){ 0 });
+        note_archived(p);
     }
     if (p->origin.session != 0)
         ticket_done(w, p->origin);
@@ -263,7 +275,9 @@ static struct pending *store_message(struct account *a, const struct incoming *i
                            .st = stanza_ref(in->st),
                            .origin = in->origin,
                            .archive_id = in->archive_id,
-                           .origin_hash = in->origin_hash };
+                           .origin_hash = in->origin_hash,
+                           .sent = in->sender_entry != 0,
+                           .hidden = mailbox_hides(a, in->archive_id) };
     list_append(&core_of(w)->storing, &p->node);
     struct buf text;
     buf_init(&text, XML_STANZA_MAX);
@@ -751,9 +765,9 @@ static unsigned message_send(struct account *a, struct session *s, struct stanza
     bool unshown = keep && !archived && !again && route_is_foreign(a->worker, st);
     uint64_t entry = keep && archived && !again ? mailbox_mint(a) : 0;
     im_message_trace("message.sent", st,
-                     entry != 0 ? "stored"
-                     : again    ? "repeated"
-                                : "not stored",
+                     again        ? "repeated"
+                     : entry == 0 ? "not for its sender's archive"
+                                  : "",
                      0);
     if (!again)
         stage_carbon(a,

@@ -473,6 +473,11 @@ static void session_queue_keep(struct session *s, struct stanza *st, const struc
         st = error;
     s->out_count++;
     session_queue_push_stanza(s, st, note, to);
+    trail_note(st, "queued",
+               s->state == SESSION_HIBERNATING ? "hibernates"
+               : (s->paused & PAUSE_SLOW) != 0 ? "reads slowly"
+                                               : "inactive",
+               s->jid);
     stanza_unref(&error);
     s->queue_unsent++;
     if (s->state == SESSION_ATTACHED) {

@@ -11,6 +11,7 @@
 #include "home/here.h"
 #include "home/router.h"
 #include "home/ticket.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
@@ -104,9 +105,15 @@ static void archive_queue_tell(struct record *rec)
     rec->origin = ORIGIN_NONE;
 }
 
+static void note_recorded(const struct record *rec)
+{
+    trail_note(rec->st, "archived", "by the room", stanza_from_bare(rec->st));
+}
+
 static void archive_queue_lose(struct record *rec, const char *why)
 {
     metric_add(&lost, 1);
+    trail_note(rec->st, "not-stored", why, stanza_from_bare(rec->st));
     log_error(&muc_archive_log, LOG_EV("message.lost"), LOG_I("room", rec->owner),
               LOG_I("id", (int64_t)rec->id), LOG_C("why", why),
               LOG_C("hint", "this message of a room is missing in its archive"));
@@ -220,6 +227,7 @@ static void archive_queue_stored(void *arg, enum store_result result, const stru
     ensure(worker_is_here(rec->recorder->worker) && !list_linked(&rec->node));
     if (result == STORE_OK) {
         metric_add(&recorded, 1);
+        note_recorded(rec);
         archive_queue_tell(rec);
         free_record(rec);
     } else if (result == STORE_CONFLICT) {
@@ -277,6 +285,7 @@ static void prefix_done(struct recorder *r)
     for (uint32_t n = r->prefix; n > 0; n--) {
         ensure(!list_empty(&r->waiting));
         struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
+        note_recorded(rec);
         archive_queue_tell(rec);
         free_record(rec);
     }
