@@ -278,6 +278,14 @@ def test_a_disabled_account_can_be_deleted(host):
     host.client("bob")
 
 
+def test_an_emptied_administrator_is_listed_as_disabled(host):
+    host.ctl("admin", "add", "bob@localhost", "auditor")
+    for name in ("alice@localhost", "bob@localhost"):
+        host.ctl("user", "del", name, "--keep-address")
+        until("disabled", lambda: {r["name"]: r["disabled"] for r in host.rows(
+            "admin", "list")}[name] is True)
+
+
 def test_sessions_end(host, alice, bob):
     other = host.client("bob", "other")
     run(alice, "end-user-session", accountjids=[str(other)])

@@ -726,7 +726,7 @@ static void accounts_changed(struct worker *w, const struct setting *s)
 /* Who is in the list has a role: a row of ops/admins.h, which knows nothing of roles. */
 static void access_begin(void) { admin_accounts.changed = accounts_changed; }
 
-static void access_deleted(struct worker *w, slice bare)
+static void access_account_gone(struct worker *w, slice bare)
 {
     (void)bare;
     access_read_again(w);
@@ -846,7 +846,8 @@ const struct feature access_feature = {
     .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
     .start = access_begin,
     .account.disown = access_remove,
-    .account.disowned = access_deleted,
+    .account.left_disabled = access_account_gone,
+    .account.disowned = access_account_gone,
     .worker.start = access_start,
     .worker.ended = access_worker_ended,
 };
