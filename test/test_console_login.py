@@ -609,6 +609,8 @@ def test_second_factor(server, browser, name):
     codes = [row["code"] for row in server.rows("admin", "totp-confirm", name,
                                                 totp(made["secret"], first))]
     assert len(set(codes)) == 10
+    audited = server.rows("audit", "list", "--command", "admin totp-confirm")
+    assert {r["args"] for r in audited} == {f"name={name}"}  # codes are secrets
     assert {r["name"]: r["totp"] for r in server.rows("admin", "list")}[name]
     answer = browser.login(name)
     assert (answer.status, answer.json["code"]) == (401, "code-required")

@@ -70,8 +70,10 @@ static size_t command_check_args(const struct command *c)
     bool optional_seen = false;
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         ensure(a->kind != ARG_POSITIONAL || !optional_seen);
-        ensure((a->kind != ARG_FLAG || a->type == PARAM_BOOL) &&
-               (!command_arg_is_secret(a) || a->type == PARAM_SECRET) && a->doc != NULL);
+        ensure(
+            (a->kind != ARG_FLAG || a->type == PARAM_BOOL) &&
+            ((a->kind != ARG_SECRET && a->kind != ARG_SECRET_MADE) || command_arg_is_secret(a)) &&
+            a->doc != NULL);
         optional_seen = optional_seen || a->kind == ARG_OPTIONAL;
         count++;
     }

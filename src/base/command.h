@@ -38,16 +38,17 @@ struct command_hyphened {
 };
 struct command_hyphened command_hyphened(const char *name);
 
+/* A password, a token or a code, also one that is typed as a word: no log has it. */
 static inline bool command_arg_is_secret(const struct command_arg *a)
 {
-    return a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE;
+    return a->type == PARAM_SECRET;
 }
 
 /* musterctl reads it from standard input with --stdin: it may be what no list of processes should
  * show. */
 static inline bool command_arg_may_be_piped(const struct command_arg *a)
 {
-    return command_arg_is_secret(a) || a->refers == REFERS_SETTING_VALUE;
+    return a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE || a->refers == REFERS_SETTING_VALUE;
 }
 
 struct command_call;

@@ -370,6 +370,7 @@ static struct command admin_totp_confirm = {
     .args = (const struct command_arg[]){ NAME_ARG,
                                           { .name = "code",
                                             .kind = ARG_POSITIONAL,
+                                            .type = PARAM_SECRET,
                                             .min = 1,
                                             .max = TOTP_TEXT_MAX,
                                             .doc = "the code that the app shows" },
