@@ -464,6 +464,14 @@ def test_a_user_does_not_share(pair):
 # --- the operator ---
 
 
+def test_rules_for_domains_with_the_names_of_defaults(server, alice):
+    server.ctl("policy", "set", alice.bare, "--others", "ask", "--allow", "share",
+               "--block", "others")
+    rows = {(r["kind"], r["what"]): r["is"] for r in server.rows("policy", "show", alice.bare)}
+    assert rows == {("default", "share"): "default", ("default", "others"): "ask",
+                    ("rule", "share"): "allow", ("rule", "others"): "block"}
+
+
 def test_commands(server, alice):
     server.ctl("policy", "set", "alice@localhost", "--others", "ask", "--block", "bob@localhost",
                "--allow", "example.com")

@@ -519,9 +519,10 @@ bool privacy_task_ready(const struct privacy_task *t, const struct account *a, e
     return false;
 }
 
-static void show_row(struct command_call *call, slice what, const char *value)
+static void show_row(struct command_call *call, const char *kind, slice what, const char *value)
 {
     command_row(call);
+    command_text(call, "kind", slice_of(kind));
     command_text(call, "what", slice_dup(call->arena, what));
     command_text(call, "is", slice_of(value));
 }
@@ -534,11 +535,13 @@ static void privacy_policy_show(struct account *a, enum err e, void *arg)
     if (!privacy_task_ready(t, a, e))
         return;
     const struct privacy *p = privacy_of(a);
-    show_row(call, SLICE("share"), privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share]);
-    show_row(call, SLICE("others"), privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
+    show_row(call, "default", SLICE("share"),
+             privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share]);
+    show_row(call, "default", SLICE("others"),
+             privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
     for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
         struct rule rule = rules_at(p->policy, i);
-        show_row(call, rule.value, actions[rule.action]);
+        show_row(call, "rule", rule.value, actions[rule.action]);
     }
     command_done(call, "%s", "");
 }
@@ -660,9 +663,11 @@ struct command policy_show = {
     .run = privacy_policy_run_show,
     .doc = "Shows the policy of a user: who can see their availability.",
     .columns =
-        (const struct command_column[]){ { .name = "what", .doc = "share, others, or an address" },
-                                         { .name = "is", .doc = "what applies to it" },
-                                         { 0 } },
+        (const struct command_column[]){
+            { .name = "kind", .doc = "default or rule" },
+            { .name = "what", .doc = "share or others; of a rule, its address" },
+            { .name = "is", .doc = "what applies to it" },
+            { 0 } },
 };
 struct command policy_set = {
     .name = "policy set",
