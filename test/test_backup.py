@@ -15,6 +15,7 @@ from muster import database
 from muster.client import until
 from muster.server import MUSTERCTL, MUSTERD, refusal
 from muster.shim import Shim
+from test_api import api_server
 from test_faults import SmallDisk
 from test_mam import Page
 from test_secret_files import alarms
@@ -397,3 +398,61 @@ def test_postgresql_is_backed_up_by_its_own_tools(busy, make_server, tmp_path):
     again = make_server(start=False)
     done = restore(again, tmp_path / "b")
     assert done.returncode == 0 and "pg_restore" in done.stdout
+
+
+def test_backups_are_listed_with_what_was_found_of_them(make_server, tmp_path):
+    """One that is whole, one that is damaged, one that could not be made, and no other folder."""
+    server = make_server("alice")
+    folder = tmp_path / "backups"
+    server.ctl("set", "backup.folder", folder)
+    assert "make it" in server.ctl("backup", "list")["text"]
+    folder.mkdir()
+    (folder / "other").mkdir()
+    made = server.rows("backup", "create")[0]  # named after the time
+    assert made["folder"].startswith(f"{folder}/{made['created'][:10]}")
+    server.ctl("backup", "create", folder / "second")
+    rows = {row["folder"]: row for row in server.rows("backup", "list")}
+    assert set(rows) == {made["folder"], f"{folder}/second"}
+    first = rows[made["folder"]]
+    assert (first["verified"], first["result"], first["bytes"]) == ("no", "ok", made["bytes"])
+    assert first["node"] == server.rows("status")[0]["node"]
+    server.ctl("backup", "verify", made["folder"])
+    refusal(server, "backup", "create", made["folder"])  # which changes nothing of it
+    damage_byte(next(folder.glob("second/self-signed-cert.pem")))
+    refusal(server, "backup", "verify", folder / "second")
+    refusal(server, "backup", "create", tmp_path / "no" / "such")
+    server.restart()
+    listed = server.rows("backup", "list")
+    rows = {row["folder"]: row for row in listed}
+    assert listed[0]["folder"] == f"{tmp_path}/no/such" and "No such" in listed[0]["result"]
+    assert rows[made["folder"]]["verified"] == "yes" and rows[made["folder"]]["verified_at"]
+    assert rows[f"{folder}/second"]["verified"] == "failed"
+    assert "damaged" in rows[f"{folder}/second"]["result"]
+    assert len(server.rows("backup", "list", "--folder", folder)) == 2
+    shutil.rmtree(folder / "second")
+    assert f"{folder}/second" not in {row["folder"] for row in server.rows("backup", "list")}
+
+
+def test_from_elsewhere_only_the_folder_of_backups_is_used(make_server, tmp_path):
+    server = api_server(make_server)
+    folder, api = tmp_path / "backups", server.api
+    folder.mkdir()
+    server.ctl("set", "backup.folder", f"{folder}/")
+    assert api("POST", "/commands/backup-create", {}).status == 200
+    assert api("POST", "/commands/backup-create", {"folder": f"{folder}/b"}).status == 200
+    assert api("POST", "/commands/backup-verify", {"folder": f"{folder}/b"}).status == 200
+    assert len(api("GET", "/backups").json["items"]) == 2
+    server.add_user("alice")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    export = {"room": "cave@conference.localhost", "file": f"{folder}/cave.jsonl"}
+    assert api("POST", "/commands/room-export", export).status == 200
+    assert '"cave' in (folder / "cave.jsonl").read_text()
+    for bad in ("/tmp/x", f"{tmp_path}/x", f"{folder}", f"{folder}/", f"{folder}/..",
+                f"{folder}/../x", f"{folder}/b/../../x", f"{folder}x/y", f"{folder}//x",
+                f"{folder}/.hidden", f"{folder}/b/x"):
+        for command in "backup-create", "backup-verify":
+            answer = api("POST", f"/commands/{command}", {"folder": bad})
+            assert answer.status == 403 and str(folder) in answer.json["detail"], (command, bad)
+        assert api("POST", "/commands/room-export", {**export, "file": bad}).status == 403, bad
+    assert api("PUT", "/settings/backup.folder", {"value": "/etc"}).status == 403
+    assert sorted(tmp_path.glob("*x*")) == []

@@ -14,16 +14,18 @@ VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@
 ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload list",
              "contact full", "room joins", "cert list", "cert-trust list", "backup verify",
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
-             "s2s-group list", "federation list", "federation reports", "test history",
-             "test users", "metrics history", "admin sessions",
+             "backup list", "s2s-group list", "federation list", "federation reports",
+             "test history", "test users", "metrics history", "admin sessions",
              "archive events", "archive read", "trace list", "trace message", "trace texts",
              "user blocked", "user vcard"}
-# They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
-NEEDS_A_PARTNER = {"s2s trace", "doctor"}
+# They fail where there is no other server, something to mend, or no backup: test_s2s_trace.py,
+# test_doctor.py, test_backup.py.
+NEEDS_A_PARTNER = {"s2s trace", "doctor", "backup verify"}
 
 # Lists without pages, and what bounds them. All others go on: `after` and `limit`.
 BOUNDED = {
     "admin sessions": "1,000 sessions", "alarm list": "the alarms of the program",
+    "backup list": "1,000 folders",
     "cert findings": "certificates in files", "cert list": "certificates in files",
     "cert ocsp": "certificates in files", "cert show": "certificates in files",
     "cert-trust list": "1,024 certificates", "config candidate": "administrators who edit",

@@ -89,6 +89,7 @@ static json_t *command_json(const struct command *c)
     put_flag(all, "audited", c->audited);
     put_flag(all, "record", c->record);
     put_flag(all, "report", c->report);
+    put_flag(all, "job", c->job);
     put_flag(all, "pages", api_has_pages(c));
     return all;
 }

@@ -15,11 +15,12 @@ struct worker;
 
 enum { EVENTS_MS = 250, EVENTS_ALIVE_MS = 15000, EVENTS_WAITING_MAX = 64 << 10 };
 
-#define API_EVENTS_TOPICS "Some of metrics, alarms, log, audit, with commas between them."
+#define API_EVENTS_TOPICS "Some of metrics, alarms, log, audit, settings, with commas between them."
 #define API_EVENTS_DOC                                                                             \
     "Events have `event`: the topic, `id`, and `data`: a JSON object. `metrics` comes each 2 "     \
     "seconds: time, and values by the names of `metrics series`. alarms, log and audit are rows "  \
-    "of `alarm list`, `log list` and `audit list` as they change. `lost`: so many events of a "    \
+    "of `alarm list`, `log list` and `audit list` as they change, settings is the newest row of "  \
+    "`config history`. `lost`: so many events of a "                                               \
     "topic were missed. `end`: why the server ends the stream. Each topic needs the permission "   \
     "of its command."
 

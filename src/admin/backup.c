@@ -1,6 +1,7 @@
 /* backup: makes and verifies backups while the server works, one at a time, on a separate thread.
  * `musterctl backup restore` restores one. */
 #include "admin/backup.h"
+#include "admin/backup_list.h"
 #include "admin/backup_set.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -10,10 +11,12 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/setting.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "ops/host_folder.h"
 #include "ops/jobs.h"
 #include <fcntl.h>
 #include <inttypes.h>
@@ -156,13 +159,31 @@ static void backup_tell(struct backup_task *t)
         command_fail(t->call, t->err, "%s", t->why.text);
 }
 
+/* Whether the result could be kept does not matter to whoever waits. */
+static void backup_kept(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)result, (void)b;
+    backup_tell(arg);
+}
+
+/* What says nothing of the backup that is in the folder. */
+static bool backup_tells_nothing(const struct backup_task *t)
+{
+    return t->err == E_EXISTS ||
+           (t->kind == BACKUP_VERIFY && (t->err == E_CANCELED || t->err == E_NOTFOUND));
+}
+
 static void backup_ended(struct loop_post *post, struct loop *loop)
 {
     struct backup_task *t = CONTAINER_OF(post, struct backup_task, post);
     (void)loop;
     ensure(the_task == t);
     backup_join(t);
-    backup_tell(t);
+    if (backup_tells_nothing(t))
+        backup_tell(t);
+    else
+        backup_keep(t->call->worker, t->folder, t->kind == BACKUP_VERIFY,
+                    t->err == OK ? SLICE("") : slice_of(t->why.text), backup_kept, t);
 }
 
 static enum err backup_run_make(struct backup_task *t)
@@ -227,11 +248,24 @@ static slice without_slash(slice folder)
     return folder;
 }
 
+/* Without a name the folder is called as the time is. */
+static slice backup_named(const struct command_call *call)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    slice given = command_arg(call, "folder"),
+          above = without_slash(slice_of(setting_text(&host_folder)));
+    if (given.ptr != NULL)
+        return given;
+    clock_stamp(stamp, clock_wall_us());
+    return slice_of(arena_printf(call->arena, "%.*s/%.10s_%.2s-%.2s-%.2s", SLICE_ARG(above), stamp,
+                                 stamp + 11, stamp + 14, stamp + 17));
+}
+
 static void backup_submit(struct command_call *call, enum backup_kind kind, enum backup_keys keys)
 {
     struct backup_task *t = arena_new(call->arena, struct backup_task, 1);
     *t = (struct backup_task){ .call = call, .kind = kind, .post = { .fn = backup_ended } };
-    t->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
+    t->folder = slice_cstr(call->arena, without_slash(backup_named(call)));
     t->from.keys = keys;
     t->from.watch = (struct store_watch){ backup_go_on, t };
     backup_begin(t);
@@ -293,11 +327,12 @@ static struct command create_command = {
     .args =
         (const struct command_arg[]){
             { .name = "folder",
-              .kind = ARG_POSITIONAL,
+              .kind = ARG_OPTIONAL,
               .type = PARAM_PATH,
               .check = param_is_absolute,
               .form = PARAM_ABSOLUTE,
-              .doc = "folder to make on the server's host; the folder above must exist" },
+              .doc = "folder to make on the server's host; the folder above must exist. Without "
+                     "it, one that is named after the time is made in backup.folder" },
             { .name = "secrets",
               .kind = ARG_FLAG,
               .type = PARAM_BOOL,
@@ -310,7 +345,7 @@ static struct command create_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_BACKUP,
     .run = backup_run_create,
-    .access = COMMAND_LOCAL,
+    .inside = &host_folder,
     .job = true,
     .doc =
         "Makes a backup while the server works: the database if it is SQLite, uploaded files, the "
@@ -335,7 +370,7 @@ static struct command verify_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_BACKUP,
     .run = run_verify,
-    .access = COMMAND_LOCAL,
+    .inside = &host_folder,
     .job = true,
     .doc = "Verifies a backup: the checksum of every file, and the database.",
     .effect = COMMAND_READS,
@@ -369,8 +404,10 @@ static struct command restore_command = {
 
 const struct feature backup_feature = {
     .name = "backup",
-    .commands =
-        (struct command *const[]){ &create_command, &verify_command, &restore_command, NULL },
+    .commands = (struct command *const[]){ &backup_list_command, &create_command, &verify_command,
+                                           &restore_command, NULL },
+    .schema = &backup_schema,
+    .settings = (struct setting *const[]){ &host_folder, NULL },
     .metrics = (struct metric *const[]){ &finished_at, NULL },
     .logs = (struct log_area *const[]){ &log_backup, NULL },
     .worker.start = backup_worker_start,

@@ -501,6 +501,11 @@ static enum err backup_set_read_list(const char *folder, struct backup_info *inf
     return e;
 }
 
+enum err backup_look(const char *folder, struct backup_info *out, struct why *why)
+{
+    return backup_set_read_list(folder, out, NULL, NULL, why);
+}
+
 struct verifying {
     const char *folder;
     const struct store_watch *watch;
@@ -695,7 +700,7 @@ static enum err backup_set_move_in(struct restoring *r, struct why *why)
 static enum err check_kind(const char *folder, enum backup_database want, struct why *why)
 {
     struct backup_info info;
-    enum err e = backup_set_read_list(folder, &info, NULL, NULL, why);
+    enum err e = backup_look(folder, &info, why);
     if (e != OK || info.has_database == (want == BACKUP_SQLITE))
         return e;
     why_set(why,

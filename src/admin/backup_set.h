@@ -36,6 +36,8 @@ struct backup_info {
  * damaged), E_CANCELED. On error nothing is left behind. */
 NODISCARD enum err backup_make(const char *folder, const struct backup_source *from,
                                struct backup_info *out, struct why *why);
+/* Reads only the list of its files. E_NOTFOUND: there is none; else as backup_verify(). */
+NODISCARD enum err backup_look(const char *folder, struct backup_info *out, struct why *why);
 /* Reads the whole backup. E_CORRUPT: a file is damaged, `why` names it. E_UNSUPPORTED: a newer
  * musterd made it. E_CANCELED. */
 NODISCARD enum err backup_verify(const char *folder, const struct store_schema *const *schemas,

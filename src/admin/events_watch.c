@@ -28,12 +28,14 @@ enum {
 static struct event_ring metrics_ring = EVENT_RING(RING_METRICS, RING_BYTES);
 static struct event_ring alarms_ring = EVENT_RING(RING_ROWS, RING_BYTES);
 static struct event_ring audit_ring = EVENT_RING(RING_ROWS, RING_BYTES);
+static struct event_ring settings_ring = EVENT_RING(RING_ROWS, RING_BYTES);
 
 struct event_topic_row event_topics[EVENT_TOPICS] = {
     [EVENT_METRICS] = { "metrics", "metrics", &metrics_ring, 0, 0 },
     [EVENT_ALARMS] = { "alarms", "alarm list", &alarms_ring, 0, 0 },
     [EVENT_LOG] = { "log", "log list", &log_recent, 0, 0 },
     [EVENT_AUDIT] = { "audit", "audit list", &audit_ring, 0, 0 },
+    [EVENT_SETTINGS] = { "settings", "config history", &settings_ring, 0, 0 },
 };
 
 const struct command *event_command(unsigned topic)
@@ -63,12 +65,13 @@ static struct {
     struct worker *worker; /* NULL: not here */
     struct timer timer;
     unsigned turns;
-    struct watch alarms, audit;
+    struct watch alarms, audit, settings;
     /* What was said of each alarm, by hashes of its name and its row. */
     struct said {
         uint64_t name, row;
     } said[ALARMS_MAX];
-    int64_t audit_last; /* id; 0: not known yet */
+    int64_t audit_last;     /* id; 0: not known yet */
+    uint64_t settings_last; /* the newest version, by the hash of its row */
 } watch;
 
 static void watch_back(struct command_return *r)
@@ -175,6 +178,15 @@ static void take_audit(struct watch *w)
         add_row_event(EVENT_AUDIT, rows[--count]);
 }
 
+/* The newest version, also when its state is another one: it was confirmed, or rolled back. */
+static void take_settings(struct watch *w)
+{
+    uint64_t hash = w->call.rows != NULL ? row_hash(w->call.rows) : 0;
+    if (hash != 0 && hash != watch.settings_last)
+        add_row_event(EVENT_SETTINGS, w->call.rows);
+    watch.settings_last = hash;
+}
+
 static void watch_metrics(void)
 {
     struct buf text;
@@ -193,6 +205,8 @@ static void watch_due(struct timer *t, struct loop *loop)
         watch_list(&watch.alarms, EVENT_ALARMS, "all", "true");
     if (event_topics[EVENT_AUDIT].readers > 0)
         watch_list(&watch.audit, EVENT_AUDIT, "limit", "100");
+    if (event_topics[EVENT_SETTINGS].readers > 0)
+        watch_list(&watch.settings, EVENT_SETTINGS, "limit", "1");
 }
 
 void events_watch_start(struct worker *w)
@@ -204,6 +218,7 @@ void events_watch_start(struct worker *w)
     watch.timer.fn = watch_due;
     watch.alarms.take = take_alarms;
     watch.audit.take = take_audit;
+    watch.settings.take = take_settings;
     timer_set(worker_loop(w), &watch.timer, WATCH_MS);
 }
 
@@ -215,6 +230,7 @@ void events_watch_stop(struct worker *w)
     timer_cancel(&watch.timer);
     arena_destroy(&watch.alarms.call.arena);
     arena_destroy(&watch.audit.call.arena);
+    arena_destroy(&watch.settings.call.arena);
     for (unsigned t = 0; t < EVENT_TOPICS; t++)
         event_ring_clear(event_topics[t].ring);
 }

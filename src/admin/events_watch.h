@@ -1,6 +1,6 @@
 /* events_watch: the topics of the streams of events (admin/api_events.h), and who fills them while
- * somebody listens: metrics each 2 seconds; alarms and audit by the commands that list them, so
- * that an event is always a row of these. */
+ * somebody listens: metrics each 2 seconds; alarms, audit and settings by the commands that list
+ * them, so that an event is always a row of these. */
 #pragma once
 #include <stdint.h>
 
@@ -8,7 +8,14 @@ struct command;
 struct event_ring;
 struct worker;
 
-enum event_topic { EVENT_METRICS, EVENT_ALARMS, EVENT_LOG, EVENT_AUDIT, EVENT_TOPICS };
+enum event_topic {
+    EVENT_METRICS,
+    EVENT_ALARMS,
+    EVENT_LOG,
+    EVENT_AUDIT,
+    EVENT_SETTINGS,
+    EVENT_TOPICS
+};
 
 struct event_topic_row {
     const char *name;

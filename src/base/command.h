@@ -125,6 +125,9 @@ struct command {
     /* COMMAND_OWN: a switch that must be on for users who are not administrators; NULL: always
      * on. */
     const struct setting *own_if;
+    /* Names a folder of the host. Who is not at the control socket gives as paths only names in it;
+     * NULL: no paths at all (COMMAND_LOCAL). */
+    const struct setting *inside;
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
     /* What it does as resources of the API, "GET /users/{jid}", separated by commas: the parts of

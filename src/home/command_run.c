@@ -419,6 +419,40 @@ static bool lacks_reason(const struct command_call *call)
            command_arg(call, "reason").len == 0;
 }
 
+static bool path_is_inside(const char *folder, slice path)
+{
+    slice own = slice_of(folder), name;
+    ensure(path.ptr != NULL);
+    while (own.len > 1 && own.ptr[own.len - 1] == '/')
+        own.len--;
+    if (own.len == 0 || !slice_starts(path, own) || path.len < own.len + 2 ||
+        path.ptr[own.len] != '/')
+        return false;
+    name = slice_from(path, own.len + 1);
+    return name.ptr[0] != '.' && memchr(name.ptr, '/', name.len) == NULL;
+}
+
+/* Files of the host are not for those who are elsewhere, but those of one folder. */
+static enum err paths_allowed(struct command_call *call, struct why *why)
+{
+    const struct command *c = call->command;
+    if (c->inside == NULL || !principal_is_remote(&call->who))
+        return OK;
+    const char *folder = setting_text(c->inside);
+    for (unsigned i = 0; c->args != NULL && c->args[i].name != NULL; i++) {
+        if (c->args[i].type != PARAM_PATH || call->args[i].ptr == NULL ||
+            path_is_inside(folder, call->args[i]))
+            continue;
+        why_set(why,
+                "%s is not in %s, the only folder that commands from elsewhere may use; give "
+                "%s/NAME, or run the command with musterctl on the machine of the server",
+                c->args[i].name, folder, folder);
+        call->culprit = c->args[i].name;
+        return E_DENIED;
+    }
+    return OK;
+}
+
 /* Who has no permission but for the own account names no other one. */
 static enum err call_allowed(struct command_call *call, struct why *why)
 {
@@ -433,7 +467,7 @@ static enum err call_allowed(struct command_call *call, struct why *why)
     command_permission(call->command, permission, sizeof permission);
     if (e != OK || principal_may(&call->who, permission) ||
         slice_eq(command_arg(call, "jid"), call->who.own))
-        return e;
+        return e != OK ? e : paths_allowed(call, why);
     why_set(why, "%s: %.*s may run it for their own account only", call->command->name,
             SLICE_ARG(call->who.own));
     return E_DENIED;

@@ -200,13 +200,15 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE outside_test(kind BIGINT NOT NULL, at_us BIGINT NOT NULL, target TEXT NOT "
       "NULL, failed BIGINT NOT NULL, latency_us BIGINT NOT NULL, error TEXT NOT NULL, diagnosis "
       "TEXT NOT NULL, PRIMARY KEY(kind, at_us))" },
+    { 2, "ALTER TABLE outside_test ADD COLUMN domain TEXT NOT NULL DEFAULT ''",
+      "ALTER TABLE outside_test ADD COLUMN domain TEXT NOT NULL DEFAULT ''" },
     { 0 },
 };
 static struct store_stmt result_put = {
     .name = "outside.put",
-    .sql = "INSERT INTO outside_test(kind, at_us, target, failed, latency_us, error, diagnosis) "
-           "VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-    .params = "iitiitt",
+    .sql = "INSERT INTO outside_test(kind, at_us, target, failed, latency_us, error, diagnosis, "
+           "domain) VALUES($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    .params = "iitiittt",
     .cols = "",
 };
 static struct store_stmt result_trim = {
@@ -218,10 +220,10 @@ static struct store_stmt result_trim = {
 };
 static struct store_stmt result_list = {
     .name = "outside.list",
-    .sql = "SELECT kind, at_us, target, failed, latency_us, error, diagnosis FROM outside_test "
-           "WHERE $1 < 0 OR kind = $1 ORDER BY at_us DESC",
+    .sql = "SELECT kind, at_us, target, failed, latency_us, error, diagnosis, domain FROM "
+           "outside_test WHERE $1 < 0 OR kind = $1 ORDER BY at_us DESC",
     .params = "i",
-    .cols = "iitiitt",
+    .cols = "iitiittt",
 };
 static struct store_stmt user_put = {
     .name = "test-user.put",
@@ -293,12 +295,24 @@ static const char *diagnosis_of(struct arena *arena, const struct outside_result
     return r->stage == NULL ? "" : arena_printf(arena, "%s: %s", r->stage, r->advice);
 }
 
-static void outside_keep(struct worker *w, enum outside_kind kind, const struct outside_result *r,
-                         slice diagnosis)
+/* The domain that a test reaches: that of the argument which says that it is scheduled. */
+static slice outside_reached(const struct command_call *call, enum outside_kind kind)
 {
+    const char *name = NULL;
+    for (unsigned i = 0; i < 4 && arguments[kind][i].name != NULL; i++)
+        name = arguments[kind][i].name;
+    slice reached = outside_arg(call, name, kind);
+    return reached.len > 0 ? jid_split(reached).domain : SLICE("");
+}
+
+static void outside_keep(struct command_call *call, enum outside_kind kind,
+                         const struct outside_result *r, slice diagnosis)
+{
+    struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, &result_put, STORE_ANY_ROWS, SV_I(kind), SV_I(clock_wall_us()), SV_T(r->target),
-              SV_I(r->stage != NULL), SV_I(r->latency_us), SV_T(r->error), SV_T(diagnosis));
+              SV_I(r->stage != NULL), SV_I(r->latency_us), SV_T(r->error), SV_T(diagnosis),
+              SV_T(outside_reached(call, kind)));
     STORE_ADD(b, &result_trim, STORE_ANY_ROWS, SV_I(kind), SV_I(OUTSIDE_HISTORY));
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
@@ -345,7 +359,7 @@ void outside_end(struct command_call *call, enum outside_kind kind,
     ensure(running[kind] && (r.stage == NULL) == (r.error.len == 0));
     running[kind] = false;
     outside_count(kind, &r, scheduled);
-    outside_keep(call->worker, kind, &r, slice_of(diagnosis));
+    outside_keep(call, kind, &r, slice_of(diagnosis));
     outside_row(call, &r, diagnosis);
     log_info(&log_tests, LOG_EV("test.ended"), LOG_C("test", kind_names[kind]),
              LOG_S("target", r.target), LOG_C("result", r.stage == NULL ? "success" : "failure"),
@@ -557,10 +571,11 @@ static void history_read(void *arg, enum store_result result, const struct store
         command_text(call, "test",
                      slice_of(kind >= 0 && kind < OUTSIDE_KINDS ? kind_names[kind] : "unknown"));
         command_text(call, "target", slice_dup(call->arena, store_text(b, 0, i, 2)));
+        command_text(call, "domain", slice_dup(call->arena, store_text(b, 0, i, 7)));
         command_text(call, "result",
                      store_int(b, 0, i, 3) != 0 ? SLICE("Failure") : SLICE("Success"));
-        command_text(call, "latency",
-                     slice_of(latency_text(call->arena, (uint64_t)store_int(b, 0, i, 4))));
+        if (store_int(b, 0, i, 4) > 0)
+            command_int(call, "latency_ms", (store_int(b, 0, i, 4) + 500) / 1000);
         command_text(call, "error", slice_dup(call->arena, store_text(b, 0, i, 5)));
         command_text(call, "diagnosis", slice_dup(call->arena, store_text(b, 0, i, 6)));
     }
@@ -747,8 +762,13 @@ static struct command history_command = {
             { .name = "time", .type = PARAM_STAMP, .doc = "when it ended" },
             { .name = "test", .doc = "imtest, fedtest or pushtest" },
             { .name = "target", .doc = "the host that was tested" },
+            { .name = "domain", .doc = "the domain that it reaches" },
             { .name = "result", .doc = "Success or Failure" },
-            { .name = "latency", .doc = "how long it took, as hh:mm:ss.fffffff" },
+            { .name = "latency_ms",
+              .type = PARAM_INT,
+              .unit = "ms",
+              .optional = true,
+              .doc = "how long it took; nothing if no connection was made" },
             { .name = "error", .doc = "what went wrong" },
             { .name = "diagnosis", .wide = true, .doc = "in which stage, and what to do" },
             { 0 } },

@@ -2,7 +2,7 @@
 import { useId, useRef, useState } from "react";
 import { run } from "./api.js";
 import { listNamed, startOf, turnsPages } from "./rows.js";
-import { Dialog, Facts, Problem, useConsole, useRun } from "./parts.jsx";
+import { Dialog, Facts, Problem, useConsole, useReturn, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { losses } from "./pages.js";
 import { label, named, plain, t } from "./text.js";
@@ -73,6 +73,20 @@ function Losses({ command, bound }) {
   return <section><h3>{t("form.losses")}</h3><Rows command={list} rows={found} bound={bound} /></section>;
 }
 
+/* How far the work is that a form waits for: the newest that runs of this command. */
+function Progress({ command }) {
+  const { rows } = useConsole();
+  const has = rows.commands.has("job list");
+  const { rows: found } = useRun(has ? "job list" : null, { running: true }, { every: 1000 });
+  const job = (found || []).find((row) => row.command === command.name);
+  const percent = typeof job?.percent === "number" ? job.percent : undefined;
+  return (
+    <p className="progress" role="status">
+      <progress max={100} value={percent} aria-label={named(command)} /> {job ? job.text : t("form.runs")}
+    </p>
+  );
+}
+
 /* `start`: a row with values to begin with; `bound`: values that are fixed. */
 export function CommandForm({ command, bound = {}, start = {}, close }) {
   const { rows, say, touch } = useConsole();
@@ -80,6 +94,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
   const [values, setValues] = useState(begun);
   const [state, setState] = useState({});
   const form = useRef(null);
+  useReturn(state.error, () => setState({}));
   const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg));
   const send = async (event) => {
     event.preventDefault();
@@ -118,6 +133,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
           {command.asks && <p className="asks">{command.asks}</p>}
           <Losses command={command} bound={bound} />
           <Problem error={state.error} />
+          {state.busy && command.job && <Progress command={command} />}
           <p className="buttons">
             <button type="submit" className={command.asks ? "danger" : "main"} disabled={state.busy}>
               {t(command.asks ? "form.danger" : "form.run")}

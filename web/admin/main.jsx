@@ -4,7 +4,7 @@ import { createRoot } from "react-dom/client";
 import { ask, hooks, logOut, resume, run } from "./api.js";
 import { Console, Facts, link, Problem, Tabs, useConsole, useModal, useRun } from "./parts.jsx";
 import { groupsOfActs, pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
-import { kinds, listed, useless } from "./pages.js";
+import { kinds, listed, stopped, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
 import { Find } from "./find.jsx";
 import { Notices } from "./notices.jsx";
@@ -141,6 +141,21 @@ function Acts({ kind, acts, start }) {
   );
 }
 
+/* How an account gets another address: nothing that can be done from here. */
+function Rename({ name }) {
+  const { say } = useConsole();
+  const at = name.indexOf("@");
+  const line = `musterd --rename ${name} --to NEW${name.slice(at)}`;
+  const copy = () => navigator.clipboard.writeText(line).then(() => say(t("rename.copied")), (error) => say(error.message));
+  return (
+    <details>
+      <summary>{t("rename.title")}</summary>
+      <p>{t("rename.how")}</p>
+      <p><code>{line}</code> <button type="button" onClick={copy}>{t("rename.copy")}</button></p>
+    </details>
+  );
+}
+
 const look = 15000; /* ms between two looks whether a thing is still there */
 
 /* A user, a room, a group or a domain. Nothing can be done with one that a link leads to and that is not
@@ -169,6 +184,7 @@ function Thing({ kind, name }) {
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
       {!none && <>
         <Acts kind={kind} acts={acts.filter(useful)} start={start || {}} />
+        {stopped[kind] && rows.commands.has(stopped[kind]) && <Rename name={name} />}
         <Tabs title={t("page.lists")} tabs={tabs}>
           {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
         </Tabs>

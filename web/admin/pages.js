@@ -21,13 +21,13 @@ export const pages = [
   { id: "components", group: "network", areas: ["components"], make: ["component add"] },
   { id: "tests", group: "network", areas: ["tests"], first: ["test history"],
     make: ["imtest", "fedtest", "pushtest", "test user-add"],
-    plots: { "test history": { time: "time", value: "latency", by: "test", unit: "unit.ms" } } },
+    plots: { "test history": { time: "time", value: "latency_ms", by: "test", unit: "unit.ms" } } },
   { id: "settings", group: "server", view: "settings", areas: ["settings"] },
   { id: "services", group: "server", areas: ["server", "secrets"],
     make: ["server reload", "server restart"] },
   { id: "logs", group: "server", view: "logs", areas: ["log"], first: ["log list"], make: ["log level"] },
   { id: "traces", group: "server", areas: ["trace"], nouns: ["trace"], first: ["trace message"] },
-  { id: "backup", group: "server", areas: ["backup"] },
+  { id: "backup", group: "server", areas: ["backup"], first: ["backup list"], make: ["backup create"] },
   { id: "jobs", group: "server", areas: ["jobs"], first: ["job list"] },
   { id: "webhooks", group: "server", areas: ["webhooks"], first: ["webhook list"], make: ["webhook add"] },
   { id: "audit", group: "access", areas: ["audit"], first: ["audit list"] },
@@ -41,6 +41,7 @@ export const quick = {
   "group list": { "group-member add": () => true },
   "session list": { "session kick": () => true },
   "job list": { "job cancel": () => true },
+  "backup list": { "backup verify": (row) => row.database !== undefined },
   "device list": { "device revoke": () => true },
   "token list": { "token revoke": () => true },
   "admin sessions": { "admin end-session": () => true },
@@ -57,6 +58,9 @@ export const useless = {
   "user enable": (row) => row.disabled === false,
   "user disable": (row) => row.disabled === true,
 };
+
+/* Kinds of things that get another name only while the server is stopped, shown to who may run this. */
+export const stopped = { user: "user set" };
 
 /* The same where a list has what they are for: the list, and its column with the name of the thing. */
 export const listed = { "test user-del": ["test users", "jid"], "trace stop": ["trace list", "jid"] };

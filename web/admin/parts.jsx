@@ -64,6 +64,14 @@ export function useRun(name, args, options = {}) {
   return { ...state, old: state.key !== key, reload: () => setAgain((n) => n + 1) };
 }
 
+/* A form's error that says the server or its database is away ends when it is back. */
+export function useReturn(error, clear) {
+  const { changed } = useConsole();
+  useEffect(() => {
+    if (error?.status === 0 || error?.status === 503) clear();
+  }, [changed]);
+}
+
 export function Problem({ error }) {
   const commands = useContext(Console)?.rows.commands; /* nobody is logged in yet */
   return error ? <p className="problem" role="alert">{error.status === 0 ? t("app.away") : plain(error.message, commands)}</p> : null;

@@ -186,17 +186,11 @@ export function nearest(found, text) {
   return [...found].sort((a, b) => place(a) - place(b));
 }
 
-/* A number, or a span of time as ms: "00:00:01.5000000" is 1500. */
-function amount(value) {
-  const span = typeof value === "string" && /^(\d+):(\d\d):(\d\d(?:\.\d+)?)$/.exec(value);
-  return span ? (span[1] * 3600 + span[2] * 60 + Number(span[3])) * 1000 : value;
-}
-
 /* What is drawn of a list: one line for each word in the column `by`. */
 export function seriesOf(rows, plot) {
   const all = new Map();
   for (const row of rows) {
-    const y = amount(row[plot.value]);
+    const y = row[plot.value];
     if (typeof y !== "number") continue;
     const name = row[plot.by] ?? "";
     if (!all.has(name)) all.set(name, []);

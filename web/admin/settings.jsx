@@ -1,8 +1,8 @@
 /* Settings: found by name or text, edited as a candidate, compared, checked against the live state,
  * applied at once, and confirmed or taken back. The server keeps the candidate and the history. */
 import { useEffect, useMemo, useState } from "react";
-import { run } from "./api.js";
-import { Dialog, Problem, useConsole, useRun } from "./parts.jsx";
+import { follow, run } from "./api.js";
+import { Dialog, Problem, useConsole, useReturn, useRun } from "./parts.jsx";
 import { Field } from "./form.jsx";
 import { nearest } from "./rows.js";
 import { Rows } from "./table.jsx";
@@ -14,6 +14,7 @@ function Editor({ row, setting, close }) {
   const { rows, touch, say } = useConsole();
   const [value, setValue] = useState(row.value);
   const [error, setError] = useState(null);
+  useReturn(error, () => setError(null));
   const may = rows.commands.has("config edit") && !row.locked && !setting?.local;
   const keep = async (args) => {
     try {
@@ -71,8 +72,21 @@ function Candidate() {
   );
 }
 
+/* Reads again when the server tells of a change, of whoever made it. */
+function useChanges() {
+  const { rows, touch } = useConsole();
+  const has = rows.commands.has("config history");
+  useEffect(() => {
+    if (!has) return undefined;
+    const stop = new AbortController();
+    follow(["settings"], stop.signal, touch);
+    return () => stop.abort();
+  }, [has, touch]);
+}
+
 export function Settings({ about = "" }) {
   const { rows } = useConsole();
+  useChanges();
   const [find, setFind] = useState(about);
   useEffect(() => setFind(about), [about]);
   const [changed, setChanged] = useState(false);

@@ -13,6 +13,7 @@
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
 #include "muc/state/reach.h"
+#include "ops/host_folder.h"
 #include "ops/jobs.h"
 #include "store/store.h"
 #include <errno.h>
@@ -318,14 +319,15 @@ static struct command export_command = {
     .name = "room export",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
-    .access = COMMAND_LOCAL,
+    .inside = &host_folder,
     .job = true,
     .args = args,
     .run = run_export,
     .doc =
         "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, hats, "
         "vCard, subject and archived messages with their ids and times. Only the user of the "
-        "server can read the file. It contains the addresses of authors, also of anonymous rooms.",
+        "server can read the file, which from elsewhere must be in backup.folder. It contains the "
+        "addresses of authors, also of anonymous rooms.",
 };
 
 static void room_export_worker_start(struct worker *w)
