@@ -195,6 +195,21 @@ def test_versions_are_compared_and_gone_back_to(make_server):
     assert [r["version"] for r in history(server, "sm.ack-every")] == [5, 4]
 
 
+def test_what_has_its_old_value_does_not_hinder_a_rollback(make_server):
+    """What `config compare` does not show is not gone back to, so it is not refused either."""
+    server = make_server()
+    for name, number in (("sm.ack-every", "7"), ("roster.groups-max", "11"),
+                         ("sm.ack-every", "9"), ("roster.groups-max", "12"),
+                         ("sm.ack-every", "7")):
+        server.ctl("set", name, number)
+    server.conf["settings"] = {"sm.ack-every": "6"}
+    server.write()
+    server.restart()
+    assert [r["setting"] for r in server.rows("config", "compare", "2")] == ["roster.groups-max"]
+    server.ctl("config", "rollback", "2")
+    assert value(server, "roster.groups-max") == "11"
+
+
 def test_the_history_is_bounded(make_server):
     server = make_server()
     server.ctl("set", "config.history-max", "10")

@@ -143,7 +143,6 @@ static const struct store_schema schema = {
                                            &settings_versions_last,
                                            &settings_version_read,
                                            &settings_version_items,
-                                           &settings_back_to,
                                            &settings_compared,
                                            &settings_listed,
                                            &settings_touched,

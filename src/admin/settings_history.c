@@ -208,7 +208,14 @@ void settings_history_done(struct settings_turn *t)
     watch_waiting(settings_writer);
 }
 
-/* Going back: the items are what the settings had before. */
+/* Whether a row of settings_compared is of a setting that has another value. */
+static bool history_differs(const struct store_batch *b, unsigned stmt, uint32_t row)
+{
+    slice was = store_text(b, stmt, row, 1), now = store_text(b, stmt, row, 2);
+    return (was.ptr == NULL) != (now.ptr == NULL) || !slice_eq(was, now);
+}
+
+/* Going back: the items are what the settings had before, of those that `config compare` shows. */
 
 static void items_read(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -224,6 +231,8 @@ static void items_read(void *arg, enum store_result result, const struct store_b
     for (uint32_t i = 0; i < rows; i++) {
         struct settings_item *item = &t->item[t->count];
         slice name = store_text(b, 0, i, 0);
+        if (!history_differs(b, 0, i))
+            continue;
         *item = (struct settings_item){ setting_find(name),
                                         slice_dup(t->arena, store_text(b, 0, i, 1)) };
         if (item->setting == NULL) {
@@ -248,7 +257,7 @@ static void items_read(void *arg, enum store_result result, const struct store_b
 static void read_back(struct settings_turn *t, int64_t version)
 {
     struct store_batch *b = store_read(worker_store(settings_writer), 0);
-    STORE_ADD(b, &settings_back_to, STORE_ANY_ROWS, SV_I(version));
+    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(version), SV_I(last_version));
     store_submit(b, worker_loop(settings_writer), 0, items_read, t);
 }
 
@@ -466,7 +475,7 @@ static void add_difference(struct command_call *call, const struct store_batch *
     slice name = store_text(b, stmt, i, 0), was = store_text(b, stmt, i, 1),
           now = store_text(b, stmt, i, 2);
     const struct setting *s = setting_find(name);
-    if ((was.ptr == NULL) == (now.ptr == NULL) && slice_eq(was, now))
+    if (!history_differs(b, stmt, i))
         return;
     command_row(call);
     command_text(call, "setting", slice_dup(call->arena, name));

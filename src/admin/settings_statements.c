@@ -33,10 +33,6 @@ STMT(settings_listed, "versions",
 STMT(settings_version_items, "version-items",
      "SELECT name, was, became FROM setting_change WHERE version = $1 ORDER BY name", "i", "tTT");
 /* What each setting that was changed later had before the first of these changes. */
-STMT(settings_back_to, "back-to",
-     "SELECT c.name, c.was FROM setting_change c WHERE c.version = (SELECT min(d.version) FROM "
-     "setting_change d WHERE d.name = c.name AND d.version > $1) ORDER BY c.name",
-     "i", "tT");
 STMT(
     settings_compared, "compared",
     "SELECT c.name, c.was, d.became FROM setting_change c JOIN setting_change d ON d.name = c.name "
