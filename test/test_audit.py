@@ -1,5 +1,6 @@
 """The audit log: what is in it, and that nobody changes it unseen."""
 import hashlib
+import re
 
 import pytest
 
@@ -254,3 +255,31 @@ def test_the_alarm_ends_when_the_log_is_restored(host):
         db.execute("UPDATE audit_log SET role = substr(role, 1, length(role) - 1) WHERE id = 5")
         db.commit()
     until("its end", lambda: broken(host) is None)
+
+
+@pytest.mark.sqlite
+def test_an_export_is_divided_where_its_entries_are_long(host):
+    """Each answer ends before it is too long, and says where to go on."""
+    count = 1500
+    host.ctl("set", "sm.hibernate-time", "30s")
+    host.stop()
+    with host.database() as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(audit_log)")]
+        first = db.execute("SELECT min(id) FROM audit_log").fetchone()[0]
+        values = {"id": "1000000 + n.i", "args": "replace(hex(zeroblob(3000)), '0', char(1))"}
+        db.execute(f"INSERT INTO audit_log({', '.join(columns)}) "
+                   f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+                   f"SELECT {', '.join(values.get(c, 'audit_log.' + c) for c in columns)} "
+                   "FROM audit_log, n WHERE audit_log.id = ?", (count, first))
+        db.commit()
+    host.start()
+    for command, begin in (("export", ["--after", "1000000"]), ("list", ["--limit", "10000"])):
+        found, more = [], begin
+        while True:
+            answer = host.ctl("audit", command, *more)
+            found += [row["id"] for row in answer["rows"] if 1000000 < row["id"] <= 1000000 + count]
+            behind = re.search(r"--after (\d+)", answer["text"])
+            if behind is None:
+                break
+            more = ["--after", behind[1], "--limit", "10000"]
+        assert sorted(found) == list(range(1000001, 1000001 + count))

@@ -32,7 +32,8 @@ STMT(settings_listed, "versions",
      "iti", "iittttii");
 STMT(settings_version_items, "version-items",
      "SELECT name, was, became FROM setting_change WHERE version = $1 ORDER BY name", "i", "tTT");
-/* What each setting that was changed later had before the first of these changes. */
+/* What each setting that was changed later had before the first of these changes, and what it has
+ * behind the last one up to $2. */
 STMT(
     settings_compared, "compared",
     "SELECT c.name, c.was, d.became FROM setting_change c JOIN setting_change d ON d.name = c.name "

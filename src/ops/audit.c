@@ -30,6 +30,9 @@ enum {
     SWEEP_MS = 3600 * 1000,
     LIST_DEFAULT = 100,
     LIST_MAX = 10000,
+    ANSWER_BYTES_MAX = 12 << 20, /* 16 MiB is the most that control.c sends */
+    ROW_BYTES = 512,             /* of an entry without its texts */
+    ESCAPED_BYTES = 6,           /* a byte in JSON, at most */
     ACTOR_MAX = 4096,
 };
 
@@ -655,12 +658,27 @@ static void audit_row(struct command_call *call, const struct store_batch *b, ui
     command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
 }
 
-/* Without the row that says that there are others. */
+static size_t audit_row_bytes(const struct store_batch *b, uint32_t row)
+{
+    struct audit_texts t;
+    size_t bytes = ROW_BYTES;
+    audit_texts_of(b, row, &t);
+    for (unsigned i = 0; i < AUDIT_FIELDS; i++)
+        bytes += t.text[i].len * ESCAPED_BYTES;
+    return bytes;
+}
+
+/* Without the row that says that there are others. An answer with many long entries ends before it
+ * is too long: at least one entry fits. */
 static uint32_t audit_shown(const struct command_call *call, const struct store_batch *b,
                             uint32_t skipped)
 {
     uint32_t count = store_row_count(b, 0) - skipped, limit = audit_limit(call);
-    return count > limit ? limit : count;
+    uint32_t shown = 0, most = count > limit ? limit : count;
+    size_t bytes = 0;
+    while (shown < most && (bytes += audit_row_bytes(b, skipped + shown)) <= ANSWER_BYTES_MAX)
+        shown++;
+    return shown;
 }
 
 static void audit_rows_end(struct command_call *call, const struct store_batch *b, uint32_t end)
@@ -797,9 +815,9 @@ static struct command audit_export = {
                                       COMMAND_LIMIT_ARG(LIST_MAX, "at most this number of entries"),
                                       { 0 } },
     .run = run_audit_export,
-    .doc =
-        "Exports the audit log, the oldest entries first. The export has an entry itself. If the "
-        "chain of these entries is broken, it says where. `audit verify` checks all entries.",
+    .doc = "Exports the audit log, the oldest entries first. An answer with many long entries ends "
+           "early, and says behind which entry to go on. The export has an entry itself. If the "
+           "chain of these entries is broken, it says where. `audit verify` checks all entries.",
     .columns = exported_columns,
 };
 const struct feature audit_feature = {
