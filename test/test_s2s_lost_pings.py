@@ -14,11 +14,16 @@ assert authority and listener and node and start  # fixtures
 PING = f"<iq type='get' id='theirs' from='{OTHER}' to='{ONE}'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
+def answer(reader, kind="result", name=None, sender=OTHER, to=ONE):
+    """To the last ping."""
+    last = re.findall("<iq [^>]*><ping", reader.text)[-1]
+    name = name or re.search(" id='([^']*)'", last)[1]
+    return f"<iq type='{kind}' id='{name}' from='{sender}' to='{to}'/>"
+
+
 def pong(other, reader):
     """Answers the last ping."""
-    last = re.findall("<iq [^>]*><ping", reader.text)[-1]
-    name = re.search(" id='([^']*)'", last)[1]
-    other.raw(f"<iq type='result' id='{name}' from='{OTHER}' to='{ONE}'/>")
+    other.raw(answer(reader))
 
 
 @pytest.mark.parametrize("up", [True, False], ids=["up", "before"])
@@ -51,6 +56,46 @@ def test_an_answered_ping_is_confirmed_itself(node, listener, authority):
     until_confirmed(node)
     until("the end of an idle stream", lambda: "</stream:stream>" in reader.text)
     assert reader.text.count("urn:xmpp:ping") == 1
+
+@pytest.mark.parametrize("kind", ["result", "error"])
+def test_a_ping_may_be_answered_on_the_stream_that_it_was_sent_on(node, listener, kind):
+    """Although the stream has one direction: some servers do that."""
+    alice = node.client("alice")
+    say(alice, 0)
+    reader = Reader(listener.join())
+    until("a ping", lambda: "urn:xmpp:ping" in reader.text)
+    reader.say(answer(reader, kind))
+    until_confirmed(node)
+    say(alice, 1)
+    until("the next on the same stream", lambda: reader.numbers() == [0, 1])
+    assert "event=s2s.lost" not in node.log()
+
+
+@pytest.mark.parametrize("wrong", [{"name": "x"}, {"sender": "third.test"}, {"to": "third.test"},
+                                   {"kind": "get"}])
+def test_nothing_else_is_taken_on_a_stream_of_one_direction(node, listener, wrong):
+    alice = node.client("alice")
+    say(alice, 0)
+    reader = Reader(listener.join())
+    until("a ping", lambda: "urn:xmpp:ping" in reader.text)
+    reader.say(answer(reader, **wrong))
+    until("the error", lambda: "unsupported-stanza-type" in reader.text)
+    assert pending(node) == 1
+
+
+def test_attempts_slow_down_where_we_end_each_stream(node, listener):
+    """What was written goes back to the database each time: it was not confirmed all the same."""
+    say(node.client("alice"), 0)
+    came = []
+    for _ in range(4):
+        reader = Reader(listener.join())
+        came.append(time.monotonic())
+        until("the message", lambda reader=reader: reader.numbers() == [0])
+        reader.say(f"<iq type='result' id='unasked' from='{OTHER}' to='{ONE}'/>")
+        until("the end", lambda reader=reader: "</stream:stream>" in reader.text)
+        reader.say("</stream:stream>")
+    assert came[3] - came[2] > 1.4  # the third pause is of 2 s, a quarter more or less
+    assert pending(node) == 1
 
 
 def test_only_two_silent_streams_make_a_server_one_that_confirms_nothing(node, listener):

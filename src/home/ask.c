@@ -115,6 +115,8 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
     return a;
 }
 
+bool ask_has_id(const struct ask *a, slice id) { return slice_is(id, a->id); }
+
 void ask_cancel(struct ask **pa)
 {
     struct ask *a = *pa;

@@ -30,6 +30,7 @@ struct ask_request {
  * is valid until fn is called. */
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg);
 void ask_cancel(struct ask **a); /* NULL is fine; nulls */
+bool ask_has_id(const struct ask *a, slice id);
 
 /* A result or error that came to a bare JID or a domain of ours; borrowed. false: not awaited. */
 bool ask_answered(struct worker *w, const struct stanza *st);

@@ -176,7 +176,7 @@ void partner_confirm_all(struct partner *p) { partner_confirm(p, p->unacked.writ
 bool partner_is_unconfirmed(const struct partner *p) { return p->unacked.written > 0; }
 
 /* Without XEP-0198: the answer to a ping says that what was written before it has arrived. It
- * comes on a stream of the other server. */
+ * comes on a stream of the other server; some servers send it on ours (partner_pongs()). */
 
 static void partner_is_deaf(struct partner *p)
 {
@@ -188,10 +188,21 @@ static void partner_is_deaf(struct partner *p)
     partner_weigh(p);
 }
 
+static void partner_has_ponged(struct partner *p)
+{
+    uint32_t count;
+    p->answers = true;
+    p->silent = false;
+    if (s2s_unacked_confirms(&p->unacked, p->ping_count, &count) == OK)
+        partner_confirm(p, count);
+    partner_weigh(p);
+    if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
+        timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+}
+
 static void partner_ponged(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct partner *p = arg;
-    uint32_t count;
     (void)w;
     p->ping = NULL;
     p->ping_open = false;
@@ -199,13 +210,7 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
         return; /* refused here, before it was written: it says nothing of the other server */
     actor_pin(&p->actor);
     if (reply != NULL) {
-        p->answers = true;
-        p->silent = false;
-        if (s2s_unacked_confirms(&p->unacked, p->ping_count, &count) == OK)
-            partner_confirm(p, count);
-        partner_weigh(p);
-        if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
-            timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+        partner_has_ponged(p);
     } else if (p->unacked.written > 0 &&
                (p->answers || !p->silent || (p->out != NULL && !s2s_out_has_arrived(p->out)))) {
         p->silent = true; /* the connection may be dead: another one follows */
@@ -219,6 +224,18 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
         partner_is_deaf(p);
     }
     actor_unpin(&p->actor);
+}
+
+bool partner_pongs(struct partner *p, slice id)
+{
+    if (p->ping == NULL || p->pinging || !ask_has_id(p->ping, id))
+        return false;
+    ask_cancel(&p->ping);
+    p->ping_open = false;
+    actor_pin(&p->actor);
+    partner_has_ponged(p);
+    actor_unpin(&p->actor);
+    return true;
 }
 
 static void partner_ping(struct partner *p)

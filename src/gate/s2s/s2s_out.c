@@ -614,12 +614,29 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
     xstream_abort(&o->x);
 }
 
+/* Of a stream of one direction: the answer to our ping is all that may come on it. */
+static bool out_pong(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice type = elem_attr(e, "type", tmp),
+          remote = s2s_attr_domain(&o->x, elem_attr(e, "from", tmp)),
+          local = s2s_attr_domain(&o->x, elem_attr(e, "to", tmp));
+    if (!o->up || o->partner == NULL || o->x.end_sent || !slice_is(e->name, "iq") ||
+        !slice_is(e->ns_uri, NS_SERVER) || !(slice_is(type, "result") || slice_is(type, "error")) ||
+        !slice_eq(remote, out_remote(o)))
+        return false;
+    struct partner *p = share_partner(o, local);
+    return p != NULL && partner_pongs(p, elem_attr(e, "id", tmp));
+}
+
 static void out_other(struct xstream *x, slice unit)
 {
     struct s2s_out *o = s2s_out_of(x);
     struct elem e;
     if (!xstream_elem(x, unit, &e))
         xstream_fail(x, XE_INVALID_XML, (slice){ 0 });
+    else if (!o->both && out_pong(o, &e))
+        return;
     else if (!slice_is(e.ns_uri, NS_SM))
         out_answer(o, &e);
     else if (!s2s_out_sm(o, &e))

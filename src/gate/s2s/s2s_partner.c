@@ -297,7 +297,8 @@ void partner_up(struct partner *p, bool counted, bool anew)
     s2s_domain_up(partner_remote(p));
     if (partner_is_one_of_many(p))
         s2s_pair_is_up(p->gate, partner_pair(p), p->number);
-    p->vain = p->unacked.len > 0;
+    /* Also if the database has again what was not confirmed: else attempts would not slow down. */
+    p->vain = p->vain || p->unacked.len > 0;
     if (!p->vain) {
         p->failing_us = 0;
         p->failures = 0;

@@ -61,6 +61,8 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
                   unsigned number);
 /* The ping that this partner is routing now: true, and takes it over. */
 bool partner_takes_ping(struct partner *p, struct stanza *st);
+/* The other server answers on the stream that we write to. false: that id is not of its ping. */
+bool partner_pongs(struct partner *p, slice id);
 void partner_has_mail(struct partner *p); /* the database has some, perhaps */
 /* After the start of a node, and when another node has ended, on one worker: what its database has
  * is sent. */

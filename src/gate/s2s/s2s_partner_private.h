@@ -91,7 +91,7 @@ struct partner {
     bool overdue;    /* LOADING: its senders wait for the attempt no more */
     bool fresh;      /* LOADING, but actor_load() was not called yet */
     bool asked_only; /* LOADING for a question alone: counted in gate->asked_only */
-    bool vain;       /* the last stream was up, and nothing was confirmed on it */
+    bool vain;       /* a stream was up, and nothing was confirmed since */
     bool offended;   /* the server has ended the stream for what it was sent */
     bool broke;      /* its side has ended the connection without a word */
     bool orderly;    /* ... or the stream, without an error */

@@ -279,6 +279,15 @@ bool share_may_send(const struct s2s_out *o, slice local)
     return g != NULL && g->proved;
 }
 
+struct partner *share_partner(const struct s2s_out *o, slice local)
+{
+    const struct s2s_guest *g;
+    if (slice_eq(local, partner_local(o->partner)))
+        return o->partner;
+    g = guest_find(o, local);
+    return g != NULL && g->proved ? g->partner : NULL;
+}
+
 void share_write(struct partner *p, const struct stanza *st, const struct stanza_note *note)
 {
     struct s2s_share *s = p->share.guest->share;

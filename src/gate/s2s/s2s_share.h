@@ -54,6 +54,7 @@ void share_blames(struct s2s_out *o, void (*fn)(struct partner *p));
  * asked. */
 bool share_result(struct s2s_out *o, slice local, const char *refused);
 bool share_may_send(const struct s2s_out *o, slice local); /* the server, to that domain */
+struct partner *share_partner(const struct s2s_out *o, slice local); /* NULL: it has none */
 void share_wrote(struct s2s_out *o);
 bool share_confirmed(struct s2s_out *o, uint32_t h); /* false: that cannot be */
 void share_confirm_all(struct s2s_out *o);
