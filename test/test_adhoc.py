@@ -217,7 +217,7 @@ def test_many_at_once_end_on_other_workers(make_server):
 # --- files of the host ---
 
 
-@pytest.mark.parametrize("node", ["room-export", "room-import", "config-check"])
+@pytest.mark.parametrize("node", ["room-import", "config-check"])
 def test_commands_about_files_of_the_host_are_not_for_clients(host, alice, node):
     assert node not in nodes(alice)
     for action in ("execute", "complete"):

@@ -201,23 +201,6 @@ def test_a_change_made_elsewhere_is_shown(server, pages):
     assert pages.complaints() == []
 
 
-def test_a_restart_that_is_needed_is_shown_until_it_is_done(server, pages):
-    """On every page that an operator looks at, with the settings that wait for it."""
-    pages.log_in(server.api.token)
-    server.ctl("set", "s2s.connections", "3")
-    for page in "services", "settings", "users":
-        pages.go(page)
-        pages.find("main section.candidate", "s2s.connections")
-    server.ctl("set", "s2s.connections", "1")
-    pages.go("services")
-    gone(pages, "main section.candidate")
-    server.ctl("set", "s2s.connections", "3")
-    pages.find("main section.candidate button", "Restart")
-    server.restart()
-    log_in_over(pages)
-    gone(pages, "main section.candidate")
-
-
 def test_how_an_account_is_renamed_is_said_on_its_page(server, pages):
     server.add_user("alice")
     pages.log_in(server.api.token)
@@ -226,25 +209,6 @@ def test_how_an_account_is_renamed_is_said_on_its_page(server, pages):
     pages.find("main details code", "musterd --rename alice@localhost --to NEW@localhost")
     pages.go("room", "cave@conference.localhost")
     assert "musterd --rename" not in pages.js("document.querySelector('main').textContent")
-
-
-def test_backups_are_made_verified_and_listed(server, pages, tmp_path):
-    folder = tmp_path / "backups"
-    folder.mkdir()
-    server.ctl("set", "backup.folder", folder)
-    pages.log_in(server.api.token)
-    pages.go("backup")
-    pages.click("main .head button", "Make a backup")
-    pages.click("dialog .main")
-    pages.find("dialog dd", str(folder))
-    pages.click("dialog button", "Close")
-    pages.find("main td", str(folder))
-    pages.click("main td button", "Verify")
-    pages.click("dialog .main")
-    pages.find("dialog dd", str(folder))
-    pages.click("dialog button", "Close")
-    pages.find("main td", "yes")
-    assert pages.complaints() == []
 
 
 def test_an_alarm_is_acknowledged_with_a_note(server, pages):
