@@ -396,7 +396,7 @@ def test_the_catalogue_has_what_is_used(server):
                            (ROOT / "web/admin/text.js").read_text()))
     source = "".join(path.read_text() for path in (ROOT / "web/admin").glob("*.js*"))
     used = set(re.findall(r'[( ]"((?:app|login|confirm|page|thing|table|form|settings|dashboard|'
-                          r'plot|logs|find|notice|unit)\.[a-z-]+)"', source)) | {"yes", "no"}
+                          r'plot|logs|find|notice|unit|rename)\.[a-z-]+)"', source)) | {"yes", "no"}
     commands = set(rows.part("commands"))
     pages = re.findall(r'{ id: "(\w+)"', source)
     assert {text[3:] for text in texts if text.startswith("do.")} <= commands

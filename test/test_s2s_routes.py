@@ -509,7 +509,8 @@ def test_names_in_routes(one, other, name_server, target):
 
 
 @pytest.mark.parametrize("target, name", [
-    ("host", "_xmpp-server._tcp.host"), ("_xmpps-server._tcp.a.test", "_xmpps-server._tcp.a.test"),
+    ("host", "_xmpp-server._tcp.host, _xmpps-server._tcp.host"),
+    ("_xmpps-server._tcp.a.test", "_xmpps-server._tcp.a.test"),
     ("host:5269", None), ("192.0.2.1:5269", None)])
 def test_a_target_without_a_port_is_said_to_be_one(make_server, target, name):
     said = make_server(s2s=True).ctl_run("s2s-route", "add", "two.test", target).stdout

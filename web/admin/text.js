@@ -245,7 +245,7 @@ const labels = {
   end_scheduled: "Scheduled end", engine_id: "Engine ID", entry: "Number", for: "For",
   files_max: "Most files", from: "From",
   groupchat1: "Old form of rooms", hidden_max: "Most hidden occupants",
-  history_max: "Most history", latency_ms: "Latency in ms", hold_down: "Wait before it is raised or cleared", id: "ID",
+  history_max: "Most history", latency_ms: "Latency in milliseconds", hold_down: "Wait before it is raised or cleared", id: "ID",
   hold_down_ms: "Milliseconds before it is raised or cleared",
   idle_s: "Idle for, seconds", is: "Value", item: "Stored text", jid: "Address", key: "Key",
   kind: "Kind", landing_url: "Page for the invited", made: "Made by", mail_to: "Mail goes to",

@@ -213,11 +213,13 @@ static void note_service(struct command_call *call)
     struct s2s_target t;
     if (!s2s_target_read(&t, command_arg(call, "target")) || t.kind != S2S_TARGET_SERVICE)
         return;
+    const char *both =
+        t.one ? "" : arena_printf(call->arena, ", _xmpps-server._tcp.%.*s", SLICE_ARG(t.host));
     command_note(call, arena_printf(call->arena,
                                     "%.*s has no port, so the DNS is asked for its SRV records: "
-                                    "_xmpp%s-server._tcp.%.*s",
-                                    SLICE_ARG(command_arg(call, "target")), t.tls ? "s" : "",
-                                    SLICE_ARG(t.host)));
+                                    "_xmpp%s-server._tcp.%.*s%s",
+                                    SLICE_ARG(command_arg(call, "target")),
+                                    t.one && t.tls ? "s" : "", SLICE_ARG(t.host), both));
 }
 
 static void run_route_add(struct command_call *call)
