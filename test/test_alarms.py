@@ -140,11 +140,15 @@ def test_an_alarm_that_is_raised_again_at_the_start_goes_on(host, tmp_path):
     host.ctl("set", "federation.blocklist", str(bad))
     name = until("alarm", lambda: {"federation.blocklist", "federation.blocklist-unread"}
                  & set(active(host))).pop()
-    first = entry(host, name)
+    host.ctl("alarm", "acknowledge", name, "--note", "known")
+    first = until("stored", lambda: entry(host, name)["acknowledged"] and entry(host, name))
     host.restart()
     until("alarm", lambda: "federation.blocklist-unread" in active(host))
     if name == "federation.blocklist-unread":
         assert entry(host, name)["id"] == first["id"] and not entry(host, name)["cleared"]
+        kept = "since", "acknowledged", "note"
+        until("its time", lambda: tuple(active(host)[name][key] for key in kept) == (
+            first["raised"], first["acknowledged"], "known"))
     host.stop()
     bad.write_text("spam.example\n")
     host.start()

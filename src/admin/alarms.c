@@ -371,6 +371,15 @@ static uint64_t look_at_quiet(struct kept *k, bool active, uint64_t since_us, ui
     return 0;
 }
 
+/* It was active when the process before ended, and is again: it is no new one. */
+static void alarm_goes_on(const struct kept *k)
+{
+    const struct entry *e = &k->entry;
+    alarm_since(k->alarm, e->raised_us);
+    if (e->known_us > 0)
+        (void)alarm_acknowledge(k->alarm, slice_of(e->known_by), slice_of(e->note), e->known_us);
+}
+
 static uint64_t look_at_told(struct kept *k, bool active, uint64_t since_us, uint64_t now_us)
 {
     uint64_t hold_us = (uint64_t)k->rule.hold_down_ms * US_A_MS, raised = k->raised;
@@ -384,8 +393,11 @@ static uint64_t look_at_told(struct kept *k, bool active, uint64_t since_us, uin
     } else if (k->raised > raised && hold_us == 0 && raised > 0) {
         tell_cleared(k, since_us);
         tell_raised(k, since_us);
-    } else if (atomic_load(&k->alarm->severity_now) != k->entry.severity) {
-        tell_changed(k);
+    } else {
+        if (now_us < keeper.settled_us && since_us > k->entry.raised_us)
+            alarm_goes_on(k);
+        if (atomic_load(&k->alarm->severity_now) != k->entry.severity)
+            tell_changed(k);
     }
     return 0;
 }
@@ -577,8 +589,8 @@ static void entry_open(const struct store_batch *b, uint32_t row)
     if (k->alarm->lasts && !atomic_load(&k->alarm->active))
         alarm_restore(k->alarm, (enum alarm_severity)e->severity, slice_of(e->detail),
                       e->raised_us);
-    if (e->known_us > 0 && atomic_load(&k->alarm->active))
-        (void)alarm_acknowledge(k->alarm, slice_of(e->known_by), slice_of(e->note), e->known_us);
+    if (atomic_load(&k->alarm->active))
+        alarm_goes_on(k);
 }
 
 static void keeper_loaded(void *arg, enum store_result result, const struct store_batch *b)

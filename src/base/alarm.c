@@ -158,6 +158,14 @@ void alarm_restore(struct alarm *a, enum alarm_severity severity, slice detail, 
     pthread_mutex_unlock(&lock);
 }
 
+void alarm_since(struct alarm *a, uint64_t since_us)
+{
+    pthread_mutex_lock(&lock);
+    if (atomic_load(&a->active))
+        atomic_store(&a->since_us, since_us);
+    pthread_mutex_unlock(&lock);
+}
+
 void alarm_clear(struct alarm *a)
 {
     if (!atomic_load(&a->active)) /* usually it is not active: take no lock then */

@@ -55,6 +55,8 @@ void alarm_note(struct alarm *a, char *out, size_t cap);
 bool alarm_acknowledge(struct alarm *a, slice by, slice note, uint64_t at_us);
 /* It was active when the process ended, and still is. Not counted as raised. */
 void alarm_restore(struct alarm *a, enum alarm_severity severity, slice detail, uint64_t since_us);
+/* An active one began then: before this process did. */
+void alarm_since(struct alarm *a, uint64_t since_us);
 /* Another severity in place of the one of the row; -1: that of the row. Also of an active alarm. */
 void alarm_set_severity(struct alarm *a, int severity);
 const char *alarm_severity_name(const struct alarm *a); /* of the last raise: "warning" */
