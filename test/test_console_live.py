@@ -370,6 +370,24 @@ def test_many_pages_do_not_use_up_the_connections_of_the_browser(server, pages, 
     assert pages.complaints(ours=("ERR_",)) == []
 
 
+def test_a_restart_that_is_needed_is_said_until_it_is_done(server, pages):
+    """Above every page, with the button that does it."""
+    pages.log_in(server.api.token)
+    server.conf["workers"] = 3
+    server.write()
+    server.ctl("server", "reload")
+    notice = ".candidate[aria-label='Restart']"
+    pages.go("rooms")
+    pages.find(notice, "A restart is needed: workers")
+    pages.go("users")
+    pages.click(f"{notice} button", "Restart")
+    pages.click("dialog .main")
+    until("three workers", lambda: server.ctl_run("status", "--json").returncode == 0
+          and server.rows("status")[0]["workers"] == 3, 3 * TIMEOUT)
+    gone(pages, notice)
+    assert pages.complaints(ours=("ERR_", "40[14]")) == []
+
+
 def test_the_log_has_lines_of_the_log_only(server, pages):
     """The end of a stream is none; the next one goes on."""
     pages.log_in(server.api.token)
