@@ -388,6 +388,25 @@ def test_a_restart_that_is_needed_is_said_until_it_is_done(server, pages):
     assert pages.complaints(ours=("ERR_", "40[14]")) == []
 
 
+def test_backups_are_made_verified_and_listed(server, pages, tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    server.ctl("set", "backup.folder", folder)
+    pages.log_in(server.api.token)
+    pages.go("backup")
+    pages.click("main .head button", "Make a backup")
+    pages.click("dialog .main")
+    pages.find("dialog dd", str(folder))
+    pages.click("dialog button", "Close")
+    pages.find("main td", str(folder))
+    pages.click("main td button", "Verify")
+    pages.click("dialog .main")
+    pages.find("dialog dd", str(folder))
+    pages.click("dialog button", "Close")
+    pages.find("main td", "yes")
+    assert pages.complaints() == []
+
+
 def test_the_log_has_lines_of_the_log_only(server, pages):
     """The end of a stream is none; the next one goes on."""
     pages.log_in(server.api.token)
