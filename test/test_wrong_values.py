@@ -169,6 +169,8 @@ def wrong_setting(row):
                 *(["<, >"] if form and "printable" not in form else [])]
     if row.allowed == "on or off" or row.allowed.startswith("one of: "):
         return ["perhaps", "", "1 or", "on off"]
+    if row.allowed == "a path that begins with /":
+        return ["backups", "./backups", "", "~/backups"]
     found = re.match(r"(\d+\w*) to (\d+\w*)|at least (\d+\w*)()", row.allowed)
     assert found, f"what is wrong for: {row.allowed}"
     low, high = (part for part in found.groups() if part is not None)
