@@ -403,6 +403,7 @@ def test_backups_are_made_verified_and_listed(server, pages, tmp_path):
     pages.click("dialog .main")
     pages.find("dialog dd", str(folder))
     pages.click("dialog button", "Close")
+    until("it is verified", lambda: server.rows("backup", "list")[0]["verified"] == "yes")
     pages.find("main td", "yes")
     assert pages.complaints() == []
 

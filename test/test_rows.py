@@ -12,15 +12,14 @@ VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@
           "id": "1", "name": "desk", "node": "test1", "reason": "a test"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload list",
-             "contact full", "room joins", "cert list", "cert-trust list", "backup verify",
+             "contact full", "room joins", "cert list", "cert-trust list",
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
              "backup list", "s2s-group list", "federation list", "federation reports",
              "test history", "test users", "metrics history", "admin sessions",
              "archive events", "archive read", "trace list", "trace message", "trace texts",
              "user blocked", "user vcard"}
-# They fail where there is no other server, something to mend, or no backup: test_s2s_trace.py,
-# test_doctor.py, test_backup.py.
-NEEDS_A_PARTNER = {"s2s trace", "doctor", "backup verify"}
+# They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
+NEEDS_A_PARTNER = {"s2s trace", "doctor"}
 
 # Lists without pages, and what bounds them. All others go on: `after` and `limit`.
 BOUNDED = {
@@ -48,7 +47,7 @@ BOUNDED = {
     "trace texts": "4,000 lines", "user groups": "groups.max", "user stats": "its names",
     "user vcard": "500 lines", "webhook events": "the events of the program",
     "webhook list": "32 webhooks"}
-ONE_ROW = {"admin show", "alarm show", "audit verify", "backup verify", "cert monitor",
+ONE_ROW = {"admin show", "alarm show", "audit verify", "cert monitor",
            "domain show", "federation address", "get", "group show", "job show", "node show",
            "role show", "room show", "snmp show", "status", "token show", "upload quota",
            "user archive", "user count", "user last", "user role", "user show", "webhook show"}

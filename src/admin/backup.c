@@ -373,7 +373,7 @@ static struct command verify_command = {
     .inside = &host_folder,
     .job = true,
     .doc = "Verifies a backup: the checksum of every file, and the database.",
-    .effect = COMMAND_READS,
+    .effect = COMMAND_CHANGES, /* of what `backup list` shows; and it keeps the disk busy */
     .area = "backup",
     .columns = backup_columns,
 };

@@ -101,7 +101,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     setState({ busy: true });
     try {
       const answer = await run(command.name, filledIn(command, values, begun, bound));
-      if (!command.reads || command.job) touch(); // a backup that was verified is listed so
+      if (!command.reads) touch();
       if (answer.rows.length > 0 || command.reads || answer.text?.includes("\n")) setState({ answer });
       else {
         say(answer.text || t("form.done"));
