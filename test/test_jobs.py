@@ -344,7 +344,12 @@ def test_who_sees_and_cancels(server, tmp_path):
     assert rooms("DELETE", f"/jobs/{backup}").status == 404
     denied = rooms("DELETE", f"/jobs/{cleanup}")
     assert denied.status == 403 and "needs the permission rooms.write" in denied.text
-    denied = server.api("DELETE", f"/jobs/{backup}")
+    source = tmp_path / "source"
+    source.write_text("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>"
+                      "<user name='dora' password='x'/></host></server-data>")
+    server.bring("xep0227", source)
+    brought, = (row["id"] for row in jobs(server) if row["command"] == "import xep0227")
+    denied = server.api("DELETE", f"/jobs/{brought}")
     assert denied.status == 403 and "only with musterctl on the machine" in denied.text
     assert "has ended already" in refusal(server, "job", "cancel", backup)
     assert viewer("DELETE", f"/jobs/{cleanup}").status == 403
@@ -354,5 +359,6 @@ def test_who_sees_and_cancels(server, tmp_path):
     server.ctl("role", "set", "rooms", "jobs.* rooms.*")
     own = rooms("POST", "/rooms/cleanup", {"older_than": "5"})
     assert own.status == 200, own.text
-    first, mine = rooms("GET", "/jobs").json["items"]
+    first, mine = (row for row in rooms("GET", "/jobs").json["items"]
+                   if row["command"] == "room cleanup")
     assert (mine["by"], "by" in first) == ("token:rooms", False) and "older_than=5" in mine["about"]

@@ -437,7 +437,7 @@ OTHERS = (WRITTEN - {"frozen.bytes"}) | {
     "directory.first", "directory.first_key", "directory.last", "directory.last_key",
     "directory.nick", "directory.nick_key", "fast_token.mech", "fast_token.secret", 
     "component_shown.jid",  # the component knows the old address, and is told that it has gone
-    "frozen.kind",
+    "backup_result.folder", "backup_result.node", "backup_result.why", "frozen.kind",
     "invite.name", "invite.token", "last.status", "motd.text",
     "privacy.standard", "privacy_rule.list", "private_xml.name", "private_xml.ns",
     "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",
@@ -462,7 +462,7 @@ OTHERS = (WRITTEN - {"frozen.bytes"}) | {
     "webhook_queue.event_id", "webhook_queue.kind", "webhook_queue.subject",
     "federation_domain.domain", "federation_group.domains", "federation_group.name",
     "federation_report.domain", "federation_user.domains", "outside_test.diagnosis",
-    "outside_test.error", "outside_test.target", "s2s_demand.description",
+    "outside_test.domain", "outside_test.error", "outside_test.target", "s2s_demand.description",
     "s2s_demand.pattern", "s2s_demand.pins", "s2s_route.description", "s2s_route.pattern",
     "s2s_route.target", "test_user.password",
     "import_group.name", "import_new.source",

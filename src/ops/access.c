@@ -732,6 +732,13 @@ static void access_account_gone(struct worker *w, slice bare)
     access_read_again(w);
 }
 
+/* One that was emptied kept its role, and is made anew. */
+static void access_account_made(struct worker *w, slice bare)
+{
+    if (access_has_role(bare))
+        access_read_again(w);
+}
+
 bool access_is_name(slice text)
 {
     for (size_t i = 0; i < text.len; i++)
@@ -846,6 +853,7 @@ const struct feature access_feature = {
     .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
     .start = access_begin,
     .account.disown = access_remove,
+    .account.created = access_account_made,
     .account.left_disabled = access_account_gone,
     .account.disowned = access_account_gone,
     .worker.start = access_start,

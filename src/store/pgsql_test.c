@@ -648,12 +648,14 @@ static void test_churn(void **state)
 }
 
 /* Whether commits wait for a standby: the checkpointer turns that on, some time behind the reload.
- * One that does is let go. */
+ * The one that is tried is let go. */
 static bool pgsql_commits_wait(void)
 {
     PGconn *other = PQconnectdb(pgfix.url);
-    assert_int_equal(
-        PQsendQueryParams(other, "SELECT pg_current_xact_id()", 0, NULL, NULL, NULL, NULL, 0), 1);
+    PQclear(PQexec(other, "SET synchronous_commit = 'on'"));
+    assert_int_equal(PQsendQueryParams(other, "SELECT pg_logical_emit_message(true, 'try', '')", 0,
+                                       NULL, NULL, NULL, NULL, 0),
+                     1);
     while (pgfix_int("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 0 &&
            PQconsumeInput(other) == 1 && PQisBusy(other) == 1)
         continue;
