@@ -732,11 +732,11 @@ static void access_account_gone(struct worker *w, slice bare)
     access_read_again(w);
 }
 
-/* One that was emptied kept its role, and is made anew. */
-static void access_account_made(struct worker *w, slice bare)
+/* At its home alone: it is made anew and has kept its role, or is disabled now. */
+static void access_account_changed(struct worker *w, slice bare)
 {
     if (access_has_role(bare))
-        access_read_again(w);
+        access_changed(w, &(struct asker){ 0 });
 }
 
 bool access_is_name(slice text)
@@ -853,8 +853,8 @@ const struct feature access_feature = {
     .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
     .start = access_begin,
     .account.disown = access_remove,
-    .account.created = access_account_made,
-    .account.left_disabled = access_account_gone,
+    .account.created = access_account_changed,
+    .account.left_disabled = access_account_changed,
     .account.disowned = access_account_gone,
     .worker.start = access_start,
     .worker.ended = access_worker_ended,
