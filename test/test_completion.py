@@ -1,16 +1,171 @@
-"""Completion of shells: names that the server has, and that a word is offered in its place only."""
+"""Completion of shells: words, names that the server has, and each in its place only."""
 import os
 import pty
 import select
+import shlex
 import shutil
 import subprocess
 
 import pytest
 
 from muster.client import TIMEOUT, until
-from test_ctl import complete, with_names
+from muster.muc import Room
+from muster.server import MUSTERCTL
 
 LINE = ["musterctl", "--socket"]
+
+
+def complete(script, words):
+    """The completions of bash for the last of these words."""
+    code_ = (f"{script}\nCOMP_WORDS=({' '.join(words)} '')\nCOMP_CWORD={len(words)}\n"
+             "COMP_LINE=\"${COMP_WORDS[*]}\"; COMP_POINT=${#COMP_LINE}\n"
+             "function=$(complete -p musterctl | sed -E 's/.*-F ([^ ]+).*/\\1/')\n"
+             "$function musterctl '' \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+             "printf '%s\\n' \"${COMPREPLY[@]}\"")
+    done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
+                          check=False, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    return {word.strip() for word in done.stdout.split("\n")}
+
+
+def with_names(tmp_path):
+    """musterctl in the path, for scripts that ask it for names."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "musterctl").symlink_to(MUSTERCTL)
+    return {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+
+def completes_at_terminal(folder, shell, begin, line, whole):
+    """The last word of the line, by a Tab. `begin`: what the shell reads first; it says "ready" at
+    the end, and Ctrl-O shows the line as <LINE>."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvpe(shell[0], shell, {**os.environ, "HOME": str(folder), "TERM": "dumb",
+                                     "INPUTRC": "/dev/null"})
+    shown = b""
+
+    def has(text):
+        nonlocal shown
+        while select.select([master], [], [], 0)[0]:
+            shown += os.read(master, 65536)
+        return text.encode() in shown
+
+    try:
+        os.write(master, f"{begin}\r".encode())
+        until("the shell is ready", lambda: has("ready\r\n"))
+        os.write(master, f"{line}\t\x0f".encode())
+        until("the word is completed", lambda: has(f"<{line.rpartition(' ')[0]} {whole} >"))
+    finally:
+        os.write(master, b"\x03exit\r")
+        os.close(master)
+        os.waitpid(pid, 0)
+
+
+def test_completion(server):
+    script = server.ctl_run("completion", "bash").stdout
+    assert {"user", "session", "status", "log"} <= complete(script, ["musterctl"])
+    assert {"add", "del", "list", "password"} <= complete(script, ["musterctl", "user"])
+    values = complete(script, ["musterctl", "set", "mdm.enabled"])
+    assert values - {""} == {"on", "off", "--default"}
+    assert "mdm.enabled" not in complete(script, ["musterctl", "set", "upload.file-bytes"])
+    assert "mdm.enabled" in complete(script, ["musterctl", "set"])
+    areas = {row["area"] for row in server.rows("log", "areas")}
+    assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
+
+
+def test_completion_leaves_nothing_in_the_shell(server):
+    """A word of one completion that stays would be in the next one: of another server, say."""
+    script = server.ctl_run("completion", "bash").stdout
+    lines = (["user", "show"], ["--socket", "/nowhere", "room", "show"], ["set", "mdm.enabled"],
+             ["help"], ["help", "user"], ["token", "revoke"], ["group", "show"], ["--ca"], [])
+    code_ = script + "\n: $COMP_WORDBREAKS\n" + "".join(  # bash makes it when it is read
+        f"COMP_WORDS=(musterctl {' '.join(words)} '') COMP_CWORD={len(words) + 1}\n"
+        "before=$(declare -p); _musterctl; after=$(unset before; declare -p)\n"
+        "diff <(echo \"$before\") <(echo \"$after\") |"
+        " grep '^[<>]' | grep -vE ' (COMPREPLY|before|after|_|PIPESTATUS|RANDOM|SRANDOM|SECONDS|"
+        "LINENO|EPOCH.*|BASHPID|BASH_.*)='\nunset before after\n" for words in lines)
+    done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
+                          check=False, timeout=TIMEOUT, env={"PATH": os.environ["PATH"]})
+    assert not done.stderr and not done.stdout, done
+
+
+def test_completion_with_names_of_the_server(server, tmp_path, monkeypatch):
+    """Also of those who chose a name that a shell would run."""
+    monkeypatch.setenv("PATH", with_names(tmp_path)["PATH"])
+    intrude = tmp_path / "bin" / "intrude"
+    intrude.write_text(f"#!/bin/sh\ntouch {tmp_path}/intruded\n")
+    intrude.chmod(0o755)
+    server.add_user("$(intrude)", "secret")
+    Room("cave").create(server.login("alice"), "alice", persistentroom=True)
+    script = f"cd {tmp_path}; " + server.ctl_run("completion", "bash").stdout
+    line = ["musterctl", "--socket", str(server.control)]
+    users = complete(script, [*line, "user", "show"])
+    assert {"alice@localhost", "bob@localhost"} <= users
+    hostile, = (word for word in users if "intrude" in word)
+    assert shlex.split(hostile) == ["$(intrude)@localhost"]
+    assert not (tmp_path / "intruded").exists()
+    assert "cave@conference.localhost" in complete(script, [*line, "room", "show"])
+    assert "alice@localhost" not in complete(script, [*line, "room", "list"])
+    assert server.ctl_run("names", "user", "bo").stdout == "bob@localhost\n"
+    assert server.ctl_run("names", "user", "zz").stdout == ""
+    assert server.ctl_run("names", "room", "").stdout == "cave@conference.localhost\n"
+    assert all(server.ctl_run("names", *words).returncode == 2 for words in (["planet", ""], []))
+
+
+def test_fish_completes_names_of_the_server(server, tmp_path):
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish")
+    script = tmp_path / "musterctl.fish"
+    script.write_text(server.ctl_run("completion", "fish").stdout)
+    line = f"musterctl --socket {server.control} user show bo"
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
+                          capture_output=True, text=True, check=True, timeout=TIMEOUT,
+                          env=with_names(tmp_path))
+    assert "bob@localhost" in {found.partition("\t")[0] for found in done.stdout.splitlines()}
+
+
+LINES = [("musterctl us", "user"), ("musterctl user dis", "disable"),
+         ("musterctl set sm.hibernate-t", "sm.hibernate-time"),
+         ("musterctl log trace muc.a", "muc.archive")]
+
+
+@pytest.mark.parametrize("line, whole", LINES)
+def test_completion_in_fish(server, tmp_path, line, whole):
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish")
+    script = tmp_path / "musterctl.fish"
+    script.write_text(server.ctl_run("completion", "fish").stdout)
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
+                          capture_output=True, text=True, check=True, timeout=TIMEOUT,
+                          env={**os.environ, "HOME": str(tmp_path)})
+    assert whole in {found.partition("\t")[0] for found in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("line, whole", LINES)
+def test_completion_in_zsh(server, tmp_path, line, whole):
+    """The first Tab of a shell, which loads the script as well."""
+    if shutil.which("zsh") is None:
+        pytest.skip("needs zsh")
+    (tmp_path / "_musterctl").write_text(server.ctl_run("completion", "zsh").stdout)
+    completes_at_terminal(
+        tmp_path, ["zsh", "-f", "-i"],
+        f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -u -D; "
+        "tell() { print -r -- \"<$BUFFER>\" }; zle -N tell; bindkey ^O tell; print rea''dy",
+        line, whole)
+
+
+@pytest.mark.parametrize("shell, check", [("bash", "-n"), ("zsh", "-n"), ("fish", "-n")])
+def test_completion_is_a_script(server, tmp_path, shell, check):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    script = tmp_path / "script"
+    script.write_text(server.ctl_run("completion", shell).stdout)
+    assert "user" in script.read_text() and "sm.hibernate-time" in script.read_text() or \
+        shell == "fish"
+    done = subprocess.run([shell, check, script], capture_output=True, text=True, check=False,
+                          timeout=TIMEOUT)
+    assert done.returncode == 0 and not done.stderr
 
 
 @pytest.fixture(name="named")
@@ -94,28 +249,7 @@ def test_bash_completes_behind_what_divides_words(named, tmp_path, typed, whole)
     """At a terminal, where bash itself divides the line and puts in what it is given."""
     (tmp_path / "musterctl.bash").write_text(named.ctl_run("completion", "bash").stdout)
     (tmp_path / "a:b=c.xml").touch()
-    typed = f"musterctl --socket {named.control} {typed}"
-    pid, master = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"],
-                   {**os.environ, "HOME": str(tmp_path), "TERM": "dumb", "INPUTRC": "/dev/null"})
-    shown = b""
-
-    def has(text):
-        nonlocal shown
-        while select.select([master], [], [], 0)[0]:
-            shown += os.read(master, 65536)
-        return text.encode() in shown
-
-    os.write(master, b". ./musterctl.bash; tell() { echo \"<$READLINE_LINE>\"; }; "
-                     b"bind -x '\"\\C-o\": tell'; echo rea''dy\r")
-    try:
-        until("bash is ready", lambda: has("ready\r\n"))
-        os.write(master, f"{typed}\t\x0f".encode())
-        until("the word is completed",
-              lambda: has(f"<{typed.rpartition(' ')[0]} {whole} >"))
-    finally:
-        os.write(master, b"\x03exit\r")
-        os.close(master)
-        os.waitpid(pid, 0)
+    completes_at_terminal(
+        tmp_path, ["bash", "--norc", "--noprofile", "-i"],
+        ". ./musterctl.bash; tell() { echo \"<$READLINE_LINE>\"; }; bind -x '\"\\C-o\": tell'; "
+        "echo rea''dy", f"musterctl --socket {named.control} {typed}", whole)

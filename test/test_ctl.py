@@ -1,4 +1,4 @@
-"""musterctl: every command, as text and as JSON, its exit codes and its completion."""
+"""musterctl: every command, as text and as JSON, and its exit codes."""
 import csv
 import grp
 import io
@@ -20,6 +20,7 @@ from muster import rows, terminal
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import MUSTERCTL, MUSTERD, refusal
+from test_completion import complete
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -488,137 +489,6 @@ def test_a_value_may_have_several_words(server):
     server.ctl("set", "upload.file-bytes", "--default")
 
 
-def complete(script, words):
-    """The completions of bash for the last of these words."""
-    code_ = (f"{script}\nCOMP_WORDS=({' '.join(words)} '')\nCOMP_CWORD={len(words)}\n"
-             "COMP_LINE=\"${COMP_WORDS[*]}\"; COMP_POINT=${#COMP_LINE}\n"
-             "function=$(complete -p musterctl | sed -E 's/.*-F ([^ ]+).*/\\1/')\n"
-             "$function musterctl '' \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-             "printf '%s\\n' \"${COMPREPLY[@]}\"")
-    done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
-                          check=False, timeout=TIMEOUT)
-    assert done.returncode == 0, done.stderr
-    return {word.strip() for word in done.stdout.split("\n")}
-
-
-def test_completion(server):
-    script = server.ctl_run("completion", "bash").stdout
-    assert {"user", "session", "status", "log"} <= complete(script, ["musterctl"])
-    assert {"add", "del", "list", "password"} <= complete(script, ["musterctl", "user"])
-    values = complete(script, ["musterctl", "set", "mdm.enabled"])
-    assert values - {""} == {"on", "off", "--default"}
-    assert "mdm.enabled" not in complete(script, ["musterctl", "set", "upload.file-bytes"])
-    assert "mdm.enabled" in complete(script, ["musterctl", "set"])
-    areas = {row["area"] for row in server.rows("log", "areas")}
-    assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
-
-
-def test_completion_leaves_nothing_in_the_shell(server):
-    """A word of one completion that stays would be in the next one: of another server, say."""
-    script = server.ctl_run("completion", "bash").stdout
-    lines = (["user", "show"], ["--socket", "/nowhere", "room", "show"], ["set", "mdm.enabled"],
-             ["help"], ["help", "user"], ["token", "revoke"], ["group", "show"], ["--ca"], [])
-    code_ = script + "\n: $COMP_WORDBREAKS\n" + "".join(  # bash makes it when it is read
-        f"COMP_WORDS=(musterctl {' '.join(words)} '') COMP_CWORD={len(words) + 1}\n"
-        "before=$(declare -p); _musterctl; after=$(unset before; declare -p)\n"
-        "diff <(echo \"$before\") <(echo \"$after\") |"
-        " grep '^[<>]' | grep -vE ' (COMPREPLY|before|after|_|PIPESTATUS|RANDOM|SRANDOM|SECONDS|"
-        "LINENO|EPOCH.*|BASHPID|BASH_.*)='\nunset before after\n" for words in lines)
-    done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
-                          check=False, timeout=TIMEOUT, env={"PATH": os.environ["PATH"]})
-    assert not done.stderr and not done.stdout, done
-
-
-def with_names(tmp_path):
-    """musterctl in the path, for scripts that ask it for names."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "musterctl").symlink_to(MUSTERCTL)
-    return {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-
-
-def test_completion_with_names_of_the_server(server, tmp_path, monkeypatch):
-    """Also of those who chose a name that a shell would run."""
-    monkeypatch.setenv("PATH", with_names(tmp_path)["PATH"])
-    intrude = tmp_path / "bin" / "intrude"
-    intrude.write_text(f"#!/bin/sh\ntouch {tmp_path}/intruded\n")
-    intrude.chmod(0o755)
-    server.add_user("$(intrude)", "secret")
-    Room("cave").create(server.login("alice"), "alice", persistentroom=True)
-    script = f"cd {tmp_path}; " + server.ctl_run("completion", "bash").stdout
-    line = ["musterctl", "--socket", str(server.control)]
-    users = complete(script, [*line, "user", "show"])
-    assert {"alice@localhost", "bob@localhost"} <= users
-    hostile, = (word for word in users if "intrude" in word)
-    assert shlex.split(hostile) == ["$(intrude)@localhost"]
-    assert not (tmp_path / "intruded").exists()
-    assert "cave@conference.localhost" in complete(script, [*line, "room", "show"])
-    assert "alice@localhost" not in complete(script, [*line, "room", "list"])
-    assert server.ctl_run("names", "user", "bo").stdout == "bob@localhost\n"
-    assert server.ctl_run("names", "user", "zz").stdout == ""
-    assert server.ctl_run("names", "room", "").stdout == "cave@conference.localhost\n"
-    assert code(server, "names", "planet", "") == USAGE == code(server, "names")
-
-
-def test_fish_completes_names_of_the_server(server, tmp_path):
-    if shutil.which("fish") is None:
-        pytest.skip("needs fish")
-    script = tmp_path / "musterctl.fish"
-    script.write_text(server.ctl_run("completion", "fish").stdout)
-    line = f"musterctl --socket {server.control} user show bo"
-    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
-                          capture_output=True, text=True, check=True, timeout=TIMEOUT,
-                          env=with_names(tmp_path))
-    assert "bob@localhost" in {found.partition("\t")[0] for found in done.stdout.splitlines()}
-
-
-LINES = [("musterctl us", "user"), ("musterctl user dis", "disable"),
-         ("musterctl set sm.hibernate-t", "sm.hibernate-time"),
-         ("musterctl log trace muc.a", "muc.archive")]
-
-
-@pytest.mark.parametrize("line, whole", LINES)
-def test_completion_in_fish(server, tmp_path, line, whole):
-    if shutil.which("fish") is None:
-        pytest.skip("needs fish")
-    script = tmp_path / "musterctl.fish"
-    script.write_text(server.ctl_run("completion", "fish").stdout)
-    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
-                          capture_output=True, text=True, check=True, timeout=TIMEOUT,
-                          env={**os.environ, "HOME": str(tmp_path)})
-    assert whole in {found.partition("\t")[0] for found in done.stdout.splitlines()}
-
-
-@pytest.mark.parametrize("line, whole", LINES)
-def test_completion_in_zsh(server, tmp_path, line, whole):
-    """The first Tab of a shell, which loads the script as well."""
-    if shutil.which("zsh") is None:
-        pytest.skip("needs zsh")
-    (tmp_path / "_musterctl").write_text(server.ctl_run("completion", "zsh").stdout)
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execvpe("zsh", ["zsh", "-f", "-i"],
-                   {**os.environ, "HOME": str(tmp_path), "TERM": "dumb"})
-    shown = b""
-
-    def has(text):
-        nonlocal shown
-        while select.select([master], [], [], 0)[0]:
-            shown += os.read(master, 65536)
-        return text.encode() in shown
-
-    os.write(master, f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -u -D; "
-                     "tell() {{ print -r -- \"<$BUFFER>\" }}; zle -N tell; bindkey ^O tell; "
-                     "print rea''dy\r".encode())
-    until("zsh is ready", lambda: has("ready\r\n"))
-    os.write(master, f"{line}\t\x0f".encode())
-    try:
-        until("the word is completed", lambda: has(f"<{line.rpartition(' ')[0]} {whole} >"))
-    finally:
-        os.write(master, b"\x03exit\r")
-        os.close(master)
-        os.waitpid(pid, 0)
-
-
 def test_many_at_once(server):
     """Commands from several terminals."""
     runs = [subprocess.Popen([MUSTERCTL, "--socket", server.control, "--json", "user", "add",
@@ -887,19 +757,6 @@ def test_help_is_one_line_a_command(server):
     listed = {line[2:22].strip() for line in lines if line.startswith("  ") and line[21:23] == "  "}
     assert {"user add", "cert list", "server reload", "status"} <= {
         line[2:21].strip() for line in lines} | listed
-
-
-@pytest.mark.parametrize("shell, check", [("bash", "-n"), ("zsh", "-n"), ("fish", "-n")])
-def test_completion_is_a_script(server, tmp_path, shell, check):
-    if shutil.which(shell) is None:
-        pytest.skip(f"needs {shell}")
-    script = tmp_path / "script"
-    script.write_text(server.ctl_run("completion", shell).stdout)
-    assert "user" in script.read_text() and "sm.hibernate-time" in script.read_text() or \
-        shell == "fish"
-    done = subprocess.run([shell, check, script], capture_output=True, text=True, check=False,
-                          timeout=TIMEOUT)
-    assert done.returncode == 0 and not done.stderr
 
 
 @pytest.mark.parametrize("page", ["musterd", "musterctl", "muster.yaml"])
