@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from muster import database, defaults, nodes, slow_disk  # noqa: E402
+from muster.bounded import bounded  # noqa: E402
 from muster.client import TIMEOUT  # noqa: E402
 from muster.muc import Room  # noqa: E402
 from muster.server import MUSTERD, Server  # noqa: E402
@@ -86,6 +87,12 @@ def pytest_generate_tests(metafunc):
 
 def pytest_report_header():
     return f"musterd: {MUSTERD}, database: {'postgresql' if database.POSTGRESQL else 'sqlite'}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol():
+    with bounded():
+        yield
 
 
 @pytest.hookimpl(hookwrapper=True)

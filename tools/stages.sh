@@ -63,12 +63,15 @@ run_units() { # MODE FOLDER...
 }
 
 # Several at a time: tests mostly wait. So each is given more time than when it runs alone, and
-# enough for a machine that is busy with other things.
+# enough for a machine that is busy with other things. Each test is bounded (test/muster/bounded.py);
+# RUN_SECONDS bounds what is around them.
+RUN_SECONDS=2400
 pytest_once() { # MODE ARGUMENT...
     local mode=$1
     shift
     MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -q --tb=short -rfEs --durations=40 -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@"
+        timeout --foreground --kill-after=20 "$RUN_SECONDS" /usr/bin/python3 -m pytest -q --tb=short -rfEs --durations=40 \
+        -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@"
 }
 
 # Out of 12,000 tests with real clients, one may fail because the machine was busy with something

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 
+from muster import processes
 from muster.client import TIMEOUT
 
 POSTGRESQL = os.environ.get("MUSTER_DATABASE", "sqlite") == "postgresql"
@@ -86,11 +87,7 @@ class PostgreSQL:
 
     def _processes(self):
         """All of it: the first process does not pass signals on to those that serve clients."""
-        yield self.process.pid
-        for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                if int(status.read_text().rpartition(")")[2].split()[1]) == self.process.pid:
-                    yield int(status.parent.name)
+        return [self.process.pid, *processes.children(self.process.pid)]
 
     def _signal(self, number):
         for pid in self._processes():
