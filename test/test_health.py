@@ -1,5 +1,6 @@
 """What load balancers and systemd ask: /healthz, /readyz and the watchdog; and over which
 connections the API is there."""
+import contextlib
 import http.client
 import os
 import socket
@@ -53,19 +54,18 @@ def test_nobody_asks_for_the_watchdog(make_server, monkeypatch):
 def test_not_ready_while_it_ends(make_server):
     """A load balancer sends no more clients, while those that are there end; it is alive."""
     server = api_server(make_server)
-    seen, port = set(), server.api.port
+    seen, port, stopped = set(), server.api.port, threading.Event()
     assert get(port, "/readyz") == (200, "ok\n")
 
     def ask():
-        try:
-            while True:
+        with contextlib.suppress(OSError):
+            while not stopped.is_set():  # the port may be that of another server by then
                 seen.add(get(port, "/readyz"))
-        except OSError:
-            pass
 
     asking = threading.Thread(target=ask)
     asking.start()
     server.stop()
+    stopped.set()
     asking.join()
     assert seen <= {(200, "ok\n"), (503, "it does not let clients in yet, or no longer\n")}
 
