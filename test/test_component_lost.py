@@ -250,7 +250,7 @@ def test_a_component_hears_of_sessions_that_end_while_it_is_away(host):
     gateway.cut()
     until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
     alice.close()
-    host.wait_log("event=session.end")
+    host.wait_log("event=session.end jid=alice@localhost/a reason=\"closed by the client\"")
     is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL))
 
 
@@ -385,6 +385,30 @@ def test_sessions_that_end_before_their_page_are_told(make_server):
     gateway = Component(host, DOMAIN, SECRET)
     until("all were told", lambda: not rows(host))
     gateway.expect(f"<presence from='{sessions[0]}' type='unavailable'/>")
+
+
+def test_a_session_that_ends_while_its_component_comes_twice_is_told(host):
+    """When the component comes again, the rows of sessions that were there are read again, even if
+    those from the first time are being read still."""
+    alice = host.client("alice", "a")
+    be_friends(alice, Component(host, DOMAIN, SECRET))
+    host.stop()
+    with host.database(read_only=False) as db:  # rows that take some seconds, as they stay
+        db.execute("DELETE FROM component_shown")
+        db.execute("INSERT INTO component_shown(jid, component, contact) VALUES(?, ?, ?)",
+                   (alice.jid, DOMAIN, FRIEND))
+        db.execute("INSERT INTO component_shown(jid, component, contact) "
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6400) "
+                   "SELECT 'no session', ?, i || ? FROM n", (DOMAIN, f"@{DOMAIN}"))
+    host.start()
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_probed(gateway, alice)  # a second later: its row has been read
+    gateway.cut()
+    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    alice.close()
+    host.wait_log("event=session.end jid=alice@localhost/a reason=\"closed by the client\"")
+    is_told_when_it_comes_back(host, (alice, FRIEND))
 
 
 def test_sessions_that_are_taken_over_before_their_page_have_rows(make_server):

@@ -436,14 +436,24 @@ static void showing_next(struct timer *t, struct loop *loop)
     g->op = store_submit(b, loop, 0, showing_read, g);
 }
 
+/* Sessions whose rows were read when it came before, and stayed, may have ended since. */
+static void showing_end(struct shown_worker *sw, slice component)
+{
+    LIST_EACH (it, &sw->showings) {
+        struct showing *g = CONTAINER_OF(it, struct showing, node);
+        if (slice_eq(shown_component(g), component)) {
+            showing_free(g);
+            return;
+        }
+    }
+}
+
 static void shown_domain_back(struct worker *w, slice domain)
 {
     struct shown_worker *sw = *worker_state(w, slot);
     if (!remote_known(w, domain))
         return;
-    LIST_EACH (it, &sw->showings)
-        if (slice_eq(shown_component(CONTAINER_OF(it, const struct showing, node)), domain))
-            return; /* what it has not read yet, it reads now; the rest, it has told */
+    showing_end(sw, domain);
     struct showing *g = mem_zalloc(sizeof *g + domain.len);
     g->worker = w;
     g->timer.fn = showing_next;
