@@ -72,7 +72,7 @@ def numbers_of(client, count, last):
         message = client.expect("<message type='chat'><body/></message>")
         body = next(e for e in message if e.tag.endswith("}body"))
         seen[message.get("from").partition("@")[0]].append(int(body.text))
-    assert all(len(numbers) >= count for numbers in seen.values())
+    assert all(len(numbers) >= count for numbers in seen.values()), seen
     return seen
 
 

@@ -1,6 +1,5 @@
 #include "gate/s2s/s2s_connections.h"
 #include "base/ensure.h"
-#include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
@@ -111,7 +110,7 @@ static void onward_run(struct worker *w, void *message, const struct message_fro
     struct jid to = jid_split(stanza_to(m->foreign.st));
     (void)from;
     if (m->shares != 0 && !s2s_is_ended(w))
-        divert_takes_over(
+        partner_takes_over(
             partner_find(w,
                          &(struct partner_name){ jid_split(stanza_from(m->foreign.st)).domain,
                                                  to.domain, m->number },
@@ -145,7 +144,7 @@ static void pair_news_take(struct worker *w, const struct s2s_news *m)
     struct partner *p = partner_find(w, &(struct partner_name){ m->local, m->remote, m->number },
                                      m->kind == NEWS_PENDING);
     if (m->kind == NEWS_PENDING) {
-        divert_takes_over(p, (uint16_t)m->shares);
+        partner_takes_over(p, (uint16_t)m->shares);
         partner_has_mail(p);
         return;
     }

@@ -65,10 +65,11 @@ bool divert_may_end(const struct partner *p)
            !s2s_pair_is_carried(p->gate, partner_pair(p), p->diverted_to);
 }
 
-void divert_takes_over(struct partner *p, uint16_t shares)
+bool divert_takes_over(struct partner *p, uint16_t shares)
 {
     if ((p->shares | shares) == p->shares)
-        return;
+        return false;
     p->shares |= shares;
     s2s_pair_carries(p->gate, partner_pair(p), p->number, true);
+    return true;
 }

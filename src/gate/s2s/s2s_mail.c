@@ -447,6 +447,14 @@ static void mail_rested(struct timer *t, struct loop *loop)
     s2s_mail_go(CONTAINER_OF(t, struct s2s_mail, rest));
 }
 
+/* It is read again, perhaps. */
+static void mail_page_drop(struct s2s_mail *m)
+{
+    outgoing_cancel(&m->page);
+    s2s_judge_cancel(&m->judge);
+    mail_settle_ends(m);
+}
+
 void s2s_mail_sender_gone(struct s2s_mail *m, slice bare)
 {
     if (m->page == NULL && (m->judge == NULL || !s2s_judge_has(m->judge, bare)))
@@ -455,17 +463,22 @@ void s2s_mail_sender_gone(struct s2s_mail *m, slice bare)
         mail_gone_add(m, bare);
         return;
     }
-    outgoing_cancel(&m->page);
-    s2s_judge_cancel(&m->judge);
-    mail_settle_ends(m);
+    mail_page_drop(m);
     s2s_mail_go(m); /* the rows are gone: that was committed before */
+}
+
+void s2s_mail_widened(struct s2s_mail *m)
+{
+    if (!m->backlog)
+        return;
+    mail_page_drop(m);
+    m->behind = (struct outgoing_id){ 0 };
+    s2s_mail_go(m);
 }
 
 void s2s_mail_stop(struct s2s_mail *m)
 {
-    outgoing_cancel(&m->page);
-    s2s_judge_cancel(&m->judge);
-    mail_settle_ends(m);
+    mail_page_drop(m);
     timer_cancel(&m->rest);
     m->closing = false;
     m->behind = (struct outgoing_id){ 0 };

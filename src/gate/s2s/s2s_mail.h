@@ -88,6 +88,9 @@ void s2s_mail_go(struct s2s_mail *m);    /* the stream takes stanzas: reads on *
 /* An account is deleted, by its bare JID: a page that has its rows, or may have, goes on without
  * them. After MAIL_GONE_MAX of these it is read again. */
 void s2s_mail_sender_gone(struct s2s_mail *m, slice bare);
+/* The partner carries more shares: the pages begin anew, as older messages of these may be among
+ * what was passed over. */
+void s2s_mail_widened(struct s2s_mail *m);
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
 void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */
 void s2s_mail_write(struct s2s_mail *m);  /* what is confirmed, now */

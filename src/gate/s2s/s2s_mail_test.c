@@ -1,4 +1,5 @@
-/* A page of stored messages for another server, while one of their senders is deleted. */
+/* Pages of stored messages for another server, while one of their senders is deleted, and while the
+ * partner takes over from another connection. */
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_judge.h"
@@ -102,9 +103,26 @@ static void a_page_goes_on_without_them(void **state)
     stanza_unref(&st[1]);
 }
 
+/* Else the next page had newer messages of a pair of addresses whose older ones were passed over.
+ */
+static void pages_begin_anew_with_more_shares(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    m->behind = (struct outgoing_id){ .sender = 2, .entry = 2 };
+    s2s_mail_go(m);
+    assert_non_null(m->page);
+    s2s_mail_widened(m);
+    assert_non_null(m->page);
+    assert_int_equal(m->behind.entry, 0);
+    test_node_run(&t, is_read, m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(a_page_goes_on_without_them,
-                                                                        start, stop) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_page_goes_on_without_them, start, stop),
+        cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -876,6 +876,12 @@ void partner_forgive(struct partner *p)
 
 void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
 
+void partner_takes_over(struct partner *p, uint16_t shares)
+{
+    if (divert_takes_over(p, shares))
+        s2s_mail_widened(&p->mail);
+}
+
 const struct message_row *const s2s_messages[] = {
     &s2s_foreign_message, &s2s_verify_message,   &s2s_verified_message,
     &s2s_pending_message, &outgoing_message,     &outgoing_answer,
