@@ -204,9 +204,8 @@ static struct kept *kept_of(const struct alarm *a)
 /* Cut between characters. */
 static void text_copy(char *out, size_t cap, slice text)
 {
-    slice part = { text.ptr, text.len < cap ? text.len : cap - 1 };
-    part.len = utf8_valid_len(part);
-    snprintf(out, cap, "%.*s", SLICE_ARG(part));
+    text = utf8_head(text, cap - 1);
+    snprintf(out, cap, "%.*s", SLICE_ARG(text));
 }
 
 /* The database. */

@@ -134,7 +134,7 @@ bool api_same_secrets(struct api_job *j, const struct command *make, const struc
     bool any = false;
     for (const struct command_arg *a = make->args; a != NULL && a->name != NULL; a++) {
         json_t *value = json_object_get(body, a->name);
-        bool secret = a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE;
+        bool secret = command_arg_is_of_secrets(a);
         if (value == NULL || !(secret ? !command_has_arg(c, a->name) : a->kind == ARG_POSITIONAL))
             continue;
         json_object_set(taken, a->name, value);

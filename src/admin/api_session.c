@@ -502,8 +502,7 @@ static slice login_actor(struct session_job *j, slice name)
     ensure(strcmp(login_row.args[0].name, "name") == 0);
     if (console_name(name, j->arena, &known))
         return console_actor(j->arena, name, "");
-    name.len = name.len < NAME_SHOWN_MAX ? name.len : NAME_SHOWN_MAX;
-    name.len = utf8_valid_len(name);
+    name = utf8_head(name, NAME_SHOWN_MAX);
     *shown = slice_dup(j->arena, name);
     for (size_t i = 0; i < name.len; i++)
         if (name.ptr[i] == '\r' || name.ptr[i] == '\n' || name.ptr[i] == '\t')

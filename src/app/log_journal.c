@@ -15,9 +15,7 @@ static slice journal_value(const struct log_field *f, char digits[JOURNAL_DIGITS
         snprintf(digits, JOURNAL_DIGITS, "%" PRId64, f->num);
         return slice_of(digits);
     }
-    value.len = value.len < JOURNAL_VALUE_MAX ? value.len : JOURNAL_VALUE_MAX;
-    value.len = utf8_valid_len(value);
-    return value;
+    return utf8_head(value, JOURNAL_VALUE_MAX);
 }
 
 bool log_journal_write(const struct log_area *area, enum log_level level, uint64_t wall_us,

@@ -70,11 +70,9 @@ void alarm_register(struct alarm *a)
 /* Cuts the detail to its size, at a character boundary. */
 static void set_detail(struct alarm *a, slice detail)
 {
-    if (detail.len > sizeof a->detail - 1) {
-        detail.len = sizeof a->detail - 1;
+    if (detail.len > sizeof a->detail - 1)
         cut_count(CUT_ALARM);
-    }
-    detail.len = utf8_valid_len(detail);
+    detail = utf8_head(detail, sizeof a->detail - 1);
     if (detail.len > 0)
         memcpy(a->detail, detail.ptr, detail.len);
     a->detail[detail.len] = '\0';
@@ -126,8 +124,7 @@ void alarm_set_severity(struct alarm *a, int severity)
 
 static void alarm_keep(char *out, size_t cap, slice text)
 {
-    text.len = text.len < cap ? text.len : cap - 1;
-    text.len = utf8_valid_len(text);
+    text = utf8_head(text, cap - 1);
     if (text.len > 0)
         memcpy(out, text.ptr, text.len);
     out[text.len] = '\0';
@@ -186,9 +183,7 @@ static void copy_locked(const char *text, char *out, size_t cap)
 {
     ensure(cap > 0);
     pthread_mutex_lock(&lock);
-    size_t len = strlen(text);
-    if (len > cap - 1)
-        len = utf8_valid_len((slice){ text, cap - 1 });
+    size_t len = utf8_head(slice_of(text), cap - 1).len;
     memcpy(out, text, len);
     out[len] = '\0';
     pthread_mutex_unlock(&lock);

@@ -70,10 +70,8 @@ static size_t command_check_args(const struct command *c)
     bool optional_seen = false;
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         ensure(a->kind != ARG_POSITIONAL || !optional_seen);
-        ensure(
-            (a->kind != ARG_FLAG || a->type == PARAM_BOOL) &&
-            ((a->kind != ARG_SECRET && a->kind != ARG_SECRET_MADE) || command_arg_is_secret(a)) &&
-            a->doc != NULL);
+        ensure((a->kind != ARG_FLAG || a->type == PARAM_BOOL) &&
+               (!command_arg_is_of_secrets(a) || command_arg_is_secret(a)) && a->doc != NULL);
         optional_seen = optional_seen || a->kind == ARG_OPTIONAL;
         count++;
     }
@@ -585,8 +583,7 @@ static bool is_told(const struct command_call *call, size_t i)
 static void audit_value(struct buf *args, slice value)
 {
     size_t room = (AUDIT_BYTES_MAX - args->len) / 2;
-    slice part = { value.ptr, value.len < room ? value.len : room };
-    part.len = utf8_valid_len(part);
+    slice part = utf8_head(value, room);
     buf_add(args, part);
     if (part.len < value.len)
         buf_printf(args, "... (%zu bytes)", value.len);
@@ -594,9 +591,7 @@ static void audit_value(struct buf *args, slice value)
 
 static slice changed_text(const struct command_call *c, slice text)
 {
-    text.len = text.len < COMMAND_CHANGED_MAX ? text.len : COMMAND_CHANGED_MAX;
-    text.len = utf8_valid_len(text);
-    return slice_dup(c->arena, text);
+    return slice_dup(c->arena, utf8_head(text, COMMAND_CHANGED_MAX));
 }
 
 void command_changed(struct command_call *c, slice before, slice after)

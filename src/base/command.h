@@ -44,11 +44,16 @@ static inline bool command_arg_is_secret(const struct command_arg *a)
     return a->type == PARAM_SECRET;
 }
 
+/* Of a kind that is for secrets: musterctl asks for it. */
+static inline bool command_arg_is_of_secrets(const struct command_arg *a)
+{
+    return a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE;
+}
 /* musterctl reads it from standard input with --stdin: it may be what no list of processes should
  * show. */
 static inline bool command_arg_may_be_piped(const struct command_arg *a)
 {
-    return a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE || a->refers == REFERS_SETTING_VALUE;
+    return command_arg_is_of_secrets(a) || a->refers == REFERS_SETTING_VALUE;
 }
 
 struct command_call;
@@ -125,8 +130,8 @@ struct command {
     /* COMMAND_OWN: a switch that must be on for users who are not administrators; NULL: always
      * on. */
     const struct setting *own_if;
-    /* Names a folder of the host. Who is not at the control socket gives as paths only names in it;
-     * NULL: no paths at all (COMMAND_LOCAL). */
+    /* The setting that names a folder of the host: a path that does not come by the control socket
+     * must be a name in that folder. NULL: it must not be there at all (COMMAND_LOCAL). */
     const struct setting *inside;
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;

@@ -140,8 +140,7 @@ static enum err param_refuse(const struct param *p, enum err e, slice text, cons
     char found[FOUND_BYTES_MAX + 1], range[RANGE_BYTES_MAX];
     if (p->type == PARAM_SECRET)
         text = SLICE(PARAM_SECRET_SHOWN);
-    size_t len = text.len < FOUND_BYTES_MAX ? text.len : FOUND_BYTES_MAX;
-    len = utf8_valid_len((slice){ text.ptr, len });
+    size_t len = utf8_head(text, FOUND_BYTES_MAX).len;
     for (size_t i = 0; i < len; i++)
         found[i] = (unsigned char)text.ptr[i] < ' ' ? '?' : text.ptr[i];
     found[len] = '\0';

@@ -5,6 +5,13 @@
 /* Length of the valid prefix; a character cut off at the end is not part of it. */
 size_t utf8_valid_len(slice s);
 static inline bool utf8_valid(slice s) { return utf8_valid_len(s) == s.len; }
+/* What is valid of its first `max` bytes: text that is cut to be shown. */
+static inline slice utf8_head(slice s, size_t max)
+{
+    s.len = s.len < max ? s.len : max;
+    s.len = utf8_valid_len(s);
+    return s;
+}
 /* Decodes one character at s.ptr; returns its length 1..4, 0: malformed, -1: more bytes needed. */
 int utf8_decode(slice s, uint32_t *out);
 /* One line without control characters. Names may turn the direction of text. */

@@ -441,13 +441,6 @@ static const struct message_row audit_message = {
     .run = audit_arrived,
 };
 
-static slice cut(slice text, size_t max)
-{
-    slice part = { text.ptr, text.len < max ? text.len : max };
-    part.len = utf8_valid_len(part);
-    return part;
-}
-
 /* Its lines tell what the audit log tells. */
 static struct log_area log_commands = {
     .name = "command",
@@ -465,10 +458,10 @@ void audit_command(const struct command_call *call)
     command_audit_args(call, &args);
     const struct principal *p = &call->who;
     struct audit_texts t = { .at_us = clock_wall_us(),
-                             .text = { cut(p->actor, ACTOR_MAX), cut(p->from, ACTOR_MAX),
-                                       cut(p->role, ACTOR_MAX), slice_of(call->command->name),
-                                       buf_fit(&args), slice_of(err_name(call->err)), call->before,
-                                       call->after } };
+                             .text = { utf8_head(p->actor, ACTOR_MAX),
+                                       utf8_head(p->from, ACTOR_MAX), utf8_head(p->role, ACTOR_MAX),
+                                       slice_of(call->command->name), buf_fit(&args),
+                                       slice_of(err_name(call->err)), call->before, call->after } };
     duty_send(worker_here(), DUTY_AUDIT, &audit_message, &t);
     buf_fini(&args);
 }
@@ -481,10 +474,10 @@ void audit_of_server(const char *command, slice args, slice before, slice after)
                                                { 0 },
                                                SLICE_INIT("administrator"),
                                                slice_of(command),
-                                               cut(args, AUDIT_BYTES_MAX),
+                                               utf8_head(args, AUDIT_BYTES_MAX),
                                                slice_of(err_name(OK)),
-                                               cut(before, COMMAND_CHANGED_MAX),
-                                               cut(after, COMMAND_CHANGED_MAX) } });
+                                               utf8_head(before, COMMAND_CHANGED_MAX),
+                                               utf8_head(after, COMMAND_CHANGED_MAX) } });
 }
 
 /* Where the head does not fit, a tool leaves it so: the server finds it at its start. But it knows
@@ -527,8 +520,8 @@ enum err audit_of_tool(struct store *store, slice actor, const char *command, sl
         chain_append(b, &r.end,
                      &(struct audit_texts){
                          .at_us = clock_wall_us(),
-                         .text = { cut(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
-                                   slice_of(command), cut(args, AUDIT_BYTES_MAX),
+                         .text = { utf8_head(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
+                                   slice_of(command), utf8_head(args, AUDIT_BYTES_MAX),
                                    slice_of(err_name(OK)), SLICE(""), SLICE("") } });
         if (r.fits)
             head_add(b, &r.end);

@@ -44,8 +44,7 @@ static uint64_t job_last; /* 0: there was none yet */
 
 static void job_copy(char *out, size_t cap, slice text)
 {
-    if (text.len >= cap)
-        text.len = utf8_valid_len((slice){ text.ptr, cap - 1 });
+    text = utf8_head(text, cap - 1);
     if (text.len > 0)
         memcpy(out, text.ptr, text.len);
     out[text.len] = '\0';

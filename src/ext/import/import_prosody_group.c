@@ -56,8 +56,7 @@ static enum err take_heading(struct prosody_groups *x, slice line)
 {
     ensure(line.len > 0 && line.ptr[0] == '[');
     if (line.ptr[line.len - 1] != ']') {
-        if (line.len > QUOTED_MAX)
-            line.len = utf8_valid_len((slice){ line.ptr, QUOTED_MAX });
+        line = utf8_head(line, QUOTED_MAX);
         why_set(x->why, "found \"%.*s\", expected [NAME] or [+NAME] and nothing behind it",
                 SLICE_ARG(line));
         return E_SYNTAX;

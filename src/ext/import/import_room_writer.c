@@ -130,8 +130,7 @@ void room_writer_roles(struct room_writer *r, const char *key, room_has_role *ha
 /* Cut to what a text of the configuration may have, without control characters. */
 static slice room_writer_clean(struct room_writer *r, slice text, bool lines)
 {
-    slice s = { text.ptr, text.len < ROOM_TEXT_MAX ? text.len : ROOM_TEXT_MAX };
-    s.len = utf8_valid_len(s);
+    slice s = utf8_head(text, ROOM_TEXT_MAX);
     char *clean = arena_alloc_raw(r->tmp, s.len + 1);
     for (size_t i = 0; i < s.len; i++) {
         bool plain = (unsigned char)s.ptr[i] >= ' ' || (lines && s.ptr[i] == '\n');

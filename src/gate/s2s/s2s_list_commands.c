@@ -207,7 +207,7 @@ static void route_added(void *arg, enum store_result result, const struct store_
     }
 }
 
-/* Who has forgotten the port would wait for records that nobody has made. */
+/* A route without a port asks for SRV records, which whoever only forgot the port has not made. */
 static void note_service(struct command_call *call)
 {
     struct s2s_target t;

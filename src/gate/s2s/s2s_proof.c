@@ -67,8 +67,7 @@ enum s2s_external s2s_external_failed(char said[EXTERNAL_SAID_MAX], const struct
         if (slice_is(condition, rows[i].condition))
             means = rows[i].means;
     condition.len = condition.len < 40 ? condition.len : 40;
-    text.len = text.len < 44 ? text.len : 44;
-    text.len = utf8_valid_len(text);
+    text = utf8_head(text, 44);
     int len = snprintf(said, EXTERNAL_SAID_MAX, "%s%.*s%s%.*s)",
                        means == EXTERNAL_REFUSED ? "it refuses our certificate ("
                                                  : "it answers EXTERNAL with a failure (",
@@ -94,8 +93,7 @@ const char *s2s_key_refused(const struct elem *result, enum s2s_external before,
     bool has_error = elem_first(result, &error) && slice_is(error.name, "error");
     if (has_error && elem_first(&error, &condition))
         why = condition.name;
-    why.len = why.len < 64 ? why.len : 64;
-    why.len = utf8_valid_len(why);
+    why = utf8_head(why, 64);
     bool tried = before >= EXTERNAL_REFUSED;
     return arena_printf(tmp, "%s%s could not prove our domain by dialback: %.*s",
                         tried                            ? said

@@ -131,12 +131,7 @@ struct reading {
 };
 
 /* Enough to know it by. */
-static slice room_line_shown(slice text)
-{
-    slice s = { text.ptr, text.len < SHOWN_MAX ? text.len : SHOWN_MAX };
-    s.len = utf8_valid_len(s);
-    return s;
-}
+static slice room_line_shown(slice text) { return utf8_head(text, SHOWN_MAX); }
 
 static bool room_line_wrong(const struct reading *r, const char *key, const char *allowed)
 {
