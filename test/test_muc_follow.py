@@ -375,3 +375,180 @@ def test_who_is_here_is_told_on_a_device_whose_connection_broke(server, cave, pu
     again.send("<presence type='unavailable'/>")
     again.close()
     not_told(push, alice, bob.bare)
+
+
+# --- connections that broke (XEP-0198) ---
+
+
+@pytest.fixture
+def phone(server, cave, bob):
+    """A session of bob in the room, which he follows."""
+    client = server.client("bob", "phone")
+    client.enable_sm()
+    client.auto_ack = False
+    cave.register(client, "second", follow=True)
+    cave.enter(client, "second")
+    client.ack()
+    return client
+
+
+def cut(server, client):
+    client.cut()
+    until("hibernation", lambda: [s["state"] for s in server.rows("session", "list")
+                                  if s["jid"] == client.jid] == ["hibernating"])
+
+
+def resume(server, old):
+    again = server.connect("bob")
+    again.auto_ack = False
+    assert again.take_over(old).tag.endswith("resumed")
+    return again
+
+
+def test_each_device_has_each_message_once(server, cave, alice, bob, phone):
+    """It counts as unread until the phone has acknowledged it."""
+    cut(server, phone)
+    texts = [f"m{n}" for n in range(5)]
+    for text in texts:
+        cave.say(alice, text)
+    assert [heard(bob, cave, text) for text in texts] == [1, 2, 3, 4, 5]
+    assert unread(bob) == {cave.jid: 5}
+    again = resume(server, phone)
+    for text in texts:
+        cave.expect_body(again, "first", text)
+    assert unread(bob) == {cave.jid: 5}
+    cut(server, again)
+    cave.say(alice, "m5")
+    assert heard(bob, cave, "m5") == 6
+    last = resume(server, again)
+    cave.expect_body(last, "first", "m5")
+    last.ack()
+    until("all is seen", lambda: unread(bob) == {})
+    cave.say(alice, "seen")
+    cave.expect_body(last, "first", "seen")
+    last.expect_nothing("<message type='groupchat'/>")
+    cave.expect_nothing(bob, "<message/>", after=(alice, last))
+    assert unread(bob) == {}
+
+
+def test_another_device_reads_in_the_room(server, cave, alice, bob, phone):
+    desk, tablet = server.client("bob", "desk"), bob
+    cave.enter(desk, "second")
+    cut(server, phone)
+    cave.say(alice, "seen")
+    cave.expect_body(desk, "first", "seen")
+    cave.expect_nothing(tablet, "<message/>", after=(alice, desk))
+    assert unread(tablet) == {}
+    cave.leave(desk, "second")
+    cave.say(alice, "not seen")
+    assert heard(tablet, cave, "not seen") == heard(desk, cave, "not seen") == 1
+    cave.enter(desk, "second")
+    assert unread(tablet) == {}
+
+
+def test_a_marker_of_another_device(server, cave, alice, bob, phone):
+    cut(server, phone)
+    ids = []
+    for n in range(3):
+        cave.say(alice, f"m{n}")
+        ids.append(stanza_id(cave.expect_body(alice, "first", f"m{n}")))
+        assert heard(bob, cave, f"m{n}") == n + 1
+    cave.send(bob, f"<displayed xmlns='{MARKER}' id='{ids[1]}'/>")
+    until("one is left", lambda: unread(bob) == {cave.jid: 1})
+    cave.say(alice, "m3")
+    assert heard(bob, cave, "m3") == 2
+    again = resume(server, phone)
+    cave.expect_body(again, "first", "m3")
+    again.ack()
+    cave.flush(again)
+    assert unread(bob) == {cave.jid: 2}  # from then on only markers count
+    cave.send(again, f"<displayed xmlns='{MARKER}' id='of a client that knows no stanza ids'/>")
+    until("none is left", lambda: unread(bob) == {})
+
+
+def test_the_session_ends(server, cave, alice, bob, phone):
+    cut(server, phone)
+    cave.say(alice, "one")
+    assert heard(bob, cave, "one") == 1
+    server.ctl("session", "kick", phone.jid)
+    until("the end", lambda: len(server.rows("session", "list", "--jid", bob.bare)) == 1)
+    assert unread(bob) == {cave.jid: 1}
+    cave.say(alice, "two")
+    assert heard(bob, cave, "two") == 2
+
+
+def test_a_planned_restart(server, cave, alice, bob, phone):
+    alice.enable_sm()
+    cut(server, phone)
+    cave.say(alice, "one")
+    assert heard(bob, cave, "one") == 1
+    server.restart()
+    writer = server.connect("alice")
+    assert writer.take_over(alice).tag.endswith("resumed")
+    bob = server.client("bob", "desk")
+    assert unread(bob) == {cave.jid: 1}
+    cave.say(writer, "two")
+    assert heard(bob, cave, "two") == 2
+    again = resume(server, phone)
+    cave.expect_body(again, "first", "one")
+    cave.expect_body(again, "first", "two")
+    again.ack()
+    until("all is seen", lambda: unread(bob) == {})
+
+
+@pytest.mark.parametrize("marks", [False, True])
+def test_what_a_planned_restart_finds_unread(server, cave, alice, bob, phone, marks):
+    """Nothing is said behind the restart: the phone that reads has seen all, unless it marks."""
+    alice.enable_sm()
+    if marks:
+        cave.send(phone, f"<displayed xmlns='{MARKER}' id='x'/>")
+        cave.flush(phone)
+        phone.ack()
+    cut(server, phone)
+    cave.say(alice, "one")
+    assert heard(bob, cave, "one") == 1
+    server.restart()
+    bob = server.client("bob", "desk")
+    assert unread(bob) == {cave.jid: 1}
+    again = resume(server, phone)
+    cave.expect_body(again, "first", "one")
+    again.ack()
+    cave.flush(again)
+    if marks:
+        assert unread(bob) == {cave.jid: 1}
+        cave.send(again, f"<displayed xmlns='{MARKER}' id='x'/>")
+    until("all is seen", lambda: unread(bob) == {})
+
+
+def test_each_device_that_is_away_is_told_once(server, cave, push, alice, bob, phone):
+    """The phone, whose session hibernates, and a tablet without a session."""
+    for client, node in ((phone, "phone"), (bob, "tablet")):
+        enable(client, node=node)
+    cave.flush(phone)
+    phone.ack()
+    cut(server, phone)
+    bob.close()
+    cave.say(alice, "anybody?")
+    for node in ("phone", "tablet"):
+        assert sender(announcement(push, node=node)) == cave.at("first")
+    alice.send(f"<message to='{bob.bare}' type='chat'><body>really</body></message>")
+    for node in ("phone", "tablet"):
+        assert sender(announcement(push, node=node)) == str(alice)
+
+
+def test_who_does_not_follow_is_told_of_mentions(server, cave, push, alice, bob):
+    """Also on a device without a session, if nobody reads in the room."""
+    phone = server.client("bob", "phone")
+    phone.enable_sm()
+    cave.register(phone, "second")
+    enable(bob)
+    bob.close()
+    cave.enter(phone, "second")
+    cave.say(alice, "bob, are you there?")
+    cave.expect_body(phone, "first", "bob, are you there?")
+    cave.flush(phone)
+    cut(server, phone)
+    cave.say(alice, "of no interest")
+    cave.say(alice, "and now, bob?")
+    assert sender(announcement(push)) == cave.at("first")
+    not_told(push, alice, bob.bare)

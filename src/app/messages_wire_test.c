@@ -198,6 +198,7 @@ static const char *fan_first_value(int n)
         NAME(FAN_PEP_EVENT);
         NAME(FAN_PEP_WANTED);
         NAME(FAN_ROOM_BOOKMARK);
+        NAME(FAN_ROOM_HERE);
         NAME(FAN_ROOM_MENTION);
         NAME(FAN_ROOM_MESSAGE);
     }

@@ -22,6 +22,7 @@ enum fan_first {
     FAN_PEP_EVENT = '+',     /* ext/pubsub/pep.c: notifications to contacts */
     FAN_PEP_WANTED = '?',    /* ext/pubsub/pep.c: a session has come to want nodes */
     FAN_ROOM_BOOKMARK = 'b', /* muc/parts/bookmark.c; its number: enum registered */
+    FAN_ROOM_HERE = 'h',     /* muc/parts/follow.c: to users who are in the room */
     FAN_ROOM_MENTION = 'm',  /* muc/parts/mention.c */
     FAN_ROOM_MESSAGE = 'r'   /* muc/parts/follow.c: to users who are not in the room */
 };

@@ -503,6 +503,30 @@ slice audience_nick(const struct session *s, slice room)
     return slice_from(stanza_to(m->presence), m->presence->to_bare_len + 1u);
 }
 
+bool audience_has(const struct session *s, slice room)
+{
+    return member_find(crowd_find(s->account->worker, room), s) != NULL;
+}
+
+bool audience_reads(const struct account *a, slice room)
+{
+    SESSIONS_EACH (s, a) {
+        if (s->state == SESSION_ATTACHED && audience_has(s, room))
+            return true;
+    }
+    return false;
+}
+
+void audience_rooms_each(const struct session *s, void (*fn)(const struct session *s, slice room))
+{
+    const struct list *rooms = s->state_of[session_slot];
+    ensure(session_here(s));
+    if (rooms == NULL)
+        return;
+    LIST_EACH (it, rooms)
+        fn(s, CONTAINER_OF(it, struct member, node)->crowd->name);
+}
+
 static void audience_session_freed(struct session *s)
 {
     for (struct list *rooms; (rooms = s->state_of[session_slot]) != NULL;)

@@ -18,6 +18,7 @@
 #include "base/slice.h"
 #include <stdint.h>
 
+struct account;
 struct feature;
 struct session;
 struct stanza;
@@ -73,6 +74,13 @@ void audience_tell(struct audience *a, slice jid, struct stanza *st);
 /* At the home of the session. The nick under which it is in that room; empty: it is not in it, or
  * the room keeps no presence with its members. */
 slice audience_nick(const struct session *s, slice room);
+
+/* The same: whether it is in that room; and calls fn for each of its rooms, which stays in them. */
+bool audience_has(const struct session *s, slice room);
+/* Whether a session of the account is in the room and connected: others are in it, but nobody reads
+ * what they get (XEP-0198). */
+bool audience_reads(const struct account *a, slice room);
+void audience_rooms_each(const struct session *s, void (*fn)(const struct session *s, slice room));
 
 /* In struct feature. After a planned restart, or a move of the session to another home, at the home
  * of the room: this session is back, and its room adds it to its audience again without telling

@@ -167,7 +167,8 @@ struct session_events {
     /* Another stream carries it now, and has what its client lacks. */
     void (*resumed)(struct session *s);
     void (*quiet)(struct session *s); /* its PAUSE_QUIET has begun or ended */
-    void (*took)(struct session *s);  /* `flushing`: its client took some of what it was sent */
+    /* `flushing` or `awaited`: its client took some of what it was sent. */
+    void (*took)(struct session *s);
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*presence)(struct session *s, struct stanza *st);
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */

@@ -710,14 +710,14 @@ static bool lets_pass(struct account *a, const struct stanza *st)
     return account_stays(a) && stage_block(a, st, &(struct refusal){ 0 }) == PASS;
 }
 
-void message_pass(struct account *a, struct stanza *st)
+void message_pass(struct account *a, struct stanza *st, message_has_fn *has)
 {
     struct passage p = { .st = st, .known = st->known, .way = PASSAGE_RECEIVED };
     if (!lets_pass(a, st))
         return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (!im_message_receives(s, st))
+        if (!im_message_receives(s, st) || has(s, stanza_from_bare(st)))
             continue;
         session_deliver_to(s, st, a->jid); /* one of many: nobody inherits it */
         p.taken++;

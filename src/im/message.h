@@ -26,10 +26,11 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
 /* The account is being removed or disabled: messages that wait at ARCHIVE, and those behind them,
  * are refused. */
 void messages_refuse_waiting(struct account *a);
-/* Sends a notification of a service of this node to all sessions of an account that accept it. It
- * is not stored, copied or answered. Then devices that are away are notified (stage PUSH). `to` is
- * the account. Borrows. */
-void message_pass(struct account *a, struct stanza *st);
+/* Sends a notification of a service of this node to all sessions of an account that accept it, but
+ * not to those that `has` says have it from the service (its bare JID). It is not stored, copied or
+ * answered. Then devices that are away are notified (stage PUSH). `to` is the account. Borrows. */
+typedef bool message_has_fn(const struct session *s, slice service);
+void message_pass(struct account *a, struct stanza *st, message_has_fn *has);
 /* The same for devices that are away alone: it is delivered to nobody. */
 void message_alert(struct account *a, struct stanza *st);
 /* The same for devices whose sessions hibernate: those have it in their queues. */

@@ -115,6 +115,7 @@ struct session {
     bool to_component; /* addresses of components have seen it: im/component_shown.h */
     bool interested;   /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;     /* offline messages are being delivered: live ones wait in the store */
+    bool awaited;      /* a feature waits until its client took something: session.took */
     uint8_t holds;     /* bits of enum session_hold_bits: the stream was told not to read */
     uint8_t paused;    /* bits of enum session_pause */
     bool secure;

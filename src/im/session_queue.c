@@ -98,7 +98,7 @@ static void pop_to(struct session *s, uint32_t seq)
 {
     while (s->queue_len > 0 && (int32_t)(session_queue_at(s, 0)->seq - seq) <= 0)
         session_queue_pop(s);
-    if (s->flushing)
+    if (s->flushing || s->awaited)
         EMIT(session.took, s);
     if (s->producers != NULL && session_took(s))
         session_produce(s, s);

@@ -21,8 +21,4 @@ extern const struct room_part relay_part;          /* IQs between occupants */
 extern const struct room_part vcard_part;          /* XEP-0486 */
 extern const struct room_part voice_request_part;  /* §7.13 */
 
-/* Whom FAN_ROOM_MENTION tells, the number of each address: devices that are away, of somebody who
- * is not in the room; or those whose session hibernates, of somebody who is. */
-enum mention_whom { MENTION_AWAY, MENTION_DORMANT };
-
 extern const struct room_part *const room_parts[]; /* NULL-terminated */

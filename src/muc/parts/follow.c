@@ -1,7 +1,14 @@
 /* follow: followers are members who registered for the messages that are sent while they are not in
  * the room (XEP-0045 §7.10, docs/rooms.md). They get these on all their sessions, with the number
- * of messages that they have not seen, and their devices that are away are told; while they are in
- * the room, devices whose session hibernates. Followers are accounts of this server only.
+ * of messages that they have not seen, and their devices that are away are told. Followers are
+ * accounts of this server only.
+ *
+ * While a follower is in the room, their home gets each message beside those of the audience
+ * (FAN_ROOM_HERE). If one of the sessions in the room is connected, it has the message, and devices
+ * whose session hibernates are told. If all of them hibernate (XEP-0198), nobody reads there: the
+ * home gives the message back to the room, which counts it and sends it as to a follower who is not
+ * in the room. So the room need not know which sessions hibernate. A session that was resumed and
+ * acknowledged what had waited has seen all: its home tells the room.
  *
  * Messages count as read for a follower in the room, until the follower's client sends a marker
  * (XEP-0333); from then on only markers count. Followers have seen their own messages, and all
@@ -21,9 +28,11 @@
 #include "home/jids.h"
 #include "home/question.h"
 #include "im/account.h"
+#include "im/audience.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "im/message.h"
+#include "im/session.h"
 #include "muc/archive/history.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
@@ -66,15 +75,16 @@ static struct follower *follower_of(struct affiliate *a)
  * index that spared this would have to be kept up with each number that is stored. */
 static struct store_stmt unread_stmt = {
     .name = "room.unread-get",
-    .sql = "SELECT a.jid, a.unread, a.upto FROM room r JOIN room_affiliation a ON a.room = r.id"
-           " WHERE r.jid = $1 AND a.follows = 1",
+    .sql = "SELECT a.jid, a.unread, a.upto, a.marks FROM room r JOIN room_affiliation a"
+           " ON a.room = r.id WHERE r.jid = $1 AND a.follows = 1",
     .params = "t",
-    .cols = "tii",
+    .cols = "tiii",
 };
 static struct store_stmt unread_put_stmt = {
     .name = "room.unread",
-    .sql = "UPDATE room_affiliation SET unread = $3, upto = $4 WHERE room = $1 AND jid = $2",
-    .params = "itii",
+    .sql = "UPDATE room_affiliation SET unread = $3, upto = $4, marks = $5"
+           " WHERE room = $1 AND jid = $2",
+    .params = "itiii",
     .cols = "",
 };
 static struct store_stmt unread_list_stmt = {
@@ -103,7 +113,7 @@ static const struct store_schema schema = {
 static struct metric told = {
     .name = "muster_room_messages_to_absent",
     .kind = METRIC_COUNTER,
-    .help = "Messages of rooms sent to members who follow the room and were not in it."
+    .help = "Messages of rooms sent to members who follow the room and were not connected to it."
 };
 
 /* Something new to read: what corrects or retracts has a text as well, for clients that know no
@@ -125,7 +135,7 @@ static void follow_put(struct store_batch *b, const struct room *r, struct affil
     f->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
     f->changed = false;
     STORE_ADD(b, &unread_put_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(f->unread),
-              SV_I(f->upto));
+              SV_I(f->upto), SV_I(f->marks));
 }
 
 static void store_one(struct room *r, struct affiliate *a)
@@ -209,6 +219,7 @@ static void follow_read(struct room *r, const struct store_batch *b, unsigned fi
             *follower_of(a) = (struct follower){
                 .unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread,
                 .upto = upto < 0 ? 0 : (uint64_t)upto,
+                .marks = store_int(b, first, i, 3) != 0,
             };
     }
 }
@@ -263,17 +274,14 @@ static void saw_all(struct follower *f)
     f->unread = 0;
 }
 
-/* After a planned restart: a follower with unread messages uses markers. */
+/* After a planned restart the follower has seen no more than before. */
 static void follow_seated(struct room *r, struct seat *s, bool back)
 {
     struct affiliate *a = map_get(&r->followers, seat_bare(s));
-    if (a == NULL)
+    if (a == NULL || back)
         return;
-    struct follower *f = follower_of(a);
-    uint32_t unread = back ? f->unread : 0;
-    saw_all(f);
-    f->unread = unread;
-    f->marks = unread > 0;
+    saw_all(follower_of(a));
+    follower_of(a)->marks = false;
 }
 
 static void follow_leaves(struct room *r, const struct seat *s, bool ends)
@@ -322,7 +330,7 @@ static void follow_said(struct room *r, const struct room_said *said)
     bool text = has_text(st);
     (void)marked(r, speaker, st);
     fan_begin(&fan, r->worker, st, FAN_TAG(FAN_ROOM_MESSAGE));
-    fan_begin(&here, r->worker, st, FAN_TAG(FAN_ROOM_MENTION));
+    fan_begin(&here, r->worker, st, FAN_TAG(FAN_ROOM_HERE));
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
         struct follower *f = follower_of(a);
         f->changed = true;
@@ -330,10 +338,12 @@ static void follow_said(struct room *r, const struct room_said *said)
             f->unread = 0;
         else if (text && f->unread < UNREAD_MAX && (a->here == 0 || f->marks))
             f->unread++;
-        if (a->here == 0 && stanza_has(st, worth))
+        if (!stanza_has(st, worth))
+            continue;
+        if (a->here == 0)
             fan_add_with(&fan, a->jid, f->unread);
-        else if (text && !slice_eq(a->jid, speaker))
-            fan_add_with(&here, a->jid, MENTION_DORMANT);
+        else if (!slice_eq(a->jid, speaker))
+            fan_add_with(&here, a->jid, text);
     }
     fan_end(&fan);
     fan_end(&here);
@@ -352,7 +362,7 @@ static void follow_hear(struct account *a, struct stanza *st, uint32_t unread)
     struct stanza *own = stanza_append_to(st, a->jid, buf_fit(&out));
     buf_fini(&out);
     metric_add(&told, 1);
-    message_pass(a, own);
+    message_pass(a, own, audience_has);
     stanza_unref(&own);
 }
 
@@ -383,6 +393,163 @@ static void follow_arrived(struct worker *w, slice bare, uint32_t number, struct
     struct heard *h = mem_alloc(sizeof *h);
     *h = (struct heard){ stanza_ref(st), number };
     account_with(w, bare, follow_loaded, h);
+}
+
+/* What the home of a follower in the room says to it. */
+struct follower_word {
+    slice room, bare;
+    struct stanza *unseen; /* a message that no session in the room could read; NULL: all is seen */
+};
+
+static void unseen(struct room *r, struct affiliate *a, struct stanza *st)
+{
+    struct follower *f = follower_of(a);
+    struct fan fan;
+    ensure(room_here(r) && f->unread <= UNREAD_MAX);
+    f->changed = true;
+    if (has_text(st) && !f->marks && f->unread < UNREAD_MAX)
+        f->unread++;
+    fan_begin(&fan, r->worker, st, FAN_TAG(FAN_ROOM_MESSAGE));
+    fan_add_with(&fan, a->jid, f->unread);
+    fan_end(&fan);
+}
+
+static void follower_word_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct follower_word *word = message;
+    struct room *r = room_find(w, word->room);
+    struct affiliate *a = r == NULL ? NULL : map_get(&r->followers, word->bare);
+    (void)from;
+    if (a == NULL)
+        return;
+    if (word->unseen != NULL)
+        unseen(r, a, word->unseen);
+    else if (!follower_of(a)->marks)
+        saw_all(follower_of(a));
+}
+
+static bool follower_word_is_sound(struct worker *w, const void *message,
+                                   const struct message_from *from)
+{
+    const struct follower_word *word = message;
+    const struct stanza *st = word->unseen;
+    (void)w, (void)from;
+    return st == NULL || (st->kind == STANZA_MESSAGE && slice_eq(stanza_from_bare(st), word->room));
+}
+
+static unsigned follower_word_slot(const void *message)
+{
+    return node_slot(((const struct follower_word *)message)->room);
+}
+
+static const struct message_field follower_word_fields[] = {
+    F_BARE(struct follower_word, room),
+    F_BARE(struct follower_word, bare),
+    F_STANZA_OR_NONE(struct follower_word, unseen),
+    { 0 },
+};
+static const struct message_row follower_word_message = {
+    .id = 87,
+    .scope = MESSAGE_CLUSTER,
+    .name = "follower-word",
+    .size = sizeof(struct follower_word),
+    .fields = follower_word_fields,
+    .run = follower_word_run,
+    .sound = follower_word_is_sound,
+    .slot = follower_word_slot,
+};
+
+/* Of a session that hibernates: whether rooms count messages that wait in its queue. */
+struct sleeper {
+    bool resumed;
+    uint32_t upto; /* resumed: outbound count of the last one */
+};
+static unsigned sleeper_slot;
+
+static struct sleeper *sleeper_of(const struct session *s) { return s->state_of[sleeper_slot]; }
+
+static void sleeper_begin(struct session *s)
+{
+    ensure(session_here(s));
+    if (sleeper_of(s) == NULL)
+        s->state_of[sleeper_slot] = mem_new(struct sleeper);
+}
+
+static void sleeper_end(struct session *s)
+{
+    struct sleeper *sleeper = sleeper_of(s);
+    mem_free(&sleeper);
+    s->state_of[sleeper_slot] = NULL;
+    s->awaited = false;
+}
+
+static void sleeper_saw(const struct session *s, slice room)
+{
+    home_send(s->account->worker, room, &follower_word_message,
+              &(struct follower_word){ .room = room, .bare = session_bare(s) });
+}
+
+static void follow_took(struct session *s)
+{
+    struct sleeper *sleeper = sleeper_of(s);
+    ensure(session_here(s));
+    if (sleeper == NULL || s->state != SESSION_ATTACHED)
+        return;
+    if (!sleeper->resumed) /* all that waited is in the queue, with its final numbers */
+        *sleeper = (struct sleeper){ .resumed = true, .upto = s->out_count };
+    s->awaited = true;
+    if ((int32_t)(s->out_acked - sleeper->upto) < 0)
+        return;
+    audience_rooms_each(s, sleeper_saw);
+    sleeper_end(s);
+}
+
+/* Perhaps again, before the client had all. */
+static void follow_hibernates(struct session *s)
+{
+    ensure(s->state == SESSION_HIBERNATING);
+    if (sleeper_of(s) != NULL)
+        *sleeper_of(s) = (struct sleeper){ 0 };
+    s->awaited = false;
+}
+
+static void follow_session_save(const struct session *s, struct buf *out)
+{
+    if (sleeper_of(s) != NULL)
+        buf_lit(out, "unseen");
+}
+
+static void follow_session_restore(struct session *s, slice saved)
+{
+    if (!slice_is(saved, "unseen"))
+        return;
+    sleeper_begin(s);
+    s->awaited = true; /* its stream may still carry it */
+}
+
+/* The number: whether it has a text that counts. Where the account has no sessions, the room is
+ * about to hear that they ended. */
+static void follow_here_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                                slice tag)
+{
+    struct account *a = account_find(w, bare);
+    slice room = stanza_from_bare(st);
+    (void)tag;
+    if (a != NULL && audience_reads(a, room)) {
+        struct stanza *own = number == 0 ? NULL : stanza_readdress(st, (slice){ 0 }, a->jid);
+        if (own != NULL)
+            message_alert_dormant(a, own);
+        stanza_unref(&own);
+        return;
+    }
+    if (a != NULL) {
+        SESSIONS_EACH (s, a) {
+            if (audience_has(s, room))
+                sleeper_begin(s);
+        }
+    }
+    home_send(w, room, &follower_word_message,
+              &(struct follower_word){ room, bare, stanza_ref(st) });
 }
 
 /* All rooms of one who asks (docs/rooms.md): stored ones, and where they are in memory, what they
@@ -521,10 +688,19 @@ const struct feature muc_follow_feature = {
     .parts = PART_ROOM,
     .schema = &schema,
     .metrics = (struct metric *const[]){ &told, NULL },
-    .fans = (const struct fan_tag[]){ { FAN_ROOM_MESSAGE, follow_arrived }, { 0 } },
+    .fans = (const struct fan_tag[]){ { FAN_ROOM_HERE, follow_here_arrived },
+                                      { FAN_ROOM_MESSAGE, follow_arrived },
+                                      { 0 } },
+    .session = { .slot = &sleeper_slot,
+                 .hibernates = follow_hibernates,
+                 .resumed = follow_took,
+                 .took = follow_took,
+                 .freed = sleeper_end,
+                 .save = follow_session_save,
+                 .restore = follow_session_restore },
     .worker.stop = follow_worker_stop,
-    .messages =
-        (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
+    .messages = (const struct message_row *const[]){ &unread_asked_message, &unread_told_message,
+                                                     &follower_word_message, NULL },
 };
 
 /* In the registration form; the name of the field is the one that clients know from servers which

@@ -1,9 +1,10 @@
 /* mention: tells devices that are away of messages that name their user. Members who are not in the
  * room are told (stage PUSH at the home of the account), also when they do not follow the room;
  * nothing is delivered to them. Those who are in it are told on devices whose session hibernates
- * (XEP-0198): the message is in its queue, and nobody knows of it there. A mention is a registered
- * nickname, or the localpart of an account of the room's domain, as words of the text, or a
- * reference (XEP-0372 §3.2).
+ * (XEP-0198): the message is in its queue, and nobody knows of it there; and on all devices that
+ * are away, if no session of theirs in the room is connected. A mention is a registered nickname,
+ * or the localpart of an account of the room's domain, as words of the text, or a reference
+ * (XEP-0372 §3.2).
  *
  * Limits: the first TEXT_BYTES of a text and WORDS_MAX words of it are looked at, each by hash, no
  * list is searched; MENTIONED_MAX people a message; who is not in the room, once in AGAIN_MS a
@@ -15,6 +16,7 @@
 #include "home/fan.h"
 #include "home/host.h"
 #include "im/account.h"
+#include "im/audience.h"
 #include "im/feature.h"
 #include "im/message.h"
 #include "muc/muc.h"
@@ -53,6 +55,9 @@ struct mentioned {
 };
 static unsigned mentioned_at;
 
+/* The number of each address of the fan: where its user is. */
+enum mention_where { MENTION_AWAY = 0, MENTION_HERE = 1 };
+
 struct search {
     struct room *room;
     struct arena *tmp;
@@ -73,7 +78,7 @@ static void mention_found(struct search *s, struct affiliate *a)
     if (a->here == 0)
         m->told_ms = s->now_ms;
     s->found++;
-    fan_add_with(&s->fan, a->jid, a->here > 0 ? MENTION_DORMANT : MENTION_AWAY);
+    fan_add_with(&s->fan, a->jid, a->here > 0 ? MENTION_HERE : MENTION_AWAY);
 }
 
 static slice mention_account(const struct search *s, slice local)
@@ -203,10 +208,10 @@ static void mention_said(struct room *r, const struct room_said *said)
 
 /* At the home of who was mentioned. */
 
-static void alert(struct account *a, struct stanza *st, enum mention_whom whom)
+static void alert(struct account *a, struct stanza *st, enum mention_where where)
 {
     struct stanza *own = stanza_readdress(st, (slice){ 0 }, a->jid);
-    if (whom == MENTION_DORMANT)
+    if (where == MENTION_HERE && audience_reads(a, stanza_from_bare(st)))
         message_alert_dormant(a, own);
     else
         message_alert(a, own);
@@ -228,8 +233,8 @@ static void mention_arrived(struct worker *w, slice bare, uint32_t number, struc
     struct account *a = account_find(w, bare);
     (void)tag;
     if (a != NULL)
-        alert(a, st, (enum mention_whom)number);
-    else if (number != MENTION_DORMANT) /* without an account no session hibernates */
+        alert(a, st, (enum mention_where)number);
+    else /* without sessions */
         account_with(w, bare, mention_loaded, stanza_ref(st));
 }
 

@@ -49,6 +49,9 @@ static const struct store_migration migrations[] = {
       "ALTER TABLE room_affiliation ADD COLUMN upto INTEGER NOT NULL DEFAULT 0;",
       "ALTER TABLE room_affiliation ADD COLUMN unread BIGINT NOT NULL DEFAULT 0;"
       "ALTER TABLE room_affiliation ADD COLUMN upto BIGINT NOT NULL DEFAULT 0;" },
+    /* whether only displayed markers count as seen */
+    { 3, "ALTER TABLE room_affiliation ADD COLUMN marks INTEGER NOT NULL DEFAULT 0;",
+      "ALTER TABLE room_affiliation ADD COLUMN marks BIGINT NOT NULL DEFAULT 0;" },
     { 0 }
 };
 
