@@ -342,6 +342,27 @@ def test_a_server_that_has_no_tls(make_server, authority, one):
     listener.close()
 
 
+@pytest.mark.parametrize("allowed", ["s2s.require-tls is off", "the static route allows it"])
+def test_a_server_that_has_no_tls_and_needs_none(one, allowed):
+    listener = federation.Listener(OTHER, None)
+    if "route" in allowed:
+        federation.route(one, OTHER, listener.port, "--tls", "none")
+    else:
+        route(one, OTHER, listener.port)
+        one.ctl("set", "s2s.require-tls", "off")
+    running = one.ctl_start("--json", "s2s", "trace", OTHER)
+    peer, _ = listener.sock.accept()
+    listener.header(peer, "id", f"<dialback xmlns='{federation.DIALBACK}'/>")
+    listener.read_until(peer, "<db:result")
+    peer.close()
+    out, _ = running.communicate(timeout=30)
+    steps = [(row["result"], row["text"]) for row in json.loads(out)["rows"]
+             if row["stage"] == "tls"]
+    assert len(steps) == 1 and steps[0][0] == "ok", steps
+    assert "not encrypted" in steps[0][1] and allowed in steps[0][1], steps
+    listener.close()
+
+
 @pytest.mark.parametrize("answers", ["nothing", "an error", "too late"])
 def test_name_servers_that_fail(one, answers):
     """They are not those of the domain only: the advice names our own."""

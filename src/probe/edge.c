@@ -113,7 +113,9 @@ static void edge_found(void *arg, const struct s2s_found *found)
                                   .name = t->want.domain,
                                   .alpn = "xmpp-server",
                                   .anonymous = true,
-                                  .need_tls = setting_bool_of(&s2s_require_tls, t->want.domain) },
+                                  .plain = setting_bool_of(&s2s_require_tls, t->want.domain)
+                                               ? NULL
+                                               : S2S_PLAIN_BY_SETTING },
         &edge_ops, t);
 }
 

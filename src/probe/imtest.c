@@ -556,7 +556,6 @@ static void imtest_found(void *arg, const struct s2s_found *found)
                                                          .to = t->user.domain,
                                                          .name = t->user.domain,
                                                          .alpn = "xmpp-client",
-                                                         .need_tls = true,
                                                          .need_right = true },
                                &imtest_ops, t);
 }

@@ -289,14 +289,16 @@ static void probe_features(struct s2s_probe *p, const struct elem *e)
         xstream_write(&p->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
         return;
     }
-    if (!p->x.secure && p->want.need_tls) {
+    if (!p->x.secure && p->want.plain == NULL) {
         probe_blame(p, S2S_AT_TLS, "it offers no TLS");
         xstream_close(&p->x, (slice){ 0 });
         return;
     }
     if (!p->x.secure && !p->told_tls) {
         p->told_tls = true;
-        probe_tell(p, S2S_AT_TLS, false, "none: the server does not offer it");
+        probe_tell(p, S2S_AT_TLS, true,
+                   arena_printf(probe_scratch(p), "not encrypted: it offers no TLS, and %s",
+                                p->want.plain));
     }
     if (p->arg != NULL)
         p->ops->features(p->arg, e, p->x.state == STREAM_AUTHED);

@@ -10,19 +10,21 @@
 
 enum { PROBE_MS = 120000 };
 
+#define S2S_PLAIN_BY_SETTING "s2s.require-tls is off"
+
 struct s2s_probe;
 
 /* How the stream is opened. */
 struct s2s_probe_want {
-    const char *ns;   /* NS_SERVER or NS_CLIENT */
-    slice from, to;   /* from: empty for a client */
-    slice name;       /* of the host that the certificate must be for, and of SNI */
-    const char *alpn; /* "xmpp-server", "xmpp-client": also the service of SRV-IDs */
-    bool tls;         /* it begins at once */
-    bool anonymous;   /* no certificate of ours is shown: `from` is not ours */
-    bool need_tls;    /* it ends where none is offered */
-    bool need_right;  /* it ends where the certificate of a client's server is refused, or as a
-                         stream for stanzas would (s2s_server_flaw()) */
+    const char *ns;    /* NS_SERVER or NS_CLIENT */
+    slice from, to;    /* from: empty for a client */
+    slice name;        /* of the host that the certificate must be for, and of SNI */
+    const char *alpn;  /* "xmpp-server", "xmpp-client": also the service of SRV-IDs */
+    bool tls;          /* it begins at once */
+    bool anonymous;    /* no certificate of ours is shown: `from` is not ours */
+    const char *plain; /* what allows it to do without TLS; NULL: it ends where none is offered */
+    bool need_right;   /* it ends where the certificate of a client's server is refused, or as a
+                          stream for stanzas would (s2s_server_flaw()) */
 };
 
 struct s2s_probe_ops {

@@ -278,6 +278,15 @@ static const struct s2s_probe_ops trace_ops = { .told = trace_tell,
                                                 .ended = trace_ended,
                                                 .elsewhere = trace_elsewhere };
 
+/* What allows the connection that was found to do without TLS; NULL: nothing. */
+static const char *trace_plain(const struct s2s_trace *t)
+{
+    const struct s2s_demand demand = s2s_demand_of(t->want.remote);
+    if (!demand.tls)
+        return S2S_PLAIN_BY_SETTING;
+    return !demand.firm && s2s_find_may_be_plain(t->find) ? "the static route allows it" : NULL;
+}
+
 static void trace_found(void *arg, const struct s2s_found *found)
 {
     struct s2s_trace *t = arg;
@@ -289,20 +298,17 @@ static void trace_found(void *arg, const struct s2s_found *found)
             trace_end(t, found->stage, found->why);
         return;
     }
-    const struct s2s_demand demand = s2s_demand_of(t->want.remote);
     t->connected = true;
-    t->probe = s2s_probe_start(
-        t->gate, t->worker, found->conn,
-        &(struct s2s_probe_want){ .ns = NS_SERVER,
-                                  .tls = found->tls,
-                                  .from = t->want.local,
-                                  .to = t->want.remote,
-                                  .name = t->want.remote,
-                                  .alpn = "xmpp-server",
-                                  .need_tls = demand.tls &&
-                                              (demand.firm || !s2s_find_may_be_plain(t->find)),
-                                  .need_right = true },
-        &trace_ops, t);
+    t->probe = s2s_probe_start(t->gate, t->worker, found->conn,
+                               &(struct s2s_probe_want){ .ns = NS_SERVER,
+                                                         .tls = found->tls,
+                                                         .from = t->want.local,
+                                                         .to = t->want.remote,
+                                                         .name = t->want.remote,
+                                                         .alpn = "xmpp-server",
+                                                         .plain = trace_plain(t),
+                                                         .need_right = true },
+                               &trace_ops, t);
 }
 
 static void trace_starts(struct s2s_trace *t)
