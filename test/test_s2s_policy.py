@@ -431,6 +431,9 @@ def test_strangers_of_a_domain_are_limited_and_acquaintances_are_not(node, forei
     alice.ping()
     told(far, f"u4@{FAR}", alice.bare, "answer")  # alice has written first
     alice.expect("<message id='answer'/>")
+    node.ctl("set", "federation.stranger-rate", "3")  # one more, at once
+    told(far, f"u5@{FAR}", alice.bare, "more")
+    alice.expect("<message id='more'/>")
     found = {row["name"]: row["value"] for row in node.rows("metrics")
              if "strangers" in str(row)}
     assert found

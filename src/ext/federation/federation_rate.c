@@ -14,6 +14,7 @@ static const uint64_t minute_us = 60ull * SECOND_US, hour_us = 3600ull * SECOND_
 struct bucket {
     double tokens;
     uint64_t filled_us; /* 0: full */
+    int64_t limit;      /* then */
 };
 enum { OF_STANZAS, OF_REQUESTS, OF_STRANGERS, BUCKETS };
 struct rated {
@@ -63,14 +64,18 @@ static struct rated *rated_domain(struct federation_rates *r, slice domain, uint
     return oldest;
 }
 
+/* Another limit applies at once, to what has come until now. A lower one has nothing left. */
 static double bucket_fill(struct bucket *b, int64_t limit, uint64_t period_us, uint64_t now_us)
 {
     uint64_t us = now_us > b->filled_us ? now_us - b->filled_us : 0;
     double tokens = b->tokens + (double)limit * (double)us / (double)period_us;
+    if (limit > b->limit)
+        tokens += (double)(limit - b->limit);
     if (b->filled_us == 0 || tokens > (double)limit)
         tokens = (double)limit;
     ensure(limit > 0);
     b->filled_us = now_us;
+    b->limit = limit;
     b->tokens = tokens;
     return tokens;
 }

@@ -96,6 +96,22 @@ static void strangers_are_counted_once(void **s)
     assert_true(comes(r, "c@a.test", begin + 1801ull * S));
 }
 
+/* What has come counts towards the new limit. */
+static void another_limit_applies_at_once(void **s)
+{
+    struct federation_rates *r = *s;
+    slice a = SLICE("a.test");
+    assert_true(federation_rate_request(r, a, 2, begin) && federation_rate_request(r, a, 2, begin));
+    assert_false(federation_rate_request(r, a, 2, begin));
+    for (int i = 2; i < 5; i++)
+        assert_true(federation_rate_request(r, a, 5, begin));
+    assert_false(federation_rate_request(r, a, 5, begin));
+    assert_false(federation_rate_request(r, a, 1, begin));
+    assert_true(federation_rate_stanza(r, a, 1, begin) == 0);
+    assert_true(federation_rate_stanza(r, a, 1, begin) > 0);
+    assert_true(federation_rate_stanza(r, a, 10, begin) == 0);
+}
+
 static void the_tables_are_bounded(void **s)
 {
     struct federation_rates *r = *s;
@@ -121,6 +137,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(it_comes_back_with_time_and_not_beyond, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_counted_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_limit_applies_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(the_tables_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
