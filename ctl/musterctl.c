@@ -47,8 +47,16 @@ static int usage_error(const char *text)
     return EXIT_USAGE;
 }
 
-/* Where the value of one of musterctl's own options goes; NULL: it is none, or has no value. */
-static const char **option_value(struct options *o, const char *name)
+/* The value of "--name=VALUE" of that name; NULL: it is another word. */
+static const char *inlined_value(const char *word, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(word, name, len) == 0 && word[len] == '=' ? word + len + 1 : NULL;
+}
+
+/* Where the value of one of musterctl's own options goes; NULL: it is none, or has no value.
+ * *inlined: the value, if the word has it; else NULL. */
+static const char **option_value(struct options *o, const char *word, const char **inlined)
 {
     const struct {
         const char *name;
@@ -58,9 +66,11 @@ static const char **option_value(struct options *o, const char *name)
                 { "--url", &o->remote.url },
                 { "--token-file", &o->remote.token_file },
                 { "--ca", &o->remote.ca } };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (strcmp(name, all[i].name) == 0)
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        *inlined = inlined_value(word, all[i].name);
+        if (*inlined != NULL || strcmp(word, all[i].name) == 0)
             return all[i].value;
+    }
     return NULL;
 }
 
@@ -84,11 +94,11 @@ static bool musterctl_parse_options(struct options *o, int argc, char **argv)
     *o = (struct options){ .words = argv };
     int i = 1;
     for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        const char **value = option_value(o, argv[i]);
-        if (value != NULL && i + 1 == argc)
+        const char *inlined, **value = option_value(o, argv[i], &inlined);
+        if (value != NULL && inlined == NULL && i + 1 == argc)
             return false;
         if (value != NULL)
-            *value = argv[++i];
+            *value = inlined != NULL ? inlined : argv[++i];
         else if (strcmp(argv[i], "--json") == 0)
             o->json = true;
         else if (strcmp(argv[i], "--csv") == 0)
@@ -568,7 +578,11 @@ static const struct param every_row = {
 /* The place of the word `watch`, which --every may stand in front of. false: it is none. */
 static bool watch_place(const struct options *o, size_t *place)
 {
-    *place = o->word_count > 2 && strcmp(o->words[0], every_row.name) == 0 ? 2 : 0;
+    *place = 0;
+    if (o->word_count > 1 && inlined_value(o->words[0], every_row.name) != NULL)
+        *place = 1;
+    else if (o->word_count > 2 && strcmp(o->words[0], every_row.name) == 0)
+        *place = 2;
     return strcmp(o->words[*place], "watch") == 0;
 }
 
@@ -582,16 +596,17 @@ static bool watch_words(struct options *o, int64_t *every_ms)
     for (size_t i = 0; i < o->word_count; i++) {
         if (i == place)
             continue;
-        if (strcmp(o->words[i], every_row.name) != 0) {
+        const char *value = inlined_value(o->words[i], every_row.name);
+        if (value == NULL && strcmp(o->words[i], every_row.name) != 0) {
             o->words[count++] = o->words[i];
             continue;
         }
-        i++;
-        if (i == o->word_count) {
+        if (value == NULL && ++i == o->word_count) {
             usage_error("--every needs a value");
             return false;
         }
-        if (param_check(&every_row, slice_of(o->words[i]), every_ms, &why) != OK) {
+        value = value == NULL ? o->words[i] : value;
+        if (param_check(&every_row, slice_of(value), every_ms, &why) != OK) {
             usage_error(why.text);
             return false;
         }

@@ -686,8 +686,25 @@ def test_what_destroys_needs_yes_without_a_terminal(server):
         assert "--yes" not in server.ctl_run(*words, own=(), stdin="").stderr
 
 
+@pytest.mark.parametrize("name, file", [("socket", "control.sock"), ("config", "muster.yaml")])
+def test_own_options_take_their_value_behind_an_equals_sign(server, name, file):
+    value = server.folder / file
+    for words in (["user", "list", f"--{name}={value}"], [f"--{name}={value}", "user", "list"]):
+        done = subprocess.run([MUSTERCTL, *words, "--json"], capture_output=True, text=True,
+                              check=True, timeout=TIMEOUT)
+        assert "alice@localhost" in jids(json.loads(done.stdout)["rows"])
+    for words, code, text in (([f"--{name}"], 2, "need a value"),
+                              ([f"--{name}=", "user", "list"], None, ""),
+                              ([f"--{name}s={value}", "user", "list"], 2, f"--{name}s")):
+        done = subprocess.run([MUSTERCTL, *words], capture_output=True, text=True, timeout=TIMEOUT,
+                              check=False)
+        assert done.returncode != 0 and code in (None, done.returncode) and text in done.stderr
+
+
 @pytest.mark.parametrize("words", ["watch user list --every 200ms",
-                                   "--every 200ms watch user list"])
+                                   "--every 200ms watch user list",
+                                   "watch user list --every=200ms",
+                                   "--every=200ms watch user list"])
 def test_watch(server, words):
     """One answer after the other, of what is there now, also behind a restart of the server."""
     watch = subprocess.Popen([MUSTERCTL, "--socket", server.control, *words.split(), "--json"],
