@@ -1,5 +1,6 @@
 """The web console in a browser while what it shows changes: a server or a database that goes away,
 settings that wait, alarms, a message on its way, and things that are gone."""
+import json
 import os
 import re
 import signal
@@ -382,8 +383,12 @@ def test_a_restart_that_is_needed_is_said_until_it_is_done(server, pages):
     pages.go("users")
     pages.click(f"{notice} button", "Restart")
     pages.click("dialog .main")
-    until("three workers", lambda: server.ctl_run("status", "--json").returncode == 0
-          and server.rows("status")[0]["workers"] == 3, 3 * TIMEOUT)
+
+    def workers():
+        done = server.ctl_run("status", "--json")
+        return done.returncode == 0 and json.loads(done.stdout)["rows"][0]["workers"]
+
+    until("three workers", lambda: workers() == 3, 3 * TIMEOUT)
     gone(pages, notice)
     assert pages.complaints(ours=("ERR_", "40[14]")) == []
 
