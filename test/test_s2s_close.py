@@ -115,7 +115,8 @@ def test_an_attempt_that_an_operator_ends_is_followed_at_once(node, listener):
 
 
 def test_both_operators_close_a_stream_again_and_again(start):
-    """In a flood in both directions: nothing is lost, and nothing waits for a pause."""
+    """In a flood in both directions: nothing is lost, and nothing waits for a pause, but behind
+    streams that one after the other were closed before anything on them was confirmed."""
     one, other = start("alice", ONE), start("bob", OTHER)
     federation.route(one, OTHER, other.s2s_port)
     federation.route(other, ONE, one.s2s_port)
@@ -131,7 +132,9 @@ def test_both_operators_close_a_stream_again_and_again(start):
         for n in range(1500):
             client.expect(f"<message id='m{n}'/>")
     for server in one, other:
-        assert not [line for line in failures(server) if "operator" not in line]
+        in_vain = "the stream of the server has ended"
+        assert not [line for line in failures(server) if "operator" not in line
+                    and not line.endswith(f'why="{in_vain}"')]
 
 
 def test_what_comes_on_our_stream_before_its_end_is_taken(node, listener):
