@@ -65,7 +65,7 @@ run_units() { # MODE FOLDER...
 # Several at a time: tests mostly wait. So each is given more time than when it runs alone, and
 # enough for a machine that is busy with other things. Each test is bounded (test/muster/bounded.py);
 # RUN_SECONDS bounds what is around them.
-RUN_SECONDS=2400
+RUN_SECONDS=1800
 pytest_once() { # MODE ARGUMENT...
     local mode=$1
     shift
