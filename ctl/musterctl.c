@@ -54,6 +54,13 @@ static const char *inlined_value(const char *word, const char *name)
     return strncmp(word, name, len) == 0 && word[len] == '=' ? word + len + 1 : NULL;
 }
 
+/* How many words the option of that name takes, from this one on, with its value; 0: it is another
+ * word. */
+static size_t words_of_option(const char *word, const char *name)
+{
+    return strcmp(word, name) == 0 ? 2 : inlined_value(word, name) != NULL ? 1 : 0;
+}
+
 /* Where the value of one of musterctl's own options goes; NULL: it is none, or has no value.
  * *inlined: the value, if the word has it; else NULL. */
 static const char **option_value(struct options *o, const char *word, const char **inlined)
@@ -68,7 +75,7 @@ static const char **option_value(struct options *o, const char *word, const char
                 { "--ca", &o->remote.ca } };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         *inlined = inlined_value(word, all[i].name);
-        if (*inlined != NULL || strcmp(word, all[i].name) == 0)
+        if (words_of_option(word, all[i].name) > 0)
             return all[i].value;
     }
     return NULL;
@@ -578,11 +585,8 @@ static const struct param every_row = {
 /* The place of the word `watch`, which --every may stand in front of. false: it is none. */
 static bool watch_place(const struct options *o, size_t *place)
 {
-    *place = 0;
-    if (o->word_count > 1 && inlined_value(o->words[0], every_row.name) != NULL)
-        *place = 1;
-    else if (o->word_count > 2 && strcmp(o->words[0], every_row.name) == 0)
-        *place = 2;
+    size_t every = words_of_option(o->words[0], every_row.name);
+    *place = every < o->word_count ? every : 0;
     return strcmp(o->words[*place], "watch") == 0;
 }
 
@@ -596,16 +600,16 @@ static bool watch_words(struct options *o, int64_t *every_ms)
     for (size_t i = 0; i < o->word_count; i++) {
         if (i == place)
             continue;
-        const char *value = inlined_value(o->words[i], every_row.name);
-        if (value == NULL && strcmp(o->words[i], every_row.name) != 0) {
+        size_t taken = words_of_option(o->words[i], every_row.name);
+        if (taken == 0) {
             o->words[count++] = o->words[i];
             continue;
         }
-        if (value == NULL && ++i == o->word_count) {
+        if (i + taken > o->word_count) {
             usage_error("--every needs a value");
             return false;
         }
-        value = value == NULL ? o->words[i] : value;
+        const char *value = taken == 2 ? o->words[++i] : inlined_value(o->words[i], every_row.name);
         if (param_check(&every_row, slice_of(value), every_ms, &why) != OK) {
             usage_error(why.text);
             return false;
