@@ -343,7 +343,7 @@ static void follow_said(struct room *r, const struct room_said *said)
         if (a->here == 0)
             fan_add_with(&fan, a->jid, f->unread);
         else if (!slice_eq(a->jid, speaker))
-            fan_add_with(&here, a->jid, text);
+            fan_add(&here, a->jid);
     }
     fan_end(&fan);
     fan_end(&here);
@@ -459,7 +459,7 @@ static const struct message_row follower_word_message = {
     .slot = follower_word_slot,
 };
 
-/* Of a session that hibernates: whether rooms count messages that wait in its queue. */
+/* A session that hibernates, or did, while rooms count messages in its queue as unread. */
 struct sleeper {
     bool resumed;
     uint32_t upto; /* resumed: outbound count of the last one */
@@ -527,18 +527,18 @@ static void follow_session_restore(struct session *s, slice saved)
     s->awaited = true; /* its stream may still carry it */
 }
 
-/* The number: whether it has a text that counts. Where the account has no sessions, the room is
- * about to hear that they ended. */
+/* Where the account has no sessions, the room is about to hear that they ended. */
 static void follow_here_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
                                 slice tag)
 {
     struct account *a = account_find(w, bare);
     slice room = stanza_from_bare(st);
-    (void)tag;
+    (void)number, (void)tag;
     if (a != NULL && audience_reads(a, room)) {
-        struct stanza *own = number == 0 ? NULL : stanza_readdress(st, (slice){ 0 }, a->jid);
-        if (own != NULL)
-            message_alert_dormant(a, own);
+        if (!has_text(st))
+            return;
+        struct stanza *own = stanza_readdress(st, (slice){ 0 }, a->jid);
+        message_alert_dormant(a, own);
         stanza_unref(&own);
         return;
     }
