@@ -382,7 +382,7 @@ def test_who_is_here_is_told_on_a_device_whose_connection_broke(server, cave, pu
 
 @pytest.fixture
 def phone(server, cave, bob):
-    """A session of bob in the room, which he follows."""
+    """Bob's session in a room that he follows."""
     client = server.client("bob", "phone")
     client.enable_sm()
     client.auto_ack = False

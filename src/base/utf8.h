@@ -5,7 +5,7 @@
 /* Length of the valid prefix; a character cut off at the end is not part of it. */
 size_t utf8_valid_len(slice s);
 static inline bool utf8_valid(slice s) { return utf8_valid_len(s) == s.len; }
-/* What is valid of its first `max` bytes: text that is cut to be shown. */
+/* The valid prefix of the first `max` bytes, for text that is cut to be shown. */
 static inline slice utf8_head(slice s, size_t max)
 {
     s.len = s.len < max ? s.len : max;

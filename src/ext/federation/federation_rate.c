@@ -64,7 +64,7 @@ static struct rated *rated_domain(struct federation_rates *r, slice domain, uint
     return oldest;
 }
 
-/* Another limit applies at once, to what has come until now. A lower one has nothing left. */
+/* A new limit applies at once: a higher one adds the difference, a lower one caps what is left. */
 static double bucket_fill(struct bucket *b, int64_t limit, uint64_t period_us, uint64_t now_us)
 {
     uint64_t us = now_us > b->filled_us ? now_us - b->filled_us : 0;

@@ -96,7 +96,7 @@ static void strangers_are_counted_once(void **s)
     assert_true(comes(r, "c@a.test", begin + 1801ull * S));
 }
 
-/* What has come counts towards the new limit. */
+/* Requests and stanzas that came under the old limit count towards the new one. */
 static void another_limit_applies_at_once(void **s)
 {
     struct federation_rates *r = *s;
