@@ -516,6 +516,6 @@ def test_an_account_that_is_too_large_is_left_out_by_name(server, tmp_path):
     assert answer["text"] == "users written: 2; users that are too large, and left out: 1"
     (row,) = answer["rows"]
     assert row["user"] == "bob@localhost"
-    assert row["what"].startswith("left out: it has more than 128 MiB")
+    assert row["what"].startswith("left out: beside its archive it has more than 128 MiB")
     names = [u.get("name") for u in ET.parse(path).iter(f"{{{PIE}}}user")]
     assert names == ["alice", "carol"]

@@ -236,7 +236,7 @@ static void port_message_store(struct store_batch *b, struct ported *m, uint64_t
 static void port_messages_store(struct port *t)
 {
     uint32_t n = 0, rows = 0;
-    uint64_t last = 0;
+    uint64_t last = t->to->last_entry;
     size_t bytes = 0;
     struct ported **all = arena_new(t->to->tmp, struct ported *, t->count + 1);
     for (struct ported *m = t->first; m != NULL; m = m->next) {
@@ -245,7 +245,7 @@ static void port_messages_store(struct port *t)
     }
     ensure(n == t->count && t->to->id > 0 && t->to->id < ROOM_ID_MIN);
     qsort(all, n, sizeof *all, ported_by_id);
-    bool apart = n > PORT_BATCH_ROWS || bytes > PORT_BATCH_BYTES;
+    bool apart = t->to->piece || n > PORT_BATCH_ROWS || bytes > PORT_BATCH_BYTES;
     struct store_batch *b = t->to->batch;
     for (uint32_t i = 0; i < n; i++) {
         if (apart && (i == 0 || rows == PORT_BATCH_ROWS ||
@@ -259,11 +259,12 @@ static void port_messages_store(struct port *t)
         bytes += all[i]->row.stanza.len;
         rows++;
     }
+    t->to->last_entry = last;
 }
 
 static void messages_port_take(struct portable *p)
 {
-    struct port t = { .to = p };
+    struct port t = { .to = p, .offline = p->offline };
     struct elem e, child;
     t.last = &t.first;
     map_init(&t.received, map_key_slice);
@@ -277,22 +278,19 @@ static void messages_port_take(struct portable *p)
         for (bool has = offline && elem_first(&e, &child); has; has = elem_next(&child, &child))
             port_offline(&t, &child);
     }
-    if (p->batch != NULL)
+    if (p->before != NULL)
         port_messages_store(&t);
     map_fini(&t.received);
+    p->offline = t.offline;
 }
 
-/* Writing. First pages of the archive, then those of what nobody has; `after` is the last id, and
- * its highest bit says which of the two. */
-
-#define IN_OFFLINE (1ull << 63)
+/* Writing: of each page the archive, then what nobody has of it; `after` is the last id. */
 
 static void messages_port_read(const struct portable_out *o, struct store_batch *b)
 {
     store_read_late(b, o->id);
     STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(o->id));
-    STORE_ADD(b, &archive_given, STORE_ANY_ROWS, SV_I(o->id), SV_I(o->after & ~IN_OFFLINE),
-              SV_I(o->rows));
+    STORE_ADD(b, &archive_given, STORE_ANY_ROWS, SV_I(o->id), SV_I(o->after), SV_I(o->rows));
 }
 
 /* A stored stanza says the namespace of its stream by nothing. */
@@ -339,13 +337,13 @@ static bool is_open(const struct store_batch *b, unsigned first, uint32_t row, s
            id > (uint64_t)store_int(b, first, 0, 0) && !mailbox_ranges_have(settled, id);
 }
 
-/* A page is an element of its own: there may be several. */
-static bool messages_port_give(struct portable_out *o, const struct store_batch *b, unsigned first)
+/* What a page has of one of the two is an element of its own: there may be several. */
+static void give_page(struct portable_out *o, const struct store_batch *b, unsigned first,
+                      bool offline)
 {
-    bool offline = (o->after & IN_OFFLINE) != 0, open = false;
-    uint32_t count = store_row_count(b, first + 1);
+    bool open = false;
     slice settled = store_text(b, first, 0, 2), host = jid_split(o->jid).domain;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < store_row_count(b, first + 1); i++) {
         bool hidden = (store_int(b, first + 1, i, 1) & ENTRY_HIDDEN) != 0;
         if (store_text(b, first + 1, i, 3).len == 0 ||
             (offline ? !is_open(b, first, i, &settled) : hidden))
@@ -361,11 +359,16 @@ static bool messages_port_give(struct portable_out *o, const struct store_batch 
     }
     if (open)
         xml_close(o->x);
-    if (count == o->rows)
-        o->after = (uint64_t)store_int(b, first + 1, count - 1, 0) | (offline ? IN_OFFLINE : 0);
-    else
-        o->after = IN_OFFLINE;
-    return !offline || count == o->rows;
+}
+
+static bool messages_port_give(struct portable_out *o, const struct store_batch *b, unsigned first)
+{
+    uint32_t count = store_row_count(b, first + 1);
+    give_page(o, b, first, false);
+    give_page(o, b, first, true);
+    if (count > 0)
+        o->after = (uint64_t)store_int(b, first + 1, count - 1, 0);
+    return count == o->rows;
 }
 
 const struct portable_part messages_portable = {
@@ -373,6 +376,7 @@ const struct portable_part messages_portable = {
                                              { "offline-messages", NS_PIE_OLD },
                                              { "archive", NS_PIE_MAM },
                                              { 0 } },
+    .in_pieces = true,
     .take = messages_port_take,
     .read = messages_port_read,
     .give = messages_port_give,

@@ -12,14 +12,21 @@ struct store_batch;
 struct xml_write;
 
 struct portable {
-    slice jid;               /* bare, of the account */
-    int64_t id;              /* of the account, which is not there yet */
-    uint64_t now_us;         /* wall clock; portable_tick() */
+    slice jid;       /* bare, of the account */
+    int64_t id;      /* of the account, which is not there yet */
+    uint64_t now_us; /* wall clock; portable_tick() */
+    /* A piece of a long archive: only what comes in pieces is asked, the account comes later, and
+     * all rows are for before(). */
+    bool piece;
+    uint64_t last_entry; /* of the archive, in the pieces before; 0: none; the part sets it anew */
+    int64_t offline;     /* messages in them that wait; so, too */
     const struct elem *user; /* checked XML */
     struct arena *tmp;
-    struct store_batch *batch; /* the transaction that makes the account; NULL: a dry run */
+    struct store_batch
+        *batch; /* the transaction that makes the account; NULL: a dry run, or a piece */
     /* One more, for rows that are too many for one. It is committed before; nobody finds its rows
-     * before the account is there. If the account does not come to be, its archive is removed. */
+     * before the account is there. If the account does not come to be, its archive is removed.
+     * NULL: a dry run. */
     struct store_batch *(*before)(struct portable *p);
     /* Tells the operator what does not come along; a sentence without end. */
     void (*lost)(struct portable *p, const char *what, slice which);
@@ -45,6 +52,7 @@ struct portable_name {
 
 struct portable_part {
     const struct portable_name *takes; /* elements, ended by { 0 } */
+    bool in_pieces;                    /* too much for one element of a user: one part has this */
     void (*take)(struct portable *p);  /* all of them, of one user */
     /* Adds reads to a batch; then gets their results, the first of its statements being `first`,
      * and writes. true: there is more, and both are called again. NULL: it gives nothing. */

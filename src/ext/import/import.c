@@ -59,6 +59,19 @@ static void import_read_groups(struct import *x)
     x->found = x->found || x->groups.count > 0;
 }
 
+/* Behind those of the step; what it returns is where the next comes. */
+static struct import_user **import_step_user(struct import *x, struct source_found *found,
+                                             struct import_user **last)
+{
+    x->found = true;
+    x->e = import_user_domain(found, x->domain, x->path, &x->why);
+    if (x->e != OK)
+        return last;
+    *last = import_user_read(found, x->xml, x->arena);
+    x->count++;
+    return &(*last)->next;
+}
+
 static void import_step_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
@@ -70,18 +83,17 @@ static void import_step_run(struct work *w)
     x->count = x->lost_count = 0;
     if (x->source == NULL)
         import_open(x);
-    while (x->e == OK && !x->over && x->room.host.len == 0 &&
-           x->count + x->lost_count < STEP_USERS && bytes < STEP_BYTES) {
+    /* Nobody is behind a piece of an account before that is stored. */
+    unsigned most = x->pieces.jid.len > 0 ? 1 : STEP_USERS;
+    bool piece = false;
+    while (x->e == OK && !x->over && x->room.host.len == 0 && !piece &&
+           x->count + x->lost_count < most && bytes < STEP_BYTES) {
         struct source_found found = { .folder = worker_node(x->worker)->data };
         switch (x->kind->next(x->source, x->arena, &found, &x->why)) {
         case SOURCE_USER:
-            x->found = true;
-            if ((x->e = import_user_domain(&found, x->domain, x->path, &x->why)) != OK)
-                break;
-            *last = import_user_read(&found, x->xml, x->arena);
-            last = &(*last)->next;
+            last = import_step_user(x, &found, last);
+            piece = x->e == OK && CONTAINER_OF(last, struct import_user, next)->piece;
             bytes += found.xml.len;
-            x->count++;
             break;
         case SOURCE_ROOM:
             x->found = true;
@@ -114,19 +126,6 @@ static void import_close_run(struct work *w)
 }
 
 /* On x->worker. */
-
-static void import_closed(struct work *w)
-{
-    struct import *x = CONTAINER_OF(w, struct import, work);
-    ensure(x->call == NULL && x->source == NULL && x->pending == 0);
-    map_fini(&x->seen);
-    map_fini(&x->domains);
-    xml_work_destroy(&x->xml);
-    arena_destroy(&x->arena);
-    arena_destroy(&x->lasting);
-    atomic_store(&under_way, false);
-    mem_free(&x);
-}
 
 static void import_note_progress(const struct import *x)
 {
@@ -161,7 +160,7 @@ static bool import_did(const struct import *x)
     return !x->dry && x->imported + x->rooms + x->making.imported > 0;
 }
 
-void import_end(struct import *x)
+static void import_answer(struct import *x)
 {
     const char *numbers = arena_printf(
         x->lasting,
@@ -179,14 +178,40 @@ void import_end(struct import *x)
             x->lasting, "%s; groups %s: %llu, there already: %llu, refused: %llu", numbers,
             x->dry ? "that would be imported" : "imported", (unsigned long long)x->making.imported,
             (unsigned long long)x->making.there, (unsigned long long)x->making.refused);
-    import_tell(x);
     if (x->e != OK)
         command_fail(x->call, x->e, "%s; %s", x->why.text, numbers);
     else if (x->refused + x->rooms_refused + x->making.refused > 0)
         command_fail(x->call, import_did(x) ? E_PART : E_CONFLICT, "%s", numbers);
     else
         command_done(x->call, "%s", numbers);
-    x->call = NULL; /* it has ended */
+}
+
+static void import_closed(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    ensure(x->source == NULL && x->pending == 0);
+    atomic_store(&under_way, false);
+    import_answer(x);
+    map_fini(&x->seen);
+    map_fini(&x->domains);
+    xml_work_destroy(&x->xml);
+    arena_destroy(&x->arena);
+    arena_destroy(&x->lasting);
+    mem_free(&x);
+}
+
+static void import_pieces_check(struct import *x)
+{
+    struct import_user lost;
+    if (import_pieces_broken(x, &lost))
+        import_refuse(x, &lost,
+                      "its last part is missing: the <user/> behind one with <continues/>");
+}
+
+void import_end(struct import *x)
+{
+    import_pieces_check(x);
+    import_tell(x);
     x->work.run = import_close_run;
     x->work.done = import_closed;
     if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
@@ -223,6 +248,7 @@ void import_report(struct import *x, slice user, const char *what, slice which)
 void import_refuse(struct import *x, struct import_user *u, const char *why)
 {
     x->refused++;
+    import_piece_refused(x, u);
     u->jid = (slice){ 0 };
     if (u->replaces)
         why =
@@ -411,6 +437,15 @@ static void import_derive(struct import *x)
     import_derived(x);
 }
 
+/* Those of the step that are not refused. */
+static void import_users(struct import *x)
+{
+    if (x->dry)
+        import_dry(x);
+    else
+        import_derive(x);
+}
+
 static struct store_stmt known_stmt = {
     .name = "import.known",
     .sql = "SELECT id, given_name, surname, email, department, directory_uri, template"
@@ -455,7 +490,7 @@ static void known_read(void *arg, enum store_result result, const struct store_b
         return;
     }
     for (struct import_user *u = x->users; u != NULL; u = u->next) {
-        if (u->jid.len == 0)
+        if (u->jid.len == 0 || u->follows)
             continue;
         if (store_row_count(b, at++) == 0) {
             import_new(x, u);
@@ -471,10 +506,7 @@ static void known_read(void *arg, enum store_result result, const struct store_b
         import_report(x, u->jid, "is there already; --replace replaces it", (slice){ 0 });
         u->jid = (slice){ 0 };
     }
-    if (x->dry)
-        import_dry(x);
-    else
-        import_derive(x);
+    import_users(x);
 }
 
 static const char *import_problem(struct import *x, const struct import_user *u)
@@ -510,13 +542,18 @@ static void import_step_done(struct work *w)
         x->left++;
         import_report(x, SLICE(""), x->lost[i], (slice){ 0 });
     }
+    import_pieces_check(x);
     for (struct import_user *u = x->users; u != NULL; u = u->next) {
+        if (import_piece_follows(x, u))
+            continue;
         const char *problem = import_problem(x, u);
         if (problem != NULL) {
             import_refuse(x, u, problem);
             continue;
         }
         import_note_user(x, u);
+        if (u->piece)
+            import_piece_begins(x, u);
         STORE_ADD(b, &known_stmt, STORE_ANY_ROWS, SV_T(u->jid), SV_T(slice_of(x->path)));
     }
     if (store_stmt_count(b) > 0) {
@@ -524,7 +561,7 @@ static void import_step_done(struct work *w)
         return;
     }
     store_drop(&b);
-    import_step_end(x);
+    import_users(x);
 }
 
 static void import_next_step(struct import *x)

@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 enum { KEY_TEXT_MAX = 128 /* base64 of a key or a salt */, LEFT_ROWS_MAX = 1000 };
-enum { WRITE_BYTES = 1 << 20, OUT_BYTES_MAX = PIE_ELEMENT_MAX + 2 * WRITE_BYTES, PARTS_MAX = 32 };
+enum { WRITE_BYTES = 1 << 20, PIECE_BYTES = 16 << 20 };
+enum { OUT_BYTES_MAX = PIE_ELEMENT_MAX + 2 * WRITE_BYTES, PARTS_MAX = 32 };
 
 struct export
 {
@@ -47,8 +48,10 @@ struct export
     uint32_t row, row_count;
     struct portable_out user;
     unsigned part_at[PARTS_MAX];
-    unsigned part; /* that goes on; PARTS_MAX: all are read at once */
-    bool apart;    /* one after the other: all at once are more than a read may give */
+    bool pieces;   /* what comes in pieces is read; then the rest */
+    bool goes_on;  /* the account does, in another <user/> */
+    bool apart;    /* the rest one after the other: at once it is more than a read may give */
+    unsigned part; /* of it; PARTS_MAX: all are read at once */
     bool has_keys; /* the keys are written */
     uint64_t users, left;
     struct unserved unserved; /* left out, too */
@@ -100,13 +103,13 @@ static void export_pie_free(struct export *x)
     arena_destroy(&x->arena);
     arena_destroy(&x->page);
     buf_fini(&x->out);
-    atomic_store(&export_under_way, false);
     mem_free(&x);
 }
 
 static void export_discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
+    atomic_store(&export_under_way, false);
     if (x->canceled)
         command_fail(x->call, E_CANCELED, JOB_CANCELED "; no file was written");
     else
@@ -153,6 +156,7 @@ static void export_written(struct work *w)
         export_next(x);
         return;
     }
+    atomic_store(&export_under_way, false);
     if (x->error != 0)
         command_fail(x->call, x->error == EEXIST ? E_EXISTS : E_IO, "%s: %s", x->path,
                      strerror(x->error));
@@ -211,9 +215,9 @@ static void export_leave_out(struct export *x)
     command_text(x->call, "what",
                  slice_of(arena_printf(
                      x->call->arena,
-                     "left out: it has more than %d MiB, or a part of it has more than %d MiB; "
-                     "shorten its archive (`set archive.retention`, `archive expire`), or move the "
-                     "whole server (`backup create`, `musterd --copy-to`)",
+                     "left out: beside its archive it has more than %d MiB, or a part of that has "
+                     "more than %d MiB, such as items of PEP (`set pep.bytes-max`); move the whole "
+                     "server instead (`backup create`, `musterd --copy-to`)",
                      PIE_ELEMENT_MAX >> 20, STORE_RESULT_BYTES_MAX >> 20)));
 }
 
@@ -234,86 +238,120 @@ static void export_user_end(struct export *x)
 
 static void export_read(struct export *x);
 
-/* The next that gives something, from `at` on. PARTS_MAX: there is none. */
+/* The next of the rest that gives something, from `at` on. PARTS_MAX: there is none. */
 static unsigned export_part(unsigned at)
 {
     unsigned i = 0;
     FEATURES_EACH (f, portable) {
-        if (i >= at && f->portable->read != NULL)
+        if (i >= at && f->portable->read != NULL && !f->portable->in_pieces)
             return i;
         i++;
     }
     return PARTS_MAX;
 }
 
-/* The parts of an answer; one of them may go on for long: messages. */
-static void export_give(struct export *x, const struct store_batch *b)
+static bool export_asks(const struct export *x, const struct portable_part *p, unsigned i)
 {
-    unsigned i = 0, goes_on = PARTS_MAX, asked = x->part;
-    if (!x->has_keys)
-        give_keys(x, b);
-    x->has_keys = true;
-    FEATURES_EACH (f, portable) {
-        bool is_asked = f->portable->read != NULL && (asked == PARTS_MAX || asked == i);
-        if (is_asked && f->portable->give(&x->user, b, x->part_at[i]) && !x->out.overflow) {
-            ensure(goes_on == PARTS_MAX);
-            goes_on = i;
-        }
-        i++;
-    }
-    x->part = goes_on;
-    if (goes_on != PARTS_MAX || !x->apart || x->out.overflow)
-        return;
-    x->user.after = 0;
-    x->part = export_part(asked + 1);
+    return p->read != NULL && p->in_pieces == x->pieces &&
+           (x->pieces || x->part == PARTS_MAX || x->part == i);
 }
 
-/* Asks for less, since a read may not give as much. false: it asked for one row already. */
+static void export_user_open(struct export *x)
+{
+    x->begun = x->out.len;
+    xml_open_with(&x->x, "user", NULL, "name", jid_split(x->user.jid).local);
+}
+
+/* Whoever reads the account needs no more memory than for a piece of its archive. */
+static void export_cut(struct export *x)
+{
+    xml_empty(&x->x, "continues", NS_PIE_MORE);
+    xml_close(&x->x);
+    buf_lit(&x->out, "\n");
+    x->goes_on = true;
+    export_write(x);
+}
+
+static void export_head(struct export *x, const struct store_batch *b)
+{
+    if (x->pieces || x->has_keys)
+        return;
+    if (x->rows[x->row].disabled)
+        xml_empty(&x->x, "disabled", NS_PIE_MORE);
+    give_keys(x, b);
+    x->has_keys = true;
+}
+
+/* true: what comes in pieces has more. */
+static bool export_give(struct export *x, const struct store_batch *b)
+{
+    bool more = false;
+    unsigned i = 0;
+    export_head(x, b);
+    FEATURES_EACH (f, portable) {
+        if (export_asks(x, f->portable, i))
+            more |= f->portable->give(&x->user, b, x->part_at[i]);
+        i++;
+    }
+    ensure(!more || x->pieces);
+    return more;
+}
+
+/* Asks for less, since a read may not give as much. false: it did so already. */
 static bool export_ask_less(struct export *x)
 {
-    if (x->part == PARTS_MAX) {
-        x->apart = true;
-        x->part = export_part(0);
-        return true;
+    if (x->pieces) {
+        x->user.rows /= 2;
+        return x->user.rows > 0;
     }
-    x->user.rows /= 2;
-    return x->user.rows > 0;
+    bool less = !x->apart;
+    x->apart = true;
+    x->part = export_part(0);
+    return less;
+}
+
+static void export_given(struct export *x, bool more)
+{
+    if (x->pieces)
+        x->user.rows = x->user.rows < PORTABLE_ROWS ? 2 * x->user.rows : PORTABLE_ROWS;
+    else if (x->apart)
+        x->part = export_part(x->part + 1);
+    bool last = !x->pieces && x->part == PARTS_MAX;
+    x->pieces = more;
+    if (last || x->out.overflow)
+        export_user_end(x);
+    else if (more && x->out.len - x->begun >= PIECE_BYTES)
+        export_cut(x);
+    else
+        export_read(x);
 }
 
 static void export_user_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct export *x = arg;
     ensure(worker_is_here(x->worker) && x->row < x->row_count);
-    if (result == STORE_CONFLICT && export_ask_less(x)) {
-        export_read(x);
-        return;
-    }
-    if (result == STORE_CONFLICT) {
-        x->out.overflow = true;
-        x->part = PARTS_MAX;
-    } else if (result != STORE_OK) {
+    if (result == STORE_OK) {
+        export_given(x, export_give(x, b));
+    } else if (result != STORE_CONFLICT) {
         export_discard(x);
-        return;
-    } else {
-        export_give(x, b);
-        x->user.rows = x->user.rows < PORTABLE_ROWS ? 2 * x->user.rows : PORTABLE_ROWS;
-    }
-    if (x->part == PARTS_MAX)
-        export_user_end(x);
-    else
+    } else if (export_ask_less(x)) {
         export_read(x);
+    } else {
+        x->out.overflow = true;
+        export_user_end(x);
+    }
 }
 
 static void export_read(struct export *x)
 {
     struct store_batch *b = store_read(worker_store(x->worker), credentials_lane(x->user.jid));
     unsigned i = 0;
-    if (!x->has_keys)
+    if (!x->pieces && !x->has_keys)
         credentials_read(b, x->user.id);
     FEATURES_EACH (f, portable) {
         ensure(i < PARTS_MAX);
         x->part_at[i] = store_stmt_count(b);
-        if (f->portable->read != NULL && (x->part == PARTS_MAX || x->part == i))
+        if (export_asks(x, f->portable, i))
             f->portable->read(&x->user, b);
         i++;
     }
@@ -323,15 +361,16 @@ static void export_read(struct export *x)
 static void export_user(struct export *x, const struct credentials_row *row)
 {
     arena_reset(x->arena);
-    x->begun = x->out.len;
-    x->apart = x->has_keys = false;
-    x->user = (struct portable_out){
-        .jid = row->jid, .id = row->account, .x = &x->x, .tmp = x->arena, .rows = PORTABLE_ROWS
-    };
-    xml_open_with(&x->x, "user", NULL, "name", jid_split(row->jid).local);
-    if (row->disabled)
-        xml_empty(&x->x, "disabled", NS_PIE_MORE);
-    x->part = PARTS_MAX;
+    if (!x->goes_on) {
+        x->pieces = true;
+        x->apart = x->has_keys = false;
+        x->part = PARTS_MAX;
+        x->user = (struct portable_out){
+            .jid = row->jid, .id = row->account, .x = &x->x, .tmp = x->arena, .rows = PORTABLE_ROWS
+        };
+    }
+    x->goes_on = false;
+    export_user_open(x);
     export_read(x);
 }
 
@@ -470,8 +509,8 @@ struct command export_pie_command = {
         "Writes accounts to a file of XEP-0227: what `import xep0227` reads, keys, contacts, "
         "vCards, blocks and privacy lists, private data, PEP nodes, messages. Only the user of "
         "the server can read the file. It has keys with which passwords can be guessed. An account "
-        "that is larger than `import` reads is left out: the command then fails and names it, and "
-        "the others are written.",
+        "whose PEP items are more than `import` reads is left out: the command then fails and "
+        "names it, and the others are written.",
     .columns = (const struct command_column[]){ { .name = "user", .doc = "its address" },
                                                 { .name = "what", .doc = "why it was left out" },
                                                 { 0 } },

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "ext/import/import_group.h"
 #include "ext/import/import_groups.h"
+#include "ext/import/import_pieces.h"
 #include "ext/import/import_source.h"
 #include "ext/import/import_user.h"
 #include "home/command_run.h"
@@ -33,7 +34,8 @@ struct import {
     struct map seen, domains;      /* of all users: struct import_seen */
     struct source_groups groups;   /* all of them, when the source was read */
     struct import_groups making;
-    struct import_user *users;    /* of the step */
+    struct import_user *users; /* of the step */
+    struct import_pieces pieces;
     const char *lost[STEP_USERS]; /* what the source says of it */
     unsigned count, lost_count, pending;
     bool dry, replace, over;

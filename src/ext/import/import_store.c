@@ -42,13 +42,6 @@ static void import_lost(struct portable *p, const char *what, slice which)
     import_report(x, p->jid, what, which);
 }
 
-struct store_stmt import_part_note = {
-    .name = "import.note",
-    .sql = "INSERT INTO import_part(owner, jid) VALUES($1, $2) ON CONFLICT(owner) DO NOTHING",
-    .params = "it",
-    .cols = "",
-};
-
 static struct store_batch *import_before(struct portable *p)
 {
     struct storing *s = ((struct porting *)p)->to;
@@ -62,13 +55,20 @@ static struct store_batch *import_before(struct portable *p)
     return n->batch;
 }
 
-static bool import_is_taken(const struct elem *e)
+static bool import_asks(const struct import_user *u, const struct portable_part *p)
 {
-    if (elem_is(e, "scram-credentials", NS_PIE_SCRAM) || elem_is(e, "disabled", NS_PIE_MORE))
+    return p->in_pieces || !u->piece;
+}
+
+static bool import_is_taken(const struct import_user *u, const struct elem *e)
+{
+    if (u->piece
+            ? elem_is(e, "continues", NS_PIE_MORE)
+            : elem_is(e, "scram-credentials", NS_PIE_SCRAM) || elem_is(e, "disabled", NS_PIE_MORE))
         return true;
     FEATURES_EACH (f, portable)
         for (const struct portable_name *n = f->portable->takes; n->name != NULL; n++)
-            if (elem_is(e, n->name, n->ns))
+            if (import_asks(u, f->portable) && elem_is(e, n->name, n->ns))
                 return true;
     return false;
 }
@@ -82,85 +82,44 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
                                    .id = u->id,
                                    .now_us = loop_wall_us(worker_loop(x->worker)),
                                    .user = &u->user,
+                                   .piece = u->piece,
                                    .tmp = x->arena,
                                    .batch = to == NULL ? NULL : to->batch,
-                                   .before = import_before,
+                                   .before = to == NULL ? NULL : import_before,
                                    .lost = import_lost },
                          .x = x,
                          .to = to };
+    if (u->follows) {
+        p.base.last_entry = x->pieces.last_entry;
+        p.base.offline = x->pieces.offline;
+    }
     if (u->note != NULL)
         import_lost(&p.base, u->note, (slice){ 0 });
-    if (u->has == 0)
+    if (u->has == 0 && !u->piece)
         import_lost(&p.base, "a password: nobody can log in before `user password` sets one",
                     (slice){ 0 });
     FEATURES_EACH (f, portable)
-        f->portable->take(&p.base);
+        if (import_asks(u, f->portable))
+            f->portable->take(&p.base);
+    if (u->piece) {
+        x->pieces.last_entry = p.base.last_entry;
+        x->pieces.offline = p.base.offline;
+    }
     for (bool more = elem_first(&u->user, &e); more; more = elem_next(&e, &e))
-        if (!import_is_taken(&e))
+        if (!import_is_taken(u, &e))
             import_lost(&p.base, arena_printf(x->arena, "an element <%.*s/> of", SLICE_ARG(e.name)),
                         e.ns_uri);
 }
 
-/* Storing. If an account does not come to be, the part of its archive that is stored already goes
- * as that of deleted accounts does. */
-
-struct store_stmt import_part_done = {
-    .name = "import.unnote",
-    .sql = "DELETE FROM import_part WHERE owner = $1",
-    .params = "i",
-    .cols = "",
-};
-struct store_stmt import_part_abandon = {
-    .name = "import.abandon",
-    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner = $1"
-           " ON CONFLICT DO NOTHING",
-    .params = "i",
-    .cols = "",
-};
-struct store_stmt import_part_abandon_all = {
-    .name = "import.abandon-all",
-    .sql = "INSERT INTO former(jid, id) SELECT jid, owner FROM import_part WHERE owner > 0"
-           " ON CONFLICT DO NOTHING",
-    .params = "",
-    .cols = "",
-};
-struct store_stmt import_part_done_all = {
-    .name = "import.unnote-all",
-    .sql = "DELETE FROM import_part",
-    .params = "",
-    .cols = "",
-};
-
-static void part_abandoned(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)arg, (void)result, (void)b; /* else the next start finds the note */
-}
-
-static void part_abandon(struct worker *w, int64_t owner)
-{
-    ensure(owner > 0);
-    struct store_batch *b = store_write(worker_store(w), (uint64_t)owner);
-    store_read_late(b, owner); /* its entries are there, so that they are found */
-    STORE_ADD(b, &import_part_abandon, STORE_ANY_ROWS, SV_I(owner));
-    STORE_ADD(b, &import_part_done, STORE_ANY_ROWS, SV_I(owner));
-    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
-}
-
-void import_worker_start(struct worker *w)
-{
-    if (!duty_is_here(w, DUTY_ACCOUNTS))
-        return;
-    struct store_batch *b = store_write(worker_store(w), 0);
-    store_add(b, &import_part_abandon_all, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &import_part_done_all, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
-}
+/* Storing. */
 
 static void import_is_new(struct import *x, const struct import_user *u)
 {
     struct import_seen *seen = map_get(&x->seen, u->jid);
     ensure(seen != NULL);
     seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
+    if (u->follows)
+        x->pieces = (struct import_pieces){ 0 };
     x->imported++;
 }
 
@@ -172,12 +131,22 @@ static void storing_drop(struct storing *s)
         store_drop(&s->batch);
 }
 
+static void storing_abandon(struct storing *s)
+{
+    import_abandon(s->x->worker, s->user->id);
+    s->x->pieces.noted = s->x->pieces.noted && !s->user->follows;
+}
+
 static void import_stored_end(struct storing *s, enum store_result result)
 {
     struct import *x = s->x;
     ensure(x->pending > 0 && worker_is_here(x->worker));
     storing_drop(s);
-    if (result == STORE_OK) {
+    if (result != STORE_OK && s->noted)
+        storing_abandon(s);
+    if (result == STORE_OK && s->user->piece) {
+        import_piece_kept(x, s->user, s->noted);
+    } else if (result == STORE_OK) {
         import_is_new(x, s->user);
         account_created(x->worker, s->user->jid, s->user->disabled);
     } else if (result == STORE_CONFLICT) {
@@ -189,8 +158,6 @@ static void import_stored_end(struct storing *s, enum store_result result)
         why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
                 SLICE_ARG(s->user->jid), err_text(x->e));
     }
-    if (result != STORE_OK && s->noted)
-        part_abandon(x->worker, s->user->id);
     if (--x->pending == 0)
         import_step_end(x);
 }
@@ -216,6 +183,10 @@ static void storing_next(struct storing *s)
 {
     struct store_batch *b = s->before != NULL ? s->before->batch : s->batch;
     bool last = s->before == NULL;
+    if (b == NULL) { /* of a piece */
+        import_stored_end(s, STORE_OK);
+        return;
+    }
     if (last)
         s->batch = NULL;
     else
@@ -224,14 +195,12 @@ static void storing_next(struct storing *s)
                  s);
 }
 
-static void import_store(struct import *x, struct import_user *u)
+/* The account, but for what features have of it. */
+static void storing_account(struct storing *s)
 {
-    struct storing *s = arena_new(x->arena, struct storing, 1);
-    struct store_batch *b = store_write(worker_store(x->worker), credentials_lane(u->jid));
-    *s = (struct storing){ .x = x, .user = u, .batch = b };
-    s->last = &s->before;
-    ensure(u->id > 0 && u->jid.len > 0);
-    credentials_port(b,
+    struct import *x = s->x;
+    const struct import_user *u = s->user;
+    credentials_port(s->batch,
                      &(struct credentials_ported){ .jid = u->jid,
                                                    .id = u->id,
                                                    .now_us = loop_wall_us(worker_loop(x->worker)),
@@ -241,14 +210,28 @@ static void import_store(struct import *x, struct import_user *u)
                                                    .disabled = u->disabled },
                      x->arena);
     if (u->replaces)
-        EMIT(account.profile, b, u->jid, &u->profile);
+        EMIT(account.profile, s->batch, u->jid, &u->profile);
     if (x->grouped && (u->marked || !u->replaces))
-        import_mark_account(b, u->id, slice_of(x->path));
+        import_mark_account(s->batch, u->id, slice_of(x->path));
+}
+
+static void import_store(struct import *x, struct import_user *u)
+{
+    struct storing *s = arena_new(x->arena, struct storing, 1);
+    *s = (struct storing){ .x = x, .user = u, .noted = u->follows && x->pieces.noted };
+    s->last = &s->before;
+    ensure(u->id > 0 && u->jid.len > 0);
+    if (!u->piece) {
+        s->batch = store_write(worker_store(x->worker), credentials_lane(u->jid));
+        storing_account(s);
+    }
     import_take(x, u, s);
-    if (s->noted)
-        STORE_ADD(b, &import_part_done, 1, SV_I(u->id));
-    if (store_stmt_count(b) > STATEMENTS_MAX) {
+    if (!u->piece && s->noted)
+        STORE_ADD(s->batch, &import_part_done, 1, SV_I(u->id));
+    if (!u->piece && store_stmt_count(s->batch) > STATEMENTS_MAX) {
         storing_drop(s);
+        if (u->follows && x->pieces.noted)
+            storing_abandon(s);
         import_refuse(
             x, u,
             "it has more rows than a transaction can have; a lower roster.contacts-max or "
@@ -259,27 +242,33 @@ static void import_store(struct import *x, struct import_user *u)
     storing_next(s);
 }
 
-static void import_reserved(void *arg, enum store_result result, const struct store_batch *b)
+/* b: their ids, but those of users who follow. */
+static void import_store_users(struct import *x, const struct store_batch *b)
 {
-    struct import *x = arg;
     unsigned at = 0;
-    ensure(!x->dry && x->pending == 0);
-    if (result != STORE_OK) {
-        x->e = err_of_store(result);
-        why_set(&x->why, "the database gives no ids: %s", err_text(x->e));
-        import_end(x);
-        return;
-    }
     x->pending = 1;
     for (struct import_user *u = x->users; u != NULL; u = u->next) {
         if (u->jid.len == 0)
             continue;
-        u->id = store_int(b, at, 0, 0);
-        at += 2;
+        u->id = u->follows ? x->pieces.id : store_int(b, at, 0, 0);
+        at += u->follows ? 0 : 2;
         import_store(x, u);
     }
     if (--x->pending == 0)
         import_step_end(x);
+}
+
+static void import_reserved(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    ensure(!x->dry && x->pending == 0);
+    if (result == STORE_OK) {
+        import_store_users(x, b);
+        return;
+    }
+    x->e = err_of_store(result);
+    why_set(&x->why, "the database gives no ids: %s", err_text(x->e));
+    import_end(x);
 }
 
 void import_reserve(struct import *x)
@@ -290,7 +279,7 @@ void import_reserve(struct import *x)
         char hex[sizeof random * 2 + 1];
         rand_bytes(random, sizeof random);
         hex_encode(hex, (slice){ (const char *)random, sizeof random });
-        if (u->jid.len > 0)
+        if (u->jid.len > 0 && !u->follows)
             credentials_reserve(b, slice_of(arena_printf(x->arena, " import %s", hex)));
     }
     if (store_stmt_count(b) > 0) {
@@ -298,7 +287,7 @@ void import_reserve(struct import *x)
         return;
     }
     store_drop(&b);
-    import_step_end(x);
+    import_store_users(x, NULL);
 }
 
 void import_dry(struct import *x)
@@ -307,7 +296,10 @@ void import_dry(struct import *x)
         if (u->jid.len == 0)
             continue;
         import_take(x, u, NULL);
-        import_is_new(x, u);
+        if (u->piece)
+            import_piece_kept(x, u, false);
+        else
+            import_is_new(x, u);
     }
     import_step_end(x);
 }

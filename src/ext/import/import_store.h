@@ -10,9 +10,3 @@ struct import;
 void import_reserve(struct import *x);
 /* The same for a dry run, which stores nothing. */
 void import_dry(struct import *x);
-
-#define IMPORT_STORE_STMTS                                                                         \
-    &import_part_note, &import_part_done, &import_part_abandon, &import_part_abandon_all,          \
-        &import_part_done_all
-extern struct store_stmt import_part_note, import_part_done, import_part_abandon,
-    import_part_abandon_all, import_part_done_all;

@@ -204,8 +204,10 @@ struct import_user *import_user_read(const struct source_found *found, struct xm
         u->problem = import_address(u, found, tmp);
     if (u->problem != NULL)
         return u;
-    import_keys_of(u, tmp);
     struct elem e;
+    u->piece = elem_child(&u->user, "continues", NS_PIE_MORE, &e);
+    if (!u->piece)
+        import_keys_of(u, tmp);
     u->disabled = elem_child(&u->user, "disabled", NS_PIE_MORE, &e);
     return u;
 }

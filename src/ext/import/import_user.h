@@ -26,6 +26,8 @@ struct import_user {
     slice password; /* not empty: keys of all hashes are still to be made of it */
     struct work derive;
     struct import *of;
+    bool piece;   /* of its archive: the account goes on in the next user (import_pieces.h) */
+    bool follows; /* what was before is stored */
     bool disabled, replaces;     /* replaces: an account that was there, and is emptied */
     bool marked;                 /* it is new by an import that was interrupted */
     struct user_profile profile; /* of that one */
@@ -46,5 +48,5 @@ void import_user_derive(struct import_user *u);
 
 /* The element of keys (XEP-0227): mechanism, iter-count, salt, server-key, stored-key. */
 #define NS_PIE_SCRAM "urn:xmpp:pie:0#scram"
-/* What the format has no element for (docs/import.md): <disabled/>. */
+/* What the format has no element for (docs/import.md): <disabled/>, <continues/>. */
 #define NS_PIE_MORE "urn:muster:pie:0"
