@@ -2,6 +2,8 @@
 them, and can keep them, or delete them."""
 from muster.client import until
 from muster.server import refusal
+from test_api import api_server
+from test_console_login import PASSWORD, Browser
 from test_roster import get, items
 
 ALARM = "domains.unserved"
@@ -38,6 +40,30 @@ def befriend(*pair):
         grants.expect(f"<presence from='{asks.bare}' type='subscribe'/>")
         grants.send(f"<presence to='{asks.bare}' type='subscribed'/>")
         asks.expect(f"<presence from='{grants.bare}' type='subscribed'/>")
+
+
+def test_they_have_no_role(make_server):
+    """Neither by admin.accounts nor by `admin add`: nobody logs in to them, at the console neither.
+    They have it again with their domain."""
+    host = api_server(make_server, conf={"domains": ["localhost", "two.example"]})
+    port = host.api.port
+    for name, domain in (("alice", "localhost"), ("bob", "two.example"), ("carol", "two.example")):
+        host.add_user(name, PASSWORD, domain=domain)
+    host.ctl("set", "admin.accounts", "alice@localhost bob@two.example")
+    host.ctl("admin", "add", "carol@two.example", "viewer")
+
+    def results():
+        return [Browser(port).login(jid).status
+                for jid in ("alice@localhost", "bob@two.example", "carol@two.example")]
+    assert results() == [201, 201, 201]
+    host.stop()
+    for domains, expected in ((["localhost"], [201, 401, 401]),
+                              (["localhost", "two.example"], [201, 201, 201])):
+        host.conf["domains"] = domains
+        host.write()
+        host.start()
+        assert results() == expected
+        host.stop()
 
 
 def test_an_operator_is_told_of_them_and_deletes_them(make_server, tmp_path):

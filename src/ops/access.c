@@ -137,7 +137,7 @@ struct reading {
 static void table_was_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct reading *r = arg;
-    access_table_set(result, b);
+    access_table_set(worker_node(r->worker), result, b);
     if (result != STORE_OK)
         log_error(&log_access, LOG_EV("access.unread"), LOG_C("why", store_result_name(result)),
                   LOG_C("hint", "until the database works, tokens and roles of accounts are "
@@ -201,8 +201,7 @@ void access_changed(struct worker *w, const struct asker *by)
 
 static void table_first(void *arg, enum store_result result, const struct store_batch *b)
 {
-    (void)arg;
-    access_table_set(result, b);
+    access_table_set(worker_node(arg), result, b);
 }
 
 static void access_start(struct worker *w)
@@ -211,7 +210,7 @@ static void access_start(struct worker *w)
         return;
     struct store_batch *b = store_read(worker_store(w), 0);
     access_table_add(b);
-    if (store_run(b, table_first, NULL) != STORE_OK)
+    if (store_run(b, table_first, w) != STORE_OK)
         log_error(&log_access, LOG_EV("access.unread"),
                   LOG_C("hint", "tokens and roles of accounts are refused until it is read again"));
 }
@@ -298,15 +297,18 @@ enum err access_of_token(struct worker *w, slice token, slice from, struct arena
 
 void access_of_account(slice bare, struct arena *arena, struct principal *out)
 {
+    const struct access_table *t = access_table_begin();
+    const struct admin *a = access_admin(t, bare);
+    if (!access_account_served(t, bare)) {
+        access_table_end();
+        return;
+    }
     if (admins_has(bare)) {
         out->role = SLICE("administrator");
         out->grants = SLICE("*");
-        return;
-    }
-    const struct access_table *t = access_table_begin();
-    const struct admin *a = access_admin(t, bare);
-    if (a != NULL)
+    } else if (a != NULL) {
         give_role(t, a->role, arena, out);
+    }
     access_table_end();
 }
 

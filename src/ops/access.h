@@ -27,7 +27,7 @@ enum { ACCESS_NAME_MAX = 64, ACCESS_TOKEN_BYTES = 32 };
  * the table could not be read. Notes its use. At once, on a worker. */
 NODISCARD enum err access_of_token(struct worker *w, slice token, slice from, struct arena *arena,
                                    struct principal *out, struct why *why);
-/* Fills in role and grants of an account; empty: it has no role. */
+/* Fills in role and grants of an account; empty: it has no role, or its domain is not served. */
 void access_of_account(slice bare, struct arena *arena, struct principal *out);
 bool access_has_role(slice bare);
 bool access_is_disabled(slice bare); /* an account with a role */

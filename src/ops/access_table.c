@@ -2,7 +2,9 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/node.h"
 #include "ops/admins.h"
+#include "xmpp/jid.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -110,6 +112,16 @@ bool access_account_disabled(const struct access_table *t, slice bare)
     return disabled;
 }
 
+bool access_account_served(const struct access_table *t, slice bare)
+{
+    slice domain = jid_split(bare).domain;
+    ensure(t == NULL || t->domain_count > 0);
+    bool served = t == NULL;
+    for (uint32_t i = 0; !served && i < t->domain_count; i++)
+        served = slice_eq(t->domains[i], domain);
+    return served;
+}
+
 bool access_token_expired(struct token *k, uint64_t now_us)
 {
     if (k->expires_us != 0 && now_us >= k->expires_us)
@@ -187,7 +199,7 @@ static void read_disabled(struct access_table *t, const struct store_batch *b)
             t->disabled[t->disabled_count++] = row_text(t, b, i, 0, 0);
 }
 
-static struct access_table *table_read(const struct store_batch *b)
+static struct access_table *table_read(const struct node *n, const struct store_batch *b)
 {
     struct access_table *t = mem_new(struct access_table);
     t->arena = arena_create(0);
@@ -205,6 +217,10 @@ static struct access_table *table_read(const struct store_batch *b)
                                        store_int(b, 2, i, 2) != 0 };
     read_persons(t, b);
     read_disabled(t, b);
+    t->domain_count = n->domain_count;
+    t->domains = arena_new(t->arena, slice, t->domain_count);
+    for (uint32_t i = 0; i < t->domain_count; i++)
+        t->domains[i] = slice_dup(t->arena, n->domains[i]);
     ensure(t->role_count >= BUILT_IN);
     return t;
 }
@@ -231,9 +247,9 @@ static void table_free(struct access_table *t)
     mem_free(&t);
 }
 
-void access_table_set(enum store_result result, const struct store_batch *b)
+void access_table_set(const struct node *n, enum store_result result, const struct store_batch *b)
 {
-    struct access_table *now = result == STORE_OK ? table_read(b) : NULL;
+    struct access_table *now = result == STORE_OK ? table_read(n, b) : NULL;
     pthread_rwlock_wrlock(&lock);
     struct access_table *was = table;
     if (now != NULL)

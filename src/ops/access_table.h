@@ -3,6 +3,8 @@
 #include "ops/access.h"
 #include "store/store.h"
 
+struct node;
+
 struct role {
     slice name, grants;
     const char *doc; /* of a built-in one; NULL: made by operators */
@@ -38,7 +40,9 @@ struct access_table {
     struct person *persons;
     slice *factors;  /* names of administrators and accounts with a second factor */
     slice *disabled; /* accounts of admin.accounts that are disabled */
-    uint32_t role_count, token_count, admin_count, person_count, factor_count, disabled_count;
+    slice *domains;  /* that are served: accounts of others have no role */
+    uint32_t role_count, token_count, admin_count, person_count, factor_count, disabled_count,
+        domain_count;
 };
 
 extern struct store_stmt access_roles_stmt, access_tokens_stmt, access_admins_stmt,
@@ -50,13 +54,15 @@ void access_table_end(void);
 const struct role *access_role(const struct access_table *t, slice name);
 const struct person *access_person(const struct access_table *t, slice name);
 const struct admin *access_admin(const struct access_table *t, slice bare);
+/* Whether its domain is served; t NULL: nobody knows, and none is left out. */
+bool access_account_served(const struct access_table *t, slice bare);
 bool access_account_disabled(const struct access_table *t, slice bare);
 bool access_token_expired(struct token *k, uint64_t now_us);
 bool access_has_factor(const struct access_table *t, slice name);
 
 /* The reads of a batch that has no others. */
 void access_table_add(struct store_batch *b);
-void access_table_set(enum store_result result, const struct store_batch *b);
+void access_table_set(const struct node *n, enum store_result result, const struct store_batch *b);
 void access_table_free(void);
 
 /* A change by a command at the home of DUTY_ACCESS: its batch, and its end when all nodes have read
