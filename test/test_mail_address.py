@@ -103,6 +103,26 @@ def test_presence_and_rosters(servers, friends):
     bob.expect(f"<presence from='{mail(alice, 'a')}'><show>away</show></presence>")
 
 
+ASKED = ["<vCard xmlns='vcard-temp'/>", "<query xmlns='jabber:iq:last'/>",
+         "<ping xmlns='urn:xmpp:ping'/>", "<query xmlns='jabber:iq:version'/>",
+         "<query xmlns='jabber:iq:roster'/>", "<query xmlns='jabber:iq:register'/>",
+         *(f"<query xmlns='http://jabber.org/protocol/disco#{what}'{node}/>"
+           for what in ("info", "items")
+           for node in ("", " node='http://jabber.org/protocol/commands'", " node='x'")),
+         *(f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{node}'/></pubsub>"
+           for node in ("urn:xmpp:vcard4", "urn:xmpp:avatar:metadata", "urn:xmpp:bookmarks:1",
+                        "http://jabber.org/protocol/nick"))]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_no_answer_names_the_account(friends, asked):
+    """What anybody may ask of an address: of an account without a name, too."""
+    alice, bob = friends
+    got = bob.iq("get", asked, to=mail(alice))
+    assert "alice@" not in xml.canonical(got) and ">alice<" not in xml.canonical(got)
+    assert got.get("from") == mail(alice)
+
+
 def test_requests_and_their_errors(friends):
     alice, bob = friends
     bob.send(f"<iq type='get' id='v' to='{mail(alice, 'a')}'><query xmlns='{VERSION}'/></iq>")

@@ -201,7 +201,8 @@ static void add_part(struct xml_write *x, const char *name, slice text)
     xml_close(x);
 }
 
-/* FN is required (RFC 2426 §3.1.1): the name, else what is left of the address. */
+/* FN is required (RFC 2426 §3.1.1): the name, else what is left of the mail address, by which
+ * other servers may know the account, or of its own. */
 static void write_profile(struct xml_write *x, slice jid, const struct user_profile *p)
 {
     xml_open(x, "vCard", NS_VCARD);
@@ -210,7 +211,7 @@ static void write_profile(struct xml_write *x, slice jid, const struct user_prof
     xml_text(x, p->given_name.len > 0 && p->surname.len > 0 ? SLICE(" ") : SLICE(""));
     xml_text_clean(x, p->surname);
     if (p->given_name.len == 0 && p->surname.len == 0)
-        xml_text_clean(x, jid_split(jid).local);
+        xml_text_clean(x, jid_split(p->email.len > 0 ? p->email : jid).local);
     xml_close(x);
     if (p->given_name.len > 0 || p->surname.len > 0) {
         xml_open(x, "N", NULL);
