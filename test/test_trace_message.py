@@ -49,6 +49,7 @@ def test_both_are_there(server, alice, bob):
     say(alice, BOB, "m1")
     bob.expect("<message id='m1'/>")
     bob.ack()
+    archives(server, "m1", ("archived", ALICE), ("archived", BOB))
     found = way(server, "acknowledged", "m1")
     assert set(found) == {"sent", "delivered", "written", "archived", "acknowledged"}
     assert found[0] == "sent" and found.index("written") < found.index("acknowledged")
@@ -273,6 +274,13 @@ def test_another_server_takes_it(make_server, tmp_path):
     assert archives(home, "f1", sender) == {sender}
     assert archives(away, "f1", addressee) == {addressee}
     assert {"sent", "sent to server"} <= set(way(home, "confirmed by server", "f1"))
+    away.stop()  # what is said now waits, and the trace says for whom
+    bob.close()
+    say(home.clients[0], f"bob@{AWAY}", "f2")
+    assert "sent to server" not in way(home, "waits", "f2")
+    assert ("for its server", AWAY) in {(r["why"], r["whom"]) for r in steps(home, "f2")}
+    away.start()
+    assert set(way(home, "confirmed by server", "f2")) >= {"waits", "sent to server"}
 
 
 def test_off_and_bounded(server, alice, bob):

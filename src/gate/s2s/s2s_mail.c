@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_unacked.h"
 #include "home/here.h"
+#include "home/trail.h"
 #include "im/foreign.h"
 #include "im/outgoing_bounce.h"
 #include "io/loop.h"
@@ -255,6 +256,7 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new)
         stanza_unref(&gone.st);
         return;
     }
+    trail_note(s->st, "waits", "for its server", partner_remote(m->partner));
     struct left *l =
         map_get(&m->asked_of, (slice){ (const char *)&s->id.sender, sizeof s->id.sender });
     if (l == NULL && is_new && m->asked >= MAIL_LEFT_MAX) {
