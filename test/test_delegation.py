@@ -69,7 +69,8 @@ def test_a_component_is_told_what_is_delegated(host):
     "urn:x", f"={SERVICE}", "urn:x=", "urn:x=Service.Test", "urn:x=a@service.test",
     f"urn:x={SERVICE} urn:x={OTHER}", f"urn:x[]={SERVICE}", f"[a]={SERVICE}",
     f"urn:x[a,,b]={SERVICE}", f"urn:x[,]={SERVICE}", f"urn:x[a,]={SERVICE}",
-    f"urn:x[a,b,a]={SERVICE}",
+    f"urn:x[a,b,a]={SERVICE}", f"urn:x[={SERVICE}", f"urn:x[a={SERVICE}", f"urn:x[[a]={SERVICE}",
+    f"urn:x[a]]={SERVICE}", f"urn:x]={SERVICE}",
     *(f"{ns}={SERVICE}" for ns in (
         "jabber:client", "jabber:iq:roster", "urn:ietf:params:xml:ns:xmpp-sasl",
         "urn:xmpp:sasl:2", "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:blocking",

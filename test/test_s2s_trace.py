@@ -225,7 +225,9 @@ def test_a_server_is_judged_as_for_stanzas(make_server, authority, one, case):
     route(server, ONE, one.s2s_port)
     one.ctl("s2s-demand", "set", OTHER, *demands)
     if stage is None:
-        assert trace(one)[0] == 0
+        code, steps, _ = trace(one)
+        assert code == 0 and {result for told in steps.values() for result, _ in told} == {"ok"}
+        assert ("need not" in steps["certificate"][-1][1]) == ("off" in demands)
         assert first_failure(one, server.client("bob")) is None
         how = trace(one)[1]["authentication"]
         assert how == [("ok", "by dialback" if "dialback" in demands

@@ -137,13 +137,14 @@ size_t param_range(const struct param *p, char *out, size_t cap)
 static enum err param_refuse(const struct param *p, enum err e, slice text, const char *note,
                              struct why *why)
 {
-    char found[FOUND_BYTES_MAX + 1], range[RANGE_BYTES_MAX];
+    static const char cut[] = "…";
+    char found[FOUND_BYTES_MAX + sizeof cut], range[RANGE_BYTES_MAX];
     if (p->type == PARAM_SECRET)
         text = SLICE(PARAM_SECRET_SHOWN);
     size_t len = utf8_head(text, FOUND_BYTES_MAX).len;
     for (size_t i = 0; i < len; i++)
         found[i] = (unsigned char)text.ptr[i] < ' ' ? '?' : text.ptr[i];
-    found[len] = '\0';
+    memcpy(found + len, len < text.len ? cut : "", len < text.len ? sizeof cut : 1);
     param_range(p, range, sizeof range);
     why_set(why, "%s: found \"%s\"%s, allowed %s", p->name, found, note, range);
     return e;

@@ -62,6 +62,21 @@ static void each_type_refuses_what_is_out_of_range(void **state)
     }
 }
 
+/* What is cut off is not taken for what was given. */
+static void a_refusal_shows_that_it_does_not_show_all(void **state)
+{
+    struct param p = row_of(PARAM_INT);
+    struct why why = { "" };
+    char digits[80];
+    int64_t value;
+    (void)state;
+    memset(digits, 'a', sizeof digits);
+    assert_int_not_equal(param_check(&p, (slice){ digits, 64 }, &value, &why), OK);
+    assert_null(strstr(why.text, "…"));
+    assert_int_not_equal(param_check(&p, (slice){ digits, 65 }, &value, &why), OK);
+    assert_non_null(strstr(why.text, "aaa…\""));
+}
+
 static void text_without_a_maximum_is_text(void **state)
 {
     struct param p = { .name = "reason" };
@@ -84,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_type_has_its_name),
         cmocka_unit_test(each_type_refuses_what_is_out_of_range),
+        cmocka_unit_test(a_refusal_shows_that_it_does_not_show_all),
         cmocka_unit_test(text_without_a_maximum_is_text),
     };
     return cmocka_run_group_tests_name("param", tests, NULL, NULL);

@@ -253,6 +253,12 @@ static bool parse_delegation(slice word, struct delegation *d)
     return at > 0 && d->filters.len > 0;
 }
 
+/* A bracket that was opened or closed alone. */
+static bool has_bracket(slice s)
+{
+    return memchr(s.ptr, '[', s.len) != NULL || memchr(s.ptr, ']', s.len) != NULL;
+}
+
 bool delegation_next(slice *list, struct delegation *out)
 {
     slice word;
@@ -281,7 +287,7 @@ static bool are_filters(slice filters)
     slice name, other;
     while (next_filter(&filters, &name)) {
         slice rest = filters;
-        if (name.len == 0)
+        if (name.len == 0 || has_bracket(name))
             return false;
         while (next_filter(&rest, &other))
             if (slice_eq(name, other))
@@ -297,8 +303,8 @@ static bool are_delegations(slice text)
     if (!xml_is_text(text))
         return false;
     while (slice_word(&text, &word)) {
-        if (!parse_delegation(word, &d) || is_undelegated(d.ns) || !is_component(d.component) ||
-            !are_filters(d.filters))
+        if (!parse_delegation(word, &d) || has_bracket(d.ns) || is_undelegated(d.ns) ||
+            !is_component(d.component) || !are_filters(d.filters))
             return false;
         rest = text;
         while (delegation_next(&rest, &other))

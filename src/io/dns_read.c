@@ -70,11 +70,32 @@ static bool address_record_read(union ip_address *out, const ns_rr *rr)
     return out->any.sa_family != AF_UNSPEC && address_is_of_use(out);
 }
 
-static bool record_read(struct dns_records *out, const ns_msg *m, const ns_rr *rr)
+/* Where there is room, or in the place of one of a higher priority number: the lowest are tried
+ * first (RFC 2782). The others keep their order. */
+static void srv_keep(struct dns_records *out, const struct dns_srv *found)
 {
-    if (out->type == DNS_SRV)
-        return out->count < DNS_SRV_MAX && srv_record_read(&out->srv[out->count], m, rr);
-    return out->count < DNS_ADDRESSES_MAX && address_record_read(&out->address[out->count], rr);
+    size_t last = 0;
+    if (out->count < DNS_SRV_MAX) {
+        out->srv[out->count++] = *found;
+        return;
+    }
+    for (size_t i = 1; i < out->count; i++)
+        if (out->srv[i].priority >= out->srv[last].priority)
+            last = i;
+    if (out->srv[last].priority <= found->priority)
+        return;
+    memmove(&out->srv[last], &out->srv[last + 1], (out->count - last - 1) * sizeof out->srv[0]);
+    out->srv[out->count - 1] = *found;
+}
+
+static void record_read(struct dns_records *out, const ns_msg *m, const ns_rr *rr)
+{
+    struct dns_srv srv;
+    if (out->type == DNS_SRV && srv_record_read(&srv, m, rr))
+        srv_keep(out, &srv);
+    if (out->type != DNS_SRV && out->count < DNS_ADDRESSES_MAX &&
+        address_record_read(&out->address[out->count], rr))
+        out->count++;
 }
 
 /* One with the highest bit set counts as 0 (RFC 2181 §8). */
@@ -98,8 +119,8 @@ static enum err records_read(struct dns_records *out, ns_msg *m)
             continue;
         shorten_ttl(out, ns_rr_ttl(rr));
         out->useless = out->useless || asked;
-        if (asked && record_read(out, m, &rr))
-            out->count++;
+        if (asked)
+            record_read(out, m, &rr);
     }
     out->useless = out->useless && out->count == 0;
     return OK;

@@ -24,7 +24,8 @@ struct dns_srv {
 
 struct dns_records {
     enum dns_type type;
-    size_t count;   /* those beyond DNS_SRV_MAX, DNS_ADDRESSES_MAX are left out */
+    size_t count;   /* of more than DNS_SRV_MAX, those of the lowest priority numbers; of more than
+                       DNS_ADDRESSES_MAX, the first */
     bool useless;   /* there are records of this type, and none of use */
     uint32_t ttl_s; /* of the shortest, aliases (CNAME) among them; without records what RFC 2308 §5
                        says. Or DNS_TTL_UNSAID */

@@ -83,6 +83,21 @@ static void more_records_than_there_is_room_for(void **state)
     assert_int_equal(got.srv[DNS_SRV_MAX - 1].port, DNS_SRV_MAX);
 }
 
+/* The answer gives them in any order. */
+static void the_lowest_priorities_are_kept(void **state)
+{
+    (void)state;
+    struct dns_records got;
+    const unsigned count = DNS_SRV_MAX + 8;
+    struct dns_message m = begin(0, count, 0);
+    for (unsigned i = 0; i < count; i++)
+        dns_put_srv(&m, 60, (unsigned[]){ count - 1 - i, 1, i + 1 }, "a.test");
+    assert_int_equal(read_message(&got, &m), OK);
+    assert_int_equal(got.count, DNS_SRV_MAX);
+    for (unsigned i = 0; i < DNS_SRV_MAX; i++)
+        assert_int_equal(got.srv[i].priority, DNS_SRV_MAX - 1 - i);
+}
+
 static void wrong_answers_are_refused(void **state)
 {
     (void)state;
@@ -233,6 +248,7 @@ int main(void)
         cmocka_unit_test(what_is_not_there_says_for_how_long),
         cmocka_unit_test(targets_that_are_no_hosts_are_left_out),
         cmocka_unit_test(more_records_than_there_is_room_for),
+        cmocka_unit_test(the_lowest_priorities_are_kept),
         cmocka_unit_test(wrong_answers_are_refused),
         cmocka_unit_test(names_that_lead_nowhere),
         cmocka_unit_test(addresses_are_read),

@@ -231,12 +231,12 @@ static bool probe_looks_at_tls(struct s2s_probe *p)
                                                kinds[name->kind]));
         return true;
     }
-    const char *words = arena_printf(tmp, "it is refused: %s", why.text);
-    if (flaw == S2S_AT_NONE) {
-        probe_tell(p, S2S_AT_CERTIFICATE, false, words);
+    if (flaw == S2S_AT_NONE) { /* s2s.verify-certificates, or a demand, is off */
+        probe_tell(p, S2S_AT_CERTIFICATE, true,
+                   arena_printf(tmp, "it proves nothing, and need not: %s", why.text));
         return true;
     }
-    probe_blame(p, flaw, "%s", words);
+    probe_blame(p, flaw, "it is refused: %s", why.text);
     xstream_close(&p->x, (slice){ 0 });
     return false;
 }
