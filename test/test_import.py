@@ -235,6 +235,43 @@ def test_contacts_of_a_deleted_account_are_asked_again(server, load):
     carol.expect_nothing("<presence from='alice@localhost' type='subscribe'/>", after=alice)
 
 
+@pytest.mark.parametrize("order", ["da1 da2", "da2 da1"])
+@pytest.mark.parametrize("other", ["", "<item jid='da1@localhost' subscription='to'/>"])
+def test_lists_that_do_not_agree(server, load, order, other):
+    """Whoever comes first: the one whose list the other does not confirm asks again, once."""
+    lists = {"da1": "<item jid='da2@localhost' subscription='both'/>", "da2": other}
+    users = [f"<user name='{name}' password='x'><query xmlns='jabber:iq:roster'>{lists[name]}"
+             "</query></user>" for name in order.split()]
+    text = server_data(*users)
+    message, lost = load(text)
+    assert "users imported: 2," in message and not lost
+    one, two = (server.client(name, password="x") for name in ("da1", "da2"))
+    two.expect("<presence from='da1@localhost' type='subscribe'/>")
+    two.send("<presence to='da1@localhost' type='subscribed'/>")
+    one.expect(f"<presence from='{two}' type='-'/>")
+    if not other:
+        two.send("<presence to='da1@localhost' type='subscribe'/>")
+    for owner, contact in (("da1", "da2"), ("da2", "da1")):
+        until(owner, lambda: [(r["jid"], r["subscription"]) for r in server.rows(
+            "contact", "list", f"{owner}@localhost")] == [(f"{contact}@localhost", "both")])
+    two.expect_nothing("<presence from='da1@localhost' type='subscribe'/>", after=one)
+    with server.database(read_only=True) as db:
+        until("no word is left",
+              lambda: db.execute("SELECT count(*) FROM roster_out").fetchone() == (0,))
+
+
+def test_lists_that_do_not_agree_and_a_refusal(server, load):
+    """The one who came first sees both until the other has answered."""
+    load(server_data("<user name='da1' password='x'><query xmlns='jabber:iq:roster'>"
+                     "<item jid='da2@localhost' subscription='both'/></query></user>",
+                     "<user name='da2' password='x'/>"))
+    two = server.client("da2", password="x")
+    two.expect("<presence from='da1@localhost' type='subscribe'/>")
+    two.send("<presence to='da1@localhost' type='unsubscribed'/>")
+    until("from", lambda: [r["subscription"] for r in server.rows(
+        "contact", "list", "da1@localhost")] == ["from"])
+
+
 @pytest.mark.parametrize("end", ["enable", "del"])
 def test_contacts_of_an_emptied_account_are_told_when_it_is_for_somebody_else(server, end):
     server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost")

@@ -113,7 +113,23 @@ static struct store_stmt stmt_out_anew = {
            "(SELECT 1 FROM roster r WHERE r.owner = o.id AND r.jid = $2 AND "
            "r.state IN (2, 3, 5, 6, 7, 8)) ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
-static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew, &stmt_out_put,
+/* What others of ours ask of it, or see by their lists, which came before. */
+static struct store_stmt stmt_out_meet = {
+    .name = "roster.out-meet", .params = "itiiii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
+           "SELECT o.jid, $2, $4, $5, '<presence from=''' || o.jid || ''' to=''' || $2 || "
+           "''' type=''subscribe''><word xmlns=''" NS_ROSTER_OUT "'' n=''' || CAST($3 AS TEXT) || "
+           "''' of=''' || CAST(o.id AS TEXT) || '''/></presence>', $3 "
+           "FROM roster m JOIN account o ON o.id = m.owner "
+           "WHERE m.jid = $2 AND m.state IN (1, 3, 4, 5, 7, 8) AND o.disabled = 0 AND EXISTS "
+           "(SELECT 1 FROM account a WHERE a.id = $1 AND a.disabled = 0) AND NOT EXISTS "
+           "(SELECT 1 FROM roster r WHERE r.owner = $1 AND r.jid = o.jid AND "
+           "r.state IN (2, 3, 5, 6, 7, 8)) AND NOT EXISTS (SELECT 1 FROM roster_out f "
+           "WHERE f.sender = $2 AND f.rcpt = o.jid AND f.axis = $6) "
+           "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
+};
+static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew, &stmt_out_meet,
+                                            &stmt_out_put,
                                             &stmt_out_done, &stmt_out_page, &stmt_out_delete,
                                             &stmt_out_forget, &stmt_there, &stmt_still_there,
                                             &stmt_settled, &stmt_look, &stmt_forgotten, NULL };
@@ -178,6 +194,8 @@ void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, uint64_t 
     STORE_ADD(b, &stmt_out_doubt, STORE_ANY_ROWS, SV_I(id), SV_T(jid));
     STORE_ADD(b, &stmt_out_anew, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_T(slice_of(word)),
               SV_I(number), SV_I(AXIS_WISH), SV_I(SUB_SUBSCRIBE));
+    STORE_ADD(b, &stmt_out_meet, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_I(number), SV_I(AXIS_WISH),
+              SV_I(SUB_SUBSCRIBE), SV_I(AXIS_FORGET));
 }
 
 void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number)

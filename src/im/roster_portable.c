@@ -177,9 +177,8 @@ static void port_roster_store(struct port *t)
     for (uint32_t at = 0; (i = map_next(&t->items, &at)) != NULL;)
         if (i->item.flags != 0 || i->item.state != SUB_NONE)
             roster_item_store(t->to->batch, t->to->id, &i->item);
-    if (t->items.count == 0)
-        return;
-    roster_versions_store(t->to->batch, t->to->id, &(struct roster_delta){ .version = 1 });
+    if (t->items.count > 0)
+        roster_versions_store(t->to->batch, t->to->id, &(struct roster_delta){ .version = 1 });
     roster_out_ask_anew(t->to->batch, t->to->jid, t->to->id, portable_tick(t->to));
 }
 

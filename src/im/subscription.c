@@ -557,7 +557,9 @@ static void in_apply(struct actor_change *base, enum err e)
         presence_show(a, contact);
     if ((actions & SUB_SEND_UNAVAILABLE) != 0)
         presence_hide(a, contact);
-    if (c->verb == SUB_SUBSCRIBED && c->changes && roster_out_confirms(worker_node(w), contact))
+    /* Unchanged: the list was imported, and said so before the contact did. */
+    if (c->verb == SUB_SUBSCRIBED && (c->changes || sub_sees(c->result.state)) &&
+        roster_out_confirms(worker_node(w), contact))
         presence_probe(a, contact);
     im_subscription_end(w, c);
 }

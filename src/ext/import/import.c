@@ -16,6 +16,7 @@
 #include "home/node.h"
 #include "im/account_life.h"
 #include "im/foreign.h"
+#include "im/roster_out.h"
 #include "ops/jobs.h"
 #include "store/store.h"
 #include <stdatomic.h>
@@ -212,6 +213,8 @@ void import_end(struct import *x)
 {
     import_pieces_check(x);
     import_tell(x);
+    if (!x->dry && x->imported > 0)
+        roster_out_later(x->worker); /* lists that do not agree: those who came first ask */
     x->work.run = import_close_run;
     x->work.done = import_closed;
     if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
