@@ -44,7 +44,7 @@ def test_a_refused_client_is_in_it(host):
     assert "users.write" in refused(alice, "user-del", jid="bob@localhost")
     newest = entries(host, "--command", "user del")[0]
     assert newest["actor"].startswith("xmpp:alice@localhost/") and newest["result"] == "denied"
-    assert newest["role"] == "viewer"
+    assert newest["role"] == "viewer" and newest["from"] == "127.0.0.1"
 
 
 def test_the_chain_holds_over_restarts_and_kills(host):

@@ -26,7 +26,8 @@ struct principal {
     bool weak;    /* its client logged in with a token of its device (XEP-0484) instead of the
                    * password, or without the second factor that its role or itself has */
     slice actor;  /* for logs: "control:root", "xmpp:alice@example.org/home", "token:backup" */
-    slice from;   /* address of the client; empty: this machine, or not known */
+    slice from;   /* address of the client; empty: this machine, or a user of another
+                   * server */
     slice role;   /* its name, for refusals; empty: none */
     slice grants; /* patterns of the role */
     slice scope;  /* patterns too: only what both give; ptr NULL: as far as the role goes */

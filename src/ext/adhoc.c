@@ -133,8 +133,10 @@ static struct principal adhoc_principal(const struct iq *iq)
         .actor = slice_of(arena_printf(iq->tmp, "xmpp:%.*s", SLICE_ARG(stanza_from(iq->st)))),
         .own = iq->sender != NULL || iq->target == IQ_TO_SELF ? bare : (slice){ 0 },
     };
-    if (iq->session != NULL)
+    if (iq->session != NULL) {
+        p.from = slice_dup(iq->tmp, slice_of(ip_print(&iq->session->peer).text));
         access_of_account(bare, iq->tmp, &p);
+    }
     if (p.role.len > 0 && (factor_is_demanded(p.role) || factor_is_there(bare)))
         p.weak = true; /* XMPP asks for no second factor */
     return p;

@@ -752,7 +752,8 @@ static void run_audit_export(struct command_call *call)
     { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },                             \
         { .name = "time", .type = PARAM_STAMP, .exact = true, .doc = "when the command ended" },   \
         { .name = "actor", .doc = "who ran it" },                                                  \
-        { .name = "from", .doc = "address of the client; empty: at the server, or not known" },    \
+        { .name = "from",                                                                          \
+          .doc = "address of the client; empty: at the server, or a user of another one" },        \
         { .name = "role", .wide = true, .doc = "role of the actor" },                              \
         { .name = "command", .doc = "the command" },                                               \
         { .name = "args", .doc = "its arguments, without secrets" },                               \
