@@ -141,9 +141,12 @@ def test_a_carbon(server, alice, bob):
     say(alice, str(bob), "m2")
     bob.expect("<message id='m2'/>")
     laptop.expect("<message/>")
-    found = until("copy", lambda: {r["whom"] for r in steps(server, "--to", BOB)
-                                   if r["event"] == "written"} >= {str(bob)})
-    assert found
+    assert "copied" in way(server, "written", "m2")
+    assert [(r["event"], r["whom"]) for r in steps(server, "m2") if r["event"] == "copied"] == [
+        ("copied", str(laptop))]
+    say(bob, ALICE, "m3")  # of what is sent, too
+    laptop.expect("<message/>")
+    assert ("copied", str(laptop)) in {(r["event"], r["whom"]) for r in steps(server, "m3")}
 
 
 def test_away_then_pushed(make_server):

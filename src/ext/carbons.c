@@ -19,6 +19,7 @@
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
+#include "home/trail.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/session_queue.h"
@@ -210,6 +211,7 @@ static void copy_to_others(struct account *a, const struct passage *p)
             session_deliver_carbon(s, copy, session_jid(s), p->archive_id);
         else
             session_deliver_to(s, copy, session_jid(s));
+        trail_note(p->st, "copied", "carbon", session_jid(s)); /* the copy itself has no id */
         count++;
     }
     if (count > 0 && p->way == PASSAGE_SENT)

@@ -85,13 +85,14 @@ static void trail_setting_changed(struct worker *w, const struct setting *s)
 }
 
 /* On the way of a message. */
-static const char *const trail_order[] = {
-    "sent",         "repeated", "routed",    "room.said",      "room.private",
-    "blocked",      "refused",  "delivered", "passed",         "handed-over",
-    "waits",        "dropped",  "queued",    "sent to server", "pushed",
-    "written",      "archived", "stored",    "not-stored",     "confirmed by server",
-    "acknowledged", "returned"
-};
+static const char *const trail_order[] = { "sent",         "repeated",     "routed",
+                                           "room.said",    "room.private", "blocked",
+                                           "refused",      "delivered",    "copied",
+                                           "passed",       "handed-over",  "waits",
+                                           "dropped",      "queued",       "sent to server",
+                                           "pushed",       "written",      "archived",
+                                           "stored",       "not-stored",   "confirmed by server",
+                                           "acknowledged", "returned" };
 enum { TRAIL_EVENTS = sizeof trail_order / sizeof *trail_order };
 
 unsigned trail_rank(slice event)
