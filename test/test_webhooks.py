@@ -416,3 +416,30 @@ def test_each_way_to_change_an_account_is_told(make_server, receiver, tmp_path):
         expected += [f"user.{event}" for event in events.split()]
         until(f"way {number}", lambda: len(told()) >= len(expected))
         assert told() == expected, number
+
+
+def test_events_wait_for_a_secret_that_cannot_be_read(make_server, receiver):
+    """The file with the key is away: what happens then is not lost, and nothing goes unsigned."""
+    host = make_server("alice", settings=LOCAL)
+    one = receiver()
+    number = add(host, one.url, "user.*")
+    host.stop()
+    key = host.data / "secrets.key"
+    key.rename(host.data / "away")
+    host.start()
+    host.add_user("dora")
+    until("it waits", lambda: hook(host, number)["waiting"] == 1)
+    assert "secrets.key" in hook(host, number)["failure"]
+    assert "cannot be read" in refusal(host, "webhook", "test", str(number))
+    host.restart()
+    host.add_user("emil")
+    until("both wait", lambda: hook(host, number)["waiting"] == 2)
+    assert not one.requests
+    host.stop()
+    key.unlink(missing_ok=True)
+    (host.data / "away").rename(key)
+    host.start()
+    until("taken", lambda: [e["subject"] for e in one.of("user.created")] == [
+        "dora@localhost", "emil@localhost"])
+    until("none waits", lambda: hook(host, number)["waiting"] == 0)
+    assert hook(host, number)["failure"] == ""

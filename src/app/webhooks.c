@@ -215,7 +215,7 @@ struct flight {
 struct list webhooks_all;
 static struct {
     struct worker *worker; /* NULL: the duty is not here */
-    bool stopping, unread; /* unread: the secret of a webhook; what waits for it stays */
+    bool stopping;
     unsigned hooks, total; /* total: items and what comes in */
     int64_t last_hook, last_item;
     struct list incoming; /* the first `writing` of them are under way */
@@ -228,6 +228,9 @@ static struct {
 
 static void dispatch(void);
 static void queue_write(void);
+
+/* What waits for such a webhook waits until it can be read. */
+#define SECRET_UNREAD "its secret cannot be read: see the alarm secrets.key"
 
 static uint64_t webhook_lane(void) { return hash_keyed(SLICE("webhook")); }
 
@@ -535,6 +538,8 @@ static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
 {
     uint64_t seen[SCAN_MAX];
     unsigned count = 0, most = h->failures > 0 ? 1 : WEBHOOK_FLIGHTS;
+    if (h->secret.len == 0)
+        return;
     if (h->due_us > now_us && h->waiting > 0 && h->due_us < *next_us)
         *next_us = h->due_us;
     if (h->due_us > now_us)
@@ -733,6 +738,10 @@ static void tell_alarm(struct worker *w, const struct alarms_news *n)
 
 void webhook_test(struct webhook *h, struct command_call *call)
 {
+    if (h->secret.len == 0) {
+        command_fail(call, E_CONFLICT, "%s", SECRET_UNREAD);
+        return;
+    }
     struct flight *f = flight_new(h);
     if (f == NULL || queue.stopping) {
         command_fail(call, E_AGAIN, "%d requests are under way; try again", FLIGHTS_MAX);
@@ -802,7 +811,7 @@ static void queue_sweep(struct timer *t, struct loop *loop)
     timer_set(loop, t, sweep_ms());
     LIST_EACH (it, &webhooks_all)
         hook_sweep(CONTAINER_OF(it, struct webhook, node), now_us - keep_us, b);
-    if (queue.incoming_count == 0 && !queue.unread)
+    if (queue.incoming_count == 0)
         STORE_ADD(b, &before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
     if (store_stmt_count(b) > 0)
         store_submit(b, loop, 0, NULL, NULL);
@@ -814,17 +823,17 @@ static void queue_sweep(struct timer *t, struct loop *loop)
 
 static void hook_loaded(const struct store_batch *b, uint32_t row, struct arena *tmp)
 {
-    slice secret;
+    slice secret = { "", 0 };
     int64_t id = store_int(b, 0, row, 0);
     queue.last_hook = id;
-    if (unseal(&secret, store_text(b, 0, row, 3), slice_of(webhook_context(id, tmp)), tmp)) {
-        webhook_put(id, store_text(b, 0, row, 1), store_text(b, 0, row, 2), secret,
-                    (uint64_t)store_int(b, 0, row, 4));
+    bool read = unseal(&secret, store_text(b, 0, row, 3), slice_of(webhook_context(id, tmp)), tmp);
+    webhook_put(id, store_text(b, 0, row, 1), store_text(b, 0, row, 2), read ? secret : SLICE(""),
+                (uint64_t)store_int(b, 0, row, 4));
+    if (read)
         return;
-    }
-    queue.unread = true;
+    snprintf(webhook_find(id)->why, WEBHOOK_WHY_BYTES, "%s", SECRET_UNREAD);
     log_error(&log_webhook, LOG_EV("webhook.unread"), LOG_I("webhook", id),
-              LOG_C("hint", "its secret cannot be read: see the alarm secrets.key"));
+              LOG_C("hint", SECRET_UNREAD));
 }
 
 static void queue_loaded(void *arg, enum store_result result, const struct store_batch *b)

@@ -26,7 +26,7 @@ struct webhook {
     struct list node;
     struct arena *arena;
     int64_t id;
-    slice url, events, secret; /* in the arena */
+    slice url, events, secret; /* in the arena; secret empty: it cannot be read */
     uint32_t kinds;
     struct list items;
     uint64_t created_us, taken_us, due_us;
