@@ -104,3 +104,24 @@ def test_an_operator_is_told_of_them_and_deletes_them(make_server, tmp_path):
     assert [row["jid"] for row in host.rows("room", "list")] == ["tea@conference.localhost"]
     said = refusal(host, "user", "del", "bob@two.example")
     assert "not served here" in said and "domains are localhost" in said
+
+
+def test_an_alias_whose_domain_is_served_again_is_listed_once(make_server):
+    """As a service of that domain, which is the one that answers."""
+    host = left_behind(make_server)
+    host.ctl("room-alias", "add", "conference.two.example")
+    alice = host.client("alice")
+
+    def listed(domain):
+        query = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
+        return [item.get("jid") for item in alice.result("get", query, to=domain)]
+    assert listed("localhost").count("conference.two.example") == 1
+    host.stop()
+    host.conf["domains"] = ["localhost", "two.example"]
+    host.write()
+    host.start()
+    alice = host.client("alice")
+    assert "conference.two.example" not in listed("localhost")
+    assert listed("two.example").count("conference.two.example") == 1
+    found = " ".join(row["text"] for row in host.rows("cert", "findings"))
+    assert found.count("conference.two.example") <= 1, found

@@ -361,7 +361,7 @@ static void cert_check_run(struct command_call *call)
     cert_check_take_components(c, uses, only);
     for (size_t i = 0; i < c->use_count; i++)
         for (size_t d = 0; d < c->use[i].domain_count; d++)
-            host_each_listed(slice_of(c->use[i].domain[d]), cert_check_add_service,
+            host_each_listed(worker_node(w), slice_of(c->use[i].domain[d]), cert_check_add_service,
                              &(struct taking){ c, c->use[i].domain[d] });
     buf_init(&c->mistakes, TEXT_BYTES_MAX);
     buf_init(&c->notes, TEXT_BYTES_MAX);

@@ -140,7 +140,7 @@ static void job_add_names(struct cert_job *j)
             job_add_name(j, TLS_NAME_DNS, "*.", ascii);
         if (wanted != NAMES_SERVICES)
             continue;
-        host_each_listed(domain, job_add_service, j);
+        host_each_listed(worker_node(j->call->worker), domain, job_add_service, j);
         job_add_components(j, &components, domain);
     }
 }

@@ -239,7 +239,7 @@ static void items_get(struct iq *iq)
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
         add_resources(&x, iq->account, stanza_from_bare(iq->st));
     else if (iq->target == IQ_TO_SERVER) {
-        host_each_listed(stanza_to_bare(iq->st), add_host, &x);
+        host_each_listed(worker_node(iq->worker), stanza_to_bare(iq->st), add_host, &x);
         remote_each(iq->worker, add_component, &x);
     }
     iq_result_xml(iq, &x);

@@ -559,6 +559,7 @@ static void add_https(struct buf *out, slice domain)
 static void settings_get(struct http_request *r)
 {
     struct buf b;
+    const struct node *n = worker_node(worker_here());
     slice domain = webchat_domain_of(r), title = setting_text_of(&chat_title, domain);
     bool secret = r->secure || !other_on("c2s.tls-required", domain);
     buf_init(&b, SETTINGS_MAX);
@@ -572,8 +573,8 @@ static void settings_get(struct http_request *r)
         add_https(&b, domain);
     buf_printf(&b, ", \"registration\": %s",
                secret && other_on("register.enabled", domain) ? "true" : "false");
-    host_each_listed(domain, rooms_at, &(struct rooms){ &b, false });
-    host_each_listed(domain, users_at, &b);
+    host_each_listed(n, domain, rooms_at, &(struct rooms){ &b, false });
+    host_each_listed(n, domain, users_at, &b);
     webchat_add_text(&b, "websocket", other_setting("websocket.path", domain));
     webchat_add_text(&b, "bosh", other_setting("bosh.path", domain));
     buf_lit(&b, "}\n");

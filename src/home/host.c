@@ -185,20 +185,35 @@ bool host_has(const struct node *n, slice domain)
                                           node_serves(n, parent) && host_labelled(label) != NULL);
 }
 
-void host_each_listed(slice parent, host_fn *fn, void *arg)
+static bool host_is_listed(const struct host *h, slice parent)
+{
+    return h != NULL && !h->hidden && host_enabled(h, parent);
+}
+
+/* Its name is that of a service below a domain of ours, which is the one that answers: the domain
+ * was not served when the alias was made. */
+static bool other_is_hidden(const struct node *n, const struct other *other)
+{
+    slice label, parent;
+    return slice_cut(other->domain, '.', &label, &parent) && node_serves(n, parent) &&
+           host_is_listed(host_labelled(label), parent);
+}
+
+void host_each_listed(const struct node *n, slice parent, host_fn *fn, void *arg)
 {
     const struct others *now = others_now();
     char domain[JID_PART_MAX + 1];
     for (unsigned i = 0; i < host_count; i++) {
         const struct host *h = hosts[i];
-        int len = h->hidden || !host_enabled(h, parent)
-                      ? 0
-                      : snprintf(domain, sizeof domain, "%s.%.*s", h->label, SLICE_ARG(parent));
+        int len = host_is_listed(h, parent)
+                      ? snprintf(domain, sizeof domain, "%s.%.*s", h->label, SLICE_ARG(parent))
+                      : 0;
         if (len > 0 && (size_t)len < sizeof domain)
             fn(h, (slice){ domain, (size_t)len }, arg);
     }
     const struct other *other;
     for (uint32_t i = 0; now != NULL && (other = map_next(&now->domains, &i)) != NULL;)
-        if (other->listed && slice_eq(other->parent, parent) && host_enabled(other->host, parent))
+        if (other->listed && slice_eq(other->parent, parent) && host_enabled(other->host, parent) &&
+            !other_is_hidden(n, other))
             fn(other->host, other->domain, arg);
 }

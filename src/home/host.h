@@ -54,4 +54,4 @@ const struct host *host_find(const struct node *n, slice domain, slice *parent);
 bool host_has(const struct node *n, slice domain);
 /* Calls fn for the domains that disco#items of our domain `parent` lists. On a worker. */
 typedef void host_fn(const struct host *h, slice domain, void *arg);
-void host_each_listed(slice parent, host_fn *fn, void *arg);
+void host_each_listed(const struct node *n, slice parent, host_fn *fn, void *arg);
