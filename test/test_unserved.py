@@ -98,12 +98,39 @@ def test_an_operator_is_told_of_them_and_deletes_them(make_server, tmp_path):
     for name in ("bob", "carol"):
         host.ctl("user", "del", f"{name}@two.example")
     until("alarm cleared", lambda: alarm(host) is None)
-    until("removed from contacts",
-          lambda: "bob@two.example" not in items(get(host.login("alice"))))
+    assert items(get(host.login("alice")))["bob@two.example"][0] == "both"
     assert [row["jid"] for row in host.rows("user", "list")] == ["alice@localhost"]
     assert [row["jid"] for row in host.rows("room", "list")] == ["tea@conference.localhost"]
     said = refusal(host, "user", "del", "bob@two.example")
     assert "not served here" in said and "domains are localhost" in said
+
+
+def test_what_others_gave_to_the_address_stays(make_server):
+    """It may be an address of another server by now: a contact that is alive there, and a ban. What
+    the account itself had goes, and with its domain served it is as with every account."""
+    host = left_behind(make_server)
+    rules = {"contact": lambda: {row["jid"] for row in host.rows("contact", "list",
+                                                                 "alice@localhost")},
+             "ban": lambda: {row["jid"] for row in host.rows("room", "affiliations",
+                                                             "tea@conference.localhost")},
+             "policy": lambda: {row["what"] for row in host.rows("policy", "show",
+                                                                "alice@localhost")}}
+    host.ctl("room", "affiliation", "tea@conference.localhost", "bob@two.example", "outcast")
+    host.ctl("policy", "set", "alice@localhost", "--block", "bob@two.example")
+    for name in ("bob", "carol"):
+        host.ctl("user", "del", f"{name}@two.example")
+    assert [row["jid"] for row in host.rows("user", "list")] == ["alice@localhost"]
+    for kept in "now", "after a restart":
+        assert [name for name, rows in rules.items() if "bob@two.example" not in rows()] == [], kept
+        host.restart()
+    host.stop()
+    host.conf["domains"] = ["localhost", "two.example"]
+    host.write()
+    host.start()
+    host.add_user("bob", domain="two.example")
+    host.ctl("user", "del", "bob@two.example")
+    for name, rows in rules.items():
+        until(name, lambda: "bob@two.example" not in rows())
 
 
 def test_an_alias_whose_domain_is_served_again_is_listed_once(make_server):

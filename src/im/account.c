@@ -13,6 +13,11 @@
 
 struct node *account_node(const struct account *a) { return worker_node(a->worker); }
 
+bool account_is_served(const struct account *a)
+{
+    return node_serves(account_node(a), jid_split(a->jid).domain);
+}
+
 void account_forget(struct worker *w, slice bare)
 {
     struct actor *a = actors_find(&core_of(w)->accounts, bare);

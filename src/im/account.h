@@ -79,6 +79,9 @@ static inline void account_pin(struct account *a) { actor_pin(&a->actor); }
 static inline void account_unpin(struct account *a) { actor_unpin(&a->actor); }
 static inline uint64_t account_lane(const struct account *a) { return (uint64_t)a->id; }
 struct node *account_node(const struct account *a);
+/* Whether its domain is one of this node. Else somebody of another server may have its address by
+ * now, whose is what others have given to the address: that stays when the account is deleted. */
+bool account_is_served(const struct account *a);
 
 /* A change of its stored state. That of a guest is refused (E_DENIED), since nothing of it is kept.
  */

@@ -506,6 +506,7 @@ void roster_out_replay_of(struct worker *w, slice sender, roster_out_send_fn *se
 void roster_out_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
-    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET),
-              SV_I(crossing_number(a)));
+    if (account_is_served(a))
+        STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET),
+                  SV_I(crossing_number(a)));
 }

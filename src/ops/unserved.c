@@ -17,7 +17,9 @@ struct alarm unserved_alarm = {
     .text = "There are accounts or rooms of domains that this node does not serve.",
     .action =
         "Add the domain to `domains` in the node file and restart the server. If nobody needs them "
-        "any more: `user list --domain DOMAIN` shows the accounts and `user del` deletes them; "
+        "any more: `user list --domain DOMAIN` shows the accounts and `user del` deletes them. "
+        "Contacts, affiliations and policies of others that name such an address stay, since it "
+        "may be one of another server now. "
         "`room-alias add conference.DOMAIN` makes the rooms reachable, then `room destroy` "
         "deletes them. musterd --rename moves them to another domain.",
     .explanation = "Nobody can log in to these accounts or enter these rooms, and an export leaves "

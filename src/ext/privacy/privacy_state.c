@@ -354,12 +354,14 @@ static void privacy_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_drop_all, STORE_ANY_ROWS, SV_I(a->id));
     STORE_ADD(b, &stmt_drop_account, STORE_ANY_ROWS, SV_I(a->id));
-    STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
+    if (account_is_served(a))
+        STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
 static void privacy_account_deleted(struct worker *w, slice bare)
 {
-    accounts_each(w, policy_forget, bare);
+    if (node_serves(worker_node(w), jid_split(bare).domain))
+        accounts_each(w, policy_forget, bare);
 }
 
 static void privacy_freed(struct session *s)

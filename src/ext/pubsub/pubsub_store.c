@@ -548,6 +548,6 @@ void ps_store_leaver(struct account *a, struct store_batch *b)
 {
     struct store_stmt *const all[] = { &leaver_items, &leaver_subscriptions, &leaver_nodes,
                                        &leaver_lists, &leaver_affiliations,  &leaver_subscribed };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+    for (size_t i = 0; account_is_served(a) && i < sizeof all / sizeof all[0]; i++)
         STORE_ADD(b, all[i], STORE_ANY_ROWS, SV_T(a->jid));
 }

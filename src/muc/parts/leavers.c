@@ -29,6 +29,8 @@ static const struct store_schema schema = {
 
 static void leavers_removing(struct account *a, struct store_batch *b)
 {
+    if (!account_is_served(a))
+        return;
     STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(a->jid));
     ROOM_EMIT(forget_rows, b, a->jid);
 }
@@ -64,6 +66,8 @@ static void forget_loading(struct room *r, void *bare)
 
 static void leavers_account_deleted(struct worker *w, slice bare)
 {
+    if (!node_serves(worker_node(w), jid_split(bare).domain))
+        return;
     rooms_each(w, leavers_forget_ready, &bare);
     rooms_each_loading(w, forget_loading, &bare);
 }
