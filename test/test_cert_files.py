@@ -177,6 +177,12 @@ def test_a_key_in_the_file_that_cannot_be_used_is_told(server, tmp_path, authori
         path = write(tmp_path, "new.pem", authority.chain(leaf) + inside)
         said = refused(server, "cert", "import", "localhost", "--file", path)
         assert "found no key for this certificate" in said and told in said
+    # nor beside a certificate that is in use, whose key is known
+    for inside, taken in (pem(key), True), (b"", True), (pem(other), False):
+        path = write(tmp_path, "new.pem", authority.chain(leaf) + inside)
+        done = server.ctl_run("cert", "import", "localhost", "--file", path)
+        assert (done.returncode == 0) == taken, done.stderr
+    assert "the one in the file is that of another certificate" in done.stderr
 
 
 # --- a file of the data folder that is damaged ---

@@ -73,6 +73,35 @@ def test_it_outlasts_a_crash_and_comes_in_order(away):
     assert errors(away.client("alice"), 100) == ids(100)
 
 
+BLOCKS = {
+    "blocked": f"<block xmlns='urn:xmpp:blocking'><item jid='bob@{AWAY}'/></block>",
+    "domain": f"<block xmlns='urn:xmpp:blocking'><item jid='{AWAY}'/></block>",
+    "list": "<query xmlns='jabber:iq:privacy'><list name='l'><item type='jid' value='" + AWAY
+            + "' action='deny' order='1'/></list></query>",
+}
+
+
+@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize("how", BLOCKS)
+def test_who_has_blocked_the_addressee_meanwhile_is_told(away, how, online):
+    """By the server, since nothing of the addressee comes through."""
+    alice = away.client("alice", "phone")
+    alice.enable_sm()
+    flood(alice, 0, 1)
+    alice.wait_acked(1)
+    alice.result("set", BLOCKS[how])
+    if how == "list":
+        alice.result("set", "<query xmlns='jabber:iq:privacy'><default name='l'/></query>")
+    if not online:
+        alice.close()
+    give_up(away)
+    until_given_up(away)
+    alice = alice if online else away.client("alice", "laptop")
+    error = alice.expect(f"<message type='error' id='m0' from='{HOME}'/>")
+    assert condition(error) == "remote-server-timeout"
+    alice.expect_nothing("<message type='error'/>")
+
+
 def test_a_server_that_is_killed_while_it_gives_up_tells_of_all(away):
     alice = away.client("alice", "phone")
     alice.enable_sm()

@@ -200,9 +200,10 @@ static enum err import_find_key(const struct cert_import *in, slice pem, struct 
     enum err read = tls_key_of_pem(key, pem, in->certificate, why);
     if (read == OK && tls_key_fits(buf_slice(key), certificate))
         return OK;
-    buf_clear(key); /* a key of something else; the caller wipes the memory */
+    buf_clear(key); /* a key of something else, which is refused; the caller wipes the memory */
     const struct node_domains *ours = &in->file->domains;
-    for (size_t i = 0; i < ours->count + in->domain_count; i++) { /* a component is not ours */
+    size_t count = read == OK ? 0 : ours->count + in->domain_count; /* a component is not ours */
+    for (size_t i = 0; i < count; i++) {
         const char *domain = i < ours->count ? ours->name[i] : in->domain[i - ours->count];
         const char *request = cert_store_request(in->arena, in->file->data, domain);
         if (import_key_fits(key, request, certificate)) {

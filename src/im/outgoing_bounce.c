@@ -31,7 +31,8 @@ struct bounce_sent {
 struct bounce {
     struct worker *worker;
     struct message_from from;
-    struct stanza *error;
+    struct stanza *error; /* as the sender gets it */
+    struct stanza *first; /* as it was made: from the addressee */
     int64_t sender;
     uint64_t entry;
     bool unshown;
@@ -43,7 +44,7 @@ struct bounce {
 
 static slice bounce_domain(const struct bounce *b)
 {
-    return jid_split(stanza_from(b->error)).domain;
+    return jid_split(stanza_from(b->first)).domain;
 }
 
 static void bounce_answer(struct bounce *b, enum err e)
@@ -61,6 +62,7 @@ static void bounce_free(struct bounce *b)
         account_unpin(b->account);
     }
     stanza_unref(&b->error);
+    stanza_unref(&b->first);
     mem_free(&b);
 }
 
@@ -136,6 +138,15 @@ static void bounce_add(const struct bounce *b, struct store_batch *batch)
     buf_fini(&text);
 }
 
+/* The sender has blocked the addressee meanwhile, but the message was accepted before, and nothing
+ * of the addressee is in the error: the server says it. */
+static void bounce_in_own_name(struct bounce *b)
+{
+    slice own = jid_split(stanza_to(b->error)).domain;
+    stanza_unref(&b->error);
+    b->error = stanza_readdress(b->first, own, stanza_to(b->first));
+}
+
 static void bounce_account(struct account *a, enum err e, void *arg)
 {
     struct bounce *b = arg;
@@ -144,8 +155,11 @@ static void bounce_account(struct account *a, enum err e, void *arg)
         bounce_free(b);
         return;
     }
-    if (account_stays(a) && a->id == b->sender && stage_since(a, b->error) != SINCE_BLOCKED)
+    if (account_stays(a) && a->id == b->sender) {
+        if (stage_since(a, b->error) == SINCE_BLOCKED)
+            bounce_in_own_name(b);
         bounce_open(b, a);
+    }
     struct store_batch *batch = store_write(worker_store(b->worker), (uint64_t)b->sender);
     archive_pending_settle(batch, bounce_domain(b), b->sender, b->entry, b->unshown, true);
     if (b->account != NULL)
@@ -162,6 +176,7 @@ static void bounce_run(struct worker *w, void *message, const struct message_fro
     *b = (struct bounce){ .worker = w,
                           .from = *from,
                           .error = m->error,
+                          .first = stanza_ref(m->error),
                           .sender = m->sender,
                           .entry = m->entry,
                           .unshown = m->unshown };

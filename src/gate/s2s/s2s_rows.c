@@ -192,9 +192,11 @@ struct setting s2s_keep_for = {
     .def = 3600 * 1000,
     .min = 0,
     .max = 7ll * 24 * 3600 * 1000,
-    .doc = "How long stored messages wait for a server that cannot be reached, also in the "
-           "database and over a restart, before their senders are told. Where another attempt "
-           "cannot help, such as for a domain that does not exist, they are told at once.",
+    .doc =
+        "How long stored messages wait for a server that cannot be reached, also in the "
+        "database and over a restart, before their senders are told. Where another attempt "
+        "cannot help, such as for a domain that does not exist, they are told at once. An attempt "
+        "to connect that is under way is waited for, up to s2s.retry-for.",
 };
 struct setting s2s_unacked_max = {
     .name = "s2s.unacked-max",
