@@ -219,7 +219,7 @@ static void run_webhook_events(struct command_call *call)
           .kind = ARG_POSITIONAL,                                                                  \
           .type = PARAM_INT,                                                                       \
           .min = 1,                                                                                \
-          .max = INT64_MAX >> 2,                                                                   \
+          .max = PARAM_NONE,                                                                       \
           .doc = "its number" },                                                                   \
         {                                                                                          \
             0                                                                                      \

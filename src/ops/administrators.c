@@ -483,7 +483,7 @@ static void run_admin_delete(struct command_call *call)
 #define ROLE_ARG                                                                                   \
     {                                                                                              \
         .name = "role", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX,                  \
-        .check = access_is_name, .form = "the name of a role",                                     \
+        .check = access_is_name, .form = "the name of a role", .refers = REFERS_ROLE,              \
         .doc = "its role: see the list of roles"                                                   \
     }
 #define PASSWORD_ARG                                                                               \

@@ -788,7 +788,7 @@ static struct command audit_list = {
               .kind = ARG_OPTION,
               .type = PARAM_INT,
               .min = 1,
-              .max = INT64_MAX >> 2,
+              .max = PARAM_NONE,
               .doc = "go on behind the entry of this number, with older ones" },
             COMMAND_LIMIT_ARG(LIST_MAX, "at most this number of entries"),
             { 0 } },

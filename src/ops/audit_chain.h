@@ -20,7 +20,7 @@ struct store_stmt;
 /* An argument of commands that read entries in their order. */
 #define AUDIT_BEHIND_ARG                                                                           \
     {                                                                                              \
-        .name = "after", .kind = ARG_OPTION, .type = PARAM_INT, .min = 0, .max = INT64_MAX >> 2,   \
+        .name = "after", .kind = ARG_OPTION, .type = PARAM_INT, .min = 0, .max = PARAM_NONE,       \
         .doc = "only entries behind this number"                                                   \
     }
 
