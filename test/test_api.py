@@ -605,12 +605,6 @@ def test_options_and_no_cors(api):
     assert api("OPTIONS", "/users").getheader("Allow") == "OPTIONS, GET, HEAD"
 
 
-def test_the_page_runs_nothing(api):
-    page = api("GET", "/")
-    assert page.getheader("Content-Security-Policy").startswith("default-src 'none'")
-    assert "<script" not in page.text and "/users/{jid}" in page.text
-
-
 def test_rates(make_server):
     api = api_server(make_server, **{"api.requests-per-token": "2"}).api
     found = [api("GET", "/status") for _ in range(8)]

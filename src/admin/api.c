@@ -1,6 +1,8 @@
 #include "admin/api_describe.h"
 #include "admin/api_events.h"
 #include "admin/api_private.h"
+#include "admin/api_reference.h"
+#include "admin/console_page.h"
 #include "admin/control_json.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -12,11 +14,13 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "ops/audit.h"
+#include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 #define API_ROOT "/api/v1"
-enum { ALLOW_BYTES_MAX = 256 };
+enum { ALLOW_BYTES_MAX = 256, HOST_BYTES_MAX = 253 + sizeof ":65535" };
 
 /* Changes of things whose ETag was compared: nobody else compares it before they have ended. */
 static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -440,6 +444,20 @@ static bool is_document(slice rest)
     return slice_is(rest, "/") || slice_is(rest, "/openapi.json") || slice_is(rest, "/description");
 }
 
+/* "http://127.0.0.1:5281/api/v1", as the request has it: a host is pasted into a shell by readers
+ * of the page, so one that has other characters than names and addresses is not repeated. */
+static slice own_base(const struct http_request *r)
+{
+    slice host = r->host;
+    for (size_t i = 0; i < r->host.len; i++)
+        if (!isalnum((unsigned char)host.ptr[i]) && strchr("-.:[]", host.ptr[i]) == NULL)
+            host.len = 0;
+    if (host.len == 0 || host.len > HOST_BYTES_MAX)
+        host = SLICE("localhost");
+    return slice_of(arena_printf(http_scratch(r), "%s://%.*s" API_ROOT,
+                                 r->secure ? "https" : "http", SLICE_ARG(host)));
+}
+
 static void document(struct http_request *r, slice rest, const struct principal *who)
 {
     bool page = slice_is(rest, "/");
@@ -453,7 +471,7 @@ static void document(struct http_request *r, slice rest, const struct principal 
     }
     buf_init(&out, API_ANSWER_MAX);
     if (page)
-        api_page(&out);
+        api_page(&out, own_base(r));
     else if (slice_is(rest, "/description"))
         api_describe(&out, who);
     else
@@ -461,6 +479,7 @@ static void document(struct http_request *r, slice rest, const struct principal 
     http_answer(
         r, &(struct http_answer){ .status = 200,
                                   .type = page ? "text/html; charset=utf-8" : "application/json",
+                                  .policy = page ? CONSOLE_POLICY : NULL,
                                   .body = buf_fit(&out) });
     buf_fini(&out);
 }

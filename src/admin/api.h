@@ -55,10 +55,9 @@ bool api_finds(const struct command *c);
  * changed at this path. */
 bool api_is_thing(const struct api_target *t);
 
-/* The document of all this, from the rows (OpenAPI 3.1); and as a page for people. */
+/* The document of all this, from the rows (OpenAPI 3.1). */
 struct buf;
 void api_openapi(struct buf *out);
-void api_page(struct buf *out);
 
 extern const struct feature api_feature;
 extern const struct edge api_edge; /* commands that are under way; no `own` */

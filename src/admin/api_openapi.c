@@ -1,16 +1,57 @@
-/* api_openapi: the API as a document (OpenAPI 3.1) and as a page for people. Both are made from the
- * rows; neither loads or runs anything. */
+/* api_openapi: the API as a document (OpenAPI 3.1), made from the rows. admin/api_reference.c makes
+ * the page for people from that document. */
 #include "admin/api_events.h"
+#include "admin/api_example.h"
 #include "admin/api_private.h"
 #include "admin/api_session.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
-#include "codec/xml_write.h"
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PROBLEM "#/components/responses/problem"
+
+enum { TEXT_BYTES_MAX = 512 };
+
+/* Each kind of refusal. docs/api.md says the same. */
+static const struct problem_row {
+    unsigned status; /* 0: those without a row of their own */
+    const char *when;
+    enum err also; /* code of refusals by the API itself; OK: none that a command has not */
+} problem_rows[] = {
+    { 400, "The body, the query or the path cannot be read.", E_SYNTAX },
+    { 401, "There is no valid token or session.", E_AUTH },
+    { 403, "It is not permitted, or only `musterctl` on the server's host may do it.", OK },
+    { 404, "There is no such resource, or no such thing.", OK },
+    { 405, "The resource does not have this method.", E_UNSUPPORTED },
+    { 409,
+      "It exists already, its state or a setting of this server forbids it, another client "
+      "is changing it, or a part was done and the rest was refused.",
+      OK },
+    { 412, "It is not as `If-Match` or `If-None-Match` says, or has no ETag.", E_CONFLICT },
+    { 413, "The body is longer than 256 KiB.", E_LIMIT },
+    { 415, "The body is not `application/json`.", E_SYNTAX },
+    { 422,
+      "An argument is missing, unknown or not allowed, or names another thing that is not "
+      "there; or the answer would be longer than 16 MiB.",
+      OK },
+    { 429,
+      "There are too many requests: `api.requests-per-token`, `api.requests-per-address`, "
+      "`http.request-rate`. `Retry-After` says when to try again.",
+      E_LIMIT },
+    { 502, "Another server failed, refused or cannot be reached.", OK },
+    { 503,
+      "Something that is needed is away, such as the database. `Retry-After` says when to "
+      "try again.",
+      OK },
+    { 0,
+      "Something else is wrong: 500, a fault of this server; 504, an answer came too late; 507, "
+      "the disk is full.",
+      OK },
+};
+enum { PROBLEM_ROWS = sizeof problem_rows / sizeof problem_rows[0] };
 
 static void put_text(json_t *to, const char *key, const char *text)
 {
@@ -27,6 +68,29 @@ static json_t *words_of(const char *const *words)
 }
 
 static json_t *type_of(const char *type) { return json_pack("{s:s}", "type", type); }
+
+/* A value as members of JSON have it: times and sizes are texts. */
+static json_t *value_of(const struct param *p, int64_t value)
+{
+    char text[TEXT_BYTES_MAX];
+    if (p->type == PARAM_INT && !p->allow_none)
+        return json_integer(value);
+    param_format(p, value, text, sizeof text);
+    return json_string(text);
+}
+
+/* What a value may be, where type and limits do not say all of it; and where it counts as one if it
+ * is left out. */
+static void put_allowed(json_t *to, const struct param *p)
+{
+    char range[TEXT_BYTES_MAX];
+    bool any = param_is_text(p) && p->max == 0 && p->form == NULL;
+    param_range(p, range, sizeof range);
+    if (!any && p->type != PARAM_BOOL && p->type != PARAM_CHOICE)
+        put_text(to, "x-allowed", range);
+    if (p->def != 0 && !param_is_text(p) && p->type != PARAM_BOOL)
+        json_object_set_new(to, "default", value_of(p, p->def));
+}
 
 /* What an argument may be: numbers and flags may be texts, too, as in a query. Whether a text is
  * right, the server says. */
@@ -50,6 +114,10 @@ static json_t *argument_schema(const struct command_arg *a)
     put_text(one, "description", a->doc);
     put_text(one, "x-unit", a->unit);
     put_text(one, "x-type", param_type_name(a->type));
+    put_allowed(one, &a->param);
+    json_t *example = api_example(&a->param);
+    if (example != NULL)
+        json_object_set_new(one, "examples", json_pack("[o]", example));
     return one;
 }
 
@@ -102,32 +170,46 @@ static json_t *record_schema(const struct command *c)
     return one;
 }
 
+static json_t *described_schema(json_t *schema, const char *doc)
+{
+    put_text(schema, "description", doc);
+    return schema;
+}
+
+/* The members that each answer with a list of rows may have. */
+static json_t *list_members(const struct command *c, const char *rows)
+{
+    json_t *all = json_object();
+    json_object_set_new(all, rows, described_schema(rows_schema(c), "what was found or done"));
+    json_object_set_new(all, "text",
+                        described_schema(type_of("string"), "a sentence for a person"));
+    json_object_set_new(all, "incomplete", incomplete_schema());
+    return all;
+}
+
 /* The answer where all went well. */
 static json_t *answer_schema(const struct command *c, enum http_verb method)
 {
-    if (method == HTTP_M_GET && api_is_single(c))
+    bool get = method == HTTP_M_GET;
+    if (get && api_is_single(c))
         return record_schema(c);
-    if (method == HTTP_M_GET)
-        return json_pack("{s:s,s:{s:o,s:{s:s},s:{s:s},s:o},s:[s],s:b}", "type", "object",
-                         "properties", "items", rows_schema(c), "next", "type", "string", "text",
-                         "type", "string", "incomplete", incomplete_schema(), "required", "items",
-                         "additionalProperties", 0);
-    json_t *all = json_pack("{s:s,s:{s:{s:s},s:{s:s},s:o,s:o},s:[s,s],s:b}", "type", "object",
-                            "properties", "text", "type", "string", "next", "type", "string",
-                            "rows", rows_schema(c), "incomplete", incomplete_schema(), "required",
-                            "text", "rows", "additionalProperties", 0);
-    if (api_finds(c))
-        json_object_set_new(json_object_get(all, "properties"), "error",
-                            json_pack("{s:s,s:s}", "type", "string", "description",
-                                      "it has found something that is wrong"));
-    return all;
+    json_t *all = list_members(c, get ? "items" : "rows");
+    json_t *required = get ? json_pack("[s]", "items") : json_pack("[s,s]", "text", "rows");
+    json_object_set_new(
+        all, "next",
+        described_schema(type_of("string"), get ? "there is another page: its `cursor`"
+                                                : "there is another page: its argument `after`"));
+    if (!get && api_finds(c))
+        json_object_set_new(
+            all, "error",
+            described_schema(type_of("string"), "it has found something that is wrong"));
+    return json_pack("{s:s,s:o,s:o,s:b}", "type", "object", "properties", all, "required", required,
+                     "additionalProperties", 0);
 }
 
 /* c NULL: of what is no command, those where it went wrong. */
 static json_t *answers(const struct command *c, enum http_verb method)
 {
-    static const char *const problems[] = { "400", "401", "403", "404", "405", "409", "412",
-                                            "413", "415", "422", "429", "502", "503", "default" };
     json_t *all = json_object();
     if (c != NULL)
         json_object_set_new(all, "200",
@@ -137,8 +219,15 @@ static json_t *answers(const struct command *c, enum http_verb method)
         json_object_set_new(all, "201",
                             json_pack("{s:s,s:o}", "description", "It was made.", "content",
                                       content(answer_schema(c, method))));
-    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++)
-        json_object_set_new(all, problems[i], json_pack("{s:s}", "$ref", PROBLEM));
+    for (size_t i = 0; i < PROBLEM_ROWS; i++) {
+        char status[8], at[sizeof PROBLEM + 8];
+        snprintf(status, sizeof status, "%u", problem_rows[i].status);
+        snprintf(at, sizeof at, PROBLEM "-%s", status);
+        if (problem_rows[i].status == 0)
+            json_object_set_new(all, "default", json_pack("{s:s}", "$ref", PROBLEM));
+        else
+            json_object_set_new(all, status, json_pack("{s:s}", "$ref", at));
+    }
     return all;
 }
 
@@ -153,12 +242,20 @@ static bool is_required(const struct command *c, const struct command_arg *a)
     return a->kind == ARG_POSITIONAL || (c->reasoned && strcmp(a->name, "reason") == 0);
 }
 
+/* A list that is asked for with GET is not long if nobody says so. */
+static void put_page(json_t *schema, const struct command *c, const struct command_arg *a)
+{
+    if (api_has_pages(c) && strcmp(a->name, "limit") == 0)
+        json_object_set_new(schema, "default", json_integer(API_PAGE));
+}
+
 static void add_parameter(json_t *to, const struct command *c, const struct command_arg *a,
                           const char *where)
 {
     json_t *one = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where, "required",
                             strcmp(where, "path") == 0 || is_required(c, a), "description", a->doc,
                             "schema", argument_schema(a));
+    put_page(json_object_get(one, "schema"), c, a);
     if (a->many && strcmp(where, "query") == 0) { /* one value, whose words spaces separate */
         json_object_set_new(one, "style", json_string("spaceDelimited"));
         json_object_set_new(one, "explode", json_false());
@@ -198,6 +295,7 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
                          struct arena *tmp)
 {
     static const struct command_arg cursor = { .name = "cursor",
+                                               .kind = ARG_OPTION,
                                                .doc = "`next` of the page before" };
     char id[64], permission[COMMAND_PERMISSION_MAX];
     json_t *parameters = json_array(), *members = json_object(), *required = json_array();
@@ -307,6 +405,7 @@ static void openapi_sessions(json_t *paths, struct arena *tmp)
         json_t *all = json_object_get(op, "responses");
         json_object_del(all, "200");
         json_object_set_new(all, arena_printf(tmp, "%u", r->status), session_answer(r));
+        json_object_del(op, "x-permission"); /* they are about who asks */
         if (r->open)
             json_object_set_new(op, "security", json_array());
         add_operation(paths, r->path, r->method, op);
@@ -316,9 +415,9 @@ static void openapi_sessions(json_t *paths, struct arena *tmp)
 /* The one resource that is no command. */
 static json_t *events_path(void)
 {
-    json_t *topics =
-        json_pack("{s:s,s:s,s:b,s:s,s:{s:s}}", "name", "topics", "in", "query", "required", 1,
-                  "description", API_EVENTS_TOPICS, "schema", "type", "string");
+    json_t *topics = json_pack("{s:s,s:s,s:b,s:s,s:{s:s,s:[s]}}", "name", "topics", "in", "query",
+                               "required", 1, "description", API_EVENTS_TOPICS, "schema", "type",
+                               "string", "examples", "alarms,audit");
     json_t *last = json_pack("{s:s,s:s,s:b,s:s,s:{s:s}}", "name", "Last-Event-ID", "in", "header",
                              "required", 0, "description",
                              "`id` of the last event that came: the stream goes on behind it.",
@@ -357,20 +456,57 @@ static json_t *paths_of_rows(struct arena *tmp)
     return paths;
 }
 
+/* The codes of commands that fail with this status, and that of the API itself. */
+static json_t *codes_of(const struct problem_row *row)
+{
+    json_t *all = json_array();
+    for (enum err e = OK + 1; e < ERR_COUNT; e++)
+        if (api_status(e) == row->status || (row->also != OK && row->also == e))
+            json_array_append_new(all, json_string(err_name(e)));
+    return all;
+}
+
+static json_t *problem_schema(void)
+{
+    static const struct {
+        const char *name, *type, *doc;
+    } rows[] = {
+        { "type", "string", "always `about:blank`: `status` and `error` say what kind it is" },
+        { "title", "string", "the words of the status" },
+        { "status", "integer", "the status of the answer" },
+        { "detail", "string", "a sentence for a person: what was found, and what is allowed" },
+        { "error", "string", "a code for programs, as the control socket has it" },
+        { "argument", "string", "the argument that was refused" },
+        { "code", "string", "what a page that has logged in does next, such as `session-ended`" },
+    };
+    json_t *all = json_object();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        json_object_set_new(
+            all, rows[i].name,
+            json_pack("{s:s,s:s}", "type", rows[i].type, "description", rows[i].doc));
+    json_object_set_new(all, "rows",
+                        json_pack("{s:s,s:{s:s,s:{}},s:s}", "type", "array", "items", "type",
+                                  "object", "properties", "description",
+                                  "what a command that failed has found or done until then"));
+    return json_pack("{s:s,s:o,s:[s,s,s],s:b}", "type", "object", "properties", all, "required",
+                     "type", "title", "status", "additionalProperties", 0);
+}
+
 static json_t *components(void)
 {
-    json_t *problem = json_pack(
-        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s,s:{s:s,s:{}}}},s:["
-        "s,s,s],s:b}",
-        "type", "object", "properties", "code", "type", "string", "type", "type", "string", "title",
-        "type", "string", "status", "type", "integer", "detail", "type", "string", "error", "type",
-        "string", "argument", "type", "string", "rows", "type", "array", "items", "type", "object",
-        "properties", "required", "type", "title", "status", "additionalProperties", 0);
-    return json_pack("{s:{s:{s:s,s:{s:{s:o}}}},s:{s:{s:s,s:s},s:{s:s,s:s,s:s}}}", "responses",
-                     "problem", "description", "What is wrong (RFC 9457).", "content",
-                     "application/problem+json", "schema", problem, "securitySchemes", "token",
-                     "type", "http", "scheme", "bearer", "cookie", "type", "apiKey", "in", "cookie",
-                     "name", API_COOKIE);
+    json_t *problems = json_object(), *schema = problem_schema();
+    for (size_t i = 0; i < PROBLEM_ROWS; i++) {
+        char name[sizeof "problem-" + 8];
+        snprintf(name, sizeof name, "problem-%u", problem_rows[i].status);
+        json_object_set_new(problems, problem_rows[i].status == 0 ? "problem" : name,
+                            json_pack("{s:s,s:o,s:{s:{s:O}}}", "description", problem_rows[i].when,
+                                      "x-errors", codes_of(&problem_rows[i]), "content",
+                                      "application/problem+json", "schema", schema));
+    }
+    json_decref(schema);
+    return json_pack("{s:o,s:{s:{s:s,s:s},s:{s:s,s:s,s:s}}}", "responses", problems,
+                     "securitySchemes", "token", "type", "http", "scheme", "bearer", "cookie",
+                     "type", "apiKey", "in", "cookie", "name", API_COOKIE);
 }
 
 static int document_part(const char *part, size_t len, void *out)
@@ -379,7 +515,7 @@ static int document_part(const char *part, size_t len, void *out)
     return 0;
 }
 
-void api_openapi(struct buf *out)
+json_t *api_document(void)
 {
     struct arena *tmp = arena_create(0);
     json_t *all = json_pack(
@@ -388,65 +524,14 @@ void api_openapi(struct buf *out)
         "Every command of musterctl, by its name and as resources. docs/api.md explains it.",
         "servers", "url", "/api/v1", "security", "token", "cookie", "paths", paths_of_rows(tmp),
         "components", components());
+    arena_destroy(&tmp);
+    return all;
+}
+
+void api_openapi(struct buf *out)
+{
+    json_t *all = api_document();
     json_dump_callback(all, document_part, out, JSON_INDENT(1) | JSON_SORT_KEYS);
     buf_lit(out, "\n");
     json_decref(all);
-    arena_destroy(&tmp);
-}
-
-static void page_row(struct xml_write *x, const char *verb, slice path, const struct command *c)
-{
-    xml_open(x, "tr", NULL);
-    xml_element(x, "td", slice_of(verb));
-    xml_open(x, "td", NULL);
-    xml_element(x, "code", path);
-    xml_close(x);
-    xml_element(x, "td", command_brief(c->doc));
-    xml_close(x);
-}
-
-static void page_head(struct xml_write *x)
-{
-    xml_open(x, "head", NULL);
-    xml_empty_with(x, "meta", NULL, "charset", SLICE("utf-8"));
-    xml_element(x, "title", SLICE("Muster: API"));
-    xml_close(x);
-}
-
-static void page_words(struct xml_write *x)
-{
-    xml_element(x, "h1", SLICE("API of Muster"));
-    xml_open(x, "p", NULL);
-    xml_text(x, SLICE("The document for programs: "));
-    xml_open_with(x, "a", NULL, "href", SLICE("openapi.json"));
-    xml_text(x, SLICE("openapi.json"));
-    xml_close(x);
-    xml_text(x, SLICE(". Each command is there as POST /api/v1/commands/NAME, too."));
-    xml_close(x);
-}
-
-void api_page(struct buf *out)
-{
-    static const char *const titles[] = { "method", "path", "what it does" };
-    struct xml_write x;
-    buf_add(out, SLICE("<!DOCTYPE html>\n"));
-    xml_write_to(&x, out);
-    xml_open_with(&x, "html", NULL, "lang", SLICE("en"));
-    page_head(&x);
-    xml_open(&x, "body", NULL);
-    page_words(&x);
-    xml_open(&x, "table", NULL);
-    xml_open(&x, "tr", NULL);
-    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
-        xml_element(&x, "th", slice_of(titles[i]));
-    xml_close(&x);
-    for (const struct api_session_row *r = api_session_rows; r->method != 0; r++)
-        page_row(&x, verb_name(r->method), slice_of(r->path), r->row);
-    for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        slice path, rest = slice_of(c->rest);
-        enum http_verb method;
-        while (api_rest_next(&rest, &method, &path))
-            page_row(&x, verb_name(method), path, c);
-    }
-    xml_close_all(&x);
 }

@@ -102,3 +102,7 @@ bool api_is_json(slice type);     /* of a Content-Type */
 extern _Atomic unsigned api_jobs; /* under way in this process */
 
 extern struct setting api_tls_required, api_requests_per_token, api_requests_per_address;
+
+/* api_openapi.c: the document, which the caller frees. */
+struct json_t;
+struct json_t *api_document(void);

@@ -11,13 +11,6 @@
 
 enum { LINES_BYTES_MAX = 512, TAG_BYTES = 8 };
 
-/* Scripts and styles of this origin only, and no text becomes markup (Trusted Types): text of users
- * cannot run, whatever page shows it. */
-#define CONSOLE_POLICY                                                                             \
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "                    \
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "            \
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-
 /* The bytes of build/admin/FILE and of FILE.gz, as `name`, `name`_end, `name`_gz, `name`_gz_end. */
 #define EMBED(name, file)                                                                          \
     __asm__(".section .rodata\n"                                                                   \
@@ -34,6 +27,8 @@ EMBED(page, "index.html");
 EMBED(script, "app.js");
 EMBED(style, "style.css");
 EMBED(icon, "icon.svg");
+EMBED(reference, "reference.js"); /* of the page at /api/v1/ */
+EMBED(reference_style, "reference.css");
 
 #define BYTES(name)                                                                                \
     console_##name, console_##name##_end, console_##name##_gz, console_##name##_gz_end
@@ -47,6 +42,8 @@ static struct file {
     { "/app.js", "text/javascript; charset=utf-8", BYTES(script), "" },
     { "/style.css", "text/css; charset=utf-8", BYTES(style), "" },
     { "/icon.svg", "image/svg+xml", BYTES(icon), "" },
+    { "/reference.js", "text/javascript; charset=utf-8", BYTES(reference), "" },
+    { "/reference.css", "text/css; charset=utf-8", BYTES(reference_style), "" },
 };
 
 static slice plain_of(const struct file *f)

@@ -7,4 +7,11 @@
 
 struct feature;
 
+/* Scripts and styles of this origin only, and no text becomes markup (Trusted Types): text of users
+ * cannot run, whatever page shows it. */
+#define CONSOLE_POLICY                                                                             \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "                    \
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "            \
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+
 extern const struct feature console_page_feature;

@@ -3,7 +3,7 @@ nothing passes unseen."""
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool,
          "null": type(None)}
 SAID = {"description", "readOnly", "writeOnly", "type", "enum", "anyOf", "properties", "required",
-        "items", "additionalProperties", "minimum", "maximum"}
+        "items", "additionalProperties", "minimum", "maximum", "default", "examples"}
 
 
 class Invalid(AssertionError):
