@@ -6,6 +6,7 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/setting.h"
+#include "ctl/help_parts.h"
 #include "ctl/wrap.h"
 
 enum {
@@ -16,14 +17,14 @@ enum {
     LINE_WIDTH = 80
 };
 
-static slice help_group_of(const struct command *c)
+slice help_group_of(const struct command *c)
 {
     slice first, rest;
     slice_cut(slice_of(c->name), ' ', &first, &rest);
     return first;
 }
 
-static slice own_name(const struct usage_own *o)
+slice help_own_name(const struct usage_own *o)
 {
     slice name, rest;
     slice_cut(slice_of(o->syntax), ' ', &name, &rest);
@@ -55,7 +56,7 @@ void help_all(FILE *out)
     }
     fputc('\n', out);
     for (const struct usage_own *o = usage_own_commands; o->syntax != NULL; o++)
-        fprintf(out, "  %-*.*s  %.*s\n", NAME_WIDTH, SLICE_ARG(own_name(o)),
+        fprintf(out, "  %-*.*s  %.*s\n", NAME_WIDTH, SLICE_ARG(help_own_name(o)),
                 SLICE_ARG(command_brief(o->doc)));
     print_own(out, "\nOptions:\n", usage_own_options);
     print_own(out, "\nExit status:\n", usage_exit_codes);
@@ -122,7 +123,7 @@ void help_command(FILE *out, const struct command *c)
 bool help_own(FILE *out, const char *word)
 {
     for (const struct usage_own *o = usage_own_commands; o->syntax != NULL; o++) {
-        if (!slice_is(own_name(o), word))
+        if (!slice_is(help_own_name(o), word))
             continue;
         fprintf(out, "Usage: musterctl %s\n\n", o->syntax);
         wrap_print(out, o->doc, 0, LINE_WIDTH);
@@ -198,8 +199,7 @@ const struct help_names help_names[] = {
     { "token", false }, { "role", false }, { NULL, false },
 };
 
-/* Names of the server that a value of such an argument may be; NULL: none. */
-static const char *names_of(const struct command_arg *a)
+const char *help_names_of(const struct command_arg *a)
 {
     bool user = a->type == PARAM_USER || a->type == PARAM_SESSION || a->type == PARAM_BARE ||
                 a->type == PARAM_JID;
@@ -214,7 +214,7 @@ static const char *names_of(const struct command_arg *a)
 static bool has_names(const struct command *c, const char *kind)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        const char *names = names_of(a);
+        const char *names = help_names_of(a);
         if (names != NULL && strcmp(names, kind) == 0)
             return true;
     }
@@ -234,7 +234,7 @@ static void completion_names(FILE *out, const struct command *c)
         fputc('\'', out);
 }
 
-static bool help_is_option(const struct command_arg *a)
+bool help_is_option(const struct command_arg *a)
 {
     return a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL;
 }
@@ -280,7 +280,7 @@ static void completion_words(FILE *out, const struct command *c)
 static void put_own(FILE *out, const struct usage_own *rows)
 {
     for (; rows->syntax != NULL; rows++)
-        fprintf(out, "%.*s ", SLICE_ARG(own_name(rows)));
+        fprintf(out, "%.*s ", SLICE_ARG(help_own_name(rows)));
 }
 
 /* First words, and for each first word its second words. */
@@ -404,8 +404,7 @@ void help_completion(FILE *out)
     fputs(bash_end, out);
 }
 
-/* In single quotes of a shell; the two in which we write agree on nothing else. */
-static void help_put_quoted(FILE *out, slice text)
+void help_put_quoted(FILE *out, slice text)
 {
     fputc('\'', out);
     for (size_t i = 0; i < text.len; i++) {
@@ -415,17 +414,6 @@ static void help_put_quoted(FILE *out, slice text)
             fputc(text.ptr[i], out);
     }
     fputc('\'', out);
-}
-
-/* zsh takes the words from bash's function, which it can run. */
-void help_completion_zsh(FILE *out)
-{
-    fprintf(out, "#compdef musterctl\n"
-                 "# zsh completion for musterctl, printed by `musterctl completion zsh`\n"
-                 "autoload -U +X bashcompinit && bashcompinit\n");
-    help_completion(out);
-    fprintf(out, "# Loaded by the first completion, the file has to answer that one itself.\n"
-                 "[[ $funcstack[1] = _musterctl ]] && _bash_complete -F _musterctl\n");
 }
 
 /* The words of the line without options, `help` and `watch`; whether they begin with these, and
@@ -484,7 +472,7 @@ static const char fish_functions[] =
 static void fish_value(FILE *out, const struct command *c, unsigned place,
                        const struct command_arg *a)
 {
-    const char *names = names_of(a);
+    const char *names = help_names_of(a);
     if (a->many)
         fprintf(out, "complete -c musterctl -n '__musterctl_behind %s' -a '", c->name);
     else

@@ -20,5 +20,4 @@ struct help_names {
 extern const struct help_names help_names[];
 /* A script for bash: commands, options, choices, and names of settings. */
 void help_completion(FILE *out);
-void help_completion_zsh(FILE *out);
 void help_completion_fish(FILE *out);

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "ctl/help.h"
+#include "ctl/help_zsh.h"
 #include "ctl/remote.h"
 #include "ctl/render.h"
 #include "ctl/schema.h"

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from muster import rows
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import MUSTERCTL
@@ -153,6 +154,98 @@ def test_completion_in_zsh(server, tmp_path, line, whole):
         f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -u -D; "
         "tell() { print -r -- \"<$BUFFER>\" }; zle -N tell; bindkey ^O tell; print rea''dy",
         line, whole)
+
+
+ZSH_LISTS = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PROMPT=; LISTMAX=9999; COLUMNS=200; LINES=500"
+zpty -w shell "fpath=($1 \$fpath); autoload -U compinit; compinit -u -D"
+zpty -w shell "zstyle ':completion:*' list-grouped false; zstyle ':completion:*' verbose yes"
+zpty -w shell "bindkey ^I list-choices; tell() { zle -M END''OF; }; zle -N tell; bindkey ^O tell"
+zpty -w shell "print rea''dy"
+zpty -r shell shown "*ready*2004h*"  # the shell takes keys
+zpty -w -n shell "$2"$'\t\x0f'
+zpty -r shell shown "*ENDOF*"
+print -r -- $shown
+"""
+
+
+def zsh_shown(server, tmp_path, line):
+    """What zsh lists for the last word of the line."""
+    folder = tmp_path / "functions"
+    folder.mkdir(exist_ok=True)
+    (folder / "_musterctl").write_text(server.ctl_run("completion", "zsh").stdout)
+    done = subprocess.run(["zsh", "-f", "-c", ZSH_LISTS, "zsh", folder, line], capture_output=True,
+                          text=True, check=False, timeout=TIMEOUT, cwd=tmp_path,
+                          env={**os.environ, "TERM": "dumb", "HOME": str(tmp_path)})
+    assert done.returncode == 0 and not done.stderr, done
+    # The line, an empty line, the list, and the line again.
+    return done.stdout.replace("\r", "").split("\n\n")[1].rpartition("\n")[0]
+
+
+def zsh(server, tmp_path, line):
+    """The same as words with what they are."""
+    found = {}
+    for shown in zsh_shown(server, tmp_path, line).splitlines():
+        word, _, what = shown.strip().partition(" -- ")
+        found[word.strip()] = what.strip()
+    return found
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_says_what_a_word_is(named, tmp_path):
+    """Commands and options with their briefs, as `musterctl help` has them."""
+    briefs = {name: row["description"] for name, row in rows.part("commands").items()}
+    line = f"musterctl --socket {named.control}"
+    first = zsh(named, tmp_path, f"{line} ")
+    assert briefs["doctor"].startswith(first["doctor"]) and len(first["doctor"]) > 10
+    assert "add, " in first["user"] and first["completion"].startswith("Prints a script")
+    second = zsh(named, tmp_path, f"{line} room ")
+    assert {"create", "destroy", "export"} <= set(second)
+    for word, what in second.items():
+        assert not what or briefs[f"room {word}"].startswith(what), word
+    assert second["create"] and "user" not in second
+    options = zsh(named, tmp_path, f"{line} user set alice@localhost --")
+    assert options["--given-name"] == "given name of the user"
+    assert options["--json"] == "Prints the server's answer as it is"
+    assert zsh(named, tmp_path, f"{line} set sm.hib")["sm.hibernate-time"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_offers_a_word_in_its_place_only(named, tmp_path):
+    (tmp_path / "export.xml").touch()
+    named.add_user("$(intrude)")
+    intrude = tmp_path / "bin" / "intrude"
+    intrude.write_text(f"#!/bin/sh\ntouch {tmp_path}/intruded\n")
+    intrude.chmod(0o755)
+    line = f"musterctl --socket {named.control}"
+    for words, there, away in (
+            ("group ", "add", "sales"), ("group show ", "sales", "add"),
+            ("metrics ", "history", "user"), ("watch alarm ", "list", "user"),
+            ("completion ", "fish", "user"), ("set c2s.tls-required ", "off", "add"),
+            ("set s2s.policy@localhost ", "open", "on"),
+            ("user set --given-name Bob bo", "bob@localhost", "alice@localhost"),
+            ("group-member add sales al", "alice@localhost", "bob@localhost"),
+            ("admin add alice@localhost ", "viewer", "alice@localhost"),
+            ("import xep0227 exp", "export.xml", "add"),
+            ("user password alice@localhost --password-file exp", "export.xml", "add"),
+            ("--config=exp", "export.xml", "add"), ("user show ", "$(intrude)", "export.xml")):
+        shown = zsh_shown(named, tmp_path, f"{line} {words}")
+        listed = shown.replace("\\", "").split()
+        assert [word for word in listed if word.startswith(there)], (words, shown)
+        assert away not in listed, (words, shown)
+    assert not (tmp_path / "intruded").exists()
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_zsh_takes_the_script_as_it_is_read(named, tmp_path):
+    """Not only as a file of its folders of functions."""
+    completes_at_terminal(
+        tmp_path, ["zsh", "-f", "-i"],
+        f"autoload -U compinit; compinit -u -D; source <({MUSTERCTL} completion zsh); "
+        "tell() { print -r -- \"<$BUFFER>\" }; zle -N tell; bindkey ^O tell; print rea''dy",
+        f"musterctl --socket {named.control} user show bo", "bob@localhost")
 
 
 @pytest.mark.parametrize("shell, check", [("bash", "-n"), ("zsh", "-n"), ("fish", "-n")])

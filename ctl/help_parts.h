@@ -1,0 +1,17 @@
+/* help_parts: what the scripts for shells share. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdio.h>
+
+struct command;
+struct command_arg;
+struct usage_own;
+
+slice help_group_of(const struct command *c); /* its first word */
+slice help_own_name(const struct usage_own *o);
+bool help_is_option(const struct command_arg *a);
+/* Names of the server that a value of such an argument may be; NULL: none. */
+const char *help_names_of(const struct command_arg *a);
+/* In single quotes of a shell: they agree on nothing else. */
+void help_put_quoted(FILE *out, slice text);
