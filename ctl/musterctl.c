@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "ctl/help.h"
 #include "ctl/help_zsh.h"
 #include "ctl/remote.h"
@@ -37,6 +38,7 @@ struct options {
     const char *config;   /* NULL: not given */
     struct remote remote; /* url NULL: over the socket */
     const char *names;    /* only names that begin so are printed; NULL: all of the answer is */
+    json_t **next; /* lines of a file: where the next page begins is put there; NULL: no lines */
     bool json, csv, yes, help, version;
     char **words; /* what is left: the command and its arguments */
     size_t word_count;
@@ -264,6 +266,17 @@ static void show_names(const char *prefix, const struct command *c, const json_t
     }
 }
 
+/* What is said of them goes elsewhere: they are a file. */
+static void show_lines(const struct options *o, const struct command *c, const json_t *reply,
+                       const char *text)
+{
+    json_decref(*o->next);
+    *o->next = json_incref(json_object_get(reply, "next"));
+    render_lines(stdout, c, reply);
+    if (*o->next == NULL)
+        fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "");
+}
+
 static int show_reply(const struct options *o, const struct command *c, slice line)
 {
     json_t *reply = json_loadb(line.ptr, line.len, 0, NULL);
@@ -277,6 +290,8 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     bool is_wrongly_written = error != NULL && strcmp(error, err_name(E_SYNTAX)) == 0;
     if (fine && o->names != NULL)
         show_names(o->names, c, reply);
+    else if (fine && o->next != NULL)
+        show_lines(o, c, reply, text);
     else if (o->json)
         printf("%.*s", SLICE_ARG(line));
     else if (fine && o->csv) {
@@ -543,6 +558,28 @@ static int musterctl_send(const struct options *o, const struct words *w, const 
     return o->remote.url != NULL ? musterctl_run_remote(o, w) : musterctl_run_local(o, w, path);
 }
 
+/* All pages of a command whose rows are lines of a file. */
+static int musterctl_file(struct options *o, struct words *w, const char *path)
+{
+    json_t *next = NULL;
+    size_t after = 0;
+    while (after < w->count && !slice_is(w->names[after], "after"))
+        after++;
+    ensure(after < COMMAND_ARGS_MAX);
+    o->next = &next;
+    int code = musterctl_send(o, w, path);
+    while (code == EXIT_DONE && next != NULL) {
+        json_t *place = json_incref(next);
+        w->names[after] = SLICE("after");
+        w->values[after] = slice_of(json_string_value(place));
+        w->count = after == w->count ? after + 1 : w->count;
+        code = musterctl_send(o, w, path);
+        json_decref(place);
+    }
+    json_decref(next);
+    return code;
+}
+
 static int musterctl_run_command(struct options *o, struct arena *arena)
 {
     struct words w;
@@ -554,7 +591,10 @@ static int musterctl_run_command(struct options *o, struct arena *arena)
     enum err e = o->yes ? OK : words_confirm(&w, &why);
     if (e != OK)
         return usage_error(why.text) == EXIT_USAGE && e == E_SYNTAX ? EXIT_USAGE : EXIT_FAILED;
-    return musterctl_send(o, &w, path);
+    bool lines = w.command->file != NULL && !o->json && !o->csv;
+    for (size_t i = 0; i < w.count; i++)
+        lines = lines && !slice_is(w.names[i], "limit"); /* only a part is wanted */
+    return lines ? musterctl_file(o, &w, path) : musterctl_send(o, &w, path);
 }
 
 /* `names user PREFIX`, for the completion of shells: names that the server has, one a line. Long

@@ -374,6 +374,18 @@ static void print_quoted(FILE *out, const char *text, bool formula)
     fputs(quote ? "\"" : "", out);
 }
 
+void render_lines(FILE *out, const struct command *c, const json_t *reply)
+{
+    const json_t *row;
+    size_t i;
+    json_array_foreach(json_object_get(reply, "rows"), i, row)
+    {
+        const json_t *line = json_object_get(row, c->columns[0].name);
+        fwrite(json_string_value(line), 1, json_string_length(line), out);
+        fputc('\n', out);
+    }
+}
+
 void render_csv(FILE *out, const struct command *c, const json_t *reply)
 {
     struct arena *arena = arena_create(0);

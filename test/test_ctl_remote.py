@@ -99,6 +99,21 @@ def test_the_same_as_over_the_socket(server, remote):
     assert any(row["state"] == "error" for row in json.loads(done.stdout)["rows"])
 
 
+def test_lines_of_a_file_in_pages(server, remote):
+    """Pages follow each other, unless the number of lines is given."""
+    room = "cave@conference.localhost"
+    server.add_user("alice", "secret")
+    server.ctl("room", "create", room, "alice@localhost")
+    here, far = server.ctl_run("room", "download", room), remote(
+        "room", "download", room, "--reason", "moved away")
+    assert told(far) == told(here) and far.stdout.count("\n") == 3
+    first = remote("room", "download", room, "--reason", "moved away", "--limit", "2", "--json")
+    rest = remote("room", "download", room, "--reason", "moved away", "--after",
+                  json.loads(first.stdout)["next"])
+    lines = [row["line"] for row in json.loads(first.stdout)["rows"]]
+    assert "\n".join(lines) + "\n" + rest.stdout == here.stdout
+
+
 def test_changes_are_made_and_what_destroys_asks(server, remote):
     assert remote("user", "add", "bob@localhost", "--stdin", stdin="secret\n").returncode == 0
     server.login("bob", password="secret")

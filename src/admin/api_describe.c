@@ -85,6 +85,7 @@ static json_t *command_json(const struct command *c)
     slice brief = command_brief(c->doc);
     json_object_set_new(all, "brief", json_stringn(brief.ptr, brief.len));
     put(all, "asks", c->asks);
+    put(all, "file", c->file);
     put_flag(all, "reads", c->effect == COMMAND_READS);
     put_flag(all, "audited", c->audited);
     put_flag(all, "record", c->record);

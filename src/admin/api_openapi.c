@@ -322,6 +322,7 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
                            "description", c->doc, "x-permission", permission, "tags", c->area,
                            "parameters", parameters, "responses", answers(c, method));
     put_text(op, "x-command", c->name);
+    put_text(op, "x-file", c->file);
     put_text(op, "x-access", c->access == COMMAND_LOCAL ? "local" : NULL);
     json_object_set_new(op, "operationId",
                         json_string(path == NULL ? arena_printf(tmp, "command-%s", id)

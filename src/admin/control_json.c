@@ -312,5 +312,10 @@ void control_reply(struct buf *out, const struct command_call *call)
             buf_lit(out, ",");
         control_row(out, row);
     }
-    buf_lit(out, "]}\n");
+    buf_lit(out, "]");
+    if (call->next.ptr != NULL) {
+        buf_lit(out, ",\"next\":");
+        control_text(out, call->next);
+    }
+    buf_lit(out, "}\n");
 }

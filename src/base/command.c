@@ -145,6 +145,8 @@ static void command_check(const struct command *c)
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
     ensure(c->home == NULL || command_has_arg(c, c->home));
+    ensure(c->file == NULL || (c->columns != NULL && c->columns[0].name != NULL &&
+                               c->columns[1].name == NULL && c->effect == COMMAND_READS));
     ensure(!c->reasoned || (c->audited && command_has_arg(c, "reason")));
     ensure(c->run != NULL && command_check_args(c) <= COMMAND_ARGS_MAX);
     ensure(command_stamps_agree(c));

@@ -144,6 +144,9 @@ struct command {
     /* It shows what is nobody's business without a reason: who is not at the control socket states
      * one, in its argument `reason`, and it is audited. */
     bool reasoned;
+    /* Its rows have one column, and are the lines of a file whose name ends so: "jsonl". A client
+     * saves them, of all pages. NULL: they are no file. */
+    const char *file;
     bool record;          /* one row is the rule: it is shown as lines of names and values */
     bool report;          /* what it found is shown where it fails, too */
     struct command *next; /* set by command_register() */

@@ -2,7 +2,7 @@
 import { useId, useRef, useState } from "react";
 import { run } from "./api.js";
 import { listNamed, startOf, turnsPages } from "./rows.js";
-import { Dialog, Facts, Problem, useConsole, useReturn, useRun } from "./parts.jsx";
+import { Dialog, Facts, Problem, saveFile, useConsole, useReturn, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { losses } from "./pages.js";
 import { label, named, plain, t } from "./text.js";
@@ -87,6 +87,23 @@ function Progress({ command }) {
   );
 }
 
+/* The rows of all pages are the lines of a file, which the browser saves: how many there are. */
+async function saveRows(command, args, tell) {
+  const [column] = command.columns, parts = [];
+  for (let after, count = 0; ;) {
+    const answer = await run(command.name, { ...args, after });
+    parts.push(new Blob(answer.rows.map((row) => `${row[column.name]}\n`)));
+    count += answer.rows.length;
+    after = answer.next;
+    if (after === undefined) {
+      const thing = command.args.find((arg) => arg.kind === "required");
+      saveFile(`${args[thing?.name] ?? command.name}.${command.file}`, new Blob(parts));
+      return count;
+    }
+    tell(count);
+  }
+}
+
 /* `start`: a row with values to begin with; `bound`: values that are fixed. */
 export function CommandForm({ command, bound = {}, start = {}, close }) {
   const { rows, say, touch } = useConsole();
@@ -95,12 +112,19 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
   const [state, setState] = useState({});
   const form = useRef(null);
   useReturn(state.error, () => setState({}));
-  const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg));
+  const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg) &&
+    !(command.file && arg.name === "limit"));
   const send = async (event) => {
     event.preventDefault();
     setState({ busy: true });
     try {
-      const answer = await run(command.name, filledIn(command, values, begun, bound));
+      const given = filledIn(command, values, begun, bound);
+      if (command.file) {
+        say(t("form.saved", { count: await saveRows(command, given, (count) => setState({ busy: true, count })) }));
+        close();
+        return;
+      }
+      const answer = await run(command.name, given);
       if (!command.reads) touch();
       if (answer.rows.length > 0 || command.reads || answer.text?.includes("\n")) setState({ answer });
       else {
@@ -134,6 +158,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
           <Losses command={command} bound={bound} />
           <Problem error={state.error} />
           {state.busy && command.job && <Progress command={command} />}
+          {state.count && <p role="status">{t("form.lines", state)}</p>}
           <p className="buttons">
             <button type="submit" className={command.asks ? "danger" : "main"} disabled={state.busy}>
               {t(command.asks ? "form.danger" : "form.run")}

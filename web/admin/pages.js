@@ -8,7 +8,7 @@ export const pages = [
     first: ["user list"], make: ["user add", "user invite"] },
   { id: "groups", group: "people", areas: ["groups"], nouns: ["group"], first: ["group list"], make: ["group add"] },
   { id: "sessions", group: "people", areas: ["sessions"], first: ["session list"] },
-  { id: "rooms", group: "people", areas: ["rooms"], first: ["room report", "room list"],
+  { id: "rooms", group: "people", areas: ["rooms"], nouns: ["room"], first: ["room report", "room list"],
     make: ["room create", "room cleanup", "room-admin add", "room-alias add"] },
   { id: "reports", group: "people", areas: ["reports"] },
   { id: "uploads", group: "people", areas: ["uploads", "archive", "compliance"] },

@@ -166,3 +166,12 @@ export function Tabs({ title, tabs, children }) {
     </>
   );
 }
+
+/* The browser saves it as a file. */
+export function saveFile(name, blob) {
+  const at = document.createElement("a");
+  at.href = URL.createObjectURL(blob);
+  at.download = name;
+  at.click();
+  setTimeout(() => URL.revokeObjectURL(at.href), 10000);
+}

@@ -79,7 +79,7 @@ export function partsOfThing(rows, kind, name) {
     if (!arg || without.includes(command.name) || (made.has(command.name) && !command.reads)) continue;
     const part = { command, bound: { [arg.name]: name } };
     if (command.name === kinds[kind].show) parts.show = part;
-    else if (command.reads && required(command).every((one) => one === arg)) parts.lists.push(part);
+    else if (command.reads && !command.file && required(command).every((one) => one === arg)) parts.lists.push(part);
     else parts.acts.push(part);
   }
   const place = (part) => (kinds[kind].first || []).concat(part.command.name).indexOf(part.command.name);

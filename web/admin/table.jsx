@@ -2,7 +2,7 @@
 import { useEffect, useState } from "react";
 import { run } from "./api.js";
 import { actsOfLine, filtersOf, isAsked, quickOf, seriesOf } from "./rows.js";
-import { Dialog, Facts, Problem, useConsole, useKept, useRun, Value } from "./parts.jsx";
+import { Dialog, Facts, Problem, saveFile, useConsole, useKept, useRun, Value } from "./parts.jsx";
 import { label, named, plain, shown, t } from "./text.js";
 import { Plot } from "./plot.jsx";
 
@@ -154,11 +154,7 @@ async function saveCsv(command, args) {
     after = answer.next;
     if (after === undefined) break;
   }
-  const at = document.createElement("a");
-  at.href = URL.createObjectURL(new Blob([lines.join("\r\n"), "\r\n"], { type: "text/csv" }));
-  at.download = `${command.name.replaceAll(" ", "-")}.csv`;
-  at.click();
-  setTimeout(() => URL.revokeObjectURL(at.href), 10000);
+  saveFile(`${command.name.replaceAll(" ", "-")}.csv`, new Blob([lines.join("\r\n"), "\r\n"], { type: "text/csv" }));
 }
 
 /* A value that waits until typing has paused. */

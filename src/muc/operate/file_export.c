@@ -8,6 +8,7 @@
 #include "im/feature.h"
 #include "io/work.h"
 #include "muc/muc.h"
+#include "muc/operate/download.h"
 #include "muc/operate/file_home.h"
 #include "muc/operate/file_import.h"
 #include "muc/room/room.h"
@@ -38,7 +39,7 @@ bool room_file_begin(struct command_call *call, const char **path)
 
 void room_file_end(void) { atomic_fetch_sub(&files, 1); }
 
-static struct store_stmt page_stmt = {
+struct store_stmt room_export_page_stmt = {
     .name = "room.export",
     .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
            " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 ORDER BY e.id LIMIT $4",
@@ -241,8 +242,8 @@ static void room_export_read_page(struct export *x)
     struct store_batch *b = store_read(worker_store(x->worker), (uint64_t)x->owner);
     if (x->id == 0)
         store_read_late(b, x->owner);
-    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
-              SV_I(x->rows));
+    STORE_ADD(b, &room_export_page_stmt, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id),
+              SV_I(x->until), SV_I(x->rows));
     STORE_ADD(b, &room_there_stmt, STORE_ANY_ROWS, SV_I(x->owner));
     store_submit(b, worker_loop(x->worker), 0, room_export_page_read, x);
 }
@@ -298,7 +299,8 @@ static void run_export(struct command_call *call)
     x->rows = ROOM_FILE_STEP_ROWS;
     x->told_us = loop_now_us(worker_loop(x->worker));
     buf_init(&x->out, OUT_BYTES_MAX);
-    home_ask(x->worker, x->room, &room_lines_asked_message, &(struct room_lines_asked){ x->room },
+    home_ask(x->worker, x->room, &room_lines_asked_message,
+             &(struct room_lines_asked){ .room = x->room },
              &(struct asker){ .gather = room_export_told, .done = room_export_all_told, .arg = x });
 }
 
@@ -336,7 +338,7 @@ static void room_export_worker_start(struct worker *w)
         room_import_start(w);
 }
 
-static struct store_stmt *stmts[20] = { &page_stmt };
+static struct store_stmt *stmts[20] = { &room_export_page_stmt };
 static const struct store_migration migrations[] = {
     { 1, "CREATE TABLE room_import(owner INTEGER PRIMARY KEY, until INTEGER NOT NULL)",
       "CREATE TABLE room_import(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
@@ -359,7 +361,8 @@ const struct feature muc_file_feature = {
     .name = "muc_file",
     .parts = PART_ROOM,
     .schema = &schema,
-    .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
+    .commands = (struct command *const[]){ &export_command, &room_download_command,
+                                           &room_import_command, NULL },
     .messages =
         (const struct message_row *const[]){ &room_lines_asked_message, &room_lines_given_message,
                                              &room_lines_answer_message, NULL },

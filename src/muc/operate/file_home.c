@@ -67,6 +67,7 @@ struct store_stmt room_there_stmt = {
 struct lines_told {
     struct worker *worker;
     struct message_from from;
+    bool numbers;      /* no lines */
     struct room *room; /* pinned */
     int64_t owner;
     uint64_t until, people;
@@ -120,9 +121,11 @@ static void lines_tell_room(struct lines_told *t)
 static void lines_tell(struct lines_told *t, const struct store_batch *b)
 {
     unsigned n = 0;
-    lines_tell_room(t);
-    PARTS_EACH (p, lines)
-        p->lines->write(t->room, b, t->first[n++], lines_tell_one, t);
+    if (!t->numbers) {
+        lines_tell_room(t);
+        PARTS_EACH (p, lines)
+            p->lines->write(t->room, b, t->first[n++], lines_tell_one, t);
+    }
     lines_answer_last(t->worker, &t->from,
                       &(struct room_lines_answer){ .err = t->out.overflow ? E_LIMIT : OK,
                                                    .lines = buf_fit(&t->out),
@@ -182,13 +185,16 @@ static void lines_room_reached(struct room *r, enum err e, void *arg)
 static void lines_asked_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct lines_told *t = mem_new(struct lines_told);
+    const struct room_lines_asked *asked = message;
     t->worker = w;
     t->from = *from;
-    operate_reach(w, ((const struct room_lines_asked *)message)->room, lines_room_reached, t);
+    t->numbers = asked->numbers;
+    operate_reach(w, asked->room, lines_room_reached, t);
 }
 
 static const struct message_field asked_fields[] = {
     F_BARE(struct room_lines_asked, room),
+    F_BOOL(struct room_lines_asked, numbers),
     { 0 },
 };
 const struct message_row room_lines_asked_message = {

@@ -1,7 +1,7 @@
-/* file_home: what the home of a room does for `room export` and `room import`. Both commands run
- * where they were given, since their file is there (muc/operate/file_export.h, file_import.h). The
- * room goes between that worker and its home as lines of a file (muc/room/room_line.h), in pieces;
- * what is in the archive goes by the database. */
+/* file_home: what the home of a room does for `room export`, `room download` and `room import`.
+ * They run where they were given, since their file is there (muc/operate/file_export.h,
+ * file_import.h). The room goes between that worker and its home as lines of a file
+ * (muc/room/room_line.h), in pieces; what is in the archive goes by the database. */
 #pragma once
 #include "base/err.h"
 #include "home/question.h"
@@ -14,6 +14,7 @@ enum { ROOM_LINES_BYTES_MAX = 32 << 20 }; /* bytes of lines in a message */
 /* Asks for the lines before those of messages. */
 struct room_lines_asked {
     slice room;
+    bool numbers; /* only for the numbers of the last answer */
 };
 /* Gives the lines of a new room whose affiliations and messages are stored as those of `owner`, and
  * noted in room_import: this ends with the same commit. No lines: only asks whether there is none.
