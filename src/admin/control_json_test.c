@@ -172,7 +172,7 @@ static void what_lacks_a_node_says_so(void **state)
     expect_text(f, "{\"count\":1,\"incomplete\":true}");
     expect_reply(
         f, "{\"ok\":true,\"text\":\"there are more: go on with --after a@b; " COMMAND_INCOMPLETE
-           "\",\"incomplete\":true,\"rows\":[{\"count\":1}]}\n");
+           "\",\"incomplete\":true,\"rows\":[{\"count\":1}],\"next\":\"a@b\"}\n");
 }
 
 static void a_page_says_whether_there_is_another(void **state)
