@@ -8,7 +8,7 @@
 #include "im/feature.h"
 #include "io/work.h"
 #include "muc/muc.h"
-#include "muc/operate/download.h"
+#include "muc/operate/file_download.h"
 #include "muc/operate/file_home.h"
 #include "muc/operate/file_import.h"
 #include "muc/room/room.h"

@@ -21,6 +21,6 @@ enum {
 bool room_file_begin(struct command_call *call, const char **path);
 void room_file_end(void);
 /* Messages of the room's archive, behind one id and up to another: id, time, stanza. Also for
- * muc/operate/download.h. */
+ * muc/operate/file_download.h. */
 struct store_stmt;
 extern struct store_stmt room_export_page_stmt;

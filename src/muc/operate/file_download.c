@@ -1,4 +1,4 @@
-#include "muc/operate/download.h"
+#include "muc/operate/file_download.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"

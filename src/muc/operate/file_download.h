@@ -1,4 +1,4 @@
-/* download: a persistent room as the lines of a file (muc/room/room_line.h), in rows and with
+/* file_download: a persistent room as the lines of a file (muc/room/room_line.h), in rows and with
  * pages, for clients that save them: the command `room download`. So nothing is written on the
  * server, and what is sent is bounded: DOWNLOAD_PAGE_BYTES of lines, or one line.
  *
