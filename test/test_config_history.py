@@ -44,6 +44,27 @@ def test_set_is_in_the_history(server):
     assert history(server)[0]["by"] == "rollback"
 
 
+@pytest.mark.parametrize("setting, low, high", [
+    ("archive.retention", "30d", "365d"), ("audit.keep", "10d", "20d"),
+    ("archive.retention", "30d", "none")])
+def test_going_back_to_what_deletes_must_be_accepted(server, setting, low, high):
+    """As `config apply` does; not where a change is taken back that was never confirmed."""
+    server.ctl("set", setting, low)
+    server.ctl("set", setting, high)
+    said = refusal(server, "config", "rollback")
+    assert f"{setting} would be lower" in said and "--accept" in said
+    assert value(server, setting) != low and history(server)[0]["by"] == "set"
+    server.ctl("config", "rollback", "--accept")
+    assert value(server, setting) == low
+    server.ctl("config", "rollback")  # higher again: nothing is deleted
+    assert value(server, setting) == high
+    server.ctl("set", setting, low)
+    server.ctl("config", "edit", setting, high)
+    server.ctl("config", "apply", "--confirm", "5m")
+    server.ctl("config", "rollback")
+    assert value(server, setting) == low
+
+
 def test_two_settings_that_depend_on_each_other_move_together(server):
     low, high = PAIR
     assert "allowed at most" in refusal(server, "set", low, "2000")

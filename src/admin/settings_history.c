@@ -217,6 +217,41 @@ static bool history_differs(const struct store_batch *b, unsigned stmt, uint32_t
 
 /* Going back: the items are what the settings had before, of those that `config compare` shows. */
 
+/* The item that deletes what is stored: a lower limit. NULL: none does. A change that waits to be
+ * confirmed is taken back as the clock would. */
+static const struct settings_item *first_lowered(const struct settings_turn *t)
+{
+    struct why why;
+    if (t->call == NULL || t->undoes != 0 || command_flag(t->call, "accept"))
+        return NULL;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct settings_item *item = &t->item[i];
+        const struct setting *s = item->setting;
+        int64_t value = s->def;
+        if (s->impact == NULL || !s->impact->deletes || setting_is_text(s))
+            continue;
+        if ((item->value.ptr == NULL || param_check(&s->param, item->value, &value, &why) == OK) &&
+            value < setting_int(s))
+            return item;
+    }
+    return NULL;
+}
+
+static void items_apply(struct settings_turn *t)
+{
+    const struct settings_item *lowered = first_lowered(t);
+    if (lowered == NULL) {
+        settings_change(t);
+        return;
+    }
+    settings_turn_fail(t, E_CONFLICT,
+                       arena_printf(t->arena,
+                                    "nothing was changed: %s would be lower, so what is stored "
+                                    "beyond it would be deleted; `config edit %s` and `config "
+                                    "diff` tell how much, or give --accept if it is meant",
+                                    lowered->setting->name, lowered->setting->name));
+}
+
 static void items_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
@@ -251,7 +286,7 @@ static void items_read(void *arg, enum store_result result, const struct store_b
         }
         t->count++;
     }
-    settings_change(t);
+    items_apply(t);
 }
 
 static void read_back(struct settings_turn *t, int64_t version)
@@ -727,12 +762,17 @@ struct command settings_rollback_command = {
                                             .max = PARAM_NONE,
                                             .doc = "the version to go back to; without it: the one "
                                                    "before the last" },
+                                          { .name = "accept",
+                                            .kind = ARG_FLAG,
+                                            .type = PARAM_BOOL,
+                                            .doc = "also if it deletes something that is stored" },
                                           SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
     .run = run_rollback,
-    .doc = "Goes back to an earlier version of the settings. That is a new version.",
+    .doc = "Goes back to an earlier version of the settings. That is a new version. What would "
+           "delete messages or entries needs --accept.",
 };
 struct command settings_confirm_command = {
     .name = "config confirm",
