@@ -4,6 +4,7 @@ gets a role that gives no longer what is needed."""
 import pytest
 
 from muster.client import until
+from muster.server import refusal
 from test_adhoc import note, run
 from test_api import Api, api_server
 from test_api_events import Stream
@@ -162,3 +163,33 @@ def test_tokens_stay_and_name_who_made_them(host):
     host.ctl("user", "del", "alice@localhost", "--yes")
     made = {r["name"]: r["made_by"] for r in host.rows("token", "list")}
     assert made == {"tests": "control:root", "nightly": "console:alice@localhost"}
+
+
+def test_a_token_ends_with_the_one_that_made_it(host):
+    """And what that has made; another one of its name later gets nothing back."""
+    def of(token):
+        return Api(host.api.port, token)
+
+    def child(maker, name):
+        made = of(maker)("POST", "/tokens", {"name": name, "role": "administrator"})
+        return made.json["rows"][0]["token"]
+    tokens = {"parent": host.rows("token", "add", "parent", "administrator")[0]["token"]}
+    tokens["child"] = child(tokens["parent"], "child")
+    tokens["grandchild"] = child(tokens["child"], "grandchild")
+    tokens["other"] = child(host.api.token, "other")
+
+    def work():
+        return {name for name, token in tokens.items() if of(token)("GET", "/nodes").status == 200}
+    assert work() == set(tokens)
+    host.ctl("token", "revoke", "parent")
+    assert work() == {"other"}
+    host.ctl("token", "add", "parent", "viewer")
+    assert work() == {"other"}
+    assert {r["name"] for r in host.rows("token", "list")} == {"tests", "other", "parent"}
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_names_that_no_path_can_have(host, name):
+    for command in (("role", "set", name, "users.read"), ("token", "add", name, "viewer"),
+                    ("group", "add", name), ("admin", "create", name, "viewer")):
+        assert "lower-case letters" in refusal(host, *command), command

@@ -645,7 +645,7 @@ static bool is_name(slice text)
     for (size_t i = 0; i < text.len; i++)
         if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
             return false;
-    return text.len > 0;
+    return text.len > 0 && !slice_is(text, ".") && !slice_is(text, ".."); /* nor a path of REST */
 }
 
 /* clang-format off */

@@ -91,7 +91,9 @@ static struct store_stmt token_put = {
 };
 static struct store_stmt token_drop = {
     .name = "access.token-drop",
-    .sql = "DELETE FROM access_token WHERE name = $1",
+    .sql = "WITH RECURSIVE made(name) AS (SELECT $1 UNION SELECT t.name FROM access_token t "
+           "JOIN made ON t.made_by = 'token:' || made.name) "
+           "DELETE FROM access_token WHERE name IN (SELECT name FROM made)",
     .params = "t",
     .cols = "",
 };
@@ -746,7 +748,7 @@ bool access_is_name(slice text)
     for (size_t i = 0; i < text.len; i++)
         if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
             return false;
-    return text.len > 0;
+    return text.len > 0 && !slice_is(text, ".") && !slice_is(text, ".."); /* nor a path of REST */
 }
 #define NAME_ARG(of, text)                                                                         \
     {                                                                                              \
@@ -823,7 +825,8 @@ static struct command token_revoke = {
     CHANGE,
     .args = (const struct command_arg[]){ NAME_ARG(REFERS_TOKEN, "name of the token"), { 0 } },
     .run = run_token_revoke,
-    .doc = "Ends an access token. From then on it is refused on all nodes.",
+    .doc = "Ends an access token, and those that were made by it. From then on they are refused on "
+           "all nodes.",
 };
 static struct command admin_add = {
     .name = "admin add",

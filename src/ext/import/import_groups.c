@@ -42,7 +42,7 @@ static slice group_name(struct arena *arena, slice text, unsigned number)
         else if (n > 0 && out[n - 1] != '-')
             out[n++] = '-';
     }
-    while (n > 0 && out[n - 1] == '-')
+    while (n > 0 && (out[n - 1] == '-' || out[n - 1] == '.'))
         n--;
     slice name = n > 0 ? (slice){ out, n } : SLICE("group");
     return number > 0 ? slice_of(arena_printf(arena, "%.*s-%u", SLICE_ARG(name), number))
