@@ -38,6 +38,13 @@ def test_changes_and_refusals_are_in_it_and_reading_is_not(host):
     assert "planted" not in str(entries(host))
 
 
+def test_an_argument_does_not_look_like_another(host):
+    for given, shown in (("x role=administrator", 'given_name="x role=administrator"'),
+                         ('a"b\\c', 'given_name="a\\"b\\\\c"'), ("plain", "given_name=plain")):
+        host.ctl("user", "set", "bob@localhost", "--given-name", given)
+        assert shown in entries(host, "--command", "user set")[0]["args"]
+
+
 def test_a_refused_client_is_in_it(host):
     host.ctl("admin", "add", "alice@localhost", "viewer")
     alice = host.client("alice", "a")

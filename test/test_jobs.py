@@ -352,6 +352,10 @@ def test_who_sees_and_cancels(server, tmp_path):
     denied = server.api("DELETE", f"/jobs/{brought}")
     assert denied.status == 403 and "only with musterctl on the machine" in denied.text
     assert "has ended already" in refusal(server, "job", "cancel", backup)
+    server.ctl_run("import", "xep0227", tmp_path / "nothing")
+    failed, = (row["id"] for row in jobs(server) if row["state"] == "failed")
+    assert str(tmp_path) in server.api("GET", f"/jobs/{failed}").json["text"]
+    assert str(tmp_path) not in viewer("GET", f"/jobs/{failed}").text
     assert viewer("DELETE", f"/jobs/{cleanup}").status == 403
     over = server.api("DELETE", f"/jobs/{cleanup}")
     assert over.status == 409 and "has ended already" in over.text

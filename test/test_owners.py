@@ -165,6 +165,17 @@ def test_tokens_stay_and_name_who_made_them(host):
     assert made == {"tests": "control:root", "nightly": "console:alice@localhost"}
 
 
+def test_nobody_disables_the_own_account(host):
+    """As nobody deletes it, or takes the own role away: who has it could not log in again."""
+    host.ctl("set", "admin.accounts", "alice@localhost")
+    browser = ByConsole(host, "alice@localhost").browser
+    answer = browser("PUT", "/users/alice@localhost/disabled", {})
+    assert answer.status == 403 and "own account" in answer.json["detail"], answer.text
+    alice = host.client("alice", "phone", password=PASSWORD)
+    assert "own account" in str(note(run(alice, "user-disable", jid="alice@localhost")))
+    assert browser("PUT", "/users/bob@localhost/disabled", {}).status == 200
+
+
 def test_a_token_ends_with_the_one_that_made_it(host):
     """And what that has made; another one of its name later gets nothing back."""
     def of(token):

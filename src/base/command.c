@@ -581,12 +581,22 @@ static bool is_told(const struct command_call *call, size_t i)
     return false;
 }
 
-/* A long one is cut, so that what comes behind it is there. */
+/* A long one is cut, so that what comes behind it is there. One with spaces or quotes is quoted, so
+ * that nothing in it looks like another argument. */
 static void audit_value(struct buf *args, slice value)
 {
-    size_t room = (AUDIT_BYTES_MAX - args->len) / 2;
+    bool quoted = false;
+    for (size_t i = 0; i < value.len && !quoted; i++)
+        quoted = value.ptr[i] != '\0' && strchr(" \t\r\n\"", value.ptr[i]) != NULL;
+    size_t room = (AUDIT_BYTES_MAX - args->len) / (quoted ? 4 : 2); /* escapes are twice as long */
     slice part = utf8_head(value, room);
-    buf_add(args, part);
+    if (!quoted)
+        buf_add(args, part);
+    for (size_t i = 0; quoted && i < part.len; i++) {
+        bool escaped = part.ptr[i] == '"' || part.ptr[i] == '\\';
+        buf_printf(args, "%s%s%c", i == 0 ? "\"" : "", escaped ? "\\" : "", part.ptr[i]);
+    }
+    buf_printf(args, "%s", quoted ? "\"" : "");
     if (part.len < value.len)
         buf_printf(args, "... (%zu bytes)", value.len);
 }

@@ -378,6 +378,8 @@ static enum err refuse_lack(const struct command *c, const struct principal *p,
     if (c->access == COMMAND_OWN && c->own_if != NULL && p->own.len > 0)
         why_set(why, "users may not run %s here: %s is off", c->name,
                 setting_of(c->own_if, jid_split(p->own).domain)->name);
+    else if (p->kind == PRINCIPAL_ACCOUNT && p->own.len == 0)
+        why_set(why, "only users of this server may run that");
     else if (p->role.len == 0)
         why_set(why,
                 "%s needs the permission %s, and %.*s has no role; an administrator gives one: "

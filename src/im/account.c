@@ -15,7 +15,9 @@ struct node *account_node(const struct account *a) { return worker_node(a->worke
 
 bool account_is_served(const struct account *a)
 {
-    return node_serves(account_node(a), jid_split(a->jid).domain);
+    slice domain = jid_split(a->jid).domain;
+    ensure(domain.len > 0);
+    return node_serves(account_node(a), domain);
 }
 
 void account_forget(struct worker *w, slice bare)

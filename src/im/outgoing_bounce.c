@@ -143,6 +143,7 @@ static void bounce_add(const struct bounce *b, struct store_batch *batch)
 static void bounce_in_own_name(struct bounce *b)
 {
     slice own = jid_split(stanza_to(b->error)).domain;
+    ensure(b->error->type == TYPE_ERROR && own.len > 0);
     stanza_unref(&b->error);
     b->error = stanza_readdress(b->first, own, stanza_to(b->first));
 }

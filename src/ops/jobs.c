@@ -261,8 +261,10 @@ static void job_row(struct command_call *call, const struct job *j)
     command_text(call, "state", slice_of(job_states[j->state]));
     if (j->percent >= 0)
         command_int(call, "percent", j->percent);
-    command_text(call, "text", job_text(call, j->text));
-    if (job_is_told(j, call)) {
+    bool told = job_is_told(j, call);
+    if (told || j->state != JOB_FAILED) /* why names what it was given */
+        command_text(call, "text", job_text(call, j->text));
+    if (told) {
         command_text(call, "about", job_text(call, j->about));
         command_text(call, "by", job_text(call, j->by));
     }
@@ -389,7 +391,10 @@ static const struct command_column job_columns[] = {
       .unit = "percent",
       .optional = true,
       .doc = "how much of it is done, where that is known" },
-    { .name = "text", .doc = "what it has done so far, or its result" },
+    { .name = "text",
+      .optional = true,
+      .doc = "what it has done so far, or its result; why it "
+             "failed is for those who may read the audit log, and for the author" },
     { .name = "about", .wide = true, .optional = true, .doc = "arguments of the command" },
     { .name = "by", .optional = true, .doc = "who began it" },
     { .name = "node", .apart = true, .doc = "name of the node where it runs" },

@@ -59,20 +59,26 @@ static bool password_ok(struct command_call *call, slice *out)
     return false;
 }
 
+bool users_is_self(const struct command_call *call, slice jid)
+{
+    slice bare, from = call->who.actor;
+    bool console = slice_starts(from, SLICE("console:")); /* a browser left alone, too */
+    if (!principal_is_remote(&call->who) || !(console || slice_starts(from, SLICE("xmpp:"))))
+        return false;
+    slice_cut(slice_from(from, console ? 8 : 5), '/', &bare, &(slice){ 0 });
+    return slice_eq(bare, jid);
+}
+
 /* A token, or a client left alone, is not its owner: from a client the password of the own account
  * is changed, and the account deleted, only by XEP-0077 (§3.2, §3.3), which asks for the current
  * password. With a token that is so for all administrators: another one could do it. */
 static bool users_may_take(struct command_call *call)
 {
-    slice bare, jid = command_arg(call, "jid"), from = call->who.actor;
+    slice jid = command_arg(call, "jid");
     ensure(jid.len > 0); /* command_run() has prepared it */
     if (!access_may_touch(call, jid))
         return false;
-    bool console = slice_starts(from, SLICE("console:")); /* a browser left alone, too */
-    if (!principal_is_remote(&call->who) || !(console || slice_starts(from, SLICE("xmpp:"))))
-        return true;
-    slice_cut(slice_from(from, console ? 8 : 5), '/', &bare, &(slice){ 0 });
-    if (slice_eq(bare, jid))
+    if (users_is_self(call, jid))
         command_fail(call, E_DENIED,
                      "this is your own account: change its password or delete it as any user does "
                      "(XEP-0077), with the current password, or with musterctl");

@@ -35,6 +35,8 @@ void users_add_time(struct command_call *call, const char *key, uint64_t wall_us
         .doc = "yes: this node does not serve its domain; see the alarm domains.unserved"          \
     }
 void users_add_unserved(struct command_call *call, slice jid);
+/* Whether the account is that of the client, or of the session of the console, that asks. */
+bool users_is_self(const struct command_call *call, slice jid);
 
 extern const struct feature users_feature;
 

@@ -120,6 +120,12 @@ static void run_disable(struct command_call *call)
     struct task *t = users_state_task_new(call);
     if (!access_may_touch(call, t->jid))
         return;
+    if (users_is_self(call, t->jid)) {
+        command_fail(call, E_DENIED,
+                     "this is your own account; another administrator, or musterctl at the server, "
+                     "disables it");
+        return;
+    }
     account_with_unasked(t->home, t->jid, users_state_disable, t);
 }
 
