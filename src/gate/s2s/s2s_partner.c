@@ -292,6 +292,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
     timer_cancel(&p->patience);
+    timer_cancel(&p->turn);
     p->overdue = false;
     partner_asked_only(p, false);
     s2s_domain_up(partner_remote(p));
@@ -311,6 +312,8 @@ void partner_up(struct partner *p, bool counted, bool anew)
     abroad_seen(p->worker, partner_remote(p), anew ? ABROAD_UP : ABROAD_RESUMED);
     if (p->back.on) /* what it counts is of another stream from here on */
         partner_set_session(p, (slice){ 0 });
+    else
+        p->back.kept = false;
     s2s_unacked_rewind(&p->unacked, anew);
     bool doubts = doubt_unacked(p);
     while (!p->careful && !doubts && p->unacked.written < p->unacked.len)
@@ -555,6 +558,7 @@ static void partner_gives_back(struct partner *p)
     p->doubt.sent = 0;
     s2s_unacked_rewind(&p->unacked, true);
     partner_set_session(p, (slice){ 0 });
+    p->back.kept = false;
 }
 
 static void partner_handle(struct actor *a, const struct actor_item *item)
@@ -589,6 +593,7 @@ static void partner_load(struct actor *a)
     p->fresh = false;
     timer_cancel(&p->retry); /* of a failure that is to be forgotten */
     partner_waits(p);
+    partner_session_waits(p);
     if (p->find == NULL) /* else the attempt goes on that is under way */
         loop_defer(partner_loop(p), &p->connect);
 }
@@ -617,6 +622,7 @@ static void partner_unload(struct actor *a)
     partner_asked_only(p, false);
     timer_cancel(&p->retry);
     timer_cancel(&p->patience);
+    timer_cancel(&p->turn);
     loop_defer_cancel(&p->connect);
     partner_is_down_now(p);
     if (p->shares != 1u << p->number)
@@ -651,6 +657,7 @@ static void partner_drop(struct actor *a)
     share_leave(p);
     timer_cancel(&p->retry);
     timer_cancel(&p->patience);
+    timer_cancel(&p->turn);
     doubt_stop(p);
     p->ping = NULL; /* the worker frees it */
     s2s_mail_fini(&p->mail);
@@ -686,6 +693,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->shares = (uint16_t)(1u << name->number);
     p->retry.fn = partner_retry;
     p->patience.fn = partner_patience_ends;
+    p->turn.fn = partner_turn_due;
     p->ping_timer.fn = partner_ping_due;
     p->doubt.next.fn = doubt_next;
     s2s_mail_init(&p->mail, p);

@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_partner_back.h"
+#include "base/rand.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_lists.h"
@@ -20,12 +21,34 @@ static bool back_is_served(slice remote)
     return true;
 }
 
+static bool back_waits_since(const struct partner *p, uint64_t ms)
+{
+    return loop_now_us(partner_loop(p)) - p->waits_us < ms * 1000;
+}
+
+/* Its stream has broken, and the other server has another one from before that, or has resumed
+ * another one: it has several, is there, and resumes the one that has broken as well. */
+static bool back_has_several(const struct partner *p)
+{
+    return p->offer.stream != 0 && (p->offer.resumes != 0 || p->offer.came_us < p->waits_us);
+}
+
 /* Its own stream has broken a moment ago, and can be resumed. The other server waits as long for
- * that before it writes again what it has written to that stream. */
+ * that before it writes again what it has written to that stream. An attempt that has a connection
+ * gets more time. */
 static bool partner_resumes(const struct partner *p)
 {
+    bool longer = p->out != NULL || back_has_several(p);
     return p->session != NULL && !p->hard &&
-           loop_now_us(partner_loop(p)) - p->waits_us < BACK_WAIT_MS * 1000ull;
+           back_waits_since(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS);
+}
+
+/* From the end of the stream on. Not all partners of a server connect to it at the same moment. */
+static uint64_t back_wait_ms(const struct partner *p)
+{
+    uint32_t random;
+    rand_bytes(&random, sizeof random);
+    return back_has_several(p) ? BACK_RESUME_MS : BACK_WAIT_MS - random % (BACK_WAIT_MS / 4);
 }
 
 bool partner_may_take_back(const struct partner *p)
@@ -64,7 +87,7 @@ static void back_begin(struct partner *p)
 
 bool partner_takes_back(struct partner *p)
 {
-    bool waits = p->back.waits && p->back.kept && list_empty(&p->questions);
+    bool waits = p->back.waits && p->back.kept && p->unacked.len > 0 && list_empty(&p->questions);
     ensure(p->state == ACTOR_LOADING && !partner_is_linked(p));
     p->back.waits = false;
     if (partner_may_take_back(p) && !(waits && back_needs_resuming(p))) {
@@ -72,9 +95,9 @@ bool partner_takes_back(struct partner *p)
         back_begin(p);
         return true;
     }
-    p->back.waiting = p->back.kept = waits;
+    p->back.waiting = waits;
     if (waits)
-        timer_set(partner_loop(p), &p->retry, BACK_WAIT_MS);
+        timer_set(partner_loop(p), &p->retry, back_wait_ms(p));
     return waits;
 }
 
@@ -87,6 +110,41 @@ bool partner_turns_back(struct partner *p)
     partner_set_session(p, (slice){ 0 }); /* else it would be resumed first */
     actor_load(&p->actor);
     return true;
+}
+
+/* It is LOADING, and there is a way back that it may take: it does. An attempt that has a
+ * connection goes on, unless that would write again what the way back has resumed, or was to resume
+ * a session and has taken too long. */
+static void back_turns(struct partner *p)
+{
+    if (p->out != NULL && (p->session != NULL || back_is_resumed(p))) {
+        s2s_out_close(p->out);
+    } else if (p->out == NULL && (p->find != NULL || share_is_sought(p))) {
+        share_leave(p);
+        partner_turns_back(p);
+    } else if (p->out == NULL && timer_is_set(&p->retry) && !p->back.waiting) {
+        partner_retries_now(p);
+    }
+}
+
+void partner_session_waits(struct partner *p)
+{
+    if (p->session != NULL)
+        timer_set(partner_loop(p), &p->turn, BACK_WAIT_MS);
+}
+
+void partner_turn_due(struct timer *t, struct loop *loop)
+{
+    struct partner *p = CONTAINER_OF(t, struct partner, turn);
+    if (p->state != ACTOR_LOADING || p->session == NULL)
+        return;
+    actor_mark(&p->actor);
+    actor_pin(&p->actor);
+    if (partner_may_take_back(p))
+        back_turns(p);
+    else if (back_waits_since(p, BACK_RESUME_MS))
+        timer_set(loop, t, BACK_WAIT_MS);
+    actor_unpin(&p->actor);
 }
 
 static void back_send(struct partner *p, struct s2s_to_back *m)
@@ -150,6 +208,7 @@ static bool back_takes_offer(struct partner *p, const struct s2s_way_back *m,
                                       .resumes = m->resumes,
                                       .base = m->count,
                                       .from = *from,
+                                      .came_us = loop_now_us(partner_loop(p)),
                                       .counted = m->counted,
                                       .max_bytes = m->max_bytes,
                                       .certificate = m->certificate };
@@ -161,16 +220,18 @@ static bool back_takes_offer(struct partner *p, const struct s2s_way_back *m,
 static void back_offered(struct partner *p, const struct s2s_way_back *m,
                          const struct message_from *from)
 {
-    if (!back_takes_offer(p, m, from) || (p->back.waiting && back_needs_resuming(p)))
+    if (!back_takes_offer(p, m, from))
         return;
-    partner_forgive(p);
-    if (p->fresh || (p->state == ACTOR_ABSENT && !p->diverts)) {
-        actor_load(&p->actor);
-    } else if (p->state == ACTOR_LOADING && (p->find != NULL || share_is_sought(p)) &&
-               p->out == NULL && partner_may_take_back(p)) {
-        share_leave(p);
-        partner_turns_back(p);
+    if (p->back.waiting && back_needs_resuming(p)) {
+        if (back_has_several(p))
+            timer_set(partner_loop(p), &p->retry, BACK_RESUME_MS);
+        return;
     }
+    partner_forgive(p);
+    if (p->fresh || (p->state == ACTOR_ABSENT && !p->diverts))
+        actor_load(&p->actor);
+    else if (p->state == ACTOR_LOADING && partner_may_take_back(p))
+        back_turns(p);
 }
 
 static void back_event(struct partner *p, const struct s2s_way_back *m)

@@ -3,9 +3,12 @@
  * there is one, what was confirmed, and that it has ended. The partner uses it if policy and routes
  * let it connect to that server at all, and it has no stream of its own.
  *
- * If such a stream breaks and can be resumed (XEP-0198), the partner waits BACK_WAIT_MS for that
- * before it connects itself, or takes another one while something is not confirmed: who opened the
- * stream makes it again. And who has a session to resume does so before it takes a way back.
+ * If such a stream breaks and can be resumed (XEP-0198), and something is not confirmed, the
+ * partner waits BACK_WAIT_MS for that before it connects itself or takes another one: who opened
+ * the stream makes it again. What is resumed while it connects still counts. And who has a session
+ * to resume does so for as long before it takes a way back, or for BACK_RESUME_MS if it has a
+ * connection. A server that has several streams gets BACK_RESUME_MS: the others say nothing of the
+ * one that has broken.
  *
  * A partner that shares the stream of another one (gate/s2s/s2s_share.h) has it in the same way.
  * Confined to the worker of the
@@ -14,9 +17,11 @@
 #include "base/slice.h"
 #include "home/message.h"
 
+struct loop;
 struct partner;
+struct timer;
 
-enum { BACK_WAIT_MS = 5000, BACK_TLS_MAX = 15 };
+enum { BACK_WAIT_MS = 1000, BACK_RESUME_MS = 5000, BACK_TLS_MAX = 15 };
 
 /* What the stream says of a pair of domains. */
 enum back_event {
@@ -58,6 +63,9 @@ bool partner_takes_back(struct partner *p);
 bool partner_may_take_back(const struct partner *p);
 /* One that is LOADING takes that instead of going on with its attempt. */
 bool partner_turns_back(struct partner *p);
+/* It is LOADING anew. If its own session is to be resumed, it takes a way back later: */
+void partner_session_waits(struct partner *p);
+void partner_turn_due(struct timer *t, struct loop *loop); /* partner.turn */
 /* Gives it up: the partner has no stream. For partners that use one. */
 void partner_leaves_back(struct partner *p);
 struct stanza;

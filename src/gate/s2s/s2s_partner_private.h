@@ -35,6 +35,7 @@ struct partner_back {
     uint32_t base;            /* what was written to it before this partner used it */
     uint32_t max_bytes;       /* the largest stanza that it takes (XEP-0478); 0: not said */
     struct message_from from; /* the worker that has it */
+    uint64_t came_us;         /* loop time when it was offered */
     bool on;                  /* it is the stream of the partner */
     bool kept;                /* it has ended, and may be resumed: `base` and `stream` count */
     bool waits;               /* ... so it is waited for, */
@@ -72,6 +73,7 @@ struct partner {
         bool leads;              /* others find it: s2s_worker.leads */
     } share;                     /* gate/s2s/s2s_share.h */
     struct timer retry;
+    struct timer turn;         /* ... until a way back is taken: gate/s2s/s2s_partner_back.h */
     struct timer patience;     /* while LOADING: how long stanzas wait */
     struct loop_defer connect; /* actor_load() has been called */
     struct list questions;

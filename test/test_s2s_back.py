@@ -1,0 +1,154 @@
+"""A connection breaks that another server has made and stanzas of ours go back on (XEP-0288): users
+wait for about a second, and nothing comes twice if the stream is resumed."""
+import datetime
+import re
+import time
+
+import pytest
+
+from muster import federation, xml
+from muster.client import until
+from test_s2s_bidi import (EVIL, SM, authority, broken, come, join, node, nothing, pending, send,
+                           sm, start)
+from test_s2s_lost import Reader
+
+__all__ = ["authority", "join", "node", "start"]
+BODIES = ["0", "1", "2"]
+WITHIN_S = 4  # it was 5 s and more
+
+
+@pytest.fixture
+def listener(node, authority):
+    victim = federation.Listener(EVIL, authority.issue("victim", EVIL))
+    federation.route(node, EVIL, victim.port)
+    yield victim
+    victim.close()
+
+
+def unconfirmed(node, peer, alice):
+    """She has said BODIES on the way back, and nobody confirms them."""
+    peer.auto_ack = False
+    send(alice, "first")
+    come(peer, "first")
+    peer.ack(1)
+    until("it is confirmed", lambda: pending(node) == 0)
+    send(alice, *BODIES)
+    come(peer, *BODIES)
+
+
+def taken(listener, answer=f"<enabled xmlns='{xml.SM}' id='session' resume='true'/>"):
+    """The next stream that we open, in both directions: what is read of it."""
+    peer = listener.secure(features=federation.EXTERNAL + (
+        "<bidi xmlns='urn:xmpp:features:bidi'/>"))
+    listener.read_until(peer, "(?s).*<auth.*</auth>")
+    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(peer, "third", SM)
+    asked = listener.read_until(peer, "<enable [^>]*/>")
+    peer.sendall(answer.encode())
+    return Reader(peer, asked.string[asked.end():])
+
+
+def said(reader):
+    return re.findall("<body>(.*?)</body>", reader.text)
+
+
+@pytest.mark.sqlite
+def test_a_server_that_makes_a_new_connection_gets_what_waits_soon(node, join):
+    """It resumes nothing, as after a crash: all comes again, in order, and not one at a time."""
+    alice, peer = node.client("alice"), join(node)
+    unconfirmed(node, peer, alice)
+    peer.cut()
+    begun = time.monotonic()
+    again = join(node)
+    again.auto_ack = False
+    send(alice, "new")
+    come(again, *BODIES, "new")
+    assert time.monotonic() - begun < WITHIN_S
+
+
+@pytest.mark.sqlite
+def test_a_server_that_does_not_come_back_gets_what_waits_soon(node, join, listener):
+    alice, peer = node.client("alice"), join(node)
+    unconfirmed(node, peer, alice)
+    peer.cut()
+    begun = time.monotonic()
+    send(alice, "new")
+    reader = taken(listener)
+    until("all", lambda: said(reader) == [*BODIES, "new"])
+    assert time.monotonic() - begun < WITHIN_S
+
+
+@pytest.mark.sqlite
+def test_what_is_resumed_while_we_connect_does_not_come_twice(node, join, listener):
+    """Our connection is made, and its stream takes no stanzas yet."""
+    alice, peer = node.client("alice"), join(node)
+    unconfirmed(node, peer, alice)
+    broken(node, peer)
+    ours, _ = listener.sock.accept()
+    again = join(node, enable=False)
+    again.auto_ack = False
+    assert sm(again, f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='3'/>"
+              ).tag == f"{{{xml.SM}}}resumed"
+    send(alice, "new")
+    come(again, "2", "new")
+    again.ack(5)
+    until("all are confirmed", lambda: pending(node) == 0)
+    nothing(again)
+    ours.settimeout(10)
+    while ours.recv(4096):  # it is given up
+        pass
+    ours.close()
+
+
+@pytest.mark.sqlite
+def test_a_server_with_several_connections_has_time_to_resume(node, join):
+    """It has another one: that one is not used as long as what has arrived may be resumed."""
+    alice, other = node.client("alice"), join(node)
+    unconfirmed(node, other, alice)
+    second = join(node)
+    other.cut()
+    send(alice, "new")
+    silent = time.monotonic() + 2
+    while time.monotonic() < silent:
+        second.pump(0.1)
+    nothing(second)
+    again = join(node, enable=False)
+    again.auto_ack = False
+    assert sm(again, f"<resume xmlns='{xml.SM}' previd='{other.sm_id}' h='4'/>"
+              ).tag == f"{{{xml.SM}}}resumed"
+    come(again, "new")
+    nothing(second)
+
+
+@pytest.mark.parametrize("connects", [False, True], ids=["refused", "hangs"])
+@pytest.mark.sqlite
+def test_a_server_that_comes_by_itself_and_cannot_be_reached(node, join, listener, connects):
+    """Our stream to it broke, and it makes one to us: what was to be resumed goes on that."""
+    alice = node.client("alice")
+    send(alice, "first")
+    reader = taken(listener)
+    until("it", lambda: said(reader) == ["first"])
+    reader.say(f"<a xmlns='{xml.SM}' h='1'/>")
+    until("it is confirmed", lambda: pending(node) == 0)
+    send(alice, *BODIES)
+    until("all", lambda: said(reader) == ["first", *BODIES])
+    if not connects:
+        listener.leave()
+    reader.cut()
+    begun = time.monotonic()
+    again = join(node)
+    send(alice, "new")
+    come(again, *BODIES, "new")
+    assert time.monotonic() - begun < (10 if connects else WITHIN_S)
+
+
+@pytest.mark.sqlite
+def test_a_server_that_is_down_is_tried_with_growing_pauses(node, join):
+    alice, peer = node.client("alice"), join(node)
+    unconfirmed(node, peer, alice)
+    peer.cut()
+    failed = lambda: re.findall(f"time=(\\S+) .*event=s2s.failed domain={EVIL}", node.log())
+    until("failures", lambda: len(failed()) >= 3)
+    at = [datetime.datetime.fromisoformat(t.replace("Z", "+00:00")) for t in failed()]
+    first, second = [(b - a).total_seconds() for a, b in zip(at, at[1:])][:2]
+    assert first >= 0.75 and second >= 1.5, at
