@@ -264,3 +264,55 @@ def test_a_name_server_that_does_not_answer(make_server, tmp_path):
         alice = one.client("alice")
         assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)[0] == \
             "remote-server-timeout"
+
+
+def unknown(client, begin, end):
+    """She asks so many domains that do not exist, a hundred at a time, and has an error of each."""
+    label = "x" * 60  # memory is measured
+    for first in range(begin, end, 100):
+        names = [f"n{n}.{label}.{label}.example" for n in range(first, first + 100)]
+        for name in names:
+            client.send(f"<iq type='get' id='{name}' to='{name}'>"
+                        "<ping xmlns='urn:xmpp:ping'/></iq>")
+        for name in names:
+            error = client.expect(f"<iq type='error' id='{name}'/>")
+            assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "remote-server-not-found"
+
+
+def test_a_worker_remembers_so_many_names_and_the_oldest_goes(make_server, tmp_path):
+    """4,096, of which an unknown domain has four. An answer that is used stays longer; memory and
+    the list of streams do not grow with more."""
+    authority = federation.Authority(tmp_path)
+    one, other = [
+        make_server(user, domains=[domain], s2s=True, workers=1, settings=federation.settings(),
+                    tls={**authority.issue(domain, domain), "trust": str(authority.file)})
+        for user, domain in (("alice", ONE), ("bob", OTHER))]
+    dns = Dns(tmp_path, free_ports(1)[0], {ONE: one.s2s_port}, HOST, srv(OTHER, other.s2s_port),
+              "--local-ttl=86400")
+    for server in one, other:
+        server.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns.port}")
+    alice, bob = one.client("alice"), other.client("bob")
+
+    def asked(name=f"_xmpp-server._tcp.{OTHER}"):
+        return (tmp_path / "dns.log").read_text().count(f"] {name} ")
+
+    def connect_again():
+        one.ctl("s2s", "close", OTHER)
+        until("no stream", lambda: not one.rows("s2s", "list", OTHER))
+        exchange(alice, bob)
+    exchange(alice, bob)
+    try:
+        for end in 900, 1800:  # it has been used in between
+            unknown(alice, end - 900, end)
+            connect_again()
+            assert asked() == 1
+        unknown(alice, 1800, 3000)
+        assert (tmp_path / "dns.log").read_text().count("query[") > 3 * 3000
+        connect_again()
+        assert asked() == 2
+        before = one.status_kib()
+        unknown(alice, 3000, 5000)
+        assert one.status_kib() - before < 2048
+        assert len(one.rows("s2s", "list")) < 1500
+    finally:
+        dns.finish()
