@@ -327,6 +327,29 @@ def test_a_retry_is_one_of_all_connections(pair):
     hear(receivers, 0, 3)
 
 
+def test_a_connection_that_works_ends_the_pauses_of_the_others(pair):
+    """The server was down for long, does not connect to us, and is back: nothing is refused, and
+    what is stored goes at once."""
+    one, other = pair(connections=4, bidi="off", retry_for="1s")
+    federation.route(other, ONE, free_ports(1)[0])
+    alice = one.client("a0")
+    other.stop()
+    alice.send(f"<message to='b0@{OTHER}' type='chat'><body>stored</body></message>")
+    until("failures", lambda: one.log().count(f"s2s.failed domain={OTHER}") >= 7)
+    waiting = min(one.rows("s2s", "list"), key=lambda row: row["since_s"])["connection"]
+    other.start()
+    for n in itertools.count():  # over a connection that has not failed
+        alice.send(f"<message to='nobody{n}@{OTHER}' type='headline'><body>x</body></message>")
+        if streams(one, "out"):
+            break
+    until("it", lambda: waiting in [row["connection"] for row in streams(one, "out")], 3)
+    until_confirmed(one)
+    bob = other.client("b0")
+    bob.expect("<message><body>stored</body></message>")
+    alice.send(f"<message to='{bob.jid}' type='headline'><body>not refused</body></message>")
+    bob.expect("<message><body>not refused</body></message>")
+
+
 # --- connections that cannot be made ---
 
 

@@ -140,6 +140,8 @@ static void partner_confirm(struct partner *p, uint32_t count)
         partner_was_confirmed(p, &s);
     }
     if (count > 0) {
+        if (p->vain)
+            divert_tells_others(p);
         p->vain = false;
         p->failing_us = 0;
         p->failures = 0;

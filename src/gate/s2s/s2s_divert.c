@@ -11,11 +11,24 @@ static slice divert_local(const struct partner *p)
     return slice_from(partner_pair(p), p->remote_len + 1u);
 }
 
-unsigned divert_worker(const struct partner *p)
+static unsigned divert_worker_of(const struct partner *p, unsigned number)
 {
     unsigned workers = worker_node(p->worker)->worker_count;
     unsigned home = (worker_index(p->worker) + S2S_CONNECTIONS_MAX * workers - p->number) % workers;
-    return (home + p->diverted_to) % workers;
+    return (home + number) % workers;
+}
+
+unsigned divert_worker(const struct partner *p) { return divert_worker_of(p, p->diverted_to); }
+
+void divert_tells_others(const struct partner *p)
+{
+    for (unsigned i = 0; i < p->gate->connections && !partner_asks_only(p); i++)
+        if (i != p->number)
+            home_send_to(p->worker, 0, divert_worker_of(p, i), &s2s_news_message,
+                         &(struct s2s_news){ .local = divert_local(p),
+                                             .remote = divert_remote(p),
+                                             .kind = NEWS_CAME,
+                                             .number = (uint8_t)i });
 }
 
 bool divert_begins(struct partner *p)

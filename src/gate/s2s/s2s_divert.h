@@ -21,5 +21,8 @@ void divert_sends(struct partner *p, struct s2s_sent *s); /* takes over the refe
 unsigned divert_worker(const struct partner *p);          /* of that other partner */
 void divert_mail(struct partner *p); /* the database has messages of its shares, perhaps */
 bool divert_may_end(const struct partner *p);
+/* The partner has reached the server: other connections of its pair that pause pause no more. Not
+ * for a stream on which nothing is confirmed, or attempts to such a server would not slow down. */
+void divert_tells_others(const struct partner *p);
 /* The partner carries these shares, too, from now on: a bit for each. false: it had them. */
 bool divert_takes_over(struct partner *p, uint16_t shares);

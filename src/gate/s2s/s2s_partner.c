@@ -296,6 +296,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->overdue = false;
     partner_asked_only(p, false);
     s2s_domain_up(partner_remote(p));
+    bool first = partner_is_alone(p);
     if (partner_is_one_of_many(p))
         s2s_pair_is_up(p->gate, partner_pair(p), p->number);
     /* Also if the database has again what was not confirmed: else attempts would not slow down. */
@@ -303,6 +304,8 @@ void partner_up(struct partner *p, bool counted, bool anew)
     if (!p->vain) {
         p->failing_us = 0;
         p->failures = 0;
+        if (first)
+            divert_tells_others(p);
     }
     p->uncertified_us = 0;
     p->counted = counted;
