@@ -152,3 +152,26 @@ def test_a_server_that_is_down_is_tried_with_growing_pauses(node, join):
     at = [datetime.datetime.fromisoformat(t.replace("Z", "+00:00")) for t in failed()]
     first, second = [(b - a).total_seconds() for a, b in zip(at, at[1:])][:2]
     assert first >= 0.75 and second >= 1.5, at
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("how", ["ends", "breaks"])
+def test_each_connection_of_a_server_is_a_way_to_it(node, join, how):
+    """We cannot connect to it. The one that is in use ends, and the one that came last: stanzas go
+    on the third, also if none waits when that happens."""
+    alice = node.client("alice")
+    used, third, last = [join(node) for _ in range(3)]
+    send(alice, "one")
+    come(used, "one")
+    until("it is confirmed", lambda: used.pump(0.05) or pending(node) == 0)
+    for peer in last, used:
+        if how == "ends":
+            peer.raw("</stream:stream>")
+            peer.expect_closed()
+        else:
+            peer.cut()
+    until("one is left", lambda: [row["direction"] for row in node.rows("s2s", "list")
+                                  if row["state"] == "up"].count("in") == 1)
+    send(alice, "two")
+    come(third, "two")
+    assert "event=s2s.failed" not in node.log()

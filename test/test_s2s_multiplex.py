@@ -137,7 +137,7 @@ def test_with_several_connections_of_each_pair(pair):
     """The first ones are shared, each other one is of its pair of domains."""
     one, other, wire = pair(bidi="off", connections="2")
     alice, carol, bob = users(one, other)
-    names = [f"u{n}@{OTHER}" for n in range(8)]
+    names = [f"u{n}@{OTHER}" for n in range(30)]  # each connection has some of them
     for user in alice, carol:
         for name in names:
             user.send(f"<message to='{name}' type='chat' id='{name}'><body>hi</body></message>")

@@ -351,6 +351,13 @@ static void partner_is_down_now(struct partner *p)
         s2s_pair_is_down(p->gate, partner_pair(p), p->number);
 }
 
+/* The other server has another stream that stanzas may go back on. */
+static bool partner_has_a_way(const struct partner *p)
+{
+    return p->state == ACTOR_READY && !p->vain && !partner_stopped(p) && partner_may_take_back(p) &&
+           foreign_ban(p->worker, partner_local(p), partner_remote(p)) == NULL;
+}
+
 /* One that was up is made again if something waits; one that has served for nothing, later, unless
  * that was for a stanza which it gets alone. */
 static void partner_again(struct partner *p)
@@ -362,7 +369,7 @@ static void partner_again(struct partner *p)
     if (held)
         actor_unpause(&p->actor);
     partner_keys_again(p);
-    if (partner_is_wanted(p)) {
+    if (partner_is_wanted(p) || partner_has_a_way(p)) {
         actor_load(&p->actor);
         if ((p->vain && !quick) || partner_stopped(p)) {
             loop_defer_cancel(&p->connect);
@@ -604,7 +611,7 @@ static void partner_load(struct actor *a)
 static bool partner_in_use(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    bool offered = !a->ended && p->offer.stream != 0; /* nobody finds one that has ended */
+    bool offered = !a->ended && !list_empty(&p->offers); /* nobody finds one that has ended */
     return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) || p->back.on || offered ||
            share_is_sought(p) || p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
 }
@@ -635,6 +642,7 @@ static void partner_unload(struct actor *a)
     s2s_unacked_fini(&p->unacked);
     partner_watch_none(p);
     s2s_flow_drop(&p->flow);
+    partner_offers_end(p);
     mem_free(&p->session);
     mem_free(&p);
 }
@@ -645,6 +653,7 @@ static void partner_check(const struct actor *a)
     ensure(p->find == NULL || a->ended || a->state == ACTOR_LOADING);
     ensure(a->ended || a->state != ACTOR_READY || partner_is_linked(p));
     ensure(p->out == NULL || !p->back.on);
+    ensure((p->offer_count == 0) == list_empty(&p->offers));
     ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
     ensure(!p->overdue || (a->state == ACTOR_LOADING && a->inbox == NULL && p->find != NULL));
@@ -701,6 +710,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->doubt.next.fn = doubt_next;
     s2s_mail_init(&p->mail, p);
     list_init(&p->questions);
+    list_init(&p->offers);
     list_init(&p->share.waits);
     p->connect.fn = partner_load_now;
     memcpy(p->text, key.ptr, key.len);

@@ -6,6 +6,48 @@
 #include "gate/s2s/s2s_partner_private.h"
 #include <stdio.h>
 
+struct back_offer {
+    struct list node;
+    struct partner_back way; /* on: never */
+};
+
+static struct back_offer *back_offer_at(struct list *it)
+{
+    return CONTAINER_OF(it, struct back_offer, node);
+}
+
+/* NULL: that stream is not offered, or not any more. */
+static struct back_offer *back_offer_of(const struct partner *p, uint64_t stream)
+{
+    LIST_EACH (it, &p->offers)
+        if (back_offer_at(it)->way.stream == stream)
+            return back_offer_at(it);
+    return NULL;
+}
+
+/* The offer that goes on from the stream that has ended. NULL: there is none. */
+static struct back_offer *back_resuming(const struct partner *p)
+{
+    LIST_EACH (it, &p->offers)
+        if (p->back.kept && back_offer_at(it)->way.resumes == p->back.stream)
+            return back_offer_at(it);
+    return NULL;
+}
+
+static void back_offer_ends(struct partner *p, struct back_offer *o)
+{
+    ensure(p->offer_count > 0 && list_linked(&o->node));
+    list_remove(&o->node);
+    p->offer_count--;
+    mem_free(&o);
+}
+
+void partner_offers_end(struct partner *p)
+{
+    while (!list_empty(&p->offers))
+        back_offer_ends(p, back_offer_at(p->offers.next));
+}
+
 /* Whether routes let us send to that domain: it is not so that all of them are out of service, and
  * nothing else counts. */
 static bool back_is_served(slice remote)
@@ -30,7 +72,12 @@ static bool back_waits_since(const struct partner *p, uint64_t ms)
  * another one: it has several, is there, and resumes the one that has broken as well. */
 static bool back_has_several(const struct partner *p)
 {
-    return p->offer.stream != 0 && (p->offer.resumes != 0 || p->offer.came_us < p->waits_us);
+    LIST_EACH (it, &p->offers) {
+        const struct partner_back *way = &back_offer_at(it)->way;
+        if (way->resumes != 0 || way->came_us < p->waits_us)
+            return true;
+    }
+    return false;
 }
 
 /* Its own stream has broken a moment ago, and can be resumed. The other server waits as long for
@@ -53,31 +100,30 @@ static uint64_t back_wait_ms(const struct partner *p)
 
 bool partner_may_take_back(const struct partner *p)
 {
-    return p->offer.stream != 0 && setting_bool(&s2s_bidi) && list_empty(&p->questions) &&
+    return !list_empty(&p->offers) && setting_bool(&s2s_bidi) && list_empty(&p->questions) &&
            !partner_resumes(p) && back_is_served(partner_remote(p));
-}
-
-/* The offer goes on from the stream that has ended. */
-static bool back_is_resumed(const struct partner *p)
-{
-    return p->offer.resumes != 0 && p->offer.resumes == p->back.stream && p->back.kept;
 }
 
 /* Any other offer would get again what was written to the stream that has ended. */
 static bool back_needs_resuming(const struct partner *p)
 {
-    return p->unacked.len > 0 && !back_is_resumed(p);
+    return p->unacked.len > 0 && back_resuming(p) == NULL;
 }
 
+/* That, or the last one that came. */
 static void back_begin(struct partner *p)
 {
     struct partner_back old = p->back;
-    uint32_t h = p->offer.base - old.base;
-    bool goes_on = back_is_resumed(p);
-    p->back = p->offer;
+    struct back_offer *o = back_resuming(p);
+    bool goes_on = o != NULL;
+    ensure(!list_empty(&p->offers) && !p->back.on);
+    if (o == NULL)
+        o = back_offer_at(p->offers.prev);
+    p->back = o->way;
     p->back.on = true;
     p->counted = p->back.counted;
-    p->offer = (struct partner_back){ 0 };
+    back_offer_ends(p, o);
+    uint32_t h = p->back.base - old.base;
     if (goes_on && partner_confirmed(p, h))
         p->back.base = old.base;
     else
@@ -117,7 +163,8 @@ bool partner_turns_back(struct partner *p)
  * a session and has taken too long. */
 static void back_turns(struct partner *p)
 {
-    if (p->out != NULL && (p->session != NULL || back_is_resumed(p))) {
+    ensure(p->state == ACTOR_LOADING && !p->back.on);
+    if (p->out != NULL && (p->session != NULL || back_resuming(p) != NULL)) {
         s2s_out_close(p->out);
     } else if (p->out == NULL && (p->find != NULL || share_is_sought(p))) {
         share_leave(p);
@@ -192,36 +239,46 @@ void partner_ends_back(struct partner *p)
         back_send(p, &(struct s2s_to_back){ .st = NULL });
 }
 
-/* With s2s.connections the other server opens several streams, and each is offered. false: the one
- * that goes on from the stream that has ended is there already. */
-static bool back_takes_offer(struct partner *p, const struct s2s_way_back *m,
+/* The stream of an offer has been resumed by another one before it was used. */
+static void back_goes_over(struct partner *p, struct back_offer *o)
+{
+    if (o == back_resuming(p))
+        p->back.stream = o->way.stream;
+    back_offer_ends(p, o);
+}
+
+/* With s2s.connections the other server opens several streams, and each is offered. */
+static void back_takes_offer(struct partner *p, const struct s2s_way_back *m,
                              const struct message_from *from)
 {
     if (p->back.on && m->resumes != 0 && m->resumes == p->back.stream)
         back_is_lost(p, true); /* its end may be told later */
-    if (back_is_resumed(p)) {
-        if (m->resumes != p->offer.stream)
-            return false;
-        p->back.stream = m->resumes; /* the same: it has ended before it was used */
-    }
-    p->offer = (struct partner_back){ .stream = m->stream,
-                                      .resumes = m->resumes,
-                                      .base = m->count,
-                                      .from = *from,
-                                      .came_us = loop_now_us(partner_loop(p)),
-                                      .counted = m->counted,
-                                      .max_bytes = m->max_bytes,
-                                      .certificate = m->certificate };
-    snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));
-    return true;
+    struct back_offer *old = m->resumes == 0 ? NULL : back_offer_of(p, m->resumes);
+    if (old != NULL)
+        back_goes_over(p, old);
+    old = p->offer_count < BACK_OFFERS_MAX ? NULL : back_offer_at(p->offers.next);
+    if (old != NULL)
+        back_offer_ends(p, old);
+    ensure(p->offer_count < BACK_OFFERS_MAX);
+    struct back_offer *o = mem_new(struct back_offer);
+    o->way = (struct partner_back){ .stream = m->stream,
+                                    .resumes = m->resumes,
+                                    .base = m->count,
+                                    .from = *from,
+                                    .came_us = loop_now_us(partner_loop(p)),
+                                    .counted = m->counted,
+                                    .max_bytes = m->max_bytes,
+                                    .certificate = m->certificate };
+    snprintf(o->way.tls, sizeof o->way.tls, "%.*s", SLICE_ARG(m->tls));
+    list_append(&p->offers, &o->node);
+    p->offer_count++;
 }
 
 /* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
 static void back_offered(struct partner *p, const struct s2s_way_back *m,
                          const struct message_from *from)
 {
-    if (!back_takes_offer(p, m, from))
-        return;
+    back_takes_offer(p, m, from);
     if (p->back.waiting && back_needs_resuming(p)) {
         if (back_has_several(p))
             timer_set(partner_loop(p), &p->retry, BACK_RESUME_MS);
@@ -263,8 +320,10 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
  * with: counts are those of the session. */
 static void back_offer_gone(struct partner *p, const struct s2s_way_back *m)
 {
-    bool has_resumed = back_is_resumed(p);
-    p->offer = (struct partner_back){ 0 };
+    struct back_offer *o = back_offer_of(p, m->stream);
+    bool has_resumed = o != NULL && o == back_resuming(p);
+    if (o != NULL)
+        back_offer_ends(p, o);
     if (!has_resumed)
         return;
     p->back.stream = m->stream;
@@ -287,7 +346,7 @@ static void way_back_run(struct worker *w, void *message, const struct message_f
         back_offered(p, m, from);
     else if (p->back.on && p->back.stream == m->stream)
         back_event(p, m);
-    else if (m->event == BACK_GONE && p->offer.stream == m->stream)
+    else if (m->event == BACK_GONE)
         back_offer_gone(p, m);
     actor_unpin(&p->actor);
 }

@@ -10,6 +10,9 @@
  * connection. A server that has several streams gets BACK_RESUME_MS: the others say nothing of the
  * one that has broken.
  *
+ * Streams that are not used are remembered, BACK_OFFERS_MAX of a partner, the last ones: when the
+ * one that is used ends, another one is.
+ *
  * A partner that shares the stream of another one (gate/s2s/s2s_share.h) has it in the same way.
  * Confined to the worker of the
  * partner. */
@@ -21,7 +24,7 @@ struct loop;
 struct partner;
 struct timer;
 
-enum { BACK_WAIT_MS = 1000, BACK_RESUME_MS = 5000, BACK_TLS_MAX = 15 };
+enum { BACK_WAIT_MS = 1000, BACK_RESUME_MS = 5000, BACK_OFFERS_MAX = 16, BACK_TLS_MAX = 15 };
 
 /* What the stream says of a pair of domains. */
 enum back_event {
@@ -59,6 +62,7 @@ extern const struct message_row s2s_way_back_message;
 /* The stream of a partner that is LOADING is one of these, or it waits for one. false: it connects
  * itself. */
 bool partner_takes_back(struct partner *p);
+void partner_offers_end(struct partner *p); /* nobody uses them */
 /* There is one, and nothing that it would write twice can be resumed. */
 bool partner_may_take_back(const struct partner *p);
 /* One that is LOADING takes that instead of going on with its attempt. */

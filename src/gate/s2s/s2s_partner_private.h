@@ -62,9 +62,10 @@ struct partner {
     struct s2s_gate *gate;
     struct s2s_find *find;
     struct s2s_out *out;
-    struct partner_back back;  /* in place of `out` */
-    struct partner_back offer; /* another one; on: never */
-    struct in_flow *flow;      /* what came on `out` and its forerunners; NULL: nothing may come */
+    struct partner_back back; /* in place of `out` */
+    struct list offers;       /* other ones, the last that came at the end */
+    uint8_t offer_count;      /* at most BACK_OFFERS_MAX */
+    struct in_flow *flow;     /* what came on `out` and its forerunners; NULL: nothing may come */
     struct {
         struct list node;        /* in `waits` of the partner that it waits for */
         struct list waits;       /* partners of other domains of ours, for the stream of this one */
