@@ -175,3 +175,24 @@ def test_each_connection_of_a_server_is_a_way_to_it(node, join, how):
     send(alice, "two")
     come(third, "two")
     assert "event=s2s.failed" not in node.log()
+
+
+@pytest.mark.sqlite
+def test_sixteen_connections_are_remembered(node, join):
+    """Beside the one that is in use: the last ones."""
+    alice = node.client("alice")
+    peers = [join(node) for _ in range(18)]
+    send(alice, "one")
+    come(peers[0], "one")
+    until("it is confirmed", lambda: peers[0].pump(0.05) or pending(node) == 0)
+    for peer in peers[3:] + peers[:1]:
+        peer.raw("</stream:stream>")
+        peer.expect_closed()
+    send(alice, "two")
+    come(peers[2], "two")
+    until("it is confirmed", lambda: peers[2].pump(0.05) or pending(node) == 0)
+    peers[2].raw("</stream:stream>")
+    peers[2].expect_closed()
+    send(alice, "three")
+    node.wait_log("event=s2s.failed")
+    nothing(peers[1])
