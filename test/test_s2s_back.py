@@ -103,9 +103,8 @@ def test_what_is_resumed_while_we_connect_does_not_come_twice(node, join, listen
 @pytest.mark.sqlite
 def test_a_server_with_several_connections_has_time_to_resume(node, join):
     """It has another one: that one is not used as long as what has arrived may be resumed."""
-    alice, other = node.client("alice"), join(node)
+    alice, other, second = node.client("alice"), join(node), join(node)
     unconfirmed(node, other, alice)
-    second = join(node)
     other.cut()
     send(alice, "new")
     silent = time.monotonic() + 2

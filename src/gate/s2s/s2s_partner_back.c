@@ -74,7 +74,7 @@ static bool back_has_several(const struct partner *p)
 {
     LIST_EACH (it, &p->offers) {
         const struct partner_back *way = &back_offer_at(it)->way;
-        if (way->resumes != 0 || way->came_us < p->waits_us)
+        if (way->resumes != 0 || way->came_us <= p->waits_us)
             return true;
     }
     return false;
