@@ -410,6 +410,7 @@ def test_a_server_that_cannot_be_reached_gets_all_on_its_own_connection(pair):
     receivers["b0"].send(f"<message to='a0@{ONE}' type='chat'><body>x</body></message>")
     senders["a0"].expect("<message type='chat'><body>x</body></message>")
     hear(receivers, 0, 3)
+    reach_all(senders["a0"])  # a connection that has none of the messages ends else
     spread(one, other, 1)
     flood(senders, 3, 6)
     hear(receivers, 3, 6)
