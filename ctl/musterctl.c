@@ -479,6 +479,29 @@ static int musterctl_run_offline(const struct options *o, const struct words *w,
     return code;
 }
 
+/* It is about another machine, so it needs neither a server nor a node file. */
+static bool musterctl_is_outside(const struct words *w)
+{
+    return w->command != NULL && strcmp(w->command->name, "doctor outside") == 0;
+}
+
+static int musterctl_run_outside(const struct options *o, const struct words *w)
+{
+    struct why why;
+    struct buf line;
+    slice domain = SLICE(""), dns = SLICE("");
+    for (size_t i = 0; i < w->count; i++)
+        *(slice_is(w->names[i], "dns") ? &dns : &domain) = w->values[i];
+    buf_init(&line, REPLY_BYTES_MAX);
+    int code = EXIT_USAGE;
+    if (doctor_outside(domain, dns, &line, &why) == OK)
+        code = show_reply(o, w->command, buf_fit(&line));
+    else
+        fprintf(stderr, "musterctl: %s\n", why.text);
+    buf_fini(&line);
+    return code;
+}
+
 static int musterctl_run_local(const struct options *o, const struct words *w, const char *path)
 {
     if (strcmp(w->command->name, "doctor") == 0 && server_hangs(path, DOCTOR_SECONDS_MAX))
@@ -529,7 +552,7 @@ static int musterctl_prepare(struct options *o, struct arena *arena, struct word
     if (o->config == NULL)
         o->config = "/etc/muster/muster.yaml";
     enum err e = words_parse(w, o->words, o->word_count, arena, &why);
-    if (e == OK && !remote && *path == NULL &&
+    if (e == OK && !remote && *path == NULL && !musterctl_is_outside(w) &&
         node_file_control(o->config, arena, path, &why) != OK) {
         fprintf(stderr, "musterctl: %s\nGive --socket PATH, --config FILE or --url URL.\n",
                 why.text);
@@ -553,6 +576,8 @@ static void job_goes_on(int number)
 
 static int musterctl_send(const struct options *o, const struct words *w, const char *path)
 {
+    if (musterctl_is_outside(w))
+        return musterctl_run_outside(o, w);
     if (w->command->job)
         signal(SIGINT, job_goes_on);
     return o->remote.url != NULL ? musterctl_run_remote(o, w) : musterctl_run_local(o, w, path);

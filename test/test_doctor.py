@@ -433,3 +433,35 @@ def test_the_server_ends_while_it_waits_for_dns(make_server):
         server.stop()
         rows = json.loads(waiting.communicate()[0])["rows"]
     assert of(rows, "server", "error")[0]["found"] == "the server ends"
+
+
+def outside(server, *words):
+    """On a machine without a server and without a node file."""
+    done = subprocess.run([MUSTERCTL, "--json", "doctor", "outside", *words], capture_output=True,
+                          text=True, timeout=3 * TIMEOUT, check=False,
+                          env={"PATH": os.environ["PATH"]}, cwd="/")
+    return done.returncode, json.loads(done.stdout)["rows"] if done.stdout else done.stderr
+
+
+def test_from_outside(make_server):
+    """How a domain is found and reached, by who has nothing but musterctl."""
+    server = make_server(s2s=True)
+    answers = {"_xmpp-client._tcp.localhost": [(server.c2s_port, "localhost")],
+               "_xmpp-server._tcp.localhost": [(server.s2s_port, "localhost")],
+               "_xmpps-client._tcp.localhost": [(server.s2s_tls_port, "localhost")]}
+    with name_server(answers) as address:
+        code, rows = outside(server, "localhost", "--dns", address)
+        assert code == 0, rows
+        assert [r["state"] for r in of(rows, "dns client")] == ["ok", "ok"]
+        assert all(r["found"].endswith("it answers") for r in rows if r["state"] == "ok")
+        unknown, = [r for r in rows if r["state"] == "unknown"]
+        assert "_xmpps-server._tcp.localhost: direct TLS, if there is any" in unknown["found"]
+        server.stop()
+        code, rows = outside(server, "--dns", address, "LOCALHOST")
+        assert code == 1 and len([r for r in rows if r["state"] == "error"]) == 3
+        assert {r["remedy"] for r in rows if r["state"] == "error"} >= {
+            f"open port {server.s2s_port} in the firewall, or correct the record"}
+    for words, said in ((["a b"], "allowed a domain"), ([], "domain is missing"),
+                        (["x.test", "--dns", "no"], "addresses with or without a port")):
+        code, text = outside(server, *words)
+        assert code == 2 and said in text

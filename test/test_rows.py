@@ -31,6 +31,7 @@ BOUNDED = {
     "config compare": "the settings", "config diff": "the settings",
     "config show": "the settings",
     "config version": "the settings", "device list": "64 devices", "doctor": "its checks",
+    "doctor outside": "its checks",
     "domain list": "the domains of the node file", "federation show": "three lines",
     "job list": "running ones, and 50 that ended", "log areas": "the areas of the program",
     "log list": "4,000 lines",

@@ -12,6 +12,7 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/setting.h"
+#include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -19,6 +20,7 @@
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/work.h"
+#include "xmpp/jid.h"
 
 /* One run; lives in the arena of its call. One at a time. */
 struct doctor {
@@ -155,9 +157,49 @@ static struct command doctor_command = {
             { 0 } },
 };
 
+static void doctor_outside_run(struct command_call *call)
+{
+    command_fail(
+        call, E_UNSUPPORTED,
+        "only musterctl does this, on the machine from which the domain is to be looked at");
+}
+
+static struct command outside_command = {
+    .name = "doctor outside",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .offline = true,
+    .report = true,
+    .args = (const struct command_arg[]){ { .name = "domain",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_DOMAIN,
+                                            .doc = "of a server, which may run anywhere" },
+                                          { .name = "dns",
+                                            .kind = ARG_OPTION,
+                                            .max = 1000,
+                                            .check = s2s_dns_servers_ok,
+                                            .form = S2S_DNS_SERVERS_FORM,
+                                            .doc = "name servers to ask, such as one outside; "
+                                                   "without it: those of the system" },
+                                          { 0 } },
+    .run = doctor_outside_run,
+    .doc = "Looks how others find a domain, from this machine: its DNS records, and whether the "
+           "ports that they lead to answer. musterctl does it itself, without a server and without "
+           "a node file: run it on a machine outside of the network of the server. It fails if "
+           "there is an error.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "check", .doc = "what was looked at" },
+            { .name = "state", .doc = "ok, unknown, warning or error" },
+            { .name = "found", .doc = "what was found" },
+            { .name = "remedy", .doc = "what to do; empty: nothing" },
+            { 0 } },
+};
+
 const struct feature doctor_feature = {
     .name = "doctor",
-    .commands = (struct command *const[]){ &doctor_command, NULL },
+    .commands = (struct command *const[]){ &doctor_command, &outside_command, NULL },
     .worker.start = doctor_worker_start,
 };
 
@@ -178,20 +220,19 @@ static void offline_ended(struct command_call *call, void *arg)
 
 static void offline_net_over(void *arg) { loop_stop(((struct offline_doctor *)arg)->loop); }
 
-static enum err offline_look(struct command_call *call, const struct node_file *file,
-                             struct why *why)
+static enum err offline_look_net(struct command_call *call, const struct node_file *file,
+                                 const char *servers, bool outside, struct why *why)
 {
     struct offline_doctor *o = call->arg;
     struct resolver *resolver = NULL;
-    const char *servers = setting_text(&s2s_dns_servers);
     o->loop = loop_create(0);
     enum err e = resolver_create(&resolver, o->loop, *servers != '\0' ? servers : NULL, why);
-    doctor_check_all(call, file, &o->look);
     if (e == OK) {
         doctor_net_start(&(struct doctor_net_options){ .call = call,
                                                        .file = file,
                                                        .loop = o->loop,
                                                        .resolver = resolver,
+                                                       .outside = outside,
                                                        .done = offline_net_over,
                                                        .arg = o });
         loop_run(o->loop);
@@ -221,7 +262,8 @@ enum err doctor_offline(const char *config, const char *control, enum doctor_ser
     }
     if (e == OK) {
         settings_fix(file->settings.item, file->settings.count);
-        e = offline_look(&call, file, why);
+        doctor_check_all(&call, file, &o.look);
+        e = offline_look_net(&call, file, setting_text(&s2s_dns_servers), false, why);
     } else {
         why_set(why, "%.*s", SLICE_ARG(buf_fit(&mistakes)));
         e = E_SYNTAX;
@@ -233,6 +275,40 @@ enum err doctor_offline(const char *config, const char *control, enum doctor_ser
     }
     node_file_free(&file);
     buf_fini(&mistakes);
+    arena_destroy(&call.arena);
+    return e;
+}
+
+/* Any server is looked at as one that listens for all, at the ports of the standard. */
+enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *why)
+{
+    static const struct node_listen c2s = { .address = "0.0.0.0:5222" },
+                                    c2s_tls = { .address = "0.0.0.0:5223" },
+                                    s2s = { .address = "0.0.0.0:5269" },
+                                    s2s_tls = { .address = "0.0.0.0:5270" };
+    struct offline_doctor o = { 0 };
+    struct command_call call = {
+        .command = &outside_command, .arena = arena_create(0), .finished = offline_ended, .arg = &o
+    };
+    slice prepared;
+    enum err e = jid_prep_domain(domain, call.arena, &prepared);
+    if (e == OK) {
+        const char *name = slice_cstr(call.arena, prepared);
+        const struct node_file file = { .domains = { &name, 1 },
+                                        .c2s = { &c2s, 1 },
+                                        .c2s_tls = { &c2s_tls, 1 },
+                                        .s2s = { &s2s, 1 },
+                                        .s2s_tls = { &s2s_tls, 1 } };
+        e = offline_look_net(&call, &file, slice_cstr(call.arena, dns), true, why);
+    } else {
+        why_set(why, "domain: found \"%.*s\", allowed a domain", SLICE_ARG(domain));
+        e = E_SYNTAX;
+    }
+    if (e == OK) {
+        doctor_end(&call);
+        ensure(o.ended);
+        control_reply(line, &call);
+    }
     arena_destroy(&call.arena);
     return e;
 }

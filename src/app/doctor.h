@@ -4,6 +4,7 @@
 #pragma once
 #include "app/doctor_check.h"
 #include "base/err.h"
+#include "base/slice.h"
 
 struct buf;
 struct feature;
@@ -15,3 +16,6 @@ extern const struct feature doctor_feature;
  * and network. */
 NODISCARD enum err doctor_offline(const char *config, const char *control,
                                   enum doctor_server server, struct buf *line, struct why *why);
+/* The same for `doctor outside`: how a domain is found from this machine, which needs no node file.
+ * dns: name servers to ask; empty: those of the system. E_SYNTAX: the domain is none. */
+NODISCARD enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *why);

@@ -33,7 +33,7 @@ struct question {
 };
 
 /* Where a host is that answers. */
-enum reach_place { REACH_ELSEWHERE, REACH_OTHER_PORT, REACH_HERE };
+enum reach_place { REACH_ELSEWHERE, REACH_OTHER_PORT, REACH_HERE, REACH_FROM_OUTSIDE };
 
 /* One host that is tried. */
 struct reach {
@@ -94,6 +94,8 @@ static enum reach_place reach_where(const struct reach *r, const union address *
 {
     const struct node_listen_list *l = listens(r->net, r->way);
     union address own;
+    if (r->net->o.outside)
+        return REACH_FROM_OUTSIDE;
     if (!address_is_own(a))
         return REACH_ELSEWHERE;
     for (size_t i = 0; i < l->count; i++)
@@ -124,9 +126,30 @@ static const char *reach_result(const struct reach *r, const char *why)
         [REACH_HERE] = "it answers",
         [REACH_OTHER_PORT] = "it answers, but this server does not listen for it at that port",
         [REACH_ELSEWHERE] = "it answers; it cannot be proven that it leads to this machine",
+        [REACH_FROM_OUTSIDE] = "it answers",
     };
-    ensure(r->place <= REACH_HERE);
+    ensure(r->place <= REACH_FROM_OUTSIDE);
     return r->open ? open[r->place] : why != NULL ? why : "it closes the connection";
+}
+
+static const char *reach_remedy(const struct reach *r)
+{
+    struct doctor_net *n = r->net;
+    struct arena *arena = n->o.call->arena;
+    if (r->record == NULL)
+        return record_wanted(n, r->way);
+    if (r->open)
+        return arena_printf(arena,
+                            "change the port of the record to %u, unless something here passes "
+                            "port %u on to this server",
+                            way_port(n, r->way), r->port);
+    if (n->o.outside)
+        return arena_printf(arena, "open port %u in the firewall, or correct the record", r->port);
+    return arena_printf(
+        arena,
+        "open port %u in the firewall, or correct the record; behind NAT the "
+        "address may answer from outside only: there, `musterctl doctor outside %s`",
+        r->port, n->ascii);
 }
 
 static void reach_ended(void *arg, const char *why)
@@ -145,17 +168,7 @@ static void reach_ended(void *arg, const char *why)
     ensure(list_linked(&r->node));
     r->visit = NULL;
     list_remove(&r->node);
-    doctor_add(n->o.call, r->way->check, state, found,
-               r->record == NULL ? record_wanted(n, r->way)
-               : r->open
-                   ? arena_printf(arena,
-                                  "change the port of the record to %u, unless something here "
-                                  "passes port %u on to this server",
-                                  way_port(n, r->way), r->port)
-                   : arena_printf(arena,
-                                  "open port %u in the firewall, or correct the record; behind "
-                                  "NAT the address may answer from outside only: nc -z %s %u",
-                                  r->port, r->host, r->port));
+    doctor_add(n->o.call, r->way->check, state, found, reach_remedy(r));
     net_go_on(n);
 }
 
@@ -190,9 +203,10 @@ static void doctor_dns_none(struct question *q)
     if (!q->way->direct)
         reach_start(n, q->way, NULL, n->ascii, q->way->port);
     else
-        doctor_add(n->o.call, q->way->check, DOCTOR_WARNING,
-                   arena_printf(n->o.call->arena,
-                                "no record %s: the listener for direct TLS is not found", q->name),
+        doctor_add(n->o.call, q->way->check, n->o.outside ? DOCTOR_UNKNOWN : DOCTOR_WARNING,
+                   arena_printf(n->o.call->arena, "no record %s: %s is not found", q->name,
+                                n->o.outside ? "direct TLS, if there is any,"
+                                             : "the listener for direct TLS"),
                    record_wanted(n, q->way));
 }
 
@@ -224,7 +238,8 @@ static void doctor_dns_answered(void *arg, const struct resolved *result)
     else
         doctor_add(n->o.call, q->way->check, DOCTOR_WARNING,
                    arena_printf(n->o.call->arena, "%s: %s", q->name, result->reason),
-                   "cat /etc/resolv.conf; musterctl get s2s.dns-servers");
+                   n->o.outside ? "cat /etc/resolv.conf, or --dns ADDRESS"
+                                : "cat /etc/resolv.conf; musterctl get s2s.dns-servers");
     net_go_on(n);
 }
 

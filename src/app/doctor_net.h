@@ -1,8 +1,9 @@
-/* doctor_net: how a domain is found from outside: its SRV records (RFC 6120 §3.2, XEP-0368), or the
+/* doctor_net: how a domain is found: its SRV records (RFC 6120 §3.2, XEP-0368), or the
  * domain itself where there are none, and whether the addresses that they lead to can be reached
  * from this machine. One domain after the other; DOCTOR_TARGETS_MAX hosts of one record set are
  * tried, each for DOCTOR_REACH_MS. On a loop. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 struct command_call;
@@ -18,6 +19,8 @@ struct doctor_net_options {
     const struct node_file *file;
     struct loop *loop;
     struct resolver *resolver;
+    bool outside; /* not at the node of the file: whether it is that one that answers is not looked
+                   * at */
     void (*done)(void *arg); /* later, from the loop; not after doctor_net_cancel() */
     void *arg;
 };
