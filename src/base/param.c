@@ -144,7 +144,8 @@ static enum err param_refuse(const struct param *p, enum err e, slice text, cons
     size_t len = utf8_head(text, FOUND_BYTES_MAX).len;
     for (size_t i = 0; i < len; i++)
         found[i] = (unsigned char)text.ptr[i] < ' ' ? '?' : text.ptr[i];
-    memcpy(found + len, len < text.len ? cut : "", len < text.len ? sizeof cut : 1);
+    bool long_one = text.len > FOUND_BYTES_MAX;
+    memcpy(found + len, long_one ? cut : "", long_one ? sizeof cut : 1);
     param_range(p, range, sizeof range);
     why_set(why, "%s: found \"%s\"%s, allowed %s", p->name, found, note, range);
     return e;
