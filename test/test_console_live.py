@@ -9,6 +9,7 @@ import pytest
 
 from muster import database
 from muster.client import TIMEOUT, until
+from muster.muc import Room
 from test_api import api_server
 from test_console import opened
 from test_console_login import PASSWORD
@@ -313,6 +314,68 @@ def test_a_link_to_what_is_not_there_offers_nothing(server, pages):
     assert pages.complaints(ours=("404",)) == []
 
 
+def test_no_dialog_outlasts_its_page(server, pages):
+    """Whichever it is, also if it has been filled in."""
+    server.add_user("bob")
+    pages.log_in(server.api.token)
+    for address, button in ((["user", "bob@localhost"], "Delete user"),
+                            (["federation"], "Trace a domain"), (["users"], "New user")):
+        pages.go("alarms")
+        pages.find("h1", "Alarms")
+        pages.go(*address)
+        pages.click("main button", button)
+        pages.find("dialog form")
+        pages.driver.back()
+        pages.find("h1", "Alarms")
+        gone(pages, "dialog")
+    assert [row["jid"] for row in server.rows("user", "list")] == ["bob@localhost"]
+    assert pages.complaints() == []
+
+
+def test_what_would_change_nothing_is_not_offered(server, pages):
+    """A role of an account without one, the lock of a room that is open."""
+    for name in "alice", "bob", "carol":
+        server.add_user(name)
+    server.ctl("admin", "add", "bob@localhost", "help-desk")
+    server.ctl("set", "admin.accounts", "carol@localhost")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    Room("den").enter(server.client("alice"), "alice")
+    pages.log_in(server.api.token)
+
+    def offers(kind, jid, button):
+        pages.go(kind, jid)
+        pages.find("h1", jid)
+        pages.find("main .facts")
+        return lambda: button in pages.js("[...document.querySelectorAll('main .groups button')]"
+                                          ".map(button => button.innerText)")
+    for name, has in ("bob", True), ("alice", False), ("carol", False):
+        offered = offers("user", f"{name}@localhost", "Take the role")
+        until(f"the buttons of {name}", lambda: offered() == has)
+    for name, has in ("den", True), ("cave", False):
+        offered = offers("room", f"{name}@conference.localhost", "Unlock")
+        until(f"the buttons of {name}", lambda: offered() == has)
+    assert pages.complaints() == []
+
+
+def test_texts_do_not_turn_what_stands_beside_them(server, pages):
+    """Controls of the direction are shown as musterctl shows them; letters stay as they are."""
+    turned, hebrew = "a\u202etxt.exe\u2066\u061c", "\u05d0\u05d1 \u0627\u0628"
+    wanted = r"a\u202etxt.exe\u2066\u061c"
+    server.add_user("bob")
+    server.ctl("user", "set", "bob@localhost", "--given-name", turned, "--surname", hebrew)
+    server.ctl("room", "create", "cave@conference.localhost", "bob@localhost", "--name", turned)
+    pages.log_in(server.api.token)
+    pages.go("user", "bob@localhost")
+    pages.find("main dd", wanted)
+    pages.find("main dd", hebrew)
+    pages.go("rooms")
+    pages.find("main td", wanted)
+    assert turned not in pages.find("main").text
+    pages.go("room", "cave@conference.localhost")
+    pages.find("main dd", wanted)
+    assert pages.complaints() == []
+
+
 def times(pages):
     """Which time each plot shows, as it says."""
     return pages.js(r"[...document.querySelectorAll('.cards canvas')].map(c => c.getAttribute("
@@ -429,6 +492,7 @@ def test_the_log_has_lines_of_the_log_only(server, pages):
     server.restart()
     before = line().count("auth.ok")
     until("another line", lambda: logins() > before, 3 * TIMEOUT)
+    assert "event=auth.ok jid=alice@localhost" in line() and "text=" not in line()
     marks = [one for one in line().splitlines() if "level=" not in one]
     assert len(marks) == 1 and "the server stops or restarts" in marks[0]
     assert pages.complaints(ours=("ERR_",)) == []

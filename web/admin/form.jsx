@@ -5,7 +5,7 @@ import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useConsole, useReturn, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { losses } from "./pages.js";
-import { label, named, plain, t } from "./text.js";
+import { label, named, plain, t, visible } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
 function Names({ id, arg }) {
@@ -142,7 +142,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
       <p className="doc">{command.doc}</p>
       {state.answer ? (
         <>
-          {state.answer.text?.includes("\n") ? <pre className="said" role="status" tabIndex={0}>{state.answer.text}</pre>
+          {state.answer.text?.includes("\n") ? <pre className="said" role="status" tabIndex={0}>{visible(state.answer.text)}</pre>
             : <p role="status">{state.answer.next !== undefined ? t("form.more") : plain(state.answer.text, rows.commands) || t("form.done")}</p>}
           {state.answer.rows.length === 1 ? <Facts command={command} row={state.answer.rows[0]} />
             : command.columns.length > 0 && <Rows command={command} rows={state.answer.rows} bound={bound} />}

@@ -1,12 +1,14 @@
 /* Lines of the log as they are written, where the server sends them as events. */
 import { useEffect, useState } from "react";
 import { follow } from "./api.js";
-import { t } from "./text.js";
+import { t, visible } from "./text.js";
 
 const most = 500; /* lines that are kept */
 let count = 0;
 
-const text = (line) => Object.entries(line).map(([key, value]) => `${key}=${value}`).join(" ");
+/* `text` of a line has its fields with their names. */
+const text = (line) => visible(Object.entries(line).filter(([, value]) => value !== "")
+  .map(([key, value]) => (key === "text" ? value : `${key}=${value}`)).join(" "));
 
 /* A mark between the lines: the stream ended there, and another one goes on. */
 const broken = (why) => ({ id: count++, mark: true, text: t("logs.broke", { at: new Date().toLocaleString("sv"), why: why || t("logs.unknown") }) });

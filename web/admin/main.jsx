@@ -13,7 +13,7 @@ import { Dashboard } from "./dashboard.jsx";
 import { Settings } from "./settings.jsx";
 import { Tail } from "./logs.jsx";
 import { List } from "./table.jsx";
-import { named, person, t, zone } from "./text.js";
+import { named, person, t, visible, zone } from "./text.js";
 
 const views = { dashboard: Dashboard, settings: Settings, logs: Tail };
 
@@ -107,8 +107,8 @@ function useUnlisted(acts, name) {
   useEffect(() => {
     let current = true;
     const lacks = async (act) => {
-      const [list, column] = listed[act];
-      return !(await run(list)).rows.some((row) => row[column] === name);
+      const [list, column, fits = () => true] = listed[act];
+      return !(await run(list)).rows.some((row) => row[column] === name && fits(row));
     };
     Promise.all(asked.map((act) => lacks(act).catch(() => false)))
       .then((answers) => current && setNone(asked.filter((_, i) => answers[i])));
@@ -258,7 +258,7 @@ function Shell({ rows, locked, leave }) {
         </Guard>
         <p className="zone">{t("app.zone", { zone: zone() })}</p>
       </main>
-      <p className={news ? "news" : "news empty"} role="status">{news}</p>
+      <p className={news ? "news" : "news empty"} role="status">{visible(news)}</p>
       {finding && <Find pages={pages} close={() => setFinding(false)} />}
       {form && <CommandForm {...form} close={() => setForm(null)} />}
     </Console.Provider>

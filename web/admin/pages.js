@@ -57,13 +57,19 @@ export const possible = {
 export const useless = {
   "user enable": (row) => row.disabled === false,
   "user disable": (row) => row.disabled === true,
+  "room unlock": (row) => row.locked === false,
 };
 
 /* Kinds of things that get another name only while the server is stopped, shown to who may run this. */
 export const stopped = { user: "user set" };
 
-/* The same where a list has what they are for: the list, and its column with the name of the thing. */
-export const listed = { "test user-del": ["test users", "jid"], "trace stop": ["trace list", "jid"] };
+/* The same where a list has what they are for: the list, its column with the name of the thing, and
+ * what else a line must have. */
+export const listed = {
+  "test user-del": ["test users", "jid"],
+  "trace stop": ["trace list", "jid"],
+  "admin remove": ["admin list", "name", (row) => row.source === "admin add"], // one of a setting stays
+};
 
 /* What is done often with a thing comes first; the rest is by pages. */
 export const frequent = {

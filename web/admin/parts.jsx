@@ -26,7 +26,7 @@ export function Value({ column, value }) {
   const text = shown(column, value);
   const kind = text !== "" && kindOf(column);
   /* What a user wrote does not turn the direction of what stands beside it. */
-  if (kind) return <a href={link(kind, kind === "user" ? bare(text) : text)}><bdi>{text}</bdi></a>;
+  if (kind) return <a href={link(kind, kind === "user" ? bare(value) : value)}><bdi>{text}</bdi></a>;
   return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : <bdi>{text}</bdi>;
 }
 
@@ -95,10 +95,15 @@ export function useModal() {
 export function Dialog({ title, close, children }) {
   const box = useModal();
   const id = useId();
+  /* One listener throughout: the page is drawn anew before the event comes here, and one that is
+   * added then does not get it. */
+  const end = useRef(close);
+  end.current = close;
   useEffect(() => {
-    addEventListener("hashchange", close);
-    return () => removeEventListener("hashchange", close);
-  });
+    const left = () => end.current();
+    addEventListener("hashchange", left);
+    return () => removeEventListener("hashchange", left);
+  }, []);
   return (
     <dialog ref={box} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); close(); }}>
       <header>

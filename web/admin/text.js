@@ -287,13 +287,18 @@ export function plain(text, commands) {
     if (/^--[a-z][a-z0-9-]*$/.test(code)) return field(code.slice(2));
     return commands?.has(code) ? `“${named({ name: code })}”` : `\`${code}\``;
   };
-  return timed(text).split("`").map((part, i, all) => {
+  return visible(timed(text)).split("`").map((part, i, all) => {
     if (i % 2 === 1) return i < all.length - 1 ? word(part) : `\`${part}`;
     return part.replace(/(^|[\s(])--([a-z][a-z0-9-]*)/g, (_, before, name) => before + field(name));
   }).join("");
 }
 
 export const rounded = (n) => Number(n.toPrecision(3)).toLocaleString("en");
+
+/* The controls that turn the direction or the line of what stands beside them, as musterctl shows
+ * them (turns() of ctl/render.c): "\u202e". */
+export const visible = (text) => text.replace(/[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+  (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /* Values as people read them. */
 export function shown(column, value) {
@@ -305,7 +310,7 @@ export function shown(column, value) {
   if (typeof value === "number" && column.unit === "KiB")
     return value < 0 ? "–" : `${rounded(value / 1024)} ${t("unit.mib")}`; // as the plots have it
   if (typeof value === "number") return value.toLocaleString("en");
-  return column.name === "detail" ? timed(String(value)) : String(value);
+  return visible(column.name === "detail" ? timed(String(value)) : String(value));
 }
 
 /* A text of the server with times in it. */
