@@ -29,6 +29,72 @@ def viewer_of(server):
     return server.rows("token", "add", "eyes", "viewer")[0]["token"]
 
 
+# --- things that are as they are ---
+
+
+def test_a_change_to_what_it_is_changes_nothing(server, api):
+    """Also of a part of it, and of several words as a list, in any order."""
+    user, group = "/users/alice@localhost", "/groups/sales"
+    assert api("PATCH", user, {"given_name": "Alice", "email": "a@b.test"}).status == 200
+    assert api("PUT", group, {"members": ["bob@localhost", "alice@localhost"]}).status == 201
+    before = len(server.rows("audit", "list"))
+    for path, method, body in (
+            (user, "PATCH", {"given_name": "Alice"}), (user, "PATCH", {"surname": ""}),
+            *((group, method, body) for method in ("PUT", "PATCH") for body in (
+                {"members": ["alice@localhost", "bob@localhost"]},
+                {"members": "bob@localhost alice@localhost bob@localhost".split()},
+                {"domains": [], "rules": []}, {"visible_to": ["members"]}))):
+        answer = api(method, path, body)
+        assert (answer.status, answer.json["text"]) == (200, "nothing to change"), (path, body)
+    assert len(server.rows("audit", "list")) == before
+    rules = ["department=Field Sales", "source=ldap"]
+    assert api("PATCH", group, {"rules": rules}).json["text"] != "nothing to change"
+    assert api("GET", group).json["rules"] == " ".join(rules)
+    assert api("PATCH", group, {"rules": rules}).json["text"] == "nothing to change"
+    assert api("PATCH", group, {"members": ["bob@localhost"]}).json["text"] != "nothing to change"
+    assert api("PATCH", group, {"members": []}).json["text"] != "nothing to change"
+    assert api("GET", group).json["members"] == ""
+    assert api("PATCH", user, {"given_name": "Al"}, token=viewer_of(server)).status == 403
+
+
+@pytest.mark.parametrize("method, path, body, wrong, allowed", [
+    ("PATCH", "/users/alice@localhost", {"given_name": 5}, "given_name", "a text"),
+    ("PATCH", "/users/alice@localhost", {"given_name": True}, "given_name", "a text"),
+    ("PATCH", "/users/alice@localhost", {"given_name": ["A"]}, "given_name", "a text"),
+    ("PUT", "/groups/g", {"members": 7}, "members", "a list of texts"),
+    ("PUT", "/groups/g", {"members": [7]}, "members", "list"),
+    ("PUT", f"/settings/{LIMIT}", {"value": 7}, "value", "a text"),
+    ("PUT", f"/settings/{LIMIT}", {"default": 1}, "default", "true or false"),
+    ("POST", "/commands/user-list", {"limit": True}, "limit", "a number"),
+])
+def test_a_value_of_another_type_is_refused(api, method, path, body, wrong, allowed):
+    """As the document says it; what is a number, or true or false, may be a text as in a query."""
+    answer = api(method, path, body)
+    assert (answer.status, answer.json["argument"]) == (422, wrong), answer.text
+    assert answer.json["detail"].startswith(wrong) and allowed in answer.json["detail"]
+    for good in {"limit": "1"}, {"limit": 1}:
+        assert len(api("POST", "/commands/user-list", good).json["rows"]) == 1
+
+
+@pytest.mark.parametrize("method, path, body, words", [
+    ("PUT", "/users/carol@localhost", {}, ["password"]),
+    ("PUT", f"/settings/{LIMIT}", {}, ["value", "default"]),
+    ("PUT", f"/settings/candidate/{LIMIT}", {}, ["value", "default"]),
+    ("PATCH", "/users/alice@localhost", {}, ["email"]),
+    ("POST", "/commands/group-set", {"name": "g"}, ["visible_to", "members"]),
+    ("PATCH", "/rooms/cave@conference.localhost", {}, ["members_only"]),
+])
+def test_refusals_name_members(server, api, method, path, body, words):
+    """musterctl names options instead."""
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    answer = api(method, path, body)
+    assert answer.status == 422, answer.text
+    assert "--" not in answer.json["detail"]
+    assert [word for word in words if word not in answer.json["detail"]] == []
+    failed = server.ctl_fails("user", "set", "alice@localhost")
+    assert "--email" in str(failed)
+
+
 # --- settings ---
 
 

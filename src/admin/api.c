@@ -189,7 +189,7 @@ static void change_there(struct api_job *j)
 {
     const struct command *c = api_row(&j->target, HTTP_M_PATCH);
     struct why why, denied;
-    bool compares = c != NULL && j->method == HTTP_M_PUT; /* the same request may have made it */
+    bool compares = c != NULL; /* the same PUT may have made it */
     if (c == NULL)
         c = api_row(&j->target, j->method);
     compares = compares || api_sends_back(j, c);
@@ -264,16 +264,16 @@ static void look_ended(struct api_job *j)
 }
 
 /* Whether the thing is read before a PUT, which changes what is there by another command, or says
- * that it made it; or before a change that has more members than are changed. Only for the first
- * somebody needs to be permitted to read. */
+ * that it made it; before a PATCH, which may change nothing; or before a change that has more
+ * members than are changed. Only for the first somebody needs to be permitted to read. */
 static bool asks_first(const struct api_job *j, const struct command *get)
 {
     struct why denied;
-    bool put = j->method == HTTP_M_PUT;
+    bool put = j->method == HTTP_M_PUT, patch = j->method == HTTP_M_PATCH;
     if (j->method == HTTP_M_DELETE || j->method == HTTP_M_POST)
         return false;
     return (put && (j->target.methods & HTTP_M_PATCH) != 0) ||
-           (((put && (j->target.methods & HTTP_M_DELETE) != 0) ||
+           (((put && (j->target.methods & HTTP_M_DELETE) != 0) || patch ||
              api_sends_back(j, api_row(&j->target, j->method))) &&
             command_allowed(get, &j->who, &denied) == OK);
 }
@@ -286,6 +286,7 @@ static void look(struct api_job *j)
 static void begin_change(struct api_job *j)
 {
     const struct command *get = api_row(&j->target, HTTP_M_GET);
+    const struct command *c = api_row(&j->target, j->method);
     bool compares = j->if_match.ptr != NULL || j->none_match.ptr != NULL;
     if (!api_is_thing(&j->target)) {
         if (compares)
@@ -296,7 +297,7 @@ static void begin_change(struct api_job *j)
             change(j);
     } else if (!compares && !asks_first(j, get)) {
         change(j);
-    } else if (!busy_enter(j)) {
+    } else if ((compares || j->method == HTTP_M_PUT || api_sends_back(j, c)) && !busy_enter(j)) {
         job_refuse(j, &(struct api_problem){ .status = 409,
                                              .detail = SLICE("another client changes it now; read "
                                                              "it again"),

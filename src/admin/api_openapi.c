@@ -96,9 +96,12 @@ static void put_allowed(json_t *to, const struct param *p)
  * right, the server says. */
 static json_t *argument_schema(const struct command_arg *a)
 {
-    json_t *one = a->type == PARAM_BOOL && !a->allow_none  ? type_of("boolean")
-                  : a->type == PARAM_INT && !a->allow_none ? type_of("integer")
-                                                           : type_of("string");
+    const char *type = a->type == PARAM_BOOL  ? "boolean"
+                       : a->type == PARAM_INT ? "integer"
+                                              : "string";
+    json_t *one = a->allow_none && strcmp(type, "string") != 0
+                      ? json_pack("{s:[s,s]}", "type", type, "string")
+                      : type_of(type);
     if (a->type == PARAM_INT && !a->allow_none && a->min < a->max) {
         json_object_set_new(one, "minimum", json_integer(a->min));
         if (a->max < PARAM_NONE)
@@ -108,7 +111,7 @@ static json_t *argument_schema(const struct command_arg *a)
         json_object_set_new(one, "enum", words_of(a->choices));
     if (command_arg_is_secret(a))
         json_object_set_new(one, "writeOnly", json_true());
-    if (a->many)
+    if (a->many || a->listed)
         one = json_pack("{s:[o,{s:s,s:{s:s}}]}", "anyOf", one, "type", "array", "items", "type",
                         "string");
     put_text(one, "description", a->doc);

@@ -72,6 +72,39 @@ static enum err same_text(const json_t *body, struct arena *arena, slice *text, 
     return e;
 }
 
+/* The words of a text, each once: their order does not count. */
+static json_t *same_words(slice text)
+{
+    json_t *words = json_object();
+    slice word;
+    while (slice_word(&text, &word))
+        json_object_setn_new(words, word.ptr, word.len, json_true());
+    return words;
+}
+
+/* GET shows several words as one text, which a body may have as a list. */
+static bool same_list(struct api_job *j, const struct command_arg *a, const json_t *list, slice now)
+{
+    slice text = control_list(j->arena, a, list);
+    if (text.ptr == NULL || !a->many)
+        return text.ptr != NULL && slice_eq(text, now);
+    json_t *given = same_words(text), *had = same_words(now);
+    bool equal = json_equal(given, had);
+    json_decref(given);
+    json_decref(had);
+    return equal;
+}
+
+static bool same_value(struct api_job *j, const struct command *c, const char *name,
+                       const json_t *value, const json_t *now)
+{
+    const struct command_arg *a = control_arg(c, name);
+    if (a != NULL && json_is_array(value) && json_is_string(now))
+        return same_list(j, a, value,
+                         (slice){ json_string_value(now), json_string_length(now) });
+    return json_equal(value, now);
+}
+
 static bool same_moves(const struct command *get, const char *name)
 {
     const struct command_column *at = same_column(get, name);
@@ -92,7 +125,7 @@ static enum err same_sift(struct api_job *j, const struct command *c, json_t *bo
     json_object_foreach_safe(body, next, name, value)
     {
         const json_t *now = json_object_get(shown, name);
-        bool equal = now != NULL && json_equal(value, now);
+        bool equal = now != NULL && same_value(j, c, name, value, now);
         bool takes = api_takes(&j->target, c, name) || (now == NULL && !shows(get, name));
         if (takes ? patch && equal : equal || same_moves(get, name)) {
             json_object_del(body, name);

@@ -22,18 +22,27 @@ static slice json_slice(const json_t *string)
     return (slice){ json_string_value(string), json_string_length(string) };
 }
 
-/* Words, as an argument that may be several has them; ptr NULL: they are none. */
-static slice pair_words(struct command_call *call, const json_t *list)
+const struct command_arg *control_arg(const struct command *c, const char *name)
 {
+    const struct command_arg *a = c->args;
+    while (a != NULL && a->name != NULL && strcmp(a->name, name) != 0)
+        a++;
+    return a == NULL || a->name == NULL ? NULL : a;
+}
+
+slice control_list(struct arena *arena, const struct command_arg *a, const json_t *list)
+{
+    bool spaces = a != NULL && a->listed && !a->many;
     size_t i, len = 0;
     const json_t *one;
     json_array_foreach(list, i, one)
     {
-        if (!json_is_string(one) || strpbrk(json_string_value(one), " \t\r\n") != NULL)
+        if (!json_is_string(one) ||
+            (!spaces && strpbrk(json_string_value(one), " \t\r\n") != NULL))
             return (slice){ 0 };
         len += json_string_length(one) + 1;
     }
-    char *text = arena_alloc(call->arena, len + 1, 1), *at = text;
+    char *text = arena_alloc(arena, len + 1, 1), *at = text;
     json_array_foreach(list, i, one)
     {
         slice_lay(&at, i > 0 ? SLICE(" ") : SLICE(""));
@@ -42,7 +51,7 @@ static slice pair_words(struct command_call *call, const json_t *list)
     return (slice){ text, (size_t)(at - text) };
 }
 
-static slice pair_text(struct command_call *call, const json_t *value)
+static slice pair_text(struct command_call *call, const struct command_arg *a, const json_t *value)
 {
     if (json_is_string(value))
         return json_slice(value);
@@ -50,13 +59,35 @@ static slice pair_text(struct command_call *call, const json_t *value)
         return slice_of(arena_printf(call->arena, "%" PRId64, (int64_t)json_integer_value(value)));
     if (json_is_boolean(value))
         return json_is_true(value) ? SLICE("true") : SLICE("false");
-    return json_is_array(value) ? pair_words(call, value) : (slice){ 0 };
+    return json_is_array(value) ? control_list(call->arena, a, value) : (slice){ 0 };
+}
+
+/* What the argument may have instead of a value of that type, as the document of the API says
+ * (api_openapi.c). Each may be a text, as on a command line. NULL: it may have it. */
+static const char *pair_wants(const struct command_arg *a, const json_t *value)
+{
+    bool number = a->type == PARAM_INT, flag = a->type == PARAM_BOOL;
+    bool list = a->many || a->listed;
+    if ((json_is_integer(value) && !number) || (json_is_boolean(value) && !flag) ||
+        (json_is_array(value) && !list))
+        return number ? "a number"
+               : flag ? "true or false"
+               : list ? "a text or a list of texts"
+                      : "a text";
+    return NULL;
+}
+
+static const char *pair_type(const json_t *value)
+{
+    return json_is_array(value) ? "a list" : json_is_integer(value) ? "a number" : "true or false";
 }
 
 static enum err add_pair(struct pairs *p, struct command_call *call, const char *name,
                          const json_t *value, struct why *why)
 {
-    slice text = pair_text(call, value);
+    const struct command_arg *a = control_arg(call->command, name);
+    const char *wants = a == NULL ? NULL : pair_wants(a, value);
+    slice text = pair_text(call, a, value);
     if (p->count == PAIRS_MAX) {
         why_set(why, "found more than %d arguments, allowed at most that", COMMAND_ARGS_MAX);
         return E_LIMIT;
@@ -65,6 +96,11 @@ static enum err add_pair(struct pairs *p, struct command_call *call, const char 
         why_set(why, "%.64s: found a value that is no text, number, true, false or list of words",
                 name);
         call->culprit = slice_cstr(call->arena, slice_of(name));
+        return E_SYNTAX;
+    }
+    if (wants != NULL) {
+        why_set(why, "%.64s: found %s, allowed %s", name, pair_type(value), wants);
+        call->culprit = a->name;
         return E_SYNTAX;
     }
     p->names[p->count] = slice_of(name);

@@ -11,15 +11,23 @@
 
 struct buf;
 struct command_call;
+struct command;
+struct command_arg;
 struct command_row;
+struct arena;
+struct json_t;
 
 /* Finds the command and binds its arguments; the call's arena is set. Numbers, true and false are
- * converted to text. E_SYNTAX, E_NOTFOUND: no such command. */
+ * converted to text, of arguments that are such. E_SYNTAX, E_NOTFOUND: no such command. */
 NODISCARD enum err control_parse(slice line, struct command_call *call, struct why *why);
 /* Binds the members of one JSON object (empty: none), and beside them `count` given arguments. A
  * list of texts is the words of an argument that may be several. E_PROTO: it is no object. */
 NODISCARD enum err control_bind(slice object, const slice *names, const slice *values, size_t count,
                                 struct command_call *call, struct why *why);
+/* The argument of that name; NULL: there is none. */
+const struct command_arg *control_arg(const struct command *c, const char *name);
+/* A list of texts as the one text that the argument has; ptr NULL: it is no such list. */
+slice control_list(struct arena *arena, const struct command_arg *a, const struct json_t *list);
 void control_text(struct buf *out, slice text); /* appends a JSON string, of any bytes */
 void control_row(struct buf *out, const struct command_row *row); /* appends an object */
 /* Appends the rows of a call as a list. */

@@ -671,7 +671,7 @@ static bool is_name(slice text)
              "to 2000" },                                                                          \
     { .name = "domains", .kind = ARG_OPTION, .type = PARAM_HOME_DOMAIN, .many = true,              \
       .doc = "domains of which all accounts are in the group, separated by spaces" },              \
-    { .name = "rules", .kind = ARG_OPTION, .check = are_rules,                                     \
+    { .name = "rules", .kind = ARG_OPTION, .listed = true, .check = are_rules,                     \
       .form = "rules such as department=Field Sales source=ldap",                                  \
       .doc = "values of profiles by which accounts are in the group, one or more rules" }
 /* A member or rule that is taken out may be of a domain that the node file has no longer. */
