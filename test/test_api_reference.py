@@ -221,6 +221,20 @@ def test_problems_are_as_the_manual_says(server):
         all_of["problem-401"]["x-errors"]
 
 
+def test_made_is_said_where_it_is_known(server):
+    """By the document and by the server, which has to read a thing to know that it made it."""
+    document, api = server.api("GET", "/openapi.json").json, server.api
+    made = {path for path, operations in document["paths"].items()
+            if "201" in operations.get("put", {}).get("responses", {})}
+    assert {path for path in made if "get" not in document["paths"][path]} == set()
+    for path, value, body in (("/roles/{name}", "mine", {"permissions": "users.read"}),
+                              ("/groups/{name}", "mine", {}),
+                              ("/federation/blocked/{domain}", "no.test", {})):
+        answer = api("PUT", path.replace(path.split("/")[-1], value), body)
+        assert answer.status == (201 if path in made else 200), (path, answer.text)
+    assert "/roles/{name}" in made and "/federation/blocked/{domain}" not in made
+
+
 def filled(server):
     """What the examples name."""
     server.add_user("alice", domain="example.org")

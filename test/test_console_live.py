@@ -357,6 +357,15 @@ def test_what_would_change_nothing_is_not_offered(server, pages):
     assert pages.complaints() == []
 
 
+def test_a_refusal_names_the_fields_of_the_form(server, pages):
+    server.add_user("bob")
+    pages.log_in(server.api.token)
+    pages.go("user", "bob@localhost")
+    pages.click("main button", "Edit")
+    pages.click("dialog .main")
+    pages.find("dialog .problem", "“Email”")
+
+
 def test_texts_do_not_turn_what_stands_beside_them(server, pages):
     """Controls of the direction are shown as musterctl shows them; letters stay as they are."""
     turned, hebrew = "a\u202etxt.exe\u2066\u061c", "\u05d0\u05d1 \u0627\u0628"

@@ -3,9 +3,12 @@
 #include "admin/control_json.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "codec/json_text.h"
+#include <ctype.h>
 #include <openssl/evp.h>
+#include <string.h>
 
 enum { PROBLEM_BYTES_MAX = 64 << 10, LINES_BYTES_MAX = 8192, ETAG_BYTES = 16 };
 
@@ -77,6 +80,48 @@ static bool api_names_another(const struct api_job *j)
     return true;
 }
 
+/* "--visible-to" at the begin of `text` as the member "visible_to" that the command takes; length
+ * of what it replaces, or 0. */
+static size_t option_at(const struct command *c, slice text, const struct command_arg **out)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        struct command_hyphened option = command_hyphened(a->name);
+        size_t len = 2 + strlen(option.text);
+        slice behind = slice_from(text, len < text.len ? len : text.len);
+        if (text.len >= len && memcmp(text.ptr, "--", 2) == 0 &&
+            memcmp(text.ptr + 2, option.text, len - 2) == 0 &&
+            (behind.len == 0 || (behind.ptr[0] != '-' && !isalnum((unsigned char)behind.ptr[0])))) {
+            *out = a;
+            return len;
+        }
+    }
+    return 0;
+}
+
+/* A refusal of a command names options; here they are members. A command of musterctl, in
+ * backticks, stays as it is. */
+static slice members_named(struct api_job *j)
+{
+    struct buf out;
+    slice rest = j->call.text;
+    const struct command_arg *a;
+    bool quoted = false;
+    ensure(j->call.err != OK);
+    buf_init(&out, PROBLEM_BYTES_MAX);
+    while (rest.len > 0) {
+        size_t len = quoted ? 0 : option_at(j->call.command, rest, &a);
+        quoted = quoted != (rest.ptr[0] == '`');
+        if (len > 0)
+            buf_printf(&out, "`%s`", a->name);
+        else
+            buf_append(&out, rest.ptr, 1);
+        rest = slice_from(rest, len > 0 ? len : 1);
+    }
+    slice text = out.overflow ? j->call.text : slice_dup(j->arena, buf_fit(&out));
+    buf_fini(&out);
+    return text;
+}
+
 void api_failed(struct api_job *j)
 {
     enum err e = j->call.err;
@@ -84,7 +129,7 @@ void api_failed(struct api_job *j)
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
     api_problem(j->r, &(struct api_problem){ .status = status,
-                                             .detail = j->call.text,
+                                             .detail = members_named(j),
                                              .error = err_name(e),
                                              .argument = j->call.culprit,
                                              .retry_s = status == 503 ? 1 : 0,

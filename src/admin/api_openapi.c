@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -210,15 +211,24 @@ static json_t *answer_schema(const struct command *c, enum http_verb method)
                      "additionalProperties", 0);
 }
 
-/* c NULL: of what is no command, those where it went wrong. */
-static json_t *answers(const struct command *c, enum http_verb method)
+/* Whether a PUT of the path can tell that it made the thing (asks_first() of api.c). */
+static bool tells_of_making(enum http_verb method, const char *path, struct arena *tmp)
+{
+    struct api_target t;
+    ensure(path == NULL || *path == '/');
+    return method == HTTP_M_PUT && path != NULL && api_find(slice_of(path), tmp, &t) == OK &&
+           api_is_thing(&t) && (t.methods & (HTTP_M_PATCH | HTTP_M_DELETE)) != 0;
+}
+
+/* c NULL: of what is no command, those where it went wrong. makes: it may say that it made it. */
+static json_t *answers(const struct command *c, enum http_verb method, bool makes)
 {
     json_t *all = json_object();
     if (c != NULL)
         json_object_set_new(all, "200",
                             json_pack("{s:s,s:o}", "description", "Done.", "content",
                                       content(answer_schema(c, method))));
-    if (method == HTTP_M_PUT)
+    if (makes)
         json_object_set_new(all, "201",
                             json_pack("{s:s,s:o}", "description", "It was made.", "content",
                                       content(answer_schema(c, method))));
@@ -321,9 +331,10 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
         add_parameter(parameters, c, &cursor, "query");
     api_name(id, c);
     command_permission(c, permission, sizeof permission);
-    json_t *op = json_pack("{s:s%,s:s,s:s,s:[s],s:o,s:o}", "summary", brief.ptr, brief.len,
-                           "description", c->doc, "x-permission", permission, "tags", c->area,
-                           "parameters", parameters, "responses", answers(c, method));
+    json_t *op =
+        json_pack("{s:s%,s:s,s:s,s:[s],s:o,s:o}", "summary", brief.ptr, brief.len, "description",
+                  c->doc, "x-permission", permission, "tags", c->area, "parameters", parameters,
+                  "responses", answers(c, method, tells_of_making(method, path, tmp)));
     put_text(op, "x-command", c->name);
     put_text(op, "x-file", c->file);
     put_text(op, "x-access", c->access == COMMAND_LOCAL ? "local" : NULL);
@@ -426,7 +437,7 @@ static json_t *events_path(void)
                              "required", 0, "description",
                              "`id` of the last event that came: the stream goes on behind it.",
                              "schema", "type", "string");
-    json_t *all = answers(NULL, HTTP_M_GET);
+    json_t *all = answers(NULL, HTTP_M_GET, false);
     json_object_set_new(all, "200",
                         json_pack("{s:s,s:{s:{s:{s:s}}}}", "description",
                                   "Events, until the client or the server ends it.", "content",

@@ -100,8 +100,7 @@ static bool same_value(struct api_job *j, const struct command *c, const char *n
 {
     const struct command_arg *a = control_arg(c, name);
     if (a != NULL && json_is_array(value) && json_is_string(now))
-        return same_list(j, a, value,
-                         (slice){ json_string_value(now), json_string_length(now) });
+        return same_list(j, a, value, (slice){ json_string_value(now), json_string_length(now) });
     return json_equal(value, now);
 }
 

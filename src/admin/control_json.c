@@ -32,13 +32,13 @@ const struct command_arg *control_arg(const struct command *c, const char *name)
 
 slice control_list(struct arena *arena, const struct command_arg *a, const json_t *list)
 {
+    ensure(json_is_array(list));
     bool spaces = a != NULL && a->listed && !a->many;
     size_t i, len = 0;
     const json_t *one;
     json_array_foreach(list, i, one)
     {
-        if (!json_is_string(one) ||
-            (!spaces && strpbrk(json_string_value(one), " \t\r\n") != NULL))
+        if (!json_is_string(one) || (!spaces && strpbrk(json_string_value(one), " \t\r\n") != NULL))
             return (slice){ 0 };
         len += json_string_length(one) + 1;
     }

@@ -92,12 +92,12 @@ static void a_request_is_bound(void **state)
     assert_true(command_flag(&f->call, "force"));
 }
 
-static void numbers_are_taken_as_text(void **state)
+static void numbers_are_not_taken_as_text(void **state)
 {
     struct fixture *f = *state;
-    assert_int_equal(parse(f, "{\"command\":\"user add\",\"args\":{\"jid\":-12}}"), OK);
-    assert_true(slice_is(command_arg(&f->call, "jid"), "-12"));
-    assert_false(command_flag(&f->call, "force"));
+    assert_int_equal(parse(f, "{\"command\":\"user add\",\"args\":{\"jid\":-12}}"), E_SYNTAX);
+    assert_string_equal(f->why.text, "jid: found a number, allowed a text");
+    assert_string_equal(f->call.culprit, "jid");
 }
 
 static void wrong_requests_are_refused(void **state)
@@ -207,7 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_request_is_bound, setup, teardown),
-        cmocka_unit_test_setup_teardown(numbers_are_taken_as_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(numbers_are_not_taken_as_text, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_requests_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_become_objects, setup, teardown),
         cmocka_unit_test_setup_teardown(what_lacks_a_node_says_so, setup, teardown),

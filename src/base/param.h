@@ -55,7 +55,7 @@ enum param_refers {
     int64_t def, min, max;                                                                         \
     bool allow_none; /* `none` is accepted: no limit */                                            \
     bool many;       /* several, separated by spaces */                                            \
-    bool listed;     /* a text of several parts with spaces; in JSON also a list of them */       \
+    bool listed;     /* a text of several parts with spaces; in JSON also a list of them */        \
     bool lines;      /* a text of several lines */                                                 \
     enum param_refers refers;                                                                      \
     bool (*check)(slice text);    /* of texts: whether it has the form */                          \

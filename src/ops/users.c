@@ -47,9 +47,10 @@ static bool password_ok(struct command_call *call, slice *out)
 {
     slice text = command_arg(call, "password");
     if (text.len == 0) {
-        command_fail(call, E_SYNTAX,
-                     "a password is needed: --password PASSWORD, --stdin, or a "
-                     "terminal to ask for it");
+        command_fail(call, E_SYNTAX, "a password is needed: --password%s",
+                     principal_is_remote(&call->who)
+                         ? ""
+                         : " PASSWORD, --stdin, or a terminal to ask for it");
         return false;
     }
     if (jid_prep_password(text, call->arena, out) == OK)

@@ -632,8 +632,8 @@ static bool imtest_args(struct command_call *call, struct outside_host *host, st
     else if (!outside_host_read(host, target, call->arena))
         command_fail(call, E_SYNTAX, "--target: allowed: " OUTSIDE_HOST_FORM);
     else if (command_arg(call, "user").ptr != NULL && command_arg(call, "password").len == 0)
-        command_fail(call, E_SYNTAX,
-                     "--user needs the password of that user: --password-file FILE or --stdin");
+        command_fail(call, E_SYNTAX, "--user needs the password of that user: --password%s",
+                     principal_is_remote(&call->who) ? "" : "-file FILE or --stdin");
     else
         return true;
     return false;

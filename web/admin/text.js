@@ -280,10 +280,12 @@ export function titled(name) {
 export const named = (command) => english[`do.${command.name}`] ?? titled(command.name);
 
 /* A text of the server, which may name options and commands as one types them: here they are fields
- * and buttons, with names of their own. */
+ * and buttons, with names of their own. A refusal names members in backticks. */
 export function plain(text, commands) {
   const field = (name) => `“${label(name)}”`;
+  const isField = (name) => commands instanceof Map && [...commands.values()].some(({ args }) => args.some((arg) => arg.name === name));
   const word = (code) => {
+    if (isField(code)) return field(code);
     if (/^--[a-z][a-z0-9-]*$/.test(code)) return field(code.slice(2));
     return commands?.has(code) ? `“${named({ name: code })}”` : `\`${code}\``;
   };
