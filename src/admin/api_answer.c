@@ -129,7 +129,7 @@ void api_failed(struct api_job *j)
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
     api_problem(j->r, &(struct api_problem){ .status = status,
-                                             .detail = members_named(j),
+                                             .detail = j->typed ? j->call.text : members_named(j),
                                              .error = err_name(e),
                                              .argument = j->call.culprit,
                                              .retry_s = status == 503 ? 1 : 0,
