@@ -35,17 +35,20 @@ class Talk:
 
     def begin(self):
         self.alice, self.bob = self.server.client("alice", "a"), self.server.client("bob", "b")
-        self.acked = 0
         self.alice.enable_sm()
 
     def say(self, count):
+        """Until they are acknowledged, whatever else was said before them."""
         texts = [str(self.said + i) for i in range(count)]
+        self.alice.ping()
+        self.alice.acked = -1
+        self.alice.wait_acked(0)
+        before = self.alice.acked
         for text in texts:
             self.alice.send("<message to='bob@localhost' type='chat'>"
                             f"<body>{text}</body></message>")
         self.said += count
-        self.acked = int(self.alice.acked)
-        self.alice.wait("all acknowledged", lambda: self._all(self.acked + count))
+        self.alice.wait("all acknowledged", lambda: self._all(before + count))
         return texts
 
     def _all(self, count):

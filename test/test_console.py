@@ -430,7 +430,9 @@ def test_text_of_users_is_text(server, pages):
     for address in (["user", "alice@localhost"], ["rooms"], ["room", str(cave)], ["reports"],
                     ["settings"], ["user", XSS], ["audit"]):
         pages.go(*(urllib.parse.quote(part, safe="") for part in address))
-        assert any(XSS in text for text in pages.tabs()), address
+        # the log quotes an argument that has spaces
+        shown = XSS.replace('"', '\\"') if address == ["audit"] else XSS
+        assert any(shown in text for text in pages.tabs()), address
         assert pages.js("document.images.length") == 0
         assert "owned" not in pages.driver.title or XSS in pages.driver.title
     assert pages.complaints(ours=("422",)) == []  # of the user who is named like that
@@ -442,9 +444,9 @@ def test_directions_of_users_turn_nothing_else(server, pages):
     server.ctl("user", "set", "alice@localhost", "--given-name", "\u202eevil")
     pages.log_in(server.api.token)
     pages.go("user", "alice@localhost")
-    assert any("\u202eevil" in text for text in pages.tabs())
+    assert any("\\u202eevil" in text for text in pages.tabs())
     pages.go("user", "alice@localhost")
-    assert "\u202eevil" in pages.js(
+    assert "\\u202eevil" in pages.js(
         "[...document.querySelectorAll('main bdi')].map((one) => one.textContent)")
 
 

@@ -267,7 +267,7 @@ ARGUMENTS = {
     **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout", "hold-down", "step",
                      "for", "within"), TIME),
     "alarm": ("no.such-alarm",), "job": ("1-99999", "x" * 40), "series": ("no_such_series",),
-    "code": ("1", "12345a", "x" * 100),
+    "code": ("1", "12345a", "x" * 100), "dns": ("nowhere", "127.0.0.1:x"),
     "url": ("nowhere", "ftp://example.org/", "https://a b/", "x" * 2000), "events": ("user.born",),
     **dict.fromkeys(("around", "start", "end"), ("yesterday-or-so", "-1")),
     **dict.fromkeys(("domain", "alias", "local", "pattern"), DOMAIN), "domains": ("@", "x" * 1100),
