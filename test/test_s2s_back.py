@@ -180,10 +180,11 @@ def test_each_connection_of_a_server_is_a_way_to_it(node, join, how):
 def test_sixteen_connections_are_remembered(node, join):
     """Beside the one that is in use: the last ones."""
     alice = node.client("alice")
-    peers = [join(node) for _ in range(18)]
+    peers = [join(node)]
     send(alice, "one")
     come(peers[0], "one")
     until("it is confirmed", lambda: peers[0].pump(0.05) or pending(node) == 0)
+    peers += [join(node) for _ in range(17)]
     for peer in peers[3:] + peers[:1]:
         peer.raw("</stream:stream>")
         peer.expect_closed()

@@ -283,6 +283,7 @@ void s2s_mail_found(struct s2s_mail *m)
 {
     m->backlog = true;
     m->again = true;
+    m->closing = false; /* another connection has left some: they are on no way to the inbox */
     if (!timer_is_set(&m->expire))
         timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
     partner_mail_came(m->partner);

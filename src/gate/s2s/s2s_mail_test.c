@@ -118,11 +118,25 @@ static void pages_begin_anew_with_more_shares(void **state)
     test_node_run(&t, is_read, m);
 }
 
+/* Another connection, whose shares this one carries, has left a message to the database: what comes
+ * behind it goes there, too, and the last pass is none. Else it was taken for one that is on its
+ * way to the inbox, and waited there. */
+static void what_others_left_ends_the_last_pass(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    m->closing = m->kept = true;
+    assert_false(s2s_mail_leaves(m));
+    s2s_mail_found(m);
+    assert_true(s2s_mail_leaves(m));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_page_goes_on_without_them, start, stop),
         cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
+        cmocka_unit_test_setup_teardown(what_others_left_ends_the_last_pass, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
