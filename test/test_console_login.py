@@ -531,7 +531,7 @@ def test_archives_need_a_stated_reason(server):
     server.ctl("archive", "events")
     rows = [(r["actor"].split("/")[0], r["args"]) for r in server.rows("audit", "list")
             if r["command"] == "archive events" and r["result"] == "ok"]
-    assert sorted(rows) == [("console:auditor", "reason=case 4711"), ("control:root", "")]
+    assert sorted(rows) == [("console:auditor", 'reason="case 4711"'), ("control:root", "")]
 
 
 def test_a_browser_left_alone_changes_no_password_of_its_own_account(server, browser):

@@ -185,7 +185,7 @@ def test_what_is_wrong_has_a_colour(answering, environment, coloured):
 def test_every_table_fits(answering, letter, count):
     """Only a single word that is longer than the line makes a line longer, and is whole then."""
     for name, columns in TABLES:
-        if name[0] != letter or not columns:
+        if name[0] != letter or not columns or name == "doctor outside":  # asks no server
             continue
         row = {column: value(column) for column in columns}
         if name == "session list":

@@ -354,7 +354,8 @@ static void partner_is_down_now(struct partner *p)
 /* The other server has another stream that stanzas may go back on. */
 static bool partner_has_a_way(const struct partner *p)
 {
-    return p->state == ACTOR_READY && !p->vain && !partner_stopped(p) && partner_may_take_back(p) &&
+    return p->state == ACTOR_READY && !p->actor.ended && !p->vain && !partner_stopped(p) &&
+           partner_may_take_back(p) &&
            foreign_ban(p->worker, partner_local(p), partner_remote(p)) == NULL;
 }
 
@@ -369,7 +370,7 @@ static void partner_again(struct partner *p)
     if (held)
         actor_unpause(&p->actor);
     partner_keys_again(p);
-    if (partner_is_wanted(p) || partner_has_a_way(p)) {
+    if (partner_is_wanted(p)) {
         actor_load(&p->actor);
         if ((p->vain && !quick) || partner_stopped(p)) {
             loop_defer_cancel(&p->connect);
@@ -378,8 +379,8 @@ static void partner_again(struct partner *p)
     }
     if (held)
         actor_go_on(&p->actor);
-    if (p->state == ACTOR_READY && p->mail.settled_len > 0)
-        actor_become(&p->actor, ACTOR_ABSENT); /* until that is written */
+    if (p->state == ACTOR_READY && (p->mail.settled_len > 0 || partner_has_a_way(p)))
+        actor_become(&p->actor, ACTOR_ABSENT); /* until that is written; or stanzas come for it */
     else if (p->state == ACTOR_READY)
         actor_end(&p->actor);
     actor_unpin(&p->actor);
