@@ -266,7 +266,7 @@ static void show_names(const char *prefix, const struct command *c, const json_t
     }
 }
 
-/* What is said of them goes elsewhere: they are a file. */
+/* The rows are a file, so remarks about them are not among them. */
 static void show_lines(const struct options *o, const struct command *c, const json_t *reply,
                        const char *text)
 {

@@ -11,7 +11,7 @@
 
 enum { CURL_BYTES_MAX = 4096, NAME_BYTES_MAX = 256, LIMITS_BYTES_MAX = 2048 };
 
-/* What is written, and the document. */
+/* The page that is being written, and the document that it is made from. */
 struct page {
     struct xml_write x;
     json_t *document;
@@ -208,7 +208,7 @@ static bool is_in(json_t *list, const char *name)
     return false;
 }
 
-/* What is said of members that are always there, and of the others; NULL: nothing. */
+/* Words for members that are always there, and for the others; NULL: none. */
 struct said {
     const char *must, *may;
 };

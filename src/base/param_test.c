@@ -62,7 +62,7 @@ static void each_type_refuses_what_is_out_of_range(void **state)
     }
 }
 
-/* What is cut off is not taken for what was given. */
+/* A value that is cut says so, or it would be taken for what was given. */
 static void a_refusal_shows_that_it_does_not_show_all(void **state)
 {
     struct param p = row_of(PARAM_INT);

@@ -22,9 +22,9 @@ struct import_pieces {
     struct user_profile profile;
 };
 
-/* Whether the account under way is to be refused, since its last piece is missing: the users of the
- * step begin with another, or there are no more. What is stored of it is removed, as it is if the
- * import ends. */
+/* Whether the account under way is to be refused, since its last piece is missing: the step begins
+ * with another user, or there are no more users. The pieces that are stored are removed then, and
+ * also if the import ends. */
 bool import_pieces_broken(struct import *x, struct import_user *lost);
 
 /* Whether the user is a further piece of the account under way; if that is left out, the user has

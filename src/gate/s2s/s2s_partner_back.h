@@ -5,10 +5,10 @@
  *
  * If such a stream breaks and can be resumed (XEP-0198), and something is not confirmed, the
  * partner waits BACK_WAIT_MS for that before it connects itself or takes another one: who opened
- * the stream makes it again. What is resumed while it connects still counts. And who has a session
- * to resume does so for as long before it takes a way back, or for BACK_RESUME_MS if it has a
- * connection. A server that has several streams gets BACK_RESUME_MS: the others say nothing of the
- * one that has broken.
+ * the stream makes it again. A resumption that comes while the partner connects is still taken. A
+ * partner that has a session of its own to resume waits as long before it takes a way back, or
+ * BACK_RESUME_MS if it has a connection. A server that has several streams gets BACK_RESUME_MS: the
+ * others say nothing of the one that has broken.
  *
  * Streams that are not used are remembered, BACK_OFFERS_MAX of a partner, the last ones: when the
  * one that is used ends, another one is.

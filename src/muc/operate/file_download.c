@@ -123,8 +123,8 @@ static void download_end(struct download *d)
 
 static void download_read(struct download *d);
 
-/* false: the page is full, and the message is of the next. What was taken out of the archive has no
- * text. */
+/* false: the page is full, and the message goes to the next one. A message that was taken out of
+ * the archive has no text. */
 static bool download_message(struct download *d, const struct store_batch *b, uint32_t row)
 {
     const struct room_line l = { .type = LINE_MESSAGE,
@@ -303,11 +303,12 @@ struct command room_download_command = {
                                           { 0 } },
     .run = run_download,
     .rest = "GET /rooms/{room}/export",
-    .doc = "Shows a persistent room as the lines of a file: the same that `room export` writes, "
-           "for a program that saves them. A page has at most 4 MiB. It needs the permissions "
-           "compliance.read and rooms.write, since the lines have the password of the room and "
-           "the addresses of authors, also of anonymous rooms. Whoever is not at the control "
-           "socket must state a reason; each page has an entry in the audit log.",
+    .doc =
+        "Shows the lines of the file of a persistent room: those that `room export` writes, for a "
+        "program that saves them. A page has at most 4 MiB. It needs the permissions "
+        "compliance.read and rooms.write, since the lines have the password of the room and "
+        "the addresses of authors, also of anonymous rooms. Whoever is not at the control "
+        "socket must state a reason; each page has an entry in the audit log.",
     .columns =
         (const struct command_column[]){
             { .name = "line", .doc = "a line of the file: JSON, which `room import` reads" },
