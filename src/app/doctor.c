@@ -131,6 +131,14 @@ static void doctor_worker_start(struct worker *w)
         outbound_at_stop(doctor_stop);
 }
 
+static const struct command_column doctor_columns[] = {
+    { .name = "check", .doc = "what was looked at" },
+    { .name = "state", .doc = "ok, unknown, warning or error" },
+    { .name = "found", .doc = "what was found" },
+    { .name = "remedy", .doc = "the command that mends it, or what to do; empty: nothing" },
+    { 0 },
+};
+
 static struct command doctor_command = {
     .name = "doctor",
     .effect = COMMAND_READS,
@@ -148,13 +156,7 @@ static struct command doctor_command = {
         "it. It fails if there is an error. While no server runs, musterctl looks itself; run "
         "it as root or as the user of the server. It does so, too, if the server does not answer "
         "within 5 seconds, or if you may not use its control socket. Changes nothing.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "check", .doc = "what was looked at" },
-            { .name = "state", .doc = "ok, unknown, warning or error" },
-            { .name = "found", .doc = "what was found" },
-            { .name = "remedy", .doc = "the command that mends it, or what to do; empty: nothing" },
-            { 0 } },
+    .columns = doctor_columns,
 };
 
 static void doctor_outside_run(struct command_call *call)
@@ -188,13 +190,7 @@ static struct command outside_command = {
            "ports that they lead to answer. musterctl does it itself, without a server and without "
            "a node file: run it on a machine outside of the network of the server. It fails if "
            "there is an error.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "check", .doc = "what was looked at" },
-            { .name = "state", .doc = "ok, unknown, warning or error" },
-            { .name = "found", .doc = "what was found" },
-            { .name = "remedy", .doc = "what to do; empty: nothing" },
-            { 0 } },
+    .columns = doctor_columns,
 };
 
 const struct feature doctor_feature = {
