@@ -240,20 +240,12 @@ static void backup_begin(struct backup_task *t)
                  "no thread could be started; the system has too many, try again later");
 }
 
-/* Completion writes the name of a folder with a slash at its end. */
-static slice without_slash(slice folder)
-{
-    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
-        folder.len--;
-    return folder;
-}
-
 /* Without a name the folder is called as the time is. */
 static slice backup_named(const struct command_call *call)
 {
     char stamp[CLOCK_STAMP_LEN];
     slice given = command_arg(call, "folder"),
-          above = without_slash(slice_of(setting_text(&host_folder)));
+          above = slice_without_end(slice_of(setting_text(&host_folder)), '/', 1);
     if (given.ptr != NULL)
         return given;
     clock_stamp(stamp, clock_wall_us());
@@ -265,7 +257,8 @@ static void backup_submit(struct command_call *call, enum backup_kind kind, enum
 {
     struct backup_task *t = arena_new(call->arena, struct backup_task, 1);
     *t = (struct backup_task){ .call = call, .kind = kind, .post = { .fn = backup_ended } };
-    t->folder = slice_cstr(call->arena, without_slash(backup_named(call)));
+    /* Completion writes the name of a folder with a slash at its end. */
+    t->folder = slice_cstr(call->arena, slice_without_end(backup_named(call), '/', 1));
     t->from.keys = keys;
     t->from.watch = (struct store_watch){ backup_go_on, t };
     backup_begin(t);

@@ -79,13 +79,14 @@ void backup_keep(struct worker *w, const char *folder, bool verified, slice why,
     store_submit(b, worker_loop(w), 0, done, arg);
 }
 
+/* What is known of one folder. */
 struct backup_found {
     const char *folder;
     const char *made, *checked; /* what that said; NULL: it was not done here, "": a success */
     uint64_t made_us, checked_us;
-    struct backup_info info;
+    struct backup_info info; /* what its list says, if `e` is OK */
     struct why why;
-    enum err e; /* of its list */
+    enum err e; /* of reading its list; E_NOTFOUND: the folder is no backup */
 };
 
 /* Lives in the arena of its call. */
@@ -267,9 +268,10 @@ static void run_backup_list(struct command_call *call)
     slice folder = command_arg(call, "folder");
     if (folder.ptr == NULL)
         folder = slice_of(setting_text(&host_folder));
-    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
-        folder.len--;
-    *l = (struct backup_listing){ .call = call, .folder = slice_cstr(call->arena, folder) };
+    *l = (struct backup_listing){
+        .call = call,
+        .folder = slice_cstr(call->arena, slice_without_end(folder, '/', 1)),
+    };
     l->found = arena_new(call->arena, struct backup_found, BACKUPS_MAX);
     STORE_ADD(b, &backup_result_list, STORE_ANY_ROWS, SV_T(backup_node(call->worker)));
     store_submit(b, worker_loop(call->worker), 0, backups_results_read, l);

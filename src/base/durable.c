@@ -48,16 +48,15 @@ enum err durable_sync_folder(const char *path, struct why *why)
 enum err durable_sync_parent(const char *path, struct why *why)
 {
     char parent[DURABLE_PATH_MAX];
-    size_t len = strlen(path);
-    while (len > 1 && path[len - 1] == '/')
-        len--;
-    while (len > 0 && path[len - 1] != '/')
-        len--;
-    while (len > 1 && path[len - 1] == '/')
-        len--;
-    if (len >= sizeof parent)
+    slice above = slice_without_end(slice_of(path), '/', 1);
+    while (above.len > 0 && above.ptr[above.len - 1] != '/')
+        above.len--;
+    above = slice_without_end(above, '/', 1);
+    if (above.len >= sizeof parent)
         return durable_failed(why, path, ENAMETOOLONG);
-    snprintf(parent, sizeof parent, "%.*s", len > 0 ? (int)len : 1, len > 0 ? path : ".");
+    if (above.len == 0)
+        above = SLICE(".");
+    snprintf(parent, sizeof parent, "%.*s", SLICE_ARG(above));
     return durable_sync_folder(parent, why);
 }
 

@@ -47,6 +47,13 @@ bool slice_cut(slice s, char sep, slice *head, slice *tail)
     return at != NULL;
 }
 
+slice slice_without_end(slice s, char c, size_t least)
+{
+    while (s.len > least && s.ptr[s.len - 1] == c)
+        s.len--;
+    return s;
+}
+
 bool slice_word(slice *list, slice *word)
 {
     do

@@ -60,6 +60,8 @@ slice *slice_box(slice s);
 /* Splits at the first `sep`, which belongs to neither part. false: there is none, and the head is
  * everything. */
 bool slice_cut(slice s, char sep, slice *head, slice *tail);
+/* Without these bytes at its end; `least` bytes stay. */
+slice slice_without_end(slice s, char c, size_t least);
 /* The next word of a list, separated by spaces; false: there are no more. */
 bool slice_word(slice *list, slice *word);
 bool slice_int(slice s, int64_t *out);  /* whole slice is a decimal number in range */

@@ -131,6 +131,16 @@ static void words_are_between_spaces(void **state)
     assert_false(slice_word(&list, &word));
 }
 
+static void an_end_is_cut_down_to_the_least(void **state)
+{
+    (void)state;
+    assert_true(slice_is(slice_without_end(SLICE("/a/b//"), '/', 1), "/a/b"));
+    assert_true(slice_is(slice_without_end(SLICE("a"), '/', 1), "a"));
+    assert_true(slice_is(slice_without_end(SLICE("///"), '/', 1), "/"));
+    assert_true(slice_is(slice_without_end(SLICE("///"), '/', 0), ""));
+    assert_int_equal(slice_without_end((slice){ 0 }, '/', 1).len, 0);
+}
+
 static void laid_out_one_behind_the_other(void **state)
 {
     (void)state;
@@ -168,6 +178,7 @@ int main(void)
         cmocka_unit_test(copies_are_terminated),
         cmocka_unit_test(order_is_that_of_bytes),
         cmocka_unit_test(words_are_between_spaces),
+        cmocka_unit_test(an_end_is_cut_down_to_the_least),
         cmocka_unit_test(laid_out_one_behind_the_other),
         cmocka_unit_test(a_box_outlives_its_source),
     };

@@ -423,10 +423,8 @@ static bool lacks_reason(const struct command_call *call)
 
 static bool path_is_inside(const char *folder, slice path)
 {
-    slice own = slice_of(folder), name;
+    slice own = slice_without_end(slice_of(folder), '/', 1), name;
     ensure(path.ptr != NULL);
-    while (own.len > 1 && own.ptr[own.len - 1] == '/')
-        own.len--;
     if (own.len == 0 || !slice_starts(path, own) || path.len < own.len + 2 ||
         path.ptr[own.len] != '/')
         return false;

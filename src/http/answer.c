@@ -393,10 +393,7 @@ void http_refuse(struct http_conn *h, unsigned status)
 
 static slice configured_base(slice domain)
 {
-    slice base = http_trim(setting_text_of(&http_base, domain));
-    while (base.len > 0 && base.ptr[base.len - 1] == '/')
-        base.len--;
-    return base;
+    return slice_without_end(http_trim(setting_text_of(&http_base, domain)), '/', 0);
 }
 
 /* Port of the first listener, https before http; 0: none. */

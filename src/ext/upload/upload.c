@@ -183,9 +183,7 @@ struct log_area log_upload = { .name = "upload" };
 
 static void add_base(struct buf *out, slice domain)
 {
-    slice base = setting_text_of(&upload_base, domain);
-    while (base.len > 0 && base.ptr[base.len - 1] == '/')
-        base.len--;
+    slice base = slice_without_end(setting_text_of(&upload_base, domain), '/', 0);
     if (base.len > 0)
         buf_add(out, base);
     else
