@@ -26,20 +26,6 @@ struct columns {
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t width_of(const char *text) { return wrap_width(text, strlen(text)); }
 
-/* U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069: they turn the direction or the line
- * of what stands beside them. 0: none of them. */
-static unsigned turns(const unsigned char *c)
-{
-    unsigned code = 0;
-    if (c[0] == 0xd8 && c[1] == 0x9c)
-        code = 0x061c;
-    else if (c[0] == 0xe2 && (c[1] == 0x80 || c[1] == 0x81) && c[2] >= 0x80)
-        code = 0x2000u | (c[1] & 1u) << 6 | (c[2] & 0x3fu);
-    bool mark = code == 0x061c || code == 0x200e || code == 0x200f;
-    return mark || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ? code
-                                                                                            : 0;
-}
-
 /* Control characters could steer the terminal. Line ends are kept where `multiline`. */
 static const char *printable(struct arena *arena, slice text, const char *keep)
 {
@@ -48,10 +34,11 @@ static const char *printable(struct arena *arena, slice text, const char *keep)
     char *out = arena_alloc(arena, ESCAPED * text.len + 1, 1), *to = out;
     while (c < end) { /* the text ends with a NUL */
         bool control = *c < ' ' || *c == 0x7f;
-        unsigned code = turns(c);
-        if (code != 0) {
-            to += snprintf(to, 2 * ESCAPED + 1, "\\u%04x", code);
-            c += code < 0x800 ? 2 : 3;
+        uint32_t code;
+        int len = utf8_decode((slice){ (const char *)c, (size_t)(end - c) }, &code);
+        if (len > 1 && utf8_misleads(code)) {
+            to += snprintf(to, 2 * ESCAPED + 1, "\\u%04" PRIx32, code);
+            c += len;
         } else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) { /* C1 (ISO 6429), in UTF-8 */
             *to++ = '?';
             *to++ = '?';

@@ -49,7 +49,10 @@ static void log_put_slice(struct line *l, slice s)
 }
 
 /* C0 and C1 controls and DEL could control the terminal on which the log is read. */
-static bool is_control(uint32_t cp) { return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f); }
+static bool is_control(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f) || utf8_misleads(cp);
+}
 
 static const char *short_escape(uint32_t cp)
 {

@@ -103,6 +103,8 @@ static void values_cannot_forge_fields_or_lines(void **state)
         { "\x1b[31m\x7f", "\"\\x1b[31m\\x7f\"" },
         { "\xc2\x9b", "\"\\xc2\\x9b\"" },
         { "\xc3\xa9", "\"\xc3\xa9\"" },
+        { "a\xe2\x80\xae z", "\"a\\xe2\\x80\\xae z\"" },
+        { "\xe2\x81\xa6\xe2\x80\x9c", "\"\\xe2\\x81\\xa6\xe2\x80\x9c\"" },
         { "\xc3(\xff", "\"\\xc3(\\xff\"" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

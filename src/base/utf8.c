@@ -76,6 +76,12 @@ int utf8_encode(char out[4], uint32_t cp)
     return len;
 }
 
+bool utf8_misleads(uint32_t cp)
+{
+    bool mark = cp == 0x061c || cp == 0x200e || cp == 0x200f;
+    return mark || (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+}
+
 /* Whether none of the characters is a control character, ends a line or, if so wanted, turns the
  * direction. */
 static bool utf8_is_free(slice s, bool of_directions)

@@ -14,6 +14,10 @@ static inline slice utf8_head(slice s, size_t max)
 }
 /* Decodes one character at s.ptr; returns its length 1..4, 0: malformed, -1: more bytes needed. */
 int utf8_decode(slice s, uint32_t *out);
+/* Whether a character is not seen itself, but changes how the text beside it is shown: it marks,
+ * embeds, overrides or isolates a direction (UAX #9 §2), or ends a line. Where text of others is
+ * shown, its code stands for it. */
+bool utf8_misleads(uint32_t cp);
 /* One line without control characters. Names may turn the direction of text. */
 bool utf8_is_printable(slice s);
 /* One line as it was written: no character that ends a line, or turns its direction. */
