@@ -223,16 +223,14 @@ static enum err ctl_remote_secure(struct exchange *x)
 static enum err ctl_remote_ask(struct exchange *x, const struct command *c, slice args)
 {
     struct buf out;
-    slice path = x->uri.path;
+    slice path = slice_without_end(x->uri.path, '/', 0);
     char *name = slice_cstr(x->arena, slice_of(c->name));
     for (char *at = name; *at != '\0'; at++)
         *at = *at == ' ' ? '-' : *at;
-    while (path.len > 0 && path.ptr[path.len - 1] == '/')
-        path.len--;
     buf_init(&out, REMOTE_ANSWER_MAX);
     buf_printf(&out,
                "POST %.*s/api/v1/commands/%s HTTP/1.0\r\nHost: %.*s\r\nConnection: close\r\n"
-               "User-Agent: musterctl\r\nAuthorization: Bearer %s\r\n"
+               "User-Agent: musterctl\r\nPrefer: names=options\r\nAuthorization: Bearer %s\r\n"
                "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
                SLICE_ARG(path), name, SLICE_ARG(x->uri.authority), x->token, args.len);
     buf_add(&out, args);

@@ -85,13 +85,19 @@ def test_a_value_of_another_type_is_refused(api, method, path, body, wrong, allo
     ("PATCH", "/rooms/cave@conference.localhost", {}, ["name", "public"]),
 ])
 def test_refusals_name_members(server, api, method, path, body, words):
-    """musterctl names options instead."""
     server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
     answer = api(method, path, body)
     assert answer.status == 422, answer.text
     assert "--" not in answer.json["detail"]
     assert [word for word in words if word not in answer.json["detail"]] == []
-    assert "--email" in server.ctl_run("user", "set", "alice@localhost").stderr
+
+
+def test_refusals_name_options_to_whoever_wants_so(api):
+    def refusal(**headers):
+        return api("PATCH", "/users/alice@localhost", {}, **headers).json["detail"]
+
+    assert "`email`" in refusal() and "--email" not in refusal()
+    assert "--email" in refusal(Prefer="names=options")
 
 
 # --- settings ---

@@ -23,7 +23,7 @@ struct api_job {
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
     bool busy, created;
-    bool typed;           /* musterctl asks, whose user knows options */
+    bool typed;           /* its user typed options: refusals name these */
     bool same;            /* the change was read: all that the body has is as it is */
     struct principal who; /* in the arena */
 };
