@@ -318,7 +318,8 @@ def test_in_a_browser(server, tmp_path):
         pages.send_password()
         pages.find("nav a")
         reference = pages.url.replace("/admin/", "/api/v1/")
-        pages.driver.get(reference)
+        pages.click("main a", "Reference of the API")
+        until("the page", lambda: pages.driver.current_url == reference)
         total = len(server.api("GET", "/openapi.json").json["paths"])
         visible = "[...document.querySelectorAll('details')].filter(e => e.offsetParent)"
         until("all is there", lambda: pages.js(f"{visible}.length") > total)

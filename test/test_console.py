@@ -757,6 +757,7 @@ def test_dashboard_is_live(make_server, tmp_path):
 def test_keys_and_the_token(server, pages):
     pages.log_in(server.api.token)
     assert pages.find("header span").text == "token tests (administrator)"
+    assert "Reference of the API" not in pages.find("main").text  # it needs a cookie
     assert pages.js("JSON.stringify([localStorage, sessionStorage, document.cookie])") == \
         '[{},{},""]'
     assert pages.js("document.querySelector('a, button').className") == "skip"

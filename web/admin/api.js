@@ -126,6 +126,9 @@ export const changePassword = (fields) => open("/session/password", fields);
 export const makeFactor = () => ask("POST", "/session/totp", {});
 export const confirmFactor = (fields) => open("/session/totp/confirm", fields);
 
+/* Then the browser has no cookie, by which it could open other pages of the server. */
+export const byToken = () => token !== null;
+
 /* Returns what the token may do: a question without it would be one more. */
 export async function logInWithToken(text) {
   token = text;

@@ -2,7 +2,7 @@
 import { useId, useRef, useState } from "react";
 import { run } from "./api.js";
 import { listNamed, startOf, turnsPages } from "./rows.js";
-import { Dialog, Facts, Problem, saveFile, useConsole, useReturn, useRun } from "./parts.jsx";
+import { Dialog, Facts, Problem, saveFile, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { losses } from "./pages.js";
 import { label, named, plain, t, visible } from "./text.js";
@@ -111,7 +111,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
   const [values, setValues] = useState(begun);
   const [state, setState] = useState({});
   const form = useRef(null);
-  useReturn(state.error, () => setState({}));
+  useClearedError(state.error, () => setState({}));
   const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg) &&
     !(command.file && arg.name === "limit"));
   const send = async (event) => {

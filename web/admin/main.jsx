@@ -1,10 +1,10 @@
 /* The console: who is logged in, the menu, and the page that the address names. */
 import { Component, useCallback, useEffect, useId, useMemo, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { ask, hooks, logOut, resume, run } from "./api.js";
+import { ask, byToken, hooks, logOut, resume, run } from "./api.js";
 import { Console, Facts, link, Problem, Tabs, useConsole, useModal, useRun } from "./parts.jsx";
 import { groupsOfActs, pagesOf, partsOf, partsOfThing, readRows } from "./rows.js";
-import { kinds, listed, stopped, useless } from "./pages.js";
+import { kinds, listed, renamed, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
 import { Find } from "./find.jsx";
 import { Notices } from "./notices.jsx";
@@ -184,7 +184,7 @@ function Thing({ kind, name }) {
       {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
       {!none && <>
         <Acts kind={kind} acts={acts.filter(useful)} start={start || {}} />
-        {stopped[kind] && rows.commands.has(stopped[kind]) && <Rename name={name} />}
+        {renamed[kind] && rows.commands.has(renamed[kind]) && <Rename name={name} />}
         <Tabs title={t("page.lists")} tabs={tabs}>
           {({ part }) => <List key={part.command.name} command={part.command} bound={part.bound} />}
         </Tabs>
@@ -256,7 +256,7 @@ function Shell({ rows, locked, leave }) {
         <Guard key={`${rows.who.role}/${kinds[id] ? address.join("/") : id}`}>
           {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} about={name} /> : <Heading text={t("app.nothing")} />}
         </Guard>
-        <p className="zone">{t("app.zone", { zone: zone() })}</p>
+        <p className="zone">{t("app.zone", { zone: zone() })}{!byToken() && <> <a href="../api/v1/">{t("app.api")}</a></>}</p>
       </main>
       <p className={news ? "news" : "news empty"} role="status">{visible(news)}</p>
       {finding && <Find pages={pages} close={() => setFinding(false)} />}

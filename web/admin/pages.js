@@ -60,8 +60,8 @@ export const useless = {
   "room unlock": (row) => row.locked === false,
 };
 
-/* Kinds of things that get another name only while the server is stopped, shown to who may run this. */
-export const stopped = { user: "user set" };
+/* Kinds of things that can get another name, of which whoever may run this command is told how. */
+export const renamed = { user: "user set" };
 
 /* The same where a list has what they are for: the list, its column with the name of the thing, and
  * what else a line must have. */

@@ -65,7 +65,7 @@ export function useRun(name, args, options = {}) {
 }
 
 /* A form's error that says the server or its database is away ends when it is back. */
-export function useReturn(error, clear) {
+export function useClearedError(error, clear) {
   const { changed } = useConsole();
   useEffect(() => {
     if (error?.status === 0 || error?.status === 503) clear();

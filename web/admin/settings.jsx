@@ -2,7 +2,7 @@
  * applied at once, and confirmed or taken back. The server keeps the candidate and the history. */
 import { useEffect, useMemo, useState } from "react";
 import { follow, run } from "./api.js";
-import { Dialog, Problem, useConsole, useReturn, useRun } from "./parts.jsx";
+import { Dialog, Problem, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Field } from "./form.jsx";
 import { nearest } from "./rows.js";
 import { Rows } from "./table.jsx";
@@ -14,7 +14,7 @@ function Editor({ row, setting, close }) {
   const { rows, touch, say } = useConsole();
   const [value, setValue] = useState(row.value);
   const [error, setError] = useState(null);
-  useReturn(error, () => setError(null));
+  useClearedError(error, () => setError(null));
   const may = rows.commands.has("config edit") && !row.locked && !setting?.local;
   const keep = async (args) => {
     try {

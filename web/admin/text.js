@@ -12,6 +12,7 @@ const english = {
   "app.nothing": "There is no such page, or your role does not include it.",
   "app.close": "Close",
   "app.token": "token {name}",
+  "app.api": "Reference of the API",
   "app.zone": "Times are in the zone of this machine: {zone}.",
   "app.broken": "This page does not work: {error}",
   "login.title": "Log in to Muster",
