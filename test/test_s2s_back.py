@@ -8,21 +8,13 @@ import pytest
 
 from muster import federation, xml
 from muster.client import until
-from test_s2s_bidi import (EVIL, SM, authority, broken, come, join, node, nothing, pending, send,
-                           sm, start)
+from test_s2s_bidi import (EVIL, SM, authority, broken, come, join, listener, node, nothing, pending,
+                           send, sm, start)
 from test_s2s_lost import Reader
 
-__all__ = ["authority", "join", "node", "start"]
+__all__ = ["authority", "join", "listener", "node", "start"]
 BODIES = ["0", "1", "2"]
 WITHIN_S = 4  # it was 5 s and more
-
-
-@pytest.fixture
-def listener(node, authority):
-    victim = federation.Listener(EVIL, authority.issue("victim", EVIL))
-    federation.route(node, EVIL, victim.port)
-    yield victim
-    victim.close()
 
 
 def unconfirmed(node, peer, alice):

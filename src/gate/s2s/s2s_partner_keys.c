@@ -116,9 +116,11 @@ static bool verify_taken(struct worker *w, const struct s2s_verify *v, struct pa
     if (g == NULL || s2s_worker(g, w)->out.stopped)
         return false;
     *p = partner_asker(w, v);
-    if (partner_is_down(*p))
+    if (partner_is_down(*p)) {
         *verdict = why_not_asked(*p);
-    if (partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX)
+        return false;
+    }
+    if ((*p)->question_count == QUESTIONS_MAX)
         return false;
     if (!(*p)->fresh && (*p)->state != ACTOR_ABSENT)
         return true;
