@@ -224,9 +224,11 @@ static void add_escaped(struct buf *out, unsigned char c)
 /* Malformed UTF-8 (a damaged row of the database) becomes U+FFFD, byte by byte. */
 void control_text(struct buf *out, slice text)
 {
+    size_t valid = 0; /* bytes at the head of what is left that are known to be UTF-8 */
     buf_lit(out, "\"");
     while (text.len > 0) {
-        size_t plain = 0, valid = utf8_valid_len(text);
+        size_t plain = 0;
+        valid = valid > 0 ? valid : utf8_valid_len(text);
         while (plain < valid && (unsigned char)text.ptr[plain] >= ' ' && text.ptr[plain] != '"' &&
                text.ptr[plain] != '\\')
             plain++;
@@ -236,6 +238,7 @@ void control_text(struct buf *out, slice text)
         else if (plain < text.len)
             buf_lit(out, "\xef\xbf\xbd");
         text = slice_from(text, plain + 1);
+        valid = plain < valid ? valid - plain - 1 : 0;
     }
     buf_lit(out, "\"");
 }

@@ -152,6 +152,15 @@ static void rows_become_objects(void **state)
                     "\xef\xbf\xbd\xc3\xa4\",\"count\":-7},{\"up\":true}]}\n");
 }
 
+static void faults_are_found_between_escapes(void **state)
+{
+    struct fixture *f = *state;
+    control_text(&f->out, SLICE("\\\xff\xff\"a\"\xc3\\\xc3\xa4\"\xe2\x82"));
+    assert_true(slice_is(buf_slice(&f->out),
+                         "\"\\\\\xef\xbf\xbd\xef\xbf\xbd\\\"a\\\"\xef\xbf\xbd\\\\\xc3\xa4\\\""
+                         "\xef\xbf\xbd\xef\xbf\xbd\""));
+}
+
 static void expect_text(struct fixture *f, const char *text)
 {
     assert_true(slice_is(buf_slice(&f->out), text));
@@ -210,6 +219,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_are_not_taken_as_text, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_requests_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_become_objects, setup, teardown),
+        cmocka_unit_test_setup_teardown(faults_are_found_between_escapes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_lacks_a_node_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_page_says_whether_there_is_another, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_names_its_error, setup, teardown),
