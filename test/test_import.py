@@ -237,14 +237,19 @@ def test_contacts_of_a_deleted_account_are_asked_again(server, load):
 
 @pytest.mark.parametrize("order", ["da1 da2", "da2 da1"])
 @pytest.mark.parametrize("other", ["", "<item jid='da1@localhost' subscription='to'/>"])
-def test_lists_that_do_not_agree(server, load, order, other):
-    """Whoever comes first: the one whose list the other does not confirm asks again, once."""
+@pytest.mark.parametrize("between", [0, 20])
+@pytest.mark.parametrize("replaced", [0, 2])
+def test_lists_that_do_not_agree(server, load, order, other, between, replaced):
+    """Whoever comes first, and however far apart: the one whose list the other does not confirm asks
+    again, once. That one has the address of an account which was replaced meanwhile, perhaps."""
     lists = {"da1": "<item jid='da2@localhost' subscription='both'/>", "da2": other}
     users = [f"<user name='{name}' password='x'><query xmlns='jabber:iq:roster'>{lists[name]}"
              "</query></user>" for name in order.split()]
-    text = server_data(*users)
-    message, lost = load(text)
-    assert "users imported: 2," in message and not lost
+    others = [f"<user name='other{i}' password='x'/>" for i in range(between)]
+    text = server_data(users[0], *others, users[1])
+    for options in [[], *[["--replace"]] * replaced]:
+        message, lost = load(text, *options)
+        assert f"users imported: {2 + between}," in message and not lost
     one, two = (server.client(name, password="x") for name in ("da1", "da2"))
     two.expect("<presence from='da1@localhost' type='subscribe'/>")
     two.send("<presence to='da1@localhost' type='subscribed'/>")

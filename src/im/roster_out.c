@@ -113,6 +113,12 @@ static struct store_stmt stmt_out_anew = {
            "(SELECT 1 FROM roster r WHERE r.owner = o.id AND r.jid = $2 AND "
            "r.state IN (2, 3, 5, 6, 7, 8)) ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
+/* It was emptied, and those contacts got their lists from the same import before that. */
+static struct store_stmt stmt_out_unforget = {
+    .name = "roster.out-unforget", .params = "tii", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1 AND axis = $2 AND rcpt IN "
+           "(SELECT jid FROM account WHERE id >= $3)",
+};
 /* What others of ours ask of it, or see by their lists, which came before. */
 static struct store_stmt stmt_out_meet = {
     .name = "roster.out-meet", .params = "itiiii", .cols = "",
@@ -128,7 +134,8 @@ static struct store_stmt stmt_out_meet = {
            "WHERE f.sender = $2 AND f.rcpt = o.jid AND f.axis = $6) "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
-static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew, &stmt_out_meet,
+static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew,
+                                            &stmt_out_unforget, &stmt_out_meet,
                                             &stmt_out_put,
                                             &stmt_out_done, &stmt_out_page, &stmt_out_delete,
                                             &stmt_out_forget, &stmt_there, &stmt_still_there,
@@ -186,7 +193,8 @@ void roster_out_put(struct store_batch *b, const struct worker *w, const struct 
 }
 
 /* A bare JID has no character that XML writes in another way (RFC 7622 §3.3.1). */
-void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, uint64_t number)
+void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first,
+                         uint64_t number)
 {
     char word[120];
     snprintf(word, sizeof word, "<word xmlns='" NS_ROSTER_OUT "' n='%llu' of='%lld'/>",
@@ -194,6 +202,7 @@ void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, uint64_t 
     STORE_ADD(b, &stmt_out_doubt, STORE_ANY_ROWS, SV_I(id), SV_T(jid));
     STORE_ADD(b, &stmt_out_anew, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_T(slice_of(word)),
               SV_I(number), SV_I(AXIS_WISH), SV_I(SUB_SUBSCRIBE));
+    STORE_ADD(b, &stmt_out_unforget, STORE_ANY_ROWS, SV_T(jid), SV_I(AXIS_FORGET), SV_I(first));
     STORE_ADD(b, &stmt_out_meet, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_I(number), SV_I(AXIS_WISH),
               SV_I(SUB_SUBSCRIBE), SV_I(AXIS_FORGET));
 }
