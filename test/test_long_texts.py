@@ -41,8 +41,8 @@ def steps(server, text, folder):
         server.client("carol").expect("<message><body/></message>")
 
     def card():
-        alice.result("set", f"<vCard xmlns='vcard-temp'><FN>x</FN><NOTE>{escape(text[:len(text) // 4])}"
-                            "</NOTE></vCard>")
+        note = escape(text[:len(text) // 4])
+        alice.result("set", f"<vCard xmlns='vcard-temp'><FN>x</FN><NOTE>{note}</NOTE></vCard>")
         alice.result("get", "<vCard xmlns='vcard-temp'/>")
         server.ctl("user", "vcard", "alice@localhost")
 

@@ -8,8 +8,8 @@ import pytest
 
 from muster import federation, xml
 from muster.client import until
-from test_s2s_bidi import (EVIL, SM, authority, broken, come, join, listener, node, nothing, pending,
-                           send, sm, start)
+from test_s2s_bidi import (EVIL, SM, authority, broken, come, join, listener, node, nothing,
+                           pending, send, sm, start)
 from test_s2s_lost import Reader
 
 __all__ = ["authority", "join", "listener", "node", "start"]
