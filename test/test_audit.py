@@ -167,6 +167,105 @@ def test_an_attacker_with_the_database_is_found(host, attack, goes_on):
     assert rest["rows"] and not rest["text"]
 
 
+SINCE_US = 1_790_000_000_000_000
+
+
+def append(db, *commands):
+    """As the server does without the key."""
+    for command in commands:
+        number, before = db.execute(
+            "SELECT id, hash FROM audit_log ORDER BY id DESC LIMIT 1").fetchone()
+        db.execute("INSERT INTO audit_log VALUES(?, ?, 'server', '', '', ?, ?, 'ok', '', '', '')",
+                   (number + 1, SINCE_US, *command))
+        text = f"{len(before)}:{before} {number + 1} {SINCE_US}" + "".join(
+            f" {len(one)}:{one}" for one in ("server", "", "", *command, "ok", "", ""))
+        db.execute("UPDATE audit_log SET hash = ? WHERE id = ?",
+                   (hashlib.sha256(text.encode()).hexdigest(), number + 1))
+
+
+def without_key(host, *values):
+    """The server works without its key for a while, and has it again."""
+    key, away = host.folder / "data" / "secrets.key", host.folder / "away.key"
+    host.stop()
+    key.rename(away)
+    for value in values:
+        host.start()
+        host.ctl("set", "sm.hibernate-time", value)
+        host.stop()
+    away.rename(key)
+
+
+def test_entries_of_a_time_without_the_key_are_unproven(host):
+    """And no more than that: nobody has removed anything. The server said that it had no key."""
+    host.ctl("set", "sm.hibernate-time", "30s")
+    before = until("it is there", lambda: entries(host, "--command", "set"))[0]["id"]
+    for count in 1, 2:
+        without_key(host, "31s", "32s")
+        host.start()
+        host.ctl("set", "sm.hibernate-time", "33s")
+        sealed = until("the entry", lambda: len(found := entries(host, "--command", "audit sealed"))
+                       == count and found)[0]
+        assert sealed["args"] == f"first={before + 1} last={sealed['id'] - 1}"
+        assert len(entries(host, "--command", "audit unsealed")) == 2 * count
+        for _ in range(2):
+            host.wait_log("audit.verified.*result=ok")
+            verified = host.ctl_run("audit", "verify")
+            assert "without" not in verified.stderr and verified.returncode == 0, verified.stderr
+            assert host.rows("audit", "verify")[0]["unproven"] == 4 * count
+            host.restart()
+        assert broken(host) is None and entries(host, "--command", "audit broken") == []
+        before = host.rows("audit", "list", "--limit", "1")[0]["id"]
+
+
+ATTACKS_WITHOUT_KEY = {
+    "a sealed one is removed": lambda db, sealed: db.execute(
+        "DELETE FROM audit_log WHERE id = 3"),
+    "the oldest is removed": lambda db, sealed: db.execute("DELETE FROM audit_log WHERE id = 1"),
+    "a sealed one is changed": lambda db, sealed: rewrite(db),
+    "the last sealed one is another one": lambda db, sealed: (
+        db.execute("DELETE FROM audit_log WHERE id >= ?", (sealed,)),
+        append(db, ("set", "x"), ("audit unsealed", ""))),
+    "nobody said that the key was away": lambda db, sealed: (
+        db.execute("DELETE FROM audit_log WHERE id > ?", (sealed,)),
+        append(db, ("set", "x"), ("audit unsealed", ""))),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS_WITHOUT_KEY)
+def test_sealed_entries_stay_proven_while_the_key_is_away(host, attack):
+    for i in range(6):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    sealed = until("all is there", lambda: len(found := entries(host, "--command", "set")) == 6
+                   and found)[0]["id"]
+    without_key(host, "50s")
+    with host.database() as db:
+        assert db.execute("SELECT command FROM audit_log WHERE id = ?",
+                          (sealed + 1,)).fetchone() == ("audit unsealed",)
+        ATTACKS_WITHOUT_KEY[attack](db, sealed)
+        db.commit()
+    host.start()
+    until("the alarm", lambda: broken(host))
+    assert host.ctl_run("audit", "verify").returncode != 0
+
+
+def test_nobody_makes_unproven_entries_look_proven(host):
+    """Whoever writes into the log while the key is away can only make them more."""
+    host.ctl("set", "sm.hibernate-time", "30s")
+    without_key(host, "31s")
+    with host.database() as db:
+        most = f"first=1 last={2**63 - 1}"
+        append(db, ("audit sealed", "first=3 last=3"), ("set", "x"), ("audit sealed", most),
+               ("audit sealed", most), ("audit sealed", f"first=1 last={2**40}"),
+               ("audit reset", most), ("set", "y"))
+        last = db.execute("SELECT max(id) FROM audit_log").fetchone()[0]
+        db.commit()
+    host.start()
+    until("the entry", lambda: entries(host, "--command", "audit sealed")[0]["args"]
+          .endswith(f" last={last}"))
+    verified = host.rows("audit", "verify")[0]
+    assert verified["unproven"] == verified["last"]
+
+
 def test_what_the_server_cuts_off_is_fine(host):
     """audit.keep: the begin of the chain is another one then, and the head knows it."""
     for i in range(6):

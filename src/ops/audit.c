@@ -142,6 +142,7 @@ static struct chain {
     bool busy;
     bool ending;                 /* the loop has ended */
     struct audit_end last, next; /* the second: after what is under way */
+    struct audit_end sealed;     /* what the head says, while it is compared with older entries */
     bool resets;                 /* an AUDIT_RESET is pending */
     struct timer retry, sweep;
 } chain;
@@ -198,6 +199,17 @@ static void chain_written(void)
 
 static void chain_push(const struct audit_texts *t);
 
+static void chain_push_own(const char *command, const char *args, enum err e)
+{
+    chain_push(&(struct audit_texts){ .at_us = clock_wall_us(),
+                                      .text = { SLICE_INIT("server"),
+                                                { 0 },
+                                                { 0 },
+                                                slice_of(command),
+                                                slice_of(args),
+                                                slice_of(err_name(e)) } });
+}
+
 /* It is not as the server left it. The entry stays, and `audit verify` names it. */
 static void chain_say_broken(const struct audit_end *end)
 {
@@ -208,13 +220,7 @@ static void chain_say_broken(const struct audit_end *end)
     log_error(&log_audit, LOG_EV("audit.broken"), LOG_C("found", found),
               LOG_C("hint", "the audit log is not as this server left it: somebody has changed the "
                             "database, or secrets.key is another one; see `audit verify`"));
-    chain_push(&(struct audit_texts){ .at_us = clock_wall_us(),
-                                      .text = { SLICE_INIT("server"),
-                                                { 0 },
-                                                { 0 },
-                                                SLICE_INIT(AUDIT_BROKEN),
-                                                slice_of(found),
-                                                slice_of(err_name(E_CORRUPT)) } });
+    chain_push_own(AUDIT_BROKEN, found, E_CORRUPT);
 }
 
 static struct audit_texts reset_texts(const struct audit_end *end, struct arena *arena)
@@ -258,6 +264,39 @@ static void chain_unfit(const struct audit_end *end, bool first_look)
         chain_say_broken(end);
 }
 
+/* What was pushed last is written before all that waits. */
+static void chain_first(void)
+{
+    struct list *last = chain.pending.prev;
+    ensure(chain.writing == 0 && !list_empty(&chain.pending));
+    list_remove(last);
+    list_prepend(&chain.pending, last);
+}
+
+/* A process without the key says so before all that it writes. */
+static void chain_unsealed(void)
+{
+    chain_push_own(AUDIT_UNSEALED, "", OK);
+    chain_first();
+}
+
+/* What was sealed is as it was, and behind it a server went on that said that it had no key. Those
+ * entries are proven by nothing: whoever has the database can write such ones. The log says so from
+ * here on, and the ends are sealed again. */
+static void chain_seal_again(void)
+{
+    char found[64];
+    snprintf(found, sizeof found, "first=%lld last=%lld", (long long)(chain.sealed.number + 1),
+             (long long)chain.last.number);
+    chain.last.reset = chain.sealed.reset;
+    chain_push_own(AUDIT_SEALED, found, OK);
+    chain_first();
+    log_warn(&log_audit, LOG_EV("audit.sealed"),
+             LOG_I("entries", chain.last.number - chain.sealed.number),
+             LOG_C("hint", "secrets.key is back; nobody can say whether the entries of the audit "
+                           "log from the time without it are as they were written"));
+}
+
 static void retry_due(struct timer *t, struct loop *loop)
 {
     (void)t, (void)loop;
@@ -297,6 +336,46 @@ static struct audit_end chain_end_of(const struct store_batch *b)
     return end;
 }
 
+static void chain_looked_back(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    chain.busy = false;
+    if (result != STORE_OK) {
+        chain_wait(result);
+        return;
+    }
+    struct audit_texts next = { 0 };
+    bool goes_on = store_row_count(b, 0) == 2 && store_int(b, 0, 0, 0) == chain.sealed.number &&
+                   slice_is(store_text(b, 0, 0, 10), chain.sealed.hash);
+    if (goes_on)
+        audit_texts_of(b, 1, &next);
+    if (goes_on && slice_is(next.text[3], AUDIT_UNSEALED))
+        chain_seal_again();
+    else
+        chain_say_broken(&chain.last);
+    looked = true;
+    chain_go_on();
+}
+
+/* Whether the head may be of the time before the key was away. Entries can only have come since, as
+ * nothing is cut off without the key: at its end the log is read once more. */
+static bool chain_looks_back(const struct store_batch *b)
+{
+    const struct audit_end *sealed = &chain.sealed;
+    if (looked || chain.resets || !audit_head_read(b, 1, &chain.sealed) ||
+        sealed->first != chain.last.first || sealed->number == 0 ||
+        sealed->number >= chain.last.number)
+        return false;
+    struct store_batch *read = store_read(worker_store(chain_worker), hash_keyed(SLICE("audit")));
+    STORE_ADD(read, &audit_page_stmt, STORE_ANY_ROWS, SV_I(sealed->number - 1), SV_I(2));
+    chain.busy = true;
+    if (chain.ending)
+        (void)store_run(read, chain_looked_back, NULL);
+    else
+        store_submit(read, worker_loop(chain_worker), 0, chain_looked_back, NULL);
+    return true;
+}
+
 /* What was under way when the database went away may have been committed. */
 static void chain_last(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -314,8 +393,12 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
     chain.known = true;
     bool fits = audit_head_fits(b, 1, &last);
     chain.last = last;
+    if (!fits && chain_looks_back(b))
+        return;
     if (!fits)
         chain_unfit(&last, !looked);
+    else if (!looked && !seal_ready())
+        chain_unsealed();
     looked = true;
     chain_go_on();
 }
@@ -505,6 +588,16 @@ static void tool_reset(struct store_batch *b, struct audit_end *end)
     arena_destroy(&tmp);
 }
 
+static void tool_unsealed(struct store_batch *b, struct audit_end *end)
+{
+    chain_append(b, end,
+                 &(struct audit_texts){ .at_us = clock_wall_us(),
+                                        .text = { SLICE_INIT("server"), SLICE_INIT(""),
+                                                  SLICE_INIT(""), SLICE_INIT(AUDIT_UNSEALED),
+                                                  SLICE_INIT(""), slice_of(err_name(OK)),
+                                                  SLICE_INIT(""), SLICE_INIT("") } });
+}
+
 enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args)
 {
     struct tool_read r = { 0 };
@@ -517,6 +610,8 @@ enum err audit_of_tool(struct store *store, slice actor, const char *command, sl
             tool_reset(b, &r.end);
             r.fits = true;
         }
+        if (!seal_ready())
+            tool_unsealed(b, &r.end);
         chain_append(b, &r.end,
                      &(struct audit_texts){
                          .at_us = clock_wall_us(),
@@ -566,7 +661,7 @@ static void sweep_due(struct timer *timer, struct loop *loop)
     timer_set(loop, timer, waits ? RETRY_MS : SWEEP_MS);
     if (!chain.busy && !chain.known)
         chain_read();
-    if (waits || keep_ms >= PARAM_NONE)
+    if (waits || keep_ms >= PARAM_NONE || !seal_ready())
         return;
     struct store_batch *b = store_read(worker_store(chain_worker), hash_keyed(SLICE("audit")));
     STORE_ADD(b, &stays_stmt, 1, SV_I((int64_t)clock_wall_us() - keep_ms * 1000));

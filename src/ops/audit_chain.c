@@ -71,26 +71,40 @@ slice audit_head_text(const struct audit_end *end, struct arena *tmp)
     return slice_of(text);
 }
 
-/* The text is of these ends. */
-static bool head_read(slice text, struct audit_end *end, struct arena *tmp)
+/* The reverse. */
+static bool head_parse(slice text, struct audit_end *end)
 {
-    end->reset = 0;
-    slice ends = audit_head_text(end, tmp), rest;
-    if (!slice_starts(text, ends))
+    slice first, number, hash, reset;
+    bool has = slice_cut(text, ' ', &first, &text) && slice_cut(text, ' ', &number, &text);
+    *end = (struct audit_end){ 0 };
+    if (!has || !slice_int(first, &end->first) || !slice_int(number, &end->number))
         return false;
-    rest = slice_from(text, ends.len);
-    return rest.len == 0 || (rest.ptr[0] == ' ' && slice_int(slice_from(rest, 1), &end->reset));
+    bool was_reset = slice_cut(text, ' ', &hash, &reset);
+    if (hash.len > AUDIT_HASH || (was_reset && !slice_int(reset, &end->reset)))
+        return false;
+    memcpy(end->hash, hash.ptr, hash.len);
+    return true;
+}
+
+bool audit_head_read(const struct store_batch *b, unsigned stmt, struct audit_end *out)
+{
+    struct arena *tmp = arena_create(0);
+    slice plain = { 0 };
+    bool fits = store_row_count(b, stmt) > 0 && seal_ready() &&
+                unseal(&plain, store_text(b, stmt, 0, 0), SLICE(AUDIT_HEAD_CONTEXT), tmp) &&
+                head_parse(plain, out);
+    arena_destroy(&tmp);
+    return fits;
 }
 
 bool audit_head_fits(const struct store_batch *b, unsigned stmt, struct audit_end *end)
 {
-    struct arena *tmp = arena_create(0);
-    slice plain = { 0 };
-    bool fits = !seal_ready() || end->number == 0;
-    if (store_row_count(b, stmt) > 0)
-        fits = !seal_ready() ||
-               (unseal(&plain, store_text(b, stmt, 0, 0), SLICE(AUDIT_HEAD_CONTEXT), tmp) &&
-                head_read(plain, end, tmp));
-    arena_destroy(&tmp);
-    return fits;
+    struct audit_end head;
+    if (!seal_ready() || (store_row_count(b, stmt) == 0 && end->number == 0))
+        return true;
+    if (!audit_head_read(b, stmt, &head) || head.first != end->first ||
+        head.number != end->number || strcmp(head.hash, end->hash) != 0)
+        return false;
+    end->reset = head.reset;
+    return true;
 }

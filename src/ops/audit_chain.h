@@ -12,9 +12,12 @@ struct store_batch;
 struct store_stmt;
 
 /* Commands of entries that the server writes: the log is not as it left it; the key is another one,
- * and the ends of the log are sealed again from here on. */
+ * and the ends of the log are sealed again from here on; the key is away, and the ends are not
+ * sealed; it is back, and entries until here were written without it. */
 #define AUDIT_BROKEN       "audit broken"
 #define AUDIT_RESET        "audit reset"
+#define AUDIT_UNSEALED     "audit unsealed"
+#define AUDIT_SEALED       "audit sealed"
 #define AUDIT_HEAD_CONTEXT "audit head"
 
 /* An argument of commands that read entries in their order. */
@@ -55,3 +58,5 @@ slice audit_head_text(const struct audit_end *end, struct arena *tmp);
 /* Of a statement that has read the head; sets `reset`. Without the key nobody can say that it does
  * not. */
 bool audit_head_fits(const struct store_batch *b, unsigned stmt, struct audit_end *end);
+/* What the head says. false: there is none, or this key does not open it. */
+bool audit_head_read(const struct store_batch *b, unsigned stmt, struct audit_end *out);

@@ -21,7 +21,8 @@ enum {
     FIRST_MS = 500,
     RETRY_MS = 60000
 };
-#define WHOLE_US (INT64_C(7) * 24 * 3600 * 1000000)
+#define UNSEALED_MAX (INT64_C(1) << 40) /* no log has as many entries */
+#define WHOLE_US     (INT64_C(7) * 24 * 3600 * 1000000)
 
 struct alarm audit_broken_alarm = {
     .name = "audit.broken",
@@ -34,8 +35,8 @@ struct alarm audit_broken_alarm = {
         "rest. Then acknowledge the alarm with a note.",
     .explanation = "Somebody has changed or removed entries in the database, so the log does not "
                    "prove any more who did what. It also looks so when secrets.key was replaced. "
-                   "After `secrets reset` it is not raised: `audit verify` says how many entries "
-                   "are from before.",
+                   "After `secrets reset` it is not raised, nor when secrets.key was away and is "
+                   "back: `audit verify` says how many entries cannot be verified.",
     .raised_when = "The check after the start, that at intervals of audit.verify-every, or the "
                    "weekly check of all entries finds an entry that was changed, or that entries "
                    "are missing.",
@@ -69,6 +70,7 @@ struct audit_check {
     int64_t first, last; /* 0: none yet */
     int64_t known;       /* an entry that was found whole before; 0: none */
     int64_t reset;       /* of struct audit_end; 0: none, or the ends are not looked at */
+    int64_t unsealed;    /* entries that were written without the key */
     uint64_t known_us, last_us;
     bool all;  /* from the begin of the log */
     bool ends; /* whether the ends of the log are what the server has written, too */
@@ -100,6 +102,18 @@ static void check_say_row(struct audit_check *c, int64_t id, bool wrong)
                 (long long)id, (long long)c->last);
 }
 
+/* How many entries the arguments of an AUDIT_SEALED name: "first=7 last=9". More than there are is
+ * what somebody else has written into the log while the key was away. */
+static int64_t check_unsealed(slice args)
+{
+    slice first, last;
+    int64_t from, to;
+    bool fits = slice_cut(args, ' ', &first, &last) && slice_starts(first, SLICE("first=")) &&
+                slice_starts(last, SLICE("last=")) && slice_int(slice_from(first, 6), &from) &&
+                slice_int(slice_from(last, 5), &to);
+    return fits && from > 0 && to >= from && to <= UNSEALED_MAX ? to - from + 1 : 0;
+}
+
 /* The first that is there begins the chain: what was before it is cut off. */
 static bool check_row(struct audit_check *c, const struct store_batch *b, uint32_t row)
 {
@@ -119,6 +133,8 @@ static bool check_row(struct audit_check *c, const struct store_batch *b, uint32
         return false;
     }
     c->said = c->said || slice_is(t.text[3], AUDIT_BROKEN); /* what is behind it is checked, too */
+    if (slice_is(t.text[3], AUDIT_SEALED))
+        c->unsealed += check_unsealed(t.text[4]);
     c->first = c->first == 0 ? id : c->first;
     c->last = id;
     c->last_us = t.at_us;
@@ -380,7 +396,9 @@ struct verify {
 
 static void verify_end(struct command_call *call, const struct audit_check *c)
 {
-    int64_t unproven = c->reset > c->first ? c->reset - c->first : 0;
+    int64_t before = c->reset > c->first ? c->reset - c->first : 0;
+    int64_t unproven = before + c->unsealed, most = c->last - c->first + 1;
+    unproven = unproven < most ? unproven : most;
     if (!c->all || !seal_ready()) {
         command_done(call, "the chain is whole; whether entries are missing at its begin or end "
                            "was not checked");
@@ -389,11 +407,16 @@ static void verify_end(struct command_call *call, const struct audit_check *c)
     command_int(call, "unproven", unproven);
     if (unproven == 0)
         command_done(call, "the chain is whole");
+    else if (before == 0)
+        command_done(call,
+                     "the chain is whole; %lld entries were written while secrets.key was away, "
+                     "and whether these are as they were written is not known",
+                     (long long)unproven);
     else
         command_done(call,
                      "the chain is whole from entry %lld on, which says that secrets.key was made "
                      "anew; whether the %lld before it are as they were written is not known",
-                     (long long)c->reset, (long long)unproven);
+                     (long long)c->reset, (long long)before);
 }
 
 static void audit_verify_done(struct audit_check *c)
@@ -454,6 +477,7 @@ struct command audit_verify_command = {
             { .name = "unproven",
               .type = PARAM_INT,
               .optional = true,
-              .doc = "entries of before `secrets reset`, which cannot be verified" },
+              .doc = "entries of before `secrets reset`, or of a time without secrets.key, which "
+                     "cannot be verified" },
             { 0 } },
 };
