@@ -240,8 +240,8 @@ def test_contacts_of_a_deleted_account_are_asked_again(server, load):
 @pytest.mark.parametrize("between", [0, 20])
 @pytest.mark.parametrize("replaced", [0, 2])
 def test_lists_that_do_not_agree(server, load, order, other, between, replaced):
-    """Whoever comes first, and however far apart: the one whose list the other does not confirm asks
-    again, once. That one has the address of an account which was replaced meanwhile, perhaps."""
+    """Whoever comes first, and however far apart: the one whose list the other does not confirm
+    asks again, once. That one has the address of an account that was replaced meanwhile, perhaps."""
     lists = {"da1": "<item jid='da2@localhost' subscription='both'/>", "da2": other}
     users = [f"<user name='{name}' password='x'><query xmlns='jabber:iq:roster'>{lists[name]}"
              "</query></user>" for name in order.split()]
