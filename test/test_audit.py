@@ -271,7 +271,7 @@ def test_what_the_server_cuts_off_is_fine(host):
     for i in range(6):
         host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
     until("the entries", lambda: host.rows("audit", "verify")[0]["last"] >= 6)
-    host.ctl("set", "audit.keep", "1d")
+    host.ctl("set", "audit.keep", "1d", "--accept")
     host.stop()
     with host.database() as db:  # as if they were older: by entries that nobody compares
         db.execute("UPDATE audit_log SET at_us = at_us - 172800000000 WHERE id < 4")

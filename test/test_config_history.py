@@ -1,4 +1,5 @@
 """Changes of settings are transactions: candidates, confirmation, history, going back."""
+import re
 import time
 
 import pytest
@@ -406,6 +407,7 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
         assert diff["text"] == f"`config apply` needs --accept: {name} would delete: {impact}"
         said = refusal(server, "config", "apply")
         assert f"nothing was changed: {name} would delete: {impact}; give --accept" in said
+        assert refusal(server, "set", name, less) == said
         shown = server.rows("config", "show", name)[0]
         assert shown["value"] == shown["default_value"]
         server.ctl("config", "edit", name, more)
@@ -416,6 +418,24 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
     server.ctl("config", "edit", "archive.retention", "30d")
     assert server.rows("config", "apply", "--accept")[0]["impact"] == KEPT["archive.retention"][1]
     assert value(server, "archive.retention") == "30d"
+    server.ctl("set", "archive.retention", "20d", "--accept")
+    assert value(server, "archive.retention") == "20d"
+
+
+def test_a_default_that_would_delete_must_be_accepted(server):
+    for name, high in ("audit.keep", "none"), ("sm.hibernate-time", "77s"):
+        server.ctl("set", name, high)
+    server.stop()
+    aged(server, 400)
+    server.start()
+    for args in ("config", "reset", "audit"), ("set", "audit.keep", "--default"):
+        said = refusal(server, *args)
+        assert re.search("nothing was changed: audit.keep would delete: entries that are older: "
+                         r"\d+; give --accept", said), said
+    assert value(server, "audit.keep") == "none"
+    server.ctl("config", "reset", "sm")
+    server.ctl("config", "reset", "audit", "--accept", "--yes")
+    assert value(server, "audit.keep") == "365d"
 
 
 def test_apply_says_what_is_above_a_new_limit(make_server):

@@ -109,7 +109,7 @@ def test_an_account_that_is_not_taken_leaves_no_archive(server, load):
     with server.database(read_only=True) as db:
         assert db.execute("SELECT count(*) FROM message").fetchone() == (MANY,)
     # interrupted: the process ended between messages and account
-    server.ctl("set", "archive.retention", "36500")
+    server.ctl("set", "archive.retention", "36500", "--accept")
     server.ctl("archive", "expire")
     server.stop()
     with server.database() as db:
@@ -137,7 +137,7 @@ def test_retention_and_search_know_what_was_imported(server, load):
     juliet = server.client("juliet", password="x", priority=-1)
     found = Page(juliet, (WORDS, "2222"))
     assert found.bodies == ["line 2222"]
-    server.ctl("set", "archive.retention", "30")
+    server.ctl("set", "archive.retention", "30", "--accept")
     server.ctl("archive", "expire")
     assert [body for _, _, body in pages(juliet)] == [body for _, _, body in fresh]
 

@@ -27,7 +27,7 @@ def pieces(entries=ENTRIES, size=1000, more=""):
 
 def left_of(server, jid="juliet@localhost"):
     """Nothing is, once the archive is cleaned."""
-    server.ctl("set", "archive.retention", "36500")
+    server.ctl("set", "archive.retention", "36500", "--accept")
     server.ctl("archive", "expire")
     with server.database(read_only=True) as db:
         return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

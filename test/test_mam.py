@@ -889,12 +889,12 @@ def test_retention(server, talk):
     assert age(server, 11, 40) == 12
     server.start()
     assert server.ctl_run("archive", "expire").returncode != 0  # nothing is too old
-    server.ctl("set", "archive.retention", "50")
+    server.ctl("set", "archive.retention", "50", "--accept")
     server.ctl("archive", "expire")
     alice = server.client("alice", "a")
     assert len(Page(alice).bodies) == 12
     old = Page(alice).ids
-    server.ctl("set", "archive.retention", "30")
+    server.ctl("set", "archive.retention", "30", "--accept")
     assert "messages deleted: 10" in str(server.ctl("archive", "expire"))
     assert Page(alice).bodies == ["waits", "new"]  # carol does not have it yet
     assert Page(alice, (WORDS, "m3")).bodies == []
@@ -904,7 +904,7 @@ def test_retention(server, talk):
     carol.expect("<message><body>waits</body></message>")
     carol.ping()
     server.restart()
-    server.ctl("set", "archive.retention", "30")
+    server.ctl("set", "archive.retention", "30", "--accept")
     server.ctl("archive", "expire")
     for name in ("alice", "bob"):
         assert Page(server.client(name, "x")).bodies == ["new"]
@@ -920,7 +920,7 @@ def test_a_message_with_a_wrong_time_does_not_stop_retention(server, talk, days)
     assert age(server, 10, 40) == 11
     age(server, 1, -40 - days)
     server.start()
-    server.ctl("set", "archive.retention", "30")
+    server.ctl("set", "archive.retention", "30", "--accept")
     assert "messages deleted: 9" in str(server.ctl("archive", "expire"))
     assert len(Page(server.client("alice", "a")).bodies) == 2
 
@@ -941,7 +941,7 @@ def test_a_message_as_long_as_a_batch_is_removed(server, talk):
         assert (2 << 23) - 600 < lengths[1] <= lengths[0] < 2 << 23
     age(server, 6, 40)
     server.start()
-    server.ctl("set", "archive.retention", "30")
+    server.ctl("set", "archive.retention", "30", "--accept")
     assert "messages deleted: 6" in str(server.ctl("archive", "expire"))
     assert count_rows(server, "entry") == 8
     server.ctl("user", "del", "bob@localhost")
@@ -969,7 +969,7 @@ def test_long_messages(server):
     server.stop()
     age(server, 400, 40)
     server.start()
-    server.ctl("set", "archive.retention", "30")
+    server.ctl("set", "archive.retention", "30", "--accept")
     server.ctl("archive", "expire")
     assert (count_rows(server, "entry"), indexed(server, "x")) == (1, 1)  # the newest stays
 

@@ -494,7 +494,7 @@ def test_a_destroyed_room_leaves_nothing(server, talk, alice, bob):
 
 
 def test_retention_holds_for_rooms(server, talk, alice):
-    server.ctl("set", "archive.retention", "1")
+    server.ctl("set", "archive.retention", "1", "--accept")
     server.stop()
     day = 2 * 86400 * 1000000
     with server.database() as db:

@@ -204,9 +204,9 @@ def test_old_messages_expire_behind_young_ones(server, cave, make_server, young,
     chat(young)
     other.ctl("room", "import", path)
     chat(1)  # the newest stays
-    other.ctl("set", "archive.retention", "50")
+    other.ctl("set", "archive.retention", "50", "--accept")
     assert "messages deleted: 0" in str(other.ctl("archive", "expire"))
-    other.ctl("set", "archive.retention", "30")
+    other.ctl("set", "archive.retention", "30", "--accept")
     assert f"messages deleted: {count}" in str(other.ctl("archive", "expire"))
 
 

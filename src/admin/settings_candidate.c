@@ -4,6 +4,7 @@
 #include "admin/settings_candidate.h"
 #include "admin/settings_change.h"
 #include "admin/settings_history.h"
+#include "admin/settings_impact.h"
 #include "admin/settings_private.h"
 #include "admin/settings_statements.h"
 #include "auth/seal.h"
@@ -17,12 +18,7 @@
 #include "home/here.h"
 #include "ops/owner.h"
 
-enum {
-    CANDIDATE_BYTES_MAX = 256 << 10,
-    CONFIRM_MS_MAX = 24 * 3600 * 1000,
-    COUNT_MS = 2000,
-    COUNTS_MS = 10000
-};
+enum { CANDIDATE_BYTES_MAX = 256 << 10, CONFIRM_MS_MAX = 24 * 3600 * 1000, COUNTS_MS = 10000 };
 
 struct setting settings_candidates_max = {
     .name = "config.candidates-max",
@@ -336,8 +332,8 @@ struct count {
 };
 
 /* Counts in the database what is above the new limits of a candidate, one after the other, each for
- * COUNT_MS at most and all for COUNTS_MS. The candidate may change meanwhile: entries are found
- * again by their settings. */
+ * SETTINGS_COUNT_MS at most and all for COUNTS_MS. The candidate may change meanwhile: entries are
+ * found again by their settings. */
 struct counting {
     struct command_call *call;
     const char *owner;
@@ -363,10 +359,8 @@ static void counting_add(struct counting *c, const struct entry *e, int64_t coun
                            .now = settings_show(e->setting, entry_value(e), arena),
                            .value = slice_dup(arena, entry_value(e)),
                            .text = unknown };
-    if (impact != NULL && count >= 0)
-        one->text = arena_printf(arena, "%s: %lld", impact->what, (long long)count);
-    else if (impact != NULL)
-        one->text = arena_printf(arena, "%s: %s", impact->what, unknown);
+    if (impact != NULL)
+        one->text = settings_impact_text(impact, count, unknown, arena);
     one->deletes = impact != NULL && impact->deletes && count != 0;
     *c->tail = one;
     c->tail = &one->next;
@@ -384,22 +378,6 @@ static void counted(void *arg, enum store_result result, const struct store_batc
     counting_go_on(c);
 }
 
-/* What the statement is given: the new limit, or the time of what is as old. false: none. */
-static bool new_limit(const struct entry *e, int64_t *value)
-{
-    struct why why;
-    const struct setting_impact *impact = e->setting->impact;
-    *value = e->setting->def;
-    if (setting_is_text(e->setting) ||
-        (!e->is_default && param_check(&e->setting->param, entry_value(e), value, &why) != OK))
-        return false;
-    if (impact->unit_us > 0 && *value >= SETTING_NONE)
-        *value = INT64_MIN;
-    else if (impact->unit_us > 0)
-        *value = (int64_t)clock_wall_us() - *value * impact->unit_us;
-    return true;
-}
-
 static void counting_go_on(struct counting *c)
 {
     int64_t value;
@@ -407,14 +385,14 @@ static void counting_go_on(struct counting *c)
         const struct entry *e = *entry_find(c->owner, c->at);
         if (e == NULL)
             continue;
-        if (c->at->impact == NULL || !new_limit(e, &value) || clock_mono_us() > c->end_us) {
+        if (!settings_impact_at(c->at, entry_value(e), &value) || clock_mono_us() > c->end_us) {
             counting_add(c, e, -1, c->at->impact == NULL ? "" : "not counted");
             continue;
         }
         struct store_batch *b = store_read(worker_store(c->call->worker), 0);
-        store_read_long(b, 0, COUNT_MS);
+        store_read_long(b, 0, SETTINGS_COUNT_MS);
         STORE_ADD(b, c->at->impact->stmt, STORE_ANY_ROWS, SV_I(value));
-        store_submit(b, worker_loop(c->call->worker), 2 * COUNT_MS, counted, c);
+        store_submit(b, worker_loop(c->call->worker), 2 * SETTINGS_COUNT_MS, counted, c);
         return;
     }
     c->done(c);
@@ -712,10 +690,7 @@ struct command settings_apply_command = {
                                             .max = CONFIRM_MS_MAX,
                                             .doc = "roll it back unless an operator confirms it "
                                                    "within this time" },
-                                          { .name = "accept",
-                                            .kind = ARG_FLAG,
-                                            .type = PARAM_BOOL,
-                                            .doc = "also if it deletes something that is stored" },
+                                          SETTINGS_ACCEPT_ARG,
                                           { .name = "shown",
                                             .kind = ARG_OPTION,
                                             .min = 16,

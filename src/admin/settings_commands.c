@@ -2,6 +2,7 @@
 #include "admin/settings_commands.h"
 #include "admin/settings_change.h"
 #include "admin/settings_history.h"
+#include "admin/settings_impact.h"
 #include "admin/settings_private.h"
 #include "admin/settings_restart.h"
 #include "base/arena.h"
@@ -63,7 +64,7 @@ static void admin_settings_run_set(struct command_call *call)
     t->done = admin_settings_set_done;
     t->arg = s;
     t->item[t->count++] = (struct settings_item){ s, shortest(s, value, call->arena) };
-    settings_turn_take(t);
+    settings_turn_if_accepted(t);
 }
 
 /* The answer of a reset, with the counts before it. */
@@ -122,7 +123,7 @@ static void admin_settings_run_reset(struct command_call *call)
     t->kind = SETTINGS_RESET;
     t->done = reset_done;
     t->arg = r;
-    settings_turn_take(t);
+    settings_turn_if_accepted(t);
 }
 
 /* What applies without a value of its own. */
@@ -237,15 +238,18 @@ struct command settings_set_command = {
         (const struct command_arg[]){
             SETTINGS_NAME_ARG,
             SETTINGS_VALUE_ARGS,
+            SETTINGS_ACCEPT_ARG,
             SETTINGS_COMMENT_ARG,
             { 0 },
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
     .run = admin_settings_run_set,
-    .doc = "Changes a setting and stores it in the database. It applies at once, unless `get` says "
-           "that a restart is needed. Settings with the scope domain can have another value for "
-           "the users of one domain: `set register.enabled@example.org off`.",
+    .doc =
+        "Changes a setting and stores it in the database. It applies at once, unless `get` says "
+        "that a restart is needed. Settings with the scope domain can have another value for "
+        "the users of one domain: `set register.enabled@example.org off`. A lower limit that would "
+        "delete messages or entries needs --accept.",
 };
 struct command settings_get_command = {
     .name = "get",
@@ -311,6 +315,7 @@ struct command settings_reset_command = {
             { .name = "prefix",
               .kind = ARG_POSITIONAL,
               .doc = "name of one, or the first part of their names: muc, c2s, ..." },
+            SETTINGS_ACCEPT_ARG,
             SETTINGS_COMMENT_ARG,
             { 0 },
         },
@@ -319,6 +324,7 @@ struct command settings_reset_command = {
     .run = admin_settings_run_reset,
     .doc = "Sets settings back to their defaults: one, or all that begin with PREFIX, at once, "
            "except those in the node file. After `config reset muc`, existing rooms keep their "
-           "configuration. If "
-           "one of them is not for the client of an administrator, that client resets none.",
+           "configuration. What would delete messages or entries needs --accept. If one of them is "
+           "not "
+           "for the client of an administrator, that client resets none.",
 };

@@ -2,6 +2,7 @@
  * and after. Older versions are found by going back from what is stored now. */
 #include "admin/settings_history.h"
 #include "admin/settings_change.h"
+#include "admin/settings_impact.h"
 #include "admin/settings_private.h"
 #include "admin/settings_statements.h"
 #include "auth/seal.h"
@@ -221,19 +222,11 @@ static bool history_differs(const struct store_batch *b, unsigned stmt, uint32_t
  * confirmed is taken back as the clock would. */
 static const struct settings_item *first_lowered(const struct settings_turn *t)
 {
-    struct why why;
     if (t->call == NULL || t->undoes != 0 || command_flag(t->call, "accept"))
         return NULL;
-    for (size_t i = 0; i < t->count; i++) {
-        const struct settings_item *item = &t->item[i];
-        const struct setting *s = item->setting;
-        int64_t value = s->def;
-        if (s->impact == NULL || !s->impact->deletes || setting_is_text(s))
-            continue;
-        if ((item->value.ptr == NULL || param_check(&s->param, item->value, &value, &why) == OK) &&
-            value < setting_int(s))
-            return item;
-    }
+    for (size_t i = 0; i < t->count; i++)
+        if (settings_lowers(&t->item[i]))
+            return &t->item[i];
     return NULL;
 }
 
@@ -762,10 +755,7 @@ struct command settings_rollback_command = {
                                             .max = PARAM_NONE,
                                             .doc = "the version to go back to; without it: the one "
                                                    "before the last" },
-                                          { .name = "accept",
-                                            .kind = ARG_FLAG,
-                                            .type = PARAM_BOOL,
-                                            .doc = "also if it deletes something that is stored" },
+                                          SETTINGS_ACCEPT_ARG,
                                           SETTINGS_COMMENT_ARG,
                                           { 0 } },
     .runs_at = COMMAND_DUTY,

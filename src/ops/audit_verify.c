@@ -409,8 +409,8 @@ static void verify_end(struct command_call *call, const struct audit_check *c)
         command_done(call, "the chain is whole");
     else if (before == 0)
         command_done(call,
-                     "the chain is whole; %lld entries were written while secrets.key was away, "
-                     "and whether these are as they were written is not known",
+                     "the chain is whole; whether entries of a time without secrets.key are as "
+                     "they were written is not known: %lld",
                      (long long)unproven);
     else
         command_done(call,
