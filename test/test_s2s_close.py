@@ -5,6 +5,7 @@ import pytest
 
 from muster import federation, xml
 from muster.client import until
+from test_s2s_lost import read_join
 
 ONE, OTHER = "one.test", "other.test"
 SM = f"<sm xmlns='{xml.SM}'/>"
@@ -155,3 +156,50 @@ def test_what_comes_on_our_stream_before_its_end_is_taken(node, listener):
         peer.sendall(f"<message from='bob@{OTHER}' to='{alice.bare}'><body>late</body></message>"
                      "</stream:stream>".encode())
         alice.expect("<message><body>late</body></message>")
+
+
+def without_enabled(listener):
+    """The next stream, to our <enable/>, which is not answered."""
+    peer = listener.secure()
+    listener.read_until(peer, "<auth.*</auth>")
+    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(peer, "third", SM)
+    return peer
+
+
+def test_an_end_instead_of_an_answer_to_enable_confirms_nothing(node, listener):
+    """The answer would have come before: what is behind <enable/> has not been taken."""
+    alice = node.client("alice")
+    say(alice, f"bob@{OTHER}", 0)
+    for _ in range(2):
+        with without_enabled(listener) as peer:
+            listener.read_until(peer, "<body>0</body>.*</message>")
+            peer.sendall(b"</stream:stream>")
+            listener.read_until(peer, "</stream:stream>")
+    assert pending(node) == 1
+    with listener.join() as peer:
+        listener.read_until(peer, "<body>0</body>.*</message>")
+        peer.sendall(b"</stream:stream>")
+        listener.read_until(peer, "</stream:stream>")
+    until("it is confirmed", lambda: pending(node) == 0)
+
+
+@pytest.mark.parametrize("count, size", [(40, 200_000), (5, 10)])
+def test_an_end_confirms_nothing_that_the_server_has_not_read(node, listener, count, size):
+    """It counts nothing, and closes the connection with that unread: more than its system has room
+    for, or less."""
+    alice = node.client("alice")
+    say(alice, f"bob@{OTHER}", 0)
+    peer = listener.join()
+    listener.read_until(peer, "<body>0</body>.*</message>")
+    for i in range(1, count + 1):
+        alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{i}'><body>{'x' * size}</body>"
+                   "</message>")
+    alice.ping()
+    peer.sendall(b"</stream:stream>")
+    peer.close()
+    reader = read_join(listener)
+    until("all are confirmed", lambda: pending(node) == 0)
+    assert re.findall("id='m([0-9]+)'", reader.text)[-count:] == \
+        [str(i) for i in range(1, count + 1)]
+    reader.cut()

@@ -95,25 +95,38 @@ static void out_heard(struct xstream *x, const struct elem *error)
         partner_hopes(o->partner);
 }
 
+/* The server counts nothing, and its end says that it has read what was written to it (RFC 6120
+ * §4.4): an end that answers ours does, and else that it closes the connection when it has read
+ * ours. One that has ended instead of answering <enable/>, which was in front, has read nothing. */
+static bool out_ends_confirm(const struct s2s_out *o, enum xstream_end why)
+{
+    if (o->sm != OUT_NO_SM)
+        return false;
+    return o->peer_ended ? why == XSTREAM_LOST
+                         : why == XSTREAM_ENDED && o->x.end_sent && s2s_out_has_arrived(o);
+}
+
 static void out_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (why == XSTREAM_ENDED)
+    bool ended = why == XSTREAM_ENDED || (why == XSTREAM_LOST && o->peer_ended);
+    bool confirms = out_ends_confirm(o, why); /* before anything more is written */
+    if (ended)
         s2s_flow_last_ack(s2s_out_flow(x));
     else if (o->partner != NULL && (o->both || o->up))
         partner_rejoins(o->partner);
-    if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
+    if (o->partner != NULL && o->auth != OUT_NOTHING && !ended)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
-    if (o->partner != NULL && o->up && s2s_is_broken(x, why))
+    if (o->partner != NULL && o->up && !ended && s2s_is_broken(x, why))
         share_blames(o, partner_breaks);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, s2s_out_stage(o, false), SE_REMOTE_SERVER_TIMEOUT, false,
                       "the connection failed: %s", conn_error(x->conn));
-    if (o->partner == NULL || !o->up || why != XSTREAM_ENDED || o->heard)
+    if (o->partner == NULL || !o->up || !ended || o->heard)
         return;
     share_each(o, partner_ended);
-    if (o->sm != OUT_COUNTS)
-        share_confirm_all(o); /* it has read all before it ended */
+    if (confirms)
+        share_confirm_all(o);
 }
 
 static void out_closing(struct xstream *x)
@@ -355,11 +368,17 @@ static void out_sends_end(struct s2s_out *o)
     o->draining = false;
 }
 
+/* The server has ended its half, and perhaps has not read all that was written. */
+static bool out_needs_proof(const struct s2s_out *o)
+{
+    return o->sm == OUT_NO_SM && share_is_unconfirmed(o);
+}
+
 /* All that came is handled, or that takes too long. */
 static void out_has_drained(struct s2s_out *o)
 {
     ensure(o->draining && o->up);
-    if (o->peer_ended)
+    if (o->peer_ended && !out_needs_proof(o))
         xstream_end(&o->x, XSTREAM_ENDED);
     else
         out_sends_end(o);
@@ -768,11 +787,12 @@ void s2s_out_finish(struct s2s_out *o)
 
 bool s2s_out_handles(const struct s2s_out *o) { return s2s_flow_is_due(s2s_out_flow(&o->x)); }
 
-/* The server has ended its half: it hears first what became of its last stanzas. */
+/* The server has ended its half: it hears first what became of its last stanzas. One that counts
+ * nothing then closes the connection, when it has read our end. */
 static bool out_drains(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (o->partner == NULL || x->end_sent || !s2s_out_handles(o))
+    if (o->partner == NULL || x->end_sent || !(s2s_out_handles(o) || out_needs_proof(o)))
         return false;
     o->peer_ended = true;
     s2s_out_finish(o);
