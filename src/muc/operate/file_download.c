@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "home/here.h"
 #include "muc/operate/file_export.h"
 #include "muc/operate/file_home.h"
@@ -13,13 +14,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { HEAD_BYTES_MAX = 80 << 20, PLACE_BYTES_MAX = 160 };
+enum { HEAD_BYTES_MAX = 80 << 20, PLACE_BYTES_MAX = 200 };
 
 #define HEAD_GIVEN INT64_MAX /* as `line`: all lines before the messages were given */
 
 /* Where a page begins. */
 struct place {
     int64_t line; /* of those before the messages */
+    int64_t head; /* a hash of all of these: they are the same on each page */
     int64_t owner;
     int64_t id, until; /* of messages: the last that was given, and where they end */
     int64_t people, messages, skipped;
@@ -40,8 +42,8 @@ struct download {
 /* Numbers with dots between them. */
 static bool place_read(struct place *p, slice text)
 {
-    int64_t *const to[] = { &p->line,   &p->owner,    &p->id,     &p->until,
-                            &p->people, &p->messages, &p->skipped };
+    int64_t *const to[] = { &p->line,  &p->head,   &p->owner,    &p->id,
+                            &p->until, &p->people, &p->messages, &p->skipped };
     enum { COUNT = sizeof to / sizeof to[0] };
     slice part;
     for (size_t i = 0; i < COUNT; i++) {
@@ -66,8 +68,9 @@ static void download_more(struct download *d)
     const struct place *p = &d->at;
     int len =
         snprintf(place, sizeof place,
-                 "%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64,
-                 p->line, p->owner, p->id, p->until, p->people, p->messages, p->skipped);
+                 "%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64 ".%" PRId64
+                 ".%" PRId64,
+                 p->line, p->head, p->owner, p->id, p->until, p->people, p->messages, p->skipped);
     ensure(len > 0 && (size_t)len < sizeof place);
     command_done_more(d->call, (slice){ place, (size_t)len });
     download_free(d);
@@ -233,22 +236,36 @@ static void download_refuse(struct download *d)
     else if (d->owner == 0)
         command_fail(d->call, E_DOWN, "the node of %.*s ended before it answered",
                      SLICE_ARG(d->room));
+    else if (d->at.owner == d->owner)
+        command_fail(d->call, E_CONFLICT,
+                     "%.*s got another configuration or affiliation meanwhile; begin again",
+                     SLICE_ARG(d->room));
     else
         command_fail(d->call, E_CONFLICT, "%.*s was destroyed and made again meanwhile",
                      SLICE_ARG(d->room));
     download_free(d);
 }
 
+/* All nodes agree on it: the next page may be of another one. Not negative, as `place` is. */
+static int64_t head_hash(slice head)
+{
+    static const struct hash_key key = { 0 };
+    return (int64_t)(hash_with(&key, head) >> 1);
+}
+
 static void download_all_told(struct worker *w, void *arg)
 {
     struct download *d = arg;
     (void)w;
-    bool again = d->at.owner != 0 && d->at.owner != d->owner;
-    if (d->e != OK || d->owner == 0 || d->head.overflow || again) {
+    bool begins = d->at.owner == 0, again = !begins && d->at.owner != d->owner;
+    int64_t head = d->at.line == HEAD_GIVEN ? d->at.head : head_hash(buf_slice(&d->head));
+    bool changed = !begins && head != d->at.head;
+    if (d->e != OK || d->owner == 0 || d->head.overflow || again || changed) {
         download_refuse(d);
         return;
     }
     d->at.owner = d->owner;
+    d->at.head = head;
     if (d->at.line == HEAD_GIVEN || download_head(d))
         download_read(d);
     else
