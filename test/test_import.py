@@ -241,7 +241,7 @@ def test_contacts_of_a_deleted_account_are_asked_again(server, load):
 @pytest.mark.parametrize("replaced", [0, 2])
 def test_lists_that_do_not_agree(server, load, order, other, between, replaced):
     """Whoever comes first, and however far apart: the one whose list the other does not confirm
-    asks again, once. That one has the address of an account that was replaced meanwhile, perhaps."""
+    asks again, once. That one has an account that was replaced meanwhile, perhaps."""
     lists = {"da1": "<item jid='da2@localhost' subscription='both'/>", "da2": other}
     users = [f"<user name='{name}' password='x'><query xmlns='jabber:iq:roster'>{lists[name]}"
              "</query></user>" for name in order.split()]
@@ -298,6 +298,9 @@ def test_what_is_replaced_keeps_what_others_gave_it(server, load):
     server.ctl("group-member", "add", "house", "juliet@localhost", "romeo@localhost")
     server.ctl("group", "add", "verona")
     server.ctl("group-member", "add", "verona", "--rule", "department=Verona")
+    server.ctl("federation", "set", "juliet@localhost", "off")
+    server.ctl("policy", "set", "juliet@localhost", "--others", "block", "--allow", "nurse@x.test")
+    server.ctl("policy", "set", "romeo@localhost", "--allow", "juliet@localhost")
 
     def given():
         return (server.rows("admin", "list"), server.rows("room-admin", "list"),
@@ -306,13 +309,21 @@ def test_what_is_replaced_keeps_what_others_gave_it(server, load):
                  *server.rows("group-member", "list", "house")],
                 [server.rows("group", "show", "verona")[0]["rules"],
                  *server.rows("group-member", "list", "verona")], profile(server))
-    before = given()
+
+    def ruled():
+        return [server.rows("federation", "show", "juliet@localhost"),
+                server.rows("policy", "show", "juliet@localhost"),
+                server.rows("policy", "show", "romeo@localhost")]
+    before, rules = given(), ruled()
     assert [len(rows) for rows in before] == [1, 1, 2, 3, 2, 8]
+    assert all(word in str(rows) for word, rows in
+               zip(("'off'", "nurse", "juliet"), rules, strict=True)) and "block" in str(rules[1])
     romeo = server.client("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1")
     message, lost = load(server_data("<user name='juliet' password='other'/>", ROMEO), "--replace")
     assert message.startswith("users imported: 2, there already: 0, refused: 0") and lost == set()
     romeo.expect_stream_error("not-authorized")
     until("it is as before", lambda: given() == before)
+    assert ruled() == rules
     juliet = server.client("juliet", password="other")
     assert by_search(juliet, "capulet") == [("juliet@localhost", "Juliet", "Capulet")]
     juliet.close()
@@ -336,9 +347,13 @@ def test_what_is_replaced_keeps_what_others_gave_it(server, load):
     message, _ = load(server_data("<user name='juliet' password='again'/>"), "--replace")
     assert message.startswith("users imported: 1,")
     until("it is as before again", lambda: given() == before)
+    assert ruled() == rules
     server.client("juliet", password="again").close()
     server.ctl("user", "del", "juliet@localhost")
     until("groups", lambda: [len(rows) for rows in given()] == [0, 0, 1, 2, 1, 0])
+    server.ctl("user", "add", "juliet@localhost", "--password", "mine")
+    assert not any(word in str(rows) for word, rows in
+                   zip(("'off'", "nurse", "juliet"), ruled(), strict=True))
 
 
 def test_an_account_that_is_disabled_stays_so(server, load, make_server, tmp_path):
@@ -354,6 +369,31 @@ def test_an_account_that_is_disabled_stays_so(server, load, make_server, tmp_pat
         other.login("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1")
     other.ctl("user", "enable", "romeo@localhost")
     other.login("romeo", password="iLuvJuLi3T", mechanism="SCRAM-SHA-1").close()
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_an_account_that_an_operator_has_disabled_is_not_enabled_by_a_file(server, load, emptied):
+    """Also in pieces, and if it was emptied before; but an account that was emptied alone is."""
+    on = "<continues xmlns='urn:muster:pie:0'/>"
+    users = [f"<user name='{name}' password='x'>{more}</user>" for name, more in
+             (("one", ""), ("two", on), ("two", ""), ("free", ""))]
+    load(server_data(*users))
+    for name in "one", "two":
+        server.ctl("user", "disable", f"{name}@localhost")
+    for _ in range(2):
+        for name in ("one", "two", "free") if emptied else ():
+            server.ctl("user", "del", f"{name}@localhost", "--keep-address")
+        message, lost = load(server_data(*users), "--replace")
+        assert "users imported: 3," in message and not lost
+        assert [r["jid"].partition("@")[0] for r in server.rows("user", "list", "--disabled")] == \
+            ["one", "two"]
+        for name in "one", "two":
+            with pytest.raises(Exception, match="account-disabled"):
+                server.login(name, password="x")
+        server.login("free", password="x").close()
+    server.ctl("user", "enable", "one@localhost")
+    load(server_data(*users), "--replace")
+    server.login("one", password="x").close()
 
 
 def test_an_import_says_how_far_it_is(server, tmp_path):

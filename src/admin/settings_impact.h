@@ -20,6 +20,3 @@ const char *settings_impact_text(const struct setting_impact *impact, int64_t co
                                  const char *unknown, struct arena *arena);
 /* Whether the item is a lower limit, beyond which what is stored is deleted. */
 bool settings_lowers(const struct settings_item *item);
-/* settings_turn_take(), unless an item would delete something and the call has no --accept: then
- * it fails. */
-void settings_turn_if_accepted(struct settings_turn *t);

@@ -82,7 +82,9 @@ struct store_stmt credential_stmt_delete = {
 };
 struct store_stmt credential_stmt_empty = {
     .name = "account.empty",
-    .sql = "INSERT INTO account(jid, created_us, disabled, look) VALUES($1, $2, 1, $3)",
+    .sql = "INSERT INTO account(jid, created_us, disabled, look) SELECT $1, $2, "
+           "CASE WHEN EXISTS (SELECT 1 FROM account o WHERE o.jid = ' ' || $1 AND o.disabled = 1) "
+           "THEN 1 ELSE 2 END, $3",
     .params = "tit",
     .cols = "",
 };
@@ -611,20 +613,21 @@ void credentials_reserve(struct store_batch *b, slice name)
     STORE_ADD(b, &credential_stmt_unreserve, 1, SV_T(name));
 }
 
-static void credentials_inherit(struct store_batch *b, slice jid)
+static void credentials_inherit(struct store_batch *b, slice jid, credentials_inherit_fn *inherit)
 {
     STORE_ADD(b, &credential_stmt_inherit, STORE_ANY_ROWS, SV_T(jid));
+    inherit(b, jid);
     STORE_ADD(b, &credential_stmt_replaced, STORE_ANY_ROWS, SV_T(jid));
 }
 
 void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp)
 {
-    if (p->replaces)
+    if (p->inherit != NULL)
         STORE_ADD(b, &credential_stmt_aside, STORE_ANY_ROWS, SV_T(p->jid), SV_I(1));
     STORE_ADD(b, &credential_stmt_port, 1, SV_I(p->id), SV_T(p->jid), SV_I(p->now_us),
               SV_T(look_of(p->jid, tmp)), SV_I(p->disabled));
-    if (p->replaces)
-        credentials_inherit(b, p->jid);
+    if (p->inherit != NULL)
+        credentials_inherit(b, p->jid, p->inherit);
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++)
         if ((p->has & 1u << h) != 0)
             put_keys(b, p->jid, h, &p->keys[h]);
@@ -657,13 +660,14 @@ void credentials_add_delete(struct store_batch *b, int64_t account)
     STORE_ADD(b, &credential_stmt_delete, STORE_ANY_ROWS, SV_I(account));
 }
 
-void credentials_add_empty(struct store_batch *b, int64_t account, slice jid, uint64_t now_us)
+void credentials_add_empty(struct store_batch *b, int64_t account, slice jid, uint64_t now_us,
+                           credentials_inherit_fn *inherit)
 {
     struct arena *tmp = arena_create(0);
     add_delete_keys(b, account);
     STORE_ADD(b, &credential_stmt_aside, STORE_ANY_ROWS, SV_T(jid), SV_I(0));
     STORE_ADD(b, &credential_stmt_empty, 1, SV_T(jid), SV_I(now_us), SV_T(look_of(jid, tmp)));
-    credentials_inherit(b, jid);
+    credentials_inherit(b, jid, inherit);
     arena_destroy(&tmp);
 }
 

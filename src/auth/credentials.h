@@ -79,6 +79,9 @@ struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum
                                      const struct scram_keys *keys, credentials_fn *done,
                                      void *arg);
 
+/* Adds statements that move what others gave to an account to the one that replaces it. Both have
+ * their rows then, and the one before is ' ' || jid. */
+typedef void credentials_inherit_fn(struct store_batch *b, slice jid);
 /* An account that comes from another server, in the transaction that has all it brings. Its id is
  * reserved first, in a batch of its own, of which it is the only row of the first statement: `name`
  * is no address, and unlike those of other reservations under way. The batch is a conflict if there
@@ -89,8 +92,10 @@ struct credentials_ported {
     uint64_t now_us;
     const struct scram_keys *keys; /* SCRAM_HASH_COUNT */
     unsigned has;                  /* of which hashes: bits */
-    bool replaces; /* an account that is disabled, as of credentials_add_empty(): has its profile */
     bool disabled;
+    /* It replaces an account that is disabled, as of credentials_add_empty(), and has its profile.
+     * NULL: it replaces none. */
+    credentials_inherit_fn *inherit;
 };
 void credentials_reserve(struct store_batch *b, slice name);
 void credentials_port(struct store_batch *b, const struct credentials_ported *p, struct arena *tmp);
@@ -104,8 +109,11 @@ bool credentials_row_keys(const struct store_batch *b, unsigned stmt, uint32_t r
 /* Adds the deletion of account and keys to a batch; other features add their own rows to it. */
 void credentials_add_delete(struct store_batch *b, int64_t account);
 /* Deletes it, too, and adds an account in its place that has its profile and no keys, and is
- * disabled. */
-void credentials_add_empty(struct store_batch *b, int64_t account, slice jid, uint64_t now_us);
+ * disabled: for the time that it is empty, or as the one before was. */
+void credentials_add_empty(struct store_batch *b, int64_t account, slice jid, uint64_t now_us,
+                           credentials_inherit_fn *inherit);
+/* What account.disabled is. */
+enum credentials_disabled { DISABLED_NOT, DISABLED_BY_OPERATOR, DISABLED_EMPTY };
 /* The lane for all writes to the account rows of a bare JID. */
 uint64_t credentials_lane(slice jid);
 

@@ -134,6 +134,8 @@ static void removal_end(struct removal *r)
     mem_free(&r);
 }
 
+void account_inherit(struct store_batch *b, slice jid) { EMIT(account.inherit, b, jid); }
+
 static enum err removal_prepare(struct actor_change *base)
 {
     struct account *a = account_of(base->actor);
@@ -147,7 +149,8 @@ static enum err removal_prepare(struct actor_change *base)
     if (a->removing == REMOVING_DELETES)
         credentials_add_delete(base->batch, a->id);
     else
-        credentials_add_empty(base->batch, a->id, a->jid, loop_wall_us(worker_loop(a->worker)));
+        credentials_add_empty(base->batch, a->id, a->jid, loop_wall_us(worker_loop(a->worker)),
+                              account_inherit);
     return OK;
 }
 

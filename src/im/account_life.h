@@ -45,5 +45,6 @@ void account_remove(struct account *a, enum account_removing what,
 void account_forget_past(struct account *a);
 
 extern const struct message_row account_created_message;
+void account_inherit(struct store_batch *b, slice jid); /* feature.account.inherit */
 extern const struct message_row account_gone_message; /* feature.account_deleted, on each worker */
 extern struct store_stmt account_put_disabled;

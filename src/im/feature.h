@@ -111,6 +111,9 @@ struct account_events {
     void (*profile_changed)(struct worker *w, slice bare);
     /* Its user has reported an address for spam or abuse (XEP-0377); that is stored. */
     void (*reported)(struct account *a, slice jid);
+    /* An account replaces another of its address, which was emptied: adds statements that move what
+     * operators gave to the one before, as of credentials_inherit_fn. Any worker. */
+    void (*inherit)(struct store_batch *b, slice jid);
     /* The account is deleted, or emptied: adds statements that remove all it owns, and what others
      * have of its data. */
     void (*remove)(struct account *a, struct store_batch *b);

@@ -51,14 +51,21 @@ static struct store_stmt stmt_drop = {
     .params = "i",
     .cols = "",
 };
+static struct store_stmt stmt_inherit = {
+    .name = "federation.user-inherit",
+    .sql = "UPDATE federation_user SET owner = (SELECT id FROM account WHERE jid = $1) "
+           "WHERE owner = (SELECT id FROM account WHERE jid = ' ' || $1)",
+    .params = "t",
+    .cols = "",
+};
 static struct store_stmt stmt_drop_reports = {
     .name = "federation.user-reports-drop",
     .sql = "DELETE FROM federation_report WHERE owner = $1",
     .params = "i",
     .cols = "",
 };
-struct store_stmt *const federation_user_stmts[] = { &stmt_get, &stmt_put, &stmt_drop,
-                                                     &stmt_drop_reports, NULL };
+struct store_stmt *const federation_user_stmts[] = { &stmt_get,     &stmt_put,          &stmt_drop,
+                                                     &stmt_inherit, &stmt_drop_reports, NULL };
 
 /* Of an account with a row in the database. */
 struct federation_user {
@@ -249,9 +256,18 @@ void federation_user_unload(struct account *a)
     mem_free(&a->state_of[federation_user_slot]);
 }
 
-void federation_user_remove(struct account *a, struct store_batch *b)
+void federation_user_inherit(struct store_batch *b, slice jid)
+{
+    STORE_ADD(b, &stmt_inherit, STORE_ANY_ROWS, SV_T(jid));
+}
+
+void federation_user_disown(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_drop, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+void federation_user_remove(struct account *a, struct store_batch *b)
+{
     STORE_ADD(b, &stmt_drop_reports, STORE_ANY_ROWS, SV_I(a->id));
 }
 

@@ -21,6 +21,8 @@ void federation_user_load(struct account *a, struct store_batch *b);
 void federation_user_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void federation_user_unload(struct account *a);
 void federation_user_remove(struct account *a, struct store_batch *b);
+void federation_user_disown(struct account *a, struct store_batch *b); /* feature.account */
+void federation_user_inherit(struct store_batch *b, slice jid);
 void federation_user_profile(struct worker *w, slice bare); /* the profile has changed */
 /* Rules have changed: contacts that may see an account no longer, or again, are told. On each
  * worker. */

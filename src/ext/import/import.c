@@ -452,10 +452,10 @@ static void import_users(struct import *x)
 static struct store_stmt known_stmt = {
     .name = "import.known",
     .sql = "SELECT id, given_name, surname, email, department, directory_uri, template"
-           ", (SELECT count(*) FROM import_new WHERE owner = account.id AND source = $2) "
-           "FROM account WHERE jid = $1",
+           ", (SELECT count(*) FROM import_new WHERE owner = account.id AND source = $2), "
+           "disabled FROM account WHERE jid = $1",
     .params = "tt",
-    .cols = "itttttti",
+    .cols = "ittttttii",
 };
 
 static void import_known(struct import *x, struct import_user *u, const struct store_batch *b,
@@ -465,6 +465,7 @@ static void import_known(struct import *x, struct import_user *u, const struct s
     for (unsigned i = 0; i < 6; i++)
         text[i] = slice_dup(x->arena, store_text(b, at, 0, i + 1));
     u->id = store_int(b, at, 0, 0);
+    u->disabled |= store_int(b, at, 0, 8) == DISABLED_BY_OPERATOR;
     u->profile = (struct user_profile){ .given_name = text[0],
                                         .surname = text[1],
                                         .email = text[2],

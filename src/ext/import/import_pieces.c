@@ -93,6 +93,7 @@ bool import_piece_follows(struct import *x, struct import_user *u)
     u->follows = true;
     u->marked = p->marked;
     u->replaces = p->replaces;
+    u->disabled |= p->disabled;
     u->profile = p->profile;
     u->id = x->dry ? p->id : 0;
     if (p->left_out)
@@ -132,6 +133,7 @@ void import_piece_kept(struct import *x, const struct import_user *u, bool noted
         return;
     p->marked = u->marked;
     p->replaces = u->replaces;
+    p->disabled = u->disabled;
     p->profile = u->profile;
     slice *const texts[] = {
         &p->profile.given_name, &p->profile.surname,       &p->profile.email,

@@ -18,7 +18,7 @@ struct import_pieces {
     int64_t id;          /* in a dry run: of the account that is there; 0: none */
     uint64_t last_entry; /* im/portable.h */
     int64_t offline;
-    bool marked, replaces; /* of its struct import_user */
+    bool marked, replaces, disabled; /* of its struct import_user */
     struct user_profile profile;
 };
 

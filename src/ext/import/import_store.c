@@ -207,7 +207,7 @@ static void storing_account(struct storing *s)
                                                    .now_us = loop_wall_us(worker_loop(x->worker)),
                                                    .keys = u->keys,
                                                    .has = u->has,
-                                                   .replaces = u->replaces,
+                                                   .inherit = u->replaces ? account_inherit : NULL,
                                                    .disabled = u->disabled },
                      x->arena);
     if (u->replaces)

@@ -166,6 +166,11 @@ static struct store_stmt stmt_put_account = {
            "ON CONFLICT(owner) DO UPDATE SET standard = excluded.standard, "
            "share = excluded.share, others = excluded.others",
 };
+static struct store_stmt stmt_put_standard = {
+    .name = "privacy.put-standard", .params = "it", .cols = "",
+    .sql = "INSERT INTO privacy(owner, standard, share, others) VALUES($1, $2, 0, 0) "
+           "ON CONFLICT(owner) DO UPDATE SET standard = excluded.standard",
+};
 static struct store_stmt stmt_put = {
     .name = "privacy.put", .params = "itiitii", .cols = "",
     .sql = "INSERT INTO privacy_rule(owner, list, ord, type, value, action, kinds) "
@@ -184,6 +189,25 @@ static struct store_stmt stmt_drop_list = {
 static struct store_stmt stmt_drop_all = {
     .name = "privacy.drop-all", .params = "i", .cols = "",
     .sql = "DELETE FROM privacy_rule WHERE owner = $1",
+};
+static struct store_stmt stmt_drop_lists = {
+    .name = "privacy.drop-lists", .params = "i", .cols = "",
+    .sql = "DELETE FROM privacy_rule WHERE owner = $1 AND list <> ''",
+};
+static struct store_stmt stmt_drop_standard = {
+    .name = "privacy.drop-standard", .params = "i", .cols = "",
+    .sql = "UPDATE privacy SET standard = '' WHERE owner = $1",
+};
+/* The policy, of which a file of accounts says nothing. */
+static struct store_stmt stmt_inherit_policy = {
+    .name = "privacy.inherit-policy", .params = "t", .cols = "",
+    .sql = "UPDATE privacy SET owner = (SELECT id FROM account WHERE jid = $1) "
+           "WHERE owner = (SELECT id FROM account WHERE jid = ' ' || $1)",
+};
+static struct store_stmt stmt_inherit_rules = {
+    .name = "privacy.inherit-rules", .params = "t", .cols = "",
+    .sql = "UPDATE privacy_rule SET owner = (SELECT id FROM account WHERE jid = $1) "
+           "WHERE owner = (SELECT id FROM account WHERE jid = ' ' || $1)",
 };
 static struct store_stmt stmt_drop_account = {
     .name = "privacy.drop-account", .params = "i", .cols = "",
@@ -223,8 +247,9 @@ static const struct store_migration migrations[] = {
     { 0 }
 };
 static struct store_stmt *const stmts[] = {
-    &stmt_account, &stmt_rules, &stmt_put_account, &stmt_put, &stmt_drop, &stmt_drop_list,
-    &stmt_drop_all, &stmt_drop_account, &stmt_forget, &report_stmts[0], &report_stmts[1],
+    &stmt_account, &stmt_rules, &stmt_put_account, &stmt_put_standard, &stmt_put, &stmt_drop,
+    &stmt_drop_list, &stmt_drop_all, &stmt_drop_lists, &stmt_drop_standard, &stmt_drop_account,
+    &stmt_inherit_policy, &stmt_inherit_rules, &stmt_forget, &report_stmts[0], &report_stmts[1],
     &report_stmts[2], &report_stmts[3], &stmt_lists_above, &stmt_rules_above, NULL,
 };
 /* type: RULE_JID */
@@ -247,11 +272,14 @@ void privacy_delta_store(struct store_batch *b, int64_t owner, const struct priv
     static const struct privacy empty = { 0 };
     const struct privacy *old = p == NULL ? &empty : p;
     slice list = d->list.len == 0 ? SLICE("") : d->list;
-    if (d->op == PRIVACY_DEFAULT || d->op == PRIVACY_POLICY) {
+    if (d->op == PRIVACY_DEFAULT) {
+        STORE_ADD(b, &stmt_put_standard, 1, SV_I(owner), SV_T(list));
+        return;
+    }
+    if (d->op == PRIVACY_POLICY) {
         slice standard = old->standard == NULL ? SLICE("") : rules_name(old->standard);
-        bool policy = d->op == PRIVACY_POLICY;
-        STORE_ADD(b, &stmt_put_account, 1, SV_I(owner), SV_T(policy ? standard : list),
-                  SV_I(policy ? d->share : old->share), SV_I(policy ? d->others : old->others));
+        STORE_ADD(b, &stmt_put_account, 1, SV_I(owner), SV_T(standard), SV_I(d->share),
+                  SV_I(d->others));
         return;
     }
     if (d->op == PRIVACY_REPLACE)
@@ -350,7 +378,20 @@ static void privacy_unload(struct account *a)
     mem_free(&a->state_of[account_slot]);
 }
 
+/* The policy is of the address, which an emptied account keeps. */
 static void privacy_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_drop_lists, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &stmt_drop_standard, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static void privacy_inherit(struct store_batch *b, slice jid)
+{
+    STORE_ADD(b, &stmt_inherit_policy, STORE_ANY_ROWS, SV_T(jid));
+    STORE_ADD(b, &stmt_inherit_rules, STORE_ANY_ROWS, SV_T(jid));
+}
+
+static void privacy_disown(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_drop_all, STORE_ANY_ROWS, SV_I(a->id));
     STORE_ADD(b, &stmt_drop_account, STORE_ANY_ROWS, SV_I(a->id));
@@ -358,7 +399,7 @@ static void privacy_remove(struct account *a, struct store_batch *b)
         STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-static void privacy_account_deleted(struct worker *w, slice bare)
+static void privacy_account_disowned(struct worker *w, slice bare)
 {
     if (node_serves(worker_node(w), jid_split(bare).domain))
         accounts_each(w, policy_forget, bare);
@@ -557,7 +598,9 @@ const struct feature privacy_feature = {
     .account.loaded = privacy_loaded,
     .account.unload = privacy_unload,
     .account.remove = privacy_remove,
-    .account.deleted = privacy_account_deleted,
+    .account.inherit = privacy_inherit,
+    .account.disown = privacy_disown,
+    .account.disowned = privacy_account_disowned,
     .session.freed = privacy_freed,
     .worker.ended = policy_worker_ended,
     .session.save = privacy_save,

@@ -180,6 +180,7 @@ static void download_was_read(void *arg, enum store_result result, const struct 
 static void download_read(struct download *d)
 {
     struct store_batch *b = store_read(worker_store(d->worker), (uint64_t)d->owner);
+    ensure(d->at.line == HEAD_GIVEN && d->owner > 0);
     if (d->at.id == 0)
         store_read_late(b, d->owner);
     STORE_ADD(b, &room_export_page_stmt, STORE_ANY_ROWS, SV_I(d->owner), SV_I(d->at.id),
@@ -193,6 +194,7 @@ static bool download_head(struct download *d)
 {
     int64_t n = 0;
     slice line, rest = buf_slice(&d->head);
+    ensure(d->at.owner == d->owner && d->at.line != HEAD_GIVEN);
     for (; slice_cut(rest, '\n', &line, &rest); n++) {
         if (n < d->at.line)
             continue;
