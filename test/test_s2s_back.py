@@ -133,6 +133,24 @@ def test_a_server_that_comes_by_itself_and_cannot_be_reached(node, join, listene
     assert time.monotonic() - begun < (10 if connects else WITHIN_S)
 
 
+@pytest.mark.parametrize("goes_on", [False, True], ids=["at-connect", "in-tls"])
+@pytest.mark.sqlite
+def test_an_attempt_that_hangs_ends_when_the_server_comes_by_itself(node, join, listener, goes_on):
+    """It has a connection, which may never lead anywhere; the other one is there."""
+    alice = node.client("alice")
+    send(alice, *BODIES)
+    silent, _ = listener.sock.accept()
+    if goes_on:
+        listener.header(silent, "first", f"<starttls xmlns='{xml.TLS}'/>")
+        listener.read_until(silent, "<starttls")
+    begun = time.monotonic()
+    peer = join(node)
+    send(alice, "new")
+    come(peer, *BODIES, "new")
+    assert time.monotonic() - begun < WITHIN_S  # it was 30 s
+    silent.close()
+
+
 @pytest.mark.sqlite
 def test_a_server_that_is_down_is_tried_with_growing_pauses(node, join):
     alice, peer = node.client("alice"), join(node)

@@ -159,17 +159,19 @@ bool partner_turns_back(struct partner *p)
 }
 
 /* It is LOADING, and there is a way back that it may take: it does. An attempt that has a
- * connection goes on, unless that would write again what the way back has resumed, or was to resume
- * a session and has taken too long. */
-static void back_turns(struct partner *p)
+ * connection goes on, unless that would write again what the way back has resumed, or is late. */
+static void back_turns(struct partner *p, bool late)
 {
     ensure(p->state == ACTOR_LOADING && !p->back.on);
-    if (p->out != NULL && (p->session != NULL || back_resuming(p) != NULL)) {
+    if (p->out != NULL && (late || p->session != NULL || back_resuming(p) != NULL)) {
         s2s_out_close(p->out);
-    } else if (p->out == NULL && (p->find != NULL || share_is_sought(p))) {
+    } else if (p->out != NULL) {
+        if (!timer_is_set(&p->turn))
+            timer_set(partner_loop(p), &p->turn, BACK_WAIT_MS);
+    } else if (p->find != NULL || share_is_sought(p)) {
         share_leave(p);
         partner_turns_back(p);
-    } else if (p->out == NULL && timer_is_set(&p->retry) && !p->back.waiting) {
+    } else if (timer_is_set(&p->retry) && !p->back.waiting) {
         partner_retries_now(p);
     }
 }
@@ -183,13 +185,13 @@ void partner_session_waits(struct partner *p)
 void partner_turn_due(struct timer *t, struct loop *loop)
 {
     struct partner *p = CONTAINER_OF(t, struct partner, turn);
-    if (p->state != ACTOR_LOADING || p->session == NULL)
+    if (p->state != ACTOR_LOADING || (p->session == NULL && p->out == NULL))
         return;
     actor_mark(&p->actor);
     actor_pin(&p->actor);
     if (partner_may_take_back(p))
-        back_turns(p);
-    else if (back_waits_since(p, BACK_RESUME_MS))
+        back_turns(p, true);
+    else if (p->session != NULL && back_waits_since(p, BACK_RESUME_MS))
         timer_set(loop, t, BACK_WAIT_MS);
     actor_unpin(&p->actor);
 }
@@ -288,7 +290,7 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
     if (p->fresh || (p->state == ACTOR_ABSENT && !p->diverts))
         actor_load(&p->actor);
     else if (p->state == ACTOR_LOADING && partner_may_take_back(p))
-        back_turns(p);
+        back_turns(p, false);
 }
 
 static void back_event(struct partner *p, const struct s2s_way_back *m)
