@@ -152,6 +152,27 @@ def test_an_attempt_that_hangs_ends_when_the_server_comes_by_itself(node, join, 
 
 
 @pytest.mark.sqlite
+def test_an_attempt_to_resume_alone_makes_no_pause(node, listener):
+    """Nothing waited for it: what comes next waits for an attempt of its own, as stored messages
+    do, and is not refused."""
+    alice = node.client("alice")
+    send(alice, "first")
+    reader = taken(listener)
+    until("it", lambda: said(reader) == ["first"])
+    reader.say(f"<a xmlns='{xml.SM}' h='1'/>")
+    until("it is confirmed", lambda: pending(node) == 0)
+    listener.leave()
+    reader.cut()
+    node.wait_log(f"event=s2s.failed domain={EVIL}")
+    alice.send(f"<message to='bob@{EVIL}' type='headline'><body>brief</body></message>")
+    alice.ping()
+    listener.come_back()
+    again = taken(listener)
+    until("it", lambda: said(again) == ["brief"])
+    alice.expect_nothing("<message type='error'/>")
+
+
+@pytest.mark.sqlite
 def test_a_server_that_is_down_is_tried_with_growing_pauses(node, join):
     alice, peer = node.client("alice"), join(node)
     unconfirmed(node, peer, alice)

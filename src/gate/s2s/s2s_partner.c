@@ -177,9 +177,20 @@ static void partner_tells_stage(const struct partner *p)
                      (enum s2s_stage)p->stage, slice_of(p->why));
 }
 
+/* What comes until the next attempt, and does not wait already, is answered at once. */
+static void partner_remembers(struct partner *p)
+{
+    p->failing_us = p->failing_us == 0 ? loop_now_us(partner_loop(p)) : p->failing_us;
+    if (p->failures < FAILURES_COUNTED)
+        p->failures++;
+    if (!partner_stopped(p))
+        timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
+}
+
 void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
+    bool rejoins = p->rejoins && list_empty(&p->questions);
     partner_asked_only(p, false);
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
@@ -197,11 +208,8 @@ void partner_failed(struct partner *p)
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_C("why", p->why));
     p->since_us = now;
-    p->failing_us = p->failing_us == 0 ? now : p->failing_us;
-    if (p->failures < FAILURES_COUNTED)
-        p->failures++;
-    if (!partner_stopped(p))
-        timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
+    if (!rejoins || sends) /* else what comes next waits for an attempt of its own */
+        partner_remembers(p);
     partner_keys_fail(p);
     if (alone && served)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
