@@ -298,6 +298,37 @@ def test_examples_of_changes_can_be_read(server, tmp_path):
     assert server.rows("user", "show", ALICE)
 
 
+# Each ends what the others need, or what runs them.
+ENDING = {"server stop", "server restart", "secrets reset"}
+# The text of a certificate is only where it is needed: the example has its first line.
+STAND_IN = {"cert install"}
+
+
+def test_examples_of_changes_lack_nothing(server, tmp_path):
+    """Each is done, or refused because of what this server has: never for its arguments."""
+    filled(server)
+    (tmp_path / ".curlrc").write_text("silent\nwrite-out = \"\\n%{http_code}\"\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TOKEN": server.api.token}
+    document, _, elements = shown(server)
+    named = {anchor(operation): operation["x-command"]
+             for path, method, operation in operations_of(document)
+             if method != "get" and path.split("/")[1] not in ("session", "login")}
+    wrong, done = [], []
+    for name in sorted(named, key=lambda name: (named[name].endswith(" del"), name)):
+        if named[name] in ENDING:
+            continue
+        line = next(elements[name].every("pre")).text()
+        ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True,
+                             timeout=TIMEOUT, env=environment)
+        body, _, status = ran.stdout.rpartition("\n")
+        if status.startswith("2"):
+            done.append(name)
+        elif named[name] not in STAND_IN and status not in ("403", "404", "409", "502"):
+            wrong.append((line, ran.stdout))
+    assert wrong == []
+    assert len(done) > 100, len(done)
+
+
 def test_a_host_that_a_shell_would_run_is_not_repeated(server):
     for host in "a$(id)", "a'b", "a b":
         answer = server.api("GET", "/", Host=host)

@@ -1,5 +1,6 @@
 #include "admin/api_example.h"
 #include "base/alarm.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/param.h"
@@ -80,14 +81,18 @@ static const char *example_text(const struct param *p)
     return known != NULL && example_fits(p, known) ? known : example_word(p);
 }
 
-json_t *api_example(const struct param *p)
+json_t *api_example(const struct command_arg *a)
 {
+    const struct param *p = &a->param;
     char text[EXAMPLE_BYTES_MAX];
+    struct why why;
+    int64_t number = p->min > 0 ? p->min : 1;
+    ensure(a->example == NULL || param_check(p, slice_of(a->example), &number, &why) == OK);
     if (p->type == PARAM_BOOL && !p->allow_none)
         return json_true();
     if (p->type == PARAM_INT && !p->allow_none)
-        return json_integer(p->min > 0 ? p->min : 1);
-    const char *known = example_text(p);
+        return json_integer(number);
+    const char *known = a->example != NULL ? a->example : example_text(p);
     if (known == NULL && !param_is_text(p)) {
         param_format(p, p->min, text, sizeof text);
         known = text;

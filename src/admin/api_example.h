@@ -3,7 +3,7 @@
 #pragma once
 
 struct json_t;
-struct param;
+struct command_arg;
 
-/* A value that such a parameter may have; the caller frees it. NULL: none is known. */
-struct json_t *api_example(const struct param *p);
+/* A value that such an argument may have; the caller frees it. NULL: none is known. */
+struct json_t *api_example(const struct command_arg *a);

@@ -119,7 +119,7 @@ static json_t *argument_schema(const struct command_arg *a)
     put_text(one, "x-unit", a->unit);
     put_text(one, "x-type", param_type_name(a->type));
     put_allowed(one, &a->param);
-    json_t *example = api_example(&a->param);
+    json_t *example = api_example(a);
     if (example != NULL)
         json_object_set_new(one, "examples", json_pack("[o]", example));
     return one;
@@ -255,6 +255,21 @@ static bool is_required(const struct command *c, const struct command_arg *a)
     return a->kind == ARG_POSITIONAL || (c->reasoned && strcmp(a->name, "reason") == 0);
 }
 
+/* Whether an example has it. What makes a thing may need its secrets; a change of some of a thing
+ * has what its row says. */
+static bool is_in_example(const struct command *c, enum http_verb method,
+                          const struct command_arg *a)
+{
+    return is_required(c, a) || a->example != NULL ||
+           (command_arg_is_secret(a) && method != HTTP_M_PATCH);
+}
+
+/* The value of an example: NULL: there is none. */
+static json_t *example_in(json_t *schema)
+{
+    return json_array_get(json_object_get(schema, "examples"), 0);
+}
+
 /* A list that is asked for with GET is not long if nobody says so. */
 static void put_page(json_t *schema, const struct command *c, const struct command_arg *a)
 {
@@ -268,7 +283,10 @@ static void add_parameter(json_t *to, const struct command *c, const struct comm
     json_t *one = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where, "required",
                             strcmp(where, "path") == 0 || is_required(c, a), "description", a->doc,
                             "schema", argument_schema(a));
-    put_page(json_object_get(one, "schema"), c, a);
+    json_t *schema = json_object_get(one, "schema"), *example = example_in(schema);
+    if (example != NULL && (is_in_example(c, HTTP_M_GET, a) || strcmp(where, "path") == 0))
+        json_object_set(one, "example", example);
+    put_page(schema, c, a);
     if (a->many && strcmp(where, "query") == 0) { /* one value, whose words spaces separate */
         json_object_set_new(one, "style", json_string("spaceDelimited"));
         json_object_set_new(one, "explode", json_false());
@@ -304,6 +322,25 @@ static void add_shown(json_t *members, json_t *required, const struct command *c
     json_decref(shown);
 }
 
+static void add_member(json_t *members, json_t *required, const struct command *c,
+                       const struct command_arg *a)
+{
+    json_object_set_new(members, a->name, argument_schema(a));
+    if (is_required(c, a))
+        json_array_append_new(required, json_string(a->name));
+}
+
+/* A body that can be sent: a change of some of a thing has at least one member. */
+static void add_to_example(json_t *example, enum http_verb method, const struct command *c,
+                           const struct command_arg *a)
+{
+    json_t *value = api_example(a);
+    bool first = method == HTTP_M_PATCH && json_object_size(example) == 0;
+    if (value != NULL && (first || is_in_example(c, method, a)))
+        json_object_set(example, a->name, value);
+    json_decref(value);
+}
+
 static json_t *operation(const struct command *c, enum http_verb method, const char *path,
                          struct arena *tmp)
 {
@@ -312,6 +349,7 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
                                                .doc = "`next` of the page before" };
     char id[64], permission[COMMAND_PERMISSION_MAX];
     json_t *parameters = json_array(), *members = json_object(), *required = json_array();
+    json_t *example = json_object();
     bool query = method == HTTP_M_GET || method == HTTP_M_DELETE;
     slice brief = command_brief(c->doc);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
@@ -320,9 +358,8 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
         } else if (query) {
             add_parameter(parameters, c, a, "query");
         } else {
-            json_object_set_new(members, a->name, argument_schema(a));
-            if (is_required(c, a))
-                json_array_append_new(required, json_string(a->name));
+            add_member(members, required, c, a);
+            add_to_example(example, method, c, a);
         }
     }
     if (path != NULL && (method == HTTP_M_PUT || method == HTTP_M_PATCH))
@@ -341,14 +378,16 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
     json_object_set_new(op, "operationId",
                         json_string(path == NULL ? arena_printf(tmp, "command-%s", id)
                                                  : arena_printf(tmp, "%s:%s", id, path)));
-    json_t *body = json_pack("{s:s,s:o,s:o,s:b}", "type", "object", "properties", members,
-                             "required", required, "additionalProperties", 0);
+    json_t *body =
+        json_pack("{s:b,s:o}", "required", json_array_size(required) > 0, "content",
+                  content(json_pack("{s:s,s:o,s:o,s:b}", "type", "object", "properties", members,
+                                    "required", required, "additionalProperties", 0)));
+    json_object_set_new(json_object_get(json_object_get(body, "content"), "application/json"),
+                        "example", example);
     if (query)
         json_decref(body);
     else
-        json_object_set_new(op, "requestBody",
-                            json_pack("{s:b,s:o}", "required", json_array_size(required) > 0,
-                                      "content", content(body)));
+        json_object_set_new(op, "requestBody", body);
     return op;
 }
 
@@ -430,9 +469,10 @@ static void openapi_sessions(json_t *paths, struct arena *tmp)
 /* The one resource that is no command. */
 static json_t *events_path(void)
 {
-    json_t *topics = json_pack("{s:s,s:s,s:b,s:s,s:{s:s,s:[s]}}", "name", "topics", "in", "query",
-                               "required", 1, "description", API_EVENTS_TOPICS, "schema", "type",
-                               "string", "examples", "alarms,audit");
+    json_t *topics =
+        json_pack("{s:s,s:s,s:b,s:s,s:{s:s,s:[s]},s:s}", "name", "topics", "in", "query",
+                  "required", 1, "description", API_EVENTS_TOPICS, "schema", "type", "string",
+                  "examples", "alarms,audit", "example", "alarms,audit");
     json_t *last = json_pack("{s:s,s:s,s:b,s:s,s:{s:s}}", "name", "Last-Event-ID", "in", "header",
                              "required", 0, "description",
                              "`id` of the last event that came: the stream goes on behind it.",

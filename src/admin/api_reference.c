@@ -285,15 +285,10 @@ static void curl_encoded(struct buf *out, const char *text)
     }
 }
 
-static json_t *example_in(json_t *schema)
-{
-    return json_array_get(json_object_get(schema, "examples"), 0);
-}
-
 static void curl_example(struct buf *out, json_t *parameter)
 {
     struct buf value;
-    json_t *known = example_in(json_object_get(parameter, "schema"));
+    json_t *known = json_object_get(parameter, "example");
     if (known == NULL)
         return;
     buf_init(&value, NAME_BYTES_MAX);
@@ -338,32 +333,12 @@ static void curl_query(struct buf *out, json_t *parameters)
     size_t i;
     json_array_foreach(parameters, i, one)
     {
-        if (!slice_is(text_in(one, "in"), "query") ||
-            !json_is_true(json_object_get(one, "required")))
+        if (!slice_is(text_in(one, "in"), "query") || json_object_get(one, "example") == NULL)
             continue;
         buf_printf(out, "%s%s=", before, json_string_value(json_object_get(one, "name")));
         curl_example(out, one);
         before = "&";
     }
-}
-
-/* The members that are required, and secrets, which a thing that is made may need. A change of some
- * of a thing has at least one. */
-static json_t *example_body(json_t *schema, const char *verb)
-{
-    json_t *body = json_object(), *one;
-    const char *name;
-    json_t *required = json_object_get(schema, "required");
-    json_object_foreach(json_object_get(schema, "properties"), name, one)
-    {
-        bool secret = json_is_true(json_object_get(one, "writeOnly"));
-        bool given = is_in(required, name) || (secret && strcmp(verb, "patch") != 0) ||
-                     (strcmp(verb, "patch") == 0 && json_array_size(required) == 0 &&
-                      json_object_size(body) == 0 && json_object_get(one, "readOnly") == NULL);
-        if (given && example_in(one) != NULL)
-            json_object_set(body, name, example_in(one));
-    }
-    return body;
 }
 
 static int example_part(const char *text, size_t len, void *out)
@@ -374,16 +349,12 @@ static int example_part(const char *text, size_t len, void *out)
 
 static void curl_body(struct buf *out, const struct shown *s)
 {
-    json_t *schema = schema_in(json_object_get(s->op, "requestBody"));
-    if (schema == NULL)
-        return;
-    json_t *body = example_body(schema, s->verb);
+    json_t *body = INSIDE(s->op, "requestBody", "content", "application/json", "example");
     if (json_object_size(body) > 0) {
         buf_lit(out, " \\\n  -H 'Content-Type: application/json' -d '");
         json_dump_callback(body, example_part, out, JSON_ENSURE_ASCII);
         buf_lit(out, "'");
     }
-    json_decref(body);
 }
 
 static bool needs_nothing(json_t *op)

@@ -47,7 +47,7 @@ extern struct store_stmt settings_put, settings_del;
       .refers = REFERS_SETTING_VALUE,                                                              \
       .doc = "its new value" },                                                                    \
     {                                                                                              \
-        .name = "default", .kind = ARG_FLAG, .type = PARAM_BOOL,                                   \
+        .name = "default", .kind = ARG_FLAG, .type = PARAM_BOOL, .example = "on",                  \
         .doc = "set it back to the default, or for one domain to the value of all"                 \
     }
 #define SETTINGS_COMMENT_ARG                                                                       \

@@ -568,6 +568,7 @@ static struct command install_command = {
               .type = PARAM_SECRET,
               .max = INSTALL_BYTES_MAX,
               .lines = true,
+              .example = "-----BEGIN CERTIFICATE-----\n...",
               .doc = "the certificate with its chain, PEM, and its key if that was not made "
                      "here for a request" },
             { 0 },

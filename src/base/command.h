@@ -23,6 +23,9 @@ struct command_arg {
     enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
     bool unserved; /* of PARAM_USER, PARAM_HOME_DOMAIN: also of a domain that is not served */
     bool unmade;   /* of ARG_SECRET_MADE: the server makes none, and says itself if it needs one */
+    /* A value for examples. Examples have an argument with one also where it may be left out: the
+     * command needs it, or one of several. NULL: its type has examples enough. */
+    const char *example;
     union {
         struct param param;
         struct {

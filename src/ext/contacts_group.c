@@ -221,6 +221,7 @@ static const struct command_arg group_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_USER,
       .many = true,
+      .example = "alice@example.org bob@example.org",
       .doc = "addresses of accounts, separated by spaces; up to 100" },
     { 0 },
 };

@@ -660,6 +660,7 @@ static bool is_name(slice text)
       .doc = "name of the group" }
 #define GROUP_ARGS                                                                                 \
     { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = utf8_is_line,   \
+      .example = "Sales team",                                                                     \
       .form = "one line without control characters",                                               \
       .doc = "what the group is called in the rosters of users; else its name" },                  \
     { .name = "visible_to", .kind = ARG_OPTION, .many = true, .check = are_viewers,                \
@@ -677,6 +678,7 @@ static bool is_name(slice text)
 /* A member or rule that is taken out may be of a domain that the node file has no longer. */
 #define MEMBER_ARGS(users_type, domain_type)                                                       \
     { .name = "users", .kind = ARG_OPTIONAL, .type = (users_type), .many = true,                   \
+      .example = "alice@example.org",                                                              \
       .doc = "addresses of accounts, separated by spaces; up to 2000" },                           \
     { .name = "domain", .kind = ARG_OPTION, .type = (domain_type),                                 \
       .doc = "all accounts of this domain, also those that are made later" },                      \

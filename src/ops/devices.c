@@ -193,7 +193,10 @@ static const struct command_arg list_args[] = {
 };
 static const struct command_arg revoke_args[] = {
     COMMAND_USER_ARG,
-    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device, from the list of devices" },
+    { .name = "id",
+      .kind = ARG_POSITIONAL,
+      .example = "d4565fa7-4d72-4749-b3d3-740edbf87770",
+      .doc = "id of the device, from the list of devices" },
     { 0 },
 };
 static struct command device_list_command = {

@@ -7,16 +7,16 @@
 struct command_call;
 
 enum { PROFILE_FIELDS = 6, PROFILE_BYTES_MAX = 256, PROFILE_URI_BYTES_MAX = 1023 };
-#define USERS_PROFILE_ARG(text, most, about)                                                       \
+#define USERS_PROFILE_ARG(text, most, ...)                                                         \
     {                                                                                              \
         .name = text, .kind = ARG_OPTION, .max = most, .check = utf8_is_printable,                 \
-        .form = "one line without control characters", .doc = about                                \
+        .form = "one line without control characters", .doc = __VA_ARGS__                          \
     }
 #define USERS_PROFILE_ARGS                                                                         \
     USERS_PROFILE_ARG("given_name", PROFILE_BYTES_MAX, "given name of the user"),                  \
         USERS_PROFILE_ARG("surname", PROFILE_BYTES_MAX, "family name"),                            \
         USERS_PROFILE_ARG("email", PROFILE_BYTES_MAX, "email address"),                            \
-        USERS_PROFILE_ARG("department", PROFILE_BYTES_MAX, "department"),                          \
+        USERS_PROFILE_ARG("department", PROFILE_BYTES_MAX, "department", .example = "Sales"),      \
         USERS_PROFILE_ARG("directory_uri", PROFILE_URI_BYTES_MAX,                                  \
                           "URI by which directories and calls name the user"),                     \
         USERS_PROFILE_ARG("template", PROFILE_BYTES_MAX, "name of a template of accounts")

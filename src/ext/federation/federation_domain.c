@@ -338,6 +338,7 @@ static const struct command_arg domain_args[] = {
       .max = JID_PART_MAX,
       .check = domain_pattern_ok,
       .form = "a domain, or *.DOMAIN for all below it",
+      .example = "partner.example",
       .doc = "domain of another server; *.DOMAIN is all below it" },
     { 0 },
 };

@@ -629,6 +629,7 @@ static const struct command_arg set_args[] = {
       .kind = ARG_OPTION,
       .type = PARAM_CHOICE,
       .choices = privacy_share_names,
+      .example = "off",
       .doc = "whether anybody sees the user's availability" },
     { .name = "others",
       .kind = ARG_OPTION,

@@ -440,6 +440,7 @@ static const struct command_arg args[] = {
     { .name = "older_than",
       .kind = ARG_OPTION,
       .type = PARAM_INT,
+      .example = "90d",
       .min = CLEANUP_DAYS_MIN,
       .max = CLEANUP_DAYS_MAX,
       .unit = "days",

@@ -225,7 +225,7 @@ static const struct command_arg change_args[] = {
       .type = PARAM_BARE,
       .many = true,
       .doc = "addresses of all its owners, separated by spaces; the others become members" },
-    { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .doc = "its name" },
+    { .name = "name", .kind = ARG_OPTION, OPERATE_LINE, .example = "Hall", .doc = "its name" },
     { .name = "description", .kind = ARG_OPTION, OPERATE_TEXT, .doc = "its description" },
     CHANGE_SWITCH("public", "on: clients see it in the list of rooms"),
     CHANGE_SWITCH("members_only", "on: only members, administrators and owners can enter"),
