@@ -206,6 +206,27 @@ def test_the_document_says_what_the_rows_know(server):
                                  schema["properties"][name])
 
 
+def texts_of(document, key="description"):
+    if isinstance(document, list):
+        for one in document:
+            yield from texts_of(one)
+    elif isinstance(document, dict):
+        for name, one in document.items():
+            yield from [one] if name == key and isinstance(one, str) else texts_of(one)
+
+
+def test_the_document_names_members_not_options(server):
+    """An option is a word of the command line, and stays where a command of that is quoted."""
+    document = server.api("GET", "/openapi.json").json
+    options = [text for text in texts_of(document)
+               if re.search(r"(?<![-\w])--[a-z]", re.sub(r"`[^-`][^`]*`", "", text))]
+    assert options == []
+    password = body_of(document["paths"]["/commands/imtest"]["post"])["properties"]["password"]
+    assert password["description"] == "the password of that user, which `user` needs"
+    log = document["paths"]["/commands/log-list"]["post"]["description"]
+    assert "only with `area`, to" in log
+
+
 def test_problems_are_as_the_manual_says(server):
     """docs/api.md has them in the words of the document, and those are the statuses that come."""
     all_of = server.api("GET", "/openapi.json").json["components"]["responses"]

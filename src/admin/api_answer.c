@@ -98,25 +98,32 @@ static size_t option_at(const struct command *c, slice text, const struct comman
     return 0;
 }
 
-/* A refusal of a command names options; here they are members. A command of musterctl, in
- * backticks, stays as it is. */
-static slice members_named(struct api_job *j)
+void api_members_named(struct buf *out, const struct command *c, slice text)
 {
-    struct buf out;
-    slice rest = j->call.text;
     const struct command_arg *a;
     bool quoted = false;
+    while (text.len > 0) {
+        bool quote = text.ptr[0] == '`';
+        slice from = slice_from(text, quote ? 1 : 0);
+        size_t len = quoted ? 0 : option_at(c, from, &a);
+        if (len > 0 && quote) /* an option alone */
+            len = from.len > len && from.ptr[len] == '`' ? len + 2 : 0;
+        quoted = quoted != (quote && len == 0);
+        if (len > 0)
+            buf_printf(out, "`%s`", a->name);
+        else
+            buf_append(out, text.ptr, 1);
+        text = slice_from(text, len > 0 ? len : 1);
+    }
+}
+
+/* What a refusal says. */
+static slice refusal_words(struct api_job *j)
+{
+    struct buf out;
     ensure(j->call.err != OK);
     buf_init(&out, PROBLEM_BYTES_MAX);
-    while (rest.len > 0) {
-        size_t len = quoted ? 0 : option_at(j->call.command, rest, &a);
-        quoted = quoted != (rest.ptr[0] == '`');
-        if (len > 0)
-            buf_printf(&out, "`%s`", a->name);
-        else
-            buf_append(&out, rest.ptr, 1);
-        rest = slice_from(rest, len > 0 ? len : 1);
-    }
+    api_members_named(&out, j->call.command, j->call.text);
     slice text = out.overflow ? j->call.text : slice_dup(j->arena, buf_fit(&out));
     buf_fini(&out);
     return text;
@@ -129,7 +136,7 @@ void api_failed(struct api_job *j)
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
     api_problem(j->r, &(struct api_problem){ .status = status,
-                                             .detail = j->typed ? j->call.text : members_named(j),
+                                             .detail = j->typed ? j->call.text : refusal_words(j),
                                              .error = err_name(e),
                                              .argument = j->call.culprit,
                                              .retry_s = status == 503 ? 1 : 0,

@@ -14,7 +14,7 @@
 
 #define PROBLEM "#/components/responses/problem"
 
-enum { TEXT_BYTES_MAX = 512 };
+enum { TEXT_BYTES_MAX = 512, DOC_BYTES_MAX = 4096 };
 
 /* Each kind of refusal. docs/api.md says the same. */
 static const struct problem_row {
@@ -60,6 +60,17 @@ static void put_text(json_t *to, const char *key, const char *text)
         json_object_set_new(to, key, json_string(text));
 }
 
+/* A text of a row of the command. */
+static void put_doc(json_t *to, const char *key, const struct command *c, slice doc)
+{
+    struct buf out;
+    buf_init(&out, DOC_BYTES_MAX);
+    api_members_named(&out, c, doc);
+    ensure(!out.overflow); /* all of it is in the program */
+    json_object_set_new(to, key, json_stringn(out.ptr, out.len));
+    buf_fini(&out);
+}
+
 static json_t *words_of(const char *const *words)
 {
     json_t *list = json_array();
@@ -95,7 +106,7 @@ static void put_allowed(json_t *to, const struct param *p)
 
 /* What an argument may be: numbers and flags may be texts, too, as in a query. Whether a text is
  * right, the server says. */
-static json_t *argument_schema(const struct command_arg *a)
+static json_t *argument_schema(const struct command *c, const struct command_arg *a)
 {
     const char *type = a->type == PARAM_BOOL  ? "boolean"
                        : a->type == PARAM_INT ? "integer"
@@ -115,7 +126,7 @@ static json_t *argument_schema(const struct command_arg *a)
     if (a->many || a->listed)
         one = json_pack("{s:[o,{s:s,s:{s:s}}]}", "anyOf", one, "type", "array", "items", "type",
                         "string");
-    put_text(one, "description", a->doc);
+    put_doc(one, "description", c, slice_of(a->doc));
     put_text(one, "x-unit", a->unit);
     put_text(one, "x-type", param_type_name(a->type));
     put_allowed(one, &a->param);
@@ -125,14 +136,14 @@ static json_t *argument_schema(const struct command_arg *a)
     return one;
 }
 
-static json_t *column_schema(const struct command_column *at)
+static json_t *column_schema(const struct command *c, const struct command_column *at)
 {
     json_t *one = at->type == PARAM_BOOL  ? type_of("boolean")
                   : at->type == PARAM_INT ? type_of("integer")
                                           : type_of("string");
     if (at->type == PARAM_INT && at->choices != NULL)
         one = json_pack("{s:[o,{s:o}]}", "anyOf", one, "enum", words_of(at->choices));
-    put_text(one, "description", at->doc);
+    put_doc(one, "description", c, slice_of(at->doc));
     put_text(one, "x-unit", at->unit);
     put_text(one, "x-type", param_type_name(at->type));
     return one;
@@ -142,7 +153,7 @@ static json_t *row_schema(const struct command *c)
 {
     json_t *all = json_object(), *required = json_array();
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {
-        json_object_set_new(all, at->name, column_schema(at));
+        json_object_set_new(all, at->name, column_schema(c, at));
         if (!at->optional)
             json_array_append_new(required, json_string(at->name));
     }
@@ -280,9 +291,10 @@ static void put_page(json_t *schema, const struct command *c, const struct comma
 static void add_parameter(json_t *to, const struct command *c, const struct command_arg *a,
                           const char *where)
 {
-    json_t *one = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where, "required",
-                            strcmp(where, "path") == 0 || is_required(c, a), "description", a->doc,
-                            "schema", argument_schema(a));
+    json_t *one =
+        json_pack("{s:s,s:s,s:b,s:o}", "name", a->name, "in", where, "required",
+                  strcmp(where, "path") == 0 || is_required(c, a), "schema", argument_schema(c, a));
+    put_doc(one, "description", c, slice_of(a->doc));
     json_t *schema = json_object_get(one, "schema"), *example = example_in(schema);
     if (example != NULL && (is_in_example(c, HTTP_M_GET, a) || strcmp(where, "path") == 0))
         json_object_set(one, "example", example);
@@ -306,7 +318,7 @@ static void add_shown(json_t *members, json_t *required, const struct command *c
         const struct command *get = api_row(&t, HTTP_M_GET);
         for (const struct command_column *at = get->columns; at->name != NULL; at++)
             if (api_is_single(get))
-                json_object_set_new(shown, at->name, column_schema(at));
+                json_object_set_new(shown, at->name, column_schema(get, at));
         if (!api_is_single(get))
             json_object_set_new(shown, API_SAME_LIST, rows_schema(get));
         for (size_t i = json_array_size(required); i-- > 0;)
@@ -325,7 +337,7 @@ static void add_shown(json_t *members, json_t *required, const struct command *c
 static void add_member(json_t *members, json_t *required, const struct command *c,
                        const struct command_arg *a)
 {
-    json_object_set_new(members, a->name, argument_schema(a));
+    json_object_set_new(members, a->name, argument_schema(c, a));
     if (is_required(c, a))
         json_array_append_new(required, json_string(a->name));
 }
@@ -351,7 +363,6 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
     json_t *parameters = json_array(), *members = json_object(), *required = json_array();
     json_t *example = json_object();
     bool query = method == HTTP_M_GET || method == HTTP_M_DELETE;
-    slice brief = command_brief(c->doc);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         if (in_path(path, a->name, tmp)) {
             add_parameter(parameters, c, a, "path");
@@ -369,9 +380,10 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
     api_name(id, c);
     command_permission(c, permission, sizeof permission);
     json_t *op =
-        json_pack("{s:s%,s:s,s:s,s:[s],s:o,s:o}", "summary", brief.ptr, brief.len, "description",
-                  c->doc, "x-permission", permission, "tags", c->area, "parameters", parameters,
-                  "responses", answers(c, method, tells_of_making(method, path, tmp)));
+        json_pack("{s:s,s:[s],s:o,s:o}", "x-permission", permission, "tags", c->area, "parameters",
+                  parameters, "responses", answers(c, method, tells_of_making(method, path, tmp)));
+    put_doc(op, "summary", c, command_brief(c->doc));
+    put_doc(op, "description", c, slice_of(c->doc));
     put_text(op, "x-command", c->name);
     put_text(op, "x-file", c->file);
     put_text(op, "x-access", c->access == COMMAND_LOCAL ? "local" : NULL);

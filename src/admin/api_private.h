@@ -75,6 +75,9 @@ struct api_problem {
 };
 void api_problem(struct http_request *r, const struct api_problem *p);
 unsigned api_status(enum err e);
+/* Rows and commands speak of options; here they are members. A command of musterctl, in backticks,
+ * stays as it is. */
+void api_members_named(struct buf *out, const struct command *c, slice text);
 void api_failed(struct api_job *j); /* answers with what the call failed with */
 void api_succeeded(struct api_job *j);
 /* Whether the call has read a thing that is there and has an ETag. */

@@ -388,7 +388,8 @@ static struct command restore_command = {
     .run = run_restore,
     .access = COMMAND_LOCAL,
     .offline = true,
-    .doc = "Puts a backup into the data folder of the node file (`--config`), which must have no "
+    .doc = "Puts a backup into the data folder of the node file (`musterctl --config FILE`), which "
+           "must have no "
            "database. Nothing there is overwritten: a key that the backup has, too, becomes "
            "KEY.old, and any other file that differs is named. The server must be stopped. A "
            "damaged backup is refused before anything is written. The same as `musterd --restore "
