@@ -132,7 +132,23 @@ def test_a_list_in_pages(api):
     assert [row["jid"] for row in second["items"]] == ["carol@localhost"]
     assert "next" not in second
     for cursor in "zz", "6", "", "%00":
-        assert api("GET", f"/users?cursor={cursor}").status == 400
+        refused = api("GET", f"/users?cursor={cursor}")
+        assert refused.status == 400 and refused.json["argument"] == "cursor"
+
+
+def test_refusals_of_a_query_speak_of_what_it_has(api):
+    """`cursor` stands for `after`; flags are as in JSON."""
+    for path, status in (("/audit?cursor=78", 422), ("/users?cursor=00", 422),
+                         ("/users?cursor=61&cursor=62", 422), ("/users?cursor=x", 400)):
+        refused = api("GET", path)
+        assert (refused.status, refused.json["argument"]) == (status, "cursor"), refused.text
+        assert refused.json["detail"].startswith("cursor: found one that no answer of this list")
+    assert api("GET", "/audit?after=x").json["argument"] == "after"
+    refused = api("GET", "/users?disabled=maybe")
+    assert refused.json["detail"] == (
+        'user list: disabled: found "maybe", allowed true or false')
+    for value in "true", "false":
+        assert api("GET", f"/users?disabled={value}").status == 200
 
 
 def pages(api, path, key):

@@ -121,6 +121,15 @@ static void refuse_unproven(struct api_job *j)
                                          .code = "confirm-password" });
 }
 
+/* What it stands for is refused, or it stands for nothing. */
+static void refuse_cursor(struct api_job *j, unsigned status)
+{
+    job_refuse(j, &(struct api_problem){ .status = status,
+                                         .detail = SLICE(API_CURSOR_WRONG),
+                                         .error = err_name(E_SYNTAX),
+                                         .argument = "cursor" });
+}
+
 /* With the first `count` arguments of the path and the query, and those of the body. */
 static void job_run(struct api_job *j, const struct command *c, size_t count, slice body,
                     void (*next)(struct api_job *j))
@@ -139,6 +148,10 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
             command_run(&j->call);
         else /* another request was faster */
             refuse_unproven(j);
+        return;
+    }
+    if (api_blames_cursor(j)) {
+        refuse_cursor(j, 422);
         return;
     }
     job_refuse(j, &(struct api_problem){ .status = e == E_PROTO ? 400 : 422,
@@ -319,17 +332,20 @@ static bool bind_query(struct api_job *j, const struct command *c)
         limited = limited || slice_is(names[i], "limit");
         if (!slice_is(names[i], "cursor") || !api_has_pages(c))
             continue;
+        j->by_cursor = true;
         names[i] = SLICE("after");
         values[i] = api_cursor_read(values[i], j->arena);
-        e = values[i].ptr == NULL ? E_SYNTAX : OK;
+        if (values[i].ptr == NULL) {
+            refuse_cursor(j, 400);
+            return false;
+        }
     }
     if (e != OK) {
         job_refuse(j,
                    &(struct api_problem){
                        .status = 400,
                        .detail = e == E_LIMIT ? SLICE("found more arguments than any command has")
-                                              : SLICE("found a query that is wrongly encoded, or a "
-                                                      "cursor that is not of an answer"),
+                                              : SLICE("found a query that is wrongly encoded"),
                        .error = err_name(e) });
         return false;
     }

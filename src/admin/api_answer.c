@@ -117,11 +117,19 @@ void api_members_named(struct buf *out, const struct command *c, slice text)
     }
 }
 
+bool api_blames_cursor(const struct api_job *j)
+{
+    const char *argument = j->call.culprit;
+    return j->by_cursor && argument != NULL && strcmp(argument, "after") == 0;
+}
+
 /* What a refusal says. */
 static slice refusal_words(struct api_job *j)
 {
     struct buf out;
     ensure(j->call.err != OK);
+    if (api_blames_cursor(j))
+        return SLICE(API_CURSOR_WRONG);
     buf_init(&out, PROBLEM_BYTES_MAX);
     api_members_named(&out, j->call.command, j->call.text);
     slice text = out.overflow ? j->call.text : slice_dup(j->arena, buf_fit(&out));
@@ -135,12 +143,13 @@ void api_failed(struct api_job *j)
     unsigned status = api_names_another(j) ? 422 : api_status(e);
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
-    api_problem(j->r, &(struct api_problem){ .status = status,
-                                             .detail = j->typed ? j->call.text : refusal_words(j),
-                                             .error = err_name(e),
-                                             .argument = j->call.culprit,
-                                             .retry_s = status == 503 ? 1 : 0,
-                                             .report = j->call.command->report ? &j->call : NULL });
+    api_problem(
+        j->r, &(struct api_problem){ .status = status,
+                                     .detail = j->typed ? j->call.text : refusal_words(j),
+                                     .error = err_name(e),
+                                     .argument = api_blames_cursor(j) ? "cursor" : j->call.culprit,
+                                     .retry_s = status == 503 ? 1 : 0,
+                                     .report = j->call.command->report ? &j->call : NULL });
 }
 
 /* What a thing is: its row, or all its rows. */

@@ -23,6 +23,7 @@ struct api_job {
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
     bool busy, created;
+    bool by_cursor;       /* the client gave `cursor`, which stands for `after` */
     bool typed;           /* its user typed options: refusals name these */
     bool same;            /* the change was read: all that the body has is as it is */
     struct principal who; /* in the arena */
@@ -75,6 +76,11 @@ struct api_problem {
 };
 void api_problem(struct http_request *r, const struct api_problem *p);
 unsigned api_status(enum err e);
+#define API_CURSOR_WRONG                                                                           \
+    "cursor: found one that no answer of this list has had, or whose place is gone; allowed "      \
+    "`next` of the page before, once"
+/* Whether the argument that the call refuses is `after`, and the client gave that as `cursor`. */
+bool api_blames_cursor(const struct api_job *j);
 /* Rows and commands speak of options; here they are members. A command of musterctl, in backticks,
  * stays as it is. */
 void api_members_named(struct buf *out, const struct command *c, slice text);

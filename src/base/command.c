@@ -264,6 +264,8 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
     struct param shown = a->param;
     if (c->typed)
         shown.name = typed.text;
+    else if (a->type == PARAM_BOOL) /* as JSON has it */
+        shown.form = "true or false";
     if (c->args[i].ptr != NULL) {
         why_set(why, "%s: %s: found twice, allowed once", c->command->name, shown.name);
         return E_SYNTAX;

@@ -113,7 +113,7 @@ static void wrong_arguments_are_named(void **state)
           "log trace: state: found \"maybe\", allowed one of: on, off" },
         { { "area", "only_once" },
           { "c2s", "1" },
-          "log trace: only_once: found \"1\", allowed on or off" },
+          "log trace: only_once: found \"1\", allowed true or false" },
         { { "area", "only-once" },
           { "c2s", "1" },
           "log trace: found argument \"only-once\", allowed only_once" },

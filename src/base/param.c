@@ -125,7 +125,7 @@ size_t param_range(const struct param *p, char *out, size_t cap)
     struct out o = { .text = out, .cap = cap };
     out[0] = '\0';
     if (p->type == PARAM_BOOL)
-        param_add(&o, "on or off");
+        param_add(&o, "%s", p->form != NULL ? p->form : "on or off");
     else if (p->type == PARAM_CHOICE)
         add_choices(&o, p);
     else

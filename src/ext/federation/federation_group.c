@@ -164,7 +164,7 @@ static bool group_name_ok(slice text)
     {                                                                                              \
         .name = "department", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,    \
         .check = group_name_ok, .form = "a name without spaces around it",                         \
-        .doc = "the department, as `user set --department` has it"                                 \
+        .doc = "the department of accounts"                                                        \
     }
 static const struct command_arg set_args[] = {
     ARG_DEPARTMENT,
