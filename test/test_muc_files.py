@@ -334,8 +334,11 @@ def test_lines_in_another_order(server, cave):
     assert "line 1: found a line that is no JSON object" in refusal(server, "room", "import", path)
     path.write_text("")
     assert "the end is missing" in refusal(server, "room", "import", path)
-    path.write_text("x" * (9 << 20))
-    assert "found a line of more than 8388608 bytes" in refusal(server, "room", "import", path)
+    for before in 0, 2:
+        path.write_text("".join(json.dumps(line) + "\n" for line in right[:before]) +
+                        "x" * (9 << 20))
+        assert f"line {before + 1}: found a line of more than 8388608 bytes" in refusal(
+            server, "room", "import", path)
 
 
 def test_files_that_cannot_be(server, cave):

@@ -89,7 +89,7 @@ static enum err room_import_read_more(struct source *in, struct why *why)
     }
 }
 
-/* E_EOF: there is none. */
+/* E_EOF: there is none. Of another failure `line` says which one it is. */
 static enum err next_line(struct source *in, slice *out, struct why *why)
 {
     for (;;) {
@@ -106,12 +106,15 @@ static enum err next_line(struct source *in, slice *out, struct why *why)
         if (in->end)
             return E_EOF;
         if (in->len > ROOM_LINE_MAX) {
+            in->line++;
             why_set(why, "found a line of more than %d bytes", ROOM_LINE_MAX);
             return E_LIMIT;
         }
         enum err e = room_import_read_more(in, why);
-        if (e != OK)
+        if (e != OK) {
+            in->line++;
             return e;
+        }
     }
 }
 
