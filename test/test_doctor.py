@@ -462,6 +462,16 @@ def test_from_outside(make_server):
         assert {r["remedy"] for r in rows if r["state"] == "error"} >= {
             f"open port {server.s2s_port} in the firewall, or correct the record"}
     for words, said in ((["a b"], "allowed a domain"), ([], "domain is missing"),
+                        (["[::1]"], "found the address [::1], allowed a domain such as"),
+                        (["192.0.2.1"], "found the address 192.0.2.1, allowed a domain such as"),
                         (["x.test", "--dns", "no"], "addresses with or without a port")):
         code, text = outside(server, *words)
         assert code == 2 and said in text
+
+
+def test_from_outside_without_answers(make_server):
+    """Nothing could be looked at: that is no success."""
+    with name_server({f"_{name}._tcp.localhost": "servfail" for name in (
+            "xmpp-client", "xmpps-client", "xmpp-server", "xmpps-server")}) as address:
+        code, rows = outside(make_server(start=False), "localhost", "--dns", address)
+    assert code == 1 and [row["state"] for row in rows] == ["error"] * 4, rows

@@ -17,10 +17,13 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "im/feature.h"
+#include "io/address.h"
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/work.h"
 #include "xmpp/jid.h"
+#include <stdio.h>
+#include <string.h>
 
 /* One run; lives in the arena of its call. One at a time. */
 struct doctor {
@@ -275,6 +278,17 @@ enum err doctor_offline(const char *config, const char *control, enum doctor_ser
     return e;
 }
 
+/* DNS has no records of addresses. */
+static bool is_literal(slice domain)
+{
+    enum { TEXT_MAX = 320 };
+    char text[TEXT_MAX];
+    union address a;
+    snprintf(text, sizeof text, "%.*s:1", SLICE_ARG(domain));
+    return domain.ptr[0] == '[' || memchr(domain.ptr, ':', domain.len) != NULL ||
+           address_parse(slice_of(text), &a);
+}
+
 /* Any server is looked at as one that listens for all, at the ports of the standard. */
 enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *why)
 {
@@ -288,7 +302,11 @@ enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *w
     };
     slice prepared;
     enum err e = jid_prep_domain(domain, call.arena, &prepared);
-    if (e == OK) {
+    if (e == OK && is_literal(prepared)) {
+        why_set(why, "domain: found the address %.*s, allowed a domain such as example.org",
+                SLICE_ARG(prepared));
+        e = E_SYNTAX;
+    } else if (e == OK) {
         const char *name = slice_cstr(call.arena, prepared);
         const struct node_file file = { .domains = { &name, 1 },
                                         .c2s = { &c2s, 1 },

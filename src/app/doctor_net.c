@@ -236,7 +236,7 @@ static void doctor_dns_answered(void *arg, const struct resolved *result)
     else if (result->end == RESOLVE_NO_NAME || result->end == RESOLVE_NO_DATA)
         doctor_dns_none(q);
     else
-        doctor_add(n->o.call, q->way->check, DOCTOR_WARNING,
+        doctor_add(n->o.call, q->way->check, n->o.outside ? DOCTOR_ERROR : DOCTOR_WARNING,
                    arena_printf(n->o.call->arena, "%s: %s", q->name, result->reason),
                    n->o.outside ? "cat /etc/resolv.conf, or --dns ADDRESS"
                                 : "cat /etc/resolv.conf; musterctl get s2s.dns-servers");
