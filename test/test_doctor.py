@@ -448,7 +448,7 @@ def test_from_outside(make_server):
     server = make_server(s2s=True)
     answers = {"_xmpp-client._tcp.localhost": [(server.c2s_port, "localhost")],
                "_xmpp-server._tcp.localhost": [(server.s2s_port, "localhost")],
-               "_xmpps-client._tcp.localhost": [(server.s2s_tls_port, "localhost")]}
+               "_xmpps-client._tcp.localhost": [(server.tls_port, "localhost")]}
     with name_server(answers) as address:
         code, rows = outside(server, "localhost", "--dns", address)
         assert code == 0, rows
@@ -475,3 +475,49 @@ def test_from_outside_without_answers(make_server):
             "xmpp-client", "xmpps-client", "xmpp-server", "xmpps-server")}) as address:
         code, rows = outside(make_server(start=False), "localhost", "--dns", address)
     assert code == 1 and [row["state"] for row in rows] == ["error"] * 4, rows
+
+
+@contextlib.contextmanager
+def listener(says):
+    """A port whose connections get this, and nothing if it is empty."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            kept = []
+            while True:
+                try:
+                    kept.append(server.accept()[0])
+                    kept[-1].sendall(says)
+                except OSError:
+                    return
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_from_outside_xmpp_must_answer(make_server):
+    """An open port is not enough: of another protocol, of another kind of TLS or stream, or of a
+    server that does not serve the domain."""
+    server = make_server(s2s=True)
+    plain, direct, others = "_xmpp-client._tcp", "_xmpps-client._tcp", "_xmpp-server._tcp"
+    with listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as http, listener(b"") as silent, \
+            listener(b"\x15\x03\x01\0\2\2\x46") as alert:
+        for service, port, domain, said in (
+                (plain, http, "localhost",
+                 "does not speak XMPP: it says \"HTTP/1.1 400 Bad Request\""),
+                (plain, silent, "localhost", "no answer in time"),
+                (plain, server.tls_port, "localhost", "does not speak XMPP: "),
+                (plain, alert, "localhost", "it speaks TLS from the first byte"),
+                (plain, server.s2s_port, "localhost", "it refuses the stream: invalid-namespace"),
+                (plain, server.c2s_port, "strange.test", "it refuses the stream: host-unknown"),
+                (direct, http, "localhost", "does not speak XMPP with direct TLS: "),
+                (direct, server.c2s_port, "localhost", "does not speak XMPP with direct TLS: "),
+                (others, server.s2s_port, "localhost", None)):
+            with name_server({f"{service}.{domain}": [(port, "localhost")]}) as address:
+                _, rows = outside(server, domain, "--dns", address)
+            found, = [row for row in rows if f"{service}.{domain} leads" in row["found"]]
+            assert found["state"] == ("error" if said else "ok"), found
+            assert said is None or said in found["found"], found

@@ -189,9 +189,10 @@ static struct command outside_command = {
                                                    "without it: those of the system" },
                                           { 0 } },
     .run = doctor_outside_run,
-    .doc = "Looks how others find a domain, from this machine: its DNS records, and whether the "
-           "ports that they lead to answer. musterctl does it itself, without a server and without "
-           "a node file: run it on a machine outside of the network of the server. It fails if "
+    .doc = "Looks how others find a domain, from this machine: its DNS records, and whether a "
+           "server speaks XMPP at the ports that they lead to. musterctl does it itself, without a "
+           "server and without a node file: run it on a machine outside of the network of the "
+           "server. It fails if "
            "there is an error.",
     .columns = doctor_columns,
 };

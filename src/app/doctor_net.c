@@ -2,28 +2,47 @@
 #include "app/doctor_check.h"
 #include "app/node_file.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/list.h"
+#include "codec/xml_write.h"
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/visit.h"
+#include "xmpp/ns.h"
 #include "xmpp/precis.h"
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Ways to a domain; the listener that serves it, and the port where there is no record. */
 static const struct way {
-    const char *check, *service;
+    const char *check, *service, *xmlns, *alpn;
     size_t list; /* offset in struct node_file */
     uint16_t port;
     bool direct; /* TLS from the first byte: only by its record */
 } ways[] = {
-    { "dns client", "_xmpp-client._tcp", offsetof(struct node_file, c2s), 5222, false },
-    { "dns client", "_xmpps-client._tcp", offsetof(struct node_file, c2s_tls), 5223, true },
-    { "dns server", "_xmpp-server._tcp", offsetof(struct node_file, s2s), 5269, false },
-    { "dns server", "_xmpps-server._tcp", offsetof(struct node_file, s2s_tls), 5270, true },
+    { "dns client", "_xmpp-client._tcp", "jabber:client", "xmpp-client",
+      offsetof(struct node_file, c2s), 5222, false },
+    { "dns client", "_xmpps-client._tcp", "jabber:client", "xmpp-client",
+      offsetof(struct node_file, c2s_tls), 5223, true },
+    { "dns server", "_xmpp-server._tcp", "jabber:server", "xmpp-server",
+      offsetof(struct node_file, s2s), 5269, false },
+    { "dns server", "_xmpps-server._tcp", "jabber:server", "xmpp-server",
+      offsetof(struct node_file, s2s_tls), 5270, true },
 };
-enum { WAYS = sizeof ways / sizeof ways[0] };
+enum {
+    WAYS = sizeof ways / sizeof ways[0],
+    HEADER_BYTES_MAX = 4096,
+    SAID_BYTES_MAX = 60,  /* of it, that a row shows */
+    SAID_LEN_MAX = 16384, /* without the header of a stream */
+    TLS_ALERT = 21,       /* RFC 8446 §5.1 */
+    TLS_HANDSHAKE = 22,
+    TLS_MAJOR = 3
+};
+#define ERROR_TAG "<stream:error"
+#define FEATURES  "features"
 
 struct question {
     struct doctor_net *net;
@@ -46,6 +65,9 @@ struct reach {
     uint16_t port;
     bool open;
     enum reach_place place; /* if it is open */
+    /* From outside it must speak XMPP, too. */
+    bool secured, answered, closed; /* TLS stands; its stream has begun; we have ended it */
+    const char *said;               /* what it said in place of that, or refused; NULL: nothing */
 };
 
 struct doctor_net {
@@ -104,6 +126,21 @@ static enum reach_place reach_where(const struct reach *r, const union address *
     return REACH_OTHER_PORT;
 }
 
+static void reach_speak(struct reach *r, struct visit *v)
+{
+    struct buf out;
+    struct xml_write x = { 0 };
+    buf_init(&out, HEADER_BYTES_MAX);
+    buf_lit(&out, "<?xml version='1.0'?>");
+    xml_write_to(&x, &out);
+    xml_open_with(&x, "stream:stream", r->way->xmlns, "to", slice_of(r->net->ascii));
+    xml_attr(&x, "version", SLICE("1.0"));
+    xml_attr(&x, "xmlns:stream", SLICE(NS_STREAM));
+    xml_text(&x, SLICE("")); /* it stays open */
+    visit_write(v, buf_fit(&out));
+    buf_fini(&out);
+}
+
 static void reach_opened(struct visit *v)
 {
     struct reach *r = visit_arg(v);
@@ -111,13 +148,92 @@ static void reach_opened(struct visit *v)
     visit_peer(v, &a);
     r->open = true;
     r->place = reach_where(r, &a);
-    visit_close(v);
+    if (r->place != REACH_FROM_OUTSIDE)
+        visit_close(v);
+    else if (r->way->direct)
+        visit_start_tls_as(v, slice_of(r->net->ascii), slice_of(r->way->alpn));
+    else
+        reach_speak(r, v);
 }
 
+static void reach_secured(struct visit *v)
+{
+    struct reach *r = visit_arg(v);
+    r->secured = true;
+    reach_speak(r, v);
+}
+
+/* The head of what is no XMPP, for a person. */
+static const char *reach_words(const struct reach *r, slice data)
+{
+    char shown[SAID_BYTES_MAX + 1];
+    size_t len = 0;
+    if (data.len > 1 && (data.ptr[0] == TLS_ALERT || data.ptr[0] == TLS_HANDSHAKE) &&
+        data.ptr[1] == TLS_MAJOR)
+        return "it speaks TLS from the first byte";
+    for (; len < data.len && len < SAID_BYTES_MAX && data.ptr[len] != '\n' && data.ptr[len] != '\r';
+         len++)
+        shown[len] = data.ptr[len] >= ' ' && data.ptr[len] <= '~' ? data.ptr[len] : '?';
+    return arena_printf(r->net->o.call->arena, "it says \"%.*s\"", (int)len, shown);
+}
+
+/* The condition of a stream error; empty: more of it comes. */
+static slice reach_condition(slice data)
+{
+    const char *tag = memmem(data.ptr, data.len, ERROR_TAG, sizeof ERROR_TAG - 1);
+    slice rest;
+    size_t len = 0;
+    if (tag == NULL)
+        return SLICE("");
+    data = slice_from(data, (size_t)(tag - data.ptr) + sizeof ERROR_TAG - 1);
+    if (!slice_cut(data, '<', &rest, &data))
+        return SLICE("");
+    while (len < data.len && (islower((unsigned char)data.ptr[len]) || data.ptr[len] == '-'))
+        len++;
+    return len < data.len ? (slice){ data.ptr, len } : SLICE("");
+}
+
+/* A server that lets no stranger in speaks XMPP, too; but one of these says that it is not the
+ * right one. */
+static bool reach_is_wrong(slice condition)
+{
+    return slice_is(condition, "host-unknown") || slice_is(condition, "host-gone") ||
+           slice_is(condition, "invalid-namespace");
+}
+
+/* It is known when the features or an error follow the header of the stream. */
 static size_t reach_input(struct visit *v, slice data)
 {
-    (void)v;
+    struct reach *r = visit_arg(v);
+    slice condition = reach_condition(data);
+    if (r->closed)
+        return data.len;
+    r->answered = memmem(data.ptr, data.len, NS_STREAM, sizeof NS_STREAM - 1) != NULL;
+    r->said = !r->answered ? reach_words(r, data)
+              : reach_is_wrong(condition)
+                  ? arena_printf(r->net->o.call->arena, "it refuses the stream: %.*s",
+                                 SLICE_ARG(condition))
+                  : NULL;
+    bool over = r->answered ? condition.len > 0 ||
+                                  memmem(data.ptr, data.len, FEATURES, sizeof FEATURES - 1) != NULL
+                            : data.ptr[0] != '<' || data.len > SAID_LEN_MAX;
+    if (!over)
+        return 0; /* more comes with it */
+    r->closed = true;
+    visit_write(v, SLICE("</stream:stream>"));
+    visit_close(v);
     return data.len;
+}
+
+/* Whether it speaks XMPP; else what it does. */
+static bool reach_speaks(const struct reach *r) { return r->answered && r->said == NULL; }
+
+static const char *reach_other(const struct reach *r, const char *why)
+{
+    return r->said != NULL                                ? r->said
+           : r->way->direct && !r->secured && why == NULL ? "it closes the connection in TLS"
+           : why != NULL                                  ? why
+                                                          : "it closes the connection";
 }
 
 static const char *reach_result(const struct reach *r, const char *why)
@@ -129,6 +245,9 @@ static const char *reach_result(const struct reach *r, const char *why)
         [REACH_FROM_OUTSIDE] = "it answers",
     };
     ensure(r->place <= REACH_FROM_OUTSIDE);
+    if (r->open && r->place == REACH_FROM_OUTSIDE && !reach_speaks(r))
+        return arena_printf(r->net->o.call->arena, "it is open, but does not speak XMPP%s: %s",
+                            r->way->direct ? " with direct TLS" : "", reach_other(r, why));
     return r->open ? open[r->place] : why != NULL ? why : "it closes the connection";
 }
 
@@ -138,6 +257,10 @@ static const char *reach_remedy(const struct reach *r)
     struct arena *arena = n->o.call->arena;
     if (r->record == NULL)
         return record_wanted(n, r->way);
+    if (r->open && n->o.outside)
+        return arena_printf(arena,
+                            "change the record to a port where the server speaks XMPP%s for %s",
+                            r->way->direct ? " with direct TLS" : "", n->ascii);
     if (r->open)
         return arena_printf(arena,
                             "change the port of the record to %u, unless something here passes "
@@ -162,7 +285,8 @@ static void reach_ended(void *arg, const char *why)
                           : arena_printf(arena, "no record %s.%s, so ", r->way->service, n->ascii);
     const char *found =
         arena_printf(arena, "%s%s port %u: %s", how, r->host, r->port, reach_result(r, why));
-    enum doctor_state state = !r->open                       ? DOCTOR_ERROR
+    bool fails = !r->open || (r->place == REACH_FROM_OUTSIDE && !reach_speaks(r));
+    enum doctor_state state = fails                          ? DOCTOR_ERROR
                               : r->place == REACH_OTHER_PORT ? DOCTOR_WARNING
                                                              : DOCTOR_OK;
     ensure(list_linked(&r->node));
@@ -172,9 +296,9 @@ static void reach_ended(void *arg, const char *why)
     net_go_on(n);
 }
 
-static const struct visit_ops reach_ops = { .opened = reach_opened,
-                                            .input = reach_input,
-                                            .ended = reach_ended };
+static const struct visit_ops reach_ops = {
+    .opened = reach_opened, .secured = reach_secured, .input = reach_input, .ended = reach_ended
+};
 
 static void reach_start(struct doctor_net *n, const struct way *way, const char *record,
                         const char *host, uint16_t port)

@@ -1,7 +1,7 @@
 /* doctor_net: how a domain is found: its SRV records (RFC 6120 §3.2, XEP-0368), or the
  * domain itself where there are none, and whether the addresses that they lead to can be reached
- * from this machine. One domain after the other; DOCTOR_TARGETS_MAX hosts of one record set are
- * tried, each for DOCTOR_REACH_MS. On a loop. */
+ * from this machine; from outside, whether they speak XMPP as well. One domain after the other;
+ * DOCTOR_TARGETS_MAX hosts of one record set are tried, each for DOCTOR_REACH_MS. On a loop. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

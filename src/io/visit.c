@@ -259,6 +259,15 @@ void visit_start_tls(struct visit *v, struct tls_trust *trust)
     conn_start_tls_client(v->conn, &call);
 }
 
+void visit_start_tls_as(struct visit *v, slice server_name, slice protocol)
+{
+    ensure(v->conn != NULL && v->ops->secured != NULL);
+    struct tls_call call = {
+        .server_name = server_name, .alpn = &protocol, .alpn_count = 1, .relay = true
+    };
+    conn_start_tls_client(v->conn, &call);
+}
+
 void visit_close(struct visit *v)
 {
     ensure(v->conn != NULL);

@@ -51,6 +51,9 @@ void visit_write(struct visit *v, slice data);              /* after opened() */
  * the host must lead to it and name the host, else the visit ends; NULL: who the host is, is not
  * checked. */
 void visit_start_tls(struct visit *v, struct tls_trust *trust);
+/* The same for a server that is called by another name than its host, with one protocol of ALPN.
+ * Who it is, is not checked. */
+void visit_start_tls_as(struct visit *v, slice server_name, slice protocol);
 void visit_close(struct visit *v);   /* after what was written; ended() follows */
 void visit_cancel(struct visit **v); /* no callback follows; NULL is fine */
 /* How many there are in the process, with those that were cancelled and still close. Any thread. */
