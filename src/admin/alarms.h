@@ -51,7 +51,7 @@ struct alarms_news {
     int worst;    /* the gravest since it was raised: who was told of that hears of the rest, too */
     uint64_t at_us;
     int64_t entry;    /* of the history */
-    char detail[160]; /* ALARM_DETAIL_BYTES */
+    char detail[640]; /* ALARM_DETAIL_BYTES */
 };
 const char *alarms_what_name(enum alarms_what what);       /* "raised" */
 const char *alarms_action(const struct alarms_news *news); /* what to do now; "": nothing */

@@ -54,7 +54,7 @@ bool settings_restart_waits(const struct setting *s)
 
 void settings_restart_look(void)
 {
-    char names[ALARM_DETAIL_BYTES] = "";
+    char names[2 * ALARM_DETAIL_BYTES] = "";
     size_t len = 0;
     for (const struct running *r = running_first; r != NULL; r = r->next) {
         if (!differs(r) || len >= sizeof names)

@@ -249,7 +249,7 @@ static void test_result(struct target *t, const char *why)
 
 static void say_failures(void)
 {
-    char text[ALARM_DETAIL_BYTES];
+    char text[2 * ALARM_DETAIL_BYTES];
     for (unsigned i = 0; i < TARGETS; i++) {
         if (targets[i].why[0] == '\0')
             continue;

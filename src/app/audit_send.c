@@ -131,7 +131,7 @@ static bool sender_is_on(const struct sender *s)
 
 static void say_state(void)
 {
-    char text[ALARM_DETAIL_BYTES];
+    char text[2 * ALARM_DETAIL_BYTES];
     for (unsigned i = 0; i < SENDERS; i++) {
         if (senders[i].why[0] == '\0')
             continue;

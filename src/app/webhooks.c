@@ -334,7 +334,7 @@ static void item_free(struct webhook *h, struct item *i)
 
 static void say_failing(void)
 {
-    char text[ALARM_DETAIL_BYTES];
+    char text[2 * ALARM_DETAIL_BYTES];
     LIST_EACH (it, &webhooks_all) {
         const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
         if (h->refusals < FAILURES_ALARM || h->leaves_us > 0)
@@ -581,7 +581,7 @@ static void dispatch_due(struct timer *t, struct loop *loop)
 
 static void say_dropped(unsigned count)
 {
-    char text[ALARM_DETAIL_BYTES];
+    char text[2 * ALARM_DETAIL_BYTES];
     queue.dropped += count;
     queue.dropped_us = clock_wall_us();
     metric_add_to(&events_metric, EVENTS_DROPPED, (int)count);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include <pthread.h>
+#include <stdio.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* list, changes and details */
 static struct alarm *alarms;
@@ -67,15 +68,28 @@ void alarm_register(struct alarm *a)
     pthread_mutex_unlock(&lock);
 }
 
-/* Cuts the detail to its size, at a character boundary. */
+/* What fits of a longer text: whole words, or whole characters of a word without end. */
+static slice words_of(slice text, size_t max)
+{
+    enum { WORD_MAX = 64 };
+    slice head = utf8_head(text, max);
+    for (size_t at = head.len; at > 0 && head.len - at < WORD_MAX; at--)
+        if (text.ptr[at] == ' ')
+            return (slice){ text.ptr, at };
+    return head;
+}
+
+/* Cuts the detail to its size, and says so. */
 static void set_detail(struct alarm *a, slice detail)
 {
-    if (detail.len > sizeof a->detail - 1)
+    static const char cut[] = " …";
+    const char *end = "";
+    if (detail.len > sizeof a->detail - 1) {
         cut_count(CUT_ALARM);
-    detail = utf8_head(detail, sizeof a->detail - 1);
-    if (detail.len > 0)
-        memcpy(a->detail, detail.ptr, detail.len);
-    a->detail[detail.len] = '\0';
+        detail = words_of(detail, sizeof a->detail - sizeof cut);
+        end = cut;
+    }
+    snprintf(a->detail, sizeof a->detail, "%.*s%s", SLICE_ARG(utf8_head(detail, detail.len)), end);
 }
 
 /* It was raised, or has another severity. */

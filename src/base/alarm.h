@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 enum alarm_severity { ALARM_WARNING, ALARM_ERROR, ALARM_CRITICAL };
-enum { ALARM_DETAIL_BYTES = 160, ALARM_BY_BYTES = 160, ALARM_NOTE_BYTES = 300 };
+enum { ALARM_DETAIL_BYTES = 640, ALARM_BY_BYTES = 160, ALARM_NOTE_BYTES = 300 };
 
 struct alarm {
     const char *name;             /* "store.full" */

@@ -127,9 +127,9 @@ static void state_and_time_follow(void **state)
 
 static void raise_long(void)
 {
-    static char detail[200];
+    static char detail[2 * sizeof full.detail];
     memset(detail, 'x', sizeof detail);
-    memcpy(detail + sizeof full.detail - 2, "\xc3\xa9", 2); /* the cut would split it */
+    memcpy(detail + sizeof full.detail - 6, "\xc3\xa9", 2); /* the cut would split it */
     alarm_raise(&full, (slice){ detail, sizeof detail });
     alarm_clear(&full);
 }
@@ -140,9 +140,30 @@ static void details_are_cut_between_characters(void **state)
     (void)log_of(raise_long);
     char detail[sizeof full.detail], small[5];
     alarm_detail(&full, detail, sizeof detail);
-    assert_int_equal(strlen(detail), sizeof full.detail - 2);
+    assert_int_equal(strlen(detail), sizeof full.detail - 6 + strlen(" …"));
+    assert_string_equal(detail + sizeof full.detail - 6, " …");
     alarm_detail(&full, small, sizeof small);
     assert_string_equal(small, "xxxx");
+}
+
+static void raise_words(void)
+{
+    static char text[2 * sizeof full.detail];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = "seven7 "[i % 7];
+    alarm_raise(&full, (slice){ text, sizeof text });
+    alarm_clear(&full);
+}
+
+static void details_are_cut_between_words(void **state)
+{
+    char detail[sizeof full.detail];
+    (void)state;
+    (void)log_of(raise_words);
+    alarm_detail(&full, detail, sizeof detail);
+    const char *end = detail + strlen(detail) - strlen("seven7 …");
+    assert_string_equal(end, "seven7 …");
+    assert_true(strlen(detail) > sizeof full.detail - 14);
 }
 
 static void *raise_and_clear_often(void *arg)
@@ -289,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_severity_that_is_set_is_logged),
         cmocka_unit_test(state_and_time_follow),
         cmocka_unit_test(details_are_cut_between_characters),
+        cmocka_unit_test(details_are_cut_between_words),
         cmocka_unit_test(threads_agree),
         cmocka_unit_test(listeners_hear_of_changes),
         cmocka_unit_test(acknowledged_until_it_is_cleared),

@@ -135,7 +135,7 @@ struct book {
     struct arena *arena;
     struct map by_jid, by_mail; /* the first has those that are in use, the second all */
     uint32_t shared, gone;
-    char first[160]; /* of those that are shared: for the alarm */
+    char first[2 * ALARM_DETAIL_BYTES]; /* of those that are shared: for the alarm */
 };
 
 static struct {

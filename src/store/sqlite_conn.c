@@ -205,7 +205,7 @@ int sqlite_note_fault(struct sqlite_conn *c, int rc)
 
 static void sqlite_conn_raise(struct alarm *alarm, struct sqlite_conn *c, int rc)
 {
-    char detail[160];
+    char detail[2 * ALARM_DETAIL_BYTES];
     snprintf(detail, sizeof detail, "%s: %s (%d)", c->owner->path, c->fault_text, rc);
     alarm_raise(alarm, slice_of(detail));
 }

@@ -134,7 +134,7 @@ void federation_domains_read(const struct store_batch *b, unsigned stmt)
     struct federation_list *list = NULL;
     struct why why = { "" };
     struct buf text;
-    char detail[160];
+    char detail[2 * ALARM_DETAIL_BYTES];
     int64_t waiting = 0;
     buf_init(&text, DOMAINS_BYTES_MAX);
     for (uint32_t i = 0; i < store_row_count(b, stmt); i++) {
