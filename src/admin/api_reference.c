@@ -456,6 +456,7 @@ static void page_facts(struct page *p, const struct shown *s, const char *id)
     slice permission = text_in(s->op, "x-permission");
     xml_open_with(&p->x, "dl", NULL, "class", SLICE("facts"));
     page_fact(p, "Permission", permission);
+    page_fact(p, "And", text_in(s->op, "x-also-permission"));
     if (permission.len == 0) {
         page_element(p, "dt", SLICE("Permission"));
         page_element(p, "dd",

@@ -147,6 +147,8 @@ struct command {
     /* It shows what is nobody's business without a reason: who is not at the control socket states
      * one, in its argument `reason`, and it is audited. */
     bool reasoned;
+    /* Another permission that it needs: "rooms.write". NULL: none. */
+    const char *also;
     /* Its rows have one column, and are the lines of a file whose name ends so: "jsonl". A client
      * saves them, of all pages. NULL: they are no file. */
     const char *file;

@@ -410,9 +410,10 @@ enum err command_allowed(const struct command *c, const struct principal *p, str
         why_set(why, "%s: %s", c->name, PRINCIPAL_WEAK);
         return E_DENIED;
     }
-    if (principal_may(p, permission) || allows_own(c, p))
-        return OK;
-    return refuse_lack(c, p, permission, why);
+    bool may = principal_may(p, permission);
+    if (may && c->also != NULL && !principal_may(p, c->also))
+        return refuse_lack(c, p, c->also, why);
+    return may || allows_own(c, p) ? OK : refuse_lack(c, p, permission, why);
 }
 
 static bool lacks_reason(const struct command_call *call)
