@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from muster.client import TIMEOUT
+from muster.client import TIMEOUT, until
 from muster.imports import BEGIN_US, LINES, entry, messages_of, server_data, stamp_of
 from test_import_archive import OWNER, PUBSUB, form, pages
 
@@ -26,9 +26,13 @@ def pieces(entries=ENTRIES, size=1000, more=""):
 
 
 def left_of(server, jid="juliet@localhost"):
-    """Nothing is, once the archive is cleaned."""
-    server.ctl("set", "archive.retention", "36500", "--accept")
-    server.ctl("archive", "expire")
+    """Nothing is, once the archive is cleaned: it needs no archive.retention for that."""
+    assert "archive.retention is none, so no other message is too old" in server.ctl(
+        "archive", "expire")["text"]
+    return there_is(server, jid)
+
+
+def there_is(server, jid="juliet@localhost"):
     with server.database(read_only=True) as db:
         return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
                 for table in ("entry", "import_part")] + [
@@ -88,6 +92,15 @@ def test_without_its_last_piece_there_is_no_account(server, load, how):
     message, lost = load(server_data(first, second, last))
     assert "users imported: 1," in message and not lost
     assert messages_of(server) == len(LINES)
+
+
+@pytest.mark.release
+def test_the_server_itself_deletes_what_an_import_left(server, load):
+    """With the settings that it has at first: a minute after it begins to look, then each hour."""
+    first, second, _ = pieces()
+    message, _ = load(server_data(first, second))
+    assert "refused: 1" in message and there_is(server) != [0, 0, 0]
+    until("nothing is left", lambda: there_is(server) == [0, 0, 0], 90 + TIMEOUT)
 
 
 def test_what_is_more_than_a_transaction_takes_its_pieces_along(server, load):

@@ -124,8 +124,10 @@ static void ext_mam_start(void)
 /* The server may have ended before it had counted and indexed the last messages. */
 static void ext_mam_worker_start(struct worker *w)
 {
-    if (duty_is_here(w, DUTY_ARCHIVE))
-        archive_words_stored(w);
+    if (!duty_is_here(w, DUTY_ARCHIVE))
+        return;
+    archive_words_stored(w);
+    mam_expire_start(w);
 }
 
 static void ext_mam_loaded(struct account *a, const struct store_batch *b, unsigned first)

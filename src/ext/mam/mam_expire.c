@@ -121,7 +121,10 @@ static void mam_expire_finish(struct pass *p, enum store_result r)
     timer_set(worker_loop(p->worker), &p->timer, PASS_MS);
     uint32_t removed = p->removed;
     p->under_way = false;
-    if (call != NULL && r == STORE_OK)
+    if (call != NULL && r == STORE_OK && p->before_us == INT64_MIN)
+        command_done(call, "messages of deleted accounts and interrupted imports are deleted; "
+                           "archive.retention is none, so no other message is too old");
+    else if (call != NULL && r == STORE_OK)
         command_done(call, "messages deleted: %u", removed);
     else if (call != NULL)
         command_fail(call, E_DOWN, "messages deleted: %u; %s", removed, err_text(E_DOWN));
@@ -314,6 +317,13 @@ const struct message_row mam_expire_arm_message = {
     .run = mam_expire_arm_here,
 };
 
+/* An import that was interrupted may have left something though there is no account. */
+void mam_expire_start(struct worker *w)
+{
+    atomic_store(&armed, true);
+    mam_expire_arm_here(w, NULL, NULL);
+}
+
 /* Once there is an account, there may be an archive. Any worker. */
 void mam_expire_arm(struct worker *w)
 {
@@ -337,10 +347,7 @@ void mam_expire_stop(struct worker *w)
 static void run_expire(struct command_call *call)
 {
     pass.worker = call->worker;
-    if (setting_int(&mam_retention) == SETTING_NONE)
-        command_fail(call, E_DENIED,
-                     "archive.retention is none, so no message is too old; set it first");
-    else if (pass.under_way)
+    if (pass.under_way)
         command_fail(call, E_AGAIN, "messages are being deleted already; try again later");
     else
         mam_expire_begin(call);
@@ -354,6 +361,7 @@ struct command mam_expire_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ARCHIVE,
     .run = run_expire,
-    .doc = "Deletes messages older than archive.retention at once. Without this command, that "
-           "happens within an hour.",
+    .doc = "Deletes messages older than archive.retention at once. It also deletes what deleted "
+           "accounts and interrupted imports have left. Without this command, that happens within "
+           "an hour.",
 };

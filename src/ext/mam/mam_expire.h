@@ -24,5 +24,6 @@ extern struct log_area mam_log; /* of the archive as a whole */
 extern struct command mam_expire_command;
 extern struct store_stmt *const mam_expire_stmts[];
 extern const struct message_row mam_expire_arm_message;
-void mam_expire_arm(struct worker *w);  /* the worker has started */
-void mam_expire_stop(struct worker *w); /* the worker has ended */
+void mam_expire_start(struct worker *w); /* at the home of the duty, when it has started */
+void mam_expire_arm(struct worker *w);   /* if that is at another node, and has begun later */
+void mam_expire_stop(struct worker *w);  /* the worker has ended */
