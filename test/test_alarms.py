@@ -208,10 +208,10 @@ def test_the_history_is_bounded(host):
                        "'error')")
     host.start()
     host.ctl("set", "alarm.history-keep", "none")
-    host.ctl("set", "alarm.history-max", "150")
+    host.ctl("set", "alarm.history-max", "150", "--accept")
     until("less", lambda: len(history(host, "--limit", "1000")) <= 151)
     assert len(history(host, "x.gone", "--limit", "1000")) >= 149
-    host.ctl("set", "alarm.history-keep", "1h")
+    host.ctl("set", "alarm.history-keep", "1h", "--accept")
     until("none", lambda: "x.gone" not in {e["name"] for e in history(host, "--limit", "1000")})
     assert "no such alarm" in refusal(host, "alarm", "history", "x.gone")
     assert entry(host)["id"] == first["id"]  # it is still active

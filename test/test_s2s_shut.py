@@ -188,6 +188,7 @@ def test_the_other_domain_goes_on_with_a_stream_of_its_own(node, listener, link,
     with listener.join() as own:
         listener.read_until(own, ">again</body>")
         own.sendall(b"</stream:stream>")
+        listener.read_until(own, "</stream:stream>")
     until("what has not arrived", lambda: there.alice.pump(0.01) or
           len(errors(there.alice)) == gone)
     until("nothing waits", lambda: pending(node) == 0)

@@ -411,7 +411,7 @@ struct command room_report_command = {
     .parts = room_parts,
     .doc = "Lists rooms with their owners and members by address (the first 1,000 of each; `room "
            "affiliations` shows all), creator and time of creation, time of the last message, and "
-           "number of archived messages. With `musterctl room report --csv` it is a table for "
+           "number of archived messages. With `musterctl --csv` it is a table for "
            "spreadsheets.",
     .columns =
         (const struct command_column[]){
