@@ -389,10 +389,7 @@ static void counting_go_on(struct counting *c)
             counting_add(c, e, -1, c->at->impact == NULL ? "" : "not counted");
             continue;
         }
-        struct store_batch *b = store_read(worker_store(c->call->worker), 0);
-        store_read_long(b, 0, SETTINGS_COUNT_MS);
-        STORE_ADD(b, c->at->impact->stmt, STORE_ANY_ROWS, SV_I(value));
-        store_submit(b, worker_loop(c->call->worker), 2 * SETTINGS_COUNT_MS, counted, c);
+        settings_impact_count(c->call->worker, c->at, value, counted, c);
         return;
     }
     c->done(c);
@@ -589,9 +586,7 @@ static void apply_counted(struct counting *c)
         return;
     }
     if (one != NULL && !command_flag(call, "accept")) {
-        command_fail(call, E_CONFLICT,
-                     "nothing was changed: %s would delete: %s; give --accept if it is meant",
-                     one->setting->name, one->text);
+        settings_impact_refuse(call, one->setting, one->text);
         return;
     }
     struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);

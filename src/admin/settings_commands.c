@@ -72,9 +72,8 @@ static void accepting_counted(void *arg, enum store_result result, const struct 
         accepting_go_on(a);
         return;
     }
-    command_fail(
-        call, E_CONFLICT, "nothing was changed: %s would delete: %s; give --accept if it is meant",
-        s->name,
+    settings_impact_refuse(
+        call, s,
         settings_impact_text(s->impact, count, "could not be counted in time", call->arena));
 }
 
@@ -88,10 +87,7 @@ static void accepting_go_on(struct accepting *a)
         if (!settings_lowers(item) || !settings_impact_at(item->setting, item->value, &at) ||
             !settings_item_ok(t->call, item->setting, item->value, &why))
             continue; /* what is wrong is refused in its turn */
-        struct store_batch *b = store_read(worker_store(t->call->worker), 0);
-        store_read_long(b, 0, SETTINGS_COUNT_MS);
-        STORE_ADD(b, item->setting->impact->stmt, STORE_ANY_ROWS, SV_I(at));
-        store_submit(b, worker_loop(t->call->worker), 2 * SETTINGS_COUNT_MS, accepting_counted, a);
+        settings_impact_count(t->call->worker, item->setting, at, accepting_counted, a);
         return;
     }
     settings_turn_take(t);
@@ -386,6 +382,5 @@ struct command settings_reset_command = {
     .doc = "Sets settings back to their defaults: one, or all that begin with PREFIX, at once, "
            "except those in the node file. After `config reset muc`, existing rooms keep their "
            "configuration. What would delete messages or entries needs --accept. If one of them is "
-           "not "
-           "for the client of an administrator, that client resets none.",
+           "not for the client of an administrator, that client resets none.",
 };

@@ -1,6 +1,7 @@
 #include "admin/settings_impact.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "home/here.h"
 
 bool settings_impact_at(const struct setting *s, slice value, int64_t *at)
 {
@@ -22,6 +23,22 @@ const char *settings_impact_text(const struct setting_impact *impact, int64_t co
 {
     return count >= 0 ? arena_printf(arena, "%s: %lld", impact->what, (long long)count)
                       : arena_printf(arena, "%s: %s", impact->what, unknown);
+}
+
+void settings_impact_count(struct worker *w, const struct setting *s, int64_t at,
+                           store_done_fn *done, void *arg)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_read_long(b, 0, SETTINGS_COUNT_MS);
+    STORE_ADD(b, s->impact->stmt, STORE_ANY_ROWS, SV_I(at));
+    store_submit(b, worker_loop(w), 2 * SETTINGS_COUNT_MS, done, arg);
+}
+
+void settings_impact_refuse(struct command_call *call, const struct setting *s, const char *text)
+{
+    command_fail(call, E_CONFLICT,
+                 "nothing was changed: %s would delete: %s; give --accept if it is meant", s->name,
+                 text);
 }
 
 bool settings_lowers(const struct settings_item *item)
