@@ -17,13 +17,10 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "im/feature.h"
-#include "io/address.h"
 #include "io/loop.h"
 #include "io/resolve.h"
 #include "io/work.h"
 #include "xmpp/jid.h"
-#include <stdio.h>
-#include <string.h>
 
 /* One run; lives in the arena of its call. One at a time. */
 struct doctor {
@@ -192,8 +189,7 @@ static struct command outside_command = {
     .doc = "Looks how others find a domain, from this machine: its DNS records, and whether a "
            "server speaks XMPP at the ports that they lead to. musterctl does it itself, without a "
            "server and without a node file: run it on a machine outside of the network of the "
-           "server. It fails if "
-           "there is an error.",
+           "server. It fails if there is an error.",
     .columns = doctor_columns,
 };
 
@@ -279,17 +275,6 @@ enum err doctor_offline(const char *config, const char *control, enum doctor_ser
     return e;
 }
 
-/* DNS has no records of addresses. */
-static bool is_literal(slice domain)
-{
-    enum { TEXT_MAX = 320 };
-    char text[TEXT_MAX];
-    union address a;
-    snprintf(text, sizeof text, "%.*s:1", SLICE_ARG(domain));
-    return domain.ptr[0] == '[' || memchr(domain.ptr, ':', domain.len) != NULL ||
-           address_parse(slice_of(text), &a);
-}
-
 /* Any server is looked at as one that listens for all, at the ports of the standard. */
 enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *why)
 {
@@ -303,7 +288,7 @@ enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *w
     };
     slice prepared;
     enum err e = jid_prep_domain(domain, call.arena, &prepared);
-    if (e == OK && is_literal(prepared)) {
+    if (e == OK && s2s_is_address(prepared)) {
         why_set(why, "domain: found the address %.*s, allowed a domain such as example.org",
                 SLICE_ARG(prepared));
         e = E_SYNTAX;
