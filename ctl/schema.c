@@ -134,7 +134,7 @@ static json_t *command_schema(const struct command *c)
     ctl_schema_set_text(one, "x-access", access[c->access]);
     command_permission(c, permission, sizeof permission);
     ctl_schema_set_text(one, "x-permission", permission);
-    ctl_schema_set_text(one, "x-also-permission", c->also);
+    ctl_schema_set_text(one, "x-also-permission", c->also_permission);
     ctl_schema_set_text(one, "x-asks", c->asks);
     ctl_schema_set_text(one, "x-asks-if", c->asks_if);
     if (c->job)

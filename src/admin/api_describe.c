@@ -118,8 +118,8 @@ static json_t *commands_json(const struct principal *who, bool local)
     json_t *all = json_array();
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         command_permission(c, permission, sizeof permission);
-        bool may =
-            principal_may(who, permission) && (c->also == NULL || principal_may(who, c->also));
+        bool may = principal_may(who, permission) &&
+                   (c->also_permission == NULL || principal_may(who, c->also_permission));
         if ((c->access == COMMAND_LOCAL) == local && may)
             json_array_append_new(all, local ? local_json(c) : command_json(c));
     }

@@ -385,7 +385,7 @@ static json_t *operation(const struct command *c, enum http_verb method, const c
     put_doc(op, "summary", c, command_brief(c->doc));
     put_doc(op, "description", c, slice_of(c->doc));
     put_text(op, "x-command", c->name);
-    put_text(op, "x-also-permission", c->also);
+    put_text(op, "x-also-permission", c->also_permission);
     put_text(op, "x-file", c->file);
     put_text(op, "x-access", c->access == COMMAND_LOCAL ? "local" : NULL);
     json_object_set_new(op, "operationId",

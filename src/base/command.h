@@ -148,7 +148,7 @@ struct command {
      * one, in its argument `reason`, and it is audited. */
     bool reasoned;
     /* Another permission that it needs: "rooms.write". NULL: none. */
-    const char *also;
+    const char *also_permission;
     /* Its rows have one column, and are the lines of a file whose name ends so: "jsonl". A client
      * saves them, of all pages. NULL: they are no file. */
     const char *file;

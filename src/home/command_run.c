@@ -411,8 +411,8 @@ enum err command_allowed(const struct command *c, const struct principal *p, str
         return E_DENIED;
     }
     bool may = principal_may(p, permission);
-    if (may && c->also != NULL && !principal_may(p, c->also))
-        return refuse_lack(c, p, c->also, why);
+    if (may && c->also_permission != NULL && !principal_may(p, c->also_permission))
+        return refuse_lack(c, p, c->also_permission, why);
     return may || allows_own(c, p) ? OK : refuse_lack(c, p, permission, why);
 }
 

@@ -12,10 +12,10 @@ struct store_batch;
 struct xml_write;
 
 struct portable {
-    slice jid;       /* bare, of the account */
-    int64_t id;      /* of the account, which is not there yet */
-    int64_t first;   /* accounts from this id on were made after the first one of this import */
-    uint64_t now_us; /* wall clock; portable_tick() */
+    slice jid;        /* bare, of the account */
+    int64_t id;       /* of the account, which is not there yet */
+    int64_t first_id; /* accounts from this id on were made after the first one of this import */
+    uint64_t now_us;  /* wall clock; portable_tick() */
     /* A piece of a long archive: only what comes in pieces is asked, the account comes later, and
      * all rows are for before(). */
     bool piece;

@@ -193,7 +193,7 @@ void roster_out_put(struct store_batch *b, const struct worker *w, const struct 
 }
 
 /* A bare JID has no character that XML writes in another way (RFC 7622 §3.3.1). */
-void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first,
+void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first_id,
                          uint64_t number)
 {
     char word[120];
@@ -202,7 +202,7 @@ void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t f
     STORE_ADD(b, &stmt_out_doubt, STORE_ANY_ROWS, SV_I(id), SV_T(jid));
     STORE_ADD(b, &stmt_out_anew, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_T(slice_of(word)),
               SV_I(number), SV_I(AXIS_WISH), SV_I(SUB_SUBSCRIBE));
-    STORE_ADD(b, &stmt_out_unforget, STORE_ANY_ROWS, SV_T(jid), SV_I(AXIS_FORGET), SV_I(first));
+    STORE_ADD(b, &stmt_out_unforget, STORE_ANY_ROWS, SV_T(jid), SV_I(AXIS_FORGET), SV_I(first_id));
     STORE_ADD(b, &stmt_out_meet, STORE_ANY_ROWS, SV_I(id), SV_T(jid), SV_I(number), SV_I(AXIS_WISH),
               SV_I(SUB_SUBSCRIBE), SV_I(AXIS_FORGET));
 }

@@ -79,11 +79,11 @@ void roster_out_later(struct worker *w);
 
 /* Of an account that is made with a roster: contacts of ours who have no subscription that fits,
  * such as those who were told that it is deleted, are asked anew; and it is asked by those who see
- * it by their own lists, or have asked. Those of accounts from id `first` on, which the same import
+ * it by their own lists, or have asked. Those of accounts from `first_id` on, which the same import
  * has made, are not told that the one before it is gone. Adds to its transaction, behind its items;
  * roster_out_replay_of() then says the former, roster_out_later() all. Disabled accounts are left
  * out: an import may still fill them. */
-void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first,
+void roster_out_ask_anew(struct store_batch *b, slice jid, int64_t id, int64_t first_id,
                          uint64_t number);
 void roster_out_remove(struct account *a, struct store_batch *b); /* feature.remove */
 extern const struct store_schema roster_out_schema;

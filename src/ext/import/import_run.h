@@ -35,7 +35,7 @@ struct import {
     struct source_groups groups;   /* all of them, when the source was read */
     struct import_groups making;
     struct import_user *users; /* of the step */
-    int64_t first;             /* id of the first that is stored; 0: none is yet */
+    int64_t first_id;          /* of the first that is stored; 0: none is yet */
     struct import_pieces pieces;
     const char *lost[STEP_USERS]; /* what the source says of it */
     unsigned count, lost_count, pending;

@@ -80,7 +80,7 @@ static void import_take(struct import *x, struct import_user *u, struct storing 
     ensure(u->jid.len > 0 && (to == NULL) == x->dry);
     struct porting p = { .base = { .jid = u->jid,
                                    .id = u->id,
-                                   .first = x->first,
+                                   .first_id = x->first_id,
                                    .now_us = loop_wall_us(worker_loop(x->worker)),
                                    .user = &u->user,
                                    .piece = u->piece,
@@ -253,7 +253,7 @@ static void import_store_users(struct import *x, const struct store_batch *b)
             continue;
         u->id = u->follows ? x->pieces.id : store_int(b, at, 0, 0);
         at += u->follows ? 0 : 2;
-        x->first = x->first == 0 ? u->id : x->first;
+        x->first_id = x->first_id == 0 ? u->id : x->first_id;
         import_store(x, u);
     }
     if (--x->pending == 0)

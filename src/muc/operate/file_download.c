@@ -299,7 +299,7 @@ struct command room_download_command = {
     .area = "compliance",
     .audited = true,
     .reasoned = true,
-    .also = "rooms.write", /* the file has the password of the room */
+    .also_permission = "rooms.write", /* the file has the password of the room */
     .file = "jsonl",
     .args = (const struct command_arg[]){ { .name = "room",
                                             .kind = ARG_POSITIONAL,
@@ -321,7 +321,7 @@ struct command room_download_command = {
         "Shows the lines of the file of a persistent room: those that `room export` writes, for a "
         "program that saves them. A page has at most 4 MiB. It needs the permissions "
         "compliance.read and rooms.write, since the lines have the password of the room and "
-        "the addresses of authors, also of anonymous rooms. Whoever is not at the control "
+        "the addresses of authors, also of anonymous rooms. A caller who is not at the control "
         "socket must state a reason; each page has an entry in the audit log.",
     .columns =
         (const struct command_column[]){
