@@ -44,6 +44,17 @@ def said(reader):
     return re.findall("<body>(.*?)</body>", reader.text)
 
 
+def confirmed(node, listener):
+    """Alice, and a stream that we have opened, on which her first message is confirmed."""
+    alice = node.client("alice")
+    send(alice, "first")
+    reader = taken(listener)
+    until("it", lambda: said(reader) == ["first"])
+    reader.say(f"<a xmlns='{xml.SM}' h='1'/>")
+    until("it is confirmed", lambda: pending(node) == 0)
+    return alice, reader
+
+
 @pytest.mark.sqlite
 def test_a_server_that_makes_a_new_connection_gets_what_waits_soon(node, join):
     """It resumes nothing, as after a crash: all comes again, in order, and not one at a time."""
@@ -115,12 +126,7 @@ def test_a_server_with_several_connections_has_time_to_resume(node, join):
 @pytest.mark.sqlite
 def test_a_server_that_comes_by_itself_and_cannot_be_reached(node, join, listener, connects):
     """Our stream to it broke, and it makes one to us: what was to be resumed goes on that."""
-    alice = node.client("alice")
-    send(alice, "first")
-    reader = taken(listener)
-    until("it", lambda: said(reader) == ["first"])
-    reader.say(f"<a xmlns='{xml.SM}' h='1'/>")
-    until("it is confirmed", lambda: pending(node) == 0)
+    alice, reader = confirmed(node, listener)
     send(alice, *BODIES)
     until("all", lambda: said(reader) == ["first", *BODIES])
     if not connects:
@@ -155,12 +161,7 @@ def test_an_attempt_that_hangs_ends_when_the_server_comes_by_itself(node, join, 
 def test_an_attempt_to_resume_alone_makes_no_pause(node, listener):
     """Nothing waited for it: what comes next waits for an attempt of its own, as stored messages
     do, and is not refused."""
-    alice = node.client("alice")
-    send(alice, "first")
-    reader = taken(listener)
-    until("it", lambda: said(reader) == ["first"])
-    reader.say(f"<a xmlns='{xml.SM}' h='1'/>")
-    until("it is confirmed", lambda: pending(node) == 0)
+    alice, reader = confirmed(node, listener)
     listener.leave()
     reader.cut()
     node.wait_log(f"event=s2s.failed domain={EVIL}")

@@ -158,21 +158,12 @@ def test_what_comes_on_our_stream_before_its_end_is_taken(node, listener):
         alice.expect("<message><body>late</body></message>")
 
 
-def without_enabled(listener):
-    """The next stream, to our <enable/>, which is not answered."""
-    peer = listener.secure()
-    listener.read_until(peer, "<auth.*</auth>")
-    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
-    listener.header(peer, "third", SM)
-    return peer
-
-
 def test_an_end_instead_of_an_answer_to_enable_confirms_nothing(node, listener):
     """The answer would have come before: what is behind <enable/> has not been taken."""
     alice = node.client("alice")
     say(alice, f"bob@{OTHER}", 0)
     for _ in range(2):
-        with without_enabled(listener) as peer:
+        with listener.join(SM) as peer:  # <enable/> is not answered
             listener.read_until(peer, "<body>0</body>.*</message>")
             peer.sendall(b"</stream:stream>")
             listener.read_until(peer, "</stream:stream>")
