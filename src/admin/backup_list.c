@@ -79,7 +79,7 @@ void backup_keep(struct worker *w, const char *folder, bool verified, slice why,
     store_submit(b, worker_loop(w), 0, done, arg);
 }
 
-/* What is known of one folder. */
+/* One folder that is, or was, a backup. */
 struct backup_found {
     const char *folder;
     const char *made, *checked; /* what that said; NULL: it was not done here, "": a success */

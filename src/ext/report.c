@@ -149,8 +149,7 @@ static struct command session_report = {
     .gathered = report_gathered,
     .doc = "Shows who is connected with which kinds of clients: a row for each user and kind. The "
            "kind is what the client announces in service discovery: pc, phone, tablet, web and "
-           "others, or \"unknown\". With `musterctl --csv` it is a table for "
-           "spreadsheets.",
+           "others, or \"unknown\". With `musterctl --csv` it is a table for spreadsheets.",
     .record = true,
     .columns =
         (const struct command_column[]){

@@ -264,8 +264,8 @@ static void chain_unfit(const struct audit_end *end, bool first_look)
         chain_say_broken(end);
 }
 
-/* What was pushed last is written before all that waits. */
-static void chain_first(void)
+/* The entry that was pushed last goes to the front of those that wait. */
+static void chain_last_to_front(void)
 {
     struct list *last = chain.pending.prev;
     ensure(chain.writing == 0 && !list_empty(&chain.pending));
@@ -277,12 +277,12 @@ static void chain_first(void)
 static void chain_unsealed(void)
 {
     chain_push_own(AUDIT_UNSEALED, "", OK);
-    chain_first();
+    chain_last_to_front();
 }
 
-/* What was sealed is as it was, and behind it a server went on that said that it had no key. Those
- * entries are proven by nothing: whoever has the database can write such ones. The log says so from
- * here on, and the ends are sealed again. */
+/* The sealed entries are whole, and the entry behind them says that the server had no key. Nothing
+ * proves the entries since then, as anybody who has the database can write such entries. An entry
+ * says so, and the ends are sealed again. */
 static void chain_seal_again(void)
 {
     char found[64];
@@ -290,7 +290,7 @@ static void chain_seal_again(void)
              (long long)chain.last.number);
     chain.last.reset = chain.sealed.reset;
     chain_push_own(AUDIT_SEALED, found, OK);
-    chain_first();
+    chain_last_to_front();
     log_warn(&log_audit, LOG_EV("audit.sealed"),
              LOG_I("entries", chain.last.number - chain.sealed.number),
              LOG_C("hint", "secrets.key is back; nobody can say whether the entries of the audit "
