@@ -670,7 +670,7 @@ void partner_suspects(struct partner *p)
 
 /* Answers. */
 
-static bool partner_is_reply(const struct stanza *st)
+bool partner_is_reply(const struct stanza *st)
 {
     struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
     return st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR) &&

@@ -11,9 +11,11 @@ void partner_hold(struct partner *p, unsigned reason);
 void partner_release(struct partner *p, unsigned reason);
 /* Takes over the reference: to the stream, which is up. */
 void partner_write(struct partner *p, const struct s2s_sent *s);
-/* An answer to what the other server has asked us, as a ping: it goes before others, also if much
- * is not confirmed, since the other one confirms nothing before it has it. false: it is none, or
- * there is no room. Takes over the reference if true. */
+/* Whether it is an answer to what the other server has asked us, as a ping. */
+bool partner_is_reply(const struct stanza *st);
+/* Such an answer goes before others, also if much is not confirmed, since the other server confirms
+ * nothing before it has it. false: it is none, or there is no room. Takes over the reference if
+ * true. */
 bool partner_reply(struct partner *p, const struct s2s_sent *s);
 void partner_write_replies(struct partner *p);
 /* Its stream ends, which was up. */

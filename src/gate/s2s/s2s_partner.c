@@ -863,7 +863,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     }
     if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
-    } else if (partner_refuses_now(p)) {
+    } else if (partner_refuses_now(p, &s)) {
         partner_refuse_sent(p, &s, true);
     } else if (partner_reply(p, &s)) {
         partner_begin(p);

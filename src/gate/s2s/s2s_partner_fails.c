@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_partner_fails.h"
 #include "base/rand.h"
+#include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_partner_private.h"
 
 enum {
@@ -46,7 +47,12 @@ bool partner_is_down(const struct partner *p)
     return p->state == ACTOR_ABSENT && timer_is_set(&p->retry) && p->failures > 0;
 }
 
-bool partner_refuses_now(const struct partner *p) { return p->overdue || partner_is_down(p); }
+bool partner_refuses_now(const struct partner *p, const struct s2s_sent *s)
+{
+    if (p->overdue || !partner_is_down(p))
+        return p->overdue;
+    return p->diverts || partner_gives_up(p) || s->id.entry != 0 || partner_is_reply(s->st);
+}
 
 void partner_waits(struct partner *p)
 {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct partner;
+struct s2s_sent;
 
 enum {
     BACKOFF_MS = 1000, /* before the second attempt; doubles */
@@ -37,5 +38,9 @@ bool partner_is_impatient(struct partner *p, bool waited_for);
 void partner_recovers(struct partner *p);
 /* It is known to fail, and not tried again yet. */
 bool partner_is_down(const struct partner *p);
-/* The same, or the attempt that is under way has taken too long: stanzas are refused at once. */
-bool partner_refuses_now(const struct partner *p);
+/* Whether this stanza is refused at once, or left to the database: the attempt that is under way
+ * has taken too long, or the domain is known to fail. Until it has failed for s2s.retry-for, what
+ * users sent waits for an attempt of its own: the one that failed was made for a key, for stored
+ * messages, or for an answer to the other server. These wait until the pause is over, or nothing
+ * would slow down a server that asks and cannot be reached. */
+bool partner_refuses_now(const struct partner *p, const struct s2s_sent *s);
