@@ -228,3 +228,21 @@ def test_sixteen_connections_are_remembered(node, join):
     send(alice, "three")
     node.wait_log("event=s2s.failed")
     nothing(peers[1])
+
+
+@pytest.mark.sqlite
+def test_two_ways_are_left_when_a_stream_with_a_session_has_ended_in_order(node, join, listener):
+    """That session is not to be resumed, so nothing waits for an attempt to do it."""
+    alice, reader = confirmed(node, listener)
+    listener.leave()
+    one = join(node)
+    one.raw(f"<message from='bob@{EVIL}' to='{alice.bare}' type='headline'><body>hello</body>"
+            "</message>")
+    alice.expect("<message><body>hello</body></message>")
+    reader.say("</stream:stream>")
+    until("its end", lambda: reader.ended)
+    two = join(node)
+    alice.send(f"<message to='bob@{EVIL}' type='headline'><body>brief</body></message>")
+    until("it", lambda: [e for peer in (one, two) if peer.pump(0.1) or True
+                         for e in peer.inbox if "brief" in xml.canonical(e)])
+    assert "event=s2s.failed" not in node.log()

@@ -176,6 +176,13 @@ void partner_uncounted(struct partner *p)
 
 void partner_confirm_all(struct partner *p) { partner_confirm(p, p->unacked.written); }
 bool partner_is_unconfirmed(const struct partner *p) { return p->unacked.written > 0; }
+bool partner_answers(const struct partner *p) { return p->answers && !p->silent; }
+
+void partner_confirms_by_end(struct partner *p)
+{
+    if (!partner_answers(p))
+        partner_confirm_all(p);
+}
 
 /* Without XEP-0198: the answer to a ping says that what was written before it has arrived. It
  * comes on a stream of the other server; some servers send it on ours (partner_pongs()). */
@@ -198,8 +205,11 @@ static void partner_has_ponged(struct partner *p)
     if (s2s_unacked_confirms(&p->unacked, p->ping_count, &count) == OK)
         partner_confirm(p, count);
     partner_weigh(p);
-    if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
+    if (share_proves(p))
+        partner_asks_now(p);
+    else if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
         timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+    share_is_proved(p);
 }
 
 static void partner_ponged(struct worker *w, void *arg, const struct stanza *reply)
@@ -243,7 +253,7 @@ bool partner_pongs(struct partner *p, slice id)
 static void partner_ping(struct partner *p)
 {
     if (p->ping != NULL || p->pinging || p->counted || p->deaf || !partner_is_linked(p) ||
-        (p->holds & HOLD_END) != 0)
+        ((p->holds & HOLD_END) != 0 && !share_proves(p)))
         return;
     timer_cancel(&p->ping_timer);
     if (!node_serves(worker_node(p->worker), partner_local(p))) {
@@ -268,6 +278,12 @@ static void partner_ping(struct partner *p)
         ask_cancel(&p->ping);
         timer_set(partner_loop(p), &p->ping_timer, PING_MS);
     }
+}
+
+void partner_asks_now(struct partner *p)
+{
+    if (p->unacked.written > 0)
+        partner_ping(p);
 }
 
 /* It is routed as others are, and must come to this stream, which is perhaps not at the home of the
@@ -396,6 +412,14 @@ static bool partner_is_late_test(const struct partner *p, const struct stanza *s
 }
 
 /* The same where its sender was deleted: there is nobody to be told, and no row of it. */
+bool partner_is_reply(const struct stanza *st)
+{
+    struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
+    return st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR) &&
+           from.domain.len == st->from_len && to.domain.len == st->to_len &&
+           st->bytes <= REPLY_BYTES_MAX;
+}
+
 static void partner_drops_next(struct partner *p)
 {
     struct s2s_sent s = s2s_unacked_cut(&p->unacked);
@@ -404,6 +428,20 @@ static void partner_drops_next(struct partner *p)
     if (!s.gone && s.id.entry != 0)
         s2s_mail_confirmed(&p->mail, &s.id);
     stanza_unref(&s.st);
+}
+
+/* An answer to the other server that nothing unconfirmed is in front of is not confirmed, either,
+ * where that takes a ping: the other server would answer our ping and ask about its answer, and so
+ * on for ever. Lost, it is asked for again. */
+static bool partner_lets_go(struct partner *p)
+{
+    if (p->counted || p->unacked.written != 1 ||
+        !partner_is_reply(s2s_unacked_first(&p->unacked)->st))
+        return false;
+    struct s2s_sent s = s2s_unacked_take(&p->unacked, true);
+    atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+    stanza_unref(&s.st);
+    return true;
 }
 
 void partner_write_next(struct partner *p)
@@ -425,6 +463,8 @@ void partner_write_next(struct partner *p)
         partner_write_back(p, s->st, note.delay_us);
     else
         s2s_out_write(p->out, s->st, &note);
+    if (partner_lets_go(p))
+        return;
     if (p->deaf && loop_now_us(partner_loop(p)) > p->deaf_us)
         p->deaf = false;
     if (!p->counted && p->deaf)
@@ -669,14 +709,6 @@ void partner_suspects(struct partner *p)
 }
 
 /* Answers. */
-
-bool partner_is_reply(const struct stanza *st)
-{
-    struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
-    return st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR) &&
-           from.domain.len == st->from_len && to.domain.len == st->to_len &&
-           st->bytes <= REPLY_BYTES_MAX;
-}
 
 bool partner_reply(struct partner *p, const struct s2s_sent *s)
 {

@@ -365,7 +365,7 @@ static void in_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_in *s = s2s_in_of(x);
     s->orderly = why == XSTREAM_ENDED && !s->complained;
-    s->read = s->orderly && x->end_sent;
+    s->read = s->orderly && x->end_sent && conn_has_arrived(x->conn); /* else both ends crossed */
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (s->broken && s2s_is_broken(x, why))
         s->fault = FAULT_BREAKS;

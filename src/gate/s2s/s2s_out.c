@@ -96,14 +96,13 @@ static void out_heard(struct xstream *x, const struct elem *error)
 }
 
 /* The server counts nothing, and its end says that it has read what was written to it (RFC 6120
- * §4.4): an end that answers ours does, and else that it closes the connection when it has read
- * ours. One that has ended instead of answering <enable/>, which was in front, has read nothing. */
+ * §4.4): an end that answers ours does; or that it closes the connection behind ours, if it answers
+ * no pings: it may have done so before our end came, and only its system knows. One that has ended
+ * instead of answering <enable/>, which was in front, has read nothing. */
 static bool out_ends_confirm(const struct s2s_out *o, enum xstream_end why)
 {
-    if (o->sm != OUT_NO_SM)
-        return false;
-    return o->peer_ended ? why == XSTREAM_LOST
-                         : why == XSTREAM_ENDED && o->x.end_sent && s2s_out_has_arrived(o);
+    return o->sm == OUT_NO_SM && o->x.end_sent && s2s_out_has_arrived(o) &&
+           why == (o->peer_ended ? XSTREAM_LOST : XSTREAM_ENDED);
 }
 
 static void out_gone(struct xstream *x, enum xstream_end why)
@@ -126,7 +125,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
         return;
     share_each(o, partner_ended);
     if (confirms)
-        share_confirm_all(o);
+        share_each(o, o->peer_ended ? partner_confirms_by_end : partner_confirm_all);
 }
 
 static void out_closing(struct xstream *x)
@@ -374,6 +373,32 @@ static bool out_needs_proof(const struct s2s_out *o)
     return o->sm == OUT_NO_SM && share_is_unconfirmed(o);
 }
 
+/* ... and has answered pings: the answers to others say what it has read, before our half ends.
+ * They come on its own streams. */
+static void out_proves(struct s2s_out *o)
+{
+    if (!o->peer_ended || !out_needs_proof(o) || o->x.among->stopped || !share_answers(o)) {
+        out_sends_end(o);
+        return;
+    }
+    if (o->draining)
+        xstream_go(&o->x);
+    o->draining = false;
+    o->proving = true;
+    timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
+    share_each(o, partner_asks_now);
+}
+
+bool s2s_out_proves(const struct s2s_out *o) { return o->proving; }
+
+void s2s_out_is_proved(struct s2s_out *o)
+{
+    if (o->proving && !out_needs_proof(o)) {
+        o->proving = false;
+        out_sends_end(o);
+    }
+}
+
 /* All that came is handled, or that takes too long. */
 static void out_has_drained(struct s2s_out *o)
 {
@@ -381,7 +406,7 @@ static void out_has_drained(struct s2s_out *o)
     if (o->peer_ended && !out_needs_proof(o))
         xstream_end(&o->x, XSTREAM_ENDED);
     else
-        out_sends_end(o);
+        out_proves(o);
 }
 
 /* Of a session whose stream had both directions, the other server hears what has come on that. */
@@ -625,6 +650,11 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
         out_has_drained(o);
         return;
     }
+    if (o->proving) {
+        o->proving = false;
+        out_sends_end(o);
+        return;
+    }
     if (!o->x.end_sent && (o->both || o->up))
         partner_rejoins(o->partner);
     if (!o->x.end_sent)
@@ -776,19 +806,20 @@ void s2s_out_finish(struct s2s_out *o)
 {
     ensure(o->up);
     s2s_out_parts(o, false);
-    if (o->x.end_sent) /* it is awaited already */
+    if (o->x.end_sent || (o->proving && !o->x.among->stopped)) /* it is awaited already */
         return;
+    o->proving = false;
     share_each(o, share_holds);
     if (s2s_out_handles(o))
         out_drain(o);
     else
-        out_sends_end(o);
+        out_proves(o);
 }
 
 bool s2s_out_handles(const struct s2s_out *o) { return s2s_flow_is_due(s2s_out_flow(&o->x)); }
 
 /* The server has ended its half: it hears first what became of its last stanzas. One that counts
- * nothing then closes the connection, when it has read our end. */
+ * nothing then answers a ping, or closes the connection when it has read our end. */
 static bool out_drains(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);

@@ -32,6 +32,10 @@ void s2s_out_parts(struct s2s_out *o, bool on);
 bool s2s_out_handles(const struct s2s_out *o);
 /* Whether the system of the server has taken all that was written. */
 bool s2s_out_has_arrived(const struct s2s_out *o);
+/* Its server has ended it, and is asked what it has read: pings go on, for at most 2 s, until all
+ * is confirmed. */
+bool s2s_out_proves(const struct s2s_out *o);
+void s2s_out_is_proved(struct s2s_out *o); /* a ping was answered */
 /* What counts the stanzas that come on it; NULL: none may come. */
 struct in_flow *s2s_out_flow(const struct xstream *x);
 void s2s_out_flow_rests(struct xstream *x); /* of these, none is under way */

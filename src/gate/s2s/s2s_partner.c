@@ -377,6 +377,8 @@ static void partner_again(struct partner *p)
     actor_pin(&p->actor);
     if (held)
         actor_unpause(&p->actor);
+    if (p->unacked.len == 0 && !p->rejoins) /* the session has ended in order */
+        partner_set_session(p, (slice){ 0 });
     partner_keys_again(p);
     if (partner_is_wanted(p)) {
         actor_load(&p->actor);
@@ -843,6 +845,13 @@ static bool partner_may_write(const struct partner *p, const struct stanza *st)
            (!actor_waits(&p->actor) || (p->holds == HOLD_PARTING && partner_is_farewell(st)));
 }
 
+/* It waits for the next attempt elsewhere, or for none: a server that asks and cannot be reached
+ * would have us try without a pause. */
+static bool partner_pauses_for(const struct partner *p, const struct s2s_sent *s)
+{
+    return partner_is_down(p) && (s->id.entry != 0 || partner_is_reply(s->st));
+}
+
 void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id,
                   unsigned number)
 {
@@ -863,7 +872,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     }
     if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
-    } else if (partner_refuses_now(p, &s)) {
+    } else if (partner_refuses_now(p) || partner_pauses_for(p, &s)) {
         partner_refuse_sent(p, &s, true);
     } else if (partner_reply(p, &s)) {
         partner_begin(p);

@@ -103,7 +103,11 @@ bool partner_has_stanzas(const struct partner *p); /* that wait for the stream *
 void partner_up(struct partner *p, bool counted, bool anew);
 bool partner_confirmed(struct partner *p, uint32_t h); /* false: that cannot be */
 void partner_confirm_all(struct partner *p);           /* that was written to the stream */
-bool partner_is_unconfirmed(const struct partner *p);  /* something of that */
+/* Its server has ended the stream first: the same, but what answers to pings can say. */
+void partner_confirms_by_end(struct partner *p);
+bool partner_answers(const struct partner *p);        /* its server does, to pings on this stream */
+void partner_asks_now(struct partner *p);             /* with a ping, what it has read */
+bool partner_is_unconfirmed(const struct partner *p); /* something of that */
 uint32_t partner_sent_count(const struct partner *p);
 void partner_uncounted(struct partner *p); /* it has no XEP-0198 after all */
 /* The id of the session of XEP-0198 that can be resumed; empty: none. */

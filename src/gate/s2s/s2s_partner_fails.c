@@ -1,6 +1,5 @@
 #include "gate/s2s/s2s_partner_fails.h"
 #include "base/rand.h"
-#include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_partner_private.h"
 
 enum {
@@ -47,11 +46,9 @@ bool partner_is_down(const struct partner *p)
     return p->state == ACTOR_ABSENT && timer_is_set(&p->retry) && p->failures > 0;
 }
 
-bool partner_refuses_now(const struct partner *p, const struct s2s_sent *s)
+bool partner_refuses_now(const struct partner *p)
 {
-    if (p->overdue || !partner_is_down(p))
-        return p->overdue;
-    return p->diverts || partner_gives_up(p) || s->id.entry != 0 || partner_is_reply(s->st);
+    return p->overdue || (partner_is_down(p) && (p->diverts || partner_gives_up(p)));
 }
 
 void partner_waits(struct partner *p)

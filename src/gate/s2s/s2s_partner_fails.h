@@ -11,7 +11,6 @@
 #include <stdint.h>
 
 struct partner;
-struct s2s_sent;
 
 enum {
     BACKOFF_MS = 1000, /* before the second attempt; doubles */
@@ -38,9 +37,8 @@ bool partner_is_impatient(struct partner *p, bool waited_for);
 void partner_recovers(struct partner *p);
 /* It is known to fail, and not tried again yet. */
 bool partner_is_down(const struct partner *p);
-/* Whether this stanza is refused at once, or left to the database: the attempt that is under way
- * has taken too long, or the domain is known to fail. Until it has failed for s2s.retry-for, what
- * users sent waits for an attempt of its own: the one that failed was made for a key, for stored
- * messages, or for an answer to the other server. These wait until the pause is over, or nothing
- * would slow down a server that asks and cannot be reached. */
-bool partner_refuses_now(const struct partner *p, const struct s2s_sent *s);
+/* Stanzas are refused at once: the attempt that is under way has taken too long, or the domain is
+ * down, and has failed for s2s.retry-for or would fail again. One that is down for less has failed
+ * for a key, for stored messages or for an answer to the other server: what users send waits for an
+ * attempt of its own. */
+bool partner_refuses_now(const struct partner *p);

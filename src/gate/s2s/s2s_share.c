@@ -378,6 +378,38 @@ bool share_is_unconfirmed(const struct s2s_out *o)
     return count > 0;
 }
 
+static bool share_one_answers(const struct partner *p)
+{
+    return partner_is_unconfirmed(p) && partner_answers(p);
+}
+
+bool share_answers(const struct s2s_out *o)
+{
+    if (share_one_answers(o->partner))
+        return true;
+    if (o->share != NULL)
+        LIST_EACH (it, &o->share->guests)
+            if (guest_at(it) != NULL && share_one_answers(guest_at(it)))
+                return true;
+    return false;
+}
+
+static struct s2s_out *share_out(const struct partner *p)
+{
+    return p->share.guest != NULL && p->back.on ? p->share.guest->share->out : p->out;
+}
+
+bool share_proves(const struct partner *p)
+{
+    return share_out(p) != NULL && s2s_out_proves(share_out(p));
+}
+
+void share_is_proved(struct partner *p)
+{
+    if (share_out(p) != NULL)
+        s2s_out_is_proved(share_out(p));
+}
+
 uint32_t share_sent_count(const struct s2s_out *o)
 {
     const struct s2s_share *s = o->share;
@@ -419,7 +451,6 @@ bool share_confirmed(struct s2s_out *o, uint32_t h)
     return true;
 }
 
-void share_confirm_all(struct s2s_out *o) { share_each(o, partner_confirm_all); }
 void share_uncounted(struct s2s_out *o)
 {
     if (o->share != NULL)

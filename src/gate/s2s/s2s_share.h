@@ -57,9 +57,13 @@ bool share_may_send(const struct s2s_out *o, slice local); /* the server, to tha
 struct partner *share_partner(const struct s2s_out *o, slice local); /* NULL: it has none */
 void share_wrote(struct s2s_out *o);
 bool share_confirmed(struct s2s_out *o, uint32_t h); /* false: that cannot be */
-void share_confirm_all(struct s2s_out *o);
 void share_uncounted(struct s2s_out *o);
 bool share_is_unconfirmed(const struct s2s_out *o);
+bool share_answers(const struct s2s_out *o); /* pings that confirm what is not confirmed */
+/* The same of a partner with a stream, its own or that of its host: s2s_out_proves(), and
+ * s2s_out_is_proved(). */
+bool share_proves(const struct partner *p);
+void share_is_proved(struct partner *p);
 uint32_t share_sent_count(const struct s2s_out *o);
 /* The stream has ended; host: its partner. */
 void share_gone(struct s2s_out *o, struct partner *host);
