@@ -93,3 +93,32 @@ def test_an_answer_for_another_pair_confirms_nothing(shared, streams, of, to, or
     peer.expect_closed()
     reader.cut()
     assert {sent_again(listener), sent_again(listener)} == set(IDS.values())
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("answers", [(ONE, TWO), (TWO,)])
+def test_a_server_that_ends_the_shared_stream_is_asked_by_each_domain(shared, streams, answers):
+    """Our half ends when both have their answers, or after 2 s; what was not answered for is sent
+    again."""
+    one, listener, reader, pings = shared
+    backs = {local: streams(local) for local in (ONE, TWO)}
+    for local, back in backs.items():
+        back.raw(pong(pings[local], local))
+    until("both are confirmed", lambda: pending(one) == 0)
+    for local in ONE, TWO:
+        one.client("alice", "again", domain=local).send(
+            f"<message to='bob@{EVIL}' type='chat'><body>{IDS[local]} again</body></message>")
+    until("both", lambda: reader.text.count("again</body>") == 2)
+    seen = reader.text.count("<ping")
+    reader.say("</stream:stream>")
+    until("two pings", lambda: reader.text.count("<ping") == seen + 2)
+    assert "</stream:stream>" not in reader.text
+    for iq in re.findall("<iq [^>]*><ping", reader.text)[seen:]:
+        local = re.search(" from='([^']*)'", iq)[1]
+        if local in answers:
+            backs[local].raw(pong(re.search(" id='([^']*)'", iq)[1], local))
+    until("our end", lambda: "</stream:stream>" in reader.text)
+    until("what is confirmed", lambda: pending(one) == 2 - len(answers))
+    reader.cut()
+    if len(answers) == 1:
+        assert sent_again(listener) == f"{IDS[ONE]} again"

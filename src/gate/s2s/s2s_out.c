@@ -793,7 +793,7 @@ void s2s_out_close(struct s2s_out *o)
 void s2s_out_parts(struct s2s_out *o, bool on)
 {
     ensure(o->up);
-    if (o->parts == on || o->draining || o->x.end_sent)
+    if (o->parts == on || o->draining || o->proving || o->x.end_sent)
         return;
     o->parts = on;
     if (on)
