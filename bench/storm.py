@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A storm between two servers: their users write to each other in bursts, while connections break, hang and are slow,
-operators close streams and change settings, and servers are stopped, killed and started again. Then all is well, and
+operators close streams and change settings and demands, and servers are stopped, killed and started again. Then all is well, and
 every message that a server has acknowledged (XEP-0198) must have arrived, those of each pair of users in order.
 
     bench/storm.py [SEED ...]     each is a storm; without any: three new ones
@@ -174,9 +174,12 @@ class Storm:
 
     def start(self, domain, authority, options):
         tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
-        server = Server(self.folder / domain, settings=federation.settings(**options), domains=[domain], s2s=True,
+        changing = {name: options[name] for name in options if name != "connections"}  # not in the node file
+        server = Server(self.folder / domain, settings=federation.settings(connections=options["connections"]), domains=[domain], s2s=True,
                         workers=2, tls=tls, why="a storm changes all of them")
         server.start()
+        for name, value in changing.items():
+            server.ctl("set", f"s2s.{name.replace('_', '-')}", str(value))
         for n in range(2):
             server.add_user(f"{domain[0]}{n}")
         server.ctl("set", "c2s.stanza-rate", "none")
@@ -221,10 +224,15 @@ class Storm:
     def operate(self, domain):
         if domain not in self.down:
             change = self.pick(*CHANGES[2 if self.one_way else 0:])
-            args = self.pick(("s2s", "close", self.other[domain]), ("s2s", "close", self.other[domain]),
-                             ("s2s", "retry", self.other[domain]), ("set", *change))
+            close, auth = ("s2s", "close", self.other[domain]), self.pick("any", "dialback")
+            args = self.pick(close, close, ("s2s", "retry", self.other[domain]), ("set", *change), ("set", *change),
+                             ("server", "reload"), ("s2s-demand", "set", self.other[domain], "--auth", auth))
+            if args[0] == "s2s-demand" and self.one_way:  # a key needs a way back
+                return
             self.note(domain, *args)
-            self.servers[domain].ctl_run(*args)
+            refused = self.servers[domain].ctl_run(*args).returncode
+            if refused and args[0] != "s2s":  # nothing to close or to retry
+                raise SystemExit(f"{args} was refused")
 
     def hold(self, domain):
         if domain not in self.down:

@@ -243,6 +243,31 @@ def test_two_ways_are_left_when_a_stream_with_a_session_has_ended_in_order(node,
     until("its end", lambda: reader.ended)
     two = join(node)
     alice.send(f"<message to='bob@{EVIL}' type='headline'><body>brief</body></message>")
-    until("it", lambda: [e for peer in (one, two) if peer.pump(0.1) or True
-                         for e in peer.inbox if "brief" in xml.canonical(e)])
+    def came(peer):
+        peer.pump(0.1)
+        return any("brief" in xml.canonical(e) for e in peer.inbox)
+    until("it", lambda: came(one) or came(two))
     assert "event=s2s.failed" not in node.log()
+
+
+@pytest.mark.sqlite
+def test_what_is_counted_late_is_confirmed_by_its_count_alone(node, join):
+    """The other server sends a stanza before <enable/>. Its end says nothing of what it counts."""
+    alice, peer = node.client("alice"), join(node, enable=False)
+    peer.raw(f"<message from='bob@{EVIL}' to='{alice.bare}' type='headline'><body>hello</body>"
+             "</message>")
+    alice.expect("<message><body>hello</body></message>")
+    send(alice, "first")
+    come(peer, "first")
+    peer.enable_sm()
+    peer.auto_ack = False
+    ping = peer.expect("<iq type='get'/>")
+    peer.raw(f"<iq type='result' id='{ping.get('id')}' from='{EVIL}' to='one.test'/>")
+    until("it is confirmed", lambda: pending(node) == 0)
+    send(alice, "counted")
+    come(peer, "counted")
+    node.ctl("s2s", "close", EVIL)
+    peer.raw("</stream:stream>")
+    peer.expect_closed()
+    again = join(node)
+    come(again, "counted")

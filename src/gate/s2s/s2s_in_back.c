@@ -373,6 +373,15 @@ static uint8_t back_fault(const struct s2s_in *s, const struct pair *p)
     return b->len == 0 || b->late ? FAULT_NONE : s->fault;
 }
 
+/* Of all that was written for a pair: what was counted is read if it was acknowledged, and the rest
+ * if the end of the stream says it, or an acknowledgement of something behind it. */
+static uint32_t back_read(const struct s2s_in *s, const struct pair *p)
+{
+    if (s->back->unsure && !s->read)
+        return 0;
+    return p->written - p->open;
+}
+
 void s2s_back_gone(struct s2s_in *s, bool resumable)
 {
     struct in_back *b = s->back;
@@ -387,7 +396,7 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
         p->back = false;
         back_tell(s, p,
                   &(struct s2s_way_back){ .event = BACK_GONE,
-                                          .read = s->read ? p->written : 0,
+                                          .read = back_read(s, p),
                                           .fault = back_fault(s, p),
                                           .orderly = s->orderly,
                                           .resumable = resumable && !b->many });
