@@ -271,3 +271,29 @@ def test_what_is_counted_late_is_confirmed_by_its_count_alone(node, join):
     peer.expect_closed()
     again = join(node)
     come(again, "counted")
+
+
+@pytest.mark.sqlite
+def test_a_way_back_that_is_soon_idle_takes_the_messages_of_all_connections(start, join):
+    """Nobody can connect to that server. Its streams have nothing to carry but the share of the
+    first connection, so they end after 2 s, before the others have tried three times."""
+    node = start("alice", "one.test", connections=3, idle="1s")
+    federation.route(node, EVIL, federation.free_port())
+    alice, wanted = node.client("alice"), {f"m{n}" for n in range(9)}
+    for n in range(9):
+        send(alice, f"m{n}", to=f"bob{n}@{EVIL}")
+    came = set()
+    for _ in range(4):
+        peer = join(node)
+        peer.raw(f"<message from='bob@{EVIL}' to='{alice.bare}' type='headline'><body>here</body>"
+                 "</message>")
+        peer.wait("all, or its end", lambda: peer.reader.ended or wanted <= came | bodies(peer))
+        came |= bodies(peer)
+        if wanted <= came:
+            return
+        peer.cut()
+    assert not wanted - came
+
+
+def bodies(peer):
+    return {e.findtext(f"{{{xml.CLIENT}}}body") for e in peer.inbox if e.tag.endswith("}message")}

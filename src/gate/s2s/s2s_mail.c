@@ -535,17 +535,24 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
     partner_unpin(m->partner);
 }
 
-static void mail_old_read(struct s2s_mail *m, uint64_t before_us)
+static void mail_old_read(struct s2s_mail *m)
 {
     m->old_page = outgoing_read(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->old_behind,
-                                before_us, mail_old_page, m);
+                                m->old_before_us, mail_old_page, m);
 }
 
-static uint64_t mail_old_before_us(const struct s2s_mail *m)
+/* A pass begins. All its pages have one limit: else a page could be due when the one before it was
+ * not, and senders would be told in another order. */
+static void mail_old_begin(struct s2s_mail *m)
 {
     uint64_t now = loop_wall_us(mail_loop(m));
     uint64_t keep_us = (uint64_t)setting_int(&s2s_keep_for) * 1000;
-    return partner_is_hopeless(m->partner) ? now + 1 : now > keep_us ? now - keep_us + 1 : 0;
+    m->remains = m->old_more = false;
+    m->old_behind = (struct outgoing_id){ 0 };
+    m->old_before_us = partner_is_hopeless(m->partner) ? now + 1
+                       : now > keep_us                 ? now - keep_us + 1
+                                                       : 0;
+    mail_old_read(m);
 }
 
 static void mail_old_told_of(struct s2s_mail *m)
@@ -564,12 +571,13 @@ static void mail_old_next(struct s2s_mail *m)
     if (!ends)
         return;
     if (m->old_more) {
-        mail_old_read(m, mail_old_before_us(m));
+        mail_old_read(m);
     } else {
         m->remains = true;
         m->again = false;
         m->old_behind = (struct outgoing_id){ 0 };
-        mail_old_read(m, UINT64_MAX);
+        m->old_before_us = UINT64_MAX;
+        mail_old_read(m);
     }
 }
 
@@ -577,9 +585,7 @@ void s2s_mail_expire(struct s2s_mail *m)
 {
     if (!m->backlog || m->old_page != NULL || m->giving_up > 0 || !partner_may_give_up(m->partner))
         return;
-    m->remains = m->old_more = false;
-    m->old_behind = (struct outgoing_id){ 0 };
-    mail_old_read(m, mail_old_before_us(m));
+    mail_old_begin(m);
 }
 
 bool s2s_mail_hands_over(struct s2s_mail *m)

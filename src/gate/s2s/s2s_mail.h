@@ -54,7 +54,8 @@ struct s2s_mail {
 
     struct outgoing_read *old_page;
     struct outgoing_id old_behind;
-    uint32_t giving_up; /* of that page: they are being settled */
+    uint64_t old_before_us; /* wall clock: what is older is given up in this pass */
+    uint32_t giving_up;     /* of that page: they are being settled */
     bool old_more;
     uint32_t given_up; /* in this pass */
     bool remains;      /* the last read of a pass: whether any message is left */

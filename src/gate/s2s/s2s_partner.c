@@ -23,7 +23,7 @@
 
 enum {
     FAILURES_COUNTED = 16,
-    DIVERT_FAILURES = 3, /* in a row, then another connection of the pair takes its stanzas */
+    DIVERT_FAILURES = 3,        /* then another connection of the pair takes its stanzas */
     UNCERTIFIED_MS = 10 * 60000 /* our certificate is not shown again before */
 };
 
@@ -147,7 +147,7 @@ static bool partner_is_alone(const struct partner *p)
 
 static void partner_divert(struct partner *p)
 {
-    bool fails = p->failures >= DIVERT_FAILURES || p->hard || p->overdue;
+    bool fails = p->missed >= DIVERT_FAILURES || p->hard || p->overdue;
     if (p->suspect.streams > 0 && p->unacked.len > 0)
         return; /* a stanza is at fault, not the connection */
     if (!fails || p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !divert_begins(p))
@@ -213,8 +213,11 @@ void partner_failed(struct partner *p)
     partner_keys_fail(p);
     if (alone && served)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
-    if (!alone)
+    if (!alone) {
+        if (p->missed < DIVERT_FAILURES)
+            p->missed++;
         partner_divert(p);
+    }
     if (p->diverts || (p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p))
         partner_refuses_all(p);
 }
@@ -316,6 +319,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
             divert_tells_others(p);
     }
     p->uncertified_us = 0;
+    p->missed = 0;
     p->counted = counted;
     p->why[0] = '\0';
     partner_blames_nobody(p);
