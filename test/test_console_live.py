@@ -357,6 +357,22 @@ def test_what_would_change_nothing_is_not_offered(server, pages):
     assert pages.complaints() == []
 
 
+def test_the_help_desk_is_offered_no_change_of_an_account_with_a_role(server, pages):
+    for name in "alice", "bob":
+        server.add_user(name)
+    server.ctl("admin", "add", "bob@localhost", "viewer")
+    refused = {"Edit", "New password", "Disable", "Delete user"}
+    pages.log_in(server.rows("token", "add", "desk", "help-desk")[0]["token"])
+    for name, has in ("alice", refused), ("bob", set()):
+        pages.go("user", f"{name}@localhost")
+        pages.find("h1", f"{name}@localhost")
+        pages.find("main .facts")
+        buttons = set(pages.js("[...document.querySelectorAll('main .groups button')]"
+                               ".map(button => button.innerText)"))
+        assert refused & buttons == has and buttons - refused, name
+    assert pages.complaints() == []
+
+
 def test_a_refusal_names_the_fields_of_the_form(server, pages):
     server.add_user("bob")
     pages.log_in(server.api.token)

@@ -123,6 +123,29 @@ def test_help_desk_cannot_take_over_an_administrator(host):
     assert host.rows("user", "show", "bob@localhost")[0]["disabled"]
 
 
+def test_lists_say_which_accounts_the_caller_may_not_change(make_server):
+    """The same row says it to one caller and not to another, and refusals agree with it."""
+    host = api_server(make_server)
+    for name in "boss", "carol", "dave":
+        host.add_user(name)
+    host.ctl("set", "admin.accounts", "boss@localhost")
+    host.ctl("admin", "add", "carol@localhost", "help-desk")
+    host.ctl("role", "set", "chief", "admins.* users.*")
+    for role, protected in (("help-desk", {"boss", "carol"}), ("chief", {"boss", "carol"}),
+                            ("administrator", set())):
+        api = Api(host.api.port, host.rows("token", "add", role, role)[0]["token"])
+        listed = {row["jid"]: row for row in api("GET", "/users").json["items"]}
+        for name in "boss", "carol", "dave":
+            jid = f"{name}@localhost"
+            shown = api("GET", f"/users/{jid}").json
+            assert ("protected" in shown) == ("protected" in listed[jid]) == (name in protected)
+            changed = api("PATCH", f"/users/{jid}", {"department": role})
+            assert changed.status == (403 if name in protected else 200), (role, name)
+    assert not any("protected" in row for row in host.rows("user", "list"))
+    shown["protected"] = True  # as another caller has read it
+    assert api("PATCH", f"/users/{jid}", {**shown, "department": "desk"}).status == 200
+
+
 def test_nobody_takes_from_who_can_do_more(make_server):
     """Who may manage administrators and users is no administrator because of that, and does not
     reach one: neither the account, nor what others were given."""

@@ -364,6 +364,15 @@ bool access_covers(const struct principal *who, slice grants)
     return !access_lacks(who, grants, (slice){ 0 }, permission);
 }
 
+bool access_is_protected(const struct command_call *call, slice bare)
+{
+    struct principal target = { 0 };
+    ensure(bare.len > 0);
+    access_of_account(bare, call->arena, &target);
+    return target.role.len > 0 && (!principal_may(&call->who, "admins.write") ||
+                                   !access_covers(&call->who, target.grants));
+}
+
 bool access_may_touch(struct command_call *call, slice bare)
 {
     struct principal target = { 0 };

@@ -42,6 +42,8 @@ bool access_of_person(slice name, struct arena *arena, struct principal *out, in
  * account over: by a new password, or by removing it to make another; nor change its state. false:
  * the call has failed. */
 bool access_may_touch(struct command_call *call, slice bare);
+/* Whether access_may_touch() would refuse it. */
+bool access_is_protected(const struct command_call *call, slice bare);
 bool access_covers(const struct principal *who, slice grants); /* it may do all that these give */
 
 extern const struct feature access_feature;

@@ -331,6 +331,13 @@ void users_add_unserved(struct command_call *call, slice jid)
         command_bool(call, "unserved", true);
 }
 
+void users_add_marks(struct command_call *call, slice jid)
+{
+    users_add_unserved(call, jid);
+    if (access_is_protected(call, jid))
+        command_bool(call, "protected", true);
+}
+
 static bool users_wants(const struct task *t, const struct credentials_row *row)
 {
     return (row->disabled || !command_flag(t->call, "disabled")) &&
@@ -374,7 +381,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         command_text(call, "jid", rows[i].jid);
         users_add_time(call, "created", rows[i].created_us);
         command_bool(call, "disabled", rows[i].disabled);
-        users_add_unserved(call, rows[i].jid);
+        users_add_marks(call, rows[i].jid);
         t->rows++;
         t->last = slice_dup(call->arena, rows[i].jid);
     }
@@ -603,6 +610,7 @@ static struct command user_list = {
             { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
             { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is disabled" },
             USERS_UNSERVED_COLUMN,
+            USERS_PROTECTED_COLUMN,
             { 0 } },
 };
 static struct command user_password = {

@@ -451,7 +451,7 @@ static void profile_read(void *arg, enum store_result result, const struct store
     command_text(call, "jid", jid);
     users_add_time(call, "created", (uint64_t)store_int(b, 0, 0, 0));
     command_bool(call, "disabled", store_int(b, 0, 0, 1) != 0);
-    users_add_unserved(call, jid);
+    users_add_marks(call, jid);
     for (unsigned i = 0; i <= PROFILE_FIELDS; i++) /* and the source */
         command_text(call, user_show.columns[3 + i].name, store_text(b, 0, 0, 2 + i));
     command_done(call, "%s", "");
@@ -507,5 +507,6 @@ struct command user_show = {
             { .name = "template", .doc = "name of a template of accounts" },
             { .name = "source", .doc = "who keeps the profile; `local`: operators of this server" },
             USERS_UNSERVED_COLUMN,
+            USERS_PROTECTED_COLUMN,
             { 0 } },
 };

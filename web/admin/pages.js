@@ -53,10 +53,14 @@ export const possible = {
   "job cancel": (row, rows) => row.state === "running" && rows.commands.has(row.command),
 };
 
-/* Buttons of a thing that are left out where they would change nothing. */
+/* Buttons of a thing that are left out where they would change nothing, or be refused. */
+const isProtected = (row) => row.protected === true;
 export const useless = {
-  "user enable": (row) => row.disabled === false,
-  "user disable": (row) => row.disabled === true,
+  "user set": isProtected,
+  "user password": isProtected,
+  "user del": isProtected,
+  "user enable": (row) => row.disabled === false || isProtected(row),
+  "user disable": (row) => row.disabled === true || isProtected(row),
   "room unlock": (row) => row.locked === false,
 };
 
