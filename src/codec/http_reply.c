@@ -25,11 +25,14 @@ static slice reply_trim(slice text)
     return text;
 }
 
+/* RFC 9112 §4: three digits. Some servers leave out the space behind them. */
 static bool reply_status(slice line, unsigned *status)
 {
     uint64_t n;
+    char behind = line.len > STATUS_BYTES ? line.ptr[STATUS_BYTES] : ' ';
     if (line.len < STATUS_BYTES || !slice_starts(line, SLICE("HTTP/1.")) || line.ptr[8] != ' ' ||
-        !reply_digits((slice){ line.ptr + 9, 3 }, 599, &n) || n < 100)
+        !reply_digits((slice){ line.ptr + 9, 3 }, 599, &n) || n < 100 ||
+        (behind != ' ' && behind != '\r'))
         return false;
     *status = (unsigned)n;
     return true;

@@ -41,6 +41,8 @@ static void refuses_others(void **state)
         "SSH-2.0-x\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/1.1 999 OK\r\n\r\n",
+        "HTTP/1.0 2000 x\r\n\r\n",
+        "HTTP/1.1 200x OK\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
