@@ -5,6 +5,7 @@ import re
 import pytest
 
 from muster.client import until
+from test_api import api_server
 from test_roles import refused
 
 
@@ -66,6 +67,28 @@ def test_the_chain_holds_over_restarts_and_kills(host):
     checked = host.rows("audit", "verify")[0]
     assert checked["first"] == 1 and checked["last"] >= 152
     assert len(host.rows("audit", "export", "--limit", "1000")) >= 152
+
+
+def test_a_broken_chain_is_an_answer_of_the_api(make_server):
+    """As of doctor, to have found it is no failure of the server; for a script it is one."""
+    host = api_server(make_server)
+    for i in range(6):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    whole = host.api("GET", "/audit/verification")
+    assert whole.status == 200 and "broken" not in whole.json
+    host.stop()
+    with host.database() as db:
+        db.execute("DELETE FROM audit_log WHERE id = 4")
+        db.commit()
+    host.start()
+    done = host.ctl_run("audit", "verify")
+    answer = host.api("GET", "/audit/verification")
+    assert done.returncode != 0 and answer.status == 200
+    assert done.stderr.strip().endswith(answer.json["broken"])
+    assert (answer.json["first"], answer.json["last"]) == (1, 3)
+    found = host.api("POST", "/commands/audit-verify", {})
+    assert (found.status, found.json["rows"]) == (200, [answer.json])
+    assert found.json["error"] and found.json["text"] == answer.json["broken"]
 
 
 @pytest.mark.parametrize("change", [

@@ -165,7 +165,7 @@ static void answer(struct api_job *j)
     /* What only has to be there is there (RFC 9110 §9.2.2). */
     bool there = j->method == HTTP_M_PUT && j->call.err == E_EXISTS && slice_is(j->body, "{}") &&
                  j->call.culprit == NULL;
-    bool found = j->method == HTTP_M_POST && api_finds(j->call.command) && j->call.rows != NULL;
+    bool found = api_finds(j->call.command) && j->call.rows != NULL;
     if (j->call.err != OK && !there && !found)
         api_failed(j);
     else

@@ -65,7 +65,8 @@ bool api_has_pages(const struct command *c)
 
 bool api_finds(const struct command *c)
 {
-    return c->report && c->effect == COMMAND_READS && (c->args == NULL || c->args->name == NULL);
+    ensure(!c->finds || (c->report && c->effect == COMMAND_READS));
+    return c->finds;
 }
 
 bool api_is_thing(const struct api_target *t)

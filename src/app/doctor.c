@@ -147,6 +147,7 @@ static struct command doctor_command = {
     .duty = DUTY_CERTS, /* where the resolver of short errands is */
     .offline = true,
     .report = true,
+    .finds = true,
     .args = (const struct command_arg[]){ { 0 } },
     .run = doctor_run,
     .doc =

@@ -154,6 +154,8 @@ struct command {
     const char *file;
     bool record;          /* one row is the rule: it is shown as lines of names and values */
     bool report;          /* what it found is shown where it fails, too */
+    bool finds;           /* it looks for what is wrong with this server: for the API that it found
+                           * something is no failure. Such a command is a `report` */
     struct command *next; /* set by command_register() */
 };
 

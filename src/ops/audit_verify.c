@@ -426,7 +426,12 @@ static void audit_verify_done(struct audit_check *c)
         command_fail_cause(call, c->err, NULL);
         return;
     }
+    command_row(call);
+    command_int(call, "first", c->first);
+    command_int(call, "last", c->last);
+    command_text(call, "hash", slice_of(c->hash));
     if (c->err != OK) {
+        command_text(call, "broken", slice_of(c->why.text));
         command_fail(call, c->err, "%s", c->why.text);
         return;
     }
@@ -434,10 +439,6 @@ static void audit_verify_done(struct audit_check *c)
         watch.verified = 0;
         alarm_clear(&audit_broken_alarm);
     }
-    command_row(call);
-    command_int(call, "first", c->first);
-    command_int(call, "last", c->last);
-    command_text(call, "hash", slice_of(c->hash));
     verify_end(call, c);
 }
 
@@ -463,21 +464,28 @@ struct command audit_verify_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_AUDIT,
     .record = true,
+    .report = true,
+    .finds = true,
     .args = (const struct command_arg[]){ AUDIT_BEHIND_ARG, { 0 } },
     .run = run_audit_verify,
     .doc =
         "Checks the chain of the audit log. Entries that were changed or removed are found, also "
-        "at its begin and its end. That the whole database was replaced by an older copy is seen "
-        "only if you kept the last number and hash.",
+        "at its begin and its end; it fails then. That the whole database was replaced by an older "
+        "copy is seen only if you kept the last number and hash.",
     .columns =
         (const struct command_column[]){
             { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },
-            { .name = "last", .type = PARAM_INT, .doc = "the newest entry" },
+            { .name = "last",
+              .type = PARAM_INT,
+              .doc = "the newest entry; of a broken chain, the last before the break" },
             { .name = "hash", .doc = "its hash" },
             { .name = "unproven",
               .type = PARAM_INT,
               .optional = true,
               .doc = "entries of before `secrets reset`, or of a time without secrets.key, which "
                      "cannot be verified" },
+            { .name = "broken",
+              .optional = true,
+              .doc = "where the chain breaks; only if it does" },
             { 0 } },
 };
