@@ -109,6 +109,7 @@ def test_a_session_ends_at_a_page_that_nobody_touches(server, pages):
     pages.driver.execute_script("const now = Date.now; Date.now = () => now() + 20000")
     pages.find("dialog.over [role=status]", "session has ended")
     assert server.rows("admin", "sessions") == []
+    assert "Bearer" not in pages.js("document.body.innerText")
     assert pages.complaints(ours=("40[14]",)) == []
 
 

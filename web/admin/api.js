@@ -1,6 +1,7 @@
 /* The API, as the console asks it: one function that runs a command, and the session. Whoever is
  * logged in is known by the cookie of the session, or by an access token that is kept in memory
  * only, so it is gone with the page. */
+import { t } from "./text.js";
 
 const root = "/api/v1";
 const pause = 5000; /* before something is asked again, ms */
@@ -91,7 +92,10 @@ export async function ask(method, path, body) {
   const refused = await refusal(answer);
   if (refused.status === 503) lacks().then(watchReturn);
   if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
-  if (answer.status === 401 && !path.startsWith("/session")) hooks.expired();
+  if (answer.status === 401 && !path.startsWith("/session")) {
+    if (!token) refused.message = t("login.over"); // the cookie is gone, so the server asks for a token
+    hooks.expired();
+  }
   if (answer.status === 403 && !path.startsWith("/session") && path !== "/description") hooks.rights();
   throw refused;
 }
