@@ -116,6 +116,19 @@ def test_description_has_what_the_role_may(server, role):
     assert gone is None or "deleted" in gone["asks"]
 
 
+def test_the_description_names_members(server):
+    """As the reference of the API does: no option of the command itself."""
+    found = 0
+    for row in server.api("GET", "/description").json["commands"]:
+        texts = [row["doc"], row["brief"], row.get("asks", ""),
+                 *(part.get("doc", "") for part in row["args"] + row["columns"])]
+        found += sum(f"`{arg['name']}`" in text for arg in row["args"] for text in texts)
+        for arg in row["args"]:
+            option = re.compile(f"--{arg['name'].replace('_', '-')}(?![a-z-])")
+            assert not [text for text in texts if option.search(text)], (row["name"], option)
+    assert found > 5
+
+
 def test_list_by_its_name_has_a_next_page(server):
     server.add_user("alice")
     server.add_user("bob")

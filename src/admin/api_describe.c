@@ -1,14 +1,17 @@
 #include "admin/api_describe.h"
-#include "admin/api.h"
+#include "admin/api_private.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include <jansson.h>
 #include <string.h>
 
 /* It is a shorter form of the OpenAPI document, with what a form and a dialog need and that does
  * not say: what a command asks before it runs, and what its columns are called. */
+
+enum { TEXT_BYTES_MAX = 16384 };
 
 static void put(json_t *to, const char *key, const char *text)
 {
@@ -31,6 +34,18 @@ static void put_words(json_t *to, const char *key, const char *const *words)
         json_object_set_new(to, key, list);
     else
         json_decref(list);
+}
+
+/* A text of a row of the command, which names members. */
+static void put_members(json_t *to, const char *key, const struct command *c, slice text)
+{
+    struct buf out;
+    buf_init(&out, TEXT_BYTES_MAX);
+    api_members_named(&out, c, text);
+    ensure(!out.overflow); /* all of it is in the program */
+    if (out.len > 0)
+        json_object_set_new(to, key, json_stringn(out.ptr, out.len));
+    buf_fini(&out);
 }
 
 static json_t *described(const struct param *p)
@@ -69,22 +84,24 @@ static json_t *command_json(const struct command *c)
     json_t *args = json_array(), *columns = json_array();
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         json_t *one = described(&a->param);
+        put_members(one, "doc", c, slice_of(a->doc));
         put(one, "kind", kind_name(a->kind));
         json_array_append_new(args, one);
     }
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {
         json_t *one = described(&at->param);
+        put_members(one, "doc", c, slice_of(at->doc));
         put(one, "title", at->title);
         put_flag(one, "wide", at->wide);
         put_flag(one, "apart", at->apart);
         put_flag(one, "exact", at->exact);
         json_array_append_new(columns, one);
     }
-    json_t *all = json_pack("{s:s,s:s,s:s,s:o,s:o}", "name", c->name, "area", c->area, "doc",
-                            c->doc, "args", args, "columns", columns);
-    slice brief = command_brief(c->doc);
-    json_object_set_new(all, "brief", json_stringn(brief.ptr, brief.len));
-    put(all, "asks", c->asks);
+    json_t *all = json_pack("{s:s,s:s,s:o,s:o}", "name", c->name, "area", c->area, "args", args,
+                            "columns", columns);
+    put_members(all, "doc", c, slice_of(c->doc));
+    put_members(all, "brief", c, command_brief(c->doc));
+    put_members(all, "asks", c, c->asks != NULL ? slice_of(c->asks) : (slice){ 0 });
     put(all, "file", c->file);
     put_flag(all, "reads", c->effect == COMMAND_READS);
     put_flag(all, "audited", c->audited);

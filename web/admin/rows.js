@@ -13,8 +13,12 @@ export const isAsked = (command) => command.audited === true;
 /* The texts of rows are as the console says them (plain). */
 export function readRows(description) {
   const names = new Set(description.commands.map((row) => row.name));
-  const worded = (row) => ({ ...row, doc: plain(row.doc ?? "", names), ...(row.brief && { brief: plain(row.brief, names) }) });
-  const list = description.commands.map((row) => ({ ...worded(row), args: row.args.map(worded), columns: row.columns.map(worded) }));
+  const worded = (row, args) => ({ ...row, doc: plain(row.doc ?? "", names, args), ...(row.brief && { brief: plain(row.brief, names, args) }),
+    ...(row.asks && { asks: plain(row.asks, names, args) }) });
+  const list = description.commands.map((row) => {
+    const part = (one) => worded(one, row.args);
+    return { ...part(row), args: row.args.map(part), columns: row.columns.map(part) };
+  });
   const commands = new Map(list.map((row) => [row.name, row]));
   const settings = new Map(description.settings.map((row) => [row.name, worded(row)]));
   return { ...description, list, commands, settings };

@@ -282,9 +282,10 @@ export const named = (command) => english[`do.${command.name}`] ?? titled(comman
 
 /* A text of the server, which may name options and commands as one types them: here they are fields
  * and buttons, with names of their own. A refusal names members in backticks. */
-export function plain(text, commands) {
+export function plain(text, commands, args) {
   const field = (name) => `“${label(name)}”`;
-  const isField = (name) => commands instanceof Map && [...commands.values()].some(({ args }) => args.some((arg) => arg.name === name));
+  const all = args ? [{ args }] : commands instanceof Map ? [...commands.values()] : [];
+  const isField = (name) => all.some((command) => command.args.some((arg) => arg.name === name));
   const word = (code) => {
     if (isField(code)) return field(code);
     if (/^--[a-z][a-z0-9-]*$/.test(code)) return field(code.slice(2));
