@@ -141,6 +141,15 @@ def test_what_fails_says_why(host, alice):
     assert kind == "error" and "there is no account" in text
 
 
+def test_what_doctor_finds_is_shown_where_it_fails(host, alice):
+    answer = alice.result("set", command("doctor"), to="localhost")
+    kind, text = note(answer)
+    found = table(answer)
+    assert {"check", "state", "found"} <= set(found[0])
+    assert (kind == "error") == any(row["state"] == "error" for row in found), text
+    assert kind == "error"  # the certificate of the tests, at least
+
+
 def test_cancel(host, alice):
     asked = alice.result("set", command("user-add"), to="localhost")
     answer = alice.result("set", command("user-add", sessionid=asked.get("sessionid"),

@@ -1,5 +1,6 @@
 """A room as a file that a client saves: `room download`, by the API and in the console."""
 import json
+import re
 import urllib.parse
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import Failed
+from test_adhoc import note, run, table
 from test_api import Api, api_server
 from test_console import opened
 
@@ -223,3 +225,24 @@ def test_a_room_may_change_when_its_affiliations_were_given(server):
     server.ctl("room", "affiliation", CAVE, "bob@localhost", "none")
     rest = server.api("GET", f"{PATH}?limit=5000&{REASON}&cursor={page['next']}").json
     assert "".join(f"{row['line']}\n" for row in page["items"] + rest["items"]) == before
+
+
+def test_a_client_reads_it_in_parts(server):
+    """A stanza has room for a few lines. It says how many, and where to go on behind them."""
+    say_much(server)
+    server.ctl("set", "admin.accounts", "alice@localhost")
+    alice, lines, more = server.login("alice", resource="reader"), [], {}
+    for _ in range(200):
+        answer = run(alice, "room-download", room=CAVE, reason=WHY, limit="50", **more)
+        kind, text = note(answer)
+        if kind == "warn":
+            shown = int(re.search("limit ([0-9]+)", text)[1])
+            assert shown == len(table(answer)) > 0 and "--after" not in text
+            answer = run(alice, "room-download", room=CAVE, reason=WHY, limit=str(shown), **more)
+            kind, text = note(answer)
+        lines += [row["line"] for row in table(answer)]
+        place = re.search("go on with --after ([0-9.]+)", text)
+        if place is None:
+            break
+        more = {"after": place[1]}
+    assert len(lines) > 100 and "".join(f"{line}\n" for line in lines) == exported(server)

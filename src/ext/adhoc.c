@@ -51,6 +51,7 @@ enum {
     WORDS_BYTES_MAX = 128 << 10, /* addresses in one argument */
     LISTED_MAX = 512
 };
+#define ROWS_ALL UINT32_MAX
 
 static char session_key[KEY_BYTES]; /* of this process */
 
@@ -400,17 +401,18 @@ static void add_fields(struct xml_write *x, const struct command_call *call)
     form_close(x);
 }
 
-/* false: not all rows had room. */
-static bool add_table(struct xml_write *x, const struct command_call *call)
+/* How many rows had room, or ROWS_ALL. */
+static uint32_t add_table(struct xml_write *x, const struct command_call *call)
 {
     const char *column[COLUMNS_MAX];
     struct form_row rows[COLUMNS_MAX] = { 0 };
+    uint32_t shown = 0;
     if (call->rows == NULL)
-        return true;
+        return ROWS_ALL;
     unsigned n = columns_of(call, column);
     if (call->command->form_type != NULL) {
         add_fields(x, call);
-        return true;
+        return ROWS_ALL;
     }
     for (unsigned i = 0; i < n; i++)
         rows[i] = (struct form_row){ .var = column[i], .label = column[i] };
@@ -419,10 +421,10 @@ static bool add_table(struct xml_write *x, const struct command_call *call)
     form_open_titled(x, FORM_RESULT, NULL, title, NULL);
     form_reported(x, rows, n);
     const struct command_row *r = call->rows;
-    for (; r != NULL && x->out->len < ROWS_BYTES_MAX / 2; r = r->next)
+    for (; r != NULL && x->out->len < ROWS_BYTES_MAX / 2; r = r->next, shown++)
         adhoc_add_row(x, r, column, n);
     form_close(x);
-    return r == NULL;
+    return r == NULL ? ROWS_ALL : shown;
 }
 
 static slice result_value(const struct command_row *r, const struct command_result *at)
@@ -444,12 +446,12 @@ static enum form_type result_type(const struct run *run, const struct command_re
     return values < 2 ? FORM_TEXT_SINGLE : FORM_TEXT_MULTI;
 }
 
-static bool add_results(struct xml_write *x, const struct run *run)
+static uint32_t add_results(struct xml_write *x, const struct run *run)
 {
     const struct command_form *form = run->target.form;
     bool all = true;
     if (form->results == NULL && form->write == NULL)
-        return true;
+        return ROWS_ALL;
     form_open(x, FORM_RESULT, run->target.form->form_type);
     for (const struct command_result *at = form->results; at != NULL && at->var != NULL; at++) {
         const struct command_row *r = run->call.rows;
@@ -465,7 +467,24 @@ static bool add_results(struct xml_write *x, const struct run *run)
     if (form->write != NULL)
         form->write(x, &run->call);
     form_close(x);
-    return all;
+    return all ? ROWS_ALL : 0;
+}
+
+static bool has_pages(const struct command *c)
+{
+    return command_has_arg(c, "limit") && command_has_arg(c, "after");
+}
+
+/* Not all rows had room: with fewer, the call says the place behind those that are shown. */
+static void adhoc_note_cut(struct xml_write *x, const struct command_call *call, uint32_t shown)
+{
+    const char *text = "There are more lines than a stanza can hold.";
+    if (shown > 0 && has_pages(call->command))
+        text = arena_printf(call->arena,
+                            "The first %u lines are shown: a stanza can hold no more. Run it again "
+                            "with the limit %u: the answer then says where to go on.",
+                            shown, shown);
+    add_note(x, "warn", slice_of(text));
 }
 
 static void run_free(struct run *run)
@@ -485,21 +504,23 @@ static void run_answer(struct run *run)
     struct xml_write x;
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     bool rows = run->target.form == NULL, any = run->failed == 0 || run->failed < run->each_count;
+    bool shows = any || (rows && call->command->report);
     xml_begin(&x, &out, XML_STANZA_MAX);
     open_answer(&x, node, session_of(iq, node), "completed");
+    uint32_t shown = !shows ? ROWS_ALL : rows ? add_table(&x, call) : add_results(&x, run);
     if (run->failed > 0 && any && run->each_count > 0)
         add_note(&x, "error",
                  slice_of(arena_printf(iq->tmp, "%.*s; done for the other %u", SLICE_ARG(run->why),
                                        run->each_count - run->failed)));
     else if (run->failed > 0)
         add_note(&x, "error", run->why);
-    else if (run->each_count <= 1)
+    else if (run->each_count <= 1 && (shown == ROWS_ALL || !has_pages(call->command)))
         add_note(&x, "info",
                  rows && call->rows == NULL && call->text.len == 0
                      ? SLICE("There is nothing to show.")
                      : call->text);
-    if (any && (rows ? !add_table(&x, call) : !add_results(&x, run)))
-        add_note(&x, "warn", SLICE("There are more lines than a stanza can hold."));
+    if (shown != ROWS_ALL)
+        adhoc_note_cut(&x, call, shown);
     iq_result_xml(iq, &x);
     run_free(run);
 }
