@@ -421,9 +421,9 @@ def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
 
 # --- what holds for all of them, by the document ---
 
-# What changes by itself.
+# What changes by itself, or with who asks.
 MOVES = {"occupants", "messages", "last_message", "active", "since", "detail", "raised",
-         "acknowledged", "acknowledged_by", "note", "entry"}
+         "acknowledged", "acknowledged_by", "note", "entry", "protected"}
 
 
 def filled(server):
