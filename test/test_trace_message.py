@@ -1,5 +1,6 @@
 """trace message: the way of one message, and never its text."""
 import json
+import socket
 
 import pytest
 
@@ -284,6 +285,18 @@ def test_another_server_takes_it(make_server, tmp_path):
     assert ("for its server", AWAY) in {(r["why"], r["whom"]) for r in steps(home, "f2")}
     away.start()
     assert set(way(home, "confirmed by server", "f2")) >= {"waits", "sent to server"}
+
+
+def test_one_that_waits_in_memory_for_another_server(make_server):
+    """It is not stored, and that server takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        home = make_server("alice", domains=[HOME], s2s=True, settings=federation.settings())
+        federation.route(home, AWAY, silent.getsockname()[1])
+        home.client("alice").send(f"<message to='bob@{AWAY}' type='headline' id='f3'><body>3</body>"
+                                  "</message>")
+        silent.accept()
+        way(home, "waits", "f3")
+        assert ("for its server", AWAY) in {(r["why"], r["whom"]) for r in steps(home, "f3")}
 
 
 def test_off_and_bounded(server, alice, bob):

@@ -17,6 +17,7 @@
 #include "gate/s2s/s2s_trace_links.h"
 #include "gate/s2s/s2s_unproved.h"
 #include "home/router.h"
+#include "home/trail.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
 #include <stdio.h>
@@ -806,6 +807,8 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
                                                      .sender_id = s->id.sender,
                                                      .mark = s->at_us << 1 | s->id.unshown }))
         return false;
+    if (p->state != ACTOR_READY) /* else it waits for no longer than others before it */
+        trail_note(st, "waits", "for its server", partner_remote(p));
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
     if (s->id.entry != 0)
