@@ -171,3 +171,16 @@ def test_the_longest_message_that_is_stored_is_delivered(server, load, tmp_path)
         assert server.ctl("export", "xep0227", str(path))["rows"] == []
         return [len(e.text) for e in ET.parse(path).iter("{jabber:client}body")]
     until("all is delivered", lambda: exported() == lengths[:3])
+
+
+def test_a_message_that_is_longer_than_an_answer_is_read_past(server, load):
+    """Its place and its length are shown, and those behind it."""
+    load(server_data(with_archive(
+        entry(BEGIN_US + i * 10**6, "x" * size, f"k{i}", 0)
+        for i, size in enumerate([10, 9 << 20, 10, (2 << 20) - 10_000]))))
+    rows = server.rows("archive", "read", "juliet@localhost")
+    assert [len(r["body"]) if "body" in r else None for r in rows] == \
+        [10, None, 10, (2 << 20) - 10_000]
+    assert rows[1]["bytes"] > 9 << 20 and "stanza" not in rows[1]
+    [last] = server.rows("archive", "read", "juliet@localhost", "--after", rows[2]["id"])
+    assert "bytes" not in last

@@ -10,7 +10,13 @@
 #include "xmpp/datetime.h"
 #include "xmpp/stanza.h"
 
-enum { ROWS_DEFAULT = 100, ROWS_MAX = 1000, PART_ROWS = 16, READ_BYTES = 4 << 20 };
+enum {
+    ROWS_DEFAULT = 100,
+    ROWS_MAX = 1000,
+    PART_ROWS = 16,
+    READ_BYTES = 4 << 20,
+    SHOWN_BYTES_MAX = 2 << 20 /* of one message: imported ones can be longer than an answer */
+};
 
 static struct store_stmt mam_read_account = {
     .name = "mam.read-account",
@@ -39,14 +45,18 @@ static void mam_read_add(struct mam_reading *r, uint64_t id, uint64_t at_us, sli
     command_row(call);
     command_text(call, "id", (slice){ number, sizeof number });
     command_text(call, "time", slice_of(stamp));
+    bool shown = text.len <= SHOWN_BYTES_MAX;
     if (stanza_load(&st, text, worker_xml(call->worker), call->arena) == OK) {
         command_text(call, "from", stanza_from(st));
         command_text(call, "to", stanza_to(st));
-        if (stanza_has(st, KNOWN(BODY)))
+        if (shown && stanza_has(st, KNOWN(BODY)))
             command_text(call, "body", stanza_child_text(st, KNOWN_BODY, call->arena));
         stanza_unref(&st);
     }
-    command_text(call, "stanza", text);
+    if (shown)
+        command_text(call, "stanza", text);
+    else
+        command_int(call, "bytes", (int64_t)text.len);
 }
 
 static void mam_read_end(const struct mam_reading *r)
@@ -77,11 +87,11 @@ static void mam_read_part(void *arg, enum store_result result, const struct stor
         if (store_row_count(b, i) == 0) /* it was removed meanwhile */
             continue;
         slice text = store_text(b, i, 0, 2);
-        if (r->bytes > 0 && r->bytes + text.len > READ_BYTES) {
+        if (text.len <= SHOWN_BYTES_MAX && r->bytes > 0 && r->bytes + text.len > READ_BYTES) {
             mam_read_end(r);
             return;
         }
-        r->bytes += text.len;
+        r->bytes += text.len <= SHOWN_BYTES_MAX ? text.len : 0;
         mam_read_add(r, r->find.found[r->read], (uint64_t)store_int(b, i, 0, 1), text);
     }
     mam_read_go_on(r);
@@ -205,6 +215,14 @@ struct command mam_read_command = {
             { .name = "from", .optional = true, .type = PARAM_JID, .doc = "who sent it" },
             { .name = "to", .optional = true, .type = PARAM_JID, .doc = "to whom" },
             { .name = "body", .optional = true, .doc = "its text" },
-            { .name = "stanza", .wide = true, .doc = "all of it, as it is stored" },
+            { .name = "stanza",
+              .optional = true,
+              .wide = true,
+              .doc = "all of it, as it is stored" },
+            { .name = "bytes",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "the length of a message of more than 2 MiB, of which `body` and `stanza` are "
+                     "left out: `export xep0227` has them" },
             { 0 } },
 };
