@@ -374,6 +374,32 @@ def test_the_help_desk_is_offered_no_change_of_an_account_with_a_role(server, pa
     assert pages.complaints() == []
 
 
+def test_two_who_edit_a_user_do_not_overwrite_each_other(server, pages):
+    server.add_user("alice")
+    server.ctl("user", "set", "alice@localhost", "--department", "First", "--surname", "Vane")
+    pages.log_in(server.api.token)
+    pages.go("user", "alice@localhost")
+    pages.click("main button", "Edit")
+
+    def shows(text):
+        until(text, lambda: text in pages.js(
+            "[...document.querySelectorAll('dialog input')].map(input => input.value)"))
+    shows("First")
+    server.ctl("user", "set", "alice@localhost", "--department", "Second")
+    pages.fill_in("Department", "Third")
+    pages.click("dialog .main")
+    pages.find("dialog [role=alert]", "Somebody else has changed this")
+    assert server.rows("user", "show", "alice@localhost")[0]["department"] == "Second"
+    pages.click("dialog button", "Read it again")
+    shows("Second")
+    pages.fill_in("Department", "Third")
+    pages.click("dialog .main")
+    gone(pages, "dialog")
+    row = server.rows("user", "show", "alice@localhost")[0]
+    assert (row["department"], row["surname"]) == ("Third", "Vane")
+    assert pages.complaints(ours=("412",)) == []
+
+
 def test_a_refusal_names_the_fields_of_the_form(server, pages):
     server.add_user("bob")
     pages.log_in(server.api.token)

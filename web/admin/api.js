@@ -86,12 +86,12 @@ async function refusal(answer) {
   return new Refused(answer.status, await answer.json().catch(() => ({})));
 }
 
-export async function ask(method, path, body) {
-  const answer = await request(method, path, body);
+export async function ask(method, path, body, more) {
+  const answer = await request(method, path, body, undefined, more);
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const refused = await refusal(answer);
   if (refused.status === 503) lacks().then(watchReturn);
-  if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body);
+  if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body, more);
   if (answer.status === 401 && !path.startsWith("/session")) {
     if (!token) refused.message = t("login.over"); // the cookie is gone, so the server asks for a token
     hooks.expired();
@@ -109,6 +109,15 @@ export async function run(name, args = {}) {
     throw error;
   }
 }
+
+/* A thing and the ETag by which a change of it is compared; null: it cannot be read. */
+export async function readThing(path) {
+  const answer = await request("GET", path);
+  return answer.ok ? { path, etag: answer.headers.get("ETag"), row: await answer.json() } : null;
+}
+
+/* Changes it if it is as it was read: {text, rows}. Else it is refused with 412. */
+export const changeThing = ({ path, etag }, fields) => ask("PATCH", path, fields, { "If-Match": etag });
 
 /* What the login page is to show; null: people cannot log in with a password here. */
 export const loginPage = () => ask("GET", "/login").catch(() => null);

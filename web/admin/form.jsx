@@ -1,10 +1,10 @@
 /* A form for any command, made from its arguments; what it asks before it destroys; what it said. */
-import { useId, useRef, useState } from "react";
-import { run } from "./api.js";
+import { useEffect, useId, useRef, useState } from "react";
+import { changeThing, readThing, run } from "./api.js";
 import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
-import { losses } from "./pages.js";
+import { compared, losses } from "./pages.js";
 import { label, named, plain, t, visible } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
@@ -104,13 +104,37 @@ async function saveRows(command, args, tell) {
   }
 }
 
+/* The thing that a form changes, as it is when the form is opened, and how to read it again. Calls
+ * `found` with its row. null: the change is not compared with what was read. */
+function useCompared(command, bound, found) {
+  const thing = useRef(null);
+  const [place, name] = compared[command.name] ?? [];
+  const read = async () => {
+    thing.current = bound[name] ? await readThing(place + encodeURIComponent(bound[name])).catch(() => null) : null;
+    if (thing.current) found(thing.current.row);
+  };
+  useEffect(() => { read(); }, []);
+  return { thing, read, name };
+}
+
 /* `start`: a row with values to begin with; `bound`: values that are fixed. */
 export function CommandForm({ command, bound = {}, start = {}, close }) {
   const { rows, say, touch } = useConsole();
-  const [begun] = useState(() => startOf(command, start));
+  const [begun, setBegun] = useState(() => startOf(command, start));
   const [values, setValues] = useState(begun);
   const [state, setState] = useState({});
   const form = useRef(null);
+  const { thing, read, name } = useCompared(command, bound, (row) => {
+    const now = startOf(command, row);
+    setBegun(now);
+    const typed = (old) => Object.fromEntries(Object.entries(old).filter(([key, value]) => value !== begun[key]));
+    setValues((old) => ({ ...now, ...typed(old) }));
+  });
+  const readAgain = async () => {
+    setValues(begun);
+    await read();
+    setState({});
+  };
   useClearedError(state.error, () => setState({}));
   const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg) &&
     !(command.file && arg.name === "limit"));
@@ -124,7 +148,8 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
         close();
         return;
       }
-      const answer = await run(command.name, given);
+      const { [name]: _, ...fields } = given;
+      const answer = thing.current ? await changeThing(thing.current, fields) : await run(command.name, given);
       if (!command.reads) touch();
       if (answer.rows.length > 0 || command.reads || answer.text?.includes("\n")) setState({ answer });
       else {
@@ -156,7 +181,9 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
           ))}
           {command.asks && <p className="asks">{command.asks}</p>}
           <Losses command={command} bound={bound} />
-          <Problem error={state.error} />
+          {state.error?.status === 412
+            ? <p className="problem" role="alert">{t("form.changed")} <button type="button" onClick={readAgain}>{t("form.read-again")}</button></p>
+            : <Problem error={state.error} />}
           {state.busy && command.job && <Progress command={command} />}
           {state.count && <p role="status">{t("form.lines", state)}</p>}
           <p className="buttons">

@@ -83,6 +83,10 @@ export const frequent = {
   domain: ["s2s retry", "s2s close"],
 };
 
+/* Changes that are made only if nobody else has changed the thing since the form read it: where the
+ * API has the thing, and the argument that names it. */
+export const compared = { "user set": ["/users/", "jid"] };
+
 /* What is shown before a command destroys a thing: what goes with it. */
 export const losses = { "user del": ["user stats", "jid"] };
 
