@@ -43,6 +43,7 @@ def test_a_server_that_ends_first_says_what_it_has_read(node, listener, back):
     proved(node, reader, back)
     say(alice, 1)
     until("it", lambda: reader.numbers() == [0, 1])
+    until("it is stored", lambda: pending(node) == 1)
     reader.say(END)
     until("a ping at once", lambda: pings(reader) == 2)
     assert END not in reader.text and pending(node) == 1
@@ -133,7 +134,7 @@ def test_a_message_is_on_its_way_when_the_server_ends_and_closes(node, listener,
     way.late = 0
     again = Reader(listener.join())
     until("the message", lambda: again.numbers() == [1])
-    assert pending(node) == 1
+    until("it is stored", lambda: pending(node) == 1)
     way.sock.close()
 
 
