@@ -87,11 +87,12 @@ static void mam_read_part(void *arg, enum store_result result, const struct stor
         if (store_row_count(b, i) == 0) /* it was removed meanwhile */
             continue;
         slice text = store_text(b, i, 0, 2);
-        if (text.len <= SHOWN_BYTES_MAX && r->bytes > 0 && r->bytes + text.len > READ_BYTES) {
+        size_t shown = text.len <= SHOWN_BYTES_MAX ? text.len : 0;
+        if (r->bytes > 0 && r->bytes + shown > READ_BYTES) {
             mam_read_end(r);
             return;
         }
-        r->bytes += text.len <= SHOWN_BYTES_MAX ? text.len : 0;
+        r->bytes += shown;
         mam_read_add(r, r->find.found[r->read], (uint64_t)store_int(b, i, 0, 1), text);
     }
     mam_read_go_on(r);
