@@ -304,10 +304,12 @@ void share_wrote(struct s2s_out *o)
     s->writer = NULL;
 }
 
-const struct s2s_out *share_stream(const struct partner *p)
+static struct s2s_out *guest_stream(const struct partner *p)
 {
     return p->share.guest != NULL && p->back.on ? p->share.guest->share->out : NULL;
 }
+
+const struct s2s_out *share_stream(const struct partner *p) { return guest_stream(p); }
 
 void share_closes(struct partner *p)
 {
@@ -396,7 +398,8 @@ bool share_answers(const struct s2s_out *o)
 
 static struct s2s_out *share_out(const struct partner *p)
 {
-    return p->share.guest != NULL && p->back.on ? p->share.guest->share->out : p->out;
+    struct s2s_out *o = guest_stream(p);
+    return o != NULL ? o : p->out;
 }
 
 bool share_proves(const struct partner *p)
