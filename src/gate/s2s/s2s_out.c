@@ -96,9 +96,10 @@ static void out_heard(struct xstream *x, const struct elem *error)
 }
 
 /* The server counts nothing, and its end says that it has read what was written to it (RFC 6120
- * §4.4): an end that answers ours does; or that it closes the connection behind ours, if it answers
- * no pings: it may have done so before our end came, and only its system knows. One that has ended
- * instead of answering <enable/>, which was in front, has read nothing. */
+ * §4.4): an end that answers ours does. If the server ends first, the end of its connection does,
+ * for partners whose pings it does not answer; it can have been sent before our end came, so its
+ * system must have taken that. A server that has ended instead of answering <enable/>, which was
+ * in front, has read nothing. */
 static bool out_ends_confirm(const struct s2s_out *o, enum xstream_end why)
 {
     return o->sm == OUT_NO_SM && o->x.end_sent && s2s_out_has_arrived(o) &&

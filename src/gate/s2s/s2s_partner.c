@@ -178,7 +178,7 @@ static void partner_tells_stage(const struct partner *p)
                      (enum s2s_stage)p->stage, slice_of(p->why));
 }
 
-/* The domain counts as failing: until the next attempt, new stanzas are refused at once. */
+/* The domain counts as failing until the next attempt: partner_refuses_now(). */
 static void partner_remembers(struct partner *p)
 {
     p->failing_us = p->failing_us == 0 ? loop_now_us(partner_loop(p)) : p->failing_us;
