@@ -31,18 +31,25 @@ def proved(node, reader, back):
     until_confirmed(node)
 
 
-def pings(reader):
-    return reader.text.count("urn:xmpp:ping")
-
-
-def test_a_server_that_ends_first_says_what_it_has_read(node, listener, back):
-    """Our half ends behind the answer, and nothing is sent again: as with Prosody."""
+def behind_an_answer(node, listener, back):
+    """Alice, and a stream: the other server has answered a ping there, and has read a second
+    message since."""
     alice = node.client("alice")
     say(alice, 0)
     reader = Reader(listener.join())
     proved(node, reader, back)
     say(alice, 1)
     until("it", lambda: reader.numbers() == [0, 1])
+    return alice, reader
+
+
+def pings(reader):
+    return reader.text.count("urn:xmpp:ping")
+
+
+def test_a_server_that_ends_first_says_what_it_has_read(node, listener, back):
+    """Our half ends behind the answer, and nothing is sent again: as with Prosody."""
+    alice, reader = behind_an_answer(node, listener, back)
     until("it is stored", lambda: pending(node) == 1)
     reader.say(END)
     until("a ping at once", lambda: pings(reader) == 2)
@@ -58,12 +65,7 @@ def test_a_server_that_ends_first_says_what_it_has_read(node, listener, back):
 
 def test_what_it_does_not_answer_for_is_sent_again(node, listener, back):
     """It closes behind our end, which comes after 2 s: the answer counts, and not that."""
-    alice = node.client("alice")
-    say(alice, 0)
-    reader = Reader(listener.join())
-    proved(node, reader, back)
-    say(alice, 1)
-    until("it", lambda: reader.numbers() == [0, 1])
+    _, reader = behind_an_answer(node, listener, back)
     reader.say(END)
     until("our end", lambda: END in reader.text)
     reader.cut()
@@ -73,12 +75,7 @@ def test_what_it_does_not_answer_for_is_sent_again(node, listener, back):
 
 def test_the_server_stops_while_the_other_one_is_asked(node, listener, back):
     """It does not wait for the answer any longer than for others."""
-    alice = node.client("alice")
-    say(alice, 0)
-    reader = Reader(listener.join())
-    proved(node, reader, back)
-    say(alice, 1)
-    until("it", lambda: reader.numbers() == [0, 1])
+    _, reader = behind_an_answer(node, listener, back)
     reader.say(END)
     until("a ping at once", lambda: pings(reader) == 2)
     begun = time.monotonic()
