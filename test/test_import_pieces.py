@@ -158,6 +158,35 @@ def test_interrupted_between_pieces(server, tmp_path):
     assert "users imported: 1," in answer["text"] and messages_of(server) == len(LINES)
 
 
+@pytest.mark.parametrize("how", ["user del", "import --replace"])
+def test_interrupted_while_a_long_archive_is_deleted(server, tmp_path, how):
+    """The account is gone before its archive, so nobody finds it with a part of that: an import
+    left the address empty and disabled. The rest of the archive goes after the next start."""
+    path = tmp_path / "users.xml"
+    long = [entry(BEGIN_US + i * 10**6, f"{i} " + "y" * 5000, str(BEGIN_US + i * 10**6), i % 2)
+            for i in range(3000)]
+    path.write_text(server_data(*pieces(long)))
+    server.bring("xep0227", str(path))
+    assert messages_of(server) == len(long)
+
+    def part_is_deleted():
+        with server.database(read_only=True) as db:
+            return db.execute("SELECT count(*) FROM message").fetchone()[0] < len(long) - 300
+
+    command = ["user", "del", "juliet@localhost"] if how == "user del" else [
+        "import", "xep0227", path, "--replace"]
+    with server.ctl_start(*command):
+        until("a part is deleted", part_is_deleted)
+        server.kill()
+    server.start()
+    rows = [r for r in server.rows("user", "list") if r["jid"] == "juliet@localhost"]
+    assert [r["disabled"] for r in rows] == ([] if how == "user del" else [True])
+    assert left_of(server) == [0, 0, len(rows)]
+    server.bring("xep0227", str(path), *([] if how == "user del" else ["--replace"]))
+    assert messages_of(server) == len(long)
+    assert [r["disabled"] for r in server.rows("user", "list")] == [False] * 4
+
+
 @pytest.mark.slow
 def test_an_account_of_200_mib(server, make_server, tmp_path):
     """It comes and goes whole, with what waits for it, in memory for a piece of it."""

@@ -482,18 +482,22 @@ static void events_remove(struct store_batch *b, int64_t owner)
     archive_event_drop(b, all, owner);
 }
 
-void archive_remove(struct store_batch *b, int64_t owner, slice jid)
+void archive_disown(struct store_batch *b, int64_t owner, slice jid)
+{
+    STORE_ADD(b, &remember_former, STORE_ANY_ROWS, SV_I(owner), SV_T(jid));
+    STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
+    archive_pending_forget(b, owner);
+}
+
+void archive_remove(struct store_batch *b, int64_t owner)
 {
     store_read_late(b, owner); /* they would come back later */
-    STORE_ADD(b, &remember_former, STORE_ANY_ROWS, SV_I(owner), SV_T(jid));
     events_remove(b, owner);
-    archive_pending_forget(b, owner);
     STORE_ADD(b, &remove_messages, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_sent, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_received, STORE_ANY_ROWS, SV_I(owner));
     store_add(b, &remove_last, STORE_ANY_ROWS, NULL, 0);
     STORE_ADD(b, &remove_entries, STORE_ANY_ROWS, SV_I(owner));
-    STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
     archive_size_forget(b, owner);
     archive_edit(b);
 }

@@ -47,10 +47,14 @@ void archive_add(struct store_batch *b, const struct archive_message *m);
 /* Removes the hidden entries with from < id <= to, and messages that nobody has an entry of then.
  */
 void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, uint64_t to);
-/* Statements that remove all that an account owns here; what others own of the same messages stays,
- * and its address (`jid`) is remembered, by which they ask for them. Behind archive_leave(), which
- * takes the words out of the full text and most of the work out of this transaction. */
-void archive_remove(struct store_batch *b, int64_t owner, slice jid);
+/* Adds: the account is deleted in this transaction. Its address (`jid`) is remembered: others, who
+ * have some of its messages, ask for them by it, and archive_clear() removes what it owns, now or
+ * after the next start (ext/mam/mam_expire). */
+void archive_disown(struct store_batch *b, int64_t owner, slice jid);
+/* Adds: all that an account still owns here goes; what others own of the same messages stays. The
+ * last step of archive_clear(), which takes the words out of the full text and most of the work out
+ * of this transaction. */
+void archive_remove(struct store_batch *b, int64_t owner);
 
 /* A row of the log. It is as it was read while its flags and entries are: a tombstone brings
  * MESSAGE_QUIET with it. So a change of it need not say the stanza again. */

@@ -13,6 +13,7 @@ struct leave {
     struct worker *worker;
     int64_t owner, until;
     uint32_t rows, conflicts;
+    bool clears; /* archive_clear() */
     void (*done)(void *arg, enum err e);
     void *arg;
 };
@@ -23,6 +24,24 @@ static void archive_leave_end(struct leave *l, enum err e)
 {
     l->done(l->arg, e);
     mem_free(&l);
+}
+
+static void archive_leave_cleared(void *arg, enum store_result r, const struct store_batch *b)
+{
+    (void)b;
+    archive_leave_end(arg, err_of_store(r));
+}
+
+/* No message is left that its steps find. */
+static void archive_leave_last(struct leave *l)
+{
+    if (!l->clears) {
+        archive_leave_end(l, OK);
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(l->worker), (uint64_t)l->owner);
+    archive_remove(b, l->owner);
+    store_submit(b, worker_loop(l->worker), STEP_MS, archive_leave_cleared, l);
 }
 
 static void archive_leave_stepped(void *arg, enum store_result r, const struct store_batch *b)
@@ -77,9 +96,12 @@ static void owned_read(void *arg, enum store_result r, const struct store_batch 
         return;
     }
     uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
-    if (count == 0 || worker_stopping(l->worker)) {
-        archive_leave_end(l,
-                          r == STORE_OK && worker_stopping(l->worker) ? E_DOWN : err_of_store(r));
+    if (r != STORE_OK || worker_stopping(l->worker)) {
+        archive_leave_end(l, r == STORE_OK ? E_DOWN : err_of_store(r));
+        return;
+    }
+    if (count == 0) {
+        archive_leave_last(l);
         return;
     }
     struct store_batch *b = store_write(worker_store(l->worker), (uint64_t)l->owner);
@@ -106,6 +128,14 @@ void archive_leave(struct worker *w, int64_t owner, int64_t until,
 {
     ensure(owner != 0 && done != NULL);
     struct leave *l = mem_new(struct leave);
-    *l = (struct leave){ w, owner, until, STEP_ROWS, 0, done, arg };
+    *l = (struct leave){ w, owner, until, STEP_ROWS, 0, false, done, arg };
+    archive_leave_step(l);
+}
+
+void archive_clear(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg)
+{
+    ensure(owner != 0 && done != NULL);
+    struct leave *l = mem_new(struct leave);
+    *l = (struct leave){ w, owner, INT64_MAX, STEP_ROWS, 0, true, done, arg };
     archive_leave_step(l);
 }

@@ -1,5 +1,5 @@
-/* archive_leave: removes an owner. The words of the owner's messages are removed from the full text
- * message by message, so this is done in steps. Each step is complete in itself.
+/* archive_leave, archive_clear: remove an owner. The words of the owner's messages are removed from
+ * the full text message by message, so this is done in steps. Each step is complete in itself.
  *
  * Limits: STEP_ROWS messages and about STEP_BYTES a step; at most CONFLICTS_MAX conflicts with
  * other writers in a row. */
@@ -20,3 +20,5 @@ void archive_take(struct store_batch *b, const struct archive_line *was,
  * is not delayed. Calls `done` once, later. After an error, the rest is still there. */
 void archive_leave(struct worker *w, int64_t owner, int64_t until,
                    void (*done)(void *arg, enum err e), void *arg);
+/* The same with all that it owns: of an account that is deleted, behind archive_disown(). */
+void archive_clear(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg);

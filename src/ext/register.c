@@ -533,7 +533,7 @@ static void demand_do(struct demand *d)
     ensure(d->iq->held);
     if (d->remove) {
         log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
-        account_remove(a, REMOVING_DELETES, register_removed, d->iq);
+        account_remove(a, REMOVING_DELETES, register_removed, NULL, d->iq);
     } else {
         credentials_set(worker_auth(d->iq->worker), a->jid, d->password, register_changed, d->iq);
     }

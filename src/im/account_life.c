@@ -105,6 +105,7 @@ struct store_stmt account_put_disabled = {
 struct removal {
     struct actor_change base; /* first */
     void (*done)(void *arg, enum err e);
+    void (*left)(void *arg);
     void *arg;
 };
 
@@ -125,15 +126,6 @@ static struct removal *removal_begin(struct account *a, enum account_removing wh
     return r;
 }
 
-/* When its sessions have ended: what they hand over is refused, too. */
-static void removal_end(struct removal *r)
-{
-    struct account *a = account_of(r->base.actor);
-    ensure(a->removing);
-    a->removing = REMOVING_NOT;
-    mem_free(&r);
-}
-
 void account_inherit(struct store_batch *b, slice jid) { EMIT(account.inherit, b, jid); }
 
 static enum err removal_prepare(struct actor_change *base)
@@ -142,7 +134,7 @@ static enum err removal_prepare(struct actor_change *base)
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
-    archive_remove(base->batch, a->id, a->jid);
+    archive_disown(base->batch, a->id, a->jid);
     EMIT(account.remove, a, base->batch);
     if (a->removing == REMOVING_DELETES)
         EMIT(account.disown, a, base->batch);
@@ -194,7 +186,8 @@ static void disabling_apply(struct actor_change *base, enum err e)
         store_submit(b, worker_loop(a->worker), 0, NULL, NULL);
         become_absent(a);
     }
-    removal_end(r);
+    a->removing = REMOVING_NOT; /* now: what its sessions hand over is refused, too */
+    mem_free(&r);
 }
 
 void account_with_unasked(struct worker *w, slice bare, account_fn *fn, void *arg)
@@ -269,12 +262,22 @@ static void account_gone_tell(struct worker *w, slice *bare, enum account_removi
     mem_free(&bare);
 }
 
+static void removal_left(void *arg, enum err e)
+{
+    struct removal *r = arg;
+    (void)e; /* what is still there goes with the next pass over the archive */
+    if (r->left != NULL)
+        r->left(r->arg);
+    mem_free(&r);
+}
+
 static void removal_apply(struct actor_change *base, enum err e)
 {
     struct removal *r = (struct removal *)base;
     struct account *a = account_of(base->actor);
+    struct worker *w = a->worker;
+    int64_t owner = a->id;
     if (e == OK) {
-        struct worker *w = a->worker;
         slice *bare = slice_box(a->jid);
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
         a->disabled = a->removing == REMOVING_EMPTIES;
@@ -291,29 +294,22 @@ static void removal_apply(struct actor_change *base, enum err e)
         }
     }
     a->admitted = false;
-    removal_end(r);
-}
-
-static void archive_left(void *arg, enum err e)
-{
-    struct removal *r = arg;
-    struct account *a = account_of(r->base.actor);
+    a->removing = REMOVING_NOT;
     if (e == OK)
-        account_change(a, &r->base);
+        archive_clear(w, owner, removal_left, r);
     else
-        removal_apply(&r->base, e);
-    account_unpin(a);
+        mem_free(&r);
 }
 
 void account_remove(struct account *a, enum account_removing what,
-                    void (*done)(void *arg, enum err e), void *arg)
+                    void (*done)(void *arg, enum err e), void (*left)(void *arg), void *arg)
 {
     ensure(what == REMOVING_DELETES || what == REMOVING_EMPTIES);
     struct removal *r = removal_begin(a, what, done, arg);
     if (r == NULL)
         return;
+    r->left = left;
     r->base.prepare = removal_prepare;
     r->base.apply = removal_apply;
-    account_pin(a);
-    archive_leave(a->worker, a->id, INT64_MAX, archive_left, r);
+    account_change(a, &r->base);
 }

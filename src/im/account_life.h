@@ -36,11 +36,13 @@ void account_admit(struct worker *w, slice bare, account_fn *fn, void *arg);
 /* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
 /* Deletes the account (REMOVING_DELETES): lets every feature add its statements, calls done when
- * they are committed, and ends the sessions. Then every worker hears of it (account.deleted).
+ * they are committed, and ends the sessions. Then every worker hears of it (account.deleted), its
+ * archive is removed, and `left` is called (NULL: nobody waits for that); if the process ends
+ * before, the archive is removed after the next start. After an error, nothing has changed.
  * REMOVING_EMPTIES: an empty account that is disabled stays, so that nobody else gets the address;
  * and with it its profile and what others gave to the address (account.disown). */
 void account_remove(struct account *a, enum account_removing what,
-                    void (*done)(void *arg, enum err e), void *arg);
+                    void (*done)(void *arg, enum err e), void (*left)(void *arg), void *arg);
 /* What it has had and said of late: when it is deleted, or goes out of memory. */
 void account_forget_past(struct account *a);
 

@@ -171,7 +171,8 @@ static int count(const char *of)
 static void remove_all_of(const struct account *a)
 {
     struct store_batch *b = store_write(t.store, 1);
-    archive_remove(b, a->id, a->jid);
+    archive_disown(b, a->id, a->jid);
+    archive_remove(b, a->id);
     assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
 }
 

@@ -335,7 +335,7 @@ static void removed(void *arg, enum err e)
 static void remove_now(struct account *a, enum err e, void *arg)
 {
     assert_int_equal(e, OK);
-    account_remove(a, REMOVING_DELETES, removed, arg);
+    account_remove(a, REMOVING_DELETES, removed, NULL, arg);
 }
 
 static void remove_alice(struct worker *w, void *arg)

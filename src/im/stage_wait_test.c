@@ -661,7 +661,7 @@ static void test_the_recipient_is_deleted_meanwhile(void **state)
     struct account *dave = test_node_account(&t, "dave@localhost");
     (void)state;
     session_up(a, &(struct up){ .kind = UP_STANZA, .st = chat("dave@localhost", "%1", 2) });
-    account_remove(dave, REMOVING_DELETES, removed, &done);
+    account_remove(dave, REMOVING_DELETES, removed, NULL, &done);
     test_node_run(&t, is_true, &done);
     assert_int_equal(dave->state, ACTOR_ABSENT);
     answer(PASS);

@@ -81,10 +81,10 @@ static struct store_stmt read_late = {
 /* A deleted account has no entries, but of messages that were on their way when it was deleted. */
 static struct store_stmt read_former = {
     .name = "mam.former",
-    .sql = "SELECT id, jid FROM former WHERE EXISTS (SELECT 1 FROM entry WHERE owner = former.id)"
+    .sql = "SELECT id FROM former WHERE EXISTS (SELECT 1 FROM entry WHERE owner = former.id)"
            " LIMIT 1",
     .params = "",
-    .cols = "it",
+    .cols = "i",
 };
 struct store_stmt *const mam_expire_stmts[] = { &older,     &read_oldest, &read_imported,
                                                 &read_late, &read_former, NULL };
@@ -101,8 +101,6 @@ static struct pass {
     bool imported;             /* these now */
     int64_t now_us, before_us; /* INT64_MIN: no message is too old */
     uint32_t rows, tries, removed, removing;
-    int64_t former; /* a deleted account */
-    slice address;  /* its; on the heap */
 } pass;
 static atomic_bool armed;
 
@@ -235,26 +233,14 @@ static void mam_expire_former_end(struct pass *p)
         mam_expire_finish(p, STORE_OK);
 }
 
-static void mam_expire_former_cleared(void *arg, enum store_result r, const struct store_batch *b)
-{
-    (void)b;
-    if (r == STORE_OK)
-        mam_expire_read_former(arg);
-    else
-        mam_expire_former_end(arg);
-}
-
-static void mam_expire_former_left(void *arg, enum err e)
+static void mam_expire_former_cleared(void *arg, enum err e)
 {
     struct pass *p = arg;
-    ensure(p->under_way && p->former != 0);
-    if (e != OK) {
+    ensure(p->under_way);
+    if (e == OK)
+        mam_expire_read_former(p);
+    else
         mam_expire_former_end(p);
-        return;
-    }
-    struct store_batch *b = store_write(worker_store(p->worker), (uint64_t)p->former);
-    archive_remove(b, p->former, p->address);
-    store_submit(b, worker_loop(p->worker), 0, mam_expire_former_cleared, p);
 }
 
 static void mam_expire_former_read(void *arg, enum store_result r, const struct store_batch *rows)
@@ -265,10 +251,7 @@ static void mam_expire_former_read(void *arg, enum store_result r, const struct 
         mam_expire_former_end(p);
         return;
     }
-    p->former = store_int(rows, 0, 0, 0);
-    slice_release(&p->address);
-    p->address = slice_keep(store_text(rows, 0, 0, 1));
-    archive_leave(p->worker, p->former, INT64_MAX, mam_expire_former_left, p);
+    archive_clear(p->worker, store_int(rows, 0, 0, 0), mam_expire_former_cleared, p);
 }
 
 static void mam_expire_read_former(struct pass *p)
@@ -339,7 +322,6 @@ void mam_expire_stop(struct worker *w)
     if (pass.worker != w)
         return;
     timer_cancel(&pass.timer);
-    slice_release(&pass.address);
     pass = (struct pass){ 0 };
     atomic_store(&armed, false);
 }
