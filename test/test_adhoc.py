@@ -136,6 +136,25 @@ def test_rows_are_a_table(host, alice):
     assert answer.get("status") == "completed"
 
 
+def test_a_page_says_where_the_next_one_begins(host, alice):
+    """In the words of the form, for each command with pages: its user types no options."""
+    asked = alice.result("set", command("user-list", action="execute"), to="localhost")
+    labels = {f.get("var"): f.get("label") for f in asked.iter(f"{{{DATA}}}field")}
+    answer = run(alice, "user-list", limit="1")
+    kind, text = note(answer)
+    said = re.fullmatch('There are more. Run it again, with this in the field "(.*)": (.*)', text)
+    assert kind == "info" and said[1] == labels["after"]
+    assert [r["jid"] for r in table(answer) + table(run(alice, "user-list", after=said[2]))] == [
+        "alice@localhost", "bob@localhost"]
+    paged = [name for name, row in rows.part("commands").items()
+             if {"limit", "after"} <= set(row["properties"]["args"]["properties"])]
+    seen = nodes(alice)
+    for name in paged:
+        node = name.replace(" ", "-")
+        if node in seen and not rows.command_of(name.split())["properties"]["args"].get("required"):
+            assert "--after" not in (note(run(alice, node, limit="1")) or ("", ""))[1], name
+
+
 def test_what_fails_says_why(host, alice):
     kind, text = note(run(alice, "user-del", jid="nobody@localhost"))
     assert kind == "error" and "there is no account" in text

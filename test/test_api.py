@@ -284,6 +284,22 @@ def test_a_user_from_begin_to_end(api):
     assert api("PATCH", path, {"surname": "Doe"}, If_Match=etag).status == 412
 
 
+def test_who_is_in_a_room_is_nothing_that_a_change_compares(server, api):
+    """If-Match is not about members that change by themselves; If-None-Match is."""
+    path = "/rooms/den@conference.localhost"
+    assert api("PUT", path, {"name": "Den", "owners": "bob@localhost"}).status == 201
+    empty = api("GET", path).getheader("ETag")
+    Room("den").enter(server.login("alice"), "alice")
+    shown = api("GET", path, If_None_Match=empty)
+    assert (shown.status, shown.json["occupants"]) == (200, 1)
+    assert api("GET", path, If_None_Match=shown.getheader("ETag")).status == 304
+    several = f'"x", {empty[:-5]}0000"'
+    assert api("PATCH", path, {"name": "Hall"}, If_Match=several).status == 200
+    for wrong in empty, shown.getheader("ETag"), empty.split("-")[0], empty[:-1], empty[1:]:
+        assert api("PATCH", path, {"name": "Shed"}, If_Match=wrong).status == 412, wrong
+    assert api("GET", path).json["name"] == "Hall"
+
+
 def test_a_put_that_made_an_account_can_be_repeated(server, api):
     """Who has lost the answer sends the request again. The password is not set again: it only has
     to be that of the account."""

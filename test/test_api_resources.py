@@ -423,7 +423,7 @@ def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
 
 # What changes by itself, or with who asks.
 MOVES = {"occupants", "messages", "last_message", "active", "since", "detail", "raised",
-         "acknowledged", "acknowledged_by", "note", "entry", "protected"}
+         "acknowledged", "acknowledged_by", "note", "entry", "protected", "own"}
 
 
 def filled(server):

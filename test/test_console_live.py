@@ -358,6 +358,51 @@ def test_what_would_change_nothing_is_not_offered(server, pages):
     assert pages.complaints() == []
 
 
+def test_two_who_edit_a_room_do_not_overwrite_each_other(server, pages):
+    """Who enters meanwhile is none who edits it."""
+    server.add_user("alice")
+    server.ctl("room", "create", "den@conference.localhost", "alice@localhost", "--name", "First")
+    pages.log_in(server.api.token)
+    pages.go("room", "den@conference.localhost")
+
+    def edits(meanwhile, name):
+        pages.find("main .groups button", "Change")
+        pages.js("[...document.querySelectorAll('main .groups button')]"
+                 ".find(button => button.innerText === 'Change').click()")
+        until("the form has read it", lambda: "First" in pages.js(
+            "[...document.querySelectorAll('dialog input')].map(input => input.value)"))
+        meanwhile()
+        pages.fill_in("Name", name)
+        pages.click("dialog .main")
+    edits(lambda: Room("den").enter(server.client("alice"), "alice"), "First again")
+    gone(pages, "dialog")
+    server.ctl("room", "change", "den@conference.localhost", "--name", "First")
+    pages.go("rooms")
+    pages.go("room", "den@conference.localhost")
+    edits(lambda: server.ctl("room", "change", "den@conference.localhost", "--name", "Second"),
+          "Third")
+    pages.find("dialog [role=alert]", "Somebody else has changed this")
+    assert server.rows("room", "show", "den@conference.localhost")[0]["name"] == "Second"
+    assert pages.complaints(ours=("412",)) == []
+
+
+def test_an_administrator_is_offered_nothing_that_is_refused_for_the_own_account(server, pages):
+    for name in "alice", "bob":
+        server.ctl("user", "add", f"{name}@localhost", "--password", PASSWORD)
+    server.ctl("admin", "add", "alice@localhost", "administrator")
+    pages.send_password("alice@localhost")
+    pages.find("header", "alice@localhost")
+    refused = {"New password", "Disable", "Delete user"}
+    for name, has in ("alice", set()), ("bob", refused):
+        pages.go("user", f"{name}@localhost")
+        pages.find("h1", f"{name}@localhost")
+        pages.find("main .facts")
+        buttons = set(pages.js("[...document.querySelectorAll('main .groups button')]"
+                               ".map(button => button.innerText)"))
+        assert refused & buttons == has and "Edit" in buttons, name
+    assert pages.complaints() == []
+
+
 def test_the_help_desk_is_offered_no_change_of_an_account_with_a_role(server, pages):
     for name in "alice", "bob":
         server.add_user(name)

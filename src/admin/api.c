@@ -256,7 +256,7 @@ static void look_ended(struct api_job *j)
     }
     if (there)
         api_etag(&j->call, etag);
-    if ((j->if_match.ptr != NULL && (!there || !api_etag_in(j->if_match, etag))) ||
+    if ((j->if_match.ptr != NULL && (!there || !api_etag_lets_change(j->if_match, etag))) ||
         (j->none_match.ptr != NULL && there && api_etag_in(j->none_match, etag))) {
         job_refuse(j, &(struct api_problem){
                           .status = 412,

@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-enum { PROBLEM_BYTES_MAX = 64 << 10, LINES_BYTES_MAX = 8192, ETAG_BYTES = 16 };
+enum { PROBLEM_BYTES_MAX = 64 << 10, LINES_BYTES_MAX = 8192, ETAG_BYTES = 12 };
 
 unsigned api_status(enum err e)
 {
@@ -168,21 +168,36 @@ bool api_is_there(const struct api_job *j)
            (api_is_single(get) || j->call.rows != NULL);
 }
 
-void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1])
+/* The digest of its rows, in hexadecimal digits; if `still`, of the members that do not move. */
+static void etag_half(const struct command_call *call, bool still, char out[ETAG_BYTES * 2 + 1])
 {
     unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
     struct buf text;
     buf_init(&text, API_ANSWER_MAX);
-    add_thing(&text, call);
+    for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
+        for (uint32_t i = 0; i < row->count; i++) {
+            if (still && api_moves(call->command, row->fields[i].key))
+                continue;
+            control_text(&text, slice_of(row->fields[i].key));
+            control_text(&text, row->fields[i].str);
+        }
+        buf_lit(&text, "\n");
+    }
     EVP_Digest(text.ptr, text.len, digest, NULL, EVP_sha256(), NULL);
     buf_fini(&text);
-    out[0] = '"';
-    hex_encode(out + 1, (slice){ (const char *)digest, ETAG_BYTES });
-    out[API_ETAG_LEN - 1] = '"';
-    out[API_ETAG_LEN] = '\0';
+    hex_encode(out, (slice){ (const char *)digest, ETAG_BYTES });
 }
 
-bool api_etag_in(slice list, const char *etag)
+void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1])
+{
+    char still[ETAG_BYTES * 2 + 1], all[ETAG_BYTES * 2 + 1];
+    etag_half(call, true, still);
+    etag_half(call, false, all);
+    snprintf(out, API_ETAG_LEN + 1, "\"%s-%s\"", still, all);
+}
+
+/* Compares the first `len` bytes of the tags. */
+static bool etag_in(slice list, const char *etag, size_t len)
 {
     slice one;
     while (list.len > 0) {
@@ -191,10 +206,19 @@ bool api_etag_in(slice list, const char *etag)
             one = slice_from(one, 1);
         while (one.len > 0 && one.ptr[one.len - 1] == ' ')
             one.len--;
-        if (slice_is(one, "*") || slice_is(one, etag))
+        bool ends = one.len > 0 && one.ptr[one.len - 1] == '"';
+        if (slice_is(one, "*") ||
+            (ends && one.len == strlen(etag) && memcmp(one.ptr, etag, len) == 0))
             return true;
     }
     return false;
+}
+
+bool api_etag_in(slice list, const char *etag) { return etag_in(list, etag, strlen(etag)); }
+
+bool api_etag_lets_change(slice list, const char *etag)
+{
+    return etag_in(list, etag, 1 + ETAG_BYTES * 2);
 }
 
 static void add_list(struct buf *out, struct api_job *j)

@@ -5,7 +5,7 @@
 #include "home/command_run.h"
 #include "ops/login.h"
 
-enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ETAG_LEN = 34 };
+enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ETAG_LEN = 51 };
 
 /* One request. */
 struct api_job {
@@ -88,11 +88,15 @@ void api_failed(struct api_job *j); /* answers with what the call failed with */
 void api_succeeded(struct api_job *j);
 /* Whether the call has read a thing that is there and has an ETag. */
 bool api_is_there(const struct api_job *j);
-/* Of what the call has: a quoted text. */
+/* Of what the call has: a quoted text. Its first half is about what does not move. */
 void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
 /* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */
 bool api_etag_in(slice list, const char *etag);
+/* The same for a change (§13.1.1): what moves may have changed, such as who is in a room. */
+bool api_etag_lets_change(slice list, const char *etag);
 
+/* Whether a member of a thing changes by itself (struct command_column). */
+bool api_moves(const struct command *get, const char *name);
 /* api_same.c: members of the body that GET shows and the change does not take. */
 #define API_SAME_LIST "items" /* the member that is a list */
 /* Whether a member may have that name: an argument of the command that is not in the path. */

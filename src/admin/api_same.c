@@ -104,7 +104,7 @@ static bool same_value(struct api_job *j, const struct command *c, const char *n
     return json_equal(value, now);
 }
 
-static bool same_moves(const struct command *get, const char *name)
+bool api_moves(const struct command *get, const char *name)
 {
     const struct command_column *at = same_column(get, name);
     return at != NULL && at->moves;
@@ -126,7 +126,7 @@ static enum err same_sift(struct api_job *j, const struct command *c, json_t *bo
         const json_t *now = json_object_get(shown, name);
         bool equal = now != NULL && same_value(j, c, name, value, now);
         bool takes = api_takes(&j->target, c, name) || (now == NULL && !shows(get, name));
-        if (takes ? patch && equal : equal || same_moves(get, name)) {
+        if (takes ? patch && equal : equal || api_moves(get, name)) {
             json_object_del(body, name);
         } else if (takes) {
             *changes = *changes || !equal;

@@ -487,6 +487,21 @@ static void adhoc_note_cut(struct xml_write *x, const struct command_call *call,
     add_note(x, "warn", slice_of(text));
 }
 
+/* Who fills in a form has no options: the label of its field says where the text belongs. */
+static slice adhoc_words(const struct command_call *call)
+{
+    const struct command_arg *a = call->command->args;
+    if (call->rows == NULL && call->text.len == 0)
+        return SLICE("There is nothing to show.");
+    while (call->next.ptr != NULL && a->name != NULL && strcmp(a->name, "after") != 0)
+        a++;
+    if (call->next.ptr == NULL || a->name == NULL)
+        return call->text;
+    return slice_of(arena_printf(
+        call->arena, "There are more. Run it again, with this in the field \"%s\": %.*s", a->doc,
+        SLICE_ARG(call->next)));
+}
+
 static void run_free(struct run *run)
 {
     ensure(run->call.arena != NULL);
@@ -515,10 +530,7 @@ static void run_answer(struct run *run)
     else if (run->failed > 0)
         add_note(&x, "error", run->why);
     else if (run->each_count <= 1 && (shown == ROWS_ALL || !has_pages(call->command)))
-        add_note(&x, "info",
-                 rows && call->rows == NULL && call->text.len == 0
-                     ? SLICE("There is nothing to show.")
-                     : call->text);
+        add_note(&x, "info", rows ? adhoc_words(call) : call->text);
     if (shown != ROWS_ALL)
         adhoc_note_cut(&x, call, shown);
     iq_result_xml(iq, &x);

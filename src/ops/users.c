@@ -341,6 +341,8 @@ void users_add_marks(struct command_call *call, slice jid)
     users_add_unserved(call, jid);
     if (access_is_protected(call, jid))
         command_bool(call, "protected", true);
+    if (users_is_self(call, jid))
+        command_bool(call, "own", true);
 }
 
 static bool users_wants(const struct task *t, const struct credentials_row *row)
@@ -618,6 +620,7 @@ static struct command user_list = {
             { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is disabled" },
             USERS_UNSERVED_COLUMN,
             USERS_PROTECTED_COLUMN,
+            USERS_OWN_COLUMN,
             { 0 } },
 };
 static struct command user_password = {

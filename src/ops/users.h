@@ -42,7 +42,15 @@ void users_add_unserved(struct command_call *call, slice jid);
         .name = "protected", .optional = true, .moves = true, .type = PARAM_BOOL,                  \
         .doc = "yes: the account has a role, and you may not change or delete it"                  \
     }
-/* Both columns, of one account. */
+/* The column of the account of the client, or of the session of the console, that asks; only that
+ * row has it. */
+#define USERS_OWN_COLUMN                                                                           \
+    {                                                                                              \
+        .name = "own", .optional = true, .moves = true, .type = PARAM_BOOL,                        \
+        .doc = "yes: it is your account, and you cannot disable or delete it here, or change its " \
+               "password"                                                                          \
+    }
+/* These columns, of one account. */
 void users_add_marks(struct command_call *call, slice jid);
 /* Whether the account is that of the client, or of the session of the console, that asks. */
 bool users_is_self(const struct command_call *call, slice jid);

@@ -508,5 +508,6 @@ struct command user_show = {
             { .name = "source", .doc = "who keeps the profile; `local`: operators of this server" },
             USERS_UNSERVED_COLUMN,
             USERS_PROTECTED_COLUMN,
+            USERS_OWN_COLUMN,
             { 0 } },
 };

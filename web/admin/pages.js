@@ -55,12 +55,13 @@ export const possible = {
 
 /* Buttons of a thing that are left out where they would change nothing, or be refused. */
 const isProtected = (row) => row.protected === true;
+const isKept = (row) => row.own === true || isProtected(row);
 export const useless = {
   "user set": isProtected,
-  "user password": isProtected,
-  "user del": isProtected,
+  "user password": isKept,
+  "user del": isKept,
   "user enable": (row) => row.disabled === false || isProtected(row),
-  "user disable": (row) => row.disabled === true || isProtected(row),
+  "user disable": (row) => row.disabled === true || isKept(row),
   "room unlock": (row) => row.locked === false,
 };
 
@@ -85,7 +86,12 @@ export const frequent = {
 
 /* Changes that are made only if nobody else has changed the thing since the form read it: where the
  * API has the thing, and the argument that names it. */
-export const compared = { "user set": ["/users/", "jid"] };
+export const compared = {
+  "user set": ["/users/", "jid"],
+  "room change": ["/rooms/", "room"],
+  "group set": ["/groups/", "name"],
+  "alarm set": ["/alarms/", "alarm"],
+};
 
 /* What is shown before a command destroys a thing: what goes with it. */
 export const losses = { "user del": ["user stats", "jid"] };
