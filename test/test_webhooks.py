@@ -166,6 +166,53 @@ def test_failures_are_tried_again_in_the_order_of_each_subject(make_server, rece
     assert len(set(attempts)) == len(attempts)
 
 
+def test_many_events_of_one_subject_hold_up_no_other(make_server, receiver):
+    """All entries of the audit log have one subject, and a receiver may refuse those."""
+    host = make_server("alice", settings=LOCAL)
+    one = receiver(status=lambda e: 503 if e["event"] == "audit.entry" else 200)
+    number = add(host, one.url, "audit.entry user.created")
+    for i in range(150):
+        host.ctl("set", "sm.ack-every", str(2 + i % 2))
+    until("they wait", lambda: hook(host, number)["waiting"] >= 150)
+    host.add_user("bob")
+    until("the other subject", lambda: one.of("user.created"))
+    one.status = lambda event: 200
+    until("all", lambda: hook(host, number)["waiting"] == 0, 90)
+    values = [e["data"]["after"] for e in one.of("audit.entry")
+              if e["data"]["command"] == "set"]
+    assert len(values) == 150 and values == values[:2] * 75
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_nothing_that_waits_for_a_deleted_webhook_goes_to_another(make_server, receiver, soon):
+    """Not even if that gets its number, after a restart; whatever waits for others."""
+    host = make_server("alice", settings=LOCAL)
+    away = f"http://127.0.0.1:{free_ports(1)[0]}/"
+    add(host, away, "audit.entry")  # what waits for it keeps the queue from being swept
+    number = add(host, away, "audit.entry")
+    host.ctl("set", "sm.ack-every", "3")
+    host.ctl("--yes", "webhook", "del", str(number))
+    host.ctl("set", "sm.ack-every", "4")
+
+    def rows():
+        with host.database(read_only=True) as db:
+            return db.execute("SELECT count(*) FROM webhook_queue WHERE hook = ?",
+                              (number,)).fetchone()[0]
+    until("its last entries", lambda: rows() > 0)
+    if not soon:
+        until("they are given up", lambda: rows() == 0)
+    host.kill()
+    host.start()
+    assert rows() == 0
+    one = receiver()
+    assert add(host, one.url, "room.created user.created") == number
+    host.kill()
+    host.start()
+    host.add_user("bob")
+    until("its own", lambda: one.of("user.created"))
+    assert {e["event"] for e, _, _ in one.requests} == {"user.created"}
+
+
 def test_events_outlast_a_kill_while_the_receiver_is_away(make_server, receiver):
     host = make_server("alice", settings=LOCAL)
     port = free_ports(1)[0]

@@ -29,7 +29,6 @@ enum {
     FLIGHTS_MAX = 16,
     INCOMING_MAX = 1000,
     BATCH_MAX = 100,
-    SCAN_MAX = 128, /* items of a webhook that are looked at for one that may go */
     RETRY_MS = 1000,
     BACK_OFF_MS = 1000,
     BACK_OFF_MAX_MS = 10 * 60 * 1000,
@@ -140,6 +139,13 @@ struct store_stmt webhook_forget_stmt = {
     .params = "i",
     .cols = "",
 };
+/* Of webhooks that were deleted: none may get the number of one of them, and what waits for it. */
+static struct store_stmt left_stmt = {
+    .name = "webhook.left",
+    .sql = "DELETE FROM webhook_queue WHERE hook NOT IN (SELECT id FROM webhook)",
+    .params = "",
+    .cols = "",
+};
 static struct store_stmt waiting_stmt = {
     .name = "webhook.waiting",
     .sql = "SELECT id, hook, subject, at_us, attempts FROM webhook_queue ORDER BY id",
@@ -183,13 +189,14 @@ static const struct store_schema schema = {
     .migrations = migrations,
     .stmts =
         (struct store_stmt *const[]){ &hooks_stmt, &webhook_put_stmt, &webhook_drop_stmt,
-                                      &webhook_forget_stmt, &waiting_stmt, &queue_stmt, &one_stmt,
-                                      &tried_stmt, &taken_stmt, &before_stmt, NULL },
+                                      &webhook_forget_stmt, &left_stmt, &waiting_stmt, &queue_stmt,
+                                      &one_stmt, &tried_stmt, &taken_stmt, &before_stmt, NULL },
 };
 
 /* An event in the queue of a webhook. Its body is in the database. */
 struct item {
-    struct list node;
+    struct list node, first;
+    struct item *before, *behind; /* of the same subject */
     int64_t id;
     uint64_t subject, at_us, due_us; /* subject: a hash */
     unsigned attempts;
@@ -281,6 +288,12 @@ static void kinds_changed(void)
 
 /* Webhooks. */
 
+static slice subject_of(const void *item)
+{
+    const struct item *i = item;
+    return (slice){ (const char *)&i->subject, sizeof i->subject };
+}
+
 struct webhook *webhook_find(int64_t id)
 {
     LIST_EACH (it, &webhooks_all) {
@@ -310,6 +323,8 @@ void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t cre
                            .kinds = webhook_kinds(events),
                            .created_us = created_us };
     list_init(&h->items);
+    list_init(&h->first);
+    map_init(&h->last, subject_of);
     list_append(&webhooks_all, &h->node);
     queue.hooks++;
     kinds_changed();
@@ -318,14 +333,42 @@ void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t cre
 static void hook_free(struct webhook *h)
 {
     struct arena *arena = h->arena;
-    ensure(h->flights == 0 && list_empty(&h->items));
+    ensure(h->flights == 0 && list_empty(&h->items) && list_empty(&h->first));
+    map_fini(&h->last);
     mem_wipe((char *)(uintptr_t)h->secret.ptr, h->secret.len);
     arena_destroy(&arena);
+}
+
+static struct item *item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_us)
+{
+    struct item *i = mem_new(struct item);
+    *i = (struct item){ .id = id, .subject = hash_keyed(subject), .at_us = at_us };
+    list_append(&h->items, &i->node);
+    i->before = map_del(&h->last, subject_of(i));
+    map_put(&h->last, i);
+    if (i->before != NULL)
+        i->before->behind = i;
+    else
+        list_append(&h->first, &i->first);
+    h->waiting++;
+    return i;
 }
 
 static void item_free(struct webhook *h, struct item *i)
 {
     ensure(h->waiting > 0 && queue.total > 0);
+    if (i->before != NULL)
+        i->before->behind = i->behind;
+    else
+        list_remove(&i->first);
+    if (i->behind != NULL)
+        i->behind->before = i->before;
+    else
+        map_del(&h->last, subject_of(i));
+    if (i->before == NULL && i->behind != NULL)
+        list_append(&h->first, &i->behind->first);
+    else if (i->before != NULL && i->behind == NULL)
+        map_put(&h->last, i->before);
     list_remove(&i->node);
     h->waiting--;
     queue.total--;
@@ -357,8 +400,16 @@ static void hook_forget_items(struct webhook *h)
     }
 }
 
+static void hook_forget_rows(int64_t id)
+{
+    struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
+    STORE_ADD(b, &webhook_forget_stmt, STORE_ANY_ROWS, SV_I(id));
+    store_submit(b, worker_loop(queue.worker), 0, NULL, NULL);
+}
+
 static void hook_drop(struct webhook *h)
 {
+    hook_forget_rows(h->id);
     list_remove(&h->node);
     queue.hooks--;
     h->deleted = true;
@@ -536,25 +587,20 @@ static bool item_send(struct webhook *h, struct item *i)
 /* An item may go if none of its subject is before it, and its time has come. */
 static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
 {
-    uint64_t seen[SCAN_MAX];
-    unsigned count = 0, most = h->failures > 0 ? 1 : WEBHOOK_FLIGHTS;
+    unsigned most = h->failures > 0 ? 1 : WEBHOOK_FLIGHTS;
     if (h->secret.len == 0)
         return;
     if (h->due_us > now_us && h->waiting > 0 && h->due_us < *next_us)
         *next_us = h->due_us;
     if (h->due_us > now_us)
         return;
-    LIST_EACH (it, &h->items) {
-        struct item *i = CONTAINER_OF(it, struct item, node);
-        bool waits = i->flying;
-        if (h->flights >= most || count == SCAN_MAX)
+    LIST_EACH (it, &h->first) {
+        struct item *i = CONTAINER_OF(it, struct item, first);
+        if (h->flights >= most)
             return;
-        for (unsigned k = 0; k < count && !waits; k++)
-            waits = seen[k] == i->subject;
-        seen[count++] = i->subject;
-        if (!waits && i->due_us > now_us)
+        if (!i->flying && i->due_us > now_us)
             *next_us = i->due_us < *next_us ? i->due_us : *next_us;
-        else if (!waits && !item_send(h, i))
+        else if (!i->flying && !item_send(h, i))
             return;
     }
 }
@@ -599,26 +645,17 @@ static void incoming_free(struct incoming *in)
     arena_destroy(&arena);
 }
 
-static struct item *item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_us)
-{
-    struct item *i = mem_new(struct item);
-    i->id = id;
-    i->subject = hash_keyed(subject);
-    i->at_us = at_us;
-    list_append(&h->items, &i->node);
-    h->waiting++;
-    return i;
-}
-
 static void incoming_written(void)
 {
     for (; queue.writing > 0; queue.writing--) {
         struct incoming *in = CONTAINER_OF(queue.incoming.next, struct incoming, node);
         struct webhook *h = webhook_find(in->hook);
-        if (h != NULL)
+        if (h != NULL) {
             (void)item_add(in->id, h, in->subject, in->at_us);
-        else
-            queue.total--; /* it was deleted meanwhile; the row goes with the next sweep */
+        } else { /* it was deleted meanwhile */
+            hook_forget_rows(in->hook);
+            queue.total--;
+        }
         incoming_free(in);
     }
 }
@@ -878,13 +915,16 @@ static void webhooks_start(struct worker *w)
     if (!duty_is_here(w, DUTY_WEBHOOKS))
         return;
     struct arena *tmp = arena_create(0);
+    struct store_batch *left = store_write(worker_store(w), webhook_lane());
     struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(left, &left_stmt, STORE_ANY_ROWS, NULL, 0);
     queue.worker = w;
     queue.retry.fn = queue_retry;
     queue.due.fn = dispatch_due;
     queue.sweep.fn = queue_sweep;
     list_init(&webhooks_all);
     list_init(&queue.incoming);
+    (void)store_run(left, NULL, NULL);
     store_add(b, &hooks_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &waiting_stmt, STORE_ANY_ROWS, NULL, 0);
     (void)store_run(b, queue_loaded, tmp);

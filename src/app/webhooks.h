@@ -11,6 +11,7 @@
 #pragma once
 #include "app/webhook_post.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "base/slice.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,7 +29,9 @@ struct webhook {
     int64_t id;
     slice url, events, secret; /* in the arena; secret empty: it cannot be read */
     uint32_t kinds;
-    struct list items;
+    struct list items; /* all that wait, by id */
+    struct list first; /* of those, the first one of each subject */
+    struct map last;   /* and the last one */
     uint64_t created_us, taken_us, due_us;
     uint64_t taken;     /* since the start */
     unsigned waiting;   /* items */
