@@ -183,6 +183,24 @@ def test_many_events_of_one_subject_hold_up_no_other(make_server, receiver):
     assert len(values) == 150 and values == values[:2] * 75
 
 
+def test_slow_receivers_hold_up_no_other(make_server, receiver):
+    """Requests to all of them together are bounded, and one to each has room."""
+    host = make_server("alice", settings=LOCAL)
+    answers = threading.Event()
+    slow = receiver(status=lambda event: 204 if answers.wait(TIMEOUT) else 500)
+    fast = receiver()
+    slow_ones = [add(host, slow.url, "user.created") for _ in range(6)]
+    number = add(host, fast.url, "user.created")
+    for i in range(12):
+        host.add_user(f"user{i}")
+    until("the fast one has all", lambda: hook(host, number)["waiting"] == 0, 10)
+    assert not slow.taken and slow.most > 16
+    assert "receiver has taken" in host.ctl("webhook", "test", str(number))["text"]
+    answers.set()
+    until("the others, too", lambda: all(hook(host, one)["waiting"] == 0 for one in slow_ones), 60)
+    assert len(slow.of("user.created")) == 6 * 12 and len(fast.of("user.created")) == 12
+
+
 @pytest.mark.parametrize("soon", [True, False])
 def test_nothing_that_waits_for_a_deleted_webhook_goes_to_another(make_server, receiver, soon):
     """Not even if that gets its number, after a restart; whatever waits for others."""

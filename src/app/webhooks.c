@@ -26,7 +26,8 @@
 #include <stdio.h>
 
 enum {
-    FLIGHTS_MAX = 16,
+    FLIGHTS_MORE_MAX = 16, /* beyond one for each webhook */
+    FLIGHTS_MAX = WEBHOOKS_MAX + FLIGHTS_MORE_MAX,
     INCOMING_MAX = 1000,
     BATCH_MAX = 100,
     RETRY_MS = 1000,
@@ -99,100 +100,6 @@ static struct alarm dropped_alarm = {
     .settings = "webhook.keep webhook.queue-max",
 };
 
-static const struct store_migration migrations[] = {
-    { 1,
-      "CREATE TABLE webhook(id INTEGER PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL, "
-      "secret TEXT NOT NULL, created_us INTEGER NOT NULL);"
-      "CREATE TABLE webhook_queue(id INTEGER PRIMARY KEY, hook INTEGER NOT NULL, event_id TEXT NOT "
-      "NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, at_us INTEGER NOT NULL, body TEXT NOT "
-      "NULL)",
-      "CREATE TABLE webhook(id BIGINT PRIMARY KEY, url TEXT NOT NULL, events TEXT NOT NULL, "
-      "secret TEXT NOT NULL, created_us BIGINT NOT NULL);"
-      "CREATE TABLE webhook_queue(id BIGINT PRIMARY KEY, hook BIGINT NOT NULL, event_id TEXT NOT "
-      "NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, at_us BIGINT NOT NULL, body TEXT NOT "
-      "NULL)" },
-    { 2, "ALTER TABLE webhook_queue ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",
-      "ALTER TABLE webhook_queue ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0" },
-    { 0 },
-};
-static struct store_stmt hooks_stmt = {
-    .name = "webhook.all",
-    .sql = "SELECT id, url, events, secret, created_us FROM webhook ORDER BY id",
-    .params = "",
-    .cols = "ittti",
-};
-struct store_stmt webhook_put_stmt = {
-    .name = "webhook.put",
-    .sql = "INSERT INTO webhook(id, url, events, secret, created_us) VALUES($1, $2, $3, $4, $5)",
-    .params = "ittti",
-    .cols = "",
-};
-struct store_stmt webhook_drop_stmt = {
-    .name = "webhook.drop",
-    .sql = "DELETE FROM webhook WHERE id = $1",
-    .params = "i",
-    .cols = "",
-};
-struct store_stmt webhook_forget_stmt = {
-    .name = "webhook.forget",
-    .sql = "DELETE FROM webhook_queue WHERE hook = $1",
-    .params = "i",
-    .cols = "",
-};
-/* Of webhooks that were deleted: none may get the number of one of them, and what waits for it. */
-static struct store_stmt left_stmt = {
-    .name = "webhook.left",
-    .sql = "DELETE FROM webhook_queue WHERE hook NOT IN (SELECT id FROM webhook)",
-    .params = "",
-    .cols = "",
-};
-static struct store_stmt waiting_stmt = {
-    .name = "webhook.waiting",
-    .sql = "SELECT id, hook, subject, at_us, attempts FROM webhook_queue ORDER BY id",
-    .params = "",
-    .cols = "iitii",
-};
-static struct store_stmt tried_stmt = {
-    .name = "webhook.tried",
-    .sql = "UPDATE webhook_queue SET attempts = $2 WHERE id = $1",
-    .params = "ii",
-    .cols = "",
-};
-static struct store_stmt queue_stmt = {
-    .name = "webhook.queue",
-    .sql = "INSERT INTO webhook_queue(id, hook, event_id, kind, subject, at_us, body) "
-           "VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT(id) DO NOTHING",
-    .params = "iitttit",
-    .cols = "",
-};
-static struct store_stmt one_stmt = {
-    .name = "webhook.one",
-    .sql = "SELECT event_id, kind, body FROM webhook_queue WHERE id = $1",
-    .params = "i",
-    .cols = "ttt",
-};
-static struct store_stmt taken_stmt = {
-    .name = "webhook.taken",
-    .sql = "DELETE FROM webhook_queue WHERE id = $1",
-    .params = "i",
-    .cols = "",
-};
-/* Rows whose deletion failed when they had been taken. */
-static struct store_stmt before_stmt = {
-    .name = "webhook.before",
-    .sql = "DELETE FROM webhook_queue WHERE id < $1",
-    .params = "i",
-    .cols = "",
-};
-static const struct store_schema schema = {
-    .feature = "webhook",
-    .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &hooks_stmt, &webhook_put_stmt, &webhook_drop_stmt,
-                                      &webhook_forget_stmt, &left_stmt, &waiting_stmt, &queue_stmt,
-                                      &one_stmt, &tried_stmt, &taken_stmt, &before_stmt, NULL },
-};
-
 /* An event in the queue of a webhook. Its body is in the database. */
 struct item {
     struct list node, first;
@@ -230,6 +137,7 @@ static struct {
     bool busy;
     struct timer retry, due, sweep;
     struct flight flights[FLIGHTS_MAX];
+    unsigned more; /* of them, beyond the first one of each webhook */
     uint64_t dropped, dropped_us;
 } queue;
 
@@ -288,7 +196,7 @@ static void kinds_changed(void)
 
 /* Webhooks. */
 
-static slice subject_of(const void *item)
+static slice item_subject(const void *item)
 {
     const struct item *i = item;
     return (slice){ (const char *)&i->subject, sizeof i->subject };
@@ -324,7 +232,7 @@ void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t cre
                            .created_us = created_us };
     list_init(&h->items);
     list_init(&h->first);
-    map_init(&h->last, subject_of);
+    map_init(&h->last, item_subject);
     list_append(&webhooks_all, &h->node);
     queue.hooks++;
     kinds_changed();
@@ -344,7 +252,7 @@ static struct item *item_add(int64_t id, struct webhook *h, slice subject, uint6
     struct item *i = mem_new(struct item);
     *i = (struct item){ .id = id, .subject = hash_keyed(subject), .at_us = at_us };
     list_append(&h->items, &i->node);
-    i->before = map_del(&h->last, subject_of(i));
+    i->before = map_del(&h->last, item_subject(i));
     map_put(&h->last, i);
     if (i->before != NULL)
         i->before->behind = i;
@@ -364,7 +272,7 @@ static void item_free(struct webhook *h, struct item *i)
     if (i->behind != NULL)
         i->behind->before = i->before;
     else
-        map_del(&h->last, subject_of(i));
+        map_del(&h->last, item_subject(i));
     if (i->before == NULL && i->behind != NULL)
         list_append(&h->first, &i->behind->first);
     else if (i->before != NULL && i->behind == NULL)
@@ -462,15 +370,16 @@ static void flight_free(struct flight *f)
     f->hook = NULL;
     f->item = NULL;
     f->call = NULL;
-    h->flights--;
-    if (h->deleted && h->flights == 0)
+    if (--h->flights > 0)
+        queue.more--;
+    else if (h->deleted)
         hook_free(h);
 }
 
 static void item_taken(struct webhook *h, struct item *i)
 {
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
-    STORE_ADD(b, &taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
+    STORE_ADD(b, &webhook_taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
     store_submit(b, worker_loop(queue.worker), 0, NULL, NULL);
     item_free(h, i);
     metric_add_to(&events_metric, EVENTS_TAKEN, 1);
@@ -490,7 +399,7 @@ static void item_waits(struct webhook *h, struct item *i)
         return;
     }
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
-    STORE_ADD(b, &tried_stmt, STORE_ANY_ROWS, SV_I(i->id), SV_I(i->attempts));
+    STORE_ADD(b, &webhook_tried_stmt, STORE_ANY_ROWS, SV_I(i->id), SV_I(i->attempts));
     store_submit(b, worker_loop(queue.worker), 0, NULL, NULL);
 }
 
@@ -558,14 +467,18 @@ static void flight_read(void *arg, enum store_result result, const struct store_
     dispatch();
 }
 
+/* The first one of a webhook has room: slow receivers do not hold up the others. */
 static struct flight *flight_new(struct webhook *h)
 {
+    if (h->flights > 0 && queue.more == FLIGHTS_MORE_MAX)
+        return NULL;
     for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
         struct flight *f = &queue.flights[i];
         if (f->hook != NULL)
             continue;
         f->hook = h;
-        h->flights++;
+        if (h->flights++ > 0)
+            queue.more++;
         return f;
     }
     return NULL;
@@ -579,7 +492,7 @@ static bool item_send(struct webhook *h, struct item *i)
     f->item = i;
     i->flying = true;
     struct store_batch *b = store_read(worker_store(queue.worker), webhook_lane());
-    STORE_ADD(b, &one_stmt, STORE_ANY_ROWS, SV_I(i->id));
+    STORE_ADD(b, &webhook_one_stmt, STORE_ANY_ROWS, SV_I(i->id));
     store_submit(b, worker_loop(queue.worker), 0, flight_read, f);
     return true;
 }
@@ -682,8 +595,9 @@ static struct store_batch *queue_batch(void)
         const struct incoming *in = CONTAINER_OF(it, struct incoming, node);
         if (queue.writing == BATCH_MAX)
             break;
-        STORE_ADD(b, &queue_stmt, STORE_ANY_ROWS, SV_I(in->id), SV_I(in->hook), SV_T(in->event_id),
-                  SV_T(in->kind), SV_T(in->subject), SV_I(in->at_us), SV_T(in->body));
+        STORE_ADD(b, &webhook_queue_stmt, STORE_ANY_ROWS, SV_I(in->id), SV_I(in->hook),
+                  SV_T(in->event_id), SV_T(in->kind), SV_T(in->subject), SV_I(in->at_us),
+                  SV_T(in->body));
         queue.writing++;
     }
     return b;
@@ -781,7 +695,7 @@ void webhook_test(struct webhook *h, struct command_call *call)
     }
     struct flight *f = flight_new(h);
     if (f == NULL || queue.stopping) {
-        command_fail(call, E_AGAIN, "%d requests are under way; try again", FLIGHTS_MAX);
+        command_fail(call, E_AGAIN, "too many requests are under way; try again");
         return;
     }
     char stamp[CLOCK_STAMP_LEN], id[2 * EVENT_ID_BYTES + 1];
@@ -811,7 +725,7 @@ static void hook_sweep(struct webhook *h, uint64_t before_us, struct store_batch
         struct item *i = CONTAINER_OF(h->items.next, struct item, node);
         if (i->flying || i->at_us >= before_us)
             break;
-        STORE_ADD(b, &taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
+        STORE_ADD(b, &webhook_taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
         item_free(h, i);
         dropped++;
     }
@@ -849,7 +763,7 @@ static void queue_sweep(struct timer *t, struct loop *loop)
     LIST_EACH (it, &webhooks_all)
         hook_sweep(CONTAINER_OF(it, struct webhook, node), now_us - keep_us, b);
     if (queue.incoming_count == 0)
-        STORE_ADD(b, &before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
+        STORE_ADD(b, &webhook_before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
     if (store_stmt_count(b) > 0)
         store_submit(b, loop, 0, NULL, NULL);
     else
@@ -917,7 +831,7 @@ static void webhooks_start(struct worker *w)
     struct arena *tmp = arena_create(0);
     struct store_batch *left = store_write(worker_store(w), webhook_lane());
     struct store_batch *b = store_read(worker_store(w), 0);
-    store_add(left, &left_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(left, &webhook_left_stmt, STORE_ANY_ROWS, NULL, 0);
     queue.worker = w;
     queue.retry.fn = queue_retry;
     queue.due.fn = dispatch_due;
@@ -925,8 +839,8 @@ static void webhooks_start(struct worker *w)
     list_init(&webhooks_all);
     list_init(&queue.incoming);
     (void)store_run(left, NULL, NULL);
-    store_add(b, &hooks_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &waiting_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &webhook_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &webhook_waiting_stmt, STORE_ANY_ROWS, NULL, 0);
     (void)store_run(b, queue_loaded, tmp);
     arena_destroy(&tmp);
     events_take(webhooks_take);
@@ -974,12 +888,13 @@ static void webhooks_stop(struct worker *w)
         list_remove(&h->node);
         hook_end(h);
     }
+    queue.more = 0;
     queue.worker = NULL;
 }
 
 const struct feature webhooks_feature = {
     .name = "webhooks",
-    .schema = &schema,
+    .schema = &webhook_schema,
     .settings = (struct setting *const[]){ &queue_max, &queue_keep, &webhook_allow_local, NULL },
     .commands = (struct command *const[]){ &webhook_add_command, &webhook_list_command,
                                            &webhook_show_command, &webhook_del_command,

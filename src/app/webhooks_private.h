@@ -1,9 +1,16 @@
-/* What app/webhooks.c and its commands share. */
+/* What app/webhooks.c, its rows in the database and its commands share. */
 #pragma once
 
 struct command;
+struct store_schema;
 struct store_stmt;
 
-extern struct store_stmt webhook_put_stmt, webhook_drop_stmt, webhook_forget_stmt;
+extern const struct store_schema webhook_schema;
+extern struct store_stmt webhook_all_stmt, webhook_put_stmt, webhook_drop_stmt;
+/* Of the queue: of those that are left from webhooks that were deleted, of one webhook, or of one
+ * event. */
+extern struct store_stmt webhook_left_stmt, webhook_forget_stmt, webhook_waiting_stmt;
+extern struct store_stmt webhook_queue_stmt, webhook_one_stmt, webhook_tried_stmt;
+extern struct store_stmt webhook_taken_stmt, webhook_before_stmt;
 extern struct command webhook_add_command, webhook_list_command, webhook_show_command,
     webhook_del_command, webhook_test_command, webhook_events_command;
