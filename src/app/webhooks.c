@@ -105,7 +105,7 @@ struct item {
     struct list node, first;
     struct item *before, *behind; /* of the same subject */
     int64_t id;
-    uint64_t subject, at_us, due_us; /* subject: a hash */
+    uint64_t subject, at_us, due_us; /* subject: a hash; at_us: of the wall clock, due_us not */
     unsigned attempts;
     bool flying;
 };
@@ -146,6 +146,9 @@ static void queue_write(void);
 
 /* What waits for such a webhook waits until it can be read. */
 #define SECRET_UNREAD "its secret cannot be read: see the alarm secrets.key"
+
+/* What waits is not about the wall clock, which may be set back. */
+static uint64_t webhooks_now_us(void) { return loop_now_us(worker_loop(queue.worker)); }
 
 static uint64_t webhook_lane(void) { return hash_keyed(SLICE("webhook")); }
 
@@ -330,7 +333,7 @@ static void hook_drop(struct webhook *h)
 void webhook_leave(struct webhook *h)
 {
     ensure(h->leaves_us == 0);
-    h->leaves_us = clock_wall_us() + LAST_US;
+    h->leaves_us = webhooks_now_us() + LAST_US;
     h->kinds &= UINT32_C(1) << EVENT_AUDIT_ENTRY;
     hook_forget_items(h);
     say_failing();
@@ -392,7 +395,7 @@ static void item_waits(struct webhook *h, struct item *i)
 {
     metric_add_to(&events_metric, EVENTS_FAILED, 1);
     i->flying = false;
-    i->due_us = clock_wall_us() + back_off_us(i->attempts);
+    i->due_us = webhooks_now_us() + back_off_us(i->attempts);
     i->attempts++;
     if (h->deleted) {
         item_free(h, i);
@@ -417,7 +420,7 @@ static void hook_heard(struct webhook *h, unsigned status, const char *why)
     snprintf(h->why, sizeof h->why, "%s", why != NULL ? why : "");
     h->refusals = why != NULL ? h->refusals + 1 : 0;
     if (status == 0) {
-        h->due_us = clock_wall_us() + back_off_us(h->failures);
+        h->due_us = webhooks_now_us() + back_off_us(h->failures);
         h->failures++;
     } else {
         h->failures = 0;
@@ -520,7 +523,7 @@ static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
 
 static void dispatch(void)
 {
-    uint64_t now_us = clock_wall_us(), next_us = UINT64_MAX;
+    uint64_t now_us = webhooks_now_us(), next_us = UINT64_MAX;
     if (queue.stopping)
         return;
     hooks_left(now_us, &next_us);
@@ -542,7 +545,7 @@ static void say_dropped(unsigned count)
 {
     char text[2 * ALARM_DETAIL_BYTES];
     queue.dropped += count;
-    queue.dropped_us = clock_wall_us();
+    queue.dropped_us = webhooks_now_us();
     metric_add_to(&events_metric, EVENTS_DROPPED, (int)count);
     snprintf(text, sizeof text, "%llu since the start, %u wait", (unsigned long long)queue.dropped,
              queue.total);
@@ -757,18 +760,18 @@ static uint64_t sweep_ms(void)
 
 static void queue_sweep(struct timer *t, struct loop *loop)
 {
-    uint64_t now_us = clock_wall_us(), keep_us = (uint64_t)setting_int(&queue_keep) * US_A_MS;
+    uint64_t keep_us = (uint64_t)setting_int(&queue_keep) * US_A_MS;
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
     timer_set(loop, t, sweep_ms());
     LIST_EACH (it, &webhooks_all)
-        hook_sweep(CONTAINER_OF(it, struct webhook, node), now_us - keep_us, b);
+        hook_sweep(CONTAINER_OF(it, struct webhook, node), clock_wall_us() - keep_us, b);
     if (queue.incoming_count == 0)
         STORE_ADD(b, &webhook_before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
     if (store_stmt_count(b) > 0)
         store_submit(b, loop, 0, NULL, NULL);
     else
         store_drop(&b);
-    if (now_us >= queue.dropped_us + DROPPED_US)
+    if (queue.dropped_us == 0 || webhooks_now_us() >= queue.dropped_us + DROPPED_US)
         alarm_clear(&dropped_alarm);
 }
 

@@ -30,10 +30,11 @@ struct webhook {
     int64_t id;
     slice url, events, secret; /* in the arena; secret empty: it cannot be read */
     uint32_t kinds;
-    struct list items; /* all that wait, by id */
-    struct list first; /* of those, the first one of each subject */
-    struct map last;   /* and the last one */
-    uint64_t created_us, taken_us, due_us;
+    struct list items;             /* all that wait, by id */
+    struct list first;             /* of those, the first one of each subject */
+    struct map last;               /* and the last one */
+    uint64_t created_us, taken_us; /* of the wall clock */
+    uint64_t due_us;
     uint64_t taken;     /* since the start */
     unsigned waiting;   /* items */
     unsigned flights;   /* under way */
