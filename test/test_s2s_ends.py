@@ -12,7 +12,7 @@ from muster import federation
 from muster.client import until
 from test_s2s_lost import (ONE, OTHER, Reader, authority, listener, node, pending, say, start,
                            until_confirmed)
-from test_s2s_lost_pings import pong
+from test_s2s_lost_pings import answer, pong
 
 __all__ = ["authority", "listener", "node", "start"]
 END = "</stream:stream>"
@@ -71,6 +71,43 @@ def test_what_it_does_not_answer_for_is_sent_again(node, listener, back):
     reader.cut()
     again = Reader(listener.join())
     until("the same", lambda: again.numbers() == [1])
+
+
+@pytest.mark.parametrize("late", ["while it is asked", "on the stream before"])
+def test_who_was_late_once_has_still_answered_before(node, listener, back, late):
+    """Its close says no more than before it was late."""
+    node.ctl("set", "s2s.ack-timeout", "3s")
+    _, reader = behind_an_answer(node, listener, back)
+    until("the ping behind it", lambda: pings(reader) == 2)
+    if late == "on the stream before":
+        node.wait_log("does not answer a ping")
+        reader.cut()
+        reader = Reader(listener.join())
+        until("it again", lambda: reader.numbers() == [1])
+    reader.say(END)
+    until("our end", lambda: END in reader.text)
+    reader.cut()
+    again = Reader(listener.join())
+    until("the same", lambda: again.numbers() == [1])
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_ends_that_cross(node, listener, back, answers):
+    """An operator closes the stream, too: the server that has answered pings is asked before, and
+    one that has not read that does not confirm what it has not read, either."""
+    alice, reader = behind_an_answer(node, listener, back)
+    until("it is stored", lambda: pending(node) == 1)
+    node.ctl("s2s", "close", OTHER)
+    until("a ping at once", lambda: pings(reader) == 2)
+    assert END not in reader.text
+    reader.say(END)
+    if answers:
+        federation.Peer(node, OTHER, ONE, cert=back.cert).join().raw(answer(reader))
+    until("our end", lambda: END in reader.text)
+    reader.cut()
+    say(alice, 2)
+    again = Reader(listener.join())
+    until("the rest", lambda: again.numbers() == ([2] if answers else [1, 2]))
 
 
 def test_the_server_stops_while_the_other_one_is_asked(node, listener, back):

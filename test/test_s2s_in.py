@@ -123,8 +123,8 @@ def test_nothing_is_relayed_for_a_component_that_is_deleted(node, authority, sil
     peer.raw(message(f"x@{EVIL}", f"u@{gate.gate}", "one"))
     gate.expect("<message><body>one</body></message>")
     node.ctl("component", "del", gate.gate)
-    peer.raw(message(f"x@{EVIL}", f"u@{gate.gate}", "two") + "<a xmlns='urn:unknown'/>")
-    peer.expect_stream_error("unsupported-stanza-type")
+    peer.raw(message(f"x@{EVIL}", f"u@{gate.gate}", "two"))
+    peer.expect_stream_error("host-gone")
     assert not [row for row in node.rows("s2s", "list") if row["direction"] == "out"]
     del silent
 
@@ -294,8 +294,7 @@ def test_a_service_that_is_switched_off_is_not_ours(node, authority):
     alice = node.client("alice")
     peer.raw(f"<presence from='x@{EVIL}/r' to='room@{rooms}/nick'><x xmlns="
              "'http://jabber.org/protocol/muc'/></presence>")
-    peer.raw("<a xmlns='urn:unknown'/>")
-    peer.expect_stream_error("unsupported-stanza-type")
+    peer.expect_stream_error("host-gone")
     assert alice.error("get", "<query xmlns='urn:x'/>", to=rooms)[0] != "feature-not-implemented"
 
 
@@ -478,3 +477,26 @@ def test_streams_that_have_proved_nothing_end_with_the_right_to_connect(node, ev
     evil.secure()
     node.ctl("federation", "block", EVIL)
     evil.expect_stream_error("policy-violation")
+
+
+def counts(peer):
+    return {e.get("h") for e in peer.log if e.tag == f"{{{xml.SM}}}a"}
+
+
+@pytest.mark.parametrize("what", ["component", "service"])
+def test_what_comes_for_a_domain_that_has_left_is_not_acknowledged(node, authority, gate, what):
+    """The other server sends it again, and hears then that the domain is unknown."""
+    domain = gate.gate if what == "component" else f"conference.{ONE}"
+    peer = Peer(node, EVIL, domain, authority.issue("evil", EVIL)).join()
+    peer.enable_sm()
+    peer.raw(message(f"x@{EVIL}", f"u@{domain}", "one") + f"<r xmlns='{xml.SM}'/>")
+    until("its answer", lambda: peer.pump(0.1) or "1" in counts(peer))
+    if what == "component":
+        node.ctl("component", "del", domain)
+    else:
+        node.ctl("set", "muc.enabled", "off")
+    peer.raw(message(f"x@{EVIL}", f"u@{domain}", "two") + f"<r xmlns='{xml.SM}'/>")
+    peer.expect_stream_error("host-gone")
+    assert counts(peer) <= {"0", "1"}
+    again = Peer(node, EVIL, domain, authority.issue("again", EVIL)).header()
+    again.expect_stream_error("host-unknown")

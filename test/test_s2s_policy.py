@@ -141,7 +141,7 @@ def test_a_policy_of_one_domain_ends_its_streams_alone(node, foreign):
     far, two = foreign(), foreign(local="two.test")
     node.ctl("set", "s2s.policy@two.test", "deny")
     node.ctl("set", "s2s.domains@two.test", FAR)
-    two.expect_stream_error("policy-violation")
+    two.expect_stream_error("reset")
     alice = node.client("alice", domain=ONE)
     told(far, f"x@{FAR}", f"alice@{ONE}", "m")
     alice.expect("<message id='m'/>")
@@ -168,7 +168,7 @@ def test_other_servers_reach_the_services_that_are_named(node, authority):
     node.ctl("set", f"federation.services@{ONE}", "pubsub conference")
     room = Peer(node, FAR, f"conference.{ONE}", authority.issue("b", FAR)).join()
     node.ctl("set", f"federation.services@{ONE}", "pubsub")
-    room.expect_stream_error("policy-violation")
+    room.expect_stream_error("reset")
 
 
 # --- users ---
@@ -462,7 +462,7 @@ def test_a_blocklist_file_is_read_again_when_it_changes(node, foreign, tmp_path)
     far, near = foreign(), foreign("near.test")
     alice = node.client("alice", domain=ONE)
     node.ctl("set", "federation.blocklist", str(listed))
-    far.expect_stream_error("policy-violation")
+    far.expect_stream_error("reset")
     for name, blocked in (("bob", True), ("winner", True), ("bobby", False)):
         told(near, f"{name}@near.test", alice.bare, name)
         say(alice, f"{name}@near.test", name)
@@ -511,7 +511,7 @@ def test_a_blocklist_file_that_cannot_be_read_at_the_start_applies_later(node, a
 def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign, authority):
     far = foreign()
     node.ctl("federation", "block", FAR)
-    far.expect_stream_error("policy-violation")
+    far.expect_stream_error("reset")
     row, = node.rows("federation", "list")
     assert (row["domain"], row["state"]) == (FAR, "blocked")
     node.ctl("user", "set", f"alice@{ONE}", "--department", "Sales")
@@ -591,7 +591,7 @@ def test_reports_of_several_users_block_a_domain_until_it_is_decided(node, forei
     told(far, f"x@{FAR}", dave.bare, "m")
     dave.expect("<message id='m'/>")
     report(carol, f"x@{FAR}")
-    far.expect_stream_error("policy-violation")
+    far.expect_stream_error("reset")
     row, = node.rows("federation", "list")
     assert (row["state"], row["reports"]) == ("reported", 2)
     until("the alarm", lambda: [r for r in node.rows("alarm", "list") if r["active"]

@@ -1,5 +1,7 @@
 """The seats that users of another server have in rooms of ours: a failure of the link that is short
 leaves them, a planned restart keeps them, and a crash tells them that they are gone."""
+import time
+
 import pytest
 
 from muster import across, partner, prosody
@@ -272,3 +274,27 @@ def enters(room, client):
 def heard(room, client, body):
     client.expect(f"<message from='{room.at('owner')}' type='groupchat'><body>{body}</body>"
                   "</message>")
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_domain_that_is_not_served_for_a_while_forgets_no_seat(servers, how):
+    """It is out of the node file for one run, which can tell nobody anything in its name."""
+    one, other = servers
+    alice, bob, room = enter_resumable(one, other)
+    until("its row", lambda: rows(one) == [(str(room), str(bob), "guest")])
+    for domains in ["spare.test"], one.conf["domains"]:
+        one.stop() if how == "stop" else one.kill()
+        one.conf["domains"] = domains
+        one.write()
+        one.start()
+        later = time.monotonic() + 3
+        until("seats that are gone are told", lambda: time.monotonic() > later)
+        assert len(rows(one)) == (how == "stop" or domains == ["spare.test"])
+    if how == "kill":
+        assert room.gone(bob, "guest").codes == {110, 332}
+        return
+    alice = one.client("alice", "a")
+    room.enter(alice, "owner")
+    hears(room, alice, bob, "heard")
+    room.say(bob, "by bob")
+    room.expect_body(alice, "guest", "by bob")

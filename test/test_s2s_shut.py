@@ -258,7 +258,7 @@ def test_nobody_writes_on_a_stream_that_is_being_ended(node, listener, link):
     say(there.alice, "on")
     until("it has come here", lambda: pending(node) == COUNT + 1)
     there.peer.ack(COUNT)
-    there.peer.expect_stream_error("policy-violation")
+    there.peer.expect_stream_error("reset")
     assert there.peer.h == COUNT
     with listener.join() as own:
         listener.read_until(own, ">on</body>")
@@ -291,3 +291,29 @@ def test_what_prosody_has_got_does_not_go_back(make_server, tmp_path, more, firs
     finally:
         for process in started:
             process.finish()
+
+
+def test_what_was_not_written_on_a_way_back_is_not_confirmed_by_what_is(node, listener, authority):
+    """Allowed for a moment while the other server hears farewells: a message of that moment is not
+    written there, and a later farewell does not take its place."""
+    listener.leave()
+    alice = node.client("alice", domain=ONE)
+    way = federation.Peer(node, EVIL, ONE, cert=authority.issue("third", EVIL))
+    way.secure()
+    way.raw(BIDI)
+    assert way.external() is None
+    way.header().features_come()
+    way.enable_sm()
+    way.raw(f"<message from='bob@{EVIL}' to='alice@{ONE}' type='headline'><body>x</body></message>")
+    alice.send(f"<presence to='bob@{EVIL}'/>")
+    until("it is counted", lambda: (way.pump(0.1), f"{{{xml.SM}}}r" in [e.tag for e in way.log])[1])
+    node.ctl("federation", "block", EVIL)
+    node.ctl("federation", "allow", EVIL)
+    say(alice, "between")
+    alice.send(f"<presence to='bob@{EVIL}'/>")
+    alice.ping()
+    node.ctl("federation", "block", EVIL)
+    until("its end", lambda: (way.pump(0.1), way.eof)[1])
+    bodies = [e.findtext("{jabber:client}body") for e in way.log if e.tag.endswith("}message")]
+    assert bodies == []
+    alice.expect("<message type='error'/>")

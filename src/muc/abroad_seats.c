@@ -368,11 +368,12 @@ static bool earlier_is_sound(slice room, slice jid, slice nick, struct arena *tm
            jid_parse(&j, jid, tmp) == OK && j.resource.len > 0 && nick.len > 0;
 }
 
-/* The rows may be damaged: what makes no sense stays where it is. */
+/* The rows may be damaged: what makes no sense stays where it is. So do those of rooms whose domain
+ * is not served now: nobody can be told anything in its name before it is served again. */
 static void seats_read_row(struct reading *r, const struct store_batch *b, uint32_t row)
 {
     slice room = store_text(b, 0, row, COL_ROOM), jid = store_text(b, 0, row, COL_JID);
-    if (!node_is_home(r->worker, room) ||
+    if (!node_is_home(r->worker, room) || !rooms_serve(worker_node(r->worker), room) ||
         !earlier_is_sound(room, jid, store_text(b, 0, row, COL_NICK),
                           loop_scratch(worker_loop(r->worker))))
         return;

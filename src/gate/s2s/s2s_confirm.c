@@ -176,11 +176,12 @@ void partner_uncounted(struct partner *p)
 
 void partner_confirm_all(struct partner *p) { partner_confirm(p, p->unacked.written); }
 bool partner_is_unconfirmed(const struct partner *p) { return p->unacked.written > 0; }
-bool partner_answers(const struct partner *p) { return p->answers && !p->silent; }
+bool partner_answers(const struct partner *p) { return p->answers; }
+bool partner_hears(const struct partner *p) { return p->answers && !p->silent; }
 
 void partner_confirms_by_end(struct partner *p)
 {
-    if (!partner_answers(p))
+    if (!p->answers)
         partner_confirm_all(p);
 }
 
@@ -845,5 +846,6 @@ void partner_blames_us(struct partner *p)
                                "after s2s.keep-for, unless that is in `domains` again by then"));
     partner_blame(p, S2S_AT_POLICY, SE_SERVICE_UNAVAILABLE, false,
                   "this server does not serve its own domain any more (`domains` in the node "
-                  "file); stored messages of that domain are given up after s2s.keep-for");
+                  "file; of a component: `component add`); stored messages of that domain are "
+                  "given up after s2s.keep-for");
 }

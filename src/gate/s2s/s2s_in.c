@@ -455,11 +455,12 @@ static void in_shut_ends(struct s2s_in *s)
     else if (s2s_back_needs_end(s))
         xstream_send_end(&s->x);
     else
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+        xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
 }
 
 /* What was written back has perhaps arrived: it would go back to its senders. What comes meanwhile
- * is not taken. */
+ * is not taken. The error is none that would blame a stanza of the other server (RFC 6120
+ * §4.9.3.16), if it had any: its next stream is told about the policy. */
 static void in_shut(struct s2s_in *s, slice why)
 {
     bool goes_on = s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent;
@@ -468,7 +469,7 @@ static void in_shut(struct s2s_in *s, slice why)
     s->parts = goes_on && s2s_back_is_used(s) && s2s_parts(s->x.worker);
     s->shut = goes_on && (s->parts || s2s_back_waits(s) || s2s_back_needs_end(s));
     if (!s->shut) {
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, why);
+        xstream_fail(&s->x, s->x.state == STREAM_BOUND ? XE_RESET : XE_POLICY_VIOLATION, why);
         return;
     }
     in_ends_soon(s);
@@ -496,7 +497,7 @@ static void in_idle(struct xstream *x)
     else if (x->end_sent)
         xstream_close(x, (slice){ 0 });
     else if (s2s_in_of(x)->shut)
-        xstream_fail(x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+        xstream_fail(x, XE_RESET, IN_IS_SHUT);
     else if (s2s_in_of(x)->closing || silent_ms >= limit_ms)
         s2s_flow_finish(s2s_in_of(x));
     else

@@ -269,8 +269,10 @@ static void to_back_run(struct worker *w, void *message, const struct message_fr
         return;
     if (m->st == NULL)
         back_end(s);
-    else if (!s->x.end_sent && !s->closing && (!s->shut || back_parts(s, p)))
-        back_write(s, p, m); /* else it goes on the next stream */
+    else if (!p->dropped && !s->x.end_sent && !s->closing && (!s->shut || back_parts(s, p)))
+        back_write(s, p, m);
+    else
+        p->dropped = true; /* it goes on the next stream, and all that is behind it */
 }
 
 static const struct message_field to_back_fields[] = {

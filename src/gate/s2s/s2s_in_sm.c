@@ -853,7 +853,7 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
         if (s->stopping && !s->draining && !s2s_back_waits(s))
             s2s_flow_end(s);
         else if (s->shut && !s->parts && !s2s_back_waits(s))
-            xstream_fail(&s->x, XE_POLICY_VIOLATION, IN_IS_SHUT);
+            xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
         else if (s->closing && !s2s_back_waits(s))
             s2s_flow_finish(s);
     } else

@@ -96,10 +96,10 @@ static void out_heard(struct xstream *x, const struct elem *error)
 }
 
 /* The server counts nothing, and its end says that it has read what was written to it (RFC 6120
- * §4.4): an end that answers ours does. If the server ends first, the end of its connection does,
- * for partners whose pings it does not answer; it can have been sent before our end came, so its
- * system must have taken that. A server that has ended instead of answering <enable/>, which was
- * in front, has read nothing. */
+ * §4.4): an end that answers ours does, unless it was asked before and has not answered. If the
+ * server ends first, the end of its connection does, for partners whose pings it does not answer;
+ * it can have been sent before our end came, so its system must have taken that. A server that has
+ * ended instead of answering <enable/>, which was in front, has read nothing. */
 static bool out_ends_confirm(const struct s2s_out *o, enum xstream_end why)
 {
     return o->sm == OUT_NO_SM && o->x.end_sent && s2s_out_has_arrived(o) &&
@@ -111,6 +111,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     struct s2s_out *o = s2s_out_of(x);
     bool ended = why == XSTREAM_ENDED || (why == XSTREAM_LOST && o->peer_ended);
     bool confirms = out_ends_confirm(o, why); /* before anything more is written */
+    bool by_end = o->peer_ended || o->asked_first;
     if (ended)
         s2s_flow_last_ack(s2s_out_flow(x));
     else if (o->partner != NULL && (o->both || o->up))
@@ -126,7 +127,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
         return;
     share_each(o, partner_ended);
     if (confirms)
-        share_each(o, o->peer_ended ? partner_confirms_by_end : partner_confirm_all);
+        share_each(o, by_end ? partner_confirms_by_end : partner_confirm_all);
 }
 
 static void out_closing(struct xstream *x)
@@ -368,24 +369,33 @@ static void out_sends_end(struct s2s_out *o)
     o->draining = false;
 }
 
-/* The server has ended its half, and perhaps has not read all that was written. */
+/* It perhaps has not read all that was written. */
 static bool out_needs_proof(const struct s2s_out *o)
 {
     return o->sm == OUT_NO_SM && share_is_unconfirmed(o);
 }
 
-/* ... and has answered pings: the answers to others say what it has read, before our half ends.
- * They come on its own streams. */
+/* A server that ends its half first may have read nothing, and its end may cross ours. If it has
+ * answered pings, the answers to others say what it has read, before our half ends. They come on
+ * its own streams, of which none is taken from a domain that may not speak any more. */
+static bool out_asks_first(const struct s2s_out *o)
+{
+    if (!out_needs_proof(o) || o->x.among->stopped ||
+        s2s_ban(o->x.worker, out_local(o), out_remote(o)) != NULL)
+        return false;
+    return share_some(o, o->peer_ended ? partner_answers : partner_hears);
+}
+
 static void out_proves(struct s2s_out *o)
 {
-    if (!o->peer_ended || !out_needs_proof(o) || o->x.among->stopped || !share_answers(o)) {
+    if (!out_asks_first(o)) {
         out_sends_end(o);
         return;
     }
     if (o->draining)
         xstream_go(&o->x);
     o->draining = false;
-    o->proving = true;
+    o->proving = o->asked_first = true;
     timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
     share_each(o, partner_asks_now);
 }
@@ -807,9 +817,9 @@ void s2s_out_finish(struct s2s_out *o)
 {
     ensure(o->up);
     s2s_out_parts(o, false);
-    if (o->x.end_sent || (o->proving && !o->x.among->stopped)) /* it is awaited already */
+    if (o->x.end_sent || (o->proving && out_asks_first(o))) /* it is awaited already */
         return;
-    o->proving = false;
+    o->proving = o->asked_first = false;
     share_each(o, share_holds);
     if (s2s_out_handles(o))
         out_drain(o);

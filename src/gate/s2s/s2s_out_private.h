@@ -41,7 +41,8 @@ struct s2s_out {
     uint64_t heard_us;       /* of abroad_heard() */
     bool draining;           /* it ends when what came on it is handled: nothing more is read */
     bool peer_ended;         /* ... as the server has ended its half */
-    bool proving;            /* ... and is asked what it has read: our half ends after that */
+    bool proving;            /* it is asked what it has read: our half ends after that, */
+    bool asked_first;        /* and it was: its own end may have crossed ours, and says nothing */
     bool parts;              /* farewells are written, and nothing is read: s2s_parts() */
     struct s2s_asked asked;
     struct loop_defer ask; /* at the end of the tick */

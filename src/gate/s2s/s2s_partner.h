@@ -103,9 +103,11 @@ bool partner_has_stanzas(const struct partner *p); /* that wait for the stream *
 void partner_up(struct partner *p, bool counted, bool anew);
 bool partner_confirmed(struct partner *p, uint32_t h); /* false: that cannot be */
 void partner_confirm_all(struct partner *p);           /* that was written to the stream */
-/* Its server has ended the stream first: the same, but what answers to pings can say. */
+/* The same where answers to pings can say it, but were awaited in vain: not if it has ever given
+ * one. */
 void partner_confirms_by_end(struct partner *p);
-bool partner_answers(const struct partner *p);        /* its server does, to pings on this stream */
+bool partner_answers(const struct partner *p);        /* its server has answered a ping, */
+bool partner_hears(const struct partner *p);          /* also the last one */
 void partner_asks_now(struct partner *p);             /* with a ping, what it has read */
 bool partner_is_unconfirmed(const struct partner *p); /* something of that */
 uint32_t partner_sent_count(const struct partner *p);

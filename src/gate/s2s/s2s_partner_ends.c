@@ -87,8 +87,8 @@ void partner_policy_changed(struct partner *p)
         if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
             partner_forgive(p);
         partner_says_goodbye(p, false);
-        if (p->back.on && !partner_stopped(p)) /* the stream has perhaps heard of no ban at all */
-            partner_release(p, HOLD_END);
+        if (p->back.on && p->share.guest == NULL && !partner_stopped(p))
+            partner_release(p, HOLD_END); /* the stream has perhaps heard of no ban at all */
         return;
     }
     if (p->state == ACTOR_READY && s2s_parts(p->worker)) {

@@ -237,10 +237,17 @@ static void guest_enters(struct s2s_guest *g)
     partner_up(p, p->back.counted, true);
 }
 
+/* Neither half of it has ended, or is about to. */
+static bool share_is_open(const struct s2s_out *o)
+{
+    return o->up && o->x.state == STREAM_BOUND && !o->draining && !o->proving && !o->peer_ended &&
+           !o->x.end_sent;
+}
+
 static bool share_asks(struct s2s_out *o, struct partner *p)
 {
     struct s2s_guest *g = guest_find(o, partner_local(p));
-    if (!o->up || o->x.state != STREAM_BOUND || o->draining || o->x.end_sent || !o->has_errors)
+    if (!share_is_open(o) || !o->has_errors)
         return false;
     if (g == NULL)
         g = guest_new(o, partner_local(p));
@@ -265,7 +272,7 @@ bool share_result(struct s2s_out *o, slice local, const char *refused)
         return true; /* it is late, or says it once more */
     partner_pin(g->partner);
     struct partner *p = g->partner;
-    if (refused == NULL && !o->draining && !o->x.end_sent)
+    if (refused == NULL && share_is_open(o))
         guest_enters(g);
     else
         guest_is_refused(g, refused != NULL ? refused : "the answer has crossed our end");
@@ -380,19 +387,16 @@ bool share_is_unconfirmed(const struct s2s_out *o)
     return count > 0;
 }
 
-static bool share_one_answers(const struct partner *p)
+bool share_some(const struct s2s_out *o, bool (*answers)(const struct partner *p))
 {
-    return partner_is_unconfirmed(p) && partner_answers(p);
-}
-
-bool share_answers(const struct s2s_out *o)
-{
-    if (share_one_answers(o->partner))
+    if (partner_is_unconfirmed(o->partner) && answers(o->partner))
         return true;
     if (o->share != NULL)
-        LIST_EACH (it, &o->share->guests)
-            if (guest_at(it) != NULL && share_one_answers(guest_at(it)))
+        LIST_EACH (it, &o->share->guests) {
+            const struct partner *p = guest_at(it);
+            if (p != NULL && partner_is_unconfirmed(p) && answers(p))
                 return true;
+        }
     return false;
 }
 

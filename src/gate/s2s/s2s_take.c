@@ -48,7 +48,8 @@ static slice take_domain_of(const struct xstream *x, slice unit, slice name)
 }
 
 /* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
- * it. An answer would have that domain as its sender, so none is sent. */
+ * it. An answer would have that domain as its sender, so the stream ends, and what came is not
+ * counted (RFC 6120 §4.9.3.5): on the next one the other server hears that it is unknown. */
 static bool take_fits(struct xstream *x, const struct stanza *st, const struct s2s_taker *taker)
 {
     slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
@@ -56,7 +57,7 @@ static bool take_fits(struct xstream *x, const struct stanza *st, const struct s
         return false;
     if (s2s_is_ours(x->worker, local))
         return true;
-    metric_add(&s2s_refused, 1);
+    xstream_fail(x, XE_HOST_GONE, SLICE("this domain is not served here any more"));
     return false;
 }
 
