@@ -499,7 +499,7 @@ def test_the_policy_says_who_is_reached(node, policy, condition):
 def test_a_change_of_the_policy_ends_streams(node, evil):
     evil.join()
     node.ctl("set", "s2s.policy", "allow")
-    evil.expect_stream_error("policy-violation")
+    evil.expect_stream_error("reset")
 
 
 def test_a_server_that_cannot_be_reached_is_answered_for(node):

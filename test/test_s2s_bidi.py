@@ -369,7 +369,7 @@ def test_a_domain_that_is_shut_out_ends_when_it_has_confirmed_all(node, join):
     come(peer, *range(10))
     node.ctl("federation", "block", EVIL)
     peer.ack(10)
-    peer.expect_stream_error("policy-violation")
+    peer.expect_stream_error("reset")
     alice.expect_nothing("<message/>")
 
 

@@ -559,5 +559,5 @@ def test_a_stream_with_an_enabled_policy_change_ends(node, join):
     peer.raw(message("one"))
     node.client("alice").expect("<message><body>one</body></message>")
     node.ctl("set", "s2s.policy", "off")
-    peer.expect_stream_error("policy-violation")
+    peer.expect_stream_error("reset")
     assert peer.acked == 1

@@ -353,9 +353,21 @@ static struct in_flow *in_flow(const struct xstream *x)
 
 static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
 
+/* Where nothing is counted, what is behind it would be lost with a stream that is read no more. */
+static void in_leaves(struct xstream *x)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    if (s2s_flow_is_enabled(s)) {
+        s2s_flow_finish(s);
+    } else if (!x->end_sent && !s->draining) {
+        xstream_send_end(x);
+        in_ends_soon(s);
+    }
+}
+
 static void in_stanza(struct xstream *x, slice unit)
 {
-    static const struct s2s_taker taker = { in_pair_fits, in_other, in_route, in_flow };
+    static const struct s2s_taker taker = { in_pair_fits, in_other, in_route, in_flow, in_leaves };
     s2s_take(x, unit, in_lang(s2s_in_of(x)), &taker);
 }
 

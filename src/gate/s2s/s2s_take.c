@@ -47,18 +47,27 @@ static slice take_domain_of(const struct xstream *x, slice unit, slice name)
     return s2s_attr_domain(x, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
 }
 
-/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
- * it. An answer would have that domain as its sender, so the stream ends, and what came is not
- * counted (RFC 6120 §4.9.3.5): on the next one the other server hears that it is unknown. */
 static bool take_fits(struct xstream *x, const struct stanza *st, const struct s2s_taker *taker)
 {
     slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
-    if (!taker->may(x, remote, local))
-        return false;
+    return taker->may(x, remote, local);
+}
+
+/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
+ * it. An answer would have that domain as its sender. So a stream that counts ends when what came
+ * before is handled, and this is not counted: on the next stream the other server hears that the
+ * domain is unknown (RFC 6120 §4.9.3.6). */
+static bool take_is_late(struct xstream *x, const struct stanza *st, const struct s2s_taker *taker)
+{
+    slice local = jid_split(stanza_to(st)).domain;
     if (s2s_is_ours(x->worker, local))
-        return true;
-    xstream_fail(x, XE_HOST_GONE, SLICE("this domain is not served here any more"));
-    return false;
+        return false;
+    log_info(&log_s2s, LOG_EV("s2s.left"), LOG_S("domain", jid_split(stanza_from(st)).domain),
+             LOG_S("local", local),
+             LOG_C("why", "a stanza came for it, and it is not served here any more"));
+    metric_add(&s2s_refused, 1);
+    taker->leaves(x);
+    return true;
 }
 
 static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice local)
@@ -136,6 +145,10 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
     if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
         take_misaddressed(x, unit, st, taker);
     } else if (take_fits(x, st, taker)) {
+        if (take_is_late(x, st, taker)) {
+            stanza_unref(&st);
+            return;
+        }
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
         s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
         uint64_t pause_ms = foreign_pace_ms(x->worker, jid_split(stanza_from(st)).domain);
