@@ -48,18 +48,29 @@ def test_set_is_in_the_history(server):
 @pytest.mark.parametrize("setting, low, high", [
     ("archive.retention", "30d", "365d"), ("audit.keep", "10d", "20d"),
     ("archive.retention", "30d", "none")])
-def test_going_back_to_what_deletes_must_be_accepted(server, setting, low, high):
-    """As `config apply` does; not where a change is taken back that was never confirmed."""
+def test_going_back_to_what_deletes_must_be_accepted(make_server, setting, low, high):
+    """As `set` does: it counts, so where nothing would be deleted it does not ask. Nor where a
+    change is taken back that was never confirmed."""
+    server = make_server("alice", "bob", settings={"audit.verify-every": "none"},
+                         why="the test changes an entry, of which there would be an alarm")
     server.ctl("set", setting, low)
     server.ctl("set", setting, high)
+    server.ctl("config", "rollback")  # lower, but nothing is as old
+    assert value(server, setting) == low and history(server)[0]["by"] == "rollback"
+    server.ctl("set", setting, high)
+    said_to_bob(server)
+    aged(server, 40 if setting.startswith("archive") else 15)
     said = refusal(server, "config", "rollback")
-    assert f"{setting} would be lower" in said and "--accept" in said
+    what = "messages" if setting.startswith("archive") else "entries"
+    assert said == (f"musterctl: nothing was changed: {setting} would delete: {what} that are "
+                    "older: 1; give --accept if it is meant\n")
+    assert refusal(server, "set", setting, low) == said
     assert value(server, setting) != low and history(server)[0]["by"] == "set"
     server.ctl("config", "rollback", "--accept")
     assert value(server, setting) == low
     server.ctl("config", "rollback")  # higher again: nothing is deleted
     assert value(server, setting) == high
-    server.ctl("set", setting, low)
+    server.ctl("set", setting, low, "--accept")
     server.ctl("config", "edit", setting, high)
     server.ctl("config", "apply", "--confirm", "5m")
     server.ctl("config", "rollback")
@@ -369,6 +380,12 @@ def test_each_limit_of_what_users_store_is_counted(make_server):
         assert shown == {name: count.get(name, 1 - which) for name in limits}
 
 
+def said_to_bob(server):
+    server.client("alice", "a").send("<message to='bob@localhost' type='chat'><body>hi</body>"
+                                     "</message>")
+    until(lambda: server.rows("user", "stats", "bob@localhost"))
+
+
 def aged(server, days):
     """Entries of so many days, in all that is kept for a time."""
     at = int((time.time() - days * 86400) * 1e6)
@@ -393,9 +410,7 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
     none. The answer has what `config diff` shows."""
     server = make_server("alice", "bob", settings={"audit.verify-every": "none"},
                          why="the test changes an entry, of which there would be an alarm")
-    server.client("alice", "a").send("<message to='bob@localhost' type='chat'><body>hi</body>"
-                                     "</message>")
-    until(lambda: server.rows("user", "stats", "bob@localhost"))
+    said_to_bob(server)
     server.ctl("set", "roster.groups-max", "77")  # which the audit log has
     aged(server, 40)
     with server.database() as db:

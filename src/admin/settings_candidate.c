@@ -361,7 +361,8 @@ static void counting_add(struct counting *c, const struct entry *e, int64_t coun
                            .text = unknown };
     if (impact != NULL)
         one->text = settings_impact_text(impact, count, unknown, arena);
-    one->deletes = impact != NULL && impact->deletes && count != 0;
+    one->deletes =
+        count != 0 && settings_lowers(&(struct settings_item){ e->setting, entry_value(e) });
     *c->tail = one;
     c->tail = &one->next;
 }
@@ -586,7 +587,8 @@ static void apply_counted(struct counting *c)
         return;
     }
     if (one != NULL && !command_flag(call, "accept")) {
-        settings_impact_refuse(call, one->setting, one->text);
+        command_fail(call, E_CONFLICT, "%s",
+                     settings_impact_refusal(one->setting, one->text, call->arena));
         return;
     }
     struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
@@ -696,7 +698,7 @@ struct command settings_apply_command = {
                                           { 0 } },
     .run = run_apply,
     .doc = "Applies your candidate: all of it at once, or nothing. What is above a new limit is "
-           "counted before, as by `config diff`. What would delete messages or entries needs "
+           "counted before, as by `config diff`. What would delete something that is stored needs "
            "--accept. Until a change with --confirm is confirmed or rolled back, also by a restart "
            "in between, no other is accepted.",
     .columns =

@@ -2,6 +2,7 @@
 #include "admin/settings_change.h"
 #include "admin/settings_candidate.h"
 #include "admin/settings_history.h"
+#include "admin/settings_impact.h"
 #include "admin/settings_private.h"
 #include "admin/settings_restart.h"
 #include "admin/settings_statements.h"
@@ -457,4 +458,62 @@ void settings_change(struct settings_turn *t)
         store_drop(&b);
         write_change(t);
     }
+}
+
+/* Items of a turn are counted one after the other. */
+struct accepting {
+    struct settings_turn *turn;
+    void (*go_on)(struct settings_turn *t);
+    void (*refuse)(struct settings_turn *t, const char *text);
+    size_t at;
+};
+
+static void accepting_go_on(struct accepting *a);
+
+static void accepting_counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct accepting *a = arg;
+    struct settings_turn *t = a->turn;
+    const struct setting *s = t->item[a->at].setting;
+    bool known = result == STORE_OK && store_row_count(b, 0) == 1;
+    int64_t count = known ? store_int(b, 0, 0, 0) : -1;
+    ensure(worker_is_here(t->call->worker));
+    if (count == 0) {
+        a->at++;
+        accepting_go_on(a);
+        return;
+    }
+    a->refuse(
+        t, settings_impact_refusal(
+               s, settings_impact_text(s->impact, count, "could not be counted in time", t->arena),
+               t->arena));
+}
+
+static void accepting_go_on(struct accepting *a)
+{
+    struct settings_turn *t = a->turn;
+    struct why why;
+    for (; a->at < t->count; a->at++) {
+        const struct settings_item *item = &t->item[a->at];
+        int64_t at;
+        if (!settings_lowers(item) || !settings_impact_at(item->setting, item->value, &at) ||
+            !settings_item_ok(t->call, item->setting, item->value, &why))
+            continue; /* settings_change() refuses what is wrong */
+        settings_impact_count(t->call->worker, item->setting, at, accepting_counted, a);
+        return;
+    }
+    a->go_on(t);
+}
+
+void settings_accept(struct settings_turn *t, void (*go_on)(struct settings_turn *t),
+                     void (*refuse)(struct settings_turn *t, const char *text))
+{
+    ensure(t->call != NULL);
+    if (command_flag(t->call, "accept")) {
+        go_on(t);
+        return;
+    }
+    struct accepting *a = arena_new(t->arena, struct accepting, 1);
+    *a = (struct accepting){ .turn = t, .go_on = go_on, .refuse = refuse };
+    accepting_go_on(a);
 }

@@ -46,6 +46,10 @@ void settings_turn_over(struct settings_turn *t); /* before its call ends */
 void settings_turn_fail(struct settings_turn *t, enum err e, const char *text);
 /* Checks, writes and applies its items. */
 void settings_change(struct settings_turn *t);
+/* Goes on with a change if its call has --accept, or if no item deletes anything, which is counted.
+ * Otherwise it calls refuse() with the sentence. The items stay as they are meanwhile. */
+void settings_accept(struct settings_turn *t, void (*go_on)(struct settings_turn *t),
+                     void (*refuse)(struct settings_turn *t, const char *text));
 /* Commits a batch that changes no settings, then calls t->done. */
 void settings_commit(struct settings_turn *t, struct store_batch *b);
 struct store_batch *settings_batch(void);

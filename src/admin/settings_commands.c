@@ -51,59 +51,15 @@ static struct settings_turn *new_turn(struct command_call *call, size_t count)
     return t;
 }
 
-/* Items of a turn are counted one after the other. */
-struct accepting {
-    struct settings_turn *turn;
-    size_t at;
-};
-
-static void accepting_go_on(struct accepting *a);
-
-static void accepting_counted(void *arg, enum store_result result, const struct store_batch *b)
+static void refuse_before_turn(struct settings_turn *t, const char *text)
 {
-    struct accepting *a = arg;
-    struct command_call *call = a->turn->call;
-    const struct setting *s = a->turn->item[a->at].setting;
-    bool known = result == STORE_OK && store_row_count(b, 0) == 1;
-    int64_t count = known ? store_int(b, 0, 0, 0) : -1;
-    ensure(worker_is_here(call->worker));
-    if (count == 0) {
-        a->at++;
-        accepting_go_on(a);
-        return;
-    }
-    settings_impact_refuse(
-        call, s,
-        settings_impact_text(s->impact, count, "could not be counted in time", call->arena));
-}
-
-static void accepting_go_on(struct accepting *a)
-{
-    struct settings_turn *t = a->turn;
-    struct why why;
-    for (; a->at < t->count; a->at++) {
-        const struct settings_item *item = &t->item[a->at];
-        int64_t at;
-        if (!settings_lowers(item) || !settings_impact_at(item->setting, item->value, &at) ||
-            !settings_item_ok(t->call, item->setting, item->value, &why))
-            continue; /* what is wrong is refused in its turn */
-        settings_impact_count(t->call->worker, item->setting, at, accepting_counted, a);
-        return;
-    }
-    settings_turn_take(t);
+    command_fail(t->call, E_CONFLICT, "%s", text);
 }
 
 /* Its turn, unless an item would delete something and the call has no --accept: then it fails. */
 static void turn_if_accepted(struct settings_turn *t)
 {
-    ensure(t->call != NULL);
-    if (command_flag(t->call, "accept")) {
-        settings_turn_take(t);
-        return;
-    }
-    struct accepting *a = arena_new(t->arena, struct accepting, 1);
-    *a = (struct accepting){ .turn = t };
-    accepting_go_on(a);
+    settings_accept(t, settings_turn_take, refuse_before_turn);
 }
 
 static void admin_settings_run_set(struct command_call *call)
@@ -306,7 +262,7 @@ struct command settings_set_command = {
         "Changes a setting and stores it in the database. It applies at once, unless `get` says "
         "that a restart is needed. Settings with the scope domain can have another value for "
         "the users of one domain: `set register.enabled@example.org off`. A lower limit that would "
-        "delete messages or entries needs --accept.",
+        "delete something that is stored needs --accept.",
 };
 struct command settings_get_command = {
     .name = "get",
@@ -381,6 +337,7 @@ struct command settings_reset_command = {
     .run = admin_settings_run_reset,
     .doc = "Sets settings back to their defaults: one, or all that begin with PREFIX, at once, "
            "except those in the node file. After `config reset muc`, existing rooms keep their "
-           "configuration. What would delete messages or entries needs --accept. If one of them is "
+           "configuration. What would delete something that is stored needs --accept. If one of "
+           "them is "
            "not for the client of an administrator, that client resets none.",
 };

@@ -218,31 +218,18 @@ static bool history_differs(const struct store_batch *b, unsigned stmt, uint32_t
 
 /* Going back: the items are what the settings had before, of those that `config compare` shows. */
 
-/* The item that deletes what is stored: a lower limit. NULL: none does. A change that waits to be
- * confirmed is taken back as the clock would. */
-static const struct settings_item *first_lowered(const struct settings_turn *t)
+static void rollback_refuse(struct settings_turn *t, const char *text)
 {
-    if (t->call == NULL || t->undoes != 0 || command_flag(t->call, "accept"))
-        return NULL;
-    for (size_t i = 0; i < t->count; i++)
-        if (settings_lowers(&t->item[i]))
-            return &t->item[i];
-    return NULL;
+    settings_turn_fail(t, E_CONFLICT, text);
 }
 
+/* A change that waits to be confirmed is taken back as the clock would. */
 static void items_apply(struct settings_turn *t)
 {
-    const struct settings_item *lowered = first_lowered(t);
-    if (lowered == NULL) {
+    if (t->call == NULL || t->undoes != 0)
         settings_change(t);
-        return;
-    }
-    settings_turn_fail(t, E_CONFLICT,
-                       arena_printf(t->arena,
-                                    "nothing was changed: %s would be lower, so what is stored "
-                                    "beyond it would be deleted; `config edit %s` and `config "
-                                    "diff` tell how much, or give --accept if it is meant",
-                                    lowered->setting->name, lowered->setting->name));
+    else
+        settings_accept(t, settings_change, rollback_refuse);
 }
 
 static void items_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -762,7 +749,7 @@ struct command settings_rollback_command = {
     .duty = DUTY_SETTINGS,
     .run = run_rollback,
     .doc = "Goes back to an earlier version of the settings. That is a new version. What would "
-           "delete messages or entries needs --accept.",
+           "delete something that is stored needs --accept.",
 };
 struct command settings_confirm_command = {
     .name = "config confirm",

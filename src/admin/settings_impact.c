@@ -34,11 +34,11 @@ void settings_impact_count(struct worker *w, const struct setting *s, int64_t at
     store_submit(b, worker_loop(w), 2 * SETTINGS_COUNT_MS, done, arg);
 }
 
-void settings_impact_refuse(struct command_call *call, const struct setting *s, const char *text)
+const char *settings_impact_refusal(const struct setting *s, const char *text, struct arena *arena)
 {
-    command_fail(call, E_CONFLICT,
-                 "nothing was changed: %s would delete: %s; give --accept if it is meant", s->name,
-                 text);
+    return arena_printf(arena,
+                        "nothing was changed: %s would delete: %s; give --accept if it is meant",
+                        s->name, text);
 }
 
 bool settings_lowers(const struct settings_item *item)

@@ -21,7 +21,7 @@ const char *settings_impact_text(const struct setting_impact *impact, int64_t co
 /* Counts for that: `done` gets one row of one number, or an error. */
 void settings_impact_count(struct worker *w, const struct setting *s, int64_t at,
                            store_done_fn *done, void *arg);
-/* The call fails, since the setting would delete what the text says, and was not accepted. */
-void settings_impact_refuse(struct command_call *call, const struct setting *s, const char *text);
+/* The sentence of a refusal: the setting would delete what the text says, and was not accepted. */
+const char *settings_impact_refusal(const struct setting *s, const char *text, struct arena *arena);
 /* Whether the item is a lower limit, beyond which what is stored is deleted. */
 bool settings_lowers(const struct settings_item *item);
