@@ -77,6 +77,29 @@ def test_going_back_to_what_deletes_must_be_accepted(make_server, setting, low, 
     assert value(server, setting) == low
 
 
+def test_fewer_versions_must_be_accepted(make_server):
+    """Versions of settings are deleted with the next change. A change that is taken back has
+    deleted none."""
+    server = make_server()
+    server.ctl("set", "config.history-max", "20")  # there are fewer
+    for n in range(1, 15):
+        server.ctl("set", "roster.groups-max", str(50 + n))
+    versions = len(history(server))
+    said = refusal(server, "set", "config.history-max", "10")
+    assert f"config.history-max would delete: versions beyond it: {versions + 1 - 10};" in said
+    server.ctl("config", "edit", "config.history-max", "10")
+    assert server.rows("config", "diff")[0]["impact"] == f"versions beyond it: {versions + 1 - 10}"
+    assert refusal(server, "config", "apply") == said
+    server.ctl("config", "apply", "--accept", "--confirm", "5m")
+    server.ctl("config", "rollback")
+    server.ctl("set", "config.history-max", "10", "--accept")
+    server.ctl("set", "config.history-max", "50")
+    assert len(history(server)) == versions + 4
+    server.ctl("set", "config.history-max", "10", "--accept")
+    server.ctl("set", "roster.groups-max", "49")
+    assert len(history(server)) == 10
+
+
 def test_two_settings_that_depend_on_each_other_move_together(server):
     low, high = PAIR
     assert "allowed at most" in refusal(server, "set", low, "2000")
@@ -391,6 +414,7 @@ def aged(server, days):
     at = int((time.time() - days * 86400) * 1e6)
     with server.database() as db:
         db.execute("UPDATE message SET at_us = ?", (at,))
+        db.execute("UPDATE room SET created_us = ?", (at,))
         db.execute("UPDATE audit_log SET at_us = ? WHERE id = (SELECT min(id) FROM audit_log)",
                    (at,))
         for n in range(101):
@@ -399,10 +423,28 @@ def aged(server, days):
                        "'error', '', ?, ?, 0, '', '', 'error')", (10 ** 6 + n, at, at))
 
 
+def waiting_and_published(server):
+    """An event that has waited for half a day, and three items of a node: of an account, and of
+    pubsub.localhost."""
+    with server.database() as db:
+        db.execute("INSERT INTO webhook_queue(id, hook, event_id, kind, subject, at_us, body) "
+                   "VALUES(?, 1, '', 'user.created', '', ?, '')",
+                   (10 ** 9, int((time.time() - 43200) * 1e6)))
+        for owner in 1, -1:
+            for n in range(3):
+                db.execute("INSERT INTO pubsub_item(owner, nid, id, at_us, bytes, publisher, xml) "
+                           "VALUES(?, 999, ?, 1, 10, '', '')", (owner, str(n)))
+
+
 KEPT = {"archive.retention": ("30d", "messages that are older: 1", "50d"),
         "audit.keep": ("30d", "entries that are older: 1", "50d"),
         "alarm.history-keep": ("30d", "entries that are older: 101", "50d"),
-        "alarm.history-max": ("100", "entries beyond it: 1", "200")}
+        "alarm.history-max": ("100", "entries beyond it: 1", "200"),
+        "muc.cleanup-days": ("30d", "rooms without a message for so long, if nobody is in them: 1",
+                             "50d"),
+        "webhook.keep": ("1h", "events that have waited longer: 1", "2d"),
+        "pep.items-max": ("2", "items beyond it: 1", "20000"),
+        "pubsub.items-max": ("1", "items beyond it: 2", "20000")}
 
 
 def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
@@ -411,8 +453,10 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
     server = make_server("alice", "bob", settings={"audit.verify-every": "none"},
                          why="the test changes an entry, of which there would be an alarm")
     said_to_bob(server)
+    Room("cave").create(server.client("alice", "b"), "alice", persistentroom=True)
     server.ctl("set", "roster.groups-max", "77")  # which the audit log has
     aged(server, 40)
+    waiting_and_published(server)
     with server.database() as db:
         assert db.execute("SELECT count(*) FROM message").fetchone()[0] == 1
     for name, (less, impact, more) in KEPT.items():
@@ -435,6 +479,9 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
     assert value(server, "archive.retention") == "30d"
     server.ctl("set", "archive.retention", "20d", "--accept")
     assert value(server, "archive.retention") == "20d"
+    server.ctl("set", "pubsub.items-max", "1", "--accept")
+    server.ctl("config", "edit", "pubsub.items-max", "2")  # higher: it deletes nothing
+    assert server.rows("config", "apply")[0]["impact"] == "items beyond it: 1"
 
 
 def test_a_default_that_would_delete_must_be_accepted(server):

@@ -165,7 +165,7 @@ def test_a_cleanup_by_itself_is_a_job_if_it_finds_something(server):
     with server.database() as db:
         db.execute("UPDATE room SET created_us = created_us - ?", (30 * 86400 * 10**6,))
     server.start()
-    server.ctl("set", "muc.cleanup-days", "20")
+    server.ctl("set", "muc.cleanup-days", "20", "--accept")
     row, = until("the cleanup", lambda: [r for r in jobs(server) if r["state"] != "running"])
     assert (row["command"], row["by"], row["text"]) == (
         "room cleanup", "server", "rooms destroyed: 1, failed: 0")

@@ -390,8 +390,8 @@ def test_a_cleanup_spares_rooms_that_are_used(aged):
 
 
 def test_a_cleanup_goes_by_itself_if_the_setting_says_so(aged):
-    aged.ctl("set", "muc.cleanup-days", "20")
-    aged.ctl("set", "muc.cleanup-days", "5")
+    aged.ctl("set", "muc.cleanup-days", "20", "--accept")
+    aged.ctl("set", "muc.cleanup-days", "5", "--accept")
     until("they are gone", lambda: left(aged) == {"recent", "today", "dumb-recent"})
     aged.ctl("set", "muc.cleanup-days", "none")
 

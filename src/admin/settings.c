@@ -145,6 +145,7 @@ static const struct store_schema schema = {
                                            &settings_version_items,
                                            &settings_compared,
                                            &settings_listed,
+                                           &settings_versions_beyond,
                                            &settings_touched,
                                            &settings_timed_items,
                                            &settings_timed_del,

@@ -31,15 +31,20 @@ struct alarm settings_waiting_alarm = {
     .raised_when = "`config apply --confirm` has applied a change.",
     .cleared_when = "The change is confirmed or rolled back.",
 };
+static const struct setting_impact beyond_impact = { .stmt = &settings_versions_beyond,
+                                                     .what = "versions beyond it",
+                                                     .deletes = true };
 struct setting settings_history_max = {
     .name = "config.history-max",
+    .impact = &beyond_impact,
     .type = PARAM_INT,
     .scope = SCOPE_CLUSTER,
     .def = 1000,
     .min = 10,
     .max = 100000,
     .unit = "versions",
-    .doc = "How many changes of settings the history keeps. It is possible to go back to each.",
+    .doc = "How many changes of settings the history keeps. It is possible to go back to each. The "
+           "next change deletes older ones.",
 };
 
 static int64_t last_version; /* the newest; 0: none */
@@ -133,6 +138,24 @@ static slice turn_actor(const struct settings_turn *t)
     return t->call != NULL ? t->call->who.actor : SLICE("server");
 }
 
+/* How many versions stay: as before this change or behind it, whichever is more. So a lower number
+ * deletes only with the next change, and going back from it nothing. */
+static int64_t versions_kept(const struct settings_turn *t)
+{
+    int64_t most = setting_int(&settings_history_max), value;
+    struct why why;
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->item[i].setting != &settings_history_max)
+            continue;
+        value = settings_history_max.def;
+        if (t->item[i].value.ptr != NULL &&
+            param_check(&settings_history_max.param, t->item[i].value, &value, &why) != OK)
+            continue;
+        most = value > most ? value : most;
+    }
+    return most;
+}
+
 void settings_history_add(struct settings_turn *t, struct store_batch *b)
 {
     int64_t oldest, at = t->at_us = (int64_t)clock_wall_us();
@@ -143,7 +166,7 @@ void settings_history_add(struct settings_turn *t, struct store_batch *b)
     if (t->count == 0)
         return;
     t->version = last_version + 1;
-    oldest = t->version - setting_int(&settings_history_max);
+    oldest = t->version - versions_kept(t);
     STORE_ADD(b, &settings_version_put, 1, SV_I(t->version), SV_I(at), SV_T(turn_actor(t)),
               SV_T(slice_of(settings_kind_names[t->kind])), SV_T(t->comment),
               SV_T(t->confirm_ms > 0 ? SLICE("waits") : SLICE("applied")),

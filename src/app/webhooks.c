@@ -64,8 +64,13 @@ static struct setting queue_max = {
     .doc = "How many events wait for all receivers of webhooks together. New ones beyond that are "
            "dropped, which raises the alarm webhook.dropped.",
 };
+static const struct setting_impact older_impact = { .stmt = &webhook_older_stmt,
+                                                    .what = "events that have waited longer",
+                                                    .unit_us = US_A_MS,
+                                                    .deletes = true };
 static struct setting queue_keep = {
     .name = "webhook.keep",
+    .impact = &older_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = INT64_C(24) * 3600 * 1000,

@@ -11,6 +11,6 @@ extern struct store_stmt webhook_all_stmt, webhook_put_stmt, webhook_drop_stmt;
  * event. */
 extern struct store_stmt webhook_left_stmt, webhook_forget_stmt, webhook_waiting_stmt;
 extern struct store_stmt webhook_queue_stmt, webhook_one_stmt, webhook_tried_stmt;
-extern struct store_stmt webhook_taken_stmt, webhook_before_stmt;
+extern struct store_stmt webhook_taken_stmt, webhook_before_stmt, webhook_older_stmt;
 extern struct command webhook_add_command, webhook_list_command, webhook_show_command,
     webhook_del_command, webhook_test_command, webhook_events_command;

@@ -87,12 +87,19 @@ struct store_stmt webhook_before_stmt = {
     .params = "i",
     .cols = "",
 };
+struct store_stmt webhook_older_stmt = {
+    .name = "webhook.older",
+    .sql = "SELECT count(*) FROM webhook_queue WHERE at_us < $1",
+    .params = "i",
+    .cols = "i",
+};
 const struct store_schema webhook_schema = {
     .feature = "webhook",
     .migrations = webhook_migrations,
-    .stmts = (struct store_stmt *const[]){ &webhook_all_stmt, &webhook_put_stmt, &webhook_drop_stmt,
-                                           &webhook_forget_stmt, &webhook_left_stmt,
-                                           &webhook_waiting_stmt, &webhook_queue_stmt,
-                                           &webhook_one_stmt, &webhook_tried_stmt,
-                                           &webhook_taken_stmt, &webhook_before_stmt, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &webhook_all_stmt, &webhook_put_stmt, &webhook_drop_stmt,
+                                      &webhook_forget_stmt, &webhook_left_stmt,
+                                      &webhook_waiting_stmt, &webhook_queue_stmt, &webhook_one_stmt,
+                                      &webhook_tried_stmt, &webhook_taken_stmt,
+                                      &webhook_before_stmt, &webhook_older_stmt, NULL },
 };

@@ -33,7 +33,10 @@ struct setting_impact {
     struct store_stmt *stmt; /* of the owner's schema: gives one number; $1 is the new value */
     const char *what;        /* "users with more contacts" */
     int64_t unit_us;         /* the value is an age in it, and $1 the time of what is as old */
-    bool deletes;            /* they are deleted when it applies, so that must be accepted */
+    /* They are deleted when it applies, or later because of it: that must be accepted. So must
+     * each lower limit that deletes data, except where it goes back to its sender (s2s.keep-for),
+     * or serves only the limit itself (admin.password-history, fast.token-lifetime). */
+    bool deletes;
 };
 
 struct setting {

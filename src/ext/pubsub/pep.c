@@ -63,15 +63,28 @@ static struct setting nodes_max = {
     .unit = "nodes",
     .doc = "How many nodes (XEP-0163: avatar, bookmarks, keys, moods …) an account may have.",
 };
+static struct store_stmt items_beyond = {
+    .name = "pep.items-beyond",
+    .sql =
+        "SELECT CAST(coalesce(sum(items - $1), 0) AS BIGINT) FROM (SELECT count(*) AS items FROM "
+        "pubsub_item WHERE owner > 0 GROUP BY owner, nid HAVING count(*) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact items_beyond_impact = { .stmt = &items_beyond,
+                                                           .what = "items beyond it",
+                                                           .deletes = true };
 static struct setting items_max = {
     .name = "pep.items-max",
+    .impact = &items_beyond_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 100000,
     .unit = "items",
-    .doc = "How many items a node of an account may keep; what clients mean by `max`.",
+    .doc = "How many items a node of an account may keep; what clients mean by `max`. "
+           "The next item that is published to a node deletes the oldest beyond it.",
 };
 static struct setting item_bytes = {
     .name = "pep.item-bytes",
@@ -165,7 +178,8 @@ static struct store_stmt stmt_has = {
 static const struct store_schema pep_schema = {
     .feature = "pep",
     .migrations = (const struct store_migration[]){ { 0 } },
-    .stmts = (struct store_stmt *const[]){ &stmt_has, &nodes_above, &bytes_above, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &stmt_has, &nodes_above, &bytes_above, &items_beyond, NULL },
 };
 
 static void pep_load(struct account *a, struct store_batch *b)

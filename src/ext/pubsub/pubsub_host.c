@@ -16,6 +16,7 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "store/store.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
@@ -60,15 +61,28 @@ static struct setting user_nodes_max = {
     .unit = "nodes",
     .doc = "How many nodes of pubsub.<domain> one user may have created.",
 };
+static struct store_stmt items_beyond = {
+    .name = "pubsub.items-beyond",
+    .sql =
+        "SELECT CAST(coalesce(sum(items - $1), 0) AS BIGINT) FROM (SELECT count(*) AS items FROM "
+        "pubsub_item WHERE owner < 0 GROUP BY owner, nid HAVING count(*) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact items_beyond_impact = { .stmt = &items_beyond,
+                                                           .what = "items beyond it",
+                                                           .deletes = true };
 static struct setting items_max = {
     .name = "pubsub.items-max",
+    .impact = &items_beyond_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 100000,
     .unit = "items",
-    .doc = "How many items a node of pubsub.<domain> may keep; what clients mean by `max`.",
+    .doc = "How many items a node of pubsub.<domain> may keep; what clients mean by `max`. "
+           "The next item that is published to a node deletes the oldest beyond it.",
 };
 static struct setting item_bytes = {
     .name = "pubsub.item-bytes",
@@ -201,6 +215,12 @@ static const struct host hosts[] = {
     { 0 },
 };
 
+static const struct store_schema pubsub_host_schema = {
+    .feature = "pubsub_host",
+    .migrations = (const struct store_migration[]){ { 0 } },
+    .stmts = (struct store_stmt *const[]){ &items_beyond, NULL },
+};
+
 const struct feature pubsub_host_feature = {
     .name = "pubsub_host",
     .xeps =
@@ -214,6 +234,7 @@ const struct feature pubsub_host_feature = {
             { 0 },
         },
     .hosts = hosts,
+    .schema = &pubsub_host_schema,
     .settings =
         (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &user_bytes,
                                    &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },

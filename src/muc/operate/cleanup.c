@@ -41,8 +41,23 @@ enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
 static void days_changed(struct worker *w, const struct setting *unused);
 
 enum { CLEANUP_DAYS_MIN = 1, CLEANUP_DAYS_MAX = 36500 };
+/* Whether somebody is in them, the database does not know. */
+static struct store_stmt unused_stmt = {
+    .name = "room.unused-count",
+    .sql = "SELECT count(*) FROM room WHERE created_us < $1 AND NOT EXISTS"
+           " (SELECT 1 FROM room_spoken WHERE room = room.id AND day >= $1 / 86400000000)",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact unused_impact = {
+    .stmt = &unused_stmt,
+    .what = "rooms without a message for so long, if nobody is in them",
+    .unit_us = DAY_MS * 1000,
+    .deletes = true
+};
 static struct setting cleanup_days = {
     .name = "muc.cleanup-days",
+    .impact = &unused_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = SETTING_NONE,
@@ -91,7 +106,8 @@ static struct store_stmt page_stmt = {
 static const struct store_schema schema = {
     .feature = "muc_cleanup",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &spoken_stmt, &silent_stmt, &page_stmt, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &spoken_stmt, &silent_stmt, &page_stmt, &unused_stmt, NULL },
 };
 
 /* At the slot of a room: the day of the last message since 1970, as it is stored. NULL: not known.
