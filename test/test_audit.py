@@ -190,6 +190,40 @@ def test_an_attacker_with_the_database_is_found(host, attack, goes_on):
     assert rest["rows"] and not rest["text"]
 
 
+@pytest.mark.sqlite
+def test_an_older_end_of_the_log_is_seen_by_comparison_only(host):
+    """Whoever can write to the database can put back the end that it once had, with what was
+    behind it deleted. Who has kept the number and hash of an entry sees it (docs/administrators.md,
+    The audit log)."""
+    for i in range(6):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    until("the entries", lambda: host.rows("audit", "verify")[0]["last"] >= 6)
+    with host.database() as db:
+        head, = db.execute("SELECT sealed FROM audit_head").fetchone()
+    older = host.rows("audit", "verify")[0]
+    host.ctl("user", "del", "bob@localhost", "--yes")
+    kept = until("the entry", lambda: [
+        row for row in host.rows("audit", "verify") if row["last"] > older["last"]])[0]
+    assert entry_of(host, kept["last"])["hash"] == kept["hash"]
+    host.stop()
+    with host.database() as db:
+        db.execute(f"DELETE FROM audit_log WHERE id > {older['last']}")
+        db.execute("UPDATE audit_head SET sealed = ?", (head,))
+        db.commit()
+    host.start()
+    assert host.ctl_run("audit", "verify").returncode == 0 and not broken(host)
+    assert host.rows("audit", "verify")[0]["last"] < kept["last"]
+    assert entry_of(host, older["last"])["hash"] == older["hash"]
+    host.ctl("set", "sm.hibernate-time", "77s")
+    until("the entry", lambda: host.rows("audit", "verify")[0]["last"] >= kept["last"])
+    assert host.ctl_run("audit", "verify").returncode == 0
+    assert entry_of(host, kept["last"])["hash"] != kept["hash"]
+
+
+def entry_of(host, number):
+    return host.rows("audit", "export", "--after", str(number - 1), "--limit", "1")[0]
+
+
 SINCE_US = 1_790_000_000_000_000
 
 

@@ -61,7 +61,9 @@ void audit_hash(char out[AUDIT_HASH + 1], slice before, int64_t id, const struct
 
 /* The head says which entries there are. It is sealed with the key of the node (auth/seal.h), which
  * is not in the database: somebody who has only the database can compute hashes, but no head. So
- * entries that are missing at either end are found, and a chain that was written anew. */
+ * entries that are missing at either end are found, and a chain that was written anew. A head that
+ * was there before fits the entries of that time, also if it was put back: only a copy elsewhere
+ * shows that. */
 slice audit_head_text(const struct audit_end *end, struct arena *tmp)
 {
     const char *text =

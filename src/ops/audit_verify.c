@@ -470,8 +470,9 @@ struct command audit_verify_command = {
     .run = run_audit_verify,
     .doc =
         "Checks the chain of the audit log. Entries that were changed or removed are found, also "
-        "at its begin and its end; it fails then. That the whole database was replaced by an older "
-        "copy is seen only if you kept the last number and hash.",
+        "at its begin and its end; it fails then. That somebody put back an older end of the log, "
+        "or an older copy of the whole database, is seen only if you compare the last number and "
+        "hash with those that you kept elsewhere.",
     .columns =
         (const struct command_column[]){
             { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },
