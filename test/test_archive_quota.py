@@ -4,6 +4,7 @@ import pytest
 
 from muster import muc
 from muster.client import until
+from muster.imports import BEGIN_US, entry, server_data, with_archive
 from muster.muc import Room
 from muster.slow_disk import STILL
 from test_mam import Page, chat
@@ -153,10 +154,82 @@ def test_a_lower_limit_applies_to_all(make_server):
     host.ctl("set", "archive.user-bytes", "none")
     alice, bob, carol = (host.client(n, "r") for n in ("alice", "bob", "carol"))
     flood(bob, alice.bare, 60, "bob")
-    host.ctl("set", "archive.user-bytes", LIMIT)
+    host.ctl("set", "archive.user-bytes", LIMIT, "--accept")
     flood(carol, "carol@localhost", 1, "one")
     trimmed(host, "alice")
     trimmed(host, "bob")
+
+
+OVER = {"user": "users whose oldest messages will be deleted: ",
+        "room": "rooms whose oldest messages will be deleted: "}
+
+
+def refused(server, count, what="user", limit=LIMIT):
+    """Neither way of setting a lower limit deletes anything that was not accepted."""
+    name = f"archive.{what}-bytes"
+    done = server.ctl_run("set", name, str(limit))
+    assert done.returncode != 0 and OVER[what] + count in done.stderr, (done.stdout, done.stderr)
+    server.ctl("config", "edit", name, limit)
+    row, = server.rows("config", "diff")
+    assert row["impact"] == OVER[what] + count
+    done = server.ctl_run("config", "apply")
+    assert done.returncode != 0 and OVER[what] + count in done.stderr, (done.stdout, done.stderr)
+    server.ctl("--yes", "config", "drop")
+
+
+def archived(count, name, text=TEXT):
+    return with_archive((entry(BEGIN_US + i * 1000000, f"line {i} {text}", BEGIN_US + i, i % 2)
+                         for i in range(count)), name)
+
+
+def test_imported_messages_count_at_once(server, load):
+    """A lower limit needs --accept before the next message comes, and the reader counts them by
+    then."""
+    load(server_data(archived(60, "juliet"), archived(9, "nurse")))
+    refused(server, "1")
+    server.ctl("set", "archive.user-bytes", 1 << 20)
+
+    def same():
+        found = sizes(server)
+        return found and found[0] == found[1]
+    until("what is counted is there", same)
+    refused(server, "1")
+    server.ctl("set", "archive.user-bytes", LIMIT, "--accept")
+
+
+def test_an_imported_room_counts_at_once(make_server, tmp_path):
+    host = make_server("alice")
+    alice = host.client("alice", "r")
+    room = Room("cave").create(alice, "first", persistentroom=True, enablearchiving=True)
+    for i in range(60):
+        room.say(alice, f"m{i} {TEXT}")
+        room.expect_body(alice, "first", f"m{i} {TEXT}")
+    path = str(tmp_path / "cave.room")
+    host.ctl("room", "export", room.jid, path)
+    room.destroy(alice)
+    until("nothing of it is left", lambda: sizes(host) == ([], []))
+    host.ctl("room", "import", path)
+    refused(host, "1", "room")
+    until("it is counted", lambda: (sizes(host) or ((),))[0])
+    assert sizes(host)[0] == sizes(host)[1]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_limit_after_none(server, load, many):
+    """Without limits nothing is counted. Then a limit counts what it can read in a short time, and
+    needs --accept if there is more."""
+    for limit in "archive.user-bytes", "archive.room-bytes":
+        server.ctl("set", limit, "none")
+    load(server_data(archived(60, "juliet"),
+                     *[archived(10000, "nurse", "short")] * many))
+    server.restart()
+    if many:
+        refused(server, "could not be counted in time")
+        refused(server, "could not be counted in time", limit=1 << 30)
+    else:
+        refused(server, "1")
+        server.ctl("set", "archive.user-bytes", 1 << 30)
+    server.ctl("set", "archive.user-bytes", LIMIT, "--accept")
 
 
 def test_it_is_found_in_whichever_round(host):

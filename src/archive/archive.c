@@ -5,6 +5,7 @@
 #include "archive/size.h"
 #include "archive/words.h"
 #include "base/ensure.h"
+#include "home/here.h"
 
 /* The newest row is never deleted, so that ids are not given twice and the log's reader stays
  * right. */
@@ -451,6 +452,7 @@ void archive_add(struct store_batch *b, const struct archive_message *m)
                        SV_I(m->flags & ENTRY_FLAGS));
     if (m->sender_entry != 0)
         STORE_ADD_LATE(b, SV_I(m->sender), SV_I(m->sender_entry), SV_I(m->rcpt), SV_LAST, SV_I(0));
+    archive_words_stored(worker_here());
 }
 
 void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, uint64_t to)

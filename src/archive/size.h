@@ -13,6 +13,7 @@
 struct buf;
 
 enum { ARCHIVE_ROW_BYTES = 128 }; /* roughly what its rows and indexes take */
+#define ARCHIVE_ROW_BYTES_SQL "128"
 
 extern struct store_stmt archive_size_drop_stmt, archive_size_forget_stmt;
 

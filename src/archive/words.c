@@ -8,7 +8,7 @@ const struct archive_words *archive_words(void) { return words; }
 
 void archive_words_stored(struct worker *w)
 {
-    if (words != NULL)
+    if (words != NULL && w != NULL)
         words->stored(w);
 }
 

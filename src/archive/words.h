@@ -25,7 +25,7 @@ struct archive_words {
     /* Indexes what is committed now, and what this lane has submitted, then calls done; on the
      * worker's thread, later. */
     void (*catch_up)(struct worker *w, uint64_t lane, archive_words_fn *done, void *arg);
-    void (*stored)(struct worker *w); /* something is being stored: it is indexed soon */
+    void (*stored)(struct worker *w); /* something is being stored: it is read soon */
     /* A batch that changes or removes messages takes each of them out. */
     void (*forget)(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
     /* Puts one in again that the same batch took out: others have it still. */
@@ -40,7 +40,8 @@ struct archive_words {
     " OR substr(m.stanza, 15 + " find "(substr(m.stanza, 16), ''''), length($9)) = $9)"
 
 const struct archive_words *archive_words(void); /* NULL: there is no full text */
-/* Each does nothing where there is none. */
+/* Each does nothing where there is none. archive_add() calls archive_words_stored(). What is added
+ * long before it is committed needs another call then. w NULL: the thread has no worker. */
 void archive_words_stored(struct worker *w);
 void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 void archive_words_again(struct store_batch *b, const struct archive_line *m, struct arena *tmp);

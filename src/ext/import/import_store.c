@@ -1,4 +1,5 @@
 #include "ext/import/import_store.h"
+#include "archive/words.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/ensure.h"
@@ -163,9 +164,12 @@ static void import_stored_end(struct storing *s, enum store_result result)
         import_step_end(x);
 }
 
+/* The messages were added some time ago. What looked for them since has not found these. */
 static void user_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
+    struct storing *s = arg;
     (void)b;
+    archive_words_stored(s->x->worker);
     import_stored_end(arg, result);
 }
 
@@ -173,7 +177,9 @@ static void storing_next(struct storing *s);
 
 static void before_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
+    struct storing *s = arg;
     (void)b;
+    archive_words_stored(s->x->worker);
     if (result == STORE_OK)
         storing_next(arg);
     else

@@ -146,10 +146,7 @@ static void ext_mam_ended(struct worker *w)
 
 static enum verdict archives(struct account *a, const struct stanza *st, slice contact)
 {
-    if (!mam_prefs_archive(a, st, contact))
-        return DROP;
-    archive_words_stored(a->worker);
-    return PASS;
+    return mam_prefs_archive(a, st, contact) ? PASS : DROP;
 }
 
 const struct feature mam_feature = {

@@ -26,10 +26,37 @@ enum {
     TRIES = 100,
 };
 
+/* What a tombstone counts besides its own bytes: archive/size.h. */
+#define MORE(id) " THEN coalesce((SELECT more FROM archive_event WHERE about = " id "), 0)"
+/* SQLite counts the characters of a text; as a BLOB it counts the bytes. It reads the text for
+ * both.
+ */
+#define SQLITE_LENGTH "length(CAST(stanza AS BLOB))"
+#define PGSQL_LENGTH  "octet_length(stanza)"
+#define UNCOUNTED(length, limit)                                                                   \
+    "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 OR rcpt" ROOMS_SQL           \
+    " THEN rcpt_entry ELSE 0 END AS rcpt_kept, " length " + CASE WHEN (flags & 32) <> 0" MORE(     \
+        "message.id") " ELSE 0 END AS size FROM message"                                           \
+                      " WHERE" LOG_BEHIND("archive-sizes") " ORDER BY id LIMIT " limit
+
+/* How many owners are above a limit, with messages that are not counted yet. -1: these are too many
+ * to read here, after an import or while there was no limit. */
+#define UNCOUNTED_MAX "10000"
+#define ADDED         ", size + " ARCHIVE_ROW_BYTES_SQL " FROM uncounted WHERE "
+#define OWNERS                                                                                     \
+    "SELECT owner, bytes FROM archive_size UNION ALL SELECT sender" ADDED "sender_entry <> 0"      \
+    " UNION ALL SELECT rcpt" ADDED "rcpt_kept <> 0"
+#define OVER(uncounted, owners)                                                                    \
+    "WITH uncounted AS (" uncounted ") SELECT CASE WHEN (SELECT count(*) FROM uncounted) ="        \
+    " " UNCOUNTED_MAX " THEN -1 ELSE (SELECT count(*) FROM (SELECT owner FROM (" OWNERS ") s"      \
+    " WHERE owner" owners " GROUP BY owner HAVING sum(bytes) > $1) v) END"
+#define SQLITE_OVER(owners) OVER(UNCOUNTED(SQLITE_LENGTH, UNCOUNTED_MAX), owners)
+#define PGSQL_OVER(owners)  OVER(UNCOUNTED(PGSQL_LENGTH, UNCOUNTED_MAX), owners)
+#define OF_ACCOUNTS         " IN (SELECT id FROM account)"
 static struct store_stmt users_over = {
     .name = "mam-quota.users-over",
-    .sql = "SELECT count(*) FROM (SELECT owner FROM archive_size WHERE owner IN (SELECT id FROM "
-           "account) GROUP BY owner HAVING sum(bytes) > $1) v",
+    .sqlite = SQLITE_OVER(OF_ACCOUNTS),
+    .pgsql = PGSQL_OVER(OF_ACCOUNTS),
     .params = "i",
     .cols = "i",
 };
@@ -38,8 +65,8 @@ static const struct setting_impact users_over_impact = {
 };
 static struct store_stmt rooms_over = {
     .name = "mam-quota.rooms-over",
-    .sql = "SELECT count(*) FROM (SELECT owner FROM archive_size WHERE owner" ROOMS_SQL
-           " GROUP BY owner HAVING sum(bytes) > $1) v",
+    .sqlite = SQLITE_OVER(ROOMS_SQL),
+    .pgsql = PGSQL_OVER(ROOMS_SQL),
     .params = "i",
     .cols = "i",
 };
@@ -76,20 +103,10 @@ struct metric mam_trimmed = { .name = "muster_archive_trimmed",
                               .help = "Messages removed from archives above archive.user-bytes or "
                                       "archive.room-bytes." };
 
-/* What a tombstone counts besides its own bytes: archive/size.h. */
-#define MORE(id) " THEN coalesce((SELECT more FROM archive_event WHERE about = " id "), 0)"
-/* SQLite counts the characters of a text; as a BLOB it counts the bytes. It reads the text for
- * both.
- */
-#define UNCOUNTED(bytes)                                                                           \
-    "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 OR rcpt" ROOMS_SQL           \
-    " THEN rcpt_entry ELSE 0 END, " bytes " + CASE WHEN (flags & 32) <> 0" MORE(                   \
-        "message.id") " ELSE 0 END FROM message WHERE" LOG_BEHIND("archive-sizes") " ORDER BY id " \
-                                                                                   "LIMIT $1"
 static struct store_stmt read_uncounted = {
     .name = "mam-quota.log",
-    .sqlite = UNCOUNTED("length(CAST(stanza AS BLOB))"),
-    .pgsql = UNCOUNTED("octet_length(stanza)"),
+    .sqlite = UNCOUNTED(SQLITE_LENGTH, "$1"),
+    .pgsql = UNCOUNTED(PGSQL_LENGTH, "$1"),
     .params = "i",
     .cols = "iiiiii",
 };
@@ -637,7 +654,8 @@ struct command mam_user_archive = {
     .run = run_user_archive,
     .record = true,
     .doc = "Shows the size of a user's archive: as archive.user-bytes counts it. Messages are "
-           "counted within some seconds.",
+           "counted within some seconds, but not while archive.user-bytes and "
+           "archive.room-bytes are both none.",
     .columns =
         (const struct command_column[]){
             { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "its size" },

@@ -1,6 +1,5 @@
 #include "muc/archive/queue.h"
 #include "archive/archive.h"
-#include "archive/words.h"
 #include "base/alarm.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -265,7 +264,6 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     if (p->sender.len > 0)
         memcpy(rec->sender, p->sender.ptr, p->sender.len);
     rec->origin = origin;
-    archive_words_stored(w);
     if (list_empty(&r->waiting)) {
         struct store_batch *b = store_write(worker_store(w), (uint64_t)a->owner);
         add_record(b, rec);

@@ -1,6 +1,7 @@
 #include "muc/operate/file_import.h"
 #include "archive/archive.h"
 #include "archive/ids.h"
+#include "archive/words.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -501,6 +502,7 @@ static void step_stored(void *arg, enum store_result result, const struct store_
 {
     struct import *x = arg;
     (void)b;
+    archive_words_stored(x->worker);
     if (result != STORE_OK)
         fail_storing(x, err_of_store(result), err_text(err_of_store(result)));
     else if (x->e == E_EOF)
