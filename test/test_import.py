@@ -209,6 +209,38 @@ def test_contacts_of_the_only_one_who_is_replaced_keep_it(server, load):
     carol.expect_nothing(f"<presence from='{alice}'/>", after=alice)
 
 
+@pytest.mark.parametrize("new, fits", [("both", "both"), ("to", "from"), ("from", "to"),
+                                      ("none", None)])
+@pytest.mark.parametrize("had", ["both", "from", "to"])
+def test_contacts_of_one_who_is_replaced_lose_one_direction(server, load, new, fits, had):
+    """A contact that is not in the file keeps what its list and the new list have in common."""
+    kept = {"from": {"from", "both"}, "to": {"to", "both"}}
+    other = {"both": "both", "from": "to", "to": "from"}[had]
+
+    def user(name, contact, subscription):
+        return (f"<user name='{name}' password='x'><query xmlns='jabber:iq:roster'><item "
+                f"jid='{contact}@localhost' subscription='{subscription}'/></query></user>")
+    load(server_data(user("juliet", "romeo", had), user("romeo", "juliet", other)))
+    romeo = server.client("romeo", password="x")
+    load(server_data(user("juliet", "romeo", new)), "--replace")
+    juliet = server.client("juliet", password="x")
+
+    def subscription(owner, contact):
+        rows = server.rows("contact", "list", f"{owner}@localhost")
+        return next((r["subscription"] for r in rows if r["jid"] == f"{contact}@localhost"), None)
+    common = "".join(d for d in ("from", "to") if fits in kept[d] and other in kept[d])
+    want = {"fromto": "both", "": None}.get(common, common)
+    if new in ("both", "to") and "from" not in common:  # juliet asks anew
+        romeo.expect("<presence from='juliet@localhost' type='subscribe'/>")
+    until("romeo has the rest", lambda: subscription("romeo", "juliet") in (
+        want, want or "none"))
+    if common == "from":
+        juliet.expect(f"<presence from='{romeo}' type='-'/>")
+    with server.database(read_only=True) as db:
+        until("no word is left", lambda: db.execute(
+            "SELECT count(*) FROM roster_out WHERE axis = 0 OR verb <> 0").fetchone() == (0,))
+
+
 def test_contacts_of_a_deleted_account_are_asked_again(server, load):
     """They were told that it is gone, and have no subscription any more."""
     server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost", "carol@localhost")

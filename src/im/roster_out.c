@@ -343,7 +343,7 @@ void roster_out_later(struct worker *w)
 
 struct replay {
     struct worker *worker;
-    roster_out_send_fn *send;
+    const struct roster_out_ways *ways;
     store_done_fn *page;
     struct arena *arena; /* of the slices */
     slice only;          /* ptr NULL: every sender whose home is this worker */
@@ -354,7 +354,7 @@ struct replay {
 
 struct pending {
     struct worker *worker;
-    roster_out_send_fn *send;
+    const struct roster_out_ways *ways;
     struct arena *arena; /* this is in it */
     slice rcpt, text;
     enum roster_axis axis;
@@ -415,12 +415,14 @@ static void send_again(struct account *a, enum err e, void *arg)
         ;
     else if (a->disabled && p->axis != AXIS_FORGET)
         ;
+    else if (p->axis == AXIS_FORGET && !still_says(a, p))
+        p->ways->keep(a, p->rcpt);
     else if (!still_says(a, p))
         drop_row(a, p);
     else if (p->axis == AXIS_FORGET)
         send_forget(w, a->jid, p->rcpt, p->word);
     else if (stanza_load(&st, p->text, worker_xml(w), arena) == OK)
-        p->send(a, st);
+        p->ways->send(a, st);
     arena_destroy(&arena);
 }
 
@@ -443,7 +445,7 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
     struct pending *p = arena_new(arena, struct pending, 1);
     *p = (struct pending){
         .worker = r->worker,
-        .send = r->send,
+        .ways = r->ways,
         .arena = arena,
         .rcpt = slice_dup(arena, store_text(b, 0, row, 1)),
         .text = slice_dup(arena, store_text(b, 0, row, 4)),
@@ -489,25 +491,25 @@ static void roster_out_replay_page(void *arg, enum store_result result, const st
     mem_free(&r);
 }
 
-static struct replay *roster_out_replay_create(struct worker *w, roster_out_send_fn *send)
+static struct replay *roster_out_replay_create(struct worker *w, const struct roster_out_ways *ways)
 {
     struct replay *r = mem_new(struct replay);
     r->worker = w;
-    r->send = send;
+    r->ways = ways;
     r->page = roster_out_replay_page;
     return r;
 }
 
-void roster_out_replay(struct worker *w, slice about, roster_out_send_fn *send)
+void roster_out_replay(struct worker *w, slice about, const struct roster_out_ways *ways)
 {
-    struct replay *r = roster_out_replay_create(w, send);
+    struct replay *r = roster_out_replay_create(w, ways);
     r->about = about;
     roster_out_replay_next(r, SLICE(""), SLICE(""), -1);
 }
 
-void roster_out_replay_of(struct worker *w, slice sender, roster_out_send_fn *send)
+void roster_out_replay_of(struct worker *w, slice sender, const struct roster_out_ways *ways)
 {
-    struct replay *r = roster_out_replay_create(w, send);
+    struct replay *r = roster_out_replay_create(w, ways);
     r->only = sender;
     roster_out_replay_next(r, sender, SLICE(""), -1);
 }

@@ -67,13 +67,19 @@ void roster_out_settle_forgotten(struct worker *w, slice jid, slice rcpt);
 /* The home of the recipient, on another node, has committed it (frames only). */
 extern const struct message_row settled_message;
 
+/* How it is sent. `send` takes over the stanza. `keep`: the account that was deleted has a
+ * successor with a subscription with this contact, of which the contact keeps that direction; it
+ * tells the contact that the other one has ended, in the place of the word that the account was
+ * deleted. */
+struct roster_out_ways {
+    void (*send)(struct account *a, struct stanza *st);
+    void (*keep)(struct account *a, slice contact);
+};
 /* Sends again what the accounts said whose home the worker is; `about`: only of this one or to it;
- * ptr NULL: of all. `send` takes over the stanza. Copies may come behind the first ones, and are
- * known by their numbers. */
-typedef void roster_out_send_fn(struct account *a, struct stanza *st);
-void roster_out_replay(struct worker *w, slice about, roster_out_send_fn *send);
+ * ptr NULL: of all. Copies may come behind the first ones, and are known by their numbers. */
+void roster_out_replay(struct worker *w, slice about, const struct roster_out_ways *ways);
 /* The same of one sender, whose home the worker is. */
-void roster_out_replay_of(struct worker *w, slice sender, roster_out_send_fn *send);
+void roster_out_replay_of(struct worker *w, slice sender, const struct roster_out_ways *ways);
 /* One side has committed and the other could not: all homes do so when the store is well. */
 void roster_out_later(struct worker *w);
 

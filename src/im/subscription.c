@@ -732,15 +732,71 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
     store_submit(b, worker_loop(w), 0, absence_done, n);
 }
 
-void subscription_replay(struct worker *w, slice about)
+/* The list of an account has a subscription with a contact that still has what an earlier account
+ * of the address had. */
+struct keep {
+    struct actor_change base; /* first */
+    struct stanza *st;        /* ends the direction that the list has not; NULL: it has both */
+    char contact[];
+};
+
+/* What one of them has asked for stays open, and its answer settles that direction. */
+static bool ends_direction(enum sub_state state, enum sub_verb *verb)
 {
-    roster_out_replay(w, about, subscription_send);
+    *verb = sub_is_seen(state) ? SUB_UNSUBSCRIBE : SUB_UNSUBSCRIBED;
+    return *verb == SUB_UNSUBSCRIBE ? !sub_sees(state) && !sub_state_ask(state)
+                                    : !sub_state_pending_in(state);
 }
 
-static void forget_now(struct worker *w, slice bare)
+static enum err keep_prepare(struct actor_change *base)
 {
-    roster_out_replay_of(w, bare, subscription_send);
+    struct keep *k = (struct keep *)base;
+    struct account *a = account_of(base->actor);
+    slice contact = slice_of(k->contact);
+    enum sub_verb verb;
+    if (a->state != ACTOR_READY)
+        return E_NOTFOUND; /* deleted or disabled meanwhile: the row stays, and is sent again */
+    const struct roster_item *item = roster_find(a->roster, contact);
+    enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    if (!sub_sees(state) && !sub_is_seen(state))
+        return E_NOTFOUND;
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
+    roster_out_forgotten(base->batch, a->jid, contact);
+    if (roster_out_confirms(account_node(a), contact) && ends_direction(state, &verb)) {
+        k->st = subscription_stanza(a, contact, verb);
+        subscription_announce(base->batch, a, k->st);
+    }
+    return OK;
 }
+
+static void keep_apply(struct actor_change *base, enum err e)
+{
+    struct keep *k = (struct keep *)base;
+    struct account *a = account_of(base->actor);
+    ensure(account_is_pinned(a));
+    if (e != OK)
+        roster_out_later(a->worker);
+    else if (k->st != NULL)
+        subscription_send(a, stanza_ref(k->st));
+    stanza_unref(&k->st);
+    mem_free(&k);
+}
+
+static void im_subscription_keep(struct account *a, slice contact)
+{
+    ensure(account_here(a) && contact.len > 0);
+    struct keep *k = mem_zalloc(sizeof *k + contact.len + 1);
+    memcpy(k->contact, contact.ptr, contact.len);
+    k->base.prepare = keep_prepare;
+    k->base.apply = keep_apply;
+    account_change(a, &k->base);
+}
+
+static const struct roster_out_ways ways = { subscription_send, im_subscription_keep };
+
+void subscription_replay(struct worker *w, slice about) { roster_out_replay(w, about, &ways); }
+
+static void forget_now(struct worker *w, slice bare) { roster_out_replay_of(w, bare, &ways); }
 
 void subscription_account_disowned(struct worker *w, slice bare)
 {
