@@ -35,6 +35,11 @@ def gone(pages, css):
           3 * TIMEOUT)
 
 
+def shown(pages):
+    """The texts in the fields of a dialog."""
+    return pages.js("[...document.querySelectorAll('dialog input')].map(input => input.value)")
+
+
 def log_in_over(pages):
     """Over the page, which stays as it was."""
     pages.type("#name", "root")
@@ -369,8 +374,7 @@ def test_two_who_edit_a_room_do_not_overwrite_each_other(server, pages):
         pages.find("main .groups button", "Change")
         pages.js("[...document.querySelectorAll('main .groups button')]"
                  ".find(button => button.innerText === 'Change').click()")
-        until("the form has read it", lambda: "First" in pages.js(
-            "[...document.querySelectorAll('dialog input')].map(input => input.value)"))
+        until("the form has read it", lambda: "First" in shown(pages))
         meanwhile()
         pages.fill_in("Name", name)
         pages.click("dialog .main")
@@ -427,8 +431,7 @@ def test_two_who_edit_a_user_do_not_overwrite_each_other(server, pages):
     pages.click("main button", "Edit")
 
     def shows(text):
-        until(text, lambda: text in pages.js(
-            "[...document.querySelectorAll('dialog input')].map(input => input.value)"))
+        until(text, lambda: text in shown(pages))
     shows("First")
     server.ctl("user", "set", "alice@localhost", "--department", "Second")
     pages.fill_in("Department", "Third")
@@ -443,6 +446,113 @@ def test_two_who_edit_a_user_do_not_overwrite_each_other(server, pages):
     row = server.rows("user", "show", "alice@localhost")[0]
     assert (row["department"], row["surname"]) == ("Third", "Vane")
     assert pages.complaints(ours=("412",)) == []
+
+
+def edits_alice(server, pages, department="First"):
+    """The page of alice, whose form is about to be opened."""
+    server.add_user("alice")
+    if department:
+        server.ctl("user", "set", "alice@localhost", "--department", department)
+    pages.log_in(server.api.token)
+    pages.go("user", "alice@localhost")
+    pages.find("main button", "Edit")
+
+
+def department(server):
+    return server.rows("user", "show", "alice@localhost")[0]["department"]
+
+
+def types_and_runs(pages, text):
+    pages.fill_in("Department", text)
+    pages.click("dialog .main")
+
+
+def answers(pages, method, how):
+    """The next request of this method for the account is answered by this JavaScript."""
+    pages.driver.execute_script("""
+        const asked = window.fetch;
+        window.fetch = async (url, options) => {
+          const ask = () => asked(url, options);
+          if (options?.method !== arguments[0] || !url.includes('/users/')) return ask();
+          window.fetch = asked;
+          HOW
+        };""".replace("arguments[0]", repr(method)).replace("HOW", how))
+
+
+REFUSES = "return new Response('{\"detail\": \"it is busy\"}', {status: 429});"
+WAITS = "await new Promise((go) => { window.goOn = go; }); return ask();"
+LOSES = "await ask(); throw new TypeError('lost');"
+BREAKS = "await ask(); return new Response('{\"detail\": \"it broke\"}', {status: 500});"
+
+
+@pytest.mark.parametrize("before", ["First", ""])
+def test_a_change_waits_until_the_form_has_read_what_is_there(server, pages, before):
+    """What somebody else changed before that, and the form did not show, is not overwritten."""
+    edits_alice(server, pages, before)
+    server.ctl("user", "set", "alice@localhost", "--department", "Second")
+    answers(pages, "GET", WAITS)
+    pages.click("main button", "Edit")
+    types_and_runs(pages, "Third")
+    until("it waits", lambda: pages.js("document.querySelector('dialog .main').disabled"))
+    pages.driver.execute_script("window.goOn()")
+    pages.find("dialog [role=alert]", "Somebody else has changed this")
+    pages.click("dialog .main")
+    pages.find("dialog [role=alert]", "Somebody else has changed this")
+    assert department(server) == "Second"
+    pages.click("dialog button", "Read it again")
+    until("it is shown", lambda: "Second" in shown(pages))
+    types_and_runs(pages, "Third")
+    gone(pages, "dialog")
+    assert department(server) == "Third"
+    assert pages.complaints() == []
+
+
+def test_a_form_that_cannot_read_what_is_there_says_so_and_reads_it_again(server, pages):
+    edits_alice(server, pages)
+    answers(pages, "GET", REFUSES)
+    pages.click("main button", "Edit")
+    pages.find("dialog .problem", "it is busy")
+    server.ctl("user", "set", "alice@localhost", "--department", "Second")
+    types_and_runs(pages, "Third")
+    pages.find("dialog [role=alert]", "Somebody else has changed this")
+    assert department(server) == "Second"
+    answers(pages, "GET", REFUSES)
+    pages.click("dialog button", "Read it again")
+    pages.find("dialog .problem", "it is busy")
+    assert "Third" in shown(pages)
+    server.ctl("user", "set", "alice@localhost", "--department", "First")
+    pages.click("dialog .main")  # it is as the form showed it
+    gone(pages, "dialog")
+    assert department(server) == "Third"
+    assert pages.complaints() == []
+
+
+@pytest.mark.parametrize("how", [LOSES, BREAKS], ids=["lost", "broken"])
+@pytest.mark.parametrize("then", ["Run", "another text", "the old text", "somebody else"])
+def test_a_change_whose_answer_was_lost_is_not_said_to_be_of_somebody_else(server, pages, how,
+                                                                           then):
+    edits_alice(server, pages)
+    pages.click("main button", "Edit")
+    answers(pages, "PATCH", how)
+    types_and_runs(pages, "Third")
+    pages.find("dialog .problem", "it broke" if how == BREAKS else "")
+    until("Third is there", lambda: department(server) == "Third")
+    until("it can go on", lambda: not pages.js("document.querySelector('main .away')"))
+    if then == "Run":
+        pages.click("dialog .main")
+    elif then == "somebody else":
+        server.ctl("user", "set", "alice@localhost", "--department", "Second")
+        types_and_runs(pages, "Fourth")
+        pages.find("dialog [role=alert]", "did not answer an earlier try")
+        assert department(server) == "Second"
+        pages.click("dialog button", "Read it again")
+        until("it is shown", lambda: "Second" in shown(pages))
+        types_and_runs(pages, "Fourth")
+    else:
+        types_and_runs(pages, {"another text": "Fourth", "the old text": "First"}[then])
+    gone(pages, "dialog")
+    assert department(server) == {"Run": "Third", "the old text": "First"}.get(then, "Fourth")
+    assert pages.complaints() == []
 
 
 def test_a_refusal_names_the_fields_of_the_form(server, pages):

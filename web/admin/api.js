@@ -86,18 +86,24 @@ async function refusal(answer) {
   return new Refused(answer.status, await answer.json().catch(() => ({})));
 }
 
-export async function ask(method, path, body, more) {
+/* The answer to a request, which throws what refuses it. */
+async function granted(method, path, body, more) {
   const answer = await request(method, path, body, undefined, more);
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.ok) return answer;
   const refused = await refusal(answer);
   if (refused.status === 503) lacks().then(watchReturn);
-  if (refused.code === "confirm-password" && (await hooks.confirm())) return ask(method, path, body, more);
+  if (refused.code === "confirm-password" && (await hooks.confirm())) return granted(method, path, body, more);
   if (answer.status === 401 && !path.startsWith("/session")) {
     if (!token) refused.message = t("login.over"); // the cookie is gone, so the server asks for a token
     hooks.expired();
   }
   if (answer.status === 403 && !path.startsWith("/session") && path !== "/description") hooks.rights();
   throw refused;
+}
+
+export async function ask(method, path, body, more) {
+  const answer = await granted(method, path, body, more);
+  return answer.status === 204 ? null : answer.json();
 }
 
 /* Runs a command by its name: {text, rows, next}. */
@@ -110,10 +116,16 @@ export async function run(name, args = {}) {
   }
 }
 
-/* A thing and the ETag by which a change of it is compared; null: it cannot be read. */
+/* A thing and the ETag by which a change of it is compared; null: the caller may not read it, or it
+ * is gone. */
 export async function readThing(path) {
-  const answer = await request("GET", path);
-  return answer.ok ? { path, etag: answer.headers.get("ETag"), row: await answer.json() } : null;
+  try {
+    const answer = await granted("GET", path);
+    return { path, etag: answer.headers.get("ETag"), row: await answer.json() };
+  } catch (error) {
+    if (error.status === 403 || error.status === 404) return null;
+    throw error;
+  }
 }
 
 /* Changes it if it is as it was read: {text, rows}. Else it is refused with 412. */

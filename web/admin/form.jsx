@@ -1,6 +1,6 @@
 /* A form for any command, made from its arguments; what it asks before it destroys; what it said. */
 import { useEffect, useId, useRef, useState } from "react";
-import { changeThing, readThing, run } from "./api.js";
+import { Refused, changeThing, readThing, run } from "./api.js";
 import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
@@ -104,44 +104,88 @@ async function saveRows(command, args, tell) {
   }
 }
 
-/* The thing that a form changes, as it is when the form is opened, and how to read it again. Calls
- * `found` with its row. null: the change is not compared with what was read. */
-function useCompared(command, bound, found) {
-  const thing = useRef(null);
+const same = (a, b) => String(a || "") === String(b || "");
+
+/* The fields of a form, and the thing that it changes, which is read when the form is opened.
+ * `ready()`: waits for that, and reads it again if that failed; resolves to the thing, or to null if
+ * the change is not compared. It refuses with 412 if a field that a person has filled in is not what
+ * the form showed. `lost(fields)`: what was sent, if the answer did not come: it may be there now. */
+function useCompared(command, bound, start) {
   const [place, name] = compared[command.name] ?? [];
-  const read = async () => {
-    thing.current = bound[name] ? await readThing(place + encodeURIComponent(bound[name])).catch(() => null) : null;
-    if (thing.current) found(thing.current.row);
+  const [fields, setFields] = useState(() => ({ row: start, begun: startOf(command, start), values: startOf(command, start) }));
+  const latest = useRef(fields); // also before the form is drawn anew
+  const reading = useRef(null);
+  const sent = useRef([]);
+  const keep = (next) => {
+    latest.current = next;
+    setFields(next);
   };
-  useEffect(() => { read(); }, []);
-  return { thing, read, name };
+  const read = () => {
+    const asked = bound[name] === undefined ? Promise.resolve(null) : readThing(place + encodeURIComponent(bound[name]));
+    reading.current = asked;
+    asked.catch(() => { if (reading.current === asked) reading.current = null; });
+    return asked;
+  };
+  /* What was filled in stays. */
+  const take = (row) => {
+    const { begun, values, row: before } = latest.current, now = startOf(command, row);
+    const filled = command.args.map((arg) => arg.name).filter((key) =>
+      !same(values[key], begun[key]) || sent.current.some((fields) => key in fields));
+    const expected = (key) => !(key in before) || [begun, values, ...sent.current].some((known) => same(known[key], now[key]));
+    if (!filled.every(expected)) throw new Refused(412, {});
+    keep({ row, begun: now, values: { ...now, ...Object.fromEntries(filled.map((key) => [key, values[key]])) } });
+  };
+  const ready = async () => {
+    const thing = await (reading.current ?? read());
+    if (thing) take(thing.row);
+    return thing;
+  };
+  const readAgain = async () => {
+    const thing = await read();
+    const begun = startOf(command, thing?.row ?? start);
+    sent.current = [];
+    keep({ row: thing?.row ?? start, begun, values: begun });
+  };
+  const lost = (fields) => {
+    sent.current.push(fields);
+    reading.current = null;
+  };
+  const change = (key, value) => keep({ ...latest.current, values: { ...latest.current.values, [key]: value } });
+  return { name, fields, latest, change, ready, readAgain, lost, sent };
 }
+
+/* Whether it is not known if the server has done what it was asked. */
+const isLost = (error) => !(error.status >= 400 && error.status < 500);
 
 /* `start`: a row with values to begin with; `bound`: values that are fixed. */
 export function CommandForm({ command, bound = {}, start = {}, close }) {
-  const { rows, say, touch } = useConsole();
-  const [begun, setBegun] = useState(() => startOf(command, start));
-  const [values, setValues] = useState(begun);
+  const { rows, say, touch, changed } = useConsole();
   const [state, setState] = useState({});
   const form = useRef(null);
-  const { thing, read, name } = useCompared(command, bound, (row) => {
-    const now = startOf(command, row);
-    setBegun(now);
-    const typed = (old) => Object.fromEntries(Object.entries(old).filter(([key, value]) => value !== begun[key]));
-    setValues((old) => ({ ...now, ...typed(old) }));
-  });
-  const readAgain = async () => {
-    setValues(begun);
-    await read();
-    setState({});
-  };
+  const { name, fields: { values }, latest, change, ready, readAgain, lost, sent } = useCompared(command, bound, start);
+  const fail = (error) => setState({ error });
   useClearedError(state.error, () => setState({}));
+  useEffect(() => { ready().catch(fail); }, [changed]);
+  const showThere = () => {
+    setState({ busy: true });
+    readAgain().then(() => setState({}), fail);
+  };
   const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg) &&
     !(command.file && arg.name === "limit"));
+  const sendChange = async (thing, given, fields) => {
+    if (!thing) return run(command.name, given);
+    if (sent.current.length > 0 && Object.keys(fields).length === 0) return { rows: [] }; // it is done
+    return changeThing(thing, fields).catch((error) => {
+      if (isLost(error) || (error.status === 412 && sent.current.length > 0)) lost(fields);
+      throw error;
+    });
+  };
   const send = async (event) => {
     event.preventDefault();
     setState({ busy: true });
     try {
+      const thing = await ready();
+      const { values, begun } = latest.current;
       const given = filledIn(command, values, begun, bound);
       if (command.file) {
         say(t("form.saved", { count: await saveRows(command, given, (count) => setState({ busy: true, count })) }));
@@ -149,7 +193,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
         return;
       }
       const { [name]: _, ...fields } = given;
-      const answer = thing.current ? await changeThing(thing.current, fields) : await run(command.name, given);
+      const answer = await sendChange(thing, given, fields);
       if (!command.reads) touch();
       if (answer.rows.length > 0 || command.reads || answer.text?.includes("\n")) setState({ answer });
       else {
@@ -177,12 +221,12 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
         <form ref={form} onSubmit={send}>
           {args.map((arg) => (
             <Field key={arg.name} arg={arg} value={values[arg.name]} wrong={state.error?.argument === arg.name}
-              change={(value) => setValues({ ...values, [arg.name]: value })} />
+              change={(value) => change(arg.name, value)} />
           ))}
           {command.asks && <p className="asks">{command.asks}</p>}
           <Losses command={command} bound={bound} />
           {state.error?.status === 412
-            ? <p className="problem" role="alert">{t("form.changed")} <button type="button" onClick={readAgain}>{t("form.read-again")}</button></p>
+            ? <p className="problem" role="alert">{t(sent.current.length > 0 ? "form.unknown" : "form.changed")} <button type="button" onClick={showThere}>{t("form.read-again")}</button></p>
             : <Problem error={state.error} />}
           {state.busy && command.job && <Progress command={command} />}
           {state.count && <p role="status">{t("form.lines", state)}</p>}

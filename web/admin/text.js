@@ -122,6 +122,7 @@ const english = {
   "form.lines": "{count} lines were read …",
   "form.saved": "The file has {count} lines.",
   "form.changed": "Somebody else has changed this since the form read it. Nothing was changed now. If you read it again, the form shows what is there, in place of what you have typed.",
+  "form.unknown": "The server did not answer an earlier try, and what is there now is not what this form has sent. Nothing was changed now. If you read it again, the form shows what is there, in place of what you have typed.",
   "form.read-again": "Read it again",
   "form.losses": "What goes with it",
   "settings.all": "Settings",
