@@ -20,6 +20,7 @@ from muster.rows import MUSTERD
 from muster.server import ROOT, free_ports
 
 ROOT_PATH = "/api/v1"
+OPTIONS = re.compile(r"(?<![-\w])--[a-z]")  # of the command line, which the API has not
 OWN = object()  # the token of the server
 # These would end the server, or speak with others.
 LEFT_OUT = {"server stop", "server restart", "fedtest", "imtest", "pushtest", "s2s trace",
@@ -48,6 +49,8 @@ class Api:
         answer.text = text
         if answer.status >= 400 and root == ROOT_PATH and method != "HEAD":
             assert kind == "application/problem+json", (method, path, text)
+            if "Prefer" not in headers:
+                assert not OPTIONS.search(answer.json.get("detail", "")), (method, path, text)
             assert answer.json["status"] == answer.status
         return answer
 
@@ -149,6 +152,27 @@ def test_refusals_of_a_query_speak_of_what_it_has(api):
         'user list: disabled: found "maybe", allowed true or false')
     for value in "true", "false":
         assert api("GET", f"/users?disabled={value}").status == 200
+
+
+def test_texts_speak_of_members_also_of_other_commands(api):
+    """Refusals, what commands say, and descriptions."""
+    for command in "alarm-show", "alarm-set", "alarm-acknowledge", "alarm-history":
+        refused = api("POST", f"/commands/{command}", {"alarm": "no.such", "note": "x"}
+                      if command == "alarm-acknowledge" else {"alarm": "no.such"})
+        assert refused.json["detail"] == (
+            "no.such: no such alarm; `alarm list` with `all` lists them"), command
+    asked = api("POST", "/commands/alarm-show", {"alarm": "no.such"}, Prefer="names=options")
+    assert "`musterctl alarm list --all`" in asked.json["detail"]
+    document = api("GET", "/openapi.json").json
+    described = api("GET", "/description").json["commands"]
+    args = {name: {f"--{arg['name'].replace('_', '-')}" for arg in command["args"]}
+            for command in described for name in [command["name"]]}
+    for line in re.findall("`[^`]*--[^`]*`", json.dumps([document, described])):
+        words = line.strip("`").removeprefix("musterctl ").split()
+        named = next((name for n in range(len(words), 0, -1)
+                      for name in [" ".join(words[:n])] if name in args), None)
+        assert not named or not set(words) & args[named], line
+    assert "`config apply` with `shown`" in json.dumps(described)
 
 
 def pages(api, path, key):

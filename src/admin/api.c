@@ -155,7 +155,7 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
         return;
     }
     job_refuse(j, &(struct api_problem){ .status = e == E_PROTO ? 400 : 422,
-                                         .detail = slice_of(why.text),
+                                         .detail = api_words(j, c, slice_of(why.text)),
                                          .error = err_name(e == E_PROTO ? E_SYNTAX : e),
                                          .argument = j->call.culprit });
 }
@@ -209,7 +209,7 @@ static void change_there(struct api_job *j)
     bool may = command_allowed(c, &j->who, &denied) == OK; /* a refusal comes first */
     if (may && compares && api_same(j, c, &why) != OK)
         job_refuse(j, &(struct api_problem){ .status = 422,
-                                             .detail = slice_of(why.text),
+                                             .detail = api_words(j, c, slice_of(why.text)),
                                              .error = err_name(E_SYNTAX),
                                              .argument = j->call.culprit });
     else if (is_nothing(j, c))

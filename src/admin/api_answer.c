@@ -98,13 +98,74 @@ static size_t option_at(const struct command *c, slice text, const struct comman
     return 0;
 }
 
+enum { COMMAND_WORDS_MAX = 4 };
+
+/* The command whose name is at the begin of `line`; *rest: what is behind that. NULL: none is. */
+static const struct command *command_at(slice line, slice *rest)
+{
+    const struct command *found = NULL;
+    size_t len = 0;
+    for (unsigned words = 0; words < COMMAND_WORDS_MAX && len < line.len; words++) {
+        len += len > 0 ? 1 : 0;
+        while (len < line.len && line.ptr[len] != ' ')
+            len++;
+        const struct command *c = command_find((slice){ line.ptr, len });
+        if (c != NULL) {
+            found = c;
+            *rest = slice_from(line, len);
+        }
+    }
+    return found;
+}
+
+/* A line for musterctl, "musterctl alarm list --all", as a client of the API can do it: "`alarm
+ * list` with `all`". False: it has no options of a command, and stays as it is. */
+static bool line_named(struct buf *out, slice line)
+{
+    const struct command_arg *a;
+    slice rest, word, start = slice_starts(line, SLICE("musterctl ")) ? slice_from(line, 10) : line;
+    const struct command *c = command_at(start, &rest);
+    if (c == NULL)
+        return false;
+    const char *joint = " with";
+    size_t begin = out->len;
+    buf_lit(out, "`");
+    buf_append(out, start.ptr, start.len - rest.len);
+    bool named = false;
+    while (rest.len > 0) {
+        slice_cut(rest, ' ', &word, &rest);
+        if (word.len == 0)
+            continue;
+        bool option = slice_starts(word, SLICE("--"));
+        if (option && option_at(c, word, &a) != word.len) {
+            out->len = begin;
+            return false;
+        }
+        if (option) {
+            buf_printf(out, "%s%s `%s`", named ? "" : "`", joint, a->name);
+            joint = " and";
+            named = true;
+        } else {
+            buf_printf(out, " %.*s", SLICE_ARG(word));
+        }
+    }
+    if (!named)
+        out->len = begin;
+    return named;
+}
+
 void api_members_named(struct buf *out, const struct command *c, slice text)
 {
     const struct command_arg *a;
+    slice line, behind;
     bool quoted = false;
     while (text.len > 0) {
         bool quote = text.ptr[0] == '`';
         slice from = slice_from(text, quote ? 1 : 0);
+        if (quote && !quoted && slice_cut(from, '`', &line, &behind) && line_named(out, line)) {
+            text = behind;
+            continue;
+        }
         size_t len = quoted ? 0 : option_at(c, from, &a);
         if (len > 0 && quote) /* an option alone */
             len = from.len > len && from.ptr[len] == '`' ? len + 2 : 0;
@@ -123,16 +184,15 @@ bool api_blames_cursor(const struct api_job *j)
     return j->by_cursor && argument != NULL && strcmp(argument, "after") == 0;
 }
 
-/* What a refusal says. */
-static slice refusal_words(struct api_job *j)
+slice api_words(const struct api_job *j, const struct command *c, slice text)
 {
     struct buf out;
-    ensure(j->call.err != OK);
-    if (api_blames_cursor(j))
-        return SLICE(API_CURSOR_WRONG);
+    if (j->typed || text.len == 0)
+        return text;
     buf_init(&out, PROBLEM_BYTES_MAX);
-    api_members_named(&out, j->call.command, j->call.text);
-    slice text = out.overflow ? j->call.text : slice_dup(j->arena, buf_fit(&out));
+    api_members_named(&out, c, text);
+    if (!out.overflow)
+        text = slice_dup(j->arena, buf_fit(&out));
     buf_fini(&out);
     return text;
 }
@@ -140,16 +200,19 @@ static slice refusal_words(struct api_job *j)
 void api_failed(struct api_job *j)
 {
     enum err e = j->call.err;
+    ensure(e != OK);
     unsigned status = api_names_another(j) ? 422 : api_status(e);
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
-    api_problem(
-        j->r, &(struct api_problem){ .status = status,
-                                     .detail = j->typed ? j->call.text : refusal_words(j),
-                                     .error = err_name(e),
-                                     .argument = api_blames_cursor(j) ? "cursor" : j->call.culprit,
-                                     .retry_s = status == 503 ? 1 : 0,
-                                     .report = j->call.command->report ? &j->call : NULL });
+    slice words = api_words(j, j->call.command, j->call.text);
+    api_problem(j->r,
+                &(struct api_problem){
+                    .status = status,
+                    .detail = api_blames_cursor(j) && !j->typed ? SLICE(API_CURSOR_WRONG) : words,
+                    .error = err_name(e),
+                    .argument = api_blames_cursor(j) ? "cursor" : j->call.culprit,
+                    .retry_s = status == 503 ? 1 : 0,
+                    .report = j->call.command->report ? &j->call : NULL });
 }
 
 /* What a thing is: its row, or all its rows. */
@@ -252,6 +315,10 @@ void api_succeeded(struct api_job *j)
     struct http_answer a = { .status = j->created ? 201 : 200, .type = "application/json" };
     buf_init(&out, API_ANSWER_MAX);
     buf_init(&lines, LINES_BYTES_MAX);
+    slice text = j->call.text;
+    if (text.len > 0 &&
+        memchr(text.ptr, '\n', text.len) == NULL) /* else it is what was asked for */
+        j->call.text = api_words(j, j->call.command, text);
     if (get && api_is_there(j)) {
         api_etag(&j->call, etag);
         http_header_line(&lines, "ETag", slice_of(etag));

@@ -81,9 +81,11 @@ unsigned api_status(enum err e);
     "`next` of the page before, once"
 /* Whether the argument that the call refuses is `after`, and the client gave that as `cursor`. */
 bool api_blames_cursor(const struct api_job *j);
-/* Rows and commands speak of options; here they are members. A command of musterctl, in backticks,
- * stays as it is. */
+/* Rows and commands speak of options; here they are members, also those of another command in
+ * backticks. A line of musterctl without options stays as it is. */
 void api_members_named(struct buf *out, const struct command *c, slice text);
+/* What a call of `c` says, with members, unless the client has options. */
+slice api_words(const struct api_job *j, const struct command *c, slice text);
 void api_failed(struct api_job *j); /* answers with what the call failed with */
 void api_succeeded(struct api_job *j);
 /* Whether the call has read a thing that is there and has an ETag. */
