@@ -552,7 +552,8 @@ def test_a_change_whose_answer_was_lost_is_not_said_to_be_of_somebody_else(serve
         types_and_runs(pages, {"another text": "Fourth", "the old text": "First"}[then])
     gone(pages, "dialog")
     assert department(server) == {"Run": "Third", "the old text": "First"}.get(then, "Fourth")
-    assert pages.complaints() == []
+    # The form may have read Third when the server was back, and is refused then.
+    assert pages.complaints(ours=("412",) if then == "somebody else" else ()) == []
 
 
 def test_a_refusal_names_the_fields_of_the_form(server, pages):
