@@ -491,6 +491,7 @@ static void adhoc_note_cut(struct xml_write *x, const struct command_call *call,
 static slice adhoc_words(const struct command_call *call)
 {
     const struct command_arg *a = call->command->args;
+    ensure(call->ended && call->err == OK);
     if (call->rows == NULL && call->text.len == 0)
         return SLICE("There is nothing to show.");
     while (call->next.ptr != NULL && a->name != NULL && strcmp(a->name, "after") != 0)

@@ -169,6 +169,7 @@ static void user_stored(void *arg, enum store_result result, const struct store_
 {
     struct storing *s = arg;
     (void)b;
+    ensure(s->x->pending > 0 && !s->x->dry);
     archive_words_stored(s->x->worker);
     import_stored_end(arg, result);
 }
@@ -179,6 +180,7 @@ static void before_stored(void *arg, enum store_result result, const struct stor
 {
     struct storing *s = arg;
     (void)b;
+    ensure(s->x->pending > 0 && !s->x->dry);
     archive_words_stored(s->x->worker);
     if (result == STORE_OK)
         storing_next(arg);
