@@ -185,6 +185,25 @@ void partner_confirms_by_end(struct partner *p)
         partner_confirm_all(p);
 }
 
+/* Nothing is taken from it, also no answer. */
+static bool partner_is_banned(const struct partner *p)
+{
+    return s2s_ban(p->worker, partner_local(p), partner_remote(p)) != NULL;
+}
+
+void partner_confirms_if_not_asked(struct partner *p)
+{
+    if (partner_is_banned(p))
+        partner_confirm_all(p);
+    else
+        partner_confirms_by_end(p);
+}
+
+bool partner_may_answer(const struct partner *p)
+{
+    return p->unacked.written > 0 && !partner_is_banned(p);
+}
+
 /* Without XEP-0198: the answer to a ping says that what was written before it has arrived. It
  * comes on a stream of the other server; some servers send it on ours (partner_pongs()). */
 
@@ -283,7 +302,7 @@ static void partner_ping(struct partner *p)
 
 void partner_asks_now(struct partner *p)
 {
-    if (p->unacked.written > 0)
+    if (partner_may_answer(p))
         partner_ping(p);
 }
 

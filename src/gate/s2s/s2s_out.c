@@ -111,7 +111,6 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     struct s2s_out *o = s2s_out_of(x);
     bool ended = why == XSTREAM_ENDED || (why == XSTREAM_LOST && o->peer_ended);
     bool confirms = out_ends_confirm(o, why); /* before anything more is written */
-    bool by_end = o->peer_ended || o->asked_first;
     if (ended)
         s2s_flow_last_ack(s2s_out_flow(x));
     else if (o->partner != NULL && (o->both || o->up))
@@ -127,7 +126,9 @@ static void out_gone(struct xstream *x, enum xstream_end why)
         return;
     share_each(o, partner_ended);
     if (confirms)
-        share_each(o, by_end ? partner_confirms_by_end : partner_confirm_all);
+        share_each(o, o->peer_ended    ? partner_confirms_by_end
+                      : o->asked_first ? partner_confirms_if_not_asked
+                                       : partner_confirm_all);
 }
 
 static void out_closing(struct xstream *x)
@@ -380,10 +381,8 @@ static bool out_needs_proof(const struct s2s_out *o)
  * its own streams, of which none is taken from a domain that may not speak any more. */
 static bool out_asks_first(const struct s2s_out *o)
 {
-    if (!out_needs_proof(o) || o->x.among->stopped ||
-        s2s_ban(o->x.worker, out_local(o), out_remote(o)) != NULL)
-        return false;
-    return share_some(o, o->peer_ended ? partner_answers : partner_hears);
+    return out_needs_proof(o) && !o->x.among->stopped &&
+           share_some(o, o->peer_ended ? partner_answers : partner_hears);
 }
 
 static void out_proves(struct s2s_out *o)
@@ -404,7 +403,7 @@ bool s2s_out_proves(const struct s2s_out *o) { return o->proving; }
 
 void s2s_out_is_proved(struct s2s_out *o)
 {
-    if (o->proving && !out_needs_proof(o)) {
+    if (o->proving && !out_asks_first(o)) {
         o->proving = false;
         out_sends_end(o);
     }

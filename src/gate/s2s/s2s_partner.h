@@ -106,9 +106,12 @@ void partner_confirm_all(struct partner *p);           /* that was written to th
 /* The same where answers to pings can say it, but were awaited in vain: not if it has ever given
  * one. */
 void partner_confirms_by_end(struct partner *p);
-bool partner_answers(const struct partner *p);        /* its server has answered a ping, */
-bool partner_hears(const struct partner *p);          /* also the last one */
-void partner_asks_now(struct partner *p);             /* with a ping, what it has read */
+/* The same, but a pair that may not speak was not asked. */
+void partner_confirms_if_not_asked(struct partner *p);
+bool partner_may_answer(const struct partner *p); /* something is unconfirmed, and it may speak */
+bool partner_answers(const struct partner *p);    /* its server has answered a ping, */
+bool partner_hears(const struct partner *p);      /* also the last one */
+void partner_asks_now(struct partner *p);         /* with a ping, what it has read */
 bool partner_is_unconfirmed(const struct partner *p); /* something of that */
 uint32_t partner_sent_count(const struct partner *p);
 void partner_uncounted(struct partner *p); /* it has no XEP-0198 after all */

@@ -389,12 +389,12 @@ bool share_is_unconfirmed(const struct s2s_out *o)
 
 bool share_some(const struct s2s_out *o, bool (*answers)(const struct partner *p))
 {
-    if (partner_is_unconfirmed(o->partner) && answers(o->partner))
+    if (partner_may_answer(o->partner) && answers(o->partner))
         return true;
     if (o->share != NULL)
         LIST_EACH (it, &o->share->guests) {
             const struct partner *p = guest_at(it);
-            if (p != NULL && partner_is_unconfirmed(p) && answers(p))
+            if (p != NULL && partner_may_answer(p) && answers(p))
                 return true;
         }
     return false;

@@ -59,7 +59,7 @@ void share_wrote(struct s2s_out *o);
 bool share_confirmed(struct s2s_out *o, uint32_t h); /* false: that cannot be */
 void share_uncounted(struct s2s_out *o);
 bool share_is_unconfirmed(const struct s2s_out *o);
-/* Whether a partner with something unconfirmed answers (or hears) pings: partner_answers(). */
+/* Whether a partner that partner_may_answer() does so: partner_answers() or partner_hears(). */
 bool share_some(const struct s2s_out *o, bool (*answers)(const struct partner *p));
 /* The same of a partner with a stream, its own or that of its host: s2s_out_proves(), and
  * s2s_out_is_proved(). */
