@@ -122,3 +122,51 @@ def test_no_domain_comes_to_a_stream_whose_server_is_asked(evil, authority, key)
         assert reader.text.count(f"from='{TWO}'") == keys and "later" not in reader.text
         until("our end", lambda: END in reader.text)
     one.ctl("status")
+
+
+@pytest.fixture
+def again(shared, streams):
+    """Each domain has had an answer, and the messages of those that write have come since: what
+    writes, and the streams that answer."""
+    one, _, reader, pings = shared
+    backs = {local: streams(local) for local in (ONE, TWO)}
+    for local, back in backs.items():
+        back.raw(pong(pings[local], local))
+    until("both are confirmed", lambda: pending(one) == 0)
+    clients = {local: one.client("alice", "again", domain=local) for local in (ONE, TWO)}
+
+    def write(*locals_):
+        for local in locals_:
+            say(clients[local], f"{local} again")
+        until("all", lambda: reader.text.count("again</body>") == len(locals_))
+        until("they are stored", lambda: pending(one) == len(locals_))
+        return clients
+    return write
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("off", [ONE, TWO])
+def test_a_domain_that_may_not_speak_is_not_asked(shared, again, off):
+    """No answer to it is taken: the end of the other server says that it has read all, at once."""
+    one, _, reader, _ = shared
+    client = again(off)[off]
+    one.ctl("set", f"s2s.policy@{off}", "off")
+    until("our end", lambda: END in reader.text)
+    reader.say(END)
+    until("it is confirmed", lambda: pending(one) == 0)
+    client.ping()
+    assert not [e for e in client.inbox if e.get("type") == "error"]
+
+
+@pytest.mark.sqlite
+def test_a_domain_is_asked_though_the_one_whose_stream_it_is_may_not_speak(shared, again):
+    """The other server ends its half without having read anything."""
+    one, listener, reader, _ = shared
+    again(TWO)
+    seen = reader.text.count("<ping")
+    one.ctl("set", f"s2s.policy@{ONE}", "off")
+    until("a ping", lambda: reader.text.count("<ping") > seen)
+    reader.say(END)
+    until("our end", lambda: END in reader.text)
+    reader.cut()
+    next_text(listener, f"{TWO} again")
