@@ -6,9 +6,9 @@
  * An event is in the queue when its transaction is committed, some milliseconds after it happened.
  *
  * At the home of DUTY_WEBHOOKS. Limits: WEBHOOKS_MAX webhooks, webhook.queue-max events that wait,
- * for webhook.keep; WEBHOOK_FLIGHTS requests at once to one receiver, of which one has room always,
- * and the others while there are fewer than FLIGHTS_MORE_MAX of those. What is dropped raises the
- * alarm webhook.dropped. */
+ * for webhook.keep; WEBHOOK_FLIGHTS requests at once to one receiver: there is always room for one,
+ * and for FLIGHTS_MORE_MAX more of all receivers. What is dropped raises the alarm webhook.dropped.
+ */
 #pragma once
 #include "app/webhook_post.h"
 #include "base/list.h"
