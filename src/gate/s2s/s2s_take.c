@@ -47,12 +47,6 @@ static slice take_domain_of(const struct xstream *x, slice unit, slice name)
     return s2s_attr_domain(x, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
 }
 
-static bool take_fits(struct xstream *x, const struct stanza *st, const struct s2s_taker *taker)
-{
-    slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
-    return taker->may(x, remote, local);
-}
-
 /* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
  * it. An answer would have that domain as its sender. So a stream that counts ends when what came
  * before is handled, and this is not counted: on the next stream the other server hears that the
@@ -144,7 +138,7 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
         st = NULL;
     if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
         take_misaddressed(x, unit, st, taker);
-    } else if (take_fits(x, st, taker)) {
+    } else if (taker->may(x, jid_split(stanza_from(st)).domain, jid_split(stanza_to(st)).domain)) {
         if (take_is_late(x, st, taker)) {
             stanza_unref(&st);
             return;
