@@ -65,9 +65,7 @@ static struct setting nodes_max = {
 };
 static struct store_stmt items_beyond = {
     .name = "pep.items-beyond",
-    .sql =
-        "SELECT CAST(coalesce(sum(items - $1), 0) AS BIGINT) FROM (SELECT count(*) AS items FROM "
-        "pubsub_item WHERE owner > 0 GROUP BY owner, nid HAVING count(*) > $1) v",
+    .sql = PUBSUB_ITEMS_BEYOND("owner > 0"),
     .params = "i",
     .cols = "i",
 };

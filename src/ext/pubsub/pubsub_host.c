@@ -16,7 +16,6 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "store/store.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
@@ -63,9 +62,7 @@ static struct setting user_nodes_max = {
 };
 static struct store_stmt items_beyond = {
     .name = "pubsub.items-beyond",
-    .sql =
-        "SELECT CAST(coalesce(sum(items - $1), 0) AS BIGINT) FROM (SELECT count(*) AS items FROM "
-        "pubsub_item WHERE owner < 0 GROUP BY owner, nid HAVING count(*) > $1) v",
+    .sql = PUBSUB_ITEMS_BEYOND("owner < 0"),
     .params = "i",
     .cols = "i",
 };

@@ -9,6 +9,10 @@ struct store_batch;
 extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index,
     ps_stmt_index_page;
 extern const struct store_schema ps_schema;
+/* How many items nodes of these owners ("owner > 0") have beyond $1 each. */
+#define PUBSUB_ITEMS_BEYOND(of)                                                                    \
+    "SELECT CAST(coalesce(sum(items - $1), 0) AS BIGINT) FROM (SELECT count(*) AS items FROM "     \
+    "pubsub_item WHERE " of " GROUP BY owner, nid HAVING count(*) > $1) v"
 void ps_load_service(struct actor *a); /* actor_loaded() follows, never from inside */
 void ps_store_made(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
 void ps_store_config(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
