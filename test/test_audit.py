@@ -193,8 +193,8 @@ def test_an_attacker_with_the_database_is_found(host, attack, goes_on):
 @pytest.mark.sqlite
 def test_an_older_end_of_the_log_is_seen_by_comparison_only(host):
     """Whoever can write to the database can put back the end that it once had, with what was
-    behind it deleted. Who has kept the number and hash of an entry sees it (docs/administrators.md,
-    The audit log)."""
+    behind it deleted. The number and hash of an entry, kept elsewhere, show it
+    (docs/administrators.md, The audit log)."""
     for i in range(6):
         host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
     until("the entries", lambda: host.rows("audit", "verify")[0]["last"] >= 6)

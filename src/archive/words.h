@@ -40,8 +40,9 @@ struct archive_words {
     " OR substr(m.stanza, 15 + " find "(substr(m.stanza, 16), ''''), length($9)) = $9)"
 
 const struct archive_words *archive_words(void); /* NULL: there is no full text */
-/* Each does nothing where there is none. archive_add() calls archive_words_stored(). What is added
- * long before it is committed needs another call then. w NULL: the thread has no worker. */
+/* Each does nothing where there is none. The readers of the log are told of messages by
+ * archive_words_stored(): archive_add() calls it, and whoever commits them much later calls it once
+ * more then. w NULL: the thread has no worker. */
 void archive_words_stored(struct worker *w);
 void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 void archive_words_again(struct store_batch *b, const struct archive_line *m, struct arena *tmp);

@@ -271,7 +271,7 @@ static void user_removed(void *arg, enum err e)
         users_fail_store(t, e);
 }
 
-/* With its archive: whoever deletes many is no faster than the database. */
+/* The answer comes when its archive is gone, too: a script that deletes many waits for that. */
 static void user_left(void *arg)
 {
     struct task *t = arg;
