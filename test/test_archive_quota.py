@@ -214,6 +214,17 @@ def test_an_imported_room_counts_at_once(make_server, tmp_path):
     assert sizes(host)[0] == sizes(host)[1]
 
 
+def test_a_lower_limit_applies_on_an_idle_server(make_server):
+    host = make_server("eve")
+    eve = host.client("eve", "r")
+    flood(eve, eve.bare, 250, "eve")
+    until("they are counted", lambda: size_of(host, "eve") > 4 * LIMIT)
+    eve.close()
+    for limit in 4 * LIMIT, 3 * LIMIT, 2 * LIMIT, LIMIT:
+        host.ctl("set", "archive.user-bytes", limit, "--accept")
+        until("the oldest are gone", lambda: 0 <= size_of(host, "eve") <= limit)
+
+
 @pytest.mark.parametrize("many", [False, True])
 def test_a_limit_after_none(server, load, many):
     """Without limits nothing is counted. Then a limit counts what it can read in a short time, and

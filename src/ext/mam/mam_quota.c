@@ -73,6 +73,12 @@ static struct store_stmt rooms_over = {
 static const struct setting_impact rooms_over_impact = {
     .stmt = &rooms_over, .what = "rooms whose oldest messages will be deleted", .deletes = true
 };
+static void mam_quota_limit_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    mam_quota_stored(w); /* also where no message comes */
+}
+
 struct setting mam_user_bytes = {
     .name = "archive.user-bytes",
     .impact = &users_over_impact,
@@ -82,6 +88,7 @@ struct setting mam_user_bytes = {
     .min = 64 << 10,
     .max = 1ll << 50,
     .allow_none = true,
+    .changed = mam_quota_limit_changed,
     .doc = "How much the archive of one account may hold; each message counts 128 bytes more than "
            "its size. Beyond the limit, the oldest messages of the longest conversation are "
            "deleted within some seconds. Undelivered messages are kept.",
@@ -95,6 +102,7 @@ struct setting mam_room_bytes = {
     .min = 64 << 10,
     .max = 1ll << 50,
     .allow_none = true,
+    .changed = mam_quota_limit_changed,
     .doc = "How much the archive of one room may hold, with the record of who enters and leaves; "
            "see archive.user-bytes.",
 };
@@ -179,7 +187,8 @@ struct store_stmt *const mam_quota_stmts[] = {
 static struct round {
     struct log_reading log; /* first */
     struct timer timer;
-    int64_t limits[2]; /* that all owners have been compared with: of accounts, of rooms */
+    int64_t limits[2]; /* that all owners have been compared with: of accounts, of rooms; */
+    int64_t now[2];    /* and those that they are being compared with */
     uint32_t rows;
     int64_t owners[OWNERS_MAX]; /* to look at; then those that have too much */
     unsigned owners_len;
@@ -412,10 +421,8 @@ static void all_read(void *arg, enum store_result r, const struct store_batch *b
 {
     struct round *q = arg;
     uint32_t count = r == STORE_OK ? store_row_count(b, 0) : 0;
-    if (r == STORE_OK && count == 0) {
-        q->limits[0] = limit_of(0);
-        q->limits[1] = limit_of(ROOM_ID_MIN);
-    }
+    if (r == STORE_OK && count == 0)
+        memcpy(q->limits, q->now, sizeof q->limits);
     if (count == 0) {
         mam_quota_end(q);
         return;
@@ -463,7 +470,7 @@ static void next_owner(struct round *q)
     } else if (q->all) {
         struct store_batch *b = store_read(worker_store(q->log.worker), 0);
         STORE_ADD(b, &find_over, STORE_ANY_ROWS, SV_I(q->all_after), SV_I(ROOM_ID_MIN),
-                  SV_I(limit_of(0)), SV_I(limit_of(ROOM_ID_MIN)), SV_I(OWNERS_MAX));
+                  SV_I(q->now[0]), SV_I(q->now[1]), SV_I(OWNERS_MAX));
         store_submit(b, worker_loop(q->log.worker), 0, all_read, q);
     } else {
         counted_step(q);
@@ -548,7 +555,9 @@ static void read_sizes(struct round *q)
 
 static void all_counted(struct round *q)
 {
-    if (q->limits[0] == limit_of(0) && q->limits[1] == limit_of(ROOM_ID_MIN)) {
+    q->now[0] = limit_of(0);
+    q->now[1] = limit_of(ROOM_ID_MIN);
+    if (memcmp(q->limits, q->now, sizeof q->limits) == 0) {
         mam_quota_end(q);
         return;
     }

@@ -12,7 +12,7 @@
  * below their limit. If a limit was changed, it looks at all owners at the end. An owner whose
  * messages were not delivered yet is looked at again with the next message.
  *
- * One round at a time, on the worker that stored a message.
+ * One round at a time, on a worker that stored a message or heard of another limit.
  *
  * Limits: STEP_ROWS messages and about STEP_BYTES a step; TRIES steps in a row that conflict with
  * other changes. */
