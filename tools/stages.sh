@@ -2,6 +2,8 @@
 # stages.sh: sourced by ./check. A stage is a function stage_NAME that writes its log to standard
 # output and succeeds or fails; how many tests it ran is read from that log. Stages of one row of
 # PLAN run side by side, rows one after the other.
+# What a shell exported for other programs does not reach the tests.
+unset MUSTERD MUSTERCTL
 # shellcheck source=tools/install.sh
 . tools/install.sh
 
