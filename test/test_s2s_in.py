@@ -9,6 +9,7 @@ from muster import federation, xml
 from muster.client import until
 from muster.component import Component
 from muster.federation import DIALBACK, Peer
+from test_s2s_lost import pending
 
 ONE, EVIL, OTHER = "one.test", "evil.test", "other.test"
 SECRET = "a secret of the component"
@@ -515,3 +516,37 @@ def test_what_is_behind_a_stanza_for_a_domain_that_has_left_is_taken(node, autho
     for n in 0, 2, 3:
         alice.expect(f"<message><body>text {n}</body></message>")
     peer.expect_closed()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.sqlite
+def test_what_was_written_back_is_confirmed_though_a_domain_has_left(node, authority, silent, gate,
+                                                                     closed):
+    """Nothing behind the stanza for that domain is taken or counted, but the stream is read until
+    the other server has confirmed what it was sent (XEP-0288), also one that was ending before."""
+    alice = node.client("alice")
+    peer = Peer(node, EVIL, ONE, authority.issue("evil", EVIL)).secure()
+    peer.raw("<bidi xmlns='urn:xmpp:bidi'/>")
+    assert peer.external() is None
+    peer.header().features_come()
+    peer.auto_ack = False
+    peer.enable_sm()
+    peer.result("abcdef01", to=gate.gate)  # its certificate proves it
+    peer.raw(message(f"x@{EVIL}", alice.bare, "zero") + message(f"x@{EVIL}", f"u@{gate.gate}", "1"))
+    alice.expect("<message><body>zero</body></message>")
+    gate.expect("<message><body>1</body></message>")
+    for n in range(3):
+        alice.send(message(alice, f"bob@{EVIL}", f"text {n}"))
+        peer.expect(f"<message><body>text {n}</body></message>")
+    node.ctl("component", "del", gate.gate)
+    if closed:
+        node.ctl("s2s", "close", EVIL)
+    peer.raw(message(f"x@{EVIL}", f"u@{gate.gate}", "two") +
+             message(f"x@{EVIL}", alice.bare, "three") + f"<r xmlns='{xml.SM}'/>")
+    until("its answer", lambda: peer.pump(0.1) or "2" in counts(peer))
+    peer.ack(3)
+    peer.expect_closed()
+    assert "3" not in counts(peer)
+    until("all are confirmed", lambda: pending(node) == 0)
+    alice.expect_nothing("<message/>")
+    del silent

@@ -294,7 +294,10 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
 /* Stanzas. */
 
 /* No acknowledgement follows any more, so what comes is taken only where none is awaited. */
-static bool in_counts_no_more(const struct s2s_in *s) { return s->shut || s->x.end_sent; }
+static bool in_counts_no_more(const struct s2s_in *s)
+{
+    return s->shut || s->skipped || s->x.end_sent;
+}
 
 /* Whether its sender may speak for this domain to that one, on this stream; else it has failed. */
 static bool in_pair_fits(struct xstream *x, slice remote, slice local)
@@ -353,12 +356,29 @@ static struct in_flow *in_flow(const struct xstream *x)
 
 static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
 
+/* What was written back has perhaps arrived: it would be sent again on the next stream. */
+static void in_close(struct s2s_in *s)
+{
+    bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
+    if (ends)
+        return;
+    s->orderly = true;
+    if (s->x.state != STREAM_BOUND || !s2s_back_waits(s)) {
+        s2s_flow_finish(s);
+        return;
+    }
+    s->closing = true;
+    s2s_back_ask(s);
+    in_ends_soon(s);
+}
+
 /* Where nothing is counted, what is behind it would be lost with a stream that is read no more. */
 static void in_leaves(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
     if (s2s_flow_is_enabled(s)) {
-        s2s_flow_finish(s);
+        s->skipped = true;
+        in_close(s);
     } else if (!x->end_sent && !s->draining) {
         xstream_send_end(x);
         in_ends_soon(s);
@@ -442,22 +462,6 @@ void s2s_in_stop(struct s2s_in *s)
         in_ends_soon(s);
     else
         s2s_flow_drain(s);
-}
-
-/* What was written back has perhaps arrived: it would be sent again on the next stream. */
-static void in_close(struct s2s_in *s)
-{
-    bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
-    if (ends)
-        return;
-    s->orderly = true;
-    if (s->x.state != STREAM_BOUND || !s2s_back_waits(s)) {
-        s2s_flow_finish(s);
-        return;
-    }
-    s->closing = true;
-    s2s_back_ask(s);
-    in_ends_soon(s);
 }
 
 static void in_shut_ends(struct s2s_in *s)
