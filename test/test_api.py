@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -850,3 +851,21 @@ def test_the_example(server, tmp_path):
         assert f"/users/erin@localhost {status} " in done.stdout
         assert "\nerin@localhost 20" in done.stdout
     assert server.rows("user", "show", "erin@localhost")[0]["surname"] == "Roe"
+
+
+def test_two_changes_of_one_thing_are_so_however_its_name_is_written(make_server):
+    """Of those that compare one ETag at the same time, one succeeds."""
+    server = api_server(make_server)
+    server.add_user("alice")
+    api = server.api
+    assert api("PUT", "/rooms/den@conference.localhost", {"owners": "alice@localhost"}).status == 201
+    for path, other, member in (("/users/alice@localhost", "/users/ALICE@LOCALHOST", "surname"),
+                                ("/rooms/den@conference.localhost",
+                                 "/rooms/Den@Conference.localhost", "name")):
+        for i in range(20):
+            etag = api("GET", path).getheader("ETag")
+            with ThreadPoolExecutor(4) as pool:
+                answers = list(pool.map(
+                    lambda n: api("PATCH", (path, other)[n % 2], {member: f"{i}-{n}"},
+                                  If_Match=etag).status, range(4)))
+            assert sorted(answers)[0] == 200 and set(sorted(answers)[1:]) <= {409, 412}, answers

@@ -14,13 +14,14 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "ops/audit.h"
+#include "xmpp/jid.h"
 #include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #define API_ROOT "/api/v1"
-enum { ALLOW_BYTES_MAX = 256, HOST_BYTES_MAX = 253 + sizeof ":65535" };
+enum { ALLOW_BYTES_MAX = 256, HOST_BYTES_MAX = 253 + sizeof ":65535", PLACE_BYTES_MAX = 64 };
 
 /* Changes of things whose ETag was compared: nobody else compares it before they have ended. */
 static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -32,12 +33,35 @@ static bool same_thing(const struct api_job *a, const struct api_job *b)
     for (unsigned i = 0; i < 5; i++)
         same = same && a->target.row[i] == b->target.row[i];
     for (size_t i = 0; same && i < a->target.count; i++)
-        same = slice_eq(a->target.values[i], b->target.values[i]);
+        same = slice_eq(a->places[i], b->places[i]);
     return same;
+}
+
+/* A value of the path as it is stored: "Alice@LOCALHOST" and "alice@localhost" are one user, and
+ * "07" is 7. What cannot be read is refused later. */
+static slice api_place(slice value, const struct param *p, struct arena *tmp)
+{
+    char text[PLACE_BYTES_MAX];
+    struct jid jid;
+    int64_t number;
+    struct why why;
+    if (!param_is_text(p) && param_check(p, value, &number, &why) == OK)
+        return slice_dup(tmp, (slice){ text, param_format(p, number, text, sizeof text) });
+    return p->type >= PARAM_DOMAIN && jid_parse(&jid, value, tmp) == OK ? jid.full : value;
+}
+
+static void api_places(struct api_job *j)
+{
+    const struct command *c = api_row(&j->target, j->method);
+    for (size_t i = 0; i < j->target.count; i++)
+        for (const struct command_arg *a = c->args; a->name != NULL; a++)
+            if (slice_is(j->target.names[i], a->name))
+                j->places[i] = api_place(j->target.values[i], &a->param, j->arena);
 }
 
 static bool busy_enter(struct api_job *j)
 {
+    api_places(j);
     pthread_mutex_lock(&busy_lock);
     const struct api_job *at = busy_jobs;
     while (at != NULL && !same_thing(at, j))

@@ -22,6 +22,7 @@ struct api_job {
     struct command_return ended;
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
+    slice places[API_PARTS_MAX];     /* of one that is in it: which thing the path names */
     bool busy, created;
     bool by_cursor;       /* the client gave `cursor`, which stands for `after` */
     bool typed;           /* its user typed options: refusals name these */
