@@ -49,8 +49,8 @@ def test_set_is_in_the_history(server):
     ("archive.retention", "30d", "365d"), ("audit.keep", "10d", "20d"),
     ("archive.retention", "30d", "none")])
 def test_going_back_to_what_deletes_must_be_accepted(make_server, setting, low, high):
-    """As `set` does: it counts, so where nothing would be deleted it does not ask. Nor where a
-    change is taken back that was never confirmed."""
+    """As `set` does: it counts, so where nothing would be deleted it does not ask. It does where a
+    change is taken back that was never confirmed: what came meanwhile would be deleted, too."""
     server = make_server("alice", "bob", settings={"audit.verify-every": "none"},
                          why="the test changes an entry, of which there would be an alarm")
     server.ctl("set", setting, low)
@@ -73,7 +73,12 @@ def test_going_back_to_what_deletes_must_be_accepted(make_server, setting, low, 
     server.ctl("set", setting, low, "--accept")
     server.ctl("config", "edit", setting, high)
     server.ctl("config", "apply", "--confirm", "5m")
-    server.ctl("config", "rollback")
+    said_to_bob(server)
+    aged(server, 40 if setting.startswith("archive") else 15)
+    assert f"{setting} would delete: {what} that are older: " in \
+        refusal(server, "config", "rollback")
+    assert value(server, setting) == high and history(server)[0]["state"] == "waits"
+    server.ctl("config", "rollback", "--accept")
     assert value(server, setting) == low
 
 
@@ -420,7 +425,8 @@ def aged(server, days):
         for n in range(101):
             db.execute("INSERT INTO alarm_history(id, alarm, severity, detail, raised_us, "
                        "cleared_us, known_us, known_by, note, worst) VALUES(?, 'store.full', "
-                       "'error', '', ?, ?, 0, '', '', 'error')", (10 ** 6 + n, at, at))
+                       "'error', '', ?, ?, 0, '', '', 'error') ON CONFLICT DO NOTHING",
+                       (10 ** 6 + n, at, at))
 
 
 def waiting_and_published(server):
@@ -463,7 +469,8 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
         server.ctl("config", "edit", name, less)
         diff = server.ctl("config", "diff")
         assert [r["impact"] for r in diff["rows"]] == [impact]
-        assert diff["text"] == f"`config apply` needs --accept: {name} would delete: {impact}"
+        assert diff["text"] == \
+            f"{name} would delete: {impact}; only `config apply --accept` applies this candidate"
         said = refusal(server, "config", "apply")
         assert f"nothing was changed: {name} would delete: {impact}; give --accept" in said
         assert refusal(server, "set", name, less) == said

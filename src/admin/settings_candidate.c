@@ -441,7 +441,8 @@ static void diff_done(struct settings_turn *t)
 {
     const struct count *one = first_deleting(t->arg);
     if (one != NULL)
-        command_done(t->call, "`config apply` needs --accept: %s would delete: %s",
+        command_done(t->call,
+                     "%s would delete: %s; only `config apply --accept` applies this candidate",
                      one->setting->name, one->text);
     else
         command_done(t->call, "%s", "");

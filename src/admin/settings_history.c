@@ -246,10 +246,10 @@ static void rollback_refuse(struct settings_turn *t, const char *text)
     settings_turn_fail(t, E_CONFLICT, text);
 }
 
-/* A change that waits to be confirmed is taken back as the clock would. */
+/* The clock asks nobody. */
 static void items_apply(struct settings_turn *t)
 {
-    if (t->call == NULL || t->undoes != 0)
+    if (t->call == NULL)
         settings_change(t);
     else
         settings_accept(t, settings_change, rollback_refuse);
