@@ -5,6 +5,7 @@ import pytest
 
 from muster import federation, xml
 from muster.client import until
+from muster.muc import Room
 from test_s2s_lost import read_join
 
 ONE, OTHER = "one.test", "other.test"
@@ -157,6 +158,30 @@ def test_what_comes_on_our_stream_before_its_end_is_taken(node, listener):
         peer.sendall(f"<message from='bob@{OTHER}' to='{alice.bare}'><body>late</body></message>"
                      "</stream:stream>".encode())
         alice.expect("<message><body>late</body></message>")
+
+
+def test_what_comes_for_a_service_that_is_off_is_answered_and_ends_our_stream(node, listener):
+    """From a server that does not count, and writes on our stream (XEP-0288): each is answered
+    until it hears our end, and its own next stream hears that the domain is unknown."""
+    alice, rooms = node.client("alice"), f"conference.{ONE}"
+    cave = Room("cave", ONE).create(alice, "alice")
+    alice.send(f"<message to='{cave.jid}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+               f"<invite to='bob@{OTHER}'/></x></message>")
+    with listener.secure(features=federation.EXTERNAL
+                         + "<bidi xmlns='urn:xmpp:features:bidi'/>") as peer:
+        listener.read_until(peer, "<auth.*</auth>")
+        peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+        listener.header(peer, "third", "")
+        listener.read_until(peer, "<invite ")
+        node.ctl("set", "muc.enabled", "off")
+        for kind, end in ("iq", "q"), ("message", "g"):
+            peer.sendall(f"<{kind} type='{'get' if kind == 'iq' else 'chat'}' id='{end}' from='"
+                         f"bob@{OTHER}/b' to='{rooms}'><query xmlns='urn:x'/></{kind}>".encode())
+        text = listener.read_until(peer, "(?s).*</stream:stream>")[0]
+    answer = re.search("<iq [^>]*>.*?</iq>", text)[0]
+    assert "id='q'" in answer and "type='error'" in answer, answer
+    again = federation.Peer(node, OTHER, rooms).header(origin=OTHER)
+    again.expect_stream_error("host-unknown")
 
 
 def test_an_end_instead_of_an_answer_to_enable_confirms_nothing(node, listener):

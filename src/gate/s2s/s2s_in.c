@@ -372,6 +372,11 @@ static void in_close(struct s2s_in *s)
     in_ends_soon(s);
 }
 
+static bool in_counts(const struct xstream *x)
+{
+    return s2s_flow_is_enabled((const struct s2s_in *)x);
+}
+
 /* Where nothing is counted, what is behind it would be lost with a stream that is read no more. */
 static void in_leaves(struct xstream *x)
 {
@@ -387,7 +392,8 @@ static void in_leaves(struct xstream *x)
 
 static void in_stanza(struct xstream *x, slice unit)
 {
-    static const struct s2s_taker taker = { in_pair_fits, in_other, in_route, in_flow, in_leaves };
+    static const struct s2s_taker taker = { in_pair_fits, in_other,  in_route,
+                                            in_flow,      in_counts, in_leaves };
     s2s_take(x, unit, in_lang(s2s_in_of(x)), &taker);
 }
 

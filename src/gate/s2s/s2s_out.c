@@ -720,17 +720,19 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
 
 static void out_route(struct xstream *x, struct stanza *st) { s2s_flow_route(s2s_out_flow(x), st); }
 
+static bool out_counts(const struct xstream *x) { return s2s_out_const(x)->sm == OUT_COUNTS; }
+
 static void out_leaves(struct xstream *x)
 {
     const struct s2s_out *o = s2s_out_of(x);
-    if (o->up && o->sm == OUT_COUNTS) /* else what is behind it would be lost */
+    if (o->up)
         partner_ends(o->partner);
 }
 
 static void out_stanza(struct xstream *x, slice unit)
 {
-    static const struct s2s_taker taker = { out_may_send, out_other, out_route, s2s_out_flow,
-                                            out_leaves };
+    static const struct s2s_taker taker = { out_may_send, out_other,  out_route,
+                                            s2s_out_flow, out_counts, out_leaves };
     const struct s2s_out *o = s2s_out_of(x);
     if (o->both)
         s2s_take(x, unit, (slice){ o->lang, o->lang_len }, &taker);

@@ -3,6 +3,7 @@
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_rows.h"
+#include "home/host.h"
 #include "home/router.h"
 #include "im/foreign.h"
 #include <errno.h>
@@ -48,20 +49,18 @@ static slice take_domain_of(const struct xstream *x, slice unit, slice name)
 }
 
 /* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
- * it. An answer would have that domain as its sender. So a stream that counts ends when what came
- * before is handled, and this is not counted: on the next stream the other server hears that the
- * domain is unknown (RFC 6120 §4.9.3.6). */
-static bool take_is_late(struct xstream *x, const struct stanza *st, const struct s2s_taker *taker)
+ * it. A stream on which something comes for it ends when what came before is handled, and the next
+ * one hears that the domain is unknown (RFC 6120 §4.9.3.6). Where stanzas are counted, this one is
+ * not, so it comes again. Else it would be lost in silence: a service that is switched off still
+ * answers it; a domain that is deleted cannot. */
+static bool take_is_answered(struct xstream *x, const struct stanza *st, slice local,
+                             const struct s2s_taker *taker)
 {
-    slice local = jid_split(stanza_to(st)).domain;
-    if (s2s_is_ours(x->worker, local))
-        return false;
     log_info(&log_s2s, LOG_EV("s2s.left"), LOG_S("domain", jid_split(stanza_from(st)).domain),
              LOG_S("local", local),
              LOG_C("why", "a stanza came for it, and it is not served here any more"));
     metric_add(&s2s_refused, 1);
-    taker->leaves(x);
-    return true;
+    return !taker->counts(x) && host_has(worker_node(x->worker), local);
 }
 
 static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice local)
@@ -123,6 +122,28 @@ static void take_slowly(struct xstream *x, const struct stanza *st, uint64_t pau
                                "are read that much later"));
 }
 
+/* Takes over st. */
+static void take_stanza(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
+{
+    slice remote = jid_split(stanza_from(st)).domain;
+    metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
+    s2s_domain_stanza(remote, false);
+    uint64_t pause_ms = foreign_pace_ms(x->worker, remote);
+    if (pause_ms > 0)
+        take_slowly(x, st, pause_ms);
+    take_route(x, st, taker);
+}
+
+static void take_late(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
+{
+    if (take_is_answered(x, st, jid_split(stanza_to(st)).domain, taker))
+        take_stanza(x, st, taker);
+    else
+        stanza_unref(&st);
+    if (x->state == STREAM_BOUND)
+        taker->leaves(x);
+}
+
 void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker *taker)
 {
     struct stanza_source src = {
@@ -139,16 +160,10 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
     if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
         take_misaddressed(x, unit, st, taker);
     } else if (taker->may(x, jid_split(stanza_from(st)).domain, jid_split(stanza_to(st)).domain)) {
-        if (take_is_late(x, st, taker)) {
-            stanza_unref(&st);
-            return;
-        }
-        metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
-        s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
-        uint64_t pause_ms = foreign_pace_ms(x->worker, jid_split(stanza_from(st)).domain);
-        if (pause_ms > 0)
-            take_slowly(x, st, pause_ms);
-        take_route(x, st, taker);
+        if (s2s_is_ours(x->worker, jid_split(stanza_to(st)).domain))
+            take_stanza(x, st, taker);
+        else
+            take_late(x, st, taker);
         return;
     }
     stanza_unref(&st);
