@@ -1,10 +1,14 @@
 """The audit log: what is in it, and that nobody changes it unseen."""
+import contextlib
 import hashlib
+import json
 import re
+import time
 
 import pytest
 
 from muster.client import until
+from muster.control import Control
 from test_api import api_server
 from test_roles import refused
 
@@ -272,6 +276,26 @@ def test_entries_of_a_time_without_the_key_are_unproven(host):
             host.restart()
         assert broken(host) is None and entries(host, "--command", "audit broken") == []
         before = host.rows("audit", "list", "--limit", "1")[0]["id"]
+
+
+def first_answer(host, command):
+    """Of a server that has just made its socket."""
+    for _ in range(20000):
+        with contextlib.suppress(OSError):
+            return Control(host).run(command)
+        time.sleep(0.001)
+    raise AssertionError("no socket")
+
+
+@pytest.mark.parametrize("command", ["audit verify", "audit export"])
+def test_what_compares_the_ends_waits_until_the_server_has_begun(host, command):
+    """The server comes back with its key, and says so in an entry behind those without it."""
+    for n in range(3):
+        without_key(host, f"{31 + n}s")
+        host.start(ready=False)
+        answer = first_answer(host, command)
+        assert answer["ok"] and "broken" not in json.dumps(answer), answer
+        host.stop()
 
 
 ATTACKS_WITHOUT_KEY = {

@@ -144,6 +144,8 @@ static struct chain {
     struct audit_end last, next; /* the second: after what is under way */
     struct audit_end sealed;     /* what the head says, while it is compared with older entries */
     bool resets;                 /* an AUDIT_RESET is pending */
+    bool begun;                  /* the ends were compared, and what was found is written */
+    struct list waiters;         /* for that: struct audit_waiter */
     struct timer retry, sweep;
 } chain;
 
@@ -151,6 +153,25 @@ static struct worker *chain_worker;
 static bool looked; /* this process has compared the ends with the head */
 static void (*on_stored)(void);
 static void chain_go_on(void);
+
+bool audit_has_begun(void) { return chain.begun; }
+
+void audit_wait(struct audit_waiter *a)
+{
+    if (chain.begun)
+        a->fn(a);
+    else
+        list_append(&chain.waiters, &a->node);
+}
+
+static void chain_wake(void)
+{
+    LIST_EACH (it, &chain.waiters) {
+        struct audit_waiter *a = CONTAINER_OF(it, struct audit_waiter, node);
+        list_remove(it);
+        a->fn(a);
+    }
+}
 
 void audit_on_stored(void (*stored)(void)) { on_stored = stored; }
 
@@ -309,8 +330,10 @@ static void chain_wait(enum store_result result)
               LOG_I("entries", chain.count),
               LOG_C("hint", "entries wait in memory until the database works"));
     chain.known = false;
-    if (!chain.ending)
-        timer_set(worker_loop(chain_worker), &chain.retry, RETRY_MS);
+    if (chain.ending)
+        return;
+    timer_set(worker_loop(chain_worker), &chain.retry, RETRY_MS);
+    chain_wake();
 }
 
 static void chain_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -451,8 +474,14 @@ static void chain_read(void)
 
 static void chain_go_on(void)
 {
-    if (chain.busy || chain.ending || chain.count == 0)
+    if (chain.busy || chain.ending)
         return;
+    if (chain.count == 0) {
+        chain.begun = chain.begun || chain.known;
+        if (chain.begun)
+            chain_wake();
+        return;
+    }
     if (!chain.known) {
         chain_read();
         return;
@@ -675,6 +704,7 @@ static void audit_start(struct worker *w)
         return;
     chain = (struct chain){ .retry = { .fn = retry_due }, .sweep = { .fn = sweep_due } };
     list_init(&chain.pending);
+    list_init(&chain.waiters);
     chain_worker = w;
     timer_set(worker_loop(w), &chain.sweep, 0);
     audit_watch_start(w);
@@ -830,8 +860,14 @@ static void audit_exported(void *arg, enum store_result result, const struct sto
     audit_rows_end(call, b, end);
 }
 
-static void run_audit_export(struct command_call *call)
+struct exporting {
+    struct audit_waiter waiter; /* first */
+    struct command_call *call;
+};
+
+static void audit_export_begin(struct audit_waiter *a)
 {
+    struct command_call *call = ((struct exporting *)a)->call;
     struct worker *w = call->worker;
     int64_t after = command_number(call, "after", 0);
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
@@ -840,6 +876,13 @@ static void run_audit_export(struct command_call *call)
     store_add(b, &audit_head_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &audit_last_stmt, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, worker_loop(w), 0, audit_exported, call);
+}
+
+static void run_audit_export(struct command_call *call)
+{
+    struct exporting *e = arena_new(call->arena, struct exporting, 1);
+    *e = (struct exporting){ .waiter.fn = audit_export_begin, .call = call };
+    audit_wait(&e->waiter);
 }
 
 /* Of `audit list`; an export says more. */

@@ -1,6 +1,7 @@
 /* audit_chain: an entry of the audit log, its hash, and the head, for the part that appends
  * (ops/audit.c) and the part that verifies (ops/audit_verify.c). */
 #pragma once
+#include "base/list.h"
 #include "base/slice.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,6 +42,16 @@ struct audit_end {
                     * these are as they were when the key was lost; 0: none */
     char hash[AUDIT_HASH + 1];
 };
+
+/* Who compares the ends of the log waits until the server, after its start, has done so and written
+ * what it found: `fn` is called then, or when the database does not answer; at once, if that has
+ * been. At the home of DUTY_AUDIT; not after the worker has stopped. ops/audit.c. */
+struct audit_waiter {
+    struct list node;
+    void (*fn)(struct audit_waiter *a);
+};
+void audit_wait(struct audit_waiter *a);
+bool audit_has_begun(void);
 
 extern struct log_area log_audit;
 extern struct setting audit_keep;

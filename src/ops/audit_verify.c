@@ -360,6 +360,8 @@ static void audit_watch_due(struct timer *t, struct loop *loop)
     (void)t, (void)loop;
     if (watch.under_way)
         check_read_page(&watch.check);
+    else if (!audit_has_begun())
+        watch_in(FIRST_MS);
     else
         audit_watch_begin();
 }
@@ -391,6 +393,7 @@ void audit_watch_stop(void)
 /* By a command. */
 struct verify {
     struct audit_check check; /* first */
+    struct audit_waiter waiter;
     struct command_call *call;
 };
 
@@ -442,18 +445,24 @@ static void audit_verify_done(struct audit_check *c)
     verify_end(call, c);
 }
 
+static void audit_verify_begin(struct audit_waiter *a)
+{
+    check_read_page(&CONTAINER_OF(a, struct verify, waiter)->check);
+}
+
 static void run_audit_verify(struct command_call *call)
 {
     struct verify *v = arena_new(call->arena, struct verify, 1);
     int64_t after = command_number(call, "after", 0);
     *v = (struct verify){ .call = call,
+                          .waiter.fn = audit_verify_begin,
                           .check = { .worker = call->worker,
                                      .last = after,
                                      .all = after == 0,
                                      .ends = after == 0,
                                      .rows = PAGE_ROWS,
                                      .done = audit_verify_done } };
-    check_read_page(&v->check);
+    audit_wait(&v->waiter);
 }
 
 struct command audit_verify_command = {
