@@ -858,7 +858,8 @@ def test_two_changes_of_one_thing_are_so_however_its_name_is_written(make_server
     server = api_server(make_server)
     server.add_user("alice")
     api = server.api
-    assert api("PUT", "/rooms/den@conference.localhost", {"owners": "alice@localhost"}).status == 201
+    room = {"owners": "alice@localhost"}
+    assert api("PUT", "/rooms/den@conference.localhost", room).status == 201
     for path, other, member in (("/users/alice@localhost", "/users/ALICE@LOCALHOST", "surname"),
                                 ("/rooms/den@conference.localhost",
                                  "/rooms/Den@Conference.localhost", "name")):

@@ -101,6 +101,16 @@ def test_each_stage_that_fails_is_named(pair):
     assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr
 
 
+def test_hosts_that_drop_packets(pair):
+    one, other = pair
+    with federation.deaf_port() as port:
+        deaf, there = f"127.0.0.1:{port}", f"127.0.0.1:{other.s2s_port}"
+        for words in (("fedtest", "--target", deaf, "--proxy", there, "--domain", OTHER),
+                      ("pushtest", "--edge", deaf, "--service", f"push.{OTHER}")):
+            failure(one, "tcp", f"{deaf}: Connection timed out (errno 110)", *words,
+                    "--timeout", "2s")
+
+
 def test_a_link_that_fails_elsewhere(make_server, authority, pair):
     """The proxy is right. The ping goes by the route, and where that fails is the stage."""
     one, other = pair

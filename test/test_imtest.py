@@ -301,6 +301,15 @@ def test_a_partner_that_takes_the_connection_and_is_silent(pair):
         between(one, "no answer", "it does not answer", trace=("--timeout", "1s"))
 
 
+@pytest.mark.parametrize("target", ["127.0.0.1", "localhost"])
+def test_a_target_that_drops_packets(pair, target):
+    one, _ = pair()
+    mark(one)
+    with federation.deaf_port() as port:
+        failure(one, "tcp", f"{target}:{port}: Connection timed out (errno 110)", *TO[2:],
+                "--target", target, "--port", str(port), "--timeout", "2s")
+
+
 def test_a_link_that_works_again_has_no_stage(pair):
     one, other = pair(retry_for="0s")
     mark(one)

@@ -11,7 +11,9 @@
 #include "home/here.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { DEFAULT_PORT = 5269, WHY_BYTES = 512 };
 
@@ -24,6 +26,7 @@ struct edge_try {
     struct timer limit;
     struct arena *arena; /* of the texts of `want` */
     const char *stage;   /* of the last step */
+    slice place;         /* want.host, with its port */
     char said[WHY_BYTES];
 };
 
@@ -67,7 +70,10 @@ static void edge_late(struct timer *timer, struct loop *loop)
     if (t->probe != NULL)
         edge_end(t, "stream", SLICE("the target has not answered in time"));
     else
-        edge_end(t, t->stage, *t->said != '\0' ? slice_of(t->said) : SLICE("no answer in time"));
+        edge_end(t, s2s_stage_name(s2s_find_stage(t->find)),
+                 slice_of(arena_printf(t->arena, "%.*s: %s (errno %d)%s%s", SLICE_ARG(t->place),
+                                       strerror(ETIMEDOUT), ETIMEDOUT, *t->said != '\0' ? "; " : "",
+                                       t->said)));
 }
 
 static void edge_told(void *arg, enum s2s_stage stage, bool fine, slice text)
@@ -135,6 +141,9 @@ struct edge_try *edge_open(const struct outside_edge *want, struct outside_resul
     t->gate = g;
     t->want = *want;
     t->want.host = slice_dup(t->arena, host.address);
+    t->place =
+        given ? t->want.host
+              : slice_of(arena_printf(t->arena, "%.*s:%u", SLICE_ARG(host.address), result->port));
     t->want.domain = slice_dup(t->arena, want->domain);
     /* A stream in the name of a domain of ours would be refused: it has no name then, which is
      * enough for the features (RFC 6120 §4.7.1). */

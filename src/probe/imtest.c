@@ -242,9 +242,10 @@ static void imtest_late(struct timer *timer, struct loop *loop)
     else if (t->connected)
         imtest_fail(t, "stream", "the target has not answered in time");
     else
-        imtest_fail(t, t->stage, "%s:%u: %s (errno %d)%s%s",
-                    slice_cstr(t->call->arena, t->result.target), t->result.port,
-                    strerror(ETIMEDOUT), ETIMEDOUT, *t->said != '\0' ? "; " : "", t->said);
+        imtest_fail(t, t->find != NULL ? s2s_stage_name(s2s_find_stage(t->find)) : t->stage,
+                    "%s:%u: %s (errno %d)%s%s", slice_cstr(t->call->arena, t->result.target),
+                    t->result.port, strerror(ETIMEDOUT), ETIMEDOUT, *t->said != '\0' ? "; " : "",
+                    t->said);
 }
 
 /* After the login. */

@@ -1,5 +1,6 @@
 """Other servers, made for tests: what they say is raw. And certificates of an authority."""
 import base64
+import contextlib
 import datetime
 import re
 import socket
@@ -242,3 +243,17 @@ def why(server, domain):
 def free_port():
     """Where nobody listens."""
     return free_ports(1)[0]
+
+
+@contextlib.contextmanager
+def deaf_port():
+    """Where a connection is neither made nor refused: as behind a firewall that drops."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield full.getsockname()[1]

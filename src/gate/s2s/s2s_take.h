@@ -16,8 +16,8 @@ struct s2s_taker {
     void (*other)(struct xstream *x, slice unit);        /* an element that is no stanza */
     void (*route)(struct xstream *x, struct stanza *st); /* on to whom it is for; takes over st */
     struct in_flow *(*flow)(const struct xstream *x);    /* what counts them; NULL: nothing */
-    bool (*counts)(const struct xstream *x); /* what is not acknowledged comes again */
-    void (*leaves)(struct xstream *x);       /* something came for a domain that is not ours now */
+    bool (*counts)(const struct xstream *x);             /* what is not acknowledged comes again */
+    void (*leaves)(struct xstream *x); /* something came for a domain that is not ours now */
 };
 
 /* An element of a bound stream. lang: of its header, or empty. */
