@@ -204,6 +204,24 @@ def test_members_by_what_their_profiles_say(server):
     push(bob, "<item jid='carol@localhost' name='Carolus'/>")
 
 
+def test_test_users_are_members_only_by_name(server):
+    """They are marked while the groups are there, and the other way round."""
+    make(server)
+    server.ctl("group-member", "add", "sales", "--domain", "localhost")
+    make(server, *JIDS[:2], name="named", shown="Named")
+    alice, carol = listening(server, "alice"), listening(server, "carol")
+    server.ctl("test", "user-add", JIDS[1], "--password", "secret")
+    push(carol, f"<item jid='{JIDS[1]}' subscription='remove'/>")
+    push(alice, f"<item jid='{JIDS[1]}'><group>Named</group></item>")
+    assert set(items(get(server.login("bob")))) == {JIDS[0]}
+    make(server, name="later")
+    server.ctl("group-member", "add", "later", "--domain", "localhost")
+    row = next(r for r in server.rows("group", "list") if r["name"] == "later")
+    assert row["members"] == 2
+    server.ctl("test", "user-del", JIDS[1])
+    push(carol, f"<item jid='{JIDS[1]}' subscription='both'/>")
+
+
 def test_an_address_is_not_inherited(server):
     make(server, *JIDS)
     bob = listening(server, "bob")

@@ -117,6 +117,18 @@ def test_a_ping_proves_it_where_no_receipt_comes(pair):
     assert message.get("from").startswith(f"alice@{ONE}/")
 
 
+def test_the_ping_takes_the_link_of_the_message(pair):
+    """Of several connections: it proves that the message has arrived."""
+    one, _ = pair(connections=4)
+    mark(one)
+    for _ in range(4):
+        assert imtest(one, *TO)[0] == 0
+        assert len([r for r in one.rows("s2s", "list") if r["direction"] == "out"]) == 1
+        one.ctl("s2s", "close", OTHER)
+        until("it is closed", lambda: not [r for r in one.rows("s2s", "list")
+                                           if r["direction"] == "out" and r["state"] == "up"])
+
+
 def test_a_receipt_proves_it(pair):
     one, other = pair()
     mark(one)

@@ -259,6 +259,15 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     bob.expect("<message id='b'/>")
     assert one.rows("s2s-group", "list") == [
         {"department": "Sales", "mode": "on", "domains": ""}]
+    one.ctl("federation", "set", alice.bare, "except", "--domains", f"{FAR} *.{OTHER}")
+    assert shown()["applies"] == ("except", f"{FAR} *.{OTHER}")
+    say(alice, bob.bare, "d")
+    bob.expect("<message id='d'/>")
+    one.ctl("federation", "set", alice.bare, "except", "--domains", OTHER)
+    say(alice, bob.bare, "e")
+    bounced(alice, "not-allowed", "e")
+    say(bob, alice.bare, "f")
+    bounced(bob, "service-unavailable", "f")  # she seems not to exist
     one.ctl("federation", "set", alice.bare, "only", "--domains", f"{FAR} *.{OTHER}")
     assert shown()["user"] == shown()["applies"] == ("only", f"{FAR} *.{OTHER}")
     say(alice, bob.bare, "c")
@@ -274,6 +283,7 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER.upper())
     assert shown()["applies"] == ("only", OTHER)
     one.ctl("federation", "set", alice.bare, "default")
+    assert "except" in refusal(one, "s2s-group", "set", "Sales", "except")
     assert "domains" in refusal(one, "s2s-group", "set", "Sales", "only", "--domains", "a..b")
     one.ctl("s2s-group", "del", "Sales")
     assert "no rule" in refusal(one, "s2s-group", "del", "Sales")

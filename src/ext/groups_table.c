@@ -50,7 +50,10 @@ struct metric groups_people = {
     " WHEN 'email' THEN a.email = " value " WHEN 'given-name' THEN a.given_name = " value          \
     " WHEN 'surname' THEN a.surname = " value " WHEN 'directory-uri' THEN a.directory_uri = "      \
     value " WHEN 'source' THEN a.source = " value " END "
-#define BY_RULE "FROM shared_group_rule r JOIN account a ON " MATCHES("r.field", "r.value")
+/* Accounts that tests log in with are in a group only by name, and see none by their domain. */
+#define NO_TEST "NOT EXISTS (SELECT 1 FROM test_user t WHERE t.account = a.id)"
+#define BY_RULE "FROM shared_group_rule r JOIN account a ON " MATCHES("r.field", "r.value")        \
+    " AND " NO_TEST " "
 struct store_stmt groups_stmt_groups = {
     .name = "groups.all", .params = "", .cols = "tt",
     .sql = "SELECT name, shown FROM shared_group ORDER BY name LIMIT 5000",
@@ -76,7 +79,8 @@ struct store_stmt groups_stmt_others = {
 struct store_stmt groups_stmt_by_rule = {
     .name = "groups.by-rule", .params = "tt", .cols = "i",
     .sql = "SELECT count(*) FROM account a JOIN (SELECT CAST($1 AS TEXT) AS field, "
-           "CAST($2 AS TEXT) AS value) r ON " MATCHES("r.field", "r.value"),
+           "CAST($2 AS TEXT) AS value) r ON " MATCHES("r.field", "r.value")
+           " AND " NO_TEST,
 };
 /* Those of one group, also beyond its limit. */
 struct store_stmt groups_stmt_matched = {
@@ -89,7 +93,8 @@ struct store_stmt groups_stmt_matched = {
 struct store_stmt groups_stmt_too_many_see = {
     .name = "groups.too-many-see", .params = "ti", .cols = "ti",
     .sql = "SELECT v.value, count(*) FROM shared_group_viewer v "
-           "JOIN account a ON " OF_DOMAIN("v.value") " WHERE v.name = $1 AND v.kind = 'domain' "
+           "JOIN account a ON " OF_DOMAIN("v.value") " AND " NO_TEST
+           " WHERE v.name = $1 AND v.kind = 'domain' "
            "GROUP BY v.value HAVING count(*) > $2 ORDER BY v.value",
 };
 struct store_stmt groups_stmt_viewers = {
@@ -101,7 +106,7 @@ struct store_stmt groups_stmt_domains = {
     .sql = "SELECT value, id, jid FROM (SELECT v.value, a.id, a.jid, row_number() OVER "
            "(PARTITION BY v.value ORDER BY a.id) AS place FROM (SELECT DISTINCT value FROM "
            "shared_group_viewer WHERE kind = 'domain') v JOIN account a ON " OF_DOMAIN("v.value")
-           " ORDER BY place, value LIMIT $1) c ORDER BY value, id",
+           " AND " NO_TEST " ORDER BY place, value LIMIT $1) c ORDER BY value, id",
 };
 struct store_stmt groups_stmt_follows = {
     .name = "groups.follows", .params = "", .cols = "i",

@@ -144,8 +144,6 @@ static struct chain {
     struct audit_end last, next; /* the second: after what is under way */
     struct audit_end sealed;     /* what the head says, while it is compared with older entries */
     bool resets;                 /* an AUDIT_RESET is pending */
-    bool begun;                  /* the ends were compared, and what was found is written */
-    struct list waiters;         /* for that: struct audit_waiter */
     struct timer retry, sweep;
 } chain;
 
@@ -153,25 +151,6 @@ static struct worker *chain_worker;
 static bool looked; /* this process has compared the ends with the head */
 static void (*on_stored)(void);
 static void chain_go_on(void);
-
-bool audit_has_begun(void) { return chain.begun; }
-
-void audit_wait(struct audit_waiter *a)
-{
-    if (chain.begun)
-        a->fn(a);
-    else
-        list_append(&chain.waiters, &a->node);
-}
-
-static void chain_wake(void)
-{
-    LIST_EACH (it, &chain.waiters) {
-        struct audit_waiter *a = CONTAINER_OF(it, struct audit_waiter, node);
-        list_remove(it);
-        a->fn(a);
-    }
-}
 
 void audit_on_stored(void (*stored)(void)) { on_stored = stored; }
 
@@ -333,7 +312,7 @@ static void chain_wait(enum store_result result)
     if (chain.ending)
         return;
     timer_set(worker_loop(chain_worker), &chain.retry, RETRY_MS);
-    chain_wake();
+    audit_wake(false);
 }
 
 static void chain_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -477,9 +456,8 @@ static void chain_go_on(void)
     if (chain.busy || chain.ending)
         return;
     if (chain.count == 0) {
-        chain.begun = chain.begun || chain.known;
-        if (chain.begun)
-            chain_wake();
+        if (chain.known)
+            audit_wake(true);
         return;
     }
     if (!chain.known) {
@@ -704,7 +682,7 @@ static void audit_start(struct worker *w)
         return;
     chain = (struct chain){ .retry = { .fn = retry_due }, .sweep = { .fn = sweep_due } };
     list_init(&chain.pending);
-    list_init(&chain.waiters);
+    audit_wait_begin();
     chain_worker = w;
     timer_set(worker_loop(w), &chain.sweep, 0);
     audit_watch_start(w);

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "store/store.h"
@@ -109,4 +110,37 @@ bool audit_head_fits(const struct store_batch *b, unsigned stmt, struct audit_en
         return false;
     end->reset = head.reset;
     return true;
+}
+
+static struct {
+    bool begun;
+    struct list waiters; /* struct audit_waiter */
+} waiting;
+
+void audit_wait_begin(void)
+{
+    waiting.begun = false;
+    list_init(&waiting.waiters);
+}
+
+bool audit_has_begun(void) { return waiting.begun; }
+
+void audit_wait(struct audit_waiter *a)
+{
+    ensure(a->fn != NULL && !list_linked(&a->node));
+    if (waiting.begun)
+        a->fn(a);
+    else
+        list_append(&waiting.waiters, &a->node);
+}
+
+void audit_wake(bool begun)
+{
+    waiting.begun = waiting.begun || begun;
+    LIST_EACH (it, &waiting.waiters) {
+        struct audit_waiter *a = CONTAINER_OF(it, struct audit_waiter, node);
+        list_remove(it);
+        a->fn(a);
+    }
+    ensure(!begun || list_empty(&waiting.waiters));
 }

@@ -44,14 +44,17 @@ struct audit_end {
 };
 
 /* Who compares the ends of the log waits until the server, after its start, has done so and written
- * what it found: `fn` is called then, or when the database does not answer; at once, if that has
- * been. At the home of DUTY_AUDIT; not after the worker has stopped. ops/audit.c. */
+ * what it found: `fn` is called then, or when the database does not answer; at once, if the server
+ * has. Only on the worker at the home of DUTY_AUDIT, not after that has stopped. */
 struct audit_waiter {
     struct list node;
     void (*fn)(struct audit_waiter *a);
 };
 void audit_wait(struct audit_waiter *a);
 bool audit_has_begun(void);
+/* For the part that appends: at its start; and when it has begun, or cannot. */
+void audit_wait_begin(void);
+void audit_wake(bool begun);
 
 extern struct log_area log_audit;
 extern struct setting audit_keep;

@@ -605,6 +605,8 @@ static void user_written(void *arg, enum store_result result, const struct store
                      err_text(err_of_store(result)));
     else {
         outside_users_changed(call->worker);
+        EMIT(account.profile_changed, call->worker,
+             jid); /* groups by rule are without it, or not */
         command_done(call, "%.*s is %s", SLICE_ARG(jid),
                      added ? "a test user" : "an ordinary user again");
     }
@@ -785,11 +787,12 @@ static struct command user_add_command = {
               .doc = "the account, which must be there" },
             { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
             { 0 } },
+    .home = "jid",
     .run = run_test_user_add,
     .doc = "Marks an account as one that tests log in with. imtest uses the first. Such accounts "
-           "are not in the lists and counts of users and sessions, get no announcements, and are "
-           "not found by user search. Their passwords are checked, and kept, sealed. There can be "
-           "100.",
+           "are not in the lists and counts of users and sessions, get no announcements, are not "
+           "found by user search, and are in no group by its domains or rules. Their passwords "
+           "are checked, and kept, sealed. There can be 100.",
 };
 static struct command user_del_command = {
     .name = "test user-del",
@@ -799,6 +802,7 @@ static struct command user_del_command = {
         (const struct command_arg[]){
             { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },
             { 0 } },
+    .home = "jid",
     .run = run_test_user_del,
     .doc = "Makes a test user an ordinary one. Its password is forgotten.",
 };

@@ -67,10 +67,13 @@ static void edge_late(struct timer *timer, struct loop *loop)
 {
     struct edge_try *t = CONTAINER_OF(timer, struct edge_try, limit);
     (void)loop;
+    ensure(t->probe != NULL || t->find != NULL);
     if (t->probe != NULL)
         edge_end(t, "stream", SLICE("the target has not answered in time"));
+    else if (s2s_find_stage(t->find) == S2S_AT_DNS)
+        edge_end(t, s2s_stage_name(S2S_AT_DNS), SLICE("the DNS has not answered in time"));
     else
-        edge_end(t, s2s_stage_name(s2s_find_stage(t->find)),
+        edge_end(t, s2s_stage_name(S2S_AT_TCP),
                  slice_of(arena_printf(t->arena, "%.*s: %s (errno %d)%s%s", SLICE_ARG(t->place),
                                        strerror(ETIMEDOUT), ETIMEDOUT, *t->said != '\0' ? "; " : "",
                                        t->said)));

@@ -236,13 +236,15 @@ static void imtest_late(struct timer *timer, struct loop *loop)
     if (t->refused)
         imtest_fail(t, imtest_unknown(t), "%s", t->said);
     else if (t->bound && t->ping_us != 0)
-        imtest_end(t, NULL, (slice){ 0 }, "proved by a ping of the domain behind the message");
+        imtest_end(t, NULL, (slice){ 0 }, "proved by a ping behind the message");
     else if (t->bound)
         imtest_unanswered(t);
     else if (t->connected)
         imtest_fail(t, "stream", "the target has not answered in time");
+    else if (t->find != NULL && s2s_find_stage(t->find) == S2S_AT_DNS)
+        imtest_fail(t, s2s_stage_name(S2S_AT_DNS), "the DNS has not answered in time");
     else
-        imtest_fail(t, t->find != NULL ? s2s_stage_name(s2s_find_stage(t->find)) : t->stage,
+        imtest_fail(t, t->find != NULL ? s2s_stage_name(S2S_AT_TCP) : t->stage,
                     "%s:%u: %s (errno %d)%s%s", slice_cstr(t->call->arena, t->result.target),
                     t->result.port, strerror(ETIMEDOUT), ETIMEDOUT, *t->said != '\0' ? "; " : "",
                     t->said);
@@ -255,7 +257,7 @@ static void imtest_no_receipt(struct timer *timer, struct loop *loop)
     struct imtest *t = CONTAINER_OF(timer, struct imtest, receipt);
     (void)loop;
     imtest_end(t, NULL, (slice){ 0 },
-               "proved by a ping of the receiver's domain behind the message (XEP-0199): the "
+               "proved by the answer to a ping behind the message (XEP-0199): the "
                "receiver has sent no receipt");
 }
 
@@ -297,7 +299,7 @@ static void imtest_send(struct imtest *t)
     imtest_write_end(t, &w);
     imtest_write(t, &w);
     xml_begin(&w, &b, XML_PART_MAX);
-    xml_open_with(&w, "iq", NULL, "to", t->receiver.domain);
+    xml_open_with(&w, "iq", NULL, "to", to); /* so it takes the same link as the message */
     xml_attr(&w, "type", SLICE("get"));
     xml_attr(&w, "id", slice_of(t->id));
     xml_empty(&w, "ping", NS_PING);
@@ -377,7 +379,8 @@ static void imtest_heard(struct imtest *t, const struct elem *e)
     if (slice_is(e->name, "message") && slice_eq(jid_split(from).domain, t->receiver.domain)) {
         if (same || !error)
             imtest_message(t, e, error);
-    } else if (slice_is(e->name, "iq") && same && slice_eq(from, t->receiver.domain)) {
+    } else if (slice_is(e->name, "iq") && same &&
+               slice_eq(jid_split(from).domain, t->receiver.domain)) {
         if (error && imtest_is_lost(e)) {
             t->pinged = true;
             imtest_refused(t, e);

@@ -1,10 +1,11 @@
 #include "ext/federation/federation_book.h"
 #include "base/arena.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "xmpp/jid.h"
 #include <pthread.h>
 
-const char *const federation_mode_names[] = { "default", "off", "on", "only", NULL };
+const char *const federation_mode_names[] = { "default", "off", "on", "only", "except", NULL };
 
 static struct {
     pthread_rwlock_t lock; /* guards all below */
@@ -60,11 +61,26 @@ static bool book_word_means(slice word, slice domain)
 bool federation_rule_allows(const struct federation_rule *r, slice domain)
 {
     slice word, words = r->domains;
-    if (r->mode != FEDERATION_ONLY)
+    bool named = false;
+    if (r->mode != FEDERATION_ONLY && r->mode != FEDERATION_EXCEPT)
         return r->mode == FEDERATION_ON;
-    while (slice_word(&words, &word))
-        if (book_word_means(word, domain))
-            return true;
+    while (!named && slice_word(&words, &word))
+        named = book_word_means(word, domain);
+    return named == (r->mode == FEDERATION_ONLY);
+}
+
+bool federation_mode_fits(struct command_call *call, int64_t mode, slice domains)
+{
+    bool needs = mode == FEDERATION_ONLY || mode == FEDERATION_EXCEPT;
+    if (needs == federation_domains_any(domains))
+        return true;
+    if (needs)
+        command_fail(call, E_SYNTAX, "`%s` needs the domains, such as --domains partner.test",
+                     federation_mode_names[mode]);
+    else
+        command_fail(
+            call, E_SYNTAX,
+            "domains are for `only` and `except`; leave out --domains, or say one of them");
     return false;
 }
 

@@ -10,6 +10,7 @@ enum federation_mode {
     FEDERATION_OFF,     /* nobody */
     FEDERATION_ON,      /* everybody that their domain may (s2s.policy) */
     FEDERATION_ONLY,    /* of these only some domains */
+    FEDERATION_EXCEPT,  /* all of these but some domains */
     FEDERATION_MODES
 };
 extern const char *const federation_mode_names[]; /* NULL-terminated */
@@ -18,8 +19,14 @@ enum { FEDERATION_DOMAINS_BYTES = 2000, FEDERATION_GROUPS_MAX = 1000 };
 
 struct federation_rule {
     enum federation_mode mode;
-    slice domains; /* FEDERATION_ONLY: words, `partner.test` or `*.partner.test` */
+    slice domains; /* FEDERATION_ONLY, FEDERATION_EXCEPT: `partner.test` or `*.partner.test` */
 };
+/* Whether a mode has domains as it must; else the call has failed. */
+struct command_call;
+bool federation_mode_fits(struct command_call *call, int64_t mode, slice domains);
+#define FEDERATION_MODE_DOC                                                                        \
+    "off: no other server; on: all that the domain may; only: of these the ones in --domains; "    \
+    "except: all of these but the ones in --domains"
 
 bool federation_domains_ok(slice words); /* a `check`; its `form`: */
 #define FEDERATION_DOMAINS_FORM "domains with spaces between them; *.DOMAIN is all below it"

@@ -92,15 +92,9 @@ static void group_put(void *arg)
 static void group_run_set(struct command_call *call)
 {
     int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
-    bool domains = federation_domains_any(command_arg(call, "domains"));
-    if ((mode == FEDERATION_ONLY) != domains) {
-        command_fail(call, E_SYNTAX,
-                     mode == FEDERATION_ONLY
-                         ? "`only` needs the domains, such as --domains partner.test"
-                         : "domains are for `only`; leave out --domains, or say `only`");
+    if (!federation_mode_fits(call, mode, command_arg(call, "domains")))
         return;
-    }
-    if (mode == FEDERATION_ON || mode == FEDERATION_ONLY)
+    if (mode >= FEDERATION_ON)
         command_idle_while_off(call, "s2s.policy", "open");
     profile_values_note(
         call, &(struct profile_value){ SLICE("department"), command_arg(call, "department") }, 1,
@@ -172,15 +166,14 @@ static const struct command_arg set_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_CHOICE,
       .choices = federation_mode_names,
-      .doc = "default: as the domain; off: no other server; on: all that the domain may; only: of "
-             "these the ones in --domains" },
+      .doc = "default: as the domain; " FEDERATION_MODE_DOC },
     { .name = "domains",
       .kind = ARG_OPTION,
       .type = PARAM_TEXT,
       .max = FEDERATION_DOMAINS_BYTES,
       .check = federation_domains_ok,
       .form = FEDERATION_DOMAINS_FORM,
-      .doc = "the domains for only" },
+      .doc = "the domains for only or except" },
     { 0 },
 };
 static const struct command_arg del_args[] = { ARG_DEPARTMENT, { 0 } };
@@ -213,7 +206,7 @@ struct command federation_group_list = {
     .doc = "Lists the rules of departments.",
     .columns =
         (const struct command_column[]){ { .name = "department", .doc = "the department" },
-                                         { .name = "mode", .doc = "off, on or only" },
-                                         { .name = "domains", .doc = "the domains for only" },
+                                         { .name = "mode", .doc = "off, on, only or except" },
+                                         { .name = "domains", .doc = "the domains for these" },
                                          { 0 } },
 };

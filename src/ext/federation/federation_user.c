@@ -370,16 +370,11 @@ static void user_change_rule(struct account *a, enum err e, void *arg)
 static void user_run_set(struct command_call *call)
 {
     int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
-    bool only = mode == FEDERATION_ONLY;
-    bool domains = federation_domains_any(command_arg(call, "domains"));
-    if (only || mode == FEDERATION_ON)
+    if (!federation_mode_fits(call, mode, command_arg(call, "domains")))
+        return;
+    if (mode >= FEDERATION_ON)
         command_idle_while_off(call, "s2s.policy", "open");
-    if (only != domains)
-        command_fail(call, E_SYNTAX,
-                     only ? "`only` needs the domains, such as --domains partner.test"
-                          : "domains are for `only`; leave out --domains, or say `only`");
-    else
-        account_with(call->worker, command_arg(call, "jid"), user_change_rule, call);
+    account_with(call->worker, command_arg(call, "jid"), user_change_rule, call);
 }
 
 static void user_show_row(struct command_call *call, const char *what,
@@ -421,15 +416,14 @@ static const struct command_arg set_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_CHOICE,
       .choices = federation_mode_names,
-      .doc = "default: as the department or the domain; off: no other server; on: all that the "
-             "domain may; only: of these the ones in --domains" },
+      .doc = "default: as the department or the domain; " FEDERATION_MODE_DOC },
     { .name = "domains",
       .kind = ARG_OPTION,
       .type = PARAM_TEXT,
       .max = FEDERATION_DOMAINS_BYTES,
       .check = federation_domains_ok,
       .form = FEDERATION_DOMAINS_FORM,
-      .doc = "the domains for only" },
+      .doc = "the domains for only or except" },
     { 0 },
 };
 struct command federation_set = {
@@ -456,7 +450,7 @@ struct command federation_show = {
     .columns =
         (const struct command_column[]){
             { .name = "what", .doc = "user, department, or what applies" },
-            { .name = "mode", .doc = "default, off, on or only" },
-            { .name = "domains", .doc = "the domains for only" },
+            { .name = "mode", .doc = "default, off, on, only or except" },
+            { .name = "domains", .doc = "the domains for only or except" },
             { 0 } },
 };

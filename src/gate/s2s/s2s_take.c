@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_take.h"
+#include "base/ensure.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -136,6 +137,7 @@ static void take_stanza(struct xstream *x, struct stanza *st, const struct s2s_t
 
 static void take_late(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
+    ensure(worker_is_here(x->worker) && x->state == STREAM_BOUND);
     if (take_is_answered(x, st, jid_split(stanza_to(st)).domain, taker))
         take_stanza(x, st, taker);
     else
