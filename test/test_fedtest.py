@@ -59,7 +59,7 @@ def test_a_domain_at_a_host(pair):
                                "--proxy", f"127.0.0.1:{other.s2s_port}")
     assert code == 0 and row["result"] == "Success" and "warning" not in row, row
     assert "ping" in text and row["latency"] != "00:00:00" and row["diagnosis"] == ""
-    kept, = one.rows("test", "history")
+    kept, = until("it is kept", lambda: one.rows("test", "history"))
     assert (kept["test"], kept["domain"]) == ("fedtest", OTHER) and kept["latency_ms"] < 60000
 
 
