@@ -470,33 +470,23 @@ void s2s_in_stop(struct s2s_in *s)
         s2s_flow_drain(s);
 }
 
-static void in_shut_ends(struct s2s_in *s)
-{
-    if (s2s_back_waits(s))
-        s2s_back_ask(s);
-    else if (s2s_back_needs_end(s))
-        xstream_send_end(&s->x);
-    else
-        xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
-}
-
-/* What was written back has perhaps arrived: it would go back to its senders. What comes meanwhile
- * is not taken. The error is none that would blame a stanza of the other server (RFC 6120
- * §4.9.3.16), if it had any: its next stream is told about the policy. */
+/* What was written back has perhaps arrived: it would go back to its senders. What has come is
+ * handled first, so that it does not come again. What comes meanwhile is not taken. The error is
+ * none that would blame a stanza of the other server (RFC 6120 §4.9.3.16), if it had any: its next
+ * stream is told about the policy. */
 static void in_shut(struct s2s_in *s, slice why)
 {
-    bool goes_on = s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent;
-    if (s->shut)
+    if (s->x.state != STREAM_BOUND)
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, why);
+    if (s->shut || s->x.state != STREAM_BOUND)
         return;
-    s->parts = goes_on && s2s_back_is_used(s) && s2s_parts(s->x.worker);
-    s->shut = goes_on && (s->parts || s2s_back_waits(s) || s2s_back_needs_end(s));
-    if (!s->shut) {
-        xstream_fail(&s->x, s->x.state == STREAM_BOUND ? XE_RESET : XE_POLICY_VIOLATION, why);
+    s->shut = true;
+    if (s->draining || s->stopping || s->x.end_sent) /* it ends anyway */
         return;
-    }
+    s->parts = s2s_back_is_used(s) && s2s_parts(s->x.worker);
     in_ends_soon(s);
     if (!s->parts)
-        in_shut_ends(s);
+        s2s_flow_shut(s);
 }
 
 void s2s_in_parted(struct s2s_in *s)
@@ -505,7 +495,7 @@ void s2s_in_parted(struct s2s_in *s)
         return;
     s->parts = false;
     if (s->x.state == STREAM_BOUND && !s->draining && !s->stopping && !s->x.end_sent)
-        in_shut_ends(s);
+        s2s_flow_shut(s);
 }
 
 static void in_idle(struct xstream *x)

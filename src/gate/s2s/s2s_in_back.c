@@ -269,7 +269,8 @@ static void to_back_run(struct worker *w, void *message, const struct message_fr
         return;
     if (m->st == NULL)
         back_end(s);
-    else if (!p->dropped && !s->x.end_sent && !s->closing && (!s->shut || back_parts(s, p)))
+    else if (!p->dropped && !s->x.end_sent && !s->closing && !s->draining &&
+             (!s->shut || back_parts(s, p)))
         back_write(s, p, m);
     else
         p->dropped = true; /* it goes on the next stream, and all that is behind it */

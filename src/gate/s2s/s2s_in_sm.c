@@ -206,6 +206,16 @@ static void flow_pace(struct in_flow *f)
 
 static void flow_answer(struct in_flow *f);
 
+/* All that has come is. */
+static void flow_is_handled(struct s2s_in *s)
+{
+    bool goes_on = s->x.state == STREAM_BOUND && !s->stopping && !s->x.end_sent;
+    if (s->draining)
+        s2s_flow_end(s);
+    else if (s->shut && !s->parts && goes_on && !s2s_back_waits(s))
+        s2s_flow_shut(s);
+}
+
 static void flow_advance(struct in_flow *f)
 {
     f->h = list_empty(&f->reports) ? f->count
@@ -216,8 +226,8 @@ static void flow_advance(struct in_flow *f)
         flow_pace(f);
         if (f->owned && f->open == 0)
             f->rests(f->x);
-        else if (f->stream != NULL && f->stream->draining && f->h == f->count)
-            s2s_flow_end(f->stream);
+        else if (f->stream != NULL && f->h == f->count)
+            flow_is_handled(f->stream);
     } else if (f->wanted && f->open == 0) {
         flow_answer(f);
     } else {
@@ -823,6 +833,27 @@ void s2s_flow_finish(struct s2s_in *s)
     }
 }
 
+void s2s_flow_shut(struct s2s_in *s)
+{
+    ensure(s->shut && !s->parts);
+    if (s2s_back_waits(s))
+        s2s_back_ask(s); /* sm_acked() goes on */
+    else if (s2s_flow_waits(s))
+        return; /* so does flow_advance() */
+    else if (s2s_back_needs_end(s))
+        xstream_send_end(&s->x);
+    else
+        xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
+}
+
+static void flow_stops(struct s2s_in *s)
+{
+    if (s2s_flow_waits(s))
+        s2s_flow_drain(s);
+    else
+        s2s_flow_end(s);
+}
+
 /* Elements. */
 
 static void sm_enable(struct s2s_in *s, const struct elem *e)
@@ -851,9 +882,9 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
         xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
     else if (s2s_back_acked(s, (uint32_t)h)) {
         if (s->stopping && !s->draining && !s2s_back_waits(s))
-            s2s_flow_end(s);
+            flow_stops(s);
         else if (s->shut && !s->parts && !s2s_back_waits(s))
-            xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
+            s2s_flow_shut(s);
         else if (s->closing && !s2s_back_waits(s))
             s2s_flow_finish(s);
     } else

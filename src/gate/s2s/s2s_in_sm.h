@@ -62,6 +62,9 @@ void s2s_flow_last_ack(struct in_flow *f); /* NULL is fine */
 void s2s_flow_end(struct s2s_in *s);       /* that, and the end; it may be closed already */
 void s2s_flow_drain(struct s2s_in *s);     /* no more is read; it ends when all is acknowledged */
 void s2s_flow_finish(struct s2s_in *s);    /* ends our half, behind what is under way */
+/* Of one that is shut: ends it when what was written back is confirmed, and what came is handled;
+ * or only asks for that. */
+void s2s_flow_shut(struct s2s_in *s);
 /* It ends now, and its peer may resume it; or does that already. */
 bool s2s_flow_is_resumable(const struct s2s_in *s);
 /* The stream is closed. It is kept, if it has an id: to be resumed if it is `broken`. */

@@ -90,23 +90,37 @@ static void take_misaddressed(struct xstream *x, slice unit, const struct stanza
     }
 }
 
+/* A rule that has just been made forbids the whole pair of domains, and this stream has not heard
+ * of it yet. No refusal can leave to that domain, so what is counted would be acknowledged and
+ * lost: the stream ends before it, and the next one is told the policy. */
+static bool take_is_banned(struct xstream *x, const struct stanza *st,
+                           const struct s2s_taker *taker)
+{
+    if (!taker->counts(x) || s2s_ban(x->worker, jid_split(stanza_to(st)).domain,
+                                     jid_split(stanza_from(st)).domain) == NULL)
+        return false;
+    taker->leaves(x);
+    return true;
+}
+
 /* What the rules about other servers let pass. Takes over st. */
 static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION };
     st = foreign_inward(x->worker, st);
-    switch (foreign_arrives(x->worker, st, &why)) {
-    case PASS:
+    enum verdict v = foreign_arrives(x->worker, st, &why);
+    if (v == PASS) {
         taker->route(x, foreign_pass(st, &why));
         return;
-    case REFUSE:
-        stage_refuse(x->worker, st, &why);
-        break;
-    default:
-        stanza_unref(&st);
     }
     metric_add(&s2s_refused, 1);
-    s2s_flow_count(taker->flow(x));
+    bool counts = !take_is_banned(x, st, taker);
+    if (v == REFUSE && counts)
+        stage_refuse(x->worker, st, &why);
+    else
+        stanza_unref(&st);
+    if (counts)
+        s2s_flow_count(taker->flow(x));
 }
 
 /* Its sender must wait for what others of its domain send, which an operator wants to know. */

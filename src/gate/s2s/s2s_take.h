@@ -17,7 +17,9 @@ struct s2s_taker {
     void (*route)(struct xstream *x, struct stanza *st); /* on to whom it is for; takes over st */
     struct in_flow *(*flow)(const struct xstream *x);    /* what counts them; NULL: nothing */
     bool (*counts)(const struct xstream *x);             /* what is not acknowledged comes again */
-    void (*leaves)(struct xstream *x); /* something came for a domain that is not ours now */
+    /* Something came that is not counted: for a domain that is not ours now, or forbidden by a
+     * rule. The stream ends, and takes nothing behind it if it counts. */
+    void (*leaves)(struct xstream *x);
 };
 
 /* An element of a bound stream. lang: of its header, or empty. */

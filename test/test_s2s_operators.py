@@ -1,0 +1,112 @@
+"""Operators of two servers block domains and close streams while users talk, and nothing breaks:
+each message arrives once and in order, or its sender has one error."""
+import collections
+import threading
+import time
+
+import pytest
+
+from muster import across, xml
+from muster.across import ONE, OTHER
+from test_s2s_bidi import pending
+
+TALK_S, REST_S, CALM_S = 6, 45, 3
+
+
+def blocks(one, other, turn):
+    server, domain = ((one, OTHER), (other, ONE))[turn % 2]
+    server.ctl("federation", "block", domain)
+    time.sleep((0, 0.1, 0.4)[turn % 3])
+    server.ctl("federation", "allow", domain)
+
+
+def closes(one, other, turn):
+    for server, domain in ((one, OTHER), (other, ONE))[:1 + turn % 2]:
+        server.ctl_run("s2s", "close", domain)
+
+
+class Talk:
+    """Everybody here says something to everybody there, and the other way round."""
+
+    def __init__(self, here, there):
+        self.pairs = [(x, y) for a, b in ((here, there), (there, here)) for x in a for y in b]
+        self.clients = here + there
+        self.said = 0
+
+    def round(self):
+        for x, y in self.pairs:
+            x.send(f"<message to='{y.bare}' type='chat' id='m{self.said}'>"
+                   f"<body>text {self.said}</body></message>")
+            self.said += 1
+        self.pump(0.01)
+
+    def pump(self, seconds):
+        return [c for c in self.clients if c.pump(seconds)]
+
+    def heard(self, client):
+        """(number, sender) of what it has got, and the numbers of errors."""
+        got, errors = [], []
+        for e in client.log:
+            if not e.tag.endswith("}message"):
+                continue
+            if e.get("type") == "error":
+                errors.append(int(e.get("id")[1:]))
+            elif (body := e.findtext(f"{{{xml.CLIENT}}}body") or "").startswith("text "):
+                got.append((int(body[5:]), e.get("from")))
+        return got, errors
+
+    def ends(self):
+        """How often each has arrived or come back, when nothing is under way any more."""
+        until, calm = time.monotonic() + REST_S, time.monotonic()
+        while time.monotonic() < until:
+            if self.pump(0.05):
+                calm = time.monotonic()
+            elif time.monotonic() - calm > CALM_S:
+                if len(self.counts()) == self.said:
+                    break
+                calm = time.monotonic()
+        return self.counts()
+
+    def counts(self):
+        counts = collections.Counter()
+        for client in self.clients:
+            got, errors = self.heard(client)
+            counts.update(number for number, _ in got)
+            counts.update(errors)
+        return counts
+
+    def in_order(self):
+        for client in self.clients:
+            of = collections.defaultdict(list)
+            for number, sender in self.heard(client)[0]:
+                of[sender].append(number)
+            assert all(numbers == sorted(numbers) for numbers in of.values())
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("bidi", ["on", "off"])
+@pytest.mark.parametrize("operate", [blocks, closes])
+def test_each_message_ends_once(make_server, tmp_path, bidi, operate):
+    one, other = across.start(make_server, tmp_path, settings={"s2s.bidi": bidi}, workers=4,
+                              why="one of the two ways, and several workers")
+    talk = Talk([one.client("alice"), one.client("carol")],
+                [other.client("bob"), other.client("dave")])
+    over = threading.Event()
+
+    def operates():
+        turn = 0
+        while not over.is_set():
+            operate(one, other, turn)
+            time.sleep((0.05, 0.2, 0.5)[turn % 3])
+            turn += 1
+    operator = threading.Thread(target=operates)
+    operator.start()
+    begun = time.monotonic()
+    while time.monotonic() - begun < TALK_S:
+        talk.round()
+    over.set()
+    operator.join()
+    counts = talk.ends()
+    assert {n: counts[n] for n in range(talk.said) if counts[n] != 1} == {}
+    talk.in_order()
+    assert pending(one) == pending(other) == 0
