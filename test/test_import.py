@@ -3,6 +3,7 @@ import concurrent.futures
 import getpass
 import json
 import re
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -315,6 +316,50 @@ def test_contacts_of_an_emptied_account_are_told_when_it_is_for_somebody_else(se
     server.ctl("user", "del", "alice@localhost", "--keep-address")
     assert len(server.rows("contact", "list", "bob@localhost")) == 1
     server.ctl("user", end, "alice@localhost")
+    until("bob is told", lambda: not server.rows("contact", "list", "bob@localhost"))
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["restart", "kill"])
+def test_contacts_of_an_emptied_account_wait_also_over_a_start(server, load, killed):
+    """As contacts on other servers do: an import fills it again."""
+    def listed():
+        return [(r["jid"], r["subscription"]) for r in server.rows(
+            "contact", "list", "bob@localhost")]
+    server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost", "carol@localhost")
+    before = listed()
+    server.ctl("user", "del", "alice@localhost", "--keep-address")
+    server.ctl("user", "del", "carol@localhost", "--keep-address")
+    server.kill() if killed else server.stop()
+    with server.database() as db:  # the time of one of them is nearly over
+        db.execute("UPDATE roster_out SET due = ? WHERE sender = 'carol@localhost'",
+                   (int((time.time() + 2) * 1e6),))
+    server.start()
+    until("bob is told of carol", lambda: len(listed()) == 1)
+    assert listed() == before[:1] == [("alice@localhost", "both")]
+    load(server_data("<user name='alice' password='secret'><query xmlns='jabber:iq:roster'>"
+                     "<item jid='bob@localhost' subscription='both'/></query></user>"), "--replace")
+    alice, bob = server.client("alice"), server.client("bob")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    assert listed() == before[:1]
+    with server.database(read_only=True) as db:
+        until("no word is left",
+              lambda: db.execute("SELECT count(*) FROM roster_out").fetchone() == (0,))
+
+
+def test_contacts_of_an_emptied_account_are_told_behind_a_start(server):
+    """Its time goes on while the server does not run; one that is enabled does not wait."""
+    server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost", "carol@localhost")
+    for name in "alice", "carol":
+        server.ctl("user", "del", f"{name}@localhost", "--keep-address")
+    server.restart()
+    server.ctl("user", "enable", "carol@localhost")
+    until("bob is told of carol", lambda: [r["jid"] for r in server.rows(
+        "contact", "list", "bob@localhost")] == ["alice@localhost"])
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE roster_out SET due = due - 600000000 WHERE due > 0")
+    server.start()
     until("bob is told", lambda: not server.rows("contact", "list", "bob@localhost"))
 
 

@@ -35,7 +35,7 @@ static void emptied_over(struct timer *t, struct loop *loop)
     emptied_free(e);
 }
 
-bool forget_later_begin(struct worker *w, slice bare, forget_later_fn *fn)
+bool forget_later_begin(struct worker *w, slice bare, uint64_t ms, forget_later_fn *fn)
 {
     struct map *all = &core_of(w)->emptied;
     struct emptied *e = map_get(all, bare);
@@ -48,7 +48,7 @@ bool forget_later_begin(struct worker *w, slice bare, forget_later_fn *fn)
         e->timer.fn = emptied_over;
         map_put(all, e);
     }
-    timer_set(worker_loop(w), &e->timer, FORGET_LATER_MINUTES * 60 * 1000);
+    timer_set(worker_loop(w), &e->timer, ms);
     return true;
 }
 

@@ -57,8 +57,8 @@ static struct store_stmt stmt_out_done = { /* not if a later word has replaced i
            "AND word <= $5",
 };
 static struct store_stmt stmt_out_page = {
-    .name = "roster.out-page", .params = "tti", .cols = "ttiiti",
-    .sql = "SELECT sender, rcpt, axis, verb, stanza, word FROM roster_out "
+    .name = "roster.out-page", .params = "tti", .cols = "ttiitii",
+    .sql = "SELECT sender, rcpt, axis, verb, stanza, word, due FROM roster_out "
            "WHERE (sender, rcpt, axis) > ($1, $2, $3) ORDER BY sender, rcpt, axis LIMIT 100",
 };
 static struct store_stmt stmt_out_delete = {
@@ -66,9 +66,9 @@ static struct store_stmt stmt_out_delete = {
     .sql = "DELETE FROM roster_out WHERE sender = $1 OR rcpt = $1",
 };
 static struct store_stmt stmt_out_forget = {
-    .name = "roster.out-forget", .params = "tii", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
-           "SELECT $1, account.jid, $2, 0, '', $3 FROM roster "
+    .name = "roster.out-forget", .params = "tiii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word, due) "
+           "SELECT $1, account.jid, $2, 0, '', $3, $4 FROM roster "
            "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
@@ -152,6 +152,8 @@ static const struct store_migration migrations[] = {
       "ALTER TABLE roster_out ADD COLUMN word BIGINT NOT NULL DEFAULT 0" },
     { 3, "CREATE INDEX roster_out_rcpt ON roster_out(rcpt)",
       "CREATE INDEX roster_out_rcpt ON roster_out(rcpt)" },
+    { 4, "ALTER TABLE roster_out ADD COLUMN due INTEGER NOT NULL DEFAULT 0",
+      "ALTER TABLE roster_out ADD COLUMN due BIGINT NOT NULL DEFAULT 0" },
     { 0 }
 };
 static const struct store_address addresses[] = {
@@ -360,6 +362,7 @@ struct pending {
     enum roster_axis axis;
     enum sub_verb verb;
     int64_t word; /* its number */
+    int64_t due;  /* that it was emptied: of the wall clock, in us; not before that */
 };
 
 static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
@@ -374,6 +377,20 @@ static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
     /* From a domain of ours: that of the account may be none any more. */
     route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, roster_out_domain_of(rcpt),
                                   rcpt, (slice){ 0 }, &xml));
+}
+
+/* Of one that was emptied the contacts are told later. Later times are those of a clock that was
+ * wrong; and one that is enabled or deleted is filled no more. */
+static bool waits_to_forget(const struct account *a, const struct pending *p)
+{
+    struct worker *w = p->worker;
+    int64_t early_us = p->due - (int64_t)loop_wall_us(worker_loop(w));
+    if (p->axis != AXIS_FORGET)
+        return false;
+    if (forget_later_waits(w, a->jid))
+        return true;
+    return a->disabled && early_us > 0 && early_us <= FORGET_LATER_MS * INT64_C(1000) &&
+           p->ways->later(w, a->jid, (uint64_t)early_us / 1000 + 1);
 }
 
 /* Whether the roster still says what the row says: a later change sends its own stanza. */
@@ -411,7 +428,7 @@ static void send_again(struct account *a, enum err e, void *arg)
      * deleted, which had the address before it, is no word of its own. */
     if (e != OK)
         roster_out_later(w); /* it is not known whether it still says so */
-    else if (p->axis == AXIS_FORGET && forget_later_waits(w, a->jid))
+    else if (waits_to_forget(a, p))
         ;
     else if (a->disabled && p->axis != AXIS_FORGET)
         ;
@@ -452,6 +469,7 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
         .axis = (enum roster_axis)axis,
         .verb = (enum sub_verb)verb,
         .word = store_int(b, 0, row, 5),
+        .due = store_int(b, 0, row, 6),
     };
     account_with(r->worker, sender, send_again, p);
 }
@@ -516,8 +534,9 @@ void roster_out_replay_of(struct worker *w, slice sender, const struct roster_ou
 
 void roster_out_remove(struct account *a, struct store_batch *b)
 {
+    int64_t due = (int64_t)loop_wall_us(worker_loop(a->worker)) + FORGET_LATER_MS * INT64_C(1000);
     STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
     if (account_is_served(a))
         STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET),
-                  SV_I(crossing_number(a)));
+                  SV_I(crossing_number(a)), SV_I(a->removing == REMOVING_EMPTIES ? due : 0));
 }

@@ -70,10 +70,11 @@ extern const struct message_row settled_message;
 /* How it is sent. `send` takes over the stanza. `keep`: the account that was deleted has a
  * successor with a subscription with this contact, of which the contact keeps that direction; it
  * tells the contact that the other one has ended, in the place of the word that the account was
- * deleted. */
+ * deleted. `later`: the account was emptied; that is said to all in so many ms. false: now. */
 struct roster_out_ways {
     void (*send)(struct account *a, struct stanza *st);
     void (*keep)(struct account *a, slice contact);
+    bool (*later)(struct worker *w, slice bare, uint64_t ms);
 };
 /* Sends again what the accounts said whose home the worker is; `about`: only of this one or to it;
  * ptr NULL: of all. Copies may come behind the first ones, and are known by their numbers. */

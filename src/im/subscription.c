@@ -792,7 +792,15 @@ static void im_subscription_keep(struct account *a, slice contact)
     account_change(a, &k->base);
 }
 
-static const struct roster_out_ways ways = { subscription_send, im_subscription_keep };
+static void forget_now(struct worker *w, slice bare);
+
+static bool im_subscription_later(struct worker *w, slice bare, uint64_t ms)
+{
+    return forget_later_begin(w, bare, ms, forget_now);
+}
+
+static const struct roster_out_ways ways = { subscription_send, im_subscription_keep,
+                                             im_subscription_later };
 
 void subscription_replay(struct worker *w, slice about) { roster_out_replay(w, about, &ways); }
 
@@ -808,7 +816,7 @@ void subscription_account_disowned(struct worker *w, slice bare)
 
 void subscription_account_left(struct worker *w, slice bare)
 {
-    if (node_is_home(w, bare) && !forget_later_begin(w, bare, forget_now))
+    if (node_is_home(w, bare) && !im_subscription_later(w, bare, FORGET_LATER_MS))
         forget_now(w, bare);
 }
 
