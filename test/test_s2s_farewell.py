@@ -7,6 +7,7 @@ import pytest
 
 from muster import across, federation, xml
 from muster.client import until
+from muster.imports import server_data
 from muster.muc import Room
 from test_rename import rename
 
@@ -295,6 +296,39 @@ def test_an_emptied_account_that_is_enabled_is_for_somebody_else(servers, friend
     one.ctl("user", "enable", alice.bare)
     told(bob)
     until("no rows", lambda: not rows(one))
+
+
+@pytest.mark.parametrize("when", ["round", "login"])
+@pytest.mark.parametrize("new, bobs", [("both", "both"), ("to", "from"), ("from", "to"),
+                                       ("none", "none")])
+def test_a_contact_keeps_what_the_new_list_has(servers, friends, tmp_path, new, bobs, when):
+    """The account is replaced by an import; a direction that it does not bring back ends."""
+    one, other = servers
+    alice, bob = friends
+    path = tmp_path / "in.xml"
+    path.write_text(server_data(
+        "<user name='alice' password='secret'><query xmlns='jabber:iq:roster'><item "
+        f"jid='bob@other.test' subscription='{new}'/></query></user>", host="one.test"))
+    one.bring("xep0227", str(path), "--replace")
+    one.clients.clear()
+    if when == "round":
+        one.stop()
+        with one.database() as db:  # the time in which an import may fill it
+            db.execute("UPDATE farewell SET since = since - 600000000")
+        one.start()
+        until("no rows", lambda: not rows(one))
+    alice = one.connect("alice").login("PLAIN", "a")
+    assert across.roster_of(alice) == {"bob@other.test": (new, None)}
+    alice.available()
+    alice.send("<message to='bob@other.test'><body>behind</body></message>")
+    bob.expect("<message><body>behind</body></message>")
+    until("no rows", lambda: not rows(one))
+    assert across.roster_of(bob)["alice@one.test"] == (bobs, None)
+    bob.drain()
+    bob.send("<presence><show>xa</show></presence>")
+    across.mark(bob, alice)
+    shown = "<presence from='bob@other.test/b'><show>xa</show></presence>"
+    alice.expect(shown) if new in ("both", "to") else alice.expect_nothing(shown)
 
 
 def test_words_leave_requests_of_the_next_account_open(servers):

@@ -333,6 +333,19 @@ static void words_route(struct farewells *all, const struct farewell_row *r, boo
         word_route(all, r, TYPE_UNSUBSCRIBED);
 }
 
+/* Those that are still true. a: who has the address, perhaps nobody: a direction of a subscription
+ * that it has with the contact is its own. */
+static unsigned words_left(const struct account *a, const struct farewell_row *r)
+{
+    const struct roster_item *item =
+        a->state == ACTOR_READY ? roster_find(a->roster, r->rcpt) : NULL;
+    unsigned own = item == NULL ? 0
+                                : (sub_sees(item->state) ? UNSUBSCRIBE : 0u) |
+                                      (sub_is_seen(item->state) ? UNSUBSCRIBED : 0u);
+    unsigned left = r->words & ~own;
+    return own == 0 || (left & (UNSUBSCRIBE | UNSUBSCRIBED)) != 0 ? left : 0;
+}
+
 /* The words, and the ping behind them. a: who has the address, perhaps nobody. asks: its open
  * request is said again behind them, which end it. */
 static void word_say(struct farewells *all, struct account *a, const struct farewell_row *r,
@@ -346,7 +359,8 @@ static void word_say(struct farewells *all, struct account *a, const struct fare
     *word = (struct farewell_word){
         .all = all, .round = round, .arena = arena, .row = farewell_row_keep(arena, r)
     };
-    ensure(r->words != 0 && !farewells_stopped(all));
+    word->row.words = words_left(a, r);
+    ensure(word->row.words != 0 && !farewells_stopped(all));
     list_append(&all->words, &word->node);
     if (hold != NULL)
         hold->said = true;
@@ -377,13 +391,10 @@ static void word_say(struct farewells *all, struct account *a, const struct fare
 static bool word_is_due(struct farewells *all, const struct account *a,
                         const struct farewell_row *r)
 {
-    const struct roster_item *item =
-        a->state == ACTOR_READY ? roster_find(a->roster, r->rcpt) : NULL;
-    bool anew = item != NULL && (sub_sees(item->state) || sub_is_seen(item->state));
     uint64_t now = loop_wall_us(worker_loop(all->worker));
     uint64_t kept_us = (r->words & SUBSCRIBED) != 0 ? FAREWELL_DAYS * day_us : day_us;
     bool old = r->since > 0 && now > (uint64_t)r->since && now - (uint64_t)r->since > kept_us;
-    if (!anew && !old && r->words != 0 && abroad_is_other(all->worker, jid_split(r->rcpt).domain))
+    if (!old && words_left(a, r) != 0 && abroad_is_other(all->worker, jid_split(r->rcpt).domain))
         return true;
     farewell_drop_row(all, r);
     return false;

@@ -17,9 +17,10 @@
  * address as its own, these words are in a row of that.
  *
  * As long as there is a row, the words go before what the next account of the address sends to the
- * contact on another server; a component hears them when it is their turn. If that account has a
- * subscription with the contact by then, the row is obsolete. Its open requests stay: its own is
- * said again behind the words, that of the contact is not refused by them.
+ * contact on another server; a component hears them when it is their turn. A direction of a
+ * subscription that this account has with the contact by then is not ended; if it has all that the
+ * row would end, the row is obsolete. Its open requests stay: its own is said again behind the
+ * words, that of the contact is not refused by them.
  *
  * Confined to the home worker of the address. Limits: rows are read in rounds, FAREWELL_PAGE at a
  * time with a pause between, as long as no more than FAREWELL_UNANSWERED words of the round have no
