@@ -310,6 +310,44 @@ def test_lists_that_do_not_agree_and_a_refusal(server, load):
         "contact", "list", "da1@localhost")] == ["from"])
 
 
+@pytest.mark.parametrize("how", ["contact", "account", "file"])
+def test_who_comes_later_in_the_file_grants_what_was_asked(server, load, how):
+    """The contacts have lost the user, and get it back by their own lists: its requests, which
+    went to the accounts that are replaced, are answered by these."""
+    def user(name, *contacts):
+        items = "".join(f"<item jid='{c}@localhost' subscription='both'/>" for c in contacts)
+        return (f"<user name='{name}' password='x'><query xmlns='jabber:iq:roster'>{items}"
+                "</query></user>")
+    others = [user(name, "da0") for name in ("da1", "da2", "da3")]
+    between = [user(f"other{i}") for i in range(40)]  # the requests arrive meanwhile
+    both = server_data(user("da0", "da1", "da2", "da3"), *between, *others)
+    load(both)
+    if how == "contact":
+        for name in "da1", "da2", "da3":
+            server.ctl("contact", "del", f"{name}@localhost", "da0@localhost")
+    elif how == "account":
+        server.ctl("user", "del", "da0@localhost")
+        server.add_user("da0")
+    else:  # the contacts come one by one
+        load(server_data(*[user(name) for name in ("da1", "da2", "da3")]), "--replace")
+        until("no longer", lambda: not server.rows("contact", "list", "da0@localhost"))
+        load(server_data(user("da0", "da1", "da2", "da3")), "--replace")
+    one = server.client("da1", password="x") if how == "contact" else None
+    for text in [server_data(o) for o in others] if how == "file" else [both]:
+        load(text, "--replace")
+    for owner, want in ("da0", 3), ("da1", 1), ("da2", 1), ("da3", 1):
+        until(owner, lambda: [(r["subscription"], r["ask"]) for r in server.rows(
+            "contact", "list", f"{owner}@localhost")] == [("both", False)] * want)
+    with server.database(read_only=True) as db:
+        until("no word is left",
+              lambda: db.execute("SELECT count(*) FROM roster_out").fetchone() == (0,))
+    if one:
+        one.close()
+    zero, one = server.client("da0", password="x"), server.client("da1", password="x")
+    zero.expect(f"<presence from='{one}' type='-'/>")
+    one.expect(f"<presence from='{zero}' type='-'/>")
+
+
 @pytest.mark.parametrize("end", ["enable", "del"])
 def test_contacts_of_an_emptied_account_are_told_when_it_is_for_somebody_else(server, end):
     server.ctl("contact", "group", "Friends", "alice@localhost", "bob@localhost")

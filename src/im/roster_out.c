@@ -119,7 +119,8 @@ static struct store_stmt stmt_out_unforget = {
     .sql = "DELETE FROM roster_out WHERE sender = $1 AND axis = $2 AND rcpt IN "
            "(SELECT jid FROM account WHERE id >= $3)",
 };
-/* What others of ours ask of it, or see by their lists, which came before. */
+/* What others of ours ask of it, or see by their lists, which came before. What was asked of the
+ * account before it is granted now, perhaps: it is said again, and answered at once. */
 static struct store_stmt stmt_out_meet = {
     .name = "roster.out-meet", .params = "itiiii", .cols = "",
     .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
@@ -128,10 +129,12 @@ static struct store_stmt stmt_out_meet = {
            "''' of=''' || CAST(o.id AS TEXT) || '''/></presence>', $3 "
            "FROM roster m JOIN account o ON o.id = m.owner "
            "WHERE m.jid = $2 AND m.state IN (1, 3, 4, 5, 7, 8) AND o.disabled = 0 AND EXISTS "
-           "(SELECT 1 FROM account a WHERE a.id = $1 AND a.disabled = 0) AND NOT EXISTS "
+           "(SELECT 1 FROM account a WHERE a.id = $1 AND a.disabled = 0) AND "
+           "(m.state IN (1, 3, 7) AND EXISTS (SELECT 1 FROM roster r WHERE r.owner = $1 AND "
+           "r.jid = o.jid AND r.state IN (6, 7, 8)) OR NOT EXISTS "
            "(SELECT 1 FROM roster r WHERE r.owner = $1 AND r.jid = o.jid AND "
            "r.state IN (2, 3, 5, 6, 7, 8)) AND NOT EXISTS (SELECT 1 FROM roster_out f "
-           "WHERE f.sender = $2 AND f.rcpt = o.jid AND f.axis = $6) "
+           "WHERE f.sender = $2 AND f.rcpt = o.jid AND f.axis = $6)) "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew,
