@@ -317,6 +317,48 @@ def test_what_waits_too_long_is_dropped(make_server):
     until("gone", lambda: hook(host, number)["waiting"] == 0)
 
 
+def test_a_shorter_time_drops_what_is_older_at_once(make_server):
+    """Also where it is more than one step takes (SWEPT_MAX in app/webhooks.c)."""
+    host = make_server("alice", settings=LOCAL)
+    number = add(host, f"http://127.0.0.1:{free_ports(1)[0]}/", "setting.changed")
+    host.stop()
+    at_us = int((time.time() - 3600) * 1e6)
+    with host.database() as db:
+        for i in range(1, 2501):
+            db.execute("INSERT INTO webhook_queue (id, hook, event_id, kind, subject, at_us, "
+                       "body, attempts) VALUES (?, ?, ?, 'setting.changed', ?, ?, '{}', 0)",
+                       (i, number, f"{i:032x}", f"s{i % 7}", at_us))
+    host.start()
+    host.ctl("set", "sm.hibernate-time", "31s")
+    until("stored", lambda: hook(host, number)["waiting"] == 2501)
+    host.ctl("set", "webhook.keep", "30m", "--accept")
+    until("dropped", lambda: hook(host, number)["waiting"] == 2, 10)
+    detail = active(host)["webhook.dropped"]["detail"]
+    assert "2500 since the start" in detail
+    with host.database(read_only=True) as db:
+        until("gone", lambda: db.execute("SELECT count(*) FROM webhook_queue").fetchone() == (2,))
+
+
+def test_what_is_too_old_is_not_sent(make_server, receiver):
+    """Nor does it hold up what is not, of the same subject."""
+    host = make_server("alice", settings=LOCAL)
+    port = free_ports(1)[0]
+    number = add(host, f"http://127.0.0.1:{port}/", "setting.changed")
+    for i in range(20):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    until("stored", lambda: hook(host, number)["waiting"] == 20)
+    host.stop()
+    with host.database() as db:  # the clock was a day behind for most of them
+        db.execute("UPDATE webhook_queue SET at_us = at_us - 90000000000 WHERE id NOT IN "
+                   "(SELECT min(id) FROM webhook_queue) AND id NOT IN "
+                   "(SELECT max(id) FROM webhook_queue)")
+    one = receiver(port=port)
+    host.start()
+    until("the rest", lambda: hook(host, number)["waiting"] == 0)
+    assert [e["data"]["value"] for e in one.taken] == ["30s", "49s"]
+    assert "18 since the start" in active(host)["webhook.dropped"]["detail"]
+
+
 @pytest.mark.parametrize("url", ["ftp://a.test/", "http://", "https://a.test:0/", "file:///x",
                                  "http://a b/", "http://u:p@a.test/", "gopher://a.test:25/",
                                  "http://a.test/\r\nX: y"])

@@ -30,6 +30,7 @@ enum {
     FLIGHTS_MAX = WEBHOOKS_MAX + FLIGHTS_MORE_MAX,
     INCOMING_MAX = 1000,
     BATCH_MAX = 100,
+    SWEPT_MAX = 1000, /* in one step */
     RETRY_MS = 1000,
     BACK_OFF_MS = 1000,
     BACK_OFF_MAX_MS = 10 * 60 * 1000,
@@ -68,6 +69,7 @@ static const struct setting_impact older_impact = { .stmt = &webhook_older_stmt,
                                                     .what = "events that have waited longer",
                                                     .unit_us = US_A_MS,
                                                     .deletes = true };
+static void keep_changed(struct worker *w, const struct setting *s);
 static struct setting queue_keep = {
     .name = "webhook.keep",
     .impact = &older_impact,
@@ -78,6 +80,7 @@ static struct setting queue_keep = {
     .max = INT64_C(30) * 24 * 3600 * 1000,
     .doc = "How long an event waits for the receiver of a webhook. Then it is dropped, which "
            "raises the alarm webhook.dropped.",
+    .changed = keep_changed,
 };
 static struct alarm failing_alarm = {
     .name = "webhook.failing",
@@ -141,6 +144,7 @@ static struct {
     unsigned incoming_count, writing;
     bool busy;
     struct timer retry, due, sweep;
+    bool sweeping; /* a step is being written */
     struct flight flights[FLIGHTS_MAX];
     unsigned more; /* of them, beyond the first one of each webhook */
     uint64_t dropped, dropped_us;
@@ -148,6 +152,7 @@ static struct {
 
 static void dispatch(void);
 static void queue_write(void);
+static void sweep_now(void);
 
 /* What waits for such a webhook waits until it can be read. */
 #define SECRET_UNREAD "its secret cannot be read: see the alarm secrets.key"
@@ -364,6 +369,12 @@ static void hooks_left(uint64_t now_us, uint64_t *next_us)
 
 /* Sending. */
 
+/* What was told before has waited for webhook.keep. */
+static uint64_t expired_us(void)
+{
+    return clock_wall_us() - (uint64_t)setting_int(&queue_keep) * US_A_MS;
+}
+
 static uint64_t back_off_us(unsigned failures)
 {
     uint64_t ms = (uint64_t)BACK_OFF_MS << (failures < 12 ? failures : 12);
@@ -519,7 +530,9 @@ static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
         struct item *i = CONTAINER_OF(it, struct item, first);
         if (h->flights >= most)
             return;
-        if (!i->flying && i->due_us > now_us)
+        if (!i->flying && i->at_us < expired_us())
+            sweep_now();
+        else if (!i->flying && i->due_us > now_us)
             *next_us = i->due_us < *next_us ? i->due_us : *next_us;
         else if (!i->flying && !item_send(h, i))
             return;
@@ -726,22 +739,27 @@ void webhook_test(struct webhook *h, struct command_call *call)
 
 /* Begin, end, and what is too old. */
 
-static void hook_sweep(struct webhook *h, uint64_t before_us, struct store_batch *b)
+/* Their times need not rise: the clock may have been set back. How many were dropped. */
+static unsigned hook_sweep(struct webhook *h, unsigned most, struct store_batch *b)
 {
     unsigned dropped = 0;
-    while (!list_empty(&h->items) && dropped < BATCH_MAX) {
-        struct item *i = CONTAINER_OF(h->items.next, struct item, node);
+    uint64_t before_us = expired_us();
+    struct list *next;
+    for (struct list *at = h->items.next; at != &h->items && dropped < most; at = next) {
+        struct item *i = CONTAINER_OF(at, struct item, node);
+        next = at->next;
         if (i->flying || i->at_us >= before_us)
-            break;
+            continue;
         STORE_ADD(b, &webhook_taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
         item_free(h, i);
         dropped++;
     }
     if (dropped == 0)
-        return;
+        return 0;
     log_error(&log_webhook, LOG_EV("webhook.dropped"), LOG_I("webhook", h->id),
               LOG_I("events", dropped), LOG_C("hint", "they have waited for webhook.keep"));
     say_dropped(dropped);
+    return dropped;
 }
 
 static int64_t first_waiting(void)
@@ -763,19 +781,46 @@ static uint64_t sweep_ms(void)
     return (uint64_t)(keep < SWEEP_MS ? keep : SWEEP_MS);
 }
 
+/* The next step, if there may be more; what the receivers wait for is behind what was dropped. */
+static void queue_swept(void *arg, enum store_result result, const struct store_batch *b)
+{
+    bool more = arg != NULL && result == STORE_OK;
+    (void)b;
+    queue.sweeping = false;
+    if (queue.stopping)
+        return;
+    timer_set(worker_loop(queue.worker), &queue.sweep, more ? 0 : sweep_ms());
+    dispatch();
+}
+
+static void sweep_now(void)
+{
+    if (!queue.sweeping && !queue.stopping)
+        timer_set(worker_loop(queue.worker), &queue.sweep, 0);
+}
+
+static void keep_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (duty_is_here(w, DUTY_WEBHOOKS))
+        sweep_now();
+}
+
 static void queue_sweep(struct timer *t, struct loop *loop)
 {
-    uint64_t keep_us = (uint64_t)setting_int(&queue_keep) * US_A_MS;
+    unsigned dropped = 0;
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
-    timer_set(loop, t, sweep_ms());
     LIST_EACH (it, &webhooks_all)
-        hook_sweep(CONTAINER_OF(it, struct webhook, node), clock_wall_us() - keep_us, b);
+        dropped += hook_sweep(CONTAINER_OF(it, struct webhook, node), SWEPT_MAX - dropped, b);
     if (queue.incoming_count == 0)
         STORE_ADD(b, &webhook_before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
-    if (store_stmt_count(b) > 0)
-        store_submit(b, loop, 0, NULL, NULL);
-    else
+    queue.sweeping = store_stmt_count(b) > 0;
+    if (queue.sweeping) {
+        store_submit(b, loop, 0, queue_swept, dropped == SWEPT_MAX ? &queue : NULL);
+    } else {
         store_drop(&b);
+        timer_set(loop, t, sweep_ms());
+    }
     if (queue.dropped_us == 0 || webhooks_now_us() >= queue.dropped_us + DROPPED_US)
         alarm_clear(&dropped_alarm);
 }
