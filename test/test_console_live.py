@@ -158,6 +158,41 @@ def test_a_database_that_is_away_is_waited_for(make_server, tmp_path):
         server.stop()
 
 
+@pytest.mark.sqlite
+@pytest.mark.slow
+def test_a_database_that_is_silent_is_waited_for(make_server, tmp_path):
+    with database.private() as cluster:
+        server = api_server(make_server, conf={"database": cluster.url("postgres")})
+        server.add_user("alice")
+        with opened(server, tmp_path / "browser") as pages:
+            pages.log_in(server.api.token)
+            cluster.freeze()
+            pages.go("users")
+            pages.find("main .away", "database")
+            cluster.go_on()
+            gone(pages, ".away")
+            pages.find("main a", "alice@localhost")
+            gone(pages, ".problem")
+        server.stop()
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_again(server, pages):
+    """Also where the server is well when it is asked."""
+    server.add_user("alice")
+    pages.log_in(server.api.token)
+    pages.driver.execute_script("""
+        const asked = window.fetch;
+        window.fetch = async (url, options) => {
+          if (!url.endsWith('/commands/user-list')) return asked(url, options);
+          window.fetch = asked;
+          return new Response('{"detail": "it is late"}', {status: 503});
+        };""")
+    pages.go("users")
+    pages.find("main .problem", "it is late")
+    pages.find("main a", "alice@localhost")
+    gone(pages, ".problem")
+
+
 def test_a_change_that_waits_is_confirmed_or_goes_back(server, pages):
     """On every page, with the time that is left."""
     for index, button in enumerate(("Confirm", "Roll back")):

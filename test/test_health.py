@@ -13,6 +13,7 @@ from muster import database
 from muster.client import TIMEOUT, until
 from muster.server import free_ports
 from test_api import Api, api_server
+from test_muc_archive import alarms
 
 
 def get(port, path, **headers):
@@ -86,6 +87,26 @@ def test_not_ready_while_the_database_is_away(make_server):
     database.psql(base, f"ALTER DATABASE {server.owned} ALLOW_CONNECTIONS true")
     until("ready again", lambda: server.api("GET", "/users").status == 200
           and get(port, "/readyz") == (200, "ok\n"))
+
+
+@pytest.mark.sqlite
+@pytest.mark.slow
+def test_not_ready_while_the_database_is_silent(make_server):
+    """It takes what it is asked and does not answer, and nobody writes."""
+    with database.private() as cluster:
+        server = api_server(make_server, conf={"database": cluster.url("postgres")})
+        port = server.api.port
+        cluster.freeze()
+        try:
+            assert server.api("GET", "/users").status == 503
+            assert get(port, "/readyz")[0] == 503
+            until("the alarm", lambda: "store.down" in alarms(server), 2 * TIMEOUT)
+            assert get(port, "/readyz") == (503, "the database is away\n")
+        finally:
+            cluster.go_on()
+        until("ready again", lambda: get(port, "/readyz") == (200, "ok\n"), 2 * TIMEOUT)
+        assert server.api("GET", "/users").status == 200
+        server.stop()
 
 
 def test_a_token_does_not_travel_without_tls(make_server):

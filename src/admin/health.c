@@ -80,7 +80,11 @@ static const char *not_ready(void)
             return "it does not let clients in yet, or no longer\n";
     if (!health_turns())
         return "a worker stands still\n";
-    return store_down_alarm.active != 0 ? "the database is away\n" : NULL;
+    if (store_down_alarm.active != 0)
+        return "the database is away\n";
+    struct store_info info;
+    store_info(worker_store(worker_here()), &info);
+    return info.silent ? "the database does not answer\n" : NULL;
 }
 
 static void say(struct http_request *r, const char *wrong)

@@ -530,6 +530,16 @@ static void come_up(struct pg_writer *w)
     w->retry_ms = w->retry_ms * 2 < PG_RETRY_MAX_MS ? w->retry_ms * 2 : PG_RETRY_MAX_MS;
 }
 
+/* A read or a write had no answer in time. A server that is silent is found here also when nobody
+ * writes. */
+static void look_at_server(struct pg_writer *w)
+{
+    w->conn.until_us = clock_mono_us() + PG_PATIENCE_US;
+    PQclear(pg_ask(&w->conn, "SELECT 1", NULL));
+    if (w->conn.pq != NULL) /* any answer is one */
+        atomic_store(&w->in.look, false);
+}
+
 /* Nobody asks anything, but the server may say that it goes. */
 static void look_at_socket(struct pg_conn *c)
 {
@@ -552,6 +562,7 @@ static void pgsql_write_give_up(struct pg_writer *w)
 
 static void wait_down(struct pg_writer *w)
 {
+    atomic_store(&w->in.look, false); /* there is an alarm by now, and it looks all the time */
     pg_refuse(w->conn.db);
     if (clock_mono_us() >= w->retry_us)
         come_up(w);
@@ -574,7 +585,10 @@ static bool pgsql_write_wait_for_work(struct pg_writer *w)
             wait_down(w);
             continue;
         }
-        pgsql_write_look_again(w);
+        if (atomic_load(&w->in.look))
+            look_at_server(w);
+        if (w->conn.pq != NULL)
+            pgsql_write_look_again(w);
         if (w->conn.pq == NULL)
             continue;
         group_take(&w->in);

@@ -52,6 +52,12 @@ void group_stop(struct group_queue *q)
     wake(q);
 }
 
+void group_look(struct group_queue *q)
+{
+    if (!atomic_exchange(&q->look, true))
+        wake(q);
+}
+
 struct store_batch *group_steal(struct group_queue *q)
 {
     struct store_batch *oldest = NULL, *next;
@@ -76,7 +82,9 @@ static bool is_due(const struct group_queue *q, enum group_mode mode)
 {
     if (atomic_load(&q->stop))
         return true;
-    return mode == GROUP_IDLE ? atomic_load(&q->top) != NULL : atomic_load(&q->queued) >= GROUP_MAX;
+    if (mode == GROUP_IDLE)
+        return atomic_load(&q->top) != NULL || atomic_load(&q->look);
+    return atomic_load(&q->queued) >= GROUP_MAX;
 }
 
 /* Announces sleep, then looks again: see group_submit(). Each time: one that saw an earlier sleep

@@ -18,7 +18,8 @@ struct group_queue {
     _Atomic uint32_t queued;           /* submitted and not committed yet */
     _Atomic int mode;
     atomic_bool stop;
-    int wake_fd; /* eventfd */
+    atomic_bool look; /* whether the database is there: an idle writer wakes up for it */
+    int wake_fd;      /* eventfd */
 
     struct store_batch *first, **tail; /* taken from the stack, in order */
     uint32_t taken;
@@ -31,6 +32,8 @@ void group_init(struct group_queue *q);
 void group_fini(struct group_queue *q);
 void group_submit(struct group_queue *q, struct store_batch *b);
 void group_stop(struct group_queue *q); /* wakes the writer, which ends what is there */
+/* Asks the writer to look whether the database is there; it takes q->look back. Any thread. */
+void group_look(struct group_queue *q);
 void group_take(struct group_queue *q); /* what was submitted, behind what was taken before */
 /* The same for whoever gives it back unused: a list in order. Any thread. */
 struct store_batch *group_steal(struct group_queue *q);

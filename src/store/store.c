@@ -28,7 +28,7 @@ struct alarm store_down_alarm = {
     .action = "Look at the detail: start the database server, repair the disk or the permissions, "
               "or restore a backup.",
     .explanation = "Everything that must be stored is refused until the database works.",
-    .raised_when = "The connection is lost, or the file cannot be used.",
+    .raised_when = "The connection is lost, the server is silent, or the file cannot be used.",
     .cleared_when = "The database answers again.",
     .also = "XcpMFTDBConnectError",
 };
@@ -201,6 +201,8 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
     metric_add(&store_overdue, 1);
     if (write && atomic_load_explicit(&store_slow_alarm.active, memory_order_relaxed) == 0)
         alarm_raise(&store_slow_alarm, SLICE("a write was not done within its deadline"));
+    if (port->store->driver->look != NULL)
+        port->store->driver->look(port->store);
     port->late_writes += write;
     port->late_reads += !write;
     arena_reset(loop_scratch(port->loop));

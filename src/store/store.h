@@ -164,6 +164,7 @@ bool store_is_pgsql(const struct store *store);
 struct store_info {
     char database[256]; /* "sqlite:/path", or "postgresql: NAME on HOST:PORT", never a password */
     int check_percent;  /* how far the integrity check is; -1: none is under way */
+    bool silent;        /* a batch had no answer in time; why is not known yet */
 };
 void store_info(const struct store *store, struct store_info *out);
 

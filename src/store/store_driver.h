@@ -77,6 +77,9 @@ struct store_driver {
     void (*submit)(struct store *store, struct store_batch *b);      /* any thread */
     void (*close)(struct store *store);                              /* ends every batch first */
     void (*info)(const struct store *store, struct store_info *out); /* any thread */
+    /* A batch was not answered in time: looks whether the database is there. NULL: it need not.
+     * Any thread. */
+    void (*look)(struct store *store);
     /* NULL: it has tools of its own */
     enum err (*backup)(struct store *store, const char *path, const struct store_watch *watch,
                        struct why *why);

@@ -202,10 +202,17 @@ static void pgsql_submit(struct store *store, struct store_batch *b)
         pg_refuse(db);
 }
 
+static void pgsql_look(struct store *store)
+{
+    struct pg_db *db = store->db;
+    group_look(&db->writer.in);
+}
+
 static void pgsql_info(const struct store *store, struct store_info *out)
 {
     const struct pg_db *db = store->db;
     snprintf(out->database, sizeof out->database, "postgresql: %s", db->name);
+    out->silent = atomic_load(&db->writer.in.look);
 }
 
 enum err store_reach(const char *url, char *name, size_t cap, struct why *why)
@@ -235,4 +242,5 @@ const struct store_driver store_pgsql = {
     .submit = pgsql_submit,
     .close = pgsql_close,
     .info = pgsql_info,
+    .look = pgsql_look,
 };

@@ -41,7 +41,10 @@ for (const sign of ["pointermove", "pointerdown", "keydown", "scroll"])
 hooks.idle = () => Date.now() - seen > idleSoon;
 export const isThere = () => !document.hidden && Date.now() - seen < idle;
 
-/* Runs a command for what it tells, again when something has changed. `old`: what there is answers
+const retry = 5000; /* ms until what could not be read is read again */
+
+/* Runs a command for what it tells, again when something has changed, and until the server can read
+ * it: a short trouble of the database may be over before anybody asks of it. `old`: what there is answers
  * other arguments, which it was asked for before. */
 export function useRun(name, args, options = {}) {
   const { changed } = useConsole();
@@ -50,11 +53,16 @@ export function useRun(name, args, options = {}) {
   const key = JSON.stringify(args);
   useEffect(() => {
     if (!name) return undefined;
-    let current = true;
+    let current = true, timer;
+    const askLater = ({ status }) => { if (status === 503) timer = setTimeout(() => setAgain((n) => n + 1), retry); };
     run(name, args)
       .then((answer) => current && setState({ ...answer, error: null, key }))
-      .catch((error) => current && setState((old) => ({ ...old, error })));
-    return () => { current = false; };
+      .catch((error) => {
+        if (!current) return;
+        setState((old) => ({ ...old, error }));
+        askLater(error);
+      });
+    return () => { current = false; clearTimeout(timer); };
   }, [name, key, again, changed]);
   useEffect(() => {
     if (!options.every) return undefined;
