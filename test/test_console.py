@@ -494,8 +494,8 @@ def test_a_user_is_made_and_deleted(server, pages):
 
 @pytest.mark.release
 def test_login_with_a_password(server, pages, axe):
-    """The banner is read first; a wrong password and a missing code are said; the session outlives
-    a reload and ends when the server ends it."""
+    """The banner is read first, and shown again in the console; a wrong password and a missing code
+    are said; the session outlives a reload and ends when the server ends it."""
     server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
     server.ctl("set", "console.banner", XSS)
     secret = server.rows("admin", "totp", "root")[0]["secret"]
@@ -514,11 +514,16 @@ def test_login_with_a_password(server, pages, axe):
     pages.type("#code", totp(secret, now_step() + 1))
     pages.click("[type=submit]")
     pages.find("header", "root")
+    pages.find("main#content .banner", XSS)
+    pages.check(axe, [""])
+    pages.click("main#content section button", "Close")
+    assert pages.js("document.querySelector('.banner')") is None
     assert pages.js("document.cookie") == "" and PASSWORD not in pages.js(
         "JSON.stringify([localStorage, sessionStorage])")
     pages.go("users")
     pages.driver.refresh()
     pages.find("h1", "Users")
+    pages.find("main#content .banner", XSS)
     server.ctl("admin", "end-session", server.rows("admin", "sessions")[0]["id"])
     pages.go("rooms")
     pages.find("form [role=status]", "session has ended")

@@ -252,7 +252,7 @@ function Shell({ rows, locked, leave }) {
         <Menu pages={pages} now={kinds[id]?.page ?? id} close={() => setMenu(false)} />
       </nav>
       <main id="content" tabIndex={-1}>
-        <Notices away={away} />
+        <Notices away={away} locked={locked} />
         <Guard key={`${rows.who.role}/${kinds[id] ? address.join("/") : id}`}>
           {kinds[id] && name ? <Thing kind={id} name={name} /> : page ? <Page page={page} about={name} /> : <Heading text={t("app.nothing")} />}
         </Guard>

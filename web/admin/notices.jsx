@@ -1,7 +1,8 @@
-/* What stands above every page while it holds: that the server or its database is away, a change of
- * settings that waits for its confirmation, and a restart that is needed. */
+/* What stands above every page: the text that was read before the login, until it is closed; that the
+ * server or its database is away, a change of settings that waits for its confirmation, and a restart
+ * that is needed, while that holds. */
 import { useEffect, useState } from "react";
-import { run } from "./api.js";
+import { loginPage, run } from "./api.js";
 import { useConsole, useRun } from "./parts.jsx";
 import { shown, t } from "./text.js";
 
@@ -68,9 +69,23 @@ function Restart() {
   );
 }
 
-export function Notices({ away }) {
+/* After each login anew. */
+function Banner({ locked }) {
+  const [text, setText] = useState(null);
+  useEffect(() => { if (!locked) loginPage().then((page) => setText(page?.banner)); }, [locked]);
+  if (!text) return null;
+  return (
+    <section className="card wide" aria-label={t("notice.banner")}>
+      <p className="banner" tabIndex={0}>{text}</p>
+      <p className="buttons"><button type="button" onClick={() => setText(null)}>{t("app.close")}</button></p>
+    </section>
+  );
+}
+
+export function Notices({ away, locked }) {
   return (
     <>
+      <Banner locked={locked} />
       {away && <p className="problem away" role="alert">{away.why ? t("app.waits", away) : t("app.away")}</p>}
       <Unconfirmed />
       <Restart />

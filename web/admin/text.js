@@ -86,6 +86,7 @@ const english = {
   "find.count": "Found: {n}",
   "find.more": "The first {n} of what was found. Type more of what you look for.",
   "find.page": "Page",
+  "notice.banner": "Notice of this server",
   "notice.restart": "Restart",
   "notice.needed": "A restart is needed: {why}",
   "table.empty": "Nothing here.",
