@@ -665,6 +665,7 @@ def test_settings_are_edited_compared_and_applied(server, pages):
     pages.find(".candidate td", "News")
     assert server.rows("get", "announce.subject")[0]["value"] == "Announcement"
     pages.click(".candidate .main")
+    assert pages.find("dialog h2").text == "Check and apply"
     pages.fill_in("Comment", "as asked for")
     pages.click("dialog .main")
     until("it applies", lambda: server.rows("get", "announce.subject")[0]["value"] == "News")
@@ -836,10 +837,32 @@ def test_options_and_commands_are_said_as_fields_and_buttons(server):
         console.log(JSON.stringify({ texts, log: told.commands.get('log list').doc,
             said: plain('give --given-name, or `trace list`, not `x --y` `', told.commands) }));
         """ % ROOT)
-    assert found["said"] == "give “Given name”, or “Users under trace”, not `x --y` `"
+    assert found["said"] == ("give “Given name”, or “Message trace › Users under trace”, "
+                             "not `x --y` `")
     assert "shown only with “Area”, to those" in found["log"]
     assert [text for text in found["texts"]
             if re.search("(^|[ (`])--[a-z]", re.sub("`[^`]* [^`]*`", "", text))] == []
+
+
+def test_a_text_says_where_a_command_is(server):
+    """Titles are short, since they are on a page. In a text each command has words of its own."""
+    script.told = server.api("GET", "/description").json
+    found = script("""
+        import { plain } from '%s/web/admin/text.js';
+        const say = (text) => plain(text, told.commands);
+        const texts = [...told.settings.values(), ...told.list.flatMap((c) => [c, ...c.args,
+            ...c.columns])].map((row) => row.doc);
+        console.log(JSON.stringify({ texts, names: Object.fromEntries(
+            told.list.map(({ name }) => [name, [say('`' + name + '`'),
+                                                say('`musterctl ' + name + '`')]])) }));
+        """ % ROOT)
+    assert found["names"]["alarm list"] == ["“Alarms › Active”"] * 2
+    said = [words for words, _ in found["names"].values()]
+    assert sorted(words for words in set(said) if said.count(words) > 1) == []
+    assert all(one == other for one, other in found["names"].values())
+    mentioned = {code for text in found["texts"]
+                 for code in re.findall("`musterctl ([^`]*)`", text)}
+    assert not {code for code in mentioned if code in found["names"] or code.startswith("-")}
 
 
 def test_people_and_memory_are_named_as_people_name_them(server):

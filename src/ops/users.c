@@ -47,10 +47,10 @@ static bool password_ok(struct command_call *call, slice *out)
 {
     slice text = command_arg(call, "password");
     if (text.len == 0) {
-        command_fail(call, E_SYNTAX, "a password is needed: --password%s",
+        command_fail(call, E_SYNTAX, "a password is needed; give one with --password%s",
                      principal_is_remote(&call->who)
                          ? ""
-                         : " PASSWORD, --stdin, or a terminal to ask for it");
+                         : " PASSWORD, --stdin, or at a terminal, which asks for it");
         return false;
     }
     if (jid_prep_password(text, call->arena, out) == OK)

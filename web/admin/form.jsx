@@ -170,6 +170,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     setState({ busy: true });
     readAgain().then(() => setState({}), fail);
   };
+  const about = Object.keys(bound).filter((key) => key !== "shown").map((key) => bound[key]); // not the mark of a candidate
   const args = command.args.filter((arg) => bound[arg.name] === undefined && !turnsPages(command, arg) &&
     !(command.file && arg.name === "limit"));
   const sendChange = async (thing, given, fields) => {
@@ -207,7 +208,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     }
   };
   return (
-    <Dialog title={[named(command), ...Object.values(bound)].join(" · ")} close={close}>
+    <Dialog title={[named(command), ...about].join(" · ")} close={close}>
       <p className="doc">{command.doc}</p>
       {state.answer ? (
         <>

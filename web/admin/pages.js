@@ -35,6 +35,17 @@ export const pages = [
     make: ["admin create", "admin add", "token add", "role set"] },
 ];
 
+export const noun = (command) => command.name.split(" ")[0];
+
+/* A command is on the page that names its noun, else on the one that names its area, else on a page
+ * that is made for the area. So each has exactly one. */
+export function pageOf(command, area = command.area) {
+  return (
+    pages.find((page) => page.nouns?.includes(noun(command))) ||
+    pages.find((page) => page.areas?.includes(area)) || { id: area, group: "more", areas: [area] }
+  );
+}
+
 /* What is done often with a line of a list has a button in the line, if the line lets it. */
 export const quick = {
   "alarm list": { "alarm acknowledge": (row) => row.active && !row.acknowledged },

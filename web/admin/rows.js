@@ -1,9 +1,8 @@
 /* What follows from the rows of the server: which commands belong to a page, to a thing such as a
  * user or a room, and to one line of a list. Pure. */
-import { frequent, pages, kinds, possible, quick } from "./pages.js";
+import { frequent, noun, pageOf, pages, kinds, possible, quick } from "./pages.js";
 import { plain } from "./text.js";
 
-const noun = (command) => command.name.split(" ")[0];
 const required = (command) => command.args.filter((arg) => arg.kind === "required");
 /* What can be shown on a page. A read that the audit log notes is one that somebody means to do: it
  * is run when it is asked for (isAsked). */
@@ -12,8 +11,8 @@ export const isAsked = (command) => command.audited === true;
 
 /* The texts of rows are as the console says them (plain). */
 export function readRows(description) {
-  const names = new Set(description.commands.map((row) => row.name));
-  const worded = (row, args) => ({ ...row, doc: plain(row.doc ?? "", names, args), ...(row.brief && { brief: plain(row.brief, names, args) }),
+  const names = new Map(description.commands.map((row) => [row.name, row]));
+  const worded = (row, args = []) => ({ ...row, doc: plain(row.doc ?? "", names, args), ...(row.brief && { brief: plain(row.brief, names, args) }),
     ...(row.asks && { asks: plain(row.asks, names, args) }) });
   const list = description.commands.map((row) => {
     const part = (one) => worded(one, row.args);
@@ -22,15 +21,6 @@ export function readRows(description) {
   const commands = new Map(list.map((row) => [row.name, row]));
   const settings = new Map(description.settings.map((row) => [row.name, worded(row)]));
   return { ...description, list, commands, settings };
-}
-
-/* A command is on the page that names its noun, else on the one that names its area, else on a page
- * that is made for the area. So each has exactly one. */
-function pageOf(command, area = command.area) {
-  return (
-    pages.find((page) => page.nouns?.includes(noun(command))) ||
-    pages.find((page) => page.areas?.includes(area)) || { id: area, group: "more", areas: [area] }
-  );
 }
 
 /* The pages that the caller has something on, in order, also such of which all is done on the

@@ -1,5 +1,7 @@
 /* All text of the console, by name. Another language is another table of the same names. Texts of
  * commands, settings and errors come from the server. */
+import { pageOf } from "./pages.js";
+
 const english = {
   "app.title": "Muster",
   "app.skip": "Skip to the content",
@@ -196,7 +198,7 @@ const english = {
   "do.node list": "Nodes", "do.node show": "Node", "do.domain list": "Domains", "do.domain show": "Domain",
   "do.token list": "Tokens", "do.token show": "Token", "do.token add": "New token", "do.token revoke": "Revoke token",
   "do.role list": "Roles", "do.role show": "Role", "do.role set": "New role", "do.role del": "Delete role",
-  "do.group list": "Groups", "do.group add": "New group", "do.group show": "What it is made of", "do.group set": "Change group",
+  "do.group list": "All groups", "do.group add": "New group", "do.group show": "What it is made of", "do.group set": "Change group",
   "do.group del": "Delete group", "do.group-member add": "Add members", "do.group-member del": "Take out members",
   "do.group-member list": "Members",
   "do.room list": "List", "do.room report": "Rooms", "do.room create": "New room",
@@ -225,7 +227,7 @@ const english = {
   "do.webhook events": "Events", "do.webhook test": "Send a test",
   "do.imtest": "Test messages", "do.fedtest": "Test federation", "do.pushtest": "Test push",
   "do.config candidate": "Candidates", "do.config history": "History", "do.config compare": "Compare versions",
-  "do.config rollback": "Go back to a version", "do.config version": "Show version",
+  "do.config apply": "Check and apply", "do.config rollback": "Go back to a version", "do.config version": "Show version",
   "do.alarm list": "Active", "do.alarm history": "History", "do.alarm acknowledge": "Acknowledge",
   "do.audit list": "Entries", "do.audit verify": "Check the chain", "do.audit export": "Export",
   "do.doctor": "Diagnosis", "do.trace message": "Way of a message", "do.trace list": "Users under trace",
@@ -284,16 +286,25 @@ export function titled(name) {
 /* What a command is called on a button; one that has no name here yet has its own. */
 export const named = (command) => english[`do.${command.name}`] ?? titled(command.name);
 
+/* Where a command is and what it is called there: "Alarms › Active". */
+function placed(command) {
+  const page = t(`page.${pageOf(command).id}`);
+  return `“${[...new Set([page, named(command)])].join(" › ")}”`;
+}
+
 /* A text of the server, which may name options and commands as one types them: here they are fields
- * and buttons, with names of their own. A refusal names members in backticks. */
+ * and buttons, with names of their own. A refusal names members in backticks. `commands`: those of the
+ * caller, by name; `args`: the text names no fields but these. */
 export function plain(text, commands, args) {
   const field = (name) => `“${label(name)}”`;
-  const all = args ? [{ args }] : commands instanceof Map ? [...commands.values()] : [];
+  const all = args ? [{ args }] : [...(commands?.values() ?? [])];
   const isField = (name) => all.some((command) => command.args.some((arg) => arg.name === name));
   const word = (code) => {
     if (isField(code)) return field(code);
     if (/^--[a-z][a-z0-9-]*$/.test(code)) return field(code.slice(2));
-    return commands?.has(code) ? `“${named({ name: code })}”` : `\`${code}\``;
+    if (code === "musterctl --csv") return `“${t("table.csv")}”`;
+    const command = commands?.get(code.replace(/^musterctl /, ""));
+    return command ? placed(command) : `\`${code}\``;
   };
   return visible(timed(text)).split("`").map((part, i, all) => {
     if (i % 2 === 1) return i < all.length - 1 ? word(part) : `\`${part}`;
