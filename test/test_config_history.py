@@ -282,6 +282,24 @@ def test_the_history_is_bounded(make_server):
     assert value(server, "roster.groups-max") == "101"
 
 
+def test_more_versions_bring_no_older_ones_back(make_server):
+    server = make_server()
+    server.ctl("set", "roster.groups-max", "90")
+    server.ctl("set", "config.history-max", "10")
+    for number in range(12):
+        server.ctl("set", "roster.groups-max", str(100 + number))
+    server.ctl("set", "config.history-max", "1000")  # version 15
+    oldest = history(server)[-1]["version"] - 1
+    for version in "0", "1", str(oldest - 1):
+        said = f"version {version} is no longer kept; the oldest is {oldest}"
+        assert said in refusal(server, "config", "rollback", version, "--accept")
+        assert said in refusal(server, "config", "compare", version)
+    assert len(history(server)) == 11
+    server.ctl("config", "compare", str(oldest))
+    server.ctl("config", "rollback", str(oldest), "--accept")
+    assert value(server, "roster.groups-max") == str(100 + oldest - 3)
+
+
 def test_secrets_are_not_shown(make_server):
     server = make_server()
     server.ctl("set", "extdisco.turn-secret", "planted-one")

@@ -146,6 +146,7 @@ static const struct store_schema schema = {
                                            &settings_compared,
                                            &settings_listed,
                                            &settings_versions_beyond,
+                                           &settings_version_gone,
                                            &settings_touched,
                                            &settings_timed_items,
                                            &settings_timed_del,

@@ -255,14 +255,38 @@ static void items_apply(struct settings_turn *t)
         settings_accept(t, settings_change, rollback_refuse);
 }
 
+/* Of a read by read_since(): whether all changes since its version are there. */
+static bool has_versions(const struct store_batch *b, struct arena *tmp, const char **text)
+{
+    if (store_row_count(b, 1) == 0)
+        return true;
+    *text = arena_printf(tmp, "version %lld is no longer kept; the oldest is %lld",
+                         (long long)store_int(b, 1, 0, 0), (long long)store_int(b, 1, 0, 1));
+    return false;
+}
+
+/* The versions are looked at last: what is deleted meanwhile is missing there, too. */
+static struct store_batch *read_since(int64_t version, int64_t to)
+{
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(version), SV_I(to));
+    STORE_ADD(b, &settings_version_gone, STORE_ANY_ROWS, SV_I(version));
+    return b;
+}
+
 static void items_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
+    const char *gone;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     if (result != STORE_OK) {
         settings_turn_fail(t, err_of_store(result),
                            arena_printf(t->arena, "the history cannot be read: %s",
                                         err_text(err_of_store(result))));
+        return;
+    }
+    if (!has_versions(b, t->arena, &gone)) {
+        settings_turn_fail(t, E_NOTFOUND, gone);
         return;
     }
     t->item = arena_new(t->arena, struct settings_item, rows + 1);
@@ -294,9 +318,7 @@ static void items_read(void *arg, enum store_result result, const struct store_b
 
 static void read_back(struct settings_turn *t, int64_t version)
 {
-    struct store_batch *b = store_read(worker_store(settings_writer), 0);
-    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(version), SV_I(last_version));
-    store_submit(b, worker_loop(settings_writer), 0, items_read, t);
+    store_submit(read_since(version, last_version), worker_loop(settings_writer), 0, items_read, t);
 }
 
 static void audit_rollback(int64_t version, slice before, slice after)
@@ -369,14 +391,6 @@ static void rollback_begin(struct settings_turn *t)
         t->undoes = waiting.version;
     if (to < 0)
         to = (waiting.version != 0 ? waiting.version : last_version) - 1;
-    int64_t oldest = last_version - setting_int(&settings_history_max);
-    if (to < oldest) {
-        settings_turn_fail(t, E_NOTFOUND,
-                           arena_printf(t->arena,
-                                        "version %lld is no longer kept; the oldest is %lld",
-                                        (long long)to, (long long)oldest));
-        return;
-    }
     read_back(t, to);
 }
 
@@ -551,8 +565,13 @@ static void run_version(struct command_call *call)
 static void compare_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
+    const char *gone;
     if (read_failed(call, result))
         return;
+    if (!has_versions(b, call->arena, &gone)) {
+        command_fail(call, E_NOTFOUND, "%s", gone);
+        return;
+    }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++)
         add_difference(call, b, 0, i);
     command_done(call, "%s", call->rows != NULL ? "" : "they are the same");
@@ -561,17 +580,13 @@ static void compare_read(void *arg, enum store_result result, const struct store
 static void run_compare(struct command_call *call)
 {
     int64_t from = command_number(call, "from", 0), to = command_number(call, "to", last_version);
-    int64_t oldest = last_version - setting_int(&settings_history_max);
-    if (from > to || to > last_version || from < oldest) {
+    if (from > to || to > last_version) {
         command_fail(call, E_NOTFOUND,
-                     "found %lld to %lld; the versions are %lld to %lld, the older one first",
-                     (long long)from, (long long)to, (long long)(oldest < 0 ? 0 : oldest),
-                     (long long)last_version);
+                     "found %lld to %lld; the last version is %lld, and the older one is first",
+                     (long long)from, (long long)to, (long long)last_version);
         return;
     }
-    struct store_batch *b = store_read(worker_store(call->worker), 0);
-    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(from), SV_I(to));
-    read_for(call, b, compare_read);
+    read_for(call, read_since(from, to), compare_read);
 }
 
 /* At start, before workers run. What was not confirmed in time has its old values before anything

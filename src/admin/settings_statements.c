@@ -46,6 +46,11 @@ STMT(
     "e.name = c.name AND e.version > $1) AND d.version = (SELECT max(e.version) FROM "
     "setting_change e WHERE e.name = c.name AND e.version <= $2) ORDER BY c.name",
     "ii", "tTT");
+/* Version $1 and the oldest one that can be gone back to, if that is newer. */
+STMT(settings_version_gone, "version-gone",
+     "SELECT asked, oldest FROM (SELECT CAST($1 AS BIGINT) AS asked, min(id) - 1 AS oldest FROM "
+     "setting_version) AS v WHERE oldest > asked",
+     "i", "ii");
 STMT(settings_touched, "touched",
      "SELECT c.name, c.version, v.at_us, v.actor FROM setting_change c JOIN setting_version v ON "
      "v.id = c.version WHERE c.version = (SELECT max(d.version) FROM setting_change d WHERE "

@@ -7,4 +7,4 @@ extern struct store_stmt settings_version_put, settings_version_item, settings_v
     settings_version_items, settings_compared, settings_listed, settings_touched,
     settings_timed_items, settings_timed_del, settings_timed_put, settings_candidate_put,
     settings_candidate_del, settings_candidate_clear, settings_candidate_all,
-    settings_versions_beyond;
+    settings_versions_beyond, settings_version_gone;
