@@ -337,6 +337,23 @@ def test_a_deleted_administrator_does_not_come_back(make_server):
     assert value(server, "admin.accounts") == "alice@localhost"
 
 
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_deleted_administrator_is_in_no_candidate(make_server, kill):
+    """Neither in memory nor after a start. The next account of that address gets nothing."""
+    server = make_server("alice", "bob")
+    server.ctl("config", "edit", "admin.accounts", "bob@localhost  alice@localhost")
+    server.ctl("config", "edit", "roster.groups-max", "60")
+    server.ctl("user", "del", "bob@localhost", "--yes")
+    if kill:
+        server.kill()
+        server.start()
+    server.add_user("bob")
+    diff = {row["setting"]: row["candidate"] for row in server.rows("config", "diff")}
+    assert diff == {"admin.accounts": "alice@localhost", "roster.groups-max": "60"}
+    server.ctl("config", "apply")
+    assert value(server, "admin.accounts") == "alice@localhost"
+
+
 def test_each_operator_has_a_candidate(make_server):
     """One at the socket, one with a client: all of it is there as ad-hoc commands."""
     server = make_server("alice")

@@ -74,13 +74,20 @@ static struct store_stmt stmt_without = {
     .cols = "",
 };
 
-/* The same in the history: to go back must not give a later account of that name anything. */
+/* The same in the history and in candidates: to go back, or to apply one, must not give a later
+ * account of that name anything. */
 #define WITHOUT(column)                                                                            \
     column " = trim(replace(replace(replace(' ' || " column " || ' ', ' ', '  '), ' ' || "         \
            "CAST($2 AS TEXT) || ' ', ''), '  ', ' '))"
 static struct store_stmt stmt_forget = {
     .name = "setting.forget",
     .sql = "UPDATE setting_change SET " WITHOUT("was") ", " WITHOUT("became") " WHERE name = $1",
+    .params = "tt",
+    .cols = "",
+};
+static struct store_stmt stmt_unedit = {
+    .name = "setting.unedit",
+    .sql = "UPDATE setting_candidate SET " WITHOUT("value") " WHERE name = $1",
     .params = "tt",
     .cols = "",
 };
@@ -135,6 +142,7 @@ static const struct store_schema schema = {
                                            &stmt_account,
                                            &stmt_without,
                                            &stmt_forget,
+                                           &stmt_unedit,
                                            &settings_version_put,
                                            &settings_version_item,
                                            &settings_version_trim,
@@ -330,12 +338,12 @@ static void warn_missing(void)
     }
 }
 
-static slice without(slice list, slice word, struct arena *tmp)
+slice settings_list_without(slice list, slice jid, struct arena *tmp)
 {
     slice one;
     const char *text = "";
     while (slice_word(&list, &one))
-        if (!slice_eq(one, word))
+        if (!slice_eq(one, jid))
             text = arena_printf(tmp, "%s%s%.*s", text, *text == '\0' ? "" : " ", SLICE_ARG(one));
     return slice_of(text);
 }
@@ -349,6 +357,7 @@ static void settings_account_removing(struct account *a, struct store_batch *b)
         if (setting_has_accounts(s)) {
             STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
             STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
+            STORE_ADD(b, &stmt_unedit, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
         }
     settings_candidate_removing(a->jid, b);
 }
@@ -417,7 +426,7 @@ static void tell_left(struct setting *s, slice before, slice jid, struct arena *
                     before, now);
 }
 
-static bool names(slice list, slice jid)
+bool settings_list_names(slice list, slice jid)
 {
     slice one;
     while (slice_word(&list, &one))
@@ -431,9 +440,9 @@ static void take_out(struct setting *s, slice jid, struct arena *tmp)
     struct why why;
     const struct stored *item = settings_stored_find(s);
     slice before = slice_dup(tmp, slice_of(setting_text(s)));
-    bool named = names(before, jid);
-    if (item != NULL && names((slice){ item->value, item->len }, jid)) {
-        settings_stored_put(s, without((slice){ item->value, item->len }, jid, tmp));
+    bool named = settings_list_names(before, jid);
+    if (item != NULL && settings_list_names((slice){ item->value, item->len }, jid)) {
+        settings_stored_put(s, settings_list_without((slice){ item->value, item->len }, jid, tmp));
         record_left(s);
     }
     if (!named)
@@ -446,7 +455,7 @@ static void take_out(struct setting *s, slice jid, struct arena *tmp)
                                "setting gives"));
         return;
     }
-    enum err e = setting_set(s, without(before, jid, tmp), &why);
+    enum err e = setting_set(s, settings_list_without(before, jid, tmp), &why);
     ensure(e == OK); /* a part of a list that is allowed */
     log_info(&log_settings, LOG_EV("setting.account_deleted"), LOG_C("name", s->name),
              LOG_S("account", jid));

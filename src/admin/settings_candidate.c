@@ -85,6 +85,15 @@ static void entry_put(const char *owner, struct setting *s, slice value, int64_t
     *at = e;
 }
 
+/* Takes an account out of a list; the text behind the value stays where it is. */
+static void entry_leave(struct entry *e, slice bare, struct arena *tmp)
+{
+    slice left = settings_list_without(entry_value(e), bare, tmp);
+    ensure(left.len <= e->len);
+    memcpy(e->text, left.ptr, left.len);
+    e->len = left.len;
+}
+
 void settings_candidate_forget(const char *owner)
 {
     struct entry **at;
@@ -114,7 +123,7 @@ void settings_candidate_sweep(void)
         store_submit(b, worker_loop(settings_writer), 0, NULL, NULL);
 }
 
-/* An account is deleted: whoever gets its address next has no candidate. */
+/* An account is deleted: whoever gets its address next has no candidate, and is named in none. */
 void settings_candidate_removing(slice bare, struct store_batch *b)
 {
     static const char *const via[] = { "xmpp", "console" };
@@ -127,12 +136,18 @@ void settings_candidate_removing(slice bare, struct store_batch *b)
 
 void settings_candidate_deleted(slice bare)
 {
+    struct arena *tmp = arena_create(0);
     struct entry **at = &entries;
-    while (*at != NULL)
-        if (owner_is_account(slice_of((*at)->owner), bare))
+    while (*at != NULL) {
+        if (owner_is_account(slice_of((*at)->owner), bare)) {
             entry_remove(at);
-        else
-            at = &(*at)->next;
+            continue;
+        }
+        if (setting_has_accounts((*at)->setting))
+            entry_leave(*at, bare, tmp);
+        at = &(*at)->next;
+    }
+    arena_destroy(&tmp);
 }
 
 void settings_candidate_applied(struct settings_turn *t, struct store_batch *b)

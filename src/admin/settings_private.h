@@ -33,6 +33,8 @@ slice settings_context(const struct setting *s, struct arena *tmp); /* in which 
 void settings_read_accounts(struct store_batch *b, const struct node *n, slice list);
 bool settings_next_missing(const struct store_batch *b, unsigned *stmt, const struct node *n,
                            slice *list, slice *jid);
+bool settings_list_names(slice list, slice jid);
+slice settings_list_without(slice list, slice jid, struct arena *tmp);
 extern struct store_stmt settings_put, settings_del;
 
 /* Rows of several commands: a setting, its new value, and why it changes. */
