@@ -54,6 +54,11 @@ def table(answer):
             for item in answer.iter(f"{{{DATA}}}item")]
 
 
+def labels(client, node):
+    asked = client.result("set", command(node, action="execute"), to="localhost")
+    return {f.get("var"): f.get("label") for f in asked.iter(f"{{{DATA}}}field")}
+
+
 def nodes(client, to="localhost"):
     query = client.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>", to=to)
     return {item.get("node") for item in query}
@@ -138,12 +143,10 @@ def test_rows_are_a_table(host, alice):
 
 def test_a_page_says_where_the_next_one_begins(host, alice):
     """In the words of the form, for each command with pages: its user types no options."""
-    asked = alice.result("set", command("user-list", action="execute"), to="localhost")
-    labels = {f.get("var"): f.get("label") for f in asked.iter(f"{{{DATA}}}field")}
     answer = run(alice, "user-list", limit="1")
     kind, text = note(answer)
     said = re.fullmatch('There are more. Run it again, with this in the field "(.*)": (.*)', text)
-    assert kind == "info" and said[1] == labels["after"]
+    assert kind == "info" and said[1] == labels(alice, "user-list")["after"]
     assert [r["jid"] for r in table(answer) + table(run(alice, "user-list", after=said[2]))] == [
         "alice@localhost", "bob@localhost"]
     paged = [name for name, row in rows.part("commands").items()

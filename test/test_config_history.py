@@ -8,7 +8,7 @@ from muster.muc import Room
 from muster.pubsub import publish
 from muster.server import refusal
 from muster.slow_disk import STILL
-from test_adhoc import command, note, run, table
+from test_adhoc import command, labels, note, run, table
 
 PAIR = "muc.new-occupants", "muc.occupants-max"  # the first is not above the second
 
@@ -63,7 +63,7 @@ def test_going_back_to_what_deletes_must_be_accepted(make_server, setting, low, 
     said = refusal(server, "config", "rollback")
     what = "messages" if setting.startswith("archive") else "entries"
     assert said == (f"musterctl: nothing was changed: {setting} would delete: {what} that are "
-                    "older: 1; give --accept if it is meant\n")
+                    "older: 1; use --accept if it is meant\n")
     assert refusal(server, "set", setting, low) == said
     assert value(server, setting) != low and history(server)[0]["by"] == "set"
     server.ctl("config", "rollback", "--accept")
@@ -507,7 +507,7 @@ def test_what_would_delete_is_counted_and_must_be_accepted(make_server):
         assert diff["text"] == \
             f"{name} would delete: {impact}; only `config apply --accept` applies this candidate"
         said = refusal(server, "config", "apply")
-        assert f"nothing was changed: {name} would delete: {impact}; give --accept" in said
+        assert f"nothing was changed: {name} would delete: {impact}; use --accept" in said
         assert refusal(server, "set", name, less) == said
         shown = server.rows("config", "show", name)[0]
         assert shown["value"] == shown["default_value"]
@@ -535,11 +535,33 @@ def test_a_default_that_would_delete_must_be_accepted(server):
     for args in ("config", "reset", "audit"), ("set", "audit.keep", "--default"):
         said = refusal(server, *args)
         assert re.search("nothing was changed: audit.keep would delete: entries that are older: "
-                         r"\d+; give --accept", said), said
+                         r"\d+; use --accept", said), said
     assert value(server, "audit.keep") == "none"
     server.ctl("config", "reset", "sm")
     server.ctl("config", "reset", "audit", "--accept", "--yes")
     assert value(server, "audit.keep") == "365d"
+
+
+def test_a_form_names_its_own_field(make_server):
+    """Who fills in a form types no options: refusals name the field, also of another command."""
+    server = make_server("alice")
+    server.ctl("set", "admin.accounts", "alice@localhost")
+    for number in range(12):
+        server.ctl("set", "roster.groups-max", str(100 + number))
+    alice = server.client("alice", "phone")
+    lower = {"setting": "config.history-max", "value": "10"}
+    run(alice, "config-edit", **lower)
+    for node, fields in ("set", lower), ("config-apply", {}):
+        label = labels(alice, node)["accept"]
+        kind, text = note(run(alice, node, **fields))
+        assert kind == "error" and text.endswith(f'; use the field "{label}" if it is meant'), text
+    kind, text = note(alice.result("set", command("config-diff"), to="localhost"))
+    assert kind == "info" and f'only `config apply` with the field "{label}" applies' in text, text
+    label = labels(alice, "set")["default"]
+    kind, text = note(run(alice, "set", setting="sm.ack-every"))
+    assert kind == "error" and text.endswith(f'either a value or the field "{label}"'), text
+    run(alice, "config-apply", accept="true")
+    assert value(server, "config.history-max") == "10"
 
 
 def test_apply_says_what_is_above_a_new_limit(make_server):

@@ -82,8 +82,7 @@ unsigned api_status(enum err e);
     "`next` of the page before, once"
 /* Whether the argument that the call refuses is `after`, and the client gave that as `cursor`. */
 bool api_blames_cursor(const struct api_job *j);
-/* Rows and commands speak of options; here they are members, also those of another command in
- * backticks. A line of musterctl without options stays as it is. */
+/* With members in place of options (base/command_options.h). */
 void api_members_named(struct buf *out, const struct command *c, slice text);
 /* What a call of `c` says, with members, unless the client has options. */
 slice api_words(const struct api_job *j, const struct command *c, slice text);

@@ -37,7 +37,7 @@ void settings_impact_count(struct worker *w, const struct setting *s, int64_t at
 const char *settings_impact_refusal(const struct setting *s, const char *text, struct arena *arena)
 {
     return arena_printf(arena,
-                        "nothing was changed: %s would delete: %s; give --accept if it is meant",
+                        "nothing was changed: %s would delete: %s; use --accept if it is meant",
                         s->name, text);
 }
 

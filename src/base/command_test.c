@@ -1,5 +1,7 @@
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/command.h"
+#include "base/command_options.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -339,6 +341,32 @@ static void paths_that_differ_in_names_alone_clash(void **state)
     assert_false(command_rest_clashes("GET /users/full", "GET /users/{user}"));
 }
 
+static void name_doc(struct buf *out, const struct command_arg *a)
+{
+    buf_printf(out, "<%s>", a->doc);
+}
+
+static void options_have_other_names(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        { "give --only-once if it is meant", "give <no questions> if it is meant" },
+        { "`--only-once`, or --only-ones, --password-file", "<no questions>, or --only-ones, "
+                                                            "--password-file" },
+        { "only `log trace c2s --only-once --jid` does", "only `log trace c2s` with <no questions> "
+                                                         "and <only this account> does" },
+        { "`musterctl log trace c2s` --jid", "`musterctl log trace c2s` <only this account>" },
+        { "`x --jid` and `status --all`", "`x --jid` and `status --all`" },
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct buf out;
+        buf_init(&out, 256);
+        command_options_named(&out, &trace, slice_of(texts[i][0]), name_doc);
+        assert_true(slice_is(buf_slice(&out), texts[i][1]));
+        buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     command_register(&status);
@@ -357,6 +385,7 @@ int main(void)
         cmocka_unit_test(rows_in_pages),
         cmocka_unit_test(the_first_clause_is_brief),
         cmocka_unit_test(paths_that_differ_in_names_alone_clash),
+        cmocka_unit_test(options_have_other_names),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/command_options.h"
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/hex.h"
@@ -487,7 +488,25 @@ static void adhoc_note_cut(struct xml_write *x, const struct command_call *call,
     add_note(x, "warn", slice_of(text));
 }
 
-/* Who fills in a form has no options: the label of its field says where the text belongs. */
+/* Who fills in a form has no options, but fields with labels. */
+
+static void adhoc_name_option(struct buf *out, const struct command_arg *a)
+{
+    buf_printf(out, "the field \"%s\"", a->doc);
+}
+
+static slice said_with_fields(const struct command_call *call)
+{
+    struct buf out;
+    slice text = call->text;
+    buf_init(&out, TEXT_BYTES_MAX);
+    command_options_named(&out, call->command, text, adhoc_name_option);
+    if (!out.overflow)
+        text = slice_dup(call->arena, buf_fit(&out));
+    buf_fini(&out);
+    return text;
+}
+
 static slice adhoc_words(const struct command_call *call)
 {
     const struct command_arg *a = call->command->args;
@@ -497,7 +516,7 @@ static slice adhoc_words(const struct command_call *call)
     while (call->next.ptr != NULL && a->name != NULL && strcmp(a->name, "after") != 0)
         a++;
     if (call->next.ptr == NULL || a->name == NULL)
-        return call->text;
+        return said_with_fields(call);
     return slice_of(arena_printf(
         call->arena, "There are more. Run it again, with this in the field \"%s\": %.*s", a->doc,
         SLICE_ARG(call->next)));
@@ -547,9 +566,10 @@ static void call_ended(struct command_return *r)
     audit_command(call);
     if (call->err != OK) {
         slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
+        slice said = run->target.form == NULL ? said_with_fields(call) : call->text;
         if (run->why.len < TEXT_BYTES_MAX)
             run->why = slice_of(arena_printf(call->arena, "%.*s%.*s%.*s", SLICE_ARG(run->why),
-                                             SLICE_ARG(sep), SLICE_ARG(call->text)));
+                                             SLICE_ARG(sep), SLICE_ARG(said)));
     }
     if (run->each_next < run->each_count)
         call_next(run);
