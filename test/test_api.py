@@ -317,10 +317,13 @@ def test_who_is_in_a_room_is_nothing_that_a_change_compares(server, api):
     Room("den").enter(server.login("alice"), "alice")
     shown = api("GET", path, If_None_Match=empty)
     assert (shown.status, shown.json["occupants"]) == (200, 1)
-    assert api("GET", path, If_None_Match=shown.getheader("ETag")).status == 304
+    for weak in "", "W/":  # a proxy that compresses makes it weak
+        same = api("GET", path, If_None_Match=weak + shown.getheader("ETag"))
+        assert same.status == 304, weak
     several = f'"x", {empty[:-5]}0000"'
     assert api("PATCH", path, {"name": "Hall"}, If_Match=several).status == 200
-    for wrong in empty, shown.getheader("ETag"), empty.split("-")[0], empty[:-1], empty[1:]:
+    weak = "W/" + api("GET", path).getheader("ETag")
+    for wrong in weak, empty, shown.getheader("ETag"), empty.split("-")[0], empty[:-1], empty[1:]:
         assert api("PATCH", path, {"name": "Shed"}, If_Match=wrong).status == 412, wrong
     assert api("GET", path).json["name"] == "Hall"
 

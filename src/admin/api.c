@@ -12,6 +12,7 @@
 #include "base/setting.h"
 #include "home/edge.h"
 #include "home/here.h"
+#include "http/parse.h"
 #include "im/feature.h"
 #include "ops/audit.h"
 #include "xmpp/jid.h"
@@ -281,7 +282,7 @@ static void look_ended(struct api_job *j)
     if (there)
         api_etag(&j->call, etag);
     if ((j->if_match.ptr != NULL && (!there || !api_etag_lets_change(j->if_match, etag))) ||
-        (j->none_match.ptr != NULL && there && api_etag_in(j->none_match, etag))) {
+        (j->none_match.ptr != NULL && there && http_has_etag(j->none_match, slice_of(etag)))) {
         job_refuse(j, &(struct api_problem){
                           .status = 412,
                           .detail = there ? SLICE("it is not as If-Match or If-None-Match says; "

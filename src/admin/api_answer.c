@@ -6,7 +6,9 @@
 #include "base/command_options.h"
 #include "base/ensure.h"
 #include "base/hex.h"
+#include "codec/http_read.h"
 #include "codec/json_text.h"
+#include "http/parse.h"
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -171,29 +173,18 @@ void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1])
     snprintf(out, API_ETAG_LEN + 1, "\"%s-%s\"", still, all);
 }
 
-/* Compares the first `len` bytes of the tags. */
-static bool etag_in(slice list, const char *etag, size_t len)
+/* A weak tag does not suit: it begins with another byte. */
+bool api_etag_lets_change(slice list, const char *etag)
 {
     slice one;
     while (list.len > 0) {
         slice_cut(list, ',', &one, &list);
-        while (one.len > 0 && one.ptr[0] == ' ')
-            one = slice_from(one, 1);
-        while (one.len > 0 && one.ptr[one.len - 1] == ' ')
-            one.len--;
-        bool ends = one.len > 0 && one.ptr[one.len - 1] == '"';
-        if (slice_is(one, "*") ||
-            (ends && one.len == strlen(etag) && memcmp(one.ptr, etag, len) == 0))
+        one = http_trim(one);
+        bool ends = one.len == strlen(etag) && one.ptr[one.len - 1] == '"';
+        if (slice_is(one, "*") || (ends && memcmp(one.ptr, etag, 1 + ETAG_BYTES * 2) == 0))
             return true;
     }
     return false;
-}
-
-bool api_etag_in(slice list, const char *etag) { return etag_in(list, etag, strlen(etag)); }
-
-bool api_etag_lets_change(slice list, const char *etag)
-{
-    return etag_in(list, etag, 1 + ETAG_BYTES * 2);
 }
 
 static void add_list(struct buf *out, struct api_job *j)
@@ -234,7 +225,7 @@ void api_succeeded(struct api_job *j)
     if (get && api_is_there(j)) {
         api_etag(&j->call, etag);
         http_header_line(&lines, "ETag", slice_of(etag));
-        a.status = api_etag_in(j->none_match, etag) ? 304 : 200;
+        a.status = http_has_etag(j->none_match, slice_of(etag)) ? 304 : 200;
     }
     if (get && api_is_single(j->call.command)) {
         add_thing(&out, &j->call);

@@ -92,9 +92,8 @@ void api_succeeded(struct api_job *j);
 bool api_is_there(const struct api_job *j);
 /* Of what the call has: a quoted text. Its first half is about what does not move. */
 void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
-/* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */
-bool api_etag_in(slice list, const char *etag);
-/* The same for a change (§13.1.1): what moves may have changed, such as who is in a room. */
+/* Whether If-Match has this tag (RFC 9110 §13.1.1). What moves may have changed, such as who is in
+ * a room. */
 bool api_etag_lets_change(slice list, const char *etag);
 
 /* Whether a member of a thing changes by itself (struct command_column). */

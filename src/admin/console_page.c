@@ -1,8 +1,9 @@
 #include "admin/console_page.h"
-#include "admin/api_private.h"
 #include "base/buf.h"
 #include "base/hex.h"
+#include "codec/http_read.h"
 #include "http/parse.h"
+#include "http/server.h"
 #include "im/feature.h"
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -71,7 +72,7 @@ static void send_file(struct http_request *r, const struct file *f)
     http_header_line(&lines, "ETag", slice_of(etag));
     http_header_line(&lines, "Vary", SLICE("Accept-Encoding"));
     struct http_answer a = { .status = 304, .cache = "no-cache", .policy = CONSOLE_POLICY };
-    if (!api_etag_in(http_header(r, "If-None-Match"), etag)) {
+    if (!http_has_etag(http_header(r, "If-None-Match"), slice_of(etag))) {
         a.status = 200;
         a.type = f->type;
         a.body = gzip ? (slice){ f->gz_from, (size_t)(f->gz_end - f->gz_from) } : plain_of(f);

@@ -360,20 +360,6 @@ static void not_installed(struct http_request *r)
               "folder that it is in.\n"));
 }
 
-static bool webchat_is_fresh(const struct fetch *f, slice etag)
-{
-    slice given = http_header(f->r, "If-None-Match"), one;
-    while (given.len > 0) {
-        slice_cut(given, ',', &one, &given);
-        one = http_trim(one);
-        if (slice_starts(one, SLICE("W/")))
-            one = slice_from(one, 2);
-        if (slice_is(one, "*") || slice_eq(one, etag))
-            return true;
-    }
-    return false;
-}
-
 static void send_on(struct fetch *f)
 {
     if (f->at < f->size && !f->r->head) {
@@ -404,7 +390,7 @@ static void webchat_opened(struct fetch *f)
                              .cache =
                                  versioned ? "public, max-age=31536000, immutable" : "no-cache",
                              .policy = policy.len > 1 && !policy.overflow ? policy.ptr : NULL };
-    if (webchat_is_fresh(f, slice_of(etag))) {
+    if (http_has_etag(http_header(f->r, "If-None-Match"), slice_of(etag))) {
         a.status = 304;
         a.type = NULL;
         a.headers = buf_fit(&lines);

@@ -79,6 +79,20 @@ bool http_has_token(slice list, const char *token)
     return false;
 }
 
+bool http_has_etag(slice list, slice etag)
+{
+    slice item;
+    while (list.len > 0) {
+        slice_cut(list, ',', &item, &list);
+        item = http_trim(item);
+        if (slice_is(item, "*"))
+            return true;
+        if (slice_eq(slice_from(item, slice_starts(item, SLICE("W/")) ? 2 : 0), etag))
+            return true;
+    }
+    return false;
+}
+
 /* Digits alone: slice_int() would take a sign. */
 static bool parse_number(slice text, uint64_t *out)
 {

@@ -14,6 +14,9 @@ NODISCARD enum err http_path_decode(slice raw, struct arena *tmp, slice *out);
 bool http_query_get(slice query, const char *name, struct arena *tmp, slice *value);
 /* Whether a comma-separated list ("keep-alive, Upgrade") has the token, in any case of letters. */
 bool http_has_token(slice list, const char *token);
+/* Whether If-None-Match has this entity tag, or "*". A weak one is as good (RFC 9110 §13.1.2): what
+ * compresses an answer on its way makes its tag weak. */
+bool http_has_etag(slice list, slice etag);
 
 /* One range of bytes (RFC 9110 §14.2) of a representation of `size` bytes; both ends belong to it.
  * What is malformed, of another unit or more than one range is ignored, as the RFC allows. */

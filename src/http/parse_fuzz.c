@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (http_query_get(in, "a", tmp, &value))
         ensure(value.len <= size && utf8_valid(value));
     http_has_token(in, "upgrade");
+    http_has_etag(in, SLICE("\"tag\""));
     arena_destroy(&tmp);
     return 0;
 }

@@ -52,6 +52,16 @@ static void tokens(void **state)
     assert_false(http_has_token(SLICE(""), "websocket"));
 }
 
+static void entity_tags(void **state)
+{
+    (void)state;
+    assert_true(http_has_etag(SLICE("\"b\""), SLICE("\"b\"")));
+    assert_true(http_has_etag(SLICE("\"a\",\t W/\"b\" ,\"c\""), SLICE("\"b\"")));
+    assert_true(http_has_etag(SLICE(" * "), SLICE("\"b\"")));
+    assert_false(http_has_etag(SLICE("w/\"b\", W/ \"b\", W/W/\"b\", b, W/*"), SLICE("\"b\"")));
+    assert_false(http_has_etag(SLICE(""), SLICE("\"b\"")));
+}
+
 static void ranges(void **state)
 {
     static const struct {
@@ -92,10 +102,8 @@ static void ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths),
-        cmocka_unit_test(queries),
-        cmocka_unit_test(tokens),
-        cmocka_unit_test(ranges),
+        cmocka_unit_test(paths),       cmocka_unit_test(queries), cmocka_unit_test(tokens),
+        cmocka_unit_test(entity_tags), cmocka_unit_test(ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -573,9 +573,8 @@ static void get_headers(struct buf *out, const struct transfer *t, enum http_ran
 static bool upload_http_is_fresh(const struct transfer *t)
 {
     char etag[64];
-    slice given = http_header(t->r, "If-None-Match");
     snprintf(etag, sizeof etag, "\"%.32s\"", t->hash);
-    return slice_is(given, "*") || slice_is(given, etag);
+    return http_has_etag(http_header(t->r, "If-None-Match"), slice_of(etag));
 }
 
 /* The file is open: headers, and what was asked for of it. */
