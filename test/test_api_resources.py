@@ -7,7 +7,7 @@ import pytest
 from muster import json_schema
 from muster.client import until
 from muster.muc import Room
-from test_api import api_server, pages
+from test_api import Api, api_server, pages
 from test_groups import listening
 from test_roster import get, items, push
 
@@ -245,6 +245,48 @@ def one_of(api, path, key, name):
     return found[name]
 
 
+def changed_by_itself(api, path, name):
+    """The thing as it was read, and what waits until this member is another one."""
+    first = api("GET", path)
+
+    def changed():
+        return api("GET", path).json.get(name) != first.json.get(name)
+    return first, lambda: until(f"another {name}", changed)
+
+
+def test_members_of_a_domain_come_and_go(api, server):
+    """The number of those who are in a group is nothing that a change of the group compares."""
+    path = "/groups/all"
+    assert api("PUT", path, {"domains": "localhost"}).status == 201
+    old, changed = changed_by_itself(api, path, "now")
+    server.add_user("dave", "secret")
+    changed()
+    etag = old.getheader("ETag")
+    assert api("GET", path, If_None_Match=etag).status == 200
+    assert api("PATCH", path, {"shown": "Everybody"}, If_Match=etag).status == 200
+    assert api("PATCH", path, {"shown": "Nobody"}, If_Match=etag).status == 412
+    assert api("PUT", path, {**old.json, "shown": "All"}).status == 200
+
+
+def test_what_becomes_of_its_events_changes_no_webhook(api, server):
+    server.ctl("set", "webhook.allow-local", "on")
+    hook = server.rows("webhook", "add", "http://127.0.0.1:1/", "--events", "user.changed")[0]["id"]
+    old, changed = changed_by_itself(api, f"/webhooks/{hook}", "failure")
+    server.ctl("user", "set", ALICE, "--given-name", "Alice")
+    changed()
+    assert api("GET", f"/webhooks/{hook}").json["waiting"] == 1
+    etag = old.getheader("ETag")
+    assert api("DELETE", f"/webhooks/{hook}", If_Match=etag).status == 200
+
+
+def test_a_use_changes_no_token(api, server):
+    token = server.rows("token", "add", "eyes", "viewer")[0]["token"]
+    old, changed = changed_by_itself(api, "/tokens/eyes", "used")
+    assert Api(api.port, token)("GET", "/users").status == 200
+    changed()
+    assert api("DELETE", "/tokens/eyes", If_Match=old.getheader("ETag")).status == 200
+
+
 def test_a_token_is_a_resource(api, server):
     assert api("GET", "/tokens/eyes").status == 404
     assert api("POST", "/tokens", {"name": "eyes", "role": "viewer", "scope": "users.read",
@@ -423,7 +465,7 @@ def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
 
 # What changes by itself, or with who asks.
 MOVES = {"occupants", "messages", "last_message", "active", "since", "detail", "raised",
-         "acknowledged", "acknowledged_by", "note", "entry", "protected", "own"}
+         "acknowledged", "acknowledged_by", "note", "entry", "protected", "own", "now"}
 
 
 def filled(server):

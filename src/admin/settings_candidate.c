@@ -668,6 +668,7 @@ struct command settings_diff_command = {
             { .name = "candidate", .doc = "the value that it would have" },
             { .name = "restart", .doc = "what must be restarted afterwards, or no" },
             { .name = "impact",
+              .moves = true,
               .doc = "how many are above a new limit when this is asked: an estimate" },
             { .name = "conflict", .doc = "who changed it after you edited it" },
             { .name = "shown",

@@ -764,6 +764,7 @@ static struct command group_show = {
               .optional = true,
               .doc = "those of domains that this server does not have, which count for nothing" },
             { .name = "now",
+              .moves = true,
               .type = PARAM_INT,
               .doc = "users who are in it now: `group-member list`" },
             { 0 } },
