@@ -337,6 +337,21 @@ def test_a_deleted_administrator_does_not_come_back(make_server):
     assert value(server, "admin.accounts") == "alice@localhost"
 
 
+def test_deletions_of_administrators_leave_the_version_that_waits(make_server):
+    """Each is a version, also while nothing else may change; ten are kept."""
+    names = [f"admin{n}" for n in range(12)]
+    server = make_server(*names)
+    server.ctl("set", "config.history-max", "10")
+    server.ctl("set", "admin.accounts", " ".join(f"{name}@localhost" for name in names))
+    server.ctl("config", "edit", "sm.ack-every", "7")
+    server.ctl("config", "apply", "--confirm", "1h")
+    for name in names[1:]:
+        server.ctl("user", "del", f"{name}@localhost", "--yes")
+    server.ctl("config", "rollback")
+    assert value(server, "sm.ack-every") != "7"
+    assert value(server, "admin.accounts") == f"{names[0]}@localhost"
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_deleted_administrator_is_in_no_candidate(make_server, kill):
     """Neither in memory nor after a start. The next account of that address gets nothing."""

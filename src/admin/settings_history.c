@@ -167,6 +167,8 @@ void settings_history_add(struct settings_turn *t, struct store_batch *b)
         return;
     t->version = last_version + 1;
     oldest = t->version - versions_kept(t);
+    if (waiting.version != 0 && oldest >= waiting.version) /* it is perhaps taken back */
+        oldest = waiting.version - 1;
     STORE_ADD(b, &settings_version_put, 1, SV_I(t->version), SV_I(at), SV_T(turn_actor(t)),
               SV_T(slice_of(settings_kind_names[t->kind])), SV_T(t->comment),
               SV_T(t->confirm_ms > 0 ? SLICE("waits") : SLICE("applied")),
