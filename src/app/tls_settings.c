@@ -134,7 +134,8 @@ static struct context_rows rows[TLS_CONTEXTS] = {
     [TLS_CLIENTS] = CONTEXT_ROWS("clients", TLS_CLIENTS, "clients on the listeners c2s"),
     [TLS_HTTPS] = CONTEXT_ROWS("https", TLS_HTTPS, "the listener https"),
     [TLS_SERVERS] = CONTEXT_ROWS("servers", TLS_SERVERS, "other servers, in both directions"),
-    [TLS_RELAY] = CONTEXT_ROWS("relay", TLS_RELAY, "the relay of mails (mail.relay)"),
+    [TLS_RELAY] = CONTEXT_ROWS("relay", TLS_RELAY,
+                               "the relay of mails, receivers of webhooks, and that of syslog"),
 };
 
 static struct tls_policy context_policy(enum tls_context context)

@@ -240,6 +240,12 @@ static void add_pem(struct buf *out, BIO *pem)
     buf_append(out, ptr, (size_t)len);
 }
 
+/* As strong as the key: P-384 has 192 bits. */
+static const EVP_MD *request_digest(const EVP_PKEY *key)
+{
+    return EVP_PKEY_get_security_bits(key) >= 192 ? EVP_sha384() : EVP_sha256();
+}
+
 enum err tls_request_make(struct buf *out, slice key, const struct tls_names *names,
                           struct why *why)
 {
@@ -251,7 +257,7 @@ enum err tls_request_make(struct buf *out, slice key, const struct tls_names *na
               X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
               add_common_name(X509_REQ_get_subject_name(request), names->name[0].text) &&
               X509_REQ_set_pubkey(request, k) == 1 && extend_request(request, names) &&
-              X509_REQ_sign(request, k, EVP_sha256()) > 0 &&
+              X509_REQ_sign(request, k, request_digest(k)) > 0 &&
               PEM_write_bio_X509_REQ(pem, request) == 1;
     if (ok)
         add_pem(out, pem);
