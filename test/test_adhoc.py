@@ -5,6 +5,7 @@ import re
 import pytest
 
 from muster import rows, xml
+from test_upload import http_do, slot
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -112,6 +113,60 @@ def test_nothing_to_show_is_said(host, alice):
     answer = run(bob, "upload-list", to=bob.bare)
     assert answer.get("status") == "completed"
     assert answer.findtext(f"{{{COMMANDS}}}note") == "There is nothing to show."
+
+
+def asked_account(client, node):
+    """The value of the field `jid`; None: there is none."""
+    answer = client.result("set", command(node, action="execute"), to="localhost")
+    return next((f.findtext(f"{{{DATA}}}value", "") for f in answer.iter(f"{{{DATA}}}field")
+                 if f.get("var") == "jid" and answer.get("status") == "executing"), None)
+
+
+@pytest.mark.parametrize("node", ["device-list", "device-revoke", "upload-list"])
+def test_the_account_is_asked_for_where_the_role_has_others(host, alice, node):
+    """The API has the argument for each of these commands; the own account is offered."""
+    host.ctl("role", "set", "desk", "devices.* uploads.read")
+    host.ctl("admin", "add", "bob@localhost", "desk")
+    bob = host.client("bob", "b")
+    assert asked_account(alice, node) == alice.bare and asked_account(bob, node) == bob.bare
+    host.ctl("admin", "remove", "bob@localhost")
+    assert asked_account(bob, node) is None
+
+
+def test_every_command_about_an_account_has_its_field(host, alice):
+    """But the one that XEP-0401 defines, which runs at once."""
+    found = [name for name, row in rows.part("commands").items()
+             if "jid" in row["properties"]["args"]["properties"] and not row.get("x-node")
+             and row["x-access"] != "local"]
+    assert len(found) > 20
+    assert [name for name in found
+            if asked_account(alice, name.replace(" ", "-")) is None] == []
+
+
+def test_files_of_another_account_are_for_who_has_the_role(make_server):
+    host = make_server("alice", "bob")
+    host.ctl("set", "http.base-url", f"http://localhost:{host.http_port}")
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    put, _ = slot(alice, "plan.txt")
+    assert http_do(host, "PUT", put, b"12345").status == 201
+
+    def ask(jid, call=bob.result):
+        session = bob.result("set", command("upload-list"), to="localhost").get("sessionid")
+        return call("set", command("upload-list", form(jid=jid), sessionid=session),
+                    to="localhost")
+
+    def entries():
+        return [e for e in host.rows("audit", "list") if e["command"] == "upload list"]
+
+    assert ask(alice.bare, bob.error)[0] == "forbidden" and entries() == []
+    assert note(ask("BOB@localhost")) == ("info", "There is nothing to show.")
+    host.ctl("role", "set", "room-desk", "rooms.*")
+    host.ctl("admin", "add", "bob@localhost", "room-desk")
+    assert ask(alice.bare, bob.error)[0] == "forbidden"
+    assert [(e["actor"], e["result"]) for e in entries()] == [(f"xmpp:{bob.jid}", "denied")]
+    host.ctl("admin", "add", "bob@localhost", "viewer")
+    assert [f["name"] for f in table(ask(alice.bare))] == ["plan.txt"]
+    assert table(run(bob, "upload-list")) == []
 
 
 def test_a_form_asks_for_the_arguments(host, alice):

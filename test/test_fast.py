@@ -397,7 +397,8 @@ def test_the_owner_revokes_by_ad_hoc_command(server, device):
     assert device.id in run(alice, "device-list")
     assert device.id not in run(bob, "device-list")
     theirs = "<field var='jid'><value>alice@localhost</value></field>"
-    assert "no device" in run(bob, "device-revoke", device.id, theirs)
+    assert "their own account only" in run(bob, "device-revoke", device.id, theirs)
+    assert "no device" in run(bob, "device-revoke", device.id)
     given(device.again())
     assert "revoked" in run(alice, "device-revoke", device.id)
     assert condition(device.again()) == "not-authorized"

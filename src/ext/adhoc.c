@@ -1,6 +1,7 @@
 /* adhoc: Ad-Hoc Commands (XEP-0050): the command rows as forms in any client. Administrators
  * (setting admin.accounts) reach all of them at the server's address and at their own; others reach
- * those that are for an owner's own account, at both as well.
+ * those that are for an owner's own account, at both as well. Such a command asks for the account
+ * if its caller may name another one.
  *
  * A command without arguments runs at once; one with arguments asks for them in one form. The
  * session between form and answer is a signed text in `sessionid`, so nothing is kept for it before
@@ -169,18 +170,33 @@ static bool may_run(const struct iq *iq, const struct target *t)
     return adhoc_allowed(iq, t, &why);
 }
 
-/* Sets the account argument of a command for one's own account to the sender. */
+/* The account of a command that users have for their own one. */
 static bool is_own_argument(const struct command *c, const struct command_arg *arg)
 {
     return c->access == COMMAND_OWN && strcmp(arg->name, "jid") == 0;
 }
 
-static bool asks_something(const struct target *t)
+/* Who may run it for other accounts, too, is asked for which one; but not where a XEP defines a
+ * command that runs at once. */
+static bool asks_for_own(const struct iq *iq, const struct command *c)
+{
+    struct principal p = adhoc_principal(iq);
+    struct why why;
+    p.own = (slice){ 0 };
+    return c->node == NULL && command_allowed(c, &p, &why) == OK;
+}
+
+static bool asks_argument(const struct iq *iq, const struct command *c, const struct command_arg *a)
+{
+    return !is_own_argument(c, a) || asks_for_own(iq, c);
+}
+
+static bool asks_something(const struct iq *iq, const struct target *t)
 {
     if (t->form != NULL)
         return t->form->fields != NULL;
     for (const struct command_arg *a = t->command->args; a != NULL && a->name != NULL; a++)
-        if (!is_own_argument(t->command, a))
+        if (asks_argument(iq, t->command, a))
             return true;
     return false;
 }
@@ -290,7 +306,8 @@ static void add_note(struct xml_write *x, const char *type, slice text)
     xml_close(x);
 }
 
-static void ask_argument(struct xml_write *x, const struct command_arg *a, struct arena *tmp)
+static void ask_argument(struct xml_write *x, const struct command_arg *a, slice value,
+                         struct arena *tmp)
 {
     struct form_row row = { .var = a->name, .label = a->doc };
     unsigned n = 0;
@@ -309,7 +326,10 @@ static void ask_argument(struct xml_write *x, const struct command_arg *a, struc
             options[i] = (struct form_option){ a->choices[i], NULL };
         row.options = options;
     }
-    form_ask(x, &row);
+    if (value.len > 0)
+        form_ask_value(x, &row, value);
+    else
+        form_ask(x, &row);
 }
 
 /* The values that are there already: words, or lines. */
@@ -328,14 +348,15 @@ static void adhoc_ask_field(struct xml_write *x, const struct command_ask *f)
     form_field_close(x);
 }
 
-static void ask_arguments(struct xml_write *x, const struct command *c, struct arena *tmp)
+static void ask_arguments(struct xml_write *x, const struct iq *iq, const struct command *c)
 {
     char title[TITLE_BYTES_MAX];
     adhoc_title_of(title, c);
     form_open_titled(x, FORM_FORM, NULL, title, c->doc);
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
-        if (!is_own_argument(c, a))
-            ask_argument(x, a, tmp);
+        if (asks_argument(iq, c, a))
+            ask_argument(x, a, is_own_argument(c, a) ? stanza_from_bare(iq->st) : (slice){ 0 },
+                         iq->tmp);
 }
 
 static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
@@ -346,7 +367,7 @@ static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
     open_answer(&x, node, session_make(iq, node), "executing");
     xml_raw(&x, SLICE("<actions execute='complete'><complete/></actions>"));
     if (t->form == NULL) {
-        ask_arguments(&x, t->command, iq->tmp);
+        ask_arguments(&x, iq, t->command);
     } else {
         form_open_titled(&x, FORM_FORM, t->form->form_type, t->form->title, t->form->instructions);
         for (const struct command_ask *f = t->form->fields; f->row.var != NULL; f++)
@@ -627,9 +648,13 @@ static void take_arguments(struct iq *iq, struct run *run, struct form *f)
         slice text = { 0 };
         const slice *many;
         unsigned count = 0;
+        struct jid jid;
         bool set = false;
         if (is_own_argument(c, a))
-            text = stanza_from_bare(iq->st);
+            text =
+                form && form_text(f, a->name, &text) && text.len > 0 && form_jid(f, a->name, &jid)
+                    ? jid.full
+                    : stanza_from_bare(iq->st);
         else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
             text = set ? SLICE("true") : (slice){ 0 };
         else if (form && (a->many || a->lines) && form_values(f, a->name, &many, &count))
@@ -756,6 +781,15 @@ static void keep_values(struct run *run)
     run->each_next = 1;
 }
 
+/* A user without a role has none to misuse: that is not in the audit log, which they could fill. */
+static void refuse_person(struct iq *iq, struct command_call *call, const struct why *why)
+{
+    call->err = E_DENIED;
+    if (call->command != NULL && call->who.role.len > 0)
+        audit_command(call);
+    iq_error(iq, SE_FORBIDDEN, slice_dup(iq->tmp, slice_of(why->text)));
+}
+
 static void adhoc_run_command(struct iq *iq, const struct target *t)
 {
     struct run *run = mem_new(struct run);
@@ -776,6 +810,11 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
     if (!bind_arguments(iq, run, &why)) {
         adhoc_refuse(iq, SE_BAD_REQUEST, "bad-payload",
                      slice_of(arena_printf(iq->tmp, "%s", why.text)));
+        run_free(run);
+        return;
+    }
+    if (t->command->access == COMMAND_OWN && command_owner_allowed(&run->call, &why) != OK) {
+        refuse_person(iq, &run->call, &why);
         run_free(run);
         return;
     }
@@ -809,17 +848,6 @@ static enum action action_of(const struct iq *iq)
     return slice_is(action, "cancel") ? ACTION_CANCEL : ACTION_UNKNOWN;
 }
 
-/* A user without a role has none to misuse: that is not in the audit log, which they could fill. */
-static void refuse_person(struct iq *iq, const struct target *t, const struct why *why)
-{
-    struct command_call call = {
-        .command = t->command, .arena = iq->tmp, .who = adhoc_principal(iq), .err = E_DENIED
-    };
-    if (t->command != NULL && call.who.role.len > 0)
-        audit_command(&call);
-    iq_error(iq, SE_FORBIDDEN, slice_dup(iq->tmp, slice_of(why->text)));
-}
-
 static void execute(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
@@ -830,7 +858,10 @@ static void execute(struct iq *iq)
         return;
     }
     if (!adhoc_allowed(iq, &t, &why)) {
-        refuse_person(iq, &t, &why);
+        struct command_call call = { .command = t.command,
+                                     .arena = iq->tmp,
+                                     .who = adhoc_principal(iq) };
+        refuse_person(iq, &call, &why);
         return;
     }
     if (t.command == NULL) {
@@ -849,7 +880,7 @@ static void execute(struct iq *iq)
         adhoc_refuse(iq, SE_BAD_REQUEST, "bad-action", (slice){ 0 });
     else if (action == ACTION_CANCEL)
         adhoc_cancel(iq, node);
-    else if (session == SESSION_NONE && asks_something(&t))
+    else if (session == SESSION_NONE && asks_something(iq, &t))
         adhoc_ask(iq, &t, node);
     else
         adhoc_run_command(iq, &t);

@@ -454,10 +454,20 @@ static enum err paths_allowed(struct command_call *call, struct why *why)
     return OK;
 }
 
-/* Who has no permission but for the own account names no other one. */
-static enum err call_allowed(struct command_call *call, struct why *why)
+enum err command_owner_allowed(const struct command_call *call, struct why *why)
 {
     char permission[COMMAND_PERMISSION_MAX];
+    ensure(call->command->access != COMMAND_LOCAL || !principal_is_remote(&call->who));
+    command_permission(call->command, permission, sizeof permission);
+    if (principal_may(&call->who, permission) || slice_eq(command_arg(call, "jid"), call->who.own))
+        return OK;
+    why_set(why, "%s: %.*s may run it for their own account only", call->command->name,
+            SLICE_ARG(call->who.own));
+    return E_DENIED;
+}
+
+static enum err call_allowed(struct command_call *call, struct why *why)
+{
     enum err e = command_allowed(call->command, &call->who, why);
     if (e == OK && lacks_reason(call)) {
         why_set(why, "%s: reason is missing: say why you read this; the audit log keeps it",
@@ -465,13 +475,9 @@ static enum err call_allowed(struct command_call *call, struct why *why)
         call->culprit = "reason";
         return E_SYNTAX;
     }
-    command_permission(call->command, permission, sizeof permission);
-    if (e != OK || principal_may(&call->who, permission) ||
-        slice_eq(command_arg(call, "jid"), call->who.own))
-        return e != OK ? e : paths_allowed(call, why);
-    why_set(why, "%s: %.*s may run it for their own account only", call->command->name,
-            SLICE_ARG(call->who.own));
-    return E_DENIED;
+    if (e == OK)
+        e = command_owner_allowed(call, why);
+    return e == OK ? paths_allowed(call, why) : e;
 }
 
 void command_run(struct command_call *call)
