@@ -21,6 +21,7 @@ from muster import database
 from muster.client import TIMEOUT
 from muster.rows import MUSTERCTL, MUSTERD
 from muster.server import Server
+from muster.federation import Authority
 from test_api import api_server
 
 SRV, NXDOMAIN, SERVFAIL = 33, 3, 2
@@ -81,6 +82,11 @@ def doctor(server):
 
 def of(rows, check, state=None):
     return [r for r in rows if r["check"] == check and state in (None, r["state"])]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("ca"))
 
 
 def test_with_and_without_a_server(make_server):
@@ -390,6 +396,19 @@ def test_what_every_user_may_use(make_server):
     assert not of(doctor(server)[1], "permissions", "error")
 
 
+@pytest.mark.parametrize("mode, who", [(0o644, "every user of this machine"),
+                                       (0o640, "the group of this file")])
+def test_a_private_key_that_others_may_read(make_server, authority, mode, who):
+    server = make_server(tls=authority.issue("own", "localhost"))
+    key = pathlib.Path(server.conf["tls"]["key"])
+    key.chmod(mode)
+    found, = of(doctor(server)[1], "permissions", "error")
+    assert found["found"] == f"{key}: {who} may use this private key (mode {mode:o})"
+    subprocess.run(found["remedy"], shell=True, check=True)
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert not of(doctor(server)[1], "permissions", "error")
+
+
 def test_a_server_that_hangs(make_server):
     """It is said, and everything is looked at without it."""
     server = make_server()
@@ -435,30 +454,36 @@ def test_the_server_ends_while_it_waits_for_dns(make_server):
     assert of(rows, "server", "error")[0]["found"] == "the server ends"
 
 
-def outside(server, *words):
+def outside(server, *words, trusts="/dev/null"):
     """On a machine without a server and without a node file."""
     done = subprocess.run([MUSTERCTL, "--json", "doctor", "outside", *words], capture_output=True,
                           text=True, timeout=3 * TIMEOUT, check=False,
-                          env={"PATH": os.environ["PATH"]}, cwd="/")
+                          env={"PATH": os.environ["PATH"], "SSL_CERT_FILE": str(trusts)}, cwd="/")
     return done.returncode, json.loads(done.stdout)["rows"] if done.stdout else done.stderr
 
 
-def test_from_outside(make_server):
+def test_from_outside(make_server, authority):
     """How a domain is found and reached, by who has nothing but musterctl."""
-    server = make_server(s2s=True)
+    server = make_server(s2s=True, settings={"s2s.policy": "open"},
+                         tls=authority.issue("good", "localhost"))
     answers = {"_xmpp-client._tcp.localhost": [(server.c2s_port, "localhost")],
                "_xmpp-server._tcp.localhost": [(server.s2s_port, "localhost")],
                "_xmpps-client._tcp.localhost": [(server.tls_port, "localhost")]}
     with name_server(answers) as address:
-        code, rows = outside(server, "localhost", "--dns", address)
+        code, rows = outside(server, "localhost", "--dns", address, trusts=authority.file)
         assert code == 0, rows
         assert [r["state"] for r in of(rows, "dns client")] == ["ok", "ok"]
-        assert all(r["found"].endswith("it answers") for r in rows if r["state"] == "ok")
+        assert all(r["found"].endswith("it answers") for r in rows
+                   if r["state"] == "ok" and r["check"] != "certificates")
+        assert {r["found"].partition(" issued by ")[0] for r in of(rows, "certificates", "ok")} == {
+            f"localhost port {port}: verified: CN=good,"
+            for port in (server.c2s_port, server.s2s_port, server.tls_port)}
         unknown, = [r for r in rows if r["state"] == "unknown"]
         assert "_xmpps-server._tcp.localhost: direct TLS, if there is any" in unknown["found"]
         server.stop()
         code, rows = outside(server, "--dns", address, "LOCALHOST")
         assert code == 1 and len([r for r in rows if r["state"] == "error"]) == 3
+        assert of(rows, "certificates") == []
         assert {r["remedy"] for r in rows if r["state"] == "error"} >= {
             f"open port {server.s2s_port} in the firewall, or correct the record"}
     for words, said in ((["a b"], "allowed a domain"), ([], "domain is missing"),
@@ -467,6 +492,39 @@ def test_from_outside(make_server):
                         (["x.test", "--dns", "no"], "addresses with or without a port")):
         code, text = outside(server, *words)
         assert code == 2 and said in text
+
+
+@pytest.mark.parametrize("names, ends, trusted, state, said", [
+    (["elsewhere.test"], 90, True, "error", "the certificate does not name localhost: verified: "),
+    (["localhost"], 90, False, "error", "CN=shown, issued by CN=ca of tests, valid "),
+    (["localhost"], -0.5, True, "error", "certificate has expired: CN=shown, "),
+    (["localhost"], 5, True, "warning", "verified: CN=shown, "),
+])
+def test_from_outside_the_certificate_is_looked_at(make_server, authority, names, ends, trusted,
+                                                   state, said):
+    """Behind STARTTLS, and with TLS from the first byte."""
+    server = make_server(s2s=True, settings={"s2s.policy": "open"},
+                         tls=authority.issue("shown", *names, ends=ends))
+    with name_server({"_xmpp-server._tcp.localhost": [(server.s2s_port, "localhost")],
+                      "_xmpps-client._tcp.localhost": [(server.tls_port, "localhost")]}) as address:
+        code, rows = outside(server, "localhost", "--dns", address,
+                             trusts=authority.file if trusted else "/dev/null")
+    found = of(rows, "certificates")
+    assert code == 1 and {r["found"].split(":")[0] for r in found} == {
+        f"localhost port {port}" for port in (server.s2s_port, server.tls_port)}
+    for row in found:
+        assert row["state"] == state and said in row["found"] and "localhost" in row["remedy"], row
+
+
+def test_from_outside_tls_must_be_offered():
+    stream = b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams'><stream:features"
+    for more, said in ((b"/>", "it offers no TLS"), (b"></stream:features>", "it offers no TLS"),
+                       (b"><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>",
+                        "TLS fails: localhost: no answer in time")):
+        with listener(stream + more) as port, \
+                name_server({"_xmpp-client._tcp.localhost": [(port, "localhost")]}) as address:
+            found, = of(outside(None, "localhost", "--dns", address)[1], "certificates", "error")
+            assert said in found["found"], found
 
 
 def test_from_outside_without_answers(make_server):
@@ -521,3 +579,6 @@ def test_from_outside_xmpp_must_answer(make_server):
             found, = [row for row in rows if f"{service}.{domain} leads" in row["found"]]
             assert found["state"] == ("error" if said else "ok"), found
             assert said is None or said in found["found"], found
+            unseen = of(rows, "certificates", "unknown")
+            assert [f"port {port}: it refuses the stream" in r["found"] for r in unseen] == (
+                [] if said else [True])

@@ -19,6 +19,7 @@
 #include "im/feature.h"
 #include "io/loop.h"
 #include "io/resolve.h"
+#include "io/tls_trust.h"
 #include "io/work.h"
 #include "xmpp/jid.h"
 
@@ -187,8 +188,9 @@ static struct command outside_command = {
                                                    "without it: those of the system" },
                                           { 0 } },
     .run = doctor_outside_run,
-    .doc = "Looks how others find a domain, from this machine: its DNS records, and whether a "
-           "server speaks XMPP at the ports that they lead to. musterctl does it itself, without a "
+    .doc = "Looks how others find a domain, from this machine: its DNS records, whether a server "
+           "speaks XMPP at the ports that they lead to, and whether its certificate names the "
+           "domain, is valid and is trusted by this machine. musterctl does it itself, without a "
            "server and without a node file: run it on a machine outside of the network of the "
            "server. It fails if there is an error.",
     .columns = doctor_columns,
@@ -218,7 +220,7 @@ static void offline_ended(struct command_call *call, void *arg)
 static void offline_net_over(void *arg) { loop_stop(((struct offline_doctor *)arg)->loop); }
 
 static enum err offline_look_net(struct command_call *call, const struct node_file *file,
-                                 const char *servers, bool outside, struct why *why)
+                                 const char *servers, struct tls_trust *outside, struct why *why)
 {
     struct offline_doctor *o = call->arg;
     struct resolver *resolver = NULL;
@@ -260,7 +262,7 @@ enum err doctor_offline(const char *config, const char *control, enum doctor_ser
     if (e == OK) {
         settings_fix(file->settings.item, file->settings.count);
         doctor_check_all(&call, file, &o.look);
-        e = offline_look_net(&call, file, setting_text(&s2s_dns_servers), false, why);
+        e = offline_look_net(&call, file, setting_text(&s2s_dns_servers), NULL, why);
     } else {
         why_set(why, "%.*s", SLICE_ARG(buf_fit(&mistakes)));
         e = E_SYNTAX;
@@ -287,6 +289,7 @@ enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *w
     struct command_call call = {
         .command = &outside_command, .arena = arena_create(0), .finished = offline_ended, .arg = &o
     };
+    struct tls_trust *trust = NULL;
     slice prepared;
     enum err e = jid_prep_domain(domain, call.arena, &prepared);
     if (e == OK && s2s_is_address(prepared)) {
@@ -300,7 +303,9 @@ enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *w
                                         .c2s_tls = { &c2s_tls, 1 },
                                         .s2s = { &s2s, 1 },
                                         .s2s_tls = { &s2s_tls, 1 } };
-        e = offline_look_net(&call, &file, slice_cstr(call.arena, dns), true, why);
+        e = tls_trust_create(&trust, NULL, NULL, why);
+        if (e == OK)
+            e = offline_look_net(&call, &file, slice_cstr(call.arena, dns), trust, why);
     } else {
         why_set(why, "domain: found \"%.*s\", allowed a domain", SLICE_ARG(domain));
         e = E_SYNTAX;
@@ -310,6 +315,7 @@ enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *w
         ensure(o.ended);
         control_reply(line, &call);
     }
+    tls_trust_unref(&trust);
     arena_destroy(&call.arena);
     return e;
 }

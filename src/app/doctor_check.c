@@ -190,6 +190,12 @@ static void judge_permissions(const struct doctor_facts *f, struct doctor_findin
         finding_say(out, DOCTOR_ERROR, "%s: there is no such folder, or it may not be looked at",
                     f->data);
         finding_mend(out, "install -d -o %s -m 750 %s", f->user, f->data);
+    } else if ((f->data_mode & S_IWOTH) != 0) {
+        finding_say(out, DOCTOR_ERROR,
+                    "%s: every user of this machine may replace the files there, such as the "
+                    "database (mode %03o)",
+                    f->data, (unsigned)f->data_mode & 0777);
+        finding_mend(out, "chmod o= %s", f->data);
     } else if ((f->data_mode & 07) != 0) {
         finding_say(out, DOCTOR_WARNING,
                     "%s: every user of this machine may look there (mode %03o)", f->data,
@@ -461,6 +467,7 @@ void doctor_read_facts(struct doctor_facts *out, const struct node_file *file,
     out->runs = out->in_server;
     if (!out->in_server)
         facts_of_lock(out);
+    out->user_id = user;
     node_check_name(out->user, user);
     ensure(*out->user != '\0');
     facts_of_files(out, look);
@@ -561,16 +568,14 @@ static void add_finding(struct command_call *call, const struct doctor_facts *f,
 
 /* A certificate that the server made itself is refused by other servers, and clients ask. */
 static void add_self_signed(struct command_call *call, const struct doctor_facts *f,
-                            const struct node_file *file)
+                            const struct cert_uses *uses)
 {
-    struct cert_uses uses;
-    certs_read(&uses, file, call->arena);
-    for (size_t i = 0; i < uses.count; i++)
-        if (uses.item[i].source == CERT_MADE_HERE)
+    for (size_t i = 0; i < uses->count; i++)
+        if (uses->item[i].source == CERT_MADE_HERE)
             doctor_add(
                 call, "certificates", DOCTOR_WARNING,
                 arena_printf(call->arena, "%s: the certificate is self-signed",
-                             uses.item[i].domains),
+                             uses->item[i].domains),
                 doctor_answers(f)
                     ? "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN --file FILE; "
                       "or tls.certificate and tls.key in the node file"
@@ -578,6 +583,29 @@ static void add_self_signed(struct command_call *call, const struct doctor_facts
                                    "tls.certificate and tls.key in %s; or, when the server runs: "
                                    "musterctl cert csr DOMAIN",
                                    f->config));
+}
+
+/* The private keys of certificates. A key of another user, such as root, may be there for the group
+ * of the server to read. */
+static void add_open_keys(struct command_call *call, const struct doctor_facts *f,
+                          const struct cert_uses *uses)
+{
+    struct stat st;
+    for (size_t i = 0; i < uses->count; i++) {
+        const char *key = uses->item[i].key;
+        if (uses->item[i].source == CERT_MADE_HERE || stat(key, &st) != 0)
+            continue;
+        unsigned group = (unsigned)st.st_mode & (st.st_uid == f->user_id ? S_IRWXG : S_IWGRP);
+        if (group == 0 && (st.st_mode & S_IRWXO) == 0)
+            continue;
+        doctor_add(call, "permissions", DOCTOR_ERROR,
+                   arena_printf(call->arena, "%s: %s may use this private key (mode %03o)", key,
+                                (st.st_mode & S_IRWXO) != 0 ? "every user of this machine"
+                                                            : "the group of this file",
+                                (unsigned)st.st_mode & 0777),
+                   arena_printf(call->arena, "chmod %s %s",
+                                st.st_uid == f->user_id ? "go=" : "g-w,o=", key));
+    }
 }
 
 /* Of the other keys, the check of the node file says it (base/secret_file.h). */
@@ -601,6 +629,7 @@ static void add_node_file(struct command_call *call, const struct doctor_facts *
                           const struct node_file *file)
 {
     struct node_findings findings;
+    struct cert_uses uses;
     bool certificates = true;
     node_findings_init(&findings, call->arena);
     node_check(file, &findings);
@@ -611,7 +640,9 @@ static void add_node_file(struct command_call *call, const struct doctor_facts *
     }
     if (certificates)
         doctor_add(call, "certificates", DOCTOR_OK, "they can be used for the domains", "");
-    add_self_signed(call, f, file);
+    certs_read(&uses, file, call->arena);
+    add_self_signed(call, f, &uses);
+    add_open_keys(call, f, &uses);
 }
 
 /* From inside: connects to a listener of ours, at this machine where it is at any address. 0, or an

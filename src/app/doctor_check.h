@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct command_call;
 struct node_file;
@@ -28,6 +29,7 @@ struct doctor_facts {
     char database_said[768];          /* by that look */
     char database_owner[32];          /* user; empty: not known */
     char user[32];                    /* who runs the server, as chown takes it */
+    uid_t user_id;                    /* the same */
     bool stranger;                    /* another user looks, who may see less */
     bool sqlite;
     char looker[32];        /* who looks; of `closed` */

@@ -75,6 +75,7 @@ static const struct {
     BROKEN("server", DOCTOR_ERROR, "does not answer", hangs, 1),
     BROKEN("permissions", DOCTOR_ERROR, "no such folder", data_mode, -1),
     BROKEN("permissions", DOCTOR_WARNING, "mode 755", data_mode, 0755),
+    BROKEN("permissions", DOCTOR_ERROR, "may replace the files there", data_mode, 0757),
     BROKEN("permissions", DOCTOR_WARNING, "muster.db: every user may read", database_mode, 0644),
     BROKEN("database", DOCTOR_ERROR, "not there", database_mode, -1),
     BROKEN("database", DOCTOR_ERROR, "what was said", database_look, E_CORRUPT),

@@ -3,12 +3,15 @@
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/list.h"
 #include "codec/xml_write.h"
 #include "io/loop.h"
 #include "io/resolve.h"
+#include "io/tls_names.h"
+#include "io/tls_trust.h"
 #include "io/visit.h"
 #include "xmpp/ns.h"
 #include "xmpp/precis.h"
@@ -39,10 +42,13 @@ enum {
     SAID_LEN_MAX = 16384, /* without the header of a stream */
     TLS_ALERT = 21,       /* RFC 8446 §5.1 */
     TLS_HANDSHAKE = 22,
-    TLS_MAJOR = 3
+    TLS_MAJOR = 3,
+    DAY_S = 86400,
+    SOON_DAYS = 14 /* a certificate that expires then is told of */
 };
 #define ERROR_TAG "<stream:error"
 #define FEATURES  "features"
+#define PROCEED   "<proceed"
 
 struct question {
     struct doctor_net *net;
@@ -67,14 +73,17 @@ struct reach {
     enum reach_place place; /* if it is open */
     /* From outside it must speak XMPP, too. */
     bool secured, answered, closed; /* TLS stands; its stream has begun; we have ended it */
+    bool starting, refused;         /* TLS was asked for in the stream; it ended with an error */
     const char *said;               /* what it said in place of that, or refused; NULL: nothing */
+    enum doctor_state proven;       /* what its certificate is worth */
+    const char *certificate;        /* the same in words; NULL: it was not seen */
 };
 
 struct doctor_net {
     struct doctor_net_options o;
     struct loop_defer next;
     size_t domain; /* that is looked at */
-    const char *ascii;
+    const char *unicode, *ascii;
     struct question questions[WAYS];
     struct list reaches;
     unsigned left; /* questions and hosts */
@@ -116,7 +125,7 @@ static enum reach_place reach_where(const struct reach *r, const union address *
 {
     const struct node_listen_list *l = listens(r->net, r->way);
     union address own;
-    if (r->net->o.outside)
+    if (r->net->o.outside != NULL)
         return REACH_FROM_OUTSIDE;
     if (!address_is_own(a))
         return REACH_ELSEWHERE;
@@ -151,16 +160,48 @@ static void reach_opened(struct visit *v)
     if (r->place != REACH_FROM_OUTSIDE)
         visit_close(v);
     else if (r->way->direct)
-        visit_start_tls_as(v, slice_of(r->net->ascii), slice_of(r->way->alpn));
+        visit_start_tls_as(v, slice_of(r->net->ascii), slice_of(r->way->alpn), r->net->o.outside);
     else
         reach_speak(r, v);
+}
+
+/* As clients and other servers judge it (RFC 6120 §13.7.1.2). */
+static void reach_judge(struct reach *r, const struct visit *v)
+{
+    const struct doctor_net *n = r->net;
+    struct arena *arena = n->o.call->arena;
+    const struct tls_wanted wanted = { .domain = slice_of(n->ascii),
+                                       .unicode = slice_of(n->unicode),
+                                       .service = slice_of(r->way->alpn),
+                                       .xmpp = true,
+                                       .wildcards = true };
+    const struct tls_peer *peer = visit_tls_peer(v);
+    bool named = visit_is_named(v, &wanted), trusted = peer->verdict == TLS_VERIFIED;
+    ensure(peer != NULL);
+    int64_t left = peer->not_after - (int64_t)(clock_wall_us() / 1000000);
+    struct buf text;
+    buf_init(&text, DOCTOR_TEXT_MAX);
+    if (!named)
+        buf_printf(&text, "the certificate does not name %s: ", n->ascii);
+    tls_peer_explain(peer, &text);
+    r->certificate = slice_cstr(arena, buf_fit(&text));
+    buf_fini(&text);
+    r->proven = !named || !trusted         ? DOCTOR_ERROR
+                : left < SOON_DAYS * DAY_S ? DOCTOR_WARNING
+                                           : DOCTOR_OK;
 }
 
 static void reach_secured(struct visit *v)
 {
     struct reach *r = visit_arg(v);
     r->secured = true;
-    reach_speak(r, v);
+    reach_judge(r, v);
+    if (r->way->direct) {
+        reach_speak(r, v);
+        return;
+    }
+    r->closed = true;
+    visit_close(v);
 }
 
 /* The head of what is no XMPP, for a person. */
@@ -201,6 +242,41 @@ static bool reach_is_wrong(slice condition)
            slice_is(condition, "invalid-namespace");
 }
 
+/* Whether it speaks XMPP. */
+static bool reach_speaks(const struct reach *r) { return r->answered && r->said == NULL; }
+
+static void reach_close(struct reach *r, struct visit *v)
+{
+    r->closed = true;
+    visit_write(v, SLICE("</stream:stream>"));
+    visit_close(v);
+}
+
+/* They are whole, so that TLS is among them or not. */
+static bool reach_has_features(slice data)
+{
+    static const char name[] = FEATURES, end[] = FEATURES ">";
+    const char *at = memmem(data.ptr, data.len, name, sizeof name - 1);
+    if (at == NULL)
+        return false;
+    slice rest = slice_from(data, (size_t)(at - data.ptr) + sizeof name - 1);
+    return slice_starts(rest, SLICE("/>")) ||
+           memmem(rest.ptr, rest.len, end, sizeof end - 1) != NULL;
+}
+
+/* What follows our wish for TLS. */
+static size_t reach_start(struct reach *r, struct visit *v, slice data)
+{
+    bool over = memchr(data.ptr, '>', data.len) != NULL;
+    if (memmem(data.ptr, data.len, PROCEED, sizeof PROCEED - 1) != NULL && over)
+        visit_start_tls_as(v, slice_of(r->net->ascii), SLICE(""), r->net->o.outside);
+    else if (over || data.len > SAID_LEN_MAX)
+        reach_close(r, v);
+    else
+        return 0;
+    return data.len;
+}
+
 /* It is known when the features or an error follow the header of the stream. */
 static size_t reach_input(struct visit *v, slice data)
 {
@@ -208,26 +284,29 @@ static size_t reach_input(struct visit *v, slice data)
     slice condition = reach_condition(data);
     if (r->closed)
         return data.len;
+    if (r->starting)
+        return reach_start(r, v, data);
     r->answered = memmem(data.ptr, data.len, NS_STREAM, sizeof NS_STREAM - 1) != NULL;
     r->said = !r->answered ? reach_words(r, data)
               : reach_is_wrong(condition)
                   ? arena_printf(r->net->o.call->arena, "it refuses the stream: %.*s",
                                  SLICE_ARG(condition))
                   : NULL;
-    bool over = r->answered ? condition.len > 0 ||
-                                  memmem(data.ptr, data.len, FEATURES, sizeof FEATURES - 1) != NULL
+    bool over = r->answered ? condition.len > 0 || reach_has_features(data)
                             : data.ptr[0] != '<' || data.len > SAID_LEN_MAX;
     if (!over)
         return 0; /* more comes with it */
-    r->closed = true;
-    visit_write(v, SLICE("</stream:stream>"));
-    visit_close(v);
+    r->refused = condition.len > 0;
+    r->starting = !r->secured && !r->refused && reach_speaks(r) &&
+                  memmem(data.ptr, data.len, NS_TLS, sizeof NS_TLS - 1) != NULL;
+    if (r->starting)
+        visit_write(v, SLICE("<starttls xmlns='" NS_TLS "'/>"));
+    else
+        reach_close(r, v);
     return data.len;
 }
 
-/* Whether it speaks XMPP; else what it does. */
-static bool reach_speaks(const struct reach *r) { return r->answered && r->said == NULL; }
-
+/* What it does in place of that. */
 static const char *reach_other(const struct reach *r, const char *why)
 {
     return r->said != NULL                                ? r->said
@@ -257,7 +336,7 @@ static const char *reach_remedy(const struct reach *r)
     struct arena *arena = n->o.call->arena;
     if (r->record == NULL)
         return record_wanted(n, r->way);
-    if (r->open && n->o.outside)
+    if (r->open && n->o.outside != NULL)
         return arena_printf(arena,
                             "change the record to a port where the server speaks XMPP%s for %s",
                             r->way->direct ? " with direct TLS" : "", n->ascii);
@@ -266,13 +345,35 @@ static const char *reach_remedy(const struct reach *r)
                             "change the port of the record to %u, unless something here passes "
                             "port %u on to this server",
                             way_port(n, r->way), r->port);
-    if (n->o.outside)
+    if (n->o.outside != NULL)
         return arena_printf(arena, "open port %u in the firewall, or correct the record", r->port);
     return arena_printf(
         arena,
         "open port %u in the firewall, or correct the record; behind NAT the "
         "address may answer from outside only: there, `musterctl doctor outside %s`",
         r->port, n->ascii);
+}
+
+/* A row of its own: the records can be right where the certificate is not. */
+static void reach_tell_certificate(const struct reach *r, const char *why)
+{
+    const struct doctor_net *n = r->net;
+    struct arena *arena = n->o.call->arena;
+    enum doctor_state state = r->certificate != NULL ? r->proven
+                              : r->refused           ? DOCTOR_UNKNOWN
+                                                     : DOCTOR_ERROR;
+    const char *found = r->certificate != NULL ? r->certificate
+                        : r->refused   ? "it refuses the stream, so its certificate was not seen"
+                        : why != NULL  ? arena_printf(arena, "TLS fails: %s", why)
+                        : !r->starting ? "it offers no TLS"
+                                       : "it refuses TLS";
+    doctor_add(n->o.call, "certificates", state,
+               arena_printf(arena, "%s port %u: %s", r->host, r->port, found),
+               arena_printf(arena,
+                            "give the server a certificate that names %s, from an authority that "
+                            "clients and other servers trust; where Muster runs: musterctl cert "
+                            "check",
+                            n->ascii));
 }
 
 static void reach_ended(void *arg, const char *why)
@@ -293,6 +394,8 @@ static void reach_ended(void *arg, const char *why)
     r->visit = NULL;
     list_remove(&r->node);
     doctor_add(n->o.call, r->way->check, state, found, reach_remedy(r));
+    if (r->place == REACH_FROM_OUTSIDE && !fails)
+        reach_tell_certificate(r, why);
     net_go_on(n);
 }
 
@@ -300,7 +403,7 @@ static const struct visit_ops reach_ops = {
     .opened = reach_opened, .secured = reach_secured, .input = reach_input, .ended = reach_ended
 };
 
-static void reach_start(struct doctor_net *n, const struct way *way, const char *record,
+static void reach_begin(struct doctor_net *n, const struct way *way, const char *record,
                         const char *host, uint16_t port)
 {
     struct arena *arena = n->o.call->arena;
@@ -325,12 +428,12 @@ static void doctor_dns_none(struct question *q)
 {
     struct doctor_net *n = q->net;
     if (!q->way->direct)
-        reach_start(n, q->way, NULL, n->ascii, q->way->port);
+        reach_begin(n, q->way, NULL, n->ascii, q->way->port);
     else
-        doctor_add(n->o.call, q->way->check, n->o.outside ? DOCTOR_UNKNOWN : DOCTOR_WARNING,
+        doctor_add(n->o.call, q->way->check, n->o.outside != NULL ? DOCTOR_UNKNOWN : DOCTOR_WARNING,
                    arena_printf(n->o.call->arena, "no record %s: %s is not found", q->name,
-                                n->o.outside ? "direct TLS, if there is any,"
-                                             : "the listener for direct TLS"),
+                                n->o.outside != NULL ? "direct TLS, if there is any,"
+                                                     : "the listener for direct TLS"),
                    record_wanted(n, q->way));
 }
 
@@ -340,7 +443,7 @@ static void doctor_dns_found(struct question *q, const struct resolved *result)
     for (size_t i = 0; i < result->count && i < DOCTOR_TARGETS_MAX; i++) {
         const struct dns_srv *srv = &result->srv[i];
         if (*srv->host != '\0')
-            reach_start(n, q->way, q->name, srv->host, srv->port);
+            reach_begin(n, q->way, q->name, srv->host, srv->port);
         else
             doctor_add(
                 n->o.call, q->way->check, DOCTOR_ERROR,
@@ -360,10 +463,10 @@ static void doctor_dns_answered(void *arg, const struct resolved *result)
     else if (result->end == RESOLVE_NO_NAME || result->end == RESOLVE_NO_DATA)
         doctor_dns_none(q);
     else
-        doctor_add(n->o.call, q->way->check, n->o.outside ? DOCTOR_ERROR : DOCTOR_WARNING,
+        doctor_add(n->o.call, q->way->check, n->o.outside != NULL ? DOCTOR_ERROR : DOCTOR_WARNING,
                    arena_printf(n->o.call->arena, "%s: %s", q->name, result->reason),
-                   n->o.outside ? "cat /etc/resolv.conf, or --dns ADDRESS"
-                                : "cat /etc/resolv.conf; musterctl get s2s.dns-servers");
+                   n->o.outside != NULL ? "cat /etc/resolv.conf, or --dns ADDRESS"
+                                        : "cat /etc/resolv.conf; musterctl get s2s.dns-servers");
     net_go_on(n);
 }
 
@@ -377,6 +480,7 @@ static void net_next(struct loop_defer *d)
         return;
     }
     slice domain = slice_of(n->o.file->domains.name[n->domain++]), ascii;
+    n->unicode = slice_cstr(arena, domain);
     n->ascii = slice_cstr(arena, precis_domain_ascii(domain, arena, &ascii) == OK ? ascii : domain);
     n->left = 1;
     for (size_t i = 0; i < WAYS; i++) {

@@ -73,21 +73,30 @@ static size_t visit_on_input(struct conn *c, slice data)
     return v->ops != NULL ? v->ops->input(v, data) : data.len;
 }
 
-static bool visit_is_named(const struct visit *v)
+const struct tls_peer *visit_tls_peer(const struct visit *v) { return conn_tls_peer(v->conn); }
+
+bool visit_is_named(const struct visit *v, const struct tls_wanted *wanted)
 {
     struct arena *tmp = loop_scratch(v->loop);
-    const struct tls_wanted wanted = { .domain = slice_of(v->host), .wildcards = true };
     struct tls_names names;
     slice *chain;
-    if (conn_tls_chain(v->conn, tmp, &chain) == 0)
-        return false;
-    return tls_names_have_address(chain[0], v->host) ||
-           (tls_names_read(&names, chain[0], tmp) == OK && tls_names_find(&names, &wanted) != NULL);
+    ensure(v->conn != NULL);
+    return conn_tls_chain(v->conn, tmp, &chain) > 0 &&
+           tls_names_read(&names, chain[0], tmp) == OK && tls_names_find(&names, wanted) != NULL;
+}
+
+static bool visit_has_host(const struct visit *v)
+{
+    const struct tls_wanted wanted = { .domain = slice_of(v->host), .wildcards = true };
+    slice *chain;
+    return (conn_tls_chain(v->conn, loop_scratch(v->loop), &chain) > 0 &&
+            tls_names_have_address(chain[0], v->host)) ||
+           visit_is_named(v, &wanted);
 }
 
 static void visit_secured(struct visit *v)
 {
-    if (v->named && !visit_is_named(v)) {
+    if (v->named && !visit_has_host(v)) {
         visit_fail(v, SLICE("its certificate is for another name"));
         conn_abort(v->conn);
     } else {
@@ -259,12 +268,15 @@ void visit_start_tls(struct visit *v, struct tls_trust *trust)
     conn_start_tls_client(v->conn, &call);
 }
 
-void visit_start_tls_as(struct visit *v, slice server_name, slice protocol)
+void visit_start_tls_as(struct visit *v, slice server_name, slice protocol, struct tls_trust *trust)
 {
     ensure(v->conn != NULL && v->ops->secured != NULL);
-    struct tls_call call = {
-        .server_name = server_name, .alpn = &protocol, .alpn_count = 1, .relay = true
-    };
+    struct tls_call call = { .server_name = server_name,
+                             .alpn = &protocol,
+                             .alpn_count = protocol.len > 0 ? 1 : 0,
+                             .trust = trust,
+                             .demand = TLS_REPORT,
+                             .relay = true };
     conn_start_tls_client(v->conn, &call);
 }
 

@@ -12,7 +12,9 @@
 union address;
 struct loop;
 struct resolver;
+struct tls_peer;
 struct tls_trust;
+struct tls_wanted;
 struct visit;
 
 enum { VISIT_HOST_MAX = 253, VISIT_INPUT_MAX = 128 << 10, VISIT_OUTPUT_MAX = 4 << 20 };
@@ -51,9 +53,14 @@ void visit_write(struct visit *v, slice data);              /* after opened() */
  * the host must lead to it and name the host, else the visit ends; NULL: who the host is, is not
  * checked. */
 void visit_start_tls(struct visit *v, struct tls_trust *trust);
-/* The same for a server that is called by another name than its host, with one protocol of ALPN.
- * Who it is, is not checked. */
-void visit_start_tls_as(struct visit *v, slice server_name, slice protocol);
+/* The same for a server that is called by another name than its host, with one protocol of ALPN;
+ * empty: none. Whatever its certificate is, the visit goes on. */
+void visit_start_tls_as(struct visit *v, slice server_name, slice protocol,
+                        struct tls_trust *trust);
+/* After secured(), of a call with `trust`: what was found about its certificate, and whether that
+ * has this name. */
+const struct tls_peer *visit_tls_peer(const struct visit *v);
+bool visit_is_named(const struct visit *v, const struct tls_wanted *wanted);
 void visit_close(struct visit *v);   /* after what was written; ended() follows */
 void visit_cancel(struct visit **v); /* no callback follows; NULL is fine */
 /* How many there are in the process, with those that were cancelled and still close. Any thread. */
