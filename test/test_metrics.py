@@ -308,8 +308,9 @@ def test_openmetrics(node):
             assert kinds[family] != "counter" or name == family + "_total"
             samples.add(name + (label or ""))
     assert samples == set(plain)
-    assert units["muster_latency_seconds"] == "seconds"
-    assert units["muster_stanza_bytes"] == "bytes"
+    assert units == {f: f.rpartition("_")[2] for f in kinds if f.endswith(("_seconds", "_bytes"))}
+    assert {"muster_latency_seconds", "muster_backup_finished_seconds",
+            "muster_tls_certificate_left_seconds", "muster_stanza_bytes"} <= set(units)
     assert node.ctl_run("metrics", "--format", "openmetrics").stdout.strip().endswith("# EOF")
 
 

@@ -8,6 +8,7 @@
 #include "im/feature.h"
 #include "io/timer.h"
 #include <inttypes.h>
+#include <string.h>
 
 const char *metric_type(const struct metric *m)
 {
@@ -140,10 +141,12 @@ static void metrics_text_named(struct buf *out)
  * are escaped. The unit is the end of that name. */
 static void metrics_text_open_head(struct buf *out, const struct metric *m, const struct shown *s)
 {
-    static const slice bytes = SLICE_INIT("_bytes");
+    static const char *const ends[] = { "_bytes", "_seconds" };
     const char *unit = *s->unit != '\0' ? s->unit + 1 : NULL;
-    if (s->stem.len > bytes.len && slice_eq(slice_from(s->stem, s->stem.len - bytes.len), bytes))
-        unit = "bytes";
+    for (unsigned i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (s->stem.len > strlen(ends[i]) &&
+            slice_is(slice_from(s->stem, s->stem.len - strlen(ends[i])), ends[i]))
+            unit = ends[i] + 1;
     buf_printf(out, "# TYPE %.*s%s %s\n", SLICE_ARG(s->stem), s->unit, metric_type(m));
     if (unit != NULL)
         buf_printf(out, "# UNIT %.*s%s %s\n", SLICE_ARG(s->stem), s->unit, unit);
