@@ -304,6 +304,27 @@ def test_a_token_is_a_resource(api, server):
     assert server.ctl_run("token", "show", "eyes").returncode == 1
 
 
+def test_several_words_are_a_list(api):
+    """Of members that the document of the API has as a list, too."""
+    path = "/roles/listed"
+    assert api("PUT", path, {"permissions": ["users.read", "rooms.*"]}).status == 201
+    assert api("GET", path).json["permissions"] == "users.read rooms.*"
+    assert api("PUT", path, {"permissions": ["users.read", "nonsense"]}).status == 422
+    assert api("POST", "/tokens", {"name": "listed", "role": "listed",
+                                   "scope": ["users.read", "rooms.read"]}).status == 200
+    assert api("GET", "/tokens/listed").json["scope"] == "users.read rooms.read"
+    made = api("POST", "/webhooks", {"url": "https://hook.example.org/",
+                                     "events": ["user.*", "alarm.raised"]})
+    assert made.json["rows"][0]["events"] == "user.* alarm.raised"
+    paths = api("GET", "/openapi.json").json["paths"]
+    for path, method, name in (("/roles/{name}", "put", "permissions"),
+                               ("/tokens", "post", "scope"), ("/webhooks", "post", "events"),
+                               ("/rooms/{room}/fields/{field}", "put", "value")):
+        body, = paths[path][method]["requestBody"]["content"].values()
+        kinds = [one["type"] for one in body["schema"]["properties"][name]["anyOf"]]
+        assert kinds == ["string", "array"], path
+
+
 def test_a_role_is_a_resource(api, server):
     path = "/roles/desk"
     assert api("GET", path).status == 404

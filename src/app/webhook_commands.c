@@ -256,6 +256,7 @@ struct command webhook_add_command = {
               .kind = ARG_OPTION,
               .min = 1,
               .max = EVENTS_BYTES_MAX,
+              .many = true,
               .check = webhook_events_ok,
               .form = "events of `webhook events`, user.*, or *, separated by spaces",
               .doc = "what it wants to hear of; without it, everything" },

@@ -210,6 +210,7 @@ static const struct command_arg set_args[] = {
       .doc = "name of a field of the configuration, such as membersonly" },
     { .name = "value",
       .kind = ARG_POSITIONAL,
+      .listed = true,
       .doc = "its value; several values are separated by spaces" },
     { 0 },
 };
