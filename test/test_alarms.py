@@ -1,6 +1,7 @@
 """Alarms: their history, who acknowledged them, hold-down, severity, and what a restart does."""
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -154,6 +155,18 @@ def test_an_alarm_that_is_raised_again_at_the_start_goes_on(host, tmp_path):
     host.start()
     until("end", lambda: entry(host, "federation.blocklist-unread")["cleared"], 30)
     assert "federation.blocklist-unread" not in active(host)
+
+
+def test_the_end_of_an_alarm_outlives_a_crash(host):
+    """Also in the seconds after a start, in which alarms of before may be raised again."""
+    host.restart()
+    fail_fedtest(host)
+    mend_fedtest(host)
+    time.sleep(0.5)  # it is written some milliseconds after it happened
+    cleared = entry(host)["cleared"]
+    host.kill()
+    host.start()
+    assert cleared and entry(host)["cleared"] == cleared
 
 
 def test_the_history_says_that_an_alarm_is_over_when_the_list_does(host):

@@ -133,8 +133,7 @@ def test_a_request_is_right(server, key, said):
     text = openssl("req", "-verify", "-noout", "-text", stdin=request)
     assert "erify OK" in text and said in text and "CN = localhost" in text
     signature = re.search(r"Signature Algorithm: (.*)", text)[1]
-    assert signature.lower().endswith("sha384" if "384" in key else "sha256") or (
-        signature == "sha256WithRSAEncryption"), signature
+    assert ("sha384" if "384" in key else "sha256") in signature.lower()
     usage = re.search(r"Key Usage: critical\n *(.*)\n", text)[1]
     assert usage == "Digital Signature, Key Encipherment, Data Encipherment, Key Agreement"
     purpose = re.search(r"Extended Key Usage: *\n *(.*)\n", text)[1]

@@ -379,11 +379,18 @@ static void alarm_goes_on(const struct kept *k)
         (void)alarm_acknowledge(k->alarm, slice_of(e->known_by), slice_of(e->note), e->known_us);
 }
 
+/* An entry of the process before may still go on: its alarm has not changed in this one. */
+static bool is_unsettled(uint64_t since_us, uint64_t now_us)
+{
+    uint64_t settled_us = keeper.settled_us;
+    return now_us < settled_us && since_us + (uint64_t)ALARMS_SETTLE_MS * US_A_MS < settled_us;
+}
+
 static uint64_t look_at_told(struct kept *k, bool active, uint64_t since_us, uint64_t now_us)
 {
     uint64_t hold_us = (uint64_t)k->rule.hold_down_ms * US_A_MS, raised = k->raised;
     k->raised = atomic_load(&k->alarm->raised_count);
-    if (!active && now_us < keeper.settled_us)
+    if (!active && is_unsettled(since_us, now_us))
         return keeper.settled_us - now_us;
     if (!active && now_us - since_us < hold_us)
         return since_us + hold_us - now_us;
@@ -510,12 +517,10 @@ uint64_t alarms_entry_cleared_us(const struct alarm *a, int64_t entry)
     const struct kept *k = kept_of(a);
     if (k == NULL || k->entry.id != entry)
         return 0;
-    uint64_t settled_us = keeper.settled_us;
-    bool unsettled = clock_wall_us() < settled_us &&
-                     k->entry.raised_us + (uint64_t)ALARMS_SETTLE_MS * US_A_MS < settled_us;
-    if (k->entry.cleared_us != 0 || unsettled || atomic_load(&a->active) != 0)
-        return k->entry.cleared_us;
     uint64_t since_us = atomic_load(&a->since_us);
+    if (k->entry.cleared_us != 0 || is_unsettled(since_us, clock_wall_us()) ||
+        atomic_load(&a->active) != 0)
+        return k->entry.cleared_us;
     return since_us > k->entry.raised_us ? since_us : k->entry.raised_us;
 }
 
