@@ -317,3 +317,16 @@ def test_what_was_not_written_on_a_way_back_is_not_confirmed_by_what_is(node, li
     bodies = [e.findtext("{jabber:client}body") for e in way.log if e.tag.endswith("}message")]
     assert bodies == []
     alice.expect("<message type='error'/>")
+
+
+@pytest.mark.parametrize("how", ["blocked", "closed"])
+def test_what_was_handled_is_acknowledged_before_the_end(node, authority, how):
+    """Nothing asks for it, and what is not counted was written back, so our half ends first."""
+    there = Received(node, authority, True, late=True, more=0)
+    for n in range(3):
+        there.peer.raw(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>x{n}</body>"
+                       "</message>")
+        there.alice.expect(f"<message><body>x{n}</body></message>")
+    node.ctl(*(("federation", "block") if how == "blocked" else ("s2s", "close")), EVIL)
+    there.peer.expect_closed()
+    assert [e.get("h") for e in there.peer.log if e.tag == f"{{{xml.SM}}}a"][-1:] == ["3"]

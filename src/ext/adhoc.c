@@ -3,25 +3,21 @@
  * those that are for an owner's own account, at both as well. Such a command asks for the account
  * if its caller may name another one.
  *
- * A command without arguments runs at once; one with arguments asks for them in one form. The
- * session between form and answer is a signed text in `sessionid`, so nothing is kept for it before
- * it ends. Other forms that run the same commands are rows of features (ops/command_form.h).
+ * A command without arguments runs at once; one with arguments asks for them in one form. Other
+ * forms that run the same commands are rows of features (ops/command_form.h).
  *
- * Limits: SESSION_US from form to answer; the last ENDED_MAX sessions of a worker are known to have
- * ended; ROWS_BYTES_MAX of an answer. */
+ * Limits: those of sessions (ext/adhoc_session.h); ROWS_BYTES_MAX of an answer. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/command_options.h"
 #include "base/ensure.h"
-#include "base/hash.h"
-#include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "ext/adhoc_session.h"
 #include "ext/ext.h"
 #include "home/command_run.h"
 #include "home/here.h"
@@ -36,17 +32,11 @@
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
-    SESSION_US = 600 * 1000000,
-    ENDED_MAX = 1024,
     ROWS_BYTES_MAX = 200 << 10,
-    KEY_BYTES = 32,
-    MAC_BYTES = 16,
     COLUMNS_MAX = 48,
     TITLE_BYTES_MAX = 96,
     TEXT_BYTES_MAX = 32 << 10,
@@ -54,8 +44,6 @@ enum {
     LISTED_MAX = 512
 };
 #define ROWS_ALL UINT32_MAX
-
-static char session_key[KEY_BYTES]; /* of this process */
 
 /* A node is the name of the command with hyphens: "user-add", unless a XEP gives it another. */
 static void node_name(char out[64], const struct command *c)
@@ -201,86 +189,6 @@ static bool asks_something(const struct iq *iq, const struct target *t)
     return false;
 }
 
-/* Sessions: time, and a keyed hash over it, the client and the node. */
-
-static void session_mac(char out[2 * MAC_BYTES + 1], const struct iq *iq, slice node, slice time)
-{
-    unsigned char mac[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    slice from = stanza_from(iq->st);
-    char *text = arena_printf(iq->tmp, "%.*s\n%.*s\n%.*s", SLICE_ARG(time), SLICE_ARG(from),
-                              SLICE_ARG(node));
-    HMAC(EVP_sha256(), session_key, KEY_BYTES, (const unsigned char *)text, strlen(text), mac,
-         &len);
-    hex_encode(out, (slice){ (const char *)mac, MAC_BYTES });
-}
-
-static slice session_make(const struct iq *iq, slice node)
-{
-    char mac[2 * MAC_BYTES + 1];
-    const char *time =
-        arena_printf(iq->tmp, "%llu", (unsigned long long)loop_wall_us(worker_loop(iq->worker)));
-    session_mac(mac, iq, node, slice_of(time));
-    return slice_of(arena_printf(iq->tmp, "%s.%s", time, mac));
-}
-
-/* An execution has one sessionid from its begin to its end (§3.4). */
-static slice session_of(const struct iq *iq, slice node)
-{
-    slice given = elem_attr(&iq->payload, "sessionid", iq->tmp);
-    return given.len > 0 ? given : session_make(iq, node);
-}
-
-/* Executions that ended: a request that is repeated must not run its command again. One ends where
- * it was answered, at the home of who runs it. */
-struct ended {
-    uint32_t count; /* of all until now; the last ENDED_MAX are kept */
-    uint64_t hash[ENDED_MAX];
-};
-static unsigned ended_slot;
-
-static bool session_has_ended(const struct iq *iq, slice id)
-{
-    const struct ended *e = *worker_state(iq->worker, ended_slot);
-    uint64_t hash = hash_keyed(id);
-    for (uint32_t i = 0; e != NULL && i < e->count && i < ENDED_MAX; i++)
-        if (e->hash[i] == hash)
-            return true;
-    return false;
-}
-
-static void session_ended(const struct iq *iq)
-{
-    struct ended **e = (struct ended **)worker_state(iq->worker, ended_slot);
-    slice id = elem_attr(&iq->payload, "sessionid", iq->tmp);
-    if (id.len == 0)
-        return;
-    if (*e == NULL)
-        *e = mem_new(struct ended);
-    (*e)->hash[(*e)->count % ENDED_MAX] = hash_keyed(id);
-    (*e)->count = (*e)->count + 1 < 2 * ENDED_MAX ? (*e)->count + 1 : ENDED_MAX;
-}
-
-static void adhoc_worker_ended(struct worker *w) { mem_free(worker_state(w, ended_slot)); }
-
-enum session_state_of { SESSION_NONE, SESSION_BAD, SESSION_EXPIRED, SESSION_GOOD };
-
-static enum session_state_of adhoc_session_check(const struct iq *iq, slice node)
-{
-    char mac[2 * MAC_BYTES + 1];
-    slice time, given, id = elem_attr(&iq->payload, "sessionid", iq->tmp);
-    int64_t at;
-    if (id.len == 0)
-        return SESSION_NONE;
-    if (!slice_cut(id, '.', &time, &given) || given.len != 2 * MAC_BYTES || !slice_int(time, &at))
-        return SESSION_BAD;
-    session_mac(mac, iq, node, time);
-    if (CRYPTO_memcmp(mac, given.ptr, given.len) != 0 || session_has_ended(iq, id))
-        return SESSION_BAD;
-    return loop_wall_us(worker_loop(iq->worker)) - (uint64_t)at > SESSION_US ? SESSION_EXPIRED
-                                                                             : SESSION_GOOD;
-}
-
 /* §4.4 */
 static void adhoc_refuse(struct iq *iq, enum stanza_error e, const char *condition, slice text)
 {
@@ -364,7 +272,7 @@ static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
     struct buf out;
     struct xml_write x;
     xml_begin(&x, &out, XML_STANZA_MAX);
-    open_answer(&x, node, session_make(iq, node), "executing");
+    open_answer(&x, node, adhoc_session_make(iq, node), "executing");
     xml_raw(&x, SLICE("<actions execute='complete'><complete/></actions>"));
     if (t->form == NULL) {
         ask_arguments(&x, iq, t->command);
@@ -562,7 +470,7 @@ static void run_answer(struct run *run)
     bool rows = run->target.form == NULL, any = run->failed == 0 || run->failed < run->each_count;
     bool shows = any || (rows && call->command->report);
     xml_begin(&x, &out, XML_STANZA_MAX);
-    open_answer(&x, node, session_of(iq, node), "completed");
+    open_answer(&x, node, adhoc_session_of(iq, node), "completed");
     uint32_t shown = !shows ? ROWS_ALL : rows ? add_table(&x, call) : add_results(&x, run);
     if (run->failed > 0 && any && run->each_count > 0)
         add_note(&x, "error",
@@ -819,7 +727,7 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
         return;
     }
     keep_values(run);
-    session_ended(iq);
+    adhoc_session_ended(iq);
     run->iq = iq_hold(iq);
     command_run(&run->call);
 }
@@ -828,7 +736,7 @@ static void adhoc_cancel(struct iq *iq, slice node)
 {
     struct buf out;
     struct xml_write x;
-    session_ended(iq);
+    adhoc_session_ended(iq);
     xml_begin(&x, &out, XML_PART_MAX);
     open_answer(&x, node, elem_attr(&iq->payload, "sessionid", iq->tmp), "canceled");
     iq_result_xml(iq, &x);
@@ -868,7 +776,7 @@ static void execute(struct iq *iq)
         iq_error(iq, SE_NOT_ALLOWED, slice_of(t.form->refusal));
         return;
     }
-    enum session_state_of session = adhoc_session_check(iq, node);
+    enum adhoc_session session = adhoc_session_check(iq, node);
     enum action action = action_of(iq);
     if (session == SESSION_BAD)
         adhoc_refuse(iq, SE_BAD_REQUEST, "bad-sessionid", (slice){ 0 });
@@ -981,8 +889,6 @@ static void adhoc_claim(struct claims *c, const struct feature *f)
         feature_claim(c, "the ad-hoc command %s", at->node);
 }
 
-static void adhoc_start(void) { rand_bytes(session_key, sizeof session_key); }
-
 static const struct iq_rule rules[] = {
     { TYPE_SET, NS_COMMANDS, "command", IQ_TO_SERVER | IQ_TO_SELF, execute },
     { 0 },
@@ -1002,8 +908,8 @@ const struct feature adhoc_feature = {
             { 0 },
         },
     .claim = adhoc_claim,
-    .start = adhoc_start,
-    .worker.slot = &ended_slot,
-    .worker.ended = adhoc_worker_ended,
+    .start = adhoc_sessions_start,
+    .worker.slot = &adhoc_sessions_slot,
+    .worker.ended = adhoc_sessions_end,
     .disco_get = adhoc_discover,
 };

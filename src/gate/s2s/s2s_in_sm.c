@@ -840,9 +840,10 @@ void s2s_flow_shut(struct s2s_in *s)
         s2s_back_ask(s); /* sm_acked() goes on */
     else if (s2s_flow_waits(s))
         return; /* so does flow_advance() */
-    else if (s2s_back_needs_end(s))
+    else if (s2s_back_needs_end(s)) {
+        s2s_flow_last_ack(s->flow);
         xstream_send_end(&s->x);
-    else
+    } else
         xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
 }
 
