@@ -17,6 +17,7 @@ import time
 import pytest
 
 from muster.client import TIMEOUT, until
+from muster.imports import keys, server_data
 from muster.server import ROOT, free_ports, refusal
 from test_api import api_server
 from test_admin import run as run_form
@@ -288,10 +289,80 @@ def test_a_full_queue_drops_and_says_so(make_server):
         host.ctl("set", "sm.hibernate-time", f"{30 + i % 60}s")
     until("alarm", lambda: "webhook.dropped" in active(host))
     assert hook(host, number)["waiting"] == 100
-    assert "5 since the start" in active(host)["webhook.dropped"]["detail"]
+    detail = active(host)["webhook.dropped"]["detail"]
+    assert "5 since the start" in detail and "webhook.queue-max" in detail
     host.ctl("webhook", "del", str(number))
     with host.database() as db:
         until("gone", lambda: db.execute("SELECT count(*) FROM webhook_queue").fetchone()[0] == 0)
+
+
+def put_into_queue(host, hook, kind, subject, ids=(1, 1)):
+    """Events that wait, into the database of a server that is stopped. `subject`: SQL, of id."""
+    with host.database() as db:
+        db.execute(
+            "WITH RECURSIVE ids(id) AS (SELECT ? UNION ALL SELECT id + 1 FROM ids WHERE id < ?) "
+            "INSERT INTO webhook_queue (id, hook, event_id, kind, subject, at_us, body) SELECT id, "
+            f"?, 'e' || id, ?, {subject}, ?, ? FROM ids",
+            (*ids, hook, kind, int(time.time() * 1e6), json.dumps({"id": "e", "event": kind})))
+
+
+def test_a_queue_with_much_text_is_read_at_the_start(make_server, receiver):
+    """More than one answer of the database may have (STORE_RESULT_BYTES_MAX)."""
+    host = make_server("alice", settings={**LOCAL, "webhook.queue-max": "40000"},
+                       why="more text than one answer of the database may have")
+    first = add(host, f"http://127.0.0.1:{free_ports(1)[0]}/", "room.created")
+    host.stop()
+    put_into_queue(host, first, "room.created", f"'{'x' * 1000}' || id", (1, 34000))
+    host.start()
+    assert hook(host, first)["waiting"] == 34000
+    one = receiver()
+    second = add(host, one.url, "setting.changed")
+    assert second == first + 1
+    for i in range(5):
+        host.ctl("set", "sm.ack-every", str(10 + i))
+    until("all of the second", lambda: hook(host, second)["waiting"] == 0)
+    assert [e["data"]["value"] for e in one.taken] == [str(10 + i) for i in range(5)]
+    assert hook(host, first)["waiting"] == 34000 and "webhook.unread" not in active(host)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_events_wait_while_the_queue_cannot_be_read(make_server, receiver, stops):
+    """Nothing is lost, also if the server is stopped meanwhile, and all is in order."""
+    host = make_server("alice", settings=LOCAL)
+    one = receiver()
+    number = add(host, one.url, "user.*")
+    host.stop()
+    put_into_queue(host, number, "user.deleted", "'dora@localhost'")
+    long = f"replace('{'1' * 3300}', '1', '{'x' * 10500}')"  # no answer may be so long
+    put_into_queue(host, number, "user.deleted", long, (2, 2))
+    host.start()
+    until("alarm", lambda: "webhook.unread" in active(host))
+    host.add_user("dora")
+    for words in ["list"], ["add", one.url], ["del", str(number)], ["show", str(number)]:
+        assert "not read" in refusal(host, "--yes", "webhook", *words)
+    assert not one.requests
+    with host.database() as db:
+        db.execute("DELETE FROM webhook_queue WHERE id = 2")
+    if stops:
+        host.stop()
+        host.start()
+    until("both", lambda: len(one.taken) == 2)
+    assert [e["event"] for e in one.taken] == ["user.deleted", "user.created"]
+    until("cleared", lambda: "webhook.unread" not in active(host))
+    assert [row["id"] for row in host.rows("webhook", "list")] == [number]
+
+
+def test_many_events_at_once_are_all_kept(make_server, tmp_path):
+    """As many as may wait, for as many webhooks as there may be."""
+    host = make_server("alice", settings=LOCAL)
+    away = f"http://127.0.0.1:{free_ports(1)[0]}/"
+    numbers = [add(host, away, "user.created") for _ in range(32)]
+    file = tmp_path / "users.xml"
+    file.write_text(server_data(*(f"<user name='u{i}'>{keys('planted south wind')}</user>"
+                                  for i in range(300))))
+    host.bring("xep0227", str(file))
+    until("all", lambda: sum(hook(host, n)["waiting"] for n in numbers) == 32 * 300, 20)
+    assert "webhook.dropped" not in active(host)
 
 
 def test_a_webhook_reads_what_its_maker_may(make_server):

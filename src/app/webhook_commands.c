@@ -24,6 +24,16 @@ struct webhook_change {
     uint64_t at_us;
 };
 
+/* false: the call has failed. */
+static bool webhooks_known(struct command_call *call)
+{
+    if (!webhooks_are_read())
+        command_fail(call, E_AGAIN,
+                     "the webhooks are not read from the database yet; try again, and see `alarm "
+                     "list` if that lasts");
+    return webhooks_are_read();
+}
+
 static bool webhook_stored(struct command_call *call, enum store_result result)
 {
     if (result != STORE_OK)
@@ -79,7 +89,7 @@ static void run_webhook_add(struct command_call *call)
                                   .at_us = clock_wall_us() };
     if (c->events.ptr == NULL)
         c->events = SLICE("*");
-    if (!webhook_may_read(call, webhook_kinds(c->events)))
+    if (!webhooks_known(call) || !webhook_may_read(call, webhook_kinds(c->events)))
         return;
     if (webhook_is_forbidden(c->url)) {
         call->culprit = "url";
@@ -114,6 +124,8 @@ static void run_webhook_add(struct command_call *call)
 /* The webhook that the call names. NULL: there is none, and the call has failed. */
 static struct webhook *webhook_named(struct command_call *call)
 {
+    if (!webhooks_known(call))
+        return NULL;
     int64_t id = command_number(call, "id", 0);
     struct webhook *h = webhook_find(id);
     h = h != NULL && h->leaves_us > 0 ? NULL : h;
@@ -146,6 +158,8 @@ static void webhook_add_row(struct command_call *call, const struct webhook *h)
 
 static void run_webhook_list(struct command_call *call)
 {
+    if (!webhooks_known(call))
+        return;
     LIST_EACH (it, &webhooks_all) {
         const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
         if (h->leaves_us == 0)

@@ -2,7 +2,7 @@
 #include "admin/alarms.h"
 #include "app/outbound.h"
 #include "app/webhooks_private.h"
-#include "auth/seal.h"
+#include "app/webhooks_read.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -28,7 +28,8 @@
 enum {
     FLIGHTS_MORE_MAX = 16, /* beyond one for each webhook */
     FLIGHTS_MAX = WEBHOOKS_MAX + FLIGHTS_MORE_MAX,
-    INCOMING_MAX = 1000,
+    INCOMING_BYTES_MAX = 64 << 20,
+    ARENA_MORE_BYTES = 128, /* its own, and the gaps between texts */
     BATCH_MAX = 100,
     SWEPT_MAX = 1000, /* in one step */
     RETRY_MS = 1000,
@@ -43,7 +44,7 @@ enum {
     US_A_MS = 1000
 };
 
-static struct log_area log_webhook = { .name = "webhook" };
+struct log_area log_webhook = { .name = "webhook" };
 static struct metric events_metric = { .name = "muster_webhook_events",
                                        .kind = METRIC_COUNTER,
                                        .label = "result",
@@ -63,7 +64,8 @@ static struct setting queue_max = {
     .max = 100000,
     .unit = "events",
     .doc = "How many events wait for all receivers of webhooks together. New ones beyond that are "
-           "dropped, which raises the alarm webhook.dropped.",
+           "dropped, which raises the alarm webhook.dropped. Of them, up to 64 MiB wait for the "
+           "database to take them.",
 };
 static const struct setting_impact older_impact = { .stmt = &webhook_older_stmt,
                                                     .what = "events that have waited longer",
@@ -99,11 +101,13 @@ static struct alarm dropped_alarm = {
     .name = "webhook.dropped",
     .severity = ALARM_ERROR,
     .text = "Events were dropped that a webhook wanted.",
-    .action = "Mend the receiver that does not take them (`musterctl webhook list`). What it has "
-              "missed must be read from the server by other means.",
+    .action = "Mend the receiver that does not take them (`musterctl webhook list`), or the "
+              "database if the detail names it. What the receiver has missed must be read from the "
+              "server by other means.",
     .explanation = "The queue of webhooks is bounded, so that a receiver that is away does not "
                    "fill the database.",
-    .raised_when = "An event has waited for webhook.keep, or webhook.queue-max events wait.",
+    .raised_when = "An event has waited for webhook.keep, webhook.queue-max events wait, or 64 MiB "
+                   "of events wait for the database to take them. The detail says which.",
     .cleared_when = "For ten minutes none was dropped.",
     .settings = "webhook.keep webhook.queue-max",
 };
@@ -122,9 +126,11 @@ struct item {
 struct incoming {
     struct list node;
     struct arena *arena;
-    int64_t id, hook;
+    int64_t id;   /* 0: it has none yet */
+    int64_t hook; /* 0: any that wants it, as they are not read yet */
+    enum event_kind kind;
     uint64_t at_us;
-    slice event_id, kind, subject, body;
+    slice event_id, subject, body;
 };
 
 struct flight {
@@ -138,9 +144,11 @@ struct list webhooks_all;
 static struct {
     struct worker *worker; /* NULL: the duty is not here */
     bool stopping;
+    bool read; /* webhooks, and what waits for them: nothing is written or sent before */
     unsigned hooks, total; /* total: items and what comes in */
     int64_t last_hook, last_item;
     struct list incoming; /* the first `writing` of them are under way */
+    size_t incoming_bytes;
     unsigned incoming_count, writing;
     bool busy;
     struct timer retry, due, sweep;
@@ -153,9 +161,6 @@ static struct {
 static void dispatch(void);
 static void queue_write(void);
 static void sweep_now(void);
-
-/* What waits for such a webhook waits until it can be read. */
-#define SECRET_UNREAD "its secret cannot be read: see the alarm secrets.key"
 
 /* What waits is not about the wall clock, which may be set back. */
 static uint64_t webhooks_now_us(void) { return loop_now_us(worker_loop(queue.worker)); }
@@ -201,7 +206,7 @@ bool webhook_url_ok(slice url)
 
 static void kinds_changed(void)
 {
-    uint32_t kinds = 0;
+    uint32_t kinds = queue.read ? 0 : UINT32_MAX;
     LIST_EACH (it, &webhooks_all)
         kinds |= CONTAINER_OF(it, struct webhook, node)->kinds;
     events_want(kinds);
@@ -247,6 +252,7 @@ void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t cre
     list_init(&h->first);
     map_init(&h->last, item_subject);
     list_append(&webhooks_all, &h->node);
+    queue.last_hook = id > queue.last_hook ? id : queue.last_hook;
     queue.hooks++;
     kinds_changed();
 }
@@ -273,6 +279,14 @@ static struct item *item_add(int64_t id, struct webhook *h, slice subject, uint6
         list_append(&h->first, &i->first);
     h->waiting++;
     return i;
+}
+
+void webhook_waits(struct webhook *h, const struct webhook_item *row)
+{
+    struct item *i = item_add(row->id, h, row->subject, row->at_us);
+    i->attempts = row->attempts;
+    queue.last_item = row->id;
+    queue.total++;
 }
 
 static void item_free(struct webhook *h, struct item *i)
@@ -511,7 +525,7 @@ static bool item_send(struct webhook *h, struct item *i)
     f->item = i;
     i->flying = true;
     struct store_batch *b = store_read(worker_store(queue.worker), webhook_lane());
-    STORE_ADD(b, &webhook_one_stmt, STORE_ANY_ROWS, SV_I(i->id));
+    STORE_ADD(b, &webhook_one_stmt, STORE_ANY_ROWS, SV_I(i->id), SV_I(h->id));
     store_submit(b, worker_loop(queue.worker), 0, flight_read, f);
     return true;
 }
@@ -542,7 +556,7 @@ static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
 static void dispatch(void)
 {
     uint64_t now_us = webhooks_now_us(), next_us = UINT64_MAX;
-    if (queue.stopping)
+    if (queue.stopping || !queue.read)
         return;
     hooks_left(now_us, &next_us);
     LIST_EACH (it, &webhooks_all)
@@ -559,21 +573,28 @@ static void dispatch_due(struct timer *t, struct loop *loop)
 
 /* What comes in. */
 
-static void say_dropped(unsigned count)
+static void say_dropped(unsigned count, const char *why)
 {
     char text[2 * ALARM_DETAIL_BYTES];
     queue.dropped += count;
     queue.dropped_us = webhooks_now_us();
     metric_add_to(&events_metric, EVENTS_DROPPED, (int)count);
-    snprintf(text, sizeof text, "%llu since the start, %u wait", (unsigned long long)queue.dropped,
-             queue.total);
+    snprintf(text, sizeof text, "%llu since the start, %u wait; the last because %s",
+             (unsigned long long)queue.dropped, queue.total, why);
     alarm_raise(&dropped_alarm, slice_of(text));
+}
+
+/* Its arena has one block, of this size. */
+static size_t incoming_bytes(const struct incoming *in)
+{
+    return ARENA_MORE_BYTES + sizeof *in + in->event_id.len + in->subject.len + in->body.len;
 }
 
 static void incoming_free(struct incoming *in)
 {
     struct arena *arena = in->arena;
-    ensure(queue.incoming_count > 0);
+    ensure(queue.incoming_count > 0 && queue.incoming_bytes >= incoming_bytes(in));
+    queue.incoming_bytes -= incoming_bytes(in);
     list_remove(&in->node);
     queue.incoming_count--;
     arena_destroy(&arena);
@@ -613,12 +634,13 @@ static struct store_batch *queue_batch(void)
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
     queue.writing = 0;
     LIST_EACH (it, &queue.incoming) {
-        const struct incoming *in = CONTAINER_OF(it, struct incoming, node);
+        struct incoming *in = CONTAINER_OF(it, struct incoming, node);
         if (queue.writing == BATCH_MAX)
             break;
+        in->id = in->id == 0 ? ++queue.last_item : in->id;
         STORE_ADD(b, &webhook_queue_stmt, STORE_ANY_ROWS, SV_I(in->id), SV_I(in->hook),
-                  SV_T(in->event_id), SV_T(in->kind), SV_T(in->subject), SV_I(in->at_us),
-                  SV_T(in->body));
+                  SV_T(in->event_id), SV_T(slice_of(event_row(in->kind)->name)), SV_T(in->subject),
+                  SV_I(in->at_us), SV_T(in->body));
         queue.writing++;
     }
     return b;
@@ -626,7 +648,7 @@ static struct store_batch *queue_batch(void)
 
 static void queue_write(void)
 {
-    if (queue.busy || queue.incoming_count == 0)
+    if (queue.busy || queue.incoming_count == 0 || !queue.read)
         return;
     queue.busy = true;
     store_submit(queue_batch(), worker_loop(queue.worker), 0, queue_wrote, NULL);
@@ -657,38 +679,58 @@ static slice event_body(struct arena *arena, const struct event_told *e, const c
     return body;
 }
 
-static void incoming_add(const struct webhook *h, const struct event_told *e, const char *id)
+static void incoming_add(const struct incoming *like, int64_t hook)
 {
-    struct arena *arena = arena_create(0);
+    if (queue.total >= (uint64_t)setting_int(&queue_max)) {
+        say_dropped(1, "webhook.queue-max events wait");
+        return;
+    }
+    if (queue.incoming_bytes + incoming_bytes(like) > INCOMING_BYTES_MAX) {
+        say_dropped(1, "the database has yet to take 64 MiB of them");
+        return;
+    }
+    struct arena *arena = arena_create(incoming_bytes(like));
     struct incoming *in = arena_new(arena, struct incoming, 1);
     *in = (struct incoming){ .arena = arena,
-                             .id = ++queue.last_item,
-                             .hook = h->id,
-                             .at_us = e->at_us,
-                             .event_id = slice_dup(arena, slice_of(id)),
-                             .kind = slice_of(event_row((enum event_kind)e->kind)->name),
-                             .subject = slice_dup(arena, e->subject),
-                             .body = event_body(arena, e, id) };
+                             .hook = hook,
+                             .kind = like->kind,
+                             .at_us = like->at_us,
+                             .event_id = slice_dup(arena, like->event_id),
+                             .subject = slice_dup(arena, like->subject),
+                             .body = slice_dup(arena, like->body) };
     list_append(&queue.incoming, &in->node);
+    queue.incoming_bytes += incoming_bytes(in);
     queue.incoming_count++;
     queue.total++;
+}
+
+static void incoming_add_for_all(const struct incoming *like)
+{
+    LIST_EACH (it, &webhooks_all) {
+        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
+        if ((h->kinds >> like->kind & 1) != 0)
+            incoming_add(like, h->id);
+    }
 }
 
 static void webhooks_take(struct worker *w, const struct event_told *e)
 {
     char id[2 * EVENT_ID_BYTES + 1];
     ensure(w == queue.worker);
+    if (queue.read && !event_is_wanted((enum event_kind)e->kind))
+        return;
     rand_hex(id, EVENT_ID_BYTES);
-    LIST_EACH (it, &webhooks_all) {
-        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
-        if ((h->kinds >> e->kind & 1) == 0)
-            continue;
-        if (queue.total >= (uint64_t)setting_int(&queue_max) ||
-            queue.incoming_count >= INCOMING_MAX)
-            say_dropped(1);
-        else
-            incoming_add(h, e, id);
-    }
+    struct arena *tmp = arena_create(0);
+    const struct incoming in = { .kind = (enum event_kind)e->kind,
+                                 .at_us = e->at_us,
+                                 .event_id = slice_of(id),
+                                 .subject = e->subject,
+                                 .body = event_body(tmp, e, id) };
+    if (queue.read)
+        incoming_add_for_all(&in);
+    else
+        incoming_add(&in, 0);
+    arena_destroy(&tmp);
     queue_write();
 }
 
@@ -758,7 +800,7 @@ static unsigned hook_sweep(struct webhook *h, unsigned most, struct store_batch 
         return 0;
     log_error(&log_webhook, LOG_EV("webhook.dropped"), LOG_I("webhook", h->id),
               LOG_I("events", dropped), LOG_C("hint", "they have waited for webhook.keep"));
-    say_dropped(dropped);
+    say_dropped(dropped, "it had waited for webhook.keep");
     return dropped;
 }
 
@@ -795,7 +837,7 @@ static void queue_swept(void *arg, enum store_result result, const struct store_
 
 static void sweep_now(void)
 {
-    if (!queue.sweeping && !queue.stopping)
+    if (!queue.sweeping && !queue.stopping && queue.read)
         timer_set(worker_loop(queue.worker), &queue.sweep, 0);
 }
 
@@ -825,44 +867,30 @@ static void queue_sweep(struct timer *t, struct loop *loop)
         alarm_clear(&dropped_alarm);
 }
 
-static void hook_loaded(const struct store_batch *b, uint32_t row, struct arena *tmp)
-{
-    slice secret = { "", 0 };
-    int64_t id = store_int(b, 0, row, 0);
-    queue.last_hook = id;
-    bool read = unseal(&secret, store_text(b, 0, row, 3), slice_of(webhook_context(id, tmp)), tmp);
-    webhook_put(id, store_text(b, 0, row, 1), store_text(b, 0, row, 2), read ? secret : SLICE(""),
-                (uint64_t)store_int(b, 0, row, 4));
-    if (read)
-        return;
-    snprintf(webhook_find(id)->why, WEBHOOK_WHY_BYTES, "%s", SECRET_UNREAD);
-    log_error(&log_webhook, LOG_EV("webhook.unread"), LOG_I("webhook", id),
-              LOG_C("hint", SECRET_UNREAD));
-}
+bool webhooks_are_read(void) { return queue.read; }
 
-static void queue_loaded(void *arg, enum store_result result, const struct store_batch *b)
+/* Now it is known who wants the events that came meanwhile. */
+static void webhooks_begin(void)
 {
-    struct arena *tmp = arg;
-    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 0); row++)
-        hook_loaded(b, row, tmp);
-    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 1); row++) {
-        struct webhook *h = webhook_find(store_int(b, 1, row, 1));
-        queue.last_item = store_int(b, 1, row, 0);
-        if (h == NULL)
-            continue;
-        struct item *i = item_add(queue.last_item, h, store_text(b, 1, row, 2),
-                                  (uint64_t)store_int(b, 1, row, 3));
-        i->attempts = (unsigned)store_int(b, 1, row, 4);
-        queue.total++;
+    queue.read = true;
+    kinds_changed();
+    for (unsigned left = queue.incoming_count; left > 0; left--) {
+        struct incoming *in = CONTAINER_OF(queue.incoming.next, struct incoming, node);
+        queue.total--;
+        incoming_add_for_all(in);
+        incoming_free(in);
     }
-    if (result != STORE_OK)
-        log_error(&log_webhook, LOG_EV("webhook.queue-unread"),
-                  LOG_C("why", store_result_name(result)));
+    if (queue.stopping)
+        return;
+    queue_write();
+    timer_set(worker_loop(queue.worker), &queue.due, RETRY_MS);
+    timer_set(worker_loop(queue.worker), &queue.sweep, RETRY_MS); /* a stop may have been long */
 }
 
 static void webhooks_end(void)
 {
     queue.stopping = true;
+    webhooks_read_end();
     timer_cancel(&queue.due);
     timer_cancel(&queue.sweep);
     for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
@@ -881,25 +909,16 @@ static void webhooks_start(struct worker *w)
         alarms_on_told(tell_alarm);
     if (!duty_is_here(w, DUTY_WEBHOOKS))
         return;
-    struct arena *tmp = arena_create(0);
-    struct store_batch *left = store_write(worker_store(w), webhook_lane());
-    struct store_batch *b = store_read(worker_store(w), 0);
-    store_add(left, &webhook_left_stmt, STORE_ANY_ROWS, NULL, 0);
     queue.worker = w;
     queue.retry.fn = queue_retry;
     queue.due.fn = dispatch_due;
     queue.sweep.fn = queue_sweep;
     list_init(&webhooks_all);
     list_init(&queue.incoming);
-    (void)store_run(left, NULL, NULL);
-    store_add(b, &webhook_all_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &webhook_waiting_stmt, STORE_ANY_ROWS, NULL, 0);
-    (void)store_run(b, queue_loaded, tmp);
-    arena_destroy(&tmp);
     events_take(webhooks_take);
     outbound_at_stop(webhooks_end);
-    timer_set(worker_loop(w), &queue.due, RETRY_MS);
-    timer_set(worker_loop(w), &queue.sweep, RETRY_MS); /* a stop may have been long */
+    kinds_changed();
+    webhooks_read_begin(w, webhooks_begin);
 }
 
 static void last_wrote(void *arg, enum store_result result, const struct store_batch *b)
@@ -926,6 +945,8 @@ static void webhooks_stop(struct worker *w)
     timer_cancel(&queue.retry);
     events_want(0);
     events_take(NULL);
+    if (!queue.read && queue.incoming_count > 0)
+        works = webhooks_read_now();
     while (works && queue.incoming_count > 0)
         (void)store_run(queue_batch(), last_wrote, &works);
     while (queue.incoming_count > 0)
@@ -942,6 +963,7 @@ static void webhooks_stop(struct worker *w)
         hook_end(h);
     }
     queue.more = 0;
+    queue.read = false;
     queue.worker = NULL;
 }
 
@@ -953,7 +975,8 @@ const struct feature webhooks_feature = {
                                            &webhook_show_command, &webhook_del_command,
                                            &webhook_test_command, &webhook_events_command, NULL },
     .metrics = (struct metric *const[]){ &events_metric, NULL },
-    .alarms = (struct alarm *const[]){ &failing_alarm, &dropped_alarm, NULL },
+    .alarms =
+        (struct alarm *const[]){ &failing_alarm, &dropped_alarm, &webhook_unread_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_webhook, NULL },
     .worker.start = webhooks_start,
     .worker.stop = webhooks_stop,

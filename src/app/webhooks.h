@@ -6,8 +6,9 @@
  * An event is in the queue when its transaction is committed, some milliseconds after it happened.
  *
  * At the home of DUTY_WEBHOOKS. Limits: WEBHOOKS_MAX webhooks, webhook.queue-max events that wait,
- * for webhook.keep; WEBHOOK_FLIGHTS requests at once to one receiver: there is always room for one,
- * and for FLIGHTS_MORE_MAX more of all receivers. What is dropped raises the alarm webhook.dropped.
+ * for webhook.keep, and 64 MiB of them that the database has yet to take; WEBHOOK_FLIGHTS requests
+ * at once to one receiver: there is always room for one, and for FLIGHTS_MORE_MAX more of all
+ * receivers. What is dropped raises the alarm webhook.dropped.
  */
 #pragma once
 #include "app/webhook_post.h"
@@ -51,6 +52,8 @@ bool webhook_url_ok(slice url);
 bool webhook_events_ok(slice events);
 
 extern struct list webhooks_all; /* struct webhook, by id; at the home of the duty */
+/* The webhooks, and what waits for them. false: nothing can be said or changed yet. */
+bool webhooks_are_read(void);
 struct webhook *webhook_find(int64_t id);
 int64_t webhook_new_id(void); /* 0: there are WEBHOOKS_MAX */
 /* It is stored. */

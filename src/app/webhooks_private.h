@@ -2,6 +2,7 @@
 #pragma once
 
 struct command;
+struct log_area;
 struct store_schema;
 struct store_stmt;
 
@@ -14,3 +15,7 @@ extern struct store_stmt webhook_queue_stmt, webhook_one_stmt, webhook_tried_stm
 extern struct store_stmt webhook_taken_stmt, webhook_before_stmt, webhook_older_stmt;
 extern struct command webhook_add_command, webhook_list_command, webhook_show_command,
     webhook_del_command, webhook_test_command, webhook_events_command;
+extern struct log_area log_webhook;
+
+/* What waits for such a webhook waits until it can be read. */
+#define SECRET_UNREAD "its secret cannot be read: see the alarm secrets.key"

@@ -51,8 +51,9 @@ struct store_stmt webhook_left_stmt = {
 };
 struct store_stmt webhook_waiting_stmt = {
     .name = "webhook.waiting",
-    .sql = "SELECT id, hook, subject, at_us, attempts FROM webhook_queue ORDER BY id",
-    .params = "",
+    .sql = "SELECT id, hook, subject, at_us, attempts FROM webhook_queue WHERE id > $1 ORDER BY id "
+           "LIMIT $2",
+    .params = "ii",
     .cols = "iitii",
 };
 struct store_stmt webhook_tried_stmt = {
@@ -70,8 +71,8 @@ struct store_stmt webhook_queue_stmt = {
 };
 struct store_stmt webhook_one_stmt = {
     .name = "webhook.one",
-    .sql = "SELECT event_id, kind, body FROM webhook_queue WHERE id = $1",
-    .params = "i",
+    .sql = "SELECT event_id, kind, body FROM webhook_queue WHERE id = $1 AND hook = $2",
+    .params = "ii",
     .cols = "ttt",
 };
 struct store_stmt webhook_taken_stmt = {
