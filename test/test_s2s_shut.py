@@ -330,3 +330,20 @@ def test_what_was_handled_is_acknowledged_before_the_end(node, authority, how):
     node.ctl(*(("federation", "block") if how == "blocked" else ("s2s", "close")), EVIL)
     there.peer.expect_closed()
     assert [e.get("h") for e in there.peer.log if e.tag == f"{{{xml.SM}}}a"][-1:] == ["3"]
+
+
+def test_what_is_behind_an_enable_that_crosses_our_end_is_not_taken(node, authority):
+    """It is not acknowledged, so it comes again on the next stream."""
+    alice = node.client("alice", domain=ONE)
+    cert = authority.issue("back", EVIL)
+    peer = federation.Peer(node, EVIL, ONE, cert).join()
+    node.ctl("s2s", "close", EVIL)
+    peer.wait("our end", lambda: peer.reader.ended)
+    text, more = (f"<message from='bob@{EVIL}' to='{alice.bare}' id='{n}'><body>text</body>"
+                  "</message>" for n in ("m", "n"))
+    peer.raw(f"<enable xmlns='{xml.SM}' resume='true'/>{text}</stream:stream>")
+    peer.expect_closed()
+    again = federation.Peer(node, EVIL, ONE, cert).join()
+    again.raw(text + more)
+    alice.expect_next("<message id='m'/>")
+    alice.expect_next("<message id='n'/>")

@@ -45,7 +45,7 @@ struct s2s_in {
     bool shut;          /* its domains may not connect any more; confirmations may still come */
     bool parts;         /* ... and farewells are written back: s2s_parts() */
     bool closing;       /* it ends when what was written back is confirmed */
-    bool skipped; /* a stanza was not counted, so none behind it is: it is closing, at least */
+    bool skipped;       /* a stanza was not counted, or counts too late: none behind it is taken */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */

@@ -898,8 +898,10 @@ void s2s_sm(struct s2s_in *s, const struct elem *e)
 {
     struct in_flow *f = s->flow;
     bool enabled = s2s_flow_is_enabled(s);
-    if (s->x.end_sent)
+    if (s->x.end_sent) { /* what is behind an <enable/> or <resume/> is to be acknowledged */
+        s->skipped = s->skipped || slice_is(e->name, "enable") || slice_is(e->name, "resume");
         return;
+    }
     if (slice_is(e->name, "r") && enabled) {
         s2s_flow_asks(f);
     } else if (slice_is(e->name, "a") && enabled) {

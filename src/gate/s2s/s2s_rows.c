@@ -349,9 +349,8 @@ const struct feature s2s_feature = {
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
-              "our own stream has several pairs of domains with s2s.multiplex; those on a stream "
-              "of "
-              "another server are taken" },
+              "our own stream has several pairs of domains with s2s.multiplex; those on "
+              "streams of other servers are taken" },
             { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0", "test_s2s_bidi",
               "under TLS" },
             { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "test_s2s_sizes",
