@@ -160,6 +160,7 @@ def test_files_of_another_account_are_for_who_has_the_role(make_server):
 
     assert ask(alice.bare, bob.error)[0] == "forbidden" and entries() == []
     assert note(ask("BOB@localhost")) == ("info", "There is nothing to show.")
+    assert ask("@no address", bob.error)[0] in ("forbidden", "bad-request")
     host.ctl("role", "set", "room-desk", "rooms.*")
     host.ctl("admin", "add", "bob@localhost", "room-desk")
     assert ask(alice.bare, bob.error)[0] == "forbidden"

@@ -547,6 +547,16 @@ static slice adhoc_joined(struct form *f, const char *var, const slice *value, u
     return text;
 }
 
+/* What is no address is refused when it is bound. f: NULL: there is no form. */
+static slice adhoc_own_value(const struct iq *iq, struct form *f, const struct command_arg *a)
+{
+    slice text;
+    struct jid jid;
+    if (f == NULL || !form_text(f, a->name, &text) || text.len == 0)
+        return stanza_from_bare(iq->st);
+    return form_jid(f, a->name, &jid) ? jid.full : text;
+}
+
 /* The arguments of a row, by their names. A flag is a boolean field. */
 static void take_arguments(struct iq *iq, struct run *run, struct form *f)
 {
@@ -556,13 +566,9 @@ static void take_arguments(struct iq *iq, struct run *run, struct form *f)
         slice text = { 0 };
         const slice *many;
         unsigned count = 0;
-        struct jid jid;
         bool set = false;
         if (is_own_argument(c, a))
-            text =
-                form && form_text(f, a->name, &text) && text.len > 0 && form_jid(f, a->name, &jid)
-                    ? jid.full
-                    : stanza_from_bare(iq->st);
+            text = adhoc_own_value(iq, form ? f : NULL, a);
         else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
             text = set ? SLICE("true") : (slice){ 0 };
         else if (form && (a->many || a->lines) && form_values(f, a->name, &many, &count))
