@@ -304,9 +304,8 @@ static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 {
     struct s2s_in *s = s2s_in_of(x);
     struct pair *p = pair_find(s, remote, local);
-    bool taken = !in_counts_no_more(s) ||
-                 (!s2s_flow_is_enabled(s) && !s->skipped &&
-                  s2s_is_partner(x->worker, local, remote));
+    bool taken = !in_counts_no_more(s) || (!s2s_flow_is_enabled(s) && !s->skipped &&
+                                           s2s_is_partner(x->worker, local, remote));
     if (p != NULL && p->proved) {
         if (!taken) /* it is not acknowledged, either */
             return false;

@@ -53,7 +53,7 @@ static slice take_domain_of(const struct xstream *x, slice unit, slice name)
  * it. A stream on which something comes for it ends when what came before is handled, and the next
  * one hears that the domain is unknown (RFC 6120 §4.9.3.6). Where stanzas are counted, this one is
  * not, so it comes again. Else it would be lost in silence: a service that is switched off still
- * answers it; a domain that is deleted cannot. */
+ * answers it, where a stream of its own is up; a domain that is deleted cannot. */
 static bool take_is_answered(struct xstream *x, const struct stanza *st, slice local,
                              const struct s2s_taker *taker)
 {
