@@ -176,8 +176,8 @@ static void reach_judge(struct reach *r, const struct visit *v)
                                        .xmpp = true,
                                        .wildcards = true };
     const struct tls_peer *peer = visit_tls_peer(v);
-    bool named = visit_is_named(v, &wanted), trusted = peer->verdict == TLS_VERIFIED;
     ensure(peer != NULL);
+    bool named = visit_is_named(v, &wanted), trusted = peer->verdict == TLS_VERIFIED;
     int64_t left = peer->not_after - (int64_t)(clock_wall_us() / 1000000);
     struct buf text;
     buf_init(&text, DOCTOR_TEXT_MAX);
