@@ -10,7 +10,7 @@ from muster import across, xml
 from muster.across import ONE, OTHER
 from test_s2s_bidi import pending
 
-TALK_S, REST_S, CALM_S = 6, 45, 3
+TALK_S, CALM_S, REST_S, END_S = 5, 2, 30, 100
 
 
 def blocks(one, other, turn):
@@ -40,8 +40,8 @@ class Talk:
             self.said += 1
         self.pump(0.01)
 
-    def pump(self, seconds):
-        return [c for c in self.clients if c.pump(seconds)]
+    def pump(self, seconds=0):
+        return any([c.pump(seconds) for c in self.clients])
 
     def heard(self, client):
         """(number, sender) of what it has got, and the numbers of errors."""
@@ -57,14 +57,16 @@ class Talk:
 
     def ends(self):
         """How often each has arrived or come back, when nothing is under way any more."""
-        until, calm = time.monotonic() + REST_S, time.monotonic()
-        while time.monotonic() < until:
-            if self.pump(0.05):
+        begun = calm = time.monotonic()
+        while time.monotonic() - begun < END_S and time.monotonic() - calm < REST_S:
+            if self.pump():
                 calm = time.monotonic()
-            elif time.monotonic() - calm > CALM_S:
-                if len(self.counts()) == self.said:
-                    break
-                calm = time.monotonic()
+            elif time.monotonic() - calm < CALM_S:
+                time.sleep(0.01)
+            elif len(self.counts()) == self.said:
+                break
+            else:
+                time.sleep(1)
         return self.counts()
 
     def counts(self):
