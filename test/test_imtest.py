@@ -123,7 +123,8 @@ def test_the_ping_takes_the_link_of_the_message(pair):
     mark(one)
     for _ in range(4):
         assert imtest(one, *TO)[0] == 0
-        assert len([r for r in one.rows("s2s", "list") if r["direction"] == "out"]) == 1
+        assert len([r for r in one.rows("s2s", "list")
+                    if r["direction"] == "out" and r["state"] == "up"]) == 1
         one.ctl("s2s", "close", OTHER)
         until("it is closed", lambda: not [r for r in one.rows("s2s", "list")
                                            if r["direction"] == "out" and r["state"] == "up"])

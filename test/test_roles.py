@@ -381,7 +381,7 @@ def test_commands_that_texts_of_the_server_name_are_there():
     first = {name.split()[0] for name in commands if " " in name}
     for path in sorted((rows.ROOT / "src").rglob("*.c")):
         text = path.read_text()
-        if "`" not in text:
+        if "`" not in text or path.name.endswith("_test.c"):
             continue
         text = re.sub(r'"\s*"', "", re.sub(r"/\*.*?\*/", "", text, flags=re.S))
         for quoted in re.findall(r"`([^`\n]*)`", "".join(re.findall(r'"(?:[^"\\\n]|\\.)*"', text))):
