@@ -383,7 +383,7 @@ static void hooks_left(uint64_t now_us, uint64_t *next_us)
 
 /* Sending. */
 
-/* What was told before has waited for webhook.keep. */
+/* Events from before this time have waited for webhook.keep. */
 static uint64_t expired_us(void)
 {
     return clock_wall_us() - (uint64_t)setting_int(&queue_keep) * US_A_MS;

@@ -8,8 +8,7 @@
  * At the home of DUTY_WEBHOOKS. Limits: WEBHOOKS_MAX webhooks, webhook.queue-max events that wait,
  * for webhook.keep, and 64 MiB of them that the database has yet to take; WEBHOOK_FLIGHTS requests
  * at once to one receiver: there is always room for one, and for FLIGHTS_MORE_MAX more of all
- * receivers. What is dropped raises the alarm webhook.dropped.
- */
+ * receivers. A dropped event raises the alarm webhook.dropped. */
 #pragma once
 #include "app/webhook_post.h"
 #include "base/list.h"

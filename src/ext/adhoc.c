@@ -164,8 +164,8 @@ static bool is_own_argument(const struct command *c, const struct command_arg *a
     return c->access == COMMAND_OWN && strcmp(arg->name, "jid") == 0;
 }
 
-/* Who may run it for other accounts, too, is asked for which one; but not where a XEP defines a
- * command that runs at once. */
+/* A caller who may run it for other accounts, too, is asked for the account; but not where a XEP
+ * defines a command that runs at once. */
 static bool asks_for_own(const struct iq *iq, const struct command *c)
 {
     struct principal p = adhoc_principal(iq);
@@ -547,7 +547,7 @@ static slice adhoc_joined(struct form *f, const char *var, const slice *value, u
     return text;
 }
 
-/* What is no address is refused when it is bound. f: NULL: there is no form. */
+/* A text that is no address is refused when it is bound. f NULL: there is no form. */
 static slice adhoc_own_value(const struct iq *iq, struct form *f, const struct command_arg *a)
 {
     slice text;

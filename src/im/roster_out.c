@@ -119,8 +119,8 @@ static struct store_stmt stmt_out_unforget = {
     .sql = "DELETE FROM roster_out WHERE sender = $1 AND axis = $2 AND rcpt IN "
            "(SELECT jid FROM account WHERE id >= $3)",
 };
-/* What others of ours ask of it, or see by their lists, which came before. What was asked of the
- * account before it is granted now, perhaps: it is said again, and answered at once. */
+/* Requests and subscriptions of accounts of ours that came before this one. A request to who had
+ * the address before is perhaps granted now: it is said again, and answered at once. */
 static struct store_stmt stmt_out_meet = {
     .name = "roster.out-meet", .params = "itiiii", .cols = "",
     .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "

@@ -356,7 +356,8 @@ static struct in_flow *in_flow(const struct xstream *x)
 
 static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
 
-/* What was written back has perhaps arrived: it would be sent again on the next stream. */
+/* Stanzas that were written back have perhaps arrived: they would be sent again on the next stream.
+ */
 static void in_close(struct s2s_in *s)
 {
     bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
@@ -470,10 +471,10 @@ void s2s_in_stop(struct s2s_in *s)
         s2s_flow_drain(s);
 }
 
-/* What was written back has perhaps arrived: it would go back to its senders. What has come is
- * handled first, so that it does not come again. What comes meanwhile is not taken. The error is
- * none that would blame a stanza of the other server (RFC 6120 §4.9.3.16), if it had any: its next
- * stream is told about the policy. */
+/* Stanzas that were written back have perhaps arrived: they would go back to their senders. Stanzas
+ * that have come are handled first, so that they do not come again; later ones are not taken. The
+ * error blames no stanza of the other server (RFC 6120 §4.9.3.16): its next stream is told about
+ * the policy. */
 static void in_shut(struct s2s_in *s, slice why)
 {
     if (s->x.state != STREAM_BOUND)
