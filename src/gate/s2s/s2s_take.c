@@ -49,21 +49,6 @@ static slice take_domain_of(const struct xstream *x, slice unit, slice name)
     return s2s_attr_domain(x, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
 }
 
-/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
- * it. A stream on which something comes for it ends when what came before is handled, and the next
- * one hears that the domain is unknown (RFC 6120 §4.9.3.6). Where stanzas are counted, this one is
- * not, so it comes again. Else it would be lost in silence: a service that is switched off still
- * answers it, where a stream of its own is up; a domain that is deleted cannot. */
-static bool take_is_answered(struct xstream *x, const struct stanza *st, slice local,
-                             const struct s2s_taker *taker)
-{
-    log_info(&log_s2s, LOG_EV("s2s.left"), LOG_S("domain", jid_split(stanza_from(st)).domain),
-             LOG_S("local", local),
-             LOG_C("why", "a stanza came for it, and it is not served here any more"));
-    metric_add(&s2s_refused, 1);
-    return !taker->counts(x) && host_has(worker_node(x->worker), local);
-}
-
 static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice local)
 {
     slice to = st->to_len > 0 ? stanza_to(st) : local;
@@ -149,10 +134,20 @@ static void take_stanza(struct xstream *x, struct stanza *st, const struct s2s_t
     take_route(x, st, taker);
 }
 
+/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
+ * it. A stream on which something comes for it ends when what came before is handled, and the next
+ * one hears that the domain is unknown (RFC 6120 §4.9.3.6). Where stanzas are counted, this one is
+ * not, so it comes again. Else it would be lost in silence: a service that is switched off still
+ * answers it, where a stream of its own is up; a domain that is deleted cannot. */
 static void take_late(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
+    slice local = jid_split(stanza_to(st)).domain;
     ensure(worker_is_here(x->worker) && x->state == STREAM_BOUND);
-    if (take_is_answered(x, st, jid_split(stanza_to(st)).domain, taker))
+    log_info(&log_s2s, LOG_EV("s2s.left"), LOG_S("domain", jid_split(stanza_from(st)).domain),
+             LOG_S("local", local),
+             LOG_C("why", "a stanza came for it, and it is not served here any more"));
+    metric_add(&s2s_refused, 1);
+    if (!taker->counts(x) && host_has(worker_node(x->worker), local))
         take_stanza(x, st, taker);
     else
         stanza_unref(&st);
