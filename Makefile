@@ -106,7 +106,9 @@ check check-units fuzz-build:
 bench: $(BENCH)
 	@set -e; for b in $(BENCH); do $$b; done
 else
-check: check-units
+check: check-units $(if $(filter *,$(T)),check-docs)
+check-docs: $(B)/musterd
+	@tools/docs_current $(B)
 check-units: $(TESTS)
 	@set -e; for t in $(TESTS); do $$t; done
 fuzz-build: $(FUZZ)
@@ -196,5 +198,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint measure check-delete docs messages web install uninstall deb image clean
+.PHONY: all check check-units check-docs bench fuzz-build lint measure check-delete docs messages web install uninstall deb image clean
 .SECONDARY:

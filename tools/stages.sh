@@ -97,22 +97,7 @@ run_pytest() { # MODE ARGUMENT...
 
 stage_lint() { tools/lint; }
 
-docs_are_current() {
-    local file part
-    for file in docs/config.md docs/commands.md docs/alarms.md docs/xeps.md doap.xml; do
-        part=$(basename "${file%.*}")
-        build/release/musterd --dump-docs "$part" | diff -u "$file" - ||
-            { echo "$file differs from its rows: run make docs"; return 1; }
-    done
-    # the tests that docs/xeps.md names are there
-    # shellcheck disable=SC2016 # backquotes of the table
-    grep -o '`[a-z0-9_/]*\.\(py\|c\)`' docs/xeps.md | tr -d '`' | sort -u | while read -r file; do
-        [ -e "$file" ] || [ -n "$(find src -name "$file")" ] ||
-            { echo "docs/xeps.md names $file, which is not there"; exit 1; }
-    done
-}
-
-stage_build-gcc() { make_quiet -j2 all && docs_are_current; }
+stage_build-gcc() { make_quiet -j2 all && tools/docs_current build/release; }
 stage_build-clang() { make_quiet -j2 MODE=debug all; }
 stage_build-debug-gcc() { make_quiet MODE=gcc all; }
 stage_unit() { mapfile -t all < <(folders) && run_units asan "${all[@]}"; }
