@@ -16,7 +16,9 @@
 #include "io/timer.h"
 #include "ops/audit.h"
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -24,7 +26,9 @@ enum {
     REQUEST_BYTES_MAX = 64 * 1024,
     REPLY_BYTES_MAX = 16 * 1024 * 1024,
     ACTOR_BYTES_MAX = 32,
-    LAST_ANSWERS_MS = 200 /* of the half second that the node waits for its last connections */
+    PATH_BYTES_MAX = 108,   /* struct sockaddr_un */
+    PEER_GROUPS_MAX = 1024, /* a peer in more of them is known by the first ones */
+    LAST_ANSWERS_MS = 200   /* of the half second that the node waits for its last connections */
 };
 
 static const struct conn_limits limits = {
@@ -39,6 +43,7 @@ struct log_area log_admin = { .name = "admin" };
 struct control {
     struct worker *worker;     /* NULL: it has not begun to accept */
     struct listener *listener; /* NULL after it was stopped */
+    char path[PATH_BYTES_MAX]; /* of the socket file */
     struct list clients;
     _Atomic unsigned client_count; /* of `clients` */
     struct timer give_up;          /* at the end */
@@ -50,6 +55,7 @@ struct client {
     struct conn *conn; /* NULL: it was closed while its command ran */
     struct command_return ended;
     struct command_call call; /* arena NULL: no command runs */
+    bool known;               /* it may use the socket */
     bool input_ended;         /* the peer has shut down writing, as scripts do */
     char actor[ACTOR_BYTES_MAX];
 };
@@ -105,6 +111,17 @@ static void control_finished(struct command_call *call, void *arg)
     command_return(&cl->ended, cl->control->worker, on_ended);
 }
 
+/* Answers before it closes: a client that writes to a closed socket would not read why. */
+static void control_send_away(struct client *cl)
+{
+    log_warn(&log_admin, LOG_EV("control.refused"), LOG_C("peer", cl->actor),
+             LOG_C("hint", "only root, the server's user and the socket's group may use it"));
+    write_refusal(cl->conn, E_DENIED,
+                  "you may not use the control socket: be root, the user of the server, or in the "
+                  "group of the socket file");
+    conn_close(cl->conn);
+}
+
 static void run_line(struct client *cl, slice line)
 {
     struct why why;
@@ -131,6 +148,10 @@ static size_t control_on_input(struct conn *c, slice data)
     struct client *cl = conn_owner(c);
     size_t used = 0;
     slice line, rest;
+    if (!cl->known && data.len > 0) {
+        control_send_away(cl);
+        return data.len;
+    }
     while (cl->call.arena == NULL && slice_cut(slice_from(data, used), '\n', &line, &rest)) {
         used += line.len + 1;
         run_line(cl, line);
@@ -162,16 +183,34 @@ static void control_on_closed(struct conn *c)
 
 static const struct conn_ops client_ops = { control_on_input, control_on_event, control_on_closed };
 
-static void name_actor(char out[ACTOR_BYTES_MAX], int fd)
+/* Whether the peer is of the group of the socket file. */
+static bool peer_has_group(const struct control *ctl, int fd, const struct ucred *peer)
+{
+    struct stat st;
+    if (stat(ctl->path, &st) != 0)
+        return false;
+    gid_t groups[PEER_GROUPS_MAX];
+    socklen_t len = sizeof groups;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) != 0)
+        len = 0;
+    bool found = peer->gid == st.st_gid;
+    for (size_t i = 0; !found && i < len / sizeof groups[0]; i++)
+        found = groups[i] == st.st_gid;
+    return found;
+}
+
+/* Names the actor, if the peer may use the socket. */
+static bool control_knows(struct client *cl, int fd)
 {
     struct ucred peer;
     socklen_t len = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        snprintf(out, ACTOR_BYTES_MAX, "control:unknown");
-    else if (peer.uid == 0)
-        snprintf(out, ACTOR_BYTES_MAX, "control:root");
+        return false;
+    if (peer.uid == 0)
+        snprintf(cl->actor, sizeof cl->actor, "control:root");
     else
-        snprintf(out, ACTOR_BYTES_MAX, "control:uid=%u", (unsigned)peer.uid);
+        snprintf(cl->actor, sizeof cl->actor, "control:uid=%u", (unsigned)peer.uid);
+    return peer.uid == 0 || peer.uid == geteuid() || peer_has_group(cl->control, fd, &peer);
 }
 
 static void control_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
@@ -185,7 +224,7 @@ static void control_accepted(struct loop *loop, int fd, const struct sockaddr *p
     }
     struct client *cl = mem_new(struct client);
     cl->control = ctl;
-    name_actor(cl->actor, fd);
+    cl->known = control_knows(cl, fd);
     list_append(&ctl->clients, &cl->node);
     ctl->client_count++;
     cl->conn = conn_create(loop, fd, peer, 0, NULL, &limits);
@@ -197,6 +236,8 @@ enum err control_create(struct control **out, const char *address, struct why *w
     struct why inner;
     struct control *ctl = mem_new(struct control);
     list_init(&ctl->clients);
+    ensure(strncmp(address, "unix:", strlen("unix:")) == 0);
+    snprintf(ctl->path, sizeof ctl->path, "%s", address + strlen("unix:"));
     enum err e = listener_open(&ctl->listener, slice_of(address), &inner);
     if (e != OK) {
         why_set(why, "control: %s%s", inner.text,

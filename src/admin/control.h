@@ -1,6 +1,7 @@
 /* control: the Unix socket of `musterctl`, an edge. Each line is a request, answered by one line,
- * in order; the protocol is in control_json.h. Every process that can open the socket (mode 0660)
- * can run every command. The peer's user is the actor in the audit log.
+ * in order; the protocol is in control_json.h. Root, the user of the server and the group of the
+ * socket file can run every command, also if somebody loosened the file's mode (0660). The peer's
+ * user is the actor in the audit log.
  *
  * At the home of DUTY_CONTROL. When it is stopped, it accepts no more and removes the socket file;
  * running commands are still answered, until the node waits for nothing else. Limits: 32
@@ -15,9 +16,9 @@ struct log_area;
 extern struct log_area log_admin;
 extern const struct edge control_edge; /* its own: struct control */
 
-/* Listens; connections wait until the edge is opened. `address` is "unix:PATH"; a socket file
- * without a listening process is replaced. E_EXISTS: another process listens, or the file is not a
- * socket.
+/* Listens; connections wait until the edge is opened. `address` is "unix:PATH"; a socket
+ * file without a listening process is replaced. E_EXISTS: another process listens, or the file is
+ * not a socket.
  */
 NODISCARD enum err control_create(struct control **out, const char *address, struct why *why);
 void control_destroy(struct control **control); /* after the node */

@@ -6,6 +6,7 @@
 #include "home/node.h"
 #include "home/worker.h"
 #include <errno.h>
+#include <grp.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,6 +209,54 @@ static void the_socket_is_for_owner_and_group(void **state)
     assert_int_equal(st.st_mode & 0777, 0660);
 }
 
+/* Runs `echo` as this user and group; what it is answered, to `out`. */
+static void ask_as(uid_t uid, gid_t gid, const gid_t *also, size_t also_count, char out[4096])
+{
+    int back[2];
+    assert_int_equal(pipe(back), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (setgroups(also_count, also) != 0 || setgid(gid) != 0 || setuid(uid) != 0)
+            _exit(2);
+        int fd = dial();
+        (void)send(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"hi\"}}\n", 40, MSG_NOSIGNAL);
+        const char *line = get(fd);
+        _exit(write(back[1], line, strlen(line)) < 0);
+    }
+    close(back[1]);
+    ssize_t n = read(back[0], out, 4095);
+    out[n > 0 ? n : 0] = '\0';
+    close(back[0]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* Whatever the mode of the socket file is. */
+static void who_is_not_of_the_group_is_refused(void **state)
+{
+    (void)state;
+    enum { STRANGER = 65534, OTHER = 65533 };
+    if (geteuid() != 0)
+        skip(); /* only root can be somebody else */
+    char said[4096];
+    struct stat st;
+    assert_int_equal(chmod(fx.folder, 0711), 0);
+    assert_int_equal(chmod(fx.path, 0666), 0);
+    assert_int_equal(stat(fx.path, &st), 0);
+    ask_as(STRANGER, STRANGER, NULL, 0, said);
+    assert_has(said, "\"error\":\"denied\"");
+    assert_has(said, "group of the socket file");
+    ask_as(STRANGER, st.st_gid, NULL, 0, said);
+    assert_has(said, "\"actor\":\"control:uid=65534\"");
+    ask_as(STRANGER, STRANGER, &st.st_gid, 1, said);
+    assert_has(said, "\"actor\":\"control:uid=65534\"");
+    assert_int_equal(chown(fx.path, (uid_t)-1, OTHER), 0);
+    ask_as(STRANGER, STRANGER, &st.st_gid, 1, said);
+    assert_has(said, "\"error\":\"denied\"");
+    ask_as(0, 0, NULL, 0, said);
+    assert_has(said, "\"actor\":\"control:root\"");
+}
+
 static void answers_come_in_order(void **state)
 {
     (void)state;
@@ -324,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(a_command_is_answered),
         ROW(the_socket_is_for_owner_and_group),
+        ROW(who_is_not_of_the_group_is_refused),
         ROW(answers_come_in_order),
         ROW(a_half_closed_client_is_answered),
         ROW(a_client_may_leave_while_its_command_runs),
