@@ -1,8 +1,10 @@
 """Domains that may not speak to each other any more, while streams between them exist: what has
 arrived does not go back to its senders, and nothing more is taken."""
+import threading
+
 import pytest
 
-from muster import federation, partner, prosody, xml
+from muster import federation, partner, prosody, slow_disk, xml
 from muster.client import until
 
 ONE, TWO, EVIL = "one.test", "two.test", "evil.test"
@@ -25,17 +27,26 @@ def listener(authority):
     victim.close()
 
 
-@pytest.fixture
-def node(make_server, authority, listener):
+def host(make_server, authority, listener, **options):
     """A host of two domains, each with an Alice, with a route to the server that the test plays."""
     tls = {**authority.issue("ours", ONE, TWO), "trust": str(authority.file)}
-    server = make_server(domains=[ONE, TWO], s2s=True, tls=tls)
+    server = make_server(domains=[ONE, TWO], s2s=True, tls=tls, **options)
     server.ctl("set", "s2s.policy", "open")  # which a test may change
     server.ctl("set", "s2s.multiplex", "on")
     for domain in ONE, TWO:
         server.add_user("alice", domain=domain)
     federation.route(server, EVIL, listener.port)
     return server
+
+
+@pytest.fixture
+def node(make_server, authority, listener):
+    return host(make_server, authority, listener)
+
+
+@pytest.fixture
+def node_on_disk(make_server, authority, listener, disk):
+    return host(make_server, authority, listener, disk=disk)
 
 
 def say(client, *bodies):
@@ -319,17 +330,51 @@ def test_what_was_not_written_on_a_way_back_is_not_confirmed_by_what_is(node, li
     alice.expect("<message type='error'/>")
 
 
-@pytest.mark.parametrize("how", ["blocked", "closed"])
+ENDS = {
+    "blocked": lambda node: node.ctl("federation", "block", EVIL),
+    "closed": lambda node: node.ctl("s2s", "close", EVIL),
+    "silent": lambda node: None,  # nothing that asks for an answer gets one
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
 def test_what_was_handled_is_acknowledged_before_the_end(node, authority, how):
     """Nothing asks for it, and what is not counted was written back, so our half ends first."""
+    node.ctl("set", "s2s.ack-timeout", "4s" if how == "silent" else "30s")
     there = Received(node, authority, True, late=True, more=0)
     for n in range(3):
         there.peer.raw(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>x{n}</body>"
                        "</message>")
         there.alice.expect(f"<message><body>x{n}</body></message>")
-    node.ctl(*(("federation", "block") if how == "blocked" else ("s2s", "close")), EVIL)
+    ENDS[how](node)
     there.peer.expect_closed()
     assert [e.get("h") for e in there.peer.log if e.tag == f"{{{xml.SM}}}a"][-1:] == ["3"]
+
+
+@pytest.mark.sqlite
+def test_what_is_under_way_at_the_end_of_a_way_back_comes_once(node_on_disk, disk, listener,
+                                                               authority):
+    """Each direction waits for the other: what comes is handled and acknowledged, and what was
+    written back before anything was counted is confirmed by the end of the other side."""
+    node = node_on_disk
+    there = Received(node, authority, True, late=True, more=0)
+    disk.turn(sync_ms=slow_disk.STILL)
+    there.peer.raw("".join(f"<message from='bob@{EVIL}' to='{there.alice.bare}'><body>x{n}</body>"
+                           "</message>" for n in range(3)))
+    later = threading.Timer(2, disk.turn, kwargs={"sync_ms": 0})
+    later.start()
+    node.ctl("s2s", "close", EVIL)
+    there.peer.wait("our end", lambda: there.peer.reader.ended)
+    there.peer.raw("</stream:stream>")
+    there.peer.expect_closed()
+    later.join()
+    assert there.peer.acked == 3
+    for n in range(3):
+        there.alice.expect(f"<message><body>x{n}</body></message>")
+    say(there.alice, "again")
+    with listener.join() as next_one:
+        text = listener.read_until(next_one, "(?s).*>again</body>")[0]
+    assert "<body>first</body>" not in text
 
 
 def test_what_is_behind_an_enable_that_crosses_our_end_is_not_taken(node, authority):

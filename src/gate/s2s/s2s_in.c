@@ -358,7 +358,7 @@ static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s
 
 /* Stanzas that were written back have perhaps arrived: they would be sent again on the next stream.
  */
-static void in_close(struct s2s_in *s)
+static void in_end(struct s2s_in *s)
 {
     bool ends = s->draining || s->stopping || s->shut || s->closing || s->x.end_sent;
     if (ends)
@@ -384,7 +384,7 @@ static void in_leaves(struct xstream *x)
     struct s2s_in *s = s2s_in_of(x);
     if (s2s_flow_is_enabled(s)) {
         s->skipped = true;
-        in_close(s);
+        in_end(s);
     } else if (!x->end_sent && !s->draining) {
         xstream_send_end(x);
         in_ends_soon(s);
@@ -408,9 +408,8 @@ static void in_gone(struct xstream *x, enum xstream_end why)
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (s->broken && s2s_is_broken(x, why))
         s->fault = FAULT_BREAKS;
-    if (why == XSTREAM_ENDED)
-        s2s_flow_last_ack(s->flow);
-    else if (!s->taken) /* else it goes on already on another connection */
+    s2s_flow_last_ack(s->flow);
+    if (why != XSTREAM_ENDED && !s->taken) /* else it goes on already on another connection */
         pairs_broken(s);
 }
 
@@ -511,6 +510,8 @@ static void in_idle(struct xstream *x)
         xstream_close(x, (slice){ 0 });
     else if (s2s_in_of(x)->shut)
         xstream_fail(x, XE_RESET, IN_IS_SHUT);
+    else if (s2s_in_of(x)->closing && s2s_flow_waits(s2s_in_of(x)))
+        s2s_flow_drain(s2s_in_of(x));
     else if (s2s_in_of(x)->closing || silent_ms >= limit_ms)
         s2s_flow_finish(s2s_in_of(x));
     else
@@ -614,12 +615,57 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
         return false;
     LIST_EACH (it, &s->pairs) {
         if (slice_eq(pair_remote(CONTAINER_OF(it, struct pair, node)), remote)) {
-            in_close(s);
+            in_end(s);
             return true;
         }
     }
     return false;
 }
+
+/* What its partners ask of it. */
+
+/* A farewell of a pair for which the stream is ended. */
+static bool in_parts(const struct s2s_in *s, const struct pair *p)
+{
+    return s->parts && !s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p));
+}
+
+static void to_back_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_to_back *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct s2s_in *s = NULL;
+    struct pair *p = NULL;
+    (void)from;
+    if (g != NULL)
+        s = map_get(&s2s_worker(g, w)->in_by_id,
+                    (slice){ (const char *)&m->stream, sizeof m->stream });
+    if (s != NULL && s->x.state == STREAM_BOUND)
+        p = pair_find(s, m->remote, m->local);
+    if (p == NULL || !p->back) /* it has ended: its partner knows, or hears of it */
+        return;
+    if (m->st == NULL)
+        in_end(s);
+    else if (!p->dropped && !s->x.end_sent && !s->closing && !s->draining &&
+             (!s->shut || in_parts(s, p)))
+        s2s_back_write(s, p, m);
+    else
+        p->dropped = true; /* it goes on the next stream, and all that is behind it */
+}
+
+static const struct message_field to_back_fields[] = {
+    F_BARE(struct s2s_to_back, local),        F_BARE(struct s2s_to_back, remote),
+    F_U64(struct s2s_to_back, stream),        F_U64(struct s2s_to_back, delay_us),
+    F_STANZA_OR_NONE(struct s2s_to_back, st), { 0 },
+};
+const struct message_row s2s_to_back_message = {
+    .id = 104,
+    .scope = MESSAGE_PROCESS,
+    .name = "s2s-to-back",
+    .size = sizeof(struct s2s_to_back),
+    .fields = to_back_fields,
+    .run = to_back_run,
+};
 
 void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c, const struct peer_key *peer)
 {

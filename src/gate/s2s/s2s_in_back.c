@@ -214,7 +214,7 @@ static void back_wait_over(struct timer *t, struct loop *loop)
     xstream_end(&b->stream->x, XSTREAM_LOST);
 }
 
-static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m)
+void s2s_back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m)
 {
     struct in_back *b = s->back;
     struct stanza *other = foreign_outward(s->x.worker, m->st);
@@ -237,58 +237,6 @@ static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_bac
     if (conn_is_high(s->x.conn))
         s2s_back_slow(s, true);
 }
-
-/* Its peer may count acknowledgements: none can follow our end, so it sends the rest again. */
-static void back_end(struct s2s_in *s)
-{
-    if (s->x.end_sent || s->draining)
-        return;
-    xstream_send_end(&s->x);
-    in_ends_soon(s);
-}
-
-/* A farewell of a pair for which the stream is ended. */
-static bool back_parts(const struct s2s_in *s, const struct pair *p)
-{
-    return s->parts && !s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p));
-}
-
-static void to_back_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct s2s_to_back *m = message;
-    struct s2s_gate *g = s2s_gate_of(w);
-    struct s2s_in *s = NULL;
-    struct pair *p = NULL;
-    (void)from;
-    if (g != NULL)
-        s = map_get(&s2s_worker(g, w)->in_by_id,
-                    (slice){ (const char *)&m->stream, sizeof m->stream });
-    if (s != NULL && s->x.state == STREAM_BOUND)
-        p = pair_find(s, m->remote, m->local);
-    if (p == NULL || !p->back) /* it has ended: its partner knows, or hears of it */
-        return;
-    if (m->st == NULL)
-        back_end(s);
-    else if (!p->dropped && !s->x.end_sent && !s->closing && !s->draining &&
-             (!s->shut || back_parts(s, p)))
-        back_write(s, p, m);
-    else
-        p->dropped = true; /* it goes on the next stream, and all that is behind it */
-}
-
-static const struct message_field to_back_fields[] = {
-    F_BARE(struct s2s_to_back, local),        F_BARE(struct s2s_to_back, remote),
-    F_U64(struct s2s_to_back, stream),        F_U64(struct s2s_to_back, delay_us),
-    F_STANZA_OR_NONE(struct s2s_to_back, st), { 0 },
-};
-const struct message_row s2s_to_back_message = {
-    .id = 104,
-    .scope = MESSAGE_PROCESS,
-    .name = "s2s-to-back",
-    .size = sizeof(struct s2s_to_back),
-    .fields = to_back_fields,
-    .run = to_back_run,
-};
 
 /* What became of it. */
 

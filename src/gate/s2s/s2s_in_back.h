@@ -48,4 +48,5 @@ struct s2s_to_back {
     uint64_t stream, delay_us; /* delay_us: see struct stanza_note */
     struct stanza *st;
 };
-extern const struct message_row s2s_to_back_message;
+extern const struct message_row s2s_to_back_message; /* to s2s_in.c */
+void s2s_back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m);

@@ -44,7 +44,7 @@ struct s2s_in {
     bool stopping;      /* with the edge */
     bool shut;          /* its domains may not connect any more; confirmations may still come */
     bool parts;         /* ... and farewells are written back: s2s_parts() */
-    bool closing;       /* it ends when what was written back is confirmed */
+    bool closing;       /* it ends when what was written back is confirmed, or what came handled */
     bool skipped;       /* a stanza was not counted, or counts too late: none behind it is taken */
     uint16_t remote_len, local_len;
     uint8_t lang_len;

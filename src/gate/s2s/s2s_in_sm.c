@@ -214,6 +214,8 @@ static void flow_is_handled(struct s2s_in *s)
         s2s_flow_end(s);
     else if (s->shut && !s->parts && goes_on && !s2s_back_waits(s))
         s2s_flow_shut(s);
+    else if (s->closing && goes_on && !s2s_back_waits(s))
+        s2s_flow_finish(s);
 }
 
 static void flow_advance(struct in_flow *f)
@@ -814,7 +816,8 @@ void s2s_flow_drain(struct s2s_in *s)
 }
 
 /* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). Where it counts
- * acknowledgements it is not: none can follow our end, so the peer sends that again. */
+ * acknowledgements it is not: none can follow our end, so the peer sends that again. If only its
+ * end can confirm what was written back, the stream is read until then. */
 void s2s_flow_finish(struct s2s_in *s)
 {
     s->closing = false;
@@ -822,7 +825,10 @@ void s2s_flow_finish(struct s2s_in *s)
         xstream_close(&s->x, (slice){ 0 });
     if (s->x.state == STREAM_CLOSED || s->x.end_sent || s->draining)
         return;
-    if (s2s_flow_waits(s)) {
+    if (s2s_flow_waits(s) && s2s_back_needs_end(s)) { /* flow_is_handled() goes on */
+        s->closing = s->skipped = true;
+        in_ends_soon(s);
+    } else if (s2s_flow_waits(s)) {
         s2s_flow_drain(s);
     } else if (s2s_flow_is_enabled(s) && !s2s_back_needs_end(s)) {
         s2s_flow_end(s);
