@@ -9,7 +9,6 @@ import pathlib
 import re
 import shutil
 import socket
-import ssl
 import subprocess
 
 import pytest
@@ -220,58 +219,6 @@ def test_firewall_rules():
     assert len(lines) == 3
     rules = "\n".join(line.replace("'", "") for line in lines)
     run("unshare", "--net", nft, "--check", "--file", "-", input=rules)
-
-
-def as_here(text, etc, live):
-    """Commands with these folders, and with the user and the group of this test."""
-    group = run("id", "-gn").strip()
-    user = run("id", "-un").strip()
-    text = text.replace("-o root", f"-o {user}").replace("-g muster", f"-g {group}")
-    text = text.replace("/etc/letsencrypt/live", str(live)).replace("/etc/muster", str(etc))
-    return text.replace("/etc/letsencrypt", str(live)).replace("sudo ", "")
-
-
-def test_certificate_and_node_file_in_the_order_of_the_page(make_server, tmp_path):
-    """Steps 4 and 5 of docs/install.md, one after the other, beside a server that runs with the
-    node file of the package: each works when it is done, and at last a client sees the
-    certificate. Only certbot, systemctl and the folders are others here."""
-    text = (ROOT / "docs/install.md").read_text()
-    steps = text[text.index("## 4."):text.index("## 6.")]
-    hook, by_hand, node_file, after = [body for _, _, body in FENCE.findall(steps)][1:]
-    etc, live = tmp_path / "etc", tmp_path / "live"
-    (live / "example.org").mkdir(parents=True)
-    (live / "renewal-hooks/deploy").mkdir(parents=True)
-    etc.mkdir()
-    make(live / "example.org", "fullchain", ["example.org", "xmpp.example.org"])
-    (live / "example.org/fullchain.key").rename(live / "example.org/privkey.pem")
-    server = make_server(domains=["example.org"])
-    reload_ = f"{MUSTERCTL} --socket {server.control} server reload"
-
-    script = live / "renewal-hooks/deploy/muster"
-    assert f"`/etc/letsencrypt{str(script).removeprefix(str(live))}`" in steps
-    script.write_text(as_here(hook, etc, live).replace("systemctl reload muster", reload_))
-    for line in re.findall(r"^\$ (.*)$", by_hand, re.MULTILINE):
-        run("sh", "-c", as_here(line, etc, live))
-    assert oct((etc / "key.pem").stat().st_mode)[-3:] == "640"
-
-    file = etc / "muster.yaml"
-    listen = "".join(f"  {key}: {server.conf['listen'][key]}\n" for key in
-                     ("c2s", "c2s_tls", "https"))
-    ours = re.sub(r"(?<=listen:\n)(  .*\n)+", listen, node_file)
-    file.write_text(ours.replace("/var/lib/muster", str(server.data)).replace(
-        "/run/muster/control.sock", str(server.control)))
-    server.stop()
-    commands = re.findall(r"^\$ (.*)$", after, re.MULTILINE)
-    assert commands == ["sudo musterd --check", "sudo systemctl restart muster",
-                        "sudo musterctl cert list"]
-    assert f"{file}: no mistakes" in run(MUSTERD, "--check", "--config", file)
-    server.file, server.write = file, lambda: None
-    server.start()
-    assert [row["certificate"] for row in server.rows("cert", "list")] == [str(etc / "cert.pem")]
-    trusting = ssl.create_default_context(cafile=etc / "cert.pem")
-    with socket.create_connection(("127.0.0.1", server.tls_port), TIMEOUT) as bare, \
-            trusting.wrap_socket(bare, server_hostname="example.org") as tls:
-        assert tls.version() == "TLSv1.3"
 
 
 def test_ports_are_the_same_everywhere():
