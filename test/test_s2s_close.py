@@ -184,6 +184,31 @@ def test_what_comes_for_a_service_that_is_off_is_answered_and_ends_our_stream(no
     again.expect_stream_error("host-unknown")
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+def test_a_break_behind_our_end_does_not_forget_what_has_arrived(node, listener, closed):
+    """The next stream asks for the session, which the server does not resume any more, but of which
+    it knows the last number (XEP-0198 §5)."""
+    alice = node.client("alice")
+    say(alice, f"bob@{OTHER}", "begin")
+    with listener.join(SM) as peer:
+        listener.read_until(peer, "(?s)<enable .*>begin</body>")
+        peer.sendall(f"<enabled xmlns='{xml.SM}' id='abc' resume='true' max='60'/>"
+                     f"<a xmlns='{xml.SM}' h='1'/>".encode())
+        until("it is confirmed", lambda: pending(node) == 0)
+        say(alice, f"bob@{OTHER}", "late")
+        listener.read_until(peer, ">late</body>")
+        if closed:
+            node.ctl("s2s", "close", OTHER)
+            listener.read_until(peer, "</stream:stream>")
+    with listener.join(SM) as peer:
+        listener.read_until(peer, "<resume [^>]*previd='abc'")
+        peer.sendall(f"<failed xmlns='{xml.SM}' h='2'><item-not-found "
+                     "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>".encode())
+        until("it is confirmed", lambda: pending(node) == 0)
+        say(alice, f"bob@{OTHER}", "again")
+        assert ">late<" not in listener.read_until(peer, "(?s).*>again</body>")[0]
+
+
 def test_an_end_instead_of_an_answer_to_enable_confirms_nothing(node, listener):
     """The answer would have come before: what is behind <enable/> has not been taken."""
     alice = node.client("alice")

@@ -356,12 +356,20 @@ struct in_flow *s2s_out_flow(const struct xstream *x)
     return o->partner == NULL || !o->both ? NULL : partner_flow(o->partner);
 }
 
+/* An orderly end ends the session of XEP-0198, too. If the connection breaks before all is
+ * confirmed, the next stream asks for the session, to hear what has arrived (XEP-0198 §5). */
+static void out_ends_session(struct s2s_out *o)
+{
+    if (!share_is_unconfirmed(o))
+        partner_set_session(o->partner, (slice){ 0 });
+}
+
 /* Our half ends. */
 static void out_sends_end(struct s2s_out *o)
 {
     if (o->sm >= OUT_ENABLING && !s2s_asked_for_all(&o->asked))
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
-    partner_set_session(o->partner, (slice){ 0 });
+    out_ends_session(o);
     s2s_flow_last_ack(s2s_out_flow(&o->x));
     xstream_send_end(&o->x);
     timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
@@ -801,11 +809,10 @@ static void out_idle(struct xstream *x)
                   quiet_ms >= idle_ms ? 1000 : idle_ms - quiet_ms + 100);
 }
 
-/* An orderly end ends the session of XEP-0198, too. */
 void s2s_out_close(struct s2s_out *o)
 {
     if (o->up)
-        partner_set_session(o->partner, (slice){ 0 });
+        out_ends_session(o);
     s2s_flow_last_ack(s2s_out_flow(&o->x));
     xstream_close(&o->x, (slice){ 0 });
 }
