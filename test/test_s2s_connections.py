@@ -1,11 +1,13 @@
 """Several connections to one server (s2s.connections): each pair of addresses keeps its order."""
+import contextlib
 import itertools
 import json
 import re
+import select
 
 import pytest
 
-from muster import across, federation, partner, prosody, xml
+from muster import across, federation, partner, prosody, slow_disk, xml
 from muster.client import until
 from muster.server import free_ports
 from test_s2s_lost import Wire, until_confirmed
@@ -24,9 +26,9 @@ def authority(tmp_path):
 @pytest.fixture
 def start(make_server, authority):
     """A function that starts a server of ours."""
-    def one(users, domain, workers=4, **more):
+    def one(users, domain, workers=4, disk=None, **more):
         tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
-        return make_server(*users, domains=[domain], s2s=True, tls=tls, workers=workers,
+        return make_server(*users, domains=[domain], s2s=True, tls=tls, workers=workers, disk=disk,
                            settings=federation.settings(**more))
     return one
 
@@ -415,6 +417,104 @@ def test_a_server_that_cannot_be_reached_gets_all_on_its_own_connection(pair):
     flood(senders, 3, 6)
     hear(receivers, 3, 6)
     until_confirmed(one)
+
+
+def stored(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message").fetchone()[0]
+
+
+class Line:
+    """A stream to the server that the test plays, which counts what it has read."""
+
+    def __init__(self, listener):
+        self.text, self.count = "", 0
+        self.peer = listener.join(f"<sm xmlns='{xml.SM}'/>")
+        self._until("<enable ")
+        self.peer.sendall(f"<enabled xmlns='{xml.SM}'/>".encode())
+
+    def _until(self, pattern):
+        while not (found := re.search(pattern, self.text)):
+            data = self.peer.recv(65536)
+            assert data, self.text
+            self.text += data.decode()
+        self.text = self.text[found.end():]
+        return found
+
+    def read(self):
+        """The body of the next message."""
+        self.count += 1
+        return self._until("<body>([^<]*)</body>.*?</message>")[1]
+
+    def has_more(self):
+        """Whether a message has come."""
+        self.peer.settimeout(0.01)
+        with contextlib.suppress(TimeoutError):
+            self.text += self.peer.recv(65536).decode()
+        self.peer.settimeout(30)
+        return "<body>" in self.text
+
+    def confirm(self):
+        self.peer.sendall(f"<a xmlns='{xml.SM}' h='{self.count}'/>".encode())
+
+    def refuse(self):
+        self.peer.sendall(REFUSAL)
+        self.peer.close()
+
+
+REFUSAL = (f"<stream:error><policy-violation xmlns='{xml.STREAM_ERROR}'/></stream:error>"
+           "</stream:stream>").encode()
+
+
+def lines(node, client, listener):
+    """Both connections of a pair, the first one first, and for each somebody whom it reaches."""
+    found = {}
+    for n in itertools.count():
+        client.send(f"<message to='b{n}@{OTHER}' type='headline'><body>x</body></message>")
+        known = [line for line, _ in found.values()]
+        until("it comes", lambda: select.select([listener.sock], [], [], 0.01)[0]
+              or any(line.has_more() for line in known))
+        line = next((line for line in known if line.has_more()), None)
+        if line is None:
+            line = Line(listener)
+            until("it is up", lambda: len(streams(node, "out")) > len(found))
+            [number] = {row["connection"] for row in streams(node, "out")} - set(found)
+            found[number] = (line, f"b{n}@{OTHER}")
+        assert line.read() == "x"
+        line.confirm()
+        if len(found) == 2:
+            return found[0][0], *found[1]
+
+
+@pytest.mark.sqlite
+def test_what_a_connection_has_confirmed_does_not_go_out_on_another(start, authority, disk):
+    """Its confirmation is not written yet, when the other one reads from the database what the
+    first could not keep in memory."""
+    listener = federation.Listener(OTHER, authority.issue("victim", OTHER))
+    node = start(["alice"], ONE, disk=disk, connections=2, bidi="off", unacked_max=1,
+                 queue_stanzas=1)
+    federation.route(node, OTHER, listener.port)
+    alice = node.client("alice")
+    other, line, bob = lines(node, alice, listener)
+    for n in range(5):
+        alice.send(f"<message to='{bob}' type='chat'><body>{n}</body></message>")
+    assert line.read() == "0"
+    until("the others are stored", lambda: stored(node) == 5)
+    disk.turn(sync_ms=slow_disk.STILL)
+    line.confirm()
+    assert line.read() == "1"
+    line.refuse()
+    with listener.sock.accept()[0] as peer:
+        listener.header(peer, "refused", "")
+        peer.sendall(REFUSAL)
+    bodies = []
+    while bodies[-1:] != ["4"]:
+        bodies.append(other.read())
+        other.confirm()
+    assert bodies == ["1", "2", "3", "4"]
+    disk.turn(sync_ms=0)
+    until_confirmed(node)
+    listener.close()
 
 
 # --- Prosody ---

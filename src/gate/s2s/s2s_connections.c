@@ -137,6 +137,36 @@ const struct message_row s2s_onward_message = {
     .run = onward_run,
 };
 
+static void pair_settled_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_settled *m = message;
+    (void)from;
+    if (s2s_is_ended(w))
+        return;
+    struct partner *p =
+        partner_find(w, &(struct partner_name){ m->local, m->remote, m->number }, true);
+    partner_has_settled(p, &(struct outgoing_id){
+                               .sender = m->sender, .entry = m->entry, .slot = (uint16_t)m->slot });
+}
+
+static const struct message_field pair_settled_fields[] = {
+    F_BARE(struct s2s_settled, local),
+    F_BARE(struct s2s_settled, remote),
+    F_U64(struct s2s_settled, entry),
+    F_I64(struct s2s_settled, sender),
+    F_U32(struct s2s_settled, slot, UINT16_MAX),
+    F_U8(struct s2s_settled, number, S2S_CONNECTIONS_MAX - 1),
+    { 0 },
+};
+const struct message_row s2s_settled_message = {
+    .id = 177,
+    .scope = MESSAGE_PROCESS,
+    .name = "foreign-settled",
+    .size = sizeof(struct s2s_settled),
+    .fields = pair_settled_fields,
+    .run = pair_settled_run,
+};
+
 /* News of a pair. */
 
 static void pair_news_take(struct worker *w, const struct s2s_news *m)

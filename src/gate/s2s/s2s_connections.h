@@ -62,4 +62,13 @@ struct s2s_news {
     uint8_t kind;    /* enum s2s_news_kind */
     uint8_t number;
 };
-extern const struct message_row s2s_onward_message, s2s_news_message;
+/* In front of what a partner hands on: a message of its shares that is confirmed, which is perhaps
+ * not written yet. */
+struct s2s_settled {
+    slice local, remote;
+    uint64_t entry;
+    int64_t sender;
+    uint32_t slot;
+    uint8_t number;
+};
+extern const struct message_row s2s_onward_message, s2s_news_message, s2s_settled_message;

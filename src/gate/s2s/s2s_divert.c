@@ -31,6 +31,21 @@ void divert_tells_others(const struct partner *p)
                                              .number = (uint8_t)i });
 }
 
+/* Else the other partner would read them from the database, and send them again. */
+static void divert_tells_settled(struct partner *p)
+{
+    for (uint32_t i = 0; i < p->mail.settled_len; i++) {
+        const struct outgoing_id *id = &p->mail.settled[i];
+        home_send_to(p->worker, 0, divert_worker(p), &s2s_settled_message,
+                     &(struct s2s_settled){ .local = divert_local(p),
+                                            .remote = divert_remote(p),
+                                            .entry = id->entry,
+                                            .sender = id->sender,
+                                            .slot = id->slot,
+                                            .number = p->diverted_to });
+    }
+}
+
 bool divert_begins(struct partner *p)
 {
     unsigned to;
@@ -43,6 +58,7 @@ bool divert_begins(struct partner *p)
              LOG_S("local", divert_local(p)), LOG_I("connection", p->number),
              LOG_I("to", p->diverted_to), LOG_C("why", p->why));
     timer_set(partner_loop(p), &p->retry, DIVERT_LOOK_MS);
+    divert_tells_settled(p);
     return true;
 }
 

@@ -588,6 +588,14 @@ void s2s_mail_expire(struct s2s_mail *m)
     mail_old_begin(m);
 }
 
+bool s2s_mail_gives_up(const struct s2s_mail *m)
+{
+    LIST_EACH (it, &m->left)
+        if (CONTAINER_OF(it, const struct left, node)->given_up)
+            return true;
+    return false;
+}
+
 bool s2s_mail_hands_over(struct s2s_mail *m)
 {
     bool any = m->backlog;

@@ -95,5 +95,7 @@ void s2s_mail_widened(struct s2s_mail *m);
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
 void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */
 void s2s_mail_write(struct s2s_mail *m);  /* what is confirmed, now */
+bool s2s_mail_gives_up(
+    const struct s2s_mail *m); /* senders are being told, and it waits for that */
 /* Another partner reads the backlog from now on; false: there is none. The stream is not up. */
 bool s2s_mail_hands_over(struct s2s_mail *m);

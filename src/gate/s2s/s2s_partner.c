@@ -151,6 +151,8 @@ static void partner_divert(struct partner *p)
     bool fails = p->missed >= DIVERT_FAILURES || p->hard || p->overdue;
     if (p->suspect.streams > 0 && p->unacked.len > 0)
         return; /* a stanza is at fault, not the connection */
+    if (s2s_mail_gives_up(&p->mail))
+        return; /* the other one would send that */
     if (!fails || p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !divert_begins(p))
         return;
     if (s2s_mail_hands_over(&p->mail))
@@ -922,17 +924,34 @@ void partner_forgive(struct partner *p)
 
 void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
 
+void partner_has_settled(struct partner *p, const struct outgoing_id *id)
+{
+    actor_mark(&p->actor);
+    s2s_mail_confirmed(&p->mail, id);
+}
+
 void partner_takes_over(struct partner *p, uint16_t shares)
 {
     if (divert_takes_over(p, shares))
         s2s_mail_widened(&p->mail);
 }
 
-const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message, &s2s_verify_message,   &s2s_verified_message,
-    &s2s_pending_message, &outgoing_message,     &outgoing_answer,
-    &s2s_resume_message,  &s2s_resumed_message,  &s2s_came_message,
-    &s2s_retry_message,   &s2s_way_back_message, &s2s_to_back_message,
-    &s2s_onward_message,  &s2s_news_message,     &s2s_unproved_message,
-    &trace_links_message, &trace_link_message,   NULL
-};
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message,
+                                                   &s2s_verify_message,
+                                                   &s2s_verified_message,
+                                                   &s2s_pending_message,
+                                                   &outgoing_message,
+                                                   &outgoing_answer,
+                                                   &s2s_resume_message,
+                                                   &s2s_resumed_message,
+                                                   &s2s_came_message,
+                                                   &s2s_retry_message,
+                                                   &s2s_way_back_message,
+                                                   &s2s_to_back_message,
+                                                   &s2s_onward_message,
+                                                   &s2s_news_message,
+                                                   &s2s_settled_message,
+                                                   &s2s_unproved_message,
+                                                   &trace_links_message,
+                                                   &trace_link_message,
+                                                   NULL };
