@@ -375,9 +375,6 @@ static bool pins_ok(slice text)
 /* "none" takes them away. */
 static bool pins_or_none_ok(slice text) { return slice_is(text, "none") || pins_ok(text); }
 
-#define NO_DEMAND                                                                                  \
-    "found no demand; give --auth, --verify, --tls-min or --pin, or use `s2s-demand del`"
-
 /* Nothing was changed, since the pattern has a demand that does not go with this one. */
 static void demand_conflicts(struct command_call *call, const struct store_batch *b)
 {
@@ -386,11 +383,9 @@ static void demand_conflicts(struct command_call *call, const struct store_batch
     if (pins.len > 0 && command_arg(call, "pin").ptr == NULL && auth != S2S_AUTH_CERTIFICATE)
         command_fail(call, E_CONFLICT,
                      "this demand has pins, which are about certificates; give --pin none, too");
-    else if (auth == S2S_AUTH_CERTIFICATE)
+    else
         command_fail(call, E_CONFLICT,
                      "--auth certificate and --verify off contradict each other; change both");
-    else
-        command_fail(call, E_SYNTAX, NO_DEMAND);
 }
 
 static void demand_changed(void *arg, enum store_result result, const struct store_batch *b)
@@ -426,7 +421,9 @@ static bool demand_is_wrong(struct command_call *call, bool pinned)
 
 static void run_demand_set(struct command_call *call)
 {
-    struct list_task *t = list_task_new(call, "the demand applies to new connections", NO_DEMAND);
+    struct list_task *t = list_task_new(call, "the demand applies to new connections",
+                                        "found no demand; give --auth, --verify, --tls-min or "
+                                        "--pin");
     slice description = command_arg(call, "description"), pin = command_arg(call, "pin");
     bool pinned = pin.ptr != NULL && !slice_is(pin, "none");
     slice pins = pinned ? plain_pins(call) : SLICE("");
@@ -436,7 +433,8 @@ static void run_demand_set(struct command_call *call)
     int64_t auth = command_number(call, "auth", pinned ? S2S_AUTH_CERTIFICATE : 0),
             verify = command_number(call, "verify", S2S_VERIFY_SETTINGS),
             tls_min = versions[command_number(call, "tls_min", 0)];
-    bool some = auth != S2S_AUTH_SETTINGS || verify != S2S_VERIFY_SETTINGS || tls_min > 0;
+    bool some = pin.ptr != NULL || command_arg(call, "auth").ptr != NULL ||
+                command_arg(call, "verify").ptr != NULL || command_arg(call, "tls_min").ptr != NULL;
     struct store_batch *b = list_task_batch(t);
     STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern),
               pinned ? SV_I(auth) : number_or_null(call, "auth"), number_or_null(call, "verify"),
@@ -627,7 +625,7 @@ static struct command s2s_demand_set_command = {
               .kind = ARG_OPTION,
               .type = PARAM_CHOICE,
               .choices = version_names,
-              .doc = "the oldest version of TLS" },
+              .doc = "the oldest version of TLS; any: as TLS is allowed at all" },
             { .name = "pin",
               .kind = ARG_OPTION,
               .max = S2S_PINS_MAX * 100,
@@ -645,7 +643,8 @@ static struct command s2s_demand_set_command = {
     .doc =
         "Sets the demands on the servers of some domains. They count in place of the settings of "
         "federation, in both directions, for new connections. Options that are not given stay as "
-        "they are.",
+        "they are. --auth settings, --verify settings and --tls-min any make an exception from a "
+        "demand on more domains.",
 };
 static struct command s2s_demand_del_command = {
     .name = "s2s-demand del",

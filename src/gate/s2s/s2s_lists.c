@@ -87,16 +87,15 @@ struct store_stmt s2s_demand_add = {
     .params = "tiiitti",
     .cols = "",
 };
-/* Leaves as it is what is not given (NULL), and all if the result would be no demand, or one that
- * contradicts itself: pins go with certificates, and certificates with their verification. */
+/* Leaves as it is what is not given (NULL), and all if the result would contradict itself: pins go
+ * with certificates, and certificates with their verification. */
 struct store_stmt s2s_demand_set = {
     .name = "s2s_demand.set",
     .sql = "UPDATE s2s_demand SET auth = COALESCE($2, auth), verify = COALESCE($3, verify), "
            "tls_min = COALESCE($4, tls_min), pins = COALESCE($5, pins), "
            "description = COALESCE($6, description) WHERE pattern = $1 "
            "AND (COALESCE($5, pins) = '' OR COALESCE($2, auth) = 2) "
-           "AND (COALESCE($3, verify) <> 2 OR COALESCE($2, auth) <> 2) "
-           "AND COALESCE($2, auth) + COALESCE($3, verify) + COALESCE($4, tls_min) > 0",
+           "AND (COALESCE($3, verify) <> 2 OR COALESCE($2, auth) <> 2)",
     .params = "tIIITT",
     .cols = "",
 };
