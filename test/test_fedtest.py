@@ -282,7 +282,69 @@ def test_a_notification_that_is_refused_or_cannot_arrive(pair, service):
     failure(one, "policy", "push.services", *to)
     one.ctl("set", "push.enabled", "off")
     failure(one, "policy", "push.enabled", *to)
-    assert "are needed" in one.ctl_run("pushtest", "--edge", "localhost").stderr
+    assert "is needed" in one.ctl_run("pushtest", "--service", f"push.{OTHER}").stderr
+
+
+def test_a_notification_reaches_the_endpoint_of_this_server(make_server, authority):
+    """Where no push service is named. The own host must take streams of others."""
+    one = make(make_server, authority, "alice", ONE)
+    one.ctl("set", "push.services", "else.test")  # for clients
+    code, row, text = test_run(one, "pushtest", "--edge", "localhost")
+    assert code == 0 and [k for k in row if k != "warning"] == FIELDS, row
+    assert row["result"] == "Success" and row["latency"] > "00:00:00", row
+    assert "test endpoint of this server" in text and "--service" in text, text
+    assert one.rows("test", "history")[0]["domain"] == ""
+    port = federation.free_port()
+    failure(one, "tcp", f"127.0.0.1:{port}: Connection refused", "pushtest", "--edge",
+            f"127.0.0.1:{port}")
+    done = one.ctl_run("pushtest", "--edge", "localhost", "--node", "device")
+    assert done.returncode == 2 and "--service" in done.stderr, done
+    one.ctl("set", "push.enabled", "off")
+    failure(one, "policy", "push.enabled", "pushtest", "--edge", "localhost")
+
+
+def notification(node):
+    return (f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{node}'><item>"
+            f"<notification xmlns='{PUSH}'/></item></publish></pubsub>")
+
+
+def test_the_endpoint_takes_nothing_of_others(make_server, authority):
+    """Whether a test is under way or not, whoever they are, all get the same answer."""
+    one = make(make_server, authority, "alice", ONE)
+    alice = one.client("alice")
+    at = f"pushtest.{ONE}"
+    assert at not in [i.get("jid") for i in alice.iq(
+        "get", "<query xmlns='http://jabber.org/protocol/disco#items'/>", to=ONE)[0]]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        edge = f"127.0.0.1:{silent.getsockname()[1]}"
+        running = one.ctl_start("pushtest", "--edge", edge, "--timeout", "3s")
+        peer, _ = silent.accept()  # the test is under way
+        for to in (*(f"{n}@{at}" for n in range(8)), f"0@{at}/x"):
+            for node in "", "test", "0" * 32:
+                answer = alice.iq("set", notification(node), to=to)
+                assert xml.condition(answer) == "item-not-found", answer
+        assert running.poll() is None
+        running.communicate(timeout=60)
+        peer.close()
+    for kind, payload in ("set", notification("test")), ("get", "<ping xmlns='urn:xmpp:ping'/>"):
+        assert xml.condition(alice.iq(kind, payload, to=f"0@{at}")) == "item-not-found"
+    answer = alice.iq("set", notification("test"), to=at)
+    assert xml.condition(answer) == "service-unavailable"
+    alice.send(f"<message to='0@{at}' type='chat' id='m'><body>x</body></message>")
+    alice.expect(f"<message from='0@{at}' type='error' id='m'/>")
+
+
+def test_the_endpoint_is_tested_by_itself(make_server, authority):
+    one = make(make_server, authority, "alice", ONE)
+    one.ctl("set", "pushtest.edge", "localhost")
+    one.ctl("set", "tests.every", "1s")
+    rows = until("a result", lambda: one.rows("test", "history"))
+    assert (rows[0]["test"], rows[0]["result"]) == ("pushtest", "Success"), rows
+    one.ctl("set", "pushtest.edge", f"127.0.0.1:{federation.free_port()}")
+    until("alarm", lambda: "pushtest.failed" in {a["name"] for a in one.rows("alarm", "list")})
+    one.ctl("set", "pushtest.edge", "")
+    until("end of it",
+          lambda: "pushtest.failed" not in {a["name"] for a in one.rows("alarm", "list")})
 
 
 @pytest.fixture
@@ -332,6 +394,6 @@ def test_both_run_by_themselves(pair):
     until("failure", lambda: "pushtest" in {r["test"] for r in one.rows("test", "history")})
     until("alarm", lambda: "pushtest.failed" in {a["name"] for a in one.rows("alarm", "list")})
     assert "fedtest.failed" not in {a["name"] for a in one.rows("alarm", "list")}
-    one.ctl("set", "pushtest.service", "")
+    one.ctl("set", "pushtest.service", "")  # from now on the endpoint of this server
     until("end of it",
           lambda: "pushtest.failed" not in {a["name"] for a in one.rows("alarm", "list")})

@@ -82,6 +82,7 @@
 #include "ops/jobs.h"
 #include "ops/login.h"
 #include "ops/outside.h"
+#include "ops/outside_endpoint.h"
 #include "ops/second_factor.h"
 #include "ops/users.h"
 #include "probe/probe.h"
@@ -158,6 +159,7 @@ const struct feature *const features_all[] = {
     &events_feature,
     &jobs_feature,
     &outside_feature,
+    &outside_endpoint_feature,
     &devices_feature,
     &caps_feature,
     &abroad_feature,

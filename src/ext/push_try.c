@@ -1,6 +1,7 @@
 /* pushtest: opens a stream to the host that it is about, as other servers do, whose answers come
  * that way; then sends a notification to a push service in the name of its domain, in the form and
  * on the way of those that announce messages (XEP-0357), and waits for the answer of the service.
+ * If none is named, that is an endpoint of this server (ops/outside_endpoint.h).
  *
  * One at a time: ops/outside.h. Bounded by --timeout. */
 #include "base/arena.h"
@@ -14,6 +15,7 @@
 #include "home/node.h"
 #include "im/foreign.h"
 #include "ops/outside.h"
+#include "ops/outside_endpoint.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -25,18 +27,23 @@ struct pushtest {
     struct worker *worker;
     struct outside_result result;
     slice domain, service, node; /* domain: in whose name it is sent */
-    uint64_t begun_us, since_us; /* the test; the notification */
+    uint64_t begun_us, since_us; /* the test; the notification, or the test if it stays here */
     slice said;                  /* the result, while the home of the link is asked, */
     slice brief;                 /* and what stands before a reason of the link */
+    bool own;                    /* the service is the endpoint of this server */
     bool late;                   /* no answer has come */
     bool at_edge;                /* the stream to the own host is under way */
     const char *advice;          /* of the link that has failed; NULL: what the stage says */
 };
 
-static const char *pushtest_advice(const char *stage)
+static const char *pushtest_advice(const struct pushtest *t, const char *stage)
 {
     if (strcmp(stage, "policy") == 0)
-        return "Change the setting, or test another service.";
+        return t->own ? "Change the setting, or wait and try again."
+                      : "Change the setting, or test another service.";
+    if (t->own)
+        return "The test endpoint is part of this server, which is too busy or has just changed "
+               "its nodes: wait and try again, and look at its log.";
     if (strcmp(stage, "no answer") == 0)
         return "`musterctl s2s trace` says whether the server of the push service can be reached; "
                "its answer needs a way back to this server.";
@@ -50,8 +57,14 @@ static void pushtest_end(struct pushtest *t, const char *stage, slice error)
     t->result.advice = stage == NULL ? NULL
                        : t->at_edge  ? outside_edge_advice(stage)
                        : t->advice   ? t->advice
-                                     : pushtest_advice(stage);
-    t->result.note = "proved by the answer of the push service (XEP-0357)";
+                                     : pushtest_advice(t, stage);
+    t->result.note = t->own
+                         ? "proved by the test endpoint of this server, which has got the "
+                           "notification (XEP-0357); no push service of others was asked: that is "
+                           "--service"
+                         : "proved by the answer of the push service (XEP-0357)";
+    if (t->own)
+        outside_endpoint_close(t->worker);
     if (t->since_us != 0)
         t->result.latency_us = loop_now_us(worker_loop(t->worker)) - t->since_us;
     outside_end(t->call, OUTSIDE_PUSH, &t->result);
@@ -63,6 +76,12 @@ static void pushtest_refuse(struct pushtest *t, slice error)
 {
     t->result.err = E_CONFLICT;
     pushtest_end(t, "policy", error);
+}
+
+static void pushtest_is_busy(struct pushtest *t)
+{
+    t->result.err = E_AGAIN;
+    pushtest_end(t, "policy", SLICE("this server is too busy; try again later"));
 }
 
 static void pushtest_drop(void *arg)
@@ -166,17 +185,15 @@ static void pushtest_send(struct pushtest *t)
                              .payload = buf_fit(&b),
                              .timeout_ms = pushtest_left_ms(t),
                              .drop = pushtest_drop };
-    t->since_us = loop_now_us(worker_loop(t->worker));
+    t->since_us = t->own ? t->begun_us : loop_now_us(worker_loop(t->worker));
     bool sent = false;
     if (outside_home(t->worker, home)) {
         r.home = slice_of(home);
         sent = ask_send(t->worker, &r, pushtest_answered, t) != NULL;
     }
     buf_fini(&b);
-    if (!sent) {
-        t->result.err = E_AGAIN;
-        pushtest_end(t, "policy", SLICE("this server is too busy; try again later"));
-    }
+    if (!sent)
+        pushtest_is_busy(t);
 }
 
 static void pushtest_edge(void *arg, const char *stage, slice why)
@@ -222,39 +239,66 @@ static void pushtest_begin(struct pushtest *t, slice edge)
                                  "stopped"));
 }
 
+struct pushtest_args {
+    slice edge, service, node; /* service empty: the endpoint of this server */
+    struct outside_host host;
+};
+
+/* What the call names. false: it has failed. */
+static bool pushtest_read_args(struct command_call *call, struct pushtest_args *args)
+{
+    struct jid jid = { 0 };
+    slice service = outside_arg(call, "service", OUTSIDE_PUSH);
+    args->edge = outside_arg(call, "edge", OUTSIDE_PUSH);
+    args->node = outside_arg(call, "node", OUTSIDE_PUSH);
+    if (args->edge.len == 0)
+        command_fail(call, E_SYNTAX, "--edge, a host of this server, is needed (or pushtest.edge)");
+    else if (service.len > 0 && jid_parse(&jid, service, call->arena) != OK)
+        command_fail(call, E_SYNTAX,
+                     "pushtest.service: found %.*s, expected the address of a push service",
+                     SLICE_ARG(service));
+    else if (service.len == 0 && command_arg(call, "node").len > 0)
+        command_fail(call, E_SYNTAX, "--node is a node of a push service: give --service, too");
+    else if (!outside_host_read(&args->host, args->edge, call->arena))
+        command_fail(call, E_SYNTAX, "--edge: allowed: " OUTSIDE_HOST_FORM);
+    args->service = jid.full;
+    return !call->ended;
+}
+
+static bool pushtest_has_endpoint(struct pushtest *t)
+{
+    struct outside_endpoint e;
+    if (!t->own)
+        return true;
+    if (!outside_endpoint_open(t->worker, t->domain, t->call->arena, &e))
+        return false;
+    t->service = e.service;
+    t->node = e.node;
+    return true;
+}
+
 static void run_pushtest(struct command_call *call)
 {
-    slice edge = outside_arg(call, "edge", OUTSIDE_PUSH),
-          service = outside_arg(call, "service", OUTSIDE_PUSH),
-          node = outside_arg(call, "node", OUTSIDE_PUSH);
-    struct outside_host host;
-    struct jid jid;
-    if (edge.len == 0 || service.len == 0 || jid_parse(&jid, service, call->arena) != OK) {
-        command_fail(call, E_SYNTAX,
-                     "--edge, a host of this server, and --service, the address of a push "
-                     "service, are needed (or pushtest.edge and pushtest.service)");
-        return;
-    }
-    if (!outside_host_read(&host, edge, call->arena)) {
-        command_fail(call, E_SYNTAX, "--edge: allowed: " OUTSIDE_HOST_FORM);
-        return;
-    }
-    if (!outside_begin(call, OUTSIDE_PUSH))
+    struct pushtest_args args;
+    if (!pushtest_read_args(call, &args) || !outside_begin(call, OUTSIDE_PUSH))
         return;
     struct pushtest *t = mem_new(struct pushtest);
     t->call = call;
     t->worker = call->worker;
     t->begun_us = loop_now_us(worker_loop(t->worker));
-    t->result.target = edge;
-    t->domain = outside_domain(call->worker, host.host);
-    t->service = jid.full;
-    t->node = node.len > 0 ? node : SLICE("test");
+    t->result.target = args.edge;
+    t->domain = outside_domain(call->worker, args.host.host);
+    t->service = args.service;
+    t->node = args.node.len > 0 ? args.node : SLICE("test");
+    t->own = args.service.len == 0;
     if (!setting_bool(&push_enabled))
         pushtest_refuse(t, SLICE("push.enabled is off"));
-    else if (!push_service_allowed(service))
+    else if (!t->own && !push_service_allowed(t->service))
         pushtest_refuse(t, SLICE("push.services does not name this service"));
+    else if (!pushtest_has_endpoint(t))
+        pushtest_is_busy(t);
     else
-        pushtest_begin(t, edge);
+        pushtest_begin(t, args.edge);
 }
 
 struct command pushtest_command = {
@@ -273,12 +317,15 @@ struct command pushtest_command = {
               .kind = ARG_OPTION,
               .type = PARAM_JID,
               .example = "push.partner.example",
-              .doc = "the address of the push service; default: pushtest.service" },
+              .doc =
+                  "the address of the push service; default: pushtest.service, or a test endpoint "
+                  "of this server" },
             { .name = "node",
               .kind = ARG_OPTION,
               .type = PARAM_TEXT,
               .max = 1023,
-              .doc = "the node of it that a device would name; default: pushtest.node, or test" },
+              .doc = "the node of --service that a device would name; default: pushtest.node, or "
+                     "test" },
             { .name = "timeout",
               .kind = ARG_OPTION,
               .type = PARAM_MS,
@@ -294,6 +341,7 @@ struct command pushtest_command = {
     .report = true,
     .doc = "Tests push notifications. It opens a stream to the own host, as other servers do, then "
            "sends a notification to a push service, as for a message of a user whose device is "
-           "away, and waits for the answer.",
+           "away, and waits for the answer. Without --service that is a test endpoint of this "
+           "server, and no other server is asked.",
     .columns = outside_columns,
 };

@@ -99,10 +99,11 @@ SCHEDULE_TEXT(fedtest_domain, "fedtest.domain", PARAM_TEXT,
               "such test.");
 SCHEDULE_HOST(fedtest_proxy, "fedtest.proxy", "The host of that server.");
 SCHEDULE_HOST(pushtest_edge, "pushtest.edge",
-              "The host of this server at which others reach it, for a scheduled pushtest.");
+              "The host of this server at which others reach it, for a scheduled pushtest. Empty: "
+              "there is no such test.");
 SCHEDULE_TEXT(pushtest_service, "pushtest.service", PARAM_TEXT,
               "The address of the push service (XEP-0357) that pushtest sends its notification to. "
-              "Empty: there is no scheduled test.");
+              "Empty: the test endpoint of this server.");
 SCHEDULE_TEXT(pushtest_node, "pushtest.node", PARAM_TEXT,
               "The node of that service, as a client would name it.");
 static struct setting tests_every = {
@@ -113,32 +114,35 @@ static struct setting tests_every = {
     .min = 1000,
     .max = 7 * 24 * 3600 * 1000,
     .changed = schedule_changed,
-    .doc = "How often imtest, fedtest and pushtest run by themselves, each if imtest.receiver, "
-           "fedtest.domain or pushtest.service is set. A failure raises an alarm, and the next "
-           "success clears it.",
+    .doc =
+        "How often imtest, fedtest and pushtest run by themselves, each if imtest.receiver, "
+        "fedtest.domain or pushtest.edge is set. A failure raises an alarm, and the next success "
+        "clears it.",
 };
 
-/* What a kind takes from settings, as NAME of the argument; ended by { 0 }. The last one says
- * whether there is a schedule. */
+/* What a kind takes from settings, as NAME of the argument; ended by { 0 }. The last one is what
+ * the test reaches. */
 static const struct {
     const char *name;
     struct setting *setting;
+    bool schedules; /* set, it says that there is a schedule */
 } arguments[OUTSIDE_KINDS][4] = {
-    [OUTSIDE_IM] = { { "target", &imtest_target }, { "receiver", &imtest_receiver } },
-    [OUTSIDE_FEDERATION] = { { "target", &fedtest_target },
-                             { "proxy", &fedtest_proxy },
-                             { "domain", &fedtest_domain } },
-    [OUTSIDE_PUSH] = { { "edge", &pushtest_edge },
-                       { "node", &pushtest_node },
-                       { "service", &pushtest_service } },
+    [OUTSIDE_IM] = { { "target", &imtest_target, false }, { "receiver", &imtest_receiver, true } },
+    [OUTSIDE_FEDERATION] = { { "target", &fedtest_target, false },
+                             { "proxy", &fedtest_proxy, false },
+                             { "domain", &fedtest_domain, true } },
+    [OUTSIDE_PUSH] = { { "edge", &pushtest_edge, true },
+                       { "node", &pushtest_node, false },
+                       { "service", &pushtest_service, true } },
 };
 
 static bool is_scheduled(enum outside_kind kind)
 {
-    const struct setting *last = NULL;
+    bool any = false;
     for (unsigned i = 0; i < 4 && arguments[kind][i].name != NULL; i++)
-        last = arguments[kind][i].setting;
-    return *setting_text(last) != '\0';
+        any = any ||
+              (arguments[kind][i].schedules && *setting_text(arguments[kind][i].setting) != '\0');
+    return any;
 }
 
 slice outside_arg(const struct command_call *call, const char *name, enum outside_kind kind)
@@ -295,7 +299,7 @@ static const char *diagnosis_of(struct arena *arena, const struct outside_result
     return r->stage == NULL ? "" : arena_printf(arena, "%s: %s", r->stage, r->advice);
 }
 
-/* The domain that a test reaches: that of the argument which says that it is scheduled. */
+/* The domain that a test reaches; empty: it is none of another server. */
 static slice outside_reached(const struct command_call *call, enum outside_kind kind)
 {
     const char *name = NULL;
@@ -764,7 +768,7 @@ static struct command history_command = {
             { .name = "time", .type = PARAM_STAMP, .doc = "when it ended" },
             { .name = "test", .doc = "imtest, fedtest or pushtest" },
             { .name = "target", .doc = "the host that was tested" },
-            { .name = "domain", .doc = "the domain that it reaches" },
+            { .name = "domain", .doc = "the domain that it reaches; empty: this server itself" },
             { .name = "result", .doc = "Success or Failure" },
             { .name = "latency_ms",
               .type = PARAM_INT,

@@ -57,6 +57,8 @@ ALONE = {
                     "seed has one server (test_mail_address.py)",
     "federation": "it says something of foreign domains alone; a seed has one server "
                   "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
+    "pushtest": "an address that answers to one notification of a running pushtest, and to nobody "
+                "else (test_fedtest.py)",
     "tests": "off by default; the schedule and the results of tests from outside. A test user is "
              "an account like any other, which lists, counts and user search leave out "
              "(test_imtest.py)",
