@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import datetime
+import ipaddress
 import re
 import socket
 import ssl
@@ -17,6 +18,14 @@ from muster.server import free_ports
 SERVER = "jabber:server"
 DIALBACK = "jabber:server:dialback"
 NOW = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+def name_of(domain):
+    """Of a certificate: of an address it is one, and no name."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(domain.strip("[]")))
+    except ValueError:
+        return x509.DNSName(domain)
 
 
 class Authority:
@@ -42,7 +51,7 @@ class Authority:
         """The paths of a certificate for these domains, as `tls` of a node file has them."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.DNSName(d) for d in domains])
+        names = x509.SubjectAlternativeName([name_of(d) for d in domains])
         cert = (self._builder(subject, key, begins, ends)
                 .add_extension(names, critical=False)
                 .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
@@ -158,9 +167,10 @@ class Listener:
     """A server of another domain: it takes one stream after the other, and looks at what it is
     sent."""
 
-    def __init__(self, domain, cert, port=0):
+    def __init__(self, domain, cert, port=0, address="127.0.0.1"):
         self.domain, self.cert = domain, cert
-        self.sock = socket.create_server(("127.0.0.1", port))
+        self.names = []  # by which TLS has asked for it (SNI), or None
+        self.sock = socket.create_server((address, port))
         self.sock.settimeout(TIMEOUT)
         self.port = self.sock.getsockname()[1]
 
@@ -203,6 +213,7 @@ class Listener:
         peer.sendall(f"<proceed xmlns='{xml.TLS}'/>".encode())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert["certificate"], self.cert["key"])
+        context.sni_callback = lambda sock, name, of: self.names.append(name)
         peer = context.wrap_socket(peer, server_side=True)
         self.header(peer, stream_id, features)
         return peer

@@ -280,7 +280,7 @@ static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice doma
 {
     slice local = jid_split(stanza_from(st)).domain;
     (void)own;
-    if (st->from_len == 0 || s2s_is_address(domain) || !s2s_speaks_for(w, local, st))
+    if (st->from_len == 0 || !s2s_speaks_for(w, local, st))
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
     bool may = s2s_may(w, local, domain), parts = !may && s2s_says_goodbye(w, st);
     if (!parts && !s2s_federates(w, local))
@@ -334,7 +334,10 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
     if (foreign_is_farewell(*st)) /* the contact list changes, also if the edge sends nothing */
         return PASS;
     why->error = SE_NOT_ALLOWED;
-    why->text = SLICE("this server does not communicate with that domain");
+    why->text = s2s_is_address(to) && !setting_bool(&s2s_ip_literals)
+                    ? SLICE("this server communicates with domains only, not with addresses in "
+                            "numbers")
+                    : SLICE("this server does not communicate with that domain");
     if ((*st)->type != TYPE_ERROR && (*st)->type != TYPE_RESULT)
         return REFUSE;
     s2s_dropped(*st, S2S_DROP_POLICY);

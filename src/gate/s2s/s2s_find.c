@@ -314,7 +314,8 @@ static void find_add_route(struct s2s_find *f, const struct s2s_route *r)
     s->plain = r->tls == S2S_ROUTE_NONE;
 }
 
-/* The routes of each pattern in their order, then the DNS. */
+/* The routes of each pattern in their order, then the DNS; or the domain itself, if that is an
+ * address. */
 static void find_plan(struct s2s_find *f, slice domain)
 {
     const struct s2s_route *order[S2S_ROUTES_OF_PATTERN];
@@ -333,9 +334,13 @@ static void find_plan(struct s2s_find *f, slice domain)
             find_add_route(f, order[i]);
         ends = l->ends;
     }
-    struct find_step *s = ends ? NULL : find_insert(f, f->count, f->domain, REDIRECTS_MAX);
+    bool fixed = s2s_is_address(f->domain);
+    slice at_last = fixed ? slice_of(arena_printf(loop_scratch(find_loop(f)), "%.*s:%d",
+                                                  SLICE_ARG(f->domain), PORT))
+                          : f->domain;
+    struct find_step *s = ends ? NULL : find_insert(f, f->count, at_last, REDIRECTS_MAX);
     if (s != NULL)
-        s->kind = STEP_LOCATE;
+        s->kind = fixed ? STEP_ADDRESS : STEP_LOCATE;
     else if (f->count == 0)
         find_fails(f, S2S_AT_ROUTE,
                    SLICE("the routes of this domain are out of service (s2s-route list)"));
@@ -689,6 +694,11 @@ slice s2s_ascii(slice domain, struct arena *tmp)
         if ((unsigned char)domain.ptr[i] >= 0x80)
             return precis_domain_ascii(domain, tmp, &ascii) == OK ? ascii : (slice){ "", 0 };
     return domain;
+}
+
+slice s2s_server_name(slice domain, struct arena *tmp)
+{
+    return s2s_is_address(domain) ? (slice){ 0 } : s2s_ascii(domain, tmp);
 }
 
 void s2s_dns_servers_changed(struct worker *w, const struct setting *s)

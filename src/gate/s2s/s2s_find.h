@@ -1,6 +1,7 @@
 /* s2s_find: makes a connection to the server of a foreign domain: by the static routes of the most
  * specific pattern that matches, then those of less specific ones, then by the DNS (RFC 6120 §3.2,
- * XEP-0368). Hosts are tried one after the other.
+ * XEP-0368), or at the domain itself, if that is an IP address. Hosts are tried one after the
+ * other.
  *
  * Limits: after FIND_MS no other host is tried; DIAL_MS for each connection, STEPS_MAX hosts, among
  * them REDIRECTS_MAX that servers have named; s2s.connecting finds at a time on a node, others wait
@@ -71,6 +72,9 @@ void s2s_find_cancel(struct s2s_find **f); /* no callback comes afterwards; NULL
 
 /* A domain as the DNS and certificates have it, with A-labels; empty: it has no such form. */
 slice s2s_ascii(slice domain, struct arena *tmp);
+
+/* The name that TLS tells the server of that domain; empty: none, of an address (RFC 6066 §3). */
+slice s2s_server_name(slice domain, struct arena *tmp);
 
 /* Forgets what the DNS has said of a domain, and of hosts below it. */
 void s2s_find_forget(struct s2s_gate *g, struct worker *w, slice domain);

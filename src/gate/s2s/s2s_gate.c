@@ -34,6 +34,8 @@ bool s2s_federates(struct worker *w, slice local)
 const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice remote)
 {
     static const struct foreign_ban
+        number = { "it is an IP address in place of a domain, and s2s.ip-literals is off",
+                   "Give the name of the domain, or set s2s.ip-literals to on.", NULL },
         off = { "s2s.policy is off: no other server is reached",
                 "Set s2s.policy to open, or to allow and name the domain in s2s.domains.",
                 "s2s.policy" },
@@ -46,6 +48,8 @@ const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice r
                     "TARGET --blocked off` ends the block.",
                     NULL };
     ensure(local.len > 0);
+    if (s2s_is_address(remote) && !setting_bool(&s2s_ip_literals))
+        return &number;
     slice parent = foreign_parent(worker_node(w), local);
     enum s2s_policy policy = (enum s2s_policy)setting_int(policy_of(w, local));
     bool lists = (policy == S2S_ALLOW || policy == S2S_DENY) &&
@@ -76,12 +80,8 @@ bool s2s_is_ours(struct worker *w, slice domain)
 const struct foreign_ban *s2s_ban(struct worker *w, slice local, slice remote)
 {
     static const struct foreign_ban ours = { "this domain is served here",
-                                             "Give the domain of another server.", NULL },
-                                    number = { "it is an address in numbers, and no domain",
-                                               "Give the name of the domain.", NULL };
-    if (s2s_is_ours(w, remote))
-        return &ours;
-    return s2s_is_address(remote) ? &number : foreign_ban(w, local, remote);
+                                             "Give the domain of another server.", NULL };
+    return s2s_is_ours(w, remote) ? &ours : foreign_ban(w, local, remote);
 }
 
 bool s2s_is_partner(struct worker *w, slice local, slice remote)

@@ -105,15 +105,19 @@ static slice list_pattern(const struct command_call *call)
     return pattern;
 }
 
-/* It would have no effect: nothing for a domain of ours goes to another server. */
-static bool pattern_is_ours(struct command_call *call)
+/* It would have no effect: nothing for a domain of ours, or for an address, goes to another server.
+ */
+static bool pattern_is_idle(struct command_call *call)
 {
     slice pattern = list_pattern(call);
-    if (!s2s_is_ours(call->worker, pattern))
-        return false;
-    command_fail(call, E_CONFLICT, "%.*s is a domain of this server; give that of another one",
-                 SLICE_ARG(pattern));
-    return true;
+    if (s2s_is_ours(call->worker, pattern))
+        command_fail(call, E_CONFLICT, "%.*s is a domain of this server; give that of another one",
+                     SLICE_ARG(pattern));
+    else if (s2s_is_address(pattern) && !setting_bool(&s2s_ip_literals))
+        command_fail(call, E_CONFLICT,
+                     "%.*s is an IP address; give a domain, or set s2s.ip-literals to on first",
+                     SLICE_ARG(pattern));
+    return call->ended;
 }
 
 /* Changes are made at one place, the home of DUTY_LINKS, so that one follows the other. A task is
@@ -224,7 +228,7 @@ static void note_service(struct command_call *call)
 
 static void run_route_add(struct command_call *call)
 {
-    if (pattern_is_ours(call))
+    if (pattern_is_idle(call))
         return;
     struct list_task *t = list_task_new(call, "the route applies to new connections", "");
     struct store_batch *b = list_task_batch(t);
@@ -427,7 +431,7 @@ static void run_demand_set(struct command_call *call)
     slice description = command_arg(call, "description"), pin = command_arg(call, "pin");
     bool pinned = pin.ptr != NULL && !slice_is(pin, "none");
     slice pins = pinned ? plain_pins(call) : SLICE("");
-    if (pattern_is_ours(call) || demand_is_wrong(call, pinned))
+    if (pattern_is_idle(call) || demand_is_wrong(call, pinned))
         return;
     command_idle_while_off(call, "s2s.policy", "open");
     int64_t auth = command_number(call, "auth", pinned ? S2S_AUTH_CERTIFICATE : 0),
@@ -495,15 +499,14 @@ static void run_demand_list(struct command_call *call)
         .form = S2S_TARGET_FORM,                                                                   \
         .doc = "where their server is: a name or address with a port, or a name with SRV records"  \
     }
-/* An address is no domain: no stanza goes to one. */
+/* There is nothing below an address. */
 static bool list_pattern_ok(slice text)
 {
     struct arena *tmp = arena_create(0);
     slice pattern;
-    bool right =
-        s2s_pattern_ok(text) && s2s_pattern_read(text, tmp, &pattern) &&
-        pattern.len <= S2S_PATTERN_MAX &&
-        !s2s_is_address(slice_starts(pattern, SLICE("*.")) ? slice_from(pattern, 2) : pattern);
+    bool right = s2s_pattern_ok(text) && s2s_pattern_read(text, tmp, &pattern) &&
+                 pattern.len <= S2S_PATTERN_MAX &&
+                 !(slice_starts(pattern, SLICE("*.")) && s2s_is_address(slice_from(pattern, 2)));
     arena_destroy(&tmp);
     return right;
 }

@@ -530,13 +530,14 @@ static void out_start_tls(struct s2s_out *o)
     o->tls_version = s2s_tls_version(g); /* before: a change behind it counts as one */
     struct tls_ctx *own = s2s_tls(g);
     conn_start_tls_client(
-        o->x.conn, &(struct tls_call){ .server_name = s2s_ascii(out_remote(o), out_scratch(o)),
-                                       .alpn = alpn,
-                                       .alpn_count = 1,
-                                       .trust = trust,
-                                       .demand = TLS_REPORT,
-                                       .own = own,
-                                       .own_domain = s2s_ascii(out_local(o), out_scratch(o)) });
+        o->x.conn,
+        &(struct tls_call){ .server_name = s2s_server_name(out_remote(o), out_scratch(o)),
+                            .alpn = alpn,
+                            .alpn_count = 1,
+                            .trust = trust,
+                            .demand = TLS_REPORT,
+                            .own = own,
+                            .own_domain = s2s_ascii(out_local(o), out_scratch(o)) });
     tls_trust_unref(&trust);
     tls_ctx_unref(&own);
 }

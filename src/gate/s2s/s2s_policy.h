@@ -12,7 +12,7 @@ bool s2s_pattern_read(slice text, struct arena *tmp, slice *pattern);
 bool s2s_pattern_matches(slice pattern, slice domain);
 /* Whether one of the patterns, separated by spaces, matches. */
 bool s2s_patterns_match(slice patterns, slice domain);
-/* An IP address is no domain that others can be reached by. */
+/* Whether a prepared domain is an IP address: "192.0.2.1", "[2001:db8::1]" (RFC 7622 §3.2). */
 bool s2s_is_address(slice domain);
 
 /* For settings: `check` and `form` of struct param. */

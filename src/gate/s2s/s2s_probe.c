@@ -248,13 +248,14 @@ static void probe_start_tls(struct s2s_probe *p)
     struct tls_ctx *own = shows ? s2s_tls(p->gate) : NULL;
     struct tls_trust *trust = tls_trusted_get(p->gate->trusted);
     conn_start_tls_client(
-        p->x.conn, &(struct tls_call){ .server_name = s2s_ascii(p->want.name, probe_scratch(p)),
-                                       .alpn = alpn,
-                                       .alpn_count = 1,
-                                       .trust = trust,
-                                       .demand = TLS_REPORT,
-                                       .own = own,
-                                       .own_domain = s2s_ascii(p->want.from, probe_scratch(p)) });
+        p->x.conn,
+        &(struct tls_call){ .server_name = s2s_server_name(p->want.name, probe_scratch(p)),
+                            .alpn = alpn,
+                            .alpn_count = 1,
+                            .trust = trust,
+                            .demand = TLS_REPORT,
+                            .own = own,
+                            .own_domain = s2s_ascii(p->want.from, probe_scratch(p)) });
     tls_trust_unref(&trust);
     tls_ctx_unref(&own);
 }

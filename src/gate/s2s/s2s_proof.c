@@ -8,6 +8,7 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "io/tls_cert.h"
 #include "io/tls_names.h"
@@ -121,7 +122,15 @@ static void proof_explain(const struct tls_peer *peer, struct why *why)
     buf_fini(&text);
 }
 
-/* false: `why`. */
+/* Without the brackets of IPv6. */
+static const char *proof_address(slice domain, struct arena *tmp)
+{
+    bool brackets = slice_starts(domain, SLICE("["));
+    return slice_cstr(tmp, brackets ? (slice){ domain.ptr + 1, domain.len - 2 } : domain);
+}
+
+/* false: `why`. An address must be an iPAddress of the certificate; RFC 6120 §13.7.1 says nothing
+ * of that, as of domains it has names only. */
 static bool proof_names(slice certificate, slice domain, struct arena *tmp, struct why *why)
 {
     struct tls_names names;
@@ -131,6 +140,8 @@ static bool proof_names(slice certificate, slice domain, struct arena *tmp, stru
                                  .xmpp = true,
                                  .wildcards = setting_bool(&s2s_wildcards) };
     why_set(why, "it does not name %.*s", SLICE_ARG(domain));
+    if (s2s_is_address(domain))
+        return tls_names_have_address(certificate, proof_address(domain, tmp));
     if (tls_names_read(&names, certificate, tmp) != OK)
         return false;
     if (tls_names_find(&names, &wanted) != NULL)

@@ -40,6 +40,16 @@ struct setting s2s_domains = {
     .doc = "The domains that s2s.policy allows or denies. `*.example.org` is all below that "
            "domain, without itself.",
 };
+struct setting s2s_ip_literals = {
+    .name = "s2s.ip-literals",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 0,
+    .changed = s2s_policy_changed,
+    .doc = "Whether a domain of another server may be an IP address, as in `alice@192.0.2.1` or "
+           "`alice@[2001:db8::1]`. It is connected to there, at port 5269 and without the DNS. "
+           "On, users can make this server connect to any address that it reaches.",
+};
 struct setting s2s_wildcards = {
     .name = "s2s.wildcards",
     .scope = SCOPE_CLUSTER,
@@ -311,33 +321,15 @@ struct metric s2s_held = { .name = "muster_s2s_held",
                                    "more than federation.stanza-rate." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,
-                                            &s2s_domains,
-                                            &s2s_dns_servers,
-                                            &s2s_require_tls,
-                                            &s2s_verify,
-                                            &s2s_dialback,
-                                            &s2s_idle,
-                                            &s2s_queue_stanzas,
-                                            &s2s_queue_bytes,
-                                            &s2s_queue_total,
-                                            &s2s_retry_for,
-                                            &s2s_resume_for,
-                                            &s2s_stanza_bytes,
-                                            &s2s_stanza_rate,
-                                            &s2s_byte_rate,
-                                            &s2s_per_address,
-                                            &s2s_wildcards,
-                                            &s2s_connecting,
-                                            &s2s_connections,
-                                            &s2s_keep_for,
-                                            &s2s_unacked_max,
-                                            &s2s_ack_timeout,
-                                            &s2s_bidi,
-                                            &s2s_multiplex,
-                                            &s2s_metrics_domains,
-                                            &s2s_alarm_after,
-                                            NULL };
+static struct setting *const settings[] = {
+    &s2s_policy,       &s2s_domains,         &s2s_dns_servers, &s2s_require_tls,
+    &s2s_verify,       &s2s_dialback,        &s2s_idle,        &s2s_queue_stanzas,
+    &s2s_queue_bytes,  &s2s_queue_total,     &s2s_retry_for,   &s2s_resume_for,
+    &s2s_stanza_bytes, &s2s_stanza_rate,     &s2s_byte_rate,   &s2s_per_address,
+    &s2s_wildcards,    &s2s_connecting,      &s2s_connections, &s2s_keep_for,
+    &s2s_unacked_max,  &s2s_ack_timeout,     &s2s_bidi,        &s2s_ip_literals,
+    &s2s_multiplex,    &s2s_metrics_domains, &s2s_alarm_after, NULL
+};
 
 const struct feature s2s_feature = {
     .name = "s2s",
