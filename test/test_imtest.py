@@ -188,6 +188,9 @@ def test_a_partner_that_is_not_allowed(pair, policy, setting):
     ([("user", "set", f"alice@{ONE}", "--department", "Sales"),
       ("s2s-group", "set", "Sales", "off")],
      "`musterctl s2s-group list`", "the department of this account"),
+    ([("group", "add", "sales"), ("group-member", "add", "sales", f"alice@{ONE}"),
+      ("s2s-group", "set", "group:sales", "off")],
+     "`musterctl federation show`", "a group of this account"),
     ([("set", "federation.users", "off")], "federation.users is off", "accounts of this domain"),
     ([("federation", "block", OTHER)], "`musterctl federation list`", "it is blocked")])
 def test_a_user_who_may_not_federate(pair, commands, rule, error):

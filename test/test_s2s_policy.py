@@ -295,6 +295,90 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     assert "no account" in refusal(one, "federation", "set", f"none@{ONE}", "on")
 
 
+def rules_of(server, jid):
+    return {row["what"]: row["mode"] for row in server.rows("federation", "show", jid)}
+
+
+def test_rules_of_shared_groups(pair):
+    """Members come and go, and so do groups: the rule holds for the name."""
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    assert "no group sales" in one.ctl("s2s-group", "set", "group:sales", "off")["text"]
+    one.ctl("group", "add", "sales")
+    one.ctl("user", "set", alice.bare, "--department", "Sales")
+    say(alice, bob.bare, "a")
+    bob.expect("<message id='a'/>")
+    for come, leave in (
+            (("add", "sales", alice.bare), ("del", "sales", alice.bare)),
+            (("add", "sales", "--domain", ONE), ("del", "sales", "--domain", ONE)),
+            (("add", "sales", "--rule", "department=Sales"),
+             ("del", "sales", "--rule", "department=Sales"))):
+        one.ctl("group-member", *come)
+        assert rules_of(one, alice.bare) == {"user": "default", "department": "default",
+                                             "group:sales": "off", "applies": "off"}
+        say(alice, bob.bare, "b")
+        assert text_of(bounced(alice, "not-allowed", "b")) == \
+            "a group of this account may not communicate with that server"
+        say(bob, alice.bare, "c")
+        bounced(bob, "service-unavailable", "c")
+        one.ctl("group-member", *leave)
+        assert rules_of(one, alice.bare)["applies"] == "on"
+        say(alice, bob.bare, "d")
+        bob.expect("<message id='d'/>")
+    one.ctl("group-member", "add", "sales", alice.bare)
+    one.ctl("group", "del", "sales")
+    assert rules_of(one, alice.bare)["applies"] == "on"
+    one.ctl("group", "add", "sales")
+    one.ctl("group-member", "add", "sales", alice.bare)
+    one.restart()
+    assert rules_of(one, alice.bare)["applies"] == "off"  # also before the user logs in
+    alice = one.client("alice")
+    say(alice, bob.bare, "e")
+    bounced(alice, "not-allowed", "e")
+    text = one.ctl("s2s-group", "del", "group:sales")["text"]
+    assert text == "the group sales has no rule any more"
+    say(alice, bob.bare, "f")
+    bob.expect("<message id='f'/>")
+
+
+def test_which_of_several_rules_counts(pair):
+    """Of groups the first by name; before that the department, before that the user."""
+    one, _ = pair
+    alice = f"alice@{ONE}"
+    for name, mode in ("b", "off"), ("c", "on"), ("a", "default"):
+        one.ctl("group", "add", name)
+        one.ctl("group-member", "add", name, alice)
+        one.ctl("s2s-group", "set", f"group:{name}", mode)
+    assert [row["department"] for row in one.rows("s2s-group", "list")] == [
+        "group:a", "group:b", "group:c"]
+    rules = {"user": "default", "department": "default", "group:b": "off", "applies": "off"}
+    assert rules_of(one, alice) == rules
+    one.ctl("user", "set", alice, "--department", "b")
+    one.ctl("s2s-group", "set", "b", "on")
+    until("of the department",
+          lambda: rules_of(one, alice) == {**rules, "department": "on", "applies": "on"})
+    one.ctl("federation", "set", alice, "off")
+    assert rules_of(one, alice) == {**rules, "user": "off", "department": "on"}
+    one.ctl("federation", "set", alice, "default")
+    one.ctl("user", "set", alice, "--department", "group:c")  # is no group
+    until("of the group", lambda: rules_of(one, alice) == rules)
+
+
+def test_contacts_see_a_member_of_a_group_go(pair):
+    one, _ = pair
+    alice, bob, room = befriended(pair, OTHER)
+    one.ctl("group", "add", "sales")
+    one.ctl("s2s-group", "set", "group:sales", "except", "--domains",
+            f"{OTHER} *.{OTHER}")
+    one.ctl("group-member", "add", "sales", alice.bare)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
+    one.ctl("group-member", "del", "sales", alice.bare)
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+
+
 def befriended(pair, at=ONE):
     """alice and bob as contacts, and in a room of that domain, which is of one of them."""
     one, other = pair

@@ -166,14 +166,20 @@ def forbid(node, tmp_path, *rule):
 @pytest.mark.parametrize("rule", [
     ("federation", "set", f"alice@{ONE}", "off"),
     ("s2s-group", "set", "sales", "off"),
+    ("s2s-group", "set", "group:sellers", "off"),
+    ("group-member", "add", "buyers", f"alice@{ONE}"),
     ("set", f"federation.users@{ONE}", "off"),
-], ids=["user", "group", "domain"])
+], ids=["user", "department", "group", "member", "domain"])
 def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, rule):
     """Stanzas that are stored and others, while their domain fails: one error each, where they are
     answered at all. Unavailable presence goes, without its content."""
     node.add_user("carol", domain=ONE)
     node.ctl("federation", "set", f"carol@{ONE}", "on")
     node.ctl("user", "set", f"alice@{ONE}", "--department", "sales")
+    node.ctl("group", "add", "sellers")
+    node.ctl("group-member", "add", "sellers", f"alice@{ONE}")
+    node.ctl("group", "add", "buyers")
+    node.ctl("s2s-group", "set", "group:buyers", "off")
     federation.route(node, FAR, federation.free_port())
     alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
     for n in range(70):

@@ -19,6 +19,7 @@ struct foreign_ban {
 /* What a user is told who may not, by the rule. Tests tell operators which that is. */
 #define FOREIGN_NOT_USER       "this account may not communicate with that server"
 #define FOREIGN_NOT_DEPARTMENT "the department of this account may not communicate with that server"
+#define FOREIGN_NOT_GROUP      "a group of this account may not communicate with that server"
 #define FOREIGN_NOT_USERS      "accounts of this domain may not communicate with that server"
 #define FOREIGN_NOT_ADDRESS    "the server does not communicate with this address"
 

@@ -191,6 +191,23 @@ const struct shared_person *shared_here(const struct shared *t, slice jid)
     return p == NULL || p->gone ? NULL : p;
 }
 
+bool shared_has_group(const struct shared *t, slice group)
+{
+    for (uint32_t i = 0; t != NULL && i < t->group_count; i++)
+        if (slice_eq(t->groups[i].name, group))
+            return true;
+    return false;
+}
+
+/* Sets beyond the groups say who sees them. */
+bool shared_is_in(const struct shared *t, const struct shared_person *p, slice group)
+{
+    for (uint32_t i = 0; i < p->sets.count && p->sets.at[i] < t->group_count; i++)
+        if (slice_eq(t->groups[p->sets.at[i]].name, group))
+            return true;
+    return false;
+}
+
 bool shared_by_next(const struct shared *t, const struct shared_person *viewer,
                     const struct shared_person *member, struct shared_by *by, slice *shown)
 {

@@ -166,6 +166,8 @@ static const struct {
     { FOREIGN_NOT_USER, "The rule of this user forbids it" },
     { FOREIGN_NOT_DEPARTMENT,
       "The rule of the department of this user forbids it (`musterctl s2s-group list`)" },
+    { FOREIGN_NOT_GROUP,
+      "The rule of a group of this user forbids it (`musterctl federation show` names the group)" },
     { FOREIGN_NOT_USERS, "federation.users is off for the domain of this user" },
     { FOREIGN_NOT_ADDRESS, "The receiver, or its domain, is blocked (`musterctl federation list`, "
                            "federation.blocklist)" },

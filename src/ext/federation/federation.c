@@ -655,6 +655,7 @@ const struct feature federation_feature = {
     .worker.slot = &worker_slot,
     .worker.start = federation_worker_start,
     .worker.stop = federation_worker_stop,
+    .worker.groups_changed = federation_users_regrouped,
     .stage.check = federation_check,
     .stage.block = federation_block_stage,
     .stage.sends = federation_sends,

@@ -2,6 +2,8 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "im/account.h"
+#include "im/shared.h"
 #include "xmpp/jid.h"
 #include <pthread.h>
 
@@ -166,10 +168,47 @@ bool federation_book_blocks(slice bare)
     return blocks;
 }
 
+static bool book_is_shared(const struct federation_group *g)
+{
+    return g->rule.mode != FEDERATION_DEFAULT && slice_starts(g->name, FEDERATION_GROUP_MARK);
+}
+
+bool federation_book_has_shared(void)
+{
+    bool has = false;
+    pthread_rwlock_rdlock(&book.lock);
+    for (uint32_t i = 0; i < book.group_count && !has; i++)
+        has = book_is_shared(&book.groups[i]);
+    pthread_rwlock_unlock(&book.lock);
+    return has;
+}
+
+struct federation_rule federation_book_shared(const struct account *a, struct arena *arena,
+                                              slice *name)
+{
+    struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
+    const struct shared *groups = shared_of(a);
+    const struct shared_person *person = shared_here(groups, a->jid);
+    if (person == NULL)
+        return rule;
+    pthread_rwlock_rdlock(&book.lock);
+    for (uint32_t i = 0; i < book.group_count && rule.mode == FEDERATION_DEFAULT; i++) {
+        const struct federation_group *g = &book.groups[i];
+        if (!book_is_shared(g) ||
+            !shared_is_in(groups, person, slice_from(g->name, FEDERATION_GROUP_MARK.len)))
+            continue;
+        rule = (struct federation_rule){ g->rule.mode, slice_dup(arena, g->rule.domains) };
+        if (name != NULL)
+            *name = slice_dup(arena, g->name);
+    }
+    pthread_rwlock_unlock(&book.lock);
+    return rule;
+}
+
 struct federation_rule federation_book_group(slice name, struct arena *arena)
 {
     struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
-    if (name.len == 0)
+    if (name.len == 0 || slice_starts(name, FEDERATION_GROUP_MARK))
         return rule;
     pthread_rwlock_rdlock(&book.lock);
     ensure(book.group_count == 0 || book.groups != NULL);

@@ -1,12 +1,13 @@
 /* federation_book: what applies now to foreign domains and to groups of users: the blocklist file,
- * the domains that reports or administrators have blocked, and the rules of departments. One for
- * the process; it is read on any thread, and replaced as a whole by whoever has read it anew. */
+ * the domains that reports or administrators have blocked, and the rules of departments and groups.
+ * One for the process; it is read on any thread, and replaced as a whole by whoever has read it
+ * anew. */
 #pragma once
 #include "ext/federation/federation_list.h"
 
 /* Whom users may speak with on other servers. */
 enum federation_mode {
-    FEDERATION_DEFAULT, /* what the department says, else federation.users */
+    FEDERATION_DEFAULT, /* what the department or a group says, else federation.users */
     FEDERATION_OFF,     /* nobody */
     FEDERATION_ON,      /* everybody that their domain may (s2s.policy) */
     FEDERATION_ONLY,    /* of these only some domains */
@@ -43,8 +44,10 @@ void federation_book_put_file(struct federation_list *l);
 void federation_book_put_decided(struct federation_list *l);
 uint32_t federation_book_file_count(void);
 
+/* Before the name of a shared group (im/shared.h): other names are those of departments. */
+#define FEDERATION_GROUP_MARK SLICE("group:")
 struct federation_group {
-    slice name; /* of the department */
+    slice name; /* of the department; or, with the mark, of a shared group */
     struct federation_rule rule;
 };
 /* Copies. */
@@ -60,3 +63,9 @@ bool federation_book_blocks(slice bare);
 /* The rule of a department, copied into the arena; FEDERATION_DEFAULT: it has none. */
 struct arena;
 struct federation_rule federation_book_group(slice name, struct arena *arena);
+/* The same of the first shared group that has a rule and that the account is in, by their names.
+ * name: with the mark; may be NULL. At the home of the account. */
+struct account;
+struct federation_rule federation_book_shared(const struct account *a, struct arena *arena,
+                                              slice *name);
+bool federation_book_has_shared(void); /* some shared group has a rule */

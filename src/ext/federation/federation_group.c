@@ -6,6 +6,8 @@
 #include "ext/federation/federation_book.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "im/core.h"
+#include "im/shared.h"
 #include "ops/profile_values.h"
 #include "store/store.h"
 
@@ -55,10 +57,13 @@ static void group_applies(struct worker *w, void *arg)
     struct command_call *call = arg;
     slice name = command_arg(call, "department");
     (void)w;
+    bool shared = slice_starts(name, FEDERATION_GROUP_MARK);
+    const char *what = shared ? "group" : "department";
+    name = slice_from(name, shared ? FEDERATION_GROUP_MARK.len : 0);
     if (call->command == &federation_group_del)
-        command_done(call, "the department %.*s has no rule any more", SLICE_ARG(name));
+        command_done(call, "the %s %.*s has no rule any more", what, SLICE_ARG(name));
     else
-        command_done(call, "federation of the department %.*s: %s", SLICE_ARG(name),
+        command_done(call, "federation of the %s %.*s: %s", what, SLICE_ARG(name),
                      federation_mode_names[command_number(call, "mode", 0)]);
 }
 
@@ -69,7 +74,7 @@ static void group_put_done(void *arg, enum store_result result, const struct sto
         command_fail_cause(call, err_of_store(result), NULL);
     } else if (store_changed(b, 0) == 0) {
         command_fail(call, E_LIMIT,
-                     "there are rules for %d departments, which is the most; "
+                     "there are rules for %d departments and groups, which is the most; "
                      "`s2s-group del` removes one",
                      FEDERATION_GROUPS_MAX);
     } else {
@@ -89,6 +94,17 @@ static void group_put(void *arg)
     store_submit(b, worker_loop(w), 0, group_put_done, call);
 }
 
+/* It may be made tomorrow, so it is no mistake. */
+static void group_put_shared(struct command_call *call, slice name)
+{
+    if (!shared_has_group(core_of(call->worker)->shared.now, name))
+        command_note(call, arena_printf(call->arena,
+                                        "there is no group %.*s now; `musterctl group list` shows "
+                                        "all",
+                                        SLICE_ARG(name)));
+    group_put(call);
+}
+
 static void group_run_set(struct command_call *call)
 {
     int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
@@ -96,9 +112,12 @@ static void group_run_set(struct command_call *call)
         return;
     if (mode >= FEDERATION_ON)
         command_idle_while_off(call, "s2s.policy", "open");
-    profile_values_note(
-        call, &(struct profile_value){ SLICE("department"), command_arg(call, "department") }, 1,
-        group_put, call);
+    slice name = command_arg(call, "department");
+    if (slice_starts(name, FEDERATION_GROUP_MARK))
+        group_put_shared(call, slice_from(name, FEDERATION_GROUP_MARK.len));
+    else
+        profile_values_note(call, &(struct profile_value){ SLICE("department"), name }, 1,
+                            group_put, call);
 }
 
 static void group_del_done(void *arg, enum store_result result, const struct store_batch *b)
@@ -107,8 +126,7 @@ static void group_del_done(void *arg, enum store_result result, const struct sto
     if (result != STORE_OK) {
         command_fail_cause(call, err_of_store(result), NULL);
     } else if (store_changed(b, 0) == 0) {
-        command_fail(call, E_NOTFOUND,
-                     "there is no rule for this department; `s2s-group list` shows all");
+        command_fail(call, E_NOTFOUND, "there is no rule for this; `s2s-group list` shows all");
     } else {
         federation_reload(call->worker, group_applies, call);
     }
@@ -151,6 +169,8 @@ static void group_run_list(struct command_call *call)
 /* As a department is named: without spaces around it. */
 static bool group_name_ok(slice text)
 {
+    if (slice_starts(text, FEDERATION_GROUP_MARK))
+        text = slice_from(text, FEDERATION_GROUP_MARK.len);
     return text.len > 0 && text.ptr[0] != ' ' && text.ptr[text.len - 1] != ' ';
 }
 
@@ -158,7 +178,8 @@ static bool group_name_ok(slice text)
     {                                                                                              \
         .name = "department", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,    \
         .check = group_name_ok, .form = "a name without spaces around it",                         \
-        .doc = "the department of accounts"                                                        \
+        .doc =                                                                                     \
+            "the department of accounts, or group:NAME for the members of a group (`group add`)"   \
     }
 static const struct command_arg set_args[] = {
     ARG_DEPARTMENT,
@@ -184,8 +205,10 @@ struct command federation_group_set = {
     .area = "federation",
     .args = set_args,
     .run = group_run_set,
-    .doc = "Sets the rule of a department: with which other servers its users may "
-           "communicate. The rule of a single user (`federation set`) comes first.",
+    .doc = "Sets the rule of a department or a group: with which other servers its users may "
+           "communicate. The rule of a single user (`federation set`) comes first, then that of "
+           "the department, then that of a group: of several groups of a user, the first that "
+           "`s2s-group list` shows.",
 };
 struct command federation_group_del = {
     .name = "s2s-group del",
@@ -194,7 +217,7 @@ struct command federation_group_del = {
     .area = "federation",
     .args = del_args,
     .run = group_run_del,
-    .doc = "Removes the rule of a department.",
+    .doc = "Removes the rule of a department or a group.",
 };
 struct command federation_group_list = {
     .name = "s2s-group list",
@@ -203,10 +226,11 @@ struct command federation_group_list = {
     .area = "federation",
     .args = (const struct command_arg[]){ { 0 } },
     .run = group_run_list,
-    .doc = "Lists the rules of departments.",
+    .doc = "Lists the rules of departments and groups.",
     .columns =
-        (const struct command_column[]){ { .name = "department", .doc = "the department" },
-                                         { .name = "mode", .doc = "off, on, only or except" },
-                                         { .name = "domains", .doc = "the domains for these" },
-                                         { 0 } },
+        (const struct command_column[]){
+            { .name = "department", .doc = "the department, or group:NAME" },
+            { .name = "mode", .doc = "off, on, only or except" },
+            { .name = "domains", .doc = "the domains for these" },
+            { 0 } },
 };

@@ -29,7 +29,7 @@ struct setting federation_users = {
     .max = 1,
     .changed = federation_user_changed,
     .doc = "Whether users communicate with other servers at all, where neither their own rule "
-           "(`musterctl federation set`) nor that of their department says otherwise.",
+           "(`musterctl federation set`) nor that of their department or groups says otherwise.",
 };
 static struct store_stmt stmt_get = {
     .name = "federation.user",
@@ -91,21 +91,37 @@ static void user_set_rule(struct federation_rule *at, const struct federation_ru
 
 static slice user_domain(const struct account *a) { return jid_split(a->jid).domain; }
 
-/* What applies to the account by all that is known now; texts are borrowed, or of the arena. */
-static struct federation_rule user_rule(const struct account *a, struct arena *arena)
+/* The first that says something: the account itself, its department, a group of it. said: what it
+ * is told by that rule. Texts are borrowed, or of the arena. */
+static struct federation_rule user_rule_of(const struct account *a, struct arena *arena,
+                                           const char **said)
 {
     const struct federation_user *u = federation_user(a);
     struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
-    bool on;
-    if (account_is_guest(a)) {
-        on = guest_may_leave(user_domain(a));
-    } else {
-        if (u != NULL)
-            rule = u->own;
-        if (u != NULL && rule.mode == FEDERATION_DEFAULT)
+    if (u != NULL && !account_is_guest(a)) {
+        *said = FOREIGN_NOT_USER;
+        rule = u->own;
+        if (rule.mode == FEDERATION_DEFAULT) {
+            *said = FOREIGN_NOT_DEPARTMENT;
             rule = federation_book_group(u->department, arena);
-        on = setting_bool_of(&federation_users, user_domain(a));
+        }
+        if (rule.mode == FEDERATION_DEFAULT) {
+            *said = FOREIGN_NOT_GROUP;
+            rule = federation_book_shared(a, arena, NULL);
+        }
     }
+    if (rule.mode == FEDERATION_DEFAULT)
+        *said = account_is_guest(a) ? FOREIGN_NOT_USER : FOREIGN_NOT_USERS;
+    return rule;
+}
+
+/* What applies to the account by all that is known now. */
+static struct federation_rule user_rule(const struct account *a, struct arena *arena)
+{
+    const char *said;
+    struct federation_rule rule = user_rule_of(a, arena, &said);
+    bool on = account_is_guest(a) ? guest_may_leave(user_domain(a))
+                                  : setting_bool_of(&federation_users, user_domain(a));
     if (rule.mode == FEDERATION_DEFAULT)
         rule.mode = on ? FEDERATION_ON : FEDERATION_OFF;
     return rule;
@@ -132,15 +148,10 @@ bool federation_may(const struct account *a, slice address)
 
 slice federation_refusal(const struct account *a)
 {
-    const struct federation_user *u = federation_user(a);
+    const char *said;
     ensure(account_here(a));
-    if (u != NULL && u->own.mode != FEDERATION_DEFAULT)
-        return SLICE(FOREIGN_NOT_USER);
-    if (u != NULL &&
-        federation_book_group(u->department, loop_scratch(worker_loop(a->worker))).mode !=
-            FEDERATION_DEFAULT)
-        return SLICE(FOREIGN_NOT_DEPARTMENT);
-    return account_is_guest(a) ? SLICE(FOREIGN_NOT_USER) : SLICE(FOREIGN_NOT_USERS);
+    (void)user_rule_of(a, loop_scratch(worker_loop(a->worker)), &said);
+    return slice_of(said);
 }
 
 /* Contacts are told of a change. */
@@ -205,6 +216,14 @@ static void user_refresh(struct account *a, slice unused)
 }
 
 void federation_users_refresh(struct worker *w) { accounts_each(w, user_refresh, (slice){ 0 }); }
+
+void federation_users_regrouped(struct worker *w)
+{
+    if (!federation_book_has_shared())
+        return;
+    federation_users_refresh(w);
+    foreign_version_grows(); /* what accounts that are not loaded have sent may still wait */
+}
 
 static void federation_user_changed(struct worker *w, const struct setting *s)
 {
@@ -377,11 +396,10 @@ static void user_run_set(struct command_call *call)
     account_with(call->worker, command_arg(call, "jid"), user_change_rule, call);
 }
 
-static void user_show_row(struct command_call *call, const char *what,
-                          const struct federation_rule *r)
+static void user_show_row(struct command_call *call, slice what, const struct federation_rule *r)
 {
     command_row(call);
-    command_text(call, "what", slice_of(what));
+    command_text(call, "what", what);
     command_text(call, "mode", slice_of(federation_mode_names[r->mode]));
     command_text(call, "domains", r->domains.ptr == NULL ? SLICE("") : r->domains);
 }
@@ -397,10 +415,14 @@ static void user_show_rules(struct account *a, enum err e, void *arg)
     if (u != NULL) {
         struct federation_rule own = { u->own.mode, slice_dup(call->arena, u->own.domains) };
         struct federation_rule group = federation_book_group(u->department, call->arena);
-        user_show_row(call, "user", &own);
-        user_show_row(call, "department", &group);
+        slice name = { 0 };
+        struct federation_rule shared = federation_book_shared(a, call->arena, &name);
+        user_show_row(call, SLICE("user"), &own);
+        user_show_row(call, SLICE("department"), &group);
+        if (name.len > 0)
+            user_show_row(call, name, &shared);
     }
-    user_show_row(call, "applies", &rule);
+    user_show_row(call, SLICE("applies"), &rule);
     command_done(call, "%s", "");
 }
 
@@ -416,7 +438,7 @@ static const struct command_arg set_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_CHOICE,
       .choices = federation_mode_names,
-      .doc = "default: as the department or the domain; " FEDERATION_MODE_DOC },
+      .doc = "default: as the department, a group or the domain; " FEDERATION_MODE_DOC },
     { .name = "domains",
       .kind = ARG_OPTION,
       .type = PARAM_TEXT,
@@ -446,10 +468,10 @@ struct command federation_show = {
     .home = "jid",
     .run = user_run_show,
     .doc = "Shows with which other servers a user may communicate: the rule of the user, that of "
-           "the department, and what applies.",
+           "the department, that of a group if it is in one with a rule, and what applies.",
     .columns =
         (const struct command_column[]){
-            { .name = "what", .doc = "user, department, or what applies" },
+            { .name = "what", .doc = "user, department, group:NAME, or what applies" },
             { .name = "mode", .doc = "default, off, on, only or except" },
             { .name = "domains", .doc = "the domains for only or except" },
             { 0 } },

@@ -1,6 +1,6 @@
 /* federation_user: with which other servers a user may exchange stanzas. The rule of an account is
- * its own, else that of its department, else federation.users; guests have guest.remote. At the
- * home of the account, if it is not said otherwise. */
+ * its own, else that of its department, else that of a shared group, else federation.users; guests
+ * have guest.remote. At the home of the account, if it is not said otherwise. */
 #pragma once
 #include "im/account.h"
 
@@ -27,3 +27,4 @@ void federation_user_profile(struct worker *w, slice bare); /* the profile has c
 /* Rules have changed: contacts that may see an account no longer, or again, are told. On each
  * worker. */
 void federation_users_refresh(struct worker *w);
+void federation_users_regrouped(struct worker *w); /* feature.worker.groups_changed */
