@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/setting.h"
 #include "ctl/help_parts.h"
+#include "ctl/words.h"
 #include "ctl/wrap.h"
 
 enum {
@@ -22,6 +23,15 @@ slice help_group_of(const struct command *c)
     slice first, rest;
     slice_cut(slice_of(c->name), ' ', &first, &rest);
     return first;
+}
+
+const struct command *help_next_parted(const struct command *c, slice *first, slice *second)
+{
+    slice last = c != NULL ? help_group_of(c) : (slice){ 0 };
+    for (c = c != NULL ? c->next : command_first(); c != NULL; c = c->next)
+        if (!slice_eq(help_group_of(c), last) && words_of_group(help_group_of(c), first, second))
+            return c;
+    return NULL;
 }
 
 slice help_own_name(const struct usage_own *o)
@@ -283,6 +293,28 @@ static void put_own(FILE *out, const struct usage_own *rows)
         fprintf(out, "%.*s ", SLICE_ARG(help_own_name(rows)));
 }
 
+/* Makes one word of "cert trust" in the list `typed`. */
+static void completion_join(FILE *out)
+{
+    slice first, second;
+    const struct command *c = NULL;
+    fprintf(out, "    case \"${typed[*]:0:2}\" in\n");
+    while ((c = help_next_parted(c, &first, &second)) != NULL)
+        fprintf(out, "    '%.*s %.*s') typed=(%.*s \"${typed[@]:2}\") ;;\n", SLICE_ARG(first),
+                SLICE_ARG(second), SLICE_ARG(help_group_of(c)));
+    fprintf(out, "    esac\n");
+}
+
+/* The second halves of the names of groups that begin with this word. */
+static void completion_halves(FILE *out, slice word)
+{
+    slice first, second;
+    const struct command *c = NULL;
+    while ((c = help_next_parted(c, &first, &second)) != NULL)
+        if (slice_eq(first, word))
+            fprintf(out, "%.*s ", SLICE_ARG(second));
+}
+
 /* First words, and for each first word its second words. */
 static void completion_commands(FILE *out)
 {
@@ -303,8 +335,10 @@ static void completion_commands(FILE *out)
         slice first, second;
         if (!slice_cut(slice_of(c->name), ' ', &first, &second))
             continue;
-        if (!slice_eq(first, last))
+        if (!slice_eq(first, last)) {
             fprintf(out, "%s    %.*s) words='", last.ptr != NULL ? "' ;;\n" : "", SLICE_ARG(first));
+            completion_halves(out, first);
+        }
         fprintf(out, "%.*s ", SLICE_ARG(second));
         last = first;
     }
@@ -382,8 +416,9 @@ void help_completion(FILE *out)
             "        *) typed+=(\"${parts[at]}\") ;;\n"
             "        esac\n"
             "    done\n"
-            "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n"
-            "    case \"${typed[*]:0:2}\" in\n");
+            "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n");
+    completion_join(out);
+    fprintf(out, "    case \"${typed[*]:0:2}\" in\n");
     completion_commands(out);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         if (strchr(c->name, ' ') != NULL)
@@ -433,6 +468,8 @@ static const char fish_functions[] =
     "        end\n"
     "    end\n"
     "    contains -- \"$typed[1]\" help watch; and set -e typed[1]\n"
+    "    set -l group (__musterctl_group \"$typed[1..2]\")\n"
+    "    test -n \"$group\"; and set -e typed[1]; and set typed[1] $group\n"
     "    string join \\n -- $typed\n"
     "end\n"
     "function __musterctl_behind\n"
@@ -526,12 +563,29 @@ static void fish_args(FILE *out, const struct command *c, const char *condition)
     }
 }
 
+/* The group that two words stand for; and the second word behind its first. */
+static void fish_groups(FILE *out)
+{
+    slice first, second;
+    const struct command *c = NULL;
+    fprintf(out, "function __musterctl_group\n    switch $argv[1]\n");
+    while ((c = help_next_parted(c, &first, &second)) != NULL)
+        fprintf(out, "    case '%.*s %.*s'\n        echo %.*s\n", SLICE_ARG(first),
+                SLICE_ARG(second), SLICE_ARG(help_group_of(c)));
+    fprintf(out, "    end\nend\n");
+    while ((c = help_next_parted(c, &first, &second)) != NULL)
+        fprintf(out, "complete -c musterctl -n '__musterctl_next %.*s' -a %.*s\n", SLICE_ARG(first),
+                SLICE_ARG(second));
+}
+
 /* First words, second words behind their first, and the options of each command. */
 void help_completion_fish(FILE *out)
 {
     slice last = { 0 };
+    fprintf(out, "# fish completion for musterctl, printed by `musterctl completion fish`\n");
+    fish_groups(out);
     fprintf(out,
-            "# fish completion for musterctl, printed by `musterctl completion fish`\n%s"
+            "%s"
             "complete -c musterctl -f\n"
             "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
             "complete -c musterctl -l token-file -r -F\ncomplete -c musterctl -l ca -r -F\n"

@@ -9,6 +9,10 @@ struct command_arg;
 struct usage_own;
 
 slice help_group_of(const struct command *c); /* its first word */
+/* The next group after `c` whose name may be two words, and these; c NULL: the first. NULL: no
+ * more.
+ */
+const struct command *help_next_parted(const struct command *c, slice *first, slice *second);
 slice help_own_name(const struct usage_own *o);
 bool help_is_option(const struct command_arg *a);
 /* Names of the server that a value of such an argument may be; NULL: none. */

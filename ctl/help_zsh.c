@@ -37,6 +37,7 @@ static const char zsh_main[] =
     "        ((at += 1))\n"
     "    done\n"
     "    [[ ${typed[1]} = (help|watch) ]] && shift typed\n"
+    "    _musterctl_join\n"
     "    case $PREFIX in\n"
     "    --socket=* | --config=* | --token-file=* | --ca=* | --password-file=*)\n"
     "        compset -P 1 '*='\n"
@@ -140,6 +141,29 @@ static void zsh_first(FILE *out)
     zsh_list_end(out, "command");
 }
 
+/* Makes one word of "cert trust" in the list `typed`. */
+static void zsh_join(FILE *out)
+{
+    slice first, second;
+    const struct command *c = NULL;
+    fprintf(out, "_musterctl_join() {\n    case \"${typed[1]} ${typed[2]}\" in\n");
+    while ((c = help_next_parted(c, &first, &second)) != NULL)
+        fprintf(out, "    '%.*s %.*s') typed=(%.*s \"${typed[@]:2}\") ;;\n", SLICE_ARG(first),
+                SLICE_ARG(second), SLICE_ARG(help_group_of(c)));
+    fprintf(out, "    esac\n}\n");
+}
+
+/* The second halves of the names of groups that begin with this word. */
+static void zsh_halves(FILE *out, slice word)
+{
+    slice first, second;
+    char seconds[256];
+    const struct command *c = NULL;
+    while ((c = help_next_parted(c, &first, &second)) != NULL)
+        if (slice_eq(first, word))
+            zsh_described(out, "", second, zsh_seconds(c, seconds, sizeof seconds));
+}
+
 static void zsh_second(FILE *out)
 {
     slice last = { 0 };
@@ -149,9 +173,11 @@ static void zsh_second(FILE *out)
         slice group = help_group_of(c), name = slice_of(c->name);
         if (name.len == group.len)
             continue;
-        if (!slice_eq(group, last))
+        if (!slice_eq(group, last)) {
             fprintf(out, "%s    %.*s) found=(\n", last.ptr != NULL ? "    ) ;;\n" : "",
                     SLICE_ARG(group));
+            zsh_halves(out, group);
+        }
         zsh_described(out, "", slice_from(name, group.len + 1), command_brief(c->doc));
         last = group;
     }
@@ -270,6 +296,7 @@ void help_completion_zsh(FILE *out)
     zsh_options(out);
     zsh_first(out);
     zsh_second(out);
+    zsh_join(out);
     zsh_commands(out, "_musterctl_of_two", "\"${typed[1]} ${typed[2]}\"", true);
     zsh_commands(out, "_musterctl_of_one", "${typed[1]}", false);
     fputs(zsh_main, out);

@@ -134,13 +134,15 @@ static int show_help(const struct options *o, struct arena *arena)
     struct why why;
     size_t skip = o->word_count > 0 && strcmp(o->words[0], "help") == 0;
     size_t count = o->word_count - skip;
+    char **words = o->words + skip;
+    words_join_group(&words, &count, arena);
     /* Missing arguments are no mistake here: only the command counts. */
-    enum err e = words_parse(&w, o->words + skip, count, arena, &why);
+    enum err e = words_parse(&w, words, count, arena, &why);
     if (count > 0 && w.command != NULL)
         help_command(stdout, w.command);
-    else if (count > 0 && help_own(stdout, o->words[skip]))
+    else if (count > 0 && help_own(stdout, words[0]))
         return EXIT_DONE;
-    else if (count == 1 && help_group(stdout, o->words[skip]))
+    else if (count == 1 && help_group(stdout, words[0]))
         return EXIT_DONE;
     else if (count > 0 && e != OK)
         return usage_error(why.text);

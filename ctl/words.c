@@ -40,6 +40,30 @@ static slice first_word(const struct command *c)
     return first;
 }
 
+bool words_of_group(slice group, slice *first, slice *second)
+{
+    return slice_cut(group, '-', first, second) && command_find(group) == NULL &&
+           command_find(*first) == NULL;
+}
+
+void words_join_group(char ***argv, size_t *count, struct arena *arena)
+{
+    slice first, second;
+    if (*count < 2 ||
+        command_find(slice_of(arena_printf(arena, "%s %s", (*argv)[0], (*argv)[1]))) != NULL)
+        return;
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        slice group = first_word(c);
+        if (!words_of_group(group, &first, &second) || !slice_is(first, (*argv)[0]) ||
+            !slice_is(second, (*argv)[1]))
+            continue;
+        (*argv)[1] = slice_cstr(arena, group);
+        ++*argv;
+        --*count;
+        return;
+    }
+}
+
 static bool words_has_option(const struct command *c, const char *option)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
@@ -364,6 +388,7 @@ enum err words_parse(struct words *w, char **argv, size_t count, struct arena *a
 {
     size_t at, positional = 0;
     bool options = true;
+    words_join_group(&argv, &count, arena);
     *w = (struct words){ .command = find_command(argv, count, arena, &at) };
     if (w->command == NULL)
         return no_command(argv, count, arena, why);

@@ -13,7 +13,13 @@ struct words {
     const char *meant; /* name of another command that the words may be meant to be; NULL: none */
 };
 
-/* `arena` keeps what is not in argv. E_SYNTAX: the sentence in `why` says what is wrong. */
+/* The two words that may stand for a group whose name has a hyphen: "cert trust" for "cert-trust".
+ * false: it has none, or they are a command themselves. */
+bool words_of_group(slice group, slice *first, slice *second);
+/* Makes one word of two that stand for a group, at the beginning of `argv`, which is changed. */
+void words_join_group(char ***argv, size_t *count, struct arena *arena);
+/* Joins such words; `arena` keeps what is not in argv. E_SYNTAX: the sentence in `why` says what is
+ * wrong. */
 NODISCARD enum err words_parse(struct words *w, char **argv, size_t count, struct arena *arena,
                                struct why *why);
 /* Adds the secrets that are missing: from a line of standard input, or asked for on the terminal,

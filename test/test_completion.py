@@ -71,6 +71,8 @@ def test_completion(server):
     assert values - {""} == {"on", "off", "--default"}
     assert "mdm.enabled" not in complete(script, ["musterctl", "set", "upload.file-bytes"])
     assert "mdm.enabled" in complete(script, ["musterctl", "set"])
+    assert {"trust", "list"} <= complete(script, ["musterctl", "cert"])
+    assert {"add", "del", "list", "report", ""} == complete(script, ["musterctl", "room", "alias"])
     areas = {row["area"] for row in server.rows("log", "areas")}
     assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
 
@@ -128,7 +130,9 @@ def test_fish_completes_names_of_the_server(server, tmp_path):
 
 LINES = [("musterctl us", "user"), ("musterctl user dis", "disable"),
          ("musterctl set sm.hibernate-t", "sm.hibernate-time"),
-         ("musterctl log trace muc.a", "muc.archive")]
+         ("musterctl log trace muc.a", "muc.archive"),
+         ("musterctl cert tr", "trust"), ("musterctl help cert trust li", "list"),
+         ("musterctl room alias de", "del")]
 
 
 @pytest.mark.parametrize("line, whole", LINES)
@@ -204,7 +208,9 @@ def test_zsh_says_what_a_word_is(named, tmp_path):
     second = zsh(named, tmp_path, f"{line} room ")
     assert {"create", "destroy", "export"} <= set(second)
     for word, what in second.items():
-        assert not what or briefs[f"room {word}"].startswith(what), word
+        group = f"room-{word}" in {name.split()[0] for name in briefs}  # "room alias" is one
+        assert group or not what or briefs[f"room {word}"].startswith(what), word
+    assert second["alias"].startswith("add, ")
     assert second["create"] and "user" not in second
     options = zsh(named, tmp_path, f"{line} user set alice@localhost --")
     assert options["--given-name"] == "given name of the user"

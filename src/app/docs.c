@@ -118,6 +118,8 @@ void docs_commands(struct buf *out)
         "`musterctl [--socket PATH | --config FILE] [--json] COMMAND …` speaks to the server\n"
         "over its control socket, `musterctl --url https://HOST/ --token-file FILE COMMAND …` to\n"
         "one on another machine over its API. `musterctl help COMMAND` shows the same text.\n"
+        "The name of a group that has a hyphen may be two words: `cert trust add` is "
+        "`cert-trust add`.\n"
         "What `musterctl` does itself:\n\n");
     add_own(out, usage_own_commands);
     buf_lit(out, "\nIts options:\n\n");
