@@ -21,14 +21,16 @@ NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
 
 class Wire:
     """A TCP forwarder that can be cut: RST to both sides; its first connection alone; frozen:
-    nothing is read any more; or deaf: nothing of who connects is, until it is opened again.
-    cut_after: the next connection is cut, too, when so many bytes have come on it."""
+    nothing is read any more; or deaf: nothing of who connects is, until it is opened again. If one
+    side ends, what it has sent arrives, and the other half goes on. cut_after: the next connection
+    is cut, too, when so many bytes have come on it."""
 
     def __init__(self, port):
         self.target = port
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
         self.pairs, self.seen, self.frozen, self.ended = [], 0, False, False
+        self.shut = set()  # sockets that have nothing more to say
         self.deaf = False
         self.cut_after, self.cut_at = None, None
         self.wake, self.waker = socket.socketpair()
@@ -37,7 +39,8 @@ class Wire:
 
     def _run(self):
         while not self.ended:
-            socks = [s for pair in self.pairs for s in pair[self.deaf:]] if not self.frozen else []
+            socks = [s for pair in self.pairs for s in pair[self.deaf:]
+                     if s not in self.shut] if not self.frozen else []
             ready, _, _ = select.select([self.sock, self.wake, *socks], [], [])
             for sock in ready:
                 if sock is self.wake:
@@ -64,7 +67,20 @@ class Wire:
     def _drop(self, pair):
         for sock in pair:
             self._reset(sock)
+        self._forget(pair)
+
+    def _forget(self, pair):
         self.pairs.remove(pair)
+        self.shut.difference_update(pair)
+
+    def _end(self, sock, pair):
+        """One side has said its last."""
+        self.shut.add(sock)
+        (pair[1] if sock is pair[0] else pair[0]).shutdown(socket.SHUT_WR)
+        if self.shut.issuperset(pair):
+            for one in pair:
+                one.close()
+            self._forget(pair)
 
     def _forward(self, sock):
         pair = next((p for p in self.pairs if sock in p), None)
@@ -72,12 +88,14 @@ class Wire:
             return
         try:
             data = sock.recv(16384)
-            if data:
-                (pair[1] if sock is pair[0] else pair[0]).sendall(data)
-                self.seen += len(data)
-                if self.cut_at is None or self.seen < self.cut_at:
-                    return
-                self.cut_at = None
+            if not data:
+                self._end(sock, pair)
+                return
+            (pair[1] if sock is pair[0] else pair[0]).sendall(data)
+            self.seen += len(data)
+            if self.cut_at is None or self.seen < self.cut_at:
+                return
+            self.cut_at = None
         except OSError:
             pass
         self._drop(pair)
@@ -98,6 +116,23 @@ class Wire:
         self.say("c")
         self.thread.join()
         self.sock.close()
+
+
+def test_a_wire_passes_on_what_is_left():
+    """Each side ends its own half."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        wire = Wire(sock.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", wire.port)) as one:
+            one.sendall(b"last words")
+            one.shutdown(socket.SHUT_WR)
+            other, _ = sock.accept()
+            with other, other.makefile("rb") as heard:
+                assert heard.read() == b"last words"
+                other.sendall(b"and an answer")
+            with one.makefile("rb") as heard:
+                assert heard.read() == b"and an answer"
+        until("the wire forgets it", lambda: not wire.pairs and not wire.shut)
+        wire.close()
 
 
 @pytest.fixture
