@@ -2,22 +2,28 @@
  * server or its database is away, a change of settings that waits for its confirmation, and a restart
  * that is needed, while that holds. */
 import { useEffect, useState } from "react";
-import { loginPage, run } from "./api.js";
+import { loginPage, run, serverNow } from "./api.js";
 import { useConsole, useRun } from "./parts.jsx";
 import { shown, t } from "./text.js";
 
 const pause = 10000; /* between two looks, ms */
 const grace = 1000; /* that the server has to take a change back */
 
-/* Minutes and seconds until then, counted down each second. */
+/* Minutes and seconds until then by the clock of the server: drawn each second, and at once when the
+ * page is seen again, since timers rest while it is not. */
 function useRest(until) {
-  const [now, setNow] = useState(Date.now());
+  const [, draw] = useState(0);
   useEffect(() => {
     if (!until) return undefined;
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
+    const tick = () => draw((n) => n + 1);
+    const timer = setInterval(tick, 1000);
+    document.addEventListener("visibilitychange", tick);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", tick);
+    };
   }, [until]);
-  const rest = Math.max(0, Math.round((Date.parse(until) - now) / 1000));
+  const rest = Math.max(0, Math.round((Date.parse(until) - serverNow()) / 1000));
   return `${Math.floor(rest / 60)}:${String(rest % 60).padStart(2, "0")}`;
 }
 
@@ -26,7 +32,7 @@ function useRest(until) {
 function useOver(until, look, act) {
   useEffect(() => {
     if (!until) return undefined;
-    const timer = setTimeout(look, Math.max(0, Date.parse(until) - Date.now()) + grace);
+    const timer = setTimeout(look, Math.max(0, Date.parse(until) - serverNow()) + grace);
     return () => {
       clearTimeout(timer);
       act();

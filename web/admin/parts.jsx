@@ -1,6 +1,7 @@
 /* Small parts that all pages share. */
 import { createContext, useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { hooks, run } from "./api.js";
+import { giveBack, takePlace } from "./focus.js";
 import { kindOf } from "./rows.js";
 import { label, plain, shown, t } from "./text.js";
 
@@ -66,8 +67,13 @@ export function useRun(name, args, options = {}) {
   }, [name, key, again, changed]);
   useEffect(() => {
     if (!options.every) return undefined;
-    const timer = setInterval(() => isThere() && setAgain((n) => n + 1), options.every);
-    return () => clearInterval(timer);
+    const look = () => isThere() && setAgain((n) => n + 1);
+    const timer = setInterval(look, options.every);
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", look);
+    };
   }, [options.every]);
   return { ...state, old: state.key !== key, reload: () => setAgain((n) => n + 1) };
 }
@@ -86,14 +92,18 @@ export function Problem({ error }) {
 }
 
 /* Shows a dialog while its part is drawn. The browser gives the focus back to what had it, if the
- * dialog is closed before it is taken out of the page: an effect of useEffect would come too late. */
+ * dialog is closed before it is taken out of the page: an effect of useEffect would come too late. If
+ * that is gone or disabled, giveBack() finds what comes next. */
 export function useModal() {
   const box = useRef(null);
   useLayoutEffect(() => {
-    const dialog = box.current;
+    const dialog = box.current, place = takePlace();
     dialog.showModal();
     dialog.querySelector("input, select, textarea")?.focus();
-    return () => dialog.close();
+    return () => {
+      dialog.close();
+      giveBack(place);
+    };
   }, []);
   return box;
 }
