@@ -75,7 +75,7 @@ static const char *example_text(const struct param *p)
         [PARAM_ROOM] = "hall@conference.example.org",
     };
     ensure(p->type < PARAM_TYPES);
-    const char *known = p->refers != REFERS_NOTHING ? referred(p->refers) : texts[p->type];
+    const char *known = referred(p->refers) != NULL ? referred(p->refers) : texts[p->type];
     if (p->type == PARAM_CHOICE)
         return p->choices[0];
     return known != NULL && example_fits(p, known) ? known : example_word(p);

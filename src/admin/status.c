@@ -386,7 +386,7 @@ static struct command node_show_command = {
     .columns = node_columns,
 };
 static const struct command_column domain_columns[] = {
-    { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
+    { .name = "domain", .type = PARAM_DOMAIN, .refers = REFERS_SERVED_DOMAIN, .doc = "the domain" },
     { .name = "ascii", .doc = "the same with A-labels, as the DNS has it" },
     { .name = "first", .type = PARAM_BOOL, .doc = "whether it is used where no other is given" },
     { 0 }
@@ -408,6 +408,7 @@ static struct command domain_show_command = {
     .args = (const struct command_arg[]){ { .name = "domain",
                                             .kind = ARG_POSITIONAL,
                                             .type = PARAM_DOMAIN,
+                                            .refers = REFERS_SERVED_DOMAIN,
                                             .doc = "the domain, also with A-labels" },
                                           { 0 } },
     .run = run_domain_show,

@@ -373,6 +373,7 @@ static const struct command_arg cert_check_args[] = {
     { .name = "domain",
       .kind = ARG_OPTIONAL,
       .type = PARAM_DOMAIN,
+      .refers = REFERS_HOSTED,
       .doc = "one of the server's domains, or one of a component; the default is all" },
     { 0 },
 };

@@ -95,6 +95,7 @@ static const struct command_arg one_domain[] = {
     { .name = "domain",
       .kind = ARG_OPTIONAL,
       .type = PARAM_DOMAIN,
+      .refers = REFERS_HOSTED,
       .doc = "one of the server's domains, or one of a component; the default is all" },
     { 0 },
 };

@@ -28,8 +28,8 @@ enum param_type {
     PARAM_TYPES
 };
 
-/* What a value is a name of, for completion; or that it is the value of the setting named by the
- * argument before it, in one or more words. */
+/* What a value is a name of, for completion and for the pages of the console; or that it is the
+ * value of the setting named by the argument before it, in one or more words. */
 enum param_refers {
     REFERS_NOTHING,
     REFERS_SETTING,
@@ -38,6 +38,10 @@ enum param_refers {
     REFERS_GROUP,
     REFERS_TOKEN,
     REFERS_ROLE,
+    REFERS_PARTNER,       /* the domain of another server */
+    REFERS_COMPONENT,     /* the domain of a component */
+    REFERS_SERVED_DOMAIN, /* a domain of users */
+    REFERS_HOSTED,        /* one of these, or of a component */
     REFERS_SETTING_VALUE,
     REFERS_KINDS
 };

@@ -349,6 +349,7 @@ static struct command command_add = {
             { .name = "domain",
               .kind = ARG_POSITIONAL,
               .type = PARAM_DOMAIN,
+              .refers = REFERS_COMPONENT,
               .doc = "the domain that it serves" },
             { .name = "secret",
               .kind = ARG_SECRET_MADE,
@@ -362,10 +363,12 @@ static struct command command_add = {
     .doc = "Lets an external component serve a domain (XEP-0114), or changes its secret. Without a "
            "secret the server makes one and shows it.",
     .columns =
-        (const struct command_column[]){
-            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
-            { .name = "secret", .doc = "the secret that was made" },
-            { 0 } },
+        (const struct command_column[]){ { .name = "domain",
+                                           .type = PARAM_DOMAIN,
+                                           .refers = REFERS_COMPONENT,
+                                           .doc = "the domain" },
+                                         { .name = "secret", .doc = "the secret that was made" },
+                                         { 0 } },
 };
 static struct command command_del = {
     .name = "component del",
@@ -377,6 +380,7 @@ static struct command command_del = {
             { .name = "domain",
               .kind = ARG_POSITIONAL,
               .type = PARAM_DOMAIN,
+              .refers = REFERS_COMPONENT,
               .doc = "the domain that it serves" },
             { 0 },
         },
@@ -393,7 +397,10 @@ static struct command command_show = {
     .doc = "Lists the components that may connect. Shows how many connections each has.",
     .columns =
         (const struct command_column[]){
-            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
+            { .name = "domain",
+              .type = PARAM_DOMAIN,
+              .refers = REFERS_COMPONENT,
+              .doc = "the domain" },
             { .name = "connections", .type = PARAM_INT, .doc = "its connections" },
             { 0 } },
 };

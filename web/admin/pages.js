@@ -84,6 +84,8 @@ export const renamed = { user: "user set" };
 export const listed = {
   "test user-del": ["test users", "jid"],
   "trace stop": ["trace list", "jid"],
+  "s2s close": ["s2s list", "domain"],
+  "component del": ["component list", "domain"],
   "admin remove": ["admin list", "name", (row) => row.source === "admin add"], // one of a setting stays
 };
 
@@ -92,7 +94,7 @@ export const frequent = {
   user: ["user set", "user password", "session kick", "user disable", "user enable"],
   room: ["room set", "room kick", "room affiliation"],
   group: ["group-member add", "group-member del", "group set"],
-  domain: ["s2s retry", "s2s close"],
+  partner: ["s2s retry", "s2s close"],
 };
 
 /* Changes that are made only if nobody else has changed the thing since the form read it: where the
@@ -108,7 +110,8 @@ export const compared = {
 export const losses = { "user del": ["user stats", "jid"] };
 
 /* Things that have a page of their own, and the arguments and columns that name one: by what they
- * refer to, or else by their types. */
+ * refer to, or else by their types. A domain is another server's, a component's, or the server's own;
+ * "hosted" is any but the first. */
 export const kinds = {
   user: { types: ["user", "session"], page: "users", show: "user show",
     without: ["user role"], // few have one: the page of administrators shows them
@@ -117,5 +120,7 @@ export const kinds = {
   room: { types: ["room"], page: "rooms", show: "room show",
     first: ["room occupants", "room affiliations", "room fields"] },
   group: { types: ["group"], page: "groups", show: "group show", first: ["group-member list"] },
-  domain: { types: ["domain", "served-domain"], page: "federation", show: "s2s show" },
+  partner: { types: ["partner"], page: "federation", show: "s2s show" },
+  component: { types: ["component", "hosted"], page: "components" },
+  domain: { types: ["served-domain", "hosted"], page: "certificates", show: "domain show" },
 };

@@ -242,6 +242,7 @@ static const struct command_arg one_domain[] = {
     { .name = "domain",
       .kind = ARG_POSITIONAL,
       .type = PARAM_DOMAIN,
+      .refers = REFERS_PARTNER,
       .doc = "the domain of another server" },
     { 0 },
 };
@@ -254,6 +255,7 @@ static struct command s2s_list = {
     .args = (const struct command_arg[]){ { .name = "domain",
                                             .kind = ARG_OPTIONAL,
                                             .type = PARAM_DOMAIN,
+                                            .refers = REFERS_PARTNER,
                                             .doc = "only the streams with this domain" },
                                           { 0 } },
     .runs_at = COMMAND_EACH,
@@ -262,7 +264,10 @@ static struct command s2s_list = {
     .doc = "Lists the streams with other servers. Shows why there is none where one is needed.",
     .columns =
         (const struct command_column[]){
-            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain of the other server" },
+            { .name = "domain",
+              .type = PARAM_DOMAIN,
+              .refers = REFERS_PARTNER,
+              .doc = "the domain of the other server" },
             { .name = "local", .type = PARAM_DOMAIN, .doc = "the domain of this server" },
             { .name = "direction",
               .doc = "out: stanzas to it, in: from it, keys: only questions about its dialback "

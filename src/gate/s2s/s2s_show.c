@@ -282,6 +282,7 @@ struct command s2s_show_command = {
     .args = (const struct command_arg[]){ { .name = "domain",
                                             .kind = ARG_POSITIONAL,
                                             .type = PARAM_DOMAIN,
+                                            .refers = REFERS_PARTNER,
                                             .doc = "the domain of another server" },
                                           { 0 } },
     .runs_at = COMMAND_EACH,

@@ -447,6 +447,7 @@ struct command s2s_trace_command = {
     .args = (const struct command_arg[]){ { .name = "domain",
                                             .kind = ARG_POSITIONAL,
                                             .type = PARAM_DOMAIN,
+                                            .refers = REFERS_PARTNER,
                                             .doc = "the domain of another server" },
                                           { .name = "local",
                                             .kind = ARG_OPTION,
