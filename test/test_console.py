@@ -24,6 +24,7 @@ from test_roles import ROLES, granted, has_all
 from test_webchat import Browser, Keys, directives, webdriver
 
 AXE = ROOT / "test/js/node_modules/axe-core/axe.min.js"
+IMPACTS = "minor", "moderate", "serious", "critical"
 PICTURES = "users", "user", "rooms", "federation", "certificates", "settings", "audit"
 XSS = "<img src=x onerror=document.title='owned'>'\"&amp;"
 
@@ -210,16 +211,15 @@ class Pages(Browser):
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
             {"name": "prefers-color-scheme", "value": "dark" if on else "light"}]})
 
-    def faults(self, *only):
-        """What axe-core finds that is serious; by these rules only, if any are given."""
+    def faults(self, *only, least="serious"):
+        """What axe-core finds that is so bad or worse; by these rules only, if any are given."""
         found = self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1], only = arguments[0];"
             "axe.run({resultTypes: ['violations'], ...(only.length && {runOnly: only})})"
             ".then(r => done(r.violations), e => done([{id: String(e), impact: 'serious', nodes: "
             "[{html: '', failureSummary: ''}]}]))", list(only))
         return [(one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"])
-                for one in found if one["impact"] in ("serious", "critical")]
-
+                for one in found if IMPACTS.index(one["impact"]) >= IMPACTS.index(least)]
 
     def wider(self):
         """What is wider than the page or than its own box, so that one had to scroll sideways."""

@@ -233,7 +233,7 @@ static void page_members(struct page *p, json_t *schema, const char *before, str
 
 static void table_open(struct page *p, const char *title)
 {
-    page_element(p, "h4", slice_of(title));
+    page_element(p, "h3", slice_of(title));
     xml_open(&p->x, "table", NULL);
     page_cells(p, (const char *const[]){ "name", "type", "allowed", "meaning", NULL });
     xml_open(&p->x, "tbody", NULL);
@@ -391,7 +391,7 @@ static void page_example(struct page *p, const struct shown *s)
     buf_lit(&line, "'");
     curl_body(&line, s);
     ensure(!line.overflow);
-    page_element(p, "h4", SLICE("Example"));
+    page_element(p, "h3", SLICE("Example"));
     page_code(p, "pre", buf_fit(&line));
     buf_fini(&line);
 }
@@ -414,7 +414,7 @@ static void page_answers(struct page *p, json_t *op)
         if (schema != NULL && !json_equal(schema, before))
             page_schema(p, title, schema, said);
         else
-            page_element(p, "h4", slice_of(title));
+            page_element(p, "h3", slice_of(title));
         before = schema;
     }
 }
@@ -424,7 +424,7 @@ static void page_problems_of(struct page *p, json_t *op)
 {
     json_t *one;
     const char *status;
-    page_element(p, "h4", SLICE("Problems"));
+    page_element(p, "h3", SLICE("Problems"));
     xml_open(&p->x, "p", NULL);
     json_object_foreach(json_object_get(op, "responses"), status, one)
     {
