@@ -49,7 +49,8 @@ def get(server, path, headers=None, method="GET"):
 def test_page_and_its_policy(server):
     moved = get(server, "/admin")
     assert (moved.status, moved.getheader("Location")) == (302, "/admin/")
-    for path in "/admin/", "/admin/app.js", "/admin/style.css", "/admin/icon.svg", "/admin/no":
+    for path in ("/admin/", "/admin/app.js", "/admin/style.css", "/admin/icon.svg",
+                 "/admin/de.json", "/admin/no"):
         answer = get(server, path)
         policy = directives(answer)
         assert answer.status == (404 if path == "/admin/no" else 200)
@@ -412,7 +413,7 @@ def test_what_can_be_done_with_a_thing_is_in_groups(server):
 def test_the_catalogue_has_what_is_used(server):
     """Each text is used, each that is used is there; names of commands and pages are of rows."""
     texts = set(re.findall(r'"([a-z]+(?:\.[a-z0-9 -]+)?)": "',
-                           (ROOT / "web/admin/text.js").read_text()))
+                           (ROOT / "web/admin/english.js").read_text()))
     source = "".join(path.read_text() for path in (ROOT / "web/admin").glob("*.js*"))
     used = set(re.findall(r'[( ]"((?:app|login|confirm|page|thing|table|form|settings|dashboard|'
                           r'plot|logs|find|notice|unit|rename)\.[a-z-]+)"', source)) | {"yes", "no"}

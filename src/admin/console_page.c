@@ -28,6 +28,7 @@ EMBED(page, "index.html");
 EMBED(script, "app.js");
 EMBED(style, "style.css");
 EMBED(icon, "icon.svg");
+EMBED(german, "de.json");
 EMBED(reference, "reference.js"); /* of the page at /api/v1/ */
 EMBED(reference_style, "reference.css");
 
@@ -43,6 +44,7 @@ static struct file {
     { "/app.js", "text/javascript; charset=utf-8", BYTES(script), "" },
     { "/style.css", "text/css; charset=utf-8", BYTES(style), "" },
     { "/icon.svg", "image/svg+xml", BYTES(icon), "" },
+    { "/de.json", "application/json", BYTES(german), "" },
     { "/reference.js", "text/javascript; charset=utf-8", BYTES(reference), "" },
     { "/reference.css", "text/css; charset=utf-8", BYTES(reference_style), "" },
 };

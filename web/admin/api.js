@@ -1,6 +1,7 @@
 /* The API, as the console asks it: one function that runs a command, and the session. Whoever is
  * logged in is known by the cookie of the session, or by an access token that is kept in memory
  * only, so it is gone with the page. */
+import { said } from "./language.js";
 import { t } from "./text.js";
 
 const root = "/api/v1";
@@ -23,7 +24,7 @@ export const hooks = { expired: () => {}, confirm: async () => false, away: () =
  * find what is wrong has found something. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.detail || problem.title || `${status}`);
+    super(said(problem.detail || problem.title || `${status}`));
     Object.assign(this, { status, code: problem.code, argument: problem.argument, rows: problem.rows });
   }
 }
@@ -114,7 +115,9 @@ async function granted(method, path, body, more) {
 
 export async function ask(method, path, body, more) {
   const answer = await granted(method, path, body, more);
-  return answer.status === 204 ? null : answer.json();
+  if (answer.status === 204) return null;
+  const told = await answer.json();
+  return typeof told.text === "string" ? { ...told, text: said(told.text) } : told;
 }
 
 /* Runs a command by its name: {text, rows, next}. */

@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import { kinds } from "./pages.js";
 import { Dialog, link, useConsole, useRun } from "./parts.jsx";
 import { nearest } from "./rows.js";
-import { named, t } from "./text.js";
+import { named, placed, t } from "./text.js";
 
 const most = 8; /* of each sort */
 
@@ -36,7 +36,7 @@ export function Find({ pages, close }) {
     pages.filter((page) => fits(t(`page.${page.id}`))).map((page) => ({ title: t(`page.${page.id}`), about: t("find.page"), to: link(page.id) })),
     users, rooms,
     nearest(rows.list.filter((command) => fits(command.name, named(command), command.brief)), text)
-      .map((command) => ({ title: named(command), about: `${command.name}: ${command.brief}`, command })),
+      .map((command) => ({ title: placed(command), about: `${command.name}: ${command.brief}`, command })),
     nearest([...rows.settings.values()].filter((setting) => fits(setting.name, setting.doc)), text)
       .map((setting) => ({ title: setting.name, about: setting.doc, to: link("settings", setting.name) })),
   ];

@@ -5,6 +5,7 @@ import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { compared, losses } from "./pages.js";
+import { said } from "./language.js";
 import { label, named, plain, t, visible } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
@@ -19,7 +20,7 @@ function Names({ id, arg }) {
 
 export function Field({ arg, value, change, wrong }) {
   const id = useId();
-  const hint = [arg.doc, arg.many && t("form.many"), arg.kind === "made" && t("form.made"),
+  const hint = [arg.many && t("form.many"), arg.kind === "made" && t("form.made"),
     arg.allowed && !arg.choices && t("form.allowed", arg), arg.unit].filter(Boolean).join("; ");
   const shared = { id, "aria-describedby": `${id}hint`, "aria-invalid": wrong || undefined,
     required: arg.kind === "required" };
@@ -31,7 +32,7 @@ export function Field({ arg, value, change, wrong }) {
     input = (
       <select {...shared} value={value ?? ""} onChange={(e) => change(e.target.value)}>
         <option value="">{t("form.unchanged")}</option>
-        {arg.choices.map((choice) => <option key={choice}>{choice}</option>)}
+        {arg.choices.map((choice) => <option key={choice} value={choice}>{said(choice)}</option>)}
       </select>
     );
   else if (arg.lines || (arg.long && (arg.name === "text" || arg.name === "value")))
@@ -46,7 +47,7 @@ export function Field({ arg, value, change, wrong }) {
       <label htmlFor={id}>{label(arg.name)}</label>
       {input}
       {offers && !arg.choices && <Names id={`${id}list`} arg={arg} />}
-      <small id={`${id}hint`}>{hint}</small>
+      <small id={`${id}hint`}>{arg.doc && <span lang={arg.langs?.doc}>{arg.doc}</span>}{arg.doc && hint && "; "}{hint}</small>
     </div>
   );
 }
@@ -82,7 +83,7 @@ function Progress({ command }) {
   const percent = typeof job?.percent === "number" ? job.percent : undefined;
   return (
     <p className="progress" role="status">
-      <progress max={100} value={percent} aria-label={named(command)} /> {job ? job.text : t("form.runs")}
+      <progress max={100} value={percent} aria-label={named(command)} /> {job ? said(job.text) : t("form.runs")}
     </p>
   );
 }
@@ -208,8 +209,8 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
     }
   };
   return (
-    <Dialog title={[named(command), ...about].join(" · ")} close={close}>
-      <p className="doc">{command.doc}</p>
+    <Dialog title={<>{named(command)}{about.map((one, i) => <span key={i}> · <bdi>{one}</bdi></span>)}</>} close={close}>
+      <p className="doc" lang={command.langs.doc}>{command.doc}</p>
       {state.answer ? (
         <>
           {state.answer.text?.includes("\n") ? <pre className="said" role="status" tabIndex={0}>{visible(state.answer.text)}</pre>
@@ -224,7 +225,7 @@ export function CommandForm({ command, bound = {}, start = {}, close }) {
             <Field key={arg.name} arg={arg} value={values[arg.name]} wrong={state.error?.argument === arg.name}
               change={(value) => change(arg.name, value)} />
           ))}
-          {command.asks && <p className="asks">{command.asks}</p>}
+          {command.asks && <p className="asks" lang={command.langs.asks}>{command.asks}</p>}
           <Losses command={command} bound={bound} />
           {state.error?.status === 412
             ? <p className="problem" role="alert">{t(sent.current.length > 0 ? "form.unknown" : "form.changed")} <button type="button" onClick={showThere}>{t("form.read-again")}</button></p>

@@ -2,7 +2,17 @@
 import { useEffect, useState } from "react";
 import { changePassword, confirmFactor, confirmPassword, logIn, loginPage, logInWithToken, makeFactor } from "./api.js";
 import { Dialog, Problem } from "./parts.jsx";
+import { choose, language, languages } from "./language.js";
 import { t } from "./text.js";
+
+/* `chosen()`: another one holds. */
+export function Languages({ chosen }) {
+  return (
+    <select aria-label={t("app.language")} value={language()} onChange={(event) => choose(event.target.value).then(chosen)}>
+      {Object.entries(languages).map(([code, name]) => <option key={code} value={code} lang={code}>{name}</option>)}
+    </select>
+  );
+}
 
 function Input({ name, label, type = "password", value, change, autoFocus, complete = "off" }) {
   return (
@@ -80,7 +90,7 @@ function NewFactor({ password, next }) {
   );
 }
 
-export function Login({ over, done }) {
+export function Login({ over, done, speak }) {
   const [page, setPage] = useState(undefined);
   const [byToken, setByToken] = useState(false);
   const [fields, setFields] = useState({ name: "", password: "", code: "", token: "" });
@@ -137,6 +147,7 @@ export function Login({ over, done }) {
         <p className="buttons">
           <button type="submit" className="main" disabled={state.busy}>{t("login.go")}</button>
           {page !== null && <button type="button" className="link" onClick={() => setByToken(!byToken)}>{t(withToken ? "login.with-password" : "login.with-token")}</button>}
+          {!over && <Languages chosen={speak} />}
         </p>
       </form>
     </main>

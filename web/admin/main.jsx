@@ -8,10 +8,11 @@ import { kinds, listed, renamed, useless } from "./pages.js";
 import { CommandForm } from "./form.jsx";
 import { Find } from "./find.jsx";
 import { Notices } from "./notices.jsx";
-import { Confirm, Login } from "./login.jsx";
+import { Confirm, Languages, Login } from "./login.jsx";
 import { Dashboard } from "./dashboard.jsx";
 import { Settings } from "./settings.jsx";
 import { Tail } from "./logs.jsx";
+import { begin, language } from "./language.js";
 import { List } from "./table.jsx";
 import { named, person, t, visible, zone } from "./text.js";
 
@@ -65,13 +66,13 @@ function Everything({ commands, local, title, open: begin }) {
       <ul className="commands">
         {commands.map((command) => (
           <li key={command.name}>
-            <button type="button" className="link" onClick={() => open(command)}>{named(command)}</button> <span>{command.brief}</span>
+            <button type="button" className="link" onClick={() => open(command)}>{named(command)}</button> <span lang={command.langs.brief}>{command.brief}</span>
           </li>
         ))}
       </ul>
       {local.length > 0 && <h2>{t("page.local")}</h2>}
       <ul className="commands">
-        {local.map((command) => <li key={command.name}><code>musterctl {command.name}</code> <span>{command.brief}</span></li>)}
+        {local.map((command) => <li key={command.name}><code>musterctl {command.name}</code> <span lang={command.langs.brief}>{command.brief}</span></li>)}
       </ul>
     </details>
   );
@@ -90,7 +91,7 @@ function Page({ page, about }) {
       {View && page.view !== "settings" && <View />}
       <Tabs title={t("page.lists")} tabs={tabs}>
         {(tab) => tab.command
-          ? <>{View && tabs.length === 1 && <h2>{tab.name}</h2>}<p className="doc">{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
+          ? <>{View && tabs.length === 1 && <h2>{tab.name}</h2>}<p className="doc" lang={tab.command.langs.doc}>{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
           : <Settings about={about} />}
       </Tabs>
       <Everything title={t("page.all")} commands={others} local={page.local} open={tabs.length === 0} />
@@ -217,7 +218,7 @@ class Guard extends Component {
   }
 }
 
-function Shell({ rows, locked, leave }) {
+function Shell({ rows, locked, leave, speak }) {
   const address = useAddress();
   const pages = useMemo(() => pagesOf(rows), [rows]);
   const [form, setForm] = useState(null);
@@ -246,6 +247,7 @@ function Shell({ rows, locked, leave }) {
         <strong>{t("app.title")}</strong>
         <button type="button" onClick={() => setFinding(true)}>{t("find.go")}</button>
         <span>{person(rows.who.actor)}{rows.who.role && ` (${rows.who.role})`}</span>
+        <Languages chosen={speak} />
         <button type="button" onClick={leave}>{t("app.logout")}</button>
       </header>
       <nav id="menu" className={menu ? "open" : ""} aria-label={t("app.pages")}>
@@ -299,14 +301,16 @@ function App() {
     hooks.confirm = () => new Promise((resolve) => setConfirm(() => (given) => { setConfirm(null); resolve(given); }));
     resume().then((there) => there && enter()).then((there) => there === false && setState({ at: "out" }), () => setState({ at: "out" }));
   }, []);
+  /* What is shown is made anew from the same rows. */
+  const speak = () => setState((old) => ({ ...old, ...(old.rows && { rows: readRows(old.rows.told) }) }));
   if (state.at === "begin") return <p>{t("app.loading")}</p>;
   return (
     <>
-      {state.at === "in" ? <Shell key={actor(state.rows)} rows={state.rows} locked={state.locked} leave={leave} /> : <Login done={enter} />}
+      {state.at === "in" ? <Shell key={`${actor(state.rows)} ${language()}`} rows={state.rows} locked={state.locked} leave={leave} speak={speak} /> : <Login done={enter} speak={speak} />}
       {state.locked && <Over><Login over done={enter} /></Over>}
       {confirm && <Confirm done={confirm} />}
     </>
   );
 }
 
-createRoot(document.getElementById("root")).render(<App />);
+begin().then(() => createRoot(document.getElementById("root")).render(<App />));

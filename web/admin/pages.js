@@ -16,7 +16,7 @@ export const pages = [
     make: ["announce", "motd set"] },
   { id: "certificates", group: "network", areas: ["certificates"],
     first: ["cert show", "cert findings", "cert list"], make: ["cert csr", "cert install"] },
-  { id: "federation", group: "network", areas: ["federation"], first: ["s2s list", "s2s-route list"],
+  { id: "federation", group: "network", areas: ["federation", "streams"], first: ["s2s list", "s2s-route list"],
     make: ["s2s trace", "s2s-route add", "s2s-demand set", "federation block"] },
   { id: "components", group: "network", areas: ["components"], make: ["component add"] },
   { id: "tests", group: "network", areas: ["tests"], first: ["test history"],

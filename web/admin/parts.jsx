@@ -3,7 +3,7 @@ import { createContext, useContext, useEffect, useId, useLayoutEffect, useRef, u
 import { hooks, run } from "./api.js";
 import { giveBack, takePlace } from "./focus.js";
 import { kindOf } from "./rows.js";
-import { label, plain, shown, t } from "./text.js";
+import { plain, shown, t, titleOf } from "./text.js";
 
 /* {rows, open(command, bound), say(text), changed}: the rows of the server, a form for a command, a
  * line of news, and a number that grows with each change and when the server is back, so that lists
@@ -139,7 +139,7 @@ export function Facts({ command, row, children }) {
     <dl className="facts">
       {command.columns.filter((column) => row[column.name] !== undefined).map((column) => (
         <div key={column.name}>
-          <dt title={column.doc}>{column.title || label(column.name)}</dt>
+          <dt title={column.doc}>{titleOf(column)}</dt>
           <dd>{row[column.name] === "" ? "–" : <Value column={column} value={row[column.name]} />}</dd>
         </div>
       ))}

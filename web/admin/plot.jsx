@@ -2,6 +2,7 @@
  * that have one `range` and one `part` show the same time, one below the other. */
 import { useEffect, useRef, useState } from "react";
 import { Chart, Legend, LinearScale, LineController, LineElement, PointElement, Tooltip } from "chart.js";
+import { language } from "./language.js";
 import { t } from "./text.js";
 
 Chart.register(LineController, LineElement, PointElement, LinearScale, Tooltip, Legend);
@@ -10,7 +11,7 @@ const colours = ["#2f7fd6", "#d2691e", "#2e9e62", "#a04fc4", "#c0392b"];
 const clock = (ms) => new Date(ms).toLocaleTimeString("sv");
 const stamp = (ms) => new Date(ms).toLocaleString("sv");
 const day = (ms) => stamp(ms).slice(5, 16);
-const rounded = (n) => Number(n.toPrecision(4)).toLocaleString("en");
+const rounded = (n) => Number(n.toPrecision(4)).toLocaleString(language());
 
 const axisWidth = 64; /* the same for all, so that times are aligned; px */
 

@@ -1,6 +1,7 @@
 /* What follows from the rows of the server: which commands belong to a page, to a thing such as a
  * user or a room, and to one line of a list. Pure. */
 import { frequent, noun, pageOf, pages, kinds, possible, quick } from "./pages.js";
+import { langOf, said } from "./language.js";
 import { plain } from "./text.js";
 
 const required = (command) => command.args.filter((arg) => arg.kind === "required");
@@ -9,18 +10,22 @@ const required = (command) => command.args.filter((arg) => arg.kind === "require
 const isList = (command) => command.reads && required(command).length === 0;
 export const isAsked = (command) => command.audited === true;
 
-/* The texts of rows are as the console says them (plain). */
+/* The texts of rows are in the language of the console, and as it says them (plain). `told`: the
+ * description as it is, to be read again in another language; `langs`: of texts that are in another one. */
 export function readRows(description) {
   const names = new Map(description.commands.map((row) => [row.name, row]));
-  const worded = (row, args = []) => ({ ...row, doc: plain(row.doc ?? "", names, args), ...(row.brief && { brief: plain(row.brief, names, args) }),
-    ...(row.asks && { asks: plain(row.asks, names, args) }) });
+  const texts = ["brief", "asks", "allowed", "unit", "restart"];
+  const worded = (row, args = []) => ({ ...row, doc: plain(said(row.doc ?? ""), names, args),
+    ...Object.fromEntries(texts.filter((key) => row[key]).map((key) => [key, plain(said(row[key]), names, args)])),
+    langs: { doc: langOf(row.doc), brief: langOf(row.brief), asks: langOf(row.asks) } });
   const list = description.commands.map((row) => {
     const part = (one) => worded(one, row.args);
     return { ...part(row), args: row.args.map(part), columns: row.columns.map(part) };
   });
   const commands = new Map(list.map((row) => [row.name, row]));
   const settings = new Map(description.settings.map((row) => [row.name, worded(row)]));
-  return { ...description, list, commands, settings };
+  const local = description.local.map((row) => worded(row));
+  return { ...description, told: description, list, local, commands, settings };
 }
 
 /* The pages that the caller has something on, in order, also such of which all is done on the

@@ -6,7 +6,7 @@ import { Dialog, Problem, useClearedError, useConsole, useRun } from "./parts.js
 import { Field } from "./form.jsx";
 import { nearest } from "./rows.js";
 import { Rows } from "./table.jsx";
-import { label, shown, t } from "./text.js";
+import { label, plain, shown, t } from "./text.js";
 
 const most = 200; /* that are drawn; searching finds the others */
 
@@ -34,10 +34,10 @@ function Editor({ row, setting, close }) {
     row.changed_by && t("settings.by", { who: row.changed_by, at: shown({ type: "timestamp" }, row.changed_at) })];
   return (
     <Dialog title={row.name} close={close}>
-      <p className="doc">{setting?.doc}</p>
+      <p className="doc" lang={setting?.langs.doc}>{setting?.doc}</p>
       <ul className="notes">{notes.filter(Boolean).map((note) => <li key={note}>{note}</li>)}</ul>
       <form onSubmit={submit}>
-        <Field arg={{ ...setting, name: "value", kind: "required", doc: t("settings.default") + ": " + (row.default_value || "–") }}
+        <Field arg={{ ...setting, name: "value", kind: "required", langs: {}, doc: t("settings.default") + ": " + (row.default_value || "–") }}
           value={value} change={setValue} wrong={error !== null} />
         <Problem error={error} />
         <p className="buttons">
@@ -63,7 +63,7 @@ function Candidate() {
     <section className="card wide candidate">
       <p>{t("settings.candidate", { n: found.length })}</p>
       <Rows command={diff} rows={found} bound={shown} wide />
-      {text && <p className="said" role="status">{text}</p>}
+      {text && <p className="said" role="status">{plain(text, rows.commands)}</p>}
       <p className="buttons">
         {command("config apply") && <button type="button" className="main" onClick={() => open(command("config apply"), shown)}>{t("settings.apply")}</button>}
         {command("config drop") && <button type="button" onClick={drop}>{t("settings.drop")}</button>}
@@ -111,7 +111,7 @@ export function Settings({ about = "" }) {
             <button type="button" className="link" onClick={() => setEditing(row)}
               aria-label={t("settings.show", { name: row.name })}>{row.name}</button>
             <code>{row.value === "" ? "–" : row.value}</code>
-            <small>{rows.settings.get(row.name)?.doc ?? label(row.name)}</small>
+            <small lang={rows.settings.get(row.name)?.langs.doc}>{rows.settings.get(row.name)?.doc ?? label(row.name)}</small>
           </li>
         ))}
       </ul>

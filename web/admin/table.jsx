@@ -3,7 +3,8 @@ import { useEffect, useState } from "react";
 import { run } from "./api.js";
 import { actsOfLine, filtersOf, isAsked, quickOf, seriesOf } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useConsole, useKept, useRun, Value } from "./parts.jsx";
-import { label, named, plain, shown, t } from "./text.js";
+import { label, named, plain, shown, t, titleOf } from "./text.js";
+import { language, said } from "./language.js";
 import { Plot } from "./plot.jsx";
 
 const page = 100; /* rows that are asked for, or drawn, at once */
@@ -25,7 +26,7 @@ function Line({ command, row, bound, close }) {
   const { rows, open } = useConsole();
   const acts = actsOfLine(rows, command, row, bound);
   return (
-    <Dialog title={nameOf(command, row, bound) || named(command)} close={close}>
+    <Dialog title={<bdi>{nameOf(command, row, bound) || named(command)}</bdi>} close={close}>
       <Facts command={command} row={row} />
       <p className="buttons">
         {acts.map((act) => (
@@ -43,7 +44,7 @@ function Line({ command, row, bound, close }) {
 
 function compare(a, b) {
   if (typeof a === "number" && typeof b === "number") return a - b;
-  return String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true });
+  return String(a ?? "").localeCompare(String(b ?? ""), language(), { numeric: true });
 }
 
 /* Whether there is more about a line than its columns show. */
@@ -80,7 +81,7 @@ export function Rows({ command, rows, bound, sortable, wide }) {
           <tr role="row">
             {columns.map((column) => {
               const by = order?.by === column.name ? order.sign : 0;
-              const title = column.title || label(column.name);
+              const title = titleOf(column);
               return (
                 <th key={column.name} scope="col" role="columnheader" title={column.doc} aria-sort={by ? (by > 0 ? "ascending" : "descending") : undefined}>
                   {sortable ? (
@@ -99,7 +100,7 @@ export function Rows({ command, rows, bound, sortable, wide }) {
           {sorted.map((row, i) => (
             <tr key={i} role="row">
               {columns.map((column) => (
-                <td key={column.name} role="cell" data-name={column.title || label(column.name)} className={column.type === "timestamp" ? "time" : typeof row[column.name] === "number" ? "number" : ""}>
+                <td key={column.name} role="cell" data-name={titleOf(column)} className={column.type === "timestamp" ? "time" : typeof row[column.name] === "number" ? "number" : ""}>
                   <Value column={column} value={row[column.name]} />
                 </td>
               ))}
@@ -129,7 +130,7 @@ function Filters({ args, values, change }) {
           {title}{" "}
           <select value={values[arg.name] ?? ""} onChange={(e) => set(e.target.value)}>
             <option value="">{t("table.any")}</option>
-            {arg.choices.map((choice) => <option key={choice}>{choice}</option>)}
+            {arg.choices.map((choice) => <option key={choice} value={choice}>{said(choice)}</option>)}
           </select>
         </label>
       );

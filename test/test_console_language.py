@@ -1,0 +1,212 @@
+"""The web console in other languages: each text of a page is in a catalogue, and German has all."""
+import json
+import re
+import subprocess
+
+import pytest
+
+from muster.client import TIMEOUT, until
+from muster.server import ROOT
+from test_api import api_server
+from test_console import get, opened
+
+ADMIN = ROOT / "web/admin"
+
+
+@pytest.fixture
+def server(make_server):
+    return api_server(make_server)
+
+
+def read(text, told):
+    """What this JavaScript makes of the console's own modules and the rows of the server."""
+    done = subprocess.run(["node", "--input-type=module", "-e",
+                           f"import {{ english, labels }} from '{ADMIN}/english.js';\n"
+                           f"import {{ label }} from '{ADMIN}/text.js';\n"
+                           "import { readFileSync } from 'node:fs';\n"
+                           f"const told = JSON.parse(readFileSync(0));\n{text}"],
+                          input=json.dumps(told), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def names(told):
+    """What columns and arguments are called in English."""
+    return read("""
+        const all = told.commands.flatMap((c) => [...c.args, ...c.columns]);
+        console.log(JSON.stringify(all.map((one) => one.title || label(one.name))));""", told)
+
+
+def texts_of(row, found):
+    """All texts of the description that a language may have, by its shape."""
+    if isinstance(row, list):
+        for one in row:
+            texts_of(one, found)
+    elif isinstance(row, dict):
+        for key, value in row.items():
+            if key in ("doc", "brief", "asks", "title", "allowed", "unit", "restart"):
+                found.add(value)
+            elif key == "choices":
+                found.update(value)
+            else:
+                texts_of(value, found)
+    return found
+
+
+# Answers of commands that are no rows, and have neither names nor times in them.
+SAID = {"there is none", "nobody is followed", "there is no webhook", "the chain is whole",
+        "there are none", "the user has stored none", "users: #, sessions: #",
+        "nothing that clients or other servers refuse today", "errors: #, warnings: #",
+        "patterns in the blocklist file: #",
+        "muc.administrators-enabled is off: they are ordinary users"}
+NAMED = re.compile("would be refused: version|No such file|it cannot be reached")
+
+
+def wrapped(texts):
+    return {text: f"⟦{text}⟧" for text in texts}
+
+
+def made_up(told):
+    """A language in which each text is between brackets."""
+    english = read("console.log(JSON.stringify(english));", told)
+    return {"texts": {name: f"⟦{text}⟧" for name, text in english.items()},
+            "rows": wrapped(texts_of(told, set()) | set(names(told)) | SAID)}
+
+
+# What is shown, but for data: texts and what a screen reader says, without what is in brackets.
+PLAIN = r"""
+window.plain = (data) => {
+  const bare = (text) => {
+    let before;
+    do { before = text; text = text.replace(/⟦[^⟦⟧]*⟧/g, '•'); } while (text !== before);
+    text = text.replace(/•: .*/, ' '); // of a line: its name
+    return data.reduce((all, word) => all.replaceAll(word, ' '), text);
+  };
+  const data_in = 'code, pre, bdi, datalist, .log, .settings button, option[lang], noscript, ' +
+    'script';
+  const found = new Set();
+  const see = (element, text) => {
+    if (text && /\p{L}/u.test(bare(text)) && !element.closest(data_in)) found.add(text.trim());
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) see(walker.currentNode.parentElement, walker.currentNode.data);
+  for (const name of ['title', 'aria-label', 'placeholder', 'alt', 'data-name'])
+    for (const element of document.body.querySelectorAll(`[${name}]`))
+      see(element, element.getAttribute(name));
+  return [...found];
+};
+window.rest = async (data) => {
+  const pause = () => new Promise((go) => setTimeout(go, 10));
+  const found = new Set();
+  const look = () => window.plain(data).forEach((text) => found.add(text));
+  const settled = async () => {
+    do await pause(); while (document.body.innerText.includes('Loading'));
+    look();
+  };
+  await settled();
+  for (const tab of document.querySelectorAll('[role=tab]')) {
+    tab.click();
+    await settled();
+  }
+  for (const details of document.querySelectorAll('details')) details.open = true;
+  for (const button of document.querySelectorAll(
+      '.head button, .groups button, .commands button, tbody tr:first-child .quiet')) {
+    button.click();
+    await settled();
+    document.querySelector('dialog header button')?.click();
+    await pause();
+  }
+  return [...found];
+};"""
+
+
+def speak(pages, catalogue):
+    """The page has this language in the place of German."""
+    pages.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """
+        localStorage.setItem('muster-language', 'de');
+        const asked = window.fetch;
+        window.fetch = async (url, options) => (`${url}`.endsWith('de.json')
+          ? new Response(CATALOGUE) : asked(url, options));
+        """.replace("CATALOGUE", json.dumps(json.dumps(catalogue))) + PLAIN})
+
+
+@pytest.mark.release
+def test_each_text_is_in_a_catalogue(server, tmp_path):
+    """In a made-up language nothing of a page is in English, but data."""
+    server.add_user("alice")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    server.ctl("component", "add", "echo.localhost")
+    server.ctl("group", "add", "team")
+    server.ctl("config", "edit", "announce.subject", "7")
+    server.ctl("config", "apply", "--confirm", "1h")
+    server.api("POST", "/commands/config-edit", {"setting": "announce.subject", "value": "8"})
+    told = server.api("GET", "/description").json
+    data = ["alice@localhost", "cave@conference.localhost", "echo.localhost", "away.example",
+            "localhost", "team", "(administrator)",
+            *sorted((row["name"] for row in told["settings"]), key=len, reverse=True)]
+    with opened(server, tmp_path / "browser") as pages:
+        pages.driver.set_script_timeout(5 * TIMEOUT)
+        speak(pages, made_up(told))
+        pages.driver.get(pages.url)
+        pages.find("form h1", "⟦")
+        assert pages.js("window.plain([])") == []
+        pages.click("form button", "access token")
+        assert pages.js("window.plain([])") == []
+        pages.type("#token", server.api.token)
+        pages.click("[type=submit]")
+        pages.find("nav a")
+        assert pages.js("document.documentElement.lang") == "de"
+        english = {}
+        for address in [[page] for page in pages.menu()] + [
+                ["user", "alice@localhost"], ["room", "cave@conference.localhost"],
+                ["group", "team"], ["component", "echo.localhost"], ["domain", "localhost"],
+                ["partner", "away.example"]]:
+            pages.go(*address)
+            left = pages.driver.execute_async_script(
+                "window.rest(arguments[0]).then(arguments[1], (e) => arguments[1]([`${e}`]))",
+                data)
+            english["/".join(address)] = [text for text in left if not NAMED.search(text)]
+        assert [one for one in english.items() if one[1]] == []
+
+
+@pytest.mark.release
+def test_the_language_is_chosen(server, tmp_path):
+    """It holds at once and after a reload, without a new login or another page."""
+    with opened(server, tmp_path / "browser") as pages:
+        pages.log_in(server.api.token)
+        pages.go("users")
+
+        def choose(code):
+            pages.driver.execute_script("""
+                const select = document.querySelector('select:has([lang=de])');
+                select.value = arguments[0];
+                select.dispatchEvent(new Event('change', { bubbles: true }));""", code)
+        choose("de")
+        pages.find("h1", "Benutzer")
+        assert pages.js("document.documentElement.lang") == "de"
+        pages.find("header", "Abmelden")
+        assert pages.js("document.querySelector('main .doc').lang") == "en"  # not translated
+        pages.go("access")
+        choose("en")
+        pages.find("h1", "Administrators and tokens")
+        assert pages.js("document.querySelector('main .doc').lang") == ""
+        choose("de")
+        pages.find("header", "Abmelden")
+        pages.driver.refresh()
+        pages.find("form h1", "Bei Muster anmelden")
+        until("its language", lambda: pages.js("document.documentElement.lang") == "de")
+        assert pages.complaints() == []
+
+
+def test_german_has_all_of_the_console(server):
+    told = server.api("GET", "/description").json
+    german = json.loads((ADMIN / "de.json").read_text())
+    english = read("console.log(JSON.stringify(english));", told)
+    assert german["texts"].keys() == english.keys()
+    assert german == json.loads(get(server, "/admin/de.json").body)
+    for name, text in english.items():
+        assert sorted(re.findall(r"\{\w+\}", text)) == \
+            sorted(re.findall(r"\{\w+\}", german["texts"][name])), name
+    wanted = set(names(told))
+    assert wanted - german["rows"].keys() == set()
+    assert german["rows"].keys() <= wanted | texts_of(told, set())

@@ -1,0 +1,39 @@
+/* The language of the console: what the administrator has chosen, else what the browser asks for. A
+ * language is a file {texts, rows} beside this one, which is loaded when it is used: texts by the
+ * names of english.js, and texts of the server by what they are in English. What a file lacks is
+ * shown in English. */
+export const languages = { en: "English", de: "Deutsch" };
+
+const mark = "muster-language";
+let chosen = "en";
+let words = {};
+
+export const language = () => chosen;
+export const translated = (name) => words.texts?.[name];
+/* A text of the server, or one that is made from names of its rows. One that counts is in the file with
+ * a # for each number: "users: #". */
+export function said(text) {
+  const numbers = text.match(/\d+/g) ?? [];
+  return words.rows?.[text] ?? words.rows?.[text.replace(/\d+/g, "#")]?.replace(/#/g, () => numbers.shift()) ?? text;
+}
+
+/* What a screen reader is to read it in, if that is not the language of the page. */
+export const langOf = (text) => (chosen === "en" || !text || said(text) !== text ? undefined : "en");
+
+function wanted() {
+  const asked = [localStorage.getItem(mark), ...navigator.languages.map((tag) => tag.split("-")[0])];
+  return asked.find((code) => Object.hasOwn(languages, code)) ?? "en";
+}
+
+async function load(code) {
+  words = code === "en" ? {} : await fetch(`${code}.json`).then((answer) => answer.json()).catch(() => ({}));
+  chosen = code;
+  document.documentElement.lang = code;
+}
+
+export const begin = () => load(wanted());
+
+export function choose(code) {
+  localStorage.setItem(mark, code);
+  return load(code);
+}
