@@ -66,11 +66,14 @@ export function shown(column, value) {
   if (typeof value === "number" && column.unit === "KiB")
     return value < 0 ? "–" : `${rounded(value / 1024)} ${t("unit.mib")}`; // as the plots have it
   if (typeof value === "number") return value.toLocaleString(language());
-  if (column.choices?.includes(value) || isSentence(value)) return visible(timed(said(value)));
-  return visible(column.name === "detail" ? timed(String(value)) : String(value));
+  const text = column.choices?.includes(value) || words.has(column.name) || isSentence(value) ? said(String(value)) : String(value);
+  return visible(column.name === "detail" ? timed(text) : text);
 }
 
-/* A word may be one of a user's; a sentence of the server's rows is none. */
+/* Columns of words that are the server's in each list. */
+const words = new Set(["affiliation", "direction", "kind", "mode", "result", "severity", "state", "status"]);
+
+/* In other columns a word may be a user's; a sentence that a catalogue has is none. */
 const isSentence = (value) => typeof value === "string" && value.includes(" ");
 
 /* A text of the server with times in it. */
