@@ -205,20 +205,21 @@ static void completion_setting_values(FILE *out, const struct command *c)
 }
 
 const struct help_names help_names[] = {
-    { "user", true },   { "room", true },  { "group", false },
-    { "token", false }, { "role", false }, { NULL, false },
+    { "user", true },  { "room", true },      { "group", false }, { "token", false },
+    { "role", false }, { "template", false }, { NULL, false },
 };
 
 const char *help_names_of(const struct command_arg *a)
 {
     bool user = a->type == PARAM_USER || a->type == PARAM_SESSION || a->type == PARAM_BARE ||
                 a->type == PARAM_JID;
-    return user                        ? "user"
-           : a->type == PARAM_ROOM     ? "room"
-           : a->refers == REFERS_GROUP ? "group"
-           : a->refers == REFERS_TOKEN ? "token"
-           : a->refers == REFERS_ROLE  ? "role"
-                                       : NULL;
+    return user                           ? "user"
+           : a->type == PARAM_ROOM        ? "room"
+           : a->refers == REFERS_GROUP    ? "group"
+           : a->refers == REFERS_TOKEN    ? "token"
+           : a->refers == REFERS_ROLE     ? "role"
+           : a->refers == REFERS_TEMPLATE ? "template"
+                                          : NULL;
 }
 
 static bool has_names(const struct command *c, const char *kind)

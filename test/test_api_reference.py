@@ -261,6 +261,7 @@ def filled(server):
     server.add_user("alice", domain="example.org")
     server.ctl("room", "create", HALL, ALICE)
     server.ctl("group", "add", "team")
+    server.ctl("template", "add", "staff")
     server.ctl("token", "add", "backup", "viewer")
     server.ctl("admin", "create", "example", "viewer")
     server.ctl("admin", "add", ALICE, "viewer")

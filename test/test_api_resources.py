@@ -486,7 +486,7 @@ def test_what_a_request_names_besides_its_path_is_not_what_is_missing(api):
 
 # What changes by itself, or with who asks.
 MOVES = {"occupants", "messages", "last_message", "active", "since", "detail", "raised",
-         "acknowledged", "acknowledged_by", "note", "entry", "protected", "own", "now"}
+         "acknowledged", "acknowledged_by", "note", "entry", "protected", "own", "now", "accounts"}
 
 
 def filled(server):
@@ -495,6 +495,7 @@ def filled(server):
     for n in "ab":
         for path, body in ((f"/groups/{n}", {"members": [ALICE, BOB]}),
                            (f"/roles/{n}", {"permissions": "users.read"}),
+                           (f"/templates/{n}", {"department": n}),
                            (f"/admins/{n}", {"role": "viewer"}),
                            (f"/users/{ALICE if n == 'a' else BOB}/role", {"role": "viewer"}),
                            (f"/components/{n}.localhost", {"secret": "s" * 32}),

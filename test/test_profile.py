@@ -35,6 +35,7 @@ def vcard(client, jid):
 
 @pytest.fixture
 def ann(server):
+    server.ctl("template", "add", "staff")
     server.ctl("user", "add", "ann@localhost", "--password", "secret-1", *args(ANN))
     return "ann@localhost"
 
@@ -48,7 +49,7 @@ def test_columns(server, alice, ann):
     server.restart()
     assert profile(server, ann) == expected(changed)
     server.ctl("user", "disable", ann)
-    server.ctl("user", "set", ann, "--template", "none")
+    server.ctl("user", "set", ann, "--template", "")
     assert server.rows("user", "show", ann)[0]["disabled"] is True
     server.ctl("user", "del", ann)
     server.add_user("ann")

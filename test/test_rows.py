@@ -50,7 +50,8 @@ BOUNDED = {
     "webhook list": "32 webhooks"}
 ONE_ROW = {"admin show", "alarm show", "audit verify", "cert monitor",
            "domain show", "federation address", "get", "group show", "job show", "node show",
-           "role show", "room show", "snmp show", "status", "token show", "upload quota",
+           "role show", "room show", "snmp show", "status", "template show", "token show",
+           "upload quota",
            "user archive", "user count", "user last", "user role", "user show", "webhook show"}
 
 
@@ -65,6 +66,7 @@ def busy(server, alice, bob):
     server.ctl("group", "add", "desk")
     server.ctl("group-member", "add", "desk", "alice@localhost")
     server.ctl("role", "set", "desk", "users.read")
+    server.ctl("template", "add", "desk")
     server.ctl("token", "add", "desk", "viewer")
     server.ctl("admin", "create", "desk", "viewer")
     server.ctl("admin", "add", "alice@localhost", "viewer")

@@ -82,6 +82,9 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     farewell.mail farewell.rcpt farewell.sender
     frozen.kind schema.feature shared_group.name shared_group.shown shared_group_member.jid
     shared_group_member.name shared_group_rule.field shared_group_rule.name
+    account_template.department account_template.description account_template.federation
+    account_template.member_of account_template.name account_template.others
+    account_template.share
     shared_group_rule.value shared_group_viewer.kind shared_group_viewer.name
     shared_group_viewer.value setting.name store_state.name
     setting_candidate.name setting_candidate.owner setting_change.name setting_version.actor

@@ -276,6 +276,7 @@ ARGUMENTS = {
     **dict.fromkeys(("priority", "weight"), COUNT), "pin": ("@", "ab", "f" * 65),
     **dict.fromkeys(("file", "groups-file", "key"), ("/nowhere/at/all",)),
     "folder": ("relative", "/nowhere/at/all"),
+    "groups": ("no-such-group",),
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
                      "group", "email", "certificate", "given-name", "surname", "department",

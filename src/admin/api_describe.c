@@ -57,6 +57,7 @@ static json_t *described(const struct param *p)
         [REFERS_GROUP] = "group",
         [REFERS_TOKEN] = "token",
         [REFERS_ROLE] = "role",
+        [REFERS_TEMPLATE] = "template",
         [REFERS_PARTNER] = "partner",
         [REFERS_COMPONENT] = "component",
         [REFERS_SERVED_DOMAIN] = "served-domain",

@@ -19,6 +19,7 @@ static const char *referred(enum param_refers refers)
            : refers == REFERS_GROUP    ? "team"
            : refers == REFERS_TOKEN    ? "backup"
            : refers == REFERS_ROLE     ? "viewer"
+           : refers == REFERS_TEMPLATE ? "staff"
                                        : NULL;
 }
 

@@ -84,6 +84,7 @@
 #include "ops/outside.h"
 #include "ops/outside_endpoint.h"
 #include "ops/second_factor.h"
+#include "ops/templates.h"
 #include "ops/users.h"
 #include "probe/probe.h"
 #include "store/store.h"
@@ -150,6 +151,7 @@ const struct feature *const features_all[] = {
     &presence_feature,
     &audience_feature,
     &users_feature,
+    &templates_feature,
     &access_feature,
     &administrators_feature,
     &second_factor_feature,

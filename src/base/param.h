@@ -38,6 +38,7 @@ enum param_refers {
     REFERS_GROUP,
     REFERS_TOKEN,
     REFERS_ROLE,
+    REFERS_TEMPLATE,
     REFERS_PARTNER,       /* the domain of another server */
     REFERS_COMPONENT,     /* the domain of a component */
     REFERS_SERVED_DOMAIN, /* a domain of users */

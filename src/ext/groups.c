@@ -16,6 +16,7 @@
 #include "home/node.h"
 #include "home/question.h"
 #include "im/account.h"
+#include "im/account_life.h"
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/shared.h"
@@ -187,6 +188,16 @@ static struct store_stmt stmt_forget = {
     .name = "groups.forget", .params = "t", .cols = "",
     .sql = "DELETE FROM shared_group_member WHERE jid = $1",
 };
+static struct store_stmt stmt_rename_rules = {
+    .name = "groups.rename-rules", .params = "tt", .cols = "",
+    .sql = "INSERT INTO shared_group_rule(name, field, value) SELECT name, field, $2 "
+           "FROM shared_group_rule WHERE field = 'template' AND value = $1 "
+           "ON CONFLICT(name, field, value) DO NOTHING",
+};
+static struct store_stmt stmt_drop_renamed = {
+    .name = "groups.drop-renamed", .params = "t", .cols = "",
+    .sql = "DELETE FROM shared_group_rule WHERE field = 'template' AND value = $1",
+};
 static const struct store_address addresses[] = {
     { "shared_group_member", "jid", .kind = STORE_JID, .beside = "name" },
     { "shared_group_rule", "value", .kind = STORE_JID, .beside = "name field",
@@ -214,7 +225,8 @@ static const struct store_schema schema = {
                                            &groups_stmt_rule_drop,    &groups_stmt_look,
                                            &groups_stmt_look_user,    &groups_stmt_made_of,
                                            &groups_stmt_list,         &groups_stmt_show,
-                                           &groups_stmt_named,        NULL },
+                                           &groups_stmt_named,        &stmt_rename_rules,
+                                           &stmt_drop_renamed,        NULL },
 };
 
 uint64_t groups_lane(void) { return hash_keyed(SLICE("groups")); }
@@ -468,6 +480,20 @@ static void groups_disown(struct account *a, struct store_batch *b)
     STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
+/* A group that is gone takes nobody. */
+static void groups_template(struct store_batch *b, slice jid, const struct account_template *t)
+{
+    slice rest = t->groups, name;
+    while (slice_word(&rest, &name))
+        STORE_ADD(b, &groups_stmt_member_put, STORE_ANY_ROWS, SV_T(name), SV_T(jid));
+}
+
+static void groups_template_renamed(struct store_batch *b, slice from, slice to)
+{
+    STORE_ADD(b, &stmt_rename_rules, STORE_ANY_ROWS, SV_T(from), SV_T(to));
+    STORE_ADD(b, &stmt_drop_renamed, STORE_ANY_ROWS, SV_T(from));
+}
+
 /* No client is let in before the groups are known: the first worker of the node that is here
  * reads, the others wait for it. */
 struct first {
@@ -512,6 +538,9 @@ const struct feature groups_feature = {
     .alarms = (struct alarm *const[]){ &groups_cut_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_groups, NULL },
     .messages = (const struct message_row *const[]){ &read_message, &news_message, NULL },
+    .account.template = groups_template,
+    .account.template_renamed = groups_template_renamed,
+    .account.template_done = tell_news,
     .account.created = groups_account_news,
     .account.profile_changed = groups_account_news,
     .account.disown = groups_disown,

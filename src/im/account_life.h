@@ -12,6 +12,14 @@ struct store_stmt;
 struct user_profile {
     slice given_name, surname, email, department, directory_uri, template;
 };
+/* What a template gives to a new account (ops/templates.h). An empty text gives nothing. */
+struct account_template {
+    slice name, department; /* of its profile */
+    bool disabled;
+    slice federation;    /* on, off: as of `federation set` */
+    slice share, others; /* on, off; allow, block, ask: as of `policy set` */
+    slice groups;        /* that it is in by name, separated by spaces */
+};
 /* An account row was committed: its home forgets that there was no such account, and features are
  * told (`created`). Any worker. */
 void account_created(struct worker *w, slice bare, bool disabled);

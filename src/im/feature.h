@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 struct account;
+struct account_template;
 struct alarm;
 struct archive_words;
 struct buf;
@@ -98,6 +99,13 @@ struct account_events {
      * statements to that transaction. They find its id in `account` by `jid`, where it has its row
      * already. Any worker. */
     void (*profile)(struct store_batch *b, slice jid, const struct user_profile *p);
+    /* An account is made from a template (im/account_life.h): adds statements to that transaction,
+     * in which it has its row. Any worker. */
+    void (*template)(struct store_batch *b, slice jid, const struct account_template *t);
+    /* A template gets another name: adds statements for what refers to it. Any worker. */
+    void (*template_renamed)(struct store_batch *b, slice from, slice to);
+    /* One of these is committed. Any worker. */
+    void (*template_done)(struct worker *w);
     /* An account came to be; at its home, where it is not loaded yet. */
     void (*created)(struct worker *w, slice bare);
     /* Behind `created` or `deleted`, where it came to be as a disabled one, or was emptied and is

@@ -14,7 +14,7 @@ static const struct role built_in[] = {
       SLICE_INIT("*.read server.write log.write tests.write streams.write !compliance.* !audit.* "
                  "!admins.*"),
       "reads, restarts, traces, tests, and ends and tries links with other servers" },
-    { SLICE_INIT("help-desk"), SLICE_INIT("users.* sessions.* devices.* contacts.*"),
+    { SLICE_INIT("help-desk"), SLICE_INIT("users.* sessions.* devices.* contacts.* templates.read"),
       "users with their passwords, sessions, devices and contacts" },
     { SLICE_INIT("auditor"), SLICE_INIT("*.read"), "reads everything, with the audit log" },
     { SLICE_INIT("viewer"), SLICE_INIT("*.read !compliance.* !audit.* !admins.* !trace.*"),

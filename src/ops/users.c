@@ -23,6 +23,7 @@
 #include "ops/admins.h"
 #include "ops/announce.h"
 #include "ops/outside_users.h"
+#include "ops/templates.h"
 #include "ops/unserved.h"
 #include "ops/users_profile.h"
 #include "xmpp/precis.h"
@@ -36,9 +37,10 @@ struct task {
     slice last;   /* the last row that is shown */
     slice filter; /* of a list, as it is compared */
     uint32_t rows, limit;
-    slice password;     /* prepared, of a new account */
-    int64_t generation; /* of the new password */
-    bool admitted;      /* a disabled account, for its removal */
+    slice password;                          /* prepared, of a new account */
+    int64_t generation;                      /* of the new password */
+    bool admitted;                           /* a disabled account, for its removal */
+    const struct account_template *template; /* of a new account; NULL: none */
 };
 
 /* Arguments. */
@@ -135,7 +137,14 @@ static void users_fail_store(const struct task *t, enum err e)
 static void add_profile(struct store_batch *b, void *arg)
 {
     const struct task *t = arg;
-    (void)users_profile_add(t->call, b);
+    struct user_profile p;
+    bool given = users_profile_given(t->call, &p);
+    if (t->template != NULL && p.department.ptr == NULL)
+        p.department = t->template->department;
+    if (given)
+        users_profile_add(b, t->jid, &p);
+    if (t->template != NULL)
+        templates_add(b, t->jid, t->template);
 }
 
 /* An operator may set what a client may not, and is told so. */
@@ -186,6 +195,21 @@ static void add_compare(struct task *t)
                        add_compared, t);
 }
 
+/* It is committed, and this is what the answer says of it. */
+static const char *user_from_template(const struct task *t)
+{
+    struct arena *arena = t->call->arena;
+    templates_added(t->call->worker);
+    const char *missing = templates_missing(t->call->worker, t->template->groups, arena);
+    if (missing != NULL)
+        command_note(t->call, arena_printf(arena,
+                                           "groups of the template that are there no more: "
+                                           "%s",
+                                           missing));
+    return arena_printf(arena, " from template %.*s%s", SLICE_ARG(t->template->name),
+                        t->template->disabled ? "; it is disabled, `user enable` lets it in" : "");
+}
+
 static void user_added(void *arg, enum err e, const struct credentials *c)
 {
     struct task *t = arg;
@@ -195,11 +219,28 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     } else if (e != OK) {
         users_fail_store(t, e);
     } else {
-        account_created(t->call->worker, t->jid, false);
-        command_done(t->call, "account %.*s added%s%s", SLICE_ARG(t->jid), short_text(t->call),
-                     admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it"
-                                        : "");
+        account_created(t->call->worker, t->jid, t->template != NULL && t->template->disabled);
+        const char *from = t->template == NULL ? "" : user_from_template(t);
+        command_done(
+            t->call, "account %.*s added%s%s%s", SLICE_ARG(t->jid), from, short_text(t->call),
+            admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it" : "");
     }
+}
+
+static void user_add_now(struct task *t)
+{
+    struct credentials_new n = { .jid = t->jid, .password = t->password, .add = add_profile };
+    credentials_create_with(auth_of(t), &n, user_added, t);
+}
+
+static void user_add_template_read(void *arg, enum err e, const struct account_template *template)
+{
+    struct task *t = arg;
+    t->template = template;
+    if (e == OK)
+        user_add_now(t);
+    else
+        templates_fail(t->call, e);
 }
 
 static void run_user_add(struct command_call *call)
@@ -217,8 +258,11 @@ static void run_user_add(struct command_call *call)
                      SLICE_ARG(t->jid), SLICE_ARG(owner));
         return;
     }
-    struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
-    credentials_create_with(auth_of(t), &n, user_added, t);
+    slice template = command_arg(call, "template");
+    if (template.len > 0)
+        templates_read(call->worker, template, call->arena, user_add_template_read, t);
+    else
+        user_add_now(t);
 }
 
 /* user password */
@@ -530,6 +574,7 @@ static const struct command_arg add_args[] = {
     COMMAND_USER_ARG,
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
     USERS_PROFILE_ARGS,
+    USERS_TEMPLATE_ARG("template that says what the account is given: `template list`"),
     { 0 },
 };
 static const struct command_arg password_args[] = {
@@ -586,7 +631,7 @@ static struct command user_add = {
     .args = add_args,
     .home = "jid",
     .run = run_user_add,
-    .doc = "Creates an account.",
+    .doc = "Creates an account. What is given here comes before what the template gives.",
 };
 static struct command user_del = {
     .name = "user del",

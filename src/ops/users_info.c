@@ -15,6 +15,7 @@
 #include "im/roster_account.h"
 #include "ops/access.h"
 #include "ops/outside_users.h"
+#include "ops/templates.h"
 #include "ops/unserved.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
@@ -60,6 +61,13 @@ struct store_stmt users_profile_get = {
            " template, source FROM account WHERE jid = $1",
     .params = "t",
     .cols = "iittttttt",
+};
+
+struct store_stmt users_named = {
+    .name = "users.named",
+    .sql = "SELECT count(*) FROM account WHERE jid = $1 AND template = $2",
+    .params = "tt",
+    .cols = "i",
 };
 
 /* A command on its way; in the arena of its call. */
@@ -418,20 +426,58 @@ static void profile_set(void *arg, enum store_result result, const struct store_
     }
 }
 
+static void user_set_now(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    slice jid = command_arg(call, "jid");
+    struct user_profile p;
+    struct store_batch *b = store_write(worker_store(w), credentials_lane(jid));
+    (void)users_profile_given(call, &p);
+    users_profile_add(b, jid, &p);
+    store_submit(b, worker_loop(w), 0, profile_set, call);
+}
+
+/* The name of a template that is deleted may stay where it is. */
+static void user_named_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result == STORE_OK && store_int(b, 0, 0, 0) > 0)
+        user_set_now(call);
+    else
+        templates_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result));
+}
+
+static void user_set_template_read(void *arg, enum err e, const struct account_template *t)
+{
+    struct command_call *call = arg;
+    struct worker *w = call->worker;
+    slice jid = command_arg(call, "jid");
+    (void)t;
+    if (e == OK) {
+        user_set_now(call);
+    } else if (e == E_NOTFOUND) {
+        struct store_batch *b = store_read(worker_store(w), credentials_lane(jid));
+        STORE_ADD(b, &users_named, 1, SV_T(jid), SV_T(command_arg(call, "template")));
+        store_submit(b, worker_loop(w), 0, user_named_read, call);
+    } else {
+        templates_fail(call, e);
+    }
+}
+
 static void run_user_set(struct command_call *call)
 {
     struct worker *w = call->worker;
+    slice template = command_arg(call, "template");
+    struct user_profile p;
     ensure(worker_is_here(w));
     if (!access_may_touch(call, command_arg(call, "jid")))
         return;
-    struct store_batch *b =
-        store_write(worker_store(w), credentials_lane(command_arg(call, "jid")));
-    if (!users_profile_add(call, b)) {
-        store_drop(&b);
+    if (!users_profile_given(call, &p))
         command_fail(call, E_SYNTAX, "say what changes, such as --email ADDRESS; \"\" removes it");
-        return;
-    }
-    store_submit(b, worker_loop(w), 0, profile_set, call);
+    else if (template.len > 0)
+        templates_read(w, template, call->arena, user_set_template_read, call);
+    else
+        user_set_now(call);
 }
 
 static void profile_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -469,6 +515,8 @@ static void run_user_show(struct command_call *call)
 static const struct command_arg profile_args[] = {
     COMMAND_USER_ARG,
     USERS_PROFILE_ARGS,
+    USERS_TEMPLATE_ARG("template that the account counts as made from, for rules of groups; what "
+                       "the template gives is not applied"),
     { 0 },
 };
 
@@ -504,7 +552,7 @@ struct command user_show = {
             { .name = "email", .doc = "email address" },
             { .name = "department", .doc = "department" },
             { .name = "directory_uri", .doc = "URI by which directories and calls name the user" },
-            { .name = "template", .doc = "name of a template of accounts" },
+            { .name = "template", .doc = "template that it was made from" },
             { .name = "source", .doc = "who keeps the profile; `local`: operators of this server" },
             USERS_UNSERVED_COLUMN,
             USERS_PROTECTED_COLUMN,

@@ -1,7 +1,6 @@
 #include "ops/users_profile.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "im/account_life.h"
 #include "im/feature.h"
 
 struct store_stmt users_profile_put = {
@@ -14,29 +13,28 @@ struct store_stmt users_profile_put = {
     .params = "tTTTTTT",
     .cols = "",
 };
-/* In the order of the columns. */
-static const char *const fields[PROFILE_FIELDS] = { "given_name", "surname",       "email",
-                                                    "department", "directory_uri", "template" };
-bool users_profile_add(const struct command_call *call, struct store_batch *b)
+
+bool users_profile_given(const struct command_call *call, struct user_profile *out)
 {
-    slice jid = command_arg(call, "jid"), text[PROFILE_FIELDS];
+    *out = (struct user_profile){ .given_name = command_arg(call, "given_name"),
+                                  .surname = command_arg(call, "surname"),
+                                  .email = command_arg(call, "email"),
+                                  .department = command_arg(call, "department"),
+                                  .directory_uri = command_arg(call, "directory_uri"),
+                                  .template = command_arg(call, "template") };
+    return out->given_name.ptr != NULL || out->surname.ptr != NULL || out->email.ptr != NULL ||
+           out->department.ptr != NULL || out->directory_uri.ptr != NULL ||
+           out->template.ptr != NULL;
+}
+
+void users_profile_add(struct store_batch *b, slice jid, const struct user_profile *p)
+{
+    const slice text[PROFILE_FIELDS] = { p->given_name, p->surname,       p->email,
+                                         p->department, p->directory_uri, p->template };
     struct store_val vals[1 + PROFILE_FIELDS] = { SV_T(jid) };
-    bool some = false;
     ensure(jid.len > 0);
-    for (unsigned i = 0; i < PROFILE_FIELDS; i++) {
-        text[i] = command_arg(call, fields[i]);
+    for (unsigned i = 0; i < PROFILE_FIELDS; i++)
         vals[1 + i] = text[i].ptr == NULL ? SV_NULL : SV_T(text[i]);
-        some |= text[i].ptr != NULL;
-    }
-    if (!some)
-        return false;
-    const struct user_profile p = { .given_name = text[0],
-                                    .surname = text[1],
-                                    .email = text[2],
-                                    .department = text[3],
-                                    .directory_uri = text[4],
-                                    .template = text[5] };
     store_add(b, &users_profile_put, 1, vals, 1 + PROFILE_FIELDS);
-    EMIT(account.profile, b, jid, &p);
-    return true;
+    EMIT(account.profile, b, jid, p);
 }

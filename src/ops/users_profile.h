@@ -2,6 +2,7 @@
  * of commands. An argument that is given but empty removes the value. */
 #pragma once
 #include "base/utf8.h"
+#include "im/account_life.h"
 #include "store/store.h"
 
 struct command_call;
@@ -18,9 +19,15 @@ enum { PROFILE_FIELDS = 6, PROFILE_BYTES_MAX = 256, PROFILE_URI_BYTES_MAX = 1023
         USERS_PROFILE_ARG("email", PROFILE_BYTES_MAX, "email address"),                            \
         USERS_PROFILE_ARG("department", PROFILE_BYTES_MAX, "department", .example = "Sales"),      \
         USERS_PROFILE_ARG("directory_uri", PROFILE_URI_BYTES_MAX,                                  \
-                          "URI by which directories and calls name the user"),                     \
-        USERS_PROFILE_ARG("template", PROFILE_BYTES_MAX, "name of a template of accounts")
-/* Adds what the arguments change of the account `jid`, which has its row, and what features make of
- * that. false: no argument is given, and nothing is added. */
-bool users_profile_add(const struct command_call *call, struct store_batch *b);
+                          "URI by which directories and calls name the user")
+#define USERS_TEMPLATE_ARG(says)                                                                   \
+    {                                                                                              \
+        .name = "template", .kind = ARG_OPTION, .max = PROFILE_BYTES_MAX,                          \
+        .refers = REFERS_TEMPLATE, .check = utf8_is_printable,                                     \
+        .form = "one line without control characters", .doc = (says)                               \
+    }
+/* What the arguments say. false: none is given. */
+bool users_profile_given(const struct command_call *call, struct user_profile *out);
+/* Adds the profile of an account that has its row, and what features make of that. */
+void users_profile_add(struct store_batch *b, slice jid, const struct user_profile *p);
 extern struct store_stmt users_profile_put;

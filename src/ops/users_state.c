@@ -35,11 +35,19 @@ static struct store_stmt users_disable = {
     .params = "t",
     .cols = "",
 };
-struct store_stmt *const users_stmts[] = {
-    &users_known,       &users_enable,       &users_disable,       &users_counts,
-    &unserved_accounts, &users_stored,       &users_stored_by_jid, &users_profile_put,
-    &users_profile_get, &profile_value_find, &profile_values_all,  NULL
-};
+struct store_stmt *const users_stmts[] = { &users_known,
+                                           &users_enable,
+                                           &users_disable,
+                                           &users_counts,
+                                           &unserved_accounts,
+                                           &users_stored,
+                                           &users_stored_by_jid,
+                                           &users_profile_put,
+                                           &users_profile_get,
+                                           &users_named,
+                                           &profile_value_find,
+                                           &profile_values_all,
+                                           NULL };
 
 /* A command on its way; in the arena of its call. */
 struct task {

@@ -86,6 +86,7 @@ APART = {
     "syslog": "settings of the syslog server and of journald",
     "login": "compares passwords of the console; no stanza comes to it",
     "secrets": "commands that make keys anew",
+    "templates": "commands; what a new account is given are rows of federation, groups and privacy",
     "backup": "commands that copy the database and files",
     "jobs": "commands that list work of other features, which adhoc runs, too",
     "http": "the server of web addresses; those who answer there are features of their own",

@@ -650,6 +650,7 @@ const struct feature federation_feature = {
     .account.remove = federation_user_remove,
     .account.disown = federation_user_disown,
     .account.inherit = federation_user_inherit,
+    .account.template = federation_user_template,
     .account.profile_changed = federation_user_profile,
     .account.reported = federation_domain_reported,
     .worker.slot = &worker_slot,

@@ -7,6 +7,7 @@
 #include "ext/federation/federation_book.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "im/account_life.h"
 #include "im/foreign.h"
 #include "im/guest.h"
 #include "im/offline.h"
@@ -58,14 +59,22 @@ static struct store_stmt stmt_inherit = {
     .params = "t",
     .cols = "",
 };
+static struct store_stmt stmt_template = {
+    .name = "federation.user-template",
+    .sql = "INSERT INTO federation_user(owner, mode, domains) "
+           "SELECT id, $2, '' FROM account WHERE jid = $1",
+    .params = "ti",
+    .cols = "",
+};
 static struct store_stmt stmt_drop_reports = {
     .name = "federation.user-reports-drop",
     .sql = "DELETE FROM federation_report WHERE owner = $1",
     .params = "i",
     .cols = "",
 };
-struct store_stmt *const federation_user_stmts[] = { &stmt_get,     &stmt_put,          &stmt_drop,
-                                                     &stmt_inherit, &stmt_drop_reports, NULL };
+struct store_stmt *const federation_user_stmts[] = {
+    &stmt_get, &stmt_put, &stmt_drop, &stmt_inherit, &stmt_drop_reports, &stmt_template, NULL
+};
 
 /* Of an account with a row in the database. */
 struct federation_user {
@@ -278,6 +287,13 @@ void federation_user_unload(struct account *a)
 void federation_user_inherit(struct store_batch *b, slice jid)
 {
     STORE_ADD(b, &stmt_inherit, STORE_ANY_ROWS, SV_T(jid));
+}
+
+void federation_user_template(struct store_batch *b, slice jid, const struct account_template *t)
+{
+    if (t->federation.len > 0)
+        STORE_ADD(b, &stmt_template, 1, SV_T(jid),
+                  SV_I(slice_is(t->federation, "on") ? FEDERATION_ON : FEDERATION_OFF));
 }
 
 void federation_user_disown(struct account *a, struct store_batch *b)

@@ -4,6 +4,7 @@
 #pragma once
 #include "im/account.h"
 
+struct account_template;
 struct command;
 struct setting;
 struct store_batch;
@@ -23,6 +24,7 @@ void federation_user_unload(struct account *a);
 void federation_user_remove(struct account *a, struct store_batch *b);
 void federation_user_disown(struct account *a, struct store_batch *b); /* feature.account */
 void federation_user_inherit(struct store_batch *b, slice jid);
+void federation_user_template(struct store_batch *b, slice jid, const struct account_template *t);
 void federation_user_profile(struct worker *w, slice bare); /* the profile has changed */
 /* Rules have changed: contacts that may see an account no longer, or again, are told. On each
  * worker. */

@@ -18,6 +18,7 @@
 #include "im/foreign.h"
 #include "im/roster_out.h"
 #include "ops/jobs.h"
+#include "ops/templates.h"
 #include "store/store.h"
 #include <stdatomic.h>
 #include <unistd.h>
@@ -583,7 +584,8 @@ static void import_next_step(struct import *x)
     import_end(x);
 }
 
-void import_run(struct command_call *call, const struct import_from *from)
+static void import_begin(struct command_call *call, const struct import_from *from,
+                         const struct account_template *template)
 {
     if (atomic_exchange(&under_way, true)) {
         command_fail(call, E_AGAIN,
@@ -601,6 +603,7 @@ void import_run(struct command_call *call, const struct import_from *from)
     x->domain = from->domain;
     x->dry = command_flag(call, "dry_run");
     x->replace = command_flag(call, "replace");
+    x->template = template;
     x->xml = xml_work_create();
     x->arena = arena_create(0);
     x->lasting = arena_create(0);
@@ -610,6 +613,32 @@ void import_run(struct command_call *call, const struct import_from *from)
     map_init(&x->domains, map_key_slice);
     import_note_progress(x);
     import_next_step(x);
+}
+
+struct import_waiting {
+    struct command_call *call;
+    struct import_from from;
+};
+
+static void import_template_read(void *arg, enum err e, const struct account_template *template)
+{
+    const struct import_waiting *i = arg;
+    if (e == OK)
+        import_begin(i->call, &i->from, template);
+    else
+        templates_fail(i->call, e);
+}
+
+void import_run(struct command_call *call, const struct import_from *from)
+{
+    slice template = command_arg(call, "template");
+    if (template.len == 0) {
+        import_begin(call, from, NULL);
+        return;
+    }
+    struct import_waiting *i = arena_new(call->arena, struct import_waiting, 1);
+    *i = (struct import_waiting){ call, *from };
+    templates_read(call->worker, template, call->arena, import_template_read, i);
 }
 
 static struct store_stmt *const import_stmts[] = { &known_stmt, &import_groups_account,

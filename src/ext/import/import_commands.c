@@ -59,6 +59,10 @@ static void run_openfire(struct command_call *call)
               .type = PARAM_BOOL,                                                                  \
               .doc = "delete what accounts that are there already have, and make them anew; "      \
                      "roles and affiliations with rooms stay" },                                   \
+            { .name = "template",                                                                  \
+              .kind = ARG_OPTION,                                                                  \
+              .refers = REFERS_TEMPLATE,                                                           \
+              .doc = "template that says what accounts are given that were not there before" },    \
             __VA_ARGS__                                                                            \
     }
 #define IMPORT_COLUMNS                                                                             \

@@ -40,8 +40,9 @@ struct import {
     const char *lost[STEP_USERS]; /* what the source says of it */
     unsigned count, lost_count, pending;
     bool dry, replace, over;
-    bool grouped;             /* there may be groups behind the users */
-    struct source_found room; /* behind the users of the step; host.len 0: none */
+    const struct account_template *template; /* of accounts that were not there; NULL: none */
+    bool grouped;                            /* there may be groups behind the users */
+    struct source_found room;                /* behind the users of the step; host.len 0: none */
     uint64_t rooms, rooms_there, rooms_refused;
     bool found; /* any user, of whatever kind */
     enum err e; /* of the source, or of the database */

@@ -13,6 +13,8 @@
 #include "im/account_life.h"
 #include "im/feature.h"
 #include "im/portable.h"
+#include "ops/templates.h"
+#include "ops/users_profile.h"
 
 /* An account with more statements is no transaction of the store. */
 enum { STATEMENTS_MAX = STORE_PARTS_MAX - 1 };
@@ -151,6 +153,8 @@ static void import_stored_end(struct storing *s, enum store_result result)
     } else if (result == STORE_OK) {
         import_is_new(x, s->user);
         account_created(x->worker, s->user->jid, s->user->disabled);
+        if (x->template != NULL)
+            templates_added(x->worker);
     } else if (result == STORE_CONFLICT) {
         import_refuse(x, s->user,
                       "its account was made meanwhile, or it has more than 16 MiB beside its "
@@ -204,6 +208,14 @@ static void storing_next(struct storing *s)
                  s);
 }
 
+static void storing_template(struct storing *s, const struct account_template *t)
+{
+    users_profile_add(s->batch, s->user->jid,
+                      &(struct user_profile){ .department = t->department, .template = t->name });
+    templates_add(s->batch, s->user->jid, t);
+    s->user->disabled |= t->disabled;
+}
+
 /* The account, but for what features have of it. */
 static void storing_account(struct storing *s)
 {
@@ -220,6 +232,8 @@ static void storing_account(struct storing *s)
                      x->arena);
     if (u->replaces)
         EMIT(account.profile, s->batch, u->jid, &u->profile);
+    else if (x->template != NULL)
+        storing_template(s, x->template);
     if (x->grouped && (u->marked || !u->replaces))
         import_mark_account(s->batch, u->id, slice_of(x->path));
 }

@@ -11,6 +11,7 @@
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_viewer.h"
 #include "home/here.h"
+#include "im/account_life.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "store/store.h"
@@ -209,6 +210,12 @@ static struct store_stmt stmt_inherit_rules = {
     .sql = "UPDATE privacy_rule SET owner = (SELECT id FROM account WHERE jid = $1) "
            "WHERE owner = (SELECT id FROM account WHERE jid = ' ' || $1)",
 };
+static struct store_stmt stmt_template = {
+    .name = "privacy.template", .params = "tii", .cols = "",
+    .sql = "INSERT INTO privacy(owner, standard, share, others) "
+           "SELECT id, '', $2, $3 FROM account WHERE jid = $1 ON CONFLICT(owner) DO UPDATE SET "
+           "share = excluded.share, others = excluded.others",
+};
 static struct store_stmt stmt_drop_account = {
     .name = "privacy.drop-account", .params = "i", .cols = "",
     .sql = "DELETE FROM privacy WHERE owner = $1",
@@ -250,7 +257,8 @@ static struct store_stmt *const stmts[] = {
     &stmt_account, &stmt_rules, &stmt_put_account, &stmt_put_standard, &stmt_put, &stmt_drop,
     &stmt_drop_list, &stmt_drop_all, &stmt_drop_lists, &stmt_drop_standard, &stmt_drop_account,
     &stmt_inherit_policy, &stmt_inherit_rules, &stmt_forget, &report_stmts[0], &report_stmts[1],
-    &report_stmts[2], &report_stmts[3], &stmt_lists_above, &stmt_rules_above, NULL,
+    &report_stmts[2], &report_stmts[3], &stmt_lists_above, &stmt_rules_above,
+    &stmt_template, NULL,
 };
 /* type: RULE_JID */
 static const struct store_address addresses[] = {
@@ -389,6 +397,24 @@ static void privacy_inherit(struct store_batch *b, slice jid)
 {
     STORE_ADD(b, &stmt_inherit_policy, STORE_ANY_ROWS, SV_T(jid));
     STORE_ADD(b, &stmt_inherit_rules, STORE_ANY_ROWS, SV_T(jid));
+}
+
+/* The first of the names is the default. */
+static int64_t privacy_named(const char *const *names, slice text)
+{
+    int64_t at = 0;
+    for (int64_t i = 1; names[i] != NULL; i++)
+        if (slice_is(text, names[i]))
+            at = i;
+    return at;
+}
+
+static void privacy_template(struct store_batch *b, slice jid, const struct account_template *t)
+{
+    if (t->share.len > 0 || t->others.len > 0)
+        STORE_ADD(b, &stmt_template, 1, SV_T(jid),
+                  SV_I(privacy_named(privacy_share_names, t->share)),
+                  SV_I(privacy_named(privacy_others_names, t->others)));
 }
 
 static void privacy_disown(struct account *a, struct store_batch *b)
@@ -599,6 +625,7 @@ const struct feature privacy_feature = {
     .account.unload = privacy_unload,
     .account.remove = privacy_remove,
     .account.inherit = privacy_inherit,
+    .account.template = privacy_template,
     .account.disown = privacy_disown,
     .account.disowned = privacy_account_disowned,
     .session.freed = privacy_freed,

@@ -1,0 +1,671 @@
+#include "ops/templates.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/utf8.h"
+#include "home/here.h"
+#include "im/core.h"
+#include "im/feature.h"
+#include "im/shared.h"
+#include "ops/users_profile.h"
+
+enum {
+    TEMPLATE_GROUPS_BYTES = TEMPLATE_GROUPS_MAX * (TEMPLATE_NAME_MAX + 1), /* as long as theirs */
+    TEMPLATE_NOTE_BYTES = TEMPLATE_GROUPS_BYTES + PROFILE_BYTES_MAX + 256,
+};
+
+/* What it has, in the order of the columns. */
+enum { T_DESCRIPTION, T_DEPARTMENT, T_FEDERATION, T_SHARE, T_OTHERS, T_GROUPS, T_TEXTS };
+static const char *const texts[T_TEXTS] = { "description", "department", "federation",
+                                            "share",       "others",     "groups" };
+
+/* Rows. */
+
+/* clang-format off */
+#define TABLE(integer)                                                                             \
+    "CREATE TABLE account_template(name TEXT PRIMARY KEY, description TEXT NOT NULL, "             \
+    "department TEXT NOT NULL, federation TEXT NOT NULL, share TEXT NOT NULL, "                    \
+    "others TEXT NOT NULL, member_of TEXT NOT NULL, disabled " integer " NOT NULL)"
+static const struct store_migration migrations[] = {
+    { 1, TABLE("INTEGER") " WITHOUT ROWID", TABLE("BIGINT") },
+    { 0 },
+};
+#define VALUES "description, department, federation, share, others, member_of, disabled"
+static struct store_stmt stmt_get = {
+    .name = "templates.get", .params = "t", .cols = "tttttti",
+    .sql = "SELECT " VALUES " FROM account_template WHERE name = $1",
+};
+static struct store_stmt stmt_put = {
+    .name = "templates.put", .params = "tttttttii", .cols = "",
+    .sql = "INSERT INTO account_template(name, " VALUES ") SELECT $1, $2, $3, $4, $5, $6, $7, $8 "
+           "WHERE (SELECT count(*) FROM account_template) < $9 ON CONFLICT(name) DO NOTHING",
+};
+static struct store_stmt stmt_set = {
+    .name = "templates.set", .params = "tTTTTTTI", .cols = "",
+    .sql = "UPDATE account_template SET description = coalesce($2, description), "
+           "department = coalesce($3, department), federation = coalesce($4, federation), "
+           "share = coalesce($5, share), others = coalesce($6, others), "
+           "member_of = coalesce($7, member_of), disabled = coalesce($8, disabled) "
+           "WHERE name = $1",
+};
+static struct store_stmt stmt_drop = {
+    .name = "templates.drop", .params = "t", .cols = "",
+    .sql = "DELETE FROM account_template WHERE name = $1",
+};
+static struct store_stmt stmt_rename = {
+    .name = "templates.rename", .params = "tt", .cols = "",
+    .sql = "UPDATE account_template SET name = $2 WHERE name = $1 AND NOT EXISTS "
+           "(SELECT 1 FROM account_template o WHERE o.name = $2)",
+};
+static struct store_stmt stmt_rename_accounts = {
+    .name = "templates.rename-accounts", .params = "tt", .cols = "",
+    .sql = "UPDATE account SET template = $2 WHERE template = $1",
+};
+static struct store_stmt stmt_accounts = {
+    .name = "templates.accounts", .params = "t", .cols = "i",
+    .sql = "SELECT count(*) FROM account WHERE template = $1",
+};
+static struct store_stmt stmt_all = {
+    .name = "templates.all", .params = "", .cols = "i",
+    .sql = "SELECT count(*) FROM account_template",
+};
+static struct store_stmt stmt_list = {
+    .name = "templates.list", .params = "ti", .cols = "tttttttii",
+    .sql = "SELECT t.name, t.description, t.department, t.federation, t.share, t.others, "
+           "t.member_of, t.disabled, coalesce(c.accounts, 0) FROM account_template t LEFT JOIN "
+           "(SELECT template, count(*) AS accounts FROM account GROUP BY template) c "
+           "ON c.template = t.name WHERE t.name > $1 ORDER BY t.name LIMIT $2",
+};
+static struct store_stmt stmt_disable = {
+    .name = "templates.disable", .params = "t", .cols = "",
+    .sql = "UPDATE account SET disabled = 1 WHERE jid = $1",
+};
+/* clang-format on */
+
+static uint64_t templates_lane(void) { return hash_keyed(SLICE("templates")); }
+
+/* For those who make accounts. */
+
+struct reading {
+    struct arena *arena;
+    templates_fn *fn;
+    void *arg;
+    slice name;
+};
+
+static void template_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct reading *r = arg;
+    slice text[T_TEXTS];
+    if (result != STORE_OK || store_row_count(b, 0) == 0) {
+        r->fn(r->arg, result == STORE_OK ? E_NOTFOUND : err_of_store(result), NULL);
+        return;
+    }
+    for (unsigned i = 0; i < T_TEXTS; i++)
+        text[i] = slice_dup(r->arena, store_text(b, 0, 0, i));
+    struct account_template *t = arena_new(r->arena, struct account_template, 1);
+    *t = (struct account_template){ .name = r->name,
+                                    .department = text[T_DEPARTMENT],
+                                    .disabled = store_int(b, 0, 0, T_TEXTS) != 0,
+                                    .federation = text[T_FEDERATION],
+                                    .share = text[T_SHARE],
+                                    .others = text[T_OTHERS],
+                                    .groups = text[T_GROUPS] };
+    r->fn(r->arg, OK, t);
+}
+
+void templates_read(struct worker *w, slice name, struct arena *arena, templates_fn *fn, void *arg)
+{
+    struct reading *r = arena_new(arena, struct reading, 1);
+    ensure(worker_is_here(w) && fn != NULL);
+    *r = (struct reading){ arena, fn, arg, slice_dup(arena, name) };
+    struct store_batch *b = store_read(worker_store(w), templates_lane());
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(name));
+    store_submit(b, worker_loop(w), 0, template_read, r);
+}
+
+static void templates_fail_named(struct command_call *call, const char *arg, enum err e)
+{
+    slice name = command_arg(call, arg);
+    call->culprit = arg;
+    if (e == E_NOTFOUND)
+        command_fail(call, e,
+                     "there is no template %.*s; `template list` shows all, `template add` makes "
+                     "one",
+                     SLICE_ARG(name));
+    else
+        command_fail(call, e, "the template %.*s could not be read: %s", SLICE_ARG(name),
+                     err_text(e));
+}
+
+void templates_fail(struct command_call *call, enum err e)
+{
+    templates_fail_named(call, "template", e);
+}
+
+void templates_add(struct store_batch *b, slice jid, const struct account_template *t)
+{
+    ensure(jid.len > 0 && t->name.len > 0);
+    if (t->disabled)
+        STORE_ADD(b, &stmt_disable, 1, SV_T(jid));
+    EMIT(account.template, b, jid, t);
+}
+
+void templates_added(struct worker *w) { EMIT(account.template_done, w); }
+
+static bool templates_is_group(const struct worker *w, slice name)
+{
+    const struct shared *table = core_of(w)->shared.now;
+    for (uint32_t i = 0; table != NULL && i < table->group_count; i++)
+        if (slice_eq(table->groups[i].name, name))
+            return true;
+    return false;
+}
+
+const char *templates_missing(const struct worker *w, slice groups, struct arena *arena)
+{
+    const char *missing = NULL;
+    slice name;
+    while (slice_word(&groups, &name))
+        if (!templates_is_group(w, name))
+            missing = missing == NULL ? slice_cstr(arena, name)
+                                      : arena_printf(arena, "%s, %.*s", missing, SLICE_ARG(name));
+    return missing;
+}
+
+/* Commands. What is not given has ptr NULL; "default" is nothing. */
+
+struct template_task {
+    struct command_call *call;
+    slice name;
+    int64_t accounts; /* that name it */
+};
+
+static slice template_value(const struct command_call *call, unsigned text)
+{
+    ensure(text < T_TEXTS);
+    slice value = command_arg(call, texts[text]);
+    return slice_is(value, "default") ? SLICE("") : value;
+}
+
+static const char *on_off(int64_t value) { return value != 0 ? "on" : "off"; }
+
+/* Nobody gives by a template what they may not give by hand. */
+static bool templates_may_give(struct command_call *call)
+{
+    static const struct {
+        const char *arg, *permission;
+    } needs[] = {
+        { "federation", "federation.write" },
+        { "share", "policies.write" },
+        { "others", "policies.write" },
+        { "groups", "groups.write" },
+    };
+    for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++) {
+        if (command_arg(call, needs[i].arg).ptr == NULL ||
+            principal_may(&call->who, needs[i].permission))
+            continue;
+        call->culprit = needs[i].arg;
+        command_fail(call, E_DENIED, "%s needs the permission %s, which you do not have",
+                     needs[i].arg, needs[i].permission);
+        return false;
+    }
+    return true;
+}
+
+static bool templates_groups_ok(struct command_call *call)
+{
+    slice groups = command_arg(call, "groups"), rest = groups, name;
+    unsigned count = 0;
+    while (slice_word(&rest, &name))
+        count++;
+    const char *missing = templates_missing(call->worker, groups, call->arena);
+    if (count <= TEMPLATE_GROUPS_MAX && missing == NULL)
+        return true;
+    call->culprit = "groups";
+    if (missing != NULL)
+        command_fail(call, E_NOTFOUND,
+                     "there is no group %s; `group list` shows all, `group add` makes one",
+                     missing);
+    else
+        command_fail(call, E_LIMIT, "found %u groups, allowed: up to %d", count,
+                     TEMPLATE_GROUPS_MAX);
+    return false;
+}
+
+/* "department=Sales disabled=on"; the description stays out. b NULL: what the call gives. */
+static void template_note(const struct command_call *call, const struct store_batch *b,
+                          struct buf *out)
+{
+    for (unsigned i = T_DEPARTMENT; i < T_TEXTS; i++) {
+        slice given = template_value(call, i);
+        if (given.ptr != NULL)
+            buf_printf(out, "%s%s=%.*s", out->len > 0 ? " " : "", texts[i],
+                       SLICE_ARG(b == NULL ? given : store_text(b, 0, 0, i)));
+    }
+    if (command_arg(call, "disabled").ptr != NULL)
+        buf_printf(
+            out, "%sdisabled=%s", out->len > 0 ? " " : "",
+            on_off(b == NULL ? command_number(call, "disabled", 0) : store_int(b, 0, 0, T_TEXTS)));
+}
+
+static void template_note_change(struct command_call *call, const struct store_batch *b)
+{
+    struct buf before, after;
+    buf_init(&before, TEMPLATE_NOTE_BYTES);
+    buf_init(&after, TEMPLATE_NOTE_BYTES);
+    template_note(call, b, &before);
+    template_note(call, NULL, &after);
+    command_changed(call, buf_fit(&before), buf_fit(&after));
+    buf_fini(&before);
+    buf_fini(&after);
+}
+
+static void template_task_read(struct command_call *call, store_done_fn *done)
+{
+    struct template_task *t = arena_new(call->arena, struct template_task, 1);
+    struct worker *w = call->worker;
+    ensure(worker_is_here(w));
+    *t = (struct template_task){ .call = call, .name = command_arg(call, "name") };
+    struct store_batch *b = store_read(worker_store(w), templates_lane());
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(t->name));
+    STORE_ADD(b, &stmt_accounts, 1, SV_T(t->name));
+    store_add(b, &stmt_all, 1, NULL, 0);
+    store_submit(b, worker_loop(w), 0, done, t);
+}
+
+/* false: the call has failed, since there is no such template. */
+static bool template_is_there(struct template_task *t, enum store_result result,
+                              const struct store_batch *b)
+{
+    bool is = result == STORE_OK && store_row_count(b, 0) > 0;
+    if (!is)
+        templates_fail_named(t->call, "name",
+                             result == STORE_OK ? E_NOTFOUND : err_of_store(result));
+    else
+        t->accounts = store_int(b, 1, 0, 0);
+    return is;
+}
+
+static void template_write(struct template_task *t, struct store_batch *b, store_done_fn *done)
+{
+    struct worker *w = t->call->worker;
+    ensure(worker_is_here(w) && store_stmt_count(b) > 0);
+    store_submit(b, worker_loop(w), 0, done, t);
+}
+
+/* template add */
+
+static void template_added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    (void)b;
+    if (result == STORE_OK)
+        command_done(t->call, "template %.*s added", SLICE_ARG(t->name));
+    else if (result == STORE_CONFLICT)
+        command_fail(t->call, E_EXISTS, "there is a template %.*s already", SLICE_ARG(t->name));
+    else
+        command_fail_cause(t->call, err_of_store(result), NULL);
+}
+
+static void template_add(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct command_call *call = t->call;
+    if (result != STORE_OK) {
+        command_fail_cause(call, err_of_store(result), NULL);
+        return;
+    }
+    if (store_row_count(b, 0) == 0 && store_int(b, 2, 0, 0) >= TEMPLATES_MAX) {
+        command_fail(call, E_LIMIT, "there are %d templates, which is the most", TEMPLATES_MAX);
+        return;
+    }
+    slice text[T_TEXTS];
+    for (unsigned i = 0; i < T_TEXTS; i++) {
+        text[i] = template_value(call, i);
+        if (text[i].ptr == NULL)
+            text[i] = SLICE("");
+    }
+    struct store_batch *put = store_write(worker_store(call->worker), templates_lane());
+    STORE_ADD(put, &stmt_put, 1, SV_T(t->name), SV_T(text[0]), SV_T(text[1]), SV_T(text[2]),
+              SV_T(text[3]), SV_T(text[4]), SV_T(text[5]),
+              SV_I(command_number(call, "disabled", 0)), SV_I(TEMPLATES_MAX));
+    template_write(t, put, template_added);
+}
+
+static void run_template_add(struct command_call *call)
+{
+    if (templates_may_give(call) && templates_groups_ok(call))
+        template_task_read(call, template_add);
+}
+
+/* template set */
+
+static void template_changed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    (void)b;
+    if (result == STORE_OK)
+        command_done(t->call, "template %.*s changed; accounts that are there stay as they are",
+                     SLICE_ARG(t->name));
+    else if (result == STORE_CONFLICT)
+        templates_fail_named(t->call, "name", E_NOTFOUND);
+    else
+        command_fail_cause(t->call, err_of_store(result), NULL);
+}
+
+static void template_set(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct command_call *call = t->call;
+    struct store_val vals[2 + T_TEXTS] = { SV_T(t->name) };
+    if (!template_is_there(t, result, b))
+        return;
+    template_note_change(call, b);
+    for (unsigned i = 0; i < T_TEXTS; i++) {
+        slice value = template_value(call, i);
+        vals[1 + i] = value.ptr == NULL ? SV_NULL : SV_T(value);
+    }
+    vals[1 + T_TEXTS] = command_arg(call, "disabled").ptr == NULL
+                            ? SV_NULL
+                            : SV_I(command_number(call, "disabled", 0));
+    struct store_batch *set = store_write(worker_store(call->worker), templates_lane());
+    store_add(set, &stmt_set, 1, vals, 2 + T_TEXTS);
+    template_write(t, set, template_changed);
+}
+
+static void run_template_set(struct command_call *call)
+{
+    bool any = command_arg(call, "disabled").ptr != NULL;
+    for (unsigned i = 0; i < T_TEXTS; i++)
+        any = any || command_arg(call, texts[i]).ptr != NULL;
+    if (!any)
+        command_fail(call, E_SYNTAX,
+                     "say what changes, such as --department NAME; \"\" removes it");
+    else if (templates_may_give(call) && templates_groups_ok(call))
+        template_task_read(call, template_set);
+}
+
+/* template rename */
+
+static void template_renamed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    slice to = command_arg(t->call, "to");
+    if (result == STORE_OK) {
+        EMIT(account.template_done, t->call->worker);
+        command_done(t->call, "template %.*s is now %.*s; accounts that name it: %lld",
+                     SLICE_ARG(t->name), SLICE_ARG(to), (long long)store_changed(b, 1));
+    } else if (result == STORE_CONFLICT) {
+        t->call->culprit = "to";
+        command_fail(t->call, E_EXISTS, "there is a template %.*s already", SLICE_ARG(to));
+    } else {
+        command_fail_cause(t->call, err_of_store(result), NULL);
+    }
+}
+
+static void template_rename(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    slice to = command_arg(t->call, "to");
+    if (!template_is_there(t, result, b))
+        return;
+    ensure(to.len > 0 && !t->call->ended);
+    struct store_batch *set = store_write(worker_store(t->call->worker), templates_lane());
+    STORE_ADD(set, &stmt_rename, 1, SV_T(t->name), SV_T(to));
+    STORE_ADD(set, &stmt_rename_accounts, STORE_ANY_ROWS, SV_T(t->name), SV_T(to));
+    EMIT(account.template_renamed, set, t->name, to);
+    template_write(t, set, template_renamed);
+}
+
+static void run_template_rename(struct command_call *call)
+{
+    template_task_read(call, template_rename);
+}
+
+/* template del */
+
+static void template_deleted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    (void)b;
+    if (result != STORE_OK)
+        command_fail_cause(t->call, err_of_store(result), NULL);
+    else if (t->accounts == 0)
+        command_done(t->call, "template %.*s deleted; no account names it", SLICE_ARG(t->name));
+    else
+        command_done(t->call,
+                     "template %.*s deleted; accounts that name it, and keep what they have: %lld",
+                     SLICE_ARG(t->name), (long long)t->accounts);
+}
+
+static void template_del(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    if (!template_is_there(t, result, b))
+        return;
+    ensure(t->name.len > 0 && !t->call->ended);
+    struct store_batch *drop = store_write(worker_store(t->call->worker), templates_lane());
+    STORE_ADD(drop, &stmt_drop, STORE_ANY_ROWS, SV_T(t->name));
+    template_write(t, drop, template_deleted);
+}
+
+static void run_template_del(struct command_call *call) { template_task_read(call, template_del); }
+
+/* template list, show */
+
+static void template_row(struct command_call *call, slice name, const struct store_batch *b,
+                         uint32_t row, uint32_t first)
+{
+    ensure(name.len > 0 && row < store_row_count(b, 0));
+    command_row(call);
+    command_text(call, "name", slice_dup(call->arena, name));
+    for (unsigned i = 0; i < T_TEXTS; i++) {
+        slice value = store_text(b, 0, row, first + i);
+        bool chosen = i == T_FEDERATION || i == T_SHARE || i == T_OTHERS;
+        command_text(call, texts[i],
+                     chosen && value.len == 0 ? SLICE("default") : slice_dup(call->arena, value));
+    }
+    command_bool(call, "disabled", store_int(b, 0, row, first + T_TEXTS) != 0);
+}
+
+static void templates_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail_cause(call, err_of_store(result), NULL);
+        return;
+    }
+    uint32_t count = store_row_count(b, 0), shown = command_page_limit(call);
+    shown = count < shown ? count : shown;
+    for (uint32_t i = 0; i < shown; i++) {
+        template_row(call, store_text(b, 0, i, 0), b, i, 1);
+        command_int(call, "accounts", store_int(b, 0, i, 2 + T_TEXTS));
+    }
+    if (count > shown)
+        command_done_more(call, slice_dup(call->arena, store_text(b, 0, shown - 1, 0)));
+    else
+        command_done(call, "%s", "");
+}
+
+static void run_template_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    slice after = command_arg(call, "after");
+    struct store_batch *b = store_read(worker_store(w), templates_lane());
+    STORE_ADD(b, &stmt_list, STORE_ANY_ROWS, SV_T(after.ptr == NULL ? SLICE("") : after),
+              SV_I(command_page_limit(call) + 1));
+    store_submit(b, worker_loop(w), 0, templates_listed, call);
+}
+
+static void template_shown(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct command_call *call = t->call;
+    if (!template_is_there(t, result, b))
+        return;
+    const char *missing =
+        templates_missing(call->worker, store_text(b, 0, 0, T_GROUPS), call->arena);
+    template_row(call, t->name, b, 0, 0);
+    if (missing != NULL)
+        command_text(call, "missing", slice_of(missing));
+    command_int(call, "accounts", t->accounts);
+    command_done(call, "%s", "");
+}
+
+static void run_template_show(struct command_call *call)
+{
+    template_task_read(call, template_shown);
+}
+
+/* Rows. */
+
+static bool template_is_name(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
+            return false;
+    return text.len > 0 && !slice_is(text, ".") && !slice_is(text, ".."); /* nor a path of REST */
+}
+
+static const char *const federations[] = { "default", "on", "off", NULL };
+static const char *const shares[] = { "default", "on", "off", NULL };
+static const char *const others[] = { "default", "allow", "block", "ask", NULL };
+/* clang-format off */
+#define NAME_ARG(name_, of, says)                                                                  \
+    { .name = (name_), .kind = ARG_POSITIONAL, .min = 1, .max = TEMPLATE_NAME_MAX,                 \
+      .refers = (of), .check = template_is_name, .example = "staff",                               \
+      .form = "lower-case letters, digits, -, _ and .", .doc = (says) }
+#define LINE_ARG(name_, example_, says)                                                            \
+    { .name = (name_), .kind = ARG_OPTION, .max = PROFILE_BYTES_MAX, .check = utf8_is_printable,   \
+      .form = "one line without control characters", .example = (example_), .doc = (says) }
+#define CHOICE_ARG(name_, choices_, says)                                                          \
+    { .name = (name_), .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = (choices_),            \
+      .doc = (says) }
+#define VALUE_ARGS                                                                                 \
+    LINE_ARG("description", "Staff in the office", "what it is for"),                              \
+    LINE_ARG("department", "Sales", "department of the accounts"),                                 \
+    { .name = "disabled", .kind = ARG_OPTION, .type = PARAM_BOOL,                                  \
+      .doc = "whether the accounts begin disabled; `user enable` lets them in" },                  \
+    CHOICE_ARG("federation", federations,                                                          \
+               "whether the users communicate with other servers: `federation set`"),              \
+    CHOICE_ARG("share", shares, "whether anybody sees their availability: `policy set`"),          \
+    CHOICE_ARG("others", others, "what applies to users without a rule: `policy set`"),            \
+    { .name = "groups", .kind = ARG_OPTION, .many = true, .refers = REFERS_GROUP,                  \
+      .max = TEMPLATE_GROUPS_BYTES,                                                                \
+      .doc = "groups that the accounts are put into by name, separated by spaces; up to 20" }
+#define VALUE_COLUMNS                                                                              \
+    { .name = "name", .refers = REFERS_TEMPLATE, .doc = "the template" },                          \
+    { .name = "description", .doc = "what it is for" },                                            \
+    { .name = "department", .doc = "department of the accounts" },                                 \
+    { .name = "federation", .doc = "whether they communicate with other servers" },                \
+    { .name = "share", .doc = "whether anybody sees their availability" },                         \
+    { .name = "others", .doc = "what applies to users without a rule" },                           \
+    { .name = "groups", .doc = "groups that they are put into" },                                  \
+    { .name = "disabled", .type = PARAM_BOOL, .doc = "whether they begin disabled" }
+/* clang-format on */
+
+static struct command template_add_command = {
+    .name = "template add",
+    .rest = "POST /templates, PUT /templates/{name}",
+    .effect = COMMAND_CHANGES,
+    .area = "templates",
+    .also_permission = "users.write",
+    .args = (const struct command_arg[]){ NAME_ARG("name", REFERS_NOTHING, "name of the template"),
+                                          VALUE_ARGS,
+                                          { 0 } },
+    .run = run_template_add,
+    .doc = "Makes a template: what new accounts are given. `user add --template` and imports apply "
+           "it once, when they make an account. A value that is given needs the permission of the "
+           "command that sets it.",
+};
+static struct command template_set_command = {
+    .name = "template set",
+    .rest = "PATCH /templates/{name}",
+    .effect = COMMAND_CHANGES,
+    .area = "templates",
+    .also_permission = "users.write",
+    .args = (const struct command_arg[]){ NAME_ARG("name", REFERS_TEMPLATE, "name of the template"),
+                                          VALUE_ARGS,
+                                          { 0 } },
+    .run = run_template_set,
+    .doc = "Changes a template. Accounts that were made from it stay as they are. Options that are "
+           "not given stay; an empty value removes one.",
+};
+static struct command template_rename_command = {
+    .name = "template rename",
+    .rest = "PUT /templates/{name}/name",
+    .effect = COMMAND_CHANGES,
+    .area = "templates",
+    .also_permission = "users.write",
+    .args = (const struct command_arg[]){ NAME_ARG("name", REFERS_TEMPLATE, "name of the template"),
+                                          NAME_ARG("to", REFERS_NOTHING, "its new name"),
+                                          { 0 } },
+    .run = run_template_rename,
+    .doc = "Renames a template. Accounts that name it and rules of groups have the new name then.",
+};
+static struct command template_del_command = {
+    .name = "template del",
+    .rest = "DELETE /templates/{name}",
+    .effect = COMMAND_CHANGES,
+    .area = "templates",
+    .asks = "Accounts that were made from it keep what they have.",
+    .args = (const struct command_arg[]){ NAME_ARG("name", REFERS_TEMPLATE, "name of the template"),
+                                          { 0 } },
+    .run = run_template_del,
+    .doc = "Deletes a template, and says how many accounts name it. They keep its name and what it "
+           "gave them, and rules of groups go on to match the name.",
+};
+static struct command template_list_command = {
+    .name = "template list",
+    .rest = "GET /templates",
+    .effect = COMMAND_READS,
+    .area = "templates",
+    .args = (const struct command_arg[]){ COMMAND_PAGE_ARGS("template"), { 0 } },
+    .run = run_template_list,
+    .doc = "Lists the templates of accounts by name.",
+    .columns =
+        (const struct command_column[]){
+            VALUE_COLUMNS,
+            { .name = "accounts", .type = PARAM_INT, .doc = "accounts that name it" },
+            { 0 } },
+};
+static struct command template_show_command = {
+    .name = "template show",
+    .rest = "GET /templates/{name}",
+    .effect = COMMAND_READS,
+    .area = "templates",
+    .record = true,
+    .args = (const struct command_arg[]){ NAME_ARG("name", REFERS_TEMPLATE, "name of the template"),
+                                          { 0 } },
+    .run = run_template_show,
+    .doc = "Shows a template: what new accounts are given.",
+    .columns =
+        (const struct command_column[]){
+            VALUE_COLUMNS,
+            { .name = "missing",
+              .optional = true,
+              .doc = "groups of these that are there no more; they are left out" },
+            { .name = "accounts",
+              .type = PARAM_INT,
+              .moves = true,
+              .doc = "accounts that name it" },
+            { 0 } },
+};
+
+const struct feature templates_feature = {
+    .name = "templates",
+    .schema =
+        &(const struct store_schema){
+            .feature = "templates",
+            .migrations = migrations,
+            .stmts =
+                (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
+                                              &stmt_rename, &stmt_rename_accounts, &stmt_accounts,
+                                              &stmt_all, &stmt_list, &stmt_disable, NULL } },
+    .commands = (struct command *const[]){ &template_add_command, &template_set_command,
+                                           &template_rename_command, &template_del_command,
+                                           &template_list_command, &template_show_command, NULL },
+};

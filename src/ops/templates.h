@@ -1,0 +1,29 @@
+/* templates: what new accounts are given. An administrator makes a template (`template add`), and
+ * `user add --template` and imports apply it once, in the transaction that makes the account; the
+ * account keeps its name. A later change of the template changes no account. Its profile is that of
+ * im/account_life.h; what else it gives, features store (account.template).
+ *
+ * The rows are in the database, nothing is in memory. Limits: TEMPLATES_MAX; TEMPLATE_GROUPS_MAX
+ * groups of a template. */
+#pragma once
+#include "im/account_life.h"
+
+struct arena;
+struct command_call;
+
+enum { TEMPLATES_MAX = 1000, TEMPLATE_GROUPS_MAX = 20, TEMPLATE_NAME_MAX = 64 };
+
+/* e OK: what it gives, in the arena. E_NOTFOUND: there is no such template. */
+typedef void templates_fn(void *arg, enum err e, const struct account_template *t);
+/* fn is called once, later. On the loop of the worker. */
+void templates_read(struct worker *w, slice name, struct arena *arena, templates_fn *fn, void *arg);
+/* Ends the call, whose argument `template` names it: it could not be read. */
+void templates_fail(struct command_call *call, enum err e);
+/* Adds what the template gives to a new account that has its row in the batch, but for its profile.
+ * When that is committed, templates_added(). Any worker. */
+void templates_add(struct store_batch *b, slice jid, const struct account_template *t);
+void templates_added(struct worker *w);
+/* Groups that it names and that are there no more, separated by commas; NULL: none. */
+const char *templates_missing(const struct worker *w, slice groups, struct arena *arena);
+
+extern const struct feature templates_feature;

@@ -1,0 +1,322 @@
+"""What a template gives to new accounts, once: `template add`, `user add --template`, imports."""
+import re
+
+import pytest
+
+from muster.client import until
+from muster.imports import server_data
+from muster.server import refusal
+from test_api import Api, api_server
+from test_backup import into
+from test_roster import get, items
+
+STAFF = {"description": "Staff in the office", "department": "Sales", "federation": "off",
+         "share": "off", "others": "ask", "groups": "sales office"}
+NOTHING = {"description": "", "department": "", "federation": "default", "share": "default",
+           "others": "default", "groups": "", "disabled": False, "accounts": 0}
+
+
+def options(values):
+    return [word for name, value in values.items() for word in (f"--{name}", value)]
+
+
+def make(server, name="staff", **values):
+    server.ctl("template", "add", name, *options(values))
+
+
+def add(server, name, *more, template="staff"):
+    return server.ctl("user", "add", f"{name}@localhost", "--password", "secret",
+                      "--template", template, *more)["text"]
+
+
+def shown(server, name="staff"):
+    row, = server.rows("template", "show", name)
+    assert row.pop("name") == name
+    return row
+
+
+def profile(server, name):
+    row, = server.rows("user", "show", f"{name}@localhost")
+    return row["department"], row["template"], row["disabled"]
+
+
+def federation(server, name):
+    return {row["what"]: row["mode"]
+            for row in server.rows("federation", "show", f"{name}@localhost")}["user"]
+
+
+def policy(server, name):
+    return {row["what"]: row["is"] for row in server.rows("policy", "show", f"{name}@localhost")}
+
+
+def groups(server, name):
+    return {row["name"] for row in server.rows("user", "groups", f"{name}@localhost")}
+
+
+def login_fails(server, name):
+    assert server.connect(name).authenticate() is not None
+
+
+@pytest.fixture
+def staff(server):
+    for name in "sales", "office":
+        server.ctl("group", "add", name)
+    make(server, **STAFF)
+    return server
+
+
+def test_values_are_shown_and_listed(staff):
+    assert shown(staff) == {**NOTHING, **STAFF}
+    make(staff, "none")
+    assert shown(staff, "none") == NOTHING
+    add(staff, "ann")
+    rows = staff.rows("template", "list")
+    assert rows == [{"name": "none", **NOTHING}, {"name": "staff", **NOTHING, **STAFF,
+                                                  "accounts": 1}]
+    page = staff.ctl("template", "list", "--limit", "1")
+    assert page["rows"] == rows[:1] and page["next"] == "none"
+    assert staff.rows("template", "list", "--after", "none") == rows[1:]
+    staff.restart()
+    assert staff.rows("template", "list") == rows
+
+
+def test_a_new_account_is_given_all_of_it(staff):
+    staff.ctl("group-member", "add", "sales", "alice@localhost")
+    alice = staff.login("alice", "a")
+    get(alice)
+    assert add(staff, "ann") .startswith("account ann@localhost added from template staff;")
+    assert profile(staff, "ann") == ("Sales", "staff", False)
+    assert federation(staff, "ann") == "off"
+    assert policy(staff, "ann") == {"share": "off", "others": "ask"}
+    until("it is in its groups", lambda: groups(staff, "ann") == {"sales", "office"})
+    alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'><item jid='ann@localhost'/>"
+                 "</query></iq>")
+    assert "alice@localhost" in items(get(staff.login("ann")))
+
+
+def test_what_is_given_by_hand_comes_first(staff):
+    add(staff, "ann", "--department", "Court", "--surname", "Boleyn")
+    assert profile(staff, "ann") == ("Court", "staff", False)
+    add(staff, "bea", "--department", "")
+    assert profile(staff, "bea") == ("", "staff", False)
+
+
+def test_an_empty_one_gives_its_name_alone(server):
+    make(server, "plain")
+    add(server, "ann", template="plain")
+    assert profile(server, "ann") == ("", "plain", False)
+    assert federation(server, "ann") == "default" and groups(server, "ann") == set()
+    assert policy(server, "ann") == {"share": "default", "others": "default"}
+    with server.database() as db:
+        assert db.execute("SELECT count(*) FROM privacy").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM federation_user").fetchone() == (0,)
+
+
+def test_an_account_may_begin_disabled(server):
+    make(server, "later", disabled="on")
+    assert "it is disabled, `user enable` lets it in" in add(server, "ann", template="later")
+    assert profile(server, "ann") == ("", "later", True)
+    login_fails(server, "ann")
+    server.ctl("user", "enable", "ann@localhost")
+    server.login("ann")
+
+
+def test_a_later_change_changes_no_account(staff):
+    add(staff, "ann")
+    until("it is in its groups", lambda: groups(staff, "ann") == {"sales", "office"})
+    text = staff.ctl("template", "set", "staff", "--department", "", "--federation", "on",
+                     "--others", "default", "--groups", "sales", "--disabled", "on")["text"]
+    assert text == "template staff changed; accounts that are there stay as they are"
+    assert shown(staff) == {**NOTHING, **STAFF, "department": "", "federation": "on",
+                            "others": "default", "groups": "sales", "disabled": True,
+                            "accounts": 1}
+    staff.restart()
+    assert profile(staff, "ann") == ("Sales", "staff", False)
+    assert federation(staff, "ann") == "off" and policy(staff, "ann")["others"] == "ask"
+    assert groups(staff, "ann") == {"sales", "office"}
+    add(staff, "bea")
+    assert profile(staff, "bea") == ("", "staff", True)
+
+
+def test_an_unknown_one_is_refused(server):
+    for words in (("user", "add", "ann@localhost", "--password", "x", "--template", "nobody"),
+                  ("user", "set", "bob@localhost", "--template", "nobody"),
+                  ("template", "show", "nobody"), ("template", "del", "nobody"),
+                  ("template", "set", "nobody", "--department", "x"),
+                  ("template", "rename", "nobody", "staff"),
+                  ("import", "xep0227", "/nowhere", "--template", "nobody")):
+        assert ("there is no template nobody; `template list` shows all, `template add` makes one"
+                in refusal(server, *words)), words
+    assert "there is no account" in refusal(server, "user", "show", "ann@localhost")
+
+
+@pytest.mark.parametrize("name, value, why", [
+    ("groups", "sales nosuch", "there is no group nosuch; `group list` shows all"),
+    ("groups", " ".join(["sales"] * 21), "found 21 groups, allowed: up to 20"),
+    ("federation", "only", "allowed"), ("others", "perhaps", "allowed"),
+    ("share", "x", "allowed"), ("disabled", "x", "on or off"), ("department", "x" * 257, "256"),
+    ("description", "a\nb", "one line")])
+def test_values_that_do_not_fit(staff, name, value, why):
+    before = shown(staff)
+    assert why in refusal(staff, "template", "set", "staff", f"--{name}", value)
+    assert why in refusal(staff, "template", "add", "other", f"--{name}", value)
+    assert shown(staff) == before and len(staff.rows("template", "list")) == 1
+
+
+def test_names(server):
+    make(server)
+    assert "there is a template staff already" in refusal(server, "template", "add", "staff")
+    for bad in "Staff", "a b", "..", "x" * 65, "":
+        assert refusal(server, "template", "add", bad)
+    assert "say what changes" in refusal(server, "template", "set", "staff")
+
+
+def test_user_set_names_it_and_applies_nothing(staff):
+    staff.ctl("user", "set", "bob@localhost", "--template", "staff")
+    assert profile(staff, "bob") == ("", "staff", False)
+    assert federation(staff, "bob") == "default" and groups(staff, "bob") == set()
+    staff.ctl("template", "del", "staff")
+    staff.ctl("user", "set", "bob@localhost", "--template", "staff", "--surname", "B")
+    assert profile(staff, "bob") == ("", "staff", False), "it has that name already"
+    staff.ctl("user", "set", "bob@localhost", "--template", "")
+    assert profile(staff, "bob") == ("", "", False)
+
+
+def test_deletion_says_who_names_it_and_takes_nothing(staff):
+    make(staff, "unused")
+    assert staff.ctl("template", "del", "unused")["text"] == (
+        "template unused deleted; no account names it")
+    staff.ctl("group", "add", "crew", "--rules", "template=staff")
+    add(staff, "ann")
+    assert staff.ctl("template", "del", "staff")["text"] == (
+        "template staff deleted; accounts that name it, and keep what they have: 1")
+    assert profile(staff, "ann") == ("Sales", "staff", False)
+    assert federation(staff, "ann") == "off"
+    until("it is in its groups", lambda: groups(staff, "ann") == {"sales", "office", "crew"})
+    assert staff.rows("template", "list") == []
+
+
+def test_rename(staff):
+    """Also in accounts and in rules of groups, of which one may have the new name already."""
+    staff.ctl("group", "add", "crew", "--rules", "template=staff template=team")
+    staff.ctl("group", "add", "team", "--rules", "template=team")
+    add(staff, "ann")
+    make(staff, "taken")
+    assert "there is a template taken already" in refusal(staff, "template", "rename", "staff",
+                                                          "taken")
+    assert staff.ctl("template", "rename", "staff", "team")["text"] == (
+        "template staff is now team; accounts that name it: 1")
+    assert shown(staff, "team") == {**NOTHING, **STAFF, "accounts": 1}
+    assert profile(staff, "ann")[1] == "team"
+    assert staff.rows("group", "show", "crew")[0]["rules"] == "template=team"
+    all_of_them = {"sales", "office", "crew", "team"}
+    until("it is in its groups", lambda: groups(staff, "ann") == all_of_them)
+    assert "there is no template staff" in refusal(staff, "template", "show", "staff")
+
+
+def test_a_group_that_is_gone(staff):
+    staff.ctl("group", "del", "office")
+    assert shown(staff)["missing"] == "office"
+    done = staff.ctl_run("user", "add", "ann@localhost", "--password", "secret",
+                         "--template", "staff")
+    assert "groups of the template that are there no more: office" in done.stdout
+    until("it is in its groups", lambda: groups(staff, "ann") == {"sales"})
+
+
+def test_an_account_that_is_made_again_has_nothing_of_it(staff):
+    add(staff, "ann")
+    staff.ctl("user", "del", "ann@localhost")
+    staff.add_user("ann")
+    assert profile(staff, "ann") == ("", "", False) and groups(staff, "ann") == set()
+    assert federation(staff, "ann") == "default" and policy(staff, "ann")["others"] == "default"
+
+
+def test_an_account_that_is_there_is_left_alone(staff):
+    assert "exists already" in refusal(staff, "user", "add", "bob@localhost", "--password", "x",
+                                       "--template", "staff")
+    assert profile(staff, "bob") == ("", "", False) and groups(staff, "bob") == set()
+
+
+def test_imports_apply_it_to_accounts_that_are_new(staff, load):
+    users = server_data("<user name='ann' password='secret'/>",
+                        "<user name='bob' password='other'/>")
+    assert load(users, "--template", "staff", "--dry-run")[0].startswith("users that would be")
+    assert "there is no account" in refusal(staff, "user", "show", "ann@localhost")
+    assert load(users, "--template", "staff", "--replace")[0].startswith("users imported: 2,")
+    assert profile(staff, "ann") == ("Sales", "staff", False)
+    assert federation(staff, "ann") == "off"
+    assert policy(staff, "ann") == {"share": "off", "others": "ask"}
+    until("it is in its groups", lambda: groups(staff, "ann") == {"sales", "office"})
+    assert profile(staff, "bob") == ("", "", False), "it was there"
+    staff.ctl("template", "set", "staff", "--disabled", "on")
+    load(server_data("<user name='eve' password='secret'/>"), "--template", "staff")
+    assert profile(staff, "eve") == ("Sales", "staff", True)
+    login_fails(staff, "eve")
+
+
+def test_nobody_gives_what_they_may_not_give_by_hand(make_server):
+    server = api_server(make_server)
+    server.ctl("group", "add", "sales")
+    server.ctl("role", "set", "maker", "templates.* users.*")
+    tokens = {role: Api(server.api.port, server.rows("token", "add", role, role)[0]["token"])
+              for role in ("maker", "help-desk", "auditor", "administrator")}
+    maker, desk, auditor, root = tokens.values()
+    assert maker("PUT", "/templates/staff", {"department": "Sales"}).status == 201
+    for name, value, permission in (("federation", "on", "federation.write"),
+                                    ("groups", "sales", "groups.write"),
+                                    ("others", "block", "policies.write")):
+        answer = maker("PATCH", "/templates/staff", {name: value})
+        assert answer.status == 403 and permission in str(answer.json), name
+        assert root("PATCH", "/templates/staff", {name: value}).status < 300
+    for one in desk, auditor:
+        assert one("GET", "/templates/staff").json["department"] == "Sales"
+        assert one("DELETE", "/templates/staff").status == 403
+    assert desk("PUT", "/users/ann@localhost", {"password": "secret-1", "template": "staff"}
+                ).status == 201
+    assert desk("GET", "/users/ann@localhost").json["template"] == "staff"
+    assert auditor("PUT", "/users/bea@localhost", {"password": "x"}).status == 403
+    answer = desk("PUT", "/users/bea@localhost", {"password": "secret-1", "template": "nobody"})
+    assert answer.status == 422 and "template" in str(answer.json)
+
+
+def test_what_was_read_over_the_api_may_be_sent_back(make_server):
+    server = api_server(make_server)
+    api = server.api
+    assert api("PUT", "/templates/staff", {"department": "Sales", "disabled": True}).status == 201
+    read = api("GET", "/templates/staff")
+    etag = read.getheader("ETag")
+    body = {**read.json, "description": "Office"}
+    assert api("PATCH", "/templates/staff", body, If_Match=etag).status < 300
+    assert api("GET", "/templates/staff").json == body
+    assert api("PATCH", "/templates/staff", {"department": "x"}, If_Match=etag).status == 412
+    assert api("PUT", "/templates/staff/name", {"to": "crew"}).status < 300
+    assert api("GET", "/templates/staff").status == 404
+    assert api("DELETE", "/templates/crew").status < 300
+    assert server.rows("template", "list") == []
+
+
+def test_the_audit_log_has_what_changed(staff):
+    staff.ctl("template", "set", "staff", "--department", "Court", "--disabled", "on")
+    add(staff, "ann")
+    added, changed = staff.rows("audit", "list", "--limit", "2")
+    assert (changed["before"], changed["after"]) == (
+        "department=Sales disabled=off", "department=Court disabled=on")
+    assert "template=staff" in added["args"] and "secret" not in added["args"]
+
+
+def test_a_backup_has_them(staff, make_server, tmp_path):
+    add(staff, "ann")
+    staff.ctl("backup", "create", tmp_path / "backup")
+    again = into(make_server, tmp_path / "backup")
+    assert again.rows("template", "list") == staff.rows("template", "list")
+    assert profile(again, "ann") == ("Sales", "staff", False)
+    until("it is in its groups", lambda: groups(again, "ann") == {"sales", "office"})
+
+
+def test_at_most_a_thousand(server):
+    with server.database() as db:
+        for i in range(1000):
+            db.execute(f"INSERT INTO account_template VALUES ('t{i}', '', '', '', '', '', '', 0)")
+    assert "there are 1000 templates" in refusal(server, "template", "add", "more")
+    assert "there is a template t1 already" in refusal(server, "template", "add", "t1")
+    assert re.fullmatch("t9+", server.rows("template", "list")[-1]["name"])
