@@ -118,6 +118,24 @@ def test_members_that_are_given_leave_domains_and_rules(api, server):
     assert members(api) == [ALICE]
 
 
+def test_accounts_that_a_domain_brings_change_nothing_that_is_compared(api, server):
+    """The group shows how many users are in it now, which If-Match leaves out; the list of its
+    members has pages, and so no ETag."""
+    path = "/groups/sales"
+    assert api("PUT", path, {"members": [ALICE], "domains": "localhost"}).status == 201
+    before = api("GET", path)
+    etag = before.getheader("ETag")
+    server.add_user("dave")
+    until("dave is in it", lambda: api("GET", path).json["now"] == 4)
+    assert api("GET", path, If_None_Match=etag).json == {**before.json, "now": 4}
+    assert api("PATCH", path, {"shown": "Sales"}, If_Match=etag).status == 200
+    assert api("PATCH", path, {"shown": "Other"}, If_Match=etag).status == 412
+    assert len(members(api)) == 4
+    assert api("GET", f"{path}/members").getheader("ETag") is None
+    answer = api("POST", f"{path}/members", {"users": [BOB]}, If_Match=etag)
+    assert answer.status == 412 and "no ETag" in answer.json["detail"]
+
+
 def test_members_are_refused_as_a_whole(api, server):
     """Nothing of the request is done."""
     path = "/groups/sales"

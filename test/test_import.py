@@ -408,6 +408,7 @@ def test_what_is_replaced_keeps_what_others_gave_it(server, load):
     server.ctl("room-admin", "add", "juliet@localhost")
     server.ctl("room", "create", "hall@conference.localhost", "juliet@localhost")
     server.ctl("room", "affiliation", "hall@conference.localhost", "romeo@localhost", "admin")
+    server.ctl("template", "add", "lovers")
     server.ctl("user", "set", "juliet@localhost", *PROFILE)
     server.ctl("group", "add", "house")
     server.ctl("group-member", "add", "house", "juliet@localhost", "romeo@localhost")

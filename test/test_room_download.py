@@ -246,3 +246,52 @@ def test_a_client_reads_it_in_parts(server):
             break
         more = {"after": place[1]}
     assert len(lines) > 100 and "".join(f"{line}\n" for line in lines) == exported(server)
+
+
+# --- archive room ---
+
+MESSAGES = f"/rooms/{urllib.parse.quote(CAVE)}/messages"
+
+
+def test_the_archive_of_a_room_is_read_page_by_page(server):
+    rows = server.rows("archive", "room", CAVE)
+    assert [r["body"] for r in rows] == [f'Round "about" the cauldron {i} \u20ac <&>'
+                                         for i in range(SAID)]
+    assert {r["from"] for r in rows} == {f"{CAVE}/first"}
+    assert all(r["author"].startswith("alice@localhost/") for r in rows)
+    page = server.ctl("archive", "room", CAVE, "--limit", "2")
+    assert page["rows"] == rows[:2]
+    assert server.rows("archive", "room", CAVE, "--after", page["next"]) == rows[2:]
+    assert server.rows("archive", "room", CAVE, "--with", f"{CAVE}/first") == rows
+    assert server.rows("archive", "room", CAVE, "--with", f"{CAVE}/second") == []
+    assert server.rows("archive", "room", CAVE, "--start", rows[3]["time"])[0] in rows[:4]
+    assert server.rows("archive", "room", CAVE, "--start", "2100-01-01T00:00:00Z") == []
+    for wrong in (["nowhere@conference.localhost"], [CAVE, "--after", "zz"],
+                  [CAVE, "--start", "yesterday"], ["alice@localhost"]):
+        assert server.ctl_run("archive", "room", *wrong).returncode != 0, wrong
+
+
+def test_an_auditor_reads_accounts_and_rooms_with_a_reason(server):
+    """By the same permission, which a token has if its scope has it."""
+    server.client("alice", "a").send("<message to='bob@localhost' type='chat'><body>x</body>"
+                                     "</message>")
+    account = "/users/bob%40localhost/messages"
+    until("it is stored", lambda: server.rows("archive", "read", "bob@localhost"))
+    tokens = {}
+    for role, scope in (("auditor", ()), ("operator", ()), ("viewer", ()),
+                        ("auditor", ("--scope", "rooms.*"))):
+        name = role + "-narrow" * bool(scope)
+        tokens[name] = server.rows("token", "add", name, role, *scope)[0]["token"]
+    for path in MESSAGES, account:
+        answer = server.api("GET", f"{path}?{REASON}", token=tokens["auditor"])
+        assert answer.status == 200 and answer.json["items"], path
+        without = server.api("GET", path, token=tokens["auditor"])
+        assert without.status == 422 and "reason" in str(without.json), path
+        entry = server.rows("audit", "list", "--limit", "2")
+        assert any(WHY in e["args"] and e["actor"] == "token:auditor" for e in entry)
+        assert "cauldron" not in str(entry)
+        for name in "operator", "viewer", "auditor-narrow":
+            refused = server.api("GET", f"{path}?{REASON}", token=tokens[name])
+            assert refused.status == 403 and "compliance.read" in str(refused.json), (path, name)
+    missing = MESSAGES.replace("cave", "nowhere")
+    assert server.api("GET", f"{missing}?{REASON}", token=tokens["auditor"]).status == 404

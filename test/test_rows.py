@@ -16,7 +16,8 @@ ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload 
              "report list", "motd show", "s2s list", "s2s-route list", "s2s-demand list",
              "backup list", "s2s-group list", "federation list", "federation reports",
              "test history", "test users", "metrics history", "admin sessions",
-             "archive events", "archive read", "trace list", "trace message", "trace texts",
+             "archive events", "archive read", "archive room", "trace list", "trace message",
+             "trace texts",
              "user blocked", "user vcard"}
 # They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
 NEEDS_A_PARTNER = {"s2s trace", "doctor"}

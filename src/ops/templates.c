@@ -95,24 +95,26 @@ struct reading {
     slice name;
 };
 
+static slice template_text(const struct reading *r, const struct store_batch *b, uint32_t text)
+{
+    return slice_dup(r->arena, store_text(b, 0, 0, text));
+}
+
 static void template_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     const struct reading *r = arg;
-    slice text[T_TEXTS];
     if (result != STORE_OK || store_row_count(b, 0) == 0) {
         r->fn(r->arg, result == STORE_OK ? E_NOTFOUND : err_of_store(result), NULL);
         return;
     }
-    for (unsigned i = 0; i < T_TEXTS; i++)
-        text[i] = slice_dup(r->arena, store_text(b, 0, 0, i));
     struct account_template *t = arena_new(r->arena, struct account_template, 1);
     *t = (struct account_template){ .name = r->name,
-                                    .department = text[T_DEPARTMENT],
+                                    .department = template_text(r, b, T_DEPARTMENT),
                                     .disabled = store_int(b, 0, 0, T_TEXTS) != 0,
-                                    .federation = text[T_FEDERATION],
-                                    .share = text[T_SHARE],
-                                    .others = text[T_OTHERS],
-                                    .groups = text[T_GROUPS] };
+                                    .federation = template_text(r, b, T_FEDERATION),
+                                    .share = template_text(r, b, T_SHARE),
+                                    .others = template_text(r, b, T_OTHERS),
+                                    .groups = template_text(r, b, T_GROUPS) };
     r->fn(r->arg, OK, t);
 }
 
@@ -193,16 +195,17 @@ static slice template_value(const struct command_call *call, unsigned text)
 static const char *on_off(int64_t value) { return value != 0 ? "on" : "off"; }
 
 /* Nobody gives by a template what they may not give by hand. */
+static const struct {
+    const char *arg, *permission;
+} needs[] = {
+    { "federation", "federation.write" },
+    { "share", "policies.write" },
+    { "others", "policies.write" },
+    { "groups", "groups.write" },
+};
+
 static bool templates_may_give(struct command_call *call)
 {
-    static const struct {
-        const char *arg, *permission;
-    } needs[] = {
-        { "federation", "federation.write" },
-        { "share", "policies.write" },
-        { "others", "policies.write" },
-        { "groups", "groups.write" },
-    };
     for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++) {
         if (command_arg(call, needs[i].arg).ptr == NULL ||
             principal_may(&call->who, needs[i].permission))
@@ -222,17 +225,15 @@ static bool templates_groups_ok(struct command_call *call)
     while (slice_word(&rest, &name))
         count++;
     const char *missing = templates_missing(call->worker, groups, call->arena);
-    if (count <= TEMPLATE_GROUPS_MAX && missing == NULL)
-        return true;
     call->culprit = "groups";
-    if (missing != NULL)
-        command_fail(call, E_NOTFOUND,
-                     "there is no group %s; `group list` shows all, `group add` makes one",
-                     missing);
-    else
+    if (count > TEMPLATE_GROUPS_MAX)
         command_fail(call, E_LIMIT, "found %u groups, allowed: up to %d", count,
                      TEMPLATE_GROUPS_MAX);
-    return false;
+    else if (missing != NULL)
+        command_fail(call, E_NOTFOUND, "there is no group %s; `group list` shows all", missing);
+    else
+        call->culprit = NULL;
+    return count <= TEMPLATE_GROUPS_MAX && missing == NULL;
 }
 
 /* "department=Sales disabled=on"; the description stays out. b NULL: what the call gives. */
@@ -310,6 +311,21 @@ static void template_added(void *arg, enum store_result result, const struct sto
         command_fail_cause(t->call, err_of_store(result), NULL);
 }
 
+static void template_put(struct template_task *t)
+{
+    struct command_call *call = t->call;
+    struct store_val vals[3 + T_TEXTS] = { SV_T(t->name) };
+    for (unsigned i = 0; i < T_TEXTS; i++) {
+        slice value = template_value(call, i);
+        vals[1 + i] = SV_T(value.ptr == NULL ? SLICE("") : value);
+    }
+    vals[1 + T_TEXTS] = SV_I(command_number(call, "disabled", 0));
+    vals[2 + T_TEXTS] = SV_I(TEMPLATES_MAX);
+    struct store_batch *b = store_write(worker_store(call->worker), templates_lane());
+    store_add(b, &stmt_put, 1, vals, 3 + T_TEXTS);
+    template_write(t, b, template_added);
+}
+
 static void template_add(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct template_task *t = arg;
@@ -322,17 +338,7 @@ static void template_add(void *arg, enum store_result result, const struct store
         command_fail(call, E_LIMIT, "there are %d templates, which is the most", TEMPLATES_MAX);
         return;
     }
-    slice text[T_TEXTS];
-    for (unsigned i = 0; i < T_TEXTS; i++) {
-        text[i] = template_value(call, i);
-        if (text[i].ptr == NULL)
-            text[i] = SLICE("");
-    }
-    struct store_batch *put = store_write(worker_store(call->worker), templates_lane());
-    STORE_ADD(put, &stmt_put, 1, SV_T(t->name), SV_T(text[0]), SV_T(text[1]), SV_T(text[2]),
-              SV_T(text[3]), SV_T(text[4]), SV_T(text[5]),
-              SV_I(command_number(call, "disabled", 0)), SV_I(TEMPLATES_MAX));
-    template_write(t, put, template_added);
+    template_put(t);
 }
 
 static void run_template_add(struct command_call *call)
@@ -356,24 +362,29 @@ static void template_changed(void *arg, enum store_result result, const struct s
         command_fail_cause(t->call, err_of_store(result), NULL);
 }
 
-static void template_set(void *arg, enum store_result result, const struct store_batch *b)
+static void template_write_values(struct template_task *t)
 {
-    struct template_task *t = arg;
     struct command_call *call = t->call;
     struct store_val vals[2 + T_TEXTS] = { SV_T(t->name) };
-    if (!template_is_there(t, result, b))
-        return;
-    template_note_change(call, b);
     for (unsigned i = 0; i < T_TEXTS; i++) {
         slice value = template_value(call, i);
         vals[1 + i] = value.ptr == NULL ? SV_NULL : SV_T(value);
     }
-    vals[1 + T_TEXTS] = command_arg(call, "disabled").ptr == NULL
-                            ? SV_NULL
-                            : SV_I(command_number(call, "disabled", 0));
-    struct store_batch *set = store_write(worker_store(call->worker), templates_lane());
-    store_add(set, &stmt_set, 1, vals, 2 + T_TEXTS);
-    template_write(t, set, template_changed);
+    bool given = command_arg(call, "disabled").ptr != NULL;
+    vals[1 + T_TEXTS] = given ? SV_I(command_number(call, "disabled", 0)) : SV_NULL;
+    struct store_batch *b = store_write(worker_store(call->worker), templates_lane());
+    store_add(b, &stmt_set, 1, vals, 2 + T_TEXTS);
+    template_write(t, b, template_changed);
+}
+
+static void template_set(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct command_call *call = t->call;
+    if (!template_is_there(t, result, b))
+        return;
+    template_note_change(call, b);
+    template_write_values(t);
 }
 
 static void run_template_set(struct command_call *call)

@@ -11,6 +11,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "muc/muc.h"
+#include "muc/operate/operate_archive.h"
 #include "muc/operate/operate_config.h"
 #include "muc/operate/operate_joins.h"
 #include "muc/operate/operate_list.h"
@@ -411,7 +412,8 @@ static const struct store_schema schema = {
     .feature = "muc_operate",
     .migrations = none,
     .stmts = (struct store_stmt *const[]){ &operate_archive_stmt, &operate_page_stmt,
-                                           &operate_people_stmt, &operate_joins_stmt, NULL },
+                                           &operate_people_stmt, &operate_joins_stmt,
+                                           &archive_room_stmt, NULL },
 };
 
 #define ROOM_ARG                                                                                   \
@@ -631,9 +633,10 @@ const struct feature muc_operate_feature = {
         (const struct message_row *const[]){ &owner_asked_message, &owner_told_message, NULL },
     .schema = &schema,
     .commands =
-        (struct command *const[]){
-            &room_list_command, &room_report_command, &show_command, &affiliations_command,
-            &occupants_command, &create_command, &destroy_command, &kick_command,
-            &affiliation_command, &room_owner_command, &room_fields_command, &room_set_command,
-            &room_change_command, &room_unlock_command, &room_joins_command, NULL },
+        (struct command *const[]){ &room_list_command, &room_report_command, &show_command,
+                                   &affiliations_command, &occupants_command, &create_command,
+                                   &destroy_command, &kick_command, &affiliation_command,
+                                   &room_owner_command, &room_fields_command, &room_set_command,
+                                   &room_change_command, &room_unlock_command, &room_joins_command,
+                                   &archive_room_command, NULL },
 };
