@@ -366,6 +366,34 @@ def test_what_the_server_cuts_off_is_fine(host):
     assert host.rows("audit", "verify")[0]["first"] == 4
 
 
+@pytest.mark.sqlite
+@pytest.mark.release
+def test_entries_go_when_they_are_older_than_audit_keep(make_server, disk):
+    """By the clock, not a day before; the chain of those that are left verifies."""
+    day_us = 24 * 3600 * 10**6
+    host = make_server("alice", disk=disk)
+    host.ctl("set", "audit.keep", "10d", "--accept")
+    for i in range(3):
+        host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
+    disk.turn(wall_us=6 * day_us)
+    host.ctl("set", "sm.hibernate-time", "40s")
+    kept = entries(host, "--command", "set")[0]["id"]
+    disk.turn(wall_us=9 * day_us)
+    host.restart()
+    host.wait_log("audit.verified")
+    assert host.rows("audit", "export")[0]["id"] == 1
+    disk.turn(wall_us=11 * day_us)
+    host.restart()
+    until("the old ones are gone", lambda: host.rows("audit", "export")[0]["id"] == kept)
+    for _ in range(2):
+        host.ctl("set", "sm.hibernate-time", "50s")
+        host.ctl("set", "sm.hibernate-time", "60s")
+        checked = host.rows("audit", "verify")[0]
+        assert checked["first"] == kept and checked["last"] > kept
+        assert broken(host) is None and entries(host, "--command", "audit broken") == []
+        host.restart()
+
+
 def test_the_audit_log_names_a_secret_setting_but_no_word_that_may_be_a_secret(server):
     server.ctl("set", "mail.password", "s3cret")
     assert server.ctl_run("set", "s3cret", "s3cret").returncode != 0

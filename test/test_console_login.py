@@ -1,5 +1,6 @@
 """Sessions of the console: login with a password, the cookie and its ends, and attacks on them."""
 import base64
+import functools
 import hashlib
 import hmac
 import http.client
@@ -636,6 +637,25 @@ def test_second_factor(server, browser, name):
     assert browser.login(name, code=again[0]).status == 201
     server.ctl("admin", "totp-remove", name, "--yes")
     assert browser.login(name).status == 201
+
+
+@pytest.mark.sqlite
+@pytest.mark.release
+@pytest.mark.parametrize("ahead_s, taken", [(30, True), (-30, True), (60, False), (-60, False)])
+def test_second_factor_while_the_clock_is_wrong(make_server, disk, ahead_s, taken):
+    """By one step it may be, in both directions, but not by more."""
+    server = console_server(functools.partial(make_server, disk=disk))
+    secret = server.rows("admin", "totp", "root")[0]["secret"]
+    disk.turn(wall_us=-3600 * 10**6)  # the code that confirms it is an old one then
+    server.ctl("admin", "totp-confirm", "root", totp(secret, now_step() - 120))
+    disk.turn(wall_us=ahead_s * 10**6)
+    if time.time() % 30 > 25:  # the step must not end meanwhile
+        time.sleep(30 - time.time() % 30)
+    code = totp(secret, now_step())
+    answer = server.browser().login("root", code=code)
+    assert (answer.status == 201) == taken, answer.text
+    assert taken or answer.json["code"] == "wrong"
+    assert server.browser().login("root", code=code).json["code"] == "wrong"
 
 
 def test_a_code_is_used_once_by_two_at_the_same_moment(server):
