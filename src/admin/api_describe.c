@@ -51,18 +51,12 @@ static void put_members(json_t *to, const char *key, const struct command *c, sl
 static json_t *described(const struct param *p)
 {
     static const char *const refers[REFERS_KINDS] = {
-        [REFERS_SETTING] = "setting",
-        [REFERS_LOG_AREA] = "area",
-        [REFERS_ALARM] = "alarm",
-        [REFERS_GROUP] = "group",
-        [REFERS_TOKEN] = "token",
-        [REFERS_ROLE] = "role",
-        [REFERS_TEMPLATE] = "template",
-        [REFERS_PARTNER] = "partner",
-        [REFERS_COMPONENT] = "component",
-        [REFERS_SERVED_DOMAIN] = "served-domain",
-        [REFERS_HOSTED] = "hosted",
-        [REFERS_SETTING_VALUE] = "value",
+        [REFERS_SETTING] = "setting",     [REFERS_LOG_AREA] = "area",
+        [REFERS_ALARM] = "alarm",         [REFERS_GROUP] = "group",
+        [REFERS_TOKEN] = "token",         [REFERS_ROLE] = "role",
+        [REFERS_TEMPLATE] = "template",   [REFERS_PARTNER] = "partner",
+        [REFERS_COMPONENT] = "component", [REFERS_SERVED_DOMAIN] = "served-domain",
+        [REFERS_HOSTED] = "hosted",       [REFERS_SETTING_VALUE] = "value",
     };
     char range[512];
     json_t *one = json_pack("{s:s,s:s,s:s}", "name", p->name, "type", param_type_name(p->type),
