@@ -7,6 +7,7 @@ export const pages = [
   { id: "users", group: "people", areas: ["users", "contacts", "policies", "devices"],
     first: ["user list"], make: ["user add", "user invite"] },
   { id: "groups", group: "people", areas: ["groups"], nouns: ["group"], first: ["group list"], make: ["group add"] },
+  { id: "templates", group: "people", areas: ["templates"], first: ["template list"], make: ["template add"] },
   { id: "sessions", group: "people", areas: ["sessions"], first: ["session list"] },
   { id: "rooms", group: "people", areas: ["rooms"], nouns: ["room"], first: ["room report", "room list"],
     make: ["room create", "room cleanup", "room-admin add", "room-alias add"] },
