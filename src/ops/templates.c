@@ -559,7 +559,7 @@ static const char *const others[] = { "default", "allow", "block", "ask", NULL }
     LINE_ARG("description", "Staff in the office", "what it is for"),                              \
     LINE_ARG("department", "Sales", "department of the accounts"),                                 \
     { .name = "disabled", .kind = ARG_OPTION, .type = PARAM_BOOL,                                  \
-      .doc = "whether the accounts begin disabled; `user enable` lets them in" },                  \
+      .doc = "whether the accounts begin disabled, until they are enabled" },                  \
     CHOICE_ARG("federation", federations,                                                          \
                "whether the users communicate with other servers: `federation set`"),              \
     CHOICE_ARG("share", shares, "whether anybody sees their availability: `policy set`"),          \

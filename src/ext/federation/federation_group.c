@@ -178,8 +178,7 @@ static bool group_name_ok(slice text)
     {                                                                                              \
         .name = "department", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,    \
         .check = group_name_ok, .form = "a name without spaces around it",                         \
-        .doc =                                                                                     \
-            "the department of accounts, or group:NAME for the members of a group (`group add`)"   \
+        .doc = "the department of accounts, or group:NAME for the members of a group"              \
     }
 static const struct command_arg set_args[] = {
     ARG_DEPARTMENT,
