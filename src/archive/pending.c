@@ -191,17 +191,19 @@ void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, ui
     STORE_ADD(b, &pending_has_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(id));
 }
 
-void archive_pending_settle(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
-                            bool unshown, bool once)
+unsigned archive_pending_settle(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
+                                bool unshown, bool once)
 {
+    unsigned claims = once ? 1 : 0;
     if (once)
         STORE_ADD(b, &pending_claim_stmt, 1, SV_T(domain), SV_I(sender), SV_I(id));
     if (!unshown) {
         STORE_ADD(b, &pending_settle_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(id));
-        return;
+        return claims + 1;
     }
     STORE_ADD(b, &pending_delete_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(id));
     STORE_ADD(b, &pending_empty_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(id));
+    return claims + 2;
 }
 
 void archive_pending_count(struct store_batch *b, slice domain, int64_t sender, uint64_t before,

@@ -54,9 +54,10 @@ void archive_pending_totals(struct store_batch *b, int64_t max);
 
 /* Adds a read: whether one is pending, a row. */
 void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, uint64_t id);
-/* Adds: it is pending no longer. `once`: the batch is a conflict if it was not. */
-void archive_pending_settle(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
-                            bool unshown, bool once);
+/* Adds: it is pending no longer. `once`: the batch is a conflict if it was not. Returns how many
+ * statements that are, 3 at most; none changes a row if it was not pending. */
+unsigned archive_pending_settle(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
+                                bool unshown, bool once);
 /* Adds a read: how many messages of a sender are pending for a domain, of those with an id
  * below `before` (at most INT64_MAX); at most `max`. */
 void archive_pending_count(struct store_batch *b, slice domain, int64_t sender, uint64_t before,

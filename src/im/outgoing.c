@@ -45,10 +45,20 @@ struct told {
     struct message_from from;
     bool read;
     uint16_t messages;
+    uint16_t stmts;   /* that settle them; at most 3 for each */
     uint64_t counted; /* im/outgoing_count.h */
     int64_t sender;
     slice domain; /* on the heap */
 };
+
+/* So many have waited until now: two connections may confirm the same ones. */
+static uint32_t told_settled(const struct told *t, const struct store_batch *b)
+{
+    uint32_t settled = 0;
+    for (unsigned i = 0; i < t->stmts && settled < t->messages; i++)
+        settled += store_changed(b, i) > 0;
+    return settled;
+}
 
 static void outgoing_told_done(void *arg, enum store_result r, const struct store_batch *b)
 {
@@ -60,7 +70,7 @@ static void outgoing_told_done(void *arg, enum store_result r, const struct stor
                     &(struct outgoing_answered){ (uint8_t)e });
     question_end(t->worker, &t->from);
     if (r == STORE_OK && !t->read)
-        outgoing_count_settled(t->worker, t->domain, t->sender, t->counted, t->messages);
+        outgoing_count_settled(t->worker, t->domain, t->sender, t->counted, told_settled(t, b));
     slice_release(&t->domain);
     mem_free(&t);
 }
@@ -84,8 +94,8 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
         if (t->read)
             archive_pending_has(b, m->domain, m->sender, id.entry);
         else
-            archive_pending_settle(b, m->domain, m->sender, id.entry, id.unshown,
-                                   m->word == OUTGOING_GIVEN_UP);
+            t->stmts += (uint16_t)archive_pending_settle(b, m->domain, m->sender, id.entry,
+                                                         id.unshown, m->word == OUTGOING_GIVEN_UP);
         unshown |= id.unshown;
     }
     if (unshown && !t->read)

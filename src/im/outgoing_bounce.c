@@ -162,7 +162,7 @@ static void bounce_account(struct account *a, enum err e, void *arg)
         bounce_open(b, a);
     }
     struct store_batch *batch = store_write(worker_store(b->worker), (uint64_t)b->sender);
-    archive_pending_settle(batch, bounce_domain(b), b->sender, b->entry, b->unshown, true);
+    (void)archive_pending_settle(batch, bounce_domain(b), b->sender, b->entry, b->unshown, true);
     if (b->account != NULL)
         bounce_add(b, batch);
     if (b->unshown)

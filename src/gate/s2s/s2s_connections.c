@@ -145,8 +145,10 @@ static void pair_settled_run(struct worker *w, void *message, const struct messa
         return;
     struct partner *p =
         partner_find(w, &(struct partner_name){ m->local, m->remote, m->number }, true);
-    partner_has_settled(p, &(struct outgoing_id){
-                               .sender = m->sender, .entry = m->entry, .slot = (uint16_t)m->slot });
+    partner_has_settled(p, &(struct outgoing_id){ .sender = m->sender,
+                                                  .entry = m->entry,
+                                                  .slot = (uint16_t)m->slot,
+                                                  .unshown = m->unshown });
 }
 
 static const struct message_field pair_settled_fields[] = {
@@ -155,6 +157,7 @@ static const struct message_field pair_settled_fields[] = {
     F_U64(struct s2s_settled, entry),
     F_I64(struct s2s_settled, sender),
     F_U32(struct s2s_settled, slot, UINT16_MAX),
+    F_BOOL(struct s2s_settled, unshown),
     F_U8(struct s2s_settled, number, S2S_CONNECTIONS_MAX - 1),
     { 0 },
 };

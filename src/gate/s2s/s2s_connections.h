@@ -69,6 +69,7 @@ struct s2s_settled {
     uint64_t entry;
     int64_t sender;
     uint32_t slot;
+    bool unshown;
     uint8_t number;
 };
 extern const struct message_row s2s_onward_message, s2s_news_message, s2s_settled_message;

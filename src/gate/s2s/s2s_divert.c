@@ -42,6 +42,7 @@ static void divert_tells_settled(struct partner *p)
                                             .entry = id->entry,
                                             .sender = id->sender,
                                             .slot = id->slot,
+                                            .unshown = id->unshown,
                                             .number = p->diverted_to });
     }
 }

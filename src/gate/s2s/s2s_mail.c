@@ -201,11 +201,20 @@ static void mail_left_free(struct left *l)
     partner_unpin(p);
 }
 
+/* A page that was begun before may have it still. */
+static void mail_is_over(struct s2s_mail *m, const struct left *l)
+{
+    if (m->page != NULL || m->judge != NULL || m->old_page != NULL)
+        s2s_mail_confirmed(m, &l->sent.id);
+}
+
 static void mail_bounced(void *arg, enum err e)
 {
     struct left *l = arg;
     if (e != OK && e != E_NOTFOUND) /* it waits as before */
         s2s_mail_found(l->mail);
+    else
+        mail_is_over(l->mail, l);
     mail_left_free(l);
 }
 
@@ -500,6 +509,8 @@ static void mail_old_told(void *arg, enum err e)
     ensure(m->giving_up > 0);
     m->giving_up--;
     m->given_up += e == OK; /* one that still waits is found by the next pass */
+    if (e == OK || e == E_NOTFOUND)
+        mail_is_over(m, l);
     if (m->giving_up == 0)
         mail_old_next(m);
     mail_left_free(l);
