@@ -427,12 +427,13 @@ static int exchange(const struct options *o, const struct words *w, const char *
     clock_stamp(asked, clock_wall_us());
     errno = 0;
     bool sent = !out.overflow && musterctl_send_all(fd, buf_fit(&out));
+    bool closed = !sent && errno == EPIPE; /* it has said why, perhaps, and asks for nothing */
     bool hangs = sent ? !musterctl_await(w, path, fd, asked) : errno == EAGAIN;
     errno = 0;
     if (out.overflow) {
         fprintf(stderr, "musterctl: the arguments have more than %d bytes\n", REPLY_BYTES_MAX);
         code = EXIT_USAGE;
-    } else if (sent && !hangs && read_reply(fd, &in)) {
+    } else if ((sent || closed) && !hangs && read_reply(fd, &in)) {
         code = show_reply(o, w->command, buf_slice(&in)); /* fits: read_reply() says so */
     } else {
         code = exchange_failed(hangs || errno == EAGAIN);

@@ -55,7 +55,6 @@ struct client {
     struct conn *conn; /* NULL: it was closed while its command ran */
     struct command_return ended;
     struct command_call call; /* arena NULL: no command runs */
-    bool known;               /* it may use the socket */
     bool input_ended;         /* the peer has shut down writing, as scripts do */
     char actor[ACTOR_BYTES_MAX];
 };
@@ -111,17 +110,6 @@ static void control_finished(struct command_call *call, void *arg)
     command_return(&cl->ended, cl->control->worker, on_ended);
 }
 
-/* Answers before it closes: a client that writes to a closed socket would not read why. */
-static void control_send_away(struct client *cl)
-{
-    log_warn(&log_admin, LOG_EV("control.refused"), LOG_C("peer", cl->actor),
-             LOG_C("hint", "only root, the server's user and the socket's group may use it"));
-    write_refusal(cl->conn, E_DENIED,
-                  "you may not use the control socket: be root, the user of the server, or in the "
-                  "group of the socket file");
-    conn_close(cl->conn);
-}
-
 static void run_line(struct client *cl, slice line)
 {
     struct why why;
@@ -148,10 +136,6 @@ static size_t control_on_input(struct conn *c, slice data)
     struct client *cl = conn_owner(c);
     size_t used = 0;
     slice line, rest;
-    if (!cl->known && data.len > 0) {
-        control_send_away(cl);
-        return data.len;
-    }
     while (cl->call.arena == NULL && slice_cut(slice_from(data, used), '\n', &line, &rest)) {
         used += line.len + 1;
         run_line(cl, line);
@@ -200,22 +184,44 @@ static bool peer_has_group(const struct control *ctl, int fd, const struct ucred
 }
 
 /* Names the actor, if the peer may use the socket. */
-static bool control_knows(struct client *cl, int fd)
+static bool control_knows(const struct control *ctl, int fd, char actor[ACTOR_BYTES_MAX])
 {
     struct ucred peer;
     socklen_t len = sizeof peer;
+    snprintf(actor, ACTOR_BYTES_MAX, "control:unknown");
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
         return false;
     if (peer.uid == 0)
-        snprintf(cl->actor, sizeof cl->actor, "control:root");
+        snprintf(actor, ACTOR_BYTES_MAX, "control:root");
     else
-        snprintf(cl->actor, sizeof cl->actor, "control:uid=%u", (unsigned)peer.uid);
-    return peer.uid == 0 || peer.uid == geteuid() || peer_has_group(cl->control, fd, &peer);
+        snprintf(actor, ACTOR_BYTES_MAX, "control:uid=%u", (unsigned)peer.uid);
+    return peer.uid == 0 || peer.uid == geteuid() || peer_has_group(ctl, fd, &peer);
+}
+
+/* Answers and closes at once: one who sends nothing takes no place of an operator. */
+static void control_send_away(int fd, const char *actor)
+{
+    struct buf out;
+    log_warn(&log_admin, LOG_EV("control.refused"), LOG_C("peer", actor),
+             LOG_C("hint", "only root, the server's user and the socket's group may use it"));
+    buf_init(&out, REQUEST_BYTES_MAX);
+    control_refuse(&out, E_DENIED,
+                   SLICE("you may not use the control socket: be root, the user of the server, or "
+                         "in the group of the socket file"));
+    slice text = buf_fit(&out);
+    (void)!send(fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    buf_fini(&out);
+    close(fd);
 }
 
 static void control_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct control *ctl = arg;
+    char actor[ACTOR_BYTES_MAX];
+    if (!control_knows(ctl, fd, actor)) {
+        control_send_away(fd, actor);
+        return;
+    }
     if (ctl->client_count == CLIENTS_MAX) {
         log_warn(&log_admin, LOG_EV("control.full"), LOG_I("connections", CLIENTS_MAX),
                  LOG_C("hint", "too many musterctl connections at once; this one was closed"));
@@ -224,7 +230,7 @@ static void control_accepted(struct loop *loop, int fd, const struct sockaddr *p
     }
     struct client *cl = mem_new(struct client);
     cl->control = ctl;
-    cl->known = control_knows(cl, fd);
+    memcpy(cl->actor, actor, sizeof actor);
     list_append(&ctl->clients, &cl->node);
     ctl->client_count++;
     cl->conn = conn_create(loop, fd, peer, 0, NULL, &limits);

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -257,6 +258,41 @@ static void who_is_not_of_the_group_is_refused(void **state)
     assert_has(said, "\"actor\":\"control:root\"");
 }
 
+/* They send nothing, and stay. */
+static void strangers_take_no_place(void **state)
+{
+    (void)state;
+    enum { STRANGER = 65534 };
+    int ready[2];
+    char byte;
+    if (geteuid() != 0)
+        skip(); /* only root can be somebody else */
+    assert_int_equal(chmod(fx.folder, 0711), 0);
+    assert_int_equal(chmod(fx.path, 0666), 0);
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (setgroups(0, NULL) != 0 || setgid(STRANGER) != 0 || setuid(STRANGER) != 0)
+            _exit(2);
+        for (int i = 0; i < CLIENTS_MAX; i++)
+            (void)dial();
+        (void)!write(ready[1], "x", 1);
+        pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    for (int i = 0; i < 2; i++)
+        on_loop(pass_by); /* until they are accepted */
+    int fd = dial();
+    put(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"hi\"}}\n");
+    assert_has(get(fd), "\"said\":\"hi\"");
+    close(fd);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(ready[0]);
+    close(ready[1]);
+}
+
 static void answers_come_in_order(void **state)
 {
     (void)state;
@@ -375,6 +411,7 @@ int main(void)
         ROW(a_command_is_answered),
         ROW(the_socket_is_for_owner_and_group),
         ROW(who_is_not_of_the_group_is_refused),
+        ROW(strangers_take_no_place),
         ROW(answers_come_in_order),
         ROW(a_half_closed_client_is_answered),
         ROW(a_client_may_leave_while_its_command_runs),
