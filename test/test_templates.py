@@ -138,6 +138,18 @@ def test_a_later_change_changes_no_account(staff):
     assert profile(staff, "bea") == ("", "staff", True)
 
 
+def test_default_is_a_name_like_others_where_it_is_no_choice(server):
+    server.ctl("group", "add", "default")
+    words = dict.fromkeys(("description", "department", "groups"), "default")
+    make(server, **words)
+    make(server, "later")
+    server.ctl("template", "set", "later", *options(words))
+    assert shown(server) == shown(server, "later") == {**NOTHING, **words}
+    add(server, "ann")
+    assert profile(server, "ann") == ("default", "staff", False)
+    until("it is in its group", lambda: groups(server, "ann") == {"default"})
+
+
 def test_an_unknown_one_is_refused(server):
     for words in (("user", "add", "ann@localhost", "--password", "x", "--template", "nobody"),
                   ("user", "set", "bob@localhost", "--template", "nobody"),

@@ -177,7 +177,7 @@ const char *templates_missing(const struct worker *w, slice groups, struct arena
     return missing;
 }
 
-/* Commands. What is not given has ptr NULL; "default" is nothing. */
+/* Commands. What is not given has ptr NULL; "default" of a choice is nothing. */
 
 struct template_task {
     struct command_call *call;
@@ -185,11 +185,16 @@ struct template_task {
     int64_t accounts; /* that name it */
 };
 
+static bool template_is_choice(unsigned text)
+{
+    return text == T_FEDERATION || text == T_SHARE || text == T_OTHERS;
+}
+
 static slice template_value(const struct command_call *call, unsigned text)
 {
     ensure(text < T_TEXTS);
     slice value = command_arg(call, texts[text]);
-    return slice_is(value, "default") ? SLICE("") : value;
+    return template_is_choice(text) && slice_is(value, "default") ? SLICE("") : value;
 }
 
 static const char *on_off(int64_t value) { return value != 0 ? "on" : "off"; }
@@ -475,9 +480,8 @@ static void template_row(struct command_call *call, slice name, const struct sto
     command_text(call, "name", slice_dup(call->arena, name));
     for (unsigned i = 0; i < T_TEXTS; i++) {
         slice value = store_text(b, 0, row, first + i);
-        bool chosen = i == T_FEDERATION || i == T_SHARE || i == T_OTHERS;
-        command_text(call, texts[i],
-                     chosen && value.len == 0 ? SLICE("default") : slice_dup(call->arena, value));
+        bool none = template_is_choice(i) && value.len == 0;
+        command_text(call, texts[i], none ? SLICE("default") : slice_dup(call->arena, value));
     }
     command_bool(call, "disabled", store_int(b, 0, row, first + T_TEXTS) != 0);
 }
