@@ -188,7 +188,8 @@ def test_the_document_says_what_the_rows_know(server):
     assert not users["cursor"]["required"]
     archive = body_of(document["paths"]["/commands/archive-read"]["post"])
     assert "reason" in archive["required"]
-    assert archive["properties"]["reason"]["x-allowed"] == "text of 3 to 1000 bytes"
+    assert archive["properties"]["reason"]["x-allowed"] == (
+        "text of 3 to 1000 bytes: at least 3 characters, blanks not counted")
     fedtest = body_of(document["paths"]["/commands/fedtest"]["post"])["properties"]
     assert [one["default"] for one in fedtest.values() if one["x-type"] == "time"]
     by_name = body_of(document["paths"]["/commands/user-list"]["post"])["properties"]

@@ -287,7 +287,10 @@ def test_an_auditor_reads_accounts_and_rooms_with_a_reason(server):
         assert answer.status == 200 and answer.json["items"], path
         without = server.api("GET", path, token=tokens["auditor"])
         assert without.status == 422 and "reason" in str(without.json), path
-        entry = server.rows("audit", "list", "--limit", "2")
+        for blank in "%09%20%0a%20", "%20a%20b%20", "%c3%a4%c3%a4", "%c2%a0%e3%80%80%e2%80%8b":
+            refused = server.api("GET", f"{path}?reason={blank}", token=tokens["auditor"])
+            assert refused.status == 422 and "at least 3 characters" in str(refused.json), blank
+        entry = server.rows("audit", "list", "--limit", "20")
         assert any(WHY in e["args"] and e["actor"] == "token:auditor" for e in entry)
         assert "cauldron" not in str(entry)
         for name in "operator", "viewer", "auditor-narrow":

@@ -173,8 +173,7 @@ static void trace_deleted(struct worker *w, slice bare)
     }
 #define REASON_ARG                                                                                 \
     {                                                                                              \
-        .name = "reason", .kind = ARG_POSITIONAL, .min = 3, .max = 500,                            \
-        .doc = "why, for the audit log"                                                            \
+        COMMAND_REASON(500), .kind = ARG_POSITIONAL, .doc = "why, for the audit log"               \
     }
 #define FOR_ARG                                                                                    \
     {                                                                                              \

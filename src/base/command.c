@@ -31,6 +31,19 @@ bool command_has_arg(const struct command *c, const char *name)
     return arg_index(c, slice_of(name)) >= 0;
 }
 
+bool command_is_reason(slice text)
+{
+    unsigned seen = 0;
+    uint32_t c;
+    for (int len; text.len > 0; text = slice_from(text, (size_t)len)) {
+        len = utf8_decode(text, &c);
+        if (len <= 0)
+            return false;
+        seen += utf8_is_blank(c) ? 0 : 1;
+    }
+    return seen >= 3;
+}
+
 const struct command_column *command_column_find(const struct command_column *columns, slice name)
 {
     while (columns != NULL && columns->name != NULL && !slice_is(name, columns->name))

@@ -290,11 +290,14 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
 #define COMMAND_USER_ARG COMMAND_USER_ARG_WHERE(false)
 /* Also of a domain that the node does not serve. */
 #define COMMAND_ANY_USER_ARG COMMAND_USER_ARG_WHERE(true)
-/* Of commands that are `reasoned`. */
+/* Of commands that are `reasoned`: what they take for a reason. */
+bool command_is_reason(slice text);
+#define COMMAND_REASON(most)                                                                       \
+    .name = "reason", .min = 3, .max = (most), .check = command_is_reason,                         \
+    .form = "at least 3 characters, blanks not counted"
 #define COMMAND_REASON_ARG                                                                         \
     {                                                                                              \
-        .name = "reason", .kind = ARG_OPTION, .min = 3, .max = 1000,                               \
-        .doc = "why this is read, for the audit log"                                               \
+        COMMAND_REASON(1000), .kind = ARG_OPTION, .doc = "why this is read, for the audit log"     \
     }
 /* Lists that go on: the arguments, how many rows the call asks for, and its end with the page that
  * it asks for, of rows that all have another text `key`; with a line behind the last page. */

@@ -367,6 +367,23 @@ static void options_have_other_names(void **state)
     }
 }
 
+static void blanks_are_no_reason(void **state)
+{
+    (void)state;
+    assert_true(command_is_reason(SLICE("abc")));
+    assert_true(command_is_reason(SLICE(" \tcase 4711\n")));
+    assert_true(command_is_reason(SLICE("\xc3\xa4\xc3\xb6\xc3\xbc")));
+    static const char *const none[] = { "",
+                                        "ab",
+                                        " a b ",
+                                        "\t \n ",
+                                        "\xc3\xa4\xc3\xa4",
+                                        "ab\xff",
+                                        "\xc2\xa0\xe3\x80\x80\xe2\x80\x8b\xef\xbb\xbf" };
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        assert_false(command_is_reason(slice_of(none[i])));
+}
+
 int main(void)
 {
     command_register(&status);
@@ -386,6 +403,7 @@ int main(void)
         cmocka_unit_test(the_first_clause_is_brief),
         cmocka_unit_test(paths_that_differ_in_names_alone_clash),
         cmocka_unit_test(options_have_other_names),
+        cmocka_unit_test(blanks_are_no_reason),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

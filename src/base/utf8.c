@@ -82,6 +82,15 @@ bool utf8_misleads(uint32_t cp)
     return mark || (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
 }
 
+bool utf8_is_blank(uint32_t cp)
+{
+    static const uint32_t others[] = { 0xa0, 0x1680, 0x202f, 0x205f, 0x2060, 0x3000, 0xfeff };
+    bool is = cp <= 0x20 || (cp >= 0x7f && cp < 0xa0) || (cp >= 0x2000 && cp <= 0x200b);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        is = is || cp == others[i];
+    return is || utf8_misleads(cp);
+}
+
 /* Whether none of the characters is a control character, ends a line or, if so wanted, turns the
  * direction. */
 static bool utf8_is_free(slice s, bool of_directions)

@@ -18,6 +18,8 @@ int utf8_decode(slice s, uint32_t *out);
  * embeds, overrides or isolates a direction (UAX #9 §2), or ends a line. Where text of others is
  * shown, its code stands for it. */
 bool utf8_misleads(uint32_t cp);
+/* Whether a character leaves nothing but room, or nothing at all. */
+bool utf8_is_blank(uint32_t cp);
 /* One line without control characters. Names may turn the direction of text. */
 bool utf8_is_printable(slice s);
 /* One line as it was written: no character that ends a line, or turns its direction. */
