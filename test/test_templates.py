@@ -1,5 +1,7 @@
 """What a template gives to new accounts, once: `template add`, `user add --template`, imports."""
 import re
+import threading
+import time
 
 import pytest
 
@@ -224,6 +226,44 @@ def test_rename(staff):
     all_of_them = {"sales", "office", "crew", "team"}
     until("it is in its groups", lambda: groups(staff, "ann") == all_of_them)
     assert "there is no template staff" in refusal(staff, "template", "show", "staff")
+
+
+@pytest.mark.parametrize("change", [("rename", "staff", "crew"), ("del", "staff")])
+def test_an_account_that_is_being_made_when_its_template_goes(server, change):
+    """It is not made with the name of a template that is not there."""
+    server.ctl("set", "auth.scram-iterations", "1000000")  # the password takes its time
+    make(server)
+    answers = []
+    maker = threading.Thread(target=lambda: answers.append(server.ctl_run(
+        "user", "add", "ann@localhost", "--password", "secret", "--template", "staff")))
+    maker.start()
+    time.sleep(0.2)
+    server.ctl("template", *change)
+    assert not answers, "it was made before"
+    maker.join()
+    assert answers[0].returncode != 0 and "there is no template staff;" in answers[0].stderr
+    assert "there is no account" in refusal(server, "user", "show", "ann@localhost")
+
+
+def test_rename_changes_no_account_of_those_who_may_do_more(make_server):
+    """As `user set --template` does not."""
+    server = api_server(make_server)
+    server.ctl("role", "set", "maker", "templates.* users.*")
+    maker = Api(server.api.port, server.rows("token", "add", "maker", "maker")[0]["token"])
+    for name in "ann", "bea":
+        make(server, name)
+        add(server, name, template=name)
+    server.ctl("admin", "add", "ann@localhost", "operator")
+    server.add_user("root")
+    server.ctl("set", "admin.accounts", "root@localhost bea@localhost")
+    for name in "ann", "bea":
+        answer = maker("PUT", f"/templates/{name}/name", {"to": "crew"})
+        assert answer.status == 403 and "admins.write" in answer.json["detail"], name
+        assert f"{name}@localhost names the template {name} and" in answer.json["detail"]
+        assert profile(server, name) == ("", name, False) and shown(server, name)
+    server.ctl("admin", "remove", "ann@localhost")
+    assert maker("PUT", "/templates/ann/name", {"to": "crew"}).status < 300
+    assert server.ctl("template", "rename", "bea", "team")["text"].endswith("name it: 1")
 
 
 def test_a_group_that_is_gone(staff):

@@ -9,6 +9,8 @@
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/shared.h"
+#include "ops/access.h"
+#include "ops/admins.h"
 #include "ops/users_profile.h"
 
 enum {
@@ -62,6 +64,18 @@ static struct store_stmt stmt_rename = {
 static struct store_stmt stmt_rename_accounts = {
     .name = "templates.rename-accounts", .params = "tt", .cols = "",
     .sql = "UPDATE account SET template = $2 WHERE template = $1",
+};
+/* Changes nothing: a row is there. */
+static struct store_stmt stmt_hold = {
+    .name = "templates.hold", .params = "t", .cols = "",
+    .sql = "UPDATE account_template SET name = name WHERE name = $1",
+};
+/* Accounts with a role that name it. $2: those of admin.accounts, with a space around each. */
+static struct store_stmt stmt_with_role = {
+    .name = "templates.with-role", .params = "tt", .cols = "t",
+    .sql = "SELECT a.jid FROM account a WHERE a.template = $1 AND (EXISTS "
+           "(SELECT 1 FROM access_admin d WHERE d.jid = a.jid) OR "
+           "replace($2, ' ' || a.jid || ' ', '') <> $2) ORDER BY a.jid",
 };
 static struct store_stmt stmt_accounts = {
     .name = "templates.accounts", .params = "t", .cols = "i",
@@ -147,9 +161,16 @@ void templates_fail(struct command_call *call, enum err e)
     templates_fail_named(call, "template", e);
 }
 
+void templates_hold(struct store_batch *b, slice name)
+{
+    ensure(name.len > 0);
+    STORE_ADD(b, &stmt_hold, 1, SV_T(name));
+}
+
 void templates_add(struct store_batch *b, slice jid, const struct account_template *t)
 {
     ensure(jid.len > 0 && t->name.len > 0);
+    templates_hold(b, t->name);
     if (t->disabled)
         STORE_ADD(b, &stmt_disable, 1, SV_T(jid));
     EMIT(account.template, b, jid, t);
@@ -422,18 +443,49 @@ static void template_renamed(void *arg, enum store_result result, const struct s
     }
 }
 
-static void template_rename(void *arg, enum store_result result, const struct store_batch *b)
+static void template_rename_now(struct template_task *t)
 {
-    struct template_task *t = arg;
     slice to = command_arg(t->call, "to");
-    if (!template_is_there(t, result, b))
-        return;
     ensure(to.len > 0 && !t->call->ended);
     struct store_batch *set = store_write(worker_store(t->call->worker), templates_lane());
     STORE_ADD(set, &stmt_rename, 1, SV_T(t->name), SV_T(to));
     STORE_ADD(set, &stmt_rename_accounts, STORE_ANY_ROWS, SV_T(t->name), SV_T(to));
     EMIT(account.template_renamed, set, t->name, to);
     template_write(t, set, template_renamed);
+}
+
+/* It changes their profiles, as `user set` would. */
+static void template_with_role(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct command_call *call = t->call;
+    if (result != STORE_OK) {
+        command_fail_cause(call, err_of_store(result), NULL);
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        slice jid = store_text(b, 0, i, 0);
+        if (!access_is_protected(call, jid))
+            continue;
+        command_fail(call, E_DENIED,
+                     "%.*s names the template %.*s and has a role, so this needs the permission "
+                     "admins.write and all that its role may do; an administrator can do it",
+                     SLICE_ARG(jid), SLICE_ARG(t->name));
+        return;
+    }
+    template_rename_now(t);
+}
+
+static void template_rename(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct worker *w = t->call->worker;
+    if (!template_is_there(t, result, b))
+        return;
+    const char *set = arena_printf(t->call->arena, " %s ", setting_text(&admin_accounts));
+    struct store_batch *read = store_read(worker_store(w), templates_lane());
+    STORE_ADD(read, &stmt_with_role, STORE_ANY_ROWS, SV_T(t->name), SV_T(slice_of(set)));
+    store_submit(read, worker_loop(w), 0, template_with_role, t);
 }
 
 static void run_template_rename(struct command_call *call)
@@ -676,10 +728,10 @@ const struct feature templates_feature = {
         &(const struct store_schema){
             .feature = "templates",
             .migrations = migrations,
-            .stmts =
-                (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
-                                              &stmt_rename, &stmt_rename_accounts, &stmt_accounts,
-                                              &stmt_all, &stmt_list, &stmt_disable, NULL } },
+            .stmts = (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
+                                                   &stmt_rename, &stmt_rename_accounts, &stmt_hold,
+                                                   &stmt_with_role, &stmt_accounts, &stmt_all,
+                                                   &stmt_list, &stmt_disable, NULL } },
     .commands = (struct command *const[]){ &template_add_command, &template_set_command,
                                            &template_rename_command, &template_del_command,
                                            &template_list_command, &template_show_command, NULL },

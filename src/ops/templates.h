@@ -19,8 +19,11 @@ typedef void templates_fn(void *arg, enum err e, const struct account_template *
 void templates_read(struct worker *w, slice name, struct arena *arena, templates_fn *fn, void *arg);
 /* Ends the call, whose argument `template` names it: it could not be read. */
 void templates_fail(struct command_call *call, enum err e);
-/* Adds what the template gives to a new account that has its row in the batch, but for its profile.
- * When that is committed, templates_added(). Any worker. */
+/* The batch names the template: it ends with STORE_CONFLICT if that was renamed or deleted since it
+ * was read. */
+void templates_hold(struct store_batch *b, slice name);
+/* Adds what the template gives to a new account that has its row in the batch, but for its profile,
+ * and holds it. When that is committed, templates_added(). Any worker. */
 void templates_add(struct store_batch *b, slice jid, const struct account_template *t);
 void templates_added(struct worker *w);
 /* Groups that it names and that are there no more, separated by commas; NULL: none. */

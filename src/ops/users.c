@@ -210,11 +210,24 @@ static const char *user_from_template(const struct task *t)
                         t->template->disabled ? "; it is disabled, `user enable` lets it in" : "");
 }
 
+/* It was not made: because it exists, or the template was renamed or deleted meanwhile. */
+static void user_not_added(void *arg, enum err e, const struct account_template *template)
+{
+    struct task *t = arg;
+    (void)template;
+    if (e == OK)
+        add_compare(t);
+    else
+        templates_fail(t->call, e);
+}
+
 static void user_added(void *arg, enum err e, const struct credentials *c)
 {
     struct task *t = arg;
     (void)c;
-    if (e == E_EXISTS) {
+    if (e == E_EXISTS && t->template != NULL) {
+        templates_read(t->call->worker, t->template->name, t->call->arena, user_not_added, t);
+    } else if (e == E_EXISTS) {
         add_compare(t);
     } else if (e != OK) {
         users_fail_store(t, e);

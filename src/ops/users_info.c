@@ -426,15 +426,38 @@ static void profile_set(void *arg, enum store_result result, const struct store_
     }
 }
 
-static void user_set_now(struct command_call *call)
+static void user_set_missed(void *arg, enum err e, const struct account_template *t)
+{
+    struct command_call *call = arg;
+    (void)t;
+    if (e == OK)
+        users_fail_missing(call, command_arg(call, "jid"));
+    else
+        templates_fail(call, e);
+}
+
+static void profile_set_held(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result == STORE_CONFLICT)
+        templates_read(call->worker, command_arg(call, "template"), call->arena, user_set_missed,
+                       call);
+    else
+        profile_set(call, result, b);
+}
+
+/* held: the template is there, and must be when this is committed. */
+static void user_set_now(struct command_call *call, bool held)
 {
     struct worker *w = call->worker;
     slice jid = command_arg(call, "jid");
     struct user_profile p;
     struct store_batch *b = store_write(worker_store(w), credentials_lane(jid));
     (void)users_profile_given(call, &p);
+    if (held)
+        templates_hold(b, p.template);
     users_profile_add(b, jid, &p);
-    store_submit(b, worker_loop(w), 0, profile_set, call);
+    store_submit(b, worker_loop(w), 0, held ? profile_set_held : profile_set, call);
 }
 
 /* The name of a template that is deleted may stay where it is. */
@@ -442,7 +465,7 @@ static void user_named_read(void *arg, enum store_result result, const struct st
 {
     struct command_call *call = arg;
     if (result == STORE_OK && store_int(b, 0, 0, 0) > 0)
-        user_set_now(call);
+        user_set_now(call, false);
     else
         templates_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result));
 }
@@ -454,7 +477,7 @@ static void user_set_template_read(void *arg, enum err e, const struct account_t
     slice jid = command_arg(call, "jid");
     (void)t;
     if (e == OK) {
-        user_set_now(call);
+        user_set_now(call, true);
     } else if (e == E_NOTFOUND) {
         struct store_batch *b = store_read(worker_store(w), credentials_lane(jid));
         STORE_ADD(b, &users_named, 1, SV_T(jid), SV_T(command_arg(call, "template")));
@@ -477,7 +500,7 @@ static void run_user_set(struct command_call *call)
     else if (template.len > 0)
         templates_read(w, template, call->arena, user_set_template_read, call);
     else
-        user_set_now(call);
+        user_set_now(call, false);
 }
 
 static void profile_read(void *arg, enum store_result result, const struct store_batch *b)

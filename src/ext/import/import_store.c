@@ -141,6 +141,35 @@ static void storing_abandon(struct storing *s)
     s->x->pieces.noted = s->x->pieces.noted && !s->user->follows;
 }
 
+static void import_one_ended(struct import *x)
+{
+    if (--x->pending == 0)
+        import_step_end(x);
+}
+
+static void import_conflict_known(void *arg, enum err e, const struct account_template *t)
+{
+    const struct storing *s = arg;
+    (void)t;
+    if (e == E_NOTFOUND)
+        import_refuse(s->x, s->user, "its template was renamed or deleted meanwhile");
+    else
+        import_refuse(s->x, s->user,
+                      "its account was made meanwhile, or it has more than 16 MiB beside its "
+                      "archive; a lower pep.bytes-max leaves out the items beyond it");
+    import_one_ended(s->x);
+}
+
+/* What stands against it is not told. */
+static void import_conflict(struct storing *s)
+{
+    struct import *x = s->x;
+    if (x->template != NULL)
+        templates_read(x->worker, x->template->name, x->arena, import_conflict_known, s);
+    else
+        import_conflict_known(s, OK, NULL);
+}
+
 static void import_stored_end(struct storing *s, enum store_result result)
 {
     struct import *x = s->x;
@@ -156,16 +185,14 @@ static void import_stored_end(struct storing *s, enum store_result result)
         if (x->template != NULL)
             templates_added(x->worker);
     } else if (result == STORE_CONFLICT) {
-        import_refuse(x, s->user,
-                      "its account was made meanwhile, or it has more than 16 MiB beside its "
-                      "archive; a lower pep.bytes-max leaves out the items beyond it");
+        import_conflict(s);
+        return;
     } else {
         x->e = err_of_store(result);
         why_set(&x->why, "%.*s: the database does not take it (%s); run it again",
                 SLICE_ARG(s->user->jid), err_text(x->e));
     }
-    if (--x->pending == 0)
-        import_step_end(x);
+    import_one_ended(x);
 }
 
 /* The messages were added some time ago. What looked for them since has not found these. */
