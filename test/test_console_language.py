@@ -130,6 +130,13 @@ def speak(pages, catalogue):
         """.replace("CATALOGUE", json.dumps(json.dumps(catalogue))) + PLAIN})
 
 
+def choose(pages, code):
+    pages.driver.execute_script("""
+        const select = document.querySelector('select:has([lang=de])');
+        select.value = arguments[0];
+        select.dispatchEvent(new Event('change', { bubbles: true }));""", code)
+
+
 @pytest.mark.release
 def test_each_text_is_in_a_catalogue(server, tmp_path):
     """In a made-up language nothing of a page is in English, but data."""
@@ -181,13 +188,7 @@ def test_the_language_is_chosen(server, tmp_path):
     with opened(server, tmp_path / "browser") as pages:
         pages.log_in(server.api.token)
         pages.go("users")
-
-        def choose(code):
-            pages.driver.execute_script("""
-                const select = document.querySelector('select:has([lang=de])');
-                select.value = arguments[0];
-                select.dispatchEvent(new Event('change', { bubbles: true }));""", code)
-        choose("de")
+        choose(pages, "de")
         pages.find("h1", "Benutzer")
         assert pages.js("document.documentElement.lang") == "de"
         pages.find("header", "Abmelden")
@@ -198,15 +199,42 @@ def test_the_language_is_chosen(server, tmp_path):
             assert pages.wider() == [], page
         pages.resize(1280, 800)
         pages.go("access")
-        choose("en")
+        choose(pages, "en")
         pages.find("h1", "Administrators and tokens")
         assert pages.js("document.querySelector('main .doc').lang") == ""
-        choose("de")
+        choose(pages, "de")
         pages.find("header", "Abmelden")
         pages.driver.refresh()
         pages.find("form h1", "Bei Muster anmelden")
         until("its language", lambda: pages.js("document.documentElement.lang") == "de")
         assert pages.complaints() == []
+
+
+@pytest.mark.release
+def test_what_people_wrote_is_not_translated(server, tmp_path):
+    """Though the catalogue has the same words."""
+    server.add_user("alice")
+    server.ctl("user", "set", "alice@localhost", "--department", "Made by use",
+               "--surname", "Members only")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost",
+               "--name", "Members only")
+    server.ctl("group", "add", "team", "--shown", "Second factor")
+    server.ctl("template", "add", "clerk", "--description", "Built in",
+               "--department", "Mail sent")
+    with opened(server, tmp_path / "browser") as pages:
+        pages.log_in(server.api.token)
+        choose(pages, "de")
+        pages.find("header", "Abmelden")
+        for address, written in [(["user", "alice@localhost"], {"Made by use", "Members only"}),
+                                 (["rooms"], {"Members only"}),
+                                 (["room", "cave@conference.localhost"], {"Members only"}),
+                                 (["groups"], {"Second factor"}),
+                                 (["templates"], {"Built in", "Mail sent"})]:
+            pages.go(*address)
+            until(f"{written} on {address}", lambda: written <= set(pages.js(
+                "[...document.querySelectorAll('main bdi')].map(e => e.innerText)")))
+        pages.go("rooms")
+        pages.find("main td", "dauerhaft")  # a word of the server's
 
 
 def test_german_has_all_of_the_console(server):

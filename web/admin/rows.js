@@ -20,7 +20,7 @@ export function readRows(description) {
     langs: { doc: langOf(row.doc), brief: langOf(row.brief), asks: langOf(row.asks) } });
   const list = description.commands.map((row) => {
     const part = (one) => worded(one, row.args);
-    return { ...part(row), args: row.args.map(part), columns: row.columns.map(part) };
+    return { ...part(row), args: row.args.map(part), columns: row.columns.map((one) => ({ ...part(one), of: row.name })) };
   });
   const commands = new Map(list.map((row) => [row.name, row]));
   const settings = new Map(description.settings.map((row) => [row.name, worded(row)]));

@@ -66,15 +66,15 @@ export function shown(column, value) {
   if (typeof value === "number" && column.unit === "KiB")
     return value < 0 ? "–" : `${rounded(value / 1024)} ${t("unit.mib")}`; // as the plots have it
   if (typeof value === "number") return value.toLocaleString(language());
-  const text = column.choices?.includes(value) || words.has(column.name) || isSentence(value) ? said(String(value)) : String(value);
+  const text = column.choices?.includes(value) || isOwn(column) ? said(String(value)) : String(value);
   return visible(column.name === "detail" ? timed(text) : text);
 }
 
-/* Columns of words that are the server's in each list. */
-const words = new Set(["affiliation", "direction", "kind", "mode", "result", "severity", "state", "status"]);
-
-/* In other columns a word may be a user's; a sentence that a catalogue has is none. */
-const isSentence = (value) => typeof value === "string" && value.includes(" ");
+/* Columns of words and sentences that are the server's in each list. Other values are somebody's own, and
+ * are shown as they are, also when a catalogue has the same words. */
+const own = new Set(["action", "affiliation", "allowed", "cleared_when", "direction", "explanation", "help", "impact",
+  "kind", "meaning", "mode", "raised_when", "remedy", "restart", "result", "severity", "state", "status", "unit"]);
+const isOwn = ({ name, of }) => own.has(name) || (name === "text" && /^alarm /.test(of));
 
 /* A text of the server with times in it. */
 const timed = (text) => text.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (at) => stamp(at));
