@@ -137,6 +137,17 @@ def choose(pages, code):
         select.dispatchEvent(new Event('change', { bubbles: true }));""", code)
 
 
+def before_each_page(pages, script):
+    pages.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+
+
+def speaks(pages, code):
+    """What the page is in, and what the list of languages says."""
+    until(f"the page in {code}", lambda: pages.js(
+        "[document.documentElement.lang, document.querySelector('select:has([lang=de])')?.value]"
+    ) == [code, code])
+
+
 @pytest.mark.release
 def test_each_text_is_in_a_catalogue(server, tmp_path):
     """In a made-up language nothing of a page is in English, but data."""
@@ -235,6 +246,68 @@ def test_what_people_wrote_is_not_translated(server, tmp_path):
                 "[...document.querySelectorAll('main bdi')].map(e => e.innerText)")))
         pages.go("rooms")
         pages.find("main td", "dauerhaft")  # a word of the server's
+
+
+@pytest.mark.release
+def test_the_language_of_the_browser_without_storage(server, tmp_path):
+    with opened(server, tmp_path / "browser") as pages:
+        before_each_page(pages, """
+            Object.defineProperty(window, 'localStorage', {
+              get() { throw new DOMException('denied', 'SecurityError'); } });
+            Object.defineProperty(navigator, 'languages', { get: () => ['de-AT', 'en'] });""")
+        pages.driver.get(pages.url)
+        pages.find("form h1", "Bei Muster anmelden")
+        choose(pages, "en")
+        pages.find("form h1", "Log in to Muster")
+        assert pages.complaints() == []
+
+
+@pytest.mark.release
+def test_the_last_choice_of_a_language_wins(server, tmp_path):
+    """Though the file of the first comes later."""
+    with opened(server, tmp_path / "browser") as pages:
+        before_each_page(pages, """
+            const asked = window.fetch;
+            window.fetch = async (url, options) => {
+              const answer = await asked(url, options);
+              if (!`${url}`.endsWith('de.json')) return answer;
+              await new Promise((go) => { window.deliver = go; });
+              setTimeout(() => { window.delivered = true; }, 200);
+              return answer;
+            };""")
+        pages.driver.get(pages.url)
+        pages.find("form h1", "Log in to Muster")
+        choose(pages, "de")
+        until("the file", lambda: pages.js("!!window.deliver"))
+        assert pages.js("document.querySelector('select:has([lang=de])').value") == "de"
+        choose(pages, "en")
+        pages.js("window.deliver()")
+        until("its end", lambda: pages.js("window.delivered"))
+        speaks(pages, "en")
+        pages.find("form h1", "Log in to Muster")
+
+
+@pytest.mark.release
+def test_a_language_that_cannot_be_loaded(server, tmp_path):
+    """The page is in English and says so, until the language is there."""
+    with opened(server, tmp_path / "browser") as pages:
+        before_each_page(pages, """
+            localStorage.setItem('muster-language', 'de');
+            const asked = window.fetch;
+            window.fetch = async (url, options) => (`${url}`.endsWith('de.json') && !window.there
+              ? new Response('{}', { status: 503 }) : asked(url, options));""")
+        pages.driver.get(pages.url)
+        pages.find("form [role=alert]", "Deutsch could not be loaded")
+        speaks(pages, "en")
+        pages.click("form button", "access token")
+        pages.type("#token", server.api.token)
+        pages.click("[type=submit]")
+        pages.find("main [role=alert]", "Deutsch could not be loaded")
+        pages.js("window.there = true")
+        choose(pages, "de")
+        pages.find("header", "Abmelden")
+        speaks(pages, "de")
+        assert "could not be loaded" not in pages.js("document.body.innerText")
 
 
 def test_german_has_all_of_the_console(server):

@@ -2,6 +2,7 @@
  * logged in is known by the cookie of the session, or by an access token that is kept in memory
  * only, so it is gone with the page. */
 import { said } from "./language.js";
+import { keep, kept } from "./storage.js";
 import { t } from "./text.js";
 
 const root = "/api/v1";
@@ -152,7 +153,7 @@ export const loginPage = () => ask("GET", "/login").catch(() => null);
 async function open(path, fields) {
   const session = await ask("POST", path, fields);
   csrf = session.csrf;
-  localStorage.setItem(mark, "1");
+  keep(mark, "1");
   return session;
 }
 
@@ -179,7 +180,7 @@ export async function logInWithToken(text) {
  * one: a browser would note each vain question as an error. */
 const mark = "muster-session";
 export async function resume() {
-  if (!localStorage.getItem(mark)) return false;
+  if (!kept(mark)) return false;
   const session = await ask("GET", "/session").catch(() => null);
   csrf = session && session.csrf;
   return session !== null && session.must.length === 0;
@@ -188,7 +189,7 @@ export async function resume() {
 export async function logOut() {
   if (!token) await ask("DELETE", "/session").catch(() => {});
   token = csrf = null;
-  localStorage.removeItem(mark);
+  keep(mark, null);
 }
 
 export const confirmPassword = (fields) => ask("POST", "/session/confirm", fields);

@@ -12,6 +12,7 @@ export const english = {
   "app.nothing": "There is no such page, or your role does not include it.",
   "app.close": "Close",
   "app.language": "Language",
+  "app.no-language": "{name} could not be loaded, so this page is in English. Choose it again to try once more.",
   "app.token": "token {name}",
   "app.api": "Reference of the API",
   "app.zone": "Times are in the zone of this machine: {zone}.",

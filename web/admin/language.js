@@ -1,14 +1,20 @@
 /* The language of the console: what the administrator has chosen, else what the browser asks for. A
  * language is a file {texts, rows} beside this one, which is loaded when it is used: texts by the
  * names of english.js, and texts of the server by what they are in English. What a file lacks is
- * shown in English. */
+ * shown in English; if there is no file, all is. */
+import { keep, kept } from "./storage.js";
+
 export const languages = { en: "English", de: "Deutsch" };
 
 const mark = "muster-language";
 let chosen = "en";
 let words = {};
+let turns = 0;
+let lacking = null;
 
 export const language = () => chosen;
+/* The one that was asked for, if its file could not be read. */
+export const missing = () => lacking;
 export const translated = (name) => words.texts?.[name];
 /* A text of the server, or one that is made from names of its rows. One that counts is in the file with
  * a # for each number: "users: #". */
@@ -21,19 +27,30 @@ export function said(text) {
 export const langOf = (text) => (chosen === "en" || !text || said(text) !== text ? undefined : "en");
 
 function wanted() {
-  const asked = [localStorage.getItem(mark), ...navigator.languages.map((tag) => tag.split("-")[0])];
+  const asked = [kept(mark), ...navigator.languages.map((tag) => tag.split("-")[0])];
   return asked.find((code) => Object.hasOwn(languages, code)) ?? "en";
 }
 
+async function read(code) {
+  const answer = await fetch(`${code}.json`);
+  if (!answer.ok) throw new Error(answer.statusText);
+  return answer.json();
+}
+
+/* The last choice holds, whichever file is there first. */
 async function load(code) {
-  words = code === "en" ? {} : await fetch(`${code}.json`).then((answer) => answer.json()).catch(() => ({}));
-  chosen = code;
-  document.documentElement.lang = code;
+  const turn = ++turns;
+  const found = code === "en" ? {} : await read(code).catch(() => null);
+  if (turn !== turns) return;
+  words = found ?? {};
+  chosen = found ? code : "en";
+  lacking = found ? null : code;
+  document.documentElement.lang = chosen;
 }
 
 export const begin = () => load(wanted());
 
 export function choose(code) {
-  localStorage.setItem(mark, code);
+  keep(mark, code);
   return load(code);
 }

@@ -2,17 +2,27 @@
 import { useEffect, useState } from "react";
 import { changePassword, confirmFactor, confirmPassword, logIn, loginPage, logInWithToken, makeFactor } from "./api.js";
 import { Dialog, Problem } from "./parts.jsx";
-import { choose, language, languages } from "./language.js";
+import { choose, language, languages, missing } from "./language.js";
 import { t } from "./text.js";
 
-/* `chosen()`: another one holds. */
+/* `chosen()`: another one holds. While its file is on the way the list shows it already. */
 export function Languages({ chosen }) {
+  const [next, setNext] = useState(null);
+  const change = async (code) => {
+    setNext(code);
+    await choose(code);
+    setNext((now) => (now === code ? null : now));
+    chosen();
+  };
   return (
-    <select aria-label={t("app.language")} value={language()} onChange={(event) => choose(event.target.value).then(chosen)}>
+    <select aria-label={t("app.language")} value={next ?? language()} onChange={(event) => change(event.target.value)}>
       {Object.entries(languages).map(([code, name]) => <option key={code} value={code} lang={code}>{name}</option>)}
     </select>
   );
 }
+
+/* That the language is not the one that was asked for. */
+export const Missing = () => missing() && <p className="problem" role="alert">{t("app.no-language", { name: languages[missing()] })}</p>;
 
 function Input({ name, label, type = "password", value, change, autoFocus, complete = "off" }) {
   return (
@@ -126,6 +136,7 @@ export function Login({ over, done, speak }) {
     <main className="login">
       <form onSubmit={send}>
         <h1>{t("login.title")}</h1>
+        <Missing />
         {over && <p role="status">{t("login.over")}</p>}
         {page?.banner && <p className="banner">{page.banner}</p>}
         {withToken ? (

@@ -3,6 +3,7 @@
  * that is needed, while that holds. */
 import { useEffect, useState } from "react";
 import { loginPage, run, serverNow } from "./api.js";
+import { Missing } from "./login.jsx";
 import { useConsole, useRun } from "./parts.jsx";
 import { shown, t } from "./text.js";
 
@@ -93,6 +94,7 @@ export function Notices({ away, locked }) {
     <>
       <Banner locked={locked} />
       {away && <p className="problem away" role="alert">{away.why ? t("app.waits", away) : t("app.away")}</p>}
+      <Missing />
       <Unconfirmed />
       <Restart />
     </>
