@@ -9,6 +9,7 @@ from muster.client import TIMEOUT, until
 from muster.server import ROOT
 from test_api import api_server
 from test_console import get, opened
+from test_console_login import PASSWORD
 
 ADMIN = ROOT / "web/admin"
 
@@ -250,6 +251,8 @@ def test_what_people_wrote_is_not_translated(server, tmp_path):
 
 @pytest.mark.release
 def test_the_language_of_the_browser_without_storage(server, tmp_path):
+    """One can log in and out there, too."""
+    server.ctl("admin", "create", "root", "administrator", "--password", PASSWORD)
     with opened(server, tmp_path / "browser") as pages:
         before_each_page(pages, """
             Object.defineProperty(window, 'localStorage', {
@@ -258,6 +261,12 @@ def test_the_language_of_the_browser_without_storage(server, tmp_path):
         pages.driver.get(pages.url)
         pages.find("form h1", "Bei Muster anmelden")
         choose(pages, "en")
+        pages.find("form h1", "Log in to Muster")
+        pages.type("#name", "root")
+        pages.type("#password", PASSWORD)
+        pages.click("[type=submit]")
+        pages.find("header", "root")
+        pages.click("header button", "Log out")
         pages.find("form h1", "Log in to Muster")
         assert pages.complaints() == []
 
