@@ -1,10 +1,11 @@
 """A stored message for another server that is given up: its sender is told, also one who has logged
 out, and also if the server is killed at that moment."""
 import contextlib
+import re
 
 import pytest
 
-from muster import federation, xml
+from muster import federation, slow_disk, xml
 from muster.client import until
 from test_mam import Page
 from test_s2s_lost import condition, flood, pending, say
@@ -320,3 +321,78 @@ def test_messages_that_wait_come_back_where_federation_is_off_at_the_start(away)
     away.restart()
     until_given_up(away)
     assert errors(away.client("alice"), 1) == ids(1)
+
+
+REFUSAL = (f"<stream:error><policy-violation xmlns='{xml.STREAM_ERROR}'/></stream:error>"
+           "</stream:stream>").encode()
+
+
+def refuse(listener, before):
+    with listener.sock.accept()[0] as peer:
+        before()
+        listener.header(peer, "refused", "")
+        peer.sendall(REFUSAL)
+
+
+def read_all(peer):
+    """The messages that come until nothing has come for a while, which are confirmed; then both
+    ends."""
+    text = ""
+    peer.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):
+        while data := peer.recv(65536):
+            text += data.decode()
+    peer.settimeout(30)
+    peer.sendall(f"<enabled xmlns='{xml.SM}'/><a xmlns='{xml.SM}' h='{text.count('</message>')}'/>"
+                 "</stream:stream>".encode())
+    with contextlib.suppress(OSError):
+        while peer.recv(65536):
+            pass
+    peer.close()
+    return re.findall("<body>(m[0-9]+)</body>", text)
+
+
+@pytest.mark.sqlite
+def test_what_comes_back_does_not_go_out(make_server, tmp_path, disk):
+    """The server refuses, and takes the next stream while senders are still being told: a message
+    that is read from the database then has been given up when its turn comes. Several rounds, as
+    the moment is short."""
+    authority = federation.Authority(tmp_path)
+    tls = {**authority.issue(HOME, HOME), "trust": str(authority.file)}
+    node = make_server("alice", domains=[HOME], s2s=True, tls=tls, disk=disk,
+                       settings=federation.settings(bidi="off"))
+    listener = federation.Listener(AWAY, authority.issue("away", AWAY))
+    federation.route(node, AWAY, listener.port)
+    listener.sock.settimeout(5)
+    alice, retries, out = node.client("alice"), [], []
+    for n in range(12):
+        for name in range(40 * n, 40 * n + 40):
+            alice.send(f"<message to='bob@{AWAY}' type='chat' id='m{name}'><body>m{name}</body>"
+                       "</message>")
+        alice.ping()
+        if n > 0:
+            retries.append(node.ctl_start("s2s", "retry", AWAY))
+        until("they are stored", lambda: pending(node) >= 40)
+        with contextlib.suppress(TimeoutError):  # an attempt may be one of the round before
+            refuse(listener, lambda: disk.turn(sync_ms=slow_disk.STILL))
+            retries.append(node.ctl_start("s2s", "retry", AWAY))
+            peer = listener.secure()
+            listener.read_until(peer, "<auth.*</auth>")
+            peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+            alice.raw(f"<iq type='get' id='busy' to='{HOME}'>"
+                      "<query xmlns='http://jabber.org/protocol/disco#info'/></iq>" * 60)
+            listener.header(peer, "third", f"<sm xmlns='{xml.SM}'/>")
+            disk.turn(sync_ms=0)
+            out += read_all(peer)
+        disk.turn(sync_ms=0)
+    for retry in retries:
+        retry.communicate()
+    federation.route(node, AWAY, federation.free_port())
+    give_up(node)
+    listener.close()
+    until("none waits", lambda: pending(node) == 0)
+    alice.ping()
+    back = [e.get("id") for e in alice.log
+            if e.tag.endswith("}message") and e.get("type") == "error"]
+    assert len(back) == len(set(back)) and len(set(out) | set(back)) == 12 * 40
+    assert not set(out) & set(back)
