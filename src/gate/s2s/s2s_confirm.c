@@ -790,6 +790,16 @@ bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id)
     return it != NULL;
 }
 
+bool partner_judges_older(const struct partner *p, const struct outgoing_id *id)
+{
+    for (uint32_t i = p->unacked.written; i < p->unacked.len; i++) {
+        const struct outgoing_id *other = &s2s_unacked_at(&p->unacked, i)->id;
+        if (other->sender == id->sender && other->entry != 0 && other->entry < id->entry)
+            return true;
+    }
+    return false;
+}
+
 bool partner_takes_mail(const struct partner *p)
 {
     return p->state == ACTOR_READY && partner_is_linked(p) && p->holds == HOLD_MAIL;

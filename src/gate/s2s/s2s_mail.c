@@ -355,6 +355,10 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
     }
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
+    if (partner_judges_older(m->partner, &line->id)) {
+        timer_set(mail_loop(m), &m->rest, REST_MS);
+        return false;
+    }
     if (m->kept && partner_keeps_older(m->partner, &line->id)) {
         m->again |= !m->closing; /* else it is on its way to the inbox */
         return true;

@@ -39,7 +39,7 @@ struct s2s_mail {
     struct outgoing_read *page;
     struct s2s_judge *judge;   /* that page is being judged */
     struct outgoing_id behind; /* where the next page begins */
-    struct timer rest;         /* between two passes */
+    struct timer rest;         /* between two passes, or until an older one is judged */
     uint64_t *gone; /* hashes of bare JIDs: senders, and others while the page is read, that were
                      * deleted since it was begun; NULL: none */
     uint32_t gone_len, gone_cap; /* at most MAIL_GONE_MAX */

@@ -131,12 +131,30 @@ static void what_others_left_ends_the_last_pass(void **state)
     assert_true(s2s_mail_leaves(m));
 }
 
+/* What rules may have changed for is judged before it is written, and newer ones of the same sender
+ * wait in the database for that. */
+static void one_that_is_judged_goes_before_newer_ones(void **state)
+{
+    struct s2s_unacked *q = &partner->unacked;
+    (void)state;
+    for (uint64_t entry = 1; entry <= 2; entry++)
+        s2s_unacked_push(q, &(struct s2s_sent){ .st = message_of("alice@localhost/1"),
+                                                .id = { .sender = 1, .entry = 2 * entry } });
+    assert_non_null(s2s_unacked_write(q)); /* 2 is written, and 4 is judged */
+    assert_true(partner_judges_older(partner, &(struct outgoing_id){ .sender = 1, .entry = 5 }));
+    assert_false(partner_judges_older(partner, &(struct outgoing_id){ .sender = 1, .entry = 4 }));
+    assert_false(partner_judges_older(partner, &(struct outgoing_id){ .sender = 1, .entry = 3 }));
+    assert_false(partner_judges_older(partner, &(struct outgoing_id){ .sender = 2, .entry = 5 }));
+    s2s_unacked_fini(q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_page_goes_on_without_them, start, stop),
         cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
         cmocka_unit_test_setup_teardown(what_others_left_ends_the_last_pass, start, stop),
+        cmocka_unit_test_setup_teardown(one_that_is_judged_goes_before_newer_ones, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

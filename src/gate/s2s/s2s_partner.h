@@ -159,6 +159,8 @@ void partner_unpin(struct partner *p);
 bool partner_has(const struct partner *p, const struct outgoing_id *id); /* in memory */
 /* The inbox has an older one of its sender. */
 bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id);
+/* One that is judged once more, as rules have changed, is older, and of its sender. */
+bool partner_judges_older(const struct partner *p, const struct outgoing_id *id);
 bool partner_takes_mail(const struct partner *p);
 void partner_send(struct partner *p, const struct s2s_sent *s); /* takes over the reference */
 void partner_mail_came(struct partner *p);
