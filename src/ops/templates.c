@@ -617,9 +617,9 @@ static const char *const others[] = { "default", "allow", "block", "ask", NULL }
     { .name = "disabled", .kind = ARG_OPTION, .type = PARAM_BOOL,                                  \
       .doc = "whether the accounts begin disabled, until they are enabled" },                  \
     CHOICE_ARG("federation", federations,                                                          \
-               "whether the users communicate with other servers: `federation set`"),              \
-    CHOICE_ARG("share", shares, "whether anybody sees their availability: `policy set`"),          \
-    CHOICE_ARG("others", others, "what applies to users without a rule: `policy set`"),            \
+               "whether the users communicate with other servers"),              \
+    CHOICE_ARG("share", shares, "whether anybody sees their availability"),          \
+    CHOICE_ARG("others", others, "what applies to users without a rule of theirs"),            \
     { .name = "groups", .kind = ARG_OPTION, .many = true, .refers = REFERS_GROUP,                  \
       .max = TEMPLATE_GROUPS_BYTES,                                                                \
       .doc = "groups that the accounts are put into by name, separated by spaces; up to 20" }

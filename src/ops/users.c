@@ -587,7 +587,7 @@ static const struct command_arg add_args[] = {
     COMMAND_USER_ARG,
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
     USERS_PROFILE_ARGS,
-    USERS_TEMPLATE_ARG("template that says what the account is given: `template list`"),
+    USERS_TEMPLATE_ARG("template that says what the account is given"),
     { 0 },
 };
 static const struct command_arg password_args[] = {
