@@ -178,21 +178,12 @@ void templates_add(struct store_batch *b, slice jid, const struct account_templa
 
 void templates_added(struct worker *w) { EMIT(account.template_done, w); }
 
-static bool templates_is_group(const struct worker *w, slice name)
-{
-    const struct shared *table = core_of(w)->shared.now;
-    for (uint32_t i = 0; table != NULL && i < table->group_count; i++)
-        if (slice_eq(table->groups[i].name, name))
-            return true;
-    return false;
-}
-
 const char *templates_missing(const struct worker *w, slice groups, struct arena *arena)
 {
     const char *missing = NULL;
     slice name;
     while (slice_word(&groups, &name))
-        if (!templates_is_group(w, name))
+        if (!shared_has_group(core_of(w)->shared.now, name))
             missing = missing == NULL ? slice_cstr(arena, name)
                                       : arena_printf(arena, "%s, %.*s", missing, SLICE_ARG(name));
     return missing;
