@@ -195,11 +195,10 @@ static void add_compare(struct task *t)
                        add_compared, t);
 }
 
-/* It is committed, and this is what the answer says of it. */
+/* What the answer says of it; groups that are gone stand in a note. */
 static const char *user_from_template(const struct task *t)
 {
     struct arena *arena = t->call->arena;
-    templates_added(t->call->worker);
     const char *missing = templates_missing(t->call->worker, t->template->groups, arena);
     if (missing != NULL)
         command_note(t->call, arena_printf(arena,
@@ -233,6 +232,8 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
         users_fail_store(t, e);
     } else {
         account_created(t->call->worker, t->jid, t->template != NULL && t->template->disabled);
+        if (t->template != NULL)
+            templates_added(t->call->worker);
         const char *from = t->template == NULL ? "" : user_from_template(t);
         command_done(
             t->call, "account %.*s added%s%s%s", SLICE_ARG(t->jid), from, short_text(t->call),
