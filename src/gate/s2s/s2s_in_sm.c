@@ -206,16 +206,24 @@ static void flow_pace(struct in_flow *f)
 
 static void flow_answer(struct in_flow *f);
 
+/* An end that was begun may have waited for this. */
+static void flow_end_goes_on(struct s2s_in *s)
+{
+    if (s2s_back_waits(s))
+        return;
+    if (s->shut && !s->parts)
+        s2s_flow_shut(s);
+    else if (s->closing)
+        s2s_flow_finish(s);
+}
+
 /* All that has come is. */
 static void flow_is_handled(struct s2s_in *s)
 {
-    bool goes_on = s->x.state == STREAM_BOUND && !s->stopping && !s->x.end_sent;
     if (s->draining)
         s2s_flow_end(s);
-    else if (s->shut && !s->parts && goes_on && !s2s_back_waits(s))
-        s2s_flow_shut(s);
-    else if (s->closing && goes_on && !s2s_back_waits(s))
-        s2s_flow_finish(s);
+    else if (s->x.state == STREAM_BOUND && !s->stopping && !s->x.end_sent)
+        flow_end_goes_on(s);
 }
 
 static void flow_advance(struct in_flow *f)
@@ -890,10 +898,8 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
     else if (s2s_back_acked(s, (uint32_t)h)) {
         if (s->stopping && !s->draining && !s2s_back_waits(s))
             flow_stops(s);
-        else if (s->shut && !s->parts && !s2s_back_waits(s))
-            s2s_flow_shut(s);
-        else if (s->closing && !s2s_back_waits(s))
-            s2s_flow_finish(s);
+        else
+            flow_end_goes_on(s);
     } else
         xstream_fail_with(&s->x, XE_UNDEFINED_CONDITION,
                           SLICE("h is not between what was acknowledged and what was sent"),
