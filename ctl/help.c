@@ -294,12 +294,11 @@ static void put_own(FILE *out, const struct usage_own *rows)
         fprintf(out, "%.*s ", SLICE_ARG(help_own_name(rows)));
 }
 
-/* Makes one word of "cert trust" in the list `typed`. */
-static void completion_join(FILE *out)
+void help_put_join(FILE *out, const char *two)
 {
     slice first, second;
     const struct command *c = NULL;
-    fprintf(out, "    case \"${typed[*]:0:2}\" in\n");
+    fprintf(out, "    case \"%s\" in\n", two);
     while ((c = help_next_parted(c, &first, &second)) != NULL)
         fprintf(out, "    '%.*s %.*s') typed=(%.*s \"${typed[@]:2}\") ;;\n", SLICE_ARG(first),
                 SLICE_ARG(second), SLICE_ARG(help_group_of(c)));
@@ -418,7 +417,7 @@ void help_completion(FILE *out)
             "        esac\n"
             "    done\n"
             "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n");
-    completion_join(out);
+    help_put_join(out, "${typed[*]:0:2}");
     fprintf(out, "    case \"${typed[*]:0:2}\" in\n");
     completion_commands(out);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {

@@ -13,6 +13,9 @@ slice help_group_of(const struct command *c); /* its first word */
  * more.
  */
 const struct command *help_next_parted(const struct command *c, slice *first, slice *second);
+/* For bash and zsh: makes one word of "cert trust" in the list `typed`, whose first two words `two`
+ * is. */
+void help_put_join(FILE *out, const char *two);
 slice help_own_name(const struct usage_own *o);
 bool help_is_option(const struct command_arg *a);
 /* Names of the server that a value of such an argument may be; NULL: none. */

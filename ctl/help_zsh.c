@@ -141,18 +141,6 @@ static void zsh_first(FILE *out)
     zsh_list_end(out, "command");
 }
 
-/* Makes one word of "cert trust" in the list `typed`. */
-static void zsh_join(FILE *out)
-{
-    slice first, second;
-    const struct command *c = NULL;
-    fprintf(out, "_musterctl_join() {\n    case \"${typed[1]} ${typed[2]}\" in\n");
-    while ((c = help_next_parted(c, &first, &second)) != NULL)
-        fprintf(out, "    '%.*s %.*s') typed=(%.*s \"${typed[@]:2}\") ;;\n", SLICE_ARG(first),
-                SLICE_ARG(second), SLICE_ARG(help_group_of(c)));
-    fprintf(out, "    esac\n}\n");
-}
-
 /* The second halves of the names of groups that begin with this word. */
 static void zsh_halves(FILE *out, slice word)
 {
@@ -296,7 +284,9 @@ void help_completion_zsh(FILE *out)
     zsh_options(out);
     zsh_first(out);
     zsh_second(out);
-    zsh_join(out);
+    fprintf(out, "_musterctl_join() {\n");
+    help_put_join(out, "${typed[1]} ${typed[2]}");
+    fprintf(out, "}\n");
     zsh_commands(out, "_musterctl_of_two", "\"${typed[1]} ${typed[2]}\"", true);
     zsh_commands(out, "_musterctl_of_one", "${typed[1]}", false);
     fputs(zsh_main, out);
