@@ -210,6 +210,8 @@ static void the_socket_is_for_owner_and_group(void **state)
     assert_int_equal(st.st_mode & 0777, 0660);
 }
 
+#define ECHO "{\"command\":\"echo\",\"args\":{\"text\":\"hi\"}}\n"
+
 /* Runs `echo` as this user and group; what it is answered, to `out`. */
 static void ask_as(uid_t uid, gid_t gid, const gid_t *also, size_t also_count, char out[4096])
 {
@@ -221,7 +223,7 @@ static void ask_as(uid_t uid, gid_t gid, const gid_t *also, size_t also_count, c
         if (setgroups(also_count, also) != 0 || setgid(gid) != 0 || setuid(uid) != 0)
             _exit(2);
         int fd = dial();
-        (void)send(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"hi\"}}\n", 40, MSG_NOSIGNAL);
+        (void)send(fd, ECHO, strlen(ECHO), MSG_NOSIGNAL);
         const char *line = get(fd);
         _exit(write(back[1], line, strlen(line)) < 0);
     }
@@ -284,7 +286,7 @@ static void strangers_take_no_place(void **state)
     for (int i = 0; i < 2; i++)
         on_loop(pass_by); /* until they are accepted */
     int fd = dial();
-    put(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"hi\"}}\n");
+    put(fd, ECHO);
     assert_has(get(fd), "\"said\":\"hi\"");
     close(fd);
     kill(child, SIGKILL);
