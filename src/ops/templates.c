@@ -189,7 +189,8 @@ const char *templates_missing(const struct worker *w, slice groups, struct arena
     return missing;
 }
 
-/* Commands. What is not given has ptr NULL; "default" of a choice is nothing. */
+/* Commands. An argument that is not given has ptr NULL. The choice "default" is stored as an empty
+ * text. */
 
 struct template_task {
     struct command_call *call;

@@ -645,7 +645,7 @@ static struct command user_add = {
     .args = add_args,
     .home = "jid",
     .run = run_user_add,
-    .doc = "Creates an account. What is given here comes before what the template gives.",
+    .doc = "Creates an account. Values of options come before those of the template.",
 };
 static struct command user_del = {
     .name = "user del",
