@@ -110,8 +110,7 @@ def test_commands_of_texts_exist():
                 continue
             if not ours and (len(words) < 2 or words[0] not in groups):
                 continue
-            if "-".join(words[:2]) in groups:  # musterctl takes the hyphen as a space
-                words = ["-".join(words[:2]), *words[2:]]
+            words = rows.joined(words, groups)
             actions = words[1].split("|") if len(words) > 1 else [""]
             if words[0] not in names and any(f"{words[0]} {a}" not in names for a in actions):
                 wrong.append(f"{where}: `{quoted}`")

@@ -388,8 +388,8 @@ def test_commands_that_texts_of_the_server_name_are_there():
             words = quoted.removeprefix("musterctl ").split()
             if len(words) < 2 or words[0] not in first:
                 continue
-            spaced = ["-".join(words[:2]), *words[2:]]  # musterctl takes the hyphen as a space
-            names = (" ".join(w[:k]) for k in (4, 3, 2, 1) for w in (words, spaced))
+            words = rows.joined(words, first)
+            names = (" ".join(words[:k]) for k in (4, 3, 2, 1))
             name = next((n for n in names if n in commands), "")
             found += 1
             args = commands[name]["properties"]["args"]["properties"] if name else {}

@@ -24,6 +24,12 @@ def part(name):
     return schema()["properties"][name]["properties"]
 
 
+def joined(words, groups):
+    """Words of a command as musterctl takes them: the hyphen of a group's name may be a space."""
+    first = "-".join(words[:2])
+    return [first, *words[2:]] if first in groups else words
+
+
 def wrong(value, rule, at="$"):
     """What is wrong with a value, as a list of sentences."""
     if "anyOf" in rule:
