@@ -1,4 +1,5 @@
 """A test that waits for what never comes ends, even if what cleans up behind it waits, too."""
+import os
 import subprocess
 import threading
 import time
@@ -36,3 +37,14 @@ def test_what_ran_before_goes_on():
         assert before.poll() is None and children(before.pid) == []
         before.stdin.close()
         assert before.wait(100) == 0
+
+
+def test_a_process_may_have_any_name(tmp_path):
+    """The name in /proc/PID/stat is cut behind 15 bytes, in the middle of a letter, too."""
+    program = tmp_path / "zzzzzzzzzzzzzzäöü"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(program), "1000"]) as named:
+        try:
+            assert named.pid in children(os.getpid())
+        finally:
+            named.kill()

@@ -1,6 +1,5 @@
 """Completion of shells: words, names that the server has, and each in its place only."""
 import os
-import pty
 import select
 import shlex
 import shutil
@@ -12,6 +11,7 @@ from muster import rows
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import MUSTERCTL
+from muster.terminal import start
 
 LINE = ["musterctl", "--socket"]
 
@@ -39,11 +39,7 @@ def with_names(tmp_path):
 def completes_at_terminal(folder, shell, begin, line, whole):
     """The last word of the line, by a Tab. `begin`: what the shell reads first; it says "ready" at
     the end, and Ctrl-O shows the line as <LINE>."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.chdir(folder)
-        os.execvpe(shell[0], shell, {**os.environ, "HOME": str(folder), "TERM": "dumb",
-                                     "INPUTRC": "/dev/null"})
+    pid, master = start(shell, folder, HOME=str(folder), TERM="dumb", INPUTRC="/dev/null")
     shown = b""
 
     def has(text):

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import pathlib
-import pty
 import re
 import select
 import shlex
@@ -117,22 +116,20 @@ def test_user_del_while_messages_wait(server, alice):
 
 def at_a_terminal(command, answers):
     """Runs the command at a terminal and types an answer at each prompt; all that was shown."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(command[0], [str(word) for word in command])
+    pid, master = terminal.start(command)
     shown = ""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], TIMEOUT)[0]:
+        if not select.select([master], [], [], TIMEOUT)[0]:
             break
         try:
-            shown += os.read(terminal, 4096).decode()
+            shown += os.read(master, 4096).decode()
         except OSError:
             break  # the other end of a terminal is gone: EIO
         if answers and shown.endswith(": "):
-            os.write(terminal, answers.pop(0).encode() + b"\n")
+            os.write(master, answers.pop(0).encode() + b"\n")
             shown += "\n"
-    os.close(terminal)
+    os.close(master)
     return shown, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -629,9 +626,7 @@ def test_a_list_says_that_there_is_more(server):
 
 def on_terminal(server, typed, *args):
     """musterctl on a terminal where this is typed at its first question; exit code and output."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execv(MUSTERCTL, [str(MUSTERCTL), "--socket", str(server.control), *args])
+    pid, master = terminal.start([MUSTERCTL, "--socket", server.control, *args])
     shown, answered = b"", False
     while select.select([master], [], [], 3 * TIMEOUT)[0]:
         try:

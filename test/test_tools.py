@@ -113,6 +113,33 @@ def test_what_fails_for_a_reason_stays_failed(suite, count, always, failed, why)
     assert done.stdout.splitlines()[-1].endswith(f" passed, {failed} failed"), done.stdout
 
 
+HOOK = """
+import os
+def pytest_runtest_protocol(item):
+    first = not os.path.exists("{folder}/ended")
+    if item.name == "test_always" and (first or {always}):
+        open("{folder}/ended", "w").close()
+        raise OSError("the wrong moment")
+"""
+
+
+def test_where_pytest_itself_ends_early_all_runs_anew(suite, tmp_path):
+    (tmp_path / "conftest.py").write_text(HOOK.format(folder=tmp_path, always=False))
+    done = suite(1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout.splitlines()
+    assert "(2 tests, 1 skipped)" in told[0] and told[-1] == "2 passed, 0 failed"
+    assert told[1] == "    pytest ended early, and was run anew: OSError: the wrong moment"
+    assert left(tmp_path) == []
+
+
+def test_pytest_that_ends_early_again_fails_and_says_why(suite, tmp_path):
+    (tmp_path / "conftest.py").write_text(HOOK.format(folder=tmp_path, always=True))
+    done = suite(1)
+    assert done.returncode == 1 and done.stdout.count("OSError: the wrong moment") == 1
+    assert done.stdout.splitlines()[-1].endswith(" 1 failed")
+
+
 def test_a_full_disk_is_told_before_anything_runs(check, tmp_path):
     done = check(more="free_kib() { echo 4096; }")
     assert done.returncode == 2 and done.stdout == ""

@@ -78,14 +78,29 @@ pytest_once() { # MODE ARGUMENT...
 
 # Out of 12,000 tests with real clients, one may fail because the machine was busy with something
 # else. So up to AGAIN_MAX that failed run once more, one after the other. Those that pass then are
-# named in the summary: each deserves a look.
+# named in the summary: each deserves a look. Where pytest itself failed (an error between
+# tests, in a hook or in what carries reports), tests are missing, though its exit code may be 0: the
+# whole run is made anew, once, and the summary names the error.
 AGAIN_MAX=3
+pytest_error() { # LOG: the error of the process that ran tests, or else of the one that collects
+    grep -aoP 'INTERNALERROR> E +\K[\w.]*(Error|Exception|Exit|Failed)\b(?!: Traceback).*' "$1" ||
+        grep -aoP 'INTERNALERROR> \K\w[\w.]*(Error|Exception|Exit|Failed)\b.*' "$1" || grep -a INTERNALERROR "$1"
+}
+ended_early() { grep -aq 'INTERNALERROR>' "$1"; } # LOG
 run_pytest() { # MODE ARGUMENT...
-    local missed again=$TMPDIR/again place=$TMPDIR/t # short, since paths of sockets are
-    while [ -e "$place" ]; do place+=t; done         # a stage with two runs keeps both
-    pytest_once "$@" -n 4 --basetemp="$place" && return
+    local code missed again=$TMPDIR/again place=$TMPDIR/t # short, since paths of sockets are
+    while [ -e "$place" ]; do place+=t; done              # a stage with two runs keeps both
+    pytest_once "$@" -n 4 --basetemp="$place" | tee "$TMPDIR/first"
+    code=${PIPESTATUS[0]}
+    if ended_early "$TMPDIR/first"; then
+        printf '@anew %s\n' "$(pytest_error "$TMPDIR/first" | head -n 1)"
+        pytest_once "$@" -n 4 --basetemp="$place.anew" | tee "$TMPDIR/first"
+        code=${PIPESTATUS[0]}
+        ! ended_early "$TMPDIR/first" || return 1
+    fi
+    [ "$code" -eq 1 ] || return "$code" # 1: tests failed
     mapfile -t missed < <(python3 -c 'import json, sys; print(*json.load(open(sys.argv[1])), sep="\n")' \
-        "$TMPDIR/cache/v/cache/lastfailed")
+        "$TMPDIR/cache/v/cache/lastfailed" 2> /dev/null)
     [ "${#missed[@]}" -gt 0 ] && [ "${#missed[@]}" -le "$AGAIN_MAX" ] || return 1
     if ! pytest_once "$@" -n 0 --basetemp="$place.again" --lf --lfnf=none > "$again"; then
         sed 's/^/again: /' "$again"
@@ -213,14 +228,15 @@ count() { # LOG -> "passed failed skipped"
          /^@failed/ { failed++ }
          /^@skipped/ { skipped++ }
          /^@again/ { failed -= of_last; of_last = 0 } # what failed in the last run of pytest
+         /^@anew/ { passed -= passed_last; failed -= of_last; skipped -= skipped_last }
          /^[0-9]+ (passed|failed|skipped|error)|^no tests ran/ && / in [0-9.]+s/ {
-             of_last = 0
+             of_last = passed_last = skipped_last = 0
              for (i = 1; i < NF; i++) {
-                 if ($(i + 1) ~ /^passed/) passed += $i
+                 if ($(i + 1) ~ /^passed/) passed_last += $i
                  if ($(i + 1) ~ /^(failed|error)/) of_last += $i
-                 if ($(i + 1) ~ /^skipped/) skipped += $i
+                 if ($(i + 1) ~ /^skipped/) skipped_last += $i
              }
-             failed += of_last }
+             passed += passed_last; failed += of_last; skipped += skipped_last }
          END { print passed + 0, failed + 0, skipped + 0 }' "$1"
 }
 
@@ -228,7 +244,7 @@ count() { # LOG -> "passed failed skipped"
 explain() { # LOG
     local lines=10 found=$LOGS/found.$$
     grep -m 1 -o 'No space left on device' "$1"
-    grep -hE '^@failed|^\[  FAILED  \] [^0-9]|^(FAILED|ERROR) |: (fatal )?error:|: message:|^make: \*\*\*' \
+    grep -hE '^@failed|^@anew|^\[  FAILED  \] [^0-9]|^(FAILED|ERROR) |: (fatal )?error:|: message:|^make: \*\*\*' \
         "$1" > "$found"
     if [ -s "$found" ]; then
         head -n "$lines" "$found"
@@ -298,7 +314,8 @@ run_stage() { # NAME: one line, and the numbers into $LOGS/NAME.count
             echo "    the whole log: $log"
             echo "    files of the tests that failed: $SCRATCH/$name"
         else
-            sed -n 's/^@again \(.*\)/    failed, and passed when run again: \1/p' "$log"
+            sed -n -e 's/^@again \(.*\)/    failed, and passed when run again: \1/p' \
+                -e 's/^@anew \(.*\)/    pytest ended early, and was run anew: \1/p' "$log"
             rm -rf "${SCRATCH:?}/$name"
         fi
     } > "$LOGS/$name.line"

@@ -1,13 +1,15 @@
 """The processes that one has started, as /proc shows them."""
 import contextlib
+import os
 import pathlib
 
 
 def children(parent):
     """The process ids of those that `parent` has started and that still run."""
     found = []
-    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(status.parent.name))
+            status = pathlib.Path("/proc", pid, "stat").read_bytes()  # a name may be of any bytes
+            if int(status.rpartition(b")")[2].split()[1]) == parent:
+                found.append(int(pid))
     return found

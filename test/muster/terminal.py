@@ -10,14 +10,24 @@ import termios
 from muster.client import TIMEOUT, until
 
 
+def start(command, folder=".", width=80, **environment):
+    """The process id of a program on a terminal of its own, and the other end of that. A program
+    that cannot be started ends with 127: the copy of this process must not go on with the tests."""
+    pid, master = pty.fork()
+    if pid == 0:
+        try:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+            os.chdir(folder)
+            os.execvpe(command[0], [str(word) for word in command], {**os.environ, **environment})
+        finally:
+            os._exit(127)
+    return pid, master
+
+
 def shown(width, *command, **environment):
     """The lines that a program shows on a terminal of so many columns; without colours, unless the
     environment says otherwise."""
-    pid, master = pty.fork()
-    if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-        os.execve(command[0], [str(word) for word in command],
-                  {**os.environ, "TERM": "xterm", "NO_COLOR": "1", **environment})
+    pid, master = start(command, width=width, **{"TERM": "xterm", "NO_COLOR": "1", **environment})
     output = b""
     while select.select([master], [], [], 3 * TIMEOUT)[0]:
         try:
