@@ -185,8 +185,36 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
                                          .argument = j->call.culprit });
 }
 
+static void refuse_etag(struct api_job *j, bool there)
+{
+    job_refuse(j, &(struct api_problem){
+                      .status = 412,
+                      .detail = there ? SLICE("it is not as If-Match or If-None-Match says; "
+                                              "read it again")
+                                      : SLICE("there is no such thing, and If-Match asks for "
+                                              "one"),
+                      .error = err_name(E_CONFLICT) });
+}
+
+/* Whether what a GET has read is what If-Match asks for (RFC 9110 §13.1.1). A command that failed
+ * is answered as without it (§13.2.1). */
+static bool is_as_asked(const struct api_job *j)
+{
+    char etag[API_ETAG_LEN + 1];
+    if (j->method != HTTP_M_GET || j->if_match.ptr == NULL || j->call.err != OK)
+        return true;
+    if (!api_is_there(j))
+        return false;
+    api_etag(&j->call, etag);
+    return api_etag_lets_change(j->if_match, etag);
+}
+
 static void answer(struct api_job *j)
 {
+    if (!is_as_asked(j)) {
+        refuse_etag(j, api_is_there(j));
+        return;
+    }
     /* What only has to be there is there (RFC 9110 §9.2.2). */
     bool there = j->method == HTTP_M_PUT && j->call.err == E_EXISTS && slice_is(j->body, "{}") &&
                  j->call.culprit == NULL;
@@ -283,13 +311,7 @@ static void look_ended(struct api_job *j)
         api_etag(&j->call, etag);
     if ((j->if_match.ptr != NULL && (!there || !api_etag_lets_change(j->if_match, etag))) ||
         (j->none_match.ptr != NULL && there && http_has_etag(j->none_match, slice_of(etag)))) {
-        job_refuse(j, &(struct api_problem){
-                          .status = 412,
-                          .detail = there ? SLICE("it is not as If-Match or If-None-Match says; "
-                                                  "read it again")
-                                          : SLICE("there is no such thing, and If-Match asks for "
-                                                  "one"),
-                          .error = err_name(E_CONFLICT) });
+        refuse_etag(j, there);
         return;
     }
     j->created = j->method == HTTP_M_PUT && !there;
@@ -326,14 +348,7 @@ static void begin_change(struct api_job *j)
     const struct command *get = api_row(&j->target, HTTP_M_GET);
     const struct command *c = api_row(&j->target, j->method);
     bool compares = j->if_match.ptr != NULL || j->none_match.ptr != NULL;
-    if (!api_is_thing(&j->target)) {
-        if (compares)
-            job_refuse(j, &(struct api_problem){ .status = 412,
-                                                 .detail = SLICE("it has no ETag to compare"),
-                                                 .error = err_name(E_UNSUPPORTED) });
-        else
-            change(j);
-    } else if (!compares && !asks_first(j, get)) {
+    if (!api_is_thing(&j->target) || (!compares && !asks_first(j, get))) {
         change(j);
     } else if ((compares || j->method == HTTP_M_PUT || api_sends_back(j, c)) && !busy_enter(j)) {
         job_refuse(j, &(struct api_problem){ .status = 409,
@@ -446,6 +461,16 @@ static struct api_job *job_new(struct http_request *r, slice rest)
     return j;
 }
 
+/* Whether the path of the job has an ETag, or the request compares none; else it was refused. */
+static bool can_compare(struct api_job *j, const struct command *c)
+{
+    if ((!j->target.by_name && api_is_thing(&j->target)) || !api_compares(j->r))
+        return true;
+    api_refuse_compare(j->r, c);
+    job_free(j);
+    return false;
+}
+
 static void serve(struct http_request *r, slice rest, const struct principal *who)
 {
     struct api_job *j = job_new(r, rest);
@@ -458,8 +483,9 @@ static void serve(struct http_request *r, slice rest, const struct principal *wh
                                              .detail = SLICE("it has no such method"),
                                              .error = err_name(E_UNSUPPORTED),
                                              .methods = j->target.methods });
-    } else if (r->method == HTTP_M_GET || r->method == HTTP_M_DELETE ? bind_query(j, c)
-                                                                     : bind_body(j)) {
+    } else if (can_compare(j, c) &&
+               (r->method == HTTP_M_GET || r->method == HTTP_M_DELETE ? bind_query(j, c)
+                                                                      : bind_body(j))) {
         r->data = j;
         if (r->method == HTTP_M_GET || j->target.by_name)
             change(j);
@@ -512,6 +538,8 @@ static void document(struct http_request *r, slice rest, const struct principal 
                                               .methods = HTTP_M_GET });
         return;
     }
+    if (!api_without_etag(r))
+        return;
     buf_init(&out, API_ANSWER_MAX);
     if (page)
         api_page(&out, own_base(r));

@@ -70,6 +70,50 @@ void api_problem(struct http_request *r, const struct api_problem *p)
     buf_fini(&lines);
 }
 
+bool api_compares(const struct http_request *r)
+{
+    return http_header(r, "If-Match").ptr != NULL ||
+           (r->method != HTTP_M_GET && http_header(r, "If-None-Match").ptr != NULL);
+}
+
+/* The first resource of the command that has an ETag: "PATCH", "/users/{jid}". */
+static bool resource_with_etag(const struct command *c, struct arena *tmp, slice *verb, slice *path)
+{
+    struct api_target t;
+    slice one, rest = slice_of(c->rest);
+    while (rest.len > 0) {
+        slice_cut(rest, ',', &one, &rest);
+        slice_word(&one, verb);
+        slice_word(&one, path);
+        if (api_find(*path, tmp, &t) == OK && api_is_thing(&t))
+            return true;
+    }
+    return false;
+}
+
+void api_refuse_compare(struct http_request *r, const struct command *c)
+{
+    const char *found = http_header(r, "If-Match").ptr != NULL ? "If-Match" : "If-None-Match";
+    struct arena *tmp = http_scratch(r);
+    const char *where = "";
+    slice verb, path;
+    if (c != NULL && resource_with_etag(c, tmp, &verb, &path))
+        where = arena_printf(tmp, ", or use %.*s %.*s, which compares one", SLICE_ARG(verb),
+                             SLICE_ARG(path));
+    slice detail = slice_of(arena_printf(
+        tmp, "found %s, and this path has no ETag to compare; send it without%s", found, where));
+    api_problem(r, &(struct api_problem){
+                       .status = 412, .detail = detail, .error = err_name(E_UNSUPPORTED) });
+}
+
+bool api_without_etag(struct http_request *r)
+{
+    if (!api_compares(r))
+        return true;
+    api_refuse_compare(r, NULL);
+    return false;
+}
+
 /* Whether an argument names the thing that is missing, not the path. */
 static bool api_names_another(const struct api_job *j)
 {

@@ -286,7 +286,7 @@ static void events_handle(struct http_request *r)
     struct why why;
     bool wants[EVENT_TOPICS] = { false };
     r->data = NULL;
-    if (!api_admit(r, &who) || !take_topics(r, wants))
+    if (!api_admit(r, &who) || !api_without_etag(r) || !take_topics(r, wants))
         return;
     for (unsigned t = 0; t < EVENT_TOPICS; t++) {
         if (wants[t] && command_allowed(event_command(t), &who, &why) != OK) {

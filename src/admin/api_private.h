@@ -77,6 +77,14 @@ struct api_problem {
 };
 void api_problem(struct http_request *r, const struct api_problem *p);
 unsigned api_status(enum err e);
+/* Whether the request compares an ETag before it does something (RFC 9110 §13.1.1, §13.1.2). A GET
+ * with If-None-Match does not: without an ETag it gets all. */
+bool api_compares(const struct http_request *r);
+/* 412: nothing at this path has an ETag. Names the resource of `c` that has one, if there is one;
+ * `c` may be NULL. */
+void api_refuse_compare(struct http_request *r, const struct command *c);
+/* For paths that are no resources of commands. false: the request compares, and was refused. */
+bool api_without_etag(struct http_request *r);
 #define API_CURSOR_WRONG                                                                           \
     "cursor: found one that no answer of this list has had, or whose place is gone; allowed "      \
     "`next` of the page before, once"

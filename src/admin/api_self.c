@@ -298,7 +298,7 @@ static void self_handle(struct http_request *r)
                                .error = err_name(E_UNSUPPORTED) });
         return;
     }
-    if (!api_guard(r) || !api_session_view(r, &who, &v))
+    if (!api_guard(r) || !api_session_view(r, &who, &v) || !api_without_etag(r))
         return;
     self_run(r,
              slice_is(r->path, "/api/v1/session/password") ? &api_self_password_row

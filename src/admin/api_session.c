@@ -584,12 +584,12 @@ static void session_handle(struct http_request *r)
     bool confirms = slice_is(r->path, "/api/v1/session/confirm");
     r->data = NULL;
     if (r->method == HTTP_M_POST && !confirms) {
-        if (api_guard(r))
+        if (api_guard(r) && api_without_etag(r))
             login_run(r, &login_row, NULL, (slice){ 0 });
         return;
     }
     if (!api_session_is(r)) {
-        if (!api_admit(r, &who))
+        if (!api_admit(r, &who) || !api_without_etag(r))
             return;
         if (r->method == HTTP_M_GET)
             answer_session(r, &who, NULL, &(struct api_session_answer){ .status = 200 });
@@ -597,7 +597,7 @@ static void session_handle(struct http_request *r)
             session_none(r);
         return;
     }
-    if (!api_guard(r) || !api_session_view(r, &who, &v))
+    if (!api_guard(r) || !api_session_view(r, &who, &v) || !api_without_etag(r))
         return;
     if (confirms && is_limited(r, &v))
         return;
@@ -611,7 +611,7 @@ static void session_handle(struct http_request *r)
 
 static void banner_handle(struct http_request *r)
 {
-    if (api_guard(r))
+    if (api_guard(r) && api_without_etag(r))
         answer_banner(r);
 }
 
