@@ -1,6 +1,13 @@
-"""Requests of the API that compare an ETag (RFC 9110 §13)."""
+"""Requests of the API that compare an ETag (RFC 9110 §13), and headers that have several lines
+(§5.3)."""
+import http.client
+import re
+import socket
+
 import pytest
 
+from muster.client import TIMEOUT
+from muster.server import ROOT
 from test_api import api_server
 
 
@@ -56,3 +63,57 @@ def test_nothing_of_the_api_ignores_if_match(api):
             assert answer.status in (401, 403, 404, 409, 412, 422, 429), (method, path, answer.text)
     for path in "/", "/openapi.json", "/description":
         assert api("GET", path, If_Match='"nothing"').status == 412, path
+
+
+# Headers that hold lists, so that several lines of them are one list.
+LISTS = {"Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Expect", "If-Match",
+         "If-None-Match", "Prefer", "Sec-WebSocket-Protocol", "Upgrade", "X-Forwarded-For",
+         "X-Forwarded-Proto"}
+
+
+def asked(api, method, path, *lines, body=""):
+    """The answer to a request with these header lines."""
+    with socket.create_connection(("127.0.0.1", api.port), timeout=TIMEOUT) as connection:
+        head = [f"{method} /api/v1{path} HTTP/1.1", "Host: localhost", "Connection: close",
+                f"Authorization: Bearer {api.token}", *lines]
+        if body:
+            head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        connection.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        answer.text = answer.read().decode()
+        return answer
+
+
+def test_all_lines_of_an_etag_list_count(api):
+    path = "/users/alice@localhost"
+    for before, behind in (['"x"'], []), ([], ['"x"']), (['"x"', '"y", "z"'], ['"x"']):
+        etag = api("GET", path).getheader("ETag")
+        lines = [*before, etag, *behind]
+        none = [f"If-None-Match: {line}" for line in lines]
+        assert asked(api, "GET", path, *none).status == 304, lines
+        assert asked(api, "PUT", path, *none, body="{}").status == 412, lines
+        match = [f"If-Match: {line}" for line in lines]
+        changed = asked(api, "PATCH", path, *match, body=f'{{"surname": "D{len(lines)}"}}')
+        assert changed.status == 200, lines
+    refused = asked(api, "PATCH", path, 'If-Match: "x"', 'If-Match: "y"', body="{}")
+    assert refused.status == 412, refused.text
+
+
+def test_a_preference_in_any_line_counts(api):
+    """RFC 7240 §2: Prefer is a list."""
+    for lines in ["Prefer: wait=3", "Prefer: names=options"], ["Prefer: names=options, wait=3"]:
+        text = asked(api, "POST", "/commands/user-set", *lines, body="{}").text
+        assert text == asked(api, "POST", "/commands/user-set", "Prefer: names=options",
+                             body="{}").text
+
+
+def test_every_header_is_a_list_or_is_refused_twice(api):
+    """Whichever header the sources read."""
+    read = set()
+    for path in ROOT.joinpath("src").rglob("*.c"):
+        read.update(re.findall(r'http_header\([^,()]*, "([^"]+)"', path.read_text()))
+    assert LISTS < read, LISTS - read
+    for name in sorted(read - LISTS | {"Host", "Content-Length"}):
+        answer = asked(api, "GET", "/status", f"{name}: 0", f"{name}: 0")
+        assert answer.status == 400, (name, answer.text)

@@ -445,7 +445,7 @@ static struct api_job *job_new(struct http_request *r, slice rest)
     j->arena = arena;
     j->worker = worker_here();
     j->method = r->method;
-    j->typed = slice_is(http_header(r, "Prefer"), "names=options"); /* RFC 7240 */
+    j->typed = http_has_token(http_header(r, "Prefer"), "names=options"); /* RFC 7240 */
     if (api_find(rest, arena, &j->target) != OK || !j->target.found) {
         api_refuse_unknown(r);
         job_free(j);

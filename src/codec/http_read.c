@@ -1,4 +1,5 @@
 #include "codec/http_read.h"
+#include "base/arena.h"
 
 enum state {
     START,
@@ -90,12 +91,25 @@ void http_head_init(struct http_head *head, size_t bytes_max)
 
 void http_head_fini(struct http_head *head) { buf_fini(&head->text); }
 
-slice http_field(const struct http_head *head, const char *name)
+/* Both, with a comma between them. */
+static slice joined(slice a, slice b, struct arena *tmp)
 {
-    for (unsigned i = 0; i < head->field_count; i++)
+    char *text = arena_alloc_raw(tmp, a.len + 2 + b.len);
+    memcpy(text, a.ptr, a.len);
+    memcpy(text + a.len, ", ", 2);
+    memcpy(text + a.len + 2, b.ptr, b.len);
+    return (slice){ text, a.len + 2 + b.len };
+}
+
+slice http_field(const struct http_head *head, const char *name, struct arena *tmp)
+{
+    slice all = { 0 };
+    for (unsigned i = 0; i < head->field_count; i++) {
+        slice value = http_span(head, head->field[i].value);
         if (slice_eq_nocase(http_span(head, head->field[i].name), slice_of(name)))
-            return http_span(head, head->field[i].value);
-    return (slice){ 0 };
+            all = all.ptr == NULL ? value : joined(all, value, tmp);
+    }
+    return all;
 }
 
 void http_reader_init(struct http_reader *r) { *r = (struct http_reader){ .state = START }; }
@@ -235,8 +249,17 @@ static bool split_target(struct http_head *head)
 
 /* Fields of one value: a proxy may take the last where we took the first (RFC 9110 §5.3). */
 static const slice one_only[] = {
-    SLICE_INIT("authorization"), SLICE_INIT("content-type"), SLICE_INIT("cookie"),
-    SLICE_INIT("origin"),        SLICE_INIT("range"),        SLICE_INIT("x-csrf-token"),
+    SLICE_INIT("authorization"),
+    SLICE_INIT("content-type"),
+    SLICE_INIT("cookie"),
+    SLICE_INIT("origin"),
+    SLICE_INIT("range"),
+    SLICE_INIT("x-csrf-token"),
+    SLICE_INIT("x-console-idle"),
+    SLICE_INIT("last-event-id"),
+    SLICE_INIT("access-control-request-method"),
+    SLICE_INIT("sec-websocket-key"),     /* RFC 6455 §11.3.1 */
+    SLICE_INIT("sec-websocket-version"), /* §11.3.5 */
 };
 
 struct framing {

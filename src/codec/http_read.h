@@ -9,6 +9,8 @@
 #pragma once
 #include "base/buf.h"
 
+struct arena;
+
 enum {
     HTTP_FIELDS_MAX = 64,
     HTTP_TARGET_MAX = 8192,
@@ -56,8 +58,10 @@ static inline slice http_span(const struct http_head *head, struct http_span spa
 {
     return (slice){ head->text.ptr + span.at, span.len };
 }
-/* The value of the first field of that name, in any case of letters; ptr NULL: there is none. */
-slice http_field(const struct http_head *head, const char *name);
+/* The value of the field of that name, in any case of letters; ptr NULL: there is none. The values
+ * of several lines are one list with commas (RFC 9110 §5.3); they are joined in `tmp`. Where only
+ * one value is allowed, a request with two lines is refused before. */
+slice http_field(const struct http_head *head, const char *name, struct arena *tmp);
 
 slice http_trim(slice text); /* without blanks and tabs around it */
 

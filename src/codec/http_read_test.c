@@ -1,4 +1,5 @@
 /* A table of requests, good and bad; each is read at once, byte by byte, and in halves. */
+#include "base/arena.h"
 #include "codec/http_read.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -188,6 +189,28 @@ static void targets(void **state)
     }
 }
 
+/* RFC 9110 §5.3 */
+static void lines_of_one_name_are_one_list(void **state)
+{
+    static const char text[] = GET "A: b\r\nC: d\r\na: e, f\r\nG:\r\nA: h\r\n\r\n";
+    struct arena *tmp = arena_create(0);
+    struct http_reader r;
+    struct http_head head;
+    struct http_step step;
+    (void)state;
+    http_reader_init(&r);
+    http_head_init(&head, 100);
+    assert_int_equal(http_read(&r, NULL, (slice){ text, sizeof text - 1 }, &step), HTTP_READ_BEGIN);
+    assert_int_equal(http_read(&r, &head, (slice){ text, sizeof text - 1 }, &step), HTTP_READ_HEAD);
+    assert_true(slice_is(http_field(&head, "A", tmp), "b, e, f, h"));
+    assert_true(slice_is(http_field(&head, "c", tmp), "d"));
+    assert_true(slice_is(http_field(&head, "g", tmp), "") &&
+                http_field(&head, "g", tmp).ptr != NULL);
+    assert_null(http_field(&head, "h", tmp).ptr);
+    http_head_fini(&head);
+    arena_destroy(&tmp);
+}
+
 static void fields(void **state)
 {
     static const struct row rows[] = {
@@ -349,8 +372,13 @@ static void limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(request_lines), cmocka_unit_test(targets), cmocka_unit_test(fields),
-        cmocka_unit_test(lengths),       cmocka_unit_test(chunks),  cmocka_unit_test(limits),
+        cmocka_unit_test(request_lines),
+        cmocka_unit_test(targets),
+        cmocka_unit_test(lines_of_one_name_are_one_list),
+        cmocka_unit_test(fields),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test(chunks),
+        cmocka_unit_test(limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

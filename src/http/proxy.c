@@ -32,13 +32,13 @@ void http_proxy_setting_changed(struct worker *w, const struct setting *s)
     alarm_clear(&http_proxy_alarm);
 }
 
-/* The last field of that name: a proxy adds its own after any that the client sent. */
-static slice last_header(const struct exchange *x, slice name)
+/* The last item of a list: a proxy adds its own behind any that the client sent. */
+static slice last_item(slice list)
 {
-    for (unsigned i = x->head.field_count; i-- > 0;)
-        if (slice_eq_nocase(http_span(&x->head, x->head.field[i].name), name))
-            return http_span(&x->head, x->head.field[i].value);
-    return (slice){ 0 };
+    slice last = { 0 };
+    while (list.len > 0)
+        slice_cut(list, ',', &last, &list);
+    return http_trim(last);
 }
 
 /* Takes the client's address and the use of TLS from the fields. */
@@ -46,17 +46,14 @@ static void believe(struct exchange *x, slice addresses, slice scheme)
 {
     char text[INET6_ADDRSTRLEN];
     unsigned char address[16];
-    slice last = { 0 };
-    while (addresses.len > 0)
-        slice_cut(addresses, ',', &last, &addresses);
-    last = http_trim(last);
+    slice last = last_item(addresses);
     if (last.len > 0 && last.len < sizeof text) {
         memcpy(text, last.ptr, last.len);
         text[last.len] = '\0';
         if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1)
             x->r.peer = last;
     }
-    if (slice_eq_nocase(scheme, SLICE("https")))
+    if (slice_eq_nocase(last_item(scheme), SLICE("https")))
         x->r.secure = true;
 }
 
@@ -104,8 +101,8 @@ static void advise(const char *peer, bool trusted)
 
 void http_proxy_apply(struct exchange *x, const char *peer)
 {
-    slice addresses = last_header(x, SLICE("X-Forwarded-For"));
-    slice scheme = last_header(x, SLICE("X-Forwarded-Proto"));
+    slice addresses = http_header(&x->r, "X-Forwarded-For");
+    slice scheme = http_header(&x->r, "X-Forwarded-Proto");
     if (addresses.len == 0 && scheme.len == 0)
         return;
     bool trusted = http_has_token(slice_of(setting_text(&http_trusted_proxies)), peer);

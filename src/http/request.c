@@ -4,9 +4,11 @@
 #include "http/http_private.h"
 #include "http/parse.h"
 
+struct arena *http_scratch(const struct http_request *r) { return loop_scratch(r->loop); }
+
 slice http_header(const struct http_request *r, const char *name)
 {
-    return http_field(&CONTAINER_OF(r, const struct exchange, r)->head, name);
+    return http_field(&CONTAINER_OF(r, const struct exchange, r)->head, name, http_scratch(r));
 }
 
 /* Counts the bytes of the gathered body on the heap. */
@@ -27,8 +29,6 @@ void http_take_body(struct http_request *r, struct buf *out)
     (void)count_body(x);
     r->body = (slice){ 0 };
 }
-
-struct arena *http_scratch(const struct http_request *r) { return loop_scratch(r->loop); }
 
 void exchange_make(struct http_conn *h)
 {

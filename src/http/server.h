@@ -83,8 +83,8 @@ struct http_route {
     void (*drained)(struct http_request *r); /* all of http_send() was written */
 };
 
-/* A header field, by its name in any case; ptr NULL: absent. If there are several of one name, this
- * is the first. */
+/* A header field, by its name in any case, until the callback returns; ptr NULL: absent. Several
+ * lines of one name are one list with commas (RFC 9110 §5.3). */
 slice http_header(const struct http_request *r, const char *name);
 struct arena *http_scratch(const struct http_request *r); /* until the callback returns */
 
