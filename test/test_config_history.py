@@ -226,6 +226,38 @@ def test_a_kill_does_not_confirm(make_server, pause):
     assert value(server, "sm.ack-every") == "5"
 
 
+@pytest.mark.parametrize("how", ("command", "clock", "clock after a restart", "late start"))
+def test_what_the_node_file_fixes_meanwhile_does_not_hinder_a_rollback(make_server, how):
+    """The others go back. The value of before is stored, and applies without the node file."""
+    server = make_server()
+    server.ctl("set", "sm.ack-every", "7")
+    for name, number in (("roster.groups-max", "46"), ("sm.ack-every", "8")):
+        server.ctl("config", "edit", name, number)
+    server.ctl("config", "apply", "--confirm", "1h" if how == "command" else "4s")
+    server.settings["sm.ack-every"] = "6"
+    server.write()
+    if how == "late start":
+        server.kill()
+        time.sleep(4)
+        server.start()
+    elif how == "clock after a restart":
+        server.restart()
+    else:
+        server.ctl("server", "reload")
+    assert value(server, "sm.ack-every") == "6"
+    if how == "command":
+        text = server.ctl("config", "rollback")["text"]
+        assert "earlier values: 1; fixed by the node file" in text
+        assert text.endswith(": sm.ack-every")
+    until(lambda: value(server, "roster.groups-max") == "50")
+    assert history(server)[1]["state"] == "rolled back"
+    assert value(server, "sm.ack-every") == "6"
+    del server.settings["sm.ack-every"]
+    server.write()
+    server.ctl("server", "reload")
+    assert value(server, "sm.ack-every") == "7"
+
+
 def test_a_kill_during_the_rollback(make_server):
     """It is one transaction: it is done when the server runs again, and once."""
     server = make_server()

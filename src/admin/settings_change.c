@@ -179,16 +179,28 @@ bool settings_item_ok(const struct command_call *call, const struct setting *s, 
     return true;
 }
 
-/* A reset passes over what the node file fixes; what is not confirmed goes back in any case. */
+/* A reset passes over what the node file fixes. To go back stores such a value without applying it,
+ * so that the node file does not hinder the others. What is not confirmed goes back in any case. */
+static bool may_change(const struct settings_turn *t, const struct settings_item *item,
+                       struct why *why)
+{
+    const struct setting *s = item->setting;
+    if (t->kind == SETTINGS_TIMED)
+        return true;
+    if (t->kind == SETTINGS_RESET)
+        return settings_stored_find(s) == NULL || settings_is_for(t->call, s, why);
+    if (t->kind == SETTINGS_BACK && settings_is_locked(s))
+        return settings_is_for(t->call, s, why);
+    return settings_item_ok(t->call, s, item->value, why);
+}
+
 static bool items_ok(const struct settings_turn *t, struct why *why)
 {
     struct setting_change *change = arena_new(t->arena, struct setting_change, t->count + 1);
     size_t changes = 0;
     for (size_t i = 0; i < t->count; i++) {
         const struct setting *s = t->item[i].setting;
-        if (t->kind == SETTINGS_RESET
-                ? settings_stored_find(s) != NULL && !settings_is_for(t->call, s, why)
-                : t->kind != SETTINGS_TIMED && !settings_item_ok(t->call, s, t->item[i].value, why))
+        if (!may_change(t, &t->item[i], why))
             return false;
         if (!settings_is_locked(s))
             change[changes++] = (struct setting_change){ s, t->item[i].value };
@@ -202,9 +214,11 @@ static enum err refusal(const struct settings_turn *t, const struct why *why)
     struct why again;
     for (size_t i = 0; i < t->count; i++) {
         const struct settings_item *item = &t->item[i];
-        if (settings_is_locked(item->setting) || !settings_is_for(t->call, item->setting, &again))
+        bool locked = settings_is_locked(item->setting);
+        if ((locked && t->kind != SETTINGS_BACK) ||
+            !settings_is_for(t->call, item->setting, &again))
             return E_DENIED;
-        if (item->value.ptr == NULL)
+        if (item->value.ptr == NULL || locked)
             continue;
         enum err e = param_check(&item->setting->param, item->value, &value, &again);
         if (e != OK)

@@ -365,14 +365,31 @@ static void give_up(struct timer *timer, struct loop *loop)
     settings_turn_take(t);
 }
 
+/* The settings of the turn that the node file fixes: "; fixed by …". */
+static const char *fixed_ones(const struct settings_turn *t, size_t *count)
+{
+    const char *text = "";
+    *count = 0;
+    for (size_t i = 0; i < t->count; i++)
+        if (settings_is_locked(t->item[i].setting))
+            text = arena_printf(t->arena, "%s%s%s", text,
+                                (*count)++ == 0 ? "; fixed by the node file, so that the earlier "
+                                                  "value is only stored: "
+                                                : ", ",
+                                t->item[i].setting->name);
+    return text;
+}
+
 static void rollback_done(struct settings_turn *t)
 {
     struct command_call *call = t->call;
+    size_t fixed;
+    const char *which = fixed_ones(t, &fixed);
     if (t->version == 0)
         command_done(call, "nothing to change");
     else
-        command_done(call, "version %lld; settings that have earlier values: %zu",
-                     (long long)t->version, t->count);
+        command_done(call, "version %lld; settings that have earlier values: %zu%s",
+                     (long long)t->version, t->count - fixed, which);
     settings_turn_over(t);
 }
 
@@ -789,7 +806,8 @@ struct command settings_rollback_command = {
     .duty = DUTY_SETTINGS,
     .run = run_rollback,
     .doc = "Goes back to an earlier version of the settings. That is a new version. What would "
-           "delete something that is stored needs --accept.",
+           "delete something that is stored needs --accept. A setting that the node file fixes "
+           "keeps the value of the node file; the earlier one is stored, and the answer names it.",
 };
 struct command settings_confirm_command = {
     .name = "config confirm",
