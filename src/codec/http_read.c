@@ -92,7 +92,7 @@ void http_head_init(struct http_head *head, size_t bytes_max)
 void http_head_fini(struct http_head *head) { buf_fini(&head->text); }
 
 /* Both, with a comma between them. */
-static slice joined(slice a, slice b, struct arena *tmp)
+static slice http_read_join(slice a, slice b, struct arena *tmp)
 {
     char *text = arena_alloc_raw(tmp, a.len + 2 + b.len);
     memcpy(text, a.ptr, a.len);
@@ -107,7 +107,7 @@ slice http_field(const struct http_head *head, const char *name, struct arena *t
     for (unsigned i = 0; i < head->field_count; i++) {
         slice value = http_span(head, head->field[i].value);
         if (slice_eq_nocase(http_span(head, head->field[i].name), slice_of(name)))
-            all = all.ptr == NULL ? value : joined(all, value, tmp);
+            all = all.ptr == NULL ? value : http_read_join(all, value, tmp);
     }
     return all;
 }
