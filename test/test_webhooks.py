@@ -19,6 +19,7 @@ import pytest
 from muster.client import TIMEOUT, until
 from muster.imports import keys, server_data
 from muster.server import ROOT, free_ports, refusal
+from muster.slow_disk import STILL
 from test_api import api_server
 from test_admin import run as run_form
 from test_alarms import active, fail_fedtest, mend_fedtest
@@ -100,6 +101,12 @@ def add(host, url, events="*", secret=SECRET):
 
 def hook(host, number):
     return host.rows("webhook", "show", str(number))[0]
+
+
+def numbers_of(host, number):
+    """How many events wait, and how many of them are in memory only."""
+    row = hook(host, number)
+    return row["waiting"], row["unstored"]
 
 
 def test_each_kind_of_event_arrives_signed(make_server, receiver):
@@ -252,7 +259,7 @@ def test_events_outlast_a_kill_while_the_receiver_is_away(make_server, receiver)
     number = add(host, f"http://127.0.0.1:{port}/", "setting.changed")
     for i in range(20):
         host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
-    until("stored", lambda: hook(host, number)["waiting"] == 20)
+    until("stored", lambda: numbers_of(host, number) == (20, 0))
     until("alarm", lambda: "webhook.failing" in active(host))
     assert "webhook.failing" in active(host) and hook(host, number)["failure"]
     host.kill()
@@ -264,6 +271,22 @@ def test_events_outlast_a_kill_while_the_receiver_is_away(make_server, receiver)
     first_times = list({e["id"]: e["data"]["value"] for e in one.taken}.values())
     assert first_times == [f"{30 + i}s" for i in range(20)]
     until("empty", lambda: hook(host, number)["waiting"] == 0)
+
+
+@pytest.mark.sqlite
+def test_events_that_the_database_has_yet_to_take_are_counted(make_server, receiver, disk):
+    host = make_server("alice", settings=LOCAL, disk=disk)
+    number = add(host, receiver().url, "session.*")
+    other = add(host, receiver().url, "setting.changed")
+    alice = host.login("alice")
+    disk.turn(sync_ms=STILL)
+    for count in range(1, 6):
+        alice.send("<presence type='unavailable'/>" if count % 2 == 0 else "<presence/>")
+        until("it waits", lambda: numbers_of(host, number) == (count, count))
+    assert numbers_of(host, other) == (0, 0)
+    disk.turn(sync_ms=0)
+    until("all", lambda: numbers_of(host, number) == (0, 0))
+    assert hook(host, number)["taken"] == 5
 
 
 @pytest.mark.parametrize("status", [301, 403, 500])
@@ -417,7 +440,7 @@ def test_what_is_too_old_is_not_sent(make_server, receiver):
     number = add(host, f"http://127.0.0.1:{port}/", "setting.changed")
     for i in range(20):
         host.ctl("set", "sm.hibernate-time", f"{30 + i}s")
-    until("stored", lambda: hook(host, number)["waiting"] == 20)
+    until("stored", lambda: numbers_of(host, number) == (20, 0))
     host.stop()
     with host.database() as db:  # the clock was a day behind for most of them
         db.execute("UPDATE webhook_queue SET at_us = at_us - 90000000000 WHERE id NOT IN "

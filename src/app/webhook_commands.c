@@ -149,7 +149,8 @@ static void webhook_add_row(struct command_call *call, const struct webhook *h)
     command_int(call, "id", h->id);
     command_text(call, "url", slice_dup(call->arena, h->url));
     command_text(call, "events", slice_dup(call->arena, h->events));
-    command_int(call, "waiting", h->waiting);
+    command_int(call, "waiting", (int64_t)h->waiting + h->unstored);
+    command_int(call, "unstored", h->unstored);
     command_int(call, "taken", (int64_t)h->taken);
     webhook_add_stamp(call, "last", h->taken_us);
     command_text(call, "failure", slice_dup(call->arena, slice_of(h->why)));
@@ -245,6 +246,10 @@ static const struct command_column webhook_columns[] = {
     { .name = "url", .doc = "the receiver" },
     { .name = "events", .doc = "the events that it wants" },
     { .name = "waiting", .moves = true, .type = PARAM_INT, .doc = "events that wait for it" },
+    { .name = "unstored",
+      .moves = true,
+      .type = PARAM_INT,
+      .doc = "those of them that only memory has, since the database has yet to take them" },
     { .name = "taken",
       .moves = true,
       .type = PARAM_INT,

@@ -593,6 +593,9 @@ static size_t incoming_bytes(const struct incoming *in)
 static void incoming_free(struct incoming *in)
 {
     struct arena *arena = in->arena;
+    struct webhook *h = webhook_find(in->hook); /* NULL: it was deleted, or is not known yet */
+    if (h != NULL)
+        h->unstored--;
     ensure(queue.incoming_count > 0 && queue.incoming_bytes >= incoming_bytes(in));
     queue.incoming_bytes -= incoming_bytes(in);
     list_remove(&in->node);
@@ -681,6 +684,7 @@ static slice event_body(struct arena *arena, const struct event_told *e, const c
 
 static void incoming_add(const struct incoming *like, int64_t hook)
 {
+    struct webhook *h = webhook_find(hook); /* NULL: they are not read yet */
     if (queue.total >= (uint64_t)setting_int(&queue_max)) {
         say_dropped(1, "webhook.queue-max events wait");
         return;
@@ -702,6 +706,8 @@ static void incoming_add(const struct incoming *like, int64_t hook)
     queue.incoming_bytes += incoming_bytes(in);
     queue.incoming_count++;
     queue.total++;
+    if (h != NULL)
+        h->unstored++;
 }
 
 static void incoming_add_for_all(const struct incoming *like)

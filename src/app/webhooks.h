@@ -37,6 +37,7 @@ struct webhook {
     uint64_t due_us;
     uint64_t taken;     /* since the start */
     unsigned waiting;   /* items */
+    unsigned unstored;  /* events for it that are not in the database yet */
     unsigned flights;   /* under way */
     unsigned failures;  /* connections that failed, since one succeeded */
     unsigned refusals;  /* requests that were not taken, since one was */
