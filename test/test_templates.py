@@ -275,6 +275,21 @@ def test_a_group_that_is_gone(staff):
     until("it is in its groups", lambda: groups(staff, "ann") == {"sales"})
 
 
+def test_an_import_names_the_groups_that_are_gone(staff, load):
+    users = server_data("<user name='ann' password='secret'/>",
+                        "<user name='eve' password='secret'/>")
+    gone = []
+    for group in "office", "sales":
+        staff.ctl("group", "del", group)
+        gone = sorted([*gone, group])
+        for more in ("--dry-run",), ("--replace",), ():
+            _, report = load(users, "--template", "staff", *more)
+            (user, what), = [row for row in report if "template" in row[1]]
+            assert (user, sorted(what.rpartition(": ")[2].split(", "))) == ("", gone), report
+    assert not [what for _, what in load(users)[1] if "template" in what]
+    assert groups(staff, "ann") == set()
+
+
 def test_an_account_that_is_made_again_has_nothing_of_it(staff):
     add(staff, "ann")
     staff.ctl("user", "del", "ann@localhost")

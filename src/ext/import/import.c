@@ -264,6 +264,17 @@ void import_refuse(struct import *x, struct import_user *u, const char *why)
 
 static void import_next_step(struct import *x);
 
+/* Accounts that are new do not come into these. */
+static void import_report_missing_groups(struct import *x)
+{
+    const char *missing = x->template == NULL
+                              ? NULL
+                              : templates_missing(x->worker, x->template->groups, x->call->arena);
+    if (missing != NULL)
+        import_report(x, SLICE(""),
+                      "groups of the template that are there no more:", slice_of(missing));
+}
+
 /* Behind all users: those are their members. */
 
 static bool import_made(void *arg, slice jid)
@@ -612,6 +623,7 @@ static void import_begin(struct command_call *call, const struct import_from *fr
     map_init(&x->seen, map_key_slice);
     map_init(&x->domains, map_key_slice);
     import_note_progress(x);
+    import_report_missing_groups(x);
     import_next_step(x);
 }
 
