@@ -38,6 +38,7 @@ struct options {
     const char *config;   /* NULL: not given */
     struct remote remote; /* url NULL: over the socket */
     const char *names;    /* only names that begin so are printed; NULL: all of the answer is */
+    bool *final;          /* set where the same request will be refused again; NULL: nobody asks */
     json_t **next; /* lines of a file: where the next page begins is put there; NULL: no lines */
     bool json, csv, yes, help, version;
     char **words; /* what is left: the command and its arguments */
@@ -279,6 +280,13 @@ static void show_lines(const struct options *o, const struct command *c, const j
         fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "");
 }
 
+/* Says that to ask again is of no use. */
+static void final_say(const struct options *o, bool final)
+{
+    if (o->final != NULL)
+        *o->final = final;
+}
+
 static int show_reply(const struct options *o, const struct command *c, slice line)
 {
     json_t *reply = json_loadb(line.ptr, line.len, 0, NULL);
@@ -290,6 +298,8 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     const char *text = json_string_value(json_object_get(reply, "text"));
     const char *error = json_string_value(json_object_get(reply, "error"));
     bool is_wrongly_written = error != NULL && strcmp(error, err_name(E_SYNTAX)) == 0;
+    final_say(o, error != NULL && (strcmp(error, err_name(E_DENIED)) == 0 ||
+                                   strcmp(error, err_name(E_AUTH)) == 0));
     if (fine && o->names != NULL)
         show_names(o->names, c, reply);
     else if (fine && o->next != NULL)
@@ -516,8 +526,10 @@ static int musterctl_run_local(const struct options *o, const struct words *w, c
         return musterctl_run_offline(o, w, path, DOCTOR_SERVER_CLOSED);
     if (fd < 0 && errno == EAGAIN) /* too many wait already */
         return exchange_failed(true);
-    if (fd < 0)
+    if (fd < 0) {
+        final_say(o, errno == EACCES || errno == ENAMETOOLONG);
         return musterctl_unreachable(path, errno);
+    }
     int code = exchange(o, w, path, fd);
     close(fd);
     return code;
@@ -538,6 +550,8 @@ static int musterctl_run_remote(const struct options *o, const struct words *w)
         code = show_reply(o, w->command, buf_fit(&line));
     else if (usage_error(why.text) == EXIT_USAGE && e != E_SYNTAX)
         code = EXIT_UNREACHABLE;
+    if (e != OK)
+        final_say(o, e == E_AUTH);
     buf_fini(&line);
     buf_fini(&args);
     return code;
@@ -701,7 +715,8 @@ static void watch_show_time(const struct options *o, const struct words *w, int6
                stamp + 11);
 }
 
-/* Until it is interrupted. A server that is away for a while is no reason to end. */
+/* Until it is interrupted, or the server has refused what it will refuse again. A server that is
+ * away for a while is no reason to end. */
 static int musterctl_watch(struct options *o, struct arena *arena)
 {
     struct words w;
@@ -716,14 +731,20 @@ static int musterctl_watch(struct options *o, struct arena *arena)
         return code;
     if (w.command->effect != COMMAND_READS)
         return usage_error("watch: found a command that changes something, allowed one that reads");
+    bool final = false;
+    o->final = &final;
     const struct timespec pause = { every_ms / 1000, every_ms % 1000 * 1000000 };
     for (bool again = false;; again = true) {
         if (again && !o->json && !o->csv && !isatty(STDOUT_FILENO))
             putchar('\n');
         watch_show_time(o, &w, every_ms);
         code = musterctl_send(o, &w, path);
-        if (code == EXIT_USAGE || fflush(stdout) != 0)
+        if (code == EXIT_USAGE || fflush(stdout) != 0 || (code != EXIT_DONE && final))
             return code;
+        if (code == EXIT_UNREACHABLE)
+            fprintf(stderr, "musterctl: watch asks again in %g s; Ctrl-C ends it\n",
+                    (double)every_ms / 1000);
+        final = false;
         nanosleep(&pause, NULL);
     }
 }

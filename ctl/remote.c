@@ -187,7 +187,7 @@ static enum err ctl_remote_refused(struct exchange *x)
     else
         why_set(x->why, "%.*s: TLS failed: %s", SLICE_ARG(x->uri.authority),
                 reason != NULL ? reason : "the server closed the connection");
-    return E_AUTH;
+    return verdict != X509_V_OK ? E_AUTH : E_DOWN;
 }
 
 static enum err ctl_remote_secure(struct exchange *x)

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from muster import terminal
-from muster.client import TIMEOUT
+from muster.client import TIMEOUT, until
 from muster.server import MUSTERCTL
 from test_ctl_remote import Remote, listening, told
 
@@ -55,6 +55,50 @@ def test_watch_goes_on(server):
             pass  # the answers before
         assert watching.stdout.readline()
         watching.terminate()
+
+
+def test_watch_says_that_it_asks_again_and_outlasts_a_restart(server, tmp_path):
+    """Over the socket and over the API."""
+    remote = Remote(server, server.admin_port, tmp_path)
+    for where in (["--socket", server.control],
+                  ["--url", remote.url, "--ca", remote.ca, "--token-file", remote.token_file]):
+        with subprocess.Popen([MUSTERCTL, *where, "watch", "status", "--every", "300ms"],
+                              text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as watching:
+            assert watching.stdout.readline()
+            server.stop()
+            until("it says so", lambda: "asks again in 0.3 s" in watching.stderr.readline())
+            server.start()
+            while watching.stdout.readline().strip():
+                pass  # the answers before
+            assert watching.stdout.readline() and watching.poll() is None
+            watching.terminate()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+def test_watch_ends_where_it_is_refused_for_good(server, tmp_path):
+    """The socket, its folder, the server behind the socket, the token, and the role of that."""
+    def watch(*args, **options):
+        return subprocess.run([MUSTERCTL, *args, "--every", "200ms"], capture_output=True,
+                              text=True, timeout=TIMEOUT, check=False, **options)
+    local = "--socket", server.control, "watch", "status"
+    other = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    for path in [*server.control.parents][:-2]:
+        path.chmod(path.stat().st_mode | 0o005)
+    done = watch(*local, **other)
+    assert done.returncode == 3 and done.stderr.count("cannot connect") == 1, done
+    server.control.chmod(0o666)
+    done = watch(*local, **other)
+    assert done.returncode == 1 and done.stderr.count("may not use the control socket") == 1, done
+    remote = Remote(server, server.admin_port, tmp_path)
+    server.ctl("role", "set", "hooks", "webhooks.read")
+    for token, code, text in (("wrong", 3, "the access token is not accepted"),
+                              (server.rows("token", "add", "few", "hooks")[0]["token"], 1,
+                               "needs the permission")):
+        done = watch("--url", remote.url, "--ca", remote.ca, "watch", "user", "list",
+                     env={**os.environ, "MUSTER_TOKEN": token})
+        assert done.returncode == code and done.stderr.count(text) == 1, done
+        assert "asks again" not in done.stderr
 
 
 def test_a_server_that_is_silent_while_progress_is_shown(server):
