@@ -298,7 +298,7 @@ def test_an_emptied_account_that_is_enabled_is_for_somebody_else(servers, friend
     until("no rows", lambda: not rows(one))
 
 
-@pytest.mark.parametrize("when", ["round", "login"])
+@pytest.mark.parametrize("when", ["at once", "round", "login"])
 @pytest.mark.parametrize("new, bobs", [("both", "both"), ("to", "from"), ("from", "to"),
                                        ("none", "none")])
 def test_a_contact_keeps_what_the_new_list_has(servers, friends, tmp_path, new, bobs, when):
@@ -311,6 +311,9 @@ def test_a_contact_keeps_what_the_new_list_has(servers, friends, tmp_path, new, 
         f"jid='bob@other.test' subscription='{new}'/></query></user>", host="one.test"))
     one.bring("xep0227", str(path), "--replace")
     one.clients.clear()
+    if when == "at once":
+        until("no rows", lambda: not rows(one))
+        assert across.roster_of(bob)["alice@one.test"] == (bobs, None)
     if when == "round":
         one.stop()
         with one.database() as db:  # the time in which an import may fill it

@@ -608,15 +608,6 @@ static void farewell_remove(struct account *a, struct store_batch *b)
     arena_destroy(&arena);
 }
 
-/* The next owner of a mail address has it as its own. */
-static void farewell_created(struct worker *w, slice bare)
-{
-    struct store_batch *b = store_write(worker_store(w), hash_keyed(bare));
-    STORE_ADD(b, &farewell_own, STORE_ANY_ROWS, SV_T(bare));
-    STORE_ADD(b, &farewell_owned, STORE_ANY_ROWS, SV_T(bare));
-    store_submit(b, worker_loop(w), 0, NULL, NULL);
-}
-
 /* Of one that keeps its address nothing is said for a while: it may be filled again at once. */
 static void farewell_disowned(struct worker *w, slice bare)
 {
@@ -629,6 +620,19 @@ static void farewell_disowned(struct worker *w, slice bare)
     }
     all->rounds++;
     farewell_round_begin(all, bare);
+}
+
+/* The next owner of a mail address has it as its own. An account that was emptied is filled again,
+ * so what its new list does not have is ended now. */
+static void farewell_created(struct worker *w, slice bare)
+{
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(bare));
+    STORE_ADD(b, &farewell_own, STORE_ANY_ROWS, SV_T(bare));
+    STORE_ADD(b, &farewell_owned, STORE_ANY_ROWS, SV_T(bare));
+    STORE_ADD(b, &farewell_due, STORE_ANY_ROWS, SV_T(bare),
+              SV_I((int64_t)loop_wall_us(worker_loop(w))));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+    farewell_disowned(w, bare); /* which reads behind it */
 }
 
 /* One that was emptied is not filled again: it is for somebody else now. */

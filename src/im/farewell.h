@@ -10,7 +10,7 @@
  * than FAREWELL_DAYS are given up, also those of domains that are not served any more, after a day
  * where there was only a request of the account. Of an
  * account that is emptied and keeps its address nothing is said for FAREWELL_EMPTIED_MINUTES, or
- * until it is enabled: an import may fill it again.
+ * until it is enabled or an import has filled it again.
  *
  * A contact that knew the account by its mail address (im/contact_name.h) is told under that one,
  * which the row has: others may not know any more whose it was. If another account gets that
