@@ -1,5 +1,6 @@
 """The audit log: what is in it, and that nobody changes it unseen."""
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -9,6 +10,8 @@ import pytest
 
 from muster.client import until
 from muster.control import Control
+from muster.slow_disk import STILL
+from test_adhoc import run
 from test_api import api_server
 from test_roles import refused
 
@@ -498,3 +501,39 @@ def test_an_export_is_divided_where_its_entries_are_long(host):
                 break
             more = ["--after", behind[1], "--limit", "10000"]
         assert sorted(found) == list(range(1000001, 1000001 + count))
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("way", ("musterctl", "api", "client"))
+def test_what_is_acknowledged_is_in_the_log_after_a_kill(make_server, disk, way):
+    """The change and its entry: every write takes a time, and the kill comes with the answer."""
+    host = api_server(functools.partial(make_server, disk=disk),
+                      **{"admin.accounts": "alice@localhost"})
+    host.add_user("alice", "secret")
+    alice = host.login("alice")
+    for name, arguments in (
+            ("group add", {"name": "sales"}), ("log level", {"level": "debug"})):
+        disk.turn(write_ms=150)
+        if way == "musterctl":
+            host.ctl(*name.split(), *arguments.values())
+        elif way == "api":
+            assert host.api("POST", "/commands/" + name.replace(" ", "-"), arguments).status == 200
+        else:
+            run(alice, name.replace(" ", "-"), **arguments)
+        host.kill()
+        disk.turn(write_ms=0)
+        host.start()
+        assert entries(host, "--command", name)[0]["result"] == "ok", name
+        alice = host.login("alice")
+
+
+@pytest.mark.sqlite
+def test_an_answer_does_not_wait_long_for_its_entry(make_server, disk):
+    """Of a command that needs no database."""
+    host = make_server(disk=disk)
+    disk.turn(sync_ms=STILL)
+    begun = time.monotonic()
+    host.ctl("log", "level", "debug")
+    assert 1 < time.monotonic() - begun < 20
+    disk.turn(sync_ms=0)
+    until("the entry", lambda: entries(host, "--command", "log level"))

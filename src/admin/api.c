@@ -108,14 +108,20 @@ static void job_refuse(struct api_job *j, const struct api_problem *p)
 
 /* Running a command. */
 
-static void on_ended(struct command_return *r)
+static void job_audited(struct worker *w, void *arg)
 {
-    struct api_job *j = CONTAINER_OF(r, struct api_job, ended);
-    audit_command(&j->call);
+    struct api_job *j = arg;
+    (void)w;
     if (j->r == NULL)
         job_free(j);
     else
         j->next(j);
+}
+
+static void on_ended(struct command_return *r)
+{
+    struct api_job *j = CONTAINER_OF(r, struct api_job, ended);
+    audit_command_then(&j->call, job_audited, j);
 }
 
 static void on_finished(struct command_call *call, void *arg)

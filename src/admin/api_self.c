@@ -128,10 +128,10 @@ static void answer_factor(struct self_job *j)
     buf_fini(&out);
 }
 
-static void act_ended(struct command_return *r)
+static void act_audited(struct worker *w, void *arg)
 {
-    struct self_job *j = CONTAINER_OF(r, struct self_job, ended);
-    audit_command(&j->act);
+    struct self_job *j = arg;
+    (void)w;
     if (j->act.err != OK) {
         if (j->r != NULL)
             api_problem(j->r, &(struct api_problem){ .status = api_status(j->act.err),
@@ -144,6 +144,12 @@ static void act_ended(struct command_return *r)
     }
     arena_destroy(&j->act.arena);
     self_free(j);
+}
+
+static void act_ended(struct command_return *r)
+{
+    struct self_job *j = CONTAINER_OF(r, struct self_job, ended);
+    audit_command_then(&j->act, act_audited, j);
 }
 
 static void act_finished(struct command_call *call, void *arg)

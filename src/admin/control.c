@@ -88,10 +88,10 @@ static void control_write_reply(struct client *cl)
     buf_fini(&out);
 }
 
-static void on_ended(struct command_return *r)
+static void client_audited(struct worker *w, void *arg)
 {
-    struct client *cl = CONTAINER_OF(r, struct client, ended);
-    audit_command(&cl->call);
+    struct client *cl = arg;
+    (void)w;
     if (cl->conn == NULL) {
         client_free(cl);
         return;
@@ -101,6 +101,12 @@ static void on_ended(struct command_return *r)
     conn_release(cl->conn, CONN_HOLD_STREAM);
     if (cl->input_ended || cl->control->listener == NULL)
         conn_close(cl->conn);
+}
+
+static void on_ended(struct command_return *r)
+{
+    struct client *cl = CONTAINER_OF(r, struct client, ended);
+    audit_command_then(&cl->call, client_audited, cl);
 }
 
 static void control_finished(struct command_call *call, void *arg)

@@ -488,11 +488,11 @@ static void run_answer(struct run *run)
 
 static void call_next(struct run *run);
 
-static void call_ended(struct command_return *r)
+static void call_audited(struct worker *w, void *arg)
 {
-    struct run *run = CONTAINER_OF(r, struct run, ended);
+    struct run *run = arg;
     const struct command_call *call = &run->call;
-    audit_command(call);
+    (void)w;
     if (call->err != OK) {
         slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
         slice said = run->target.form == NULL ? said_with_fields(call) : call->text;
@@ -504,6 +504,12 @@ static void call_ended(struct command_return *r)
         call_next(run);
     else
         run_answer(run);
+}
+
+static void call_ended(struct command_return *r)
+{
+    struct run *run = CONTAINER_OF(r, struct run, ended);
+    audit_command_then(&run->call, call_audited, run);
 }
 
 static void adhoc_finished(struct command_call *call, void *arg)

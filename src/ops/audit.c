@@ -16,6 +16,7 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
+#include "home/question.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include "ops/audit_chain.h"
@@ -28,12 +29,12 @@ enum {
     BATCH_MAX = 100,
     RETRY_MS = 1000,
     SWEEP_MS = 3600 * 1000,
+    ANSWER_MS = 2000, /* how long an answer waits for its entry */
     LIST_DEFAULT = 100,
     LIST_MAX = 10000,
     ANSWER_BYTES_MAX = 12 << 20, /* 16 MiB is the most that control.c sends */
     ROW_BYTES = 512,             /* of an entry without its texts */
     ESCAPED_BYTES = 6,           /* a byte in JSON, at most */
-    ACTOR_MAX = 4096,
 };
 
 static struct metric entries_metric = { .name = "muster_audit_entries",
@@ -121,6 +122,7 @@ static const struct store_schema schema = {
 struct audit_entry {
     struct list node;
     struct arena *arena;
+    struct message_from asker; /* who waits until it is stored; question 0: nobody */
     struct audit_texts t;
 };
 
@@ -134,6 +136,8 @@ static void head_add(struct store_batch *b, const struct audit_end *end)
     arena_destroy(&tmp);
 }
 
+static struct worker *chain_worker;
+
 /* At the home of the duty: one batch is under way at a time. */
 static struct chain {
     struct list pending; /* the first `writing` of them are under way */
@@ -144,19 +148,39 @@ static struct chain {
     struct audit_end last, next; /* the second: after what is under way */
     struct audit_end sealed;     /* what the head says, while it is compared with older entries */
     bool resets;                 /* an AUDIT_RESET is pending */
-    struct timer retry, sweep;
+    struct timer retry, sweep, patience;
 } chain;
 
-static struct worker *chain_worker;
 static bool looked; /* this process has compared the ends with the head */
 static void (*on_stored)(void);
 static void chain_go_on(void);
 
 void audit_on_stored(void (*stored)(void)) { on_stored = stored; }
 
+static void entry_answer(struct audit_entry *e)
+{
+    question_end(chain_worker, &e->asker);
+    e->asker.question = 0;
+}
+
+/* Nobody waits longer: the database has failed, or takes too long. */
+static void answer_all(void)
+{
+    LIST_EACH (it, &chain.pending)
+        entry_answer(CONTAINER_OF(it, struct audit_entry, node));
+}
+
+static void patience_over(struct timer *t, struct loop *loop)
+{
+    (void)t, (void)loop;
+    answer_all();
+}
+
 static void entry_free(struct audit_entry *e)
 {
     struct arena *arena = e->arena;
+    if (!chain.ending)
+        entry_answer(e);
     list_remove(&e->node);
     chain.count--;
     arena_destroy(&arena);
@@ -311,6 +335,7 @@ static void chain_wait(enum store_result result)
     chain.known = false;
     if (chain.ending)
         return;
+    answer_all();
     timer_set(worker_loop(chain_worker), &chain.retry, RETRY_MS);
     audit_wake(false);
 }
@@ -497,78 +522,43 @@ static void chain_say_lost(uint64_t at_us)
 static void audit_arrived(struct worker *w, void *message, const struct message_from *from)
 {
     const struct audit_texts *t = message;
-    (void)from;
     ensure(w == chain_worker);
     if (chain.count >= PENDING_MAX) {
         chain.lost++;
         metric_add_to(&entries_metric, 1, 1);
+        question_end(w, from);
         return;
     }
     if (chain.lost > 0)
         chain_say_lost(t->at_us);
     chain_push(t);
+    CONTAINER_OF(chain.pending.prev, struct audit_entry, node)->asker = *from;
+    if (from->question != 0 && !timer_is_set(&chain.patience))
+        timer_set(worker_loop(w), &chain.patience, ANSWER_MS);
     chain_go_on();
 }
 
 static const struct message_field audit_fields[] = {
     F_U64(struct audit_texts, at_us),
-    F_TEXT(struct audit_texts, text[0], ACTOR_MAX),
-    F_TEXT(struct audit_texts, text[1], ACTOR_MAX),
-    F_TEXT(struct audit_texts, text[2], ACTOR_MAX),
-    F_TEXT(struct audit_texts, text[3], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[0], AUDIT_ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[1], AUDIT_ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[2], AUDIT_ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[3], AUDIT_ACTOR_MAX),
     F_TEXT(struct audit_texts, text[4], 2 * AUDIT_BYTES_MAX),
-    F_TEXT(struct audit_texts, text[5], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[5], AUDIT_ACTOR_MAX),
     F_TEXT(struct audit_texts, text[6], COMMAND_CHANGED_MAX),
     F_TEXT(struct audit_texts, text[7], COMMAND_CHANGED_MAX),
     { 0 },
 };
-static const struct message_row audit_message = {
+const struct message_row audit_message = {
     .id = 139,
     .scope = MESSAGE_CLUSTER,
     .name = "audit-entry",
     .size = sizeof(struct audit_texts),
     .fields = audit_fields,
     .run = audit_arrived,
+    .later = true,
 };
-
-/* Its lines tell what the audit log tells. */
-static struct log_area log_commands = {
-    .name = "command",
-    .permission = "audit.read",
-    .whole = true,
-};
-
-void audit_command(const struct command_call *call)
-{
-    struct buf args;
-    command_audit(call, &log_commands);
-    if (!command_is_audited(call))
-        return;
-    buf_init(&args, AUDIT_BYTES_MAX);
-    command_audit_args(call, &args);
-    const struct principal *p = &call->who;
-    struct audit_texts t = { .at_us = clock_wall_us(),
-                             .text = { utf8_head(p->actor, ACTOR_MAX),
-                                       utf8_head(p->from, ACTOR_MAX), utf8_head(p->role, ACTOR_MAX),
-                                       slice_of(call->command->name), buf_fit(&args),
-                                       slice_of(err_name(call->err)), call->before, call->after } };
-    duty_send(worker_here(), DUTY_AUDIT, &audit_message, &t);
-    buf_fini(&args);
-}
-
-void audit_of_server(const char *command, slice args, slice before, slice after)
-{
-    duty_send(worker_here(), DUTY_AUDIT, &audit_message,
-              &(struct audit_texts){ .at_us = clock_wall_us(),
-                                     .text = { SLICE_INIT("server"),
-                                               { 0 },
-                                               SLICE_INIT("administrator"),
-                                               slice_of(command),
-                                               utf8_head(args, AUDIT_BYTES_MAX),
-                                               slice_of(err_name(OK)),
-                                               utf8_head(before, COMMAND_CHANGED_MAX),
-                                               utf8_head(after, COMMAND_CHANGED_MAX) } });
-}
 
 /* Where the head does not fit, a tool leaves it so: the server finds it at its start. But it knows
  * of a key that it has made. */
@@ -619,12 +609,13 @@ enum err audit_of_tool(struct store *store, slice actor, const char *command, sl
         }
         if (!seal_ready())
             tool_unsealed(b, &r.end);
-        chain_append(b, &r.end,
-                     &(struct audit_texts){
-                         .at_us = clock_wall_us(),
-                         .text = { utf8_head(actor, ACTOR_MAX), SLICE(""), SLICE("administrator"),
-                                   slice_of(command), utf8_head(args, AUDIT_BYTES_MAX),
-                                   slice_of(err_name(OK)), SLICE(""), SLICE("") } });
+        chain_append(
+            b, &r.end,
+            &(struct audit_texts){ .at_us = clock_wall_us(),
+                                   .text = { utf8_head(actor, AUDIT_ACTOR_MAX), SLICE(""),
+                                             SLICE("administrator"), slice_of(command),
+                                             utf8_head(args, AUDIT_BYTES_MAX),
+                                             slice_of(err_name(OK)), SLICE(""), SLICE("") } });
         if (r.fits)
             head_add(b, &r.end);
         result = store_run(b, NULL, NULL);
@@ -680,7 +671,9 @@ static void audit_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_AUDIT))
         return;
-    chain = (struct chain){ .retry = { .fn = retry_due }, .sweep = { .fn = sweep_due } };
+    chain = (struct chain){ .retry = { .fn = retry_due },
+                            .sweep = { .fn = sweep_due },
+                            .patience = { .fn = patience_over } };
     list_init(&chain.pending);
     audit_wait_begin();
     chain_worker = w;
@@ -705,6 +698,7 @@ static void audit_stop(struct worker *w)
         return;
     timer_cancel(&chain.retry);
     timer_cancel(&chain.sweep);
+    timer_cancel(&chain.patience);
     audit_watch_stop();
     chain.ending = true;
     if (chain.count > 0 && (chain.busy || !chain.known)) {
@@ -938,7 +932,7 @@ const struct feature audit_feature = {
     .commands =
         (struct command *const[]){ &audit_list, &audit_export, &audit_verify_command, NULL },
     .metrics = (struct metric *const[]){ &entries_metric, NULL },
-    .logs = (struct log_area *const[]){ &log_audit, &log_commands, NULL },
+    .logs = (struct log_area *const[]){ &log_audit, &audit_log_commands, NULL },
     .messages = (const struct message_row *const[]){ &audit_message, NULL },
     .worker.start = audit_start,
     .worker.stop = audit_stop,

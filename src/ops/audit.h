@@ -11,7 +11,8 @@
  *
  * The home of DUTY_AUDIT appends, in the order in which calls end. While the database is away,
  * PENDING_MAX entries wait; of more, an entry says how many were lost. An entry that waits when the
- * process is killed is in the log of the process only. */
+ * process is killed is in the log of the process only. An answer to a command that was done waits
+ * until its entry is stored, but not while the database fails, and not longer than 2 s. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -19,9 +20,15 @@
 struct command_call;
 struct feature;
 struct store;
+struct worker;
 
 /* For an ended call, on the worker where it was given: command_audit(), and the entry. */
 void audit_command(const struct command_call *call);
+
+/* The same, and `then` on this worker: at once if the call has failed or has no entry, else when
+ * the entry is stored. So what is acknowledged is in the audit log, also after a kill. */
+typedef void audit_then_fn(struct worker *w, void *arg);
+void audit_command_then(const struct command_call *call, audit_then_fn *then, void *arg);
 
 /* What the server does by itself that a command would do, too: the name of that. On any worker. */
 void audit_of_server(const char *command, slice args, slice before, slice after);
