@@ -14,7 +14,7 @@
 #include "home/here.h"
 #include "http/parse.h"
 #include "im/feature.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 #include "xmpp/jid.h"
 #include <ctype.h>
 #include <pthread.h>

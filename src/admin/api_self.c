@@ -14,7 +14,7 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/address.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 
 enum { BODY_MAX = 16 << 10, ANSWER_BYTES_MAX = 4 << 10 };
 

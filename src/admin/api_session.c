@@ -22,7 +22,7 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/address.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 #include "ops/login.h"
 #include "ops/second_factor.h"
 #include <arpa/inet.h>

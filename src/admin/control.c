@@ -14,7 +14,7 @@
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/timer.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

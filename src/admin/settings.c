@@ -20,7 +20,7 @@
 #include "home/node.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 #include "ops/events.h"
 #include "xmpp/jid.h"
 

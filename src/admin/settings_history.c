@@ -15,7 +15,7 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "io/timer.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 #include <stdio.h>
 
 enum { RETRY_MS = 5000, LISTED_DEFAULT = 50, LISTED_MAX = 1000 };

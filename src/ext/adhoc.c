@@ -26,7 +26,7 @@
 #include "im/feature.h"
 #include "im/feature_check.h"
 #include "ops/access.h"
-#include "ops/audit.h"
+#include "ops/audit_command.h"
 #include "ops/command_form.h"
 #include "ops/second_factor.h"
 #include "xmpp/disco_info.h"

@@ -20,6 +20,7 @@
 #include "im/feature.h"
 #include "io/timer.h"
 #include "ops/audit_chain.h"
+#include "ops/audit_command.h"
 #include "ops/audit_verify.h"
 #include "ops/events.h"
 #include <openssl/evp.h>

@@ -17,23 +17,10 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-struct command_call;
 struct feature;
 struct store;
-struct worker;
 
-/* For an ended call, on the worker where it was given: command_audit(), and the entry. */
-void audit_command(const struct command_call *call);
-
-/* The same, and `then` on this worker: at once if the call has failed or has no entry, else when
- * the entry is stored. So what is acknowledged is in the audit log, also after a kill. */
-typedef void audit_then_fn(struct worker *w, void *arg);
-void audit_command_then(const struct command_call *call, audit_then_fn *then, void *arg);
-
-/* What the server does by itself that a command would do, too: the name of that. On any worker. */
-void audit_of_server(const char *command, slice args, slice before, slice after);
-
-/* The same of a tool while no server runs: the entry is written when this returns. actor:
+/* What a tool does while no server runs: the entry is written when this returns. actor:
  * "musterd:root". */
 NODISCARD enum err audit_of_tool(struct store *store, slice actor, const char *command, slice args);
 

@@ -8,7 +8,6 @@
 
 struct arena;
 struct log_area;
-struct message_row;
 struct setting;
 struct store_batch;
 struct store_stmt;
@@ -58,10 +57,6 @@ void audit_wait_begin(void);
 void audit_wake(bool begun);
 
 extern struct log_area log_audit;
-extern struct log_area audit_log_commands; /* its lines tell what the audit log tells */
-/* An entry, to the home of DUTY_AUDIT. A question about it ends when it is stored, or at the latest
- * when the database fails or takes too long. */
-extern const struct message_row audit_message;
 extern struct setting audit_keep;
 
 /* Entries behind $1, at most $2: their ids, then what audit_texts_of() reads, then the hash. */

@@ -1,4 +1,5 @@
 /* audit_command: makes the entries of the audit log, and sends them to their home. */
+#include "ops/audit_command.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
@@ -7,7 +8,6 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/question.h"
-#include "ops/audit.h"
 #include "ops/audit_chain.h"
 
 struct log_area audit_log_commands = {
