@@ -71,7 +71,7 @@ def made_up(told):
     """A language in which each text is between brackets."""
     english = read("console.log(JSON.stringify(english));", told)
     return {"texts": {name: f"⟦{text}⟧" for name, text in english.items()},
-            "rows": wrapped(texts_of(told, set()) | set(names(told)) | SAID)}
+            "rows": wrapped(texts_of(told, set()) | set(names(told))), "answers": wrapped(SAID)}
 
 
 # What is shown, but for data: texts and what a screen reader says, without what is in brackets.
@@ -328,8 +328,26 @@ def test_german_has_all_of_the_console(server):
     for name, text in english.items():
         assert sorted(re.findall(r"\{\w+\}", text)) == \
             sorted(re.findall(r"\{\w+\}", german["texts"][name])), name
+    assert german["answers"].keys() == SAID
+    for text, answer in german["answers"].items():
+        assert answer.count("#") == text.count("#"), text
     wanted = set(names(told))
     assert wanted - german["rows"].keys() == set()
     docs = " ".join(column["doc"] for row in told["commands"] for column in row["columns"])
     assert [text for text in german["rows"].keys() - wanted - texts_of(told, set())
             if not re.search(rf"\b{re.escape(text)}\b", docs)] == []
+
+
+def test_an_answer_that_people_wrote_is_not_translated(server):
+    """Whatever word of the catalogue it is: only whole answers of the server are."""
+    german = json.loads((ADMIN / "de.json").read_text())
+    written = [*german["rows"], *german["texts"].values(), "users: none", "toString"]
+    shown = read(f"""
+        import {{ answered, choose, language, said }} from '{ADMIN}/language.js';
+        const file = readFileSync('{ADMIN}/de.json');
+        Object.assign(globalThis, {{ document: {{ documentElement: {{}} }},
+          fetch: async () => new Response(file) }});
+        await choose('de');
+        console.log(JSON.stringify([language(), said('Until'), answered('users: 12, sessions: 3'),
+          ...told.map(answered)]));""", written)
+    assert shown == ["de", "Bis", "Benutzer: 12, Sitzungen: 3", *written]

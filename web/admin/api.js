@@ -1,7 +1,7 @@
 /* The API, as the console asks it: one function that runs a command, and the session. Whoever is
  * logged in is known by the cookie of the session, or by an access token that is kept in memory
  * only, so it is gone with the page. */
-import { said } from "./language.js";
+import { answered as inWords } from "./language.js";
 import { keep, kept } from "./storage.js";
 import { t } from "./text.js";
 
@@ -25,7 +25,7 @@ export const hooks = { expired: () => {}, confirm: async () => false, away: () =
  * find what is wrong has found something. */
 export class Refused extends Error {
   constructor(status, problem) {
-    super(said(problem.detail || problem.title || `${status}`));
+    super(inWords(problem.detail || problem.title || `${status}`));
     Object.assign(this, { status, code: problem.code, argument: problem.argument, rows: problem.rows });
   }
 }
@@ -118,7 +118,7 @@ export async function ask(method, path, body, more) {
   const answer = await granted(method, path, body, more);
   if (answer.status === 204) return null;
   const told = await answer.json();
-  return typeof told.text === "string" ? { ...told, text: said(told.text) } : told;
+  return typeof told.text === "string" ? { ...told, text: inWords(told.text) } : told;
 }
 
 /* Runs a command by its name: {text, rows, next}. */

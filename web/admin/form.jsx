@@ -5,7 +5,7 @@ import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
 import { compared, losses } from "./pages.js";
-import { said } from "./language.js";
+import { answered, said } from "./language.js";
 import { label, named, plain, t, visible } from "./text.js";
 
 /* The words that a field offers: names of settings, or the lines of a list of its name. */
@@ -83,7 +83,7 @@ function Progress({ command }) {
   const percent = typeof job?.percent === "number" ? job.percent : undefined;
   return (
     <p className="progress" role="status">
-      <progress max={100} value={percent} aria-label={named(command)} /> {job ? said(job.text) : t("form.runs")}
+      <progress max={100} value={percent} aria-label={named(command)} /> {job ? answered(job.text) : t("form.runs")}
     </p>
   );
 }

@@ -1,6 +1,6 @@
 /* The language of the console: what the administrator has chosen, else what the browser asks for. A
- * language is a file {texts, rows} beside this one, which is loaded when it is used: texts by the
- * names of english.js, and texts of the server by what they are in English. What a file lacks is
+ * language is a file {texts, rows, answers} beside this one, which is loaded when it is used: texts by
+ * the names of english.js, and texts of the server by what they are in English. What a file lacks is
  * shown in English; if there is no file, all is. */
 import { keep, kept } from "./storage.js";
 
@@ -15,12 +15,18 @@ let lacking = null;
 export const language = () => chosen;
 /* The one that was asked for, if its file could not be read. */
 export const missing = () => lacking;
-export const translated = (name) => words.texts?.[name];
-/* A text of the server, or one that is made from names of its rows. One that counts is in the file with
- * a # for each number: "users: #". */
-export function said(text) {
+/* Every object has members such as "constructor", which are no words. */
+const word = (all, key) => (all && Object.hasOwn(all, key) ? all[key] : undefined);
+export const translated = (name) => word(words.texts, name);
+/* A text of the rows of the server, or one that is made from names of its rows. */
+export const said = (text) => word(words.rows, text) ?? text;
+
+/* What a command answers, or why it is refused. It may be what people wrote, also a word that is a name
+ * of a column, so only whole answers are in the file: one that counts with a # for each number,
+ * "users: #". */
+export function answered(text) {
   const numbers = text.match(/\d+/g) ?? [];
-  return words.rows?.[text] ?? words.rows?.[text.replace(/\d+/g, "#")]?.replace(/#/g, () => numbers.shift()) ?? text;
+  return word(words.answers, text.replace(/\d+/g, "#"))?.replace(/#/g, () => numbers.shift()) ?? text;
 }
 
 /* What a screen reader is to read it in, if that is not the language of the page. */
