@@ -8,9 +8,9 @@ import pytest
 
 from muster import federation, xml
 from muster.client import until
-from test_s2s_bidi import (EVIL, SM, authority, broken, come, join, listener, node, nothing,
-                           pending, send, sm, start)
-from test_s2s_lost import Reader
+from test_s2s_bidi import (EVIL, ONE, OTHER, SM, authority, begin, broken, come, hear, join,
+                           listener, node, nothing, nothing_more, pending, say, send, sm, start)
+from test_s2s_lost import Reader, Wire
 
 __all__ = ["authority", "join", "listener", "node", "start"]
 BODIES = ["0", "1", "2"]
@@ -160,11 +160,12 @@ def test_an_attempt_that_hangs_ends_when_the_server_comes_by_itself(node, join, 
 @pytest.mark.sqlite
 def test_an_attempt_to_resume_alone_makes_no_pause(node, listener):
     """Nothing waited for it: what comes next waits for an attempt of its own, as stored messages
-    do, and is not refused."""
+    do, and is not refused. Before that it is tried five times within a second."""
     alice, reader = confirmed(node, listener)
     listener.leave()
     reader.cut()
-    node.wait_log(f"event=s2s.failed domain={EVIL}")
+    failed = f"event=s2s.failed domain={EVIL}"
+    until("it is given up", lambda: node.log().count(failed) == 5)
     alice.send(f"<message to='bob@{EVIL}' type='headline'><body>brief</body></message>")
     alice.ping()
     listener.come_back()
@@ -297,3 +298,42 @@ def test_a_way_back_that_is_soon_idle_takes_the_messages_of_all_connections(star
 
 def bodies(peer):
     return {e.findtext(f"{{{xml.CLIENT}}}body") for e in peer.inbox if e.tag.endswith("}message")}
+
+
+# --- two servers of ours ---
+
+
+@pytest.fixture
+def pair(start):
+    """alice@one.test reaches bob@other.test over a wire; that server can connect to hers, too."""
+    one, other = start("alice", ONE), start("bob", OTHER)
+    wire = Wire(other.s2s_port)
+    federation.route(one, OTHER, wire.port)
+    federation.route(other, ONE, one.s2s_port)
+    yield one, other, wire
+    wire.close()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("cut_after", [1, 2000, 3500, 5500])
+@pytest.mark.parametrize("back", [False, True], ids=["there", "back"])
+def test_a_stream_that_breaks_twice_is_resumed(pair, back, cut_after):
+    """The second time while it connects: nothing comes twice of what has arrived and is not
+    confirmed."""
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    begin(one, other, alice, bob)
+    sender, receiver = (bob, alice) if back else (alice, bob)
+    wire.say("d" if back else "m")
+    say(sender, receiver, *range(20))
+    hear(receiver, sender, *range(20))
+    wire.cut_after = cut_after
+    wire.say("c")
+    say(receiver, sender, "answer")
+    say(sender, receiver, "new")
+    hear(receiver, sender, "new")
+    hear(sender, receiver, "answer")
+    for server in one, other:
+        until("all are confirmed", lambda server=server: pending(server) == 0)
+    nothing_more(alice, bob)
+    assert "s2s.resumed" in other.log()

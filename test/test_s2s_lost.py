@@ -21,9 +21,9 @@ NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
 
 class Wire:
     """A TCP forwarder that can be cut: RST to both sides; its first connection alone; frozen:
-    nothing is read any more; or deaf: nothing of who connects is, until it is opened again. If one
-    side ends, what it has sent arrives, and the other half goes on. cut_after: the next connection
-    is cut, too, when so many bytes have come on it."""
+    nothing is read any more; deaf: nothing of who connects is; or mute: nothing of the other side,
+    until it is opened again. If one side ends, what it has sent arrives, and the other half goes
+    on. cut_after: the next connection is cut, too, when so many bytes have come on it."""
 
     def __init__(self, port):
         self.target = port
@@ -31,7 +31,7 @@ class Wire:
         self.port = self.sock.getsockname()[1]
         self.pairs, self.seen, self.frozen, self.ended = [], 0, False, False
         self.shut = set()  # sockets that have nothing more to say
-        self.deaf = False
+        self.deaf = self.mute = False
         self.cut_after, self.cut_at = None, None
         self.wake, self.waker = socket.socketpair()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -39,7 +39,7 @@ class Wire:
 
     def _run(self):
         while not self.ended:
-            socks = [s for pair in self.pairs for s in pair[self.deaf:]
+            socks = [s for pair in self.pairs for s in pair[self.deaf:2 - self.mute]
                      if s not in self.shut] if not self.frozen else []
             ready, _, _ = select.select([self.sock, self.wake, *socks], [], [])
             for sock in ready:
@@ -106,7 +106,7 @@ class Wire:
                 self._drop(self.pairs[0])
         if order == b"1":
             self._drop(self.pairs[0])
-        self.frozen, self.deaf = order == b"f", order == b"d"
+        self.frozen, self.deaf, self.mute = order == b"f", order == b"d", order == b"m"
 
     def say(self, order):
         self.waker.send(order.encode())

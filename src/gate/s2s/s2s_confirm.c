@@ -144,7 +144,7 @@ static void partner_confirm(struct partner *p, uint32_t count)
             divert_tells_others(p);
         p->vain = false;
         p->failing_us = 0;
-        p->failures = 0;
+        p->failures = p->resumptions = 0;
     }
     if (count > 0 && p->unacked.len == 0 && !partner_watches(p)) {
         p->careful = false;

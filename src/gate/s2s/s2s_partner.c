@@ -193,7 +193,7 @@ static void partner_remembers(struct partner *p)
 void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
-    bool rejoins = p->rejoins && list_empty(&p->questions);
+    bool rejoins = p->rejoins, soon = partner_resumes_soon(p);
     partner_asked_only(p, false);
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
@@ -211,17 +211,21 @@ void partner_failed(struct partner *p)
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_C("why", p->why));
     p->since_us = now;
-    if (!rejoins || sends) /* else what comes next waits for an attempt of its own */
-        partner_remembers(p);
+    p->rejoins = rejoins && soon;
+    if (soon)
+        timer_set(partner_loop(p), &p->retry, partner_resume_pause_ms(p));
+    else if (!rejoins || !list_empty(&p->questions) || sends)
+        partner_remembers(p); /* else what comes next waits for an attempt of its own */
     partner_keys_fail(p);
     if (alone && served)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
-    if (!alone) {
+    if (!alone && !soon) {
         if (p->missed < DIVERT_FAILURES)
             p->missed++;
         partner_divert(p);
     }
-    if (p->diverts || (p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p))
+    bool waits = p->actor.inbox != NULL || p->unacked.len > 0 || p->rejoins;
+    if (p->diverts || !waits || partner_gives_up(p))
         partner_refuses_all(p);
 }
 
@@ -317,7 +321,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->vain = p->vain || p->unacked.len > 0;
     if (!p->vain) {
         p->failing_us = 0;
-        p->failures = 0;
+        p->failures = p->resumptions = 0;
         if (first)
             divert_tells_others(p);
     }

@@ -5,16 +5,40 @@
 enum {
     BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
     PATIENCE_MIN_MS = 15000,
-    BRIEF_MS = 2000
+    BRIEF_MS = 2000,
+    RESUME_PAUSE_MS = 50, /* doubles; all of them together are no longer than BACK_WAIT_MS */
+    RESUME_SOON_MAX = 4
 };
+_Static_assert((RESUME_PAUSE_MS << RESUME_SOON_MAX) - RESUME_PAUSE_MS < BACK_WAIT_MS,
+               "the last attempt begins while the other server waits");
+
+/* So that not all come back at once. */
+static uint64_t partner_spread_ms(uint64_t ms)
+{
+    uint32_t random;
+    rand_bytes(&random, sizeof random);
+    return ms - ms / 4 + random % (ms / 2);
+}
 
 uint64_t partner_backoff_ms(const struct partner *p)
 {
+    ensure(p->failures > 0);
     uint64_t ms = (uint64_t)BACKOFF_MS << (p->failures - 1);
-    uint32_t random;
-    rand_bytes(&random, sizeof random);
-    ms = ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
-    return ms - ms / 4 + random % (ms / 2); /* so that not all come back at once */
+    return partner_spread_ms(ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms);
+}
+
+bool partner_resumes_soon(struct partner *p)
+{
+    if (p->session == NULL || p->resumptions == RESUME_SOON_MAX || partner_gives_up(p))
+        return false;
+    p->resumptions++;
+    return true;
+}
+
+uint64_t partner_resume_pause_ms(const struct partner *p)
+{
+    ensure(p->resumptions > 0 && p->resumptions <= RESUME_SOON_MAX);
+    return partner_spread_ms((uint64_t)RESUME_PAUSE_MS << (p->resumptions - 1));
 }
 
 bool partner_may_be_quick(struct partner *p)

@@ -84,6 +84,7 @@ struct partner {
     uint64_t waits_us;   /* loop time when it was last LOADING anew, */
     uint64_t attempt_until_us; /* and until which an attempt is waited for */
     uint8_t failures;          /* in a row; at most FAILURES_COUNTED */
+    uint8_t resumptions;       /* attempts in a row that followed soon; at most RESUME_SOON_MAX */
     uint8_t missed;            /* beside another connection that is up; at most DIVERT_FAILURES */
     uint8_t stage;             /* enum s2s_stage: of the last failure */
     uint8_t blame;             /* enum stanza_error: what senders are told */
