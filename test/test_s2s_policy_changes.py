@@ -5,7 +5,7 @@ import pytest
 from muster import federation, xml
 from muster.client import until
 from test_s2s_policy import (FAR, ONE, OTHER, befriend, befriended, both, bounced, free_node,
-                             free_pair, say, text_of)
+                             free_pair, say, text_of, told)
 
 
 @pytest.fixture
@@ -250,10 +250,11 @@ def test_what_is_diverted_may_not_leave_any_more(make_server, authority, tmp_pat
         while not all(f"last {n}." in heard for n in range(20)):
             heard += listener.read_until(peer, "(?s).").string  # what is there: it may be cut
     listener.close()
-    answered = [n for n in range(20) if f"'q{n}'" not in heard]
-    assert answered
-    for n in answered:
-        bounced(alice, "remote-server-timeout", f"q{n}", "iq")
+    assert not all(f"'q{n}'" in heard for n in range(20))
+    for n in range(20):  # those that were sent before have no answer yet
+        bounced(alice, "not-allowed", f"q{n}", "iq")
+    alice.ping()
+    alice.expect_nothing("<iq type='error'/>")
 
 
 def test_what_a_stream_has_not_confirmed_may_not_be_sent_again(node, authority, tmp_path):
@@ -354,3 +355,124 @@ def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_p
     listener.close()
     alice.expect_nothing("<message type='error'/>")
     carol.expect_nothing("<message type='error'/>")
+
+
+# --- requests that the other server has, and has not answered ---
+
+
+FORBIDS = {
+    "policy": ("not-allowed", ("set", "s2s.policy", "off")),
+    "allow": ("not-allowed", ("set", "s2s.policy", "allow")),
+    "of the domain": ("not-allowed", ("set", f"s2s.policy@{ONE}", "off")),
+    "route": ("not-allowed", ("s2s-route", "add", FAR, "192.0.2.1:1", "--blocked", "on")),
+    "block": ("not-allowed", ("federation", "block", FAR)),
+    "user": ("not-allowed", ("federation", "set", f"alice@{ONE}", "off")),
+    "department": ("not-allowed", ("s2s-group", "set", "sales", "off")),
+    "group": ("not-allowed", ("s2s-group", "set", "group:sellers", "off")),
+    "member": ("not-allowed", ("group-member", "add", "buyers", f"alice@{ONE}")),
+    "users": ("not-allowed", ("set", f"federation.users@{ONE}", "off")),
+    "file": ("policy-violation", None),
+}
+
+
+def forbids(node, tmp_path, how):
+    """The rule applies from now on, and the error that it makes."""
+    condition, command = FORBIDS[how]
+    if command is not None:
+        node.ctl(*command)
+    else:
+        listed = tmp_path / "blocklist"
+        listed.write_text(f"x@{FAR}\n")
+        node.ctl("set", "federation.blocklist", str(listed))
+    return condition
+
+
+@pytest.fixture
+def asked(node, authority):
+    """A function with which alice asks a server that confirms requests, and answers none."""
+    node.ctl("user", "set", f"alice@{ONE}", "--department", "sales")
+    for group in "sellers", "buyers":
+        node.ctl("group", "add", group)
+    node.ctl("group-member", "add", "sellers", f"alice@{ONE}")
+    node.ctl("s2s-group", "set", "group:buyers", "off")
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, peers = node.client("alice", domain=ONE), []
+
+    def run(*idents):
+        for ident in idents:
+            ask(alice, f"x@{FAR}", ident)
+        peer = join_counted(listener)
+        peers.append(peer)
+        heard = listener.read_until(peer, f"{idents[-1]}'.*</iq>").string
+        peer.sendall(f"<enabled xmlns='{xml.SM}'/><a xmlns='{xml.SM}' h='{heard.count('</iq>')}'/>"
+                     .encode())
+        until("they are confirmed", lambda: "0 stanzas" in [
+            row["value"] for row in node.rows("s2s", "show", FAR)
+            if row["name"] == "unacknowledged"])
+        return alice
+    yield run
+    for peer in peers:
+        peer.close()
+    listener.close()
+
+
+@pytest.fixture
+def far(node, authority):
+    return federation.Peer(node, FAR, ONE, authority.issue("far", FAR)).join()
+
+
+def hears_no_more(alice):
+    alice.ping()
+    alice.expect_nothing("<iq type='error'/>")
+    alice.expect_nothing(f"<iq from='x@{FAR}'/>")
+
+
+@pytest.mark.parametrize("how", FORBIDS)
+def test_a_request_that_is_under_way_is_answered_when_a_rule_forbids_it(node, tmp_path, asked, how):
+    """RFC 6120 §8.2.3: once. Nobody else can: the answer may not come any more."""
+    alice = asked("first", "second")
+    condition = forbids(node, tmp_path, how)
+    for ident in "first", "second":
+        assert bounced(alice, condition, ident, "iq").get("from") == f"x@{FAR}"
+    hears_no_more(alice)
+
+
+@pytest.mark.parametrize("how", ["user", "file"])
+def test_an_answer_that_comes_too_late_is_dropped(node, tmp_path, asked, far, how):
+    alice = asked("late")
+    bounced(alice, forbids(node, tmp_path, how), "late", "iq")
+    if how == "user":
+        node.ctl("federation", "set", alice.bare, "on")
+    else:
+        (tmp_path / "blocklist").write_text("")
+        until("the list is read", lambda: "patterns=0" in node.log())
+    far.raw(f"<iq type='result' id='late' from='x@{FAR}' to='{alice}'/>")
+    told(far, f"x@{FAR}", alice.bare, "behind")
+    alice.expect("<message id='behind'/>")
+    hears_no_more(alice)
+
+
+def test_a_request_that_has_its_answer_gets_no_second_one(node, tmp_path, asked, far):
+    """Results, errors, and what this server has answered itself."""
+    alice = asked("result", "error")
+    far.raw(f"<iq type='result' id='result' from='x@{FAR}' to='{alice}'/>")
+    alice.expect("<iq type='result' id='result'/>")
+    far.raw(f"<iq type='error' id='error' from='x@{FAR}' to='{alice}'><error type='cancel'>"
+            "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+    bounced(alice, "item-not-found", "error", "iq")
+    forbids(node, tmp_path, "user")
+    ask(alice, f"x@{FAR}", "refused")
+    bounced(alice, "not-allowed", "refused", "iq")
+    forbids(node, tmp_path, "block")
+    hears_no_more(alice)
+
+
+def test_requests_that_are_under_way_are_bounded(node, tmp_path, asked):
+    """The last 64 of a session."""
+    idents = [f"q{n}" for n in range(70)]
+    alice = asked(*idents)
+    forbids(node, tmp_path, "block")
+    for ident in idents[-64:]:
+        bounced(alice, "not-allowed", ident, "iq")
+    hears_no_more(alice)

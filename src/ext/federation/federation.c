@@ -16,6 +16,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "ext/federation/federation_asked.h"
 #include "ext/federation/federation_book.h"
 #include "ext/federation/federation_domain.h"
 #include "ext/federation/federation_file.h"
@@ -229,6 +230,11 @@ static enum verdict address_refused(const struct stanza *st, struct refusal *why
     return federation_refused(st, why, REFUSED_BLOCKED);
 }
 
+static bool is_question(const struct stanza *st)
+{
+    return st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+}
+
 /* The last look: at what the server sends in the name of an account, such as probes. */
 static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
                                       struct refusal *why)
@@ -238,6 +244,8 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
     bool may = !blocked && (a == NULL || federation_may(a, stanza_to_bare(st)));
     if (may || foreign_is_farewell(st)) {
         why->bare = !may;
+        if (a != NULL && !why->again && is_question(st))
+            federation_asked_goes(a, st);
         return PASS;
     }
     if (blocked)
@@ -316,6 +324,9 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
 {
     slice from = stanza_from_bare(st);
     bool foreign = foreign_is(a->worker, jid_split(from).domain);
+    bool answers = st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR);
+    if (foreign && answers && federation_asked_ends(a, st))
+        return DROP;
     if (foreign && !why->again && is_first_word(st) && !is_known(a, st)) {
         enum verdict v = stranger_comes(a->worker, st, why);
         if (v != PASS)
@@ -383,7 +394,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
         federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
                               loop_now_us(worker_loop(a->worker)));
-    if ((*st)->kind == STANZA_IQ && ((*st)->type == TYPE_GET || (*st)->type == TYPE_SET))
+    if (is_question(*st))
         federation_rate_known(federation_rates,
                               &(struct federation_pair){ stanza_from(*st), stanza_to(*st) },
                               loop_now_us(worker_loop(a->worker)));
@@ -653,6 +664,8 @@ const struct feature federation_feature = {
     .account.template = federation_user_template,
     .account.profile_changed = federation_user_profile,
     .account.reported = federation_domain_reported,
+    .session.slot = &federation_asked_slot,
+    .session.freed = federation_asked_free,
     .worker.slot = &worker_slot,
     .worker.start = federation_worker_start,
     .worker.stop = federation_worker_stop,
@@ -667,4 +680,5 @@ const struct feature federation_feature = {
     .foreign.leaves = federation_leaves,
     .foreign.to_nobody = federation_to_nobody,
     .foreign.pace_ms = federation_pace_ms,
+    .foreign.changed = federation_users_judge,
 };

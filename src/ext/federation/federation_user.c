@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "ext/federation/federation_asked.h"
 #include "ext/federation/federation_book.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -207,12 +208,8 @@ static void user_tell(struct account *a, const struct federation_rule *was)
     presence_views_changed(a);
 }
 
-static void user_refresh(struct account *a, slice unused)
+static void user_renew(struct account *a, struct federation_user *u)
 {
-    struct federation_user *u = federation_user(a);
-    (void)unused;
-    if (u == NULL)
-        return;
     struct arena *tmp = arena_create(0);
     struct federation_rule rule = user_rule(a, tmp), was = u->now;
     if (!federation_rule_is(&rule, &was)) {
@@ -224,6 +221,22 @@ static void user_refresh(struct account *a, slice unused)
     arena_destroy(&tmp);
 }
 
+static void user_refresh(struct account *a, slice unused)
+{
+    struct federation_user *u = federation_user(a);
+    (void)unused;
+    if (u != NULL)
+        user_renew(a, u);
+    federation_asked_judge(a);
+}
+
+static void user_judge(struct account *a, slice unused)
+{
+    (void)unused;
+    federation_asked_judge(a);
+}
+
+void federation_users_judge(struct worker *w) { accounts_each(w, user_judge, (slice){ 0 }); }
 void federation_users_refresh(struct worker *w) { accounts_each(w, user_refresh, (slice){ 0 }); }
 
 void federation_users_regrouped(struct worker *w)

@@ -29,4 +29,6 @@ void federation_user_profile(struct worker *w, slice bare); /* the profile has c
 /* Rules have changed: contacts that may see an account no longer, or again, are told. On each
  * worker. */
 void federation_users_refresh(struct worker *w);
+/* Requests that are under way are judged again: feature.foreign, on each worker. */
+void federation_users_judge(struct worker *w);
 void federation_users_regrouped(struct worker *w); /* feature.worker.groups_changed */
