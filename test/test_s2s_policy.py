@@ -258,7 +258,7 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     say(alice, bob.bare, "b")
     bob.expect("<message id='b'/>")
     assert one.rows("s2s-group", "list") == [
-        {"department": "Sales", "mode": "on", "domains": ""}]
+        {"who": "Sales", "mode": "on", "domains": ""}]
     one.ctl("federation", "set", alice.bare, "except", "--domains", f"{FAR} *.{OTHER}")
     assert shown()["applies"] == ("except", f"{FAR} *.{OTHER}")
     say(alice, bob.bare, "d")
@@ -303,6 +303,10 @@ def test_rules_of_shared_groups(pair):
     """Members come and go, and so do groups: the rule holds for the name."""
     one, other = pair
     alice, bob = one.client("alice"), other.client("bob")
+    for name in "Sales", "sales team", "..", "", "s" * 65:
+        said = refusal(one, "s2s-group", "set", f"group:{name}", "off")
+        assert f'who: found "group:{name[:50]}' in said and "lower-case" in said, said
+    assert one.rows("s2s-group", "list") == []
     assert "no group sales" in one.ctl("s2s-group", "set", "group:sales", "off")["text"]
     one.ctl("group", "add", "sales")
     one.ctl("user", "set", alice.bare, "--department", "Sales")
@@ -349,7 +353,7 @@ def test_which_of_several_rules_counts(pair):
         one.ctl("group", "add", name)
         one.ctl("group-member", "add", name, alice)
         one.ctl("s2s-group", "set", f"group:{name}", mode)
-    assert [row["department"] for row in one.rows("s2s-group", "list")] == [
+    assert [row["who"] for row in one.rows("s2s-group", "list")] == [
         "group:a", "group:b", "group:c"]
     rules = {"user": "default", "department": "default", "group:b": "off", "applies": "off"}
     assert rules_of(one, alice) == rules

@@ -11,6 +11,7 @@
  * accounts a command; GROUPS_RULES_MAX domains and rules, and GROUPS_VIEWERS_MAX that may see it,
  * of a group. */
 #pragma once
+#include "im/shared.h"
 #include "store/store.h"
 
 struct command_call;
@@ -20,7 +21,7 @@ enum {
     GROUPS_TOGETHER = 2000,
     GROUPS_RULES_MAX = 50,
     GROUPS_VIEWERS_MAX = 50,
-    GROUPS_NAME_BYTES_MAX = 64,
+    GROUPS_NAME_BYTES_MAX = SHARED_GROUP_BYTES_MAX,
     GROUPS_SHOWN_BYTES_MAX = 128,
     GROUPS_VALUE_BYTES_MAX = 256,
 };

@@ -640,14 +640,6 @@ static void groups_run_member_del(struct command_call *call)
 
 /* Rows. */
 
-static bool is_name(slice text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
-            return false;
-    return text.len > 0 && !slice_is(text, ".") && !slice_is(text, ".."); /* nor a path of REST */
-}
-
 /* clang-format off */
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "groups", .runs_at = COMMAND_DUTY, .duty = DUTY_GROUPS
@@ -656,7 +648,7 @@ static bool is_name(slice text)
 #define NAME_ARG(of)                                                                               \
     { .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = GROUPS_NAME_BYTES_MAX,              \
       .refers = (of),                                                                              \
-      .check = is_name, .form = "lower-case letters, digits, -, _ and .",                          \
+      .check = shared_is_name, .form = "lower-case letters, digits, -, _ and .",                   \
       .doc = "name of the group" }
 #define GROUP_ARGS                                                                                 \
     { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = utf8_is_line,   \

@@ -191,6 +191,15 @@ const struct shared_person *shared_here(const struct shared *t, slice jid)
     return p == NULL || p->gone ? NULL : p;
 }
 
+bool shared_is_name(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
+            return false;
+    return text.len > 0 && text.len <= SHARED_GROUP_BYTES_MAX && !slice_is(text, ".") &&
+           !slice_is(text, ".."); /* nor a path of REST */
+}
+
 bool shared_has_group(const struct shared *t, slice group)
 {
     for (uint32_t i = 0; t != NULL && i < t->group_count; i++)

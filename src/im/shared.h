@@ -68,6 +68,9 @@ void shared_unref(struct shared **t); /* NULL is fine */
 const struct shared_person *shared_find(const struct shared *t, slice jid);
 /* The same without who is gone; shared_sees() goes by it, too. */
 const struct shared_person *shared_here(const struct shared *t, slice jid);
+/* Whether a group can have that name, for operators. */
+enum { SHARED_GROUP_BYTES_MAX = 64 };
+bool shared_is_name(slice text);
 /* Whether there is a group of that name, for operators; and whether that person is in it. */
 bool shared_has_group(const struct shared *t, slice group);
 bool shared_is_in(const struct shared *t, const struct shared_person *p, slice group);

@@ -55,7 +55,7 @@ void federation_groups_read(const struct store_batch *b, unsigned stmt)
 static void group_applies(struct worker *w, void *arg)
 {
     struct command_call *call = arg;
-    slice name = command_arg(call, "department");
+    slice name = command_arg(call, "who");
     (void)w;
     bool shared = slice_starts(name, FEDERATION_GROUP_MARK);
     const char *what = shared ? "group" : "department";
@@ -87,7 +87,7 @@ static void group_put(void *arg)
     struct command_call *call = arg;
     const struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "department")),
+    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "who")),
               SV_I(command_number(call, "mode", FEDERATION_DEFAULT)),
               SV_T(federation_domains_prepared(command_arg(call, "domains"), call->arena)),
               SV_I(FEDERATION_GROUPS_MAX));
@@ -112,7 +112,7 @@ static void group_run_set(struct command_call *call)
         return;
     if (mode >= FEDERATION_ON)
         command_idle_while_off(call, "s2s.policy", "open");
-    slice name = command_arg(call, "department");
+    slice name = command_arg(call, "who");
     if (slice_starts(name, FEDERATION_GROUP_MARK))
         group_put_shared(call, slice_from(name, FEDERATION_GROUP_MARK.len));
     else
@@ -136,7 +136,7 @@ static void group_run_del(struct command_call *call)
 {
     const struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(command_arg(call, "department")));
+    STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(command_arg(call, "who")));
     store_submit(b, worker_loop(w), 0, group_del_done, call);
 }
 
@@ -151,7 +151,7 @@ static void group_listed(void *arg, enum store_result result, const struct store
         int64_t mode = store_int(b, 0, i, 1);
         bool sound = mode >= 0 && mode < FEDERATION_MODES;
         command_row(call);
-        command_text(call, "department", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_text(call, "who", slice_dup(call->arena, store_text(b, 0, i, 0)));
         command_text(call, "mode", slice_of(federation_mode_names[sound ? mode : 0]));
         command_text(call, "domains", slice_dup(call->arena, store_text(b, 0, i, 2)));
     }
@@ -167,21 +167,29 @@ static void group_run_list(struct command_call *call)
 }
 
 /* As a department is named: without spaces around it. */
-static bool group_name_ok(slice text)
+static bool group_who_ok(slice text)
 {
-    if (slice_starts(text, FEDERATION_GROUP_MARK))
-        text = slice_from(text, FEDERATION_GROUP_MARK.len);
     return text.len > 0 && text.ptr[0] != ' ' && text.ptr[text.len - 1] != ' ';
 }
 
-#define ARG_DEPARTMENT                                                                             \
-    {                                                                                              \
-        .name = "department", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,    \
-        .check = group_name_ok, .form = "a name without spaces around it",                         \
-        .doc = "the department of accounts, or group:NAME for the members of a group"              \
-    }
+/* A rule of a group that can never be there would wait for ever. */
+static bool group_who_fits(slice text)
+{
+    return slice_starts(text, FEDERATION_GROUP_MARK)
+               ? shared_is_name(slice_from(text, FEDERATION_GROUP_MARK.len))
+               : group_who_ok(text);
+}
+
+/* clang-format off */
+#define ARG_WHO(is_right)                                                                          \
+    { .name = "who", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,             \
+      .check = (is_right),                                                                         \
+      .form = "a department without spaces around it, or group: and the name of a group, which "  \
+              "has lower-case letters, digits, -, _ and . only",                                   \
+      .doc = "the department of accounts, or group:NAME for the members of a group" }
+/* clang-format on */
 static const struct command_arg set_args[] = {
-    ARG_DEPARTMENT,
+    ARG_WHO(group_who_fits),
     { .name = "mode",
       .kind = ARG_POSITIONAL,
       .type = PARAM_CHOICE,
@@ -196,10 +204,10 @@ static const struct command_arg set_args[] = {
       .doc = "the domains for only or except" },
     { 0 },
 };
-static const struct command_arg del_args[] = { ARG_DEPARTMENT, { 0 } };
+static const struct command_arg del_args[] = { ARG_WHO(group_who_ok), { 0 } };
 struct command federation_group_set = {
     .name = "s2s-group set",
-    .rest = "PUT /federation/departments/{department}",
+    .rest = "PUT /federation/groups/{who}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = set_args,
@@ -211,7 +219,7 @@ struct command federation_group_set = {
 };
 struct command federation_group_del = {
     .name = "s2s-group del",
-    .rest = "DELETE /federation/departments/{department}",
+    .rest = "DELETE /federation/groups/{who}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = del_args,
@@ -220,16 +228,15 @@ struct command federation_group_del = {
 };
 struct command federation_group_list = {
     .name = "s2s-group list",
-    .rest = "GET /federation/departments",
+    .rest = "GET /federation/groups",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = (const struct command_arg[]){ { 0 } },
     .run = group_run_list,
     .doc = "Lists the rules of departments and groups.",
     .columns =
-        (const struct command_column[]){
-            { .name = "department", .doc = "the department, or group:NAME" },
-            { .name = "mode", .doc = "off, on, only or except" },
-            { .name = "domains", .doc = "the domains for these" },
-            { 0 } },
+        (const struct command_column[]){ { .name = "who", .doc = "the department, or group:NAME" },
+                                         { .name = "mode", .doc = "off, on, only or except" },
+                                         { .name = "domains", .doc = "the domains for these" },
+                                         { 0 } },
 };
