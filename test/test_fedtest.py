@@ -303,6 +303,24 @@ def test_a_notification_reaches_the_endpoint_of_this_server(make_server, authori
     failure(one, "policy", "push.enabled", "pushtest", "--edge", "localhost")
 
 
+def test_an_edge_without_federation_says_which_setting_keeps_others_out(make_server):
+    one = make_server("alice", domains=[ONE], s2s=True)
+    one.ctl("set", "s2s.policy", "off")
+    row = failure(one, "policy", "does not federate", "pushtest", "--edge", "localhost")
+    assert "s2s.policy" in row["diagnosis"] and "Something else" not in row["diagnosis"], row
+    one.ctl("set", "s2s.policy", "open")
+    assert test_run(one, "pushtest", "--edge", "localhost")[0] == 0
+
+
+def test_a_domain_at_the_place_of_the_endpoint_is_named(make_server):
+    """It would get the notification, and answer as others do that know no such node."""
+    at = f"pushtest.{ONE}"
+    one = make_server("alice", domains=[ONE, at], s2s=True)
+    one.ctl("set", "s2s.policy", "open")
+    row = failure(one, "policy", f"{at} is a domain", "pushtest", "--edge", "localhost")
+    assert "--service" in row["diagnosis"], row
+
+
 def notification(node):
     return (f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{node}'><item>"
             f"<notification xmlns='{PUSH}'/></item></publish></pubsub>")

@@ -265,6 +265,21 @@ static bool pushtest_read_args(struct command_call *call, struct pushtest_args *
     return !call->ended;
 }
 
+/* A domain of that name goes before the endpoint, and gets its notifications. */
+static bool pushtest_is_hidden(struct pushtest *t)
+{
+    slice at = outside_endpoint_domain(t->domain, t->call->arena);
+    if (!t->own || !node_serves(worker_node(t->worker), at))
+        return false;
+    t->advice = "Give --service, the address of a push service, or the host of another domain of "
+                "this server (--edge).";
+    pushtest_refuse(t, slice_of(arena_printf(t->call->arena,
+                                             "%.*s is a domain of this server, so the test "
+                                             "endpoint cannot be there",
+                                             SLICE_ARG(at))));
+    return true;
+}
+
 static bool pushtest_has_endpoint(struct pushtest *t)
 {
     struct outside_endpoint e;
@@ -295,6 +310,8 @@ static void run_pushtest(struct command_call *call)
         pushtest_refuse(t, SLICE("push.enabled is off"));
     else if (!t->own && !push_service_allowed(t->service))
         pushtest_refuse(t, SLICE("push.services does not name this service"));
+    else if (pushtest_is_hidden(t))
+        return;
     else if (!pushtest_has_endpoint(t))
         pushtest_is_busy(t);
     else

@@ -463,6 +463,10 @@ const char *outside_edge_advice(const char *stage)
                "`musterctl cert check` what others dislike in the certificate.";
     if (strcmp(stage, "certificate") == 0)
         return "`musterctl cert check` says what others dislike in the certificate.";
+    if (strcmp(stage, "policy") == 0)
+        return "That host takes no such stream, which push services of others need: look at its "
+               "s2s.policy and s2s.domains (`musterctl config show s2s.`), and `musterctl "
+               "federation list`.";
     return "Something else answers there, or the server is too busy: its log says more.";
 }
 

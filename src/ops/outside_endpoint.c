@@ -29,12 +29,17 @@ static struct endpoint **endpoint_of(const struct worker *w)
 
 void outside_endpoint_close(struct worker *w) { mem_free(endpoint_of(w)); }
 
+slice outside_endpoint_domain(slice domain, struct arena *arena)
+{
+    return slice_of(arena_printf(arena, LABEL ".%.*s", SLICE_ARG(domain)));
+}
+
 bool outside_endpoint_open(struct worker *w, slice domain, struct arena *arena,
                            struct outside_endpoint *out)
 {
-    slice service = { 0 };
+    slice service = { 0 }, at_domain = outside_endpoint_domain(domain, arena);
     for (unsigned i = 0; i < 16 * NODE_SLOTS && service.len == 0; i++) {
-        slice at = slice_of(arena_printf(arena, "%u@" LABEL ".%.*s", i, SLICE_ARG(domain)));
+        slice at = slice_of(arena_printf(arena, "%u@%.*s", i, SLICE_ARG(at_domain)));
         if (node_is_home(w, at))
             service = at;
     }

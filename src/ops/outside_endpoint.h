@@ -14,6 +14,10 @@ struct worker;
 struct outside_endpoint {
     slice service, node; /* the address, and what a notification must name; of the arena */
 };
+/* Where it is for that domain of ours. If that is a domain of ours, too, it gets what is sent
+ * there.
+ */
+slice outside_endpoint_domain(slice domain, struct arena *arena);
 /* The domain of ours that the notification comes from. false: no address has its home here. */
 bool outside_endpoint_open(struct worker *w, slice domain, struct arena *arena,
                            struct outside_endpoint *out);
