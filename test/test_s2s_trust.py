@@ -732,3 +732,18 @@ def test_demands_that_are_wrong(node):
     node.restart()
     [row] = node.rows("s2s-demand", "list")
     assert (row["pattern"], row["auth"], row["pins"]) == (EVIL, "certificate", pin)
+
+
+def test_what_applies_when_a_demand_is_deleted_is_said(node):
+    """The demand of the next less specific pattern, if there is one."""
+    def deleted(pattern):
+        return node.ctl("s2s-demand", "del", pattern)["text"].removeprefix(
+            "the demand is deleted; ")
+    for pattern in "*", "*.test", "*.deep.test", "a.deep.test", "a.other":
+        node.ctl("s2s-demand", "set", pattern, "--tls-min", "1.3")
+    node.ctl("s2s-route", "add", "*.test", "192.0.2.1:1")
+    assert deleted("a.deep.test") == "that of *.deep.test applies"
+    assert deleted("*.deep.test") == "that of *.test applies"
+    assert deleted("*.test") == "that of * applies"
+    assert deleted("a.other") == "that of * applies"
+    assert deleted("*") == "the settings of federation apply"

@@ -125,7 +125,8 @@ static bool pattern_is_idle(struct command_call *call)
 struct list_task {
     struct command_call *call;
     slice pattern, target;
-    const char *said, *missing;
+    const char *said; /* NULL: a demand is deleted */
+    const char *missing;
 };
 
 static const char *const tls_names[] = { "starttls", "direct", "none", NULL };
@@ -144,11 +145,27 @@ static struct list_task *list_task_new(struct command_call *call, const char *sa
     return t;
 }
 
+/* What counts in place of a demand that was deleted, by the rows as they are now. */
+static void demand_is_deleted(struct command_call *call, slice pattern)
+{
+    struct s2s_levels at = s2s_levels_of(s2s_pattern_key(pattern));
+    const struct s2s_listed *l = s2s_levels_next(&at);
+    while (l != NULL && !l->demands)
+        l = s2s_levels_next(&at);
+    if (l == NULL)
+        command_done(call, "the demand is deleted; the settings of federation apply");
+    else
+        command_done(call, "the demand is deleted; that of %.*s applies", SLICE_ARG(l->pattern));
+}
+
 static void list_task_told(struct worker *w, void *arg)
 {
     const struct list_task *t = arg;
-    (void)w;
-    command_done(t->call, "%s", t->said);
+    ensure(worker_is_here(w));
+    if (t->said != NULL)
+        command_done(t->call, "%s", t->said);
+    else
+        demand_is_deleted(t->call, t->pattern);
 }
 
 static void list_task_changed(void *arg, enum store_result result, const struct store_batch *b)
@@ -457,8 +474,7 @@ static void run_demand_set(struct command_call *call)
 static void run_demand_del(struct command_call *call)
 {
     struct list_task *t =
-        list_task_new(call, "the demand is deleted; the settings of federation apply",
-                      "this pattern has no demand; `s2s-demand list` shows all");
+        list_task_new(call, NULL, "this pattern has no demand; `s2s-demand list` shows all");
     struct store_batch *b = list_task_batch(t);
     STORE_ADD(b, &s2s_demand_del, STORE_ANY_ROWS, SV_T(t->pattern));
     list_task_submit(t, b, list_task_changed);
@@ -658,7 +674,8 @@ static struct command s2s_demand_del_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_LINKS,
     .run = run_demand_del,
-    .doc = "Deletes the demand of a pattern.",
+    .doc = "Deletes the demand of a pattern. The demand of the next less specific pattern applies "
+           "then, or else the settings of federation.",
 };
 static struct command s2s_demand_list_command = {
     .name = "s2s-demand list",

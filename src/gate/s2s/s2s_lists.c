@@ -150,9 +150,14 @@ static void lists_free(struct lists **pl)
     arena_destroy(&arena);
 }
 
+slice s2s_pattern_key(slice pattern)
+{
+    return slice_starts(pattern, SLICE("*")) ? slice_from(pattern, 1) : pattern;
+}
+
 static struct s2s_listed *lists_get(struct lists *l, slice pattern)
 {
-    slice key = slice_starts(pattern, SLICE("*")) ? slice_from(pattern, 1) : pattern;
+    slice key = s2s_pattern_key(pattern);
     struct s2s_listed *one = map_get(&l->listed, key);
     if (one != NULL)
         return one;

@@ -52,6 +52,8 @@ struct s2s_levels {
     bool over;
 };
 struct s2s_levels s2s_levels_of(slice domain);
+/* Of a pattern: with it for a domain, the levels are itself and those that are less specific. */
+slice s2s_pattern_key(slice pattern);
 const struct s2s_listed *s2s_levels_next(struct s2s_levels *l);
 
 /* Whether the most specific pattern with a route in service blocks it: no stanzas go there or come
