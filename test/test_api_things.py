@@ -7,7 +7,7 @@ import pytest
 from muster import database
 from muster.muc import Room
 from test_api import LEFT_OUT, api_server, pages, without_streams
-from test_api_resources import filled, path_of
+from test_api_resources import filled, other, path_of
 
 LIMIT = "roster.groups-max"
 
@@ -98,6 +98,73 @@ def test_refusals_name_options_to_whoever_wants_so(api):
 
     assert "`email`" in refusal() and "--email" not in refusal()
     assert "--email" in refusal(Prefer="names=options")
+
+
+# --- things that somebody changes and may not read ---
+
+ROOM = "/rooms/new@conference.localhost"
+MADE = [("/users/new@localhost", {"password": "secret-471147"}, {"given_name": "Al"}),
+        ("/templates/new", {"department": "sales"}, {"department": "board"}),
+        ("/groups/new", {"members": ["alice@localhost"]}, {"members": ["bob@localhost"]}),
+        (ROOM, {"owners": ["alice@localhost"]}, {"name": "Tea"}),
+        ("/admins/new", {"role": "writer", "password": "secret-471147"}, {"role": "writer"})]
+
+
+@pytest.fixture
+def writer(server):
+    server.ctl("role", "set", "writer", "*.write")
+    return server.rows("token", "add", "writer", "writer")[0]["token"]
+
+
+@pytest.mark.parametrize("path, made, changed", MADE, ids=[path for path, _, _ in MADE])
+def test_who_may_only_change_a_thing_makes_it_and_changes_it(api, writer, path, made, changed):
+    """A repeated request finds what it made. Nothing tells what the thing is like."""
+    assert api("GET", path, token=writer).status == 403
+    for body in made, made, {**made, **changed}, changed, {}:
+        answer = api("PUT", path, body, token=writer)
+        assert (answer.status, answer.getheader("ETag")) == (200, None), (body, answer.text)
+    shown = api("GET", path)
+    for name, value in {**made, **changed}.items():
+        if name != "password":
+            assert shown.json[name] == (value if isinstance(value, str) else " ".join(value))
+    assert api("PUT", path, changed, token=writer).json["text"] != "nothing to change"
+    assert api("PUT", path, changed, token=writer, If_None_Match="*").status == 412
+    etag = api("GET", path).getheader("ETag")
+    assert api("PUT", path, changed, token=writer, If_Match='"other"').status == 412
+    assert api("PUT", path, changed, token=writer, If_Match=etag).status == 200
+    assert api("PATCH", path, changed, token=writer, If_Match=etag).status == 200
+    assert api("DELETE", path, None, token=writer, If_Match='"other"').status == 412
+
+
+def test_who_may_not_read_a_thing_does_not_learn_by_sending_what_it_may_be(server, api, writer):
+    """Right and wrong guesses of what only GET has get the same answer."""
+    path = "/users/alice@localhost"
+    shown, guessed = api("GET", path).json, set()
+    body = api("GET", "/openapi.json").json["paths"]["/users/{jid}"]["put"]["requestBody"]
+    for name, rule in body["content"]["application/json"]["schema"]["properties"].items():
+        if rule.get("readOnly") and name in shown:
+            right, wrong = (api("PUT", path, {name: value}, token=writer)
+                            for value in (shown[name], other(shown[name])))
+            assert (right.status, right.json["argument"]) == (422, name), right.text
+            assert right.json["detail"] == wrong.json["detail"]
+            guessed.add(name)
+    assert guessed
+
+
+def test_no_put_of_the_document_needs_more_than_its_permission(server, api, writer):
+    values, document = filled(server), api("GET", "/openapi.json").json
+    seen = []
+    for template, of in document["paths"].items():
+        if "put" not in of:
+            continue
+        need = f"{of['put']['x-permission']} {of['put'].get('x-also-permission', '')}"
+        server.ctl("role", "set", "writer", need)
+        for path in path_of(template, values), path_of(template, {}):
+            answer = api("PUT", path, {}, token=writer)
+            refused = answer.status == 403 and "`role list` shows" in answer.text
+            assert not refused, (path, need, answer.text)  # but for what others are protected from
+        seen.append(template)
+    assert len(seen) > 20 and set(seen) >= {"/users/{jid}", "/settings/{setting}", "/motd"}
 
 
 # --- settings ---

@@ -131,6 +131,19 @@ static void on_finished(struct command_call *call, void *arg)
     command_return(&j->ended, j->worker, on_ended);
 }
 
+/* Who runs the row: what somebody changes and may not read is read by the server. */
+static const struct principal *job_who(const struct api_job *j, const struct command *c)
+{
+    bool looks = j->blind && c == api_row(&j->target, HTTP_M_GET);
+    return looks ? &principal_server : &j->who;
+}
+
+static bool job_may(const struct api_job *j, const struct command *c)
+{
+    struct why denied;
+    return command_allowed(c, job_who(j, c), &denied) == OK;
+}
+
 /* A call of the row. */
 static void job_call(struct api_job *j, const struct command *c)
 {
@@ -138,7 +151,7 @@ static void job_call(struct api_job *j, const struct command *c)
     j->call = (struct command_call){ .command = c,
                                      .arena = arena_create(0),
                                      .worker = j->worker,
-                                     .who = j->who,
+                                     .who = *job_who(j, c),
                                      .finished = on_finished,
                                      .arg = j };
 }
@@ -165,7 +178,7 @@ static void refuse_cursor(struct api_job *j, unsigned status)
 static void job_run(struct api_job *j, const struct command *c, size_t count, slice body,
                     void (*next)(struct api_job *j))
 {
-    struct why why, denied;
+    struct why why;
     if (!api_session_may(j->r, c, j->arena)) {
         refuse_unproven(j);
         return;
@@ -174,7 +187,7 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
     j->next = next;
     enum err e = control_bind(body, j->names, j->values, count, &j->call, &why);
     /* A refusal comes first, whatever the arguments are, and is audited there. */
-    if (e == OK || command_allowed(c, &j->who, &denied) != OK) {
+    if (e == OK || !job_may(j, c)) {
         if (api_session_spend(j->r, c))
             command_run(&j->call);
         else /* another request was faster */
@@ -243,10 +256,8 @@ static void change(struct api_job *j)
  * change. */
 static bool is_nothing(const struct api_job *j, const struct command *c)
 {
-    struct why denied;
     bool empty = slice_is(j->body, "{}") && c == api_row(&j->target, HTTP_M_PATCH);
-    return (j->same || (empty && j->method == HTTP_M_PUT)) &&
-           command_allowed(c, &j->who, &denied) == OK;
+    return (j->same || (empty && j->method == HTTP_M_PUT)) && job_may(j, c);
 }
 
 static void answer_nothing(struct api_job *j)
@@ -260,13 +271,12 @@ static void answer_nothing(struct api_job *j)
 static void change_there(struct api_job *j)
 {
     const struct command *c = api_row(&j->target, HTTP_M_PATCH);
-    struct why why, denied;
+    struct why why;
     bool compares = c != NULL; /* the same PUT may have made it */
     if (c == NULL)
         c = api_row(&j->target, j->method);
     compares = compares || api_sends_back(j, c);
-    bool may = command_allowed(c, &j->who, &denied) == OK; /* a refusal comes first */
-    if (may && compares && api_same(j, c, &why) != OK)
+    if (job_may(j, c) && compares && api_same(j, c, &why) != OK) /* a denial first */
         job_refuse(j, &(struct api_problem){ .status = 422,
                                              .detail = api_words(j, c, slice_of(why.text)),
                                              .error = err_name(E_SYNTAX),
@@ -320,7 +330,7 @@ static void look_ended(struct api_job *j)
         refuse_etag(j, there);
         return;
     }
-    j->created = j->method == HTTP_M_PUT && !there;
+    j->created = j->method == HTTP_M_PUT && !there && !j->blind;
     if (there && asks_secrets(j))
         return;
     if (there && (j->method == HTTP_M_PUT || j->method == HTTP_M_PATCH))
@@ -331,17 +341,16 @@ static void look_ended(struct api_job *j)
 
 /* Whether the thing is read before a PUT, which changes what is there by another command, or says
  * that it made it; before a PATCH, which may change nothing; or before a change that has more
- * members than are changed. Only for the first somebody needs to be permitted to read. */
+ * members than are changed. Only the first cannot do without, for those who may not read. */
 static bool asks_first(const struct api_job *j, const struct command *get)
 {
-    struct why denied;
     bool put = j->method == HTTP_M_PUT, patch = j->method == HTTP_M_PATCH;
     if (j->method == HTTP_M_DELETE || j->method == HTTP_M_POST)
         return false;
     return (put && (j->target.methods & HTTP_M_PATCH) != 0) ||
            (((put && (j->target.methods & HTTP_M_DELETE) != 0) || patch ||
              api_sends_back(j, api_row(&j->target, j->method))) &&
-            command_allowed(get, &j->who, &denied) == OK);
+            job_may(j, get));
 }
 
 static void look(struct api_job *j)
@@ -354,7 +363,9 @@ static void begin_change(struct api_job *j)
     const struct command *get = api_row(&j->target, HTTP_M_GET);
     const struct command *c = api_row(&j->target, j->method);
     bool compares = j->if_match.ptr != NULL || j->none_match.ptr != NULL;
-    if (!api_is_thing(&j->target) || (!compares && !asks_first(j, get))) {
+    bool looks = api_is_thing(&j->target) && (compares || asks_first(j, get));
+    j->blind = looks && !job_may(j, get);
+    if (!looks || (j->blind && !job_may(j, c))) {
         change(j);
     } else if ((compares || j->method == HTTP_M_PUT || api_sends_back(j, c)) && !busy_enter(j)) {
         job_refuse(j, &(struct api_problem){ .status = 409,

@@ -110,6 +110,29 @@ bool api_moves(const struct command *get, const char *name)
     return at != NULL && at->moves;
 }
 
+/* Members that only GET has would tell those who may not read it what it is like. */
+static bool same_hidden(const struct api_job *j, const char *name)
+{
+    const struct command *put = api_row(&j->target, HTTP_M_PUT);
+    return j->blind && (put == NULL || !api_takes(&j->target, put, name));
+}
+
+static enum err same_refuse(struct api_job *j, const struct command *c, const char *name,
+                            struct why *why)
+{
+    if (same_hidden(j, name))
+        why_set(why,
+                "%s: %s: you may not read what it is, and this does not change it; leave it out",
+                c->name, name);
+    else
+        why_set(why,
+                "%s: %s: found another value than it has, which this does not change; leave it "
+                "out",
+                c->name, name);
+    j->call.culprit = slice_cstr(j->arena, slice_of(name));
+    return E_SYNTAX;
+}
+
 /* Takes out the members that the change does not take, and of a PATCH those that are as they are: a
  * passing state would become a rule, and what somebody else changes meanwhile be undone. *changes:
  * one of the others is not as it is. */
@@ -126,18 +149,14 @@ static enum err same_sift(struct api_job *j, const struct command *c, json_t *bo
         const json_t *now = json_object_get(shown, name);
         bool equal = now != NULL && same_value(j, c, name, value, now);
         bool takes = api_takes(&j->target, c, name) || (now == NULL && !shows(get, name));
-        if (takes ? patch && equal : equal || api_moves(get, name)) {
+        bool drops = takes ? patch && equal && !j->blind
+                           : (equal || api_moves(get, name)) && !same_hidden(j, name);
+        if (drops)
             json_object_del(body, name);
-        } else if (takes) {
-            *changes = *changes || !equal;
-        } else {
-            why_set(why,
-                    "%s: %s: found another value than it has, which this does not change; "
-                    "leave it out",
-                    c->name, name);
-            j->call.culprit = slice_cstr(j->arena, slice_of(name));
-            return E_SYNTAX;
-        }
+        else if (takes)
+            *changes = *changes || !equal || j->blind;
+        else
+            return same_refuse(j, c, name, why);
     }
     return OK;
 }
