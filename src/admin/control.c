@@ -23,6 +23,9 @@
 
 enum {
     CLIENTS_MAX = 32,
+    ROOT_CLIENTS_MAX = 4, /* more, which are for root alone */
+    FIRST_REQUEST_MS = 10 * 1000,
+    NEXT_REQUEST_MS = 60 * 1000, /* after an answer */
     REQUEST_BYTES_MAX = 64 * 1024,
     REPLY_BYTES_MAX = 16 * 1024 * 1024,
     ACTOR_BYTES_MAX = 32,
@@ -55,6 +58,7 @@ struct client {
     struct conn *conn; /* NULL: it was closed while its command ran */
     struct command_return ended;
     struct command_call call; /* arena NULL: no command runs */
+    struct timer patience;    /* until its next request is here */
     bool input_ended;         /* the peer has shut down writing, as scripts do */
     char actor[ACTOR_BYTES_MAX];
 };
@@ -62,6 +66,7 @@ struct client {
 static void client_free(struct client *cl)
 {
     list_remove(&cl->node);
+    timer_cancel(&cl->patience);
     cl->control->client_count--;
     arena_destroy(&cl->call.arena);
     mem_free(&cl);
@@ -88,6 +93,20 @@ static void control_write_reply(struct client *cl)
     buf_fini(&out);
 }
 
+/* One who stays and asks nothing would keep the place from others. */
+static void client_out_of_patience(struct timer *t, struct loop *loop)
+{
+    struct client *cl = CONTAINER_OF(t, struct client, patience);
+    (void)loop;
+    write_refusal(cl->conn, E_AGAIN, "no request has come for too long; connect again");
+    conn_close(cl->conn);
+}
+
+static void client_awaits(struct client *cl, uint64_t delay_ms)
+{
+    timer_set(worker_loop(cl->control->worker), &cl->patience, delay_ms);
+}
+
 static void client_audited(struct worker *w, void *arg)
 {
     struct client *cl = arg;
@@ -99,6 +118,7 @@ static void client_audited(struct worker *w, void *arg)
     control_write_reply(cl);
     arena_destroy(&cl->call.arena);
     conn_release(cl->conn, CONN_HOLD_STREAM);
+    client_awaits(cl, NEXT_REQUEST_MS);
     if (cl->input_ended || cl->control->listener == NULL)
         conn_close(cl->conn);
 }
@@ -133,6 +153,7 @@ static void run_line(struct client *cl, slice line)
         write_refusal(cl->conn, e, why.text);
         return;
     }
+    timer_cancel(&cl->patience);
     conn_hold(cl->conn, CONN_HOLD_STREAM);
     command_run(&cl->call);
 }
@@ -167,6 +188,7 @@ static void control_on_closed(struct conn *c)
 {
     struct client *cl = conn_owner(c);
     cl->conn = NULL;
+    timer_cancel(&cl->patience);
     if (cl->call.arena == NULL)
         client_free(cl);
 }
@@ -189,58 +211,78 @@ static bool peer_has_group(const struct control *ctl, int fd, const struct ucred
     return found;
 }
 
-/* Names the actor, if the peer may use the socket. */
-static bool control_knows(const struct control *ctl, int fd, char actor[ACTOR_BYTES_MAX])
+struct control_peer {
+    bool may, root;
+    char actor[ACTOR_BYTES_MAX];
+};
+
+static struct control_peer control_peer_of(const struct control *ctl, int fd)
 {
+    struct control_peer p = { .actor = "control:unknown" };
     struct ucred peer;
     socklen_t len = sizeof peer;
-    snprintf(actor, ACTOR_BYTES_MAX, "control:unknown");
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        return false;
-    if (peer.uid == 0)
-        snprintf(actor, ACTOR_BYTES_MAX, "control:root");
+        return p;
+    p.root = peer.uid == 0;
+    if (p.root)
+        snprintf(p.actor, sizeof p.actor, "control:root");
     else
-        snprintf(actor, ACTOR_BYTES_MAX, "control:uid=%u", (unsigned)peer.uid);
-    return peer.uid == 0 || peer.uid == geteuid() || peer_has_group(ctl, fd, &peer);
+        snprintf(p.actor, sizeof p.actor, "control:uid=%u", (unsigned)peer.uid);
+    p.may = p.root || peer.uid == geteuid() || peer_has_group(ctl, fd, &peer);
+    return p;
 }
 
 /* Answers and closes at once: one who sends nothing takes no place of an operator. */
-static void control_send_away(int fd, const char *actor)
+static void control_send_away(int fd, enum err e, slice why)
 {
     struct buf out;
-    log_warn(&log_admin, LOG_EV("control.refused"), LOG_C("peer", actor),
-             LOG_C("hint", "only root, the server's user and the socket's group may use it"));
     buf_init(&out, REQUEST_BYTES_MAX);
-    control_refuse(&out, E_DENIED,
-                   SLICE("you may not use the control socket: be root, the user of the server, or "
-                         "in the group of the socket file"));
+    control_refuse(&out, e, why);
     slice text = buf_fit(&out);
     (void)!send(fd, text.ptr, text.len, MSG_NOSIGNAL | MSG_DONTWAIT);
     buf_fini(&out);
     close(fd);
 }
 
+/* Whether there is a place for the peer; else it was sent away. */
+static bool control_lets_in(const struct control *ctl, int fd, const struct control_peer *p)
+{
+    unsigned places = CLIENTS_MAX + (p->root ? ROOT_CLIENTS_MAX : 0);
+    if (!p->may) {
+        log_warn(&log_admin, LOG_EV("control.refused"), LOG_C("peer", p->actor),
+                 LOG_C("hint", "only root, the server's user and the socket's group may use it"));
+        control_send_away(fd, E_DENIED,
+                          SLICE("you may not use the control socket: be root, the user of the "
+                                "server, or in the group of the socket file"));
+        return false;
+    }
+    if (ctl->client_count >= places) {
+        log_warn(&log_admin, LOG_EV("control.full"), LOG_C("peer", p->actor),
+                 LOG_I("connections", places),
+                 LOG_C("hint", "too many connections at once; this one was closed"));
+        control_send_away(fd, E_AGAIN,
+                          SLICE("found too many connections to the control socket, allowed 32, "
+                                "and 4 more for root; try again in 10 seconds, or as root"));
+        return false;
+    }
+    return true;
+}
+
 static void control_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct control *ctl = arg;
-    char actor[ACTOR_BYTES_MAX];
-    if (!control_knows(ctl, fd, actor)) {
-        control_send_away(fd, actor);
+    struct control_peer p = control_peer_of(ctl, fd);
+    if (!control_lets_in(ctl, fd, &p))
         return;
-    }
-    if (ctl->client_count == CLIENTS_MAX) {
-        log_warn(&log_admin, LOG_EV("control.full"), LOG_I("connections", CLIENTS_MAX),
-                 LOG_C("hint", "too many musterctl connections at once; this one was closed"));
-        close(fd);
-        return;
-    }
     struct client *cl = mem_new(struct client);
     cl->control = ctl;
-    memcpy(cl->actor, actor, sizeof actor);
+    cl->patience.fn = client_out_of_patience;
+    memcpy(cl->actor, p.actor, sizeof cl->actor);
     list_append(&ctl->clients, &cl->node);
     ctl->client_count++;
     cl->conn = conn_create(loop, fd, peer, 0, NULL, &limits);
     conn_start(cl->conn, &client_ops, cl);
+    client_awaits(cl, FIRST_REQUEST_MS);
 }
 
 enum err control_create(struct control **out, const char *address, struct why *why)

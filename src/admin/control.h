@@ -5,7 +5,8 @@
  *
  * At the home of DUTY_CONTROL. When it is stopped, it accepts no more and removes the socket file;
  * running commands are still answered, until the node waits for nothing else. Limits: 32
- * connections, 64 KiB a request, 16 MiB a reply, one command at a time for each connection. */
+ * connections and 4 more of root, 10 s until the first request and 60 s from an answer to the next
+ * one, 64 KiB a request, 16 MiB a reply, one command at a time for each connection. */
 #pragma once
 #include "base/err.h"
 #include "home/edge.h"

@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { CLIENTS_MAX = 32 };
+enum { CLIENTS_MAX = 32, ROOT_CLIENTS_MAX = 4 };
 
 /* A loop on a thread of its own with a control socket; the test speaks to it as a client. */
 struct fixture {
@@ -234,17 +234,22 @@ static void ask_as(uid_t uid, gid_t gid, const gid_t *also, size_t also_count, c
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
+static void open_to_all(void)
+{
+    if (geteuid() != 0)
+        skip(); /* only root can be somebody else */
+    assert_int_equal(chmod(fx.folder, 0711), 0);
+    assert_int_equal(chmod(fx.path, 0666), 0);
+}
+
 /* Whatever the mode of the socket file is. */
 static void who_is_not_of_the_group_is_refused(void **state)
 {
     (void)state;
     enum { STRANGER = 65534, OTHER = 65533 };
-    if (geteuid() != 0)
-        skip(); /* only root can be somebody else */
     char said[4096];
     struct stat st;
-    assert_int_equal(chmod(fx.folder, 0711), 0);
-    assert_int_equal(chmod(fx.path, 0666), 0);
+    open_to_all();
     assert_int_equal(stat(fx.path, &st), 0);
     ask_as(STRANGER, STRANGER, NULL, 0, said);
     assert_has(said, "\"error\":\"denied\"");
@@ -260,24 +265,18 @@ static void who_is_not_of_the_group_is_refused(void **state)
     assert_has(said, "\"actor\":\"control:root\"");
 }
 
-/* They send nothing, and stay. */
-static void strangers_take_no_place(void **state)
+/* Another user, who has connected so often, sends nothing and stays. */
+static pid_t stay_as(uid_t uid, gid_t gid, int connections)
 {
-    (void)state;
-    enum { STRANGER = 65534 };
     int ready[2];
     char byte;
-    if (geteuid() != 0)
-        skip(); /* only root can be somebody else */
-    assert_int_equal(chmod(fx.folder, 0711), 0);
-    assert_int_equal(chmod(fx.path, 0666), 0);
     assert_int_equal(pipe(ready), 0);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        if (setgroups(0, NULL) != 0 || setgid(STRANGER) != 0 || setuid(STRANGER) != 0)
+        if (setgroups(0, NULL) != 0 || setgid(gid) != 0 || setuid(uid) != 0)
             _exit(2);
-        for (int i = 0; i < CLIENTS_MAX; i++)
+        for (int i = 0; i < connections; i++)
             (void)dial();
         (void)!write(ready[1], "x", 1);
         pause();
@@ -285,14 +284,76 @@ static void strangers_take_no_place(void **state)
     assert_int_equal(read(ready[0], &byte, 1), 1);
     for (int i = 0; i < 2; i++)
         on_loop(pass_by); /* until they are accepted */
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void end_stay(pid_t child)
+{
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+static void strangers_take_no_place(void **state)
+{
+    (void)state;
+    enum { STRANGER = 65534 };
+    open_to_all();
+    pid_t child = stay_as(STRANGER, STRANGER, CLIENTS_MAX + ROOT_CLIENTS_MAX);
     int fd = dial();
     put(fd, ECHO);
     assert_has(get(fd), "\"said\":\"hi\"");
     close(fd);
-    kill(child, SIGKILL);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-    close(ready[0]);
-    close(ready[1]);
+    end_stay(child);
+}
+
+/* Operators who take all places that they may have, and stay. */
+static void root_has_places_of_its_own(void **state)
+{
+    (void)state;
+    enum { OPERATOR = 65534 };
+    int fds[ROOT_CLIENTS_MAX];
+    char said[4096];
+    struct stat st;
+    open_to_all();
+    assert_int_equal(stat(fx.path, &st), 0);
+    pid_t child = stay_as(OPERATOR, st.st_gid, CLIENTS_MAX + ROOT_CLIENTS_MAX);
+    ask_as(OPERATOR, st.st_gid, NULL, 0, said);
+    assert_has(said, "\"error\":\"again\"");
+    assert_has(said, "allowed 32, and 4 more for root");
+    for (int i = 0; i < ROOT_CLIENTS_MAX; i++) {
+        fds[i] = dial();
+        put(fds[i], ECHO);
+        assert_has(get(fds[i]), "\"said\":\"hi\"");
+    }
+    for (int i = 0; i < ROOT_CLIENTS_MAX; i++)
+        close(fds[i]);
+    end_stay(child);
+}
+
+/* One sends nothing, one a part of a request; a command may take its time. */
+static void who_asks_nothing_loses_the_place(void **state)
+{
+    (void)state;
+    struct timeval patience = { .tv_sec = 30 };
+    int idle = dial(), slow = dial(), busy = dial();
+    put(slow, "{\"command\":");
+    put(busy, "{\"command\":\"wait\"}\n");
+    sem_wait(&wait_begun);
+    for (int i = 0; i < 2; i++) {
+        int fd = i == 0 ? idle : slow;
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        assert_has(get(fd), "no request has come");
+        assert_string_equal(get(fd), "");
+        assert_int_equal(errno, 0); /* the end of the stream, and not of patience */
+        close(fd);
+    }
+    on_loop(end_late);
+    assert_has(get(busy), "\"late\"");
+    put(busy, ECHO);
+    assert_has(get(busy), "\"said\":\"hi\"");
+    close(busy);
 }
 
 static void answers_come_in_order(void **state)
@@ -384,15 +445,17 @@ static void a_long_request_is_refused(void **state)
 static void one_connection_too_many_is_refused(void **state)
 {
     (void)state;
-    int fds[CLIENTS_MAX + 1];
-    for (int i = 0; i < CLIENTS_MAX; i++) {
+    const int places = CLIENTS_MAX + (geteuid() == 0 ? ROOT_CLIENTS_MAX : 0);
+    int fds[CLIENTS_MAX + ROOT_CLIENTS_MAX + 1];
+    for (int i = 0; i < places; i++) {
         fds[i] = dial();
         put(fds[i], "{\"command\":\"echo\",\"args\":{\"text\":\"x\"}}\n");
         assert_has(get(fds[i]), "\"said\":\"x\"");
     }
-    fds[CLIENTS_MAX] = dial();
-    assert_string_equal(get(fds[CLIENTS_MAX]), "");
-    for (int i = 0; i <= CLIENTS_MAX; i++)
+    fds[places] = dial();
+    assert_has(get(fds[places]), "found too many connections");
+    assert_string_equal(get(fds[places]), "");
+    for (int i = 0; i <= places; i++)
         close(fds[i]);
 }
 
@@ -414,6 +477,8 @@ int main(void)
         ROW(the_socket_is_for_owner_and_group),
         ROW(who_is_not_of_the_group_is_refused),
         ROW(strangers_take_no_place),
+        ROW(root_has_places_of_its_own),
+        ROW(who_asks_nothing_loses_the_place),
         ROW(answers_come_in_order),
         ROW(a_half_closed_client_is_answered),
         ROW(a_client_may_leave_while_its_command_runs),
