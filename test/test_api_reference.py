@@ -189,7 +189,7 @@ def test_the_document_says_what_the_rows_know(server):
     archive = body_of(document["paths"]["/commands/archive-read"]["post"])
     assert "reason" in archive["required"]
     assert archive["properties"]["reason"]["x-allowed"] == (
-        "text of 3 to 1000 bytes: at least 3 characters, blanks not counted")
+        "text of 3 to 1000 bytes: at least 3 characters, blanks and line breaks not counted")
     fedtest = body_of(document["paths"]["/commands/fedtest"]["post"])["properties"]
     assert [one["default"] for one in fedtest.values() if one["x-type"] == "time"]
     by_name = body_of(document["paths"]["/commands/user-list"]["post"])["properties"]

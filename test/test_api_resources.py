@@ -594,7 +594,8 @@ def test_every_list_goes_on_behind_its_pages(server, api):
         for wrong in "", "zz", "6", "%00", "00", "ff", "2d31", "c3", "27", "aa" * 4000:
             answer = validated(api, document, template, "get", f"{path}cursor={wrong}")
             assert answer.status in ((400,) if wrong in ("", "zz", "6", "%00")
-                                     else (200, 400, 404, 422)), (path, wrong)
+                                     else (200, 400, 422)), (path, wrong)
+            assert answer.status == 200 or answer.json["argument"] == "cursor", (path, wrong)
     assert {"/users", "/users/online", "/sessions", "/groups", "/groups/{name}/members",
             "/tokens", "/roles", "/admins", "/room-admins", "/federation/blocked",
             "/rooms", "/rooms/report", "/audit", "/reports", "/alarms/history",

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from muster import database
+from muster.client import until
 from muster.muc import Room
 from test_api import LEFT_OUT, api_server, pages, without_streams
 from test_api_resources import filled, other, path_of
@@ -165,6 +166,41 @@ def test_no_put_of_the_document_needs_more_than_its_permission(server, api, writ
             assert not refused, (path, need, answer.text)  # but for what others are protected from
         seen.append(template)
     assert len(seen) > 20 and set(seen) >= {"/users/{jid}", "/settings/{setting}", "/motd"}
+
+
+# --- messages ---
+
+
+def test_a_cursor_of_another_archive_is_refused(server, api):
+    """Of a room and of a user."""
+    alice, bob = (server.login(name, resource="a") for name in ("alice", "bob"))
+    for name in "cave", "den":
+        server.ctl("room", "create", f"{name}@conference.localhost", "alice@localhost")
+        room = Room(name)
+        room.enter(alice, "first")
+        for text in "one", "two":
+            room.say(alice, text)
+            room.expect_body(alice, "first", text)
+            alice.send(f"<message to='{bob.jid}' type='chat'><body>{name} {text}</body></message>")
+    for one, other_one in (("/rooms/cave@conference.localhost", "/rooms/den@conference.localhost"),
+                           ("/users/alice@localhost", "/users/bob@localhost")):
+        query = "messages?reason=case+1&limit=1"
+        until("two messages", lambda at=one: "next" in api("GET", f"{at}/{query}").json)
+        cursor = api("GET", f"{one}/{query}").json["next"]
+        assert api("GET", f"{one}/{query}&cursor={cursor}").status == 200
+        refused = api("GET", f"{other_one}/{query}&cursor={cursor}")
+        assert (refused.status, refused.json["argument"]) == (400, "cursor"), refused.text
+        assert refused.json["detail"].startswith("cursor: found one that no answer of this list")
+
+
+def test_the_characters_of_a_reason_are_counted_as_its_refusal_says(server, api):
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    path = "/rooms/cave@conference.localhost/messages?reason="
+    for reason in "a%0Ab", "%0A%0A%0A", "a%20b":
+        refused = api("GET", path + reason)
+        assert (refused.status, refused.json["argument"]) == (422, "reason"), refused.text
+        assert "3 characters, blanks and line breaks not counted" in refused.json["detail"]
+    assert api("GET", f"{path}a%0Abc").status == 200
 
 
 # --- settings ---

@@ -159,18 +159,20 @@ void api_failed(struct api_job *j)
 {
     enum err e = j->call.err;
     ensure(e != OK);
+    bool cursor = api_blames_cursor(j);
     unsigned status = api_names_another(j) ? 422 : api_status(e);
+    if (cursor && e == E_NOTFOUND) /* of another list, or its place is gone */
+        status = 400;
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
-    slice words = api_words(j, j->call.command, j->call.text);
-    api_problem(j->r,
-                &(struct api_problem){
-                    .status = status,
-                    .detail = api_blames_cursor(j) && !j->typed ? SLICE(API_CURSOR_WRONG) : words,
-                    .error = err_name(e),
-                    .argument = api_blames_cursor(j) ? "cursor" : j->call.culprit,
-                    .retry_s = status == 503 ? 1 : 0,
-                    .report = j->call.command->report ? &j->call : NULL });
+    slice words =
+        cursor && !j->typed ? SLICE(API_CURSOR_WRONG) : api_words(j, j->call.command, j->call.text);
+    api_problem(j->r, &(struct api_problem){ .status = status,
+                                             .detail = words,
+                                             .error = err_name(e),
+                                             .argument = cursor ? "cursor" : j->call.culprit,
+                                             .retry_s = status == 503 ? 1 : 0,
+                                             .report = j->call.command->report ? &j->call : NULL });
 }
 
 /* What a thing is: its row, or all its rows. */

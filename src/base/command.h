@@ -294,7 +294,7 @@ void command_done_page(struct command_call *c, const char *key, slice after, uin
 bool command_is_reason(slice text);
 #define COMMAND_REASON(most)                                                                       \
     .name = "reason", .min = 3, .max = (most), .check = command_is_reason,                         \
-    .form = "at least 3 characters, blanks not counted"
+    .form = "at least 3 characters, blanks and line breaks not counted"
 #define COMMAND_REASON_ARG                                                                         \
     {                                                                                              \
         COMMAND_REASON(1000), .kind = ARG_OPTION, .doc = "why this is read, for the audit log"     \

@@ -106,12 +106,14 @@ static void archive_read_go_on(struct archive_reading *r)
 static void archive_read_found(struct archive_query *q, enum stanza_error e, slice text)
 {
     struct archive_reading *r = CONTAINER_OF(q, struct archive_reading, find);
-    if (e == SE_ITEM_NOT_FOUND) /* the id behind --after: its message is gone */
+    if (e == SE_ITEM_NOT_FOUND) { /* the id behind --after: its message is gone */
+        r->call->culprit = "after";
         command_fail(r->call, E_NOTFOUND, "no message of this archive has the id of --after");
-    else if (e != SE_NONE)
+    } else if (e != SE_NONE) {
         command_fail(r->call, E_AGAIN, "%.*s", SLICE_ARG(text));
-    else
+    } else {
         archive_read_go_on(r);
+    }
 }
 
 static int64_t archive_read_time(const struct command_call *call, const char *arg, int64_t missing)
