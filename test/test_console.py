@@ -131,6 +131,17 @@ def test_the_description_names_members(server):
     assert found > 5
 
 
+def test_the_description_marks_what_the_document_requires(server):
+    """Also a reason, which musterctl at the server may leave out."""
+    paths, reasons = server.api("GET", "/openapi.json").json["paths"], 0
+    for row in server.api("GET", "/description").json["commands"]:
+        body = paths[f"/commands/{row['name'].replace(' ', '-')}"]["post"]["requestBody"]
+        needed = {arg["name"] for arg in row["args"] if arg.get("needed")}
+        assert needed == set(body["content"]["application/json"]["schema"]["required"]), row["name"]
+        reasons += "reason" in needed
+    assert reasons > 3
+
+
 def test_list_by_its_name_has_a_next_page(server):
     server.add_user("alice")
     server.add_user("bob")

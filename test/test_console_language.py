@@ -223,6 +223,27 @@ def test_the_language_is_chosen(server, tmp_path):
 
 
 @pytest.mark.release
+def test_what_is_looked_for_outlasts_a_change_of_the_language(server, tmp_path):
+    """A link to one setting shows that one."""
+    with opened(server, tmp_path / "browser") as pages:
+        pages.log_in(server.api.token)
+        for page in "settings", "traces":
+            pages.go(page)
+            pages.type("main input[type=search]", "muc.occ")
+            for code in "de", "en":
+                choose(pages, code)
+                speaks(pages, code)
+                pages.find("main h1")
+                assert pages.find("main input[type=search]").get_attribute("value") == "muc.occ"
+        pages.go("settings")
+        pages.type("main input[type=search]", "muc.occ")
+        pages.go("settings", "announce.subject")
+        until("the setting", lambda: pages.js(
+            "document.querySelector('main input[type=search]')?.value") == "announce.subject")
+        assert pages.complaints() == []
+
+
+@pytest.mark.release
 def test_what_people_wrote_is_not_translated(server, tmp_path):
     """Though the catalogue has the same words."""
     server.add_user("alice")

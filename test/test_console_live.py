@@ -310,6 +310,29 @@ def test_the_way_of_a_message_is_found_by_search(server, pages):
     assert pages.complaints() == []
 
 
+def test_messages_are_not_asked_for_without_a_reason(server, pages):
+    """Neither to be shown nor as a file: the field is marked, and nothing is sent."""
+    server.add_user("alice")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+
+    def reads():
+        return len(server.rows("audit", "list", "--command", "archive room"))
+
+    pages.log_in(server.api.token)
+    pages.go("room", "cave@conference.localhost")
+    pages.click("[role=tab]", "Messages")
+    reason = pages.find("main input:required")
+    assert pages.js("arguments[0].labels[0].innerText", reason).strip() == "Reason"
+    for button in "Show", "CSV":
+        pages.click("main form.tools button", button)
+        assert pages.js("document.activeElement.matches('input:required:invalid')")
+    assert reads() == 0
+    pages.type("main input:required", "case 4711")
+    pages.click("main form.tools button", "Show")
+    until("it is read", lambda: reads() == 1)
+    assert pages.complaints() == []
+
+
 def test_a_page_of_what_is_gone_leads_back(server, pages):
     """Whoever deleted it. Before it is deleted, the page says what goes with it."""
     for name in "alice", "bob":

@@ -51,6 +51,9 @@ bool api_has_pages(const struct command *c);
 /* Whether the command only looks for what is wrong with this server, so it has no arguments: if it
  * finds something, its rows are an answer (200) with `error`. */
 bool api_finds(const struct command *c);
+/* Whether a client of the API has to give it: none is at the control socket. */
+struct command_arg;
+bool api_requires(const struct command *c, const struct command_arg *a);
 /* Whether what the path names is one thing, which has an ETag: one row, or a whole list that is
  * changed at this path. */
 bool api_is_thing(const struct api_target *t);

@@ -89,6 +89,7 @@ static json_t *command_json(const struct command *c)
         json_t *one = described(&a->param);
         put_members(one, "doc", c, slice_of(a->doc));
         put(one, "kind", kind_name(a->kind));
+        put_flag(one, "needed", api_requires(c, a));
         json_array_append_new(args, one);
     }
     for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {

@@ -260,18 +260,12 @@ static bool in_path(const char *path, const char *name, struct arena *tmp)
     return path != NULL && strstr(path, arena_printf(tmp, "{%s}", name)) != NULL;
 }
 
-/* Clients of the API are never at the control socket. */
-static bool is_required(const struct command *c, const struct command_arg *a)
-{
-    return a->kind == ARG_POSITIONAL || (c->reasoned && strcmp(a->name, "reason") == 0);
-}
-
 /* Whether an example has it. What makes a thing may need its secrets; a change of some of a thing
  * has what its row says. */
 static bool is_in_example(const struct command *c, enum http_verb method,
                           const struct command_arg *a)
 {
-    return is_required(c, a) || a->example != NULL ||
+    return api_requires(c, a) || a->example != NULL ||
            (command_arg_is_secret(a) && method != HTTP_M_PATCH);
 }
 
@@ -291,9 +285,9 @@ static void put_page(json_t *schema, const struct command *c, const struct comma
 static void add_parameter(json_t *to, const struct command *c, const struct command_arg *a,
                           const char *where)
 {
-    json_t *one =
-        json_pack("{s:s,s:s,s:b,s:o}", "name", a->name, "in", where, "required",
-                  strcmp(where, "path") == 0 || is_required(c, a), "schema", argument_schema(c, a));
+    json_t *one = json_pack("{s:s,s:s,s:b,s:o}", "name", a->name, "in", where, "required",
+                            strcmp(where, "path") == 0 || api_requires(c, a), "schema",
+                            argument_schema(c, a));
     put_doc(one, "description", c, slice_of(a->doc));
     json_t *schema = json_object_get(one, "schema"), *example = example_in(schema);
     if (example != NULL && (is_in_example(c, HTTP_M_GET, a) || strcmp(where, "path") == 0))
@@ -338,7 +332,7 @@ static void add_member(json_t *members, json_t *required, const struct command *
                        const struct command_arg *a)
 {
     json_object_set_new(members, a->name, argument_schema(c, a));
-    if (is_required(c, a))
+    if (api_requires(c, a))
         json_array_append_new(required, json_string(a->name));
 }
 

@@ -69,6 +69,11 @@ bool api_finds(const struct command *c)
     return c->finds;
 }
 
+bool api_requires(const struct command *c, const struct command_arg *a)
+{
+    return a->kind == ARG_POSITIONAL || (c->reasoned && strcmp(a->name, "reason") == 0);
+}
+
 bool api_is_thing(const struct api_target *t)
 {
     const struct command *get = api_row(t, HTTP_M_GET);

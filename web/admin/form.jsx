@@ -23,7 +23,7 @@ export function Field({ arg, value, change, wrong }) {
   const hint = [arg.many && t("form.many"), arg.kind === "made" && t("form.made"),
     arg.allowed && !arg.choices && t("form.allowed", arg), arg.unit].filter(Boolean).join("; ");
   const shared = { id, "aria-describedby": `${id}hint`, "aria-invalid": wrong || undefined,
-    required: arg.kind === "required" };
+    required: arg.needed };
   const offers = arg.refers === "setting" || arg.type === "string";
   let input;
   if (arg.kind === "flag")

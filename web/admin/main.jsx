@@ -92,7 +92,7 @@ function Page({ page, about }) {
       <Tabs title={t("page.lists")} tabs={tabs}>
         {(tab) => tab.command
           ? <>{View && tabs.length === 1 && <h2>{tab.name}</h2>}<p className="doc" lang={tab.command.langs.doc}>{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
-          : <Settings about={about} />}
+          : <Settings key={about} about={about} />}
       </Tabs>
       <Everything title={t("page.all")} commands={others} local={page.local} open={tabs.length === 0} />
     </>

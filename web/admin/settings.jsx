@@ -2,7 +2,7 @@
  * applied at once, and confirmed or taken back. The server keeps the candidate and the history. */
 import { useEffect, useMemo, useState } from "react";
 import { follow, run } from "./api.js";
-import { Dialog, Problem, useClearedError, useConsole, useRun } from "./parts.jsx";
+import { Dialog, Problem, useClearedError, useConsole, useKept, useRun } from "./parts.jsx";
 import { Field } from "./form.jsx";
 import { nearest } from "./rows.js";
 import { Rows } from "./table.jsx";
@@ -37,7 +37,7 @@ function Editor({ row, setting, close }) {
       <p className="doc" lang={setting?.langs.doc}>{setting?.doc}</p>
       <ul className="notes">{notes.filter(Boolean).map((note) => <li key={note}>{note}</li>)}</ul>
       <form onSubmit={submit}>
-        <Field arg={{ ...setting, name: "value", kind: "required", langs: {}, doc: t("settings.default") + ": " + (row.default_value || "–") }}
+        <Field arg={{ ...setting, name: "value", kind: "required", needed: true, langs: {}, doc: t("settings.default") + ": " + (row.default_value || "–") }}
           value={value} change={setValue} wrong={error !== null} />
         <Problem error={error} />
         <p className="buttons">
@@ -87,9 +87,8 @@ function useChanges() {
 export function Settings({ about = "" }) {
   const { rows } = useConsole();
   useChanges();
-  const [find, setFind] = useState(about);
-  useEffect(() => setFind(about), [about]);
-  const [changed, setChanged] = useState(false);
+  const [find, setFind] = useKept("settings find", about);
+  const [changed, setChanged] = useKept("settings changed", false);
   const [editing, setEditing] = useState(null);
   const { rows: found, error } = useRun("config show", {});
   const shownRows = useMemo(() => nearest((found || []).filter((row) => {

@@ -136,7 +136,7 @@ function Filters({ args, values, change }) {
       );
     return (
       <label key={arg.name} title={arg.doc}>
-        {title} <input type="search" value={values[arg.name] ?? ""} onChange={(e) => set(e.target.value)} />
+        {title} <input type="search" required={arg.needed} value={values[arg.name] ?? ""} onChange={(e) => set(e.target.value)} />
       </label>
     );
   });
@@ -210,7 +210,7 @@ export function List({ command, bound = {}, plot }) {
           <label><input type="checkbox" checked={wide} onChange={(e) => setWide(e.target.checked)} /> {t("table.all")}</label>
         )}
         {!asked && <button type="button" onClick={reload}>{t("table.reload")}</button>}
-        <button type="button" onClick={() => saveCsv(command, args).catch((e) => say(e.message))}>{t("table.csv")}</button>
+        <button type="button" onClick={(event) => event.currentTarget.form.reportValidity() && saveCsv(command, args).catch((e) => say(e.message))}>{t("table.csv")}</button>
       </form>
       <Problem error={error} />
       {plot && rows && rows.length > 1 && <Plot series={seriesOf(rows, plot)} name={named(command)} unit={t(plot.unit)} />}
