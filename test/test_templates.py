@@ -371,6 +371,7 @@ def test_the_audit_log_has_what_changed(staff):
     assert "template=staff" in added["args"] and "secret" not in added["args"]
 
 
+@pytest.mark.sqlite
 def test_a_backup_has_them(staff, make_server, tmp_path):
     add(staff, "ann")
     staff.ctl("backup", "create", tmp_path / "backup")
