@@ -258,6 +258,53 @@ def test_what_the_node_file_fixes_meanwhile_does_not_hinder_a_rollback(make_serv
     assert value(server, "sm.ack-every") == "7"
 
 
+@pytest.mark.parametrize("how", ("command", "earlier version", "clock", "late start"))
+def test_a_rollback_covers_domains_that_are_away(make_server, how):
+    """Their settings have the values of before when the domain is served again, and the answer,
+    the history and the log name them."""
+    domains = ["localhost", "second.test"]
+    server = make_server(domains=domains)
+    changes = {"c2s.certificate-login@second.test": ("on", "off", "(as for all domains)"),
+               "invite.max@second.test": ("9", "7", "7"),
+               "roster.groups-max": ("46", "50", "(default)")}
+    server.ctl("set", "invite.max@second.test", "7")
+    for name, (new, _, _) in changes.items():
+        server.ctl("config", "edit", name, new)
+    wait = {"clock": ["--confirm", "5s"], "late start": ["--confirm", "1s"],
+            "command": ["--confirm", "1h"], "earlier version": []}[how]
+    server.ctl("config", "apply", *wait)
+    server.stop()
+    if how == "late start":
+        time.sleep(1)
+    server.conf["domains"] = domains[:1]
+    server.start()
+    away = [name for name in changes if "@" in name]
+    if how in ("command", "earlier version"):
+        text = server.ctl("config", "rollback", "1")["text"]
+        assert text.endswith("earlier values: 1; unknown to this node, so that the earlier value "
+                             "is only stored: " + ", ".join(away))
+    until(lambda: value(server, "roster.groups-max") == "50")
+    newest, gone = history(server)[:2]
+    assert (newest["settings"], gone["state"]) == (3, "rolled back" if wait else "applied")
+    rows = server.rows("config", "version", str(newest["version"]))
+    assert {row["setting"]: row["before"] for row in rows} == {
+        name: new for name, (new, _, _) in changes.items()}
+    if how != "late start":
+        assert all(f"event=setting.unknown name={name}" in server.log() for name in away)
+        until(lambda: server.rows("audit", "list", "--command", "config rollback"))
+        shown = server.rows("audit", "list", "--command", "config rollback")[0]
+        assert all(f"{name}={changes[name][0]}" in shown["before"] for name in away)
+        assert f"{away[1]}=7" in shown["after"]
+    server.stop()
+    server.conf["domains"] = domains
+    server.start()
+    assert {name: value(server, name) for name in changes} == {
+        name: old for name, (_, old, _) in changes.items()}
+    rows = server.rows("config", "version", str(newest["version"]))
+    assert {row["setting"]: row["after"] for row in rows} == {
+        name: shown for name, (_, _, shown) in changes.items()}
+
+
 def test_a_kill_during_the_rollback(make_server):
     """It is one transaction: it is done when the server runs again, and once."""
     server = make_server()

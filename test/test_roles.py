@@ -271,6 +271,26 @@ def test_who_changes_settings_ends_no_change_of_administrators(host):
     assert refused(bob, "config-confirm") is None
 
 
+def test_settings_of_a_domain_that_is_away_need_the_same_permissions(make_server):
+    domains = ["localhost", "second.test"]
+    server = make_server("bob", domains=domains)
+    server.ctl("role", "set", "tuner", "settings.*")
+    server.ctl("admin", "add", "bob@localhost", "tuner")
+    for setting, value in (("component.privileges@second.test", "bot.second.test roster=get"),
+                           ("muc.rooms-max", "78")):
+        server.ctl("config", "edit", setting, value)
+    server.ctl("config", "apply", "--confirm", "10min")
+    server.stop()
+    server.conf["domains"] = domains[:1]
+    server.start()
+    bob = server.client("bob", "b")
+    for node in "config-confirm", "config-rollback":
+        assert "admins.write" in refused(bob, node), node
+    assert server.rows("config", "history")[0]["state"] == "waits"
+    server.ctl("config", "confirm")
+    assert "admins.write" in refused(bob, "config-rollback", version="0")
+
+
 def test_a_client_without_the_second_factor_changes_no_administrators(host):
     """Each row that changes them, by a role that demands the factor; XMPP asks for none."""
     root = host.client("root", "r")

@@ -269,9 +269,28 @@ static void apply_item(const struct settings_item *item)
                    { 0 } });
 }
 
+static void add_value(const struct settings_turn *t, struct buf *out, const char *name, slice value)
+{
+    bool several = t->count + t->away_count > 1;
+    if (several)
+        buf_printf(out, "%s=", name);
+    buf_printf(out, "%.*s%s", SLICE_ARG(value), several ? "\n" : "");
+}
+
+static void add_away_values(const struct settings_turn *t, struct buf *out, bool applied)
+{
+    for (size_t i = 0; i < t->away_count; i++) {
+        const struct settings_away *away = &t->away[i];
+        const struct setting *s = settings_of_all(away->name);
+        if (s != NULL && !setting_is_secret(s) && !s->told)
+            add_value(t, out, slice_cstr(t->arena, away->name),
+                      settings_show(s, applied ? away->value : away->now, t->arena));
+    }
+}
+
 /* The values of its settings, for the audit log: of several, a line each with the name. Neither
  * secrets nor what users are told. */
-static slice values_now(const struct settings_turn *t)
+static slice values_now(const struct settings_turn *t, bool applied)
 {
     struct buf out;
     char value[SETTING_BYTES_MAX];
@@ -281,10 +300,9 @@ static slice values_now(const struct settings_turn *t)
         if (setting_is_secret(s) || s->told)
             continue;
         setting_format(s, value, sizeof value);
-        if (t->count > 1)
-            buf_printf(&out, "%s=", s->name);
-        buf_printf(&out, "%s%s", value, t->count > 1 ? "\n" : "");
+        add_value(t, &out, s->name, slice_of(value));
     }
+    add_away_values(t, &out, applied);
     slice values = slice_dup(t->arena, buf_fit(&out));
     buf_fini(&out);
     return values;
@@ -329,11 +347,11 @@ static void settings_committed(void *arg, enum store_result result, const struct
         turn_committed(t, result, b);
         return;
     }
-    t->before = values_now(t);
+    t->before = values_now(t, false);
     for (size_t i = 0; i < t->count; i++)
         apply_item(&t->item[i]);
     settings_restart_look();
-    t->after = values_now(t);
+    t->after = values_now(t, true);
     if (t->call != NULL)
         command_changed(t->call, t->before, t->after);
     settings_history_done(t);
@@ -363,7 +381,7 @@ static void write_change(struct settings_turn *t)
         if (is_news(&t->item[i]))
             t->item[news++] = t->item[i];
     t->count = news;
-    if (news == 0 && t->undoes == 0 && t->candidate == NULL) {
+    if (news + t->away_count == 0 && t->undoes == 0 && t->candidate == NULL) {
         store_drop(&b);
         t->done(t);
         return;
@@ -371,6 +389,7 @@ static void write_change(struct settings_turn *t)
     settings_history_add(t, b);
     for (size_t i = 0; i < news; i++)
         add_item(t, b, &t->item[i]);
+    settings_history_away(t, b);
     if (t->candidate != NULL)
         settings_candidate_applied(t, b);
     store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, settings_committed, t);

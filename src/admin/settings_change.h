@@ -7,6 +7,11 @@ struct settings_item {
     struct setting *setting;
     slice value; /* ptr NULL: back to the default */
 };
+/* A setting of a domain that this node does not serve, or that this version does not have. To go
+ * back stores its earlier value; values are as they are stored, thus sealed if secret. */
+struct settings_away {
+    slice name, now, value; /* ptr NULL: no value */
+};
 enum settings_kind {
     SETTINGS_SET,
     SETTINGS_RESET,
@@ -32,6 +37,8 @@ struct settings_turn {
     enum settings_kind kind;
     struct settings_item *item;
     size_t count;
+    struct settings_away *away; /* only to go back */
+    size_t away_count;
     slice comment;
     uint64_t confirm_ms;   /* 0: it stays */
     int64_t undoes;        /* the version that waits and is given up by this; 0: none */

@@ -163,7 +163,7 @@ void settings_history_add(struct settings_turn *t, struct store_batch *b)
     if (t->undoes != 0)
         STORE_ADD(b, &settings_version_state, 1, SV_I(t->undoes), SV_T(SLICE("rolled back")),
                   SV_T(turn_actor(t)));
-    if (t->count == 0)
+    if (t->count + t->away_count == 0)
         return;
     t->version = last_version + 1;
     oldest = t->version - versions_kept(t);
@@ -190,6 +190,20 @@ void settings_history_item(struct settings_turn *t, struct store_batch *b,
         now = seal(now, settings_context(s, t->arena), t->arena);
     STORE_ADD(b, &settings_version_item, 1, SV_I(t->version), SV_T(slice_of(s->name)),
               was.ptr != NULL ? SV_T(was) : SV_NULL, now.ptr != NULL ? SV_T(now) : SV_NULL);
+}
+
+void settings_history_away(struct settings_turn *t, struct store_batch *b)
+{
+    for (size_t i = 0; i < t->away_count; i++) {
+        const struct settings_away *away = &t->away[i];
+        slice now = away->now, value = away->value;
+        STORE_ADD(b, &settings_version_item, 1, SV_I(t->version), SV_T(away->name),
+                  now.ptr != NULL ? SV_T(now) : SV_NULL, value.ptr != NULL ? SV_T(value) : SV_NULL);
+        if (value.ptr == NULL)
+            STORE_ADD(b, &settings_del, STORE_ANY_ROWS, SV_T(away->name));
+        else
+            STORE_ADD(b, &settings_put, 1, SV_T(away->name), SV_T(value));
+    }
 }
 
 static void give_up(struct timer *timer, struct loop *loop);
@@ -225,6 +239,10 @@ void settings_history_done(struct settings_turn *t)
     last_version = t->version;
     for (size_t i = 0; i < t->count; i++)
         touch(t->item[i].setting, t->version, at, turn_actor(t));
+    for (size_t i = 0; i < t->away_count; i++)
+        log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", t->away[i].name),
+                 LOG_C("hint", "this version has no such setting, or this node no such domain; its "
+                               "earlier value is stored"));
     if (t->confirm_ms == 0)
         return;
     ensure(waiting.version == 0); /* nothing else changes meanwhile */
@@ -248,9 +266,43 @@ static void rollback_refuse(struct settings_turn *t, const char *text)
     settings_turn_fail(t, E_CONFLICT, text);
 }
 
+const struct setting *settings_of_all(slice name)
+{
+    slice general, domain;
+    return slice_cut(name, '@', &general, &domain) ? setting_find(general) : NULL;
+}
+
+/* Whether the caller may change a setting that is away: as the one for all domains. One that this
+ * version does not have might be about administrators. */
+static bool away_is_for(const struct command_call *call, slice name, struct why *why)
+{
+    const struct setting *s = settings_of_all(name);
+    if (s != NULL)
+        return settings_is_for(call, s, why);
+    if (!principal_is_remote(&call->who))
+        return true;
+    why_set(why, "%.*s: this version has no such setting; change it with musterctl at the server",
+            SLICE_ARG(name));
+    return false;
+}
+
+static void add_away(struct settings_turn *t, const struct store_batch *b, uint32_t i)
+{
+    t->away[t->away_count++] =
+        (struct settings_away){ .name = slice_dup(t->arena, store_text(b, 0, i, 0)),
+                                .value = slice_dup(t->arena, store_text(b, 0, i, 1)),
+                                .now = slice_dup(t->arena, store_text(b, 0, i, 2)) };
+}
+
 /* The clock asks nobody. */
 static void items_apply(struct settings_turn *t)
 {
+    struct why why;
+    for (size_t i = 0; t->call != NULL && i < t->away_count; i++)
+        if (!away_is_for(t->call, t->away[i].name, &why)) {
+            settings_turn_fail(t, E_DENIED, why.text);
+            return;
+        }
     if (t->call == NULL)
         settings_change(t);
     else
@@ -292,6 +344,7 @@ static void items_read(void *arg, enum store_result result, const struct store_b
         return;
     }
     t->item = arena_new(t->arena, struct settings_item, rows + 1);
+    t->away = arena_new(t->arena, struct settings_away, rows + 1);
     for (uint32_t i = 0; i < rows; i++) {
         struct settings_item *item = &t->item[t->count];
         slice name = store_text(b, 0, i, 0);
@@ -300,8 +353,7 @@ static void items_read(void *arg, enum store_result result, const struct store_b
         *item = (struct settings_item){ setting_find(name),
                                         slice_dup(t->arena, store_text(b, 0, i, 1)) };
         if (item->setting == NULL) {
-            log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name),
-                     LOG_C("hint", "this version has no such setting; it is passed over"));
+            add_away(t, b, i);
             continue;
         }
         if (setting_is_secret(item->setting) && item->value.ptr != NULL &&
@@ -365,31 +417,35 @@ static void give_up(struct timer *timer, struct loop *loop)
     settings_turn_take(t);
 }
 
-/* The settings of the turn that the node file fixes: "; fixed by …". */
-static const char *fixed_ones(const struct settings_turn *t, size_t *count)
+/* Names of settings whose earlier value is only stored, with the reason before the first. */
+struct only_stored {
+    const char *text;
+    size_t count;
+};
+
+static void add_only_stored(struct only_stored *o, const char *reason, slice name,
+                            struct arena *tmp)
 {
-    const char *text = "";
-    *count = 0;
-    for (size_t i = 0; i < t->count; i++)
-        if (settings_is_locked(t->item[i].setting))
-            text = arena_printf(t->arena, "%s%s%s", text,
-                                (*count)++ == 0 ? "; fixed by the node file, so that the earlier "
-                                                  "value is only stored: "
-                                                : ", ",
-                                t->item[i].setting->name);
-    return text;
+    o->text = o->count++ == 0
+                  ? arena_printf(tmp, "; %s, so that the earlier value is only stored: %.*s",
+                                 reason, SLICE_ARG(name))
+                  : arena_printf(tmp, "%s, %.*s", o->text, SLICE_ARG(name));
 }
 
 static void rollback_done(struct settings_turn *t)
 {
-    struct command_call *call = t->call;
-    size_t fixed;
-    const char *which = fixed_ones(t, &fixed);
+    struct only_stored fixed = { .text = "" }, away = { .text = "" };
+    for (size_t i = 0; i < t->count; i++)
+        if (settings_is_locked(t->item[i].setting))
+            add_only_stored(&fixed, "fixed by the node file", slice_of(t->item[i].setting->name),
+                            t->arena);
+    for (size_t i = 0; i < t->away_count; i++)
+        add_only_stored(&away, "unknown to this node", t->away[i].name, t->arena);
     if (t->version == 0)
-        command_done(call, "nothing to change");
+        command_done(t->call, "nothing to change");
     else
-        command_done(call, "version %lld; settings that have earlier values: %zu%s",
-                     (long long)t->version, t->count - fixed, which);
+        command_done(t->call, "version %lld; settings that have earlier values: %zu%s%s",
+                     (long long)t->version, t->count - fixed.count, fixed.text, away.text);
     settings_turn_over(t);
 }
 
@@ -448,8 +504,9 @@ static void confirm_checked(void *arg, enum store_result result, const struct st
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-        const struct setting *s = setting_find(store_text(b, 0, i, 0));
-        if (s != NULL && !settings_is_for(t->call, s, &why)) {
+        slice name = store_text(b, 0, i, 0);
+        const struct setting *s = setting_find(name);
+        if (s != NULL ? !settings_is_for(t->call, s, &why) : !away_is_for(t->call, name, &why)) {
             settings_turn_fail(t, E_DENIED, why.text);
             return;
         }
@@ -807,7 +864,8 @@ struct command settings_rollback_command = {
     .run = run_rollback,
     .doc = "Goes back to an earlier version of the settings. That is a new version. What would "
            "delete something that is stored needs --accept. A setting that the node file fixes "
-           "keeps the value of the node file; the earlier one is stored, and the answer names it.",
+           "keeps the value of the node file. The earlier one is stored, and the answer names it. "
+           "The same is so for a setting of a domain that is no longer served.",
 };
 struct command settings_confirm_command = {
     .name = "config confirm",
