@@ -346,6 +346,60 @@ def test_nobody_gives_what_they_may_not_give_by_hand(make_server):
     assert answer.status == 422 and "template" in str(answer.json)
 
 
+def test_a_full_group_takes_nobody_by_a_template(make_server, tmp_path):
+    """The same limit and the same words as by hand, wherever an account is made. The account is
+    not made. One that is there already is told so first."""
+    server = api_server(make_server)
+    server.add_user("alice")
+    for name in "a", "g":
+        server.ctl("group", "add", name)
+    make(server, groups="a g")
+    server.ctl("set", "groups.members-max", "2")
+    server.ctl("group-member", "add", "g", "alice@localhost")
+    add(server, "ann")
+    server.add_user("carol")
+    limit = "found 3 members by name, allowed: 2 (groups.members-max)"
+    by_hand = refusal(server, "group-member", "add", "g", "carol@localhost")
+    assert by_hand == f"musterctl: nothing was changed: {limit}\n"
+    said = f"nothing was changed: the group g of the template: {limit}"
+    new = "user", "add", "bea@localhost", "--password", "secret", "--template", "staff"
+    assert refusal(server, *new) == f"musterctl: {said}\n"
+    answer = server.api("PUT", "/users/bea@localhost", {"password": "s", "template": "staff"})
+    assert answer.status == 422 and said in answer.json["detail"]
+    assert answer.json["argument"] == "template", answer.json
+    (tmp_path / "users.xml").write_text(server_data("<user name='bea' password='x'/>",
+                                                    "<user name='carol' password='x'/>"))
+    text = server.bring("xep0227", tmp_path / "users.xml", "--template", "staff")
+    assert [row["what"] for row in text["rows"] if "bea" in row["user"]] == [
+        f"refused: the group g of the template: {limit}"]
+    assert "there is no account" in refusal(server, "user", "show", "bea@localhost")
+    until("ann is in its groups", lambda: groups(server, "ann") == {"a", "g"})
+    assert {r["jid"] for r in server.rows("group-member", "list", "a", "--named")} == {
+        "ann@localhost"}
+    assert "exists already, with this password" in refusal(
+        server, "user", "add", "ann@localhost", "--password", "secret", "--template", "staff")
+    server.ctl("set", "groups.members-max", "3")
+    add(server, "bea")
+    until("it is in its groups", lambda: groups(server, "bea") == {"a", "g"})
+
+
+def test_accounts_of_one_template_at_once_keep_the_limit(make_server):
+    server = make_server(settings={"groups.members-max": 5}, why="a limit that is reached")
+    server.ctl("group", "add", "g")
+    for n in range(2):
+        make(server, f"t{n}", groups="g")
+    one = ["user", "add", "--password", "secret", "--template"]
+    done = []
+    threads = [threading.Thread(target=lambda n=n: done.append(server.ctl_run(
+        *one, f"t{n % 2}", f"u{n}@localhost").returncode)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(bool, done)) == [False] * 5 + [True] * 7
+    assert len(server.rows("group-member", "list", "g", "--named")) == 5
+
+
 def test_what_was_read_over_the_api_may_be_sent_back(make_server):
     server = api_server(make_server)
     api = server.api

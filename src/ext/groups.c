@@ -198,6 +198,18 @@ static struct store_stmt stmt_drop_renamed = {
     .name = "groups.drop-renamed", .params = "t", .cols = "",
     .sql = "DELETE FROM shared_group_rule WHERE field = 'template' AND value = $1",
 };
+/* Of two transactions that fill a group, one waits for the other. */
+static struct store_stmt stmt_hold = {
+    .name = "groups.hold", .params = "t", .cols = "",
+    .sql = "UPDATE shared_group SET shown = shown WHERE name = $1",
+};
+/* Changes nothing: a row, unless a group has $3 members by name. */
+static struct store_stmt stmt_room = {
+    .name = "groups.room", .params = "tti", .cols = "",
+    .sql = "UPDATE account SET template = template WHERE jid = $2 AND NOT EXISTS(SELECT 1 FROM "
+           "shared_group g WHERE g.name = $1 AND (SELECT count(*) FROM shared_group_member m "
+           "WHERE m.name = g.name) >= $3)",
+};
 static const struct store_address addresses[] = {
     { "shared_group_member", "jid", .kind = STORE_JID, .beside = "name" },
     { "shared_group_rule", "value", .kind = STORE_JID, .beside = "name field",
@@ -211,23 +223,47 @@ static const struct store_schema schema = {
     .feature = "groups",
     .migrations = migrations,
     .addresses = addresses,
-    .stmts = (struct store_stmt *const[]){ &groups_stmt_groups,       &groups_stmt_members,
-                                           &groups_stmt_viewers,      &groups_stmt_domains,
-                                           &groups_stmt_follows,      &groups_stmt_matched,
-                                           &groups_stmt_others,       &groups_stmt_by_rule,
-                                           &groups_stmt_too_many_see, &stmt_forget,
-                                           &groups_stmt_put,          &groups_stmt_shown,
-                                           &groups_stmt_drop,         &groups_stmt_drop_members,
-                                           &groups_stmt_drop_domains, &groups_stmt_drop_rules,
-                                           &groups_stmt_drop_viewers, &groups_stmt_drop_viewed,
-                                           &groups_stmt_viewer_put,   &groups_stmt_member_put,
-                                           &groups_stmt_member_drop,  &groups_stmt_rule_put,
-                                           &groups_stmt_rule_drop,    &groups_stmt_look,
-                                           &groups_stmt_look_user,    &groups_stmt_made_of,
-                                           &groups_stmt_list,         &groups_stmt_show,
-                                           &groups_stmt_named,        &stmt_rename_rules,
-                                           &stmt_drop_renamed,        NULL },
+    .stmts = (struct store_stmt *const[]){ &groups_stmt_groups,
+                                           &groups_stmt_members,
+                                           &groups_stmt_viewers,
+                                           &groups_stmt_domains,
+                                           &groups_stmt_follows,
+                                           &groups_stmt_matched,
+                                           &groups_stmt_others,
+                                           &groups_stmt_by_rule,
+                                           &groups_stmt_too_many_see,
+                                           &stmt_forget,
+                                           &groups_stmt_put,
+                                           &groups_stmt_shown,
+                                           &groups_stmt_drop,
+                                           &groups_stmt_drop_members,
+                                           &groups_stmt_drop_domains,
+                                           &groups_stmt_drop_rules,
+                                           &groups_stmt_drop_viewers,
+                                           &groups_stmt_drop_viewed,
+                                           &groups_stmt_viewer_put,
+                                           &groups_stmt_member_put,
+                                           &groups_stmt_member_drop,
+                                           &groups_stmt_rule_put,
+                                           &groups_stmt_rule_drop,
+                                           &groups_stmt_look,
+                                           &groups_stmt_look_user,
+                                           &groups_stmt_made_of,
+                                           &groups_stmt_list,
+                                           &groups_stmt_show,
+                                           &groups_stmt_named,
+                                           &stmt_rename_rules,
+                                           &stmt_drop_renamed,
+                                           &stmt_hold,
+                                           &stmt_room,
+                                           NULL },
 };
+
+const char *groups_too_many(int64_t members, struct arena *arena)
+{
+    return arena_printf(arena, "found %lld members by name, allowed: %lld (groups.members-max)",
+                        (long long)members, (long long)setting_int(&groups_members_max));
+}
 
 uint64_t groups_lane(void) { return hash_keyed(SLICE("groups")); }
 
@@ -480,12 +516,37 @@ static void groups_disown(struct account *a, struct store_batch *b)
     STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-/* A group that is gone takes nobody. */
+/* A group that is gone takes nobody; one that is full ends the transaction. */
 static void groups_template(struct store_batch *b, slice jid, const struct account_template *t)
 {
     slice rest = t->groups, name;
-    while (slice_word(&rest, &name))
+    while (slice_word(&rest, &name)) {
+        STORE_ADD(b, &stmt_hold, STORE_ANY_ROWS, SV_T(name));
+        STORE_ADD(b, &stmt_room, 1, SV_T(name), SV_T(jid), SV_I(setting_int(&groups_members_max)));
         STORE_ADD(b, &groups_stmt_member_put, STORE_ANY_ROWS, SV_T(name), SV_T(jid));
+    }
+}
+
+static void groups_template_limits(struct store_batch *b, const struct account_template *t)
+{
+    slice rest = t->groups, name;
+    while (slice_word(&rest, &name))
+        STORE_ADD(b, &groups_stmt_look, 1, SV_T(name));
+}
+
+static const char *groups_template_refusal(const struct store_batch *b, unsigned *at,
+                                           const struct account_template *t, struct arena *arena)
+{
+    const char *text = NULL;
+    slice rest = t->groups, name;
+    while (slice_word(&rest, &name)) {
+        unsigned stmt = (*at)++;
+        int64_t is_there = store_int(b, stmt, 0, 1), members = store_int(b, stmt, 0, 2);
+        if (text == NULL && is_there != 0 && members >= setting_int(&groups_members_max))
+            text = arena_printf(arena, "the group %.*s of the template: %s", SLICE_ARG(name),
+                                groups_too_many(members + 1, arena));
+    }
+    return text;
 }
 
 static void groups_template_renamed(struct store_batch *b, slice from, slice to)
@@ -539,6 +600,8 @@ const struct feature groups_feature = {
     .logs = (struct log_area *const[]){ &log_groups, NULL },
     .messages = (const struct message_row *const[]){ &read_message, &news_message, NULL },
     .account.template = groups_template,
+    .account.template_limits = groups_template_limits,
+    .account.template_refusal = groups_template_refusal,
     .account.template_renamed = groups_template_renamed,
     .account.template_done = tell_news,
     .account.created = groups_account_news,

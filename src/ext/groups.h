@@ -14,6 +14,7 @@
 #include "im/shared.h"
 #include "store/store.h"
 
+struct arena;
 struct command_call;
 struct setting;
 
@@ -30,6 +31,8 @@ enum {
  * says what it `did` and whether a limit leaves accounts out. At the home of the duty. `name` lives
  * as long as the call. */
 void groups_changed(struct command_call *call, slice name, const char *did);
+/* The sentence of groups.members-max. */
+const char *groups_too_many(int64_t members, struct arena *arena);
 /* The lane of all that is written and read of groups. */
 uint64_t groups_lane(void);
 

@@ -357,14 +357,11 @@ static uint32_t groups_count_new(struct groups_task *t, const struct store_batch
 
 static bool groups_has_room(struct groups_task *t, int64_t members)
 {
-    int64_t most = setting_int(&groups_members_max);
-    if (members <= most)
+    if (members <= setting_int(&groups_members_max))
         return true;
     t->call->culprit = t->users_arg;
-    command_fail(t->call, E_LIMIT,
-                 "nothing was changed: found %lld members by name, allowed: %lld "
-                 "(groups.members-max)",
-                 (long long)members, (long long)most);
+    command_fail(t->call, E_LIMIT, "nothing was changed: %s",
+                 groups_too_many(members, t->call->arena));
     return false;
 }
 

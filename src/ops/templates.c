@@ -77,6 +77,10 @@ static struct store_stmt stmt_with_role = {
            "(SELECT 1 FROM access_admin d WHERE d.jid = a.jid) OR "
            "replace($2, ' ' || a.jid || ' ', '') <> $2) ORDER BY a.jid",
 };
+static struct store_stmt stmt_account = {
+    .name = "templates.account", .params = "t", .cols = "i",
+    .sql = "SELECT count(*) FROM account WHERE jid = $1",
+};
 static struct store_stmt stmt_accounts = {
     .name = "templates.accounts", .params = "t", .cols = "i",
     .sql = "SELECT count(*) FROM account WHERE template = $1",
@@ -174,6 +178,34 @@ void templates_add(struct store_batch *b, slice jid, const struct account_templa
     if (t->disabled)
         STORE_ADD(b, &stmt_disable, 1, SV_T(jid));
     EMIT(account.template, b, jid, t);
+}
+
+static void template_refused(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct templates_refused *r = arg;
+    const char *text = NULL;
+    unsigned at = 2;
+    if (result == STORE_OK && store_int(b, 0, 0, 0) == 0 && store_row_count(b, 1) == 0) {
+        r->fn(r->arg, E_NOTFOUND, NULL);
+        return;
+    }
+    if (result == STORE_OK && store_int(b, 0, 0, 0) == 0)
+        FEATURES_EACH (f, account.template_refusal)
+            if (text == NULL)
+                text = f->account.template_refusal(b, &at, r->template, r->arena);
+    r->fn(r->arg, text != NULL ? E_LIMIT : err_of_store(result), text);
+}
+
+void templates_refused(struct worker *w, const struct templates_refused *r)
+{
+    struct templates_refused *own = arena_new(r->arena, struct templates_refused, 1);
+    struct store_batch *b = store_read(worker_store(w), templates_lane());
+    ensure(worker_is_here(w) && r->template != NULL && r->jid.len > 0);
+    *own = *r;
+    STORE_ADD(b, &stmt_account, 1, SV_T(r->jid));
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(r->template->name));
+    EMIT(account.template_limits, b, r->template);
+    store_submit(b, worker_loop(w), 0, template_refused, own);
 }
 
 void templates_added(struct worker *w) { EMIT(account.template_done, w); }
@@ -720,10 +752,11 @@ const struct feature templates_feature = {
         &(const struct store_schema){
             .feature = "templates",
             .migrations = migrations,
-            .stmts = (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
-                                                   &stmt_rename, &stmt_rename_accounts, &stmt_hold,
-                                                   &stmt_with_role, &stmt_accounts, &stmt_all,
-                                                   &stmt_list, &stmt_disable, NULL } },
+            .stmts =
+                (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
+                                              &stmt_rename, &stmt_rename_accounts, &stmt_hold,
+                                              &stmt_with_role, &stmt_accounts, &stmt_all,
+                                              &stmt_list, &stmt_disable, &stmt_account, NULL } },
     .commands = (struct command *const[]){ &template_add_command, &template_set_command,
                                            &template_rename_command, &template_del_command,
                                            &template_list_command, &template_show_command, NULL },

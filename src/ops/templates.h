@@ -23,9 +23,21 @@ void templates_fail(struct command_call *call, enum err e);
  * was read. */
 void templates_hold(struct store_batch *b, slice name);
 /* Adds what the template gives to a new account that has its row in the batch, but for its profile,
- * and holds it. When that is committed, templates_added(). Any worker. */
+ * and holds it. When that is committed, templates_added(); if it ends with STORE_CONFLICT,
+ * templates_refused(). Any worker. */
 void templates_add(struct store_batch *b, slice jid, const struct account_template *t);
 void templates_added(struct worker *w);
+/* Calls fn once, later. E_NOTFOUND: the template is gone. E_LIMIT: `text` says what is full. OK: it
+ * is not that, or there is an account `jid`. On the loop of the worker. */
+typedef void templates_refused_fn(void *arg, enum err e, const char *text);
+struct templates_refused {
+    const struct account_template *template;
+    slice jid;
+    struct arena *arena; /* in which all of this lives */
+    templates_refused_fn *fn;
+    void *arg;
+};
+void templates_refused(struct worker *w, const struct templates_refused *r);
 /* Groups that it names and that are there no more, separated by commas; NULL: none. */
 const char *templates_missing(const struct worker *w, slice groups, struct arena *arena);
 

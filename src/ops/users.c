@@ -209,15 +209,18 @@ static const char *user_from_template(const struct task *t)
                         t->template->disabled ? "; it is disabled, `user enable` lets it in" : "");
 }
 
-/* It was not made: because it exists, or the template was renamed or deleted meanwhile. */
-static void user_not_added(void *arg, enum err e, const struct account_template *template)
+/* It was not made: because it exists, or because of the template. */
+static void user_not_added(void *arg, enum err e, const char *text)
 {
     struct task *t = arg;
-    (void)template;
-    if (e == OK)
+    if (e == OK) {
         add_compare(t);
-    else
+    } else if (e == E_LIMIT) {
+        t->call->culprit = "template"; /* the call may be freed when it has failed */
+        command_fail(t->call, e, "nothing was changed: %s", text);
+    } else {
         templates_fail(t->call, e);
+    }
 }
 
 static void user_added(void *arg, enum err e, const struct credentials *c)
@@ -225,7 +228,11 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     struct task *t = arg;
     (void)c;
     if (e == E_EXISTS && t->template != NULL) {
-        templates_read(t->call->worker, t->template->name, t->call->arena, user_not_added, t);
+        templates_refused(t->call->worker, &(struct templates_refused){ .template = t->template,
+                                                                        .jid = t->jid,
+                                                                        .arena = t->call->arena,
+                                                                        .fn = user_not_added,
+                                                                        .arg = t });
     } else if (e == E_EXISTS) {
         add_compare(t);
     } else if (e != OK) {

@@ -147,11 +147,12 @@ static void import_one_ended(struct import *x)
         import_step_end(x);
 }
 
-static void import_conflict_known(void *arg, enum err e, const struct account_template *t)
+static void import_conflict_known(void *arg, enum err e, const char *text)
 {
     const struct storing *s = arg;
-    (void)t;
-    if (e == E_NOTFOUND)
+    if (e == E_LIMIT)
+        import_refuse(s->x, s->user, text);
+    else if (e == E_NOTFOUND)
         import_refuse(s->x, s->user, "its template was renamed or deleted meanwhile");
     else
         import_refuse(s->x, s->user,
@@ -165,7 +166,11 @@ static void import_conflict(struct storing *s)
 {
     struct import *x = s->x;
     if (x->template != NULL)
-        templates_read(x->worker, x->template->name, x->arena, import_conflict_known, s);
+        templates_refused(x->worker, &(struct templates_refused){ .template = x->template,
+                                                                  .jid = s->user->jid,
+                                                                  .arena = x->arena,
+                                                                  .fn = import_conflict_known,
+                                                                  .arg = s });
     else
         import_conflict_known(s, OK, NULL);
 }
