@@ -417,12 +417,35 @@ def test_what_was_read_over_the_api_may_be_sent_back(make_server):
 
 
 def test_the_audit_log_has_what_changed(staff):
-    staff.ctl("template", "set", "staff", "--department", "Court", "--disabled", "on")
+    """Of each value that an option sets, also of those that a template is made or deleted with."""
+    texts = {**STAFF, "federation": "on", "share": "on", "others": "block", "groups": "sales",
+             "department": "Court", "description": "The court"}
+    everything = {**STAFF, "disabled": "off"}
+    for name, value in {**texts, "disabled": "on"}.items():
+        staff.ctl("template", "set", "staff", f"--{name}", value)
+        entry = staff.rows("audit", "list", "--limit", "1")[0]
+        assert (entry["before"], entry["after"]) == (
+            f"{name}={everything[name]}", f"{name}={value}")
+    staff.ctl("template", "set", "staff", "--others", "default", "--description", "")
+    entry = staff.rows("audit", "list", "--limit", "1")[0]
+    assert (entry["before"], entry["after"]) == ("description=The court others=block",
+                                                 "description= others=default")
     add(staff, "ann")
-    added, changed = staff.rows("audit", "list", "--limit", "2")
-    assert (changed["before"], changed["after"]) == (
-        "department=Sales disabled=off", "department=Court disabled=on")
-    assert "template=staff" in added["args"] and "secret" not in added["args"]
+    entry = staff.rows("audit", "list", "--limit", "1")[0]
+    assert "template=staff" in entry["args"] and "secret" not in entry["args"]
+    staff.ctl("template", "del", "staff", "--yes")
+    left = "department=Court federation=on share=on groups=sales disabled=on"
+    make(staff, **texts)
+    whole = " ".join(f"{name}={value}" for name, value in texts.items()) + " disabled=off"
+    for command, before, after in (("template add", "", whole), ("template del", left, "")):
+        entry = staff.rows("audit", "list", "--limit", "1", "--command", command)[0]
+        assert (entry["before"], entry["after"]) == (before, after), command
+
+
+def test_a_refused_template_is_not_audited_as_made(staff):
+    assert "already" in refusal(staff, "template", "add", "staff", "--department", "x")
+    entry = staff.rows("audit", "list", "--limit", "1")[0]
+    assert (entry["result"], entry["before"], entry["after"]) == ("exists", "", "")
 
 
 @pytest.mark.sqlite

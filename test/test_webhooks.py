@@ -152,6 +152,25 @@ def test_each_kind_of_event_arrives_signed(make_server, receiver):
                                   if e["data"]["command"] == "webhook del"])
 
 
+def test_a_new_name_of_a_template_changes_the_profile_of_each_account(make_server, receiver):
+    """They are more than are read at once. Nobody else is told of."""
+    host = make_server("bob", settings=LOCAL)
+    one = receiver()
+    for name in "staff", "other":
+        host.ctl("template", "add", name)
+    host.ctl("user", "add", "zoe@localhost", "--password", "secret", "--template", "other")
+    jids = [f"u{n:03}@localhost" for n in range(450)]
+    with host.database() as db:
+        for jid in jids:
+            db.execute("INSERT INTO account(jid, created_us, disabled, template) "
+                       f"VALUES ('{jid}', 0, 0, 'staff')")
+    add(host, one.url, "user.changed")
+    host.ctl("template", "rename", "staff", "crew")
+    host.ctl("user", "set", "bob@localhost", "--surname", "B")
+    until("all", lambda: len(one.of("user.changed")) > len(jids), 60)
+    assert sorted(e["subject"] for e in one.taken) == ["bob@localhost", *jids]
+
+
 def test_failures_are_tried_again_in_the_order_of_each_subject(make_server, receiver):
     """The first two attempts of every second event fail; one subject never holds up another."""
     tries = collections.Counter()

@@ -11,11 +11,13 @@
 #include "im/shared.h"
 #include "ops/access.h"
 #include "ops/admins.h"
+#include "ops/events.h"
 #include "ops/users_profile.h"
 
 enum {
     TEMPLATE_GROUPS_BYTES = TEMPLATE_GROUPS_MAX * (TEMPLATE_NAME_MAX + 1), /* as long as theirs */
-    TEMPLATE_NOTE_BYTES = TEMPLATE_GROUPS_BYTES + PROFILE_BYTES_MAX + 256,
+    TEMPLATE_NOTE_BYTES = TEMPLATE_GROUPS_BYTES + 2 * PROFILE_BYTES_MAX + 256,
+    TEMPLATE_TOLD_AT_ONCE = 200, /* accounts that webhooks are told of */
 };
 
 /* What it has, in the order of the columns. */
@@ -77,13 +79,17 @@ static struct store_stmt stmt_with_role = {
            "(SELECT 1 FROM access_admin d WHERE d.jid = a.jid) OR "
            "replace($2, ' ' || a.jid || ' ', '') <> $2) ORDER BY a.jid",
 };
-static struct store_stmt stmt_account = {
+static struct store_stmt stmt_is_account = {
     .name = "templates.account", .params = "t", .cols = "i",
     .sql = "SELECT count(*) FROM account WHERE jid = $1",
 };
 static struct store_stmt stmt_accounts = {
     .name = "templates.accounts", .params = "t", .cols = "i",
     .sql = "SELECT count(*) FROM account WHERE template = $1",
+};
+static struct store_stmt stmt_named_by = {
+    .name = "templates.named-by", .params = "tti", .cols = "t",
+    .sql = "SELECT jid FROM account WHERE template = $1 AND jid > $2 ORDER BY jid LIMIT $3",
 };
 static struct store_stmt stmt_all = {
     .name = "templates.all", .params = "", .cols = "i",
@@ -202,7 +208,7 @@ void templates_refused(struct worker *w, const struct templates_refused *r)
     struct store_batch *b = store_read(worker_store(w), templates_lane());
     ensure(worker_is_here(w) && r->template != NULL && r->jid.len > 0);
     *own = *r;
-    STORE_ADD(b, &stmt_account, 1, SV_T(r->jid));
+    STORE_ADD(b, &stmt_is_account, 1, SV_T(r->jid));
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(r->template->name));
     EMIT(account.template_limits, b, r->template);
     store_submit(b, worker_loop(w), 0, template_refused, own);
@@ -286,32 +292,53 @@ static bool templates_groups_ok(struct command_call *call)
     return count <= TEMPLATE_GROUPS_MAX && missing == NULL;
 }
 
-/* "department=Sales disabled=on"; the description stays out. b NULL: what the call gives. */
-static void template_note(const struct command_call *call, const struct store_batch *b,
-                          struct buf *out)
+/* "department=Sales disabled=on", for the audit log. */
+static void template_note_value(struct buf *out, const char *name, slice value)
 {
-    for (unsigned i = T_DEPARTMENT; i < T_TEXTS; i++) {
-        slice given = template_value(call, i);
-        if (given.ptr != NULL)
-            buf_printf(out, "%s%s=%.*s", out->len > 0 ? " " : "", texts[i],
-                       SLICE_ARG(b == NULL ? given : store_text(b, 0, 0, i)));
-    }
-    if (command_arg(call, "disabled").ptr != NULL)
-        buf_printf(
-            out, "%sdisabled=%s", out->len > 0 ? " " : "",
-            on_off(b == NULL ? command_number(call, "disabled", 0) : store_int(b, 0, 0, T_TEXTS)));
+    buf_printf(out, "%s%s=%.*s", out->len > 0 ? " " : "", name, SLICE_ARG(value));
 }
 
-static void template_note_change(struct command_call *call, const struct store_batch *b)
+static slice template_note_text(unsigned text, slice value)
 {
-    struct buf before, after;
-    buf_init(&before, TEMPLATE_NOTE_BYTES);
-    buf_init(&after, TEMPLATE_NOTE_BYTES);
-    template_note(call, b, &before);
-    template_note(call, NULL, &after);
-    command_changed(call, buf_fit(&before), buf_fit(&after));
-    buf_fini(&before);
-    buf_fini(&after);
+    return template_is_choice(text) && value.len == 0 ? SLICE("default") : value;
+}
+
+/* What the call gives; b: what is there of that (NULL: the new values). */
+static slice template_note_given(const struct command_call *call, const struct store_batch *b)
+{
+    struct buf out;
+    buf_init(&out, TEMPLATE_NOTE_BYTES);
+    for (unsigned i = 0; i < T_TEXTS; i++) {
+        slice given = template_value(call, i);
+        if (given.ptr != NULL)
+            template_note_value(&out, texts[i],
+                                template_note_text(i, b == NULL ? given : store_text(b, 0, 0, i)));
+    }
+    if (command_arg(call, "disabled").ptr != NULL)
+        template_note_value(&out, "disabled",
+                            slice_of(on_off(b == NULL ? command_number(call, "disabled", 0)
+                                                      : store_int(b, 0, 0, T_TEXTS))));
+    slice note = slice_dup(call->arena, buf_fit(&out));
+    buf_fini(&out);
+    return note;
+}
+
+/* All that it gives; b: what is there (NULL: what the call makes). */
+static slice template_note_whole(const struct command_call *call, const struct store_batch *b)
+{
+    struct buf out;
+    buf_init(&out, TEMPLATE_NOTE_BYTES);
+    for (unsigned i = 0; i < T_TEXTS; i++) {
+        slice value = b == NULL ? template_value(call, i) : store_text(b, 0, 0, i);
+        if (value.len > 0)
+            template_note_value(&out, texts[i], value);
+    }
+    template_note_value(&out, "disabled",
+                        slice_of(on_off(b == NULL ? command_number(call, "disabled", 0)
+                                                  : store_int(b, 0, 0, T_TEXTS))));
+    slice note = slice_dup(call->arena, buf_fit(&out));
+    buf_fini(&out);
+    return note;
 }
 
 static void template_task_read(struct command_call *call, store_done_fn *done)
@@ -353,12 +380,14 @@ static void template_added(void *arg, enum store_result result, const struct sto
 {
     struct template_task *t = arg;
     (void)b;
-    if (result == STORE_OK)
+    if (result == STORE_OK) {
+        command_changed(t->call, SLICE(""), template_note_whole(t->call, NULL));
         command_done(t->call, "template %.*s added", SLICE_ARG(t->name));
-    else if (result == STORE_CONFLICT)
+    } else if (result == STORE_CONFLICT) {
         command_fail(t->call, E_EXISTS, "there is a template %.*s already", SLICE_ARG(t->name));
-    else
+    } else {
         command_fail_cause(t->call, err_of_store(result), NULL);
+    }
 }
 
 static void template_put(struct template_task *t)
@@ -433,7 +462,7 @@ static void template_set(void *arg, enum store_result result, const struct store
     struct command_call *call = t->call;
     if (!template_is_there(t, result, b))
         return;
-    template_note_change(call, b);
+    command_changed(call, template_note_given(call, b), template_note_given(call, NULL));
     template_write_values(t);
 }
 
@@ -451,14 +480,53 @@ static void run_template_set(struct command_call *call)
 
 /* template rename */
 
+/* Their profiles are others by the new name: webhooks hear of each account, as of `user set`. */
+
+static void template_tell_from(struct template_task *t, slice after);
+
+static void template_rename_done(struct template_task *t)
+{
+    command_done(t->call, "template %.*s is now %.*s; accounts that name it: %lld",
+                 SLICE_ARG(t->name), SLICE_ARG(command_arg(t->call, "to")), (long long)t->accounts);
+}
+
+static void template_told(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    uint32_t count = result == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        slice jid = store_text(b, 0, i, 0);
+        event_tell(t->call->worker, EVENT_USER_CHANGED, jid,
+                   (const struct event_field[]){ { "jid", jid }, { 0 } });
+    }
+    if (result != STORE_OK)
+        command_note(t->call, "webhooks did not hear of all accounts: the database did not answer");
+    if (count == TEMPLATE_TOLD_AT_ONCE)
+        template_tell_from(t, slice_dup(t->call->arena, store_text(b, 0, count - 1, 0)));
+    else
+        template_rename_done(t);
+}
+
+static void template_tell_from(struct template_task *t, slice after)
+{
+    struct store_batch *b = store_read(worker_store(t->call->worker), templates_lane());
+    ensure(!t->call->ended);
+    STORE_ADD(b, &stmt_named_by, STORE_ANY_ROWS, SV_T(command_arg(t->call, "to")), SV_T(after),
+              SV_I(TEMPLATE_TOLD_AT_ONCE));
+    store_submit(b, worker_loop(t->call->worker), 0, template_told, t);
+}
+
 static void template_renamed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct template_task *t = arg;
     slice to = command_arg(t->call, "to");
     if (result == STORE_OK) {
+        t->accounts = store_changed(b, 1);
         EMIT(account.template_done, t->call->worker);
-        command_done(t->call, "template %.*s is now %.*s; accounts that name it: %lld",
-                     SLICE_ARG(t->name), SLICE_ARG(to), (long long)store_changed(b, 1));
+        if (event_is_wanted(EVENT_USER_CHANGED))
+            template_tell_from(t, SLICE(""));
+        else
+            template_rename_done(t);
     } else if (result == STORE_CONFLICT) {
         t->call->culprit = "to";
         command_fail(t->call, E_EXISTS, "there is a template %.*s already", SLICE_ARG(to));
@@ -539,6 +607,7 @@ static void template_del(void *arg, enum store_result result, const struct store
     if (!template_is_there(t, result, b))
         return;
     ensure(t->name.len > 0 && !t->call->ended);
+    command_changed(t->call, template_note_whole(t->call, b), SLICE(""));
     struct store_batch *drop = store_write(worker_store(t->call->worker), templates_lane());
     STORE_ADD(drop, &stmt_drop, STORE_ANY_ROWS, SV_T(t->name));
     template_write(t, drop, template_deleted);
@@ -752,11 +821,11 @@ const struct feature templates_feature = {
         &(const struct store_schema){
             .feature = "templates",
             .migrations = migrations,
-            .stmts =
-                (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
-                                              &stmt_rename, &stmt_rename_accounts, &stmt_hold,
-                                              &stmt_with_role, &stmt_accounts, &stmt_all,
-                                              &stmt_list, &stmt_disable, &stmt_account, NULL } },
+            .stmts = (struct store_stmt *const[]){ &stmt_get, &stmt_put, &stmt_set, &stmt_drop,
+                                                   &stmt_rename, &stmt_rename_accounts, &stmt_hold,
+                                                   &stmt_with_role, &stmt_accounts, &stmt_all,
+                                                   &stmt_list, &stmt_disable, &stmt_is_account,
+                                                   &stmt_named_by, NULL } },
     .commands = (struct command *const[]){ &template_add_command, &template_set_command,
                                            &template_rename_command, &template_del_command,
                                            &template_list_command, &template_show_command, NULL },
