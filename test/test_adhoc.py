@@ -1,6 +1,7 @@
 """Ad-hoc commands (XEP-0050): the commands of the server in a client."""
 import pathlib
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -195,6 +196,57 @@ def test_rows_are_a_table(host, alice):
     assert [r["jid"] for r in users] == ["alice@localhost", "bob@localhost"]
     answer = alice.result("set", command("status"), to="localhost")
     assert answer.get("status") == "completed"
+
+
+def test_a_form_removes_values_by_name(host, alice):
+    """Clients send fields that were left alone as empty ones: these stay."""
+    host.ctl("group", "add", "sales")
+    host.ctl("template", "add", "staff", "--groups", "sales", "--department", "D",
+             "--description", "x", "--disabled", "on")
+    empty = {"department": "", "groups": "", "federation": "", "disabled": ""}
+
+    def changed(node, call=run, **fields):
+        return call(alice, node, **fields)
+
+    def refused(node, **fields):
+        asked = alice.result("set", command(node, action="execute"), to="localhost")
+        answer = alice.iq("set", command(node, form(**fields), action="complete",
+                                         sessionid=asked.get("sessionid")), to="localhost")
+        return ElementTree.tostring(answer, encoding="unicode")
+    changed("template-set", name="staff", **{**empty, "description": "y"})
+    row, = host.rows("template", "show", "staff")
+    assert (row["description"], row["department"], row["groups"], row["disabled"]) == (
+        "y", "D", "sales", True)
+    assert "none of the options" in refused("template-set", name="staff", remove="name")
+    assert "new value" in refused("template-set", name="staff", description="z",
+                                  remove="description")
+    changed("template-set", name="staff", disabled="off", remove="groups")
+    row, = host.rows("template", "show", "staff")
+    assert (row["description"], row["groups"], row["disabled"]) == ("y", "", False)
+    host.ctl("user", "set", "bob@localhost", "--surname", "B", "--email", "b@localhost")
+    changed("user-set", jid="bob@localhost", given_name="Bob", remove="surname")
+    row, = host.rows("user", "show", "bob@localhost")
+    assert (row["given_name"], row["surname"], row["email"]) == ("Bob", "", "b@localhost")
+
+
+def test_every_command_whose_empty_values_remove_has_the_field(host, alice):
+    """And each option that is on or off has these as choices."""
+    found, all_switches = 0, 0
+    for name, row in rows.part("commands").items():
+        if row["x-access"] == "local" or row.get("x-node"):
+            continue
+        says = "empty value removes" in row["description"].lower()
+        switches = [a for a, rule in row["properties"]["args"]["properties"].items()
+                    if rule.get("x-kind") == "option" and rule.get("type") == "boolean"]
+        if not says and not switches:
+            continue
+        asked = alice.result("set", command(name.replace(" ", "-")), to="localhost")
+        types = {f.get("var"): f.get("type") for f in asked.iter(f"{{{DATA}}}field")}
+        assert (types.get("remove") == "list-multi") == says, name
+        assert {types[switch] for switch in switches} <= {"list-single"}, name
+        found += says
+        all_switches += len(switches)
+    assert found == 2 and all_switches > 2
 
 
 def test_a_page_says_where_the_next_one_begins(host, alice):

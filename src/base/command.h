@@ -152,6 +152,8 @@ struct command {
     /* Its rows have one column, and are the lines of a file whose name ends so: "jsonl". A client
      * saves them, of all pages. NULL: they are no file. */
     const char *file;
+    bool empties;         /* an option that is empty removes what is there: a form asks for these by
+                           * name, since clients send fields that were left alone as empty ones */
     bool record;          /* one row is the rule: it is shown as lines of names and values */
     bool report;          /* what it found is shown where it fails, too */
     bool finds;           /* it looks for what is wrong with this server: for the API that it found

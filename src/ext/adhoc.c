@@ -214,26 +214,53 @@ static void add_note(struct xml_write *x, const char *type, slice text)
     xml_close(x);
 }
 
+/* The options that can be removed (struct command.empties), as values of the field REMOVE. */
+#define REMOVE "remove"
+
+static bool adhoc_is_removed(const struct command_arg *a)
+{
+    return a->kind == ARG_OPTION && a->choices == NULL && a->type == PARAM_TEXT;
+}
+
+static void ask_removed(struct xml_write *x, const struct command *c)
+{
+    struct form_option options[COMMAND_ARGS_MAX + 1] = { 0 };
+    struct form_row row = { .var = REMOVE,
+                            .label = "values to remove; an empty field leaves its value",
+                            .type = FORM_LIST_MULTI,
+                            .options = options };
+    size_t n = 0;
+    for (const struct command_arg *a = c->args; a->name != NULL; a++)
+        if (adhoc_is_removed(a))
+            options[n++] = (struct form_option){ a->name, a->doc };
+    form_ask(x, &row);
+}
+
+static const struct form_option *adhoc_options(const struct command_arg *a, struct arena *tmp)
+{
+    static const struct form_option on_off[] = { { "on", NULL }, { "off", NULL }, { 0 } };
+    size_t n = 0;
+    if (a->kind == ARG_OPTION && a->choices == NULL && a->type == PARAM_BOOL)
+        return on_off;
+    while (a->choices != NULL && a->choices[n] != NULL)
+        n++;
+    struct form_option *options = arena_new(tmp, struct form_option, n + 1);
+    for (size_t i = 0; i < n; i++)
+        options[i] = (struct form_option){ a->choices[i], NULL };
+    return n > 0 ? options : NULL;
+}
+
 static void ask_argument(struct xml_write *x, const struct command_arg *a, slice value,
                          struct arena *tmp)
 {
-    struct form_row row = { .var = a->name, .label = a->doc };
-    unsigned n = 0;
+    struct form_row row = { .var = a->name, .label = a->doc, .options = adhoc_options(a, tmp) };
     row.required = a->kind == ARG_POSITIONAL;
     row.type = a->kind == ARG_FLAG        ? FORM_BOOLEAN
                : a->lines                 ? FORM_TEXT_MULTI
                : command_arg_is_secret(a) ? FORM_TEXT_PRIVATE
-               : a->choices != NULL       ? FORM_LIST_SINGLE
+               : row.options != NULL      ? FORM_LIST_SINGLE
                : a->many                  ? FORM_TEXT_MULTI
                                           : FORM_TEXT_SINGLE;
-    while (a->choices != NULL && a->choices[n] != NULL)
-        n++;
-    if (n > 0) {
-        struct form_option *options = arena_new(tmp, struct form_option, n + 1);
-        for (unsigned i = 0; i < n; i++)
-            options[i] = (struct form_option){ a->choices[i], NULL };
-        row.options = options;
-    }
     if (value.len > 0)
         form_ask_value(x, &row, value);
     else
@@ -265,6 +292,8 @@ static void ask_arguments(struct xml_write *x, const struct iq *iq, const struct
         if (asks_argument(iq, c, a))
             ask_argument(x, a, is_own_argument(c, a) ? stanza_from_bare(iq->st) : (slice){ 0 },
                          iq->tmp);
+    if (c->empties)
+        ask_removed(x, c);
 }
 
 static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
@@ -563,6 +592,36 @@ static slice adhoc_own_value(const struct iq *iq, struct form *f, const struct c
     return form_jid(f, a->name, &jid) ? jid.full : text;
 }
 
+static bool adhoc_has_value(const struct run *run, const char *name)
+{
+    size_t i = 0;
+    while (i < run->count && !slice_is(run->names[i], name))
+        i++;
+    return i < run->count;
+}
+
+static void take_removed(struct run *run, struct form *f)
+{
+    const slice *names;
+    unsigned count = 0;
+    (void)form_values(f, REMOVE, &names, &count);
+    for (unsigned i = 0; i < count; i++) {
+        const struct command_arg *a = run->target.command->args;
+        while (a->name != NULL && !slice_is(names[i], a->name))
+            a++;
+        if (a->name == NULL || !adhoc_is_removed(a))
+            form_wrong(f, SE_NOT_ACCEPTABLE, "%s: %.*s is none of the options", REMOVE,
+                       SLICE_ARG(names[i]));
+        else if (adhoc_has_value(run, a->name))
+            form_wrong(f, SE_NOT_ACCEPTABLE, "%s: %s has a new value, or is there twice", REMOVE,
+                       a->name);
+        else {
+            run->names[run->count] = slice_of(a->name);
+            run->values[run->count++] = SLICE("");
+        }
+    }
+}
+
 /* The arguments of a row, by their names. A flag is a boolean field. */
 static void take_arguments(struct iq *iq, struct run *run, struct form *f)
 {
@@ -586,6 +645,8 @@ static void take_arguments(struct iq *iq, struct run *run, struct form *f)
         run->names[run->count] = slice_of(a->name);
         run->values[run->count++] = text;
     }
+    if (form && c->empties)
+        take_removed(run, f);
 }
 
 static bool is_option(const struct form_option *o, slice value)

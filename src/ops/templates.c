@@ -750,6 +750,7 @@ static struct command template_set_command = {
     .args = (const struct command_arg[]){ NAME_ARG("name", REFERS_TEMPLATE, "name of the template"),
                                           VALUE_ARGS,
                                           { 0 } },
+    .empties = true,
     .run = run_template_set,
     .doc = "Changes a template. Accounts that were made from it stay as they are. Options that are "
            "not given stay; an empty value removes one.",

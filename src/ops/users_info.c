@@ -550,6 +550,7 @@ struct command user_set = {
     .area = "users",
     .args = profile_args,
     .home = "jid",
+    .empties = true,
     .run = run_user_set,
     .doc = "Changes what an account says of its user. A user who has stored no vCard is found by "
            "these names and this email address, and has a vCard that is made of them. An empty "
