@@ -356,8 +356,7 @@ static const char bash_end[] =
     "        COMPREPLY=(\"${COMPREPLY[@]#\"$kept\"}\")\n"
     "        compopt -o filenames 2>/dev/null\n"
     "    fi\n"
-    "    for at in ${names:+user room group token role}; do\n"
-    "        case \" $names \" in *\" $at \"*) ;; *) continue ;; esac\n"
+    "    for at in $names; do\n"
     "        while read -r name; do\n"
     "            COMPREPLY+=(\"$(printf %q \"${name#\"$kept\"}\")\")\n"
     "        done < <(musterctl \"${own[@]}\" names $at \"$cur\" 2>/dev/null)\n"
@@ -539,9 +538,12 @@ static void fish_option(FILE *out, const char *condition, const struct command_a
     fprintf(out, "complete -c musterctl -n '%s' -l %s", condition, command_hyphened(a->name).text);
     if (a->kind != ARG_FLAG)
         fprintf(out, a->type == PARAM_PATH ? " -r -F" : " -x");
-    if (a->choices != NULL) {
+    const char *names = a->kind != ARG_FLAG ? help_names_of(a) : NULL;
+    if (names != NULL || (a->kind != ARG_FLAG && param_choices(&a->param) != NULL)) {
         fprintf(out, " -a '");
         put_values(out, a);
+        if (names != NULL)
+            fprintf(out, "(__musterctl_names %s)", names);
         fprintf(out, "'");
     }
     fprintf(out, " -d ");

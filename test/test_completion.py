@@ -287,6 +287,26 @@ def test_names_of_groups_tokens_roles_and_alarms(named):
     assert named.ctl_run("names", "token", "").stdout == "prometheus\n"
 
 
+def test_names_of_every_kind_are_offered(named, tmp_path):
+    """Behind a command, and as the value of an option."""
+    named.ctl("template", "add", "staff")
+    named.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    script = named.ctl_run("completion", "bash").stdout
+    line = [*LINE, str(named.control)]
+    kinds = {"user": ("user show", "alice@localhost"), "group": ("group show", "sales"),
+             "room": ("room show", "cave@conference.localhost"), "role": ("role del", "reader"),
+             "token": ("token revoke", "prometheus"), "template": ("template show", "staff")}
+    options = [("user add x@localhost --template", "staff"),
+               ("import xep0227 x --template", "staff"), ("template set staff --groups", "sales"),
+               ("template set staff --federation", "default"),
+               ("template set staff --disabled", "off")]
+    for words, name in [*kinds.values(), *options]:
+        assert name in complete(script, [*line, *words.split()]), words
+        if shutil.which("fish"):
+            shown = fish(named, tmp_path, f"musterctl --socket {named.control} {words} ")
+            assert name in shown, words
+
+
 def fish(server, tmp_path, line):
     script = tmp_path / "musterctl.fish"
     script.write_text(server.ctl_run("completion", "fish").stdout)
