@@ -285,6 +285,18 @@ static void control_accepted(struct loop *loop, int fd, const struct sockaddr *p
     client_awaits(cl, FIRST_REQUEST_MS);
 }
 
+/* What stands where the socket should be; NULL: a socket, so another server listens. */
+static const char *control_in_place(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || S_ISSOCK(st.st_mode))
+        return NULL;
+    return S_ISLNK(st.st_mode)   ? "a symbolic link"
+           : S_ISDIR(st.st_mode) ? "a folder"
+           : S_ISREG(st.st_mode) ? "a file"
+                                 : "a pipe or a device";
+}
+
 enum err control_create(struct control **out, const char *address, struct why *why)
 {
     struct why inner;
@@ -294,8 +306,15 @@ enum err control_create(struct control **out, const char *address, struct why *w
     snprintf(ctl->path, sizeof ctl->path, "%s", address + strlen("unix:"));
     enum err e = listener_open(&ctl->listener, slice_of(address), &inner);
     if (e != OK) {
-        why_set(why, "control: %s%s", inner.text,
-                e == E_EXISTS ? "; another server runs: stop it or change `control`" : "");
+        const char *found = e == E_EXISTS ? control_in_place(ctl->path) : NULL;
+        if (found != NULL)
+            why_set(why,
+                    "control: found %s at %s, where the socket is made: remove it or change "
+                    "`control`",
+                    found, ctl->path);
+        else
+            why_set(why, "control: %s%s", inner.text,
+                    e == E_EXISTS ? "; another server runs: stop it or change `control`" : "");
         mem_free(&ctl);
         return e;
     }

@@ -6,6 +6,7 @@
 #include "home/node.h"
 #include "home/worker.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -469,12 +470,36 @@ static void a_socket_in_use_is_not_taken(void **state)
     close(dial()); /* the first still listens */
 }
 
+static void what_is_no_socket_is_named_and_stays(void **state)
+{
+    (void)state;
+    static const char *const found[] = { "a file", "a folder", "a symbolic link" };
+    char path[64], address[80];
+    struct stat st;
+    snprintf(path, sizeof path, "/tmp/control_test.%d", (int)getpid());
+    snprintf(address, sizeof address, "unix:%s", path);
+    for (unsigned i = 0; i < 3; i++) {
+        struct why why;
+        struct control *second = NULL;
+        if (i == 0)
+            close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+        else
+            assert_int_equal(i == 1 ? mkdir(path, 0700) : symlink("/nowhere/at/all", path), 0);
+        assert_int_equal(control_create(&second, address, &why), E_EXISTS);
+        assert_has(why.text, found[i]);
+        assert_has(why.text, path);
+        assert_int_equal(lstat(path, &st), 0);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
 int main(void)
 {
 #define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         ROW(a_command_is_answered),
         ROW(the_socket_is_for_owner_and_group),
+        ROW(what_is_no_socket_is_named_and_stays),
         ROW(who_is_not_of_the_group_is_refused),
         ROW(strangers_take_no_place),
         ROW(root_has_places_of_its_own),
