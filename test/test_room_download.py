@@ -7,7 +7,7 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from muster.muc import Room
-from muster.server import Failed
+from muster.server import Failed, refusal
 from test_adhoc import note, run, table
 from test_api import Api, api_server
 from test_console import opened
@@ -269,6 +269,19 @@ def test_the_archive_of_a_room_is_read_page_by_page(server):
     for wrong in (["nowhere@conference.localhost"], [CAVE, "--after", "zz"],
                   [CAVE, "--start", "yesterday"], ["alice@localhost"]):
         assert server.ctl_run("archive", "room", *wrong).returncode != 0, wrong
+
+
+def test_an_ad_hoc_room_is_there_but_has_no_archive(server):
+    """`room list` shows it. The sentence says what to do, here and over the API."""
+    alice = server.login("alice")
+    Room("hoc").gather(first=alice)
+    assert "hoc@conference.localhost" in {r["jid"] for r in server.rows("room", "list")}
+    said = "hoc@conference.localhost is an ad hoc room, which has no archive"
+    assert said in refusal(server, "archive", "room", "hoc@conference.localhost")
+    answer = server.api("GET", "/rooms/hoc%40conference.localhost/messages?reason=case%2047")
+    assert answer.status == 409 and said in answer.json["detail"], answer.text
+    assert "there is no room none@conference.localhost" in refusal(
+        server, "archive", "room", "none@conference.localhost")
 
 
 def test_an_auditor_reads_accounts_and_rooms_with_a_reason(server):

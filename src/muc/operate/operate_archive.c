@@ -1,6 +1,7 @@
 #include "muc/operate/operate_archive.h"
 #include "base/ensure.h"
 #include "home/here.h"
+#include "muc/room/room.h"
 #include "muc/state/reach.h"
 #include "ops/archive_read.h"
 
@@ -11,6 +12,20 @@ struct store_stmt archive_room_stmt = {
     .cols = "i",
 };
 
+/* It has no row, so it is ad hoc, if it is there. */
+static void archive_room_reached(struct room *r, enum err e, void *arg)
+{
+    struct command_call *call = arg;
+    slice room = command_arg(call, "room");
+    if (e == OK && r->state == ACTOR_READY)
+        command_fail(call, E_CONFLICT,
+                     "%.*s is an ad hoc room, which has no archive; its owner can make it "
+                     "persistent in a client",
+                     SLICE_ARG(room));
+    else
+        operate_fail_missing(call, room);
+}
+
 static void archive_room_known(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -19,7 +34,7 @@ static void archive_room_known(void *arg, enum store_result result, const struct
     if (result != STORE_OK)
         command_fail_cause(call, err_of_store(result), "the room could not be read");
     else if (store_row_count(b, 0) == 0)
-        operate_fail_missing(call, room);
+        operate_reach(call->worker, room, archive_room_reached, call);
     else
         archive_read_run(call, store_int(b, 0, 0, 0), room);
 }
@@ -47,6 +62,7 @@ struct command archive_room_command = {
               .doc = "address of the room" },
             ARCHIVE_READ_ARGS("only messages from this address in the room, as room@service/nick"),
             { 0 } },
+    .home = "room",
     .run = run_archive_room,
     .doc = "Shows the messages in the archive of a room. The oldest is first. Their authors are "
            "named, also those of an anonymous room. It needs the permission compliance.read, and "
