@@ -416,6 +416,30 @@ def test_what_was_read_over_the_api_may_be_sent_back(make_server):
     assert server.rows("template", "list") == []
 
 
+def test_a_group_is_named_once(staff):
+    for command in ("add", "more"), ("set", "staff"):
+        assert "found the group sales twice" in refusal(
+            staff, "template", *command, "--groups", "sales office sales")
+    assert shown(staff)["groups"] == STAFF["groups"]
+
+
+def test_a_group_that_goes_and_comes_changes_no_template(make_server):
+    """What was read may be sent back, with the ETag of then."""
+    server = api_server(make_server)
+    api = server.api
+    server.ctl("group", "add", "sales")
+    assert api("PUT", "/templates/staff", {"groups": ["sales"]}).status == 201
+    before = api("GET", "/templates/staff")
+    server.ctl("group", "del", "sales", "--yes")
+    gone = api("GET", "/templates/staff")
+    assert gone.json["missing"] == "sales"
+    server.ctl("group", "add", "sales")
+    body = {**gone.json, "description": "Office"}
+    answer = api("PATCH", "/templates/staff", body, If_Match=before.getheader("ETag"))
+    assert answer.status < 300, answer.text
+    assert api("GET", "/templates/staff").json["description"] == "Office"
+
+
 def test_the_audit_log_has_what_changed(staff):
     """Of each value that an option sets, also of those that a template is made or deleted with."""
     texts = {**STAFF, "federation": "on", "share": "on", "others": "block", "groups": "sales",

@@ -274,12 +274,25 @@ static bool templates_may_give(struct command_call *call)
     return true;
 }
 
+/* A word that is in the list twice; ptr NULL: none. */
+static slice templates_twice(slice list)
+{
+    slice one, other, rest;
+    while (slice_word(&list, &one))
+        for (rest = list; slice_word(&rest, &other);)
+            if (slice_eq(one, other))
+                return one;
+    return (slice){ 0 };
+}
+
 static bool templates_groups_ok(struct command_call *call)
 {
-    slice groups = command_arg(call, "groups"), rest = groups, name;
+    slice groups = command_arg(call, "groups"), rest = groups, name, twice = { 0 };
     unsigned count = 0;
     while (slice_word(&rest, &name))
         count++;
+    if (count <= TEMPLATE_GROUPS_MAX)
+        twice = templates_twice(groups);
     const char *missing = templates_missing(call->worker, groups, call->arena);
     call->culprit = "groups";
     if (count > TEMPLATE_GROUPS_MAX)
@@ -287,9 +300,12 @@ static bool templates_groups_ok(struct command_call *call)
                      TEMPLATE_GROUPS_MAX);
     else if (missing != NULL)
         command_fail(call, E_NOTFOUND, "there is no group %s; `group list` shows all", missing);
+    else if (twice.ptr != NULL)
+        command_fail(call, E_SYNTAX, "found the group %.*s twice, allowed: each group once",
+                     SLICE_ARG(twice));
     else
         call->culprit = NULL;
-    return count <= TEMPLATE_GROUPS_MAX && missing == NULL;
+    return count <= TEMPLATE_GROUPS_MAX && missing == NULL && twice.ptr == NULL;
 }
 
 /* "department=Sales disabled=on", for the audit log. */
@@ -808,6 +824,7 @@ static struct command template_show_command = {
             VALUE_COLUMNS,
             { .name = "missing",
               .optional = true,
+              .moves = true,
               .doc = "groups of these that are there no more; they are left out" },
             { .name = "accounts",
               .type = PARAM_INT,
