@@ -63,7 +63,7 @@ static uint32_t told_settled(const struct told *t, const struct store_batch *b)
 static void outgoing_told_done(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct told *t = arg;
-    enum err e = r == STORE_CONFLICT ? E_NOTFOUND : err_of_store(r);
+    enum err e = r == STORE_CONFLICT && !t->read ? E_NOTFOUND : err_of_store(r);
     if (r == STORE_OK && t->read && store_row_count(b, 0) == 0)
         e = E_NOTFOUND;
     question_answer(t->worker, &t->from, &outgoing_answer,
@@ -100,7 +100,8 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
     }
     if (unshown && !t->read)
         archive_pending_sweep(b);
-    store_submit(b, worker_loop(w), 0, outgoing_told_done, t);
+    /* If a write did not wait for its outcome, it would be said again, behind the first. */
+    store_submit(b, worker_loop(w), t->read ? 0 : STORE_COMMIT_MS, outgoing_told_done, t);
 }
 
 static bool outgoing_is_sound(struct worker *w, const void *message,

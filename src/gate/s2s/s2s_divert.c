@@ -35,7 +35,7 @@ void divert_tells_others(const struct partner *p)
 static void divert_tells_settled(struct partner *p)
 {
     for (uint32_t i = 0; i < p->mail.settled_len; i++) {
-        const struct outgoing_id *id = &p->mail.settled[i];
+        const struct outgoing_id *id = &p->mail.settled[i].id;
         home_send_to(p->worker, 0, divert_worker(p), &s2s_settled_message,
                      &(struct s2s_settled){ .local = divert_local(p),
                                             .remote = divert_remote(p),

@@ -63,6 +63,7 @@ struct left {
     bool several;         /* it was asked for with older ones */
     bool older;           /* counted in mail.older */
     bool given_up;        /* its sender is being told */
+    struct timer again;   /* it is asked for again */
 };
 
 static slice mail_asked_key(const void *item)
@@ -86,17 +87,21 @@ static bool mail_is_given_up(const struct s2s_mail *m, const struct outgoing_id 
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id)
 {
     for (uint32_t i = 0; i < m->settled_len; i++)
-        if (m->settled[i].entry == id->entry && m->settled[i].sender == id->sender)
+        if (m->settled[i].id.entry == id->entry && m->settled[i].id.sender == id->sender)
             return true;
     return mail_is_given_up(m, id);
 }
 
-static void mail_settled_remove(struct s2s_mail *m, uint32_t count)
+static bool mail_is_full(const struct s2s_mail *m) { return m->settled_len >= MAIL_SETTLED_MAX; }
+
+static void mail_written_remove(struct s2s_mail *m)
 {
-    ensure(count <= m->settled_len);
-    m->settled_len -= count;
-    memmove(m->settled, m->settled + count, m->settled_len * sizeof *m->settled);
-    if (m->settled_len == 0) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m->settled_len; i++)
+        if (!m->settled[i].written)
+            m->settled[kept++] = m->settled[i];
+    m->settled_len = kept;
+    if (kept == 0) {
         mem_free(&m->settled);
         m->settled_cap = 0;
     }
@@ -114,8 +119,7 @@ static void mail_settle_ends(struct s2s_mail *m)
     if (!m->told || m->page != NULL || m->judge != NULL || m->old_page != NULL)
         return;
     m->told = false;
-    if (!m->tell_failed)
-        mail_settled_remove(m, m->telling);
+    mail_written_remove(m);
     m->telling = 0;
     if (m->settled_len > 0)
         timer_set(mail_loop(m), &m->settle, SETTLE_MS);
@@ -123,19 +127,32 @@ static void mail_settle_ends(struct s2s_mail *m)
         s2s_mail_write(m);
 }
 
+/* A batch of those that are being written: they keep their places until all batches have answered.
+ */
+struct mail_batch {
+    struct s2s_mail *mail;
+    uint32_t from, count;
+};
+
 static void mail_settle_told(void *arg, enum err e)
 {
-    struct s2s_mail *m = arg;
-    ensure(m->tells > 0);
+    const struct mail_batch batch = *(struct mail_batch *)arg;
+    struct s2s_mail *m = batch.mail;
+    mem_free(&arg);
+    ensure(m->tells > 0 && batch.from + batch.count <= m->telling);
+    for (uint32_t i = 0; i < batch.count; i++)
+        m->settled[batch.from + i].written = e == OK;
     m->tell_failed |= e != OK;
     m->told = --m->tells == 0;
     mail_settle_ends(m);
+    s2s_mail_go(m); /* there is room again, perhaps */
     partner_unpin(m->partner);
 }
 
 static int mail_settled_compare(const void *a, const void *b)
 {
-    const struct outgoing_id *x = a, *y = b;
+    const struct outgoing_id *x = &((const struct mail_settled *)a)->id,
+                             *y = &((const struct mail_settled *)b)->id;
     return x->sender != y->sender ? (x->sender > y->sender) - (x->sender < y->sender)
                                   : (x->entry > y->entry) - (x->entry < y->entry);
 }
@@ -150,13 +167,17 @@ void s2s_mail_write(struct s2s_mail *m)
     m->telling = m->settled_len;
     qsort(m->settled, m->telling, sizeof *m->settled, mail_settled_compare);
     for (uint32_t i = 0, n; i < m->telling; i += n) {
-        for (n = 1; i + n < m->telling && n < OUTGOING_MANY &&
-                    m->settled[i + n].sender == m->settled[i].sender;)
-            n++;
+        struct outgoing_id ids[OUTGOING_MANY];
+        for (n = 0; i + n < m->telling && n < OUTGOING_MANY &&
+                    m->settled[i + n].id.sender == m->settled[i].id.sender;
+             n++)
+            ids[n] = m->settled[i + n].id;
+        struct mail_batch *batch = mem_new(struct mail_batch);
+        *batch = (struct mail_batch){ m, i, n };
         m->tells++;
         partner_pin(m->partner);
-        outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->settled[i], n,
-                      OUTGOING_CONFIRMED, mail_settle_told, m);
+        outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), ids, n, OUTGOING_CONFIRMED,
+                      mail_settle_told, batch);
     }
 }
 
@@ -168,15 +189,11 @@ static void mail_settle_due(struct timer *t, struct loop *loop)
 
 void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
 {
-    if (m->settled_len == MAIL_SETTLED_MAX && m->telling > 0)
-        return; /* the database has not answered for long */
-    if (m->settled_len == MAIL_SETTLED_MAX)
-        mail_settled_remove(m, 1);
     if (m->settled_len == m->settled_cap) {
         m->settled_cap = m->settled_cap == 0 ? 16 : 2 * m->settled_cap;
         m->settled = mem_realloc(m->settled, m->settled_cap * sizeof *m->settled);
     }
-    m->settled[m->settled_len++] = *id;
+    m->settled[m->settled_len++] = (struct mail_settled){ .id = *id };
     if (m->settled_len - m->telling >= SETTLE_MANY || mail_settles_at_once(m))
         s2s_mail_write(m);
     else if (!timer_is_set(&m->settle) && m->telling == 0)
@@ -233,16 +250,31 @@ static void mail_left_ask(struct left *l)
                   mail_left_told, l);
 }
 
+static void mail_left_again(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    mail_left_ask(CONTAINER_OF(t, struct left, again));
+}
+
+/* Until it is known, what is there is sent, and the backlog does not end: its row may still come.
+ */
 static void mail_left_told(void *arg, enum err e)
 {
     struct left *l = arg;
     struct s2s_mail *m = l->mail;
     ensure(m->asked > 0);
+    if (e != OK && e != E_NOTFOUND) {
+        l->again.fn = mail_left_again;
+        timer_set(mail_loop(m), &l->again, READ_AGAIN_MS);
+        s2s_mail_found(m);
+        s2s_mail_go(m);
+        return;
+    }
     if (l->older && l->sent.id.entry >= l->older_to) {
         l->older = false;
         m->older--;
     }
-    if (e != E_NOTFOUND || l->several) /* it is there, or older ones, or nobody knows */
+    if (e == OK || l->several) /* it is there, or older ones */
         s2s_mail_found(m);
     if (l->newest > l->sent.id.entry) {
         l->sent.id.entry = l->newest;
@@ -254,6 +286,8 @@ static void mail_left_told(void *arg, enum err e)
     m->asked--;
     map_del(&m->asked_of, mail_asked_key(l));
     s2s_mail_go(m);
+    if (!s2s_mail_waits(m))
+        partner_mail_done(m->partner); /* none was stored: nothing goes before the inbox */
     mail_left_free(l);
 }
 
@@ -349,6 +383,8 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
                            const struct edge_word *word)
 {
     struct s2s_sent s = { .st = line->st, .id = line->id, .at_us = line->at_us };
+    if (mail_is_full(m))
+        return false;
     if (mail_is_of_gone(m, line)) {
         m->again = true; /* it may be of the next account of that address */
         return true;
@@ -446,7 +482,7 @@ static void mail_page(void *arg, const struct outgoing_page *page)
 void s2s_mail_go(struct s2s_mail *m)
 {
     if (!m->backlog || m->page != NULL || m->judge != NULL || timer_is_set(&m->rest) ||
-        !partner_takes_mail(m->partner))
+        mail_is_full(m) || !partner_takes_mail(m->partner))
         return;
     if (m->behind.entry == 0) {
         m->again = false;
@@ -536,7 +572,8 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
         if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
             continue;
         if (line->st == NULL) {
-            s2s_mail_confirmed(m, &line->id);
+            if (!mail_is_full(m)) /* else the next pass finds it */
+                s2s_mail_confirmed(m, &line->id);
             continue;
         }
         m->giving_up++;
@@ -644,6 +681,7 @@ void s2s_mail_fini(struct s2s_mail *m)
     outgoing_cancel(&m->old_page);
     LIST_EACH (it, &m->left) {
         struct left *l = CONTAINER_OF(it, struct left, node);
+        timer_cancel(&l->again);
         list_remove(it);
         stanza_unref(&l->sent.st);
         mem_free(&l);

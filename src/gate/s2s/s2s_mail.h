@@ -7,9 +7,10 @@
  * more (gate/s2s/s2s_judge.h).
  *
  * Limits: new messages of MAIL_LEFT_MAX senders are being left at a time; those of others are
- * refused. What waited in memory is always left: its own limits have bounded it. MAIL_SETTLED_MAX
- * are confirmed and not written: beyond, the oldest may be sent again after a crash. Confined to
- * the worker of its partner. */
+ * refused. What waited in memory is always left: its own limits have bounded it. When
+ * MAIL_SETTLED_MAX are confirmed and the database has not said yet that it knows, what comes is
+ * left, too, and no page is sent: so no more are added than were in memory then. Confined to the
+ * worker of its partner. */
 #pragma once
 #include "base/list.h"
 #include "base/map.h"
@@ -22,7 +23,12 @@ struct s2s_judge;
 struct s2s_sent;
 struct stanza;
 
-enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096, MAIL_GONE_MAX = 4096 };
+enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 16384, MAIL_GONE_MAX = 4096 };
+
+struct mail_settled {
+    struct outgoing_id id;
+    bool written; /* the database knows it; it stays while a page is read that was begun before */
+};
 
 struct s2s_mail {
     struct partner *partner;
@@ -44,12 +50,12 @@ struct s2s_mail {
                      * deleted since it was begun; NULL: none */
     uint32_t gone_len, gone_cap; /* at most MAIL_GONE_MAX */
 
-    struct outgoing_id *settled; /* confirmed; NULL: none */
+    struct mail_settled *settled; /* confirmed; NULL: none */
     uint32_t settled_len, settled_cap;
     uint32_t telling; /* of these, the first so many are being written */
     uint32_t tells;   /* by so many batches */
-    bool tell_failed;
-    bool told; /* all have answered; they stay while a page is read that was begun before */
+    bool tell_failed; /* of some it is not known: they are written again */
+    bool told;        /* all have answered */
     struct timer settle;
 
     struct outgoing_read *old_page;
@@ -80,7 +86,7 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new);
 static inline bool s2s_mail_waits(const struct s2s_mail *m) { return m->backlog || m->asked > 0; }
 static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 {
-    return s2s_mail_waits(m) && !m->closing;
+    return (s2s_mail_waits(m) && !m->closing) || m->settled_len >= MAIL_SETTLED_MAX;
 }
 /* A stored one goes to the inbox. */
 static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }

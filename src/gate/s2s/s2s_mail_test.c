@@ -1,5 +1,6 @@
 /* Pages of stored messages for another server, while one of their senders is deleted, and while the
- * partner takes over from another connection. */
+ * partner takes over from another connection; and what the database is to know, while it does not
+ * answer. */
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_judge.h"
@@ -8,6 +9,7 @@
 #include "im/test_node.h"
 
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -148,6 +150,116 @@ static void one_that_is_judged_goes_before_newer_ones(void **state)
     s2s_unacked_fini(q);
 }
 
+enum { CAROL = 1 };
+
+static int database(const char *sql)
+{
+    char path[64];
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    int number = 0;
+    snprintf(path, sizeof path, "%s/db", t.dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    if (sqlite3_step(stmt) == SQLITE_ROW)
+        number = sqlite3_column_int(stmt, 0);
+    assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+    sqlite3_close(db);
+    return number;
+}
+
+/* A row of a message that waits. */
+static void keep(int entry)
+{
+    char sql[256];
+    snprintf(
+        sql, sizeof sql,
+        "INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags, origin, remote,"
+        " pending_out, stanza) VALUES(1, %d, 0, %d, 0, 0, 0, 'a@a.test', %d, '<message/>')",
+        CAROL, entry, entry);
+    database(sql);
+}
+
+static const char fails[] = "ALTER TABLE message RENAME TO gone",
+                  works[] = "ALTER TABLE gone RENAME TO message",
+                  pending[] = "SELECT count(*) FROM message WHERE pending_out <> 0";
+
+static bool none_is_told(void *mail) { return ((const struct s2s_mail *)mail)->tells == 0; }
+static bool none_is_settled(void *mail)
+{
+    return ((const struct s2s_mail *)mail)->settled_len == 0;
+}
+static bool none_is_asked(void *mail) { return ((const struct s2s_mail *)mail)->asked == 0; }
+static bool some_are_found(void *mail) { return ((const struct s2s_mail *)mail)->backlog; }
+
+/* However many that are; and no more go out meanwhile. Else they were sent again by the next start,
+ * or returned when that server failed. */
+static void what_is_confirmed_is_written_when_it_works_again(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    m->backlog = false;
+    keep(1);
+    keep(MAIL_SETTLED_MAX);
+    keep(MAIL_SETTLED_MAX + 1);
+    database(fails);
+    for (uint64_t entry = 1; entry <= MAIL_SETTLED_MAX; entry++) {
+        assert_false(s2s_mail_leaves(m));
+        s2s_mail_confirmed(m, &(struct outgoing_id){ .sender = CAROL, .entry = entry });
+    }
+    assert_true(s2s_mail_leaves(m));
+    s2s_mail_confirmed(m, &(struct outgoing_id){ CAROL, .entry = MAIL_SETTLED_MAX + 1 });
+    test_node_run(&t, none_is_told, m);
+    assert_int_equal(m->settled_len, MAIL_SETTLED_MAX + 1);
+    m->backlog = true;
+    s2s_mail_go(m);
+    assert_null(m->page);
+    m->backlog = false;
+    database(works);
+    assert_int_equal(database(pending), 3);
+    test_node_run(&t, none_is_settled, m);
+    assert_int_equal(database(pending), 0);
+    assert_false(s2s_mail_leaves(m));
+}
+
+/* Else the backlog ended before the row was there, and the message waited for the next start. */
+static void what_is_left_is_asked_for_until_it_is_known(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    m->backlog = false;
+    partner->fresh = false;
+    partner_hold(partner, HOLD_OUTPUT); /* nothing is read */
+    keep(7);
+    database(fails);
+    s2s_mail_leave(m,
+                   &(struct s2s_sent){ .st = message_of("carol@localhost/1"),
+                                       .id = { .sender = CAROL, .entry = 7 } },
+                   true);
+    test_node_run(&t, some_are_found, m);
+    assert_int_equal(m->asked, 1);
+    m->backlog = false;
+    database(works);
+    test_node_run(&t, none_is_asked, m);
+    assert_true(m->backlog);
+}
+
+/* Else what is not stored, such as presence, waited until that stream ended. */
+static void the_inbox_goes_on_when_none_was_stored(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    partner->fresh = false;
+    m->backlog = false;
+    s2s_mail_leave(m,
+                   &(struct s2s_sent){ .st = message_of("carol@localhost/1"),
+                                       .id = { .sender = CAROL, .entry = 9 } },
+                   true);
+    assert_int_equal(partner->holds, HOLD_MAIL);
+    test_node_run(&t, none_is_asked, m);
+    assert_int_equal(partner->holds, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +267,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
         cmocka_unit_test_setup_teardown(what_others_left_ends_the_last_pass, start, stop),
         cmocka_unit_test_setup_teardown(one_that_is_judged_goes_before_newer_ones, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_confirmed_is_written_when_it_works_again, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(what_is_left_is_asked_for_until_it_is_known, start, stop),
+        cmocka_unit_test_setup_teardown(the_inbox_goes_on_when_none_was_stored, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
