@@ -2,13 +2,14 @@
 out, and also if the server is killed at that moment."""
 import contextlib
 import re
+import time
 
 import pytest
 
 from muster import federation, slow_disk, xml
 from muster.client import until
 from test_mam import Page
-from test_s2s_lost import condition, flood, pending, say
+from test_s2s_lost import NOT_STORED, condition, flood, pending, say
 from test_sm import resume
 
 HOME, AWAY, GONE = "one.test", "other.test", "gone.test"
@@ -396,3 +397,41 @@ def test_what_comes_back_does_not_go_out(make_server, tmp_path, disk):
             if e.tag.endswith("}message") and e.get("type") == "error"]
     assert len(back) == len(set(back)) and len(set(out) | set(back)) == 12 * 40
     assert not set(out) & set(back)
+
+
+@pytest.mark.sqlite
+def test_what_is_being_returned_while_the_disk_stands_still_does_not_go_out(
+        make_server, tmp_path, disk):
+    """It is too large for a stream, and the next one takes it, before it is known that its sender
+    is told, and later than a write may take."""
+    authority = federation.Authority(tmp_path)
+    tls = {**authority.issue(HOME, HOME), "trust": str(authority.file)}
+    node = make_server("alice", domains=[HOME], s2s=True, tls=tls, disk=disk,
+                       settings=federation.settings(bidi="off"))
+    listener = federation.Listener(AWAY, authority.issue("away", AWAY))
+    federation.route(node, AWAY, listener.port)
+    alice = node.client("alice")
+    listener.leave()
+    alice.send(f"<message to='bob@{AWAY}' type='chat' id='m0'><body>{30000 * 'x'}</body></message>")
+    until("it is stored", lambda: pending(node) == 1)
+    disk.turn(sync_ms=slow_disk.STILL)
+    listener.come_back()
+    retry = node.ctl_start("s2s", "retry", AWAY)
+    with listener.join("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>20000</max-bytes>"
+                       "</limits>") as peer:
+        say(alice, 1, NOT_STORED)
+        out = listener.read_until(peer, "<body>text 1</body>").string
+    late = time.monotonic() + 7  # STORE_DEADLINE_MS, and more
+    say(alice, 2, NOT_STORED)
+    with listener.join() as peer:
+        out += listener.read_until(peer, "<body>text 2</body>").string
+        until("its error should be stored", lambda: time.monotonic() > late)
+        say(alice, 3, NOT_STORED)
+        out += listener.read_until(peer, "<body>text 3</body>").string
+        assert "xxx" not in out
+        disk.turn(sync_ms=0)
+        alice.expect("<message type='error' id='m0'/>")
+        until("none waits", lambda: pending(node) == 0)
+    retry.communicate()
+    listener.close()
+    alice.expect_nothing("<message type='error' id='m0'/>")

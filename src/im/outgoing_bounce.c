@@ -17,8 +17,6 @@
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
 
-enum { OUTCOME_MS = 600 * 1000 };
-
 /* To the home of the sender, who is the addressee of the error. */
 struct bounce_sent {
     struct stanza *error;
@@ -90,7 +88,7 @@ static void bounce_ask_outcome(struct bounce *b)
     struct store_batch *batch = store_read(worker_store(b->worker), (uint64_t)b->sender);
     store_read_late(batch, b->sender);
     STORE_ADD(batch, &archive_has, STORE_ANY_ROWS, SV_I(b->sender), SV_I(b->archive_id));
-    store_submit(batch, worker_loop(b->worker), OUTCOME_MS, bounce_outcome, b);
+    store_submit(batch, worker_loop(b->worker), STORE_COMMIT_MS, bounce_outcome, b);
 }
 
 static void bounce_written(void *arg, enum store_result r, const struct store_batch *batch)
@@ -167,7 +165,8 @@ static void bounce_account(struct account *a, enum err e, void *arg)
         bounce_add(b, batch);
     if (b->unshown)
         archive_pending_sweep(batch);
-    store_submit(batch, worker_loop(b->worker), 0, bounce_written, b);
+    /* If it did not wait for the outcome, the message could be sent, and returned by this write. */
+    store_submit(batch, worker_loop(b->worker), STORE_COMMIT_MS, bounce_written, b);
 }
 
 static void bounce_run(struct worker *w, void *message, const struct message_from *from)
