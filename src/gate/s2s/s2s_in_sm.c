@@ -3,7 +3,6 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hash.h"
-#include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -21,17 +20,14 @@
 #include "im/session.h"
 #include "xmpp/ns.h"
 #include "xmpp/promise.h"
-#include <openssl/sha.h>
 
 enum {
     FLOW_ID_BYTES = 16,
-    DIGEST_BYTES = 16,               /* of a pair, so that any domains fit */
-    DIGEST_CHARS = 2 * DIGEST_BYTES, /* in hexadecimal */
-    PAIRS_TEXT_MAX = 8 << 10,        /* of a message */
-    HOLDERS = 1024,                  /* counts of addresses: two may share one */
-    EXPIRED_MS = 10 * 60000,         /* h of a stream that can be resumed no more is still told */
-    HANDLED_MS = 6000                /* a resumption waits so long for what is under way: see
-                                      * architecture §6, stores that do not answer */
+    HOLDERS = 1024,          /* counts of addresses: two may share one */
+    EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
+    ASKS_MAX = 16,           /* of an attempt to resume: see resume_is_tried() */
+    HANDLED_MS = 6000        /* a resumption waits so long for what is under way: see
+                              * architecture §6, stores that do not answer */
 };
 
 /* What a stream has brought. It outlives the stream while something is under way, and while it is
@@ -59,8 +55,9 @@ struct in_flow {
     uint64_t holder;   /* of the address of its peer */
     uint64_t until_us; /* loop time: so long it is kept */
     bool held;         /* its stream is not read */
-    bool wanted;       /* `asker` waits until nothing is under way */
+    bool wanted;       /* `asker`, the youngest, waits until nothing is under way */
     struct message_from asker;
+    uint64_t asker_us; /* see struct resume */
     struct loop_defer ack;
     struct timer timer; /* the end of what it waits for: until_us, or HANDLED_MS */
     uint64_t back; /* the stream, if a partner of ours can go on writing; see s2s_back_kept() */
@@ -385,47 +382,6 @@ bool s2s_flow_waits(const struct s2s_in *s)
 
 /* Keeping. */
 
-/* The digests of the pairs that are proved, one behind the other. */
-static slice pairs_write(const struct s2s_in *s)
-{
-    unsigned char whole[SHA256_DIGEST_LENGTH];
-    char *out = arena_alloc_raw(in_scratch(s), PAIRS_MAX * DIGEST_CHARS + 1);
-    size_t len = 0;
-    _Static_assert(PAIRS_MAX * DIGEST_CHARS <= PAIRS_TEXT_MAX, "all of them fit");
-    LIST_EACH (it, &s->pairs) {
-        const struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (!p->proved)
-            continue;
-        slice remote = pair_remote(p), local = pair_local(p);
-        slice text = slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(remote),
-                                           SLICE_ARG(local), s->both ? "/both" : ""));
-        SHA256((const unsigned char *)text.ptr, text.len, whole);
-        ensure(len + DIGEST_CHARS <= PAIRS_MAX * DIGEST_CHARS);
-        hex_encode(out + len, (slice){ (const char *)whole, DIGEST_BYTES });
-        len += DIGEST_CHARS;
-    }
-    return (slice){ out, len };
-}
-
-static slice pairs_at(slice pairs, size_t at) { return (slice){ pairs.ptr + at, DIGEST_CHARS }; }
-
-static bool pair_is_among(slice pair, slice pairs)
-{
-    for (size_t i = 0; i + DIGEST_CHARS <= pairs.len; i += DIGEST_CHARS)
-        if (slice_eq(pairs_at(pairs, i), pair))
-            return true;
-    return false;
-}
-
-/* Whether each of the pairs is among the others. */
-static bool pairs_are_among(slice pairs, slice others)
-{
-    for (size_t i = 0; i + DIGEST_CHARS <= pairs.len; i += DIGEST_CHARS)
-        if (!pair_is_among(pairs_at(pairs, i), others))
-            return false;
-    return pairs.len > 0;
-}
-
 /* What stands for the address of a peer; a /64 of IPv6 is one. */
 static uint64_t flow_holder(const struct s2s_in *s)
 {
@@ -582,6 +538,7 @@ void s2s_flow_leave(struct s2s_in *s)
 
 struct resume {
     slice id, pairs;
+    uint64_t began_us; /* wall time of the stream that asks: of two, the younger one gets it */
 };
 struct resumed {
     bool found; /* else there is none that can be resumed */
@@ -589,6 +546,7 @@ struct resumed {
     uint32_t h, max_s;
     uint64_t back; /* see struct in_flow */
     uint32_t back_zero;
+    bool busy; /* nothing else is said: an older attempt perhaps has it, and is not at its end */
 };
 
 /* If it is resumed, it is gone before the answer is there, which may be at once: the id goes on
@@ -633,19 +591,55 @@ static void flow_take_from_stream(struct in_flow *f)
     xstream_fail(&s->x, XE_CONFLICT, SLICE("another stream has resumed this one"));
 }
 
+/* At the worker of the new stream. */
+struct resuming {
+    struct list node; /* in s2s_worker.resuming */
+    uint64_t stream, holder;
+    uint64_t began_us; /* see struct resume */
+    uint32_t h;        /* what the peer has had of ours */
+    struct resumed answer;
+    bool busy;    /* one has said so */
+    uint8_t asks; /* at most ASKS_MAX */
+    char id[2 * FLOW_ID_BYTES + 1];
+    uint16_t pairs_len;
+    char pairs[]; /* of the stream: see pairs_write() */
+};
+
+/* An older attempt is under way here. What it is answered is on its way: nobody else has that. So
+ * who asks asks again. All answers to the older one are here before the second time, or at the
+ * latest the third. */
+static bool resume_is_tried(const struct s2s_worker *sw, const struct resume *m)
+{
+    LIST_EACH (it, &sw->resuming) {
+        const struct resuming *r = CONTAINER_OF(it, struct resuming, node);
+        if (r->began_us < m->began_us && slice_eq(slice_of(r->id), m->id))
+            return true;
+    }
+    return false;
+}
+
+/* An attempt that waits for what is under way has perhaps ended, and nobody has noticed: a younger
+ * one takes its place. */
 static void resume_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct resume *m = message;
     struct s2s_gate *g = s2s_gate_of(w);
+    struct s2s_worker *sw = g != NULL ? s2s_worker(g, w) : NULL;
     struct in_flow *f = NULL;
-    if (g != NULL && m->id.len == 2 * FLOW_ID_BYTES)
-        f = map_get(&s2s_worker(g, w)->flow_by_id, m->id);
-    if (f == NULL || f->wanted || f->sw->in.stopped || !flow_is_of(f, m->pairs)) {
+    if (sw != NULL && m->id.len == 2 * FLOW_ID_BYTES)
+        f = map_get(&sw->flow_by_id, m->id);
+    if (f == NULL || sw->in.stopped || !flow_is_of(f, m->pairs) ||
+        (f->wanted && m->began_us <= f->asker_us)) {
+        if (f == NULL && sw != NULL && resume_is_tried(sw, m))
+            question_answer(w, from, &s2s_resumed_message, &(struct resumed){ .busy = true });
         question_end(w, from);
         return;
     }
+    if (f->wanted)
+        question_end(w, &f->asker);
     flow_take_from_stream(f);
     f->asker = *from;
+    f->asker_us = m->began_us;
     f->wanted = true;
     if (f->open == 0) {
         flow_answer(f);
@@ -655,21 +649,16 @@ static void resume_run(struct worker *w, void *message, const struct message_fro
     }
 }
 
-/* At the worker of the new stream. */
-struct resuming {
-    uint64_t stream, holder;
-    uint32_t h; /* what the peer has had of ours */
-    struct resumed answer;
-    char id[2 * FLOW_ID_BYTES + 1];
-    uint16_t pairs_len;
-    char pairs[]; /* of the stream: see pairs_write() */
-};
-
 static void resumed_heard(struct worker *w, void *arg, void *answer,
                           const struct message_from *from)
 {
+    const struct resumed *said = answer;
     struct resuming *r = arg;
-    r->answer = *(const struct resumed *)answer;
+    if (said->busy) {
+        r->busy = true;
+        return;
+    }
+    r->answer = *said;
     if (from->node != 0 && from->node != worker_node(w)->id)
         r->answer.back = 0; /* ids of streams are of a node */
 }
@@ -729,6 +718,10 @@ static void flow_stays(struct worker *w, const struct resuming *r)
         flow_expire(f);
 }
 
+static void resume_ask(struct worker *w, struct resuming *r);
+
+static void resuming_drop(void *arg) { mem_free(&arg); }
+
 static void resumed_all(struct worker *w, void *arg)
 {
     struct resuming *r = arg;
@@ -737,6 +730,10 @@ static void resumed_all(struct worker *w, void *arg)
         map_get(&sw->in_by_id, (slice){ (const char *)&r->stream, sizeof r->stream });
     bool found = r->answer.found && map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
     if (s != NULL && s->x.state == STREAM_BOUND && !s->x.end_sent) {
+        if (!found && r->busy && r->asks < ASKS_MAX) {
+            resume_ask(w, r);
+            return;
+        }
         if (found)
             flow_goes_on(s, r);
         else
@@ -745,10 +742,19 @@ static void resumed_all(struct worker *w, void *arg)
     } else if (found && !sw->in.stopped) {
         flow_stays(w, r);
     }
+    list_remove(&r->node);
     mem_free(&r);
 }
 
-static void resuming_drop(void *arg) { mem_free(&arg); }
+static void resume_ask(struct worker *w, struct resuming *r)
+{
+    r->busy = false;
+    r->asks++;
+    each_home(w, &s2s_resume_message,
+              &(struct resume){ slice_of(r->id), { r->pairs, r->pairs_len }, r->began_us },
+              &(struct asker){
+                  .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
+}
 
 static void sm_resume(struct s2s_in *s, const struct elem *e)
 {
@@ -769,31 +775,30 @@ static void sm_resume(struct s2s_in *s, const struct elem *e)
     }
     slice pairs = pairs_write(s);
     struct resuming *r = mem_zalloc(sizeof *r + pairs.len);
+    struct loop *loop = worker_loop(s->x.worker);
     r->stream = s->x.id;
+    r->began_us = loop_wall_us(loop) - (loop_now_us(loop) - s->x.opened_us);
     r->holder = flow_holder(s);
     r->h = (uint32_t)h;
     r->pairs_len = (uint16_t)pairs.len;
     memcpy(r->pairs, pairs.ptr, pairs.len);
     memcpy(r->id, id.ptr, id.len);
+    list_append(&s2s_worker(s->gate, s->x.worker)->resuming, &r->node);
     xstream_wait(&s->x);
-    each_home(s->x.worker, &s2s_resume_message, &(struct resume){ id, pairs },
-              &(struct asker){
-                  .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
+    resume_ask(s->x.worker, r);
 }
 
 static const struct message_field resume_fields[] = {
     F_TEXT(struct resume, id, 2 * FLOW_ID_BYTES),
     F_TEXT(struct resume, pairs, PAIRS_TEXT_MAX),
+    F_U64(struct resume, began_us),
     { 0 },
 };
 static const struct message_field resumed_fields[] = {
-    F_BOOL(struct resumed, found),
-    F_BOOL(struct resumed, known),
-    F_U32(struct resumed, h, UINT32_MAX),
-    F_U32(struct resumed, max_s, RESUME_MAX_S),
-    F_U64(struct resumed, back),
-    F_U32(struct resumed, back_zero, UINT32_MAX),
-    { 0 },
+    F_BOOL(struct resumed, found),        F_BOOL(struct resumed, known),
+    F_U32(struct resumed, h, UINT32_MAX), F_U32(struct resumed, max_s, RESUME_MAX_S),
+    F_U64(struct resumed, back),          F_U32(struct resumed, back_zero, UINT32_MAX),
+    F_BOOL(struct resumed, busy),         { 0 },
 };
 const struct message_row s2s_resumed_message = {
     .id = 111,
@@ -935,6 +940,7 @@ void s2s_flows_init(struct s2s_worker *sw)
 {
     list_init(&sw->flows);
     list_init(&sw->kept);
+    list_init(&sw->resuming);
     map_init(&sw->flow_by_id, flow_key);
 }
 

@@ -225,7 +225,7 @@ void partner_failed(struct partner *p)
         partner_divert(p);
     }
     bool waits = p->actor.inbox != NULL || p->unacked.len > 0 || p->rejoins;
-    if (p->diverts || !waits || partner_gives_up(p))
+    if (p->diverts || !waits || (!soon && partner_gives_up(p)))
         partner_refuses_all(p);
 }
 

@@ -27,9 +27,17 @@ uint64_t partner_backoff_ms(const struct partner *p)
     return partner_spread_ms(ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms);
 }
 
+static bool partner_fails_for_long(const struct partner *p)
+{
+    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
+    return p->failing_us > 0 && failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
+}
+
 bool partner_resumes_soon(struct partner *p)
 {
-    if (p->session == NULL || p->resumptions == RESUME_SOON_MAX || partner_gives_up(p))
+    bool ends = partner_stopped(p) || (p->hard && p->stage == S2S_AT_POLICY);
+    if (p->session == NULL || p->resumptions == RESUME_SOON_MAX || ends ||
+        partner_fails_for_long(p))
         return false;
     p->resumptions++;
     return true;
@@ -52,12 +60,6 @@ bool partner_may_be_quick(struct partner *p)
         return false;
     p->suspect.quick++;
     return true;
-}
-
-static bool partner_fails_for_long(const struct partner *p)
-{
-    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
-    return p->failing_us > 0 && failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
 }
 
 bool partner_gives_up(const struct partner *p)

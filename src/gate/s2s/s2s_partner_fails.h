@@ -22,8 +22,9 @@ enum {
 uint64_t partner_backoff_ms(const struct partner *p);
 /* ... to resume a session of XEP-0198: whether the next one follows after a short pause. The other
  * server waits BACK_WAIT_MS for that if it has written to the session, too, and after that writes
- * what was not confirmed on another stream: it would arrive twice. RESUME_SOON_MAX in a row: then
- * pauses are those for other stanzas. Counts this one. */
+ * what was not confirmed on another stream: it would arrive twice. So would what we give back for a
+ * failure that waiting does not mend: something else has perhaps answered in place of the server.
+ * RESUME_SOON_MAX in a row: then pauses are those for other stanzas. Counts this one. */
 bool partner_resumes_soon(struct partner *p);
 uint64_t partner_resume_pause_ms(const struct partner *p); /* ... of the last one that it counted */
 /* ... for a stanza that it was sent alone: whether the next attempt may follow at once, so that one

@@ -1,0 +1,181 @@
+"""An attempt to resume a stream between servers (XEP-0198 §5) that ends early, in any way and at
+any point, takes nothing from the next attempt: nothing is lost, and nothing comes twice."""
+import re
+
+import pytest
+
+from muster import federation, slow_disk, xml
+from muster.client import until
+from test_s2s_in_sm import EVIL, authority, broken, counted, join, message, received, sm, start
+from test_s2s_lost import ENABLED, OTHER, Wire, pending, say, sm_join, until_confirmed
+
+__all__ = ["authority", "join", "start"]
+ENDS = ["open", "fin", "rst", "end", "reset", "host-unknown", "operator"]
+
+
+def end(sock, how, operator):
+    """As one of ENDS says, of which some are stream errors; "open": nobody has noticed it."""
+    if how == "fin":
+        sock.close()
+    elif how == "rst":
+        Wire._reset(sock)
+    elif how == "end":
+        sock.sendall(b"</stream:stream>")
+    elif how == "operator":
+        operator()
+    elif how != "open":
+        sock.sendall(f"<stream:error><{how} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+                     "</stream:error></stream:stream>".encode())
+
+
+# --- the server that is asked ---
+
+
+def under_way(start, disk, join):
+    """A server that has one message of a stream which has broken, and does not answer yet how many
+    that are, since the message is not stored; and what asks for it."""
+    node = start("alice", disk=disk, workers=4)
+    peer = join(node)
+    disk.turn(sync_ms=slow_disk.STILL)
+    peer.raw(message("one"))
+    until("it", lambda: received(node) == 1)
+    broken(node, peer)
+    return node, f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>"
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("how", ENDS)
+def test_an_attempt_that_ends_before_its_answer_takes_nothing(start, disk, join, how):
+    node, request = under_way(start, disk, join)
+    attempts = [join(node, enable=False) for _ in range(3)]
+    for attempt in attempts[:2]:
+        attempt.raw(request)
+        end(attempt.sock, how, lambda: node.ctl("s2s", "close", EVIL))
+    last = attempts[2] if how != "operator" else join(node, enable=False)
+    last.raw(request)
+    disk.turn(sync_ms=0)
+    assert last.expect(f"<resumed xmlns='{xml.SM}'/>").get("h") == "1"
+    last.raw(message("two"))
+    counted(last, 2)
+    alice = node.client("alice")
+    for body in "one", "two":
+        alice.expect_next(f"<message><body>{body}</body></message>")
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("how", ENDS)
+def test_an_attempt_that_ends_before_it_has_read_its_answer_takes_nothing(start, disk, join, how):
+    """What was ended in order is not resumed, but how many have arrived is said."""
+    node, request = under_way(start, disk, join)
+    attempt = join(node, enable=False)
+    attempt.raw(request)
+    disk.turn(sync_ms=0)
+    node.wait_log("event=s2s.resumed")
+    end(attempt.sock, how, lambda: node.ctl("s2s", "close", EVIL))
+    answer = sm(join(node, enable=False), request)
+    kept = how in ("open", "fin", "rst")
+    assert answer.tag == f"{{{xml.SM}}}{'resumed' if kept else 'failed'}"
+    assert answer.get("h") == "1"
+
+
+def test_an_attempt_that_ends_while_its_answer_is_on_its_way_takes_nothing(start, join):
+    """The workers say one after the other what they have."""
+    node = start("alice", workers=4)
+    peer = join(node)
+    peer.raw(message("one"))
+    counted(peer, 1)
+    broken(node, peer)
+    request = f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>"
+    for _ in range(15):
+        gone, again = join(node, enable=False), join(node, enable=False)
+        gone.raw(request)
+        gone.sock.close()
+        assert sm(again, request).tag == f"{{{xml.SM}}}resumed"
+        broken(node, again)
+
+
+# --- the server that asks ---
+
+
+@pytest.fixture
+def listener(authority):
+    victim = federation.Listener(OTHER, authority.issue("victim", OTHER))
+    yield victim
+    victim.close()
+
+
+@pytest.fixture
+def opened(start, listener):
+    """A server, alice, and a stream of theirs that has broken: all five messages have arrived there
+    and one is confirmed."""
+    node = start("alice")
+    federation.route(node, OTHER, listener.port)
+    alice = node.client("alice")
+    for n in range(5):
+        say(alice, n)
+    peer, asked = sm_join(listener, ENABLED)
+    if "text 4<" not in asked.string:
+        listener.read_until(peer, "text 4<")
+    peer.sendall(f"<a xmlns='{xml.SM}' h='1'/>".encode())
+    until("one is confirmed", lambda: pending(node) == 4)
+    Wire._reset(peer)
+    return node, alice
+
+
+def resumed(node, listener, alice):
+    """The next stream asks for the session, and brings what is new alone."""
+    peer, asked = sm_join(listener, f"<resumed xmlns='{xml.SM}' previd='session' h='5'/>")
+    assert re.search("<resume [^>]*previd='session'", asked.string), asked.string
+    say(alice, "new")
+    found = listener.read_until(peer, "text new<").string
+    assert re.findall("<body>text (.*?)</body>", found) == ["new"]
+    peer.sendall(f"<a xmlns='{xml.SM}' h='6'/>".encode())
+    until_confirmed(node)
+    peer.close()
+
+
+def connected(listener):
+    return listener.sock.accept()[0]
+
+
+def greeted(listener):
+    sock = connected(listener)
+    listener.header(sock, "first", f"<starttls xmlns='{xml.TLS}'/>")
+    listener.read_until(sock, "<starttls")
+    return sock
+
+
+def no_tls(listener):
+    """Its answer to the hello of TLS is none."""
+    sock = greeted(listener)
+    sock.sendall(f"<proceed xmlns='{xml.TLS}'/>".encode())
+    sock.sendall(b"no TLS")
+    return sock
+
+
+def authenticating(listener):
+    sock = listener.secure()
+    listener.read_until(sock, "<auth.*</auth>")
+    return sock
+
+
+def asked(listener):
+    return sm_join(listener, "")[0]
+
+
+def secured(listener):
+    return listener.secure()
+
+
+POINTS = [connected, greeted, no_tls, secured, authenticating, asked]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("how", ENDS[1:])
+@pytest.mark.parametrize("point", POINTS, ids=lambda p: p.__name__)
+def test_a_session_is_asked_for_again_when_an_attempt_has_ended(opened, listener, point, how):
+    node, alice = opened
+    sock = point(listener)
+    end(sock, how, lambda: node.ctl_run("s2s", "close", OTHER))
+    resumed(node, listener, alice)
+    sock.close()
