@@ -427,13 +427,21 @@ def stored(server):
 class Line:
     """A stream to the server that the test plays, which counts what it has read."""
 
-    def __init__(self, listener):
+    def __init__(self, listener, session=""):
+        """session: attributes of <enabled/>."""
         self.text, self.count = "", 0
-        self.peer = listener.join(f"<sm xmlns='{xml.SM}'/>")
-        self._until("<enable ")
-        self.peer.sendall(f"<enabled xmlns='{xml.SM}'/>".encode())
+        self.open(listener)
+        self.until("<enable ")
+        self.say(f"<enabled xmlns='{xml.SM}' {session}/>")
 
-    def _until(self, pattern):
+    def open(self, listener):
+        """Its next stream, up to <enable/> or <resume/>."""
+        self.text, self.peer = "", listener.join(f"<sm xmlns='{xml.SM}'/>")
+
+    def say(self, text):
+        self.peer.sendall(text.encode())
+
+    def until(self, pattern):
         while not (found := re.search(pattern, self.text)):
             data = self.peer.recv(65536)
             assert data, self.text
@@ -444,7 +452,7 @@ class Line:
     def read(self):
         """The body of the next message."""
         self.count += 1
-        return self._until("<body>([^<]*)</body>.*?</message>")[1]
+        return self.until("<body>([^<]*)</body>.*?</message>")[1]
 
     def has_more(self):
         """Whether a message has come."""
@@ -455,7 +463,7 @@ class Line:
         return "<body>" in self.text
 
     def confirm(self):
-        self.peer.sendall(f"<a xmlns='{xml.SM}' h='{self.count}'/>".encode())
+        self.say(f"<a xmlns='{xml.SM}' h='{self.count}'/>")
 
     def refuse(self):
         self.peer.sendall(REFUSAL)
@@ -466,7 +474,7 @@ REFUSAL = (f"<stream:error><policy-violation xmlns='{xml.STREAM_ERROR}'/></strea
            "</stream:stream>").encode()
 
 
-def lines(node, client, listener):
+def lines(node, client, listener, session=""):
     """Both connections of a pair, the first one first, and for each somebody whom it reaches."""
     found = {}
     for n in itertools.count():
@@ -476,7 +484,7 @@ def lines(node, client, listener):
               or any(line.has_more() for line in known))
         line = next((line for line in known if line.has_more()), None)
         if line is None:
-            line = Line(listener)
+            line = Line(listener, session)
             until("it is up", lambda: len(streams(node, "out")) > len(found))
             [number] = {row["connection"] for row in streams(node, "out")} - set(found)
             found[number] = (line, f"b{n}@{OTHER}")

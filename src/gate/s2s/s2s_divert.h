@@ -1,7 +1,8 @@
 /* s2s_divert: a connection of a pair that cannot be made, while another one of the pair is up
  * (gate/s2s/s2s_connections.h): that carries its stanzas, too. So a server that accepts fewer
  * connections gets all, and also one that we cannot connect to, on the stream that it has made
- * itself (gate/s2s/s2s_partner_back.h).
+ * itself (gate/s2s/s2s_partner_back.h). It does not while its session is kept, and stanzas of that
+ * may have arrived: partner_waits_for_session().
  *
  * What comes for the partner still comes to it, and it hands everything on, so the order stays. It
  * ends that when the other partner has ended, and nothing was handed on for a while: nothing older

@@ -90,13 +90,16 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
 {
     struct arena *tmp = out_scratch(o);
     slice resume = elem_attr(e, "resume", tmp);
+    int64_t max_s;
     if (o->sm != OUT_ENABLING)
         return false;
     o->sm = OUT_COUNTS;
     if (o->both)
         s2s_flow_enable(s2s_out_flow(&o->x));
-    if (o->share == NULL && (slice_is(resume, "true") || slice_is(resume, "1")))
+    if (o->share == NULL && (slice_is(resume, "true") || slice_is(resume, "1"))) {
         partner_set_session(o->partner, elem_attr(e, "id", tmp));
+        partner_session_max(o->partner, slice_int(elem_attr(e, "max", tmp), &max_s) ? max_s : 0);
+    }
     return true;
 }
 

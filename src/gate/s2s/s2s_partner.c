@@ -132,23 +132,11 @@ void partner_asked_only(struct partner *p, bool on)
 
 static void partner_gives_back(struct partner *p);
 
-/* Its pair has other connections; one that asks about keys is none. */
-static bool partner_is_one_of_many(const struct partner *p)
-{
-    return p->gate->connections > 1 && !partner_asks_only(p);
-}
-
-/* No other connection of its pair is up: its failure is that of the domain. */
-static bool partner_is_alone(const struct partner *p)
-{
-    unsigned other;
-    return !partner_is_one_of_many(p) ||
-           !s2s_pair_other_up(p->gate, partner_pair(p), p->number, &other);
-}
-
 static void partner_divert(struct partner *p)
 {
-    bool fails = p->missed >= DIVERT_FAILURES || p->hard || p->overdue;
+    bool fails = p->missed >= DIVERT_FAILURES || p->hard || p->overdue || partner_fails_for_long(p);
+    if (partner_waits_for_session(p))
+        return; /* what is not confirmed has perhaps arrived, and would again */
     if (p->suspect.streams > 0 && p->unacked.len > 0)
         return; /* a stanza is at fault, not the connection */
     if (s2s_mail_gives_up(&p->mail))
@@ -187,7 +175,7 @@ static void partner_remembers(struct partner *p)
     if (p->failures < FAILURES_COUNTED)
         p->failures++;
     if (!partner_stopped(p))
-        timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
+        timer_set(partner_loop(p), &p->retry, partner_pause_ms(p));
 }
 
 void partner_failed(struct partner *p)
@@ -443,6 +431,8 @@ void partner_lost(struct partner *p, bool at_once)
     actor_pin(&p->actor);
     if (p->state == ACTOR_READY)
         partner_suspects(p);
+    if (p->state == ACTOR_READY)
+        partner_session_breaks(p);
     if (p->state == ACTOR_READY && p->why[0] != '\0')
         log_info(&log_s2s, LOG_EV("s2s.lost"), LOG_S("domain", partner_remote(p)),
                  LOG_S("local", partner_local(p)), LOG_C("why", p->why));
@@ -515,10 +505,13 @@ static void partner_patience_ends(struct timer *t, struct loop *loop)
         return;
     actor_mark(&p->actor);
     actor_pin(&p->actor);
-    if (timer_is_set(&p->retry))
-        partner_refuses_all(p);
-    else
+    if (!timer_is_set(&p->retry)) {
         partner_is_overdue(p);
+    } else {
+        if (!partner_is_alone(p))
+            partner_divert(p);
+        partner_refuses_all(p);
+    }
     actor_unpin(&p->actor);
 }
 

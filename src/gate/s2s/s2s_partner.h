@@ -120,6 +120,8 @@ void partner_uncounted(struct partner *p); /* it has no XEP-0198 after all */
 /* The id of the session of XEP-0198 that can be resumed; empty: none. */
 slice partner_session(const struct partner *p);
 void partner_set_session(struct partner *p, slice id);
+/* ... and it says for how many seconds; 0: it does not. */
+void partner_session_max(struct partner *p, int64_t max_s);
 /* Where the other server writes on our stream, too (XEP-0288). */
 struct in_flow *partner_flow(const struct partner *p); /* what counts that; NULL: it may not */
 /* The stream is authenticated. true: the last session goes on, if `resumes` says that it may. */

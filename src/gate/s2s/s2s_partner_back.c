@@ -86,8 +86,9 @@ static bool back_has_several(const struct partner *p)
 static bool partner_resumes(const struct partner *p)
 {
     bool longer = p->out != NULL || back_has_several(p);
-    return p->session != NULL && !p->hard &&
-           back_waits_since(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS);
+    return partner_waits_for_session(p) ||
+           (p->session != NULL && !p->hard &&
+            back_waits_since(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS));
 }
 
 /* From the end of the stream on. Not all partners of a server connect to it at the same moment. */

@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_partner_fails.h"
 #include "base/rand.h"
+#include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner_private.h"
 
 enum {
@@ -7,7 +8,8 @@ enum {
     PATIENCE_MIN_MS = 15000,
     BRIEF_MS = 2000,
     RESUME_PAUSE_MS = 50, /* doubles; all of them together are no longer than BACK_WAIT_MS */
-    RESUME_SOON_MAX = 4
+    RESUME_SOON_MAX = 4,
+    SESSION_MAX_S = 600
 };
 _Static_assert((RESUME_PAUSE_MS << RESUME_SOON_MAX) - RESUME_PAUSE_MS < BACK_WAIT_MS,
                "the last attempt begins while the other server waits");
@@ -20,17 +22,55 @@ static uint64_t partner_spread_ms(uint64_t ms)
     return ms - ms / 4 + random % (ms / 2);
 }
 
-uint64_t partner_backoff_ms(const struct partner *p)
+bool partner_is_one_of_many(const struct partner *p)
 {
-    ensure(p->failures > 0);
-    uint64_t ms = (uint64_t)BACKOFF_MS << (p->failures - 1);
-    return partner_spread_ms(ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms);
+    return p->gate->connections > 1 && !partner_asks_only(p);
 }
 
-static bool partner_fails_for_long(const struct partner *p)
+bool partner_is_alone(const struct partner *p)
 {
-    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
-    return p->failing_us > 0 && failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
+    unsigned other;
+    return !partner_is_one_of_many(p) ||
+           !s2s_pair_other_up(p->gate, partner_pair(p), p->number, &other);
+}
+
+void partner_session_max(struct partner *p, int64_t max_s)
+{
+    p->session_max_s = (uint32_t)(max_s <= 0 ? 0 : max_s < SESSION_MAX_S ? max_s : SESSION_MAX_S);
+}
+
+/* XEP-0198 §5: `max` is how long the other server keeps it. If it does not say so, we assume that
+ * this is as long as we do. */
+void partner_session_breaks(struct partner *p)
+{
+    int64_t ours_ms = setting_int(&s2s_resume_for); /* none: not above 0 */
+    uint64_t ms = p->session_max_s > 0 ? 1000ull * p->session_max_s
+                  : ours_ms > 0        ? (uint64_t)ours_ms
+                                       : 0;
+    p->session_over_us = loop_now_us(partner_loop(p)) + ms * 1000;
+}
+
+uint64_t partner_session_left_ms(const struct partner *p)
+{
+    uint64_t now = loop_now_us(partner_loop(p));
+    bool ends = p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !partner_is_served(p);
+    if (p->state != ACTOR_LOADING || p->session == NULL || p->unacked.len == 0 || ends ||
+        now >= p->session_over_us)
+        return 0;
+    return (p->session_over_us - now) / 1000 + 1;
+}
+
+bool partner_waits_for_session(const struct partner *p)
+{
+    return partner_session_left_ms(p) > 0 && !partner_is_alone(p);
+}
+
+uint64_t partner_pause_ms(const struct partner *p)
+{
+    ensure(p->failures > 0);
+    uint64_t ms = (uint64_t)BACKOFF_MS << (p->failures - 1), left = partner_session_left_ms(p);
+    ms = partner_spread_ms(ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms);
+    return left > 0 && ms > left / 2 + BACKOFF_MS ? left / 2 + BACKOFF_MS : ms;
 }
 
 bool partner_resumes_soon(struct partner *p)
@@ -62,9 +102,16 @@ bool partner_may_be_quick(struct partner *p)
     return true;
 }
 
+bool partner_fails_for_long(const struct partner *p)
+{
+    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
+    return p->failing_us > 0 && failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
+}
+
 bool partner_gives_up(const struct partner *p)
 {
-    return p->hard || partner_stopped(p) || partner_fails_for_long(p);
+    return partner_stopped(p) ||
+           ((p->hard || partner_fails_for_long(p)) && !partner_waits_for_session(p));
 }
 
 bool partner_is_down(const struct partner *p)
@@ -93,12 +140,17 @@ void partner_waits(struct partner *p)
 bool partner_is_impatient(struct partner *p, bool waited_for)
 {
     uint64_t now = loop_now_us(partner_loop(p)), until = p->attempt_until_us;
+    if (partner_waits_for_session(p)) {
+        timer_set(partner_loop(p), &p->patience, partner_session_left_ms(p));
+        return false;
+    }
     if (!timer_is_set(&p->retry) && (now < until || !waited_for)) {
         timer_set(partner_loop(p), &p->patience,
                   now < until ? (until - now) / 1000 + 1 : (uint64_t)BRIEF_MS);
         return false;
     }
-    p->failing_us = p->failing_us == 0 ? p->waits_us : p->failing_us;
+    if (p->failing_us == 0 || p->failing_us > p->waits_us)
+        p->failing_us = p->waits_us;
     p->failures = p->failures == 0 ? 1 : p->failures;
     return true;
 }

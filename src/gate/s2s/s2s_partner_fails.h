@@ -18,8 +18,23 @@ enum {
     PARTNER_QUICK_MS = 60000
 };
 
-/* After an attempt that has failed: how long until the next one. */
-uint64_t partner_backoff_ms(const struct partner *p);
+/* It has failed for s2s.retry-for. */
+bool partner_fails_for_long(const struct partner *p);
+/* After an attempt that has failed: how long until the next one. One that waits for its session has
+ * several attempts while the other server keeps that, and one behind its end. */
+uint64_t partner_pause_ms(const struct partner *p);
+/* Its pair has other connections; one that asks about keys is none. */
+bool partner_is_one_of_many(const struct partner *p);
+/* No other connection of its pair is up: its failure is that of the domain. */
+bool partner_is_alone(const struct partner *p);
+/* The stream has broken: the other server begins to count how long it keeps the session. */
+void partner_session_breaks(struct partner *p);
+/* How long it keeps that from now on, with something that it has not confirmed, and perhaps has; 0:
+ * it does not, or we do not try to resume it. No longer than SESSION_MAX_S after the break. */
+uint64_t partner_session_left_ms(const struct partner *p);
+/* The same while another connection of the pair is up: that does not carry its stanzas meanwhile
+ * (gate/s2s/s2s_divert.h), they wait. */
+bool partner_waits_for_session(const struct partner *p);
 /* ... to resume a session of XEP-0198: whether the next one follows after a short pause. The other
  * server waits BACK_WAIT_MS for that if it has written to the session, too, and after that writes
  * what was not confirmed on another stream: it would arrive twice. So would what we give back for a

@@ -33,8 +33,22 @@ static void partner_shows_link(const struct partner *p, struct s2s_shown *s)
     }
 }
 
+enum { SHOWN_WHY_BYTES = PARTNER_WHY_BYTES + 100 };
+
+/* Fills `text`. */
+static slice partner_shows_why(const struct partner *p, char text[SHOWN_WHY_BYTES])
+{
+    if (!partner_waits_for_session(p))
+        return slice_of(p->why);
+    uint64_t left_s = partner_session_left_ms(p) / 1000;
+    snprintf(text, SHOWN_WHY_BYTES, "%s; the other server keeps its session for %u s more, and %s",
+             p->why, (unsigned)left_s, "stanzas wait until it is resumed");
+    return slice_of(text);
+}
+
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
 {
+    char why[SHOWN_WHY_BYTES];
     if (p->state == ACTOR_ABSENT && p->failures == 0)
         return; /* it only writes what was confirmed */
     bool failed = p->failures > 0 && p->state != ACTOR_READY;
@@ -54,7 +68,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .tls = "",
         .auth = "",
         .stage = failed ? (enum s2s_stage)p->stage : S2S_AT_NONE,
-        .why = failed ? slice_of(p->why) : (slice){ 0 },
+        .why = failed ? partner_shows_why(p, why) : (slice){ 0 },
     };
     partner_shows_link(p, &s);
     partner_room_show(p, &s);

@@ -143,11 +143,13 @@ struct partner {
     uint64_t watched_us;                       /* loop time until which care lasts for them */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
-    uint8_t number;                            /* of its connections; 0: the first */
-    bool diverts;         /* another one carries its stanzas: gate/s2s/s2s_divert.h */
-    uint8_t diverted_to;  /* its number */
-    uint64_t diverted_us; /* loop time of the last that it was handed */
-    uint16_t shares;      /* of stored messages that this one sends, a bit for each */
+    uint32_t session_max_s;   /* at most SESSION_MAX_S; 0: the other server does not say it */
+    uint64_t session_over_us; /* loop time when it has kept that, since the stream broke */
+    uint8_t number;           /* of its connections; 0: the first */
+    bool diverts;             /* another one carries its stanzas: gate/s2s/s2s_divert.h */
+    uint8_t diverted_to;      /* its number */
+    uint64_t diverted_us;     /* loop time of the last that it was handed */
+    uint16_t shares;          /* of stored messages that this one sends, a bit for each */
     uint16_t remote_len, local_len;
     uint8_t external;                      /* enum s2s_external: how it failed the last time, */
     char external_said[EXTERNAL_SAID_MAX]; /* and what s2s_external_failed() says of that */

@@ -191,7 +191,8 @@ struct setting s2s_retry_for = {
     .min = 0,
     .max = 3600 * 1000,
     .doc = "How long stanzas wait for a server that cannot be reached or hangs before their "
-           "senders are told; an attempt that is under way gets at least 15 seconds. From then on "
+           "senders are told; an attempt that is under way gets at least 15 seconds, and one of "
+           "several s2s.connections waits for its session in the other server. From then on "
            "stanzas to it are refused at once, until that attempt and the pause behind it end. "
            "For messages that are stored, see s2s.keep-for.",
 };
