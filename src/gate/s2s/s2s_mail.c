@@ -548,9 +548,11 @@ static void mail_old_told(void *arg, enum err e)
     struct s2s_mail *m = l->mail;
     ensure(m->giving_up > 0);
     m->giving_up--;
-    m->given_up += e == OK; /* one that still waits is found by the next pass */
+    m->given_up += e == OK;
     if (e == OK || e == E_NOTFOUND)
         mail_is_over(m, l);
+    else /* also if the stream is up by now, and a page was read to its end without it */
+        s2s_mail_found(m);
     if (m->giving_up == 0)
         mail_old_next(m);
     mail_left_free(l);
