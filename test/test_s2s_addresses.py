@@ -79,6 +79,21 @@ def test_a_message_goes_to_an_address(open_node, authority):
     listener.close()
 
 
+def test_each_host_has_one_address_as_a_domain(open_node):
+    """IPv4 in IPv6 (RFC 4291 §2.5.5.2) is the same; and an address is below no name."""
+    alice = open_node.client("alice")
+    same = [V4, "[::ffff:127.0.0.7]", "[::FFFF:7F00:7]"]
+    open_node.ctl("federation", "block", same[1])
+    for to in same:
+        assert error_of(alice, f"bob@{to}")[0] == "policy-violation"
+    open_node.ctl("federation", "allow", V4)
+    open_node.ctl("federation", "block", "*.0.0.7")
+    open_node.ctl("s2s-route", "add", "*.0.0.7", "127.0.0.1:1", "--blocked", "on")
+    open_node.ctl("s2s-route", "add", V4, f"127.0.0.1:{federation.free_port()}")
+    for to in same:
+        assert error_of(alice, f"bob@{to}")[0] == "remote-server-timeout"
+
+
 @pytest.mark.parametrize("domain", [V4, V6])
 def test_static_routes_to_addresses(open_node, authority, domain):
     """A name in the certificate is none, though it has the same text, nor another address."""

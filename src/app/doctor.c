@@ -292,7 +292,7 @@ enum err doctor_outside(slice domain, slice dns, struct buf *line, struct why *w
     struct tls_trust *trust = NULL;
     slice prepared;
     enum err e = jid_prep_domain(domain, call.arena, &prepared);
-    if (e == OK && s2s_is_address(prepared)) {
+    if (e == OK && jid_is_address(prepared)) {
         why_set(why, "domain: found the address %.*s, allowed a domain such as example.org",
                 SLICE_ARG(prepared));
         e = E_SYNTAX;

@@ -98,7 +98,8 @@ static enum name jid_name_of(slice domain)
     return name;
 }
 
-/* "[2001:db8::1]", in the form of RFC 5952. */
+/* "[2001:db8::1]", in the form of RFC 5952. An IPv4 address in IPv6 (RFC 4291 §2.5.5.2) is the host
+ * of that address, and is written as such: one form for each host. */
 static enum err prep_ipv6(slice text, struct arena *tmp, slice *out)
 {
     struct in6_addr address;
@@ -111,7 +112,9 @@ static enum err prep_ipv6(slice text, struct arena *tmp, slice *out)
         inet_ntop(AF_INET6, &address, canonical, sizeof canonical) == NULL)
         return E_SYNTAX;
     *out = text;
-    if (!slice_is((slice){ text.ptr + 1, text.len - 2 }, canonical))
+    if (IN6_IS_ADDR_V4MAPPED(&address))
+        *out = slice_of(arena_printf(tmp, "%s", canonical + strlen("::ffff:")));
+    else if (!slice_is((slice){ text.ptr + 1, text.len - 2 }, canonical))
         *out = slice_of(arena_printf(tmp, "[%s]", canonical));
     return OK;
 }
@@ -165,6 +168,19 @@ enum err jid_prep_resource(slice text, struct arena *tmp, slice *out)
 enum err jid_prep_password(slice text, struct arena *tmp, slice *out)
 {
     return jid_prep_resource(text, tmp, out);
+}
+
+bool jid_is_address(slice domain)
+{
+    char text[INET_ADDRSTRLEN];
+    struct in_addr v4;
+    if (domain.len == 0 || domain.ptr[0] == '[')
+        return true;
+    if (domain.len >= sizeof text)
+        return false;
+    memcpy(text, domain.ptr, domain.len);
+    text[domain.len] = '\0';
+    return inet_pton(AF_INET, text, &v4) == 1;
 }
 
 slice jid_bare_of(slice text)

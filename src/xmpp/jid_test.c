@@ -205,6 +205,9 @@ static void takes_ip_literals(void **state)
     expect("a@192.0.2.1/r", "a@192.0.2.1/r");
     expect("a@[2001:DB8:0:0::1]/r", "a@[2001:db8::1]/r");
     expect("[::1]", "[::1]");
+    expect("a@[::ffff:192.0.2.1]/r", "a@192.0.2.1/r");
+    expect("[0:0:0:0:0:FFFF:C000:0201]", "192.0.2.1");
+    expect("[::fffe:c000:201]", "[::fffe:c000:201]");
     refuse("[::1");
     refuse("[::1]x");
     refuse("[]");

@@ -57,7 +57,8 @@ static bool book_word_means(slice word, slice domain)
     if (!slice_starts(word, SLICE("*.")))
         return slice_eq(word, domain);
     slice below = slice_from(word, 1); /* with its dot */
-    return domain.len > below.len && slice_eq(slice_from(domain, domain.len - below.len), below);
+    return domain.len > below.len && !jid_is_address(domain) &&
+           slice_eq(slice_from(domain, domain.len - below.len), below);
 }
 
 bool federation_rule_allows(const struct federation_rule *r, slice domain)

@@ -164,6 +164,8 @@ bool federation_list_has_domain(const struct federation_list *l, slice domain)
         return false;
     if (map_get(&l->exact, domain) != NULL)
         return true;
+    if (jid_is_address(domain))
+        return false;
     while (l->below.count > 0 && slice_cut(rest, '.', &label, &rest))
         if (map_get(&l->below, rest) != NULL)
             return true;

@@ -20,17 +20,19 @@ static struct federation_list *read_list(const char *text)
 static void patterns_are_domains_and_addresses(void **s)
 {
     struct federation_list *l = read_list("# head\n\n Spam.Test\t# this one\r\n*.bad.test\n"
-                                          "bob@near.test\nwin*er@near.test\n*@all.test");
+                                          "bob@near.test\nwin*er@near.test\n*@all.test\n*.0.0.7\n"
+                                          "[::ffff:127.0.0.8]");
     static const char *const listed[] = { "spam.test",       "x@spam.test",
                                           "a.bad.test",      "x@b.a.bad.test",
                                           "bob@near.test",   "winner@near.test",
                                           "winer@near.test", "winerer@near.test",
-                                          "x@all.test" };
+                                          "x@all.test",      "x@127.0.0.8" };
     static const char *const free_ones[] = { "x.spam.test",     "bad.test",        "xbad.test",
                                              "near.test",       "bobby@near.test", "win@near.test",
-                                             "winner@far.test", "all.test",        "test" };
+                                             "winner@far.test", "all.test",        "test",
+                                             "127.0.0.7",       "x@127.0.0.7" };
     (void)s;
-    assert_int_equal(federation_list_count(l), 5);
+    assert_int_equal(federation_list_count(l), 7);
     for (size_t i = 0; i < sizeof listed / sizeof listed[0]; i++)
         if (!federation_list_has(l, slice_of(listed[i])))
             fail_msg("%s is free", listed[i]);

@@ -27,6 +27,7 @@
 #include "io/tls.h"
 #include "io/tls_trust.h"
 #include "io/work.h"
+#include "xmpp/jid.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -334,7 +335,7 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
     if (foreign_is_farewell(*st)) /* the contact list changes, also if the edge sends nothing */
         return PASS;
     why->error = SE_NOT_ALLOWED;
-    why->text = s2s_is_address(to) && !setting_bool(&s2s_ip_literals)
+    why->text = jid_is_address(to) && !setting_bool(&s2s_ip_literals)
                     ? SLICE("this server communicates with domains only, not with addresses in "
                             "numbers")
                     : SLICE("this server does not communicate with that domain");

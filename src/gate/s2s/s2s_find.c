@@ -334,7 +334,7 @@ static void find_plan(struct s2s_find *f, slice domain)
             find_add_route(f, order[i]);
         ends = l->ends;
     }
-    bool fixed = s2s_is_address(f->domain);
+    bool fixed = jid_is_address(f->domain);
     slice at_last = fixed ? slice_of(arena_printf(loop_scratch(find_loop(f)), "%.*s:%d",
                                                   SLICE_ARG(f->domain), PORT))
                           : f->domain;
@@ -401,7 +401,7 @@ static void find_next(struct s2s_find *f)
         bool right = address_parse(slice_of(s->host), &address);
         ensure(right);
         find_dial(f, &address, 1);
-    } else if (s->kind == STEP_HOST && s->host[0] != '\0' && s2s_is_address(slice_of(s->host))) {
+    } else if (s->kind == STEP_HOST && s->host[0] != '\0' && jid_is_address(slice_of(s->host))) {
         f->fails = true;
         find_fails(
             f, S2S_AT_DNS,
@@ -698,7 +698,7 @@ slice s2s_ascii(slice domain, struct arena *tmp)
 
 slice s2s_server_name(slice domain, struct arena *tmp)
 {
-    return s2s_is_address(domain) ? (slice){ 0 } : s2s_ascii(domain, tmp);
+    return jid_is_address(domain) ? (slice){ 0 } : s2s_ascii(domain, tmp);
 }
 
 void s2s_dns_servers_changed(struct worker *w, const struct setting *s)

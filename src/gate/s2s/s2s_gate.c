@@ -9,6 +9,7 @@
 #include "home/remote.h"
 #include "im/foreign.h"
 #include "io/tls.h"
+#include "xmpp/jid.h"
 
 struct s2s_gate *s2s_gate_of(const struct worker *w) { return edge_own(worker_node(w), &s2s_edge); }
 
@@ -48,7 +49,7 @@ const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice r
                     "TARGET --blocked off` ends the block.",
                     NULL };
     ensure(local.len > 0);
-    if (s2s_is_address(remote) && !setting_bool(&s2s_ip_literals))
+    if (jid_is_address(remote) && !setting_bool(&s2s_ip_literals))
         return &number;
     slice parent = foreign_parent(worker_node(w), local);
     enum s2s_policy policy = (enum s2s_policy)setting_int(policy_of(w, local));

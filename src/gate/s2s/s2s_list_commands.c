@@ -15,6 +15,7 @@
 #include "home/here.h"
 #include "home/question.h"
 #include "im/feature.h"
+#include "xmpp/jid.h"
 
 /* Workers read the rows again. */
 
@@ -113,7 +114,7 @@ static bool pattern_is_idle(struct command_call *call)
     if (s2s_is_ours(call->worker, pattern))
         command_fail(call, E_CONFLICT, "%.*s is a domain of this server; give that of another one",
                      SLICE_ARG(pattern));
-    else if (s2s_is_address(pattern) && !setting_bool(&s2s_ip_literals))
+    else if (jid_is_address(pattern) && !setting_bool(&s2s_ip_literals))
         command_fail(call, E_CONFLICT,
                      "%.*s is an IP address; give a domain, or set s2s.ip-literals to on first",
                      SLICE_ARG(pattern));
@@ -522,7 +523,7 @@ static bool list_pattern_ok(slice text)
     slice pattern;
     bool right = s2s_pattern_ok(text) && s2s_pattern_read(text, tmp, &pattern) &&
                  pattern.len <= S2S_PATTERN_MAX &&
-                 !(slice_starts(pattern, SLICE("*.")) && s2s_is_address(slice_from(pattern, 2)));
+                 !(slice_starts(pattern, SLICE("*.")) && jid_is_address(slice_from(pattern, 2)));
     arena_destroy(&tmp);
     return right;
 }

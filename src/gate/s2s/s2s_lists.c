@@ -8,6 +8,7 @@
 #include "home/here.h"
 #include "io/timer.h"
 #include "store/store.h"
+#include "xmpp/jid.h"
 
 /* The database. */
 
@@ -274,7 +275,7 @@ struct s2s_levels s2s_levels_of(slice domain)
                                 .rest = domain };
 }
 
-/* The keys of "a.b.test": itself, ".b.test", ".test", "". */
+/* The keys of "a.b.test": itself, ".b.test", ".test", ""; of an address: itself, "". */
 const struct s2s_listed *s2s_levels_next(struct s2s_levels *at)
 {
     const struct lists *l = at->lists;
@@ -283,7 +284,7 @@ const struct s2s_listed *s2s_levels_next(struct s2s_levels *at)
         slice key = at->rest;
         one = map_get(&l->listed, key);
         at->over = key.len == 0;
-        size_t next = key.len > 0 && key.ptr[0] == '.';
+        size_t next = jid_is_address(key) ? key.len : key.ptr[0] == '.';
         while (next < key.len && key.ptr[next] != '.')
             next++;
         at->rest = slice_from(key, next);

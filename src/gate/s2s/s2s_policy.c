@@ -29,7 +29,7 @@ static bool policy_matches(slice pattern, slice domain)
     if (!slice_starts(pattern, SLICE("*.")))
         return slice_eq(pattern, domain);
     slice below = slice_from(pattern, 1); /* with its dot */
-    return domain.len > below.len && policy_ends_with(domain, below);
+    return domain.len > below.len && policy_ends_with(domain, below) && !jid_is_address(domain);
 }
 
 /* Whether it is as s2s_pattern_read() makes it, which is found out without that. */
@@ -63,19 +63,6 @@ bool s2s_patterns_match(slice patterns, slice domain)
         if (s2s_pattern_matches(one, domain))
             return true;
     return false;
-}
-
-bool s2s_is_address(slice domain)
-{
-    char text[INET_ADDRSTRLEN];
-    struct in_addr v4;
-    if (domain.len == 0 || domain.ptr[0] == '[')
-        return true;
-    if (domain.len >= sizeof text)
-        return false;
-    memcpy(text, domain.ptr, domain.len);
-    text[domain.len] = '\0';
-    return inet_pton(AF_INET, text, &v4) == 1;
 }
 
 static bool policy_pattern_ok(slice text, struct arena *tmp)

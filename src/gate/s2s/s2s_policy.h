@@ -8,12 +8,11 @@ struct arena;
 
 /* The pattern with its domain prepared; false: it is none. */
 bool s2s_pattern_read(slice text, struct arena *tmp, slice *pattern);
-/* "partner.test" is that domain; "*.partner.test" all below it, at any depth; "*" all. */
+/* "partner.test" is that domain; "*.partner.test" all below it, at any depth, and no address; "*"
+ * all. */
 bool s2s_pattern_matches(slice pattern, slice domain);
 /* Whether one of the patterns, separated by spaces, matches. */
 bool s2s_patterns_match(slice patterns, slice domain);
-/* Whether a prepared domain is an IP address: "192.0.2.1", "[2001:db8::1]" (RFC 7622 §3.2). */
-bool s2s_is_address(slice domain);
 
 /* For settings: `check` and `form` of struct param. */
 bool s2s_pattern_ok(slice pattern);

@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_policy.h"
+#include "xmpp/jid.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,11 @@ static void patterns_are_whole_domains_or_all_below_one(void **s)
     assert_false(matches("*.a.test", ".a.test"));
     assert_false(matches("*a.test", "xa.test"));
     assert_false(matches("a.tes", "a.test"));
+    assert_true(matches("*", "127.0.0.7"));
+    assert_true(matches("[::FFFF:127.0.0.7]", "127.0.0.7"));
+    assert_false(matches("*.0.0.7", "127.0.0.7"));
+    assert_false(matches("*.7", "127.0.0.7"));
+    assert_true(matches("*.0.0.7", "x.127.0.0.7"));
 }
 
 static void patterns_have_any_form_of_a_domain(void **s)
@@ -86,11 +92,11 @@ static void name_servers_are_checked(void **s)
 static void addresses_are_no_domains(void **s)
 {
     (void)s;
-    assert_true(s2s_is_address(SLICE("")));
-    assert_true(s2s_is_address(SLICE("[::1]")));
-    assert_true(s2s_is_address(SLICE("127.0.0.1")));
-    assert_false(s2s_is_address(SLICE("127.0.0.1.test")));
-    assert_false(s2s_is_address(SLICE("a.test")));
+    assert_true(jid_is_address(SLICE("")));
+    assert_true(jid_is_address(SLICE("[::1]")));
+    assert_true(jid_is_address(SLICE("127.0.0.1")));
+    assert_false(jid_is_address(SLICE("127.0.0.1.test")));
+    assert_false(jid_is_address(SLICE("a.test")));
 }
 
 int main(void)

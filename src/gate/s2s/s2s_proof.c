@@ -12,6 +12,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "io/tls_cert.h"
 #include "io/tls_names.h"
+#include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
@@ -140,7 +141,7 @@ static bool proof_names(slice certificate, slice domain, struct arena *tmp, stru
                                  .xmpp = true,
                                  .wildcards = setting_bool(&s2s_wildcards) };
     why_set(why, "it does not name %.*s", SLICE_ARG(domain));
-    if (s2s_is_address(domain))
+    if (jid_is_address(domain))
         return tls_names_have_address(certificate, proof_address(domain, tmp));
     if (tls_names_read(&names, certificate, tmp) != OK)
         return false;

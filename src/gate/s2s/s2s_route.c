@@ -9,7 +9,7 @@ static bool route_is_host(slice name)
 {
     struct arena *tmp = arena_create(0);
     slice prepared;
-    bool ok = name.len > 0 && name.len < DNS_HOST_BYTES && !s2s_is_address(name) &&
+    bool ok = name.len > 0 && name.len < DNS_HOST_BYTES && !jid_is_address(name) &&
               memchr(name.ptr, ':', name.len) == NULL && !host_port_is_number(name) &&
               jid_prep_domain(name, tmp, &prepared) == OK && slice_eq(prepared, name);
     arena_destroy(&tmp);
