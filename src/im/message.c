@@ -136,9 +136,9 @@ static bool is_about_another(const struct stanza *st)
                                               stanza_find(st, "apply-to", NS_FASTEN, &e));
 }
 
-/* Messages for one account that are on their way to the disk, also those whose senders were told
- * that it took too long. A store that works takes so many within a second; one that does not would
- * have their senders repeat them without end. Beyond, they are asked to wait. */
+/* Messages for one account that are on their way to the disk. A store that works takes so many
+ * within a second. Beyond, their senders are asked to wait, before the message is shown to anybody.
+ */
 enum { STORING_MAX = 16384 };
 
 static void storing(struct account *a)
@@ -197,8 +197,6 @@ void messages_forget(struct worker *w)
     }
 }
 
-enum { OUTCOME_MS = 600 * 1000 };
-
 /* It is in the archive; or the owner has it, and where it did not belong there it is gone. */
 static bool im_message_arrived(const struct account *a, uint64_t archive_id,
                                const struct store_batch *b)
@@ -206,26 +204,8 @@ static bool im_message_arrived(const struct account *a, uint64_t archive_id,
     return store_row_count(b, 0) > 0 || mailbox_state(a, archive_id) == ENTRY_SETTLED;
 }
 
-static void im_message_outcome(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct pending *p = arg;
-    bool lost = result == STORE_OK && !im_message_arrived(p->account, p->archive_id, b);
-    if (result == STORE_OK && !lost)
-        note_archived(p);
-    pending_end(p, lost ? E_NOTFOUND : err_of_store(result));
-}
-
-/* The write goes on after its deadline, and a read behind it tells what became of it. Until then
- * the message is in the mailbox as if it were stored. */
-static void ask_outcome(struct pending *p)
-{
-    struct account *a = p->account;
-    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
-    store_read_late(b, a->id);
-    STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(p->archive_id));
-    store_submit(b, worker_loop(a->worker), OUTCOME_MS, im_message_outcome, p);
-}
-
+/* However long it took: until then the message is in the mailbox as if it were stored, and its
+ * sender hears nothing (architecture §6). */
 static void im_message_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct pending *p = arg;
@@ -234,19 +214,14 @@ static void im_message_stored(void *arg, enum store_result result, const struct 
     if (result != STORE_OK) {
         metric_add(&messages_refused, 1);
         im_message_trace("message.not-stored", p->st, store_result_name(result), 0);
-        route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
-                    result == STORE_UNKNOWN ? SLICE("the message could not be stored in time")
-                                            : SLICE("the message could not be stored"));
+        route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
         ticket_refused(w, p->origin);
     } else {
         note_archived(p);
     }
     if (p->origin.session != 0)
         ticket_done(w, p->origin);
-    if (result == STORE_UNKNOWN)
-        ask_outcome(p);
-    else
-        pending_end(p, err_of_store(result));
+    pending_end(p, err_of_store(result));
 }
 
 struct incoming {
@@ -297,7 +272,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     buf_fini(&text);
     storing(a);
     metric_add(&messages_stored, 1);
-    store_submit(b, worker_loop(w), 0, im_message_stored, p);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, im_message_stored, p);
     return p;
 }
 
@@ -350,7 +325,7 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(first));
     storing(a);
-    store_submit(b, worker_loop(a->worker), 0, repeat_done, r);
+    store_submit(b, worker_loop(a->worker), STORE_COMMIT_MS, repeat_done, r);
     if (kept(a, in, PASSAGE_RECEIVED))
         r->origin = ORIGIN_NONE;
     return ROUTE_PENDING;

@@ -709,19 +709,20 @@ static void test_stalled(void **state)
     (void)state;
     struct store *s = fix_store();
     struct loop *loop = loop_create(0);
-    struct answer a = { .left = 1 };
+    struct answer a = { .left = 1 }, until_done = { .left = 1 };
     PGconn *other = PQconnectdb(pgfix.url);
     PQclear(PQexec(other, "BEGIN; LOCK TABLE note IN EXCLUSIVE MODE"));
     uint64_t began_us = clock_mono_us();
     submit_note(s, loop, 1, 300, &a);
+    submit_note(s, loop, 2, STORE_UNTIL_DONE, &until_done);
     loop_run(loop);
     assert_int_equal(a.result, STORE_UNKNOWN);
     assert_in_range(a.at_us - began_us, 300000, 10000000);
+    assert_int_equal(until_done.left, 1);
     PQclear(PQexec(other, "ROLLBACK"));
-    a.left = 1;
-    submit_note(s, loop, 2, 0, &a);
     loop_run(loop);
-    assert_int_equal(a.result, STORE_OK);
+    assert_int_equal(until_done.left, 0);
+    assert_int_equal(until_done.result, STORE_OK);
     assert_int_equal(fix_int("SELECT count(*) FROM note"), 2);
     PQclear(PQexec(other, "BEGIN; LOCK TABLE note IN EXCLUSIVE MODE"));
     assert_int_equal(put_note(s, 3), STORE_DOWN); /* by lock_timeout */

@@ -48,10 +48,12 @@ struct alarm store_refused_alarm = {
 struct alarm store_slow_alarm = {
     .name = "store.slow",
     .severity = ALARM_CRITICAL,
-    .text = "The database does not store what it is given in time, so messages are refused.",
+    .text =
+        "The database does not store what it is given in time, so messages are not acknowledged.",
     .action = "Look at the disk of the database: whether it answers, and what else loads it. The "
               "alarm is cleared when a write is done.",
-    .explanation = "A write that is not done in time cannot be acknowledged to the client.",
+    .explanation = "What is not stored yet is not acknowledged to the client; other requests end "
+                   "with an error.",
     .raised_when = "A write was not done within its time limit.",
     .cleared_when = "A write is done.",
 };
@@ -94,7 +96,7 @@ struct store_port {
     struct timer timer;  /* set while an op is pending: the next look at deadlines */
     uint64_t look_us;    /* when that is */
     struct list pending; /* ops by until_us, the soonest first */
-    struct list overdue; /* answered by deadline; the driver still has them */
+    struct list overdue; /* behind their deadline; the driver still has them. Answered, or firm */
     uint64_t logged_us;  /* the last line about deadlines; since then so many were not logged: */
     uint64_t late_writes, late_reads;
 };
@@ -195,7 +197,7 @@ static void log_overdue(struct store_port *port, uint64_t now_us)
 static void answer_overdue(struct store_port *port, struct store_op *op)
 {
     bool write = batch_of(op)->kind == BATCH_WRITE;
-    atomic_store(&batch_of(op)->given_up, true);
+    atomic_store(&batch_of(op)->given_up, !op->firm);
     list_remove(&op->node);
     list_append(&port->overdue, &op->node);
     metric_add(&store_overdue, 1);
@@ -206,7 +208,8 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
     port->late_writes += write;
     port->late_reads += !write;
     arena_reset(loop_scratch(port->loop));
-    store_answer(op, write ? STORE_UNKNOWN : STORE_DOWN, NULL);
+    if (!op->firm)
+        store_answer(op, write ? STORE_UNKNOWN : STORE_DOWN, NULL);
 }
 
 /* The timer is not changed when operations end in time, which is cheaper. So it is set again
@@ -280,12 +283,15 @@ static void store_hand_over(struct store *store, struct store_batch *b)
 struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t deadline_ms,
                               store_done_fn *done, void *arg)
 {
-    uint64_t ms = deadline_ms > 0 ? deadline_ms : STORE_DEADLINE_MS;
+    bool firm = deadline_ms == STORE_UNTIL_DONE;
+    uint64_t ms = deadline_ms > 0 && !firm ? deadline_ms : STORE_DEADLINE_MS;
+    ensure(!firm || b->kind == BATCH_WRITE);
     b->port = port_of(b->store, loop);
     b->submitted_us = clock_mono_us();
     uint64_t due_us = b->submitted_us + ms * 1000;
-    b->op =
-        (struct store_op){ .deadline_us = due_us, .until_us = due_us, .done = done, .arg = arg };
+    b->op = (struct store_op){
+        .deadline_us = due_us, .until_us = due_us, .firm = firm, .done = done, .arg = arg
+    };
     if (done != NULL)
         atomic_fetch_add(&b->store->awaited, 1);
     await(b->port, &b->op);

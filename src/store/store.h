@@ -38,6 +38,10 @@ enum {
     STORE_LONG_READS_MAX = 32,         /* of one user that wait; beyond: STORE_BUSY */
 };
 
+/* In the place of a deadline, of a write: its real result is told, however long that takes. That it
+ * is late raises the alarm, as with the default. */
+#define STORE_UNTIL_DONE UINT32_MAX
+
 enum store_result {
     STORE_OK,
     STORE_CONFLICT, /* a row count was not met, a constraint, a limit; nothing of the batch is there
@@ -262,7 +266,8 @@ typedef void store_done_fn(void *arg, enum store_result result, const struct sto
 
 struct store_op; /* a submitted batch, until its done() */
 /* The batch belongs to the store from here. deadline_ms 0: the default. When it has passed, a write
- * is STORE_UNKNOWN and a read STORE_DOWN. `done` may be NULL. On the loop's thread. */
+ * is STORE_UNKNOWN and a read STORE_DOWN, but for STORE_UNTIL_DONE. `done` may be NULL. On the
+ * loop's thread. */
 struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t deadline_ms,
                               store_done_fn *done, void *arg);
 void store_cancel(struct store_op **op); /* no callback will come; on the submitting loop; nulls */

@@ -39,6 +39,7 @@ struct store_op {
     struct list node;     /* of the port: pending or overdue */
     uint64_t deadline_us; /* monotonic */
     uint64_t until_us;    /* when the loop gives it up: later, if the process stood still */
+    bool firm;            /* ... it does not: STORE_UNTIL_DONE */
     store_done_fn *done;  /* NULL: cancelled or answered; the batch is just freed */
     void *arg;
 };

@@ -428,6 +428,53 @@ static void test_stalled(void **state)
     loop_destroy(&loop);
 }
 
+static void fill_group(struct store *s, struct loop *loop)
+{
+    for (int i = 0; i < 512; i++) {
+        struct store_batch *b = store_write(s, 1);
+        STORE_ADD(b, &note_append, STORE_ANY_ROWS, SV_I(2), SV_T(SLICE("x")));
+        store_submit(b, loop, STORE_COMMIT_MS, NULL, NULL);
+    }
+}
+
+/* The same for one that is waited for: that it is late is known, and its real result is told. What
+ * is in front of it ends without one. */
+static void test_stalled_until_done(void **state)
+{
+    (void)state;
+    sqlite3 *other;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct late_answer a = { 0 }, later = { 0 };
+    assert_int_equal(sqlite3_open(fix_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    fill_group(s, loop);
+    for (int i = 1; i <= 2; i++) { /* the second one is refused in the end */
+        struct store_batch *b = store_write(s, 1);
+        STORE_ADD(b, &note_new, i, SV_I(1), SV_T(SLICE("n")), SV_NULL);
+        store_submit(b, loop, STORE_UNTIL_DONE, note_answer, &a);
+    }
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_append, 1, SV_I(1), SV_T(SLICE("behind it")));
+    store_submit(b, loop, STORE_DEADLINE_MS + 200, note_answer, &later);
+    loop_run(loop);
+    assert_int_equal(later.result, STORE_UNKNOWN);
+    assert_int_equal(a.calls, 0);
+    assert_true(atomic_load(&store_slow_alarm.active));
+    assert_true(store_busy(s));
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    while (a.calls == 0)
+        loop_run(loop);
+    assert_int_equal(a.result, a.calls == 1 ? STORE_OK : STORE_CONFLICT);
+    while (a.calls < 2)
+        loop_run(loop);
+    assert_int_equal(a.result, STORE_CONFLICT);
+    assert_false(atomic_load(&store_slow_alarm.active));
+    sqlite3_close(other);
+    store_close(&s);
+    loop_destroy(&loop);
+}
+
 /* While the disk does not answer, memory is bounded: what would go beyond is refused at once. */
 static void test_queue_limit(void **state)
 {
@@ -614,6 +661,7 @@ int main(void)
         TEST(test_full_disk),
         TEST(test_full_for_one),
         TEST(test_stalled),
+        TEST(test_stalled_until_done),
         TEST(test_queue_limit),
         TEST(test_tables_that_changed),
         TEST(test_refused_and_not_asked_again),

@@ -26,8 +26,7 @@ enum {
     HOLDERS = 1024,          /* counts of addresses: two may share one */
     EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
     ASKS_MAX = 16,           /* of an attempt to resume: see resume_is_tried() */
-    HANDLED_MS = 6000        /* a resumption waits so long for what is under way: see
-                              * architecture §6, stores that do not answer */
+    HANDLED_MS = 6000        /* an attempt to resume waits so long for what is under way */
 };
 
 /* What a stream has brought. It outlives the stream while something is under way, and while it is
@@ -542,7 +541,7 @@ struct resume {
 };
 struct resumed {
     bool found; /* else there is none that can be resumed */
-    bool known; /* h is */
+    bool known; /* h is. found, and not known: what has come is under way, another attempt may do */
     uint32_t h, max_s;
     uint64_t back; /* see struct in_flow */
     uint32_t back_zero;
@@ -550,13 +549,14 @@ struct resumed {
 };
 
 /* If it is resumed, it is gone before the answer is there, which may be at once: the id goes on
- * there. Else its h is remembered; while something is under way, nobody knows it. */
+ * there. While something is under way, nobody knows its h, and its peer must not send that again:
+ * it stays. Else its h is remembered. */
 static void flow_answer(struct in_flow *f)
 {
     struct worker *w = f->worker;
     struct message_from asker = f->asker;
-    bool done = f->open == 0 && !f->lost && !f->expired;
-    struct resumed answer = { .found = done,
+    bool done = f->open == 0 && !f->lost && !f->expired, later = f->open > 0 && !f->lost;
+    struct resumed answer = { .found = done || later,
                               .known = f->open == 0,
                               .h = flow_handled(f),
                               .max_s = f->max_s,
@@ -566,6 +566,8 @@ static void flow_answer(struct in_flow *f)
     f->wanted = false;
     if (done)
         flow_give_up(f);
+    else if (later)
+        flow_wait(f);
     else
         flow_expire(f);
     question_answer(w, &asker, &s2s_resumed_message, &answer);
@@ -728,14 +730,18 @@ static void resumed_all(struct worker *w, void *arg)
     struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
     struct s2s_in *s =
         map_get(&sw->in_by_id, (slice){ (const char *)&r->stream, sizeof r->stream });
-    bool found = r->answer.found && map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
+    bool later = r->answer.found && !r->answer.known;
+    bool found = r->answer.found && !later && map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
     if (s != NULL && s->x.state == STREAM_BOUND && !s->x.end_sent) {
-        if (!found && r->busy && r->asks < ASKS_MAX) {
+        if (!found && !later && r->busy && r->asks < ASKS_MAX) {
             resume_ask(w, r);
             return;
         }
         if (found)
             flow_goes_on(s, r);
+        else if (later)
+            xstream_fail(&s->x, XE_RESOURCE_CONSTRAINT,
+                         SLICE("what came before is not stored yet: resume the stream later"));
         else
             sm_fail(s, SE_ITEM_NOT_FOUND, &r->answer);
         xstream_go(&s->x);
