@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from muster import rows, xml
+from muster.client import until
 from test_upload import http_do, slot
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -165,6 +166,7 @@ def test_files_of_another_account_are_for_who_has_the_role(make_server):
     host.ctl("role", "set", "room-desk", "rooms.*")
     host.ctl("admin", "add", "bob@localhost", "room-desk")
     assert ask(alice.bare, bob.error)[0] == "forbidden"
+    until("the refusal is in the audit log", entries)
     assert [(e["actor"], e["result"]) for e in entries()] == [(f"xmpp:{bob.jid}", "denied")]
     host.ctl("admin", "add", "bob@localhost", "viewer")
     assert [f["name"] for f in table(ask(alice.bare))] == ["plan.txt"]
