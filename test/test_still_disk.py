@@ -58,17 +58,18 @@ def test_messages_of_clients_wait(make_server, disk):
 
 @pytest.fixture
 def pair(make_server, tmp_path, disk):
-    """A function that starts two servers, the second one on that disk, and what is between."""
+    """A function that starts two servers, one of them on that disk, and what is between."""
     authority = federation.Authority(tmp_path)
     wires = []
 
-    def start(**more):
-        servers = [make_server(user, domains=[domain], s2s=True, disk=at,
+    def start(still=OTHER, **more):
+        servers = [make_server(user, domains=[domain], s2s=True,
+                               disk=disk if domain == still else None,
                                tls={**authority.issue(domain, domain,
                                                       f"conference.{domain}"),
                                     "trust": str(authority.file)},
                                settings=federation.settings(bidi="off", **more))
-                   for user, domain, at in (("alice", ONE, None), ("bob", OTHER, disk))]
+                   for user, domain in (("alice", ONE), ("bob", OTHER))]
         wires.append(Wire(servers[1].s2s_port))
         federation.route(servers[0], OTHER, wires[0].port)
         federation.route(servers[0], f"conference.{OTHER}", wires[0].port)
@@ -112,4 +113,30 @@ def test_messages_of_another_server_wait(pair, disk, breaks):
     until_confirmed(one)
     assert [n for n in stored(other) if n.startswith("m")] == [f"m{n}" for n in range(5)]
     assert ids_of(bob, "m") == [] and ids_of(bob, "r") == [f"r{n}" for n in range(5)]
+    alice.expect_nothing("<message type='error'/>")
+
+
+def test_messages_to_another_server_wait(pair, disk):
+    """They go out at once, and are acknowledged when they are stored: after a crash there would be
+    nothing to send again."""
+    one, other, _ = pair(still=ONE)
+    alice, bob = one.client("alice"), other.client("bob")
+    alice.enable_sm()
+    alice.send(CHAT.format(f"bob@{OTHER}", "before", "x"))
+    bob.expect("<message id='before'/>")
+    alice.wait_acked(1)
+    until_confirmed(one)
+    disk.turn(sync_ms=slow_disk.STILL)
+    for n in range(5):
+        alice.send(CHAT.format(f"bob@{OTHER}", f"m{n}", n))
+    for n in range(5):
+        bob.expect(f"<message type='chat' id='m{n}'/>")
+    until_late(one)
+    alice.request_ack()
+    alice.ping()
+    assert alice.acked == 1
+    disk.turn(sync_ms=0)
+    alice.wait_acked(6)
+    until_confirmed(one)
+    assert ids_of(bob, "m") == []
     alice.expect_nothing("<message type='error'/>")

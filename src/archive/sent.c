@@ -57,5 +57,5 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
                                       .remote = stanza_to_bare(st),
                                       .stanza = buf_fit(&text) });
     buf_fini(&text);
-    store_submit(b, worker_loop(w), 0, sent_stored, s);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, sent_stored, s);
 }
