@@ -121,6 +121,43 @@ window.rest = async (data) => {
 };"""
 
 
+# What is wider than its box or out of the screen, on each tab, in each form and in the menu.
+WIDTHS = r"""
+window.wideParts = async () => {
+  const pause = () => new Promise((go) => setTimeout(go, 10));
+  const found = new Set();
+  const settled = async () => {
+    do await pause();
+    while (/Loading|Wird geladen/.test(document.body.innerText));
+    const width = document.documentElement.clientWidth;
+    for (const e of [document.documentElement, ...document.querySelectorAll(
+        'main, .scroll, .card, .cards, dialog, table')])
+      if (e.scrollWidth > e.clientWidth + 1) found.add(`wide: ${e.outerHTML.slice(0, 200)}`);
+    for (const e of document.querySelectorAll('header.top > *, nav.open a, dialog button'))
+      if (e.getBoundingClientRect().right > width) found.add(`out: ${e.innerText}`);
+  };
+  const open = async (button) => {
+    button.click();
+    await settled();
+    document.querySelector('dialog header button')?.click();
+    await pause();
+  };
+  await settled();
+  for (const tab of document.querySelectorAll('[role=tab]')) {
+    tab.click();
+    await settled();
+  }
+  for (const details of document.querySelectorAll('details')) details.open = true;
+  await settled();
+  for (const button of document.querySelectorAll(
+      '.head button, .groups button, .commands button, tbody tr:first-child .quiet'))
+    await open(button);
+  await open(document.querySelector('header .menu'));
+  document.querySelector('header .menu').click();
+  return [...found];
+};"""
+
+
 def speak(pages, catalogue):
     """The page has this language in the place of German."""
     pages.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """
@@ -138,6 +175,21 @@ def choose(pages, code):
         select.dispatchEvent(new Event('change', { bubbles: true }));""", code)
 
 
+def addresses(pages):
+    """Of all pages, and of a thing of each kind, which make_things() makes."""
+    return [[page] for page in pages.menu()] + [
+        ["user", "alice@localhost"], ["room", "cave@conference.localhost"], ["group", "team"],
+        ["component", "echo.localhost"], ["domain", "localhost"], ["partner", "away.example"]]
+
+
+def make_things(server):
+    server.add_user("alice")
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    server.ctl("component", "add", "echo.localhost")
+    server.ctl("group", "add", "team")
+    server.ctl("template", "add", "clerk")
+
+
 def before_each_page(pages, script):
     pages.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
 
@@ -152,10 +204,7 @@ def speaks(pages, code):
 @pytest.mark.release
 def test_each_text_is_in_a_catalogue(server, tmp_path):
     """In a made-up language nothing of a page is in English, but data."""
-    server.add_user("alice")
-    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
-    server.ctl("component", "add", "echo.localhost")
-    server.ctl("group", "add", "team")
+    make_things(server)
     server.ctl("config", "edit", "announce.subject", "7")
     server.ctl("config", "apply", "--confirm", "1h")
     server.api("POST", "/commands/config-edit", {"setting": "announce.subject", "value": "8"})
@@ -179,10 +228,7 @@ def test_each_text_is_in_a_catalogue(server, tmp_path):
         pages.find("nav a")
         assert pages.js("document.documentElement.lang") == "de"
         english = {}
-        for address in [[page] for page in pages.menu()] + [
-                ["user", "alice@localhost"], ["room", "cave@conference.localhost"],
-                ["group", "team"], ["component", "echo.localhost"], ["domain", "localhost"],
-                ["partner", "away.example"]]:
+        for address in addresses(pages):
             pages.go(*address)
             left = pages.driver.execute_async_script(
                 "window.rest(arguments[0]).then(arguments[1], (e) => arguments[1]([`${e}`]))",
@@ -220,6 +266,38 @@ def test_the_language_is_chosen(server, tmp_path):
         pages.find("form h1", "Bei Muster anmelden")
         until("its language", lambda: pages.js("document.documentElement.lang") == "de")
         assert pages.complaints() == []
+
+
+@pytest.mark.release
+def test_no_page_is_wider_than_a_small_phone_in_any_language(server, tmp_path):
+    """At 320 CSS px nothing has to be moved sideways (WCAG 2.2, 1.4.10), also in dialogs and in the
+    menu, and all of the top is on the screen."""
+    make_things(server)
+    languages = read(f"""
+        import {{ languages }} from '{ADMIN}/language.js';
+        console.log(JSON.stringify(Object.keys(languages)));""", None)
+    assert "de" in languages
+    with opened(server, tmp_path / "browser") as pages:
+        pages.driver.set_script_timeout(5 * TIMEOUT)
+        pages.resize(320, 800)
+        before_each_page(pages, WIDTHS)
+        pages.driver.get(pages.url)
+        pages.find("form h1")
+        for code in languages:
+            choose(pages, code)
+            speaks(pages, code)
+            assert pages.wider() == [], code
+        choose(pages, "en")
+        pages.log_in(server.api.token)
+        wide = {}
+        for code in languages:
+            choose(pages, code)
+            speaks(pages, code)
+            for address in addresses(pages):
+                pages.go(*address)
+                wide[code, "/".join(address)] = pages.driver.execute_async_script(
+                    "window.wideParts().then(arguments[0], (e) => arguments[0]([`${e}`]))")
+        assert {place: found for place, found in wide.items() if found} == {}
 
 
 @pytest.mark.release
