@@ -31,6 +31,18 @@ def read(text, told):
     return json.loads(done.stdout)
 
 
+def in_german(what, told):
+    """The value of this, which is made by functions of the console in German."""
+    return read(f"""
+        import {{ answered, choose, language, said }} from '{ADMIN}/language.js';
+        import {{ rounded, shown, t }} from '{ADMIN}/text.js';
+        const file = readFileSync('{ADMIN}/de.json');
+        Object.assign(globalThis, {{ document: {{ documentElement: {{}} }},
+          fetch: async () => new Response(file) }});
+        await choose('de');
+        console.log(JSON.stringify({what}));""", told)
+
+
 def names(told):
     """What columns and arguments are called in English."""
     return read("""
@@ -441,12 +453,22 @@ def test_an_answer_that_people_wrote_is_not_translated(server):
     """Whatever word of the catalogue it is: only whole answers of the server are."""
     german = json.loads((ADMIN / "de.json").read_text())
     written = [*german["rows"], *german["texts"].values(), "users: none", "toString"]
-    shown = read(f"""
-        import {{ answered, choose, language, said }} from '{ADMIN}/language.js';
-        const file = readFileSync('{ADMIN}/de.json');
-        Object.assign(globalThis, {{ document: {{ documentElement: {{}} }},
-          fetch: async () => new Response(file) }});
-        await choose('de');
-        console.log(JSON.stringify([language(), said('Until'), answered('users: 12, sessions: 3'),
-          ...told.map(answered)]));""", written)
+    shown = in_german("[language(), said('Until'), answered('users: 12, sessions: 3'), "
+                      "...told.map(answered)]", written)
     assert shown == ["de", "Bis", "Benutzer: 12, Sitzungen: 3", *written]
+
+
+def test_numbers_are_written_as_the_language_does(server):
+    """Sizes, numbers in tables, in texts and in answers; with a point in none."""
+    assert in_german("""
+        [shown({ type: 'bytes' }, 1.5 * 2 ** 30), shown({ type: 'bytes' }, 1023), rounded(0.9234),
+         shown({ type: 'int', unit: 'bytes' }, 1536 * 2 ** 40), shown({ type: 'int' }, 12345),
+         shown({ type: 'int', unit: 'KiB' }, 12345), t('table.rows', { n: 12345 }),
+         answered('users: 12345, sessions: 3')]""", None) == [
+             "1,5 GiB", "1.023 B", "0,923", "1.536,0 TiB", "12.345", "12,1 MiB", "Zeilen: 12.345",
+             "Benutzer: 12.345, Sitzungen: 3"]
+    of_no_language = re.compile(r"toFixed|toLocale\w+\(\)|Format\(\)\.format|locale: (?!language)")
+    for file in sorted(ADMIN.glob("*.js*")):
+        text = file.read_text()
+        assert of_no_language.findall(text) == [], file.name
+        assert ("new Chart(" in text) == ("locale: language()" in text), file.name

@@ -13,6 +13,8 @@ let turns = 0;
 let lacking = null;
 
 export const language = () => chosen;
+/* A number as people write it. */
+export const counted = (number) => number.toLocaleString(chosen);
 /* The one that was asked for, if its file could not be read. */
 export const missing = () => lacking;
 /* Every object has members such as "constructor", which are no words. */
@@ -26,7 +28,7 @@ export const said = (text) => word(words.rows, text) ?? text;
  * "users: #". */
 export function answered(text) {
   const numbers = text.match(/\d+/g) ?? [];
-  return word(words.answers, text.replace(/\d+/g, "#"))?.replace(/#/g, () => numbers.shift()) ?? text;
+  return word(words.answers, text.replace(/\d+/g, "#"))?.replace(/#/g, () => counted(Number(numbers.shift()))) ?? text;
 }
 
 /* What a screen reader is to read it in, if that is not the language of the page. */

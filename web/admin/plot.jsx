@@ -21,7 +21,7 @@ function make(canvas, ink) {
     type: "line",
     data: { datasets: [] },
     options: {
-      animation: false, parsing: false, normalized: true, maintainAspectRatio: false,
+      locale: language(), animation: false, parsing: false, normalized: true, maintainAspectRatio: false,
       interaction: { mode: "nearest", axis: "x", intersect: false },
       scales: {
         x: { ...axis, type: "linear", ticks: { ...axis.ticks,

@@ -1,14 +1,14 @@
 /* How texts, names and values are shown, in the language that was chosen. */
 import { english, labels } from "./english.js";
-import { language, said, translated } from "./language.js";
+import { counted, language, said, translated } from "./language.js";
 import { pageOf } from "./pages.js";
 
 /* A name that is not here is a programmer's mistake, but for pages: those of new areas have the
- * name of the area. */
+ * name of the area. Values that are numbers are written as the language writes them. */
 export function t(name, values) {
   const text = translated(name) ?? english[name] ?? (name.startsWith("page.") ? said(titled(name.slice(5))) : undefined);
   if (text === undefined) throw new Error(`no text ${name}`);
-  return text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+  return text.replace(/\{(\w+)\}/g, (_, key) => (typeof values[key] === "number" ? counted(values[key]) : values[key]));
 }
 
 /* What a column or an argument is called: "given_name" is "Given name". */
@@ -65,7 +65,7 @@ export function shown(column, value) {
     return bytes(value);
   if (typeof value === "number" && column.unit === "KiB")
     return value < 0 ? "–" : `${rounded(value / 1024)} ${t("unit.mib")}`; // as the plots have it
-  if (typeof value === "number") return value.toLocaleString(language());
+  if (typeof value === "number") return counted(value);
   const text = column.choices?.includes(value) || isOwn(column) ? said(String(value)) : String(value);
   return visible(column.name === "detail" ? timed(text) : text);
 }
@@ -111,5 +111,7 @@ function bytes(value) {
     value /= 1024;
     unit++;
   }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+  const places = unit === 0 ? 0 : 1;
+  const number = value.toLocaleString(language(), { minimumFractionDigits: places, maximumFractionDigits: places });
+  return `${number} ${units[unit]}`;
 }
