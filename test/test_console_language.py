@@ -35,6 +35,7 @@ def in_german(what, told):
     """The value of this, which is made by functions of the console in German."""
     return read(f"""
         import {{ answered, choose, language, said }} from '{ADMIN}/language.js';
+        import {{ readRows }} from '{ADMIN}/rows.js';
         import {{ rounded, shown, t }} from '{ADMIN}/text.js';
         const file = readFileSync('{ADMIN}/de.json');
         Object.assign(globalThis, {{ document: {{ documentElement: {{}} }},
@@ -66,6 +67,15 @@ def texts_of(row, found):
     return found
 
 
+def choices_of(row):
+    """Of all arguments, columns and settings."""
+    if isinstance(row, list):
+        return set().union(*map(choices_of, row))
+    if isinstance(row, dict):
+        return set(row.get("choices", [])) | choices_of(list(row.values()))
+    return set()
+
+
 # Answers of commands that are no rows, and have neither names nor times in them.
 SAID = {"there is none", "nobody is followed", "there is no webhook", "the chain is whole",
         "there are none", "the user has stored none", "users: #, sessions: #",
@@ -73,6 +83,26 @@ SAID = {"there is none", "nobody is followed", "there is no webhook", "the chain
         "patterns in the blocklist file: #",
         "muc.administrators-enabled is off: they are ordinary users"}
 NAMED = re.compile("would be refused: version|No such file|it cannot be reached")
+
+
+# Words that are the same in each language: names of programs, formats, versions and ways to compute.
+TECHNICAL = {
+    "1.2", "1.3", "AES", "AES-256", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SHA",
+    "SHA-256", "SHA-512", "dialback", "ecdsa:p256", "ecdsa:p384", "fedtest", "imtest", "journald",
+    "mail", "openmetrics", "prometheus", "pushtest", "rsa:2048", "rsa:3072", "rsa:4096", "snmp",
+    "sqlite", "starttls", "syslog", "v2c", "v3"}
+# What `user stats` tells, by name.
+FACTS = {"resource", "address", "sessions", "node", "last login", "contacts", "stored messages",
+         "undelivered messages", "created", "disabled"}
+
+
+def states(doc):
+    """The words that a column has for states, as its text says: "online, offline or never"; "ok, or
+    what is wrong"; "active alarms, or none"."""
+    doc = re.split("[:;(]", doc)[0].strip()
+    if re.fullmatch(r"\w+(, \w+)*,? or \w+", doc):
+        return re.split(",? or |, ", doc)
+    return re.findall(r"^\w+(?=, or )|(?<= or )(?:no|none|never)$", doc)
 
 
 def wrapped(texts):
@@ -442,11 +472,41 @@ def test_german_has_all_of_the_console(server):
     assert german["answers"].keys() == SAID
     for text, answer in german["answers"].items():
         assert answer.count("#") == text.count("#"), text
-    wanted = set(names(told))
+    wanted = set(names(told)) | FACTS | choices_of(told) - TECHNICAL | {
+        row["asks"] for row in told["commands"] if "asks" in row}
     assert wanted - german["rows"].keys() == set()
     docs = " ".join(column["doc"] for row in told["commands"] for column in row["columns"])
     assert [text for text in german["rows"].keys() - wanted - texts_of(told, set())
             if not re.search(rf"\b{re.escape(text)}\b", docs)] == []
+
+
+def test_each_state_in_a_table_is_in_german(server):
+    """Those that the text of a column names, those that one can choose for such a thing in a
+    form, and names of facts."""
+    told = server.api("GET", "/description").json
+    german = json.loads((ADMIN / "de.json").read_text())["rows"]
+
+    def of_thing(row, part):
+        return row["name"].split()[0], part["name"]
+    chosen = {of_thing(row, arg): arg.get("choices", [])
+              for row in told["commands"] for arg in row["args"]}
+    chosen["cert", "names"] = []  # the column has names of hosts
+    places = [(row["name"], column["name"], word)
+              for row in told["commands"] for column in row["columns"]
+              if column.get("type") == "string"
+              for word in {*states(column["doc"]), *chosen.get(of_thing(row, column), [])}
+              - TECHNICAL]
+    shown = in_german("""told.places.map(([of, name, word]) =>
+        shown(readRows(told).commands.get(of).columns.find((one) => one.name === name), word))""",
+                      {**told, "places": places})
+    assert [(place, text) for place, text in zip(places, shown)
+            if text != german.get(place[2])] == []
+    for place in [("status", "alarms", "none"), ("status", "restart_needed", "no"),
+                  ("template list", "others", "ask"), ("policy show", "kind", "default"),
+                  ("room occupants", "role", "visitor"), ("s2s-demand list", "auth", "any")]:
+        assert place in places
+    server.add_user("alice")
+    assert {row["name"] for row in server.rows("user", "stats", "alice@localhost")} <= FACTS
 
 
 def test_an_answer_that_people_wrote_is_not_translated(server):

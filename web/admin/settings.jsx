@@ -37,7 +37,7 @@ function Editor({ row, setting, close }) {
       <p className="doc" lang={setting?.langs.doc}>{setting?.doc}</p>
       <ul className="notes">{notes.filter(Boolean).map((note) => <li key={note}>{note}</li>)}</ul>
       <form onSubmit={submit}>
-        <Field arg={{ ...setting, name: "value", kind: "required", needed: true, langs: {}, doc: t("settings.default") + ": " + (row.default_value || "–") }}
+        <Field arg={{ ...setting, name: "value", kind: "required", needed: true, langs: {}, doc: t("settings.default") + ": " + (shown({ ...setting, name: "value" }, row.default_value) || "–") }}
           value={value} change={setValue} wrong={error !== null} />
         <Problem error={error} />
         <p className="buttons">

@@ -70,11 +70,17 @@ export function shown(column, value) {
   return visible(column.name === "detail" ? timed(text) : text);
 }
 
-/* Columns of words and sentences that are the server's in each list. Other values are somebody's own, and
- * are shown as they are, also when a catalogue has the same words. */
+/* Columns of words and sentences that are the server's in each list, or in the lists that are named. Other
+ * values are somebody's own, and are shown as they are, also when a catalogue has the same words. */
 const own = new Set(["action", "affiliation", "allowed", "cleared_when", "direction", "explanation", "help", "impact",
-  "kind", "meaning", "mode", "raised_when", "remedy", "restart", "result", "severity", "state", "status", "unit"]);
-const isOwn = ({ name, of }) => own.has(name) || (name === "text" && /^alarm /.test(of));
+  "kind", "level", "meaning", "mode", "raised_when", "remedy", "restart", "result", "severity", "state", "status", "unit"]);
+const ownIn = {
+  "backup list": ["verified"], "cert-trust list": ["for"], "contact list": ["subscription"], "metrics": ["type"],
+  "metrics series": ["type"], "policy show": ["is", "what"], "report list": ["reason"], "room joins": ["event"],
+  "room occupants": ["role"], "s2s-demand list": ["auth", "tls_min", "verify"], "s2s-route list": ["tls"], "status": ["alarms", "end_scheduled", "restart_needed", "store"],
+  "template list": ["federation", "others", "share"], "template show": ["federation", "others", "share"], "user stats": ["name"],
+};
+const isOwn = ({ name, of }) => own.has(name) || ownIn[of]?.includes(name) || (name === "text" && /^alarm /.test(of));
 
 /* A text of the server with times in it. */
 const timed = (text) => text.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (at) => stamp(at));
