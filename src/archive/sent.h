@@ -8,7 +8,7 @@ struct stanza;
 struct worker;
 
 /* Stores `st` with the sender's `entry`, and calls ticket_done(origin) when that is committed or
- * has failed, however long that takes: the message goes out meanwhile, and after a crash there would
- * be nothing to send again. Borrows st. */
+ * has failed, however long that takes: the message goes out meanwhile, and after a crash there
+ * would be nothing to send again. Borrows st. */
 void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
                        int64_t sender_id, enum sent_how how);
