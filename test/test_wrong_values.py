@@ -280,7 +280,7 @@ ARGUMENTS = {
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
                      "group", "email", "certificate", "given-name", "surname", "department",
-                     "directory-uri",
+                     "directory-uri", "who",
                      "template", "username", "password", "secret", "target", "proxy", "edge",
                      "node", "actor", "shown", "command", "comment", "note", "event", "word"), ANY),
 }
@@ -293,7 +293,7 @@ RIGHT = {
     "room": TEA, "rooms": TEA, "domain": "bots.test", "domains": "localhost",
     "pattern": "*.other.test", "target": "127.0.0.1:5269",
     "alias": "tea.localhost", "text": "hello", "fingerprint": "f" * 64,
-    "department": "Sales", "area": "message",
+    "department": "Sales", "who": "Sales", "area": "message",
     "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
     "role": "viewer", "permissions": "users.read", "name": "desk",
