@@ -122,6 +122,92 @@ def test_a_server_with_several_connections_has_time_to_resume(node, join):
     nothing(second)
 
 
+def quiet(node, join, alice):
+    """BODIES are not confirmed, their stream has broken, and the next one of that server is there:
+    it has not said whether it resumes. Both streams; "new" waits."""
+    peer = join(node)
+    unconfirmed(node, peer, alice)
+    broken(node, peer)
+    again = join(node, enable=False)
+    again.auto_ack = False
+    send(alice, "new")
+    return peer, again
+
+
+@pytest.mark.sqlite
+def test_a_server_that_has_not_said_whether_it_resumes_is_waited_for(node, join, listener):
+    """Perhaps it is storing what has come: it does not know before that what it has."""
+    alice = node.client("alice")
+    peer, again = quiet(node, join, alice)
+    silent = time.monotonic() + 3
+    while time.monotonic() < silent:
+        again.pump(0.1)
+    assert not bodies(again)
+    assert sm(again, f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='4'/>"
+              ).tag == f"{{{xml.SM}}}resumed"
+    come(again, "new")
+    again.ack(5)
+    until("all are confirmed", lambda: pending(node) == 0)
+    nothing(again)
+    assert not re.findall("s2s.up|s2s.failed", node.log())  # we have not tried to connect
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("how", ["breaks", "ends", "close"])
+def test_a_server_that_ends_without_resuming_gets_what_waits_soon(node, join, listener, how):
+    alice = node.client("alice")
+    _, again = quiet(node, join, alice)
+    begun = time.monotonic()
+    if how == "breaks":
+        again.cut()
+    elif how == "ends":
+        again.raw("</stream:stream>")
+    else:
+        node.ctl("s2s", "close", EVIL)
+    reader = taken(listener)
+    until("all", lambda: said(reader) == [*BODIES, "new"])
+    assert time.monotonic() - begun < WITHIN_S
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_server_that_has_not_resumed_gets_what_waits_soon(node, join, asks):
+    """It has nothing to resume any more, as after a restart, or it asks in vain."""
+    alice = node.client("alice")
+    _, again = quiet(node, join, alice)
+    begun = time.monotonic()
+    if asks:
+        assert sm(again, f"<resume xmlns='{xml.SM}' previd='{'0' * 32}' h='0'/>"
+                  ).tag == f"{{{xml.SM}}}failed"
+    again.enable_sm()
+    come(again, *BODIES, "new")
+    assert time.monotonic() - begun < WITHIN_S
+
+
+@pytest.mark.sqlite
+def test_a_server_that_says_nothing_is_not_waited_for_without_end(start, join, authority):
+    """As long as for one that cannot be reached."""
+    node = start("alice", ONE, retry_for="3s")
+    listener = federation.Listener(EVIL, authority.issue("victim", EVIL))
+    federation.route(node, EVIL, listener.port)
+    alice = node.client("alice")
+    quiet(node, join, alice)
+    reader = taken(listener)
+    until("all", lambda: {*BODIES, "new"} <= set(said(reader)))
+    listener.close()
+
+
+@pytest.mark.sqlite
+def test_a_domain_that_is_shut_out_is_not_waited_for(node, join):
+    """What is not confirmed goes back to its sender at once."""
+    alice = node.client("alice")
+    quiet(node, join, alice)
+    node.ctl("federation", "block", EVIL)
+    for _ in [*BODIES, "new"]:
+        alice.expect("<message type='error'/>")
+    until("none waits", lambda: pending(node) == 0)
+
+
 @pytest.mark.parametrize("connects", [False, True], ids=["refused", "hangs"])
 @pytest.mark.sqlite
 def test_a_server_that_comes_by_itself_and_cannot_be_reached(node, join, listener, connects):

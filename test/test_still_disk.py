@@ -1,5 +1,7 @@
 """The disk of a server stands still for longer than a write may take, and then works again: no
 message is delivered and also returned to its sender, and none comes twice."""
+import time
+
 import pytest
 
 from muster import federation, slow_disk
@@ -9,6 +11,8 @@ from test_faults import alarms
 from test_s2s_lost import Wire, until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
+BOBS = ["bob", "bert", "bill", "ben", "boris", "bruno"]
+LONG = 8  # seconds: more than servers wait for a stream that several connections may resume
 CHAT = "<message to='{}' type='chat' id='{}'><body>{}</body></message>"
 pytestmark = pytest.mark.sqlite
 
@@ -58,38 +62,40 @@ def test_messages_of_clients_wait(make_server, disk):
 
 @pytest.fixture
 def pair(make_server, tmp_path, disk):
-    """A function that starts two servers, one of them on that disk, and what is between."""
+    """A function that starts two servers, some of them on that disk, and what is between."""
     authority = federation.Authority(tmp_path)
     wires = []
 
-    def start(still=OTHER, **more):
-        servers = [make_server(user, domains=[domain], s2s=True,
-                               disk=disk if domain == still else None,
+    def start(*still, bidi="off", **more):
+        servers = [make_server(*users, domains=[domain], s2s=True,
+                               disk=disk if domain in still else None,
                                tls={**authority.issue(domain, domain,
                                                       f"conference.{domain}"),
                                     "trust": str(authority.file)},
-                               settings=federation.settings(bidi="off", **more))
-                   for user, domain in (("alice", ONE), ("bob", OTHER))]
-        wires.append(Wire(servers[1].s2s_port))
+                               settings=federation.settings(bidi=bidi, **more))
+                   for users, domain in ((["alice"], ONE), (BOBS, OTHER))]
+        wires.extend(Wire(server.s2s_port) for server in reversed(servers))
         federation.route(servers[0], OTHER, wires[0].port)
         federation.route(servers[0], f"conference.{OTHER}", wires[0].port)
-        federation.route(servers[1], ONE, servers[0].s2s_port)
-        return *servers, wires[0]
+        federation.route(servers[1], ONE, wires[1].port)
+        return *servers, wires
     yield start
     for wire in wires:
         wire.close()
 
 
-def stored(server):
+def stored(server, like="m"):
+    """The ids of messages that begin with that letter, in order."""
     with server.database(read_only=True) as db:
         return [xml_id for (xml_id,) in db.execute(
-            "SELECT substr(stanza, instr(stanza, \"id='m\") + 4, 2) FROM message ORDER BY id")]
+            "SELECT substr(stanza, instr(stanza, ?) + 4, 2) FROM message ORDER BY id",
+            (f"id='{like}",)) if xml_id.startswith(like)]
 
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["", "breaks"])
 def test_messages_of_another_server_wait(pair, disk, breaks):
     """Also if their connection breaks meanwhile: it is not resumed before they are stored."""
-    one, other, wire = pair()
+    one, other, wires = pair(OTHER)
     alice, bob = one.client("alice"), other.client("bob")
     room = Room("hall", OTHER)
     room.create(bob, "bob")
@@ -105,13 +111,13 @@ def test_messages_of_another_server_wait(pair, disk, breaks):
     for n in range(5):
         bob.expect(f"<message type='chat' id='m{n}'/>")
     if breaks:
-        wire.say("c")
+        wires[0].say("c")
         one.wait_log("resume the stream later")
     until_late(other)
     alice.expect_nothing("<message type='error'/>")
     disk.turn(sync_ms=0)
     until_confirmed(one)
-    assert [n for n in stored(other) if n.startswith("m")] == [f"m{n}" for n in range(5)]
+    assert stored(other) == [f"m{n}" for n in range(5)]
     assert ids_of(bob, "m") == [] and ids_of(bob, "r") == [f"r{n}" for n in range(5)]
     alice.expect_nothing("<message type='error'/>")
 
@@ -119,7 +125,7 @@ def test_messages_of_another_server_wait(pair, disk, breaks):
 def test_messages_to_another_server_wait(pair, disk):
     """They go out at once, and are acknowledged when they are stored: after a crash there would be
     nothing to send again."""
-    one, other, _ = pair(still=ONE)
+    one, other, _ = pair(ONE)
     alice, bob = one.client("alice"), other.client("bob")
     alice.enable_sm()
     alice.send(CHAT.format(f"bob@{OTHER}", "before", "x"))
@@ -140,3 +146,65 @@ def test_messages_to_another_server_wait(pair, disk):
     until_confirmed(one)
     assert ids_of(bob, "m") == []
     alice.expect_nothing("<message type='error'/>")
+
+
+def begun(one, other, names=("bob",)):
+    """Alice, and those who have written to her after she has to them: the first server has made
+    the connection, or the first one of several."""
+    alice, bobs = one.client("alice"), [other.client(name) for name in names]
+    for bob in bobs:
+        alice.send(CHAT.format(bob.bare, "warm", "x"))
+        bob.expect("<message id='warm'/>")
+        until_confirmed(one)
+        bob.send(CHAT.format(alice.bare, "warm", "x"))
+        alice.expect("<message id='warm'/>")
+        until_confirmed(other)
+    return alice, bobs
+
+
+def test_what_goes_back_on_a_connection_comes_once(pair, disk):
+    """XEP-0288: it breaks while the disk of the server that has made it stands still. That cannot
+    say before it is well again what has come, and is waited for."""
+    one, other, wires = pair(ONE, bidi="on")
+    alice, [bob] = begun(one, other)
+    disk.turn(sync_ms=slow_disk.STILL)
+    for n in range(5):
+        bob.send(CHAT.format(alice.bare, f"b{n}", n))
+    for n in range(5):
+        alice.expect(f"<message type='chat' id='b{n}'/>")
+    wires[0].say("c")
+    until("it is there again", lambda: one.log().count("event=s2s.up") == 2)
+    until_late(one)
+    disk.turn(sync_ms=0)
+    until_confirmed(other)
+    assert stored(one, "b") == [f"b{n}" for n in range(5)]
+    assert ids_of(alice, "b") == []
+    assert "event=s2s.up" not in other.log()  # it has made none itself
+
+
+@pytest.mark.parametrize("connections, cut", [(1, 2), (3, 2), (3, 1)],
+                         ids=["single", "several", "first-server"])
+@pytest.mark.parametrize("still", [(ONE,), (OTHER,), (ONE, OTHER)], ids=["one", "other", "both"])
+def test_messages_of_both_servers_come_once(pair, disk, still, connections, cut):
+    """All connections, or those that the first server has made, break while a disk stands still.
+    They can be made again at once."""
+    one, other, wires = pair(*still, bidi="on", connections=connections)
+    alice, bobs = begun(one, other, BOBS)
+    disk.turn(sync_ms=slow_disk.STILL)
+    for n, bob in enumerate(bobs):
+        alice.send(CHAT.format(bob.bare, f"m{n}", n))
+        bob.send(CHAT.format(alice.bare, f"b{n}", n))
+    for n, bob in enumerate(bobs):
+        bob.expect(f"<message type='chat' id='m{n}'/>")
+        alice.expect(f"<message type='chat' id='b{n}'/>")
+    for wire in wires[:cut]:
+        wire.say("c")
+    broke = time.monotonic()
+    until("it stands still for long", lambda: time.monotonic() > broke + LONG)
+    disk.turn(sync_ms=0)
+    until("all are stored, also of their senders", lambda: all(
+        len(stored(server, like)) >= len(BOBS) for server in (one, other) for like in "mb"))
+    until_confirmed(one)
+    until_confirmed(other)
+    for like, server in ("m", other), ("b", one):
+        assert sorted(stored(server, like)) == [f"{like}{n}" for n in range(len(BOBS))]

@@ -369,6 +369,8 @@ void partner_parts(struct partner *p)
 
 void partner_rejoins(struct partner *p) { p->rejoins = p->session != NULL && !partner_stopped(p); }
 
+void partner_asks_session(struct partner *p) { p->asks_session = true; }
+
 void partner_ends(struct partner *p)
 {
     partner_hold(p, HOLD_END);

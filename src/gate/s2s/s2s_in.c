@@ -172,8 +172,10 @@ static void in_header(struct xstream *x, slice unit)
     in_greet(x);
     xstream_now(x, STREAM_GOT_HEADER);
     in_features(s);
-    if (x->state == STREAM_BOUND)
+    if (x->state == STREAM_BOUND) {
         in_is_bound(s);
+        s2s_back_begins(s);
+    }
 }
 
 /* TLS begins: keys that were sent in the clear are forgotten (RFC 6120 §5.4.3.3). */

@@ -109,6 +109,7 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
             continue;
         b->many = b->many || back_user(s) != NULL;
         p->back = true;
+        p->quiet = false;
         back_tell(s, p,
                   &(struct s2s_way_back){ .event = BACK_OFFERED,
                                           .count = written,
@@ -117,6 +118,18 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
                                           .max_bytes = s->max_bytes,
                                           .certificate = s->external,
                                           .tls = tls });
+    }
+}
+
+void s2s_back_begins(struct s2s_in *s)
+{
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (!s->both || !back_may_offer(s, p))
+            continue;
+        ensure(!p->quiet);
+        p->quiet = true;
+        back_tell(s, p, &(struct s2s_way_back){ .event = BACK_QUIET });
     }
 }
 
@@ -333,9 +346,20 @@ static uint32_t back_read(const struct s2s_in *s, const struct pair *p)
     return p->written - p->open;
 }
 
+static void back_quiet_gone(struct s2s_in *s)
+{
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (p->quiet)
+            back_tell(s, p, &(struct s2s_way_back){ .event = BACK_GONE });
+        p->quiet = false;
+    }
+}
+
 void s2s_back_gone(struct s2s_in *s, bool resumable)
 {
     struct in_back *b = s->back;
+    back_quiet_gone(s);
     if (b == NULL)
         return;
     timer_cancel(&b->wait);

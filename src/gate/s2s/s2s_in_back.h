@@ -17,6 +17,8 @@ struct stanza;
 
 /* Whether <bidi/> is among the features. */
 bool s2s_back_is_offered(const struct s2s_in *s);
+/* It is bound, and offers XEP-0198: partners wait for what it resumes. */
+void s2s_back_begins(struct s2s_in *s);
 /* Pairs that are proved are offered to their partners, those that were not yet. */
 void s2s_back_offer(struct s2s_in *s);
 void s2s_back_counts(struct s2s_in *s); /* XEP-0198 has begun */

@@ -24,6 +24,7 @@ struct pair {
     struct list node;   /* in s2s_in.pairs */
     bool proved;        /* else its key is being checked */
     bool back;          /* its partner knows that stanzas may go back (XEP-0288) */
+    bool quiet;         /* ... or only that the stream is there: see BACK_QUIET */
     bool dropped;       /* one of those was not written */
     uint16_t home;      /* the worker of that */
     uint32_t written;   /* of those that went back, */

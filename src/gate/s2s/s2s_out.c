@@ -434,6 +434,7 @@ static void out_resume(struct s2s_out *o)
     struct buf b;
     struct xml_write w;
     o->sm = OUT_RESUMING;
+    partner_asks_session(o->partner);
     o->resume_due = f != NULL && !s2s_flow_is_known(f);
     if (o->resume_due)
         return;

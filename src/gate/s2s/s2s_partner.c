@@ -615,7 +615,7 @@ static void partner_load_now(struct loop_defer *d)
 static void partner_load(struct actor *a)
 {
     struct partner *p = partner_of(a);
-    p->fresh = false;
+    p->fresh = p->asks_session = false;
     timer_cancel(&p->retry); /* of a failure that is to be forgotten */
     partner_waits(p);
     partner_session_waits(p);

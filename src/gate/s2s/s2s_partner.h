@@ -131,6 +131,9 @@ void partner_parts(struct partner *p); /* the stream is closed */
  * waits for it here. The other server may write on it, and what both show of users on the other
  * side stays true only if nothing was forgotten. */
 void partner_rejoins(struct partner *p);
+/* The server is there, and is asked to resume its session, or will be when what came is handled: it
+ * takes no way back meanwhile. */
+void partner_asks_session(struct partner *p);
 /* It is idle. Nothing is written any more, and what comes until its end is taken. */
 void partner_ends(struct partner *p);
 /* The server has ended the stream with an error, perhaps for a stanza; or the connection, without

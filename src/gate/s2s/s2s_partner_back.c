@@ -80,6 +80,15 @@ static bool back_has_several(const struct partner *p)
     return false;
 }
 
+/* The server that was asked for its session was there: it answers when what came is stored. Both
+ * sides would send again what is not confirmed if another way was taken meanwhile. */
+static bool back_is_answered_late(const struct partner *p)
+{
+    return p->asks_session && (p->unacked.len > 0 || p->flow != NULL) &&
+           loop_now_us(partner_loop(p)) < p->session_over_us &&
+           back_waits_since(p, (uint64_t)setting_int(&s2s_retry_for));
+}
+
 /* Its own stream has broken a moment ago, and can be resumed. The other server waits as long for
  * that before it writes again what it has written to that stream. An attempt that has a connection
  * gets more time. */
@@ -88,15 +97,28 @@ static bool partner_resumes(const struct partner *p)
     bool longer = p->out != NULL || back_has_several(p);
     return partner_waits_for_session(p) ||
            (p->session != NULL && !p->hard &&
-            back_waits_since(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS));
+            (back_waits_since(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS) ||
+             back_is_answered_late(p)));
+}
+
+/* How long a quiet stream is waited for: not for longer than we keep the session, or than what
+ * waits does without an error. 0: there is none, or its time is over. */
+static uint64_t back_left_ms(const struct partner *p)
+{
+    int64_t kept_ms = setting_int(&s2s_resume_for), most_ms = setting_int(&s2s_retry_for);
+    uint64_t now = loop_now_us(partner_loop(p)),
+             until = p->waits_us + 1000 * (uint64_t)(kept_ms < most_ms ? kept_ms : most_ms);
+    return p->quiet_count > 0 && now < until ? (until - now) / 1000 + 1 : 0;
 }
 
 /* From the end of the stream on. Not all partners of a server connect to it at the same moment. */
 static uint64_t back_wait_ms(const struct partner *p)
 {
     uint32_t random;
+    uint64_t left = back_left_ms(p);
     rand_bytes(&random, sizeof random);
-    return back_has_several(p) ? BACK_RESUME_MS : BACK_WAIT_MS - random % (BACK_WAIT_MS / 4);
+    uint64_t ms = back_has_several(p) ? BACK_RESUME_MS : BACK_WAIT_MS - random % (BACK_WAIT_MS / 4);
+    return left > ms ? left : ms;
 }
 
 bool partner_may_take_back(const struct partner *p)
@@ -134,7 +156,8 @@ static void back_begin(struct partner *p)
 
 bool partner_takes_back(struct partner *p)
 {
-    bool waits = p->back.waits && p->back.kept && p->unacked.len > 0 && list_empty(&p->questions);
+    bool waits = (p->back.waits || back_left_ms(p) > 0) && p->back.kept && p->unacked.len > 0 &&
+                 list_empty(&p->questions);
     ensure(p->state == ACTOR_LOADING && !partner_is_linked(p));
     p->back.waits = false;
     if (partner_may_take_back(p) && !(waits && back_needs_resuming(p))) {
@@ -192,7 +215,7 @@ void partner_turn_due(struct timer *t, struct loop *loop)
     actor_pin(&p->actor);
     if (partner_may_take_back(p))
         back_turns(p, true);
-    else if (p->session != NULL && back_waits_since(p, BACK_RESUME_MS))
+    else if (p->session != NULL && (back_waits_since(p, BACK_RESUME_MS) || partner_resumes(p)))
         timer_set(loop, t, BACK_WAIT_MS);
     actor_unpin(&p->actor);
 }
@@ -277,14 +300,45 @@ static void back_takes_offer(struct partner *p, const struct s2s_way_back *m,
     p->offer_count++;
 }
 
+/* false: that stream is not quiet. */
+static bool back_speaks(struct partner *p, uint64_t stream)
+{
+    ensure(p->quiet_count <= BACK_OFFERS_MAX);
+    for (unsigned i = 0; i < p->quiet_count; i++) {
+        if (p->quiet[i] != stream)
+            continue;
+        p->quiet[i] = p->quiet[--p->quiet_count];
+        return true;
+    }
+    return false;
+}
+
+/* Of those beyond BACK_OFFERS_MAX, nothing is known. An attempt that has no connection so far ends:
+ * partner_takes_back() waits. */
+static void back_is_quiet(struct partner *p, uint64_t stream)
+{
+    ensure(stream != 0 && stream != p->back.stream);
+    if (p->quiet_count < BACK_OFFERS_MAX)
+        p->quiet[p->quiet_count++] = stream;
+    if (p->state != ACTOR_LOADING || !p->back.kept || !back_needs_resuming(p))
+        return;
+    if (p->back.waiting) {
+        timer_set(partner_loop(p), &p->retry, back_wait_ms(p));
+    } else if (p->find != NULL && p->out == NULL) {
+        s2s_find_cancel(&p->find);
+        partner_retries_now(p);
+    }
+}
+
 /* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
 static void back_offered(struct partner *p, const struct s2s_way_back *m,
                          const struct message_from *from)
 {
+    bool was_quiet = back_speaks(p, m->stream);
     back_takes_offer(p, m, from);
     if (p->back.waiting && back_needs_resuming(p)) {
-        if (back_has_several(p))
-            timer_set(partner_loop(p), &p->retry, BACK_RESUME_MS);
+        if (was_quiet || back_has_several(p))
+            timer_set(partner_loop(p), &p->retry, back_wait_ms(p));
         return;
     }
     partner_forgive(p);
@@ -320,10 +374,12 @@ static void back_event(struct partner *p, const struct s2s_way_back *m)
 }
 
 /* It has ended before it was used. What it has resumed can still be resumed, as what it has gone on
- * with: counts are those of the session. */
+ * with: counts are those of the session. So can what a quiet one would have resumed. */
 static void back_offer_gone(struct partner *p, const struct s2s_way_back *m)
 {
     struct back_offer *o = back_offer_of(p, m->stream);
+    if (back_speaks(p, m->stream) && p->back.waiting && back_needs_resuming(p))
+        timer_set(partner_loop(p), &p->retry, back_wait_ms(p));
     bool has_resumed = o != NULL && o == back_resuming(p);
     if (o != NULL)
         back_offer_ends(p, o);
@@ -347,6 +403,8 @@ static void way_back_run(struct worker *w, void *message, const struct message_f
     actor_pin(&p->actor);
     if (m->event == BACK_OFFERED)
         back_offered(p, m, from);
+    else if (m->event == BACK_QUIET)
+        back_is_quiet(p, m->stream);
     else if (p->back.on && p->back.stream == m->stream)
         back_event(p, m);
     else if (m->event == BACK_GONE)
@@ -363,7 +421,7 @@ static const struct message_field way_back_fields[] = {
     F_U32(struct s2s_way_back, count, UINT32_MAX),
     F_U32(struct s2s_way_back, read, UINT32_MAX),
     F_U32(struct s2s_way_back, max_bytes, UINT32_MAX),
-    F_U8(struct s2s_way_back, event, BACK_GONE),
+    F_U8(struct s2s_way_back, event, BACK_QUIET),
     F_U8(struct s2s_way_back, fault, FAULT_OFFENDS),
     F_BOOL(struct s2s_way_back, counted),
     F_BOOL(struct s2s_way_back, certificate),

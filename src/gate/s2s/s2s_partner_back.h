@@ -5,10 +5,11 @@
  *
  * If such a stream breaks and can be resumed (XEP-0198), and something is not confirmed, the
  * partner waits BACK_WAIT_MS for that before it connects itself or takes another one: who opened
- * the stream makes it again. A resumption that comes while the partner connects is still taken. A
- * partner that has a session of its own to resume waits as long before it takes a way back, or
- * BACK_RESUME_MS if it has a connection. A server that has several streams gets BACK_RESUME_MS: the
- * others say nothing of the one that has broken.
+ * the stream makes it again. A resumption that comes while the partner connects is still taken. As
+ * long as a stream of that server is quiet, it is waited for: see back_left_ms(). A partner that
+ * has a session of its own to resume waits as long before it takes a way back, or BACK_RESUME_MS if
+ * it has a connection, or for s2s.retry-for if it has asked for that. A server that has several
+ * streams gets BACK_RESUME_MS: the others say nothing of the one that has broken.
  *
  * Streams that are not used are remembered, BACK_OFFERS_MAX of a partner, the last ones: when the
  * one that is used ends, another one is.
@@ -32,7 +33,10 @@ enum back_event {
     BACK_CONFIRMED = 1, /* `count` more */
     BACK_FULL = 2,
     BACK_ROOM = 3,
-    BACK_GONE = 4
+    BACK_GONE = 4,
+    /* It is authenticated, and its peer has not said yet whether it resumes another one: it does
+     * when it has stored what came on that. BACK_OFFERED or BACK_GONE follows. */
+    BACK_QUIET = 5
 };
 
 /* Of the other server, at the end of the stream: it may be for what it was sent. */

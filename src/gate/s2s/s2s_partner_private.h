@@ -62,10 +62,12 @@ struct partner {
     struct s2s_gate *gate;
     struct s2s_find *find;
     struct s2s_out *out;
-    struct partner_back back; /* in place of `out` */
-    struct list offers;       /* other ones, the last that came at the end */
-    uint8_t offer_count;      /* at most BACK_OFFERS_MAX */
-    struct in_flow *flow;     /* what came on `out` and its forerunners; NULL: nothing may come */
+    struct partner_back back;        /* in place of `out` */
+    struct list offers;              /* other ones, the last that came at the end */
+    uint8_t offer_count;             /* at most BACK_OFFERS_MAX */
+    uint8_t quiet_count;             /* at most BACK_OFFERS_MAX, of `quiet` */
+    uint64_t quiet[BACK_OFFERS_MAX]; /* streams: see BACK_QUIET */
+    struct in_flow *flow; /* what came on `out` and its forerunners; NULL: nothing may come */
     struct {
         struct list node;        /* in `waits` of the partner that it waits for */
         struct list waits;       /* partners of other domains of ours, for the stream of this one */
@@ -90,25 +92,26 @@ struct partner {
     uint8_t blame;             /* enum stanza_error: what senders are told */
     bool blamed;               /* of the attempt that is under way, or the stream */
     bool hard;
-    bool hopeful;    /* ... but stored messages wait */
-    uint8_t replies; /* of `reply`; at most PARTNER_REPLIES_MAX */
-    uint8_t holds;   /* HOLD_OUTPUT and so on: paused */
-    bool overdue;    /* LOADING: its senders wait for the attempt no more */
-    bool fresh;      /* LOADING, but actor_load() was not called yet */
-    bool asked_only; /* LOADING for a question alone: counted in gate->asked_only */
-    bool vain;       /* a stream was up, and nothing was confirmed since */
-    bool offended;   /* the server has ended the stream for what it was sent */
-    bool broke;      /* its side has ended the connection without a word */
-    bool orderly;    /* ... or the stream, without an error */
-    bool quick;      /* the next attempt follows at once: partner_may_be_quick() */
-    bool careful;    /* ... or the last one was vain: one at a time, each confirmed */
-    bool counted;    /* the stream that is up has XEP-0198 */
-    bool deaf;       /* it has not answered pings, or cannot: what is written counts */
-    bool silent;     /* it has not answered the ping of one stream */
-    bool answers;    /* it has answered one */
-    bool pinging;    /* what comes from inside is the ping */
-    bool rejoins;    /* the stream has broken, and is to be resumed */
-    bool ping_open;  /* its answer is to come; it may come from inside */
+    bool hopeful;      /* ... but stored messages wait */
+    uint8_t replies;   /* of `reply`; at most PARTNER_REPLIES_MAX */
+    uint8_t holds;     /* HOLD_OUTPUT and so on: paused */
+    bool overdue;      /* LOADING: its senders wait for the attempt no more */
+    bool fresh;        /* LOADING, but actor_load() was not called yet */
+    bool asked_only;   /* LOADING for a question alone: counted in gate->asked_only */
+    bool vain;         /* a stream was up, and nothing was confirmed since */
+    bool offended;     /* the server has ended the stream for what it was sent */
+    bool broke;        /* its side has ended the connection without a word */
+    bool orderly;      /* ... or the stream, without an error */
+    bool quick;        /* the next attempt follows at once: partner_may_be_quick() */
+    bool careful;      /* ... or the last one was vain: one at a time, each confirmed */
+    bool counted;      /* the stream that is up has XEP-0198 */
+    bool deaf;         /* it has not answered pings, or cannot: what is written counts */
+    bool silent;       /* it has not answered the ping of one stream */
+    bool answers;      /* it has answered one */
+    bool pinging;      /* what comes from inside is the ping */
+    bool rejoins;      /* the stream has broken, and is to be resumed */
+    bool asks_session; /* ... and the server was asked to: partner_asks_session() */
+    bool ping_open;    /* its answer is to come; it may come from inside */
     const struct partner_limit *full; /* the last stanza found no room by that; NULL: it did */
     uint64_t overflows;               /* those that did not */
     uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
