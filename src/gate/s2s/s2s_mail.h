@@ -23,7 +23,7 @@ struct s2s_judge;
 struct s2s_sent;
 struct stanza;
 
-enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 16384, MAIL_GONE_MAX = 4096 };
+enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 131072, MAIL_GONE_MAX = 4096 };
 
 struct mail_settled {
     struct outgoing_id id;
