@@ -180,7 +180,7 @@ bool settings_item_ok(const struct command_call *call, const struct setting *s, 
 }
 
 /* A reset passes over what the node file fixes. To go back stores such a value without applying it,
- * so that the node file does not hinder the others. What is not confirmed goes back in any case. */
+ * so that the node file does not hinder the others. An unconfirmed change goes back in any case. */
 static bool may_change(const struct settings_turn *t, const struct settings_item *item,
                        struct why *why)
 {

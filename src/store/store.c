@@ -52,7 +52,7 @@ struct alarm store_slow_alarm = {
         "The database does not store what it is given in time, so messages are not acknowledged.",
     .action = "Look at the disk of the database: whether it answers, and what else loads it. The "
               "alarm is cleared when a write is done.",
-    .explanation = "What is not stored yet is not acknowledged to the client; other requests end "
+    .explanation = "Clients hear nothing of a message that is not stored yet; other requests end "
                    "with an error.",
     .raised_when = "A write was not done within its time limit.",
     .cleared_when = "A write is done.",

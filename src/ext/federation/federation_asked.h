@@ -1,7 +1,7 @@
 /* federation_asked: requests (IQ) of sessions that have gone to other servers and have no answer
  * yet. A rule may then forbid that server, and the answer does not come, or is refused. So requests
  * are judged again when rules change, and one that may leave no more is answered with an error (RFC
- * 6120 §8.2.3). What comes for it afterwards is dropped, as a request has one answer.
+ * 6120 §8.2.3). A later answer is dropped, since a request has one answer.
  *
  * Limits: ASKED_MAX of a session, then the oldest is forgotten. One with a longer id than
  * ASKED_ID_MAX is not remembered, and one that is older than ASKED_FOR_MS is not answered: its
