@@ -429,10 +429,10 @@ void partner_lost(struct partner *p, bool at_once)
     actor_mark(&p->actor);
     partner_is_down_now(p);
     actor_pin(&p->actor);
-    if (p->state == ACTOR_READY)
+    if (p->state == ACTOR_READY) {
         partner_suspects(p);
-    if (p->state == ACTOR_READY)
         partner_session_breaks(p);
+    }
     if (p->state == ACTOR_READY && p->why[0] != '\0')
         log_info(&log_s2s, LOG_EV("s2s.lost"), LOG_S("domain", partner_remote(p)),
                  LOG_S("local", partner_local(p)), LOG_C("why", p->why));
