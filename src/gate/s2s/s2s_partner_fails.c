@@ -43,10 +43,10 @@ void partner_session_max(struct partner *p, int64_t max_s)
  * this is as long as we do. */
 void partner_session_breaks(struct partner *p)
 {
-    int64_t ours_ms = setting_int(&s2s_resume_for); /* none: not above 0 */
-    uint64_t ms = p->session_max_s > 0 ? 1000ull * p->session_max_s
-                  : ours_ms > 0        ? (uint64_t)ours_ms
-                                       : 0;
+    int64_t ours_ms = setting_int(&s2s_resume_for);
+    uint64_t ms = p->session_max_s > 0      ? 1000ull * p->session_max_s
+                  : ours_ms != SETTING_NONE ? (uint64_t)ours_ms
+                                            : 0;
     p->session_over_us = loop_now_us(partner_loop(p)) + ms * 1000;
 }
 
