@@ -92,8 +92,6 @@ bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id)
     return mail_is_given_up(m, id);
 }
 
-static bool mail_is_full(const struct s2s_mail *m) { return m->settled_len >= MAIL_SETTLED_MAX; }
-
 static void mail_written_remove(struct s2s_mail *m)
 {
     uint32_t kept = 0;
@@ -383,7 +381,7 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
                            const struct edge_word *word)
 {
     struct s2s_sent s = { .st = line->st, .id = line->id, .at_us = line->at_us };
-    if (mail_is_full(m))
+    if (s2s_mail_is_full(m))
         return false;
     if (mail_is_of_gone(m, line)) {
         m->again = true; /* it may be of the next account of that address */
@@ -482,7 +480,7 @@ static void mail_page(void *arg, const struct outgoing_page *page)
 void s2s_mail_go(struct s2s_mail *m)
 {
     if (!m->backlog || m->page != NULL || m->judge != NULL || timer_is_set(&m->rest) ||
-        mail_is_full(m) || !partner_takes_mail(m->partner))
+        s2s_mail_is_full(m) || !partner_takes_mail(m->partner))
         return;
     if (m->behind.entry == 0) {
         m->again = false;
@@ -574,7 +572,7 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
         if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
             continue;
         if (line->st == NULL) {
-            if (!mail_is_full(m)) /* else the next pass finds it */
+            if (!s2s_mail_is_full(m)) /* else the next pass finds it */
                 s2s_mail_confirmed(m, &line->id);
             continue;
         }

@@ -84,9 +84,14 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new);
 /* Whether the database has some that memory does not have; and whether what comes must be left,
  * too, for the order. */
 static inline bool s2s_mail_waits(const struct s2s_mail *m) { return m->backlog || m->asked > 0; }
+/* MAIL_SETTLED_MAX are confirmed, and the database does not know it yet. */
+static inline bool s2s_mail_is_full(const struct s2s_mail *m)
+{
+    return m->settled_len >= MAIL_SETTLED_MAX;
+}
 static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 {
-    return (s2s_mail_waits(m) && !m->closing) || m->settled_len >= MAIL_SETTLED_MAX;
+    return (s2s_mail_waits(m) && !m->closing) || s2s_mail_is_full(m);
 }
 /* A stored one goes to the inbox. */
 static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }
