@@ -114,8 +114,9 @@ bool api_takes(const struct api_target *t, const struct command *c, const char *
 /* Whether the body has some that `c` does not take. */
 bool api_sends_back(const struct api_job *j, const struct command *c);
 /* The call has read the thing: takes them out of the body, and sets `same`. E_SYNTAX: one of them
- * is not as it is, which the call's `culprit` names. A caller who may not read the thing is not told
- * what it is like: E_SYNTAX for those that only GET has, and what the change takes is changed. */
+ * is not as it is, which the call's `culprit` names. A caller who may not read the thing is not
+ * told what it is like: E_SYNTAX for those that only GET has, and what the change takes is changed.
+ */
 NODISCARD enum err api_same(struct api_job *j, const struct command *c, struct why *why);
 /* Takes out of the body the secrets with which `make` makes the thing and which `c` does not take.
  * *made_of: a body that has them, and what else it must have to be made. false: there are none, and
