@@ -97,7 +97,7 @@ static bool is_allowed(const struct sift *sift, const struct sift_kind *k, const
 static bool is_sifted(const struct stanza *st)
 {
     if (st->kind == STANZA_IQ)
-        return st->type == TYPE_GET || st->type == TYPE_SET;
+        return stanza_is_request(st);
     if (st->kind == STANZA_PRESENCE)
         return st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE;
     return st->type != TYPE_ERROR;

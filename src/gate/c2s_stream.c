@@ -162,7 +162,7 @@ bool stream_iq(struct stream *s, slice unit, struct stanza **out)
     struct stanza *st;
     if (stanza_read(&st, &src, loop_scratch(worker_loop(s->x.worker))) != OK)
         return false;
-    if (st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET)) {
+    if (stanza_is_request(st)) {
         *out = st;
         return true;
     }

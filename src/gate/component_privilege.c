@@ -87,7 +87,7 @@ bool component_privilege_takes(struct worker *w, slice component, struct stanza 
 {
     const slice to = stanza_to(st), host = jid_split(to).domain;
     const bool domain = host.len == to.len;
-    const bool request = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+    const bool request = stanza_is_request(st);
     struct component_rights rights;
     struct elem e;
     ensure(component.len > 0 && slice_eq(jid_split(stanza_from(st)).domain, component));

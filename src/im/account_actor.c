@@ -38,9 +38,8 @@ struct log_area *const account_logs[] = { &log_account, &log_frames, NULL };
 /* What would be delivered to a client; not answers, nor what changes a subscription. */
 static bool is_delivered(const struct stanza *st)
 {
-    return st->kind == STANZA_PRESENCE
-               ? st->type == TYPE_AVAILABLE
-               : (st->type == TYPE_GET || st->type == TYPE_SET) && !stanza_to_is_bare(st);
+    return st->kind == STANZA_PRESENCE ? st->type == TYPE_AVAILABLE
+                                       : stanza_is_request(st) && !stanza_to_is_bare(st);
 }
 
 static enum routed account_handle_stanza(struct account *a, struct stanza *st, struct origin origin,

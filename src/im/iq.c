@@ -185,11 +185,6 @@ static enum routed iq_serve(struct iq *iq)
     return result;
 }
 
-static bool iq_is_request(const struct stanza *st)
-{
-    return st->type == TYPE_GET || st->type == TYPE_SET;
-}
-
 static struct account *sender_account(struct worker *w, const struct stanza *st)
 {
     return account_find(w, stanza_from_bare(st));
@@ -197,7 +192,7 @@ static struct account *sender_account(struct worker *w, const struct stanza *st)
 
 enum routed server_receive(struct worker *w, struct stanza *st, struct origin origin)
 {
-    if (st->kind == STANZA_IQ && iq_is_request(st)) {
+    if (stanza_is_request(st)) {
         struct account *sender = sender_account(w, st);
         struct iq iq = { .worker = w,
                          .st = st,
@@ -252,11 +247,11 @@ enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st
 /* s: NULL: there is none. Takes over. */
 static void iq_to_session(struct session *s, struct worker *w, struct stanza *st)
 {
-    bool shut = s != NULL && iq_is_request(st) && !setting_bool(&presence_stranger_requests) &&
+    bool shut = s != NULL && stanza_is_request(st) && !setting_bool(&presence_stranger_requests) &&
                 !knows(s, st);
     if (s != NULL && !shut && stage_takes(s, st))
         session_deliver(s, st, 0, 0);
-    else if (iq_is_request(st))
+    else if (stanza_is_request(st))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     stanza_unref(&st);
 }
@@ -267,7 +262,7 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
     bool known = a->state == ACTOR_READY;
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     /* What the server has asked itself is no matter of the account's block list. */
-    if (stanza_to_is_bare(st) && !iq_is_request(st) && ask_answered(w, st)) {
+    if (stanza_to_is_bare(st) && !stanza_is_request(st) && ask_answered(w, st)) {
         stanza_unref(&st);
         return ROUTED;
     }
@@ -291,7 +286,7 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
                       w, st);
         return ROUTED;
     }
-    if (!iq_is_request(st)) {
+    if (!stanza_is_request(st)) {
         if (st->type == TYPE_INVALID)
             route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
         stanza_unref(&st);
@@ -330,7 +325,7 @@ enum routed host_receive(struct worker *w, const struct host *h, struct stanza *
                          struct origin origin)
 {
     bool domain = memchr(st->to, '@', st->to_bare_len) == NULL && stanza_to_is_bare(st);
-    if (domain && (st->kind == STANZA_IQ && iq_is_request(st)))
+    if (domain && stanza_is_request(st))
         return iq_to_host(w, h, st, origin);
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_SUBSCRIBE) {
         route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("services and rooms have no presence"));
@@ -339,8 +334,7 @@ enum routed host_receive(struct worker *w, const struct host *h, struct stanza *
     }
     if (h->receive != NULL)
         return h->receive(w, h, st, origin);
-    if ((st->kind == STANZA_IQ && iq_is_request(st)) ||
-        (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+    if (stanza_is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     stanza_unref(&st);
     return ROUTED;

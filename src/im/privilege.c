@@ -139,7 +139,7 @@ static bool privileged_is_sound(struct worker *w, const void *message,
     const struct privileged *p = message;
     const struct stanza *st = p->inner != NULL ? p->inner : p->st;
     (void)w, (void)from;
-    bool request = st->type == TYPE_GET || st->type == TYPE_SET;
+    bool request = stanza_is_request(st);
     return p->st->from_len > 0 && p->st->to_len > 0 && st->kind == p->st->kind &&
            (st->kind == STANZA_IQ ? request : p->inner != NULL && st->kind == STANZA_MESSAGE) &&
            st->from_len > 0 && (st->to_len > 0 || st->kind == STANZA_IQ);

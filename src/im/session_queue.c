@@ -335,7 +335,7 @@ static bool may_be_blocked(const struct queued *q)
         return false;
     if (q->st->kind == STANZA_PRESENCE)
         return type == TYPE_AVAILABLE || type == TYPE_SUBSCRIBE;
-    return q->st->kind == STANZA_MESSAGE || type == TYPE_GET || type == TYPE_SET;
+    return q->st->kind == STANZA_MESSAGE || stanza_is_request(q->st);
 }
 
 static bool session_queue_is_blocked(struct session *s, uint32_t i, const void *unused)

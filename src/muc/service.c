@@ -84,11 +84,6 @@ static struct setting enabled = {
            "occupants leave their rooms, and persistent rooms wait until it is on again.",
 };
 
-static bool service_is_request(const struct stanza *st)
-{
-    return st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
-}
-
 /* No room: who asks is told, who speaks too; only presence may make one (§10.1). */
 static enum routed nowhere(struct room *r, struct stanza *st)
 {
@@ -96,7 +91,7 @@ static enum routed nowhere(struct room *r, struct stanza *st)
         return room_found(r, st);
     /* XEP-0410 §3.2: to a client that asks whether it is still there, item-not-found would say so
      */
-    if (service_is_request(st) && !stanza_to_is_bare(st))
+    if (stanza_is_request(st) && !stanza_to_is_bare(st))
         room_error(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     else
         route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
@@ -142,7 +137,7 @@ static enum routed room_receive(struct room *r, struct stanza *st, struct origin
     case STANZA_MESSAGE:
         return room_message(r, st, origin);
     default:
-        return service_is_request(st) && stanza_to_is_bare(st)
+        return stanza_is_request(st) && stanza_to_is_bare(st)
                    ? iq_to_room(r->worker, r->host, st, origin)
                    : room_iq_relay(r, st);
     }
@@ -153,7 +148,7 @@ static enum routed service_receive(struct worker *w, const struct host *h, struc
 {
     slice bare = stanza_to_bare(st);
     if (memchr(bare.ptr, '@', bare.len) == NULL) { /* the service, or a resource of it */
-        if (service_is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+        if (stanza_is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
             route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;

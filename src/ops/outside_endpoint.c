@@ -73,7 +73,7 @@ static bool endpoint_awaits(struct worker *w, const struct stanza *st)
 static enum routed endpoint_receive(struct worker *w, const struct host *h, struct stanza *st,
                                     struct origin origin)
 {
-    bool request = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+    bool request = stanza_is_request(st);
     (void)h, (void)origin;
     if (request && endpoint_awaits(w, st))
         route_send(w, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st),

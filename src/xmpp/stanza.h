@@ -108,6 +108,13 @@ static inline bool stanza_has(const struct stanza *s, uint64_t known)
 {
     return (s->known & known) != 0;
 }
+
+/* An IQ that wants an answer (RFC 6120 §8.2.3). */
+static inline bool stanza_is_request(const struct stanza *s)
+{
+    return s->kind == STANZA_IQ && (s->type == TYPE_GET || s->type == TYPE_SET);
+}
+
 static inline bool stanza_to_is_bare(const struct stanza *s) { return s->to_len == s->to_bare_len; }
 
 static inline struct stanza *stanza_ref(struct stanza *s)

@@ -230,11 +230,6 @@ static enum verdict address_refused(const struct stanza *st, struct refusal *why
     return federation_refused(st, why, REFUSED_BLOCKED);
 }
 
-static bool is_question(const struct stanza *st)
-{
-    return st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
-}
-
 /* The last look: at what the server sends in the name of an account, such as probes. */
 static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
                                       struct refusal *why)
@@ -244,7 +239,7 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
     bool may = !blocked && (a == NULL || federation_may(a, stanza_to_bare(st)));
     if (may || foreign_is_farewell(st)) {
         why->bare = !may;
-        if (a != NULL && !why->again && is_question(st))
+        if (a != NULL && !why->again && stanza_is_request(st))
             federation_asked_goes(a, st);
         return PASS;
     }
@@ -394,7 +389,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
         federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
                               loop_now_us(worker_loop(a->worker)));
-    if (is_question(*st))
+    if (stanza_is_request(*st))
         federation_rate_known(federation_rates,
                               &(struct federation_pair){ stanza_from(*st), stanza_to(*st) },
                               loop_now_us(worker_loop(a->worker)));

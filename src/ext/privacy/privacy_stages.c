@@ -59,7 +59,7 @@ static enum rule_kind kind_in(const struct stanza *st)
     if (st->kind == STANZA_MESSAGE)
         return RULE_MESSAGE;
     if (st->kind == STANZA_IQ)
-        return st->type == TYPE_GET || st->type == TYPE_SET ? RULE_IQ : RULE_REST;
+        return stanza_is_request(st) ? RULE_IQ : RULE_REST;
     return st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE ? RULE_PRESENCE_IN
                                                                       : RULE_REST;
 }

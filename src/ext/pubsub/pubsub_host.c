@@ -184,7 +184,7 @@ static enum routed pubsub_host_receive(struct worker *w, const struct host *h, s
 {
     (void)h;
     (void)origin;
-    bool request = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+    bool request = stanza_is_request(st);
     bool known = takes_authorization(w, st);
     if (request || (!known && st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });

@@ -642,7 +642,7 @@ void doubt_stop(struct partner *p)
 
 static bool partner_is_content_of(const struct stanza *st, void *arg)
 {
-    bool asks = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+    bool asks = stanza_is_request(st);
     return (st->kind == STANZA_MESSAGE || asks) && slice_eq(stanza_from_bare(st), *(slice *)arg);
 }
 
