@@ -244,6 +244,41 @@ def test_an_attempt_that_hangs_ends_when_the_server_comes_by_itself(node, join, 
 
 
 @pytest.mark.sqlite
+@pytest.mark.parametrize("away", ["refuses", "hangs"])
+def test_after_a_few_seconds_of_no_network_a_stream_is_resumed_first(node, join, listener, away):
+    """The other server has come first: what has arrived on our stream does not go on that one, too.
+    Our attempts are made again at once, as it is there."""
+    alice, reader = confirmed(node, listener)
+    send(alice, *BODIES)
+    until("they have arrived", lambda: said(reader) == ["first", *BODIES])
+    if away == "refuses":
+        listener.leave()
+    reader.cut()
+    begun = time.monotonic()
+    hangs = listener.sock.accept()[0] if away == "hangs" else None
+    until("the second is over", lambda: time.monotonic() > begun + 3)
+    peer = join(node)
+    peer.auto_ack = False
+    if hangs is None:
+        listener.come_back()
+    else:
+        hangs.close()
+    again = listener.secure(features=federation.EXTERNAL + (
+        "<bidi xmlns='urn:xmpp:features:bidi'/>"))
+    listener.read_until(again, "(?s).*<auth.*</auth>")
+    again.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(again, "third", SM)
+    listener.read_until(again, "<resume [^>]*previd='session'[^>]*>")
+    again.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='4'/>".encode())
+    reader = Reader(again)
+    send(alice, "new")
+    until("it", lambda: said(reader) == ["new"])
+    reader.say(f"<a xmlns='{xml.SM}' h='5'/>")
+    until("all are confirmed", lambda: pending(node) == 0)
+    nothing(peer)
+
+
+@pytest.mark.sqlite
 def test_an_attempt_to_resume_alone_makes_no_pause(node, listener):
     """Nothing waited for it: what comes next waits for an attempt of its own, as stored messages
     do, and is not refused. Before that it is tried five times within a second."""

@@ -68,6 +68,20 @@ static bool back_waits_since(const struct partner *p, uint64_t ms)
     return loop_now_us(partner_loop(p)) - p->waits_us < ms * 1000;
 }
 
+/* The same, or since the other server has come after that, if it has: from then on it can be
+ * reached again. */
+static bool back_waits_since_there(const struct partner *p, uint64_t ms)
+{
+    uint64_t since_us = p->waits_us;
+    LIST_EACH (it, &p->offers) {
+        if (back_offer_at(it)->way.came_us > p->waits_us) {
+            since_us = back_offer_at(it)->way.came_us;
+            break;
+        }
+    }
+    return loop_now_us(partner_loop(p)) - since_us < ms * 1000;
+}
+
 /* Its stream has broken, and the other server has another one from before that, or has resumed
  * another one: it has several, is there, and resumes the one that has broken as well. */
 static bool back_has_several(const struct partner *p)
@@ -97,7 +111,7 @@ static bool partner_resumes(const struct partner *p)
     bool longer = p->out != NULL || back_has_several(p);
     return partner_waits_for_session(p) ||
            (p->session != NULL && !p->hard &&
-            (back_waits_since(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS) ||
+            (back_waits_since_there(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS) ||
              back_is_answered_late(p)));
 }
 
@@ -330,6 +344,17 @@ static void back_is_quiet(struct partner *p, uint64_t stream)
     }
 }
 
+/* It takes the offer later, if its session is not resumed meanwhile. An attempt without a
+ * connection may have begun while the other server could not be reached: another one begins. */
+static void back_tries_first(struct partner *p)
+{
+    if (p->find != NULL && p->out == NULL) {
+        s2s_find_cancel(&p->find);
+        partner_retries_now(p);
+    }
+    partner_session_waits(p);
+}
+
 /* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
 static void back_offered(struct partner *p, const struct s2s_way_back *m,
                          const struct message_from *from)
@@ -346,6 +371,8 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
         actor_load(&p->actor);
     else if (p->state == ACTOR_LOADING && partner_may_take_back(p))
         back_turns(p, false);
+    else if (p->state == ACTOR_LOADING && p->session != NULL)
+        back_tries_first(p);
 }
 
 static void back_event(struct partner *p, const struct s2s_way_back *m)
