@@ -122,6 +122,35 @@ def test_a_server_with_several_connections_has_time_to_resume(node, join):
     nothing(second)
 
 
+def incoming(node):
+    """How many streams of other servers there are."""
+    return sum(r["direction"] == "in" for r in node.rows("s2s", "list"))
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("first", ["used", "others"])
+def test_a_server_whose_connections_all_break_has_time_to_resume_each(node, join, first):
+    """The first that comes again is another one than that which our stanzas went on."""
+    alice, other, second = node.client("alice"), join(node), join(node)
+    unconfirmed(node, other, alice)
+    for peer in (other, second) if first == "used" else (second, other):
+        left = incoming(node) - 1
+        peer.cut()
+        until("its end", lambda left=left: incoming(node) == left)
+    again = join(node)
+    silent = time.monotonic() + 2
+    while time.monotonic() < silent:
+        again.pump(0.1)
+    nothing(again)
+    third = join(node, enable=False)
+    third.auto_ack = False
+    assert sm(third, f"<resume xmlns='{xml.SM}' previd='{other.sm_id}' h='4'/>"
+              ).tag == f"{{{xml.SM}}}resumed"
+    send(alice, "new")
+    come(third, "new")
+    nothing(again)
+
+
 def quiet(node, join, alice):
     """BODIES are not confirmed, their stream has broken, and the next one of that server is there:
     it has not said whether it resumes. Both streams; "new" waits."""

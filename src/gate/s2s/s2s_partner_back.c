@@ -83,9 +83,12 @@ static bool back_waits_since_there(const struct partner *p, uint64_t ms)
 }
 
 /* Its stream has broken, and the other server has another one from before that, or has resumed
- * another one: it has several, is there, and resumes the one that has broken as well. */
+ * another one: it has several, is there, and resumes the one that has broken as well. So it does if
+ * all have broken at about the same time. */
 static bool back_has_several(const struct partner *p)
 {
+    if (p->offer_gone_us + BACK_WAIT_MS * 1000 >= p->waits_us && p->offer_gone_us > 0)
+        return true;
     LIST_EACH (it, &p->offers) {
         const struct partner_back *way = &back_offer_at(it)->way;
         if (way->resumes != 0 || way->came_us <= p->waits_us)
@@ -408,6 +411,8 @@ static void back_offer_gone(struct partner *p, const struct s2s_way_back *m)
     if (back_speaks(p, m->stream) && p->back.waiting && back_needs_resuming(p))
         timer_set(partner_loop(p), &p->retry, back_wait_ms(p));
     bool has_resumed = o != NULL && o == back_resuming(p);
+    if (o != NULL && m->resumable && (p->state != ACTOR_LOADING || o->way.came_us <= p->waits_us))
+        p->offer_gone_us = loop_now_us(partner_loop(p));
     if (o != NULL)
         back_offer_ends(p, o);
     if (!has_resumed)

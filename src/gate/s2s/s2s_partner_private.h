@@ -67,7 +67,8 @@ struct partner {
     uint8_t offer_count;             /* at most BACK_OFFERS_MAX */
     uint8_t quiet_count;             /* at most BACK_OFFERS_MAX, of `quiet` */
     uint64_t quiet[BACK_OFFERS_MAX]; /* streams: see BACK_QUIET */
-    struct in_flow *flow; /* what came on `out` and its forerunners; NULL: nothing may come */
+    uint64_t offer_gone_us; /* loop time when one of `offers` last broke that could be resumed */
+    struct in_flow *flow;   /* what came on `out` and its forerunners; NULL: nothing may come */
     struct {
         struct list node;        /* in `waits` of the partner that it waits for */
         struct list waits;       /* partners of other domains of ours, for the stream of this one */
