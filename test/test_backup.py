@@ -325,6 +325,41 @@ def test_a_time_of_the_last_backup_that_cannot_be_read(make_server):
         host.stop()
 
 
+def test_an_alarm_says_that_the_last_backup_failed(make_server, tmp_path):
+    """Until one succeeds. It outlives the process."""
+    host = make_server("alice")
+    host.ctl("backup", "create", tmp_path / "one")
+    assert refusal(host, "backup", "create", tmp_path / "one")  # it is there: nothing is wrong
+    assert alarms(host) == {}
+    assert refusal(host, "backup", "create", tmp_path / "none" / "two")
+    detail = alarms(host)["backup.failed"]["detail"]
+    assert str(tmp_path / "none" / "two") in detail and "No such" in detail
+    host.restart()
+    until("it is there again", lambda: "backup.failed" in alarms(host))
+    assert alarms(host)["backup.failed"]["detail"] == detail
+    host.ctl("backup", "verify", tmp_path / "one")
+    assert list(alarms(host)) == ["backup.failed"]
+    host.ctl("backup", "create", tmp_path / "two")
+    assert alarms(host) == {}
+
+
+def test_an_alarm_says_that_no_backup_is_made_any_more(make_server, tmp_path):
+    """If the operator wants one at all."""
+    host = make_server("alice")
+    host.ctl("set", "backup.alarm-after", "2h")
+    until("it is raised", lambda: "backup.missing" in alarms(host))
+    assert alarms(host)["backup.missing"]["detail"] == "none has been made yet"
+    host.ctl("backup", "create", tmp_path / "one")
+    assert alarms(host) == {}
+    host.stop()
+    (host.data / "backup-finished").write_text(f"{int(time.time()) - 3 * 3600}\n")
+    host.start()
+    until("it is raised", lambda: "backup.missing" in alarms(host))
+    assert alarms(host)["backup.missing"]["detail"] == "the last one is 3 hours old"
+    host.ctl("set", "backup.alarm-after", "none")
+    until("it is cleared", lambda: alarms(host) == {})
+
+
 def test_full_disk_leaves_nothing(make_server, tmp_path):
     disk = SmallDisk(tmp_path / "server0" / "small", "1m")
     host = make_server("alice", "bob", wrapper=disk.wrapper)
@@ -336,7 +371,7 @@ def test_full_disk_leaves_nothing(make_server, tmp_path):
     said = refusal(host, "backup", "create", disk.folder / "b")
     assert "database or disk is full" in said or "No space" in said
     assert disk.sh(f"ls -A {disk.folder}") == ""
-    assert alarms(host) == {}
+    assert set(alarms(host)) <= {"backup.failed"}
     alice.ping()
     host.finish()
     disk.close()
@@ -357,7 +392,7 @@ def test_disk_that_fails_leaves_nothing(make_server, tmp_path):
                 host.ctl("backup", "verify", tmp_path / "out" / "b")
                 shutil.rmtree(tmp_path / "out" / "b")
             assert list((tmp_path / "out").iterdir()) == []
-    assert alarms(host) == {}
+    assert set(alarms(host)) <= {"backup.failed"}
 
 
 @pytest.mark.sqlite

@@ -92,6 +92,28 @@ def stored(server, like="m"):
             (f"id='{like}",)) if xml_id.startswith(like)]
 
 
+def test_a_command_that_is_late_says_that_it_may_still_happen(make_server, disk):
+    """And it does, when the disk works again."""
+    server = make_server("alice", disk=disk, s2s=True)
+    alice = server.client("alice")
+    late = [("s2s-route", "add", "x.test", "127.0.0.1:9"), ("federation", "block", "a.test"),
+            ("component", "add", "c.localhost")]
+    disk.turn(sync_ms=slow_disk.STILL)
+    alice.send(CHAT.format("alice@localhost", "x", "x"))
+    until_late(server)
+    running = [server.ctl_start(*command) for command in late]
+    for command, process in zip(late, running):
+        _, said = process.communicate(timeout=30)
+        assert process.returncode != 0, command
+        assert "it may still happen, so look" in said and "nothing" not in said, (command, said)
+    disk.turn(sync_ms=0)
+    until("the route", lambda: [r["pattern"] for r in server.rows("s2s-route", "list")] == [
+        "x.test"])
+    until("the ban", lambda: [r["domain"] for r in server.rows("federation", "list")] == [
+        "a.test"])
+    until("the component", lambda: server.rows("component", "list"))
+
+
 @pytest.mark.parametrize("breaks", [False, True], ids=["", "breaks"])
 def test_messages_of_another_server_wait(pair, disk, breaks):
     """Also if their connection breaks meanwhile: it is not resumed before they are stored."""

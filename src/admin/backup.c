@@ -1,6 +1,7 @@
 /* backup: makes and verifies backups while the server works, one at a time, on a separate thread.
  * `musterctl backup restore` restores one. */
 #include "admin/backup.h"
+#include "admin/backup_alarm.h"
 #include "admin/backup_list.h"
 #include "admin/backup_set.h"
 #include "base/alarm.h"
@@ -142,8 +143,12 @@ static void backup_join(struct backup_task *t)
         log_at(&log_backup, t->err == E_CANCELED ? LOG_WARN : LOG_ERROR, LOG_EV("backup.ended"),
                LOG_C("folder", t->folder), LOG_C("result", err_name(t->err)),
                LOG_C("why", t->why.text));
-    if (t->err == OK && t->kind == BACKUP_MAKE)
+    if (t->err == OK && t->kind == BACKUP_MAKE) {
         time_set(t->finished_s);
+        backup_alarm_succeeded(t->finished_s);
+    } else if (t->kind == BACKUP_MAKE && t->err != E_CANCELED && t->err != E_EXISTS) {
+        backup_alarm_failed(t->folder, t->why.text);
+    }
 }
 
 static void backup_tell(struct backup_task *t)
@@ -289,6 +294,7 @@ static void backup_worker_start(struct worker *w)
         return;
     atomic_store(&stopping, false);
     time_load(worker_node(w)->data);
+    backup_alarm_start(w, metric_read(&finished_at));
 }
 
 void backup_give_up(void) { atomic_store(&stopping, true); }
@@ -297,7 +303,10 @@ void backup_give_up(void) { atomic_store(&stopping, true); }
  * is not ended, since the loop by which the answer would go back has ended. */
 static void backup_worker_stop(struct worker *w)
 {
-    if (!duty_is_here(w, DUTY_BACKUP) || the_task == NULL)
+    if (!duty_is_here(w, DUTY_BACKUP))
+        return;
+    backup_alarm_stop();
+    if (the_task == NULL)
         return;
     backup_give_up();
     backup_join(the_task);
@@ -401,7 +410,8 @@ const struct feature backup_feature = {
     .commands = (struct command *const[]){ &backup_list_command, &create_command, &verify_command,
                                            &restore_command, NULL },
     .schema = &backup_schema,
-    .settings = (struct setting *const[]){ &host_folder, NULL },
+    .settings = (struct setting *const[]){ &host_folder, &backup_alarm_after, NULL },
+    .alarms = (struct alarm *const[]){ &backup_failed_alarm, &backup_missing_alarm, NULL },
     .metrics = (struct metric *const[]){ &finished_at, NULL },
     .logs = (struct log_area *const[]){ &log_backup, NULL },
     .worker.start = backup_worker_start,

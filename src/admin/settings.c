@@ -34,6 +34,7 @@ struct alarm settings_restart_alarm = {
     .explanation = "Some settings are read only when a part of the server starts.",
     .raised_when = "The value of such a setting is not the one that the server runs with.",
     .cleared_when = "The server starts, or the setting has the value again that it runs with.",
+    .also = "XCPConfigMgrJabberRestartRequired",
 };
 
 static struct store_stmt stmt_all = {

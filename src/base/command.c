@@ -566,10 +566,9 @@ void command_done_listed_with(struct command_call *c, const char *key, const cha
 
 void command_fail_cause(struct command_call *c, enum err e, const char *what)
 {
-    if (what == NULL)
-        command_fail(c, e, "%s", err_text(e));
-    else
-        command_fail(c, e, "%s: %s", what, err_text(e));
+    bool open = e == E_TIMEOUT && c->command->effect == COMMAND_CHANGES;
+    command_fail(c, e, "%s%s%s%s", what != NULL ? what : "", what != NULL ? ": " : "", err_text(e),
+                 open ? "; it may still happen, so look before you do it again" : "");
 }
 
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

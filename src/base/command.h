@@ -317,7 +317,8 @@ void command_done_listed(struct command_call *c, const char *key);
 void command_done_listed_with(struct command_call *c, const char *key, const char *text);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* Ends the call badly with "WHAT: the text of e", or with that text alone. */
+/* Ends the call badly with "WHAT: the text of e", or with that text alone. E_TIMEOUT of a command
+ * that changes something: it adds that the change may still happen. */
 void command_fail_cause(struct command_call *c, enum err e, const char *what);
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

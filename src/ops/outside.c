@@ -609,8 +609,7 @@ static void user_written(void *arg, enum store_result result, const struct store
         command_fail(call, E_NOTFOUND, "%.*s is no test user; `test users` shows all",
                      SLICE_ARG(jid));
     else if (result != STORE_OK)
-        command_fail(call, err_of_store(result), "%.*s: nothing has changed: %s", SLICE_ARG(jid),
-                     err_text(err_of_store(result)));
+        command_fail_cause(call, err_of_store(result), "it could not be stored");
     else {
         outside_users_changed(call->worker);
         EMIT(account.profile_changed, call->worker,

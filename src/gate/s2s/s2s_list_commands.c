@@ -173,8 +173,7 @@ static void list_task_changed(void *arg, enum store_result result, const struct 
 {
     struct list_task *t = arg;
     if (result != STORE_OK)
-        command_fail_cause(t->call, err_of_store(result),
-                           "it could not be stored; nothing has changed");
+        command_fail_cause(t->call, err_of_store(result), "it could not be stored");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_NOTFOUND, "%s", t->missing);
     else
