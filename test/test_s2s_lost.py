@@ -20,10 +20,11 @@ NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
 
 
 class Wire:
-    """A TCP forwarder that can be cut: RST to both sides; its first connection alone; frozen:
-    nothing is read any more; deaf: nothing of who connects is; or mute: nothing of the other side,
-    until it is opened again. If one side ends, what it has sent arrives, and the other half goes
-    on. cut_after: the next connection is cut, too, when so many bytes have come on it."""
+    """A TCP forwarder that can be cut: RST to both sides, or FIN; its first connection alone;
+    frozen: nothing is read any more; deaf: nothing of who connects is; or mute: nothing of the
+    other side, until it is opened again. If one side ends, what it has sent arrives, and the other
+    half goes on. cut_after: the next connection is cut, too, when so many bytes have come on
+    it."""
 
     def __init__(self, port):
         self.target = port
@@ -104,6 +105,12 @@ class Wire:
         if order == b"c":
             while self.pairs:
                 self._drop(self.pairs[0])
+        if order == b"e":
+            for sock in [sock for pair in self.pairs for sock in pair]:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                sock.close()
+            self.pairs, self.shut = [], set()
         if order == b"1":
             self._drop(self.pairs[0])
         self.frozen, self.deaf, self.mute = order == b"f", order == b"d", order == b"m"

@@ -1,6 +1,7 @@
 #include "admin/backup_alarm.h"
 #include "base/alarm.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "io/timer.h"
@@ -77,6 +78,7 @@ static void backup_age_look(struct timer *t, struct loop *loop)
 
 void backup_alarm_start(struct worker *w, int64_t finished_s)
 {
+    ensure(finished_s >= 0 && !timer_is_set(&watch.timer));
     watch.finished_s = finished_s;
     watch.timer.fn = backup_age_look;
     timer_set(worker_loop(w), &watch.timer, FIRST_LOOK_MS);
@@ -93,6 +95,7 @@ void backup_alarm_failed(const char *folder, const char *why)
 
 void backup_alarm_succeeded(int64_t finished_s)
 {
+    ensure(finished_s > 0);
     watch.finished_s = finished_s;
     alarm_clear(&backup_failed_alarm);
     backup_age_judge();

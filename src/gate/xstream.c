@@ -212,6 +212,12 @@ void xstream_release(struct xstream *x, unsigned reason)
         x->way->read_on(x);
 }
 
+void xstream_can_be_resumed(struct xstream *x)
+{
+    if (x->conn != NULL)
+        conn_ends_held(x->conn);
+}
+
 bool xstream_takes_input(const struct xstream *x)
 {
     return x->holds == 0 && stream_reads(x->role, x->state) &&

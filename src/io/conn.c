@@ -211,15 +211,21 @@ static void conn_ready(struct loop_source *s, uint32_t events)
         c->blocked = false;
         conn_mark_dirty(c);
     }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) == 0)
         return;
+    if (c->state == CONN_OPEN && c->hold != 0 && c->ends_held &&
+        (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
+        conn_fail(c, "the peer has ended the connection while it was not read");
+        return;
+    }
     if ((c->state == CONN_OPEN && c->hold != 0) || conn_tls_is_shaking(c)) {
         /* Only now is polling changed: a short hold costs no system call. What cannot be masked
          * would be reported again and again. */
         if ((events & (EPOLLHUP | EPOLLERR)) != 0)
             conn_unpoll(c);
         else
-            conn_poll(c, c->source.events & ~(uint32_t)EPOLLIN);
+            conn_poll(c, (c->source.events & ~(uint32_t)EPOLLIN) |
+                             (c->ends_held ? (uint32_t)EPOLLRDHUP : 0));
         return;
     }
     if (c->eof)
@@ -325,6 +331,8 @@ const char *conn_error(const struct conn *c) { return c->error; }
 bool conn_is_secure(const struct conn *c) { return c->secured; }
 
 void conn_hold(struct conn *c, unsigned reason) { c->hold |= (uint8_t)reason; }
+
+void conn_ends_held(struct conn *c) { c->ends_held = true; }
 
 void conn_release(struct conn *c, unsigned reason)
 {

@@ -144,6 +144,9 @@ enum conn_hold {
 void conn_hold(struct conn *c, unsigned reason);
 /* Unread bytes are offered again later in this tick. */
 void conn_release(struct conn *c, unsigned reason);
+/* From now on: if the peer ends the connection while reading is held, it fails at once, and what
+ * the peer has sent last is not read. For a stream whose peer sends that again if it goes on. */
+void conn_ends_held(struct conn *c);
 
 uint64_t conn_last_read_us(const struct conn *c); /* loop time of the last bytes read */
 /* Writes what is queued (at most 5 s), shuts our side, awaits the peer's end (at most 1 s), then

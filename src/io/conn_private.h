@@ -96,14 +96,15 @@ struct conn {
     uint64_t last_read_us;
     const char *error;
 
-    uint32_t since_us; /* loop time, cut: its oldest output was written, or its handshake began */
-    uint8_t state;     /* enum conn_state */
-    uint8_t hold;      /* bits of enum conn_hold */
-    uint8_t protocol;  /* enum tls_protocol */
-    bool proxied : 1;  /* a PROXY header comes first */
-    bool secured : 1;  /* the handshake is done */
-    bool eof : 1;      /* nothing more will be read */
-    bool mute : 1;     /* nothing can be sent any more: `error` says why; what has come is read */
+    uint32_t since_us;  /* loop time, cut: its oldest output was written, or its handshake began */
+    uint8_t state;      /* enum conn_state */
+    uint8_t hold;       /* bits of enum conn_hold */
+    uint8_t protocol;   /* enum tls_protocol */
+    bool proxied : 1;   /* a PROXY header comes first */
+    bool secured : 1;   /* the handshake is done */
+    bool ends_held : 1; /* conn_ends_held() */
+    bool eof : 1;       /* nothing more will be read */
+    bool mute : 1;      /* nothing can be sent any more: `error` says why; what has come is read */
     bool tell_eof : 1, tell_failed : 1;
     bool polled;   /* the source is in the loop's epoll */
     bool blocked;  /* EPOLLOUT is awaited */

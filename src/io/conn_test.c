@@ -645,6 +645,50 @@ static void test_a_held_connection_ends_when_it_cannot_send(void **state)
     peer_destroy(p);
 }
 
+/* What it has sent last is not read: it is sent again on another connection. */
+static void end_while_held(bool reset)
+{
+    struct peer *p = peer_create(&limits);
+    conn_ends_held(p->c);
+    conn_hold(p->c, CONN_HOLD_STREAM);
+    say(p, "last words", 10);
+    bed_ticks(p->loop, 3);
+    assert_int_equal(p->got_len, 0);
+    if (reset) {
+        bed_reset(&p->fd);
+    } else {
+        assert_int_equal(shutdown(p->fd, SHUT_WR), 0);
+    }
+    bed_run(p->loop, is_closed, p);
+    assert_int_equal(p->got_len, 0);
+    assert_int_equal(p->told[CONN_FAILED], 1);
+    assert_int_equal(p->told[CONN_EOF], 0);
+    peer_destroy(p);
+}
+
+static void test_a_held_connection_ends_with_its_peer(void **state)
+{
+    (void)state;
+    end_while_held(true);
+    end_while_held(false);
+}
+
+/* An end that it has not asked for is found when it reads again, behind what came before. */
+static void test_a_held_connection_reads_to_the_end_of_its_peer(void **state)
+{
+    struct peer *p = peer_create(&limits);
+    (void)state;
+    conn_hold(p->c, CONN_HOLD_STREAM);
+    say(p, "last words", 10);
+    assert_int_equal(shutdown(p->fd, SHUT_WR), 0);
+    bed_ticks(p->loop, 3);
+    assert_int_equal(p->told[CONN_FAILED] + p->told[CONN_EOF], 0);
+    conn_release(p->c, CONN_HOLD_STREAM);
+    bed_run(p->loop, was_told_eof, p);
+    assert_int_equal(p->got_len, 10);
+    peer_destroy(p);
+}
+
 static void test_peer_addresses(void **state)
 {
     struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6, .sin6_port = htons(7) };
@@ -688,6 +732,8 @@ int main(void)
         cmocka_unit_test(test_reset_fails),
         cmocka_unit_test(test_what_came_before_a_reset_is_read),
         cmocka_unit_test(test_a_held_connection_ends_when_it_cannot_send),
+        cmocka_unit_test(test_a_held_connection_ends_with_its_peer),
+        cmocka_unit_test(test_a_held_connection_reads_to_the_end_of_its_peer),
         cmocka_unit_test(test_peer_addresses),
     };
     return cmocka_run_group_tests_name("io/conn", tests, NULL, NULL);

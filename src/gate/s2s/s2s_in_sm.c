@@ -697,6 +697,7 @@ static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
     struct xml_write w;
     struct in_flow *f = flow_of(s);
     flow_takes_over(f, r);
+    xstream_can_be_resumed(&s->x);
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open_with(&w, "resumed", NS_SM, "previd", slice_of(f->id));
     xml_attr_int(&w, "h", r->answer.h);
@@ -896,6 +897,8 @@ static void sm_enable(struct s2s_in *s, const struct elem *e)
     }
     buf_init(&b, XML_PART_MAX);
     sm_enabled_write(&b, slice_of(f->id), max_s);
+    if (f->id[0] != '\0')
+        xstream_can_be_resumed(&s->x);
     xstream_write_buf(&s->x, &b);
     s2s_back_counts(s);
 }

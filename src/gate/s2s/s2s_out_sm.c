@@ -99,6 +99,7 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
     if (o->share == NULL && (slice_is(resume, "true") || slice_is(resume, "1"))) {
         partner_set_session(o->partner, elem_attr(e, "id", tmp));
         partner_session_max(o->partner, slice_int(elem_attr(e, "max", tmp), &max_s) ? max_s : 0);
+        xstream_can_be_resumed(&o->x);
     }
     return true;
 }
@@ -111,6 +112,7 @@ static bool out_resumed(struct s2s_out *o, const struct elem *e)
         !slice_eq(elem_attr(e, "previd", tmp), partner_session(o->partner)))
         return false;
     o->sm = OUT_COUNTS;
+    xstream_can_be_resumed(&o->x);
     if (o->both)
         s2s_flow_goes_on(s2s_out_flow(&o->x));
     if (!partner_confirmed(o->partner, h))
