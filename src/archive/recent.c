@@ -11,7 +11,8 @@ enum { EMPTY = 0, DROPPED = 2 /* origins are odd */, CAP_MIN = 16 };
 struct seen {
     int64_t origin;
     uint64_t at_us; /* received: its archive id, which is its time, too */
-    uint32_t id;    /* sent: hash of its `id`, which is what an error for it says */
+    uint64_t more;  /* sent: hash of its `id`, which is what an error for it says; received: its
+                       join */
 };
 struct seen_set {
     uint32_t cap, used; /* cap: a power of two, or 0; used: at most three quarters of it */
@@ -111,6 +112,19 @@ void recent_put(struct recents *r, int64_t origin, uint64_t archive_id)
     recent_put_seen(&r->received, (struct seen){ .origin = origin, .at_us = archive_id });
 }
 
+void recent_join(struct recents *r, int64_t origin, uint64_t join)
+{
+    struct seen *s = recent_find_seen(r->received, origin);
+    ensure(s != NULL);
+    s->more = join;
+}
+
+uint64_t recent_join_of(const struct recents *r, int64_t origin)
+{
+    const struct seen *s = recent_find_seen(r->received, origin);
+    return s != NULL ? s->more : 0;
+}
+
 static void recent_drop_seen(struct seen_set *set, int64_t origin)
 {
     struct seen *s = recent_find_in(set, origin);
@@ -153,7 +167,7 @@ bool recent_said(struct recents *r, const struct stanza *st, int64_t origin, uin
 static void drop_id(struct seen_set *set, uint32_t id)
 {
     for (uint32_t i = 0; i < set->cap; i++)
-        if (set->slot[i].id == id && set->slot[i].origin != EMPTY)
+        if (set->slot[i].more == id && set->slot[i].origin != EMPTY)
             set->slot[i].origin = DROPPED;
 }
 

@@ -123,6 +123,19 @@ static void what_came_is_remembered_apart(void **state)
     assert_true(recent_find(&recents, 7, NOW + 1) == 0);
 }
 
+static void a_repeat_learns_what_its_first_copy_waits_for(void **state)
+{
+    (void)state;
+    recent_put(&recents, 7, NOW);
+    assert_int_equal(recent_join_of(&recents, 7), 0);
+    recent_join(&recents, 7, UINT64_MAX);
+    assert_int_equal(recent_join_of(&recents, 7), UINT64_MAX);
+    assert_int_equal(recent_join_of(&recents, 9), 0);
+    assert_int_equal(recent_find(&recents, 7, NOW), NOW);
+    recent_put(&recents, 7, NOW + RECENT_US); /* said anew */
+    assert_int_equal(recent_join_of(&recents, 7), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +146,7 @@ int main(void)
         cmocka_unit_test_teardown(what_is_dropped_makes_room, forget),
         cmocka_unit_test_teardown(time_passes, forget),
         cmocka_unit_test_teardown(what_came_is_remembered_apart, forget),
+        cmocka_unit_test_teardown(a_repeat_learns_what_its_first_copy_waits_for, forget),
     };
     return cmocka_run_group_tests_name("im/recent", tests, NULL, NULL);
 }

@@ -13,6 +13,8 @@ enum { PART_DONE, PART_REFUSED };
 struct join {
     uint64_t id; /* as of a session: no session has it */
     struct origin whole;
+    struct origin *others; /* ticket_join_also(): they get the same report; NULL: none */
+    uint32_t other_count;
     ticket_join_fn *done; /* NULL: the report to `whole` */
     void *arg;
     uint32_t awaited;
@@ -32,8 +34,10 @@ void ticket_joins_init(struct worker *w) { map_init(&w->joins, join_key); }
 void ticket_joins_fini(struct worker *w)
 {
     struct join *j;
-    for (uint32_t i = 0; (j = map_next(&w->joins, &i)) != NULL;)
+    for (uint32_t i = 0; (j = map_next(&w->joins, &i)) != NULL;) {
+        mem_free(&j->others);
         mem_free(&j);
+    }
     map_fini(&w->joins);
 }
 
@@ -48,13 +52,16 @@ static void ticket_join_check(struct worker *w, struct join *j)
 {
     if (j->open || (j->awaited > j->came && !j->cut))
         return;
-    const struct join ended = *j;
+    struct join ended = *j;
     map_del(&w->joins, join_key(j));
     mem_free(&j);
     if (ended.done != NULL)
         ended.done(w, ended.awaited > ended.came ? E_DOWN : OK, ended.refused, ended.arg);
     else
         ticket_done(w, ended.whole);
+    for (uint32_t i = 0; i < ended.other_count; i++)
+        ticket_done(w, ended.others[i]);
+    mem_free(&ended.others);
 }
 
 /* One that is over; NULL: none. */
@@ -138,6 +145,17 @@ struct origin ticket_join(struct worker *w, slice maker, struct origin whole)
 struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *done, void *arg)
 {
     return ticket_join_put(w, maker, (struct join){ .done = done, .arg = arg });
+}
+
+bool ticket_join_also(struct worker *w, struct origin part, struct origin other)
+{
+    struct join *j = ticket_join_find(w, part);
+    if (j == NULL)
+        return false;
+    ensure(j->done == NULL && other.session != 0);
+    j->others = mem_realloc(j->others, (j->other_count + 1) * sizeof *j->others);
+    j->others[j->other_count++] = other;
+    return true;
 }
 
 void ticket_join_more(struct worker *w, struct origin part)

@@ -36,6 +36,8 @@ struct origin ticket_join(struct worker *w, slice maker, struct origin whole);
 struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *done, void *arg);
 /* One report more is to come: route() with this origin has returned ROUTE_PENDING. */
 void ticket_join_more(struct worker *w, struct origin part);
+/* Another stanza is handled when the whole is. false: the join is over: it is handled already. */
+bool ticket_join_also(struct worker *w, struct origin part, struct origin other);
 /* No more will be; the report to the whole follows, perhaps from inside. */
 void ticket_join_close(struct worker *w, struct origin part);
 /* Whether reports for the slot come to joins of this worker, which stay here. */

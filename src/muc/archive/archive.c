@@ -2,6 +2,7 @@
 #include "muc/archive/archive.h"
 #include "archive/archive.h"
 #include "archive/ids.h"
+#include "archive/recent.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/duty.h"
@@ -90,6 +91,7 @@ void room_archive_init(struct room_archive *a, struct worker *w, int64_t owner, 
 struct load {
     struct room_history *history;
     struct room_archive *archive;
+    struct recents *recents;
     uint32_t most;
     room_history_done_fn *done;
     void *arg;
@@ -114,24 +116,27 @@ static void muc_archive_add_row(const struct load *l, const struct store_batch *
 static void muc_archive_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct load *l = arg;
-    if (result == STORE_OK)
+    if (result == STORE_OK) {
         l->archive->last_id = (uint64_t)store_int(b, 0, 0, 0);
+        recent_loaded(l->recents, b, 2);
+    }
     for (uint32_t i = result == STORE_OK ? store_row_count(b, 1) : 0; i-- > 0;)
         muc_archive_add_row(l, b, i);
     l->done(l->archive, err_of_store(result), l->arg);
     mem_free(&l);
 }
 
-void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
-                       room_history_done_fn *done, void *arg)
+void room_history_load(struct room_history *h, struct room_archive *a, struct recents *recents,
+                       uint32_t most, room_history_done_fn *done, void *arg)
 {
     struct load *l = mem_new(struct load);
     struct store_batch *b = store_read(worker_store(a->worker), (uint64_t)a->owner);
-    *l = (struct load){ h, a, most, done, arg };
+    *l = (struct load){ h, a, recents, most, done, arg };
     store_read_late(b, a->owner);
     STORE_ADD(b, &read_last_id, STORE_ANY_ROWS, SV_I(a->owner));
     STORE_ADD(b, &read_last, STORE_ANY_ROWS, SV_I(a->owner),
               SV_I(most < LOAD_MAX ? most : LOAD_MAX));
+    recent_load(b, a->owner, loop_wall_us(worker_loop(a->worker)));
     store_submit(b, worker_loop(a->worker), 0, muc_archive_loaded, l);
 }
 

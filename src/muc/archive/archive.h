@@ -18,6 +18,7 @@
 #include "home/router.h"
 #include "muc/archive/history.h"
 
+struct recents;
 struct store_batch;
 struct worker;
 
@@ -37,15 +38,17 @@ uint64_t room_archive_mint(struct room_archive *a);
  * be. */
 enum routed room_archive_put(const struct room_archive *a, const struct room_post *p,
                              struct origin origin);
+/* The same for the report of a repeat: the message of this id may be stored already. */
+enum routed room_archive_also(const struct room_archive *a, uint64_t id, struct origin origin);
 bool room_archive_full(void); /* any thread */
 
-/* Reads the highest id that was minted, and for the history what was said last: `most` messages, at
- * most 100, of at most 64 Ki characters each, of the last 200. done is called once, later; the two
- * stay where they are until then. E_DOWN: nothing is known, and the room must not be used: its new
- * ids could be below those that it has. */
+/* Reads the highest id that was minted, what may be repeated, and for the history what was said
+ * last: `most` messages, at most 100, of at most 64 Ki characters each, of the last 200. done is
+ * called once, later; the three stay where they are until then. E_DOWN: nothing is known, and the
+ * room must not be used: its new ids could be below those that it has. */
 typedef void room_history_done_fn(struct room_archive *a, enum err e, void *arg);
-void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
-                       room_history_done_fn *done, void *arg);
+void room_history_load(struct room_history *h, struct room_archive *a, struct recents *recents,
+                       uint32_t most, room_history_done_fn *done, void *arg);
 
 /* Retraction and moderation (XEP-0424, XEP-0425): the message gives way to a tombstone. The history
  * in memory is not changed by it: see room_history_bury(). */

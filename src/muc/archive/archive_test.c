@@ -1,5 +1,6 @@
 /* What becomes of a message of a room whose write did not end in time, and tombstones. */
 #include "archive/archive.h"
+#include "home/ticket.h"
 #include "im/feature.h"
 #include "im/test_node.h"
 #include "muc/archive/archive.h"
@@ -218,6 +219,47 @@ static void test_one_that_cannot_be_stored_holds_nobody_up(void **state)
     go_on(other, "DROP TRIGGER no");
 }
 
+/* Repeats. */
+
+static void report(struct worker *w, enum err e, uint32_t refused, void *arg)
+{
+    assert_ptr_equal(w, t.w);
+    assert_int_equal(e, OK);
+    assert_int_equal(refused, 0);
+    ++*(unsigned *)arg;
+}
+
+static bool has_two(void *reports) { return *(const unsigned *)reports == 2; }
+
+static enum routed say_again(uint64_t id, unsigned *reports)
+{
+    struct origin part = ticket_join_for(t.w, SLICE(""), report, reports);
+    enum routed routed = room_archive_also(&room, id, part);
+    if (routed == ROUTE_PENDING)
+        ticket_join_more(t.w, part);
+    ticket_join_close(t.w, part);
+    return routed;
+}
+
+/* Whether its first copy is with the store, waits, or is there. */
+static void test_a_repeat_is_reported_when_the_first_copy_is_stored(void **state)
+{
+    unsigned reports = 0;
+    (void)state;
+    sqlite3 *other = stall();
+    uint64_t id = say("a");
+    assert_int_equal(say_again(id, &reports), ROUTE_PENDING);
+    test_node_run(&t, gave_up, NULL);
+    assert_int_equal(say_again(id, &reports), ROUTE_PENDING);
+    assert_int_equal(reports, 0);
+    go_on(other, "COMMIT");
+    test_node_run(&t, has_two, &reports);
+    settle();
+    assert_int_equal(say_again(id, &reports), ROUTED);
+    assert_int_equal(reports, 3);
+    assert_string_equal(stored(), "a ");
+}
+
 /* Tombstones. */
 
 static void buried(void *arg, enum err e) { *(int *)arg = (int)e; }
@@ -273,6 +315,7 @@ int main(void)
         cmocka_unit_test_setup(test_messages_are_stored_in_order, enter),
         cmocka_unit_test_setup(test_what_was_committed_too_late_is_there_once, enter),
         cmocka_unit_test_setup(test_one_that_cannot_be_stored_holds_nobody_up, enter),
+        cmocka_unit_test_setup(test_a_repeat_is_reported_when_the_first_copy_is_stored, enter),
         cmocka_unit_test_setup(test_tombstones, enter),
         cmocka_unit_test_setup(test_tombstones_of_what_waits, enter),
     };

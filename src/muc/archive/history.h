@@ -15,6 +15,7 @@ enum { HISTORY_MAX = 1000, HISTORY_BYTES = 256 << 10, HISTORY_SMALL = 16 << 10 }
 struct room_post {
     struct stanza *st; /* borrowed */
     slice sender;      /* full JID of who said it; empty: the room itself */
+    int64_t repeats;   /* what a repeat of it has, too (archive/recent.h); 0: none is known */
     uint64_t id;       /* room_archive_mint() */
     uint64_t at_us;    /* wall clock */
     unsigned flags;    /* of its entry: ENTRY_HIDDEN: kept, but told to nobody */

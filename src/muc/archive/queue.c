@@ -62,14 +62,21 @@ struct buried {
     slice by; /* on the heap */
 };
 
+/* A repeat that is handled when the message is. */
+struct also {
+    struct also *next;
+    struct origin origin;
+};
+
 struct record {
-    struct list node;
+    struct list node; /* in recorder.waiting or recorder.written */
     struct recorder *recorder;
     struct stanza *st;     /* a reference */
     struct buried *buried; /* then `st` is a tombstone; else NULL */
-    int64_t owner;
+    int64_t owner, repeats;
     uint64_t id, at_us;
     struct origin origin; /* who waits */
+    struct also *also;    /* and who more */
     uint8_t flags;
     uint16_t sender_len;
     char sender[];
@@ -87,6 +94,10 @@ static void archive_queue_retry(struct recorder *r);
 
 static void free_record(struct record *rec)
 {
+    for (struct also *one; (one = rec->also) != NULL;) {
+        rec->also = one->next;
+        mem_free(&one);
+    }
     stanza_unref(&rec->st);
     if (rec->buried != NULL) {
         stanza_unref(&rec->buried->was);
@@ -102,6 +113,11 @@ static void archive_queue_tell(struct record *rec)
     if (rec->origin.session != 0)
         ticket_done(rec->recorder->worker, rec->origin);
     rec->origin = ORIGIN_NONE;
+    for (struct also *one; (one = rec->also) != NULL;) {
+        rec->also = one->next;
+        ticket_done(rec->recorder->worker, one->origin);
+        mem_free(&one);
+    }
 }
 
 static void note_recorded(const struct record *rec)
@@ -176,6 +192,7 @@ static void add_record(struct store_batch *b, const struct record *rec)
                                               .rcpt = rec->owner,
                                               .rcpt_entry = rec->id,
                                               .flags = rec->flags,
+                                              .origin = rec->repeats,
                                               .remote = sender.len > 0 ? jid_bare(&jid) : sender,
                                               .stanza = buf_fit(&text) });
     if (rec->buried != NULL) {
@@ -223,7 +240,8 @@ static void archive_queue_stored(void *arg, enum store_result result, const stru
 {
     struct record *rec = arg;
     (void)b;
-    ensure(worker_is_here(rec->recorder->worker) && !list_linked(&rec->node));
+    ensure(worker_is_here(rec->recorder->worker));
+    list_remove(&rec->node);
     if (result == STORE_OK) {
         metric_add(&recorded, 1);
         note_recorded(rec);
@@ -257,6 +275,7 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     rec->recorder = r;
     rec->st = archive_queue_without_claims(p->st);
     rec->owner = a->owner;
+    rec->repeats = p->repeats;
     rec->id = p->id;
     rec->at_us = p->at_us;
     rec->flags = (uint8_t)(p->flags | archive_kind(p->st));
@@ -267,6 +286,7 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     if (list_empty(&r->waiting)) {
         struct store_batch *b = store_write(worker_store(w), (uint64_t)a->owner);
         add_record(b, rec);
+        list_append(&r->written, &rec->node);
         store_submit(b, worker_loop(w), 0, archive_queue_stored, rec);
     } else if (room_archive_full()) {
         archive_queue_lose(rec, "too many wait");
@@ -274,6 +294,31 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
         wait_for_store(rec);
     }
     return origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
+static struct record *archive_queue_find(struct list *list, int64_t owner, uint64_t id)
+{
+    LIST_EACH (it, list) {
+        struct record *rec = CONTAINER_OF(it, struct record, node);
+        if (rec->owner == owner && rec->id == id)
+            return rec;
+    }
+    return NULL;
+}
+
+enum routed room_archive_also(const struct room_archive *a, uint64_t id, struct origin origin)
+{
+    struct recorder *r = recorder_of(a->worker);
+    struct record *rec = archive_queue_find(&r->written, a->owner, id);
+    if (rec == NULL)
+        rec = archive_queue_find(&r->waiting, a->owner, id);
+    ensure(origin.session != 0);
+    if (rec == NULL)
+        return ROUTED;
+    struct also *one = mem_new(struct also);
+    *one = (struct also){ rec->also, origin };
+    rec->also = one;
+    return ROUTE_PENDING;
 }
 
 /* What waits. */

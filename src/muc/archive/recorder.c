@@ -13,6 +13,7 @@ struct recorder *recorder_of(struct worker *w)
         r = *worker_state(w, recorder_slot) = mem_new(struct recorder);
         r->worker = w;
         list_init(&r->waiting);
+        list_init(&r->written);
         list_init(&r->requests);
         list_init(&r->burials);
         list_init(&r->ended);

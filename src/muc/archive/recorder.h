@@ -12,6 +12,7 @@ enum { RECORD_PREFIX_MAX = 64 };
 struct recorder {
     struct worker *worker;
     struct list waiting; /* struct record: until the database is back, in their order */
+    struct list written; /* struct record: with the store, in front of those */
     struct timer timer;  /* of the next attempt */
     uint32_t prefix;     /* so many at the begin are being stored; 0: none */
     uint32_t prefix_max;

@@ -13,6 +13,7 @@
  *
  * Limits: those of muc/room/settings.h and muc/room/rooms.h. */
 #pragma once
+#include "archive/recent.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "home/actor.h"
@@ -147,8 +148,9 @@ struct room {
     struct room_subject *subject_due; /* not stored yet; NULL: it is */
     struct room_archive archive;
     struct room_history history;
-    uint32_t reads; /* that are under way while it is loaded */
-    void **slots;   /* of parts (muc/room/part.h): in this block */
+    struct recents recents; /* what its sender may say again */
+    uint32_t reads;         /* that are under way while it is loaded */
+    void **slots;           /* of parts (muc/room/part.h): in this block */
 };
 
 /* Where a part keeps what it has of the room. */

@@ -22,6 +22,7 @@ void room_clear(struct room *r)
     room_config_fini(&r->config);
     r->config = (struct room_config){ 0 };
     room_history_fini(&r->history);
+    recent_free(&r->recents);
     if (r->state == ACTOR_READY && !r->stored)
         rooms_release(r->creator);
     stanza_unref(&r->subject);

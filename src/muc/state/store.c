@@ -313,8 +313,8 @@ static void muc_store_loaded(void *arg, enum store_result result, const struct s
         PARTS_EACH (p, loaded)
             p->loaded(r, b, reads->first[n++]);
         room_read_begin(r);
-        room_history_load(&r->history, &r->archive, room_history_max(&r->config), history_loaded,
-                          r);
+        room_history_load(&r->history, &r->archive, &r->recents, room_history_max(&r->config),
+                          history_loaded, r);
     }
     mem_free(&reads);
 }

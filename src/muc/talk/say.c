@@ -1,8 +1,11 @@
 #include "muc/talk/say.h"
+#include "archive/recent.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "codec/xml_write.h"
@@ -10,6 +13,7 @@
 #include "home/ticket.h"
 #include "home/trail.h"
 #include "im/audience.h"
+#include "im/message.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/people/find.h"
@@ -200,6 +204,8 @@ static enum routed say_record(struct room *r, const struct seat *s, const struct
     if (!subject && !stanza_has(st, KNOWN(PAYLOAD)))
         return room_record(r, p, origin);
     struct origin part = ticket_join(r->worker, r->jid, origin);
+    if (p->repeats != 0)
+        recent_join(&r->recents, p->repeats, part.session);
     if (subject && room_subject_set(r, p->st, part) != ROUTED)
         ticket_join_more(r->worker, part);
     if (!subject)
@@ -218,7 +224,45 @@ static void say_keep(struct room *r, const struct room_post *post)
     room_makers_weigh_history(r);
 }
 
-static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
+/* Sender and origin-id, of a message that the room keeps and can relay: a client that has read no
+ * acknowledgement sends it again with the same (XEP-0359 §3.2). 0: it has none. */
+static int64_t say_repeats(const struct room *r, const struct stanza *st)
+{
+    return is_kept(st) && st->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN
+               ? recent_origin(st, room_scratch(r))
+               : 0;
+}
+
+/* A repeat is handled when the first copy is (architecture §6). */
+static enum routed say_again_waits(struct room *r, int64_t repeats, uint64_t first,
+                                   struct origin origin)
+{
+    const struct origin part = { .session = recent_join_of(&r->recents, repeats) };
+    if (origin.session == 0 || !room_records(r) || !setting_bool(&im_durable_ack))
+        return ROUTED;
+    if (part.session != 0)
+        return ticket_join_also(r->worker, part, origin) ? ROUTE_PENDING : ROUTED;
+    return room_archive_also(&r->archive, first, origin);
+}
+
+/* All have read it: whatever its sender may say by now, no error comes back. One that sits in the
+ * room gets the copy that it may have missed, with the stanza-id of the first. s NULL: it has left.
+ */
+static enum routed say_again(struct room *r, const struct seat *s, struct stanza *st,
+                             int64_t repeats, uint64_t first, struct origin origin)
+{
+    say_trace("repeated", st, "its first copy was sent to all", s != NULL);
+    if (s != NULL) {
+        struct stanza *out = relayed(r, s->occupant, st, first);
+        audience_tell(&r->audience, s->jid, out);
+        stanza_unref(&out);
+    }
+    stanza_unref(&st);
+    return say_again_waits(r, repeats, first, origin);
+}
+
+static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, int64_t repeats,
+                          struct origin origin)
 {
     struct occupant *o = s->occupant;
     slice text = { 0 };
@@ -240,9 +284,13 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
         room_open(r); /* who speaks in it takes it as it is */
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
     struct stanza *out = relayed(r, o, st, id);
-    const struct room_post post = {
-        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(room_loop(r))
-    };
+    const struct room_post post = { .st = out,
+                                    .sender = s->jid,
+                                    .repeats = repeats,
+                                    .id = id,
+                                    .at_us = loop_wall_us(room_loop(r)) };
+    if (repeats != 0)
+        recent_put(&r->recents, repeats, id);
     say_trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
     if (kept && !is_subject(st))
@@ -256,32 +304,41 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     return routed;
 }
 
-/* To the account of the occupant for one session, which keeps it; the others are told as of all
- * that the room says, or it would be kept for each, or taken for a repeat. */
-static enum routed deliver_private(struct room *r, const struct occupant *to,
-                                   const struct stanza *st, struct origin origin)
+static struct stanza *private_to(struct room *r, const struct seat *s, const struct stanza *st)
 {
-    static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
+    struct stanza *one = stanza_append_to(st, s->jid, SLICE("<x xmlns='" NS_MUC_USER "'/>"));
+    room_private_sent(r, s, one);
+    return one;
+}
+
+/* To the account of the occupant for one session, which keeps it; the others are told as of all
+ * that the room says, or it would be kept for each, or taken for a repeat. That account alone knows
+ * what became of the first copy of a repeat, and answers for it. */
+static enum routed deliver_private(struct room *r, const struct occupant *to,
+                                   const struct stanza *st, bool again, struct origin origin)
+{
     const struct seat *first = occupant_seat(to);
-    enum routed routed = ROUTED;
     ensure(!list_empty(&to->seats));
     LIST_EACH (it, &to->seats) {
         const struct seat *s = CONTAINER_OF(it, struct seat, node);
-        struct stanza *one = stanza_append_to(st, s->jid, mark);
-        room_private_sent(r, s, one);
-        if (s == first) {
-            routed = route(r->worker, one, origin, 0, 0);
-        } else {
-            audience_tell(&r->audience, s->jid, one);
-            stanza_unref(&one);
-        }
+        if (again || s == first)
+            continue;
+        struct stanza *one = private_to(r, s, st);
+        audience_tell(&r->audience, s->jid, one);
+        stanza_unref(&one);
     }
-    return routed;
+    return route(r->worker, private_to(r, first, st), origin, 0, 0);
+}
+
+/* The same origin-id to another occupant is another message. */
+static int64_t private_repeats(const struct occupant *to, int64_t repeats)
+{
+    return repeats == 0 ? 0 : repeats ^ (int64_t)(hash_keyed(to->id) >> 1 << 1); /* stays odd */
 }
 
 /* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. The
  * account that it is for keeps it, and reports. */
-static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
+static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st, int64_t repeats,
                               struct origin origin)
 {
     struct arena *tmp = room_scratch(r);
@@ -299,11 +356,16 @@ static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
                           SLICE("your role may not send private messages here"));
     if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN)
         return say_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
-    if (room_too_fast(r, from))
+    const uint64_t now_us = loop_wall_us(room_loop(r));
+    repeats = private_repeats(to, repeats);
+    bool again = recent_find(&r->recents, repeats, now_us) != 0;
+    if (!again && room_too_fast(r, from))
         return slow_down(r, st);
+    if (!again && repeats != 0)
+        recent_put(&r->recents, repeats, now_us);
     struct stanza *out = relayed(r, from, st, 0);
-    say_trace("room.private", st, "not kept", 1);
-    enum routed routed = deliver_private(r, to, out, origin);
+    say_trace(again ? "repeated" : "room.private", st, "not kept", 1);
+    enum routed routed = deliver_private(r, to, out, again, origin);
     stanza_unref(&out);
     stanza_unref(&st);
     return routed;
@@ -350,11 +412,16 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
     }
     if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
         return room_asked(r, s, st, origin);
+    const int64_t repeats = say_repeats(r, st);
+    const uint64_t first = recent_find(&r->recents, repeats, loop_wall_us(room_loop(r)));
+    if (first != 0 && stanza_to_is_bare(st))
+        return say_again(r, s, st, repeats, first, origin);
     if (s == NULL && outside_taken(r, st))
         return room_handled(st);
     if (s == NULL && r->locked) /* §17.2 */
         return say_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
     if (s == NULL)
         return say_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
-    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : say_to_one(r, s, st, origin);
+    return stanza_to_is_bare(st) ? to_all(r, s, st, repeats, origin)
+                                 : say_to_one(r, s, st, repeats, origin);
 }
