@@ -1,6 +1,7 @@
 """Messages to a room that their sender sends again because no acknowledgement covered them
 (XEP-0359 §3.2): the room shows and archives each once, and sends its sender the reflected copy."""
 import random
+import threading
 
 import pytest
 
@@ -127,6 +128,28 @@ def test_a_resumed_session_repeats(here, disk, kind):
     assert kind != "archived" or before < 5
     room.flush(alice)
     assert live(alice, 3) == first and not errors(again) and not errors(new)
+
+
+@pytest.mark.slow
+@pytest.mark.sqlite
+@pytest.mark.parametrize("late, kinds", [(4, ("groupchat", "chat")), (7, ("chat",))],
+                         ids=["4 s", "7 s"])
+def test_a_planned_restart_while_the_disk_stands_still(here, disk, late, kinds):
+    """If it works again before the process ends, the session that comes back is told that its
+    stanzas were handled. They have no origin-id, by which a repeat could be known."""
+    server, room, alice, bob = here(disk=disk)
+    bob.enable_sm()
+    disk.turn(sync_ms=STILL)
+    for i in range(3):
+        for kind in kinds:
+            to = room if kind == "groupchat" else alice.bare
+            bob.send(f"<message to='{to}' type='{kind}' id='{kind}{i}'><body>{i}</body></message>")
+    alice.wait("all", lambda: len(bodies(alice.inbox)) == 3 * len(kinds))
+    timer = threading.Timer(late, lambda: disk.turn(sync_ms=0))
+    timer.start()
+    server.restart()
+    timer.join()
+    assert resumed(server, bob).acked == 3 * len(kinds)
 
 
 AMENDING = {"a message": "<body>x</body>",

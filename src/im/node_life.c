@@ -2,6 +2,7 @@
 #include "archive/archive.h"
 #include "archive/ids.h"
 #include "auth/throttle.h"
+#include "base/alarm.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -39,6 +40,7 @@
 #include "im/unsubscribe_again.h"
 #include "io/mesh.h"
 #include "io/work.h"
+#include "store/store.h"
 #include "xmpp/archive_id.h"
 #include <limits.h>
 #include <sched.h>
@@ -414,6 +416,28 @@ static void wait_for_rest(struct node *const *nodes, unsigned count, uint64_t at
         wait_a_moment();
 }
 
+static bool any_disk_is_still(struct node *const *nodes, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (store_busy(nodes[i]->store) && atomic_load(&store_down_alarm.active) == 0)
+            return true;
+    return false;
+}
+
+/* What is saved while a disk stands still says that stanzas are not handled, and the store commits
+ * them all the same if the disk works before it is closed. So it is waited for, as long as the time
+ * limit of the end (app/main.c) leaves time to save. A database that is away commits nothing. */
+static void wait_for_disk(struct node *const *nodes, unsigned count)
+{
+    enum { DISK_US = 6000000, TOLD_US = 500000 };
+    uint64_t until_us = clock_mono_us() + DISK_US;
+    if (!any_disk_is_still(nodes, count))
+        return;
+    while (any_disk_is_still(nodes, count) && clock_mono_us() < until_us)
+        wait_a_moment();
+    wait_for_rest(nodes, count, TOLD_US);
+}
+
 static void node_end(struct node *n)
 {
     work_pool_end(n->handshakes);
@@ -440,6 +464,7 @@ void nodes_stop(struct node *const *nodes, unsigned count)
         nodes[i]->parts = true;
     everywhere_of(nodes, count, LIFE_PART);
     wait_for_rest(nodes, count, PART_US);
+    wait_for_disk(nodes, count);
     everywhere_of(nodes, count, LIFE_SAVE);
     everywhere_of(nodes, count, LIFE_END_TIMERS);
     wait_for_rest(nodes, count, LAST_US); /* what timers have begun meanwhile is told its end */
