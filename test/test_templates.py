@@ -383,6 +383,30 @@ def test_a_full_group_takes_nobody_by_a_template(make_server, tmp_path):
     until("it is in its groups", lambda: groups(server, "bea") == {"a", "g"})
 
 
+def test_a_dry_run_says_who_finds_a_group_of_the_template_full(make_server, tmp_path):
+    """What it reports is what the import reports, whether the group is full or gets full."""
+    server = make_server(settings={"groups.members-max": 3}, why="a limit that is reached")
+    server.add_user("alice")
+    for name in "a", "g":
+        server.ctl("group", "add", name)
+    server.ctl("group-member", "add", "g", "alice@localhost")
+    make(server, groups="a g")
+    users = [f"<user name='{name}' password='x'/>" for name in ("alice", *(
+        f"u{n:02}" for n in range(40)))]
+    (tmp_path / "users.xml").write_text(server_data(*users))
+
+    def bring(*more):
+        answer = server.bring("xep0227", tmp_path / "users.xml", "--template", "staff", *more)
+        return (answer["text"].replace("that would be ", ""),
+                sorted(row["what"] for row in answer["rows"]))
+    for new in 2, 0:
+        text, said = bring("--dry-run")
+        assert text.startswith(f"users imported: {new}, there already: {3 - new}, refused: 38;")
+        assert said.count("refused: the group g of the template: found 4 members by name, "
+                          "allowed: 3 (groups.members-max)") == 38
+        assert bring() == (text, said)
+
+
 def test_accounts_of_one_template_at_once_keep_the_limit(make_server):
     server = make_server(settings={"groups.members-max": 5}, why="a limit that is reached")
     server.ctl("group", "add", "g")

@@ -535,13 +535,14 @@ static void groups_template_limits(struct store_batch *b, const struct account_t
 }
 
 static const char *groups_template_refusal(const struct store_batch *b, unsigned *at,
-                                           const struct account_template *t, struct arena *arena)
+                                           const struct account_template *t, int64_t more,
+                                           struct arena *arena)
 {
     const char *text = NULL;
     slice rest = t->groups, name;
     while (slice_word(&rest, &name)) {
         unsigned stmt = (*at)++;
-        int64_t is_there = store_int(b, stmt, 0, 1), members = store_int(b, stmt, 0, 2);
+        int64_t is_there = store_int(b, stmt, 0, 1), members = store_int(b, stmt, 0, 2) + more;
         if (text == NULL && is_there != 0 && members >= setting_int(&groups_members_max))
             text = arena_printf(arena, "the group %.*s of the template: %s", SLICE_ARG(name),
                                 groups_too_many(members + 1, arena));

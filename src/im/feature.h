@@ -102,11 +102,13 @@ struct account_events {
     /* An account is made from a template (im/account_life.h): adds statements to that transaction,
      * in which it has its row. Any worker. */
     void (*template)(struct store_batch *b, slice jid, const struct account_template *t);
-    /* Why such a transaction was in conflict: adds reads. Then, of what they have found from
-     * statement *at on, which it moves on: a sentence; NULL: nothing stands against it. */
+    /* Whether such a transaction would be, or why it was, in conflict: adds reads. Then, of what
+     * they have found from statement *at on, which it moves on, with as many accounts before as
+     * `more` says: a sentence; NULL: nothing stands against it. */
     void (*template_limits)(struct store_batch *b, const struct account_template *t);
     const char *(*template_refusal)(const struct store_batch *b, unsigned *at,
-                                    const struct account_template *t, struct arena *arena);
+                                    const struct account_template *t, int64_t more,
+                                    struct arena *arena);
     /* A template gets another name: adds statements for what refers to it. Any worker. */
     void (*template_renamed)(struct store_batch *b, slice from, slice to);
     /* One of these is committed. Any worker. */

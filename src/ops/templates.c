@@ -186,19 +186,31 @@ void templates_add(struct store_batch *b, slice jid, const struct account_templa
     EMIT(account.template, b, jid, t);
 }
 
+void templates_limits(struct store_batch *b, const struct account_template *t)
+{
+    EMIT(account.template_limits, b, t);
+}
+
+const char *templates_refusal(const struct store_batch *b, unsigned at,
+                              const struct account_template *t, int64_t more, struct arena *arena)
+{
+    const char *text = NULL;
+    FEATURES_EACH (f, account.template_refusal)
+        if (text == NULL)
+            text = f->account.template_refusal(b, &at, t, more, arena);
+    return text;
+}
+
 static void template_refused(void *arg, enum store_result result, const struct store_batch *b)
 {
     const struct templates_refused *r = arg;
     const char *text = NULL;
-    unsigned at = 2;
     if (result == STORE_OK && store_int(b, 0, 0, 0) == 0 && store_row_count(b, 1) == 0) {
         r->fn(r->arg, E_NOTFOUND, NULL);
         return;
     }
     if (result == STORE_OK && store_int(b, 0, 0, 0) == 0)
-        FEATURES_EACH (f, account.template_refusal)
-            if (text == NULL)
-                text = f->account.template_refusal(b, &at, r->template, r->arena);
+        text = templates_refusal(b, 2, r->template, 0, r->arena);
     r->fn(r->arg, text != NULL ? E_LIMIT : err_of_store(result), text);
 }
 
@@ -210,7 +222,7 @@ void templates_refused(struct worker *w, const struct templates_refused *r)
     *own = *r;
     STORE_ADD(b, &stmt_is_account, 1, SV_T(r->jid));
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(r->template->name));
-    EMIT(account.template_limits, b, r->template);
+    templates_limits(b, r->template);
     store_submit(b, worker_loop(w), 0, template_refused, own);
 }
 

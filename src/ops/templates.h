@@ -38,6 +38,12 @@ struct templates_refused {
     void *arg;
 };
 void templates_refused(struct worker *w, const struct templates_refused *r);
+/* Whether an account could be made from it: adds reads. Then, of what they have found from
+ * statement `at` on: a sentence, if it could not, behind as many that are made from it as `more`
+ * says. */
+void templates_limits(struct store_batch *b, const struct account_template *t);
+const char *templates_refusal(const struct store_batch *b, unsigned at,
+                              const struct account_template *t, int64_t more, struct arena *arena);
 /* Groups that it names and that are there no more, separated by commas; NULL: none. */
 const char *templates_missing(const struct worker *w, slice groups, struct arena *arena);
 

@@ -346,16 +346,58 @@ void import_reserve(struct import *x)
     import_store_users(x, NULL);
 }
 
+static void import_dry_one(struct import *x, struct import_user *u, const struct store_batch *b)
+{
+    bool from_template = b != NULL && u->id == 0 && !u->piece;
+    const char *full = NULL;
+    import_take(x, u, NULL);
+    if (from_template)
+        full = templates_refusal(b, 0, x->template, x->from_template, x->arena);
+    if (full != NULL) {
+        import_refuse(x, u, full);
+        return;
+    }
+    x->from_template += from_template;
+    if (u->piece)
+        import_piece_kept(x, u, false);
+    else
+        import_is_new(x, u);
+}
+
+/* b: the limits of the template; NULL: there is none. */
+static void import_dry_users(struct import *x, const struct store_batch *b)
+{
+    for (struct import_user *u = x->users; u != NULL; u = u->next)
+        if (u->jid.len > 0)
+            import_dry_one(x, u, b);
+    import_step_end(x);
+}
+
+static void import_limits_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    ensure(x->dry && x->template != NULL);
+    if (result == STORE_OK) {
+        import_dry_users(x, b);
+        return;
+    }
+    x->e = err_of_store(result);
+    why_set(&x->why, "the limits of the template cannot be read: %s", err_text(x->e));
+    import_end(x);
+}
+
 void import_dry(struct import *x)
 {
-    for (struct import_user *u = x->users; u != NULL; u = u->next) {
-        if (u->jid.len == 0)
-            continue;
-        import_take(x, u, NULL);
-        if (u->piece)
-            import_piece_kept(x, u, false);
-        else
-            import_is_new(x, u);
+    struct store_batch *b = NULL;
+    if (x->template != NULL) {
+        b = store_read(worker_store(x->worker), 0);
+        templates_limits(b, x->template);
     }
-    import_step_end(x);
+    if (b != NULL && store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(x->worker), 0, import_limits_read, x);
+        return;
+    }
+    if (b != NULL)
+        store_drop(&b);
+    import_dry_users(x, NULL);
 }
