@@ -1,9 +1,11 @@
 """Webhooks: receivers of this test on loopback that fail, hang and come back."""
 import collections
+import concurrent.futures
 import contextlib
 import hashlib
 import hmac
 import http.server
+import itertools
 import json
 import os
 import re
@@ -169,6 +171,30 @@ def test_a_new_name_of_a_template_changes_the_profile_of_each_account(make_serve
     host.ctl("user", "set", "bob@localhost", "--surname", "B")
     until("all", lambda: len(one.of("user.changed")) > len(jids), 60)
     assert sorted(e["subject"] for e in one.taken) == ["bob@localhost", *jids]
+
+
+def test_a_new_name_of_a_template_is_not_told_of_accounts_behind_their_end(make_server, receiver):
+    """Accounts go while the template that they name gets new names: what is told of one ends with
+    its end."""
+    host = api_server(make_server, **LOCAL)
+    one = receiver()
+    host.ctl("template", "add", "a")
+    jids = [f"u{n:03}@localhost" for n in range(100)]
+    with host.database() as db:
+        for jid in jids:
+            db.execute("INSERT INTO account(jid, created_us, disabled, template) "
+                       f"VALUES ('{jid}', 0, 0, 'a')")
+    number = add(host, one.url, "user.changed user.deleted")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        gone = pool.map(lambda jid: host.api("DELETE", f"/users/{jid}").status, jids)
+        for old, new in itertools.pairwise(itertools.islice(itertools.cycle("ab"), 80)):
+            assert host.api("PUT", f"/templates/{old}/name", {"to": new}).status < 300
+        assert set(gone) == {200}
+    until("all", lambda: len(one.of("user.deleted")) == len(jids)
+          and hook(host, number)["waiting"] == 0, 90)
+    last = {e["subject"]: e["event"] for e in one.taken}
+    assert [jid for jid in jids if last[jid] != "user.deleted"] == []
+    assert one.of("user.changed")
 
 
 def test_failures_are_tried_again_in_the_order_of_each_subject(make_server, receiver):

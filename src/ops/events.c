@@ -2,11 +2,13 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "codec/json_text.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/session.h"
@@ -130,6 +132,63 @@ static void event_profile_changed(struct worker *w, slice bare)
     tell_jid(w, EVENT_USER_CHANGED, bare, SLICE(""));
 }
 
+/* Of an account at its home: of one that is gone nothing is told behind its end. */
+
+struct changed {
+    slice bare;
+};
+struct changing {
+    struct worker *worker;
+    struct message_from from;
+};
+
+static const struct message_row changed_answer = {
+    .id = 165,
+    .scope = MESSAGE_CLUSTER,
+    .name = "profile-changed-untold",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+};
+
+static void changed_with(struct account *a, enum err e, void *arg)
+{
+    struct changing *c = arg;
+    if (e != OK)
+        question_answer(c->worker, &c->from, &changed_answer, &(struct message_nothing){ 0 });
+    else if (a->state == ACTOR_READY || a->disabled)
+        tell_jid(c->worker, EVENT_USER_CHANGED, a->jid, SLICE(""));
+    question_end(c->worker, &c->from);
+    mem_free(&c);
+}
+
+static void profile_changed_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct changed *m = message;
+    struct changing *c = mem_new(struct changing);
+    *c = (struct changing){ w, *from };
+    account_with(w, m->bare, changed_with, c);
+}
+
+static const struct message_field changed_fields[] = {
+    F_BARE(struct changed, bare),
+    { 0 },
+};
+static const struct message_row changed_message = {
+    .id = 164,
+    .scope = MESSAGE_CLUSTER,
+    .name = "profile-changed",
+    .size = sizeof(struct changed),
+    .fields = changed_fields,
+    .run = profile_changed_run,
+    .answer = &changed_answer,
+    .later = true,
+};
+
+void event_ask_changed(struct worker *w, slice bare, const struct asker *by)
+{
+    home_ask(w, bare, &changed_message, &(struct changed){ bare }, by);
+}
+
 static void event_deleted(struct worker *w, slice bare)
 {
     if (node_is_home(w, bare)) /* each worker hears of it; here it is behind what it did */
@@ -158,7 +217,8 @@ static void event_unavailable(struct session *s, const struct stanza *st)
 
 const struct feature events_feature = {
     .name = "events",
-    .messages = (const struct message_row *const[]){ &event_message, NULL },
+    .messages = (const struct message_row *const[]){ &event_message, &changed_message,
+                                                     &changed_answer, NULL },
     .account.created = event_created,
     .account.profile_changed = event_profile_changed,
     .account.deleted = event_deleted,

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct asker;
 struct feature;
 struct worker;
 
@@ -57,6 +58,10 @@ typedef void events_take_fn(struct worker *w, const struct event_told *event);
 void event_tell(struct worker *w, enum event_kind kind, slice subject,
                 const struct event_field *fields);
 bool event_is_wanted(enum event_kind kind); /* any thread */
+/* The profile of an account has changed by something that is not at its home: tells of it there, in
+ * order with its end. Calls by->gather (answer: nothing to read) if it cannot be told, then
+ * by->done. */
+void event_ask_changed(struct worker *w, slice bare, const struct asker *by);
 
 /* Who takes them; set at the start of the worker of the duty. */
 void events_take(events_take_fn *take);

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/utf8.h"
 #include "home/here.h"
+#include "home/question.h"
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/shared.h"
@@ -246,6 +247,9 @@ struct template_task {
     struct command_call *call;
     slice name;
     int64_t accounts; /* that name it */
+    slice told;       /* the last of a page; empty: of the last one */
+    uint32_t telling;
+    bool untold; /* some */
 };
 
 static bool template_is_choice(unsigned text)
@@ -518,21 +522,52 @@ static void template_rename_done(struct template_task *t)
                  SLICE_ARG(t->name), SLICE_ARG(command_arg(t->call, "to")), (long long)t->accounts);
 }
 
-static void template_told(void *arg, enum store_result result, const struct store_batch *b)
+/* Of a page all are told. */
+static void template_told(struct worker *w, void *arg)
 {
     struct template_task *t = arg;
-    uint32_t count = result == STORE_OK ? store_row_count(b, 0) : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        slice jid = store_text(b, 0, i, 0);
-        event_tell(t->call->worker, EVENT_USER_CHANGED, jid,
-                   (const struct event_field[]){ { "jid", jid }, { 0 } });
+    (void)w;
+    if (--t->telling > 0)
+        return;
+    if (t->told.len > 0) {
+        template_tell_from(t, t->told);
+        return;
     }
-    if (result != STORE_OK)
+    if (t->untold)
         command_note(t->call, "webhooks did not hear of all accounts: the database did not answer");
-    if (count == TEMPLATE_TOLD_AT_ONCE)
-        template_tell_from(t, slice_dup(t->call->arena, store_text(b, 0, count - 1, 0)));
-    else
-        template_rename_done(t);
+    template_rename_done(t);
+}
+
+static void template_lost(struct worker *w, void *arg)
+{
+    (void)w;
+    ((struct template_task *)arg)->untold = true;
+}
+
+static void template_untold(struct worker *w, void *arg, void *answer,
+                            const struct message_from *from)
+{
+    (void)answer, (void)from;
+    template_lost(w, arg);
+}
+
+static void template_tell(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct template_task *t = arg;
+    struct worker *w = t->call->worker;
+    uint32_t count = result == STORE_OK ? store_row_count(b, 0) : 0;
+    t->telling = count + 1;
+    t->untold = t->untold || result != STORE_OK;
+    t->told = count == TEMPLATE_TOLD_AT_ONCE
+                  ? slice_dup(t->call->arena, store_text(b, 0, count - 1, 0))
+                  : (slice){ 0 };
+    for (uint32_t i = 0; i < count; i++)
+        event_ask_changed(w, store_text(b, 0, i, 0),
+                          &(struct asker){ .gather = template_untold,
+                                           .done = template_told,
+                                           .lost = template_lost,
+                                           .arg = t });
+    template_told(w, t);
 }
 
 static void template_tell_from(struct template_task *t, slice after)
@@ -541,7 +576,7 @@ static void template_tell_from(struct template_task *t, slice after)
     ensure(!t->call->ended);
     STORE_ADD(b, &stmt_named_by, STORE_ANY_ROWS, SV_T(command_arg(t->call, "to")), SV_T(after),
               SV_I(TEMPLATE_TOLD_AT_ONCE));
-    store_submit(b, worker_loop(t->call->worker), 0, template_told, t);
+    store_submit(b, worker_loop(t->call->worker), 0, template_tell, t);
 }
 
 static void template_renamed(void *arg, enum store_result result, const struct store_batch *b)
