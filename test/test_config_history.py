@@ -1,4 +1,7 @@
 """Changes of settings are transactions: candidates, confirmation, history, going back."""
+import base64
+import hashlib
+import hmac
 import re
 import time
 
@@ -9,6 +12,7 @@ from muster.pubsub import publish
 from muster.server import refusal
 from muster.slow_disk import STILL
 from test_adhoc import command, labels, note, run, table
+from test_extdisco import SERVICES, services
 
 PAIR = "muc.new-occupants", "muc.occupants-max"  # the first is not above the second
 
@@ -390,6 +394,53 @@ def test_secrets_are_not_shown(make_server):
     server.ctl("config", "rollback")
     assert "planted" not in server.log_path.read_text()
 
+
+@pytest.mark.parametrize("was", ("one", ""))
+@pytest.mark.parametrize("how", ("clock", "late start", "command"))
+def test_a_rollback_covers_a_secret_whose_key_is_lost(make_server, how, was):
+    """Once, with all other settings: the default applies until the key is there again. If it had
+    no value before, it has none then either."""
+    server = make_server("alice", settings={"extdisco.services": SERVICES})
+    if was:
+        server.ctl("set", "extdisco.turn-secret", was)
+    server.ctl("set", "sm.ack-every", "7")
+    first = history(server)[0]["version"]
+    server.ctl("config", "edit", "extdisco.turn-secret", "two")
+    server.ctl("config", "edit", "sm.ack-every", "9")
+    server.ctl("config", "apply", "--confirm", {"clock": "5s", "late start": "1s"}.get(how, "1h"))
+    server.stop()
+    key = server.data / "secrets.key"
+    right = key.read_bytes()
+    key.unlink()
+    if how == "late start":
+        time.sleep(1)
+    server.start()
+    if how == "command":
+        text = server.ctl("config", "rollback")["text"]
+        lost = ("; not to be decrypted without the key that is lost, so that the earlier value is "
+                "only stored: extdisco.turn-secret")
+        assert text == f"version {first + 2}; settings that have earlier values: 1{lost}"
+    until(lambda: value(server, "sm.ack-every") == "7")
+    assert [h["state"] for h in history(server)[:3]] == ["applied", "rolled back", "applied"]
+    assert {r["setting"] for r in server.rows("config", "version", str(first + 2))} == {
+        "extdisco.turn-secret", "sm.ack-every"}
+    assert "settings.unconfirmed" not in {a["name"] for a in server.rows("alarm", "list")}
+    server.ctl("set", "sm.ack-every", "8")
+    assert "setting.rollback_failed" not in server.log()
+    assert server.log().count("event=setting.sealed name=extdisco.turn-secret hint=\"its earlier"
+                              ) == (how != "late start")
+    assert server.rows("get", "extdisco.turn-secret")[0]["value"] == ""
+    server.stop()
+    key.write_bytes(right)
+    key.chmod(0o600)
+    server.start()
+    assert server.rows("get", "extdisco.turn-secret")[0]["value"] == ("(secret)" if was else "")
+    _, turn, _ = services(server.client("alice"))
+    if was:
+        mac = hmac.new(was.encode(), turn["username"].encode(), hashlib.sha1).digest()
+        assert turn["password"] == base64.b64encode(mac).decode()
+    else:
+        assert "password" not in turn
 
 def test_the_node_file_prevails(make_server):
     server = make_server(settings={"sm.ack-every": 6}, why="a value that is not the default")

@@ -262,7 +262,7 @@ static void run_edit(struct command_call *call)
     }
     struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
     struct settings_item *item = arena_new(call->arena, struct settings_item, 1);
-    *item = (struct settings_item){ s, value };
+    *item = (struct settings_item){ .setting = s, .value = value };
     *t = (struct settings_turn){ .call = call,
                                  .arena = call->arena,
                                  .begin = edit_begin,
@@ -377,7 +377,8 @@ static void counting_add(struct counting *c, const struct entry *e, int64_t coun
     if (impact != NULL)
         one->text = settings_impact_text(impact, count, unknown, arena);
     one->deletes =
-        count != 0 && settings_lowers(&(struct settings_item){ e->setting, entry_value(e) });
+        count != 0 &&
+        settings_lowers(&(struct settings_item){ .setting = e->setting, .value = entry_value(e) });
     *c->tail = one;
     c->tail = &one->next;
 }
@@ -584,7 +585,8 @@ static void apply_begin(struct settings_turn *t)
             return;
         }
         t->item[t->count++] =
-            (struct settings_item){ e->setting, slice_dup(t->arena, entry_value(e)) };
+            (struct settings_item){ .setting = e->setting,
+                                    .value = slice_dup(t->arena, entry_value(e)) };
     }
     ensure(t->count == count);
     settings_change(t);

@@ -236,7 +236,9 @@ static void add_item(struct settings_turn *t, struct store_batch *b,
     const struct setting *s = item->setting;
     slice value = item->value;
     settings_history_item(t, b, item);
-    if (value.ptr != NULL && setting_is_secret(s))
+    if (item->sealed != NULL)
+        value = item->sealed->value;
+    else if (value.ptr != NULL && setting_is_secret(s))
         value = seal(value, settings_context(s, t->arena), t->arena);
     if (value.ptr == NULL)
         STORE_ADD(b, &settings_del, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
@@ -363,6 +365,8 @@ static void settings_committed(void *arg, enum store_result result, const struct
 static bool is_news(const struct settings_item *item)
 {
     const struct stored *old = settings_stored_find(item->setting);
+    if (item->sealed != NULL)
+        return true;
     if (old == NULL || item->value.ptr == NULL)
         return old != NULL || item->value.ptr != NULL;
     return !slice_eq((slice){ old->value, old->len }, item->value);

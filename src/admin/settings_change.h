@@ -3,14 +3,16 @@
 #pragma once
 #include "admin/settings_private.h"
 
-struct settings_item {
-    struct setting *setting;
-    slice value; /* ptr NULL: back to the default */
-};
-/* A setting of a domain that this node does not serve, or that this version does not have. To go
- * back stores its earlier value; values are as they are stored, thus sealed if secret. */
+/* A setting of a domain that this node does not serve, or that this version does not have, or whose
+ * value cannot be decrypted. To go back stores its earlier value; values are as they are stored,
+ * thus sealed if secret. */
 struct settings_away {
     slice name, now, value; /* ptr NULL: no value */
+};
+struct settings_item {
+    struct setting *setting;
+    slice value;                        /* ptr NULL: back to the default */
+    const struct settings_away *sealed; /* not NULL: it cannot be decrypted: the default applies */
 };
 enum settings_kind {
     SETTINGS_SET,

@@ -76,7 +76,8 @@ static void admin_settings_run_set(struct command_call *call)
     t->kind = SETTINGS_SET;
     t->done = admin_settings_set_done;
     t->arg = s;
-    t->item[t->count++] = (struct settings_item){ s, shortest(s, value, call->arena) };
+    t->item[t->count++] =
+        (struct settings_item){ .setting = s, .value = shortest(s, value, call->arena) };
     turn_if_accepted(t);
 }
 
@@ -130,7 +131,7 @@ static void admin_settings_run_reset(struct command_call *call)
         if (locked || !is_below(s, prefix) ||
             (setting_is_open(s) && settings_stored_find(s) == NULL))
             continue;
-        t->item[t->count++] = (struct settings_item){ s, { 0 } };
+        t->item[t->count++] = (struct settings_item){ .setting = s };
         r->changed++;
     }
     t->kind = SETTINGS_RESET;

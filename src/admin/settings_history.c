@@ -188,6 +188,10 @@ void settings_history_item(struct settings_turn *t, struct store_batch *b,
         was = seal(was, settings_context(s, t->arena), t->arena);
     if (setting_is_secret(s) && now.ptr != NULL)
         now = seal(now, settings_context(s, t->arena), t->arena);
+    if (item->sealed != NULL) {
+        was = item->sealed->now;
+        now = item->sealed->value;
+    }
     STORE_ADD(b, &settings_version_item, 1, SV_I(t->version), SV_T(slice_of(s->name)),
               was.ptr != NULL ? SV_T(was) : SV_NULL, now.ptr != NULL ? SV_T(now) : SV_NULL);
 }
@@ -243,6 +247,12 @@ void settings_history_done(struct settings_turn *t)
         log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", t->away[i].name),
                  LOG_C("hint", "this version has no such setting, or this node no such domain; its "
                                "earlier value is stored"));
+    for (size_t i = 0; i < t->count; i++)
+        if (t->item[i].sealed != NULL)
+            log_warn(&log_settings, LOG_EV("setting.sealed"),
+                     LOG_C("name", t->item[i].setting->name),
+                     LOG_C("hint", "its earlier value cannot be decrypted, so the default applies; "
+                                   "see alarm secrets.key, or use `musterctl set`"));
     if (t->confirm_ms == 0)
         return;
     ensure(waiting.version == 0); /* nothing else changes meanwhile */
@@ -286,12 +296,28 @@ static bool away_is_for(const struct command_call *call, slice name, struct why 
     return false;
 }
 
-static void add_away(struct settings_turn *t, const struct store_batch *b, uint32_t i)
+static struct settings_away read_away(const struct settings_turn *t, const struct store_batch *b,
+                                      uint32_t i)
 {
-    t->away[t->away_count++] =
-        (struct settings_away){ .name = slice_dup(t->arena, store_text(b, 0, i, 0)),
-                                .value = slice_dup(t->arena, store_text(b, 0, i, 1)),
-                                .now = slice_dup(t->arena, store_text(b, 0, i, 2)) };
+    return (struct settings_away){ .name = slice_dup(t->arena, store_text(b, 0, i, 0)),
+                                   .value = slice_dup(t->arena, store_text(b, 0, i, 1)),
+                                   .now = slice_dup(t->arena, store_text(b, 0, i, 2)) };
+}
+
+/* Of a secret, also what was there before may be sealed with a key that is lost: nothing of it is
+ * in memory, and it goes from the database. */
+static void item_unseal(const struct settings_turn *t, struct settings_item *item,
+                        const struct settings_away *stored)
+{
+    slice context = settings_context(item->setting, t->arena), now;
+    bool known = stored->value.ptr != NULL ? unseal(&item->value, stored->value, context, t->arena)
+                                           : unseal(&now, stored->now, context, t->arena);
+    if (known)
+        return;
+    struct settings_away *sealed = arena_new(t->arena, struct settings_away, 1);
+    *sealed = *stored;
+    item->value = (slice){ 0 };
+    item->sealed = sealed;
 }
 
 /* The clock asks nobody. */
@@ -346,25 +372,18 @@ static void items_read(void *arg, enum store_result result, const struct store_b
     t->item = arena_new(t->arena, struct settings_item, rows + 1);
     t->away = arena_new(t->arena, struct settings_away, rows + 1);
     for (uint32_t i = 0; i < rows; i++) {
-        struct settings_item *item = &t->item[t->count];
-        slice name = store_text(b, 0, i, 0);
         if (!history_differs(b, 0, i))
             continue;
-        *item = (struct settings_item){ setting_find(name),
-                                        slice_dup(t->arena, store_text(b, 0, i, 1)) };
+        struct settings_away stored = read_away(t, b, i);
+        struct settings_item *item = &t->item[t->count];
+        *item =
+            (struct settings_item){ .setting = setting_find(stored.name), .value = stored.value };
         if (item->setting == NULL) {
-            add_away(t, b, i);
+            t->away[t->away_count++] = stored;
             continue;
         }
-        if (setting_is_secret(item->setting) && item->value.ptr != NULL &&
-            !unseal(&item->value, item->value, settings_context(item->setting, t->arena),
-                    t->arena)) {
-            settings_turn_fail(
-                t, E_CONFLICT,
-                arena_printf(t->arena, "%s: its old value cannot be decrypted; `config edit` it",
-                             item->setting->name));
-            return;
-        }
+        if (setting_is_secret(item->setting))
+            item_unseal(t, item, &stored);
         t->count++;
     }
     items_apply(t);
@@ -434,18 +453,22 @@ static void add_only_stored(struct only_stored *o, const char *reason, slice nam
 
 static void rollback_done(struct settings_turn *t)
 {
-    struct only_stored fixed = { .text = "" }, away = { .text = "" };
+    struct only_stored fixed = { .text = "" }, away = { .text = "" }, sealed = { .text = "" };
     for (size_t i = 0; i < t->count; i++)
         if (settings_is_locked(t->item[i].setting))
             add_only_stored(&fixed, "fixed by the node file", slice_of(t->item[i].setting->name),
                             t->arena);
+        else if (t->item[i].sealed != NULL)
+            add_only_stored(&sealed, "not to be decrypted without the key that is lost",
+                            slice_of(t->item[i].setting->name), t->arena);
     for (size_t i = 0; i < t->away_count; i++)
         add_only_stored(&away, "unknown to this node", t->away[i].name, t->arena);
     if (t->version == 0)
         command_done(t->call, "nothing to change");
     else
-        command_done(t->call, "version %lld; settings that have earlier values: %zu%s%s",
-                     (long long)t->version, t->count - fixed.count, fixed.text, away.text);
+        command_done(t->call, "version %lld; settings that have earlier values: %zu%s%s%s",
+                     (long long)t->version, t->count - fixed.count - sealed.count, fixed.text,
+                     away.text, sealed.text);
     settings_turn_over(t);
 }
 
