@@ -811,3 +811,35 @@ def test_what_is_for_sessions_only(server, browser):
     assert answer.status == 409 and "XMPP client" in answer.json["detail"]
     server.ctl("set", "console.confirm-time", "0s")
     assert browser("POST", "/session/totp", {}).json["code"] == "confirm-password"
+
+
+@pytest.mark.sqlite
+def test_what_is_answered_is_in_the_log_after_a_kill(make_server, disk):
+    """Logins, also failed ones, and what is like them: every write takes a time, and the kill comes
+    with the answer."""
+    server = console_server(functools.partial(make_server, disk=disk))
+    for command, result, status, act in (
+            ("session login", "ok", 201, lambda b: b.login("root")),
+            ("session login", "auth", 401, lambda b: b.login("root", "wrong")),
+            ("session confirm", "ok", 204, lambda b: b(
+                "POST", "/session/confirm", {"password": PASSWORD})),
+            ("session confirm", "auth", 401, lambda b: b(
+                "POST", "/session/confirm", {"password": "wrong"})),
+            ("session password", "auth", 401, lambda b: b(
+                "POST", "/session/password", {"password": "wrong", "new": "Another-horse-9"})),
+            ("admin password", "ok", 200, lambda b: b(
+                "POST", "/session/password", {"password": PASSWORD, "new": PASSWORD + "x"})),
+            ("session logout", "ok", 204, lambda b: b("DELETE", "/session"))):
+        browser = server.browser()
+        if command != "session login":
+            assert browser.login("root", PASSWORD if command != "session logout" else
+                                 PASSWORD + "x").status == 201
+        last = server.rows("audit", "list", "--limit", "1")[0]["id"]
+        disk.turn(write_ms=150)
+        assert act(browser).status == status, command
+        server.kill()
+        disk.turn(write_ms=0)
+        server.start()
+        found = [r["result"] for r in server.rows("audit", "list", "--command", command)
+                 if r["id"] > last]
+        assert found == [result], command

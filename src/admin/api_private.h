@@ -48,16 +48,17 @@ struct api_session_answer {
     unsigned status;
     const struct command_row *codes; /* recovery codes that it shows; NULL: none */
     struct arena *arena;             /* that of the job: the request has no scratch by then */
-    slice before;                    /* the secret of the session that ends; empty: none */
     slice cookie;                    /* set when it is answered */
 };
 slice api_session_secret(const struct http_request *r); /* its cookie; ptr NULL: none */
 /* As api_session_admit(), but a limited session may be what it is. */
 bool api_session_view(struct http_request *r, struct principal *who, struct console_view *v);
-/* Ends the session `before`, opens another and answers with it. false: console_open() refuses, and
- * nothing is answered. The texts of `who` are in the arena. */
-bool api_session_open(struct http_request *r, const struct console_login *login,
-                      struct api_session_answer *a, struct principal *who);
+/* Ends the session `before` (its secret; empty: none) and opens another, whose secret is text with
+ * its NUL. false: console_open() refuses, and nothing is open. */
+bool api_session_open(const struct console_login *login, slice before, struct arena *arena,
+                      struct principal *who, char secret[CONSOLE_SECRET_TEXT + 1]);
+/* Answers with a session that was opened. false: it has ended, and nothing is answered. */
+bool api_session_opened(struct http_request *r, const char *secret, struct api_session_answer *a);
 void api_session_peer(const struct http_request *r, union address *out);
 void api_login_problem(struct http_request *r, enum login_result result); /* not LOGIN_OK */
 /* false: it is such a request for a row that needs the password again. */

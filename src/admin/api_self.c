@@ -95,9 +95,7 @@ static void answer_reopened(struct self_job *j)
 {
     struct principal who = { 0 };
     int64_t generation;
-    struct api_session_answer a = {
-        .status = 200, .codes = j->act.rows, .arena = j->arena, .before = j->secret
-    };
+    char secret[CONSOLE_SECRET_TEXT + 1];
     slice name = j->view.name;
     if (j->r == NULL)
         return;
@@ -108,8 +106,11 @@ static void answer_reopened(struct self_job *j)
                                    .from = j->r->peer,
                                    .age = age,
                                    .must = may ? login_must(name, who.role) : 0 };
-    if (!may || !api_session_open(j->r, &login, &a, &who))
+    struct api_session_answer a = { .status = 200, .codes = j->act.rows, .arena = j->arena };
+    if (!may || !api_session_open(&login, j->secret, j->arena, &who, secret) ||
+        !api_session_opened(j->r, secret, &a))
         self_problem(j, 401, E_AUTH, "session-ended", "this session has ended; log in again");
+    mem_wipe(secret, sizeof secret);
 }
 
 static void answer_factor(struct self_job *j)
@@ -183,6 +184,15 @@ static void act_run(struct self_job *j, const char *command, const char *argumen
 
 static void self_finished(struct command_call *call, void *arg) { (void)call, (void)arg; }
 
+static void password_refused(struct worker *w, void *arg)
+{
+    struct self_job *j = arg;
+    (void)w;
+    if (j->r != NULL)
+        api_login_problem(j->r, j->login.result);
+    self_free(j);
+}
+
 static void password_compared(struct login *l)
 {
     struct self_job *j = CONTAINER_OF(l, struct self_job, login);
@@ -191,11 +201,10 @@ static void password_compared(struct login *l)
         return;
     }
     command_fail(&j->asked, l->result == LOGIN_LOCKED ? E_DENIED : E_AUTH, "%s", "");
-    if (l->result != LOGIN_REFUSED)
-        audit_command(&j->asked);
-    if (j->r != NULL)
-        api_login_problem(j->r, l->result);
-    self_free(j);
+    if (l->result == LOGIN_REFUSED)
+        password_refused(j->worker, j);
+    else
+        audit_attempt_then(&j->asked, password_refused, j);
 }
 
 static void self_password(struct self_job *j)

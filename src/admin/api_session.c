@@ -322,6 +322,8 @@ struct session_job {
     struct login login;
     union address peer;
     slice secret; /* of the session that the request came with; empty: none */
+    char opened[CONSOLE_SECRET_TEXT + 1]; /* of the one that it has opened; empty: none */
+    enum login_result shown;              /* where the call has failed */
 };
 
 static void session_job_free(struct session_job *j)
@@ -376,38 +378,41 @@ static const struct {
                       "later" },
 };
 
-bool api_session_open(struct http_request *r, const struct console_login *login,
-                      struct api_session_answer *a, struct principal *who)
+bool api_session_open(const struct console_login *login, slice before, struct arena *arena,
+                      struct principal *who, char secret[CONSOLE_SECRET_TEXT + 1])
 {
     struct console_view v;
-    struct arena *arena = a->arena;
-    char secret[CONSOLE_SECRET_TEXT + 1];
-    if (a->before.len > 0)
-        console_end(a->before);
-    if (!console_open(login, secret) ||
-        console_find(slice_of(secret), r->host, arena, true, who, &v) != OK)
+    if (before.len > 0)
+        console_end(before);
+    return console_open(login, secret) &&
+           console_find(slice_of(secret), login->host, arena, true, who, &v) == OK;
+}
+
+bool api_session_opened(struct http_request *r, const char *secret, struct api_session_answer *a)
+{
+    struct principal who;
+    struct console_view v;
+    if (console_find(slice_of(secret), r->host, a->arena, true, &who, &v) != OK)
         return false;
-    char *cookie = arena_printf(arena, API_COOKIE "=%s" COOKIE_MARK, secret);
+    char *cookie = arena_printf(a->arena, API_COOKIE "=%s" COOKIE_MARK, secret);
     a->cookie = slice_of(cookie);
-    answer_session(r, who, &v, a);
+    answer_session(r, &who, &v, a);
     OPENSSL_cleanse(cookie, strlen(cookie));
-    OPENSSL_cleanse(secret, sizeof secret);
     return true;
 }
 
 static void session_open(struct session_job *j, unsigned must)
 {
     struct principal who;
-    struct api_session_answer a = { .status = 201, .arena = j->arena, .before = j->secret };
     struct console_login login = { .name = j->login.name, .age = j->login.age, .must = must };
     if (j->r != NULL) { /* which is gone when it is answered */
         login.host = j->r->host;
         login.from = slice_dup(j->arena, j->r->peer);
     }
-    if (j->r == NULL || !api_session_open(j->r, &login, &a, &who)) {
+    if (j->r == NULL || !api_session_open(&login, j->secret, j->arena, &who, j->opened)) {
         /* its client has gone, or its password or role changed meanwhile */
         command_fail(&j->call, E_CANCELED, "%s", "");
-        job_problem(j, E_AUTH, 401, "wrong", results[LOGIN_WRONG].text);
+        j->opened[0] = '\0';
         return;
     }
     j->call.who = who;
@@ -429,30 +434,59 @@ static unsigned must_of(const struct login *l)
     return login_must(l->name, who.role);
 }
 
+void api_login_problem(struct http_request *r, enum login_result result)
+{
+    enum login_result as = result == LOGIN_LOCKED || result == LOGIN_REFUSED ? LOGIN_WRONG : result;
+    ensure(result != LOGIN_OK && result < LOGIN_RESULTS);
+    api_problem(r, &(struct api_problem){ .status = results[as].status,
+                                          .detail = slice_of(results[as].text),
+                                          .error = err_name(results[as].e),
+                                          .code = results[as].code,
+                                          .retry_s = results[as].status == 503 ? 1 : 0 });
+}
+
+/* The entry of the audit log is stored. A session that nobody hears of ends. */
+static void session_audited(struct worker *w, void *arg)
+{
+    struct session_job *j = arg;
+    bool ok = j->call.err == OK;
+    (void)w;
+    if (j->r == NULL)
+        console_end(slice_of(j->opened));
+    else if (!ok)
+        api_login_problem(j->r, j->shown);
+    else if (j->call.command == &logout_row)
+        answer_nothing(j->r, SLICE(API_COOKIE "=; Max-Age=0" COOKIE_MARK));
+    else if (j->call.command == &confirm_row)
+        answer_nothing(j->r, (slice){ 0 });
+    else if (!api_session_opened(j->r, j->opened,
+                                 &(struct api_session_answer){ .status = 201, .arena = j->arena }))
+        api_login_problem(j->r, LOGIN_WRONG); /* it was ended meanwhile */
+    session_job_free(j);
+}
+
 static void login_ended(struct login *l)
 {
     struct session_job *j = CONTAINER_OF(l, struct session_job, login);
-    enum login_result result =
-        l->result == LOGIN_LOCKED || l->result == LOGIN_REFUSED ? LOGIN_WRONG : l->result;
     bool logs_in = j->call.command == &login_row;
     unsigned must = logs_in ? must_of(l) : 0;
+    j->shown = l->result;
     if (l->result != LOGIN_OK && must == 0) {
         bool locked = l->result == LOGIN_LOCKED; /* which the audit log says, and nobody else */
-        command_fail(&j->call, locked ? E_DENIED : results[result].e, "%s",
-                     locked ? "the name is refused for a time now" : results[result].text);
-        job_problem(j, results[result].e, results[result].status, results[result].code,
-                    results[result].text);
+        enum login_result as = locked || l->result == LOGIN_REFUSED ? LOGIN_WRONG : l->result;
+        command_fail(&j->call, locked ? E_DENIED : results[as].e, "%s",
+                     locked ? "the name is refused for a time now" : results[as].text);
     } else if (logs_in) {
+        j->shown = LOGIN_WRONG;
         session_open(j, must);
     } else {
         console_prove(j->secret);
         command_done(&j->call, "%s", "");
-        if (j->r != NULL)
-            answer_nothing(j->r, (slice){ 0 });
     }
-    if (l->result != LOGIN_REFUSED) /* guesses that are not made do not fill the audit log */
-        audit_command(&j->call);
-    session_job_free(j);
+    if (l->result == LOGIN_REFUSED) /* guesses that are not made do not fill the audit log */
+        session_audited(worker_here(), j);
+    else
+        audit_attempt_then(&j->call, session_audited, j);
 }
 
 static bool bind_job(struct session_job *j)
@@ -471,17 +505,6 @@ static bool bind_job(struct session_job *j)
                                              .error = err_name(e == E_PROTO ? E_SYNTAX : e),
                                              .argument = j->call.culprit });
     return false;
-}
-
-void api_login_problem(struct http_request *r, enum login_result result)
-{
-    enum login_result as = result == LOGIN_LOCKED || result == LOGIN_REFUSED ? LOGIN_WRONG : result;
-    ensure(result != LOGIN_OK && result < LOGIN_RESULTS);
-    api_problem(r, &(struct api_problem){ .status = results[as].status,
-                                          .detail = slice_of(results[as].text),
-                                          .error = err_name(results[as].e),
-                                          .code = results[as].code,
-                                          .retry_s = results[as].status == 503 ? 1 : 0 });
 }
 
 static bool is_acknowledged(struct session_job *j)
@@ -510,18 +533,26 @@ static slice login_actor(struct session_job *j, slice name)
     return console_actor(j->arena, SLICE("?"), "");
 }
 
-/* who NULL: nobody yet. */
-static void login_run(struct http_request *r, const struct command *row,
-                      const struct principal *who, slice name)
+static struct session_job *session_job_new(struct http_request *r, const struct command *row)
 {
     struct arena *arena = arena_create(0);
     struct session_job *j = arena_new(arena, struct session_job, 1);
     api_jobs++;
-    j->r = r;
-    j->arena = arena;
-    j->call = (struct command_call){
-        .command = row, .arena = arena, .worker = worker_here(), .finished = job_finished
-    };
+    *j = (struct session_job){ .r = r,
+                               .arena = arena,
+                               .call = { .command = row,
+                                         .arena = arena,
+                                         .worker = worker_here(),
+                                         .finished = job_finished } };
+    return j;
+}
+
+/* who NULL: nobody yet. */
+static void login_run(struct http_request *r, const struct command *row,
+                      const struct principal *who, slice name)
+{
+    struct session_job *j = session_job_new(r, row);
+    struct arena *arena = j->arena;
     if (!bind_job(j) || (who == NULL && !is_acknowledged(j))) {
         session_job_free(j);
         return;
@@ -566,15 +597,12 @@ static void session_none(struct http_request *r)
 
 static void session_logout(struct http_request *r, const struct principal *who)
 {
-    struct command_call call = { .command = &logout_row,
-                                 .arena = http_scratch(r),
-                                 .worker = worker_here(),
-                                 .who = *who,
-                                 .finished = job_finished };
+    struct session_job *j = session_job_new(r, &logout_row);
+    j->call.who = principal_dup(who, j->arena);
+    r->data = j;
     console_end(api_session_secret(r));
-    command_done(&call, "%s", "");
-    audit_command(&call);
-    answer_nothing(r, SLICE(API_COOKIE "=; Max-Age=0" COOKIE_MARK));
+    command_done(&j->call, "%s", "");
+    audit_attempt_then(&j->call, session_audited, j);
 }
 
 static void session_handle(struct http_request *r)

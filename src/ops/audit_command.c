@@ -46,16 +46,22 @@ void audit_command(const struct command_call *call)
         audit_send(call, NULL);
 }
 
-void audit_command_then(const struct command_call *call, audit_then_fn *then, void *arg)
+void audit_attempt_then(const struct command_call *call, audit_then_fn *then, void *arg)
 {
     command_audit(call, &audit_log_commands);
-    bool audited = command_is_audited(call);
-    if (audited && call->err == OK) {
+    if (command_is_audited(call))
         audit_send(call, &(struct asker){ .done = then, .arg = arg });
+    else
+        then(worker_here(), arg);
+}
+
+void audit_command_then(const struct command_call *call, audit_then_fn *then, void *arg)
+{
+    if (call->err == OK) {
+        audit_attempt_then(call, then, arg);
         return;
     }
-    if (audited)
-        audit_send(call, NULL);
+    audit_command(call);
     then(worker_here(), arg);
 }
 

@@ -15,6 +15,8 @@ void audit_command(const struct command_call *call);
  * the entry is stored. So what is acknowledged is in the audit log, also after a kill. */
 typedef void audit_then_fn(struct worker *w, void *arg);
 void audit_command_then(const struct command_call *call, audit_then_fn *then, void *arg);
+/* The same of a login or what is like one: also if it has failed. */
+void audit_attempt_then(const struct command_call *call, audit_then_fn *then, void *arg);
 
 /* What the server does by itself that a command would do, too: the name of that. On any worker. */
 void audit_of_server(const char *command, slice args, slice before, slice after);
