@@ -142,10 +142,11 @@ def test_a_list_in_pages(api):
 
 def test_refusals_of_a_query_speak_of_what_it_has(api):
     """`cursor` stands for `after`; flags are as in JSON."""
-    for path, status in (("/audit?cursor=78", 422), ("/users?cursor=00", 422),
-                         ("/users?cursor=61&cursor=62", 422), ("/users?cursor=x", 400)):
+    for path in ("/audit?cursor=78", "/users?cursor=00", "/users?cursor=61&cursor=62",
+                 "/users?cursor=x"):
         refused = api("GET", path)
-        assert (refused.status, refused.json["argument"]) == (status, "cursor"), refused.text
+        assert (refused.status, refused.json["error"], refused.json["argument"]) == (
+            400, "syntax", "cursor"), refused.text
         assert refused.json["detail"].startswith("cursor: found one that no answer of this list")
     assert api("GET", "/audit?after=x").json["argument"] == "after"
     refused = api("GET", "/users?disabled=maybe")

@@ -166,9 +166,9 @@ static void refuse_unproven(struct api_job *j)
 }
 
 /* What it stands for is refused, or it stands for nothing. */
-static void refuse_cursor(struct api_job *j, unsigned status)
+static void refuse_cursor(struct api_job *j)
 {
-    job_refuse(j, &(struct api_problem){ .status = status,
+    job_refuse(j, &(struct api_problem){ .status = 400,
                                          .detail = SLICE(API_CURSOR_WRONG),
                                          .error = err_name(E_SYNTAX),
                                          .argument = "cursor" });
@@ -195,7 +195,7 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
         return;
     }
     if (api_blames_cursor(j)) {
-        refuse_cursor(j, 422);
+        refuse_cursor(j);
         return;
     }
     job_refuse(j, &(struct api_problem){ .status = e == E_PROTO ? 400 : 422,
@@ -393,7 +393,7 @@ static bool bind_query(struct api_job *j, const struct command *c)
         names[i] = SLICE("after");
         values[i] = api_cursor_read(values[i], j->arena);
         if (values[i].ptr == NULL) {
-            refuse_cursor(j, 400);
+            refuse_cursor(j);
             return false;
         }
     }

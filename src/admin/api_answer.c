@@ -161,8 +161,10 @@ void api_failed(struct api_job *j)
     ensure(e != OK);
     bool cursor = api_blames_cursor(j);
     unsigned status = api_names_another(j) ? 422 : api_status(e);
-    if (cursor && e == E_NOTFOUND) /* of another list, or its place is gone */
+    if (cursor && !j->typed) { /* of another list, or its place is gone */
         status = 400;
+        e = E_SYNTAX;
+    }
     if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
         status = 409;
     slice words =

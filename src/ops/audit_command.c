@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "home/duty.h"
@@ -48,6 +49,7 @@ void audit_command(const struct command_call *call)
 
 void audit_attempt_then(const struct command_call *call, audit_then_fn *then, void *arg)
 {
+    ensure(call->ended);
     command_audit(call, &audit_log_commands);
     if (command_is_audited(call))
         audit_send(call, &(struct asker){ .done = then, .arg = arg });

@@ -153,6 +153,7 @@ static const struct message_row changed_answer = {
 static void changed_with(struct account *a, enum err e, void *arg)
 {
     struct changing *c = arg;
+    ensure(worker_is_here(c->worker));
     if (e != OK)
         question_answer(c->worker, &c->from, &changed_answer, &(struct message_nothing){ 0 });
     else if (a->state == ACTOR_READY || a->disabled)

@@ -526,7 +526,7 @@ static void template_rename_done(struct template_task *t)
 static void template_told(struct worker *w, void *arg)
 {
     struct template_task *t = arg;
-    (void)w;
+    ensure(worker_is_here(w) && t->telling > 0);
     if (--t->telling > 0)
         return;
     if (t->told.len > 0) {
