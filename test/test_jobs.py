@@ -1,12 +1,14 @@
 """Jobs: work that takes long is listed while it runs and when it has ended, and can be canceled."""
 import getpass
 import os
+import re
 import signal
 
 import pytest
 
 from muster import muc, rows, slow_disk
 from muster.client import until
+from muster.imports import server_data
 from muster.server import refusal
 from test_api import Api, api_server
 
@@ -143,14 +145,19 @@ def test_a_backup_is_canceled(make_server, disk):
     server.ctl("backup", "create", backup)
 
 
-@pytest.mark.release
-@pytest.mark.sqlite
-def test_what_goes_through_all_accounts_is_canceled(server, tmp_path):
-    server.stop()
+def many_accounts(server):
+    """In the database of a server that is stopped."""
     with server.database() as db:
         db.execute("INSERT INTO account(jid, created_us, disabled) WITH RECURSIVE n(i) AS "
                    f"(VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < {MANY - 1}) "
                    "SELECT 'user' || printf('%06d', i) || '@localhost', 0, 0 FROM n")
+
+
+@pytest.mark.release
+@pytest.mark.sqlite
+def test_what_goes_through_all_accounts_is_canceled(server, tmp_path):
+    server.stop()
+    many_accounts(server)
     server.start()
     path = tmp_path / "all.xml"
     cancel(server, *begin(server, "export", "xep0227", path))
@@ -319,6 +326,138 @@ CANCELED = {
 def test_each_kind_of_work_is_canceled_by_a_test():
     kinds = {name for name, row in rows.part("commands").items() if row.get("x-job")}
     assert kinds == set(CANCELED)
+
+
+# The end of the server. Each begins a job that goes on until the function that it returns is
+# called.
+
+
+def still(server, disk, *command):
+    """A command that stores something, which the disk does not do."""
+    disk.turn(sync_ms=slow_disk.STILL)
+    return (*begin(server, *command), lambda: disk.turn(sync_ms=0))
+
+
+def stays_import(server, disk, tmp_path):
+    path = tmp_path / "source"
+    path.write_text(server_data(*[f"<user name='u{i:02}' password='x'/>" for i in range(40)]))
+    return still(server, disk, "import", "xep0227", path)
+
+
+def stays_cleanup(server, disk, _):
+    for i in range(2):
+        server.ctl("room", "create", f"old{i}@conference.localhost", "alice@localhost")
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE room SET created_us = created_us - ?", (30 * 86400 * 10**6,))
+    server.start()
+    return still(server, disk, "room", "cleanup", "--older-than", "5")
+
+
+def stays_room_export(server, disk, tmp_path):
+    alice = server.client("alice", "a")
+    room = muc.Room("cave").create(alice, "me", persistentroom=True)
+    disk.turn(sync_ms=slow_disk.STILL)
+    room.say(alice, "Hello")
+    return still(server, disk, "room", "export", room, tmp_path / "cave")
+
+
+def stays_room_import(server, disk, tmp_path):
+    room = muc.Room("cave").create(server.client("alice", "a"), "me", persistentroom=True)
+    server.ctl("room", "export", room, tmp_path / "cave")
+    server.ctl("room", "destroy", room)
+    return still(server, disk, "room", "import", tmp_path / "cave")
+
+
+def stays_backup(server, disk, _):
+    disk.turn(sync_ms=200)
+    process, job = begin(server, "backup", "create", server.folder / "data-backup")
+    return process, job, lambda: disk.turn(sync_ms=0)
+
+
+def stays_verify(server, _, tmp_path):
+    backup = tmp_path / "backup"
+    server.ctl("backup", "create", backup)
+    name = next(one for one in backup.iterdir() if one.is_file() and "manifest" not in one.name)
+    head = name.read_bytes()[:4096]
+    name.unlink()
+    os.mkfifo(name)
+    return (*begin(server, "backup", "verify", backup), lambda: name.write_bytes(head))
+
+
+def stays_long(server, *command):
+    """A command that goes through more accounts than it gets to until the end."""
+    server.stop()
+    many_accounts(server)
+    server.start()
+    return (*begin(server, *command), lambda: None)
+
+
+def stays_export(server, _, tmp_path):
+    return stays_long(server, "export", "xep0227", tmp_path / "all.xml")
+
+
+def stays_announce(server, *_):
+    return stays_long(server, "announce", "Hello", "--all")
+
+
+# What begins it, and what it says of what it has done.
+STAYS = {
+    "announce": (stays_announce, r"accounts that it was sent to: \d+; the server stops"),
+    "backup create": (stays_backup, "the server stops"),
+    "backup verify": (stays_verify, "the server stops"),
+    "export xep0227": (stays_export, "the server stops; no file was written"),
+    "import xep0227": (stays_import, r"the server stops; run it again to go on; "
+                                     r"users imported: \d+, there already: 0, refused: 0"),
+    "room cleanup": (stays_cleanup, "the server stops; rooms that were destroyed: 1"),
+    "room export": (stays_room_export, "the server stops; no file was written"),
+    "room import": (stays_room_import, "the server stops; nothing was changed"),
+}
+GOES_THROUGH_ALL = {"announce", "export xep0227"}
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("kind", [
+    pytest.param(kind, marks=pytest.mark.release if kind in GOES_THROUGH_ALL else [])
+    for kind in STAYS])
+def test_the_end_of_the_server_ends_a_job(make_server, disk, tmp_path, kind):
+    """Its author hears so, and the audit log says how far it was."""
+    begins, said = STAYS[kind]
+    server = make_server("alice", disk=disk)
+    process, _, release = begins(server, disk, tmp_path)
+    server.signal(signal.SIGTERM)
+    until("the jobs are told", lambda: not server.control.exists())
+    release()
+    _, told = process.communicate(timeout=30)
+    assert server.wait_exit(30) == 0
+    assert process.returncode == 1 and re.search(said, told), told
+    assert f'command="{kind}" result=canceled' in server.log().replace("command=announce",
+                                                                       'command="announce"')
+    server.start()
+    entry = server.rows("audit", "list", "--command", kind)[0]
+    assert entry["result"] == "canceled" and re.search(said, entry["after"]), entry
+    assert entry["after"] in told and entry["before"] == ""
+
+
+def test_each_kind_of_work_is_ended_by_a_test():
+    kinds = {name for name, row in rows.part("commands").items() if row.get("x-job")}
+    assert {name for name in kinds if not name.startswith("import")} | {"import xep0227"} \
+        == set(STAYS)
+
+
+@pytest.mark.sqlite
+def test_a_job_that_does_not_end_in_time_is_in_the_logs(make_server, disk, tmp_path):
+    """Its next step never comes."""
+    server = make_server("alice", disk=disk)
+    process, job, release = stays_verify(server, disk, tmp_path)
+    server.signal(signal.SIGTERM)
+    server.wait_log(f"event=job.cut-off id={job['id']} command=\"backup verify\"")
+    release()
+    assert server.wait_exit(30) == 0 and process.wait(30) == 3
+    server.start()
+    entries = server.rows("audit", "list", "--command", "backup verify")
+    assert [(one["result"], one["after"].split(";")[0]) for one in entries] == [
+        ("canceled", "the server stopped before its end")]
 
 
 def test_who_sees_and_cancels(server, tmp_path):

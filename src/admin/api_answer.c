@@ -8,6 +8,7 @@
 #include "base/hex.h"
 #include "codec/http_read.h"
 #include "codec/json_text.h"
+#include "home/here.h"
 #include "http/parse.h"
 #include <openssl/evp.h>
 #include <string.h>
@@ -165,8 +166,8 @@ void api_failed(struct api_job *j)
         status = 400;
         e = E_SYNTAX;
     }
-    if (e == E_CANCELED && j->call.command->job) /* somebody wanted it so: not to be tried again */
-        status = 409;
+    if (e == E_CANCELED && j->call.command->job && !worker_stopping(j->worker))
+        status = 409; /* somebody wanted it so: not to be tried again */
     slice words =
         cursor && !j->typed ? SLICE(API_CURSOR_WRONG) : api_words(j, j->call.command, j->call.text);
     api_problem(j->r, &(struct api_problem){ .status = status,

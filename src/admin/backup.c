@@ -22,7 +22,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
 static const uint64_t report_us = 10 * 1000000;
@@ -39,7 +38,8 @@ enum backup_kind { BACKUP_MAKE, BACKUP_VERIFY };
 /* Lives in the arena of its call. */
 struct backup_task {
     struct command_call *call;
-    uint64_t job; /* ops/jobs.h */
+    uint64_t job;         /* ops/jobs.h */
+    const char *canceled; /* as job_canceled(); of the thread */
     struct loop_post post;
     pthread_t thread;
     enum backup_kind kind;
@@ -53,7 +53,6 @@ struct backup_task {
     enum err err;
 };
 static struct backup_task *the_task; /* at the home of the duty */
-static atomic_bool stopping;
 
 /* The time of the last backup is in a file of the data folder, so that it outlives the process. */
 static const char *time_file(struct arena *arena, const char *data)
@@ -106,7 +105,8 @@ static bool backup_go_on(void *arg, int percent)
         log_info(&log_backup, LOG_EV("backup.progress"), LOG_C("folder", t->folder),
                  LOG_C("part", part), LOG_I("percent", percent));
     }
-    return !atomic_load(&stopping) && !job_is_canceled(t->job);
+    t->canceled = job_canceled(t->job);
+    return t->canceled == NULL;
 }
 
 static void backup_describe(const struct backup_task *t)
@@ -155,8 +155,8 @@ static void backup_tell(struct backup_task *t)
 {
     if (t->err == OK)
         backup_describe(t);
-    else if (t->err == E_CANCELED && job_is_canceled(t->job))
-        command_fail(t->call, E_CANCELED, "%s: " JOB_CANCELED, t->folder);
+    else if (t->err == E_CANCELED && t->canceled != NULL)
+        command_fail(t->call, E_CANCELED, "%s: %s", t->folder, t->canceled);
     else if ((t->err == E_DENIED || t->err == E_NOTFOUND) && t->kind == BACKUP_MAKE)
         command_fail(t->call, t->err, "%s. The folder above must exist, and " WRITABLE,
                      t->why.text);
@@ -292,12 +292,9 @@ static void backup_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_BACKUP))
         return;
-    atomic_store(&stopping, false);
     time_load(worker_node(w)->data);
     backup_alarm_start(w, metric_read(&finished_at));
 }
-
-void backup_give_up(void) { atomic_store(&stopping, true); }
 
 /* One that was given up and has still not ended: the disk is slow. It removes its files. Its call
  * is not ended, since the loop by which the answer would go back has ended. */
@@ -306,10 +303,8 @@ static void backup_worker_stop(struct worker *w)
     if (!duty_is_here(w, DUTY_BACKUP))
         return;
     backup_alarm_stop();
-    if (the_task == NULL)
-        return;
-    backup_give_up();
-    backup_join(the_task);
+    if (the_task != NULL)
+        backup_join(the_task);
 }
 
 static const struct command_column backup_columns[] = {

@@ -3,7 +3,4 @@
 
 struct feature;
 
-/* The server stops: a backup that is made or verified ends soon with E_CANCELED. Any thread. */
-void backup_give_up(void);
-
 extern const struct feature backup_feature;

@@ -1,5 +1,4 @@
 #include "admin/control.h"
-#include "admin/backup.h"
 #include "admin/control_json.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -350,7 +349,6 @@ static void control_stop(void *own, struct worker *w)
         return;
     listener_detach(ctl->listener, worker_loop(w));
     listener_close(&ctl->listener); /* and removes the socket file */
-    backup_give_up();               /* while its answer can go back */
     LIST_EACH (it, &ctl->clients) {
         struct client *cl = CONTAINER_OF(it, struct client, node);
         if (cl->conn == NULL || cl->call.arena != NULL)

@@ -17,6 +17,7 @@
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/gate.h"
+#include "ops/jobs.h"
 #include <assert.h>
 
 /* Clients. */
@@ -206,6 +207,7 @@ static const struct edge_row {
     { &outbound_edge, NULL, NULL, NULL },
     { &cert_revoke_edge, NULL, NULL, NULL },
     { &recheck_edge, NULL, NULL, NULL },
+    { &jobs_edge, NULL, NULL, NULL },
     { &api_edge, NULL, NULL, NULL },
     { &health_edge, NULL, NULL, NULL },
     { &control_edge, control_make, control_free, NULL },

@@ -615,7 +615,7 @@ static void audit_value(struct buf *args, slice value)
         buf_printf(args, "... (%zu bytes)", value.len);
 }
 
-static slice changed_text(const struct command_call *c, slice text)
+slice command_changed_text(const struct command_call *c, slice text)
 {
     return slice_dup(c->arena, utf8_head(text, COMMAND_CHANGED_MAX));
 }
@@ -623,13 +623,14 @@ static slice changed_text(const struct command_call *c, slice text)
 void command_changed(struct command_call *c, slice before, slice after)
 {
     ensure(!c->ended);
-    c->before = changed_text(c, before);
-    c->after = changed_text(c, after);
+    c->before = command_changed_text(c, before);
+    c->after = command_changed_text(c, after);
 }
 
 bool command_is_audited(const struct command_call *c)
 {
-    return c->command->effect == COMMAND_CHANGES || c->command->audited || c->err == E_DENIED;
+    return !c->recorded &&
+           (c->command->effect == COMMAND_CHANGES || c->command->audited || c->err == E_DENIED);
 }
 
 /* The name of a setting is no secret, but a word that names none may be one. */

@@ -208,6 +208,7 @@ struct command_call {
     bool part;        /* COMMAND_EACH: on one of the workers */
     bool incomplete;  /* a node did not answer; its last words say so */
     bool discreet;    /* of its arguments only which setting it is about is logged */
+    bool recorded;    /* the audit log has its entry already */
     uint64_t step_of; /* number of the job that made it as one of its steps; 0: it is no step */
 };
 
@@ -243,6 +244,8 @@ NODISCARD enum err command_bind(struct command_call *c, const slice *names, cons
 /* What a value was and what it is now, for the audit log; never a secret. Both are copied, and cut
  * to COMMAND_CHANGED_MAX. */
 void command_changed(struct command_call *c, slice before, slice after);
+/* A copy of the text in the call's arena, cut to COMMAND_CHANGED_MAX. */
+slice command_changed_text(const struct command_call *c, slice text);
 
 /* Whether the audit log has an entry for the call: it changes something, it was refused, or its row
  * says so. */

@@ -250,9 +250,10 @@ struct task {
     slice content, text;
     char *after; /* the account where the next page begins */
     long long told;
-    struct origin part; /* ends when all whom it was sent to have it on disk */
-    enum err end;       /* of reading the accounts */
-    struct list node;   /* in paging */
+    struct origin part;   /* ends when all whom it was sent to have it on disk */
+    enum err end;         /* of reading the accounts */
+    const char *canceled; /* as job_canceled() */
+    struct list node;     /* in paging */
     struct timer timer;
 };
 
@@ -275,17 +276,18 @@ static void all_told(struct worker *w, enum err e, uint32_t refused, void *arg)
 {
     struct task *t = arg;
     enum err end = t->end != OK ? t->end : e;
-    const char *why = t->end == E_CANCELED ? "; " JOB_CANCELED
-                      : t->end != OK       ? "; the others could not be read"
-                      : e != OK            ? "; a node ended, and some of them may not have it"
-                      : refused == 0       ? ""
-                                           : "; the others refused it, or their mailboxes are full";
+    const char *why = t->canceled != NULL ? t->canceled
+                      : t->end != OK      ? "the others could not be read"
+                      : e != OK           ? "a node ended, and some of them may not have it"
+                      : refused == 0      ? ""
+                                          : "the others refused it, or their mailboxes are full";
+    const char *gap = *why != '\0' ? "; " : "";
     long long told = t->told - refused;
     ensure(worker_is_here(w));
     if (end == OK)
-        command_done(t->call, "accounts that it was sent to: %lld%s", told, why);
+        command_done(t->call, "accounts that it was sent to: %lld%s%s", told, gap, why);
     else
-        command_fail(t->call, end, "accounts that it was sent to: %lld%s", told, why);
+        command_fail(t->call, end, "accounts that it was sent to: %lld%s%s", told, gap, why);
 }
 
 static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count);
@@ -302,7 +304,8 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
 {
     struct task *t = arg;
     ensure(worker_is_here(t->worker) && count <= CREDENTIALS_PAGE_MAX);
-    t->end = e == OK && count > 0 && job_is_canceled(t->job) ? E_CANCELED : e;
+    t->canceled = e == OK && count > 0 ? job_canceled(t->job) : NULL;
+    t->end = t->canceled != NULL ? E_CANCELED : e;
     for (uint32_t i = 0; i < count && t->end == OK; i++) {
         if (rows[i].disabled)
             continue;

@@ -870,7 +870,7 @@ static void run_audit_export(struct command_call *call)
         { .name = "args", .doc = "its arguments, without secrets" },                               \
         { .name = "result", .doc = "ok, or the error" },                                           \
         { .name = "before", .wide = true, .doc = "the value before, if the command knows it" },    \
-        { .name = "after", .wide = true, .doc = "the value after" },                               \
+        { .name = "after", .wide = true, .doc = "the value after, or the result of a job" },       \
     {                                                                                              \
         .name = "hash", .wide = true, .doc = "SHA-256 of this entry and the hash before it"        \
     }

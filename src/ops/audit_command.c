@@ -67,6 +67,21 @@ void audit_command_then(const struct command_call *call, audit_then_fn *then, vo
     then(worker_here(), arg);
 }
 
+void audit_cut_off(struct command_call *call, slice args, slice what)
+{
+    const struct principal *p = &call->who;
+    if (command_is_audited(call))
+        duty_send(worker_here(), DUTY_AUDIT, &audit_message,
+                  &(struct audit_texts){ .at_us = clock_wall_us(),
+                                         .text = { utf8_head(p->actor, AUDIT_ACTOR_MAX),
+                                                   utf8_head(p->from, AUDIT_ACTOR_MAX),
+                                                   utf8_head(p->role, AUDIT_ACTOR_MAX),
+                                                   slice_of(call->command->name), args,
+                                                   slice_of(err_name(E_CANCELED)), SLICE_INIT(""),
+                                                   utf8_head(what, COMMAND_CHANGED_MAX) } });
+    call->recorded = true;
+}
+
 void audit_of_server(const char *command, slice args, slice before, slice after)
 {
     duty_send(worker_here(), DUTY_AUDIT, &audit_message,

@@ -18,6 +18,10 @@ void audit_command_then(const struct command_call *call, audit_then_fn *then, vo
 /* The same of a login or what is like one: also if it has failed. */
 void audit_attempt_then(const struct command_call *call, audit_then_fn *then, void *arg);
 
+/* The call has not ended when the server does: its entry says `what` it has done. It has none
+ * later. Any worker of the process; the caller holds back the end of the call meanwhile. */
+void audit_cut_off(struct command_call *call, slice args, slice what);
+
 /* What the server does by itself that a command would do, too: the name of that. On any worker. */
 void audit_of_server(const char *command, slice args, slice before, slice after);
 

@@ -5,12 +5,15 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "home/command_run.h"
+#include "home/edge.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "ops/audit_command.h"
 #include "ops/owner.h"
 #include <inttypes.h>
 #include <pthread.h>
@@ -28,14 +31,16 @@ struct job {
     uint32_t on; /* id of its node */
     const struct command *command;
     enum job_state state;
-    bool canceled;
-    int percent; /* -1: not known */
+    const char *canceled; /* as job_canceled() */
+    int percent;          /* -1: not known */
     uint64_t created_us, ended_us;
-    void (*finished)(struct command_call *call, void *arg); /* of its call; NULL: it has none */
+    struct command_call *call;                              /* NULL: it has none */
+    void (*finished)(struct command_call *call, void *arg); /* of the call */
     void *arg;
     char by[BY_BYTES], about[ABOUT_BYTES], text[TEXT_BYTES];
 };
 
+static struct log_area log_jobs = { .name = "jobs", .permission = "audit.read" };
 static pthread_mutex_t jobs_lock = PTHREAD_MUTEX_INITIALIZER; /* guards all of it */
 static struct list jobs_running = { &jobs_running, &jobs_running };
 static struct list jobs_ended = { &jobs_ended, &jobs_ended }; /* the oldest first */
@@ -66,6 +71,7 @@ static struct job *job_make(const struct worker *w, const struct command *kind, 
     ensure(kind->job);
     j->on = worker_node(w)->id;
     j->command = kind;
+    j->canceled = worker_stopping(w) ? JOB_STOPS : NULL;
     j->percent = -1;
     j->created_us = clock_wall_us();
     job_copy(j->by, sizeof j->by, by);
@@ -94,7 +100,7 @@ static void job_over(struct job *j, enum job_state state, slice text)
     j->state = state;
     j->percent = state == JOB_DONE ? 100 : j->percent;
     j->ended_us = clock_wall_us();
-    j->finished = NULL;
+    j->call = NULL;
     job_copy(j->text, sizeof j->text, text);
     if (++jobs_kept <= JOBS_KEPT)
         return;
@@ -108,6 +114,13 @@ static enum job_state job_end_state(enum err e)
     return e == OK ? JOB_DONE : e == E_CANCELED ? JOB_ENDED : JOB_FAILED;
 }
 
+/* What the job has done, or why it has ended, for the audit log. */
+static void job_call_result(struct command_call *call)
+{
+    if (call->before.len + call->after.len == 0)
+        call->after = command_changed_text(call, call->text);
+}
+
 /* The call of a job ends: so does the job, then the call goes on as it was made. */
 static void job_call_finished(struct command_call *call, void *arg)
 {
@@ -117,6 +130,7 @@ static void job_call_finished(struct command_call *call, void *arg)
     pthread_mutex_lock(&jobs_lock);
     job_over(j, job_end_state(call->err), call->text);
     pthread_mutex_unlock(&jobs_lock);
+    job_call_result(call);
     call->finished(call, call->arg);
 }
 
@@ -131,6 +145,7 @@ uint64_t job_begin(struct command_call *call)
     command_audit_args(call, &about);
     job_copy(j->about, sizeof j->about, buf_fit(&about));
     buf_fini(&about);
+    j->call = call;
     j->finished = call->finished;
     j->arg = call->arg;
     call->finished = job_call_finished;
@@ -154,7 +169,7 @@ void job_end_own(uint64_t number, enum err end, const char *fmt, ...)
     pthread_mutex_lock(&jobs_lock);
     struct job *j = job_running(number);
     if (j != NULL) {
-        ensure(j->finished == NULL);
+        ensure(j->call == NULL);
         job_over(j, job_end_state(end), slice_of(text));
     }
     pthread_mutex_unlock(&jobs_lock);
@@ -165,7 +180,7 @@ void job_forget_own(uint64_t number)
     pthread_mutex_lock(&jobs_lock);
     struct job *j = job_running(number);
     if (j != NULL) {
-        ensure(j->finished == NULL);
+        ensure(j->call == NULL);
         list_remove(&j->node);
         mem_free(&j);
     }
@@ -196,16 +211,14 @@ void job_tell(uint64_t number, const char *fmt, ...)
     pthread_mutex_unlock(&jobs_lock);
 }
 
-bool job_is_canceled(uint64_t number)
+const char *job_canceled(uint64_t number)
 {
     pthread_mutex_lock(&jobs_lock);
     const struct job *j = job_running(number);
-    bool canceled = j != NULL && j->canceled;
+    const char *canceled = j != NULL ? j->canceled : NULL;
     pthread_mutex_unlock(&jobs_lock);
     return canceled;
 }
-
-/* Commands. Each node answers for its own jobs, by its first worker. */
 
 /* "1-1795702541123": the node and the number. */
 static const char *job_id(const struct job *j, char out[ID_BYTES])
@@ -213,6 +226,66 @@ static const char *job_id(const struct job *j, char out[ID_BYTES])
     snprintf(out, ID_BYTES, "%" PRIu32 "-%" PRIu64, j->on, j->number);
     return out;
 }
+
+/* The end of the server. Each node ends its own jobs, by its first worker. */
+
+/* What begins later knows by itself that the server stops. */
+static void jobs_stop(void *own, struct worker *w)
+{
+    (void)own;
+    if (worker_index(w) != 0)
+        return;
+    pthread_mutex_lock(&jobs_lock);
+    LIST_EACH (it, &jobs_running) {
+        struct job *j = CONTAINER_OF(it, struct job, node);
+        if (j->on == worker_node(w)->id && j->canceled == NULL)
+            j->canceled = JOB_STOPS;
+    }
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+static bool jobs_idle(void *own, struct worker *w)
+{
+    bool idle = true;
+    (void)own;
+    pthread_mutex_lock(&jobs_lock);
+    LIST_EACH (it, &jobs_running)
+        idle = idle && CONTAINER_OF(it, struct job, node)->on != worker_node(w)->id;
+    pthread_mutex_unlock(&jobs_lock);
+    return idle;
+}
+
+const struct edge jobs_edge = { .name = "jobs", .stop = jobs_stop, .idle = jobs_idle };
+
+/* With the lock: who has made its call is still the same. */
+static void job_cut_off(struct job *j)
+{
+    char id[ID_BYTES], what[TEXT_BYTES + 64];
+    snprintf(what, sizeof what, "the server stopped before its end%s%s",
+             j->text[0] != '\0' ? "; " : "", j->text);
+    log_warn(&log_jobs, LOG_EV("job.cut-off"), LOG_C("id", job_id(j, id)),
+             LOG_C("command", j->command->name), LOG_C("by", j->by), LOG_C("about", j->about),
+             LOG_C("text", j->text),
+             LOG_C("hint", "it did not get to its next step in time; run it again"));
+    if (j->call != NULL && !j->call->recorded)
+        audit_cut_off(j->call, slice_of(j->about), slice_of(what));
+}
+
+/* Nothing is waited for any more but what this has to be told. */
+static void jobs_save(struct worker *w)
+{
+    if (worker_index(w) != 0)
+        return;
+    pthread_mutex_lock(&jobs_lock);
+    LIST_EACH (it, &jobs_running) {
+        struct job *j = CONTAINER_OF(it, struct job, node);
+        if (j->on == worker_node(w)->id)
+            job_cut_off(j);
+    }
+    pthread_mutex_unlock(&jobs_lock);
+}
+
+/* Commands. Each node answers for its own jobs, by its first worker. */
 
 /* A job is seen by all who may read what its command is about, and by who began it. */
 static bool job_is_seen(const struct job *j, const struct command_call *call)
@@ -332,7 +405,7 @@ static const char *job_cancel(struct job *j, const struct command_call *call)
         return "denied";
     if (j->state != JOB_RUNNING)
         return "over";
-    j->canceled = true;
+    j->canceled = JOB_CANCELED;
     return "canceled";
 }
 
@@ -461,14 +534,17 @@ static struct command job_cancel_command = {
         (const struct command_column[]){ { .name = "command", .doc = "of the job" },
                                          { .name = "answer", .doc = "canceled, over or denied" },
                                          { 0 } },
-    .doc = "Ends a job at its next step. An export or a backup leaves no file, an import keeps "
-           "what it has stored and can be run again. You must be allowed to run the command that "
-           "the job is of, too: jobs of those that run only at the server's host are canceled "
-           "there.",
+    .doc =
+        "Ends a job at its next step. `server stop` and `server restart` do so with all jobs. An "
+        "export or a backup leaves no file, an import keeps what it has stored and can be run "
+        "again. You must be allowed to run the command that the job is of, too: jobs of those "
+        "that run only at the server's host are canceled there.",
 };
 
 const struct feature jobs_feature = {
     .name = "jobs",
     .commands = (struct command *const[]){ &job_list_command, &job_show_command,
                                            &job_cancel_command, NULL },
+    .logs = (struct log_area *const[]){ &log_jobs, NULL },
+    .worker.save = jobs_save,
 };

@@ -1,6 +1,11 @@
 /* jobs: work that goes on for long, for `job list`, `job show` and `job cancel`: imports, exports,
  * backups, cleanups, announcements. The work tells here that it begins and how far it is, and asks
- * at each of its steps whether it was canceled. A job of a command ends with the call.
+ * at each of its steps whether it was canceled. A job of a command ends with the call, and what
+ * that says is in the entry of the audit log, too.
+ *
+ * When the server stops, all jobs are canceled, and it waits for their next steps as for
+ * connections. What has still not ended then is cut off: an entry of the audit log says how far it
+ * was.
  *
  * The jobs of a process are in its memory, behind a lock, and a restart forgets them. Any thread.
  *
@@ -15,6 +20,7 @@ enum { JOBS_KEPT = 50 };
 
 struct command;
 struct command_call;
+struct edge;
 struct feature;
 struct worker;
 
@@ -26,8 +32,9 @@ uint64_t job_begin(struct command_call *call);
 void job_percent(uint64_t number, int percent);
 /* The same in words: "users 30, rooms 2". */
 void job_tell(uint64_t number, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Whether it is to end at its next step, with E_CANCELED. */
-bool job_is_canceled(uint64_t number);
+/* Why it is to end at its next step, with E_CANCELED: JOB_CANCELED or JOB_STOPS. NULL: it goes on.
+ */
+const char *job_canceled(uint64_t number);
 
 /* A job that the server begins by itself, of the kind that the command is. Nobody waits for its
  * result. job_forget_own() ends one that had nothing to do: it is not kept. */
@@ -37,5 +44,7 @@ void job_end_own(uint64_t number, enum err e, const char *fmt, ...)
 void job_forget_own(uint64_t number);
 
 #define JOB_CANCELED "canceled by `job cancel`"
+#define JOB_STOPS    "the server stops"
 
+extern const struct edge jobs_edge;
 extern const struct feature jobs_feature;

@@ -227,10 +227,11 @@ void import_end(struct import *x)
 /* Whether it is to end before its next step. */
 bool import_canceled(struct import *x)
 {
-    if (!job_is_canceled(x->job))
+    const char *canceled = job_canceled(x->job);
+    if (canceled == NULL)
         return false;
     x->e = E_CANCELED;
-    why_set(&x->why, JOB_CANCELED "; run it again to go on");
+    why_set(&x->why, "%s; run it again to go on", canceled);
     return true;
 }
 

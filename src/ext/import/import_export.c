@@ -34,12 +34,12 @@ struct export
     uint64_t job;
     struct worker *worker;
     const char *path;
-    int fd;    /* -1: not open */
-    int error; /* of the file; 0: none */
-    bool ends; /* behind what is in `out` there is nothing */
-    bool canceled;
-    struct buf out; /* what a helper writes next */
-    size_t begun;   /* where the account begins in it */
+    int fd;               /* -1: not open */
+    int error;            /* of the file; 0: none */
+    bool ends;            /* behind what is in `out` there is nothing */
+    const char *canceled; /* as job_canceled() */
+    struct buf out;       /* what a helper writes next */
+    size_t begun;         /* where the account begins in it */
     struct xml_write x;
     struct arena *arena, *page; /* of an account; of the page */
     unsigned domain;            /* of the node's, the one under way */
@@ -110,8 +110,8 @@ static void export_discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
     atomic_store(&export_under_way, false);
-    if (x->canceled)
-        command_fail(x->call, E_CANCELED, JOB_CANCELED "; no file was written");
+    if (x->canceled != NULL)
+        command_fail(x->call, E_CANCELED, "%s; no file was written", x->canceled);
     else
         command_fail(x->call, E_DOWN, "the accounts cannot be read, and no file was written: %s",
                      err_text(E_DOWN));
@@ -443,8 +443,8 @@ static void export_page(void *arg, enum err e, const struct credentials_row *row
 static void export_next(struct export *x)
 {
     slice domain = export_domain(x), after = { 0 };
-    x->canceled = job_is_canceled(x->job);
-    if (x->canceled) {
+    x->canceled = job_canceled(x->job);
+    if (x->canceled != NULL) {
         export_discard(x);
         return;
     }

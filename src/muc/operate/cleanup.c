@@ -248,7 +248,7 @@ static struct pass {
     struct timer timer;
     bool under_way, dry;
     bool again;                /* the setting was changed during the pass: start another */
-    bool canceled;             /* before it had looked at all rooms */
+    const char *canceled;      /* why, before it had looked at all rooms */
     struct command_call *call; /* NULL: the timer started the pass */
     uint64_t job;
     uint32_t looked;     /* at rooms */
@@ -271,8 +271,8 @@ static void next_pass(struct pass *p, uint64_t ms)
 
 static void cleanup_say(const struct pass *p, struct command_call *call)
 {
-    if (p->canceled)
-        command_fail(call, E_CANCELED, JOB_CANCELED "; rooms that %s destroyed: %u",
+    if (p->canceled != NULL)
+        command_fail(call, E_CANCELED, "%s; rooms that %s destroyed: %u", p->canceled,
                      p->dry ? "would be" : "were", p->found);
     else if (p->failed > 0)
         command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be: %s", p->found,
@@ -286,11 +286,11 @@ static void cleanup_say(const struct pass *p, struct command_call *call)
 
 static void cleanup_end_own(const struct pass *p)
 {
-    if (p->found + p->failed > 0 || p->canceled)
+    if (p->found + p->failed > 0 || p->canceled != NULL)
         job_end_own(p->job,
-                    p->canceled      ? E_CANCELED
-                    : p->failed == 0 ? OK
-                                     : E_DOWN,
+                    p->canceled != NULL ? E_CANCELED
+                    : p->failed == 0    ? OK
+                                        : E_DOWN,
                     "rooms destroyed: %u, failed: %u", p->found, p->failed);
     else
         job_forget_own(p->job);
@@ -350,8 +350,8 @@ static void cleanup_looked(struct worker *w, void *arg)
 
 static void cleanup_look(struct pass *p)
 {
-    p->canceled = p->at < p->count && job_is_canceled(p->job);
-    if (p->canceled)
+    p->canceled = p->at < p->count ? job_canceled(p->job) : NULL;
+    if (p->canceled != NULL)
         cleanup_finish(p);
     else if (p->at < p->count)
         home_ask(p->worker, p->room[p->at], &cleanup_asked_message,

@@ -59,10 +59,11 @@ struct export
     struct buf out; /* what a helper writes next */
     bool last;      /* behind it there is nothing */
     slice room;
-    enum err e;         /* what its home said */
-    int64_t owner;      /* of its archive */
-    uint64_t id, until; /* of messages: the last that was written, and where it ends */
-    uint32_t rows;      /* of a page */
+    enum err e;           /* what its home said */
+    const char *canceled; /* as job_canceled() */
+    int64_t owner;        /* of its archive */
+    uint64_t id, until;   /* of messages: the last that was written, and where it ends */
+    uint32_t rows;        /* of a page */
     uint64_t people, messages, skipped;
     uint64_t told_us;
 };
@@ -119,7 +120,7 @@ static void discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
     if (x->e == E_CANCELED)
-        command_fail(x->call, E_CANCELED, JOB_CANCELED "; no file was written");
+        command_fail(x->call, E_CANCELED, "%s; no file was written", x->canceled);
     else if (x->e == E_NOTFOUND)
         command_fail(x->call, E_NOTFOUND, "%.*s was destroyed meanwhile; no file was written",
                      SLICE_ARG(x->room));
@@ -224,7 +225,7 @@ static void room_export_page_read(void *arg, enum store_result result, const str
     }
     if (result == STORE_OK && store_row_count(b, 1) == 0) /* what it recorded goes */
         x->e = E_NOTFOUND;
-    else if (result == STORE_OK && job_is_canceled(x->job))
+    else if (result == STORE_OK && (x->canceled = job_canceled(x->job)) != NULL)
         x->e = E_CANCELED;
     if (result != STORE_OK || x->e != OK) {
         room_export_discard(x);

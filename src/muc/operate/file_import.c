@@ -613,9 +613,9 @@ static void room_import_step_done(struct work *w)
     }
 }
 
-static void room_import_canceled(struct import *x)
+static void room_import_canceled(struct import *x, const char *why)
 {
-    command_fail(x->call, E_CANCELED, "%s: " JOB_CANCELED "; nothing was changed", x->path);
+    command_fail(x->call, E_CANCELED, "%s: %s; nothing was changed", x->path, why);
     if (x->storing)
         undo(x);
     else
@@ -624,8 +624,9 @@ static void room_import_canceled(struct import *x)
 
 static void room_import_next_step(struct import *x)
 {
-    if (job_is_canceled(x->job) || job_is_canceled(x->call->step_of)) {
-        room_import_canceled(x);
+    const char *canceled = job_canceled(x->call->step_of != 0 ? x->call->step_of : x->job);
+    if (canceled != NULL) {
+        room_import_canceled(x, canceled);
         return;
     }
     x->work.run = step_run;
