@@ -548,12 +548,9 @@ def test_https_checks_the_receiver(make_server, receiver, tmp_path):
     assert one.of("test")
 
 
-@pytest.mark.parametrize("answer, told", [
-    (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "status 302"),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", "as a web server does"),
-    (b"SSH-2.0-x\r\n", "as a web server does"), (b"", "as a web server does"),
-    (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100000, "as a web server does")])
-def test_answers_of_other_programs(make_server, answer, told):
+@contextlib.contextmanager
+def answering(answer, ends=True):
+    """The address of a program that answers one request so. ends: it says no more."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         def serve():
             with contextlib.suppress(OSError):
@@ -562,13 +559,43 @@ def test_answers_of_other_programs(make_server, answer, told):
                 while b"\r\n\r\n" not in peer.recv(65536):
                     pass
                 peer.sendall(answer)
-                peer.shutdown(socket.SHUT_WR)
+                if ends:
+                    peer.shutdown(socket.SHUT_WR)
                 while peer.recv(65536):
                     pass
         threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{other.getsockname()[1]}/"
+
+
+@pytest.mark.parametrize("answer, told", [
+    (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "status 302"),
+    (b"HTTP/1.1 500 Oops\r\nContent-Length: 99999999\r\n\r\n", "status 500"),
+    (b"SSH-2.0-x\r\n", "as a web server does"), (b"", "as a web server does"),
+    (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100000, "as a web server does")])
+def test_answers_of_other_programs(make_server, answer, told):
+    with answering(answer) as url:
         host = make_server("alice", settings=LOCAL)
-        number = add(host, f"http://127.0.0.1:{other.getsockname()[1]}/", "user.created")
+        number = add(host, url, "user.created")
         assert told in refusal(host, "webhook", "test", str(number))
+
+
+BODIES = {
+    "long": (b"", b"x" * 70000),
+    "longer than allowed": (b"Content-Length: 300000\r\n", b"x" * 300000),
+    "none of it": (b"Content-Length: 99999999\r\n", b""),
+    "too short": (b"Content-Length: 10\r\n", b"abc"),
+    "no number": (b"Content-Length: ten\r\n", b"abc"),
+    "in chunks": (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+    "part of a chunk": (b"Transfer-Encoding: chunked\r\n", b"5\r\nhe"),
+}
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("body", BODIES)
+def test_the_status_decides_whatever_the_body_is(make_server, body, ends):
+    with answering(b"HTTP/1.1 200 OK\r\n%b\r\n%b" % BODIES[body], ends) as url:
+        host = make_server("alice", settings=LOCAL)
+        host.ctl("webhook", "test", str(add(host, url, "user.created")))
 
 
 def test_the_receiver_of_the_documentation(make_server):

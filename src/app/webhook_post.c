@@ -71,21 +71,20 @@ static void post_over(struct loop_defer *d)
     post_end(CONTAINER_OF(d, struct webhook_post, over));
 }
 
+/* The status decides, whatever is wrong with the body or missing of it: a receiver that has taken
+ * an event would get it again and again. */
 static void post_look(struct webhook_post *p, bool ended)
 {
     struct http_reply reply;
-    if (p->status != 0)
+    if (p->status != 0 || http_reply_read(&reply, buf_fit(&p->answer), ended || p->answer.overflow,
+                                          WEBHOOK_ANSWER_MAX) == HTTP_REPLY_MORE)
         return;
-    enum http_reply_end end = p->answer.overflow ? HTTP_REPLY_BAD
-                                                 : http_reply_read(&reply, buf_fit(&p->answer),
-                                                                   ended, WEBHOOK_ANSWER_MAX);
-    if (end == HTTP_REPLY_DONE) {
-        p->status = reply.status;
-        p->taken = reply.status >= 200 && reply.status < 300;
+    p->status = reply.status;
+    p->taken = reply.status >= 200 && reply.status < 300;
+    if (reply.status != 0)
         snprintf(p->why, sizeof p->why, "the receiver answers with HTTP status %u", reply.status);
-    } else if (end == HTTP_REPLY_BAD) {
+    else
         snprintf(p->why, sizeof p->why, "the receiver does not answer as a web server does");
-    }
 }
 
 static void post_say(struct visit *v)
@@ -120,9 +119,8 @@ static size_t post_input(struct visit *v, slice data)
 static void post_ended(void *arg, const char *why)
 {
     struct webhook_post *p = arg;
-    if (why == NULL)
-        post_look(p, true);
-    else if (p->status == 0)
+    post_look(p, true);
+    if (why != NULL && p->status == 0)
         snprintf(p->why, sizeof p->why, "%s", why);
     p->ours = visit_was_forbidden(p->visit);
     post_end(p);

@@ -14,7 +14,7 @@ enum http_reply_end {
 };
 
 struct http_reply {
-    unsigned status; /* 200 */
+    unsigned status; /* 200; 0: its head has not come, or is none */
     slice body;      /* in the input */
 };
 

@@ -56,6 +56,10 @@ static void refuses_others(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(reads(bad[i], true, &r), HTTP_REPLY_BAD);
+    (void)reads("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", true, &r);
+    assert_int_equal(r.status, 200);
+    (void)reads("SSH-2.0-x\r\n\r\n", true, &r);
+    assert_int_equal(r.status, 0);
 }
 
 /* "100 Continue" so often, and then the answer: each part that comes is read from the start. */
