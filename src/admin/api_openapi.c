@@ -20,37 +20,39 @@ enum { TEXT_BYTES_MAX = 512, DOC_BYTES_MAX = 4096 };
 static const struct problem_row {
     unsigned status; /* 0: those without a row of their own */
     const char *when;
-    enum err also; /* code of refusals by the API itself; OK: none that a command has not */
+    enum err also[2]; /* codes that refusals of this status have besides those of api_status() */
 } problem_rows[] = {
-    { 400, "The body, the query or the path cannot be read.", E_SYNTAX },
-    { 401, "There is no valid token or session.", E_AUTH },
-    { 403, "It is not permitted, or only `musterctl` on the server's host may do it.", OK },
-    { 404, "There is no such resource, or no such thing.", OK },
-    { 405, "The resource does not have this method.", E_UNSUPPORTED },
+    { 400, "The body, the query or the path cannot be read.", { E_SYNTAX, E_NOTFOUND } },
+    { 401, "There is no valid token or session.", { E_AUTH } },
+    { 403, "It is not permitted, or only `musterctl` on the server's host may do it.", { OK } },
+    { 404, "There is no such resource, or no such thing.", { OK } },
+    { 405, "The resource does not have this method.", { E_UNSUPPORTED } },
     { 409,
       "It exists already, its state or a setting of this server forbids it, another client "
       "is changing it, or a part was done and the rest was refused.",
-      OK },
-    { 412, "It is not as `If-Match` or `If-None-Match` says, or has no ETag.", E_CONFLICT },
-    { 413, "The body is longer than 256 KiB.", E_LIMIT },
-    { 415, "The body is not `application/json`.", E_SYNTAX },
+      { E_CANCELED } },
+    { 412,
+      "It is not as `If-Match` or `If-None-Match` says, or has no ETag.",
+      { E_CONFLICT, E_UNSUPPORTED } },
+    { 413, "The body is longer than 256 KiB.", { E_LIMIT } },
+    { 415, "The body is not `application/json`.", { E_SYNTAX, E_UNSUPPORTED } },
     { 422,
       "An argument is missing, unknown or not allowed, or names another thing that is not "
       "there; or the answer would be longer than 16 MiB.",
-      OK },
+      { E_NOTFOUND } },
     { 429,
       "There are too many requests: `api.requests-per-token`, `api.requests-per-address`, "
       "`http.request-rate`. `Retry-After` says when to try again.",
-      E_LIMIT },
-    { 502, "Another server failed, refused or cannot be reached.", OK },
+      { E_LIMIT } },
+    { 502, "Another server failed, refused or cannot be reached.", { OK } },
     { 503,
       "Something that is needed is away, such as the database. `Retry-After` says when to "
       "try again.",
-      OK },
+      { E_LIMIT } },
     { 0,
       "Something else is wrong: 500, a fault of this server; 504, an answer came too late; 507, "
       "the disk is full.",
-      OK },
+      { OK } },
 };
 enum { PROBLEM_ROWS = sizeof problem_rows / sizeof problem_rows[0] };
 
@@ -523,7 +525,7 @@ static json_t *codes_of(const struct problem_row *row)
 {
     json_t *all = json_array();
     for (enum err e = OK + 1; e < ERR_COUNT; e++)
-        if (api_status(e) == row->status || (row->also != OK && row->also == e))
+        if (api_status(e) == row->status || row->also[0] == e || row->also[1] == e)
             json_array_append_new(all, json_string(err_name(e)));
     return all;
 }
