@@ -520,8 +520,8 @@ def test_what_waits_is_bounded(node):
         alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>x</body>{NOT_STORED}"
                    "</message>")
     for n in range(5, 8):
-        error = alice.expect(f"<message type='error' id='m{n}'/>")
-        assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
+        error = alice.expect(f"<message type='error' id='m{n}'/>").find(f"{{{xml.CLIENT}}}error")
+        assert (xml.condition(error), error.get("type")) == ("resource-constraint", "wait")
     alice.expect_nothing()
     assert_overflow(node, "s2s.queue-stanzas", 3)
 
@@ -547,8 +547,8 @@ def test_bytes_that_wait_are_bounded(node, limit, value, size, fit):
         alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>{'x' * size}</body>"
                    f"{NOT_STORED}</message>")
     for n in range(fit, fit + 2):
-        error = alice.expect(f"<message type='error' id='m{n}'/>")
-        assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
+        error = alice.expect(f"<message type='error' id='m{n}'/>").find(f"{{{xml.CLIENT}}}error")
+        assert (xml.condition(error), error.get("type")) == ("resource-constraint", "wait")
     alice.expect_nothing()
     assert_overflow(node, limit, 2)
 

@@ -1,12 +1,15 @@
 """Certificates that are refused, with Prosody and ejabberd, in both directions: what the other side
 is told, what the log says, and what `s2s trace` says."""
+import pathlib
 import re
 
 import pytest
+from cryptography import x509
 
 from muster import ejabberd, federation, partner, prosody
 from muster.client import until
 from muster.partner import OURS, THEIRS
+from test_revocation import crl
 
 KINDS = {"prosody": (prosody, prosody.Prosody), "ejabberd": (ejabberd, ejabberd.Ejabberd)}
 # the part of the text about it that is the same for all
@@ -73,6 +76,35 @@ def test_of_ours(federated, kind, fault):
     bob.send(f"<message to='{alice}' type='chat' id='n'><body>no</body></message>")
     bob.expect("<message type='error' id='n'/>")
     alice.expect_nothing("<message><body>no</body></message>")
+
+
+def test_one_that_a_list_of_its_authority_revokes(federated):
+    """It was good until the list came; both directions."""
+    made = []
+
+    def certificate(authority):
+        made.extend((authority, authority.issue("partner", THEIRS, f"conference.{THEIRS}")))
+        return made[1]
+    ours, theirs = federated(settings={"dialback": "off", "retry_for": "0s"},
+                             certificate=certificate)
+    alice, bob = ours.client("alice"), theirs.client("bob")
+    partner.talk(alice, bob, "before")
+    partner.talk(bob, alice, "back")
+    cert = x509.load_pem_x509_certificate(pathlib.Path(made[1]["certificate"]).read_bytes())
+    folder = ours.data / "trust" / "federation"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "list.crl").write_bytes(crl(made[0], cert))
+    ours.ctl("server", "reload")
+    ours.ctl_run("s2s", "close", THEIRS)
+    until("no stream is left", lambda: not [row for row in ours.rows("s2s", "list")
+                                            if row["state"] == "up"])
+    for one, other, ident in (alice, bob, "m"), (bob, alice, "n"):
+        one.send(f"<message to='{other}' type='chat' id='{ident}'><body>no</body></message>")
+        one.expect(f"<message type='error' id='{ident}'/>")
+    done = ours.ctl_run("s2s", "trace", THEIRS)
+    assert done.returncode == 1 and "(certificate)" in done.stderr and "revoked" in done.stdout
+    alice.expect_nothing("<message><body>no</body></message>")
+    bob.expect_nothing("<message><body>no</body></message>")
 
 
 def test_a_good_one(federated, kind):

@@ -171,6 +171,46 @@ def test_our_server_is_killed_in_a_flood_with_another_make(federated, kind, opti
     assert first == sorted(first)
 
 
+@pytest.mark.parametrize("kind, options", [
+    (prosody, {"more": '"smacks"; "offline";'}), (prosody, {"more": '"offline";'}),
+    (ejabberd, {"more": "mod_offline: {}\n  mod_s2s_dialback: {}"})],
+    ids=["Prosody, XEP-0198", "Prosody", "ejabberd"])
+def test_another_make_is_killed_in_a_flood(federated, kind, options):
+    """Half of it was sent when that happens. What our user has sent arrives, in order, as soon as
+    the other server is back; none is returned. What that has taken and not confirmed comes twice.
+    """
+    ours, theirs, _ = federated(kind, wired=False, settings={"ack_timeout": "5s"}, **options)
+    alice, bob = ours.client("alice"), theirs.client("bob")
+    alice.enable_sm()
+    say(alice, 0, to=bob)
+    bob.expect("<message id='m0'/>")
+    until_confirmed(ours)
+    got = []
+
+    def come(client):
+        client.pump(0.1)
+        got.extend(int(e.get("id")[1:]) for e in client.inbox
+                   if (e.get("id") or "").startswith("m") and e.get("type") != "error")
+        client.inbox.clear()
+        return set(got) >= set(range(1, 300))
+
+    for n in range(1, 300):
+        say(alice, n, to=bob.bare)
+        if n == 150:
+            theirs.kill()
+    come(bob)
+    theirs.begin()
+    ours.ctl_run("s2s", "retry", THEIRS)  # unless it has come by itself
+    again = theirs.client("bob")
+    until("all of them", lambda: come(again))
+    until_confirmed(ours)
+    alice.wait_acked(300)
+    come(again)
+    first = list(dict.fromkeys(got))
+    assert first == sorted(first)
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
 def test_a_denial_that_another_make_has_not_got_is_said_again(federated):
     """Its server was killed, and the denial with it: the answer to its probe says it."""
     ours, theirs, _ = federated(prosody, settings={"retry_for": "0s"})

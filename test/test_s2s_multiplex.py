@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from muster import ejabberd, federation, partner, prosody, xml
+from muster import ejabberd, federation, partner, prosody, pubsub, xml
 from muster.client import until
 from muster.muc import Room
 from test_s2s_lost import Wire
@@ -108,6 +108,25 @@ def test_two_domains_and_a_room_share_a_connection(pair, bidi):
     assert one.log().count("s2s.up domain=other.test") == 1
     # with both directions, the room answers on the connection of the other server
     assert one.log().count("s2s.shared domain=other.test") == (1 if bidi == "on" else 2)
+
+
+def test_services_of_a_domain_share_its_connection(pair):
+    """Uploads and nodes of others: what they send goes where the domain itself is heard."""
+    upload, news = f"upload.{ONE}", f"pubsub.{ONE}"
+    one, other, wire = pair(names=(ONE, TWO, ROOMS, upload, news), bidi="off")
+    for domain in upload, news:
+        federation.route(other, domain, one.s2s_port)
+    alice, bob = one.client("alice", domain=ONE), other.client("bob")
+    say(alice, bob, "first")
+    hear(bob, alice, "first")
+    alice.result("set", pubsub.create("news", access_model="open"), to=news)
+    bob.result("set", pubsub.subscribe("news", bob.bare), to=news)
+    bob.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=upload)
+    alice.result("set", pubsub.publish("news", "<entry xmlns='http://www.w3.org/2005/Atom'/>"),
+                 to=news)
+    bob.expect(f"<message from='{news}'/>")
+    assert streams(one) == [(ONE, "up"), (news, "up"), (upload, "up")]
+    assert len(wire.pairs) == 1
 
 
 def links(server):

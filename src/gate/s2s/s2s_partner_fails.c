@@ -52,10 +52,11 @@ void partner_session_breaks(struct partner *p)
 
 uint64_t partner_session_left_ms(const struct partner *p)
 {
+    if (p->state != ACTOR_LOADING || p->session == NULL || p->unacked.len == 0)
+        return 0;
     uint64_t now = loop_now_us(partner_loop(p));
     bool ends = p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !partner_is_served(p);
-    if (p->state != ACTOR_LOADING || p->session == NULL || p->unacked.len == 0 || ends ||
-        now >= p->session_over_us)
+    if (ends || now >= p->session_over_us)
         return 0;
     return (p->session_over_us - now) / 1000 + 1;
 }
