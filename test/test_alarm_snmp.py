@@ -38,10 +38,11 @@ def quoted(text):
 class Manager:
     """snmptrapd, which knows one community and one user."""
 
-    def __init__(self, folder, engine=None, sign=SIGN, port=None):
+    def __init__(self, folder, engine=None, sign=SIGN, port=None, at="127.0.0.1"):
         folder.mkdir(exist_ok=True)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", port or 0))
+        six = ":" in at
+        with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((at, port or 0))
             self.port = probe.getsockname()[1]
         known = f"SHA-256 {quoted(sign)} AES {quoted(HIDE)}"
         lines = [f"createUser boss {known}", "authUser log boss priv", "authCommunity log hush",
@@ -53,7 +54,8 @@ class Manager:
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
                 ["snmptrapd", "-f", "-C", "-c", folder / "trapd.conf", "-On", "-Lo",
-                 f"udp:127.0.0.1:{self.port}"], stdout=out, stderr=out,
+                 f"udp6:[{at}]:{self.port}" if six else f"udp:{at}:{self.port}"],
+                stdout=out, stderr=out,
                 env={"PATH": "/usr/sbin:/usr/bin", "SNMP_PERSISTENT_DIR": str(folder), "MIBS": "",
                      "SNMPCONFPATH": str(folder)})
         until("snmptrapd", lambda: "NET-SNMP" in self.log.read_text())

@@ -3,20 +3,24 @@ a listener that is not in the first, and a file that makes connections and is no
 fail."""
 import http.client
 import http.server
+import ipaddress
 import pathlib
 import re
 import socket
 import tempfile
 
 import pytest
+from cryptography import x509
 
 from muster import database, nodes
 from muster.client import TIMEOUT, until
 from muster.server import free_ports
 
+import test_alarm_snmp
 import test_cert_mail
 import test_cert_ocsp
 import test_copy
+import test_ctl_remote
 import test_doctor
 import test_rename
 import test_revocation
@@ -37,13 +41,18 @@ CONNECTORS = {  # source file: the tests in which it connects to ::1
     "src/app/cert_ocsp.c": ["test_ipv6.py::test_ocsp"],
     "src/app/cert_revoke.c": ["test_ipv6.py::test_lists_of_revoked_certificates"],
     "src/app/webhook_post.c": ["test_ipv6.py::test_webhook"],
-    "src/app/syslog.c": ["test_ipv6.py::test_syslog"],
+    "src/app/syslog.c": ["test_ipv6.py::test_syslog", "test_ipv6.py::test_syslog_over_udp"],
+    "src/app/snmp.c": ["test_ipv6.py::test_snmp"],
+    "src/app/doctor_check.c": ["test_ipv6.py::test_doctor_looks_at_listeners"],
     "src/app/doctor_net.c": ["test_ipv6.py::test_doctor_looks_at_listeners"],
+    "ctl/remote.c": ["test_ipv6.py::test_musterctl"],
     "src/store/pgsql_conn.c": ["test_ipv6.py::test_postgresql"],
     "src/store/store_copy.c": ["test_ipv6.py::test_postgresql"],
     "src/store/store_rename.c": ["test_ipv6.py::test_postgresql"],
 }
-MAKES = re.compile(r"\b(dial_start|visit_start|PQconnectdb\w*)\(")
+# By itself, by a part of ours or of a library, or by another program.
+MAKES = re.compile(
+    r"\b((dial_start|visit_start|child_start|PQconnectdb\w*)\(|socket\((?!AF_UNIX))")
 one_node = pytest.mark.skipif(nodes.COUNT > 1, reason="of one node")
 
 
@@ -54,8 +63,10 @@ def test_every_listener_stands_here():
 
 def test_everything_that_connects_stands_here():
     own = ROOT / "src"
-    made = {str(file.relative_to(ROOT)) for file in own.rglob("*.c")
-            if file.parent != own / "io" and MAKES.search(file.read_text())
+    parts = {own / "io", own / "app/child.c"}  # which others do it by
+    made = {str(file.relative_to(ROOT)) for where in (own, ROOT / "ctl")
+            for file in where.rglob("*.c")
+            if not {file, file.parent} & parts and MAKES.search(file.read_text())
             and not file.stem.endswith(("_test", "_bench", "_fuzz"))}
     assert made == set(CONNECTORS)
 
@@ -147,6 +158,44 @@ def test_syslog(make_server):
         server = make_server(settings={"syslog.server": f"tcp:[::1]:{port}", "audit.syslog": "on"})
         server.ctl("set", "sm.hibernate-time", "31s")
         assert re.match(rb"\d+ <\d", first_bytes(listener))
+
+
+def test_syslog_over_udp(make_server):
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("::1", 0))
+        receiver.settimeout(TIMEOUT)
+        port = receiver.getsockname()[1]
+        server = make_server(settings={"syslog.server": f"udp:[::1]:{port}", "audit.syslog": "on"})
+        server.ctl("set", "sm.hibernate-time", "31s")
+        assert re.match(rb"<\d+>1 ", receiver.recv(2000))
+
+
+@test_alarm_snmp.pytestmark
+def test_snmp(make_server, tmp_path):
+    manager = test_alarm_snmp.Manager(tmp_path / "manager", at="::1")
+    try:
+        server = make_server(settings={"snmp.version": "v2c", "snmp.community": "hush",
+                                       "snmp.receiver": "::1"})
+        server.ctl("set", "snmp.port", manager.port)
+        server.ctl("set", "alarm.snmp", "warning")
+        assert test_alarm_snmp.result_of(server)["works"], server.log()
+        assert until("the test", lambda: manager.got(musterAlarmName="test"))
+    finally:
+        manager.end()
+
+
+@one_node
+def test_musterctl(make_server, tmp_path):
+    issuer = test_s2s_trust.Issuer(tmp_path)
+    names = [*test_s2s_trust.dns("localhost"), x509.IPAddress(ipaddress.IPv6Address("::1"))]
+    server = make_server(start=False, tls=issuer.make("six", names)[0])
+    port, = free_ports(1)
+    server.conf["listen"]["https_admin"] = [f"[::1]:{port}"]
+    server.start()
+    remote = test_ctl_remote.Remote(server, port, tmp_path)
+    remote.url, remote.ca = f"https://[::1]:{port}/", issuer.file
+    done = remote("status")
+    assert done.returncode == 0 and "sessions" in done.stdout, done
 
 
 @one_node
