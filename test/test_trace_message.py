@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from muster import federation, muc
+from muster import federation, muc, nodes
 from muster.client import until
 from muster.component import Component
 from test_push import DOMAIN, SECRET, announcement, enable
@@ -12,6 +12,7 @@ from test_s2s_bounces import AWAY, HOME
 
 ALICE, BOB = "alice@localhost", "bob@localhost"
 ROOM = "cave@conference.localhost"
+ROUTED = {"routed"} if nodes.COUNT > 1 else set()  # each client is on the node that is not its home
 
 
 def steps(server, *arguments):
@@ -52,7 +53,7 @@ def test_both_are_there(server, alice, bob):
     bob.ack()
     archives(server, "m1", ("archived", ALICE), ("archived", BOB))
     found = way(server, "acknowledged", "m1")
-    assert set(found) == {"sent", "delivered", "written", "archived", "acknowledged"}
+    assert set(found) == {"sent", "delivered", "written", "archived", "acknowledged"} | ROUTED
     assert found[0] == "sent" and found.index("written") < found.index("acknowledged")
     rows = steps(server, "m1")
     assert {(r["from"], r["to"]) for r in rows} == {(str(alice), BOB)}
@@ -86,10 +87,25 @@ def test_the_steps_are_in_the_order_of_the_way(server, alice, bob):
     for number in range(30):
         rows = until("all of it", lambda: (found := steps(server, f"n{number}")) and [
             r["event"] for r in found].count("acknowledged") == len(clients) and found)
-        assert [r["event"] for r in rows][:2] == ["sent", "delivered"], rows
+        first = [r["event"] for r in rows if r["event"] != "routed"]
+        assert first[:2] == ["sent", "delivered"], rows
         for one in clients:
             assert [r["event"] for r in rows if r["whom"] == str(one)] == [
                 "written", "acknowledged"], rows
+
+
+@pytest.mark.skipif(nodes.COUNT == 1, reason="of two nodes")
+def test_the_way_to_another_node_names_the_nodes(server, alice, bob):
+    """The step `routed` is of the one that sent it there, and the steps behind it of the other."""
+    home, there = (f"test{nodes.home(jid) + 1}" for jid in (ALICE, BOB))
+    assert home != there
+    say(alice, BOB, "a0")
+    bob.expect("<message id='a0'/>")
+    way(server, "written", "a0")
+    found = [(r["event"], r["node"], r["why"]) for r in steps(server, "a0")
+             if r["event"] in ("sent", "routed", "delivered")]
+    assert [step[:2] for step in found] == [("sent", home), ("routed", home), ("delivered", there)]
+    assert found[1][2] == "to another node"
 
 
 def test_the_sender_has_no_archive(server, alice, bob):
