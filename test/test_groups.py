@@ -701,3 +701,34 @@ def test_who_is_made_anew_is_told_of_the_groups(server):
     again = get(bob, first.get("ver"))
     assert items(first if again is None else again) == items(whole)
     assert get(bob, whole.get("ver")) is None
+
+
+@pytest.mark.release
+@pytest.mark.sqlite
+def test_a_group_of_a_thousand_costs_its_memory_once(server):
+    """Who sees it has a session and no copy of the members: a viewer costs what one has cost before
+    there was the group."""
+    members, few, many = 1000, 30, 90
+    with server.database() as db:
+        for n in range(members):
+            db.execute("INSERT INTO account(jid, created_us, disabled) VALUES "
+                       f"('m{n:04d}@localhost', 0, 0)")
+    server.restart()
+    for n in range(few + many):
+        server.ctl("user", "password", f"m{n:04d}@localhost", "--password", "secret")
+
+    def growth(viewers):
+        """KiB for each of those who come."""
+        before = server.status_kib()
+        for n in viewers:
+            listening(server, f"m{n:04d}")
+        return (server.status_kib() - before) / len(viewers)
+
+    listening(server, "alice")
+    alone = growth(range(few))
+    before = server.status_kib()
+    server.ctl("group", "add", "big")
+    server.ctl("group-member", "add", "big", "--domain", "localhost")
+    assert len(items(get(listening(server, "bob")))) == members + len(NAMES) - 1
+    assert server.status_kib() - before < 8 << 10
+    assert growth(range(few, few + many)) < alone + 16  # a copy has 1,000 addresses
