@@ -1,8 +1,10 @@
 """Other servers as they are, and as they fail: Prosody, ejabberd, and some that are made for it."""
 import contextlib
+import http.client
 import socket
 import threading
 import time
+import urllib.parse
 
 import pytest
 
@@ -114,6 +116,50 @@ def test_a_file_of_ours_is_fetched_by_the_other(federated):
     refused = bob.iq("get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' size='5'/>",
                      to=f"upload.{OURS}")
     assert refused.get("type") == "error"
+
+
+def stores_files(name, port):
+    """Options of a server that takes files of its users over HTTP, at this port."""
+    if name == "ejabberd":
+        return {"listen": f'- {{ port: {port}, ip: "127.0.0.1", module: ejabberd_http, '
+                          'request_handlers: { /upload: mod_http_upload } }',
+                "more": f"{MORE[name]['more']}\n  mod_http_upload: {{ host: upload.{THEIRS}, "
+                        f'access: all, put_url: "http://127.0.0.1:{port}/upload" }}'}
+    return {"listen": f'http_ports = {{ {port} }}\nhttp_interfaces = {{ "127.0.0.1" }}\n'
+                      f'https_ports = {{ }}\nhttp_default_host = "upload.{THEIRS}"\n'
+                      f'http_external_url = "http://127.0.0.1:{port}/"\n',
+            "conference": f'Component "upload.{THEIRS}" "http_file_share"\n'}
+
+
+def ask_http(method, url, body=None, headers=None):
+    """The status and the body of the answer."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
+    connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+def test_a_file_of_the_other_is_fetched_by_ours(federated, kind):
+    """Its own server has taken it, and gives it; our user gets the link."""
+    port, = free_ports(1)
+    ours, theirs = federated(**stores_files(kind[0], port))
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    slot = bob.result("get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' "
+                      "size='5'/>", to=f"upload.{THEIRS}")
+    put, get = slot.find("{*}put"), slot.find("{*}get").get("url")
+    headers = {header.get("name"): header.text for header in put}
+    assert f":{port}/" in get
+    assert ask_http("PUT", put.get("url"), b"hello", headers)[0] == 201
+    link = get.replace("&", "&amp;")
+    bob.send(f"<message to='{alice}' type='chat' id='f'><body>{link}</body>"
+             f"<x xmlns='jabber:x:oob'><url>{link}</url></x></message>")
+    found = alice.expect("<message id='f'><x xmlns='jabber:x:oob'/></message>")
+    url = found.findtext("{jabber:x:oob}x/{jabber:x:oob}url")
+    assert url == get == found.findtext(f"{{{xml.CLIENT}}}body")
+    assert ask_http("GET", url) == (200, b"hello")
 
 
 CONTENTS = [

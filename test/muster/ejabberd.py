@@ -23,6 +23,7 @@ s2s_protocol_options: [ {protocols} ]
 listen:
   - {{ port: {c2s}, ip: "127.0.0.1", module: ejabberd_c2s, access: all }}
   - {{ port: {s2s}, ip: "127.0.0.1", module: ejabberd_s2s_in }}
+  {listen}
 modules:
   mod_caps: {{}}
   mod_disco: {{}}
@@ -48,7 +49,7 @@ class Ejabberd(Partner):
         folder = folder / "ejabberd"
         folder.mkdir()
         conf, names = folder / "ejabberd.yml", folder / "inetrc"
-        fields = {"protocols": "no_sslv3", "more": "mod_s2s_dialback: {}",
+        fields = {"protocols": "no_sslv3", "more": "mod_s2s_dialback: {}", "listen": "",
                   "password_format": "plain", **options}
         conf.write_text(CONFIG.format(domain=domain, **ports, **fields))
         names.write_text(INETRC.format(**ports))

@@ -36,6 +36,7 @@ modules_enabled = {{ "roster"; "saslauth"; "tls"; "dialback"; "disco"; "ping"; "
 modules_disabled = {{ {less} }}
 ssl = {{ certificate = "{certificate}"; key = "{key}"; cafile = "{authority}"; {ssl} }}
 {settings}
+{listen}
 VirtualHost "{domain}"
 Component "conference.{domain}" "muc"
 {conference}
@@ -144,7 +145,7 @@ class Prosody(Partner):
             options["settings"] = options.get("settings", "") + 'storage = "sql"\n'
         conf = folder / "prosody.cfg.lua"
         fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "", "conference": "",
-                  "settings": "", "authentication": "internal_hashed", **options}
+                  "settings": "", "listen": "", "authentication": "internal_hashed", **options}
         conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
         super().__init__(domain, ports, [PROSODY, "--config", str(conf), "-F"],
                          folder / "prosody.log")
