@@ -1,15 +1,19 @@
 """An attempt to resume a stream between servers (XEP-0198 §5) that ends early, in any way and at
 any point, takes nothing from the next attempt: nothing is lost, and nothing comes twice."""
+import contextlib
 import re
+import signal
+import time
 
 import pytest
 
 from muster import federation, slow_disk, xml
 from muster.client import until
 from test_s2s_in_sm import EVIL, authority, broken, counted, join, message, received, sm, start
-from test_s2s_lost import ENABLED, OTHER, Wire, pending, say, sm_join, until_confirmed
+from test_s2s_lost import ENABLED, ONE, OTHER, Wire, pending, say, sm_join, until_confirmed
 
 __all__ = ["authority", "join", "start"]
+BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 ENDS = ["open", "fin", "rst", "end", "reset", "host-unknown", "operator"]
 
 
@@ -99,9 +103,17 @@ def test_an_attempt_that_ends_while_its_answer_is_on_its_way_takes_nothing(start
 # --- the server that asks ---
 
 
+class BothWays(federation.Listener):
+    """It offers XEP-0288."""
+
+    def secure(self, stream_id="second", features=federation.EXTERNAL + BIDI):
+        return super().secure(stream_id, features)
+
+
 @pytest.fixture
-def listener(authority):
-    victim = federation.Listener(OTHER, authority.issue("victim", OTHER))
+def listener(authority, request):
+    kind = getattr(request, "param", federation.Listener)
+    victim = kind(OTHER, authority.issue("victim", OTHER))
     yield victim
     victim.close()
 
@@ -110,7 +122,7 @@ def listener(authority):
 def opened(start, listener):
     """A server, alice, and a stream of theirs that has broken: all five messages have arrived there
     and one is confirmed."""
-    node = start("alice")
+    node = start("alice", workers=1)
     federation.route(node, OTHER, listener.port)
     alice = node.client("alice")
     for n in range(5):
@@ -181,3 +193,125 @@ def test_a_session_is_asked_for_again_when_an_attempt_has_ended(opened, listener
     end(sock, how, lambda: node.ctl_run("s2s", "close", OTHER))
     resumed(node, listener, alice)
     sock.close()
+
+
+# --- the server that asks may not, or stops, before it has its answer ---
+
+
+def bodies(text):
+    return re.findall("<body>(.*?)</body>", text)
+
+
+def blocked(node, *_):
+    node.ctl("federation", "block", OTHER)
+
+
+def policed(node, *_):
+    node.ctl("set", "s2s.policy", "off")
+
+
+def allowed(node):
+    node.ctl_run("federation", "allow", OTHER)
+    node.ctl("set", "s2s.policy", "open")
+
+
+def stopped(node, alice):
+    node.signal(signal.SIGTERM)
+    alice.expect_stream_error("system-shutdown")  # of the one worker, so all edges stop
+
+
+def blocked_and_stopped(node, alice):
+    blocked(node)
+    stopped(node, alice)
+
+
+def rest(peer):
+    """What comes up to the end of the connection."""
+    text = b""
+    with contextlib.suppress(OSError):
+        while data := peer.recv(65536):
+            text += data
+    return text.decode()
+
+
+def refused(client, count):
+    """So many messages that have come back."""
+    def found():
+        return [e.get("id") for e in client.inbox
+                if e.tag.endswith("}message") and e.get("type") == "error"]
+    until("they come back", lambda: (client.pump(0.01), len(found()) >= count)[1])
+    client.ping()
+    return found()
+
+
+ANSWERS = {"resumed": "<resumed xmlns='urn:xmpp:sm:3' previd='session' h='3'/>",
+           "failed": "<failed xmlns='urn:xmpp:sm:3' h='3'/>",
+           "none": ""}
+LATE = f"<message from='bob@{OTHER}' to='alice@{ONE}'><body>late</body></message>"
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("shut", [blocked, policed])
+@pytest.mark.parametrize("listener", [federation.Listener, BothWays], indirect=True)
+def test_what_has_arrived_of_a_session_does_not_go_back_if_it_may_not_be_resumed(
+        opened, listener, shut, answer):
+    node, alice = opened
+    peer, _ = sm_join(listener, "")
+    shut(node)
+    begun = time.monotonic()
+    early = LATE if isinstance(listener, BothWays) else ""
+    peer.sendall(f"{early}{ANSWERS[answer]}{LATE if answer != 'none' else ''}".encode())
+    came = rest(peer)
+    assert bodies(came) == [] and "<presence" not in came
+    assert time.monotonic() - begun < 5
+    gone = [f"m{n}" for n in range(1 if answer == "none" else 3, 5)]
+    assert refused(alice, len(gone)) == gone
+    until_confirmed(node)
+    assert "late" not in [e.findtext(f"{{{xml.CLIENT}}}body") for e in alice.inbox]
+    allowed(node)
+    say(alice, "new")
+    peer, asked = sm_join(listener, ENABLED)
+    text = asked.string
+    if "text new<" not in text:
+        text += listener.read_until(peer, "text new<").string
+    assert "<enable" in asked[0] and bodies(text) == ["text new"]
+    peer.close()
+
+
+@pytest.mark.sqlite
+def test_a_session_is_resumed_if_it_may_be_again_when_the_answer_comes(opened, listener):
+    node, alice = opened
+    peer, _ = sm_join(listener, "")
+    blocked(node)
+    node.ctl("federation", "allow", OTHER)
+    peer.sendall(ANSWERS["resumed"].encode())
+    assert bodies(listener.read_until(peer, "text 4</body>").string) == ["text 3", "text 4"]
+    peer.sendall(f"<a xmlns='{xml.SM}' h='5'/>".encode())
+    until_confirmed(node)
+    assert refused(alice, 0) == []
+    peer.close()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("shut", [stopped, blocked_and_stopped])
+def test_what_has_arrived_of_a_session_is_not_sent_again_after_a_stop(
+        opened, listener, shut, answer):
+    node, alice = opened
+    peer, _ = sm_join(listener, "")
+    shut(node, alice)
+    peer.sendall(ANSWERS[answer].encode())
+    assert bodies(rest(peer)) == []
+    node.wait_exit()
+    node.start()
+    late = range(1 if answer == "none" else 3, 5)
+    if shut is blocked_and_stopped:
+        assert refused(node.client("alice"), len(late)) == [f"m{n}" for n in late]
+        return
+    peer, asked = sm_join(listener, ENABLED)
+    text = asked.string
+    if "text 4<" not in text:
+        text += listener.read_until(peer, "text 4<").string
+    assert bodies(text) == [f"text {n}" for n in late]
+    peer.close()

@@ -14,6 +14,7 @@
 #include "gate/s2s/s2s_out_private.h"
 #include "gate/s2s/s2s_out_sm.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
@@ -666,6 +667,10 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
 {
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
     (void)loop;
+    if (!o->up) { /* for the count; it is resumed if it may be again */
+        (void)partner_is_shut(o->partner);
+        return;
+    }
     if (o->draining) {
         out_has_drained(o);
         return;
@@ -716,7 +721,8 @@ static void out_other(struct xstream *x, slice unit)
 static bool out_may_send(struct xstream *x, slice remote, slice local)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (x->end_sent && (o->sm == OUT_COUNTS || s2s_ban(x->worker, local, remote) != NULL))
+    bool banned = (x->end_sent || !o->up) && s2s_ban(x->worker, local, remote) != NULL;
+    if (banned || (x->end_sent && o->sm == OUT_COUNTS))
         return false; /* it hears of it no more: if it counts, it sends that again */
     if (slice_eq(remote, out_remote(o)) &&
         (slice_eq(local, out_local(o)) ||
@@ -829,6 +835,16 @@ void s2s_out_parts(struct s2s_out *o, bool on)
         xstream_wait(&o->x);
     else
         xstream_go(&o->x);
+}
+
+bool s2s_out_hears_count(struct s2s_out *o)
+{
+    bool stops = o->x.among->stopped;
+    if (o->sm != OUT_RESUMING)
+        return false;
+    if (!timer_is_set(&o->wait) || stops)
+        timer_set(worker_loop(o->x.worker), &o->wait, stops ? STOPPING_MS : FINISH_MS);
+    return true;
 }
 
 void s2s_out_finish(struct s2s_out *o)

@@ -25,6 +25,9 @@ void s2s_out_close(struct s2s_out *o);
  * is awaited for 2 s. Nothing may be written any more. What the server has sent is handled first
  * and acknowledged, for at most 2 s, or 1 s when the edge stops. Again: nothing. */
 void s2s_out_finish(struct s2s_out *o);
+/* Of a stream that is to be resumed, the count of the answer is awaited for as long, and nothing
+ * else of it. false: it is none. */
+bool s2s_out_hears_count(struct s2s_out *o);
 /* A pair of the stream may speak no more: nothing is read while it says goodbye. Then it is closed,
  * or finished; or it goes on. */
 void s2s_out_parts(struct s2s_out *o, bool on);

@@ -5,6 +5,7 @@
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_out_private.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
 #include "xmpp/ns.h"
@@ -104,6 +105,15 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
     return true;
 }
 
+/* <resume/> was answered. right: that count can be. */
+static void out_goes_on(struct s2s_out *o, bool right, uint32_t h)
+{
+    if (!right)
+        out_miscounted(o, h);
+    else if (!partner_is_shut(o->partner))
+        s2s_out_takes_stanzas(o);
+}
+
 static bool out_resumed(struct s2s_out *o, const struct elem *e)
 {
     struct arena *tmp = out_scratch(o);
@@ -115,10 +125,7 @@ static bool out_resumed(struct s2s_out *o, const struct elem *e)
     xstream_can_be_resumed(&o->x);
     if (o->both)
         s2s_flow_goes_on(s2s_out_flow(&o->x));
-    if (!partner_confirmed(o->partner, h))
-        out_miscounted(o, h);
-    else
-        s2s_out_takes_stanzas(o);
+    out_goes_on(o, partner_confirmed(o->partner, h), h);
     return true;
 }
 
@@ -138,10 +145,8 @@ static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
         return false;
     o->sm = OUT_NO_SM;
     partner_begins(o->partner, &o->x, o->both, false);
-    if (out_count(e, out_scratch(o), &h) && !partner_confirmed(o->partner, h))
-        out_miscounted(o, h);
-    else
-        s2s_out_takes_stanzas(o);
+    bool counts = out_count(e, out_scratch(o), &h);
+    out_goes_on(o, !counts || partner_confirmed(o->partner, h), h);
     return true;
 }
 

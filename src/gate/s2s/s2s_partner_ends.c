@@ -6,6 +6,8 @@
 #include "gate/s2s/s2s_share.h"
 #include "im/foreign.h"
 
+enum { COUNT_PATIENCE_MS = 3000 /* longer than s2s_out_hears_count() */ };
+
 /* Its stream ends, and what waits is answered with the blame. */
 static void partner_cease(struct partner *p)
 {
@@ -35,16 +37,50 @@ static bool partner_awaits(const struct partner *p)
                           : p->unacked.written > 0;
 }
 
+/* Its stream is not resumed any more, but what has arrived of the session would go back to its
+ * senders, or be sent again: the answer that says so is waited for (XEP-0198 §5). false: none is to
+ * come. */
+static bool partner_hears_count(struct partner *p)
+{
+    bool needs = p->unacked.len > 0 || p->flow != NULL; /* or the other server needs ours */
+    if (p->state != ACTOR_LOADING || p->out == NULL || !needs || !s2s_out_hears_count(p->out))
+        return false;
+    s2s_find_cancel(&p->find); /* nothing follows */
+    timer_cancel(&p->turn);
+    timer_set(partner_loop(p), &p->patience, COUNT_PATIENCE_MS); /* behind that */
+    return true;
+}
+
+static void partner_blames_stop(struct partner *p)
+{
+    partner_blame(p, S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
+}
+
+bool partner_is_shut(struct partner *p)
+{
+    const struct foreign_ban *ban = foreign_ban(p->worker, partner_local(p), partner_remote(p));
+    if (partner_stopped(p))
+        partner_blames_stop(p);
+    else if (ban != NULL)
+        partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
+    else
+        return false;
+    partner_cease(p);
+    return true;
+}
+
 /* Gives the other server time to confirm what is on its way. The edge ends what takes too long. */
 void partner_stop(struct partner *p)
 {
     actor_pin(&p->actor);
-    partner_blame(p, S2S_AT_POLICY, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    if (p->state == ACTOR_READY && partner_awaits(p)) {
+    bool hears = partner_hears_count(p);
+    if (!hears)
+        partner_blames_stop(p);
+    if (!hears && p->state == ACTOR_READY && partner_awaits(p)) {
         partner_hold(p, HOLD_END);
         if (p->out != NULL) /* else its own stop ends the stream */
             s2s_out_finish(p->out);
-    } else {
+    } else if (!hears) {
         partner_cease(p);
     }
     s2s_mail_write(&p->mail);
@@ -95,10 +131,12 @@ void partner_policy_changed(struct partner *p)
         partner_says_goodbye(p, true);
         return;
     }
-    partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
     actor_pin(&p->actor);
-    if (!partner_shuts(p))
-        partner_cease(p);
+    if (!partner_hears_count(p)) {
+        partner_blame(p, S2S_AT_POLICY, SE_NOT_ALLOWED, true, "%s", ban->why);
+        if (!partner_shuts(p))
+            partner_cease(p);
+    }
     actor_unpin(&p->actor);
 }
 
