@@ -3,6 +3,7 @@ wait for about a second, and nothing comes twice if the stream is resumed."""
 import datetime
 import re
 import time
+from concurrent import futures
 
 import pytest
 
@@ -487,3 +488,65 @@ def test_a_stream_that_breaks_twice_is_resumed(pair, back, cut_after):
         until("all are confirmed", lambda server=server: pending(server) == 0)
     nothing_more(alice, bob)
     assert "s2s.resumed" in other.log()
+
+
+# --- an attempt to resume our own stream meets a wrong certificate, while there is a way back ---
+
+
+def wrong(listener, authority):
+    """The next connection is to a server with a certificate of another domain."""
+    right = listener.cert
+    listener.cert = authority.issue("wrong", "wrong.test")
+    with listener.secure():
+        listener.cert = right
+
+
+def broken_with_a_way_back(node, join, listener):
+    """Alice, and a stream of the other server to us; ours has broken, and BODIES have arrived."""
+    alice, reader = confirmed(node, listener)
+    peer = join(node)
+    peer.auto_ack = False
+    send(alice, *BODIES)
+    until("they have arrived", lambda: said(reader) == ["first", *BODIES])
+    reader.cut()
+    return alice, peer
+
+
+@pytest.mark.sqlite
+def test_a_wrong_certificate_for_a_moment_does_not_repeat_what_has_arrived(node, join, listener,
+                                                                           authority):
+    """Something else has answered in place of the server, perhaps."""
+    alice, peer = broken_with_a_way_back(node, join, listener)
+    wrong(listener, authority)
+    again = listener.secure(features=federation.EXTERNAL + (
+        "<bidi xmlns='urn:xmpp:features:bidi'/>"))
+    listener.read_until(again, "(?s).*<auth.*</auth>")
+    again.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(again, "third", SM)
+    listener.read_until(again, "<resume [^>]*previd='session'[^>]*>")
+    again.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='4'/>".encode())
+    reader = Reader(again)
+    send(alice, "new")
+    until("it", lambda: said(reader) == ["new"])
+    reader.say(f"<a xmlns='{xml.SM}' h='5'/>")
+    until("all are confirmed", lambda: pending(node) == 0)
+    nothing(peer)
+
+
+@pytest.mark.sqlite
+def test_a_wrong_certificate_for_longer_sends_all_on_the_way_back(node, join, listener,
+                                                                  authority):
+    """And nothing goes back to its sender."""
+    alice, peer = broken_with_a_way_back(node, join, listener)
+    begun = time.monotonic()
+    listener.cert = authority.issue("wrong", "wrong.test")
+    with futures.ThreadPoolExecutor(1) as there:
+        there.submit(lambda: [listener.secure().close() for _ in range(6)])
+        send(alice, "new")
+        come(peer, *BODIES, "new")
+        assert time.monotonic() - begun < WITHIN_S + 5  # it has several connections
+        peer.ack(4)
+        until("all are confirmed", lambda: pending(node) == 0)
+        alice.ping()
+        assert not [e for e in alice.inbox if e.get("type") == "error"]
+        listener.close()

@@ -178,6 +178,13 @@ static void partner_remembers(struct partner *p)
         timer_set(partner_loop(p), &p->retry, partner_pause_ms(p));
 }
 
+/* What waits is refused, if it cannot soon go on a way back. */
+static bool partner_refuses_waiting(const struct partner *p)
+{
+    return partner_gives_up(p) &&
+           (partner_stopped(p) || partner_fails_for_long(p) || !partner_may_soon_take_back(p));
+}
+
 void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
@@ -213,7 +220,7 @@ void partner_failed(struct partner *p)
         partner_divert(p);
     }
     bool waits = p->actor.inbox != NULL || p->unacked.len > 0 || p->rejoins;
-    if (p->diverts || !waits || (!soon && partner_gives_up(p)))
+    if (p->diverts || !waits || (!soon && partner_refuses_waiting(p)))
         partner_refuses_all(p);
 }
 

@@ -108,12 +108,13 @@ static bool back_is_answered_late(const struct partner *p)
 
 /* Its own stream has broken a moment ago, and can be resumed. The other server waits as long for
  * that before it writes again what it has written to that stream. An attempt that has a connection
- * gets more time. */
+ * gets more time. One that has failed in a way that stays, such as by a wrong certificate, has
+ * perhaps met something else in place of the server: the next one may find that. */
 static bool partner_resumes(const struct partner *p)
 {
     bool longer = p->out != NULL || back_has_several(p);
     return partner_waits_for_session(p) ||
-           (p->session != NULL && !p->hard &&
+           (p->session != NULL && !partner_rules_fail(p) &&
             (back_waits_since_there(p, longer ? BACK_RESUME_MS : BACK_WAIT_MS) ||
              back_is_answered_late(p)));
 }
@@ -138,10 +139,20 @@ static uint64_t back_wait_ms(const struct partner *p)
     return left > ms ? left : ms;
 }
 
-bool partner_may_take_back(const struct partner *p)
+static bool back_is_there(const struct partner *p)
 {
     return !list_empty(&p->offers) && setting_bool(&s2s_bidi) && list_empty(&p->questions) &&
-           !partner_resumes(p) && back_is_served(partner_remote(p));
+           back_is_served(partner_remote(p));
+}
+
+bool partner_may_take_back(const struct partner *p)
+{
+    return back_is_there(p) && !partner_resumes(p);
+}
+
+bool partner_may_soon_take_back(const struct partner *p)
+{
+    return back_is_there(p) && p->state == ACTOR_LOADING && partner_resumes(p);
 }
 
 /* Any other offer would get again what was written to the stream that has ended. */

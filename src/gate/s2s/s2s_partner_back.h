@@ -69,6 +69,8 @@ bool partner_takes_back(struct partner *p);
 void partner_offers_end(struct partner *p); /* nobody uses them */
 /* There is one, and nothing that it would write twice can be resumed. */
 bool partner_may_take_back(const struct partner *p);
+/* There is one that it may take when its own session is not waited for any more. */
+bool partner_may_soon_take_back(const struct partner *p);
 /* One that is LOADING takes that instead of going on with its attempt. */
 bool partner_turns_back(struct partner *p);
 /* It is LOADING anew. If its own session is to be resumed, it takes a way back later: */

@@ -74,9 +74,11 @@ uint64_t partner_pause_ms(const struct partner *p)
     return left > 0 && ms > left / 2 + BACKOFF_MS ? left / 2 + BACKOFF_MS : ms;
 }
 
+bool partner_rules_fail(const struct partner *p) { return p->hard && p->stage == S2S_AT_POLICY; }
+
 bool partner_resumes_soon(struct partner *p)
 {
-    bool ends = partner_stopped(p) || (p->hard && p->stage == S2S_AT_POLICY);
+    bool ends = partner_stopped(p) || partner_rules_fail(p);
     if (p->session == NULL || p->resumptions == RESUME_SOON_MAX || ends ||
         partner_fails_for_long(p))
         return false;

@@ -35,20 +35,23 @@ uint64_t partner_session_left_ms(const struct partner *p);
 /* The same while another connection of the pair is up: that does not carry its stanzas meanwhile
  * (gate/s2s/s2s_divert.h), they wait. */
 bool partner_waits_for_session(const struct partner *p);
-/* ... to resume a session of XEP-0198: whether the next one follows after a short pause. The other
- * server waits BACK_WAIT_MS for that if it has written to the session, too, and after that writes
- * what was not confirmed on another stream: it would arrive twice. So would what we give back for a
- * failure that waiting does not mend: something else has perhaps answered in place of the server.
- * RESUME_SOON_MAX in a row: then pauses are those for other stanzas. Counts this one. */
+/* Rules of ours do not let it connect: no other attempt can. */
+bool partner_rules_fail(const struct partner *p);
+/* After an attempt that has failed, to resume a session of XEP-0198: whether the next one follows
+ * after a short pause. The other server waits BACK_WAIT_MS for that if it has written to the
+ * session, too, and after that writes what was not confirmed on another stream: it would arrive
+ * twice. So would what we give back for a failure that waiting does not mend: something else has
+ * perhaps answered in place of the server. RESUME_SOON_MAX in a row: then pauses are those for
+ * other stanzas. Counts this one. */
 bool partner_resumes_soon(struct partner *p);
 uint64_t partner_resume_pause_ms(const struct partner *p); /* ... of the last one that it counted */
-/* ... for a stanza that it was sent alone: whether the next attempt may follow at once, so that one
- * bad stanza does not hold up others. The same if a stream has ended in order, before anything was
- * confirmed on it, or if an operator has ended an attempt: perhaps both operators close the stream.
- * PARTNER_QUICK_MAX in PARTNER_QUICK_MS: a server that ends all streams is not flooded with them.
- * Counts this one. */
+/* After an attempt that has failed for a stanza that it was sent alone: whether the next one may
+ * follow at once, so that one bad stanza does not hold up others. The same if a stream has ended in
+ * order, before anything was confirmed on it, or if an operator has ended an attempt: perhaps both
+ * operators close the stream. PARTNER_QUICK_MAX in PARTNER_QUICK_MS: a server that ends all streams
+ * is not flooded with them. Counts this one. */
 bool partner_may_be_quick(struct partner *p);
-bool partner_gives_up(const struct partner *p); /* ... what waits is refused now */
+bool partner_gives_up(const struct partner *p); /* after a failure: no other is waited for */
 /* It is LOADING from now on: stanzas begin to wait, if any come. */
 void partner_waits(struct partner *p);
 /* partner.patience has ended while it is LOADING. false: not yet, or nothing waits. true: what
