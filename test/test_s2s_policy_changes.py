@@ -1,8 +1,10 @@
 """Rules about other servers that change: who is shut out goes and is seen again, and what waits is
 judged once more."""
+import time
+
 import pytest
 
-from muster import federation, xml
+from muster import across, federation, xml
 from muster.client import until
 from test_s2s_policy import (FAR, ONE, OTHER, befriend, befriended, both, bounced, free_node,
                              free_pair, say, text_of, told)
@@ -61,6 +63,39 @@ def test_a_domain_that_is_shut_out_goes_and_is_seen_again(free, how):
     assert "changed" in text_of(alice.expect(f"<presence from='{bob}' type='-'/>"))
     assert "news" in text_of(bob.expect(lambda e: e.get("from") == str(alice)
                                         and "news" in text_of(e)))
+
+
+@pytest.mark.parametrize("how", ["policy", "block"])
+def test_each_resource_of_a_contact_is_seen_again_once(free, how):
+    """RFC 6121 §4.3: one probe, and one answer for each resource; our user is told once, too."""
+    one, other = free
+    alice, bob, _ = befriended(free)
+    clients = [alice, bob, one.client("alice", "second"), other.client("bob", "second")]
+    for client in clients:
+        across.mark(alice, bob)
+        across.mark(bob, alice)
+        client.ping()
+    shut, open_again = SHUTS[how]
+    for command in shut:
+        one.ctl(*command)
+    for client in clients[:2]:
+        there = OTHER if client is alice else ONE
+        for _ in range(2):
+            client.expect(lambda e, there=there: e.get("type") == "unavailable"
+                          and e.get("from").partition("/")[0].endswith(f"@{there}"))
+    for client in clients:
+        client.drain()
+    for command in open_again:
+        one.ctl(*command)
+    ends = time.monotonic() + 3  # contacts are asked a second later
+    while time.monotonic() < ends:
+        for client in clients:
+            client.pump(0.02)
+    for client in clients:
+        there = clients[1::2] if client.bare == alice.bare else clients[::2]
+        seen = [e.get("from") for e in client.inbox
+                if e.tag.endswith("}presence") and e.get("type") is None]
+        assert sorted(seen) == sorted(map(str, there))
 
 
 @pytest.mark.parametrize("at", [ONE, OTHER], ids=["here", "there"])

@@ -336,9 +336,16 @@ static void spoken_note(struct contacts_worker *cw, slice domain, slice local)
     map_put(&cw->spoken, p);
 }
 
+static bool contact_may_speak(struct worker *w, slice account, slice contact)
+{
+    return foreign_pair(w, jid_split(account).domain, jid_split(contact).domain);
+}
+
 /* By another rule than one for its domain. Nothing is counted. */
 static bool contact_is_barred(struct worker *w, slice account, slice contact)
 {
+    if (!contact_may_speak(w, account, contact))
+        return false;
     struct stanza *probe =
         stanza_make(STANZA_PRESENCE, TYPE_PROBE, account, contact, (slice){ 0 }, (slice){ 0 });
     struct edge_word word = foreign_leaves(w, probe, true);
@@ -569,6 +576,7 @@ static void place_bar(struct contacts_worker *cw, struct place *p)
     }
 }
 
+/* Who is asked anyway, as all of the domain are, is not asked twice. */
 static void contacts_barred_changed(struct contacts_worker *cw)
 {
     struct barred *b;
@@ -576,9 +584,11 @@ static void contacts_barred_changed(struct contacts_worker *cw)
     for (uint32_t i = 0; (b = map_next(&cw->barred, &i)) != NULL;) {
         slice account = { b->key.ptr, b->account_len };
         slice contact = slice_from(b->key, b->account_len + 1);
-        if (contact_is_barred(cw->worker, account, contact))
+        if (!contact_may_speak(cw->worker, account, contact) ||
+            contact_is_barred(cw->worker, account, contact))
             continue;
-        errands_add(cw->errands, account, contact);
+        if (!pair_is_back(cw, jid_split(contact).domain, jid_split(account).domain))
+            errands_add(cw->errands, account, contact);
         map_del(&cw->barred, barred_key(b));
         mem_free(&b);
     }
@@ -628,7 +638,6 @@ static void contacts_pairs_changed(struct worker *w)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
     sessions_part(cw);
-    contacts_barred_changed(cw);
     struct spoken *p;
     struct place *place;
     for (uint32_t i = 0; (p = map_next(&cw->spoken, &i)) != NULL;) {
@@ -641,6 +650,7 @@ static void contacts_pairs_changed(struct worker *w)
             place->is_lost = false;
         contacts_gather_soon(cw);
     }
+    contacts_barred_changed(cw);
 }
 
 /* A session that a planned restart has kept has missed what its contacts said meanwhile, and they
