@@ -80,15 +80,13 @@ def test_a_message_goes_to_an_address(open_node, authority):
 
 
 def test_each_host_has_one_address_as_a_domain(open_node):
-    """IPv4 in IPv6 (RFC 4291 §2.5.5.2) is the same; and an address is below no name."""
+    """IPv4 in IPv6 (RFC 4291 §2.5.5.2) is the same."""
     alice = open_node.client("alice")
     same = [V4, "[::ffff:127.0.0.7]", "[::FFFF:7F00:7]"]
     open_node.ctl("federation", "block", same[1])
     for to in same:
         assert error_of(alice, f"bob@{to}")[0] == "policy-violation"
     open_node.ctl("federation", "allow", V4)
-    open_node.ctl("federation", "block", "*.0.0.7")
-    open_node.ctl("s2s-route", "add", "*.0.0.7", "127.0.0.1:1", "--blocked", "on")
     open_node.ctl("s2s-route", "add", V4, f"127.0.0.1:{federation.free_port()}")
     for to in same:
         assert error_of(alice, f"bob@{to}")[0] == "remote-server-timeout"
@@ -152,3 +150,29 @@ def test_addresses_have_demands_and_blocks(open_node, authority):
     open_node.ctl("s2s-route", "add", V4, "127.0.0.1:1", "--blocked", "on")
     assert error_of(alice, V4) == (
         "not-allowed", "this server does not communicate with that domain")
+
+
+@pytest.mark.parametrize("pattern", ["*.0.0.7", "*.7", f"*.{V4}", f"*.{V6}"])
+def test_a_pattern_of_a_part_of_an_address_is_refused(open_node, pattern):
+    """It would match nothing. The text says what to write."""
+    alice = f"alice@{ONE}"
+    for command in (("federation", "block", pattern), ("federation", "allow", pattern),
+                    ("set", "s2s.domains", f"a.test {pattern}"),
+                    ("set", f"s2s.domains@{ONE}", pattern),
+                    ("s2s-route", "add", pattern, "127.0.0.1:1"),
+                    ("s2s-demand", "set", pattern, "--auth", "any"),
+                    ("federation", "set", alice, "only", "--domains", f"a.test {pattern}"),
+                    ("s2s-group", "set", "sales", "except", "--domains", pattern)):
+        assert "IP address" in refusal(open_node, *command), command
+    assert open_node.rows("federation", "list") == []
+
+
+def test_a_line_of_the_blocklist_that_blocks_nothing_is_named(open_node, tmp_path):
+    """The others count."""
+    alice = open_node.client("alice")
+    file = tmp_path / "blocklist"
+    file.write_text(f"*.7 # the first is named\n{V4}\n*.0.0.7\n")
+    open_node.ctl("set", "federation.blocklist", str(file))
+    open_node.wait_log("event=federation.blocklist-useless .* line=1 .*in full")
+    assert open_node.log().count("federation.blocklist-useless") == 1
+    assert error_of(alice, V4)[0] == "policy-violation"

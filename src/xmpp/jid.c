@@ -183,6 +183,15 @@ bool jid_is_address(slice domain)
     return inet_pton(AF_INET, text, &v4) == 1;
 }
 
+bool jid_may_have_below(slice domain)
+{
+    size_t n = domain.len;
+    while (n > 0 && domain.ptr[n - 1] >= '0' && domain.ptr[n - 1] <= '9')
+        n--;
+    bool number = n < domain.len && (n == 0 || domain.ptr[n - 1] == '.');
+    return !number && !jid_is_address(domain);
+}
+
 slice jid_bare_of(slice text)
 {
     const char *slash = text.len > 0 ? memchr(text.ptr, '/', text.len) : NULL;

@@ -34,6 +34,9 @@ NODISCARD enum err jid_prep_domain(slice text, struct arena *tmp, slice *out);
 /* Whether a prepared domain is an IP address: "192.0.2.1", "[2001:db8::1]" (RFC 7622 §3.2). It is
  * no name, so it is below none (RFC 9525 §6.5). */
 bool jid_is_address(slice domain);
+/* Whether domains can be below that prepared one. None is below an address, or a part of one: the
+ * last label of a name is no number (RFC 3696 §2). */
+bool jid_may_have_below(slice domain);
 NODISCARD enum err jid_prep_resource(slice text, struct arena *tmp, slice *out);
 /* OpaqueString of RFC 8265 for passwords (SCRAM and PLAIN); SASLprep's mappings agree on all that
  * it allows. */

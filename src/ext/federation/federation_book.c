@@ -21,9 +21,11 @@ static struct {
 static bool book_word_ok(slice word, struct arena *tmp)
 {
     slice prepared;
-    if (slice_starts(word, SLICE("*.")))
+    bool below = slice_starts(word, SLICE("*."));
+    if (below)
         word = slice_from(word, 2);
     return jid_prep_domain(word, tmp, &prepared) == OK &&
+           (!below || jid_may_have_below(prepared)) &&
            memchr(prepared.ptr, '*', prepared.len) == NULL;
 }
 

@@ -30,7 +30,9 @@ bool federation_mode_fits(struct command_call *call, int64_t mode, slice domains
     "except: all of these but the ones in --domains"
 
 bool federation_domains_ok(slice words); /* a `check`; its `form`: */
-#define FEDERATION_DOMAINS_FORM "domains with spaces between them; *.DOMAIN is all below it"
+#define FEDERATION_DOMAINS_FORM                                                                    \
+    "domains with spaces between them; *.DOMAIN is all below it, and an IP address is written in " \
+    "full"
 /* The domains in the form that is compared: in lower case, IDN as U-labels. Words that are no
  * domains are left out. */
 slice federation_domains_prepared(slice words, struct arena *tmp);

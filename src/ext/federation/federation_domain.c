@@ -230,7 +230,8 @@ static bool domain_pattern(slice text, struct arena *arena, slice *pattern, slic
 {
     bool below = slice_starts(text, SLICE("*."));
     if (jid_prep_domain(below ? slice_from(text, 2) : text, arena, domain) != OK ||
-        memchr(domain->ptr, '*', domain->len) != NULL || memchr(domain->ptr, ' ', domain->len))
+        memchr(domain->ptr, '*', domain->len) != NULL || memchr(domain->ptr, ' ', domain->len) ||
+        (below && !jid_may_have_below(*domain)))
         return false;
     *pattern = below ? slice_of(arena_printf(arena, "*.%.*s", SLICE_ARG(*domain))) : *domain;
     return true;
@@ -337,7 +338,7 @@ static const struct command_arg domain_args[] = {
       .min = 1,
       .max = JID_PART_MAX,
       .check = domain_pattern_ok,
-      .form = "a domain, or *.DOMAIN for all below it",
+      .form = "a domain, *.DOMAIN for all below it, or an IP address in full",
       .example = "partner.example",
       .doc = "domain of another server; *.DOMAIN is all below it" },
     { 0 },

@@ -142,6 +142,11 @@ static void watch_use(struct federation_watch *d)
     d->has_list = d->path[0] != '\0';
     log_info(&log_federation, LOG_EV("federation.blocklist"), LOG_C("file", d->path),
              LOG_I("patterns", federation_list_count(d->list)));
+    if (federation_list_useless(d->list) > 0)
+        log_warn(&log_federation, LOG_EV("federation.blocklist-useless"), LOG_C("file", d->path),
+                 LOG_I("line", federation_list_useless(d->list)),
+                 LOG_C("hint", "no domain is below an IP address, so this line blocks nothing, and "
+                               "perhaps others like it; write each address in full"));
     federation_book_put_file(d->list);
     d->list = NULL;
 }

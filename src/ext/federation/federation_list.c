@@ -12,6 +12,8 @@ struct federation_list {
     struct map below; /* slices: domains, all below is meant */
     slice *glob;      /* addresses with '*' in the name */
     uint32_t globs, count;
+    uint32_t line;    /* the last that was read */
+    uint32_t useless; /* see federation_list_useless() */
 };
 
 static bool list_is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
@@ -57,7 +59,12 @@ static enum err list_add_domain(struct federation_list *l, slice text, struct ar
         why_set(why, "found %.*s, expected a domain, *.DOMAIN or NAME@DOMAIN", SLICE_ARG(text));
         return E_SYNTAX;
     }
-    list_put(l, below ? &l->below : &l->exact, domain);
+    if (!below)
+        list_put(l, &l->exact, domain);
+    else if (jid_may_have_below(domain))
+        list_put(l, &l->below, domain);
+    else if (l->useless == 0)
+        l->useless = l->line;
     return OK;
 }
 
@@ -124,15 +131,14 @@ enum err federation_list_read(struct federation_list **out, slice text, struct w
         text = slice_from(text, 3);
     struct federation_list *l = list_new();
     struct arena *tmp = arena_create(0);
-    uint32_t number = 0;
     for (bool more = text.len > 0; more && e == OK; arena_reset(tmp)) {
         struct why found = { "" };
         slice line;
         more = slice_cut(text, '\n', &line, &text);
-        number++;
+        l->line++;
         e = list_add_line(l, line, tmp, &found);
         if (e != OK)
-            why_set(why, "line %u: %s", number, found.text);
+            why_set(why, "line %u: %s", l->line, found.text);
     }
     arena_destroy(&tmp);
     if (e == OK)
@@ -153,6 +159,11 @@ void federation_list_free(struct federation_list **pl)
     map_fini(&l->below);
     arena_destroy(&l->arena);
     mem_free(&l);
+}
+
+uint32_t federation_list_useless(const struct federation_list *l)
+{
+    return l == NULL ? 0 : l->useless;
 }
 
 uint32_t federation_list_count(const struct federation_list *l) { return l == NULL ? 0 : l->count; }

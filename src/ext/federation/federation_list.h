@@ -25,6 +25,9 @@ struct federation_list;
 NODISCARD enum err federation_list_read(struct federation_list **out, slice text, struct why *why);
 void federation_list_free(struct federation_list **l);           /* NULL in it is fine */
 uint32_t federation_list_count(const struct federation_list *l); /* patterns; NULL: 0 */
+/* The first line with a pattern that nothing fits, as there is no domain below an address: *.2.1.
+ * 0: there is none. */
+uint32_t federation_list_useless(const struct federation_list *l);
 
 /* Prepared. NULL: an empty list. */
 bool federation_list_has_domain(const struct federation_list *l, slice domain);

@@ -33,6 +33,7 @@ static void patterns_are_domains_and_addresses(void **s)
                                              "127.0.0.7",       "x@127.0.0.7" };
     (void)s;
     assert_int_equal(federation_list_count(l), 7);
+    assert_int_equal(federation_list_useless(l), 8); /* its line */
     for (size_t i = 0; i < sizeof listed / sizeof listed[0]; i++)
         if (!federation_list_has(l, slice_of(listed[i])))
             fail_msg("%s is free", listed[i]);
@@ -80,6 +81,8 @@ static void an_empty_list_has_nothing(void **s)
     assert_int_equal(federation_list_count(l), 0);
     assert_false(federation_list_has(l, SLICE("a.test")));
     assert_false(federation_list_has(NULL, SLICE("a.test")));
+    assert_int_equal(federation_list_useless(l), 0);
+    assert_int_equal(federation_list_useless(NULL), 0);
     federation_list_free(&l);
     federation_list_free(&l);
 }

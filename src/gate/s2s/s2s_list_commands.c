@@ -515,14 +515,12 @@ static void run_demand_list(struct command_call *call)
         .form = S2S_TARGET_FORM,                                                                   \
         .doc = "where their server is: a name or address with a port, or a name with SRV records"  \
     }
-/* There is nothing below an address. */
 static bool list_pattern_ok(slice text)
 {
     struct arena *tmp = arena_create(0);
     slice pattern;
     bool right = s2s_pattern_ok(text) && s2s_pattern_read(text, tmp, &pattern) &&
-                 pattern.len <= S2S_PATTERN_MAX &&
-                 !(slice_starts(pattern, SLICE("*.")) && jid_is_address(slice_from(pattern, 2)));
+                 pattern.len <= S2S_PATTERN_MAX;
     arena_destroy(&tmp);
     return right;
 }

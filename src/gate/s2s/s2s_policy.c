@@ -16,7 +16,8 @@ bool s2s_pattern_read(slice text, struct arena *tmp, slice *pattern)
     *pattern = text;
     if (slice_is(text, "*"))
         return true;
-    if (jid_prep_domain(below ? slice_from(text, 2) : text, tmp, &domain) != OK)
+    if (jid_prep_domain(below ? slice_from(text, 2) : text, tmp, &domain) != OK ||
+        (below && !jid_may_have_below(domain)))
         return false;
     *pattern = below ? slice_of(arena_printf(tmp, "*.%.*s", SLICE_ARG(domain))) : domain;
     return true;

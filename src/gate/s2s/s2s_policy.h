@@ -18,6 +18,9 @@ bool s2s_patterns_match(slice patterns, slice domain);
 bool s2s_pattern_ok(slice pattern);
 bool s2s_patterns_ok(slice patterns);
 bool s2s_dns_servers_ok(slice servers);
-#define S2S_PATTERNS_FORM    "domains with spaces between them; *.DOMAIN is all below it, * is all"
-#define S2S_PATTERN_FORM     "DOMAIN, *.DOMAIN for all below it, or * for all"
+#define S2S_PATTERNS_FORM                                                                          \
+    "domains with spaces between them; *.DOMAIN is all below it, * is all, and an IP address is "  \
+    "written in full"
+#define S2S_PATTERN_FORM "DOMAIN, *.DOMAIN for all below it, * for all, or an IP address in full"
+
 #define S2S_DNS_SERVERS_FORM "addresses with or without a port, and commas between them"

@@ -57,7 +57,9 @@ static void settings_are_checked(void **s)
     static const char *const right[] = {
         "", "a.test", "*", "*.a.test b.test", "bücher.test", "A.test", "*.xn--bcher-kva.test"
     };
-    static const char *const wrong[] = { "*.", "**", "a b@c", "*.*.test", "a..b", "xn--a.test" };
+    static const char *const wrong[] = { "*.",          "**",         "a b@c",     "*.*.test",
+                                         "a..b",        "xn--a.test", "*.0.0.7",   "*.7",
+                                         "*.127.0.0.7", "*.[::1]",    "a.test *.1" };
     (void)s;
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
         assert_true(s2s_patterns_ok(slice_of(right[i])));
@@ -97,6 +99,13 @@ static void addresses_are_no_domains(void **s)
     assert_true(jid_is_address(SLICE("127.0.0.1")));
     assert_false(jid_is_address(SLICE("127.0.0.1.test")));
     assert_false(jid_is_address(SLICE("a.test")));
+    assert_false(jid_may_have_below(SLICE("[::1]")));
+    assert_false(jid_may_have_below(SLICE("127.0.0.1")));
+    assert_false(jid_may_have_below(SLICE("0.1")));
+    assert_false(jid_may_have_below(SLICE("1")));
+    assert_true(jid_may_have_below(SLICE("a1")));
+    assert_true(jid_may_have_below(SLICE("1.test")));
+    assert_true(jid_may_have_below(SLICE("127.0.0.1.test")));
 }
 
 int main(void)
