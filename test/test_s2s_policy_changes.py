@@ -65,6 +65,22 @@ def test_a_domain_that_is_shut_out_goes_and_is_seen_again(free, how):
                                         and "news" in text_of(e)))
 
 
+@pytest.mark.parametrize("how", SHUTS)
+def test_a_request_to_an_occupant_who_is_shut_out_is_answered(free, how):
+    """RFC 6120 §8.2.3. It went through a room here (XEP-0045 §17), which the occupant leaves."""
+    one, _ = free
+    alice, bob, room = befriended(free)
+    alice.send(f"<iq type='get' id='ask' to='{room.jid}/bob'>"
+               "<query xmlns='jabber:iq:version'/></iq>")
+    bob.expect(f"<iq type='get' from='{room.jid}/alice'/>")
+    for command in SHUTS[how][0]:
+        one.ctl(*command)
+    error = alice.expect(f"<iq type='error' id='ask' from='{room.jid}/bob'/>")
+    assert xml.condition(error) == "recipient-unavailable"
+    alice.ping()
+    alice.expect_nothing("<iq type='error' id='ask'/>")
+
+
 @pytest.mark.parametrize("how", ["policy", "block"])
 def test_each_resource_of_a_contact_is_seen_again_once(free, how):
     """RFC 6121 §4.3: one probe, and one answer for each resource; our user is told once, too."""
