@@ -254,8 +254,12 @@ def test_the_candidate_is_a_resource(api, server):
         body = None if method == "DELETE" else {"value": "9"} if method == "PUT" else {}
         assert api(method, path + more, body, token=eyes).status == 403, method
     assert api("POST", f"{path}/apply", {"confirm": "1h", "comment": "more"}).status == 200
-    assert api("GET", "/settings/history").json["items"][0]["state"] == "waits"
-    assert api("POST", "/settings/confirmation", {}).status == 200
+    newest = api("GET", "/settings/history").json["items"][0]
+    assert newest["state"] == "waits"
+    version = newest["version"]
+    assert api("POST", "/settings/confirmation", {"version": version + 1}).status == 409
+    assert api("POST", "/settings/rollback", {"waits": version + 1}).status == 409
+    assert api("POST", "/settings/confirmation", {"version": version}).status == 200
     assert api("GET", "/settings/history").json["items"][0]["state"] == "confirmed"
     assert api("GET", f"/settings/{LIMIT}").json["value"] == "78"
 

@@ -209,6 +209,33 @@ def test_confirmed_stays(server):
     server.ctl("config", "rollback")
 
 
+def test_only_the_change_that_was_seen_is_confirmed_or_taken_back(server):
+    """Somebody else may have confirmed it meanwhile, or taken it back and applied another one."""
+    def waits(subject):
+        server.ctl("config", "edit", "announce.subject", subject)
+        server.ctl("config", "apply", "--confirm", "1h")
+        return history(server)[0]["version"]
+
+    seen = waits("one")
+    server.ctl("config", "confirm", seen)
+    server.ctl("set", "roster.groups-max", "99")
+    stale = f"version {seen} does not wait to be confirmed; "
+    for act in (("confirm", seen), ("rollback", "--waits", seen), ("rollback", 0, "--waits", seen)):
+        assert stale + "no change waits" in refusal(server, "config", *act)
+    assert (value(server, "announce.subject"), value(server, "roster.groups-max")) == ("one", "99")
+    gone = waits("two")
+    server.ctl("config", "rollback", "--waits", gone)
+    assert value(server, "announce.subject") == "one"
+    other = waits("three")
+    for act in (("confirm", gone), ("rollback", "--waits", gone)):
+        said = refusal(server, "config", *act)
+        assert f"nothing was changed: version {gone} does not wait" in said
+        assert f"; version {other} waits to be confirmed until 20" in said
+    assert history(server)[0]["state"] == "waits" and value(server, "announce.subject") == "three"
+    server.ctl("config", "rollback", other - 1, "--waits", other)
+    assert value(server, "announce.subject") == "one"
+
+
 @pytest.mark.parametrize("pause", (0, 3))
 def test_a_kill_does_not_confirm(make_server, pause):
     """pause: how long nothing runs. The time to confirm ends meanwhile, or after the start."""

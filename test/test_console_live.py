@@ -213,6 +213,37 @@ def test_a_change_that_waits_is_confirmed_or_goes_back(server, pages):
     assert pages.complaints() == []
 
 
+def test_the_bar_acts_on_no_other_change_than_it_shows(server, pages):
+    """It is some seconds behind what another operator does."""
+    def waits(subject):
+        server.ctl("config", "edit", "announce.subject", subject)
+        server.ctl("config", "apply", "--confirm", "1h")
+
+    def shows_old(button):
+        pages.log_in(server.api.token)
+        pages.find(".candidate button", button)
+        pages.js("""
+            const asked = window.fetch;  // no look at the history, as in the time between two
+            window.fetch = async (url, options) => url.endsWith('/commands/config-history')
+              ? new Promise(() => {}) : asked(url, options);""")
+
+    waits("one")
+    shows_old("Roll back")
+    server.ctl("config", "confirm")
+    server.ctl("set", "roster.groups-max", "99")
+    pages.click(".candidate button", "Roll back")
+    pages.find("[role=status]", "does not wait to be confirmed; no change waits")
+    assert server.rows("get", "roster.groups-max")[0]["value"] == "99"
+    waits("two")
+    shows_old("Confirm")
+    server.ctl("config", "rollback")
+    waits("three")
+    pages.click(".candidate button", "Confirm")
+    pages.find("[role=status]", "does not wait to be confirmed; version")
+    assert server.rows("config", "history")[0]["state"] == "waits"
+    server.ctl("config", "confirm")
+
+
 def test_a_change_that_went_back_is_not_shown_any_more(server, pages):
     """Neither its value in the list of settings, nor the buttons that would keep it."""
     pages.log_in(server.api.token)

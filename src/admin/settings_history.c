@@ -472,9 +472,27 @@ static void rollback_done(struct settings_turn *t)
     settings_turn_over(t);
 }
 
+/* Whether the change that waits is the one that the caller has seen, if they name it: it may have
+ * been confirmed or taken back meanwhile, and another one applied. */
+static bool waits_as_seen(struct settings_turn *t, const char *arg)
+{
+    int64_t seen = command_number(t->call, arg, waiting.version);
+    const char *waits = settings_waiting(t->arena);
+    if (seen == waiting.version)
+        return true;
+    settings_turn_fail(t, E_CONFLICT,
+                       arena_printf(t->arena,
+                                    "nothing was changed: version %lld does not wait to be "
+                                    "confirmed; %s",
+                                    (long long)seen, waits != NULL ? waits : "no change waits"));
+    return false;
+}
+
 static void rollback_begin(struct settings_turn *t)
 {
     int64_t to = command_number(t->call, "version", -1);
+    if (!waits_as_seen(t, "waits"))
+        return;
     if (to > last_version) {
         settings_turn_fail(t, E_NOTFOUND,
                            arena_printf(t->arena, "version %lld: the last one is %lld",
@@ -542,6 +560,8 @@ static void confirm_checked(void *arg, enum store_result result, const struct st
 
 static void confirm_begin(struct settings_turn *t)
 {
+    if (!waits_as_seen(t, "version"))
+        return;
     if (waiting.version == 0) {
         settings_turn_fail(t, E_NOTFOUND, "no change waits to be confirmed");
         return;
@@ -879,6 +899,13 @@ struct command settings_rollback_command = {
                                             .max = PARAM_NONE,
                                             .doc = "the version to go back to; without it: the one "
                                                    "before the last" },
+                                          { .name = "waits",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 1,
+                                            .max = PARAM_NONE,
+                                            .doc = "only if the change that waits to be confirmed "
+                                                   "is this version" },
                                           SETTINGS_ACCEPT_ARG,
                                           SETTINGS_COMMENT_ARG,
                                           { 0 } },
@@ -895,7 +922,14 @@ struct command settings_confirm_command = {
     .rest = "POST /settings/confirmation",
     .effect = COMMAND_CHANGES,
     .area = "settings",
-    .args = (const struct command_arg[]){ { 0 } },
+    .args = (const struct command_arg[]){ { .name = "version",
+                                            .kind = ARG_OPTIONAL,
+                                            .type = PARAM_INT,
+                                            .min = 1,
+                                            .max = PARAM_NONE,
+                                            .doc = "only if the change that waits is this version; "
+                                                   "without it: whichever waits" },
+                                          { 0 } },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
     .run = run_confirm,

@@ -49,14 +49,15 @@ function Unconfirmed() {
   useOver(newest?.until, reload, touch);
   const rest = useRest(newest?.until);
   if (!newest) return null;
-  const act = (name) => () => run(name).then((answer) => { say(answer.text); touch(); }, (error) => say(error.message));
+  const { version } = newest; // another one may wait by now
+  const act = (name, seen) => () => run(name, seen).then((answer) => say(answer.text), (error) => say(error.message)).then(touch);
   return (
     <section className="card wide candidate" aria-label={t("settings.waits")}>
-      <p role="alert">{t("settings.unconfirmed", { version: newest.version, who: newest.who, at: shown({ type: "timestamp" }, newest.until) })}</p>
+      <p role="alert">{t("settings.unconfirmed", { version, who: newest.who, at: shown({ type: "timestamp" }, newest.until) })}</p>
       <p className="figure" role="timer">{rest}</p>
       <p className="buttons">
-        {rows.commands.has("config confirm") && <button type="button" className="main" onClick={act("config confirm")}>{t("settings.confirm")}</button>}
-        {rows.commands.has("config rollback") && <button type="button" onClick={act("config rollback")}>{t("settings.back")}</button>}
+        {rows.commands.has("config confirm") && <button type="button" className="main" onClick={act("config confirm", { version })}>{t("settings.confirm")}</button>}
+        {rows.commands.has("config rollback") && <button type="button" onClick={act("config rollback", { waits: version })}>{t("settings.back")}</button>}
       </p>
     </section>
   );

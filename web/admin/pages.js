@@ -63,6 +63,7 @@ export const quick = {
  * command: some are run at the server's host only. */
 export const possible = {
   "job cancel": (row, rows) => row.state === "running" && rows.commands.has(row.command),
+  "config confirm": (row) => row.state === "waits",
 };
 
 /* Buttons of a thing that are left out where they would change nothing, or be refused. */
