@@ -530,6 +530,26 @@ def test_a_limit_holds_when_it_is_changed(server):
                                                    server.rows("alarm", "list")})
 
 
+def test_a_lower_limit_is_shown_and_cuts_groups_with_names(server):
+    """At once, and a higher one brings them back. Nothing else need happen to a group."""
+    make(server, *JIDS)
+    server.ctl("group", "add", "rest", "--members", JIDS[0])
+    server.ctl("config", "edit", "groups.members-max", "2")
+    assert server.rows("config", "diff")[0]["impact"] == "groups that are larger: 1"
+    server.ctl("config", "apply")
+
+    def members():
+        return {r["name"]: r["members"] for r in server.rows("group", "list")}
+
+    until("the group is cut", lambda: members() == {"rest": 1, "sales": 2})
+    assert "groups.cut" in {r["name"] for r in server.rows("alarm", "list")}
+    server.ctl("config", "edit", "groups.members-max", "3")
+    assert server.rows("config", "diff")[0]["impact"] == "groups that are larger: 0"
+    server.ctl("config", "apply")
+    until("all are back", lambda: members() == {"rest": 1, "sales": 3})
+    assert "groups.cut" not in {r["name"] for r in server.rows("alarm", "list")}
+
+
 @pytest.mark.settings({"groups.viewers-max": 2}, why="a domain that is larger")
 def test_who_sees_a_group_by_domain_is_limited(server):
     """The oldest accounts do."""

@@ -33,6 +33,8 @@ enum {
 };
 
 static void limit_changed(struct worker *w, const struct setting *s);
+static const struct setting_impact larger_impact = { .stmt = &groups_stmt_larger,
+                                                     .what = "groups that are larger" };
 
 /* clang-format off */
 struct setting groups_max = {
@@ -42,7 +44,7 @@ struct setting groups_max = {
 };
 struct setting groups_members_max = {
     .name = "groups.members-max", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 2000, .min = 1,
-    .max = 50000, .unit = "members",
+    .max = 50000, .unit = "members", .impact = &larger_impact,
     .doc = "How many members a group of users may have. Of a domain or a rule that matches more, "
            "the oldest accounts are in the group.",
     .changed = limit_changed,
@@ -229,6 +231,7 @@ static const struct store_schema schema = {
                                            &groups_stmt_domains,
                                            &groups_stmt_follows,
                                            &groups_stmt_matched,
+                                           &groups_stmt_larger,
                                            &groups_stmt_others,
                                            &groups_stmt_by_rule,
                                            &groups_stmt_too_many_see,
@@ -282,14 +285,6 @@ static const struct message_row news_message = {
 static void tell_news(struct worker *w)
 {
     duty_send(w, DUTY_GROUPS, &news_message, &(struct message_nothing){ 0 });
-}
-
-/* All groups are made again, by the new limit. */
-static void limit_changed(struct worker *w, const struct setting *s)
-{
-    (void)s;
-    if (duty_is_here(w, DUTY_GROUPS))
-        tell_news(w);
 }
 
 /* One worker of a node reads for it; while the node starts, whichever is first. */
@@ -493,6 +488,19 @@ static void groups_news_run(struct worker *w, void *message, const struct messag
     r->timer.fn = timer_fired;
     if (r->round == ROUND_NONE && !timer_is_set(&r->timer))
         timer_set(worker_loop(w), &r->timer, NEWS_MS);
+}
+
+/* All groups are made again by the new limit. That waits for no more news. */
+static void limit_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (!duty_is_here(w, DUTY_GROUPS))
+        return;
+    struct rounds *r = rounds_of(w);
+    r->timer.fn = timer_fired;
+    r->again = true;
+    if (r->round == ROUND_NONE)
+        round_begin(r);
 }
 
 /* Events. */

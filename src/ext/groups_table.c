@@ -89,6 +89,13 @@ struct store_stmt groups_stmt_matched = {
            "JOIN account a ON a.jid = m.jid WHERE m.name = $1 "
            "UNION SELECT a.id " BY_RULE "WHERE r.name = $1) a",
 };
+/* Groups that have more than this, also beyond their limit. */
+struct store_stmt groups_stmt_larger = {
+    .name = "groups.larger", .params = "i", .cols = "i",
+    .sql = "SELECT count(*) FROM (SELECT name FROM (SELECT m.name, a.id "
+           "FROM shared_group_member m JOIN account a ON a.jid = m.jid "
+           "UNION SELECT r.name, a.id " BY_RULE ") u GROUP BY name HAVING count(*) > $1) c",
+};
 /* Domains that see one group, with more accounts than may. */
 struct store_stmt groups_stmt_too_many_see = {
     .name = "groups.too-many-see", .params = "ti", .cols = "ti",
