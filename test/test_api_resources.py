@@ -1,4 +1,5 @@
 """Resources of the API that are made, changed and read as a whole: groups, tokens, roles, nodes."""
+import concurrent.futures
 import re
 import urllib.parse
 
@@ -236,6 +237,24 @@ def test_people_of_a_room_in_pages(api, server):
                    {"affiliation": "member"}).status == 200
     assert pages(api, f"/rooms/{room.jid}/affiliations", "jid") == jids
     assert pages(api, f"/rooms/{room.jid}/occupants", "jid") == sorted(str(c) for c in clients)
+
+
+def test_a_component_that_is_there_keeps_its_secret(api, server):
+    """PUT is idempotent (RFC 9110 §9.2.2), also by ten clients at once."""
+    path = "/components/gw.localhost"
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: server.api("PUT", path, {}), range(10)))
+    assert all(answer.status in (200, 201) for answer in answers)
+    made = [row["secret"] for answer in answers for row in answer.json.get("rows", [])]
+    assert len(made) == 1
+    again = api("PUT", path, {})
+    assert again.status == 200 and not again.json.get("rows")
+    assert "is there already" in again.json["text"]
+    new = api("POST", f"{path}/secret", {})
+    assert new.status == 200 and new.json["rows"][0]["secret"] not in made
+    assert api("POST", "/components/none.localhost/secret", {}).status == 404
+    given = {"secret": "s" * 32}
+    assert [api("PUT", path, given).status for _ in range(2)] == [200, 200]
 
 
 def test_other_lists_in_pages(api, server):

@@ -360,7 +360,8 @@ GIVEN = {"email": "a@a.test", "contacts": ["c@a.test"], "jid": "alice@localhost"
          "reason": "it is asked", "url": "https://a.test/", "code": "123456"}
 OF = {"admin create": {"name": "c", "password": "secret-471147"},
       "component add": {"domain": "c.localhost"},
-      "component del": {"domain": "a.localhost"}, "config edit": {"value": "7"},
+      "component del": {"domain": "a.localhost"}, "component secret": {"domain": "a.localhost"},
+      "config edit": {"value": "7"},
       "contact group": {"users": ["alice@localhost", "bob@localhost"]},
       "federation allow": {"domain": "a.test"}, "federation block": {"domain": "c.test"},
       "group set": {"shown": "A"}, "group-member add": {"users": [DAVE]},

@@ -383,7 +383,8 @@ def test_every_command_is_on_one_page_and_on_the_pages_of_things(server):
     assert {"room show", "room occupants", "room owner", "room destroy"} <= set(found["room"])
     # What is done with a domain depends on whose it is.
     assert set(found["domain"]) == {"domain show", "cert show", "cert findings"}
-    assert set(found["component"]) == {"cert show", "cert findings", "component del"}
+    assert set(found["component"]) == {"cert show", "cert findings", "component del",
+                                       "component secret"}
     assert set(found["partner"]) == {"s2s show", "s2s list", "s2s trace", "s2s close", "s2s retry"}
     assert {"group show", "group-member add", "group del"} <= set(found["group"])
     assert found["device"]["device revoke"] == {"jid": "a@b", "id": "7"}

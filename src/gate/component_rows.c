@@ -49,6 +49,18 @@ static struct store_stmt component_put = {
     .params = "tt",
     .cols = ""
 };
+static struct store_stmt component_put_new = {
+    .name = "component.put-new",
+    .sql = "INSERT INTO component(domain, secret) VALUES($1, $2) ON CONFLICT(domain) DO NOTHING",
+    .params = "tt",
+    .cols = ""
+};
+static struct store_stmt component_put_secret = {
+    .name = "component.put-secret",
+    .sql = "UPDATE component SET secret = $2 WHERE domain = $1",
+    .params = "tt",
+    .cols = ""
+};
 static struct store_stmt component_delete = { .name = "component.delete",
                                               .sql = "DELETE FROM component WHERE domain = $1",
                                               .params = "t",
@@ -77,7 +89,8 @@ static const struct store_schema schema = {
               .reseal = seal_again },
             { "component", "domain", .kind = STORE_JID, .there = true, .below = true },
             { 0 } },
-    .stmts = (struct store_stmt *const[]){ &component_secret, &component_put, &component_delete,
+    .stmts = (struct store_stmt *const[]){ &component_secret, &component_put, &component_put_new,
+                                           &component_put_secret, &component_delete,
                                            &component_forget, &component_list, NULL },
 };
 
@@ -97,12 +110,12 @@ slice component_context(slice domain, struct arena *tmp)
     return slice_of(arena_printf(tmp, "component %.*s", SLICE_ARG(domain)));
 }
 
-static void component_rows_add_put(struct store_batch *b, struct command_call *call, slice domain,
-                                   slice secret)
+static slice component_sealed(struct command_call *call, slice domain, slice secret)
 {
-    slice context = component_context(domain, call->arena);
-    STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(seal(secret, context, call->arena)));
+    return seal(secret, component_context(domain, call->arena), call->arena);
 }
+
+static struct command command_secret;
 
 /* All workers know the domains of components, connected or not (home/remote.h). */
 struct component_there {
@@ -249,7 +262,19 @@ struct making {
 static void component_rows_made(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct making *m = arg;
-    if (result == STORE_OK) {
+    bool changed = result == STORE_OK && store_changed(b, 0) > 0;
+    if (result == STORE_OK && !changed && m->call->command == &command_secret) {
+        command_fail(m->call, E_NOTFOUND, "there is no such component; `component list` shows all");
+        return;
+    }
+    if (result == STORE_OK && !changed) {
+        command_done(m->call,
+                     "%.*s is there already, and its secret has not changed; `component secret` "
+                     "makes another one",
+                     SLICE_ARG(m->domain));
+        return;
+    }
+    if (changed) {
         command_row(m->call);
         command_text(m->call, "domain", m->domain);
         command_text(m->call, "secret", slice_of(m->secret));
@@ -257,35 +282,48 @@ static void component_rows_made(void *arg, enum store_result result, const struc
     component_rows_added(m->call, result, b);
 }
 
-static void make_secret(struct command_call *call, slice domain)
+static void make_secret(struct command_call *call, slice domain, const struct store_stmt *stmt)
 {
     struct worker *w = call->worker;
     struct making *m = arena_new(call->arena, struct making, 1);
     *m = (struct making){ .call = call, .domain = domain };
     rand_hex(m->secret, SECRET_MADE);
     struct store_batch *b = store_write(worker_store(w), 0);
-    component_rows_add_put(b, call, domain, slice_of(m->secret));
+    STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(domain),
+              SV_T(component_sealed(call, domain, slice_of(m->secret))));
     store_submit(b, worker_loop(w), 0, component_rows_made, m);
+}
+
+static bool component_may_have_secret(struct command_call *call, slice domain)
+{
+    if (!component_rows_domain_ok(call, domain))
+        return false;
+    if (!seal_ready())
+        command_fail(call, E_DOWN,
+                     "the key in secrets.key cannot be used; `alarm list` says what to do");
+    return !call->ended;
 }
 
 static void component_rows_run_add(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice domain = command_arg(call, "domain"), secret = command_arg(call, "secret");
-    if (!component_rows_domain_ok(call, domain))
+    if (!component_may_have_secret(call, domain))
         return;
-    if (!seal_ready()) {
-        command_fail(call, E_DOWN,
-                     "the key in secrets.key cannot be used; `alarm list` says what to do");
-        return;
-    }
     if (secret.len == 0) {
-        make_secret(call, domain);
+        make_secret(call, domain, &component_put_new);
         return;
     }
     struct store_batch *b = store_write(worker_store(w), 0);
-    component_rows_add_put(b, call, domain, secret);
+    STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(component_sealed(call, domain, secret)));
     store_submit(b, worker_loop(w), 0, component_rows_added, call);
+}
+
+static void component_rows_run_secret(struct command_call *call)
+{
+    slice domain = command_arg(call, "domain");
+    if (component_may_have_secret(call, domain))
+        make_secret(call, domain, &component_put_secret);
 }
 
 static void component_rows_run_del(struct command_call *call)
@@ -360,8 +398,34 @@ static struct command command_add = {
             { 0 },
         },
     .run = component_rows_run_add,
-    .doc = "Lets an external component serve a domain (XEP-0114), or changes its secret. Without a "
-           "secret the server makes one and shows it.",
+    .doc =
+        "Lets an external component serve a domain (XEP-0114), or gives it this secret. Without a "
+        "secret the server makes one for a new component and shows it, and changes nothing of "
+        "one that is there.",
+    .columns =
+        (const struct command_column[]){ { .name = "domain",
+                                           .type = PARAM_DOMAIN,
+                                           .refers = REFERS_COMPONENT,
+                                           .doc = "the domain" },
+                                         { .name = "secret", .doc = "the secret that was made" },
+                                         { 0 } },
+};
+static struct command command_secret = {
+    .name = "component secret",
+    .rest = "POST /components/{domain}/secret",
+    .effect = COMMAND_CHANGES,
+    .area = "components",
+    .args =
+        (const struct command_arg[]){
+            { .name = "domain",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_DOMAIN,
+              .refers = REFERS_COMPONENT,
+              .doc = "the domain that it serves" },
+            { 0 },
+        },
+    .run = component_rows_run_secret,
+    .doc = "Makes a new secret for a component, and shows it. The old one is no longer valid.",
     .columns =
         (const struct command_column[]){ { .name = "domain",
                                            .type = PARAM_DOMAIN,
@@ -413,7 +477,8 @@ const struct feature component_feature = {
                                   { 0 } },
     .schema = &schema,
     .worker.start = components_learn,
-    .commands = (struct command *const[]){ &command_add, &command_del, &command_show, NULL },
+    .commands = (struct command *const[]){ &command_add, &command_secret, &command_del,
+                                           &command_show, NULL },
     .metrics = (struct metric *const[]){ &component_streams, &component_stanzas, &component_refused,
                                          NULL },
     .logs = (struct log_area *const[]){ &log_component, NULL },

@@ -248,7 +248,7 @@ export const english = {
   "do.component list": "Components", "do.component add": "New component",
   "do.backup list": "Backups", "do.backup create": "Make a backup", "do.backup verify": "Verify",
   "do.room download": "Export", "do.room export": "Save on the server",
-  "do.component del": "Delete component", "do.test history": "History", "do.test users": "Test users", "do.test user-add": "New test user", "do.test user-del": "No test user any more",
+  "do.component del": "Delete component", "do.component secret": "New secret", "do.test history": "History", "do.test users": "Test users", "do.test user-add": "New test user", "do.test user-del": "No test user any more",
   "do.webhook list": "Webhooks", "do.webhook add": "New webhook", "do.webhook del": "Delete webhook",
   "do.webhook events": "Events", "do.webhook test": "Send a test",
   "do.imtest": "Test messages", "do.fedtest": "Test federation", "do.pushtest": "Test push",

@@ -88,6 +88,7 @@ export const listed = {
   "trace stop": ["trace list", "jid"],
   "s2s close": ["s2s list", "domain"],
   "component del": ["component list", "domain"],
+  "component secret": ["component list", "domain"],
   "admin remove": ["admin list", "name", (row) => row.source === "admin add"], // one of a setting stays
 };
 
