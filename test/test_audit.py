@@ -30,6 +30,18 @@ def broken(host):
     return next((row for row in host.rows("alarm", "list") if row["name"] == "audit.broken"), None)
 
 
+def test_an_entry_has_what_was_before_and_after(host):
+    """Of a role that is deleted, and of a template that gets another name."""
+    host.ctl("role", "set", "eyes", "users.read")
+    host.ctl("role", "del", "eyes")
+    host.ctl("template", "add", "staff")
+    host.ctl("template", "rename", "staff", "team")
+    found = {e["command"]: (e["before"], e["after"]) for e in entries(host)}
+    assert found["role set"] == ("", "users.read")
+    assert found["role del"] == ("users.read", "")
+    assert found["template rename"] == ("staff", "team")
+
+
 def test_changes_and_refusals_are_in_it_and_reading_is_not(host):
     host.ctl("set", "sm.hibernate-time", "77s")
     host.ctl("user", "list")

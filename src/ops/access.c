@@ -554,14 +554,15 @@ static slice role_user(struct command_call *call, slice role)
 static void run_role_del(struct command_call *call)
 {
     slice name = command_arg(call, "name"), user = role_user(call, name);
-    if (is_built_in(call, name) ||
-        !access_may_change(call, name, grants_now(call, name), (slice){ 0 }))
+    slice now = grants_now(call, name);
+    if (is_built_in(call, name) || !access_may_change(call, name, now, (slice){ 0 }))
         return;
     if (user.len > 0) {
         command_fail(call, E_CONFLICT, "%.*s has the role %.*s; give another one, or remove it",
                      SLICE_ARG(user), SLICE_ARG(name));
         return;
     }
+    command_changed(call, now, (slice){ 0 });
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &role_drop, STORE_ANY_ROWS, SV_T(name));
     access_submit(call, b, name, "role deleted", "there is no such role; `role list` shows all");

@@ -602,6 +602,7 @@ static void template_rename_now(struct template_task *t)
 {
     slice to = command_arg(t->call, "to");
     ensure(to.len > 0 && !t->call->ended);
+    command_changed(t->call, t->name, to);
     struct store_batch *set = store_write(worker_store(t->call->worker), templates_lane());
     STORE_ADD(set, &stmt_rename, 1, SV_T(t->name), SV_T(to));
     STORE_ADD(set, &stmt_rename_accounts, STORE_ANY_ROWS, SV_T(t->name), SV_T(to));
