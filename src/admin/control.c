@@ -260,8 +260,12 @@ static bool control_lets_in(const struct control *ctl, int fd, const struct cont
                  LOG_I("connections", places),
                  LOG_C("hint", "too many connections at once; this one was closed"));
         control_send_away(fd, E_AGAIN,
-                          SLICE("found too many connections to the control socket, allowed 32, "
-                                "and 4 more for root; try again in 10 seconds, or as root"));
+                          p->root ? SLICE("found too many connections to the control socket, "
+                                          "allowed 32, and 4 more for root; end programs that hold "
+                                          "them, or try again in a minute")
+                                  : SLICE("found too many connections to the control socket, "
+                                          "allowed 32, and 4 more for root; try again in 10 "
+                                          "seconds, or as root"));
         return false;
     }
     return true;

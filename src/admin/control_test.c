@@ -328,6 +328,11 @@ static void root_has_places_of_its_own(void **state)
         put(fds[i], ECHO);
         assert_has(get(fds[i]), "\"said\":\"hi\"");
     }
+    int more = dial(); /* root has no other places to be pointed to */
+    const char *full = get(more);
+    assert_has(full, "end programs that hold them, or try again in a minute");
+    assert_null(strstr(full, "as root"));
+    close(more);
     for (int i = 0; i < ROOT_CLIENTS_MAX; i++)
         close(fds[i]);
     end_stay(child);
