@@ -19,6 +19,9 @@ enum command_arg_kind {
 
 /* Arguments and columns have names of small letters, digits and underscores, which are those of
  * members and parameters of JSON and of the API, too. */
+/* The end of a sentence about an option of `empties`. Forms say it in another way. */
+#define COMMAND_EMPTY_REMOVES "; \"\" removes it"
+
 struct command_arg {
     enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
     bool unserved; /* of PARAM_USER, PARAM_HOME_DOMAIN: also of a domain that is not served */

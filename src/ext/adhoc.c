@@ -215,7 +215,8 @@ static void add_note(struct xml_write *x, const char *type, slice text)
 }
 
 /* The options that can be removed (struct command.empties), as values of the field REMOVE. */
-#define REMOVE "remove"
+#define REMOVE       "remove"
+#define REMOVE_LABEL "values to remove; an empty field leaves its value"
 
 static bool adhoc_is_removed(const struct command_arg *a)
 {
@@ -225,10 +226,9 @@ static bool adhoc_is_removed(const struct command_arg *a)
 static void ask_removed(struct xml_write *x, const struct command *c)
 {
     struct form_option options[COMMAND_ARGS_MAX + 1] = { 0 };
-    struct form_row row = { .var = REMOVE,
-                            .label = "values to remove; an empty field leaves its value",
-                            .type = FORM_LIST_MULTI,
-                            .options = options };
+    struct form_row row = {
+        .var = REMOVE, .label = REMOVE_LABEL, .type = FORM_LIST_MULTI, .options = options
+    };
     size_t n = 0;
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
         if (adhoc_is_removed(a))
@@ -456,9 +456,15 @@ static void adhoc_name_option(struct buf *out, const struct command_arg *a)
 static slice said_with_fields(const struct command_call *call)
 {
     struct buf out;
-    slice text = call->text;
+    slice text = call->text, end = SLICE(COMMAND_EMPTY_REMOVES);
+    size_t rest = text.len > end.len ? text.len - end.len : 0;
+    bool removes = slice_eq((slice){ text.ptr + rest, text.len - rest }, end);
+    if (removes)
+        text.len = rest;
     buf_init(&out, TEXT_BYTES_MAX);
     command_options_named(&out, call->command, text, adhoc_name_option);
+    if (removes)
+        buf_printf(&out, "; the field \"" REMOVE_LABEL "\" removes one");
     if (!out.overflow)
         text = slice_dup(call->arena, buf_fit(&out));
     buf_fini(&out);

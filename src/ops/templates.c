@@ -505,7 +505,7 @@ static void run_template_set(struct command_call *call)
         any = any || command_arg(call, texts[i]).ptr != NULL;
     if (!any)
         command_fail(call, E_SYNTAX,
-                     "say what changes, such as --department NAME; \"\" removes it");
+                     "say what changes, such as --department NAME" COMMAND_EMPTY_REMOVES);
     else if (templates_may_give(call) && templates_groups_ok(call))
         template_task_read(call, template_set);
 }

@@ -496,7 +496,8 @@ static void run_user_set(struct command_call *call)
     if (!access_may_touch(call, command_arg(call, "jid")))
         return;
     if (!users_profile_given(call, &p))
-        command_fail(call, E_SYNTAX, "say what changes, such as --email ADDRESS; \"\" removes it");
+        command_fail(call, E_SYNTAX,
+                     "say what changes, such as --email ADDRESS" COMMAND_EMPTY_REMOVES);
     else if (template.len > 0)
         templates_read(w, template, call->arena, user_set_template_read, call);
     else
