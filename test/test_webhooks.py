@@ -730,3 +730,37 @@ def test_events_wait_for_a_secret_that_cannot_be_read(make_server, receiver):
         "dora@localhost", "emil@localhost"})
     until("none waits", lambda: hook(host, number)["waiting"] == 0)
     assert hook(host, number)["failure"] == ""
+
+
+def test_a_rollback_at_the_start_is_told_as_one_while_the_server_runs(make_server, receiver):
+    """Numbers, texts, defaults, values of a domain, secrets: events, log and audit log are the
+    same."""
+    one, told = receiver(), []
+    host = make_server(settings=LOCAL)
+    add(host, one.url, "setting.changed")
+    changes = {"roster.groups-max": "46", "sm.ack-every": "8", "announce.subject": "News",
+               "invite.max@localhost": "9", "invite.max": "8", "mail.password": "hush"}
+    host.ctl("set", "sm.ack-every", "7")
+
+    def events(count):
+        return until("the events", lambda: len(one.of("setting.changed")) == count
+                     and one.of("setting.changed"))
+    events(1)
+    for ends in ("while it runs", "while it is away"):
+        for name, value in changes.items():
+            host.ctl("config", "edit", name, value)
+        host.ctl("config", "apply", "--confirm", "2s")
+        version = host.rows("config", "history")[0]["version"]
+        if ends == "while it is away":
+            host.stop()
+            time.sleep(2)
+            host.start()
+        host.wait_log(f"event=setting.rolled_back version={version}")
+        entry = until("the entry", lambda: [
+            e for e in host.rows("audit", "list", "--command", "config rollback")
+            if f"version={version - 1} " in e["args"]])[0]
+        last = {e["subject"]: e["data"] for e in events(1 + 12 * (len(told) + 1))}
+        told.append((entry["before"], entry["after"], last))
+    assert told[0] == told[1]
+    assert "invite.max@localhost=9" in told[0][0] and "sm.ack-every=7" in told[0][1]
+    assert "hush" not in str(told)

@@ -246,11 +246,21 @@ static void add_item(struct settings_turn *t, struct store_batch *b,
         STORE_ADD(b, &settings_put, 1, SV_T(slice_of(s->name)), SV_T(value));
 }
 
+static void tell_item(const struct setting *s)
+{
+    char value[SETTING_BYTES_MAX];
+    setting_format(s, value, sizeof value);
+    event_tell(worker_here(), EVENT_SETTING_CHANGED, slice_of(s->name),
+               (const struct event_field[]){
+                   { "setting", slice_of(s->name) },
+                   { "value", setting_is_secret(s) ? SLICE("") : slice_of(value) },
+                   { 0 } });
+}
+
 static void apply_item(const struct settings_item *item)
 {
     struct setting *s = item->setting;
     struct why why;
-    char value[SETTING_BYTES_MAX];
     if (item->value.ptr == NULL)
         settings_stored_drop(s);
     else
@@ -263,12 +273,7 @@ static void apply_item(const struct settings_item *item)
         enum err e = setting_set(s, item->value, &why);
         ensure(e == OK); /* has been checked before it was stored */
     }
-    setting_format(s, value, sizeof value);
-    event_tell(worker_here(), EVENT_SETTING_CHANGED, slice_of(s->name),
-               (const struct event_field[]){
-                   { "setting", slice_of(s->name) },
-                   { "value", setting_is_secret(s) ? SLICE("") : slice_of(value) },
-                   { 0 } });
+    tell_item(s);
 }
 
 static void add_value(const struct settings_turn *t, struct buf *out, const char *name, slice value)
@@ -290,9 +295,22 @@ static void add_away_values(const struct settings_turn *t, struct buf *out, bool
     }
 }
 
+/* What setting_format() gives for that stored value. */
+static slice value_text(const struct setting *s, slice stored, struct arena *tmp)
+{
+    char *text = arena_new(tmp, char, SETTING_BYTES_MAX);
+    if (stored.ptr != NULL)
+        return settings_show(s, stored, tmp);
+    if (s->general != NULL)
+        return (slice){ text, setting_format(s->general, text, SETTING_BYTES_MAX) };
+    if (setting_is_text(s))
+        return slice_of(s->def_text);
+    return (slice){ text, param_format(&s->param, s->def, text, SETTING_BYTES_MAX) };
+}
+
 /* The values of its settings, for the audit log: of several, a line each with the name. Neither
- * secrets nor what users are told. */
-static slice values_now(const struct settings_turn *t, bool applied)
+ * secrets nor what users are told. stored: instead of the values that apply; NULL: those. */
+static slice values_of(const struct settings_turn *t, const slice *stored, bool applied)
 {
     struct buf out;
     char value[SETTING_BYTES_MAX];
@@ -302,12 +320,28 @@ static slice values_now(const struct settings_turn *t, bool applied)
         if (setting_is_secret(s) || s->told)
             continue;
         setting_format(s, value, sizeof value);
-        add_value(t, &out, s->name, slice_of(value));
+        add_value(t, &out, s->name,
+                  stored == NULL || settings_is_locked(s) ? slice_of(value)
+                                                          : value_text(s, stored[i], t->arena));
     }
     add_away_values(t, &out, applied);
     slice values = slice_dup(t->arena, buf_fit(&out));
     buf_fini(&out);
     return values;
+}
+
+static slice values_now(const struct settings_turn *t, bool applied)
+{
+    return values_of(t, NULL, applied);
+}
+
+void settings_undone(struct settings_turn *t, const slice *was)
+{
+    t->before = values_of(t, was, false);
+    t->after = values_now(t, true);
+    for (size_t i = 0; i < t->count; i++)
+        if (!settings_is_locked(t->item[i].setting))
+            tell_item(t->item[i].setting);
 }
 
 static settings_reload_fn *reload_by;

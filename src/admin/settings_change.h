@@ -55,6 +55,9 @@ void settings_turn_over(struct settings_turn *t); /* before its call ends */
 void settings_turn_fail(struct settings_turn *t, enum err e, const char *text);
 /* Checks, writes and applies its items. */
 void settings_change(struct settings_turn *t);
+/* A change back that was stored before the settings were loaded: tells of its items, and sets
+ * `before` and `after`. was: what was stored before it, for each item. */
+void settings_undone(struct settings_turn *t, const slice *was);
 /* Goes on with a change if its call has --accept, or if no item deletes anything, which is counted.
  * Otherwise it calls refuse() with the sentence. The items stay as they are meanwhile. */
 void settings_accept(struct settings_turn *t, void (*go_on)(struct settings_turn *t),

@@ -233,6 +233,14 @@ static void waiting_over(void)
     alarm_clear(&settings_waiting_alarm);
 }
 
+static void log_away(const struct settings_turn *t)
+{
+    for (size_t i = 0; i < t->away_count; i++)
+        log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", t->away[i].name),
+                 LOG_C("hint", "this version has no such setting, or this node no such domain; its "
+                               "earlier value is stored"));
+}
+
 void settings_history_done(struct settings_turn *t)
 {
     int64_t at = t->at_us;
@@ -243,10 +251,7 @@ void settings_history_done(struct settings_turn *t)
     last_version = t->version;
     for (size_t i = 0; i < t->count; i++)
         touch(t->item[i].setting, t->version, at, turn_actor(t));
-    for (size_t i = 0; i < t->away_count; i++)
-        log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", t->away[i].name),
-                 LOG_C("hint", "this version has no such setting, or this node no such domain; its "
-                               "earlier value is stored"));
+    log_away(t);
     for (size_t i = 0; i < t->count; i++)
         if (t->item[i].sealed != NULL)
             log_warn(&log_settings, LOG_EV("setting.sealed"),
@@ -414,11 +419,16 @@ static void timed_begin(struct settings_turn *t)
     read_back(t, waiting.version - 1);
 }
 
-static void timed_done(struct settings_turn *t)
+static void tell_rollback(const struct settings_turn *t)
 {
     log_warn(&log_settings, LOG_EV("setting.rolled_back"), LOG_I("version", t->undoes),
              LOG_C("hint", "it was not confirmed in time; `config history` shows it"));
     audit_rollback(t->undoes, t->before, t->after);
+}
+
+static void timed_done(struct settings_turn *t)
+{
+    tell_rollback(t);
     settings_turn_over(t);
     arena_destroy(&t->arena);
 }
@@ -727,7 +737,8 @@ static void heads_loaded(void *arg, enum store_result result, const struct store
     waiting.by_us = store_int(b, 0, row, 3);
 }
 
-static int64_t rolled_back; /* at start, for the audit log; 0: none */
+static int64_t rolled_back;  /* at start; it is still to be told; 0: none */
+static int64_t late_version; /* that this made */
 
 static enum store_result roll_back_late(struct store *store)
 {
@@ -743,7 +754,7 @@ static enum store_result roll_back_late(struct store *store)
     STORE_ADD(b, &settings_timed_put, STORE_ANY_ROWS, SV_I(version));
     rolled_back = version;
     waiting.version = 0;
-    last_version++;
+    late_version = ++last_version;
     return store_run(b, NULL, NULL);
 }
 
@@ -779,11 +790,56 @@ void settings_history_names(struct store *store)
                  LOG_C("hint", "who changed which setting cannot be read"));
 }
 
+static void late_items(struct settings_turn *t, const struct store_batch *b)
+{
+    uint32_t rows = store_row_count(b, 0);
+    slice *was = arena_new(t->arena, slice, rows + 1);
+    t->item = arena_new(t->arena, struct settings_item, rows + 1);
+    t->away = arena_new(t->arena, struct settings_away, rows + 1);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct settings_away stored = { .name = slice_dup(t->arena, store_text(b, 0, i, 0)),
+                                        .now = slice_dup(t->arena, store_text(b, 0, i, 1)),
+                                        .value = slice_dup(t->arena, store_text(b, 0, i, 2)) };
+        struct setting *s = setting_find(stored.name);
+        if (s == NULL) {
+            t->away[t->away_count++] = stored;
+            continue;
+        }
+        was[t->count] = stored.now;
+        t->item[t->count++] = (struct settings_item){ .setting = s, .value = stored.value };
+    }
+    settings_undone(t, was);
+}
+
+static void late_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    if (result == STORE_OK)
+        late_items(t, b);
+    log_away(t);
+    tell_rollback(t);
+    arena_destroy(&t->arena);
+}
+
+/* What was rolled back at start is told as it is while the server runs. Webhooks hear of events
+ * when all have started. */
+static void tell_late(struct loop_defer *d)
+{
+    struct arena *arena = arena_create(0);
+    struct settings_turn *t = arena_new(arena, struct settings_turn, 1);
+    (void)d;
+    *t = (struct settings_turn){ .arena = arena, .undoes = rolled_back };
+    rolled_back = 0;
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    STORE_ADD(b, &settings_version_items, STORE_ANY_ROWS, SV_I(late_version));
+    store_submit(b, worker_loop(settings_writer), 0, late_read, t);
+}
+
 void settings_history_start(struct worker *w)
 {
+    static struct loop_defer late = { .fn = tell_late };
     if (rolled_back != 0)
-        audit_rollback(rolled_back, SLICE(""), SLICE(""));
-    rolled_back = 0;
+        loop_defer(worker_loop(w), &late);
     if (waiting.version != 0)
         watch_waiting(w);
 }
