@@ -125,7 +125,9 @@ window.plain = (data) => {
     'script';
   const found = new Set();
   const see = (element, text) => {
-    if (text && /\p{L}/u.test(bare(text)) && !element.closest(data_in)) found.add(text.trim());
+    const whole = element.querySelector(':scope > a[href^="#/settings/"]') && text
+      ? element.textContent : text;
+    if (whole && /\p{L}/u.test(bare(whole)) && !element.closest(data_in)) found.add(whole.trim());
   };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) see(walker.currentNode.parentElement, walker.currentNode.data);

@@ -70,6 +70,26 @@ def check(text):
     return samples
 
 
+def test_messages_that_were_delivered(node):
+    """Each client that gets a message counts; presence and answers are no messages."""
+    node.add_user("bob", "secret")
+    alice = node.client("alice")
+    bobs = [node.client("bob", resource) for resource in "ab"]
+    for bob in bobs:
+        bob.send("<presence/>")
+        bob.expect("<presence/>")
+    before = check(get(node.metrics_port).text)
+    for _ in range(3):
+        alice.send("<message to='bob@localhost' type='chat'><body>x</body></message>")
+    for bob in bobs:
+        for _ in range(3):
+            bob.expect("<message/>")
+    after = check(get(node.metrics_port).text)
+    grown = {name: after[name] - before[name] for name in after}
+    assert grown["muster_c2s_messages_sent_total"] == 6
+    assert grown["muster_messages_received_total"] == 3
+
+
 def test_scraped(node):
     node.client("alice")
     answer = get(node.metrics_port)

@@ -18,7 +18,7 @@ ELSEWHERE = {"alarm list", "alarm history", "push list", "device list", "upload 
              "test history", "test users", "metrics history", "admin sessions",
              "archive events", "archive read", "archive room", "trace list", "trace message",
              "trace texts",
-             "user blocked", "user vcard"}
+             "user blocked", "user photo", "user vcard"}
 # They fail where there is no other server, or something to mend: test_s2s_trace.py, test_doctor.py.
 NEEDS_A_PARTNER = {"s2s trace", "doctor"}
 
@@ -53,7 +53,8 @@ ONE_ROW = {"admin show", "alarm show", "audit verify", "cert monitor",
            "domain show", "federation address", "get", "group show", "job show", "node show",
            "role show", "room show", "snmp show", "status", "template show", "token show",
            "upload quota",
-           "user archive", "user count", "user last", "user role", "user show", "webhook show"}
+           "user archive", "user count", "user last", "user photo",
+           "user role", "user show", "webhook show"}
 
 
 @pytest.fixture

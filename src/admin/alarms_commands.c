@@ -27,6 +27,24 @@ static void add_alarm_stamp(struct command_call *call, const char *key, uint64_t
     command_text(call, key, slice_of(stamp));
 }
 
+/* "capacity.alarm-percent = 80, capacity.alarm-after = 10min". */
+static slice settings_of(struct command_call *call, const struct alarm *a)
+{
+    const char *text = "";
+    slice one, rest = slice_of(a->settings != NULL ? a->settings : "");
+    while (rest.len > 0) {
+        char value[VALUE_BYTES];
+        slice_cut(rest, ' ', &one, &rest);
+        const struct setting *s = setting_find(one);
+        if (s == NULL)
+            continue;
+        setting_format(s, value, sizeof value);
+        text = arena_printf(call->arena, "%s%s%s = %s", text, *text != '\0' ? ", " : "", s->name,
+                            value);
+    }
+    return slice_of(text);
+}
+
 static void add_state(struct command_call *call, struct alarm *a, const char *action)
 {
     char detail[ALARM_DETAIL_BYTES], by[ALARM_BY_BYTES], note[ALARM_NOTE_BYTES];
@@ -44,6 +62,7 @@ static void add_state(struct command_call *call, struct alarm *a, const char *ac
     add_alarm_stamp(call, "acknowledged", atomic_load(&a->known_us));
     command_text(call, "acknowledged_by", slice_of(by));
     command_text(call, "note", slice_of(note));
+    command_text(call, "settings", settings_of(call, a));
 }
 
 static void run_alarm_list(struct command_call *call)
@@ -70,24 +89,6 @@ static struct alarm *alarm_named(struct command_call *call)
     return a;
 }
 
-/* "capacity.alarm-percent = 80, capacity.alarm-after = 10min". */
-static slice settings_of(struct command_call *call, const struct alarm *a)
-{
-    const char *text = "";
-    slice one, rest = slice_of(a->settings != NULL ? a->settings : "");
-    while (rest.len > 0) {
-        char value[VALUE_BYTES];
-        slice_cut(rest, ' ', &one, &rest);
-        const struct setting *s = setting_find(one);
-        if (s == NULL)
-            continue;
-        setting_format(s, value, sizeof value);
-        text = arena_printf(call->arena, "%s%s%s = %s", text, *text != '\0' ? ", " : "", s->name,
-                            value);
-    }
-    return slice_of(text);
-}
-
 /* As `alarm set` takes it. */
 static slice hold_down_text(struct command_call *call, const struct alarm_rule *r)
 {
@@ -108,7 +109,6 @@ static void run_alarm_show(struct command_call *call)
     command_text(call, "explanation", slice_of(a->explanation));
     command_text(call, "raised_when", slice_of(a->raised_when));
     command_text(call, "cleared_when", slice_of(a->cleared_when));
-    command_text(call, "settings", settings_of(call, a));
     command_text(call, "hold_down", hold_down_text(call, &rule));
     command_bool(call, "delivered", rule.delivered);
     command_text(call, "also", slice_of(a->also != NULL ? a->also : ""));
@@ -267,8 +267,11 @@ static void run_alarm_set(struct command_call *call)
           .type = PARAM_STAMP,                                                                     \
           .doc = "when somebody acknowledged it" },                                                \
         { .name = "acknowledged_by", .moves = true, .doc = "who did" },                            \
+        { .name = "note", .moves = true, .wide = true, .doc = "what they wrote" },                 \
     {                                                                                              \
-        .name = "note", .moves = true, .wide = true, .doc = "what they wrote"                      \
+        .name = "settings", .wide = true,                                                          \
+        .doc = "the settings that it depends on, such as its thresholds; `musterctl set` changes " \
+               "them"                                                                              \
     }
 
 struct command alarm_list_command = {
@@ -306,7 +309,6 @@ struct command alarm_show_command = {
             { .name = "explanation", .doc = "why it matters" },
             { .name = "raised_when", .doc = "when it is raised" },
             { .name = "cleared_when", .doc = "when it is cleared" },
-            { .name = "settings", .doc = "its thresholds; `musterctl set` changes them" },
             { .name = "hold_down", .doc = "told of only when it is active, or away, for so long" },
             { .name = "delivered",
               .type = PARAM_BOOL,

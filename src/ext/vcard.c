@@ -13,6 +13,7 @@
 #include "ext/cards.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
+#include "ext/vcard_photo.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/account_life.h"
@@ -78,7 +79,7 @@ static struct store_stmt vcard_by_jid = {
     .params = "t",
     .cols = "tttttt",
 };
-static struct store_stmt vcard_own = {
+struct store_stmt vcard_own_stmt = {
     .name = "vcard.own",
     .sql = "SELECT xml FROM vcard WHERE owner = $1",
     .params = "i",
@@ -94,7 +95,7 @@ static const struct store_schema vcard_schema = {
     .feature = "vcard",
     .migrations = vcard_migrations,
     .stmts = (struct store_stmt *const[]){ &vcard_larger, &vcard_put, &vcard_load, &vcard_by_jid,
-                                           &vcard_own, &vcard_delete, NULL },
+                                           &vcard_own_stmt, &vcard_delete, NULL },
 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
@@ -433,7 +434,7 @@ static void vcard_port_take(struct portable *p)
 
 static void vcard_port_read(const struct portable_out *o, struct store_batch *b)
 {
-    STORE_ADD(b, &vcard_own, STORE_ANY_ROWS, SV_I(o->id));
+    STORE_ADD(b, &vcard_own_stmt, STORE_ANY_ROWS, SV_I(o->id));
 }
 
 static bool vcard_port_give(struct portable_out *o, const struct store_batch *b, unsigned first)
@@ -570,7 +571,7 @@ const struct feature vcard_feature = {
     .iq = vcard_rules,
     .schema = &vcard_schema,
     .settings = vcard_settings,
-    .commands = (struct command *const[]){ &user_vcard, NULL },
+    .commands = (struct command *const[]){ &user_vcard, &vcard_photo_command, NULL },
     .portable = &vcard_portable,
     .account.remove = vcard_remove,
 };

@@ -342,6 +342,8 @@ static void c2s_bound_deliver(struct stream *s, const struct down *d)
     c2s_bound_tell_level(s, d->st);
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
+    if (d->st->kind == STANZA_MESSAGE)
+        metric_add(&c2s_messages_out, 1);
     trace_stanza("stanza.out", s, d->st);
     trail_note(d->st, "written", "", s->jid);
     follow(s->jid, "trace.out", d->st, loop_wall_us(worker_loop(s->x.worker)));

@@ -249,14 +249,24 @@ struct metric c2s_stanzas_out = { .name = "muster_c2s_stanzas_sent",
                                   .kind = METRIC_COUNTER,
                                   .history = true,
                                   .help = "Stanzas written to clients." };
+struct metric c2s_messages_out = { .name = "muster_c2s_messages_sent",
+                                   .kind = METRIC_COUNTER,
+                                   .history = true,
+                                   .help = "Messages written to clients; each client of a user "
+                                           "that gets a message counts." };
 struct metric c2s_stream_errors = { .name = "muster_c2s_stream_errors",
                                     .kind = METRIC_COUNTER,
                                     .help = "Streams ended by an error that was sent." };
 struct metric c2s_refused = { .name = "muster_c2s_refused",
                               .kind = METRIC_COUNTER,
                               .help = "Connections refused by c2s.connections-per-address." };
-static struct metric *const metrics[] = { &c2s_streams,       &c2s_stanzas_in, &c2s_stanzas_out,
-                                          &c2s_stream_errors, &c2s_refused,    NULL };
+static struct metric *const metrics[] = { &c2s_streams,
+                                          &c2s_stanzas_in,
+                                          &c2s_stanzas_out,
+                                          &c2s_messages_out,
+                                          &c2s_stream_errors,
+                                          &c2s_refused,
+                                          NULL };
 static struct log_area *const logs[] = { &log_c2s, NULL };
 
 /* The session request of RFC 3921, which old clients still send. It does nothing (RFC 6120

@@ -8,4 +8,5 @@ extern struct setting c2s_tls_required, c2s_migration, c2s_stanza_rate, c2s_byte
     c2s_depth, c2s_output_max, c2s_auth_attempts, c2s_channel_binding;
 extern struct setting c2s_downgrade_protection, c2s_upgrades, c2s_scram_hashes,
     c2s_certificate_login, fast_enabled, fast_lifetime, fast_rotation;
-extern struct metric c2s_streams, c2s_stanzas_in, c2s_stanzas_out, c2s_stream_errors, c2s_refused;
+extern struct metric c2s_streams, c2s_stanzas_in, c2s_stanzas_out, c2s_messages_out,
+    c2s_stream_errors, c2s_refused;

@@ -14,6 +14,7 @@ const figures = [
   { name: "dashboard.sessions", unit: "unit.sessions", of: ["muster_sessions"] },
   { name: "dashboard.logins", unit: "unit.per-second", of: ["muster_latency_us{stage=login}"], rate: true },
   { name: "dashboard.received", unit: "unit.per-second", of: ["muster_messages_received"], rate: true },
+  { name: "dashboard.delivered", unit: "unit.per-second", of: ["muster_c2s_messages_sent"], rate: true },
   { name: "dashboard.sent", unit: "unit.per-second", of: ["muster_c2s_stanzas_sent"], rate: true },
   { name: "dashboard.rooms", unit: "unit.rooms", of: ["muster_rooms"] },
   { name: "dashboard.commit", unit: "unit.ms", of: ["muster_latency_us_sum{stage=commit}"],

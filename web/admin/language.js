@@ -27,8 +27,9 @@ export const said = (text) => word(words.rows, text) ?? text;
  * of a column, so only whole answers are in the file: one that counts with a # for each number,
  * "users: #". */
 export function answered(text) {
-  const numbers = text.match(/\d+/g) ?? [];
-  return word(words.answers, text.replace(/\d+/g, "#"))?.replace(/#/g, () => counted(Number(numbers.shift()))) ?? text;
+  const number = /\b\d+\b/g; // not in a name, such as s2s.policy
+  const numbers = text.match(number) ?? [];
+  return word(words.answers, text.replace(number, "#"))?.replace(/#/g, () => counted(Number(numbers.shift()))) ?? text;
 }
 
 /* What a screen reader is to read it in, if that is not the language of the page. */

@@ -10,7 +10,8 @@ import { Find } from "./find.jsx";
 import { Notices } from "./notices.jsx";
 import { Confirm, Languages, Login } from "./login.jsx";
 import { Dashboard } from "./dashboard.jsx";
-import { Settings } from "./settings.jsx";
+import { Photo } from "./photo.jsx";
+import { Governing, Settings } from "./settings.jsx";
 import { Tail } from "./logs.jsx";
 import { begin, language } from "./language.js";
 import { List } from "./table.jsx";
@@ -89,6 +90,7 @@ function Page({ page, about }) {
     <>
       <Heading text={t(`page.${page.id}`)}>{often.map((command) => <Button key={command.name} command={command} />)}</Heading>
       {View && page.view !== "settings" && <View />}
+      {page.settings && <Governing names={page.settings} />}
       <Tabs title={t("page.lists")} tabs={tabs}>
         {(tab) => tab.command
           ? <>{View && tabs.length === 1 && <h2>{tab.name}</h2>}<p className="doc" lang={tab.command.langs.doc}>{tab.command.doc}</p><List key={tab.command.name} command={tab.command} plot={page.plots?.[tab.command.name]} /></>
@@ -182,7 +184,12 @@ function Thing({ kind, name }) {
       <Heading text={`${t(`kind.${kind}`)} ${name}`} />
       <p><a href={link(kinds[kind].page)}>← {t(`page.${kinds[kind].page}`)}</a></p>
       <Problem error={error} />
-      {start && <section className="card wide"><Facts command={show.command} row={start} /></section>}
+      {start && (
+        <section className="card wide">
+          {rows.commands.has(kinds[kind].photo) && <Photo command={kinds[kind].photo} name={name} />}
+          <Facts command={show.command} row={start} />
+        </section>
+      )}
       {!none && <>
         <Acts kind={kind} acts={acts.filter(useful)} start={start || {}} />
         {renamed[kind] && rows.commands.has(renamed[kind]) && <Rename name={name} />}

@@ -1,6 +1,7 @@
 /* The pages as data: in which order, and what is shown first. Nothing else about a page is written
  * down; it follows from the rows of commands (rows.js). Commands whose noun and area no page names
- * get a page of their own. `view` is a page of its own making (views in main.jsx). */
+ * get a page of their own. `view` is a page of its own making (views in main.jsx); `settings`: those
+ * that decide most of what happens there, of one first word. */
 export const pages = [
   { id: "dashboard", view: "dashboard", nouns: ["status", "metrics"] },
   { id: "alarms", areas: ["alarms"], nouns: ["alarm"], first: ["alarm list", "alarm history"] },
@@ -18,7 +19,8 @@ export const pages = [
   { id: "certificates", group: "network", areas: ["certificates"],
     first: ["cert show", "cert findings", "cert list"], make: ["cert csr", "cert install"] },
   { id: "federation", group: "network", areas: ["federation", "streams"], first: ["s2s list", "s2s-route list"],
-    make: ["s2s trace", "s2s-route add", "s2s-demand set", "federation block"] },
+    make: ["s2s trace", "s2s-route add", "s2s-demand set", "federation block"],
+    settings: ["s2s.policy", "s2s.domains", "s2s.require-tls", "s2s.dialback"] },
   { id: "components", group: "network", areas: ["components"], make: ["component add"] },
   { id: "tests", group: "network", areas: ["tests"], first: ["test history"],
     make: ["imtest", "fedtest", "pushtest", "test user-add"],
@@ -116,8 +118,8 @@ export const losses = { "user del": ["user stats", "jid"] };
  * refer to, or else by their types. A domain is another server's, a component's, or the server's own;
  * "hosted" is any but the first. */
 export const kinds = {
-  user: { types: ["user", "session"], page: "users", show: "user show",
-    without: ["user role"], // few have one: the page of administrators shows them
+  user: { types: ["user", "session"], page: "users", show: "user show", photo: "user photo",
+    without: ["user role", "user photo"], // few have a role: the page of administrators shows them
     first: ["user stats", "session list", "contact list", "device list", "presence view", "user vcard",
       "user groups", "user blocked", "policy show", "user archive", "upload quota"] },
   room: { types: ["room"], page: "rooms", show: "room show",

@@ -17,10 +17,14 @@ export const link = (...parts) => `#/${parts.map(encodeURIComponent).join("/")}`
 const bare = (jid) => jid.split("/")[0];
 
 /* Words that are names of settings lead to them. */
-function SettingNames({ text }) {
+export function SettingNames({ text }) {
   const { rows } = useConsole();
-  return text.split(/([\s,]+)/).map((word, i) =>
-    rows.settings.has(word.split("@")[0]) ? <a key={i} href={link("settings", word)}>{word}</a> : word);
+  const parts = [""]; // texts, and names between them
+  text.split(/([\s,;]+)/).forEach((word) => {
+    if (rows.settings.has(word.split("@")[0])) parts.push(word, "");
+    else parts[parts.length - 1] += word;
+  });
+  return parts.map((part, i) => (i % 2 === 1 ? <a key={i} href={link("settings", part)}>{part}</a> : part));
 }
 
 export function Value({ column, value }) {
@@ -28,7 +32,7 @@ export function Value({ column, value }) {
   const kind = text !== "" && kindOf(column);
   /* What a user wrote does not turn the direction of what stands beside it. */
   if (kind) return <a href={link(kind, kind === "user" ? bare(value) : value)}><bdi>{text}</bdi></a>;
-  return /^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : <bdi>{text}</bdi>;
+  return <bdi>{/^settings?$/.test(column.name) && typeof value === "string" ? <SettingNames text={text} /> : text}</bdi>;
 }
 
 /* When somebody was at the page. Soon after, what it asks by itself is no use of the session, so that

@@ -2,7 +2,7 @@
  * applied at once, and confirmed or taken back. The server keeps the candidate and the history. */
 import { useEffect, useMemo, useState } from "react";
 import { follow, run } from "./api.js";
-import { Dialog, Problem, useClearedError, useConsole, useKept, useRun } from "./parts.jsx";
+import { Dialog, link, Problem, useClearedError, useConsole, useKept, useRun } from "./parts.jsx";
 import { Field } from "./form.jsx";
 import { nearest } from "./rows.js";
 import { Rows } from "./table.jsx";
@@ -47,6 +47,29 @@ function Editor({ row, setting, close }) {
         </p>
       </form>
     </Dialog>
+  );
+}
+
+/* The settings that a page is about, also those of single domains, as links to where they are changed. */
+export function Governing({ names }) {
+  const { rows } = useConsole();
+  const has = rows.commands.has("config show");
+  const { rows: found } = useRun(has ? "config show" : null, { prefix: `${names[0].split(".")[0]}.` });
+  const place = ({ name }) => names.indexOf(name.split("@")[0]);
+  const shownRows = (found || []).filter((row) => place(row) >= 0).sort((a, b) => place(a) - place(b));
+  if (shownRows.length === 0) return null;
+  return (
+    <section className="card wide">
+      <h2>{t("settings.governing")}</h2>
+      <dl className="facts">
+        {shownRows.map((row) => (
+          <div key={row.name}>
+            <dt><a href={link("settings", row.name)} title={rows.settings.get(row.name.split("@")[0])?.doc}>{row.name}</a></dt>
+            <dd><code>{row.value === "" ? "–" : row.value}</code></dd>
+          </div>
+        ))}
+      </dl>
+    </section>
   );
 }
 

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "react";
 import { run } from "./api.js";
 import { actsOfLine, filtersOf, isAsked, quickOf, seriesOf } from "./rows.js";
-import { Dialog, Facts, Problem, saveFile, useConsole, useKept, useRun, Value } from "./parts.jsx";
+import { Dialog, Facts, Problem, saveFile, SettingNames, useConsole, useKept, useRun, Value } from "./parts.jsx";
 import { label, named, plain, shown, t, titleOf } from "./text.js";
 import { language, said } from "./language.js";
 import { Plot } from "./plot.jsx";
@@ -220,7 +220,7 @@ export function List({ command, bound = {}, plot }) {
             : <Rows command={command} rows={found.slice(0, most)} bound={bound} sortable={!command.pages} wide={wide} />}
       <p className="buttons" role="status">
         {rows && command.columns.length > 0 && !command.record && !old && count()}
-        {said && command.columns.length > 0 && <span>{said}</span>}
+        {said && command.columns.length > 0 && <span><SettingNames text={said} /></span>}
         {found.length > most && <button type="button" onClick={() => setMost(most + 5 * page)}>{t("table.more")}</button>}
         {turned.length > 0 && <button type="button" onClick={() => setTurned([])}>{t("table.first")}</button>}
         {turned.length > 0 && <button type="button" onClick={() => setTurned(turned.slice(0, -1))}>{t("table.previous")}</button>}

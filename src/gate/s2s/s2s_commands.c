@@ -3,12 +3,14 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/map.h"
+#include "base/setting.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_show.h"
 #include "gate/s2s/s2s_trace.h"
 #include "gate/s2s/s2s_unproved.h"
@@ -142,7 +144,10 @@ static void commands_stored(void *arg, enum store_result result, const struct st
         command_int(call, "stored", t != NULL ? t->count : 0);
     }
     map_fini(&totals);
-    command_done(call, "%s", "");
+    command_done(call, "%s",
+                 call->rows != NULL || setting_bool_somewhere(&s2s_policy)
+                     ? ""
+                     : "federation is off; s2s.policy switches it on (docs/federation.md)");
 }
 
 static void s2s_list_gathered(struct command_call *call)
