@@ -341,6 +341,21 @@ def test_no_page_is_wider_than_a_small_phone_in_any_language(server, tmp_path):
 
 
 @pytest.mark.release
+def test_cards_of_a_phone_are_not_moved_sideways(server, tmp_path):
+    """Times are in one line of a table only where it has room for them."""
+    server.ctl("admin", "create", "nora", "viewer", "--password", "planted south wind")
+    with opened(server, tmp_path / "browser") as pages:
+        pages.resize(320, 800)
+        pages.log_in(server.api.token)
+        choose(pages, "de")
+        speaks(pages, "de")
+        pages.go("access")
+        pages.find(".scroll td", "nora")
+        assert pages.js("""[...document.querySelectorAll('.scroll')].filter(
+            box => box.scrollWidth > box.clientWidth).map(box => box.innerText)""") == []
+
+
+@pytest.mark.release
 def test_what_is_looked_for_outlasts_a_change_of_the_language(server, tmp_path):
     """A link to one setting shows that one."""
     with opened(server, tmp_path / "browser") as pages:
