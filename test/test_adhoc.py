@@ -220,7 +220,8 @@ def test_a_form_removes_values_by_name(host, alice):
     assert (row["description"], row["department"], row["groups"], row["disabled"]) == (
         "y", "D", "sales", True)
     assert "none of the options" in refused("template-set", name="staff", remove="name")
-    for node, which in (("template-set", {"name": "staff"}), ("user-set", {"jid": "bob@localhost"})):
+    for node, which in (("template-set", {"name": "staff"}),
+                        ("user-set", {"jid": "bob@localhost"})):
         said = refused(node, **which)  # an empty field removes nothing
         assert 'values to remove; an empty field leaves its value" removes one' in said
         assert "removes it" not in said
