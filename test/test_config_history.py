@@ -557,6 +557,55 @@ def test_a_client_goes_back_to_no_setting_that_it_may_not_change(make_server):
     assert value(server, "web.chat-files") == "/usr"
 
 
+@pytest.mark.parametrize("way", ["the domain is back", "one is dropped", "all is dropped"])
+def test_a_candidate_keeps_what_this_node_cannot_apply(make_server, way):
+    """It is shown and refused, as `set` does: nothing of it is dropped in silence."""
+    domains = ["localhost", "second.test"]
+    server = make_server(domains=domains)
+    away, here = "invite.max@second.test", "roster.groups-max"
+    why = f"{away}: this node does not serve such a domain; "
+    server.ctl("config", "edit", away, "9")
+    server.ctl("config", "edit", here, "46")
+
+    def restart_with(served):
+        server.stop()
+        server.conf["domains"] = served
+        server.start()
+    restart_with(domains[:1])
+    rows = {row["setting"]: row for row in server.rows("config", "diff")}
+    assert set(rows) == {away, here} and rows[away]["candidate"] == "9"
+    assert why.endswith(rows[away]["conflict"].split(";")[0] + "; ")
+    assert why in server.ctl("config", "diff")["text"]
+    assert [row["settings"] for row in server.rows("config", "candidate")] == [2]
+    assert why in refusal(server, "config", "apply")
+    assert value(server, here) == "50" and not history(server)
+    if way == "the domain is back":
+        restart_with(domains)
+    else:
+        server.ctl("config", "drop", *[away] * (way == "one is dropped"))
+    if way == "all is dropped":
+        assert server.rows("config", "candidate") == [] == server.rows("config", "diff")
+        server.restart()
+        assert server.rows("config", "candidate") == []
+        return
+    server.ctl("config", "apply")
+    assert value(server, here) == "46" and server.rows("config", "candidate") == []
+    assert way != "the domain is back" or value(server, away) == "9"
+
+
+def test_a_candidate_keeps_a_secret_that_cannot_be_decrypted(make_server):
+    server = make_server()
+    server.ctl("config", "edit", "mail.password", "hush")
+    server.stop()
+    (server.data / "secrets.key").unlink()
+    server.start()
+    assert "mail.password: its value cannot be decrypted" in refusal(server, "config", "apply")
+    row, = server.rows("config", "diff")
+    assert "`config edit` it again" in row["conflict"] and "hush" not in str(row)
+    server.ctl("config", "drop", "mail.password")
+    assert server.rows("config", "candidate") == []
+
+
 def test_candidates_are_bounded(make_server):
     server = make_server("alice")
     server.ctl("set", "admin.accounts", "alice@localhost")

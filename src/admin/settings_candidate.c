@@ -94,11 +94,94 @@ static void entry_leave(struct entry *e, slice bare, struct arena *tmp)
     e->len = left.len;
 }
 
+/* What is stored of a candidate and cannot be applied by this node: it is shown, and stands in the
+ * way until it can be, is edited again, or is dropped. */
+struct stray {
+    struct stray *next;
+    int64_t at_us;
+    const char *owner, *name;
+    slice value; /* as it is stored; ptr NULL: the default */
+    char text[]; /* of these */
+};
+static struct stray *strays;
+
+static void stray_put(slice owner, slice name, slice value, int64_t at_us)
+{
+    struct stray *s = mem_zalloc(sizeof *s + owner.len + 1 + name.len + 1 + value.len);
+    char *at = s->text;
+    memcpy(at, owner.ptr, owner.len);
+    s->owner = at;
+    at += owner.len + 1;
+    memcpy(at, name.ptr, name.len);
+    s->name = at;
+    at += name.len + 1;
+    if (value.len > 0)
+        memcpy(at, value.ptr, value.len);
+    s->value = (slice){ value.ptr != NULL ? at : NULL, value.len };
+    s->at_us = at_us;
+    s->next = strays;
+    strays = s;
+}
+
+/* name ptr NULL: any. */
+static struct stray **stray_find(const char *owner, slice name)
+{
+    struct stray **at = &strays;
+    while (*at != NULL &&
+           (strcmp((*at)->owner, owner) != 0 || (name.ptr != NULL && !slice_is(name, (*at)->name))))
+        at = &(*at)->next;
+    return at;
+}
+
+static void stray_remove(struct stray **at)
+{
+    struct stray *gone = *at;
+    ensure(gone != NULL);
+    *at = gone->next;
+    mem_free(&gone);
+}
+
+static void strays_forget(const char *owner, slice name)
+{
+    struct stray **at;
+    while (*(at = stray_find(owner, name)) != NULL)
+        stray_remove(at);
+}
+
+static const char *stray_why(const struct stray *s)
+{
+    const struct setting *general = settings_of_all(slice_of(s->name));
+    if (setting_find(slice_of(s->name)) != NULL)
+        return "its value cannot be decrypted; `config edit` it again, or `config drop` it";
+    if (general != NULL && general->scope == SCOPE_DOMAIN)
+        return "this node does not serve such a domain; add it to `domains` in the node file and "
+               "restart the server, or `config drop` it";
+    return "this version has no such setting; `config drop` it";
+}
+
 void settings_candidate_forget(const char *owner)
 {
     struct entry **at;
     while (*(at = entry_find(owner, NULL)) != NULL)
         entry_remove(at);
+    strays_forget(owner, (slice){ 0 });
+}
+
+static void strays_sweep(struct store_batch **b)
+{
+    struct stray **at = &strays;
+    while (*at != NULL) {
+        slice owner = slice_of((*at)->owner);
+        if (owner_may(owner, "settings.write")) {
+            at = &(*at)->next;
+            continue;
+        }
+        if (*b == NULL)
+            *b = settings_batch();
+        STORE_ADD(*b, &settings_candidate_del, STORE_ANY_ROWS, SV_T(owner),
+                  SV_T(slice_of((*at)->name)));
+        stray_remove(at);
+    }
 }
 
 /* Of owners that may not change settings any more. */
@@ -107,6 +190,7 @@ void settings_candidate_sweep(void)
     struct entry **at = &entries;
     struct store_batch *b = NULL;
     ensure(settings_writer != NULL);
+    strays_sweep(&b);
     while (*at != NULL) {
         slice owner = slice_of((*at)->owner);
         if (owner_may(owner, "settings.write")) {
@@ -148,6 +232,11 @@ void settings_candidate_deleted(slice bare)
         at = &(*at)->next;
     }
     arena_destroy(&tmp);
+    for (struct stray **s = &strays; *s != NULL;)
+        if (owner_is_account(slice_of((*s)->owner), bare))
+            stray_remove(s);
+        else
+            s = &(*s)->next;
 }
 
 void settings_candidate_applied(struct settings_turn *t, struct store_batch *b)
@@ -163,8 +252,10 @@ static void candidates_loaded(void *arg, enum store_result result, const struct 
         struct setting *s = setting_find(store_text(b, 0, i, 1));
         slice value = store_text(b, 0, i, 2);
         if (s == NULL || (setting_is_secret(s) && value.ptr != NULL &&
-                          !unseal(&value, value, settings_context(s, tmp), tmp)))
-            continue; /* of another version, or of a key that is lost */
+                          !unseal(&value, value, settings_context(s, tmp), tmp))) {
+            stray_put(store_text(b, 0, i, 0), store_text(b, 0, i, 1), value, store_int(b, 0, i, 4));
+            continue;
+        }
         entry_put(slice_cstr(tmp, store_text(b, 0, i, 0)), s, value, store_int(b, 0, i, 3),
                   store_int(b, 0, i, 4));
     }
@@ -182,6 +273,12 @@ enum err settings_candidates_load(struct store *store, struct why *why)
     return E_DOWN;
 }
 
+/* The first of a candidate that has nothing else. */
+static bool candidate_is_only(const struct stray *s)
+{
+    return *entry_find(s->owner, NULL) == NULL && *stray_find(s->owner, (slice){ 0 }) == s;
+}
+
 /* How many others have one, and how many bytes this one has beside a setting. */
 static void candidate_measure(const char *owner, const struct setting *except, int64_t *others,
                               size_t *bytes)
@@ -194,6 +291,11 @@ static void candidate_measure(const char *owner, const struct setting *except, i
         else
             *others += *entry_find(e->owner, NULL) == e; /* its first */
     }
+    for (const struct stray *s = strays; s != NULL; s = s->next)
+        if (strcmp(s->owner, owner) == 0)
+            *bytes += s->value.len;
+        else
+            *others += candidate_is_only(s);
 }
 
 /* Edit. */
@@ -219,6 +321,7 @@ static bool candidate_has_room(struct settings_turn *t, const char *owner,
 static void edit_done(struct settings_turn *t)
 {
     const struct settings_turn own = *t;
+    strays_forget(t->arg, slice_of(t->item->setting->name));
     entry_put(t->arg, t->item->setting, t->item->value, t->version, (int64_t)clock_wall_us());
     command_done(own.call,
                  "%s: in the candidate; `config diff` shows it, `config apply` applies it",
@@ -275,29 +378,45 @@ static void run_edit(struct command_call *call)
 
 /* Drop. */
 
+struct drop {
+    const char *owner;
+    slice name; /* of the setting; ptr NULL: all */
+};
+
+static struct entry **dropped_entry(const struct drop *d)
+{
+    struct entry **at = &entries;
+    while (*at != NULL && (strcmp((*at)->owner, d->owner) != 0 ||
+                           (d->name.ptr != NULL && !slice_is(d->name, (*at)->setting->name))))
+        at = &(*at)->next;
+    return at;
+}
+
 static void drop_done(struct settings_turn *t)
 {
-    if (t->count == 0)
-        settings_candidate_forget(t->arg);
-    else if (*entry_find(t->arg, t->item->setting) != NULL)
-        entry_remove(entry_find(t->arg, t->item->setting));
+    const struct drop *d = t->arg;
+    if (d->name.ptr == NULL)
+        settings_candidate_forget(d->owner);
+    else if (*dropped_entry(d) != NULL)
+        entry_remove(dropped_entry(d));
+    strays_forget(d->owner, d->name);
     command_done(t->call, "%s", "dropped; no setting was changed");
     settings_turn_over(t);
 }
 
 static void drop_begin(struct settings_turn *t)
 {
-    const struct setting *s = t->count > 0 ? t->item->setting : NULL;
-    slice owner = slice_of((const char *)t->arg);
-    if (*entry_find(t->arg, s) == NULL) {
+    const struct drop *d = t->arg;
+    slice owner = slice_of(d->owner);
+    if (*dropped_entry(d) == NULL && *stray_find(d->owner, d->name) == NULL) {
         settings_turn_fail(t, E_NOTFOUND, "no such candidate; `config candidate` lists them");
         return;
     }
     struct store_batch *b = settings_batch();
-    if (s == NULL)
+    if (d->name.ptr == NULL)
         STORE_ADD(b, &settings_candidate_clear, STORE_ANY_ROWS, SV_T(owner));
     else
-        STORE_ADD(b, &settings_candidate_del, STORE_ANY_ROWS, SV_T(owner), SV_T(slice_of(s->name)));
+        STORE_ADD(b, &settings_candidate_del, STORE_ANY_ROWS, SV_T(owner), SV_T(d->name));
     settings_commit(t, b);
 }
 
@@ -305,18 +424,14 @@ static void candidate_run_drop(struct command_call *call)
 {
     slice name = command_arg(call, "setting"), owner = command_arg(call, "owner");
     struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
-    struct settings_item *item = arena_new(call->arena, struct settings_item, 1);
-    item->setting = name.ptr != NULL ? settings_named(call) : NULL;
-    if (call->ended)
+    struct drop *d = arena_new(call->arena, struct drop, 1);
+    *d = (struct drop){ owner.ptr != NULL ? owner.ptr : owner_of(call), name };
+    bool known = name.ptr == NULL || *stray_find(d->owner, name) != NULL;
+    if (!known && settings_named(call) == NULL)
         return;
-    *t = (struct settings_turn){ .call = call,
-                                 .arena = call->arena,
-                                 .begin = drop_begin,
-                                 .done = drop_done,
-                                 .arg = (void *)(uintptr_t)(owner.ptr != NULL ? owner.ptr
-                                                                              : owner_of(call)),
-                                 .item = item,
-                                 .count = item->setting != NULL };
+    *t = (struct settings_turn){
+        .call = call, .arena = call->arena, .begin = drop_begin, .done = drop_done, .arg = d
+    };
     settings_turn_take(t);
 }
 
@@ -486,6 +601,22 @@ static void diff_check(struct counting *c)
     apply_begin(t);
 }
 
+static void stray_row(struct counting *c, const struct stray *s)
+{
+    struct command_call *call = c->call;
+    const struct setting *general = settings_of_all(slice_of(s->name)),
+                         *own = setting_find(slice_of(s->name));
+    command_row(call);
+    command_text(call, "setting", slice_dup(call->arena, slice_of(s->name)));
+    command_text(call, "now", SLICE(""));
+    command_text(call, "candidate",
+                 settings_show(own != NULL ? own : general, s->value, call->arena));
+    command_text(call, "impact", SLICE(""));
+    command_text(call, "restart", SLICE("no"));
+    command_text(call, "conflict", slice_of(stray_why(s)));
+    command_text(call, "shown", shown_text(c));
+}
+
 static void diff_counted(struct counting *c)
 {
     for (const struct count *one = c->first; one != NULL; one = one->next) {
@@ -497,7 +628,10 @@ static void diff_counted(struct counting *c)
         command_text(c->call, "conflict", slice_of(conflict != NULL ? conflict : ""));
         command_text(c->call, "shown", shown_text(c));
     }
-    if (c->first != NULL)
+    for (const struct stray *s = strays; s != NULL; s = s->next)
+        if (strcmp(s->owner, c->owner) == 0)
+            stray_row(c, s);
+    if (c->call->rows != NULL)
         diff_check(c);
     else
         command_done(c->call, "your candidate is empty");
@@ -505,24 +639,36 @@ static void diff_counted(struct counting *c)
 
 static void run_diff(struct command_call *call) { counting_begin(call, diff_counted); }
 
+static void candidate_row(struct command_call *call, const char *owner)
+{
+    int64_t count = 0, at = 0;
+    for (const struct entry *e = entries; e != NULL; e = e->next) {
+        if (strcmp(e->owner, owner) != 0)
+            continue;
+        count++;
+        at = e->at_us > at ? e->at_us : at;
+    }
+    for (const struct stray *s = strays; s != NULL; s = s->next) {
+        if (strcmp(s->owner, owner) != 0)
+            continue;
+        count++;
+        at = s->at_us > at ? s->at_us : at;
+    }
+    command_row(call);
+    command_text(call, "owner", slice_dup(call->arena, slice_of(owner)));
+    command_int(call, "settings", count);
+    settings_stamp(call, "edited", at);
+}
+
 static void run_candidate(struct command_call *call)
 {
     settings_candidate_sweep();
-    for (const struct entry *e = entries; e != NULL; e = e->next) {
-        int64_t count = 0, at = 0;
-        if (*entry_find(e->owner, NULL) != e)
-            continue;
-        for (const struct entry *o = entries; o != NULL; o = o->next) {
-            if (strcmp(o->owner, e->owner) != 0)
-                continue;
-            count++;
-            at = o->at_us > at ? o->at_us : at;
-        }
-        command_row(call);
-        command_text(call, "owner", slice_of(e->owner));
-        command_int(call, "settings", count);
-        settings_stamp(call, "edited", at);
-    }
+    for (const struct entry *e = entries; e != NULL; e = e->next)
+        if (*entry_find(e->owner, NULL) == e)
+            candidate_row(call, e->owner);
+    for (const struct stray *s = strays; s != NULL; s = s->next)
+        if (candidate_is_only(s))
+            candidate_row(call, s->owner);
     command_done(call, "%s", call->rows != NULL ? "" : "nobody has a candidate");
 }
 
@@ -561,6 +707,12 @@ static bool was_counted(const struct counting *c, const struct entry *e)
 static void apply_begin(struct settings_turn *t)
 {
     size_t count = 0;
+    const struct stray *stray = *stray_find(t->candidate, (slice){ 0 });
+    if (stray != NULL) {
+        settings_turn_fail(t, E_CONFLICT,
+                           arena_printf(t->arena, "%s: %s", stray->name, stray_why(stray)));
+        return;
+    }
     for (const struct entry *e = entries; e != NULL; e = e->next)
         count += strcmp(e->owner, t->candidate) == 0;
     if (count == 0) {
@@ -672,7 +824,8 @@ struct command settings_diff_command = {
             { .name = "impact",
               .moves = true,
               .doc = "how many are above a new limit when this is asked: an estimate" },
-            { .name = "conflict", .doc = "who changed it after you edited it" },
+            { .name = "conflict",
+              .doc = "who changed it after you edited it, or why it cannot be applied" },
             { .name = "shown",
               .wide = true,
               .doc = "for `config apply --shown`: the same on all lines, and another one after "

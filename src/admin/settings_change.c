@@ -296,7 +296,7 @@ static void add_away_values(const struct settings_turn *t, struct buf *out, bool
 }
 
 /* What setting_format() gives for that stored value. */
-static slice value_text(const struct setting *s, slice stored, struct arena *tmp)
+static slice stored_text(const struct setting *s, slice stored, struct arena *tmp)
 {
     char *text = arena_new(tmp, char, SETTING_BYTES_MAX);
     if (stored.ptr != NULL)
@@ -322,7 +322,7 @@ static slice values_of(const struct settings_turn *t, const slice *stored, bool 
         setting_format(s, value, sizeof value);
         add_value(t, &out, s->name,
                   stored == NULL || settings_is_locked(s) ? slice_of(value)
-                                                          : value_text(s, stored[i], t->arena));
+                                                          : stored_text(s, stored[i], t->arena));
     }
     add_away_values(t, &out, applied);
     slice values = slice_dup(t->arena, buf_fit(&out));
