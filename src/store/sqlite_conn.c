@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/sqlite_index.h"
 #include "store/store_sqlite.h"
 #include <stdio.h>
 
@@ -220,6 +221,8 @@ enum store_result sqlite_denied(struct sqlite_conn *c, int rc)
 
 enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
 {
+    if (sqlite_index_is_damaged(c->owner, rc))
+        return STORE_DOWN;
     switch (rc & 0xff) {
     case SQLITE_CONSTRAINT:
         return STORE_CONFLICT; /* often expected: the feature knows */

@@ -1,6 +1,7 @@
 #include "base/alarm.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/sqlite_index.h"
 #include "store/store_sqlite.h"
 
 enum {
@@ -237,7 +238,11 @@ static void sqlite_write_run_group(struct sqlite_writer *w, struct store_batch *
     } else if (atomic_load(&w->conn.owner->corrupt)) {
         fail_all(first, count, STORE_DOWN);
     } else {
+        if (atomic_exchange(&w->conn.owner->index_damaged, false))
+            (void)!sqlite_index_empty(&w->conn);
         int rc = try_group(w, first, count, LATE_STEP_ROWS);
+        if (rc == SQLITE_CORRUPT_VTAB && w->conn.owner->store->index != NULL)
+            (void)!sqlite_index_empty(&w->conn);
         if ((rc & 0xff) == SQLITE_BUSY) /* another process writes: so it would be for each */
             fail_all(first, count, sqlite_failed(&w->conn, rc));
         else if (rc != SQLITE_OK)

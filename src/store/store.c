@@ -423,6 +423,10 @@ static enum err collect(struct store *store, const struct store_conf *conf, stru
         }
         if (e != OK)
             return e;
+        if (schema->index != NULL) {
+            ensure(store->index == NULL);
+            store->index = schema->index;
+        }
     }
     store->stmts = mem_realloc(store->stmts, (store->stmt_count + 1) * sizeof(struct store_stmt *));
     return OK;

@@ -124,12 +124,22 @@ struct store_address {
     void (*resize)(struct buf *sql, const char *rows, int64_t bytes);
 };
 
+/* An index of the words of the log (FTS5), which a reader of the log makes. If its tables
+ * contradict each other, all of it is emptied and the reader begins anew; else such a database
+ * would have to be given up. `emptied` is called, on any thread, also from store_open(): it is, or
+ * will be before the next write. SQLite only. */
+struct store_index {
+    const char *table, *reader;
+    void (*emptied)(void);
+};
+
 /* What one feature gives to the store. */
 struct store_schema {
     const char *feature;
     const struct store_migration *migrations; /* ended by { 0 }; NULL: none */
     struct store_stmt *const *stmts;          /* NULL-terminated; NULL: none */
     const struct store_late *late;         /* NULL: none; at most one feature of a store has it */
+    const struct store_index *index;       /* likewise */
     const struct store_address *addresses; /* ended by { 0 }; NULL: none */
 };
 

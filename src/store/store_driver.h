@@ -91,7 +91,8 @@ struct store {
     const struct store_driver *driver;
     void *db; /* the driver's */
     const struct store_late *late;
-    struct store_stmt **stmts; /* by id */
+    const struct store_index *index; /* NULL: none */
+    struct store_stmt **stmts;       /* by id */
     uint32_t stmt_count;
     _Atomic size_t queued_bytes;
     _Atomic uint32_t awaited;                  /* done() that are still to come */

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/migrate.h"
+#include "store/sqlite_index.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -321,6 +322,8 @@ static enum err sqlite_open_db(struct sqlite_db *db, const struct store_conf *co
         e = check_after_crash(db, why);
     if (e == OK)
         e = migrate(db, conf, why);
+    if (e == OK && (rc = sqlite_index_look(&db->writer.conn)) != SQLITE_OK)
+        e = store_sqlite_explain(db, rc, why);
     if (e == OK)
         e = learn_all(db, why);
     if (e != OK)

@@ -99,9 +99,11 @@ static const struct store_address addresses[] = {
     { "mam_prefs", "never", .kind = STORE_JID_LIST, .separator = '\n', .beside = "always" },
     { 0 },
 };
-static struct store_schema schema = {
-    .feature = "mam", .migrations = migrations, .stmts = stmts, .addresses = addresses
-};
+static struct store_schema schema = { .feature = "mam",
+                                      .migrations = migrations,
+                                      .stmts = stmts,
+                                      .index = &mam_index,
+                                      .addresses = addresses };
 
 static void ext_mam_gather(struct store_stmt *const *list, unsigned *n)
 {
@@ -127,6 +129,7 @@ static void ext_mam_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_ARCHIVE))
         return;
     archive_words_stored(w);
+    mam_fulltext_look(w);
     mam_expire_start(w);
 }
 
@@ -170,7 +173,9 @@ const struct feature mam_feature = {
     .iq = rules,
     .schema = &schema,
     .words = &mam_words,
-    .messages = (const struct message_row *const[]){ &mam_expire_arm_message, NULL },
+    .messages =
+        (const struct message_row *const[]){ &mam_expire_arm_message, &mam_index_message, NULL },
+    .alarms = (struct alarm *const[]){ &mam_index_alarm, NULL },
     .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
                                            &mam_page_default, &mam_page_max, &mam_fulltext,
                                            &mam_retention, &mam_user_bytes, &mam_room_bytes, NULL },

@@ -1,6 +1,7 @@
 #include "ext/mam/mam_fulltext.h"
 #include "archive/archive.h"
 #include "archive/reader.h"
+#include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -9,6 +10,7 @@
 #include "codec/xml_elem.h"
 #include "ext/mam/mam_quota.h"
 #include "home/here.h"
+#include "home/message.h"
 #include "io/timer.h"
 #include "store/words.h"
 #include "xmpp/ns.h"
@@ -71,6 +73,13 @@ static struct store_stmt put_words_again = {
     .params = "it",
     .cols = "",
 };
+/* A write, before which the store empties an index that a search has found damaged. */
+static struct store_stmt look_words = {
+    .name = "fulltext.look",
+    .sql = "UPDATE reader SET position = position WHERE name = 'fulltext'",
+    .params = "",
+    .cols = "",
+};
 /* In the order of the log, which the index has; the ids of an archive rise with it but for messages
  * that were on their way at the same time. $6 is -1 for anybody. */
 #define FOUND(id, matches, find)                                                                   \
@@ -102,10 +111,10 @@ static struct store_stmt count_words = {
     .params = "iiiiiitttit",
     .cols = "i",
 };
-struct store_stmt *const mam_fulltext_stmts[] = { &read_log,         &put_words,
-                                                  &drop_words,       &put_words_again,
-                                                  &find_first_words, &find_last_words,
-                                                  &count_words,      NULL };
+struct store_stmt *const mam_fulltext_stmts[] = {
+    &read_log,    &put_words,  &drop_words, &put_words_again, &find_first_words, &find_last_words,
+    &count_words, &look_words, NULL
+};
 
 /* Words. */
 
@@ -291,12 +300,79 @@ static void mam_fulltext_due(struct timer *t, struct loop *loop)
 static void start_background(struct worker *w)
 {
     bool idle = false;
+    if (!setting_bool(&mam_fulltext))
+        alarm_clear(&mam_index_alarm);
     if (!setting_bool(&mam_fulltext) || !atomic_compare_exchange_strong(&running, &idle, true))
         return;
     background.log = (struct log_reading){ .reader = &mam_fulltext_reader, .worker = w };
     background.timer.fn = mam_fulltext_due;
     timer_set(worker_loop(w), &background.timer, DELAY_MS);
 }
+
+/* A damaged index. */
+
+struct alarm mam_index_alarm = {
+    .name = "archive.index",
+    .severity = ALARM_WARNING,
+    .text = "The index of words in archives was damaged, and is made anew.",
+    .action = "Wait. Until the alarm clears, searches do not find all messages, and say so. Look "
+              "for what damaged it: the disk, or another program that wrote to the database.",
+    .explanation = "The index has only what the archives have, too. So it was emptied, and the "
+                   "words of all messages are read again in the background. All else goes on.",
+    .raised_when = "SQLite has found that tables of the index contradict each other.",
+    .cleared_when = "The new index has all messages, or archive.fulltext is off.",
+    .settings = "archive.fulltext",
+};
+static atomic_bool index_emptied;
+static struct node *_Atomic index_node; /* NULL: no worker has started */
+
+static void index_looked(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct worker *w = arg;
+    (void)result, (void)b;
+    atomic_store(&stored_more, true); /* also for what reads the log now, behind all of it */
+    start_background(w);
+}
+
+void mam_fulltext_look(struct worker *w)
+{
+    atomic_store(&index_node, worker_node(w));
+    if (!atomic_exchange(&index_emptied, false) || !setting_bool(&mam_fulltext))
+        return;
+    alarm_raise(&mam_index_alarm, SLICE("searches do not find all until it is complete"));
+    struct store_batch *b = store_write(worker_store(w), 0);
+    store_add(b, &look_words, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, index_looked, w);
+}
+
+static void index_news_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    mam_fulltext_look(w);
+}
+
+const struct message_row mam_index_message = {
+    .id = 166,
+    .scope = MESSAGE_PROCESS,
+    .name = "index-emptied",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = index_news_run,
+};
+
+static void mam_fulltext_emptied(void)
+{
+    struct node *n = atomic_load(&index_node);
+    atomic_store(&index_emptied, true);
+    if (n != NULL)
+        home_post(n, 0, &mam_index_message);
+}
+
+const struct store_index mam_index = {
+    .table = "message_fts",
+    .reader = "fulltext",
+    .emptied = mam_fulltext_emptied,
+};
 
 static void mam_fulltext_stored(struct worker *w)
 {
@@ -310,6 +386,7 @@ static void mam_fulltext_stored(struct worker *w)
 
 void mam_fulltext_stop(struct worker *w)
 {
+    atomic_store(&index_node, NULL);
     if (background.log.worker == w) {
         timer_cancel(&background.timer);
         background.log.worker = NULL;
@@ -326,6 +403,8 @@ static void mam_fulltext_end(struct feed *f, enum archive_words_state state)
         return;
     }
     struct worker *w = f->log.worker;
+    if (state == WORDS_CURRENT && !atomic_load(&stored_more))
+        alarm_clear(&mam_index_alarm);
     atomic_store(&running, false);
     if (atomic_load(&stored_more) && !worker_stopping(w))
         start_background(w);

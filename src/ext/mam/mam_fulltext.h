@@ -19,9 +19,16 @@
 #include "base/setting.h"
 #include "store/store.h"
 
+struct alarm;
+struct message_row;
 struct worker;
 
 extern struct setting mam_fulltext;
 extern struct store_stmt *const mam_fulltext_stmts[];
 extern const struct archive_words mam_words;
+extern const struct store_index mam_index;
+extern struct alarm mam_index_alarm;
+extern const struct message_row mam_index_message;
+/* The worker of DUTY_ARCHIVE has started: was the index emptied when the store was opened? */
+void mam_fulltext_look(struct worker *w);
 void mam_fulltext_stop(struct worker *w); /* the worker has ended */
