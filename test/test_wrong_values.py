@@ -262,7 +262,7 @@ ARGUMENTS = {
     "contacts": ("@", "x" * 1100 + "@localhost"),
     "visible-to": ("everybody", "domain:", "group"),
     **dict.fromkeys(("rule", "rules"), ("department", "shoe-size=42", "=x")),
-    **dict.fromkeys(("from", "to", "before", "version"), COUNT), "role": ("no-such-role",),
+    **dict.fromkeys(("from", "to", "before", "version", "waits"), COUNT), "role": ("no-such-role",),
     **dict.fromkeys(("permissions", "scope"), ("users", "*.nothing more")),
     **dict.fromkeys(("confirm", "delay", "expires", "older-than", "timeout", "hold-down", "step",
                      "for", "within"), TIME),
@@ -297,7 +297,8 @@ RIGHT = {
     "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
     "role": "viewer", "permissions": "users.read", "name": "desk",
-    "from": "1", "to": "1", "version": "1", "alarm": "store.full", "series": "muster_sessions",
+    "from": "1", "to": "1", "version": "1", "waits": "1", "alarm": "store.full",
+    "series": "muster_sessions",
     "code": "123456", "url": "https://hook.example.org/", "reason": "a test",
 }
 
