@@ -4,6 +4,8 @@ import contextlib
 import gzip
 import http.client
 import json
+import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -25,6 +27,7 @@ from test_webchat import Browser, Keys, directives, webdriver
 
 AXE = ROOT / "test/js/node_modules/axe-core/axe.min.js"
 IMPACTS = "minor", "moderate", "serious", "critical"
+PICTURED = {}  # what is on them
 PICTURES = "users", "user", "rooms", "federation", "certificates", "settings", "audit"
 XSS = "<img src=x onerror=document.title='owned'>'\"&amp;"
 
@@ -255,7 +258,20 @@ class Pages(Browser):
         if address[0] in PICTURES:
             self.go("")
             self.go(*address)
+            self.is_as_pictured(address[0])
             self.save(f"console-{address[0]}")
+
+    def is_as_pictured(self, page):
+        """The picture of the docs has the same words in the menu, headings, tabs and buttons."""
+        words = self.js("[...document.querySelectorAll('nav a, main h1, main h2, main button"
+                        ", main [role=tab]')].map(e => e.innerText).filter(w => w)")
+        if "MUSTER_PICTURES" in os.environ:
+            PICTURED.update({page: words})
+            file = pathlib.Path(os.environ["MUSTER_PICTURES"]) / "console.json"
+            file.write_text(json.dumps(PICTURED, indent=0) + "\n")
+        else:
+            known = json.loads((ROOT / "docs/images/console.json").read_text())[page]
+            assert words == known, "make the pictures anew (MUSTER_PICTURES), and console.json"
 
     def fill_in(self, label, text):
         """Types into the field of a dialog that has this label."""
