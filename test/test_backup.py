@@ -318,7 +318,7 @@ def test_a_time_of_the_last_backup_that_cannot_be_read(make_server):
     """Counts as none."""
     host = make_server(start=False)
     host.data.mkdir(parents=True)
-    for text in ("", "x", "soon\n", "9" * 40 + "\n"):
+    for text in ("", "x", "soon\n", "9" * 40 + "\n", "-5\n"):
         (host.data / "backup-finished").write_text(text)
         host.start()
         assert finished(host) == 0

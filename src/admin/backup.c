@@ -72,8 +72,8 @@ static void time_load(const char *data)
     int64_t seconds;
     int fd = open(time_file(arena, data), O_RDONLY | O_CLOEXEC);
     ssize_t len = fd >= 0 ? read(fd, text, sizeof text) : 0;
-    if (len > 1 && slice_int((slice){ text, (size_t)len - 1 }, &seconds)) /* without line feed */
-        time_set(seconds);
+    if (len > 1 && slice_int((slice){ text, (size_t)len - 1 }, &seconds) && seconds > 0)
+        time_set(seconds); /* without line feed */
     if (fd >= 0)
         close(fd);
     arena_destroy(&arena);
