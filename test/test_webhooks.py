@@ -581,6 +581,7 @@ def test_answers_of_other_programs(make_server, answer, told):
 
 BODIES = {
     "long": (b"", b"x" * 70000),
+    "very long": (b"", b"x" * 2000000),
     "longer than allowed": (b"Content-Length: 300000\r\n", b"x" * 300000),
     "none of it": (b"Content-Length: 99999999\r\n", b""),
     "too short": (b"Content-Length: 10\r\n", b"abc"),

@@ -76,8 +76,8 @@ static void post_over(struct loop_defer *d)
 static void post_look(struct webhook_post *p, bool ended)
 {
     struct http_reply reply;
-    if (p->status != 0 || http_reply_read(&reply, buf_fit(&p->answer), ended || p->answer.overflow,
-                                          WEBHOOK_ANSWER_MAX) == HTTP_REPLY_MORE)
+    if (p->status != 0 ||
+        http_reply_read(&reply, buf_fit(&p->answer), ended, WEBHOOK_ANSWER_MAX) == HTTP_REPLY_MORE)
         return;
     p->status = reply.status;
     p->taken = reply.status >= 200 && reply.status < 300;
@@ -108,10 +108,12 @@ static void post_opened(struct visit *v)
 static size_t post_input(struct visit *v, slice data)
 {
     struct webhook_post *p = visit_arg(v);
-    if (p->status == 0 && !p->answer.overflow)
-        buf_add(&p->answer, data);
-    post_look(p, false);
-    if (p->status != 0 || p->answer.overflow)
+    const size_t room = p->answer.max - p->answer.len;
+    const bool cut = data.len > room;
+    if (p->status == 0)
+        buf_add(&p->answer, (slice){ data.ptr, cut ? room : data.len });
+    post_look(p, cut);
+    if (p->status != 0 || cut)
         visit_close(v);
     return data.len;
 }
