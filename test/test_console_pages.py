@@ -8,8 +8,10 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
+from muster import federation
 from muster.client import until
-from test_api import api_server
+from muster.server import free_ports
+from test_api import Api, api_server
 from test_console import XSS, opened
 from test_console_language import choose
 from test_upload import http_do
@@ -213,3 +215,24 @@ def test_a_setting_says_who_changed_it_and_what_it_needs(make_server, tmp_path, 
         assert restart in found["s2s.connections"] and locked in found["announce.subject"]
         assert not any(note in found["groups.members-max"] for note in (restart, locked))
         assert pages.complaints() == []
+
+
+def test_past_runs_of_a_test_are_drawn(make_server, tmp_path):
+    authority = federation.Authority(tmp_path)
+    tls = {**authority.issue("own", "localhost"), "trust": str(authority.file)}
+    server = make_server("alice", start=False, s2s=True, tls=tls, settings=federation.settings())
+    port, = free_ports(1)
+    server.conf["listen"]["http_admin"] = [f"127.0.0.1:{port}"]
+    server.start()
+    for _ in range(3):
+        server.ctl("pushtest", "--edge", f"localhost:{server.s2s_port}")
+    assert [run["result"] for run in server.rows("test", "history")] == ["Success"] * 3
+    server.api = Api(port, server.rows("token", "add", "tests", "administrator")[0]["token"])
+    with opened(server, tmp_path / "browser") as pages:
+        pages.resize(1280, 800)
+        pages.log_in(server.api.token)
+        pages.go("tests")
+        drawn = until("the plot", lambda: pages.js(
+            "(c => c && c.width > 100 && [...c.getContext('2d').getImageData(0, 0, c.width, "
+            "c.height).data].some(b => b))(document.querySelector('main canvas'))"))
+        assert drawn and pages.complaints() == []
