@@ -544,7 +544,7 @@ def test_each_operator_has_a_candidate(make_server):
     server.ctl("config", "edit", "roster.groups-max", "61")
     server.ctl("config", "apply", "--confirm", "1h")
     assert table(run(alice, "config-history"))[0]["state"] == "waits"
-    alice.result("set", command("config-confirm", action="execute"), to="localhost")
+    run(alice, "config-confirm")
     assert history(server)[0]["state"] == "confirmed"
 
 
