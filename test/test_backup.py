@@ -332,6 +332,7 @@ def test_an_alarm_says_that_the_last_backup_failed(make_server, tmp_path):
     assert refusal(host, "backup", "create", tmp_path / "one")  # it is there: nothing is wrong
     assert alarms(host) == {}
     assert refusal(host, "backup", "create", tmp_path / "none" / "two")
+    until("it is stored", lambda: host.rows("alarm", "history"))
     detail = alarms(host)["backup.failed"]["detail"]
     assert str(tmp_path / "none" / "two") in detail and "No such" in detail
     host.restart()

@@ -230,7 +230,8 @@ def test_a_secret_is_made_if_none_is_given(host):
     assert row["domain"] == "made.example.test" and len(row["secret"]) == 48
     Component(host, "made.example.test", row["secret"])
     assert row["secret"] not in host.log()
-    again, = host.rows("component", "add", "made.example.test")
+    assert host.rows("component", "add", "made.example.test") == []  # it is there: nothing changes
+    again, = host.rows("component", "secret", "made.example.test")
     assert again["secret"] != row["secret"]
     given = host.ctl("component", "add", "made.example.test", "--stdin", stdin=SECRET + "\n")
     assert given["rows"] == []

@@ -113,7 +113,9 @@ def test_a_photo_is_read(server):
 
     def photo():
         return server.ctl("user", "photo", "alice@localhost")
-    assert (photo()["rows"], photo()["text"]) == ([], "the user has no photo")
+    none = {"bytes": 0, "width": 0, "height": 0}
+    assert (photo()["rows"], photo()["text"]) == (
+        [{"type": "none", **none}], "the user has no photo")
     set_photo(alice, png())
     assert photo()["rows"] == [{"type": "image/png", "bytes": len(png()), "width": 4, "height": 4,
                                 "image": base64.b64encode(png()).decode()}]
@@ -124,7 +126,8 @@ def test_a_photo_is_read(server):
     assert photo()["text"] == "the photo is too large to be shown"
     set_photo(alice, b"<svg xmlns='http://www.w3.org/2000/svg'/>")
     assert (photo()["rows"], photo()["text"]) == (
-        [], "the photo is not shown, since it is no PNG, JPEG or GIF")
+        [{"type": "unknown", **none, "bytes": 41}],
+        "the photo is not shown, since it is no PNG, JPEG or GIF")
     assert "there is no account" in server.ctl_run("user", "photo", "nobody@localhost").stderr
 
 

@@ -34,20 +34,26 @@ static bool is_too_large(const struct picture *p, size_t bytes)
     return bytes > SHOWN_BYTES_MAX || p->width > SHOWN_SIDE_MAX || p->height > SHOWN_SIDE_MAX;
 }
 
+static void vcard_photo_row(struct command_call *call, const struct picture *p, size_t bytes)
+{
+    command_row(call);
+    command_text(call, "type", slice_of(p->type));
+    command_int(call, "bytes", (int64_t)bytes);
+    command_int(call, "width", p->width);
+    command_int(call, "height", p->height);
+}
+
 static void vcard_photo_show(struct command_call *call, slice bytes)
 {
     struct picture p;
     struct buf text;
     if (!picture_read(&p, bytes)) {
+        vcard_photo_row(call, &(struct picture){ .type = "unknown" }, bytes.len);
         command_done(call, "%s", "the photo is not shown, since it is no PNG, JPEG or GIF");
         return;
     }
     bool large = is_too_large(&p, bytes.len);
-    command_row(call);
-    command_text(call, "type", slice_of(p.type));
-    command_int(call, "bytes", (int64_t)bytes.len);
-    command_int(call, "width", p.width);
-    command_int(call, "height", p.height);
+    vcard_photo_row(call, &p, bytes.len);
     if (!large) {
         buf_init(&text, XML_STORED_MAX);
         base64_encode(&text, bytes);
@@ -74,8 +80,10 @@ static void vcard_photo_find(struct command_call *call, slice xml)
         vcard_photo_show(call, buf_fit(&image));
     }
     buf_fini(&image);
-    if (!shown)
-        command_done(call, "%s", "the user has no photo");
+    if (shown)
+        return;
+    vcard_photo_row(call, &(struct picture){ .type = "none" }, 0);
+    command_done(call, "%s", "the user has no photo");
 }
 
 static void vcard_photo_of_card(void *arg, enum store_result result, const struct store_batch *b)
@@ -143,7 +151,9 @@ struct command vcard_photo_command = {
            "KiB, or wider or higher than 2048 pixels, it shows the sizes only.",
     .columns =
         (const struct command_column[]){
-            { .name = "type", .doc = "image/png, image/jpeg or image/gif, by its first bytes" },
+            { .name = "type",
+              .doc = "image/png, image/jpeg or image/gif, by its first bytes; unknown: another; "
+                     "none" },
             { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "its size" },
             { .name = "width", .type = PARAM_INT, .unit = "pixels", .doc = "how wide it is" },
             { .name = "height", .type = PARAM_INT, .unit = "pixels", .doc = "how high it is" },

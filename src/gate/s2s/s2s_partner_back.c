@@ -362,6 +362,7 @@ static void back_is_quiet(struct partner *p, uint64_t stream)
  * connection may have begun while the other server could not be reached: another one begins. */
 static void back_tries_first(struct partner *p)
 {
+    p->resumptions = 0; /* it is there: pauses are short again */
     if (p->find != NULL && p->out == NULL) {
         s2s_find_cancel(&p->find);
         partner_retries_now(p);
