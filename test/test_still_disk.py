@@ -96,9 +96,12 @@ def stored(server, like="m"):
 def test_a_command_that_is_late_says_that_it_may_still_happen(make_server, disk):
     """And it does, when the disk works again."""
     server = make_server("alice", disk=disk, s2s=True)
+    server.ctl("set", "invite.enabled", "on")
     alice = server.client("alice")
     late = [("s2s-route", "add", "x.test", "127.0.0.1:9"), ("federation", "block", "a.test"),
-            ("component", "add", "c.localhost")]
+            ("component", "add", "c.localhost"),
+            ("user", "set", "alice@localhost", "--given-name", "Alice"),
+            ("user", "invite", "--username", "dave")]
     disk.turn(sync_ms=slow_disk.STILL)
     alice.send(CHAT.format("alice@localhost", "x", "x"))
     until_late(server)
@@ -113,6 +116,8 @@ def test_a_command_that_is_late_says_that_it_may_still_happen(make_server, disk)
     until("the ban", lambda: [r["domain"] for r in server.rows("federation", "list")] == [
         "a.test"])
     until("the component", lambda: server.rows("component", "list"))
+    until("the name", lambda: server.rows(
+        "user", "show", "alice@localhost")[0]["given_name"] == "Alice")
 
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["", "breaks"])

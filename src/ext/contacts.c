@@ -399,7 +399,7 @@ static void add_apply(struct actor_change *base, enum err e)
                      "the account of a contact was deleted or replaced meanwhile, or there is "
                      "too much to change at once");
     else if (e != OK)
-        command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
+        users_fail_cause(call, a->jid, e);
     else if (dry)
         command_done(call, "contacts that would be added: %u of %u, changed: %u", added, add->count,
                      changed);
@@ -552,7 +552,7 @@ static void del_apply(struct actor_change *base, enum err e)
             command_fail(r->call, e, "%.*s is no contact of %.*s", SLICE_ARG(r->jid),
                          SLICE_ARG(owner));
         else
-            command_fail(r->call, e, "%.*s: %s", SLICE_ARG(owner), err_text(e));
+            users_fail_cause(r->call, owner, e);
     }
     mem_free(&r);
 }

@@ -548,8 +548,7 @@ static void register_invite_invited(void *arg, enum store_result r, const struct
                          "%s",
                          setting_of(&invite_max, t->invite.domain)->name);
         else
-            command_fail(call, err_of_store(r), "the invitation could not be stored: %s",
-                         err_text(err_of_store(r)));
+            command_fail_cause(call, err_of_store(r), "the invitation");
         return;
     }
     buf_init(&text, URI_BYTES_MAX);
@@ -586,7 +585,7 @@ static void register_invite_looked_up(void *arg, enum store_result r, const stru
     const struct worker *w = t->call->worker;
     const struct invite *i = &t->invite;
     if (r != STORE_OK)
-        command_fail(t->call, err_of_store(r), "%s", err_text(err_of_store(r)));
+        command_fail_cause(t->call, err_of_store(r), NULL);
     else if (store_int(b, 0, 0, 0) != 0)
         command_fail(t->call, E_EXISTS, "account %.*s@%.*s exists already", SLICE_ARG(i->name),
                      SLICE_ARG(i->domain));

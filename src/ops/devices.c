@@ -168,7 +168,7 @@ static void revoke_done(void *arg, enum err e, unsigned sessions)
         return;
     }
     if (e != OK) {
-        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        users_fail_cause(t->call, t->jid, e);
         return;
     }
     log_info(&log_devices, LOG_EV("device.revoked"), LOG_S("jid", t->jid), LOG_C("device", id),

@@ -108,6 +108,11 @@ void users_fail_missing(struct command_call *call, slice jid)
                      SLICE_ARG(jid));
 }
 
+void users_fail_cause(struct command_call *call, slice jid, enum err e)
+{
+    command_fail_cause(call, e, arena_printf(call->arena, "%.*s", SLICE_ARG(jid)));
+}
+
 void users_fail_disabled(struct command_call *call, slice jid)
 {
     command_fail(call, E_CONFLICT, "%.*s is disabled; `user enable` lets it in again",
@@ -129,7 +134,7 @@ static void fail_missing(const struct task *t) { users_fail_missing(t->call, t->
 
 static void users_fail_store(const struct task *t, enum err e)
 {
-    command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+    users_fail_cause(t->call, t->jid, e);
 }
 
 /* user add */

@@ -14,6 +14,8 @@ struct worker;
 
 /* For commands about an account. */
 void users_fail_missing(struct command_call *call, slice jid);
+/* With the address in front: see command_fail_cause(). */
+void users_fail_cause(struct command_call *call, slice jid, enum err e);
 void users_fail_disabled(struct command_call *call, slice jid);
 /* For account_with(): whether there is such an account, disabled or not. false: the call has
  * failed.

@@ -420,9 +420,7 @@ static void profile_set(void *arg, enum store_result result, const struct store_
     } else if (result == STORE_CONFLICT) {
         users_fail_missing(call, jid);
     } else {
-        enum err e = err_of_store(result);
-        command_fail(call, e, "%.*s: the profile could not be stored: %s", SLICE_ARG(jid),
-                     err_text(e));
+        users_fail_cause(call, jid, err_of_store(result));
     }
 }
 

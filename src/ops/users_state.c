@@ -69,7 +69,7 @@ static void users_state_failed(const struct task *t, enum err e)
     if (e == E_NOTFOUND)
         users_fail_missing(t->call, t->jid);
     else
-        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        users_fail_cause(t->call, t->jid, e);
 }
 
 static void tell_state(const struct task *t, enum event_kind kind)

@@ -386,7 +386,7 @@ static void user_change_apply(struct actor_change *base, enum err e)
         command_done(c->call, "federation of %.*s: %s", SLICE_ARG(a->jid),
                      federation_mode_names[c->rule.mode]);
     } else {
-        command_fail(c->call, e, "%s", err_text(e));
+        command_fail_cause(c->call, e, NULL);
     }
     mem_free(&c);
 }

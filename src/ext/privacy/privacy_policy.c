@@ -558,7 +558,7 @@ static void set_done(struct privacy_change *c, enum err e)
     if (c->why.error != SE_NONE)
         command_fail(edit->call, E_LIMIT, "%.*s", SLICE_ARG(c->why.text));
     else if (e != OK)
-        command_fail(edit->call, e, "%s", err_text(e));
+        command_fail_cause(edit->call, e, NULL);
     else
         command_done(edit->call, "policy of %.*s changed", SLICE_ARG(edit->jid));
     privacy_change_end(c);
