@@ -3,6 +3,7 @@
  */
 #include "auth/credentials.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
@@ -19,6 +20,12 @@
 #include "ops/unserved.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
+
+enum {
+    PROFILE_COLUMN = 3, /* the first of the profile: of `user show` */
+    PROFILE_STORED = 2, /* and of users.profile */
+    PROFILE_NOTE_BYTES = PROFILE_FIELDS * (PROFILE_BYTES_MAX + 32) + PROFILE_URI_BYTES_MAX
+};
 
 struct setting users_idle_time = {
     .name = "users.idle-time",
@@ -409,12 +416,31 @@ struct command user_stats = {
 
 /* The profile: `user set`, `user show`. */
 
+/* What the call gives; b: what was there of that (NULL: the new values). */
+static slice profile_note(const struct command_call *call, const struct store_batch *b)
+{
+    struct buf out;
+    buf_init(&out, PROFILE_NOTE_BYTES);
+    for (unsigned i = 0; i < PROFILE_FIELDS; i++) {
+        const char *name = user_show.columns[PROFILE_COLUMN + i].name;
+        slice value = command_arg(call, name);
+        if (value.ptr != NULL && b != NULL)
+            value = store_text(b, 0, 0, PROFILE_STORED + i);
+        if (command_arg(call, name).ptr != NULL)
+            buf_printf(&out, "%s%s=%.*s", out.len > 0 ? " " : "", name, SLICE_ARG(value));
+    }
+    slice note = slice_dup(call->arena, buf_fit(&out));
+    buf_fini(&out);
+    return note;
+}
+
 static void profile_set(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     slice jid = command_arg(call, "jid");
-    (void)b;
     if (result == STORE_OK) {
+        ensure(store_row_count(b, 0) == 1);
+        command_changed(call, profile_note(call, b), profile_note(call, NULL));
         EMIT(account.profile_changed, call->worker, jid);
         command_done(call, "profile of %.*s changed", SLICE_ARG(jid));
     } else if (result == STORE_CONFLICT) {
@@ -452,6 +478,7 @@ static void user_set_now(struct command_call *call, bool held)
     struct user_profile p;
     struct store_batch *b = store_write(worker_store(w), credentials_lane(jid));
     (void)users_profile_given(call, &p);
+    STORE_ADD(b, &users_profile_get, STORE_ANY_ROWS, SV_T(jid)); /* what was before */
     if (held)
         templates_hold(b, p.template);
     users_profile_add(b, jid, &p);
@@ -521,7 +548,8 @@ static void profile_read(void *arg, enum store_result result, const struct store
     command_bool(call, "disabled", store_int(b, 0, 0, 1) != 0);
     users_add_marks(call, jid);
     for (unsigned i = 0; i <= PROFILE_FIELDS; i++) /* and the source */
-        command_text(call, user_show.columns[3 + i].name, store_text(b, 0, 0, 2 + i));
+        command_text(call, user_show.columns[PROFILE_COLUMN + i].name,
+                     store_text(b, 0, 0, PROFILE_STORED + i));
     command_done(call, "%s", "");
 }
 
