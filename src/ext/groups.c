@@ -162,11 +162,6 @@ struct store_stmt groups_stmt_look_user = {
     .sql = "SELECT (SELECT count(*) FROM account WHERE jid = $2), "
            "(SELECT count(*) FROM shared_group_member WHERE name = $1 AND jid = $2)",
 };
-struct store_stmt groups_stmt_made_of = {
-    .name = "groups.made-of", .params = "t", .cols = "tt",
-    .sql = "SELECT field, value FROM shared_group_rule WHERE name = $1 "
-           "UNION ALL SELECT '', jid FROM shared_group_member WHERE name = $1 ORDER BY 1 DESC, 2",
-};
 struct store_stmt groups_stmt_list = {
     .name = "groups.list", .params = "ti", .cols = "ttii",
     .sql = "SELECT name, shown, "
@@ -251,7 +246,6 @@ static const struct store_schema schema = {
                                            &groups_stmt_rule_drop,
                                            &groups_stmt_look,
                                            &groups_stmt_look_user,
-                                           &groups_stmt_made_of,
                                            &groups_stmt_list,
                                            &groups_stmt_show,
                                            &groups_stmt_named,

@@ -41,5 +41,6 @@ extern struct store_stmt groups_stmt_put, groups_stmt_shown, groups_stmt_drop,
     groups_stmt_drop_members, groups_stmt_drop_domains, groups_stmt_drop_rules,
     groups_stmt_drop_viewers, groups_stmt_drop_viewed, groups_stmt_viewer_put,
     groups_stmt_member_put, groups_stmt_member_drop, groups_stmt_rule_put, groups_stmt_rule_drop,
-    groups_stmt_look, groups_stmt_look_user, groups_stmt_made_of, groups_stmt_list,
-    groups_stmt_show, groups_stmt_named;
+    groups_stmt_look, groups_stmt_look_user, groups_stmt_list, groups_stmt_show, groups_stmt_named;
+/* What a row of groups.show is about: its first column. */
+enum groups_row { GROUPS_ROW_SHOWN, GROUPS_ROW_VIEWER, GROUPS_ROW_RULE, GROUPS_ROW_MEMBER };

@@ -32,6 +32,7 @@ struct groups_task {
     uint32_t user_count;
     const char *users_arg;           /* the argument that names them */
     const char *did;                 /* as the answer says it; NULL: "changed" */
+    bool notes, whole;               /* what was before is read; all of it is noted */
     bool replaces;                   /* all other members go */
     slice seers[GROUPS_VIEWERS_MAX]; /* other groups that are to see it */
     uint32_t seer_count;
@@ -153,8 +154,8 @@ static void groups_look(void *arg)
         STORE_ADD(b, &groups_stmt_look, 1, SV_T(t->seers[i]));
     if (t->grows)
         groups_look_sizes(t, b);
-    if (t->replaces)
-        STORE_ADD(b, &groups_stmt_made_of, STORE_ANY_ROWS, SV_T(t->name)); /* the last one */
+    if (t->notes)
+        STORE_ADD(b, &groups_stmt_show, STORE_ANY_ROWS, SV_T(t->name)); /* the last one */
     store_submit(b, worker_loop(w), 0, groups_looked, t);
 }
 
@@ -384,15 +385,16 @@ static uint32_t groups_count_rules(const struct groups_task *t, const struct sto
 {
     slice domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules");
     slice one, value;
-    uint32_t count = 0, made_of = store_stmt_count(found) - 1;
+    uint32_t count = 0, shows = store_stmt_count(found) - 1;
+    ensure(t->notes || !t->replaces);
     while (slice_word(&domains, &one))
         count++;
     while (rule_next(&rules, &one, &value))
         count++;
-    for (uint32_t i = 0; t->replaces && i < store_row_count(found, made_of); i++) {
-        slice field = store_text(found, made_of, i, 0);
-        count +=
-            field.len > 0 && !groups_is_given(t, slice_is(field, "domain") ? "domains" : "rules");
+    for (uint32_t i = 0; t->replaces && i < store_row_count(found, shows); i++) {
+        bool domain = slice_is(store_text(found, shows, i, 1), "domain");
+        count += store_int(found, shows, i, 0) == GROUPS_ROW_RULE &&
+                 !groups_is_given(t, domain ? "domains" : "rules");
     }
     return count;
 }
@@ -410,33 +412,70 @@ static bool groups_members_fit(struct groups_task *t, const struct store_batch *
     return rules < GROUPS_RULES_MAX && (!t->grows || groups_fit_together(t, found));
 }
 
-/* As the statement groups.made-of has them. */
-static void groups_given_rules(const struct groups_task *t, struct buf *out)
+static void groups_note_word(struct buf *out, slice name, const char *mark, slice value)
 {
-    slice domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules"), one;
-    while (slice_word(&domains, &one) && !out->overflow)
-        buf_printf(out, "%sdomain=%.*s", out->len > 0 ? " " : "", SLICE_ARG(one));
-    if (rules.len > 0)
-        buf_printf(out, "%s%.*s", out->len > 0 ? " " : "", SLICE_ARG(rules));
+    buf_printf(out, "%s%.*s%s%.*s", out->len > 0 ? " " : "", SLICE_ARG(name), mark,
+               SLICE_ARG(value));
 }
 
-static void groups_note_members(struct groups_task *t, const struct store_batch *found)
+/* What was there of what is given, or all of it. */
+static void groups_note_before(const struct groups_task *t, const struct store_batch *found,
+                               struct buf *out)
 {
-    static const char *const args[] = { "members", "domains", "rules" };
+    static const char *const args[] = { [GROUPS_ROW_SHOWN] = "shown",
+                                        [GROUPS_ROW_VIEWER] = "visible_to",
+                                        [GROUPS_ROW_RULE] = "rules",
+                                        [GROUPS_ROW_MEMBER] = "members" };
+    uint32_t shows = store_stmt_count(found) - 1;
+    for (uint32_t i = 0; i < store_row_count(found, shows) && !out->overflow; i++) {
+        int64_t row = store_int(found, shows, i, 0);
+        slice what = store_text(found, shows, i, 1), value = store_text(found, shows, i, 2);
+        bool domain = row == GROUPS_ROW_RULE && slice_is(what, "domain");
+        ensure(row >= GROUPS_ROW_SHOWN && row <= GROUPS_ROW_MEMBER);
+        if (!t->whole && !groups_is_given(t, domain ? "domains" : args[row]))
+            continue;
+        if (row == GROUPS_ROW_VIEWER)
+            buf_printf(out, "%svisible_to=%.*s%s%.*s", out->len > 0 ? " " : "", SLICE_ARG(what),
+                       value.len > 0 ? ":" : "", SLICE_ARG(value));
+        else if (row == GROUPS_ROW_MEMBER)
+            groups_note_word(out, SLICE(""), "", value);
+        else
+            groups_note_word(out, what, "=", value);
+    }
+}
+
+/* What is given, or all that a new one has. */
+static void groups_note_after(const struct groups_task *t, struct buf *out)
+{
+    slice shown = command_arg(t->call, "shown"), viewers = command_arg(t->call, "visible_to"),
+          domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules"), one,
+          value;
+    if (t->whole || shown.ptr != NULL)
+        groups_note_word(out, SLICE("shown"), "=", shown.len > 0 ? shown : t->name);
+    if (viewers.len == 0 && (t->whole || viewers.ptr != NULL))
+        viewers = SLICE("members");
+    while (slice_word(&viewers, &one) && !out->overflow)
+        groups_note_word(out, SLICE("visible_to"), "=", one);
+    while (slice_word(&domains, &one) && !out->overflow)
+        groups_note_word(out, SLICE("domain"), "=", one);
+    while (rule_next(&rules, &one, &value) && !out->overflow)
+        groups_note_word(out, one, "=", value);
+    for (uint32_t i = 0; i < t->user_count && !out->overflow; i++)
+        groups_note_word(out, SLICE(""), "", t->users[i]);
+}
+
+/* found: of one that is there. is_left: it is there then. */
+static void groups_note(const struct groups_task *t, const struct store_batch *found, bool is_left)
+{
     struct buf before, after;
-    uint32_t made_of = store_stmt_count(found) - 1;
     buf_init(&before, GROUPS_AUDIT_BYTES);
     buf_init(&after, GROUPS_AUDIT_BYTES);
-    for (uint32_t i = 0; i < store_row_count(found, made_of) && !before.overflow; i++) {
-        slice field = store_text(found, made_of, i, 0), value = store_text(found, made_of, i, 1);
-        bool domain = slice_is(field, "domain");
-        if (groups_is_given(t, args[field.len == 0 ? 0 : domain ? 1 : 2]))
-            buf_printf(&before, "%s%.*s%s%.*s", before.len > 0 ? " " : "", SLICE_ARG(field),
-                       field.len > 0 ? "=" : "", SLICE_ARG(value));
-    }
-    groups_given_rules(t, &after);
-    for (uint32_t i = 0; i < t->user_count && !after.overflow; i++)
-        buf_printf(&after, "%s%.*s", after.len > 0 ? " " : "", SLICE_ARG(t->users[i]));
+    if (found != NULL)
+        groups_note_before(t, found, &before);
+    if (is_left)
+        groups_note_after(t, &after);
+    ensure(!before.overflow || before.len > COMMAND_CHANGED_MAX); /* which cuts it */
+    ensure(!after.overflow || after.len > COMMAND_CHANGED_MAX);
     command_changed(t->call, buf_slice(&before), buf_slice(&after));
     buf_fini(&before);
     buf_fini(&after);
@@ -488,6 +527,7 @@ static void groups_add(struct groups_task *t, const struct store_batch *found)
     groups_add_viewers(t, b);
     groups_add_members(t, b);
     groups_add_rules(t, b);
+    groups_note(t, NULL, true);
     t->did = "added";
     groups_submit(t, b);
 }
@@ -496,6 +536,7 @@ static void groups_run_add(struct command_call *call)
 {
     struct groups_task *t = groups_task_new(call, groups_add);
     t->grows = true;
+    t->whole = true;
     if (groups_check_viewers(call) && groups_check_shown(call) && groups_parse_users(t, "members"))
         groups_look_seers(t);
 }
@@ -505,8 +546,7 @@ static void groups_set(struct groups_task *t, const struct store_batch *found)
     slice shown = command_arg(t->call, "shown");
     if (!groups_is_there(t) || !groups_seers_are_there(t, found) || !groups_members_fit(t, found))
         return;
-    if (t->replaces)
-        groups_note_members(t, found);
+    groups_note(t, found, true);
     struct store_batch *b = groups_write(t);
     if (shown.ptr != NULL)
         STORE_ADD(b, &groups_stmt_shown, 1, SV_T(t->name), SV_T(shown.len > 0 ? shown : t->name));
@@ -523,6 +563,7 @@ static void groups_run_set(struct command_call *call)
     t->replaces = groups_is_given(t, "members") || groups_is_given(t, "domains") ||
                   groups_is_given(t, "rules");
     t->grows = t->replaces;
+    t->notes = true;
     if (!groups_is_given(t, "shown") && !groups_is_given(t, "visible_to") && !t->replaces)
         command_fail(call, E_SYNTAX,
                      "found nothing to change, allowed: --shown, --visible-to, --members, "
@@ -534,9 +575,9 @@ static void groups_run_set(struct command_call *call)
 
 static void groups_del(struct groups_task *t, const struct store_batch *found)
 {
-    (void)found;
     if (!groups_is_there(t))
         return;
+    groups_note(t, found, false);
     struct store_batch *b = groups_write(t);
     STORE_ADD(b, &groups_stmt_drop, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &groups_stmt_drop_members, STORE_ANY_ROWS, SV_T(t->name));
@@ -550,7 +591,10 @@ static void groups_del(struct groups_task *t, const struct store_batch *found)
 
 static void groups_run_del(struct command_call *call)
 {
-    groups_look(groups_task_new(call, groups_del));
+    struct groups_task *t = groups_task_new(call, groups_del);
+    t->notes = true;
+    t->whole = true;
+    groups_look(t);
 }
 
 /* group-member add, del */

@@ -18,11 +18,7 @@
 
 /* Members as one text: with the other texts it fits into the body of a request that sends all of
  * them back. */
-enum {
-    GROUPS_WORDS_BYTES = 128 * 1024,
-    GROUPS_TEXT_BYTES = GROUPS_WORDS_BYTES + 64,
-    SHOW_MEMBER = 3 /* a row of groups.show */
-};
+enum { GROUPS_WORDS_BYTES = 128 * 1024, GROUPS_TEXT_BYTES = GROUPS_WORDS_BYTES + 64 };
 
 static const struct shared *groups_table(const struct command_call *call)
 {
@@ -91,13 +87,15 @@ static void groups_word(struct groups_words *w, slice what, const char *mark, sl
 static void groups_show_row(struct groups_words *words, const struct node *node, int64_t kind,
                             slice what, slice value)
 {
-    bool member = kind == SHOW_MEMBER, domain = slice_is(what, "domain");
-    const char *mark = kind == 1 && value.len > 0 ? ":" : kind == 2 && !domain ? "=" : "";
-    enum groups_part part = kind == 1 ? PART_VISIBLE
-                            : member  ? PART_MEMBERS
-                            : domain  ? PART_DOMAINS
-                                      : PART_RULES;
-    if (*mark == '\0' && kind > 1)
+    bool member = kind == GROUPS_ROW_MEMBER, domain = slice_is(what, "domain");
+    const char *mark = kind == GROUPS_ROW_VIEWER && value.len > 0 ? ":"
+                       : kind == GROUPS_ROW_RULE && !domain       ? "="
+                                                                  : "";
+    enum groups_part part = kind == GROUPS_ROW_VIEWER ? PART_VISIBLE
+                            : member                  ? PART_MEMBERS
+                            : domain                  ? PART_DOMAINS
+                                                      : PART_RULES;
+    if (*mark == '\0' && kind > GROUPS_ROW_VIEWER)
         what = SLICE("");
     groups_word(&words[part], what, mark, value);
     if ((domain || member) && !node_serves(node, member ? jid_split(value).domain : value))
@@ -116,7 +114,7 @@ static void groups_show_number(struct command_call *call, uint32_t count,
     ensure(ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1);
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         slice jid = store_text(b, 0, i, 2);
-        if (store_int(b, 0, i, 0) == SHOW_MEMBER)
+        if (store_int(b, 0, i, 0) == GROUPS_ROW_MEMBER)
             ensure(EVP_DigestUpdate(ctx, jid.ptr, jid.len) == 1 &&
                    EVP_DigestUpdate(ctx, " ", 1) == 1);
     }
