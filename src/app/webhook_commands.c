@@ -41,12 +41,20 @@ static bool webhook_stored(struct command_call *call, enum store_result result)
     return result == STORE_OK;
 }
 
+/* Never its secret. */
+static slice webhook_note(const struct command_call *call, int64_t id, slice url, slice events)
+{
+    return slice_of(arena_printf(call->arena, "id=%lld url=%.*s events=%.*s", (long long)id,
+                                 SLICE_ARG(url), SLICE_ARG(events)));
+}
+
 static void webhook_added(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct webhook_change *c = arg;
     (void)b;
     if (!webhook_stored(c->call, result))
         return;
+    command_changed(c->call, SLICE(""), webhook_note(c->call, c->id, c->url, c->events));
     webhook_put(c->id, c->url, c->events, c->secret, c->at_us);
     command_row(c->call);
     command_int(c->call, "id", c->id);
@@ -198,6 +206,7 @@ static void run_webhook_del(struct command_call *call)
         return;
     struct webhook_change *c = arena_new(call->arena, struct webhook_change, 1);
     *c = (struct webhook_change){ .call = call, .id = h->id };
+    command_changed(call, webhook_note(call, h->id, h->url, h->events), SLICE(""));
     struct store_batch *b = webhook_write(call);
     STORE_ADD(b, &webhook_drop_stmt, STORE_ANY_ROWS, SV_I(h->id));
     STORE_ADD(b, &webhook_forget_stmt, STORE_ANY_ROWS, SV_I(h->id));
