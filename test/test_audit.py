@@ -31,7 +31,7 @@ def broken(host):
 
 
 def test_an_entry_has_what_was_before_and_after(host):
-    """Of a role that is deleted, and of a template that gets another name."""
+    """Of each kind of thing: whoever reads the log need not look for an older entry."""
     host.ctl("role", "set", "eyes", "users.read")
     host.ctl("role", "del", "eyes")
     host.ctl("template", "add", "staff")
@@ -40,6 +40,73 @@ def test_an_entry_has_what_was_before_and_after(host):
     assert found["role set"] == ("", "users.read")
     assert found["role del"] == ("users.read", "")
     assert found["template rename"] == ("staff", "team")
+
+
+def told(host, *command):
+    """What the entry of a command says that was before and is after it."""
+    host.ctl(*command)
+    newest = entries(host)[0]
+    assert newest["result"] == "ok" and command[0] in newest["command"]
+    return newest["before"], newest["after"]
+
+
+def test_an_entry_has_the_profile_before_and_after(host):
+    """Of what is given, also if a value was empty, is removed, or stays."""
+    assert told(host, "user", "set", "bob@localhost", "--given-name", "Bob", "--email", "b@x.test"
+                ) == ("given_name= email=", "given_name=Bob email=b@x.test")
+    assert told(host, "user", "set", "bob@localhost", "--given-name", "Bobby Lee"
+                ) == ("given_name=Bob", "given_name=Bobby Lee")
+    assert told(host, "user", "set", "bob@localhost", "--given-name", "", "--email", "b@x.test"
+                ) == ("given_name=Bobby Lee email=b@x.test", "given_name= email=b@x.test")
+    host.ctl("template", "add", "staff")
+    assert told(host, "user", "set", "bob@localhost", "--template", "staff"
+                ) == ("template=", "template=staff")
+    host.ctl("template", "del", "staff")
+    assert told(host, "user", "set", "bob@localhost", "--template", "staff", "--surname", "Lee"
+                ) == ("surname= template=staff", "surname=Lee template=staff")
+
+
+def test_an_entry_has_a_group_before_and_after(host):
+    """What is changed of it, and all of it if it is made or deleted."""
+    assert told(host, "group", "add", "sales") == ("", "shown=sales visible_to=members")
+    assert told(host, "group", "set", "sales", "--shown", "Sales team"
+                ) == ("shown=sales", "shown=Sales team")
+    assert told(host, "group", "set", "sales", "--visible-to", "members domain:localhost"
+                ) == ("visible_to=members", "visible_to=members visible_to=domain:localhost")
+    assert told(host, "group", "set", "sales", "--members", "bob@localhost", "--shown", ""
+                ) == ("shown=Sales team", "shown=sales bob@localhost")
+    assert told(host, "group", "set", "sales", "--rules", "department=Field Sales",
+                "--domains", "localhost") == ("", "domain=localhost department=Field Sales")
+    whole = ("shown=sales visible_to=domain:localhost visible_to=members "
+             "department=Field Sales domain=localhost bob@localhost")
+    assert told(host, "group", "del", "sales") == (whole, "")
+    assert told(host, "group", "add", "all", "--visible-to", "nobody", "--members",
+                "alice@localhost") == ("", "shown=all visible_to=nobody alice@localhost")
+
+
+def test_of_a_long_group_an_entry_has_the_beginning(host):
+    rules = " ".join(f"department={n}{'x' * 200}" for n in range(10, 55))
+    assert told(host, "group", "add", "long", "--rules", rules
+                ) == ("", f"shown=long visible_to=members {rules}"[:4096])
+    assert told(host, "group", "del", "long"
+                ) == (f"shown=long visible_to=members {rules}"[:4096], "")
+
+
+def test_an_entry_has_a_webhook_before_and_after(host):
+    """But for its secret."""
+    one = "id=1 url=http://hook.test/ events=user.deleted"
+    assert told(host, "webhook", "add", "http://hook.test/", "--events", "user.deleted",
+                "--secret", "planted south wind") == ("", one)
+    assert told(host, "webhook", "add", "http://hook.test/all"
+                ) == ("", "id=2 url=http://hook.test/all events=*")
+    assert told(host, "webhook", "del", "1") == (one, "")
+    assert "planted" not in str(entries(host))
+
+
+def test_an_entry_has_a_blocked_domain_before_and_after(host):
+    assert told(host, "federation", "block", "far.test") == ("", "blocked")
+    assert told(host, "federation", "block", "far.test") == ("blocked", "blocked")
+    assert told(host, "federation", "allow", "far.test") == ("blocked", "")
 
 
 def test_changes_and_refusals_are_in_it_and_reading_is_not(host):

@@ -26,7 +26,12 @@ enum {
 };
 /* In the database. */
 enum domain_state { DOMAIN_REPORTED = 1, DOMAIN_BLOCKED = 2 };
-static const char *const state_names[] = { "", "reported", "blocked" };
+static slice state_name(int64_t state)
+{
+    static const char *const names[] = { "", "reported", "blocked" };
+    bool sound = state >= DOMAIN_REPORTED && state <= DOMAIN_BLOCKED;
+    return slice_of(names[sound ? state : 0]);
+}
 
 struct setting federation_reports_block = {
     .name = "federation.reports-to-block",
@@ -90,6 +95,12 @@ static struct store_stmt stmt_judge = {
     .params = "tiiii",
     .cols = "",
 };
+static struct store_stmt stmt_state = {
+    .name = "federation.state",
+    .sql = "SELECT state FROM federation_domain WHERE domain = $1",
+    .params = "t",
+    .cols = "i",
+};
 static struct store_stmt stmt_decide = {
     .name = "federation.decide",
     .sql = "INSERT INTO federation_domain(domain, state, at_us, reports) SELECT v.d, v.s, v.t, 0 "
@@ -122,6 +133,7 @@ struct store_stmt *const federation_domain_stmts[] = { &federation_domains_all,
                                                        &stmt_prune,
                                                        &stmt_report,
                                                        &stmt_judge,
+                                                       &stmt_state,
                                                        &stmt_decide,
                                                        &stmt_allow,
                                                        &stmt_forget,
@@ -210,7 +222,7 @@ static void domain_decided(void *arg, enum store_result result, const struct sto
         command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
-    if (store_changed(b, 0) == 0) {
+    if (store_changed(b, 1) == 0) {
         if (blocks)
             command_fail(call, E_LIMIT,
                          "%d domains are listed, which is the most; `federation allow` removes "
@@ -222,6 +234,9 @@ static void domain_decided(void *arg, enum store_result result, const struct sto
                          SLICE_ARG(domain));
         return;
     }
+    bool was = store_row_count(b, 0) > 0;
+    command_changed(call, was ? state_name(store_int(b, 0, 0, 0)) : SLICE(""),
+                    blocks ? state_name(DOMAIN_BLOCKED) : SLICE(""));
     federation_reload(call->worker, domain_applies, call);
 }
 
@@ -258,6 +273,7 @@ static void domain_run_decide(struct command_call *call)
         return;
     }
     struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &stmt_state, STORE_ANY_ROWS, SV_T(pattern)); /* what was before */
     if (call->command == &federation_block) {
         STORE_ADD(b, &stmt_decide, STORE_ANY_ROWS, SV_T(pattern), SV_I(DOMAIN_BLOCKED),
                   SV_I(clock_wall_us()));
@@ -284,11 +300,9 @@ static void domains_are_listed(void *arg, enum store_result result, const struct
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-        int64_t state = store_int(b, 0, i, 1);
-        bool sound = state >= DOMAIN_REPORTED && state <= DOMAIN_BLOCKED;
         command_row(call);
         command_text(call, "domain", slice_dup(call->arena, store_text(b, 0, i, 0)));
-        command_text(call, "state", slice_of(state_names[sound ? state : 0]));
+        command_text(call, "state", state_name(store_int(b, 0, i, 1)));
         command_int(call, "reports", store_int(b, 0, i, 3));
         domain_add_stamp(call, "since", store_int(b, 0, i, 2));
     }
