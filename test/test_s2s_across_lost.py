@@ -8,7 +8,7 @@ from muster import across, federation, xml
 from muster.across import ONE, OTHER
 from muster.client import until
 from muster.muc import Room
-from test_s2s_lost import Wire
+from muster.wire import Wire
 
 SOON = {"s2s.ping-after": "1s", "s2s.lost-after": "2s", "s2s.retry-for": "1s"}
 

@@ -9,9 +9,10 @@ import pytest
 
 from muster import federation, xml
 from muster.client import until
+from muster.wire import Wire
 from test_s2s_bidi import (EVIL, ONE, OTHER, SM, authority, begin, broken, come, hear, join,
                            listener, node, nothing, nothing_more, pending, say, send, sm, start)
-from test_s2s_lost import Reader, Wire
+from test_s2s_lost import Reader
 
 __all__ = ["authority", "join", "listener", "node", "start"]
 BODIES = ["0", "1", "2"]

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from muster import federation, partner, prosody, slow_disk, xml
 from muster.client import until
-from test_s2s_lost import Wire
+from muster.wire import Wire
 
 ONE, OTHER = "one.test", "other.test"
 BIDI = "<bidi xmlns='urn:xmpp:bidi'/>"

@@ -10,7 +10,8 @@ import pytest
 from muster import across, federation, partner, prosody, slow_disk, xml
 from muster.client import until
 from muster.server import free_ports
-from test_s2s_lost import Wire, until_confirmed
+from muster.wire import Wire
+from test_s2s_lost import until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
 SENDERS = [f"a{i}" for i in range(4)]

@@ -7,7 +7,8 @@ import pytest
 from muster import ejabberd, federation, partner, prosody, xml
 from muster.client import until
 from muster.partner import OURS, THEIRS
-from test_s2s_lost import Wire, acknowledged, say, stored, until_confirmed
+from muster.wire import Wire
+from test_s2s_lost import acknowledged, say, stored, until_confirmed
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from muster import ejabberd, federation, partner, prosody, pubsub, xml
 from muster.client import until
 from muster.muc import Room
-from test_s2s_lost import Wire
+from muster.wire import Wire
 
 ONE, TWO, ROOMS, OTHER = "one.test", "two.test", "conference.one.test", "other.test"
 

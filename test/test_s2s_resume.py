@@ -9,8 +9,9 @@ import pytest
 
 from muster import federation, slow_disk, xml
 from muster.client import until
+from muster.wire import Wire
 from test_s2s_in_sm import EVIL, authority, broken, counted, join, message, received, sm, start
-from test_s2s_lost import ENABLED, ONE, OTHER, Wire, pending, say, sm_join, until_confirmed
+from test_s2s_lost import ENABLED, ONE, OTHER, pending, say, sm_join, until_confirmed
 
 __all__ = ["authority", "join", "start"]
 BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"

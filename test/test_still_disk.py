@@ -8,8 +8,9 @@ import pytest
 from muster import federation, slow_disk
 from muster.client import until
 from muster.muc import Room
+from muster.wire import Wire
 from test_faults import alarms
-from test_s2s_lost import Wire, until_confirmed
+from test_s2s_lost import until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
 BOBS = ["bob", "bert", "bill", "ben", "boris", "bruno"]
