@@ -30,16 +30,35 @@ def unconfirmed(node, peer, alice):
     come(peer, *BODIES)
 
 
-def taken(listener, answer=f"<enabled xmlns='{xml.SM}' id='session' resume='true'/>"):
-    """The next stream that we open, in both directions: what is read of it."""
+def authenticated(listener):
+    """The next stream that we open, in both directions."""
     peer = listener.secure(features=federation.EXTERNAL + (
         "<bidi xmlns='urn:xmpp:features:bidi'/>"))
     listener.read_until(peer, "(?s).*<auth.*</auth>")
     peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
     listener.header(peer, "third", SM)
+    return peer
+
+
+def taken(listener, answer=f"<enabled xmlns='{xml.SM}' id='session' resume='true'/>"):
+    """The same, with XEP-0198: what is read of it."""
+    peer = authenticated(listener)
     asked = listener.read_until(peer, "<enable [^>]*/>")
     peer.sendall(answer.encode())
     return Reader(peer, asked.string[asked.end():])
+
+
+def resumes(node, listener, alice):
+    """The next stream that we open resumes ours, on which "first" and BODIES have arrived: only
+    what she says now goes on it."""
+    again = authenticated(listener)
+    listener.read_until(again, "<resume [^>]*previd='session'[^>]*>")
+    again.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='4'/>".encode())
+    reader = Reader(again)
+    send(alice, "new")
+    until("it", lambda: said(reader) == ["new"])
+    reader.say(f"<a xmlns='{xml.SM}' h='5'/>")
+    until("all are confirmed", lambda: pending(node) == 0)
 
 
 def said(reader):
@@ -294,18 +313,7 @@ def test_after_a_few_seconds_of_no_network_a_stream_is_resumed_first(node, join,
         listener.come_back()
     else:
         hangs.close()
-    again = listener.secure(features=federation.EXTERNAL + (
-        "<bidi xmlns='urn:xmpp:features:bidi'/>"))
-    listener.read_until(again, "(?s).*<auth.*</auth>")
-    again.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
-    listener.header(again, "third", SM)
-    listener.read_until(again, "<resume [^>]*previd='session'[^>]*>")
-    again.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='4'/>".encode())
-    reader = Reader(again)
-    send(alice, "new")
-    until("it", lambda: said(reader) == ["new"])
-    reader.say(f"<a xmlns='{xml.SM}' h='5'/>")
-    until("all are confirmed", lambda: pending(node) == 0)
+    resumes(node, listener, alice)
     nothing(peer)
 
 
@@ -519,18 +527,7 @@ def test_a_wrong_certificate_for_a_moment_does_not_repeat_what_has_arrived(node,
     """Something else has answered in place of the server, perhaps."""
     alice, peer = broken_with_a_way_back(node, join, listener)
     wrong(listener, authority)
-    again = listener.secure(features=federation.EXTERNAL + (
-        "<bidi xmlns='urn:xmpp:features:bidi'/>"))
-    listener.read_until(again, "(?s).*<auth.*</auth>")
-    again.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
-    listener.header(again, "third", SM)
-    listener.read_until(again, "<resume [^>]*previd='session'[^>]*>")
-    again.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='4'/>".encode())
-    reader = Reader(again)
-    send(alice, "new")
-    until("it", lambda: said(reader) == ["new"])
-    reader.say(f"<a xmlns='{xml.SM}' h='5'/>")
-    until("all are confirmed", lambda: pending(node) == 0)
+    resumes(node, listener, alice)
     nothing(peer)
 
 
