@@ -115,8 +115,6 @@ static slice component_sealed(struct command_call *call, slice domain, slice sec
     return seal(secret, component_context(domain, call->arena), call->arena);
 }
 
-static struct command command_secret;
-
 /* All workers know the domains of components, connected or not (home/remote.h). */
 struct component_there {
     slice domain;
@@ -238,6 +236,11 @@ static void ended_everywhere(struct worker *w, void *arg)
     store_submit(b, worker_loop(w), 0, component_rows_forgotten, d);
 }
 
+static void component_fail_missing(struct command_call *call)
+{
+    command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
+}
+
 /* Whoever read the secret before is told by the message. */
 static void component_rows_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -246,7 +249,7 @@ static void component_rows_deleted(void *arg, enum store_result result, const st
     if (result != STORE_OK)
         command_fail_cause(call, err_of_store(result), NULL);
     else if (store_changed(b, 0) == 0)
-        command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
+        component_fail_missing(call);
     else
         each_home(call->worker, &component_gone_message, &(struct component_gone){ d->domain },
                   &(struct asker){ .done = ended_everywhere, .arg = d });
@@ -262,19 +265,7 @@ struct making {
 static void component_rows_made(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct making *m = arg;
-    bool changed = result == STORE_OK && store_changed(b, 0) > 0;
-    if (result == STORE_OK && !changed && m->call->command == &command_secret) {
-        command_fail(m->call, E_NOTFOUND, "there is no such component; `component list` shows all");
-        return;
-    }
-    if (result == STORE_OK && !changed) {
-        command_done(m->call,
-                     "%.*s is there already, and its secret has not changed; `component secret` "
-                     "makes another one",
-                     SLICE_ARG(m->domain));
-        return;
-    }
-    if (changed) {
+    if (result == STORE_OK) {
         command_row(m->call);
         command_text(m->call, "domain", m->domain);
         command_text(m->call, "secret", slice_of(m->secret));
@@ -282,7 +273,31 @@ static void component_rows_made(void *arg, enum store_result result, const struc
     component_rows_added(m->call, result, b);
 }
 
-static void make_secret(struct command_call *call, slice domain, const struct store_stmt *stmt)
+static void component_rows_made_new(void *arg, enum store_result result,
+                                    const struct store_batch *b)
+{
+    const struct making *m = arg;
+    if (result != STORE_OK || store_changed(b, 0) > 0)
+        component_rows_made(arg, result, b);
+    else
+        command_done(m->call,
+                     "%.*s is there already, and its secret has not changed; `component secret` "
+                     "makes another one",
+                     SLICE_ARG(m->domain));
+}
+
+static void component_rows_made_another(void *arg, enum store_result result,
+                                        const struct store_batch *b)
+{
+    const struct making *m = arg;
+    if (result != STORE_OK || store_changed(b, 0) > 0)
+        component_rows_made(arg, result, b);
+    else
+        component_fail_missing(m->call);
+}
+
+static void make_secret(struct command_call *call, slice domain, const struct store_stmt *stmt,
+                        store_done_fn *done)
 {
     struct worker *w = call->worker;
     struct making *m = arena_new(call->arena, struct making, 1);
@@ -291,7 +306,7 @@ static void make_secret(struct command_call *call, slice domain, const struct st
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(domain),
               SV_T(component_sealed(call, domain, slice_of(m->secret))));
-    store_submit(b, worker_loop(w), 0, component_rows_made, m);
+    store_submit(b, worker_loop(w), 0, done, m);
 }
 
 static bool component_may_have_secret(struct command_call *call, slice domain)
@@ -311,7 +326,7 @@ static void component_rows_run_add(struct command_call *call)
     if (!component_may_have_secret(call, domain))
         return;
     if (secret.len == 0) {
-        make_secret(call, domain, &component_put_new);
+        make_secret(call, domain, &component_put_new, component_rows_made_new);
         return;
     }
     struct store_batch *b = store_write(worker_store(w), 0);
@@ -323,7 +338,7 @@ static void component_rows_run_secret(struct command_call *call)
 {
     slice domain = command_arg(call, "domain");
     if (component_may_have_secret(call, domain))
-        make_secret(call, domain, &component_put_secret);
+        make_secret(call, domain, &component_put_secret, component_rows_made_another);
 }
 
 static void component_rows_run_del(struct command_call *call)
@@ -377,6 +392,11 @@ static void component_rows_run_list(struct command_call *call)
     store_submit(b, worker_loop(w), 0, component_rows_listed, call);
 }
 
+static const struct command_column component_made_columns[] = {
+    { .name = "domain", .type = PARAM_DOMAIN, .refers = REFERS_COMPONENT, .doc = "the domain" },
+    { .name = "secret", .doc = "the secret that was made" },
+    { 0 },
+};
 static struct command command_add = {
     .name = "component add",
     .rest = "PUT /components/{domain}",
@@ -402,13 +422,7 @@ static struct command command_add = {
         "Lets an external component serve a domain (XEP-0114), or gives it this secret. Without a "
         "secret the server makes one for a new component and shows it, and changes nothing of "
         "one that is there.",
-    .columns =
-        (const struct command_column[]){ { .name = "domain",
-                                           .type = PARAM_DOMAIN,
-                                           .refers = REFERS_COMPONENT,
-                                           .doc = "the domain" },
-                                         { .name = "secret", .doc = "the secret that was made" },
-                                         { 0 } },
+    .columns = component_made_columns,
 };
 static struct command command_secret = {
     .name = "component secret",
@@ -426,13 +440,7 @@ static struct command command_secret = {
         },
     .run = component_rows_run_secret,
     .doc = "Makes a new secret for a component, and shows it. The old one is no longer valid.",
-    .columns =
-        (const struct command_column[]){ { .name = "domain",
-                                           .type = PARAM_DOMAIN,
-                                           .refers = REFERS_COMPONENT,
-                                           .doc = "the domain" },
-                                         { .name = "secret", .doc = "the secret that was made" },
-                                         { 0 } },
+    .columns = component_made_columns,
 };
 static struct command command_del = {
     .name = "component del",
