@@ -2,7 +2,6 @@
 #include "archive/archive.h"
 #include "archive/ids.h"
 #include "auth/throttle.h"
-#include "base/alarm.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -419,16 +418,15 @@ static void wait_for_rest(struct node *const *nodes, unsigned count, uint64_t at
 static bool any_disk_is_still(struct node *const *nodes, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (!store_is_pgsql(nodes[i]->store) && store_busy(nodes[i]->store) &&
-            atomic_load(&store_down_alarm.active) == 0)
+        if (store_may_commit(nodes[i]->store))
             return true;
     return false;
 }
 
-/* What is saved while a disk stands still says that stanzas are not handled, and the store commits
- * them all the same if the disk works before it is closed. So it is waited for, as long as the time
- * limit of the end (app/main.c) leaves time to save. A database that is away commits nothing. One
- * on another machine that stands still gets no time: the end of its connections needs that. */
+/* Sessions that are saved while a disk stands still say that their stanzas are not handled, and the
+ * store commits these all the same if the disk works before it is closed. So it is waited for, as
+ * long as the time limit of the end (app/main.c) leaves time to save. PostgreSQL that stands still
+ * gets no time: the end of its connections needs that. */
 static void wait_for_disk(struct node *const *nodes, unsigned count)
 {
     enum { DISK_US = 6000000, TOLD_US = 500000 };

@@ -310,6 +310,12 @@ void store_cancel(struct store_op **op)
 
 bool store_busy(const struct store *store) { return atomic_load(&store->awaited) > 0; }
 
+bool store_may_commit(const struct store *store)
+{
+    return store_busy(store) && !store_is_pgsql(store) &&
+           atomic_load(&store_down_alarm.active) == 0;
+}
+
 enum store_result store_run(struct store_batch *b, store_done_fn *done, void *arg)
 {
     struct store *store = b->store;

@@ -283,6 +283,9 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
 void store_cancel(struct store_op **op); /* no callback will come; on the submitting loop; nulls */
 /* Whether a done() is still to come, of any loop. Any thread; an orderly end waits for it. */
 bool store_busy(const struct store *store);
+/* The same of a database on this machine that is not known to be away: what is not done may still
+ * be committed, when the disk works. */
+bool store_may_commit(const struct store *store);
 void store_drop(struct store_batch **b); /* a batch that is not submitted after all; NULL is fine */
 
 /* Results, valid inside done(): statement i of the batch, row r, column c. */
