@@ -94,8 +94,8 @@ static void entry_leave(struct entry *e, slice bare, struct arena *tmp)
     e->len = left.len;
 }
 
-/* What is stored of a candidate and cannot be applied by this node: it is shown, and stands in the
- * way until it can be, is edited again, or is dropped. */
+/* A change of a candidate that this node cannot apply: it is shown, and stands in the way until it
+ * can be applied, is edited again, or is dropped. */
 struct stray {
     struct stray *next;
     int64_t at_us;

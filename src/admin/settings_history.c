@@ -821,8 +821,8 @@ static void late_read(void *arg, enum store_result result, const struct store_ba
     arena_destroy(&t->arena);
 }
 
-/* What was rolled back at start is told as it is while the server runs. Webhooks hear of events
- * when all have started. */
+/* A rollback at the start is told as one while the server runs. Webhooks hear of events when all
+ * have started. */
 static void tell_late(struct loop_defer *d)
 {
     struct arena *arena = arena_create(0);

@@ -418,7 +418,7 @@ static void groups_note_word(struct buf *out, slice name, const char *mark, slic
                SLICE_ARG(value));
 }
 
-/* What was there of what is given, or all of it. */
+/* The earlier values of the arguments that are given, or of the whole group. */
 static void groups_note_before(const struct groups_task *t, const struct store_batch *found,
                                struct buf *out)
 {
@@ -444,7 +444,7 @@ static void groups_note_before(const struct groups_task *t, const struct store_b
     }
 }
 
-/* What is given, or all that a new one has. */
+/* The values of the arguments that are given, or all those of a new group. */
 static void groups_note_after(const struct groups_task *t, struct buf *out)
 {
     slice shown = command_arg(t->call, "shown"), viewers = command_arg(t->call, "visible_to"),

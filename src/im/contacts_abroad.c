@@ -576,7 +576,7 @@ static void place_bar(struct contacts_worker *cw, struct place *p)
     }
 }
 
-/* Who is asked anyway, as all of the domain are, is not asked twice. */
+/* A contact is not asked twice where all of its domain are asked anyway. */
 static void contacts_barred_changed(struct contacts_worker *cw)
 {
     struct barred *b;

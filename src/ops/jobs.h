@@ -4,8 +4,8 @@
  * that says is in the entry of the audit log, too.
  *
  * When the server stops, all jobs are canceled, and it waits for their next steps as for
- * connections. What has still not ended then is cut off: an entry of the audit log says how far it
- * was.
+ * connections. A job that has still not ended then is cut off: an entry of the audit log says how
+ * far it was.
  *
  * The jobs of a process are in its memory, behind a lock, and a restart forgets them. Any thread.
  *
