@@ -227,6 +227,11 @@ def test_time_that_is_left(server, pages):
         const now = Date.now;
         let slept = 0;
         Date.now = () => now() + slept;
+        const get = Headers.prototype.get; // the clock of the server goes on meanwhile, too
+        Headers.prototype.get = function (name) {
+          const value = get.call(this, name);
+          return name === 'Date' ? new Date(Date.parse(value) + slept).toUTCString() : value;
+        };
         window.sleep = (ms) => {
           slept += ms;
           document.dispatchEvent(new Event('visibilitychange'));
