@@ -96,6 +96,7 @@ struct store_port {
     struct timer timer;  /* set while an op is pending: the next look at deadlines */
     uint64_t look_us;    /* when that is */
     struct list pending; /* ops by until_us, the soonest first */
+    struct list patient; /* the same of those that wait longer than STORE_DEADLINE_MS */
     struct list overdue; /* behind their deadline; the driver still has them. Answered, or firm */
     uint64_t logged_us;  /* the last line about deadlines; since then so many were not logged: */
     uint64_t late_writes, late_reads;
@@ -162,10 +163,25 @@ static void finished_posted(struct loop_post *post, struct loop *loop)
 
 enum { LOOK_US = 1000 * 1000, HELD_UP_US = 500 * 1000, LOG_EVERY_US = 1000 * 1000 };
 
+/* NULL: none is pending. */
+static struct store_op *port_first(const struct store_port *port)
+{
+    const struct list *lists[] = { &port->pending, &port->patient };
+    struct store_op *first = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        if (list_empty(lists[i]))
+            continue;
+        struct store_op *op = CONTAINER_OF(lists[i]->next, struct store_op, node);
+        if (first == NULL || op->until_us < first->until_us)
+            first = op;
+    }
+    return first;
+}
+
 /* At the deadline of the first, or earlier: only who looks often notices a standstill. */
 static void look_later(struct store_port *port, uint64_t now_us)
 {
-    const struct store_op *first = CONTAINER_OF(port->pending.next, struct store_op, node);
+    const struct store_op *first = port_first(port);
     uint64_t left_us = first->until_us > now_us ? first->until_us - now_us : 0;
     if (left_us > LOOK_US)
         left_us = LOOK_US;
@@ -180,6 +196,8 @@ static void forgive_standstill(struct store_port *port, uint64_t now_us)
     if (now_us <= port->look_us + HELD_UP_US)
         return;
     LIST_EACH (it, &port->pending)
+        CONTAINER_OF(it, struct store_op, node)->until_us += now_us - port->look_us;
+    LIST_EACH (it, &port->patient)
         CONTAINER_OF(it, struct store_op, node)->until_us += now_us - port->look_us;
 }
 
@@ -219,8 +237,7 @@ static void check_deadlines(struct timer *timer, struct loop *loop)
     struct store_port *port = CONTAINER_OF(timer, struct store_port, timer);
     forgive_standstill(port, loop_now_us(loop));
     take_finished(port, loop);
-    while (!list_empty(&port->pending)) {
-        struct store_op *op = CONTAINER_OF(port->pending.next, struct store_op, node);
+    for (struct store_op *op; (op = port_first(port)) != NULL;) {
         uint64_t now_us = loop_now_us(loop);
         if (op->until_us > now_us) {
             look_later(port, now_us);
@@ -243,6 +260,7 @@ static struct store_port *port_of(struct store *store, struct loop *loop)
         port->post.fn = finished_posted;
         port->timer.fn = check_deadlines;
         list_init(&port->pending);
+        list_init(&port->patient);
         list_init(&port->overdue);
         store->ports[index] = port;
     }
@@ -250,15 +268,15 @@ static struct store_port *port_of(struct store *store, struct loop *loop)
     return port;
 }
 
-/* Nearly all deadlines are the default one, so the place is found at the end of the list. */
-static void await(struct store_port *port, struct store_op *op)
+/* Nearly all deadlines are one of two, so the place is found at the end of one of the lists. */
+static void await(struct store_port *port, struct store_op *op, uint64_t ms)
 {
-    struct list *at = &port->pending;
-    while (at->prev != &port->pending &&
+    struct list *all = ms > STORE_DEADLINE_MS ? &port->patient : &port->pending, *at = all;
+    while (at->prev != all &&
            CONTAINER_OF(at->prev, struct store_op, node)->until_us > op->until_us)
         at = at->prev;
     list_insert_before(at, &op->node);
-    if (port->pending.next == &op->node)
+    if (port_first(port) == op)
         look_later(port, loop_now_us(port->loop));
 }
 
@@ -294,7 +312,7 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
     };
     if (done != NULL)
         atomic_fetch_add(&b->store->awaited, 1);
-    await(b->port, &b->op);
+    await(b->port, &b->op, ms);
     store_hand_over(b->store, b);
     return &b->op; /* completions come by a post to this very loop, so it still lives */
 }
@@ -519,6 +537,7 @@ void store_close(struct store **store)
             continue;
         timer_cancel(&port->timer);
         drop_all(&port->pending); /* all have come back by now, to a loop that does not run */
+        drop_all(&port->patient);
         drop_all(&port->overdue);
         mem_free(&port);
     }
