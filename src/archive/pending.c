@@ -79,9 +79,12 @@ struct store_stmt pending_claim_stmt = {
     .params = "tii",
     .cols = "",
 };
+/* By its id: then SQLite knows that at most one row changes, and keeps no copy of the pages to undo
+ * a statement that fails midway. These copies took as long as all else that a message costs. */
 struct store_stmt pending_settle_stmt = {
     .name = "pending.settle",
-    .sqlite = "UPDATE message SET pending_out = 0" ONE(SQLITE_DOMAIN),
+    .sqlite = "UPDATE message SET pending_out = 0 WHERE id = (SELECT id FROM message" ONE(
+        SQLITE_DOMAIN) ")",
     .pgsql = "UPDATE message SET pending_out = 0" ONE(PGSQL_DOMAIN),
     .params = "tii",
     .cols = "",
