@@ -119,10 +119,10 @@ static void mail_settle_ends(struct s2s_mail *m)
     m->told = false;
     mail_written_remove(m);
     m->telling = 0;
-    if (m->settled_len > 0)
-        timer_set(mail_loop(m), &m->settle, SETTLE_MS);
-    if (!m->tell_failed && mail_settles_at_once(m))
+    if (!m->tell_failed && (m->settled_len >= SETTLE_MANY || mail_settles_at_once(m)))
         s2s_mail_write(m);
+    else if (m->settled_len > 0)
+        timer_set(mail_loop(m), &m->settle, SETTLE_MS);
 }
 
 /* A batch of those that are being written: they keep their places until all batches have answered.

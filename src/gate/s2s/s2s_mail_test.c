@@ -222,6 +222,26 @@ static void what_is_confirmed_is_written_when_it_works_again(void **state)
     assert_false(s2s_mail_leaves(m));
 }
 
+static bool only_newer_ones_are_settled(void *mail)
+{
+    return ((const struct s2s_mail *)mail)->settled_len == OUTGOING_MANY + 1;
+}
+
+/* Else a second passes between two writes, and after some seconds of a flood what is confirmed and
+ * not known to the database is at its limit. */
+static void what_is_confirmed_during_a_write_is_written_behind_it(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    m->backlog = false;
+    for (uint64_t entry = 1; entry <= 2 * OUTGOING_MANY + 1; entry++)
+        s2s_mail_confirmed(m, &(struct outgoing_id){ .sender = CAROL, .entry = entry });
+    assert_int_equal(m->telling, OUTGOING_MANY);
+    test_node_run(&t, only_newer_ones_are_settled, m);
+    assert_int_equal(m->telling, OUTGOING_MANY + 1);
+    test_node_run(&t, none_is_settled, m);
+}
+
 /* Else the backlog ended before the row was there, and the message waited for the next start. */
 static void what_is_left_is_asked_for_until_it_is_known(void **state)
 {
@@ -269,6 +289,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_is_judged_goes_before_newer_ones, start, stop),
         cmocka_unit_test_setup_teardown(what_is_confirmed_is_written_when_it_works_again, start,
                                         stop),
+        cmocka_unit_test_setup_teardown(what_is_confirmed_during_a_write_is_written_behind_it,
+                                        start, stop),
         cmocka_unit_test_setup_teardown(what_is_left_is_asked_for_until_it_is_known, start, stop),
         cmocka_unit_test_setup_teardown(the_inbox_goes_on_when_none_was_stored, start, stop),
     };
