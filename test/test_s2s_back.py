@@ -65,11 +65,13 @@ def said(reader):
     return re.findall("<body>(.*?)</body>", reader.text)
 
 
-def confirmed(node, listener):
-    """Alice, and a stream that we have opened, on which her first message is confirmed."""
+def confirmed(node, listener, max_s=None):
+    """Alice, and a stream that we have opened, on which her first message is confirmed. The other
+    server keeps its session for so long, if it says that."""
     alice = node.client("alice")
     send(alice, "first")
-    reader = taken(listener)
+    kept = f" max='{max_s}'" if max_s else ""
+    reader = taken(listener, f"<enabled xmlns='{xml.SM}' id='session' resume='true'{kept}/>")
     until("it", lambda: said(reader) == ["first"])
     reader.say(f"<a xmlns='{xml.SM}' h='1'/>")
     until("it is confirmed", lambda: pending(node) == 0)

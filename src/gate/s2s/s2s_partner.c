@@ -147,13 +147,15 @@ static void partner_divert(struct partner *p)
         divert_mail(p);
 }
 
-/* It becomes ABSENT: what waits is answered with the blame, or left to the database. */
+/* It becomes ABSENT: what waits is answered with the blame, or left to the database. So is what was
+ * not confirmed, unless partner_keeps_sent(). */
 static void partner_refuses_all(struct partner *p)
 {
     actor_pin(&p->actor);
     p->overdue = false;
     timer_cancel(&p->patience);
-    partner_gives_back(p);
+    if (!partner_keeps_sent(p))
+        partner_gives_back(p);
     partner_drop_replies(p);
     p->mail.kept = false;
     actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
@@ -280,6 +282,12 @@ static void partner_connect(struct partner *p)
                              partner_find_is_for_stanzas, p);
 }
 
+/* ABSENT: something waits for the next attempt. */
+static bool partner_has_more(const struct partner *p)
+{
+    return s2s_mail_waits(&p->mail) || p->unacked.len > 0;
+}
+
 /* The next attempt, or the end of what is remembered of a failure. */
 static void partner_retry(struct timer *t, struct loop *loop)
 {
@@ -291,7 +299,7 @@ static void partner_retry(struct timer *t, struct loop *loop)
     p->diverts = false;
     if (p->state == ACTOR_LOADING)
         partner_connect(p);
-    else if (s2s_mail_waits(&p->mail))
+    else if (partner_has_more(p))
         actor_load(&p->actor);
     else
         actor_touch(&p->actor);
@@ -679,7 +687,7 @@ static void partner_check(const struct actor *a)
     ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
     ensure(!p->overdue || (a->state == ACTOR_LOADING && a->inbox == NULL && p->find != NULL));
-    ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT);
+    ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT || timer_is_set(&p->retry));
 }
 
 /* Memory only: what waits is not answered any more. */
@@ -906,7 +914,7 @@ void partner_retries_now(struct partner *p)
     timer_cancel(&p->retry);
     if (p->state == ACTOR_LOADING)
         loop_defer(partner_loop(p), &p->connect);
-    else if (s2s_mail_waits(&p->mail))
+    else if (partner_has_more(p))
         actor_load(&p->actor);
     actor_unpin(&p->actor);
 }

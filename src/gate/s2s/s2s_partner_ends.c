@@ -22,6 +22,8 @@ static void partner_cease(struct partner *p)
         partner_leaves_back(p);
     else
         share_leave(p);
+    if (p->state == ACTOR_ABSENT && p->unacked.len > 0) /* what it keeps is given back, too */
+        actor_load(&p->actor);
     if (p->state == ACTOR_LOADING && !p->fresh) /* also one that was up, and would be made again */
         partner_failed(p);
     loop_defer_cancel(&p->connect);

@@ -52,7 +52,7 @@ void partner_session_breaks(struct partner *p)
 
 uint64_t partner_session_left_ms(const struct partner *p)
 {
-    if (p->state != ACTOR_LOADING || p->session == NULL || p->unacked.len == 0)
+    if (p->state == ACTOR_READY || p->session == NULL || p->unacked.len == 0)
         return 0;
     uint64_t now = loop_now_us(partner_loop(p));
     bool ends = p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !partner_is_served(p);
@@ -64,6 +64,12 @@ uint64_t partner_session_left_ms(const struct partner *p)
 bool partner_waits_for_session(const struct partner *p)
 {
     return partner_session_left_ms(p) > 0 && !partner_is_alone(p);
+}
+
+bool partner_keeps_sent(const struct partner *p)
+{
+    return p->hard && !p->diverts && !s2s_stage_is_ours((enum s2s_stage)p->stage) &&
+           partner_session_left_ms(p) > 0;
 }
 
 uint64_t partner_pause_ms(const struct partner *p)

@@ -35,6 +35,11 @@ uint64_t partner_session_left_ms(const struct partner *p);
 /* The same while another connection of the pair is up: that does not carry its stanzas meanwhile
  * (gate/s2s/s2s_divert.h), they wait. */
 bool partner_waits_for_session(const struct partner *p);
+/* It has failed in a way that waiting does not mend, as by a certificate that is refused, and the
+ * other server keeps its session: something else has perhaps answered in place of that server. What
+ * waits is refused, but what it has not confirmed stays until the session is resumed or over. Not
+ * where our own rules are why. */
+bool partner_keeps_sent(const struct partner *p);
 /* Rules of ours do not let it connect: no other attempt can. */
 bool partner_rules_fail(const struct partner *p);
 /* After an attempt that has failed, to resume a session of XEP-0198: whether the next one follows

@@ -33,16 +33,19 @@ static void partner_shows_link(const struct partner *p, struct s2s_shown *s)
     }
 }
 
-enum { SHOWN_WHY_BYTES = PARTNER_WHY_BYTES + 100 };
+enum { SHOWN_WHY_BYTES = PARTNER_WHY_BYTES + 120 };
 
 /* Fills `text`. */
 static slice partner_shows_why(const struct partner *p, char text[SHOWN_WHY_BYTES])
 {
-    if (!partner_waits_for_session(p))
+    bool waits = partner_waits_for_session(p);
+    if (!waits && !partner_keeps_sent(p))
         return slice_of(p->why);
     uint64_t left_s = partner_session_left_ms(p) / 1000;
     snprintf(text, SHOWN_WHY_BYTES, "%s; the other server keeps its session for %u s more, and %s",
-             p->why, (unsigned)left_s, "stanzas wait until it is resumed");
+             p->why, (unsigned)left_s,
+             waits ? "stanzas wait until it is resumed"
+                   : "unconfirmed stanzas wait until it is resumed");
     return slice_of(text);
 }
 
