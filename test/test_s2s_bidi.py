@@ -1,4 +1,5 @@
 """Stanzas go both ways on one connection between servers (XEP-0288)."""
+import contextlib
 import re
 import signal
 import socket
@@ -725,14 +726,15 @@ def received(node):
 
 
 @pytest.fixture
-def under_way(start, authority, disk):
+def under_way(start, authority, disk, request):
     """A stream that we have opened, and two messages that have come on it and are just being
-    committed, for as long as the disk stands still: our server, the one of the test, a socket."""
+    committed, for as long as the disk stands still: our server, the one of the test, a socket. The
+    parameter answers <enable/>."""
     node = start("alice", ONE, disk=disk)
     listener = federation.Listener(EVIL, authority.issue("victim", EVIL))
     federation.route(node, EVIL, listener.port)
     send(node.client("alice"), "there")
-    peer, _ = opened(listener)
+    peer, _ = opened(listener, getattr(request, "param", ENABLED))
     peer.sendall(f"<a xmlns='{xml.SM}' h='1'/>".encode())
     until("it is confirmed", lambda: pending(node) == 0)
     disk.turn(sync_ms=slow_disk.STILL)
@@ -765,11 +767,27 @@ def test_what_has_come_on_our_stream_is_acknowledged_before_its_end(under_way, d
 
 
 @pytest.mark.sqlite
+@pytest.mark.parametrize("under_way", [f"<enabled xmlns='{xml.SM}'/>"], indirect=True)
 def test_the_end_of_our_stream_does_not_wait_long_for_a_store_that_stands_still(under_way):
     node, listener, peer = under_way
     node.ctl("s2s", "close", EVIL)
     text = listener.read_until(peer, "(?s).*</stream:stream>")[0]
     assert "<a " not in text
+
+
+@pytest.mark.sqlite
+def test_our_stream_that_can_be_resumed_breaks_if_the_store_stands_still(under_way, disk):
+    """An end would end its session, too, and what has come would come again."""
+    node, listener, peer = under_way
+    node.ctl("s2s", "close", EVIL)
+    text = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := peer.recv(65536):
+            text += data
+    assert b"</stream:stream>" not in text and b"<a " not in text
+    disk.turn(sync_ms=0)
+    _, asked = opened(listener, f"<resumed xmlns='{xml.SM}' previd='session' h='1'/>")
+    assert "<resume" in asked and "h='2'" in asked
 
 
 # --- Prosody ---

@@ -500,6 +500,21 @@ void s2s_in_parted(struct s2s_in *s)
         s2s_flow_shut(s);
 }
 
+/* Something that was written back is not acknowledged in time, as while a disk stands still. It has
+ * perhaps arrived, and would be sent again after an end, which ends the session, too. After a
+ * break, the peer says in <resume/> what has arrived (XEP-0198 §5). false: it cannot. */
+static bool in_breaks(struct s2s_in *s)
+{
+    uint32_t zero;
+    if (!s->closing || !s2s_back_waits(s) || s2s_back_needs_end(s) ||
+        s2s_back_kept(s, &zero) == 0 || !s2s_flow_may_break(s))
+        return false;
+    s->broken = true;
+    s->orderly = false;
+    xstream_abort(&s->x);
+    return true;
+}
+
 static void in_idle(struct xstream *x)
 {
     uint64_t wrote_us = s2s_back_last_us(s2s_in_of(x)), read_us = xstream_last_us(x),
@@ -512,6 +527,8 @@ static void in_idle(struct xstream *x)
         xstream_close(x, (slice){ 0 });
     else if (s2s_in_of(x)->shut)
         xstream_fail(x, XE_RESET, IN_IS_SHUT);
+    else if (in_breaks(s2s_in_of(x)))
+        return;
     else if (s2s_in_of(x)->closing && s2s_flow_waits(s2s_in_of(x)))
         s2s_flow_drain(s2s_in_of(x));
     else if (s2s_in_of(x)->closing || silent_ms >= limit_ms)

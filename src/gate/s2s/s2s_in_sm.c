@@ -516,12 +516,15 @@ static void flow_part(struct s2s_in *s, bool resumable)
     }
 }
 
-bool s2s_flow_is_resumable(const struct s2s_in *s)
+bool s2s_flow_may_break(const struct s2s_in *s)
 {
     const struct in_flow *f = s->flow;
-    return f == NULL ? s->taken
-                     : s->broken && f->id[0] != '\0' && !f->lost && flow_keep_ms(f) > 0 &&
-                           !f->sw->in.stopped;
+    return f != NULL && f->id[0] != '\0' && !f->lost && flow_keep_ms(f) > 0 && !f->sw->in.stopped;
+}
+
+bool s2s_flow_is_resumable(const struct s2s_in *s)
+{
+    return s->flow == NULL ? s->taken : s->broken && s2s_flow_may_break(s);
 }
 
 void s2s_flow_leave(struct s2s_in *s)

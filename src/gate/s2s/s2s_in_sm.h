@@ -65,6 +65,8 @@ void s2s_flow_finish(struct s2s_in *s);    /* ends our half, behind what is unde
 /* Of one that is shut: ends it when what was written back is confirmed, and what came is handled;
  * or only asks for that. */
 void s2s_flow_shut(struct s2s_in *s);
+/* Its peer could resume it if it broke now. */
+bool s2s_flow_may_break(const struct s2s_in *s);
 /* It ends now, and its peer may resume it; or does that already. */
 bool s2s_flow_is_resumable(const struct s2s_in *s);
 /* The stream is closed. It is kept, if it has an id: to be resumed if it is `broken`. */

@@ -663,6 +663,20 @@ static void out_drain(struct s2s_out *o)
     timer_set(worker_loop(o->x.worker), &o->wait, stops ? STOPPING_MS : FINISH_MS);
 }
 
+/* What came is not handled in time, as while a disk stands still. An end would end the session,
+ * too, and what was not acknowledged would come again. After a break, the next stream says in
+ * <resume/> what has come (XEP-0198 §5). false: there is none to resume. */
+static bool out_breaks(struct s2s_out *o)
+{
+    if (!s2s_out_handles(o) || o->peer_ended || o->x.among->stopped || o->sm != OUT_COUNTS ||
+        partner_session(o->partner).len == 0 ||
+        s2s_ban(o->x.worker, out_local(o), out_remote(o)) != NULL)
+        return false;
+    partner_rejoins(o->partner);
+    xstream_abort(&o->x);
+    return true;
+}
+
 static void out_waits_in_vain(struct timer *t, struct loop *loop)
 {
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
@@ -672,7 +686,8 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
         return;
     }
     if (o->draining) {
-        out_has_drained(o);
+        if (!out_breaks(o))
+            out_has_drained(o);
         return;
     }
     if (o->proving) {
