@@ -8,6 +8,7 @@ from muster import across, federation, xml
 from muster.client import until
 from test_s2s_policy import (FAR, ONE, OTHER, befriend, befriended, both, bounced, free_node,
                              free_pair, say, text_of, told)
+from test_sm import resume
 
 
 @pytest.fixture
@@ -516,6 +517,81 @@ def test_a_request_that_has_its_answer_gets_no_second_one(node, tmp_path, asked,
     ask(alice, f"x@{FAR}", "refused")
     bounced(alice, "not-allowed", "refused", "iq")
     forbids(node, tmp_path, "block")
+    hears_no_more(alice)
+
+
+# Behind a break, what was written and is not confirmed goes back.
+GIVES_BACK = {
+    "block": ("federation", "block", FAR),
+    "fails": ("set", "s2s.retry-for", "1s"),
+}
+
+
+@pytest.fixture
+def answered(node, authority, far):
+    """Alice has the answer to a request that her stream to the other server has not confirmed."""
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice = node.client("alice", domain=ONE)
+    alice.enable_sm()
+    ask(alice, f"x@{FAR}", "q")
+    with join_counted(listener) as peer:
+        listener.read_until(peer, "(id=.q.).*</iq>")
+        answer(far, alice, "q")
+        yield alice, listener, peer
+    listener.close()
+
+
+def answer(far, client, ident):
+    far.raw(f"<iq type='result' id='{ident}' from='x@{FAR}' to='{client}'/>")
+    client.expect(f"<iq type='result' from='x@{FAR}' id='{ident}'/>")
+
+
+@pytest.mark.parametrize("how", GIVES_BACK)
+def test_a_request_that_goes_back_after_its_answer_is_answered_once(node, answered, how):
+    """RFC 6120 §8.2.3."""
+    alice, _, peer = answered
+    federation.route(node, FAR, federation.free_port())
+    peer.close()
+    node.wait_log("event=s2s.lost")
+    node.ctl(*GIVES_BACK[how])
+    until("nothing waits", lambda: "0 stanzas" in [
+        row["value"] for row in node.rows("s2s", "show", FAR)
+        if row["name"] == "unacknowledged"])
+    hears_no_more(alice)
+
+
+def test_a_request_that_goes_again_after_its_answer_is_answered_once(answered, far):
+    """The other server answers what comes again, too."""
+    alice, listener, peer = answered
+    peer.close()
+    with listener.join() as peer:
+        listener.read_until(peer, "(id=.q.).*</iq>")
+        far.raw(f"<iq type='result' id='q' from='x@{FAR}' to='{alice}'/>")
+        told(far, f"x@{FAR}", alice.bare, "behind")
+        alice.expect("<message id='behind'/>")
+    hears_no_more(alice)
+
+
+def test_a_request_is_answered_once_when_the_server_stops(node, answered):
+    alice, _, _ = answered
+    node.restart()
+    hears_no_more(resume(node, alice))
+
+
+def test_an_id_that_a_client_uses_again_is_answered_again(node, answered, far):
+    """Also by this server."""
+    alice, listener, peer = answered
+    ask(alice, f"x@{FAR}", "q")
+    listener.read_until(peer, "(id=.q.).*</iq>")
+    answer(far, alice, "q")
+    peer.sendall(f"<enabled xmlns='{xml.SM}'/><a xmlns='{xml.SM}' h='2'/>".encode())
+    ask(alice, f"x@{FAR}", "q")
+    listener.read_until(peer, "(id=.q.).*</iq>")
+    node.ctl("federation", "block", FAR)
+    bounced(alice, "not-allowed", "q", "iq")
+    ask(alice, f"x@{FAR}", "q")
+    bounced(alice, "policy-violation", "q", "iq")
     hears_no_more(alice)
 
 

@@ -389,10 +389,12 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
         federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
                               loop_now_us(worker_loop(a->worker)));
-    if (stanza_is_request(*st))
+    if (stanza_is_request(*st)) {
+        federation_asked_anew(s, *st);
         federation_rate_known(federation_rates,
                               &(struct federation_pair){ stanza_from(*st), stanza_to(*st) },
                               loop_now_us(worker_loop(a->worker)));
+    }
     return PASS;
 }
 

@@ -1,5 +1,6 @@
 #include "ext/federation/federation_asked.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "ext/federation/federation_book.h"
@@ -21,12 +22,21 @@ struct asked {
 struct asked_list {
     struct list all; /* struct asked, the oldest first */
     unsigned count;
+    unsigned next;                /* of `answered`, a ring */
+    uint64_t answered[ASKED_MAX]; /* asked_key(); 0: none */
 };
 
 unsigned federation_asked_slot;
 
 static slice asked_to(const struct asked *q) { return (slice){ q->text, q->to_len }; }
 static slice asked_id(const struct asked *q) { return (slice){ q->text + q->to_len, q->id_len }; }
+
+/* Of a request, or of its answer: the address that is asked, and the id. */
+static uint64_t asked_key(slice to, slice id)
+{
+    uint64_t both[] = { hash_keyed(to), hash_keyed(id) };
+    return hash_keyed((slice){ (const char *)both, sizeof both });
+}
 
 static struct asked_list *asked_list_of(const struct session *s)
 {
@@ -48,6 +58,21 @@ static void asked_forget(struct asked_list *l, struct asked *q)
     mem_free(&q);
 }
 
+static void asked_has_answer(struct asked_list *l, uint64_t key)
+{
+    l->answered[l->next] = key;
+    l->next = (l->next + 1) % ASKED_MAX;
+}
+
+/* Where `answered` has it; ASKED_MAX: nowhere. */
+static unsigned asked_answered_at(const struct asked_list *l, uint64_t key)
+{
+    unsigned at = 0;
+    while (at < ASKED_MAX && l->answered[at] != key)
+        at++;
+    return at;
+}
+
 static struct asked_list *asked_list_made(struct session *s)
 {
     struct asked_list *l = asked_list_of(s);
@@ -56,6 +81,16 @@ static struct asked_list *asked_list_made(struct session *s)
         list_init(&l->all);
     }
     return l;
+}
+
+void federation_asked_anew(const struct session *s, const struct stanza *st)
+{
+    struct asked_list *l = asked_list_of(s);
+    if (l == NULL)
+        return;
+    unsigned at = asked_answered_at(l, asked_key(stanza_to(st), stanza_id(st)));
+    if (at < ASKED_MAX)
+        l->answered[at] = 0;
 }
 
 void federation_asked_goes(const struct account *a, const struct stanza *st)
@@ -83,15 +118,17 @@ bool federation_asked_ends(const struct account *a, const struct stanza *st)
     struct asked_list *l = s == NULL ? NULL : asked_list_of(s);
     if (l == NULL)
         return false;
+    uint64_t key = asked_key(stanza_from(st), stanza_id(st));
     LIST_EACH (it, &l->all) {
         struct asked *q = CONTAINER_OF(it, struct asked, node);
         if (!slice_eq(asked_id(q), stanza_id(st)) || !slice_eq(asked_to(q), stanza_from(st)))
             continue;
         bool answered = q->answered;
         asked_forget(l, q);
+        asked_has_answer(l, key);
         return answered;
     }
-    return false;
+    return asked_answered_at(l, key) < ASKED_MAX;
 }
 
 /* What keeps it from leaving now. SE_NONE: nothing. */
