@@ -82,6 +82,65 @@ def test_a_request_to_an_occupant_who_is_shut_out_is_answered(free, how):
     alice.expect_nothing("<iq type='error' id='ask'/>")
 
 
+@pytest.fixture
+def with_list(free, tmp_path):
+    """Both servers, and a function that puts addresses on the list of the first one."""
+    one, _ = free
+    listed = tmp_path / "blocklist"
+
+    def read():
+        return one.log().count("event=federation.blocklist ")
+
+    def block(*patterns):
+        before = read()
+        listed.write_text("\n".join(patterns))
+        until("the list is read", lambda: read() > before)
+    listed.write_text("")
+    one.ctl("set", "federation.blocklist", str(listed))
+    until("the list is read", read)
+    return free, block
+
+
+@pytest.mark.parametrize("pattern", [f"bob@{OTHER}", f"bo*@{OTHER}"])
+def test_a_request_to_an_occupant_whose_address_is_listed_is_answered(with_list, pattern):
+    """The occupant leaves, and hears that; others of the same domain stay."""
+    free, block = with_list
+    free[1].add_user("dave", domain=OTHER)
+    alice, bob, room = befriended(free)
+    dave = free[1].client("dave")
+    room.enter(dave, "dave")
+    for who in "bob", "dave":
+        ask(alice, f"{room.jid}/{who}", f"to-{who}")
+    bob.expect(f"<iq type='get' from='{room.jid}/alice'/>")
+    request = dave.expect(f"<iq type='get' from='{room.jid}/alice'/>")
+    block(pattern)
+    assert bounced(alice, "recipient-unavailable", "to-bob", "iq").get("from") == f"{room.jid}/bob"
+    for client in alice, bob, dave:
+        client.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    dave.send(f"<iq type='result' id='{request.get('id')}' to='{room.jid}/alice'/>")
+    alice.expect(f"<iq type='result' id='to-dave' from='{room.jid}/dave'/>")
+    for ident, to in ("again", f"{room.jid}/alice"), ("room", room.jid):
+        ask(bob, to, ident)
+        bounced(bob, "policy-violation", ident, "iq")
+        say(bob, to, ident)
+        bounced(bob, "policy-violation", ident)
+    alice.ping()
+    alice.expect_nothing("<iq type='error'/>")
+    alice.expect_nothing(f"<presence from='{room.jid}/dave' type='unavailable'/>")
+
+
+def test_who_is_taken_off_the_list_enters_a_room_again(with_list):
+    free, block = with_list
+    alice, bob, room = befriended(free)
+    block(f"bob@{OTHER}")
+    bob.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    block()
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    room.enter(bob, "bob")
+    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
+
+
 @pytest.mark.parametrize("how", ["policy", "block"])
 def test_each_resource_of_a_contact_is_seen_again_once(free, how):
     """RFC 6121 §4.3: one probe, and one answer for each resource; our user is told once, too."""

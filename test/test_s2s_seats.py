@@ -98,6 +98,21 @@ def enter_resumable(one, other, persistent=True):
     return alice, bob, room
 
 
+def test_who_is_listed_before_the_restart_has_no_seat_behind_it(servers, tmp_path):
+    """The list is read at the start, before seats are taken again."""
+    one, other = servers
+    alice, bob, room = enter_resumable(one, other)
+    listed = tmp_path / "blocklist"
+    listed.write_text("")
+    one.ctl("set", "federation.blocklist", str(listed))
+    one.stop()
+    listed.write_text(f"bob@{OTHER}\n")
+    one.start()
+    alice = resume(one, alice)
+    room.gone(bob, "guest")
+    assert room.listed(alice, role="participant") == []
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_planned_restart_keeps_the_seat(servers, times):
     one, other = servers

@@ -341,24 +341,12 @@ static bool contact_may_speak(struct worker *w, slice account, slice contact)
     return foreign_pair(w, jid_split(account).domain, jid_split(contact).domain);
 }
 
-/* By another rule than one for its domain. Nothing is counted. */
-static bool contact_is_barred(struct worker *w, slice account, slice contact)
-{
-    if (!contact_may_speak(w, account, contact))
-        return false;
-    struct stanza *probe =
-        stanza_make(STANZA_PRESENCE, TYPE_PROBE, account, contact, (slice){ 0 }, (slice){ 0 });
-    struct edge_word word = foreign_leaves(w, probe, true);
-    stanza_unref(&probe);
-    return !edge_word_goes(&word);
-}
-
 /* true: it is noted, if there is room. */
 static bool contact_bar(struct contacts_worker *cw, slice account, slice contact)
 {
     char text[2 * JID_MAX + 2];
     struct barred *b;
-    if (!contact_is_barred(cw->worker, account, contact))
+    if (!foreign_bars(cw->worker, account, contact))
         return false;
     ensure(account.len + contact.len < sizeof text);
     memcpy(text, account.ptr, account.len);
@@ -585,7 +573,7 @@ static void contacts_barred_changed(struct contacts_worker *cw)
         slice account = { b->key.ptr, b->account_len };
         slice contact = slice_from(b->key, b->account_len + 1);
         if (!contact_may_speak(cw->worker, account, contact) ||
-            contact_is_barred(cw->worker, account, contact))
+            foreign_bars(cw->worker, account, contact))
             continue;
         if (!pair_is_back(cw, jid_split(contact).domain, jid_split(account).domain))
             errands_add(cw->errands, account, contact);

@@ -84,6 +84,17 @@ uint64_t foreign_pace_ms(const struct worker *w, slice remote)
     return most;
 }
 
+bool foreign_bars(struct worker *w, slice from, slice to)
+{
+    if (!foreign_pair(w, jid_split(from).domain, jid_split(to).domain))
+        return false;
+    struct stanza *probe =
+        stanza_make(STANZA_PRESENCE, TYPE_PROBE, from, to, (slice){ 0 }, (slice){ 0 });
+    struct edge_word word = foreign_leaves(w, probe, true);
+    stanza_unref(&probe);
+    return !edge_word_goes(&word);
+}
+
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st)
 {
     struct stanza *other = NULL;

@@ -65,6 +65,10 @@ struct foreign_rules {
 
 bool foreign_is(const struct worker *w, slice domain);
 bool foreign_pair(struct worker *w, slice local, slice remote);
+/* Whether another rule than one for its domain keeps everything but farewells from an address,
+ * which is bare, while our domain may speak with its own. Nothing is counted. At the home of
+ * `from`. */
+bool foreign_bars(struct worker *w, slice from, slice to);
 const struct foreign_ban *foreign_ban(struct worker *w, slice local, slice remote);
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);
 /* One that leaves. again: it was let go when it was sent, and has waited; nothing is counted. */

@@ -326,7 +326,8 @@ static bool earlier_restore(struct earlier *e, const struct store_batch *b, uint
                           (char)store_int(b, 0, row, COL_HIDDEN) };
     struct audience_member m = { .jid = e->jid, .blob = { blob, sizeof blob } };
     if (!is_fresh(w, store_int(b, 0, row, COL_SAVED)) || !abroad_is(w, remote) ||
-        !foreign_pair(w, local, remote) || !rooms_serve(worker_node(w), e->room) ||
+        !foreign_pair(w, local, remote) || foreign_bars(w, e->room, jid_bare_of(e->jid)) ||
+        !rooms_serve(worker_node(w), e->room) ||
         stanza_load(&m.presence, store_text(b, 0, row, COL_PRESENCE), worker_xml(w), tmp) != OK)
         return false;
     bool sound = m.presence->kind == STANZA_PRESENCE && m.presence->type == TYPE_AVAILABLE &&

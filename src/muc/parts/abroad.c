@@ -1,8 +1,9 @@
 /* abroad: occupants of other servers leave when their server is lost (im/abroad.h), with status 333
- * (XEP-0045 §18.1). When it is back after a failure, it may have forgotten where its users are: all
- * its occupants are sent an empty message, and those that do not exist any more leave as well:
- * AT_ONCE of a worker at a time, with a pause behind them. Those that wait are kept for each
- * domain, as one reference for each occupant. */
+ * (XEP-0045 §18.1), or when a rule forbids their domain or their address. When the server
+ * is back after a failure, it may have forgotten where its users are: all its occupants are sent an
+ * empty message, and those that do not exist any more leave as well: AT_ONCE of a worker at a time,
+ * with a pause behind them. Those that wait are kept for each domain, as one reference for each
+ * occupant. */
 #include "im/abroad.h"
 #include "base/ensure.h"
 #include "base/list.h"
@@ -10,6 +11,7 @@
 #include "home/here.h"
 #include "home/router.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
@@ -115,6 +117,20 @@ static void back_forget(struct returns *all, slice domain)
     }
 }
 
+/* Nothing that such an occupant says comes, nor what it answers. */
+static void room_parts_barred(struct room *r, void *unused)
+{
+    (void)unused;
+    LIST_EACH (it, &r->away) {
+        const struct seat *s = CONTAINER_OF(it, const struct seat, away);
+        if (abroad_is(r->worker, seat_domain(s)) && foreign_bars(r->worker, r->jid, seat_bare(s)))
+            room_seat_parts(r, s);
+    }
+}
+
+/* Rules for single addresses may have changed: of others than those, rooms_domain_lost() hears. */
+static void rooms_rules_changed(struct worker *w) { rooms_each(w, room_parts_barred, NULL); }
+
 static void back_next(struct returning *g)
 {
     struct room *r;
@@ -214,6 +230,7 @@ const struct room_part abroad_part = {
 const struct feature muc_abroad_feature = {
     .name = "muc_abroad",
     .parts = PART_ROOM,
+    .foreign.changed = rooms_rules_changed,
     .worker.slot = &slot,
     .worker.start = muc_abroad_start,
     .worker.stop = muc_abroad_stop,
