@@ -594,6 +594,7 @@ def test_a_candidate_keeps_what_this_node_cannot_apply(make_server, way):
 
 
 def test_a_candidate_keeps_a_secret_that_cannot_be_decrypted(make_server):
+    """What it says of it helps: to edit it again is refused without the key."""
     server = make_server()
     server.ctl("config", "edit", "mail.password", "hush")
     server.stop()
@@ -601,9 +602,25 @@ def test_a_candidate_keeps_a_secret_that_cannot_be_decrypted(make_server):
     server.start()
     assert "mail.password: its value cannot be decrypted" in refusal(server, "config", "apply")
     row, = server.rows("config", "diff")
-    assert "`config edit` it again" in row["conflict"] and "hush" not in str(row)
+    assert "`alarm list` says what to do" in row["conflict"] and "hush" not in str(row)
+    assert "edit" not in row["conflict"]
+    assert "`alarm list`" in refusal(server, "config", "edit", "mail.password", "again")
     server.ctl("config", "drop", "mail.password")
     assert server.rows("config", "candidate") == []
+
+
+@pytest.mark.sqlite
+def test_a_secret_of_a_candidate_that_is_damaged_is_edited_again(make_server):
+    server = make_server()
+    server.ctl("config", "edit", "mail.password", "hush")
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE setting_candidate SET value = 'sealed:AAAA'")
+        db.commit()
+    server.start()
+    assert "`config edit` it again" in server.rows("config", "diff")[0]["conflict"]
+    server.ctl("config", "edit", "mail.password", "again")
+    assert server.rows("config", "diff")[0]["conflict"] == ""
 
 
 def test_candidates_are_bounded(make_server):

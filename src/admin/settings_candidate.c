@@ -54,10 +54,12 @@ static slice entry_value(const struct entry *e)
     return e->is_default ? (slice){ 0 } : (slice){ e->text, e->len };
 }
 
-static struct entry **entry_find(const char *owner, const struct setting *s)
+/* name ptr NULL: any. */
+static struct entry **entry_find(const char *owner, slice name)
 {
     struct entry **at = &entries;
-    while (*at != NULL && (strcmp((*at)->owner, owner) != 0 || (s != NULL && (*at)->setting != s)))
+    while (*at != NULL && (strcmp((*at)->owner, owner) != 0 ||
+                           (name.ptr != NULL && !slice_is(name, (*at)->setting->name))))
         at = &(*at)->next;
     return at;
 }
@@ -73,7 +75,7 @@ static void entry_remove(struct entry **at)
 static void entry_put(const char *owner, struct setting *s, slice value, int64_t base,
                       int64_t at_us)
 {
-    struct entry **at = entry_find(owner, s);
+    struct entry **at = entry_find(owner, slice_of(s->name));
     size_t room = strlen(owner) + 1;
     struct entry *e = mem_alloc(sizeof *e + value.len + room);
     if (*at != NULL)
@@ -151,6 +153,9 @@ static void strays_forget(const char *owner, slice name)
 static const char *stray_why(const struct stray *s)
 {
     const struct setting *general = settings_of_all(slice_of(s->name));
+    if (setting_find(slice_of(s->name)) != NULL && !seal_ready())
+        return "its value cannot be decrypted, as the key in secrets.key cannot be used; `alarm "
+               "list` says what to do, or `config drop` it";
     if (setting_find(slice_of(s->name)) != NULL)
         return "its value cannot be decrypted; `config edit` it again, or `config drop` it";
     if (general != NULL && general->scope == SCOPE_DOMAIN)
@@ -162,7 +167,7 @@ static const char *stray_why(const struct stray *s)
 void settings_candidate_forget(const char *owner)
 {
     struct entry **at;
-    while (*(at = entry_find(owner, NULL)) != NULL)
+    while (*(at = entry_find(owner, (slice){ 0 })) != NULL)
         entry_remove(at);
     strays_forget(owner, (slice){ 0 });
 }
@@ -276,7 +281,7 @@ enum err settings_candidates_load(struct store *store, struct why *why)
 /* The first of a candidate that has nothing else. */
 static bool candidate_is_only(const struct stray *s)
 {
-    return *entry_find(s->owner, NULL) == NULL && *stray_find(s->owner, (slice){ 0 }) == s;
+    return *entry_find(s->owner, (slice){ 0 }) == NULL && *stray_find(s->owner, (slice){ 0 }) == s;
 }
 
 /* How many others have one, and how many bytes this one has beside a setting. */
@@ -289,7 +294,7 @@ static void candidate_measure(const char *owner, const struct setting *except, i
         if (strcmp(e->owner, owner) == 0)
             *bytes += e->setting != except ? e->len : 0;
         else
-            *others += *entry_find(e->owner, NULL) == e; /* its first */
+            *others += *entry_find(e->owner, (slice){ 0 }) == e; /* its first */
     }
     for (const struct stray *s = strays; s != NULL; s = s->next)
         if (strcmp(s->owner, owner) == 0)
@@ -383,22 +388,13 @@ struct drop {
     slice name; /* of the setting; ptr NULL: all */
 };
 
-static struct entry **dropped_entry(const struct drop *d)
-{
-    struct entry **at = &entries;
-    while (*at != NULL && (strcmp((*at)->owner, d->owner) != 0 ||
-                           (d->name.ptr != NULL && !slice_is(d->name, (*at)->setting->name))))
-        at = &(*at)->next;
-    return at;
-}
-
 static void drop_done(struct settings_turn *t)
 {
     const struct drop *d = t->arg;
     if (d->name.ptr == NULL)
         settings_candidate_forget(d->owner);
-    else if (*dropped_entry(d) != NULL)
-        entry_remove(dropped_entry(d));
+    else if (*entry_find(d->owner, d->name) != NULL)
+        entry_remove(entry_find(d->owner, d->name));
     strays_forget(d->owner, d->name);
     command_done(t->call, "%s", "dropped; no setting was changed");
     settings_turn_over(t);
@@ -408,7 +404,7 @@ static void drop_begin(struct settings_turn *t)
 {
     const struct drop *d = t->arg;
     slice owner = slice_of(d->owner);
-    if (*dropped_entry(d) == NULL && *stray_find(d->owner, d->name) == NULL) {
+    if (*entry_find(d->owner, d->name) == NULL && *stray_find(d->owner, d->name) == NULL) {
         settings_turn_fail(t, E_NOTFOUND, "no such candidate; `config candidate` lists them");
         return;
     }
@@ -501,9 +497,9 @@ static void counting_add(struct counting *c, const struct entry *e, int64_t coun
 static void counted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct counting *c = arg;
-    const struct entry *e = *entry_find(c->owner, c->at);
     bool known = result == STORE_OK && store_row_count(b, 0) == 1;
     ensure(c->at != NULL && c->at->impact != NULL);
+    const struct entry *e = *entry_find(c->owner, slice_of(c->at->name));
     if (e != NULL)
         counting_add(c, e, known ? store_int(b, 0, 0, 0) : -1, "could not be counted in time");
     c->at = c->at->next;
@@ -514,7 +510,7 @@ static void counting_go_on(struct counting *c)
 {
     int64_t value;
     for (; c->at != NULL; c->at = c->at->next) {
-        const struct entry *e = *entry_find(c->owner, c->at);
+        const struct entry *e = *entry_find(c->owner, slice_of(c->at->name));
         if (e == NULL)
             continue;
         if (!settings_impact_at(c->at, entry_value(e), &value) || clock_mono_us() > c->end_us) {
@@ -620,7 +616,7 @@ static void stray_row(struct counting *c, const struct stray *s)
 static void diff_counted(struct counting *c)
 {
     for (const struct count *one = c->first; one != NULL; one = one->next) {
-        const struct entry *e = *entry_find(c->owner, one->setting);
+        const struct entry *e = *entry_find(c->owner, slice_of(one->setting->name));
         const char *conflict = e != NULL ? conflict_of(e, c->call->arena) : NULL;
         const char *restart = one->setting->restart;
         count_row(c->call, one, "now", "candidate");
@@ -664,7 +660,7 @@ static void run_candidate(struct command_call *call)
 {
     settings_candidate_sweep();
     for (const struct entry *e = entries; e != NULL; e = e->next)
-        if (*entry_find(e->owner, NULL) == e)
+        if (*entry_find(e->owner, (slice){ 0 }) == e)
             candidate_row(call, e->owner);
     for (const struct stray *s = strays; s != NULL; s = s->next)
         if (candidate_is_only(s))
