@@ -222,17 +222,17 @@ static void chain_written(void)
         on_stored();
 }
 
-static void chain_push(const struct audit_texts *t);
+static struct audit_entry *chain_push(const struct audit_texts *t);
 
-static void chain_push_own(const char *command, const char *args, enum err e)
+static struct audit_entry *chain_push_own(const char *command, const char *args, enum err e)
 {
-    chain_push(&(struct audit_texts){ .at_us = clock_wall_us(),
-                                      .text = { SLICE_INIT("server"),
-                                                { 0 },
-                                                { 0 },
-                                                slice_of(command),
-                                                slice_of(args),
-                                                slice_of(err_name(e)) } });
+    return chain_push(&(struct audit_texts){ .at_us = clock_wall_us(),
+                                             .text = { SLICE_INIT("server"),
+                                                       { 0 },
+                                                       { 0 },
+                                                       slice_of(command),
+                                                       slice_of(args),
+                                                       slice_of(err_name(e)) } });
 }
 
 /* It is not as the server left it. The entry stays, and `audit verify` names it. */
@@ -289,21 +289,16 @@ static void chain_unfit(const struct audit_end *end, bool first_look)
         chain_say_broken(end);
 }
 
-/* The entry that was pushed last goes to the front of those that wait. */
-static void chain_last_to_front(void)
+/* It is written before those that wait. */
+static void chain_to_front(struct audit_entry *e)
 {
-    struct list *last = chain.pending.prev;
-    ensure(chain.writing == 0 && !list_empty(&chain.pending));
-    list_remove(last);
-    list_prepend(&chain.pending, last);
+    ensure(chain.writing == 0);
+    list_remove(&e->node);
+    list_prepend(&chain.pending, &e->node);
 }
 
 /* A process without the key says so before all that it writes. */
-static void chain_unsealed(void)
-{
-    chain_push_own(AUDIT_UNSEALED, "", OK);
-    chain_last_to_front();
-}
+static void chain_unsealed(void) { chain_to_front(chain_push_own(AUDIT_UNSEALED, "", OK)); }
 
 /* The sealed entries are whole, and the entry behind them says that the server had no key. Nothing
  * proves the entries since then, as anybody who has the database can write such entries. An entry
@@ -314,8 +309,7 @@ static void chain_seal_again(void)
     snprintf(found, sizeof found, "first=%lld last=%lld", (long long)(chain.sealed.number + 1),
              (long long)chain.last.number);
     chain.last.reset = chain.sealed.reset;
-    chain_push_own(AUDIT_SEALED, found, OK);
-    chain_last_to_front();
+    chain_to_front(chain_push_own(AUDIT_SEALED, found, OK));
     log_warn(&log_audit, LOG_EV("audit.sealed"),
              LOG_I("entries", chain.last.number - chain.sealed.number),
              LOG_C("hint", "secrets.key is back; nobody can say whether the entries of the audit "
@@ -494,7 +488,7 @@ static void chain_go_on(void)
     store_submit(chain_batch(BATCH_MAX), worker_loop(chain_worker), 0, chain_stored, NULL);
 }
 
-static void chain_push(const struct audit_texts *t)
+static struct audit_entry *chain_push(const struct audit_texts *t)
 {
     struct arena *arena = arena_create(0);
     struct audit_entry *e = arena_new(arena, struct audit_entry, 1);
@@ -504,6 +498,7 @@ static void chain_push(const struct audit_texts *t)
         e->t.text[i] = t->text[i].ptr == NULL ? SLICE("") : slice_dup(arena, t->text[i]);
     list_append(&chain.pending, &e->node);
     chain.count++;
+    return e;
 }
 
 static void chain_say_lost(uint64_t at_us)
@@ -532,8 +527,7 @@ static void audit_arrived(struct worker *w, void *message, const struct message_
     }
     if (chain.lost > 0)
         chain_say_lost(t->at_us);
-    chain_push(t);
-    CONTAINER_OF(chain.pending.prev, struct audit_entry, node)->asker = *from;
+    chain_push(t)->asker = *from;
     if (from->question != 0 && !timer_is_set(&chain.patience))
         timer_set(worker_loop(w), &chain.patience, ANSWER_MS);
     chain_go_on();
