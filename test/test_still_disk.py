@@ -7,6 +7,7 @@ import pytest
 
 from muster import federation, slow_disk
 from muster.client import until
+from muster.control import Control
 from muster.muc import Room
 from muster.wire import Wire
 from test_faults import alarms
@@ -119,6 +120,34 @@ def test_a_command_that_is_late_says_that_it_may_still_happen(make_server, disk)
     until("the component", lambda: server.rows("component", "list"))
     until("the name", lambda: server.rows(
         "user", "show", "alice@localhost")[0]["given_name"] == "Alice")
+
+
+def test_a_command_that_waits_for_ten_minutes_says_that_it_may_still_happen(make_server, disk):
+    """So long the server waits for what it has in memory, too: rooms, accounts, settings."""
+    server = make_server("alice", "bob", disk=disk)
+    rooms = [f"{name}@conference.localhost" for name in "abcde"]
+    for room in rooms:
+        server.ctl("room", "create", room, "alice@localhost")
+    server.ctl("room", "affiliation", rooms[4], "bob@localhost", "member")
+    late = {"set": {"setting": "sm.ack-every", "value": "7"},
+            "room set": {"room": rooms[0], "field": "roomname", "value": "A"},
+            "room affiliation": {"room": rooms[1], "jid": "bob@localhost",
+                                 "affiliation": "member"},
+            "room destroy": {"room": rooms[2]}, "room change": {"room": rooms[3], "name": "D"},
+            "room owner": {"rooms": rooms[4], "new_owner": "bob@localhost"},
+            "user password": {"jid": "bob@localhost", "password": "planted south wind"}}
+    disk.turn(sync_ms=slow_disk.STILL)
+    asked = {command: Control(server) for command in late}
+    for command, control in asked.items():
+        control.begin(command, **late[command])
+    control = Control(server)
+    for step in range(1400):  # the server takes a long one for its own standstill
+        disk.turn(mono_us=step * 450_000)
+        assert control.run("job list")["ok"]
+    said = {command: control.answer()["text"] for command, control in asked.items()}
+    disk.turn(sync_ms=0)
+    assert {command: text for command, text in said.items()
+            if "it may still happen, so look" not in text or "nothing" in text} == {}
 
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["", "breaks"])

@@ -84,11 +84,10 @@ struct store_batch *settings_batch(void)
 static void turn_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
+    enum err e = err_of_store(result);
     (void)b;
-    if (result != STORE_OK)
-        settings_turn_fail(
-            t, result == STORE_CONFLICT ? E_CONFLICT : E_DOWN,
-            arena_printf(t->arena, "nothing was changed: %s", err_text(err_of_store(result))));
+    if (e != OK)
+        settings_turn_fail(t, e, arena_printf(t->arena, "%s; %s", err_text(e), command_outcome(e)));
     else
         t->done(t);
 }

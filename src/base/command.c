@@ -564,11 +564,17 @@ void command_done_listed_with(struct command_call *c, const char *key, const cha
                       text);
 }
 
+const char *command_outcome(enum err e)
+{
+    return e == E_TIMEOUT ? "it may still happen, so look before you do it again"
+                          : "nothing was changed";
+}
+
 void command_fail_cause(struct command_call *c, enum err e, const char *what)
 {
     bool open = e == E_TIMEOUT && c->command->effect == COMMAND_CHANGES;
-    command_fail(c, e, "%s%s%s%s", what != NULL ? what : "", what != NULL ? ": " : "", err_text(e),
-                 open ? "; it may still happen, so look before you do it again" : "");
+    command_fail(c, e, "%s%s%s%s%s", what != NULL ? what : "", what != NULL ? ": " : "",
+                 err_text(e), open ? "; " : "", open ? command_outcome(e) : "");
 }
 
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

@@ -22,8 +22,14 @@ class Control:
         server.clients.append(self)
 
     def run(self, command, **args):
+        self.begin(command, **args)
+        return self.answer()
+
+    def begin(self, command, **args):
         request = {"command": command, "args": args}
         self.sock.sendall(json.dumps(request).encode() + b"\n")
+
+    def answer(self):
         return json.loads(self.lines.readline())
 
 

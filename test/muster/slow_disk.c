@@ -1,5 +1,5 @@
 /* slow_disk: loaded into musterd by tests (LD_PRELOAD). A file that both sides map says how slow
- * writing below SLOW_DISK_ROOT is, and what the wall clock shows. */
+ * writing below SLOW_DISK_ROOT is, and what the clocks show. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 struct knobs {
     _Atomic int write_ms; /* each write takes so much longer */
     _Atomic int sync_ms;  /* each sync; < 0: it waits until that changes */
-    _Atomic long long wall_us;
+    _Atomic long long wall_us, mono_us;
 };
 static struct knobs none, *knobs = &none;
 
@@ -104,8 +104,11 @@ int clock_gettime(clockid_t id, struct timespec *t)
     if (real == NULL)
         real = (int (*)(clockid_t, struct timespec *))next("clock_gettime");
     int result = real(id, t);
-    long long off = atomic_load(&knobs->wall_us);
-    if (result == 0 && off != 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) {
+    int wall = id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE;
+    long long off = wall                    ? atomic_load(&knobs->wall_us)
+                    : id == CLOCK_MONOTONIC ? atomic_load(&knobs->mono_us)
+                                            : 0;
+    if (result == 0 && off != 0) {
         long long us = (long long)t->tv_sec * 1000000 + t->tv_nsec / 1000 + off;
         t->tv_sec = us / 1000000;
         t->tv_nsec = us % 1000000 * 1000;

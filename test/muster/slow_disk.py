@@ -13,7 +13,8 @@ import subprocess
 import pytest
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
-FIELDS = {"write_ms": (0, "<i"), "sync_ms": (4, "<i"), "wall_us": (8, "<q")}
+FIELDS = {"write_ms": (0, "<i"), "sync_ms": (4, "<i"), "wall_us": (8, "<q"),
+          "mono_us": (16, "<q")}
 STILL = -1  # sync_ms: syncs wait
 
 

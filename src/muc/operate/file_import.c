@@ -429,7 +429,7 @@ static void room_import_heard(struct worker *w, void *arg, void *answer,
     const struct room_lines_answer *a = answer;
     (void)w, (void)from;
     x->e = (enum err)a->err;
-    why_set(&x->why, "%.*s; nothing was changed", SLICE_ARG(a->why));
+    why_set(&x->why, "%.*s; %s", SLICE_ARG(a->why), command_outcome(x->e));
 }
 
 static void room_import_ask(struct import *x, slice lines, gathered_fn *done)

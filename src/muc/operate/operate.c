@@ -208,7 +208,7 @@ void operate_fail(struct command_call *call, slice room, enum err e)
                       : e == E_CONFLICT ? "the last owner cannot go; make somebody else one first"
                       : e == E_DOWN     ? "the database does not store now, `alarm list` tells why"
                                         : err_text(e);
-    command_fail(call, e, "%.*s: %s; nothing was changed", SLICE_ARG(room), why);
+    command_fail(call, e, "%.*s: %s; %s", SLICE_ARG(room), why, command_outcome(e));
 }
 
 static void operate_change_fail(const struct change *c, enum err e)

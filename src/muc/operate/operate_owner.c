@@ -10,6 +10,7 @@
 #include "muc/state/change.h"
 #include "muc/state/reach.h"
 #include "xmpp/muc.h"
+#include <stdio.h>
 
 enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10, WHY_BYTES_MAX = 255 };
 
@@ -105,8 +106,11 @@ static const char *obstacle(const struct room *r, enum err e, const struct hando
 
 static void handover_changed(struct room *r, enum err e, void *arg)
 {
+    char why[256] = "";
     (void)r;
-    handover_end(arg, e == OK ? "" : err_text(e));
+    if (e != OK)
+        snprintf(why, sizeof why, "%s; %s", err_text(e), command_outcome(e));
+    handover_end(arg, why);
 }
 
 /* Former owners become members. */
