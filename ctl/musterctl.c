@@ -318,24 +318,32 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     return fine ? EXIT_DONE : is_wrongly_written ? EXIT_USAGE : EXIT_FAILED;
 }
 
-/* Whether a server takes connections, but does not say its state. */
-static bool server_hangs(const char *path, int seconds)
+/* Whether a server says its state, or takes connections but does not say it. */
+enum server_state { SERVER_ANSWERS, SERVER_HANGS, SERVER_GONE };
+static enum server_state server_state(const char *path, int seconds)
 {
     struct buf out, in;
     struct words ask = { .command = command_find(SLICE("status")) };
     int fd = connect_within(path, seconds);
     if (fd < 0)
-        return errno == EAGAIN; /* too many wait already */
+        return errno == EAGAIN ? SERVER_HANGS : SERVER_GONE; /* too many wait already */
     buf_init(&out, REPLY_BYTES_MAX);
     buf_init(&in, REPLY_BYTES_MAX);
     write_request(&out, &ask);
     errno = 0;
     bool answered = musterctl_send_all(fd, buf_fit(&out)) && read_reply(fd, &in);
-    bool hangs = !answered && errno == EAGAIN;
+    enum server_state state = answered          ? SERVER_ANSWERS
+                              : errno == EAGAIN ? SERVER_HANGS
+                                                : SERVER_GONE;
     buf_fini(&in);
     buf_fini(&out);
     close(fd);
-    return hangs;
+    return state;
+}
+
+static bool server_hangs(const char *path, int seconds)
+{
+    return server_state(path, seconds) == SERVER_HANGS;
 }
 
 /* The oldest of the jobs that run, of this command, which began after `asked`: others run the same
@@ -415,14 +423,18 @@ static bool musterctl_await(const struct words *w, const char *path, int fd, con
     return !hangs;
 }
 
-static int exchange_failed(bool hangs)
+static int exchange_failed(const struct command *c, const char *path, bool hangs)
 {
     if (hangs)
         fprintf(stderr,
                 "musterctl: the server does not answer; it may still carry out the command when "
                 "it goes on. `musterctl doctor` says what it is about\n");
     else
-        fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
+        fprintf(stderr, "musterctl: the server %s%s\n",
+                server_state(path, CTL_SILENT_S) == SERVER_GONE
+                    ? "has stopped before it answered"
+                    : "closed the connection without a reply",
+                c->effect == COMMAND_CHANGES ? CTL_OPEN : "");
     return EXIT_UNREACHABLE;
 }
 
@@ -446,7 +458,7 @@ static int exchange(const struct options *o, const struct words *w, const char *
     } else if ((sent || closed) && !hangs && read_reply(fd, &in)) {
         code = show_reply(o, w->command, buf_slice(&in)); /* fits: read_reply() says so */
     } else {
-        code = exchange_failed(hangs || errno == EAGAIN);
+        code = exchange_failed(w->command, path, hangs || errno == EAGAIN);
     }
     buf_fini(&in);
     buf_fini(&out);
@@ -525,7 +537,7 @@ static int musterctl_run_local(const struct options *o, const struct words *w, c
     if (fd < 0 && strcmp(w->command->name, "doctor") == 0 && errno == EACCES)
         return musterctl_run_offline(o, w, path, DOCTOR_SERVER_CLOSED);
     if (fd < 0 && errno == EAGAIN) /* too many wait already */
-        return exchange_failed(true);
+        return exchange_failed(w->command, path, true);
     if (fd < 0) {
         final_say(o, errno == EACCES || errno == ENAMETOOLONG);
         return musterctl_unreachable(path, errno);

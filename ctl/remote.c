@@ -22,6 +22,7 @@ enum { READ_BYTES = 64 * 1024 };
 
 struct exchange {
     const struct remote *remote;
+    const struct command *command;
     struct http_uri uri;
     struct arena *arena;
     const char *token;
@@ -296,8 +297,8 @@ static enum err ctl_remote_read(struct exchange *x, struct buf *all, struct http
     }
     if (end == HTTP_REPLY_DONE)
         return OK;
-    why_set(x->why, "%.*s: the server closed the connection without a whole answer",
-            SLICE_ARG(x->uri.authority));
+    why_set(x->why, "%.*s: the server closed the connection without a whole answer%s",
+            SLICE_ARG(x->uri.authority), x->command->effect == COMMAND_CHANGES ? CTL_OPEN : "");
     return E_DOWN;
 }
 
@@ -357,7 +358,9 @@ static enum err ctl_remote_answer(struct exchange *x, const struct http_reply *r
 enum err remote_run(const struct remote *r, const struct command *c, slice args, struct buf *line,
                     struct why *why)
 {
-    struct exchange x = { .remote = r, .arena = arena_create(0), .fd = -1, .why = why };
+    struct exchange x = {
+        .remote = r, .command = c, .arena = arena_create(0), .fd = -1, .why = why
+    };
     struct http_reply reply;
     struct buf all;
     buf_init(&all, REMOTE_ANSWER_MAX + HTTP_REPLY_HEAD_MAX + READ_BYTES);

@@ -9,6 +9,8 @@
 /* How long a command waits until it asks, by another connection, whether the server answers at all;
  * and how long for that answer. Over the control socket, too. */
 enum { CTL_SILENT_S = 10 };
+/* What a command that changes something has done when its answer does not come. */
+#define CTL_OPEN "; the command may have been carried out or not, so look before you run it again"
 enum { REMOTE_CONNECT_S = 20, REMOTE_ANSWER_MAX = 17 << 20, REMOTE_TOKEN_MAX = 512 };
 
 struct command;

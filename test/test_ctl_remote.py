@@ -30,6 +30,12 @@ class Remote:
         own += ["--token-file", self.token_file] if token else []
         return run(*own, *args, env=env, stdin=stdin)
 
+    def start(self, *args):
+        """As Server.ctl_start()."""
+        return subprocess.Popen(
+            [MUSTERCTL, "--url", self.url, "--ca", self.ca, "--token-file", self.token_file, *args],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
 
 def run(*args, env=None, stdin=None):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MUSTER_")}

@@ -1,6 +1,8 @@
 """The disk of a server stands still for longer than a write may take, and then works again: no
 message is delivered and also returned to its sender, and none comes twice."""
+import functools
 import re
+import signal
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from muster.client import until
 from muster.control import Control
 from muster.muc import Room
 from muster.wire import Wire
+from test_ctl_remote import Remote, listening
 from test_faults import alarms
 from test_s2s_lost import until_confirmed
 
@@ -148,6 +151,33 @@ def test_a_command_that_waits_for_ten_minutes_says_that_it_may_still_happen(make
     disk.turn(sync_ms=0)
     assert {command: text for command, text in said.items()
             if "it may still happen, so look" not in text or "nothing" in text} == {}
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_server_that_ends_leaves_open_what_became_of_a_command(make_server, disk, tmp_path, how):
+    """Over the socket and over the API: with the exit status of no answer."""
+    server = listening(functools.partial(make_server, disk=disk))
+    remote = Remote(server, server.admin_port, tmp_path)
+    disk.turn(sync_ms=slow_disk.STILL)
+    near = server.ctl_start("set", "sm.ack-every", "7")
+    far = remote.start("set", "sm.ack-every", "8")
+    until_late(server)
+    if how == "stop":
+        server.signal(signal.SIGTERM)
+    else:
+        server.kill()
+    for process in near, far:
+        out, said = process.communicate(timeout=30)
+        if process is far and how == "stop":  # which answers, with all that it knows
+            assert process.returncode == 1, said
+            assert "the server stops before there is an answer; what was asked for may" in said
+            continue
+        assert (process.returncode, out) == (3, ""), said
+        assert "the command may have been carried out or not, so look before" in said, said
+        assert process is far or "the server has stopped before it answered" in said, said
+    disk.turn(sync_ms=0)
+    if how == "stop":
+        server.wait_exit(30)
 
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["", "breaks"])

@@ -312,6 +312,9 @@ static void refusal_reason(const struct exchange *x, unsigned status, struct buf
         { 431, E_LIMIT, "found header fields that are too long or too many; send less" },
         { 501, E_UNSUPPORTED, "found a method or a Transfer-Encoding that no path has" },
         { 503, E_AGAIN, "the server has no room for this request now; try again" },
+        { 504, E_TIMEOUT,
+          "the server stops before there is an answer; what was asked for may still happen, so "
+          "look before you do it again" },
         { 505, E_UNSUPPORTED, "found a version of HTTP that is not 1.0 or 1.1" },
     };
     size_t i = 0;

@@ -52,8 +52,8 @@ static void http_conn_on_timer(struct timer *t, struct loop *loop)
         conn_close(h->conn);
         return;
     }
-    if (h->phase == PHASE_WORK) { /* the server ends */
-        http_refuse(h, 503);
+    if (h->phase == PHASE_WORK) { /* the server ends; nobody knows what the handler has done */
+        http_refuse(h, 504);
         return;
     }
     if (h->phase == PHASE_BODY && (h->x->held || now_us < due_us)) {

@@ -530,7 +530,7 @@ static void answers_later_and_in_order(void **state)
     bed_run(bed.loop, is_held, NULL);
     http_worker_stop(bed.server, bed.loop); /* it is told, and the client too */
     expect(NULL);
-    status_is("503");
+    status_is("504");
     assert_int_equal(bed.gone, 2);
 }
 
