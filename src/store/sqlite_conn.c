@@ -221,7 +221,7 @@ enum store_result sqlite_denied(struct sqlite_conn *c, int rc)
 
 enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
 {
-    if (sqlite_index_is_damaged(c->owner, rc))
+    if (sqlite_index_is_damaged(c, rc))
         return STORE_DOWN;
     switch (rc & 0xff) {
     case SQLITE_CONSTRAINT:

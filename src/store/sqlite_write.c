@@ -117,6 +117,8 @@ static int sqlite_write_refuse(struct sqlite_writer *w, struct store_batch *b,
                                const struct store_stmt *stmt, int rc, bool has_savepoint)
 {
     sqlite_note_fault(&w->conn, rc);
+    if (sqlite_index_fails(&w->conn, rc))
+        return SQLITE_CORRUPT_VTAB; /* the group is done again, with a new index */
     b->result = is_denied(w, stmt, rc) ? deny(w, stmt, rc) : sqlite_failed(&w->conn, rc);
     if (has_savepoint) {
         rc = sqlite_step(w->rollback_to);
@@ -239,10 +241,10 @@ static void sqlite_write_run_group(struct sqlite_writer *w, struct store_batch *
         fail_all(first, count, STORE_DOWN);
     } else {
         if (atomic_exchange(&w->conn.owner->index_damaged, false))
-            (void)!sqlite_index_empty(&w->conn);
+            (void)!sqlite_index_make(&w->conn);
         int rc = try_group(w, first, count, LATE_STEP_ROWS);
         if (rc == SQLITE_CORRUPT_VTAB && w->conn.owner->store->index != NULL)
-            (void)!sqlite_index_empty(&w->conn);
+            (void)!sqlite_index_make(&w->conn);
         if ((rc & 0xff) == SQLITE_BUSY) /* another process writes: so it would be for each */
             fail_all(first, count, sqlite_failed(&w->conn, rc));
         else if (rc != SQLITE_OK)

@@ -124,12 +124,12 @@ struct store_address {
     void (*resize)(struct buf *sql, const char *rows, int64_t bytes);
 };
 
-/* An index of the words of the log (FTS5), which a reader of the log makes. If its tables
- * contradict each other, all of it is emptied and the reader begins anew; else such a database
- * would have to be given up. `emptied` is called, on any thread, also from store_open(): it is, or
+/* An index of the words of the log (FTS5), which a reader of the log makes. If it is damaged, it is
+ * dropped and made anew by `create`, and the reader begins anew; else such a database would have to
+ * be given up. `emptied` is called, on any thread, also from store_open(): it is, or
  * will be before the next write. SQLite only. */
 struct store_index {
-    const char *table, *reader;
+    const char *table, *reader, *create;
     void (*emptied)(void);
 };
 

@@ -47,8 +47,10 @@ static bool store_sqlite_is_full(const struct sqlite_db *db, int rc)
 
 static enum err store_sqlite_explain(const struct sqlite_db *db, int rc, struct why *why)
 {
-    const char *found =
-        db->writer.conn.db != NULL ? sqlite3_errmsg(db->writer.conn.db) : sqlite3_errstr(rc);
+    const struct sqlite_conn *c = &db->writer.conn;
+    const char *found = c->db == NULL                         ? sqlite3_errstr(rc)
+                        : sqlite3_errcode(c->db) == SQLITE_OK ? c->fault_text /* rolled back */
+                                                              : sqlite3_errmsg(c->db);
     switch (store_sqlite_is_full(db, rc) ? SQLITE_FULL : rc & 0xff) {
     case SQLITE_NOTADB:
         why_set(why,

@@ -104,11 +104,11 @@ struct sqlite_checker {
 struct sqlite_db {
     struct store *store;
     char *path;
-    int file;                    /* holds the lock that keeps other servers away */
-    struct sqlite_info *info;    /* by statement id */
-    atomic_bool corrupt;         /* latched: nothing is written any more */
-    atomic_bool index_damaged;   /* a read has found it so */
-    _Atomic uint64_t emptied_us; /* the index, monotonic; 0: it was not */
+    int file;                  /* holds the lock that keeps other servers away */
+    struct sqlite_info *info;  /* by statement id */
+    atomic_bool corrupt;       /* latched: nothing is written any more */
+    atomic_bool index_damaged; /* a read has found it so */
+    _Atomic uint64_t made_us;  /* the index anew, monotonic; 0: it was not */
     bool threads;
     struct sqlite_writer writer;
     struct sqlite_keeper keeper;

@@ -73,9 +73,7 @@ static const struct store_migration migrations[] = {
       " always TEXT NOT NULL, never TEXT NOT NULL)",
       "CREATE TABLE mam_prefs(owner BIGINT PRIMARY KEY, preference BIGINT NOT NULL,"
       " always TEXT NOT NULL, never TEXT NOT NULL)" },
-    { 2,
-      "CREATE VIRTUAL TABLE message_fts USING fts5(words, content='', columnsize=0,"
-      " tokenize='unicode61 remove_diacritics 2')",
+    { 2, MAM_INDEX_CREATE,
       "CREATE TABLE message_fts(id BIGINT PRIMARY KEY, words TSVECTOR NOT NULL);"
       "CREATE INDEX message_fts_words ON message_fts USING gin(words)" },
     { 0 },

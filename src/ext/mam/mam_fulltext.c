@@ -73,7 +73,7 @@ static struct store_stmt put_words_again = {
     .params = "it",
     .cols = "",
 };
-/* A write, before which the store empties an index that a search has found damaged. */
+/* A write, before which the store makes an index anew that a search has found damaged. */
 static struct store_stmt look_words = {
     .name = "fulltext.look",
     .sql = "UPDATE reader SET position = position WHERE name = 'fulltext'",
@@ -315,11 +315,15 @@ struct alarm mam_index_alarm = {
     .name = "archive.index",
     .severity = ALARM_WARNING,
     .text = "The index of words in archives was damaged, and is made anew.",
-    .action = "Wait. Until the alarm clears, searches do not find all messages, and say so. Look "
-              "for what damaged it: the disk, or another program that wrote to the database.",
-    .explanation = "The index has only what the archives have, too. So it was emptied, and the "
+    .action =
+        "Wait. Until the alarm clears, searches do not find all messages, and say so. Look "
+        "for what damaged it: the disk, or another program that wrote to the database. SQLite "
+        "does not notice each damage: if searches miss messages without this alarm, make the "
+        "index anew by hand, see \"Words that searches do not find\" in operate.md.",
+    .explanation = "The index has only what the archives have, too. So it was dropped, and the "
                    "words of all messages are read again in the background. All else goes on.",
-    .raised_when = "SQLite has found that tables of the index contradict each other.",
+    .raised_when = "SQLite has found that tables of the index contradict each other, are missing, "
+                   "or are of another version.",
     .cleared_when = "The new index has all messages, or archive.fulltext is off.",
     .settings = "archive.fulltext",
 };
@@ -371,6 +375,7 @@ static void mam_fulltext_emptied(void)
 const struct store_index mam_index = {
     .table = "message_fts",
     .reader = "fulltext",
+    .create = MAM_INDEX_CREATE,
     .emptied = mam_fulltext_emptied,
 };
 

@@ -26,6 +26,9 @@ struct worker;
 extern struct setting mam_fulltext;
 extern struct store_stmt *const mam_fulltext_stmts[];
 extern const struct archive_words mam_words;
+#define MAM_INDEX_CREATE                                                                           \
+    "CREATE VIRTUAL TABLE message_fts USING fts5(words, content='', columnsize=0,"                 \
+    " tokenize='unicode61 remove_diacritics 2')"
 extern const struct store_index mam_index;
 extern struct alarm mam_index_alarm;
 extern const struct message_row mam_index_message;
