@@ -94,6 +94,16 @@ def test_without_its_last_piece_there_is_no_account(server, load, how):
     assert messages_of(server) == len(LINES)
 
 
+def test_the_answer_is_behind_what_is_abandoned(make_server, disk, tmp_path):
+    """So that a command after it finds that, however slow the disk is."""
+    server = make_server(disk=disk)
+    path = tmp_path / "users.xml"
+    path.write_text(server_data(*pieces()[:2]))
+    disk.turn(sync_ms=700)
+    server.bring("xep0227", str(path))
+    assert left_of(server) == [0, 0, 0]
+
+
 @pytest.mark.release
 def test_the_server_itself_deletes_what_an_import_left(server, load):
     """With the settings that it has at first: a minute after it begins to look, then each hour."""

@@ -191,7 +191,7 @@ static void import_answer(struct import *x)
 static void import_closed(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
-    ensure(x->source == NULL && x->pending == 0);
+    ensure(x->source == NULL && x->pending == 0 && x->abandoning == 0);
     atomic_store(&under_way, false);
     import_answer(x);
     map_fini(&x->seen);
@@ -210,18 +210,31 @@ static void import_pieces_check(struct import *x)
                       "its last part is missing: the <user/> behind one with <continues/>");
 }
 
-void import_end(struct import *x)
+static void import_close(struct import *x)
 {
-    import_pieces_check(x);
-    import_tell(x);
-    if (!x->dry && x->imported > 0)
-        roster_out_later(x->worker); /* lists that do not agree: those who came first ask */
     x->work.run = import_close_run;
     x->work.done = import_closed;
     if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
         return;
     import_close_run(&x->work);
     import_closed(&x->work);
+}
+
+void import_end(struct import *x)
+{
+    import_pieces_check(x);
+    import_tell(x);
+    if (!x->dry && x->imported > 0)
+        roster_out_later(x->worker); /* lists that do not agree: those who came first ask */
+    x->ended = true;
+    if (x->abandoning == 0)
+        import_close(x);
+}
+
+static void import_abandoned(struct import *x)
+{
+    if (x->ended)
+        import_close(x);
 }
 
 /* Whether it is to end before its next step. */
@@ -608,6 +621,7 @@ static void import_begin(struct command_call *call, const struct import_from *fr
     x->call = call;
     x->job = job_begin(call);
     x->worker = call->worker;
+    x->abandoned = import_abandoned;
     x->kind = from->kind;
     x->path = slice_cstr(call->arena, from->path);
     x->groups_path = from->groups.len > 0 ? slice_cstr(call->arena, from->groups) : NULL;

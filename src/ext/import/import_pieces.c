@@ -46,17 +46,22 @@ struct store_stmt import_part_done_all = {
 
 static void part_abandoned(void *arg, enum store_result result, const struct store_batch *b)
 {
-    (void)arg, (void)result, (void)b; /* else the next start finds the note */
+    struct import *x = arg;
+    (void)result, (void)b; /* else the next start finds the note */
+    ensure(x->abandoning > 0);
+    if (--x->abandoning == 0)
+        x->abandoned(x);
 }
 
-void import_abandon(struct worker *w, int64_t owner)
+void import_abandon(struct import *x, int64_t owner)
 {
     ensure(owner > 0);
-    struct store_batch *b = store_write(worker_store(w), (uint64_t)owner);
+    x->abandoning++;
+    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)owner);
     store_read_late(b, owner); /* its entries are there, so that they are found */
     STORE_ADD(b, &import_part_abandon, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &import_part_done, STORE_ANY_ROWS, SV_I(owner));
-    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
+    store_submit(b, worker_loop(x->worker), 0, part_abandoned, x);
 }
 
 void import_worker_start(struct worker *w)
@@ -66,7 +71,7 @@ void import_worker_start(struct worker *w)
     struct store_batch *b = store_write(worker_store(w), 0);
     store_add(b, &import_part_abandon_all, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &import_part_done_all, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, part_abandoned, NULL);
+    store_submit(b, worker_loop(w), 0, NULL, NULL); /* else the next start does it */
 }
 
 /* Pieces. */
@@ -80,7 +85,7 @@ bool import_pieces_broken(struct import *x, struct import_user *lost)
         return false;
     x->pieces = (struct import_pieces){ 0 };
     if (p.noted)
-        import_abandon(x->worker, p.id);
+        import_abandon(x, p.id);
     *lost = (struct import_user){ .label = p.jid, .replaces = p.replaces };
     return !p.left_out && x->e == OK;
 }
@@ -115,7 +120,7 @@ void import_piece_refused(struct import *x, const struct import_user *u)
     if (!u->follows)
         return;
     if (p->noted)
-        import_abandon(x->worker, p->id);
+        import_abandon(x, p->id);
     p->noted = false;
     p->left_out = true;
     if (!u->piece)

@@ -37,8 +37,9 @@ void import_piece_refused(struct import *x, const struct import_user *u);
 /* The piece is stored, or would be; noted: rows of the account are stored. */
 void import_piece_kept(struct import *x, const struct import_user *u, bool noted);
 
-/* Removes what is stored of an account that does not come to be. */
-void import_abandon(struct worker *w, int64_t owner);
+/* Removes what is stored of an account that does not come to be. The import ends behind that, so
+ * that a command after it finds these rows among those of deleted accounts. */
+void import_abandon(struct import *x, int64_t owner);
 
 #define IMPORT_STORE_STMTS                                                                         \
     &import_part_note, &import_part_done, &import_part_abandon, &import_part_abandon_all,          \

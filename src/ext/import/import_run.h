@@ -39,7 +39,9 @@ struct import {
     struct import_pieces pieces;
     const char *lost[STEP_USERS]; /* what the source says of it */
     unsigned count, lost_count, pending;
-    bool dry, replace, over;
+    unsigned abandoning; /* import_abandon(): under way; `abandoned` is called when none is */
+    void (*abandoned)(struct import *x);
+    bool dry, replace, over, ended;
     const struct account_template *template; /* of accounts that were not there; NULL: none */
     int64_t from_template;                   /* would be made from it: a dry run */
     bool grouped;                            /* there may be groups behind the users */

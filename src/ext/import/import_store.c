@@ -137,7 +137,7 @@ static void storing_drop(struct storing *s)
 
 static void storing_abandon(struct storing *s)
 {
-    import_abandon(s->x->worker, s->user->id);
+    import_abandon(s->x, s->user->id);
     s->x->pieces.noted = s->x->pieces.noted && !s->user->follows;
 }
 
