@@ -383,6 +383,34 @@ def test_a_full_group_takes_nobody_by_a_template(make_server, tmp_path):
     until("it is in its groups", lambda: groups(server, "bea") == {"a", "g"})
 
 
+@pytest.mark.parametrize(("limit", "value", "rules", "lacks"), [
+    ("together-max", "3", "", "g a"), ("together-max", "5", "", "g"), ("together-max", "6", "", ""),
+    ("members-max", "2", "", ""), ("members-max", "2", "department=x", "g")])
+def test_what_a_full_group_does_not_take_is_told(make_server, tmp_path, limit, value, rules, lacks):
+    """Of limits that no transaction counts. The account is made, and the newest are left out."""
+    server = make_server("alice", "bob")
+    server.ctl("group", "add", "all", "--members", "alice@localhost bob@localhost")
+    server.ctl("group", "add", "a", "--members", "alice@localhost")
+    server.ctl("group", "add", "g", "--members", "bob@localhost")
+    server.ctl("group", "add", "empty")
+    server.ctl("user", "set", "alice@localhost", "--department", "x")
+    server.ctl("group", "set", "g", "--rules", rules)
+    make(server, groups="g a")
+    server.ctl("set", f"groups.{limit}", value)
+    said = ("groups of the template that are full, so that the newest accounts are not in them "
+            f"(groups.members-max, groups.together-max): {lacks}")
+    done = server.ctl_run("user", "add", "ann@localhost", "--password", "secret", "--template",
+                          "staff")
+    assert done.returncode == 0 and ("are full" in done.stdout, said in done.stdout) == (
+        lacks != "", lacks != ""), done.stdout
+    until("it is in the others", lambda: groups(server, "ann") == {"g", "a"} - set(lacks.split()))
+    server.ctl("user", "del", "ann@localhost")
+    (tmp_path / "users.xml").write_text(server_data("<user name='bea' password='x'/>"))
+    rows = server.bring("xep0227", tmp_path / "users.xml", "--template", "staff")["rows"]
+    assert [row["what"] for row in rows] == ([said] if lacks else [])
+    until("it is in the others", lambda: groups(server, "bea") == {"g", "a"} - set(lacks.split()))
+
+
 def test_a_dry_run_says_who_finds_a_group_of_the_template_full(make_server, tmp_path):
     """What it reports is what the import reports, whether the group is full or gets full."""
     server = make_server(settings={"groups.members-max": 3}, why="a limit that is reached")

@@ -229,6 +229,7 @@ static const struct store_schema schema = {
                                            &groups_stmt_larger,
                                            &groups_stmt_others,
                                            &groups_stmt_by_rule,
+                                           &groups_stmt_in,
                                            &groups_stmt_too_many_see,
                                            &stmt_forget,
                                            &groups_stmt_put,
@@ -552,6 +553,44 @@ static const char *groups_template_refusal(const struct store_batch *b, unsigned
     return text;
 }
 
+static void groups_template_given(struct store_batch *b, slice jid,
+                                  const struct account_template *t)
+{
+    if (t->groups.len == 0)
+        return;
+    STORE_ADD(b, &groups_stmt_in, STORE_ANY_ROWS, SV_T(jid), SV_I(setting_int(&groups_members_max)),
+              SV_I(setting_int(&groups_together_max)));
+    groups_template_limits(b, t);
+}
+
+static bool groups_row_names(const struct store_batch *b, unsigned stmt, slice name)
+{
+    for (uint32_t i = 0; i < store_row_count(b, stmt); i++)
+        if (slice_eq(store_text(b, stmt, i, 0), name))
+            return true;
+    return false;
+}
+
+/* Full with members by rules, or all groups together: the transaction counts neither. */
+static const char *groups_template_lacks(const struct store_batch *b, unsigned *at,
+                                         const struct account_template *t, struct arena *arena)
+{
+    const char *names = NULL;
+    slice rest = t->groups, name;
+    if (rest.len == 0)
+        return NULL;
+    unsigned in = (*at)++;
+    while (slice_word(&rest, &name))
+        if (store_int(b, (*at)++, 0, 1) != 0 && !groups_row_names(b, in, name))
+            names = arena_printf(arena, "%s %.*s", names == NULL ? "" : names, SLICE_ARG(name));
+    return names == NULL ? NULL
+                         : arena_printf(arena,
+                                        "groups of the template that are full, so that the newest "
+                                        "accounts are not in them (groups.members-max, "
+                                        "groups.together-max):%s",
+                                        names);
+}
+
 static void groups_template_renamed(struct store_batch *b, slice from, slice to)
 {
     STORE_ADD(b, &stmt_rename_rules, STORE_ANY_ROWS, SV_T(from), SV_T(to));
@@ -605,6 +644,8 @@ const struct feature groups_feature = {
     .account.template = groups_template,
     .account.template_limits = groups_template_limits,
     .account.template_refusal = groups_template_refusal,
+    .account.template_given = groups_template_given,
+    .account.template_lacks = groups_template_lacks,
     .account.template_renamed = groups_template_renamed,
     .account.template_done = tell_news,
     .account.created = groups_account_news,

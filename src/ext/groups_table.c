@@ -54,6 +54,9 @@ struct metric groups_people = {
 #define NO_TEST "NOT EXISTS (SELECT 1 FROM test_user t WHERE t.account = a.id)"
 #define BY_RULE "FROM shared_group_rule r JOIN account a ON " MATCHES("r.field", "r.value")        \
     " AND " NO_TEST " "
+#define MEMBERS "(SELECT m.name, a.id, a.jid, a.given_name, a.surname FROM shared_group_member m " \
+    "JOIN account a ON a.jid = m.jid "                                                             \
+    "UNION SELECT r.name, a.id, a.jid, a.given_name, a.surname " BY_RULE ") u"
 struct store_stmt groups_stmt_groups = {
     .name = "groups.all", .params = "", .cols = "tt",
     .sql = "SELECT name, shown FROM shared_group ORDER BY name LIMIT 5000",
@@ -61,11 +64,15 @@ struct store_stmt groups_stmt_groups = {
 struct store_stmt groups_stmt_members = {
     .name = "groups.members", .params = "i", .cols = "tittt",
     .sql = "SELECT name, id, jid, given_name, surname FROM (SELECT name, id, jid, given_name, "
-           "surname, row_number() OVER (PARTITION BY name ORDER BY id) AS place FROM "
-           "(SELECT m.name, a.id, a.jid, a.given_name, a.surname FROM shared_group_member m "
-           "JOIN account a ON a.jid = m.jid "
-           "UNION SELECT r.name, a.id, a.jid, a.given_name, a.surname " BY_RULE ") u "
+           "surname, row_number() OVER (PARTITION BY name ORDER BY id) AS place FROM " MEMBERS " "
            "ORDER BY place, name LIMIT $1) c ORDER BY name, id",
+};
+/* Groups that an account is in, as long as each and all together have no more than they may. */
+struct store_stmt groups_stmt_in = {
+    .name = "groups.in", .params = "tii", .cols = "t",
+    .sql = "SELECT name FROM (SELECT name, jid, place FROM (SELECT name, jid, row_number() OVER "
+           "(PARTITION BY name ORDER BY id) AS place FROM " MEMBERS ") p "
+           "ORDER BY place, name LIMIT $3) c WHERE jid = $1 AND place <= $2",
 };
 /* How many all other groups have together, each at most as many as it may. */
 struct store_stmt groups_stmt_others = {

@@ -23,4 +23,4 @@ extern struct alarm groups_cut_alarm;
 extern struct metric groups_count, groups_people;
 extern struct store_stmt groups_stmt_groups, groups_stmt_members, groups_stmt_viewers,
     groups_stmt_domains, groups_stmt_follows, groups_stmt_matched, groups_stmt_too_many_see,
-    groups_stmt_larger, groups_stmt_others, groups_stmt_by_rule;
+    groups_stmt_larger, groups_stmt_others, groups_stmt_by_rule, groups_stmt_in;

@@ -109,6 +109,11 @@ struct account_events {
     const char *(*template_refusal)(const struct store_batch *b, unsigned *at,
                                     const struct account_template *t, int64_t more,
                                     struct arena *arena);
+    /* Whether an account that was made has all of it: adds reads. Then likewise: a sentence about
+     * what it does not have; NULL: it has all. */
+    void (*template_given)(struct store_batch *b, slice jid, const struct account_template *t);
+    const char *(*template_lacks)(const struct store_batch *b, unsigned *at,
+                                  const struct account_template *t, struct arena *arena);
     /* A template gets another name: adds statements for what refers to it. Any worker. */
     void (*template_renamed)(struct store_batch *b, slice from, slice to);
     /* One of these is committed. Any worker. */

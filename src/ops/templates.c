@@ -19,6 +19,8 @@ enum {
     TEMPLATE_GROUPS_BYTES = TEMPLATE_GROUPS_MAX * (TEMPLATE_NAME_MAX + 1), /* as long as theirs */
     TEMPLATE_NOTE_BYTES = TEMPLATE_GROUPS_BYTES + 2 * PROFILE_BYTES_MAX + 256,
     TEMPLATE_TOLD_AT_ONCE = 200, /* accounts that webhooks are told of */
+    LACKS_MS = 5000,             /* of a read, and how long it waits before */
+    LACKS_LINE_MS = 10000,
 };
 
 /* What it has, in the order of the columns. */
@@ -204,7 +206,7 @@ const char *templates_refusal(const struct store_batch *b, unsigned at,
 
 static void template_refused(void *arg, enum store_result result, const struct store_batch *b)
 {
-    const struct templates_refused *r = arg;
+    const struct templates_ask *r = arg;
     const char *text = NULL;
     if (result == STORE_OK && store_int(b, 0, 0, 0) == 0 && store_row_count(b, 1) == 0) {
         r->fn(r->arg, E_NOTFOUND, NULL);
@@ -215,9 +217,9 @@ static void template_refused(void *arg, enum store_result result, const struct s
     r->fn(r->arg, text != NULL ? E_LIMIT : err_of_store(result), text);
 }
 
-void templates_refused(struct worker *w, const struct templates_refused *r)
+void templates_refused(struct worker *w, const struct templates_ask *r)
 {
-    struct templates_refused *own = arena_new(r->arena, struct templates_refused, 1);
+    struct templates_ask *own = arena_new(r->arena, struct templates_ask, 1);
     struct store_batch *b = store_read(worker_store(w), templates_lane());
     ensure(worker_is_here(w) && r->template != NULL && r->jid.len > 0);
     *own = *r;
@@ -225,6 +227,33 @@ void templates_refused(struct worker *w, const struct templates_refused *r)
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(r->template->name));
     templates_limits(b, r->template);
     store_submit(b, worker_loop(w), 0, template_refused, own);
+}
+
+static void template_given(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct templates_ask *r = arg;
+    const char *text = NULL;
+    unsigned at = 0;
+    FEATURES_EACH (f, account.template_lacks)
+        if (result == STORE_OK && text == NULL)
+            text = f->account.template_lacks(b, &at, r->template, r->arena);
+    r->fn(r->arg, err_of_store(result), text);
+}
+
+void templates_lacks(struct worker *w, const struct templates_ask *r)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    ensure(worker_is_here(w) && r->template != NULL && r->jid.len > 0);
+    EMIT(account.template_given, b, r->jid, r->template);
+    if (store_stmt_count(b) == 0) {
+        store_drop(&b);
+        r->fn(r->arg, OK, NULL);
+        return;
+    }
+    struct templates_ask *own = arena_new(r->arena, struct templates_ask, 1);
+    *own = *r;
+    store_read_long(b, 0, LACKS_MS);
+    store_submit(b, worker_loop(w), LACKS_LINE_MS, template_given, own);
 }
 
 void templates_added(struct worker *w) { EMIT(account.template_done, w); }

@@ -29,15 +29,19 @@ void templates_add(struct store_batch *b, slice jid, const struct account_templa
 void templates_added(struct worker *w);
 /* Calls fn once, later. E_NOTFOUND: the template is gone. E_LIMIT: `text` says what is full. OK: it
  * is not that, or there is an account `jid`. On the loop of the worker. */
-typedef void templates_refused_fn(void *arg, enum err e, const char *text);
-struct templates_refused {
+typedef void templates_ask_fn(void *arg, enum err e, const char *text);
+struct templates_ask {
     const struct account_template *template;
     slice jid;
     struct arena *arena; /* in which all of this lives */
-    templates_refused_fn *fn;
+    templates_ask_fn *fn;
     void *arg;
 };
-void templates_refused(struct worker *w, const struct templates_refused *r);
+void templates_refused(struct worker *w, const struct templates_ask *r);
+/* Calls fn once, perhaps at once, behind templates_added(): with a sentence about what the account
+ * `jid`, the newest that was made, does not have although the template gives it; NULL: it has all,
+ * or, with another `e` than OK, that is not known. On the loop of the worker. */
+void templates_lacks(struct worker *w, const struct templates_ask *r);
 /* Whether an account could be made from it: adds reads. Then, of what they have found from
  * statement `at` on: a sentence, if it could not, behind as many that are made from it as `more`
  * says. */

@@ -214,6 +214,19 @@ static const char *user_from_template(const struct task *t)
                         t->template->disabled ? "; it is disabled, `user enable` lets it in" : "");
 }
 
+/* Behind what its answer says. */
+static void user_made(void *arg, enum err e, const char *lacks)
+{
+    struct task *t = arg;
+    (void)e; /* what is not known is not said */
+    if (lacks != NULL)
+        command_note(t->call, lacks);
+    const char *from = t->template == NULL ? "" : user_from_template(t);
+    command_done(t->call, "account %.*s added%s%s%s", SLICE_ARG(t->jid), from, short_text(t->call),
+                 admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it"
+                                    : "");
+}
+
 /* It was not made: because it exists, or because of the template. */
 static void user_not_added(void *arg, enum err e, const char *text)
 {
@@ -233,23 +246,27 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     struct task *t = arg;
     (void)c;
     if (e == E_EXISTS && t->template != NULL) {
-        templates_refused(t->call->worker, &(struct templates_refused){ .template = t->template,
-                                                                        .jid = t->jid,
-                                                                        .arena = t->call->arena,
-                                                                        .fn = user_not_added,
-                                                                        .arg = t });
+        templates_refused(t->call->worker, &(struct templates_ask){ .template = t->template,
+                                                                    .jid = t->jid,
+                                                                    .arena = t->call->arena,
+                                                                    .fn = user_not_added,
+                                                                    .arg = t });
     } else if (e == E_EXISTS) {
         add_compare(t);
     } else if (e != OK) {
         users_fail_store(t, e);
     } else {
         account_created(t->call->worker, t->jid, t->template != NULL && t->template->disabled);
-        if (t->template != NULL)
-            templates_added(t->call->worker);
-        const char *from = t->template == NULL ? "" : user_from_template(t);
-        command_done(
-            t->call, "account %.*s added%s%s%s", SLICE_ARG(t->jid), from, short_text(t->call),
-            admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it" : "");
+        if (t->template == NULL) {
+            user_made(t, OK, NULL);
+            return;
+        }
+        templates_added(t->call->worker);
+        templates_lacks(t->call->worker, &(struct templates_ask){ .template = t->template,
+                                                                  .jid = t->jid,
+                                                                  .arena = t->call->arena,
+                                                                  .fn = user_made,
+                                                                  .arg = t });
     }
 }
 

@@ -321,7 +321,7 @@ static void import_unmarked(void *arg, enum store_result result, const struct st
     import_end(arg);
 }
 
-static void import_finish(struct import *x)
+static void import_unmark(struct import *x)
 {
     if (x->e != OK || x->dry || !x->grouped || x->making.lacks) {
         import_end(x);
@@ -330,6 +330,27 @@ static void import_finish(struct import *x)
     struct store_batch *b = store_write(worker_store(x->worker), 0);
     import_marks_end(b, slice_of(x->path));
     store_submit(b, worker_loop(x->worker), 0, import_unmarked, x);
+}
+
+static void import_given(void *arg, enum err e, const char *lacks)
+{
+    struct import *x = arg;
+    (void)e; /* what is not known is not said */
+    if (lacks != NULL)
+        import_report(x, SLICE(""), lacks, (slice){ 0 });
+    import_unmark(x);
+}
+
+static void import_finish(struct import *x)
+{
+    if (x->e == OK && !x->dry && x->template != NULL && x->newest.len > 0)
+        templates_lacks(x->worker, &(struct templates_ask){ .template = x->template,
+                                                            .jid = x->newest,
+                                                            .arena = x->lasting,
+                                                            .fn = import_given,
+                                                            .arg = x });
+    else
+        import_unmark(x);
 }
 
 static void import_groups_made(void *arg) { import_finish(arg); }

@@ -44,6 +44,7 @@ struct import {
     bool dry, replace, over, ended;
     const struct account_template *template; /* of accounts that were not there; NULL: none */
     int64_t from_template;                   /* would be made from it: a dry run */
+    slice newest;                            /* account that is new; empty: none */
     bool grouped;                            /* there may be groups behind the users */
     struct source_found room;                /* behind the users of the step; host.len 0: none */
     uint64_t rooms, rooms_there, rooms_refused;

@@ -124,6 +124,8 @@ static void import_is_new(struct import *x, const struct import_user *u)
     seen->is_new = u->marked || (x->dry ? u->id == 0 : !u->replaces);
     if (u->follows)
         x->pieces = (struct import_pieces){ 0 };
+    if (seen->is_new)
+        x->newest = seen->jid;
     x->imported++;
 }
 
@@ -166,11 +168,11 @@ static void import_conflict(struct storing *s)
 {
     struct import *x = s->x;
     if (x->template != NULL)
-        templates_refused(x->worker, &(struct templates_refused){ .template = x->template,
-                                                                  .jid = s->user->jid,
-                                                                  .arena = x->arena,
-                                                                  .fn = import_conflict_known,
-                                                                  .arg = s });
+        templates_refused(x->worker, &(struct templates_ask){ .template = x->template,
+                                                              .jid = s->user->jid,
+                                                              .arena = x->arena,
+                                                              .fn = import_conflict_known,
+                                                              .arg = s });
     else
         import_conflict_known(s, OK, NULL);
 }
