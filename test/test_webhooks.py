@@ -549,8 +549,8 @@ def test_https_checks_the_receiver(make_server, receiver, tmp_path):
 
 
 @contextlib.contextmanager
-def answering(answer, ends=True):
-    """The address of a program that answers one request so. ends: it says no more."""
+def serving(answer):
+    """The address of a program that answers one request by that function."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         def serve():
             with contextlib.suppress(OSError):
@@ -558,13 +558,20 @@ def answering(answer, ends=True):
                 peer.settimeout(TIMEOUT)
                 while b"\r\n\r\n" not in peer.recv(65536):
                     pass
-                peer.sendall(answer)
-                if ends:
-                    peer.shutdown(socket.SHUT_WR)
-                while peer.recv(65536):
-                    pass
+                answer(peer)
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{other.getsockname()[1]}/"
+
+
+def answering(answer, ends=True):
+    """The same, of one that answers so. ends: it says no more."""
+    def say(peer):
+        peer.sendall(answer)
+        if ends:
+            peer.shutdown(socket.SHUT_WR)
+        while peer.recv(65536):
+            pass
+    return serving(say)
 
 
 @pytest.mark.parametrize("answer, told", [
@@ -597,6 +604,25 @@ def test_the_status_decides_whatever_the_body_is(make_server, body, ends):
     with answering(b"HTTP/1.1 200 OK\r\n%b\r\n%b" % BODIES[body], ends) as url:
         host = make_server("alice", settings=LOCAL)
         host.ctl("webhook", "test", str(add(host, url, "user.created")))
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 99999999\r\n"])
+def test_an_answer_that_is_too_long_is_not_read_on(make_server, head):
+    """The status is known, so the connection ends, whatever more is sent."""
+    sent = []
+
+    def flood(peer):
+        peer.sendall(b"HTTP/1.1 200 OK\r\n%b\r\n" % head)
+        with contextlib.suppress(OSError):
+            while True:
+                sent.append(peer.send(b"x" * 65536))
+        sent.append(None)
+
+    with serving(flood) as url:
+        host = make_server("alice", settings=LOCAL)
+        host.ctl("webhook", "test", str(add(host, url, "user.created")))
+        until("the connection has ended", lambda: sent and sent[-1] is None)
+    assert sum(sent[:-1]) < 32 << 20  # what the kernel takes on the way, and no more
 
 
 def test_the_receiver_of_the_documentation(make_server):

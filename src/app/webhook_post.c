@@ -73,18 +73,20 @@ static void post_over(struct loop_defer *d)
 
 /* The status decides, whatever is wrong with the body or missing of it: a receiver that has taken
  * an event would get it again and again. */
-static void post_look(struct webhook_post *p, bool ended)
+static enum http_reply_end post_look(struct webhook_post *p, bool ended)
 {
     struct http_reply reply;
-    if (p->status != 0 ||
-        http_reply_read(&reply, buf_fit(&p->answer), ended, WEBHOOK_ANSWER_MAX) == HTTP_REPLY_MORE)
-        return;
+    enum http_reply_end end =
+        http_reply_read(&reply, buf_fit(&p->answer), ended, WEBHOOK_ANSWER_MAX);
+    if (end == HTTP_REPLY_MORE)
+        return end;
     p->status = reply.status;
     p->taken = reply.status >= 200 && reply.status < 300;
     if (reply.status != 0)
         snprintf(p->why, sizeof p->why, "the receiver answers with HTTP status %u", reply.status);
     else
         snprintf(p->why, sizeof p->why, "the receiver does not answer as a web server does");
+    return end;
 }
 
 static void post_say(struct visit *v)
@@ -110,18 +112,23 @@ static size_t post_input(struct visit *v, slice data)
     struct webhook_post *p = visit_arg(v);
     const size_t room = p->answer.max - p->answer.len;
     const bool cut = data.len > room;
-    if (p->status == 0)
-        buf_add(&p->answer, (slice){ data.ptr, cut ? room : data.len });
-    post_look(p, cut);
-    if (p->status != 0 || cut)
+    buf_add(&p->answer, (slice){ data.ptr, cut ? room : data.len });
+    enum http_reply_end end = post_look(p, cut);
+    if (end == HTTP_REPLY_DONE && !cut) {
         visit_close(v);
+    } else if (end != HTTP_REPLY_MORE) { /* nobody needs the rest: it is not even read */
+        visit_cancel(&p->visit);
+        p->over.fn = post_over;
+        loop_defer(worker_loop(p->worker), &p->over);
+    }
     return data.len;
 }
 
 static void post_ended(void *arg, const char *why)
 {
     struct webhook_post *p = arg;
-    post_look(p, true);
+    if (p->status == 0)
+        post_look(p, true);
     if (why != NULL && p->status == 0)
         snprintf(p->why, sizeof p->why, "%s", why);
     p->ours = visit_was_forbidden(p->visit);
