@@ -205,21 +205,28 @@ static void completion_setting_values(FILE *out, const struct command *c)
 }
 
 const struct help_names help_names[] = {
-    { "user", true },  { "room", true },      { "group", false }, { "token", false },
-    { "role", false }, { "template", false }, { NULL, false },
+    { "user", true },      { "room", true },     { "group", false },    { "token", false },
+    { "role", false },     { "admin", true },    { "template", false }, { "domain", false },
+    { "component", true }, { "webhook", false }, { NULL, false },
 };
 
 const char *help_names_of(const struct command_arg *a)
 {
     bool user = a->type == PARAM_USER || a->type == PARAM_SESSION || a->type == PARAM_BARE ||
                 a->type == PARAM_JID;
-    return user                           ? "user"
-           : a->type == PARAM_ROOM        ? "room"
-           : a->refers == REFERS_GROUP    ? "group"
-           : a->refers == REFERS_TOKEN    ? "token"
-           : a->refers == REFERS_ROLE     ? "role"
-           : a->refers == REFERS_TEMPLATE ? "template"
-                                          : NULL;
+    bool domain = a->type == PARAM_HOME_DOMAIN || a->refers == REFERS_SERVED_DOMAIN ||
+                  a->refers == REFERS_HOSTED;
+    return user                            ? "user"
+           : domain                        ? "domain"
+           : a->type == PARAM_ROOM         ? "room"
+           : a->refers == REFERS_GROUP     ? "group"
+           : a->refers == REFERS_TOKEN     ? "token"
+           : a->refers == REFERS_ROLE      ? "role"
+           : a->refers == REFERS_ADMIN     ? "admin"
+           : a->refers == REFERS_TEMPLATE  ? "template"
+           : a->refers == REFERS_COMPONENT ? "component"
+           : a->refers == REFERS_WEBHOOK   ? "webhook"
+                                           : NULL;
 }
 
 static bool has_names(const struct command *c, const char *kind)

@@ -263,7 +263,10 @@ static void show_names(const char *prefix, const struct command *c, const json_t
     const json_t *row;
     json_array_foreach(json_object_get(reply, "rows"), i, row)
     {
-        const char *name = json_string_value(json_object_get(row, c->columns[0].name));
+        const json_t *value = json_object_get(row, c->columns[0].name);
+        char number[24];
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+        const char *name = json_is_integer(value) ? number : json_string_value(value);
         if (name != NULL && strncmp(name, prefix, strlen(prefix)) == 0)
             puts(name);
     }

@@ -1,5 +1,6 @@
 """Completion of shells: words, names that the server has, and each in its place only."""
 import os
+import re
 import select
 import shlex
 import shutil
@@ -291,15 +292,30 @@ def test_names_of_every_kind_are_offered(named, tmp_path):
     """Behind a command, and as the value of an option."""
     named.ctl("template", "add", "staff")
     named.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    named.ctl("admin", "create", "root", "reader")
+    named.ctl("component", "add", "bridge.localhost")
+    named.ctl("webhook", "add", "https://hook.localhost/")
     script = named.ctl_run("completion", "bash").stdout
     line = [*LINE, str(named.control)]
     kinds = {"user": ("user show", "alice@localhost"), "group": ("group show", "sales"),
              "room": ("room show", "cave@conference.localhost"), "role": ("role del", "reader"),
-             "token": ("token revoke", "prometheus"), "template": ("template show", "staff")}
-    options = [("user add x@localhost --template", "staff"),
+             "token": ("token revoke", "prometheus"), "template": ("template show", "staff"),
+             "admin": ("admin show", "root"), "webhook": ("webhook show", "1"),
+             "component": ("component secret", "bridge.localhost"),
+             "domain": ("domain show", "localhost")}
+    options = [("admin unlock", "root"), ("admin totp", "root"), ("webhook test", "1"),
+               ("component del", "bridge.localhost"), ("cert show", "localhost"),
+               ("group-member add sales --domain", "localhost"),
+               ("user add x@localhost --template", "staff"),
                ("import xep0227 x --template", "staff"), ("template set staff --groups", "sales"),
                ("template set staff --federation", "default"),
                ("template set staff --disabled", "off")]
+    said = " ".join(named.ctl_run("help", "names").stdout.split())
+    told = re.search(r"KIND is (.*?)\.", said)[1].replace(" or ", ", ")
+    assert set(told.split(", ")) == set(kinds)
+    for kind, (_, name) in kinds.items():
+        assert name in named.ctl_run("names", kind, name[:1]).stdout.split(), kind
+    assert "root" not in complete(script, [*line, "admin", "create"])
     for words, name in [*kinds.values(), *options]:
         assert name in complete(script, [*line, *words.split()]), words
         if shutil.which("fish"):

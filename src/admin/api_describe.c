@@ -54,7 +54,8 @@ static json_t *described(const struct param *p)
         [REFERS_SETTING] = "setting",     [REFERS_LOG_AREA] = "area",
         [REFERS_ALARM] = "alarm",         [REFERS_GROUP] = "group",
         [REFERS_TOKEN] = "token",         [REFERS_ROLE] = "role",
-        [REFERS_TEMPLATE] = "template",   [REFERS_PARTNER] = "partner",
+        [REFERS_TEMPLATE] = "template",   [REFERS_ADMIN] = "admin",
+        [REFERS_WEBHOOK] = "webhook",     [REFERS_PARTNER] = "partner",
         [REFERS_COMPONENT] = "component", [REFERS_SERVED_DOMAIN] = "served-domain",
         [REFERS_HOSTED] = "hosted",       [REFERS_SETTING_VALUE] = "value",
     };

@@ -244,6 +244,7 @@ static void run_webhook_events(struct command_call *call)
           .type = PARAM_INT,                                                                       \
           .min = 1,                                                                                \
           .max = PARAM_NONE,                                                                       \
+          .refers = REFERS_WEBHOOK,                                                                \
           .doc = "its number" },                                                                   \
         {                                                                                          \
             0                                                                                      \

@@ -39,6 +39,8 @@ enum param_refers {
     REFERS_TOKEN,
     REFERS_ROLE,
     REFERS_TEMPLATE,
+    REFERS_ADMIN,         /* an administrator, or an account that has a role */
+    REFERS_WEBHOOK,       /* by its number */
     REFERS_PARTNER,       /* the domain of another server */
     REFERS_COMPONENT,     /* the domain of a component */
     REFERS_SERVED_DOMAIN, /* a domain of users */

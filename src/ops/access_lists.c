@@ -279,9 +279,9 @@ struct command access_admin_show = {
     .name = "admin show",
     .rest = "GET /admins/{name}",
     READ,
-    .args = (const struct command_arg[]){ NAME_ARG(REFERS_NOTHING, CONSOLE_NAME_MAX,
-                                                   "the administrator, or the account"),
-                                          { 0 } },
+    .args =
+        (const struct command_arg[]){
+            NAME_ARG(REFERS_ADMIN, CONSOLE_NAME_MAX, "the administrator, or the account"), { 0 } },
     .run = run_admin_show,
     .record = true,
     .doc = "Shows an administrator or an account that has a role.",

@@ -475,9 +475,9 @@ static void run_admin_delete(struct command_call *call)
                   "there is no such administrator");
 }
 
-#define NAME_ARG                                                                                   \
+#define NAME_ARG(OF)                                                                               \
     {                                                                                              \
-        .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX,                  \
+        .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX, .refers = (OF),  \
         .check = access_is_name, .form = ACCESS_NAME_FORM, .doc = "its name"                       \
     }
 #define ROLE_ARG                                                                                   \
@@ -507,7 +507,7 @@ static struct command admin_create = {
     .name = "admin create",
     .rest = "PUT /admins/{name}",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, ROLE_ARG, PASSWORD_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_NOTHING), ROLE_ARG, PASSWORD_ARG, { 0 } },
     .run = run_create,
     .doc = "Makes an administrator who has no account. They log in to the console and the API with "
            "a name and a password. Nobody can give a role that can do more than their own.",
@@ -517,7 +517,7 @@ static struct command admin_password = {
     .name = "admin password",
     .rest = "PUT /admins/{name}/password",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, PASSWORD_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ADMIN), PASSWORD_ARG, { 0 } },
     .run = run_password,
     .doc = "Changes the password of an administrator. Their sessions end.",
     .columns = MADE_COLUMNS,
@@ -526,7 +526,7 @@ static struct command admin_role = {
     .name = "admin role",
     .rest = "PATCH /admins/{name}",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, ROLE_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ADMIN), ROLE_ARG, { 0 } },
     .run = run_role,
     .doc = "Gives an administrator another role. Their sessions end.",
 };
@@ -534,7 +534,7 @@ static struct command admin_disable = {
     .name = "admin disable",
     .rest = "PUT /admins/{name}/disabled",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ADMIN), { 0 } },
     .run = run_admin_disable,
     .doc = "Refuses an administrator from now on. Their sessions end.",
 };
@@ -542,7 +542,7 @@ static struct command admin_enable = {
     .name = "admin enable",
     .rest = "DELETE /admins/{name}/disabled",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ADMIN), { 0 } },
     .run = run_admin_enable,
     .doc = "Lets a disabled administrator log in again.",
 };
@@ -550,7 +550,7 @@ static struct command admin_delete = {
     .name = "admin delete",
     .rest = "DELETE /admins/{name}",
     CHANGE,
-    .args = (const struct command_arg[]){ NAME_ARG, { 0 } },
+    .args = (const struct command_arg[]){ NAME_ARG(REFERS_ADMIN), { 0 } },
     .run = run_admin_delete,
     .doc = "Deletes an administrator. Their password and their second factor go with them.",
     .asks = "The administrator is deleted, and their sessions end.",

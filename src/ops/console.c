@@ -570,6 +570,7 @@ static struct command admin_unlock = {
                                             .kind = ARG_POSITIONAL,
                                             .min = 1,
                                             .max = CONSOLE_NAME_MAX,
+                                            .refers = REFERS_ADMIN,
                                             .doc = "the administrator, or the account" },
                                           { 0 } },
     .run = run_admin_unlock,

@@ -343,7 +343,7 @@ static void run_recovery(struct command_call *call)
 #define NAME_ARG                                                                                   \
     {                                                                                              \
         .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = CONSOLE_NAME_MAX,                 \
-        .doc = "the administrator, or an account with a role"                                      \
+        .refers = REFERS_ADMIN, .doc = "the administrator, or an account with a role"              \
     }
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "admins", .runs_at = COMMAND_DUTY, .duty = DUTY_ACCESS
