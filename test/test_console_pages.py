@@ -10,7 +10,8 @@ import pytest
 
 from muster import federation
 from muster.client import until
-from muster.server import free_ports
+from muster.imports import server_data
+from muster.server import free_ports, refusal
 from test_api import Api, api_server
 from test_console import XSS, opened
 from test_console_language import choose
@@ -128,7 +129,30 @@ def test_a_photo_is_read(server):
     assert (photo()["rows"], photo()["text"]) == (
         [{"type": "unknown", **none, "bytes": 41}],
         "the photo is not shown, since it is no PNG, JPEG or GIF")
-    assert "there is no account" in server.ctl_run("user", "photo", "nobody@localhost").stderr
+    alice.result("set", "<vCard xmlns='vcard-temp'><PHOTO><EXTVAL>https://localhost/a.png</EXTVAL>"
+                 "</PHOTO></vCard>")
+    assert (photo()["rows"], photo()["text"]) == (
+        [{"type": "none", **none}],
+        "the user has no photo here, but a link to one; it is not followed")
+    set_photo(alice, png())
+    server.ctl("user", "disable", "alice@localhost")
+    assert ("alice@localhost is disabled, so its photo cannot be read; `user enable` lets it in "
+            "again") in refusal(server, "user", "photo", "alice@localhost")
+    assert server.api("GET", "/users/alice@localhost/photo").status == 409
+    server.ctl("user", "enable", "alice@localhost")
+    assert photo()["rows"][0]["type"] == "image/png"
+    assert "there is no account" in refusal(server, "user", "photo", "nobody@localhost")
+
+
+def test_a_photo_of_an_import_is_no_image(server, tmp_path):
+    """Clients cannot store it."""
+    (tmp_path / "users.xml").write_text(server_data(
+        "<user name='juliet' password='x'><vCard xmlns='vcard-temp'><PHOTO><BINVAL>%%%</BINVAL>"
+        "</PHOTO></vCard></user>"))
+    server.bring("xep0227", tmp_path / "users.xml")
+    answer = server.ctl("user", "photo", "juliet@localhost")
+    assert (answer["rows"][0]["type"], answer["text"]) == (
+        "unknown", "the photo is not shown, since it is not in base64")
 
 
 NAMES = {"en": "Created", "de": "Erstellt"}

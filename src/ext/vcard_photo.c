@@ -63,27 +63,46 @@ static void vcard_photo_show(struct command_call *call, slice bytes)
     command_done(call, "%s", large ? "the photo is too large to be shown" : "");
 }
 
+static void vcard_photo_none(struct command_call *call, const char *type, const char *text)
+{
+    vcard_photo_row(call, &(struct picture){ .type = type }, 0);
+    command_done(call, "%s", text);
+}
+
+/* Of an image, or of a link to one (XEP-0054 §3). */
+static void vcard_photo_read(struct command_call *call, const struct elem *photo)
+{
+    struct elem child;
+    struct buf image;
+    slice text = { 0 };
+    if (elem_child(photo, "BINVAL", NS_VCARD, &child))
+        text = elem_text(&child, call->arena);
+    buf_init(&image, XML_STORED_MAX);
+    if (!vcard_photo_decode(&image, text))
+        vcard_photo_none(call, "unknown", "the photo is not shown, since it is not in base64");
+    else if (image.len > 0)
+        vcard_photo_show(call, buf_fit(&image));
+    else if (elem_child(photo, "EXTVAL", NS_VCARD, &child))
+        vcard_photo_none(call, "none",
+                         "the user has no photo here, but a link to one; it is not followed");
+    else
+        vcard_photo_none(call, "none", "the user has no photo");
+    buf_fini(&image);
+}
+
 /* A card, or a <PHOTO/> alone. */
 static void vcard_photo_find(struct command_call *call, slice xml)
 {
-    struct elem root, photo, binval;
-    struct buf image;
-    bool shown = false, found = xml.len > 0 && elem_parse(&root, xml, SLICE(NS_VCARD));
+    struct elem root, photo;
+    bool found = xml.len > 0 && elem_parse(&root, xml, SLICE(NS_VCARD));
     if (found && elem_is(&root, "PHOTO", NS_VCARD))
         photo = root;
     else
         found = found && elem_child(&root, "PHOTO", NS_VCARD, &photo);
-    buf_init(&image, XML_STORED_MAX);
-    if (found && elem_child(&photo, "BINVAL", NS_VCARD, &binval) &&
-        vcard_photo_decode(&image, elem_text(&binval, call->arena)) && image.len > 0) {
-        shown = true;
-        vcard_photo_show(call, buf_fit(&image));
-    }
-    buf_fini(&image);
-    if (shown)
-        return;
-    vcard_photo_row(call, &(struct picture){ .type = "none" }, 0);
-    command_done(call, "%s", "the user has no photo");
+    if (found)
+        vcard_photo_read(call, &photo);
+    else
+        vcard_photo_none(call, "none", "the user has no photo");
 }
 
 static void vcard_photo_of_card(void *arg, enum store_result result, const struct store_batch *b)
@@ -124,8 +143,15 @@ static void vcard_photo_loaded(struct account *a, enum err e, void *arg)
     ensure(account_here(a));
     if (!users_there(t->call, a, e))
         return;
+    if (a->state != ACTOR_READY) { /* which of its photos counts, is not known */
+        command_fail(
+            t->call, E_CONFLICT,
+            "%.*s is disabled, so its photo cannot be read; `user enable` lets it in again",
+            SLICE_ARG(a->jid));
+        return;
+    }
     t->id = a->id;
-    if (photos != NULL && a->state == ACTOR_READY)
+    if (photos != NULL)
         photos->get(a, vcard_photo_of_avatar, t);
     else
         vcard_photo_of_avatar(t, SE_NONE, (slice){ 0 });
