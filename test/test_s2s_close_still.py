@@ -20,7 +20,15 @@ def pair(start, disk):
     federation.route(other, ONE, one.s2s_port)
     alice, bob = one.client("alice"), other.client("bob")
     begin(one, other, alice, bob)
+    for server in one, other:
+        until("both are stored", lambda server=server: stored(server) == (2, 0))
     return one, other, alice, bob
+
+
+def stored(server):
+    """How many messages, and how many of them are not confirmed."""
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*), count(nullif(pending_out, 0)) FROM message").fetchone()
 
 
 def links(server):
