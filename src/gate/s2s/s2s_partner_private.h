@@ -46,7 +46,7 @@ struct partner_back {
 
 /* A pair of domains, an actor. LOADING: the stream to it is being made, what is for it waits in the
  * inbox. READY: stanzas are written to the stream; paused while that takes none. ABSENT: it failed,
- * and stanzas are refused until `retry`. */
+ * and stanzas are refused until `retry`; what is not confirmed may stay (partner_keeps_sent()). */
 struct partner_limit {
     const struct setting *setting;
     const char *why; /* as operators read it */
