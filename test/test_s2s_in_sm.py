@@ -305,6 +305,38 @@ def test_a_stream_is_resumed_again_and_again(node, join):
         counted(peer, 3 + n)
 
 
+SLOW, MANY = 20, 60  # stanzas a second that are read, and how many come at once
+
+
+def test_what_a_server_has_sent_before_it_ends_is_read_at_its_rate(node, join):
+    """It has ended its stream and its connection, which cannot be written to any more, and sends
+    nothing again."""
+    node.ctl("set", "federation.stanza-rate", str(SLOW))
+    alice, peer = node.client("alice"), join(node)
+    peer.raw("".join(message(n) for n in range(MANY)) + "</stream:stream>")
+    peer.sock.close()
+    for n in range(MANY):
+        alice.expect(f"<message><body>{n}</body></message>")
+    until("the end", lambda: not node.rows("s2s", "list"))
+    assert node.log().count("event=s2s.held") > 0
+
+
+def test_a_stream_that_is_read_slowly_is_resumed_before_it_is_read_to_its_end(node, join):
+    """Its connection has broken: what was not read is not counted, and comes again."""
+    node.ctl("set", "federation.stanza-rate", str(SLOW))
+    alice, peer = node.client("alice"), join(node)
+    peer.raw("".join(message(n) for n in range(MANY)))
+    peer.sock.close()
+    again = join(node, enable=False)
+    handled = int(resume(again, peer.sm_id).get("h"))
+    assert handled < MANY
+    again.raw("".join(message(n) for n in range(handled, MANY)))
+    for n in range(MANY):
+        alice.expect_next(f"<message><body>{n}</body></message>")
+    counted(again, MANY)
+    alice.expect_nothing("<message/>")
+
+
 @pytest.mark.sqlite
 def test_what_is_under_way_is_counted_before_a_stream_is_resumed(start, disk, join):
     node = start("alice", "bob", disk=disk)

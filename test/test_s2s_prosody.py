@@ -103,6 +103,23 @@ def test_messages_are_archived_copied_and_delivered_late(federated):
     assert "one" in texts[0] and "two" in texts[1]
 
 
+@pytest.mark.parametrize("more", ['"smacks";', ""], ids=["counted", "plain"])
+def test_what_prosody_has_written_before_it_ends_is_read_at_its_rate(federated, more):
+    """It does not wait until that is acknowledged, and does not send it again."""
+    count = 200
+    ours, theirs = federated(more=more)
+    alice, bob = ours.client("alice"), theirs.client("bob")
+    partner.talk(bob, alice, "to")
+    partner.talk(alice, bob, "back")
+    ours.ctl("set", "federation.stanza-rate", "50")
+    for n in range(count):
+        bob.send(f"<message to='{alice}' type='chat' id='l{n}'><body>{n}</body></message>")
+    bob.ping()
+    theirs.finish()
+    for n in range(count):
+        alice.expect(f"<message id='l{n}'><body>{n}</body></message>")
+
+
 def test_prosody_counts_our_acknowledgements(federated):
     """With SASL EXTERNAL alone: Prosody asks for them only if the features offer it."""
     ours, theirs = federated(more='"smacks";')

@@ -118,7 +118,10 @@ static void conn_settle(struct conn *c)
     }
     if (c->tell_eof && c->state == CONN_OPEN && c->hold == 0) {
         c->tell_eof = false;
-        conn_tell(c, CONN_EOF);
+        if (c->mute)
+            conn_fail(c, c->error);
+        else
+            conn_tell(c, CONN_EOF);
     }
 }
 
@@ -188,6 +191,12 @@ static void conn_local_make(struct loop *loop)
     loop->conns = &l->local;
 }
 
+/* Nothing but a rate keeps it from being read: what has come is read up to the end of the peer. */
+static bool conn_reads_on(const struct conn *c)
+{
+    return (c->hold & ~(unsigned)CONN_HOLD_RATE) == 0;
+}
+
 static void conn_timeout(struct timer *t, struct loop *loop)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
@@ -195,6 +204,8 @@ static void conn_timeout(struct timer *t, struct loop *loop)
     ensure(c->loop == loop);
     if (c->state < CONN_OPEN)
         conn_fail(c, "handshake timed out");
+    else if (c->mute && conn_reads_on(c))
+        timer_set(loop, t, CONN_LINGER_MS);
     else if (c->mute)
         conn_fail(c, c->error);
     else
@@ -213,7 +224,8 @@ static void conn_ready(struct loop_source *s, uint32_t events)
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) == 0)
         return;
-    if (c->state == CONN_OPEN && c->hold != 0 && c->ends_held &&
+    bool ends_held = c->ends_held && !conn_reads_on(c);
+    if (c->state == CONN_OPEN && c->hold != 0 && ends_held &&
         (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
         conn_fail(c, "the peer has ended the connection while it was not read");
         return;
@@ -224,14 +236,14 @@ static void conn_ready(struct loop_source *s, uint32_t events)
         if ((events & (EPOLLHUP | EPOLLERR)) != 0)
             conn_unpoll(c);
         else
-            conn_poll(c, (c->source.events & ~(uint32_t)EPOLLIN) |
-                             (c->ends_held ? (uint32_t)EPOLLRDHUP : 0));
+            conn_poll(c, (c->source.events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) |
+                             (ends_held ? (uint32_t)EPOLLRDHUP : 0));
         return;
     }
-    if (c->eof)
-        conn_fail(c, "connection reset");
-    else
+    if (!c->eof)
         conn_readable(c);
+    else if (!c->tell_eof) /* else what was read before is offered in this tick */
+        conn_fail(c, "connection reset");
 }
 
 struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer, unsigned flags,

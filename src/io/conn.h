@@ -144,8 +144,10 @@ enum conn_hold {
 void conn_hold(struct conn *c, unsigned reason);
 /* Unread bytes are offered again later in this tick. */
 void conn_release(struct conn *c, unsigned reason);
-/* From now on: if the peer ends the connection while reading is held, it fails at once, and what
- * the peer has sent last is not read. For a stream whose peer sends that again if it goes on. */
+/* From now on: if the peer ends the connection while reading is held, and not for a rate alone, it
+ * fails at once, and what the peer has sent last is not read. For a stream whose peer sends that
+ * again if it goes on. One that is held for a rate is read to its end at that rate: its peer may
+ * have ended in order, and then sends nothing again. */
 void conn_ends_held(struct conn *c);
 
 uint64_t conn_last_read_us(const struct conn *c); /* loop time of the last bytes read */

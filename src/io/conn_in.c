@@ -94,8 +94,8 @@ bool conn_input(struct conn *c, char *ptr, size_t len)
 void conn_got_eof(struct conn *c)
 {
     c->eof = true;
-    if (c->state < CONN_OPEN || c->mute) {
-        conn_fail(c, c->mute ? c->error : "connection closed during the handshake");
+    if (c->state < CONN_OPEN) {
+        conn_fail(c, "connection closed during the handshake");
         return;
     }
     if (c->polled)
@@ -179,6 +179,14 @@ void conn_in_discard(struct conn *c)
             return;
 }
 
+/* What was read before is offered first. */
+static void conn_read_fails(struct conn *c, int why)
+{
+    conn_breaks(c, why);
+    if (c->mute)
+        conn_got_eof(c);
+}
+
 void conn_readable(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);
@@ -193,5 +201,5 @@ void conn_readable(struct conn *c)
     else if (n == 0)
         conn_got_eof(c);
     else if (errno != EAGAIN && errno != EINTR)
-        conn_fail(c, strerrordesc_np(errno));
+        conn_read_fails(c, errno);
 }

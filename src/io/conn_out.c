@@ -213,12 +213,13 @@ static void conn_out_block(struct conn *c)
 }
 
 /* What the peer had sent before it reset the connection has arrived: its last stanza, or what it
- * says of ours. It is read first, up to the end, which follows at once unless the owner holds. */
-static void conn_cannot_send(struct conn *c, int why)
+ * says of ours. It is read first, up to the end, which follows at once unless the owner holds; if
+ * it holds for a rate alone, that takes as long as it does. */
+void conn_breaks(struct conn *c, int why)
 {
     const char *text = strerrordesc_np(why);
     bool by_peer = why == EPIPE || why == ECONNRESET;
-    if (!by_peer || c->state != CONN_OPEN || c->eof) {
+    if (!by_peer || c->state != CONN_OPEN || (c->eof && !c->tell_eof)) {
         conn_fail(c, text);
         return;
     }
@@ -236,7 +237,7 @@ size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t b
     else
         n = sendmsg(c->source.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        conn_cannot_send(c, errno);
+        conn_breaks(c, errno);
         return 0;
     }
     if (n < (ssize_t)bytes)

@@ -135,6 +135,7 @@ NODISCARD bool conn_offer_kept(struct conn *c);
 /* New bytes for the owner; CONN_HEADROOM bytes in front of them may be overwritten. */
 NODISCARD bool conn_input(struct conn *c, char *ptr, size_t len);
 void conn_readable(struct conn *c);
+void conn_breaks(struct conn *c, int why); /* reading or writing has failed with this errno */
 void conn_got_eof(struct conn *c);
 void conn_drop_kept(struct conn *c);
 

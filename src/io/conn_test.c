@@ -23,6 +23,7 @@ struct peer {
     size_t await; /* bytes */
     unsigned calls, told[CONN_FAILED + 1], closed;
     size_t (*take)(struct peer *p, slice data);
+    bool answers; /* each line */
     const char *last_words;
 };
 
@@ -673,6 +674,104 @@ static void test_a_held_connection_ends_with_its_peer(void **state)
     end_while_held(false);
 }
 
+/* How a peer ends the connection behind its last words. */
+enum end {
+    END_SHUT,  /* it still reads */
+    END_CLOSE, /* then writing to it fails, sooner or later */
+    END_RESET
+};
+
+static void end_of_peer(struct peer *p, enum end how)
+{
+    if (how == END_SHUT) {
+        assert_int_equal(shutdown(p->fd, SHUT_WR), 0);
+    } else if (how == END_RESET) {
+        bed_reset(&p->fd);
+    } else {
+        close(p->fd);
+        p->fd = -1;
+    }
+}
+
+/* As a stream that gets more than its rate: one line, then nothing for a while. */
+static size_t take_line_and_hold(struct peer *p, slice data)
+{
+    const char *end = memchr(data.ptr, '\n', data.len);
+    if (end == NULL)
+        return 0;
+    store(p, (slice){ data.ptr, (size_t)(end + 1 - data.ptr) });
+    conn_hold(p->c, CONN_HOLD_RATE);
+    if (p->answers)
+        conn_write(p->c, SLICE("done\n"));
+    return (size_t)(end + 1 - data.ptr);
+}
+
+struct slow {
+    struct peer *p;
+    struct timer timer;
+    unsigned ms; /* between lines; 0: the next tick has the next one */
+};
+
+static void slow_due(struct timer *t, struct loop *loop)
+{
+    struct slow *s = CONTAINER_OF(t, struct slow, timer);
+    if (s->p->c == NULL)
+        return;
+    conn_release(s->p->c, CONN_HOLD_RATE);
+    timer_set(loop, t, s->ms);
+}
+
+static bool is_read_to_the_end(void *arg)
+{
+    const struct slow *s = arg;
+    if (s->p->c != NULL && s->ms == 0)
+        conn_release(s->p->c, CONN_HOLD_RATE);
+    return s->p->told[CONN_EOF] + s->p->told[CONN_FAILED] > 0;
+}
+
+/* With an even number of them, the peer would send them again on another connection. */
+static void end_behind_lines(const struct conn_limits *lim, unsigned lines, unsigned ms,
+                             enum end how, bool answers)
+{
+    struct peer *p = peer_create(lim);
+    struct slow slow = { .p = p, .timer.fn = slow_due, .ms = ms };
+    size_t len = (size_t)lines * 100;
+    char *all = mem_alloc(len);
+    for (size_t i = 0; i < len; i++)
+        all[i] = i % 100 == 99 ? '\n' : 'x';
+    p->take = take_line_and_hold;
+    p->answers = answers;
+    if (lines % 2 == 0)
+        conn_ends_held(p->c);
+    say(p, all, len);
+    await_bytes(p, 100);
+    end_of_peer(p, how);
+    if (ms > 0)
+        timer_set(p->loop, &slow.timer, ms);
+    bed_run(p->loop, is_read_to_the_end, &slow);
+    assert_int_equal(p->got_len, len);
+    assert_memory_equal(p->got, all, len);
+    if (how != END_CLOSE || !answers)
+        assert_int_equal(p->told[CONN_EOF], how != END_RESET);
+    timer_cancel(&slow.timer);
+    mem_free(&all);
+    peer_destroy(p);
+}
+
+/* Also if it is not all read at once. */
+static void test_what_came_before_an_end_is_read_at_its_rate(void **state)
+{
+    (void)state;
+    for (unsigned how = END_SHUT; how <= END_RESET; how++) {
+        for (unsigned answers = 0; answers <= 1; answers++)
+            for (unsigned lines = 500; lines <= 501; lines++) {
+                end_behind_lines(&limits, lines, 0, (enum end)how, answers == 1);
+                end_behind_lines(&narrow, lines, 0, (enum end)how, answers == 1);
+            }
+        end_behind_lines(&limits, 4, 500, (enum end)how, true); /* longer than CONN_LINGER_MS */
+    }
+}
+
 /* An end that it has not asked for is found when it reads again, behind what came before. */
 static void test_a_held_connection_reads_to_the_end_of_its_peer(void **state)
 {
@@ -734,6 +833,7 @@ int main(void)
         cmocka_unit_test(test_a_held_connection_ends_when_it_cannot_send),
         cmocka_unit_test(test_a_held_connection_ends_with_its_peer),
         cmocka_unit_test(test_a_held_connection_reads_to_the_end_of_its_peer),
+        cmocka_unit_test(test_what_came_before_an_end_is_read_at_its_rate),
         cmocka_unit_test(test_peer_addresses),
     };
     return cmocka_run_group_tests_name("io/conn", tests, NULL, NULL);
