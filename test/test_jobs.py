@@ -460,6 +460,61 @@ def test_a_job_that_does_not_end_in_time_is_in_the_logs(make_server, disk, tmp_p
         ("canceled", "the server stopped before its end")]
 
 
+def stored_jobs(server):
+    """What the database has of jobs that run: as a server that is killed leaves it."""
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT number, told FROM audit_job").fetchall()
+
+
+def slow_import(server, disk, tmp_path):
+    begun = stays_import(server, disk, tmp_path)
+    disk.turn(sync_ms=200)
+    return begun
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("begins, far", [(slow_import, "; users [1-9].*, refused 0"),
+                                         (stays_verify, "")], ids=["import", "verify"])
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_job_of_a_server_that_is_killed_has_one_entry(make_server, disk, tmp_path, begins, far,
+                                                        kills):
+    """At the next start; also if that is killed before anybody has asked for it."""
+    server = make_server("alice", disk=disk)
+    process, job, _ = begins(server, disk, tmp_path)
+    until("it is stored", lambda: any(re.search(far, f"; {told}")
+                                      for _, told in stored_jobs(server)))
+    for _ in range(kills):
+        server.kill()
+        server.start()
+    process.communicate()
+    for _ in range(2):
+        entry, = until("the entry", lambda: server.rows("audit", "list", "--command",
+                                                        job["command"], "--limit", "1"))
+        one, = [e for e in server.rows("audit", "list", "--command", job["command"])
+                if e["result"] != "ok"]
+        assert entry == one and one["result"] == "interrupted" and one["before"] == "", one
+        assert (one["actor"], one["args"]) == ("control:root", job["about"])
+        assert re.fullmatch(f"job {job['id']}: the server ended before the job, or .*{far}",
+                            one["after"]), one
+        assert "event=job.interrupted" in server.log() and not stored_jobs(server)
+        disk.turn(sync_ms=0)
+        server.restart()
+    assert server.ctl_run("audit", "verify").returncode == 0
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_job_that_has_ended_before_the_server_is_killed_has_its_own_entry(make_server, fails):
+    server = make_server("alice")
+    done = server.ctl_run("backup", "create", server.folder / ("data" if fails else "backup"))
+    assert (done.returncode != 0) == fails
+    until("its entry", lambda: not stored_jobs(server))
+    server.kill()
+    server.start()
+    entry, = server.rows("audit", "list", "--command", "backup create")
+    assert entry["result"] not in ("interrupted", "") and "job.interrupted" not in server.log()
+
+
 def test_who_sees_and_cancels(server, tmp_path):
     server.ctl("role", "set", "rooms", "jobs.* rooms.read")
     rooms = Api(server.api.port, server.rows("token", "add", "rooms", "rooms")[0]["token"])

@@ -24,7 +24,8 @@ from test_upload import http_do, store
 
 # Where the old address stays, since people or their clients wrote it.
 # Entries of the audit log stay as they were, or its chain would not be whole.
-AUDITED = {"audit_log.actor", "audit_log.args", "audit_log.was", "audit_log.became"}
+AUDITED = {"audit_log.actor", "audit_log.args", "audit_log.was", "audit_log.became",
+           "audit_job.actor", "audit_job.args", "audit_job.told"}
 # A session that waits says from its old address that it has gone from there.
 WRITTEN = {"vcard.xml", "pubsub_item.xml", "private_xml.xml", "frozen.bytes"} | AUDITED
 
@@ -451,7 +452,7 @@ OTHERS = (WRITTEN - {"frozen.bytes"}) | {
     "admin_recovery.hash", "access_admin.role", "access_role.grants", "access_role.name",
     "access_token.hash", "access_token.name", "access_token.role", "access_token.scope",
     "audit_log.command", "audit_log.hash", "audit_log.peer", "audit_log.result",
-    "audit_log.role",
+    "audit_log.role", "audit_job.command", "audit_job.peer", "audit_job.role",
     "setting_version.actor", "setting_version.comment", "setting_version.ended_by",  # as it was
     "setting_version.kind", "setting_version.state", "store_state.name",
     "alarm_history.alarm", "alarm_history.detail", "alarm_history.known_by", "alarm_history.note",

@@ -51,6 +51,7 @@ CONTENT = """admin_factor.name admin_recovery.name administrator.name administra
     alarm_owed.recipients alarm_waiting.detail
     webhook.events webhook.url webhook_queue.body webhook_queue.event_id webhook_queue.kind
     webhook_queue.subject
+    audit_job.actor audit_job.args audit_job.command audit_job.peer audit_job.role audit_job.told
     audit_log.became audit_log.command audit_log.hash audit_log.peer audit_log.result
     audit_log.role audit_log.was account.department account.directory_uri account.email
     account.given_name

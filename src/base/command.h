@@ -212,6 +212,8 @@ struct command_call {
     bool incomplete;  /* a node did not answer; its last words say so */
     bool discreet;    /* of its arguments only which setting it is about is logged */
     bool recorded;    /* the audit log has its entry already */
+    uint64_t job;     /* its number as a job (ops/jobs.h), 0: it is none. Its entry of the audit
+                       * log ends that */
     uint64_t step_of; /* number of the job that made it as one of its steps; 0: it is no step */
 };
 

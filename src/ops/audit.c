@@ -21,6 +21,7 @@
 #include "io/timer.h"
 #include "ops/audit_chain.h"
 #include "ops/audit_command.h"
+#include "ops/audit_job.h"
 #include "ops/audit_verify.h"
 #include "ops/events.h"
 #include <openssl/evp.h>
@@ -74,6 +75,7 @@ static const struct store_migration migrations[] = {
       "peer TEXT NOT NULL, role TEXT NOT NULL, command TEXT NOT NULL, args TEXT NOT NULL, "
       "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL);"
       "CREATE TABLE audit_head(id BIGINT PRIMARY KEY, sealed TEXT NOT NULL)" },
+    { 2, AUDIT_JOB_TABLE("INTEGER"), AUDIT_JOB_TABLE("BIGINT") },
     { 0 },
 };
 static struct store_stmt head_put = {
@@ -117,7 +119,8 @@ static const struct store_schema schema = {
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &audit_last_stmt, &audit_head_stmt, &head_put, &add_stmt,
                                            &audit_page_stmt, &newest_stmt, &stays_stmt, &cut_stmt,
-                                           &older_stmt, NULL },
+                                           &older_stmt, &audit_job_put_stmt, &audit_job_told_stmt,
+                                           &audit_job_ended_stmt, &audit_job_cut_stmt, NULL },
 };
 
 struct audit_entry {
@@ -438,6 +441,8 @@ static void chain_append(struct store_batch *b, struct audit_end *end, const str
     STORE_ADD(b, &add_stmt, 1, SV_I(end->number), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
               SV_T(x[2]), SV_T(x[3]), SV_T(x[4]), SV_T(x[5]), SV_T(x[6]), SV_T(x[7]),
               SV_T(slice_of(hash)));
+    if (t->job != 0)
+        STORE_ADD(b, &audit_job_ended_stmt, STORE_ANY_ROWS, SV_I((int64_t)t->job));
 }
 
 static struct store_batch *chain_batch(unsigned max)
@@ -494,6 +499,7 @@ static struct audit_entry *chain_push(const struct audit_texts *t)
     struct audit_entry *e = arena_new(arena, struct audit_entry, 1);
     e->arena = arena;
     e->t.at_us = t->at_us;
+    e->t.job = t->job;
     for (unsigned i = 0; i < AUDIT_FIELDS; i++)
         e->t.text[i] = t->text[i].ptr == NULL ? SLICE("") : slice_dup(arena, t->text[i]);
     list_append(&chain.pending, &e->node);
@@ -543,6 +549,7 @@ static const struct message_field audit_fields[] = {
     F_TEXT(struct audit_texts, text[5], AUDIT_ACTOR_MAX),
     F_TEXT(struct audit_texts, text[6], COMMAND_CHANGED_MAX),
     F_TEXT(struct audit_texts, text[7], COMMAND_CHANGED_MAX),
+    F_U64(struct audit_texts, job),
     { 0 },
 };
 const struct message_row audit_message = {
@@ -862,7 +869,7 @@ static void run_audit_export(struct command_call *call)
         { .name = "role", .wide = true, .doc = "role of the actor" },                              \
         { .name = "command", .doc = "the command" },                                               \
         { .name = "args", .doc = "its arguments, without secrets" },                               \
-        { .name = "result", .doc = "ok, or the error" },                                           \
+        { .name = "result", .doc = "ok, the error, or interrupted" },                              \
         { .name = "before", .wide = true, .doc = "the value before, if the command knows it" },    \
         { .name = "after", .wide = true, .doc = "the value after, or the result of a job" },       \
     {                                                                                              \

@@ -34,6 +34,7 @@ enum { AUDIT_FIELDS = 8, AUDIT_HASH = 64, AUDIT_ACTOR_MAX = 4096 };
 struct audit_texts {
     uint64_t at_us;
     slice text[AUDIT_FIELDS]; /* actor, peer, role, command, args, result, was, became */
+    uint64_t job;             /* that ended with it: ops/audit_job.h; 0: none */
 };
 
 struct audit_end {

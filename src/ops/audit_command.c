@@ -29,7 +29,8 @@ static void audit_send(const struct command_call *call, const struct asker *by)
         .at_us = clock_wall_us(),
         .text = { utf8_head(p->actor, AUDIT_ACTOR_MAX), utf8_head(p->from, AUDIT_ACTOR_MAX),
                   utf8_head(p->role, AUDIT_ACTOR_MAX), slice_of(call->command->name),
-                  buf_fit(&args), slice_of(err_name(call->err)), call->before, call->after }
+                  buf_fit(&args), slice_of(err_name(call->err)), call->before, call->after },
+        .job = call->job
     };
     uint32_t node;
     unsigned home = duty_home(worker_node(w), DUTY_AUDIT, &node);
@@ -78,7 +79,8 @@ void audit_cut_off(struct command_call *call, slice args, slice what)
                                                    utf8_head(p->role, AUDIT_ACTOR_MAX),
                                                    slice_of(call->command->name), args,
                                                    slice_of(err_name(E_CANCELED)), SLICE_INIT(""),
-                                                   utf8_head(what, COMMAND_CHANGED_MAX) } });
+                                                   utf8_head(what, COMMAND_CHANGED_MAX) },
+                                         .job = call->job });
     call->recorded = true;
 }
 

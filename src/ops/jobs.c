@@ -14,13 +14,20 @@
 #include "home/node.h"
 #include "im/feature.h"
 #include "ops/audit_command.h"
+#include "ops/audit_job.h"
 #include "ops/owner.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { BY_BYTES = 256, ABOUT_BYTES = 512, TEXT_BYTES = 1024, ID_BYTES = 40 };
+enum {
+    TOLD_EVERY_US = 1000000,
+    BY_BYTES = 256,
+    ABOUT_BYTES = 512,
+    TEXT_BYTES = 1024,
+    ID_BYTES = 40
+};
 
 enum job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_ENDED };
 static const char *const job_states[] = { "running", "done", "failed", "canceled" };
@@ -34,6 +41,7 @@ struct job {
     const char *canceled; /* as job_canceled() */
     int percent;          /* -1: not known */
     uint64_t created_us, ended_us;
+    uint64_t told_us;                                       /* when its text was stored */
     struct command_call *call;                              /* NULL: it has none */
     void (*finished)(struct command_call *call, void *arg); /* of the call */
     void *arg;
@@ -86,6 +94,8 @@ static uint64_t job_add(struct job *j)
     if (job_last == 0)
         job_last = clock_wall_us() / 1000;
     uint64_t number = j->number = ++job_last;
+    if (j->call != NULL)
+        j->call->job = number;
     list_append(&jobs_running, &j->node);
     pthread_mutex_unlock(&jobs_lock);
     return number;
@@ -144,13 +154,15 @@ uint64_t job_begin(struct command_call *call)
     buf_init(&about, AUDIT_BYTES_MAX);
     command_audit_args(call, &about);
     job_copy(j->about, sizeof j->about, buf_fit(&about));
-    buf_fini(&about);
     j->call = call;
     j->finished = call->finished;
     j->arg = call->arg;
     call->finished = job_call_finished;
     call->arg = j;
-    return job_add(j);
+    uint64_t number = job_add(j);
+    audit_job_begun(call, buf_slice(&about));
+    buf_fini(&about);
+    return number;
 }
 
 uint64_t job_begin_own(const struct worker *w, const struct command *kind)
@@ -196,6 +208,16 @@ void job_percent(uint64_t number, int percent)
     pthread_mutex_unlock(&jobs_lock);
 }
 
+/* With the lock: whether its text is due. The threads of helpers have no store. */
+static bool job_is_to_store(struct job *j)
+{
+    uint64_t now_us = clock_mono_us();
+    if (j->call == NULL || worker_here() == NULL || now_us < j->told_us + TOLD_EVERY_US)
+        return false;
+    j->told_us = now_us;
+    return true;
+}
+
 void job_tell(uint64_t number, const char *fmt, ...)
 {
     char text[TEXT_BYTES];
@@ -208,7 +230,10 @@ void job_tell(uint64_t number, const char *fmt, ...)
     struct job *j = job_running(number);
     if (j != NULL)
         job_copy(j->text, sizeof j->text, slice_of(text));
+    bool stores = j != NULL && job_is_to_store(j);
     pthread_mutex_unlock(&jobs_lock);
+    if (stores)
+        audit_job_told(number, utf8_head(slice_of(text), TEXT_BYTES - 1));
 }
 
 const char *job_canceled(uint64_t number)
@@ -283,6 +308,12 @@ static void jobs_save(struct worker *w)
             job_cut_off(j);
     }
     pthread_mutex_unlock(&jobs_lock);
+}
+
+static void jobs_restore(struct worker *w)
+{
+    if (worker_index(w) == 0)
+        audit_jobs_look(w);
 }
 
 /* Commands. Each node answers for its own jobs, by its first worker. */
@@ -546,5 +577,5 @@ const struct feature jobs_feature = {
     .commands = (struct command *const[]){ &job_list_command, &job_show_command,
                                            &job_cancel_command, NULL },
     .logs = (struct log_area *const[]){ &log_jobs, NULL },
-    .worker.save = jobs_save,
+    .worker = { .restore = jobs_restore, .save = jobs_save },
 };
