@@ -12,6 +12,7 @@ static const char *const level_names[] = { "error", "warn", "info", "debug", "tr
 static void run_level(struct command_call *call)
 {
     slice name = command_arg(call, "level");
+    command_changed(call, slice_of(level_names[log_default()]), name);
     log_set_default((enum log_level)command_number(call, "level", LOG_INFO));
     command_done(call,
                  "log level is %.*s until a restart, or until log.level in the node file changes",

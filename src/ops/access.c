@@ -663,16 +663,22 @@ void access_stamp(struct command_call *call, const char *key, uint64_t us)
 
 static void run_token_revoke(struct command_call *call)
 {
-    slice name = command_arg(call, "name"), role = { 0 }, scope = { 0 };
+    slice name = command_arg(call, "name"), role = { 0 }, scope = { 0 }, by = { 0 };
     const struct access_table *t = access_table_begin();
     for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
         if (slice_eq(t->tokens[i].name, name)) {
             role = slice_dup(call->arena, t->tokens[i].role);
             scope = slice_dup(call->arena, t->tokens[i].scope);
+            by = slice_dup(call->arena, t->tokens[i].made_by);
         }
     access_table_end();
     if (!access_may_change(call, name, grants_now(call, role), scope))
         return;
+    if (role.len > 0)
+        command_changed(call,
+                        slice_of(arena_printf(call->arena, "role=%.*s scope=%.*s made_by=%.*s",
+                                              SLICE_ARG(role), SLICE_ARG(scope), SLICE_ARG(by))),
+                        SLICE(""));
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_drop, STORE_ANY_ROWS, SV_T(name));
     access_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");

@@ -94,6 +94,14 @@ bool federation_rule_is(const struct federation_rule *r, const struct federation
     return r->mode == other->mode && slice_eq(r->domains, other->domains);
 }
 
+slice federation_rule_text(const struct federation_rule *r, struct arena *arena)
+{
+    if (r->mode == FEDERATION_DEFAULT)
+        return SLICE("");
+    return slice_of(arena_printf(arena, "%s%s%.*s", federation_mode_names[r->mode],
+                                 r->domains.len > 0 ? " domains=" : "", SLICE_ARG(r->domains)));
+}
+
 static void book_put(struct federation_list **at, struct federation_list *l)
 {
     pthread_rwlock_wrlock(&book.lock);
@@ -210,9 +218,14 @@ struct federation_rule federation_book_shared(const struct account *a, struct ar
 
 struct federation_rule federation_book_group(slice name, struct arena *arena)
 {
-    struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
     if (name.len == 0 || slice_starts(name, FEDERATION_GROUP_MARK))
-        return rule;
+        return (struct federation_rule){ .mode = FEDERATION_DEFAULT };
+    return federation_book_named(name, arena);
+}
+
+struct federation_rule federation_book_named(slice name, struct arena *arena)
+{
+    struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
     pthread_rwlock_rdlock(&book.lock);
     ensure(book.group_count == 0 || book.groups != NULL);
     for (uint32_t i = 0; i < book.group_count; i++) {

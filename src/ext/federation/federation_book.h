@@ -37,6 +37,9 @@ bool federation_domains_ok(slice words); /* a `check`; its `form`: */
  * domains are left out. */
 slice federation_domains_prepared(slice words, struct arena *tmp);
 bool federation_domains_any(slice words); /* not only spaces */
+/* For the audit log: "only domains=a.test b.test"; empty: no rule. In the arena. */
+struct arena;
+slice federation_rule_text(const struct federation_rule *r, struct arena *arena);
 /* Pure. FEDERATION_DEFAULT allows nothing. */
 bool federation_rule_allows(const struct federation_rule *r, slice domain);
 bool federation_rule_is(const struct federation_rule *r, const struct federation_rule *other);
@@ -62,6 +65,8 @@ bool federation_book_is_read(void);
 bool federation_book_file_has_domain(slice domain);    /* of federation.blocklist */
 bool federation_book_decided_has_domain(slice domain); /* of administrators and reports */
 bool federation_book_blocks(slice bare);
+/* The rule that is stored under this name, of either kind; as below. */
+struct federation_rule federation_book_named(slice name, struct arena *arena);
 /* The rule of a department, copied into the arena; FEDERATION_DEFAULT: it has none. */
 struct arena;
 struct federation_rule federation_book_group(slice name, struct arena *arena);

@@ -82,15 +82,24 @@ static void group_put_done(void *arg, enum store_result result, const struct sto
     }
 }
 
+static slice group_rule_now(const struct command_call *call)
+{
+    struct federation_rule now = federation_book_named(command_arg(call, "who"), call->arena);
+    return federation_rule_text(&now, call->arena);
+}
+
 static void group_put(void *arg)
 {
     struct command_call *call = arg;
     const struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "who")),
-              SV_I(command_number(call, "mode", FEDERATION_DEFAULT)),
-              SV_T(federation_domains_prepared(command_arg(call, "domains"), call->arena)),
-              SV_I(FEDERATION_GROUPS_MAX));
+    struct federation_rule rule = {
+        (enum federation_mode)command_number(call, "mode", FEDERATION_DEFAULT),
+        federation_domains_prepared(command_arg(call, "domains"), call->arena)
+    };
+    command_changed(call, group_rule_now(call), federation_rule_text(&rule, call->arena));
+    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "who")), SV_I(rule.mode),
+              SV_T(rule.domains), SV_I(FEDERATION_GROUPS_MAX));
     store_submit(b, worker_loop(w), 0, group_put_done, call);
 }
 
@@ -136,6 +145,7 @@ static void group_run_del(struct command_call *call)
 {
     const struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 0);
+    command_changed(call, group_rule_now(call), SLICE(""));
     STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(command_arg(call, "who")));
     store_submit(b, worker_loop(w), 0, group_del_done, call);
 }

@@ -380,6 +380,8 @@ static void user_change_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     ensure(account_is_pinned(a) && c->call != NULL);
     if (e == OK) {
+        command_changed(c->call, federation_rule_text(&federation_user(a)->own, c->call->arena),
+                        federation_rule_text(&c->rule, c->call->arena));
         user_set_rule(&federation_user(a)->own, &c->rule);
         user_refresh(a, (slice){ 0 });
         foreign_version_grows_everywhere(a->worker);

@@ -128,6 +128,7 @@ struct list_task {
     slice pattern, target;
     const char *said; /* NULL: a demand is deleted */
     const char *missing;
+    unsigned at; /* the statement of the change in its batch: behind that which reads what was */
 };
 
 static const char *const tls_names[] = { "starttls", "direct", "none", NULL };
@@ -174,7 +175,7 @@ static void list_task_changed(void *arg, enum store_result result, const struct 
     struct list_task *t = arg;
     if (result != STORE_OK)
         command_fail_cause(t->call, err_of_store(result), "it could not be stored");
-    else if (store_changed(b, 0) == 0)
+    else if (store_changed(b, t->at) == 0)
         command_fail(t->call, E_NOTFOUND, "%s", t->missing);
     else
         lists_tell(t->call->worker, t->pattern,
@@ -198,7 +199,45 @@ static slice route_target(const struct command_call *call)
     return slice_dup(call->arena, command_arg(call, "target"));
 }
 
+/* A name of a list by its index, which comes from the database. */
+static slice name_at(const char *const *names, int64_t at)
+{
+    int64_t i = 0;
+    while (names[i] != NULL && i < at)
+        i++;
+    return slice_of(names[i] != NULL ? names[i] : "");
+}
+
 /* Routes. */
+
+/* For the audit log; empty: there is none. */
+static slice route_text(const struct list_task *t, const struct store_batch *b, unsigned stmt)
+{
+    if (store_row_count(b, stmt) == 0)
+        return SLICE("");
+    return slice_of(arena_printf(
+        t->call->arena,
+        "priority=%lld weight=%lld tls=%.*s in_service=%s blocked=%s less_specific=%s "
+        "description=%.*s",
+        (long long)store_int(b, stmt, 0, 0), (long long)store_int(b, stmt, 0, 1),
+        SLICE_ARG(name_at(tls_names, store_int(b, stmt, 0, 2))),
+        store_int(b, stmt, 0, 3) != 0 ? "on" : "off", store_int(b, stmt, 0, 4) != 0 ? "on" : "off",
+        store_int(b, stmt, 0, 5) != 0 ? "on" : "off", SLICE_ARG(store_text(b, stmt, 0, 6))));
+}
+
+static void route_changed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct list_task *t = arg;
+    ensure(t->at == 1);
+    if (result == STORE_OK)
+        command_changed(t->call, route_text(t, b, 0), route_text(t, b, 2));
+    list_task_changed(t, result, b);
+}
+
+static void route_add_read(const struct list_task *t, struct store_batch *b)
+{
+    STORE_ADD(b, &s2s_route_one, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target));
+}
 
 static bool routes_have(const struct store_batch *b, slice target)
 {
@@ -279,12 +318,16 @@ static void run_route_set(struct command_call *call)
     slice description = command_arg(call, "description");
     if (command_number(call, "blocked", 0) == 0)
         command_idle_while_off(call, "s2s.policy", "open");
-    STORE_ADD(b, &s2s_route_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)),
+    t->at = 1;
+    t->target = route_target(call);
+    route_add_read(t, b);
+    STORE_ADD(b, &s2s_route_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target),
               number_or_null(call, "priority"), number_or_null(call, "weight"),
               number_or_null(call, "tls"), number_or_null(call, "in_service"),
               number_or_null(call, "blocked"), number_or_null(call, "less_specific"),
               description.ptr != NULL ? SV_T(description) : SV_NULL);
-    list_task_submit(t, b, list_task_changed);
+    route_add_read(t, b);
+    list_task_submit(t, b, route_changed);
 }
 
 static void run_route_del(struct command_call *call)
@@ -292,8 +335,12 @@ static void run_route_del(struct command_call *call)
     struct list_task *t =
         list_task_new(call, "the route is deleted; streams that use it stay", NO_ROUTE);
     struct store_batch *b = list_task_batch(t);
-    STORE_ADD(b, &s2s_route_del, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)));
-    list_task_submit(t, b, list_task_changed);
+    t->at = 1;
+    t->target = route_target(call);
+    route_add_read(t, b);
+    STORE_ADD(b, &s2s_route_del, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target));
+    route_add_read(t, b);
+    list_task_submit(t, b, route_changed);
 }
 
 static bool list_is_read(struct command_call *call, enum store_result result)
@@ -301,15 +348,6 @@ static bool list_is_read(struct command_call *call, enum store_result result)
     if (result != STORE_OK)
         command_fail_cause(call, err_of_store(result), "the list cannot be read");
     return result == STORE_OK;
-}
-
-/* A name of a list by its index, which comes from the database. */
-static slice name_at(const char *const *names, int64_t at)
-{
-    int64_t i = 0;
-    while (names[i] != NULL && i < at)
-        i++;
-    return slice_of(names[i] != NULL ? names[i] : "");
 }
 
 static void routes_listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -399,8 +437,8 @@ static bool pins_or_none_ok(slice text) { return slice_is(text, "none") || pins_
 /* Nothing was changed, since the pattern has a demand that does not go with this one. */
 static void demand_conflicts(struct command_call *call, const struct store_batch *b)
 {
-    slice pins = store_text(b, 2, 0, 3);
-    int64_t auth = command_number(call, "auth", store_int(b, 2, 0, 0));
+    slice pins = store_text(b, 0, 0, 3);
+    int64_t auth = command_number(call, "auth", store_int(b, 0, 0, 0));
     if (pins.len > 0 && command_arg(call, "pin").ptr == NULL && auth != S2S_AUTH_CERTIFICATE)
         command_fail(call, E_CONFLICT,
                      "this demand has pins, which are about certificates; give --pin none, too");
@@ -409,13 +447,42 @@ static void demand_conflicts(struct command_call *call, const struct store_batch
                      "--auth certificate and --verify off contradict each other; change both");
 }
 
+/* For the audit log; empty: there is none. */
+static slice demand_text(const struct list_task *t, const struct store_batch *b, unsigned stmt)
+{
+    if (store_row_count(b, stmt) == 0)
+        return SLICE("");
+    return slice_of(
+        arena_printf(t->call->arena, "auth=%.*s verify=%.*s tls_min=%s pins=%.*s description=%.*s",
+                     SLICE_ARG(name_at(auth_names, store_int(b, stmt, 0, 0))),
+                     SLICE_ARG(name_at(verify_names, store_int(b, stmt, 0, 1))),
+                     version_of(store_int(b, stmt, 0, 2)), SLICE_ARG(store_text(b, stmt, 0, 3)),
+                     SLICE_ARG(store_text(b, stmt, 0, 4))));
+}
+
+static void demand_add_read(const struct list_task *t, struct store_batch *b)
+{
+    STORE_ADD(b, &s2s_demand_of_pattern, STORE_ANY_ROWS, SV_T(t->pattern));
+}
+
+static void demand_deleted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct list_task *t = arg;
+    ensure(t->at == 1);
+    if (result == STORE_OK)
+        command_changed(t->call, demand_text(t, b, 0), SLICE(""));
+    list_task_changed(t, result, b);
+}
+
 static void demand_changed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct list_task *t = arg;
-    if (result == STORE_OK && store_changed(b, 0) == 0 && store_changed(b, 1) == 0 &&
-        store_row_count(b, 2) > 0)
+    if (result == STORE_OK)
+        command_changed(t->call, demand_text(t, b, 0), demand_text(t, b, 3));
+    if (result == STORE_OK && store_changed(b, 1) == 0 && store_changed(b, 2) == 0 &&
+        store_row_count(b, 0) > 0)
         demand_conflicts(t->call, b);
-    else if (result == STORE_OK && store_changed(b, 1) > 0)
+    else if (result == STORE_OK && store_changed(b, 2) > 0)
         lists_tell(t->call->worker, t->pattern,
                    &(struct asker){ .done = list_task_told, .arg = t });
     else
@@ -457,6 +524,8 @@ static void run_demand_set(struct command_call *call)
     bool some = pin.ptr != NULL || command_arg(call, "auth").ptr != NULL ||
                 command_arg(call, "verify").ptr != NULL || command_arg(call, "tls_min").ptr != NULL;
     struct store_batch *b = list_task_batch(t);
+    t->at = 1;
+    demand_add_read(t, b);
     STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern),
               pinned ? SV_I(auth) : number_or_null(call, "auth"), number_or_null(call, "verify"),
               command_arg(call, "tls_min").ptr == NULL ? SV_NULL : SV_I(tls_min),
@@ -465,7 +534,7 @@ static void run_demand_set(struct command_call *call)
     STORE_ADD(b, &s2s_demand_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_I(auth), SV_I(verify),
               SV_I(tls_min), SV_T(pins), SV_T(description.ptr != NULL ? description : SLICE("")),
               SV_I(some ? S2S_DEMANDS_MAX : 0));
-    STORE_ADD(b, &s2s_demand_of_pattern, STORE_ANY_ROWS, SV_T(t->pattern));
+    demand_add_read(t, b);
     if (some)
         t->missing = "found 10000 demands, allowed are no more; `s2s-demand del` deletes one";
     list_task_submit(t, b, demand_changed);
@@ -476,8 +545,10 @@ static void run_demand_del(struct command_call *call)
     struct list_task *t =
         list_task_new(call, NULL, "this pattern has no demand; `s2s-demand list` shows all");
     struct store_batch *b = list_task_batch(t);
+    t->at = 1;
+    demand_add_read(t, b);
     STORE_ADD(b, &s2s_demand_del, STORE_ANY_ROWS, SV_T(t->pattern));
-    list_task_submit(t, b, list_task_changed);
+    list_task_submit(t, b, demand_deleted);
 }
 
 static void demands_listed(void *arg, enum store_result result, const struct store_batch *b)

@@ -43,6 +43,13 @@ struct store_stmt s2s_route_of_pattern = {
     .params = "t",
     .cols = "t",
 };
+struct store_stmt s2s_route_one = {
+    .name = "s2s_route.one",
+    .sql = "SELECT priority, weight, tls, in_service, blocked, less_specific, description "
+           "FROM s2s_route WHERE pattern = $1 AND target = $2",
+    .params = "tt",
+    .cols = "iiiiiit",
+};
 struct store_stmt s2s_route_add = {
     .name = "s2s_route.add",
     .sql = "INSERT INTO s2s_route(pattern, target, priority, weight, tls, in_service, blocked, "
@@ -76,9 +83,9 @@ struct store_stmt s2s_demand_list = {
 };
 struct store_stmt s2s_demand_of_pattern = {
     .name = "s2s_demand.of_pattern",
-    .sql = "SELECT auth, verify, tls_min, pins FROM s2s_demand WHERE pattern = $1",
+    .sql = "SELECT auth, verify, tls_min, pins, description FROM s2s_demand WHERE pattern = $1",
     .params = "t",
-    .cols = "iiit",
+    .cols = "iiitt",
 };
 struct store_stmt s2s_demand_add = {
     .name = "s2s_demand.add",
@@ -107,10 +114,11 @@ struct store_stmt s2s_demand_del = { .name = "s2s_demand.del",
 const struct store_schema s2s_lists_schema = {
     .feature = "s2s-lists",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &s2s_route_list, &s2s_route_of_pattern, &s2s_route_add,
-                                           &s2s_route_set, &s2s_route_del, &s2s_demand_list,
-                                           &s2s_demand_of_pattern, &s2s_demand_add, &s2s_demand_set,
-                                           &s2s_demand_del, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &s2s_route_list, &s2s_route_of_pattern, &s2s_route_one,
+                                      &s2s_route_add, &s2s_route_set, &s2s_route_del,
+                                      &s2s_demand_list, &s2s_demand_of_pattern, &s2s_demand_add,
+                                      &s2s_demand_set, &s2s_demand_del, NULL },
 };
 
 /* The copy of a worker. */

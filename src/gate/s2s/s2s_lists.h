@@ -71,6 +71,6 @@ struct store_batch *s2s_lists_read(struct worker *w);
 void s2s_lists_take(struct worker *w, enum store_result result, const struct store_batch *b);
 
 /* Adding to batches, for commands. */
-extern struct store_stmt s2s_route_list, s2s_route_of_pattern, s2s_route_add, s2s_route_set,
-    s2s_route_del, s2s_demand_list, s2s_demand_of_pattern, s2s_demand_add, s2s_demand_set,
-    s2s_demand_del;
+extern struct store_stmt s2s_route_list, s2s_route_of_pattern, s2s_route_one, s2s_route_add,
+    s2s_route_set, s2s_route_del, s2s_demand_list, s2s_demand_of_pattern, s2s_demand_add,
+    s2s_demand_set, s2s_demand_del;

@@ -320,6 +320,13 @@ static void operate_destroyed(struct room *r, enum err e, void *arg)
 static void operate_destroy(struct room *r, void *arg)
 {
     const struct change *c = arg;
+    struct arena *arena = c->call->arena;
+    command_changed(c->call,
+                    slice_of(arena_printf(arena, "name=%.*s owners=%.*s affiliations=%u",
+                                          SLICE_ARG(r->config.text[ROOM_NAME]),
+                                          SLICE_ARG(operate_people(r, AFF_OWNER, arena)),
+                                          (unsigned)r->affiliates.count)),
+                    SLICE(""));
     room_commit(r,
                 &(struct room_delta){ .destroy = true,
                                       .by = c->call->who.actor,
@@ -373,6 +380,8 @@ static void affiliate(struct room *r, void *arg)
     const struct change *c = arg;
     struct affiliation_edit edit = room_edit(r, c->user, c->affiliation);
     edit.reason = command_arg(c->call, "reason");
+    command_changed(c->call, affiliation_name(room_affiliation(r, c->user)),
+                    affiliation_name(c->affiliation));
     room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, affiliated, arg);
 }
 

@@ -48,6 +48,65 @@ static void run_fields(struct command_call *call)
     operate_visit(call, fields, operate_config_task_new(call));
 }
 
+/* For the audit log: the fields that differ, without passwords. */
+struct field_notes {
+    struct arena *arena;
+    struct field_note {
+        struct field_note *next;
+        slice name, value;
+        bool secret;
+    } * first, **tail;
+};
+
+static void keep_field(const struct room_field *shown, void *arg)
+{
+    struct field_notes *notes = arg;
+    struct field_note *note = arena_new(notes->arena, struct field_note, 1);
+    *note = (struct field_note){ .name = shown->name,
+                                 .value = slice_dup(notes->arena, shown->value),
+                                 .secret = shown->secret };
+    *notes->tail = note;
+    notes->tail = &note->next;
+}
+
+static const struct field_note *fields_of(const struct room_config *config, struct arena *arena)
+{
+    struct field_notes notes = { .arena = arena, .tail = &notes.first };
+    room_config_each(config, arena, keep_field, &notes);
+    return notes.first;
+}
+
+static void note_field(struct buf *out, const struct field_note *note)
+{
+    buf_printf(out, "%s%.*s=%.*s", out->len > 0 ? " " : "", SLICE_ARG(note->name),
+               SLICE_ARG(note->secret ? SLICE("(not shown)") : note->value));
+}
+
+/* owners: the argument; ptr NULL: they stay. */
+static void note_change(struct command_call *call, const struct room *r,
+                        const struct room_config *next, slice owners)
+{
+    const struct field_note *was = fields_of(&r->config, call->arena),
+                            *is = fields_of(next, call->arena);
+    struct buf before, after;
+    buf_init(&before, COMMAND_CHANGED_MAX);
+    buf_init(&after, COMMAND_CHANGED_MAX);
+    for (; was != NULL && is != NULL; was = was->next, is = is->next)
+        if (!slice_eq(was->value, is->value)) {
+            note_field(&before, was);
+            note_field(&after, is);
+        }
+    if (owners.ptr != NULL) {
+        note_field(&before,
+                   &(struct field_note){ .name = SLICE("owners"),
+                                         .value = operate_people(r, AFF_OWNER, call->arena) });
+        note_field(&after, &(struct field_note){ .name = SLICE("owners"), .value = owners });
+    }
+    command_changed(call, buf_fit(&before), buf_fit(&after));
+    buf_fini(&before);
+    buf_fini(&after);
+}
+
 /* room set, room unlock */
 
 static void operate_config_changed(struct room *r, enum err e, void *arg)
@@ -82,8 +141,10 @@ static void set_in_turn(struct room *r, enum err e, void *arg)
                      SLICE_ARG(t->room));
     else if (!room_reconfigure(r, &next, &d, &why))
         command_fail(call, E_DENIED, "%s", why.text);
-    else
+    else {
+        note_change(call, r, &next, (slice){ 0 });
         room_commit(r, &d, operate_config_changed, t);
+    }
 }
 
 static void operate_config_set(struct room *r, void *arg) { room_turn(r, set_in_turn, arg); }
@@ -141,6 +202,7 @@ static void change_in_turn(struct room *r, enum err e, void *arg)
     }
     if (owners.ptr != NULL)
         change_owners(r, owners, &d);
+    note_change(t->call, r, &next, owners);
     room_commit(r, &d, operate_config_changed, t);
 }
 
