@@ -6,6 +6,7 @@ import hmac
 import http.client
 import json
 import re
+import socket
 import struct
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from muster import rows
 from muster.client import TIMEOUT, until
+from muster.slow_disk import STILL
 from test_api import ROOT_PATH, api_server
 from test_rename import rename
 
@@ -814,6 +816,26 @@ def test_what_is_for_sessions_only(server, browser):
 
 
 @pytest.mark.sqlite
+@pytest.mark.parametrize("half", [False, True])
+def test_no_session_is_left_of_a_browser_that_is_closed(make_server, disk, half):
+    """It ends its side of the connection while the login is stored."""
+    server = console_server(functools.partial(make_server, disk=disk))
+    disk.turn(sync_ms=STILL)
+    body = json.dumps({"name": "root", "password": PASSWORD})
+    with socket.create_connection(("127.0.0.1", server.api.port), timeout=TIMEOUT) as browser:
+        browser.sendall(f"POST {ROOT_PATH}/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                        f"application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        until("the session is made", lambda: len(server.rows("admin", "sessions")) == 1)
+        browser.shutdown(socket.SHUT_WR)
+        if half:
+            disk.turn(sync_ms=0)
+            answer = browser.makefile("rb").read().decode()
+            assert answer.startswith("HTTP/1.1 400") and "Set-Cookie" not in answer
+            assert "keep the connection open" in answer
+    disk.turn(sync_ms=0)
+    until("it has ended", lambda: server.rows("admin", "sessions") == [])
+
+
 def test_what_is_answered_is_in_the_log_after_a_kill(make_server, disk):
     """Logins, also failed ones, and what is like them: every write takes a time, and the kill comes
     with the answer."""

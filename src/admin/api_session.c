@@ -445,14 +445,24 @@ void api_login_problem(struct http_request *r, enum login_result result)
                                           .retry_s = results[as].status == 503 ? 1 : 0 });
 }
 
-/* The entry of the audit log is stored. A session that nobody hears of ends. */
+/* The entry of the audit log is stored. A session that nobody hears of ends: a browser that is
+ * closed says no more than that it sends nothing. */
 static void session_audited(struct worker *w, void *arg)
 {
     struct session_job *j = arg;
     bool ok = j->call.err == OK;
+    bool unheard = j->r == NULL || (j->opened[0] != '\0' && http_client_ended(j->r));
     (void)w;
-    if (j->r == NULL)
+    if (unheard)
         console_end(slice_of(j->opened));
+    if (j->r == NULL) {
+        session_job_free(j);
+        return;
+    }
+    if (unheard)
+        job_problem(j, E_CANCELED, 400, NULL,
+                    "the client ended its side of the connection before the answer, so the new "
+                    "session ended; keep the connection open until the answer has come");
     else if (!ok)
         api_login_problem(j->r, j->shown);
     else if (j->call.command == &logout_row)

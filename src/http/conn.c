@@ -81,6 +81,11 @@ void http_release(struct http_request *r)
     conn_release(x->h->conn, CONN_HOLD_STREAM);
 }
 
+bool http_client_ended(const struct http_request *r)
+{
+    return CONTAINER_OF(r, const struct exchange, r)->h->ended;
+}
+
 /* Input. */
 
 static void http_conn_handle(struct exchange *x)
@@ -197,7 +202,7 @@ static void http_conn_on_event(struct conn *c, enum conn_event ev)
         conn_release(c, CONN_HOLD_OUTPUT);
         break;
     case CONN_EOF: /* half-closed clients still get their answer */
-        h->last = true;
+        h->last = h->ended = true;
         if (h->phase != PHASE_WORK)
             conn_close(c);
         break;

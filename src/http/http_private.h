@@ -62,6 +62,7 @@ struct http_conn {
     uint8_t phase;
     bool reading;        /* on_input() still uses the exchange after the callback: do not free it */
     bool last;           /* no request is taken behind this one */
+    bool ended;          /* the client has said that it sends no more */
     bool given;          /* the connection has another owner now */
     struct peer_key key; /* of the address that is counted; beyond: each request is refused */
 };

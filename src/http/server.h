@@ -96,6 +96,9 @@ void http_take_body(struct http_request *r, struct buf *out);
 void http_hold(struct http_request *r);
 void http_release(struct http_request *r);
 
+/* The client has ended its side: it may have gone altogether, and then reads no answer. */
+bool http_client_ended(const struct http_request *r);
+
 /* Answers. Beside what is named here the server writes Date, Connection, the length, the headers of
  * CORS, and security headers for browsers. */
 struct http_answer {
