@@ -144,10 +144,9 @@ static void vcard_photo_loaded(struct account *a, enum err e, void *arg)
     if (!users_there(t->call, a, e))
         return;
     if (a->state != ACTOR_READY) { /* which of its photos counts, is not known */
-        command_fail(
-            t->call, E_CONFLICT,
-            "%.*s is disabled, so its photo cannot be read; `user enable` lets it in again",
-            SLICE_ARG(a->jid));
+        vcard_photo_none(t->call, "unknown",
+                         "the account is disabled, so its photo cannot be read; `user enable` lets "
+                         "it in again");
         return;
     }
     t->id = a->id;
@@ -178,8 +177,8 @@ struct command vcard_photo_command = {
     .columns =
         (const struct command_column[]){
             { .name = "type",
-              .doc = "image/png, image/jpeg or image/gif, by its first bytes; unknown: another; "
-                     "none" },
+              .doc = "image/png, image/jpeg or image/gif, by its first bytes; unknown: another, "
+                     "or one that cannot be read; none" },
             { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "its size" },
             { .name = "width", .type = PARAM_INT, .unit = "pixels", .doc = "how wide it is" },
             { .name = "height", .type = PARAM_INT, .unit = "pixels", .doc = "how high it is" },
