@@ -315,6 +315,7 @@ def opened(server, folder):
 @pytest.fixture
 def pages(server, tmp_path):
     with opened(server, tmp_path / "browser") as made:
+        made.resize(1280, 800)
         yield made
 
 

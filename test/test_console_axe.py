@@ -6,22 +6,17 @@ import pytest
 
 from muster.client import TIMEOUT
 from muster.muc import Room
-from test_api import api_server
-from test_console import AXE, XSS, opened
+from test_console import AXE, XSS, opened, server
 from test_console_language import before_each_page, choose, speaks
 from test_console_login import PASSWORD
 from test_console_pages import png, set_photo, upload
 
+__all__ = ["server"]
 pytestmark = pytest.mark.release
 
 
-@pytest.fixture
-def server(make_server):
-    return api_server(make_server)
-
-
-# Looks at each tab, and, if asked, at each form that a button of the page opens and at the first
-# line of each list: {faults, views}.
+# Looks at each tab, at the page with all open that it has closed, and, if asked, at each form that
+# a button of the page opens and at the first line of each list: {faults, views}.
 WALK = r"""
 window.walkWithAxe = async (only, forms, contrast) => {
   const pause = () => new Promise((go) => setTimeout(go, 10));
@@ -57,7 +52,9 @@ window.walkWithAxe = async (only, forms, contrast) => {
     const line = document.querySelector('tbody tr .quiet');
     if (forms && line) await open(line);
   }
-  for (const details of document.querySelectorAll('details')) details.open = true;
+  const closed = document.querySelectorAll('details:not([open])');
+  for (const details of closed) details.open = true;
+  if (closed.length) await look('all open');
   if (forms)
     for (const button of document.querySelectorAll(
         '.head button, .groups button, .commands button')) await open(button);

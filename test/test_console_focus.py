@@ -4,23 +4,12 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from muster.muc import Room
-from test_api import api_server
-from test_console import opened
+from test_console import pages, server
 from test_console_login import PASSWORD
 from test_webchat import Keys
 
+__all__ = ["pages", "server"]
 pytestmark = pytest.mark.release
-
-
-@pytest.fixture
-def server(make_server):
-    return api_server(make_server)
-
-
-@pytest.fixture
-def pages(server, tmp_path):
-    with opened(server, tmp_path / "browser") as made:
-        yield made
 
 
 def press(pages, css, text=""):

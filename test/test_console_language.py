@@ -7,16 +7,11 @@ import pytest
 
 from muster.client import TIMEOUT, until
 from muster.server import ROOT
-from test_api import api_server
-from test_console import get, opened
+from test_console import get, opened, server
 from test_console_login import PASSWORD
 
+__all__ = ["server"]
 ADMIN = ROOT / "web/admin"
-
-
-@pytest.fixture
-def server(make_server):
-    return api_server(make_server)
 
 
 def read(text, told):

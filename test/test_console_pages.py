@@ -13,23 +13,12 @@ from muster.client import until
 from muster.imports import server_data
 from muster.server import free_ports, refusal
 from test_api import Api, api_server
-from test_console import XSS, opened
+from test_console import XSS, opened, pages, server
 from test_console_language import choose
 from test_upload import http_do
 
+__all__ = ["pages", "server"]
 pytestmark = pytest.mark.release
-
-
-@pytest.fixture
-def server(make_server):
-    return api_server(make_server)
-
-
-@pytest.fixture
-def pages(server, tmp_path):
-    with opened(server, tmp_path / "browser") as made:
-        made.resize(1280, 800)
-        yield made
 
 
 def links(pages, css):

@@ -6,42 +6,12 @@ import pytest
 from muster import federation, xml
 from muster.client import until
 from muster.muc import Room
-from test_s2s_lost import read_join
+from test_s2s_lost import ONE, OTHER, authority, listener, node, read_join, start
 
-ONE, OTHER = "one.test", "other.test"
+__all__ = ["authority", "listener", "node", "start"]
 SM = f"<sm xmlns='{xml.SM}'/>"
 ENABLED = f"<enabled xmlns='{xml.SM}'/>"
 QUICK = 12  # attempts a minute that follow at once
-
-
-@pytest.fixture
-def authority(tmp_path):
-    return federation.Authority(tmp_path)
-
-
-@pytest.fixture
-def start(make_server, authority):
-    """A function that starts a server of ours."""
-    def one(user, domain):
-        tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
-        return make_server(user, domains=[domain], s2s=True, tls=tls,
-                           settings=federation.settings())
-    return one
-
-
-@pytest.fixture
-def listener(authority):
-    victim = federation.Listener(OTHER, authority.issue("victim", OTHER))
-    yield victim
-    victim.close()
-
-
-@pytest.fixture
-def node(start, listener):
-    """With a route to a server that the test plays."""
-    server = start("alice", ONE)
-    federation.route(server, OTHER, listener.port)
-    return server
 
 
 def say(client, to, body):

@@ -7,21 +7,10 @@ import pytest
 from muster import federation, xml
 from muster.client import until
 from test_s2s_connections import ONE, OTHER, REFUSAL, Line, lines, stored
-from test_s2s_lost import until_confirmed
+from test_s2s_lost import authority, listener, until_confirmed
 
+__all__ = ["authority", "listener"]
 KEPT = "id='kept' resume='true' max='{}'"
-
-
-@pytest.fixture
-def authority(tmp_path):
-    return federation.Authority(tmp_path)
-
-
-@pytest.fixture
-def listener(authority):
-    one = federation.Listener(OTHER, authority.issue("victim", OTHER))
-    yield one
-    one.close()
 
 
 @pytest.fixture
