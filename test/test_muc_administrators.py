@@ -2,6 +2,7 @@
 import pytest
 
 from muster import muc
+from muster.client import until
 from muster.server import refusal
 
 
@@ -105,3 +106,18 @@ def test_a_client_adds_one(make_server):
     alice.result("set", ask.format(f"action='complete' sessionid='{form.get('sessionid')}'>"
                                    + muc.submit("x", {"jid": "bob@localhost"})), to="localhost")
     assert [r["jid"] for r in server.rows("room-admin", "list")] == ["bob@localhost"]
+
+
+def test_an_account_that_is_deleted_meanwhile_is_none(server):
+    """Else whoever registers that name next would own every room."""
+    for n in range(10):
+        jid = f"gone{n}@localhost"
+        server.add_user(f"gone{n}")
+        both = [server.ctl_start("room-admin", "add", jid), server.ctl_start("user", "del", jid)]
+        for process in both:
+            process.communicate(timeout=60)
+        assert [process.returncode for process in both] in ([0, 0], [1, 0])
+        until("the list is without it", lambda jid=jid: jid not in [
+            row["jid"] for row in server.rows("room-admin", "list")])
+    server.restart()
+    assert server.rows("room-admin", "list") == []

@@ -61,13 +61,14 @@ static struct store_stmt list_stmt = {
     .params = "",
     .cols = "ttt",
 };
-/* One who is there already keeps what is not given (NULL). */
+/* One who is there already keeps what is not given (NULL). The account may be deleted meanwhile. */
 static struct store_stmt put_stmt = {
     .name = "room_administrator.put",
     .sql = "INSERT INTO room_administrator(jid, nick, description) "
            "SELECT $1, COALESCE($2, ''), COALESCE($3, '') "
-           "WHERE EXISTS(SELECT 1 FROM room_administrator WHERE jid = $1) "
-           "OR (SELECT COUNT(*) FROM room_administrator) < $4 "
+           "WHERE EXISTS(SELECT 1 FROM account WHERE jid = $1) "
+           "AND (EXISTS(SELECT 1 FROM room_administrator WHERE jid = $1) "
+           "OR (SELECT COUNT(*) FROM room_administrator) < $4) "
            "ON CONFLICT(jid) DO UPDATE SET nick = COALESCE($2, room_administrator.nick), "
            "description = COALESCE($3, room_administrator.description)",
     .params = "tTTi",
@@ -299,17 +300,49 @@ static void administrators_worker_ended(struct worker *w)
         set_free(atomic_exchange(&current, NULL));
 }
 
+static void administrators_read_again(void *arg, enum store_result result,
+                                      const struct store_batch *b);
+
 /* A later account with that name is another user. */
 static void administrators_removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
+static struct {
+    unsigned writes; /* that answer with the list */
+    bool deleted;    /* an account was, since they began: the list that comes may still have it */
+} under_way;         /* at the home of DUTY_ROOMS */
+
+static void administrators_write_begins(void) { under_way.writes++; }
+
+static void administrators_write_ends(struct worker *w)
+{
+    ensure(duty_is_here(w, DUTY_ROOMS) && under_way.writes > 0);
+    if (--under_way.writes > 0 || !under_way.deleted)
+        return;
+    under_way.deleted = false;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    administrators_write_begins();
+    store_submit(b, worker_loop(w), 0, administrators_read_again, w);
+}
+
+static void administrators_read_again(void *arg, enum store_result result,
+                                      const struct store_batch *b)
+{
+    administrators_loaded(arg, result, b);
+    administrators_write_ends(arg);
+}
+
 static void administrators_account_deleted(struct worker *w, slice bare)
 {
     const struct set *was = atomic_load(&current);
     const slice *jid;
-    if (!duty_is_here(w, DUTY_ROOMS) || !set_has(was, bare))
+    if (!duty_is_here(w, DUTY_ROOMS))
+        return;
+    under_way.deleted |= under_way.writes > 0;
+    if (!set_has(was, bare))
         return;
     struct set *is = set_make();
     for (uint32_t i = 0; (jid = map_next(&was->members, &i)) != NULL;)
@@ -328,21 +361,32 @@ struct task {
 
 static struct store_val text_or_null(slice text) { return text.ptr == NULL ? SV_NULL : SV_T(text); }
 
-static void administrators_added(void *arg, enum store_result result, const struct store_batch *b)
+static void administrators_refuse(struct task *t, const struct store_batch *b)
 {
-    struct task *t = arg;
-    if (result != STORE_OK)
-        command_fail_cause(t->call, err_of_store(result), "it could not be stored");
-    else if (store_changed(b, 0) == 0)
+    if (store_row_count(b, 1) < ADMINISTRATORS_MAX)
+        command_fail(t->call, E_NOTFOUND, "the account %.*s has been deleted meanwhile",
+                     SLICE_ARG(t->jid));
+    else
         command_fail(t->call, E_LIMIT,
                      "there are %d administrators of group chat, as many as "
                      "there may be; `room-admin del` removes one",
                      ADMINISTRATORS_MAX);
+}
+
+static void administrators_added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct worker *w = t->worker;
+    if (result != STORE_OK)
+        command_fail_cause(t->call, err_of_store(result), "it could not be stored");
+    else if (store_changed(b, 0) == 0)
+        administrators_refuse(t, b);
     else
         administrators_publish(t->worker, b, 1, t->call,
                                arena_printf(t->call->arena,
                                             "%.*s is an administrator of group chat",
                                             SLICE_ARG(t->jid)));
+    administrators_write_ends(w);
 }
 
 static void add_known(void *arg)
@@ -353,6 +397,7 @@ static void add_known(void *arg)
               text_or_null(command_arg(t->call, "nick")),
               text_or_null(command_arg(t->call, "description")), SV_I(ADMINISTRATORS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    administrators_write_begins();
     store_submit(b, worker_loop(t->worker), 0, administrators_added, t);
 }
 
@@ -379,6 +424,7 @@ static void administrators_run_add(struct command_call *call)
 static void administrators_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
+    struct worker *w = t->worker;
     if (result != STORE_OK)
         command_fail_cause(t->call, err_of_store(result), "it could not be deleted");
     else if (store_changed(b, 0) == 0)
@@ -389,6 +435,7 @@ static void administrators_deleted(void *arg, enum store_result result, const st
                                arena_printf(t->call->arena,
                                             "%.*s is no administrator of group chat any more",
                                             SLICE_ARG(t->jid)));
+    administrators_write_ends(w);
 }
 
 static void administrators_run_del(struct command_call *call)
@@ -397,6 +444,7 @@ static void administrators_run_del(struct command_call *call)
     struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    administrators_write_begins();
     store_submit(b, worker_loop(t->worker), 0, administrators_deleted, t);
 }
 
