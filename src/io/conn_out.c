@@ -217,6 +217,7 @@ static void conn_out_block(struct conn *c)
  * it holds for a rate alone, that takes as long as it does. */
 void conn_breaks(struct conn *c, int why)
 {
+    ensure(why > 0);
     const char *text = strerrordesc_np(why);
     bool by_peer = why == EPIPE || why == ECONNRESET;
     if (!by_peer || c->state != CONN_OPEN || (c->eof && !c->tell_eof)) {

@@ -271,6 +271,7 @@ static struct store_port *port_of(struct store *store, struct loop *loop)
 /* Nearly all deadlines are one of two, so the place is found at the end of one of the lists. */
 static void await(struct store_port *port, struct store_op *op, uint64_t ms)
 {
+    ensure(ms > 0 && op->until_us > 0);
     struct list *all = ms > STORE_DEADLINE_MS ? &port->patient : &port->pending, *at = all;
     while (at->prev != all &&
            CONTAINER_OF(at->prev, struct store_op, node)->until_us > op->until_us)

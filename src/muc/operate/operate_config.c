@@ -82,6 +82,11 @@ static void note_field(struct buf *out, const struct field_note *note)
                SLICE_ARG(note->secret ? SLICE("(not shown)") : note->value));
 }
 
+static void note_owners(struct buf *out, slice owners)
+{
+    note_field(out, &(struct field_note){ .name = SLICE("owners"), .value = owners });
+}
+
 /* owners: the argument; ptr NULL: they stay. */
 static void note_change(struct command_call *call, const struct room *r,
                         const struct room_config *next, slice owners)
@@ -97,10 +102,8 @@ static void note_change(struct command_call *call, const struct room *r,
             note_field(&after, is);
         }
     if (owners.ptr != NULL) {
-        note_field(&before,
-                   &(struct field_note){ .name = SLICE("owners"),
-                                         .value = operate_people(r, AFF_OWNER, call->arena) });
-        note_field(&after, &(struct field_note){ .name = SLICE("owners"), .value = owners });
+        note_owners(&before, operate_people(r, AFF_OWNER, call->arena));
+        note_owners(&after, owners);
     }
     command_changed(call, buf_fit(&before), buf_fit(&after));
     buf_fini(&before);
