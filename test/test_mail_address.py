@@ -241,6 +241,51 @@ def test_rooms_and_invitations(servers, users):
     assert alice.bare not in xml.canonical(found)
 
 
+def admins(room, client):
+    return room.configuration(client)["muc#roomconfig_roomadmins"]
+
+
+def test_forms_of_a_room(servers, users):
+    """Whoever is abroad names users of ours by their mail addresses, and sees them by these."""
+    alice, bob = users
+    carol = servers[0].client("carol")
+    cave = Room("cave", ONE)
+    cave.create(carol, "carol", persistentroom=True, moderatedroom=True,
+                roomowners=[carol.bare, mail(bob)], roomadmins=[alice.bare])
+    assert admins(cave, bob) == [mail(alice)]
+    assert admins(cave, carol) == [alice.bare]
+    cave.configure(bob, roomadmins=[])
+    assert admins(cave, carol) == []
+    cave.configure(bob, roomadmins=[mail(alice)])
+    assert admins(cave, carol) == [alice.bare]
+    assert cave.enter(alice, "alice").own.standing == ("admin", "moderator")
+
+
+def test_who_asks_for_voice_is_named_by_the_mail_address(servers, users):
+    alice, bob = users
+    cave = Room("cave", ONE)
+    cave.create(servers[0].client("carol"), "carol", moderatedroom=True, roomowners=[mail(bob)])
+    cave.enter(bob, "bob")
+    cave.enter(alice, "alice")
+    alice.send(f"<message to='{cave}'>" + muc.submit(muc.REQUEST, {"muc#role": "participant"})
+               + "</message>")
+    asked = bob.expect(f"<message from='{cave}'><x xmlns='{muc.DATA}'/></message>")
+    assert muc.form_values(asked)["muc#jid"] == mail(alice, "a")
+    assert alice.bare not in xml.canonical(asked)
+
+
+def test_a_form_to_a_room_abroad(servers, users):
+    """Else the room gives a right to an address that nobody uses."""
+    alice, bob = users
+    carol = servers[0].client("carol")
+    cave = Room("cave", OTHER)
+    cave.create(alice, "alice", persistentroom=True, roomadmins=[carol.bare])
+    assert cave.enter(carol, "carol").own.standing == ("admin", "moderator")
+    cave.configure(alice, roomowners=[alice.bare, mail(bob)])
+    owners = cave.configuration(bob)["muc#roomconfig_roomowners"]
+    assert set(owners) == {mail(alice), bob.bare}
+
+
 def test_inside_nothing_changes(servers, users):
     alice, bob = users
     carol = servers[0].client("carol", "c")

@@ -110,7 +110,7 @@ def test_a_client_adds_one(make_server):
 
 def test_an_account_that_is_deleted_meanwhile_is_none(server):
     """Else whoever registers that name next would own every room."""
-    for n in range(10):
+    for n in range(30):
         jid = f"gone{n}@localhost"
         server.add_user(f"gone{n}")
         both = [server.ctl_start("room-admin", "add", jid), server.ctl_start("user", "del", jid)]

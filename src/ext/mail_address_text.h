@@ -9,7 +9,8 @@ struct buf;
 typedef slice mail_address_fn(void *arg, slice bare);
 
 /* Appends the text with other addresses in the attributes that name users (`from`, `to`, `jid`,
- * `by`, `publisher`), of the stanza and of all that is in it. The resource of a full JID
- * stays. Character data is not touched. Text that is no XML is copied from where that begins.
+ * `by`, `publisher`), of the stanza and of all that is in it, and in the values of forms (XEP-0004)
+ * whose field has such a type or name. The resource of a full JID stays. Other character data is
+ * not touched. Text that is no XML is copied from where that begins.
  * Returns whether something was replaced. */
 bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg);

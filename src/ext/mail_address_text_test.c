@@ -33,6 +33,29 @@ static void test_replaces(void **state)
     check("<x from='b' to='alice@a.test' by='alice@a.test/'/>",
           "<x from='b' to='alice.smith@a.test' by='alice.smith@a.test/'/>");
 }
+#define FORM(field, value)                                                                         \
+    "<x xmlns='jabber:x:data'><field " field "><value>" value "</value></field></x>"
+static void test_replaces_in_forms(void **state)
+{
+    (void)state;
+    check(FORM("type='jid-single' var='a'", "alice@a.test"),
+          FORM("type='jid-single' var='a'", "alice.smith@a.test"));
+    check(FORM("var=\"muc#roomconfig_roomadmins\" type='jid-multi'", "alice@a.test/x"),
+          FORM("var=\"muc#roomconfig_roomadmins\" type='jid-multi'", "alice.smith@a.test/x"));
+    check(FORM("var='with'", "b@a.test</value><value >alice@a.test"),
+          FORM("var='with'", "b@a.test</value><value >alice.smith@a.test"));
+    check(FORM("var='subject'", "alice@a.test"), FORM("var='subject'", "alice@a.test"));
+    check(FORM("type='jid-single'/><field var='b'", "alice@a.test"),
+          FORM("type='jid-single'/><field var='b'", "alice@a.test"));
+    check(FORM("var='with'", "x") "<value>alice@a.test</value>",
+          FORM("var='with'", "x") "<value>alice@a.test</value>");
+    check(FORM("var='with'", "to alice@a.test"), FORM("var='with'", "to alice@a.test"));
+    check("<field var='with'><value>alice@a.test", "<field var='with'><value>alice@a.test");
+    check("<field var='with'><value/>alice@a.test", "<field var='with'><value/>alice@a.test");
+    check("<field var='with'><value />alice@a.test<a/>",
+          "<field var='with'><value />alice@a.test<a/>");
+    check("<field var='with'><value>", "<field var='with'><value>");
+}
 static void test_keeps(void **state)
 {
     static const char *const same[] = { "",
@@ -57,6 +80,7 @@ static void test_keeps(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = { cmocka_unit_test(test_replaces),
+                                               cmocka_unit_test(test_replaces_in_forms),
                                                cmocka_unit_test(test_keeps) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
