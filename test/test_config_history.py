@@ -335,6 +335,18 @@ def test_a_rollback_covers_domains_that_are_away(make_server, how):
         name: shown for name, (_, _, shown) in changes.items()}
 
 
+def test_the_audit_log_names_the_one_setting_of_a_change(make_server):
+    """The arguments of these commands do not."""
+    server = make_server()
+    server.ctl("config", "edit", "sm.ack-every", "8")
+    server.ctl("config", "apply")
+    server.ctl("config", "rollback")
+    server.ctl("set", "sm.ack-every", "9")
+    assert [(e["command"], e["before"], e["after"]) for e in server.rows("audit", "list")[:3]] == [
+        ("set", "5", "9"), ("config rollback", "sm.ack-every=8", "sm.ack-every=5"),
+        ("config apply", "sm.ack-every=5", "sm.ack-every=8")]
+
+
 def test_a_kill_during_the_rollback(make_server):
     """It is one transaction: it is done when the server runs again, and once."""
     server = make_server()

@@ -278,7 +278,8 @@ static void apply_item(const struct settings_item *item)
 static void add_value(const struct settings_turn *t, struct buf *out, const char *name, slice value)
 {
     bool several = t->count + t->away_count > 1;
-    if (several)
+    bool in_args = t->kind == SETTINGS_SET || t->kind == SETTINGS_RESET;
+    if (several || !in_args)
         buf_printf(out, "%s=", name);
     buf_printf(out, "%.*s%s", SLICE_ARG(value), several ? "\n" : "");
 }
@@ -307,8 +308,9 @@ static slice stored_text(const struct setting *s, slice stored, struct arena *tm
     return (slice){ text, param_format(&s->param, s->def, text, SETTING_BYTES_MAX) };
 }
 
-/* The values of its settings, for the audit log: of several, a line each with the name. Neither
- * secrets nor what users are told. stored: instead of the values that apply; NULL: those. */
+/* The values of its settings, for the audit log: of several, a line each; with the name, unless it
+ * is in the arguments of the command. Neither secrets nor what users are told. stored: instead of
+ * the values that apply; NULL: those. */
 static slice values_of(const struct settings_turn *t, const slice *stored, bool applied)
 {
     struct buf out;
