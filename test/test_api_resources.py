@@ -253,6 +253,8 @@ def test_a_component_that_is_there_keeps_its_secret(api, server):
     new = api("POST", f"{path}/secret", {})
     assert new.status == 200 and new.json["rows"][0]["secret"] not in made
     assert api("POST", "/components/none.localhost/secret", {}).status == 404
+    for body in {}, {"secret": "s" * 32}:  # no component may have it
+        assert api("PUT", "/components/localhost", body).status == 409
     given = {"secret": "s" * 32}
     assert [api("PUT", path, given).status for _ in range(2)] == [200, 200]
 

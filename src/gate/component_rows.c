@@ -101,6 +101,7 @@ static bool component_rows_domain_ok(struct command_call *call, slice domain)
     if (!node_serves(worker_node(w), domain) &&
         host_find(worker_node(w), domain, &(slice){ 0 }) == NULL)
         return true;
+    call->culprit = "domain"; /* it is not that the component is there */
     command_fail(call, E_EXISTS, "%.*s is served by this server itself", SLICE_ARG(domain));
     return false;
 }
