@@ -231,7 +231,9 @@ def test_a_secret_is_made_if_none_is_given(host):
     Component(host, "made.example.test", row["secret"])
     assert row["secret"] not in host.log()
     assert host.rows("component", "add", "made.example.test") == []  # it is there: nothing changes
+    connected = Component(host, "made.example.test", row["secret"])
     again, = host.rows("component", "secret", "made.example.test")
+    connected.expect_stream_error("not-authorized")
     assert again["secret"] != row["secret"]
     given = host.ctl("component", "add", "made.example.test", "--stdin", stdin=SECRET + "\n")
     assert given["rows"] == []

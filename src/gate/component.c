@@ -489,7 +489,7 @@ const struct edge component_edge = { .name = "component",
                                      .end = component_part_ends,
                                      .remote = component_send };
 
-void component_end(struct worker *w, slice domain)
+void component_end(struct worker *w, slice domain, slice why)
 {
     struct component_gate *g = edge_own(worker_node(w), &component_edge);
     if (g == NULL)
@@ -498,7 +498,7 @@ void component_end(struct worker *w, slice domain)
     LIST_EACH (it, &g->worker[worker_index(w)].streams.all) {
         struct component *c = component_of(CONTAINER_OF(it, struct xstream, node));
         if (slice_eq(component_domain(c), domain))
-            xstream_fail(&c->x, XE_NOT_AUTHORIZED, SLICE("this component was deleted"));
+            xstream_fail(&c->x, XE_NOT_AUTHORIZED, why);
     }
 }
 

@@ -29,9 +29,9 @@ NODISCARD enum err component_create(struct component_gate **out,
                                     struct why *why);
 void component_destroy(struct component_gate **g); /* after the loops have ended */
 
-/* Ends the connections of a domain that are on this worker, whatever their state: its secret is
- * deleted. Nothing where there are no listeners. */
-void component_end(struct worker *w, slice domain);
+/* Ends the connections of a domain that are on this worker, whatever their state: its secret counts
+ * no more. why: the text of the stream error. Nothing where there are no listeners. */
+void component_end(struct worker *w, slice domain, slice why);
 
 extern const struct edge component_edge; /* `own` is a struct component_gate */
 extern const struct feature component_feature;

@@ -119,18 +119,22 @@ static slice component_sealed(struct command_call *call, slice domain, slice sec
 /* All workers know the domains of components, connected or not (home/remote.h). */
 struct component_there {
     slice domain;
+    bool anew; /* it has another secret: connections with the old one end */
 };
 
 static void component_there_run(struct worker *w, void *message, const struct message_from *from)
 {
-    slice domain = ((const struct component_there *)message)->domain;
+    const struct component_there *m = message;
     (void)from;
-    remote_expect(w, domain, true);
-    component_shown_again(w, domain);
+    remote_expect(w, m->domain, true);
+    if (m->anew)
+        component_end(w, m->domain, SLICE("this component has another secret now"));
+    component_shown_again(w, m->domain);
 }
 
 static const struct message_field component_there_fields[] = {
     F_BARE(struct component_there, domain),
+    F_BOOL(struct component_there, anew),
     { 0 },
 };
 static const struct message_row component_there_message = {
@@ -173,16 +177,20 @@ static void added_everywhere(struct worker *w, void *arg)
     command_done(call, "%.*s may connect with this secret", SLICE_ARG(command_arg(call, "domain")));
 }
 
-static void component_rows_added(void *arg, enum store_result result, const struct store_batch *b)
+static void component_tells_all(struct command_call *call, enum store_result result, bool anew)
 {
-    struct command_call *call = arg;
-    (void)b;
     if (result != STORE_OK)
         command_fail_cause(call, err_of_store(result), NULL);
     else
         each_home(call->worker, &component_there_message,
-                  &(struct component_there){ command_arg(call, "domain") },
+                  &(struct component_there){ command_arg(call, "domain"), anew },
                   &(struct asker){ .done = added_everywhere, .arg = call });
+}
+
+static void component_rows_added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    component_tells_all(arg, result, false);
 }
 
 struct deletion {
@@ -199,7 +207,7 @@ static void component_gone_run(struct worker *w, void *message, const struct mes
     slice domain = ((const struct component_gone *)message)->domain;
     (void)from;
     remote_expect(w, domain, false);
-    component_end(w, domain);
+    component_end(w, domain, SLICE("this component was deleted"));
 }
 
 static const struct message_field component_gone_fields[] = {
@@ -263,15 +271,14 @@ struct making {
     char secret[2 * SECRET_MADE + 1];
 };
 
-static void component_rows_made(void *arg, enum store_result result, const struct store_batch *b)
+static void component_rows_made(const struct making *m, enum store_result result, bool anew)
 {
-    struct making *m = arg;
     if (result == STORE_OK) {
         command_row(m->call);
         command_text(m->call, "domain", m->domain);
         command_text(m->call, "secret", slice_of(m->secret));
     }
-    component_rows_added(m->call, result, b);
+    component_tells_all(m->call, result, anew);
 }
 
 static void component_rows_made_new(void *arg, enum store_result result,
@@ -279,7 +286,7 @@ static void component_rows_made_new(void *arg, enum store_result result,
 {
     const struct making *m = arg;
     if (result != STORE_OK || store_changed(b, 0) > 0)
-        component_rows_made(arg, result, b);
+        component_rows_made(m, result, false);
     else
         command_done(m->call,
                      "%.*s is there already, and its secret has not changed; `component secret` "
@@ -292,7 +299,7 @@ static void component_rows_made_another(void *arg, enum store_result result,
 {
     const struct making *m = arg;
     if (result != STORE_OK || store_changed(b, 0) > 0)
-        component_rows_made(arg, result, b);
+        component_rows_made(m, result, true);
     else
         component_fail_missing(m->call);
 }
@@ -440,7 +447,8 @@ static struct command command_secret = {
             { 0 },
         },
     .run = component_rows_run_secret,
-    .doc = "Makes a new secret for a component, and shows it. The old one is no longer valid.",
+    .doc = "Makes a new secret for a component, and shows it. The old one is no longer valid, and "
+           "connections that were made with it end.",
     .columns = component_made_columns,
 };
 static struct command command_del = {
