@@ -33,7 +33,7 @@ static void partner_shows_link(const struct partner *p, struct s2s_shown *s)
     }
 }
 
-enum { SHOWN_WHY_BYTES = PARTNER_WHY_BYTES + 120 };
+enum { SHOWN_WHY_BYTES = PARTNER_WHY_BYTES + 160 };
 
 /* Fills `text`. */
 static slice partner_shows_why(const struct partner *p, char text[SHOWN_WHY_BYTES])
@@ -45,7 +45,7 @@ static slice partner_shows_why(const struct partner *p, char text[SHOWN_WHY_BYTE
     snprintf(text, SHOWN_WHY_BYTES, "%s; the other server keeps its session for %u s more, and %s",
              p->why, (unsigned)left_s,
              waits ? "stanzas wait until it is resumed"
-                   : "unconfirmed stanzas wait until it is resumed");
+                   : "unconfirmed stanzas wait until it is resumed, or that server connects");
     return slice_of(text);
 }
 
