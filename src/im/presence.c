@@ -522,6 +522,19 @@ void presence_hide(struct account *a, slice contact)
     EMIT(account.contact_shown, a, contact, false);
 }
 
+static void leave_name(struct session *s, void *arg)
+{
+    const slice *contact = arg;
+    if (contact_name(s->account->roster, *contact, CONTACT_SEES) != s->was_named)
+        hide_session(s, arg);
+}
+
+void presence_renamed(struct account *a, slice contact)
+{
+    ensure(account_here(a));
+    sessions_each(a, SESSIONS_AVAILABLE, leave_name, &contact);
+}
+
 void presence_probe(struct account *a, slice contact)
 {
     sessions_each(a, SESSIONS_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });

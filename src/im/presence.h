@@ -36,6 +36,9 @@ void presence_show(struct account *a, slice contact);
  * it must not even learn that they are there. */
 void presence_look(struct account *a, slice contact);
 void presence_hide(struct account *a, slice contact);
+/* A contact that sees the account has asked for it by another of its addresses (im/contact_name.h):
+ * by the one before, what it could see then is unavailable. */
+void presence_renamed(struct account *a, slice contact);
 /* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
 void presence_probe(struct account *a, slice contact);
 /* It comes by itself: features ask for theirs (account.probed). */

@@ -548,6 +548,8 @@ static void in_apply(struct actor_change *base, enum err e)
     presence_look(a, contact);
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
+    if (c->changes && c->verb == SUB_SUBSCRIBE && roster_is_seen(a, contact))
+        presence_renamed(a, contact);
     if (c->limit != NULL)
         refuse_watcher(a, c);
     if (c->answer != NULL)
