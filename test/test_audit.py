@@ -185,8 +185,8 @@ federation set bob@localhost off
 # The others, by why they say neither. `secret`: what it was and is must not be read. `job`: its
 # result is what is after it. `act`: there is no value before. `the arguments are all`: they name
 # what it makes or takes away, and it has nothing else. `a text to users`: of messages the log has
-# the length only. What is `missing` changes something that was there, and its entry does not tell
-# what: this one must not grow.
+# the length only. Commands under `missing` change something that was there, and their entries do
+# not tell what: that list must not grow.
 UNNOTED = {
     "secret": "admin-password admin-recovery-codes admin-totp admin-totp-confirm "
               "admin-totp-remove component-secret secrets-reset token-add user-password "

@@ -328,8 +328,8 @@ void command_done(struct command_call *c, const char *fmt, ...)
 /* Ends the call badly with "WHAT: the text of e", or with that text alone. E_TIMEOUT of a command
  * that changes something: it adds that the change may still happen. */
 void command_fail_cause(struct command_call *c, enum err e, const char *what);
-/* What has become of a change of which nothing else is done when it fails: "nothing was changed",
- * or that it may still happen. */
+/* The end of the answer where a change could not be stored, and was all that the command does:
+ * "nothing was changed", or that it may still happen. */
 const char *command_outcome(enum err e);
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

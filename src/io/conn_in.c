@@ -179,7 +179,7 @@ void conn_in_discard(struct conn *c)
             return;
 }
 
-/* What was read before is offered first. */
+/* Bytes that were read before are offered first. */
 static void conn_read_fails(struct conn *c, int why)
 {
     conn_breaks(c, why);
