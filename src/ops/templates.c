@@ -19,7 +19,7 @@ enum {
     TEMPLATE_GROUPS_BYTES = TEMPLATE_GROUPS_MAX * (TEMPLATE_NAME_MAX + 1), /* as long as theirs */
     TEMPLATE_NOTE_BYTES = TEMPLATE_GROUPS_BYTES + 2 * PROFILE_BYTES_MAX + 256,
     TEMPLATE_TOLD_AT_ONCE = 200, /* accounts that webhooks are told of */
-    LACKS_MS = 5000,             /* of a read, and how long it waits before */
+    LACKS_MS = 5000,             /* that a read may take, and with the time in line before it: */
     LACKS_LINE_MS = 10000,
 };
 

@@ -22,8 +22,9 @@ struct federation_rule {
     enum federation_mode mode;
     slice domains; /* FEDERATION_ONLY, FEDERATION_EXCEPT: `partner.test` or `*.partner.test` */
 };
-/* Whether a mode has domains as it must; else the call has failed. */
+struct arena;
 struct command_call;
+/* Whether a mode has domains as it must; else the call has failed. */
 bool federation_mode_fits(struct command_call *call, int64_t mode, slice domains);
 #define FEDERATION_MODE_DOC                                                                        \
     "off: no other server; on: all that the domain may; only: of these the ones in --domains; "    \
@@ -38,7 +39,6 @@ bool federation_domains_ok(slice words); /* a `check`; its `form`: */
 slice federation_domains_prepared(slice words, struct arena *tmp);
 bool federation_domains_any(slice words); /* not only spaces */
 /* For the audit log: "only domains=a.test b.test"; empty: no rule. In the arena. */
-struct arena;
 slice federation_rule_text(const struct federation_rule *r, struct arena *arena);
 /* Pure. FEDERATION_DEFAULT allows nothing. */
 bool federation_rule_allows(const struct federation_rule *r, slice domain);
