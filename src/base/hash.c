@@ -72,3 +72,9 @@ static inline uint64_t siphash13(const struct hash_key *key, slice s)
 
 uint64_t hash_with(const struct hash_key *key, slice bytes) { return siphash13(key, bytes); }
 uint64_t hash_keyed(slice bytes) { return siphash13(&process_key, bytes); }
+
+uint64_t hash_keyed_pair(slice a, slice b)
+{
+    uint64_t both[] = { hash_keyed(a), hash_keyed(b) };
+    return hash_keyed((slice){ (const char *)both, sizeof both });
+}

@@ -8,4 +8,5 @@ struct hash_key {
 };
 
 uint64_t hash_with(const struct hash_key *key, slice bytes);
-uint64_t hash_keyed(slice bytes); /* the process key */
+uint64_t hash_keyed(slice bytes);           /* the process key */
+uint64_t hash_keyed_pair(slice a, slice b); /* in this order, and as they are cut */

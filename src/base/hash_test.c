@@ -35,6 +35,10 @@ static void key_matters(void **state)
     assert_int_not_equal(hash_with(&a, text), hash_with(&b, text));
     assert_int_equal(hash_keyed(text), hash_keyed(SLICE("alice@example.test")));
     assert_int_not_equal(hash_keyed(text), hash_with(&(struct hash_key){ 0, 0 }, text));
+    assert_int_equal(hash_keyed_pair(SLICE("a"), text), hash_keyed_pair(SLICE("a"), text));
+    assert_int_not_equal(hash_keyed_pair(SLICE("a"), text), hash_keyed_pair(text, SLICE("a")));
+    assert_int_not_equal(hash_keyed_pair(SLICE("ab"), SLICE("c")),
+                         hash_keyed_pair(SLICE("a"), SLICE("bc")));
 }
 
 int main(void)

@@ -23,20 +23,13 @@ struct asked_list {
     struct list all; /* struct asked, the oldest first */
     unsigned count;
     unsigned next;                /* of `answered`, a ring */
-    uint64_t answered[ASKED_MAX]; /* asked_key(); 0: none */
+    uint64_t answered[ASKED_MAX]; /* hashes of the address that was asked and the id; 0: none */
 };
 
 unsigned federation_asked_slot;
 
 static slice asked_to(const struct asked *q) { return (slice){ q->text, q->to_len }; }
 static slice asked_id(const struct asked *q) { return (slice){ q->text + q->to_len, q->id_len }; }
-
-/* Of a request, or of its answer: the address that is asked, and the id. */
-static uint64_t asked_key(slice to, slice id)
-{
-    uint64_t both[] = { hash_keyed(to), hash_keyed(id) };
-    return hash_keyed((slice){ (const char *)both, sizeof both });
-}
 
 static struct asked_list *asked_list_of(const struct session *s)
 {
@@ -88,7 +81,7 @@ void federation_asked_anew(const struct session *s, const struct stanza *st)
     struct asked_list *l = asked_list_of(s);
     if (l == NULL)
         return;
-    unsigned at = asked_answered_at(l, asked_key(stanza_to(st), stanza_id(st)));
+    unsigned at = asked_answered_at(l, hash_keyed_pair(stanza_to(st), stanza_id(st)));
     if (at < ASKED_MAX)
         l->answered[at] = 0;
 }
@@ -118,7 +111,7 @@ bool federation_asked_ends(const struct account *a, const struct stanza *st)
     struct asked_list *l = s == NULL ? NULL : asked_list_of(s);
     if (l == NULL)
         return false;
-    uint64_t key = asked_key(stanza_from(st), stanza_id(st));
+    uint64_t key = hash_keyed_pair(stanza_from(st), stanza_id(st));
     LIST_EACH (it, &l->all) {
         struct asked *q = CONTAINER_OF(it, struct asked, node);
         if (!slice_eq(asked_id(q), stanza_id(st)) || !slice_eq(asked_to(q), stanza_from(st)))

@@ -124,8 +124,7 @@ bool federation_rate_request(struct federation_rates *r, slice domain, int64_t p
 static uint64_t pair_hash(const struct federation_pair *p)
 {
     ensure(p->ours.len > 0 && p->theirs.len > 0);
-    uint64_t both[2] = { hash_keyed(p->ours), hash_keyed(p->theirs) };
-    return hash_keyed((slice){ (const char *)both, sizeof both }) | 1;
+    return hash_keyed_pair(p->ours, p->theirs) | 1;
 }
 
 /* The place of the pair, or the one that it is to have. */
