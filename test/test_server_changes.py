@@ -80,7 +80,8 @@ def test_a_rollback_by_the_server_is_audited(host, killed):
         host.kill()
         host.start()
     found = until("the entry", lambda: entries(host, "config rollback"))
-    values = (("77", before), ("", ""))  # by the start, before settings are read
+    values = (("muc.rooms-max=77", f"muc.rooms-max={before}"),
+              ("", ""))  # by the start, before settings are read
     assert found[0][:2] == ("server", f"version={version - 1} comment=not confirmed in time")
     assert found[0][2:] in (values if killed else values[:1])
     host.ctl("audit", "verify")
