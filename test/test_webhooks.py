@@ -791,3 +791,19 @@ def test_a_rollback_at_the_start_is_told_as_one_while_the_server_runs(make_serve
     assert told[0] == told[1]
     assert "invite.max@localhost=9" in told[0][0] and "sm.ack-every=7" in told[0][1]
     assert "hush" not in str(told)
+
+
+def test_only_who_may_add_webhooks_sees_their_paths(make_server):
+    host = api_server(make_server, **LOCAL)
+    urls = ["https://hooks.example.org:8443/services/key?token=1", "https://h.example.org/"]
+    numbers = [add(host, url) for url in urls]
+    shown = {}
+    for role in ("administrator", "viewer", "auditor", "operator"):
+        token = host.rows("token", "add", role, role)[0]["token"]
+        listed = host.api("GET", "/webhooks", token=token)
+        shown[role] = [row["url"] for row in listed.json["items"]]
+        one = host.api("GET", f"/webhooks/{numbers[0]}", token=token)
+        assert one.json["url"] == shown[role][0]
+    short = ["https://hooks.example.org:8443/…", "https://h.example.org/"]
+    assert shown == {"administrator": urls, "viewer": short, "auditor": short, "operator": short}
+    assert [row["url"] for row in host.rows("webhook", "list")] == urls

@@ -7,7 +7,9 @@
 #include "base/command.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/principal.h"
 #include "base/rand.h"
+#include "codec/http_reply.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "ops/events.h"
@@ -151,11 +153,25 @@ static void webhook_add_stamp(struct command_call *call, const char *key, uint64
     command_text(call, key, slice_of(stamp));
 }
 
+/* Receivers often have a key in the path or the query, so only who may make webhooks sees these. */
+static slice webhook_shown_url(const struct command_call *call, slice url)
+{
+    struct http_uri uri;
+    bool secure = false;
+    char permission[COMMAND_PERMISSION_MAX];
+    command_permission(&webhook_add_command, permission, sizeof permission);
+    if (principal_may(&call->who, permission) || !webhook_uri(&uri, url, &secure) ||
+        slice_eq(uri.path, SLICE("/")))
+        return slice_dup(call->arena, url);
+    return slice_of(arena_printf(call->arena, "%s://%.*s/…", secure ? "https" : "http",
+                                 SLICE_ARG(uri.authority)));
+}
+
 static void webhook_add_row(struct command_call *call, const struct webhook *h)
 {
     command_row(call);
     command_int(call, "id", h->id);
-    command_text(call, "url", slice_dup(call->arena, h->url));
+    command_text(call, "url", webhook_shown_url(call, h->url));
     command_text(call, "events", slice_dup(call->arena, h->events));
     command_int(call, "waiting", (int64_t)h->waiting + h->unstored);
     command_int(call, "unstored", h->unstored);
@@ -253,7 +269,9 @@ static void run_webhook_events(struct command_call *call)
 
 static const struct command_column webhook_columns[] = {
     { .name = "id", .type = PARAM_INT, .doc = "its number" },
-    { .name = "url", .doc = "the receiver" },
+    { .name = "url",
+      .doc =
+          "the receiver; its path is shown to those who may add webhooks, since it may be secret" },
     { .name = "events", .doc = "the events that it wants" },
     { .name = "waiting", .moves = true, .type = PARAM_INT, .doc = "events that wait for it" },
     { .name = "unstored",
