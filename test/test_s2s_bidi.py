@@ -27,11 +27,11 @@ def authority(tmp_path):
 @pytest.fixture
 def start(make_server, authority):
     """A function that starts a server of ours."""
-    def one(user, domain, disk=None, **more):
+    def one(user, domain, disk=None, why=None, **more):
         tls = {**authority.issue(domain, domain, f"conference.{domain}"),
                "trust": str(authority.file)}
         return make_server(user, domains=[domain], s2s=True, tls=tls, disk=disk,
-                           settings=federation.settings(**more))
+                           why=why, settings=federation.settings(**more))
     return one
 
 

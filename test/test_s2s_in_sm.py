@@ -308,17 +308,26 @@ def test_a_stream_is_resumed_again_and_again(node, join):
 SLOW, MANY = 20, 60  # stanzas a second that are read, and how many come at once
 
 
-def test_what_a_server_has_sent_before_it_ends_is_read_at_its_rate(node, join):
-    """It has ended its stream and its connection, which cannot be written to any more, and sends
-    nothing again."""
+@pytest.mark.parametrize("resume", [None, "false"], ids=["plain", "counted"])
+@pytest.mark.parametrize("last", ["</stream:stream>", ""], ids=["end", "break"])
+def test_what_a_server_has_sent_before_it_ends_is_read_before_it_comes_back(node, join, last,
+                                                                           resume):
+    """It has ended its connection, which cannot be written to any more, and sends nothing again.
+    That is read at once; what comes on its next stream is so much later."""
     node.ctl("set", "federation.stanza-rate", str(SLOW))
-    alice, peer = node.client("alice"), join(node)
-    peer.raw("".join(message(n) for n in range(MANY)) + "</stream:stream>")
+    alice, peer = node.client("alice"), join(node, enable=False)
+    if resume is not None:
+        sm(peer, f"<enable xmlns='{xml.SM}' resume='{resume}'/>")
+    peer.raw("".join(message(n) for n in range(MANY)) + last)
+    node.wait_log("event=s2s.held")
     peer.sock.close()
-    for n in range(MANY):
-        alice.expect(f"<message><body>{n}</body></message>")
-    until("the end", lambda: not node.rows("s2s", "list"))
-    assert node.log().count("event=s2s.held") > 0
+    again = join(node, enable=False)
+    began = time.monotonic()
+    again.raw(message(MANY) + message(MANY + 1))
+    for n in range(MANY + 2):
+        alice.expect_next(f"<message><body>{n}</body></message>")
+    assert time.monotonic() - began > MANY / SLOW - 2
+    until("the end", lambda: len(node.rows("s2s", "list")) == 1)
 
 
 def test_a_stream_that_is_read_slowly_is_resumed_before_it_is_read_to_its_end(node, join):

@@ -263,6 +263,8 @@ static void rate_hold(struct xstream *x)
 
 void xstream_slow(struct xstream *x, uint64_t ms)
 {
+    if (x->last)
+        return;
     x->slow_until_us = loop_now_us(worker_loop(x->worker)) + ms * 1000;
     rate_hold(x);
 }
@@ -328,6 +330,16 @@ static void rate_paused(struct xstream *x)
     if (!x->in_debt && !rate_is_empty(x) && now >= x->slow_until_us)
         xstream_release(x, CONN_HOLD_RATE);
     xstream_timer(x);
+}
+
+/* What it has sent last is not held back for others of its kind: it may begin anew elsewhere, and
+ * that must not be read before. */
+static void xstream_is_last(struct xstream *x)
+{
+    x->last = true;
+    x->slow_until_us = 0;
+    if ((x->holds & CONN_HOLD_RATE) != 0)
+        rate_paused(x);
 }
 
 /* What waits for the peer. */
@@ -538,6 +550,9 @@ void xstream_on_event(struct conn *c, enum conn_event ev)
     case CONN_OVERFLOW:
         xstream_fail(x, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
         x->ops->gone(x, XSTREAM_SLOW);
+        break;
+    case CONN_LAST:
+        xstream_is_last(x);
         break;
     case CONN_EOF:
         xstream_end(x, XSTREAM_LOST);

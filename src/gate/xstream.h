@@ -122,7 +122,9 @@ struct xstream {
     uint8_t role;           /* enum stream_role */
     uint8_t state;          /* enum stream_state */
     uint8_t holds;          /* enum conn_hold */
-    bool header_sent, secure, pinged, in_debt;
+    bool header_sent, secure, pinged;
+    bool in_debt : 1;
+    bool last : 1; /* its peer has sent all that it will: xstream_slow() does nothing any more */
     bool end_sent; /* nothing may be written any more; input is still taken */
 #ifdef MUSTER_DEBUG
     struct list marked; /* in among->marked */

@@ -210,6 +210,7 @@ static void http_conn_on_event(struct conn *c, enum conn_event ev)
         conn_abort(c);
         break;
     case CONN_SECURED:
+    case CONN_LAST:
     case CONN_OVERFLOW:
         break;
     }

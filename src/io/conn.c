@@ -194,7 +194,29 @@ static void conn_local_make(struct loop *loop)
 /* Nothing but a rate keeps it from being read: what has come is read up to the end of the peer. */
 static bool conn_reads_on(const struct conn *c)
 {
-    return (c->hold & ~(unsigned)CONN_HOLD_RATE) == 0;
+    return !c->ends_held && (c->hold & ~(unsigned)CONN_HOLD_RATE) == 0;
+}
+
+/* Something has happened while it is not read. Only now is polling changed: a short hold costs no
+ * system call. What cannot be masked would be reported again and again. */
+static void conn_ready_held(struct conn *c, uint32_t events)
+{
+    bool breaks = (events & (EPOLLHUP | EPOLLERR)) != 0,
+         ends = breaks || (events & EPOLLRDHUP) != 0;
+    bool tells = conn_reads_on(c) && !c->last && c->state == CONN_OPEN;
+    if (ends && c->ends_held && c->state == CONN_OPEN) {
+        conn_fail(c, "the peer has ended the connection while it was not read");
+        return;
+    }
+    if (breaks)
+        conn_unpoll(c);
+    else
+        conn_poll(c, (c->source.events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) |
+                         ((c->ends_held || tells) && !ends ? (uint32_t)EPOLLRDHUP : 0));
+    if (ends && tells) {
+        c->last = true;
+        conn_tell(c, CONN_LAST);
+    }
 }
 
 static void conn_timeout(struct timer *t, struct loop *loop)
@@ -224,23 +246,9 @@ static void conn_ready(struct loop_source *s, uint32_t events)
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) == 0)
         return;
-    bool ends_held = c->ends_held && !conn_reads_on(c);
-    if (c->state == CONN_OPEN && c->hold != 0 && ends_held &&
-        (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) {
-        conn_fail(c, "the peer has ended the connection while it was not read");
-        return;
-    }
-    if ((c->state == CONN_OPEN && c->hold != 0) || conn_tls_is_shaking(c)) {
-        /* Only now is polling changed: a short hold costs no system call. What cannot be masked
-         * would be reported again and again. */
-        if ((events & (EPOLLHUP | EPOLLERR)) != 0)
-            conn_unpoll(c);
-        else
-            conn_poll(c, (c->source.events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP)) |
-                             (ends_held ? (uint32_t)EPOLLRDHUP : 0));
-        return;
-    }
-    if (!c->eof)
+    if ((c->state == CONN_OPEN && c->hold != 0) || conn_tls_is_shaking(c))
+        conn_ready_held(c, events);
+    else if (!c->eof)
         conn_readable(c);
     else if (!c->tell_eof) /* else what was read before is offered in this tick */
         conn_fail(c, "connection reset");

@@ -27,8 +27,9 @@ enum conn_event {
     CONN_HIGH,     /* output above the high-water mark: stop producing */
     CONN_LOW,      /* and below half of it again */
     CONN_OVERFLOW, /* output above the hard cap; conn_close() follows by itself after this event */
-    CONN_EOF,      /* the peer will send no more (FIN or close_notify) */
-    CONN_FAILED    /* reset, TLS failure, time-out; `conn_error()` says what; on_closed follows */
+    CONN_LAST,  /* it is held for a rate, and the peer has sent all: once, see conn_ends_held() */
+    CONN_EOF,   /* the peer will send no more (FIN or close_notify) */
+    CONN_FAILED /* reset, TLS failure, time-out; `conn_error()` says what; on_closed follows */
 };
 
 /* Callbacks come from the loop, never from inside a call on the connection. */
@@ -144,10 +145,10 @@ enum conn_hold {
 void conn_hold(struct conn *c, unsigned reason);
 /* Unread bytes are offered again later in this tick. */
 void conn_release(struct conn *c, unsigned reason);
-/* From now on: if the peer ends the connection while reading is held, and not for a rate alone, it
- * fails at once, and what the peer has sent last is not read. For a stream whose peer sends that
- * again if it goes on. One that is held for a rate is read to its end at that rate: its peer may
- * have ended in order, and then sends nothing again. */
+/* From now on: if the peer ends the connection while reading is held, it fails at once, and what
+ * the peer has sent last is not read. For a stream whose peer sends that again. All others are read
+ * to their end: one that is held for a rate alone gets CONN_LAST, and is read as soon as its owner
+ * releases it. */
 void conn_ends_held(struct conn *c);
 
 uint64_t conn_last_read_us(const struct conn *c); /* loop time of the last bytes read */

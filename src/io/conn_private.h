@@ -103,6 +103,7 @@ struct conn {
     bool proxied : 1;   /* a PROXY header comes first */
     bool secured : 1;   /* the handshake is done */
     bool ends_held : 1; /* conn_ends_held() */
+    bool last : 1;      /* CONN_LAST was told */
     bool eof : 1;       /* nothing more will be read */
     bool mute : 1;      /* nothing can be sent any more: `error` says why; what has come is read */
     bool tell_eof : 1, tell_failed : 1;

@@ -24,6 +24,7 @@ struct peer {
     unsigned calls, told[CONN_FAILED + 1], closed;
     size_t (*take)(struct peer *p, slice data);
     bool answers; /* each line */
+    bool hurries; /* takes all once its peer has ended */
     const char *last_words;
 };
 
@@ -74,6 +75,10 @@ static void peer_event(struct conn *c, enum conn_event ev)
     p->told[ev]++;
     if (ev == CONN_OVERFLOW && p->last_words != NULL)
         conn_write(c, slice_of(p->last_words));
+    if (ev == CONN_LAST && p->hurries) {
+        p->take = take_all;
+        conn_release(c, CONN_HOLD_RATE);
+    }
 }
 
 static void peer_closed(struct conn *c)
@@ -729,7 +734,6 @@ static bool is_read_to_the_end(void *arg)
     return s->p->told[CONN_EOF] + s->p->told[CONN_FAILED] > 0;
 }
 
-/* With an even number of them, the peer would send them again on another connection. */
 static void end_behind_lines(const struct conn_limits *lim, unsigned lines, unsigned ms,
                              enum end how, bool answers)
 {
@@ -741,8 +745,6 @@ static void end_behind_lines(const struct conn_limits *lim, unsigned lines, unsi
         all[i] = i % 100 == 99 ? '\n' : 'x';
     p->take = take_line_and_hold;
     p->answers = answers;
-    if (lines % 2 == 0)
-        conn_ends_held(p->c);
     say(p, all, len);
     await_bytes(p, 100);
     end_of_peer(p, how);
@@ -753,6 +755,7 @@ static void end_behind_lines(const struct conn_limits *lim, unsigned lines, unsi
     assert_memory_equal(p->got, all, len);
     if (how != END_CLOSE || !answers)
         assert_int_equal(p->told[CONN_EOF], how != END_RESET);
+    assert_true(p->told[CONN_LAST] <= 1);
     timer_cancel(&slow.timer);
     mem_free(&all);
     peer_destroy(p);
@@ -763,12 +766,54 @@ static void test_what_came_before_an_end_is_read_at_its_rate(void **state)
 {
     (void)state;
     for (unsigned how = END_SHUT; how <= END_RESET; how++) {
-        for (unsigned answers = 0; answers <= 1; answers++)
-            for (unsigned lines = 500; lines <= 501; lines++) {
-                end_behind_lines(&limits, lines, 0, (enum end)how, answers == 1);
-                end_behind_lines(&narrow, lines, 0, (enum end)how, answers == 1);
-            }
+        for (unsigned answers = 0; answers <= 1; answers++) {
+            end_behind_lines(&limits, 500, 0, (enum end)how, answers == 1);
+            end_behind_lines(&narrow, 500, 0, (enum end)how, answers == 1);
+        }
         end_behind_lines(&limits, 4, 500, (enum end)how, true); /* longer than CONN_LINGER_MS */
+    }
+}
+
+/* Its owner hears that nothing more will come, and holds it no longer. */
+static void test_a_rate_is_told_of_the_end_of_the_peer(void **state)
+{
+    enum { LINES = 500 };
+    (void)state;
+    for (unsigned how = END_SHUT; how <= END_RESET; how++) {
+        struct peer *p = peer_create(&limits);
+        char all[LINES * 100];
+        memset(all, 'x', sizeof all);
+        for (size_t i = 99; i < sizeof all; i += 100)
+            all[i] = '\n';
+        p->take = take_line_and_hold;
+        p->hurries = true;
+        say(p, all, sizeof all);
+        await_bytes(p, 100);
+        assert_int_equal(p->told[CONN_LAST], 0);
+        end_of_peer(p, (enum end)how);
+        await_bytes(p, sizeof all);
+        assert_int_equal(p->told[CONN_LAST], 1);
+        assert_memory_equal(p->got, all, sizeof all);
+        peer_destroy(p);
+    }
+}
+
+/* Its peer sends again what is not read, on another connection. */
+static void test_what_comes_again_is_not_read_behind_the_end(void **state)
+{
+    (void)state;
+    for (unsigned how = END_SHUT; how <= END_RESET; how++) {
+        struct peer *p = peer_create(&limits);
+        p->take = take_line_and_hold;
+        conn_ends_held(p->c);
+        say(p, "1\n2\n", 4);
+        await_bytes(p, 2);
+        end_of_peer(p, (enum end)how);
+        bed_run(p->loop, is_closed, p);
+        assert_int_equal(p->told[CONN_FAILED], 1);
+        assert_int_equal(p->told[CONN_LAST], 0);
+        assert_int_equal(p->got_len, 2);
+        peer_destroy(p);
     }
 }
 
@@ -834,6 +879,8 @@ int main(void)
         cmocka_unit_test(test_a_held_connection_ends_with_its_peer),
         cmocka_unit_test(test_a_held_connection_reads_to_the_end_of_its_peer),
         cmocka_unit_test(test_what_came_before_an_end_is_read_at_its_rate),
+        cmocka_unit_test(test_a_rate_is_told_of_the_end_of_the_peer),
+        cmocka_unit_test(test_what_comes_again_is_not_read_behind_the_end),
         cmocka_unit_test(test_peer_addresses),
     };
     return cmocka_run_group_tests_name("io/conn", tests, NULL, NULL);

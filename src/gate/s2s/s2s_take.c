@@ -129,9 +129,13 @@ static void take_stanza(struct xstream *x, struct stanza *st, const struct s2s_t
     metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
     s2s_domain_stanza(remote, false);
     uint64_t pause_ms = foreign_pace_ms(x->worker, remote);
-    if (pause_ms > 0)
+    bool slowly = pause_ms > 0 && !x->last;
+    if (slowly)
         take_slowly(x, st, pause_ms);
     take_route(x, st, taker);
+    struct in_flow *f = taker->flow(x);
+    if (slowly && f != NULL) /* the <r/> of its peer may be behind much that is not read yet */
+        s2s_flow_asks(f);
 }
 
 /* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
