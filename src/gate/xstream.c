@@ -286,7 +286,7 @@ void xstream_charge(struct xstream *x, uint32_t bytes)
     if (rate == SETTING_NONE)
         return;
     rate_take_bytes(x, rate, bytes);
-    x->in_debt = x->byte_tokens < 0;
+    x->in_debt = x->byte_tokens < 0 && !x->last;
     if (x->in_debt)
         rate_hold(x);
 }
@@ -303,7 +303,7 @@ static void rate_spend(struct xstream *x, int32_t stanzas, size_t bytes)
         x->byte_tokens = (int32_t)(x->byte_tokens > of_bytes ? of_bytes : x->byte_tokens);
         rate_take_bytes(x, of_bytes, bytes);
     }
-    if (!rate_is_empty(x))
+    if (x->last || !rate_is_empty(x))
         return;
     uint64_t now = loop_now_us(worker_loop(x->worker));
     if (now - x->filled_us >= 1000)
@@ -327,17 +327,19 @@ static void rate_paused(struct xstream *x)
     uint64_t now = loop_now_us(worker_loop(x->worker));
     rate_refill(x, now);
     x->in_debt = x->in_debt && x->byte_tokens < 0 && rate_bytes(x) != SETTING_NONE;
-    if (!x->in_debt && !rate_is_empty(x) && now >= x->slow_until_us)
+    if (x->last || (!x->in_debt && !rate_is_empty(x) && now >= x->slow_until_us))
         xstream_release(x, CONN_HOLD_RATE);
     xstream_timer(x);
 }
 
-/* What it has sent last is not held back for others of its kind: it may begin anew elsewhere, and
- * that must not be read before. */
+/* It may begin anew elsewhere, and that must not be read before. What was read already is little:
+ * no more than the system has received. */
 static void xstream_is_last(struct xstream *x)
 {
+    if (!x->ops->reads_last)
+        return;
     x->last = true;
-    x->slow_until_us = 0;
+    x->in_debt = false;
     if ((x->holds & CONN_HOLD_RATE) != 0)
         rate_paused(x);
 }

@@ -69,8 +69,9 @@ struct xstream_unit {
 
 struct xstream_ops {
     const struct xstream_rates *rates; /* NULL: none */
-    const char *late;                  /* the text of connection-timeout before it is bound */
-    void (*greet)(struct xstream *x);  /* sends our header: as initiator, or before an error */
+    bool reads_last;  /* rates hold back nothing of a peer that has ended its connection */
+    const char *late; /* the text of connection-timeout before it is bound */
+    void (*greet)(struct xstream *x); /* sends our header: as initiator, or before an error */
     /* The peer's header: checks and answers it, and says STREAM_GOT_HEADER; or fails. */
     void (*header)(struct xstream *x, slice unit);
     void (*element)(struct xstream *x, const struct xstream_unit *u); /* of one that is not bound */
@@ -124,7 +125,7 @@ struct xstream {
     uint8_t holds;          /* enum conn_hold */
     bool header_sent, secure, pinged;
     bool in_debt : 1;
-    bool last : 1; /* its peer has sent all that it will: xstream_slow() does nothing any more */
+    bool last : 1; /* its peer has sent all that it will, and that is read at once */
     bool end_sent; /* nothing may be written any more; input is still taken */
 #ifdef MUSTER_DEBUG
     struct list marked; /* in among->marked */

@@ -564,6 +564,7 @@ static void in_check(const struct xstream *x)
 
 static const struct xstream_rates in_rates = { &s2s_stanza_rate, &s2s_byte_rate };
 static const struct xstream_ops in_ops = { .rates = &in_rates,
+                                           .reads_last = true,
                                            .late = "not authenticated in time",
                                            .greet = in_greet,
                                            .header = in_header,

@@ -915,6 +915,7 @@ static void out_check(const struct xstream *x)
 
 static const struct xstream_rates out_rates = { &s2s_stanza_rate, &s2s_byte_rate };
 static const struct xstream_ops out_ops = { .rates = &out_rates,
+                                            .reads_last = true,
                                             .late = "it was not ready for stanzas in time",
                                             .greet = out_greet,
                                             .header = out_header,
