@@ -1,5 +1,5 @@
-"""A stream that is read slowly (federation.stanza-rate) ends, by an operator or by a planned restart
-of either server: what was sent on it arrives once and in order."""
+"""A stream that is read slowly (federation.stanza-rate) ends, by an operator or by a planned
+restart of either server: what was sent on it arrives once and in order."""
 import pytest
 
 from muster.client import until
