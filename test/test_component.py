@@ -240,6 +240,20 @@ def test_a_secret_is_made_if_none_is_given(host):
     Component(host, "made.example.test", SECRET)
 
 
+def test_a_component_that_is_given_another_secret_is_disconnected(host):
+    """And not one that is given its own again, as by a program that puts what should be there."""
+    push = Component(host, DOMAIN, SECRET)
+    alice = host.client("alice", "a")
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    alice.send(f"<message to='bob@{DOMAIN}' id='m'><body>hi</body></message>")
+    push.expect("<message id='m'/>")
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET[::-1])
+    push.expect_stream_error("not-authorized")
+    again = Component(host, DOMAIN, SECRET[::-1])
+    alice.send(f"<message to='bob@{DOMAIN}' id='n'><body>hi</body></message>")
+    again.expect("<message id='n'/>")
+
+
 def test_guessing_of_secrets_ends(host):
     """Before the right one is tried; components that were here before are not shut out, nor are
     clients. Each node counts for itself."""

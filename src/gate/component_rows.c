@@ -187,10 +187,15 @@ static void component_tells_all(struct command_call *call, enum store_result res
                   &(struct asker){ .done = added_everywhere, .arg = call });
 }
 
+/* Whoever gives the same secret again changes nothing. */
 static void component_rows_added(void *arg, enum store_result result, const struct store_batch *b)
 {
-    (void)b;
-    component_tells_all(arg, result, false);
+    struct command_call *call = arg;
+    slice before, context = component_context(command_arg(call, "domain"), call->arena);
+    bool is_there = result == STORE_OK && store_row_count(b, 0) > 0;
+    bool same = is_there && unseal(&before, store_text(b, 0, 0, 0), context, call->arena) &&
+                slice_eq(before, command_arg(call, "secret"));
+    component_tells_all(call, result, is_there && !same);
 }
 
 struct deletion {
@@ -338,6 +343,7 @@ static void component_rows_run_add(struct command_call *call)
         return;
     }
     struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &component_secret, STORE_ANY_ROWS, SV_T(domain));
     STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(component_sealed(call, domain, secret)));
     store_submit(b, worker_loop(w), 0, component_rows_added, call);
 }
@@ -426,10 +432,10 @@ static struct command command_add = {
             { 0 },
         },
     .run = component_rows_run_add,
-    .doc =
-        "Lets an external component serve a domain (XEP-0114), or gives it this secret. Without a "
-        "secret the server makes one for a new component and shows it, and changes nothing of "
-        "one that is there.",
+    .doc = "Lets an external component serve a domain (XEP-0114), or gives it this secret: "
+           "connections "
+           "that were made with another one end. Without a secret the server makes one for a new "
+           "component and shows it, and changes nothing of one that is there.",
     .columns = component_made_columns,
 };
 static struct command command_secret = {
