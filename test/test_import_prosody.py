@@ -115,3 +115,18 @@ def test_data_of_prosody_that_is_wrong(server, tmp_path, what):
     server.login("d.o", password="a\u00e9").close()
     with pytest.raises(Failed, match="No such file"):
         server.bring("prosody", str(tmp_path / "absent"))
+
+
+def test_empty_files_of_prosody(server, tmp_path):
+    """As a full disk leaves them: of each kind."""
+    data = tmp_path / "data"
+    for kind, name in (("accounts", "paul.dat"), ("accounts", "eve.dat"), ("roster", "paul.dat"),
+                       ("vcard", "paul.dat"), ("private", "paul.dat"), ("offline", "paul.list"),
+                       ("archive", "paul.list"), ("blocklist", "paul.dat")):
+        prosody_file(data, "localhost", kind, name, "")
+    prosody_file(data, "localhost", "accounts", "eve.dat", 'return { ["password"] = "x" };')
+    prosody_file(data, "conference.localhost", "persistent", "tea.dat", "")
+    prosody_file(data, "conference.localhost", "config", "tea.dat", "")
+    said = {r["user"]: r["what"] for r in server.bring("prosody", str(data))["rows"]}
+    assert said["paul@localhost"] == "a password: nobody can log in before one is set"
+    server.login("eve", password="x").close()

@@ -236,10 +236,10 @@ static bool lua_list(struct lua_reader *r, struct lua_value *out)
 
 enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct why *why)
 {
-    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
     *out = (struct lua_value){ .type = LUA_NIL };
     if (text.len == 0)
         return OK;
+    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
     lua_skip(&r);
     const char *before = r.at;
     if (!slice_is(lua_word(&r), "return")) {
@@ -259,9 +259,11 @@ enum err lua_read(struct lua_value *out, slice text, struct arena *tmp, struct w
 
 enum err lua_each(slice text, struct arena *tmp, lua_item_fn *fn, void *arg, struct why *why)
 {
-    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
     ensure(fn != NULL);
-    while (text.len > 0) {
+    if (text.len == 0)
+        return OK;
+    struct lua_reader r = { text.ptr, text.ptr + text.len, text.ptr, tmp, why, 0 };
+    for (;;) {
         struct lua_value v = { .type = LUA_NIL };
         arena_reset(tmp);
         r.fields = 0;
