@@ -9,7 +9,6 @@ import pytest
 
 from muster import federation, slow_disk
 from muster.client import until
-from muster.control import Control
 from muster.muc import Room
 from muster.wire import Wire
 from test_ctl_remote import Remote, listening
@@ -125,43 +124,22 @@ def test_a_command_that_is_late_says_that_it_may_still_happen(make_server, disk)
         "user", "show", "alice@localhost")[0]["given_name"] == "Alice")
 
 
-def test_a_command_that_waits_for_ten_minutes_says_that_it_may_still_happen(make_server, disk):
-    """So long the server waits for what it has in memory, too: rooms, accounts, settings."""
-    server = make_server("alice", "bob", disk=disk)
-    rooms = [f"{name}@conference.localhost" for name in "abcde"]
-    for room in rooms:
-        server.ctl("room", "create", room, "alice@localhost")
-    server.ctl("room", "affiliation", rooms[4], "bob@localhost", "member")
-    late = {"set": {"setting": "sm.ack-every", "value": "7"},
-            "room set": {"room": rooms[0], "field": "roomname", "value": "A"},
-            "room affiliation": {"room": rooms[1], "jid": "bob@localhost",
-                                 "affiliation": "member"},
-            "room destroy": {"room": rooms[2]}, "room change": {"room": rooms[3], "name": "D"},
-            "room owner": {"rooms": rooms[4], "new_owner": "bob@localhost"},
-            "user password": {"jid": "bob@localhost", "password": "planted south wind"}}
-    disk.turn(sync_ms=slow_disk.STILL)
-    asked = {command: Control(server) for command in late}
-    for command, control in asked.items():
-        control.begin(command, **late[command])
-    control = Control(server)
-    for step in range(1400):  # the server takes a long one for its own standstill
-        disk.turn(mono_us=step * 450_000)
-        assert control.run("job list")["ok"]
-    said = {command: control.answer()["text"] for command, control in asked.items()}
-    disk.turn(sync_ms=0)
-    assert {command: text for command, text in said.items()
-            if "it may still happen, so look" not in text or "nothing" in text} == {}
-
-
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_server_that_ends_leaves_open_what_became_of_a_command(make_server, disk, tmp_path, how):
     """Over the socket and over the API: with the exit status of no answer."""
     server = listening(functools.partial(make_server, disk=disk))
     remote = Remote(server, server.admin_port, tmp_path)
+    server.ctl("set", "backup.folder", server.folder)
+
+    def queue():
+        return next(row["value"] for row in server.rows("metrics")
+                    if row["name"] == "muster_store_queue")
+    until("all is stored", lambda: queue() == 0)
     disk.turn(sync_ms=slow_disk.STILL)
     near = server.ctl_start("set", "sm.ack-every", "7")
-    far = remote.start("set", "sm.ack-every", "8")
-    until_late(server)
+    until("it waits", queue)
+    far = remote.start("backup", "create", server.folder / "data-backup")  # on that disk
+    until("it waits", lambda: server.rows("job", "list", "--running"))
     if how == "stop":
         server.signal(signal.SIGTERM)
     else:

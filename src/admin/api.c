@@ -121,6 +121,7 @@ static void job_audited(struct worker *w, void *arg)
 static void on_ended(struct command_return *r)
 {
     struct api_job *j = CONTAINER_OF(r, struct api_job, ended);
+    command_late_over(&j->late);
     audit_command_then(&j->call, job_audited, j);
 }
 
@@ -129,6 +130,20 @@ static void on_finished(struct command_call *call, void *arg)
     struct api_job *j = arg;
     (void)call;
     command_return(&j->ended, j->worker, on_ended);
+}
+
+/* What the request asks for behind this call is not begun. */
+static void api_late(struct command_late *late, const char *text)
+{
+    struct api_job *j = CONTAINER_OF(late, struct api_job, late);
+    struct http_request *r = j->r;
+    if (r == NULL)
+        return;
+    j->r = NULL;
+    r->data = NULL;
+    api_problem(r, &(struct api_problem){ .status = api_status(E_TIMEOUT),
+                                          .detail = slice_of(text),
+                                          .error = err_name(E_TIMEOUT) });
 }
 
 /* Who runs the row: what somebody changes and may not read is read by the server. */
@@ -188,10 +203,12 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
     enum err e = control_bind(body, j->names, j->values, count, &j->call, &why);
     /* A refusal comes first, whatever the arguments are, and is audited there. */
     if (e == OK || !job_may(j, c)) {
-        if (api_session_spend(j->r, c))
-            command_run(&j->call);
-        else /* another request was faster */
+        if (!api_session_spend(j->r, c)) { /* another request was faster */
             refuse_unproven(j);
+            return;
+        }
+        command_late_watch(&j->late, &j->call, api_late);
+        command_run(&j->call);
         return;
     }
     if (api_blames_cursor(j)) {

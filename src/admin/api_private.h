@@ -3,6 +3,7 @@
 #include "admin/api.h"
 #include "base/command.h"
 #include "home/command_run.h"
+#include "ops/command_late.h"
 #include "ops/login.h"
 
 enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ETAG_LEN = 51 };
@@ -20,6 +21,7 @@ struct api_job {
     slice if_match, none_match;
     struct command_call call; /* arena NULL: none runs */
     struct command_return ended;
+    struct command_late late;
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
     slice places[API_PARTS_MAX];     /* of one that is in it: which thing the path names */

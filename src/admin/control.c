@@ -14,6 +14,7 @@
 #include "io/listen.h"
 #include "io/timer.h"
 #include "ops/audit_command.h"
+#include "ops/command_late.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -47,15 +48,17 @@ struct control {
     struct listener *listener; /* NULL after it was stopped */
     char path[PATH_BYTES_MAX]; /* of the socket file */
     struct list clients;
-    _Atomic unsigned client_count; /* of `clients` */
+    _Atomic unsigned client_count; /* of `clients`, but those whose command is late */
+    _Atomic unsigned late_count;   /* of these */
     struct timer give_up;          /* at the end */
 };
 
 struct client {
     struct list node;
     struct control *control;
-    struct conn *conn; /* NULL: it was closed while its command ran */
+    struct conn *conn; /* NULL: it was closed or answered while its command ran */
     struct command_return ended;
+    struct command_late late;
     struct command_call call; /* arena NULL: no command runs */
     struct timer patience;    /* until its next request is here */
     bool input_ended;         /* the peer has shut down writing, as scripts do */
@@ -66,7 +69,11 @@ static void client_free(struct client *cl)
 {
     list_remove(&cl->node);
     timer_cancel(&cl->patience);
-    cl->control->client_count--;
+    if (cl->late.answered)
+        cl->control->late_count--;
+    else
+        cl->control->client_count--;
+    command_late_over(&cl->late);
     arena_destroy(&cl->call.arena);
     mem_free(&cl);
 }
@@ -106,6 +113,17 @@ static void client_awaits(struct client *cl, uint64_t delay_ms)
     timer_set(worker_loop(cl->control->worker), &cl->patience, delay_ms);
 }
 
+static struct client *client_new(struct control *ctl, const char *actor)
+{
+    struct client *cl = mem_new(struct client);
+    cl->control = ctl;
+    cl->patience.fn = client_out_of_patience;
+    snprintf(cl->actor, sizeof cl->actor, "%s", actor);
+    list_append(&ctl->clients, &cl->node);
+    ctl->client_count++;
+    return cl;
+}
+
 static void client_audited(struct worker *w, void *arg)
 {
     struct client *cl = arg;
@@ -125,6 +143,8 @@ static void client_audited(struct worker *w, void *arg)
 static void on_ended(struct command_return *r)
 {
     struct client *cl = CONTAINER_OF(r, struct client, ended);
+    if (!cl->late.answered)
+        command_late_over(&cl->late);
     audit_command_then(&cl->call, client_audited, cl);
 }
 
@@ -133,6 +153,30 @@ static void control_finished(struct command_call *call, void *arg)
     (void)call;
     struct client *cl = arg;
     command_return(&cl->ended, cl->control->worker, on_ended);
+}
+
+static const struct conn_ops client_ops;
+
+/* The connection gets a client that asks anew; this one stays for its command, and its place is
+ * free. */
+static void client_late(struct command_late *late, const char *text)
+{
+    struct client *cl = CONTAINER_OF(late, struct client, late), *next;
+    struct control *ctl = cl->control;
+    struct conn *c = cl->conn;
+    ctl->client_count--;
+    ctl->late_count++;
+    if (c == NULL)
+        return;
+    next = client_new(ctl, cl->actor);
+    next->input_ended = cl->input_ended;
+    next->conn = c;
+    cl->conn = NULL;
+    write_refusal(c, E_TIMEOUT, text);
+    client_awaits(next, NEXT_REQUEST_MS);
+    conn_hand_over(c, &client_ops, next);
+    if (next->input_ended || ctl->listener == NULL)
+        conn_close(c);
 }
 
 static void run_line(struct client *cl, slice line)
@@ -154,6 +198,7 @@ static void run_line(struct client *cl, slice line)
     }
     timer_cancel(&cl->patience);
     conn_hold(cl->conn, CONN_HOLD_STREAM);
+    command_late_watch(&cl->late, &cl->call, client_late);
     command_run(&cl->call);
 }
 
@@ -277,12 +322,7 @@ static void control_accepted(struct loop *loop, int fd, const struct sockaddr *p
     struct control_peer p = control_peer_of(ctl, fd);
     if (!control_lets_in(ctl, fd, &p))
         return;
-    struct client *cl = mem_new(struct client);
-    cl->control = ctl;
-    cl->patience.fn = client_out_of_patience;
-    memcpy(cl->actor, p.actor, sizeof cl->actor);
-    list_append(&ctl->clients, &cl->node);
-    ctl->client_count++;
+    struct client *cl = client_new(ctl, p.actor);
     cl->conn = conn_create(loop, fd, peer, 0, NULL, &limits);
     conn_start(cl->conn, &client_ops, cl);
     client_awaits(cl, FIRST_REQUEST_MS);
@@ -394,7 +434,7 @@ static void control_part(void *own, struct worker *w)
 static bool control_idle(void *own, struct worker *w)
 {
     struct control *ctl = own;
-    return ctl->worker != w || atomic_load(&ctl->client_count) == 0;
+    return ctl->worker != w || atomic_load(&ctl->client_count) + atomic_load(&ctl->late_count) == 0;
 }
 
 static void control_end(void *own, struct worker *w)

@@ -392,7 +392,7 @@ static void left_begin(struct settings_turn *t)
         t->item->value = slice_dup(t->arena, (slice){ item->value, item->len });
     settings_history_add(t, b);
     settings_history_item(t, b, t->item);
-    store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, left_committed, t);
+    store_submit(b, worker_loop(settings_writer), STORE_UNTIL_DONE, left_committed, t);
 }
 
 static void record_left(struct setting *s)

@@ -94,7 +94,7 @@ static void turn_committed(void *arg, enum store_result result, const struct sto
 
 void settings_commit(struct settings_turn *t, struct store_batch *b)
 {
-    store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, turn_committed, t);
+    store_submit(b, worker_loop(settings_writer), STORE_UNTIL_DONE, turn_committed, t);
 }
 
 /* It is about how administrators log in, what they may reach, what is kept of what they did and
@@ -431,7 +431,7 @@ static void write_change(struct settings_turn *t)
     settings_history_away(t, b);
     if (t->candidate != NULL)
         settings_candidate_applied(t, b);
-    store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, settings_committed, t);
+    store_submit(b, worker_loop(settings_writer), STORE_UNTIL_DONE, settings_committed, t);
 }
 
 static bool item_missing(const struct settings_turn *t, const struct settings_item *item,

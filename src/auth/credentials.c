@@ -541,7 +541,7 @@ static void derive_done(struct work *w)
         put_keys(b, op->jid, h, &op->keys[h]);
     if (op->add != NULL)
         op->add(b, op->arg);
-    op_submit(op, b, STORE_COMMIT_MS, write_done);
+    op_submit(op, b, STORE_UNTIL_DONE, write_done);
 }
 
 void credentials_derive(struct scram_keys keys[SCRAM_HASH_COUNT], slice password)
@@ -601,7 +601,7 @@ struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum
     STORE_ADD(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), SV_I(hash), SV_B(salt),
               SV_I(keys->iterations), SV_B(key_slice(keys->stored_key, hash)),
               SV_B(key_slice(keys->server_key, hash)));
-    op_submit(op, b, STORE_COMMIT_MS, write_done);
+    op_submit(op, b, STORE_UNTIL_DONE, write_done);
     return op;
 }
 

@@ -10,7 +10,6 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
-#include "base/command_options.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,6 +17,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/adhoc_session.h"
+#include "ext/adhoc_words.h"
 #include "ext/ext.h"
 #include "home/command_run.h"
 #include "home/here.h"
@@ -28,6 +28,7 @@
 #include "ops/access.h"
 #include "ops/audit_command.h"
 #include "ops/command_form.h"
+#include "ops/command_late.h"
 #include "ops/second_factor.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
@@ -39,7 +40,6 @@ enum {
     ROWS_BYTES_MAX = 200 << 10,
     COLUMNS_MAX = 48,
     TITLE_BYTES_MAX = 96,
-    TEXT_BYTES_MAX = 32 << 10,
     WORDS_BYTES_MAX = 128 << 10, /* addresses in one argument */
     LISTED_MAX = 512
 };
@@ -215,8 +215,7 @@ static void add_note(struct xml_write *x, const char *type, slice text)
 }
 
 /* The options that can be removed (struct command.empties), as values of the field REMOVE. */
-#define REMOVE       "remove"
-#define REMOVE_LABEL "values to remove; an empty field leaves its value"
+#define REMOVE "remove"
 
 static bool adhoc_is_removed(const struct command_arg *a)
 {
@@ -227,7 +226,7 @@ static void ask_removed(struct xml_write *x, const struct command *c)
 {
     struct form_option options[COMMAND_ARGS_MAX + 1] = { 0 };
     struct form_row row = {
-        .var = REMOVE, .label = REMOVE_LABEL, .type = FORM_LIST_MULTI, .options = options
+        .var = REMOVE, .label = ADHOC_REMOVE_LABEL, .type = FORM_LIST_MULTI, .options = options
     };
     size_t n = 0;
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
@@ -318,9 +317,10 @@ static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
 struct run {
     struct command_call call;
     struct target target;
-    struct iq *iq; /* held */
+    struct iq *iq; /* held; NULL: it was answered while a call ran */
     struct worker *worker;
     struct command_return ended;
+    struct command_late late;
     slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
     size_t count;
     const slice *each; /* values of the argument at `each_at`, one a call */
@@ -429,61 +429,16 @@ static uint32_t add_results(struct xml_write *x, const struct run *run)
     return all ? ROWS_ALL : 0;
 }
 
-static bool has_pages(const struct command *c)
-{
-    return command_has_arg(c, "limit") && command_has_arg(c, "after");
-}
-
 /* Not all rows had room: with fewer, the call says the place behind those that are shown. */
 static void adhoc_note_cut(struct xml_write *x, const struct command_call *call, uint32_t shown)
 {
     const char *text = "There are more lines than a stanza can hold.";
-    if (shown > 0 && has_pages(call->command))
+    if (shown > 0 && adhoc_has_pages(call->command))
         text = arena_printf(call->arena,
                             "The first %u lines are shown: a stanza can hold no more. Run it again "
                             "with the limit %u: the answer then says where to go on.",
                             shown, shown);
     add_note(x, "warn", slice_of(text));
-}
-
-/* Who fills in a form has no options, but fields with labels. */
-
-static void adhoc_name_option(struct buf *out, const struct command_arg *a)
-{
-    buf_printf(out, "the field \"%s\"", a->doc);
-}
-
-static slice said_with_fields(const struct command_call *call)
-{
-    struct buf out;
-    slice text = call->text, end = SLICE(COMMAND_EMPTY_REMOVES);
-    size_t rest = text.len > end.len ? text.len - end.len : 0;
-    bool removes = slice_eq((slice){ text.ptr + rest, text.len - rest }, end);
-    if (removes)
-        text.len = rest;
-    buf_init(&out, TEXT_BYTES_MAX);
-    command_options_named(&out, call->command, text, adhoc_name_option);
-    if (removes)
-        buf_printf(&out, "; the field \"" REMOVE_LABEL "\" removes one");
-    if (!out.overflow)
-        text = slice_dup(call->arena, buf_fit(&out));
-    buf_fini(&out);
-    return text;
-}
-
-static slice adhoc_words(const struct command_call *call)
-{
-    const struct command_arg *a = call->command->args;
-    ensure(call->ended && call->err == OK);
-    if (call->rows == NULL && call->text.len == 0)
-        return SLICE("There is nothing to show.");
-    while (call->next.ptr != NULL && a->name != NULL && strcmp(a->name, "after") != 0)
-        a++;
-    if (call->next.ptr == NULL || a->name == NULL)
-        return said_with_fields(call);
-    return slice_of(arena_printf(
-        call->arena, "There are more. Run it again, with this in the field \"%s\": %.*s", a->doc,
-        SLICE_ARG(call->next)));
 }
 
 static void run_free(struct run *run)
@@ -513,8 +468,8 @@ static void run_answer(struct run *run)
                                        run->each_count - run->failed)));
     else if (run->failed > 0)
         add_note(&x, "error", run->why);
-    else if (run->each_count <= 1 && (shown == ROWS_ALL || !has_pages(call->command)))
-        add_note(&x, "info", rows ? adhoc_words(call) : call->text);
+    else if (run->each_count <= 1 && (shown == ROWS_ALL || !adhoc_has_pages(call->command)))
+        add_note(&x, "info", rows ? adhoc_words_done(call) : call->text);
     if (shown != ROWS_ALL)
         adhoc_note_cut(&x, call, shown);
     iq_result_xml(iq, &x);
@@ -530,20 +485,23 @@ static void call_audited(struct worker *w, void *arg)
     (void)w;
     if (call->err != OK) {
         slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
-        slice said = run->target.form == NULL ? said_with_fields(call) : call->text;
-        if (run->why.len < TEXT_BYTES_MAX)
+        slice said = run->target.form == NULL ? adhoc_words_failed(call) : call->text;
+        if (run->why.len < ADHOC_TEXT_BYTES_MAX)
             run->why = slice_of(arena_printf(call->arena, "%.*s%.*s%.*s", SLICE_ARG(run->why),
                                              SLICE_ARG(sep), SLICE_ARG(said)));
     }
     if (run->each_next < run->each_count)
         call_next(run);
-    else
+    else if (run->iq != NULL)
         run_answer(run);
+    else
+        run_free(run);
 }
 
 static void call_ended(struct command_return *r)
 {
     struct run *run = CONTAINER_OF(r, struct run, ended);
+    command_late_over(&run->late);
     audit_command_then(&run->call, call_audited, run);
 }
 
@@ -551,8 +509,31 @@ static void adhoc_finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
-    ensure(run->worker != NULL && run->iq != NULL && worker_here() != NULL);
+    ensure(run->worker != NULL && worker_here() != NULL);
     command_return(&run->ended, run->worker, call_ended);
+}
+
+/* The calls for the other addresses go on, too. */
+static void adhoc_late(struct command_late *late, const char *text)
+{
+    struct run *run = CONTAINER_OF(late, struct run, late);
+    struct iq *iq = run->iq;
+    struct buf out;
+    struct xml_write x;
+    if (iq == NULL)
+        return;
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    run->iq = NULL;
+    xml_begin(&x, &out, XML_PART_MAX);
+    open_answer(&x, node, adhoc_session_of(iq, node), "completed");
+    add_note(&x, "error", slice_of(text));
+    iq_result_xml(iq, &x);
+}
+
+static void adhoc_run_call(struct run *run)
+{
+    command_late_watch(&run->late, &run->call, adhoc_late);
+    command_run(&run->call);
 }
 
 /* The next address, with the rows that are there already. What was bound once can be bound again.
@@ -566,7 +547,7 @@ static void call_next(struct run *run)
     call->err = command_bind(call, run->names, run->values, run->count, &why);
     ensure(call->err == OK);
     call->worker = run->worker;
-    command_run(call);
+    adhoc_run_call(run);
 }
 
 /* The values of a field as words, or as lines. */
@@ -808,7 +789,7 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
     keep_values(run);
     adhoc_session_ended(iq);
     run->iq = iq_hold(iq);
-    command_run(&run->call);
+    adhoc_run_call(run);
 }
 
 static void adhoc_cancel(struct iq *iq, slice node)

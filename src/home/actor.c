@@ -382,7 +382,7 @@ static void changes_go_on(struct actor *a)
         c->batch = NULL;
         a->changing = true;
         actor_pin(a);
-        store_submit(b, a->all->loop, STORE_COMMIT_MS, change_committed, a);
+        store_submit(b, a->all->loop, STORE_UNTIL_DONE, change_committed, a);
     }
     a->advancing = false;
 }

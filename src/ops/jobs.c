@@ -16,6 +16,7 @@
 #include "ops/audit_command.h"
 #include "ops/audit_job.h"
 #include "ops/owner.h"
+#include "store/store.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -42,6 +43,7 @@ struct job {
     int percent;          /* -1: not known */
     uint64_t created_us, ended_us;
     uint64_t told_us;                                       /* when its text was stored */
+    uint64_t stepped_us;                                    /* job_stepped_us() */
     struct command_call *call;                              /* NULL: it has none */
     void (*finished)(struct command_call *call, void *arg); /* of the call */
     void *arg;
@@ -82,6 +84,7 @@ static struct job *job_make(const struct worker *w, const struct command *kind, 
     j->canceled = worker_stopping(w) ? JOB_STOPS : NULL;
     j->percent = -1;
     j->created_us = clock_wall_us();
+    j->stepped_us = clock_mono_us();
     job_copy(j->by, sizeof j->by, by);
     return j;
 }
@@ -199,10 +202,19 @@ void job_forget_own(uint64_t number)
     pthread_mutex_unlock(&jobs_lock);
 }
 
+/* With the lock: it tells or asks something. */
+static struct job *job_stepping(uint64_t number)
+{
+    struct job *j = job_running(number);
+    if (j != NULL)
+        j->stepped_us = clock_mono_us();
+    return j;
+}
+
 void job_percent(uint64_t number, int percent)
 {
     pthread_mutex_lock(&jobs_lock);
-    struct job *j = job_running(number);
+    struct job *j = job_stepping(number);
     if (j != NULL)
         j->percent = percent < 0 ? -1 : percent > 100 ? 100 : percent;
     pthread_mutex_unlock(&jobs_lock);
@@ -227,7 +239,7 @@ void job_tell(uint64_t number, const char *fmt, ...)
     va_end(ap);
     ensure(len >= 0);
     pthread_mutex_lock(&jobs_lock);
-    struct job *j = job_running(number);
+    struct job *j = job_stepping(number);
     if (j != NULL)
         job_copy(j->text, sizeof j->text, slice_of(text));
     bool stores = j != NULL && job_is_to_store(j);
@@ -239,10 +251,46 @@ void job_tell(uint64_t number, const char *fmt, ...)
 const char *job_canceled(uint64_t number)
 {
     pthread_mutex_lock(&jobs_lock);
-    const struct job *j = job_running(number);
+    struct job *j = job_stepping(number);
     const char *canceled = j != NULL ? j->canceled : NULL;
     pthread_mutex_unlock(&jobs_lock);
     return canceled;
+}
+
+/* With the lock. */
+static struct job *job_of_call(const struct command_call *call)
+{
+    LIST_EACH (it, &jobs_running) {
+        struct job *j = CONTAINER_OF(it, struct job, node);
+        if (j->call == call)
+            return j;
+    }
+    return NULL;
+}
+
+uint64_t job_stepped_us(const struct command_call *call)
+{
+    pthread_mutex_lock(&jobs_lock);
+    const struct job *j = job_of_call(call);
+    uint64_t at_us = j != NULL ? j->stepped_us : 0;
+    pthread_mutex_unlock(&jobs_lock);
+    return at_us;
+}
+
+void job_keep_told(const struct command_call *call)
+{
+    char text[TEXT_BYTES];
+    uint64_t number = 0, now_us = clock_mono_us();
+    pthread_mutex_lock(&jobs_lock);
+    struct job *j = job_of_call(call);
+    if (j != NULL && now_us >= j->told_us + STORE_DEADLINE_MS * UINT64_C(1000)) {
+        j->told_us = now_us;
+        number = j->number;
+        memcpy(text, j->text, sizeof text);
+    }
+    pthread_mutex_unlock(&jobs_lock);
+    if (number != 0)
+        audit_job_told(number, slice_of(text));
 }
 
 /* "1-1795702541123": the node and the number. */

@@ -37,6 +37,13 @@ void job_tell(uint64_t number, const char *fmt, ...) __attribute__((format(print
  */
 const char *job_canceled(uint64_t number);
 
+/* When the job of that call has last told something or asked for whether it goes on, monotonic; 0:
+ * the call is no job, here and now. */
+uint64_t job_stepped_us(const struct command_call *call);
+/* Stores what that job has told, on a worker: then the database shows whether it answers. At most
+ * once in STORE_DEADLINE_MS. */
+void job_keep_told(const struct command_call *call);
+
 /* A job that the server begins by itself, of the kind that the command is. Nobody waits for its
  * result. job_forget_own() ends one that had nothing to do: it is not kept. */
 uint64_t job_begin_own(const struct worker *w, const struct command *kind);

@@ -145,6 +145,8 @@ static void take_finished(struct store_port *port, struct loop *loop)
     for (b = oldest; b != NULL; b = next) {
         next = b->next;
         list_remove(&b->op.node);
+        if (b->op.late)
+            atomic_fetch_sub(&b->store->late_writes, 1);
         if (b->kind == BATCH_WRITE && b->result == STORE_OK &&
             atomic_load_explicit(&store_slow_alarm.active, memory_order_relaxed) != 0)
             alarm_clear(&store_slow_alarm);
@@ -219,6 +221,9 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
     list_remove(&op->node);
     list_append(&port->overdue, &op->node);
     metric_add(&store_overdue, 1);
+    op->late = write;
+    if (write)
+        atomic_fetch_add(&port->store->late_writes, 1);
     if (write && atomic_load_explicit(&store_slow_alarm.active, memory_order_relaxed) == 0)
         alarm_raise(&store_slow_alarm, SLICE("a write was not done within its deadline"));
     if (port->store->driver->look != NULL)
@@ -328,6 +333,8 @@ void store_cancel(struct store_op **op)
 }
 
 bool store_busy(const struct store *store) { return atomic_load(&store->awaited) > 0; }
+
+bool store_stands(const struct store *store) { return atomic_load(&store->late_writes) > 0; }
 
 bool store_may_commit(const struct store *store)
 {

@@ -25,8 +25,7 @@ struct store_batch;
 
 enum {
     STORE_DEADLINE_MS = 5000, /* default of a batch (architecture §6) */
-    /* Of a change that is never taken back: what memory does has to wait for the store's word, far
-     * beyond the default, after which waiting messages are refused. */
+    /* Of what becomes of a message, which waits for the store's word far beyond the default. */
     STORE_COMMIT_MS = 600 * 1000,
     STORE_LOOPS_MAX = 256,             /* indexes of loops that submit */
     STORE_STMTS_MAX = 2048,            /* statements of all features */
@@ -38,8 +37,9 @@ enum {
     STORE_LONG_READS_MAX = 32,         /* of one user that wait; beyond: STORE_BUSY */
 };
 
-/* In the place of a deadline, of a write: its real result is told, however long that takes. That it
- * is late raises the alarm, as with the default. */
+/* In the place of a deadline, of a write: its real result is told, however long that takes. So it
+ * is for a change of what is in memory, too, which would else be another than what is stored. That
+ * it is late raises the alarm, as with the default. */
 #define STORE_UNTIL_DONE UINT32_MAX
 
 enum store_result {
@@ -283,8 +283,10 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
 void store_cancel(struct store_op **op); /* no callback will come; on the submitting loop; nulls */
 /* Whether a done() is still to come, of any loop. Any thread; an orderly end waits for it. */
 bool store_busy(const struct store *store);
-/* The same of a database on this machine that is not known to be away: what is not done may still
- * be committed, when the disk works. */
+/* Whether a write has not been done within its deadline, and still is not. Any thread. */
+bool store_stands(const struct store *store);
+/* The same as store_busy() of a database on this machine that is not known to be away: what is not
+ * done may still be committed, when the disk works. */
 bool store_may_commit(const struct store *store);
 void store_drop(struct store_batch **b); /* a batch that is not submitted after all; NULL is fine */
 

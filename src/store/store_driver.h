@@ -40,6 +40,7 @@ struct store_op {
     uint64_t deadline_us; /* monotonic */
     uint64_t until_us;    /* when the loop gives it up: later, if the process stood still */
     bool firm;            /* ... it does not: STORE_UNTIL_DONE */
+    bool late;            /* a write behind its deadline: the store counts it */
     store_done_fn *done;  /* NULL: cancelled or answered; the batch is just freed */
     void *arg;
 };
@@ -96,6 +97,7 @@ struct store {
     uint32_t stmt_count;
     _Atomic size_t queued_bytes;
     _Atomic uint32_t awaited;                  /* done() that are still to come */
+    _Atomic uint32_t late_writes;              /* behind their deadline; the driver has them */
     struct store_port *ports[STORE_LOOPS_MAX]; /* by loop_index(); written by that loop's thread */
     pthread_mutex_t run_lock;                  /* store_run() */
     pthread_cond_t run_done;

@@ -238,7 +238,7 @@ static void storing_next(struct storing *s)
         s->batch = NULL;
     else
         s->before = s->before->next;
-    store_submit(b, worker_loop(s->x->worker), STORE_COMMIT_MS, last ? user_stored : before_stored,
+    store_submit(b, worker_loop(s->x->worker), STORE_UNTIL_DONE, last ? user_stored : before_stored,
                  s);
 }
 

@@ -359,7 +359,7 @@ static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_
                 struct store_batch *b = op->batch;
                 op->batch = NULL;
                 n->busy = true;
-                store_submit(b, worker_loop(n->service->worker), STORE_COMMIT_MS,
+                store_submit(b, worker_loop(n->service->worker), STORE_UNTIL_DONE,
                              pubsub_op_committed, n);
                 return false;
             }

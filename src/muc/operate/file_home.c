@@ -323,7 +323,7 @@ static void lines_take(struct lines_taken *t, struct room *r)
     room_pin(r);
     t->target = r;
     actor_become(&r->actor, ACTOR_LOADING);
-    store_submit(b, worker_loop(t->worker), STORE_COMMIT_MS, lines_take_committed, t);
+    store_submit(b, worker_loop(t->worker), STORE_UNTIL_DONE, lines_take_committed, t);
 }
 
 static void lines_take_reached(struct room *r, enum err e, void *arg)
