@@ -232,3 +232,34 @@ def test_a_server_that_ends_still_does_what_it_has_answered_so(make_server, disk
     values = [row["after"] for row in server.rows("audit", "list", "--command", "set")]
     assert server.rows("get", "sm.ack-every")[0]["value"] == values[0]
     assert sorted(values) == ["5", "6", "7"]
+
+
+def placed(server):
+    """A connection to the socket, when it has a place for one more."""
+    def connect():
+        control = Control(server)
+        try:
+            return control.run("status")["ok"] and control
+        except (OSError, ValueError):  # it was sent away
+            return None
+    return until("a place", connect)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_late_commands_keep_no_places_at_the_socket(make_server, disk, stays):
+    """Neither of those who have their answers nor of those who did not wait for it."""
+    server = make_server("alice", disk=disk)
+    disk.turn(sync_ms=STILL)
+    rooms = [f"r{n:02}@conference.localhost" for n in range(90)]
+    for begin in 0, 30, 60:  # of 32 places, and 4 for root
+        asked = [placed(server) for _ in range(30)]
+        for control, room in zip(asked, rooms[begin:]):
+            control.begin("room create", room=room, owners="alice@localhost")
+        for control in asked:
+            if stays:
+                assert control.answer()["text"].startswith(OPEN)
+            control.lines.close()
+            control.sock.close()
+    disk.turn(sync_ms=0)
+    until("all are made", lambda: [r["jid"] for r in server.rows("room", "list")] == rooms)
+    until("all entries", lambda: entries(server, "room create") == 90 * ["ok"])
