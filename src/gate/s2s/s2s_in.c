@@ -366,13 +366,13 @@ static void in_end(struct s2s_in *s)
     if (ends)
         return;
     s->orderly = true;
-    if (s->x.state != STREAM_BOUND || !s2s_back_waits(s)) {
+    s->closing = s->x.state == STREAM_BOUND;
+    if (s->closing)
+        in_ends_soon(s);
+    if (s->closing && s2s_back_waits(s))
+        s2s_back_ask(s);
+    else
         s2s_flow_finish(s);
-        return;
-    }
-    s->closing = true;
-    s2s_back_ask(s);
-    in_ends_soon(s);
 }
 
 static bool in_counts(const struct xstream *x)
@@ -418,6 +418,7 @@ static void in_gone(struct xstream *x, enum xstream_end why)
 static void in_closing(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
+    timer_cancel(&s->quiet);
     s2s_back_gone(s, s2s_flow_is_resumable(s));
     s2s_flow_leave(s);
 }
@@ -461,10 +462,14 @@ static bool in_drains(struct xstream *x)
 void s2s_in_stop(struct s2s_in *s)
 {
     s->stopping = true;
-    if (s->x.state == STREAM_BOUND && !s->draining && !s->x.end_sent && s2s_back_waits(s)) {
-        s2s_back_ask(s); /* acknowledgements may still come */
+    bool open = s->x.state == STREAM_BOUND && !s->draining && !s->x.end_sent;
+    if (open)
         in_ends_soon(s);
-    } else if (s->x.state != STREAM_BOUND || !s2s_flow_waits(s))
+    if (open && s2s_back_waits(s))
+        s2s_back_ask(s); /* acknowledgements may still come */
+    else if (open)
+        s2s_flow_stop(s);
+    else if (s->x.state != STREAM_BOUND || !s2s_flow_waits(s))
         s2s_flow_end(s);
     else if (s->draining)
         in_ends_soon(s);
@@ -558,7 +563,8 @@ static void in_check(const struct xstream *x)
     ensure(x->state != STREAM_BOUND || s->pair_count > 0);
     ensure(!s->external || x->state != STREAM_FEATURES);
     ensure(s->flow == NULL || x->state == STREAM_BOUND);
-    ensure(!s->stopping || s->draining || s->back != NULL || x->state == STREAM_CLOSED);
+    ensure(!s->stopping || s->draining || s->back != NULL || timer_is_set(&s->quiet) ||
+           x->state == STREAM_CLOSED);
     ensure(!s->draining || x->state == STREAM_BOUND || x->state == STREAM_CLOSED);
 }
 
@@ -695,6 +701,7 @@ void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c, const st
     s->gate = g;
     s->peer = *peer;
     list_init(&s->pairs);
+    s->quiet.fn = s2s_flow_is_quiet;
     s->x.ops = &in_ops;
     s->x.way = &xstream_tcp;
     s->x.role = STREAM_FROM_SERVER;

@@ -46,6 +46,7 @@ struct s2s_in {
     bool parts;         /* ... and farewells are written back: s2s_parts() */
     bool closing;       /* it ends when what was written back is confirmed, or what came handled */
     bool skipped;       /* a stanza was not counted, or counts too late: none behind it is taken */
+    struct timer quiet; /* it is to end, and its peer may be writing: see s2s_flow_finish() */
     uint16_t remote_len, local_len;
     uint8_t lang_len;
     char *domains; /* of the header: remote, local, xml:lang; NULL: not read */

@@ -13,6 +13,7 @@
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_take.h"
 #include "home/question.h"
 #include "home/router.h"
 #include "home/ticket.h"
@@ -26,7 +27,9 @@ enum {
     HOLDERS = 1024,          /* counts of addresses: two may share one */
     EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
     ASKS_MAX = 16,           /* of an attempt to resume: see resume_is_tried() */
-    HANDLED_MS = 6000        /* an attempt to resume waits so long for what is under way */
+    HANDLED_MS = 6000,       /* an attempt to resume waits so long for what is under way */
+    LISTEN_MS = 2000,        /* a stream that is to end is read for so long, */
+    LISTEN_STOPPING_MS = 400 /* or when the edge stops: see s2s.c */
 };
 
 /* What a stream has brought. It outlives the stream while something is under way, and while it is
@@ -838,11 +841,28 @@ void s2s_flow_drain(struct s2s_in *s)
     in_ends_soon(s);
 }
 
+/* What our end crosses is not acknowledged, and not every server sends it again: others give it
+ * back to its senders. So a stream whose peer may be writing is read on until that is silent. */
+static bool flow_listens(struct s2s_in *s, uint64_t most_ms)
+{
+    bool counts = s2s_flow_is_enabled(s) || s->external; /* or <enable/> is on its way, perhaps */
+    bool takes = counts && s->x.state == STREAM_BOUND && !s->x.end_sent && !s->draining &&
+                 !s->shut && !s->skipped;
+    uint64_t ms = takes ? s2s_quiet_in_ms(&s->x, xstream_left_ms(&s->x, most_ms)) : 0;
+    if (ms > 0)
+        timer_set(worker_loop(s->x.worker), &s->quiet, ms);
+    else
+        timer_cancel(&s->quiet);
+    return ms > 0;
+}
+
 /* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). Where it counts
- * acknowledgements it is not: none can follow our end, so the peer sends that again. If only its
- * end can confirm what was written back, the stream is read until then. */
+ * acknowledgements it is not: none can follow our end, so the peer sends that again, or gives it
+ * back. If only its end can confirm what was written back, the stream is read until then. */
 void s2s_flow_finish(struct s2s_in *s)
 {
+    if (s->closing && flow_listens(s, LISTEN_MS))
+        return;
     s->closing = false;
     if (s->x.state != STREAM_BOUND)
         xstream_close(&s->x, (slice){ 0 });
@@ -876,12 +896,26 @@ void s2s_flow_shut(struct s2s_in *s)
         xstream_fail(&s->x, XE_RESET, IN_IS_SHUT);
 }
 
-static void flow_stops(struct s2s_in *s)
+void s2s_flow_stop(struct s2s_in *s)
 {
+    if (flow_listens(s, LISTEN_STOPPING_MS))
+        return;
     if (s2s_flow_waits(s))
         s2s_flow_drain(s);
     else
         s2s_flow_end(s);
+}
+
+void s2s_flow_is_quiet(struct timer *t, struct loop *loop)
+{
+    struct s2s_in *s = CONTAINER_OF(t, struct s2s_in, quiet);
+    (void)loop;
+    if (s->x.end_sent || s->draining || s2s_back_waits(s))
+        return;
+    if (s->stopping)
+        s2s_flow_stop(s);
+    else
+        flow_end_goes_on(s);
 }
 
 /* Elements. */
@@ -914,7 +948,7 @@ static void sm_acked(struct s2s_in *s, const struct elem *e)
         xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
     else if (s2s_back_acked(s, (uint32_t)h)) {
         if (s->stopping && !s->draining && !s2s_back_waits(s))
-            flow_stops(s);
+            s2s_flow_stop(s);
         else
             flow_end_goes_on(s);
     } else

@@ -61,7 +61,11 @@ bool s2s_flow_waits(const struct s2s_in *s);
 void s2s_flow_last_ack(struct in_flow *f); /* NULL is fine */
 void s2s_flow_end(struct s2s_in *s);       /* that, and the end; it may be closed already */
 void s2s_flow_drain(struct s2s_in *s);     /* no more is read; it ends when all is acknowledged */
-void s2s_flow_finish(struct s2s_in *s);    /* ends our half, behind what is under way */
+/* Ends our half, behind what is under way. If it is `closing`, and its peer counts, it is read on
+ * until that is silent, for at most 2 s from in_ends_soon() on. */
+void s2s_flow_finish(struct s2s_in *s);
+void s2s_flow_stop(struct s2s_in *s); /* the same when the edge stops, for less than that */
+void s2s_flow_is_quiet(struct timer *t, struct loop *loop); /* s2s_in.quiet */
 /* Of one that is shut: ends it when what was written back is confirmed, and what came is handled;
  * or only asks for that. */
 void s2s_flow_shut(struct s2s_in *s);

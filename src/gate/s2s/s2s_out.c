@@ -1,5 +1,4 @@
 #include "base/arena.h"
-#include "base/base64.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -19,6 +18,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_take.h"
+#include "gate/s2s/s2s_words.h"
 #include "gate/stanza_limits.h"
 #include "gate/stream_limits.h"
 #include "im/abroad.h"
@@ -32,7 +32,8 @@
 enum {
     PATIENCE_MS = 2000,
     FINISH_MS = 2000,
-    STOPPING_MS = 1000 /* when the edge stops: see s2s.c */
+    STOPPING_MS = 1000,      /* when the edge stops: see s2s.c; */
+    LISTEN_STOPPING_MS = 400 /* before that, as long as the server is not silent */
 };
 
 static void out_greet(struct xstream *x)
@@ -141,6 +142,7 @@ static void out_closing(struct xstream *x)
     o->partner = NULL;
     timer_cancel(&o->patience);
     timer_cancel(&o->wait);
+    timer_cancel(&o->quiet);
     loop_defer_cancel(&o->ask);
     if (p != NULL) {
         share_gone(o, p);
@@ -149,23 +151,6 @@ static void out_closing(struct xstream *x)
 }
 
 /* The header of the server, and its certificate. */
-
-static bool out_header_fits(struct s2s_out *o, slice unit)
-{
-    slice from = xstream_attr(&o->x, unit, SLICE("from")),
-          version = xstream_attr(&o->x, unit, SLICE("version")), domain;
-    if (!xstream_is_header(&o->x, unit) ||
-        !slice_is(xml_stream_default_ns(&o->x.reader), NS_SERVER))
-        xstream_fail(&o->x, XE_INVALID_NAMESPACE, (slice){ 0 });
-    else if (version.len < 2 || version.ptr[0] == '0' || version.ptr[1] != '.')
-        xstream_fail(&o->x, XE_UNSUPPORTED_VERSION, SLICE("this server speaks version 1.0"));
-    else if (from.len > 0 && (jid_prep_domain(from, out_scratch(o), &domain) != OK ||
-                              !slice_eq(domain, out_remote(o))))
-        xstream_fail(&o->x, XE_INVALID_FROM, SLICE("the stream was opened to another domain"));
-    else
-        return true;
-    return false;
-}
 
 static bool out_server_fits(struct s2s_out *o)
 {
@@ -183,7 +168,7 @@ static void out_header(struct xstream *x, slice unit)
 {
     struct s2s_out *o = s2s_out_of(x);
     slice id = xstream_attr(x, unit, SLICE("id"));
-    if (!out_header_fits(o, unit) || !out_server_fits(o))
+    if (!s2s_header_fits(x, unit, out_remote(o)) || !out_server_fits(o))
         return;
     mem_free(&o->id);
     if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
@@ -214,31 +199,10 @@ static void out_ask_both(struct s2s_out *o)
     if (!o->has_both || o->both)
         return;
     o->both = true;
-    struct buf b;
-    struct xml_write w;
-    xml_begin(&w, &b, XML_PART_MAX);
-    xml_open(&w, "bidi", NS_BIDI);
-    stream_limits_write(&w, setting_int(&s2s_stanza_bytes), setting_int(&s2s_idle));
-    xml_close(&w);
-    xstream_write_buf(&o->x, &b);
+    s2s_write_both(&o->x);
 }
 
 /* Dialback. */
-
-static void out_dialback(struct s2s_out *o, const char *name, slice local, slice id, slice key)
-{
-    struct buf b;
-    struct xml_write w;
-    xml_begin(&w, &b, XML_PART_MAX);
-    xml_open(&w, name, NULL);
-    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
-    xml_attr(&w, "from", local);
-    xml_attr(&w, "to", out_remote(o));
-    xml_attr_some(&w, "id", id);
-    xml_text(&w, key);
-    xml_close(&w);
-    xstream_write_buf(&o->x, &b);
-}
 
 bool s2s_out_prove(struct s2s_out *o, slice local)
 {
@@ -248,7 +212,7 @@ bool s2s_out_prove(struct s2s_out *o, slice local)
                           .stream_id = slice_of(o->id) };
     if (o->id == NULL || !s2s_key(key, &d, out_scratch(o)))
         return false;
-    out_dialback(o, "db:result", local, (slice){ 0 }, slice_of(key));
+    s2s_write_key(&o->x, local, out_remote(o), slice_of(key));
     return true;
 }
 
@@ -264,31 +228,16 @@ static void out_ask_keys(struct s2s_out *o)
 {
     struct partner_question q;
     while (partner_next_question(o->partner, &q))
-        out_dialback(o, "db:verify", out_local(o), q.stream_id, q.key);
-}
-
-/* SASL EXTERNAL (XEP-0178 §3). */
-static void out_begin_external(struct s2s_out *o)
-{
-    struct buf b, text;
-    struct xml_write w;
-    buf_init(&text, XML_PART_MAX);
-    base64_encode(&text, out_local(o));
-    xml_begin(&w, &b, XML_PART_MAX);
-    xml_open_with(&w, "auth", NS_SASL, "mechanism", SLICE("EXTERNAL"));
-    xml_text(&w, buf_fit(&text));
-    xml_close(&w);
-    xstream_now(&o->x, STREAM_ASK_SASL);
-    xstream_write_buf(&o->x, &b);
-    buf_fini(&text);
+        s2s_write_question(&o->x, out_local(o), out_remote(o), q.stream_id, q.key);
 }
 
 static void out_authenticate(struct s2s_out *o)
 {
     out_ask_both(o);
-    if (o->external == EXTERNAL_OFFERED)
-        out_begin_external(o);
-    else if (!s2s_demand_of(out_remote(o)).dialback)
+    if (o->external == EXTERNAL_OFFERED) {
+        xstream_now(&o->x, STREAM_ASK_SASL);
+        s2s_write_external(&o->x, out_local(o));
+    } else if (!s2s_demand_of(out_remote(o)).dialback)
         OUT_ENDS(o, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT,
                  !s2s_external_passes((enum s2s_external)o->external), "%s",
                  s2s_without_dialback((enum s2s_external)o->external,
@@ -755,7 +704,8 @@ static bool out_counts(const struct xstream *x) { return s2s_out_const(x)->sm ==
 
 static void out_leaves(struct xstream *x)
 {
-    const struct s2s_out *o = s2s_out_of(x);
+    struct s2s_out *o = s2s_out_of(x);
+    o->skipped = true;
     if (o->up)
         partner_ends(o->partner);
 }
@@ -843,7 +793,7 @@ void s2s_out_close(struct s2s_out *o)
 void s2s_out_parts(struct s2s_out *o, bool on)
 {
     ensure(o->up);
-    if (o->parts == on || o->draining || o->proving || o->x.end_sent)
+    if (o->parts == on || o->draining || o->proving || o->x.end_sent || (on && o->ends_us != 0))
         return;
     o->parts = on;
     if (on)
@@ -862,6 +812,40 @@ bool s2s_out_hears_count(struct s2s_out *o)
     return true;
 }
 
+/* In how many ms the server is silent: see s2s_quiet_in_ms(). What our end crosses is not
+ * acknowledged, and not every server sends it again: others give it back to its senders. */
+static uint64_t out_quiet_in_ms(const struct s2s_out *o)
+{
+    uint64_t most_ms = o->x.among->stopped ? LISTEN_STOPPING_MS : FINISH_MS,
+             now = loop_now_us(worker_loop(o->x.worker)),
+             since_us = o->ends_us == 0 ? now : o->ends_us, until_us = since_us + most_ms * 1000;
+    bool takes = o->both && o->sm >= OUT_ENABLING && !o->x.end_sent && !o->peer_ended &&
+                 !o->draining && !o->skipped &&
+                 s2s_ban(o->x.worker, out_local(o), out_remote(o)) == NULL;
+    return takes && now < until_us ? s2s_quiet_in_ms(&o->x, (until_us - now + 999) / 1000) : 0;
+}
+
+bool s2s_out_hears_nothing(const struct s2s_out *o) { return out_quiet_in_ms(o) == 0; }
+
+/* It is read on until the server is silent. */
+static bool out_listens(struct s2s_out *o)
+{
+    uint64_t ms = out_quiet_in_ms(o);
+    if (ms > 0)
+        timer_set(worker_loop(o->x.worker), &o->quiet, ms);
+    else
+        timer_cancel(&o->quiet);
+    return ms > 0;
+}
+
+static void out_finishes(struct s2s_out *o)
+{
+    if (s2s_out_handles(o))
+        out_drain(o);
+    else
+        out_proves(o);
+}
+
 void s2s_out_finish(struct s2s_out *o)
 {
     ensure(o->up);
@@ -870,10 +854,25 @@ void s2s_out_finish(struct s2s_out *o)
         return;
     o->proving = o->asked_first = false;
     share_each(o, share_holds);
-    if (s2s_out_handles(o))
-        out_drain(o);
+    if (o->ends_us == 0)
+        o->ends_us = loop_now_us(worker_loop(o->x.worker));
+    if (!out_listens(o))
+        out_finishes(o);
+}
+
+/* It is read no more. When the edge stops, the end of the server is awaited only for what that may
+ * still confirm. */
+static void out_is_quiet(struct timer *t, struct loop *loop)
+{
+    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, quiet);
+    (void)loop;
+    ensure(o->up && o->ends_us > 0);
+    if (o->x.end_sent || o->draining || o->proving || out_listens(o))
+        return;
+    if (o->x.among->stopped && !share_is_unconfirmed(o) && !s2s_out_handles(o))
+        s2s_out_close(o);
     else
-        out_proves(o);
+        out_finishes(o);
 }
 
 bool s2s_out_handles(const struct s2s_out *o) { return s2s_flow_is_due(s2s_out_flow(&o->x)); }
@@ -941,6 +940,7 @@ struct s2s_out *s2s_out_start(struct partner *p, const struct s2s_found *found)
     o->host = slice_keep(found->host);
     o->patience.fn = out_impatient;
     o->wait.fn = out_waits_in_vain;
+    o->quiet.fn = out_is_quiet;
     o->x.ops = &out_ops;
     o->x.way = &xstream_tcp;
     o->x.role = STREAM_TO_SERVER;

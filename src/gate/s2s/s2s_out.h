@@ -23,8 +23,10 @@ void s2s_out_is_full(struct s2s_out *o); /* tells the partner if it is */
 void s2s_out_close(struct s2s_out *o);
 /* The same when something is not confirmed: the server may still do that until its own end, which
  * is awaited for 2 s. Nothing may be written any more. What the server has sent is handled first
- * and acknowledged, for at most 2 s, or 1 s when the edge stops. Again: nothing. */
+ * and acknowledged, for at most 2 s, or 1 s when the edge stops; if it counts, and is not silent,
+ * it is read before that for at most 2 s, or 0.4 s. Again: nothing. */
 void s2s_out_finish(struct s2s_out *o);
+bool s2s_out_hears_nothing(const struct s2s_out *o); /* the server is silent, or counts nothing */
 /* Of a stream that is to be resumed, the count of the answer is awaited for as long, and nothing
  * else of it. false: it is none. */
 bool s2s_out_hears_count(struct s2s_out *o);

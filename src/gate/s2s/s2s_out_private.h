@@ -44,6 +44,9 @@ struct s2s_out {
     bool proving;            /* it is asked what it has read: our half ends after that, */
     bool asked_first;        /* and it was: its own end may have crossed ours, and says nothing */
     bool parts;              /* farewells are written, and nothing is read: s2s_parts() */
+    bool skipped;            /* something that came is not counted: nothing behind it is taken */
+    uint64_t ends_us;        /* loop time when it was to end; 0: it is not */
+    struct timer quiet;      /* ... and the server may be writing: until that is silent */
     struct s2s_asked asked;
     struct loop_defer ask; /* at the end of the tick */
     struct timer wait;     /* for the answer; for what drains; or for the end of the server */

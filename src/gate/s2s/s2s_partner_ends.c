@@ -78,7 +78,8 @@ void partner_stop(struct partner *p)
     bool hears = partner_hears_count(p);
     if (!hears)
         partner_blames_stop(p);
-    if (!hears && p->state == ACTOR_READY && partner_awaits(p)) {
+    bool writes = p->out != NULL && !s2s_out_hears_nothing(p->out); /* the other server, perhaps */
+    if (!hears && p->state == ACTOR_READY && (partner_awaits(p) || writes)) {
         partner_hold(p, HOLD_END);
         if (p->out != NULL) /* else its own stop ends the stream */
             s2s_out_finish(p->out);

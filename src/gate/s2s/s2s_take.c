@@ -10,6 +10,15 @@
 #include <errno.h>
 #include <string.h>
 
+uint64_t s2s_quiet_in_ms(const struct xstream *x, uint64_t left_ms)
+{
+    ensure(xstream_here(x) && x->state == STREAM_BOUND);
+    uint64_t silent_us = loop_now_us(worker_loop(x->worker)) - xstream_last_us(x),
+             silent_ms = x->holds != 0 ? 0 : silent_us / 1000,
+             ms = silent_ms < QUIET_MS ? QUIET_MS - silent_ms : 0;
+    return ms < left_ms ? ms : left_ms;
+}
+
 bool s2s_is_offended(slice condition)
 {
     static const char *const others[] = { "conflict",       "connection-timeout",

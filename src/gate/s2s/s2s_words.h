@@ -1,0 +1,13 @@
+/* s2s_words: what a stream that we open to another server says and hears before it takes stanzas,
+ * as elements. They know no partner. Confined to the worker of the stream. */
+#pragma once
+#include "gate/xstream.h"
+
+/* The header of the server, of which the stream was opened to `remote`; else the stream fails. */
+bool s2s_header_fits(struct xstream *x, slice unit, slice remote);
+void s2s_write_both(struct xstream *x);                  /* asks for both directions (XEP-0288) */
+void s2s_write_external(struct xstream *x, slice local); /* SASL EXTERNAL (XEP-0178 §3) */
+/* Dialback: a key for `local` (XEP-0220 §2.1.1), or with the id of a stream, a question about one
+ * (§2.1.2). */
+void s2s_write_key(struct xstream *x, slice local, slice remote, slice key);
+void s2s_write_question(struct xstream *x, slice local, slice remote, slice id, slice key);
