@@ -174,6 +174,8 @@ bool partner_close(struct partner *p)
     }
     if (p->state == ACTOR_READY && p->out != NULL && p->flow != NULL) {
         partner_ends(p); /* the other server may be writing on it */
+    } else if (p->share.guest != NULL && p->back.on) {
+        partner_ends_back(p); /* the same */
     } else if (p->back.on) {
         partner_leaves_back(p);
     } else {

@@ -241,7 +241,7 @@ static void guest_enters(struct s2s_guest *g)
 static bool share_is_open(const struct s2s_out *o)
 {
     return o->up && o->x.state == STREAM_BOUND && !o->draining && !o->proving && !o->peer_ended &&
-           !o->x.end_sent;
+           !o->x.end_sent && o->ends_us == 0;
 }
 
 static bool share_asks(struct s2s_out *o, struct partner *p)
