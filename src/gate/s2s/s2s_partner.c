@@ -154,7 +154,7 @@ static void partner_refuses_all(struct partner *p)
     actor_pin(&p->actor);
     p->overdue = false;
     timer_cancel(&p->patience);
-    if (!partner_keeps_sent(p))
+    if (!partner_keeps_sent(p) && !(partner_returns(p) && p->unacked.len == 0))
         partner_gives_back(p);
     partner_drop_replies(p);
     p->mail.kept = false;
@@ -178,6 +178,15 @@ static void partner_remembers(struct partner *p)
         p->failures++;
     if (!partner_stopped(p))
         timer_set(partner_loop(p), &p->retry, partner_pause_ms(p));
+}
+
+/* Nothing waits for it here: what comes next waits for an attempt of its own. */
+static void partner_returns_later(struct partner *p)
+{
+    p->failing_us = 0;
+    p->failures = 0;
+    if (partner_returns(p))
+        timer_set(partner_loop(p), &p->retry, partner_return_pause_ms(p));
 }
 
 /* What waits is refused, if it cannot soon go on a way back. */
@@ -212,7 +221,9 @@ void partner_failed(struct partner *p)
     if (soon)
         timer_set(partner_loop(p), &p->retry, partner_resume_pause_ms(p));
     else if (!rejoins || !list_empty(&p->questions) || sends)
-        partner_remembers(p); /* else what comes next waits for an attempt of its own */
+        partner_remembers(p);
+    else
+        partner_returns_later(p);
     partner_keys_fail(p);
     if (alone && served)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
@@ -285,7 +296,7 @@ static void partner_connect(struct partner *p)
 /* ABSENT: something waits for the next attempt. */
 static bool partner_has_more(const struct partner *p)
 {
-    return s2s_mail_waits(&p->mail) || p->unacked.len > 0;
+    return s2s_mail_waits(&p->mail) || p->unacked.len > 0 || partner_returns(p);
 }
 
 /* The next attempt, or the end of what is remembered of a failure. */
@@ -344,6 +355,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     while (!p->careful && !doubts && p->unacked.written < p->unacked.len)
         partner_write_next(p);
     p->offended = p->broke = p->orderly = p->rejoins = false;
+    p->returns_us = 0;
     p->state = ACTOR_READY; /* what is held is not handled */
     partner_write_replies(p);
     partner_weigh(p);
@@ -631,6 +643,7 @@ static void partner_load(struct actor *a)
 {
     struct partner *p = partner_of(a);
     p->fresh = p->asks_session = false;
+    p->rejoins = p->rejoins || partner_returns(p);
     timer_cancel(&p->retry); /* of a failure that is to be forgotten */
     partner_waits(p);
     partner_session_waits(p);

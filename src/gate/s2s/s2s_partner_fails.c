@@ -9,6 +9,7 @@ enum {
     BRIEF_MS = 2000,
     RESUME_PAUSE_MS = 50, /* doubles; all of them together are no longer than BACK_WAIT_MS */
     RESUME_SOON_MAX = 4,
+    RETURNS_COUNTED = 6,
     SESSION_MAX_S = 600
 };
 _Static_assert((RESUME_PAUSE_MS << RESUME_SOON_MAX) - RESUME_PAUSE_MS < BACK_WAIT_MS,
@@ -48,6 +49,8 @@ void partner_session_breaks(struct partner *p)
                   : ours_ms != SETTING_NONE ? (uint64_t)ours_ms
                                             : 0;
     p->session_over_us = loop_now_us(partner_loop(p)) + ms * 1000;
+    p->returns_us = p->rejoins && p->flow != NULL ? p->session_over_us : 0;
+    p->returns = 0;
 }
 
 uint64_t partner_session_left_ms(const struct partner *p)
@@ -70,6 +73,22 @@ bool partner_keeps_sent(const struct partner *p)
 {
     return p->hard && !p->diverts && !s2s_stage_is_ours((enum s2s_stage)p->stage) &&
            partner_session_left_ms(p) > 0;
+}
+
+bool partner_returns(const struct partner *p)
+{
+    bool ends = partner_stopped(p) || partner_rules_fail(p) || !partner_is_served(p);
+    return !ends && !p->diverts && loop_now_us(partner_loop(p)) < p->returns_us;
+}
+
+uint64_t partner_return_pause_ms(struct partner *p)
+{
+    ensure(partner_returns(p) && p->returns <= RETURNS_COUNTED);
+    uint64_t ms = partner_spread_ms((uint64_t)BACKOFF_MS << p->returns),
+             left = (p->returns_us - loop_now_us(partner_loop(p))) / 1000 + 1;
+    if (p->returns < RETURNS_COUNTED)
+        p->returns++;
+    return ms > left / 2 + BACKOFF_MS ? left / 2 + BACKOFF_MS : ms;
 }
 
 uint64_t partner_pause_ms(const struct partner *p)

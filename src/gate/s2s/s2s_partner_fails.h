@@ -35,6 +35,11 @@ uint64_t partner_session_left_ms(const struct partner *p);
 /* The same while another connection of the pair is up: that does not carry its stanzas meanwhile
  * (gate/s2s/s2s_divert.h), they wait. */
 bool partner_waits_for_session(const struct partner *p);
+/* Its own stream has broken, on which the other server had stanzas, too (XEP-0288): what that keeps
+ * for us cannot come if it cannot connect to us. So the stream is made again, also if nothing waits
+ * for it here, with pauses as long as the session is kept. */
+bool partner_returns(const struct partner *p);
+uint64_t partner_return_pause_ms(struct partner *p); /* until the next attempt; counts it */
 /* It has failed in a way that waiting does not mend, as by a certificate that is refused, and the
  * other server keeps its session: something else has perhaps answered in place of that server. What
  * waits is refused, but what it has not confirmed stays until the session is resumed or over. Not

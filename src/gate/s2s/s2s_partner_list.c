@@ -8,13 +8,19 @@
 #include "gate/s2s/s2s_rows.h"
 #include <stdio.h>
 
+/* It waits until it makes its stream again for what the other server has. */
+static bool partner_will_return(const struct partner *p)
+{
+    return p->state == ACTOR_ABSENT && p->failures == 0 && partner_returns(p);
+}
+
 static const char *partner_state(const struct partner *p)
 {
     if (p->state == ACTOR_READY)
         return "up";
     if (p->diverts)
         return "diverted";
-    if (p->state == ACTOR_ABSENT)
+    if (p->state == ACTOR_ABSENT && !partner_will_return(p))
         return "failed";
     if (p->find != NULL && s2s_find_waits(p->find))
         return "queued";
@@ -52,9 +58,10 @@ static slice partner_shows_why(const struct partner *p, char text[SHOWN_WHY_BYTE
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
 {
     char why[SHOWN_WHY_BYTES];
-    if (p->state == ACTOR_ABSENT && p->failures == 0)
+    bool returns = partner_will_return(p);
+    if (p->state == ACTOR_ABSENT && p->failures == 0 && !returns)
         return; /* it only writes what was confirmed */
-    bool failed = p->failures > 0 && p->state != ACTOR_READY;
+    bool failed = returns || (p->failures > 0 && p->state != ACTOR_READY);
     unsigned connections = partner_asks_only(p) ? 0 : p->gate->connections;
     struct s2s_shown s = {
         .connections = connections,

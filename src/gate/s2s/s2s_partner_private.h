@@ -149,6 +149,8 @@ struct partner {
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
     uint32_t session_max_s;   /* at most SESSION_MAX_S; 0: the other server does not say it */
     uint64_t session_over_us; /* loop time when it has kept that, since the stream broke */
+    uint64_t returns_us;      /* the same if it is made again until then: partner_returns(); or 0 */
+    uint8_t returns;          /* attempts for that alone; at most RETURNS_COUNTED */
     uint8_t number;           /* of its connections; 0: the first */
     bool diverts;             /* another one carries its stanzas: gate/s2s/s2s_divert.h */
     uint8_t diverted_to;      /* its number */
