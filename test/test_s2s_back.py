@@ -331,8 +331,11 @@ def test_an_attempt_to_resume_alone_makes_no_pause(node, listener):
     alice.send(f"<message to='bob@{EVIL}' type='headline'><body>brief</body></message>")
     alice.ping()
     listener.come_back()
-    again = taken(listener)
-    until("it", lambda: said(again) == ["brief"])
+    again = authenticated(listener)
+    listener.read_until(again, "<resume [^>]*previd='session'[^>]*>")
+    again.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='1'/>".encode())
+    reader = Reader(again)
+    until("it", lambda: said(reader) == ["brief"])
     alice.expect_nothing("<message type='error'/>")
 
 
