@@ -9,6 +9,7 @@
 #include "home/node.h"
 #include "home/texts.h"
 #include "im/account.h"
+#include "im/behind.h"
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/given.h"
@@ -257,6 +258,28 @@ static uint64_t left_ms(const struct session *s)
     return left < most ? left : most;
 }
 
+/* What waits behind offline messages is saved at the end of the queue. */
+static uint32_t behind_count(const struct session *s)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; s->behind != NULL && behind_next(s->behind, &i) != NULL;)
+        count++;
+    return count;
+}
+
+static void freeze_behind(const struct session *s, struct buf *out)
+{
+    const struct queued *q;
+    uint32_t seq = s->out_count;
+    for (uint32_t i = 0; s->behind != NULL && (q = behind_next(s->behind, &i)) != NULL;)
+        frozen_add(out, &queued_row,
+                   &(struct frozen_queued){ .st = q->st,
+                                            .at_us = q->at_us,
+                                            .seq = ++seq,
+                                            .delayed = q->at_us != 0,
+                                            .to = q->to });
+}
+
 static void freeze_session(const struct session *s, struct buf *out, struct arena *tmp)
 {
     struct buf directed, repeats, given;
@@ -274,7 +297,7 @@ static void freeze_session(const struct session *s, struct buf *out, struct aren
                                          .in_base = s->in_base,
                                          .out_base = s->out_base,
                                          .h = s->h,
-                                         .out_count = s->out_count,
+                                         .out_count = s->out_count + behind_count(s),
                                          .out_acked = s->out_acked,
                                          .sent = s->queue_len - s->queue_unsent,
                                          .resumable = s->sm == 2,
@@ -312,6 +335,7 @@ static void freeze_queue(const struct session *s, struct buf *out)
                                             .waits = waits,
                                             .to = q->to });
     }
+    freeze_behind(s, out);
 }
 
 static void freeze_states(const struct session *s, struct buf *out)

@@ -3,6 +3,7 @@
 #include "archive/size.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "home/here.h"
@@ -87,6 +88,13 @@ void mailbox_quiet(struct account *a, uint64_t id)
         return;
     e->quiet = true;
     a->mailbox.quiet += e->state != ENTRY_SETTLED;
+}
+
+void mailbox_from(struct account *a, uint64_t id, slice bare)
+{
+    struct entry *e = mailbox_find(&a->mailbox, id);
+    if (e != NULL)
+        e->from = (uint32_t)hash_keyed(bare);
 }
 
 uint64_t mailbox_cursor(const struct account *a) { return a->mailbox.cursor; }
@@ -376,6 +384,16 @@ uint64_t mailbox_next_open(const struct account *a, uint64_t after)
     return 0;
 }
 
+uint64_t mailbox_last_from(const struct account *a, slice bare)
+{
+    const struct mailbox *m = &a->mailbox;
+    uint32_t from = (uint32_t)hash_keyed(bare);
+    for (uint32_t i = m->len; i-- > 0;)
+        if (at(m, i)->state == ENTRY_OPEN && at(m, i)->from == from)
+            return at(m, i)->id;
+    return 0;
+}
+
 bool mailbox_has_open(const struct account *a)
 {
     const struct mailbox *m = &a->mailbox;
@@ -413,6 +431,7 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
             m->open--;
             m->quiet -= at(m, m->len - 1)->quiet;
         }
+        mailbox_from(a, id, store_text(b, first + 1, i, 2));
         mailbox_weigh(a, id, (size_t)store_int(b, first + 1, i, 3));
     }
     mailbox_advance(m); /* what held it back may be gone */

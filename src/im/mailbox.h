@@ -25,6 +25,7 @@ enum entry_state { ENTRY_OPEN, ENTRY_TAKEN, ENTRY_SETTLED };
 struct entry {
     uint64_t id;
     uint32_t bytes; /* its share of mailbox.unsettled-bytes */
+    uint32_t from;  /* hash of the bare JID of its sender; 0: not said */
     uint8_t state;  /* enum entry_state */
     bool hidden;    /* not in the archive: gone when it is settled */
     bool stranger;  /* from somebody who is not on the owner's roster */
@@ -61,6 +62,7 @@ void mailbox_open(struct account *a, uint64_t id, enum entry_state state);
 void mailbox_hide(struct account *a, uint64_t id);    /* of one just opened */
 void mailbox_strange(struct account *a, uint64_t id); /* the same: it is from a stranger */
 void mailbox_quiet(struct account *a, uint64_t id);   /* the same: no message for its owner */
+void mailbox_from(struct account *a, uint64_t id, slice bare); /* the same: who has sent it */
 /* The same, once: the stanza as it is stored has `len` bytes. */
 void mailbox_weigh(struct account *a, uint64_t id, size_t len);
 uint64_t mailbox_cursor(const struct account *a);    /* all ids up to it are settled */
@@ -87,6 +89,8 @@ enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown
 uint64_t mailbox_next_open(const struct account *a, uint64_t after);
 /* Writes now what is settled, then calls done; where it fails, it is tried again later. */
 void mailbox_write(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+/* The last in state OPEN that mailbox_from() was called for with that; 0: there is none. */
+uint64_t mailbox_last_from(const struct account *a, slice bare);
 bool mailbox_has_open(const struct account *a); /* at least one in state OPEN */
 uint64_t
 mailbox_newest(const struct account *a); /* id of the newest that is not settled; 0: none */

@@ -368,7 +368,7 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
         if (!mine)
             continue;
         if (s->flushing && archive_id != 0) {
-            offline_owes(s, archive_id);
+            offline_owes(s, st, archive_id);
             continue;
         }
         session_deliver(s, st, archive_id, 0);
@@ -471,6 +471,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (in->origin_hash != 0)
         recent_put(&a->recents, in->origin_hash, in->archive_id);
     mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
+    mailbox_from(a, in->archive_id, stanza_from_bare(st));
     if (archived != PASS)
         mailbox_hide(a, in->archive_id);
     if (stranger)

@@ -5,6 +5,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "im/account.h"
+#include "im/behind.h"
 #include "im/given.h"
 #include "im/message.h"
 #include "im/session_private.h"
@@ -49,12 +50,14 @@ static void let_go(struct flush *f)
 
 static void im_offline_finish(struct flush *f)
 {
+    struct session *s = f->session;
     ensure(account_is_pinned(f->account));
-    if (f->session != NULL)
+    if (s != NULL) {
         let_go(f);
-    if (f->session != NULL) {
-        f->session->flush = NULL;
-        f->session->flushing = false;
+        s->flush = NULL;
+        s->flushing = false;
+        session_deliver_behind(s, UINT64_MAX);
+        behind_free(&s->behind);
     }
     timer_cancel(&f->retry);
     account_unpin(f->account);
@@ -110,6 +113,7 @@ static bool once_more(struct flush *f)
     f->again = false;
     f->read_to = f->account->mailbox.cursor;
     f->began = f->account->mailbox.last_id;
+    behind_looked(f->session->behind, f->read_to);
     return true;
 }
 
@@ -120,6 +124,7 @@ static bool deliver_page(struct flush *f, const struct store_batch *b, uint32_t 
     for (size_t bytes = 0; i < rows && bytes < PAGE_BYTES && deliverable(f); i++) {
         slice text = store_text(b, 0, i, 2);
         f->read_to = (uint64_t)store_int(b, 0, i, 0);
+        session_deliver_behind(f->session, f->read_to - 1);
         bytes += text.len;
         deliver_entry(f, f->read_to, (uint64_t)store_int(b, 0, i, 1), text);
     }
@@ -163,6 +168,7 @@ static void im_offline_page_read(void *arg, enum store_result result, const stru
         im_offline_finish(f);
         return;
     }
+    session_deliver_behind(f->session, f->read_to);
     let_go(f);
     if (result == STORE_OK)
         f->retry_ms = 0;
@@ -192,10 +198,13 @@ void offline_continue(struct session *s)
     im_offline_read_page(f);
 }
 
-void offline_owes(struct session *s, uint64_t archive_id)
+void offline_owes(struct session *s, const struct stanza *st, uint64_t archive_id)
 {
-    if (s->flush != NULL)
-        s->flush->owed = archive_id;
+    if (s->flush == NULL)
+        return;
+    s->flush->owed = archive_id;
+    if (mailbox_state(s->account, archive_id) != ENTRY_OPEN)
+        behind_owes(s->behind, st, archive_id);
 }
 
 static void im_offline_read_page(struct flush *f)
@@ -232,6 +241,7 @@ static struct flush *flush_begin(struct session *s)
     f->account = s->account;
     f->rows = PAGE_ROWS;
     s->flush = f;
+    s->behind = behind_new();
     s->flushing = true;
     account_pin(s->account);
     return f;
@@ -288,6 +298,13 @@ void offline_reread(struct session *s)
         s->flush->stale = true;
 }
 
+/* It is handed over as what was not acknowledged. */
+static void leave_behind(struct session *s, const struct queued *q)
+{
+    session_queue_push(s, q->st, 0, q->at_us);
+    session_queue_at(s, s->queue_len - 1)->to = q->to;
+}
+
 void offline_cancel(struct session *s)
 {
     struct flush *f = s->flush;
@@ -295,6 +312,8 @@ void offline_cancel(struct session *s)
     s->flushing = false;
     if (f == NULL)
         return;
+    behind_take(s->behind, UINT64_MAX, leave_behind, s);
+    behind_free(&s->behind);
     f->session = NULL;
     if (f->waiting)
         im_offline_finish(f);

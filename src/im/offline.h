@@ -1,10 +1,12 @@
 /* offline: delivery of what waits in the mailbox (RFC 6121 §8.5.2.2, XEP-0160, XEP-0203): pages
  * read from the archive in order. While it goes on, live messages to the session are not delivered
- * but found by a later page, so the order is that of the archive. */
+ * but found by a later page, so the order is that of the archive; those that are not stored wait
+ * (im/behind.h). */
 #pragma once
 #include <stdint.h>
 
 struct session;
+struct stanza;
 
 /* Its client asks for its offline messages itself (XEP-0013): no session is sent them. */
 void offline_collect(struct session *s);
@@ -12,7 +14,7 @@ void offline_again(struct session *s);
 void offline_flush(struct session *s);    /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */
 /* A message was stored for the session while `flushing`: a page brings it. */
-void offline_owes(struct session *s, uint64_t archive_id);
+void offline_owes(struct session *s, const struct stanza *st, uint64_t archive_id);
 /* Messages were replaced in the archive: a page that is being read may have the old ones. */
 void offline_reread(struct session *s);
 /* It may take messages that it did not take before. */

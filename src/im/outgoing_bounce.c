@@ -113,6 +113,7 @@ static void bounce_open(struct bounce *b, struct account *a)
     a->storing++;
     b->archive_id = mailbox_mint(a);
     mailbox_open(a, b->archive_id, ENTRY_OPEN);
+    mailbox_from(a, b->archive_id, stanza_from_bare(b->error));
     if (b->unshown)
         mailbox_hide(a, b->archive_id);
     if (mailbox_is_stranger(a, stanza_from_bare(b->error)))

@@ -23,6 +23,7 @@
 
 struct account;
 struct arena;
+struct behind;
 struct elem;
 struct metric;
 struct repeats;
@@ -149,6 +150,7 @@ struct session {
     struct directed *directed;  /* JIDs that got directed presence (im/presence.c) */
     struct producer *producers; /* that wait until the client took what it got */
     struct flush *flush;        /* delivery of offline messages under way (im/offline.c) */
+    struct behind *behind;      /* what waits for that (im/behind.h); NULL: none is under way */
     struct timer timer;         /* end of hibernation; of an attached one: asks its client */
     uint8_t token[16];          /* resumption; bound to the account */
     uint8_t device[16];         /* of the client (XEP-0388); zeros: not said */

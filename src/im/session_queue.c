@@ -8,6 +8,7 @@
 #include "home/router.h"
 #include "home/trail.h"
 #include "im/account.h"
+#include "im/behind.h"
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/given.h"
@@ -564,8 +565,8 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
         ask_soon(s);
 }
 
-static void session_queue_deliver(struct session *s, struct stanza *st,
-                                  const struct stanza_note *note, enum queued_to to)
+static void session_queue_give(struct session *s, struct stanza *st, const struct stanza_note *note,
+                               enum queued_to to)
 {
     struct stanza_note told = *note;
     told.archive_id = to < QUEUED_COPY ? told_id(s, note->archive_id) : 0;
@@ -591,6 +592,42 @@ static void session_queue_deliver(struct session *s, struct stanza *st,
     if (s->sm != 0 || note->archive_id != 0)
         session_queue_push_stanza(s, st, note, to);
     send_live(s, st, noted ? &told : NULL, note->archive_id != 0);
+}
+
+static void give_behind(struct session *s, const struct queued *q)
+{
+    struct stanza_note note = { .delay_us = q->at_us, .by = session_bare(s) };
+    if (q->to != QUEUED_OWN)
+        note.to = q->to == QUEUED_FULL ? session_jid(s) : session_bare(s);
+    session_queue_give(s, q->st, &note, (enum queued_to)q->to);
+}
+
+void session_deliver_behind(struct session *s, uint64_t archive_id)
+{
+    if (archive_id != UINT64_MAX)
+        behind_looked(s->behind, archive_id);
+    behind_take(s->behind, archive_id, give_behind, s);
+}
+
+/* What the server and the account itself say does not wait. */
+static bool waits_behind(struct session *s, struct stanza *st, enum queued_to to, uint64_t delay_us)
+{
+    slice from = stanza_from_bare(st);
+    if (to > QUEUED_BARE || from.len == 0 || slice_eq(from, session_bare(s)))
+        return false;
+    enum behind_says says =
+        behind_hold(s->behind, st, to, delay_us, mailbox_last_from(s->account, from));
+    if (says == BEHIND_IS_FULL) /* what waits comes before this */
+        behind_take(s->behind, UINT64_MAX, give_behind, s);
+    return says == BEHIND_WAITS;
+}
+
+static void session_queue_deliver(struct session *s, struct stanza *st,
+                                  const struct stanza_note *note, enum queued_to to)
+{
+    if (s->flushing && note->archive_id == 0 && waits_behind(s, st, to, note->delay_us))
+        return;
+    session_queue_give(s, st, note, to);
 }
 
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)

@@ -12,6 +12,9 @@ struct worker;
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
 /* The same for a shared stanza that is written with another `to` (presence fan-out); borrowed. */
 void session_deliver_to(struct session *s, struct stanza *st, slice to);
+/* While `flushing`: all that waits for stored messages up to this archive id; they have been
+ * delivered. UINT64_MAX: all that waits. */
+void session_deliver_behind(struct session *s, uint64_t archive_id);
 
 /* A copy of something stored, wrapped for a session that asked for it. When the client has it, so
  * has the owner: archive_id is settled (0: none). If the session ends before, it is dropped, and
