@@ -157,7 +157,7 @@ static void partner_refuses_all(struct partner *p)
     if (!partner_keeps_sent(p) && !(partner_returns(p) && p->unacked.len == 0))
         partner_gives_back(p);
     partner_drop_replies(p);
-    p->mail.kept = false;
+    s2s_mail_keeps_none(&p->mail);
     actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
     s2s_mail_expire(&p->mail);
     actor_unpin(&p->actor);
@@ -362,7 +362,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     doubt_go_on(p);
     if (p->out != NULL)
         s2s_out_is_full(p->out);
-    if (p->mail.kept && p->mail.backlog) /* the database goes before the inbox */
+    if (s2s_mail_is_first(&p->mail))
         partner_hold(p, HOLD_MAIL);
     p->state = ACTOR_LOADING;
     actor_loaded(&p->actor, OK);
@@ -826,9 +826,12 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
     struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
-    if (a->inbox == NULL)
+    bool first = a->inbox == NULL;
+    if (first) {
         doubt_inbox_begins(p);
-    if (!partner_room_for(p, st) ||
+        p->mail.later = false;
+    }
+    if ((p->mail.later && !partner_is_farewell(st)) || !partner_room_for(p, st) ||
         !actor_wait(&p->actor, &(struct actor_item){ .st = st,
                                                      .sender_entry = s->id.entry,
                                                      .sender_id = s->id.sender,
@@ -838,8 +841,7 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
         trail_note(st, "waits", "for its server", partner_remote(p));
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
-    if (s->id.entry != 0)
-        s2s_mail_keeps(&p->mail);
+    s2s_mail_keeps(&p->mail, first);
     return true;
 }
 
@@ -847,7 +849,9 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 static void partner_overflows(struct partner *p, struct s2s_sent *s)
 {
     if (s->id.entry != 0) {
+        p->mail.later |= p->actor.inbox != NULL;
         s2s_mail_leave(&p->mail, s, true);
+        partner_mail_begin(p);
         if (!partner_is_down(p))
             partner_begin(p);
         return;
