@@ -128,5 +128,5 @@ def test_empty_files_of_prosody(server, tmp_path):
     prosody_file(data, "conference.localhost", "persistent", "tea.dat", "")
     prosody_file(data, "conference.localhost", "config", "tea.dat", "")
     said = {r["user"]: r["what"] for r in server.bring("prosody", str(data))["rows"]}
-    assert said["paul@localhost"] == "a password: nobody can log in before one is set"
+    assert said["paul@localhost"] == "a password: nobody can log in before `user password` sets one"
     server.login("eve", password="x").close()
