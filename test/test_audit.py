@@ -7,6 +7,7 @@ import re
 import time
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 
 from muster import rows
 from muster.client import until
@@ -14,7 +15,11 @@ from muster.control import Control
 from muster.slow_disk import STILL
 from test_adhoc import run
 from test_api import api_server
+from test_blocking import BLOCKING
+from test_blocking import report as reported
+from test_certs import make
 from test_roles import refused
+from test_upload import store
 
 
 @pytest.fixture
@@ -156,6 +161,121 @@ def test_an_entry_has_a_token_and_the_level_of_the_log_before_and_after(host):
     assert told(host, "log", "level", "warn") == ("info", "warn")
 
 
+def pem_of(folder, name):
+    """A file with the certificate of localhost and its key; what the audit log says of it."""
+    cert, _ = make(folder, name, ["localhost", "a.test"])
+    both = folder / f"{name}-both.pem"
+    both.write_bytes((folder / f"{name}.pem").read_bytes() +
+                     (folder / f"{name}.key").read_bytes())
+    ends = cert.not_valid_after.strftime("%Y-%m-%dT%H:%M:%S")
+    return both, (f"names=localhost,a.test sha256={cert.fingerprint(hashes.SHA256()).hex()} "
+                  f"expires={ends}.000000Z")
+
+
+def test_an_entry_has_a_certificate_before_and_after(host, tmp_path):
+    """Its names, its fingerprint and its end, never its key; of each domain that it is for."""
+    host.ctl("component", "add", "gate.localhost", "--secret", "planted south wind")
+    one, first = pem_of(tmp_path, "one")
+    two, second = pem_of(tmp_path, "two")
+    assert told(host, "cert", "import", "localhost", "--file", one
+                ) == ("", f"domain=localhost {first}")
+    done = host.ctl_run("cert", "install", "localhost", "--yes", "--stdin", stdin=two.read_text())
+    newest = entries(host)[0]
+    assert done.returncode == 0 and newest["command"] == "cert install", done.stderr
+    assert (newest["before"], newest["after"]) == (f"domain=localhost {first}",
+                                                   f"domain=localhost {second}")
+    made = told(host, "cert", "self-signed", "localhost", "gate.localhost", "--replace")
+    assert made[0] == f"domain=localhost {second}"
+    parts = re.fullmatch(r"domain=localhost (.*) domain=gate.localhost (.*)", made[1])
+    assert parts[1] == parts[2] and re.search(
+        r"names=localhost,.*gate.localhost.* sha256=[0-9a-f]{64} expires=20\S*Z$", parts[1])
+    assert told(host, "cert", "del", "gate.localhost") == (f"domain=gate.localhost {parts[1]}", "")
+    root, _ = make(tmp_path, "root", [])
+    print_of = root.fingerprint(hashes.SHA256()).hex()
+    for before in "", "for=clients subject=":
+        found = told(host, "cert-trust", "add", tmp_path / "root.pem", "--for", "clients")
+        assert found[0].startswith(before) and (found[0] in ("", found[1]))
+    assert re.fullmatch(f"for=clients subject=.*root.* sha256={print_of} expires=20.*Z", found[1])
+    assert told(host, "cert-trust", "del", print_of, "--for", "clients") == (found[1], "")
+    assert "PRIVATE" not in str(entries(host))
+
+
+def test_of_many_names_a_certificate_has_the_first(make_server, tmp_path):
+    host = make_server()
+    make(tmp_path, "many", ["localhost", *(f"n{i}.{'x' * 60}.test" for i in range(300))])
+    after = told(host, "cert", "import", "localhost", "--file", tmp_path / "many.pem", "--key",
+                 tmp_path / "many.key")[1]
+    assert re.search(r"names=localhost,n0\.\S+,\.\.\. \(301 names\) sha256=\S+ expires=", after)
+    assert len(after) < 1000
+
+
+def test_an_entry_has_the_owners_of_rooms_before_and_after(host):
+    cave, hall = (f"{name}@conference.localhost" for name in ("cave", "hall"))
+    for room in cave, hall:
+        host.ctl("room", "create", room, "alice@localhost")
+        host.ctl("room", "affiliation", room, "bob@localhost", "member")
+    host.ctl("room", "affiliation", hall, "x@far.test", "owner")
+    before, after = told(host, "room", "owner", f"{cave} {hall}", "bob@localhost", "--replace")
+    owners = [re.fullmatch(f"{cave} owners=(.*) {hall} owners=(.*)", text).groups()
+              for text in (before, after)]
+    assert [[sorted(one.split()) for one in both] for both in owners] == [
+        [["alice@localhost"], ["alice@localhost", "x@far.test"]],
+        [["bob@localhost"], ["bob@localhost"]]]
+
+
+def test_of_many_owners_an_entry_has_the_first(host):
+    room = "cave@conference.localhost"
+    host.ctl("room", "create", room, "alice@localhost")
+    host.ctl("room", "affiliation", room, "bob@localhost", "member")
+    for i in range(20):
+        host.ctl("room", "affiliation", room, f"{i}{'x' * 900}@far.test", "owner")
+    before, after = told(host, "room", "owner", room, "bob@localhost")
+    assert len(before) == len(after) == 4096 and before.startswith(f"{room} owners=")
+
+
+def test_an_entry_has_the_account_that_is_deleted(host):
+    """Its profile, role and groups, and if it stays what it keeps."""
+    host.ctl("user", "add", "eve@localhost", "--password", "planted south wind", "--given-name",
+             "Eve", "--surname", "Lee", "--email", "eve@x.test")
+    host.ctl("admin", "add", "eve@localhost", "viewer")
+    for name in "sales", "all":
+        host.ctl("group", "add", name, "--members", "eve@localhost")
+    created = host.rows("user", "show", "eve@localhost")[0]["created"]
+    rest = ("given_name=Eve surname=Lee email=eve@x.test role=viewer group=all group=sales")
+    assert told(host, "user", "del", "eve@localhost", "--keep-address"
+                ) == (f"created={created} disabled=off {rest}", f"disabled=on {rest}")
+    before, after = told(host, "user", "del", "eve@localhost")
+    assert re.fullmatch(f"created=\\S+ disabled=on {rest}", before) and after == ""
+    assert re.fullmatch("created=\\S+ disabled=off", told(host, "user", "del", "bob@localhost")[0])
+    assert "planted" not in str(entries(host))
+
+
+def test_an_entry_has_the_file_that_is_deleted(host):
+    store(host, host.client("alice", "a"), b"12345", "plan.txt")
+    row = host.rows("upload", "list", "alice@localhost")[0]
+    assert told(host, "upload", "del", row["id"]) == (
+        f"jid=alice@localhost name=plan.txt type=text/plain bytes=5 stored={row['stored']}", "")
+
+
+def report(alice, jid):
+    alice.result("set", f"<block xmlns='{BLOCKING}'><item jid='{jid}'>"
+                        f"{reported('<text>Planted south wind.</text>')}</item></block>")
+
+
+def test_an_entry_has_the_reports_that_are_deleted(host):
+    """Without what their reporters wrote; of many the newest."""
+    alice = host.client("alice", "a")
+    for i in range(32):
+        report(alice, f"spam{i}@far.test")
+    rows = host.rows("report", "list")
+    said = [f"id={row['id']} created={row['created']} reporter=alice@localhost jid={row['jid']} "
+            "reason=urn:xmpp:reporting:spam text=(19 characters)" for row in rows]
+    assert told(host, "report", "del", rows[31]["id"]) == (said[31], "")
+    before, after = told(host, "report", "del", rows[30]["id"], "--older")
+    assert after == "" and before.startswith(f"31 reports, the newest: {said[30]} {said[29]}")
+    assert before.endswith(said[11]) and "Planted" not in str(entries(host))
+
+
 # Calls whose entries say what was before or after; each finds what the ones above it have left.
 NOTED = """
 set web.title Ravens|config apply|config reset web.title
@@ -181,12 +301,17 @@ s2s-route set far.test 127.0.0.1:9 --weight 2|s2s-route del far.test 127.0.0.1:9
 s2s-demand set far.test --tls-min 1.3|s2s-demand del far.test
 s2s-group set Sales off|s2s-group del Sales
 federation set bob@localhost off
+cert import localhost --file PEM|cert install localhost --certificate TEXT
+cert self-signed localhost --replace|cert del localhost
+cert-trust add PEM|cert-trust del PRINT
+room affiliation hall@conference.localhost bob@localhost member
+room owner hall@conference.localhost bob@localhost
+upload del UPLOAD|report del REPORT|user del bob@localhost
 """
 # The others, by why they say neither. `secret`: what it was and is must not be read. `job`: its
 # result is what is after it. `act`: there is no value before. `the arguments are all`: they name
 # what it makes or takes away, and it has nothing else. `a text to users`: of messages the log has
-# the length only. Commands under `missing` change something that was there, and their entries do
-# not tell what: that list must not grow.
+# the length only.
 UNNOTED = {
     "secret": "admin-password admin-recovery-codes admin-totp admin-totp-confirm "
               "admin-totp-remove component-secret secrets-reset token-add user-password "
@@ -198,22 +323,29 @@ UNNOTED = {
            "device-revoke fedtest imtest log-trace pushtest room-kick room-unlock s2s-close "
            "s2s-retry server-continue server-reload server-restart server-stop session-kick "
            "trace-bodies trace-jid trace-stop webhook-test",
-    "the arguments are all": "admin-disable admin-enable cert-csr cert-trust-add component-add "
+    "the arguments are all": "admin-disable admin-enable cert-csr component-add "
            "component-del config-confirm config-drop config-edit contact-add contact-del "
            "contact-group group-member-add group-member-del room-admin-add room-admin-del "
            "room-alias-add room-alias-del room-create s2s-route-add test-user-add test-user-del "
            "user-add user-disable user-enable",
     "a text to users": "motd-del motd-edit motd-set",
-    "missing": "cert-del cert-import cert-install cert-self-signed cert-trust-del report-del "
-               "room-owner upload-del user-del",
 }
 
 
-def test_each_change_says_what_was_before_or_why_it_does_not(host):
-    calls = [call.split() for call in re.split(r"[|\n]", NOTED) if call]
+def test_each_change_says_what_was_before_or_why_it_does_not(host, tmp_path):
+    pem, said = pem_of(tmp_path, "one")
+    alice = host.client("alice", "a")
+    store(host, alice)
+    report(alice, "spam@far.test")
+    words = {"PEM": pem, "TEXT": pem.read_text(), "PRINT": re.search("sha256=(.*) ", said)[1],
+             "UPLOAD": host.rows("upload", "list", "alice@localhost")[0]["id"],
+             "REPORT": host.rows("report", "list")[0]["id"]}
+    calls = [[words.get(word, word) for word in call.split()]
+             for call in re.split(r"[|\n]", NOTED) if call]
     host.ctl("config", "edit", "sm.ack-every", "6")
     host.ctl("token", "add", "x", "viewer")
-    host.ctl("room", "create", "cave@conference.localhost", "alice@localhost")
+    for room in "cave", "hall":
+        host.ctl("room", "create", f"{room}@conference.localhost", "alice@localhost")
     host.ctl("s2s-route", "add", "far.test", "127.0.0.1:9")
     assert [call for call in calls if not any(told(host, *call))] == []
     changes = {name for name, row in rows.part("commands").items() if row["x-effect"] == "changes"}

@@ -1,6 +1,7 @@
 #include "app/cert_commands.h"
 #include "app/cert_domains.h"
 #include "app/cert_import.h"
+#include "app/cert_note.h"
 #include "app/cert_store.h"
 #include "app/node_file.h"
 #include "app/reload.h"
@@ -209,9 +210,15 @@ static enum err job_try(struct cert_job *j, slice pem, struct why *why)
     return e;
 }
 
+static slice cert_job_note(const struct cert_job *j)
+{
+    return cert_note_stored(j->call->arena, j->data, j->domain, j->domain_count);
+}
+
 static enum err job_store(struct cert_job *j, slice pem, struct why *why)
 {
     struct arena *arena = j->call->arena;
+    slice before = cert_job_note(j);
     struct cert_file *file = arena_new(arena, struct cert_file, j->domain_count);
     ensure(j->domain_count > 0);
     for (size_t i = 0; i < j->domain_count; i++)
@@ -219,9 +226,11 @@ static enum err job_store(struct cert_job *j, slice pem, struct why *why)
     enum err e = job_try(j, pem, why);
     if (e == OK)
         e = cert_store_replace(file, j->domain_count, why);
-    if (e == OK)
-        j->changed = "the certificate is in the data folder";
-    return e;
+    if (e != OK)
+        return e;
+    j->changed = "the certificate is in the data folder";
+    command_changed(j->call, before, cert_job_note(j));
+    return OK;
 }
 
 static enum err job_import_with(struct cert_job *j, const struct cert_import *in, struct why *why)
@@ -329,17 +338,20 @@ static enum err job_del(struct cert_job *j, struct why *why)
                 j->domain[0]);
         return E_NOTFOUND;
     }
+    slice before = cert_job_note(j);
     enum err e = cert_store_node_file(&file, why);
     node_file_free(&file);
     if (e == OK)
         e = cert_store_remove(pair, why);
-    if (e == OK)
-        j->changed = "the certificate is deleted";
+    if (e != OK)
+        return e;
+    j->changed = "the certificate is deleted";
+    command_changed(j->call, before, cert_job_note(j));
     j->answer = arena_printf(j->call->arena,
                              "%s: the certificate and its key are deleted; `cert list` shows the "
                              "one that is in use now",
                              j->domain[0]);
-    return e;
+    return OK;
 }
 
 /* The way to the helper thread and back. */

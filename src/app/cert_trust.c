@@ -1,4 +1,5 @@
 #include "app/cert_trust.h"
+#include "app/cert_note.h"
 #include "app/cert_store.h"
 #include "app/certs.h"
 #include "app/node_file.h"
@@ -462,7 +463,6 @@ static enum err trust_check(const struct tls_cert_facts *f, const char *path, st
     return E_AUTH;
 }
 
-/* All of them or nothing. */
 /* Of those in the file that are the same. */
 static bool trust_is_first(const struct tls_chain *chain, size_t at)
 {
@@ -472,6 +472,7 @@ static bool trust_is_first(const struct tls_chain *chain, size_t at)
     return true;
 }
 
+/* All of them or nothing. */
 static enum err trust_write(const struct trust_job *j, const struct tls_chain *chain,
                             struct why *why)
 {
@@ -489,6 +490,15 @@ static enum err trust_write(const struct trust_job *j, const struct tls_chain *c
     return e == OK ? cert_store_replace(file, count, why) : e;
 }
 
+/* With the lock. NULL: there is none. */
+static const struct trust_entry *trust_entry_of(unsigned store, const char *fingerprint)
+{
+    for (size_t i = 0; i < stores[store].count; i++)
+        if (strcmp(stores[store].entry[i].facts.fingerprint, fingerprint) == 0)
+            return &stores[store].entry[i];
+    return NULL;
+}
+
 /* Those that are there already count once. */
 static enum err trust_has_room(unsigned store, const struct tls_chain *chain, const char *path,
                                struct why *why)
@@ -496,9 +506,7 @@ static enum err trust_has_room(unsigned store, const struct tls_chain *chain, co
     size_t more = 0;
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < chain->count; i++) {
-        bool had = false;
-        for (size_t k = 0; !had && k < stores[store].count; k++)
-            had = strcmp(stores[store].entry[k].facts.fingerprint, chain->item[i].fingerprint) == 0;
+        bool had = trust_entry_of(store, chain->item[i].fingerprint) != NULL;
         more += !had && trust_is_first(chain, i);
     }
     size_t there = stores[store].count;
@@ -510,6 +518,32 @@ static enum err trust_has_room(unsigned store, const struct tls_chain *chain, co
             "are %d",
             path, more, there, TLS_TRUST_MAX);
     return E_LIMIT;
+}
+
+/* Of these certificates, or of those of them that are trusted already. */
+static slice trust_note(const struct trust_job *j, const struct tls_chain *chain, bool there)
+{
+    struct buf out;
+    buf_init(&out, COMMAND_CHANGED_MAX + CERT_NOTE_MAX);
+    for (size_t i = 0; i < chain->count && out.len < COMMAND_CHANGED_MAX; i++)
+        if (trust_is_first(chain, i) &&
+            (!there || trust_entry_of(j->store, chain->item[i].fingerprint) != NULL))
+            cert_note(&out, "for", store_names[j->store], &chain->item[i]);
+    slice text = slice_dup(j->call->arena, buf_fit(&out));
+    buf_fini(&out);
+    return text;
+}
+
+static enum err trust_store_chain(const struct trust_job *j, const struct tls_chain *chain,
+                                  struct why *why)
+{
+    pthread_mutex_lock(&lock);
+    slice before = trust_note(j, chain, true);
+    pthread_mutex_unlock(&lock);
+    enum err e = trust_write(j, chain, why);
+    if (e == OK)
+        command_changed(j->call, before, trust_note(j, chain, false));
+    return e;
 }
 
 static enum err trust_add(struct trust_job *j, struct why *why)
@@ -531,7 +565,7 @@ static enum err trust_add(struct trust_job *j, struct why *why)
     for (size_t i = 0; e == OK && i < chain.count; i++)
         j->answer = arena_printf(arena, "%s\n%s  %s", j->answer, chain.item[i].fingerprint,
                                  chain.item[i].subject);
-    return e == OK ? trust_write(j, &chain, why) : e;
+    return e == OK ? trust_store_chain(j, &chain, why) : e;
 }
 
 /* As openssl(1) writes it, too: in capitals, with colons. */
@@ -559,18 +593,19 @@ static bool is_fingerprint(slice text)
     return digits == FINGERPRINT_LEN;
 }
 
-/* In the arena; NULL: there is none. *in_file: how many certificates are in it. */
-static const char *trust_file(unsigned store, const char *fingerprint, struct arena *arena,
-                              size_t *in_file)
+/* In the arena; NULL: there is none. *in_file: how many certificates are in it. *note: of the
+ * certificate. */
+static const char *trust_file(const struct trust_job *j, const char *fingerprint, size_t *in_file,
+                              slice *note)
 {
     const char *path = NULL;
+    struct arena *arena = j->call->arena;
     pthread_mutex_lock(&lock);
-    for (size_t i = 0; path == NULL && i < stores[store].count; i++) {
-        const struct trust_entry *entry = &stores[store].entry[i];
-        if (strcmp(entry->facts.fingerprint, fingerprint) != 0)
-            continue;
+    const struct trust_entry *entry = trust_entry_of(j->store, fingerprint);
+    if (entry != NULL) {
         path = slice_cstr(arena, slice_of(entry->path));
         *in_file = entry->in_file;
+        *note = trust_note(j, &(struct tls_chain){ &entry->facts, 1 }, false);
     }
     pthread_mutex_unlock(&lock);
     return path;
@@ -580,8 +615,9 @@ static enum err trust_del(struct trust_job *j, struct why *why)
 {
     struct arena *arena = j->call->arena;
     size_t in_file = 0;
+    slice note;
     const char *fingerprint = plain_fingerprint(arena, command_arg(j->call, "fingerprint"));
-    const char *path = trust_file(j->store, fingerprint, arena, &in_file);
+    const char *path = trust_file(j, fingerprint, &in_file, &note);
     if (path == NULL || in_file > 1) {
         if (path == NULL)
             why_set(why,
@@ -599,6 +635,7 @@ static enum err trust_del(struct trust_job *j, struct why *why)
                              store_names[j->store]);
     if (unlink(path) != 0)
         return durable_failed(why, path, errno);
+    command_changed(j->call, note, SLICE(""));
     return durable_sync_folder(j->folder, why);
 }
 

@@ -141,6 +141,10 @@ struct store_stmt groups_stmt_member_drop = {
     .name = "groups.member-drop", .params = "tt", .cols = "",
     .sql = "DELETE FROM shared_group_member WHERE name = $1 AND jid = $2",
 };
+static struct store_stmt stmt_places = {
+    .name = "groups.places", .params = "t", .cols = "t",
+    .sql = "SELECT name FROM shared_group_member WHERE jid = $1 ORDER BY name LIMIT 100",
+};
 struct store_stmt groups_stmt_rule_put = {
     .name = "groups.rule-put", .params = "ttt", .cols = "",
     .sql = "INSERT INTO shared_group_rule(name, field, value) SELECT g.name, $2, $3 "
@@ -250,6 +254,7 @@ static const struct store_schema schema = {
                                            &groups_stmt_list,
                                            &groups_stmt_show,
                                            &groups_stmt_named,
+                                           &stmt_places,
                                            &stmt_rename_rules,
                                            &stmt_drop_renamed,
                                            &stmt_hold,
@@ -597,6 +602,22 @@ static void groups_template_renamed(struct store_batch *b, slice from, slice to)
     STORE_ADD(b, &stmt_drop_renamed, STORE_ANY_ROWS, SV_T(from));
 }
 
+static void groups_account_noted(struct store_batch *b, slice jid)
+{
+    STORE_ADD(b, &stmt_places, STORE_ANY_ROWS, SV_T(jid));
+}
+
+static void groups_account_note(const struct store_batch *b, unsigned *at, struct buf *out)
+{
+    unsigned places = (*at)++;
+    size_t end = out->len + ACCOUNT_NOTE_MAX;
+    for (uint32_t i = 0; i < store_row_count(b, places); i++) {
+        slice name = store_text(b, places, i, 0);
+        if (out->len + sizeof " group=" + name.len <= end)
+            buf_printf(out, "%sgroup=%.*s", out->len > 0 ? " " : "", SLICE_ARG(name));
+    }
+}
+
 /* No client is let in before the groups are known: the first worker of the node that is here
  * reads, the others wait for it. */
 struct first {
@@ -648,6 +669,8 @@ const struct feature groups_feature = {
     .account.template_lacks = groups_template_lacks,
     .account.template_renamed = groups_template_renamed,
     .account.template_done = tell_news,
+    .account.noted = groups_account_noted,
+    .account.note = groups_account_note,
     .account.created = groups_account_news,
     .account.profile_changed = groups_account_news,
     .account.disown = groups_disown,

@@ -86,6 +86,8 @@ enum {
     PART_ALL = 255
 };
 
+enum { ACCOUNT_NOTE_MAX = 1024 };
+
 /* Events at the home of an account. Any may be NULL. */
 struct account_events {
     unsigned *slot; /* gets the number of its place in struct account.state_of */
@@ -118,6 +120,10 @@ struct account_events {
     void (*template_renamed)(struct store_batch *b, slice from, slice to);
     /* One of these is committed. Any worker. */
     void (*template_done)(struct worker *w);
+    /* The audit log is to say what a deleted account had: adds reads. Then likewise: appends
+     * "NAME=VALUE" to what is there, parted by a blank, and at most ACCOUNT_NOTE_MAX bytes. */
+    void (*noted)(struct store_batch *b, slice jid);
+    void (*note)(const struct store_batch *b, unsigned *at, struct buf *out);
     /* An account came to be; at its home, where it is not loaded yet. */
     void (*created)(struct worker *w, slice bare);
     /* Behind `created` or `deleted`, where it came to be as a disabled one, or was emptied and is

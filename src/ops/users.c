@@ -25,6 +25,7 @@
 #include "ops/outside_users.h"
 #include "ops/templates.h"
 #include "ops/unserved.h"
+#include "ops/users_note.h"
 #include "ops/users_profile.h"
 #include "xmpp/precis.h"
 
@@ -39,6 +40,7 @@ struct task {
     uint32_t rows, limit;
     slice password;                          /* prepared, of a new account */
     int64_t generation;                      /* of the new password */
+    struct users_note was;                   /* what is deleted */
     bool admitted;                           /* a disabled account, for its removal */
     const struct account_template *template; /* of a new account; NULL: none */
 };
@@ -358,12 +360,27 @@ static void user_removed(void *arg, enum err e)
         users_fail_store(t, e);
 }
 
+/* An emptied one keeps the rest. */
+static slice user_note(const struct task *t, const char *created, bool disabled)
+{
+    const struct users_note *n = &t->was;
+    return slice_of(arena_printf(t->call->arena, "%sdisabled=%s%s%.*s", created,
+                                 disabled ? "on" : "off", n->rest.len > 0 ? " " : "",
+                                 SLICE_ARG(n->rest)));
+}
+
 /* The answer comes when its archive is gone, too: a script that deletes many waits for that. */
 static void user_left(void *arg)
 {
     struct task *t = arg;
+    bool emptied = command_flag(t->call, "keep_address");
+    if (t->was.created != NULL)
+        command_changed(t->call,
+                        user_note(t, arena_printf(t->call->arena, "created=%s ", t->was.created),
+                                  t->was.disabled),
+                        emptied ? user_note(t, "", true) : SLICE(""));
     command_done(t->call, "account %.*s %s", SLICE_ARG(t->jid),
-                 command_flag(t->call, "keep_address") ? "emptied and disabled" : "deleted");
+                 emptied ? "emptied and disabled" : "deleted");
 }
 
 static void user_remove(struct account *a, enum err e, void *arg);
@@ -400,12 +417,21 @@ static void user_remove(struct account *a, enum err e, void *arg)
     }
 }
 
+static void user_del_noted(void *arg, enum err e)
+{
+    struct task *t = arg;
+    if (e == OK)
+        account_with_unasked(t->call->worker, t->jid, user_remove, t);
+    else
+        users_fail_store(t, e);
+}
+
 static void run_user_del(struct command_call *call)
 {
     if (!users_may_take(call))
         return;
     struct task *t = users_task_new(call);
-    account_with_unasked(call->worker, t->jid, user_remove, t);
+    users_note_read(call, t->jid, &t->was, user_del_noted, t);
 }
 
 /* user list */

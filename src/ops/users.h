@@ -60,7 +60,7 @@ bool users_is_self(const struct command_call *call, slice jid);
 extern const struct feature users_feature;
 
 /* Rows of the other files of this feature: ops/users_state.c, ops/users_info.c. */
-extern struct store_stmt users_profile_get, users_named;
+extern struct store_stmt users_named;
 extern struct command user_set, user_show;
 extern struct store_stmt users_known, users_counts, users_stored, users_stored_by_jid;
 extern struct store_stmt *const users_stmts[];

@@ -23,7 +23,6 @@
 
 enum {
     PROFILE_COLUMN = 3, /* the first of the profile: of `user show` */
-    PROFILE_STORED = 2, /* and of users.profile */
     PROFILE_NOTE_BYTES = PROFILE_FIELDS * (PROFILE_BYTES_MAX + 32) + PROFILE_URI_BYTES_MAX
 };
 
@@ -60,14 +59,6 @@ struct store_stmt users_stored_by_jid = {
            "FROM account a WHERE a.jid = $1",
     .params = "t",
     .cols = "ii",
-};
-
-struct store_stmt users_profile_get = {
-    .name = "users.profile",
-    .sql = "SELECT created_us, disabled, given_name, surname, email, department, directory_uri,"
-           " template, source FROM account WHERE jid = $1",
-    .params = "t",
-    .cols = "iittttttt",
 };
 
 struct store_stmt users_named = {
@@ -422,7 +413,7 @@ static slice profile_note(const struct command_call *call, const struct store_ba
     struct buf out;
     buf_init(&out, PROFILE_NOTE_BYTES);
     for (unsigned i = 0; i < PROFILE_FIELDS; i++) {
-        const char *name = user_show.columns[PROFILE_COLUMN + i].name;
+        const char *name = users_profile_name(i);
         slice value = command_arg(call, name);
         if (value.ptr != NULL && b != NULL)
             value = store_text(b, 0, 0, PROFILE_STORED + i);

@@ -14,6 +14,22 @@ struct store_stmt users_profile_put = {
     .cols = "",
 };
 
+struct store_stmt users_profile_get = {
+    .name = "users.profile",
+    .sql = "SELECT created_us, disabled, given_name, surname, email, department, directory_uri,"
+           " template, source FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "iittttttt",
+};
+
+const char *users_profile_name(unsigned field)
+{
+    static const char *const name[PROFILE_FIELDS] = { "given_name", "surname",       "email",
+                                                      "department", "directory_uri", "template" };
+    ensure(field < PROFILE_FIELDS);
+    return name[field];
+}
+
 bool users_profile_given(const struct command_call *call, struct user_profile *out)
 {
     *out = (struct user_profile){ .given_name = command_arg(call, "given_name"),

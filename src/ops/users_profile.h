@@ -31,3 +31,7 @@ bool users_profile_given(const struct command_call *call, struct user_profile *o
 /* Adds the profile of an account that has its row, and what features make of that. */
 void users_profile_add(struct store_batch *b, slice jid, const struct user_profile *p);
 extern struct store_stmt users_profile_put;
+/* By the address: when it was created, whether it is disabled, then the fields and the source. */
+enum { PROFILE_STORED = 2 /* the column of the first field */ };
+extern struct store_stmt users_profile_get;
+const char *users_profile_name(unsigned field); /* "given_name"; below PROFILE_FIELDS */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/privacy/privacy.h"
@@ -22,7 +23,10 @@ enum {
     ITEMS_A_REQUEST_MAX = 1000,
     REPORT_BYTES_MAX = 4096,
     REPORTS_SHOWN = 500,
-    REPORTS_SHOWN_MAX = 1000
+    REPORTS_SHOWN_MAX = 1000,
+    REPORTS_NOTED = 20, /* of those that are deleted, for the audit log */
+    REASON_NOTE_MAX = 64,
+    NOTE_BYTES_MAX = 3 * COMMAND_CHANGED_MAX /* the last one may be beyond what is kept */
 };
 
 /* Rows of reports. */
@@ -35,7 +39,7 @@ struct setting reports_max = {
     .doc = "How many reports of spam and abuse (XEP-0377) are kept of one user. Further "
            "ones are not kept, but the reported contacts are blocked all the same.",
 };
-struct store_stmt report_stmts[4] = {
+struct store_stmt report_stmts[5] = {
     { .name = "report.put", .params = "iittttti", .cols = "",
       .sql = "INSERT INTO report(owner, at_us, reporter, jid, reason, text, ids) "
              "SELECT $1, $2, $3, $4, $5, $6, $7 "
@@ -47,6 +51,9 @@ struct store_stmt report_stmts[4] = {
       .sql = "DELETE FROM report WHERE id = $1" },
     { .name = "report.drop-to", .params = "i", .cols = "",
       .sql = "DELETE FROM report WHERE id <= $1" },
+    { .name = "report.was", .params = "iii", .cols = "iittti",
+      .sql = "SELECT id, at_us, reporter, jid, reason, CAST(length(text) AS BIGINT) FROM report "
+             "WHERE id >= $1 AND id <= $2 ORDER BY id DESC LIMIT $3" },
 };
 /* clang-format on */
 
@@ -358,25 +365,53 @@ static void privacy_blocking_run_list(struct command_call *call)
     store_submit(b, worker_loop(w), 0, privacy_blocking_listed, call);
 }
 
+/* The newest of those that are deleted, without what their reporters wrote. */
+static slice reports_note(struct arena *arena, const struct store_batch *b, int64_t count)
+{
+    struct buf out;
+    uint32_t rows = store_row_count(b, 0);
+    buf_init(&out, NOTE_BYTES_MAX);
+    if (count > 1)
+        buf_printf(&out, "%lld reports, the newest:", (long long)count);
+    for (uint32_t i = 0; i < rows && out.len < COMMAND_CHANGED_MAX; i++) {
+        char created[CLOCK_STAMP_LEN];
+        clock_stamp(created, (uint64_t)store_int(b, 0, i, 1));
+        buf_printf(&out,
+                   "%sid=%lld created=%s reporter=%.*s jid=%.*s reason=%.*s text=(%lld characters)",
+                   out.len > 0 ? " " : "", (long long)store_int(b, 0, i, 0), created,
+                   SLICE_ARG(store_text(b, 0, i, 2)), SLICE_ARG(store_text(b, 0, i, 3)),
+                   SLICE_ARG(utf8_head(store_text(b, 0, i, 4), REASON_NOTE_MAX)),
+                   (long long)store_int(b, 0, i, 5));
+    }
+    slice text = slice_dup(arena, buf_fit(&out));
+    buf_fini(&out);
+    return text;
+}
+
 static void privacy_blocking_dropped(void *arg, enum store_result result,
                                      const struct store_batch *b)
 {
     struct command_call *call = arg;
-    int64_t count = result == STORE_OK ? store_changed(b, 0) : 0;
-    if (result != STORE_OK)
+    int64_t count = result == STORE_OK ? store_changed(b, 1) : 0;
+    if (result != STORE_OK) {
         command_fail_cause(call, err_of_store(result), "the reports could not be deleted");
-    else if (count == 0)
+    } else if (count == 0) {
         command_fail(call, E_NOTFOUND, "there is no such report; `report list` shows all");
-    else
+    } else {
+        command_changed(call, reports_note(call->arena, b, count), SLICE(""));
         command_done(call, "reports deleted: %lld", (long long)count);
+    }
 }
 
 static void run_drop(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 1);
-    STORE_ADD(b, &report_stmts[command_flag(call, "older") ? 3 : 2], STORE_ANY_ROWS,
-              SV_I(command_number(call, "id", 0)));
+    bool older = command_flag(call, "older");
+    int64_t id = command_number(call, "id", 0);
+    STORE_ADD(b, &report_stmts[4], STORE_ANY_ROWS, SV_I(older ? 0 : id), SV_I(id),
+              SV_I(REPORTS_NOTED));
+    STORE_ADD(b, &report_stmts[older ? 3 : 2], STORE_ANY_ROWS, SV_I(id));
     store_submit(b, worker_loop(w), 0, privacy_blocking_dropped, call);
 }
 

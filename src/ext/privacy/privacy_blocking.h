@@ -12,7 +12,7 @@ struct iq;
 #define NS_REPORTING "urn:xmpp:reporting:1"
 extern struct setting reports_max;
 extern struct command report_list, report_drop, user_blocked;
-extern struct store_stmt report_stmts[4];
+extern struct store_stmt report_stmts[5];
 
 void blocking_get(struct iq *iq);
 void blocking_block(struct iq *iq);

@@ -257,7 +257,7 @@ static struct store_stmt *const stmts[] = {
     &stmt_account, &stmt_rules, &stmt_put_account, &stmt_put_standard, &stmt_put, &stmt_drop,
     &stmt_drop_list, &stmt_drop_all, &stmt_drop_lists, &stmt_drop_standard, &stmt_drop_account,
     &stmt_inherit_policy, &stmt_inherit_rules, &stmt_forget, &report_stmts[0], &report_stmts[1],
-    &report_stmts[2], &report_stmts[3], &stmt_lists_above, &stmt_rules_above,
+    &report_stmts[2], &report_stmts[3], &report_stmts[4], &stmt_lists_above, &stmt_rules_above,
     &stmt_template, NULL,
 };
 /* type: RULE_JID */

@@ -117,6 +117,13 @@ struct store_stmt upload_list = {
     .params = "titi",
     .cols = "tttiii",
 };
+struct store_stmt upload_was = {
+    .name = "upload.was",
+    .sql = "SELECT COALESCE((SELECT jid FROM account a WHERE a.id = u.owner), ''), u.name, u.type, "
+           "u.size, u.at_us FROM upload u WHERE u.id = $1",
+    .params = "t",
+    .cols = "tttii",
+};
 struct store_stmt upload_unref = {
     .name = "upload.unref",
     .sql = "UPDATE blob SET refs = refs - 1 "
@@ -171,12 +178,12 @@ struct store_stmt upload_delete_all = {
 const struct store_schema upload_schema = {
     .feature = "upload",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_count,
-                                           &upload_within, &upload_active, &upload_find,
-                                           &upload_list, &upload_unref, &upload_delete,
-                                           &upload_expired, &upload_orphans, &upload_orphan,
-                                           &upload_forget, &upload_unref_all, &upload_delete_all,
-                                           &upload_above, &upload_larger, NULL },
+    .stmts =
+        (struct store_stmt *const[]){
+            &upload_owner,      &upload_put,     &upload_ref,    &upload_count,  &upload_within,
+            &upload_active,     &upload_find,    &upload_list,   &upload_unref,  &upload_delete,
+            &upload_expired,    &upload_orphans, &upload_orphan, &upload_forget, &upload_unref_all,
+            &upload_delete_all, &upload_was,     &upload_above,  &upload_larger, NULL },
 };
 
 /* Signatures. */

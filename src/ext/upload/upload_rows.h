@@ -9,7 +9,7 @@ struct buf;
 struct why;
 
 extern struct store_stmt upload_owner, upload_put, upload_ref, upload_within, upload_active,
-    upload_count, upload_find, upload_list, upload_unref, upload_delete, upload_expired,
+    upload_count, upload_find, upload_list, upload_was, upload_unref, upload_delete, upload_expired,
     upload_orphans, upload_orphan, upload_forget, upload_unref_all, upload_delete_all, upload_above,
     upload_larger;
 extern const struct store_schema upload_schema;

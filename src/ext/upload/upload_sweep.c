@@ -331,16 +331,28 @@ static void run_quota(struct command_call *call)
     store_submit(b, worker_loop(w), 0, upload_sweep_counted, call);
 }
 
+static slice upload_note(struct arena *arena, const struct store_batch *b)
+{
+    char stored[CLOCK_STAMP_LEN];
+    clock_stamp(stored, (uint64_t)store_int(b, 0, 0, 4));
+    return slice_of(arena_printf(arena, "jid=%.*s name=%.*s type=%.*s bytes=%" PRId64 " stored=%s",
+                                 SLICE_ARG(store_text(b, 0, 0, 0)),
+                                 SLICE_ARG(store_text(b, 0, 0, 1)),
+                                 SLICE_ARG(store_text(b, 0, 0, 2)), store_int(b, 0, 0, 3), stored));
+}
+
 static void upload_sweep_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
-    if (result != STORE_OK)
+    if (result != STORE_OK) {
         command_fail_cause(call, err_of_store(result), NULL);
-    else if (store_changed(b, 1) == 0)
+    } else if (store_changed(b, 2) == 0) {
         command_fail(call, E_NOTFOUND,
                      "there is no such file; `upload list` shows those of a user");
-    else
+    } else {
+        command_changed(call, upload_note(call->arena, b), SLICE(""));
         command_done(call, "file removed");
+    }
 }
 
 static void upload_sweep_run_del(struct command_call *call)
@@ -348,6 +360,7 @@ static void upload_sweep_run_del(struct command_call *call)
     const struct worker *w = call->worker;
     slice id = command_arg(call, "id");
     struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &upload_was, STORE_ANY_ROWS, SV_T(id));
     STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(id));
     STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(id));
     store_submit(b, worker_loop(w), 0, upload_sweep_deleted, call);

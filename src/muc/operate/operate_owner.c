@@ -2,9 +2,11 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "muc/operate/operate.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
@@ -12,7 +14,12 @@
 #include "xmpp/muc.h"
 #include <stdio.h>
 
-enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10, WHY_BYTES_MAX = 255 };
+enum {
+    TRANSFER_ROOMS_MAX = 1000,
+    FAILURES_SHOWN = 10,
+    WHY_BYTES_MAX = 255,
+    OWNERS_BYTES_MAX = COMMAND_CHANGED_MAX
+};
 
 struct transfer {
     struct command_call *call;
@@ -20,8 +27,9 @@ struct transfer {
     uint32_t count, at, failed;
     slice owner;
     bool replace;
-    bool changes;         /* all rooms were asked: they are changed */
-    const char *failures; /* text */
+    bool changes;               /* all rooms were asked: they are changed */
+    const char *failures;       /* text */
+    const char *before, *after; /* owners of the rooms that are changed, for the audit log */
 };
 
 static void transfer_failed(struct transfer *t, slice why)
@@ -54,10 +62,13 @@ static const struct message_field owner_asked_fields[] = {
 };
 
 struct owner_told {
-    slice why; /* it is not possible; empty: it is, or was done */
+    slice why;           /* it is not possible; empty: it is, or was done */
+    slice before, after; /* who owned the room, who owns it; empty: it was not changed */
 };
 static const struct message_field owner_told_fields[] = {
     F_TEXT(struct owner_told, why, WHY_BYTES_MAX),
+    F_TEXT(struct owner_told, before, OWNERS_BYTES_MAX),
+    F_TEXT(struct owner_told, after, OWNERS_BYTES_MAX),
     { 0 },
 };
 const struct message_row owner_told_message = {
@@ -72,18 +83,24 @@ struct handover {
     struct message_from from;
     struct worker *worker;
     bool replace, changes;
+    char *before; /* who owned the room when it was changed; NULL: it was not */
     size_t owner_len;
     char owner[];
 };
 
 static slice handover_owner(const struct handover *h) { return (slice){ h->owner, h->owner_len }; }
 
+static void handover_tell(struct handover *h, struct owner_told *told)
+{
+    question_answer(h->worker, &h->from, &owner_told_message, told);
+    question_end(h->worker, &h->from);
+    mem_free(&h->before);
+    mem_free(&h);
+}
+
 static void handover_end(struct handover *h, const char *why)
 {
-    question_answer(h->worker, &h->from, &owner_told_message,
-                    &(struct owner_told){ slice_of(why) });
-    question_end(h->worker, &h->from);
-    mem_free(&h);
+    handover_tell(h, &(struct owner_told){ slice_of(why), SLICE(""), SLICE("") });
 }
 
 /* Why it is not possible; NULL: it is. */
@@ -104,13 +121,23 @@ static const char *obstacle(const struct room *r, enum err e, const struct hando
     return a->affiliation == AFF_OWNER && !h->replace ? "is owned by that user already" : NULL;
 }
 
+/* As many as fit. */
+static slice handover_owners(const struct room *r)
+{
+    return utf8_head(operate_people(r, AFF_OWNER, room_scratch(r)), OWNERS_BYTES_MAX);
+}
+
 static void handover_changed(struct room *r, enum err e, void *arg)
 {
-    char why[256] = "";
-    (void)r;
-    if (e != OK)
-        snprintf(why, sizeof why, "%s; %s", err_text(e), command_outcome(e));
-    handover_end(arg, why);
+    struct handover *h = arg;
+    char why[256];
+    if (e == OK) {
+        handover_tell(h,
+                      &(struct owner_told){ SLICE(""), slice_of(h->before), handover_owners(r) });
+        return;
+    }
+    snprintf(why, sizeof why, "%s; %s", err_text(e), command_outcome(e));
+    handover_end(h, why);
 }
 
 /* Former owners become members. */
@@ -125,6 +152,9 @@ static void handover_change(struct room *r, struct handover *h)
         if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, handover_owner(h)) && n <= r->owners)
             edit[n++] = room_edit(r, a->jid, AFF_MEMBER);
     ensure(n <= r->owners + 1);
+    slice owners = handover_owners(r);
+    h->before = mem_zalloc(owners.len + 1);
+    memcpy(h->before, owners.ptr, owners.len);
     room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, handover_changed, h);
 }
 
@@ -146,6 +176,7 @@ static void owner_asked_run(struct worker *w, void *message, const struct messag
     h->worker = w;
     h->replace = q->replace;
     h->changes = q->changes;
+    h->before = NULL;
     h->owner_len = q->owner.len;
     memcpy(h->owner, q->owner.ptr, q->owner.len);
     operate_reach(w, q->room, handover_reached, h);
@@ -164,8 +195,18 @@ const struct message_row owner_asked_message = {
 
 /* Where the command runs: room after room is asked, then room after room is changed. */
 
+static const char *transfer_note(const struct transfer *t, const char *note, slice owners)
+{
+    return strlen(note) >= COMMAND_CHANGED_MAX
+               ? note
+               : arena_printf(t->call->arena, "%s%s%.*s owners=%.*s", note,
+                              *note == '\0' ? "" : " ", SLICE_ARG(t->room[t->at]),
+                              SLICE_ARG(owners));
+}
+
 static void transfer_finish(const struct transfer *t)
 {
+    command_changed(t->call, slice_of(t->before), slice_of(t->after));
     if (t->failed > 0 && !t->changes)
         command_fail(t->call, E_CONFLICT, "nothing was changed: %s%s", t->failures, and_more(t));
     else if (t->failed > 0)
@@ -181,10 +222,14 @@ static void transfer_heard(struct worker *w, void *arg, void *answer,
                            const struct message_from *from)
 {
     struct transfer *t = arg;
-    slice why = ((const struct owner_told *)answer)->why;
+    const struct owner_told *told = answer;
     (void)w, (void)from;
-    if (why.len > 0)
-        transfer_failed(t, why);
+    if (told->why.len > 0)
+        transfer_failed(t, told->why);
+    if (told->before.len + told->after.len > 0) {
+        t->before = transfer_note(t, t->before, told->before);
+        t->after = transfer_note(t, t->after, told->after);
+    }
 }
 
 static void transfer_next(struct worker *w, void *arg);
@@ -248,7 +293,7 @@ static void run_owner(struct command_call *call)
 {
     const struct worker *w = call->worker;
     struct transfer *t = arena_new(call->arena, struct transfer, 1);
-    *t = (struct transfer){ .call = call, .failures = "" };
+    *t = (struct transfer){ .call = call, .failures = "", .before = "", .after = "" };
     t->replace = command_flag(call, "replace");
     t->owner = command_arg(call, "new_owner");
     if (!rooms_ok(t, command_arg(call, "rooms")))
