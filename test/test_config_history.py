@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from muster import rows
 from muster.muc import Room
 from muster.pubsub import publish
 from muster.server import refusal
@@ -535,6 +536,41 @@ def test_a_deleted_administrator_is_in_no_candidate(make_server, kill):
     assert diff == {"admin.accounts": "alice@localhost", "roster.groups-max": "60"}
     server.ctl("config", "apply")
     assert value(server, "admin.accounts") == "alice@localhost"
+
+
+NAMING = {
+    "set": ([], ["set", "{name}", "{jid}"]),
+    "apply": ([["config", "edit", "{name}", "{jid}"]], ["config", "apply"]),
+    "rollback": ([["set", "{name}", "{jid}"], ["set", "{name}", "--default"]],
+                 ["config", "rollback"]),
+}
+
+
+@pytest.mark.parametrize("way", NAMING)
+def test_an_account_that_is_deleted_meanwhile_is_in_no_setting(make_server, way):
+    """Of each that lists accounts, now and after a start: its next owner would be administrator."""
+    lists = [name for name, row in rows.part("settings").items() if row["x-type"] == "bare-jid"]
+    assert "admin.accounts" in lists
+    server = make_server("alice")
+    before, naming = NAMING[way]
+    for n, name in [(n, name) for name in lists for n in range(15)]:
+        server.ctl("set", name, "alice@localhost")
+        jid = f"gone{n}-{way}@localhost"
+        server.add_user(jid.split("@")[0])
+        words = {"name": name, "jid": jid}
+        for args in before:
+            server.ctl(*(arg.format(**words) for arg in args))
+        both = [server.ctl_start(*(arg.format(**words) for arg in naming)),
+                server.ctl_start("user", "del", jid)]
+        told = [process.communicate(timeout=60)[1] for process in both]
+        assert both[1].returncode == 0, told
+        if both[0].returncode != 0:
+            assert "which is no account" in told[0] or "deleted meanwhile" in told[0]
+        assert jid not in value(server, name)
+        server.ctl_run("config", "drop")  # if it was not applied
+    server.kill()
+    server.start()
+    assert [value(server, name) for name in lists if "gone" in value(server, name)] == []
 
 
 def test_each_operator_has_a_candidate(make_server):

@@ -64,6 +64,20 @@ static struct store_stmt stmt_account = {
     .cols = "i",
 };
 
+/* For the rest of the transaction, the account stays, or its deletion comes first. */
+static struct store_stmt stmt_hold = {
+    .name = "setting.hold",
+    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+struct store_stmt settings_value = {
+    .name = "setting.value",
+    .sql = "SELECT value FROM setting WHERE name = $1",
+    .params = "t",
+    .cols = "t",
+};
+
 /* Takes a word out of a list: each space is doubled before, so that words do not share one. */
 static struct store_stmt stmt_without = {
     .name = "setting.without",
@@ -141,6 +155,8 @@ static const struct store_schema schema = {
                                            &settings_put,
                                            &settings_del,
                                            &stmt_account,
+                                           &stmt_hold,
+                                           &settings_value,
                                            &stmt_without,
                                            &stmt_forget,
                                            &stmt_unedit,
@@ -298,6 +314,13 @@ void settings_read_accounts(struct store_batch *b, const struct node *n, slice l
         STORE_ADD(b, &stmt_account, STORE_ANY_ROWS, SV_T(jid));
 }
 
+void settings_hold_accounts(struct store_batch *b, const struct node *n, slice list)
+{
+    slice jid;
+    while (next_account(n, &list, &jid))
+        STORE_ADD(b, &stmt_hold, 1, SV_T(jid));
+}
+
 /* The next address whose read found no account; *stmt is the next statement of the batch. */
 bool settings_next_missing(const struct store_batch *b, unsigned *stmt, const struct node *n,
                            slice *list, slice *jid)
@@ -354,6 +377,7 @@ slice settings_list_without(slice list, slice jid, struct arena *tmp)
  * changes settings; then it is a version of the history, as every change. */
 static void settings_account_removing(struct account *a, struct store_batch *b)
 {
+    STORE_ADD(b, &stmt_hold, STORE_ANY_ROWS, SV_T(a->jid)); /* against a change that names it */
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_has_accounts(s)) {
             STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
@@ -468,6 +492,7 @@ static void settings_account_deleted(struct worker *w, slice bare)
     if (!duty_is_here(w, DUTY_SETTINGS)) /* settings are changed on one worker */
         return;
     struct arena *tmp = arena_create(0);
+    settings_change_deleted();
     for (struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_has_accounts(s))
             take_out(s, bare, tmp);

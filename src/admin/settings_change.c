@@ -377,13 +377,8 @@ static void settings_told(struct worker *w, void *arg)
         t->done(t);
 }
 
-static void settings_committed(void *arg, enum store_result result, const struct store_batch *b)
+static void settings_apply(struct settings_turn *t)
 {
-    struct settings_turn *t = arg;
-    if (result != STORE_OK) {
-        turn_committed(t, result, b);
-        return;
-    }
     t->before = values_now(t, false);
     for (size_t i = 0; i < t->count; i++)
         apply_item(&t->item[i]);
@@ -395,6 +390,65 @@ static void settings_committed(void *arg, enum store_result result, const struct
     if (t->candidate != NULL)
         settings_candidate_forget(t->candidate);
     setting_news_wait(settings_writer, &(struct asker){ .done = settings_told, .arg = t });
+}
+
+/* Accounts are deleted meanwhile. A deletion that is committed before the change refuses it, and
+ * one behind it takes the account out of what is stored. But it may be told here before the commit
+ * of the change is, and then what is stored is read before it applies. */
+static bool deleted_meanwhile; /* since the write that is under way began */
+
+void settings_change_deleted(void) { deleted_meanwhile = true; }
+
+static void stored_read(void *arg, enum store_result result, const struct store_batch *b);
+
+static bool item_names_accounts(const struct settings_item *item)
+{
+    return setting_has_accounts(item->setting) && item->value.len > 0;
+}
+
+static void apply_stored(struct settings_turn *t)
+{
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    for (size_t i = 0; deleted_meanwhile && i < t->count; i++)
+        if (item_names_accounts(&t->item[i]))
+            STORE_ADD(b, &settings_value, STORE_ANY_ROWS, SV_T(slice_of(t->item[i].setting->name)));
+    deleted_meanwhile = false;
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(settings_writer), 0, stored_read, t);
+    } else {
+        store_drop(&b);
+        settings_apply(t);
+    }
+}
+
+/* A value that cannot be read gives nobody anything. */
+static void stored_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    unsigned stmt = 0;
+    for (size_t i = 0; i < t->count; i++)
+        if (item_names_accounts(&t->item[i])) {
+            bool there = result == STORE_OK && store_row_count(b, stmt) == 1;
+            t->item[i].value = there ? slice_dup(t->arena, store_text(b, stmt, 0, 0)) : SLICE("");
+            stmt++;
+        }
+    apply_stored(t);
+}
+
+static void settings_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    bool names = false;
+    for (size_t i = 0; i < t->count; i++)
+        names = names || item_names_accounts(&t->item[i]);
+    if (result == STORE_OK)
+        apply_stored(t);
+    else if (result == STORE_CONFLICT && names)
+        settings_turn_fail(t, E_NOTFOUND,
+                           "nothing was changed: an account that the new value names has been "
+                           "deleted meanwhile");
+    else
+        turn_committed(t, result, b);
 }
 
 static bool is_news(const struct settings_item *item)
@@ -416,6 +470,7 @@ static void write_change(struct settings_turn *t)
         return;
     }
     struct store_batch *b = settings_batch();
+    deleted_meanwhile = false;
     for (size_t i = 0; i < t->count; i++)
         if (is_news(&t->item[i]))
             t->item[news++] = t->item[i];
@@ -425,6 +480,9 @@ static void write_change(struct settings_turn *t)
         t->done(t);
         return;
     }
+    for (size_t i = 0; i < news; i++)
+        if (item_names_accounts(&t->item[i]))
+            settings_hold_accounts(b, worker_node(settings_writer), t->item[i].value);
     settings_history_add(t, b);
     for (size_t i = 0; i < news; i++)
         add_item(t, b, &t->item[i]);
@@ -434,19 +492,29 @@ static void write_change(struct settings_turn *t)
     store_submit(b, worker_loop(settings_writer), STORE_UNTIL_DONE, settings_committed, t);
 }
 
-static bool item_missing(const struct settings_turn *t, const struct settings_item *item,
-                         const struct store_batch *b, unsigned *stmt, slice *jid)
+/* What has no account is refused. What goes back unconfirmed goes without it. false: the turn has
+ * failed. */
+static bool item_accounts_ok(struct settings_turn *t, struct settings_item *item,
+                             const struct store_batch *b, unsigned *stmt)
 {
-    slice list = item->value;
-    (void)t;
-    return setting_has_accounts(item->setting) && item->value.ptr != NULL &&
-           settings_next_missing(b, stmt, worker_node(settings_writer), &list, jid);
+    slice jid, list = item->value;
+    while (settings_next_missing(b, stmt, worker_node(settings_writer), &list, &jid)) {
+        if (t->kind != SETTINGS_TIMED) {
+            settings_turn_fail(
+                t, E_NOTFOUND,
+                arena_printf(t->arena,
+                             "%s: found %.*s, which is no account; `user add` makes it first",
+                             item->setting->name, SLICE_ARG(jid)));
+            return false;
+        }
+        item->value = settings_list_without(item->value, jid, t->arena);
+    }
+    return true;
 }
 
 static void accounts_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
-    slice jid;
     unsigned stmt = 0;
     if (result != STORE_OK) {
         settings_turn_fail(t, err_of_store(result),
@@ -454,15 +522,9 @@ static void accounts_read(void *arg, enum store_result result, const struct stor
                                         err_text(err_of_store(result))));
         return;
     }
-    for (size_t i = 0; i < t->count; i++) {
-        if (!item_missing(t, &t->item[i], b, &stmt, &jid))
-            continue;
-        settings_turn_fail(
-            t, E_NOTFOUND,
-            arena_printf(t->arena, "%s: found %.*s, which is no account; `user add` makes it first",
-                         t->item[i].setting->name, SLICE_ARG(jid)));
-        return;
-    }
+    for (size_t i = 0; i < t->count; i++)
+        if (item_names_accounts(&t->item[i]) && !item_accounts_ok(t, &t->item[i], b, &stmt))
+            return;
     write_change(t);
 }
 
@@ -522,7 +584,7 @@ void settings_change(struct settings_turn *t)
     }
     struct store_batch *b = store_read(worker_store(settings_writer), 0);
     for (size_t i = 0; i < t->count; i++)
-        if (setting_has_accounts(t->item[i].setting) && t->kind != SETTINGS_TIMED)
+        if (item_names_accounts(&t->item[i]))
             settings_read_accounts(b, worker_node(settings_writer), t->item[i].value);
     if (store_stmt_count(b) > 0) {
         store_submit(b, worker_loop(settings_writer), 0, accounts_read, t);

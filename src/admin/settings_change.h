@@ -65,6 +65,8 @@ void settings_accept(struct settings_turn *t, void (*go_on)(struct settings_turn
 /* Commits a batch that changes no settings, then calls t->done. */
 void settings_commit(struct settings_turn *t, struct store_batch *b);
 struct store_batch *settings_batch(void);
+/* An account was deleted: a change under way that names it does not apply it. */
+void settings_change_deleted(void);
 /* The words of an end, and what was cleared. */
 slice settings_words(const struct settings_turn *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

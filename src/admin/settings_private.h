@@ -31,11 +31,14 @@ const struct stored *settings_stored_find(const struct setting *s); /* NULL: no 
 bool settings_is_locked(const struct setting *s);
 slice settings_context(const struct setting *s, struct arena *tmp); /* in which it is sealed */
 void settings_read_accounts(struct store_batch *b, const struct node *n, slice list);
+/* The batch ends with STORE_CONFLICT if one of these has no account any more when it is committed.
+ * Before what is written to `setting`. */
+void settings_hold_accounts(struct store_batch *b, const struct node *n, slice list);
 bool settings_next_missing(const struct store_batch *b, unsigned *stmt, const struct node *n,
                            slice *list, slice *jid);
 bool settings_list_names(slice list, slice jid);
 slice settings_list_without(slice list, slice jid, struct arena *tmp);
-extern struct store_stmt settings_put, settings_del;
+extern struct store_stmt settings_put, settings_del, settings_value;
 
 /* Rows of several commands: a setting, its new value, and why it changes. */
 #define SETTINGS_NAME_ARG                                                                          \
