@@ -357,8 +357,8 @@ static void changes_go_on(struct actor *a);
 static void change_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct actor *a = arg;
-    (void)b;
     a->changing = false;
+    a->changes->found = b;
     change_end(a, err_of_store(result));
     changes_go_on(a);
     actor_unpin(a);

@@ -194,7 +194,8 @@ void actor_pick(struct actor *a, actor_pick_fn *pick, void *arg);
 struct actor_change {
     struct actor_change *next;
     struct actor *actor;
-    struct store_batch *batch; /* made by prepare */
+    struct store_batch *batch;       /* made by prepare */
+    const struct store_batch *found; /* while apply runs, if the batch is committed: its results */
     /* May look at the state that all earlier changes left; fills batch and returns OK, or an error:
      * then apply is called with it at once. No batch and OK: nothing to store, apply(OK) at once.
      */

@@ -107,6 +107,7 @@ struct removal {
     void (*done)(void *arg, enum err e);
     void (*left)(void *arg);
     void *arg;
+    const struct account_look *look; /* NULL: nobody wants to know */
 };
 
 /* An account has one removal at a time: another request is answered with E_AGAIN, and NULL is
@@ -133,7 +134,10 @@ static enum err removal_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
+    const struct removal *r = (const struct removal *)base;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
+    if (r->look != NULL)
+        r->look->reads(base->batch, r->arg);
     archive_disown(base->batch, a->id, a->jid);
     EMIT(account.remove, a, base->batch);
     if (a->removing == REMOVING_DELETES)
@@ -279,6 +283,8 @@ static void removal_apply(struct actor_change *base, enum err e)
     int64_t owner = a->id;
     if (e == OK) {
         slice *bare = slice_box(a->jid);
+        if (r->look != NULL)
+            r->look->found(base->found, r->arg);
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
         a->disabled = a->removing == REMOVING_EMPTIES;
         account_end_sessions(a, NULL, END_REMOVED);
@@ -301,15 +307,23 @@ static void removal_apply(struct actor_change *base, enum err e)
         mem_free(&r);
 }
 
-void account_remove(struct account *a, enum account_removing what,
-                    void (*done)(void *arg, enum err e), void (*left)(void *arg), void *arg)
+void account_remove_looked_at(struct account *a, enum account_removing what,
+                              const struct account_look *look, void (*done)(void *arg, enum err e),
+                              void (*left)(void *arg), void *arg)
 {
     ensure(what == REMOVING_DELETES || what == REMOVING_EMPTIES);
     struct removal *r = removal_begin(a, what, done, arg);
     if (r == NULL)
         return;
     r->left = left;
+    r->look = look;
     r->base.prepare = removal_prepare;
     r->base.apply = removal_apply;
     account_change(a, &r->base);
+}
+
+void account_remove(struct account *a, enum account_removing what,
+                    void (*done)(void *arg, enum err e), void (*left)(void *arg), void *arg)
+{
+    account_remove_looked_at(a, what, NULL, done, left, arg);
 }

@@ -51,6 +51,15 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
  * and with it its profile and what others gave to the address (account.disown). */
 void account_remove(struct account *a, enum account_removing what,
                     void (*done)(void *arg, enum err e), void (*left)(void *arg), void *arg);
+/* The same, where somebody wants to know what the account was: `reads` adds reads to the same
+ * transaction, before anything is deleted, and `found` gets what they have found before `done`. */
+struct account_look {
+    void (*reads)(struct store_batch *b, void *arg);
+    void (*found)(const struct store_batch *b, void *arg); /* from the first statement on */
+};
+void account_remove_looked_at(struct account *a, enum account_removing what,
+                              const struct account_look *look, void (*done)(void *arg, enum err e),
+                              void (*left)(void *arg), void *arg);
 /* What it has had and said of late: when it is deleted, or goes out of memory. */
 void account_forget_past(struct account *a);
 

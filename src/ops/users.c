@@ -374,14 +374,27 @@ static void user_left(void *arg)
 {
     struct task *t = arg;
     bool emptied = command_flag(t->call, "keep_address");
-    if (t->was.created != NULL)
-        command_changed(t->call,
-                        user_note(t, arena_printf(t->call->arena, "created=%s ", t->was.created),
-                                  t->was.disabled),
-                        emptied ? user_note(t, "", true) : SLICE(""));
+    command_changed(
+        t->call,
+        user_note(t, arena_printf(t->call->arena, "created=%s ", t->was.created), t->was.disabled),
+        emptied ? user_note(t, "", true) : SLICE(""));
     command_done(t->call, "account %.*s %s", SLICE_ARG(t->jid),
                  emptied ? "emptied and disabled" : "deleted");
 }
+
+static void user_look_reads(struct store_batch *b, void *arg)
+{
+    const struct task *t = arg;
+    users_note_reads(b, t->jid);
+}
+
+static void user_look_found(const struct store_batch *b, void *arg)
+{
+    struct task *t = arg;
+    users_note_found(t->call, t->jid, b, &t->was);
+}
+
+static const struct account_look user_look = { user_look_reads, user_look_found };
 
 static void user_remove(struct account *a, enum err e, void *arg);
 
@@ -403,9 +416,9 @@ static void user_remove(struct account *a, enum err e, void *arg)
     struct task *t = arg;
     ensure(account_here(a) && a->worker == t->call->worker);
     if (e == OK && a->state == ACTOR_READY) {
-        account_remove(a,
-                       command_flag(t->call, "keep_address") ? REMOVING_EMPTIES : REMOVING_DELETES,
-                       user_removed, user_left, t);
+        account_remove_looked_at(
+            a, command_flag(t->call, "keep_address") ? REMOVING_EMPTIES : REMOVING_DELETES,
+            &user_look, user_removed, user_left, t);
     } else if (e == OK && a->disabled && !t->admitted) {
         t->admitted = true;
         struct store_batch *b = store_read(worker_store(a->worker), credentials_lane(t->jid));
@@ -417,21 +430,12 @@ static void user_remove(struct account *a, enum err e, void *arg)
     }
 }
 
-static void user_del_noted(void *arg, enum err e)
-{
-    struct task *t = arg;
-    if (e == OK)
-        account_with_unasked(t->call->worker, t->jid, user_remove, t);
-    else
-        users_fail_store(t, e);
-}
-
 static void run_user_del(struct command_call *call)
 {
     if (!users_may_take(call))
         return;
     struct task *t = users_task_new(call);
-    users_note_read(call, t->jid, &t->was, user_del_noted, t);
+    account_with_unasked(call->worker, t->jid, user_remove, t);
 }
 
 /* user list */
