@@ -262,3 +262,34 @@ def test_what_was_on_its_way_when_its_sender_was_deleted(make_server):
         return rows_of(server, number) == set()
     until("the next pass removes it", removed)
     assert Page(bob).bodies == ["hi"]
+
+
+def messages(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message").fetchone()[0]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("retention", ["none", "365"])
+def test_what_a_kill_leaves_of_a_deleted_account_is_counted_when_it_goes(
+        make_server, disk, retention):
+    """Messages that only it had; those that another user has stay, and do not count."""
+    server = make_server("alice", "bob", disk=disk, settings={"archive.retention": retention})
+    alice = server.client("alice", "a")
+    for i in range(1000):
+        for name in "alice", "bob":
+            alice.send(f"<message to='{name}@localhost' type='chat'><body>{i}</body></message>")
+    alice.ping()
+    until("all are stored", lambda: messages(server) == 2000)
+    disk.turn(write_ms=5)
+    command = server.ctl_start("user", "del", "alice@localhost")
+    until("it begins", lambda: messages(server) < 2000)
+    server.kill()
+    command.communicate()
+    disk.turn(write_ms=0)
+    server.start()
+    left = messages(server)
+    assert 1000 < left < 2000
+    said = server.ctl("archive", "expire")["text"]
+    gone = left - messages(server)
+    assert f"messages deleted: {gone}" in said and 1000 <= messages(server) <= 1001  # the newest

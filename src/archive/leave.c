@@ -13,7 +13,9 @@ struct leave {
     struct worker *worker;
     int64_t owner, until;
     uint32_t rows, conflicts;
-    bool clears; /* archive_clear() */
+    bool clears;       /* archive_clear() */
+    uint32_t removing; /* messages that only the owner had, of the step under way */
+    uint32_t *removed; /* of all steps; NULL: they are not counted */
     void (*done)(void *arg, enum err e);
     void *arg;
 };
@@ -49,6 +51,9 @@ static void archive_leave_stepped(void *arg, enum store_result r, const struct s
     struct leave *l = arg;
     (void)b;
     l->conflicts = r == STORE_CONFLICT ? l->conflicts + 1 : 0;
+    ensure(l->removing <= STEP_ROWS);
+    if (r == STORE_OK && l->removed != NULL)
+        *l->removed += l->removing;
     if (r == STORE_OK || (r == STORE_CONFLICT && l->conflicts < CONFLICTS_MAX))
         archive_leave_step(l); /* a conflict: one was changed meanwhile, or they are too long */
     else
@@ -75,14 +80,15 @@ void archive_take(struct store_batch *b, const struct archive_line *was,
     arena_destroy(&tmp);
 }
 
-static void archive_leave_add_line(struct store_batch *b, const struct leave *l,
-                                   struct archive_line m, int64_t entry)
+static void archive_leave_add_line(struct store_batch *b, struct leave *l, struct archive_line m,
+                                   int64_t entry)
 {
     const struct archive_line was = m;
     if (m.sender == l->owner)
         m.sender = m.sender_entry = 0;
     if (m.rcpt == l->owner)
         m.rcpt = m.rcpt_entry = 0;
+    l->removing += m.sender_entry == 0 && m.rcpt_entry == 0;
     archive_take(b, &was, &m, l->owner, entry);
 }
 
@@ -106,6 +112,7 @@ static void owned_read(void *arg, enum store_result r, const struct store_batch 
     }
     struct store_batch *b = store_write(worker_store(l->worker), (uint64_t)l->owner);
     size_t most = l->conflicts == 0 ? STEP_BYTES : 1;
+    l->removing = 0;
     for (uint32_t i = 0; i < count && bytes < most; i++) {
         struct archive_line m = archive_line_of(rows, 0, i);
         bytes += m.stanza.len;
@@ -128,14 +135,24 @@ void archive_leave(struct worker *w, int64_t owner, int64_t until,
 {
     ensure(owner != 0 && done != NULL);
     struct leave *l = mem_new(struct leave);
-    *l = (struct leave){ w, owner, until, STEP_ROWS, 0, false, done, arg };
+    *l = (struct leave){
+        .worker = w, .owner = owner, .until = until, .rows = STEP_ROWS, .done = done, .arg = arg
+    };
     archive_leave_step(l);
 }
 
-void archive_clear(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg)
+void archive_clear(struct worker *w, int64_t owner, uint32_t *removed,
+                   void (*done)(void *arg, enum err e), void *arg)
 {
     ensure(owner != 0 && done != NULL);
     struct leave *l = mem_new(struct leave);
-    *l = (struct leave){ w, owner, INT64_MAX, STEP_ROWS, 0, true, done, arg };
+    *l = (struct leave){ .worker = w,
+                         .owner = owner,
+                         .until = INT64_MAX,
+                         .rows = STEP_ROWS,
+                         .clears = true,
+                         .removed = removed,
+                         .done = done,
+                         .arg = arg };
     archive_leave_step(l);
 }

@@ -20,5 +20,8 @@ void archive_take(struct store_batch *b, const struct archive_line *was,
  * is not delayed. Calls `done` once, later. After an error, the rest is still there. */
 void archive_leave(struct worker *w, int64_t owner, int64_t until,
                    void (*done)(void *arg, enum err e), void *arg);
-/* The same with all that it owns: of an account that is deleted, behind archive_disown(). */
-void archive_clear(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg);
+/* The same with all that it owns: of an account that is deleted, behind archive_disown(). *removed
+ * rises by the messages that nobody has any more, until `done` is called; NULL: they are not
+ * counted. */
+void archive_clear(struct worker *w, int64_t owner, uint32_t *removed,
+                   void (*done)(void *arg, enum err e), void *arg);

@@ -302,7 +302,7 @@ static void removal_apply(struct actor_change *base, enum err e)
     a->admitted = false;
     a->removing = REMOVING_NOT;
     if (e == OK)
-        archive_clear(w, owner, removal_left, r);
+        archive_clear(w, owner, NULL, removal_left, r);
     else
         mem_free(&r);
 }

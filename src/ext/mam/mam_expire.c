@@ -101,6 +101,7 @@ static struct pass {
     bool imported;             /* these now */
     int64_t now_us, before_us; /* INT64_MIN: no message is too old */
     uint32_t rows, tries, removed, removing;
+    uint32_t left; /* removed, of deleted accounts */
 } pass;
 static atomic_bool armed;
 
@@ -113,15 +114,17 @@ static void mam_expire_finish(struct pass *p, enum store_result r)
     ensure(worker_is_here(p->worker) && p->under_way);
     p->call = NULL;
     metric_add(&mam_expired, p->removed);
-    if (p->removed > 0)
-        log_info(&mam_log, LOG_EV("archive.expired"), LOG_I("messages", p->removed));
+    if (p->removed + p->left > 0)
+        log_info(&mam_log, LOG_EV("archive.expired"), LOG_I("messages", p->removed + p->left));
     p->timer.fn = mam_expire_due;
     timer_set(worker_loop(p->worker), &p->timer, PASS_MS);
-    uint32_t removed = p->removed;
+    uint32_t removed = p->removed + p->left;
     p->under_way = false;
     if (call != NULL && r == STORE_OK && p->before_us == INT64_MIN)
-        command_done(call, "messages of deleted accounts and interrupted imports are deleted; "
-                           "archive.retention is none, so no other message is too old");
+        command_done(call,
+                     "messages deleted: %u, of deleted accounts and interrupted imports; "
+                     "archive.retention is none, so no other message is too old",
+                     removed);
     else if (call != NULL && r == STORE_OK)
         command_done(call, "messages deleted: %u", removed);
     else if (call != NULL)
@@ -251,7 +254,7 @@ static void mam_expire_former_read(void *arg, enum store_result r, const struct 
         mam_expire_former_end(p);
         return;
     }
-    archive_clear(p->worker, store_int(rows, 0, 0, 0), mam_expire_former_cleared, p);
+    archive_clear(p->worker, store_int(rows, 0, 0, 0), &p->left, mam_expire_former_cleared, p);
 }
 
 static void mam_expire_read_former(struct pass *p)
@@ -271,7 +274,7 @@ static void mam_expire_begin(struct command_call *call)
     pass.position = pass.next = 0;
     pass.imported = false;
     pass.rows = STEP_ROWS;
-    pass.removed = pass.tries = 0;
+    pass.removed = pass.left = pass.tries = 0;
     pass.now_us = (int64_t)clock_wall_us();
     pass.before_us = days == SETTING_NONE ? INT64_MIN : pass.now_us - days * 86400 * 1000000;
     mam_expire_read_former(&pass);
