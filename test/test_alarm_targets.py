@@ -393,3 +393,23 @@ def test_nothing_is_switched_on(make_server):
     assert "no target is switched on" in host.ctl_run("alarm", "test").stdout
     for wrong in "udp", "http:a", "tls:[::1", "tcp:a:0", "udp:a b":
         assert "syslog.server" in refusal(host, "set", "syslog.server", wrong)
+
+
+def test_what_changes_just_before_a_stop_is_told_of(make_server, receivers, tmp_path):
+    """An alarm that is raised or cleared then is in the history and in a mail as any other, and is
+    what it was after the start."""
+    relay = Relay()
+    receivers.append(relay)
+    host = make_server("alice", settings={"mail.relay": relay.address, "alarm.mail": "warning",
+                                          "alarm.mail-to": "ann@a.test", "alarm.mail-every": "0"})
+    assert refusal(host, "backup", "create", tmp_path / "none" / "two")
+    host.restart()
+    assert "backup.failed" in active(host)
+    until("mail", lambda: relay.mails)
+    assert "backup.failed" in relay.mails[0].get_content()
+    host.ctl("backup", "create", tmp_path / "one")
+    host.restart()
+    assert "backup.failed" not in active(host)
+    row, = host.rows("alarm", "history", "backup.failed")
+    assert row["cleared"] > row["raised"]
+    until("mail", lambda: len(relay.mails) > 1)

@@ -357,6 +357,13 @@ def test_an_alarm_says_that_no_backup_is_made_any_more(make_server, tmp_path):
     host.start()
     until("it is raised", lambda: "backup.missing" in alarms(host))
     assert alarms(host)["backup.missing"]["detail"] == "the last one is 3 hours old"
+    host.stop()
+    (host.data / "backup-finished").write_text(f"{int(time.time()) + 30 * 3600 + 60}\n")
+    host.start()  # the clock was wrong, and nobody knows how old it is
+    until("it says so", lambda: "ahead" in alarms(host).get(
+        "backup.missing", {"detail": ""})["detail"])
+    assert alarms(host)["backup.missing"]["detail"] == (
+        "the time of the last one is 30 hours ahead of the clock")
     host.ctl("set", "backup.alarm-after", "none")
     until("it is cleared", lambda: alarms(host) == {})
 

@@ -432,6 +432,15 @@ static void look_due(struct timer *t, struct loop *loop)
         timer_set(loop, t, next_us / US_A_MS + 1);
 }
 
+void alarms_look(void)
+{
+    if (keeper.worker == NULL)
+        return;
+    ensure(worker_is_here(keeper.worker));
+    for (unsigned i = 0; i < keeper.count; i++)
+        (void)keeper_look(&keeper.kept[i], clock_wall_us());
+}
+
 static void look_soon(void) { timer_set(worker_loop(keeper.worker), &keeper.look, LOOK_MS); }
 
 static void alarms_posted(struct loop_post *p, struct loop *loop)

@@ -60,5 +60,8 @@ const char *alarms_action(const struct alarms_news *news); /* what to do now; ""
 typedef void alarms_told_fn(struct worker *w, const struct alarms_news *news);
 enum { ALARMS_TOLD_MAX = 4 };
 void alarms_on_told(alarms_told_fn *told);
+/* Tells of what has just changed now, not some milliseconds later: the server ends. At the home of
+ * the duty, while it can still deliver. */
+void alarms_look(void);
 
 extern const struct feature alarms_feature;

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { LOOK_MS = 15000, FIRST_LOOK_MS = 1000 };
+enum { LOOK_MS = 15000, FIRST_LOOK_MS = 1000, AHEAD_S = 3600 /* that clocks may differ */ };
 
 struct setting backup_alarm_after = {
     .name = "backup.alarm-after",
@@ -44,8 +44,8 @@ struct alarm backup_missing_alarm = {
               "backup.alarm-after none`.",
     .explanation = "If the disk of this machine breaks, all that has changed since the last backup "
                    "is lost.",
-    .raised_when = "The last `backup create` that succeeded is older than backup.alarm-after, or "
-                   "none has succeeded yet.",
+    .raised_when = "The last `backup create` that succeeded is older than backup.alarm-after, its "
+                   "time is more than an hour ahead of the clock, or none has succeeded yet.",
     .cleared_when = "`backup create` succeeds, or backup.alarm-after allows that age.",
     .settings = "backup.alarm-after",
     .also = "DRFNoBackupTaken",
@@ -61,11 +61,15 @@ static void backup_age_judge(void)
     char detail[96] = "none has been made yet";
     int64_t most_ms = setting_int(&backup_alarm_after),
             age_s = (int64_t)(clock_wall_us() / 1000000) - watch.finished_s;
-    if (most_ms == PARAM_NONE || (watch.finished_s > 0 && age_s <= most_ms / 1000)) {
+    bool ahead = age_s < -AHEAD_S;
+    if (most_ms == PARAM_NONE || (watch.finished_s > 0 && !ahead && age_s <= most_ms / 1000)) {
         alarm_clear(&backup_missing_alarm);
         return;
     }
-    if (watch.finished_s > 0)
+    if (ahead)
+        snprintf(detail, sizeof detail,
+                 "the time of the last one is %" PRId64 " hours ahead of the clock", -age_s / 3600);
+    else if (watch.finished_s > 0)
         snprintf(detail, sizeof detail, "the last one is %" PRId64 " hours old", age_s / 3600);
     alarm_raise(&backup_missing_alarm, slice_of(detail));
 }

@@ -565,6 +565,7 @@ static struct command test_command = {
 static void targets_stop(void)
 {
     struct command_call *call = telling.test;
+    alarms_look();
     telling.worker = NULL;
     telling.test = NULL;
     telling.owed = (struct alarm_owed){ .changes = 0 }; /* its row stays */
