@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from muster import rows
 from muster.client import TIMEOUT, until
 from muster.server import ROOT
 from test_console import get, opened, server
@@ -480,11 +481,37 @@ def test_german_has_all_of_the_console(server):
     for text, answer in german["answers"].items():
         assert answer.count("#") == text.count("#"), text
     wanted = set(names(told)) | FACTS | choices_of(told) - TECHNICAL | {
-        row["asks"] for row in told["commands"] if "asks" in row}
+        row["asks"] for row in told["commands"] if "asks" in row} | {
+        text for _, _, text in sentences()}
     assert wanted - german["rows"].keys() == set()
     docs = " ".join(column["doc"] for row in told["commands"] for column in row["columns"])
     assert [text for text in german["rows"].keys() - wanted - texts_of(told, set())
             if not re.search(rf"\b{re.escape(text)}\b", docs)] == []
+
+
+def sentences():
+    """Where the console shows a sentence of an alarm or a metric: the command and its column."""
+    alarm = {"text": "description", "action": "x-action", "explanation": "x-explanation",
+             "raised_when": "x-raised-when", "cleared_when": "x-cleared-when"}
+    return [("alarm show", column, row[member]) for row in rows.part("alarms").values()
+            for column, member in alarm.items()] + [
+        ("metrics", "help", row["description"]) for row in rows.part("metrics").values()]
+
+
+def test_each_sentence_of_alarms_and_metrics_is_in_german(server):
+    """Where it is shown, with the same settings, commands and other names in it."""
+    told = server.api("GET", "/description").json
+    german = json.loads((ADMIN / "de.json").read_text())["rows"]
+    places = sentences()
+    shown = in_german("""told.places.map(([of, name, text]) =>
+        shown(readRows(told).commands.get(of).columns.find((one) => one.name === name), text))""",
+                      {**told, "places": places})
+    assert shown == [german[text] for _, _, text in places]
+
+    def technical(text):
+        return (sorted(re.findall("`[^`]*`", text)),
+                set(re.findall(r"[a-z\d-]+(?:\.[a-z-]+)+", text)))
+    assert [text for _, _, text in places if technical(text) != technical(german[text])] == []
 
 
 LITERAL = r'"(?:[^"\\]|\\.)*"'
