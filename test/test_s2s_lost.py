@@ -551,6 +551,67 @@ def test_a_deleted_user_is_not_sent_again(node, listener):
     assert reader.numbers() == [100]
 
 
+def take_back(client, n, to=f"bob@{OTHER}"):
+    client.send(f"<message to='{to}' type='chat' id='r{n}'>"
+                f"<retract xmlns='urn:xmpp:message-retract:1' id='o{n}'/>"
+                "<store xmlns='urn:xmpp:hints'/></message>")
+
+
+def test_what_its_author_takes_back_while_it_waits_is_not_sent(node, listener):
+    """XEP-0424: in memory, as an attempt to reach the server is under way. What other users and
+    other addressees have by the same id stays, and what follows the retraction too."""
+    node.add_user("carol")
+    alice, carol = node.client("alice"), node.client("carol")
+    listener.leave()
+    flood(alice, 0, 3)
+    say(carol, 1)
+    say(alice, 1, to=f"dave@{OTHER}")
+    take_back(alice, 1)
+    say(alice, 1)
+    for client in alice, carol:
+        client.ping()
+    until("all but one wait", lambda: [r["queue"] for r in node.rows("s2s", "list")] == [6])
+    listen_again(node, listener)
+    reader = read_join(listener)
+    until_confirmed(node)
+    assert sorted(reader.numbers()) == [0, 1, 1, 1, 2]
+    mine = re.findall(rf"<message from='alice@{ONE}/[^']*' to='bob@{OTHER}'[^>]* id='(\w+)'",
+                      reader.text.replace('"', "'"))
+    assert mine == ["m0", "m2", "r1", "m1"]
+
+
+def test_what_its_author_takes_back_is_not_sent_again(node, listener):
+    """What was not confirmed on a stream that has broken."""
+    alice = node.client("alice")
+    flood(alice, 0, 3)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 2, asked.string) == [0, 1, 2]
+    Wire._reset(peer)
+    take_back(alice, 1)
+    alice.ping()
+    peer, _ = sm_join(listener, f"<failed xmlns='{xml.SM}'/>")
+    asked = listener.read_until(peer, "<enable [^>]*/>")
+    peer.sendall(b"<enabled xmlns='urn:xmpp:sm:3'/>")
+    reader = Reader(peer, asked.string[asked.end():], confirms=True)
+    until_confirmed(node)
+    assert reader.numbers() == [0, 2]
+
+
+def test_what_its_author_takes_back_is_not_returned(node, listener):
+    """Its server stays away: the sender is told of the others alone."""
+    node.ctl("set", "s2s.retry-for", "1s")
+    node.ctl("set", "s2s.keep-for", "1s")
+    alice = node.client("alice")
+    listener.leave()
+    flood(alice, 0, 3)
+    take_back(alice, 1)
+    for ident in "m0", "m2", "r1":
+        alice.expect(f"<message id='{ident}' type='error'/>")
+    until_confirmed(node)
+    alice.ping()
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
 def test_an_answer_that_is_no_stream_ends_no_stored_message(node, listener):
     alice = node.client("alice")
     say(alice, 0)

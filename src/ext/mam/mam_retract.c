@@ -22,8 +22,7 @@
 #include "im/session_input.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
-
-#define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
+#include "xmpp/retract.h"
 
 enum { ID_MAX = 1023, TRIES = 10, RETRACTIONS_MAX = 512, RETRACTIONS_BYTES_MAX = 4 << 20 };
 
@@ -198,7 +197,7 @@ static bool mam_retract_found(struct mam_search *s, const struct archive_line *m
     struct elem e;
     (void)said;
     ensure(account_here(r->account) && account_is_pinned(r->account));
-    if (!mam_has_id(st, r->target, loop_scratch(worker_loop(w))) ||
+    if (!retract_has_id(st, r->target, loop_scratch(worker_loop(w))) ||
         !mam_same_talk(w, r->st, st, retraction_is_sent(r)))
         return false;
     stanza_unref(&r->tombstone); /* of a try before */
@@ -225,19 +224,6 @@ static void mam_retract_not_found(struct mam_search *s, enum store_result result
     } else {
         mam_retract_end(r, result);
     }
-}
-
-/* The id that a message retracts; empty: it retracts nothing. */
-static slice retracts(const struct stanza *st, struct arena *tmp)
-{
-    struct elem e, inner;
-    if (!stanza_has(st, KNOWN(PAYLOAD)))
-        return (slice){ 0 };
-    if (stanza_find(st, "retract", NS_RETRACT, &e) ||
-        (stanza_find(st, "apply-to", NS_FASTEN, &e) &&
-         elem_child(&e, "retract", NS_RETRACT_OLD, &inner)))
-        return elem_attr(&e, "id", tmp);
-    return (slice){ 0 };
 }
 
 static void mam_retract_look(struct retraction *r)
@@ -271,7 +257,7 @@ static void retract_line_join(struct retract_line *line, struct retraction *r)
 bool mam_retract(struct account *a, const struct passage *p)
 {
     struct worker *w = a->worker;
-    slice target = retracts(p->st, loop_scratch(worker_loop(w)));
+    slice target = retract_target(p->st, loop_scratch(worker_loop(w)));
     if (target.len == 0 || target.len > ID_MAX ||
         (p->way == PASSAGE_SENT && route_keeps_both(w, p->st)))
         return false;

@@ -56,13 +56,6 @@ static struct store_stmt talk_page = {
 struct store_stmt *const mam_talk_stmts[] = { &talk_candidates, &talk_page, NULL };
 enum { CANDIDATE_ROWS, PAGE_ROW };
 
-bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp)
-{
-    struct elem origin;
-    return slice_eq(stanza_id(st), id) || (stanza_child(st, KNOWN_ORIGIN_ID, &origin) &&
-                                           slice_eq(elem_attr(&origin, "id", tmp), id));
-}
-
 /* Raw: a room writes the same id in the same way. */
 static slice talk_occupant_id(const struct stanza *st)
 {

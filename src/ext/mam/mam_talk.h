@@ -42,8 +42,6 @@ void mam_search(struct mam_search *s);
 
 extern struct store_stmt *const mam_talk_stmts[];
 
-/* XEP-0424 §4: the id of the message, or its origin id. */
-bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp);
 /* Whether both are of one author and for one address, in the archive of an account that `sent` or
  * received them. Addresses are compared as bare JIDs, those of occupants of a room as full ones:
  * each occupant is another author. So is the next one who takes a nickname, which the occupant id

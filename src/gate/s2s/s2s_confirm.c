@@ -11,6 +11,7 @@
 #include "im/foreign.h"
 #include "xmpp/datetime.h"
 #include "xmpp/ns.h"
+#include "xmpp/retract.h"
 
 enum {
     PARTNER_SUSPECT_MAX = 3,
@@ -435,7 +436,6 @@ static bool partner_is_late_test(const struct partner *p, const struct stanza *s
            (int64_t)loop_wall_us(partner_loop(p)) > until_us;
 }
 
-/* The same where its sender was deleted: there is nobody to be told, and no row of it. */
 bool partner_is_reply(const struct stanza *st)
 {
     struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
@@ -444,12 +444,13 @@ bool partner_is_reply(const struct stanza *st)
            st->bytes <= REPLY_BYTES_MAX;
 }
 
+/* Nobody wants it, and nobody is told. */
 static void partner_drops_next(struct partner *p)
 {
     struct s2s_sent s = s2s_unacked_cut(&p->unacked);
     partner_watch_ends(p, &s.id);
     atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
-    if (!s.gone && s.id.entry != 0)
+    if (s.id.entry != 0)
         s2s_mail_confirmed(&p->mail, &s.id);
     stanza_unref(&s.st);
 }
@@ -640,32 +641,49 @@ void doubt_stop(struct partner *p)
     loop_defer_cancel(&p->doubt.next);
 }
 
-/* A sender that is deleted. What a farewell is made of, and answers, still go. */
+/* What waits and is not sent any more. */
 
-static bool partner_is_content_of(const struct stanza *st, void *arg)
-{
-    bool asks = stanza_is_request(st);
-    return (st->kind == STANZA_MESSAGE || asks) && slice_eq(stanza_from_bare(st), *(slice *)arg);
-}
+struct partner_gone {
+    s2s_unacked_fn *pick;
+    void *arg;
+    bool settles; /* the database has rows of these */
+};
 
 static bool partner_drops_item(struct actor *a, const struct actor_item *item, void *arg)
 {
-    struct stanza *st = item->st;
-    if (!partner_is_content_of(st, arg))
+    struct partner *p = partner_of(a);
+    const struct partner_gone *gone = arg;
+    struct s2s_sent s = partner_item(item);
+    if (!gone->pick(&s, gone->arg))
         return false;
-    atomic_fetch_sub(&partner_of(a)->gate->waiting_bytes, st->bytes);
-    stanza_unref(&st);
+    atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+    if (gone->settles)
+        s2s_mail_confirmed(&p->mail, &s.id);
+    stanza_unref(&s.st);
     return true;
 }
 
 /* Stanzas that were written to a stream stay in its count. */
-static void partner_sender_gone(struct partner *p, slice bare)
+static void partner_drops(struct partner *p, const struct partner_gone *gone)
 {
     actor_mark(&p->actor);
-    actor_pick(&p->actor, partner_drops_item, &bare);
-    s2s_unacked_gone(&p->unacked, partner_is_content_of, &bare);
+    actor_pick(&p->actor, partner_drops_item, (void *)(uintptr_t)gone);
+    s2s_unacked_gone(&p->unacked, gone->pick, gone->arg);
     if (p->doubt.inbox > p->actor.inbox_stanzas)
         p->doubt.inbox = p->actor.inbox_stanzas;
+}
+
+/* A sender that is deleted. What a farewell is made of, and answers, still go. */
+static bool partner_is_content_of(const struct s2s_sent *s, void *arg)
+{
+    const struct stanza *st = s->st;
+    bool asks = stanza_is_request(st);
+    return (st->kind == STANZA_MESSAGE || asks) && slice_eq(stanza_from_bare(st), *(slice *)arg);
+}
+
+static void partner_sender_gone(struct partner *p, slice bare)
+{
+    partner_drops(p, &(struct partner_gone){ .pick = partner_is_content_of, .arg = &bare });
     s2s_mail_sender_gone(&p->mail, bare);
     if (p->doubt.sent > 0 && p->state == ACTOR_READY) /* no others come that it has waited for */
         loop_defer(partner_loop(p), &p->doubt.next);
@@ -680,6 +698,32 @@ void partners_sender_gone(struct worker *w, slice bare)
     for (uint32_t i = 0; g != NULL && (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
         if (slice_eq(partner_local(partner_of(a)), local))
             partner_sender_gone(partner_of(a), bare);
+}
+
+struct partner_retraction {
+    const struct s2s_sent *by;
+    slice target;
+    struct arena *tmp;
+};
+
+/* Of the same author, to the same address; an occupant of a room has its full JID. */
+static bool partner_is_taken_back(const struct s2s_sent *s, void *arg)
+{
+    const struct partner_retraction *r = arg;
+    const struct stanza *by = r->by->st;
+    return s->id.entry != 0 && s->id.sender == r->by->id.sender &&
+           (stanza_has(by, KNOWN(MUC_USER))
+                ? slice_eq(stanza_to(s->st), stanza_to(by))
+                : slice_eq(stanza_to_bare(s->st), stanza_to_bare(by))) &&
+           retract_has_id(s->st, r->target, r->tmp);
+}
+
+void partner_retracts(struct partner *p, const struct s2s_sent *s)
+{
+    struct arena *tmp = loop_scratch(partner_loop(p));
+    struct partner_retraction r = { s, retract_target(s->st, tmp), tmp };
+    if (r.target.len > 0)
+        partner_drops(p, &(struct partner_gone){ partner_is_taken_back, &r, true });
 }
 
 /* Stanzas that the server does not take. */

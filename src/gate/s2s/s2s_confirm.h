@@ -18,6 +18,9 @@ bool partner_is_reply(const struct stanza *st);
  * true. */
 bool partner_reply(struct partner *p, const struct s2s_sent *s);
 void partner_write_replies(struct partner *p);
+/* A stored message: what it takes back (XEP-0424), and waits in memory, is not sent any more, or
+ * not again. */
+void partner_retracts(struct partner *p, const struct s2s_sent *s);
 /* Its stream ends, which was up. */
 void partner_suspects(struct partner *p);
 void partner_watch_none(struct partner *p); /* frees what care remembers */

@@ -571,6 +571,8 @@ static void partner_refuse_sent(struct partner *p, struct s2s_sent *s, bool is_n
  * database judges what it has. */
 static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool doubtful)
 {
+    if (s->gone && s->id.entry != 0 && !partner_stopped(p))
+        s2s_mail_confirmed(&p->mail, &s->id);
     if (s->gone)
         stanza_unref(&s->st);
     else if (p->diverts && doubtful && s->id.entry == 0)
@@ -579,7 +581,7 @@ static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool do
         partner_refuse_sent(p, s, false);
 }
 
-static struct s2s_sent partner_item(const struct actor_item *item)
+struct s2s_sent partner_item(const struct actor_item *item)
 {
     return (struct s2s_sent){ .st = item->st,
                               .id = { .sender = item->sender_id,
@@ -903,6 +905,8 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     struct partner *p = partner_find(w, &name, true);
     struct s2s_sent s = { .st = st, .id = *id, .at_us = loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
+    if (id->entry != 0)
+        partner_retracts(p, &s);
     if (id->entry != 0 && s2s_mail_waits(&p->mail) &&
         (partner_has(p, id) || s2s_mail_has(&p->mail, id))) {
         stanza_unref(&st); /* the database was faster */

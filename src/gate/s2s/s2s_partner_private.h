@@ -206,3 +206,5 @@ void partner_breaks_off(struct partner *p);
 void partner_retries_now(struct partner *p);
 /* For gate/s2s/s2s_partner_back.h: why it failed is over, and so is the pause. */
 void partner_forgive(struct partner *p);
+/* For gate/s2s/s2s_confirm.h: one of the inbox. */
+struct s2s_sent partner_item(const struct actor_item *item);

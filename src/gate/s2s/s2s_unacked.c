@@ -100,7 +100,7 @@ void s2s_unacked_gone(struct s2s_unacked *q, s2s_unacked_fn *pick, void *arg)
 {
     ensure(q->written <= q->len);
     for (uint32_t i = 0; i < q->len; i++)
-        slot(q, i)->gone = slot(q, i)->gone || pick(slot(q, i)->st, arg);
+        slot(q, i)->gone = slot(q, i)->gone || pick(slot(q, i), arg);
 }
 
 bool s2s_unacked_has(const struct s2s_unacked *q, int64_t sender, uint64_t entry)

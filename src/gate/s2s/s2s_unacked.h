@@ -14,7 +14,7 @@ struct s2s_sent {
     struct stanza *st;
     struct outgoing_id id; /* entry 0: it is not stored */
     uint64_t at_us;        /* wall clock, when it came */
-    bool gone;             /* its sender was deleted: it is not written again */
+    bool gone;             /* its sender was deleted or took it back: it is not written again */
 };
 
 struct s2s_unacked {
@@ -49,6 +49,6 @@ struct s2s_sent s2s_unacked_cut(struct s2s_unacked *q);
 /* A stream begins, to which nothing was written. anew: counts begin at 0, or go on otherwise. */
 void s2s_unacked_rewind(struct s2s_unacked *q, bool anew);
 /* Those that `pick` says are `gone`. */
-typedef bool s2s_unacked_fn(const struct stanza *st, void *arg);
+typedef bool s2s_unacked_fn(const struct s2s_sent *s, void *arg);
 void s2s_unacked_gone(struct s2s_unacked *q, s2s_unacked_fn *pick, void *arg);
 bool s2s_unacked_has(const struct s2s_unacked *q, int64_t sender, uint64_t entry);
