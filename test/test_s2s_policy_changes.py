@@ -1,5 +1,6 @@
 """Rules about other servers that change: who is shut out goes and is seen again, and what waits is
 judged once more."""
+import re
 import time
 
 import pytest
@@ -274,16 +275,17 @@ def forbid(node, tmp_path, *rule):
         (row["what"], row["mode"]) for row in node.rows("federation", "show", f"alice@{ONE}")])
 
 
-@pytest.mark.parametrize("rule", [
+RULES = pytest.mark.parametrize("rule", [
     ("federation", "set", f"alice@{ONE}", "off"),
     ("s2s-group", "set", "sales", "off"),
     ("s2s-group", "set", "group:sellers", "off"),
     ("group-member", "add", "buyers", f"alice@{ONE}"),
     ("set", f"federation.users@{ONE}", "off"),
 ], ids=["user", "department", "group", "member", "domain"])
-def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, rule):
-    """Stanzas that are stored and others, while their domain fails: one error each, where they are
-    answered at all. Unavailable presence goes, without its content."""
+
+
+def group(node):
+    """All of RULES are about alice, and none is about carol."""
     node.add_user("carol", domain=ONE)
     node.ctl("federation", "set", f"carol@{ONE}", "on")
     node.ctl("user", "set", f"alice@{ONE}", "--department", "sales")
@@ -291,6 +293,47 @@ def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, 
     node.ctl("group-member", "add", "sellers", f"alice@{ONE}")
     node.ctl("group", "add", "buyers")
     node.ctl("s2s-group", "set", "group:buyers", "off")
+
+
+@RULES
+@pytest.mark.parametrize("where", ["memory", "database"])
+def test_what_waits_comes_back_while_its_server_stays_away(node, authority, tmp_path, rule, where):
+    """At once, more than a page of it, in order; what others have sent goes on waiting."""
+    group(node)
+    if where == "database":
+        node.ctl("set", "s2s.retry-for", "0s")
+    federation.route(node, FAR, federation.free_port())
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(70):
+        say(carol, f"x@{FAR}", f"c{n}", "of carol")
+    for n in range(70):
+        say(alice, f"x@{FAR}", f"a{n}", "of alice")
+    say(carol, f"bad@{FAR}", "blocked", "to bad")
+    say(carol, f"x@{FAR}", "last", "of carol")
+    for client in carol, alice:
+        client.ping()
+    until("the domain fails", lambda: "event=s2s.failed" in node.log())
+    forbid(node, tmp_path, *rule)
+    for n in range(70):
+        bounced(alice, "not-allowed", f"a{n}")
+    bounced(carol, "policy-violation", "blocked")
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "'last'").string
+    listener.close()
+    assert "of alice" not in heard and "to bad" not in heard
+    assert re.findall("id='(c.*?)'", heard) == [f"c{n}" for n in range(70)]
+    for client in alice, carol:
+        client.ping()
+        client.expect_nothing("<message type='error'/>")
+
+
+@RULES
+def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, rule):
+    """Stanzas that are stored and others, while their domain fails: one error each, where they are
+    answered at all. Unavailable presence goes, without its content."""
+    group(node)
     federation.route(node, FAR, federation.free_port())
     alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
     for n in range(70):

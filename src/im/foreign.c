@@ -144,12 +144,17 @@ enum err foreign_known_in(struct store *store, slice bare, slice but, struct are
 static _Atomic uint64_t version;
 
 uint64_t foreign_version(void) { return atomic_load(&version); }
-void foreign_version_grows(void) { atomic_fetch_add(&version, 1); }
+
+void foreign_version_grows(struct worker *w)
+{
+    atomic_fetch_add(&version, 1);
+    EMIT(foreign.version_grown, w);
+}
 
 static void version_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)w, (void)message, (void)from;
-    foreign_version_grows();
+    (void)message, (void)from;
+    foreign_version_grows(w);
 }
 
 const struct message_row foreign_version_message = {
@@ -163,7 +168,7 @@ const struct message_row foreign_version_message = {
 
 void foreign_version_grows_everywhere(struct worker *w)
 {
-    foreign_version_grows();
+    foreign_version_grows(w);
     each_home(w, &foreign_version_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
 }
 

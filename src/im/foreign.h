@@ -61,6 +61,8 @@ struct foreign_rules {
      * says in farewell still leaves. */
     void (*before_changed)(struct worker *w);
     void (*changed)(struct worker *w);
+    /* foreign_version() has grown. On each worker. */
+    void (*version_grown)(struct worker *w);
 };
 
 bool foreign_is(const struct worker *w, slice domain);
@@ -85,7 +87,7 @@ void foreign_changed(struct worker *w); /* for whoever has changed that: on each
 /* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
  * has waited since it was less is judged again. Any thread. */
 uint64_t foreign_version(void);
-void foreign_version_grows(void); /* on each node: once is enough */
+void foreign_version_grows(struct worker *w); /* on each worker */
 /* On all nodes, behind what this worker has let go before: where the rules are others now that only
  * this worker knows, as those of an account. */
 void foreign_version_grows_everywhere(struct worker *w);

@@ -39,8 +39,8 @@ static struct setting guest_max = {
 };
 static void guest_remote_changed(struct worker *w, const struct setting *s)
 {
-    (void)w, (void)s;
-    foreign_version_grows();
+    (void)s;
+    foreign_version_grows(w);
 }
 
 static struct setting guest_remote = {

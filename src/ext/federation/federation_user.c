@@ -214,7 +214,7 @@ static void user_renew(struct account *a, struct federation_user *u)
     struct federation_rule rule = user_rule(a, tmp), was = u->now;
     if (!federation_rule_is(&rule, &was)) {
         u->now = (struct federation_rule){ rule.mode, slice_keep(rule.domains) };
-        foreign_version_grows(); /* the account may have been visited later than others */
+        foreign_version_grows(a->worker); /* it may have been visited later than others */
         user_tell(a, &was);
         slice_release(&was.domains);
     }
@@ -244,14 +244,14 @@ void federation_users_regrouped(struct worker *w)
     if (!federation_book_has_shared())
         return;
     federation_users_refresh(w);
-    foreign_version_grows(); /* what accounts that are not loaded have sent may still wait */
+    foreign_version_grows(w); /* what accounts that are not loaded have sent may still wait */
 }
 
 static void federation_user_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
     federation_users_refresh(w);
-    foreign_version_grows();
+    foreign_version_grows(w);
 }
 
 /* Loading. */

@@ -6,6 +6,7 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_forbid.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -38,7 +39,8 @@ enum {
     /* When the server stops, to flush: more than what is under way has (s2s_in_stop()), and less
      * than the node waits for it. */
     STOP_MS = 1500,
-    PARTING_MS = 500 /* all workers have said goodbye by then */
+    PARTING_MS = 500, /* all workers have said goodbye by then */
+    FORBID_MS = 100   /* what was let go by the old rules has come by then */
 };
 
 struct s2s_listener {
@@ -247,6 +249,7 @@ static void s2s_end(void *own, struct worker *w)
     struct s2s_worker *sw = s2s_worker(own, w);
     timer_cancel(&sw->stop);
     timer_cancel(&sw->parting);
+    timer_cancel(&sw->forbid);
     outgoing_find_stop(&sw->pending);
     s2s_domains_stop(sw);
     s2s_stored_stop(sw);
@@ -379,6 +382,23 @@ void s2s_policy_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
     foreign_changed(w);
+}
+
+static void s2s_forbid(struct timer *t, struct loop *loop)
+{
+    struct s2s_worker *sw = CONTAINER_OF(t, struct s2s_worker, forbid);
+    (void)loop;
+    partners_each(sw->partners.worker, (slice){ 0 }, partner_forbids);
+}
+
+void s2s_rules_changed(struct worker *w)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    ensure(worker_is_here(w));
+    if (g == NULL || s2s_worker(g, w)->out.stopped || timer_is_set(&s2s_worker(g, w)->forbid))
+        return;
+    s2s_worker(g, w)->forbid.fn = s2s_forbid;
+    timer_set(worker_loop(w), &s2s_worker(g, w)->forbid, FORBID_MS);
 }
 
 uint16_t s2s_port(const struct s2s_gate *g)

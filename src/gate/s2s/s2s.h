@@ -40,4 +40,6 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
  * and then their streams end. feature.foreign.before_changed and .changed. */
 void s2s_pairs_part(struct worker *w);
 void s2s_pairs_changed(struct worker *w);
+/* What waits is judged again: feature.foreign.version_grown. */
+void s2s_rules_changed(struct worker *w);
 void s2s_policy_changed(struct worker *w, const struct setting *s); /* `changed` of rows */

@@ -76,6 +76,7 @@ struct s2s_worker {
     int64_t stored;               /* ... as it was last said */
     struct timer stop;            /* then streams that are left are aborted */
     struct timer parting;         /* pairs that may speak no more say goodbye until then */
+    struct timer forbid;          /* then what waits and may not leave any more goes back */
 };
 
 struct s2s_gate {

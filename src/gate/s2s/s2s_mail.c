@@ -112,9 +112,15 @@ static bool mail_settles_at_once(const struct s2s_mail *m)
     return s2s_worker(partner_gate(m->partner), w)->out.stopped;
 }
 
+/* A page that was begun before may have what is over. */
+static bool mail_reads(const struct s2s_mail *m)
+{
+    return m->page != NULL || m->judge != NULL || m->old_page != NULL || m->old_judge != NULL;
+}
+
 static void mail_settle_ends(struct s2s_mail *m)
 {
-    if (!m->told || m->page != NULL || m->judge != NULL || m->old_page != NULL)
+    if (!m->told || mail_reads(m))
         return;
     m->told = false;
     mail_written_remove(m);
@@ -216,10 +222,9 @@ static void mail_left_free(struct left *l)
     partner_unpin(p);
 }
 
-/* A page that was begun before may have it still. */
 static void mail_is_over(struct s2s_mail *m, const struct left *l)
 {
-    if (m->page != NULL || m->judge != NULL || m->old_page != NULL)
+    if (mail_reads(m))
         s2s_mail_confirmed(m, &l->sent.id);
 }
 
@@ -342,9 +347,14 @@ void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s, struct stanza
     mail_give_up(m, s, reply);
 }
 
+static struct stanza *mail_refusal(const struct stanza *st, const struct edge_word *word)
+{
+    return word->silent ? NULL : stanza_make_error(st, word->error, (slice){ 0 });
+}
+
 void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct edge_word *word)
 {
-    mail_give_up(m, s, word->silent ? NULL : stanza_make_error(s->st, word->error, (slice){ 0 }));
+    mail_give_up(m, s, mail_refusal(s->st, word));
 }
 
 /* The backlog, when the stream is up. */
@@ -554,7 +564,8 @@ void s2s_mail_stop(struct s2s_mail *m)
         timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
 }
 
-/* What is too old while the domain fails. */
+/* While the domain fails: what is too old, and before that, if rules have changed since it was last
+ * looked for, what they do not let go any more. */
 
 static void mail_old_next(struct s2s_mail *m);
 
@@ -564,7 +575,7 @@ static void mail_old_told(void *arg, enum err e)
     struct s2s_mail *m = l->mail;
     ensure(m->giving_up > 0);
     m->giving_up--;
-    m->given_up += e == OK;
+    m->given_up += e == OK && !m->judges;
     if (e == OK || e == E_NOTFOUND)
         mail_is_over(m, l);
     else /* also if the stream is up by now, and a page was read to its end without it */
@@ -574,18 +585,11 @@ static void mail_old_told(void *arg, enum err e)
     mail_left_free(l);
 }
 
-static void mail_old_page(void *arg, const struct outgoing_page *page)
+/* words: what becomes of its lines; NULL: all are too old. */
+static void mail_old_lines(struct s2s_mail *m, const struct outgoing_page *page,
+                           const struct edge_word *words)
 {
-    struct s2s_mail *m = arg;
-    bool ends = partner_may_give_up(m->partner); /* still */
-    m->old_page = NULL;
-    partner_pin(m->partner);
-    m->old_more = page->error == OK && page->more;
-    m->old_behind = page->last;
-    if (m->remains && page->error == OK && page->count == 0 && !page->more && !m->again &&
-        m->asked == 0)
-        mail_backlog_ends(m);
-    for (unsigned i = 0; i < page->count && !m->remains && ends; i++) {
+    for (unsigned i = 0; i < page->count; i++) {
         const struct outgoing_line *line = &page->lines[i];
         if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
             continue;
@@ -594,15 +598,57 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
                 s2s_mail_confirmed(m, &line->id);
             continue;
         }
+        if (words != NULL && edge_word_goes(&words[i]))
+            continue;
         m->giving_up++;
         outgoing_bounce(mail_pair(m, &(struct outgoing_pair){ 0 }), &line->id,
-                        partner_complaint(m->partner, line->st), mail_old_told,
+                        words == NULL ? partner_complaint(m->partner, line->st)
+                                      : mail_refusal(line->st, &words[i]),
+                        mail_old_told,
                         mail_left_add(m, &(struct s2s_sent){ .id = line->id }, true));
     }
+}
+
+static void mail_old_handle(struct s2s_mail *m, const struct outgoing_page *page,
+                            const struct edge_word *words)
+{
+    partner_pin(m->partner);
+    m->old_more = page->error == OK && page->more;
+    m->old_behind = page->last;
+    if (m->remains && page->error == OK && page->count == 0 && !page->more && !m->again &&
+        m->asked == 0)
+        mail_backlog_ends(m);
+    if (!m->remains && partner_may_give_up(m->partner)) /* still */
+        mail_old_lines(m, page, words);
     mail_settle_ends(m);
     if (m->giving_up == 0 && !m->remains)
         mail_old_next(m);
+    else if (m->remains && m->judged_version != foreign_version())
+        s2s_mail_expire(m);
     partner_unpin(m->partner);
+}
+
+static void mail_old_judged(void *arg, const struct outgoing_page *page,
+                            const struct edge_word *words)
+{
+    struct s2s_mail *m = arg;
+    m->old_judge = NULL;
+    mail_old_handle(m, page, words);
+}
+
+static void mail_old_page(void *arg, const struct outgoing_page *page)
+{
+    struct s2s_mail *m = arg;
+    m->old_page = NULL;
+    if (m->judges && page->error != OK)
+        m->judged_version = 0; /* it is looked for again */
+    if (!m->judges || page->error != OK) {
+        mail_old_handle(m, page, NULL);
+        return;
+    }
+    struct s2s_judge *j = s2s_judge_page(partner_worker(m->partner), page, mail_old_judged, m);
+    if (j != NULL)
+        m->old_judge = j;
 }
 
 static void mail_old_read(struct s2s_mail *m)
@@ -619,9 +665,12 @@ static void mail_old_begin(struct s2s_mail *m)
     uint64_t keep_us = (uint64_t)setting_int(&s2s_keep_for) * 1000;
     m->remains = m->old_more = false;
     m->old_behind = (struct outgoing_id){ 0 };
-    m->old_before_us = partner_is_hopeless(m->partner) ? now + 1
-                       : now > keep_us                 ? now - keep_us + 1
-                                                       : 0;
+    m->judges = m->judged_version != foreign_version();
+    m->judged_version = foreign_version();
+    m->old_before_us = m->judges                         ? UINT64_MAX
+                       : partner_is_hopeless(m->partner) ? now + 1
+                       : now > keep_us                   ? now - keep_us + 1
+                                                         : 0;
     mail_old_read(m);
 }
 
@@ -632,7 +681,7 @@ static void mail_old_told_of(struct s2s_mail *m)
     m->given_up = 0;
 }
 
-/* The rest of the pass; and then, whether any are left: others end them, too. */
+/* The rest of the pass; what is too old; and then, whether any are left: others end them, too. */
 static void mail_old_next(struct s2s_mail *m)
 {
     bool ends = partner_may_give_up(m->partner);
@@ -642,7 +691,10 @@ static void mail_old_next(struct s2s_mail *m)
         return;
     if (m->old_more) {
         mail_old_read(m);
+    } else if (m->judges && m->judged_version != 0) {
+        mail_old_begin(m);
     } else {
+        m->judges = false;
         m->remains = true;
         m->again = false;
         m->old_behind = (struct outgoing_id){ 0 };
@@ -653,7 +705,8 @@ static void mail_old_next(struct s2s_mail *m)
 
 void s2s_mail_expire(struct s2s_mail *m)
 {
-    if (!m->backlog || m->old_page != NULL || m->giving_up > 0 || !partner_may_give_up(m->partner))
+    if (!m->backlog || m->old_page != NULL || m->old_judge != NULL || m->giving_up > 0 ||
+        !partner_may_give_up(m->partner))
         return;
     mail_old_begin(m);
 }
@@ -697,6 +750,7 @@ void s2s_mail_fini(struct s2s_mail *m)
     outgoing_cancel(&m->page);
     s2s_judge_cancel(&m->judge);
     outgoing_cancel(&m->old_page);
+    s2s_judge_cancel(&m->old_judge);
     LIST_EACH (it, &m->left) {
         struct left *l = CONTAINER_OF(it, struct left, node);
         timer_cancel(&l->again);

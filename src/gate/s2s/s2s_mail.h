@@ -64,8 +64,12 @@ struct s2s_mail {
     uint64_t old_before_us; /* wall clock: what is older is given up in this pass */
     uint32_t giving_up;     /* of that page: they are being settled */
     bool old_more;
-    uint32_t given_up; /* in this pass */
-    bool remains;      /* the last read of a pass: whether any message is left */
+    uint64_t judged_version;     /* foreign_version() of the last pass that looked for what rules do
+                                  * not let go any more; 0: there was none */
+    bool judges;                 /* this pass does */
+    struct s2s_judge *old_judge; /* ... that page */
+    uint32_t given_up;           /* in this pass */
+    bool remains;                /* the last read of a pass: whether any message is left */
     struct timer expire;
 };
 
@@ -112,9 +116,10 @@ void s2s_mail_sender_gone(struct s2s_mail *m, slice bare);
 /* The partner carries more shares: the pages begin anew, as older messages of these may be among
  * what was passed over. */
 void s2s_mail_widened(struct s2s_mail *m);
-void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
-void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */
-void s2s_mail_write(struct s2s_mail *m);  /* what is confirmed, now */
+void s2s_mail_stop(struct s2s_mail *m); /* it does not any more */
+/* Gives up what is too old, and what rules do not let go any more; if the stream is not up. */
+void s2s_mail_expire(struct s2s_mail *m);
+void s2s_mail_write(struct s2s_mail *m); /* what is confirmed, now */
 bool s2s_mail_gives_up(
     const struct s2s_mail *m); /* senders are being told, and it waits for that */
 /* Another partner reads the backlog from now on; false: there is none. The stream is not up. */

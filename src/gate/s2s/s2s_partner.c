@@ -8,6 +8,7 @@
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner_keys.h"
 #include "gate/s2s/s2s_partner_list.h"
@@ -716,6 +717,7 @@ static void partner_drop(struct actor *a)
     timer_cancel(&p->patience);
     timer_cancel(&p->turn);
     doubt_stop(p);
+    s2s_judge_cancel(&p->forbid.judge);
     p->ping = NULL; /* the worker frees it */
     s2s_mail_fini(&p->mail);
     partner_keys_drop(p);

@@ -129,9 +129,14 @@ struct partner {
         uint64_t judge_version;
         struct loop_defer next; /* when that has judged */
     } doubt;
-    uint64_t deaf_us;    /* loop time until which it is not asked again */
-    struct ask *ping;    /* under way; NULL: none */
-    uint32_t ping_count; /* what its answer confirms */
+    struct {
+        uint64_t version;        /* foreign_version() that the inbox was looked through by */
+        uint32_t judged;         /* stored ones in front of the inbox that were judged by it */
+        struct s2s_judge *judge; /* of the next of these; NULL: none */
+    } forbid;                    /* of gate/s2s/s2s_forbid.c */
+    uint64_t deaf_us;            /* loop time until which it is not asked again */
+    struct ask *ping;            /* under way; NULL: none */
+    uint32_t ping_count;         /* what its answer confirms */
     struct timer ping_timer;
     struct {
         int64_t sender;

@@ -364,4 +364,5 @@ const struct feature s2s_feature = {
     .foreign.pair = s2s_policy_bans,
     .foreign.before_changed = s2s_pairs_part,
     .foreign.changed = s2s_pairs_changed,
+    .foreign.version_grown = s2s_rules_changed,
 };
