@@ -90,6 +90,25 @@ def test_the_address_of_the_account_is_still_reached(users):
     alice.expect(f"<message from='{mail(bob, 'b')}'><body>old</body></message>")
 
 
+@pytest.mark.parametrize("resource", ["", "/a"], ids=["bare", "full"])
+def test_a_trace_finds_messages_by_both_addresses(servers, users, resource):
+    """Operators elsewhere can name the mail address only."""
+    one, _ = servers
+    alice, bob = users
+    alice.send(f"<message to='{mail(bob)}' type='chat' id='m1'><body>hello</body></message>")
+    bob.expect("<message id='m1'/>")
+    bob.send(f"<message to='{mail(alice, 'a')}' type='chat' id='m2'><body>hello</body></message>")
+    alice.expect("<message id='m2'/>")
+    for option, ident in ("--from", "m1"), ("--to", "m2"):
+        def found(address, option=option):
+            return [(r["event"], r["id"]) for r in
+                    one.rows("trace", "message", option, address + resource)]
+        by_mail = until("all steps", lambda: len(steps := found(MAIL["alice"])) > 1 and
+                        steps == found(alice.bare) and steps)
+        assert {i for _, i in by_mail} == {ident}
+    assert one.rows("trace", "message", "--from", MAIL["carol"]) == []
+
+
 def test_presence_and_rosters(servers, friends):
     alice, bob = friends
     assert across.roster_of(alice) == {mail(bob): ("both", None)}

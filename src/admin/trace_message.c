@@ -7,28 +7,56 @@
 #include "home/node.h"
 #include "home/trail.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "xmpp/datetime.h"
+#include "xmpp/jid.h"
 #include <stdlib.h>
 
 enum { WITHIN_MS = 5 * 60 * 1000, LONGEST_MS = 30 * 24 * 3600 };
 
 /* What is asked for. */
+struct trace_address {
+    slice given;
+    slice account; /* if other servers know that by the given one; else empty */
+};
 struct trace_wish {
     struct command_call *call;
-    slice id, from, to;
+    slice id;
+    struct trace_address from, to;
     uint64_t begin_us, end_us;
     uint32_t count;
 };
 
-/* A bare address means each of its resources, too. */
-static bool trace_is_of(slice address, slice wanted)
+static struct trace_address trace_address(struct command_call *call, const char *arg)
 {
-    return wanted.ptr == NULL || slice_eq(address, wanted) ||
+    struct trace_address a = { .given = command_arg(call, arg) };
+    if (a.given.ptr == NULL)
+        return a;
+    struct jid jid = jid_split(a.given);
+    slice account = foreign_known_by(jid_bare_of(a.given), call->arena);
+    if (account.len > 0 && jid.resource.len > 0)
+        a.account = slice_of(
+            arena_printf(call->arena, "%.*s/%.*s", SLICE_ARG(account), SLICE_ARG(jid.resource)));
+    else
+        a.account = account;
+    return a;
+}
+
+/* A bare address means each of its resources, too. */
+static bool trace_is_within(slice address, slice wanted)
+{
+    return slice_eq(address, wanted) ||
            (slice_starts(address, wanted) && address.ptr[wanted.len] == '/');
 }
 
+static bool trace_is_of(slice address, const struct trace_address *wanted)
+{
+    return wanted->given.ptr == NULL || trace_is_within(address, wanted->given) ||
+           (wanted->account.len > 0 && trace_is_within(address, wanted->account));
+}
+
 /* What a room says has no addressee of its own: it is told to the room, and written to `whom`. */
-static bool trace_is_to(const struct trail_step *step, slice wanted)
+static bool trace_is_to(const struct trail_step *step, const struct trace_address *wanted)
 {
     if (step->to.len > 0)
         return trace_is_of(step->to, wanted);
@@ -42,7 +70,7 @@ static void trace_step(const struct trail_step *step, void *arg)
     char stamp[CLOCK_STAMP_LEN];
     if (step->at_us < wish->begin_us || step->at_us > wish->end_us ||
         (wish->id.ptr != NULL && !slice_eq(step->id, wish->id)) ||
-        !trace_is_of(step->from, wish->from) || !trace_is_to(step, wish->to))
+        !trace_is_of(step->from, &wish->from) || !trace_is_to(step, &wish->to))
         return;
     clock_stamp(stamp, step->at_us);
     command_row(call);
@@ -63,8 +91,8 @@ static void run_trace_message(struct command_call *call)
     int64_t around_us;
     struct trace_wish wish = { .call = call,
                                .id = command_arg(call, "id"),
-                               .from = command_arg(call, "from"),
-                               .to = command_arg(call, "to"),
+                               .from = trace_address(call, "from"),
+                               .to = trace_address(call, "to"),
                                .end_us = UINT64_MAX };
     uint64_t within_us = (uint64_t)command_number(call, "within", WITHIN_MS) * 1000;
     slice around = command_arg(call, "around");
