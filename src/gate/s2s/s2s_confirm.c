@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "base/arena.h"
 #include "codec/xml_elem.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -724,6 +725,30 @@ void partner_retracts(struct partner *p, const struct s2s_sent *s)
     struct partner_retraction r = { s, retract_target(s->st, tmp), tmp };
     if (r.target.len > 0)
         partner_drops(p, &(struct partner_gone){ partner_is_taken_back, &r, true });
+}
+
+struct partner_answered {
+    const struct s2s_answer *answer;
+    bool found; /* another one may have the same id */
+};
+
+static bool partner_is_answered(const struct s2s_sent *s, void *arg)
+{
+    struct partner_answered *a = arg;
+    bool is = !a->found && s->st->kind == STANZA_IQ && stanza_is_request(s->st) &&
+              slice_eq(stanza_id(s->st), a->answer->id) &&
+              slice_eq(stanza_to(s->st), a->answer->theirs) &&
+              slice_eq(stanza_from(s->st), a->answer->ours);
+    a->found |= is;
+    return is;
+}
+
+/* RFC 6120 §8.2.3: one answer. After a break a request that changes something would do so twice,
+ * and one that is given up would get an error, too. */
+void partner_has_answer(struct partner *p, const struct s2s_answer *answer)
+{
+    s2s_unacked_gone(&p->unacked, partner_is_answered,
+                     &(struct partner_answered){ .answer = answer });
 }
 
 /* Stanzas that the server does not take. */

@@ -170,6 +170,45 @@ const struct message_row s2s_settled_message = {
     .run = pair_settled_run,
 };
 
+/* Answers. */
+
+static void answered_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct s2s_answer *m = message;
+    unsigned worker = worker_index(w);
+    (void)from;
+    if (!m->onward)
+        m->number =
+            (uint8_t)s2s_connection_of(w, jid_bare_of(m->ours), jid_bare_of(m->theirs), &worker);
+    if (!m->onward && m->number > 0) {
+        m->onward = true;
+        home_send_to(w, 0, worker, &s2s_answered_message, m);
+        return;
+    }
+    const struct partner_name name = { jid_split(m->ours).domain, jid_split(m->theirs).domain,
+                                       m->number };
+    struct partner *p = s2s_is_ended(w) ? NULL : partner_find(w, &name, false);
+    if (p != NULL)
+        partner_has_answer(p, m);
+}
+
+static const struct message_field answered_fields[] = {
+    F_FULL(struct s2s_answer, ours),
+    F_FULL(struct s2s_answer, theirs),
+    F_BYTES(struct s2s_answer, id, ANSWER_ID_MAX),
+    F_BOOL(struct s2s_answer, onward),
+    F_U8(struct s2s_answer, number, S2S_CONNECTIONS_MAX - 1),
+    { 0 },
+};
+const struct message_row s2s_answered_message = {
+    .id = 178,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign-answered",
+    .size = sizeof(struct s2s_answer),
+    .fields = answered_fields,
+    .run = answered_run,
+};
+
 /* News of a pair. */
 
 static void pair_news_take(struct worker *w, const struct s2s_news *m)

@@ -72,4 +72,14 @@ struct s2s_settled {
     bool unshown;
     uint8_t number;
 };
-extern const struct message_row s2s_onward_message, s2s_news_message, s2s_settled_message;
+/* To the home of a foreign domain, and from there to the connection: a request of ours has its
+ * answer, so it is not sent again, and goes back to nobody. One with a longer id is not looked for.
+ */
+enum { ANSWER_ID_MAX = 1023 };
+struct s2s_answer {
+    slice ours, theirs, id;
+    bool onward;
+    uint8_t number;
+};
+extern const struct message_row s2s_onward_message, s2s_news_message, s2s_settled_message,
+    s2s_answered_message;

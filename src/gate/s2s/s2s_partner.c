@@ -971,22 +971,10 @@ void partner_takes_over(struct partner *p, uint16_t shares)
         s2s_mail_widened(&p->mail);
 }
 
-const struct message_row *const s2s_messages[] = { &s2s_foreign_message,
-                                                   &s2s_verify_message,
-                                                   &s2s_verified_message,
-                                                   &s2s_pending_message,
-                                                   &outgoing_message,
-                                                   &outgoing_answer,
-                                                   &s2s_resume_message,
-                                                   &s2s_resumed_message,
-                                                   &s2s_came_message,
-                                                   &s2s_retry_message,
-                                                   &s2s_way_back_message,
-                                                   &s2s_to_back_message,
-                                                   &s2s_onward_message,
-                                                   &s2s_news_message,
-                                                   &s2s_settled_message,
-                                                   &s2s_unproved_message,
-                                                   &trace_links_message,
-                                                   &trace_link_message,
-                                                   NULL };
+const struct message_row *const s2s_messages[] = {
+    &s2s_foreign_message,  &s2s_verify_message,  &s2s_verified_message, &s2s_pending_message,
+    &outgoing_message,     &outgoing_answer,     &s2s_resume_message,   &s2s_resumed_message,
+    &s2s_came_message,     &s2s_retry_message,   &s2s_way_back_message, &s2s_to_back_message,
+    &s2s_onward_message,   &s2s_news_message,    &s2s_settled_message,  &s2s_answered_message,
+    &s2s_unproved_message, &trace_links_message, &trace_link_message,   NULL
+};

@@ -64,6 +64,9 @@ bool partner_takes_ping(struct partner *p, struct stanza *st);
 /* The other server answers on the stream that we write to. false: that id is not of its ping. */
 bool partner_pongs(struct partner *p, slice id);
 void partner_has_mail(struct partner *p); /* the database has some, perhaps */
+/* A request that it has sent is answered: it is not written again. */
+struct s2s_answer;
+void partner_has_answer(struct partner *p, const struct s2s_answer *answer);
 /* One of its shares is confirmed, and that is perhaps not written yet (gate/s2s/s2s_divert.h). */
 void partner_has_settled(struct partner *p, const struct outgoing_id *id);
 /* It carries these shares of another one, too (gate/s2s/s2s_divert.h), those of the database as

@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_take.h"
 #include "base/ensure.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -97,6 +98,15 @@ static bool take_is_banned(struct xstream *x, const struct stanza *st,
     return true;
 }
 
+/* Where its request perhaps is. */
+static void take_answer(struct worker *w, const struct stanza *st)
+{
+    struct s2s_answer m = { .ours = stanza_to(st), .theirs = stanza_from(st), .id = stanza_id(st) };
+    ensure(st->kind == STANZA_IQ && m.ours.len > 0 && m.theirs.len > 0);
+    if (m.id.len <= ANSWER_ID_MAX)
+        home_send(w, jid_split(m.theirs).domain, &s2s_answered_message, &m);
+}
+
 /* What the rules about other servers let pass. Takes over st. */
 static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
@@ -104,6 +114,8 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
     st = foreign_inward(x->worker, st);
     enum verdict v = foreign_arrives(x->worker, st, &why);
     if (v == PASS) {
+        if (st->kind == STANZA_IQ && !stanza_is_request(st))
+            take_answer(x->worker, st);
         taker->route(x, foreign_pass(st, &why));
         return;
     }

@@ -14,7 +14,8 @@ struct s2s_sent {
     struct stanza *st;
     struct outgoing_id id; /* entry 0: it is not stored */
     uint64_t at_us;        /* wall clock, when it came */
-    bool gone;             /* its sender was deleted or took it back: it is not written again */
+    bool gone;             /* its sender was deleted or took it back, or it is answered: not
+                            * written again */
 };
 
 struct s2s_unacked {
