@@ -218,6 +218,21 @@ def test_who_may_not_federate_any_more_hears_that_the_room_is_left(servers, user
     cave.gone(users[0], "guest")
 
 
+def test_who_is_in_a_room_whose_address_is_listed_hears_that_it_is_left(servers, users, cave,
+                                                                        tmp_path):
+    """The list of the server of the user; another room of that domain is not left."""
+    other = Room("other", ONE)
+    other.create(users[0], "owner")
+    other.enter(users[1], "guest")
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"{cave.jid}\n")
+    servers[1].ctl("set", "federation.blocklist", str(listed))
+    assert 110 in cave.gone(users[1], "guest").codes
+    cave.gone(users[0], "guest")
+    other.say(users[0], "hello")
+    other.expect_body(users[1], "owner", "hello")
+
+
 def test_foreign_occupants_neither_speak_nor_enter_without_instant_messages(servers, users, cave):
     """im.enabled, as for users of this server (test_messaging.py)."""
     alice, bob = users

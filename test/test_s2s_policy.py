@@ -494,6 +494,27 @@ def test_invitations_to_foreign_users_do_not_leave_by_a_room_of_ours(pair):
         invited.expect(f"<message from='{room.jid}'/>")
 
 
+def test_an_invitation_to_an_address_on_the_list_is_refused(pair, tmp_path):
+    """By a room of ours, as what is sent to the address itself."""
+    one, other = pair
+    one.add_user("carol")
+    alice, carol, bob = one.client("alice"), one.client("carol"), other.client("bob")
+    room = Room("room", ONE)
+    room.create(alice, "alice")
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"bob@{OTHER}\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in one.log())
+    alice.send(f"<message to='{room.jid}' id='i'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/>"
+               f"<invite to='{bob.bare}'/></x></message>")
+    bounced(alice, "policy-violation", "i")
+    alice.ping()
+    carol.expect_nothing(f"<message from='{room.jid}'/>")
+    alice.send(f"<message to='{room.jid}' id='j'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/>"
+               "</x></message>")
+    carol.expect(f"<message from='{room.jid}'/>")
+
+
 # --- rates ---
 
 

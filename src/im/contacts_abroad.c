@@ -606,7 +606,15 @@ static void session_parts(struct session *s, const struct contacts_worker *cw)
     }
 }
 
-/* The same of rooms elsewhere, and whoever else was sent directed presence. */
+static bool is_kept_apart(const struct session *s, slice jid)
+{
+    struct worker *w = s->account->worker;
+    return foreign_is(w, jid_split(jid).domain) &&
+           (is_separated(s, jid) || foreign_bars(w, s->account->jid, jid_bare_of(jid)));
+}
+
+/* The same of rooms elsewhere, and whoever else was sent directed presence: also where the rule is
+ * for their address alone. */
 static void sessions_part(const struct contacts_worker *cw)
 {
     const struct spoken *p;
@@ -615,7 +623,7 @@ static void sessions_part(const struct contacts_worker *cw)
     for (uint32_t i = 0; !any && (p = map_next(&cw->spoken, &i)) != NULL;)
         any = p->may && !foreign_pair(cw->worker, pair_local(&p->pair), pair_domain(&p->pair));
     for (uint32_t i = 0; (s = sessions_next(cw->worker, &i)) != NULL;) {
-        presence_directed_drop(s, is_separated);
+        presence_directed_drop(s, is_kept_apart);
         if (any && session_is_available(s) && !s->hidden)
             session_parts(s, cw);
     }

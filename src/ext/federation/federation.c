@@ -353,9 +353,16 @@ static enum verdict farewell_check(const struct account *a, struct stanza **st)
     return PASS;
 }
 
-/* Whether a message asks a room here to pass something on (XEP-0045 §7.8.2) to an address that the
- * user may not write to. */
-static bool is_passed_on(const struct account *a, const struct stanza *st)
+typedef bool bars_fn(const struct account *a, slice to);
+static bool user_bars(const struct account *a, slice to) { return !federation_may(a, to); }
+static bool book_bars(const struct account *a, slice to)
+{
+    return foreign_is(a->worker, jid_split(to).domain) && federation_book_blocks(to);
+}
+
+/* Whether a message asks a room here to pass something on (XEP-0045 §7.8.2) to an address that
+ * `bars` keeps from the user. */
+static bool is_passed_on(const struct account *a, const struct stanza *st, bars_fn *bars)
 {
     struct elem x, e;
     if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
@@ -364,8 +371,7 @@ static bool is_passed_on(const struct account *a, const struct stanza *st)
         struct arena *tmp = loop_scratch(worker_loop(a->worker));
         struct jid to;
         if ((elem_is(&e, "invite", NS_MUC_USER) || elem_is(&e, "decline", NS_MUC_USER)) &&
-            jid_parse(&to, elem_attr(&e, "to", tmp), tmp) == OK &&
-            !federation_may(a, jid_bare(&to)))
+            jid_parse(&to, elem_attr(&e, "to", tmp), tmp) == OK && bars(a, jid_bare(&to)))
             return true;
     }
     return false;
@@ -378,7 +384,9 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     if (to.len == 0)
         return PASS;
     if (!foreign_is(a->worker, jid_split(to).domain))
-        return is_passed_on(a, *st) ? user_refused(a, *st, why) : PASS;
+        return is_passed_on(a, *st, user_bars)   ? user_refused(a, *st, why)
+               : is_passed_on(a, *st, book_bars) ? address_refused(*st, why)
+                                                 : PASS;
     bool may = federation_may(a, to), blocked = federation_book_blocks(to);
     if ((!may || blocked) && foreign_is_farewell(*st))
         return farewell_check(a, st);
@@ -401,7 +409,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
 static bool federation_sends(const struct account *a, const struct stanza *st)
 {
     return foreign_is_farewell(st) ||
-           (federation_may(a, stanza_to_bare(st)) && !is_passed_on(a, st));
+           (federation_may(a, stanza_to_bare(st)) && !is_passed_on(a, st, user_bars));
 }
 
 static bool federation_view(const struct session *s, slice contact)
