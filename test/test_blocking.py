@@ -1,7 +1,7 @@
 """The blocking command (XEP-0191) and reports with it (XEP-0377)."""
 import pytest
 
-from muster import xml
+from muster import across, xml
 from muster.client import until
 from muster.slix import Slix
 
@@ -49,6 +49,28 @@ def test_list(alice):
     assert sorted(blocklist(alice)) == ["a@b.c/d", "iago@shakespeare.lit", "spam.example"]
     unblock(alice)
     assert blocklist(alice) == []
+
+
+@pytest.mark.parametrize("what", ["user", "domain", "all"])
+def test_who_is_approved_while_blocked_is_subscribed_after_it(make_server, tmp_path, what):
+    """RFC 6121 §3.1.3: by a contact of another server, and by one of this one."""
+    one, other = across.start(make_server, tmp_path)
+    alice = one.client("alice", "a")
+    across.roster_of(alice)
+    for contact in other.client("bob", "b"), one.client("carol", "c"):
+        across.roster_of(contact)
+        whom = contact.bare if what != "domain" else contact.bare.partition("@")[2]
+        alice.send(f"<presence to='{contact.bare}' type='subscribe'/>")
+        contact.expect(f"<presence from='{alice.bare}' type='subscribe'/>")
+        block(alice, whom)
+        contact.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+        contact.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
+                       f"<item jid='{alice.bare}' subscription='from'/></query></iq>")
+        contact.ping()
+        unblock(alice, *[whom] * (what != "all"))
+        until("it sees the contact", lambda contact=contact: across.roster_of(alice)
+              [contact.bare] == ("to", None))
+        assert across.roster_of(contact)[alice.bare] == ("from", None)
 
 
 def test_addresses_are_prepared(alice):

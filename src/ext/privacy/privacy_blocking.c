@@ -12,10 +12,14 @@
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
+#include "home/router.h"
 #include "im/feature.h"
 #include "im/iq.h"
+#include "im/roster.h"
 #include "im/session.h"
+#include "xmpp/jid.h"
 #include "xmpp/ns.h"
+#include "xmpp/subscription.h"
 
 #define NS_BLOCKING "urn:xmpp:blocking"
 
@@ -258,10 +262,36 @@ static void blocked(struct privacy_change *c, enum err e)
     privacy_change_answer(c, e);
 }
 
+static bool is_unblocked(const struct request *r, slice contact)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (slice_eq(jid_bare_of(r->rules[i].value), contact) ||
+            slice_eq(r->rules[i].value, jid_split(contact).domain))
+            return true;
+    return r->count == 0; /* all */
+}
+
+/* The answer to a subscription request was dropped, perhaps. A contact that has granted it grants
+ * it again without asking its user (RFC 6121 §3.1.3). */
+static void unblocked_ask_again(const struct privacy_change *c)
+{
+    const struct account *a = c->iq->account;
+    const struct roster *r = a->roster;
+    ensure(account_here(a));
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        slice contact = roster_item_jid(r->items[i]);
+        if (sub_state_ask(r->items[i]->state) && is_unblocked(c->request, contact))
+            route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact,
+                                              (slice){ 0 }, (slice){ 0 }));
+    }
+}
+
 static void unblocked(struct privacy_change *c, enum err e)
 {
-    if (e == OK)
+    if (e == OK) {
         privacy_blocking_push(c, "unblock");
+        unblocked_ask_again(c);
+    }
     privacy_change_answer(c, e);
 }
 
