@@ -606,6 +606,18 @@ def test_the_status_decides_whatever_the_body_is(make_server, body, ends):
         host.ctl("webhook", "test", str(add(host, url, "user.created")))
 
 
+@pytest.mark.parametrize("fields", [b"", b"Content-Length: 5\r\n",
+                                    b"Transfer-Encoding: chunked\r\n"])
+def test_an_answer_without_a_body_ends_with_its_head(make_server, fields):
+    """RFC 9112 §6.3. The receiver leaves the connection open, and nothing waits for its end."""
+    with answering(b"HTTP/1.1 204 No Content\r\n%b\r\n" % fields, ends=False) as url:
+        host = make_server("alice", settings=LOCAL)
+        number = str(add(host, url, "user.created"))
+        begun = time.monotonic()
+        host.ctl("webhook", "test", number)
+        assert time.monotonic() - begun < 12  # a receiver has 15 s to answer
+
+
 @pytest.mark.parametrize("head", [b"", b"Content-Length: 99999999\r\n"])
 def test_an_answer_that_is_too_long_is_not_read_on(make_server, head):
     """The status is known, so the connection ends, whatever more is sent."""

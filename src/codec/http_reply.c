@@ -92,6 +92,12 @@ static size_t reply_final(slice *all, size_t *max)
     return head;
 }
 
+/* RFC 9112 §6.3: such an answer ends with its head, whatever the fields say. */
+static bool reply_has_no_body(unsigned status)
+{
+    return status < 200 || status == 204 || status == 304;
+}
+
 enum http_reply_end http_reply_read(struct http_reply *out, slice all, bool ended, size_t body_max)
 {
     slice line, fields;
@@ -100,8 +106,10 @@ enum http_reply_end http_reply_read(struct http_reply *out, slice all, bool ende
     if (head == 0)
         return ended || all.len >= max ? HTTP_REPLY_BAD : HTTP_REPLY_MORE;
     slice_cut((slice){ all.ptr, head }, '\n', &line, &fields);
-    int64_t length = reply_length(fields, body_max);
-    if (!reply_status(line, &out->status) || length == -2)
+    if (!reply_status(line, &out->status))
+        return HTTP_REPLY_BAD;
+    int64_t length = reply_has_no_body(out->status) ? 0 : reply_length(fields, body_max);
+    if (length == -2)
         return HTTP_REPLY_BAD;
     out->body = slice_from(all, head);
     if (length >= 0 && out->body.len >= (size_t)length) {

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -33,6 +34,31 @@ static void reads_answers(void **state)
                            true, &r),
                      HTTP_REPLY_DONE);
     assert_true(r.status == 200 && slice_is(r.body, "hallo"));
+}
+
+/* RFC 9112 §6.3: they end with the head, so a server may leave the connection open behind it. */
+static void knows_answers_without_a_body(void **state)
+{
+    static const char *const fields[] = { "", "Content-Length: 5\r\n", "Content-Length: 99\r\n",
+                                          "Transfer-Encoding: chunked\r\n" };
+    static const unsigned none[] = { 101, 204, 304 }, some[] = { 200, 205, 299, 300, 404, 500 };
+    char text[128];
+    struct http_reply r;
+    (void)state;
+    for (size_t f = 0; f < sizeof fields / sizeof fields[0]; f++)
+        for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+            snprintf(text, sizeof text, "HTTP/1.1 %u x\r\n%s\r\nhallo", none[i], fields[f]);
+            for (int ended = 0; ended <= 1; ended++) {
+                assert_int_equal(reads(text, ended, &r), HTTP_REPLY_DONE);
+                assert_true(r.status == none[i] && r.body.len == 0);
+            }
+        }
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
+        snprintf(text, sizeof text, "HTTP/1.1 %u x\r\n\r\nhallo", some[i]);
+        assert_int_equal(reads(text, false, &r), HTTP_REPLY_MORE);
+        assert_int_equal(reads(text, true, &r), HTTP_REPLY_DONE);
+        assert_true(slice_is(r.body, "hallo"));
+    }
 }
 
 static void refuses_others(void **state)
@@ -108,9 +134,8 @@ static void reads_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_answers),
-        cmocka_unit_test(refuses_others),
-        cmocka_unit_test(limits_what_comes_before),
+        cmocka_unit_test(reads_answers),   cmocka_unit_test(knows_answers_without_a_body),
+        cmocka_unit_test(refuses_others),  cmocka_unit_test(limits_what_comes_before),
         cmocka_unit_test(reads_addresses),
     };
     return cmocka_run_group_tests_name("codec/http_reply", tests, NULL, NULL);
