@@ -123,6 +123,97 @@ def test_help_desk_cannot_take_over_an_administrator(host):
     assert host.rows("user", "show", "bob@localhost")[0]["disabled"]
 
 
+# Each command that changes something of the user it names: those that could take an account over,
+# with what else they are called with, and the others.
+TAKES = {"user-password": {"password": "another one"}, "user-set": {"email": "evil@localhost"},
+         "user-add": {"password": "another one"}, "user-disable": {}, "user-enable": {},
+         "user-del": {}, "test-user-add": {"password": "secret"}}
+TAKES_NOT = {"contact add", "contact del", "contact group", "device revoke", "federation set",
+             "group add", "group set", "group-member add", "policy set", "test user-del",
+             "trace bodies", "trace jid", "trace stop", "user invite", "user invite-contact"}
+
+
+def test_each_command_that_names_a_user_is_known_to_take_it_over_or_not():
+    """One that is new belongs into TAKES, unless nobody can be taken over by it."""
+    found = {name for name, row in rows.part("commands").items()
+             if row["x-effect"] != "reads" and row["x-access"] != "local"
+             and row["x-permission"] not in ("admins.write", "rooms.write")
+             and any(arg.get("x-type") == "user"
+                     for arg in row["properties"]["args"]["properties"].values())}
+    assert found == TAKES_NOT | {name.replace("-", " ", 1) for name in TAKES
+                                 if name != "test-user-add"} | {"test user-add"}
+
+
+@pytest.mark.parametrize("role, refused_for", [
+    ("help-desk", "rooms.write"), ("* !rooms.write", "rooms.write"),
+    ("users.* tests.* rooms.read", "rooms.write"), ("users.* tests.* rooms.write", None)])
+@pytest.mark.parametrize("enabled", ["on", "off"])
+def test_who_could_not_make_an_administrator_of_group_chat_takes_over_none(
+        make_server, role, refused_for, enabled):
+    """By no command, whatever state the account is in; off: the list can be turned on again."""
+    host = api_server(make_server, **{"muc.administrators-enabled": enabled})
+    jid = "alice@localhost"
+    host.add_user("alice")
+    host.ctl("room-admin", "add", jid)
+    if role not in ROLES:
+        host.ctl("role", "set", "clerk", role)
+    api = Api(host.api.port, host.rows("token", "add", "clerk",
+                                       role if role in ROLES else "clerk")[0]["token"])
+
+    def runs(name):
+        answer = api("POST", f"/commands/{name}", {"jid": jid, **TAKES[name]})
+        if name == "test-user-add" and role == "help-desk":
+            assert answer.status == 403  # tests.write is missing, too
+        elif refused_for:
+            assert answer.status == 403, (name, answer.text)
+            told = f"{jid} is an administrator of group chat, so this needs the permission "
+            assert told + refused_for in answer.json["detail"], name
+        else:
+            assert answer.status != 403, (name, answer.text)
+
+    def state():
+        return host.rows("user", "show", jid)[0]
+    assert ("protected" in api("GET", f"/users/{jid}").json) == bool(refused_for)
+    if not refused_for:
+        for name in TAKES:
+            runs(name)
+        return
+    before = state()
+    for name in TAKES:
+        runs(name)
+    assert state() == before
+    host.restart()
+    host.client("alice", "a")
+    host.ctl("user", "disable", jid)
+    for name in TAKES:
+        runs(name)
+    assert state()["disabled"]
+    host.ctl("user", "del", jid, "--keep-address", "--yes")
+    for name in TAKES:  # whoever gets the address is an administrator, too
+        runs(name)
+    host.ctl("user", "enable", jid)
+    runs("user-password")
+    host.ctl("room-admin", "del", jid)
+    done = api("PUT", f"/users/{jid}/password", {"password": "another one"})
+    assert done.status == 200, done.text
+
+
+def test_an_account_with_a_role_that_administers_group_chat_is_as_both(make_server):
+    host = api_server(make_server)
+    host.add_user("alice")
+    host.ctl("admin", "add", "alice@localhost", "viewer")
+    host.ctl("room-admin", "add", "alice@localhost")
+    for number, (permissions, missing) in enumerate((
+            ("users.* rooms.*", "admins.write"), ("* !rooms.write", "rooms.write"),
+            ("users.* rooms.* admins.*", "you do not have"), ("*", None))):
+        host.ctl("role", "set", f"role{number}", permissions)
+        token = host.rows("token", "add", f"token{number}", f"role{number}")[0]["token"]
+        done = Api(host.api.port, token)("PUT", "/users/alice@localhost/password",
+                                         {"password": "another one"})
+        assert done.status == (403 if missing else 200), (permissions, done.text)
+        assert not missing or missing in done.json["detail"], permissions
+
+
 def test_lists_say_which_accounts_the_caller_may_not_change(make_server):
     """The same row says it to one caller and not to another, and refusals agree with it."""
     host = api_server(make_server)

@@ -262,6 +262,11 @@ def test_rename_changes_no_account_of_those_who_may_do_more(make_server):
         assert f"{name}@localhost names the template {name} and" in answer.json["detail"]
         assert profile(server, name) == ("", name, False) and shown(server, name)
     server.ctl("admin", "remove", "ann@localhost")
+    server.ctl("room-admin", "add", "ann@localhost")
+    answer = maker("PUT", "/templates/ann/name", {"to": "crew"})
+    assert answer.status == 403 and "rooms.write" in answer.json["detail"]
+    assert "ann@localhost names the template ann and" in answer.json["detail"]
+    server.ctl("room-admin", "del", "ann@localhost")
     assert maker("PUT", "/templates/ann/name", {"to": "crew"}).status < 300
     assert server.ctl("template", "rename", "bea", "team")["text"].endswith("name it: 1")
 

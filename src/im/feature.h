@@ -70,6 +70,16 @@ struct disco_form {
     const struct disco_form_field *fields; /* ended by { 0 } */
 };
 
+/* What operators give single accounts of this server beside a role, so that these can do more than
+ * other users. Only those who could give it can take such an account over: ops/access.h. */
+struct account_power {
+    const char *name;        /* what it makes of the account: "an administrator of group chat" */
+    const char *permission;  /* of the command that gives it: "rooms.write" */
+    bool (*has)(slice bare); /* any worker */
+    /* Adds one read: the addresses of the accounts that have it and name this template. */
+    void (*of_template)(struct store_batch *b, slice template);
+};
+
 typedef void watched_by_fn(slice bare, void *arg);
 
 /* What a feature takes part in, for the table of features with features (app/docs_features.c),
@@ -277,7 +287,8 @@ struct feature {
     const struct fan_tag *fans;
     const struct ps_watch *watches; /* nodes of accounts: ext/pubsub/pubsub.h */
     const struct xep *xeps;
-    const struct disco_form *form; /* one */
+    const struct disco_form *form;     /* one */
+    const struct account_power *power; /* one */
     const struct store_schema *schema;
     const struct message_row *const *messages; /* NULL-terminated: home/message.h */
     const struct archive_words *words;         /* full text: archive/words.h; of one feature */

@@ -364,29 +364,42 @@ bool access_covers(const struct principal *who, slice grants)
     return !access_lacks(who, grants, (slice){ 0 }, permission);
 }
 
-bool access_is_protected(const struct command_call *call, slice bare)
+#define ACCESS_NEEDS                                                                               \
+    "so this needs the permission %s, which the role %.*s does not have; an administrator can do " \
+    "it"
+#define ACCESS_ABOVE "has the permission %s, which you do not have; somebody who has it can do this"
+
+/* Beside its role. */
+static const char *access_power_above(const struct command_call *call, slice bare)
 {
+    FEATURES_EACH (f, power)
+        if (f->power->has(bare) && !principal_may(&call->who, f->power->permission))
+            return arena_printf(call->arena, "is %s, " ACCESS_NEEDS, f->power->name,
+                                f->power->permission, SLICE_ARG(call->who.role));
+    return NULL;
+}
+
+const char *access_above(const struct command_call *call, slice bare)
+{
+    char permission[COMMAND_PERMISSION_MAX];
     struct principal target = { 0 };
     ensure(bare.len > 0);
     access_of_account(bare, call->arena, &target);
-    return target.role.len > 0 && (!principal_may(&call->who, "admins.write") ||
-                                   !access_covers(&call->who, target.grants));
+    if (target.role.len > 0 && !principal_may(&call->who, "admins.write"))
+        return arena_printf(call->arena, "has a role, " ACCESS_NEEDS, "admins.write",
+                            SLICE_ARG(call->who.role));
+    if (target.role.len > 0 && access_lacks(&call->who, target.grants, (slice){ 0 }, permission))
+        return arena_printf(call->arena, ACCESS_ABOVE, permission);
+    return access_power_above(call, bare);
 }
 
 bool access_may_touch(struct command_call *call, slice bare)
 {
-    struct principal target = { 0 };
-    ensure(bare.len > 0 && !call->ended);
-    access_of_account(bare, call->arena, &target);
-    if (target.role.len == 0)
-        return true;
-    if (principal_may(&call->who, "admins.write"))
-        return access_may_change(call, bare, target.grants, (slice){ 0 });
-    command_fail(call, E_DENIED,
-                 "%.*s has a role, so this needs the permission admins.write, which the role %.*s "
-                 "does not have; an administrator can do it",
-                 SLICE_ARG(bare), SLICE_ARG(call->who.role));
-    return false;
+    ensure(!call->ended);
+    const char *above = access_above(call, bare);
+    if (above != NULL)
+        command_fail(call, E_DENIED, "%.*s %s", SLICE_ARG(bare), above);
+    return above == NULL;
 }
 
 /* Commands. */
@@ -446,10 +459,7 @@ bool access_may_change(struct command_call *call, slice name, slice grants, slic
     char permission[COMMAND_PERMISSION_MAX];
     if (!access_lacks(&call->who, grants, scope, permission))
         return true;
-    command_fail(call, E_DENIED,
-                 "%.*s has the permission %s, which you do not have; somebody who has it can do "
-                 "this",
-                 SLICE_ARG(name), permission);
+    command_fail(call, E_DENIED, "%.*s " ACCESS_ABOVE, SLICE_ARG(name), permission);
     return false;
 }
 

@@ -38,12 +38,13 @@ void access_changed(struct worker *w, const struct asker *by);
 /* The same for an administrator that is no account. false: there is no such one, or it is disabled.
  * `generation` is another one when its password, role or state changes. */
 bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation);
-/* Who may not manage administrators, or may do less than the role of this account, cannot take the
- * account over: by a new password, or by removing it to make another; nor change its state. false:
- * the call has failed. */
+/* Who may not manage administrators, or may do less than the role of this account, or could not
+ * give what features have given it (struct account_power), cannot take the account over: by a new
+ * password, or by removing it to make another; nor change its state. false: the call has failed. */
 bool access_may_touch(struct command_call *call, slice bare);
-/* Whether access_may_touch() would refuse it. */
-bool access_is_protected(const struct command_call *call, slice bare);
+/* Why access_may_touch() would refuse it, as a sentence without its subject, which is the account,
+ * in the arena of the call; NULL: it would not. */
+const char *access_above(const struct command_call *call, slice bare);
 bool access_covers(const struct principal *who, slice grants); /* it may do all that these give */
 
 extern const struct feature access_feature;

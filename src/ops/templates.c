@@ -639,7 +639,8 @@ static void template_rename_now(struct template_task *t)
     template_write(t, set, template_renamed);
 }
 
-/* It changes their profiles, as `user set` would. */
+/* It changes their profiles, as `user set` would. Those of a role are in the first statement, and
+ * those of a power in the one of its feature. */
 static void template_with_role(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct template_task *t = arg;
@@ -648,16 +649,16 @@ static void template_with_role(void *arg, enum store_result result, const struct
         command_fail_cause(call, err_of_store(result), NULL);
         return;
     }
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-        slice jid = store_text(b, 0, i, 0);
-        if (!access_is_protected(call, jid))
-            continue;
-        command_fail(call, E_DENIED,
-                     "%.*s names the template %.*s and has a role, so this needs the permission "
-                     "admins.write and all that its role may do; an administrator can do it",
-                     SLICE_ARG(jid), SLICE_ARG(t->name));
-        return;
-    }
+    for (unsigned stmt = 0; stmt <= FEATURES_COUNT(power); stmt++)
+        for (uint32_t i = 0; i < store_row_count(b, stmt); i++) {
+            slice jid = store_text(b, stmt, i, 0);
+            const char *above = access_above(call, jid);
+            if (above == NULL)
+                continue;
+            command_fail(call, E_DENIED, "%.*s names the template %.*s and %s", SLICE_ARG(jid),
+                         SLICE_ARG(t->name), above);
+            return;
+        }
     template_rename_now(t);
 }
 
@@ -670,6 +671,8 @@ static void template_rename(void *arg, enum store_result result, const struct st
     const char *set = arena_printf(t->call->arena, " %s ", setting_text(&admin_accounts));
     struct store_batch *read = store_read(worker_store(w), templates_lane());
     STORE_ADD(read, &stmt_with_role, STORE_ANY_ROWS, SV_T(t->name), SV_T(slice_of(set)));
+    FEATURES_EACH (f, power)
+        f->power->of_template(read, t->name);
     store_submit(read, worker_loop(w), 0, template_with_role, t);
 }
 

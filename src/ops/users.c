@@ -456,7 +456,7 @@ void users_add_unserved(struct command_call *call, slice jid)
 void users_add_marks(struct command_call *call, slice jid)
 {
     users_add_unserved(call, jid);
-    if (access_is_protected(call, jid))
+    if (access_above(call, jid) != NULL)
         command_bool(call, "protected", true);
     if (users_is_self(call, jid))
         command_bool(call, "own", true);

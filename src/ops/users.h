@@ -37,12 +37,14 @@ void users_add_time(struct command_call *call, const char *key, uint64_t wall_us
         .doc = "yes: this node does not serve its domain; see the alarm domains.unserved"          \
     }
 void users_add_unserved(struct command_call *call, slice jid);
-/* The column of accounts that have a role, if the caller may not change them; only such rows have
- * it. It depends on the caller, so it is not compared when it is sent back. */
+/* The column of accounts that can do more than others, if the caller may not change them; only such
+ * rows have it. It depends on the caller, so it is not compared when it is sent back. */
 #define USERS_PROTECTED_COLUMN                                                                     \
     {                                                                                              \
         .name = "protected", .optional = true, .moves = true, .type = PARAM_BOOL,                  \
-        .doc = "yes: the account has a role, and you may not change or delete it"                  \
+        .doc =                                                                                     \
+            "yes: the account has a role, or administers group chat, and you may not change or "   \
+            "delete it"                                                                            \
     }
 /* The column of the account of the client, or of the session of the console, that asks; only that
  * row has it. */

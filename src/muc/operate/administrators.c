@@ -80,13 +80,21 @@ static struct store_stmt delete_stmt = {
     .params = "t",
     .cols = "",
 };
+static struct store_stmt of_template_stmt = {
+    .name = "room_administrator.of-template",
+    .sql = "SELECT r.jid FROM room_administrator r JOIN account a ON a.jid = r.jid "
+           "WHERE a.template = $1 ORDER BY r.jid",
+    .params = "t",
+    .cols = "t",
+};
 static const struct store_schema schema = {
     .feature = "muc_administrators",
     .migrations = migrations,
     .addresses =
         (const struct store_address[]){
             { "room_administrator", "jid", .kind = STORE_JID, .beside = "" }, { 0 } },
-    .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, &of_template_stmt,
+                                           NULL },
 };
 
 enum { ADMINISTRATORS_MAX = 1000, ADMINISTRATOR_TEXT_MAX = 1000, NEWS_BYTES_MAX = 8 << 20 };
@@ -146,11 +154,28 @@ static bool set_has(const struct set *s, slice bare)
     return s != NULL && map_get(&s->members, bare) != NULL;
 }
 
+/* Also while muc.administrators-enabled is off: it may be turned on. */
+static bool administrators_has(slice bare)
+{
+    return set_has(atomic_load_explicit(&current, memory_order_acquire), bare);
+}
+
 static bool administrators_own(slice bare)
 {
-    return setting_bool(&muc_administrators_enabled) &&
-           set_has(atomic_load_explicit(&current, memory_order_acquire), bare);
+    return setting_bool(&muc_administrators_enabled) && administrators_has(bare);
 }
+
+static void administrators_of_template(struct store_batch *b, slice template)
+{
+    STORE_ADD(b, &of_template_stmt, STORE_ANY_ROWS, SV_T(template));
+}
+
+static const struct account_power administrators_power = {
+    .name = "an administrator of group chat",
+    .permission = "rooms.write",
+    .has = administrators_has,
+    .of_template = administrators_of_template,
+};
 
 /* Telling the rooms. */
 
@@ -541,6 +566,7 @@ const struct feature muc_administrators_feature = {
     .name = "muc_administrators",
     .parts = PART_ROOM,
     .schema = &schema,
+    .power = &administrators_power,
     .settings = (struct setting *const[]){ &muc_administrators_enabled, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
     .worker.start = administrators_worker_start,
