@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from muster import rows
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
-from muster.server import refusal
+from muster.server import ROOT, refusal
 from test_audit import rewrite
 from test_console_login import now_step, totp
 from test_fast import Device
@@ -316,6 +317,28 @@ def check_the_reset_of_the_audit_log(host, before):
     host.start()
     host.ctl("audit", "verify")
     assert "audit.broken" not in alarms(host)
+
+
+# What an operator has to do anew after `secrets reset`, by the column it was in.
+GIVEN_UP = {"fast_token.secret": "devices", "component.secret": "components",
+            "webhook.secret": "webhooks", "room.config": "rooms",
+            "setting.value": "secret settings", "admin_factor.secret": "second factor",
+            "test_user.password": "test users"}
+# The server or clients make these anew, or they go with what is named above.
+MADE_ANEW = """seal.mark audit_head.sealed frozen.bytes push.options
+    setting_candidate.value setting_change.was setting_change.became"""
+
+
+def test_the_texts_name_each_kind_of_secret_that_is_given_up(make_server):
+    """The alarm that says how, the command that does it, and the page about backups."""
+    assert set(SEALED.split()) == set(GIVEN_UP) | set(MADE_ANEW.split())
+    action = make_server().rows("alarm", "show", "secrets.key")[0]["action"]
+    page = (ROOT / "docs" / "backup.md").read_text()
+    page = page.split("**secrets.key**")[1].split("**Private keys")[0]
+    command = rows.part("commands")["secrets reset"]["description"]
+    for text in action, page, command:
+        missing = [word for word in GIVEN_UP.values() if word not in text.lower()]
+        assert not missing, text
 
 
 def test_a_lost_key_is_given_up(planted):

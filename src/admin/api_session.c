@@ -373,6 +373,10 @@ static const struct {
                               "admin.totp-enrol" },
     [LOGIN_PASSWORD_OLD] = { E_DENIED, 403, "password-expired",
                              "this password is too old: log in again to change it" },
+    [LOGIN_FACTOR_UNREAD] = { E_DOWN, 503, "factor-unreadable",
+                              "the second factor of this name cannot be read (alarm secrets.key): "
+                              "restore secrets.key on the server's host and restart, or let "
+                              "another administrator remove the factor with `admin totp-remove`" },
     [LOGIN_AGAIN] = { E_AGAIN, 503, "again",
                       "the server cannot compare passwords now; try again "
                       "later" },
@@ -442,7 +446,7 @@ void api_login_problem(struct http_request *r, enum login_result result)
                                           .detail = slice_of(results[as].text),
                                           .error = err_name(results[as].e),
                                           .code = results[as].code,
-                                          .retry_s = results[as].status == 503 ? 1 : 0 });
+                                          .retry_s = as == LOGIN_AGAIN ? 1 : 0 });
 }
 
 /* The entry of the audit log is stored. A session that nobody hears of ends: a browser that is

@@ -104,8 +104,10 @@ static struct command reset_command = {
     .run = secrets_run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "
            "of components, webhooks, passwords of rooms, second factors of administrators, secret "
-           "settings. Afterwards devices need their passwords, components and rooms new secrets, "
-           "and webhooks must be added again.",
+           "settings. Afterwards devices need their passwords, components and rooms need new "
+           "secrets, secret settings must be set again, and webhooks and test users must be added "
+           "again. Administrators who had a second factor log in with the password alone until "
+           "they make a new one.",
 };
 
 const struct feature secrets_feature = {

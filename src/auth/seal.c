@@ -21,12 +21,14 @@ struct alarm seal_alarm = {
     .name = "secrets.key",
     .severity = ALARM_ERROR,
     .text =
-        "Tokens of devices, secrets of components and settings, and passwords of rooms cannot be "
-        "read: their key is missing or cannot be used.",
+        "Tokens of devices, secrets of components, settings and webhooks, passwords of rooms and "
+        "second factors of administrators cannot be read: their key is missing or cannot be used.",
     .action = "Look at the detail. Restore secrets.key in the data folder, owned by the user of "
               "musterd and with mode 0600, and restart. Or give up what it protects: run "
               "`musterctl secrets reset`, remove the file if there is one, and restart. Devices "
-              "then log in with passwords, and components and rooms need new secrets.",
+              "then log in with passwords. Components and rooms need new secrets, secret settings "
+              "must be set again, and webhooks and test users must be added again. Administrators "
+              "who had a second factor log in with the password alone until they make a new one.",
     .explanation =
         "Secrets in the database are encrypted with the key in secrets.key. A copy of the "
         "database alone does not contain them.",

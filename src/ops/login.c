@@ -17,10 +17,11 @@ static struct metric logins = {
     .kind = METRIC_COUNTER,
     .label = "result",
     .values = (const char *const[]){ "passed", "wrong", "locked", "refused", "code-needed",
-                                     "factor-needed", "password-old", "again", NULL },
+                                     "factor-needed", "password-old", "factor-unreadable", "again",
+                                     NULL },
     .help = "Logins to the console. `locked`: the failure after which a name is refused for a "
             "time; `refused`: "
-            "nothing was compared.",
+            "nothing was compared; `factor-unreadable`: see the alarm secrets.key.",
 };
 
 static void login_end(struct login *l, enum login_result result)
@@ -79,16 +80,17 @@ static void factor_read(void *arg, enum store_result result, const struct store_
     struct login *l = arg;
     struct factor f;
     ensure(worker_is_here(l->worker));
-    if (result != STORE_OK || !factor_of(b, l->name, l->arena, &f)) {
+    if (result != STORE_OK) {
         login_void(l, LOGIN_AGAIN);
         return;
     }
-    if (f.confirmed && l->code.len == 0) {
-        login_void(l, LOGIN_CODE_NEEDED);
-        return;
-    }
+    bool read = factor_of(b, l->name, l->arena, &f);
     if (!f.confirmed) {
         login_complete(l);
+        return;
+    }
+    if (!read || l->code.len == 0) {
+        login_void(l, read ? LOGIN_CODE_NEEDED : LOGIN_FACTOR_UNREAD);
         return;
     }
     struct store_batch *use = factor_use(l->worker, &f, l->code);

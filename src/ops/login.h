@@ -16,6 +16,7 @@ enum login_result {
     LOGIN_CODE_NEEDED,   /* the password was right */
     LOGIN_FACTOR_NEEDED, /* the same, and its role demands a second factor, which it has not */
     LOGIN_PASSWORD_OLD,  /* the same, and the code, if it has one; but it must be changed */
+    LOGIN_FACTOR_UNREAD, /* the same, and it has one whose secret cannot be decrypted */
     LOGIN_AGAIN,         /* too many wait, or the database is away */
     LOGIN_RESULTS
 };

@@ -218,8 +218,8 @@ static bool factor_name(struct command_call *call, slice *name)
                      "%.*s: no such administrator, and no account with a role, or it is disabled; "
                      "`admin list` shows all",
                      SLICE_ARG(*name));
-    else if (access_may_change(call, *name, who.grants, (slice){ 0 }) && !seal_ready())
-        command_fail(call, E_DOWN, "secrets cannot be stored: see the alarm secrets.key");
+    else
+        (void)access_may_change(call, *name, who.grants, (slice){ 0 });
     return !call->ended;
 }
 
@@ -230,6 +230,10 @@ static void run_totp(struct command_call *call)
     slice name;
     if (!factor_name(call, &name))
         return;
+    if (!seal_ready()) {
+        command_fail(call, E_DOWN, "secrets cannot be stored: see the alarm secrets.key");
+        return;
+    }
     rand_bytes(secret, sizeof secret);
     totp_base32(secret, text);
     struct store_batch *b = access_change(call);

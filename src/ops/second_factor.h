@@ -17,7 +17,7 @@ struct factor {
 };
 
 void factor_add_read(struct store_batch *b, slice name);
-/* Of its first statement. No row: it is not confirmed. false: the secret cannot be opened. */
+/* Of its first statement. No row: it is not confirmed. false: the secret cannot be decrypted. */
 bool factor_of(const struct store_batch *b, slice name, struct arena *arena, struct factor *out);
 /* A batch whose first statement changes one row if the code is good and was not used yet. NULL: it
  * is not. */
