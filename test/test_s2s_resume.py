@@ -78,7 +78,7 @@ def test_an_attempt_that_ends_before_it_has_read_its_answer_takes_nothing(start,
     attempt.raw(request)
     disk.turn(sync_ms=0)
     node.wait_log("event=s2s.resumed")
-    end(attempt.sock, how, lambda: node.ctl("s2s", "close", EVIL))
+    end(attempt.sock, how, lambda: (node.ctl("s2s", "close", EVIL), attempt.expect_closed()))
     answer = sm(join(node, enable=False), request)
     kept = how in ("open", "fin", "rst")
     assert answer.tag == f"{{{xml.SM}}}{'resumed' if kept else 'failed'}"
