@@ -824,6 +824,16 @@ static bool partner_is_farewell(const struct stanza *st)
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
 }
 
+/* Messages that are not stored must not overtake what was left to the database. Stored ones that
+ * come behind it leave half of the room to what is not stored, such as answers. */
+static bool partner_has_no_place(const struct partner *p, const struct s2s_sent *s)
+{
+    uint64_t half = (uint64_t)setting_int(&s2s_queue_stanzas) / 2;
+    if (s->id.entry != 0)
+        return s2s_mail_is_first(&p->mail) && p->actor.inbox_stanzas >= half;
+    return p->mail.later && s->st->kind == STANZA_MESSAGE && s->st->type != TYPE_ERROR;
+}
+
 /* Puts it into the inbox, if there is room. */
 static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 {
@@ -835,7 +845,7 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
         doubt_inbox_begins(p);
         p->mail.later = false;
     }
-    if ((p->mail.later && !partner_is_farewell(st)) || !partner_room_for(p, st) ||
+    if (partner_has_no_place(p, s) || !partner_room_for(p, st) ||
         !actor_wait(&p->actor, &(struct actor_item){ .st = st,
                                                      .sender_entry = s->id.entry,
                                                      .sender_id = s->id.sender,
