@@ -824,14 +824,16 @@ static bool partner_is_farewell(const struct stanza *st)
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
 }
 
-/* Messages that are not stored must not overtake what was left to the database. Stored ones that
- * come behind it leave half of the room to what is not stored, such as answers. */
+/* Messages that are not stored must not overtake what was left to the database. Those of rooms
+ * cannot: nothing of a room is stored for another server. Stored ones that come behind it leave
+ * half of the room to what is not stored, such as answers. */
 static bool partner_has_no_place(const struct partner *p, const struct s2s_sent *s)
 {
     uint64_t half = (uint64_t)setting_int(&s2s_queue_stanzas) / 2;
     if (s->id.entry != 0)
         return s2s_mail_is_first(&p->mail) && p->actor.inbox_stanzas >= half;
-    return p->mail.later && s->st->kind == STANZA_MESSAGE && s->st->type != TYPE_ERROR;
+    return p->mail.later && s->st->kind == STANZA_MESSAGE && s->st->type != TYPE_ERROR &&
+           s->st->type != TYPE_GROUPCHAT;
 }
 
 /* Puts it into the inbox, if there is room. */
