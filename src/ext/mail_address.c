@@ -347,7 +347,7 @@ static struct stanza *replace(struct worker *w, const struct stanza *st, mail_ad
     buf_init(&in, STANZA_BYTES_MAX);
     buf_init(&out, STANZA_BYTES_MAX);
     stanza_store(&in, st);
-    if (mail_address_replace(&out, buf_fit(&in), fn, &n) &&
+    if (mail_address_replace(&out, buf_fit(&in), fn, &n, n.tmp) &&
         stanza_load(&other, buf_fit(&out), mail_of(w)->xml, n.tmp) != OK)
         other = replace_ends(st, fn, &n);
     buf_fini(&in);

@@ -1,5 +1,8 @@
 #include "ext/mail_address_text.h"
 #include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "xmpp/jid.h"
 #include <string.h>
 
 struct mail_address_text {
@@ -7,60 +10,76 @@ struct mail_address_text {
     const char *at, *end, *kept; /* `kept`: what is before it is in `out` */
     mail_address_fn *fn;
     void *arg;
+    struct arena *tmp;
     bool changed;
     bool of_users; /* values of the field of a form (XEP-0004) that it is in are addresses */
 };
 
 static bool text_is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-static bool text_names_user(slice attribute)
+static bool text_is_among(slice name, const char *const *names)
 {
-    static const char *const names[] = { "from", "to", "jid", "by", "publisher" };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (slice_is(attribute, names[i]))
-            return true;
-    return false;
+    while (*names != NULL && !slice_is(name, *names))
+        names++;
+    return *names != NULL;
 }
 
-static void text_address(struct mail_address_text *t, slice value)
+/* `raw` is where the text with this meaning stands. What is no JID stays as it is. */
+static void text_address(struct mail_address_text *t, slice raw, slice text)
 {
-    const char *slash = value.len > 0 ? memchr(value.ptr, '/', value.len) : NULL;
-    slice bare = { value.ptr, slash == NULL ? value.len : (size_t)(slash - value.ptr) };
-    slice other = bare.len > 0 ? t->fn(t->arg, bare) : (slice){ 0 };
+    struct jid jid;
+    if (raw.len == 0 || jid_parse(&jid, text, t->tmp) != OK)
+        return;
+    slice other = t->fn(t->arg, jid_bare(&jid));
     if (other.ptr == NULL)
         return;
-    buf_append(t->out, t->kept, (size_t)(bare.ptr - t->kept));
-    buf_add(t->out, other);
-    t->kept = bare.ptr + bare.len;
+    buf_append(t->out, t->kept, (size_t)(raw.ptr - t->kept));
+    xml_escape(t->out, other);
+    if (!jid_is_bare(&jid)) {
+        buf_lit(t->out, "/");
+        xml_escape(t->out, jid.resource);
+    }
+    t->kept = raw.ptr + raw.len;
     t->changed = true;
 }
 
-/* A form that is submitted need not say the types of its fields (XEP-0004 §3.3). */
+/* Fields are known by their names, too: neither a form that is submitted nor the items of a result
+ * need say the types of their fields (XEP-0004 §3.3, §3.4). */
 static bool text_field_names_users(slice attribute, slice value)
 {
     static const char *const vars[] = {
+        "muc#jid",
+        "muc#register_jid",
         "muc#roomconfig_roomadmins",
         "muc#roomconfig_roomowners",
-        "muc#jid",
         "muc#roominfo_contactjid",
-        "pubsub#subscriber_jid",
-        "pubsub#owner",
-        "pubsub#creator",
-        "pubsub#publisher",
+        "muster#roomconfig_contactjid",
+        "hats#jid",
         "pubsub#contact",
-        "with",
+        "pubsub#creator",
+        "pubsub#owner",
+        "pubsub#publisher",
+        "pubsub#replyto",
+        "pubsub#subscriber_jid",
+        "with", /* XEP-0313 */
+        "jid",  /* XEP-0055 */
+        /* XEP-0133 */
+        "accountjid",
+        "accountjids",
+        "adminjids",
+        "blacklistjids",
+        "whitelistjids",
+        NULL,
     };
-    if (slice_is(attribute, "type"))
-        return slice_starts(value, SLICE("jid-"));
-    for (size_t i = 0; slice_is(attribute, "var") && i < sizeof vars / sizeof vars[0]; i++)
-        if (slice_is(value, vars[i]))
-            return true;
-    return false;
+    return slice_is(attribute, "type") ? slice_starts(value, SLICE("jid-"))
+                                       : slice_is(attribute, "var") && text_is_among(value, vars);
 }
 
 /* One attribute, behind the blanks before it. false: there is none. */
 static bool text_attribute(struct mail_address_text *t, bool of_field)
 {
+    static const char *const users[] = { "from",      "to",        "jid",       "by",
+                                         "publisher", "initiator", "responder", NULL };
     const char *name = t->at, *value;
     while (t->at < t->end && *t->at != '=' && *t->at != '>' && *t->at != '/' &&
            !text_is_blank(*t->at))
@@ -75,30 +94,50 @@ static bool text_attribute(struct mail_address_text *t, bool of_field)
     t->at = close == NULL ? t->end : close + 1;
     if (close == NULL)
         return false;
-    slice found = { value, (size_t)(close - value) };
-    if (text_names_user(attribute))
-        text_address(t, found);
-    t->of_users |= of_field && text_field_names_users(attribute, found);
+    slice raw = { value, (size_t)(close - value) };
+    if (text_is_among(attribute, users))
+        text_address(t, raw, xml_unescape_attr(raw, t->tmp));
+    else if (of_field)
+        t->of_users |= text_field_names_users(attribute, xml_unescape_attr(raw, t->tmp));
     return true;
 }
 
-/* At the end of a tag. */
-static void text_content(struct mail_address_text *t)
+/* Behind the CDATA section that begins at `p`, or to the end; NULL: none begins there. */
+static const char *text_behind_cdata(const struct mail_address_text *t, const char *p)
 {
-    const char *text = t->at + 1, *close = memchr(t->at, '<', (size_t)(t->end - t->at));
-    if (close != NULL)
-        text_address(t, (slice){ text, (size_t)(close - text) });
+    slice rest = { p, (size_t)(t->end - p) };
+    if (!slice_starts(rest, SLICE("<![CDATA[")))
+        return NULL;
+    const char *close = memmem(rest.ptr, rest.len, "]]>", 3);
+    return close == NULL ? t->end : close + 3;
 }
 
-/* From behind a `<` to behind its tag. */
+/* At the end of a start tag: text up to an end tag. */
+static void text_content(struct mail_address_text *t)
+{
+    const char *text = t->at + 1, *p = text, *behind;
+    while ((p = memchr(p, '<', (size_t)(t->end - p))) != NULL &&
+           (behind = text_behind_cdata(t, p)) != NULL)
+        p = behind;
+    if (p == NULL || t->end - p < 2 || p[1] != '/')
+        return;
+    struct elem value = { .content = { text, (size_t)(p - text) } };
+    text_address(t, value.content, elem_text(&value, t->tmp));
+    t->at = p;
+}
+
+/* From behind a `<` to behind its tag, or to the `>` of it. */
 static void text_tag(struct mail_address_text *t)
 {
-    const char *start = t->at;
-    while (t->at < t->end && *t->at != '>' && !text_is_blank(*t->at))
+    bool ends = t->at < t->end && *t->at == '/';
+    const char *start = t->at += ends;
+    while (t->at < t->end && *t->at != '>' && *t->at != '/' && !text_is_blank(*t->at))
         t->at++;
-    slice name = { start, (size_t)(t->at - start) };
+    slice name = { start, (size_t)(t->at - start) }, prefix, local;
+    if (slice_cut(name, ':', &prefix, &local))
+        name = local;
     bool field = slice_is(name, "field");
-    if (field || slice_is(name, "/field"))
+    if (field)
         t->of_users = false;
     while (t->at < t->end && *t->at != '>') {
         if (text_is_blank(*t->at) || *t->at == '/')
@@ -106,21 +145,20 @@ static void text_tag(struct mail_address_text *t)
         else if (!text_attribute(t, field))
             return;
     }
-    if (t->of_users && slice_is(name, "value") && t->at < t->end && t->at[-1] != '/')
+    if (t->of_users && !ends && slice_is(name, "value") && t->at < t->end && t->at[-1] != '/')
         text_content(t);
 }
 
-bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg)
+bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg,
+                          struct arena *tmp)
 {
-    static const slice cdata = { "<![CDATA[", 9 };
     struct mail_address_text t = {
-        out, xml.ptr, xml.ptr + xml.len, xml.ptr, fn, arg, false, false
+        .out = out, .at = xml.ptr, .end = xml.ptr + xml.len, .kept = xml.ptr, fn, arg, tmp
     };
     while (t.at < t.end && (t.at = memchr(t.at, '<', (size_t)(t.end - t.at))) != NULL) {
-        slice rest = { t.at, (size_t)(t.end - t.at) };
-        if (slice_starts(rest, cdata)) {
-            const char *close = memmem(rest.ptr, rest.len, "]]>", 3);
-            t.at = close == NULL ? t.end : close + 3;
+        const char *behind = text_behind_cdata(&t, t.at);
+        if (behind != NULL) {
+            t.at = behind;
         } else {
             t.at++;
             text_tag(&t);

@@ -3,14 +3,18 @@
 #pragma once
 #include "base/slice.h"
 
+struct arena;
 struct buf;
 
-/* Another address for a bare JID; ptr NULL: it stays. */
+/* Another address for a bare JID, which is prepared; ptr NULL: it stays. */
 typedef slice mail_address_fn(void *arg, slice bare);
 
 /* Appends the text with other addresses in the attributes that name users (`from`, `to`, `jid`,
- * `by`, `publisher`), of the stanza and of all that is in it, and in the values of forms (XEP-0004)
- * whose field has such a type or name. The resource of a full JID stays. Other character data is
- * not touched. Text that is no XML is copied from where that begins.
+ * `by`, `publisher`, and `initiator` and `responder` of Jingle, XEP-0166), of the stanza and of all
+ * that is in it, and in the values of forms (XEP-0004) whose field has such a type or name. However
+ * an address is written, it is what the XML means and the rules of JIDs make of it (RFC 7622). The
+ * resource of a full JID stays. Other character data is not touched. Text that is no XML is copied
+ * from where that begins.
  * Returns whether something was replaced. */
-bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg);
+bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg,
+                          struct arena *tmp);

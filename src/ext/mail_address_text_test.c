@@ -1,3 +1,4 @@
+#include "base/arena.h"
 #include "base/buf.h"
 #include "ext/mail_address_text.h"
 #include <setjmp.h>
@@ -16,12 +17,14 @@ static slice to_mail(void *arg, slice bare)
 
 static void check(const char *in, const char *expected)
 {
+    struct arena *a = arena_create(0);
     struct buf b;
     buf_init(&b, 4096);
-    bool changed = mail_address_replace(&b, slice_of(in), to_mail, NULL);
+    bool changed = mail_address_replace(&b, slice_of(in), to_mail, NULL, a);
     assert_int_equal(changed, strcmp(in, expected) != 0);
     assert_true(slice_eq(buf_fit(&b), slice_of(expected)));
     buf_fini(&b);
+    arena_destroy(&a);
 }
 static void test_replaces(void **state)
 {
@@ -30,8 +33,11 @@ static void test_replaces(void **state)
           "<message from='alice.smith@a.test/x' to='bob@b.test'/>");
     check("<x a=\"1\" ><item jid = \"alice@a.test\"/>by='alice@a.test'</x>",
           "<x a=\"1\" ><item jid = \"alice.smith@a.test\"/>by='alice@a.test'</x>");
-    check("<x from='b' to='alice@a.test' by='alice@a.test/'/>",
-          "<x from='b' to='alice.smith@a.test' by='alice.smith@a.test/'/>");
+    check("<x from='b' to='alice@a.test' by='alice@a.test'/>",
+          "<x from='b' to='alice.smith@a.test' by='alice.smith@a.test'/>");
+    check("<x initiator='alice@a.test/x' responder='alice@a.test' creator='initiator'/>",
+          "<x initiator='alice.smith@a.test/x' responder='alice.smith@a.test' "
+          "creator='initiator'/>");
 }
 #define FORM(field, value)                                                                         \
     "<x xmlns='jabber:x:data'><field " field "><value>" value "</value></field></x>"
@@ -56,6 +62,22 @@ static void test_replaces_in_forms(void **state)
           "<field var='with'><value />alice@a.test<a/>");
     check("<field var='with'><value>", "<field var='with'><value>");
 }
+#define SMITH FORM("var='with'", "alice.smith@a.test")
+static void test_replaces_however_it_is_written(void **state)
+{
+    (void)state;
+    check("<x from='&#97;lice&#x40;A.test' to='ALICE@a.test/&lt;&apos;X'/>",
+          "<x from='alice.smith@a.test' to='alice.smith@a.test/&lt;&apos;X'/>");
+    check(FORM("var='with'", "Alice@A.TEST"), SMITH);
+    check(FORM("var='with'", "&#97;lice&#64;a.test"), SMITH);
+    check(FORM("var='with'", "<![CDATA[alice@a.test]]>"), SMITH);
+    check(FORM("var='with'", "al<![CDATA[]]><![CDATA[ice]]>@a.t&#101;st"), SMITH);
+    check(FORM("var='&#119;ith'", "alice@a.test"), FORM("var='&#119;ith'", "alice.smith@a.test"));
+    check("<d:field a:b='' var='hats#jid'><d:value>alice@a.test</d:value></d:field>",
+          "<d:field a:b='' var='hats#jid'><d:value>alice.smith@a.test</d:value></d:field>");
+    check("<d:field var='with'></d:field><d:value>alice@a.test</d:value>",
+          "<d:field var='with'></d:field><d:value>alice@a.test</d:value>");
+}
 static void test_keeps(void **state)
 {
     static const char *const same[] = { "",
@@ -70,6 +92,11 @@ static void test_keeps(void **state)
                                         "<x from=",
                                         "<x from='alice@a.test",
                                         "<x from=alice@a.test>",
+                                        "<x from='alice@a.test/'/>",
+                                        "<x from=''/>",
+                                        "<field var='with'><value>alice@a.test<a/></value>",
+                                        "<field var='with'><value><![CDATA[alice@a.test",
+                                        "<field var='with'></value>alice@a.test</value>",
                                         "<x title='&gt; from=&apos;alice@a.test'/>",
                                         "<x title=\" from='alice@a.test' \"/>" };
     (void)state;
@@ -79,8 +106,9 @@ static void test_keeps(void **state)
 
 int main(void)
 {
-    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_replaces),
-                                               cmocka_unit_test(test_replaces_in_forms),
-                                               cmocka_unit_test(test_keeps) };
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replaces), cmocka_unit_test(test_replaces_in_forms),
+        cmocka_unit_test(test_replaces_however_it_is_written), cmocka_unit_test(test_keeps)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
