@@ -432,10 +432,9 @@ static struct command command_add = {
             { 0 },
         },
     .run = component_rows_run_add,
-    .doc = "Lets an external component serve a domain (XEP-0114), or gives it this secret: "
-           "connections "
-           "that were made with another one end. Without a secret the server makes one for a new "
-           "component and shows it, and changes nothing of one that is there.",
+    .doc = "Lets an external component serve a domain (XEP-0114), or gives it this secret; "
+           "connections made with another one end. Without a secret the server makes one for a "
+           "new component and shows it, and changes nothing of one that is there.",
     .columns = component_made_columns,
 };
 static struct command command_secret = {
