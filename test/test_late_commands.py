@@ -108,6 +108,59 @@ def test_who_has_given_a_command_hears_in_time(make_server, disk, way):
     assert [row["jid"] for row in now["rooms"]] == ["hall@conference.localhost"]
 
 
+LISTS = ("token list", "role list", "admin list", "motd show", "webhook list",
+         "component list", "room-alias list", "room-admin list", "federation list",
+         "s2s-route list", "s2s-demand list", "user list")
+MOVES = {"last", "last_used", "connections", "failure", "waiting", "unstored", "taken"}
+
+
+def lists(server):
+    severity = server.rows("alarm", "show", "backup.missing")[0]["severity"]
+    return {"alarm": severity, **{name: [{k: v for k, v in row.items() if k not in MOVES}
+                                         for row in server.rows(*name.split())] for name in LISTS}}
+
+
+def test_memory_is_as_the_disk_after_commands_of_each_kind(make_server, disk):
+    """And a right that was taken is gone as soon as the disk works again."""
+    server = api_server(functools.partial(make_server, disk=disk))
+    for name in "alice", "bob", "carol":
+        server.add_user(name, "secret")
+    server.ctl("set", "webhook.allow-local", "on")
+    old, desk = (server.rows("token", "add", *args)[0]["token"]
+                 for args in (("old", "administrator"), ("clerk", "help-desk")))
+    server.ctl("role", "set", "clerks", "users.read rooms.read")
+    clerk = server.rows("token", "add", "own", "clerks")[0]["token"]
+    hook = server.rows("webhook", "add", "https://h.example/x")[0]["id"]
+    server.ctl("component", "add", "gone.example", "--secret", "a rather long secret")
+    late = [("token add", {"name": "ghost", "role": "administrator"}),
+            ("token revoke", {"name": "old"}),
+            ("role set", {"name": "clerks", "permissions": "users.read"}),
+            ("admin add", {"jid": "alice@localhost", "role": "administrator"}),
+            ("admin create", {"name": "nora", "role": "operator", "password": "west wind 4711 x"}),
+            ("motd set", {"text": "hello"}),
+            ("webhook add", {"url": "https://h.example/y"}), ("webhook del", {"id": str(hook)}),
+            ("alarm set", {"alarm": "backup.missing", "severity": "critical"}),
+            ("component add", {"domain": "new.example", "secret": "a rather long secret"}),
+            ("component del", {"domain": "gone.example"}),
+            ("room-alias add", {"alias": "talk.localhost"}),
+            ("room-admin add", {"jid": "bob@localhost"}),
+            ("federation block", {"domain": "spam.example"}),
+            ("s2s-route add", {"pattern": "far.example", "target": "127.0.0.1:1"}),
+            ("s2s-demand set", {"pattern": "far.example", "auth": "certificate"}),
+            ("user set", {"jid": "carol@localhost", "department": "sales"})]
+    all_late(by_socket(server), server, disk, late)
+    for name, _ in late:
+        until(f"the entry of {name}", lambda name=name: entries(server, name)[:1] == ["ok"])
+    assert server.api("GET", "/users", token=old).status == 401
+    assert server.api("GET", "/rooms", token=clerk).status == 403
+    assert server.api("PUT", "/users/alice@localhost/password", {"password": "west wind 4711 x"},
+                      token=desk).status == 403
+    before = lists(server)
+    server.restart()
+    assert lists(server) == before
+    assert "ghost" in str(before["token list"]) and before["alarm"] == "critical"
+
+
 def test_who_fills_in_a_form_hears_in_time(make_server, disk):
     server = make_server("alice", "bob", disk=disk, settings={"admin.accounts": "alice@localhost"})
     alice = server.client("alice")

@@ -240,7 +240,7 @@ static void run_alarm_set(struct command_call *call)
     struct store_batch *b = store_write(worker_store(w), hash_keyed(SLICE("alarms")));
     STORE_ADD(b, &alarms_rule_put_stmt, 1, SV_T(slice_of(a->name)), SV_I(r->severity),
               SV_I(r->hold_down_ms), SV_I(r->delivered));
-    store_submit(b, worker_loop(w), 0, rule_stored, c);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, rule_stored, c);
 }
 
 #define ALARM_ARG(KIND, DOC)                                                                       \

@@ -92,7 +92,7 @@ static void secrets_run_reset(struct command_call *call)
             STORE_ADD(b, &drop_history, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
             STORE_ADD(b, &drop_candidates, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
         }
-    store_submit(b, worker_loop(w), 0, secrets_dropped, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, secrets_dropped, call);
 }
 
 static struct command reset_command = {

@@ -128,7 +128,7 @@ static void run_webhook_add(struct command_call *call)
     slice sealed = seal(c->secret, slice_of(webhook_context(c->id, call->arena)), call->arena);
     STORE_ADD(b, &webhook_put_stmt, 1, SV_I(c->id), SV_T(c->url), SV_T(c->events), SV_T(sealed),
               SV_I(c->at_us));
-    store_submit(b, worker_loop(w), 0, webhook_added, c);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, webhook_added, c);
 }
 
 /* The webhook that the call names. NULL: there is none, and the call has failed. */
@@ -226,7 +226,7 @@ static void run_webhook_del(struct command_call *call)
     struct store_batch *b = webhook_write(call);
     STORE_ADD(b, &webhook_drop_stmt, STORE_ANY_ROWS, SV_I(h->id));
     STORE_ADD(b, &webhook_forget_stmt, STORE_ANY_ROWS, SV_I(h->id));
-    store_submit(b, worker_loop(w), 0, webhook_deleted, c);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, webhook_deleted, c);
 }
 
 static void run_webhook_test(struct command_call *call)

@@ -148,6 +148,7 @@ struct device_op {
     uint64_t mark;                 /* of a login */
     uint8_t device[DEVICE_ID_LEN]; /* of tokens */
     enum err missing;              /* the error for an unexpected row count */
+    uint32_t deadline_ms;          /* 0: the default */
     void *arg;
 };
 
@@ -167,7 +168,7 @@ static struct device_op *auth_devices_submit(const struct auth *a, struct store_
     struct device_op *op = mem_new(struct device_op);
     *op = *part;
     op->auth = a;
-    op->store = store_submit(b, a->loop, 0, done, op);
+    op->store = store_submit(b, a->loop, op->deadline_ms, done, op);
     return op;
 }
 
@@ -374,7 +375,10 @@ struct device_op *device_revoke(const struct auth *a, slice jid, const uint8_t i
     STORE_ADD(b, &device_stmt_revoke, 1, SV_T(jid), SV_B(id_slice(id)));
     return auth_devices_submit(
         a, b, auth_devices_revoked,
-        &(struct device_op){ .revoked = done, .missing = E_NOTFOUND, .arg = arg });
+        &(struct device_op){ .revoked = done,
+                             .missing = E_NOTFOUND,
+                             .deadline_ms = STORE_UNTIL_DONE, /* its sessions end then */
+                             .arg = arg });
 }
 
 void devices_add_forget(struct store_batch *b, slice jid)

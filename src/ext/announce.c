@@ -393,7 +393,8 @@ static void motd_write(struct command_call *call, const struct store_stmt *stmt,
     struct worker *w = call->worker;
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(text));
-    store_submit(b, worker_loop(w), 0, motd_written, ext_announce_task_new(call, text));
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, motd_written,
+                 ext_announce_task_new(call, text));
 }
 
 static void run_motd_set(struct command_call *call)

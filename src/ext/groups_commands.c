@@ -183,7 +183,7 @@ static struct store_batch *groups_write(struct groups_task *t)
 static void groups_submit(struct groups_task *t, struct store_batch *b)
 {
     ensure(store_stmt_count(b) > 0 && store_stmt_count(b) <= STORE_PARTS_MAX);
-    store_submit(b, worker_loop(t->call->worker), 0, groups_written, t);
+    store_submit(b, worker_loop(t->call->worker), STORE_UNTIL_DONE, groups_written, t);
 }
 
 /* A word says who may see a group: `members`, `nobody`, domain:DOMAIN or group:NAME. */

@@ -576,7 +576,7 @@ static void invite_store(struct task *t, uint64_t now_us)
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(row.text)), SV_T(i->domain), SV_T(i->name),
               SV_T(i->inviter), SV_I(now_us), SV_I(i->expires_us),
               SV_I(setting_int_of(&invite_max, i->domain)));
-    store_submit(b, worker_loop(w), 0, register_invite_invited, t);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, register_invite_invited, t);
 }
 
 static void register_invite_looked_up(void *arg, enum store_result r, const struct store_batch *b)

@@ -247,7 +247,7 @@ static void ended_everywhere(struct worker *w, void *arg)
     struct deletion *d = arg;
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, &component_forget, STORE_ANY_ROWS, SV_T(d->domain));
-    store_submit(b, worker_loop(w), 0, component_rows_forgotten, d);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, component_rows_forgotten, d);
 }
 
 static void component_fail_missing(struct command_call *call)
@@ -319,7 +319,7 @@ static void make_secret(struct command_call *call, slice domain, const struct st
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(domain),
               SV_T(component_sealed(call, domain, slice_of(m->secret))));
-    store_submit(b, worker_loop(w), 0, done, m);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, done, m);
 }
 
 static bool component_may_have_secret(struct command_call *call, slice domain)
@@ -345,7 +345,7 @@ static void component_rows_run_add(struct command_call *call)
     struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, &component_secret, STORE_ANY_ROWS, SV_T(domain));
     STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(component_sealed(call, domain, secret)));
-    store_submit(b, worker_loop(w), 0, component_rows_added, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, component_rows_added, call);
 }
 
 static void component_rows_run_secret(struct command_call *call)
@@ -366,7 +366,7 @@ static void component_rows_run_del(struct command_call *call)
     *d = (struct deletion){ call, domain };
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
     STORE_ADD(b, &component_forget, STORE_ANY_ROWS, SV_T(domain));
-    store_submit(b, worker_loop(w), 0, component_rows_deleted, d);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, component_rows_deleted, d);
 }
 
 struct links {

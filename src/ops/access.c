@@ -440,7 +440,7 @@ void access_submit(struct command_call *call, struct store_batch *b, slice name,
     struct worker *w = call->worker;
     struct change *c = arena_new(call->arena, struct change, 1);
     *c = (struct change){ call, done, missing, name };
-    store_submit(b, worker_loop(w), 0, access_stored, c);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, access_stored, c);
 }
 
 /* Nobody gives what they do not have. */

@@ -644,7 +644,7 @@ static void user_verified(void *arg, enum err e, const struct credentials *c)
         b = store_write(worker_store(call->worker), 0);
         STORE_ADD(b, &user_put, 1, SV_T(command_arg(call, "jid")), SV_I(clock_wall_us()),
                   SV_T(seal(command_arg(call, "password"), SEAL_CONTEXT, call->arena)));
-        store_submit(b, worker_loop(call->worker), 0, user_written, call);
+        store_submit(b, worker_loop(call->worker), STORE_UNTIL_DONE, user_written, call);
         break;
     case E_AUTH:
         b = store_read(worker_store(call->worker), 0);
@@ -691,7 +691,7 @@ static void run_test_user_del(struct command_call *call)
 {
     struct store_batch *b = store_write(worker_store(call->worker), 0);
     STORE_ADD(b, &user_drop, 1, SV_T(command_arg(call, "jid")));
-    store_submit(b, worker_loop(call->worker), 0, user_written, call);
+    store_submit(b, worker_loop(call->worker), STORE_UNTIL_DONE, user_written, call);
 }
 
 static void users_read(void *arg, enum store_result result, const struct store_batch *b)

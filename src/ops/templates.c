@@ -432,7 +432,7 @@ static void template_write(struct template_task *t, struct store_batch *b, store
 {
     struct worker *w = t->call->worker;
     ensure(worker_is_here(w) && store_stmt_count(b) > 0);
-    store_submit(b, worker_loop(w), 0, done, t);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, done, t);
 }
 
 /* template add */

@@ -473,7 +473,7 @@ static void user_set_now(struct command_call *call, bool held)
     if (held)
         templates_hold(b, p.template);
     users_profile_add(b, jid, &p);
-    store_submit(b, worker_loop(w), 0, held ? profile_set_held : profile_set, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, held ? profile_set_held : profile_set, call);
 }
 
 /* The name of a template that is deleted may stay where it is. */

@@ -119,7 +119,7 @@ static void users_state_disable(struct account *a, enum err e, void *arg)
     } else {
         struct store_batch *b = store_write(worker_store(a->worker), credentials_lane(t->jid));
         STORE_ADD(b, &users_disable, STORE_ANY_ROWS, SV_T(t->jid));
-        store_submit(b, worker_loop(a->worker), 0, row_disabled, t);
+        store_submit(b, worker_loop(a->worker), STORE_UNTIL_DONE, row_disabled, t);
     }
 }
 
@@ -201,7 +201,7 @@ static void run_enable(struct command_call *call)
         return;
     struct store_batch *b = store_write(worker_store(t->home), credentials_lane(t->jid));
     STORE_ADD(b, &users_enable, STORE_ANY_ROWS, SV_T(t->jid));
-    store_submit(b, worker_loop(t->home), 0, users_state_enabled, t);
+    store_submit(b, worker_loop(t->home), STORE_UNTIL_DONE, users_state_enabled, t);
 }
 
 static const struct command_arg jid_args[] = {

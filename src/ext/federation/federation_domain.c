@@ -282,7 +282,7 @@ static void domain_run_decide(struct command_call *call)
         STORE_ADD(b, &stmt_allow, STORE_ANY_ROWS, SV_T(pattern));
         STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(pattern));
     }
-    store_submit(b, worker_loop(w), 0, domain_decided, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, domain_decided, call);
 }
 
 static void domain_add_stamp(struct command_call *call, const char *key, int64_t at_us)

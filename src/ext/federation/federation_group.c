@@ -100,7 +100,7 @@ static void group_put(void *arg)
     command_changed(call, group_rule_now(call), federation_rule_text(&rule, call->arena));
     STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "who")), SV_I(rule.mode),
               SV_T(rule.domains), SV_I(FEDERATION_GROUPS_MAX));
-    store_submit(b, worker_loop(w), 0, group_put_done, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, group_put_done, call);
 }
 
 /* It may be made tomorrow, so it is no mistake. */
@@ -147,7 +147,7 @@ static void group_run_del(struct command_call *call)
     struct store_batch *b = store_write(worker_store(w), 0);
     command_changed(call, group_rule_now(call), SLICE(""));
     STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(command_arg(call, "who")));
-    store_submit(b, worker_loop(w), 0, group_del_done, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, group_del_done, call);
 }
 
 static void group_listed(void *arg, enum store_result result, const struct store_batch *b)

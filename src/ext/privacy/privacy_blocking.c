@@ -442,7 +442,7 @@ static void run_drop(struct command_call *call)
     STORE_ADD(b, &report_stmts[4], STORE_ANY_ROWS, SV_I(older ? 0 : id), SV_I(id),
               SV_I(REPORTS_NOTED));
     STORE_ADD(b, &report_stmts[older ? 3 : 2], STORE_ANY_ROWS, SV_I(id));
-    store_submit(b, worker_loop(w), 0, privacy_blocking_dropped, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, privacy_blocking_dropped, call);
 }
 
 static const struct command_arg list_args[] = {

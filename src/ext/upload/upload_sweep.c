@@ -363,7 +363,7 @@ static void upload_sweep_run_del(struct command_call *call)
     STORE_ADD(b, &upload_was, STORE_ANY_ROWS, SV_T(id));
     STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(id));
     STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(id));
-    store_submit(b, worker_loop(w), 0, upload_sweep_deleted, call);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, upload_sweep_deleted, call);
 }
 
 #define JID_ARG                                                                                    \

@@ -191,7 +191,7 @@ static struct store_batch *list_task_batch(const struct list_task *t)
 static void list_task_submit(struct list_task *t, struct store_batch *b, store_done_fn *done)
 {
     const struct worker *w = t->call->worker;
-    store_submit(b, worker_loop(w), 0, done, t);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, done, t);
 }
 
 static slice route_target(const struct command_call *call)

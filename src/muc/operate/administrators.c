@@ -423,7 +423,7 @@ static void add_known(void *arg)
               text_or_null(command_arg(t->call, "description")), SV_I(ADMINISTRATORS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     administrators_write_begins();
-    store_submit(b, worker_loop(t->worker), 0, administrators_added, t);
+    store_submit(b, worker_loop(t->worker), STORE_UNTIL_DONE, administrators_added, t);
 }
 
 static struct task *administrators_task_new(struct command_call *call)
@@ -470,7 +470,7 @@ static void administrators_run_del(struct command_call *call)
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     administrators_write_begins();
-    store_submit(b, worker_loop(t->worker), 0, administrators_deleted, t);
+    store_submit(b, worker_loop(t->worker), STORE_UNTIL_DONE, administrators_deleted, t);
 }
 
 static void administrators_listed(void *arg, enum store_result result, const struct store_batch *b)

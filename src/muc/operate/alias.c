@@ -295,7 +295,7 @@ static void alias_run_add(struct command_call *call)
     STORE_ADD(b, &add_stmt, STORE_ANY_ROWS, SV_T(t->domain), SV_I(!command_flag(call, "unlisted")),
               SV_I(HOST_DOMAINS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(t->worker), 0, alias_added, t);
+    store_submit(b, worker_loop(t->worker), STORE_UNTIL_DONE, alias_added, t);
 }
 
 /* Deletion: rooms under it are counted; then the row goes, then the domain, then who is in a room
@@ -363,7 +363,7 @@ static void delete_now(struct task *t)
     struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->domain));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(t->worker), 0, alias_deleted, t);
+    store_submit(b, worker_loop(t->worker), STORE_UNTIL_DONE, alias_deleted, t);
 }
 
 static void alias_counted(void *arg, enum store_result result, const struct store_batch *b)
