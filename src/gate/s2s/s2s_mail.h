@@ -36,9 +36,7 @@ struct s2s_mail {
     bool again;     /* one was left since the pages were begun: they begin anew */
     bool closing;   /* what comes now waits in memory, behind what the database has */
     bool kept;      /* some of that is in the inbox. If it gets too much, what comes is left again,
-                     * and goes behind the inbox, */
-    bool later;     /* ... as one does that was left: the inbox takes no more
-                     * messages */
+                     * and goes behind the inbox */
     bool whole;     /* this pass was begun when `older` was 0: all that goes before the inbox */
     uint32_t asked; /* senders whose messages are being left: whether they are stored is asked */
     struct map asked_of; /* of these, by sender */

@@ -824,16 +824,12 @@ static bool partner_is_farewell(const struct stanza *st)
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
 }
 
-/* Messages that are not stored must not overtake what was left to the database. Those of rooms
- * cannot: nothing of a room is stored for another server. Stored ones that come behind it leave
- * half of the room to what is not stored, such as answers. */
+/* Stored ones that come behind what the database has leave half of the room to what is not stored,
+ * such as answers. */
 static bool partner_has_no_place(const struct partner *p, const struct s2s_sent *s)
 {
     uint64_t half = (uint64_t)setting_int(&s2s_queue_stanzas) / 2;
-    if (s->id.entry != 0)
-        return s2s_mail_is_first(&p->mail) && p->actor.inbox_stanzas >= half;
-    return p->mail.later && s->st->kind == STANZA_MESSAGE && s->st->type != TYPE_ERROR &&
-           s->st->type != TYPE_GROUPCHAT;
+    return s->id.entry != 0 && s2s_mail_is_first(&p->mail) && p->actor.inbox_stanzas >= half;
 }
 
 /* Puts it into the inbox, if there is room. */
@@ -843,10 +839,8 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
     bool first = a->inbox == NULL;
-    if (first) {
+    if (first)
         doubt_inbox_begins(p);
-        p->mail.later = false;
-    }
     if (partner_has_no_place(p, s) || !partner_room_for(p, st) ||
         !actor_wait(&p->actor, &(struct actor_item){ .st = st,
                                                      .sender_entry = s->id.entry,
@@ -865,7 +859,6 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 static void partner_overflows(struct partner *p, struct s2s_sent *s)
 {
     if (s->id.entry != 0) {
-        p->mail.later |= p->actor.inbox != NULL;
         s2s_mail_leave(&p->mail, s, true);
         partner_mail_begin(p);
         if (!partner_is_down(p))
