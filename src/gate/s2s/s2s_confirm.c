@@ -41,8 +41,6 @@ void partner_release(struct partner *p, unsigned reason)
     if ((p->holds & reason) == 0)
         return;
     p->holds &= (uint8_t)~reason;
-    if (p->holds == 0 && s2s_mail_is_first(&p->mail))
-        p->holds = HOLD_MAIL;
     if (p->holds == 0) {
         actor_pin(&p->actor);
         actor_unpause(&p->actor);

@@ -245,21 +245,6 @@ static void mail_give_up(struct s2s_mail *m, const struct s2s_sent *s, struct st
                     mail_left_add(m, s, true));
 }
 
-static void mail_is_there(struct s2s_mail *m)
-{
-    m->backlog = true;
-    m->again = true;
-    if (!timer_is_set(&m->expire))
-        timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
-    partner_mail_came(m->partner);
-}
-
-void s2s_mail_found(struct s2s_mail *m)
-{
-    m->closing = false; /* another connection has left some: they are on no way to the inbox */
-    mail_is_there(m);
-}
-
 static void mail_left_told(void *arg, enum err e);
 
 static void mail_left_ask(struct left *l)
@@ -284,7 +269,7 @@ static void mail_left_told(void *arg, enum err e)
     if (e != OK && e != E_NOTFOUND) {
         l->again.fn = mail_left_again;
         timer_set(mail_loop(m), &l->again, READ_AGAIN_MS);
-        mail_is_there(m);
+        s2s_mail_found(m);
         s2s_mail_go(m);
         return;
     }
@@ -293,7 +278,7 @@ static void mail_left_told(void *arg, enum err e)
         m->older--;
     }
     if (e == OK || l->several) /* it is there, or older ones */
-        mail_is_there(m);
+        s2s_mail_found(m);
     if (l->newest > l->sent.id.entry) {
         l->sent.id.entry = l->newest;
         l->several = true;
@@ -304,10 +289,8 @@ static void mail_left_told(void *arg, enum err e)
     m->asked--;
     map_del(&m->asked_of, mail_asked_key(l));
     s2s_mail_go(m);
-    if (!s2s_mail_waits(m)) {
-        s2s_mail_keeps_none(m);
+    if (!s2s_mail_waits(m))
         partner_mail_done(m->partner); /* none was stored: nothing goes before the inbox */
-    }
     mail_left_free(l);
 }
 
@@ -340,6 +323,16 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new)
     map_put(&m->asked_of, l);
     m->asked++;
     mail_left_ask(l);
+}
+
+void s2s_mail_found(struct s2s_mail *m)
+{
+    m->backlog = true;
+    m->again = true;
+    m->closing = false; /* another connection has left some: they are on no way to the inbox */
+    if (!timer_is_set(&m->expire))
+        timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
+    partner_mail_came(m->partner);
 }
 
 void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s, struct stanza *reply)
@@ -442,17 +435,6 @@ static void mail_close(struct s2s_mail *m)
         l->older_to = l->newest;
     }
 }
-
-void s2s_mail_keeps(struct s2s_mail *m, bool first)
-{
-    if (!s2s_mail_waits(m))
-        return;
-    if (first && !m->closing)
-        mail_close(m);
-    m->kept |= m->closing;
-}
-
-void s2s_mail_keeps_none(struct s2s_mail *m) { m->kept = m->closing = false; }
 
 /* The end of a pass is not that of the backlog. */
 static void mail_pass_ends(struct s2s_mail *m)
@@ -558,7 +540,7 @@ void s2s_mail_stop(struct s2s_mail *m)
 {
     mail_page_drop(m);
     timer_cancel(&m->rest);
-    m->closing &= m->kept;
+    m->closing = false;
     m->behind = (struct outgoing_id){ 0 };
     if (m->backlog && !timer_is_set(&m->expire))
         timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);

@@ -34,7 +34,7 @@ struct s2s_mail {
     struct partner *partner;
     bool backlog;   /* the database has, or may have, messages that memory does not have */
     bool again;     /* one was left since the pages were begun: they begin anew */
-    bool closing;   /* what comes now waits in memory, behind what the database has */
+    bool closing;   /* the last pass: what comes now waits in memory, behind it */
     bool kept;      /* some of that is in the inbox. If it gets too much, what comes is left again,
                      * and goes behind the inbox */
     bool whole;     /* this pass was begun when `older` was 0: all that goes before the inbox */
@@ -97,16 +97,8 @@ static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 {
     return (s2s_mail_waits(m) && !m->closing) || s2s_mail_is_full(m);
 }
-/* What the database has goes before the inbox. */
-static inline bool s2s_mail_is_first(const struct s2s_mail *m)
-{
-    return m->kept && s2s_mail_waits(m);
-}
-/* Something has gone to the inbox. `first`: there was nothing in it, so it is all behind what the
- * database has, and what follows goes there, too, until it is full. */
-void s2s_mail_keeps(struct s2s_mail *m, bool first);
-/* The inbox is refused, or nothing goes before it. */
-void s2s_mail_keeps_none(struct s2s_mail *m);
+/* A stored one goes to the inbox. */
+static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }
 void s2s_mail_found(struct s2s_mail *m); /* the database has some */
 void s2s_mail_go(struct s2s_mail *m);    /* the stream takes stanzas: reads on */
 /* An account is deleted, by its bare JID: a page that has its rows, or may have, goes on without

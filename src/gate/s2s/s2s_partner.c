@@ -158,7 +158,7 @@ static void partner_refuses_all(struct partner *p)
     if (!partner_keeps_sent(p) && !(partner_returns(p) && p->unacked.len == 0))
         partner_gives_back(p);
     partner_drop_replies(p);
-    s2s_mail_keeps_none(&p->mail);
+    p->mail.kept = false;
     actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
     s2s_mail_expire(&p->mail);
     actor_unpin(&p->actor);
@@ -363,7 +363,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     doubt_go_on(p);
     if (p->out != NULL)
         s2s_out_is_full(p->out);
-    if (s2s_mail_is_first(&p->mail))
+    if (p->mail.kept && p->mail.backlog) /* the database goes before the inbox */
         partner_hold(p, HOLD_MAIL);
     p->state = ACTOR_LOADING;
     actor_loaded(&p->actor, OK);
@@ -824,24 +824,15 @@ static bool partner_is_farewell(const struct stanza *st)
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
 }
 
-/* Stored ones that come behind what the database has leave half of the room to what is not stored,
- * such as answers. */
-static bool partner_has_no_place(const struct partner *p, const struct s2s_sent *s)
-{
-    uint64_t half = (uint64_t)setting_int(&s2s_queue_stanzas) / 2;
-    return s->id.entry != 0 && s2s_mail_is_first(&p->mail) && p->actor.inbox_stanzas >= half;
-}
-
 /* Puts it into the inbox, if there is room. */
 static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 {
     struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
-    bool first = a->inbox == NULL;
-    if (first)
+    if (a->inbox == NULL)
         doubt_inbox_begins(p);
-    if (partner_has_no_place(p, s) || !partner_room_for(p, st) ||
+    if (!partner_room_for(p, st) ||
         !actor_wait(&p->actor, &(struct actor_item){ .st = st,
                                                      .sender_entry = s->id.entry,
                                                      .sender_id = s->id.sender,
@@ -851,7 +842,8 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
         trail_note(st, "waits", "for its server", partner_remote(p));
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
-    s2s_mail_keeps(&p->mail, first);
+    if (s->id.entry != 0)
+        s2s_mail_keeps(&p->mail);
     return true;
 }
 
@@ -860,7 +852,6 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
 {
     if (s->id.entry != 0) {
         s2s_mail_leave(&p->mail, s, true);
-        partner_mail_begin(p);
         if (!partner_is_down(p))
             partner_begin(p);
         return;
