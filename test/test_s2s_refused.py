@@ -96,7 +96,7 @@ def test_a_block_gives_back_what_waits_for_a_session(node, refused):
     node.ctl("federation", "block", EVIL)
     back = []
     until("all", lambda: back.extend(errors(alice)) or len(back) == len(BODIES))
-    assert {e for _, e in back} == {"not-allowed"}
+    assert {e for _, e in back} == {"not-allowed"}, back
     until("the database knows it", lambda: pending(node) == 0)
 
 

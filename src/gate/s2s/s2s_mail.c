@@ -647,12 +647,13 @@ static void mail_old_begin(struct s2s_mail *m)
     uint64_t keep_us = (uint64_t)setting_int(&s2s_keep_for) * 1000;
     m->remains = m->old_more = false;
     m->old_behind = (struct outgoing_id){ 0 };
-    m->judges = m->judged_version != foreign_version();
+    bool hopeless = partner_is_hopeless(m->partner); /* then all go back, and for that reason */
+    m->judges = !hopeless && m->judged_version != foreign_version();
     m->judged_version = foreign_version();
-    m->old_before_us = m->judges                         ? UINT64_MAX
-                       : partner_is_hopeless(m->partner) ? now + 1
-                       : now > keep_us                   ? now - keep_us + 1
-                                                         : 0;
+    m->old_before_us = m->judges       ? UINT64_MAX
+                       : hopeless      ? now + 1
+                       : now > keep_us ? now - keep_us + 1
+                                       : 0;
     mail_old_read(m);
 }
 
