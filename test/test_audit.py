@@ -61,9 +61,12 @@ def test_an_entry_has_the_profile_before_and_after(host):
     assert told(host, "user", "set", "bob@localhost", "--given-name", "Bob", "--email", "b@x.test"
                 ) == ("given_name= email=", "given_name=Bob email=b@x.test")
     assert told(host, "user", "set", "bob@localhost", "--given-name", "Bobby Lee"
-                ) == ("given_name=Bob", "given_name=Bobby Lee")
+                ) == ("given_name=Bob", 'given_name="Bobby Lee"')
     assert told(host, "user", "set", "bob@localhost", "--given-name", "", "--email", "b@x.test"
-                ) == ("given_name=Bobby Lee email=b@x.test", "given_name= email=b@x.test")
+                ) == ('given_name="Bobby Lee" email=b@x.test', "given_name= email=b@x.test")
+    forged = 'Eve role=administrator \\ "x" email=eve@x.test'
+    assert told(host, "user", "set", "bob@localhost", "--given-name", forged)[1] == (
+        'given_name="Eve role=administrator \\\\ \\"x\\" email=eve@x.test"')
     host.ctl("template", "add", "staff")
     assert told(host, "user", "set", "bob@localhost", "--template", "staff"
                 ) == ("template=", "template=staff")

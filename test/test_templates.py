@@ -497,6 +497,10 @@ def test_a_group_that_goes_and_comes_changes_no_template(make_server):
     assert api("GET", "/templates/staff").json["description"] == "Office"
 
 
+def quoted(value):
+    return f'"{value}"' if " " in value else value
+
+
 def test_the_audit_log_has_what_changed(staff):
     """Of each value that an option sets, also of those that a template is made or deleted with."""
     texts = {**STAFF, "federation": "on", "share": "on", "others": "block", "groups": "sales",
@@ -506,10 +510,10 @@ def test_the_audit_log_has_what_changed(staff):
         staff.ctl("template", "set", "staff", f"--{name}", value)
         entry = staff.rows("audit", "list", "--limit", "1")[0]
         assert (entry["before"], entry["after"]) == (
-            f"{name}={everything[name]}", f"{name}={value}")
+            f"{name}={quoted(everything[name])}", f"{name}={quoted(value)}")
     staff.ctl("template", "set", "staff", "--others", "default", "--description", "")
     entry = staff.rows("audit", "list", "--limit", "1")[0]
-    assert (entry["before"], entry["after"]) == ("description=The court others=block",
+    assert (entry["before"], entry["after"]) == ('description="The court" others=block',
                                                  "description= others=default")
     add(staff, "ann")
     entry = staff.rows("audit", "list", "--limit", "1")[0]
@@ -517,7 +521,7 @@ def test_the_audit_log_has_what_changed(staff):
     staff.ctl("template", "del", "staff", "--yes")
     left = "department=Court federation=on share=on groups=sales disabled=on"
     make(staff, **texts)
-    whole = " ".join(f"{name}={value}" for name, value in texts.items()) + " disabled=off"
+    whole = " ".join(f"{name}={quoted(value)}" for name, value in texts.items()) + " disabled=off"
     for command, before, after in (("template add", "", whole), ("template del", left, "")):
         entry = staff.rows("audit", "list", "--limit", "1", "--command", command)[0]
         assert (entry["before"], entry["after"]) == (before, after), command

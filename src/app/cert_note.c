@@ -18,8 +18,8 @@ static void note_names(struct buf *out, const struct tls_cert_facts *facts)
     if (facts->name_count > shown)
         buf_printf(out, ",... (%zu names)", facts->name_count);
     if (facts->name_count == 0)
-        buf_printf(out, " subject=%.*s",
-                   SLICE_ARG(utf8_head(slice_of(facts->subject), SUBJECT_BYTES_MAX)));
+        command_changed_part(out, "subject",
+                             utf8_head(slice_of(facts->subject), SUBJECT_BYTES_MAX));
 }
 
 void cert_note(struct buf *out, const char *key, const char *of, const struct tls_cert_facts *facts)

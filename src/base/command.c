@@ -602,23 +602,28 @@ static bool is_told(const struct command_call *call, size_t i)
 }
 
 /* A long one is cut, so that what comes behind it is there. One with spaces or quotes is quoted, so
- * that nothing in it looks like another argument. */
-static void audit_value(struct buf *args, slice value)
+ * that nothing in it looks like another argument. room: bytes. */
+static void audit_value(struct buf *out, slice value, size_t room)
 {
     bool quoted = false;
     for (size_t i = 0; i < value.len && !quoted; i++)
         quoted = value.ptr[i] != '\0' && strchr(" \t\r\n\"", value.ptr[i]) != NULL;
-    size_t room = (AUDIT_BYTES_MAX - args->len) / (quoted ? 4 : 2); /* escapes are twice as long */
-    slice part = utf8_head(value, room);
+    slice part = utf8_head(value, room / (quoted ? 4 : 2)); /* escapes are twice as long */
     if (!quoted)
-        buf_add(args, part);
+        buf_add(out, part);
     for (size_t i = 0; quoted && i < part.len; i++) {
         bool escaped = part.ptr[i] == '"' || part.ptr[i] == '\\';
-        buf_printf(args, "%s%s%c", i == 0 ? "\"" : "", escaped ? "\\" : "", part.ptr[i]);
+        buf_printf(out, "%s%s%c", i == 0 ? "\"" : "", escaped ? "\\" : "", part.ptr[i]);
     }
-    buf_printf(args, "%s", quoted ? "\"" : "");
+    buf_printf(out, "%s", quoted ? "\"" : "");
     if (part.len < value.len)
-        buf_printf(args, "... (%zu bytes)", value.len);
+        buf_printf(out, "... (%zu bytes)", value.len);
+}
+
+void command_changed_part(struct buf *out, const char *name, slice value)
+{
+    buf_printf(out, "%s%s=", out->len > 0 ? " " : "", name);
+    audit_value(out, value, AUDIT_BYTES_MAX);
 }
 
 slice command_changed_text(const struct command_call *c, slice text)
@@ -658,7 +663,7 @@ void command_audit_args(const struct command_call *call, struct buf *args)
         if (is_told(call, i))
             buf_printf(args, "(%zu bytes)", call->args[i].len);
         else
-            audit_value(args, call->args[i]);
+            audit_value(args, call->args[i], AUDIT_BYTES_MAX - args->len);
     }
 }
 

@@ -249,6 +249,10 @@ NODISCARD enum err command_bind(struct command_call *c, const slice *names, cons
 /* What a value was and what it is now, for the audit log; never a secret. Both are copied, and cut
  * to COMMAND_CHANGED_MAX. */
 void command_changed(struct command_call *c, slice before, slice after);
+/* A part of such a text: name=value, behind a space if it is not the first. The value is quoted if
+ * it has spaces or quotes, since users choose many: nothing in it looks like another part. */
+struct buf;
+void command_changed_part(struct buf *out, const char *name, slice value);
 /* A copy of the text in the call's arena, cut to COMMAND_CHANGED_MAX. */
 slice command_changed_text(const struct command_call *c, slice text);
 
@@ -256,7 +260,6 @@ slice command_changed_text(const struct command_call *c, slice text);
  * says so. */
 bool command_is_audited(const struct command_call *c);
 /* Its arguments for a log, without secrets and messages: at most AUDIT_BYTES_MAX. */
-struct buf;
 void command_audit_args(const struct command_call *c, struct buf *out);
 
 /* Logs who ran which command with which result, without secrets and messages: at LOG_INFO, or at

@@ -17,7 +17,7 @@
 
 enum {
     TEMPLATE_GROUPS_BYTES = TEMPLATE_GROUPS_MAX * (TEMPLATE_NAME_MAX + 1), /* as long as theirs */
-    TEMPLATE_NOTE_BYTES = TEMPLATE_GROUPS_BYTES + 2 * PROFILE_BYTES_MAX + 256,
+    TEMPLATE_NOTE_BYTES = 2 * (TEMPLATE_GROUPS_BYTES + 2 * PROFILE_BYTES_MAX + 256), /* escaped */
     TEMPLATE_TOLD_AT_ONCE = 200, /* accounts that webhooks are told of */
     LACKS_MS = 5000,             /* that a read may take, and with the time in line before it: */
     LACKS_LINE_MS = 10000,
@@ -354,11 +354,6 @@ static bool templates_groups_ok(struct command_call *call)
 }
 
 /* "department=Sales disabled=on", for the audit log. */
-static void template_note_value(struct buf *out, const char *name, slice value)
-{
-    buf_printf(out, "%s%s=%.*s", out->len > 0 ? " " : "", name, SLICE_ARG(value));
-}
-
 static slice template_note_text(unsigned text, slice value)
 {
     return template_is_choice(text) && value.len == 0 ? SLICE("default") : value;
@@ -372,13 +367,13 @@ static slice template_note_given(const struct command_call *call, const struct s
     for (unsigned i = 0; i < T_TEXTS; i++) {
         slice given = template_value(call, i);
         if (given.ptr != NULL)
-            template_note_value(&out, texts[i],
-                                template_note_text(i, b == NULL ? given : store_text(b, 0, 0, i)));
+            command_changed_part(&out, texts[i],
+                                 template_note_text(i, b == NULL ? given : store_text(b, 0, 0, i)));
     }
     if (command_arg(call, "disabled").ptr != NULL)
-        template_note_value(&out, "disabled",
-                            slice_of(on_off(b == NULL ? command_number(call, "disabled", 0)
-                                                      : store_int(b, 0, 0, T_TEXTS))));
+        command_changed_part(&out, "disabled",
+                             slice_of(on_off(b == NULL ? command_number(call, "disabled", 0)
+                                                       : store_int(b, 0, 0, T_TEXTS))));
     slice note = slice_dup(call->arena, buf_fit(&out));
     buf_fini(&out);
     return note;
@@ -392,11 +387,11 @@ static slice template_note_whole(const struct command_call *call, const struct s
     for (unsigned i = 0; i < T_TEXTS; i++) {
         slice value = b == NULL ? template_value(call, i) : store_text(b, 0, 0, i);
         if (value.len > 0)
-            template_note_value(&out, texts[i], value);
+            command_changed_part(&out, texts[i], value);
     }
-    template_note_value(&out, "disabled",
-                        slice_of(on_off(b == NULL ? command_number(call, "disabled", 0)
-                                                  : store_int(b, 0, 0, T_TEXTS))));
+    command_changed_part(&out, "disabled",
+                         slice_of(on_off(b == NULL ? command_number(call, "disabled", 0)
+                                                   : store_int(b, 0, 0, T_TEXTS))));
     slice note = slice_dup(call->arena, buf_fit(&out));
     buf_fini(&out);
     return note;

@@ -22,8 +22,9 @@
 #include "ops/users_profile.h"
 
 enum {
-    PROFILE_COLUMN = 3, /* the first of the profile: of `user show` */
-    PROFILE_NOTE_BYTES = PROFILE_FIELDS * (PROFILE_BYTES_MAX + 32) + PROFILE_URI_BYTES_MAX
+    PROFILE_COLUMN = 3,  /* the first of the profile: of `user show` */
+    PROFILE_NOTE_BYTES = /* escaped */
+    2 * (PROFILE_FIELDS * (PROFILE_BYTES_MAX + 32) + PROFILE_URI_BYTES_MAX)
 };
 
 struct setting users_idle_time = {
@@ -418,7 +419,7 @@ static slice profile_note(const struct command_call *call, const struct store_ba
         if (value.ptr != NULL && b != NULL)
             value = store_text(b, 0, 0, PROFILE_STORED + i);
         if (command_arg(call, name).ptr != NULL)
-            buf_printf(&out, "%s%s=%.*s", out.len > 0 ? " " : "", name, SLICE_ARG(value));
+            command_changed_part(&out, name, value);
     }
     slice note = slice_dup(call->arena, buf_fit(&out));
     buf_fini(&out);

@@ -9,12 +9,12 @@
 #include "ops/users_profile.h"
 #include "store/store.h"
 
-enum { NOTE_BYTES_MAX = 2 * COMMAND_CHANGED_MAX };
+enum { NOTE_BYTES_MAX = 4 * COMMAND_CHANGED_MAX };
 
 static void note_value(struct buf *out, const char *name, slice value)
 {
     if (value.len > 0)
-        buf_printf(out, "%s%s=%.*s", out->len > 0 ? " " : "", name, SLICE_ARG(value));
+        command_changed_part(out, name, value);
 }
 
 static slice note_rest(struct arena *arena, slice jid, const struct store_batch *b)

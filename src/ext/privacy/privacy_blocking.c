@@ -406,12 +406,12 @@ static slice reports_note(struct arena *arena, const struct store_batch *b, int6
     for (uint32_t i = 0; i < rows && out.len < COMMAND_CHANGED_MAX; i++) {
         char created[CLOCK_STAMP_LEN];
         clock_stamp(created, (uint64_t)store_int(b, 0, i, 1));
-        buf_printf(&out,
-                   "%sid=%lld created=%s reporter=%.*s jid=%.*s reason=%.*s text=(%lld characters)",
-                   out.len > 0 ? " " : "", (long long)store_int(b, 0, i, 0), created,
-                   SLICE_ARG(store_text(b, 0, i, 2)), SLICE_ARG(store_text(b, 0, i, 3)),
-                   SLICE_ARG(utf8_head(store_text(b, 0, i, 4), REASON_NOTE_MAX)),
-                   (long long)store_int(b, 0, i, 5));
+        buf_printf(&out, "%sid=%lld created=%s", out.len > 0 ? " " : "",
+                   (long long)store_int(b, 0, i, 0), created);
+        command_changed_part(&out, "reporter", store_text(b, 0, i, 2));
+        command_changed_part(&out, "jid", store_text(b, 0, i, 3));
+        command_changed_part(&out, "reason", utf8_head(store_text(b, 0, i, 4), REASON_NOTE_MAX));
+        buf_printf(&out, " text=(%lld characters)", (long long)store_int(b, 0, i, 5));
     }
     slice text = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);

@@ -1,6 +1,7 @@
 #include "ext/upload/upload_sweep.h"
 #include "base/alarm.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -21,7 +22,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { SWEEP_MS = 60 * 1000, MORE_MS = 100 };
+enum { SWEEP_MS = 60 * 1000, MORE_MS = 100, NOTE_BYTES_MAX = 2 * COMMAND_CHANGED_MAX };
 
 /* One a node, at the home of the duty. */
 struct sweep {
@@ -333,12 +334,17 @@ static void run_quota(struct command_call *call)
 
 static slice upload_note(struct arena *arena, const struct store_batch *b)
 {
+    struct buf out;
     char stored[CLOCK_STAMP_LEN];
     clock_stamp(stored, (uint64_t)store_int(b, 0, 0, 4));
-    return slice_of(arena_printf(arena, "jid=%.*s name=%.*s type=%.*s bytes=%" PRId64 " stored=%s",
-                                 SLICE_ARG(store_text(b, 0, 0, 0)),
-                                 SLICE_ARG(store_text(b, 0, 0, 1)),
-                                 SLICE_ARG(store_text(b, 0, 0, 2)), store_int(b, 0, 0, 3), stored));
+    buf_init(&out, NOTE_BYTES_MAX);
+    command_changed_part(&out, "jid", store_text(b, 0, 0, 0));
+    command_changed_part(&out, "name", store_text(b, 0, 0, 1));
+    command_changed_part(&out, "type", store_text(b, 0, 0, 2));
+    buf_printf(&out, " bytes=%" PRId64 " stored=%s", store_int(b, 0, 0, 3), stored);
+    slice note = slice_dup(arena, buf_fit(&out));
+    buf_fini(&out);
+    return note;
 }
 
 static void upload_sweep_deleted(void *arg, enum store_result result, const struct store_batch *b)

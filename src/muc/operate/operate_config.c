@@ -53,7 +53,8 @@ struct field_notes {
     struct arena *arena;
     struct field_note {
         struct field_note *next;
-        slice name, value;
+        const char *name;
+        slice value;
         bool secret;
     } * first, **tail;
 };
@@ -62,7 +63,7 @@ static void keep_field(const struct room_field *shown, void *arg)
 {
     struct field_notes *notes = arg;
     struct field_note *note = arena_new(notes->arena, struct field_note, 1);
-    *note = (struct field_note){ .name = shown->name,
+    *note = (struct field_note){ .name = slice_cstr(notes->arena, shown->name),
                                  .value = slice_dup(notes->arena, shown->value),
                                  .secret = shown->secret };
     *notes->tail = note;
@@ -78,13 +79,12 @@ static const struct field_note *fields_of(const struct room_config *config, stru
 
 static void note_field(struct buf *out, const struct field_note *note)
 {
-    buf_printf(out, "%s%.*s=%.*s", out->len > 0 ? " " : "", SLICE_ARG(note->name),
-               SLICE_ARG(note->secret ? SLICE("(not shown)") : note->value));
+    command_changed_part(out, note->name, note->secret ? SLICE("(not shown)") : note->value);
 }
 
 static void note_owners(struct buf *out, slice owners)
 {
-    note_field(out, &(struct field_note){ .name = SLICE("owners"), .value = owners });
+    note_field(out, &(struct field_note){ .name = "owners", .value = owners });
 }
 
 /* owners: the argument; ptr NULL: they stay. */
