@@ -42,7 +42,8 @@ struct setting mam_retention = {
     .allow_none = true,
     .unit = "days",
     .doc = "How long messages stay in the archives. Older ones are deleted within an hour, but not "
-           "before the recipient has them. `none` keeps everything.",
+           "before the recipient has them, and the newest of a server not before there is a "
+           "newer one. `none` keeps everything.",
 };
 struct metric mam_expired = { .name = "muster_archive_expired",
                               .kind = METRIC_COUNTER,
