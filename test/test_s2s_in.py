@@ -412,6 +412,7 @@ def test_what_is_under_way_at_the_end_of_a_stream_is_delivered(node, evil):
 def test_nothing_is_said_behind_the_end(node, evil):
     evil.join()
     node.ctl("s2s", "close", EVIL)
+    evil.wait("the end of its stream", lambda: evil.reader.ended)
     evil.result("0" * 64)
     evil.raw("<a xmlns='urn:unknown'/>")
     evil.expect_closed()
