@@ -27,9 +27,7 @@ enum {
     HOLDERS = 1024,          /* counts of addresses: two may share one */
     EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
     ASKS_MAX = 16,           /* of an attempt to resume: see resume_is_tried() */
-    HANDLED_MS = 6000,       /* an attempt to resume waits so long for what is under way */
-    LISTEN_MS = 2000,        /* a stream that is to end is read for so long, */
-    LISTEN_STOPPING_MS = 400 /* or when the edge stops: see s2s.c */
+    HANDLED_MS = 6000        /* an attempt to resume waits so long for what is under way */
 };
 
 /* What a stream has brought. It outlives the stream while something is under way, and while it is
@@ -861,7 +859,7 @@ static bool flow_listens(struct s2s_in *s, uint64_t most_ms)
  * back. If only its end can confirm what was written back, the stream is read until then. */
 void s2s_flow_finish(struct s2s_in *s)
 {
-    if (s->closing && flow_listens(s, LISTEN_MS))
+    if (s->closing && flow_listens(s, S2S_LISTEN_MS))
         return;
     s->closing = false;
     if (s->x.state != STREAM_BOUND)
@@ -898,7 +896,7 @@ void s2s_flow_shut(struct s2s_in *s)
 
 void s2s_flow_stop(struct s2s_in *s)
 {
-    if (flow_listens(s, LISTEN_STOPPING_MS))
+    if (flow_listens(s, S2S_LISTEN_STOPPING_MS))
         return;
     if (s2s_flow_waits(s))
         s2s_flow_drain(s);

@@ -32,8 +32,7 @@
 enum {
     PATIENCE_MS = 2000,
     FINISH_MS = 2000,
-    STOPPING_MS = 1000,      /* when the edge stops: see s2s.c; */
-    LISTEN_STOPPING_MS = 400 /* before that, as long as the server is not silent */
+    STOPPING_MS = 1000 /* when the edge stops: see s2s.c; */
 };
 
 static void out_greet(struct xstream *x)
@@ -816,7 +815,7 @@ bool s2s_out_hears_count(struct s2s_out *o)
  * acknowledged, and not every server sends it again: others give it back to its senders. */
 static uint64_t out_quiet_in_ms(const struct s2s_out *o)
 {
-    uint64_t most_ms = o->x.among->stopped ? LISTEN_STOPPING_MS : FINISH_MS,
+    uint64_t most_ms = o->x.among->stopped ? S2S_LISTEN_STOPPING_MS : S2S_LISTEN_MS,
              now = loop_now_us(worker_loop(o->x.worker)),
              since_us = o->ends_us == 0 ? now : o->ends_us, until_us = since_us + most_ms * 1000;
     bool takes = o->both && o->sm >= OUT_ENABLING && !o->x.end_sent && !o->peer_ended &&

@@ -16,7 +16,7 @@ uint64_t s2s_quiet_in_ms(const struct xstream *x, uint64_t left_ms)
     ensure(xstream_here(x) && x->state == STREAM_BOUND);
     uint64_t silent_us = loop_now_us(worker_loop(x->worker)) - xstream_last_us(x),
              silent_ms = x->holds != 0 ? 0 : silent_us / 1000,
-             ms = silent_ms < QUIET_MS ? QUIET_MS - silent_ms : 0;
+             ms = silent_ms < S2S_QUIET_MS ? S2S_QUIET_MS - silent_ms : 0;
     return ms < left_ms ? ms : left_ms;
 }
 
