@@ -362,7 +362,7 @@ bool s2s_flow_is_due(const struct in_flow *f)
 
 uint32_t s2s_flow_h(const struct in_flow *f) { return flow_handled(f); }
 
-void s2s_flow_asks(struct in_flow *f)
+void s2s_flow_tells(struct in_flow *f)
 {
     f->asked = f->count;
     flow_ack(f);
@@ -964,7 +964,7 @@ void s2s_sm(struct s2s_in *s, const struct elem *e)
         return;
     }
     if (slice_is(e->name, "r") && enabled) {
-        s2s_flow_asks(f);
+        s2s_flow_tells(f);
     } else if (slice_is(e->name, "a") && enabled) {
         sm_acked(s, e);
     } else if (slice_is(e->name, "enable") && !enabled) {

@@ -46,7 +46,7 @@ void s2s_flow_join(struct in_flow *f, struct xstream *x, s2s_flow_rests_fn *rest
 void s2s_flow_part(struct in_flow *f);    /* the stream is closed */
 void s2s_flow_enable(struct in_flow *f);  /* the other server counts from now on */
 void s2s_flow_goes_on(struct in_flow *f); /* ... or goes on to */
-void s2s_flow_asks(struct in_flow *f);    /* it has sent <r/>, or is to hear the count now */
+void s2s_flow_tells(struct in_flow *f);   /* its peer hears the count, as after <r/> */
 /* Whether nothing is under way, so that h says all. */
 bool s2s_flow_is_known(const struct in_flow *f);
 bool s2s_flow_is_lost(const struct in_flow *f); /* h never says all again */

@@ -163,7 +163,7 @@ bool s2s_out_sm(struct s2s_out *o, const struct elem *e)
     if (!slice_is(e->name, "r") || o->sm != OUT_COUNTS)
         return false;
     if (o->both)
-        s2s_flow_asks(s2s_out_flow(&o->x));
+        s2s_flow_tells(s2s_out_flow(&o->x));
     else if (!o->x.end_sent) /* it has sent us no stanza on this stream */
         xstream_write(&o->x, SLICE("<a xmlns='" NS_SM "' h='0'/>"));
     return true;

@@ -156,7 +156,7 @@ static void take_stanza(struct xstream *x, struct stanza *st, const struct s2s_t
     take_route(x, st, taker);
     struct in_flow *f = taker->flow(x);
     if (slowly && f != NULL) /* the <r/> of its peer may be behind much that is not read yet */
-        s2s_flow_asks(f);
+        s2s_flow_tells(f);
 }
 
 /* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
