@@ -1,5 +1,5 @@
 """Commands while the disk of the database stands still: who has given one that changes something
-hears within seconds that it may still happen. What comes of it then is in memory as on the disk."""
+hears within seconds that it may still happen. Memory and disk have the same when it has ended."""
 import functools
 import os
 import signal

@@ -492,8 +492,8 @@ static void write_change(struct settings_turn *t)
     store_submit(b, worker_loop(settings_writer), STORE_UNTIL_DONE, settings_committed, t);
 }
 
-/* What has no account is refused. What goes back unconfirmed goes without it. false: the turn has
- * failed. */
+/* A name without an account is refused; a change that goes back unconfirmed leaves the name out.
+ * false: the turn has failed. */
 static bool item_accounts_ok(struct settings_turn *t, struct settings_item *item,
                              const struct store_batch *b, unsigned *stmt)
 {

@@ -24,7 +24,7 @@ static bool text_is_among(slice name, const char *const *names)
     return *names != NULL;
 }
 
-/* `raw` is where the text with this meaning stands. What is no JID stays as it is. */
+/* `text` is what `raw` means, without escapes. A text that is no JID stays as it is. */
 static void text_address(struct mail_address_text *t, slice raw, slice text)
 {
     struct jid jid;

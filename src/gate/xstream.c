@@ -332,8 +332,8 @@ static void rate_paused(struct xstream *x)
     xstream_timer(x);
 }
 
-/* It may begin anew elsewhere, and that must not be read before. What was read already is little:
- * no more than the system has received. */
+/* The peer may begin a new stream elsewhere, which must not be read before the rest of this one.
+ * That rest is bounded by what the system has received. */
 static void xstream_is_last(struct xstream *x)
 {
     if (!x->ops->reads_last)

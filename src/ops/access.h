@@ -38,9 +38,10 @@ void access_changed(struct worker *w, const struct asker *by);
 /* The same for an administrator that is no account. false: there is no such one, or it is disabled.
  * `generation` is another one when its password, role or state changes. */
 bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation);
-/* Who may not manage administrators, or may do less than the role of this account, or could not
- * give what features have given it (struct account_power), cannot take the account over: by a new
- * password, or by removing it to make another; nor change its state. false: the call has failed. */
+/* Whether the caller may take this account over, by a new password or by removing it to make
+ * another, or change its state. The caller must be able to manage administrators, to do all that
+ * the role of the account allows, and to give what features have given it (struct account_power).
+ * false: the call has failed. */
 bool access_may_touch(struct command_call *call, slice bare);
 /* Why access_may_touch() would refuse it, as a sentence without its subject, which is the account,
  * in the arena of the call; NULL: it would not. */
