@@ -39,9 +39,9 @@ void access_changed(struct worker *w, const struct asker *by);
  * `generation` is another one when its password, role or state changes. */
 bool access_of_person(slice name, struct arena *arena, struct principal *out, int64_t *generation);
 /* Whether the caller may take this account over, by a new password or by removing it to make
- * another, or change its state. If the account has a role, or more than others from a feature
- * (struct account_power), the caller must be able to manage administrators and to give it that.
- * false: the call has failed. */
+ * another, or change its state. If the account has a role, the caller needs admins.write and all
+ * that the role grants; if it has more than others from a feature, the permission of that (struct
+ * account_power). false: the call has failed. */
 bool access_may_touch(struct command_call *call, slice bare);
 /* Why access_may_touch() would refuse it, as a sentence without its subject, which is the account,
  * in the arena of the call; NULL: it would not. */
