@@ -22,7 +22,7 @@ struct s2s_in {
     struct s2s_gate *gate;
     struct peer_key peer; /* its address, as it is counted */
     struct list pairs;
-    struct in_flow *flow;         /* of s2s_in_sm.c; NULL: nothing is counted */
+    struct in_flow *flow;         /* of s2s_in_flow.h; NULL: nothing is counted */
     const struct in_asked *asked; /* it is being looked at; NULL: nothing but the header */
     struct in_back *back;         /* of s2s_in_back.c; NULL: nothing was written to it */
     uint8_t pair_count;           /* at most PAIRS_MAX */

@@ -17,7 +17,6 @@
 
 struct elem;
 struct in_flow;
-struct message_row;
 struct s2s_in;
 struct stanza;
 
@@ -82,5 +81,3 @@ void s2s_sm_early(struct s2s_in *s);
 
 void s2s_flows_init(struct s2s_worker *sw);
 void s2s_flows_fini(struct s2s_worker *sw); /* memory only */
-
-extern const struct message_row s2s_resume_message, s2s_resumed_message;

@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_in_back.h"
+#include "gate/s2s/s2s_in_resume.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_pairs_up.h"
