@@ -30,6 +30,7 @@
 /* More than the number of the signal, as shells say it. */
 enum { EXIT_INTERRUPTED = 128 };
 enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024, PROGRESS_MS = 500 };
+enum { PROGRESS_BAR = 20, PROGRESS_TEXT_MAX = 4096 };
 /* How long `doctor` waits for a server that other commands give more time: CTL_SILENT_S. */
 enum { DOCTOR_SECONDS_MAX = 5 };
 
@@ -366,16 +367,27 @@ static const json_t *progress_job(const json_t *reply, const struct command *c, 
     return NULL;
 }
 
-/* In one line of the terminal, which is drawn anew: "30 %: users 60". */
+/* In one line of the terminal, which is drawn anew: "[######              ] 30 %: users 60". */
 static void progress_line(const json_t *job)
 {
     const char *text = json_string_value(json_object_get(job, "text"));
     const json_t *percent = json_object_get(job, "percent");
-    fprintf(stderr, "\r\033[K"); /* ECMA-48: erases the line */
-    if (percent != NULL)
-        fprintf(stderr, "%d %%%s", (int)json_integer_value(percent),
-                text != NULL && *text != '\0' ? ": " : "");
-    fprintf(stderr, "%s", text != NULL ? text : "");
+    json_int_t done = json_integer_value(percent);
+    size_t width = render_terminal(stderr) - 1; /* the cursor is behind it */
+    struct buf line;
+    buf_init(&line, PROGRESS_TEXT_MAX);
+    if (percent != NULL) {
+        buf_add(&line, SLICE("["));
+        for (json_int_t at = 1; at <= PROGRESS_BAR; at++)
+            buf_add(&line, at * 100 <= done * PROGRESS_BAR ? SLICE("#") : SLICE(" "));
+        buf_printf(&line, "] %d %%%s", (int)done, text != NULL && *text != '\0' ? ": " : "");
+    }
+    buf_add(&line, slice_of(text != NULL ? text : ""));
+    slice drawn = buf_fit(&line);
+    if (drawn.len > width)
+        drawn.len = width;
+    fprintf(stderr, "\r\033[K%.*s", SLICE_ARG(drawn)); /* ECMA-48: erases the line */
+    buf_fini(&line);
 }
 
 /* How far a long command is, by another connection. */

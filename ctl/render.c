@@ -328,19 +328,24 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
     }
 }
 
+size_t render_terminal(FILE *out)
+{
+    struct winsize size;
+    if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return SIZE_MAX;
+}
+
 /* A row alone that does not fit is shown as its fields. So are several rows that do not fit even
  * with narrow columns. Nothing breaks a word, so that addresses and links can be copied. */
 static void print_rows(FILE *out, const struct command *c, const json_t *reply, struct arena *arena)
 {
     const json_t *rows = json_object_get(reply, "rows");
     struct columns cols = { .count = 0 };
-    struct winsize size;
-    size_t terminal = SIZE_MAX;
+    size_t terminal = render_terminal(out);
     cols.coloured = colour_is_on(out);
     choose_columns(&cols, c, reply);
     measure(&cols, rows, arena);
-    if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        terminal = size.ws_col;
     bool alone = json_array_size(rows) == 1;
     if (alone ? !c->record && table_width(&cols) <= terminal : fit(&cols, terminal))
         print_table(out, &cols, rows, arena);

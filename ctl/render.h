@@ -9,6 +9,7 @@ struct command;
 /* Rows as comma-separated values (RFC 4180) below a line of names, which has all columns of the
  * command whatever the rows are; no text. What a spreadsheet would take for a formula begins with
  * an apostrophe. */
+size_t render_terminal(FILE *out); /* its width in columns; SIZE_MAX: it has none */
 void render_lines(FILE *out, const struct command *c, const json_t *reply); /* of a file */
 void render_csv(FILE *out, const struct command *c, const json_t *reply);
 void render_found(FILE *out, const struct command *c, const json_t *reply); /* its rows alone */

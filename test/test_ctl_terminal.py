@@ -106,7 +106,8 @@ def test_a_long_import_shows_how_far_it_is(tmp_path):
         lines = terminal.shown(WIDTH, *command)
         assert slow.asked >= 2
         drawn = [line.removeprefix("\033[K") for line in lines]  # split where it is drawn anew, too
-        assert drawn[:3] == ["", "30 %: users 3", "60 %: users 3"]
+        assert drawn[:3] == ["", "[######              ] 30 %: users 3",
+                             "[############        ] 60 %: users 3"]
         assert drawn[-1] == "users imported: 5" and lines[-1].startswith("\033[K")
         told = subprocess.run(command, capture_output=True, text=True, check=True)
         assert (told.stdout.strip(), told.stderr) == ("users imported: 5", "")

@@ -3,7 +3,7 @@
 
 enum row {
     ROW_MESSAGE_KEPT,    /* chat or normal, with content, no hint against it */
-    ROW_MESSAGE_ROOM,    /* groupchat */
+    ROW_MESSAGE_ROOM,    /* groupchat; to a room of another server: passing, since that keeps it */
     ROW_MESSAGE_PASSING, /* headlines, chat states, no-store, errors */
     ROW_SUBSCRIPTION,    /* presence that changes one */
     ROW_PRESENCE,        /* other presence */

@@ -27,7 +27,8 @@ struct setting federation_blocklist = {
     .doc = "File of the server's host with domains and addresses of other servers that this node "
            "does not communicate with, one a line: `spam.test`, `*.spam.test`, `bob@spam.test` or "
            "`win*@spam.test`; "
-           "`#` begins a comment. It is read again when it changes. If a line is wrong, an alarm "
+           "`#` begins a comment. It is read within 2 seconds, also when it changes. If a line is "
+           "wrong, an alarm "
            "names it, and the patterns that were read before stay. Empty: there is none.",
 };
 struct alarm federation_blocklist_alarm = {

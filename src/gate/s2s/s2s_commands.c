@@ -239,7 +239,7 @@ static void s2s_retry_gathered(struct command_call *call)
     else if (fails) /* as `s2s show` says */
         command_done(call, "%s", "nothing waits for it; the next stanza begins an attempt at once");
     else
-        command_fail(call, E_NOTFOUND,
+        command_done(call, "%s",
                      "this domain is not known to fail; what the DNS says of it is asked again");
 }
 
