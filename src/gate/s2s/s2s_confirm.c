@@ -41,6 +41,8 @@ void partner_release(struct partner *p, unsigned reason)
     if ((p->holds & reason) == 0)
         return;
     p->holds &= (uint8_t)~reason;
+    if (p->holds == 0 && p->mail.kept)
+        p->holds = HOLD_MAIL;
     if (p->holds == 0) {
         actor_pin(&p->actor);
         actor_unpause(&p->actor);

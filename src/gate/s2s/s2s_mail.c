@@ -245,6 +245,21 @@ static void mail_give_up(struct s2s_mail *m, const struct s2s_sent *s, struct st
                     mail_left_add(m, s, true));
 }
 
+static void mail_is_there(struct s2s_mail *m)
+{
+    m->backlog = true;
+    m->again = true;
+    if (!timer_is_set(&m->expire))
+        timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
+    partner_mail_came(m->partner);
+}
+
+void s2s_mail_found(struct s2s_mail *m)
+{
+    m->closing = false; /* another connection has left some: they are on no way to the inbox */
+    mail_is_there(m);
+}
+
 static void mail_left_told(void *arg, enum err e);
 
 static void mail_left_ask(struct left *l)
@@ -269,7 +284,7 @@ static void mail_left_told(void *arg, enum err e)
     if (e != OK && e != E_NOTFOUND) {
         l->again.fn = mail_left_again;
         timer_set(mail_loop(m), &l->again, READ_AGAIN_MS);
-        s2s_mail_found(m);
+        mail_is_there(m);
         s2s_mail_go(m);
         return;
     }
@@ -278,7 +293,7 @@ static void mail_left_told(void *arg, enum err e)
         m->older--;
     }
     if (e == OK || l->several) /* it is there, or older ones */
-        s2s_mail_found(m);
+        mail_is_there(m);
     if (l->newest > l->sent.id.entry) {
         l->sent.id.entry = l->newest;
         l->several = true;
@@ -289,8 +304,10 @@ static void mail_left_told(void *arg, enum err e)
     m->asked--;
     map_del(&m->asked_of, mail_asked_key(l));
     s2s_mail_go(m);
-    if (!s2s_mail_waits(m))
+    if (!s2s_mail_waits(m)) {
+        s2s_mail_keeps_none(m);
         partner_mail_done(m->partner); /* none was stored: nothing goes before the inbox */
+    }
     mail_left_free(l);
 }
 
@@ -325,16 +342,6 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new)
     mail_left_ask(l);
 }
 
-void s2s_mail_found(struct s2s_mail *m)
-{
-    m->backlog = true;
-    m->again = true;
-    m->closing = false; /* another connection has left some: they are on no way to the inbox */
-    if (!timer_is_set(&m->expire))
-        timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
-    partner_mail_came(m->partner);
-}
-
 void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s, struct stanza *reply)
 {
     mail_give_up(m, s, reply);
@@ -354,7 +361,8 @@ void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct 
 
 static void mail_backlog_ends(struct s2s_mail *m)
 {
-    m->backlog = m->closing = m->kept = false;
+    m->backlog = false;
+    s2s_mail_keeps_none(m);
     m->behind = (struct outgoing_id){ 0 };
     timer_cancel(&m->expire);
     partner_mail_done(m->partner);
@@ -404,7 +412,7 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
         return false;
     }
     if (m->kept && partner_keeps_older(m->partner, &line->id)) {
-        m->again |= !m->closing; /* else it is on its way to the inbox */
+        m->again |= !m->closing || m->hinted; /* else it is on its way to the inbox */
         return true;
     }
     if (line->st == NULL) {
@@ -428,6 +436,7 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
 static void mail_close(struct s2s_mail *m)
 {
     m->closing = true;
+    m->whole = false;
     m->older = m->asked;
     LIST_EACH (it, &m->left) {
         struct left *l = CONTAINER_OF(it, struct left, node);
@@ -436,12 +445,35 @@ static void mail_close(struct s2s_mail *m)
     }
 }
 
+void s2s_mail_keeps(struct s2s_mail *m)
+{
+    ensure(m->kept <= s2s_mail_waits(m));
+    if (s2s_mail_waits(m) && !m->closing)
+        mail_close(m);
+    m->kept = s2s_mail_waits(m);
+}
+
+void s2s_mail_hint(struct s2s_mail *m, bool inbox)
+{
+    if (!m->kept && (s2s_mail_waits(m) || !inbox)) {
+        s2s_mail_found(m);
+        return;
+    }
+    mail_is_there(m);
+    if (!m->kept)
+        s2s_mail_keeps(m);
+    m->whole = false;
+    m->hinted = m->kept;
+}
+
+void s2s_mail_keeps_none(struct s2s_mail *m) { m->kept = m->closing = m->hinted = false; }
+
 /* The end of a pass is not that of the backlog. */
 static void mail_pass_ends(struct s2s_mail *m)
 {
     m->behind = (struct outgoing_id){ 0 };
-    if (m->kept && !m->closing && m->whole) {
-        m->kept = false;
+    if (m->kept && m->whole && (!m->closing || m->hinted)) {
+        s2s_mail_keeps_none(m);
         partner_mail_done(m->partner); /* the inbox is next, and then another pass */
         return;
     }
@@ -540,7 +572,7 @@ void s2s_mail_stop(struct s2s_mail *m)
 {
     mail_page_drop(m);
     timer_cancel(&m->rest);
-    m->closing = false;
+    m->closing &= m->kept;
     m->behind = (struct outgoing_id){ 0 };
     if (m->backlog && !timer_is_set(&m->expire))
         timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
@@ -706,7 +738,8 @@ bool s2s_mail_hands_over(struct s2s_mail *m)
 {
     bool any = m->backlog;
     ensure(m->page == NULL && m->judge == NULL);
-    m->backlog = m->again = m->closing = m->kept = false;
+    m->backlog = m->again = false;
+    s2s_mail_keeps_none(m);
     timer_cancel(&m->expire);
     return any;
 }

@@ -34,9 +34,10 @@ struct s2s_mail {
     struct partner *partner;
     bool backlog;   /* the database has, or may have, messages that memory does not have */
     bool again;     /* one was left since the pages were begun: they begin anew */
-    bool closing;   /* the last pass: what comes now waits in memory, behind it */
-    bool kept;      /* some of that is in the inbox. If it gets too much, what comes is left again,
-                     * and goes behind the inbox */
+    bool closing;   /* stored ones that come now wait in memory, behind what the database has */
+    bool kept;      /* the inbox began behind that, and waits for it. If it gets too much, stored
+                     * ones that come are left again, and go behind the inbox */
+    bool hinted;    /* some may have been left behind the inbox by others */
     bool whole;     /* this pass was begun when `older` was 0: all that goes before the inbox */
     uint32_t asked; /* senders whose messages are being left: whether they are stored is asked */
     struct map asked_of; /* of these, by sender */
@@ -97,10 +98,18 @@ static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 {
     return (s2s_mail_waits(m) && !m->closing) || s2s_mail_is_full(m);
 }
-/* A stored one goes to the inbox. */
-static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }
-void s2s_mail_found(struct s2s_mail *m); /* the database has some */
-void s2s_mail_go(struct s2s_mail *m);    /* the stream takes stanzas: reads on */
+/* The first one has gone to the inbox, so all in it is behind what the database has. Stored ones
+ * that follow go there, too: else what is not stored and comes behind them would overtake them.
+ * When they have half of the room, they are left again, and what is not stored may overtake these:
+ * it is never refused for the order alone. */
+void s2s_mail_keeps(struct s2s_mail *m);
+/* The inbox is refused, or nothing goes before it. */
+void s2s_mail_keeps_none(struct s2s_mail *m);
+void s2s_mail_found(struct s2s_mail *m); /* the database has some that were left */
+/* The database has some, perhaps only those that memory has, too. inbox: something waits there, so
+ * what comes still goes there: else what is not stored would overtake it. */
+void s2s_mail_hint(struct s2s_mail *m, bool inbox);
+void s2s_mail_go(struct s2s_mail *m); /* the stream takes stanzas: reads on */
 /* An account is deleted, by its bare JID: a page that has its rows, or may have, goes on without
  * them. After MAIL_GONE_MAX of these it is read again. */
 void s2s_mail_sender_gone(struct s2s_mail *m, slice bare);

@@ -133,6 +133,60 @@ static void what_others_left_ends_the_last_pass(void **state)
     assert_true(s2s_mail_leaves(m));
 }
 
+static void wait_in_memory(uint64_t entry)
+{
+    struct stanza *st = message_of("alice@localhost/1");
+    actor_wait_anyhow(&partner->actor,
+                      &(struct actor_item){ .st = st, .sender_entry = entry, .sender_id = 1 });
+}
+
+static void forget_inbox(void)
+{
+    while (partner->actor.inbox != NULL) {
+        struct actor_item *it = partner->actor.inbox;
+        partner->actor.inbox = it->next;
+        stanza_unref(&it->st);
+        mem_free(&it);
+    }
+    partner->actor.inbox_tail = &partner->actor.inbox;
+    partner->actor.inbox_stanzas = partner->actor.inbox_bytes = 0;
+}
+
+/* After any change of a rule or a route, the database is looked through, and has what waits in
+ * memory. What comes still waits there: else what is not stored overtook it. */
+static void a_hint_leaves_the_order_as_it_is(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    m->backlog = false;
+    wait_in_memory(1);
+    partner_has_mail(partner, false);
+    assert_true(m->backlog && m->kept && !s2s_mail_leaves(m));
+    partner_has_mail(partner, false);
+    assert_false(s2s_mail_leaves(m));
+    partner_has_mail(partner, true); /* another connection has left some */
+    assert_true(s2s_mail_leaves(m));
+    forget_inbox();
+}
+
+/* Another hold ends: what the database has is next, and not the inbox that began behind it. */
+static void the_inbox_waits_for_the_database_whatever_else_ends(void **state)
+{
+    struct s2s_mail *m = &partner->mail;
+    (void)state;
+    partner_hold(partner, HOLD_OUTPUT);
+    partner_release(partner, HOLD_MAIL);
+    assert_int_equal(partner->holds, HOLD_OUTPUT);
+    wait_in_memory(0);
+    s2s_mail_keeps(m);
+    assert_true(m->kept && m->closing);
+    partner_room(partner);
+    assert_int_equal(partner->holds, HOLD_MAIL);
+    assert_non_null(m->page);
+    assert_non_null(partner->actor.inbox);
+    forget_inbox();
+}
+
 /* What rules may have changed for is judged before it is written, and newer ones of the same sender
  * wait in the database for that. */
 static void one_that_is_judged_goes_before_newer_ones(void **state)
@@ -286,6 +340,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_page_goes_on_without_them, start, stop),
         cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
         cmocka_unit_test_setup_teardown(what_others_left_ends_the_last_pass, start, stop),
+        cmocka_unit_test_setup_teardown(a_hint_leaves_the_order_as_it_is, start, stop),
+        cmocka_unit_test_setup_teardown(the_inbox_waits_for_the_database_whatever_else_ends, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(one_that_is_judged_goes_before_newer_ones, start, stop),
         cmocka_unit_test_setup_teardown(what_is_confirmed_is_written_when_it_works_again, start,
                                         stop),

@@ -159,7 +159,7 @@ static void partner_refuses_all(struct partner *p)
     if (!partner_keeps_sent(p) && !(partner_returns(p) && p->unacked.len == 0))
         partner_gives_back(p);
     partner_drop_replies(p);
-    p->mail.kept = false;
+    s2s_mail_keeps_none(&p->mail);
     actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
     s2s_mail_expire(&p->mail);
     actor_unpin(&p->actor);
@@ -364,7 +364,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     doubt_go_on(p);
     if (p->out != NULL)
         s2s_out_is_full(p->out);
-    if (p->mail.kept && p->mail.backlog) /* the database goes before the inbox */
+    if (p->mail.kept)
         partner_hold(p, HOLD_MAIL);
     p->state = ACTOR_LOADING;
     actor_loaded(&p->actor, OK);
@@ -702,6 +702,8 @@ static void partner_check(const struct actor *a)
     ensure(p->out == NULL || !p->back.on);
     ensure((p->offer_count == 0) == list_empty(&p->offers));
     ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
+    ensure(!p->mail.kept || (s2s_mail_waits(&p->mail) &&
+                             (a->state != ACTOR_READY || p->holds > 0 || a->inbox == NULL)));
     ensure(p->failures == 0 || p->failing_us > 0);
     ensure(!p->overdue || (a->state == ACTOR_LOADING && a->inbox == NULL && p->find != NULL));
     ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT || timer_is_set(&p->retry));
@@ -831,9 +833,11 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
     struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
-    if (a->inbox == NULL)
+    bool first = a->inbox == NULL;
+    if (first)
         doubt_inbox_begins(p);
     if (!partner_room_for(p, st) ||
+        (s->id.entry != 0 && p->mail.kept && !partner_room_is_ample(p)) ||
         !actor_wait(&p->actor, &(struct actor_item){ .st = st,
                                                      .sender_entry = s->id.entry,
                                                      .sender_id = s->id.sender,
@@ -843,7 +847,7 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
         trail_note(st, "waits", "for its server", partner_remote(p));
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
-    if (s->id.entry != 0)
+    if (first)
         s2s_mail_keeps(&p->mail);
     return true;
 }
@@ -853,6 +857,7 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
 {
     if (s->id.entry != 0) {
         s2s_mail_leave(&p->mail, s, true);
+        partner_mail_begin(p);
         if (!partner_is_down(p))
             partner_begin(p);
         return;
@@ -954,7 +959,13 @@ void partner_forgive(struct partner *p)
     partner_retries_now(p);
 }
 
-void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
+void partner_has_mail(struct partner *p, bool left)
+{
+    if (left)
+        s2s_mail_found(&p->mail);
+    else
+        s2s_mail_hint(&p->mail, p->actor.inbox != NULL);
+}
 
 void partner_has_settled(struct partner *p, const struct outgoing_id *id)
 {

@@ -63,7 +63,8 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
 bool partner_takes_ping(struct partner *p, struct stanza *st);
 /* The other server answers on the stream that we write to. false: that id is not of its ping. */
 bool partner_pongs(struct partner *p, slice id);
-void partner_has_mail(struct partner *p); /* the database has some, perhaps */
+/* The database has some, perhaps; left: another connection of the pair has left some. */
+void partner_has_mail(struct partner *p, bool left);
 /* A request that it has sent is answered: it is not written again. */
 struct s2s_answer;
 void partner_has_answer(struct partner *p, const struct s2s_answer *answer);

@@ -41,6 +41,14 @@ bool partner_room_for(struct partner *p, const struct stanza *st)
     return p->full == NULL;
 }
 
+/* Of the bytes, up to half are of what is not confirmed. */
+bool partner_room_is_ample(const struct partner *p)
+{
+    const struct actor *a = &p->actor;
+    return a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) / 2 &&
+           a->inbox_bytes < (uint64_t)setting_int(&s2s_queue_bytes) / 4;
+}
+
 void partner_room_refuses(struct partner *p, const struct stanza *st)
 {
     ensure(p != NULL && st != NULL);

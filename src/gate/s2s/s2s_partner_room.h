@@ -12,6 +12,8 @@ extern struct metric s2s_overflows;
 
 /* false: noted, and its sender is to be told. */
 bool partner_room_for(struct partner *p, const struct stanza *st);
+/* Half of it is left, for what is not stored, such as answers. */
+bool partner_room_is_ample(const struct partner *p);
 /* It was not stored, so it goes back to its sender. */
 void partner_room_refuses(struct partner *p, const struct stanza *st);
 void partner_room_show(const struct partner *p, struct s2s_shown *out);

@@ -1,0 +1,240 @@
+"""What one address says to another at another server arrives in the order in which it was said
+(RFC 6120 §10.1): also where some of it waits in the database and some, which is not stored, in
+memory. Whatever ends the wait for the database, the stream goes on."""
+import contextlib
+import random
+
+import pytest
+
+from muster import ejabberd, federation, partner, xml
+from muster.client import bodies, until
+from test_offline_order import KINDS, say
+from test_s2s_back import authenticated, authority, join, node, said, start, taken
+from test_s2s_bidi import EVIL, ONE, OTHER, failing, pair, pending, send
+from test_s2s_lost import Reader
+from test_s2s_refused import errors, not_stored
+
+__all__ = ["authority", "failing", "join", "node", "pair", "start"]
+AHEAD = 5  # so many are sent ahead of what is confirmed
+STORED = ["stored", *map(str, range(1, 8))]
+
+
+@pytest.fixture
+def connecting(node, failing, authority):
+    """alice, and a server whose connection is being made; it was down, and the database has
+    STORED."""
+    send(failing, *STORED[1:])
+    until("the database has them", lambda: pending(node) == len(STORED))
+    node.ctl("set", "s2s.retry-for", "--default")
+    node.ctl("set", "s2s.unacked-max", str(AHEAD))
+    there = federation.Listener(EVIL, authority.issue(EVIL, EVIL))
+    federation.route(node, EVIL, there.port)
+    node.ctl_run("s2s", "retry", EVIL)
+    until("it connects", lambda: node.rows("s2s", "list")[0]["state"] != "failed")
+    yield failing, there
+    there.close()
+
+
+def mixed(alice, first, last):
+    """The bodies that she says: each third one is not stored."""
+    for number in range(first, last):
+        (not_stored if number % 3 == 0 else send)(alice, str(number))
+    alice.ping()
+    return [str(number) for number in range(first, last)]
+
+
+def confirm(reader):
+    """It confirms all that comes."""
+    reader.confirms = True
+    reader.confirm()
+
+
+@pytest.fixture
+def held(connecting):
+    """alice, the server, and its stream, on which AHEAD of STORED have come. The others, and what
+    she has said meanwhile, wait until these are confirmed: all of it is in the list."""
+    alice, there = connecting
+    waits = mixed(alice, 20, 30)
+    reader = taken(there)
+    until("the first ones", lambda: said(reader) == STORED[:AHEAD])
+    waits += mixed(alice, 30, 40)
+    return alice, there, reader, STORED + waits
+
+
+@pytest.mark.sqlite
+def test_what_is_not_stored_waits_behind_what_the_database_has(node, held):
+    alice, _, reader, waits = held
+    assert not errors(alice)
+    confirm(reader)
+    until("all", lambda: len(said(reader)) >= len(waits))
+    assert said(reader) == waits
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("resumes", [False, True])
+def test_the_order_outlasts_a_break(node, held, resumes):
+    """The next stream is a new one, or resumes the one that has broken."""
+    alice, there, reader, waits = held
+    reader.cut()
+    waits += mixed(alice, 40, 50)
+    peer = authenticated(there)
+    there.read_until(peer, "<resume [^>]*>")
+    if resumes:
+        peer.sendall(f"<resumed xmlns='{xml.SM}' previd='session' h='2'/>".encode())
+        again, waits = Reader(peer, "</message>" * 2), waits[2:]
+    else:
+        peer.sendall(f"<failed xmlns='{xml.SM}'/>".encode())
+        asked = there.read_until(peer, "<enable [^>]*>")
+        peer.sendall(f"<enabled xmlns='{xml.SM}' id='new' resume='true'/>".encode())
+        again = Reader(peer, asked.string[asked.end():])
+    waits += mixed(alice, 50, 60)
+    confirm(again)
+    until("all", lambda: len(said(again)) >= len(waits))
+    assert said(again) == waits
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+def test_the_order_outlasts_another_way(node, connecting, join):
+    """The server connects to ours, and all of it goes back on that stream."""
+    alice, _ = connecting
+    waits = STORED + mixed(alice, 20, 30)
+    peer = join(node)
+    waits += mixed(alice, 30, 40)
+    peer.wait("all", lambda: len(bodies(peer.log)) >= len(waits))
+    assert bodies(peer.log) == waits
+    peer.ack()
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+def test_the_order_outlasts_a_way_that_breaks(node, connecting, join):
+    alice, _ = connecting
+    waits = STORED + mixed(alice, 20, 30)
+    peer = join(node)
+    peer.auto_ack = False
+    peer.wait("the first ones", lambda: len(bodies(peer.log)) == AHEAD)
+    waits += mixed(alice, 30, 40)
+    peer.cut()
+    waits += mixed(alice, 40, 50)
+    again = join(node)
+    again.wait("all", lambda: len(bodies(again.log)) >= len(waits))
+    assert bodies(again.log) == waits
+    again.ack()
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("end", [["s2s", "close", EVIL], ["federation", "block", EVIL]])
+def test_an_end_that_is_asked_for_stops_nothing(node, held, end):
+    """What waits at a block goes back to alice; else all of it comes, in order."""
+    alice, there, reader, waits = held
+    node.ctl_run(*end)
+    node.ctl_run("federation", "allow", EVIL)
+    confirm(reader)
+    with contextlib.suppress(OSError):
+        until("the end", lambda: reader.ended or len(said(reader)) >= len(waits))
+    heard = said(reader)
+    if reader.ended:
+        send(alice, "wakes")
+        again = taken(there)
+        waits += ["wakes", *mixed(alice, 40, 50)]
+        confirm(again)
+        until("the last one", lambda: "49" in said(again))
+        heard += said(again)
+    back = [body for body in waits if body not in heard]
+    assert heard == [body for body in waits if body in heard]
+    assert len(back) == len(errors(alice)) and (not back or "block" in end)
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd, or no dnsmasq")
+def test_ejabberd_is_killed_while_it_gets_what_waits(make_server, tmp_path):
+    """All goes on until the last one has come. What it had taken before, it may have lost, and what
+    it keeps for a login comes in an order of its own."""
+    started = []
+    with contextlib.ExitStack() as ends:
+        ends.callback(lambda: [process.finish() for process in started])
+        ours, theirs = partner.start(make_server, tmp_path, ejabberd.Ejabberd, started)
+        alice, bob = ours.client("alice"), theirs.client("bob", "b")
+        partner.talk(alice, bob, "begin")
+        ours.ctl("set", "s2s.unacked-max", str(AHEAD))
+        for first in 0, 100, 200:
+            theirs.kill()
+            say(alice, bob, ["chat", "chat", "headline", "chat", "presence"] * 10, first)
+            theirs.begin()
+            bob = theirs.client("bob", "b")
+        say(alice, bob, ["chat"], 300)
+        bob.timeout = 60
+        bob.wait("the last one", lambda: any(e.get("id") == "300" for e in bob.log))
+        until("the database has none", lambda: pending(ours) == 0)
+
+
+def available(client):
+    """What has come since it was: before, it gets what is for its full address, and nothing of
+    what waits (RFC 6121 §8.5.3.1)."""
+    seen = [e.get("from") == client.jid and e.tag.endswith("}presence") for e in client.log]
+    return client.log[seen.index(True):]
+
+
+class Talk:
+    """bob says things to alice, who is at another server, in random order, whatever happens."""
+
+    def __init__(self, pair, seed):
+        self.one, self.other, self.wire = pair
+        self.alice, self.bob = self.one.client("alice", "a"), self.other.client("bob", "b")
+        self.rand, self.count, self.log = random.Random(seed), 0, []
+
+    def say(self):
+        kinds = self.rand.choices(KINDS, k=self.rand.randrange(30))
+        say(self.bob, self.alice, kinds, self.count)
+        self.count += len(kinds)
+
+    def block(self):
+        """For a moment. Some of what is said meanwhile goes back to bob."""
+        server, domain = self.rand.choice([(self.one, OTHER), (self.other, ONE)])
+        server.ctl("federation", "block", domain)
+        self.say()
+        server.ctl("federation", "allow", domain)
+
+    def cut(self):
+        self.wire.say("c")
+
+    def end(self):
+        server, domain = self.rand.choice([(self.one, OTHER), (self.other, ONE)])
+        server.ctl_run("s2s", "close", domain)
+
+    def leave(self):
+        """alice is away for a moment."""
+        self.alice.close()
+        self.log += available(self.alice)
+        self.say()
+        self.alice = self.one.client("alice", "a")
+
+    def heard(self):
+        """The ids of messages in the order in which they first came. Presence and requests are let
+        in where messages are refused, since some of them wait in the database."""
+        self.alice.ping()
+        came = [e.get("id") for e in self.log + available(self.alice)
+                if e.get("from") == self.bob.jid and e.tag.endswith("}message")
+                and (e.get("id") or "").isdigit()]
+        return list(dict.fromkeys(map(int, came)))
+
+
+@pytest.mark.parametrize("bidi", ["on", "off"])
+@pytest.mark.parametrize("seed", range(4))
+def test_any_sequence_keeps_its_order(pair, seed, bidi):
+    for server in pair[:2]:
+        server.ctl("set", "s2s.bidi", bidi)
+        server.ctl("set", "c2s.stanza-rate", "none")
+    federation.route(pair[1], ONE, pair[0].s2s_port)
+    talk = Talk(pair, seed)
+    for _ in range(12):
+        talk.say()
+        talk.rand.choice([talk.say, talk.block, talk.cut, talk.end, talk.leave])()
+    say(talk.bob, talk.alice, ["chat"], talk.count)
+    until("the last one", lambda: talk.count in talk.heard())
+    until("the database has none", lambda: pending(talk.other) == 0)
+    heard = talk.heard()
+    assert heard == sorted(heard)
