@@ -16,6 +16,7 @@ from test_s2s_refused import errors, not_stored
 
 __all__ = ["authority", "failing", "join", "node", "pair", "start"]
 AHEAD = 5  # so many are sent ahead of what is confirmed
+QUEUE = 20  # so many wait in memory, in the test of that
 STORED = ["stored", *map(str, range(1, 8))]
 
 
@@ -146,6 +147,28 @@ def test_an_end_that_is_asked_for_stops_nothing(node, held, end):
     back = [body for body in waits if body not in heard]
     assert heard == [body for body in waits if body in heard]
     assert len(back) == len(errors(alice)) and (not back or "block" in end)
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+def test_only_a_full_queue_refuses(node, connecting):
+    """Stored messages take half of it at most, and all of them come, in order; so do all others
+    that have found room."""
+    alice, there = connecting
+    node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
+    waits = STORED + mixed(alice, 20, 100)
+    back = errors(alice)
+    others = [body for body in waits[len(STORED):] if int(body) % 3 == 0]
+    taken_in = others[:len(others) - len(back)]
+    assert QUEUE // 2 <= len(taken_in) < QUEUE
+    assert {condition for _, condition in back} == {"resource-constraint"}
+    reader = taken(there)
+    confirm(reader)
+    until("all", lambda: len(said(reader)) >= len(waits) - len(back))
+    heard = said(reader)
+    assert [body for body in heard if body not in others] == \
+        [body for body in waits if body not in others]
+    assert [body for body in heard if body in others] == taken_in
     until("the database has none", lambda: pending(node) == 0)
 
 
