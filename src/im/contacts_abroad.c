@@ -17,6 +17,8 @@
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/sessions.h"
+#include "im/stage.h"
+#include "im/subscription.h"
 #include "im/unsubscribe_again.h"
 #include "io/timer.h"
 #include "xmpp/stanza_error.h"
@@ -341,18 +343,30 @@ static bool contact_may_speak(struct worker *w, slice account, slice contact)
     return foreign_pair(w, jid_split(account).domain, jid_split(contact).domain);
 }
 
+enum { BARRED_KEY_MAX = 2 * JID_MAX + 1 };
+static slice barred_make_key(char key[BARRED_KEY_MAX], slice account, slice contact)
+{
+    ensure(account.len <= JID_MAX && contact.len <= JID_MAX);
+    memcpy(key, account.ptr, account.len);
+    key[account.len] = ' ';
+    memcpy(key + account.len + 1, contact.ptr, contact.len);
+    return (slice){ key, account.len + 1 + contact.len };
+}
+
+static bool contact_is_barred(const struct contacts_worker *cw, slice account, slice contact)
+{
+    char text[BARRED_KEY_MAX];
+    return map_get(&cw->barred, barred_make_key(text, account, contact)) != NULL;
+}
+
 /* true: it is noted, if there is room. */
 static bool contact_bar(struct contacts_worker *cw, slice account, slice contact)
 {
-    char text[2 * JID_MAX + 2];
+    char text[BARRED_KEY_MAX];
     struct barred *b;
     if (!foreign_bars(cw->worker, account, contact))
         return false;
-    ensure(account.len + contact.len < sizeof text);
-    memcpy(text, account.ptr, account.len);
-    text[account.len] = ' ';
-    memcpy(text + account.len + 1, contact.ptr, contact.len);
-    slice key = { text, account.len + 1 + contact.len };
+    slice key = barred_make_key(text, account, contact);
     if (cw->barred.count >= CONTACTS_PAIRS_MAX || map_get(&cw->barred, key) != NULL)
         return true;
     b = mem_zalloc(sizeof *b + key.len);
@@ -391,15 +405,6 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
     return PASS;
 }
 
-/* A request without an answer is repeated: either server may have lost the request, or the answer.
- * A contact that has granted it already grants it again without asking its user (RFC 6121
- * §3.1.3). */
-static void contact_ask_again(const struct account *a, slice contact)
-{
-    route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact,
-                                      (slice){ 0 }, (slice){ 0 }));
-}
-
 static void contacts_session_available(struct session *s)
 {
     const struct account *a = s->account;
@@ -412,9 +417,16 @@ static void contacts_session_available(struct session *s)
             continue;
         spoken_note(contacts_worker_of(a->worker), domain, jid_split(a->jid).domain);
         (void)contact_bar(contacts_worker_of(a->worker), a->jid, contact);
-        if (sub_state_ask(r->items[i]->state))
-            contact_ask_again(a, contact);
+        subscription_ask_again(a, contact);
     }
+}
+
+/* It may be new in the list, and nothing but the request need have come from it. */
+static void contacts_shown(struct account *a, slice contact, bool shown)
+{
+    slice domain = jid_split(contact).domain;
+    if (shown && account_available(a) > 0 && abroad_is(a->worker, domain))
+        spoken_note(contacts_worker_of(a->worker), domain, jid_split(a->jid).domain);
 }
 
 static void contacts_session_unavailable(struct session *s, const struct stanza *st)
@@ -479,6 +491,12 @@ static bool pair_is_back(const struct contacts_worker *cw, slice domain, slice l
                                 : map_get(&cw->back, domain) != NULL || (p != NULL && p->anew);
 }
 
+/* Once for each account that is online, be it by another session. */
+static bool is_first_of_available(const struct session *s)
+{
+    return s->account->sessions.next == &s->node && account_available(s->account) > 0;
+}
+
 static void errands_of(struct contacts_worker *cw, const struct account *a)
 {
     const struct roster *r = a->roster;
@@ -512,7 +530,7 @@ static void contacts_gather(struct timer *t, struct loop *loop)
     struct place *p;
     struct spoken *k;
     for (uint32_t i = 0; (s = sessions_next(cw->worker, &i)) != NULL;)
-        if (s->available && s->account->sessions.next == &s->node) /* once for each account */
+        if (is_first_of_available(s))
             errands_of(cw, s->account);
     for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
         if ((r = map_get(&cw->back, pair_domain(&p->pair))) != NULL)
@@ -629,6 +647,38 @@ static void sessions_part(const struct contacts_worker *cw)
     }
 }
 
+static void session_hides(struct session *s, slice contact)
+{
+    if (session_is_available(s) && !s->hidden && stage_view(s, contact))
+        presence_tell(s, contact, TYPE_UNAVAILABLE);
+}
+
+/* Contacts whose addresses alone a rule keeps from the account since now. Those that see it would
+ * do so for ever; they and those that it has asked for a subscription are noted, as are domains. */
+static void account_parts(struct contacts_worker *cw, const struct account *a)
+{
+    const struct roster *r = a->roster;
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        slice contact = roster_item_jid(r->items[i]), domain = jid_split(contact).domain;
+        bool seen = i < r->seen && stage_show(a, contact);
+        if (!(seen || sub_state_ask(r->items[i]->state)) || !abroad_is(cw->worker, domain))
+            continue;
+        spoken_note(cw, domain, jid_split(a->jid).domain);
+        if (contact_is_barred(cw, a->jid, contact) || !contact_bar(cw, a->jid, contact) || !seen)
+            continue;
+        SESSIONS_EACH (s, a)
+            session_hides(s, contact);
+    }
+}
+
+static void accounts_part(struct contacts_worker *cw)
+{
+    const struct session *s;
+    for (uint32_t i = 0; (s = sessions_next(cw->worker, &i)) != NULL;)
+        if (is_first_of_available(s))
+            account_parts(cw, s->account);
+}
+
 /* Rules have changed: contacts that may not be seen any more go, those that may again are asked. */
 static void contacts_pairs_changed(struct worker *w)
 {
@@ -646,6 +696,7 @@ static void contacts_pairs_changed(struct worker *w)
             place->is_lost = false;
         contacts_gather_soon(cw);
     }
+    accounts_part(cw);
     contacts_barred_changed(cw);
 }
 
@@ -719,6 +770,7 @@ const struct feature contacts_abroad_feature = {
     .metrics = (struct metric *const[]){ &contacts_gone, NULL },
     .account.slot = &account_slot,
     .account.unload = contacts_forget,
+    .account.contact_shown = contacts_shown,
     .session.available = contacts_session_available,
     .session.unavailable = contacts_session_unavailable,
     .session.save = contacts_save,

@@ -3,7 +3,8 @@
  * name; when it is back, they are probed again (RFC 6121 §4.3), and are told the presence of the
  * accounts here (im/contacts_errand.h). A contact that does not confirm after that to be available
  * is unavailable. The same happens where a rule separates domains, or keeps a single contact from
- * the account as a blocked address, and lets them speak again.
+ * the account as a blocked address, and lets them speak again. What keeps them apart makes the
+ * account unavailable to contacts that see it, and what ends repeats requests without an answer.
  *
  * Only those that are in the contact list of an account, or were sent directed presence by it, are
  * remembered, while the

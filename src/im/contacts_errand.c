@@ -10,10 +10,10 @@
 #include "im/account.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/subscription.h"
 #include "im/unsubscribe_again.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"
-#include "xmpp/subscription.h"
 
 enum {
     AT_ONCE = 500,              /* errands in one go */
@@ -263,14 +263,11 @@ static struct account *errand_sender(const struct errands *all, const struct err
 
 static void errand_tell(struct account *a, slice contact)
 {
-    const struct roster_item *item = roster_find(a->roster, contact);
     if (roster_is_seen(a, contact))
         presence_show(a, contact);
     if (roster_sees(a, contact))
         presence_probe(a, contact);
-    if (item != NULL && sub_state_ask(item->state))
-        route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact,
-                                          (slice){ 0 }, (slice){ 0 }));
+    subscription_ask_again(a, contact);
 }
 
 static void errand_spread(struct errands *all, const struct errand *e)

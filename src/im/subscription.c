@@ -14,6 +14,7 @@
 #include "im/contact_name.h"
 #include "im/core.h"
 #include "im/crossing.h"
+#include "im/foreign.h"
 #include "im/forget_later.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
@@ -102,6 +103,20 @@ void subscription_send(struct account *a, struct stanza *st)
     if (st->type == TYPE_UNSUBSCRIBE)
         unsubscribe_again_said(a, stanza_to_bare(st));
     route_send(a->worker, st);
+}
+
+void subscription_ask_again(const struct account *a, slice contact)
+{
+    const struct roster_item *item = roster_find(a->roster, contact);
+    struct worker *w = a->worker;
+    slice domain = jid_split(contact).domain;
+    ensure(account_here(a));
+    if (item == NULL || !sub_state_ask(item->state) ||
+        (foreign_is(w, domain) &&
+         (!foreign_pair(w, jid_split(a->jid).domain, domain) || foreign_bars(w, a->jid, contact))))
+        return;
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact, (slice){ 0 },
+                              (slice){ 0 }));
 }
 
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st)

@@ -35,6 +35,7 @@
 #include "io/timer.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
+#include "xmpp/subscription.h"
 
 enum { AGAIN_MS = 5000 };
 
@@ -248,7 +249,7 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
     if (st->type == TYPE_ERROR || st->type == TYPE_RESULT)
         return PASS; /* what an address without an account would answer, too */
     enum verdict v = user_refused(a, st, why);
-    return st->kind == STANZA_PRESENCE ? DROP : v;
+    return st->kind == STANZA_PRESENCE && st->type != TYPE_SUBSCRIBE ? DROP : v;
 }
 
 /* Strangers. */
@@ -314,6 +315,14 @@ static bool is_late_error(const struct account *a, const struct stanza *st)
            federation_rate_is_known(federation_rates, &pair);
 }
 
+/* The same of a subscription request, or its contact has ended it. */
+static bool is_request_error(const struct account *a, const struct stanza *st)
+{
+    const struct roster_item *item = roster_find(a->roster, stanza_from_bare(st));
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && stanza_to_is_bare(st) &&
+           item != NULL && sub_state_ask(item->state);
+}
+
 static enum verdict federation_block_stage(struct account *a, const struct stanza *st,
                                            struct refusal *why)
 {
@@ -333,7 +342,8 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
         return PASS;
     }
     bool own_word = why->again && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR;
-    if (foreign && (own_word || is_late_error(a, st))) /* own_word: of a message that was stored */
+    if (foreign && (own_word || is_late_error(a, st) ||
+                    is_request_error(a, st))) /* own_word: of a message that was stored */
         return PASS;
     metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     why->error = SE_SERVICE_UNAVAILABLE;

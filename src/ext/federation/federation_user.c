@@ -17,6 +17,7 @@
 #include "im/session.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
+#include "im/subscription.h"
 #include "ops/users.h"
 #include "store/store.h"
 #include "xmpp/subscription.h"
@@ -194,6 +195,9 @@ static void user_tell(struct account *a, const struct federation_rule *was)
     const struct roster *r = a->roster;
     const struct federation_rule *is = &federation_user(a)->now;
     ensure(account_here(a) && is->mode != FEDERATION_DEFAULT);
+    for (uint32_t i = 0; account_available(a) > 0 && r != NULL && i < r->count; i++)
+        if (!user_allows(a, was, roster_item_jid(r->items[i])))
+            subscription_ask_again(a, roster_item_jid(r->items[i]));
     SESSIONS_EACH (s, a) {
         presence_directed_drop(s, user_unwanted);
         for (uint32_t i = 0; r != NULL && session_is_available(s) && i < r->count; i++) {

@@ -12,14 +12,13 @@
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
-#include "home/router.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "im/roster.h"
 #include "im/session.h"
+#include "im/subscription.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
-#include "xmpp/subscription.h"
 
 #define NS_BLOCKING "urn:xmpp:blocking"
 
@@ -271,8 +270,7 @@ static bool is_unblocked(const struct request *r, slice contact)
     return r->count == 0; /* all */
 }
 
-/* The answer to a subscription request was dropped, perhaps. A contact that has granted it grants
- * it again without asking its user (RFC 6121 §3.1.3). */
+/* The answer to a subscription request was dropped, perhaps. */
 static void unblocked_ask_again(const struct privacy_change *c)
 {
     const struct account *a = c->iq->account;
@@ -280,9 +278,8 @@ static void unblocked_ask_again(const struct privacy_change *c)
     ensure(account_here(a));
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]);
-        if (sub_state_ask(r->items[i]->state) && is_unblocked(c->request, contact))
-            route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact,
-                                              (slice){ 0 }, (slice){ 0 }));
+        if (is_unblocked(c->request, contact))
+            subscription_ask_again(a, contact);
     }
 }
 
