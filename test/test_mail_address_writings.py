@@ -204,6 +204,60 @@ def test_calls_do_not_tell_the_account(users):
                            f"initiator='{back}' responder='{other}'/></iq>")
         assert one.bare not in xml.canonical(got)
 
+NAMED = {  # what names a user by an address, in messages and in rooms
+    "mention": "<reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:{}'/>",
+    "mention of a message": "<reference xmlns='urn:xmpp:reference:0' type='data' "
+                            "uri='xmpp:{}?message;id=1' anchor='xmpp:{}'/>",
+    "table": f"<x xmlns='{muc.DATA}' type='result'><reported><field var='j' type='jid-single'/>"
+             "</reported><item><field var='j'><value>{}</value></field></item></x>",
+    "options": f"<x xmlns='{muc.DATA}' type='form'><field var='pubsub#owner' type='list-multi'>"
+               "<value>{}</value><option><value>{}</value></option></field></x>",
+    "vcard-temp": "<vCard xmlns='vcard-temp'><JABBERID>{}</JABBERID></vCard>",
+    "vcard4": "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'><impp><uri>xmpp:{}</uri></impp>"
+              "</vcard>",
+}
+UNKNOWN = {  # nothing says that it is an address: neither a type nor a name
+    "text": "<body xml:lang='de'>xmpp:{}</body>",
+    "list": f"<x xmlns='{muc.DATA}' type='form'><field var='q' type='list-single'>"
+            "<value>{}</value><option><value>{}</value></option></field></x>",
+    "table": f"<x xmlns='{muc.DATA}' type='result'><reported><field var='j'/></reported><item>"
+             "<field var='j'><value>{}</value></field></item></x>",
+    # The hash that the proxy makes of it is that of both clients (XEP-0065 §5.3.1).
+    "activate": "<query xmlns='http://jabber.org/protocol/bytestreams' sid='s'><activate>{}"
+                "</activate></query>",
+}
+
+
+@pytest.mark.parametrize("where", ["chat", "room"])
+def test_users_are_named_by_the_address_that_the_other_side_knows(servers, users, where):
+    """In both directions. What nothing marks as an address stays as it is."""
+    alice, bob = users
+    room = Room("cave", OTHER).create(bob, "bob")
+    room.enter(alice, "alice")
+    ways = (alice, bob, alice.bare, mail(alice)), (bob, alice, mail(alice), alice.bare)
+    for way, (one, other, told, known) in enumerate(ways):
+        to = f"to='{room}' type='groupchat'" if where == "room" else \
+            f"to='{mail(other, other.name[0])}' type='chat'"
+        for same, payloads in enumerate((NAMED, UNKNOWN)):
+            for n, (name, payload) in enumerate(payloads.items()):
+                ident = f"{way}-{same}-{n}"
+                one.send(f"<message {to} id='{ident}'>{payload.replace('{}', told)}</message>")
+                got = other.expect(f"<message id='{ident}'/>")
+                text = "".join(xml.canonical(child) for child in got
+                               if not child.tag.endswith("}stanza-id"))
+                expected = payload.count("{}")
+                counts = text.count(told), text.count(known)
+                assert counts == ((expected, 0) if same else (0, expected)), (name, text)
+
+
+def test_a_card_names_its_user_as_others_know_it(users):
+    alice, bob = users
+    alice.result("set", f"<vCard xmlns='vcard-temp'><JABBERID>{alice.bare}</JABBERID></vCard>")
+    card = bob.result("get", "<vCard xmlns='vcard-temp'/>", to=mail(alice))
+    assert card.findtext("{vcard-temp}JABBERID") == mail(alice)
+    card = alice.result("get", "<vCard xmlns='vcard-temp'/>")
+    assert card.findtext("{vcard-temp}JABBERID") == alice.bare
+
 
 def test_each_field_of_our_forms_that_names_users_is_known_without_type():
     """Whoever submits a form need not repeat the types of its fields (XEP-0004 §3.3)."""

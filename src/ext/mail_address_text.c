@@ -1,5 +1,7 @@
 #include "ext/mail_address_text.h"
+#include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "xmpp/jid.h"
@@ -13,6 +15,19 @@ struct mail_address_text {
     struct arena *tmp;
     bool changed;
     bool of_users; /* values of the field of a form (XEP-0004) that it is in are addresses */
+    bool of_impp;  /* it is in an <impp/> of a vCard (XEP-0292) */
+    /* Columns of the form that it is in whose values are addresses. */
+    bool of_columns; /* it is where a form says what its columns are */
+    unsigned columns;
+    slice column[MAIL_ADDRESS_COLUMNS];
+};
+
+/* An element that has more than addresses. */
+enum text_kind { TEXT_OTHER, TEXT_FIELD, TEXT_REFERENCE };
+/* What the attributes of a field say. */
+struct text_field {
+    slice var;
+    bool of_users, typed; /* by its name or type; by its type */
 };
 
 static bool text_is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -24,6 +39,15 @@ static bool text_is_among(slice name, const char *const *names)
     return *names != NULL;
 }
 
+/* Another text comes in place of `raw`. */
+static void text_instead_of(struct mail_address_text *t, slice raw)
+{
+    ensure(raw.ptr >= t->kept && raw.ptr + raw.len <= t->end);
+    buf_append(t->out, t->kept, (size_t)(raw.ptr - t->kept));
+    t->kept = raw.ptr + raw.len;
+    t->changed = true;
+}
+
 /* `text` is what `raw` means, without escapes. A text that is no JID stays as it is. */
 static void text_address(struct mail_address_text *t, slice raw, slice text)
 {
@@ -33,19 +57,82 @@ static void text_address(struct mail_address_text *t, slice raw, slice text)
     slice other = t->fn(t->arg, jid_bare(&jid));
     if (other.ptr == NULL)
         return;
-    buf_append(t->out, t->kept, (size_t)(raw.ptr - t->kept));
+    text_instead_of(t, raw);
     xml_escape(t->out, other);
     if (!jid_is_bare(&jid)) {
         buf_lit(t->out, "/");
         xml_escape(t->out, jid.resource);
     }
-    t->kept = raw.ptr + raw.len;
-    t->changed = true;
+}
+
+/* 16: it is no hexadecimal digit. */
+static unsigned text_hex(char c)
+{
+    static const char digits[] = "0123456789abcdefABCDEF";
+    const char *at = memchr(digits, c, sizeof digits - 1);
+    unsigned n = at == NULL ? 16 : (unsigned)(at - digits);
+    return at != NULL && n >= 16 ? n - 6 : n;
+}
+
+/* Without percent-encoding (RFC 3986 §2.1). false: it is damaged. */
+static bool text_decode(struct arena *tmp, slice raw, slice *out)
+{
+    char *to = arena_alloc_raw(tmp, raw.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < raw.len; i++) {
+        to[n] = raw.ptr[i];
+        if (raw.ptr[i] == '%') {
+            unsigned high = raw.len - i < 3 ? 16 : text_hex(raw.ptr[i + 1]);
+            unsigned low = high == 16 ? 16 : text_hex(raw.ptr[i + 2]);
+            if (low == 16)
+                return false;
+            to[n] = (char)(high << 4 | low);
+            i += 2;
+        }
+        n++;
+    }
+    *out = (slice){ to, n };
+    return true;
+}
+
+/* RFC 5122 §2.2: what nodes and hosts have as it is, and the `@` between them. */
+static void text_encode(struct buf *out, slice bare)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-._~!$()*+,;=@:[]";
+    for (size_t i = 0; i < bare.len; i++)
+        if (memchr(plain, bare.ptr[i], sizeof plain - 1) != NULL)
+            buf_append(out, bare.ptr + i, 1);
+        else
+            buf_printf(out, "%%%02X", (unsigned)(uint8_t)bare.ptr[i]);
+}
+
+/* The same as text_address() of an XMPP URI (RFC 5122), as mentions have (XEP-0372 §3.1). What is
+ * behind its bare address stays, and so does one that says as whom to go there. */
+static void text_uri(struct mail_address_text *t, slice raw, slice text)
+{
+    struct jid jid;
+    slice scheme, rest, bare;
+    size_t len = 0;
+    if (!slice_cut(text, ':', &scheme, &rest) || !slice_eq_nocase(scheme, SLICE("xmpp")))
+        return;
+    while (len < rest.len && strchr("/?#", rest.ptr[len]) == NULL)
+        len++;
+    if (len == 0 || !text_decode(t->tmp, (slice){ rest.ptr, len }, &bare) ||
+        jid_parse(&jid, bare, t->tmp) != OK || !jid_is_bare(&jid))
+        return;
+    slice other = t->fn(t->arg, jid_bare(&jid));
+    if (other.ptr == NULL)
+        return;
+    text_instead_of(t, raw);
+    buf_lit(t->out, "xmpp:");
+    text_encode(t->out, other);
+    xml_escape(t->out, slice_from(rest, len));
 }
 
 /* Fields are known by their names, too: neither a form that is submitted nor the items of a result
  * need say the types of their fields (XEP-0004 §3.3, §3.4). */
-static bool text_field_names_users(slice attribute, slice value)
+static bool text_var_names_users(slice var)
 {
     static const char *const vars[] = {
         "muc#jid",
@@ -71,15 +158,34 @@ static bool text_field_names_users(slice attribute, slice value)
         "whitelistjids",
         NULL,
     };
-    return slice_is(attribute, "type") ? slice_starts(value, SLICE("jid-"))
-                                       : slice_is(attribute, "var") && text_is_among(value, vars);
+    return text_is_among(var, vars);
+}
+
+static void text_field_attribute(struct text_field *f, slice attribute, slice value)
+{
+    if (slice_is(attribute, "type"))
+        f->typed = slice_starts(value, SLICE("jid-"));
+    else if (slice_is(attribute, "var"))
+        f->var = value;
+}
+
+/* Behind the attributes of a field. */
+static void text_field_is(struct mail_address_text *t, const struct text_field *f)
+{
+    ensure(t->columns <= MAIL_ADDRESS_COLUMNS);
+    t->of_users = f->typed || text_var_names_users(f->var);
+    if (t->of_columns && f->typed && t->columns < MAIL_ADDRESS_COLUMNS)
+        t->column[t->columns++] = f->var;
+    for (unsigned i = 0; !t->of_users && i < t->columns; i++)
+        t->of_users = slice_eq(t->column[i], f->var);
 }
 
 /* One attribute, behind the blanks before it. false: there is none. */
-static bool text_attribute(struct mail_address_text *t, bool of_field)
+static bool text_attribute(struct mail_address_text *t, enum text_kind kind, struct text_field *f)
 {
     static const char *const users[] = { "from",      "to",        "jid",       "by",
                                          "publisher", "initiator", "responder", NULL };
+    static const char *const links[] = { "uri", "anchor", NULL };
     const char *name = t->at, *value;
     while (t->at < t->end && *t->at != '=' && *t->at != '>' && *t->at != '/' &&
            !text_is_blank(*t->at))
@@ -97,8 +203,10 @@ static bool text_attribute(struct mail_address_text *t, bool of_field)
     slice raw = { value, (size_t)(close - value) };
     if (text_is_among(attribute, users))
         text_address(t, raw, xml_unescape_attr(raw, t->tmp));
-    else if (of_field)
-        t->of_users |= text_field_names_users(attribute, xml_unescape_attr(raw, t->tmp));
+    else if (kind == TEXT_FIELD)
+        text_field_attribute(f, attribute, xml_unescape_attr(raw, t->tmp));
+    else if (kind == TEXT_REFERENCE && text_is_among(attribute, links))
+        text_uri(t, raw, xml_unescape_attr(raw, t->tmp));
     return true;
 }
 
@@ -113,7 +221,8 @@ static const char *text_behind_cdata(const struct mail_address_text *t, const ch
 }
 
 /* At the end of a start tag: text up to an end tag. */
-static void text_content(struct mail_address_text *t)
+typedef void text_fn(struct mail_address_text *t, slice raw, slice text);
+static void text_content(struct mail_address_text *t, text_fn *fn)
 {
     const char *text = t->at + 1, *p = text, *behind;
     while ((p = memchr(p, '<', (size_t)(t->end - p))) != NULL &&
@@ -122,8 +231,31 @@ static void text_content(struct mail_address_text *t)
     if (p == NULL || t->end - p < 2 || p[1] != '/')
         return;
     struct elem value = { .content = { text, (size_t)(p - text) } };
-    text_address(t, value.content, elem_text(&value, t->tmp));
+    fn(t, value.content, elem_text(&value, t->tmp));
     t->at = p;
+}
+
+/* Where forms and cards begin and end. */
+static void text_enters(struct mail_address_text *t, slice name, bool ends)
+{
+    if (slice_is(name, "x"))
+        t->columns = 0;
+    if (slice_is(name, "x") || slice_is(name, "item") || slice_is(name, "reported"))
+        t->of_columns = slice_is(name, "reported") && !ends;
+    if (slice_is(name, "impp"))
+        t->of_impp = !ends;
+    if (slice_is(name, "field"))
+        t->of_users = false;
+}
+
+/* What the character data of an element is; NULL: no address. */
+static text_fn *text_content_of(const struct mail_address_text *t, slice name)
+{
+    if (slice_is(name, "value"))
+        return t->of_users ? text_address : NULL;
+    if (slice_is(name, "uri"))
+        return t->of_impp ? text_uri : NULL;
+    return slice_is(name, "JABBERID") ? text_address : NULL; /* XEP-0054 */
 }
 
 /* From behind a `<` to behind its tag, or to the `>` of it. */
@@ -136,17 +268,25 @@ static void text_tag(struct mail_address_text *t)
     slice name = { start, (size_t)(t->at - start) }, prefix, local;
     if (slice_cut(name, ':', &prefix, &local))
         name = local;
-    bool field = slice_is(name, "field");
-    if (field)
-        t->of_users = false;
+    enum text_kind kind = slice_is(name, "field")       ? TEXT_FIELD
+                          : slice_is(name, "reference") ? TEXT_REFERENCE
+                                                        : TEXT_OTHER;
+    struct text_field field = { 0 };
+    text_enters(t, name, ends);
     while (t->at < t->end && *t->at != '>') {
         if (text_is_blank(*t->at) || *t->at == '/')
             t->at++;
-        else if (!text_attribute(t, field))
+        else if (!text_attribute(t, kind, &field))
             return;
     }
-    if (t->of_users && !ends && slice_is(name, "value") && t->at < t->end && t->at[-1] != '/')
-        text_content(t);
+    bool is_empty = t->at == t->end || t->at[-1] == '/';
+    if (kind == TEXT_FIELD && !ends)
+        text_field_is(t, &field);
+    if (is_empty) /* as one that ends at once */
+        text_enters(t, name, true);
+    text_fn *content = ends || is_empty ? NULL : text_content_of(t, name);
+    if (content != NULL)
+        text_content(t, content);
 }
 
 bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg,

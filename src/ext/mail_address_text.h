@@ -3,6 +3,8 @@
 #pragma once
 #include "base/slice.h"
 
+enum { MAIL_ADDRESS_COLUMNS = 64 };
+
 struct arena;
 struct buf;
 
@@ -11,10 +13,11 @@ typedef slice mail_address_fn(void *arg, slice bare);
 
 /* Appends the text with other addresses in the attributes that name users (`from`, `to`, `jid`,
  * `by`, `publisher`, and `initiator` and `responder` of Jingle, XEP-0166), of the stanza and of all
- * that is in it, and in the values of forms (XEP-0004) whose field has such a type or name. However
- * an address is written, it is what the XML means and the rules of JIDs make of it (RFC 7622). The
- * resource of a full JID stays. Other character data is not touched. Text that is no XML is copied
- * from where that begins.
- * Returns whether something was replaced. */
+ * that is in it; in the values of forms (XEP-0004) whose field or column has such a type or name;
+ * in the XMPP URIs of references (XEP-0372); and in vCards (JABBERID of XEP-0054, impp of
+ * XEP-0292). However an address is written, it is what the XML means and the rules of JIDs make of
+ * it (RFC 7622). The resource of a full JID stays. Other character data is not touched. Text that
+ * is no XML is copied from where that begins. Limit: MAIL_ADDRESS_COLUMNS columns of one form have
+ * such a type. Returns whether something was replaced. */
 bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg,
                           struct arena *tmp);

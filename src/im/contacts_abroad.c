@@ -364,6 +364,7 @@ static bool contact_bar(struct contacts_worker *cw, slice account, slice contact
 {
     char text[BARRED_KEY_MAX];
     struct barred *b;
+    ensure(account.len > 0 && contact.len > 0);
     if (!foreign_bars(cw->worker, account, contact))
         return false;
     slice key = barred_make_key(text, account, contact);
@@ -658,6 +659,7 @@ static void session_hides(struct session *s, slice contact)
 static void account_parts(struct contacts_worker *cw, const struct account *a)
 {
     const struct roster *r = a->roster;
+    ensure(account_here(a) && account_available(a) > 0);
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]), domain = jid_split(contact).domain;
         bool seen = i < r->seen && stage_show(a, contact);
