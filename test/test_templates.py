@@ -457,6 +457,36 @@ def test_accounts_of_one_template_at_once_keep_the_limit(make_server):
     assert len(server.rows("group-member", "list", "g", "--named")) == 5
 
 
+def test_what_is_full_for_a_moment_is_never_called_an_account(make_server):
+    """Not even if the group has places again when the refusal is explained."""
+    server = api_server(make_server)
+    server.ctl("group", "add", "g")
+    make(server, "t", groups="g")
+    for n in range(3):
+        add(server, f"first{n}", template="t")
+    ended, refused = threading.Event(), []
+
+    def turn():
+        while not ended.is_set():
+            for most in 3, 1000:
+                server.api("PUT", "/settings/groups.members-max", {"value": str(most)})
+
+    turner = threading.Thread(target=turn)
+    turner.start()
+    try:
+        for n in range(200):
+            jid = f"u{n}@localhost"
+            answer = server.api("PUT", f"/users/{jid}", {"template": "t", "password": "secret12"})
+            if answer.status != 201:
+                refused.append((answer.status, answer.json["detail"].split(":")[0]))
+                assert server.api("GET", f"/users/{jid}").status == 404
+    finally:
+        ended.set()
+        turner.join()
+    assert refused and {said for _, said in refused} == {"nothing was changed"}, refused
+    assert {status for status, _ in refused} <= {409, 422}
+
+
 def test_what_was_read_over_the_api_may_be_sent_back(make_server):
     server = api_server(make_server)
     api = server.api

@@ -208,13 +208,14 @@ static void template_refused(void *arg, enum store_result result, const struct s
 {
     const struct templates_ask *r = arg;
     const char *text = NULL;
-    if (result == STORE_OK && store_int(b, 0, 0, 0) == 0 && store_row_count(b, 1) == 0) {
-        r->fn(r->arg, E_NOTFOUND, NULL);
-        return;
-    }
-    if (result == STORE_OK && store_int(b, 0, 0, 0) == 0)
+    enum err e = err_of_store(result);
+    if (e == OK && store_int(b, 0, 0, 0) == 0) {
         text = templates_refusal(b, 2, r->template, 0, r->arena);
-    r->fn(r->arg, text != NULL ? E_LIMIT : err_of_store(result), text);
+        e = text != NULL ? E_LIMIT : E_CONFLICT;
+        if (store_row_count(b, 1) == 0)
+            e = E_NOTFOUND;
+    }
+    r->fn(r->arg, e, text);
 }
 
 void templates_refused(struct worker *w, const struct templates_ask *r)

@@ -27,8 +27,9 @@ void templates_hold(struct store_batch *b, slice name);
  * templates_refused(). Any worker. */
 void templates_add(struct store_batch *b, slice jid, const struct account_template *t);
 void templates_added(struct worker *w);
-/* Calls fn once, later. E_NOTFOUND: the template is gone. E_LIMIT: `text` says what is full. OK: it
- * is not that, or there is an account `jid`. On the loop of the worker. */
+/* Calls fn once, later. OK: there is an account `jid`. E_NOTFOUND: the template is gone. E_LIMIT:
+ * `text` says what is full. E_CONFLICT: what stood against it has changed since. On the loop of
+ * the worker. */
 typedef void templates_ask_fn(void *arg, enum err e, const char *text);
 struct templates_ask {
     const struct account_template *template;

@@ -235,9 +235,12 @@ static void user_not_added(void *arg, enum err e, const char *text)
     struct task *t = arg;
     if (e == OK) {
         add_compare(t);
-    } else if (e == E_LIMIT) {
+    } else if (e == E_LIMIT || e == E_CONFLICT) {
         t->call->culprit = "template"; /* the call may be freed when it has failed */
-        command_fail(t->call, e, "nothing was changed: %s", text);
+        command_fail(t->call, e, "nothing was changed: %s",
+                     e == E_LIMIT ? text
+                                  : "the template was renamed, or a group of it was full, and that "
+                                    "has changed since; try again");
     } else {
         templates_fail(t->call, e);
     }

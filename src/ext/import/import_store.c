@@ -156,6 +156,11 @@ static void import_conflict_known(void *arg, enum err e, const char *text)
         import_refuse(s->x, s->user, text);
     else if (e == E_NOTFOUND)
         import_refuse(s->x, s->user, "its template was renamed or deleted meanwhile");
+    else if (e == E_CONFLICT)
+        import_refuse(s->x, s->user,
+                      "a group of its template was full for a moment, or it has more than 16 MiB "
+                      "beside its archive; run it again, or with a lower pep.bytes-max, which "
+                      "leaves out the items beyond it");
     else
         import_refuse(s->x, s->user,
                       "its account was made meanwhile, or it has more than 16 MiB beside its "
