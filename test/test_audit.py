@@ -79,15 +79,15 @@ def test_an_entry_has_a_group_before_and_after(host):
     """What is changed of it, and all of it if it is made or deleted."""
     assert told(host, "group", "add", "sales") == ("", "shown=sales visible_to=members")
     assert told(host, "group", "set", "sales", "--shown", "Sales team"
-                ) == ("shown=sales", "shown=Sales team")
+                ) == ("shown=sales", 'shown="Sales team"')
     assert told(host, "group", "set", "sales", "--visible-to", "members domain:localhost"
                 ) == ("visible_to=members", "visible_to=members visible_to=domain:localhost")
     assert told(host, "group", "set", "sales", "--members", "bob@localhost", "--shown", ""
-                ) == ("shown=Sales team", "shown=sales bob@localhost")
+                ) == ('shown="Sales team"', "shown=sales bob@localhost")
     assert told(host, "group", "set", "sales", "--rules", "department=Field Sales",
-                "--domains", "localhost") == ("", "domain=localhost department=Field Sales")
+                "--domains", "localhost") == ("", 'domain=localhost department="Field Sales"')
     whole = ("shown=sales visible_to=domain:localhost visible_to=members "
-             "department=Field Sales domain=localhost bob@localhost")
+             'department="Field Sales" domain=localhost bob@localhost')
     assert told(host, "group", "del", "sales") == (whole, "")
     assert told(host, "group", "add", "all", "--visible-to", "nobody", "--members",
                 "alice@localhost") == ("", "shown=all visible_to=nobody alice@localhost")
@@ -102,14 +102,14 @@ def test_of_a_long_group_an_entry_has_the_beginning(host):
 
 
 def test_an_entry_has_a_webhook_before_and_after(host):
-    """But for its secret."""
+    """But for its secret, and the path of its address, in which there may be a key."""
     one = "id=1 url=http://hook.test/ events=user.deleted"
     assert told(host, "webhook", "add", "http://hook.test/", "--events", "user.deleted",
                 "--secret", "planted south wind") == ("", one)
     assert told(host, "webhook", "add", "http://hook.test/all"
-                ) == ("", "id=2 url=http://hook.test/all events=*")
+                ) == ("", "id=2 url=http://hook.test/… events=*")
     assert told(host, "webhook", "del", "1") == (one, "")
-    assert "planted" not in str(entries(host))
+    assert "planted" not in str(entries(host)) and "hook.test/all" not in str(entries(host))
 
 
 def test_an_entry_has_a_blocked_domain_before_and_after(host):
@@ -162,6 +162,43 @@ def test_an_entry_has_a_token_and_the_level_of_the_log_before_and_after(host):
     assert told(host, "token", "revoke", "far"
                 ) == ("role=viewer scope= made_by=control:root", "")
     assert told(host, "log", "level", "warn") == ("info", "warn")
+
+
+FORGED = 'Eve\u202e role=administrator "x" \\ y'
+IN_QUOTES = '"Eve\\u202e role=administrator \\"x\\" \\\\ y"'
+EVIL = "role=administrator@evil.test"  # a bare JID
+
+
+def test_no_text_of_users_looks_like_another_value(host):
+    """In what was before, what is after, and in the arguments, of each command that has one."""
+    hall = "hall@conference.localhost"
+    host.ctl("room", "create", hall, "bob@localhost")
+    for command in (
+            ("room", "affiliation", hall, EVIL, "owner"),
+            ("room", "set", hall, "roomname", FORGED),
+            ("room", "affiliation", hall, "alice@localhost", "member"),
+            ("room", "owner", hall, "alice@localhost"),
+            ("room", "destroy", hall, "--reason", FORGED, "--yes"),
+            ("group", "add", "staff", "--rules", f"department={FORGED}", "--shown", "Staff"),
+            ("group", "set", "staff", "--rules", "department=Office"),
+            ("group", "del", "staff", "--yes"),
+            ("policy", "set", "bob@localhost", "--block", EVIL),
+            ("policy", "set", "bob@localhost", "--none", EVIL),
+            ("s2s-route", "add", "a.test", "b.test:5269", "--description", FORGED),
+            ("s2s-route", "del", "a.test", "b.test:5269", "--yes"),
+            ("s2s-demand", "set", "a.test", "--tls-min", "1.3", "--description", FORGED),
+            ("s2s-demand", "del", "a.test", "--yes"),
+            ("user", "set", "bob@localhost", "--given-name", FORGED)):
+        host.ctl(*command)
+    quoted = {"s2s-route del": 1, "s2s-demand set": 1, "s2s-demand del": 1,
+              "group add": 1, "group set": 1, "room destroy": 1, "room set": 1, "user set": 1}
+    for entry in entries(host):
+        told = entry["before"] + " " + entry["after"]
+        for text in entry["args"], told:
+            assert "\u202e" not in text, entry
+            assert "role=administrator " not in re.sub(r'"([^"\\]|\\.)*"', "", text + " "), entry
+        assert " role=" not in re.sub(r'"([^"\\]|\\.)*"', "", " " + told), entry
+        assert told.count(IN_QUOTES) == quoted.get(entry["command"], 0), entry
 
 
 def pem_of(folder, name):
@@ -221,7 +258,7 @@ def test_an_entry_has_the_owners_of_rooms_before_and_after(host):
     before, after = told(host, "room", "owner", f"{cave} {hall}", "bob@localhost", "--replace")
     owners = [re.fullmatch(f"{cave} owners=(.*) {hall} owners=(.*)", text).groups()
               for text in (before, after)]
-    assert [[sorted(one.split()) for one in both] for both in owners] == [
+    assert [[sorted(one.strip('"').split()) for one in both] for both in owners] == [
         [["alice@localhost"], ["alice@localhost", "x@far.test"]],
         [["bob@localhost"], ["bob@localhost"]]]
 
@@ -233,7 +270,8 @@ def test_of_many_owners_an_entry_has_the_first(host):
     for i in range(20):
         host.ctl("room", "affiliation", room, f"{i}{'x' * 900}@far.test", "owner")
     before, after = told(host, "room", "owner", room, "bob@localhost")
-    assert len(before) == len(after) == 4096 and before.startswith(f"{room} owners=")
+    for text in before, after:
+        assert re.fullmatch(rf'{room} owners="[^"]{{3000,4000}}"\.\.\. \(\d+ bytes\)', text)
 
 
 def test_an_entry_has_the_account_that_is_deleted(host):

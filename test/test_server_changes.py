@@ -32,7 +32,8 @@ def test_a_list_that_loses_a_deleted_account(host, request):
     add(host, one.url, events="setting.changed")
     host.ctl("set", "admin.accounts", "alice@localhost bob@localhost")
     assert delete_alice(host) == (
-        "server", "setting=admin.accounts value=bob@localhost comment=alice@localhost was deleted",
+        "server",
+        'setting=admin.accounts value=bob@localhost comment="alice@localhost was deleted"',
         "alice@localhost bob@localhost", "bob@localhost")
     newest = until("the version", lambda: (
         rows := host.rows("config", "history", "admin.accounts")) and
@@ -82,7 +83,7 @@ def test_a_rollback_by_the_server_is_audited(host, killed):
     found = until("the entry", lambda: entries(host, "config rollback"))
     values = (("muc.rooms-max=77", f"muc.rooms-max={before}"),
               ("", ""))  # by the start, before settings are read
-    assert found[0][:2] == ("server", f"version={version - 1} comment=not confirmed in time")
+    assert found[0][:2] == ("server", f'version={version - 1} comment="not confirmed in time"')
     assert found[0][2:] in (values if killed else values[:1])
     host.ctl("audit", "verify")
 

@@ -445,10 +445,16 @@ static void tell_left(struct setting *s, slice before, slice jid, struct arena *
     event_tell(
         worker_here(), EVENT_SETTING_CHANGED, slice_of(s->name),
         (const struct event_field[]){ { "setting", slice_of(s->name) }, { "value", now }, { 0 } });
-    audit_of_server("set",
-                    slice_of(arena_printf(tmp, "setting=%s value=%.*s comment=%.*s was deleted",
-                                          s->name, SLICE_ARG(now), SLICE_ARG(jid))),
-                    before, now);
+    audit_of_server(
+        "set",
+        command_changed_parts(
+            tmp,
+            (const struct command_part[]){
+                { "setting", slice_of(s->name) },
+                { "value", now },
+                { "comment", slice_of(arena_printf(tmp, "%.*s was deleted", SLICE_ARG(jid))) },
+                { 0 } }),
+        before, now);
 }
 
 bool settings_list_names(slice list, slice jid)

@@ -280,8 +280,10 @@ static void add_value(const struct settings_turn *t, struct buf *out, const char
     bool several = t->count + t->away_count > 1;
     bool in_args = t->kind == SETTINGS_SET || t->kind == SETTINGS_RESET;
     if (several || !in_args)
-        buf_printf(out, "%s=", name);
-    buf_printf(out, "%.*s%s", SLICE_ARG(value), several ? "\n" : "");
+        command_changed_part(out, name, value);
+    else
+        buf_add(out, value);
+    buf_printf(out, "%s", several ? "\n" : "");
 }
 
 static void add_away_values(const struct settings_turn *t, struct buf *out, bool applied)

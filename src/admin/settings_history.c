@@ -402,7 +402,7 @@ static void read_back(struct settings_turn *t, int64_t version)
 static void audit_rollback(int64_t version, slice before, slice after)
 {
     char args[64];
-    snprintf(args, sizeof args, "version=%lld comment=not confirmed in time",
+    snprintf(args, sizeof args, "version=%lld comment=\"not confirmed in time\"",
              (long long)version - 1);
     audit_of_server("config rollback", slice_of(args), before, after);
 }

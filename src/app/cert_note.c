@@ -13,10 +13,16 @@ enum { NOTE_NAMES_MAX = 8, SUBJECT_BYTES_MAX = 256 };
 static void note_names(struct buf *out, const struct tls_cert_facts *facts)
 {
     size_t shown = facts->name_count < NOTE_NAMES_MAX ? facts->name_count : NOTE_NAMES_MAX;
+    struct buf names;
+    buf_init(&names, CERT_NOTE_MAX);
     for (size_t i = 0; i < shown; i++)
-        buf_printf(out, "%s%s", i > 0 ? "," : " names=", facts->name[i]);
+        buf_printf(&names, "%s%.*s", i > 0 ? "," : "",
+                   SLICE_ARG(utf8_head(slice_of(facts->name[i]), SUBJECT_BYTES_MAX)));
+    if (shown > 0)
+        command_changed_part(out, "names", buf_fit(&names));
     if (facts->name_count > shown)
         buf_printf(out, ",... (%zu names)", facts->name_count);
+    buf_fini(&names);
     if (facts->name_count == 0)
         command_changed_part(out, "subject",
                              utf8_head(slice_of(facts->subject), SUBJECT_BYTES_MAX));

@@ -601,34 +601,91 @@ static bool is_told(const struct command_call *call, size_t i)
     return false;
 }
 
-/* A long one is cut, so that what comes behind it is there. One with spaces or quotes is quoted, so
- * that nothing in it looks like another argument. room: bytes. */
-static void audit_value(struct buf *out, slice value, size_t room)
+/* What a reader does not see, or sees in another order than it is in. */
+static bool audit_hides(uint32_t cp)
 {
-    bool quoted = false;
-    for (size_t i = 0; i < value.len && !quoted; i++)
-        quoted = value.ptr[i] != '\0' && strchr(" \t\r\n\"", value.ptr[i]) != NULL;
-    slice part = utf8_head(value, room / (quoted ? 4 : 2)); /* escapes are twice as long */
-    if (!quoted)
-        buf_add(out, part);
-    for (size_t i = 0; quoted && i < part.len; i++) {
-        bool escaped = part.ptr[i] == '"' || part.ptr[i] == '\\';
-        buf_printf(out, "%s%s%c", i == 0 ? "\"" : "", escaped ? "\\" : "", part.ptr[i]);
+    return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || utf8_misleads(cp);
+}
+
+/* Adds a text, of which such characters are codes, except those of `kept`. Returns how many bytes
+ * of it are there: not more than fit into `room`. escaped: characters that get a backslash. */
+static size_t audit_text(struct buf *out, slice text, const char *kept, const char *escaped,
+                         size_t room)
+{
+    size_t at = 0;
+    uint32_t cp;
+    for (int len; at < text.len; at += (size_t)len) {
+        char code[12];
+        slice one = slice_from(text, at);
+        len = utf8_decode(one, &cp);
+        if (len <= 0)
+            break;
+        one.len = (size_t)len;
+        if (cp > 0 && cp < 0x80 && strchr(escaped, (int)cp) != NULL)
+            one = (slice){ code, (size_t)snprintf(code, sizeof code, "\\%c", (char)cp) };
+        else if (audit_hides(cp) && (cp == 0 || cp >= 0x80 || strchr(kept, (int)cp) == NULL))
+            one = (slice){ code, (size_t)snprintf(code, sizeof code, "\\u%04x", (unsigned)cp) };
+        if (one.len > room)
+            break;
+        room -= one.len;
+        buf_add(out, one);
     }
+    return at;
+}
+
+static bool audit_quotes(slice value, const char *marks)
+{
+    uint32_t cp;
+    for (int len; value.len > 0; value = slice_from(value, (size_t)len)) {
+        len = utf8_decode(value, &cp);
+        if (len <= 0 || audit_hides(cp) || (cp < 0x80 && strchr(marks, (int)cp) != NULL))
+            return true;
+    }
+    return false;
+}
+
+/* A long one is cut, so that what comes behind it is there. One with spaces, quotes or characters
+ * that are not seen is quoted, so that nothing in it looks like another argument. room: bytes. */
+static void audit_value(struct buf *out, slice value, const char *marks, size_t room)
+{
+    bool quoted = audit_quotes(value, marks);
     buf_printf(out, "%s", quoted ? "\"" : "");
-    if (part.len < value.len)
+    size_t shown = audit_text(out, value, "", quoted ? "\"\\" : "", room / 2);
+    buf_printf(out, "%s", quoted ? "\"" : "");
+    if (shown < value.len)
         buf_printf(out, "... (%zu bytes)", value.len);
 }
 
 void command_changed_part(struct buf *out, const char *name, slice value)
 {
-    buf_printf(out, "%s%s=", out->len > 0 ? " " : "", name);
-    audit_value(out, value, AUDIT_BYTES_MAX);
+    bool first = out->len == 0 || out->ptr[out->len - 1] == '\n';
+    buf_printf(out, "%s%s%s", first ? "" : " ", name != NULL ? name : "", name != NULL ? "=" : "");
+    audit_value(out, value, name != NULL ? " \"" : " \"=", AUDIT_BYTES_MAX);
 }
 
+enum { CHANGED_PARTS_MAX = 2 * COMMAND_CHANGED_MAX };
+
+slice command_changed_parts(struct arena *arena, const struct command_part *parts)
+{
+    struct buf out;
+    buf_init(&out, CHANGED_PARTS_MAX);
+    for (const struct command_part *p = parts; p->name != NULL && out.len < COMMAND_CHANGED_MAX;
+         p++)
+        command_changed_part(&out, p->name, p->value);
+    slice text = slice_dup(arena, utf8_head(buf_fit(&out), COMMAND_CHANGED_MAX));
+    buf_fini(&out);
+    return text;
+}
+
+/* A line feed parts the values of several settings. */
 slice command_changed_text(const struct command_call *c, slice text)
 {
-    return slice_dup(c->arena, utf8_head(text, COMMAND_CHANGED_MAX));
+    struct buf out;
+    buf_init(&out, COMMAND_CHANGED_MAX);
+    (void)audit_text(&out, text, "\n", "", COMMAND_CHANGED_MAX);
+    slice copy = slice_dup(c->arena, buf_fit(&out));
+    buf_fini(&out);
+    return copy;
 }
 
 void command_changed(struct command_call *c, slice before, slice after)
@@ -663,7 +720,10 @@ void command_audit_args(const struct command_call *call, struct buf *args)
         if (is_told(call, i))
             buf_printf(args, "(%zu bytes)", call->args[i].len);
         else
-            audit_value(args, call->args[i], AUDIT_BYTES_MAX - args->len);
+            audit_value(args,
+                        rows[i].noted != NULL ? rows[i].noted(call->arena, call->args[i])
+                                              : call->args[i],
+                        " \"", AUDIT_BYTES_MAX - args->len);
     }
 }
 

@@ -29,6 +29,8 @@ struct command_arg {
     /* A value for examples. Examples have an argument with one also where it may be left out: the
      * command needs it, or one of several. NULL: its type has examples enough. */
     const char *example;
+    /* What logs have of its value, which may have a key in it; NULL: the value. In the arena. */
+    slice (*noted)(struct arena *arena, slice value);
     union {
         struct param param;
         struct {
@@ -247,13 +249,21 @@ NODISCARD enum err command_bind(struct command_call *c, const slice *names, cons
                                 size_t count, struct why *why);
 
 /* What a value was and what it is now, for the audit log; never a secret. Both are copied, and cut
- * to COMMAND_CHANGED_MAX. */
+ * to COMMAND_CHANGED_MAX. For a character that is not seen, or turns the direction of text, stands
+ * its code: \u202e. */
 void command_changed(struct command_call *c, slice before, slice after);
-/* A part of such a text: name=value, behind a space if it is not the first. The value is quoted if
- * it has spaces or quotes, since users choose many: nothing in it looks like another part. */
+/* A part of such a text: name=value, behind a space if it is not the first of its line. The value
+ * is quoted if it has spaces, quotes or such characters, since users choose many: nothing in it
+ * looks like another part. name NULL: the value alone, also quoted if it has a "=". */
 struct buf;
 void command_changed_part(struct buf *out, const char *name, slice value);
-/* A copy of the text in the call's arena, cut to COMMAND_CHANGED_MAX. */
+/* Such parts, ended by { 0 }, as one text. */
+struct command_part {
+    const char *name;
+    slice value;
+};
+slice command_changed_parts(struct arena *arena, const struct command_part *parts);
+/* A copy of the text in the call's arena, as command_changed() makes it. */
 slice command_changed_text(const struct command_call *c, slice text);
 
 /* Whether the audit log has an entry for the call: it changes something, it was refused, or its row

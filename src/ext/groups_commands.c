@@ -412,12 +412,6 @@ static bool groups_members_fit(struct groups_task *t, const struct store_batch *
     return rules < GROUPS_RULES_MAX && (!t->grows || groups_fit_together(t, found));
 }
 
-static void groups_note_word(struct buf *out, slice name, const char *mark, slice value)
-{
-    buf_printf(out, "%s%.*s%s%.*s", out->len > 0 ? " " : "", SLICE_ARG(name), mark,
-               SLICE_ARG(value));
-}
-
 /* The earlier values of the arguments that are given, or of the whole group. */
 static void groups_note_before(const struct groups_task *t, const struct store_batch *found,
                                struct buf *out)
@@ -437,10 +431,9 @@ static void groups_note_before(const struct groups_task *t, const struct store_b
         if (row == GROUPS_ROW_VIEWER)
             buf_printf(out, "%svisible_to=%.*s%s%.*s", out->len > 0 ? " " : "", SLICE_ARG(what),
                        value.len > 0 ? ":" : "", SLICE_ARG(value));
-        else if (row == GROUPS_ROW_MEMBER)
-            groups_note_word(out, SLICE(""), "", value);
         else
-            groups_note_word(out, what, "=", value);
+            command_changed_part(
+                out, row == GROUPS_ROW_MEMBER ? NULL : slice_cstr(t->call->arena, what), value);
     }
 }
 
@@ -451,17 +444,17 @@ static void groups_note_after(const struct groups_task *t, struct buf *out)
           domains = command_arg(t->call, "domains"), rules = command_arg(t->call, "rules"), one,
           value;
     if (t->whole || shown.ptr != NULL)
-        groups_note_word(out, SLICE("shown"), "=", shown.len > 0 ? shown : t->name);
+        command_changed_part(out, "shown", shown.len > 0 ? shown : t->name);
     if (viewers.len == 0 && (t->whole || viewers.ptr != NULL))
         viewers = SLICE("members");
     while (slice_word(&viewers, &one) && !out->overflow)
-        groups_note_word(out, SLICE("visible_to"), "=", one);
+        command_changed_part(out, "visible_to", one);
     while (slice_word(&domains, &one) && !out->overflow)
-        groups_note_word(out, SLICE("domain"), "=", one);
+        command_changed_part(out, "domain", one);
     while (rule_next(&rules, &one, &value) && !out->overflow)
-        groups_note_word(out, one, "=", value);
+        command_changed_part(out, slice_cstr(t->call->arena, one), value);
     for (uint32_t i = 0; i < t->user_count && !out->overflow; i++)
-        groups_note_word(out, SLICE(""), "", t->users[i]);
+        command_changed_part(out, NULL, t->users[i]);
 }
 
 /* found: of one that is there. is_left: it is there then. */

@@ -686,8 +686,10 @@ static void run_token_revoke(struct command_call *call)
         return;
     if (role.len > 0)
         command_changed(call,
-                        slice_of(arena_printf(call->arena, "role=%.*s scope=%.*s made_by=%.*s",
-                                              SLICE_ARG(role), SLICE_ARG(scope), SLICE_ARG(by))),
+                        command_changed_parts(
+                            call->arena,
+                            (const struct command_part[]){
+                                { "role", role }, { "scope", scope }, { "made_by", by }, { 0 } }),
                         SLICE(""));
     struct store_batch *b = access_change(call);
     STORE_ADD(b, &token_drop, STORE_ANY_ROWS, SV_T(name));

@@ -301,9 +301,10 @@ static const char *privacy_policy_action(const struct privacy *p, slice jid)
 static void note_one(struct buf *before, struct buf *after, slice what, const char *was,
                      const char *is)
 {
-    const char *space = before->len > 0 ? " " : "";
-    buf_printf(before, "%s%.*s=%s", space, SLICE_ARG(what), was);
-    buf_printf(after, "%s%.*s=%s", space, SLICE_ARG(what), is);
+    command_changed_part(before, NULL, what);
+    buf_printf(before, "=%s", was);
+    command_changed_part(after, NULL, what);
+    buf_printf(after, "=%s", is);
 }
 
 /* For the audit log: what is asked for, as it was and as it is to be. */

@@ -211,18 +211,26 @@ static slice name_at(const char *const *names, int64_t at)
 /* Routes. */
 
 /* For the audit log; empty: there is none. */
+static slice list_described(const struct list_task *t, const char *before, slice description)
+{
+    struct arena *arena = t->call->arena;
+    slice text = command_changed_parts(
+        arena, (const struct command_part[]){ { "description", description }, { 0 } });
+    return slice_of(arena_printf(arena, "%s %.*s", before, SLICE_ARG(text)));
+}
+
 static slice route_text(const struct list_task *t, const struct store_batch *b, unsigned stmt)
 {
     if (store_row_count(b, stmt) == 0)
         return SLICE("");
-    return slice_of(arena_printf(
+    const char *before = arena_printf(
         t->call->arena,
-        "priority=%lld weight=%lld tls=%.*s in_service=%s blocked=%s less_specific=%s "
-        "description=%.*s",
+        "priority=%lld weight=%lld tls=%.*s in_service=%s blocked=%s less_specific=%s",
         (long long)store_int(b, stmt, 0, 0), (long long)store_int(b, stmt, 0, 1),
         SLICE_ARG(name_at(tls_names, store_int(b, stmt, 0, 2))),
         store_int(b, stmt, 0, 3) != 0 ? "on" : "off", store_int(b, stmt, 0, 4) != 0 ? "on" : "off",
-        store_int(b, stmt, 0, 5) != 0 ? "on" : "off", SLICE_ARG(store_text(b, stmt, 0, 6))));
+        store_int(b, stmt, 0, 5) != 0 ? "on" : "off");
+    return list_described(t, before, store_text(b, stmt, 0, 6));
 }
 
 static void route_changed(void *arg, enum store_result result, const struct store_batch *b)
@@ -452,12 +460,12 @@ static slice demand_text(const struct list_task *t, const struct store_batch *b,
 {
     if (store_row_count(b, stmt) == 0)
         return SLICE("");
-    return slice_of(
-        arena_printf(t->call->arena, "auth=%.*s verify=%.*s tls_min=%s pins=%.*s description=%.*s",
+    const char *before =
+        arena_printf(t->call->arena, "auth=%.*s verify=%.*s tls_min=%s pins=%.*s",
                      SLICE_ARG(name_at(auth_names, store_int(b, stmt, 0, 0))),
                      SLICE_ARG(name_at(verify_names, store_int(b, stmt, 0, 1))),
-                     version_of(store_int(b, stmt, 0, 2)), SLICE_ARG(store_text(b, stmt, 0, 3)),
-                     SLICE_ARG(store_text(b, stmt, 0, 4))));
+                     version_of(store_int(b, stmt, 0, 2)), SLICE_ARG(store_text(b, stmt, 0, 3)));
+    return list_described(t, before, store_text(b, stmt, 0, 4));
 }
 
 static void demand_add_read(const struct list_task *t, struct store_batch *b)

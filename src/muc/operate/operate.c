@@ -321,12 +321,15 @@ static void operate_destroy(struct room *r, void *arg)
 {
     const struct change *c = arg;
     struct arena *arena = c->call->arena;
-    command_changed(c->call,
-                    slice_of(arena_printf(arena, "name=%.*s owners=%.*s affiliations=%u",
-                                          SLICE_ARG(r->config.text[ROOM_NAME]),
-                                          SLICE_ARG(operate_people(r, AFF_OWNER, arena)),
-                                          (unsigned)r->affiliates.count)),
-                    SLICE(""));
+    const char *count = arena_printf(arena, "%u", (unsigned)r->affiliates.count);
+    command_changed(
+        c->call,
+        command_changed_parts(
+            arena, (const struct command_part[]){ { "name", r->config.text[ROOM_NAME] },
+                                                  { "owners", operate_people(r, AFF_OWNER, arena) },
+                                                  { "affiliations", slice_of(count) },
+                                                  { 0 } }),
+        SLICE(""));
     room_commit(r,
                 &(struct room_delta){ .destroy = true,
                                       .by = c->call->who.actor,

@@ -1,5 +1,7 @@
 #include "muc/operate/operate_owner.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -18,7 +20,8 @@ enum {
     TRANSFER_ROOMS_MAX = 1000,
     FAILURES_SHOWN = 10,
     WHY_BYTES_MAX = 255,
-    OWNERS_BYTES_MAX = COMMAND_CHANGED_MAX
+    OWNERS_BYTES_MAX = COMMAND_CHANGED_MAX,
+    OWNERS_NOTE_BYTES = 4 * COMMAND_CHANGED_MAX
 };
 
 struct transfer {
@@ -197,11 +200,16 @@ const struct message_row owner_asked_message = {
 
 static const char *transfer_note(const struct transfer *t, const char *note, slice owners)
 {
-    return strlen(note) >= COMMAND_CHANGED_MAX
-               ? note
-               : arena_printf(t->call->arena, "%s%s%.*s owners=%.*s", note,
-                              *note == '\0' ? "" : " ", SLICE_ARG(t->room[t->at]),
-                              SLICE_ARG(owners));
+    struct buf out;
+    if (strlen(note) >= COMMAND_CHANGED_MAX)
+        return note;
+    buf_init(&out, OWNERS_NOTE_BYTES);
+    buf_add(&out, slice_of(note));
+    command_changed_part(&out, NULL, t->room[t->at]);
+    command_changed_part(&out, "owners", owners);
+    note = slice_cstr(t->call->arena, buf_fit(&out));
+    buf_fini(&out);
+    return note;
 }
 
 static void transfer_finish(const struct transfer *t)
