@@ -819,3 +819,29 @@ def test_only_who_may_add_webhooks_sees_their_paths(make_server):
     short = ["https://hooks.example.org:8443/…", "https://h.example.org/"]
     assert shown == {"administrator": urls, "viewer": short, "auditor": short, "operator": short}
     assert [row["url"] for row in host.rows("webhook", "list")] == urls
+    host.ctl("webhook", "del", str(numbers[0]), "--yes")
+    assert host.api("POST", "/webhooks", {"url": urls[0]}, token=token).status == 403
+    auditor = host.rows("token", "add", "reads", "auditor")[0]["token"]
+    for path in "/audit", "/log?area=command":
+        said = host.api("GET", path, token=auditor)
+        assert said.status == 200 and "webhook add" in said.text and "webhook del" in said.text
+        assert "services" not in said.text and "token=1" not in said.text, path
+    assert "services" not in host.log()
+
+
+def test_webhooks_whose_key_is_lost_are_gone_at_once(make_server, receiver):
+    """With what waits for them."""
+    host = make_server("alice", settings=LOCAL)
+    one = receiver()
+    for events in "user.*", "*":
+        add(host, one.url, events)
+    host.stop()
+    (host.data / "secrets.key").unlink()
+    host.start()
+    host.add_user("dora")
+    assert len(host.rows("webhook", "list")) == 2
+    host.ctl("secrets", "reset", "--yes")
+    assert host.rows("webhook", "list") == []
+    assert "no such webhook" in refusal(host, "webhook", "show", "1")
+    host.restart()
+    assert host.rows("webhook", "list") == [] and not one.of("user.created")

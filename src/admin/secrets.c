@@ -3,6 +3,7 @@
 #include "auth/seal.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -64,13 +65,14 @@ static void secrets_dropped(void *arg, enum store_result result, const struct st
 {
     struct command_call *call = arg;
     (void)b;
-    if (result != STORE_OK)
+    if (result != STORE_OK) {
         command_fail_cause(call, err_of_store(result), NULL);
-    else
-        command_done(call,
-                     "tokens of devices, secrets of components, webhooks, second factors of "
-                     "administrators and secret settings are deleted; remove secrets.key from the "
-                     "data folder if it is there, and restart");
+        return;
+    }
+    EMIT(worker.secrets_dropped, call->worker);
+    command_done(call, "tokens of devices, secrets of components, webhooks, second factors of "
+                       "administrators and secret settings are deleted; remove secrets.key from "
+                       "the data folder if it is there, and restart");
 }
 
 static void secrets_run_reset(struct command_call *call)
@@ -99,6 +101,8 @@ static struct command reset_command = {
     .name = "secrets reset",
     .effect = COMMAND_CHANGES,
     .area = "secrets",
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_WEBHOOKS, /* the one that has secrets in memory which no longer count */
     .asks = "Secrets that cannot be read without the lost key are deleted.",
     .args = (const struct command_arg[]){ { 0 } },
     .run = secrets_run_reset,

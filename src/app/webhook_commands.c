@@ -43,11 +43,28 @@ static bool webhook_stored(struct command_call *call, enum store_result result)
     return result == STORE_OK;
 }
 
+/* Receivers often have a key in the path or the query. */
+static slice webhook_short_url(struct arena *arena, slice url)
+{
+    struct http_uri uri;
+    bool secure = false;
+    if (!webhook_uri(&uri, url, &secure))
+        return SLICE("…");
+    if (slice_eq(uri.path, SLICE("/")))
+        return slice_dup(arena, url);
+    return slice_of(
+        arena_printf(arena, "%s://%.*s/…", secure ? "https" : "http", SLICE_ARG(uri.authority)));
+}
+
 /* Never its secret. */
 static slice webhook_note(const struct command_call *call, int64_t id, slice url, slice events)
 {
-    return slice_of(arena_printf(call->arena, "id=%lld url=%.*s events=%.*s", (long long)id,
-                                 SLICE_ARG(url), SLICE_ARG(events)));
+    return command_changed_parts(
+        call->arena, (const struct command_part[]){
+                         { "id", slice_of(arena_printf(call->arena, "%lld", (long long)id)) },
+                         { "url", webhook_short_url(call->arena, url) },
+                         { "events", events },
+                         { 0 } });
 }
 
 static void webhook_added(void *arg, enum store_result result, const struct store_batch *b)
@@ -153,18 +170,13 @@ static void webhook_add_stamp(struct command_call *call, const char *key, uint64
     command_text(call, key, slice_of(stamp));
 }
 
-/* Receivers often have a key in the path or the query, so only who may make webhooks sees these. */
+/* Those who may make webhooks see all of it. */
 static slice webhook_shown_url(const struct command_call *call, slice url)
 {
-    struct http_uri uri;
-    bool secure = false;
     char permission[COMMAND_PERMISSION_MAX];
     command_permission(&webhook_add_command, permission, sizeof permission);
-    if (principal_may(&call->who, permission) || !webhook_uri(&uri, url, &secure) ||
-        slice_eq(uri.path, SLICE("/")))
-        return slice_dup(call->arena, url);
-    return slice_of(arena_printf(call->arena, "%s://%.*s/…", secure ? "https" : "http",
-                                 SLICE_ARG(uri.authority)));
+    return principal_may(&call->who, permission) ? slice_dup(call->arena, url)
+                                                 : webhook_short_url(call->arena, url);
 }
 
 static void webhook_add_row(struct command_call *call, const struct webhook *h)
@@ -297,6 +309,7 @@ struct command webhook_add_command = {
               .min = 1,
               .max = WEBHOOK_URL_MAX,
               .check = webhook_url_ok,
+              .noted = webhook_short_url,
               .form = "an address such as https://hook.example.org/muster",
               .doc = "the receiver" },
             { .name = "events",

@@ -4,8 +4,10 @@
 #include "auth/seal.h"
 #include "base/alarm.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "io/timer.h"
 #include "store/store.h"
@@ -156,4 +158,17 @@ void webhooks_read_end(void)
 {
     reading.ended = true;
     timer_cancel(&reading.retry);
+}
+
+/* Those that are not read yet are in no row any more. */
+void webhooks_secrets_dropped(struct worker *w)
+{
+    struct list *next;
+    ensure(duty_is_here(w, DUTY_WEBHOOKS));
+    for (struct list *at = webhooks_all.next; at != &webhooks_all; at = next) {
+        struct webhook *h = CONTAINER_OF(at, struct webhook, node);
+        next = at->next;
+        if (h->leaves_us == 0)
+            webhook_leave(h);
+    }
 }

@@ -25,3 +25,5 @@ struct webhook_item {
     unsigned attempts;
 };
 void webhook_waits(struct webhook *h, const struct webhook_item *row);
+/* Their secrets are deleted, and they with them: feature.worker.secrets_dropped. */
+void webhooks_secrets_dropped(struct worker *w);
