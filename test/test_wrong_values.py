@@ -364,3 +364,23 @@ def test_every_argument_of_every_command(make_server, part):
             assert PRECISE.search(told), f"{said}: {told}"
     assert state(server) == before
     alice.ping()
+
+
+def test_no_name_is_like_an_option(make_server):
+    """What is made with such a name could be named behind -- only."""
+    server = make_server("alice")
+    before = state(server)
+    made = set()
+    for name, args in commands(MUSTERD).items():
+        for arg in args:
+            if arg.kind != "required" or arg.name not in ("name", "to"):
+                continue
+            said = words(name, args, {arg.name: "-x"})
+            at = len(name.split())
+            done = server.ctl_run(*said[:at], "--", *said[at:], stdin="planted south wind\n")
+            assert done.returncode in (1, 2), said
+            if "- is not the first" in done.stderr:
+                made.add(name)
+    assert made >= {"group add", "template add", "template rename", "role set", "token add",
+                    "admin create"}
+    assert state(server) == before

@@ -29,6 +29,14 @@ const char *const *param_choices(const struct param *p)
 
 bool param_is_absolute(slice path) { return slice_starts(path, SLICE("/")); }
 
+bool param_is_name(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
+            return false;
+    return text.len > 0 && text.ptr[0] != '-' && !slice_is(text, ".") && !slice_is(text, "..");
+}
+
 /* A bounded text under construction; what does not fit is dropped. */
 struct out {
     char *text;

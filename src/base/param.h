@@ -84,6 +84,10 @@ const char *param_type_name(enum param_type type); /* "bytes" */
 const char *const *param_choices(const struct param *p);
 bool param_is_absolute(slice path); /* a `check`; its `form`: */
 #define PARAM_ABSOLUTE "a path that begins with /"
+/* The same of what operators name, such as groups and roles: never an option of musterctl, nor a
+ * path of the API. */
+bool param_is_name(slice text);
+#define PARAM_NAME "lower-case letters, digits, -, _ and ., but - is not the first"
 static inline bool param_is_text(const struct param *p)
 {
     return p->type == PARAM_TEXT || p->type > PARAM_CHOICE;

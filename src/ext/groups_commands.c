@@ -682,7 +682,7 @@ static void groups_run_member_del(struct command_call *call)
 #define NAME_ARG(of)                                                                               \
     { .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = GROUPS_NAME_BYTES_MAX,              \
       .refers = (of),                                                                              \
-      .check = shared_is_name, .form = "lower-case letters, digits, -, _ and .",                   \
+      .check = shared_is_name, .form = PARAM_NAME,                   \
       .doc = "name of the group" }
 #define GROUP_ARGS                                                                                 \
     { .name = "shown", .kind = ARG_OPTION, .max = GROUPS_SHOWN_BYTES_MAX, .check = utf8_is_line,   \

@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/param.h"
 #include "im/account.h"
 #include "im/core.h"
 
@@ -193,11 +194,7 @@ const struct shared_person *shared_here(const struct shared *t, slice jid)
 
 bool shared_is_name(slice text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
-            return false;
-    return text.len > 0 && text.len <= SHARED_GROUP_BYTES_MAX && !slice_is(text, ".") &&
-           !slice_is(text, ".."); /* nor a path of REST */
+    return text.len <= SHARED_GROUP_BYTES_MAX && param_is_name(text);
 }
 
 bool shared_has_group(const struct shared *t, slice group)

@@ -771,22 +771,15 @@ static void access_account_changed(struct worker *w, slice bare)
         access_changed(w, &(struct asker){ 0 });
 }
 
-bool access_is_name(slice text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
-            return false;
-    return text.len > 0 && !slice_is(text, ".") && !slice_is(text, ".."); /* nor a path of REST */
-}
 #define NAME_ARG(of, text)                                                                         \
     {                                                                                              \
         .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX, .refers = (of),  \
-        .check = access_is_name, .form = ACCESS_NAME_FORM, .doc = text                             \
+        .check = param_is_name, .form = PARAM_NAME, .doc = text                                    \
     }
 #define ROLE_ARG(how)                                                                              \
     {                                                                                              \
         .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .refers = REFERS_ROLE,      \
-        .check = access_is_name, .form = "the name of a role",                                     \
+        .check = param_is_name, .form = "the name of a role",                                      \
         .doc = "its role: see the list of roles"                                                   \
     }
 #define CHANGE                                                                                     \

@@ -79,7 +79,4 @@ bool access_role_given(struct command_call *call, slice *grants); /* of its argu
 bool access_may_give(struct command_call *call, slice grants, slice scope);
 /* Of what `name` has now: nobody changes somebody who can do more than they. */
 bool access_may_change(struct command_call *call, slice name, slice grants, slice scope);
-/* A `check`, and its `form`. */
-bool access_is_name(slice text);
-#define ACCESS_NAME_FORM "lower-case letters, digits, -, _ and ."
 void access_stamp(struct command_call *call, const char *key, uint64_t us); /* 0: nothing */

@@ -478,12 +478,12 @@ static void run_admin_delete(struct command_call *call)
 #define NAME_ARG(OF)                                                                               \
     {                                                                                              \
         .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX, .refers = (OF),  \
-        .check = access_is_name, .form = ACCESS_NAME_FORM, .doc = "its name"                       \
+        .check = param_is_name, .form = PARAM_NAME, .doc = "its name"                              \
     }
 #define ROLE_ARG                                                                                   \
     {                                                                                              \
         .name = "role", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX,                  \
-        .check = access_is_name, .form = "the name of a role", .refers = REFERS_ROLE,              \
+        .check = param_is_name, .form = "the name of a role", .refers = REFERS_ROLE,               \
         .doc = "its role: see the list of roles"                                                   \
     }
 #define PASSWORD_ARG                                                                               \

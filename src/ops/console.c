@@ -189,7 +189,7 @@ bool console_name(slice text, struct arena *arena, slice *out)
     struct jid jid;
     *out = text;
     if (memchr(text.ptr, '@', text.len) == NULL)
-        return text.len <= ACCESS_NAME_MAX && access_is_name(text);
+        return text.len <= ACCESS_NAME_MAX && param_is_name(text);
     if (jid_parse(&jid, text, arena) != OK || jid.local.len == 0 || !jid_is_bare(&jid))
         return false;
     *out = jid.full;

@@ -28,7 +28,7 @@ static bool are_roles(slice text)
 {
     slice one;
     while (slice_word(&text, &one))
-        if (!access_is_name(one))
+        if (!param_is_name(one))
             return false;
     return true;
 }

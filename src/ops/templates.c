@@ -774,22 +774,14 @@ static void run_template_show(struct command_call *call)
 
 /* Rows. */
 
-static bool template_is_name(slice text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
-            return false;
-    return text.len > 0 && !slice_is(text, ".") && !slice_is(text, ".."); /* nor a path of REST */
-}
-
 static const char *const federations[] = { "default", "on", "off", NULL };
 static const char *const shares[] = { "default", "on", "off", NULL };
 static const char *const others[] = { "default", "allow", "block", "ask", NULL };
 /* clang-format off */
 #define NAME_ARG(name_, of, says)                                                                  \
     { .name = (name_), .kind = ARG_POSITIONAL, .min = 1, .max = TEMPLATE_NAME_MAX,                 \
-      .refers = (of), .check = template_is_name, .example = "staff",                               \
-      .form = "lower-case letters, digits, -, _ and .", .doc = (says) }
+      .refers = (of), .check = param_is_name, .example = "staff",                               \
+      .form = PARAM_NAME, .doc = (says) }
 #define LINE_ARG(name_, example_, says)                                                            \
     { .name = (name_), .kind = ARG_OPTION, .max = PROFILE_BYTES_MAX, .check = utf8_is_printable,   \
       .form = "one line without control characters", .example = (example_), .doc = (says) }

@@ -195,7 +195,7 @@ static bool group_who_fits(slice text)
     { .name = "who", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,             \
       .check = (is_right),                                                                         \
       .form = "a department without spaces around it, or group: and the name of a group, which "  \
-              "has lower-case letters, digits, -, _ and . only",                                   \
+              "has " PARAM_NAME,                                   \
       .doc = "the department of accounts, or group:NAME for the members of a group" }
 /* clang-format on */
 static const struct command_arg set_args[] = {
