@@ -891,6 +891,25 @@ def test_only_what_was_shown_is_applied(make_server):
     assert value(server, high) == "200"
 
 
+def test_what_was_shown_is_the_same_after_a_restart(make_server):
+    """Also if a default or a secret is in the candidate."""
+    server = make_server()
+    low, high = PAIR
+    server.ctl("config", "edit", high, "200")
+    server.ctl("config", "edit", low, "--default")
+    server.ctl("config", "edit", "extdisco.turn-secret", "planted south wind")
+    before = server.rows("config", "diff"), server.rows("config", "candidate")
+    server.restart()
+    assert (server.rows("config", "diff"), server.rows("config", "candidate")) == before
+    server.ctl("config", "edit", "extdisco.turn-secret", "planted west wind")
+    assert "not the one that was shown" in refusal(
+        server, "config", "apply", "--shown", before[0][0]["shown"])
+    server.restart()
+    shown, = {row["shown"] for row in server.rows("config", "diff")}
+    server.ctl("config", "apply", "--shown", shown)
+    assert value(server, high) == "200"
+
+
 def test_a_difference_says_why_apply_would_be_refused(make_server):
     """Whatever refuses `config apply` is said before; the rows are shown all the same."""
     server = make_server("alice")

@@ -327,7 +327,7 @@ static void edit_done(struct settings_turn *t)
 {
     const struct settings_turn own = *t;
     strays_forget(t->arg, slice_of(t->item->setting->name));
-    entry_put(t->arg, t->item->setting, t->item->value, t->version, (int64_t)clock_wall_us());
+    entry_put(t->arg, t->item->setting, t->item->value, t->version, t->at_us);
     command_done(own.call,
                  "%s: in the candidate; `config diff` shows it, `config apply` applies it",
                  own.item->setting->name);
@@ -349,12 +349,13 @@ static void edit_begin(struct settings_turn *t)
     if (!candidate_has_room(t, t->arg, item))
         return;
     t->version = last != NULL ? last->version : 0;
+    t->at_us = (int64_t)clock_wall_us();
     if (setting_is_secret(s) && stored.ptr != NULL)
         stored = seal(stored, settings_context(s, t->arena), t->arena);
     struct store_batch *b = settings_batch();
     STORE_ADD(b, &settings_candidate_put, 1, SV_T(slice_of((const char *)t->arg)),
               SV_T(slice_of(s->name)), stored.ptr != NULL ? SV_T(stored) : SV_NULL,
-              SV_I(t->version), SV_I(clock_wall_us()));
+              SV_I(t->version), SV_I(t->at_us));
     settings_commit(t, b);
 }
 
@@ -453,6 +454,7 @@ struct count {
     const struct setting *setting;
     slice was, now;   /* as they are shown */
     slice value;      /* that the candidate had */
+    int64_t at_us;    /* when it was edited */
     const char *text; /* "users with more contacts: 312"; empty: nothing is counted */
     bool deletes;     /* so many, or perhaps some, are deleted */
 };
@@ -484,6 +486,7 @@ static void counting_add(struct counting *c, const struct entry *e, int64_t coun
                            .was = slice_dup(arena, slice_of(was)),
                            .now = settings_show(e->setting, entry_value(e), arena),
                            .value = slice_dup(arena, entry_value(e)),
+                           .at_us = e->at_us,
                            .text = unknown };
     if (impact != NULL)
         one->text = settings_impact_text(impact, count, unknown, arena);
@@ -545,13 +548,19 @@ static void count_row(struct command_call *call, const struct count *one, const 
     command_text(call, "impact", slice_of(one->text));
 }
 
-/* Of all that is counted: another value, or another setting, gives another one. */
+/* Of all that is counted: another value, or another setting, gives another one, and a restart the
+ * same. Of a secret, the time when it was edited stands for it, since the text could be guessed at.
+ */
 static slice shown_text(const struct counting *c)
 {
+    static const struct hash_key key = { 0, 0 };
     uint64_t sum = 0;
     for (const struct count *one = c->first; one != NULL; one = one->next) {
-        sum = sum * 31 + hash_keyed(slice_of(one->setting->name));
-        sum = sum * 31 + (one->value.ptr == NULL ? 1 : hash_keyed(one->value));
+        slice value = one->value;
+        if (value.ptr != NULL && setting_is_secret(one->setting))
+            value = (slice){ (const char *)&one->at_us, sizeof one->at_us };
+        sum = sum * 31 + hash_with(&key, slice_of(one->setting->name));
+        sum = sum * 31 + (value.ptr == NULL ? 1 : hash_with(&key, value));
     }
     return slice_of(arena_printf(c->call->arena, "%016llx", (unsigned long long)sum));
 }
