@@ -321,6 +321,14 @@ static struct store_stmt drop_line = {
     .params = "iiii",
     .cols = "",
 };
+static struct store_stmt empty_line = {
+    .name = "archive.empty",
+    .sql = "UPDATE message SET sender = 0, sender_entry = 0, rcpt = 0, rcpt_entry = 0, flags = 0,"
+           " remote = NULL, stanza = '' WHERE id = $1 AND flags = $2 AND sender_entry = $3"
+           " AND rcpt_entry = $4",
+    .params = "iiii",
+    .cols = "",
+};
 struct store_stmt archive_drop_entry = {
     .name = "archive.drop-entry",
     .sql = "DELETE FROM entry WHERE owner = $1 AND id = $2",
@@ -378,6 +386,7 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &hidden_sides,
                                             &hidden_entries,
                                             &drop_line,
+                                            &empty_line,
                                             &archive_drop_entry,
                                             &archive_owned,
                                             &archive_key,
@@ -518,14 +527,15 @@ static void drop_entry(struct store_batch *b, const struct archive_line *m, int6
     STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(owner), SV_I(entry));
 }
 
-void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+void archive_drop(struct store_batch *b, const struct archive_line *m, bool newest,
+                  struct arena *tmp)
 {
     if (m->rcpt_entry != 0)
         drop_entry(b, m, m->rcpt, m->rcpt_entry);
     if (m->sender_entry != 0)
         drop_entry(b, m, m->sender, m->sender_entry);
     archive_words_forget(b, m, tmp);
-    STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_I(m->flags), SV_I(m->sender_entry),
-              SV_I(m->rcpt_entry));
+    STORE_ADD(b, newest ? &empty_line : &drop_line, 1, SV_I(m->id), SV_I(m->flags),
+              SV_I(m->sender_entry), SV_I(m->rcpt_entry));
     archive_event_remove(b, m);
 }

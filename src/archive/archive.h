@@ -86,7 +86,9 @@ void archive_unedited(struct store_batch *b, int64_t edits);
 /* The event of a message (archive/event.h) goes with it: the same batch leaves nobody who has the
  * message in an archive. Behind archive_size_drop(). */
 void archive_event_remove(struct store_batch *b, const struct archive_line *m);
-/* Deletes a message, with its event. It must still be as it was read; otherwise the batch is a
- * conflict, because its words could not be removed from the full text correctly. The caller calls
+/* Deletes a message, with its event. `newest`: the last row of the log, which stays without
+ * anything in it. The message must still be as it was read; otherwise the batch is a conflict,
+ * because its words could not be removed from the full text correctly. The caller calls
  * archive_edit() once for each batch. */
-void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
+void archive_drop(struct store_batch *b, const struct archive_line *m, bool newest,
+                  struct arena *tmp);

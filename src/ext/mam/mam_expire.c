@@ -42,8 +42,7 @@ struct setting mam_retention = {
     .allow_none = true,
     .unit = "days",
     .doc = "How long messages stay in the archives. Older ones are deleted within an hour, but not "
-           "before the recipient has them, and the newest of a server not before there is a "
-           "newer one. `none` keeps everything.",
+           "before the recipient has them. `none` keeps everything.",
 };
 struct metric mam_expired = { .name = "muster_archive_expired",
                               .kind = METRIC_COUNTER,
@@ -51,27 +50,27 @@ struct metric mam_expired = { .name = "muster_archive_expired",
                                       "archive.retention." };
 struct log_area mam_log = { .name = "archive" };
 
-/* $3: the time before which a message is old. The text of one that is young is not read. The newest
- * row is kept, so that its id is not used again. */
+/* $3: the time before which a message is old. The text of one that is young is not read. */
 #define READ_OLD                                                                                   \
     "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
     " CASE WHEN m.at_us < $3 THEN m.stanza ELSE '' END, m.at_us,"                                  \
     " CASE WHEN m.pending_out <> 0 OR (m.rcpt_entry <> 0 AND m.flags % 2 = 1"                      \
-    " AND m.rcpt_entry > coalesce(b.cursor, 0)) THEN 1 ELSE 0 END"                                 \
+    " AND m.rcpt_entry > coalesce(b.cursor, 0)) THEN 1 ELSE 0 END,"                                \
+    " CASE WHEN m.id < (SELECT max(id) FROM message) THEN 0 ELSE 1 END"                            \
     " FROM message m LEFT JOIN mailbox b ON b.owner = m.rcpt WHERE "
 static struct store_stmt read_oldest = {
     .name = "mam.oldest",
-    .sql = READ_OLD "m.id > $1 AND m.id < (SELECT max(id) FROM message) ORDER BY m.id LIMIT $2",
+    .sql = READ_OLD "m.id > $1 ORDER BY m.id LIMIT $2",
     .params = "iii",
-    .cols = "iiiiiitii",
+    .cols = "iiiiiitiii",
 };
 /* By their index: `+` keeps the databases from that of the ids. */
 static struct store_stmt read_imported = {
     .name = "mam.imported",
     .sql = READ_OLD "+m.id > $1 AND (m.flags & 64) <> 0 AND m.at_us < $3"
-                    " AND +m.id < (SELECT max(id) FROM message) ORDER BY m.at_us LIMIT $2",
+                    " ORDER BY m.at_us LIMIT $2",
     .params = "iii",
-    .cols = "iiiiiitii",
+    .cols = "iiiiiitiii",
 };
 static struct store_stmt read_late = {
     .name = "mam.late",
@@ -167,6 +166,7 @@ static bool add_old(struct pass *p, struct store_batch *b, const struct store_ba
     for (uint32_t i = 0; i < store_row_count(rows, 0) && bytes < STEP_BYTES; i++) {
         struct archive_line m = archive_line_of(rows, 0, i);
         int64_t at_us = store_int(rows, 0, i, 7);
+        bool newest = store_int(rows, 0, i, 9) != 0;
         bool old = at_us < p->before_us;
         further |= old || at_us > p->now_us || (m.flags & MESSAGE_IMPORTED) != 0;
         if (!p->imported)
@@ -175,11 +175,13 @@ static bool add_old(struct pass *p, struct store_batch *b, const struct store_ba
             continue;
         if ((m.flags & MESSAGE_EVENT) != 0) /* it goes with the message that it is about */
             continue;
+        if (newest && m.stanza.len == 0) /* it was old before */
+            continue;
         if (m.id > inserted) /* its entries would come behind it */
             store_read_late(b, STORE_ALL_OWNERS);
         bytes += m.stanza.len;
-        archive_drop(b, &m, tmp);
-        p->removing++;
+        archive_drop(b, &m, newest, tmp);
+        p->removing += m.stanza.len > 0; /* else it was emptied, and counted, as the newest */
     }
     arena_destroy(&tmp);
     return further;
@@ -200,7 +202,7 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
     }
     struct store_batch *b = store_write(worker_store(p->worker), 0);
     bool further = add_old(p, b, rows);
-    if (p->removing > 0) {
+    if (store_stmt_count(b) > 0) {
         archive_edit(b);
         store_submit(b, worker_loop(p->worker), 0, mam_expire_removed, p);
         return;
