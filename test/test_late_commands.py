@@ -161,6 +161,37 @@ def test_memory_is_as_the_disk_after_commands_of_each_kind(make_server, disk):
     assert "ghost" in str(before["token list"]) and before["alarm"] == "critical"
 
 
+@pytest.mark.parametrize("way", [by_socket, by_api])
+def test_what_looks_first_is_as_late_as_what_does_not(make_server, disk, way):
+    """The look waits behind what was written before it, and the change is made when it can be."""
+    server = api_server(functools.partial(make_server, disk=disk))
+    for name in "alice", "bob":
+        server.add_user(name, "secret")
+    server.ctl("template", "add", "staff")
+    server.ctl("group", "add", "all")
+    disk.turn(sync_ms=STILL)
+    late = [*(("group add", {"name": f"g{n}"}) for n in range(3)),
+            *(("template add", {"name": f"t{n}"}) for n in range(3)),
+            ("group set", {"name": "all", "shown": "All"}),
+            ("group-member add", {"name": "all", "users": "bob@localhost"}),
+            ("template set", {"name": "staff", "department": "Sales"}),
+            ("user set", {"jid": "alice@localhost", "template": "staff"}),
+            ("user add", {"jid": "carol@localhost", "password": "secret12", "template": "staff"})]
+    all_late(way(server), server, disk, late)
+    for name in {name for name, _ in late}:
+        before = {"template add": 1, "group add": 1, "user add": 2}.get(name, 0)
+        count = before + len([one for one, _ in late if one == name])
+        until(f"the entries of {name}", lambda: len(entries(server, name)) == count)
+        assert set(entries(server, name)) == {"ok"}, name
+    known_now = [server.rows(*words) for words in (
+        ("group", "list"), ("template", "list"), ("group-member", "list", "all", "--named"),
+        ("user", "show", "alice@localhost"), ("user", "show", "carol@localhost"))]
+    assert [row["name"] for row in known_now[0]] == ["all", "g0", "g1", "g2"]
+    assert [row["name"] for row in known_now[1]] == ["staff", "t0", "t1", "t2"]
+    assert [row["jid"] for row in known_now[2]] == ["bob@localhost"]
+    assert [rows[0]["template"] for rows in known_now[3:]] == ["staff", "staff"]
+
+
 def test_who_fills_in_a_form_hears_in_time(make_server, disk):
     server = make_server("alice", "bob", disk=disk, settings={"admin.accounts": "alice@localhost"})
     alice = server.client("alice")

@@ -156,7 +156,7 @@ static void groups_look(void *arg)
         groups_look_sizes(t, b);
     if (t->notes)
         STORE_ADD(b, &groups_stmt_show, STORE_ANY_ROWS, SV_T(t->name)); /* the last one */
-    store_submit(b, worker_loop(w), 0, groups_looked, t);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, groups_looked, t);
 }
 
 static bool groups_is_there(struct groups_task *t)

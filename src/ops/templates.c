@@ -152,7 +152,7 @@ void templates_read(struct worker *w, slice name, struct arena *arena, templates
     *r = (struct reading){ arena, fn, arg, slice_dup(arena, name) };
     struct store_batch *b = store_read(worker_store(w), templates_lane());
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(name));
-    store_submit(b, worker_loop(w), 0, template_read, r);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, template_read, r);
 }
 
 static void templates_fail_named(struct command_call *call, const char *arg, enum err e)
@@ -227,7 +227,7 @@ void templates_refused(struct worker *w, const struct templates_ask *r)
     STORE_ADD(b, &stmt_is_account, 1, SV_T(r->jid));
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(r->template->name));
     templates_limits(b, r->template);
-    store_submit(b, worker_loop(w), 0, template_refused, own);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, template_refused, own);
 }
 
 static void template_given(void *arg, enum store_result result, const struct store_batch *b)
@@ -408,7 +408,7 @@ static void template_task_read(struct command_call *call, store_done_fn *done)
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(t->name));
     STORE_ADD(b, &stmt_accounts, 1, SV_T(t->name));
     store_add(b, &stmt_all, 1, NULL, 0);
-    store_submit(b, worker_loop(w), 0, done, t);
+    store_submit(b, worker_loop(w), STORE_UNTIL_DONE, done, t);
 }
 
 /* false: the call has failed, since there is no such template. */
@@ -601,7 +601,7 @@ static void template_tell_from(struct template_task *t, slice after)
     ensure(!t->call->ended);
     STORE_ADD(b, &stmt_named_by, STORE_ANY_ROWS, SV_T(command_arg(t->call, "to")), SV_T(after),
               SV_I(TEMPLATE_TOLD_AT_ONCE));
-    store_submit(b, worker_loop(t->call->worker), 0, template_tell, t);
+    store_submit(b, worker_loop(t->call->worker), STORE_UNTIL_DONE, template_tell, t);
 }
 
 static void template_renamed(void *arg, enum store_result result, const struct store_batch *b)
@@ -669,7 +669,7 @@ static void template_rename(void *arg, enum store_result result, const struct st
     STORE_ADD(read, &stmt_with_role, STORE_ANY_ROWS, SV_T(t->name), SV_T(slice_of(set)));
     FEATURES_EACH (f, power)
         f->power->of_template(read, t->name);
-    store_submit(read, worker_loop(w), 0, template_with_role, t);
+    store_submit(read, worker_loop(w), STORE_UNTIL_DONE, template_with_role, t);
 }
 
 static void run_template_rename(struct command_call *call)

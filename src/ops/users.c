@@ -426,7 +426,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
         t->admitted = true;
         struct store_batch *b = store_read(worker_store(a->worker), credentials_lane(t->jid));
         STORE_ADD(b, &users_known, STORE_ANY_ROWS, SV_T(t->jid));
-        store_submit(b, worker_loop(a->worker), 0, user_admit, t);
+        store_submit(b, worker_loop(a->worker), STORE_UNTIL_DONE, user_admit, t);
     } else {
         a->admitted = a->admitted && a->state == ACTOR_READY; /* for another who deletes it */
         user_removed(t, e == OK ? E_NOTFOUND : e);

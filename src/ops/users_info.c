@@ -498,7 +498,7 @@ static void user_set_template_read(void *arg, enum err e, const struct account_t
     } else if (e == E_NOTFOUND) {
         struct store_batch *b = store_read(worker_store(w), credentials_lane(jid));
         STORE_ADD(b, &users_named, 1, SV_T(jid), SV_T(command_arg(call, "template")));
-        store_submit(b, worker_loop(w), 0, user_named_read, call);
+        store_submit(b, worker_loop(w), STORE_UNTIL_DONE, user_named_read, call);
     } else {
         templates_fail(call, e);
     }

@@ -74,7 +74,7 @@ void store_read_long(struct store_batch *b, uint64_t user, uint32_t run_ms)
 uint64_t batch_due_us(const struct store_batch *b, uint64_t began_us)
 {
     uint64_t run_us = began_us + (uint64_t)b->run_ms * 1000, due_us = b->op.deadline_us;
-    if (due_us <= began_us)
+    if (b->op.firm || due_us <= began_us)
         due_us = began_us + (uint64_t)STORE_DEADLINE_MS * 1000;
     return b->run_ms > 0 && run_us < due_us ? run_us : due_us;
 }

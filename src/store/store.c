@@ -309,7 +309,6 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
 {
     bool firm = deadline_ms == STORE_UNTIL_DONE;
     uint64_t ms = deadline_ms > 0 && !firm ? deadline_ms : STORE_DEADLINE_MS;
-    ensure(!firm || b->kind == BATCH_WRITE);
     b->port = port_of(b->store, loop);
     b->submitted_us = clock_mono_us();
     uint64_t due_us = b->submitted_us + ms * 1000;

@@ -39,7 +39,9 @@ enum {
 
 /* In the place of a deadline, of a write: its real result is told, however long that takes. So it
  * is for a change of what is in memory, too, which would else be another than what is stored. That
- * it is late raises the alarm, as with the default. */
+ * it is late raises the alarm, as with the default. Of a read: it waits as long as what was written
+ * on its lane before, and only its own work has the default as its limit. So a change that looks
+ * first ends as one that does not. */
 #define STORE_UNTIL_DONE UINT32_MAX
 
 enum store_result {
