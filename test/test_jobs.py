@@ -536,7 +536,8 @@ def test_a_job_that_has_ended_before_the_server_is_killed_has_its_own_entry(make
     server = make_server("alice")
     done = server.ctl_run("backup", "create", server.folder / ("data" if fails else "backup"))
     assert (done.returncode != 0) == fails
-    until("its entry", lambda: not stored_jobs(server))
+    until("its entry", lambda: server.rows("audit", "list", "--command", "backup create"))
+    assert not stored_jobs(server)
     server.kill()
     server.start()
     entry, = server.rows("audit", "list", "--command", "backup create")

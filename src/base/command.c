@@ -614,6 +614,7 @@ static size_t audit_text(struct buf *out, slice text, const char *kept, const ch
 {
     size_t at = 0;
     uint32_t cp;
+    ensure(kept != NULL && escaped != NULL);
     for (int len; at < text.len; at += (size_t)len) {
         char code[12];
         slice one = slice_from(text, at);
@@ -658,6 +659,7 @@ static void audit_value(struct buf *out, slice value, const char *marks, size_t 
 
 void command_changed_part(struct buf *out, const char *name, slice value)
 {
+    ensure(name == NULL || *name != '\0');
     bool first = out->len == 0 || out->ptr[out->len - 1] == '\n';
     buf_printf(out, "%s%s%s", first ? "" : " ", name != NULL ? name : "", name != NULL ? "=" : "");
     audit_value(out, value, name != NULL ? " \"" : " \"=", AUDIT_BYTES_MAX);

@@ -63,6 +63,7 @@ static void job_written(void *arg, enum store_result result, const struct store_
 {
     struct job_said *said = arg;
     (void)b;
+    ensure(said->stored != NULL && said->number != 0);
     if (result == STORE_OK)
         said->stored(said->number, said->text);
     arena_destroy(&said->arena);
@@ -99,6 +100,7 @@ void audit_job_told(uint64_t number, slice text, audit_job_fn *stored)
 {
     struct store_batch *b = job_batch();
     struct job_said *said = NULL;
+    ensure(number != 0);
     STORE_ADD(b, &audit_job_told_stmt, STORE_ANY_ROWS, SV_I((int64_t)number), SV_T(text));
     if (stored != NULL) {
         struct arena *arena = arena_create(0);

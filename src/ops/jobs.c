@@ -227,6 +227,7 @@ static bool job_is_stored(const struct job *j) { return j->call != NULL && worke
 static bool job_is_due(struct job *j)
 {
     uint64_t now_us = clock_mono_us();
+    ensure(j->state == JOB_RUNNING);
     if (now_us < j->told_us + TOLD_EVERY_US)
         return false;
     j->told_us = now_us;

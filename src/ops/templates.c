@@ -209,6 +209,7 @@ static void template_refused(void *arg, enum store_result result, const struct s
     const struct templates_ask *r = arg;
     const char *text = NULL;
     enum err e = err_of_store(result);
+    ensure(r->template != NULL);
     if (e == OK && store_int(b, 0, 0, 0) == 0) {
         text = templates_refusal(b, 2, r->template, 0, r->arena);
         e = text != NULL ? E_LIMIT : E_CONFLICT;

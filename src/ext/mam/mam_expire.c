@@ -168,6 +168,7 @@ static bool add_old(struct pass *p, struct store_batch *b, const struct store_ba
         int64_t at_us = store_int(rows, 0, i, 7);
         bool newest = store_int(rows, 0, i, 9) != 0;
         bool old = at_us < p->before_us;
+        ensure(m.id > p->position || p->imported);
         further |= old || at_us > p->now_us || (m.flags & MESSAGE_IMPORTED) != 0;
         if (!p->imported)
             p->next = m.id;
