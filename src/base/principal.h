@@ -32,6 +32,8 @@ struct principal {
     slice grants; /* patterns of the role */
     slice scope;  /* patterns too: only what both give; ptr NULL: as far as the role goes */
     slice own;    /* bare JID of the user behind it, whose own account COMMAND_OWN is for */
+    int64_t generation; /* of a token or an administrator: another one has got its name, or what it
+                         * is let in with has changed, where it is another number. 0: none */
 };
 
 enum { GRANTS_BYTES_MAX = 2048 };

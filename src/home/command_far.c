@@ -26,6 +26,7 @@ struct command_asked {
     uint8_t kind; /* enum principal_kind */
     bool scoped;  /* has a scope, perhaps an empty one */
     slice from, role, grants, scope, own;
+    int64_t generation;
 };
 static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, name, 64),
@@ -41,6 +42,7 @@ static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, grants, GRANTS_BYTES_MAX),
     F_TEXT(struct command_asked, scope, GRANTS_BYTES_MAX),
     F_TEXT(struct command_asked, own, ACTOR_MAX),
+    F_I64(struct command_asked, generation),
     { 0 },
 };
 
@@ -153,7 +155,8 @@ static bool far_ask(struct command_call *call, struct buf *args, struct command_
                                    .role = who->role,
                                    .grants = who->grants,
                                    .scope = who->scope,
-                                   .own = who->own };
+                                   .own = who->own,
+                                   .generation = who->generation };
     return true;
 }
 
@@ -306,7 +309,8 @@ static bool far_begin(struct command_call *call, struct worker *w,
                                            .scope = !asked->scoped             ? (slice){ 0 }
                                                     : asked->scope.ptr == NULL ? SLICE("")
                                                                                : asked->scope,
-                                           .own = asked->own },
+                                           .own = asked->own,
+                                           .generation = asked->generation },
                       call->arena);
     call->discreet = asked->discreet;
     if (call->command == NULL)

@@ -16,6 +16,7 @@
 #include "ops/access_lists.h"
 #include "ops/access_pattern.h"
 #include "ops/access_table.h"
+#include "ops/access_turn.h"
 #include "ops/admins.h"
 #include "ops/owner.h"
 #include <openssl/crypto.h>
@@ -219,6 +220,7 @@ static void access_start(struct worker *w)
 
 static void access_worker_ended(struct worker *w)
 {
+    access_turns_end(w);
     if (worker_index(w) == 0)
         access_table_free();
 }
@@ -286,6 +288,7 @@ enum err access_of_token(struct worker *w, slice token, slice from, struct arena
             .actor = slice_of(arena_printf(arena, "token:%.*s", SLICE_ARG(k->name))),
             .from = slice_dup(arena, from),
             .scope = k->scope.len > 0 ? slice_dup(arena, k->scope) : (slice){ 0 },
+            .generation = (int64_t)k->created_us,
         };
         give_role(t, k->role, arena, out);
         note_use(w, k, now_us);
@@ -415,17 +418,21 @@ static void access_told(struct worker *w, void *arg)
     struct change *c = arg;
     (void)w;
     command_done(c->call, "%.*s: %s", SLICE_ARG(c->name), c->done);
+    access_turn_over();
 }
 
 static void access_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct change *c = arg;
+    if (result == STORE_OK && store_changed(b, 0) > 0) {
+        access_changed(c->call->worker, &(struct asker){ .done = access_told, .arg = c });
+        return;
+    }
     if (result != STORE_OK)
         command_fail_cause(c->call, err_of_store(result), NULL);
-    else if (store_changed(b, 0) == 0)
-        command_fail(c->call, E_NOTFOUND, "%.*s: %s", SLICE_ARG(c->name), c->missing);
     else
-        access_changed(c->call->worker, &(struct asker){ .done = access_told, .arg = c });
+        command_fail(c->call, E_NOTFOUND, "%.*s: %s", SLICE_ARG(c->name), c->missing);
+    access_turn_over();
 }
 
 struct store_batch *access_change(struct command_call *call)
@@ -440,6 +447,7 @@ void access_submit(struct command_call *call, struct store_batch *b, slice name,
     struct worker *w = call->worker;
     struct change *c = arena_new(call->arena, struct change, 1);
     *c = (struct change){ call, done, missing, name };
+    access_turn_keep();
     store_submit(b, worker_loop(w), STORE_UNTIL_DONE, access_stored, c);
 }
 
@@ -478,6 +486,53 @@ void access_fail_unread(struct command_call *call)
     command_fail(call, E_DOWN, "the roles cannot be read: %s", err_text(E_DOWN));
 }
 
+/* What the actor of the call may do now, and the generation; in the arena of the call. */
+static int64_t actor_now(const struct command_call *call, const struct access_table *t,
+                         struct principal *now)
+{
+    slice via, name;
+    slice_cut(owner_of_call(call), ':', &via, &name);
+    const struct token *k = call->who.kind == PRINCIPAL_TOKEN ? access_token(t, name) : NULL;
+    const struct person *p = access_person(t, name);
+    const struct admin *a = access_admin(t, name);
+    if (call->who.kind == PRINCIPAL_TOKEN) {
+        if (k != NULL && !atomic_load(&k->expired))
+            give_role(t, k->role, call->arena, now);
+        return k == NULL ? 0 : (int64_t)k->created_us;
+    }
+    if (access_account_disabled(t, name) || (p != NULL && p->disabled))
+        return 0;
+    if (p != NULL)
+        give_role(t, p->role, call->arena, now);
+    else if (admins_has(name))
+        give_role(t, SLICE("administrator"), call->arena, now);
+    else if (a != NULL)
+        give_role(t, a->role, call->arena, now);
+    return p == NULL ? 0 : p->generation;
+}
+
+/* Whether the actor has what it was let in with, before the turn of its call. Without a role it
+ * does only what everybody may do with their own account. */
+static bool has_access_still(struct command_call *call)
+{
+    struct principal now = { 0 };
+    bool has = !principal_is_remote(&call->who) || call->who.grants.len == 0;
+    const struct access_table *t = access_table_begin();
+    bool read = t != NULL;
+    if (read && !has)
+        has = actor_now(call, t, &now) == call->who.generation &&
+              slice_eq(now.grants, call->who.grants);
+    access_table_end();
+    if (!read)
+        access_fail_unread(call);
+    else if (!has)
+        command_fail(call, E_DENIED,
+                     "what %.*s may do was changed or taken meanwhile; log in again, or use "
+                     "another token",
+                     SLICE_ARG(owner_of_call(call)));
+    return read && has;
+}
+
 bool access_role_grants(struct command_call *call, slice name, slice *grants)
 {
     const struct access_table *t = access_table_begin();
@@ -510,8 +565,7 @@ static bool is_built_in(struct command_call *call, slice name)
     return call->ended;
 }
 
-/* What it is now, in the arena; ptr NULL: there is none. */
-static slice grants_now(struct command_call *call, slice name)
+slice access_grants_now(struct command_call *call, slice name)
 {
     const struct access_table *t = access_table_begin();
     const struct role *r = t == NULL ? NULL : access_role(t, name);
@@ -528,10 +582,10 @@ static slice admin_role_now(struct command_call *call, slice jid)
     return now;
 }
 
-static void run_role_set(struct command_call *call)
+static void turn_role_set(struct command_call *call)
 {
     slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
-    slice now = grants_now(call, name);
+    slice now = access_grants_now(call, name);
     if (!access_patterns_known(call, "permissions") || is_built_in(call, name) ||
         !access_may_change(call, name, now, (slice){ 0 }) ||
         !access_may_give(call, grants, (slice){ 0 }))
@@ -541,6 +595,8 @@ static void run_role_set(struct command_call *call)
     STORE_ADD(b, &role_put, 1, SV_T(name), SV_T(grants));
     access_submit(call, b, name, "role set", "");
 }
+
+static void run_role_set(struct command_call *call) { access_in_turn(call, turn_role_set); }
 
 /* The first token or account with the role; empty: none. In the arena. */
 static slice role_user(struct command_call *call, slice role)
@@ -561,10 +617,10 @@ static slice role_user(struct command_call *call, slice role)
     return user;
 }
 
-static void run_role_del(struct command_call *call)
+static void turn_role_del(struct command_call *call)
 {
     slice name = command_arg(call, "name"), user = role_user(call, name);
-    slice now = grants_now(call, name);
+    slice now = access_grants_now(call, name);
     if (is_built_in(call, name) || !access_may_change(call, name, now, (slice){ 0 }))
         return;
     if (user.len > 0) {
@@ -578,13 +634,13 @@ static void run_role_del(struct command_call *call)
     access_submit(call, b, name, "role deleted", "there is no such role; `role list` shows all");
 }
 
+static void run_role_del(struct command_call *call) { access_in_turn(call, turn_role_del); }
+
 static bool has_token_room(struct command_call *call, slice name)
 {
-    bool there = false;
     const struct access_table *t = access_table_begin();
+    bool there = access_token(t, name) != NULL;
     bool full = t != NULL && t->token_count >= ACCESS_TOKENS_MAX;
-    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
-        there = there || slice_eq(t->tokens[i].name, name);
     access_table_end();
     if (there)
         command_fail(call, E_EXISTS, "there is a token %.*s already; `token revoke` ends it",
@@ -618,9 +674,11 @@ static bool token_end(struct command_call *call, uint64_t now_us, uint64_t *end_
     *end_us = now_us + 1000 * (uint64_t)command_number(call, "expires", 0);
     slice_cut(call->who.actor, ':', &mark, &name);
     const struct access_table *t = access_table_begin();
-    for (uint32_t i = 0; !there && t != NULL && i < t->token_count; i++)
-        if ((there = slice_eq(t->tokens[i].name, name)))
-            most_us = t->tokens[i].expires_us;
+    const struct token *k = there ? NULL : access_token(t, name);
+    if (k != NULL) {
+        most_us = k->expires_us;
+        there = true;
+    }
     access_table_end();
     if (*end_us == now_us) /* nothing was said */
         *end_us = most_us;
@@ -637,7 +695,7 @@ static bool token_end(struct command_call *call, uint64_t now_us, uint64_t *end_
     return !call->ended;
 }
 
-static void run_token_add(struct command_call *call)
+static void turn_token_add(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = command_arg(call, "role"), grants = { 0 };
     slice scope = command_arg(call, "scope");
@@ -662,6 +720,8 @@ static void run_token_add(struct command_call *call)
                   "there is such a token already; `token revoke` ends it");
 }
 
+static void run_token_add(struct command_call *call) { access_in_turn(call, turn_token_add); }
+
 void access_stamp(struct command_call *call, const char *key, uint64_t us)
 {
     char stamp[CLOCK_STAMP_LEN];
@@ -671,18 +731,18 @@ void access_stamp(struct command_call *call, const char *key, uint64_t us)
     command_text(call, key, slice_dup(call->arena, slice_of(stamp)));
 }
 
-static void run_token_revoke(struct command_call *call)
+static void turn_token_revoke(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = { 0 }, scope = { 0 }, by = { 0 };
     const struct access_table *t = access_table_begin();
-    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
-        if (slice_eq(t->tokens[i].name, name)) {
-            role = slice_dup(call->arena, t->tokens[i].role);
-            scope = slice_dup(call->arena, t->tokens[i].scope);
-            by = slice_dup(call->arena, t->tokens[i].made_by);
-        }
+    const struct token *k = access_token(t, name);
+    if (k != NULL) {
+        role = slice_dup(call->arena, k->role);
+        scope = slice_dup(call->arena, k->scope);
+        by = slice_dup(call->arena, k->made_by);
+    }
     access_table_end();
-    if (!access_may_change(call, name, grants_now(call, role), scope))
+    if (!access_may_change(call, name, access_grants_now(call, role), scope))
         return;
     if (role.len > 0)
         command_changed(call,
@@ -696,6 +756,8 @@ static void run_token_revoke(struct command_call *call)
     access_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");
 }
 
+static void run_token_revoke(struct command_call *call) { access_in_turn(call, turn_token_revoke); }
+
 /* For themselves nobody changes who is an administrator; nor of somebody who has more than they. */
 static bool may_change_admin(struct command_call *call, slice jid)
 {
@@ -708,11 +770,12 @@ static bool may_change_admin(struct command_call *call, slice jid)
                      "%.*s is an administrator by the setting admin.accounts; change that",
                      SLICE_ARG(jid));
     else
-        access_may_change(call, jid, grants_now(call, admin_role_now(call, jid)), (slice){ 0 });
+        access_may_change(call, jid, access_grants_now(call, admin_role_now(call, jid)),
+                          (slice){ 0 });
     return !call->ended;
 }
 
-static void run_admin_add(struct command_call *call)
+static void turn_admin_add(struct command_call *call)
 {
     slice jid = command_arg(call, "jid"), role = command_arg(call, "role"), grants = { 0 };
     const struct access_table *t = access_table_begin();
@@ -731,7 +794,9 @@ static void run_admin_add(struct command_call *call)
                   "there is no such account; `user add` makes it first");
 }
 
-static void run_admin_remove(struct command_call *call)
+static void run_admin_add(struct command_call *call) { access_in_turn(call, turn_admin_add); }
+
+static void turn_admin_remove(struct command_call *call)
 {
     slice jid = command_arg(call, "jid");
     if (!may_change_admin(call, jid))
@@ -742,6 +807,8 @@ static void run_admin_remove(struct command_call *call)
     access_submit(call, b, jid, "role taken",
                   "this account has no role; `admin list` shows those that have one");
 }
+
+static void run_admin_remove(struct command_call *call) { access_in_turn(call, turn_admin_remove); }
 
 /* An account is deleted: whoever gets its address next has no role. */
 static void access_remove(struct account *a, struct store_batch *b)
@@ -756,7 +823,11 @@ static void accounts_changed(struct worker *w, const struct setting *s)
 }
 
 /* Who is in the list has a role: a row of ops/admins.h, which knows nothing of roles. */
-static void access_begin(void) { admin_accounts.changed = accounts_changed; }
+static void access_begin(void)
+{
+    admin_accounts.changed = accounts_changed;
+    access_turns_begin(has_access_still);
+}
 
 static void access_account_gone(struct worker *w, slice bare)
 {

@@ -87,6 +87,14 @@ const struct role *access_role(const struct access_table *t, slice name)
     return NULL;
 }
 
+const struct token *access_token(const struct access_table *t, slice name)
+{
+    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
+        if (slice_eq(t->tokens[i].name, name))
+            return &t->tokens[i];
+    return NULL;
+}
+
 const struct person *access_person(const struct access_table *t, slice name)
 {
     for (uint32_t i = 0; t != NULL && i < t->person_count; i++)

@@ -52,6 +52,7 @@ extern struct store_stmt access_roles_stmt, access_tokens_stmt, access_admins_st
 const struct access_table *access_table_begin(void);
 void access_table_end(void);
 const struct role *access_role(const struct access_table *t, slice name);
+const struct token *access_token(const struct access_table *t, slice name);
 const struct person *access_person(const struct access_table *t, slice name);
 const struct admin *access_admin(const struct access_table *t, slice bare);
 /* Whether its domain is served; t NULL: nobody knows, and none is left out. */
@@ -65,9 +66,9 @@ void access_table_add(struct store_batch *b);
 void access_table_set(const struct node *n, enum store_result result, const struct store_batch *b);
 void access_table_free(void);
 
-/* A change by a command at the home of DUTY_ACCESS: its batch, and its end when all nodes have read
- * the table again. done, missing: said behind the name; `missing` if the first statement changed
- * nothing. */
+/* A change by a command, in its turn (ops/access_turn.h): its batch, and its end when all nodes
+ * have read the table again. done, missing: said behind the name; `missing` if the first statement
+ * changed nothing. */
 struct store_batch *access_change(struct command_call *call);
 void access_submit(struct command_call *call, struct store_batch *b, slice name, const char *done,
                    const char *missing);
@@ -77,6 +78,8 @@ void access_fail_unread(struct command_call *call);
 bool access_role_grants(struct command_call *call, slice name, slice *grants);
 bool access_role_given(struct command_call *call, slice *grants); /* of its argument `role` */
 bool access_may_give(struct command_call *call, slice grants, slice scope);
+/* What a role gives now, in the arena of the call; ptr NULL: there is no such role. */
+slice access_grants_now(struct command_call *call, slice name);
 /* Of what `name` has now: nobody changes somebody who can do more than they. */
 bool access_may_change(struct command_call *call, slice name, slice grants, slice scope);
 void access_stamp(struct command_call *call, const char *key, uint64_t us); /* 0: nothing */

@@ -9,6 +9,7 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "ops/access_table.h"
+#include "ops/access_turn.h"
 #include "ops/second_factor.h"
 #include "xmpp/jid.h"
 #include <openssl/crypto.h>
@@ -238,21 +239,58 @@ static void add_keys(struct store_batch *b, const struct password_change *c)
     STORE_ADD(b, &keys_trim, STORE_ANY_ROWS, SV_T(c->name), SV_I(kept > 1 ? kept : 1));
 }
 
-static void password_is_made(struct password_job *j)
+static bool is_there(struct command_call *call, slice name, slice *role)
 {
-    struct password_change *c = j->arg;
+    const struct person *p = access_person(access_table_begin(), name);
+    bool there = p != NULL;
+    *role = there ? slice_dup(call->arena, p->role) : (slice){ 0 };
+    access_table_end();
+    return there;
+}
+
+/* Nobody changes their own role or state, or somebody who has more than they. */
+static bool may_change_person(struct command_call *call, slice name)
+{
+    slice role, rest = call->who.actor, own = { 0 };
+    if (slice_starts(rest, SLICE("console:")))
+        slice_cut(slice_from(rest, sizeof "console:" - 1), '/', &own, &rest);
+    if (!is_there(call, name, &role))
+        command_fail(call, E_NOTFOUND,
+                     "%.*s: there is no such administrator; `admin list` shows all",
+                     SLICE_ARG(name));
+    else if (slice_eq(own, name) && strcmp(call->command->name, "admin password") != 0)
+        command_fail(call, E_DENIED,
+                     "this is your own name; another administrator, or musterctl at the server, "
+                     "changes it");
+    else /* whose role is gone can do nothing */
+        access_may_change(call, name, access_grants_now(call, role), (slice){ 0 });
+    return !call->ended;
+}
+
+static bool may_create_person(struct command_call *call, slice name)
+{
+    slice role, grants;
+    const struct access_table *t = access_table_begin();
+    bool full = t != NULL && t->person_count >= ACCESS_ADMINS_MAX;
+    access_table_end();
+    if (is_there(call, name, &role))
+        command_fail(call, E_EXISTS, "there is an administrator %.*s already", SLICE_ARG(name));
+    else if (full)
+        command_fail(call, E_LIMIT, "there are %d administrators, which is the most; delete one",
+                     ACCESS_ADMINS_MAX);
+    else if (access_role_given(call, &grants))
+        access_may_give(call, grants, (slice){ 0 });
+    return !call->ended;
+}
+
+/* In its turn. While the key was made, another call may have changed what it begins with. */
+static void password_write(void *arg)
+{
+    struct password_change *c = arg;
     struct command_call *call = c->call;
     int64_t now_us = (int64_t)clock_wall_us();
-    ensure(worker_is_here(call->worker) && !call->ended);
-    if (j->e != OK) {
-        command_fail(call, E_AGAIN, "the server is busy with passwords; try again");
+    if (c->creates ? !may_create_person(call, c->name) : !may_change_person(call, c->name))
         return;
-    }
-    if (j->fits) {
-        command_fail(call, E_CONFLICT,
-                     "this password was used before; choose another (admin.password-history)");
-        return;
-    }
     struct store_batch *b = access_change(call);
     if (c->creates)
         STORE_ADD(b, &person_put, 1, SV_T(c->name), SV_T(command_arg(call, "role")), SV_I(now_us));
@@ -260,7 +298,7 @@ static void password_is_made(struct password_job *j)
         STORE_ADD(b, &person_changed, 1, SV_T(c->name), SV_I(now_us));
     add_keys(b, c);
     OPENSSL_cleanse(c->keys, sizeof c->keys);
-    OPENSSL_cleanse(&j->made, sizeof j->made);
+    OPENSSL_cleanse(&c->job.made, sizeof c->job.made);
     if (c->made) {
         command_row(call);
         command_text(call, "name", c->name);
@@ -268,6 +306,19 @@ static void password_is_made(struct password_job *j)
     }
     access_submit(call, b, c->name, c->creates ? "administrator made" : "password changed",
                   "there is no such administrator; `admin list` shows all");
+}
+
+static void password_is_made(struct password_job *j)
+{
+    struct password_change *c = j->arg;
+    ensure(worker_is_here(c->call->worker) && !c->call->ended);
+    if (j->e != OK)
+        command_fail(c->call, E_AGAIN, "the server is busy with passwords; try again");
+    else if (j->fits)
+        command_fail(c->call, E_CONFLICT,
+                     "this password was used before; choose another (admin.password-history)");
+    else
+        access_in_turn_with(c->call, password_write, c);
 }
 
 static void password_run_job(struct password_change *c, unsigned count)
@@ -311,34 +362,6 @@ static struct password_change *password_change_new(struct command_call *call)
 
 /* Commands. */
 
-static bool is_there(struct command_call *call, slice name, slice *role)
-{
-    const struct person *p = access_person(access_table_begin(), name);
-    bool there = p != NULL;
-    *role = there ? slice_dup(call->arena, p->role) : (slice){ 0 };
-    access_table_end();
-    return there;
-}
-
-/* Nobody changes their own role or state, or somebody who has more than they. */
-static bool may_change_person(struct command_call *call, slice name)
-{
-    slice role, grants, rest = call->who.actor, own = { 0 };
-    if (slice_starts(rest, SLICE("console:")))
-        slice_cut(slice_from(rest, sizeof "console:" - 1), '/', &own, &rest);
-    if (!is_there(call, name, &role))
-        command_fail(call, E_NOTFOUND,
-                     "%.*s: there is no such administrator; `admin list` shows all",
-                     SLICE_ARG(name));
-    else if (slice_eq(own, name) && strcmp(call->command->name, "admin password") != 0)
-        command_fail(call, E_DENIED,
-                     "this is your own name; another administrator, or musterctl at the server, "
-                     "changes it");
-    else if (access_role_grants(call, role, &grants))
-        access_may_change(call, name, grants, (slice){ 0 });
-    return !call->ended;
-}
-
 static void create_compared(struct password_job *j)
 {
     struct password_change *c = j->arg;
@@ -374,10 +397,6 @@ static void create_keys_read(void *arg, enum store_result result, const struct s
 static void create_again(struct command_call *call)
 {
     slice name = command_arg(call, "name");
-    if (command_arg(call, "password").len == 0) {
-        command_fail(call, E_EXISTS, "there is an administrator %.*s already", SLICE_ARG(name));
-        return;
-    }
     struct password_change *c = may_change_person(call, name) ? password_change_new(call) : NULL;
     if (c == NULL)
         return;
@@ -388,21 +407,12 @@ static void create_again(struct command_call *call)
 
 static void run_create(struct command_call *call)
 {
-    slice name = command_arg(call, "name"), role, grants;
-    const struct access_table *t = access_table_begin();
-    bool full = t != NULL && t->person_count >= ACCESS_ADMINS_MAX;
-    access_table_end();
-    if (is_there(call, name, &role)) {
+    slice name = command_arg(call, "name"), role;
+    if (is_there(call, name, &role) && command_arg(call, "password").len > 0) {
         create_again(call);
         return;
     }
-    if (full)
-        command_fail(call, E_LIMIT, "there are %d administrators, which is the most; delete one",
-                     ACCESS_ADMINS_MAX);
-    if (call->ended || !access_role_given(call, &grants) ||
-        !access_may_give(call, grants, (slice){ 0 }))
-        return;
-    struct password_change *c = password_change_new(call);
+    struct password_change *c = may_create_person(call, name) ? password_change_new(call) : NULL;
     if (c == NULL)
         return;
     command_changed(call, (slice){ 0 }, command_arg(call, "role"));
@@ -428,7 +438,7 @@ static void run_password(struct command_call *call)
     store_submit(b, worker_loop(w), 0, password_history_read, c);
 }
 
-static void run_role(struct command_call *call)
+static void turn_admin_role(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role = command_arg(call, "role"), was, grants;
     if (!may_change_person(call, name) || !access_role_given(call, &grants) ||
@@ -442,6 +452,8 @@ static void run_role(struct command_call *call)
     access_submit(call, b, name, "role given", "there is no such administrator");
 }
 
+static void run_role(struct command_call *call) { access_in_turn(call, turn_admin_role); }
+
 static void set_state(struct command_call *call, int64_t disabled, const char *done)
 {
     slice name = command_arg(call, "name");
@@ -453,14 +465,21 @@ static void set_state(struct command_call *call, int64_t disabled, const char *d
     access_submit(call, b, name, done, "there is no such administrator");
 }
 
-static void run_admin_disable(struct command_call *call)
+static void turn_admin_disable(struct command_call *call)
 {
     set_state(call, 1, "disabled, and its sessions ended");
 }
 
-static void run_admin_enable(struct command_call *call) { set_state(call, 0, "enabled"); }
+static void run_admin_disable(struct command_call *call)
+{
+    access_in_turn(call, turn_admin_disable);
+}
 
-static void run_admin_delete(struct command_call *call)
+static void turn_admin_enable(struct command_call *call) { set_state(call, 0, "enabled"); }
+
+static void run_admin_enable(struct command_call *call) { access_in_turn(call, turn_admin_enable); }
+
+static void turn_admin_delete(struct command_call *call)
 {
     slice name = command_arg(call, "name"), role;
     if (!may_change_person(call, name))
@@ -474,6 +493,8 @@ static void run_admin_delete(struct command_call *call)
     access_submit(call, b, name, "deleted, and its sessions ended",
                   "there is no such administrator");
 }
+
+static void run_admin_delete(struct command_call *call) { access_in_turn(call, turn_admin_delete); }
 
 #define NAME_ARG(OF)                                                                               \
     {                                                                                              \

@@ -289,6 +289,7 @@ static void fill_principal(const struct console_session *s, struct arena *arena,
     bool account = memchr(s->name.ptr, '@', s->name.len) != NULL;
     ensure(s->used);
     who->kind = PRINCIPAL_ADMIN;
+    who->generation = s->generation;
     who->actor = console_actor(arena, s->name, s->id);
     who->from = slice_dup(arena, slice_of(s->from));
     who->own = account && s->must == 0 ? slice_dup(arena, s->name) : (slice){ 0 };

@@ -5,17 +5,9 @@
 #include "ops/access_table.h"
 #include <stdatomic.h>
 
-static const struct token *token_named(const struct access_table *t, slice name)
-{
-    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
-        if (slice_eq(t->tokens[i].name, name))
-            return &t->tokens[i];
-    return NULL;
-}
-
 static bool token_may(const struct access_table *t, slice name, const char *permission)
 {
-    const struct token *k = token_named(t, name);
+    const struct token *k = access_token(t, name);
     const struct role *r = k == NULL ? NULL : access_role(t, k->role);
     return r != NULL && !atomic_load(&k->expired) &&
            (k->expires_us == 0 || clock_wall_us() < k->expires_us) &&
@@ -69,7 +61,7 @@ uint64_t owner_expires_us(slice owner)
     slice via, name;
     if (!slice_cut(owner, ':', &via, &name) || !slice_is(via, "token"))
         return 0;
-    const struct token *k = token_named(access_table_begin(), name);
+    const struct token *k = access_token(access_table_begin(), name);
     uint64_t expires_us = k == NULL ? 0 : k->expires_us;
     access_table_end();
     return expires_us;

@@ -13,6 +13,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "ops/access_table.h"
+#include "ops/access_turn.h"
 #include "ops/console.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -223,7 +224,7 @@ static bool factor_name(struct command_call *call, slice *name)
     return !call->ended;
 }
 
-static void run_totp(struct command_call *call)
+static void turn_totp(struct command_call *call)
 {
     unsigned char secret[TOTP_SECRET_BYTES];
     char text[TOTP_BASE32_TEXT + 1];
@@ -253,6 +254,8 @@ static void run_totp(struct command_call *call)
                   "it has a second factor already; `admin totp-remove` ends that first");
 }
 
+static void run_totp(struct command_call *call) { access_in_turn(call, turn_totp); }
+
 /* Ten new recovery codes, in rows of the call. */
 static void add_recovery(struct command_call *call, struct store_batch *b, slice name)
 {
@@ -273,7 +276,22 @@ static void add_recovery(struct command_call *call, struct store_batch *b, slice
 struct confirming {
     struct command_call *call;
     slice name;
+    int64_t step;
 };
+
+/* In its turn. */
+static void confirm_write(void *arg)
+{
+    struct confirming *c = arg;
+    struct command_call *call = c->call;
+    if (!factor_name(call, &c->name))
+        return;
+    struct store_batch *b = access_change(call);
+    STORE_ADD(b, &factor_confirm, 1, SV_T(c->name), SV_I(c->step));
+    add_recovery(call, b, c->name);
+    access_submit(call, b, c->name,
+                  "the second factor is on; keep the recovery codes, they are not shown again", "");
+}
 
 static void confirm_read(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -299,11 +317,8 @@ static void confirm_read(void *arg, enum store_result result, const struct store
                      "server and of the app");
         return;
     }
-    struct store_batch *write = access_change(call);
-    STORE_ADD(write, &factor_confirm, 1, SV_T(c->name), SV_I(step));
-    add_recovery(call, write, c->name);
-    access_submit(call, write, c->name,
-                  "the second factor is on; keep the recovery codes, they are not shown again", "");
+    c->step = step;
+    access_in_turn_with(call, confirm_write, c);
 }
 
 static void run_totp_confirm(struct command_call *call)
@@ -318,7 +333,7 @@ static void run_totp_confirm(struct command_call *call)
     store_submit(b, worker_loop(w), 0, confirm_read, c);
 }
 
-static void run_totp_remove(struct command_call *call)
+static void turn_totp_remove(struct command_call *call)
 {
     slice name;
     if (!factor_name(call, &name))
@@ -328,7 +343,9 @@ static void run_totp_remove(struct command_call *call)
     access_submit(call, b, name, "the second factor is off", "it has no second factor");
 }
 
-static void run_recovery(struct command_call *call)
+static void run_totp_remove(struct command_call *call) { access_in_turn(call, turn_totp_remove); }
+
+static void turn_recovery(struct command_call *call)
 {
     slice name;
     if (!factor_name(call, &name))
@@ -343,6 +360,8 @@ static void run_recovery(struct command_call *call)
     access_submit(call, b, name, "the recovery codes before these are not good any more",
                   "these are the first");
 }
+
+static void run_recovery(struct command_call *call) { access_in_turn(call, turn_recovery); }
 
 #define NAME_ARG                                                                                   \
     {                                                                                              \
