@@ -592,6 +592,28 @@ def test_full_disk(make_server, small_disk):
 
 
 @pytest.mark.sqlite
+def test_alarm_of_a_full_disk_stays(make_server, small_disk):
+    """Small writes still fit into what the database has, but larger ones are refused."""
+    server = make_server("alice", wrapper=small_disk.wrapper)
+    server.ctl("set", "log.repeats", "11")
+    small_disk.sh(f"dd if=/dev/zero of={small_disk.folder}/ballast bs=4k || true")
+    add = ("user", "add", "bob@localhost", "--stdin")
+    until("no room", lambda: "no space" in server.ctl_run(*add, stdin="long west wind 4\n").stderr
+          or not server.ctl("user", "del", "bob@localhost"))
+    until("the alarm", lambda: "store.full" in alarms(server))
+    end = time.monotonic() + 12  # several looks at the disk
+    while time.monotonic() < end:
+        assert "store.full" in alarms(server)
+        server.ctl_run("set", "log.repeats", str(random.randrange(10, 90)))
+    log = server.log()
+    assert "event=alarm.cleared alarm=store.full" not in log
+    assert log.count("event=alarm.raised alarm=store.full") == 1
+    small_disk.sh(f"rm {small_disk.folder}/ballast")
+    until("end of the alarm", lambda: "store.full" not in alarms(server), 2 * TIMEOUT)
+    server.ctl("user", "add", "bob@localhost", "--stdin", stdin="long west wind 4\n")
+
+
+@pytest.mark.sqlite
 @pytest.mark.parametrize("small_disk", ["64m"], indirect=True)  # a sixteenth holds what is sent
 def test_files_leave_room_for_the_database(make_server, small_disk):
     """A disk that users have filled takes messages, and its operator can make room."""

@@ -51,7 +51,10 @@ static void pgsql_write_raise(struct alarm *alarm, const struct pg_conn *c)
 {
     char detail[sizeof c->db->name + sizeof c->text + 4]; /* the alarm cuts it */
     snprintf(detail, sizeof detail, "%s: %s", c->db->name, c->text);
-    alarm_raise(alarm, slice_of(detail));
+    if (alarm == &store_full_alarm)
+        store_full_raise(slice_of(detail));
+    else
+        alarm_raise(alarm, slice_of(detail));
 }
 
 enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
@@ -92,7 +95,7 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
 static void worked(void)
 {
     if (is_active(&store_full_alarm))
-        alarm_clear(&store_full_alarm);
+        store_full_worked();
     if (is_active(&store_down_alarm))
         alarm_clear(&store_down_alarm);
 }

@@ -5,6 +5,10 @@
 #include "store/sqlite_index.h"
 #include "store/store_sqlite.h"
 #include <stdio.h>
+#include <sys/statvfs.h>
+
+/* Free space that a database needs to be well: so many bytes, or this share of a small disk. */
+enum { ROOM_BYTES = 4 << 20, ROOM_SHARE = 32 };
 
 /* synchronous=FULL makes each commit durable in WAL mode; NORMAL would lose acknowledged messages
  * at a power failure. The keeper checkpoints, so no commit has to. Pages of 8 KiB take 12 % less
@@ -208,7 +212,10 @@ static void sqlite_conn_raise(struct alarm *alarm, struct sqlite_conn *c, int rc
 {
     char detail[2 * ALARM_DETAIL_BYTES];
     snprintf(detail, sizeof detail, "%s: %s (%d)", c->owner->path, c->fault_text, rc);
-    alarm_raise(alarm, slice_of(detail));
+    if (alarm == &store_full_alarm)
+        store_full_raise(slice_of(detail));
+    else
+        alarm_raise(alarm, slice_of(detail));
 }
 
 enum store_result sqlite_denied(struct sqlite_conn *c, int rc)
@@ -252,12 +259,22 @@ enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
     return STORE_DOWN;
 }
 
+/* On a full disk a commit works as long as it fits into what the WAL had before. */
+static bool sqlite_has_room(const struct sqlite_db *db)
+{
+    struct statvfs fs;
+    if (statvfs(db->path, &fs) != 0)
+        return true; /* the write alone decides */
+    uint64_t share = (uint64_t)fs.f_blocks * fs.f_frsize / ROOM_SHARE;
+    return (uint64_t)fs.f_bavail * fs.f_frsize >= (share < ROOM_BYTES ? share : ROOM_BYTES);
+}
+
 void sqlite_worked(struct sqlite_db *db)
 {
     if (atomic_load(&db->keeper.failed) || atomic_load(&db->corrupt))
         return;
-    if (atomic_load_explicit(&store_full_alarm.active, memory_order_relaxed))
-        alarm_clear(&store_full_alarm);
+    if (atomic_load_explicit(&store_full_alarm.active, memory_order_relaxed) && sqlite_has_room(db))
+        store_full_worked();
     if (atomic_load_explicit(&store_down_alarm.active, memory_order_relaxed))
         alarm_clear(&store_down_alarm);
 }

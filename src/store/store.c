@@ -18,9 +18,28 @@ struct alarm store_full_alarm = {
     .explanation =
         "Clients are told that their messages cannot be stored, and send them again later.",
     .raised_when = "A write fails because the disk or a limit is full.",
-    .cleared_when = "A write succeeds.",
+    .cleared_when = "A write succeeds, and none has failed for lack of space in the last 5 s. With "
+                    "SQLite, the file system also has 4 MiB of free space, or a 32nd of its size "
+                    "if that is less.",
     .also = "XcpMFTDBFullError",
 };
+/* A small write still finds room where a larger one does not: in the WAL, or in pages that are
+ * free. */
+enum { FULL_QUIET_US = 5000000 };
+static _Atomic uint64_t full_us; /* the last write that found no room, monotonic */
+
+void store_full_raise(slice detail)
+{
+    atomic_store(&full_us, clock_mono_us());
+    alarm_raise(&store_full_alarm, detail);
+}
+
+void store_full_worked(void)
+{
+    if (clock_mono_us() >= atomic_load(&full_us) + FULL_QUIET_US)
+        alarm_clear(&store_full_alarm);
+}
+
 struct alarm store_down_alarm = {
     .name = "store.down",
     .severity = ALARM_CRITICAL,

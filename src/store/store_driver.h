@@ -121,3 +121,7 @@ size_t batch_footprint(const struct store_batch *b); /* bytes, results not count
 void batch_free(struct store_batch *b);
 
 extern struct metric store_commits, store_late_rows, store_commit_us, store_checkpoints;
+
+/* A write found no room; a later one did. The alarm store.full follows. Any thread. */
+void store_full_raise(slice detail);
+void store_full_worked(void);
