@@ -315,6 +315,23 @@ def test_one_that_waits_in_memory_for_another_server(make_server):
         assert ("for its server", AWAY) in {(r["why"], r["whom"]) for r in steps(home, "f3")}
 
 
+@pytest.mark.parametrize("options", [(), ("--keep-address",)], ids=["", "keep"])
+def test_one_that_waits_when_its_sender_is_deleted(make_server, tmp_path, options):
+    tls = federation.Authority(tmp_path).issue(HOME, HOME)
+    home = make_server("alice", "carol", domains=[HOME], s2s=True, tls=tls,
+                       settings=federation.settings())
+    federation.route(home, AWAY, federation.free_port())
+    say(home.client("alice"), f"bob@{AWAY}", "d1")
+    say(home.client("carol"), f"bob@{AWAY}", "d2")
+    for one in ("d1", "d2"):
+        way(home, "waits", one)
+    home.ctl("user", "del", f"alice@{HOME}", *options)
+    way(home, "dropped", "d1")
+    last = steps(home, "d1")[-1]
+    assert (last["event"], last["why"], last["whom"]) == ("dropped", "its sender is deleted", AWAY)
+    assert "dropped" not in events(home, "d2")
+
+
 def test_off_and_bounded(server, alice, bob):
     server.ctl("set", "trace.memory", "1MiB")
     ids = [f"{number}-{'x' * 200}" for number in range(3000)]

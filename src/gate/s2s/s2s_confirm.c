@@ -647,7 +647,8 @@ void doubt_stop(struct partner *p)
 struct partner_gone {
     s2s_unacked_fn *pick;
     void *arg;
-    bool settles; /* the database has rows of these */
+    const char *why; /* of the way of a message */
+    bool settles;    /* the database has rows of these */
 };
 
 static bool partner_drops_item(struct actor *a, const struct actor_item *item, void *arg)
@@ -660,6 +661,7 @@ static bool partner_drops_item(struct actor *a, const struct actor_item *item, v
     atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
     if (gone->settles)
         s2s_mail_confirmed(&p->mail, &s.id);
+    trail_note(s.st, "dropped", gone->why, partner_remote(p));
     stanza_unref(&s.st);
     return true;
 }
@@ -684,7 +686,9 @@ static bool partner_is_content_of(const struct s2s_sent *s, void *arg)
 
 static void partner_sender_gone(struct partner *p, slice bare)
 {
-    partner_drops(p, &(struct partner_gone){ .pick = partner_is_content_of, .arg = &bare });
+    partner_drops(p, &(struct partner_gone){ .pick = partner_is_content_of,
+                                             .arg = &bare,
+                                             .why = "its sender is deleted" });
     s2s_mail_sender_gone(&p->mail, bare);
     if (p->doubt.sent > 0 && p->state == ACTOR_READY) /* no others come that it has waited for */
         loop_defer(partner_loop(p), &p->doubt.next);
@@ -724,7 +728,10 @@ void partner_retracts(struct partner *p, const struct s2s_sent *s)
     struct arena *tmp = loop_scratch(partner_loop(p));
     struct partner_retraction r = { s, retract_target(s->st, tmp), tmp };
     if (r.target.len > 0)
-        partner_drops(p, &(struct partner_gone){ partner_is_taken_back, &r, true });
+        partner_drops(p, &(struct partner_gone){ .pick = partner_is_taken_back,
+                                                 .arg = &r,
+                                                 .why = "its sender has retracted it",
+                                                 .settles = true });
 }
 
 struct partner_answered {
