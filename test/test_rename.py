@@ -11,7 +11,8 @@ from muster import pubsub, xml
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
-from muster.server import MUSTERD, ROOT
+from muster.server import MUSTERD, ROOT, free_ports
+from test_api import Api
 from test_archive_quota import by_owner, sizes
 from test_backup import archived
 from test_blocking import block, blocklist, report
@@ -399,6 +400,41 @@ def test_what_others_wait_for_names_it(host):
     back = host.connect("bob")
     assert back.take_over(bob).tag == f"{{{xml.SM}}}resumed"
     back.expect("<message from='alicia@localhost/more'><body>to you</body></message>")
+
+
+def session_of(server, name):
+    """Asks the API as the web console does."""
+    api = Api(server.conf["listen"]["http_admin"][0].rpartition(":")[2], None)
+    begun = api("POST", "/session", {"name": name, "password": "secret"})
+    headers = {"Cookie": begun.headers["Set-Cookie"].split(";")[0],
+               "X-CSRF-Token": begun.json["csrf"]}
+    return lambda method, path, body=None: api(method, path, body, **headers)
+
+
+def test_what_an_administrator_has_begun_goes_with_them(make_server):
+    """A candidate of settings, and the name of who made a token: also by XMPP."""
+    server = make_server("alice", "bob", start=False)
+    server.conf["listen"]["http_admin"] = [f"127.0.0.1:{free_ports(1)[0]}"]
+    server.start()
+    for name in ("alice", "bob"):
+        server.add_user(name)
+        server.ctl("admin", "add", f"{name}@localhost", "administrator")
+        ask = session_of(server, f"{name}@localhost")
+        ask("PUT", "/settings/candidate/log.repeats", {"value": "44"})
+        assert ask("POST", "/tokens", {"name": name, "role": "viewer"}).status in (200, 201)
+    server.stop()
+    with server.database() as db:
+        db.execute("INSERT INTO setting_candidate SELECT replace(owner, 'console:', 'xmpp:'), "
+                   "name, value, base, at_us FROM setting_candidate")
+    done = rename(server, "alice@localhost", "alicia@localhost")
+    assert done.returncode == 0, done
+    server.start()
+    assert {row["owner"] for row in server.rows("config", "candidate")} == {
+        f"{via}:{name}@localhost" for via in ("console", "xmpp") for name in ("alicia", "bob")}
+    assert {row["name"]: row["made_by"] for row in server.rows("token", "list")} == {
+        "alice": "console:alicia@localhost", "bob": "console:bob@localhost"}
+    candidate = session_of(server, "alicia@localhost")("GET", "/settings/candidate").json
+    assert "44" in str(candidate)
 
 
 def test_refused(host):

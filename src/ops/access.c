@@ -117,10 +117,10 @@ static const struct store_schema schema = {
     .addresses =
         (const struct store_address[]){
             { "access_admin", "jid", .kind = STORE_JID, .beside = "" },
-            { "access_token", "made_by", .kind = STORE_JID, .beside = "name",
-              .mark = "xmpp:", .only = "made_by LIKE 'xmpp:%'" },
-            { "access_token", "made_by", .kind = STORE_JID, .beside = "name",
-              .mark = "console:", .only = "made_by LIKE 'console:%@%'" },
+            { "access_token", "made_by", .kind = STORE_JID, .beside = "name", .mark = "'xmpp:'",
+              .only = "made_by LIKE 'xmpp:%'" },
+            { "access_token", "made_by", .kind = STORE_JID, .beside = "name", .mark = "'console:'",
+              .only = "made_by LIKE 'console:%@%'" },
             { 0 } },
     .stmts =
         (struct store_stmt *const[]){ &access_roles_stmt, &access_tokens_stmt, &access_admins_stmt,

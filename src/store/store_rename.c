@@ -188,6 +188,22 @@ static const char *rename_sql_other(const struct rename *r, const struct renamin
                         as == r->forth ? "$2" : "$1", jid, end);
 }
 
+/* The address of a row's column, without what is in front of it; and that with the other one. */
+static const char *rename_sql_address(const struct rename *r, const struct store_address *at,
+                                      const char *column)
+{
+    return at->mark == NULL
+               ? column
+               : arena_printf(r->arena, "substr(%s, length(%s) + 1)", column, at->mark);
+}
+
+static const char *rename_sql_with_other(const struct rename *r, const struct store_address *at,
+                                         const struct renaming *as, const char *column)
+{
+    const char *other = rename_sql_other(r, as, rename_sql_address(r, at, column));
+    return at->mark == NULL ? other : arena_printf(r->arena, "%s || %s", at->mark, other);
+}
+
 /* Rows of the new address where the same key has one of the old. */
 static void rename_sql_twice(const struct rename *r, struct buf *sql,
                              const struct store_address *at)
@@ -195,8 +211,8 @@ static void rename_sql_twice(const struct rename *r, struct buf *sql,
     const char *jid = arena_printf(r->arena, "x.%s", at->column);
     buf_printf(sql,
                "DELETE FROM %s AS x WHERE %s AND EXISTS (SELECT 1 FROM %s AS o WHERE o.%s = %s",
-               at->table, rename_sql_means_jid(r, &r->back, jid), at->table, at->column,
-               rename_sql_other(r, &r->back, jid));
+               at->table, rename_sql_means_jid(r, &r->back, rename_sql_address(r, at, jid)),
+               at->table, at->column, rename_sql_with_other(r, at, &r->back, jid));
     slice name, rest = slice_of(at->beside);
     while (rest.len > 0) {
         slice_cut(rest, ' ', &name, &rest);
@@ -220,8 +236,8 @@ static void rename_sql_own(const struct rename *r, struct buf *sql, const struct
 static void rename_sql_jid(const struct rename *r, struct buf *sql, const struct store_address *at)
 {
     buf_printf(sql, "UPDATE %s SET %s = %s WHERE %s", at->table, at->column,
-               rename_sql_other(r, r->forth, at->column),
-               rename_sql_means_jid(r, r->forth, at->column));
+               rename_sql_with_other(r, at, r->forth, at->column),
+               rename_sql_means_jid(r, r->forth, rename_sql_address(r, at, at->column)));
 }
 
 static enum err rename_in_jids(struct rename *r, const struct store_address *at, struct buf *sql)
