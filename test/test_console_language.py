@@ -10,6 +10,7 @@ from muster.client import TIMEOUT, until
 from muster.server import ROOT
 from test_console import get, opened, server
 from test_console_login import PASSWORD
+from test_webchat import Keys
 
 __all__ = ["server"]
 ADMIN = ROOT / "web/admin"
@@ -349,6 +350,39 @@ def test_cards_of_a_phone_are_not_moved_sideways(server, tmp_path):
         pages.find(".scroll td", "nora")
         assert pages.js("""[...document.querySelectorAll('.scroll')].filter(
             box => box.scrollWidth > box.clientWidth).map(box => box.innerText)""") == []
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("width", [320, 360, 600])
+def test_the_focus_and_the_language_are_seen_on_a_phone(server, tmp_path, width):
+    """By Tab: what has the focus has a place on the screen. The name of a language is whole."""
+    with opened(server, tmp_path / "browser") as pages:
+        pages.resize(width, 640)
+        pages.log_in(server.api.token)
+        for code in "en", "de":
+            choose(pages, code)
+            speaks(pages, code)
+            assert pages.js("""(([select]) => {
+                const is = select.getBoundingClientRect().width;
+                select.style.width = 'max-content'; select.style.maxWidth = 'none';
+                const wanted = select.getBoundingClientRect().width;
+                select.style.width = select.style.maxWidth = '';
+                return wanted - is;
+            })([document.querySelector('.top select')])""") <= 1
+        pages.go("dashboard")
+        pages.find("main .sort")
+        seen = set()
+        for _ in range(80):
+            pages.driver.switch_to.active_element.send_keys(Keys.TAB)
+            name, width_seen, clipped = pages.js("""(() => {
+                const one = document.activeElement, box = one.getBoundingClientRect();
+                const hidden = (e) => e && (getComputedStyle(e).clipPath !== 'none'
+                    || hidden(e.parentElement));
+                return [`${one.tagName}.${one.className}`, box.width, hidden(one)];
+            })()""")
+            seen.add(name)
+            assert width_seen > 2 and not clipped, name
+        assert "BUTTON.sort" in seen
 
 
 @pytest.mark.release
