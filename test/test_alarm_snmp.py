@@ -11,6 +11,9 @@ from muster.client import TIMEOUT, until
 from muster.server import refusal
 from test_alarm_targets import results
 from test_alarms import active, fail_fedtest, mend_fedtest
+from test_faults import small_disk
+
+__all__ = ["small_disk"]
 
 MIB = pathlib.Path(__file__).parents[1] / "docs/MUSTER-MIB.txt"
 ROOT = ".1.3.6.1.4.1.8072.9999.9999.5222"
@@ -153,6 +156,27 @@ def test_a_wrong_password_and_a_manager_that_is_away(make_server, manager):
     again = manager(port=one.port)
     until("what waited", lambda: "musterAlarmRaised" in told(again), 60)
     until("end of the alarm", lambda: "alarm.delivery" not in active(host), 60)
+
+
+@pytest.mark.sqlite
+def test_a_full_disk_is_told(make_server, manager, small_disk, tmp_path, monkeypatch):
+    """systemd gives the server a folder in memory."""
+    run = tmp_path / "run"
+    run.mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(run))
+    one = manager()
+    host = make_server("alice", wrapper=small_disk.wrapper,
+                       settings={"alarm.snmp": "warning", "snmp.receiver": "127.0.0.1", **V3})
+    host.ctl("set", "snmp.port", one.port)
+    small_disk.sh(f"dd if=/dev/zero of={small_disk.folder}/ballast bs=4k || true")
+    until("no room", lambda: host.ctl_run("user", "add", "bob@localhost", "--stdin",
+                                          stdin="long west wind 4\n").returncode
+          or not host.ctl("user", "del", "bob@localhost"))
+    until("the trap", lambda: one.got(musterAlarmName="store.full", kind="musterAlarmRaised"))
+    assert "alarm.delivery" not in active(host)
+    until("nothing secret is left", lambda: list(run.iterdir()) == [])
+    small_disk.sh(f"rm {small_disk.folder}/ballast")
+    until("its end", lambda: one.got(musterAlarmName="store.full", kind="musterAlarmCleared"))
 
 
 def test_what_is_missing(make_server, manager):

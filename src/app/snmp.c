@@ -192,9 +192,14 @@ static void write_conf(struct buf *out)
     }
 }
 
+/* In the folder of systemd, which is in memory: an alarm of a full disk is told, too. It may be a
+ * list, of which the first is ours. */
 static const char *snmp_folder(struct snmp_errand *e)
 {
-    return arena_printf(e->arena, "%s/snmp", worker_node(e->worker)->data);
+    const char *run = getenv("RUNTIME_DIRECTORY");
+    if (run == NULL || *run != '/')
+        return arena_printf(e->arena, "%s/snmp", worker_node(e->worker)->data);
+    return arena_printf(e->arena, "%.*s/snmp", (int)strcspn(run, ":"), run);
 }
 
 static void remove_conf(struct snmp_errand *e)
@@ -332,7 +337,9 @@ static void snmp_run(struct snmp_errand *e, const union address *to)
                           NULL };
     if (!put_conf(e)) {
         e->ours = true;
-        snmp_end_later(e, "the file for snmptrap cannot be written in the data folder");
+        snmp_end_later(e,
+                       arena_printf(e->arena, "the file for snmptrap cannot be written in %s: %s",
+                                    folder, strerror(errno)));
         return;
     }
     e->child.done = snmp_sent;
