@@ -275,6 +275,15 @@ def test_how_an_account_is_renamed_is_said_on_its_page(server, pages):
     assert "musterd --rename" not in pages.js("document.querySelector('main').textContent")
 
 
+# Long texts of tables that have a column of a few letters, and actions that are moved out of sight.
+CRAMPED = """[[...document.querySelectorAll('main td')].filter(
+    td => td.innerText.length > 40 && td.clientWidth < 160).map(td => td.innerText),
+    [...document.querySelectorAll('main tbody td.acts button')].filter(
+    button => { const at = button.getBoundingClientRect(), box = button.closest('.scroll')
+        .getBoundingClientRect(); return at.right > box.right || at.left < box.left; }).map(
+    button => button.innerText)]"""
+
+
 def test_an_alarm_is_acknowledged_with_a_note(server, pages):
     """The page opens on the active ones; on a phone nothing of it has to be moved sideways."""
     server.ctl("config", "edit", "announce.subject", "News")
@@ -287,6 +296,8 @@ def test_an_alarm_is_acknowledged_with_a_note(server, pages):
     assert pages.find("[aria-selected=true]").text == "Active"
     pages.resize(1280, 800)
     pages.save("console-alarms")
+    narrow, hidden = pages.js(CRAMPED)
+    assert narrow == [] and hidden == []
     pages.resize(390, 800)
     pages.click("main td button", "Acknowledge")
     pages.fill_in("Note", "I look at it")

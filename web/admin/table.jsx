@@ -47,6 +47,14 @@ function compare(a, b) {
   return String(a ?? "").localeCompare(String(b ?? ""), language(), { numeric: true });
 }
 
+/* A text gets room to wrap in: more than a word. */
+const longText = 40;
+function lookOf(column, value) {
+  if (column.type === "timestamp") return "time";
+  if (typeof value === "number") return "number";
+  return shown(column, value).length > longText ? "long" : "";
+}
+
 /* Whether there is more about a line than its columns show. */
 const hasMore = (command, acts) => command.columns.some((column) => column.wide) || acts.length > 0;
 
@@ -93,14 +101,14 @@ export function Rows({ command, rows, bound, sortable, wide }) {
                 </th>
               );
             })}
-            <td role="cell" />
+            <td role="cell" className="acts" />
           </tr>
         </thead>
         <tbody role="rowgroup">
           {sorted.map((row, i) => (
             <tr key={i} role="row">
               {columns.map((column) => (
-                <td key={column.name} role="cell" data-name={titleOf(column)} className={column.type === "timestamp" ? "time" : typeof row[column.name] === "number" ? "number" : ""}>
+                <td key={column.name} role="cell" data-name={titleOf(column)} className={lookOf(column, row[column.name])}>
                   <Value column={column} value={row[column.name]} />
                 </td>
               ))}
