@@ -41,6 +41,7 @@ struct options {
     const char *names;    /* only names that begin so are printed; NULL: all of the answer is */
     bool *final;          /* set where the same request will be refused again; NULL: nobody asks */
     json_t **next; /* lines of a file: where the next page begins is put there; NULL: no lines */
+    bool losses;   /* the answer is what a command would destroy: shown beside its question */
     bool json, csv, yes, help, version;
     char **words; /* what is left: the command and its arguments */
     size_t word_count;
@@ -291,6 +292,14 @@ static void final_say(const struct options *o, bool final)
         *o->final = final;
 }
 
+/* Of a failure nothing: it has no rows. */
+static void print_losses(const struct command *c, const json_t *reply)
+{
+    if (json_array_size(json_object_get(reply, "rows")) > 0)
+        fprintf(stderr, "What goes with it:\n");
+    render_found(stderr, c, reply);
+}
+
 static int show_reply(const struct options *o, const struct command *c, slice line)
 {
     json_t *reply = json_loadb(line.ptr, line.len, 0, NULL);
@@ -304,7 +313,9 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     bool is_wrongly_written = error != NULL && strcmp(error, err_name(E_SYNTAX)) == 0;
     final_say(o, error != NULL && (strcmp(error, err_name(E_DENIED)) == 0 ||
                                    strcmp(error, err_name(E_AUTH)) == 0));
-    if (fine && o->names != NULL)
+    if (o->losses)
+        print_losses(c, reply);
+    else if (fine && o->names != NULL)
         show_names(o->names, c, reply);
     else if (fine && o->next != NULL)
         show_lines(o, c, reply, text);
@@ -649,11 +660,32 @@ static int musterctl_file(struct options *o, struct words *w, const char *path)
     return code;
 }
 
+/* What goes with a thing that is to be destroyed, before the question. Who may not see that, or
+ * names nothing that is there, is only asked. */
+static int musterctl_show_losses(const struct options *o, const struct words *w, const char *path)
+{
+    if (w->command->loses == NULL || !words_ask(w) || !isatty(STDIN_FILENO))
+        return EXIT_DONE;
+    struct options quiet = *o;
+    struct words shows = { .command = command_find(slice_of(w->command->loses)) };
+    quiet.losses = true;
+    for (size_t i = 0; i < w->count; i++)
+        if (slice_is(w->names[i], w->command->home)) {
+            shows.names[0] = w->names[i];
+            shows.values[0] = w->values[i];
+            shows.count = 1;
+        }
+    int code = musterctl_send(&quiet, &shows, path);
+    return code == EXIT_UNREACHABLE ? code : EXIT_DONE;
+}
+
 static int musterctl_run_command(struct options *o, struct arena *arena)
 {
     struct words w;
     const char *path;
     int code = musterctl_prepare(o, arena, &w, &path);
+    if (code == EXIT_DONE && !o->yes)
+        code = musterctl_show_losses(o, &w, path);
     if (code != EXIT_DONE)
         return code;
     struct why why;

@@ -137,6 +137,7 @@ static json_t *command_schema(const struct command *c)
     ctl_schema_set_text(one, "x-also-permission", c->also_permission);
     ctl_schema_set_text(one, "x-asks", c->asks);
     ctl_schema_set_text(one, "x-asks-if", c->asks_if);
+    ctl_schema_set_text(one, "x-loses", c->loses);
     if (c->job)
         json_object_set_new(one, "x-job", json_true());
     ctl_schema_set_text(one, "x-node", c->node);

@@ -554,7 +554,7 @@ enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
     return OK;
 }
 
-static bool words_destroy(const struct words *w)
+bool words_ask(const struct words *w)
 {
     const struct command *c = w->command;
     return c->asks != NULL && (c->asks_if == NULL || words_have(w, c->asks_if)) &&
@@ -567,7 +567,7 @@ enum err words_confirm(const struct words *w, struct why *why)
 {
     char answer[SECRET_BYTES_MAX];
     size_t len = 0;
-    if (!words_destroy(w))
+    if (!words_ask(w))
         return OK;
     if (!isatty(STDIN_FILENO)) {
         why_set(why, "%s: standard input is no terminal to ask on, so --yes is needed: %s",

@@ -25,6 +25,8 @@ NODISCARD enum err words_parse(struct words *w, char **argv, size_t count, struc
 /* Adds the secrets that are missing: from a line of standard input, or asked for on the terminal,
  * twice and without echo. */
 NODISCARD enum err words_secrets(struct words *w, struct arena *arena, struct why *why);
+/* Whether words_confirm() asks, which needs a terminal. */
+bool words_ask(const struct words *w);
 /* Where the command destroys something (its row says what), asks on the terminal whether it is
  * meant. E_DENIED: it is not. E_SYNTAX: there is no terminal to ask on, so --yes must be given; the
  * sentence in `why` says so. */

@@ -7,11 +7,14 @@ import pytest
 from muster import xml
 from muster.client import Gone, until
 from muster.component import Component
+from muster.muc import Room
 from muster.slow_disk import STILL
 from test_deleted import number_of, rows_of
+from test_fast import Device
 from test_invite import ON, invite, register, show, token_of
 from test_mam import Page
 from test_push import DOMAIN, SECRET, enable
+from test_upload import store as upload
 from together.console import Console
 
 ROSTER = "<query xmlns='jabber:iq:roster'/>"
@@ -293,3 +296,32 @@ def test_what_a_kill_leaves_of_a_deleted_account_is_counted_when_it_goes(
     said = server.ctl("archive", "expire")["text"]
     gone = left - messages(server)
     assert f"messages deleted: {gone}" in said and 1000 <= messages(server) <= 1001  # the newest
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_what_a_deletion_takes_is_counted(make_server, disabled):
+    """By a row of each feature, so what `user stats` says is 0 for all of them afterwards."""
+    server = make_server("alice", "bob", settings={"upload.enabled": "on"})
+    alice, bob = server.client("alice", "r"), server.client("bob", "r")
+    Room("sole").create(alice, "alice", persistentroom="1")
+    Room("both").create(alice, "alice", persistentroom="1")
+    Room("both").set_affiliation(alice, bob.bare, "owner")
+    for body in (b"hello", b"goodbye"):
+        upload(server, alice, body, body.decode())
+    server.ctl("group", "add", "desk")
+    server.ctl("group-member", "add", "desk", "alice@localhost")
+    alice.result("set", "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='x'><item>"
+                 "<a xmlns='urn:x'/></item></publish></pubsub>")
+    Device(server).first()
+    if disabled:
+        server.ctl("user", "disable", "alice@localhost")
+    counted = {"uploaded files": "2", "uploaded bytes": "12", "rooms without another owner": "1",
+               "shared groups": "1", "PEP nodes": "1", "devices with tokens": "1"}
+
+    def counts():
+        facts = {row["name"]: row["value"] for row in server.rows("user", "stats", alice.bare)}
+        return {name: facts[name] for name in counted}
+    assert counts() == counted
+    server.ctl("user", "del", alice.bare)
+    server.add_user("alice")
+    assert set(counts().values()) == {"0"}

@@ -86,7 +86,8 @@ TECHNICAL = {
     "sqlite", "starttls", "syslog", "v2c", "v3"}
 # What `user stats` tells, by name.
 FACTS = {"resource", "address", "sessions", "node", "last login", "contacts", "stored messages",
-         "undelivered messages", "created", "disabled"}
+         "undelivered messages", "created", "disabled", "uploaded files", "uploaded bytes",
+         "rooms without another owner", "shared groups", "devices with tokens", "PEP nodes"}
 
 
 def states(doc):

@@ -645,7 +645,11 @@ def test_what_destroys_asks_on_a_terminal(server):
     code_, shown = on_terminal(server, b"n\n", "user", "del", "bob@localhost")
     assert code_ == FAILED and "user del bob@localhost: The account and everything" in shown
     assert "nothing was done" in shown and "bob@localhost" in jids(server.rows("user", "list"))
+    assert re.search(r"What goes with it:.*sessions +0\r.*stored messages +0\r.*go on\\?", shown,
+                     re.S | re.I)
     assert on_terminal(server, b"\n", "user", "del", "bob@localhost")[0] == FAILED
+    code_, shown = on_terminal(server, b"y\n", "user", "del", "nobody@localhost")
+    assert code_ == FAILED and "What goes" not in shown and shown.count("no account") == 1
     assert on_terminal(server, b"y\n", "user", "del", "bob@localhost")[0] == OK
     code_, shown = on_terminal(server, b"", "user", "del", "carol@localhost", "--yes")
     assert code_ == OK and "[y/N]" not in shown

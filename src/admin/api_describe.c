@@ -107,6 +107,7 @@ static json_t *command_json(const struct command *c)
     put_members(all, "doc", c, slice_of(c->doc));
     put_members(all, "brief", c, command_brief(c->doc));
     put_members(all, "asks", c, c->asks != NULL ? slice_of(c->asks) : (slice){ 0 });
+    put(all, "loses", c->loses);
     put(all, "file", c->file);
     put_flag(all, "reads", c->effect == COMMAND_READS);
     put_flag(all, "audited", c->audited);

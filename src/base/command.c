@@ -151,6 +151,13 @@ static bool command_rest_is_own(const struct command *c)
     return true;
 }
 
+static bool command_shows_loss(const struct command *c)
+{
+    const struct command *shows = command_find(slice_of(c->loses));
+    return c->asks != NULL && c->home != NULL && shows != NULL && shows->columns != NULL &&
+           shows->effect == COMMAND_READS && command_has_arg(shows, c->home);
+}
+
 static void command_check(const struct command *c)
 {
     ensure(c->area != NULL && strspn(c->area, "abcdefghijklmnopqrstuvwxyz") == strlen(c->area));
@@ -158,6 +165,7 @@ static void command_check(const struct command *c)
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
     ensure(c->home == NULL || command_has_arg(c, c->home));
+    ensure(c->loses == NULL || command_shows_loss(c));
     ensure(c->file == NULL || (c->columns != NULL && c->columns[0].name != NULL &&
                                c->columns[1].name == NULL && c->effect == COMMAND_READS));
     ensure(!c->reasoned || (c->audited && command_has_arg(c, "reason")));

@@ -127,6 +127,9 @@ struct command {
     const char *doc;     /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks;    /* what musterctl says before "Go on?"; NULL: it does not ask */
     const char *asks_if; /* a flag without which it does not ask; NULL: it does in any case */
+    /* The command that shows what goes with the thing that this one destroys, by the argument
+     * `home`: shown before the question; NULL: none. */
+    const char *loses;
     bool job; /* long work, which tells how far it is: ops/jobs.h. musterctl shows that on a
                * terminal while it waits */
     enum command_effect effect;

@@ -145,6 +145,10 @@ static struct store_stmt stmt_places = {
     .name = "groups.places", .params = "t", .cols = "t",
     .sql = "SELECT name FROM shared_group_member WHERE jid = $1 ORDER BY name LIMIT 100",
 };
+static struct store_stmt groups_stmt_count = {
+    .name = "groups.places-count", .params = "t", .cols = "i",
+    .sql = "SELECT count(*) FROM shared_group_member WHERE jid = $1",
+};
 struct store_stmt groups_stmt_rule_put = {
     .name = "groups.rule-put", .params = "ttt", .cols = "",
     .sql = "INSERT INTO shared_group_rule(name, field, value) SELECT g.name, $2, $3 "
@@ -236,6 +240,7 @@ static const struct store_schema schema = {
                                            &groups_stmt_in,
                                            &groups_stmt_too_many_see,
                                            &stmt_forget,
+                                           &groups_stmt_count,
                                            &groups_stmt_put,
                                            &groups_stmt_shown,
                                            &groups_stmt_drop,
@@ -655,6 +660,7 @@ const struct feature groups_feature = {
     .name = "groups",
     .parts = PART_ACCOUNT | PART_PRESENCE,
     .schema = &schema,
+    .facts = (const struct account_fact[]){ { "shared groups", &groups_stmt_count, 0 }, { 0 } },
     .settings = (struct setting *const[]){ &groups_max, &groups_members_max, &groups_viewers_max,
                                            &groups_together_max, NULL },
     .commands = groups_commands,

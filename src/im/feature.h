@@ -59,6 +59,14 @@ struct bind2_rule {
     const struct setting *offered_if; /* a bool; NULL: always */
 };
 
+/* One number of what an account has, for `user stats` and before the account is deleted. Rows that
+ * follow each other with the same statement share its read. */
+struct account_fact {
+    const char *name;             /* "uploaded files" */
+    const struct store_stmt *sql; /* gets the address of the account; finds one row */
+    unsigned column;              /* of that row: a number */
+};
+
 /* An extension form of disco#info (XEP-0128) of the server. What it says are settings: a text is as
  * many values as it has words, none leaves out the field; a time is in ms. */
 struct disco_form_field {
@@ -291,6 +299,7 @@ struct feature {
     const struct xep *xeps;
     const struct disco_form *form;     /* one */
     const struct account_power *power; /* one */
+    const struct account_fact *facts;
     const struct store_schema *schema;
     const struct message_row *const *messages; /* NULL-terminated: home/message.h */
     const struct archive_words *words;         /* full text: archive/words.h; of one feature */

@@ -138,6 +138,8 @@ static void claim_operators(struct claims *c, const struct feature *f)
         feature_claim(c, "the metric %s", (*m)->name);
     for (struct alarm *const *a = f->alarms; a != NULL && *a != NULL; a++)
         feature_claim(c, "the alarm %s", (*a)->name);
+    for (const struct account_fact *a = f->facts; a != NULL && a->name != NULL; a++)
+        feature_claim(c, "the fact %s of accounts", a->name);
     for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)
         feature_claim(c, "the log area %s", (*l)->name);
 }

@@ -252,8 +252,23 @@ static void device_restore(struct session *s, slice saved)
         memcpy(s->device, saved.ptr, DEVICE_ID_LEN);
 }
 
+static struct store_stmt devices_stmt_with_tokens = {
+    .name = "devices.with-tokens",
+    .sql = "SELECT count(DISTINCT f.device) FROM account a JOIN fast_token f ON f.account = a.id "
+           "WHERE a.jid = $1",
+    .params = "t",
+    .cols = "i",
+};
+static const struct store_schema devices_schema = {
+    .feature = "devices",
+    .stmts = (struct store_stmt *const[]){ &devices_stmt_with_tokens, NULL },
+};
+
 const struct feature devices_feature = {
     .name = "devices",
+    .schema = &devices_schema,
+    .facts = (const struct account_fact[]){ { "devices with tokens", &devices_stmt_with_tokens, 0 },
+                                            { 0 } },
     .commands = (struct command *const[]){ &device_list_command, &device_revoke_command, NULL },
     .logs = (struct log_area *const[]){ &log_devices, NULL },
     .session.save = device_save,

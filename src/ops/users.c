@@ -715,12 +715,14 @@ static struct command user_del = {
     .effect = COMMAND_CHANGES,
     .area = "users",
     .asks = "The account and everything that is stored for it are deleted.",
+    .loses = "user stats",
     .args = del_args,
     .home = "jid",
     .run = run_user_del,
     .doc =
         "Deletes an account with everything that belongs to it: contacts (also in the contact "
-        "lists of others), stored messages, vCard, private data. Messages of it that wait for "
+        "lists of others), stored messages, uploaded files, vCard, private data. `user stats` "
+        "counts what goes, also the rooms that no other owner keeps. Messages of it that wait for "
         "another server are not sent any more: `s2s show` counts those. Its sessions end. "
         "The messages go last: if the server ends meanwhile, the rest goes after its next start. "
         "Administrators cannot run it for their own account from a client, nor, if that logged "

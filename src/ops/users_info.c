@@ -215,6 +215,27 @@ static void add_when(struct command_call *call, const char *name, uint64_t wall_
     add_fact(call, name, slice_of(stamp));
 }
 
+/* What features know of the account: reads, and then the numbers, whose first statement is
+ * `first`. */
+static void user_facts_read(struct store_batch *b, slice jid)
+{
+    FEATURES_EACH (f, facts)
+        for (const struct account_fact *a = f->facts; a->name != NULL; a++)
+            if (a == f->facts || a->sql != a[-1].sql)
+                STORE_ADD(b, a->sql, STORE_ANY_ROWS, SV_T(jid));
+}
+
+static void add_user_facts(struct command_call *call, const struct store_batch *b, unsigned first)
+{
+    unsigned at = first - 1;
+    FEATURES_EACH (f, facts)
+        for (const struct account_fact *a = f->facts; a->name != NULL; a++) {
+            at += a == f->facts || a->sql != a[-1].sql;
+            ensure(store_row_count(b, at) == 1);
+            add_number(call, a->name, store_int(b, at, 0, a->column));
+        }
+}
+
 static void add_sessions(struct command_call *call, const struct account *a)
 {
     uint32_t nodes[BUS_NODES_MAX];
@@ -247,6 +268,7 @@ static void stats_read(void *arg, enum store_result result, const struct store_b
         add_number(call, "contacts", roster_count(a));
         add_number(call, "stored messages", store_int(b, 0, 0, 1));
         add_number(call, "undelivered messages", mailbox_unsettled(a));
+        add_user_facts(call, b, 1);
         add_when(call, "created", (uint64_t)store_int(b, 0, 0, 0));
         command_done(call, "%s", "");
     }
@@ -259,6 +281,7 @@ static void show_stats(struct account *a, struct task *t)
     ensure(account_here(a) && t->account == NULL);
     store_read_late(b, a->id);
     STORE_ADD(b, &users_stored, STORE_ANY_ROWS, SV_I(a->id));
+    user_facts_read(b, a->jid);
     t->account = a;
     account_pin(a);
     store_submit(b, worker_loop(a->worker), 0, stats_read, t);
@@ -277,6 +300,7 @@ static void disabled_read(void *arg, enum store_result result, const struct stor
     add_number(call, "sessions", 0);
     add_number(call, "contacts", t->contacts);
     add_number(call, "stored messages", store_int(b, 0, 0, 1));
+    add_user_facts(call, b, 1);
     add_when(call, "created", (uint64_t)store_int(b, 0, 0, 0));
     command_done(call, "%s", "");
 }
@@ -294,6 +318,7 @@ static void disabled_roster(void *arg, enum err e, const struct roster *r)
     struct store_batch *b = store_read(worker_store(w), 0);
     store_read_late(b, STORE_ALL_OWNERS); /* its id is not known */
     STORE_ADD(b, &users_stored_by_jid, STORE_ANY_ROWS, SV_T(t->jid));
+    user_facts_read(b, t->jid);
     store_submit(b, worker_loop(w), 0, disabled_read, t);
 }
 
@@ -399,8 +424,9 @@ struct command user_stats = {
     .home = "jid",
     .run = run_stats,
     .doc = "Shows facts about an account: its sessions with their addresses, contacts, stored "
-           "messages, and when it was created. The account may be disabled. `user last` shows when "
-           "an offline user was last online.",
+           "messages, uploaded files, rooms that have no other owner, shared groups that name it, "
+           "devices with tokens, PEP nodes, and when it was created. The account may be disabled. "
+           "`user last` shows when an offline user was last online.",
     .columns = (const struct command_column[]){ { .name = "name", .doc = "what is told" },
                                                 { .name = "value", .doc = "its value" },
                                                 { 0 } },

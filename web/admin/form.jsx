@@ -4,7 +4,7 @@ import { Refused, changeThing, readThing, run } from "./api.js";
 import { listNamed, startOf, turnsPages } from "./rows.js";
 import { Dialog, Facts, Problem, saveFile, useClearedError, useConsole, useRun } from "./parts.jsx";
 import { Rows } from "./table.jsx";
-import { compared, losses } from "./pages.js";
+import { compared } from "./pages.js";
 import { answered, said } from "./language.js";
 import { label, named, plain, t, visible } from "./text.js";
 
@@ -67,9 +67,9 @@ function filledIn(command, values, begun, bound) {
 /* What goes with the thing that a command destroys. */
 function Losses({ command, bound }) {
   const { rows } = useConsole();
-  const [name, arg] = losses[command.name] || [];
-  const list = rows.commands.get(name);
-  const { rows: found } = useRun(list && bound[arg] ? name : null, { [arg]: bound[arg] });
+  const list = rows.commands.get(command.loses);
+  const given = Object.fromEntries((list?.args ?? []).filter(({ name }) => name in bound).map(({ name }) => [name, bound[name]]));
+  const { rows: found } = useRun(Object.keys(given).length > 0 ? list.name : null, given);
   if (!found || found.length === 0) return null;
   return <section><h3>{t("form.losses")}</h3><Rows command={list} rows={found} bound={bound} /></section>;
 }

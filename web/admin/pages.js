@@ -111,9 +111,6 @@ export const compared = {
   "alarm set": ["/alarms/", "alarm"],
 };
 
-/* What is shown before a command destroys a thing: what goes with it. */
-export const losses = { "user del": ["user stats", "jid"] };
-
 /* Things that have a page of their own, and the arguments and columns that name one: by what they
  * refer to, or else by their types. A domain is another server's, a component's, or the server's own;
  * "hosted" is any but the first. */

@@ -173,11 +173,17 @@ static struct store_stmt stmt_has = {
     .params = "i",
     .cols = "i",
 };
+static struct store_stmt pep_stmt_count = {
+    .name = "pep.count",
+    .sql = "SELECT count(*) FROM account a JOIN pubsub_node n ON n.owner = a.id WHERE a.jid = $1",
+    .params = "t",
+    .cols = "i",
+};
 static const struct store_schema pep_schema = {
     .feature = "pep",
     .migrations = (const struct store_migration[]){ { 0 } },
-    .stmts =
-        (struct store_stmt *const[]){ &stmt_has, &nodes_above, &bytes_above, &items_beyond, NULL },
+    .stmts = (struct store_stmt *const[]){ &stmt_has, &pep_stmt_count, &nodes_above, &bytes_above,
+                                           &items_beyond, NULL },
 };
 
 static void pep_load(struct account *a, struct store_batch *b)
@@ -564,6 +570,7 @@ const struct feature pep_feature = {
     .disco_account = ps_features_pep,
     .iq = rules,
     .schema = &pep_schema,
+    .facts = (const struct account_fact[]){ { "PEP nodes", &pep_stmt_count, 0 }, { 0 } },
     .settings = (struct setting *const[]){ &nodes_max, &items_max, &item_bytes, &bytes_max,
                                            &subscriptions_max, NULL },
     .metrics = (struct metric *const[]){ &deliveries, NULL },

@@ -3,6 +3,7 @@
  * stays; operators give it another (`room owner`). */
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "muc/muc.h"
@@ -13,6 +14,7 @@
 #include "muc/state/change.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
+#include <assert.h>
 
 static struct store_stmt forget_stmt = {
     .name = "room.forget-account",
@@ -20,15 +22,25 @@ static struct store_stmt forget_stmt = {
     .params = "t",
     .cols = "",
 };
+static struct store_stmt leavers_stmt_sole = {
+    .name = "room.sole-owner",
+    .sql = "SELECT count(*) FROM room_affiliation o WHERE o.jid = $1 AND o.affiliation = 4 "
+           "AND NOT EXISTS (SELECT 1 FROM room_affiliation x WHERE x.room = o.room "
+           "AND x.affiliation = 4 AND x.jid <> $1)",
+    .params = "t",
+    .cols = "i",
+};
+static_assert(AFF_OWNER == 4, "room.sole-owner has it as a number");
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "muc_leavers",
     .migrations = none,
-    .stmts = (struct store_stmt *const[]){ &forget_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &forget_stmt, &leavers_stmt_sole, NULL },
 };
 
 static void leavers_removing(struct account *a, struct store_batch *b)
 {
+    ensure(account_here(a));
     if (!account_is_served(a))
         return;
     STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(a->jid));
@@ -76,6 +88,9 @@ const struct feature muc_leavers_feature = {
     .name = "muc_leavers",
     .parts = PART_ROOM,
     .schema = &schema,
+    .facts =
+        (const struct account_fact[]){ { "rooms without another owner", &leavers_stmt_sole, 0 },
+                                       { 0 } },
     .account.disown = leavers_removing,
     .account.disowned = leavers_account_deleted,
 };
