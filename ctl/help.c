@@ -205,9 +205,18 @@ static void completion_setting_values(FILE *out, const struct command *c)
 }
 
 const struct help_names help_names[] = {
-    { "user", true },      { "room", true },     { "group", false },    { "token", false },
-    { "role", false },     { "admin", true },    { "template", false }, { "domain", false },
-    { "component", true }, { "webhook", false }, { NULL, false },
+    { "user", { "user" } },
+    { "room", { "room" } },
+    { "group", { "group" } },
+    { "token", { "token" } },
+    { "role", { "role" } },
+    { "admin", { "admin" } },
+    { "template", { "template" } },
+    { "domain", { "domain" } },
+    { "component", { "component" } },
+    { "webhook", { "webhook" } },
+    { "partner", { "s2s", "federation" } },
+    { NULL, { NULL } },
 };
 
 const char *help_names_of(const struct command_arg *a)
@@ -225,15 +234,22 @@ const char *help_names_of(const struct command_arg *a)
            : a->refers == REFERS_ADMIN     ? "admin"
            : a->refers == REFERS_TEMPLATE  ? "template"
            : a->refers == REFERS_COMPONENT ? "component"
+           : a->refers == REFERS_PARTNER   ? "partner"
            : a->refers == REFERS_WEBHOOK   ? "webhook"
                                            : NULL;
 }
 
-static bool has_names(const struct command *c, const char *kind)
+bool help_is_option(const struct command_arg *a)
+{
+    return a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL;
+}
+
+/* Whether an argument that is not an option has names of this kind. */
+static bool help_has_names(const struct command *c, const char *kind)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         const char *names = help_names_of(a);
-        if (names != NULL && strcmp(names, kind) == 0)
+        if (names != NULL && !help_is_option(a) && strcmp(names, kind) == 0)
             return true;
     }
     return false;
@@ -243,7 +259,7 @@ static void completion_names(FILE *out, const struct command *c)
 {
     const char *before = " names='";
     for (const struct help_names *n = help_names; n->name != NULL; n++) {
-        if (!has_names(c, n->name))
+        if (!help_has_names(c, n->name))
             continue;
         fprintf(out, "%s%s", before, n->name);
         before = " ";
@@ -252,12 +268,7 @@ static void completion_names(FILE *out, const struct command *c)
         fputc('\'', out);
 }
 
-bool help_is_option(const struct command_arg *a)
-{
-    return a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL;
-}
-
-/* Not by an option: see completion_file_options(). */
+/* Not by an option: see completion_option_values(). */
 static bool help_takes_files(const struct command *c)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
@@ -267,24 +278,35 @@ static bool help_takes_files(const struct command *c)
     return false;
 }
 
-/* Options whose value is a file, of musterctl and of all commands; some more than once. */
-static void completion_file_options(FILE *out)
+/* Behind an option that takes a value: that. A blank is no word, but more than nothing. */
+static void completion_option_values(FILE *out, const struct command *c)
 {
-    fprintf(out, "--socket | --config | --token-file | --ca | --password-file");
-    for (const struct command *c = command_first(); c != NULL; c = c->next)
-        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-            if (a->type == PARAM_PATH && help_is_option(a))
-                fprintf(out, " | --%s", command_hyphened(a->name).text);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        const char *names = help_names_of(a);
+        if (!help_is_option(a) || a->kind == ARG_FLAG)
+            continue;
+        fprintf(out, "        --%s) words=' ", command_hyphened(a->name).text);
+        put_values(out, a);
+        fprintf(out, "'");
+        if (names != NULL)
+            fprintf(out, " names=%s", names);
+        if (a->type == PARAM_PATH)
+            fprintf(out, " files=yes");
+        fprintf(out, " ;;\n");
+    }
 }
 
 /* The words that may follow a command: options and values. */
 static void completion_words(FILE *out, const struct command *c)
 {
-    fprintf(out, "    '%s') words='", c->name);
+    fprintf(out, "    '%s') case $prev in\n", c->name);
+    completion_option_values(out, c);
+    fprintf(out, "        *) words='");
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         if (help_is_option(a))
             fprintf(out, "--%s ", command_hyphened(a->name).text);
-        put_values(out, a);
+        else
+            put_values(out, a);
         if (command_arg_may_be_piped(a))
             fprintf(out, "--stdin ");
     }
@@ -292,7 +314,7 @@ static void completion_words(FILE *out, const struct command *c)
     completion_names(out, c);
     if (help_takes_files(c))
         fprintf(out, " files=yes");
-    fprintf(out, " ;;\n");
+    fprintf(out, " ;;\n        esac ;;\n");
 }
 
 static void put_own(FILE *out, const struct usage_own *rows)
@@ -343,13 +365,17 @@ static void completion_commands(FILE *out)
         if (!slice_cut(slice_of(c->name), ' ', &first, &second))
             continue;
         if (!slice_eq(first, last)) {
-            fprintf(out, "%s    %.*s) words='", last.ptr != NULL ? "' ;;\n" : "", SLICE_ARG(first));
+            fprintf(out, "%s    %.*s) case $prev in\n",
+                    last.ptr != NULL ? "' ;;\n        esac ;;\n" : "", SLICE_ARG(first));
+            if (command_find(first) != NULL) /* "metrics", beside "metrics history" */
+                completion_option_values(out, command_find(first));
+            fprintf(out, "        *) words='");
             completion_halves(out, first);
         }
         fprintf(out, "%.*s ", SLICE_ARG(second));
         last = first;
     }
-    fprintf(out, "%s", last.ptr != NULL ? "' ;;\n" : "");
+    fprintf(out, "%s", last.ptr != NULL ? "' ;;\n        esac ;;\n" : "");
 }
 
 /* Names are text of users: they are quoted, and never expanded as compgen does it. */
@@ -403,11 +429,7 @@ void help_completion(FILE *out)
     fprintf(out,
             "# bash completion for musterctl, printed by `musterctl completion bash`\n"
             "_musterctl() {\n%s"
-            "    case $prev in ",
-            bash_begin);
-    completion_file_options(out);
-    fprintf(out,
-            ")\n"
+            "    case $prev in --socket | --config | --token-file | --ca | --password-file)\n"
             "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
             "        COMPREPLY=(\"${COMPREPLY[@]#\"$kept\"}\")\n"
             "        compopt -o filenames 2>/dev/null\n"
@@ -422,7 +444,8 @@ void help_completion(FILE *out)
             "        *) typed+=(\"${parts[at]}\") ;;\n"
             "        esac\n"
             "    done\n"
-            "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n");
+            "    [[ ${typed[0]} = help || ${typed[0]} = watch ]] && typed=(\"${typed[@]:1}\")\n",
+            bash_begin);
     help_put_join(out, "${typed[*]:0:2}");
     fprintf(out, "    case \"${typed[*]:0:2}\" in\n");
     completion_commands(out);

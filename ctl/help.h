@@ -13,9 +13,10 @@ bool help_own(FILE *out, const char *word);
 bool help_group(FILE *out, const char *word);
 /* Kinds of names that completion asks the server for, as `names KIND PREFIX` does; ended by NULL.
  */
+enum { HELP_LISTS_MAX = 2 };
 struct help_names {
-    const char *name;
-    bool in_pages; /* its list can be long, and goes on behind a name */
+    char *name;
+    char *lists[HELP_LISTS_MAX]; /* "s2s": the first column of `s2s list` has them; NULL: no more */
 };
 extern const struct help_names help_names[];
 /* A script for bash: commands, options, choices, and names of settings. */

@@ -262,10 +262,13 @@ static void show_failure(const struct options *o, const struct command *c, const
 static void show_names(const char *prefix, const struct command *c, const json_t *reply)
 {
     size_t i;
-    const json_t *row;
+    const json_t *row, *last = NULL;
     json_array_foreach(json_object_get(reply, "rows"), i, row)
     {
         const json_t *value = json_object_get(row, c->columns[0].name);
+        if (json_equal(value, last)) /* as of two streams with a domain */
+            continue;
+        last = value;
         char number[24];
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
         const char *name = json_is_integer(value) ? number : json_string_value(value);
@@ -698,26 +701,35 @@ static int musterctl_run_command(struct options *o, struct arena *arena)
     return lines ? musterctl_file(o, &w, path) : musterctl_send(o, &w, path);
 }
 
+static int musterctl_names_of(struct options *o, char *group, char *prefix, struct arena *arena)
+{
+    static char list[] = "list", limit[] = "--limit", most[] = "200", after[] = "--after";
+    char *words[] = { group, list, limit, most, after, prefix, NULL };
+    struct words w;
+    const char *path;
+    const char *name = arena_printf(arena, "%s list", group);
+    bool in_pages = command_has_arg(command_find(slice_of(name)), "after");
+    o->words = words;
+    o->word_count = !in_pages ? 2 : *prefix != '\0' ? 6 : 4;
+    int code = musterctl_prepare(o, arena, &w, &path);
+    return code == EXIT_DONE ? musterctl_send(o, &w, path) : code;
+}
+
 /* `names user PREFIX`, for the completion of shells: names that the server has, one a line. Long
  * lists are read behind the prefix. */
 static int musterctl_names(struct options *o, struct arena *arena)
 {
-    static char list[] = "list", limit[] = "--limit", most[] = "200", after[] = "--after";
-    char **given = o->words, *words[] = { NULL, list, limit, most, after, NULL };
-    struct words w;
-    const char *path;
+    char **given = o->words;
     const struct help_names *kind = help_names;
     while (kind->name != NULL && (o->word_count != 3 || strcmp(given[1], kind->name) != 0))
         kind++;
     if (kind->name == NULL)
         return usage_error("names: allowed `names KIND PREFIX`, as in `names user al`");
-    words[0] = given[1];
-    words[5] = given[2];
     o->names = given[2];
-    o->words = words;
-    o->word_count = !kind->in_pages ? 2 : *o->names != '\0' ? 6 : 4;
-    int code = musterctl_prepare(o, arena, &w, &path);
-    return code == EXIT_DONE ? musterctl_send(o, &w, path) : code;
+    int code = EXIT_DONE;
+    for (size_t i = 0; i < HELP_LISTS_MAX && kind->lists[i] != NULL && code == EXIT_DONE; i++)
+        code = musterctl_names_of(o, kind->lists[i], given[2], arena);
+    return code;
 }
 
 static const struct param every_row = {

@@ -113,6 +113,34 @@ def test_completion_with_names_of_the_server(server, tmp_path, monkeypatch):
     assert all(server.ctl_run("names", *words).returncode == 2 for words in (["planet", ""], []))
 
 
+def test_completion_of_partners(server, tmp_path, monkeypatch):
+    """Domains that the server blocks, or has streams with: each once, wherever one is named."""
+    monkeypatch.setenv("PATH", with_names(tmp_path)["PATH"])
+    script = server.ctl_run("completion", "bash").stdout
+    line = ["musterctl", "--socket", str(server.control)]
+    server.ctl("federation", "block", "partner.test")
+    assert server.ctl_run("names", "partner", "").stdout == "partner.test\n"
+    assert server.ctl_run("names", "partner", "x").stdout == ""
+    for command in ("s2s show", "s2s trace", "s2s close", "s2s retry", "s2s list",
+                    "federation block", "federation allow"):
+        assert "partner.test" in complete(script, [*line, *command.split()]), command
+
+
+def test_completion_of_values_of_options(server):
+    """Behind an option that has choices there is nothing else, even where another command takes
+    a file by an option of that name."""
+    script = server.ctl_run("completion", "bash").stdout
+    assert {"rsa:2048", "ecdsa:p256"} <= complete(script, ["musterctl", "cert", "csr", "--key"])
+    found = [(name, option, part["enum"])
+             for name, row in rows.part("commands").items()
+             for option, part in row["properties"]["args"]["properties"].items()
+             if "enum" in part and part.get("x-kind") == "option"]
+    assert len(found) > 20
+    for name, option, choices in found:
+        line = ["musterctl", *name.split(), "--" + option.replace("_", "-")]
+        assert complete(script, line) - {""} == set(choices), line
+
+
 def test_fish_completes_names_of_the_server(server, tmp_path):
     if shutil.which("fish") is None:
         pytest.skip("needs fish")
@@ -295,11 +323,13 @@ def test_names_of_every_kind_are_offered(named, tmp_path):
     named.ctl("admin", "create", "root", "reader")
     named.ctl("component", "add", "bridge.localhost")
     named.ctl("webhook", "add", "https://hook.localhost/")
+    named.ctl("federation", "block", "partner.test")
     script = named.ctl_run("completion", "bash").stdout
     line = [*LINE, str(named.control)]
     kinds = {"user": ("user show", "alice@localhost"), "group": ("group show", "sales"),
              "room": ("room show", "cave@conference.localhost"), "role": ("role del", "reader"),
              "token": ("token revoke", "prometheus"), "template": ("template show", "staff"),
+             "partner": ("s2s show", "partner.test"),
              "admin": ("admin show", "root"), "webhook": ("webhook show", "1"),
              "component": ("component secret", "bridge.localhost"),
              "domain": ("domain show", "localhost")}

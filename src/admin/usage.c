@@ -10,7 +10,8 @@ const struct usage_own usage_own_commands[] = {
                                   "values, and names of the server." },
     { "names KIND PREFIX",
       "Prints up to 200 names that begin with a text. KIND is user, room, group, token, role, "
-      "admin, template, domain, component or webhook. The completion of shells asks for them." },
+      "admin, template, domain, component, webhook or partner. A partner is the domain of another "
+      "server that has streams or is blocked. The completion of shells asks for them." },
     { "schema", "Prints all rows as JSON Schema (draft 2020-12): settings, commands with arguments "
                 "and results, metrics and alarms." },
     { "watch COMMAND [--every TIME]",

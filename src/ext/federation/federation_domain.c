@@ -351,6 +351,7 @@ static const struct command_arg domain_args[] = {
       .type = PARAM_TEXT,
       .min = 1,
       .max = JID_PART_MAX,
+      .refers = REFERS_PARTNER,
       .check = domain_pattern_ok,
       .form = "a domain, *.DOMAIN for all below it, or an IP address in full",
       .example = "partner.example",
