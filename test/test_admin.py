@@ -740,6 +740,14 @@ def test_a_delayed_end_can_be_taken_back(host, alice):
     alice.ping()
 
 
+@pytest.mark.parametrize("later", [["continue"], ["stop", "--delay", "3600"], ["restart"]])
+def test_an_end_at_once_cannot_be_taken_back(host, later):
+    """Perhaps it has ended before the second command is there."""
+    host.ctl("server", "stop")
+    assert host.ctl_run("server", *later).returncode != 0
+    assert host.wait_exit() == 0
+
+
 @pytest.mark.parametrize("what", ["restart", "stop"])
 def test_status_shows_a_scheduled_end(host, what):
     """A second operator sees what will happen and when, until it is cancelled."""

@@ -66,6 +66,20 @@ def test_they_have_no_role(make_server):
         host.stop()
 
 
+def test_their_role_is_taken(make_server):
+    host = api_server(make_server, conf={"domains": ["localhost", "two.example"]})
+    host.add_user("carol", PASSWORD, domain="two.example")
+    host.ctl("admin", "add", "carol@two.example", "viewer")
+    host.stop()
+    host.conf["domains"] = ["localhost"]
+    host.write()
+    host.start()
+    [row] = host.rows("user", "role", "carol@two.example")
+    assert row["role"] == "viewer"
+    host.ctl("admin", "remove", "carol@two.example")
+    assert host.rows("admin", "list") == []
+
+
 def test_an_operator_is_told_of_them_and_deletes_them(make_server, tmp_path):
     host = left_behind(make_server)
     assert alarm(host)["detail"] == "2 accounts and 1 room: two.example, conference.two.example"

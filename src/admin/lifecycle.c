@@ -19,7 +19,7 @@ enum { DELAY_MS_MAX = 24 * 3600 * 1000, ANSWER_MS = 200 };
 static struct log_area log_lifecycle = { .name = "lifecycle" };
 static _Atomic enum lifecycle_end end_wanted; /* set when the delay has passed */
 static struct timer end_timer;                /* at the home of the duty */
-static bool end_restarts;
+static bool end_restarts, end_is_now;         /* end_is_now: nothing changes that any more */
 static _Atomic uint64_t end_due; /* wall time of the end in us, doubled, + 1: a restart; 0: none */
 
 void lifecycle_scheduled(char out[LIFECYCLE_TEXT_MAX])
@@ -40,6 +40,7 @@ static void end_now(struct timer *t, struct loop *loop)
 {
     (void)t;
     (void)loop;
+    end_is_now = true;
     atomic_store(&end_wanted, end_restarts ? LIFECYCLE_RESTARTS : LIFECYCLE_STOPS);
     kill(getpid(), LIFECYCLE_SIGNAL);
 }
@@ -51,10 +52,23 @@ struct wish {
     bool restart;
 };
 
+/* Whoever asked for an end at once was told that it comes. */
+static bool end_is_refused(struct command_call *call, bool same)
+{
+    if (!end_is_now || same)
+        return false;
+    command_fail(call, E_CONFLICT, "the server %s now", end_restarts ? "restarts" : "stops");
+    return true;
+}
+
 static void schedule(struct worker *w, void *arg)
 {
     struct wish *wish = arg;
     const char *what = wish->restart ? "restarts" : "stops";
+    bool same = wish->delay_s == 0 && wish->restart == end_restarts;
+    if (end_is_refused(wish->call, same))
+        return;
+    end_is_now = wish->delay_s == 0;
     end_timer.fn = end_now;
     end_restarts = wish->restart;
     /* the reply is sent before the server begins to end */
@@ -92,6 +106,8 @@ static void run_restart(struct command_call *call)
 
 static void run_cancel(struct command_call *call)
 {
+    if (end_is_refused(call, false))
+        return;
     if (!timer_is_set(&end_timer)) {
         command_fail(call, E_NOTFOUND, "nothing is scheduled");
         return;

@@ -133,6 +133,7 @@ static const struct store_schema schema = {
 
 struct reading {
     struct worker *worker;
+    uint64_t number;
     struct message_from from; /* who asked, and waits */
     bool asked;
 };
@@ -140,7 +141,7 @@ struct reading {
 static void table_was_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct reading *r = arg;
-    access_table_set(worker_node(r->worker), result, b);
+    access_table_set(worker_node(r->worker), r->number, result, b);
     if (result != STORE_OK)
         log_error(&log_access, LOG_EV("access.unread"), LOG_C("why", store_result_name(result)),
                   LOG_C("hint", "until the database works, tokens and roles of accounts are "
@@ -160,7 +161,7 @@ static void table_read_again(struct worker *w, const struct message_from *from)
     r->asked = from != NULL;
     if (from != NULL)
         r->from = *from;
-    access_table_add(b);
+    r->number = access_table_add(b);
     store_submit(b, worker_loop(w), 0, table_was_read, r);
 }
 
@@ -204,7 +205,8 @@ void access_changed(struct worker *w, const struct asker *by)
 
 static void table_first(void *arg, enum store_result result, const struct store_batch *b)
 {
-    access_table_set(worker_node(arg), result, b);
+    const struct reading *r = arg;
+    access_table_set(worker_node(r->worker), r->number, result, b);
 }
 
 static void access_start(struct worker *w)
@@ -212,8 +214,8 @@ static void access_start(struct worker *w)
     if (worker_index(w) != 0)
         return;
     struct store_batch *b = store_read(worker_store(w), 0);
-    access_table_add(b);
-    if (store_run(b, table_first, w) != STORE_OK)
+    struct reading r = { .worker = w, .number = access_table_add(b) };
+    if (store_run(b, table_first, &r) != STORE_OK)
         log_error(&log_access, LOG_EV("access.unread"),
                   LOG_C("hint", "tokens and roles of accounts are refused until it is read again"));
 }
@@ -935,7 +937,7 @@ static struct command admin_remove = {
     .name = "admin remove",
     .rest = "DELETE /users/{jid}/role",
     CHANGE,
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG, { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_ANY_USER_ARG, { 0 } },
     .run = run_admin_remove,
     .doc = "Takes the role from an account.",
 };

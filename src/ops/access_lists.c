@@ -291,7 +291,7 @@ struct command access_user_role = {
     .name = "user role",
     .rest = "GET /users/{jid}/role",
     READ,
-    .args = (const struct command_arg[]){ COMMAND_USER_ARG, { 0 } },
+    .args = (const struct command_arg[]){ COMMAND_ANY_USER_ARG, { 0 } },
     .run = run_user_role,
     .record = true,
     .doc = "Shows the role of an account.",

@@ -70,6 +70,8 @@ struct store_stmt access_used_stmt = {
 
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static struct access_table *table;
+static uint64_t table_number; /* of the reading that it is of */
+static _Atomic uint64_t readings;
 
 const struct access_table *access_table_begin(void)
 {
@@ -145,7 +147,7 @@ bool access_has_factor(const struct access_table *t, slice name)
     return false;
 }
 
-void access_table_add(struct store_batch *b)
+uint64_t access_table_add(struct store_batch *b)
 {
     store_add(b, &access_roles_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &access_tokens_stmt, STORE_ANY_ROWS, NULL, 0);
@@ -155,6 +157,7 @@ void access_table_add(struct store_batch *b)
     slice one, rest = slice_of(setting_text(&admin_accounts));
     while (slice_word(&rest, &one))
         STORE_ADD(b, &access_disabled_stmt, STORE_ANY_ROWS, SV_T(one));
+    return atomic_fetch_add(&readings, 1) + 1;
 }
 
 static slice row_text(struct access_table *t, const struct store_batch *b, uint32_t stmt,
@@ -255,16 +258,20 @@ static void table_free(struct access_table *t)
     mem_free(&t);
 }
 
-void access_table_set(const struct node *n, enum store_result result, const struct store_batch *b)
+void access_table_set(const struct node *n, uint64_t number, enum store_result result,
+                      const struct store_batch *b)
 {
-    struct access_table *now = result == STORE_OK ? table_read(n, b) : NULL;
+    struct access_table *now = result == STORE_OK ? table_read(n, b) : NULL, *old = now;
     pthread_rwlock_wrlock(&lock);
-    struct access_table *was = table;
-    if (now != NULL)
-        keep_uses(was, now);
-    table = now;
+    if (number > table_number) {
+        old = table;
+        if (now != NULL)
+            keep_uses(old, now);
+        table = now;
+        table_number = number;
+    }
     pthread_rwlock_unlock(&lock);
-    table_free(was);
+    table_free(old);
 }
 
 void access_table_free(void)

@@ -61,9 +61,11 @@ bool access_account_disabled(const struct access_table *t, slice bare);
 bool access_token_expired(struct token *k, uint64_t now_us);
 bool access_has_factor(const struct access_table *t, slice name);
 
-/* The reads of a batch that has no others. */
-void access_table_add(struct store_batch *b);
-void access_table_set(const struct node *n, enum store_result result, const struct store_batch *b);
+/* The reads of a batch that has no others. Returns the number of the reading: a later one is
+ * perhaps answered earlier, and what it has read stays. */
+uint64_t access_table_add(struct store_batch *b);
+void access_table_set(const struct node *n, uint64_t number, enum store_result result,
+                      const struct store_batch *b);
 void access_table_free(void);
 
 /* A change by a command, in its turn (ops/access_turn.h): its batch, and its end when all nodes
