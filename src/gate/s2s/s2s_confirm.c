@@ -861,11 +861,13 @@ bool partner_has(const struct partner *p, const struct outgoing_id *id)
     return it != NULL || s2s_unacked_has(&p->unacked, id->sender, id->entry);
 }
 
-bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id)
+bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id,
+                         const struct stanza *st)
 {
     const struct actor_item *it = p->actor.inbox;
-    while (it != NULL &&
-           (it->sender_entry == 0 || it->sender_entry > id->entry || it->sender_id != id->sender))
+    slice to = stanza_to_bare(st);
+    while (it != NULL && (it->sender_entry == 0 || it->sender_entry > id->entry ||
+                          it->sender_id != id->sender || !slice_eq(stanza_to_bare(it->st), to)))
         it = it->next;
     return it != NULL;
 }

@@ -411,12 +411,13 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
         timer_set(mail_loop(m), &m->rest, REST_MS);
         return false;
     }
-    if (m->kept && partner_keeps_older(m->partner, &line->id)) {
-        m->again |= !m->closing || m->hinted; /* else it is on its way to the inbox */
-        return true;
-    }
     if (line->st == NULL) {
         s2s_mail_confirmed(m, &line->id); /* there is nothing to send any more */
+        return true;
+    }
+    if (m->kept && partner_keeps_older(m->partner, &line->id, line->st)) {
+        m->again |= !m->closing; /* else it is on its way to the inbox, */
+        m->passed = true;        /* ... unless another node has left it */
         return true;
     }
     bool goes = edge_word_goes(word);
@@ -462,18 +463,16 @@ void s2s_mail_hint(struct s2s_mail *m, bool inbox)
     mail_is_there(m);
     if (!m->kept)
         s2s_mail_keeps(m);
-    m->whole = false;
-    m->hinted = m->kept;
 }
 
-void s2s_mail_keeps_none(struct s2s_mail *m) { m->kept = m->closing = m->hinted = false; }
+void s2s_mail_keeps_none(struct s2s_mail *m) { m->kept = m->closing = false; }
 
 /* The end of a pass is not that of the backlog. */
 static void mail_pass_ends(struct s2s_mail *m)
 {
     m->behind = (struct outgoing_id){ 0 };
-    if (m->kept && m->whole && (!m->closing || m->hinted)) {
-        s2s_mail_keeps_none(m);
+    if (m->kept && m->whole && (!m->closing || !m->again)) {
+        m->kept = false;
         partner_mail_done(m->partner); /* the inbox is next, and then another pass */
         return;
     }
@@ -494,7 +493,7 @@ static void mail_page_judged(void *arg, const struct outgoing_page *page,
     mail_settle_ends(m);
     if (i == page->count && page->more) {
         m->behind = page->last;
-    } else if (i == page->count && !m->again && m->asked == 0) {
+    } else if (i == page->count && !m->again && !m->passed && m->asked == 0) {
         mail_backlog_ends(m);
         partner_unpin(m->partner);
         return;
@@ -525,7 +524,7 @@ void s2s_mail_go(struct s2s_mail *m)
         s2s_mail_is_full(m) || !partner_takes_mail(m->partner))
         return;
     if (m->behind.entry == 0) {
-        m->again = false;
+        m->again = m->passed = false;
         m->whole = m->older == 0;
     }
     mail_gone_forget(m);

@@ -37,7 +37,7 @@ struct s2s_mail {
     bool closing;   /* stored ones that come now wait in memory, behind what the database has */
     bool kept;      /* the inbox began behind that, and waits for it. If it gets too much, stored
                      * ones that come are left again, and go behind the inbox */
-    bool hinted;    /* some may have been left behind the inbox by others */
+    bool passed;    /* this pass has passed over some, which go behind the inbox */
     bool whole;     /* this pass was begun when `older` was 0: all that goes before the inbox */
     uint32_t asked; /* senders whose messages are being left: whether they are stored is asked */
     struct map asked_of; /* of these, by sender */

@@ -169,6 +169,26 @@ static void a_hint_leaves_the_order_as_it_is(void **state)
     forget_inbox();
 }
 
+/* What another connection hands over can be older than what was left of the same sender. That is
+ * to others, so it does not wait for the inbox: it was taken for one that is on its way there, and
+ * waited until the next start. */
+static void the_inbox_goes_first_for_the_same_addresses_alone(void **state)
+{
+    struct stanza *same = message_of("alice@localhost/1"),
+                  *other = stanza_make(STANZA_MESSAGE, TYPE_CHAT, SLICE("alice@localhost/1"),
+                                       SLICE("b@a.test"), SLICE("m"), SLICE("<body>x</body>"));
+    const struct outgoing_id newer = { .sender = 1, .entry = 5 },
+                             older = { .sender = 1, .entry = 1 };
+    (void)state;
+    wait_in_memory(2);
+    assert_true(partner_keeps_older(partner, &newer, same));
+    assert_false(partner_keeps_older(partner, &newer, other));
+    assert_false(partner_keeps_older(partner, &older, same));
+    forget_inbox();
+    stanza_unref(&same);
+    stanza_unref(&other);
+}
+
 /* Another hold ends: what the database has is next, and not the inbox that began behind it. */
 static void the_inbox_waits_for_the_database_whatever_else_ends(void **state)
 {
@@ -341,6 +361,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
         cmocka_unit_test_setup_teardown(what_others_left_ends_the_last_pass, start, stop),
         cmocka_unit_test_setup_teardown(a_hint_leaves_the_order_as_it_is, start, stop),
+        cmocka_unit_test_setup_teardown(the_inbox_goes_first_for_the_same_addresses_alone, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(the_inbox_waits_for_the_database_whatever_else_ends, start,
                                         stop),
         cmocka_unit_test_setup_teardown(one_that_is_judged_goes_before_newer_ones, start, stop),

@@ -166,8 +166,9 @@ struct worker *partner_worker(const struct partner *p);
 void partner_pin(struct partner *p);
 void partner_unpin(struct partner *p);
 bool partner_has(const struct partner *p, const struct outgoing_id *id); /* in memory */
-/* The inbox has an older one of its sender. */
-bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id);
+/* The inbox has an older one from its sender to the same account. */
+bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id,
+                         const struct stanza *st);
 /* One that is judged once more, as rules have changed, is older, and of its sender. */
 bool partner_judges_older(const struct partner *p, const struct outgoing_id *id);
 bool partner_takes_mail(const struct partner *p);
