@@ -210,7 +210,7 @@ static slice name_at(const char *const *names, int64_t at)
 
 /* Routes. */
 
-/* For the audit log; empty: there is none. */
+/* The description is what an operator has written: it is quoted. */
 static slice list_described(const struct list_task *t, const char *before, slice description)
 {
     struct arena *arena = t->call->arena;
@@ -219,6 +219,7 @@ static slice list_described(const struct list_task *t, const char *before, slice
     return slice_of(arena_printf(arena, "%s %.*s", before, SLICE_ARG(text)));
 }
 
+/* For the audit log; empty: there is none. */
 static slice route_text(const struct list_task *t, const struct store_batch *b, unsigned stmt)
 {
     if (store_row_count(b, stmt) == 0)
