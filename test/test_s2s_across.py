@@ -312,7 +312,7 @@ CONTENT = {
     "marker": f"<displayed xmlns='{MARKERS}' id='m0'/>",
     "chat state": "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
     "correction": "<body>y</body><replace xmlns='urn:xmpp:message-correct:0' id='m0'/>",
-    "retraction": "<retract xmlns='urn:xmpp:message-retract:1' id='m1'/>"
+    "retraction": "<retract xmlns='urn:xmpp:message-retract:1' id='m0'/>"
                   "<body>was retracted</body>",
     "reaction": "<reactions xmlns='urn:xmpp:reactions:0' id='m0'><reaction>x</reaction>"
                 "</reactions>",

@@ -17,17 +17,9 @@ slice retract_target(const struct stanza *st, struct arena *tmp)
     return (slice){ 0 };
 }
 
-bool retract_is_named(const struct stanza *st, slice id, struct arena *tmp)
+bool retract_has_id(const struct stanza *st, slice id, struct arena *tmp)
 {
     struct elem origin;
     return slice_eq(stanza_id(st), id) || (stanza_child(st, KNOWN_ORIGIN_ID, &origin) &&
                                            slice_eq(elem_attr(&origin, "id", tmp), id));
-}
-
-bool retract_has_id(const struct stanza *st, slice id, struct arena *tmp)
-{
-    struct elem e;
-    return retract_is_named(st, id, tmp) ||
-           (stanza_has(st, KNOWN(PAYLOAD)) && stanza_find(st, "replace", NS_CORRECT, &e) &&
-            slice_eq(elem_attr(&e, "id", tmp), id));
 }

@@ -9,7 +9,4 @@ struct stanza;
 /* The id of the message that this one takes back; empty: it takes back none. */
 slice retract_target(const struct stanza *st, struct arena *tmp);
 /* XEP-0424 §4: the id of the message, or its origin id. */
-bool retract_is_named(const struct stanza *st, slice id, struct arena *tmp);
-/* Whether who takes back the message of that id takes back this one: it is that, or corrects it
- * (XEP-0308). A client that gets a correction alone shows it as a new message. */
 bool retract_has_id(const struct stanza *st, slice id, struct arena *tmp);

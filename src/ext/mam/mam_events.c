@@ -152,7 +152,7 @@ static bool event_found(struct mam_search *s, const struct archive_line *m, slic
     if (stanza_load(&st, e->stanza, worker_xml(l->worker), tmp) != OK)
         return false;
     bool is =
-        event_same_talk(l, e, st, earlier) && (retract_is_named(earlier, e->corrects, tmp) ||
+        event_same_talk(l, e, st, earlier) && (retract_has_id(earlier, e->corrects, tmp) ||
                                                slice_eq(event_corrects(earlier, tmp), e->corrects));
     stanza_unref(&st);
     if (is) {

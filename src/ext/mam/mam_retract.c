@@ -43,8 +43,6 @@ struct retraction {
     uint64_t at_us;
     struct stanza *tombstone; /* NULL: none is made yet */
     uint64_t entry;           /* archive id, for its addressee, of what it replaces; 0: none */
-    uint64_t corrects;        /* what it replaces is a correction of the target, which is older than
-                                 this archive id; 0: it is not */
     unsigned tries;
 };
 
@@ -159,14 +157,6 @@ static struct stanza *tombstone_of(const struct stanza *st, const struct retract
                            stanza_to(st), stanza_id(st), &content);
 }
 
-static void mam_retract_go_on(struct retraction *r)
-{
-    ensure(r->corrects != 0 && r->corrects <= r->search.before);
-    r->search.before = r->corrects;
-    r->corrects = 0;
-    mam_search(&r->search);
-}
-
 static void mam_retract_buried(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct retraction *r = arg;
@@ -176,8 +166,6 @@ static void mam_retract_buried(void *arg, enum store_result result, const struct
         message_replaced(r->account, r->entry, r->tombstone);
     if (result == STORE_CONFLICT && ++r->tries < TRIES)
         mam_retract_look(r);
-    else if (result == STORE_OK && r->corrects != 0)
-        mam_retract_go_on(r);
     else
         mam_retract_end(r, result);
 }
@@ -201,13 +189,6 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
     store_submit(b, worker_loop(w), 0, mam_retract_buried, r);
 }
 
-/* The archive id that the owner of the archive which is looked at has of it. */
-static uint64_t retraction_entry(const struct retraction *r, const struct archive_line *m)
-{
-    return (uint64_t)(m->sender == r->owner && m->sender_entry != 0 ? m->sender_entry
-                                                                    : m->rcpt_entry);
-}
-
 static bool mam_retract_found(struct mam_search *s, const struct archive_line *m, slice said,
                               const struct stanza *st)
 {
@@ -216,10 +197,9 @@ static bool mam_retract_found(struct mam_search *s, const struct archive_line *m
     struct elem e;
     (void)said;
     ensure(account_here(r->account) && account_is_pinned(r->account));
-    struct arena *tmp = loop_scratch(worker_loop(w));
-    if (!retract_has_id(st, r->target, tmp) || !mam_same_talk(w, r->st, st, retraction_is_sent(r)))
+    if (!retract_has_id(st, r->target, loop_scratch(worker_loop(w))) ||
+        !mam_same_talk(w, r->st, st, retraction_is_sent(r)))
         return false;
-    bool corrects = !retract_is_named(st, r->target, tmp);
     stanza_unref(&r->tombstone); /* of a try before */
     bool theirs = r->refused && m->rcpt_entry != 0;
     bool already = (m->flags & MESSAGE_RETRACTED) != 0 ||
@@ -228,9 +208,6 @@ static bool mam_retract_found(struct mam_search *s, const struct archive_line *m
         r->tombstone = tombstone_of(st, r);
         message_replaced(r->account, (uint64_t)m->rcpt_entry, r->tombstone);
     }
-    if ((theirs || already) && corrects)
-        return false;
-    r->corrects = corrects ? retraction_entry(r, m) : 0;
     if (theirs || already)
         mam_retract_end(r, STORE_OK);
     else

@@ -3,8 +3,6 @@
  * index. The retraction itself is archived like any message, so a client that catches up learns of
  * it.
  *
- * Corrections of it (XEP-0308) become tombstones with it: newer ones first, then the message.
- *
  * The text of a message is stored once, so one change is for both sides. The home of the addressee
  * makes it. It looks for the message in the archive of the addressee, then in that of the author.
  * If the addressee refuses the retraction, as one who has blocked the author, a message that the
