@@ -3,11 +3,13 @@ again what our end has crossed. With XEP-0198 it is told what was taken before t
 waits until the other server is silent."""
 import re
 import signal
+import time
 
 import pytest
 
-from muster import federation, partner, prosody, xml
+from muster import across, federation, partner, prosody, xml
 from muster.client import until
+from muster.wire import Wire
 from test_s2s_in_sm import EVIL, authority, join, message, node, start
 
 __all__ = ["authority", "join", "node", "start"]
@@ -172,3 +174,42 @@ def test_prosody_gives_nothing_back_when_its_stream_is_closed(make_server, tmp_p
     finally:
         for process in started:
             process.finish()
+
+
+@pytest.mark.parametrize("closes", ["who has connected", "who was connected to"])
+@pytest.mark.parametrize("held", ["d", "m"])
+def test_what_comes_behind_our_end_is_sent_again(make_server, tmp_path, closes, held):
+    """One direction stands still, so not all is confirmed when a stream is closed: the session is
+    kept. What the other server writes behind the end was not taken, and the next stream says so."""
+    one, other = across.start(make_server, tmp_path)
+    wire = Wire(one.s2s_port)
+    across.route(other, across.ONE, wire.port)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.mark(bob, alice)
+    across.mark(alice, bob)
+    wire.say(held)
+    closed, speaks, hears = ((other, alice, bob) if closes == "who has connected" else
+                             (one, bob, alice))
+    said = [(hears, speaks, "first")]
+    say(*said[0])
+    hears.ping()
+    closed.ctl("s2s", "close", across.ONE if closed is other else across.OTHER)
+    begun = time.monotonic()
+    until("its end has gone, after 0.2 s of silence", lambda: time.monotonic() > begun + 0.6)
+    while time.monotonic() < begun + 1.2:
+        said.append((speaks, hears, f"m{len(said)}"))
+        say(*said[-1])
+        speaks.ping()
+    wire.say("c")
+    for client in alice, bob:
+        expected = [text for _, to, text in said if to is client]
+        until("all of them", lambda c=client, e=expected: heard(c) == e)
+
+
+def say(sender, to, text):
+    sender.send(f"<message to='{to.jid}' type='chat' id='{text}'><body>{text}</body></message>")
+
+
+def heard(client):
+    client.ping()
+    return list(dict.fromkeys(e.get("id") for e in client.log if e.get("type") == "chat"))

@@ -122,7 +122,8 @@ export const kinds = {
   room: { types: ["room"], page: "rooms", show: "room show",
     first: ["room occupants", "room affiliations", "room fields"] },
   group: { types: ["group"], page: "groups", show: "group show", first: ["group-member list"] },
-  partner: { types: ["partner"], page: "federation", show: "s2s show" },
+  partner: { types: ["partner"], page: "federation", show: "s2s show",
+    without: ["federation allow"] }, // it is done in the list of those that are blocked
   component: { types: ["component", "hosted"], page: "components" },
   domain: { types: ["served-domain", "hosted"], page: "certificates", show: "domain show" },
 };

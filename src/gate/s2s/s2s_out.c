@@ -680,13 +680,20 @@ static void out_other(struct xstream *x, slice unit)
         xstream_fail(x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("nothing was asked that this answers"));
 }
 
+/* It hears no more of what comes. If it counts, it sends that again. */
+static bool out_takes(const struct s2s_out *o)
+{
+    return o->sm != OUT_COUNTS || !(o->x.end_sent || o->skipped);
+}
+
 /* Only of the domain that it was opened to, to those of ours that are proved on it. */
 static bool out_may_send(struct xstream *x, slice remote, slice local)
 {
     struct s2s_out *o = s2s_out_of(x);
     bool banned = (x->end_sent || !o->up) && s2s_ban(x->worker, local, remote) != NULL;
-    if (banned || (x->end_sent && o->sm == OUT_COUNTS))
-        return false; /* it hears of it no more: if it counts, it sends that again */
+    o->skipped |= banned;
+    if (banned || !out_takes(o))
+        return false;
     if (slice_eq(remote, out_remote(o)) &&
         (slice_eq(local, out_local(o)) ||
          (share_may_send(o, local) && s2s_ban(x->worker, local, remote) == NULL))) {
@@ -698,6 +705,12 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
 }
 
 static void out_route(struct xstream *x, struct stanza *st) { s2s_flow_route(s2s_out_flow(x), st); }
+
+/* What is not taken is not counted: h of the next stream would say that it was. */
+static struct in_flow *out_counted(const struct xstream *x)
+{
+    return out_takes(s2s_out_const(x)) ? s2s_out_flow(x) : NULL;
+}
 
 static bool out_counts(const struct xstream *x) { return s2s_out_const(x)->sm == OUT_COUNTS; }
 
@@ -712,7 +725,7 @@ static void out_leaves(struct xstream *x)
 static void out_stanza(struct xstream *x, slice unit)
 {
     static const struct s2s_taker taker = { out_may_send, out_other,  out_route,
-                                            s2s_out_flow, out_counts, out_leaves };
+                                            out_counted,  out_counts, out_leaves };
     const struct s2s_out *o = s2s_out_of(x);
     if (o->both)
         s2s_take(x, unit, (slice){ o->lang, o->lang_len }, &taker);
