@@ -466,34 +466,6 @@ def stored_jobs(server):
         return db.execute("SELECT number, told FROM audit_job").fetchall()
 
 
-def users_of(text):
-    return int(re.search(r"users (\d+),", text)[1])
-
-
-@pytest.mark.sqlite
-def test_the_entry_of_a_killed_job_says_what_the_list_said(make_server, disk, tmp_path):
-    """Not less: it may have got further between the look and the end."""
-    server = make_server("alice", disk=disk)
-    path = tmp_path / "source"
-    path.write_text(server_data(*[f"<user name='u{i}' password='x'/>" for i in range(3000)]))
-    for _ in range(3):
-        disk.turn(sync_ms=20)
-        process, job = begin(server, "import", "xep0227", path)
-        shown = until("it has begun", lambda: [
-            row["text"] for row in jobs(server, "--running")
-            if row["text"] and users_of(row["text"]) > 0])[0]
-        for _ in range(5):
-            shown = (jobs(server, "--running") or [{"text": shown}])[0]["text"]
-        server.kill()
-        process.communicate()
-        disk.turn(sync_ms=0)
-        server.start()
-        entry, = until("the entry", lambda: server.rows(
-            "audit", "list", "--command", "import xep0227", "--limit", "1"))
-        assert entry["result"] == "interrupted", (job, entry)
-        assert users_of(entry["after"]) >= users_of(shown), (shown, entry["after"])
-
-
 def slow_import(server, disk, tmp_path):
     begun = stays_import(server, disk, tmp_path)
     disk.turn(sync_ms=200)

@@ -52,30 +52,10 @@ static int64_t audit_process(void)
     return atomic_load(&process);
 }
 
-struct job_said {
-    uint64_t number;
-    slice text;
-    audit_job_fn *stored;
-    struct arena *arena; /* of this */
-};
-
-static void job_written(void *arg, enum store_result result, const struct store_batch *b)
+/* In the order of the entries of the audit log, which delete the rows. */
+static void job_write(struct store_batch *b)
 {
-    struct job_said *said = arg;
-    (void)b;
-    ensure(said->stored != NULL && said->number != 0);
-    if (result == STORE_OK)
-        said->stored(said->number, said->text);
-    arena_destroy(&said->arena);
-}
-
-/* In the order of the entries of the audit log, which delete the rows. said NULL: nobody waits. */
-static void job_write(struct store_batch *b, struct job_said *said)
-{
-    if (said != NULL)
-        store_submit(b, worker_loop(worker_here()), STORE_UNTIL_DONE, job_written, said);
-    else
-        store_submit(b, worker_loop(worker_here()), 0, NULL, NULL);
+    store_submit(b, worker_loop(worker_here()), 0, NULL, NULL);
 }
 
 static struct store_batch *job_batch(void)
@@ -93,21 +73,14 @@ void audit_job_begun(const struct command_call *call, slice args)
               SV_T(utf8_head(p->actor, AUDIT_ACTOR_MAX)), SV_T(utf8_head(p->from, AUDIT_ACTOR_MAX)),
               SV_T(utf8_head(p->role, AUDIT_ACTOR_MAX)), SV_T(slice_of(call->command->name)),
               SV_T(args));
-    job_write(b, NULL);
+    job_write(b);
 }
 
-void audit_job_told(uint64_t number, slice text, audit_job_fn *stored)
+void audit_job_told(uint64_t number, slice text)
 {
     struct store_batch *b = job_batch();
-    struct job_said *said = NULL;
-    ensure(number != 0);
     STORE_ADD(b, &audit_job_told_stmt, STORE_ANY_ROWS, SV_I((int64_t)number), SV_T(text));
-    if (stored != NULL) {
-        struct arena *arena = arena_create(0);
-        said = arena_new(arena, struct job_said, 1);
-        *said = (struct job_said){ number, slice_dup(arena, text), stored, arena };
-    }
-    job_write(b, said);
+    job_write(b);
 }
 
 static void job_add_entry(struct worker *w, const struct store_batch *b, uint32_t row)

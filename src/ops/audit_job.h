@@ -15,9 +15,7 @@ struct worker;
 
 /* One has begun, or is so far: on a worker. What the database does not take is not found. */
 void audit_job_begun(const struct command_call *call, slice args);
-/* stored: it is in the database; NULL: nobody waits for that. */
-typedef void audit_job_fn(uint64_t number, slice text);
-void audit_job_told(uint64_t number, slice text, audit_job_fn *stored);
+void audit_job_told(uint64_t number, slice text);
 /* At a start: adds the entries for those of the node whose process has ended. */
 void audit_jobs_look(struct worker *w);
 

@@ -220,28 +220,14 @@ void job_percent(uint64_t number, int percent)
     pthread_mutex_unlock(&jobs_lock);
 }
 
-/* With the lock: whether an entry of the audit log would say it. The threads of helpers have no
- * store. */
-static bool job_is_stored(const struct job *j) { return j->call != NULL && worker_here() != NULL; }
-
-static bool job_is_due(struct job *j)
+/* With the lock: whether its text is due. The threads of helpers have no store. */
+static bool job_is_to_store(struct job *j)
 {
     uint64_t now_us = clock_mono_us();
-    ensure(j->state == JOB_RUNNING);
-    if (now_us < j->told_us + TOLD_EVERY_US)
+    if (j->call == NULL || worker_here() == NULL || now_us < j->told_us + TOLD_EVERY_US)
         return false;
     j->told_us = now_us;
     return true;
-}
-
-/* The entry of a process that is killed now says the same. */
-static void job_told(uint64_t number, slice text)
-{
-    pthread_mutex_lock(&jobs_lock);
-    struct job *j = job_running(number);
-    if (j != NULL)
-        job_copy(j->text, sizeof j->text, text);
-    pthread_mutex_unlock(&jobs_lock);
 }
 
 void job_tell(uint64_t number, const char *fmt, ...)
@@ -254,12 +240,12 @@ void job_tell(uint64_t number, const char *fmt, ...)
     ensure(len >= 0);
     pthread_mutex_lock(&jobs_lock);
     struct job *j = job_stepping(number);
-    bool stores = j != NULL && job_is_stored(j) && job_is_due(j);
-    if (j != NULL && !job_is_stored(j))
+    if (j != NULL)
         job_copy(j->text, sizeof j->text, slice_of(text));
+    bool stores = j != NULL && job_is_to_store(j);
     pthread_mutex_unlock(&jobs_lock);
     if (stores)
-        audit_job_told(number, utf8_head(slice_of(text), TEXT_BYTES - 1), job_told);
+        audit_job_told(number, utf8_head(slice_of(text), TEXT_BYTES - 1));
 }
 
 const char *job_canceled(uint64_t number)
@@ -304,7 +290,7 @@ void job_keep_told(const struct command_call *call)
     }
     pthread_mutex_unlock(&jobs_lock);
     if (number != 0)
-        audit_job_told(number, slice_of(text), NULL);
+        audit_job_told(number, slice_of(text));
 }
 
 /* "1-1795702541123": the node and the number. */

@@ -6,7 +6,7 @@
  * When the server stops, all jobs are canceled, and it waits for their next steps as for
  * connections. A job that has still not ended then is cut off: an entry of the audit log says how
  * far it was. If the process is killed, the next start adds such an entry (ops/audit_job.h), with
- * what `job list` showed last: what the job told on a worker, at most TOLD_EVERY_US before.
+ * what the job last told on a worker, at most TOLD_EVERY_US before.
  *
  * The jobs of a process are in its memory, behind a lock, and a restart forgets them. Any thread.
  *
