@@ -172,6 +172,7 @@ static void act_run(struct self_job *j, const char *command, const char *argumen
                                     .finished = act_finished,
                                     .arg = j };
     j->act.who.grants = SLICE("*");
+    j->act.who.itself = true;
     enum err e = command_bind(&j->act, names, values, *argument == '\0' ? 1 : 2, &why);
     if (e == OK) {
         command_run(&j->act);

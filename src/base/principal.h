@@ -25,6 +25,8 @@ struct principal {
     enum principal_kind kind;
     bool weak;    /* its client logged in with a token of its device (XEP-0484) instead of the
                    * password, or without the second factor that its role or itself has */
+    bool itself;  /* it changes its own password or second factor: everybody may, by grants that are
+                   * not of its role */
     slice actor;  /* for logs: "control:root", "xmpp:alice@example.org/home", "token:backup" */
     slice from;   /* address of the client; empty: this machine, or a user of another
                    * server */

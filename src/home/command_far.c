@@ -27,6 +27,7 @@ struct command_asked {
     bool scoped;  /* has a scope, perhaps an empty one */
     slice from, role, grants, scope, own;
     int64_t generation;
+    bool itself;
 };
 static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, name, 64),
@@ -43,6 +44,7 @@ static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, scope, GRANTS_BYTES_MAX),
     F_TEXT(struct command_asked, own, ACTOR_MAX),
     F_I64(struct command_asked, generation),
+    F_BOOL(struct command_asked, itself),
     { 0 },
 };
 
@@ -156,7 +158,8 @@ static bool far_ask(struct command_call *call, struct buf *args, struct command_
                                    .grants = who->grants,
                                    .scope = who->scope,
                                    .own = who->own,
-                                   .generation = who->generation };
+                                   .generation = who->generation,
+                                   .itself = who->itself };
     return true;
 }
 
@@ -310,7 +313,8 @@ static bool far_begin(struct command_call *call, struct worker *w,
                                                     : asked->scope.ptr == NULL ? SLICE("")
                                                                                : asked->scope,
                                            .own = asked->own,
-                                           .generation = asked->generation },
+                                           .generation = asked->generation,
+                                           .itself = asked->itself },
                       call->arena);
     call->discreet = asked->discreet;
     if (call->command == NULL)
