@@ -202,7 +202,7 @@ stage_promises() { make_quiet all && run_pytest release test/test_promises.py; }
 # What is stored, on the other database: MUSTER_DATABASE chooses it for any run of the tests.
 stage_e2e-postgresql() {
     make_quiet all && MUSTER_DATABASE=postgresql MUSTER_TOGETHER=20 run_pytest release -m "not slow" \
-        test/test_{together,health,mam,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers,rename}.py &&
+        test/test_{together,health,mam,mam_retention,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers,rename}.py &&
         MUSTER_DATABASE=postgresql run_pytest release test/test_api.py -k "pages or begin_to_end or etag or audit_log" &&
         MUSTER_DATABASE=postgresql run_pytest release test/test_promises.py -k on_postgresql
 }
