@@ -663,7 +663,7 @@ static int musterctl_file(struct options *o, struct words *w, const char *path)
     return code;
 }
 
-/* What goes with a thing that is to be destroyed, before the question. Who may not see that, or
+/* Shows, before the question, what is destroyed together with the thing. Who may not see that, or
  * names nothing that is there, is only asked. */
 static int musterctl_show_losses(const struct options *o, const struct words *w, const char *path)
 {

@@ -107,8 +107,8 @@ static void text_encode(struct buf *out, slice bare)
             buf_printf(out, "%%%02X", (unsigned)(uint8_t)bare.ptr[i]);
 }
 
-/* The same as text_address() of an XMPP URI (RFC 5122), as mentions have (XEP-0372 §3.1). What is
- * behind its bare address stays, and so does one that says as whom to go there. */
+/* Replaces the bare address of an XMPP URI (RFC 5122), which mentions have (XEP-0372 §3.1), as
+ * text_address() does. The rest stays. A URI that says as whom to go there stays as it is. */
 static void text_uri(struct mail_address_text *t, slice raw, slice text)
 {
     struct jid jid;

@@ -3,8 +3,8 @@
  * role while that is deleted, and nobody makes anything by a right that is taken at that moment,
  * whichever of the two came first. On the worker of DUTY_ACCESS.
  *
- * What takes long, as the key of a password, is done before the turn. What was checked before it is
- * checked again in it. */
+ * Slow work, such as the key of a password, is done before the turn. Checks that were made before
+ * it are made again in it. */
 #pragma once
 #include <stdbool.h>
 

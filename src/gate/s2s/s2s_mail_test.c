@@ -153,7 +153,7 @@ static void forget_inbox(void)
 }
 
 /* After any change of a rule or a route, the database is looked through, and has what waits in
- * memory. What comes still waits there: else what is not stored overtook it. */
+ * memory. New messages still wait there: else stanzas that are not stored overtook them. */
 static void a_hint_leaves_the_order_as_it_is(void **state)
 {
     struct s2s_mail *m = &partner->mail;

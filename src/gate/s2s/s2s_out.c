@@ -706,7 +706,7 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
 
 static void out_route(struct xstream *x, struct stanza *st) { s2s_flow_route(s2s_out_flow(x), st); }
 
-/* What is not taken is not counted: h of the next stream would say that it was. */
+/* A stanza that is not taken is not counted: h of the next stream would say that it was. */
 static struct in_flow *out_counted(const struct xstream *x)
 {
     return out_takes(s2s_out_const(x)) ? s2s_out_flow(x) : NULL;
