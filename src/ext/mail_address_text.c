@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "http/parse.h"
 #include "xmpp/jid.h"
 #include <string.h>
 
@@ -65,36 +66,6 @@ static void text_address(struct mail_address_text *t, slice raw, slice text)
     }
 }
 
-/* 16: it is no hexadecimal digit. */
-static unsigned text_hex(char c)
-{
-    static const char digits[] = "0123456789abcdefABCDEF";
-    const char *at = memchr(digits, c, sizeof digits - 1);
-    unsigned n = at == NULL ? 16 : (unsigned)(at - digits);
-    return at != NULL && n >= 16 ? n - 6 : n;
-}
-
-/* Without percent-encoding (RFC 3986 §2.1). false: it is damaged. */
-static bool text_decode(struct arena *tmp, slice raw, slice *out)
-{
-    char *to = arena_alloc_raw(tmp, raw.len + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < raw.len; i++) {
-        to[n] = raw.ptr[i];
-        if (raw.ptr[i] == '%') {
-            unsigned high = raw.len - i < 3 ? 16 : text_hex(raw.ptr[i + 1]);
-            unsigned low = high == 16 ? 16 : text_hex(raw.ptr[i + 2]);
-            if (low == 16)
-                return false;
-            to[n] = (char)(high << 4 | low);
-            i += 2;
-        }
-        n++;
-    }
-    *out = (slice){ to, n };
-    return true;
-}
-
 /* RFC 5122 §2.2: what nodes and hosts have as it is, and the `@` between them. */
 static void text_encode(struct buf *out, slice bare)
 {
@@ -118,7 +89,7 @@ static void text_uri(struct mail_address_text *t, slice raw, slice text)
         return;
     while (len < rest.len && strchr("/?#", rest.ptr[len]) == NULL)
         len++;
-    if (len == 0 || !text_decode(t->tmp, (slice){ rest.ptr, len }, &bare) ||
+    if (len == 0 || http_percent_decode((slice){ rest.ptr, len }, t->tmp, &bare) != OK ||
         jid_parse(&jid, bare, t->tmp) != OK || !jid_is_bare(&jid))
         return;
     slice other = t->fn(t->arg, jid_bare(&jid));

@@ -40,6 +40,11 @@ static enum err parse_decode(slice raw, enum plus plus, struct arena *tmp, slice
     return utf8_valid(*out) ? OK : E_SYNTAX;
 }
 
+enum err http_percent_decode(slice raw, struct arena *tmp, slice *out)
+{
+    return parse_decode(raw, PLUS_IS_PLUS, tmp, out);
+}
+
 enum err http_path_decode(slice raw, struct arena *tmp, slice *out)
 {
     slice rest, segment;

@@ -10,6 +10,9 @@ struct arena;
  * encoding is not two hex digits, or it holds a control character, a backslash, a "." or ".."
  * segment or is not UTF-8. So accepted paths are safe in file names and logs. */
 NODISCARD enum err http_path_decode(slice raw, struct arena *tmp, slice *out);
+/* Text without its percent-encoding (RFC 3986 §2.1). E_SYNTAX: an encoding is not two hex digits.
+ */
+NODISCARD enum err http_percent_decode(slice raw, struct arena *tmp, slice *out);
 /* The first value of that name in "a=1&b=two", "+" being a space. false: absent, or malformed. */
 bool http_query_get(slice query, const char *name, struct arena *tmp, slice *value);
 /* Whether a comma-separated list ("keep-alive, Upgrade") has the token, in any case of letters. */
