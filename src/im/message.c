@@ -21,10 +21,10 @@
 #include "im/given.h"
 #include "im/guest.h"
 #include "im/offline.h"
+#include "im/outgoing_answer.h"
 #include "im/roster.h"
 #include "im/rows.h"
 #include "im/session_queue.h"
-#include "im/session_wait.h"
 #include "im/stage.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
@@ -119,8 +119,7 @@ static void im_message_log(const char *event, const struct stanza *st, const cha
               LOG_S("id", stanza_id(st)), LOG_C("why", why), LOG_I("sessions", sessions));
 }
 
-static void im_message_trace(const char *event, const struct stanza *st, const char *why,
-                             unsigned sessions)
+void message_trace(const char *event, const struct stanza *st, const char *why, unsigned sessions)
 {
     im_message_log(event, st, why, sessions);
     trail_note(st, event + sizeof "message." - 1, why, (slice){ 0 });
@@ -213,7 +212,7 @@ static void im_message_stored(void *arg, enum store_result result, const struct 
     (void)b;
     if (result != STORE_OK) {
         metric_add(&messages_refused, 1);
-        im_message_trace("message.not-stored", p->st, store_result_name(result), 0);
+        message_trace("message.not-stored", p->st, store_result_name(result), 0);
         route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
         ticket_refused(w, p->origin);
     } else {
@@ -234,6 +233,7 @@ struct incoming {
     bool unarchived; /* ARCHIVE has said so */
     bool nobody;     /* the account is to look as if it did not exist */
     bool quiet;      /* its addressee would not call it a message */
+    bool answers;    /* an error for what the account has written (im/outgoing_answer.h): kept */
 };
 
 static unsigned flags_of(const struct account *a, const struct incoming *in)
@@ -314,7 +314,7 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
 
 static enum routed repeated(struct account *a, struct incoming *in, uint64_t first)
 {
-    im_message_trace("message.repeated", in->st, "", 0);
+    message_trace("message.repeated", in->st, "", 0);
     if (in->origin.session == 0) {
         stanza_unref(&in->st);
         return ROUTED;
@@ -377,7 +377,7 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
     event = p.taken > 0       ? "message.delivered"
             : archive_id != 0 ? "message.waits"
                               : "message.dropped";
-    im_message_trace(event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
+    message_trace(event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
     stage_carbon(a, &p);
     stage_push(a, &p);
 }
@@ -428,11 +428,25 @@ static enum routed refuse_known(struct account *a, struct incoming *in, enum sta
     if (learns(a, in))
         return im_message_refuse(a, in, e, text);
     metric_add(&messages_refused, 1);
-    im_message_trace("message.refused", in->st, "silently", 0);
+    message_trace("message.refused", in->st, "silently", 0);
     return not_accepted(a, in);
 }
 
 static enum routed message_wait(struct account *a, const struct incoming *in);
+
+static bool mailbox_has_room(const struct account *a, const struct stanza *st)
+{
+    return !mailbox_full(a) &&
+           !(mailbox_is_stranger(a, stanza_from_bare(st)) && mailbox_full_of_strangers(a));
+}
+
+/* ready: a session takes it at once. An error that finds no room still goes to who is there. */
+static bool worth_keeping(const struct account *a, const struct incoming *in, bool ready)
+{
+    if (in->answers)
+        return a->storing < STORING_MAX && mailbox_has_room(a, in->st);
+    return message_storable(in->st) && (setting_bool(&im_durable_ack) || !ready);
+}
 
 /* Stores (unless the setting says otherwise) and delivers. */
 static enum routed accept_message(struct account *a, struct session *match, struct incoming *in)
@@ -440,7 +454,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     struct stanza *st = in->st;
     bool ready = any_ready(a, match, st);
     bool guest = account_is_guest(a);
-    bool keep = !guest && message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
+    bool keep = !guest && worth_keeping(a, in, ready);
     bool more = a->storing < STORING_MAX;
     uint64_t now_us = loop_wall_us(worker_loop(a->worker));
     uint64_t first = keep && more ? recent_find(&a->recents, in->origin_hash, now_us) : 0;
@@ -461,10 +475,11 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
                             SLICE("too many messages for this account are being stored"));
     bool stranger = mailbox_is_stranger(a, stanza_from_bare(st));
-    if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
+    if (!mailbox_has_room(a, st))
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
                             SLICE("too many messages wait for this account"));
-    enum verdict archived = in->unarchived ? DROP : stage_archive(a, st, stanza_from(st), &in->at);
+    enum verdict archived =
+        in->unarchived || in->answers ? DROP : stage_archive(a, st, stanza_from(st), &in->at);
     if (archived == WAIT)
         return message_wait(a, in);
     in->archive_id = mailbox_mint(a);
@@ -547,12 +562,21 @@ void message_kept(struct account *a, struct stanza *st, uint64_t archive_id)
     deliver_live(a, match, st, st->known, archive_id);
 }
 
+/* It answers what the account has written, and its client is gone (im/outgoing_answer.h). */
+static void message_answer(struct account *a, struct stanza *st)
+{
+    struct incoming in = { .st = st, .known = st->known, .answers = true };
+    ensure(account_here(a) && account_stays(a) && st->type == TYPE_ERROR);
+    (void)accept_message(a, stanza_to_is_bare(st) ? NULL : matching(a, st), &in);
+}
+
 /* BLOCK lets it in. */
 static enum routed message_take(struct account *a, struct incoming *in)
 {
     struct stanza *st = in->st;
     enum delivery_to to = stanza_to_is_bare(st) ? TO_BARE : TO_FULL;
     struct session *match = NULL;
+    in->answers = !in->nobody && outgoing_is_answer(a, st);
     if (to == TO_FULL && !in->nobody)
         match = matching(a, st);
     enum delivery_have have = what_there_is(a, in->nobody, match);
@@ -577,7 +601,9 @@ static enum routed message_take(struct account *a, struct incoming *in)
     default:
         break;
     }
-    im_message_trace("message.dropped", st, "nobody is there for it", 0);
+    if (st->type == TYPE_ERROR && !in->nobody && outgoing_answered(a, st, message_answer))
+        return not_accepted(a, in);
+    message_trace("message.dropped", st, "nobody is there for it", 0);
     return not_accepted(a, in);
 }
 
@@ -658,16 +684,16 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         if (why.not_strangers)
             return refuse_known(a, &in, why.error, why.text);
         if (why.as_nobody) {
-            im_message_trace("message.blocked", st, "as if there were no account", 0);
+            message_trace("message.blocked", st, "as if there were no account", 0);
             in.nobody = true;
             break;
         }
         metric_add(&messages_refused, 1);
-        im_message_trace("message.blocked", st, stanza_error_name(why.error), 0);
+        message_trace("message.blocked", st, stanza_error_name(why.error), 0);
         stage_refuse(a->worker, stanza_ref(st), &why);
         return not_accepted(a, &in);
     case DROP:
-        im_message_trace("message.blocked", st, "silently", 0);
+        message_trace("message.blocked", st, "silently", 0);
         return not_accepted(a, &in);
     default:
         break;
@@ -698,7 +724,7 @@ void message_pass(struct account *a, struct stanza *st, message_has_fn *has)
         session_deliver_to(s, st, a->jid); /* one of many: nobody inherits it */
         p.taken++;
     }
-    im_message_trace("message.passed", st, "not stored", p.taken);
+    message_trace("message.passed", st, "not stored", p.taken);
     stage_push(a, &p);
 }
 
@@ -715,115 +741,14 @@ void message_alert_dormant(struct account *a, struct stanza *st)
         stage_push(a, &p);
 }
 
-/* Whether it is stored, and for the first time. A repeat has an entry already, and the sender's
- * other clients know it, unless the first copy was returned. */
-static bool is_repeat(struct account *a, const struct stanza *st)
-{
-    struct loop *loop = worker_loop(a->worker);
-    return recent_said(&a->recents, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
-}
-
-/* What one says to oneself has one entry: as received (XEP-0313 §5.1.1). A test that fails leaves
- * nothing behind: it waits for another server in memory only. */
-static bool message_keeps_sent(const struct account *a, const struct stanza *st)
-{
-    return !account_is_guest(a) && !a->removing && setting_bool(&im_durable_ack) &&
-           message_storable(st) && !stanza_has(st, KNOWN(TEST)) &&
-           !slice_eq(stanza_to_bare(st), a->jid);
-}
-
-/* s: NULL: no client of the account sends it. archived: by ARCHIVE; not before that is remembered
- * that it was said. */
-static unsigned message_send(struct account *a, struct session *s, struct stanza *st,
-                             struct origin origin, bool keep, bool archived)
-{
-    bool again = keep && is_repeat(a, st);
-    bool unshown = keep && !archived && !again && route_is_foreign(a->worker, st);
-    uint64_t entry = keep && archived && !again ? mailbox_mint(a) : 0;
-    im_message_trace("message.sent", st,
-                     again        ? "repeated"
-                     : entry == 0 ? "not for its sender's archive"
-                                  : "",
-                     0);
-    if (!again)
-        stage_carbon(a,
-                     &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT, 0 });
-    bool more = keep && kept(a, &(struct incoming){ .st = st, .origin = origin }, PASSAGE_SENT);
-    unsigned reports = unshown
-                           ? route_unshown(a->worker, st, origin, mailbox_mint(a), a->id)
-                           : route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
-    return reports + (unsigned)more;
-}
-
-unsigned message_archived(struct session *s, struct stanza *st, struct origin origin, unsigned at,
-                          enum verdict v)
-{
-    bool keep = message_keeps_sent(s->account, st);
-    if (v == PASS && keep)
-        v = stage_archive(s->account, st, stanza_to(st), &at);
-    if (v != WAIT)
-        return message_send(s->account, s, st, origin, keep, v == PASS);
-    session_wait_ask(
-        s, &(struct session_waiting){ .st = st, .archive = true, .at = at, .origin = origin });
-    return ROUTE_PENDING;
-}
-
-unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin)
-{
-    return message_archived(s, st, origin, 0, PASS);
-}
-
-/* A message in the name of an account waits at ARCHIVE. */
-struct named_message {
-    struct stage_pause pause;
-    struct account *account; /* pinned */
-    struct stanza *st;
-};
-
-static void named_message_go_on(struct stage_pause *p, enum verdict v, struct stanza *st,
-                                const struct refusal *why)
-{
-    struct named_message *n = CONTAINER_OF(p, struct named_message, pause);
-    struct account *a = n->account;
-    (void)why;
-    ensure(st == NULL && v != REFUSE);
-    if (account_stays(a))
-        message_send(a, NULL, n->st, ORIGIN_NONE, true, v == PASS);
-    else
-        stanza_unref(&n->st);
-    mem_free(&n);
-    account_unpin(a);
-}
-
-static void named_message_drop(struct stage_pause *p)
-{
-    struct named_message *n = CONTAINER_OF(p, struct named_message, pause);
-    stanza_unref(&n->st);
-    mem_free(&n);
-}
-
-void message_in_name(struct account *a, struct stanza *st)
-{
-    unsigned at = 0;
-    bool keep = message_keeps_sent(a, st);
-    enum verdict v = keep ? stage_archive(a, st, stanza_to(st), &at) : PASS;
-    ensure(account_here(a) && account_stays(a));
-    if (v != WAIT) {
-        message_send(a, NULL, st, ORIGIN_NONE, keep, v == PASS);
-        return;
-    }
-    struct named_message *n = mem_new(struct named_message);
-    n->account = a;
-    n->st = st;
-    account_pin(a);
-    stage_pause_begin(&n->pause, a->worker, named_message_go_on);
-    n->pause.drop = named_message_drop;
-}
-
 /* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID
  * every session got its own when it came: only those that were bound later lack it. */
 static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_us)
 {
+    if (st->type == TYPE_ERROR) {
+        (void)outgoing_answered(a, st, message_answer);
+        return;
+    }
     bool bare = stanza_to_is_bare(st);
     enum delivery_have have = what_there_is(a, false, NULL);
     enum stanza_type type = (enum stanza_type)st->type;
@@ -870,7 +795,7 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
 {
     if (st->type == TYPE_HEADLINE)
         return;
-    if (st->type == TYPE_ERROR && archive_id != 0) { /* it goes back to nobody: it waits */
+    if (st->type == TYPE_ERROR) { /* it goes back to nobody: it waits */
         message_hand_over(a, ended, st, archive_id, at_us);
         return;
     }
@@ -952,11 +877,11 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         taken++;
     }
     enum had had = taken > 0 ? HAD_BY_NONE : had_by_receivers(a, ended, st, archive_id);
-    im_message_trace("message.handed-over", st,
-                     taken > 0            ? ""
-                     : had != HAD_BY_NONE ? "others have it"
-                                          : "it waits",
-                     taken);
+    message_trace("message.handed-over", st,
+                  taken > 0            ? ""
+                  : had != HAD_BY_NONE ? "others have it"
+                                       : "it waits",
+                  taken);
     if (had == HAD_TAKEN)
         mailbox_settle(a, archive_id);
     else if (taken == 0 && had == HAD_BY_NONE)

@@ -14,13 +14,6 @@ struct worker;
 extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_unsettled_bytes,
     mailbox_stranger_share, mailbox_tell_strangers;
 
-unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
-/* An account sends a message, but none of its clients does: kept and copied the same way. The
- * account is READY and stays. Takes over st, which comes from its bare JID. */
-void message_in_name(struct account *a, struct stanza *st);
-/* It waited at ARCHIVE, which goes on at `at`, and this is the answer. */
-unsigned message_archived(struct session *s, struct stanza *st, struct origin origin, unsigned at,
-                          enum verdict v);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
 /* The account is being removed or disabled: messages that wait at ARCHIVE, and those behind them,
@@ -50,4 +43,7 @@ void message_copy_lost(struct account *a, struct session *ended, uint64_t archiv
 void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st);
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us);
+/* Logs what becomes of a message, and writes it into its trail (home/trail.h). event: "message.…".
+ */
+void message_trace(const char *event, const struct stanza *st, const char *why, unsigned sessions);
 void messages_forget(struct worker *w); /* memory only: their writes have ended, or never will */

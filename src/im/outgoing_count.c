@@ -40,6 +40,7 @@ struct count {
     struct store_op *op; /* it is being read */
     uint64_t number;     /* of this one; never 0 */
     uint64_t read_us;    /* loop time when that began */
+    uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
     int64_t since;       /* what has changed since */
     uint32_t messages;
     uint16_t len;
@@ -102,6 +103,33 @@ static void count_free(struct count *c)
     mem_free(&c);
 }
 
+static uint64_t counts_now(const struct counts *all)
+{
+    return loop_now_us(worker_loop(all->worker));
+}
+
+static bool count_is_heard(const struct count *c)
+{
+    return c->heard_us != 0 && counts_now(c->all) - c->heard_us < OUTGOING_HEARD_US;
+}
+
+static void count_use(struct count *c)
+{
+    list_remove(&c->node);
+    list_append(&c->all->used, &c->node);
+}
+
+/* Those of no more use, behind the one that was used longest ago: two for each that comes. */
+static void counts_trim(struct counts *all)
+{
+    for (unsigned i = 0; i < 2 && !list_empty(&all->used); i++) {
+        struct count *c = CONTAINER_OF(all->used.next, struct count, node);
+        if (c->messages > 0 || c->op != NULL || count_is_heard(c))
+            return;
+        count_free(c);
+    }
+}
+
 static void count_was_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct count *c = arg;
@@ -109,7 +137,7 @@ static void count_was_read(void *arg, enum store_result r, const struct store_ba
     c->op = NULL;
     if (r == STORE_OK)
         count_set(c, archive_pending_count_of(b) + c->since);
-    if (c->messages == 0)
+    if (c->messages == 0 && !count_is_heard(c))
         count_free(c);
 }
 
@@ -122,7 +150,7 @@ static void count_read(struct count *c, slice domain, int64_t sender, uint64_t b
     struct store_batch *b = store_read(worker_store(w), (uint64_t)sender);
     archive_pending_count(b, domain, sender, before, (uint32_t)setting_int(&kept_max) + 1);
     c->since = 0;
-    c->read_us = loop_now_us(worker_loop(w));
+    c->read_us = counts_now(c->all);
     c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
 }
 
@@ -136,6 +164,7 @@ static struct count *count_new(struct counts *all, slice domain, int64_t sender,
 {
     char text[KEY_MAX];
     slice key = count_make_key(text, domain, sender);
+    counts_trim(all);
     if (all->map.count == OUTGOING_COUNTS_MAX)
         count_free(CONTAINER_OF(all->used.next, struct count, node));
     struct count *c = mem_zalloc(sizeof *c + key.len);
@@ -169,7 +198,7 @@ bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender
     struct total *t = map_get(&all->totals, (slice){ (const char *)&sender, sizeof sender });
     if ((c == NULL || c->messages < max) && (t == NULL || t->messages < OUTGOING_DOMAINS * max))
         return true;
-    if (c != NULL && c->op == NULL && loop_now_us(worker_loop(w)) - c->read_us >= AGAIN_US)
+    if (c != NULL && c->op == NULL && counts_now(all) - c->read_us >= AGAIN_US)
         count_read(c, domain, sender, INT64_MAX);
     return false;
 }
@@ -183,8 +212,7 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
         struct count *c = count_find(all, domain, sender);
         if (c == NULL)
             c = count_new(all, domain, sender, entry);
-        list_remove(&c->node);
-        list_append(&all->used, &c->node);
+        count_use(c);
         c->since++;
         count_set(c, (int64_t)c->messages + 1);
     }
@@ -202,13 +230,24 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
                             uint32_t messages)
 {
     struct counts *all = outgoing_counts(w);
-    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    if (c == NULL || c->number != number)
+    if (all == NULL) /* the worker ends */
         return;
-    c->since -= messages;
-    count_set(c, (int64_t)c->messages - messages);
-    if (c->messages == 0 && c->op == NULL)
-        count_free(c);
+    struct count *c = count_find(all, domain, sender);
+    if (c == NULL) { /* since a restart, perhaps */
+        c = count_new(all, domain, sender, INT64_MAX);
+    } else if (c->number == number) {
+        c->since -= messages;
+        count_set(c, (int64_t)c->messages - messages);
+    }
+    c->heard_us = counts_now(all);
+    count_use(c);
+}
+
+bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender)
+{
+    struct counts *all = outgoing_counts(w);
+    const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    return c != NULL && (c->messages > 0 || count_is_heard(c));
 }
 
 static void counts_start(struct worker *w)

@@ -4,6 +4,8 @@
  * first needed, then kept up to date. A count may be too low by what is settled while it is read;
  * it is read again while messages are refused.
  *
+ * A count of 0 is kept for OUTGOING_HEARD_US: it says that the domain may still answer.
+ *
  * Limits: s2s.kept-max for a user and a domain; OUTGOING_DOMAINS times as many for a user and all
  * domains that were counted. A worker keeps OUTGOING_COUNTS_MAX counts and forgets the one that was
  * used longest ago. Confined to the worker. */
@@ -16,7 +18,7 @@
 struct stanza;
 struct worker;
 
-enum { OUTGOING_DOMAINS = 10, OUTGOING_COUNTS_MAX = 65536 };
+enum { OUTGOING_DOMAINS = 10, OUTGOING_COUNTS_MAX = 65536, OUTGOING_HEARD_US = 600 * 1000000 };
 
 /* Whether one more message of this user may wait for the domain of its addressee. */
 bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender);
@@ -25,8 +27,12 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
                         int64_t sender, enum sent_how how);
 /* The number of a count; 0: there is none, so what is being settled does not change it. */
 uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender);
-/* So many wait no longer. number: as it was when that was submitted. */
+/* So many wait no longer. number: as it was when that was submitted; the user is heard there now.
+ */
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
                             uint32_t messages);
+/* Whether memory knows that stored messages of this user wait for a domain, or that some have ended
+ * to wait within the last OUTGOING_HEARD_US. */
+bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender);
 
 extern const struct feature outgoing_feature;

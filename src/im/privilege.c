@@ -11,7 +11,7 @@
 #include "im/component_watch.h"
 #include "im/feature.h"
 #include "im/guest.h"
-#include "im/message.h"
+#include "im/message_out.h"
 #include "im/stage.h"
 #include "xmpp/ns.h"
 

@@ -15,7 +15,7 @@
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "im/message.h"
+#include "im/message_out.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/session_private.h"

@@ -111,6 +111,14 @@ bool message_storable(const struct stanza *st)
            !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
 }
 
+bool groupchat_storable(const struct stanza *st)
+{
+    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(MARKER) | KNOWN(ENCRYPTED) |
+                             KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+    return st->kind == STANZA_MESSAGE && st->type == TYPE_GROUPCHAT && stanza_has(st, content) &&
+           !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
+}
+
 bool message_notifies(const struct stanza *st)
 {
     struct elem e;

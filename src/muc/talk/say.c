@@ -32,6 +32,7 @@
 #include "muc/talk/record.h"
 #include "xmpp/addresses.h"
 #include "xmpp/archive_id.h"
+#include "xmpp/delivery.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
@@ -188,13 +189,6 @@ static enum stanza_error may_say(struct room *r, struct occupant *o, const struc
     return SE_NONE;
 }
 
-static bool is_kept(const struct stanza *st)
-{
-    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(MARKER) | KNOWN(ENCRYPTED) |
-                             KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
-    return stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
-}
-
 /* A message that was relayed goes to the disk. If it sets the subject, or amends other messages, it
  * is handled when both are there. */
 static enum routed say_record(struct room *r, const struct seat *s, const struct stanza *st,
@@ -228,7 +222,7 @@ static void say_keep(struct room *r, const struct room_post *post)
  * acknowledgement sends it again with the same (XEP-0359 §3.2). 0: it has none. */
 static int64_t say_repeats(const struct room *r, const struct stanza *st)
 {
-    return is_kept(st) && st->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN
+    return groupchat_storable(st) && st->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN
                ? recent_origin(st, room_scratch(r))
                : 0;
 }
@@ -267,7 +261,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, int
     struct occupant *o = s->occupant;
     slice text = { 0 };
     enum stanza_error e = may_say(r, o, st, &text);
-    bool kept = is_kept(st);
+    bool kept = groupchat_storable(st);
     ensure(room_here(r) && room_is_pinned(r));
 
     if (e != SE_NONE)

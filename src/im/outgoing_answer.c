@@ -1,0 +1,76 @@
+#include "im/outgoing_answer.h"
+#include "archive/pending.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "home/here.h"
+#include "im/account.h"
+#include "im/foreign.h"
+#include "im/guest.h"
+#include "im/outgoing_count.h"
+#include "xmpp/jid.h"
+#include "xmpp/stanza.h"
+
+enum { READ_MS = 30000 };
+
+static slice answer_domain(const struct stanza *st) { return jid_split(stanza_from(st)).domain; }
+
+static bool answer_may_be(const struct account *a, const struct stanza *st)
+{
+    return st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR && st->id_len > 0 &&
+           account_stays(a) && !account_is_guest(a) && foreign_is(a->worker, answer_domain(st));
+}
+
+bool outgoing_is_answer(const struct account *a, const struct stanza *st)
+{
+    return answer_may_be(a, st) && outgoing_is_heard(a->worker, answer_domain(st), a->id);
+}
+
+/* It is looked up whether anything waits. */
+struct answer {
+    struct account *account; /* pinned, and this is one of its `storing` */
+    struct stanza *st;
+    outgoing_answer_fn *keep;
+};
+static _Thread_local unsigned answers; /* of this worker */
+
+static void answer_looked_up(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct answer *w = arg;
+    struct account *a = w->account;
+    bool waits = r == STORE_OK && archive_pending_count_of(b) > 0;
+    ensure(answers > 0 && a->storing > 0);
+    answers--;
+    a->storing--;
+    if (account_stays(a) && (waits || outgoing_is_answer(a, w->st)))
+        w->keep(a, stanza_ref(w->st));
+    stanza_unref(&w->st);
+    mem_free(&w);
+    account_unpin(a);
+}
+
+static bool answer_look_up(struct account *a, struct stanza *st, outgoing_answer_fn *keep)
+{
+    struct worker *w = a->worker;
+    if (answers >= OUTGOING_ANSWERS_MAX)
+        return false;
+    struct answer *one = mem_new(struct answer);
+    *one = (struct answer){ a, stanza_ref(st), keep };
+    answers++;
+    a->storing++;
+    account_pin(a);
+    struct store_batch *b = store_read(worker_store(w), account_lane(a));
+    archive_pending_count(b, answer_domain(st), a->id, INT64_MAX, 1);
+    store_submit(b, worker_loop(w), READ_MS, answer_looked_up, one);
+    return true;
+}
+
+bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn *keep)
+{
+    ensure(account_here(a));
+    if (!answer_may_be(a, st))
+        return false;
+    if (!outgoing_is_answer(a, st))
+        return answer_look_up(a, st, keep);
+    keep(a, stanza_ref(st));
+    return true;
+}
