@@ -1,6 +1,7 @@
 """Mails about certificates that expire, to a mail server of this test."""
 import base64
 import contextlib
+import datetime
 import email
 import email.policy
 import re
@@ -11,7 +12,7 @@ import threading
 import pytest
 
 from muster.client import TIMEOUT, until
-from test_certs import make, tls_of
+from test_certs import NOW, make, tls_of
 
 
 def coded(text):
@@ -193,13 +194,18 @@ def test_nobody_is_told_without_need(make_server, tmp_path, relay):
     assert "in 40 days" in mails(relay, 2)[1].get_content()
 
 
-def test_the_monitor_is_shown(make_server, tmp_path, relay):
-    make(tmp_path, "cert", ["localhost"], ends=0)
+@pytest.mark.parametrize("hours_left, hours", [(40 * 24, 24), (25, 1), (20, 1), (-2, 1)])
+def test_the_monitor_is_shown(make_server, tmp_path, relay, hours_left, hours):
+    """It looks each day, and each hour from the last day of a certificate on."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ends = now.replace(tzinfo=None) - NOW + datetime.timedelta(hours=hours_left - 1)
+    make(tmp_path, "cert", ["localhost"], ends=ends / datetime.timedelta(days=1))
     server = make_server(tls=tls_of(tmp_path), settings={"cert.notice-every": 3})
     row = monitor(server)
     assert (row["notice_from"], row["notice_every"], row["mail"]) == (30, 3, False)
-    hour, = re.findall(r"T(\d\d:\d\d)", row["next_look"])
-    assert hour and not relay.commands  # off: no mail
+    wait = datetime.datetime.fromisoformat(row["next_look"].replace("Z", "+00:00")) - now
+    assert abs(wait - datetime.timedelta(hours=hours)) < datetime.timedelta(minutes=5)
+    assert not relay.commands  # off: no mail
 
 
 def test_the_relay_speaks_tls(make_server, tmp_path):
