@@ -9,7 +9,7 @@ import pytest
 from muster import across, partner, prosody, xml
 from muster.across import ONE, OTHER
 from muster.client import until
-from muster.muc import Room
+from muster.muc import USER, Room
 from test_mam import Page
 from test_s2s_in import authority, evil, node
 from test_s2s_lost import acknowledged, condition, pending
@@ -221,6 +221,109 @@ def test_a_room_of_another_make(make_server, tmp_path):
     finally:
         for one in reversed(finish):
             one.finish()
+
+
+# --- what a room of ours says to one user of another server ---
+
+
+@pytest.fixture
+def lair(servers):
+    """A room of alice with bob in it: the room, alice, bob."""
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    alice.enable_sm()
+    room = Room("lair", ONE)
+    room.create(alice, "owner", persistentroom=True)
+    room.enter(bob, "guest")
+    room.forget(alice, bob)
+    return room, alice, bob
+
+
+@pytest.mark.parametrize("end", ["kill", "restart"])
+def test_a_private_message_outlasts_the_end_of_the_room(servers, lair, end):
+    one, other = servers
+    room, alice, bob = lair
+    with frozen(other):
+        for n in range(5):
+            say(alice, room.at("guest"), f"p{n}", "chat")
+        assert pending(one) == 5
+        if end == "kill":
+            one.kill()
+            one.start()
+    if end == "restart":
+        one.ctl("server", "restart")
+    for n in range(5):
+        bob.expect(f"<message from='{room.at('owner')}' type='chat' id='p{n}'/>")
+    until("all are confirmed", lambda: pending(one) == 0)
+    with one.database(read_only=True) as db:
+        assert not [r for r in db.execute("SELECT stanza FROM message") if "from='lair@" in r[0]]
+
+
+def test_an_invitation_outlasts_a_kill(servers, lair):
+    one, other = servers
+    room, alice, _ = lair
+    other.kill()
+    before = acknowledged(alice)
+    alice.send(f"<message to='{room.jid}'><x xmlns='{USER}'><invite to='dave@{OTHER}'/></x>"
+               "</message>")
+    alice.wait_acked(before + 1)
+    one.kill()
+    other.start()
+    one.start()
+    dave = other.client("dave", "d")
+    dave.expect(f"<message from='{room.jid}'><x xmlns='{USER}'><invite/></x></message>")
+    until("it is confirmed", lambda: pending(one) == 0)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_private_message_that_is_given_up_is_returned_by_the_room(servers, lair, there):
+    """Also one that is in the database alone: what waits goes back there when the domain fails."""
+    one, other = servers
+    room, alice, bob = lair
+    one.ctl("set", "s2s.lost-after", "1h")
+    other.kill()
+    say(alice, room.at("guest"), "p", "chat")
+    one.ctl("set", "s2s.retry-for", "0s")
+    if not there:
+        alice.close()
+    one.ctl("set", "s2s.keep-for", "1s")
+    until("it is given up", lambda: pending(one) == 0)
+    if there:
+        until("she is told", lambda: ("p", "remote-server-timeout") in errors(alice))
+
+
+def test_messages_of_a_room_that_is_destroyed_meanwhile_arrive(servers, lair):
+    one, other = servers
+    room, alice, bob = lair
+    with frozen(other):
+        say(alice, room.at("guest"), "p", "chat")
+        room.destroy(alice)
+        one.kill()
+        one.start()
+    bob.expect(f"<message from='{room.at('owner')}' type='chat' id='p'/>")
+    until("it is confirmed", lambda: pending(one) == 0)
+
+
+def test_passing_messages_of_a_room_are_not_stored(servers, lair):
+    one, other = servers
+    room, alice, _ = lair
+    with frozen(other):
+        say(alice, room.at("guest"), "p", "chat", "<no-store xmlns='urn:xmpp:hints'/>")
+        assert pending(one) == 0
+
+
+def test_rooms_of_two_services_keep_their_own(servers, lair):
+    """Rows of rooms of one domain are not sent in the name of another."""
+    one, other = servers
+    room, alice, bob = lair
+    with frozen(other):
+        say(alice, room.at("guest"), "of-the-room", "chat")
+        say(alice, str(bob), "of-the-user", "chat")
+        one.kill()
+        one.start()
+    for sender, body in (room.at("owner"), "of-the-room"), (str(alice), "of-the-user"):
+        bob.expect(f"<message from='{sender}' id='{body}'/>")
+    until("all are confirmed", lambda: pending(one) == 0)
 
 
 # --- what the other server says of it ---

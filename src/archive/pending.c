@@ -11,7 +11,7 @@
 
 #define BEHIND(domain, order)                                                                      \
     "SELECT m.sender, m.pending_out, m.at_us, m.flags, m.sender_entry, m.stanza, a.jid"            \
-    " FROM message m JOIN account a ON a.id = m.sender WHERE m.id IN (SELECT id FROM message"      \
+    " FROM message m LEFT JOIN account a ON a.id = m.sender WHERE m.id IN (SELECT id FROM message" \
     " WHERE " domain " = $1 AND (sender, pending_out) > ($2, $3) AND pending_out <> 0" order       \
     " ORDER BY sender, pending_out LIMIT $4) ORDER BY m.sender, m.pending_out"
 struct store_stmt pending_page_stmt = {
@@ -19,17 +19,20 @@ struct store_stmt pending_page_stmt = {
     .sqlite = BEHIND(SQLITE_DOMAIN, ""),
     .pgsql = BEHIND(PGSQL_DOMAIN, ""),
     .params = "tiii",
-    .cols = "iiiiitt",
+    .cols = "iiiiitT",
 };
 struct store_stmt pending_old_stmt = {
     .name = "pending.old",
     .sqlite = BEHIND(SQLITE_DOMAIN, " AND at_us < $5"),
     .pgsql = BEHIND(PGSQL_DOMAIN, " AND at_us < $5"),
     .params = "tiiii",
-    .cols = "iiiiitt",
+    .cols = "iiiiitT",
 };
+/* A sender that is no account has its address in its messages. */
 #define PAIRS(domain)                                                                              \
-    "SELECT p.domain, p.sender, a.jid FROM (SELECT DISTINCT " domain " AS domain, sender"          \
+    "SELECT p.domain, p.sender, a.jid, CASE WHEN a.jid IS NULL THEN"                               \
+    " (SELECT m.stanza FROM message m WHERE m.pending_out <> 0 AND m.sender = p.sender AND"        \
+    " " domain " = p.domain LIMIT 1) END FROM (SELECT DISTINCT " domain " AS domain, sender"       \
     " FROM message WHERE pending_out <> 0 AND (" domain ", sender) > ($1, $2)"                     \
     " ORDER BY 1, 2 LIMIT $3) p LEFT JOIN account a ON a.id = p.sender ORDER BY 1, 2"
 struct store_stmt pending_pairs_stmt = {
@@ -37,7 +40,7 @@ struct store_stmt pending_pairs_stmt = {
     .sqlite = PAIRS(SQLITE_DOMAIN),
     .pgsql = PAIRS(PGSQL_DOMAIN),
     .params = "tii",
-    .cols = "tiT",
+    .cols = "tiTT",
 };
 #define COUNTED(domain)                                                                            \
     "SELECT count(*) FROM (SELECT 1 FROM message WHERE " domain " = $1 AND pending_out <> 0"       \
@@ -170,7 +173,8 @@ struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b,
 {
     return (struct archive_pending_pair){ .domain = store_text(b, 0, row, 0),
                                           .sender = store_int(b, 0, row, 1),
-                                          .from = store_text(b, 0, row, 2) };
+                                          .from = store_text(b, 0, row, 2),
+                                          .stanza = store_text(b, 0, row, 3) };
 }
 
 void archive_pending_total(struct store_batch *b, slice domain, int64_t max)

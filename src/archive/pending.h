@@ -3,7 +3,8 @@
  * its addressee as `remote`; 0 says that it is confirmed, or was answered with an error. So the
  * rows are the mailbox of the domain, in the order of each sender.
  *
- * A message that its sender does not archive has a row without entries, which is deleted then. */
+ * A message that its sender does not archive has a row without entries, which is deleted then. So
+ * have those of rooms, which are senders, too: private messages and invitations. */
 #pragma once
 #include "store/store.h"
 
@@ -29,14 +30,15 @@ struct archive_pending {
     bool taken_back; /* a tombstone has its place (XEP-0424) */
     bool unshown;
     slice stanza;
-    slice from; /* bare JID of the sender */
+    slice from; /* bare JID of the sender; ptr NULL: that is no account, see the stanza */
 };
 struct archive_pending archive_pending_of(const struct store_batch *b, uint32_t row);
 
 /* Adds a read: which senders have messages for which domains, behind one, at most PENDING_PAGE. */
 void archive_pending_pairs(struct store_batch *b, slice domain, int64_t sender);
 struct archive_pending_pair {
-    slice domain, from; /* bare JID of the sender */
+    slice domain, from; /* bare JID of the sender; ptr NULL: that is no account */
+    slice stanza;       /* one of its messages then, which has the address */
     int64_t sender;
 };
 struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b, uint32_t row);

@@ -10,7 +10,7 @@
 #include <endian.h>
 
 /* What the text of a stanza does not tell. */
-enum { ODD_TYPE = 1, ODD_TO = 2, ODD_NAMED_AT = 2, ODD_MAX = ODD_TYPE | ODD_TO | NAMED_MAIL << 2 };
+enum { ODD_TYPE = 1, ODD_TO = 2, ODD_ARRIVED = 4, ODD_NAMED_AT = 3, ODD_MAX = 7 | NAMED_MAIL << 3 };
 
 /* Packing. */
 
@@ -31,7 +31,7 @@ static void pack_stanza(struct buf *out, const struct stanza *st)
     size_t head = out->len, odd = 0;
     if (st != NULL)
         odd = (st->type == TYPE_INVALID ? ODD_TYPE : 0) | (st->bad_to ? ODD_TO : 0) |
-              (size_t)st->named << ODD_NAMED_AT;
+              (st->arrived ? ODD_ARRIVED : 0) | (size_t)st->named << ODD_NAMED_AT;
     message_number_pack(out, odd, 1);
     message_number_pack(out, 0, sizeof(uint32_t));
     if (st != NULL)
@@ -113,6 +113,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
     if ((odd & ODD_TYPE) != 0)
         (*out)->type = TYPE_INVALID;
     (*out)->bad_to = (odd & ODD_TO) != 0;
+    (*out)->arrived = (odd & ODD_ARRIVED) != 0;
     (*out)->named = (uint8_t)(odd >> ODD_NAMED_AT);
     return true;
 }

@@ -224,6 +224,7 @@ static struct all full_message(void)
     m.st = stanza("<message from='a@localhost/r' to='b@localhost'><body>x</body></message>");
     m.st->bad_to = true;
     m.st->named = NAMED_MAIL;
+    m.st->arrived = true;
     return m;
 }
 
@@ -274,6 +275,7 @@ static void assert_same(const struct all *a, const struct all *b)
     assert_true(slice_eq(stanza_to(a->st), stanza_to(b->st)));
     assert_int_equal(a->st->bad_to, b->st->bad_to);
     assert_int_equal(a->st->named, b->st->named);
+    assert_int_equal(a->st->arrived, b->st->arrived);
     assert_null(b->other);
 }
 

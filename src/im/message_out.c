@@ -33,8 +33,8 @@ static bool message_keeps_sent(const struct account *a, const struct stanza *st)
  * server has confirmed it. */
 static bool message_waits_for_room(const struct account *a, const struct stanza *st)
 {
-    return groupchat_storable(st) && !account_is_guest(a) && !a->removing &&
-           setting_bool(&im_durable_ack) && !stanza_has(st, KNOWN(TEST)) &&
+    return st->type == TYPE_GROUPCHAT && message_room_storable(st) && !account_is_guest(a) &&
+           !a->removing && setting_bool(&im_durable_ack) && !stanza_has(st, KNOWN(TEST)) &&
            route_is_foreign(a->worker, st);
 }
 

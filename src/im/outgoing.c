@@ -235,9 +235,36 @@ struct outgoing_read {
 };
 
 /* From this domain of ours: the rows are those of all. */
-static bool outgoing_line_is_from(const struct outgoing_read *r, slice from)
+static bool outgoing_is_from(const struct outgoing_read *r, slice from)
 {
     return slice_eq(jid_split(from).domain, (slice){ r->local, r->local_len });
+}
+
+/* false: it is from another domain of ours. A sender that is no account has its address in the
+ * stanza alone; if that is damaged, the row ends with whoever reads it first. */
+static bool outgoing_line_read(const struct outgoing_read *r, struct outgoing_line *line,
+                               const struct archive_pending *p)
+{
+    struct worker *w = r->worker;
+    slice from = p->from;
+    if (from.ptr != NULL && !outgoing_is_from(r, from))
+        return false;
+    *line = (struct outgoing_line){ .at_us = p->at_us };
+    if (stanza_load(&line->st, p->stanza, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
+        line->st = NULL;
+    if (from.ptr == NULL && line->st != NULL)
+        from = stanza_from_bare(line->st);
+    line->id = (struct outgoing_id){ .sender = p->sender,
+                                     .entry = p->id,
+                                     .slot = (uint16_t)node_slot(from),
+                                     .unshown = p->unshown };
+    if (p->from.ptr == NULL && line->st != NULL && !outgoing_is_from(r, from)) {
+        stanza_unref(&line->st);
+        return false;
+    }
+    if (p->taken_back)
+        stanza_unref(&line->st);
+    return true;
 }
 
 static bool outgoing_line_is_meant(const struct outgoing_read *r, const struct outgoing_line *line)
@@ -248,7 +275,6 @@ static bool outgoing_line_is_meant(const struct outgoing_read *r, const struct o
 static void outgoing_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct outgoing_read *r = arg;
-    struct worker *w = r->worker;
     struct outgoing_line lines[PENDING_PAGE];
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     struct outgoing_page page = { .error = err_of_store(result),
@@ -258,16 +284,8 @@ static void outgoing_page_read(void *arg, enum store_result result, const struct
         struct archive_pending p = archive_pending_of(b, i);
         struct outgoing_line *line = &lines[page.count];
         page.last = (struct outgoing_id){ .sender = p.sender, .entry = p.id };
-        if (!outgoing_line_is_from(r, p.from))
+        if (!outgoing_line_read(r, line, &p))
             continue;
-        *line = (struct outgoing_line){ .id = { .sender = p.sender,
-                                                .entry = p.id,
-                                                .slot = (uint16_t)node_slot(p.from),
-                                                .unshown = p.unshown },
-                                        .at_us = p.at_us };
-        if (p.taken_back ||
-            stanza_load(&line->st, p.stanza, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
-            line->st = NULL;
         if (outgoing_line_is_meant(r, line))
             page.count++;
         else
@@ -332,6 +350,20 @@ static void outgoing_find_due(struct timer *t, struct loop *loop)
     outgoing_find_begin(CONTAINER_OF(t, struct outgoing_find, timer));
 }
 
+static void outgoing_pair_found(struct outgoing_find *f, const struct archive_pending_pair *p)
+{
+    struct stanza *st = NULL;
+    slice from = p->from;
+    if (from.ptr == NULL && p->stanza.ptr != NULL &&
+        stanza_load(&st, p->stanza, worker_xml(f->worker), loop_scratch(worker_loop(f->worker))) ==
+            OK)
+        from = stanza_from_bare(st);
+    if (from.ptr != NULL)
+        f->found(&(struct outgoing_pair){
+            .worker = f->worker, .local = jid_split(from).domain, .remote = p->domain });
+    stanza_unref(&st);
+}
+
 static void outgoing_pairs_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct outgoing_find *f = arg;
@@ -343,9 +375,7 @@ static void outgoing_pairs_read(void *arg, enum store_result r, const struct sto
     uint32_t rows = store_row_count(b, 0);
     for (uint32_t i = 0; i < rows; i++) {
         struct archive_pending_pair p = archive_pending_pair_of(b, i);
-        if (p.from.ptr != NULL)
-            f->found(&(struct outgoing_pair){
-                .worker = f->worker, .local = jid_split(p.from).domain, .remote = p.domain });
+        outgoing_pair_found(f, &p);
     }
     f->pause_ms = 0;
     if (rows == PENDING_PAGE) {

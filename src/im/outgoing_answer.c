@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "home/here.h"
 #include "im/account.h"
-#include "im/foreign.h"
 #include "im/guest.h"
 #include "im/outgoing_count.h"
 #include "xmpp/jid.h"
@@ -16,8 +15,8 @@ static slice answer_domain(const struct stanza *st) { return jid_split(stanza_fr
 
 static bool answer_may_be(const struct account *a, const struct stanza *st)
 {
-    return st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR && st->id_len > 0 &&
-           account_stays(a) && !account_is_guest(a) && foreign_is(a->worker, answer_domain(st));
+    return st->arrived && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR && st->id_len > 0 &&
+           account_stays(a) && !account_is_guest(a);
 }
 
 bool outgoing_is_answer(const struct account *a, const struct stanza *st)

@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_write.h"
+#include "home/host.h"
 #include "home/node.h"
 #include "home/question.h"
 #include "home/slots.h"
@@ -170,6 +171,27 @@ static void bounce_account(struct account *a, enum err e, void *arg)
     store_submit(batch, worker_loop(b->worker), STORE_COMMIT_MS, bounce_written, b);
 }
 
+/* The sender is a room, which tells the occupant who has said it. It has no mailbox: a crash
+ * between the write and that loses the error. */
+static void bounce_service_written(void *arg, enum store_result r, const struct store_batch *batch)
+{
+    struct bounce *b = arg;
+    (void)batch;
+    bounce_answer(b, r == STORE_CONFLICT ? E_NOTFOUND : err_of_store(r));
+    if (r == STORE_OK) {
+        outgoing_count_settled(b->worker, bounce_domain(b), b->sender, b->counted, 1);
+        route_send(b->worker, stanza_ref(b->error));
+    }
+    bounce_free(b);
+}
+
+static void bounce_to_service(struct bounce *b)
+{
+    struct store_batch *batch = store_write(worker_store(b->worker), (uint64_t)b->sender);
+    (void)archive_pending_settle(batch, bounce_domain(b), b->sender, b->entry, b->unshown, true);
+    store_submit(batch, worker_loop(b->worker), STORE_COMMIT_MS, bounce_service_written, b);
+}
+
 static void bounce_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct bounce_sent *m = message;
@@ -185,6 +207,8 @@ static void bounce_run(struct worker *w, void *message, const struct message_fro
     b->counted = outgoing_count_of(w, bounce_domain(b), b->sender);
     if (slot_is_away(w, node_slot(stanza_to_bare(b->error))))
         bounce_account(NULL, E_DOWN, b);
+    else if (host_find(worker_node(w), jid_split(stanza_to(b->error)).domain, &(slice){ 0 }))
+        bounce_to_service(b);
     else
         account_with(w, stanza_to_bare(b->error), bounce_account, b);
 }

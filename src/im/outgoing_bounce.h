@@ -5,7 +5,8 @@
  * the next login. RFC 6121 §8.5.2.2 and XEP-0160 §3 let a server drop errors for absent users; but
  * this one says that an acknowledged message is lost, and nobody else says it.
  *
- * If the message is in the archive of its sender, so is the error.
+ * If the message is in the archive of its sender, so is the error. A room that is the sender gets
+ * the error as any stanza.
  *
  * Limits: the mailbox takes the error also when it is full: s2s.kept-max bounds how many there can
  * be. Nobody is told if the account is deleted or disabled meanwhile, or if it refuses what comes

@@ -111,11 +111,11 @@ bool message_storable(const struct stanza *st)
            !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
 }
 
-bool groupchat_storable(const struct stanza *st)
+bool message_room_storable(const struct stanza *st)
 {
     const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(MARKER) | KNOWN(ENCRYPTED) |
                              KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
-    return st->kind == STANZA_MESSAGE && st->type == TYPE_GROUPCHAT && stanza_has(st, content) &&
+    return st->kind == STANZA_MESSAGE && stanza_has(st, content) &&
            !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
 }
 

@@ -30,9 +30,9 @@ enum delivery delivery_rule(enum stanza_kind kind, enum stanza_type type, enum d
 
 /* Whether a message is worth keeping for its addressee. */
 bool message_storable(const struct stanza *st);
-/* The same of a groupchat message for its room: not of chat states alone, and by its hints
+/* The same of what is said in a room, of any type: not of chat states alone, and by its hints
  * (XEP-0334). */
-bool groupchat_storable(const struct stanza *st);
+bool message_room_storable(const struct stanza *st);
 /* Whether a message is worth a notification: a text, which may be encrypted, or a call (XEP-0353).
  * Messages of a room go to the client that is in the room, messages to the account to all clients.
  */

@@ -83,7 +83,7 @@ struct parts {
     slice to, from, id, lang;
     enum stanza_named named;
     uint32_t other_len, content_len, children;
-    bool bad_to;
+    bool bad_to, arrived;
 };
 
 static size_t bare_len(slice jid)
@@ -120,6 +120,7 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
                           (id_needs_escape(p->id) ? ESCAPE_ID : 0));
     s->bad_to = p->bad_to;
     s->named = (uint8_t)p->named;
+    s->arrived = p->arrived;
     s->to_len = (uint16_t)p->to.len;
     s->to_bare_len = (uint16_t)bare_len(p->to);
     s->from_len = (uint16_t)p->from.len;
@@ -469,6 +470,7 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .id = edit->id.ptr == NULL ? stanza_id(s) : edit->id,
                        .lang = { s->lang, s->lang_len },
                        .named = (enum stanza_named)s->named,
+                       .arrived = s->arrived,
                        .other_len = s->other_len,
                        .content_len = s->content_len + (uint32_t)edit->more.len,
                        .children = index_children(NULL, NULL, edit->more),

@@ -81,6 +81,8 @@ struct stanza {
     uint8_t named;  /* enum stanza_named: of one that another server sends, what `to` was there, and
                      * of one for it, what `from` will be; copies and errors have the same. The
                      * database does not keep it */
+    bool arrived;   /* read from a stream of another server, or a copy; the database does not keep
+                     * it */
     uint32_t bytes; /* of this block */
     uint64_t known; /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;

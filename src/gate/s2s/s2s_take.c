@@ -193,6 +193,8 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
     }
     if (e != OK)
         st = NULL;
+    else
+        st->arrived = true;
     if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
         take_misaddressed(x, unit, st, taker);
     } else if (taker->may(x, jid_split(stanza_from(st)).domain, jid_split(stanza_to(st)).domain)) {

@@ -17,6 +17,7 @@
 #include "muc/state/change.h"
 #include "muc/state/lock.h"
 #include "muc/talk/answer.h"
+#include "muc/talk/send.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
@@ -79,7 +80,7 @@ static void invite_member(struct room *r, slice bare, slice by)
 {
     struct stanza *st = make_invite(r, bare, NULL, NULL, by);
     if (st != NULL)
-        route_send(r->worker, st);
+        (void)room_send(r, st, ORIGIN_NONE);
 }
 
 static bool may_invite(const struct room *r, const struct occupant *o)
@@ -113,7 +114,7 @@ static void invitations_end(struct room *r, enum err e, void *arg)
     struct origin part = ticket_join(r->worker, r->jid, v->origin);
     ensure(room_here(r) && v->st != NULL && v->count <= INVITES_MAX);
     for (uint32_t i = 0; e == OK && i < v->count; i++)
-        if (route(r->worker, stanza_ref(v->sent[i]), part, 0, 0) != ROUTED)
+        if (room_send(r, stanza_ref(v->sent[i]), part) != ROUTED)
             ticket_join_more(r->worker, part);
     if (e != OK)
         route_error(r->worker, v->st, SE_RESOURCE_CONSTRAINT,
@@ -227,7 +228,7 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     struct stanza *declined = stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
                                               occupant_seat(to)->jid, (slice){ 0 }, &b);
     if (declined != NULL)
-        routed = route(r->worker, declined, origin, 0, 0);
+        routed = room_send(r, declined, origin);
     stanza_unref(&st);
     return routed;
 }

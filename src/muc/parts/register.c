@@ -21,6 +21,7 @@
 #include "muc/room/settings.h"
 #include "muc/state/change.h"
 #include "muc/talk/answer.h"
+#include "muc/talk/send.h"
 #include "xmpp/form.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
@@ -157,7 +158,7 @@ static bool muc_register_check(struct application *a, const struct room *r, slic
 static void ask_admin(struct room *r, slice to, slice form, struct origin part)
 {
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, form);
-    if (st != NULL && route(r->worker, st, part, 0, 0) != ROUTED)
+    if (st != NULL && room_send(r, st, part) != ROUTED)
         ticket_join_more(r->worker, part);
 }
 

@@ -30,6 +30,7 @@
 #include "muc/talk/ask.h"
 #include "muc/talk/bounce.h"
 #include "muc/talk/record.h"
+#include "muc/talk/send.h"
 #include "xmpp/addresses.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/delivery.h"
@@ -222,7 +223,7 @@ static void say_keep(struct room *r, const struct room_post *post)
  * acknowledgement sends it again with the same (XEP-0359 §3.2). 0: it has none. */
 static int64_t say_repeats(const struct room *r, const struct stanza *st)
 {
-    return groupchat_storable(st) && st->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN
+    return message_room_storable(st) && st->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN
                ? recent_origin(st, room_scratch(r))
                : 0;
 }
@@ -261,7 +262,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, int
     struct occupant *o = s->occupant;
     slice text = { 0 };
     enum stanza_error e = may_say(r, o, st, &text);
-    bool kept = groupchat_storable(st);
+    bool kept = message_room_storable(st);
     ensure(room_here(r) && room_is_pinned(r));
 
     if (e != SE_NONE)
@@ -321,7 +322,7 @@ static enum routed deliver_private(struct room *r, const struct occupant *to,
         audience_tell(&r->audience, s->jid, one);
         stanza_unref(&one);
     }
-    return route(r->worker, private_to(r, first, st), origin, 0, 0);
+    return room_send(r, private_to(r, first, st), origin);
 }
 
 /* The same origin-id to another occupant is another message. */
