@@ -1,9 +1,12 @@
 """Rooms, publish-subscribe services, push services, the proxy and uploads of one server, as users
 of another one have them."""
+import re
+
 import pytest
 
 from muster import across, muc, pubsub, xml
 from muster.across import ONE, OTHER
+from muster.client import until
 from muster.component import Component
 from muster.muc import Room
 
@@ -308,6 +311,32 @@ def test_push_by_a_service_of_another_server(make_server, tmp_path):
     carol.send(f"<message to='{alice.bare}' type='chat'><body>x</body></message>")
     iq = announcement(push)
     assert iq.get("from") == alice.bare and iq.find(f".//{{{PUSH}}}notification") is not None
+
+
+RULES = {"domain": (("federation", "block", f"proxy.{OTHER}"),
+                    ("federation", "allow", f"proxy.{OTHER}")),
+         "user": (("federation", "set", f"alice@{ONE}", "off"),
+                  ("federation", "set", f"alice@{ONE}", "default"))}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_that_keeps_a_push_service_away_ends_no_registration(make_server, tmp_path, rule):
+    """This server's own refusals say nothing of the service, which is there again afterwards."""
+    one, other = across.start(make_server, tmp_path, component=True)
+    domain = f"proxy.{OTHER}"
+    other.ctl("component", "add", domain, "--secret", SECRET)
+    push = Component(other, domain, SECRET)
+    alice, carol = one.client("alice", "phone"), one.client("carol")
+    enable(alice, jid=domain)
+    alice.close()
+    begins, ends = RULES[rule]
+    one.ctl(*begins)
+    for n in range(6):
+        carol.send(f"<message to='{alice.bare}' type='chat'><body>{n}</body></message>")
+        until("it was refused", lambda n=n: len(re.findall("push.error", one.log())) > n)
+    one.ctl(*ends)
+    carol.send(f"<message to='{alice.bare}' type='chat'><body>x</body></message>")
+    assert announcement(push).get("from") == alice.bare
 
 
 def test_the_proxy_carries_bytes_for_other_users(make_server, tmp_path):

@@ -29,6 +29,7 @@
 #include "home/trail.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/message.h"
 #include "im/presence_pace.h"
 #include "im/session_queue.h"
@@ -492,10 +493,13 @@ struct announcement {
 
 static void push_announce(struct account *a, struct registration *r, const struct stanza *st);
 
-static bool is_unreachable(const struct stanza *reply)
+/* Also where this server itself answers in place of another one, which it may not reach by a rule.
+ */
+static bool is_unreachable(const struct worker *w, const struct registration *r,
+                           const struct stanza *reply)
 {
     struct elem error, condition;
-    return reply == NULL ||
+    return reply == NULL || (!reply->arrived && foreign_is(w, jid_split(r->service).domain)) ||
            (stanza_child(reply, KNOWN_ERROR, &error) &&
             (elem_child(&error, "remote-server-not-found", NS_STANZA_ERROR, &condition) ||
              elem_child(&error, "remote-server-timeout", NS_STANZA_ERROR, &condition)));
@@ -503,9 +507,10 @@ static bool is_unreachable(const struct stanza *reply)
 
 /* A service that is started again fails for all that is said meanwhile, to clients that sleep and
  * cannot enable it again. */
-static bool is_counted(struct registration *r, const struct stanza *reply, uint64_t now_us)
+static bool is_counted(const struct worker *w, struct registration *r, const struct stanza *reply)
 {
-    if (!is_unreachable(reply))
+    uint64_t now_us = loop_now_us(worker_loop(w));
+    if (!is_unreachable(w, r, reply))
         return true;
     if (r->away_us != 0 && now_us - r->away_us < away_step_us)
         return false;
@@ -517,7 +522,7 @@ static void push_failed(struct account *a, struct registration *r, const struct 
 {
     ensure(account_is_pinned(a));
     metric_add(&push_errors, 1);
-    r->errors += is_counted(r, reply, loop_now_us(worker_loop(a->worker)));
+    r->errors += is_counted(a->worker, r, reply);
     log_info(&log_push, LOG_EV("push.error"), LOG_S("jid", a->jid), LOG_S("service", r->service),
              LOG_I("errors", r->errors), LOG_C("answer", reply == NULL ? "none" : "error"));
     if (r->errors < setting_int(&push_errors_max))
