@@ -11,10 +11,10 @@ from muster.across import ONE, OTHER
 from muster.client import until
 from muster.muc import USER, Room
 from test_mam import Page
-from test_s2s_in import authority, evil, node
+from test_s2s_in import authority, evil, node, silent
 from test_s2s_lost import acknowledged, condition, pending
 
-__all__ = ["authority", "evil", "node"]
+__all__ = ["authority", "evil", "node", "silent"]
 EVIL = "evil.test"
 
 
@@ -381,14 +381,44 @@ def test_a_session_that_is_not_resumed_leaves_it_to_the_next(servers, expiry):
     until("she is told", lambda: errors(alice) == [("to-nobody", "service-unavailable")])
 
 
+def error(number, to=f"alice@{ONE}/phone"):
+    return (f"<message from='bob@{EVIL}' to='{to}' type='error' id='e{number}'>"
+            f"<error type='cancel'><service-unavailable xmlns='{xml.STANZA_ERROR}'/></error>"
+            "</message>")
+
+
+def test_a_server_says_no_more_errors_than_it_got_messages(node, evil, silent):
+    """Whatever else it says: no server fills a mailbox with errors."""
+    alice = node.client("alice", "phone")
+    alice.enable_sm()
+    for n in range(3):
+        say(alice, f"bob@{EVIL}", f"m{n}", "chat")
+    alice.close()
+    evil.join().raw("".join(error(n) for n in range(50)))
+    evil.raw(f"<message from='bob@{EVIL}' to='alice@{ONE}' type='chat' id='last'><body>last</body>"
+             "</message>")
+    alice = node.client("alice", "laptop")
+    alice.expect("<message id='last'/>")
+    assert [ident for ident, _ in errors(alice)] == ["e0", "e1", "e2"]
+
+
+def test_an_error_for_a_message_without_an_id_is_kept(servers):
+    one, other = servers
+    alice = one.client("alice", "phone")
+    alice.enable_sm()
+    with frozen(other):
+        alice.send(f"<message to='nobody@{OTHER}' type='chat'><body>x</body></message>")
+        alice.wait_acked(1)
+        alice.close()
+    until("it is confirmed", lambda: pending(one) == 0)
+    alice = one.client("alice", "laptop")
+    until("she is told", lambda: errors(alice) == [(None, "service-unavailable")])
+
+
 def test_errors_that_answer_nothing_are_ignored(node, evil):
     """Alice has written nothing there: a stranger leaves no errors in her mailbox."""
     node.client("alice", "phone").close()
-    evil.join()
-    for n in range(3):
-        evil.raw(f"<message from='bob@{EVIL}' to='alice@{ONE}/phone' type='error' id='e{n}'>"
-                 "<error type='cancel'><service-unavailable "
-                 f"xmlns='{xml.STANZA_ERROR}'/></error></message>")
+    evil.join().raw("".join(error(n) for n in range(3)))
     evil.raw(f"<message from='bob@{EVIL}' to='alice@{ONE}' type='chat' id='last'><body>last</body>"
              "</message>")
     alice = node.client("alice", "laptop")

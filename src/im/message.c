@@ -254,6 +254,8 @@ static struct pending *store_message(struct account *a, const struct incoming *i
                            .sent = in->sender_entry != 0,
                            .hidden = mailbox_hides(a, in->archive_id) };
     list_append(&core_of(w)->storing, &p->node);
+    if (in->answers)
+        outgoing_answer_taken(a, in->st);
     struct buf text;
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, in->st);

@@ -15,7 +15,7 @@ static slice answer_domain(const struct stanza *st) { return jid_split(stanza_fr
 
 static bool answer_may_be(const struct account *a, const struct stanza *st)
 {
-    return st->arrived && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR && st->id_len > 0 &&
+    return st->arrived && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR &&
            account_stays(a) && !account_is_guest(a);
 }
 
@@ -68,8 +68,14 @@ bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn 
     ensure(account_here(a));
     if (!answer_may_be(a, st))
         return false;
-    if (!outgoing_is_answer(a, st))
-        return answer_look_up(a, st, keep);
-    keep(a, stanza_ref(st));
-    return true;
+    if (outgoing_is_answer(a, st)) {
+        keep(a, stanza_ref(st));
+        return true;
+    }
+    return !outgoing_is_counted(a->worker, answer_domain(st), a->id) && answer_look_up(a, st, keep);
+}
+
+void outgoing_answer_taken(struct account *a, const struct stanza *st)
+{
+    outgoing_heard(a->worker, answer_domain(st), a->id);
 }

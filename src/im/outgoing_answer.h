@@ -8,8 +8,9 @@
  * the last OUTGOING_HEARD_US (im/outgoing_count.h). Other errors answer nothing that was stored:
  * they are for the client that is there, or are ignored.
  *
- * Limits: those of the mailbox (im/message.h). Where the database alone may know that something
- * waits, because this server was started again, it is asked for clients that are gone, for
+ * Limits: one error for each of these messages, so that no server fills a mailbox with errors;
+ * those of the mailbox (im/message.h). Where the database alone may know that something waits,
+ * because this server was started again, it is asked for clients that are gone, for
  * OUTGOING_ANSWERS_MAX errors of a worker at a time; more are ignored. */
 #pragma once
 #include <stdbool.h>
@@ -26,3 +27,5 @@ bool outgoing_is_answer(const struct account *a, const struct stanza *st);
  * Borrows st; `keep` takes over a reference. */
 typedef void outgoing_answer_fn(struct account *a, struct stanza *st);
 bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn *keep);
+/* It was kept. */
+void outgoing_answer_taken(struct account *a, const struct stanza *st);

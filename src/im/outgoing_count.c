@@ -41,6 +41,8 @@ struct count {
     uint64_t number;     /* of this one; never 0 */
     uint64_t read_us;    /* loop time when that began */
     uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
+    uint32_t due;        /* so many of them may still be answered by an error */
+    bool fresh;          /* its first read is under way: what that finds is due, too */
     int64_t since;       /* what has changed since */
     uint32_t messages;
     uint16_t len;
@@ -135,8 +137,11 @@ static void count_was_read(void *arg, enum store_result r, const struct store_ba
     struct count *c = arg;
     ensure(worker_is_here(c->all->worker) && c->op != NULL);
     c->op = NULL;
-    if (r == STORE_OK)
+    if (r == STORE_OK) {
         count_set(c, archive_pending_count_of(b) + c->since);
+        c->due += c->fresh ? (uint32_t)archive_pending_count_of(b) : 0;
+    }
+    c->fresh = false;
     if (c->messages == 0 && !count_is_heard(c))
         count_free(c);
 }
@@ -170,6 +175,7 @@ static struct count *count_new(struct counts *all, slice domain, int64_t sender,
     struct count *c = mem_zalloc(sizeof *c + key.len);
     c->all = all;
     c->number = ++all->last;
+    c->fresh = true;
     c->len = (uint16_t)key.len;
     memcpy(c->key, key.ptr, key.len);
     c->total = map_get(&all->totals, (slice){ (const char *)&sender, sizeof sender });
@@ -214,6 +220,7 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
             c = count_new(all, domain, sender, entry);
         count_use(c);
         c->since++;
+        c->due++;
         count_set(c, (int64_t)c->messages + 1);
     }
     archive_keep_sent(w, st, origin, entry, sender, how);
@@ -235,6 +242,7 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
     struct count *c = count_find(all, domain, sender);
     if (c == NULL) { /* since a restart, perhaps */
         c = count_new(all, domain, sender, INT64_MAX);
+        c->due = messages;
     } else if (c->number == number) {
         c->since -= messages;
         count_set(c, (int64_t)c->messages - messages);
@@ -243,11 +251,33 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
     count_use(c);
 }
 
+static struct count *count_that_is_heard(const struct worker *w, slice domain, int64_t sender)
+{
+    struct counts *all = outgoing_counts(w);
+    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    return c != NULL && c->due > 0 && (c->messages > 0 || count_is_heard(c)) ? c : NULL;
+}
+
 bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender)
+{
+    return count_that_is_heard(w, domain, sender) != NULL;
+}
+
+void outgoing_heard(struct worker *w, slice domain, int64_t sender)
+{
+    struct counts *all = outgoing_counts(w);
+    struct count *c = count_that_is_heard(w, domain, sender);
+    if (c != NULL)
+        c->due--;
+    else if (all != NULL && count_find(all, domain, sender) == NULL)
+        (void)count_new(all, domain, sender, INT64_MAX);
+}
+
+bool outgoing_is_counted(const struct worker *w, slice domain, int64_t sender)
 {
     struct counts *all = outgoing_counts(w);
     const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    return c != NULL && (c->messages > 0 || count_is_heard(c));
+    return all == NULL || (c != NULL && !c->fresh);
 }
 
 static void counts_start(struct worker *w)

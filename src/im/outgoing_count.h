@@ -31,8 +31,12 @@ uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender);
  */
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
                             uint32_t messages);
-/* Whether memory knows that stored messages of this user wait for a domain, or that some have ended
- * to wait within the last OUTGOING_HEARD_US. */
+/* Whether an error of the domain may answer a stored message of this user: one waits, or some have
+ * ended to wait within the last OUTGOING_HEARD_US; and no more errors are taken than there were
+ * messages. false also where memory does not know. */
 bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender);
+/* An error was taken. Where memory does not know of the messages, it looks. */
+void outgoing_heard(struct worker *w, slice domain, int64_t sender);
+bool outgoing_is_counted(const struct worker *w, slice domain, int64_t sender); /* it knows */
 
 extern const struct feature outgoing_feature;
