@@ -8,8 +8,10 @@ import pytest
 
 from muster import across, partner, prosody, xml
 from muster.across import ONE, OTHER
-from muster.client import until
+from muster.client import bodies, until
 from muster.muc import USER, Room
+from muster.wire import Wire
+from test_mail_address import MAIL, used
 from test_mam import Page
 from test_s2s_in import authority, evil, node, silent
 from test_s2s_lost import acknowledged, condition, pending
@@ -379,6 +381,64 @@ def test_a_session_that_is_not_resumed_leaves_it_to_the_next(servers, expiry):
     until("it has ended", lambda: one.rows("session", "list") == [])
     alice = one.client("alice", "laptop")
     until("she is told", lambda: errors(alice) == [("to-nobody", "service-unavailable")])
+
+
+@pytest.mark.parametrize("end", ["kill", "restart"])
+@pytest.mark.parametrize("kind", ["groupchat", "chat"])
+def test_an_error_that_comes_after_our_end_is_kept(make_server, tmp_path, end, kind):
+    """The message was confirmed before, so nothing waits any more."""
+    one, other = across.start(make_server, tmp_path, settings={"s2s.bidi": "off"})
+    back = Wire(one.s2s_port)
+    try:
+        across.route(other, ONE, back.port)
+        alice = one.client("alice", "phone")
+        alice.enable_sm()
+        back.say("f")
+        to = f"nobody@{OTHER}" if kind == "chat" else f"nowhere@conference.{OTHER}"
+        say(alice, to, "lost", kind)
+        alice.close()
+        until("it is confirmed", lambda: pending(one) == 0)
+        if end == "kill":
+            one.kill()
+            one.start()
+        else:
+            one.restart()
+        back.say("o")
+        for server in one, other:
+            server.ctl_run("s2s", "retry", "--all")
+        alice = one.client("alice", "laptop")
+        until("she is told", lambda: [name for name, _ in errors(alice)] == ["lost"])
+    finally:
+        back.close()
+
+
+def test_who_has_a_mail_address_is_told_at_the_next_login(servers):
+    one, other = servers
+    one.ctl("set", "federation.mail-address", "on")
+    one.ctl("user", "set", f"alice@{ONE}", "--email", MAIL["alice"])
+    used(one, 1)
+    gone(one, other)
+    alice = one.client("alice", "laptop")
+    until("she is told", lambda: errors(alice) == [("to-nobody", "service-unavailable")])
+
+
+def test_what_was_refused_is_not_shown_after_a_kill(servers, cave):
+    """The room has forgotten alice, and says so; she enters again, and says more."""
+    one, other = servers
+    room, alice, bob = cave
+    other.kill()
+    other.start()
+    say(alice, room.jid, "refused")
+    until("she is told", lambda: ("refused", "not-acceptable") in errors(alice))
+    bob = other.client("bob", "c")
+    room.enter(bob, "owner")
+    room.enter(alice, "guest")
+    say(alice, room.jid, "second")
+    room.expect_body(bob, "guest", "second")
+    one.kill()
+    one.start()
+    until("all are confirmed", lambda: pending(one) == 0)
+    assert "refused" not in bodies(bob.inbox)
 
 
 def error(number, to=f"alice@{ONE}/phone"):

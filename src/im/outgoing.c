@@ -100,6 +100,8 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
     }
     if (unshown && !t->read)
         archive_pending_sweep(b);
+    if (m->word == OUTGOING_CONFIRMED)
+        outgoing_count_save(w, m->domain, m->sender, b);
     /* If a write did not wait for its outcome, it would be said again, behind the first. */
     store_submit(b, worker_loop(w), t->read ? 0 : STORE_COMMIT_MS, outgoing_told_done, t);
 }

@@ -34,19 +34,21 @@ static _Thread_local unsigned answers; /* of this worker */
 
 static void answer_looked_up(void *arg, enum store_result r, const struct store_batch *b)
 {
-    struct answer *w = arg;
-    struct account *a = w->account;
-    bool waits = r == STORE_OK && archive_pending_count_of(b) > 0;
+    struct answer *one = arg;
+    struct account *a = one->account;
+    bool waits = r == STORE_OK && (archive_pending_count_of(b) > 0 || store_row_count(b, 1) > 0);
+    bool known = outgoing_is_counted(a->worker, answer_domain(one->st), a->id);
     ensure(answers > 0 && a->storing > 0);
     answers--;
     a->storing--;
-    if (account_stays(a) && (waits || outgoing_is_answer(a, w->st)))
-        w->keep(a, stanza_ref(w->st));
-    stanza_unref(&w->st);
-    mem_free(&w);
+    if (account_stays(a) && (outgoing_is_answer(a, one->st) || (waits && !known)))
+        one->keep(a, stanza_ref(one->st));
+    stanza_unref(&one->st);
+    mem_free(&one);
     account_unpin(a);
 }
 
+/* What memory learns meanwhile counts; it is read before this. */
 static bool answer_look_up(struct account *a, struct stanza *st, outgoing_answer_fn *keep)
 {
     struct worker *w = a->worker;
@@ -57,8 +59,11 @@ static bool answer_look_up(struct account *a, struct stanza *st, outgoing_answer
     answers++;
     a->storing++;
     account_pin(a);
+    outgoing_count_learn(w, answer_domain(st), a->id);
     struct store_batch *b = store_read(worker_store(w), account_lane(a));
     archive_pending_count(b, answer_domain(st), a->id, INT64_MAX, 1);
+    archive_pending_heard(b, answer_domain(st), a->id,
+                          loop_wall_us(worker_loop(w)) - OUTGOING_HEARD_US);
     store_submit(b, worker_loop(w), READ_MS, answer_looked_up, one);
     return true;
 }

@@ -12,7 +12,13 @@
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
 
-enum { READ_MS = 30000, AGAIN_US = 5 * 1000000 /* a full one is read again so often */ };
+enum {
+    READ_MS = 30000,
+    AGAIN_US = 5 * 1000000, /* a full one is read again so often */
+    SAVE_US = 60 * 1000000, /* the database hears so often when some were confirmed last */
+    HEARD_MAX_US = OUTGOING_HEARD_US + SAVE_US,
+    DUE_UNKNOWN = 256 /* errors that are taken for what was confirmed before a restart */
+};
 
 static struct setting kept_max = {
     .name = "s2s.kept-max",
@@ -41,6 +47,7 @@ struct count {
     uint64_t number;     /* of this one; never 0 */
     uint64_t read_us;    /* loop time when that began */
     uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
+    uint64_t saved_us;   /* loop time when the database was told that; 0: it was not */
     uint32_t due;        /* so many of them may still be answered by an error */
     bool fresh;          /* its first read is under way: what that finds is due, too */
     int64_t since;       /* what has changed since */
@@ -132,15 +139,25 @@ static void counts_trim(struct counts *all)
     }
 }
 
+/* What was sent before a restart may still be answered, too. */
+static void count_was_before(struct count *c, const struct store_batch *b)
+{
+    c->due += (uint32_t)archive_pending_count_of(b);
+    if (store_row_count(b, 1) == 0)
+        return;
+    c->due += DUE_UNKNOWN;
+    c->heard_us = counts_now(c->all);
+}
+
 static void count_was_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct count *c = arg;
     ensure(worker_is_here(c->all->worker) && c->op != NULL);
     c->op = NULL;
-    if (r == STORE_OK) {
+    if (r == STORE_OK)
         count_set(c, archive_pending_count_of(b) + c->since);
-        c->due += c->fresh ? (uint32_t)archive_pending_count_of(b) : 0;
-    }
+    if (r == STORE_OK && c->fresh)
+        count_was_before(c, b);
     c->fresh = false;
     if (c->messages == 0 && !count_is_heard(c))
         count_free(c);
@@ -154,6 +171,8 @@ static void count_read(struct count *c, slice domain, int64_t sender, uint64_t b
     ensure(c->op == NULL);
     struct store_batch *b = store_read(worker_store(w), (uint64_t)sender);
     archive_pending_count(b, domain, sender, before, (uint32_t)setting_int(&kept_max) + 1);
+    if (c->fresh)
+        archive_pending_heard(b, domain, sender, loop_wall_us(worker_loop(w)) - HEARD_MAX_US);
     c->since = 0;
     c->read_us = counts_now(c->all);
     c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
@@ -265,12 +284,29 @@ bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender)
 
 void outgoing_heard(struct worker *w, slice domain, int64_t sender)
 {
-    struct counts *all = outgoing_counts(w);
     struct count *c = count_that_is_heard(w, domain, sender);
     if (c != NULL)
         c->due--;
-    else if (all != NULL && count_find(all, domain, sender) == NULL)
+}
+
+void outgoing_count_learn(struct worker *w, slice domain, int64_t sender)
+{
+    struct counts *all = outgoing_counts(w);
+    if (all != NULL && count_find(all, domain, sender) == NULL)
         (void)count_new(all, domain, sender, INT64_MAX);
+}
+
+void outgoing_count_save(struct worker *w, slice domain, int64_t sender, struct store_batch *b)
+{
+    struct counts *all = outgoing_counts(w);
+    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    uint64_t wall_us = loop_wall_us(worker_loop(w));
+    if (all == NULL || (c != NULL && c->saved_us != 0 && counts_now(all) - c->saved_us < SAVE_US))
+        return;
+    if (c != NULL)
+        c->saved_us = counts_now(all);
+    archive_pending_hear(b, domain, sender, wall_us);
+    archive_pending_unhear(b, sender, wall_us - HEARD_MAX_US);
 }
 
 bool outgoing_is_counted(const struct worker *w, slice domain, int64_t sender)

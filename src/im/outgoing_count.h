@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct stanza;
+struct store_batch;
 struct worker;
 
 enum { OUTGOING_DOMAINS = 10, OUTGOING_COUNTS_MAX = 65536, OUTGOING_HEARD_US = 600 * 1000000 };
@@ -35,8 +36,12 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
  * ended to wait within the last OUTGOING_HEARD_US; and no more errors are taken than there were
  * messages. false also where memory does not know. */
 bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender);
-/* An error was taken. Where memory does not know of the messages, it looks. */
-void outgoing_heard(struct worker *w, slice domain, int64_t sender);
+void outgoing_heard(struct worker *w, slice domain, int64_t sender); /* an error was taken */
+/* Memory does not know whether anything is counted, and asks the database; until it has an answer
+ * it does not know. After a restart, as far as that was told. */
+void outgoing_count_learn(struct worker *w, slice domain, int64_t sender);
 bool outgoing_is_counted(const struct worker *w, slice domain, int64_t sender); /* it knows */
+/* Adds, to a batch that settles messages, that the domain is heard; not each time. */
+void outgoing_count_save(struct worker *w, slice domain, int64_t sender, struct store_batch *b);
 
 extern const struct feature outgoing_feature;

@@ -78,6 +78,7 @@ struct s2s_settled {
 enum { ANSWER_ID_MAX = 1023 };
 struct s2s_answer {
     slice ours, theirs, id;
+    bool message; /* an error for a message, else it answers a request */
     bool onward;
     uint8_t number;
 };

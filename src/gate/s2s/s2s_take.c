@@ -98,11 +98,14 @@ static bool take_is_banned(struct xstream *x, const struct stanza *st,
     return true;
 }
 
-/* Where its request perhaps is. */
+/* Where what it answers perhaps is. */
 static void take_answer(struct worker *w, const struct stanza *st)
 {
-    struct s2s_answer m = { .ours = stanza_to(st), .theirs = stanza_from(st), .id = stanza_id(st) };
-    ensure(st->kind == STANZA_IQ && m.ours.len > 0 && m.theirs.len > 0);
+    struct s2s_answer m = { .ours = stanza_to(st),
+                            .theirs = stanza_from(st),
+                            .id = stanza_id(st),
+                            .message = st->kind == STANZA_MESSAGE };
+    ensure(m.ours.len > 0 && m.theirs.len > 0);
     if (m.id.len <= ANSWER_ID_MAX)
         home_send(w, jid_split(m.theirs).domain, &s2s_answered_message, &m);
 }
@@ -112,9 +115,11 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION };
     st = foreign_inward(x->worker, st);
+    st->arrived = true;
     enum verdict v = foreign_arrives(x->worker, st, &why);
     if (v == PASS) {
-        if (st->kind == STANZA_IQ && !stanza_is_request(st))
+        if (st->kind == STANZA_IQ ? !stanza_is_request(st)
+                                  : st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR)
             take_answer(x->worker, st);
         taker->route(x, foreign_pass(st, &why));
         return;
@@ -193,8 +198,6 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
     }
     if (e != OK)
         st = NULL;
-    else
-        st->arrived = true;
     if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
         take_misaddressed(x, unit, st, taker);
     } else if (taker->may(x, jid_split(stanza_from(st)).domain, jid_split(stanza_to(st)).domain)) {
