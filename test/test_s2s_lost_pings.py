@@ -1,16 +1,19 @@
 """What a server without XEP-0198 has got is known by its answers to pings."""
 import re
+import signal
 import time
 
 import pytest
 
 from muster import federation
 from muster.client import until
+from muster.component import Component
 from test_s2s_lost import (ONE, OTHER, Reader, authority, flood, listener, node, pending, say,
                            start, until_confirmed)
 
 assert authority and listener and node and start  # fixtures
 
+SECRET = "a secret of the component"
 PING = f"<iq type='get' id='theirs' from='{OTHER}' to='{ONE}'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
@@ -188,3 +191,40 @@ def test_an_answer_to_a_ping_is_not_asked_about(node, listener, authority):
     until("the answer", lambda: "id='theirs'" in reader.text)
     until("the end", lambda: "</stream:stream>" in reader.text)
     assert "urn:xmpp:ping" not in reader.text
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize("domain", ["irc.gate.example", f"irc.{ONE}"])
+def test_what_a_component_has_said_outlasts_a_server_that_hangs_and_is_killed(make_server, domain,
+                                                                              connections):
+    """By dialback, without XEP-0198: the answers to pings in its name come back to us, too."""
+    options = {"settings": {**federation.settings(), "s2s.verify-certificates": False,
+                            "s2s.connections": connections}}
+    one = make_server("alice", domains=[ONE], s2s=True, component=True, **options)
+    other = make_server("bob", domains=[OTHER], s2s=True, **options)
+    for name in ONE, domain:
+        federation.route(other, name, one.s2s_port)
+    federation.route(one, OTHER, other.s2s_port)
+    one.ctl("component", "add", domain, "--secret", SECRET)
+    gate, bob = Component(one, domain, SECRET), other.client("bob")
+
+    def tell(name):
+        gate.send(f"<message from='u@{domain}' to='{bob.bare}' type='chat' id='{name}'><body>x"
+                  "</body></message>")
+
+    def unconfirmed():
+        return sum(row["queue"] or 0 for row in one.rows("s2s", "list") if row["local"] == domain)
+    tell("first")
+    bob.expect("<message id='first'/>")
+    until("it is confirmed", lambda: unconfirmed() == 0)
+    other.signal(signal.SIGSTOP)
+    for n in range(5):
+        tell(f"m{n}")
+    until("they are written", lambda: unconfirmed() >= 5)
+    other.kill()
+    other.start()
+    one.ctl_run("s2s", "retry", OTHER)
+    bob = other.client("bob")
+    for n in range(5):
+        bob.expect(f"<message id='m{n}'/>")
+    assert "s2s.unconfirmed" not in one.log()

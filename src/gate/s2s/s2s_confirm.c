@@ -209,7 +209,8 @@ bool partner_may_answer(const struct partner *p)
 }
 
 /* Without XEP-0198: the answer to a ping says that what was written before it has arrived. It
- * comes on a stream of the other server; some servers send it on ours (partner_pongs()). */
+ * comes on a stream of the other server; some servers send it on ours (partner_pongs()). That of a
+ * service or component of ours goes on to it: partner_has_answer() hears of it. */
 
 static void partner_is_deaf(struct partner *p)
 {
@@ -280,10 +281,6 @@ static void partner_ping(struct partner *p)
         ((p->holds & HOLD_END) != 0 && !share_proves(p)))
         return;
     timer_cancel(&p->ping_timer);
-    if (!node_serves(worker_node(p->worker), partner_local(p))) {
-        partner_is_deaf(p); /* who it is for does not give us the answer */
-        return;
-    }
     p->pinging = p->ping_open = true;
     s2s_worker(p->gate, p->worker)->pinger = p;
     struct ask *ask =
@@ -761,6 +758,9 @@ static bool partner_is_answered(const struct s2s_sent *s, void *arg)
 void partner_has_answer(struct partner *p, const struct s2s_answer *answer)
 {
     struct partner_answered a = { .answer = answer };
+    if (!answer->message && slice_eq(answer->ours, partner_local(p)) &&
+        slice_eq(answer->theirs, partner_remote(p)) && partner_pongs(p, answer->id))
+        return;
     s2s_unacked_gone(&p->unacked, partner_is_answered, &a);
     if (a.found && a.id.entry != 0)
         s2s_mail_confirmed(&p->mail, &a.id);

@@ -172,24 +172,45 @@ const struct message_row s2s_settled_message = {
 
 /* Answers. */
 
-static void answered_run(struct worker *w, void *message, const struct message_from *from)
+/* Of one domain to the other: perhaps to a ping, which each connection has its own of. */
+static bool answered_is_of_domains(const struct s2s_answer *m)
 {
-    struct s2s_answer *m = message;
-    unsigned worker = worker_index(w);
-    (void)from;
-    if (!m->onward)
-        m->number =
-            (uint8_t)s2s_connection_of(w, jid_bare_of(m->ours), jid_bare_of(m->theirs), &worker);
-    if (!m->onward && m->number > 0) {
-        m->onward = true;
-        home_send_to(w, 0, worker, &s2s_answered_message, m);
-        return;
-    }
+    return !m->message && slice_eq(jid_split(m->ours).domain, m->ours) &&
+           slice_eq(jid_split(m->theirs).domain, m->theirs);
+}
+
+static void answered_onward(struct worker *w, const struct s2s_answer *m, unsigned number)
+{
+    struct s2s_answer onward = *m;
+    onward.onward = true;
+    onward.number = (uint8_t)number;
+    home_send_to(w, 0, worker_of_number(w, number), &s2s_answered_message, &onward);
+}
+
+static void answered_take(struct worker *w, const struct s2s_answer *m)
+{
     const struct partner_name name = { jid_split(m->ours).domain, jid_split(m->theirs).domain,
                                        m->number };
     struct partner *p = s2s_is_ended(w) ? NULL : partner_find(w, &name, false);
     if (p != NULL)
         partner_has_answer(p, m);
+}
+
+static void answered_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_answer *m = message;
+    const struct s2s_gate *g = s2s_gate_of(w);
+    unsigned worker = worker_index(w), number = m->number;
+    (void)from;
+    if (!m->onward && !answered_is_of_domains(m))
+        number = s2s_connection_of(w, jid_bare_of(m->ours), jid_bare_of(m->theirs), &worker);
+    else if (!m->onward && g != NULL)
+        for (unsigned other = 1; other < g->connections; other++)
+            answered_onward(w, m, other);
+    if (m->onward || number == 0)
+        answered_take(w, m);
+    else
+        answered_onward(w, m, number);
 }
 
 static const struct message_field answered_fields[] = {
