@@ -108,7 +108,7 @@ def test_show_of_what_the_server_made(server):
 
 def test_show_has_the_whole_chain(make_server, tmp_path, authority):
     server = make_server(domains=["a.test", "b.test"])
-    leaf = authority.sign(csr(server, "a.test"))
+    leaf = authority.sign(csr(server, "a.test", "--xmpp-addr"))
     path = write(tmp_path, "a.pem", authority.chain(leaf))
     server.ctl("cert", "import", "a.test", "--file", path)
     rows = server.rows("cert", "show", "a.test")
@@ -166,18 +166,53 @@ def test_names_of_a_request(make_server):
     assert srv[:2] == ["_xmpp-client.a.test", "_xmpp-server.a.test"]
     assert "_xmpp-server.conference.a.test" in srv
     assert "_xmpp-client.conference.a.test" not in srv
-    assert xmpp == dns
-    two = names_of(csr(server, "a.test", "bücher.test", "a.test", "--names", "wildcard"))
+    assert xmpp == []
+    assert names_of(csr(server, "a.test", "--xmpp-addr")) == (dns, srv, dns)
+    several = "a.test", "bücher.test", "a.test", "--names", "wildcard"
+    two = names_of(csr(server, *several))
     assert two == (["a.test", "*.a.test", "xn--bcher-kva.test", "*.xn--bcher-kva.test"],
                    ["_xmpp-client.a.test", "_xmpp-server.a.test",
-                    "_xmpp-client.xn--bcher-kva.test", "_xmpp-server.xn--bcher-kva.test"],
-                   ["a.test", "bücher.test"])
+                    "_xmpp-client.xn--bcher-kva.test", "_xmpp-server.xn--bcher-kva.test"], [])
+    assert names_of(csr(server, *several, "--xmpp-addr")) == (*two[:2], ["a.test", "bücher.test"])
     assert names_of(csr(server, "a.test", "--names", "domain"))[0] == ["a.test"]
     assert names_of(csr(server, "a.test", "--wildcard"))[0] == ["a.test", "*.a.test"]
     assert names_of(csr(server, "a.test", "--names", "domain", "--wildcard"))[0] == [
         "a.test", "*.a.test"]
     assert set(names_of(csr(server, "a.test", "--names", "services", "--wildcard"))[0]) == {
         *dns, "*.a.test"}
+
+
+def test_xmpp_addresses_only_where_they_are_wanted(make_server):
+    """id-on-xmppAddr keeps ejabberd 23.01 away. With the API and `cert self-signed`, too."""
+    server = api_server(make_server)
+    for more, wanted in ({}, []), ({"xmpp_addr": True}, names_of(csr(server, "localhost"))[0]):
+        answer = server.api("POST", "/certificates/requests", {"domains": "localhost", **more})
+        assert names_of(answer.json["text"])[2] == wanted
+        server.ctl("cert", "self-signed", "localhost", *(["--xmpp-addr"] * len(more)))
+        row, = server.rows("cert", "show", "localhost")
+        assert row["xmpp_names"] == ", ".join(wanted)
+        noted = "has the XMPP address localhost (id-on-xmppAddr)"
+        assert (noted in refused(server, "cert", "check", "localhost")) == bool(wanted)
+        found = server.api("GET", "/certificates/findings").json["items"]
+        assert [r["refused"] for r in found if noted in r["text"]] == [False] * bool(wanted)
+
+
+@pytest.mark.parametrize("address, noted", [("a.test", True), ("alice@localhost", False)])
+def test_check_notes_domains_as_xmpp_addresses_only(server, tmp_path, authority, address, noted):
+    """ejabberd 23.01 does not fail at those of users."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    xmpp = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5"),
+                          bytes([0x0c, len(address)]) + address.encode())
+    request = x509.CertificateSigningRequestBuilder(named("localhost")).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost"), xmpp]), False).sign(
+            key, hashes.SHA256())
+    leaf = authority.sign(request.public_bytes(serialization.Encoding.PEM).decode())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                            serialization.NoEncryption())
+    server.ctl("cert", "import", "localhost", "--file",
+               write(tmp_path, "new.pem", pem + authority.chain(leaf)))
+    said = server.ctl("cert", "check", "localhost")["text"]
+    assert (f"has the XMPP address {address} (id-on-xmppAddr)" in said) == noted, said
 
 
 def test_a_request_keeps_the_key_of_an_earlier_one(server):
@@ -229,7 +264,7 @@ def test_a_request_names_components(make_server, tmp_path, authority):
     below, deeper, other, elsewhere = "irc.a.test", "x.irc.a.test", "irc.b.a.test", "gate.test"
     for component in below, deeper, other, elsewhere:
         server.ctl("component", "add", component)
-    dns, srv, xmpp = names_of(csr(server, "a.test"))
+    dns, srv, xmpp = names_of(csr(server, "a.test", "--xmpp-addr"))
     assert {below, deeper} < set(dns) and not {other, elsewhere} & set(dns)
     assert f"_xmpp-server.{below}" in srv and f"_xmpp-client.{below}" not in srv and below in xmpp
     dns, srv, _ = names_of(csr(server, "a.test", below, elsewhere))
@@ -297,7 +332,7 @@ def test_a_component_has_a_certificate_of_its_own(make_server, tmp_path, authori
     server.ctl("cert", "import", "a.test", "--file",
                write(tmp_path, "both.pem", authority.chain(both)))
     request = csr(server, "gate.test")
-    assert names_of(request) == (["gate.test"], ["_xmpp-server.gate.test"], ["gate.test"])
+    assert names_of(request) == (["gate.test"], ["_xmpp-server.gate.test"], [])
     wrong = write(tmp_path, "wrong.pem", authority.chain(authority.sign(request, names=["b.test"])))
     assert "does not name gate.test" in refused(server, "cert", "import", "gate.test", "--file",
                                                 wrong)

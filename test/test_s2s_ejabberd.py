@@ -1,4 +1,6 @@
 """Federation with ejabberd, in both directions."""
+import re
+
 import pytest
 
 from muster import ejabberd, partner
@@ -24,6 +26,45 @@ def test_messages_with_certificates(federated, first, protocol, refused):
     partner.talk_both_ways(ours, theirs, first)
     assert ours.log().count(f"auth=certificate tls={protocol}") == 2
     assert "auth=dialback" not in ours.log()
+
+
+def with_our_request(federated, folder, *options, **both):
+    """Both servers; ours shows what an authority that both trust has made of `cert csr`."""
+    authorities = []
+
+    def ours_comes_later(authority):
+        authorities.append(authority)
+        return {}
+
+    ours, theirs = federated(our_certificate=ours_comes_later, **both)
+    path = folder / "ours-signed.pem"
+    path.write_bytes(authorities[0].sign(ours.ctl("cert", "csr", partner.OURS, *options)["text"]))
+    ours.ctl("cert", "import", partner.OURS, "--file", path)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("first", ["alice", "bob"])
+@pytest.mark.parametrize("options", [(), ("--wildcard",), ("--names", "domain")])
+def test_messages_with_a_certificate_of_our_request(federated, tmp_path, first, options):
+    """By SASL EXTERNAL, whatever names it asks for."""
+    ours, theirs = with_our_request(federated, tmp_path, *options,
+                                    settings={"dialback": "off"}, more="")
+    assert "id-on-xmppAddr" not in ours.ctl("cert", "check", partner.OURS)["text"]
+    partner.talk_both_ways(ours, theirs, first)
+    assert ours.log().count("auth=certificate") == 2
+    assert "auth=dialback" not in ours.log()
+
+
+@pytest.mark.parametrize("first", ["alice", "bob"])
+def test_what_check_says_about_xmpp_addresses_helps(federated, tmp_path, first):
+    """ejabberd 23.01 fails at them, but not by dialback."""
+    ours, theirs = with_our_request(federated, tmp_path, "--xmpp-addr")
+    said = ours.ctl("cert", "check", partner.OURS)["text"]
+    assert f"has the XMPP address {partner.OURS} (id-on-xmppAddr)" in said
+    advice = re.search("`(s2s-demand set .*?)`", said)[1]
+    ours.ctl(*advice.replace("DOMAIN", partner.THEIRS).split())
+    partner.talk_both_ways(ours, theirs, first)
+    assert ours.log().count("auth=dialback tls=") == 2
 
 
 @pytest.mark.parametrize("first", ["alice", "bob"])

@@ -50,6 +50,26 @@ struct cert_check {
     struct buf mistakes, notes; /* a line each */
 };
 
+/* erlang-p1-xmpp 1.6.1, the library of ejabberd 23.01 in Debian 12, crashes when it trusts the
+ * certificate of another server that has a domain as id-on-xmppAddr, and does not go on to
+ * dialback. Addresses of users do it no harm. */
+static void check_xmpp_names(struct cert_check *c, const struct cert_use *use)
+{
+    const struct tls_names *names = &use->facts.names;
+    for (size_t i = 0; i < names->count; i++) {
+        slice text = names->name[i].text;
+        if (names->name[i].kind != TLS_NAME_XMPP || memchr(text.ptr, '@', text.len) != NULL)
+            continue;
+        buf_printf(&c->notes,
+                   "%s: the certificate has the XMPP address %.*s (id-on-xmppAddr). Servers with "
+                   "ejabberd 23.01 (Debian 12) fail at it: messages go neither there nor here. "
+                   "Ask for a certificate without: `cert csr` without --xmpp-addr. Until then, "
+                   "`s2s-demand set DOMAIN --auth dialback` lets such a server in.\n",
+                   use->domains, SLICE_ARG(text));
+        return;
+    }
+}
+
 /* The certificate itself. false: the rest needs no look. */
 static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
 {
@@ -88,6 +108,7 @@ static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
                    "%s: the certificate demands OCSP answers (must-staple), and " CERT_OCSP_MISSING
                    ". Clients refuse it without.\n",
                    use->domains);
+    check_xmpp_names(c, use);
     return true;
 }
 

@@ -92,7 +92,9 @@ static void job_add_name(struct cert_job *j, enum tls_name_kind kind, const char
     j->name_count++; /* beyond the most: refused */
 }
 
-/* A domain under which other servers find us: RFC 6120 §13.7.1.2.1. */
+/* A domain under which other servers find us: RFC 6120 §13.7.1.2.1. id-on-xmppAddr (§13.7.1.4) is
+ * for addresses of users and for servers of RFC 3920, RFC 9525 does not use it, and ejabberd 23.01
+ * fails at it: only where it is asked for. */
 static void job_add_domain(struct cert_job *j, slice domain, bool clients)
 {
     slice ascii;
@@ -102,7 +104,8 @@ static void job_add_domain(struct cert_job *j, slice domain, bool clients)
     if (clients)
         job_add_name(j, TLS_NAME_SRV, "_xmpp-client.", ascii);
     job_add_name(j, TLS_NAME_SRV, "_xmpp-server.", ascii);
-    job_add_name(j, TLS_NAME_XMPP, "", domain);
+    if (command_flag(j->call, "xmpp_addr"))
+        job_add_name(j, TLS_NAME_XMPP, "", domain);
 }
 
 static void job_add_service(const struct host *h, slice domain, void *arg)
@@ -505,6 +508,12 @@ static void cert_commands_run_del(struct command_call *call)
         .name = "wildcard", .kind = ARG_FLAG, .type = PARAM_BOOL,                                  \
         .doc = "also *.DOMAIN, beside the names that are wanted; alone only DOMAIN and *.DOMAIN"   \
     }
+#define XMPP_ADDR_ARG                                                                              \
+    {                                                                                              \
+        .name = "xmpp_addr", .kind = ARG_FLAG, .type = PARAM_BOOL,                                 \
+        .doc = "also id-on-xmppAddr for each domain (RFC 6120), which an authority or an old "     \
+               "server may want; servers with ejabberd 23.01 then cannot be reached"               \
+    }
 
 static struct command csr_command = {
     .name = "cert csr",
@@ -517,6 +526,7 @@ static struct command csr_command = {
             KEY_ARG,
             NAMES_ARG,
             WILDCARD_ARG,
+            XMPP_ADDR_ARG,
             { .name = "replace",
               .kind = ARG_FLAG,
               .type = PARAM_BOOL,
@@ -530,8 +540,8 @@ static struct command csr_command = {
            "folder, and the answer is the request: `musterctl cert csr example.org >example.csr`. "
            "Give it to an authority, and take what comes back into use with `cert import`, or from "
            "elsewhere with `cert install`. Until then a "
-           "further request uses the same key. The request has DNS names, SRV names and XMPP "
-           "addresses, and is for servers and clients.",
+           "further request uses the same key. The request has DNS names and SRV names, and is for "
+           "servers and clients.",
 };
 
 static struct command import_command = {
@@ -605,6 +615,7 @@ static struct command self_signed_command = {
             KEY_ARG,
             NAMES_ARG,
             WILDCARD_ARG,
+            XMPP_ADDR_ARG,
             { .name = "replace",
               .kind = ARG_FLAG,
               .type = PARAM_BOOL,

@@ -67,6 +67,17 @@ class Authority:
         return {"certificate": str(pem), "key": str(secret)}
 
 
+    def sign(self, request):
+        """The PEM of a certificate with all that the request asks for, and of its authority."""
+        asked = x509.load_pem_x509_csr(request.encode())
+        builder = (self._builder(asked.subject, asked, -1, 90)
+                   .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
+        for extension in asked.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        cert = builder.sign(self.key, hashes.SHA256())
+        return cert.public_bytes(serialization.Encoding.PEM) + self.file.read_bytes()
+
+
 def self_signed(folder, name, *domains):
     """As Authority.issue(), of a certificate that is its own authority."""
     own = Authority(folder, f"{name}-authority")

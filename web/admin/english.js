@@ -292,5 +292,5 @@ export const labels = {
   tls_min: "Lowest TLS", to: "To", totp: "Second factor", unacked: "Not confirmed",
   uptime_s: "Running for, seconds", uri: "Link (URI)", url: "Address of the web (URL)",
   what: "What", who: "Who", whom: "Whom", why: "Reason", with: "Talked with",
-  xmpp_names: "XMPP names",
+  xmpp_addr: "XMPP addresses, too", xmpp_names: "XMPP names",
 };
