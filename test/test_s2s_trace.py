@@ -316,6 +316,46 @@ def test_a_failure_of_external_that_is_no_refusal(make_server, authority):
     assert "tried again" in text and "cert check" not in text
 
 
+def silent_at(listener, moment, over):
+    """A server that goes on up to that moment, and then says nothing, or ends the stream."""
+    with contextlib.suppress(OSError), listener.secure() as peer:
+        listener.read_until(peer, "<auth.*</auth>")
+        if moment != "external":
+            peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+            listener.read_until(peer, "<stream:stream [^>]*>")
+        if moment == "header":
+            peer.sendall(f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
+                         f"version='1.0' from='{OTHER}' id='third'>".encode())
+        if moment != "ends":
+            over.wait()
+
+
+@pytest.mark.parametrize("moment, stage, why", [
+    ("external", "authentication", "no answer in the time that is given"),
+    ("success", "no answer", "accepted our certificate, but does not go on with the stream"),
+    ("header", "no answer", "accepted our certificate, but does not go on with the stream"),
+    ("ends", "stream", "the server has ended the stream"),
+])
+def test_a_server_that_stops_at_its_answer_to_our_certificate(authority, one, moment, stage, why):
+    """Behind <success/> the certificate is not at fault, and no stage is both ok and failed."""
+    listener, over = federation.Listener(OTHER, authority.issue("other", OTHER)), threading.Event()
+    server = threading.Thread(target=silent_at, args=(listener, moment, over))
+    server.start()
+    try:
+        route(one, OTHER, listener.port)
+        code, steps, text = trace(one, "--timeout", "3s")
+        assert code == 1 and steps[stage][-1][0] == "failed" and why in steps[stage][-1][1], steps
+        accepted = moment != "external"
+        assert (steps["authentication"][0][0] == "ok") == accepted
+        assert len(steps["authentication"]) == 1 and f"({stage})" in text
+        assert ("cert check" in text) != accepted
+        assert ("has accepted our certificate" in text) == accepted, text
+    finally:
+        over.set()
+        server.join()
+        listener.close()
+
+
 def test_versions_of_tls_that_have_nothing_in_common(make_server, authority, one):
     """The advice names what this server allows, as that may be at fault."""
     one.ctl("set", "tls.servers-max-version", "1.2")

@@ -37,6 +37,7 @@ struct s2s_trace {
     bool linked;          /* there is a stream for stanzas */
     int connection;       /* that the step is about; -1: none of several */
     bool connected, authenticating;
+    bool accepted; /* the host that is tried, or was last, has accepted our certificate */
     enum s2s_external external;
     char said[EXTERNAL_SAID_MAX]; /* of s2s_external_failed() */
     const char *advice;           /* what to do about what has failed; NULL: what its stage says */
@@ -82,13 +83,20 @@ static void trace_link(void *arg, int connection, slice text)
     t->connection = -1;
 }
 
+static const char *trace_advice(const struct s2s_trace *t, enum s2s_stage stage)
+{
+    if (stage == S2S_AT_NONE || t->advice != NULL)
+        return t->advice;
+    if (t->accepted && (stage == S2S_AT_STREAM || stage == S2S_AT_NO_ANSWER))
+        return "The other server has accepted our certificate, and then does not begin the stream "
+               "for stanzas (RFC 6120 §6.4.6): ask its operator, its log says why.";
+    return s2s_demand_advice(t->want.remote, stage);
+}
+
 /* S2S_AT_NONE: it has reached the end. What has failed was told as a step. */
 static void trace_end_told(struct s2s_trace *t, enum s2s_stage stage, slice why)
 {
-    const char *advice = stage == S2S_AT_NONE || t->advice != NULL
-                             ? t->advice
-                             : s2s_demand_advice(t->want.remote, stage);
-    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t), advice };
+    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t), trace_advice(t, stage) };
     t->want.ended(t->want.arg, &end);
     trace_free(t);
 }
@@ -112,7 +120,11 @@ static void trace_late(struct timer *timer, struct loop *loop)
                            : t->probe != NULL ? s2s_probe_stage(t->probe)
                            : t->find != NULL  ? s2s_find_stage(t->find)
                                               : S2S_AT_DNS;
-    trace_end(t, stage, SLICE("no answer in the time that is given (--timeout)"));
+    trace_end(t, stage,
+              t->probe != NULL && t->accepted
+                  ? SLICE("it has accepted our certificate, but does not go on with the stream in "
+                          "the time that is given (--timeout)")
+                  : SLICE("no answer in the time that is given (--timeout)"));
 }
 
 /* Authentication. */
@@ -216,6 +228,8 @@ static void trace_sasl(void *arg, const struct elem *e)
 {
     struct s2s_trace *t = arg;
     if (slice_is(e->name, "success")) {
+        t->authenticating = false;
+        t->accepted = true;
         trace_tell(t, S2S_AT_AUTHENTICATION, true, SLICE("by certificate (SASL EXTERNAL)"));
         s2s_probe_now(t->probe, STREAM_PASSED);
         s2s_probe_restart(t->probe);
@@ -299,6 +313,7 @@ static void trace_found(void *arg, const struct s2s_found *found)
         return;
     }
     t->connected = true;
+    t->accepted = false;
     t->probe = s2s_probe_start(t->gate, t->worker, found->conn,
                                &(struct s2s_probe_want){ .ns = NS_SERVER,
                                                          .tls = found->tls,
