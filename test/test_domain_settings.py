@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -11,6 +12,7 @@ from muster.client import Gone, until
 from muster.control import settings
 from muster.federation import Peer
 from muster.server import MUSTERD
+from test_api import api_server
 from test_cert_login import Authority, connect
 from test_guest import guest
 from test_invite import invite, register, run
@@ -83,6 +85,47 @@ def test_names_that_are_none(host, name, why):
                           text=True, timeout=60, check=False)
     assert done.returncode == 2 and "muster.yaml:" in done.stderr, done
     assert "key 'settings" in done.stderr
+
+
+IDN = "bücher.example"
+WRITINGS = [IDN, "xn--bcher-kva.example", "XN--BCHER-KVA.Example", "BÜCHER.example", f"{IDN}."]
+
+
+@pytest.mark.parametrize("domain", WRITINGS)
+def test_all_writings_of_a_domain_name_its_setting(make_server, domain):
+    """As for other commands: those that set, show, go back and prepare changes, and the API."""
+    host = api_server(make_server, {"domains": [ONE, IDN]})
+    name, written = f"register.enabled@{IDN}", f"register.enabled@{domain}"
+    assert host.ctl("set", written, "on")["text"] == f"{name} is on"
+    assert shown(host, written) == shown(host, name) == ("on", "off", "database", True)
+    assert [row["name"] for row in host.rows("config", "show", written)] == [name]
+    assert len(host.rows("config", "history", written)) == 1
+    host.ctl("config", "reset", written)
+    assert shown(host, name)[0] == "off"
+    host.ctl("config", "edit", written, "on")
+    assert [row["setting"] for row in host.rows("config", "diff")] == [name]
+    host.ctl("config", "drop", written)
+    assert not host.rows("config", "diff")
+    path = f"/settings/{urllib.parse.quote(written)}"
+    assert host.api("PUT", path, {"value": "on"}).status == 200
+    assert host.api("GET", path).json["value"] == "on"
+    assert shown(host, name)[0] == "on"
+    assert {row["args"].split()[0] for row in host.rows("audit", "list", "--command", "set")} == {
+        f"setting={name}"}
+
+
+@pytest.mark.parametrize("domain", WRITINGS)
+def test_all_writings_of_a_domain_are_right_in_the_node_file(make_server, domain):
+    name = f"register.enabled@{IDN}"
+    host = make_server(domains=(ONE, IDN), settings={f"register.enabled@{domain}": True})
+    assert shown(host, name) == ("on", "off", "node file", True)
+    host.stop()
+    host.conf["settings"]["register.enabled@xn--bcher-kva.EXAMPLE"] = False
+    host.write()
+    done = subprocess.run([MUSTERD, "--config", host.file, "--check"], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 2, done
+    assert f"key 'settings.{name}': found twice, in two writings; allowed once" in done.stderr
 
 
 def test_the_node_file_locks_one_domain(make_server):

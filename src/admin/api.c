@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/command_run.h"
 #include "home/edge.h"
 #include "home/here.h"
 #include "http/parse.h"
@@ -48,6 +49,8 @@ static slice api_place(slice value, const struct param *p, struct arena *tmp)
     struct why why;
     if (!param_is_text(p) && param_check(p, value, &number, &why) == OK)
         return slice_dup(tmp, (slice){ text, param_format(p, number, text, sizeof text) });
+    if (p->refers == REFERS_SETTING)
+        return command_setting_name(value, tmp);
     return p->type >= PARAM_DOMAIN && jid_parse(&jid, value, tmp) == OK ? jid.full : value;
 }
 

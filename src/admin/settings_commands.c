@@ -7,6 +7,7 @@
 #include "admin/settings_restart.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "home/command_run.h"
 #include "home/duty.h"
 #include "home/here.h"
 
@@ -106,7 +107,7 @@ static bool is_below(const struct setting *s, slice prefix)
 
 static void admin_settings_run_reset(struct command_call *call)
 {
-    slice prefix = command_arg(call, "prefix");
+    slice prefix = command_setting_name(command_arg(call, "prefix"), call->arena);
     size_t count = 0;
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         count += is_below(s, prefix);
@@ -204,7 +205,7 @@ static void run_get(struct command_call *call)
 static void admin_settings_run_show(struct command_call *call)
 {
     bool only_changed = command_flag(call, "changed"), found = false;
-    slice prefix = command_arg(call, "prefix");
+    slice prefix = command_setting_name(command_arg(call, "prefix"), call->arena);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
         if (!slice_starts(slice_of(s->name), prefix) || setting_is_open(s))
             continue;

@@ -589,10 +589,13 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
 {
     struct why why;
     char range[256];
+    const char *domain;
     slice general;
     bool all = !slice_cut(slice_dup(l->file->arena, name), '@', &general, &out->domain);
     if (all)
         out->domain = (slice){ 0 };
+    else if (parse_domain(l->file->arena, out->domain, &domain))
+        out->domain = slice_of(domain);
     out->setting = setting_find(general);
     if (out->setting != NULL && !all && out->setting->scope != SCOPE_DOMAIN) {
         node_file_wrong(l, node_file_line_of(key),
@@ -807,7 +810,9 @@ static void node_file_check_whole(struct loader *l)
             node_file_wrong(l, l->setting_line[i],
                             "key 'settings': found \"%.*s\" behind @, allowed names of `domains`",
                             SLICE_ARG(domain));
-        const char *wrong = node_pair_wrong(&f->settings, i, f->arena);
+        const char *wrong = node_setting_twice(&f->settings, i, f->arena);
+        if (wrong == NULL)
+            wrong = node_pair_wrong(&f->settings, i, f->arena);
         if (wrong == NULL)
             wrong = node_account_wrong(f, i);
         if (wrong != NULL)

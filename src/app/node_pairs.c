@@ -18,6 +18,16 @@ static bool pair_number(const struct node_settings *all, const struct param *of,
     return false;
 }
 
+const char *node_setting_twice(const struct node_settings *all, size_t at, struct arena *arena)
+{
+    const struct setting_fixed *s = &all->item[at];
+    for (size_t i = 0; i < at && s->setting != NULL; i++)
+        if (all->item[i].setting == s->setting && slice_eq(all->item[i].domain, s->domain))
+            return arena_printf(arena, "%s@%.*s': found twice, in two writings; allowed once",
+                                s->setting->name, SLICE_ARG(s->domain));
+    return NULL;
+}
+
 const char *node_pair_wrong(const struct node_settings *all, size_t at, struct arena *arena)
 {
     const struct setting *s = all->item[at].setting;

@@ -601,8 +601,9 @@ static bool is_told(const struct command_call *call, size_t i)
     if (command_arg_is_message(&rows[i]))
         return true;
     for (size_t j = 0; j < i; j++) {
-        const struct setting *s =
-            rows[j].refers == REFERS_SETTING ? setting_find(call->args[j]) : NULL;
+        slice general, domain; /* in any writing: all domains are told the same */
+        slice_cut(call->args[j], '@', &general, &domain);
+        const struct setting *s = rows[j].refers == REFERS_SETTING ? setting_find(general) : NULL;
         if (s != NULL && s->told)
             return rows[i].kind != ARG_FLAG;
     }

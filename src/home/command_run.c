@@ -140,6 +140,14 @@ static bool room_ok(struct command_call *call, slice text, struct jid *out)
     return false;
 }
 
+slice command_setting_name(slice text, struct arena *arena)
+{
+    slice general, domain, prepared;
+    if (!slice_cut(text, '@', &general, &domain) || jid_prep_domain(domain, arena, &prepared) != OK)
+        return text;
+    return slice_of(arena_printf(arena, "%.*s@%.*s", SLICE_ARG(general), SLICE_ARG(prepared)));
+}
+
 /* unserved: an account, or a domain of accounts, may also be one that is not served. */
 static bool address_ok(struct command_call *call, enum param_type type, bool unserved, slice text,
                        slice *prepared)
@@ -223,8 +231,11 @@ static bool addresses_ok(struct command_call *call)
         if (text->ptr == NULL)
             continue;
         call->culprit = rows[i].name; /* the call may be freed when it has failed */
-        if (rows[i].many ? !several_ok(call, rows[i].type, text)
-                         : !address_ok(call, rows[i].type, rows[i].unserved, *text, text))
+        ensure(!rows[i].many || rows[i].refers != REFERS_SETTING);
+        if (rows[i].refers == REFERS_SETTING)
+            *text = command_setting_name(*text, call->arena);
+        else if (rows[i].many ? !several_ok(call, rows[i].type, text)
+                              : !address_ok(call, rows[i].type, rows[i].unserved, *text, text))
             return false;
         call->culprit = NULL;
     }

@@ -27,6 +27,9 @@ void command_run_here(struct worker *w, struct command_call *call); /* where it 
  * in the arena of the call. false: the call has failed. */
 bool command_address_ok(struct command_call *call, enum param_type type, slice text,
                         slice *prepared);
+/* The name of a setting, or the first part of one, as it is registered: NAME@DOMAIN may have
+ * another writing of the domain, such as A-labels. */
+slice command_setting_name(slice text, struct arena *arena);
 /* Whether the node serves that domain. false: the call has failed, with what to do. */
 bool command_domain_served(struct command_call *call, slice domain);
 
