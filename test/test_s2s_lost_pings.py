@@ -213,7 +213,8 @@ def test_what_a_component_has_said_outlasts_a_server_that_hangs_and_is_killed(ma
                   "</body></message>")
 
     def unconfirmed():
-        return sum(row["queue"] or 0 for row in one.rows("s2s", "list") if row["local"] == domain)
+        return sum(int(row["value"].split()[0]) for row in one.rows("s2s", "show", OTHER)
+                   if row["name"].strip() == "unacknowledged")
     tell("first")
     bob.expect("<message id='first'/>")
     until("it is confirmed", lambda: unconfirmed() == 0)
