@@ -255,15 +255,18 @@ void archive_pending_forget(struct store_batch *b, int64_t sender)
 
 void archive_pending_hear(struct store_batch *b, slice domain, int64_t sender, uint64_t at_us)
 {
+    ensure(sender > 0 && domain.len > 0 && at_us <= INT64_MAX);
     STORE_ADD(b, &pending_hear_stmt, STORE_ANY_ROWS, SV_I(sender), SV_T(domain), SV_I(at_us));
 }
 
 void archive_pending_unhear(struct store_batch *b, int64_t sender, uint64_t before_us)
 {
+    ensure(sender > 0 && before_us <= INT64_MAX);
     STORE_ADD(b, &pending_unheard_stmt, STORE_ANY_ROWS, SV_I(sender), SV_I(before_us));
 }
 
 void archive_pending_heard(struct store_batch *b, slice domain, int64_t sender, uint64_t since_us)
 {
+    ensure(sender > 0 && since_us <= INT64_MAX);
     STORE_ADD(b, &pending_heard_stmt, STORE_ANY_ROWS, SV_I(sender), SV_T(domain), SV_I(since_us));
 }

@@ -50,6 +50,7 @@ static unsigned message_send(struct account *a, struct session *s, struct stanza
                              struct origin origin, bool keep, bool archived)
 {
     bool again = keep && is_repeat(a, st);
+    ensure(account_here(a) && st->kind == STANZA_MESSAGE);
     bool unshown = (keep && !archived && !again && route_is_foreign(a->worker, st)) ||
                    message_waits_for_room(a, st);
     uint64_t entry = keep && archived && !again ? mailbox_mint(a) : 0;

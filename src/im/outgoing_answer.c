@@ -82,5 +82,6 @@ bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn 
 
 void outgoing_answer_taken(struct account *a, const struct stanza *st)
 {
+    ensure(account_here(a) && st->arrived && st->type == TYPE_ERROR);
     outgoing_heard(a->worker, answer_domain(st), a->id);
 }

@@ -285,6 +285,7 @@ bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender)
 void outgoing_heard(struct worker *w, slice domain, int64_t sender)
 {
     struct count *c = count_that_is_heard(w, domain, sender);
+    ensure(c == NULL || c->due > 0);
     if (c != NULL)
         c->due--;
 }
@@ -301,6 +302,7 @@ void outgoing_count_save(struct worker *w, slice domain, int64_t sender, struct 
     struct counts *all = outgoing_counts(w);
     struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
     uint64_t wall_us = loop_wall_us(worker_loop(w));
+    ensure(sender > 0 && domain.len > 0);
     if (all == NULL || (c != NULL && c->saved_us != 0 && counts_now(all) - c->saved_us < SAVE_US))
         return;
     if (c != NULL)
