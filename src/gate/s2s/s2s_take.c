@@ -98,6 +98,14 @@ static bool take_is_banned(struct xstream *x, const struct stanza *st,
     return true;
 }
 
+/* An error for a message that has no id says of none which it was. */
+static bool take_is_answer(const struct stanza *st)
+{
+    return st->kind == STANZA_IQ
+               ? !stanza_is_request(st)
+               : st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR && st->id_len > 0;
+}
+
 /* Where what it answers perhaps is. */
 static void take_answer(struct worker *w, const struct stanza *st)
 {
@@ -118,8 +126,7 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
     st->arrived = true;
     enum verdict v = foreign_arrives(x->worker, st, &why);
     if (v == PASS) {
-        if (st->kind == STANZA_IQ ? !stanza_is_request(st)
-                                  : st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR)
+        if (take_is_answer(st))
             take_answer(x->worker, st);
         taker->route(x, foreign_pass(st, &why));
         return;
