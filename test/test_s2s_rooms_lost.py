@@ -441,25 +441,29 @@ def test_what_was_refused_is_not_shown_after_a_kill(servers, cave):
     assert "refused" not in bodies(bob.inbox)
 
 
-def error(number, to=f"alice@{ONE}/phone"):
-    return (f"<message from='bob@{EVIL}' to='{to}' type='error' id='e{number}'>"
+def error(name):
+    return (f"<message from='bob@{EVIL}' to='alice@{ONE}/phone' type='error' id='{name}'>"
             f"<error type='cancel'><service-unavailable xmlns='{xml.STANZA_ERROR}'/></error>"
             "</message>")
 
 
-def test_a_server_says_no_more_errors_than_it_got_messages(node, evil, silent):
-    """Whatever else it says: no server fills a mailbox with errors."""
+def test_a_server_says_one_error_for_each_message(node, evil, silent):
+    """Whatever else it says: no server fills a mailbox with errors, and those for what is not
+    stored take no place."""
     alice = node.client("alice", "phone")
     alice.enable_sm()
     for n in range(3):
+        alice.send(f"<message to='bob@{EVIL}' type='chat' id='typing{n}'>"
+                   "<composing xmlns='http://jabber.org/protocol/chatstates'/></message>")
         say(alice, f"bob@{EVIL}", f"m{n}", "chat")
     alice.close()
-    evil.join().raw("".join(error(n) for n in range(50)))
+    names = ["typing0", "typing1", "typing2", *(f"e{n}" for n in range(20)), "m2", "m0", "m2", "m1"]
+    evil.join().raw("".join(map(error, names)))
     evil.raw(f"<message from='bob@{EVIL}' to='alice@{ONE}' type='chat' id='last'><body>last</body>"
              "</message>")
     alice = node.client("alice", "laptop")
     alice.expect("<message id='last'/>")
-    assert [ident for ident, _ in errors(alice)] == ["e0", "e1", "e2"]
+    assert [name for name, _ in errors(alice)] == ["m2", "m0", "m1"]
 
 
 def test_an_error_for_a_message_without_an_id_is_kept(servers):
@@ -478,7 +482,7 @@ def test_an_error_for_a_message_without_an_id_is_kept(servers):
 def test_errors_that_answer_nothing_are_ignored(node, evil):
     """Alice has written nothing there: a stranger leaves no errors in her mailbox."""
     node.client("alice", "phone").close()
-    evil.join().raw("".join(error(n) for n in range(3)))
+    evil.join().raw("".join(error(f"e{n}") for n in range(3)))
     evil.raw(f"<message from='bob@{EVIL}' to='alice@{ONE}' type='chat' id='last'><body>last</body>"
              "</message>")
     alice = node.client("alice", "laptop")

@@ -10,7 +10,14 @@
 #include <endian.h>
 
 /* What the text of a stanza does not tell. */
-enum { ODD_TYPE = 1, ODD_TO = 2, ODD_ARRIVED = 4, ODD_NAMED_AT = 3, ODD_MAX = 7 | NAMED_MAIL << 3 };
+enum {
+    ODD_TYPE = 1,
+    ODD_TO = 2,
+    ODD_NAMED_AT = 2, /* enum stanza_named */
+    ODD_NAMED = 3 << ODD_NAMED_AT,
+    ODD_ARRIVED = 16,
+    ODD_MAX = 31
+};
 
 /* Packing. */
 
@@ -104,7 +111,8 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
 {
     uint64_t odd;
     slice text;
-    if (!message_number_read(r, &odd, 1) || odd > ODD_MAX || !read_slice(r, &text))
+    if (!message_number_read(r, &odd, 1) || odd > ODD_MAX ||
+        (odd & ODD_NAMED) > NAMED_MAIL << ODD_NAMED_AT || !read_slice(r, &text))
         return false;
     if (text.len == 0)
         return odd == 0;
@@ -114,7 +122,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
         (*out)->type = TYPE_INVALID;
     (*out)->bad_to = (odd & ODD_TO) != 0;
     (*out)->arrived = (odd & ODD_ARRIVED) != 0;
-    (*out)->named = (uint8_t)(odd >> ODD_NAMED_AT);
+    (*out)->named = (uint8_t)((odd & ODD_NAMED) >> ODD_NAMED_AT);
     return true;
 }
 

@@ -2,6 +2,7 @@
 #include "archive/pending.h"
 #include "archive/sent.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -17,7 +18,8 @@ enum {
     AGAIN_US = 5 * 1000000, /* a full one is read again so often */
     SAVE_US = 60 * 1000000, /* the database hears so often when some were confirmed last */
     HEARD_MAX_US = OUTGOING_HEARD_US + SAVE_US,
-    DUE_UNKNOWN = 256 /* errors that are taken for what was confirmed before a restart */
+    IDS_MAX = OUTGOING_ANSWERED_MAX,
+    CONFIRMED_FORGOTTEN = 16 /* errors that are taken for what was confirmed before a restart */
 };
 
 static struct setting kept_max = {
@@ -48,9 +50,11 @@ struct count {
     uint64_t read_us;    /* loop time when that began */
     uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
     uint64_t saved_us;   /* loop time when the database was told that; 0: it was not */
-    uint32_t due;        /* so many of them may still be answered by an error */
-    bool fresh;          /* its first read is under way: what that finds is due, too */
-    int64_t since;       /* what has changed since */
+    uint32_t *ids;       /* hashes of their ids, oldest first: an error may answer each of these */
+    uint32_t ids_len, ids_cap;
+    uint32_t forgotten; /* so many may be answered whose ids were forgotten by a restart */
+    bool fresh;         /* its first read is under way: what that finds is due, too */
+    int64_t since;      /* what has changed since */
     uint32_t messages;
     uint16_t len;
     char key[]; /* `len` bytes: the sender, and the domain */
@@ -109,6 +113,7 @@ static void count_free(struct count *c)
     }
     map_del(&c->all->map, count_key(c));
     list_remove(&c->node);
+    mem_free(&c->ids);
     mem_free(&c);
 }
 
@@ -142,10 +147,10 @@ static void counts_trim(struct counts *all)
 /* What was sent before a restart may still be answered, too. */
 static void count_was_before(struct count *c, const struct store_batch *b)
 {
-    c->due += (uint32_t)archive_pending_count_of(b);
+    c->forgotten += (uint32_t)archive_pending_count_of(b);
     if (store_row_count(b, 1) == 0)
         return;
-    c->due += DUE_UNKNOWN;
+    c->forgotten += CONFIRMED_FORGOTTEN;
     c->heard_us = counts_now(c->all);
 }
 
@@ -176,6 +181,37 @@ static void count_read(struct count *c, slice domain, int64_t sender, uint64_t b
     c->since = 0;
     c->read_us = counts_now(c->all);
     c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
+}
+
+/* The ids of what may be answered: few, so they are searched one by one. */
+
+static uint32_t count_id_of(slice id) { return (uint32_t)hash_keyed(id); }
+
+/* ids_len: it is not there. */
+static uint32_t count_place_of(const struct count *c, slice id)
+{
+    uint32_t at = 0;
+    while (at < c->ids_len && c->ids[at] != count_id_of(id))
+        at++;
+    return at;
+}
+
+static void count_forget(struct count *c, uint32_t at)
+{
+    ensure(at < c->ids_len);
+    c->ids_len--;
+    memmove(c->ids + at, c->ids + at + 1, (c->ids_len - at) * sizeof *c->ids);
+}
+
+static void count_said(struct count *c, slice id)
+{
+    if (c->ids_len == IDS_MAX)
+        count_forget(c, 0);
+    if (c->ids_len == c->ids_cap) {
+        c->ids_cap = c->ids_cap == 0 ? 4 : 2 * c->ids_cap;
+        c->ids = mem_realloc(c->ids, c->ids_cap * sizeof *c->ids);
+    }
+    c->ids[c->ids_len++] = count_id_of(id);
 }
 
 static struct count *count_find(struct counts *all, slice domain, int64_t sender)
@@ -239,7 +275,7 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
             c = count_new(all, domain, sender, entry);
         count_use(c);
         c->since++;
-        c->due++;
+        count_said(c, stanza_id(st));
         count_set(c, (int64_t)c->messages + 1);
     }
     archive_keep_sent(w, st, origin, entry, sender, how);
@@ -261,7 +297,7 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
     struct count *c = count_find(all, domain, sender);
     if (c == NULL) { /* since a restart, perhaps */
         c = count_new(all, domain, sender, INT64_MAX);
-        c->due = messages;
+        c->forgotten = messages;
     } else if (c->number == number) {
         c->since -= messages;
         count_set(c, (int64_t)c->messages - messages);
@@ -274,20 +310,23 @@ static struct count *count_that_is_heard(const struct worker *w, slice domain, i
 {
     struct counts *all = outgoing_counts(w);
     struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
-    return c != NULL && c->due > 0 && (c->messages > 0 || count_is_heard(c)) ? c : NULL;
+    return c != NULL && (c->messages > 0 || count_is_heard(c)) ? c : NULL;
 }
 
-bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender)
+bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender, slice id)
 {
-    return count_that_is_heard(w, domain, sender) != NULL;
+    const struct count *c = count_that_is_heard(w, domain, sender);
+    return c != NULL && (c->forgotten > 0 || count_place_of(c, id) < c->ids_len);
 }
 
-void outgoing_heard(struct worker *w, slice domain, int64_t sender)
+void outgoing_heard(struct worker *w, slice domain, int64_t sender, slice id)
 {
     struct count *c = count_that_is_heard(w, domain, sender);
-    ensure(c == NULL || c->due > 0);
-    if (c != NULL)
-        c->due--;
+    uint32_t at = c == NULL ? 0 : count_place_of(c, id);
+    if (c != NULL && at < c->ids_len)
+        count_forget(c, at);
+    else if (c != NULL && c->forgotten > 0)
+        c->forgotten--;
 }
 
 void outgoing_count_learn(struct worker *w, slice domain, int64_t sender)

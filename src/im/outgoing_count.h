@@ -19,7 +19,12 @@ struct stanza;
 struct store_batch;
 struct worker;
 
-enum { OUTGOING_DOMAINS = 10, OUTGOING_COUNTS_MAX = 65536, OUTGOING_HEARD_US = 600 * 1000000 };
+enum {
+    OUTGOING_DOMAINS = 10,
+    OUTGOING_COUNTS_MAX = 65536,
+    OUTGOING_HEARD_US = 600 * 1000000,
+    OUTGOING_ANSWERED_MAX = 256
+};
 
 /* Whether one more message of this user may wait for the domain of its addressee. */
 bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender);
@@ -32,11 +37,12 @@ uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender);
  */
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
                             uint32_t messages);
-/* Whether an error of the domain may answer a stored message of this user: one waits, or some have
- * ended to wait within the last OUTGOING_HEARD_US; and no more errors are taken than there were
- * messages. false also where memory does not know. */
-bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender);
-void outgoing_heard(struct worker *w, slice domain, int64_t sender); /* an error was taken */
+/* Whether an error of the domain with this id (empty: none) may answer a stored message of this
+ * user: one of the last OUTGOING_ANSWERED_MAX, which waits, or has ended to wait within the last
+ * OUTGOING_HEARD_US; and each is answered once. After a restart ids are not known, but how many
+ * wait. */
+bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender, slice id);
+void outgoing_heard(struct worker *w, slice domain, int64_t sender, slice id); /* one was taken */
 /* Memory does not know whether anything is counted, and asks the database; until it has an answer
  * it does not know. After a restart, as far as that was told. */
 void outgoing_count_learn(struct worker *w, slice domain, int64_t sender);

@@ -734,38 +734,32 @@ void partner_retracts(struct partner *p, const struct s2s_sent *s)
 struct partner_answered {
     const struct s2s_answer *answer;
     bool found; /* another one may have the same id */
-    struct outgoing_id id;
 };
 
 static bool partner_is_answered(const struct s2s_sent *s, void *arg)
 {
     struct partner_answered *a = arg;
-    bool is = !a->found &&
-              (a->answer->message ? s->st->kind == STANZA_MESSAGE && s->st->type != TYPE_ERROR
-                                  : stanza_is_request(s->st)) &&
+    bool is = !a->found && s->st->kind == STANZA_IQ && stanza_is_request(s->st) &&
               slice_eq(stanza_id(s->st), a->answer->id) &&
               slice_eq(stanza_to(s->st), a->answer->theirs) &&
               slice_eq(stanza_from(s->st), a->answer->ours);
-    if (is)
-        a->id = s->id;
     a->found |= is;
     return is;
 }
 
 /* RFC 6120 §8.2.3: one answer. After a break a request that changes something would do so twice,
- * and one that is given up would get an error, too. A message that was refused would be shown after
- * all, perhaps, behind others that its sender has said since: the database hears of it at once. */
+ * and one that is given up would get an error, too. */
 void partner_has_answer(struct partner *p, const struct s2s_answer *answer)
 {
-    struct partner_answered a = { .answer = answer };
-    if (!answer->message && slice_eq(answer->ours, partner_local(p)) &&
-        slice_eq(answer->theirs, partner_remote(p)) && partner_pongs(p, answer->id))
+    if (answer->message) {
+        s2s_mail_hurries(&p->mail);
         return;
-    s2s_unacked_gone(&p->unacked, partner_is_answered, &a);
-    if (a.found && a.id.entry != 0)
-        s2s_mail_confirmed(&p->mail, &a.id);
-    if (answer->message)
-        s2s_mail_write(&p->mail);
+    }
+    if (slice_eq(answer->ours, partner_local(p)) && slice_eq(answer->theirs, partner_remote(p)) &&
+        partner_pongs(p, answer->id))
+        return;
+    s2s_unacked_gone(&p->unacked, partner_is_answered,
+                     &(struct partner_answered){ .answer = answer });
 }
 
 /* Stanzas that the server does not take. */

@@ -217,9 +217,9 @@ static const struct message_field answered_fields[] = {
     F_FULL(struct s2s_answer, ours),
     F_FULL(struct s2s_answer, theirs),
     F_BYTES(struct s2s_answer, id, ANSWER_ID_MAX),
-    F_BOOL(struct s2s_answer, message),
     F_BOOL(struct s2s_answer, onward),
     F_U8(struct s2s_answer, number, S2S_CONNECTIONS_MAX - 1),
+    F_BOOL(struct s2s_answer, message),
     { 0 },
 };
 const struct message_row s2s_answered_message = {

@@ -19,7 +19,8 @@ enum {
     EXPIRE_MIN_MS = 500,
     EXPIRE_MAX_MS = 60000,
     READ_AGAIN_MS = 1000,
-    REST_MS = 100
+    REST_MS = 100,
+    HURRY_US = 2 * 1000000
 };
 
 static struct loop *mail_loop(const struct s2s_mail *m)
@@ -105,11 +106,13 @@ static void mail_written_remove(struct s2s_mail *m)
     }
 }
 
-/* When this server is stopped, there may be no time left for others to come. */
+/* When this server is stopped, there may be no time left for others to come. Or: see
+ * s2s_mail_hurries(). */
 static bool mail_settles_at_once(const struct s2s_mail *m)
 {
     struct worker *w = partner_worker(m->partner);
-    return s2s_worker(partner_gate(m->partner), w)->out.stopped;
+    return s2s_worker(partner_gate(m->partner), w)->out.stopped ||
+           loop_now_us(mail_loop(m)) < m->hurry_us;
 }
 
 /* A page that was begun before may have what is over. */
@@ -202,6 +205,12 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
         s2s_mail_write(m);
     else if (!timer_is_set(&m->settle) && m->telling == 0)
         timer_set(mail_loop(m), &m->settle, SETTLE_MS);
+}
+
+void s2s_mail_hurries(struct s2s_mail *m)
+{
+    m->hurry_us = loop_now_us(mail_loop(m)) + HURRY_US;
+    s2s_mail_write(m);
 }
 
 static struct left *mail_left_add(struct s2s_mail *m, const struct s2s_sent *s, bool given_up)

@@ -53,10 +53,11 @@ struct s2s_mail {
 
     struct mail_settled *settled; /* confirmed; NULL: none */
     uint32_t settled_len, settled_cap;
-    uint32_t telling; /* of these, the first so many are being written */
-    uint32_t tells;   /* by so many batches */
-    bool tell_failed; /* of some it is not known: they are written again */
-    bool told;        /* all have answered */
+    uint32_t telling;  /* of these, the first so many are being written */
+    uint32_t tells;    /* by so many batches */
+    bool tell_failed;  /* of some it is not known: they are written again */
+    bool told;         /* all have answered */
+    uint64_t hurry_us; /* loop time until which what is confirmed is written at once */
     struct timer settle;
 
     struct outgoing_read *old_page;
@@ -120,6 +121,10 @@ void s2s_mail_stop(struct s2s_mail *m); /* it does not any more */
 /* Gives up what is too old, and what rules do not let go any more; if the stream is not up. */
 void s2s_mail_expire(struct s2s_mail *m);
 void s2s_mail_write(struct s2s_mail *m); /* what is confirmed, now */
+/* The other server has refused a message, which is confirmed by now, or in a moment: that is
+ * written at once. Else a crash within SETTLE_MS would send it again, and it would be shown after
+ * all, perhaps, behind others that its sender has said since. */
+void s2s_mail_hurries(struct s2s_mail *m);
 bool s2s_mail_gives_up(
     const struct s2s_mail *m); /* senders are being told, and it waits for that */
 /* Another partner reads the backlog from now on; false: there is none. The stream is not up. */

@@ -65,7 +65,7 @@ bool partner_takes_ping(struct partner *p, struct stanza *st);
 bool partner_pongs(struct partner *p, slice id);
 /* The database has some, perhaps; left: another connection of the pair has left some. */
 void partner_has_mail(struct partner *p, bool left);
-/* A request that it has sent is answered, or a message refused: it is not written again. */
+/* A request that it has sent is answered: it is not written again. Or a message was refused. */
 struct s2s_answer;
 void partner_has_answer(struct partner *p, const struct s2s_answer *answer);
 /* One of its shares is confirmed, and that is perhaps not written yet (gate/s2s/s2s_divert.h). */
