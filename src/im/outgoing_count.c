@@ -19,7 +19,7 @@ enum {
     SAVE_US = 60 * 1000000, /* the database hears so often when some were confirmed last */
     HEARD_MAX_US = OUTGOING_HEARD_US + SAVE_US,
     IDS_MAX = OUTGOING_ANSWERED_MAX,
-    CONFIRMED_FORGOTTEN = 16 /* errors that are taken for what was confirmed before a restart */
+    CONFIRMED_FORGOTTEN = IDS_MAX /* errors for what was confirmed before a restart */
 };
 
 static struct setting kept_max = {
