@@ -294,6 +294,21 @@ def test_a_private_message_that_is_given_up_is_returned_by_the_room(servers, lai
         until("she is told", lambda: ("p", "remote-server-timeout") in errors(alice))
 
 
+def test_a_private_message_that_is_given_up_late_is_returned(servers, lair):
+    """Who it was for has left the room before: its server was away for longer than that takes."""
+    one, other = servers
+    room, alice, bob = lair
+    one.ctl("set", "s2s.retry-for", "0s")
+    other.kill()
+    say(alice, room.at("guest"), "p", "chat")
+    one.ctl("set", "s2s.lost-after", "1s")
+    room.gone(alice, "guest")
+    one.ctl("set", "s2s.keep-for", "1s")
+    until("it is given up", lambda: pending(one) == 0)
+    error = alice.expect("<message type='error' id='p'/>")
+    assert (error.get("from"), condition(error)) == (room.jid, "remote-server-timeout")
+
+
 def test_messages_of_a_room_that_is_destroyed_meanwhile_arrive(servers, lair):
     one, other = servers
     room, alice, bob = lair

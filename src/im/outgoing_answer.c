@@ -21,8 +21,7 @@ static bool answer_may_be(const struct account *a, const struct stanza *st)
 
 bool outgoing_is_answer(const struct account *a, const struct stanza *st)
 {
-    return answer_may_be(a, st) &&
-           outgoing_is_heard(a->worker, answer_domain(st), a->id, stanza_id(st));
+    return answer_may_be(a, st) && outgoing_is_heard(a->worker, st, a->id);
 }
 
 /* It is looked up whether anything waits. */
@@ -84,5 +83,5 @@ bool outgoing_answered(struct account *a, struct stanza *st, outgoing_answer_fn 
 void outgoing_answer_taken(struct account *a, const struct stanza *st)
 {
     ensure(account_here(a) && st->arrived && st->type == TYPE_ERROR);
-    outgoing_heard(a->worker, answer_domain(st), a->id, stanza_id(st));
+    outgoing_heard(a->worker, st, a->id);
 }

@@ -30,9 +30,9 @@ static struct setting kept_max = {
     .min = 1,
     .max = 10000000,
     .unit = "messages",
-    .doc = "How many stored messages of one user may wait for another domain that does not take "
-           "them or cannot be reached (s2s.keep-for), and for all such domains ten times as many. "
-           "More are refused with resource-constraint.",
+    .doc = "How many stored messages of one user, or of one room, may wait for another domain that "
+           "does not take them or cannot be reached (s2s.keep-for), and for all such domains ten "
+           "times as many. More are refused with resource-constraint.",
 };
 
 /* Of a user: what its counts add up to. */
@@ -50,7 +50,7 @@ struct count {
     uint64_t read_us;    /* loop time when that began */
     uint64_t heard_us;   /* loop time when some ended to wait; 0: none has */
     uint64_t saved_us;   /* loop time when the database was told that; 0: it was not */
-    uint32_t *ids;       /* hashes of their ids, oldest first: an error may answer each of these */
+    uint32_t *ids;       /* hashes of addresses and ids, oldest first: an error may answer each */
     uint32_t ids_len, ids_cap;
     uint32_t forgotten; /* so many may be answered whose ids were forgotten by a restart */
     bool fresh;         /* its first read is under way: what that finds is due, too */
@@ -183,15 +183,18 @@ static void count_read(struct count *c, slice domain, int64_t sender, uint64_t b
     c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
 }
 
-/* The ids of what may be answered: few, so they are searched one by one. */
+/* What may be answered, by address and id: few, so they are searched one by one. */
 
-static uint32_t count_id_of(slice id) { return (uint32_t)hash_keyed(id); }
+static uint32_t count_id_of(slice to, slice id)
+{
+    return (uint32_t)(hash_keyed(to) + 3 * hash_keyed(id));
+}
 
 /* ids_len: it is not there. */
-static uint32_t count_place_of(const struct count *c, slice id)
+static uint32_t count_place_of(const struct count *c, const struct stanza *error)
 {
-    uint32_t at = 0;
-    while (at < c->ids_len && c->ids[at] != count_id_of(id))
+    uint32_t at = 0, id = count_id_of(stanza_from_bare(error), stanza_id(error));
+    while (at < c->ids_len && c->ids[at] != id)
         at++;
     return at;
 }
@@ -203,7 +206,7 @@ static void count_forget(struct count *c, uint32_t at)
     memmove(c->ids + at, c->ids + at + 1, (c->ids_len - at) * sizeof *c->ids);
 }
 
-static void count_said(struct count *c, slice id)
+static void count_said(struct count *c, const struct stanza *st)
 {
     if (c->ids_len == IDS_MAX)
         count_forget(c, 0);
@@ -211,7 +214,7 @@ static void count_said(struct count *c, slice id)
         c->ids_cap = c->ids_cap == 0 ? 4 : 2 * c->ids_cap;
         c->ids = mem_realloc(c->ids, c->ids_cap * sizeof *c->ids);
     }
-    c->ids[c->ids_len++] = count_id_of(id);
+    c->ids[c->ids_len++] = count_id_of(stanza_to_bare(st), stanza_id(st));
 }
 
 static struct count *count_find(struct counts *all, slice domain, int64_t sender)
@@ -275,7 +278,7 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
             c = count_new(all, domain, sender, entry);
         count_use(c);
         c->since++;
-        count_said(c, stanza_id(st));
+        count_said(c, st);
         count_set(c, (int64_t)c->messages + 1);
     }
     archive_keep_sent(w, st, origin, entry, sender, how);
@@ -306,23 +309,25 @@ void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint
     count_use(c);
 }
 
-static struct count *count_that_is_heard(const struct worker *w, slice domain, int64_t sender)
+static struct count *count_that_is_heard(const struct worker *w, const struct stanza *error,
+                                         int64_t sender)
 {
     struct counts *all = outgoing_counts(w);
-    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    struct count *c =
+        all == NULL ? NULL : count_find(all, jid_split(stanza_from(error)).domain, sender);
     return c != NULL && (c->messages > 0 || count_is_heard(c)) ? c : NULL;
 }
 
-bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender, slice id)
+bool outgoing_is_heard(const struct worker *w, const struct stanza *error, int64_t sender)
 {
-    const struct count *c = count_that_is_heard(w, domain, sender);
-    return c != NULL && (c->forgotten > 0 || count_place_of(c, id) < c->ids_len);
+    const struct count *c = count_that_is_heard(w, error, sender);
+    return c != NULL && (c->forgotten > 0 || count_place_of(c, error) < c->ids_len);
 }
 
-void outgoing_heard(struct worker *w, slice domain, int64_t sender, slice id)
+void outgoing_heard(struct worker *w, const struct stanza *error, int64_t sender)
 {
-    struct count *c = count_that_is_heard(w, domain, sender);
-    uint32_t at = c == NULL ? 0 : count_place_of(c, id);
+    struct count *c = count_that_is_heard(w, error, sender);
+    uint32_t at = c == NULL ? 0 : count_place_of(c, error);
     if (c != NULL && at < c->ids_len)
         count_forget(c, at);
     else if (c != NULL && c->forgotten > 0)

@@ -37,12 +37,13 @@ uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender);
  */
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
                             uint32_t messages);
-/* Whether an error of the domain with this id (empty: none) may answer a stored message of this
- * user: one of the last OUTGOING_ANSWERED_MAX, which waits, or has ended to wait within the last
- * OUTGOING_HEARD_US; and each is answered once. After a restart ids are not known, but how many
- * wait. */
-bool outgoing_is_heard(const struct worker *w, slice domain, int64_t sender, slice id);
-void outgoing_heard(struct worker *w, slice domain, int64_t sender, slice id); /* one was taken */
+/* Whether an error may answer a stored message of this user, by the address that it comes from and
+ * its id: one of the last OUTGOING_ANSWERED_MAX for that domain, which waits, or has ended to wait
+ * within the last OUTGOING_HEARD_US; and each is answered once. After a restart ids are not known,
+ * but how many wait. Borrows. */
+bool outgoing_is_heard(const struct worker *w, const struct stanza *error, int64_t sender);
+void outgoing_heard(struct worker *w, const struct stanza *error,
+                    int64_t sender); /* it was taken */
 /* Memory does not know whether anything is counted, and asks the database; until it has an answer
  * it does not know. After a restart, as far as that was told. */
 void outgoing_count_learn(struct worker *w, slice domain, int64_t sender);

@@ -54,9 +54,17 @@ static struct ring *privates_ring(struct room_privates *p, const struct seat *s)
     return list_linked(&s->away) ? &p->away : &p->here;
 }
 
-static uint64_t private_of(const struct seat *s, const struct stanza *st)
+static uint64_t private_of(slice jid, const struct stanza *st)
 {
-    return hash_keyed(stanza_id(st)) ^ hash_keyed(s->jid);
+    return hash_keyed(stanza_id(st)) ^ hash_keyed(jid);
+}
+
+static bool privates_have(const struct ring *ring, uint64_t of)
+{
+    for (unsigned i = 0; i < PRIVATES_MAX; i++)
+        if (ring->of[i] == of)
+            return true;
+    return false;
 }
 
 void room_private_sent(struct room *r, const struct seat *to, const struct stanza *st)
@@ -64,19 +72,19 @@ void room_private_sent(struct room *r, const struct seat *to, const struct stanz
     if (r->privates == NULL)
         r->privates = mem_new(struct room_privates);
     struct ring *ring = privates_ring(r->privates, to);
-    ring->of[ring->next++ % PRIVATES_MAX] = private_of(to, st);
+    ring->of[ring->next++ % PRIVATES_MAX] = private_of(to->jid, st);
 }
 
 bool room_private_back(const struct room *r, const struct seat *s, const struct stanza *error)
 {
-    if (r->privates == NULL || error->kind != STANZA_MESSAGE)
-        return false;
-    uint64_t of = private_of(s, error);
-    const struct ring *ring = privates_ring(r->privates, s);
-    for (unsigned i = 0; i < PRIVATES_MAX; i++)
-        if (ring->of[i] == of)
-            return true;
-    return false;
+    return r->privates != NULL && error->kind == STANZA_MESSAGE &&
+           privates_have(privates_ring(r->privates, s), private_of(s->jid, error));
+}
+
+bool room_private_late(const struct room *r, const struct stanza *error)
+{
+    return r->privates != NULL && error->kind == STANZA_MESSAGE &&
+           privates_have(&r->privates->away, private_of(stanza_from(error), error));
 }
 
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a

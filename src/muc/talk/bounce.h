@@ -12,10 +12,13 @@ bool room_bounce_is_gone(const struct room *r, const struct stanza *st);
  * the same number of those to others, are remembered, so that an error can be told from one about
  * what the room says to all: both go to the nickname of the speaker, and servers do not repeat the
  * message in it. */
-enum { PRIVATES_MAX = 32 };
+enum { PRIVATES_MAX = 128 };
 void room_private_sent(struct room *r, const struct seat *to, const struct stanza *st);
 /* Whether an error from a seat is about one of these. */
 bool room_private_back(const struct room *r, const struct seat *s, const struct stanza *error);
+/* The same for an error from who sits here no more: it may have waited for another server for long.
+ */
+bool room_private_late(const struct room *r, const struct stanza *error);
 /* An error from this seat (NULL: from nobody who is here) to what the room sent to it: the session
  * may be gone. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);

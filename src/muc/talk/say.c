@@ -366,14 +366,16 @@ static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
     return routed;
 }
 
-/* A private message comes back: its sender learns that it was not taken, or not stored. */
+/* A private message comes back: its sender learns that it was not taken, or not stored. s NULL: who
+ * it was for has left, and with the nickname: the room says it. */
 static void return_private(struct room *r, struct seat *s, const struct stanza *st)
 {
     struct arena *tmp = room_scratch(r);
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
-    if (to == NULL || s->occupant->hidden || room_too_fast(r, s->occupant))
+    if (to == NULL || (s != NULL ? s->occupant->hidden || room_too_fast(r, s->occupant)
+                                 : room_outsiders_too_fast(r)))
         return;
-    slice from = room_address(r, s->occupant->nick, tmp);
+    slice from = s != NULL ? room_address(r, s->occupant->nick, tmp) : r->jid;
     struct stanza *out =
         stanza_change(st, &(struct stanza_change){ .from = from, .to = { "", 0 } });
     LIST_EACH (it, &to->seats)
@@ -385,6 +387,8 @@ static void return_private(struct room *r, struct seat *s, const struct stanza *
  * and is no news. */
 static bool is_returned(const struct room *r, const struct seat *s, const struct stanza *error)
 {
+    if (s == NULL)
+        return room_private_late(r, error);
     return !room_bounce_is_gone(r, error) && room_private_back(r, s, error);
 }
 
@@ -400,7 +404,7 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
 {
     struct seat *s = room_seat(r, stanza_from(st));
     if (st->type == TYPE_ERROR) {
-        if (s != NULL && !stanza_to_is_bare(st) && is_returned(r, s, st))
+        if (!stanza_to_is_bare(st) && is_returned(r, s, st))
             return_private(r, s, st);
         room_bounced(r, s, st);
         return room_handled(st);
