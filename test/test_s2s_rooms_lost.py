@@ -218,8 +218,10 @@ def test_a_room_of_another_make(make_server, tmp_path):
         ours.kill()
         ours.start()
         theirs.process.send_signal(signal.SIGCONT)
-        room.expect_body(bob, "guest", "second")
         until("it is confirmed", lambda: pending(ours) == 0)
+        alice = ours.client("alice", "other")  # whom Prosody has perhaps put out, and told so
+        until("it is there, or she is told", lambda: "second" in bodies(bob.inbox) or [
+            name for name, _ in errors(alice)] == ["second"] or bob.pump(0.1))
     finally:
         for one in reversed(finish):
             one.finish()
