@@ -158,13 +158,17 @@ def test_only_a_full_queue_refuses(node, connecting):
     node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
     waits = STORED + mixed(alice, 20, 100)
     back = errors(alice)
+    reader = taken(there)
+    confirm(reader)
+
+    def ended():
+        back.extend(errors(alice))
+        return len(said(reader)) + len(back) >= len(waits)
+    until("all have come or gone back", ended)
     others = [body for body in waits[len(STORED):] if int(body) % 3 == 0]
     taken_in = others[:len(others) - len(back)]
     assert QUEUE // 2 <= len(taken_in) < QUEUE
     assert {condition for _, condition in back} == {"resource-constraint"}
-    reader = taken(there)
-    confirm(reader)
-    until("all", lambda: len(said(reader)) >= len(waits) - len(back))
     heard = said(reader)
     assert [body for body in heard if body not in others] == \
         [body for body in waits if body not in others]
