@@ -98,12 +98,11 @@ static bool take_is_banned(struct xstream *x, const struct stanza *st,
     return true;
 }
 
-/* An error for a message that has no id says of none which it was. */
+/* An answer to a request, or an error for a message, which may have no id. */
 static bool take_is_answer(const struct stanza *st)
 {
-    return st->kind == STANZA_IQ
-               ? !stanza_is_request(st)
-               : st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR && st->id_len > 0;
+    return st->kind == STANZA_IQ ? !stanza_is_request(st)
+                                 : st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR;
 }
 
 /* Where what it answers perhaps is. */
