@@ -602,8 +602,10 @@ static bool is_told(const struct command_call *call, size_t i)
         return true;
     for (size_t j = 0; j < i; j++) {
         slice general, domain; /* in any writing: all domains are told the same */
+        if (rows[j].refers != REFERS_SETTING)
+            continue;
         slice_cut(call->args[j], '@', &general, &domain);
-        const struct setting *s = rows[j].refers == REFERS_SETTING ? setting_find(general) : NULL;
+        const struct setting *s = setting_find(general);
         if (s != NULL && s->told)
             return rows[i].kind != ARG_FLAG;
     }

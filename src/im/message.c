@@ -603,9 +603,8 @@ static enum routed message_take(struct account *a, struct incoming *in)
     default:
         break;
     }
-    if (st->type == TYPE_ERROR && !in->nobody && outgoing_answered(a, st, message_answer))
-        return not_accepted(a, in);
-    message_trace("message.dropped", st, "nobody is there for it", 0);
+    if (st->type != TYPE_ERROR || in->nobody || !outgoing_answered(a, st, message_answer))
+        message_trace("message.dropped", st, "nobody is there for it", 0);
     return not_accepted(a, in);
 }
 
