@@ -663,8 +663,8 @@ static int musterctl_file(struct options *o, struct words *w, const char *path)
     return code;
 }
 
-/* Shows, before the question, what is destroyed together with the thing. Who may not see that, or
- * names nothing that is there, is only asked. */
+/* What is destroyed together with the thing is shown before the question. An operator who may not
+ * see that, or who names nothing that is there, is only asked. */
 static int musterctl_show_losses(const struct options *o, const struct words *w, const char *path)
 {
     if (w->command->loses == NULL || !words_ask(w) || !isatty(STDIN_FILENO))

@@ -140,7 +140,7 @@ def test_a_request_that_waits_ends_where_a_rule_forbids_it(servers, rule):
 
 
 def watches(bob, alice):
-    """bob sees her; his server has sent nothing but his request."""
+    """Bob asks to see alice, and sees her. His server has sent nothing else."""
     for client in bob, alice:
         across.roster_of(client)
     asks(bob, alice)

@@ -53,7 +53,7 @@ struct count {
     uint32_t *ids;       /* hashes of addresses and ids, oldest first: an error may answer each */
     uint32_t ids_len, ids_cap;
     uint32_t forgotten; /* so many may be answered whose ids were forgotten by a restart */
-    bool fresh;         /* its first read is under way: what that finds is due, too */
+    bool fresh;         /* its first read is under way: what that finds may be answered, too */
     int64_t since;      /* what has changed since */
     uint32_t messages;
     uint16_t len;
@@ -144,7 +144,7 @@ static void counts_trim(struct counts *all)
     }
 }
 
-/* What was sent before a restart may still be answered, too. */
+/* Messages that were sent before a restart may still be answered. */
 static void count_was_before(struct count *c, const struct store_batch *b)
 {
     c->forgotten += (uint32_t)archive_pending_count_of(b);
@@ -183,7 +183,7 @@ static void count_read(struct count *c, slice domain, int64_t sender, uint64_t b
     c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
 }
 
-/* What may be answered, by address and id: few, so they are searched one by one. */
+/* The messages that an error may answer, by address and id. They are few: searched one by one. */
 
 static uint32_t count_id_of(slice to, slice id)
 {

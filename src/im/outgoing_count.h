@@ -33,8 +33,8 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
                         int64_t sender, enum sent_how how);
 /* The number of a count; 0: there is none, so what is being settled does not change it. */
 uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender);
-/* So many wait no longer. number: as it was when that was submitted; the user is heard there now.
- */
+/* So many wait no longer, and the domain may answer them now. number: as it was when that was
+ * submitted. */
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
                             uint32_t messages);
 /* Whether an error may answer a stored message of this user, by the address that it comes from and

@@ -74,7 +74,7 @@ struct s2s_settled {
 };
 /* To the home of a foreign domain, and from there to the connection: a request of ours has its
  * answer, so it is not sent again, and goes back to nobody. One with a longer id is not looked for.
- */
+ * Or a message was refused. */
 enum { ANSWER_ID_MAX = 1023 };
 struct s2s_answer {
     slice ours, theirs, id;
