@@ -299,8 +299,10 @@ def test_a_node_of_an_account(users):
     pubsub.expect_event(bob, "urn:x:news", alice.bare, "<item id='first'/>")
 
 
-def test_push_by_a_service_of_another_server(make_server, tmp_path):
-    """XEP-0357: the service is a component of the other server."""
+@pytest.fixture
+def pushed(make_server, tmp_path):
+    """Alice is away and has a push service, a component of the other server: her server, the
+    service, alice, and carol, who writes to her."""
     one, other = across.start(make_server, tmp_path, component=True)
     domain = f"proxy.{OTHER}"
     other.ctl("component", "add", domain, "--secret", SECRET)
@@ -308,6 +310,12 @@ def test_push_by_a_service_of_another_server(make_server, tmp_path):
     alice, carol = one.client("alice", "phone"), one.client("carol")
     enable(alice, jid=domain)
     alice.close()
+    return one, push, alice, carol
+
+
+def test_push_by_a_service_of_another_server(pushed):
+    """XEP-0357."""
+    _, push, alice, carol = pushed
     carol.send(f"<message to='{alice.bare}' type='chat'><body>x</body></message>")
     iq = announcement(push)
     assert iq.get("from") == alice.bare and iq.find(f".//{{{PUSH}}}notification") is not None
@@ -320,15 +328,9 @@ RULES = {"domain": (("federation", "block", f"proxy.{OTHER}"),
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_that_keeps_a_push_service_away_ends_no_registration(make_server, tmp_path, rule):
+def test_a_rule_that_keeps_a_push_service_away_ends_no_registration(pushed, rule):
     """This server's own refusals say nothing of the service, which is there again afterwards."""
-    one, other = across.start(make_server, tmp_path, component=True)
-    domain = f"proxy.{OTHER}"
-    other.ctl("component", "add", domain, "--secret", SECRET)
-    push = Component(other, domain, SECRET)
-    alice, carol = one.client("alice", "phone"), one.client("carol")
-    enable(alice, jid=domain)
-    alice.close()
+    one, push, alice, carol = pushed
     begins, ends = RULES[rule]
     one.ctl(*begins)
     for n in range(6):

@@ -25,17 +25,28 @@ def servers(make_server, tmp_path):
     return across.start(make_server, tmp_path)
 
 
-@pytest.fixture
-def cave(servers):
-    """A room of bob with alice in it: the room, alice, bob. Alice's stream can be resumed."""
-    one, other = servers
-    other.ctl("set", "muc.message-burst", "1000")
+def talkers(one, other):
+    """Alice, whose stream can be resumed, and bob."""
     alice, bob = one.client("alice", "a"), other.client("bob", "b")
     alice.enable_sm()
-    room = Room("cave", OTHER)
-    room.create(bob, "owner", persistentroom=True)
-    room.enter(alice, "guest")
-    room.forget(alice, bob)
+    return alice, bob
+
+
+def furnish(room, owner, guest):
+    """Both are in the room then."""
+    room.create(owner, "owner", persistentroom=True)
+    room.enter(guest, "guest")
+    room.forget(owner, guest)
+    return room
+
+
+@pytest.fixture
+def cave(servers):
+    """A room of bob with alice in it: the room, alice, bob."""
+    one, other = servers
+    other.ctl("set", "muc.message-burst", "1000")
+    alice, bob = talkers(one, other)
+    room = furnish(Room("cave", OTHER), bob, alice)
     say(alice, room.jid, "first")
     for client in alice, bob:
         room.expect_body(client, "guest", "first")
@@ -233,14 +244,8 @@ def test_a_room_of_another_make(make_server, tmp_path):
 @pytest.fixture
 def lair(servers):
     """A room of alice with bob in it: the room, alice, bob."""
-    one, other = servers
-    alice, bob = one.client("alice", "a"), other.client("bob", "b")
-    alice.enable_sm()
-    room = Room("lair", ONE)
-    room.create(alice, "owner", persistentroom=True)
-    room.enter(bob, "guest")
-    room.forget(alice, bob)
-    return room, alice, bob
+    alice, bob = talkers(*servers)
+    return furnish(Room("lair", ONE), alice, bob), alice, bob
 
 
 @pytest.mark.parametrize("end", ["kill", "restart"])
