@@ -112,6 +112,7 @@ struct other {
     llhttp_t parser; /* first: callbacks get it */
     struct buf target, fields, body, log;
     bool in_value, head;
+    bool closed; /* behind the last request it reads no more */
     size_t value_at;
 };
 
@@ -189,6 +190,7 @@ static int other_end(llhttp_t *p)
     buf_add(&o->log, buf_slice(&o->fields));
     buf_add(&o->log, buf_slice(&o->body));
     buf_lit(&o->log, "\nend\n");
+    o->closed = !llhttp_should_keep_alive(p);
     return 0;
 }
 
@@ -232,7 +234,8 @@ static void ask_other(const struct reading *r, slice all)
      * Proxy-Connection and for Connection in a trailer too. */
     bool its_fault = (e == HPE_INVALID_CHUNK_SIZE && at > all.ptr && at[-1] == ';') ||
                      (e == HPE_INVALID_TRANSFER_ENCODING && has_chunked_tab(all));
-    bool closes = e == HPE_CLOSED_CONNECTION && o.log.len < r->log_len;
+    bool closes = (e == HPE_CLOSED_CONNECTION || (e == HPE_OK && o.closed)) && /* strict; loose */
+                  o.log.len < r->log_len;
     slice its = buf_slice(&o.log), ours = { r->log.ptr, closes ? o.log.len : r->log_len };
     if (!its_fault && ((e != HPE_OK && !closes) || !slice_eq(its, ours))) {
         fprintf(stderr, "%s %s\nours:\n%.*s\nits:\n%.*s\n", llhttp_errno_name(e),
