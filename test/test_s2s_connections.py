@@ -475,6 +475,10 @@ REFUSAL = (f"<stream:error><policy-violation xmlns='{xml.STREAM_ERROR}'/></strea
            "</stream:stream>").encode()
 
 
+def send(client, to, body, kind="chat"):
+    client.send(f"<message to='{to}' type='{kind}' id='{body}'><body>{body}</body></message>")
+
+
 def lines(node, client, listener, session=""):
     """Both connections of a pair, the first one first, and for each somebody whom it reaches."""
     found = {}
@@ -492,7 +496,7 @@ def lines(node, client, listener, session=""):
         assert line.read() == "x"
         line.confirm()
         if len(found) == 2:
-            return found[0][0], *found[1]
+            return found[0], found[1]
 
 
 @pytest.mark.sqlite
@@ -504,9 +508,9 @@ def test_what_a_connection_has_confirmed_does_not_go_out_on_another(start, autho
                  queue_stanzas=1)
     federation.route(node, OTHER, listener.port)
     alice = node.client("alice")
-    other, line, bob = lines(node, alice, listener)
+    (other, _), (line, bob) = lines(node, alice, listener)
     for n in range(5):
-        alice.send(f"<message to='{bob}' type='chat'><body>{n}</body></message>")
+        send(alice, bob, n)
     assert line.read() == "0"
     until("the others are stored", lambda: stored(node) == 5)
     disk.turn(sync_ms=slow_disk.STILL)
@@ -522,6 +526,44 @@ def test_what_a_connection_has_confirmed_does_not_go_out_on_another(start, autho
         other.confirm()
     assert bodies == ["1", "2", "3", "4"]
     disk.turn(sync_ms=0)
+    until_confirmed(node)
+    listener.close()
+
+
+@pytest.mark.sqlite
+def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, authority):
+    """Something waits for the other one, too, and goes before what that reads from the database."""
+    listener = federation.Listener(OTHER, authority.issue("victim", OTHER))
+    node = start(["alice"], ONE, connections=2, bidi="off", unacked_max=1, queue_stanzas=2)
+    federation.route(node, OTHER, listener.port)
+    alice = node.client("alice")
+    (other, carol), (line, bob) = lines(node, alice, listener)
+    for n in range(5):
+        send(alice, bob, n)
+    until("the last two are left", lambda: stored(node) == 5)
+    for n in range(3):
+        assert line.read() == str(n)
+        if n < 2:
+            line.confirm()
+    send(alice, bob, "behind", "headline")
+    for text in "held", "waits":
+        send(alice, carol, text, "headline")
+    alice.ping()
+    assert other.read() == "held"
+    line.refuse()
+    with listener.sock.accept()[0] as peer:
+        listener.header(peer, "refused", "")
+        peer.sendall(REFUSAL)
+    alice.expect("<message type='error' id='behind'/>")
+    other.confirm()
+    bodies = []
+    while bodies[-1:] != ["4"]:
+        bodies.append(other.read())
+        other.confirm()
+    assert bodies == ["waits", "2", "3", "4"]
+    send(alice, bob, "after", "headline")
+    assert other.read() == "after"
+    other.confirm()
     until_confirmed(node)
     listener.close()
 

@@ -3,6 +3,7 @@
 memory. Whatever ends the wait for the database, the stream goes on."""
 import contextlib
 import random
+import re
 
 import pytest
 
@@ -150,30 +151,103 @@ def test_an_end_that_is_asked_for_stops_nothing(node, held, end):
     until("the database has none", lambda: pending(node) == 0)
 
 
+def came(reader):
+    """The bodies of messages and the ids of presence."""
+    found = re.findall("<body>(.*?)</body>|<presence ([^>]*)", reader.text)
+    return [body or re.search("id=['\"](.*?)['\"]", presence)[1] for body, presence in found]
+
+
+def ended(alice, reader, waits, back):
+    """Each has come or gone back."""
+    def all_have():
+        back.extend(errors(alice))
+        return len(came(reader)) + len(back) >= len(waits)
+    until("all have come or gone back", all_have)
+
+
 @pytest.mark.sqlite
 def test_only_a_full_queue_refuses(node, connecting):
-    """Stored messages take half of it at most, and all of them come, in order; so do all others
-    that have found room."""
+    """Stored messages take half of it at most, and all of them come. What is not stored and would
+    overtake those that found no room goes back. All that comes is in order."""
     alice, there = connecting
     node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
-    waits = STORED + mixed(alice, 20, 100)
-    back = errors(alice)
+    waits, back = STORED + mixed(alice, 20, 100), []
     reader = taken(there)
     confirm(reader)
-
-    def ended():
-        back.extend(errors(alice))
-        return len(said(reader)) + len(back) >= len(waits)
-    until("all have come or gone back", ended)
-    others = [body for body in waits[len(STORED):] if int(body) % 3 == 0]
-    taken_in = others[:len(others) - len(back)]
-    assert QUEUE // 2 <= len(taken_in) < QUEUE
+    ended(alice, reader, waits, back)
     assert {condition for _, condition in back} == {"resource-constraint"}
-    heard = said(reader)
-    assert [body for body in heard if body not in others] == \
-        [body for body in waits if body not in others]
-    assert [body for body in heard if body in others] == taken_in
+    refused = {body for body, _ in back}
+    others = [body for body in waits[len(STORED):] if int(body) % 3 == 0]
+    assert refused < set(others)
+    assert QUEUE // 3 // 2 <= len(others) - len(refused) < QUEUE
+    assert said(reader) == [body for body in waits if body not in refused]
     until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+def test_what_comes_behind_a_full_queue_of_another_pair_finds_room(node, connecting):
+    """Half of the queue is for what is not stored, also while messages wait in the database behind
+    it; and when the queue is empty, nothing goes back any more."""
+    alice, there = connecting
+    node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
+    waits, back = STORED + mixed(alice, 20, 60), []
+    node.add_user("carol", domain=ONE)
+    carol = node.client("carol")
+    not_stored(carol, "hers")
+    assert errors(carol) == []
+    reader = taken(there)
+    confirm(reader)
+    ended(alice, reader, waits + ["hers"], back)
+    until("the database has none", lambda: pending(node) == 0)
+    assert back
+    heard = len(said(reader))
+    later = mixed(alice, 100, 110)
+    until("these have come", lambda: len(said(reader)) >= heard + len(later))
+    assert said(reader)[heard:] == later
+    assert errors(alice) == [] == errors(carol)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("more", [False, True], ids=["the_last", "not_the_last"])
+def test_a_farewell_behind_a_full_queue_comes_behind_its_messages(node, connecting, more):
+    """It is not refused, as nobody repeats it; what comes behind it comes behind it."""
+    alice, there = connecting
+    node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
+    waits, back = STORED + mixed(alice, 20, 60), []
+    farewell = f"<presence to='bob@{EVIL}' type='unavailable' id='farewell'/>"
+    alice.send(farewell)
+    waits.append("farewell")
+    if more:
+        send(alice, "behind")
+        alice.send(farewell.replace("'farewell'", "'another'"))
+        waits += ["behind", "another"]
+    reader = taken(there)
+    confirm(reader)
+    ended(alice, reader, waits, back)
+    refused = {body for body, _ in back}
+    assert "farewell" not in refused and ("another" in refused) == more
+    assert dict(back).get("another", "remote-server-timeout") == "remote-server-timeout"
+    assert came(reader) == [body for body in waits if body not in refused]
+    until("the database has none", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+def test_a_farewell_goes_back_with_the_queue_that_it_waits_for(node, connecting):
+    alice, there = connecting
+    node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
+    others, back = [body for body in mixed(alice, 20, 60) if int(body) % 3 == 0], []
+    alice.send(f"<presence to='bob@{EVIL}' type='unavailable' id='farewell'/>")
+    alice.ping()
+    node.ctl("set", "s2s.retry-for", "1s")
+    there.close()
+
+    def heard():
+        back.extend(errors(alice))
+        return len(back) > len(others)
+    until("all are back", heard)
+    assert sorted(body for body, _ in back) == sorted([*others, "farewell"])
+    assert dict(back)["farewell"] == "remote-server-timeout"
+    assert node.rows("s2s", "list")[0]["queue"] == 0
 
 
 @pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd, or no dnsmasq")
@@ -251,10 +325,15 @@ class Talk:
 
 @pytest.mark.parametrize("bidi", ["on", "off"])
 @pytest.mark.parametrize("seed", range(4))
-def test_any_sequence_keeps_its_order(pair, seed, bidi):
+@pytest.mark.parametrize("small", [False, True], ids=["", "small"])
+def test_any_sequence_keeps_its_order(pair, seed, bidi, small):
+    """In a small queue, some of what is not stored finds no room."""
     for server in pair[:2]:
         server.ctl("set", "s2s.bidi", bidi)
         server.ctl("set", "c2s.stanza-rate", "none")
+        if small:
+            server.ctl("set", "s2s.queue-stanzas", str(QUEUE))
+            server.ctl("set", "s2s.unacked-max", str(AHEAD))
     federation.route(pair[1], ONE, pair[0].s2s_port)
     talk = Talk(pair, seed)
     for _ in range(12):

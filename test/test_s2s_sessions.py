@@ -47,7 +47,7 @@ def broken(start, listener, max_s, **more):
     for a while; another message is for it. The node, alice, both lines, bob."""
     node = start(**more)
     alice = node.client("alice")
-    other, line, bob = lines(node, alice, listener, KEPT.format(max_s))
+    (other, _), (line, bob) = lines(node, alice, listener, KEPT.format(max_s))
     say(alice, bob, 0, 1, 2)
     assert [line.read() for _ in range(3)] == ["0", "1", "2"]
     line.peer.close()

@@ -671,6 +671,7 @@ static void partner_drops(struct partner *p, const struct partner_gone *gone)
     s2s_unacked_gone(&p->unacked, gone->pick, gone->arg);
     if (p->doubt.inbox > p->actor.inbox_stanzas)
         p->doubt.inbox = p->actor.inbox_stanzas;
+    partner_inbox_shrank(p);
 }
 
 /* A sender that is deleted. What a farewell is made of, and answers, still go. */
@@ -873,7 +874,7 @@ bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id,
     while (it != NULL && (it->sender_entry == 0 || it->sender_entry > id->entry ||
                           it->sender_id != id->sender || !slice_eq(stanza_to_bare(it->st), to)))
         it = it->next;
-    return it != NULL;
+    return it != NULL || s2s_behind_is(&p->behind, st, id->entry);
 }
 
 bool partner_judges_older(const struct partner *p, const struct outgoing_id *id)

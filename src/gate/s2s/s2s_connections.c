@@ -239,7 +239,7 @@ static void pair_news_take(struct worker *w, const struct s2s_news *m)
                                      m->kind == NEWS_PENDING);
     if (m->kind == NEWS_PENDING) {
         partner_takes_over(p, (uint16_t)m->shares);
-        partner_has_mail(p, m->shares != 0);
+        partner_has_mail(p, (uint16_t)m->shares);
         return;
     }
     if (m->kind == NEWS_RETRY)

@@ -66,6 +66,7 @@ static void forbid_judged(void *arg, const struct outgoing_page *page,
     actor_pick(&p->actor, forbid_takes, &f);
     if (p->doubt.inbox > p->actor.inbox_stanzas)
         p->doubt.inbox = p->actor.inbox_stanzas;
+    partner_inbox_shrank(p);
     forbid_go_on(p);
     actor_unpin(&p->actor);
 }

@@ -100,15 +100,15 @@ static inline bool s2s_mail_leaves(const struct s2s_mail *m)
     return (s2s_mail_waits(m) && !m->closing) || s2s_mail_is_full(m);
 }
 /* The first one has gone to the inbox, so all in it is behind what the database has. Stored ones
- * that follow go there, too: else what is not stored and comes behind them would overtake them.
- * When they have half of the room, they are left again, and what is not stored may overtake these:
- * it is never refused for the order alone. */
+ * that follow go there, too: else what is not stored and comes behind them would be refused for the
+ * order. When they have half of the room, they are left again, and it is (gate/s2s/s2s_behind.h).
+ */
 void s2s_mail_keeps(struct s2s_mail *m);
 /* The inbox is refused, or nothing goes before it. */
 void s2s_mail_keeps_none(struct s2s_mail *m);
 void s2s_mail_found(struct s2s_mail *m); /* the database has some that were left */
 /* The database has some, perhaps only those that memory has, too. inbox: something waits there, so
- * what comes still goes there: else what is not stored would overtake it. */
+ * what comes still goes there: else what is not stored behind it would be refused for the order. */
 void s2s_mail_hint(struct s2s_mail *m, bool inbox);
 void s2s_mail_go(struct s2s_mail *m); /* the stream takes stanzas: reads on */
 /* An account is deleted, by its bare JID: a page that has its rows, or may have, goes on without

@@ -160,11 +160,11 @@ static void a_hint_leaves_the_order_as_it_is(void **state)
     (void)state;
     m->backlog = false;
     wait_in_memory(1);
-    partner_has_mail(partner, false);
+    partner_has_mail(partner, 0);
     assert_true(m->backlog && m->kept && !s2s_mail_leaves(m));
-    partner_has_mail(partner, false);
+    partner_has_mail(partner, 0);
     assert_false(s2s_mail_leaves(m));
-    partner_has_mail(partner, true); /* another connection has left some */
+    partner_has_mail(partner, 1); /* another connection has left some */
     assert_true(s2s_mail_leaves(m));
     forget_inbox();
 }

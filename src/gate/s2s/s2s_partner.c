@@ -1,5 +1,4 @@
 #include "gate/s2s/s2s_partner.h"
-#include "base/utf8.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
@@ -22,12 +21,12 @@
 #include "home/trail.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
-#include <stdio.h>
+
+static const slice partner_overflow_words = SLICE_INIT("too many stanzas wait for this server");
 
 enum {
     FAILURES_COUNTED = 16,
-    DIVERT_FAILURES = 3,        /* then another connection of the pair takes its stanzas */
-    UNCERTIFIED_MS = 10 * 60000 /* our certificate is not shown again before */
+    DIVERT_FAILURES = 3 /* then another connection of the pair takes its stanzas */
 };
 
 slice partner_remote(const struct partner *p) { return (slice){ p->text, p->remote_len }; }
@@ -50,21 +49,6 @@ bool partner_has_stanzas(const struct partner *p)
            p->overdue || s2s_mail_waits(&p->mail);
 }
 
-void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e, bool hard,
-                   const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(p->why, sizeof p->why, fmt, ap);
-    va_end(ap);
-    p->why[utf8_valid_len(slice_of(p->why))] = '\0'; /* a text of the peer may have been cut */
-    p->stage = (uint8_t)stage;
-    p->blame = (uint8_t)e;
-    p->hard = hard;
-    p->hopeful = false;
-    p->blamed = true;
-}
-
 /* A new attempt begins. Stage and reason stay those of the last failure until it fails, too. */
 static void partner_blames_nobody(struct partner *p) { p->blamed = p->hard = p->hopeful = false; }
 
@@ -75,35 +59,6 @@ static void partner_blames_the_end(struct partner *p)
         partner_blame(p, S2S_AT_STREAM, SE_REMOTE_SERVER_TIMEOUT, false, "%s",
                       p->state == ACTOR_READY ? "the stream of the server has ended"
                                               : "the connection ended before it was used");
-}
-
-void partner_hopes(struct partner *p) { p->hopeful = true; }
-
-void partner_external_failed(struct partner *p, enum s2s_external how, const char *said,
-                             uint32_t version)
-{
-    partner_blame(p, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, false, "%s", said);
-    p->external = (uint8_t)how;
-    snprintf(p->external_said, sizeof p->external_said, "%s", said);
-    p->uncertified_us =
-        how == EXTERNAL_LATER ? 0 : loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
-    p->uncertified_version = version;
-}
-
-enum s2s_external partner_external(const struct partner *p)
-{
-    return p->uncertified_us > loop_now_us(partner_loop(p)) &&
-                   p->uncertified_version == s2s_tls_version(p->gate)
-               ? (enum s2s_external)p->external
-               : EXTERNAL_OFFERED;
-}
-
-const char *partner_external_said(const struct partner *p) { return p->external_said; }
-
-void partner_see_other(struct partner *p, slice host)
-{
-    if (p->find != NULL)
-        s2s_find_see_other(p->find, host);
 }
 
 bool partner_may_be_plain(const struct partner *p)
@@ -593,6 +548,51 @@ struct s2s_sent partner_item(const struct actor_item *item)
                               .at_us = item->mark >> 1 };
 }
 
+static struct actor_item partner_item_of(const struct s2s_sent *s)
+{
+    return (struct actor_item){ .st = s->st,
+                                .sender_entry = s->id.entry,
+                                .sender_id = s->id.sender,
+                                .mark = s->at_us << 1 | s->id.unshown };
+}
+
+static void partner_farewells_wait(struct partner *p)
+{
+    p->doubt.inbox_version = p->behind.version;
+    p->doubt.inbox = 0;
+    while (p->behind.count > 0) {
+        const struct s2s_sent s = s2s_behind_take(&p->behind);
+        const struct actor_item item = partner_item_of(&s);
+        actor_wait_anyhow(&p->actor, &item);
+    }
+    s2s_mail_keeps(&p->mail);
+    if (!p->mail.kept)
+        return;
+    partner_hold(p, HOLD_MAIL);
+    s2s_mail_go(&p->mail);
+}
+
+static void partner_farewells_refuse(struct partner *p)
+{
+    while (p->behind.count > 0) {
+        struct s2s_sent s = s2s_behind_take(&p->behind);
+        atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+        partner_refuse_waited(p, &s, p->behind.version != foreign_version());
+    }
+}
+
+void partner_inbox_shrank(struct partner *p)
+{
+    bool waits = p->state == ACTOR_LOADING || (p->state == ACTOR_READY && partner_is_linked(p));
+    if (p->actor.inbox != NULL)
+        return;
+    if (p->behind.count > 0 && waits)
+        partner_farewells_wait(p);
+    else
+        partner_farewells_refuse(p);
+    s2s_behind_ends(&p->behind);
+}
+
 static void partner_refuse(struct actor *a, const struct actor_item *item, enum err e)
 {
     struct partner *p = partner_of(a);
@@ -600,6 +600,7 @@ static void partner_refuse(struct actor *a, const struct actor_item *item, enum 
     (void)e;
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
     partner_refuse_waited(p, &s, p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version());
+    partner_inbox_shrank(p);
 }
 
 /* All that was written to streams that have broken. */
@@ -626,10 +627,12 @@ static void partner_handle(struct actor *a, const struct actor_item *item)
     }
     struct s2s_sent s = partner_item(item);
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    if (doubt_takes(p, &s))
-        return;
-    partner_write(p, &s);
-    partner_mail_begin(p);
+    bool judged = doubt_takes(p, &s);
+    if (!judged)
+        partner_write(p, &s);
+    partner_inbox_shrank(p);
+    if (!judged)
+        partner_mail_begin(p);
 }
 
 static void partner_call(struct actor *a, actor_any_fn *fn, enum err e, void *arg)
@@ -685,6 +688,7 @@ static void partner_unload(struct actor *a)
     if (p->shares != 1u << p->number)
         s2s_pair_carries(p->gate, partner_pair(p), p->number, false);
     s2s_mail_fini(&p->mail);
+    s2s_behind_fini(&p->behind);
     partner_drop_replies(p);
     s2s_unacked_fini(&p->unacked);
     partner_watch_none(p);
@@ -704,6 +708,7 @@ static void partner_check(const struct actor *a)
     ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(!p->mail.kept || (s2s_mail_waits(&p->mail) &&
                              (a->state != ACTOR_READY || p->holds > 0 || a->inbox == NULL)));
+    ensure((p->behind.count == 0 && p->behind.pairs.count == 0) || a->inbox != NULL);
     ensure(p->failures == 0 || p->failing_us > 0);
     ensure(!p->overdue || (a->state == ACTOR_LOADING && a->inbox == NULL && p->find != NULL));
     ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT || timer_is_set(&p->retry));
@@ -723,6 +728,7 @@ static void partner_drop(struct actor *a)
     s2s_judge_cancel(&p->forbid.judge);
     p->ping = NULL; /* the worker frees it */
     s2s_mail_fini(&p->mail);
+    s2s_behind_fini(&p->behind);
     partner_keys_drop(p);
 }
 
@@ -759,6 +765,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->ping_timer.fn = partner_ping_due;
     p->doubt.next.fn = doubt_next;
     s2s_mail_init(&p->mail, p);
+    s2s_behind_init(&p->behind);
     list_init(&p->questions);
     list_init(&p->offers);
     list_init(&p->share.waits);
@@ -822,41 +829,42 @@ void partner_begin(struct partner *p)
         s2s_out_go_on(p->out);
 }
 
-static bool partner_is_farewell(const struct stanza *st)
-{
-    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
-}
-
-/* Puts it into the inbox, if there is room. */
+/* Puts it into the inbox, if there is room, or keeps it until that is empty. */
 static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 {
     struct stanza *st = s->st;
-    struct s2s_gate *g = p->gate;
-    const struct actor *a = &p->actor;
-    bool first = a->inbox == NULL;
+    const struct actor_item item = partner_item_of(s);
+    bool first = p->actor.inbox == NULL, stored = s->id.entry != 0;
+    bool behind = !stored && s2s_behind_has(&p->behind, st, p->gate->connections);
     if (first)
         doubt_inbox_begins(p);
-    if (!partner_room_for(p, st) ||
-        (s->id.entry != 0 && p->mail.kept && !partner_room_is_ample(p)) ||
-        !actor_wait(&p->actor, &(struct actor_item){ .st = st,
-                                                     .sender_entry = s->id.entry,
-                                                     .sender_id = s->id.sender,
-                                                     .mark = s->at_us << 1 | s->id.unshown }))
+    if (!partner_room_for(p, st) || (stored && p->mail.kept && !partner_room_is_ample(p)) ||
+        !(behind ? partner_room_keeps(p, s) : actor_wait(&p->actor, &item)))
         return false;
-    if (p->state != ACTOR_READY) /* else it waits for no longer than others before it */
+    if (behind || p->state != ACTOR_READY) /* else it waits for no longer than others before it */
         trail_note(st, "waits", "for its server", partner_remote(p));
-    atomic_fetch_add(&g->waiting_bytes, st->bytes);
+    atomic_fetch_add(&p->gate->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
     if (first)
         s2s_mail_keeps(&p->mail);
     return true;
 }
 
+/* One more stored message is behind the inbox. */
+static void partner_leaves(struct partner *p, const struct s2s_sent *s)
+{
+    if (p->actor.inbox == NULL || s2s_behind_add(&p->behind, s->st, s->id.entry))
+        s2s_mail_leave(&p->mail, s, true);
+    else
+        s2s_mail_bounce(&p->mail, s,
+                        stanza_make_error(s->st, SE_RESOURCE_CONSTRAINT, partner_overflow_words));
+}
+
 /* It takes no more of what is not stored; what is, stays in the database. */
 static void partner_overflows(struct partner *p, struct s2s_sent *s)
 {
     if (s->id.entry != 0) {
-        s2s_mail_leave(&p->mail, s, true);
+        partner_leaves(p, s);
         partner_mail_begin(p);
         if (!partner_is_down(p))
             partner_begin(p);
@@ -867,7 +875,7 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
      * to be unavailable to a contact, that would be the contrary, so it gets another error. */
     partner_refuse_with(
         p, s->st, partner_is_farewell(s->st) ? SE_REMOTE_SERVER_TIMEOUT : SE_RESOURCE_CONSTRAINT,
-        SLICE("too many stanzas wait for this server"));
+        partner_overflow_words);
     if (p->fresh)
         partner_forget(p);
 }
@@ -959,12 +967,15 @@ void partner_forgive(struct partner *p)
     partner_retries_now(p);
 }
 
-void partner_has_mail(struct partner *p, bool left)
+void partner_has_mail(struct partner *p, uint16_t shares)
 {
-    if (left)
+    if (shares != 0) {
+        if (p->actor.inbox != NULL)
+            p->behind.shares |= shares;
         s2s_mail_found(&p->mail);
-    else
-        s2s_mail_hint(&p->mail, p->actor.inbox != NULL);
+        return;
+    }
+    s2s_mail_hint(&p->mail, p->actor.inbox != NULL);
 }
 
 void partner_has_settled(struct partner *p, const struct outgoing_id *id)

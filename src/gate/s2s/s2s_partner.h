@@ -63,8 +63,9 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
 bool partner_takes_ping(struct partner *p, struct stanza *st);
 /* The other server answers on the stream that we write to. false: that id is not of its ping. */
 bool partner_pongs(struct partner *p, slice id);
-/* The database has some, perhaps; left: another connection of the pair has left some. */
-void partner_has_mail(struct partner *p, bool left);
+/* The database has some, perhaps. shares: of these, another connection of the pair has left some.
+ */
+void partner_has_mail(struct partner *p, uint16_t shares);
 /* A request that it has sent is answered: it is not written again. Or a message was refused. */
 struct s2s_answer;
 void partner_has_answer(struct partner *p, const struct s2s_answer *answer);
@@ -166,7 +167,8 @@ struct worker *partner_worker(const struct partner *p);
 void partner_pin(struct partner *p);
 void partner_unpin(struct partner *p);
 bool partner_has(const struct partner *p, const struct outgoing_id *id); /* in memory */
-/* The inbox has an older one from its sender to the same account. */
+/* The inbox has an older one from its sender to the same account, or something else that it came
+ * behind (gate/s2s/s2s_behind.h). */
 bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id,
                          const struct stanza *st);
 /* One that is judged once more, as rules have changed, is older, and of its sender. */

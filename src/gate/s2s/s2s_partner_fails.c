@@ -1,7 +1,9 @@
 #include "gate/s2s/s2s_partner_fails.h"
 #include "base/rand.h"
+#include "base/utf8.h"
 #include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner_private.h"
+#include <stdio.h>
 
 enum {
     BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
@@ -10,7 +12,8 @@ enum {
     RESUME_PAUSE_MS = 50, /* doubles; all of them together are no longer than BACK_WAIT_MS */
     RESUME_SOON_MAX = 4,
     RETURNS_COUNTED = 6,
-    SESSION_MAX_S = 600
+    SESSION_MAX_S = 600,
+    UNCERTIFIED_MS = 10 * 60000 /* our certificate is not shown again before */
 };
 _Static_assert((RESUME_PAUSE_MS << RESUME_SOON_MAX) - RESUME_PAUSE_MS < BACK_WAIT_MS,
                "the last attempt begins while the other server waits");
@@ -192,4 +195,50 @@ void partner_recovers(struct partner *p)
     }
     if (p->overdue)
         partner_waits(p);
+}
+
+/* Why. */
+
+void partner_blame(struct partner *p, enum s2s_stage stage, enum stanza_error e, bool hard,
+                   const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(p->why, sizeof p->why, fmt, ap);
+    va_end(ap);
+    p->why[utf8_valid_len(slice_of(p->why))] = '\0'; /* a text of the peer may have been cut */
+    p->stage = (uint8_t)stage;
+    p->blame = (uint8_t)e;
+    p->hard = hard;
+    p->hopeful = false;
+    p->blamed = true;
+}
+
+void partner_hopes(struct partner *p) { p->hopeful = true; }
+
+void partner_external_failed(struct partner *p, enum s2s_external how, const char *said,
+                             uint32_t version)
+{
+    partner_blame(p, S2S_AT_AUTHENTICATION, SE_REMOTE_SERVER_TIMEOUT, false, "%s", said);
+    p->external = (uint8_t)how;
+    snprintf(p->external_said, sizeof p->external_said, "%s", said);
+    p->uncertified_us =
+        how == EXTERNAL_LATER ? 0 : loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
+    p->uncertified_version = version;
+}
+
+enum s2s_external partner_external(const struct partner *p)
+{
+    return p->uncertified_us > loop_now_us(partner_loop(p)) &&
+                   p->uncertified_version == s2s_tls_version(p->gate)
+               ? (enum s2s_external)p->external
+               : EXTERNAL_OFFERED;
+}
+
+const char *partner_external_said(const struct partner *p) { return p->external_said; }
+
+void partner_see_other(struct partner *p, slice host)
+{
+    if (p->find != NULL)
+        s2s_find_see_other(p->find, host);
 }

@@ -71,7 +71,7 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .direction = partner_asks_only(p) ? "keys" : "out",
         .state = partner_state(p),
         .since_s = (loop_now_us(partner_loop(p)) - p->since_us) / 1000000,
-        .queue = p->actor.inbox_stanzas,
+        .queue = p->actor.inbox_stanzas + p->behind.count,
         .stored = s2s_mail_waits(&p->mail),
         .unacked = p->unacked.len,
         .conn = p->out != NULL ? s2s_out_conn(p->out) : NULL,

@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gate/s2s/s2s_behind.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_mail.h"
 #include "gate/s2s/s2s_out.h"
@@ -120,6 +121,7 @@ struct partner {
     uint32_t uncertified_version; /* s2s_tls_version() of that certificate */
     struct s2s_unacked unacked;
     struct s2s_mail mail;
+    struct s2s_behind behind;
     struct {
         uint64_t inbox_version;  /* foreign_version() that all in the inbox was judged by, */
         uint64_t sent_version;   /* and all in `unacked`; or a later one for some */
@@ -211,5 +213,12 @@ void partner_breaks_off(struct partner *p);
 void partner_retries_now(struct partner *p);
 /* For gate/s2s/s2s_partner_back.h: why it failed is over, and so is the pause. */
 void partner_forgive(struct partner *p);
+static inline bool partner_is_farewell(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+}
+/* One was taken out of the inbox. If that is empty now, farewells that were kept for it go there,
+ * or back if nothing can be written any more. */
+void partner_inbox_shrank(struct partner *p);
 /* For gate/s2s/s2s_confirm.h: one of the inbox. */
 struct s2s_sent partner_item(const struct actor_item *item);

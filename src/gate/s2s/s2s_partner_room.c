@@ -19,17 +19,13 @@ static const struct partner_limit stanzas = { &s2s_queue_stanzas, ROOM_WHY "s2s.
                                   bytes = { &s2s_queue_bytes, ROOM_WHY "s2s.queue-bytes)" },
                                   total = { &s2s_queue_total, ROOM_WHY "s2s.queue-total)" };
 
-static bool room_is_farewell(const struct stanza *st)
-{
-    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
-}
-
 /* A server that does not hear a farewell shows a ghost, and nothing repeats it: that has twice the
  * room. */
 bool partner_room_for(struct partner *p, const struct stanza *st)
 {
     const struct actor *a = &p->actor;
-    if (a->inbox_stanzas >= (uint64_t)setting_int(&s2s_queue_stanzas) << room_is_farewell(st))
+    if (a->inbox_stanzas + p->behind.count >= (uint64_t)setting_int(&s2s_queue_stanzas)
+                                                  << partner_is_farewell(st))
         p->full = &stanzas;
     else if (a->inbox_bytes + p->unacked.bytes + st->bytes >
              (uint64_t)setting_int(&s2s_queue_bytes))
@@ -47,6 +43,14 @@ bool partner_room_is_ample(const struct partner *p)
     const struct actor *a = &p->actor;
     return a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) / 2 &&
            a->inbox_bytes < (uint64_t)setting_int(&s2s_queue_bytes) / 4;
+}
+
+bool partner_room_keeps(struct partner *p, const struct s2s_sent *s)
+{
+    if (partner_is_farewell(s->st) && s2s_behind_keeps(&p->behind, s, p->doubt.inbox_version))
+        return true;
+    p->full = &stanzas;
+    return false;
 }
 
 void partner_room_refuses(struct partner *p, const struct stanza *st)
