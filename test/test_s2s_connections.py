@@ -568,6 +568,32 @@ def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, a
     listener.close()
 
 
+@pytest.mark.sqlite
+def test_what_waits_before_the_database_does_not_go_behind_it_on_another(start, authority):
+    """Else the other one would send all that the database has first."""
+    listener = federation.Listener(OTHER, authority.issue("victim", OTHER))
+    node = start(["alice"], ONE, connections=2, bidi="off", unacked_max=1, queue_stanzas=2)
+    federation.route(node, OTHER, listener.port)
+    alice = node.client("alice")
+    (other, _), (line, bob) = lines(node, alice, listener)
+    send(alice, bob, 0)
+    send(alice, bob, "before", "headline")
+    for n in 1, 2, 3:
+        send(alice, bob, n)
+    until("the last two are left", lambda: stored(node) == 4)
+    assert line.read() == "0"
+    line.refuse()
+    with listener.sock.accept()[0] as peer:
+        listener.header(peer, "refused", "")
+        peer.sendall(REFUSAL)
+    alice.expect("<message type='error' id='before'/>")
+    for n in range(4):
+        assert other.read() == str(n)
+        other.confirm()
+    until_confirmed(node)
+    listener.close()
+
+
 # --- Prosody ---
 
 

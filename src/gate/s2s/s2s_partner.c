@@ -538,24 +538,6 @@ static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool do
         partner_refuse_sent(p, s, false);
 }
 
-struct s2s_sent partner_item(const struct actor_item *item)
-{
-    return (struct s2s_sent){ .st = item->st,
-                              .id = { .sender = item->sender_id,
-                                      .entry = item->sender_entry,
-                                      .slot = (uint16_t)node_slot(stanza_from_bare(item->st)),
-                                      .unshown = (item->mark & 1) != 0 },
-                              .at_us = item->mark >> 1 };
-}
-
-static struct actor_item partner_item_of(const struct s2s_sent *s)
-{
-    return (struct actor_item){ .st = s->st,
-                                .sender_entry = s->id.entry,
-                                .sender_id = s->id.sender,
-                                .mark = s->at_us << 1 | s->id.unshown };
-}
-
 static void partner_farewells_wait(struct partner *p)
 {
     p->doubt.inbox_version = p->behind.version;
@@ -593,13 +575,21 @@ void partner_inbox_shrank(struct partner *p)
     s2s_behind_ends(&p->behind);
 }
 
+/* One of the inbox: rules have perhaps changed for it, or messages that are behind it would go
+ * before it if another connection had both. */
+static bool partner_doubts(const struct partner *p, const struct stanza *st)
+{
+    return p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version() ||
+           (!partner_is_farewell(st) && s2s_behind_has(&p->behind, st, p->gate->connections));
+}
+
 static void partner_refuse(struct actor *a, const struct actor_item *item, enum err e)
 {
     struct partner *p = partner_of(a);
     struct s2s_sent s = partner_item(item);
     (void)e;
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    partner_refuse_waited(p, &s, p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version());
+    partner_refuse_waited(p, &s, partner_doubts(p, item->st));
     partner_inbox_shrank(p);
 }
 

@@ -220,5 +220,20 @@ static inline bool partner_is_farewell(const struct stanza *st)
 /* One was taken out of the inbox. If that is empty now, farewells that were kept for it go there,
  * or back if nothing can be written any more. */
 void partner_inbox_shrank(struct partner *p);
-/* For gate/s2s/s2s_confirm.h: one of the inbox. */
-struct s2s_sent partner_item(const struct actor_item *item);
+/* One of the inbox, and back. */
+static inline struct s2s_sent partner_item(const struct actor_item *item)
+{
+    return (struct s2s_sent){ .st = item->st,
+                              .id = { .sender = item->sender_id,
+                                      .entry = item->sender_entry,
+                                      .slot = (uint16_t)node_slot(stanza_from_bare(item->st)),
+                                      .unshown = (item->mark & 1) != 0 },
+                              .at_us = item->mark >> 1 };
+}
+static inline struct actor_item partner_item_of(const struct s2s_sent *s)
+{
+    return (struct actor_item){ .st = s->st,
+                                .sender_entry = s->id.entry,
+                                .sender_id = s->id.sender,
+                                .mark = s->at_us << 1 | s->id.unshown };
+}
