@@ -5,13 +5,13 @@
 #include "gate/s2s/s2s_unacked.h"
 #include "xmpp/stanza.h"
 
-enum { FAREWELLS_FIRST = 16 };
+enum { KEPT_FIRST = 16 };
 
 struct behind_pair {
     uint64_t pair;  /* its key */
     uint64_t entry; /* of the first message that is behind the inbox; UINT64_MAX: none is */
-    uint64_t next;  /* of the first that came behind its farewell; 0: none did */
-    bool farewell;  /* one is kept */
+    uint64_t next;  /* of the first that came behind what is kept; 0: none did */
+    bool keeps;     /* something of it is kept */
 };
 
 static slice behind_key(const void *item)
@@ -55,7 +55,7 @@ void s2s_behind_fini(struct s2s_behind *b)
         struct s2s_sent s = s2s_behind_take(b);
         stanza_unref(&s.st);
     }
-    mem_free(&b->farewell);
+    mem_free(&b->kept);
     for (uint32_t i = 0; (p = map_next(&b->pairs, &i)) != NULL;)
         mem_free(&p);
     map_fini(&b->pairs);
@@ -69,7 +69,7 @@ bool s2s_behind_add(struct s2s_behind *b, const struct stanza *st, uint64_t entr
         return false;
     if (p == NULL)
         p = behind_new(b, st, entry);
-    else if (p->farewell && p->next == 0)
+    else if (p->keeps && p->next == 0)
         p->next = entry;
     return true;
 }
@@ -88,14 +88,14 @@ bool s2s_behind_keeps(struct s2s_behind *b, const struct s2s_sent *s, uint64_t v
         return false;
     if (p == NULL)
         p = behind_new(b, s->st, UINT64_MAX);
-    p->farewell = true;
+    p->keeps = true;
     if (b->count == 0)
         b->version = version;
     if (b->first + b->count == b->cap) {
-        b->cap = b->cap == 0 ? FAREWELLS_FIRST : 2 * b->cap;
-        b->farewell = mem_realloc(b->farewell, b->cap * sizeof *b->farewell);
+        b->cap = b->cap == 0 ? KEPT_FIRST : 2 * b->cap;
+        b->kept = mem_realloc(b->kept, b->cap * sizeof *b->kept);
     }
-    b->farewell[b->first + b->count++] = *s;
+    b->kept[b->first + b->count++] = *s;
     return true;
 }
 
@@ -118,14 +118,14 @@ void s2s_behind_ends(struct s2s_behind *b)
         }
         p->entry = p->next;
         p->next = 0;
-        p->farewell = false;
+        p->keeps = false;
     }
 }
 
 struct s2s_sent s2s_behind_take(struct s2s_behind *b)
 {
     ensure(b->count > 0);
-    struct s2s_sent s = b->farewell[b->first++];
+    struct s2s_sent s = b->kept[b->first++];
     if (--b->count == 0)
         b->first = 0;
     return s;

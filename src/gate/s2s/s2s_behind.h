@@ -1,8 +1,10 @@
 /* s2s_behind: pairs of addresses that have stored messages behind the inbox of one partner: too
  * much waited, so these were left to the database, and go when the inbox is empty
  * (gate/s2s/s2s_mail.h). What is not stored and comes behind them must not wait in that inbox, as
- * it would overtake them (RFC 6120 §10.1). It is refused. Unavailable presence is kept here until
- * the inbox is empty: nobody sends it again, and a server that does not hear it shows a ghost.
+ * it would overtake them (RFC 6120 §10.1). It is refused, or kept here until the inbox is empty:
+ * unavailable presence, since nobody sends it again, and a server that does not hear it shows a
+ * ghost; and what another connection hands over when it fails, since that is no reason to refuse
+ * it.
  *
  * A pair is a full JID and the account that it writes to. Two pairs with the same hash count as
  * one. Confined to the worker of its partner. */
@@ -17,26 +19,26 @@ enum { BEHIND_MAX = 65536 }; /* pairs */
 
 struct s2s_behind {
     struct map pairs;
-    struct s2s_sent *farewell;  /* in the order in which they came; NULL: none */
+    struct s2s_sent *kept;      /* in the order in which they came; NULL: none */
     uint32_t first, count, cap; /* of these, `count` are left, from `first` on */
     uint64_t version; /* foreign_version() by which all of these were judged, or an older one */
     uint16_t shares;  /* a bit for each: all their pairs may have such messages */
 };
 
 void s2s_behind_init(struct s2s_behind *b);
-void s2s_behind_fini(struct s2s_behind *b); /* drops the references of farewells */
+void s2s_behind_fini(struct s2s_behind *b); /* drops the references of `kept` */
 /* A message is left to the database. false: it would be of one pair too many. */
 bool s2s_behind_add(struct s2s_behind *b, const struct stanza *st, uint64_t entry);
 /* Whether that stanza, which is not stored, must not go to the inbox. connections: of its domains.
  */
 bool s2s_behind_has(const struct s2s_behind *b, const struct stanza *st, unsigned connections);
 /* Keeps one that s2s_behind_has(), and takes over the reference. false: a stored message came
- * behind another farewell of its pair, and would be overtaken. */
+ * behind another one that is kept of its pair, and would be overtaken. */
 bool s2s_behind_keeps(struct s2s_behind *b, const struct s2s_sent *s, uint64_t version);
 /* Whether a message of the database, or st NULL, is behind the inbox. */
 bool s2s_behind_is(const struct s2s_behind *b, const struct stanza *st, uint64_t entry);
-/* The inbox is empty: all that the database has goes before the next inbox, whose first stanzas are
- * the farewells; but for messages that came behind these. The caller takes the farewells first. */
+/* The inbox is empty: all that the database has goes before the next inbox, which begins with what
+ * was kept; but for messages that came behind that. The caller takes what was kept first. */
 void s2s_behind_ends(struct s2s_behind *b);
-/* The oldest farewell, with its reference. count > 0. */
+/* The oldest that was kept, with its reference. count > 0. */
 struct s2s_sent s2s_behind_take(struct s2s_behind *b);

@@ -107,9 +107,9 @@ static void all_pairs_of_a_share_may_be_behind(void **state)
     s2s_behind_fini(&b);
 }
 
-/* The farewell goes to the next inbox, and the message behind it behind that; one more farewell
- * would have to go behind both. */
-static void a_message_behind_a_farewell_is_behind_the_next_inbox(void **state)
+/* What is kept goes to the next inbox, and the message behind it behind that; one more would
+ * have to go behind both. */
+static void a_message_behind_what_is_kept_is_behind_the_next_inbox(void **state)
 {
     struct s2s_behind b;
     (void)state;
@@ -128,7 +128,7 @@ static void a_message_behind_a_farewell_is_behind_the_next_inbox(void **state)
     s2s_behind_fini(&b); /* with one that is kept */
 }
 
-static void farewells_keep_their_order(void **state)
+static void what_is_kept_keeps_its_order(void **state)
 {
     struct s2s_behind b;
     uint64_t came = 0, gone = 0;
@@ -168,8 +168,8 @@ int main(void)
         cmocka_unit_test(a_pair_is_behind_from_its_first_message_on),
         cmocka_unit_test(an_address_that_writes_to_itself_is_a_pair),
         cmocka_unit_test(all_pairs_of_a_share_may_be_behind),
-        cmocka_unit_test(a_message_behind_a_farewell_is_behind_the_next_inbox),
-        cmocka_unit_test(farewells_keep_their_order),
+        cmocka_unit_test(a_message_behind_what_is_kept_is_behind_the_next_inbox),
+        cmocka_unit_test(what_is_kept_keeps_its_order),
         cmocka_unit_test(pairs_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

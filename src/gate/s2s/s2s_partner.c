@@ -538,7 +538,7 @@ static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool do
         partner_refuse_sent(p, s, false);
 }
 
-static void partner_farewells_wait(struct partner *p)
+static void partner_kept_wait(struct partner *p)
 {
     p->doubt.inbox_version = p->behind.version;
     p->doubt.inbox = 0;
@@ -554,7 +554,7 @@ static void partner_farewells_wait(struct partner *p)
     s2s_mail_go(&p->mail);
 }
 
-static void partner_farewells_refuse(struct partner *p)
+static void partner_kept_refuse(struct partner *p)
 {
     while (p->behind.count > 0) {
         struct s2s_sent s = s2s_behind_take(&p->behind);
@@ -569,9 +569,9 @@ void partner_inbox_shrank(struct partner *p)
     if (p->actor.inbox != NULL)
         return;
     if (p->behind.count > 0 && waits)
-        partner_farewells_wait(p);
+        partner_kept_wait(p);
     else
-        partner_farewells_refuse(p);
+        partner_kept_refuse(p);
     s2s_behind_ends(&p->behind);
 }
 

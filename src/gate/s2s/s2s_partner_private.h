@@ -217,8 +217,8 @@ static inline bool partner_is_farewell(const struct stanza *st)
 {
     return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
 }
-/* One was taken out of the inbox. If that is empty now, farewells that were kept for it go there,
- * or back if nothing can be written any more. */
+/* One was taken out of the inbox. If that is empty now, what was kept until then goes there, or
+ * back if nothing can be written any more. */
 void partner_inbox_shrank(struct partner *p);
 /* One of the inbox, and back. */
 static inline struct s2s_sent partner_item(const struct actor_item *item)

@@ -47,7 +47,9 @@ bool partner_room_is_ample(const struct partner *p)
 
 bool partner_room_keeps(struct partner *p, const struct s2s_sent *s)
 {
-    if (partner_is_farewell(s->st) && s2s_behind_keeps(&p->behind, s, p->doubt.inbox_version))
+    bool handed_over = p->behind.shares != 0;
+    if ((handed_over || partner_is_farewell(s->st)) &&
+        s2s_behind_keeps(&p->behind, s, p->doubt.inbox_version))
         return true;
     p->full = &stanzas;
     return false;
