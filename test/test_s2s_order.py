@@ -151,6 +151,10 @@ def test_an_end_that_is_asked_for_stops_nothing(node, held, end):
     until("the database has none", lambda: pending(node) == 0)
 
 
+def farewell(alice, name="farewell"):
+    alice.send(f"<presence to='bob@{EVIL}' type='unavailable' id='{name}'/>")
+
+
 def came(reader):
     """The bodies of messages and the ids of presence."""
     found = re.findall("<body>(.*?)</body>|<presence ([^>]*)", reader.text)
@@ -214,12 +218,11 @@ def test_a_farewell_behind_a_full_queue_comes_behind_its_messages(node, connecti
     alice, there = connecting
     node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
     waits, back = STORED + mixed(alice, 20, 60), []
-    farewell = f"<presence to='bob@{EVIL}' type='unavailable' id='farewell'/>"
-    alice.send(farewell)
+    farewell(alice)
     waits.append("farewell")
     if more:
         send(alice, "behind")
-        alice.send(farewell.replace("'farewell'", "'another'"))
+        farewell(alice, "another")
         waits += ["behind", "another"]
     reader = taken(there)
     confirm(reader)
@@ -232,11 +235,33 @@ def test_a_farewell_behind_a_full_queue_comes_behind_its_messages(node, connecti
 
 
 @pytest.mark.sqlite
-def test_a_farewell_goes_back_with_the_queue_that_it_waits_for(node, connecting):
+def test_messages_behind_a_farewell_keep_their_order(node, connecting):
+    """Also those that are sent while it waits for what the database has."""
     alice, there = connecting
     node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
-    others, back = [body for body in mixed(alice, 20, 60) if int(body) % 3 == 0], []
-    alice.send(f"<presence to='bob@{EVIL}' type='unavailable' id='farewell'/>")
+    mixed(alice, 20, 80)
+    farewell(alice)
+    send(alice, "second")
+    alice.ping()
+    reader, waits = taken(there), ["farewell", "second"]
+    while "second" not in came(reader):
+        send(alice, f"more{len(waits)}")
+        waits.append(f"more{len(waits)}")
+        alice.ping()
+        reader.say(f"<a xmlns='{xml.SM}' h='{len(came(reader))}'/>")
+    confirm(reader)
+    until("the database has none", lambda: pending(node) == 0)
+    assert [one for one in came(reader) if one in waits] == waits
+
+
+def test_a_farewell_goes_back_with_the_queue_that_it_waits_for(node, connecting, authority):
+    """And nothing is left of it: what comes next finds an empty queue."""
+    alice, there = connecting
+    node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
+    stored = mixed(alice, 20, 60)
+    others, back = [body for body in stored if int(body) % 3 == 0], []
+    farewell(alice)
+    send(alice, "second")
     alice.ping()
     node.ctl("set", "s2s.retry-for", "1s")
     there.close()
@@ -248,6 +273,21 @@ def test_a_farewell_goes_back_with_the_queue_that_it_waits_for(node, connecting)
     assert sorted(body for body, _ in back) == sorted([*others, "farewell"])
     assert dict(back)["farewell"] == "remote-server-timeout"
     assert node.rows("s2s", "list")[0]["queue"] == 0
+    node.ctl("set", "s2s.retry-for", "--default")
+    there = federation.Listener(EVIL, authority.issue(EVIL, EVIL))
+    federation.route(node, EVIL, there.port)
+    node.ctl_run("s2s", "retry", EVIL)
+    until("it connects", lambda: node.rows("s2s", "list")[0]["state"] != "failed")
+    not_stored(alice, "headline")
+    send(alice, "third")
+    assert errors(alice) == []
+    reader = taken(there)
+    confirm(reader)
+    waits = STORED + [body for body in stored if body not in others]
+    waits += ["second", "headline", "third"]
+    until("all", lambda: len(came(reader)) >= len(waits))
+    assert came(reader) == waits
+    there.close()
 
 
 @pytest.mark.skipif(not ejabberd.is_here(), reason="no ejabberd, or no dnsmasq")

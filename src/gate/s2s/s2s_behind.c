@@ -105,13 +105,13 @@ bool s2s_behind_is(const struct s2s_behind *b, const struct stanza *st, uint64_t
     return p != NULL && entry >= p->entry;
 }
 
-void s2s_behind_ends(struct s2s_behind *b)
+static void behind_forget(struct s2s_behind *b, bool all)
 {
     struct behind_pair *p;
     ensure(b->count == 0);
     b->shares = 0;
     for (uint32_t i = 0; (p = map_next(&b->pairs, &i)) != NULL;) {
-        if (p->next == 0) {
+        if (all || p->next == 0) {
             map_del(&b->pairs, behind_key(p));
             mem_free(&p);
             continue;
@@ -121,6 +121,9 @@ void s2s_behind_ends(struct s2s_behind *b)
         p->keeps = false;
     }
 }
+
+void s2s_behind_ends(struct s2s_behind *b) { behind_forget(b, false); }
+void s2s_behind_clear(struct s2s_behind *b) { behind_forget(b, true); }
 
 struct s2s_sent s2s_behind_take(struct s2s_behind *b)
 {

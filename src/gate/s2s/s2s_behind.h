@@ -40,5 +40,8 @@ bool s2s_behind_is(const struct s2s_behind *b, const struct stanza *st, uint64_t
 /* The inbox is empty: all that the database has goes before the next inbox, which begins with what
  * was kept; but for messages that came behind that. The caller takes what was kept first. */
 void s2s_behind_ends(struct s2s_behind *b);
+/* The inbox was refused, and what was kept, too: all that the database has goes before the next
+ * one. */
+void s2s_behind_clear(struct s2s_behind *b);
 /* The oldest that was kept, with its reference. count > 0. */
 struct s2s_sent s2s_behind_take(struct s2s_behind *b);

@@ -124,7 +124,9 @@ static void a_message_behind_what_is_kept_is_behind_the_next_inbox(void **state)
     s2s_behind_ends(&b);
     assert_true(is(&b, alice, 9) && is(&b, alice, 10));
     assert_false(is(&b, alice, 8) || has(&b, other, bob));
-    assert_true(keep(&b, alice, 4));
+    s2s_behind_clear(&b);
+    assert_false(has(&b, alice, bob) || is(&b, alice, 9));
+    assert_true(add(&b, alice, bob, 11) && keep(&b, alice, 4));
     s2s_behind_fini(&b); /* with one that is kept */
 }
 

@@ -568,11 +568,19 @@ void partner_inbox_shrank(struct partner *p)
     bool waits = p->state == ACTOR_LOADING || (p->state == ACTOR_READY && partner_is_linked(p));
     if (p->actor.inbox != NULL)
         return;
-    if (p->behind.count > 0 && waits)
+    if (p->behind.count > 0 && waits) {
         partner_kept_wait(p);
-    else
-        partner_kept_refuse(p);
-    s2s_behind_ends(&p->behind);
+        s2s_behind_ends(&p->behind);
+        return;
+    }
+    partner_kept_refuse(p);
+    s2s_behind_clear(&p->behind);
+}
+
+/* Of its pair, messages of the database are behind the inbox. */
+static bool partner_is_behind(const struct partner *p, const struct stanza *st)
+{
+    return s2s_behind_has(&p->behind, st, p->gate->connections);
 }
 
 /* One of the inbox: rules have perhaps changed for it, or messages that are behind it would go
@@ -580,7 +588,7 @@ void partner_inbox_shrank(struct partner *p)
 static bool partner_doubts(const struct partner *p, const struct stanza *st)
 {
     return p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version() ||
-           (!partner_is_farewell(st) && s2s_behind_has(&p->behind, st, p->gate->connections));
+           (!partner_is_farewell(st) && partner_is_behind(p, st));
 }
 
 static void partner_refuse(struct actor *a, const struct actor_item *item, enum err e)
@@ -825,7 +833,7 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
     struct stanza *st = s->st;
     const struct actor_item item = partner_item_of(s);
     bool first = p->actor.inbox == NULL, stored = s->id.entry != 0;
-    bool behind = !stored && s2s_behind_has(&p->behind, st, p->gate->connections);
+    bool behind = !stored && partner_is_behind(p, st);
     if (first)
         doubt_inbox_begins(p);
     if (!partner_room_for(p, st) || (stored && p->mail.kept && !partner_room_is_ample(p)) ||
@@ -914,7 +922,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
         stanza_unref(&st); /* the database was faster */
         return;
     }
-    if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
+    if (id->entry != 0 && (s2s_mail_leaves(&p->mail) || partner_is_behind(p, st))) {
         partner_overflows(p, &s);
     } else if (partner_refuses_now(p) || partner_pauses_for(p, &s)) {
         partner_refuse_sent(p, &s, true);
