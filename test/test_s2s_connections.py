@@ -451,9 +451,10 @@ class Line:
         return found
 
     def read(self):
-        """The body of the next message."""
+        """The body of the next message, or the id of presence."""
         self.count += 1
-        return self.until("<body>([^<]*)</body>.*?</message>")[1]
+        found = self.until("<body>([^<]*)</body>.*?</message>|<presence [^>]*id='([^']*)'")
+        return found[1] or found[2]
 
     def has_more(self):
         """Whether a message has come."""
@@ -567,28 +568,44 @@ def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, a
 
 
 @pytest.mark.sqlite
-def test_what_waits_before_the_database_does_not_go_behind_it_on_another(start, authority):
-    """Else the other one would send all that the database has first."""
+@pytest.mark.parametrize("other_waits", [False, True])
+@pytest.mark.parametrize("text", [
+    "<message to='{}' type='headline'><body>before</body></message>",
+    "<presence to='{}' id='before'/>", "<presence to='{}' type='unavailable' id='before'/>"],
+    ids=["headline", "presence", "farewell"])
+def test_what_waits_before_the_database_does_not_go_behind_it_on_another(start, authority, text,
+                                                                         other_waits):
+    """Though that one begins with what the database has."""
     listener = federation.Listener(OTHER, authority.issue("victim", OTHER))
     node = start(["alice"], ONE, connections=2, bidi="off", unacked_max=1, queue_stanzas=2)
     federation.route(node, OTHER, listener.port)
     alice = node.client("alice")
-    (other, _), (line, bob) = lines(node, alice, listener)
+    (other, carol), (line, bob) = lines(node, alice, listener)
     send(alice, bob, 0)
-    send(alice, bob, "before", "headline")
+    alice.send(text.format(bob))
     for n in 1, 2, 3:
         send(alice, bob, n)
     until("the last two are left", lambda: stored(node) == 4)
     assert line.read() == "0"
+    if other_waits:
+        for name in "held", "waits":
+            send(alice, carol, name, "headline")
+        alice.ping()
+        assert other.read() == "held"
     line.refuse()
     with listener.sock.accept()[0] as peer:
         listener.header(peer, "refused", "")
         peer.sendall(REFUSAL)
-    alice.expect("<message type='error' id='before'/>")
-    for n in range(4):
-        assert other.read() == str(n)
+    until("it takes over", lambda: streams(node, "out", "diverted"))
+    waits = ["0", "before", "1", "2", "3"]
+    if other_waits:
+        other.confirm()
+        waits.insert(0, "waits")
+    for one in waits:
+        assert other.read() == one
         other.confirm()
     until_confirmed(node)
+    assert "error" not in [e.get("type") for e in alice.inbox]
     listener.close()
 
 

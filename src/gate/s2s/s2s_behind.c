@@ -61,17 +61,28 @@ void s2s_behind_fini(struct s2s_behind *b)
     map_fini(&b->pairs);
 }
 
-bool s2s_behind_add(struct s2s_behind *b, const struct stanza *st, uint64_t entry)
+bool s2s_behind_is_full(const struct s2s_behind *b, const struct stanza *st)
+{
+    return b->pairs.count >= BEHIND_MAX && behind_find(b, st) == NULL;
+}
+
+/* Another connection hands over newer ones first. */
+void s2s_behind_add(struct s2s_behind *b, const struct stanza *st, uint64_t entry)
 {
     struct behind_pair *p = behind_find(b, st);
     ensure(entry > 0);
-    if (p == NULL && b->pairs.count >= BEHIND_MAX)
-        return false;
     if (p == NULL)
         p = behind_new(b, st, entry);
-    else if (p->keeps && p->next == 0)
+    if (p->keeps && (p->next == 0 || entry < p->next))
         p->next = entry;
-    return true;
+    else if (!p->keeps && entry < p->entry)
+        p->entry = entry;
+}
+
+uint64_t s2s_behind_first(const struct s2s_behind *b, const struct stanza *st)
+{
+    const struct behind_pair *p = behind_find(b, st);
+    return p == NULL || p->entry == UINT64_MAX ? 0 : p->entry;
 }
 
 bool s2s_behind_has(const struct s2s_behind *b, const struct stanza *st, unsigned connections)
@@ -84,7 +95,7 @@ bool s2s_behind_keeps(struct s2s_behind *b, const struct s2s_sent *s, uint64_t v
 {
     struct behind_pair *p = behind_find(b, s->st);
     ensure(s->id.entry == 0);
-    if (p == NULL ? b->pairs.count >= BEHIND_MAX : p->next != 0)
+    if (s2s_behind_is_full(b, s->st) || (p != NULL && p->next != 0))
         return false;
     if (p == NULL)
         p = behind_new(b, s->st, UINT64_MAX);
@@ -105,13 +116,12 @@ bool s2s_behind_is(const struct s2s_behind *b, const struct stanza *st, uint64_t
     return p != NULL && entry >= p->entry;
 }
 
-static void behind_forget(struct s2s_behind *b, bool all)
+void s2s_behind_ends(struct s2s_behind *b)
 {
     struct behind_pair *p;
-    ensure(b->count == 0);
     b->shares = 0;
     for (uint32_t i = 0; (p = map_next(&b->pairs, &i)) != NULL;) {
-        if (all || p->next == 0) {
+        if (p->next == 0) {
             map_del(&b->pairs, behind_key(p));
             mem_free(&p);
             continue;
@@ -122,8 +132,12 @@ static void behind_forget(struct s2s_behind *b, bool all)
     }
 }
 
-void s2s_behind_ends(struct s2s_behind *b) { behind_forget(b, false); }
-void s2s_behind_clear(struct s2s_behind *b) { behind_forget(b, true); }
+void s2s_behind_clear(struct s2s_behind *b)
+{
+    ensure(b->count == 0);
+    s2s_behind_ends(b);
+    s2s_behind_ends(b); /* and what came behind what was kept */
+}
 
 struct s2s_sent s2s_behind_take(struct s2s_behind *b)
 {

@@ -27,8 +27,12 @@ struct s2s_behind {
 
 void s2s_behind_init(struct s2s_behind *b);
 void s2s_behind_fini(struct s2s_behind *b); /* drops the references of `kept` */
-/* A message is left to the database. false: it would be of one pair too many. */
-bool s2s_behind_add(struct s2s_behind *b, const struct stanza *st, uint64_t entry);
+/* BEHIND_MAX pairs have some, and this one has none: its message is refused. */
+bool s2s_behind_is_full(const struct s2s_behind *b, const struct stanza *st);
+/* A message of the pair of `st` is left to the database, or is there and goes behind `st`. */
+void s2s_behind_add(struct s2s_behind *b, const struct stanza *st, uint64_t entry);
+/* The first of these messages; 0: there are none. */
+uint64_t s2s_behind_first(const struct s2s_behind *b, const struct stanza *st);
 /* Whether that stanza, which is not stored, must not go to the inbox. connections: of its domains.
  */
 bool s2s_behind_has(const struct s2s_behind *b, const struct stanza *st, unsigned connections);
@@ -38,7 +42,7 @@ bool s2s_behind_keeps(struct s2s_behind *b, const struct s2s_sent *s, uint64_t v
 /* Whether a message of the database, or st NULL, is behind the inbox. */
 bool s2s_behind_is(const struct s2s_behind *b, const struct stanza *st, uint64_t entry);
 /* The inbox is empty: all that the database has goes before the next inbox, which begins with what
- * was kept; but for messages that came behind that. The caller takes what was kept first. */
+ * is kept; but for messages that came behind that. */
 void s2s_behind_ends(struct s2s_behind *b);
 /* The inbox was refused, and what was kept, too: all that the database has goes before the next
  * one. */

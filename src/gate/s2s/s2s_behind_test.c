@@ -38,9 +38,11 @@ static bool is(const struct s2s_behind *b, const char *from, uint64_t entry)
 static bool add(struct s2s_behind *b, const char *from, const char *to, uint64_t entry)
 {
     struct stanza *st = from_to(from, to);
-    bool added = s2s_behind_add(b, st, entry);
+    bool full = s2s_behind_is_full(b, st);
+    if (!full)
+        s2s_behind_add(b, st, entry);
     stanza_unref(&st);
-    return added;
+    return !full;
 }
 
 static bool keep(struct s2s_behind *b, const char *from, uint64_t mark)

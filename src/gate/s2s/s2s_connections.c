@@ -104,19 +104,31 @@ bool s2s_is_ended(const struct worker *w)
     return g == NULL || s2s_worker(g, w)->out.stopped;
 }
 
+/* Of another connection, which carries its shares no more. */
+static void onward_take(struct worker *w, struct s2s_onward *m)
+{
+    const struct partner_name name = { jid_split(stanza_from(m->foreign.st)).domain,
+                                       jid_split(stanza_to(m->foreign.st)).domain, m->number };
+    struct stanza *st = m->foreign.st;
+    struct partner *p = partner_find(w, &name, true);
+    partner_pin(p);
+    partner_takes_over(p, (uint16_t)m->shares);
+    stanza_ref(st);
+    foreign_take(w, &m->foreign, m->number);
+    if (m->before != 0)
+        partner_is_followed(p, st, m->before);
+    stanza_unref(&st);
+    partner_unpin(p);
+}
+
 static void onward_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct s2s_onward *m = message;
-    struct jid to = jid_split(stanza_to(m->foreign.st));
     (void)from;
     if (m->shares != 0 && !s2s_is_ended(w))
-        partner_takes_over(
-            partner_find(w,
-                         &(struct partner_name){ jid_split(stanza_from(m->foreign.st)).domain,
-                                                 to.domain, m->number },
-                         true),
-            (uint16_t)m->shares);
-    foreign_take(w, &m->foreign, m->number);
+        onward_take(w, m);
+    else
+        foreign_take(w, &m->foreign, m->number);
 }
 
 static const struct message_field onward_fields[] = {
@@ -126,6 +138,7 @@ static const struct message_field onward_fields[] = {
     F_BOOL(struct s2s_onward, foreign.unshown),
     F_U32(struct s2s_onward, shares, UINT16_MAX),
     F_U8(struct s2s_onward, number, S2S_CONNECTIONS_MAX - 1),
+    F_U64(struct s2s_onward, before),
     { 0 },
 };
 const struct message_row s2s_onward_message = {

@@ -53,6 +53,7 @@ bool s2s_is_ended(const struct worker *w); /* it has no partners (any more) */
 struct s2s_onward {
     struct s2s_foreign foreign;
     uint32_t shares; /* of the partner that hands it on, a bit for each; 0: the home does */
+    uint64_t before; /* the first message of its pair that goes behind it; 0: none does */
     uint8_t number;
 };
 enum s2s_news_kind { NEWS_PENDING = 0, NEWS_CAME = 1, NEWS_RETRY = 2 };

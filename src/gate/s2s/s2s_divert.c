@@ -66,6 +66,7 @@ bool divert_begins(struct partner *p)
 void divert_sends(struct partner *p, struct s2s_sent *s)
 {
     ensure(p->diverts);
+    uint64_t before = s->id.entry == 0 ? s2s_behind_first(&p->behind, s->st) : 0;
     p->diverted_us = loop_now_us(partner_loop(p));
     home_send_to(p->worker, 0, divert_worker(p), &s2s_onward_message,
                  &(struct s2s_onward){ .foreign = { .st = s->st,
@@ -73,6 +74,7 @@ void divert_sends(struct partner *p, struct s2s_sent *s)
                                                     .sender = s->id.sender,
                                                     .unshown = s->id.unshown },
                                        .shares = p->shares,
+                                       .before = before,
                                        .number = p->diverted_to });
     s->st = NULL;
 }

@@ -568,9 +568,9 @@ void partner_inbox_shrank(struct partner *p)
     bool waits = p->state == ACTOR_LOADING || (p->state == ACTOR_READY && partner_is_linked(p));
     if (p->actor.inbox != NULL)
         return;
+    s2s_behind_ends(&p->behind);
     if (p->behind.count > 0 && waits) {
         partner_kept_wait(p);
-        s2s_behind_ends(&p->behind);
         return;
     }
     partner_kept_refuse(p);
@@ -583,21 +583,13 @@ static bool partner_is_behind(const struct partner *p, const struct stanza *st)
     return s2s_behind_has(&p->behind, st, p->gate->connections);
 }
 
-/* One of the inbox: rules have perhaps changed for it, or messages that are behind it would go
- * before it if another connection had both. */
-static bool partner_doubts(const struct partner *p, const struct stanza *st)
-{
-    return p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version() ||
-           (!partner_is_farewell(st) && partner_is_behind(p, st));
-}
-
 static void partner_refuse(struct actor *a, const struct actor_item *item, enum err e)
 {
     struct partner *p = partner_of(a);
     struct s2s_sent s = partner_item(item);
     (void)e;
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    partner_refuse_waited(p, &s, partner_doubts(p, item->st));
+    partner_refuse_waited(p, &s, p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version());
     partner_inbox_shrank(p);
 }
 
@@ -851,11 +843,14 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 /* One more stored message is behind the inbox. */
 static void partner_leaves(struct partner *p, const struct s2s_sent *s)
 {
-    if (p->actor.inbox == NULL || s2s_behind_add(&p->behind, s->st, s->id.entry))
-        s2s_mail_leave(&p->mail, s, true);
-    else
+    if (s2s_behind_is_full(&p->behind, s->st)) {
         s2s_mail_bounce(&p->mail, s,
                         stanza_make_error(s->st, SE_RESOURCE_CONSTRAINT, partner_overflow_words));
+        return;
+    }
+    if (p->actor.inbox != NULL)
+        s2s_behind_add(&p->behind, s->st, s->id.entry);
+    s2s_mail_leave(&p->mail, s, true);
 }
 
 /* It takes no more of what is not stored; what is, stays in the database. */
@@ -980,6 +975,12 @@ void partner_has_settled(struct partner *p, const struct outgoing_id *id)
 {
     actor_mark(&p->actor);
     s2s_mail_confirmed(&p->mail, id);
+}
+
+void partner_is_followed(struct partner *p, const struct stanza *st, uint64_t entry)
+{
+    if (p->actor.inbox != NULL)
+        s2s_behind_add(&p->behind, st, entry);
 }
 
 void partner_takes_over(struct partner *p, uint16_t shares)

@@ -74,6 +74,9 @@ void partner_has_settled(struct partner *p, const struct outgoing_id *id);
 /* It carries these shares of another one, too (gate/s2s/s2s_divert.h), those of the database as
  * well. */
 void partner_takes_over(struct partner *p, uint16_t shares);
+/* It was handed that stanza, which is not stored and goes before the messages of its pair that the
+ * database has from `entry` on. */
+void partner_is_followed(struct partner *p, const struct stanza *st, uint64_t entry);
 /* After the start of a node, and when another node has ended, on one worker: what its database has
  * is sent. */
 void partners_find_pending(struct worker *w);
