@@ -20,6 +20,7 @@ const struct room_part *const room_parts[] = {
     &query_part,
     &abroad_part,
     &abroad_seats_part,
+    &missed_part,
     NULL,
 };
 /* clang-format on */

@@ -14,6 +14,7 @@ extern const struct room_part hats_part;           /* XEP-0317 */
 extern const struct room_part invite_part;         /* §7.8 */
 extern const struct room_part joins_part;          /* who entered and left, for operators */
 extern const struct room_part mention_part;        /* push when mentioned */
+extern const struct room_part missed_part;         /* presence that was not sent is, later */
 extern const struct room_part moderate_part;       /* XEP-0424, XEP-0425 */
 extern const struct room_part query_part;          /* XEP-0313 */
 extern const struct room_part register_part;       /* §7.10 */

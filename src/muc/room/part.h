@@ -116,6 +116,9 @@ struct room_part {
     void (*leaves)(struct room *r, const struct seat *s, bool ends);
     void (*renamed)(struct room *r, const struct occupant *o); /* all its seats */
     void (*welcome)(struct room *r, const struct seat *s);
+    /* The presence of this nickname could not be sent to this seat, which is of another server and
+     * stays. Its client can make up such errors. */
+    void (*unsent)(struct room *r, struct seat *s, slice nick);
     /* Appends to the presence of an occupant, which all see; with its bare JID. */
     void (*presence)(struct xml_write *x, const struct room *r, slice bare);
 

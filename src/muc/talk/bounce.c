@@ -5,6 +5,7 @@
 #include "home/remote.h"
 #include "im/abroad.h"
 #include "muc/people/occupant.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza_error.h"
@@ -87,6 +88,14 @@ bool room_private_late(const struct room *r, const struct stanza *error)
            privates_have(&r->privates->away, private_of(stanza_from(error), error));
 }
 
+/* This server could not send it in time, or its queue was full. */
+static bool is_unsent_presence(const struct stanza *st)
+{
+    enum stanza_error error = error_of(st);
+    return st->kind == STANZA_PRESENCE && !stanza_to_is_bare(st) &&
+           (error == SE_RESOURCE_CONSTRAINT || error == SE_REMOTE_SERVER_TIMEOUT);
+}
+
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
  * session of this node, whose end is told by itself, it says nothing; nor in answer to a private
  * message, which comes from the nickname that is blocked. */
@@ -98,4 +107,6 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
                 !room_private_back(r, s, st);
     if (away || room_bounce_is_gone(r, st))
         room_seat_gone(r, s);
+    else if (list_linked(&s->away) && is_unsent_presence(st))
+        ROOM_EMIT(unsent, r, s, slice_from(stanza_to(st), st->to_bare_len + 1u));
 }

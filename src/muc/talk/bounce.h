@@ -20,5 +20,5 @@ bool room_private_back(const struct room *r, const struct seat *s, const struct 
  */
 bool room_private_late(const struct room *r, const struct stanza *error);
 /* An error from this seat (NULL: from nobody who is here) to what the room sent to it: the session
- * may be gone. */
+ * may be gone. If it stays, parts are told of presence that was not sent (`unsent`). */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);

@@ -1,0 +1,285 @@
+"""Presence that an occupant of another server did not get is sent again, as it is then: it sees
+nobody who has left, and everybody who came."""
+import pytest
+
+from muster import across, muc, xml
+from muster.across import ONE, OTHER
+from muster.client import until
+from muster.component import Component
+from muster.muc import Room, Seen
+from muster.wire import Wire
+from test_muc_config import hide
+from test_muc_ping import DOMAIN, SECRET
+from test_s2s_across_lost import join, metric
+from test_s2s_seats import SHORT, part
+
+TIGHT = {**SHORT, "s2s.retry-for": "1h", "s2s.resume-for": "none", "s2s.bidi": "off",
+         "muc.message-burst": "1000"}
+WHY = "the occupant stays, and what is sent to it is refused"
+STIRRED = 11  # presence stanzas of Cave.stir() to bob, with a crowd of 8
+
+
+def seen_by(client, room):
+    """{nickname: <show/>} of those whom the client sees in the room now, and the own nickname."""
+    client.ping()
+    there, own = {}, None
+    for e in client.log:
+        if not e.tag.endswith("}presence") or e.get("type") == "error" \
+                or muc.split(e.get("from"))[0] != room.jid:
+            continue
+        seen = Seen(e)
+        if not seen.gone:
+            there[seen.nick] = seen.show
+            own = seen.nick if 110 in seen.codes else own
+        elif there.pop(seen.nick, None) is not None or seen.nick == own:
+            assert seen.nick != own or 303 in seen.codes, f"it takes itself for removed: {seen}"
+    return there, own
+
+
+class Cave:
+    """A room of alice with bob, who is of the other server, and carol's sessions."""
+
+    def __init__(self, one, other, count):
+        self.one = one
+        self.room = Room("cave", ONE)
+        self.alice, self.bob = one.client("alice", "a"), other.client("bob", "b")
+        self.room.create(self.alice, "alice", persistentroom=True)
+        self.room.enter(self.bob, "bob")
+        self.crowd = [one.client("carol", f"c{n}") for n in range(count)]
+        for n, client in enumerate(self.crowd):
+            self.room.enter(client, f"c{n}")
+        until("bob sees all", lambda: len(seen_by(self.bob, self.room)[0]) == count + 2)
+
+    def change(self, client, to, inner=""):
+        client.send(f"<presence to='{self.room.at(to)}'>{inner}</presence>")
+
+    def stir(self):
+        """Nearly all leave, one comes, one has another nickname, one another availability."""
+        first, second, *others = self.crowd
+        for n, client in enumerate(others):
+            self.room.leave(client, f"c{n + 2}")
+        self.change(first, "renamed")
+        self.change(second, "c1", "<show>dnd</show>")
+        self.change(self.alice, "alice", "<show>away</show>")
+        self.room.enter(self.one.client("carol", "late"), "late")
+        return {"alice": "away", "bob": None, "renamed": None, "c1": "dnd", "late": None}
+
+    def bob_sees(self, there):
+        until(f"bob sees {there}", lambda: seen_by(self.bob, self.room)[0] == there)
+
+
+# --- what is refused ---
+
+
+@pytest.fixture
+def narrow(make_server, tmp_path):
+    """Both servers, and what carries all from ours to the other one. Nearly nothing may wait once
+    it is narrow()."""
+    one, other = across.start(make_server, tmp_path, settings=TIGHT, why=WHY)
+    wire = Wire(other.s2s_port)
+    across.route(one, OTHER, wire.port)
+
+    def narrow():
+        one.ctl("set", "s2s.queue-stanzas", "2")
+        one.ctl("set", "s2s.unacked-max", "1")
+        wire.say("f")
+
+    yield one, other, wire, narrow
+    wire.close()
+
+
+def test_a_full_queue_leaves_no_ghosts(narrow):
+    """Presence is refused when it is sent again, too, and no domain is told to be back."""
+    one, other, wire, begin = narrow
+    cave = Cave(one, other, 8)
+    begin()
+    there = cave.stir()
+    until("it is refused again", lambda: metric(one, "muster_s2s_overflows") > STIRRED)
+    wire.say("-")
+    cave.bob_sees(there)
+    assert "event=domain.back" not in one.log()
+
+
+def test_who_was_renamed_hears_of_that_first(narrow):
+    """Else it would take itself for removed by the unavailable presence of the old nickname."""
+    one, other, wire, begin = narrow
+    cave = Cave(one, other, 0)
+    begin()
+    for show in ("away", "dnd", "xa") * 3:
+        cave.change(cave.alice, "alice", f"<show>{show}</show>")
+    cave.change(cave.bob, "renamed")
+    assert 303 in cave.room.gone(cave.alice, "bob").codes
+    cave.room.presence(cave.alice, "renamed")
+    wire.say("-")
+    cave.bob_sees({"alice": "xa", "renamed": None})
+    assert seen_by(cave.bob, cave.room)[1] == "renamed"
+
+
+def test_a_long_failure_of_the_link_leaves_no_ghosts(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, settings={**TIGHT, "s2s.retry-for": "1s"},
+                              why=WHY)
+    cave = Cave(one, other, 4)
+    part(one, other)
+    there = cave.stir()
+    behind = cave.alice.error("get", "<query xmlns='jabber:iq:version'/>", to=cave.room.at("bob"))
+    assert behind[0] == "remote-server-timeout"
+    join(one, other)
+    cave.bob_sees(there)
+    cave.room.expect_nothing(cave.alice, f"<presence from='{cave.room.at('bob')}' "
+                             "type='unavailable'/>")
+
+
+# --- errors, as a component says them of its users ---
+
+
+class Bots:
+    """Users of a component in the cave, who say that they have not got presence."""
+
+    def __init__(self, server, cave, *names):
+        self.component, self.cave = Component(server, DOMAIN, SECRET), cave
+        self.component.ping()
+        server.rows("metrics")  # all workers have heard that it has come: it is not "back" later
+        for name in names:
+            self.enter(name)
+
+    def enter(self, name):
+        self.component.send(f"<presence from='{name}@{DOMAIN}/r' to='{self.cave.at(name)}'>"
+                            f"{muc.X}</presence>")
+        self.component.expect(lambda e: muc.is_subject(e) and e.get("to") == f"{name}@{DOMAIN}/r")
+        self.component.inbox.clear()
+
+    def leave(self, name):
+        self.component.send(f"<presence from='{name}@{DOMAIN}/r' to='{self.cave.at(name)}' "
+                            "type='unavailable'/>")
+        assert self.told(name).gone
+
+    def refuse(self, name, *nicks, condition="resource-constraint"):
+        self.component.send("".join(
+            f"<presence type='error' from='{name}@{DOMAIN}/r' to='{self.cave.at(nick)}'>"
+            f"<error type='wait'><{condition} xmlns='{xml.STANZA_ERROR}'/></error></presence>"
+            for nick in nicks))
+
+    def told(self, name):
+        """The next presence that comes to it."""
+        return Seen(self.component.expect(lambda e: e.tag.endswith("}presence")
+                                          and e.get("to") == f"{name}@{DOMAIN}/r"))
+
+    def flush(self, name):
+        """What the room has said before has come."""
+        self.component.send(f"<iq type='get' id='flush' from='{name}@{DOMAIN}/r' "
+                            f"to='{self.cave.at(name)}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        self.component.expect("<iq id='flush'/>")
+
+    def forget(self, name):
+        self.flush(name)
+        self.component.inbox.clear()
+
+    def nothing_came(self, name):
+        self.flush(name)
+        assert not [e for e in self.component.inbox if e.tag.endswith("}presence")
+                    and e.get("to") == f"{name}@{DOMAIN}/r"]
+
+
+@pytest.fixture
+def server(make_server):
+    server = make_server("alice", "carol", component=True,
+                         settings=muc.owners("anonymous"), why="a room that shows no addresses")
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    return server
+
+
+@pytest.fixture
+def cave(alice):
+    return Room("cave").create(alice, "alice", persistentroom=True, whois="moderators")
+
+
+def test_made_up_errors_bring_presence_once(server, cave, alice):
+    """Of the own nickname first; unavailable presence of a nickname that nobody has."""
+    bots = Bots(server, cave, "bot", "other")
+    bots.refuse("bot", *["nobody", "alice", "Alice", "bot"] * 20)
+    assert 110 in bots.told("bot").codes
+    nobody, present, case = (bots.told("bot") for _ in range(3))
+    assert (nobody.nick, nobody.gone, nobody.standing) == ("nobody", True, ("none", "none"))
+    assert (present.nick, present.gone, present.jid) == ("alice", False, None)
+    assert (case.nick, case.gone) == ("Alice", True)
+    for client in "bot", "other":
+        bots.nothing_came(client)
+    assert not [e for e in alice.inbox if e.tag.endswith("}presence") and e.get("type")]
+
+
+@pytest.mark.parametrize("condition", ["not-acceptable", "internal-server-error", "forbidden"])
+def test_other_errors_bring_nothing(server, cave, condition):
+    bots = Bots(server, cave, "bot", "clock")
+    bots.refuse("bot", "alice", condition=condition)
+    bots.refuse("clock", "alice")
+    bots.told("clock")
+    bots.nothing_came("bot")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_has_left_is_told_nothing(server, cave, alice, again):
+    """Also if it has entered again."""
+    bots = Bots(server, cave, "bot", "clock")
+    bots.refuse("bot", "alice", "nobody")
+    bots.leave("bot")
+    if again:
+        bots.enter("bot")
+    bots.forget("clock")
+    bots.refuse("clock", "alice")
+    assert bots.told("clock").nick == "alice"
+    bots.nothing_came("bot")
+
+
+@pytest.mark.parametrize("how", ["destroyed", "stopped"])
+def test_the_room_ends(server, cave, alice, how):
+    bots = Bots(server, cave, "bot")
+    bots.refuse("bot", "alice", "nobody")
+    bots.forget("bot")
+    if how == "stopped":
+        server.stop()
+        return
+    assert cave.destroy(alice).get("type") == "result"
+    assert bots.told("bot").destroy is not None
+    bots.cave = Room("second").create(alice, "alice")
+    bots.enter("clock")
+    bots.refuse("clock", "alice")
+    assert bots.told("clock").nick == "alice"
+    bots.nothing_came("bot")
+
+
+def test_the_seat_with_the_most_gives_way(server, cave, alice):
+    """Not the one that comes when there is no more room."""
+    bots = Bots(server, cave, "bot", "honest")
+    bots.refuse("bot", *(f"n{n}" for n in range(1000)))
+    bots.refuse("honest", "alice")
+    assert 333 in cave.gone(alice, "bot").codes
+    assert bots.told("honest").nick == "bot"
+    assert bots.told("honest").nick == "alice"
+    bots.enter("bot")
+
+
+def test_it_is_sent_what_it_may_see(server, cave, alice):
+    """Neither roles that the room does not show, nor hidden occupants, nor addresses but to
+    moderators."""
+    carol = server.client("carol", "c")
+    bots = Bots(server, cave, "bot", "boss")
+    cave.set_role(alice, "boss", "moderator")
+    cave.enter(carol, "carol")
+    bots.forget("boss")
+    for name, jid in ("bot", None), ("boss", str(carol)):
+        bots.refuse(name, "carol")
+        seen = bots.told(name)
+        assert (seen.gone, seen.jid) == (False, jid)
+    cave.leave(carol, "carol")
+    cave.set_affiliation(alice, carol.bare, "admin")
+    hide(cave, carol, "carol")
+    cave.entered(carol)
+    bots.forget("boss")
+    bots.refuse("boss", "carol")
+    assert bots.told("boss").gone
+    cave.configure(alice, presencebroadcast=["moderator"])
+    bots.forget("boss")
+    bots.refuse("boss", "bot", "alice", "boss")
+    assert 110 in bots.told("boss").codes
+    assert bots.told("boss").gone
+    assert not bots.told("boss").gone
