@@ -49,6 +49,8 @@ ALONE = {
                   "does",
     "muc_abroad_seats": "the same: it keeps the seats of occupants of other servers over a restart "
                         "(test_s2s_seats.py)",
+    "muc_missed": "the same: it sends presence again to occupants of other servers alone "
+                  "(test_muc_ghosts.py)",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
     "outgoing": "it counts stored messages for other servers; a seed has one server "
