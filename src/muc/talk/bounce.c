@@ -88,12 +88,13 @@ bool room_private_late(const struct room *r, const struct stanza *error)
            privates_have(&r->privates->away, private_of(stanza_from(error), error));
 }
 
-/* This server could not send it in time, or its queue was full. */
+/* This server could not send it in time, did not find the other one, or its queue was full. */
 static bool is_unsent_presence(const struct stanza *st)
 {
     enum stanza_error error = error_of(st);
     return st->kind == STANZA_PRESENCE && !stanza_to_is_bare(st) &&
-           (error == SE_RESOURCE_CONSTRAINT || error == SE_REMOTE_SERVER_TIMEOUT);
+           (error == SE_RESOURCE_CONSTRAINT || error == SE_REMOTE_SERVER_TIMEOUT ||
+            error == SE_REMOTE_SERVER_NOT_FOUND);
 }
 
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
