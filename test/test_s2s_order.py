@@ -254,6 +254,7 @@ def test_messages_behind_a_farewell_keep_their_order(node, connecting):
     assert [one for one in came(reader) if one in waits] == waits
 
 
+@pytest.mark.sqlite
 def test_a_farewell_goes_back_with_the_queue_that_it_waits_for(node, connecting, authority):
     """And nothing is left of it: what comes next finds an empty queue."""
     alice, there = connecting

@@ -189,6 +189,19 @@ static void the_inbox_goes_first_for_the_same_addresses_alone(void **state)
     stanza_unref(&other);
 }
 
+/* Messages that are judged again are counted from the front. Where one of these goes, the next one
+ * was taken for judged. */
+static void those_behind_a_message_that_goes_are_judged(void **state)
+{
+    (void)state;
+    wait_in_memory(1);
+    wait_in_memory(2);
+    partner->forbid.judged = 1;
+    partners_sender_gone(t.w, SLICE("alice@localhost"));
+    assert_null(partner->actor.inbox);
+    assert_int_equal(partner->forbid.judged, 0);
+}
+
 /* Another hold ends: what the database has is next, and not the inbox that began behind it. */
 static void the_inbox_waits_for_the_database_whatever_else_ends(void **state)
 {
@@ -361,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pages_begin_anew_with_more_shares, start, stop),
         cmocka_unit_test_setup_teardown(what_others_left_ends_the_last_pass, start, stop),
         cmocka_unit_test_setup_teardown(a_hint_leaves_the_order_as_it_is, start, stop),
+        cmocka_unit_test_setup_teardown(those_behind_a_message_that_goes_are_judged, start, stop),
         cmocka_unit_test_setup_teardown(the_inbox_goes_first_for_the_same_addresses_alone, start,
                                         stop),
         cmocka_unit_test_setup_teardown(the_inbox_waits_for_the_database_whatever_else_ends, start,
