@@ -1,4 +1,5 @@
 """Jobs: work that takes long is listed while it runs and when it has ended, and can be canceled."""
+import contextlib
 import getpass
 import os
 import re
@@ -382,7 +383,19 @@ def stays_verify(server, _, tmp_path):
     head = name.read_bytes()[:4096]
     name.unlink()
     os.mkfifo(name)
-    return (*begin(server, "backup", "verify", backup), lambda: name.write_bytes(head))
+    process, job = begin(server, "backup", "verify", backup)
+
+    def release():
+        """If it is canceled before it has opened the file, nobody reads that."""
+        def is_read_or_over():
+            with contextlib.suppress(OSError):
+                file = os.open(name, os.O_WRONLY | os.O_NONBLOCK)
+                os.write(file, head)
+                os.close(file)
+                return True
+            return process.poll() is not None
+        until("it reads the file, or has ended", is_read_or_over)
+    return process, job, release
 
 
 def stays_long(server, *command):
