@@ -480,6 +480,14 @@ def send(client, to, body, kind="chat"):
     client.send(f"<message to='{to}' type='{kind}' id='{body}'><body>{body}</body></message>")
 
 
+def fails(line, listener):
+    """The server ends the stream, and refuses the next one: another connection takes over."""
+    line.refuse()
+    with listener.sock.accept()[0] as peer:
+        listener.header(peer, "refused", "")
+        peer.sendall(REFUSAL)
+
+
 def lines(node, client, listener, session=""):
     """Both connections of a pair, the first one first, and for each somebody whom it reaches."""
     found = {}
@@ -517,10 +525,7 @@ def test_what_a_connection_has_confirmed_does_not_go_out_on_another(start, autho
     disk.turn(sync_ms=slow_disk.STILL)
     line.confirm()
     assert line.read() == "1"
-    line.refuse()
-    with listener.sock.accept()[0] as peer:
-        listener.header(peer, "refused", "")
-        peer.sendall(REFUSAL)
+    fails(line, listener)
     bodies = []
     while bodies[-1:] != ["4"]:
         bodies.append(other.read())
@@ -531,14 +536,21 @@ def test_what_a_connection_has_confirmed_does_not_go_out_on_another(start, autho
     listener.close()
 
 
-@pytest.mark.sqlite
-def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, authority):
-    """Something waits for the other one, too, and goes before what that reads from the database."""
+@pytest.fixture
+def narrow(start, authority):
+    """Two connections, on which one stanza is sent ahead and two wait; alice, and both lines."""
     listener = federation.Listener(OTHER, authority.issue("victim", OTHER))
     node = start(["alice"], ONE, connections=2, bidi="off", unacked_max=1, queue_stanzas=2)
     federation.route(node, OTHER, listener.port)
     alice = node.client("alice")
-    (other, carol), (line, bob) = lines(node, alice, listener)
+    yield node, listener, alice, *lines(node, alice, listener)
+    listener.close()
+
+
+@pytest.mark.sqlite
+def test_what_waits_behind_the_database_does_not_overtake_it_on_another(narrow):
+    """Something waits for the other one, too, and goes before what that reads from the database."""
+    node, listener, alice, (other, carol), (line, bob) = narrow
     for n in range(5):
         send(alice, bob, n)
     until("the last two are left", lambda: stored(node) == 5)
@@ -551,10 +563,7 @@ def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, a
         send(alice, carol, text, "headline")
     alice.ping()
     assert other.read() == "held"
-    line.refuse()
-    with listener.sock.accept()[0] as peer:
-        listener.header(peer, "refused", "")
-        peer.sendall(REFUSAL)
+    fails(line, listener)
     until("it takes over", lambda: streams(node, "out", "diverted"))
     alice.ping()
     send(alice, bob, "after", "headline")
@@ -564,7 +573,6 @@ def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, a
         other.confirm()
     until_confirmed(node)
     assert "error" not in [e.get("type") for e in alice.inbox]
-    listener.close()
 
 
 @pytest.mark.sqlite
@@ -573,14 +581,9 @@ def test_what_waits_behind_the_database_does_not_overtake_it_on_another(start, a
     "<message to='{}' type='headline'><body>before</body></message>",
     "<presence to='{}' id='before'/>", "<presence to='{}' type='unavailable' id='before'/>"],
     ids=["headline", "presence", "farewell"])
-def test_what_waits_before_the_database_does_not_go_behind_it_on_another(start, authority, text,
-                                                                         other_waits):
+def test_what_waits_before_the_database_does_not_go_behind_it_on_another(narrow, text, other_waits):
     """Though that one begins with what the database has."""
-    listener = federation.Listener(OTHER, authority.issue("victim", OTHER))
-    node = start(["alice"], ONE, connections=2, bidi="off", unacked_max=1, queue_stanzas=2)
-    federation.route(node, OTHER, listener.port)
-    alice = node.client("alice")
-    (other, carol), (line, bob) = lines(node, alice, listener)
+    node, listener, alice, (other, carol), (line, bob) = narrow
     send(alice, bob, 0)
     alice.send(text.format(bob))
     for n in 1, 2, 3:
@@ -592,10 +595,7 @@ def test_what_waits_before_the_database_does_not_go_behind_it_on_another(start, 
             send(alice, carol, name, "headline")
         alice.ping()
         assert other.read() == "held"
-    line.refuse()
-    with listener.sock.accept()[0] as peer:
-        listener.header(peer, "refused", "")
-        peer.sendall(REFUSAL)
+    fails(line, listener)
     until("it takes over", lambda: streams(node, "out", "diverted"))
     waits = ["0", "before", "1", "2", "3"]
     if other_waits:
@@ -606,7 +606,6 @@ def test_what_waits_before_the_database_does_not_go_behind_it_on_another(start, 
         other.confirm()
     until_confirmed(node)
     assert "error" not in [e.get("type") for e in alice.inbox]
-    listener.close()
 
 
 # --- Prosody ---
