@@ -171,8 +171,8 @@ def ended(alice, reader, waits, back):
 
 @pytest.mark.sqlite
 def test_only_a_full_queue_refuses(node, connecting):
-    """Stored messages take half of it at most, and all of them come. What is not stored and would
-    overtake those that found no room goes back. All that comes is in order."""
+    """Stored messages take half of it at most, and all of them come. Other messages go back if they
+    would overtake stored ones that found no room. All that comes is in order."""
     alice, there = connecting
     node.ctl("set", "s2s.queue-stanzas", str(QUEUE))
     waits, back = STORED + mixed(alice, 20, 100), []

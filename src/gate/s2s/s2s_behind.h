@@ -1,10 +1,10 @@
 /* s2s_behind: pairs of addresses that have stored messages behind the inbox of one partner: too
  * much waited, so these were left to the database, and go when the inbox is empty
- * (gate/s2s/s2s_mail.h). What is not stored and comes behind them must not wait in that inbox, as
- * it would overtake them (RFC 6120 §10.1). It is refused, or kept here until the inbox is empty:
- * unavailable presence, since nobody sends it again, and a server that does not hear it shows a
- * ghost; and what another connection hands over when it fails, since that is no reason to refuse
- * it.
+ * (gate/s2s/s2s_mail.h). A stanza of such a pair that is not stored must not wait in that inbox, as
+ * it would overtake them (RFC 6120 §10.1). It is refused, with two exceptions, which are kept here
+ * until the inbox is empty. Unavailable presence is, since nobody sends it again, and a server that
+ * does not hear it shows a ghost. Stanzas that another connection hands over when it fails are,
+ * since that is no reason to refuse them.
  *
  * A pair is a full JID and the account that it writes to. Two pairs with the same hash count as
  * one. Confined to the worker of its partner. */

@@ -109,8 +109,8 @@ static void all_pairs_of_a_share_may_be_behind(void **state)
     s2s_behind_fini(&b);
 }
 
-/* What is kept goes to the next inbox, and the message behind it behind that; one more would
- * have to go behind both. */
+/* A farewell that is kept goes to the next inbox, and the message behind it goes behind that inbox.
+ * A second farewell would have to go behind both, so it is not kept. */
 static void a_message_behind_what_is_kept_is_behind_the_next_inbox(void **state)
 {
     struct s2s_behind b;

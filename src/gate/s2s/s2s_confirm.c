@@ -671,8 +671,7 @@ static void partner_drops(struct partner *p, const struct partner_gone *gone)
     s2s_unacked_gone(&p->unacked, gone->pick, gone->arg);
     if (p->doubt.inbox > p->actor.inbox_stanzas)
         p->doubt.inbox = p->actor.inbox_stanzas;
-    p->forbid.judged =
-        0; /* some of these have gone, perhaps: as many behind them were passed over */
+    p->forbid.judged = 0; /* it counts from the front, where some have gone, perhaps */
     partner_inbox_shrank(p);
 }
 
