@@ -703,6 +703,10 @@ def test_blacklist_and_whitelist(host, alice, bob):
         says(alice, to)
         alice.expect("<message type='error' id='x'><error><policy-violation "
                      "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+        for kind in "", "type='subscribe'":
+            alice.send(f"<presence to='{to}' {kind} id='p'/>")
+            alice.expect(f"<presence type='error' id='p' from='{to}'><error><policy-violation "
+                         "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>")
     says(bob, ALICE)
     bob.expect("<message type='error' id='x'><error><policy-violation "
                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")

@@ -641,6 +641,9 @@ def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign, authority
     alice = node.client("alice", domain=ONE)
     say(alice, f"x@{FAR}", "m")
     bounced(alice, "policy-violation", "m")
+    for kind in "", "type='subscribe'", "type='probe'":
+        alice.send(f"<presence to='x@{FAR}' {kind} id='p'/>")
+        bounced(alice, "policy-violation", "p", "presence")
     say(alice, "x@near.test", "n")
     assert "this account" in text_of(bounced(alice, "not-allowed", "n"))
     node.ctl("federation", "allow", FAR)

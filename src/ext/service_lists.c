@@ -89,9 +89,7 @@ static enum verdict service_lists_refuse(const struct stanza *st, struct refusal
 {
     why->error = SE_POLICY_VIOLATION;
     why->text = SLICE("the server does not communicate with this address");
-    return st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT
-               ? DROP
-               : REFUSE;
+    return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
 }
 
 static enum verdict service_lists_check(struct session *s, struct stanza **st, struct refusal *why)
@@ -103,9 +101,10 @@ static enum verdict service_lists_check(struct session *s, struct stanza **st, s
 static enum verdict service_lists_block(struct account *a, const struct stanza *st,
                                         struct refusal *why)
 {
-    return service_lists_is_refused(account_node(a), stanza_from(st))
-               ? service_lists_refuse(st, why)
-               : PASS;
+    if (!service_lists_is_refused(account_node(a), stanza_from(st)))
+        return PASS;
+    /* An answer to presence would only tell that there is an account. */
+    return st->kind == STANZA_PRESENCE ? DROP : service_lists_refuse(st, why);
 }
 
 static const struct command_ask blacklist[] = {

@@ -215,13 +215,19 @@ static enum verdict federation_arrives(struct worker *w, const struct stanza *st
     return federation_refused(st, why, REFUSED_REQUESTS);
 }
 
+/* What a client itself sends is answered, presence too. */
+static enum verdict client_refused(const struct stanza *st)
+{
+    return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
+}
+
 static enum verdict user_refused(const struct account *a, const struct stanza *st,
                                  struct refusal *why)
 {
     why->error = SE_NOT_ALLOWED;
     why->text = federation_refusal(a);
     metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
-    return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
+    return client_refused(st);
 }
 
 static enum verdict address_refused(const struct stanza *st, struct refusal *why)
@@ -402,8 +408,10 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
         return farewell_check(a, st);
     if (!may)
         return user_refused(a, *st, why);
-    if (blocked)
-        return address_refused(*st, why);
+    if (blocked) {
+        address_refused(*st, why);
+        return client_refused(*st);
+    }
     if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
         federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
                               loop_now_us(worker_loop(a->worker)));
