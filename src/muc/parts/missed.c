@@ -11,10 +11,11 @@
  * first. A client must learn its new nickname before the old one becomes unavailable. Otherwise it
  * would believe that it was removed.
  *
- * A seat waits FIRST_MS after a refusal. The pause doubles each time that sending fails again, up
- * to LONGEST_MS. When the domain is back, the seat does not wait any longer. The pause is needed
- * because no such word comes when a queue was only full. It also limits clients that make up
- * errors: such a client gets presence at this pace, and no other client gets any.
+ * A seat waits FIRST_MS after a refusal. If all that is sent then is refused again, the pause
+ * doubles, up to LONGEST_MS. If a part gets through, the queue is only short, and the pause halves,
+ * down to SHORTEST_MS. When the domain is back, the seat does not wait any longer. The pause is
+ * needed because no such word comes when a queue was only full. It also limits clients that make up
+ * errors: such a client gets one presence stanza for one error, and no other client gets any.
  *
  * Limits: NICKS_MAX nicknames for all seats of a room. Beyond that, the seat with the most of them
  * leaves with status 333, as if its server was lost. When it enters again, it is told of all
@@ -46,6 +47,7 @@ enum {
     NICKS_MAX = 1000,
     AT_ONCE = 64,   /* presence stanzas */
     PAUSE_MS = 100, /* before the next */
+    SHORTEST_MS = 250,
     FIRST_MS = 2000,
     LONGEST_MS = 30 * 1000,
     QUIET_US = 120 * 1000 * 1000 /* after this time the pause is FIRST_MS again */
@@ -67,6 +69,8 @@ struct missed {
     uint64_t due_us;  /* when they are sent */
     uint64_t sent_us; /* when some were last sent; 0: never, or before its domain was back */
     bool tried;       /* some were sent since due_us was set */
+    uint32_t sent;    /* stanzas, the last time that it was due */
+    uint32_t refused; /* since then */
     slice jid;        /* in this block */
 };
 
@@ -116,10 +120,8 @@ static void missed_free(struct missed *m)
 
 /* A refusal. */
 
-static void missed_wake(const struct worker *w, uint64_t ms)
+static void missed_wake(struct missed_worker *all, struct loop *loop, uint64_t ms)
 {
-    struct missed_worker *all = *worker_state(w, worker_slot);
-    struct loop *loop = worker_loop(w);
     if (!timer_is_set(&all->timer) || timer_left_ms(loop, &all->timer) > ms)
         timer_set(loop, &all->timer, ms);
 }
@@ -147,14 +149,28 @@ static struct missed *missed_get(struct room *r, const struct seat *s)
 /* One failure refuses many stanzas. Only the first of them sets the time. */
 static void missed_delay(struct missed *m, uint64_t now_us)
 {
-    bool again = m->sent_us > 0 && now_us - m->sent_us < QUIET_US;
+    const struct worker *w = m->room->worker;
+    m->refused++;
     if (m->count > 0 && !m->tried)
         return;
-    uint32_t pause_ms = again ? 2 * m->pause_ms : FIRST_MS;
-    m->pause_ms = pause_ms < LONGEST_MS ? pause_ms : LONGEST_MS;
+    if (m->sent_us == 0 || now_us - m->sent_us >= QUIET_US) {
+        m->pause_ms = FIRST_MS;
+        m->sent = 0;
+    }
     m->due_us = now_us + (uint64_t)m->pause_ms * 1000;
     m->tried = false;
-    missed_wake(m->room->worker, m->pause_ms);
+    missed_wake(*worker_state(w, worker_slot), worker_loop(w), m->pause_ms);
+}
+
+/* It is due. The next pause is longer or shorter than the last one. */
+static void missed_begin(struct missed *m)
+{
+    if (m->sent > 0 && m->refused < m->sent)
+        m->pause_ms = m->pause_ms / 2 > SHORTEST_MS ? m->pause_ms / 2 : SHORTEST_MS;
+    else if (m->sent > 0)
+        m->pause_ms = 2 * m->pause_ms < LONGEST_MS ? 2 * m->pause_ms : LONGEST_MS;
+    m->sent = m->refused = 0;
+    m->tried = true;
 }
 
 static bool missed_has(const struct missed *m, slice nick)
@@ -231,8 +247,10 @@ static unsigned missed_send(struct missed *m, unsigned most, uint64_t now_us)
         struct missed_nick *next = CONTAINER_OF(m->nicks.next, struct missed_nick, node);
         slice nick = slice_dup(room_scratch(m->room), missed_nick_text(next));
         missed_nick_free(m, next);
+        if (!m->tried)
+            missed_begin(m);
         m->sent_us = now_us;
-        m->tried = true;
+        m->sent++;
         missed_tell(m->room, s, nick);
     }
     return n;
@@ -263,7 +281,7 @@ static void missed_run(struct timer *t, struct loop *loop)
     if (next_us == UINT64_MAX)
         return;
     uint64_t ms = next_us > now_us ? (next_us - now_us) / 1000 : 0;
-    timer_set(loop, t, ms > PAUSE_MS ? ms : PAUSE_MS);
+    missed_wake(all, loop, ms > PAUSE_MS ? ms : PAUSE_MS);
 }
 
 static void missed_domain_back(struct worker *w, slice domain)
@@ -275,7 +293,8 @@ static void missed_domain_back(struct worker *w, slice domain)
             continue;
         m->due_us = m->sent_us = 0;
         m->tried = false;
-        missed_wake(w, 0);
+        m->sent = 0;
+        missed_wake(all, worker_loop(w), 0);
     }
 }
 
