@@ -135,38 +135,42 @@ def test_a_long_failure_of_the_link_leaves_no_ghosts(make_server, tmp_path):
 class Bots:
     """Users of a component in the cave, who say that they have not got presence."""
 
-    def __init__(self, server, cave, *names):
-        self.component, self.cave = Component(server, DOMAIN, SECRET), cave
+    def __init__(self, server, cave, *names, domain=DOMAIN):
+        self.component, self.cave = Component(server, domain, SECRET), cave
+        self.domain = domain
         self.component.ping()
         server.rows("metrics")  # all workers have heard that it has come: it is not "back" later
         for name in names:
             self.enter(name)
 
+    def jid(self, name):
+        return f"{name}@{self.domain}/r"
+
     def enter(self, name):
-        self.component.send(f"<presence from='{name}@{DOMAIN}/r' to='{self.cave.at(name)}'>"
+        self.component.send(f"<presence from='{self.jid(name)}' to='{self.cave.at(name)}'>"
                             f"{muc.X}</presence>")
-        self.component.expect(lambda e: muc.is_subject(e) and e.get("to") == f"{name}@{DOMAIN}/r")
+        self.component.expect(lambda e: muc.is_subject(e) and e.get("to") == self.jid(name))
         self.component.inbox.clear()
 
     def leave(self, name):
-        self.component.send(f"<presence from='{name}@{DOMAIN}/r' to='{self.cave.at(name)}' "
+        self.component.send(f"<presence from='{self.jid(name)}' to='{self.cave.at(name)}' "
                             "type='unavailable'/>")
         assert self.told(name).gone
 
     def refuse(self, name, *nicks, condition="resource-constraint"):
         self.component.send("".join(
-            f"<presence type='error' from='{name}@{DOMAIN}/r' to='{self.cave.at(nick)}'>"
+            f"<presence type='error' from='{self.jid(name)}' to='{self.cave.at(nick)}'>"
             f"<error type='wait'><{condition} xmlns='{xml.STANZA_ERROR}'/></error></presence>"
             for nick in nicks))
 
     def told(self, name):
         """The next presence that comes to it."""
         return Seen(self.component.expect(lambda e: e.tag.endswith("}presence")
-                                          and e.get("to") == f"{name}@{DOMAIN}/r"))
+                                          and e.get("to") == self.jid(name)))
 
     def flush(self, name):
         """What the room has said before has come."""
-        self.component.send(f"<iq type='get' id='flush' from='{name}@{DOMAIN}/r' "
+        self.component.send(f"<iq type='get' id='flush' from='{self.jid(name)}' "
                             f"to='{self.cave.at(name)}'><ping xmlns='urn:xmpp:ping'/></iq>")
         self.component.expect("<iq id='flush'/>")
 
@@ -177,7 +181,7 @@ class Bots:
     def nothing_came(self, name):
         self.flush(name)
         assert not [e for e in self.component.inbox if e.tag.endswith("}presence")
-                    and e.get("to") == f"{name}@{DOMAIN}/r"]
+                    and e.get("to") == self.jid(name)]
 
 
 @pytest.fixture
@@ -194,17 +198,39 @@ def cave(alice):
 
 
 def test_made_up_errors_bring_presence_once(server, cave, alice):
-    """Of the own nickname first; unavailable presence of a nickname that nobody has."""
+    """Unavailable presence of a nickname that nobody has."""
     bots = Bots(server, cave, "bot", "other")
     bots.refuse("bot", *["nobody", "alice", "Alice", "bot"] * 20)
-    assert 110 in bots.told("bot").codes
-    nobody, present, case = (bots.told("bot") for _ in range(3))
+    nobody, present, case, own = (bots.told("bot") for _ in range(4))
+    assert 110 in own.codes
     assert (nobody.nick, nobody.gone, nobody.standing) == ("nobody", True, ("none", "none"))
     assert (present.nick, present.gone, present.jid) == ("alice", False, None)
     assert (case.nick, case.gone) == ("Alice", True)
     for client in "bot", "other":
         bots.nothing_came(client)
     assert not [e for e in alice.inbox if e.tag.endswith("}presence") and e.get("type")]
+
+
+def test_a_former_nickname_has_changed(server, cave, alice):
+    """Who has not heard of the change believes that it is still called so: unavailable presence
+    alone would tell it that it was removed. Another may have that nickname now."""
+    bots = Bots(server, cave, "bot")
+    for nick in "second", "third":
+        bots.component.send(f"<presence from='{bots.jid('bot')}' to='{cave.at(nick)}'/>")
+        assert 303 in bots.told("bot").codes
+        assert bots.told("bot").nick == nick
+    bots.refuse("bot", "second", "third", "bot")
+    second, own, first = (bots.told("bot") for _ in range(3))
+    for seen, nick in (first, "bot"), (second, "second"):
+        assert (seen.nick, seen.gone, seen.new_nick) == (nick, True, "third")
+        assert {303, 110} <= set(seen.codes)
+    assert (own.nick, own.gone) == ("third", False)
+    bots.enter("bot2")
+    cave.enter(server.client("carol", "c"), "second")
+    bots.forget("bot")
+    bots.refuse("bot", "second")
+    taken = bots.told("bot")
+    assert (taken.nick, taken.gone) == ("second", False)
 
 
 @pytest.mark.parametrize("condition", ["not-acceptable", "internal-server-error", "forbidden"])
@@ -258,6 +284,21 @@ def test_the_seat_with_the_most_gives_way(server, cave, alice):
     bots.enter("bot")
 
 
+def test_many_seats_of_a_domain_put_out_none_of_another(server, cave, alice):
+    many = Bots(server, cave, *(f"bot{n}" for n in range(10)))
+    server.ctl("component", "add", "honest.localhost", "--secret", SECRET)
+    honest = Bots(server, cave, "honest", domain="honest.localhost")
+    honest.refuse("honest", *(f"h{n}" for n in range(200)))
+    honest.flush("honest")
+    for n in range(10):
+        many.refuse(f"bot{n}", *(f"n{m}" for m in range(90)))
+    left = Seen(alice.expect(lambda e: e.tag.endswith("}presence") and e.get("type")))
+    assert left.gone and left.nick.startswith("bot")
+    for n in range(10):
+        many.flush(f"bot{n}")
+    cave.expect_nothing(alice, f"<presence from='{cave.at('honest')}' type='unavailable'/>")
+
+
 def test_it_is_sent_what_it_may_see(server, cave, alice):
     """Neither roles that the room does not show, nor hidden occupants, nor addresses but to
     moderators."""
@@ -280,6 +321,6 @@ def test_it_is_sent_what_it_may_see(server, cave, alice):
     cave.configure(alice, presencebroadcast=["moderator"])
     bots.forget("boss")
     bots.refuse("boss", "bot", "alice", "boss")
-    assert 110 in bots.told("boss").codes
     assert bots.told("boss").gone
     assert not bots.told("boss").gone
+    assert 110 in bots.told("boss").codes

@@ -16,7 +16,9 @@ enum {
     ODD_NAMED_AT = 2, /* enum stanza_named */
     ODD_NAMED = 3 << ODD_NAMED_AT,
     ODD_ARRIVED = 16,
-    ODD_MAX = 31
+    ODD_REFUSED_AT = 5, /* enum stanza_refused */
+    ODD_REFUSED = 3 << ODD_REFUSED_AT,
+    ODD_MAX = 127
 };
 
 /* Packing. */
@@ -38,7 +40,8 @@ static void pack_stanza(struct buf *out, const struct stanza *st)
     size_t head = out->len, odd = 0;
     if (st != NULL)
         odd = (st->type == TYPE_INVALID ? ODD_TYPE : 0) | (st->bad_to ? ODD_TO : 0) |
-              (st->arrived ? ODD_ARRIVED : 0) | (size_t)st->named << ODD_NAMED_AT;
+              (st->arrived ? ODD_ARRIVED : 0) | (size_t)st->named << ODD_NAMED_AT |
+              (size_t)st->refused_kind << ODD_REFUSED_AT;
     message_number_pack(out, odd, 1);
     message_number_pack(out, 0, sizeof(uint32_t));
     if (st != NULL)
@@ -123,6 +126,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
     (*out)->bad_to = (odd & ODD_TO) != 0;
     (*out)->arrived = (odd & ODD_ARRIVED) != 0;
     (*out)->named = (uint8_t)((odd & ODD_NAMED) >> ODD_NAMED_AT);
+    (*out)->refused_kind = (uint8_t)((odd & ODD_REFUSED) >> ODD_REFUSED_AT);
     return true;
 }
 

@@ -225,6 +225,7 @@ static struct all full_message(void)
     m.st->bad_to = true;
     m.st->named = NAMED_MAIL;
     m.st->arrived = true;
+    m.st->refused_kind = REFUSED_PROBE;
     return m;
 }
 
@@ -276,6 +277,7 @@ static void assert_same(const struct all *a, const struct all *b)
     assert_int_equal(a->st->bad_to, b->st->bad_to);
     assert_int_equal(a->st->named, b->st->named);
     assert_int_equal(a->st->arrived, b->st->arrived);
+    assert_int_equal(a->st->refused_kind, b->st->refused_kind);
     assert_null(b->other);
 }
 

@@ -279,6 +279,19 @@ static void watch_forget(struct watch *d)
 
 /* What this server says itself for a server that it does not reach, or that it does not let the
  * request go to. Every other answer comes from there. */
+bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *far)
+{
+    struct elem e, condition;
+    *far = false;
+    if (error->type != TYPE_ERROR || error->arrived ||
+        !abroad_is(w, jid_split(stanza_from(error)).domain) ||
+        !stanza_child(error, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
+        return false;
+    enum stanza_error se = stanza_error_find(condition.name);
+    *far = se == SE_REMOTE_SERVER_TIMEOUT;
+    return *far || se == SE_RESOURCE_CONSTRAINT;
+}
+
 enum abroad_answer abroad_answer_of(const struct stanza *reply)
 {
     struct elem e, condition;

@@ -66,5 +66,8 @@ enum abroad_answer {
     ABROAD_FROM_ANYWHERE /* either of them */
 };
 enum abroad_answer abroad_answer_of(const struct stanza *reply); /* NULL: there is none */
+/* Whether an error is of this server, and says that what it answers could not be sent to a foreign
+ * domain: there was no room, or its server was not reached in time. far: the latter. */
+bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *far);
 
 extern const struct feature abroad_feature;

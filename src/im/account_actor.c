@@ -60,7 +60,7 @@ static enum routed account_handle_stanza(struct account *a, struct stanza *st, s
     /* The subscriptions of a disabled account stay, so it says no "unsubscribed". What others
      * change of them stays with its sender (roster_out) and is said again when the account is
      * enabled. */
-    if (a->disabled && st->type != TYPE_SUBSCRIBE)
+    if (a->disabled && st->type != TYPE_SUBSCRIBE && st->type != TYPE_ERROR)
         stanza_unref(&st);
     else
         presence_to_nobody(a->worker, st);
@@ -281,7 +281,7 @@ void accounts_start(struct worker *w)
 
 /* Presence for an account that is not loaded reaches nobody: it has no session (architecture §3).
  * Only what changes its roster needs it, and the probe of another server, whose answer is in the
- * roster. */
+ * roster. An error to presence of a session that has ended does not. */
 static bool needs_account(const struct worker *w, const struct stanza *st)
 {
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_PROBE)
@@ -296,7 +296,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
     struct account *a = account_seek(w, stanza_to_bare(st));
     if (a == NULL) {
         if (!needs_account(w, st)) {
-            stanza_unref(&st);
+            presence_to_nobody(w, st);
             return ROUTED;
         }
         a = account_make(w, stanza_to_bare(st), 0);

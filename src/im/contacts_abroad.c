@@ -287,32 +287,81 @@ static bool contact_was_unreached(struct account *a, const struct stanza *st)
     if (!stanza_to_is_bare(st) || !abroad_is(a->worker, jid_split(contact).domain) ||
         !unsubscribe_again_holds(a, contact))
         return false;
-    errands_unsubscribe(contacts_worker_of(a->worker)->errands, a->jid, contact);
+    (void)errands_refused(contacts_worker_of(a->worker)->errands, ERRAND_UNSUBSCRIBE, a->jid,
+                          contact, false);
     return true;
+}
+
+static slice error_resource(const struct stanza *st)
+{
+    return slice_from(stanza_to(st), st->to_bare_len + 1u);
 }
 
 static bool is_of_directed(const struct account *a, const struct stanza *error)
 {
-    const struct session *s =
-        account_session(a, slice_from(stanza_to(error), error->to_bare_len + 1u));
+    const struct session *s = account_session(a, error_resource(error));
     return s != NULL && presence_is_sent(s, stanza_from_bare(error));
 }
 
-/* What the server has sent for an account found no room: probes, answers to probes, its broadcast
+/* Errors of this server to what it has sent for an account, or a resource of it: there was no room,
+ * or the other server was not reached. */
+
+static bool contact_heard_no_farewell(struct worker *w, const struct stanza *st, bool far)
+{
+    return !stanza_to_is_bare(st) &&
+           errands_refused(contacts_worker_of(w)->errands, ERRAND_FAREWELL, stanza_to(st),
+                           stanza_from(st), far);
+}
+
+static void contacts_error_to_nobody(struct worker *w, const struct stanza *st)
+{
+    bool far;
+    if (abroad_is_unsent(w, st, &far) && st->refused_kind == REFUSED_UNAVAILABLE)
+        (void)contact_heard_no_farewell(w, st, far);
+}
+
+static bool contact_was_not_told(struct account *a, const struct stanza *st, bool far)
+{
+    struct errands *errands = contacts_worker_of(a->worker)->errands;
+    slice contact = stanza_from_bare(st);
+    switch (st->refused_kind) {
+    case REFUSED_UNAVAILABLE: /* its client is gone, or does not know who sees it */
+        return !stanza_to_is_bare(st) && presence_is_over(a, error_resource(st), stanza_from(st)) &&
+               contact_heard_no_farewell(a->worker, st, far);
+    case REFUSED_AVAILABLE:
+        return !stanza_to_is_bare(st) && !is_of_directed(a, st) && roster_is_seen(a, contact) &&
+               errands_refused(errands, ERRAND_SHOW, stanza_to(st), contact, far);
+    case REFUSED_PROBE:
+        return !stanza_to_is_bare(st) && roster_sees(a, contact) &&
+               errands_refused(errands, ERRAND_PROBE, stanza_to(st), contact, far);
+    default:
+        return stanza_to_is_bare(st) && errands_are_done(errands, a->jid, contact) &&
+               errands_refused(errands, ERRAND_ASK, a->jid, contact, far);
+    }
+}
+
+/* The other server had no room: it does not say for what. */
+static bool contact_had_no_room(struct account *a, const struct stanza *st)
+{
+    slice contact = stanza_from_bare(st);
+    return st->arrived && is_out_of_room(st) && !stanza_to_is_bare(st) && !is_of_directed(a, st) &&
+           abroad_is(a->worker, jid_split(contact).domain) &&
+           (roster_sees(a, contact) || roster_is_seen(a, contact)) &&
+           errands_refused(contacts_worker_of(a->worker)->errands, ERRAND_TELL, a->jid, contact,
+                           false);
+}
+
+/* What the server has sent for an account did not get through: probes, answers to probes, broadcast
  * presence (RFC 6121 §4.2.2, §4.3). No client waits for an answer to these, and it would take the
  * error for a contact that has gone (§4.2.3); so they are sent again. The sender of directed
  * presence hears of it. A request goes out from the bare JID (§3.1.2): the user waits for its
  * answer, unless requests are being repeated. true: no client is told. */
-static bool contact_found_no_room(struct account *a, const struct stanza *st)
+static bool contact_did_not_hear(struct account *a, const struct stanza *st)
 {
-    struct errands *errands = contacts_worker_of(a->worker)->errands;
-    slice contact = stanza_from_bare(st);
-    if (stanza_to_is_bare(st))
-        return errands_again(errands, a->jid, contact);
-    if (is_of_directed(a, st) || !abroad_is(a->worker, jid_split(contact).domain) ||
-        !(roster_sees(a, contact) || roster_is_seen(a, contact)))
-        return false;
-    return errands_refused(errands, a->jid, contact);
+    bool far;
+    return contact_was_unreached(a, st) ||
+           (abroad_is_unsent(a->worker, st, &far) ? contact_was_not_told(a, st, far)
+                                                  : contact_had_no_room(a, st));
 }
 
 /* Of those that may speak, one is forgotten for another. */
@@ -385,10 +434,7 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
         abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
         spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_unreached(st) &&
-        contact_was_unreached(a, st))
-        return DROP;
-    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_out_of_room(st) &&
-        contact_found_no_room(a, st))
+        contact_did_not_hear(a, st))
         return DROP;
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
         st->from_len == st->from_bare_len || !abroad_is_other(a->worker, domain))
@@ -554,6 +600,7 @@ static void contacts_domain_back(struct worker *w, slice domain)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
     struct place *p;
+    errands_back(cw->errands, domain);
     for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
         if (slice_eq(pair_domain(&p->pair), domain) && abroad_pair(w, pair_local(&p->pair), domain))
             p->is_lost = false;
@@ -772,6 +819,7 @@ const struct feature contacts_abroad_feature = {
     .metrics = (struct metric *const[]){ &contacts_gone, NULL },
     .account.slot = &account_slot,
     .account.unload = contacts_forget,
+    .account.error_to_nobody = contacts_error_to_nobody,
     .account.contact_shown = contacts_shown,
     .session.available = contacts_session_available,
     .session.unavailable = contacts_session_unavailable,

@@ -20,34 +20,37 @@ enum {
     PAUSE_MS = 100,             /* before the next */
     WIDE_MS = 1000,             /* a server that has just started connects first */
     PING_MS = 5000,             /* for the answer behind a portion: some servers give none */
-    AGAIN_MS = 1000,            /* after a portion that found no room */
-    REFUSALS_MAX = 100,         /* such portions in a row; then what is refused is not done again */
-    LATE_MAX = 100,             /* the same for refusals outside of portions */
-    LANE_MAX = ERRANDS_MAX / 8, /* of one lane; then what is refused is not done again: a server may
-                                   say so as often as it likes, and others have errands, too */
-    QUIET_MS = 10 * 1000        /* without any of them; then they are counted anew */
+    AGAIN_MS = 1000,            /* after a refusal */
+    SOON_MS = 250,              /* after a portion of which a part got through */
+    FAR_MS = 30 * 1000,         /* the longest after one whose server was not reached */
+    FAR_DOUBLES = 5,            /* so often AGAIN_MS doubles before it is FAR_MS */
+    FAILURES_MAX = 100,         /* then what is refused is not done again */
+    LANE_MAX = ERRANDS_MAX / 8, /* of one lane; the same: a server may say so as often as it likes,
+                                   and others have errands, too */
+    QUIET_MS = 10 * 1000,       /* for that long a lane stays that has nothing to do */
+    ERRAND_KEY_MAX = 2 * JID_MAX + 2
 };
 
 struct errand {
     struct list node; /* in lane.errands, or errands.wide */
-    bool unsubscribe; /* it is only to say that */
-    uint16_t account_len, contact_len;
-    char text[]; /* account, contact */
+    uint16_t who_len, to_len;
+    char key[]; /* who, '\n', to, a digit: enum errand_kind */
 };
 
 /* Those from a domain of ours to a foreign one. */
 struct lane {
     struct errands *all;
     struct list errands;
-    uint32_t count;    /* of these */
+    struct map known;  /* the same by key: each once; its count */
     struct list ready; /* in errands.ready, or not linked */
     bool busy;         /* a portion is under way */
-    bool refused;      /* some of it found no room */
-    uint8_t refusals;
-    uint8_t late;       /* at most LATE_MAX: how often refusals outside of portions came */
-    bool quiet;         /* nothing is to be done: it stays, until `again`, for that count */
-    struct ask *ask;    /* the ping behind the portion */
-    struct timer again; /* then it is ready */
+    bool far;          /* since it began, the server was not reached */
+    bool quiet;        /* nothing is to be done: it stays, until `again`, for its failures */
+    uint8_t portion;   /* errands: fewer if some are refused */
+    uint8_t failures;  /* portions in a row of which nothing got through: at most FAILURES_MAX */
+    uint32_t sent, refused; /* stanzas of the last portion; since it began */
+    struct ask *ask;        /* the ping behind the portion */
+    struct timer again;     /* then it is ready */
     uint16_t domain_len, local_len;
     char key[]; /* domain, '/', local */
 };
@@ -84,10 +87,29 @@ static slice errand_lane_make_key(char key[LANE_KEY_MAX], slice domain, slice lo
     return (slice){ key, domain.len + 1 + local.len };
 }
 
-static slice errand_account(const struct errand *e) { return (slice){ e->text, e->account_len }; }
-static slice errand_contact(const struct errand *e)
+static slice errand_key(const void *item)
 {
-    return (slice){ e->text + e->account_len, e->contact_len };
+    const struct errand *e = item;
+    return (slice){ e->key, e->who_len + 1u + e->to_len + 1u };
+}
+static slice errand_who(const struct errand *e) { return (slice){ e->key, e->who_len }; }
+static slice errand_to(const struct errand *e)
+{
+    return (slice){ e->key + e->who_len + 1, e->to_len };
+}
+static enum errand_kind errand_kind(const struct errand *e)
+{
+    return (enum errand_kind)(e->key[e->who_len + 1 + e->to_len] - '0');
+}
+static slice errand_make_key(char key[ERRAND_KEY_MAX], enum errand_kind kind, slice who, slice to)
+{
+    ensure(who.len > 0 && who.len <= JID_MAX && to.len <= JID_MAX);
+    memcpy(key, who.ptr, who.len);
+    key[who.len] = '\n';
+    if (to.len > 0)
+        memcpy(key + who.len + 1, to.ptr, to.len);
+    key[who.len + 1 + to.len] = (char)('0' + kind);
+    return (slice){ key, who.len + 1 + to.len + 1 };
 }
 
 static void errands_wake(struct errands *all, uint64_t ms)
@@ -124,7 +146,9 @@ static struct lane *lane_get(struct errands *all, slice domain, slice local)
     l = mem_zalloc(sizeof *l + domain.len + 1 + local.len);
     l->all = all;
     l->again.fn = lane_again;
+    l->portion = ERRANDS_PORTION;
     list_init(&l->errands);
+    map_init(&l->known, errand_key);
     l->domain_len = (uint16_t)domain.len;
     l->local_len = (uint16_t)local.len;
     (void)errand_lane_make_key(l->key, domain, local);
@@ -139,15 +163,13 @@ static void lane_rouse(struct lane *l)
     l->quiet = false;
 }
 
-static struct errand *errand_make(struct errands *all, slice account, slice contact)
+static struct errand *errand_make(struct errands *all, slice key, slice who, slice to)
 {
-    ensure(account.len > 0 && account.len <= JID_MAX && contact.len <= JID_MAX);
-    struct errand *e = mem_zalloc(sizeof *e + account.len + contact.len);
-    e->account_len = (uint16_t)account.len;
-    e->contact_len = (uint16_t)contact.len;
-    memcpy(e->text, account.ptr, account.len);
-    if (contact.len > 0)
-        memcpy(e->text + account.len, contact.ptr, contact.len);
+    ensure(key.len == who.len + to.len + 2);
+    struct errand *e = mem_zalloc(sizeof *e + key.len);
+    e->who_len = (uint16_t)who.len;
+    e->to_len = (uint16_t)to.len;
+    memcpy(e->key, key.ptr, key.len);
     all->count++;
     return e;
 }
@@ -159,26 +181,37 @@ static void errand_free(struct errands *all, struct errand *e)
     mem_free(&e);
 }
 
-static struct errand *errand_put(struct errands *all, slice account, slice contact)
+static struct lane *lane_between(struct errands *all, slice who, slice to)
 {
-    struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
-    struct errand *e = errand_make(all, account, contact);
+    return lane_get(all, jid_split(to).domain, jid_split(who).domain);
+}
+
+static void errand_put(struct errands *all, enum errand_kind kind, slice who, slice to)
+{
+    char text[ERRAND_KEY_MAX];
+    slice key = errand_make_key(text, kind, who, to);
+    struct lane *l = lane_between(all, who, to);
     lane_rouse(l);
-    list_append(&l->errands, &e->node);
-    l->count++;
+    if (map_get(&l->known, key) == NULL) {
+        struct errand *e = errand_make(all, key, who, to);
+        list_append(&l->errands, &e->node);
+        map_put(&l->known, e);
+    }
     lane_is_ready(l);
-    return e;
 }
 
 void errands_add(struct errands *all, slice account, slice contact)
 {
+    char key[ERRAND_KEY_MAX];
     if (all->count >= ERRANDS_MAX)
         return;
     if (contact.len > 0) {
-        (void)errand_put(all, account, contact);
+        errand_put(all, ERRAND_TELL, account, contact);
         return;
     }
-    list_append(&all->wide, &errand_make(all, account, contact)->node);
+    struct errand *e =
+        errand_make(all, errand_make_key(key, ERRAND_TELL, account, contact), account, contact);
+    list_append(&all->wide, &e->node);
     errands_wake(all, WIDE_MS);
 }
 
@@ -188,68 +221,46 @@ bool errands_wait(const struct errands *all, slice domain, slice local)
     return l != NULL && !l->quiet;
 }
 
-static bool lane_ends_with(const struct lane *l, slice account, slice contact)
+static void lane_pause(struct lane *l, uint64_t ms)
 {
-    const struct errand *last = CONTAINER_OF(l->errands.prev, const struct errand, node);
-    return !list_empty(&l->errands) && !last->unsubscribe &&
-           slice_eq(errand_account(last), account) && slice_eq(errand_contact(last), contact);
+    if (l->far)
+        ms = l->failures < FAR_DOUBLES ? (uint64_t)AGAIN_MS << l->failures : FAR_MS;
+    timer_set(worker_loop(l->all->worker), &l->again, ms);
 }
 
-/* An errand has several stanzas, and each may be refused. */
-static void errand_put_once(struct errands *all, const struct lane *l, slice account, slice contact)
+bool errands_are_done(const struct errands *all, slice who, slice to)
 {
-    if (!lane_ends_with(l, account, contact))
-        (void)errand_put(all, account, contact);
+    const struct lane *l = lane_find(all, jid_split(to).domain, jid_split(who).domain);
+    return l != NULL && l->busy;
 }
 
-bool errands_again(struct errands *all, slice account, slice contact)
+bool errands_refused(struct errands *all, enum errand_kind kind, slice who, slice to, bool far)
 {
-    struct lane *l = lane_find(all, jid_split(contact).domain, jid_split(account).domain);
-    if (l == NULL || !l->busy || l->refusals >= REFUSALS_MAX || l->count >= LANE_MAX ||
-        all->count >= ERRANDS_MAX)
-        return false;
-    l->refused = true;
-    errand_put_once(all, l, account, contact);
-    return true;
-}
-
-static void lane_is_late(struct lane *l)
-{
-    ensure(!l->busy && !l->quiet && l->late < LATE_MAX);
-    if (list_linked(&l->ready) || timer_is_set(&l->again))
-        return;
-    l->late++;
-    timer_set(worker_loop(l->all->worker), &l->again, AGAIN_MS);
-}
-
-bool errands_refused(struct errands *all, slice account, slice contact)
-{
-    if (all->stopped || errands_again(all, account, contact))
+    if (all->stopped)
         return true;
     if (all->count >= ERRANDS_MAX)
         return false;
-    struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
-    if (l->busy || l->late >= LATE_MAX || l->count >= LANE_MAX)
+    struct lane *l = lane_between(all, who, to);
+    if (l->failures >= FAILURES_MAX || l->known.count >= LANE_MAX)
         return false;
     lane_rouse(l);
-    lane_is_late(l);
-    errand_put_once(all, l, account, contact);
+    l->refused++;
+    l->far = l->far || far;
+    if (!l->busy && !list_linked(&l->ready) && !timer_is_set(&l->again))
+        lane_pause(l, AGAIN_MS);
+    errand_put(all, kind, who, to);
     return true;
 }
 
-void errands_unsubscribe(struct errands *all, slice account, slice contact)
+void errands_back(struct errands *all, slice domain)
 {
-    if (all->stopped || all->count >= ERRANDS_MAX)
-        return;
-    struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
-    if (l->count >= LANE_MAX || (l->busy ? l->refusals >= REFUSALS_MAX : l->late >= LATE_MAX))
-        return;
-    lane_rouse(l);
-    if (l->busy)
-        l->refused = true;
-    else
-        lane_is_late(l);
-    errand_put(all, account, contact)->unsubscribe = true;
+    struct lane *l;
+    for (uint32_t i = 0; (l = map_next(&all->lanes, &i)) != NULL;) {
+        if (l->quiet || !timer_is_set(&l->again) || !slice_eq(lane_domain(l), domain))
+            continue;
+        timer_cancel(&l->again);
+        lane_is_ready(l);
+    }
 }
 
 /* Doing them. */
@@ -257,17 +268,66 @@ void errands_unsubscribe(struct errands *all, slice account, slice contact)
 /* An account that is here, and online. */
 static struct account *errand_sender(const struct errands *all, const struct errand *e)
 {
-    struct account *a = account_find(all->worker, errand_account(e));
+    struct account *a = account_find(all->worker, jid_bare_of(errand_who(e)));
     return a != NULL && a->state == ACTOR_READY && account_available(a) > 0 ? a : NULL;
 }
 
-static void errand_tell(struct account *a, slice contact)
+static unsigned errand_tell(struct account *a, slice contact)
 {
-    if (roster_is_seen(a, contact))
+    bool seen = roster_is_seen(a, contact), sees = roster_sees(a, contact);
+    if (seen)
         presence_show(a, contact);
-    if (roster_sees(a, contact))
+    if (sees)
         presence_probe(a, contact);
     subscription_ask_again(a, contact);
+    return 1 + account_available(a) * ((unsigned)seen + sees);
+}
+
+static unsigned errand_tell_one(struct account *a, const struct errand *e)
+{
+    struct session *s = account_session(a, jid_split(errand_who(e)).resource);
+    bool probe = errand_kind(e) == ERRAND_PROBE;
+    slice contact = errand_to(e);
+    if (s == NULL || !(probe ? roster_sees(a, contact) : roster_is_seen(a, contact)))
+        return 0;
+    presence_tell(s, contact, probe ? TYPE_PROBE : TYPE_AVAILABLE);
+    return 1;
+}
+
+/* Also of an account without a session. */
+static unsigned errand_say_farewell(const struct errands *all, const struct errand *e)
+{
+    slice resource = errand_who(e), to = errand_to(e);
+    ensure(jid_split(resource).resource.len > 0 && to.len > 0);
+    const struct account *a = account_find(all->worker, jid_bare_of(resource));
+    if (!node_is_home(all->worker, jid_bare_of(resource)) ||
+        (a != NULL && !presence_is_over(a, jid_split(resource).resource, to)))
+        return 0;
+    route_send(all->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, resource, to,
+                                        (slice){ 0 }, (slice){ 0 }));
+    return 1;
+}
+
+/* The number of stanzas, about: 0: there was nothing to say any more. */
+static unsigned errand_do(const struct errands *all, const struct errand *e)
+{
+    if (errand_kind(e) == ERRAND_FAREWELL)
+        return errand_say_farewell(all, e);
+    struct account *a = errand_sender(all, e);
+    if (a == NULL)
+        return 0;
+    switch (errand_kind(e)) {
+    case ERRAND_TELL:
+        return errand_tell(a, errand_to(e));
+    case ERRAND_ASK:
+        subscription_ask_again(a, errand_to(e));
+        return 1;
+    case ERRAND_UNSUBSCRIBE:
+        unsubscribe_again_say(a, errand_to(e));
+        return 1;
+    default:
+        return errand_tell_one(a, e);
+    }
 }
 
 static void errand_spread(struct errands *all, const struct errand *e)
@@ -288,9 +348,8 @@ static void lane_ponged(struct worker *w, void *arg, const struct stanza *reply)
     ensure(l->busy);
     l->ask = NULL;
     l->busy = false;
-    l->refusals = l->refused ? (uint8_t)(l->refusals + 1) : 0;
-    if (l->refused)
-        timer_set(worker_loop(l->all->worker), &l->again, AGAIN_MS);
+    if (l->refused > 0)
+        lane_pause(l, l->refused < l->sent ? SOON_MS : AGAIN_MS);
     else
         lane_is_ready(l);
 }
@@ -315,15 +374,9 @@ static void lane_free(struct lane *l)
 {
     ensure(!l->busy && l->ask == NULL && list_empty(&l->errands) && !list_linked(&l->ready));
     timer_cancel(&l->again);
+    map_fini(&l->known);
     map_del(&l->all->lanes, errand_lane_key(l));
     mem_free(&l);
-}
-
-static void lane_rest(struct lane *l)
-{
-    ensure(l->late > 0);
-    l->quiet = true;
-    timer_set(worker_loop(l->all->worker), &l->again, QUIET_MS);
 }
 
 /* Nothing is left to be done. A server that refuses everything later than a portion lasts would be
@@ -331,10 +384,29 @@ static void lane_rest(struct lane *l)
 static void lane_end(struct lane *l)
 {
     ensure(!l->busy && list_empty(&l->errands));
-    if (l->late == 0 || l->quiet)
+    if (l->quiet || l->sent == 0) {
         lane_free(l);
-    else
-        lane_rest(l);
+        return;
+    }
+    l->quiet = true;
+    timer_set(worker_loop(l->all->worker), &l->again, QUIET_MS);
+}
+
+/* What became of the last portion. */
+static void lane_judge(struct lane *l)
+{
+    ensure(!l->busy && !l->quiet);
+    if (l->refused == 0)
+        l->portion = l->portion < ERRANDS_PORTION / 2 ? (uint8_t)(2 * l->portion) : ERRANDS_PORTION;
+    else if (l->portion > 1)
+        l->portion /= 2;
+    if (l->refused < l->sent)
+        l->failures = 0;
+    else if (l->sent > 0 && l->failures < FAILURES_MAX)
+        l->failures++;
+    ensure(l->portion > 0 && l->failures <= FAILURES_MAX);
+    l->sent = l->refused = 0;
+    l->far = false;
 }
 
 /* A portion; how many it has. */
@@ -344,30 +416,29 @@ static unsigned lane_go(struct lane *l)
     char home[JID_MAX];
     size_t home_len = 0;
     unsigned done = 0;
+    if (list_empty(&l->errands)) {
+        lane_end(l);
+        return 0;
+    }
+    lane_judge(l);
     l->busy = true;
-    l->refused = false;
-    for (; done < ERRANDS_PORTION && !l->refused && !list_empty(&l->errands); done++) {
+    for (; done < l->portion && l->refused == 0 && !list_empty(&l->errands); done++) {
         struct errand *e = CONTAINER_OF(list_pop(&l->errands), struct errand, node);
-        l->count--;
-        struct account *a = errand_sender(all, e);
-        if (a != NULL) {
-            memcpy(home, a->jid.ptr, a->jid.len);
-            home_len = a->jid.len;
-            if (e->unsubscribe)
-                unsubscribe_again_say(a, errand_contact(e));
-            else
-                errand_tell(a, errand_contact(e));
+        slice account = jid_bare_of(errand_who(e));
+        map_del(&l->known, errand_key(e));
+        unsigned sent = errand_do(all, e);
+        if (sent > 0) {
+            memcpy(home, account.ptr, account.len);
+            home_len = account.len;
         }
+        l->sent += sent;
         errand_free(all, e);
     }
     if (home_len > 0) {
         lane_ping(l, (slice){ home, home_len });
     } else {
         l->busy = false;
-        if (list_empty(&l->errands))
-            lane_end(l);
-        else
-            lane_is_ready(l);
+        lane_is_ready(l);
     }
     return done;
 }
@@ -428,6 +499,7 @@ void errands_destroy(struct errands **pe)
         return;
     for (uint32_t i = 0; (l = map_next(&all->lanes, &i)) != NULL;) {
         errand_list_free(all, &l->errands);
+        map_fini(&l->known);
         mem_free(&l);
     }
     errand_list_free(all, &all->wide);

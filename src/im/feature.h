@@ -115,6 +115,9 @@ struct account_events {
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
+    /* An error to the presence of a session, of an account that has none any more, or that does not
+     * exist any more. */
+    void (*error_to_nobody)(struct worker *w, const struct stanza *st);
     /* An account is made with a profile (im/account_life.h), or its profile changes: adds
      * statements to that transaction. They find its id in `account` by `jid`, where it has its row
      * already. Any worker. */

@@ -279,6 +279,16 @@ bool presence_is_directed(const struct account *a, slice jid)
     return false;
 }
 
+bool presence_is_over(const struct account *a, slice resource, slice jid)
+{
+    const struct session *s = account_session(a, resource);
+    slice bare = jid_bare_of(jid);
+    if (s == NULL)
+        return true;
+    return roster_is_seen(a, bare) && !presence_is_sent(s, bare) &&
+           !(s->available && s->hidden == SESSION_SHOWN && stage_view(s, bare));
+}
+
 static void directed_drop(struct session *s, presence_unwanted_fn *unwanted,
                           const struct directed_news *news)
 {

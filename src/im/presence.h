@@ -66,6 +66,10 @@ bool presence_is_directed(const struct account *a, slice jid);
 void presence_in_rooms(struct session *s, bool shown);
 /* Whether the session sent this address (any resource of it) directed presence. */
 bool presence_is_sent(const struct session *s, slice jid);
+/* Whether this address must see nothing of a resource of the account: its session has ended, or the
+ * address is a contact that sees the account, and the session is unavailable to it. To others,
+ * only its client knows what it is. */
+bool presence_is_over(const struct account *a, slice resource, slice jid);
 /* Unavailable to the addresses of directed presence that are unwanted; they are forgotten. */
 typedef bool presence_unwanted_fn(const struct session *s, slice jid);
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);

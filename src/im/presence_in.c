@@ -209,9 +209,14 @@ static void presence_deliver(struct account *a, struct stanza *st)
     }
 }
 
-/* Also for presence that is blocked: a blocked contact who has left is sent nothing either. */
+/* Also for presence that is blocked: a blocked contact who has left is sent nothing either. An
+ * address that presence could not be sent to perhaps goes on to see what it was sent before, so it
+ * is told when the session ends. */
 static void presence_probe_answered(struct account *a, const struct stanza *st)
 {
+    bool far;
+    if (abroad_is_unsent(a->worker, st, &far))
+        return;
     struct session *s = stanza_to_is_bare(st)
                             ? NULL
                             : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
@@ -277,6 +282,9 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
         return;
     case TYPE_PROBE:
         probe_deny(w, stanza_to_bare(st), st);
+        break;
+    case TYPE_ERROR:
+        EMIT(account.error_to_nobody, w, st);
         break;
     default:
         break;

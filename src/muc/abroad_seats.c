@@ -189,8 +189,9 @@ static void seats_leaves(struct room *r, const struct seat *s, bool ends)
     STORE_ADD(seats_due(all, ROW_BYTES), &seat_delete, STORE_ANY_ROWS, SV_T(r->jid), SV_T(s->jid));
 }
 
-static void seats_renamed(struct room *r, const struct occupant *o)
+static void seats_renamed(struct room *r, const struct occupant *o, slice was)
 {
+    (void)was;
     LIST_EACH (it, &o->seats) {
         const struct seat *s = CONTAINER_OF(it, const struct seat, node);
         if (s->written)

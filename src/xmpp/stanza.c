@@ -84,6 +84,7 @@ struct parts {
     enum stanza_named named;
     uint32_t other_len, content_len, children;
     bool bad_to, arrived;
+    enum stanza_refused refused_kind;
 };
 
 static size_t bare_len(slice jid)
@@ -121,6 +122,7 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
     s->bad_to = p->bad_to;
     s->named = (uint8_t)p->named;
     s->arrived = p->arrived;
+    s->refused_kind = (uint8_t)p->refused_kind;
     s->to_len = (uint16_t)p->to.len;
     s->to_bare_len = (uint16_t)bare_len(p->to);
     s->from_len = (uint16_t)p->from.len;
@@ -471,6 +473,7 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .lang = { s->lang, s->lang_len },
                        .named = (enum stanza_named)s->named,
                        .arrived = s->arrived,
+                       .refused_kind = (enum stanza_refused)s->refused_kind,
                        .other_len = s->other_len,
                        .content_len = s->content_len + (uint32_t)edit->more.len,
                        .children = index_children(NULL, NULL, edit->more),
@@ -522,6 +525,15 @@ struct stanza *stanza_append(const struct stanza *s, slice xml)
     return stanza_append_to(s, (slice){ 0 }, xml);
 }
 
+static enum stanza_refused refused_of(const struct stanza *s)
+{
+    return s->kind != STANZA_PRESENCE    ? REFUSED_OTHER
+           : s->type == TYPE_AVAILABLE   ? REFUSED_AVAILABLE
+           : s->type == TYPE_UNAVAILABLE ? REFUSED_UNAVAILABLE
+           : s->type == TYPE_PROBE       ? REFUSED_PROBE
+                                         : REFUSED_OTHER;
+}
+
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)
 {
     return stanza_make_error_with(s, e, NULL, text, (slice){ 0 });
@@ -542,8 +554,10 @@ struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error 
     stanza_error_write_parts(&x, &parts);
     struct stanza *error = stanza_make_buf((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s),
                                            stanza_from(s), stanza_id(s), &b);
-    if (error != NULL)
+    if (error != NULL) {
         error->named = s->named;
+        error->refused_kind = (uint8_t)refused_of(s);
+    }
     return error;
 }
 

@@ -71,20 +71,24 @@ enum stanza_named {
     NAMED_MAIL     /* by the mail address that stands for it */
 };
 
+/* What presence an error answers. */
+enum stanza_refused { REFUSED_OTHER, REFUSED_AVAILABLE, REFUSED_UNAVAILABLE, REFUSED_PROBE };
+
 struct stanza {
     _Atomic uint32_t refs;
     uint8_t kind, type;  /* enum stanza_kind, enum stanza_type */
     uint8_t escape;      /* bit 0: to, 1: from, 2: id need XML escaping on output */
     uint8_t child_count; /* at most XML_CHILDREN_MAX */
-    bool bad_to;    /* `to` was not a JID, and is what was before its resource, or left out: to be
-                     * answered with jid-malformed */
-    uint8_t named;  /* enum stanza_named: of one that another server sends, what `to` was there, and
-                     * of one for it, what `from` will be; copies and errors have the same. The
-                     * database does not keep it */
-    bool arrived;   /* read from a stream of another server, or a copy; the database does not keep
-                     * it */
-    uint32_t bytes; /* of this block */
-    uint64_t known; /* set of KNOWN bits of the children */
+    bool bad_to;   /* `to` was not a JID, and is what was before its resource, or left out: to be
+                    * answered with jid-malformed */
+    uint8_t named; /* enum stanza_named: of one that another server sends, what `to` was there, and
+                    * of one for it, what `from` will be; copies and errors have the same. The
+                    * database does not keep it */
+    bool arrived;  /* read from a stream of another server, or a copy; the database does not keep
+                    * it */
+    uint8_t refused_kind; /* enum stanza_refused: of an error that this server has made; the same */
+    uint32_t bytes;       /* of this block */
+    uint64_t known;       /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
     uint16_t to_len, to_bare_len, from_len, from_bare_len; /* bare_len: up to the '/' */
     const char *to, *from, *id, *lang, *other, *content;   /* in this block */

@@ -493,6 +493,30 @@ static void test_copies_keep_their_addresses(void **state)
     }
 }
 
+static void test_errors_tell_what_was_refused(void **state)
+{
+    static const struct {
+        const char *presence;
+        enum stanza_refused refused;
+    } cases[] = {
+        { "<presence to='a@b' from='c@d/e'/>", REFUSED_AVAILABLE },
+        { "<presence to='a@b' from='c@d/e' type='unavailable'/>", REFUSED_UNAVAILABLE },
+        { "<presence to='a@b' from='c@d/e' type='probe'/>", REFUSED_PROBE },
+        { "<presence to='a@b' from='c@d/e' type='subscribe'/>", REFUSED_OTHER },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct stanza *s = read_one(cases[i].presence),
+                      *e = stanza_make_error(s, SE_FORBIDDEN, NO_SLICE);
+        struct stanza *copy = stanza_readdress(e, SLICE("x@y"), NO_SLICE);
+        assert_int_equal(e->refused_kind, cases[i].refused);
+        assert_int_equal(copy->refused_kind, cases[i].refused);
+        stanza_unref(&copy);
+        stanza_unref(&e);
+        stanza_unref(&s);
+    }
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -500,6 +524,7 @@ static void test_errors(void **state)
     s->named = NAMED_MAIL;
     struct stanza *e = stanza_make_error(s, SE_FORBIDDEN, SLICE("no < way"));
     assert_int_equal(e->named, NAMED_MAIL);
+    assert_int_equal(e->refused_kind, REFUSED_OTHER);
     assert_string_equal(written(e, NULL),
                         "<iq from='a@b' to='c@d/e' id='&lt;' type='error'><error type='auth'>"
                         "<forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
@@ -582,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_copies_keep_their_addresses),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_errors_tell_what_was_refused),
         cmocka_unit_test(test_bad_addresses),
         cmocka_unit_test(test_roots_that_are_no_stanzas),
         cmocka_unit_test(test_damaged_text),

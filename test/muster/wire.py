@@ -97,7 +97,7 @@ class Wire:
                     sock.shutdown(socket.SHUT_RDWR)
                 sock.close()
             self.pairs, self.shut = [], set()
-        if order == b"1":
+        if order == b"1" and self.pairs:
             self._drop(self.pairs[0])
         self.frozen, self.deaf, self.mute = order == b"f", order == b"d", order == b"m"
 

@@ -864,11 +864,7 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
         return;
     }
     partner_room_refuses(p, s->st);
-    /* Presence that found no room is sent again as it is then (im/contacts_abroad.h). For who wants
-     * to be unavailable to a contact, that would be the contrary, so it gets another error. */
-    partner_refuse_with(
-        p, s->st, partner_is_farewell(s->st) ? SE_REMOTE_SERVER_TIMEOUT : SE_RESOURCE_CONSTRAINT,
-        partner_overflow_words);
+    partner_refuse_with(p, s->st, SE_RESOURCE_CONSTRAINT, partner_overflow_words);
     if (p->fresh)
         partner_forget(p);
 }

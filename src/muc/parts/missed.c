@@ -7,21 +7,23 @@
  * occupant with this nickname, as a user who enters would get it, or else unavailable presence. If
  * that is refused too, the nickname is noted again.
  *
- * Nicknames are sent in the order in which they were noted, but the seat's own nickname is sent
- * first. A client must learn its new nickname before the old one becomes unavailable. Otherwise it
- * would believe that it was removed.
+ * A client that has not heard that its own nickname has changed believes that the old one is still
+ * its own. Unavailable presence of that would tell it that it was removed. So the last OWN_MAX
+ * nicknames of each seat are known, and what is sent of these is the change (status 303).
  *
- * A seat waits FIRST_MS after a refusal. If all that is sent then is refused again, the pause
- * doubles, up to LONGEST_MS. If a part gets through, the queue is only short, and the pause halves,
- * down to SHORTEST_MS. When the domain is back, the seat does not wait any longer. The pause is
- * needed because no such word comes when a queue was only full. It also limits clients that make up
- * errors: such a client gets one presence stanza for one error, and no other client gets any.
+ * A seat waits FIRST_MS after a refusal. SOON_MS after the next ones it is known how many stanzas
+ * were refused. If some got through, the queue is only short, and more are sent at once. If none
+ * did, the seat waits again, twice as long each time, up to LONGEST_MS. When the domain is back,
+ * the seat does not wait any longer. The pause is needed because no such word comes when a queue
+ * was only full. It also limits clients that make up errors: such a client gets one presence stanza
+ * for one error, and no other client gets any.
  *
- * Limits: NICKS_MAX nicknames for all seats of a room. Beyond that, the seat with the most of them
- * leaves with status 333, as if its server was lost. When it enters again, it is told of all
- * occupants. If it does not get the status either, its client notices when it checks whether it is
- * still in the room (XEP-0410). A worker sends AT_ONCE stanzas at a time, with a pause after them.
- * Nicknames are kept in memory only: after a planned restart they are forgotten. */
+ * Limits: NICKS_MAX nicknames for all seats of a room. Beyond that, a seat leaves with status 333,
+ * as if its server was lost: of the domain with the most of them, the seat with the most. When it
+ * enters again, it is told of all occupants. If it does not get the status either, its client
+ * notices when it checks whether it is still in the room (XEP-0410). A worker sends AT_ONCE stanzas
+ * at a time, with a pause after them. Nicknames are kept in memory only: after a planned restart
+ * they are forgotten. */
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -45,9 +47,10 @@
 
 enum {
     NICKS_MAX = 1000,
+    OWN_MAX = 8,    /* former nicknames of a seat */
     AT_ONCE = 64,   /* presence stanzas */
     PAUSE_MS = 100, /* before the next */
-    SHORTEST_MS = 250,
+    SOON_MS = 250,
     FIRST_MS = 2000,
     LONGEST_MS = 30 * 1000,
     QUIET_US = 120 * 1000 * 1000 /* after this time the pause is FIRST_MS again */
@@ -59,25 +62,36 @@ struct missed_nick {
     char nick[];
 };
 
-/* A seat, from its first refusal until it leaves, or until nothing was refused for QUIET_US. */
+/* The seats of a domain in a room. */
+struct missed_domain {
+    uint32_t seats, count; /* of these; of their nicknames */
+    slice name;            /* in this block */
+};
+
+/* A seat, from its first refusal until it leaves, or until nothing was refused for QUIET_US; if it
+ * has had another nickname, until it leaves. */
 struct missed {
     struct list node; /* in missed_worker.seats */
     struct room *room;
-    struct list nicks; /* struct missed_nick */
-    uint32_t count;    /* of these */
-    uint32_t pause_ms;
-    uint64_t due_us;  /* when they are sent */
-    uint64_t sent_us; /* when some were last sent; 0: never, or before its domain was back */
-    bool tried;       /* some were sent since due_us was set */
-    uint32_t sent;    /* stanzas, the last time that it was due */
-    uint32_t refused; /* since then */
-    slice jid;        /* in this block */
+    struct missed_domain *domain;
+    struct list nicks;      /* struct missed_nick */
+    uint32_t count;         /* of these */
+    struct list own;        /* struct missed_nick: former nicknames, the oldest first */
+    uint32_t own_count;     /* of these */
+    uint32_t pause_ms;      /* the next, if nothing gets through */
+    uint64_t due_us;        /* when they are sent */
+    uint64_t sent_us;       /* when some were last; 0: never, or before its domain was back */
+    bool tried;             /* some were sent since due_us was set */
+    bool waits;             /* until due_us; else it is decided then */
+    uint32_t sent, refused; /* stanzas, since it was last due */
+    slice jid;              /* in this block */
 };
 
 /* In the slot of a room. */
 struct missed_room {
-    struct map seats; /* struct missed by JID */
-    uint32_t count;   /* of nicknames */
+    struct map seats;   /* struct missed by JID */
+    struct map domains; /* struct missed_domain by name */
+    uint32_t count;     /* of nicknames */
 };
 
 struct missed_worker {
@@ -88,6 +102,10 @@ struct missed_worker {
 static unsigned room_slot_missed, worker_slot;
 
 static slice missed_jid(const void *item) { return ((const struct missed *)item)->jid; }
+static slice missed_domain_name(const void *item)
+{
+    return ((const struct missed_domain *)item)->name;
+}
 static slice missed_nick_text(const struct missed_nick *n) { return (slice){ n->nick, n->len }; }
 static struct missed_room *missed_room_of(const struct room *r)
 {
@@ -97,8 +115,9 @@ static struct missed_room *missed_room_of(const struct room *r)
 static void missed_nick_free(struct missed *m, struct missed_nick *n)
 {
     struct missed_room *all = missed_room_of(m->room);
-    ensure(m->count > 0 && all->count >= m->count);
+    ensure(m->count > 0 && m->domain->count >= m->count && all->count >= m->domain->count);
     m->count--;
+    m->domain->count--;
     all->count--;
     list_remove(&n->node);
     mem_free(&n);
@@ -110,10 +129,25 @@ static void missed_drop(struct missed *m)
         missed_nick_free(m, CONTAINER_OF(m->nicks.next, struct missed_nick, node));
 }
 
+static void missed_own_free(struct missed *m)
+{
+    struct missed_nick *n = CONTAINER_OF(list_pop(&m->own), struct missed_nick, node);
+    ensure(m->own_count > 0);
+    m->own_count--;
+    mem_free(&n);
+}
+
 static void missed_free(struct missed *m)
 {
+    struct missed_room *all = missed_room_of(m->room);
     missed_drop(m);
-    map_del(&missed_room_of(m->room)->seats, m->jid);
+    while (m->own_count > 0)
+        missed_own_free(m);
+    if (--m->domain->seats == 0) {
+        map_del(&all->domains, m->domain->name);
+        mem_free(&m->domain);
+    }
+    map_del(&all->seats, m->jid);
     list_remove(&m->node);
     mem_free(&m);
 }
@@ -126,6 +160,17 @@ static void missed_wake(struct missed_worker *all, struct loop *loop, uint64_t m
         timer_set(loop, &all->timer, ms);
 }
 
+static struct missed_domain *missed_domain_get(struct missed_room *all, slice name)
+{
+    struct missed_domain *d = map_get(&all->domains, name);
+    if (d != NULL)
+        return d;
+    d = mem_zalloc(sizeof *d + name.len);
+    d->name = (slice){ memcpy(d + 1, name.ptr, name.len), name.len };
+    map_put(&all->domains, d);
+    return d;
+}
+
 static struct missed *missed_get(struct room *r, const struct seat *s)
 {
     struct missed_worker *worker = *worker_state(r->worker, worker_slot);
@@ -133,6 +178,7 @@ static struct missed *missed_get(struct room *r, const struct seat *s)
     if (all == NULL) {
         all = *room_slot(r, room_slot_missed) = mem_new(struct missed_room);
         map_init(&all->seats, missed_jid);
+        map_init(&all->domains, missed_domain_name);
     }
     struct missed *m = map_get(&all->seats, s->jid);
     if (m != NULL)
@@ -140,6 +186,9 @@ static struct missed *missed_get(struct room *r, const struct seat *s)
     m = mem_zalloc(sizeof *m + s->jid.len);
     m->room = r;
     list_init(&m->nicks);
+    list_init(&m->own);
+    m->domain = missed_domain_get(all, jid_split(s->jid).domain);
+    m->domain->seats++;
     m->jid = (slice){ memcpy(m + 1, s->jid.ptr, s->jid.len), s->jid.len };
     map_put(&all->seats, m);
     list_append(&worker->seats, &m->node);
@@ -153,45 +202,64 @@ static void missed_delay(struct missed *m, uint64_t now_us)
     m->refused++;
     if (m->count > 0 && !m->tried)
         return;
-    if (m->sent_us == 0 || now_us - m->sent_us >= QUIET_US) {
-        m->pause_ms = FIRST_MS;
-        m->sent = 0;
-    }
-    m->due_us = now_us + (uint64_t)m->pause_ms * 1000;
+    m->waits = m->sent_us == 0 || now_us - m->sent_us >= QUIET_US;
+    if (m->waits)
+        m->pause_ms = 2 * FIRST_MS;
+    uint64_t ms = m->waits ? FIRST_MS : SOON_MS;
+    m->due_us = now_us + ms * 1000;
     m->tried = false;
-    missed_wake(*worker_state(w, worker_slot), worker_loop(w), m->pause_ms);
+    missed_wake(*worker_state(w, worker_slot), worker_loop(w), ms);
 }
 
-/* It is due. The next pause is longer or shorter than the last one. */
-static void missed_begin(struct missed *m)
+/* It is due. false: nothing has got through the last time, so it waits longer. */
+static bool missed_begins(struct missed *m, uint64_t now_us)
 {
-    if (m->sent > 0 && m->refused < m->sent)
-        m->pause_ms = m->pause_ms / 2 > SHORTEST_MS ? m->pause_ms / 2 : SHORTEST_MS;
-    else if (m->sent > 0)
+    bool none = m->refused >= m->sent;
+    if (!m->waits && none) {
+        m->waits = true;
+        m->due_us = now_us + (uint64_t)m->pause_ms * 1000;
         m->pause_ms = 2 * m->pause_ms < LONGEST_MS ? 2 * m->pause_ms : LONGEST_MS;
+        return false;
+    }
+    if (!m->waits)
+        m->pause_ms = FIRST_MS;
     m->sent = m->refused = 0;
     m->tried = true;
+    return true;
 }
 
-static bool missed_has(const struct missed *m, slice nick)
+static bool missed_has(const struct list *nicks, slice nick)
 {
-    LIST_EACH (it, &m->nicks)
+    LIST_EACH (it, nicks)
         if (slice_eq(missed_nick_text(CONTAINER_OF(it, struct missed_nick, node)), nick))
             return true;
     return false;
 }
 
-/* The seat with the most nicknames leaves, not the one whose nickname comes last: a client that
- * makes up errors must not put out others. */
+/* Not the seat whose nickname comes last: clients that make up errors must not put out others, and
+ * one domain may have many of them. */
 static void missed_give_up(struct room *r)
 {
+    struct missed_room *all = missed_room_of(r);
+    struct missed_domain *worst = NULL, *d;
     struct missed *most = NULL, *m;
-    for (uint32_t i = 0; (m = map_next(&missed_room_of(r)->seats, &i)) != NULL;)
-        if (most == NULL || m->count > most->count)
+    for (uint32_t i = 0; (d = map_next(&all->domains, &i)) != NULL;)
+        if (worst == NULL || d->count > worst->count)
+            worst = d;
+    for (uint32_t i = 0; (m = map_next(&all->seats, &i)) != NULL;)
+        if (m->domain == worst && (most == NULL || m->count > most->count))
             most = m;
     ensure(most != NULL && most->count > 0);
     missed_drop(most);
     room_seat_gone(r, room_seat(r, most->jid));
+}
+
+static struct missed_nick *missed_nick_make(slice nick)
+{
+    struct missed_nick *n = mem_alloc(sizeof *n + nick.len);
+    *n = (struct missed_nick){ .len = (uint16_t)nick.len };
+    memcpy(n->nick, nick.ptr, nick.len);
+    return n;
 }
 
 static void missed_unsent(struct room *r, struct seat *s, slice nick)
@@ -201,28 +269,38 @@ static void missed_unsent(struct room *r, struct seat *s, slice nick)
         return;
     struct missed *m = missed_get(r, s);
     missed_delay(m, loop_now_us(room_loop(r)));
-    if (missed_has(m, nick))
+    if (missed_has(&m->nicks, nick))
         return;
     if (missed_room_of(r)->count >= NICKS_MAX)
         missed_give_up(r);
     if (s->ghost) /* this seat had the most */
         return;
-    struct missed_nick *n = mem_alloc(sizeof *n + nick.len);
-    *n = (struct missed_nick){ .len = (uint16_t)nick.len };
-    memcpy(n->nick, nick.ptr, nick.len);
-    if (slice_eq(nick, s->occupant->nick))
-        list_prepend(&m->nicks, &n->node);
-    else
-        list_append(&m->nicks, &n->node);
+    list_append(&m->nicks, &missed_nick_make(nick)->node);
     m->count++;
+    m->domain->count++;
     missed_room_of(r)->count++;
+}
+
+static void missed_renamed(struct room *r, const struct occupant *o, slice was)
+{
+    LIST_EACH (it, &o->seats) {
+        const struct seat *s = CONTAINER_OF(it, const struct seat, node);
+        if (!list_linked(&s->away) || s->ghost)
+            continue;
+        struct missed *m = missed_get(r, s);
+        if (m->own_count == OWN_MAX)
+            missed_own_free(m);
+        list_append(&m->own, &missed_nick_make(was)->node);
+        m->own_count++;
+    }
 }
 
 /* Sends it again. */
 
 /* Two nicknames that differ only in case are two occupants for a client. */
-static void missed_tell(struct room *r, const struct seat *s, slice nick)
+static void missed_tell(const struct missed *m, const struct seat *s, slice nick)
 {
+    struct room *r = m->room;
     struct occupant *o = room_occupant(r, nick, room_scratch(r));
     if (o != NULL && !slice_eq(o->nick, nick))
         o = NULL;
@@ -230,6 +308,8 @@ static void missed_tell(struct room *r, const struct seat *s, slice nick)
         room_show_self(r, o, s, NULL);
     else if (o != NULL && o->known)
         audience_tell(&r->audience, s->jid, occupant_shown(r, o, room_shows_jids(r, s->occupant)));
+    else if (missed_has(&m->own, nick))
+        room_show_renamed(r, s->occupant, s, nick);
     else
         route_send(r->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE,
                                           room_address(r, nick, room_scratch(r)), s->jid,
@@ -244,14 +324,14 @@ static unsigned missed_send(struct missed *m, unsigned most, uint64_t now_us)
     unsigned n = 0;
     ensure(s != NULL); /* missed_leaves() */
     for (; n < most && m->count > 0 && m->due_us <= now_us && !s->ghost; n++) {
+        if (!m->tried && !missed_begins(m, now_us))
+            break;
         struct missed_nick *next = CONTAINER_OF(m->nicks.next, struct missed_nick, node);
         slice nick = slice_dup(room_scratch(m->room), missed_nick_text(next));
         missed_nick_free(m, next);
-        if (!m->tried)
-            missed_begin(m);
         m->sent_us = now_us;
         m->sent++;
-        missed_tell(m->room, s, nick);
+        missed_tell(m, s, nick);
     }
     return n;
 }
@@ -269,6 +349,8 @@ static void missed_run(struct timer *t, struct loop *loop)
         if (n > 0 && left == 0)
             last = it;
         uint64_t at_us = m->count > 0 ? m->due_us : m->sent_us + QUIET_US;
+        if (m->count == 0 && m->own_count > 0)
+            continue;
         if (m->count == 0 && at_us <= now_us)
             missed_free(m);
         else if (at_us < next_us)
@@ -293,7 +375,7 @@ static void missed_domain_back(struct worker *w, slice domain)
             continue;
         m->due_us = m->sent_us = 0;
         m->tried = false;
-        m->sent = 0;
+        m->waits = true;
         missed_wake(all, worker_loop(w), 0);
     }
 }
@@ -318,6 +400,7 @@ static void missed_clear(struct room *r)
     for (uint32_t i = 0; (m = map_next(&all->seats, &i)) != NULL;)
         missed_free(m);
     map_fini(&all->seats);
+    map_fini(&all->domains);
     mem_free(room_slot(r, room_slot_missed));
 }
 
@@ -349,6 +432,7 @@ const struct room_part missed_part = {
     .name = "missed",
     .slot = &room_slot_missed,
     .unsent = missed_unsent,
+    .renamed = missed_renamed,
     .leaves = missed_leaves,
     .clear = missed_clear,
 };

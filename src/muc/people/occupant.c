@@ -138,12 +138,13 @@ static void readdress(struct room *r, struct seat *s)
 void occupant_rename(struct room *r, struct occupant *o, slice nick)
 {
     ensure(room_here(r) && !list_empty(&o->seats));
+    slice was = slice_dup(room_scratch(r), o->nick);
     unname(r, o);
     occupant_name(r, o, nick, o->id);
     LIST_EACH (it, &o->seats)
         readdress(r, CONTAINER_OF(it, struct seat, node));
     occupant_changed(o);
-    ROOM_EMIT(renamed, r, o);
+    ROOM_EMIT(renamed, r, o, was);
 }
 
 void room_give_way(struct room *r, struct occupant *o)

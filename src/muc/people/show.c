@@ -157,6 +157,15 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
     stanza_unref(&st);
 }
 
+void room_show_renamed(struct room *r, struct occupant *o, const struct seat *s, slice was)
+{
+    const struct show how = { .codes = "303", .nick = o->nick };
+    struct stanza *st = show_presence_of(r, o, room_shows_jids(r, o), &how, "110");
+    ensure(s->occupant == o && !slice_eq(was, o->nick));
+    route_send(r->worker, stanza_readdress(st, room_address(r, was, room_scratch(r)), s->jid));
+    stanza_unref(&st);
+}
+
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how)
 {

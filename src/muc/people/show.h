@@ -48,7 +48,9 @@ struct show {
 void room_show(struct room *r, struct occupant *o, const struct show *how);
 /* Tells all others that o is here. */
 void room_show_entered(struct room *r, struct occupant *o);
-/* Tell one of its own seats alone, with 110: its presence, with these codes; that it has left. */
+/* Tell one of its own seats alone, with 110: its presence, with these codes; that its nickname was
+ * this one, and has changed; that it has left. */
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes);
+void room_show_renamed(struct room *r, struct occupant *o, const struct seat *s, slice was);
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how);

@@ -114,7 +114,8 @@ struct room_part {
      * lose it; ends: with the room. One that enters is told who is here. */
     void (*seated)(struct room *r, struct seat *s, bool back);
     void (*leaves)(struct room *r, const struct seat *s, bool ends);
-    void (*renamed)(struct room *r, const struct occupant *o); /* all its seats */
+    /* All its seats were told of its new nickname. */
+    void (*renamed)(struct room *r, const struct occupant *o, slice was);
     void (*welcome)(struct room *r, const struct seat *s);
     /* The presence of this nickname could not be sent to this seat, which is of another server and
      * stays. Its client can make up such errors. */
