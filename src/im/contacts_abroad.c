@@ -287,8 +287,9 @@ static bool contact_was_unreached(struct account *a, const struct stanza *st)
     if (!stanza_to_is_bare(st) || !abroad_is(a->worker, jid_split(contact).domain) ||
         !unsubscribe_again_holds(a, contact))
         return false;
-    (void)errands_refused(contacts_worker_of(a->worker)->errands, ERRAND_UNSUBSCRIBE, a->jid,
-                          contact, false);
+    (void)errands_refused(
+        contacts_worker_of(a->worker)->errands,
+        &(struct errand_refusal){ .kind = ERRAND_UNSUBSCRIBE, .who = a->jid, .to = contact });
     return true;
 }
 
@@ -309,8 +310,12 @@ static bool is_of_directed(const struct account *a, const struct stanza *error)
 static bool contact_heard_no_farewell(struct worker *w, const struct stanza *st, bool far)
 {
     return !stanza_to_is_bare(st) &&
-           errands_refused(contacts_worker_of(w)->errands, ERRAND_FAREWELL, stanza_to(st),
-                           stanza_from(st), far);
+           errands_refused(contacts_worker_of(w)->errands,
+                           &(struct errand_refusal){ .kind = ERRAND_FAREWELL,
+                                                     .who = stanza_to(st),
+                                                     .to = stanza_from(st),
+                                                     .named = (enum stanza_named)st->named,
+                                                     .far = far });
 }
 
 static void contacts_error_to_nobody(struct worker *w, const struct stanza *st)
@@ -320,23 +325,33 @@ static void contacts_error_to_nobody(struct worker *w, const struct stanza *st)
         (void)contact_heard_no_farewell(w, st, far);
 }
 
+/* Its client is gone, or does not know who sees it; or it has sent that itself, and is told. When
+ * it vanishes (XEP-0186), presence_is_over() from a moment later on. */
+static bool contact_sees_it_still(const struct account *a, const struct stanza *st, bool far)
+{
+    bool taken = contact_heard_no_farewell(a->worker, st, far);
+    return taken && (st->id_len == 0 || presence_is_over(a, error_resource(st), stanza_from(st)));
+}
+
 static bool contact_was_not_told(struct account *a, const struct stanza *st, bool far)
 {
     struct errands *errands = contacts_worker_of(a->worker)->errands;
     slice contact = stanza_from_bare(st);
+    bool bare = stanza_to_is_bare(st);
+    struct errand_refusal r = { .who = stanza_to(st), .to = contact, .far = far };
     switch (st->refused_kind) {
-    case REFUSED_UNAVAILABLE: /* its client is gone, or does not know who sees it */
-        return !stanza_to_is_bare(st) && presence_is_over(a, error_resource(st), stanza_from(st)) &&
-               contact_heard_no_farewell(a->worker, st, far);
+    case REFUSED_UNAVAILABLE:
+        return contact_sees_it_still(a, st, far);
     case REFUSED_AVAILABLE:
-        return !stanza_to_is_bare(st) && !is_of_directed(a, st) && roster_is_seen(a, contact) &&
-               errands_refused(errands, ERRAND_SHOW, stanza_to(st), contact, far);
+        r.kind = ERRAND_SHOW;
+        return !bare && !is_of_directed(a, st) && roster_is_seen(a, contact) &&
+               errands_refused(errands, &r);
     case REFUSED_PROBE:
-        return !stanza_to_is_bare(st) && roster_sees(a, contact) &&
-               errands_refused(errands, ERRAND_PROBE, stanza_to(st), contact, far);
+        r.kind = ERRAND_PROBE;
+        return !bare && roster_sees(a, contact) && errands_refused(errands, &r);
     default:
-        return stanza_to_is_bare(st) && errands_are_done(errands, a->jid, contact) &&
-               errands_refused(errands, ERRAND_ASK, a->jid, contact, far);
+        r.kind = ERRAND_ASK;
+        return bare && errands_are_done(errands, a->jid, contact) && errands_refused(errands, &r);
     }
 }
 
@@ -347,8 +362,9 @@ static bool contact_had_no_room(struct account *a, const struct stanza *st)
     return st->arrived && is_out_of_room(st) && !stanza_to_is_bare(st) && !is_of_directed(a, st) &&
            abroad_is(a->worker, jid_split(contact).domain) &&
            (roster_sees(a, contact) || roster_is_seen(a, contact)) &&
-           errands_refused(contacts_worker_of(a->worker)->errands, ERRAND_TELL, a->jid, contact,
-                           false);
+           errands_refused(contacts_worker_of(a->worker)->errands,
+                           &(struct errand_refusal){ ERRAND_TELL, .who = a->jid, .to = contact,
+                                                     .theirs = true });
 }
 
 /* What the server has sent for an account did not get through: probes, answers to probes, broadcast
@@ -450,6 +466,11 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
         contact_add(a, stanza_from(st));
     }
     return PASS;
+}
+
+static void contacts_session_directs(struct session *s, slice to)
+{
+    errands_greet(contacts_worker_of(s->account->worker)->errands, session_jid(s), to);
 }
 
 static void contacts_session_available(struct session *s)
@@ -821,6 +842,7 @@ const struct feature contacts_abroad_feature = {
     .account.unload = contacts_forget,
     .account.error_to_nobody = contacts_error_to_nobody,
     .account.contact_shown = contacts_shown,
+    .session.directs = contacts_session_directs,
     .session.available = contacts_session_available,
     .session.unavailable = contacts_session_unavailable,
     .session.save = contacts_save,

@@ -33,6 +33,7 @@ enum {
 
 struct errand {
     struct list node; /* in lane.errands, or errands.wide */
+    uint8_t named;    /* enum stanza_named */
     uint16_t who_len, to_len;
     char key[]; /* who, '\n', to, a digit: enum errand_kind */
 };
@@ -44,7 +45,7 @@ struct lane {
     struct map known;  /* the same by key: each once; its count */
     struct list ready; /* in errands.ready, or not linked */
     bool busy;         /* a portion is under way */
-    bool far;          /* since it began, the server was not reached */
+    bool far, theirs;  /* since it began: of struct errand_refusal */
     bool quiet;        /* nothing is to be done: it stays, until `again`, for its failures */
     uint8_t portion;   /* errands: fewer if some are refused */
     uint8_t failures;  /* portions in a row of which nothing got through: at most FAILURES_MAX */
@@ -186,14 +187,15 @@ static struct lane *lane_between(struct errands *all, slice who, slice to)
     return lane_get(all, jid_split(to).domain, jid_split(who).domain);
 }
 
-static void errand_put(struct errands *all, enum errand_kind kind, slice who, slice to)
+static void errand_put(struct errands *all, const struct errand_refusal *r)
 {
     char text[ERRAND_KEY_MAX];
-    slice key = errand_make_key(text, kind, who, to);
-    struct lane *l = lane_between(all, who, to);
+    slice key = errand_make_key(text, r->kind, r->who, r->to);
+    struct lane *l = lane_between(all, r->who, r->to);
     lane_rouse(l);
     if (map_get(&l->known, key) == NULL) {
-        struct errand *e = errand_make(all, key, who, to);
+        struct errand *e = errand_make(all, key, r->who, r->to);
+        e->named = (uint8_t)r->named;
         list_append(&l->errands, &e->node);
         map_put(&l->known, e);
     }
@@ -206,7 +208,7 @@ void errands_add(struct errands *all, slice account, slice contact)
     if (all->count >= ERRANDS_MAX)
         return;
     if (contact.len > 0) {
-        errand_put(all, ERRAND_TELL, account, contact);
+        errand_put(all, &(struct errand_refusal){ ERRAND_TELL, .who = account, .to = contact });
         return;
     }
     struct errand *e =
@@ -234,22 +236,35 @@ bool errands_are_done(const struct errands *all, slice who, slice to)
     return l != NULL && l->busy;
 }
 
-bool errands_refused(struct errands *all, enum errand_kind kind, slice who, slice to, bool far)
+bool errands_refused(struct errands *all, const struct errand_refusal *r)
 {
     if (all->stopped)
         return true;
     if (all->count >= ERRANDS_MAX)
         return false;
-    struct lane *l = lane_between(all, who, to);
+    struct lane *l = lane_between(all, r->who, r->to);
     if (l->failures >= FAILURES_MAX || l->known.count >= LANE_MAX)
         return false;
     lane_rouse(l);
     l->refused++;
-    l->far = l->far || far;
+    l->far = l->far || r->far;
+    l->theirs = l->theirs || r->theirs;
     if (!l->busy && !list_linked(&l->ready) && !timer_is_set(&l->again))
         lane_pause(l, AGAIN_MS);
-    errand_put(all, kind, who, to);
+    errand_put(all, r);
     return true;
+}
+
+void errands_greet(struct errands *all, slice resource, slice to)
+{
+    char text[ERRAND_KEY_MAX];
+    struct lane *l = lane_find(all, jid_split(to).domain, jid_split(resource).domain);
+    struct errand *e =
+        l == NULL ? NULL : map_del(&l->known, errand_make_key(text, ERRAND_FAREWELL, resource, to));
+    if (e == NULL)
+        return;
+    list_remove(&e->node);
+    errand_free(all, e);
 }
 
 void errands_back(struct errands *all, slice domain)
@@ -279,8 +294,8 @@ static unsigned errand_tell(struct account *a, slice contact)
         presence_show(a, contact);
     if (sees)
         presence_probe(a, contact);
-    subscription_ask_again(a, contact);
-    return 1 + account_available(a) * ((unsigned)seen + sees);
+    bool asked = subscription_ask_again(a, contact);
+    return account_available(a) * ((unsigned)seen + sees) + asked;
 }
 
 static unsigned errand_tell_one(struct account *a, const struct errand *e)
@@ -303,8 +318,10 @@ static unsigned errand_say_farewell(const struct errands *all, const struct erra
     if (!node_is_home(all->worker, jid_bare_of(resource)) ||
         (a != NULL && !presence_is_over(a, jid_split(resource).resource, to)))
         return 0;
-    route_send(all->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, resource, to,
-                                        (slice){ 0 }, (slice){ 0 }));
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, resource, to, (slice){ 0 }, (slice){ 0 });
+    st->named = e->named;
+    route_send(all->worker, st);
     return 1;
 }
 
@@ -320,8 +337,7 @@ static unsigned errand_do(const struct errands *all, const struct errand *e)
     case ERRAND_TELL:
         return errand_tell(a, errand_to(e));
     case ERRAND_ASK:
-        subscription_ask_again(a, errand_to(e));
-        return 1;
+        return subscription_ask_again(a, errand_to(e));
     case ERRAND_UNSUBSCRIBE:
         unsubscribe_again_say(a, errand_to(e));
         return 1;
@@ -341,6 +357,10 @@ static void errand_spread(struct errands *all, const struct errand *e)
     }
 }
 
+/* A part of the last portion, or all of it. A server that refuses presence and takes probes would
+ * be asked for ever. */
+static bool lane_got_through(const struct lane *l) { return l->refused < l->sent && !l->theirs; }
+
 static void lane_ponged(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct lane *l = arg;
@@ -349,7 +369,7 @@ static void lane_ponged(struct worker *w, void *arg, const struct stanza *reply)
     l->ask = NULL;
     l->busy = false;
     if (l->refused > 0)
-        lane_pause(l, l->refused < l->sent ? SOON_MS : AGAIN_MS);
+        lane_pause(l, lane_got_through(l) ? SOON_MS : AGAIN_MS);
     else
         lane_is_ready(l);
 }
@@ -400,13 +420,13 @@ static void lane_judge(struct lane *l)
         l->portion = l->portion < ERRANDS_PORTION / 2 ? (uint8_t)(2 * l->portion) : ERRANDS_PORTION;
     else if (l->portion > 1)
         l->portion /= 2;
-    if (l->refused < l->sent)
+    if (lane_got_through(l))
         l->failures = 0;
     else if (l->sent > 0 && l->failures < FAILURES_MAX)
         l->failures++;
     ensure(l->portion > 0 && l->failures <= FAILURES_MAX);
     l->sent = l->refused = 0;
-    l->far = false;
+    l->far = l->theirs = false;
 }
 
 /* A portion; how many it has. */

@@ -12,6 +12,7 @@
  * the other server can make up refusals. */
 #pragma once
 #include "base/slice.h"
+#include "xmpp/stanza.h"
 #include <stdbool.h>
 
 struct errands;
@@ -41,8 +42,17 @@ void errands_add(struct errands *e, slice account, slice contact);
 bool errands_wait(const struct errands *e, slice domain, slice local);
 /* Whether some between the domains of these addresses are under way. */
 bool errands_are_done(const struct errands *e, slice who, slice to);
-/* A stanza could not be sent: it is made an errand now, a second later. far: its server was not
- * reached; then the pause grows to 30 seconds. false: not for ever. */
-bool errands_refused(struct errands *e, enum errand_kind kind, slice who, slice to, bool far);
+/* A stanza could not be sent, or its server has refused it: it is made an errand, a second later.
+ * false: not for ever. */
+struct errand_refusal {
+    enum errand_kind kind;
+    slice who, to;
+    enum stanza_named named; /* of a farewell: by which address */
+    bool far;                /* its server was not reached: then the pause grows to 30 seconds */
+    bool theirs;             /* its server says so, and does not tell how much it refuses */
+};
+bool errands_refused(struct errands *e, const struct errand_refusal *r);
+/* A farewell that waits is obsolete: its client says something else to this address. */
+void errands_greet(struct errands *e, slice resource, slice to);
 /* The domain is back: errands that have waited for it are done now. */
 void errands_back(struct errands *e, slice domain);

@@ -221,6 +221,7 @@ struct session_events {
     void (*took)(struct session *s);
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*presence)(struct session *s, struct stanza *st);
+    void (*directs)(struct session *s, slice to); /* its client sends directed presence */
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
     void (*hidden)(struct session *s);
     /* Its client sends a message or presence to a domain of ours. true: st was taken over, and

@@ -283,10 +283,9 @@ bool presence_is_over(const struct account *a, slice resource, slice jid)
 {
     const struct session *s = account_session(a, resource);
     slice bare = jid_bare_of(jid);
-    if (s == NULL)
-        return true;
-    return roster_is_seen(a, bare) && !presence_is_sent(s, bare) &&
-           !(s->available && s->hidden == SESSION_SHOWN && stage_view(s, bare));
+    return s == NULL ||
+           (!presence_is_sent(s, bare) && !(s->available && s->hidden == SESSION_SHOWN &&
+                                            roster_is_seen(a, bare) && stage_view(s, bare)));
 }
 
 static void directed_drop(struct session *s, presence_unwanted_fn *unwanted,
@@ -346,6 +345,7 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
         stanza_unref(&st);
         return ROUTED;
     } else if (st->type == TYPE_AVAILABLE) {
+        EMIT(session.directs, s, stanza_to(st));
         directed_keeps(s->directed, stanza_to(st), ROOM_COPIES * (uint32_t)st->bytes);
         budget_weigh(s->account);
     }

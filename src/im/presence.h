@@ -66,9 +66,9 @@ bool presence_is_directed(const struct account *a, slice jid);
 void presence_in_rooms(struct session *s, bool shown);
 /* Whether the session sent this address (any resource of it) directed presence. */
 bool presence_is_sent(const struct session *s, slice jid);
-/* Whether this address must see nothing of a resource of the account: its session has ended, or the
- * address is a contact that sees the account, and the session is unavailable to it. To others,
- * only its client knows what it is. */
+/* Whether this address must see nothing of a resource of the account: its session has ended, or is
+ * shown to the address neither by directed presence nor by what it says to all. If the address has
+ * been unavailable since, what was directed to it is not known any more. */
 bool presence_is_over(const struct account *a, slice resource, slice jid);
 /* Unavailable to the addresses of directed presence that are unwanted; they are forgotten. */
 typedef bool presence_unwanted_fn(const struct session *s, slice jid);

@@ -105,7 +105,7 @@ void subscription_send(struct account *a, struct stanza *st)
     route_send(a->worker, st);
 }
 
-void subscription_ask_again(const struct account *a, slice contact)
+bool subscription_ask_again(const struct account *a, slice contact)
 {
     const struct roster_item *item = roster_find(a->roster, contact);
     struct worker *w = a->worker;
@@ -114,9 +114,10 @@ void subscription_ask_again(const struct account *a, slice contact)
     if (item == NULL || !sub_state_ask(item->state) ||
         (foreign_is(w, domain) &&
          (!foreign_pair(w, jid_split(a->jid).domain, domain) || foreign_bars(w, a->jid, contact))))
-        return;
+        return false;
     route_send(w, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact, (slice){ 0 },
                               (slice){ 0 }));
+    return true;
 }
 
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st)

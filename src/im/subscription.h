@@ -33,8 +33,8 @@ void subscription_send(struct account *a, struct stanza *st);
 /* Repeats the request to a contact that has not answered: either server may have lost the request,
  * or the answer. A contact that has granted it already grants it again without asking its user (RFC
  * 6121 §3.1.3). Otherwise, and while a rule keeps the contact from the account, nothing happens: a
- * refusal would end the request. */
-void subscription_ask_again(const struct account *a, slice contact);
+ * refusal would end the request. true: it was repeated. */
+bool subscription_ask_again(const struct account *a, slice contact);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 
