@@ -1,13 +1,17 @@
 """Presence that the server could not send to another one is sent again, as it is then: nobody who
 has gone stays shown there. The random sequences are in test_s2s_presence_random.py."""
+import re
+import time
+
 import pytest
 
-from muster import across
-from muster.across import OTHER
+from muster import across, federation, xml
+from muster.across import ONE, OTHER
 from muster.client import until
 from muster.wire import Wire
-from test_s2s_across_lost import SMALL, crowd_of, join, metric, part
+from test_s2s_across_lost import SMALL, crowd_of, far, join, metric, part
 
+__all__ = ["far"]
 TIGHT = {**SMALL, "s2s.lost-after": "1h"}
 SHORT = {**TIGHT, "s2s.retry-for": "1s"}
 WHY = "what is said to the other server is refused, and it is never lost"
@@ -58,45 +62,66 @@ def full(make_server, tmp_path):
     wire.close()
 
 
-def test_a_session_that_ends_is_seen_to_go(full):
-    """By the contact, and by who was sent presence directly; others of the account stay."""
+def blocks(full, client, jid):
+    client.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{jid}'/></block>")
+
+
+# What alice or an operator does with a session of hers that both see, and who must not see it then.
+ENDS = {
+    "it ends": ("friend dave", lambda f, c: c.close()),
+    "it is unavailable": ("friend dave", lambda f, c: c.send("<presence type='unavailable'/>")),
+    "it is invisible": ("friend dave", lambda f, c: c.result(
+        "set", "<invisible xmlns='urn:xmpp:invisible:0'/>")),
+    "it blocks the contact": ("friend", lambda f, c: blocks(f, c, f.friend.bare)),
+    "it blocks who is no contact": ("dave", lambda f, c: blocks(f, c, f.dave.bare)),
+    "it refuses the contact": ("friend", lambda f, c: c.send(
+        f"<presence to='{f.friend.bare}' type='unsubscribed'/>")),
+    "it removes the contact": ("friend", lambda f, c: c.result(
+        "set", f"<query xmlns='{xml.ROSTER}'><item jid='{f.friend.bare}' subscription='remove'/>"
+        "</query>")),
+    "it may not federate": ("friend dave", lambda f, c: f.one.ctl(
+        "federation", "set", c.bare, "off")),
+    "it is deleted": ("friend dave", lambda f, c: f.one.ctl("user", "del", c.bare)),
+    "it is disabled": ("friend dave", lambda f, c: f.one.ctl("user", "disable", c.bare)),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_who_is_not_to_be_seen_is_seen_to_go(full, how):
+    """By the contact, and by who was sent presence directly. No client hears of an error: it does
+    not know who sees it, or is gone."""
+    watchers, act = ENDS[how]
+    second = full.second()
+    full.fill()
+    full.refuses(lambda: act(full, second))
+    full.empty()
+    for name in watchers.split():
+        getattr(full, name).expect(f"<presence from='{second}' type='unavailable'/>")
+    for client in full.alice, second:
+        for peer in full.friend, full.dave:
+            assert not [e for e in client.log if e.get("type") == "error"
+                        and e.get("from").startswith(peer.bare)]
+
+
+def test_others_of_the_account_stay(full):
     second = full.second()
     full.fill()
     full.refuses(second.close)
     full.empty()
-    for peer in full.friend, full.dave:
-        peer.expect(f"<presence from='{second}' type='unavailable'/>")
+    full.friend.expect(f"<presence from='{second}' type='unavailable'/>")
     full.friend.expect_nothing(f"<presence from='{full.alice}' type='unavailable'/>")
 
 
-def test_an_account_that_is_deleted_is_seen_to_go(full):
-    """There is nobody any more whom an error could reach."""
-    second = full.second()
-    full.fill()
-    full.refuses(lambda: full.one.ctl("user", "del", full.alice.bare))
-    full.empty()
-    for peer in full.friend, full.dave:
-        peer.expect(f"<presence from='{second}' type='unavailable'/>")
-
-
-def test_who_stays_connected_is_seen_to_go(full):
-    """Its client, which does not know who sees it, hears of no error."""
-    full.fill()
-    full.refuses(lambda: full.alice.send("<presence type='unavailable'/>"))
-    full.alice.drain()
-    full.empty()
-    full.friend.expect(f"<presence from='{full.alice}' type='unavailable'/>")
-    full.alice.expect_nothing(f"<presence type='error' from='{full.friend.bare}'/>")
-
-
 def test_a_session_that_is_back_stays(full):
-    """What was refused of the former one does not make it go."""
+    """What was refused of the former one does not make it go, but for who has heard nothing of the
+    new one."""
     second = full.second()
     full.fill()
     full.refuses(second.close)
     full.refuses(lambda: full.one.client("alice", "second"))
     full.empty()
     full.friend.expect(f"<presence from='{second}' type='-'/>")
+    full.dave.expect(f"<presence from='{second}' type='unavailable'/>")
     across.mark(full.alice, full.friend)
     full.friend.expect_nothing(f"<presence from='{second}' type='unavailable'/>")
 
@@ -154,3 +179,50 @@ def test_who_is_seen_and_sees_nobody_is_told_again(short):
     join(one, other)
     bob.expect(f"<presence from='{alice}'><show>dnd</show></presence>")
     alice.expect_nothing("<presence type='error'/>")
+
+
+def test_who_is_back_at_once_hears_of_no_error(short):
+    """When what it was before comes back, it is available again."""
+    one, other = short
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    part(one, other)
+    alice.send("<presence type='unavailable'/><presence><show>dnd</show></presence>")
+    behind(alice, str(bob))
+    join(one, other)
+    bob.expect(f"<presence from='{alice}'><show>dnd</show></presence>")
+    alice.expect_nothing("<presence type='error'/>")
+
+
+def test_who_is_deleted_goes_by_the_name_that_is_known(full):
+    """The contact knows its address, strangers its mail address."""
+    second = full.second()
+    full.one.ctl("set", "federation.mail-address", "on")
+    full.one.ctl("user", "set", full.alice.bare, "--email", f"alice.smith@{ONE}")
+    until("it is known", lambda: "mail-address.read used=1" in full.one.log())
+    full.fill()
+    full.refuses(lambda: full.one.ctl("user", "del", full.alice.bare))
+    full.empty()
+    full.friend.expect(f"<presence from='{second}' type='unavailable'/>")
+
+
+# --- a server that refuses it ---
+
+
+def test_a_server_that_refuses_presence_is_not_hurried(far):
+    """It takes the ping behind each portion, and a part of that could have got through."""
+    there = far({"s2s.bidi": "off"})
+    peer = there.join()
+    there.befriend(peer)
+    listener = federation.Listener(there.domain, there.cert)
+    federation.route(there.node, there.domain, listener.port)
+    refusal = (f"<presence type='error' from='{there.user}' to='{there.alice}'><error type='wait'>"
+               f"<resource-constraint xmlns='{xml.STANZA_ERROR}'/></error></presence>")
+    peer.raw(refusal)
+    stream, begun, rounds = listener.join(), time.monotonic(), 5
+    for _ in range(rounds):
+        ping = listener.read_until(stream, "<presence .*<iq [^>]*type='get'[^>]*>")[0]
+        ident = re.findall("id='([^']*)'", ping)[-1]
+        peer.raw(f"{refusal}<iq type='result' id='{ident}' from='{there.domain}' to='{ONE}'/>")
+    assert time.monotonic() - begun > rounds - 1, "a second between them"
+    listener.close()

@@ -27,7 +27,7 @@ enum {
     FAILURES_MAX = 100,         /* then what is refused is not done again */
     LANE_MAX = ERRANDS_MAX / 8, /* of one lane; the same: a server may say so as often as it likes,
                                    and others have errands, too */
-    QUIET_MS = 10 * 1000,       /* for that long a lane stays that has nothing to do */
+    QUIET_MS = 60 * 1000,       /* for that long a lane stays that has nothing to do */
     ERRAND_KEY_MAX = 2 * JID_MAX + 2
 };
 

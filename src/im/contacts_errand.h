@@ -8,8 +8,8 @@
  * Confined to the worker. Limits: ERRANDS_MAX wait; more are not done. ERRANDS_PORTION at a time
  * for each pair of a domain of ours and a foreign one, fewer if some of them find no room, and
  * 5,000 a second in all. What was refused is not done again once nothing of 100 portions in a row
- * has got through, with less than 10 s between them, nor if one pair has an eighth of all errands:
- * the other server can make up refusals. */
+ * has got through, with less than a minute between them, nor if one pair has an eighth of all
+ * errands: the other server can make up refusals. */
 #pragma once
 #include "base/slice.h"
 #include "xmpp/stanza.h"
