@@ -549,7 +549,8 @@ def narrow(start, authority):
 
 @pytest.mark.sqlite
 def test_what_waits_behind_the_database_does_not_overtake_it_on_another(narrow):
-    """Something waits for the other one, too, and goes before what that reads from the database."""
+    """Something waits for the other one, too, and goes before what that reads from the database.
+    What comes last goes behind all of it, or finds no room."""
     node, listener, alice, (other, carol), (line, bob) = narrow
     for n in range(5):
         send(alice, bob, n)
@@ -567,12 +568,14 @@ def test_what_waits_behind_the_database_does_not_overtake_it_on_another(narrow):
     until("it takes over", lambda: streams(node, "out", "diverted"))
     alice.ping()
     send(alice, bob, "after", "headline")
+    alice.ping()
+    refused = [e for e in alice.inbox if e.get("type") == "error"]
     other.confirm()
-    for text in "waits", "2", "3", "4", "behind", "after":
+    for text in ["waits", "2", "3", "4", "behind", "after"][:-1 if refused else None]:
         assert other.read() == text
         other.confirm()
     until_confirmed(node)
-    assert "error" not in [e.get("type") for e in alice.inbox]
+    assert len(refused) <= 1
 
 
 @pytest.mark.sqlite
