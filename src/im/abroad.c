@@ -8,7 +8,6 @@
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
-#include "codec/xml_elem.h"
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -277,30 +276,26 @@ static void watch_forget(struct watch *d)
     watch_free(d);
 }
 
-/* What this server says itself for a server that it does not reach, or that it does not let the
- * request go to. Every other answer comes from there. */
 bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *far)
 {
-    struct elem e, condition;
     *far = false;
     if (error->type != TYPE_ERROR || error->arrived ||
-        !abroad_is(w, jid_split(stanza_from(error)).domain) ||
-        !stanza_child(error, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
+        !abroad_is(w, jid_split(stanza_from(error)).domain))
         return false;
-    enum stanza_error se = stanza_error_find(condition.name);
-    *far = se == SE_REMOTE_SERVER_TIMEOUT;
-    return *far || se == SE_RESOURCE_CONSTRAINT;
+    enum stanza_error condition = stanza_condition(error);
+    *far = condition == SE_REMOTE_SERVER_TIMEOUT;
+    return *far || condition == SE_RESOURCE_CONSTRAINT;
 }
 
+/* What this server says itself for a server that it does not reach, or that it does not let the
+ * request go to. Every other answer comes from there. */
 enum abroad_answer abroad_answer_of(const struct stanza *reply)
 {
-    struct elem e, condition;
     if (reply == NULL)
         return ABROAD_FROM_HERE;
-    if (reply->type != TYPE_ERROR || !stanza_child(reply, KNOWN_ERROR, &e) ||
-        !elem_first(&e, &condition))
+    if (reply->type != TYPE_ERROR)
         return ABROAD_FROM_THERE;
-    switch (stanza_error_find(condition.name)) {
+    switch (stanza_condition(reply)) {
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
         return ABROAD_FROM_HERE;

@@ -5,7 +5,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
-#include "codec/xml_elem.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
@@ -265,18 +264,11 @@ static bool contact_is_shown(const struct account *a, const struct stanza *st)
            (roster_find(a->roster, bare) != NULL || presence_is_directed(a, bare));
 }
 
-static bool is_out_of_room(const struct stanza *st)
+/* The stanza that this error answers could not be sent, or its server had no room for it. */
+static bool is_unreached(const struct stanza *error)
 {
-    struct elem e, condition;
-    return stanza_child(st, KNOWN_ERROR, &e) && elem_first(&e, &condition) &&
-           stanza_error_find(condition.name) == SE_RESOURCE_CONSTRAINT;
-}
-
-static bool is_unreached(const struct stanza *st)
-{
-    struct elem e, condition;
-    return is_out_of_room(st) || (stanza_child(st, KNOWN_ERROR, &e) && elem_first(&e, &condition) &&
-                                  stanza_error_find(condition.name) == SE_REMOTE_SERVER_TIMEOUT);
+    enum stanza_error condition = stanza_condition(error);
+    return condition == SE_RESOURCE_CONSTRAINT || condition == SE_REMOTE_SERVER_TIMEOUT;
 }
 
 /* An answer that the server gave for the account, im/unsubscribe_again.h. true: it is given again,
@@ -359,7 +351,8 @@ static bool contact_was_not_told(struct account *a, const struct stanza *st, boo
 static bool contact_had_no_room(struct account *a, const struct stanza *st)
 {
     slice contact = stanza_from_bare(st);
-    return st->arrived && is_out_of_room(st) && !stanza_to_is_bare(st) && !is_of_directed(a, st) &&
+    return st->arrived && stanza_condition(st) == SE_RESOURCE_CONSTRAINT &&
+           !stanza_to_is_bare(st) && !is_of_directed(a, st) &&
            abroad_is(a->worker, jid_split(contact).domain) &&
            (roster_sees(a, contact) || roster_is_seen(a, contact)) &&
            errands_refused(contacts_worker_of(a->worker)->errands,

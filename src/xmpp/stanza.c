@@ -525,6 +525,14 @@ struct stanza *stanza_append(const struct stanza *s, slice xml)
     return stanza_append_to(s, (slice){ 0 }, xml);
 }
 
+enum stanza_error stanza_condition(const struct stanza *error)
+{
+    struct elem e, condition;
+    return stanza_child(error, KNOWN_ERROR, &e) && elem_first(&e, &condition)
+               ? stanza_error_find(condition.name)
+               : SE_NONE;
+}
+
 static enum stanza_refused refused_of(const struct stanza *s)
 {
     return s->kind != STANZA_PRESENCE    ? REFUSED_OTHER

@@ -172,6 +172,8 @@ struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
 struct stanza *stanza_append(const struct stanza *s, slice xml);
 /* The same, to another address (ptr NULL: kept). */
 struct stanza *stanza_append_to(const struct stanza *s, slice to, slice xml);
+/* The condition of an error (RFC 6120 §8.3.3); SE_NONE: it has none, or one that is not known. */
+enum stanza_error stanza_condition(const struct stanza *error);
 /* The error reply (RFC 6120 §8.3.1), from and to exchanged, named as s; the payload of an IQ is not
  * repeated. NULL where none may be sent: s is itself an error, an IQ result, or presence that is
  * not answered. */

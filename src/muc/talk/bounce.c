@@ -1,7 +1,6 @@
 #include "muc/talk/bounce.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "codec/xml_elem.h"
 #include "home/remote.h"
 #include "im/abroad.h"
 #include "muc/people/occupant.h"
@@ -9,14 +8,6 @@
 #include "muc/room/room.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza_error.h"
-
-static enum stanza_error error_of(const struct stanza *st)
-{
-    struct elem e, condition;
-    if (!stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
-        return SE_UNDEFINED_CONDITION;
-    return stanza_error_find(condition.name);
-}
 
 /* A component that is not connected is not looked for elsewhere: it is gone. */
 static bool is_of_another_server(const struct room *r, const struct stanza *st)
@@ -27,7 +18,7 @@ static bool is_of_another_server(const struct room *r, const struct stanza *st)
 
 bool room_bounce_is_gone(const struct room *r, const struct stanza *st)
 {
-    switch (error_of(st)) {
+    switch (stanza_condition(st)) {
     case SE_GONE:
     case SE_ITEM_NOT_FOUND:
     case SE_RECIPIENT_UNAVAILABLE:
@@ -91,7 +82,7 @@ bool room_private_late(const struct room *r, const struct stanza *error)
 /* This server could not send it in time, did not find the other one, or its queue was full. */
 static bool is_unsent_presence(const struct stanza *st)
 {
-    enum stanza_error error = error_of(st);
+    enum stanza_error error = stanza_condition(st);
     return st->kind == STANZA_PRESENCE && !stanza_to_is_bare(st) &&
            (error == SE_RESOURCE_CONSTRAINT || error == SE_REMOTE_SERVER_TIMEOUT ||
             error == SE_REMOTE_SERVER_NOT_FOUND);
@@ -104,7 +95,7 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
 {
     if (s == NULL)
         return;
-    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away) &&
+    bool away = stanza_condition(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away) &&
                 !room_private_back(r, s, st);
     if (away || room_bounce_is_gone(r, st))
         room_seat_gone(r, s);
