@@ -317,8 +317,9 @@ static void contacts_error_to_nobody(struct worker *w, const struct stanza *st)
         (void)contact_heard_no_farewell(w, st, far);
 }
 
-/* Its client is gone, or does not know who sees it; or it has sent that itself, and is told. When
- * it vanishes (XEP-0186), presence_is_over() from a moment later on. */
+/* Whether presence_is_over() decides when the errand is done: a session that becomes invisible
+ * (XEP-0186) is so a moment after this error. true: no client is told. A client is if it has sent
+ * this, with an id, to an address that it is still shown to. */
 static bool contact_sees_it_still(const struct account *a, const struct stanza *st, bool far)
 {
     bool taken = contact_heard_no_farewell(a->worker, st, far);
@@ -343,7 +344,7 @@ static bool contact_was_not_told(struct account *a, const struct stanza *st, boo
         return !bare && roster_sees(a, contact) && errands_refused(errands, &r);
     default:
         r.kind = ERRAND_ASK;
-        return bare && errands_are_done(errands, a->jid, contact) && errands_refused(errands, &r);
+        return bare && errands_under_way(errands, a->jid, contact) && errands_refused(errands, &r);
     }
 }
 

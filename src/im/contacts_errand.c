@@ -230,7 +230,7 @@ static void lane_pause(struct lane *l, uint64_t ms)
     timer_set(worker_loop(l->all->worker), &l->again, ms);
 }
 
-bool errands_are_done(const struct errands *all, slice who, slice to)
+bool errands_under_way(const struct errands *all, slice who, slice to)
 {
     const struct lane *l = lane_find(all, jid_split(to).domain, jid_split(who).domain);
     return l != NULL && l->busy;

@@ -7,9 +7,9 @@
  *
  * Confined to the worker. Limits: ERRANDS_MAX wait; more are not done. ERRANDS_PORTION at a time
  * for each pair of a domain of ours and a foreign one, fewer if some of them find no room, and
- * 5,000 a second in all. What was refused is not done again once nothing of 100 portions in a row
- * has got through, with less than a minute between them, nor if one pair has an eighth of all
- * errands: the other server can make up refusals. */
+ * 5,000 a second in all. The other server can make up refusals, so a pair gives up if 100 portions
+ * in a row were refused as a whole, with less than a minute between them: what is refused then is
+ * not done again. The same holds while the pair has an eighth of all errands. */
 #pragma once
 #include "base/slice.h"
 #include "xmpp/stanza.h"
@@ -41,7 +41,7 @@ void errands_add(struct errands *e, slice account, slice contact);
 /* Whether some to that domain are not done yet. */
 bool errands_wait(const struct errands *e, slice domain, slice local);
 /* Whether some between the domains of these addresses are under way. */
-bool errands_are_done(const struct errands *e, slice who, slice to);
+bool errands_under_way(const struct errands *e, slice who, slice to);
 /* A stanza could not be sent, or its server has refused it: it is made an errand, a second later.
  * false: not for ever. */
 struct errand_refusal {
