@@ -62,7 +62,7 @@ def full(make_server, tmp_path):
     wire.close()
 
 
-def blocks(full, client, jid):
+def blocks(client, jid):
     client.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{jid}'/></block>")
 
 
@@ -72,8 +72,8 @@ ENDS = {
     "it is unavailable": ("friend dave", lambda f, c: c.send("<presence type='unavailable'/>")),
     "it is invisible": ("friend dave", lambda f, c: c.result(
         "set", "<invisible xmlns='urn:xmpp:invisible:0'/>")),
-    "it blocks the contact": ("friend", lambda f, c: blocks(f, c, f.friend.bare)),
-    "it blocks who is no contact": ("dave", lambda f, c: blocks(f, c, f.dave.bare)),
+    "it blocks the contact": ("friend", lambda f, c: blocks(c, f.friend.bare)),
+    "it blocks who is no contact": ("dave", lambda f, c: blocks(c, f.dave.bare)),
     "it refuses the contact": ("friend", lambda f, c: c.send(
         f"<presence to='{f.friend.bare}' type='unsubscribed'/>")),
     "it removes the contact": ("friend", lambda f, c: c.result(
