@@ -206,20 +206,154 @@ def test_who_is_deleted_goes_by_the_name_that_is_known(full):
     full.friend.expect(f"<presence from='{second}' type='unavailable'/>")
 
 
+# --- what is said to one address, by one name, or against a rule ---
+
+
+def errors_at(client, peer):
+    """Of presence, from the peer or a resource of it."""
+    client.ping()
+    return [e for e in client.log if e.tag == f"{{{xml.CLIENT}}}presence"
+            and e.get("type") == "error" and e.get("from").startswith(peer.bare)]
+
+
+def test_a_resource_is_told_though_another_one_sees_the_next_session(full):
+    """dave/d saw the former session, dave/e sees the new one of the same name."""
+    watcher = full.other.client("dave", "e")
+    second = full.second()
+    full.fill()
+    full.refuses(second.close)
+    third = full.one.client("alice", "second")
+    full.empty()
+    full.dave.expect(f"<presence from='{second}' type='unavailable'/>")
+    third.send(f"<presence to='{watcher}'/>")
+    watcher.expect(f"<presence from='{third}' type='-'/>")
+
+
+def test_a_resource_is_told_though_another_one_goes_on_to_see_the_session(full):
+    watcher = full.other.client("dave", "e")
+    second = full.second()
+    second.send(f"<presence to='{watcher}'/>")
+    watcher.expect(f"<presence from='{second}' type='-'/>")
+    full.fill()
+    full.refuses(lambda: second.send(f"<presence to='{full.dave}' type='unavailable'/>"))
+    full.empty()
+    full.dave.expect(f"<presence from='{second}' type='unavailable'/>")
+    watcher.expect_nothing(f"<presence from='{second}' type='unavailable'/>")
+
+
+@pytest.mark.parametrize("ident", ["", " id='own'"], ids=["no-id", "id"])
+def test_who_goes_for_a_contact_alone_hears_that_it_was_not_told(full, ident):
+    """The contact sees what is said to all, so this cannot be said again in its place."""
+    second = full.second()
+    full.fill()
+    full.refuses(lambda: second.send(
+        f"<presence to='{full.friend.bare}' type='unavailable'{ident}/>"))
+    second.expect(f"<presence from='{full.friend.bare}' type='error'/>")
+    full.empty()
+
+
+RULES = {
+    "it ends": lambda f, c: c.close(),
+    "it blocks the contact": lambda f, c: blocks(c, f.friend.bare),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("how", RULES)
+def test_a_rule_that_bars_the_domain_for_a_while_loses_no_farewell(full, how, when):
+    """What waits when the rule comes, or is said while it holds, is said when it ends."""
+    second = full.second()
+    full.fill()
+    if when == "before":
+        full.refuses(lambda: RULES[how](full, second))
+    full.one.ctl("federation", "block", OTHER)
+    if when == "meanwhile":
+        RULES[how](full, second)
+    full.empty()
+    time.sleep(3)  # longer than a farewell waits, and than the stream stays; nothing comes
+    full.one.ctl("federation", "allow", OTHER)
+    full.friend.expect(f"<presence from='{second}' type='unavailable'/>")
+    assert errors_at(full.alice, full.friend) == []
+
+
+def test_who_asks_for_the_mail_address_sees_the_own_one_go(full):
+    mail = f"alice.smith@{ONE}"
+    full.one.ctl("set", "federation.mail-address", "on")
+    full.one.ctl("user", "set", full.alice.bare, "--email", mail)
+    until("it is known", lambda: "mail-address.read used=1" in full.one.log())
+    full.fill()
+    full.refuses(lambda: full.friend.send(f"<presence to='{mail}' type='subscribe'/>"))
+    full.empty()
+    full.friend.expect(f"<presence from='{full.alice}' type='unavailable'/>")
+    full.friend.expect(f"<presence from='{mail}/a' type='-'/>")
+
+
+@pytest.mark.parametrize("kind", ["unsubscribed", "unsubscribe"])
+def test_no_client_hears_of_presence_that_nobody_is_owed_any_more(short, kind):
+    """It waited for the link, and the subscription has ended."""
+    one, other = short
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    part(one, other)
+    second = one.client("alice", "second")
+    alice.send(f"<presence to='{bob.bare}' type='{kind}' id='own'/>")
+    behind(alice, str(bob))
+    join(one, other)
+    assert [e for e in errors_at(alice, bob) + errors_at(second, bob) if e.get("id") != "own"] == []
+
+
+def sees_and_is_seen(there, listener):
+    """alice and the user of the other server. Returns the streams from there and to there."""
+    peer = there.join()
+    there.befriend(peer)
+    peer.raw(f"<presence from='{there.user}' to='{there.alice.bare}' type='subscribe'/>")
+    there.alice.expect(f"<presence from='{there.user}' type='subscribe'/>")
+    stream = listener.join()
+    there.alice.send(f"<presence to='{there.user}' type='subscribed'/>")
+    listener.read_until(stream, f"<presence from='{there.alice}'[^>]*/>|"
+                        f"<presence from='{there.alice}' to='{there.user}'[^>]*></presence>")
+    return peer, stream
+
+
+HIDES = {
+    "invisible": lambda client, user: client.result(
+        "set", "<invisible xmlns='urn:xmpp:invisible:0'/>"),
+    "blocked": blocks,
+}
+
+
+@pytest.mark.parametrize("how", HIDES)
+def test_a_made_up_error_says_nothing_of_who_is_hidden(far, how):
+    """No probe either: it would tell that the session is there."""
+    there = far({"s2s.bidi": "off"})
+    listener = federation.Listener(there.domain, there.cert)
+    federation.route(there.node, there.domain, listener.port)
+    peer, stream = sees_and_is_seen(there, listener)
+    second = there.node.client("alice", "second")
+    HIDES[how](second, there.user)
+    listener.read_until(stream, f"<presence from='{second}'[^>]* type='unavailable'")
+    peer.raw(f"<presence type='error' from='{there.user}' to='{second}'><error type='wait'>"
+             f"<resource-constraint xmlns='{xml.STANZA_ERROR}'/></error></presence>")
+    second.ping()
+    second.send(f"<presence to='last@{there.domain}'/>")
+    said = listener.read_until(stream, f"to='last@{there.domain}'")[0]
+    assert f"from='{second}' to='{there.user}'" not in said
+    listener.close()
+
+
 # --- a server that refuses it ---
 
 
 def test_a_server_that_refuses_presence_is_not_hurried(far):
     """It takes the ping behind each portion, and a part of that could have got through."""
     there = far({"s2s.bidi": "off"})
-    peer = there.join()
-    there.befriend(peer)
     listener = federation.Listener(there.domain, there.cert)
     federation.route(there.node, there.domain, listener.port)
+    peer, stream = sees_and_is_seen(there, listener)
     refusal = (f"<presence type='error' from='{there.user}' to='{there.alice}'><error type='wait'>"
                f"<resource-constraint xmlns='{xml.STANZA_ERROR}'/></error></presence>")
     peer.raw(refusal)
-    stream, begun, rounds = listener.join(), time.monotonic(), 5
+    begun, rounds = time.monotonic(), 5
     for _ in range(rounds):
         ping = listener.read_until(stream, "<presence .*<iq [^>]*type='get'[^>]*>")[0]
         ident = re.findall("id='([^']*)'", ping)[-1]

@@ -17,8 +17,8 @@ enum {
     ODD_NAMED = 3 << ODD_NAMED_AT,
     ODD_ARRIVED = 16,
     ODD_REFUSED_AT = 5, /* enum stanza_refused */
-    ODD_REFUSED = 3 << ODD_REFUSED_AT,
-    ODD_MAX = 127
+    ODD_REFUSED = 7 << ODD_REFUSED_AT,
+    ODD_MAX = 255
 };
 
 /* Packing. */

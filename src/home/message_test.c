@@ -225,7 +225,7 @@ static struct all full_message(void)
     m.st->bad_to = true;
     m.st->named = NAMED_MAIL;
     m.st->arrived = true;
-    m.st->refused_kind = REFUSED_PROBE;
+    m.st->refused_kind = REFUSED_SAID;
     return m;
 }
 

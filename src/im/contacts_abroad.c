@@ -310,20 +310,23 @@ static bool contact_heard_no_farewell(struct worker *w, const struct stanza *st,
                                                      .far = far });
 }
 
+static bool is_farewell(const struct stanza *error)
+{
+    return error->refused_kind == REFUSED_UNAVAILABLE || error->refused_kind == REFUSED_SAID;
+}
+
 static void contacts_error_to_nobody(struct worker *w, const struct stanza *st)
 {
     bool far;
-    if (abroad_is_unsent(w, st, &far) && st->refused_kind == REFUSED_UNAVAILABLE)
+    if (abroad_is_unsent(w, st, &far) && is_farewell(st))
         (void)contact_heard_no_farewell(w, st, far);
 }
 
-/* Whether presence_is_over() decides when the errand is done: a session that becomes invisible
- * (XEP-0186) is so a moment after this error. true: no client is told. A client is if it has sent
- * this, with an id, to an address that it is still shown to. */
-static bool contact_sees_it_still(const struct account *a, const struct stanza *st, bool far)
+/* Whether the address must see nothing of the resource that the error is for. */
+static bool contact_must_not_see(const struct account *a, const struct stanza *error)
 {
-    bool taken = contact_heard_no_farewell(a->worker, st, far);
-    return taken && (st->id_len == 0 || presence_is_over(a, error_resource(st), stanza_from(st)));
+    return presence_is_over(a, error_resource(error), stanza_from(error),
+                            (enum stanza_named)error->named);
 }
 
 static bool contact_was_not_told(struct account *a, const struct stanza *st, bool far)
@@ -333,32 +336,41 @@ static bool contact_was_not_told(struct account *a, const struct stanza *st, boo
     bool bare = stanza_to_is_bare(st);
     struct errand_refusal r = { .who = stanza_to(st), .to = contact, .far = far };
     switch (st->refused_kind) {
-    case REFUSED_UNAVAILABLE:
-        return contact_sees_it_still(a, st, far);
+    case REFUSED_UNAVAILABLE: /* whether it is over is asked later: a session that becomes invisible
+                                 (XEP-0186) is so a moment after this error */
+        return contact_heard_no_farewell(a->worker, st, far);
+    case REFUSED_SAID: /* where the session is shown by other presence, its client must know */
+        return !bare && contact_must_not_see(a, st) &&
+               contact_heard_no_farewell(a->worker, st, far);
     case REFUSED_AVAILABLE:
         r.kind = ERRAND_SHOW;
-        return !bare && !is_of_directed(a, st) && roster_is_seen(a, contact) &&
-               errands_refused(errands, &r);
+        return !bare && !is_of_directed(a, st) &&
+               (!roster_is_seen(a, contact) || errands_refused(errands, &r));
     case REFUSED_PROBE:
         r.kind = ERRAND_PROBE;
-        return !bare && roster_sees(a, contact) && errands_refused(errands, &r);
+        return !bare && (!roster_sees(a, contact) || errands_refused(errands, &r));
     default:
         r.kind = ERRAND_ASK;
         return bare && errands_under_way(errands, a->jid, contact) && errands_refused(errands, &r);
     }
 }
 
-/* The other server had no room: it does not say for what. */
+/* The other server had no room: it does not say for what. It can also have made this up: then it
+ * must learn nothing of a session that is hidden from the contact. */
 static bool contact_had_no_room(struct account *a, const struct stanza *st)
 {
+    struct errands *errands = contacts_worker_of(a->worker)->errands;
     slice contact = stanza_from_bare(st);
-    return st->arrived && stanza_condition(st) == SE_RESOURCE_CONSTRAINT &&
-           !stanza_to_is_bare(st) && !is_of_directed(a, st) &&
-           abroad_is(a->worker, jid_split(contact).domain) &&
-           (roster_sees(a, contact) || roster_is_seen(a, contact)) &&
-           errands_refused(contacts_worker_of(a->worker)->errands,
-                           &(struct errand_refusal){ ERRAND_TELL, .who = a->jid, .to = contact,
-                                                     .theirs = true });
+    bool sees = roster_sees(a, contact);
+    struct errand_refusal r = { .who = stanza_to(st), .to = contact, .theirs = true };
+    if (!st->arrived || stanza_condition(st) != SE_RESOURCE_CONSTRAINT || stanza_to_is_bare(st) ||
+        is_of_directed(a, st) || !abroad_is(a->worker, jid_split(contact).domain) ||
+        contact_must_not_see(a, st))
+        return false;
+    r.kind = ERRAND_SHOW;
+    bool shown = errands_refused(errands, &r);
+    r.kind = ERRAND_PROBE;
+    return shown && (!sees || errands_refused(errands, &r));
 }
 
 /* What the server has sent for an account did not get through: probes, answers to probes, broadcast
@@ -758,6 +770,7 @@ static void contacts_pairs_changed(struct worker *w)
             continue;
         if ((place = map_get(&cw->places, p->pair.key)) != NULL)
             place->is_lost = false;
+        errands_back(cw->errands, pair_domain(&p->pair));
         contacts_gather_soon(cw);
     }
     accounts_part(cw);

@@ -8,6 +8,7 @@
 #include "home/router.h"
 #include "im/abroad.h"
 #include "im/account.h"
+#include "im/foreign.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/subscription.h"
@@ -22,20 +23,20 @@ enum {
     PING_MS = 5000,             /* for the answer behind a portion: some servers give none */
     AGAIN_MS = 1000,            /* after a refusal */
     SOON_MS = 250,              /* after a portion of which a part got through */
-    FAR_MS = 30 * 1000,         /* the longest after one whose server was not reached */
+    FAR_MS = 30 * 1000,         /* the longest after one whose server was not reached; while a rule
+                                   bars the way */
     FAR_DOUBLES = 5,            /* so often AGAIN_MS doubles before it is FAR_MS */
     FAILURES_MAX = 100,         /* then what is refused is not done again */
     LANE_MAX = ERRANDS_MAX / 8, /* of one lane; the same: a server may say so as often as it likes,
                                    and others have errands, too */
     QUIET_MS = 60 * 1000,       /* for that long a lane stays that has nothing to do */
-    ERRAND_KEY_MAX = 2 * JID_MAX + 2
+    ERRAND_KEY_MAX = 2 * JID_MAX + 3
 };
 
 struct errand {
     struct list node; /* in lane.errands, or errands.wide */
-    uint8_t named;    /* enum stanza_named */
     uint16_t who_len, to_len;
-    char key[]; /* who, '\n', to, a digit: enum errand_kind */
+    char key[]; /* who, '\n', to, two digits: enum errand_kind, enum stanza_named */
 };
 
 /* Those from a domain of ours to a foreign one. */
@@ -91,7 +92,7 @@ static slice errand_lane_make_key(char key[LANE_KEY_MAX], slice domain, slice lo
 static slice errand_key(const void *item)
 {
     const struct errand *e = item;
-    return (slice){ e->key, e->who_len + 1u + e->to_len + 1u };
+    return (slice){ e->key, e->who_len + 1u + e->to_len + 2u };
 }
 static slice errand_who(const struct errand *e) { return (slice){ e->key, e->who_len }; }
 static slice errand_to(const struct errand *e)
@@ -102,15 +103,21 @@ static enum errand_kind errand_kind(const struct errand *e)
 {
     return (enum errand_kind)(e->key[e->who_len + 1 + e->to_len] - '0');
 }
-static slice errand_make_key(char key[ERRAND_KEY_MAX], enum errand_kind kind, slice who, slice to)
+static enum stanza_named errand_named(const struct errand *e)
 {
+    return (enum stanza_named)(e->key[e->who_len + 1 + e->to_len + 1] - '0');
+}
+static slice errand_make_key(char key[ERRAND_KEY_MAX], const struct errand_refusal *r)
+{
+    slice who = r->who, to = r->to;
     ensure(who.len > 0 && who.len <= JID_MAX && to.len <= JID_MAX);
     memcpy(key, who.ptr, who.len);
     key[who.len] = '\n';
     if (to.len > 0)
         memcpy(key + who.len + 1, to.ptr, to.len);
-    key[who.len + 1 + to.len] = (char)('0' + kind);
-    return (slice){ key, who.len + 1 + to.len + 1 };
+    key[who.len + 1 + to.len] = (char)('0' + r->kind);
+    key[who.len + 1 + to.len + 1] = (char)('0' + r->named);
+    return (slice){ key, who.len + 1 + to.len + 2 };
 }
 
 static void errands_wake(struct errands *all, uint64_t ms)
@@ -166,7 +173,7 @@ static void lane_rouse(struct lane *l)
 
 static struct errand *errand_make(struct errands *all, slice key, slice who, slice to)
 {
-    ensure(key.len == who.len + to.len + 2);
+    ensure(key.len == who.len + to.len + 3);
     struct errand *e = mem_zalloc(sizeof *e + key.len);
     e->who_len = (uint16_t)who.len;
     e->to_len = (uint16_t)to.len;
@@ -190,12 +197,11 @@ static struct lane *lane_between(struct errands *all, slice who, slice to)
 static void errand_put(struct errands *all, const struct errand_refusal *r)
 {
     char text[ERRAND_KEY_MAX];
-    slice key = errand_make_key(text, r->kind, r->who, r->to);
+    slice key = errand_make_key(text, r);
     struct lane *l = lane_between(all, r->who, r->to);
     lane_rouse(l);
     if (map_get(&l->known, key) == NULL) {
         struct errand *e = errand_make(all, key, r->who, r->to);
-        e->named = (uint8_t)r->named;
         list_append(&l->errands, &e->node);
         map_put(&l->known, e);
     }
@@ -207,12 +213,12 @@ void errands_add(struct errands *all, slice account, slice contact)
     char key[ERRAND_KEY_MAX];
     if (all->count >= ERRANDS_MAX)
         return;
+    const struct errand_refusal r = { ERRAND_TELL, .who = account, .to = contact };
     if (contact.len > 0) {
-        errand_put(all, &(struct errand_refusal){ ERRAND_TELL, .who = account, .to = contact });
+        errand_put(all, &r);
         return;
     }
-    struct errand *e =
-        errand_make(all, errand_make_key(key, ERRAND_TELL, account, contact), account, contact);
+    struct errand *e = errand_make(all, errand_make_key(key, &r), account, contact);
     list_append(&all->wide, &e->node);
     errands_wake(all, WIDE_MS);
 }
@@ -259,12 +265,15 @@ void errands_greet(struct errands *all, slice resource, slice to)
 {
     char text[ERRAND_KEY_MAX];
     struct lane *l = lane_find(all, jid_split(to).domain, jid_split(resource).domain);
-    struct errand *e =
-        l == NULL ? NULL : map_del(&l->known, errand_make_key(text, ERRAND_FAREWELL, resource, to));
-    if (e == NULL)
-        return;
-    list_remove(&e->node);
-    errand_free(all, e);
+    struct errand_refusal r = { ERRAND_FAREWELL, .who = resource, .to = to };
+    for (unsigned named = NAMED_USUAL; l != NULL && named <= NAMED_MAIL; named++) {
+        r.named = (enum stanza_named)named;
+        struct errand *e = map_del(&l->known, errand_make_key(text, &r));
+        if (e == NULL)
+            continue;
+        list_remove(&e->node);
+        errand_free(all, e);
+    }
 }
 
 void errands_back(struct errands *all, slice domain)
@@ -316,11 +325,11 @@ static unsigned errand_say_farewell(const struct errands *all, const struct erra
     ensure(jid_split(resource).resource.len > 0 && to.len > 0);
     const struct account *a = account_find(all->worker, jid_bare_of(resource));
     if (!node_is_home(all->worker, jid_bare_of(resource)) ||
-        (a != NULL && !presence_is_over(a, jid_split(resource).resource, to)))
+        (a != NULL && !presence_is_over(a, jid_split(resource).resource, to, errand_named(e))))
         return 0;
     struct stanza *st =
         stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, resource, to, (slice){ 0 }, (slice){ 0 });
-    st->named = e->named;
+    st->named = (uint8_t)errand_named(e);
     route_send(all->worker, st);
     return 1;
 }
@@ -429,6 +438,13 @@ static void lane_judge(struct lane *l)
     l->far = l->theirs = false;
 }
 
+/* A rule keeps its domains apart. What must be said is said when it ends. */
+static bool lane_is_barred(const struct lane *l)
+{
+    struct worker *w = l->all->worker;
+    return foreign_is(w, lane_domain(l)) && !foreign_pair(w, lane_local(l), lane_domain(l));
+}
+
 /* A portion; how many it has. */
 static unsigned lane_go(struct lane *l)
 {
@@ -438,6 +454,10 @@ static unsigned lane_go(struct lane *l)
     unsigned done = 0;
     if (list_empty(&l->errands)) {
         lane_end(l);
+        return 0;
+    }
+    if (lane_is_barred(l)) {
+        timer_set(worker_loop(all->worker), &l->again, FAR_MS);
         return 0;
     }
     lane_judge(l);

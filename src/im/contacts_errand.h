@@ -9,7 +9,8 @@
  * for each pair of a domain of ours and a foreign one, fewer if some of them find no room, and
  * 5,000 a second in all. The other server can make up refusals, so a pair gives up if 100 portions
  * in a row were refused as a whole, with less than a minute between them: what is refused then is
- * not done again. The same holds while the pair has an eighth of all errands. */
+ * not done again. The same holds while the pair has an eighth of all errands. While a rule keeps a
+ * pair apart, its errands wait for the end of that. */
 #pragma once
 #include "base/slice.h"
 #include "xmpp/stanza.h"
@@ -54,5 +55,6 @@ struct errand_refusal {
 bool errands_refused(struct errands *e, const struct errand_refusal *r);
 /* A farewell that waits is obsolete: its client says something else to this address. */
 void errands_greet(struct errands *e, slice resource, slice to);
-/* The domain is back: errands that have waited for it are done now. */
+/* The domain is back, or a rule lets it speak again: errands that have waited for it are done now.
+ */
 void errands_back(struct errands *e, slice domain);

@@ -276,6 +276,14 @@ bool directed_next(const struct directed *d, struct directed_at *at, char *buf, 
     return true;
 }
 
+bool directed_reaches(const struct directed *d, slice jid)
+{
+    struct directed_place *p = place_find(d, jid_bare_of(jid));
+    slice resource = resource_of(jid);
+    return p != NULL && (p->room || resource.len == 0 || *target_find(p, resource) != NULL ||
+                         *target_find(p, (slice){ 0 }) != NULL);
+}
+
 struct directed_saved {
     slice jid;
     uint32_t bits;

@@ -51,6 +51,9 @@ void directed_answer(struct directed **d, const struct stanza *st, enum directed
 
 /* Whether it has this bare JID, or a resource of it. */
 bool directed_has(const struct directed *d, slice bare);
+/* Whether the address has got presence that was sent to it, or to its bare JID. Of a bare JID:
+ * whether one of its resources has; of a room: whether any nickname has. */
+bool directed_reaches(const struct directed *d, slice jid);
 /* From {0} on. false: there are no more. The address is built in a buffer of JID_MAX bytes. The
  * addresses that were given may be removed meanwhile, nothing added. */
 struct directed_at {

@@ -74,12 +74,17 @@ static void test_users(void **state)
     assert_int_equal(d->count, 3);
     assert_true(directed_has(d, SLICE("b@x.test")));
     assert_false(directed_has(d, SLICE("b@x.tes")));
+    assert_true(directed_reaches(d, SLICE("b@x.test/three"))); /* by the bare JID */
     hear("b@x.test/three", TYPE_UNAVAILABLE, NULL);
     hear("b@x.test/one", TYPE_AVAILABLE, NULL);
     assert_int_equal(d->count, 3);
     hear("b@x.test/one", TYPE_UNAVAILABLE, NULL);
     hear("b@x.test", TYPE_ERROR, NULL);
     is("b@x.test/two\n");
+    assert_true(directed_reaches(d, SLICE("b@x.test/two")));
+    assert_true(directed_reaches(d, SLICE("b@x.test")));
+    assert_false(directed_reaches(d, SLICE("b@x.test/three")));
+    assert_false(directed_reaches(d, SLICE("b@x.tes/two")));
     directed_remove(&d, SLICE("b@x.test/two"), NULL);
     is(NULL);
 }

@@ -279,13 +279,16 @@ bool presence_is_directed(const struct account *a, slice jid)
     return false;
 }
 
-bool presence_is_over(const struct account *a, slice resource, slice jid)
+bool presence_is_over(const struct account *a, slice resource, slice jid, enum stanza_named named)
 {
     const struct session *s = account_session(a, resource);
     slice bare = jid_bare_of(jid);
-    return s == NULL ||
-           (!presence_is_sent(s, bare) && !(s->available && s->hidden == SESSION_SHOWN &&
-                                            roster_is_seen(a, bare) && stage_view(s, bare)));
+    enum stanza_named now = contact_name(a->roster, bare, CONTACT_SEES);
+    bool other = named != NAMED_USUAL && now != NAMED_USUAL && named != now;
+    return s == NULL || other ||
+           (!directed_reaches(s->directed, jid) &&
+            !(s->available && s->hidden == SESSION_SHOWN && roster_is_seen(a, bare) &&
+              stage_view(s, bare)));
 }
 
 static void directed_drop(struct session *s, presence_unwanted_fn *unwanted,
@@ -333,6 +336,7 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
     struct directed_news news = presence_news(s);
     ensure(session_here(s));
     if (st->type == TYPE_UNAVAILABLE) {
+        st->refused_kind = REFUSED_SAID;
         directed_remove(&s->directed, stanza_to(st), &news);
     } else if (st->type == TYPE_AVAILABLE &&
                directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st), &news) != OK) {

@@ -535,11 +535,18 @@ enum stanza_error stanza_condition(const struct stanza *error)
 
 static enum stanza_refused refused_of(const struct stanza *s)
 {
-    return s->kind != STANZA_PRESENCE    ? REFUSED_OTHER
-           : s->type == TYPE_AVAILABLE   ? REFUSED_AVAILABLE
-           : s->type == TYPE_UNAVAILABLE ? REFUSED_UNAVAILABLE
-           : s->type == TYPE_PROBE       ? REFUSED_PROBE
-                                         : REFUSED_OTHER;
+    if (s->kind != STANZA_PRESENCE)
+        return REFUSED_OTHER;
+    switch (s->type) {
+    case TYPE_AVAILABLE:
+        return REFUSED_AVAILABLE;
+    case TYPE_UNAVAILABLE:
+        return s->refused_kind == REFUSED_SAID ? REFUSED_SAID : REFUSED_UNAVAILABLE;
+    case TYPE_PROBE:
+        return REFUSED_PROBE;
+    default:
+        return REFUSED_OTHER;
+    }
 }
 
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)

@@ -72,7 +72,13 @@ enum stanza_named {
 };
 
 /* What presence an error answers. */
-enum stanza_refused { REFUSED_OTHER, REFUSED_AVAILABLE, REFUSED_UNAVAILABLE, REFUSED_PROBE };
+enum stanza_refused {
+    REFUSED_OTHER,
+    REFUSED_AVAILABLE,
+    REFUSED_UNAVAILABLE,
+    REFUSED_PROBE,
+    REFUSED_SAID /* unavailable presence that a client has sent to this address alone */
+};
 
 struct stanza {
     _Atomic uint32_t refs;
@@ -86,7 +92,8 @@ struct stanza {
                     * database does not keep it */
     bool arrived;  /* read from a stream of another server, or a copy; the database does not keep
                     * it */
-    uint8_t refused_kind; /* enum stanza_refused: of an error that this server has made; the same */
+    uint8_t refused_kind; /* enum stanza_refused: of an error that this server has made, and
+                           * REFUSED_SAID of the presence itself; the same */
     uint32_t bytes;       /* of this block */
     uint64_t known;       /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
