@@ -17,6 +17,8 @@
 
 enum { LOOK_MS = 60000, OTHERS_NAMED = 5, ALARM_TEXT_MAX = 4096 };
 static const uint64_t forget_us = 3600ull * 1000000;
+/* Three times the longest pause between two attempts: after it, nobody writes to the domain. */
+static const uint64_t idle_us = 15ull * 60 * 1000000;
 
 struct setting s2s_metrics_domains = {
     .name = "s2s.metrics-domains",
@@ -27,7 +29,8 @@ struct setting s2s_metrics_domains = {
     .max = S2S_DOMAINS_MAX,
     .unit = "domains",
     .doc = "For how many domains of other servers metrics are counted apart. The rest is counted "
-           "as `other`. A domain is forgotten after an hour without a stanza.",
+           "as `other`, and the alarm s2s.partner-failing does not look at it. A domain is "
+           "forgotten after an hour without a stanza.",
 };
 static void alarm_after_changed(struct worker *w, const struct setting *s);
 struct setting s2s_alarm_after = {
@@ -39,7 +42,7 @@ struct setting s2s_alarm_after = {
     .max = 24 * 3600 * 1000,
     .allow_none = true,
     .changed = alarm_after_changed,
-    .doc = "When a server that users write to cannot be reached for so long, the alarm "
+    .doc = "When all attempts to reach a server have failed for so long, the alarm "
            "s2s.partner-failing is raised. Domains that do not exist do not count.",
 };
 struct alarm s2s_failing_alarm = {
@@ -50,8 +53,10 @@ struct alarm s2s_failing_alarm = {
     .explanation =
         "Users cannot exchange messages with that domain. What they send waits, and comes back as "
         "an error if it waits too long.",
-    .raised_when = "A server that users write to cannot be reached for s2s.alarm-after.",
-    .cleared_when = "All such servers can be reached, nobody writes to them, or rules forbid it.",
+    .raised_when = "An attempt to reach a server fails, and so have all others for "
+                   "s2s.alarm-after.",
+    .cleared_when = "All such servers can be reached, nobody has written to them for 15 minutes, "
+                    "or rules forbid it.",
     .settings = "s2s.alarm-after",
     .also = "InterClusterSyncAgentPeerPeriodicSyncingFailure",
 };
@@ -64,7 +69,8 @@ struct slot {
     _Atomic uint64_t sent, received, failures, up;
     _Atomic uint64_t seen_us;             /* wall clock, roughly: when something was counted */
     uint64_t held_ms, untold_ms, told_us; /* of s2s_domain_held(); under the lock */
-    uint64_t failing_us;                  /* under the lock, as is `why` */
+    uint64_t failing_us, failed_us;       /* wall clock: the first failure, the last one; under the
+                                             lock, as is `why` */
     char why[S2S_DOMAIN_WHY];
     char of[S2S_DOMAIN_BYTES]; /* the domain of ours that could not reach it, while it fails */
     uint64_t local;            /* hash of the domain of ours that `at` is about, */
@@ -177,10 +183,12 @@ void s2s_domain_failed(slice domain, slice local, slice why, bool missing)
     pthread_mutex_lock(&table.lock);
     struct slot *s = slot_get(domain, true);
     atomic_fetch_add(&s->failures, 1);
+    uint64_t now = clock_wall_us();
     if (missing || s == &table.slot[0])
         s->failing_us = 0;
-    else if (s->failing_us == 0)
-        s->failing_us = clock_wall_us();
+    else if (s->failing_us == 0 || now > s->failed_us + idle_us)
+        s->failing_us = now;
+    s->failed_us = now;
     snprintf(s->of, sizeof s->of, "%.*s", SLICE_ARG(local));
     domain_why(s->why, why);
     pthread_mutex_unlock(&table.lock);
@@ -271,31 +279,33 @@ void s2s_domains_text(struct buf *out, const char *total)
 
 /* The watch. */
 
-static bool slot_fails_for_long(const struct slot *s, uint64_t now)
+/* The time since one failed attempt does not count: it could be reached by now. */
+static bool slot_fails_for_long(const struct slot *s)
 {
     uint64_t after = (uint64_t)setting_int(&s2s_alarm_after) * 1000;
     return s->failing_us != 0 && setting_int(&s2s_alarm_after) != SETTING_NONE &&
-           now >= s->failing_us + after;
+           s->failed_us >= s->failing_us + after;
 }
 
-/* Rules keep it and our domain apart by now, so nobody misses it. Where another domain of ours may
- * reach it and does not, its next attempt counts. */
-static void failing_are_judged(struct worker *w)
+/* Nobody misses it any more: nobody writes to it, or rules keep it and our domain apart by now.
+ * Where another domain of ours may reach it and does not, its next attempt counts. */
+static void failing_are_judged(struct worker *w, uint64_t now)
 {
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
         struct slot *s = &table.slot[i];
-        if (s->failing_us != 0 && !s2s_is_partner(w, slice_of(s->of), slice_of(s->name)))
+        if (s->failing_us != 0 && (now > s->failed_us + idle_us ||
+                                   !s2s_is_partner(w, slice_of(s->of), slice_of(s->name))))
             s->failing_us = 0;
     }
 }
 
 /* The domain that has failed for longest, and how many fail for too long. */
-static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
+static uint32_t failing_for_long(const struct slot **longest)
 {
     uint32_t count = 0;
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
         const struct slot *s = &table.slot[i];
-        if (!slot_fails_for_long(s, now))
+        if (!slot_fails_for_long(s))
             continue;
         if (count++ == 0 || s->failing_us < (*longest)->failing_us)
             *longest = s;
@@ -304,13 +314,13 @@ static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
 }
 
 /* Under the lock. The one that has failed for longest says why; the names of some others follow. */
-static void failing_text(struct buf *out, uint64_t now, const struct slot *longest, uint32_t count)
+static void failing_text(struct buf *out, const struct slot *longest, uint32_t count)
 {
     uint32_t named = 0;
     buf_printf(out, "%s: %s", longest->name, longest->why);
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX && named < OTHERS_NAMED; i++) {
         const struct slot *s = &table.slot[i];
-        if (s != longest && slot_fails_for_long(s, now))
+        if (s != longest && slot_fails_for_long(s))
             buf_printf(out, "%s%s", named++ == 0 ? "; also failing: " : ", ", s->name);
     }
     if (count > 1 + named)
@@ -327,10 +337,10 @@ static void domains_look(struct timer *t, struct loop *loop)
     for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
         if (table.slot[i].name[0] != '\0' && now > table.slot[i].seen_us + forget_us)
             slot_forget(&table.slot[i]);
-    failing_are_judged(worker_here());
-    uint32_t count = failing_for_long(now, &longest);
+    failing_are_judged(worker_here(), now);
+    uint32_t count = failing_for_long(&longest);
     if (count > 0)
-        failing_text(&text, now, longest, count);
+        failing_text(&text, longest, count);
     pthread_mutex_unlock(&table.lock);
     if (count > 0)
         alarm_raise(&s2s_failing_alarm, buf_fit(&text));
