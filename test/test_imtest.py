@@ -43,7 +43,7 @@ def mark(server):
 
 def imtest(server, *words):
     """The exit code, the row, and what is said."""
-    done = server.ctl_run("--json", "imtest", *words)
+    done = server.ctl_run("--json", "imtest", *words, timeout=100)  # it may wait for 30 s itself
     reply = json.loads(done.stdout)
     assert len(reply["rows"]) == 1, reply
     row = reply["rows"][0]

@@ -314,11 +314,11 @@ class Server:
 
     # --- control ---
 
-    def ctl_run(self, *args, stdin=None, own=("--yes",)):
+    def ctl_run(self, *args, stdin=None, own=("--yes",), timeout=3 * TIMEOUT):
         """musterctl as it is: the finished process, with text output."""
         return subprocess.run([MUSTERCTL, "--socket", self.control, *own, *map(str, args)],
                               input=stdin,
-                              capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
+                              capture_output=True, text=True, timeout=timeout, check=False)
 
     def ctl_start(self, *args):
         """musterctl while it runs."""
