@@ -33,6 +33,7 @@ def seen_by(client, room):
             own = seen.nick if 110 in seen.codes else own
         elif there.pop(seen.nick, None) is not None or seen.nick == own:
             assert seen.nick != own or 303 in seen.codes, f"it takes itself for removed: {seen}"
+            own = seen.new_nick if seen.nick == own else own
     return there, own
 
 
@@ -113,6 +114,53 @@ def test_who_was_renamed_hears_of_that_first(narrow):
     wire.say("-")
     cave.bob_sees({"alice": "xa", "renamed": None})
     assert seen_by(cave.bob, cave.room)[1] == "renamed"
+
+
+@pytest.mark.parametrize("times", [10, 40])
+def test_who_is_renamed_often_takes_itself_for_removed_never(narrow, times):
+    """It has heard of none of the changes, so the oldest nickname is still its own."""
+    one, other, wire, begin = narrow
+    cave = Cave(one, other, 0)
+    begin()
+    for show in ("away", "dnd", "xa") * 3:
+        cave.change(cave.alice, "alice", f"<show>{show}</show>")
+    for n in range(times):
+        cave.change(cave.bob, f"b{n}")
+        cave.room.presence(cave.alice, f"b{n}")
+    wire.say("-")
+    cave.bob_sees({"alice": "xa", f"b{times - 1}": None})
+    assert seen_by(cave.bob, cave.room)[1] == f"b{times - 1}"
+
+
+def test_who_is_not_there_keeps_the_affiliation(narrow):
+    """Members who are absent and were never there, one who left, one who was banned; and a visitor
+    of whom nothing is known."""
+    one, other, wire, begin = narrow
+    cave = Cave(one, other, 3)
+    room, alice, crowd = cave.room, cave.alice, cave.crowd
+    room.enter(other.client("dave", "d"), "dave")
+    room.configure(alice, whois="anyone", **{"muster#roomconfig_showabsent": False})
+    room.set_affiliation(alice, f"max@{ONE}", "admin")
+    room.set_affiliation(alice, f"mia@{ONE}", "member", nick="Maria")
+    room.forget(cave.bob)
+    begin()
+    for show in ("away", "dnd", "xa") * 3:
+        cave.change(alice, "alice", f"<show>{show}</show>")
+    room.leave(crowd[1], "c1")
+    room.set_affiliation(alice, crowd[0].bare, "member")
+    room.leave(crowd[2], "c2")
+    room.set_affiliation(alice, f"dave@{OTHER}", "outcast")
+    room.configure(alice, **{"muster#roomconfig_showabsent": True})
+    room.forget(alice)
+    wire.say("-")
+    told, jids = {}, {"max": f"max@{ONE}", "Maria": f"mia@{ONE}"}
+    while len(told) < 5:
+        seen = Seen(cave.bob.expect(lambda e: e.tag.endswith("}presence")))
+        if seen.gone:
+            told[seen.nick] = seen.affiliation
+            assert seen.nick not in jids or seen.jid == jids[seen.nick]
+    assert told == {"c1": "none", "c2": "member", "dave": "outcast", "max": "admin",
+                    "Maria": "member"}
 
 
 def test_a_long_failure_of_the_link_leaves_no_ghosts(make_server, tmp_path):

@@ -5,6 +5,7 @@
  * of their address.
  *
  * Limit: in a room with more than ABSENT_MAX affiliations no absent person is shown. */
+#include "muc/parts/absent.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
@@ -125,6 +126,46 @@ static void show_absent(struct room *r, const struct seat *to)
         absent_show_one(&s, a);
     map_fini(&s.here);
     map_fini(&s.shown);
+}
+
+static bool absent_is_here(const struct room *r, slice bare, const struct occupant *to)
+{
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, const struct occupant, node);
+        if ((!o->hidden || o == to) && slice_eq(seat_bare(occupant_seat(o)), bare))
+            return true;
+    }
+    return false;
+}
+
+/* Whose nickname it is, as absent_name_of() gives it, unless nickname_enforce() changes it. */
+static const struct affiliate *absent_of_nick(const struct room *r, slice nick,
+                                              const struct occupant *to)
+{
+    const struct affiliate *a = room_reserved(r, nickname_key(nick, room_scratch(r)));
+    if (a != NULL) {
+        bool is = slice_eq(a->nick, nick) && a->affiliation >= AFF_MEMBER;
+        return is && !absent_is_here(r, a->jid, to) ? a : NULL;
+    }
+    if (r->config.whois != WHOIS_ANYONE)
+        return NULL;
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        if (a->nick.len == 0 && a->affiliation >= AFF_MEMBER &&
+            slice_eq(jid_split(a->jid).local, nick) && !absent_is_here(r, a->jid, to))
+            return a;
+    return NULL;
+}
+
+struct stanza *absent_presence(const struct room *r, const struct seat *to, slice nick)
+{
+    if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX ||
+        room_occupant(r, nick, room_scratch(r)) != NULL)
+        return NULL;
+    const struct affiliate *a = absent_of_nick(r, nick, to->occupant);
+    if (a == NULL)
+        return NULL;
+    bool with_jid = room_shows_jids(r, to->occupant);
+    return absent_presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
 }
 
 static void absent_announced(struct room *r, const struct room_configured *c)

@@ -8,8 +8,14 @@
  * that is refused too, the nickname is noted again.
  *
  * A client that has not heard that its own nickname has changed believes that the old one is still
- * its own. Unavailable presence of that would tell it that it was removed. So the last OWN_MAX
- * nicknames of each seat are known, and what is sent of these is the change (status 303).
+ * its own. Unavailable presence of that would tell it that it was removed. So OWN_MAX former
+ * nicknames of each seat are known, and what is sent of these is the change (status 303). Beyond
+ * that, the oldest one whose change has not come back is forgotten. If all have, it is the second
+ * oldest: the client believes that the oldest one is its own.
+ *
+ * What is sent of a nickname that nobody has is the absent member with this nickname, if the room
+ * shows absent members (parts/absent.c). Else it is an occupant who has left, with the affiliation
+ * of that time. The last LEFT_MAX of these are known; of others the affiliation is `none`.
  *
  * A seat waits FIRST_MS after a refusal. SOON_MS after the next ones it is known how many stanzas
  * were refused. If some got through, the queue is only short, and more are sent at once. If none
@@ -20,14 +26,16 @@
  *
  * Limits: NICKS_MAX nicknames for all seats of a room. Beyond that, a seat leaves with status 333,
  * as if its server was lost: of the domain with the most of them, the seat with the most. When it
- * enters again, it is told of all occupants. If it does not get the status either, its client
- * notices when it checks whether it is still in the room (XEP-0410). A worker sends AT_ONCE stanzas
- * at a time, with a pause after them. Nicknames are kept in memory only: after a planned restart
- * they are forgotten. */
+ * enters again, it is told of all occupants. If it does not get the status either, that is sent
+ * again (parts/removed.c). A worker sends AT_ONCE stanzas at a time, with a pause after them.
+ * Nicknames are kept in memory only: after a planned restart they are forgotten. */
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/router.h"
 #include "im/audience.h"
@@ -35,19 +43,21 @@
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
+#include "muc/parts/absent.h"
 #include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"
+#include "muc/room/config.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "xmpp/jid.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
-
-#define GONE "<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/></x>"
 
 enum {
     NICKS_MAX = 1000,
-    OWN_MAX = 8,    /* former nicknames of a seat */
+    OWN_MAX = 32,   /* former nicknames of a seat */
+    LEFT_MAX = 128, /* former nicknames in a room */
     AT_ONCE = 64,   /* presence stanzas */
     PAUSE_MS = 100, /* before the next */
     SOON_MS = 250,
@@ -58,6 +68,7 @@ enum {
 
 struct missed_nick {
     struct list node;
+    bool unheard; /* of a former one: its change came back once, and perhaps again */
     uint16_t len;
     char nick[];
 };
@@ -87,11 +98,21 @@ struct missed {
     slice jid;              /* in this block */
 };
 
+/* A nickname that somebody had in the room until leaving or changing it. */
+struct missed_left {
+    struct list node;
+    uint8_t affiliation; /* enum affiliation */
+    uint16_t len;
+    char nick[];
+};
+
 /* In the slot of a room. */
 struct missed_room {
     struct map seats;   /* struct missed by JID */
     struct map domains; /* struct missed_domain by name */
     uint32_t count;     /* of nicknames */
+    struct list left;   /* struct missed_left, the oldest first */
+    uint32_t left_count;
 };
 
 struct missed_worker {
@@ -129,10 +150,10 @@ static void missed_drop(struct missed *m)
         missed_nick_free(m, CONTAINER_OF(m->nicks.next, struct missed_nick, node));
 }
 
-static void missed_own_free(struct missed *m)
+static void missed_own_free(struct missed *m, struct missed_nick *n)
 {
-    struct missed_nick *n = CONTAINER_OF(list_pop(&m->own), struct missed_nick, node);
     ensure(m->own_count > 0);
+    list_remove(&n->node);
     m->own_count--;
     mem_free(&n);
 }
@@ -142,7 +163,7 @@ static void missed_free(struct missed *m)
     struct missed_room *all = missed_room_of(m->room);
     missed_drop(m);
     while (m->own_count > 0)
-        missed_own_free(m);
+        missed_own_free(m, CONTAINER_OF(m->own.next, struct missed_nick, node));
     if (--m->domain->seats == 0) {
         map_del(&all->domains, m->domain->name);
         mem_free(&m->domain);
@@ -171,15 +192,22 @@ static struct missed_domain *missed_domain_get(struct missed_room *all, slice na
     return d;
 }
 
+static struct missed_room *missed_room_get(struct room *r)
+{
+    struct missed_room *all = missed_room_of(r);
+    if (all != NULL)
+        return all;
+    all = *room_slot(r, room_slot_missed) = mem_new(struct missed_room);
+    map_init(&all->seats, missed_jid);
+    map_init(&all->domains, missed_domain_name);
+    list_init(&all->left);
+    return all;
+}
+
 static struct missed *missed_get(struct room *r, const struct seat *s)
 {
     struct missed_worker *worker = *worker_state(r->worker, worker_slot);
-    struct missed_room *all = missed_room_of(r);
-    if (all == NULL) {
-        all = *room_slot(r, room_slot_missed) = mem_new(struct missed_room);
-        map_init(&all->seats, missed_jid);
-        map_init(&all->domains, missed_domain_name);
-    }
+    struct missed_room *all = missed_room_get(r);
     struct missed *m = map_get(&all->seats, s->jid);
     if (m != NULL)
         return m;
@@ -195,6 +223,16 @@ static struct missed *missed_get(struct room *r, const struct seat *s)
     return m;
 }
 
+static struct missed_nick *missed_find(const struct list *nicks, slice nick)
+{
+    LIST_EACH (it, nicks) {
+        struct missed_nick *n = CONTAINER_OF(it, struct missed_nick, node);
+        if (slice_eq(missed_nick_text(n), nick))
+            return n;
+    }
+    return NULL;
+}
+
 /* One failure refuses many stanzas. Only the first of them sets the time. */
 static void missed_delay(struct missed *m, uint64_t now_us)
 {
@@ -203,8 +241,11 @@ static void missed_delay(struct missed *m, uint64_t now_us)
     if (m->count > 0 && !m->tried)
         return;
     m->waits = m->sent_us == 0 || now_us - m->sent_us >= QUIET_US;
-    if (m->waits)
+    if (m->waits) {
         m->pause_ms = 2 * FIRST_MS;
+        LIST_EACH (it, &m->own) /* what was sent before has arrived */
+            CONTAINER_OF(it, struct missed_nick, node)->unheard = false;
+    }
     uint64_t ms = m->waits ? FIRST_MS : SOON_MS;
     m->due_us = now_us + ms * 1000;
     m->tried = false;
@@ -226,14 +267,6 @@ static bool missed_begins(struct missed *m, uint64_t now_us)
     m->sent = m->refused = 0;
     m->tried = true;
     return true;
-}
-
-static bool missed_has(const struct list *nicks, slice nick)
-{
-    LIST_EACH (it, nicks)
-        if (slice_eq(missed_nick_text(CONTAINER_OF(it, struct missed_nick, node)), nick))
-            return true;
-    return false;
 }
 
 /* Not the seat whose nickname comes last: clients that make up errors must not put out others, and
@@ -269,7 +302,10 @@ static void missed_unsent(struct room *r, struct seat *s, slice nick)
         return;
     struct missed *m = missed_get(r, s);
     missed_delay(m, loop_now_us(room_loop(r)));
-    if (missed_has(&m->nicks, nick))
+    struct missed_nick *own = missed_find(&m->own, nick);
+    if (own != NULL)
+        own->unheard = true;
+    if (missed_find(&m->nicks, nick) != NULL)
         return;
     if (missed_room_of(r)->count >= NICKS_MAX)
         missed_give_up(r);
@@ -281,21 +317,103 @@ static void missed_unsent(struct room *r, struct seat *s, slice nick)
     missed_room_of(r)->count++;
 }
 
+/* Former nicknames. */
+
+static slice missed_left_nick(const struct missed_left *l) { return (slice){ l->nick, l->len }; }
+
+static struct missed_left *missed_left_of(const struct missed_room *all, slice nick)
+{
+    LIST_EACH (it, &all->left) {
+        struct missed_left *l = CONTAINER_OF(it, struct missed_left, node);
+        if (slice_eq(missed_left_nick(l), nick))
+            return l;
+    }
+    return NULL;
+}
+
+static void missed_left_free(struct missed_room *all, struct missed_left *l)
+{
+    ensure(all->left_count > 0);
+    all->left_count--;
+    list_remove(&l->node);
+    mem_free(&l);
+}
+
+/* Of somebody whom all could see: others must not learn of an affiliation from it. */
+static void missed_left_add(struct room *r, const struct occupant *o, slice nick)
+{
+    if (list_empty(&r->away) || o->hidden || !room_shows(&r->config, ROLE_VISITOR) ||
+        !room_shows(&r->config, ROLE_PARTICIPANT) || !room_shows(&r->config, ROLE_MODERATOR))
+        return;
+    struct missed_room *all = missed_room_get(r);
+    struct missed_left *was = missed_left_of(all, nick);
+    if (was == NULL && all->left_count == LEFT_MAX)
+        was = CONTAINER_OF(all->left.next, struct missed_left, node);
+    if (was != NULL)
+        missed_left_free(all, was);
+    struct missed_left *l = mem_alloc(sizeof *l + nick.len);
+    *l = (struct missed_left){ .affiliation = o->affiliation, .len = (uint16_t)nick.len };
+    memcpy(l->nick, nick.ptr, nick.len);
+    list_append(&all->left, &l->node);
+    all->left_count++;
+}
+
+static void missed_own_forget(struct missed *m)
+{
+    LIST_EACH (it, &m->own) {
+        struct missed_nick *n = CONTAINER_OF(it, struct missed_nick, node);
+        if (!n->unheard) {
+            missed_own_free(m, n);
+            return;
+        }
+    }
+    missed_own_free(m, CONTAINER_OF(m->own.next->next, struct missed_nick, node));
+}
+
 static void missed_renamed(struct room *r, const struct occupant *o, slice was)
 {
+    missed_left_add(r, o, was);
     LIST_EACH (it, &o->seats) {
         const struct seat *s = CONTAINER_OF(it, const struct seat, node);
         if (!list_linked(&s->away) || s->ghost)
             continue;
         struct missed *m = missed_get(r, s);
         if (m->own_count == OWN_MAX)
-            missed_own_free(m);
+            missed_own_forget(m);
         list_append(&m->own, &missed_nick_make(was)->node);
         m->own_count++;
     }
 }
 
 /* Sends it again. */
+
+/* Of a nickname that no visible occupant has. */
+static struct stanza *missed_gone(const struct missed *m, slice nick)
+{
+    struct room *r = m->room;
+    const struct missed_left *left = missed_left_of(missed_room_of(r), nick);
+    struct buf xml;
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "x", NS_MUC_USER);
+    xml_open_with(&x, "item", NULL, "affiliation",
+                  affiliation_name(left != NULL ? (enum affiliation)left->affiliation : AFF_NONE));
+    xml_attr(&x, "role", SLICE("none"));
+    xml_close_all(&x);
+    return stanza_make_buf(STANZA_PRESENCE, TYPE_UNAVAILABLE,
+                           room_address(r, nick, room_scratch(r)), m->jid, (slice){ 0 }, &xml);
+}
+
+static void missed_tell_gone(const struct missed *m, const struct seat *s, slice nick)
+{
+    struct room *r = m->room;
+    struct stanza *absent = absent_presence(r, s, nick);
+    if (absent != NULL)
+        audience_tell(&r->audience, s->jid, absent);
+    else
+        route_send(r->worker, missed_gone(m, nick));
+    stanza_unref(&absent);
+}
 
 /* Two nicknames that differ only in case are two occupants for a client. */
 static void missed_tell(const struct missed *m, const struct seat *s, slice nick)
@@ -308,12 +426,10 @@ static void missed_tell(const struct missed *m, const struct seat *s, slice nick
         room_show_self(r, o, s, NULL);
     else if (o != NULL && o->known)
         audience_tell(&r->audience, s->jid, occupant_shown(r, o, room_shows_jids(r, s->occupant)));
-    else if (missed_has(&m->own, nick))
+    else if (missed_find(&m->own, nick) != NULL)
         room_show_renamed(r, s->occupant, s, nick);
     else
-        route_send(r->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE,
-                                          room_address(r, nick, room_scratch(r)), s->jid,
-                                          (slice){ 0 }, SLICE(GONE)));
+        missed_tell_gone(m, s, nick);
 }
 
 /* Sends to one seat. Returns the number of stanzas, at most `most`. It stops if a stanza is refused
@@ -384,7 +500,8 @@ static void missed_domain_back(struct worker *w, slice domain)
 
 static void missed_leaves(struct room *r, const struct seat *s, bool ends)
 {
-    (void)ends;
+    if (!ends)
+        missed_left_add(r, s->occupant, s->occupant->nick);
     const struct missed_room *all = missed_room_of(r);
     struct missed *m = all == NULL ? NULL : map_get(&all->seats, s->jid);
     if (m != NULL)
@@ -399,6 +516,8 @@ static void missed_clear(struct room *r)
         return;
     for (uint32_t i = 0; (m = map_next(&all->seats, &i)) != NULL;)
         missed_free(m);
+    while (all->left_count > 0)
+        missed_left_free(all, CONTAINER_OF(all->left.next, struct missed_left, node));
     map_fini(&all->seats);
     map_fini(&all->domains);
     mem_free(room_slot(r, room_slot_missed));
