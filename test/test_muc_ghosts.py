@@ -1,5 +1,7 @@
 """Presence that an occupant of another server did not get is sent again, as it is then: it sees
 nobody who has left, and everybody who came."""
+import time
+
 import pytest
 
 from muster import across, muc, xml
@@ -175,6 +177,105 @@ def test_a_long_failure_of_the_link_leaves_no_ghosts(make_server, tmp_path):
     cave.bob_sees(there)
     cave.room.expect_nothing(cave.alice, f"<presence from='{cave.room.at('bob')}' "
                              "type='unavailable'/>")
+
+
+# --- who is removed ---
+
+REMOVALS = {
+    "kicked": (lambda room, alice: room.set_role(alice, "bob", "none"), "none", {307}),
+    "banned": (lambda room, alice: room.set_affiliation(alice, f"bob@{OTHER}", "outcast"),
+               "outcast", {301}),
+    "no member": (lambda room, alice: room.configure(alice, membersonly=True), "none", {322}),
+    "destroyed": (lambda room, alice: room.destroy(alice), "none", set()),
+}
+
+
+@pytest.fixture
+def short(make_server, tmp_path):
+    """Both servers, and a link that fails for longer than presence waits."""
+    return across.start(make_server, tmp_path, why="presence is refused soon",
+                        settings={**TIGHT, "s2s.retry-for": "1s",
+                                  **muc.owners("members-only")})
+
+
+def refused(alice, domain=OTHER):
+    """What was sent to the domain before has come back."""
+    behind = alice.error("get", "<query xmlns='jabber:iq:version'/>", to=domain)
+    assert behind[0] == "remote-server-timeout"
+
+
+def is_told(cave, nick, affiliation, codes):
+    seen = cave.room.gone(cave.bob, nick)
+    assert seen.standing == (affiliation, "none")
+    assert seen.codes == codes | {110}
+    return seen
+
+
+@pytest.mark.parametrize("how", REMOVALS)
+def test_who_was_removed_hears_it_when_the_link_is_back(short, how):
+    one, other = short
+    cave = Cave(one, other, 1)
+    remove, affiliation, codes = REMOVALS[how]
+    part(one, other)
+    remove(cave.room, cave.alice)
+    refused(cave.alice)
+    cave.room.forget(cave.alice)
+    join(one, other)
+    seen = is_told(cave, "bob", affiliation, codes)
+    assert (seen.destroy is not None) == (how == "destroyed")
+
+
+def test_who_was_removed_hears_it_when_the_queue_has_room(narrow):
+    """Also if that is refused again, and more than once."""
+    one, other, wire, begin = narrow
+    cave = Cave(one, other, 1)
+    hall = Room("hall", ONE).create(cave.alice, "alice", persistentroom=True)
+    hall.enter(other.client("dave", "d"), "dave")
+    for n in range(8):
+        hall.enter(one.client("carol", f"h{n}"), f"h{n}")
+    begin()
+    for n in range(8):
+        hall.send(cave.alice, f"<body>{n}</body>")
+        cave.change(cave.alice, "alice", "<show>xa</show>")
+    hall.change(cave.alice, *(muc.item(nick=f"h{n}", role="none") for n in range(8)))
+    cave.room.set_role(cave.alice, "bob", "none")
+    before = metric(one, "muster_s2s_overflows")
+    until("it is refused again", lambda: metric(one, "muster_s2s_overflows") > before + 3)
+    wire.say("-")
+    is_told(cave, "bob", "none", {307})
+
+
+def test_who_has_entered_again_is_not_told_that_it_was_removed(short):
+    one, other = short
+    cave = Cave(one, other, 0)
+    across.route(one, OTHER, 1)
+    part(one, other)
+    cave.room.set_role(cave.alice, "bob", "none")
+    refused(cave.alice)
+    across.route(other, ONE, one.s2s_port)
+    cave.room.knock(cave.bob, "again")
+    cave.room.presence(cave.alice, "again")
+    join(one, other)
+    cave.bob_sees({"alice": None, "again": None, "bob": None})
+    cave.room.leave(cave.alice, "alice")
+    cave.room.gone(cave.bob, "alice")
+    cave.room.expect_nothing(cave.bob, f"<presence from='{cave.room.at('bob')}' "
+                             "type='unavailable'/>")
+
+
+def test_an_error_that_the_other_server_makes_up_brings_nothing(short):
+    """Its client knows the id of the presence that has told it."""
+    one, other = short
+    cave = Cave(one, other, 0)
+    cave.room.set_role(cave.alice, "bob", "none")
+    seen = is_told(cave, "bob", "none", {307})
+    assert seen.element.get("id").startswith("removed ")
+    cave.bob.send(f"<presence type='error' id='{seen.element.get('id')}' "
+                  f"to='{cave.room.at('bob')}'><error type='wait'><resource-constraint "
+                  f"xmlns='{xml.STANZA_ERROR}'/></error></presence>")
+    cave.room.flush(cave.bob)
+    time.sleep(3)  # longer than the pause before it is told
+    cave.room.expect_nothing(cave.bob, "<presence type='unavailable'/>")
 
 
 # --- errors, as a component says them of its users ---

@@ -225,6 +225,7 @@ const struct feature *const features_all[] = {
     &muc_abroad_feature,
     &muc_abroad_seats_feature,
     &muc_missed_feature,
+    &muc_removed_feature,
     &room_archive_feature,
     &muc_query_feature,
     &muc_reach_feature,

@@ -15,6 +15,7 @@
 #include "muc/people/guess.h"
 #include "muc/people/occupant.h"
 #include "muc/people/pace.h"
+#include "muc/people/removal.h"
 #include "muc/people/show.h"
 #include "muc/people/voice.h"
 #include "muc/room/config.h"
@@ -71,9 +72,9 @@ static void join_refuse(struct entry *e, enum stanza_error error, slice text)
     refuse_as(e, error, NULL, text);
 }
 
-static void tell_out(struct worker *w, slice occupant, slice to, slice xml)
+static void tell_out(struct worker *w, slice occupant, slice to, slice id, slice xml)
 {
-    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, occupant, to, (slice){ 0 }, xml));
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, occupant, to, id, xml));
 }
 
 /* §7.2.18: the client believes that it is in the room, but is not. Since group chat 1.0 is off, it
@@ -81,7 +82,7 @@ static void tell_out(struct worker *w, slice occupant, slice to, slice xml)
 static void kick_stranger(struct room *r, const struct stanza *st)
 {
     metric_add(&room_joins_refused_metric, 1);
-    tell_out(r->worker, stanza_to(st), stanza_from(st),
+    tell_out(r->worker, stanza_to(st), stanza_from(st), (slice){ 0 },
              SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'><reason>You "
                    "are not in the room.</reason></item><status code='110'/><status code='307'/>"
                    "<status code='333'/></x>"));
@@ -396,7 +397,9 @@ struct returning {
 
 void room_tell_shutdown(struct worker *w, slice occupant, slice to)
 {
-    tell_out(w, occupant, to,
+    char id[REMOVAL_ID_MAX];
+    const struct removal m = { .affiliation = AFF_NONE, .codes = SLICE("332") };
+    tell_out(w, occupant, to, removal_id(id, &m, to),
              SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
                    "<status code='110'/><status code='332'/></x>"));
 }

@@ -31,6 +31,7 @@ extern const struct feature muc_ping_feature;           /* asks occupants of oth
 extern const struct feature muc_abroad_feature;         /* servers of occupants that are lost */
 extern const struct feature muc_abroad_seats_feature;   /* their seats outlast a restart */
 extern const struct feature muc_missed_feature;         /* presence that was not sent is, later */
+extern const struct feature muc_removed_feature;        /* who was removed is told, later */
 extern const struct feature muc_leavers_feature;        /* accounts that are deleted */
 extern const struct feature muc_administrators_feature; /* owners of all rooms */
 extern const struct feature muc_alias_feature;          /* further domains */

@@ -21,6 +21,7 @@ const struct room_part *const room_parts[] = {
     &abroad_part,
     &abroad_seats_part,
     &missed_part,
+    &removed_part,
     NULL,
 };
 /* clang-format on */

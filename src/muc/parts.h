@@ -19,6 +19,7 @@ extern const struct room_part moderate_part;       /* XEP-0424, XEP-0425 */
 extern const struct room_part query_part;          /* XEP-0313 */
 extern const struct room_part register_part;       /* §7.10 */
 extern const struct room_part relay_part;          /* IQs between occupants */
+extern const struct room_part removed_part;        /* who was removed is told, later */
 extern const struct room_part vcard_part;          /* XEP-0486 */
 extern const struct room_part voice_request_part;  /* §7.13 */
 

@@ -122,6 +122,9 @@ static bool service_is_silent(struct room *r, struct stanza *st)
 /* A stanza to the room, or to an occupant of it, when the room is loaded. Takes over st. */
 static enum routed room_receive(struct room *r, struct stanza *st, struct origin origin)
 {
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR &&
+        (r->state != ACTOR_READY || room_seat(r, stanza_from(st)) == NULL))
+        ROOM_EMIT(unseated, r, st);
     if (!room_is_served(r) && st->type != TYPE_UNAVAILABLE) { /* it was when this was sent */
         route_error(r->worker, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         stanza_unref(&st);

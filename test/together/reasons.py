@@ -51,6 +51,8 @@ ALONE = {
                         "(test_s2s_seats.py)",
     "muc_missed": "the same: it sends presence again to occupants of other servers alone "
                   "(test_muc_ghosts.py)",
+    "muc_removed": "the same: it tells occupants of other servers alone that they were removed "
+                   "(test_muc_ghosts.py)",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
     "outgoing": "it counts stored messages for other servers; a seed has one server "

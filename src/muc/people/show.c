@@ -7,6 +7,7 @@
 #include "home/router.h"
 #include "im/audience.h"
 #include "muc/people/find.h"
+#include "muc/people/removal.h"
 #include "muc/room/config.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
@@ -166,12 +167,29 @@ void room_show_renamed(struct room *r, struct occupant *o, const struct seat *s,
     stanza_unref(&st);
 }
 
+/* To one of its own seats. */
+static void show_seat(struct room *r, const struct occupant *o, const struct seat *s,
+                      const struct show *how, struct stanza *st)
+{
+    char id[REMOVAL_ID_MAX];
+    if (!list_linked(&s->away) || o->role != ROLE_NONE || how->left != NULL) {
+        audience_tell(&r->audience, s->jid, st);
+        return;
+    }
+    const struct removal m = { .affiliation =
+                                   how->destroyed ? AFF_NONE : (enum affiliation)o->affiliation,
+                               .destroyed = how->destroyed,
+                               .codes = how->codes == NULL ? (slice){ 0 } : slice_of(how->codes) };
+    route_send(r->worker, stanza_change(st, &(struct stanza_change){
+                                                .to = s->jid, .id = removal_id(id, &m, s->jid) }));
+}
+
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how)
 {
     struct stanza *st = show_presence_of(r, o, 0, how, "110");
     ensure(s->occupant == o && o->role == ROLE_NONE);
-    audience_tell(&r->audience, s->jid, st);
+    show_seat(r, o, s, how, st);
     stanza_unref(&st);
 }
 
@@ -213,7 +231,7 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
     struct stanza *st =
         show_presence_of(r, o, room_shows_jids(r, o), how, how->own != NULL ? how->own : "110");
     LIST_EACH (it, &o->seats)
-        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
+        show_seat(r, o, CONTAINER_OF(it, struct seat, node), how, st);
     stanza_unref(&st);
 }
 

@@ -44,7 +44,8 @@ struct show {
     bool all; /* everybody leaves: each hears it of itself alone (§10.9, §11.2) */
     const struct stanza *left; /* what the client said on leaving; NULL: nothing */
 };
-/* Tells all who should see it; the occupant's own seats with 110. */
+/* Tells all who should see it; the occupant's own seats with 110. A seat of another server that is
+ * removed gets it with an id (muc/people/removal.h). */
 void room_show(struct room *r, struct occupant *o, const struct show *how);
 /* Tells all others that o is here. */
 void room_show_entered(struct room *r, struct occupant *o);

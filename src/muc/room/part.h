@@ -120,6 +120,9 @@ struct room_part {
     /* The presence of this nickname could not be sent to this seat, which is of another server and
      * stays. Its client can make up such errors. */
     void (*unsent)(struct room *r, struct seat *s, slice nick);
+    /* This error comes from an address that has no seat, to presence that the room, which may not
+     * exist any more, has sent there. Any server or client can make up such errors. */
+    void (*unseated)(struct room *r, const struct stanza *error);
     /* Appends to the presence of an occupant, which all see; with its bare JID. */
     void (*presence)(struct xml_write *x, const struct room *r, slice bare);
 
