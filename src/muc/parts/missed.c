@@ -68,7 +68,7 @@ enum {
 
 struct missed_nick {
     struct list node;
-    bool unheard; /* of a former one: its change came back once, and perhaps again */
+    bool unheard; /* its unavailable presence has come back */
     uint16_t len;
     char nick[];
 };
@@ -287,31 +287,33 @@ static void missed_give_up(struct room *r)
     room_seat_gone(r, room_seat(r, most->jid));
 }
 
-static struct missed_nick *missed_nick_make(slice nick)
+static struct missed_nick *missed_nick_make(slice nick, bool unheard)
 {
     struct missed_nick *n = mem_alloc(sizeof *n + nick.len);
-    *n = (struct missed_nick){ .len = (uint16_t)nick.len };
+    *n = (struct missed_nick){ .unheard = unheard, .len = (uint16_t)nick.len };
     memcpy(n->nick, nick.ptr, nick.len);
     return n;
 }
 
-static void missed_unsent(struct room *r, struct seat *s, slice nick)
+static void missed_unsent(struct room *r, struct seat *s, slice nick, bool gone)
 {
     ensure(room_here(r) && list_linked(&s->away) && nick.len <= JID_PART_MAX);
     if (room_is_stopping(r) || s->ghost)
         return;
     struct missed *m = missed_get(r, s);
     missed_delay(m, loop_now_us(room_loop(r)));
-    struct missed_nick *own = missed_find(&m->own, nick);
-    if (own != NULL)
+    struct missed_nick *own = missed_find(&m->own, nick), *known = missed_find(&m->nicks, nick);
+    if (gone && own != NULL)
         own->unheard = true;
-    if (missed_find(&m->nicks, nick) != NULL)
+    if (known != NULL) {
+        known->unheard = known->unheard || gone;
         return;
+    }
     if (missed_room_of(r)->count >= NICKS_MAX)
         missed_give_up(r);
     if (s->ghost) /* this seat had the most */
         return;
-    list_append(&m->nicks, &missed_nick_make(nick)->node);
+    list_append(&m->nicks, &missed_nick_make(nick, gone)->node);
     m->count++;
     m->domain->count++;
     missed_room_of(r)->count++;
@@ -380,7 +382,9 @@ static void missed_renamed(struct room *r, const struct occupant *o, slice was)
         struct missed *m = missed_get(r, s);
         if (m->own_count == OWN_MAX)
             missed_own_forget(m);
-        list_append(&m->own, &missed_nick_make(was)->node);
+        const struct missed_nick *back = missed_find(&m->nicks, was); /* perhaps at once */
+        bool unheard = back != NULL && back->unheard;
+        list_append(&m->own, &missed_nick_make(was, unheard)->node);
         m->own_count++;
     }
 }

@@ -100,5 +100,6 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
     if (away || room_bounce_is_gone(r, st))
         room_seat_gone(r, s);
     else if (list_linked(&s->away) && is_unsent_presence(st))
-        ROOM_EMIT(unsent, r, s, slice_from(stanza_to(st), st->to_bare_len + 1u));
+        ROOM_EMIT(unsent, r, s, slice_from(stanza_to(st), st->to_bare_len + 1u),
+                  st->refused_kind == REFUSED_UNAVAILABLE);
 }
