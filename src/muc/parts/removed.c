@@ -8,8 +8,10 @@
  * LONGEST_MS. When the domain is back, they do not wait any longer. What has been sent is not
  * remembered: if it comes back, its id says how often it was sent, and since when.
  *
- * A removal that waits is forgotten when the session has a seat in the room again, and when the
- * room gets a home on another worker. GIVE_UP_S after it came back first, it is not told any more.
+ * A removal that waits is forgotten when the session has a seat in the room again. If that has
+ * another nickname, the one before is shown to leave (parts/missed.c). The removal is forgotten,
+ * too, when the room gets a home on another worker. GIVE_UP_S after it came back first, it is not
+ * told any more.
  *
  * A session that leaves by itself knows that it is out. A session that has not heard of the change
  * of its nickname is told by the new one, with status 110.
@@ -254,11 +256,20 @@ static void removed_domain_back(struct worker *w, slice domain)
     }
 }
 
+/* By another nickname it may still show the one before, as that of somebody else. */
 static void removed_seated(struct room *r, struct seat *s, bool back)
 {
+    const struct removed_worker *all = *worker_state(r->worker, worker_slot);
     (void)back;
-    if (list_linked(&s->away))
-        removed_forget(r->worker, removed_key(r->jid, s->jid, room_scratch(r)));
+    if (!list_linked(&s->away))
+        return;
+    struct removed *m = map_get(&all->by_key, removed_key(r->jid, s->jid, room_scratch(r)));
+    if (m == NULL)
+        return;
+    slice nick = slice_dup(room_scratch(r), slice_from(m->occupant, m->room.len + 1));
+    removed_free(r->worker, m);
+    if (!slice_eq(nick, s->occupant->nick))
+        ROOM_EMIT(unsent, r, s, nick, true);
 }
 
 static void removed_start(struct worker *w)
