@@ -165,6 +165,43 @@ def test_who_is_not_there_keeps_the_affiliation(narrow):
                     "Maria": "member"}
 
 
+def test_who_enters_without_room_for_the_answer_hears_what_the_room_is(narrow):
+    """Later: that it shows addresses (100), that it is archived (170), that it is new (201)."""
+    one, other, wire, begin = narrow
+    cave = Cave(one, other, 0)
+    begin()
+    for show in ("away", "dnd", "xa") * 3:
+        cave.change(cave.alice, "alice", f"<show>{show}</show>")
+    new, known = Room("new", ONE), Room("known", ONE)
+    known.create(cave.alice, "alice", persistentroom=True, whois="anyone")
+    before = metric(one, "muster_s2s_overflows")
+    for room in new, known:
+        cave.bob.send(f"<presence to='{room.at('bob')}'>{muc.X}</presence>")
+    until("both are refused", lambda: metric(one, "muster_s2s_overflows") >= before + 2)
+    wire.say("-")
+    assert {110, 201} <= set(new.presence(cave.bob, "bob").codes)
+    assert {110, 100, 170} <= set(known.presence(cave.bob, "bob").codes)
+
+
+def test_sessions_that_their_server_has_forgotten_leave_through_a_short_queue(narrow):
+    """The questions whether they are there find no room at once."""
+    one, other, wire, begin = narrow
+    room, alice = Room("cave", ONE), one.client("alice", "a")
+    room.create(alice, "alice", persistentroom=True)
+    for n in range(8):
+        room.enter(other.client("bob", f"b{n}"), f"b{n}")
+    until("alice sees all", lambda: len(seen_by(alice, room)[0]) == 9)
+    begin()
+    wire.say("-")
+    other.kill()
+    alice.send(f"<presence to='{room.at('alice')}'><show>away</show></presence>")
+    until("the failure is noticed", lambda: "event=s2s.failed" in one.log())
+    other.start()
+    across.route(one, OTHER, other.s2s_port)
+    one.ctl_run("s2s", "retry", OTHER)
+    until("they have left", lambda: list(seen_by(alice, room)[0]) == ["alice"])
+
+
 def test_a_long_failure_of_the_link_leaves_no_ghosts(make_server, tmp_path):
     one, other = across.start(make_server, tmp_path, settings={**TIGHT, "s2s.retry-for": "1s"},
                               why=WHY)

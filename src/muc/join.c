@@ -34,7 +34,7 @@
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
-enum { SEATS_EACH_MAX = 100 /* sessions of one bare JID in a room */, CODES_BYTES_MAX = 64 };
+enum { SEATS_EACH_MAX = 100 /* sessions of one bare JID in a room */ };
 
 /* One that asks to enter, or for another nickname. */
 struct entry {
@@ -202,26 +202,11 @@ static void show_all_to(struct room *r, const struct seat *s)
     }
 }
 
-static void codes_add(struct buf *b, bool add, const char *code)
-{
-    if (add)
-        buf_printf(b, "%s%s", b->len > 0 ? " " : "", code);
-}
-
 /* What is told on entering (§7.2.2, §7.2.3, §7.2.5, §10.1). */
 static const char *join_codes_of(const struct entry *e)
 {
-    const struct room *r = e->room;
-    struct buf b;
-    buf_init(&b, CODES_BYTES_MAX);
-    codes_add(&b, r->config.whois == WHOIS_ANYONE, "100");
-    codes_add(&b, room_logs(&r->config), "170");
-    codes_add(&b, e->fresh, "201");
-    codes_add(&b, e->renamed, "210");
-    buf_append(&b, "", 1);
-    const char *out = slice_dup(room_scratch(r), buf_fit(&b)).ptr;
-    buf_fini(&b);
-    return out;
+    return arena_printf(room_scratch(e->room), "%s%s%s", room_codes(e->room),
+                        e->fresh ? " 201" : "", e->renamed ? " 210" : "");
 }
 
 static void join_welcome(struct entry *e, struct seat *s)

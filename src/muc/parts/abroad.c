@@ -3,13 +3,12 @@
  * is back after a failure, it may have forgotten where its users are: all its occupants are sent an
  * empty message, and those that do not exist any more leave as well: AT_ONCE of a worker at a time,
  * with a pause behind them. Those that wait are kept for each domain, as one reference for each
- * occupant. */
+ * occupant. A message that finds no room is sent again (parts/missed.c). */
 #include "im/abroad.h"
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "home/here.h"
-#include "home/router.h"
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "io/timer.h"
@@ -20,12 +19,9 @@
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
+#include "muc/talk/bounce.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
-
-/* A message without content. The server of a session that does not exist answers with an error (RFC
- * 6121 §8.5.3.2.1), others do not answer. An error to a ping could be that of a client. */
-#define NOTHING "<no-store xmlns='" NS_HINTS "'/>"
 
 enum {
     AT_ONCE = 64,  /* occupants that are sent the message */
@@ -137,9 +133,8 @@ static void back_next(struct returning *g)
     ensure(list_linked(&g->node));
     const struct seat *s = seat_ref_find(g->seat, &r);
     back_seat_free(g);
-    if (s != NULL)
-        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, s->jid,
-                                          (slice){ 0 }, SLICE(NOTHING)));
+    if (s != NULL && list_linked(&s->away))
+        room_ask_abroad(r, s);
 }
 
 static void returns_run(struct timer *t, struct loop *loop)

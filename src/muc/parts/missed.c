@@ -17,6 +17,10 @@
  * shows absent members (parts/absent.c). Else it is an occupant who has left, with the affiliation
  * of that time. The last LEFT_MAX of these are known; of others the affiliation is `none`.
  *
+ * What is sent of the nickname of the seat itself may be of its entry. So the status codes of the
+ * room and its subject go with it. The question whether the occupant still exists (parts/abroad.c)
+ * waits here, too, if there was no room for it.
+ *
  * A seat waits FIRST_MS after a refusal. SOON_MS after the next ones it is known how many stanzas
  * were refused. If some got through, the queue is only short, and more are sent at once. If none
  * did, the seat waits again, twice as long each time, up to LONGEST_MS. When the domain is back,
@@ -29,6 +33,7 @@
  * enters again, it is told of all occupants. If it does not get the status either, that is sent
  * again (parts/removed.c). A worker sends AT_ONCE stanzas at a time, with a pause after them.
  * Nicknames are kept in memory only: after a planned restart they are forgotten. */
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
@@ -50,6 +55,8 @@
 #include "muc/room/config.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
+#include "muc/state/subject.h"
+#include "muc/talk/bounce.h"
 #include "xmpp/jid.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
@@ -69,6 +76,7 @@ enum {
 struct missed_nick {
     struct list node;
     bool unheard; /* its unavailable presence has come back */
+    /* Empty: the question whether the occupant still exists (talk/bounce.h). */
     uint16_t len;
     char nick[];
 };
@@ -291,7 +299,8 @@ static struct missed_nick *missed_nick_make(slice nick, bool unheard)
 {
     struct missed_nick *n = mem_alloc(sizeof *n + nick.len);
     *n = (struct missed_nick){ .unheard = unheard, .len = (uint16_t)nick.len };
-    memcpy(n->nick, nick.ptr, nick.len);
+    if (nick.len > 0)
+        memcpy(n->nick, nick.ptr, nick.len);
     return n;
 }
 
@@ -426,14 +435,18 @@ static void missed_tell(const struct missed *m, const struct seat *s, slice nick
     struct occupant *o = room_occupant(r, nick, room_scratch(r));
     if (o != NULL && !slice_eq(o->nick, nick))
         o = NULL;
-    if (o != NULL && o == s->occupant)
-        room_show_self(r, o, s, NULL);
-    else if (o != NULL && o->known)
+    if (o != NULL && o == s->occupant) {                       /* perhaps of its entry */
+        bool fresh = r->locked && o->affiliation == AFF_OWNER; /* §10.1.1 */
+        room_show_self(r, o, s,
+                       arena_printf(room_scratch(r), "%s%s", room_codes(r), fresh ? " 201" : ""));
+        room_send_subject(r, s);
+    } else if (o != NULL && o->known) {
         audience_tell(&r->audience, s->jid, occupant_shown(r, o, room_shows_jids(r, s->occupant)));
-    else if (missed_find(&m->own, nick) != NULL)
+    } else if (missed_find(&m->own, nick) != NULL) {
         room_show_renamed(r, s->occupant, s, nick);
-    else
+    } else {
         missed_tell_gone(m, s, nick);
+    }
 }
 
 /* Sends to one seat. Returns the number of stanzas, at most `most`. It stops if a stanza is refused
@@ -451,7 +464,10 @@ static unsigned missed_send(struct missed *m, unsigned most, uint64_t now_us)
         missed_nick_free(m, next);
         m->sent_us = now_us;
         m->sent++;
-        missed_tell(m, s, nick);
+        if (nick.len > 0)
+            missed_tell(m, s, nick);
+        else
+            room_ask_abroad(m->room, s);
     }
     return n;
 }

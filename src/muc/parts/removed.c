@@ -210,9 +210,8 @@ static void removed_tell(struct worker *w, const struct removed *m)
     if (m->removal.destroyed)
         xml_empty(&x, "destroy", NULL);
     xml_empty_with(&x, "status", NULL, "code", SLICE("110"));
-    while (slice_word(&rest, &code)) {
+    while (slice_word(&rest, &code))
         xml_empty_with(&x, "status", NULL, "code", code);
-    }
     xml_close_all(&x);
     route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNAVAILABLE, m->occupant, m->jid,
                                   removal_id(id, &next, m->jid), &xml));

@@ -1,10 +1,20 @@
 #include "muc/people/removal.h"
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "xmpp/jid.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-static int64_t removal_proof(slice jid) { return (int64_t)(hash_keyed(jid) & INT64_MAX); }
+/* Of more than the address: what a hash table makes of that stays secret. */
+static int64_t removal_proof(slice jid)
+{
+    char text[JID_MAX + 1];
+    ensure(jid.len <= JID_MAX);
+    text[0] = '!';
+    memcpy(text + 1, jid.ptr, jid.len);
+    return (int64_t)(hash_keyed((slice){ text, jid.len + 1 }) & INT64_MAX);
+}
 
 slice removal_id(char id[REMOVAL_ID_MAX], const struct removal *m, slice jid)
 {

@@ -149,6 +149,12 @@ static void show_some(struct room *r, struct occupant *o, const struct show *how
     stanza_unref(&st);
 }
 
+const char *room_codes(const struct room *r)
+{
+    bool jids = r->config.whois == WHOIS_ANYONE, logs = room_logs(&r->config);
+    return jids && logs ? "100 170" : jids ? "100" : logs ? "170" : "";
+}
+
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes)
 {
     const struct show how = { .codes = codes };

@@ -49,6 +49,8 @@ struct show {
 void room_show(struct room *r, struct occupant *o, const struct show *how);
 /* Tells all others that o is here. */
 void room_show_entered(struct room *r, struct occupant *o);
+/* Status codes of the room as it is, which its occupants must know (§7.2.3, §7.2.5): static. */
+const char *room_codes(const struct room *r);
 /* Tell one of its own seats alone, with 110: its presence, with these codes; that its nickname was
  * this one, and has changed; that it has left. */
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes);

@@ -118,7 +118,8 @@ struct room_part {
     void (*renamed)(struct room *r, const struct occupant *o, slice was);
     void (*welcome)(struct room *r, const struct seat *s);
     /* The presence of this nickname could not be sent to this seat, which is of another server and
-     * stays. Its client can make up such errors. gone: it left or changed its nickname by that. */
+     * stays. Its client can make up such errors. gone: it left or changed its nickname by that.
+     * Empty: this could not be sent, see room_ask_abroad(). */
     void (*unsent)(struct room *r, struct seat *s, slice nick, bool gone);
     /* This error comes from an address that has no seat, to presence that the room, which may not
      * exist any more, has sent there. Any server or client can make up such errors. */

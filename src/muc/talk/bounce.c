@@ -1,4 +1,5 @@
 #include "muc/talk/bounce.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "home/remote.h"
@@ -7,6 +8,7 @@
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "xmpp/jid.h"
+#include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
 
 /* A component that is not connected is not looked for elsewhere: it is gone. */
@@ -88,6 +90,25 @@ static bool is_unsent_presence(const struct stanza *st)
             error == SE_REMOTE_SERVER_NOT_FOUND);
 }
 
+/* The server of a session that does not exist answers with an error (RFC 6121 §8.5.3.2.1), others
+ * do not answer. An error to a ping could be that of a client. */
+#define NOTHING "<no-store xmlns='" NS_HINTS "'/>"
+static const slice ask_id = SLICE_INIT("still there?");
+
+void room_ask_abroad(const struct room *r, const struct seat *s)
+{
+    ensure(list_linked(&s->away));
+    route_send(r->worker,
+               stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, s->jid, ask_id, SLICE(NOTHING)));
+}
+
+static bool is_unsent_question(const struct room *r, const struct stanza *error)
+{
+    bool far;
+    return error->kind == STANZA_MESSAGE && slice_eq(stanza_id(error), ask_id) &&
+           abroad_is_unsent(r->worker, error, &far);
+}
+
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
  * session of this node, whose end is told by itself, it says nothing; nor in answer to a private
  * message, which comes from the nickname that is blocked. */
@@ -102,4 +123,6 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
     else if (list_linked(&s->away) && is_unsent_presence(st))
         ROOM_EMIT(unsent, r, s, slice_from(stanza_to(st), st->to_bare_len + 1u),
                   st->refused_kind == REFUSED_UNAVAILABLE);
+    else if (list_linked(&s->away) && is_unsent_question(r, st))
+        ROOM_EMIT(unsent, r, s, (slice){ 0 }, false);
 }

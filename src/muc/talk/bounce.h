@@ -19,6 +19,9 @@ bool room_private_back(const struct room *r, const struct seat *s, const struct 
 /* The same for an error from who sits here no more: it may have waited for another server for long.
  */
 bool room_private_late(const struct room *r, const struct stanza *error);
+/* Asks the server of this seat, which is another one, whether its session still exists: by a
+ * message without content. If that cannot be sent, parts are told (`unsent`). */
+void room_ask_abroad(const struct room *r, const struct seat *s);
 /* An error from this seat (NULL: from nobody who is here) to what the room sent to it: the session
  * may be gone. If it stays, parts are told of presence that was not sent (`unsent`). */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);
