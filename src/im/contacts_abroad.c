@@ -792,6 +792,13 @@ static void contacts_restore(struct session *s, slice saved)
     errands_add(contacts_worker_of(s->account->worker)->errands, s->account->jid, (slice){ 0 });
 }
 
+static void contacts_look(struct account *a, slice contact)
+{
+    struct contacts_worker *cw = contacts_worker_of(a->worker);
+    if (!abroad_is(a->worker, jid_split(contact).domain) || !contact_bar(cw, a->jid, contact))
+        errands_look(cw->errands, a->jid, contact);
+}
+
 /* The feature. */
 
 static void contacts_worker_start(struct worker *w)
@@ -849,6 +856,7 @@ const struct feature contacts_abroad_feature = {
     .account.unload = contacts_forget,
     .account.error_to_nobody = contacts_error_to_nobody,
     .account.contact_shown = contacts_shown,
+    .account.looks = contacts_look,
     .session.directs = contacts_session_directs,
     .session.available = contacts_session_available,
     .session.unavailable = contacts_session_unavailable,

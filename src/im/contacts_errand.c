@@ -223,6 +223,12 @@ void errands_add(struct errands *all, slice account, slice contact)
     errands_wake(all, WIDE_MS);
 }
 
+void errands_look(struct errands *all, slice account, slice contact)
+{
+    if (all->count < ERRANDS_MAX)
+        errand_put(all, &(struct errand_refusal){ ERRAND_LOOK, .who = account, .to = contact });
+}
+
 bool errands_wait(const struct errands *all, slice domain, slice local)
 {
     const struct lane *l = lane_find(all, domain, local);
@@ -318,6 +324,16 @@ static unsigned errand_tell_one(struct account *a, const struct errand *e)
     return 1;
 }
 
+static unsigned errand_look(const struct account *a, slice contact)
+{
+    SESSIONS_EACH (s, a)
+        if (s->available && s->hidden == SESSION_SHOWN && roster_sees(a, contact)) {
+            presence_tell(s, contact, TYPE_PROBE);
+            return 1;
+        }
+    return 0;
+}
+
 /* Also of an account without a session. */
 static unsigned errand_say_farewell(const struct errands *all, const struct errand *e)
 {
@@ -347,6 +363,8 @@ static unsigned errand_do(const struct errands *all, const struct errand *e)
         return errand_tell(a, errand_to(e));
     case ERRAND_ASK:
         return subscription_ask_again(a, errand_to(e));
+    case ERRAND_LOOK:
+        return errand_look(a, errand_to(e));
     case ERRAND_UNSUBSCRIBE:
         unsubscribe_again_say(a, errand_to(e));
         return 1;

@@ -30,6 +30,7 @@ enum errand_kind {
     ERRAND_PROBE,       /* resource */
     ERRAND_FAREWELL,    /* resource, to any address: unavailable presence, if presence_is_over() */
     ERRAND_UNSUBSCRIBE, /* account: im/unsubscribe_again.h */
+    ERRAND_LOOK         /* account: a probe of one of its sessions, for im/component_watch.h */
 };
 
 struct errands *errands_create(struct worker *w);
@@ -39,6 +40,8 @@ void errands_destroy(struct errands **e); /* memory only; NULL is fine; nulls */
 /* ERRAND_TELL on behalf of an account whose home is here. contact: bare; empty: all that are
  * abroad. Nothing happens before the caller's event is over. */
 void errands_add(struct errands *e, slice account, slice contact);
+/* ERRAND_LOOK likewise. The contact may also be one of this server. */
+void errands_look(struct errands *e, slice account, slice contact);
 /* Whether some to that domain are not done yet. */
 bool errands_wait(const struct errands *e, slice domain, slice local);
 /* Whether some between the domains of these addresses are under way. */

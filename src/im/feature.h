@@ -184,6 +184,9 @@ struct account_events {
     void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
     /* The account asks for the presence of a contact that it sees from now on. */
     void (*probed)(struct account *a, slice contact);
+    /* A component wants to see a contact that the account sees, here or elsewhere: one session asks
+     * for its presence, when there is room for that. */
+    void (*looks)(struct account *a, slice contact);
     /* A contact begins or ceases to see the account's presence, and has been told. */
     void (*contact_shown)(struct account *a, slice contact, bool shown);
     /* As session.wants, of a contact's resource elsewhere whose presence the account has seen. */
