@@ -14,6 +14,7 @@
 #include "im/account_check.h"
 #include "im/account_frozen.h"
 #include "im/account_life.h"
+#include "im/component_watch.h"
 #include "im/core.h"
 #include "im/crossing.h"
 #include "im/feature.h"
@@ -281,13 +282,15 @@ void accounts_start(struct worker *w)
 
 /* Presence for an account that is not loaded reaches nobody: it has no session (architecture §3).
  * Only what changes its roster needs it, and the probe of another server, whose answer is in the
- * roster. An error to presence of a session that has ended does not. */
+ * roster; and a component that sees the user's contacts gets what the user would get (XEP-0356 §6).
+ * An error to presence of a session that has ended does not. */
 static bool needs_account(const struct worker *w, const struct stanza *st)
 {
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_PROBE)
         return abroad_is(w, jid_split(stanza_from(st)).domain);
     return st->kind != STANZA_PRESENCE || (st->type == TYPE_ERROR && stanza_to_is_bare(st)) ||
-           (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED);
+           (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED) ||
+           (stanza_to_is_bare(st) && component_watch_wants(w, stanza_to(st), st));
 }
 
 enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,

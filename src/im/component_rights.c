@@ -111,7 +111,7 @@ static bool is_privilege(slice word)
     if (slice_is(name, "push"))
         return slice_is(value, "roster");
     if (slice_is(name, "presence"))
-        return slice_is(value, "managed_entity");
+        return slice_is(value, "managed_entity") || slice_is(value, "roster");
     return iq_bits(word, &value, &bits) && !slice_is(value, NS_PRIVILEGE) &&
            !slice_is(value, NS_DELEGATION) && xml_is_text(value);
 }
@@ -141,17 +141,20 @@ static void read_rights(slice words, struct component_rights *out)
             out->push = true;
         else if (slice_is(key, "message"))
             out->message = true;
-        else if (slice_is(key, "presence"))
-            out->presence = true;
+        else if (slice_is(key, "presence")) {
+            out->presence = true; /* §6.2: the other one implies it */
+            out->contacts = slice_is(value, "roster");
+        }
     }
 }
 
-/* XEP-0356 §4.2: who may not read a contact list is not told of its changes either. */
+/* XEP-0356 §4.2, §6: a component that may not read contact lists is not told of their changes, nor
+ * of the presence of contacts. */
 static bool are_sound_privileges(slice words)
 {
     struct component_rights r;
     read_rights(words, &r);
-    return !r.push || (r.roster & RIGHT_GET) != 0;
+    return !(r.push || r.contacts) || (r.roster & RIGHT_GET) != 0;
 }
 
 static bool are_different_privileges(slice words)
@@ -193,12 +196,14 @@ struct setting component_privileges = {
     .max = RIGHTS_BYTES_MAX,
     .check = are_privileges,
     .form = "a component's domain, once, followed by any of roster=get|set|both, push=roster "
-            "(needs roster=get or both), message=outgoing, presence=managed_entity and "
+            "(needs roster=get or both), message=outgoing, presence=managed_entity, "
+            "presence=roster (instead of it; needs roster=get or both) and "
             "iq-get|iq-set|iq-both=NAMESPACE",
     .changed = component_rights_changed,
     .doc = "What external components may do in the name of the users of a domain (XEP-0356): read "
-           "or change their contact lists, be told of changes, send messages, see presence, send "
-           "requests in a namespace. Give this only to components that you trust like the server "
+           "or change their contact lists, be told of changes, send messages, see presence of "
+           "the users or also of their contacts, send requests in a namespace. Give this only to "
+           "components that you trust like the server "
            "itself.",
 };
 
@@ -330,11 +335,16 @@ struct setting component_delegations = {
            "answered with service-unavailable.",
 };
 
-static _Atomic bool any_delegation, any_watcher;
+static _Atomic bool any_delegation, any_watcher, any_of_contacts;
 
 bool component_watchers_any(void)
 {
     return atomic_load_explicit(&any_watcher, memory_order_relaxed);
+}
+
+bool component_watchers_of_contacts(void)
+{
+    return atomic_load_explicit(&any_of_contacts, memory_order_relaxed);
 }
 
 bool delegations_any(void) { return atomic_load_explicit(&any_delegation, memory_order_relaxed); }
@@ -414,7 +424,7 @@ static void write_privilege(struct xml_write *x, const struct component_rights *
         xml_close(x);
     }
     if (r->presence) {
-        write_perm(x, "presence", "managed_entity");
+        write_perm(x, "presence", r->contacts ? "roster" : "managed_entity");
         xml_close(x);
     }
     write_iq_perms(x, r->words);
@@ -521,26 +531,27 @@ static void tell_connected(slice component, unsigned links, void *arg)
     component_watch_begins(t->worker, component);
 }
 
-static bool has_watchers(slice host)
+static void look_for_watchers(slice host, bool *any, bool *of_contacts)
 {
     slice name, list = component_rights_list(host);
     struct component_rights r;
-    while (component_rights_next(&list, &name, &r))
-        if (r.presence || r.push)
-            return true;
-    return false;
+    while (component_rights_next(&list, &name, &r)) {
+        *any = *any || r.presence || r.push;
+        *of_contacts = *of_contacts || r.contacts;
+    }
 }
 
 static void component_rights_look(struct worker *w)
 {
     const struct node *n = worker_node(w);
-    bool any = false, watched = false;
+    bool any = false, watched = false, of_contacts = false;
     for (unsigned i = 0; i < n->domain_count; i++) {
         any = any || delegations(n->domains[i]).len > 0;
-        watched = watched || has_watchers(n->domains[i]);
+        look_for_watchers(n->domains[i], &watched, &of_contacts);
     }
     atomic_store(&any_delegation, any);
     atomic_store(&any_watcher, watched);
+    atomic_store(&any_of_contacts, of_contacts);
 }
 
 static void component_rights_keep(struct worker *w)

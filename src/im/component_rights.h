@@ -17,6 +17,7 @@ struct component_rights {
     bool push;       /* is told of changes of contact lists */
     bool message;
     bool presence; /* sees that of the users */
+    bool contacts; /* sees that of their contacts, too: `presence` is set */
     slice words;   /* all that its setting says of it */
 };
 
@@ -28,6 +29,7 @@ slice component_rights_list(slice host);
 bool component_rights_next(slice *list, slice *component, struct component_rights *out);
 /* Whether any component may see presence, or is told of contact lists: one load. */
 bool component_watchers_any(void);
+bool component_watchers_of_contacts(void); /* the same of the presence of contacts */
 /* Whether it may send requests (TYPE_GET, TYPE_SET) with such a payload in their name. */
 bool component_may_ask(const struct component_rights *r, slice ns, enum stanza_type type);
 

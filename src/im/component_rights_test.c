@@ -33,6 +33,10 @@ static void privileges_that_are_allowed(void **state)
     assert_false(suits(s, "a.test a.test"));
     assert_false(suits(s, "a.test b.test a.test"));
     assert_false(suits(s, "a.test presence=roster"));
+    assert_false(suits(s, "a.test presence=roster roster=set"));
+    assert_false(suits(s, "a.test presence=roster roster=get presence=managed_entity"));
+    assert_true(suits(s, "a.test presence=roster roster=get"));
+    assert_true(suits(s, "a.test roster=both presence=roster b.test presence=managed_entity"));
     assert_true(suits(s, "a.test presence=managed_entity push=roster roster=get"));
     assert_false(suits(s, "a.test push=roster"));
     assert_false(suits(s, "a.test push=roster roster=set"));
@@ -65,6 +69,11 @@ static void privileges_of_each_component(void **state)
     assert_false(component_rights(host, SLICE("test"), &r));
     assert_false(component_rights(host, SLICE("d.test"), &r));
     assert_false(r.message);
+    set(&component_privileges, "a.test presence=roster roster=get b.test presence=managed_entity");
+    assert_true(component_rights(host, SLICE("a.test"), &r));
+    assert_true(r.presence && r.contacts);
+    assert_true(component_rights(host, SLICE("b.test"), &r));
+    assert_true(r.presence && !r.contacts);
     set(&component_privileges, "");
     assert_false(component_rights(host, SLICE("a.test"), &r));
 }

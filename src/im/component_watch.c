@@ -1,5 +1,7 @@
 #include "im/component_watch.h"
 #include "base/ensure.h"
+#include "base/hash.h"
+#include "base/mem.h"
 #include "bus/bus.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -7,6 +9,9 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/component_rights.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "im/roster_view.h"
 #include "im/sessions.h"
 #include "xmpp/jid.h"
 
@@ -47,7 +52,149 @@ void component_watch_roster(struct account *a, const struct stanza *push)
                                                                                .to = component }));
 }
 
+/* Presence of contacts. */
+
+/* The presence of a contact that was copied last. Contacts may share an entry by their hashes; then
+ * the same presence may be copied again. */
+struct heard {
+    uint64_t who;  /* hash of the user's domain and the contact, odd; 0: nobody */
+    uint64_t what; /* hash of its content; HEARD_GONE: unavailable */
+};
+enum { HEARD_GONE = 0 };
+
+/* Of a worker; made on demand. */
+struct watch_heard {
+    struct heard of[WATCH_CONTACTS];
+};
+
+unsigned component_watch_slot;
+
+static struct heard *watch_heard_of(struct worker *w, uint64_t who)
+{
+    struct watch_heard *all = *worker_state(w, component_watch_slot);
+    if (all == NULL)
+        all = *worker_state(w, component_watch_slot) = mem_zalloc(sizeof *all);
+    return &all->of[(who >> 1) % WATCH_CONTACTS];
+}
+
+static bool watch_is_presence(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type <= TYPE_UNAVAILABLE &&
+           !stanza_has(st, KNOWN(MUC_USER));
+}
+
+/* Whether the component does not have presence of the contact already: its own users, and users of
+ * ours whom it sees anyway. */
+static bool watch_is_unseen(const struct worker *w, slice contact, slice component)
+{
+    struct component_rights theirs;
+    slice domain = jid_split(contact).domain;
+    return !slice_eq(domain, component) &&
+           !(node_serves(worker_node(w), domain) && component_rights(domain, component, &theirs) &&
+             theirs.presence);
+}
+
+static bool watch_goes_to(const struct worker *w, slice component, const struct component_rights *r,
+                          const struct stanza *st)
+{
+    return r->contacts && watch_is_unseen(w, stanza_from(st), component) &&
+           remote_known(w, component);
+}
+
+/* The first presence of a new contact comes before the change that lets the account see it is
+ * committed. */
+static bool watch_is_contact(const struct account *a, slice contact)
+{
+    const struct roster_item *item = roster_find(a->roster, contact);
+    return (item != NULL && sub_state_ask(item->state)) || roster_sees(a, contact);
+}
+
+/* Whether this presence is to be copied. Unavailable presence may come because the contact is none
+ * any more: then it is copied if the component has seen the contact. */
+static bool watch_note(const struct account *a, const struct stanza *st)
+{
+    uint64_t who = hash_keyed_pair(watch_host(a), stanza_from(st)) | 1;
+    uint64_t what =
+        st->type == TYPE_UNAVAILABLE ? (uint64_t)HEARD_GONE : hash_keyed(stanza_content(st)) | 1;
+    struct heard *h = watch_heard_of(a->worker, who);
+    bool known = h->who == who;
+    if (!watch_is_contact(a, stanza_from_bare(st)) &&
+        (what != HEARD_GONE || !known || h->what == HEARD_GONE))
+        return false;
+    if (known && h->what == what)
+        return false;
+    *h = (struct heard){ who, what };
+    return true;
+}
+
+void component_watch_contact(struct account *a, struct stanza *st)
+{
+    struct component_rights r;
+    slice component;
+    ensure(account_here(a));
+    if (!component_watch_wants(a->worker, a->jid, st) || !watch_note(a, st))
+        return;
+    slice list = component_rights_list(watch_host(a));
+    while (component_rights_next(&list, &component, &r))
+        if (watch_goes_to(a->worker, component, &r, st))
+            route_send(a->worker, stanza_readdress(st, (slice){ 0 }, component));
+}
+
+bool component_watch_wants(const struct worker *w, slice bare, const struct stanza *st)
+{
+    struct component_rights r;
+    slice component;
+    if (!component_watchers_of_contacts() || !watch_is_presence(st))
+        return false;
+    slice list = component_rights_list(jid_split(bare).domain);
+    while (component_rights_next(&list, &component, &r))
+        if (watch_goes_to(w, component, &r, st))
+            return true;
+    return false;
+}
+
+void component_watch_forget(struct worker *w)
+{
+    struct watch_heard *all = *worker_state(w, component_watch_slot);
+    mem_free(&all);
+    *worker_state(w, component_watch_slot) = NULL;
+}
+
 /* What there is when a component comes. */
+
+static bool watch_asks(const struct session *s, slice component)
+{
+    struct component_rights r;
+    return s->available && s->hidden == SESSION_SHOWN &&
+           component_rights(watch_host(s->account), component, &r) && r.contacts;
+}
+
+/* By one session of each account: its first that may ask. */
+static bool watch_is_asker(const struct session *s, slice component)
+{
+    if (!watch_asks(s, component))
+        return false;
+    SESSIONS_EACH (other, s->account)
+        if (watch_asks(other, component))
+            return other == s;
+    return false;
+}
+
+static void watch_contacts_begin(struct worker *w, slice component)
+{
+    const struct session *s;
+    slice contact;
+    component_watch_forget(w);
+    if (!component_watchers_of_contacts())
+        return;
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
+        if (!watch_is_asker(s, component))
+            continue;
+        for (struct roster_at at = { 0 }; roster_next(s->account, ROSTER_SEES, &at, &contact);)
+            if (watch_is_unseen(w, contact, component))
+                EMIT(account.looks, s->account, contact);
+    }
+}
 
 struct watch_began {
     slice component;
@@ -63,6 +210,7 @@ static void watch_began_run(struct worker *w, void *message, const struct messag
         if (s->available && s->hidden == SESSION_SHOWN && s->presence != NULL &&
             component_rights(watch_host(s->account), m->component, &r) && r.presence)
             watch_send(w, s->presence, m->component);
+    watch_contacts_begin(w, m->component);
 }
 
 static const struct message_field watch_began_fields[] = {

@@ -6,6 +6,7 @@
 #include "home/router.h"
 #include "im/abroad.h"
 #include "im/account.h"
+#include "im/component_watch.h"
 #include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
@@ -41,9 +42,10 @@ static void answer_with(struct session *s, void *arg)
     if (an->asker != NULL && an->to.len > an->bare_len)
         to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
     if (to != NULL && stage_block(an->asker, s->presence, &(struct refusal){ 0 }) == PASS &&
-        stage_takes(to, s->presence))
+        stage_takes(to, s->presence)) {
         session_deliver_to(to, s->presence, an->to);
-    else if (to == NULL && (an->asker == NULL || an->to.len == an->bare_len))
+        component_watch_contact(an->asker, s->presence);
+    } else if (to == NULL && (an->asker == NULL || an->to.len == an->bare_len))
         route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
 }
 
@@ -135,9 +137,9 @@ static void probe_refused(struct account *a, const struct stanza *st, const stru
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
     struct account *a = account_find(w, bare);
-    if (a == NULL)
+    if (a == NULL && !component_watch_wants(w, bare, st))
         return;
-    if (actor_waits(&a->actor)) { /* behind what waits there */
+    if (a == NULL || actor_waits(&a->actor)) { /* it is loaded; behind what waits there */
         route_send(w, stanza_readdress(st, (slice){ 0 }, bare));
         return;
     }
@@ -147,8 +149,10 @@ void presence_arrive(struct worker *w, slice bare, struct stanza *st)
         probe_refused(a, st, &why);
     else if (v == PASS && st->type == TYPE_PROBE)
         answer_probe(a, st);
-    else if (v == PASS)
+    else if (v == PASS) {
         presence_give_all(a, st);
+        component_watch_contact(a, st);
+    }
 }
 
 enum routed presence_from_session(struct session *s, struct stanza *st, struct origin origin)
@@ -264,6 +268,7 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
         break;
     default:
         presence_deliver(a, st);
+        component_watch_contact(a, st);
         unsubscribe_again_presence(a, st);
         break;
     }

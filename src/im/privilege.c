@@ -174,9 +174,12 @@ const struct feature privilege_feature = {
     .name = "privilege",
     .parts = PART_MESSAGE | PART_REQUEST,
     .xeps = (const struct xep[]){ { "0356", "0.4.1", "Privileged Entity", "0.1.0", "test_privilege",
-                                    "presence of the users, not that of their contacts elsewhere" },
+                                    "the same presence may come several times; when a component "
+                                    "connects, contacts of users without a client are not asked" },
                                   { 0 } },
     .session.presence = component_watch_presence,
+    .worker.slot = &component_watch_slot,
+    .worker.ended = component_watch_forget,
     .messages = (const struct message_row *const[]){ &privileged_message,
                                                      &component_watches_message, NULL },
 };
