@@ -103,6 +103,18 @@ def test_presence_is_copied_once(host):
     gateway.expect_nothing(f"<presence from='{eve}'/>")
 
 
+def test_changes_keep_their_order(host):
+    gateway = gateway_of(host)
+    alice, eve = host.client("alice", "a"), eve_of(host)
+    across.befriend(alice, eve)
+    sees(gateway, eve)
+    gateway.drain()
+    for n in range(200):
+        eve.send(f"<presence><status>{n}</status></presence>")
+    for n in range(200):
+        gateway.expect_next(f"<presence from='{eve}'><status>{n}</status></presence>")
+
+
 def test_users_who_are_seen_anyway_are_not_copied(host):
     gateway = gateway_of(host)
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
