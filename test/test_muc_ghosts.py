@@ -262,6 +262,22 @@ def test_who_was_removed_hears_it_when_the_link_is_back(short, how):
     assert (seen.destroy is not None) == (how == "destroyed")
 
 
+@pytest.mark.parametrize("when", ["waits for the link", "waits to be sent again"])
+def test_a_rule_that_comes_while_a_removal_waits_does_not_lose_it(short, when):
+    one, other = short
+    cave = Cave(one, other, 1)
+    part(one, other)
+    cave.room.set_role(cave.alice, "bob", "none")
+    if when == "waits to be sent again":
+        refused(cave.alice)
+    one.ctl("federation", "block", OTHER)
+    time.sleep(3)  # longer than it waits; nothing comes
+    one.ctl("federation", "allow", OTHER)
+    cave.room.forget(cave.alice)
+    join(one, other)
+    is_told(cave, "bob", "none", {307})
+
+
 def test_who_was_removed_hears_it_when_the_queue_has_room(narrow):
     """Also if that is refused again, and more than once."""
     one, other, wire, begin = narrow

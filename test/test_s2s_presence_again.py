@@ -276,6 +276,24 @@ def test_a_rule_that_bars_the_domain_for_a_while_loses_no_farewell(full, how, wh
     assert errors_at(full.alice, full.friend) == []
 
 
+@pytest.mark.parametrize("how", RULES)
+def test_a_rule_that_comes_while_a_farewell_waits_for_the_link_does_not_lose_it(make_server,
+                                                                                tmp_path, how):
+    """The rule takes it out of the queue."""
+    servers = across.start(make_server, tmp_path, settings={**TIGHT, "s2s.queue-stanzas": "100"},
+                           why=WHY)
+    full = Full(servers, None)
+    second = full.second()
+    part(*servers)
+    RULES[how](full, second)
+    full.alice.ping()
+    full.one.ctl("federation", "block", OTHER)
+    time.sleep(3)  # longer than a farewell waits; nothing comes
+    full.one.ctl("federation", "allow", OTHER)
+    join(*servers)
+    full.friend.expect(f"<presence from='{second}' type='unavailable'/>")
+
+
 def test_who_asks_for_the_mail_address_sees_the_own_one_go(full):
     mail = f"alice.smith@{ONE}"
     full.one.ctl("set", "federation.mail-address", "on")

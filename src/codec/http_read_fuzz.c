@@ -195,7 +195,7 @@ static int other_end(llhttp_t *p)
 }
 
 /* White space at the end of a field may be tabs (RFC 9110 §5.6.3); llhttp 8 knows "chunked" only
- * with spaces behind it. */
+ * with spaces behind it, and a length of content. */
 static bool has_chunked_tab(slice all)
 {
     static const char word[] = "chunked";
@@ -233,7 +233,8 @@ static void ask_other(const struct reading *r, slice all)
     /* llhttp 8 loses the ';' between two chunk extensions ("a=b;c"), and closes the connection for
      * Proxy-Connection and for Connection in a trailer too. */
     bool its_fault = (e == HPE_INVALID_CHUNK_SIZE && at > all.ptr && at[-1] == ';') ||
-                     (e == HPE_INVALID_TRANSFER_ENCODING && has_chunked_tab(all));
+                     (e == HPE_INVALID_TRANSFER_ENCODING && has_chunked_tab(all)) ||
+                     (e == HPE_INVALID_CONTENT_LENGTH && at < all.ptr + all.len && *at == '\t');
     bool closes = (e == HPE_CLOSED_CONNECTION || (e == HPE_OK && o.closed)) && /* strict; loose */
                   o.log.len < r->log_len;
     slice its = buf_slice(&o.log), ours = { r->log.ptr, closes ? o.log.len : r->log_len };

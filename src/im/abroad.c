@@ -287,6 +287,13 @@ bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *
     return *far || condition == SE_RESOURCE_CONSTRAINT;
 }
 
+bool abroad_is_barred(struct worker *w, const struct stanza *error)
+{
+    slice domain = jid_split(stanza_from(error)).domain;
+    return error->type == TYPE_ERROR && !error->arrived && foreign_is(w, domain) &&
+           !foreign_pair(w, jid_split(stanza_to(error)).domain, domain);
+}
+
 /* What this server says itself for a server that it does not reach, or that it does not let the
  * request go to. Every other answer comes from there. */
 enum abroad_answer abroad_answer_of(const struct stanza *reply)

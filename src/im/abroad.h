@@ -69,5 +69,7 @@ enum abroad_answer abroad_answer_of(const struct stanza *reply); /* NULL: there 
 /* Whether an error is of this server, and says that what it answers could not be sent to a foreign
  * domain: there was no room, or its server was not reached in time. far: the latter. */
 bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *far);
+/* Whether an error is of this server, and a rule keeps the domains of its two addresses apart. */
+bool abroad_is_barred(struct worker *w, const struct stanza *error);
 
 extern const struct feature abroad_feature;

@@ -318,7 +318,7 @@ static bool is_farewell(const struct stanza *error)
 static void contacts_error_to_nobody(struct worker *w, const struct stanza *st)
 {
     bool far;
-    if (abroad_is_unsent(w, st, &far) && is_farewell(st))
+    if (is_farewell(st) && (abroad_is_unsent(w, st, &far) || abroad_is_barred(w, st)))
         (void)contact_heard_no_farewell(w, st, far);
 }
 
@@ -384,6 +384,13 @@ static bool contact_did_not_hear(struct account *a, const struct stanza *st)
     return contact_was_unreached(a, st) ||
            (abroad_is_unsent(a->worker, st, &far) ? contact_was_not_told(a, st, far)
                                                   : contact_had_no_room(a, st));
+}
+
+/* A rule came while what the server has said waited: it is said when the rule ends. */
+static bool contact_did_not_hear_before(const struct account *a, const struct stanza *st)
+{
+    return st->refused_kind == REFUSED_UNAVAILABLE && abroad_is_barred(a->worker, st) &&
+           contact_heard_no_farewell(a->worker, st, false);
 }
 
 /* Of those that may speak, one is forgotten for another. */
@@ -455,8 +462,8 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
     if (st->kind == STANZA_PRESENCE && domain.len > 0 && account_available(a) > 0 &&
         abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
         spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
-    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_unreached(st) &&
-        contact_did_not_hear(a, st))
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR &&
+        ((is_unreached(st) && contact_did_not_hear(a, st)) || contact_did_not_hear_before(a, st)))
         return DROP;
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
         st->from_len == st->from_bare_len || !abroad_is_other(a->worker, domain))

@@ -5,8 +5,9 @@
  * to the room as an error of this server. By then the session has no seat any more, and perhaps
  * there is no such room (`unseated` in muc/room/part.h). Removals that came back wait here, and are
  * told again with the same status codes: after FIRST_MS, and then twice as long each time, up to
- * LONGEST_MS. When the domain is back, they do not wait any longer. What has been sent is not
- * remembered: if it comes back, its id says how often it was sent, and since when.
+ * LONGEST_MS. When the domain is back, they do not wait any longer. While a rule keeps it apart
+ * from the room, nothing is sent. What has been sent is not remembered: if it comes back, its id
+ * says how often it was sent, and since when.
  *
  * A removal that waits is forgotten when the session has a seat in the room again. If that has
  * another nickname, the one before is shown to leave (parts/missed.c). The removal is forgotten,
@@ -31,6 +32,7 @@
 #include "home/router.h"
 #include "im/abroad.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
@@ -150,6 +152,11 @@ static void removed_wake(struct removed_worker *all, struct loop *loop, uint64_t
         timer_set(loop, &all->timer, ms);
 }
 
+static bool removed_is_late(const struct removal *m, const struct loop *loop)
+{
+    return (int64_t)(loop_wall_us(loop) / 1000000) - m->since_s > GIVE_UP_S;
+}
+
 static void removed_unseated(struct room *r, const struct stanza *error)
 {
     struct worker *w = r->worker;
@@ -158,13 +165,13 @@ static void removed_unseated(struct room *r, const struct stanza *error)
     bool far;
     ensure(room_here(r));
     if (room_is_stopping(r) || error->refused_kind != REFUSED_UNAVAILABLE ||
-        stanza_to_is_bare(error) || !abroad_is_unsent(w, error, &far) ||
+        stanza_to_is_bare(error) ||
+        !(abroad_is_unsent(w, error, &far) || abroad_is_barred(w, error)) ||
         !removal_read(stanza_id(error), stanza_from(error), &why))
         return;
-    int64_t now_s = (int64_t)(loop_wall_us(room_loop(r)) / 1000000);
     if (why.since_s == 0)
-        why.since_s = now_s;
-    if (now_s - why.since_s > GIVE_UP_S)
+        why.since_s = (int64_t)(loop_wall_us(room_loop(r)) / 1000000);
+    if (removed_is_late(&why, room_loop(r)))
         return;
     slice key = removed_key(stanza_to_bare(error), stanza_from(error), room_scratch(r));
     slice domain = jid_split(stanza_from(error)).domain;
@@ -217,6 +224,18 @@ static void removed_tell(struct worker *w, const struct removed *m)
                                   removal_id(id, &next, m->jid), &xml));
 }
 
+/* true: a rule keeps it apart from the room. It is due later, or forgotten. */
+static bool removed_waits_for_rule(struct worker *w, struct removed *m)
+{
+    slice domain = removed_domain(m);
+    if (!foreign_is(w, domain) || foreign_pair(w, jid_split(m->room).domain, domain))
+        return false;
+    m->due_us = loop_now_us(worker_loop(w)) + (uint64_t)LONGEST_MS * 1000;
+    if (removed_is_late(&m->removal, worker_loop(w)))
+        removed_free(w, m);
+    return true;
+}
+
 /* What is refused at once is back in the list before route_send() returns. */
 static void removed_run(struct timer *t, struct loop *loop)
 {
@@ -228,6 +247,8 @@ static void removed_run(struct timer *t, struct loop *loop)
     LIST_EACH (at, &all->waiting) {
         struct removed *m = CONTAINER_OF(at, struct removed, node);
         if (m->due_us > now_us || left == 0)
+            continue;
+        if (removed_waits_for_rule(all->worker, m))
             continue;
         left--;
         removed_take(all, m);
