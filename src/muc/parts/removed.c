@@ -169,8 +169,9 @@ static void removed_unseated(struct room *r, const struct stanza *error)
         !(abroad_is_unsent(w, error, &far) || abroad_is_barred(w, error)) ||
         !removal_read(stanza_id(error), stanza_from(error), &why))
         return;
-    if (why.since_s == 0)
-        why.since_s = (int64_t)(loop_wall_us(room_loop(r)) / 1000000);
+    int64_t now_s = (int64_t)(loop_wall_us(room_loop(r)) / 1000000);
+    if (why.since_s == 0 || why.since_s > now_s) /* a client can send such an id once more */
+        why.since_s = now_s;
     if (removed_is_late(&why, room_loop(r)))
         return;
     slice key = removed_key(stanza_to_bare(error), stanza_from(error), room_scratch(r));
