@@ -587,7 +587,8 @@ def test_a_user_who_is_refused(server, load, what):
 def test_a_domain_of_others(server, load):
     message, lost = load(server_data("<user name='u' password='a'/>", host="elsewhere.example"))
     assert message.startswith("users imported: 0,")
-    assert server.rows("audit", "list", "--command", "import xep0227")[0]["result"] == "conflict"
+    until("it is in the audit log", lambda: [row["result"] for row in server.rows(
+        "audit", "list", "--command", "import xep0227")] == ["conflict"])
     assert lost == {("u@elsewhere.example", "refused: its domain is none of this server")}
 
 
