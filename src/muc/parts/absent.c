@@ -5,7 +5,6 @@
  * of their address.
  *
  * Limit: in a room with more than ABSENT_MAX affiliations no absent person is shown. */
-#include "muc/parts/absent.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
@@ -156,7 +155,7 @@ static const struct affiliate *absent_of_nick(const struct room *r, slice nick,
     return NULL;
 }
 
-struct stanza *absent_presence(const struct room *r, const struct seat *to, slice nick)
+static struct stanza *absent_unseen(struct room *r, const struct seat *to, slice nick)
 {
     if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX ||
         room_occupant(r, nick, room_scratch(r)) != NULL)
@@ -177,5 +176,6 @@ static void absent_announced(struct room *r, const struct room_configured *c)
 const struct room_part absent_part = {
     .name = "absent",
     .welcome = show_absent,
+    .unseen = absent_unseen,
     .announced = absent_announced,
 };

@@ -48,7 +48,6 @@
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
-#include "muc/parts/absent.h"
 #include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"
@@ -420,12 +419,15 @@ static struct stanza *missed_gone(const struct missed *m, slice nick)
 static void missed_tell_gone(const struct missed *m, const struct seat *s, slice nick)
 {
     struct room *r = m->room;
-    struct stanza *absent = absent_presence(r, s, nick);
-    if (absent != NULL)
-        audience_tell(&r->audience, s->jid, absent);
-    else
-        route_send(r->worker, missed_gone(m, nick));
-    stanza_unref(&absent);
+    PARTS_EACH (p, unseen) {
+        struct stanza *shown = p->unseen(r, s, nick);
+        if (shown == NULL)
+            continue;
+        audience_tell(&r->audience, s->jid, shown);
+        stanza_unref(&shown);
+        return;
+    }
+    route_send(r->worker, missed_gone(m, nick));
 }
 
 /* Two nicknames that differ only in case are two occupants for a client. */

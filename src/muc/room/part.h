@@ -121,6 +121,9 @@ struct room_part {
      * stays. Its client can make up such errors. gone: it left or changed its nickname by that.
      * Empty: this could not be sent, see room_ask_abroad(). */
     void (*unsent)(struct room *r, struct seat *s, slice nick, bool gone);
+    /* How this seat is shown a nickname that nobody in the room has: without `to`, and the caller
+     * has the reference. NULL: as one who has left. */
+    struct stanza *(*unseen)(struct room *r, const struct seat *to, slice nick);
     /* This error comes from an address that has no seat, to presence that the room, which may not
      * exist any more, has sent there. Any server or client can make up such errors. */
     void (*unseated)(struct room *r, const struct stanza *error);
