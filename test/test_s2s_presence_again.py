@@ -269,6 +269,7 @@ def test_a_rule_that_bars_the_domain_for_a_while_loses_no_farewell(full, how, wh
     full.one.ctl("federation", "block", OTHER)
     if when == "meanwhile":
         RULES[how](full, second)
+    time.sleep(1)  # farewells leave for half a second more
     full.empty()
     time.sleep(3)  # longer than a farewell waits, and than the stream stays; nothing comes
     full.one.ctl("federation", "allow", OTHER)
@@ -352,9 +353,9 @@ def test_a_made_up_error_says_nothing_of_who_is_hidden(far, how):
     listener.read_until(stream, f"<presence from='{second}'[^>]* type='unavailable'")
     peer.raw(f"<presence type='error' from='{there.user}' to='{second}'><error type='wait'>"
              f"<resource-constraint xmlns='{xml.STANZA_ERROR}'/></error></presence>")
-    second.ping()
+    time.sleep(7)  # longer than presence waits to be sent again, and a ping for its answer
     second.send(f"<presence to='last@{there.domain}'/>")
-    said = listener.read_until(stream, f"to='last@{there.domain}'")[0]
+    said = listener.read_until(stream, f"to='last@{there.domain}'").string
     assert f"from='{second}' to='{there.user}'" not in said
     listener.close()
 
