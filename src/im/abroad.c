@@ -289,9 +289,9 @@ bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *
 
 bool abroad_is_barred(struct worker *w, const struct stanza *error)
 {
-    slice domain = jid_split(stanza_from(error)).domain;
-    return error->type == TYPE_ERROR && !error->arrived && foreign_is(w, domain) &&
-           !foreign_pair(w, jid_split(stanza_to(error)).domain, domain);
+    return error->type == TYPE_ERROR && !error->arrived &&
+           foreign_separates(w, jid_split(stanza_to(error)).domain,
+                             jid_split(stanza_from(error)).domain);
 }
 
 /* What this server says itself for a server that it does not reach, or that it does not let the

@@ -686,9 +686,8 @@ static void contacts_barred_changed(struct contacts_worker *cw)
 
 static bool is_separated(const struct session *s, slice jid)
 {
-    struct worker *w = s->account->worker;
-    slice domain = jid_split(jid).domain;
-    return foreign_is(w, domain) && !foreign_pair(w, jid_split(s->account->jid).domain, domain);
+    return foreign_separates(s->account->worker, jid_split(s->account->jid).domain,
+                             jid_split(jid).domain);
 }
 
 /* Contacts elsewhere that a rule has just separated it from would see it for ever. */

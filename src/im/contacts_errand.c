@@ -459,8 +459,7 @@ static void lane_judge(struct lane *l)
 /* A rule keeps its domains apart. What must be said is said when it ends. */
 static bool lane_is_barred(const struct lane *l)
 {
-    struct worker *w = l->all->worker;
-    return foreign_is(w, lane_domain(l)) && !foreign_pair(w, lane_local(l), lane_domain(l));
+    return foreign_separates(l->all->worker, lane_local(l), lane_domain(l));
 }
 
 /* A portion; how many it has. */

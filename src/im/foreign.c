@@ -32,6 +32,11 @@ bool foreign_pair(struct worker *w, slice local, slice remote)
     return foreign_ban(w, local, remote) == NULL;
 }
 
+bool foreign_separates(struct worker *w, slice local, slice remote)
+{
+    return foreign_is(w, remote) && !foreign_pair(w, local, remote);
+}
+
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why)
 {
     enum verdict v = PASS;

@@ -67,6 +67,8 @@ struct foreign_rules {
 
 bool foreign_is(const struct worker *w, slice domain);
 bool foreign_pair(struct worker *w, slice local, slice remote);
+/* Whether `remote` is a foreign domain that a rule keeps apart from our domain. */
+bool foreign_separates(struct worker *w, slice local, slice remote);
 /* Whether another rule than one for its domain keeps everything but farewells from an address,
  * which is bare, while our domain may speak with its own. Nothing is counted. At the home of
  * `from`. */

@@ -228,8 +228,7 @@ static void removed_tell(struct worker *w, const struct removed *m)
 /* true: a rule keeps it apart from the room. It is due later, or forgotten. */
 static bool removed_waits_for_rule(struct worker *w, struct removed *m)
 {
-    slice domain = removed_domain(m);
-    if (!foreign_is(w, domain) || foreign_pair(w, jid_split(m->room).domain, domain))
+    if (!foreign_separates(w, jid_split(m->room).domain, removed_domain(m)))
         return false;
     m->due_us = loop_now_us(worker_loop(w)) + (uint64_t)LONGEST_MS * 1000;
     if (removed_is_late(&m->removal, worker_loop(w)))
