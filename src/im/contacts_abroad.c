@@ -387,7 +387,7 @@ static bool contact_did_not_hear(struct account *a, const struct stanza *st)
 }
 
 /* A rule came while what the server has said waited: it is said when the rule ends. */
-static bool contact_did_not_hear_before(const struct account *a, const struct stanza *st)
+static bool contact_farewell_was_barred(const struct account *a, const struct stanza *st)
 {
     return st->refused_kind == REFUSED_UNAVAILABLE && abroad_is_barred(a->worker, st) &&
            contact_heard_no_farewell(a->worker, st, false);
@@ -463,7 +463,7 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
         abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
         spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR &&
-        ((is_unreached(st) && contact_did_not_hear(a, st)) || contact_did_not_hear_before(a, st)))
+        ((is_unreached(st) && contact_did_not_hear(a, st)) || contact_farewell_was_barred(a, st)))
         return DROP;
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
         st->from_len == st->from_bare_len || !abroad_is_other(a->worker, domain))

@@ -24,7 +24,7 @@ enum { ERRANDS_MAX = 100000, ERRANDS_PORTION = 64 };
 /* From an account or a resource of it to a contact, whose bare JID it is if nothing else is said.
  */
 enum errand_kind {
-    ERRAND_TELL,        /* account: all that follows but the last two */
+    ERRAND_TELL,        /* account: the next three together */
     ERRAND_ASK,         /* account: a request that has no answer */
     ERRAND_SHOW,        /* resource: its presence */
     ERRAND_PROBE,       /* resource */

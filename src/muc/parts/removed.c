@@ -6,8 +6,8 @@
  * there is no such room (`unseated` in muc/room/part.h). Removals that came back wait here, and are
  * told again with the same status codes: after FIRST_MS, and then twice as long each time, up to
  * LONGEST_MS. When the domain is back, they do not wait any longer. While a rule keeps it apart
- * from the room, nothing is sent. What has been sent is not remembered: if it comes back, its id
- * says how often it was sent, and since when.
+ * from the room, nothing is sent. A removal that has been sent is not kept here: if it comes back,
+ * its id says how often it was sent, and since when.
  *
  * A removal that waits is forgotten when the session has a seat in the room again. If that has
  * another nickname, the one before is shown to leave (parts/missed.c). The removal is forgotten,
@@ -236,7 +236,8 @@ static bool removed_waits_for_rule(struct worker *w, struct removed *m)
     return true;
 }
 
-/* What is refused at once is back in the list before route_send() returns. */
+/* A removal that is refused at once is back in the list before route_send() returns. So those that
+ * are due are taken out of it first. */
 static void removed_run(struct timer *t, struct loop *loop)
 {
     struct removed_worker *all = CONTAINER_OF(t, struct removed_worker, timer);
