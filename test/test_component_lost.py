@@ -454,3 +454,25 @@ def test_a_component_hears_of_what_waits_before_the_server_stops(make_server, tm
         gateway.expect_stream_error("system-shutdown")
         told += [e.get("id") for e in gateway.inbox if e.get("type") == "error"]
     assert sorted(told) == ["m0", "m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize("rule", [
+    ("federation", "set", "alice@localhost", "off"), ("set", "s2s.policy", "off")],
+    ids=lambda rule: rule[1])
+def test_rules_for_other_servers_are_not_for_a_component_that_is_away(host, rule):
+    """What is written to it is refused because it is away, its contacts stay, and what ends
+    meanwhile is told once."""
+    host.ctl("set", "s2s.lost-after", "1h")
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    gateway.cut()
+    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    host.ctl(*rule)
+    alice.send(f"<message to='{FRIEND}' type='chat' id='late'><body>are you there?</body></message>")
+    error = alice.expect(f"<message from='{FRIEND}' type='error' id='late'/>")
+    assert "remote-server-timeout" in xml.canonical(error)
+    alice.expect_nothing("<presence type='unavailable'/>")
+    alice.close()
+    host.wait_log("event=session.end jid=alice@localhost/a reason=\"closed by the client\"")
+    is_told_when_it_comes_back(host, (alice, FRIEND))

@@ -134,11 +134,6 @@ bool abroad_is_other(const struct worker *w, slice domain)
     return !node_serves(n, domain) && host_find(n, domain, &(slice){ 0 }) == NULL;
 }
 
-bool abroad_is(const struct worker *w, slice domain)
-{
-    return abroad_is_other(w, domain) && !abroad_is_component(w, domain);
-}
-
 bool abroad_pair(struct worker *w, slice local, slice domain)
 {
     return abroad_is_component(w, domain) || foreign_pair(w, local, domain);
@@ -280,7 +275,7 @@ bool abroad_is_unsent(const struct worker *w, const struct stanza *error, bool *
 {
     *far = false;
     if (error->type != TYPE_ERROR || error->arrived ||
-        !abroad_is(w, jid_split(stanza_from(error)).domain))
+        !foreign_is(w, jid_split(stanza_from(error)).domain))
         return false;
     enum stanza_error condition = stanza_condition(error);
     *far = condition == SE_REMOTE_SERVER_TIMEOUT;

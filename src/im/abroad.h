@@ -34,9 +34,7 @@ struct worker;
 
 enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
 
-/* Neither a domain of ours nor a service nor a component, connected or not. */
-bool abroad_is(const struct worker *w, slice domain);
-/* The same, or a component: something else than this server says what is shown of it. */
+/* A foreign domain, or that of a component: something else than this server says what is shown of it. */
 bool abroad_is_other(const struct worker *w, slice domain);
 /* Whether a domain of ours and that one may exchange stanzas at all. */
 bool abroad_pair(struct worker *w, slice local, slice domain);

@@ -9,7 +9,6 @@
 #include "home/message_wire.h"
 #include "home/router.h"
 #include "home/ticket.h"
-#include "im/abroad.h"
 #include "im/account.h"
 #include "im/account_check.h"
 #include "im/account_frozen.h"
@@ -18,6 +17,7 @@
 #include "im/core.h"
 #include "im/crossing.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/guest.h"
 #include "im/iq.h"
 #include "im/message.h"
@@ -287,7 +287,7 @@ void accounts_start(struct worker *w)
 static bool needs_account(const struct worker *w, const struct stanza *st)
 {
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_PROBE)
-        return abroad_is(w, jid_split(stanza_from(st)).domain);
+        return foreign_is(w, jid_split(stanza_from(st)).domain);
     return st->kind != STANZA_PRESENCE || (st->type == TYPE_ERROR && stanza_to_is_bare(st)) ||
            (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED) ||
            (stanza_to_is_bare(st) && component_watch_wants(w, stanza_to(st), st));

@@ -276,7 +276,7 @@ static bool is_unreached(const struct stanza *error)
 static bool contact_was_unreached(struct account *a, const struct stanza *st)
 {
     slice contact = stanza_from_bare(st);
-    if (!stanza_to_is_bare(st) || !abroad_is(a->worker, jid_split(contact).domain) ||
+    if (!stanza_to_is_bare(st) || !foreign_is(a->worker, jid_split(contact).domain) ||
         !unsubscribe_again_holds(a, contact))
         return false;
     (void)errands_refused(
@@ -364,7 +364,7 @@ static bool contact_had_no_room(struct account *a, const struct stanza *st)
     bool sees = roster_sees(a, contact);
     struct errand_refusal r = { .who = stanza_to(st), .to = contact, .theirs = true };
     if (!st->arrived || stanza_condition(st) != SE_RESOURCE_CONSTRAINT || stanza_to_is_bare(st) ||
-        is_of_directed(a, st) || !abroad_is(a->worker, jid_split(contact).domain) ||
+        is_of_directed(a, st) || !foreign_is(a->worker, jid_split(contact).domain) ||
         contact_must_not_see(a, st))
         return false;
     r.kind = ERRAND_SHOW;
@@ -460,7 +460,7 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
     slice domain = jid_split(stanza_from(st)).domain;
     (void)why;
     if (st->kind == STANZA_PRESENCE && domain.len > 0 && account_available(a) > 0 &&
-        abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
+        foreign_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
         spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR &&
         ((is_unreached(st) && contact_did_not_hear(a, st)) || contact_farewell_was_barred(a, st)))
@@ -494,7 +494,7 @@ static void contacts_session_available(struct session *s)
         return;
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]), domain = jid_split(contact).domain;
-        if (!abroad_is(a->worker, domain))
+        if (!foreign_is(a->worker, domain))
             continue;
         spoken_note(contacts_worker_of(a->worker), domain, jid_split(a->jid).domain);
         (void)contact_bar(contacts_worker_of(a->worker), a->jid, contact);
@@ -506,7 +506,7 @@ static void contacts_session_available(struct session *s)
 static void contacts_shown(struct account *a, slice contact, bool shown)
 {
     slice domain = jid_split(contact).domain;
-    if (shown && account_available(a) > 0 && abroad_is(a->worker, domain))
+    if (shown && account_available(a) > 0 && foreign_is(a->worker, domain))
         spoken_note(contacts_worker_of(a->worker), domain, jid_split(a->jid).domain);
 }
 
@@ -656,7 +656,7 @@ static void place_bar(struct contacts_worker *cw, struct place *p)
     LIST_EACH (it, &p->contacts) {
         struct contact *c = CONTAINER_OF(it, struct contact, at);
         bool last = c->at.next == &p->contacts;
-        if (abroad_is(cw->worker, pair_domain(&p->pair)) &&
+        if (foreign_is(cw->worker, pair_domain(&p->pair)) &&
             contact_bar(cw, c->account->jid, jid_bare_of(c->jid)))
             contact_gone(c);
         if (last) /* the place may have gone with it */
@@ -743,7 +743,7 @@ static void account_parts(struct contacts_worker *cw, const struct account *a)
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]), domain = jid_split(contact).domain;
         bool seen = i < r->seen && stage_show(a, contact);
-        if (!(seen || sub_state_ask(r->items[i]->state)) || !abroad_is(cw->worker, domain))
+        if (!(seen || sub_state_ask(r->items[i]->state)) || !foreign_is(cw->worker, domain))
             continue;
         spoken_note(cw, domain, jid_split(a->jid).domain);
         if (contact_is_barred(cw, a->jid, contact) || !contact_bar(cw, a->jid, contact) || !seen)
@@ -801,7 +801,7 @@ static void contacts_restore(struct session *s, slice saved)
 static void contacts_look(struct account *a, slice contact)
 {
     struct contacts_worker *cw = contacts_worker_of(a->worker);
-    if (!abroad_is(a->worker, jid_split(contact).domain) || !contact_bar(cw, a->jid, contact))
+    if (!foreign_is(a->worker, jid_split(contact).domain) || !contact_bar(cw, a->jid, contact))
         errands_look(cw->errands, a->jid, contact);
 }
 

@@ -6,7 +6,6 @@
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/router.h"
-#include "im/abroad.h"
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/presence.h"
@@ -379,7 +378,7 @@ static void errand_spread(struct errands *all, const struct errand *e)
     const struct roster *r = a == NULL ? NULL : a->roster;
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]);
-        if (abroad_is(all->worker, jid_split(contact).domain))
+        if (foreign_is(all->worker, jid_split(contact).domain))
             errands_add(all, a->jid, contact);
     }
 }

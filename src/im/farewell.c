@@ -279,7 +279,7 @@ static void word_answered(struct worker *w, void *arg, const struct stanza *repl
  * not hold for it. A component has several connections, one for each pair of addresses. */
 static slice word_asker(const struct farewells *all, const struct farewell_row *r)
 {
-    bool foreign = abroad_is(all->worker, jid_split(r->rcpt).domain);
+    bool foreign = foreign_is(all->worker, jid_split(r->rcpt).domain);
     return foreign ? jid_split(r->sender).domain : r->sender;
 }
 
@@ -289,7 +289,7 @@ static bool word_may_go(struct farewells *all, const struct farewell_row *r)
     slice domain = jid_split(r->rcpt).domain, asker = word_asker(all, r);
     if (!abroad_pair(all->worker, jid_split(r->sender).domain, domain))
         return false;
-    if (!abroad_is(all->worker, domain))
+    if (!foreign_is(all->worker, domain))
         return true;
     struct stanza *ping = stanza_make(STANZA_IQ, TYPE_GET, asker, r->rcpt, (slice){ 0 }, ping_xml);
     struct edge_word word = foreign_leaves(all->worker, ping, true);

@@ -15,7 +15,7 @@ bool foreign_is(const struct worker *w, slice domain)
 {
     const struct node *n = worker_node(w);
     return !node_serves(n, domain) && host_find(n, domain, &(slice){ 0 }) == NULL &&
-           !remote_known(w, domain);
+           !remote_known(w, domain) && !remote_expected(w, domain);
 }
 
 const struct foreign_ban *foreign_ban(struct worker *w, slice local, slice remote)

@@ -65,6 +65,7 @@ struct foreign_rules {
     void (*version_grown)(struct worker *w);
 };
 
+/* Neither a domain of ours nor a service nor a component, connected or not. */
 bool foreign_is(const struct worker *w, slice domain);
 bool foreign_pair(struct worker *w, slice local, slice remote);
 /* Whether `remote` is a foreign domain that a rule keeps apart from our domain. */

@@ -10,6 +10,7 @@
 #include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
@@ -81,7 +82,7 @@ static void probe_answer(struct account *a, const struct stanza *st)
     }
     struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len, false };
     sessions_each(a, SESSIONS_AVAILABLE, answer_with, &an);
-    if (!an.told && abroad_is(w, jid_split(asker).domain))
+    if (!an.told && foreign_is(w, jid_split(asker).domain))
         route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, a->jid, stanza_from(st),
                                   (slice){ 0 }, (slice){ 0 }));
 }

@@ -171,7 +171,7 @@ static void seats_seated(struct room *r, struct seat *s, bool back)
     (void)back;
     ensure(!s->written);
     if (!list_linked(&s->away) || all->rows >= SEATS_MAX ||
-        !abroad_is(r->worker, jid_split(s->jid).domain))
+        !foreign_is(r->worker, jid_split(s->jid).domain))
         return;
     s->written = true;
     all->rows++;
@@ -326,7 +326,7 @@ static bool earlier_restore(struct earlier *e, const struct store_batch *b, uint
     const char blob[] = { (char)store_int(b, 0, row, COL_ROLE),
                           (char)store_int(b, 0, row, COL_HIDDEN) };
     struct audience_member m = { .jid = e->jid, .blob = { blob, sizeof blob } };
-    if (!is_fresh(w, store_int(b, 0, row, COL_SAVED)) || !abroad_is(w, remote) ||
+    if (!is_fresh(w, store_int(b, 0, row, COL_SAVED)) || !foreign_is(w, remote) ||
         !foreign_pair(w, local, remote) || foreign_bars(w, e->room, jid_bare_of(e->jid)) ||
         !rooms_serve(worker_node(w), e->room) ||
         stanza_load(&m.presence, store_text(b, 0, row, COL_PRESENCE), worker_xml(w), tmp) != OK)

@@ -119,7 +119,7 @@ static void room_parts_barred(struct room *r, void *unused)
     (void)unused;
     LIST_EACH (it, &r->away) {
         const struct seat *s = CONTAINER_OF(it, const struct seat, away);
-        if (abroad_is(r->worker, seat_domain(s)) && foreign_bars(r->worker, r->jid, seat_bare(s)))
+        if (foreign_is(r->worker, seat_domain(s)) && foreign_bars(r->worker, r->jid, seat_bare(s)))
             room_seat_parts(r, s);
     }
 }

@@ -2,21 +2,14 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "home/remote.h"
 #include "im/abroad.h"
+#include "im/foreign.h"
 #include "muc/people/occupant.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
-
-/* A component that is not connected is not looked for elsewhere: it is gone. */
-static bool is_of_another_server(const struct room *r, const struct stanza *st)
-{
-    slice domain = jid_split(stanza_from(st)).domain;
-    return abroad_is(r->worker, domain) && !remote_expected(r->worker, domain);
-}
 
 bool room_bounce_is_gone(const struct room *r, const struct stanza *st)
 {
@@ -29,7 +22,7 @@ bool room_bounce_is_gone(const struct room *r, const struct stanza *st)
         return true;
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT: /* this server says so of one that it does not reach */
-        return !is_of_another_server(r, st);
+        return !foreign_is(r->worker, jid_split(stanza_from(st)).domain);
     default:
         return false;
     }
