@@ -469,7 +469,7 @@ def test_rules_for_other_servers_are_not_for_a_component_that_is_away(host, rule
     gateway.cut()
     until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
     host.ctl(*rule)
-    alice.send(f"<message to='{FRIEND}' type='chat' id='late'><body>are you there?</body></message>")
+    alice.send(f"<message to='{FRIEND}' type='chat' id='late'><body>hi</body></message>")
     error = alice.expect(f"<message from='{FRIEND}' type='error' id='late'/>")
     assert "remote-server-timeout" in xml.canonical(error)
     alice.expect_nothing("<presence type='unavailable'/>")

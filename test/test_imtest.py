@@ -373,6 +373,18 @@ def test_a_limit_of_the_partner(pair):
     assert "typing error" not in row["diagnosis"], row
 
 
+def test_a_receiver_who_is_asked_about_strangers(pair):
+    one, other = pair()
+    mark(one)
+    other.ctl("set", "federation.stranger-messages", "approval")
+    row = failure(one, "policy", "subscription-required", *TO)
+    assert "federation.stranger-messages" in row["diagnosis"], row
+    other.client("bob")
+    other.ctl("policy", "set", f"bob@{OTHER}", "--allow", f"alice@{ONE}")
+    code, row, _ = imtest(one, *TO)
+    assert code == 0 and row["result"] == "Success", row
+
+
 def test_a_receiver_who_may_not_federate(pair):
     """From outside it is as one who is not there, so each reason is named."""
     one, other = pair()

@@ -34,7 +34,8 @@ struct worker;
 
 enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
 
-/* A foreign domain, or that of a component: something else than this server says what is shown of it. */
+/* A foreign domain, or that of a component: something else than this server says what is shown of
+ * it. */
 bool abroad_is_other(const struct worker *w, slice domain);
 /* Whether a domain of ours and that one may exchange stanzas at all. */
 bool abroad_pair(struct worker *w, slice local, slice domain);

@@ -411,6 +411,10 @@ bool outside_knows(const struct worker *w, slice host)
 
 const char *outside_limit_advice(slice condition)
 {
+    if (slice_is(condition, "subscription-required"))
+        return "That server takes messages of strangers only when the receiver has accepted them "
+               "(federation.stranger-messages): the receiver can accept the sender as a contact, "
+               "or `musterctl policy set RECEIVER --allow SENDER` there does.";
     if (!slice_is(condition, "resource-constraint") && !slice_is(condition, "policy-violation"))
         return NULL;
     return "A rule or a limit has refused it, of the other server or of this one: such as "

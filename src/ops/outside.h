@@ -108,8 +108,8 @@ typedef void outside_retry_fn(struct worker *w, slice local, slice remote);
 void outside_retry_by(outside_retry_fn *fn); /* as outside_edge_by() */
 void outside_retry(struct worker *w, slice local, slice remote);
 
-/* What to do about an error by which a server says that a limit of it is reached; NULL: it is none
- * of these. */
+/* What to do about an error by which a server says that a limit of it is reached, or that the
+ * sender needs approval; NULL: it is none of these. */
 const char *outside_limit_advice(slice condition);
 
 /* The first user that was configured for tests. */

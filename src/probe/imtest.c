@@ -316,6 +316,7 @@ static void imtest_ends_refused(struct imtest *t, enum stanza_error e)
     case SE_FORBIDDEN:
     case SE_POLICY_VIOLATION:
     case SE_RESOURCE_CONSTRAINT:
+    case SE_SUBSCRIPTION_REQUIRED:
         if (s2s_is_ours(t->worker, t->user.domain) &&
             s2s_ban(t->worker, t->user.domain, t->receiver.domain) != NULL)
             imtest_link_failed(t);

@@ -22,6 +22,7 @@
 #include "ext/federation/federation_file.h"
 #include "ext/federation/federation_group.h"
 #include "ext/federation/federation_rate.h"
+#include "ext/federation/federation_stranger.h"
 #include "ext/federation/federation_user.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -29,6 +30,7 @@
 #include "home/question.h"
 #include "im/feature.h"
 #include "im/foreign.h"
+#include "im/inviter.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/session.h"
@@ -96,31 +98,17 @@ static struct setting request_rate = {
     .doc = "How many requests for presence subscriptions a minute a node takes from one foreign "
            "domain. More are refused with resource-constraint.",
 };
-static struct setting stranger_rate = {
-    .name = "federation.stranger-rate",
-    .scope = SCOPE_CLUSTER,
-    .type = PARAM_INT,
-    .def = 500,
-    .min = 1,
-    .max = 1000000,
-    .allow_none = true,
-    .unit = "strangers",
-    .doc = "How many strangers of one foreign domain an hour may write to users of a node for the "
-           "first time. A stranger is an address that is not in the contact list and that the user "
-           "has not written to. Messages of more strangers are refused with resource-constraint. "
-           "Requests (IQ) to the full address of a client are not counted: see "
-           "presence.stranger-requests.",
-};
 static struct metric refused = {
     .name = "muster_federation_refused",
     .kind = METRIC_COUNTER,
     .label = "why",
-    .values = (const char *const[]){ "blocked", "user", "subscriptions", "strangers", NULL },
+    .values =
+        (const char *const[]){ "blocked", "user", "subscriptions", "strangers", "approval", NULL },
     .help = "Stanzas from and to other servers that were refused: the address is blocked, the user "
-            "may not, or there were too many of the domain. Stanzas that are refused later, "
-            "after they have waited, are not counted.",
+            "may not, there were too many of the domain, or a stranger needs the approval of the "
+            "user. Stanzas that are refused later, after they have waited, are not counted.",
 };
-enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS };
+enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS, REFUSED_APPROVAL };
 
 /* Domains. */
 
@@ -258,56 +246,34 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
     return st->kind == STANZA_PRESENCE && st->type != TYPE_SUBSCRIBE ? DROP : v;
 }
 
-/* Strangers. */
+/* Strangers. a: NULL: nobody has the address. */
 
-/* Everything with content that its client shows unasked. */
-static bool is_first_word(const struct stanza *st)
+static enum verdict stranger_comes(struct worker *w, const struct account *a,
+                                   const struct stanza *st, struct refusal *why)
 {
-    return (st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR) ||
-           (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE && st->child_count > 0);
-}
-
-static enum verdict stranger_comes(const struct worker *w, const struct stanza *st,
-                                   struct refusal *why)
-{
-    const struct federation_pair pair = { stanza_to_bare(st), stanza_from_bare(st) };
-    if (federation_rate_stranger(federation_rates, &pair, setting_int(&stranger_rate),
-                                 loop_now_us(worker_loop(w))))
-        return PASS;
-    why->error = SE_RESOURCE_CONSTRAINT;
-    why->text = SLICE("too many strangers of this domain write to users here");
-    return federation_refused(st, why, REFUSED_STRANGERS);
+    switch (federation_stranger(federation_rates, w, a, st)) {
+    case STRANGER_WAITS:
+        why->error = SE_SUBSCRIPTION_REQUIRED;
+        why->text = SLICE("messages here need approval: request a subscription first, and write "
+                          "again when it is granted");
+        return federation_refused(st, why, REFUSED_APPROVAL);
+    case STRANGER_TOO_MANY:
+        why->error = SE_RESOURCE_CONSTRAINT;
+        why->text = SLICE("too many strangers of this domain write to users here");
+        return federation_refused(st, why, REFUSED_STRANGERS);
+    case STRANGER_HEARD:
+        break;
+    }
+    return PASS;
 }
 
 static enum verdict federation_to_nobody(struct worker *w, const struct stanza *st,
                                          struct refusal *why)
 {
-    return is_first_word(st) && foreign_is(w, jid_split(stanza_from_bare(st)).domain)
-               ? stranger_comes(w, st, why)
-               : PASS;
-}
-
-static bool is_known(const struct account *a, const struct stanza *st)
-{
-    ensure(account_here(a) && st->from_len > 0);
-    return roster_find(a->roster, stanza_from_bare(st)) != NULL ||
-           presence_is_directed(a, stanza_from(st));
+    return stranger_comes(w, NULL, st, why);
 }
 
 /* Users. */
-
-/* The sender of an invitation that a room of ours passes on; empty: it is none. */
-static slice federation_inviter(const struct account *a, const struct stanza *st)
-{
-    struct arena *tmp = loop_scratch(worker_loop(a->worker));
-    struct elem x, e;
-    struct jid jid;
-    if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x) ||
-        !elem_child(&x, "invite", NS_MUC_USER, &e) ||
-        jid_parse(&jid, elem_attr(&e, "from", tmp), tmp) != OK)
-        return (slice){ 0 };
-    return jid_bare(&jid);
-}
 
 /* The error to a message or a request that the user sent while that was allowed, perhaps of this
  * server: it has waited for the other one. Requests are known by the addresses of both sides as
@@ -318,7 +284,7 @@ static bool is_late_error(const struct account *a, const struct stanza *st)
     const struct federation_pair pair = { iq ? stanza_to(st) : a->jid,
                                           iq ? stanza_from(st) : stanza_from_bare(st) };
     return st->kind != STANZA_PRESENCE && st->type == TYPE_ERROR &&
-           federation_rate_is_known(federation_rates, &pair);
+           federation_rate_is_met(federation_rates, &pair);
 }
 
 /* The same of a subscription request, or its contact has ended it. */
@@ -337,12 +303,10 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
     bool answers = st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR);
     if (foreign && answers && federation_asked_ends(a, st))
         return DROP;
-    if (foreign && !why->again && is_first_word(st) && !is_known(a, st)) {
-        enum verdict v = stranger_comes(a->worker, st, why);
-        if (v != PASS)
-            return v;
-    }
-    bool may = federation_may(a, foreign ? from : federation_inviter(a, st));
+    enum verdict v = why->again ? PASS : stranger_comes(a->worker, a, st, why);
+    if (v != PASS)
+        return v;
+    bool may = federation_may(a, foreign ? from : inviter_find(a->worker, st, a->jid));
     if (may || foreign_is_farewell(st)) {
         why->bare = why->bare || !may;
         return PASS;
@@ -399,10 +363,14 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
     slice to = stanza_to_bare(*st);
     if (to.len == 0)
         return PASS;
-    if (!foreign_is(a->worker, jid_split(to).domain))
-        return is_passed_on(a, *st, user_bars)   ? user_refused(a, *st, why)
-               : is_passed_on(a, *st, book_bars) ? address_refused(*st, why)
-                                                 : PASS;
+    if (!foreign_is(a->worker, jid_split(to).domain)) {
+        if (is_passed_on(a, *st, user_bars))
+            return user_refused(a, *st, why);
+        if (is_passed_on(a, *st, book_bars))
+            return address_refused(*st, why);
+        federation_stranger_met(federation_rates, a, *st);
+        return PASS;
+    }
     bool may = federation_may(a, to), blocked = federation_book_blocks(to);
     if ((!may || blocked) && foreign_is_farewell(*st))
         return farewell_check(a, st);
@@ -412,22 +380,24 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
         address_refused(*st, why);
         return client_refused(*st);
     }
-    if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
-        federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
-                              loop_now_us(worker_loop(a->worker)));
+    federation_stranger_met(federation_rates, a, *st);
     if (stanza_is_request(*st)) {
         federation_asked_anew(s, *st);
-        federation_rate_known(federation_rates,
-                              &(struct federation_pair){ stanza_from(*st), stanza_to(*st) },
-                              loop_now_us(worker_loop(a->worker)));
+        federation_rate_met(federation_rates,
+                            &(struct federation_pair){ stanza_from(*st), stanza_to(*st) },
+                            loop_now_us(worker_loop(a->worker)));
     }
     return PASS;
 }
 
 static bool federation_sends(const struct account *a, const struct stanza *st)
 {
-    return foreign_is_farewell(st) ||
-           (federation_may(a, stanza_to_bare(st)) && !is_passed_on(a, st, user_bars));
+    if (foreign_is_farewell(st))
+        return true;
+    if (!federation_may(a, stanza_to_bare(st)) || is_passed_on(a, st, user_bars))
+        return false;
+    federation_stranger_met(federation_rates, a, st);
+    return true;
 }
 
 static bool federation_view(const struct session *s, slice contact)
@@ -662,9 +632,10 @@ const struct feature federation_feature = {
     .name = "federation",
     .start = federation_begin,
     .parts = PART_MESSAGE | PART_PRESENCE | PART_REQUEST | PART_ACCOUNT,
-    .settings = (struct setting *const[]){ &federation_users, &services, &federation_blocklist,
-                                           &federation_reports_block, &stanza_rate, &request_rate,
-                                           &stranger_rate, NULL },
+    .settings =
+        (struct setting *const[]){ &federation_users, &services, &federation_blocklist,
+                                   &federation_reports_block, &stanza_rate, &request_rate,
+                                   &federation_stranger_rate, &federation_stranger_messages, NULL },
     .commands = (struct command *const[]){ &federation_set, &federation_show, &federation_group_set,
                                            &federation_group_del, &federation_group_list,
                                            &federation_block, &federation_allow, &federation_listed,

@@ -23,8 +23,8 @@ struct rated {
     struct bucket bucket[BUCKETS];
 };
 struct known_pair {
-    uint64_t hash; /* 0: unused */
-    uint64_t seen_us;
+    uint64_t hash;                  /* 0: unused */
+    uint64_t seen_us : 63, met : 1; /* met: the user has written, too */
 };
 struct federation_rates {
     pthread_mutex_t lock; /* guards all below */
@@ -140,26 +140,29 @@ static struct known_pair *pair_place(struct federation_rates *r, uint64_t hash)
     return oldest;
 }
 
-static void pair_note(struct federation_rates *r, uint64_t hash, uint64_t now_us)
+static void pair_note(struct federation_rates *r, uint64_t hash, bool met, uint64_t now_us)
 {
-    *pair_place(r, hash) = (struct known_pair){ hash, now_us };
+    struct known_pair *p = pair_place(r, hash);
+    met = met || (p->hash == hash && p->met);
+    *p = (struct known_pair){ hash, now_us & (UINT64_MAX >> 1), met };
 }
 
-void federation_rate_known(struct federation_rates *r, const struct federation_pair *p,
-                           uint64_t now_us)
+void federation_rate_met(struct federation_rates *r, const struct federation_pair *p,
+                         uint64_t now_us)
 {
     pthread_mutex_lock(&r->lock);
-    pair_note(r, pair_hash(p), now_us);
+    pair_note(r, pair_hash(p), true, now_us);
     pthread_mutex_unlock(&r->lock);
 }
 
-bool federation_rate_is_known(struct federation_rates *r, const struct federation_pair *p)
+bool federation_rate_is_met(struct federation_rates *r, const struct federation_pair *p)
 {
     uint64_t hash = pair_hash(p);
     pthread_mutex_lock(&r->lock);
-    bool known = pair_place(r, hash)->hash == hash;
+    const struct known_pair *k = pair_place(r, hash);
+    bool met = k->hash == hash && k->met;
     pthread_mutex_unlock(&r->lock);
-    return known;
+    return met;
 }
 
 bool federation_rate_stranger(struct federation_rates *r, const struct federation_pair *p,
@@ -174,7 +177,7 @@ bool federation_rate_stranger(struct federation_rates *r, const struct federatio
                     bucket_take(&rated_domain(r, domain, now_us)->bucket[OF_STRANGERS], per_hour,
                                 hour_us, now_us);
     if (admitted)
-        pair_note(r, hash, now_us);
+        pair_note(r, hash, false, now_us);
     pthread_mutex_unlock(&r->lock);
     return admitted;
 }

@@ -35,7 +35,7 @@ struct federation_pair {
 bool federation_rate_stranger(struct federation_rates *r, const struct federation_pair *p,
                               int64_t per_hour, uint64_t now_us);
 /* The user has written to that address: its answer is not a stranger's. */
-void federation_rate_known(struct federation_rates *r, const struct federation_pair *p,
-                           uint64_t now_us);
-/* Whether they have exchanged messages, as far as it is remembered. */
-bool federation_rate_is_known(struct federation_rates *r, const struct federation_pair *p);
+void federation_rate_met(struct federation_rates *r, const struct federation_pair *p,
+                         uint64_t now_us);
+/* Whether the user has, as far as it is remembered. */
+bool federation_rate_is_met(struct federation_rates *r, const struct federation_pair *p);

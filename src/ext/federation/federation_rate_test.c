@@ -90,10 +90,22 @@ static void strangers_are_counted_once(void **s)
     assert_true(comes(r, "b@a.test", begin));
     assert_false(comes(r, "c@a.test", begin));
     assert_true(comes(r, "a@a.test", begin + S) && comes(r, "x@b.test", begin));
-    federation_rate_known(r, &known, begin);
+    federation_rate_met(r, &known, begin);
     assert_true(comes(r, "d@a.test", begin));
     assert_false(comes(r, "c@a.test", begin));
     assert_true(comes(r, "c@a.test", begin + 1801ull * S));
+}
+
+/* What a stranger says does not make the user have written, nor undo it. */
+static void only_who_was_written_to_is_met(void **s)
+{
+    struct federation_rates *r = *s;
+    const struct federation_pair p = { SLICE("us@our.test"), SLICE("a@a.test") };
+    assert_true(comes(r, "a@a.test", begin) && comes(r, "a@a.test", begin));
+    assert_false(federation_rate_is_met(r, &p));
+    federation_rate_met(r, &p, begin);
+    assert_true(federation_rate_is_met(r, &p) && comes(r, "a@a.test", begin));
+    assert_true(federation_rate_is_met(r, &p));
 }
 
 /* Requests and stanzas that came under the old limit count towards the new one. */
@@ -137,6 +149,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(it_comes_back_with_time_and_not_beyond, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_counted_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_who_was_written_to_is_met, setup, teardown),
         cmocka_unit_test_setup_teardown(another_limit_applies_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(the_tables_are_bounded, setup, teardown),
     };

@@ -5,13 +5,13 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy/privacy.h"
-#include "ext/privacy/privacy_inviter.h"
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/host.h"
 #include "home/node.h"
 #include "home/router.h"
 #include "im/abroad.h"
+#include "im/inviter.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_view.h"
@@ -141,7 +141,7 @@ enum verdict privacy_block(struct account *a, const struct stanza *st, struct re
     if (p == NULL && policy_shares(NULL))
         return PASS;
     enum verdict v = judged(a, st, stanza_from(st), why);
-    slice inviter = privacy_inviter(a, st);
+    slice inviter = inviter_find(a->worker, st, a->jid);
     return v == PASS && inviter.len > 0 ? judged(a, st, inviter, why) : v;
 }
 
@@ -202,7 +202,7 @@ bool privacy_takes(const struct session *s, const struct stanza *st)
         return true; /* stage BLOCK has said all there is */
     if (denies(a, privacy_in_force(p, s), from, kind_in(st)))
         return false;
-    slice inviter = privacy_inviter(a, st);
+    slice inviter = inviter_find(a->worker, st, a->jid);
     return inviter.len == 0 || !denies(a, privacy_in_force(p, s), inviter, kind_in(st));
 }
 

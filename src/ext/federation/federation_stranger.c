@@ -1,0 +1,156 @@
+#include "ext/federation/federation_stranger.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/federation/federation_rate.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/account.h"
+#include "im/foreign.h"
+#include "im/inviter.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/roster_view.h"
+#include "im/stage.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+
+struct setting federation_stranger_rate = {
+    .name = "federation.stranger-rate",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 500,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "strangers",
+    .doc = "How many strangers of one foreign domain an hour may write to users of a node for the "
+           "first time. A stranger is an address that is not in the contact list and that the user "
+           "has not written to. Messages of more strangers are refused with resource-constraint. "
+           "Requests (IQ) to the full address of a client are not counted: see "
+           "presence.stranger-requests.",
+};
+static const char *const ways[] = { "deliver", "approval", NULL };
+enum { WAY_DELIVER, WAY_APPROVAL };
+struct setting federation_stranger_messages = {
+    .name = "federation.stranger-messages",
+    .scope = SCOPE_DOMAIN,
+    .type = PARAM_CHOICE,
+    .def = WAY_DELIVER,
+    .choices = ways,
+    .doc = "What happens to messages of strangers on other servers to users of the domain. "
+           "`deliver`: the user gets them. `approval`: they are subject to the rules for "
+           "subscription requests (presence.approval and the user's own policy). If these grant a "
+           "request of the stranger, the message is delivered. Else it is refused with "
+           "subscription-required until the user accepts the stranger as a contact, or writes to "
+           "them.",
+};
+
+/* Everything with content that its client shows unasked. */
+static bool is_first_word(const struct stanza *st)
+{
+    return (st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR) ||
+           (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE && st->child_count > 0);
+}
+
+/* A request that waits for the user makes no acquaintance. */
+static bool is_known(const struct account *a, slice jid)
+{
+    slice bare = jid_bare_of(jid);
+    const struct roster_item *item = roster_find(a->roster, bare);
+    return roster_is_contact(a, bare) ||
+           (item != NULL && (item->flags & ROSTER_PREAPPROVED) != 0) ||
+           presence_is_directed(a, jid);
+}
+
+/* A pair that has exchanged words. */
+static struct federation_pair stranger_pair(const struct stanza *st, slice speaker)
+{
+    return (struct federation_pair){ stanza_to_bare(st), jid_bare_of(speaker) };
+}
+
+static bool is_accepted(struct federation_rates *r, const struct account *a,
+                        const struct stanza *st, slice speaker)
+{
+    const struct federation_pair pair = stranger_pair(st, speaker);
+    return a != NULL && (is_known(a, speaker) || stage_permit(a, jid_bare_of(speaker)) ||
+                         federation_rate_is_met(r, &pair));
+}
+
+/* Whether the server of the room is that of the inviter, whose name it could use anyway. */
+static bool is_vouched_for(slice room, slice inviter)
+{
+    slice by = jid_split(inviter).domain, domain = jid_split(room).domain;
+    return by.len > 0 && (slice_eq(domain, by) ||
+                          (domain.len > by.len && domain.ptr[domain.len - by.len - 1] == '.' &&
+                           slice_eq(slice_from(domain, domain.len - by.len), by)));
+}
+
+/* A service has no user who could be asked for, and comes with its domain. */
+static bool must_be_accepted(const struct stanza *st, slice speaker)
+{
+    slice local = jid_split(stanza_to_bare(st)).domain;
+    return jid_split(speaker).local.len > 0 &&
+           setting_int_of(&federation_stranger_messages, local) == WAY_APPROVAL;
+}
+
+enum stranger_word federation_stranger(struct federation_rates *r, struct worker *w,
+                                       const struct account *a, const struct stanza *st)
+{
+    if (!is_first_word(st))
+        return STRANGER_HEARD;
+    slice speaker = stanza_from(st), inviter = inviter_find(w, st, stanza_to_bare(st));
+    if (!foreign_is(w, jid_split(speaker).domain))
+        speaker = inviter;
+    if (speaker.len == 0 || !foreign_is(w, jid_split(speaker).domain) ||
+        (a != NULL && is_known(a, speaker)))
+        return STRANGER_HEARD;
+    bool by_friend = is_vouched_for(speaker, inviter) && is_accepted(r, a, st, inviter);
+    if (must_be_accepted(st, speaker) && !by_friend && !is_accepted(r, a, st, speaker))
+        return STRANGER_WAITS;
+    const struct federation_pair pair = stranger_pair(st, speaker);
+    return federation_rate_stranger(r, &pair, setting_int(&federation_stranger_rate),
+                                    loop_now_us(worker_loop(w)))
+               ? STRANGER_HEARD
+               : STRANGER_TOO_MANY;
+}
+
+static void stranger_note(struct federation_rates *r, const struct account *a, slice ours,
+                          slice theirs)
+{
+    federation_rate_met(r, &(struct federation_pair){ ours, theirs },
+                        loop_now_us(worker_loop(a->worker)));
+}
+
+/* Of an invitation by way of a room (XEP-0045 §7.8.2), here or there: who is invited may decline,
+ * and hears of it from the room. */
+static void stranger_invited(struct federation_rates *r, const struct account *a,
+                             const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
+    struct elem x, e;
+    if (!stanza_child(st, KNOWN_MUC_USER, &x))
+        return;
+    bool room_is_foreign = foreign_is(a->worker, jid_split(stanza_to(st)).domain);
+    for (bool more = elem_first(&x, &e); more; more = elem_next(&e, &e)) {
+        struct jid to;
+        if (!elem_is(&e, "invite", NS_MUC_USER) ||
+            jid_parse(&to, elem_attr(&e, "to", tmp), tmp) != OK)
+            continue;
+        if (foreign_is(a->worker, to.domain))
+            stranger_note(r, a, a->jid, jid_bare(&to));
+        else if (room_is_foreign)
+            stranger_note(r, a, jid_bare(&to), stanza_to_bare(st));
+    }
+}
+
+void federation_stranger_met(struct federation_rates *r, const struct account *a,
+                             const struct stanza *st)
+{
+    slice to = stanza_to_bare(st);
+    bool message = st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR;
+    bool wants = st->kind == STANZA_IQ && st->type == TYPE_SET; /* clients get much unasked */
+    if (message)
+        stranger_invited(r, a, st);
+    if ((message || wants) && foreign_is(a->worker, jid_split(to).domain))
+        stranger_note(r, a, a->jid, to);
+}

@@ -1,0 +1,33 @@
+/* federation_stranger: what strangers on other servers may say to a user. A stranger is an address
+ * that is not in the contact list, and that the user has not written to. How many a domain may have
+ * is limited, and a setting lets them write only after the user, or a policy, has accepted them.
+ *
+ * What counts is everything with content that a client shows unasked: messages of all types, and
+ * directed presence with content. An invitation that a room of ours passes on is a word of its
+ * inviter; one of a foreign room is the room's, except that a server is believed about the inviters
+ * of its own domain.
+ *
+ * At the home of the account, or of the address that nobody has. */
+#pragma once
+#include "base/slice.h"
+
+struct account;
+struct federation_rates;
+struct setting;
+struct stanza;
+struct worker;
+
+extern struct setting federation_stranger_rate, federation_stranger_messages;
+
+enum stranger_word {
+    STRANGER_HEARD,   /* or it is none */
+    STRANGER_WAITS,   /* for approval: it is refused */
+    STRANGER_TOO_MANY /* of its domain */
+};
+/* a: NULL: there is no such account, which gives the answers of one that has accepted nobody. The
+ * addressee is `to` of the stanza. It is counted. */
+enum stranger_word federation_stranger(struct federation_rates *r, struct worker *w,
+                                       const struct account *a, const struct stanza *st);
+/* The user sends something that its addressees may answer. */
+void federation_stranger_met(struct federation_rates *r, const struct account *a,
+                             const struct stanza *st);
