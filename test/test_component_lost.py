@@ -456,6 +456,53 @@ def test_a_component_hears_of_what_waits_before_the_server_stops(make_server, tm
     assert sorted(told) == ["m0", "m1", "m2", "m3"]
 
 
+HIDES = {
+    "blocked": f"<block xmlns='urn:xmpp:blocking'><item jid='{FRIEND}'/></block>",
+    "domain blocked": f"<block xmlns='urn:xmpp:blocking'><item jid='{DOMAIN}'/></block>",
+    "policy": f"<policy xmlns='urn:muster:policy:0'><rule jid='{FRIEND}' action='block'/></policy>",
+    "invisible": "<invisible xmlns='urn:xmpp:invisible:0'/>",
+    "list": "<query xmlns='jabber:iq:privacy'><active name='list'/></query>"}
+
+
+@pytest.mark.parametrize("how", HIDES)
+@pytest.mark.parametrize("away", [False, True], ids=["up", "away"])
+def test_a_component_hears_of_sessions_that_hide_from_a_contact(host, how, away):
+    host.ctl("set", "s2s.lost-after", "1h")
+    alice = host.client("alice", "a")
+    alice.result("set", "<query xmlns='jabber:iq:privacy'><list name='list'><item type='jid' value="
+                 f"'{FRIEND}' action='deny' order='1'><presence-out/></item></list></query>")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    until("it is stored", lambda: len(rows(host)) == 1)
+    if away:
+        gateway.cut()
+        until("nobody is there", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    alice.result("set", HIDES[how])
+    if away:
+        gateway = Component(host, DOMAIN, SECRET)
+    gateway.expect(f"<presence from='{alice}' to='{FRIEND}' type='unavailable'/>")
+    alice.close()
+    host.wait_log("event=session.end jid=alice@localhost/a reason=\"closed by the client\"")
+    until("nothing is left", lambda: not rows(host))
+    gateway.expect_nothing("<presence type='unavailable'/>")
+
+
+def test_a_component_hears_which_of_two_resources_a_session_has_left(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    for resource in "one", "two":
+        alice.send(f"<presence to='{FRIEND}/{resource}'/>")
+        gateway.expect(f"<presence from='{alice}' to='{FRIEND}/{resource}' type='-'/>")
+    until("both are stored", lambda: len(rows(host)) == 2)
+    gateway.cut()
+    until("nobody is there", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    alice.send(f"<presence to='{FRIEND}/one' type='unavailable'/>")
+    alice.ping()
+    gateway = is_told_when_it_comes_back(host, (alice, f"{FRIEND}/one"))
+    alice.close()
+    gateway.expect(f"<presence from='{alice}' to='{FRIEND}/two' type='unavailable'/>")
+
+
 @pytest.mark.parametrize("rule", [
     ("federation", "set", "alice@localhost", "off"), ("set", "s2s.policy", "off")],
     ids=lambda rule: rule[1])

@@ -14,6 +14,7 @@
 #include "im/account.h"
 #include "im/directed.h"
 #include "im/feature.h"
+#include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_view.h"
 #include "im/session.h"
@@ -338,14 +339,6 @@ static void showing_free(struct showing *g)
     mem_free(&g);
 }
 
-static bool is_still_shown(const struct account *a, slice jid, slice contact)
-{
-    const struct session *s = account_session(a, jid_split(jid).resource);
-    slice bare = jid_bare_of(contact);
-    return s != NULL && ((s->directed != NULL && directed_has(s->directed, bare)) ||
-                         (s->available && s->hidden == SESSION_SHOWN && roster_is_seen(a, bare)));
-}
-
 static void row_tell(struct worker *w, slice jid, slice contact)
 {
     slice component = jid_split(contact).domain;
@@ -371,7 +364,8 @@ static void row_decide(struct account *a, enum err e, void *arg)
     struct row_held *row = arg;
     slice jid = { row->text, row->jid_len },
           contact = { row->text + row->jid_len, row->contact_len };
-    if (e == OK && !is_still_shown(a, jid, contact)) /* else it stays until the next time */
+    bool over = e == OK && presence_is_over(a, jid_split(jid).resource, contact, NAMED_USUAL);
+    if (over) /* else it stays until the next time */
         row_tell(a->worker, jid, contact);
     mem_free(&row);
 }
