@@ -81,8 +81,7 @@ def test_a_stranger_writes_when_the_user_has_accepted_the_request(users):
     alice.expect_nothing("<message/>")
 
 
-@pytest.mark.parametrize("way", ["roster", "subscribe", "approved ahead", "presence", "message",
-                                 "set"])
+@pytest.mark.parametrize("way", ["roster", "subscribe", "approved ahead", "presence", "message"])
 def test_who_the_user_has_turned_to_may_write(users, way):
     alice, bob = users
     across.roster_of(alice)
@@ -93,20 +92,21 @@ def test_who_the_user_has_turned_to_may_write(users, way):
         alice.send(f"<presence to='{bob.bare}' type='{kind}'/>")
     elif way == "presence":
         alice.send(f"<presence to='{bob}'/>")
-    elif way == "message":
-        write(alice, bob.bare, "first")
     else:
-        alice.send(f"<iq type='set' id='s' to='{bob}'><query xmlns='urn:example:offer'/></iq>")
+        write(alice, bob.bare, "first")
     alice.ping()
     is_heard(bob, alice)
 
 
 def test_who_was_only_looked_at_is_a_stranger(users):
-    """Clients fetch the card of whoever asks for a subscription."""
+    """Clients fetch the card of whoever asks for a subscription, and end a stranger's call."""
     alice, bob = users
     alice.iq("get", "<vCard xmlns='vcard-temp'/>", to=bob.bare)
     alice.send(f"<iq type='get' id='v' to='{bob}'><query xmlns='jabber:iq:version'/></iq>")
     bob.expect("<iq type='get' id='v'/>")
+    alice.send(f"<iq type='set' id='j' to='{bob}'><jingle xmlns='urn:xmpp:jingle:1' sid='1' "
+               "action='session-terminate'/></iq>")
+    bob.expect("<iq type='set' id='j'/>")
     is_refused(bob, alice.bare)
 
 
@@ -168,27 +168,76 @@ def test_all_messages_need_approval(users, kind, inner, resource):
 def test_presence_of_a_stranger_comes_without_content_only(users):
     alice, bob = users
     bob.send(f"<presence to='{alice}'><status>buy now</status></presence>")
-    bob.send(f"<presence to='{alice}' type='unavailable'/>")
+    bob.send(f"<presence to='{alice}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
     bob.send(f"<presence to='{alice}'/>")
     alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.send(f"<presence to='{alice}' type='unavailable'><status>buy now</status></presence>")
+    assert len(alice.expect(f"<presence from='{bob}' type='unavailable'/>")) == 0
     is_refused(bob, alice.bare)
-    alice.expect_nothing("<presence><status/></presence>")
+    alice.expect_nothing("<presence/>")
+    bob.expect_nothing("<presence type='error'/>")
 
 
-def test_nobody_learns_who_exists_or_blocks(servers, users):
-    """The answer is the same for an address without an account, and for who blocks the sender, is
-    away, disabled, or may not federate."""
-    one, _ = servers
+def test_errors_of_strangers_come_without_other_content_only(users):
+    """It can be one to what the user sent before this server was started again."""
     alice, bob = users
-    is_refused(bob, f"nobody@{ONE}")
-    is_refused(bob, f"carol@{ONE}", "away")
-    alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{bob.bare}'/></block>")
-    is_refused(bob, alice.bare, "blocked")
-    one.ctl("federation", "set", alice.bare, "off")
-    is_refused(bob, alice.bare, "off")
+    error = ("<error type='cancel'><service-unavailable "
+             "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+    for n, inner in enumerate(("<body>buy now</body>", f"<body>buy now</body>{error}", error)):
+        write(bob, str(alice), f"e{n}", inner, kind="error")
+        bob.send(f"<presence to='{alice}' type='error' id='e{n}'>"
+                 f"{inner.replace('body', 'status')}</presence>")
+    for kind in "message", "presence":
+        alice.expect(f"<{kind} type='error' id='e2'/>")
+        alice.expect_nothing(f"<{kind} type='error'/>")
+    write(alice, str(bob), "first")
+    write(bob, str(alice), "echo", f"<body>hi</body>{error}", kind="error")
+    alice.expect("<message type='error' id='echo'><body>hi</body></message>")
+
+
+ALL = [("chat", "<body>hi</body>"), ("normal", "<body>hi</body>"), ("headline", "<body>hi</body>"),
+       ("groupchat", "<body>hi</body>")]
+
+
+def is_refused_in_all_ways(sender, to):
+    for kind, inner in ALL:
+        for resource in "", "/a", "/other":
+            is_refused(sender, to + resource, inner=inner, kind=kind)
+    sender.expect_nothing("<message/>")
+
+
+def test_nobody_learns_who_exists(servers, users):
+    """The answer is the same for an address without an account, and for who is away, disabled, or
+    blocks the sender, who may be a contact."""
+    one, other = servers
+    alice, bob = users
+    is_refused_in_all_ways(bob, f"nobody@{ONE}")
+    is_refused_in_all_ways(bob, f"carol@{ONE}")
     one.ctl("user", "disable", f"carol@{ONE}")
-    is_refused(bob, f"carol@{ONE}", "disabled")
-    assert refusals(one) == 5
+    is_refused_in_all_ways(bob, f"carol@{ONE}")
+    assert refusals(one) == 3 * len(ALL) * 3
+
+
+@pytest.mark.parametrize("tell", ["on", "off"])
+@pytest.mark.parametrize("before", ["stranger", "contact", "acquaintance", "allowed"])
+def test_nobody_learns_who_blocks(servers, users, before, tell):
+    one, _ = servers
+    one.ctl("set", "mailbox.tell-strangers", tell)
+    alice, bob = users
+    if before == "contact":
+        across.befriend(alice, bob)
+    elif before == "acquaintance":
+        is_heard(alice, bob)
+    elif before == "allowed":
+        policy(alice, others="allow")
+    alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{bob.bare}'/></block>")
+    is_refused_in_all_ways(bob, alice.bare)
+    alice.result("set", "<unblock xmlns='urn:xmpp:blocking'/>")
+    if before != "stranger":
+        is_heard(bob, alice)
+    one.ctl("federation", "set", alice.bare, "off")
+    is_refused_in_all_ways(bob, alice.bare)
+    alice.expect_nothing("<message/>")
 
 
 def test_nothing_is_left_of_what_was_refused(servers, users):
@@ -317,6 +366,44 @@ def test_invitations_to_rooms_here(servers, users, hidden):
     policy(alice, rule(OTHER, "allow"))
     invite(bob, cave, alice.bare)
     invitation(alice, cave, bob)
+
+
+FORGED = [("invite", ""), ("decline", ""), ("invite", "<body>buy now</body>")]
+
+
+@pytest.mark.parametrize("name, more", FORGED)
+@pytest.mark.parametrize("known", [False, True], ids=["by attribute", "by element"])
+def test_a_user_does_not_speak_as_a_contact_who_invites(servers, users, name, more, known):
+    alice, bob = users
+    friend = f"dave@{OTHER}"
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{friend}'/></query>")
+    element = f"<inviter xmlns='urn:muster:rooms:0' jid='{friend}'/>" if known else ""
+    by = "" if known else f" from='{friend}'"
+    is_refused(bob, alice.bare, inner=f"{more}<x xmlns='{muc.USER}'><{name}{by}/></x>{element}")
+
+
+def test_users_here_do_not_speak_for_strangers(servers, users):
+    """Else they would use up what a domain may have of them."""
+    one, _ = servers
+    alice, bob = users
+    carol = one.client("carol")
+    one.ctl("set", "federation.stranger-rate", "1")
+    for n in range(3):
+        is_heard(carol, alice, f"c{n}",
+                 inner=f"<body>hi</body><x xmlns='{muc.USER}'><invite from='x{n}@{OTHER}'/></x>")
+    policy(alice, others="allow")
+    is_heard(bob, alice)
+
+
+def test_who_leaves_a_room_elsewhere_is_told_so(users):
+    alice, bob = users
+    cave = Room("cave", OTHER)
+    cave.create(bob, "bob")
+    cave.enter(alice, "alice")
+    cave.leave(alice, "alice", "bye")
+    cave.enter(alice, "alice")
+    cave.set_role(bob, "alice", "none", "go")
+    assert cave.gone(alice, "alice").codes == {110, 307}
 
 
 def test_who_was_invited_may_decline(servers, users):

@@ -10,6 +10,7 @@
 #include "im/account.h"
 #include "im/component_shown.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 
 enum {
     SECRET_MIN = 16,
@@ -125,8 +126,11 @@ struct component_there {
 static void component_there_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct component_there *m = message;
+    bool was_there = remote_expected(w, m->domain);
     (void)from;
     remote_expect(w, m->domain, true);
+    if (!was_there)
+        foreign_changed(w); /* it may have been that of another server */
     if (m->anew)
         component_end(w, m->domain, SLICE("this component has another secret now"));
     component_shown_again(w, m->domain);

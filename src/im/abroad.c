@@ -54,7 +54,8 @@ static struct setting lost_after = {
     .doc =
         "When another server could not be reached for so long, or a component (XEP-0114) was not "
         "connected, its users are shown as unavailable, and leave the rooms here. Shorter "
-        "failures are not shown to users.",
+        "failures are not shown to users. But a user of a component leaves a room at once if "
+        "something is said there while the component is not connected.",
 };
 static struct metric domains_lost = {
     .name = "muster_s2s_lost",

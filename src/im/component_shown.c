@@ -14,7 +14,7 @@
 #include "im/account.h"
 #include "im/directed.h"
 #include "im/feature.h"
-#include "im/presence.h"
+#include "im/presence_over.h"
 #include "im/roster.h"
 #include "im/roster_view.h"
 #include "im/session.h"

@@ -14,6 +14,7 @@
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "im/presence.h"
+#include "im/presence_over.h"
 #include "im/roster.h"
 #include "im/sessions.h"
 #include "im/stage.h"

@@ -9,6 +9,7 @@
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/presence.h"
+#include "im/presence_over.h"
 #include "im/roster.h"
 #include "im/subscription.h"
 #include "im/unsubscribe_again.h"

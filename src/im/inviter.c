@@ -1,7 +1,7 @@
 #include "im/inviter.h"
 #include "codec/xml_elem.h"
 #include "home/here.h"
-#include "home/node.h"
+#include "im/foreign.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
@@ -14,7 +14,8 @@ slice inviter_find(const struct worker *w, const struct stanza *st, slice owner)
     slice text = { 0 };
     if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
         return (slice){ 0 };
-    if (stanza_find(st, "inviter", NS_ROOMS, &e))
+    if (!foreign_is(w, jid_split(stanza_from(st)).domain) &&
+        stanza_find(st, "inviter", NS_ROOMS, &e))
         text = elem_attr(&e, "jid", tmp);
     else if (elem_child(&x, "invite", NS_MUC_USER, &e) ||
              elem_child(&x, "decline", NS_MUC_USER, &e))

@@ -665,6 +665,22 @@ static enum routed message_wait(struct account *a, const struct incoming *in)
     return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
+/* What is refused as if there were no account gets what it would get then. */
+static enum verdict message_judge(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    struct refusal nobody = { .error = SE_SERVICE_UNAVAILABLE };
+    if (a->state != ACTOR_READY)
+        return foreign_to_nobody(a->worker, st, why);
+    enum verdict v = stage_block(a, st, why);
+    if (v != REFUSE || !why->as_nobody)
+        return v;
+    v = foreign_to_nobody(a->worker, st, &nobody);
+    if (v == PASS)
+        return REFUSE;
+    *why = nobody;
+    return v;
+}
+
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id)
 {
@@ -679,8 +695,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
                            .sender_id = sender_id,
                            .known = st->known };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    switch (a->state == ACTOR_READY ? stage_block(a, st, &why)
-                                    : foreign_to_nobody(a->worker, st, &why)) {
+    switch (message_judge(a, st, &why)) {
     case REFUSE:
         if (why.not_strangers)
             return refuse_known(a, &in, why.error, why.text);

@@ -279,18 +279,6 @@ bool presence_is_directed(const struct account *a, slice jid)
     return false;
 }
 
-bool presence_is_over(const struct account *a, slice resource, slice jid, enum stanza_named named)
-{
-    const struct session *s = account_session(a, resource);
-    slice bare = jid_bare_of(jid);
-    enum stanza_named now = contact_name(a->roster, bare, CONTACT_SEES);
-    bool other = named != NAMED_USUAL && now != NAMED_USUAL && named != now;
-    return s == NULL || other ||
-           (!directed_reaches(s->directed, jid) &&
-            !(s->available && s->hidden == SESSION_SHOWN && roster_is_seen(a, bare) &&
-              stage_view(s, bare)));
-}
-
 static void directed_drop(struct session *s, presence_unwanted_fn *unwanted,
                           const struct directed_news *news)
 {

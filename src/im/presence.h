@@ -66,11 +66,6 @@ bool presence_is_directed(const struct account *a, slice jid);
 void presence_in_rooms(struct session *s, bool shown);
 /* Whether the session sent this address (any resource of it) directed presence. */
 bool presence_is_sent(const struct session *s, slice jid);
-/* Whether this address must see nothing of a resource of the account by the address of the account
- * that `named` says: its session has ended, or is shown to it by another one, or neither by
- * directed presence nor by what it says to all. If the address has been unavailable since, what was
- * directed to it is not known any more. */
-bool presence_is_over(const struct account *a, slice resource, slice jid, enum stanza_named named);
 /* Unavailable to the addresses of directed presence that are unwanted; they are forgotten. */
 typedef bool presence_unwanted_fn(const struct session *s, slice jid);
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);

@@ -248,6 +248,18 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
 
 /* Strangers. a: NULL: nobody has the address. */
 
+/* Presence is not answered: no address of a user is a room. Of what ends, its content is refused.
+ */
+static enum verdict stranger_refused(const struct stanza *st, struct refusal *why, unsigned reason)
+{
+    why->bare = st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+    if (st->kind == STANZA_PRESENCE) {
+        metric_add_to(&refused, reason, 1);
+        return why->bare ? PASS : DROP;
+    }
+    return federation_refused(st, why, reason);
+}
+
 static enum verdict stranger_comes(struct worker *w, const struct account *a,
                                    const struct stanza *st, struct refusal *why)
 {
@@ -256,11 +268,11 @@ static enum verdict stranger_comes(struct worker *w, const struct account *a,
         why->error = SE_SUBSCRIPTION_REQUIRED;
         why->text = SLICE("messages here need approval: request a subscription first, and write "
                           "again when it is granted");
-        return federation_refused(st, why, REFUSED_APPROVAL);
+        return stranger_refused(st, why, REFUSED_APPROVAL);
     case STRANGER_TOO_MANY:
         why->error = SE_RESOURCE_CONSTRAINT;
         why->text = SLICE("too many strangers of this domain write to users here");
-        return federation_refused(st, why, REFUSED_STRANGERS);
+        return stranger_refused(st, why, REFUSED_STRANGERS);
     case STRANGER_HEARD:
         break;
     }

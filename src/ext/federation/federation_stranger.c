@@ -7,6 +7,7 @@
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/inviter.h"
+#include "im/outgoing_answer.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_view.h"
@@ -45,11 +46,18 @@ struct setting federation_stranger_messages = {
            "them.",
 };
 
-/* Everything with content that its client shows unasked. */
-static bool is_first_word(const struct stanza *st)
+/* Everything with content that its client shows unasked. An error has more than its condition, as
+ * far as it says what it answers. */
+static bool has_words(const struct stanza *st)
 {
-    return (st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR) ||
-           (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE && st->child_count > 0);
+    struct elem e;
+    bool presence = st->kind == STANZA_PRESENCE;
+    if (st->kind == STANZA_IQ)
+        return false;
+    if (st->type == TYPE_ERROR)
+        return st->arrived && st->child_count > (stanza_find(st, "error", NS_CLIENT, &e) ? 1 : 0);
+    return !presence ||
+           (st->child_count > 0 && (st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE));
 }
 
 /* A request that waits for the user makes no acquaintance. */
@@ -76,13 +84,15 @@ static bool is_accepted(struct federation_rates *r, const struct account *a,
                          federation_rate_is_met(r, &pair));
 }
 
-/* Whether the server of the room is that of the inviter, whose name it could use anyway. */
-static bool is_vouched_for(slice room, slice inviter)
+/* Whether this is of a room at a service of the inviter's own server, which could use that name
+ * anyway. What its users send has a resource (RFC 6120 §8.1.2.1). */
+static bool is_vouched_for(const struct stanza *st, slice inviter)
 {
-    slice by = jid_split(inviter).domain, domain = jid_split(room).domain;
-    return by.len > 0 && (slice_eq(domain, by) ||
-                          (domain.len > by.len && domain.ptr[domain.len - by.len - 1] == '.' &&
-                           slice_eq(slice_from(domain, domain.len - by.len), by)));
+    struct jid room = jid_split(stanza_from(st));
+    slice by = jid_split(inviter).domain;
+    size_t above = room.domain.len - by.len;
+    return by.len > 0 && room.local.len > 0 && room.resource.len == 0 && room.domain.len > by.len &&
+           room.domain.ptr[above - 1] == '.' && slice_eq(slice_from(room.domain, above), by);
 }
 
 /* A service has no user who could be asked for, and comes with its domain. */
@@ -93,19 +103,33 @@ static bool must_be_accepted(const struct stanza *st, slice speaker)
            setting_int_of(&federation_stranger_messages, local) == WAY_APPROVAL;
 }
 
+/* Who says it: the sender, or who invites by way of a room here; empty: nobody of another server.
+ * What users here say of an inviter is made up. */
+static slice stranger_speaker(struct worker *w, const struct stanza *st, slice inviter)
+{
+    slice from = stanza_from(st), domain = jid_split(from).domain;
+    if (foreign_is(w, domain))
+        return from;
+    bool invited = !node_serves(worker_node(w), domain) && inviter.len > 0 &&
+                   foreign_is(w, jid_split(inviter).domain);
+    return invited ? inviter : (slice){ 0 };
+}
+
 enum stranger_word federation_stranger(struct federation_rates *r, struct worker *w,
                                        const struct account *a, const struct stanza *st)
 {
-    if (!is_first_word(st))
+    if (!has_words(st))
         return STRANGER_HEARD;
-    slice speaker = stanza_from(st), inviter = inviter_find(w, st, stanza_to_bare(st));
-    if (!foreign_is(w, jid_split(speaker).domain))
-        speaker = inviter;
-    if (speaker.len == 0 || !foreign_is(w, jid_split(speaker).domain) ||
-        (a != NULL && is_known(a, speaker)))
+    slice inviter = inviter_find(w, st, stanza_to_bare(st));
+    slice speaker = stranger_speaker(w, st, inviter);
+    if (speaker.len == 0 || (a != NULL && is_known(a, speaker)))
         return STRANGER_HEARD;
-    bool by_friend = is_vouched_for(speaker, inviter) && is_accepted(r, a, st, inviter);
-    if (must_be_accepted(st, speaker) && !by_friend && !is_accepted(r, a, st, speaker))
+    bool by_friend = is_vouched_for(st, inviter) && is_accepted(r, a, st, inviter);
+    bool refused = must_be_accepted(st, speaker) && !by_friend && !is_accepted(r, a, st, speaker);
+    if (st->type == TYPE_ERROR) /* to what the user sent before a restart, perhaps */
+        return refused && !(a != NULL && outgoing_is_answer(a, st)) ? STRANGER_WAITS
+                                                                    : STRANGER_HEARD;
+    if (refused)
         return STRANGER_WAITS;
     const struct federation_pair pair = stranger_pair(st, speaker);
     return federation_rate_stranger(r, &pair, setting_int(&federation_stranger_rate),
@@ -128,7 +152,7 @@ static void stranger_invited(struct federation_rates *r, const struct account *a
 {
     struct arena *tmp = loop_scratch(worker_loop(a->worker));
     struct elem x, e;
-    if (!stanza_child(st, KNOWN_MUC_USER, &x))
+    if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
         return;
     bool room_is_foreign = foreign_is(a->worker, jid_split(stanza_to(st)).domain);
     for (bool more = elem_first(&x, &e); more; more = elem_next(&e, &e)) {
@@ -143,14 +167,23 @@ static void stranger_invited(struct federation_rates *r, const struct account *a
     }
 }
 
+/* Requests are none of these: clients make many unasked, to answer a stranger's as well. What a
+ * user leaves, such as a room, still says goodbye. */
+static bool is_for_answers(const struct stanza *st)
+{
+    return st->kind == STANZA_MESSAGE ? st->type != TYPE_ERROR
+           : st->kind == STANZA_PRESENCE
+               ? st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE
+               : false;
+}
+
 void federation_stranger_met(struct federation_rates *r, const struct account *a,
                              const struct stanza *st)
 {
     slice to = stanza_to_bare(st);
-    bool message = st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR;
-    bool wants = st->kind == STANZA_IQ && st->type == TYPE_SET; /* clients get much unasked */
-    if (message)
-        stranger_invited(r, a, st);
-    if ((message || wants) && foreign_is(a->worker, jid_split(to).domain))
+    if (!is_for_answers(st))
+        return;
+    stranger_invited(r, a, st);
+    if (foreign_is(a->worker, jid_split(to).domain))
         stranger_note(r, a, a->jid, to);
 }

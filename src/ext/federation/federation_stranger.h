@@ -3,9 +3,9 @@
  * is limited, and a setting lets them write only after the user, or a policy, has accepted them.
  *
  * What counts is everything with content that a client shows unasked: messages of all types, and
- * directed presence with content. An invitation that a room of ours passes on is a word of its
- * inviter; one of a foreign room is the room's, except that a server is believed about the inviters
- * of its own domain.
+ * presence with content; of errors, what is there beside their condition. An invitation that a room
+ * of ours passes on is a word of its inviter. One of a foreign room is the room's, except that a
+ * server is believed about inviters at its own domain.
  *
  * At the home of the account, or of the address that nobody has. */
 #pragma once

@@ -105,9 +105,11 @@ static bool lists_deny(const struct account *a, const struct privacy *p, const s
 static bool comes_of_a_room(const struct account *a, const struct stanza *st)
 {
     struct jid by = jid_split(stanza_from(st));
-    return st->kind == STANZA_MESSAGE && st->type == TYPE_GROUPCHAT && by.resource.len > 0 &&
-           !node_serves(account_node(a), by.domain) && !stanza_to_is_bare(st) &&
-           account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) != NULL;
+    if (st->kind != STANZA_MESSAGE || st->type != TYPE_GROUPCHAT || by.resource.len == 0 ||
+        node_serves(account_node(a), by.domain) || stanza_to_is_bare(st))
+        return false;
+    const struct session *s = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    return s != NULL && presence_is_sent(s, stanza_from(st));
 }
 
 /* XEP-0191 §3.3: presence is never answered, messages and requests as if nobody were there. That

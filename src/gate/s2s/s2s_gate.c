@@ -47,8 +47,12 @@ const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice r
         blocked = { "a static route blocks it",
                     "`musterctl s2s-route list` shows the route; `musterctl s2s-route set PATTERN "
                     "TARGET --blocked off` ends the block.",
-                    NULL };
+                    NULL },
+        component = { "a component of this server has the domain",
+                      "`musterctl component del` deletes it.", NULL };
     ensure(local.len > 0);
+    if (remote_expected(w, remote))
+        return &component;
     if (jid_is_address(remote) && !setting_bool(&s2s_ip_literals))
         return &number;
     slice parent = foreign_parent(worker_node(w), local);
