@@ -1,6 +1,7 @@
 """Fixtures: a server a test, users on it, and its log in the report of a failure; and one server
 with clients of slixmpp for all tests that need no more than rooms of their own."""
 import asyncio
+import contextlib
 import inspect
 import os
 import re
@@ -178,9 +179,10 @@ def make_server(tmp_path, request, migration, templates):
 
     make.servers = servers
     yield make
-    for server in servers:
-        server.finish()
-        server.clients.clear()  # all that they have read; the server itself lives on for the report
+    with contextlib.ExitStack() as ends:  # each of them, also if one says that it has crashed
+        for server in reversed(servers):
+            ends.callback(server.clients.clear)  # what they have read; the report has the log
+            ends.callback(server.finish)
 
 
 @pytest.fixture(scope="session")

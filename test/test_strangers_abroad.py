@@ -406,6 +406,18 @@ def test_who_leaves_a_room_elsewhere_is_told_so(users):
     assert cave.gone(alice, "alice").codes == {110, 307}
 
 
+def test_a_service_here_that_is_switched_off_says_goodbye(servers, users):
+    one, _ = servers
+    alice, bob = users
+    cave = Room("cave", ONE)
+    cave.create(alice, "alice")
+    policy(alice, others="allow")
+    is_heard(bob, alice)
+    one.ctl("set", "federation.stranger-rate", "1")  # which has come
+    one.ctl("set", "muc.enabled", "off")
+    assert {110, 332} <= set(cave.gone(alice, "alice").codes)
+
+
 def test_who_was_invited_may_decline(servers, users):
     alice, bob = users
     cave = Room("cave", ONE)

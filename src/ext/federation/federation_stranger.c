@@ -55,7 +55,7 @@ static bool has_words(const struct stanza *st)
     if (st->kind == STANZA_IQ)
         return false;
     if (st->type == TYPE_ERROR)
-        return st->arrived && st->child_count > (stanza_find(st, "error", NS_CLIENT, &e) ? 1 : 0);
+        return st->child_count > (stanza_find(st, "error", NS_CLIENT, &e) ? 1 : 0);
     return !presence ||
            (st->child_count > 0 && (st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE));
 }
@@ -108,8 +108,8 @@ static bool must_be_accepted(const struct stanza *st, slice speaker)
 static slice stranger_speaker(struct worker *w, const struct stanza *st, slice inviter)
 {
     slice from = stanza_from(st), domain = jid_split(from).domain;
-    if (foreign_is(w, domain))
-        return from;
+    if (foreign_is(w, domain)) /* a service of ours may be switched off, and say so */
+        return st->arrived ? from : (slice){ 0 };
     bool invited = !node_serves(worker_node(w), domain) && inviter.len > 0 &&
                    foreign_is(w, jid_split(inviter).domain);
     return invited ? inviter : (slice){ 0 };
