@@ -70,18 +70,18 @@ static bool is_known(const struct account *a, slice jid)
            presence_is_directed(a, jid);
 }
 
-/* A pair that has exchanged words. */
-static struct federation_pair stranger_pair(const struct stanza *st, slice speaker)
+static struct federation_pair stranger_pair(const struct account *a, const struct stanza *st,
+                                            slice speaker)
 {
-    return (struct federation_pair){ stanza_to_bare(st), jid_bare_of(speaker) };
+    return (struct federation_pair){ a == NULL ? stanza_to_bare(st) : a->jid,
+                                     jid_bare_of(speaker) };
 }
 
 static bool is_accepted(struct federation_rates *r, const struct account *a,
-                        const struct stanza *st, slice speaker)
+                        const struct federation_pair *pair)
 {
-    const struct federation_pair pair = stranger_pair(st, speaker);
-    return a != NULL && (is_known(a, speaker) || stage_permit(a, jid_bare_of(speaker)) ||
-                         federation_rate_is_met(r, &pair));
+    return a != NULL && (is_known(a, pair->theirs) || stage_permit(a, pair->theirs) ||
+                         federation_rate_is_met(r, pair));
 }
 
 /* Whether this is of a room at a service of the inviter's own server, which could use that name
@@ -96,11 +96,11 @@ static bool is_vouched_for(const struct stanza *st, slice inviter)
 }
 
 /* A service has no user who could be asked for, and comes with its domain. */
-static bool must_be_accepted(const struct stanza *st, slice speaker)
+static bool must_be_accepted(const struct federation_pair *pair)
 {
-    slice local = jid_split(stanza_to_bare(st)).domain;
-    return jid_split(speaker).local.len > 0 &&
-           setting_int_of(&federation_stranger_messages, local) == WAY_APPROVAL;
+    return jid_split(pair->theirs).local.len > 0 &&
+           setting_int_of(&federation_stranger_messages, jid_split(pair->ours).domain) ==
+               WAY_APPROVAL;
 }
 
 /* Who says it: the sender, or who invites by way of a room here; empty: nobody of another server.
@@ -124,14 +124,15 @@ enum stranger_word federation_stranger(struct federation_rates *r, struct worker
     slice speaker = stranger_speaker(w, st, inviter);
     if (speaker.len == 0 || (a != NULL && is_known(a, speaker)))
         return STRANGER_HEARD;
-    bool by_friend = is_vouched_for(st, inviter) && is_accepted(r, a, st, inviter);
-    bool refused = must_be_accepted(st, speaker) && !by_friend && !is_accepted(r, a, st, speaker);
+    const struct federation_pair pair = stranger_pair(a, st, speaker),
+                                 friend = stranger_pair(a, st, inviter);
+    bool by_friend = is_vouched_for(st, inviter) && is_accepted(r, a, &friend);
+    bool refused = must_be_accepted(&pair) && !by_friend && !is_accepted(r, a, &pair);
     if (st->type == TYPE_ERROR) /* to what the user sent before a restart, perhaps */
         return refused && !(a != NULL && outgoing_is_answer(a, st)) ? STRANGER_WAITS
                                                                     : STRANGER_HEARD;
     if (refused)
         return STRANGER_WAITS;
-    const struct federation_pair pair = stranger_pair(st, speaker);
     return federation_rate_stranger(r, &pair, setting_int(&federation_stranger_rate),
                                     loop_now_us(worker_loop(w)))
                ? STRANGER_HEARD
@@ -171,10 +172,9 @@ static void stranger_invited(struct federation_rates *r, const struct account *a
  * user leaves, such as a room, still says goodbye. */
 static bool is_for_answers(const struct stanza *st)
 {
-    return st->kind == STANZA_MESSAGE ? st->type != TYPE_ERROR
-           : st->kind == STANZA_PRESENCE
-               ? st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE
-               : false;
+    bool shown = st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE;
+    return (st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR) ||
+           (st->kind == STANZA_PRESENCE && shown);
 }
 
 void federation_stranger_met(struct federation_rates *r, const struct account *a,
