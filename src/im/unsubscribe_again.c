@@ -4,9 +4,9 @@
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/router.h"
+#include "im/abroad.h"
 #include "im/account.h"
 #include "im/core.h"
-#include "im/foreign.h"
 #include "im/presence.h"
 #include "im/roster.h"
 
@@ -62,7 +62,7 @@ static void unsubscribed_note(struct account *a, slice with, uint64_t again_us,
 
 void unsubscribe_again_said(struct account *a, slice contact)
 {
-    if (foreign_is(a->worker, jid_split(contact).domain))
+    if (abroad_is_other(a->worker, jid_split(contact).domain))
         unsubscribed_note(a, contact, 0, NAMED_USUAL);
 }
 
@@ -78,7 +78,7 @@ static bool is_unwanted(const struct account *a, const struct stanza *st)
     slice contact = stanza_from_bare(st);
     const struct roster_item *item = roster_find(a->roster, contact);
     if (st->kind != STANZA_PRESENCE || st->type != TYPE_AVAILABLE || !stanza_to_is_bare(st) ||
-        !foreign_is(a->worker, jid_split(contact).domain) || stanza_has(st, KNOWN(MUC_USER)) ||
+        !abroad_is_other(a->worker, jid_split(contact).domain) || stanza_has(st, KNOWN(MUC_USER)) ||
         a->actor.change_count > 0 || presence_is_directed(a, contact))
         return false;
     if (is_subscribed(item))

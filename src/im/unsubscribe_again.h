@@ -1,10 +1,11 @@
 /* unsubscribe_again: `unsubscribe` towards another server may be lost, with that server or with
- * ours. The contact's server then goes on to send presence to an account that has no subscription
- * any more. Such presence, which a server broadcasts to the bare JID (RFC 6121 §4.2.2, §4.4.2), is
- * answered by `unsubscribe` (§3.3.2), at most once in UNSUBSCRIBE_AGAIN_US for each contact. Only
- * available presence is: unavailable presence is what a server says that has got it (§3.3.3).
- * If the server is heard, but cannot be reached yet, the answer is repeated (im/contacts_errand.h).
- * Presence for an account that is not loaded reaches nobody, so it is answered another time.
+ * ours, and towards a component while it is not connected. The contact's server then goes on to
+ * send presence to an account that has no subscription any more. Such presence, which a server
+ * broadcasts to the bare JID (RFC 6121 §4.2.2, §4.4.2), is answered by `unsubscribe` (§3.3.2), at
+ * most once in UNSUBSCRIBE_AGAIN_US for each contact. Only available presence is: unavailable
+ * presence is what a server says that has got it (§3.3.3). If the server is heard, but cannot be
+ * reached yet, the answer is repeated (im/contacts_errand.h). Presence for an account that is not
+ * loaded reaches nobody, so it is answered another time.
  *
  * Strangers get no answer, because it would tell that the account exists. So the contact must be in
  * the contact list, or the account must have said `unsubscribe` to it, as it does when it removes a
