@@ -8,6 +8,7 @@ import urllib.parse
 
 import pytest
 
+from muster import federation
 from muster.client import Gone, until
 from muster.control import settings
 from muster.federation import Peer
@@ -215,6 +216,27 @@ def test_a_domain_has_mail_addresses_for_other_servers(make_server):
     host.wait_log("mail-address.read used=1 ")
     host.ctl("set", "federation.mail-address", "on")
     host.wait_log("mail-address.read used=2 ")
+
+
+def test_strangers_elsewhere_need_approval_for_one_domain(make_server, tmp_path):
+    """federation.stranger-messages."""
+    authority = federation.Authority(tmp_path)
+    files = {**authority.issue("both", ONE, TWO), "trust": str(authority.file)}
+    host = make_server(domains=(ONE, TWO), s2s=True, tls=files)
+    host.ctl("set", "s2s.policy", "open")
+    host.ctl("set", f"federation.stranger-messages@{TWO}", "approval")
+    for domain in ONE, TWO:
+        host.add_user("alice", domain=domain)
+        far = Peer(host, "far.test", domain, authority.issue(f"far-{domain}", "far.test")).join()
+        alice = host.client("alice", domain=domain)
+        for ident, to in ("m", alice.bare), ("nobody", f"nobody@{domain}"):
+            far.raw(f"<message from='x@far.test' to='{to}' id='{ident}'><body>hi</body></message>")
+        if domain == ONE:
+            alice.expect("<message from='x@far.test' id='m'/>")
+    until("both are refused", lambda: [2] == [
+        row["value"] for row in host.rows("metrics")
+        if row["name"] == "muster_federation_refused" and row["label"] == "why=approval"])
+    alice.expect_nothing("<message/>")
 
 
 def test_every_such_setting_has_a_value_for_a_domain(host):
