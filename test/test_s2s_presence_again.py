@@ -307,6 +307,25 @@ def test_who_asks_for_the_mail_address_sees_the_own_one_go(full):
     full.friend.expect(f"<presence from='{mail}/a' type='-'/>")
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_who_shows_itself_to_one_that_has_gone_meanwhile_hears_that_it_was_not_told(
+        make_server, tmp_path, n):
+    """What the other one says does not need the link that has failed."""
+    one, other = across.start(make_server, tmp_path, settings={**SHORT, "s2s.bidi": "off"}, why=WHY)
+    alice, dave = one.client("alice", "a"), other.client("dave", "d")
+    dave.send(f"<presence to='{alice}'/>")
+    alice.expect(f"<presence from='{dave}' type='-'/>")
+    across.route(one, OTHER, federation.free_port())
+    one.ctl("s2s", "close", OTHER)
+    for i in range(n):
+        alice.send(f"<presence to='{dave}' id='said{i}'><show>dnd</show></presence>")
+    alice.ping()
+    dave.send(f"<presence to='{alice}' type='unavailable'/>")
+    alice.expect(f"<presence from='{dave}' type='unavailable'/>")
+    for i in range(n):
+        alice.expect(f"<presence from='{dave}' type='error' id='said{i}'/>")
+
+
 @pytest.mark.parametrize("kind", ["unsubscribed", "unsubscribe"])
 def test_no_client_hears_of_presence_that_nobody_is_owed_any_more(short, kind):
     """It waited for the link, and the subscription has ended."""

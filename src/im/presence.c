@@ -323,8 +323,8 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
     struct worker *w = s->account->worker;
     struct directed_news news = presence_news(s);
     ensure(session_here(s));
+    st->refused_kind = REFUSED_SAID;
     if (st->type == TYPE_UNAVAILABLE) {
-        st->refused_kind = REFUSED_SAID;
         directed_remove(&s->directed, stanza_to(st), &news);
     } else if (st->type == TYPE_AVAILABLE &&
                directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st), &news) != OK) {

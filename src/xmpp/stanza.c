@@ -539,7 +539,7 @@ static enum stanza_refused refused_of(const struct stanza *s)
         return REFUSED_OTHER;
     switch (s->type) {
     case TYPE_AVAILABLE:
-        return REFUSED_AVAILABLE;
+        return s->refused_kind == REFUSED_SAID ? REFUSED_OTHER : REFUSED_AVAILABLE;
     case TYPE_UNAVAILABLE:
         return s->refused_kind == REFUSED_SAID ? REFUSED_SAID : REFUSED_UNAVAILABLE;
     case TYPE_PROBE:

@@ -74,7 +74,7 @@ enum stanza_named {
 /* What presence an error answers. */
 enum stanza_refused {
     REFUSED_OTHER,
-    REFUSED_AVAILABLE,
+    REFUSED_AVAILABLE, /* but what a client has sent to this address alone */
     REFUSED_UNAVAILABLE,
     REFUSED_PROBE,
     REFUSED_SAID /* unavailable presence that a client has sent to this address alone */
@@ -93,7 +93,8 @@ struct stanza {
     bool arrived;  /* read from a stream of another server, or a copy; the database does not keep
                     * it */
     uint8_t refused_kind; /* enum stanza_refused: of an error that this server has made, and
-                           * REFUSED_SAID of the presence itself; the same */
+                           * REFUSED_SAID of presence that a client sends to one address; the
+                           * same */
     uint32_t bytes;       /* of this block */
     uint64_t known;       /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
