@@ -107,7 +107,7 @@ bench: $(BENCH)
 	@set -e; for b in $(BENCH); do $$b; done
 else
 check: check-units $(if $(filter *,$(T)),check-docs)
-check-docs: $(B)/musterd
+check-docs: $(B)/musterd $(B)/musterctl
 	@tools/docs_current $(B)
 check-units: $(TESTS)
 	@set -e; for t in $(TESTS); do $$t; done
