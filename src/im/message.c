@@ -665,7 +665,8 @@ static enum routed message_wait(struct account *a, const struct incoming *in)
     return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
-/* What is refused as if there were no account gets what it would get then. */
+/* A message that BLOCK refuses as if there were no account gets the answer of an address without
+ * one, which features may say. */
 static enum verdict message_judge(struct account *a, const struct stanza *st, struct refusal *why)
 {
     struct refusal nobody = { .error = SE_SERVICE_UNAVAILABLE };

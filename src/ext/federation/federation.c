@@ -248,23 +248,22 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
 
 /* Strangers. a: NULL: nobody has the address. */
 
-/* Presence is not answered: no address of a user is a room. Of what ends, its content is refused.
- */
+/* Presence is never answered: no address of a user is a room. Unavailable presence passes without
+ * its content. */
 static enum verdict stranger_refused(const struct stanza *st, struct refusal *why, unsigned reason)
 {
-    why->bare = st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
-    if (st->kind == STANZA_PRESENCE) {
-        metric_add_to(&refused, reason, 1);
-        return why->bare ? PASS : DROP;
-    }
-    return federation_refused(st, why, reason);
+    if (st->kind != STANZA_PRESENCE)
+        return federation_refused(st, why, reason);
+    metric_add_to(&refused, reason, 1);
+    why->bare = st->type == TYPE_UNAVAILABLE;
+    return why->bare ? PASS : DROP;
 }
 
 static enum verdict stranger_comes(struct worker *w, const struct account *a,
                                    const struct stanza *st, struct refusal *why)
 {
     switch (federation_stranger(federation_rates, w, a, st)) {
-    case STRANGER_WAITS:
+    case STRANGER_UNAPPROVED:
         why->error = SE_SUBSCRIPTION_REQUIRED;
         why->text = SLICE("messages here need approval: request a subscription first, and write "
                           "again when it is granted");

@@ -129,10 +129,10 @@ enum stranger_word federation_stranger(struct federation_rates *r, struct worker
     bool by_friend = is_vouched_for(st, inviter) && is_accepted(r, a, &friend);
     bool refused = must_be_accepted(&pair) && !by_friend && !is_accepted(r, a, &pair);
     if (st->type == TYPE_ERROR) /* to what the user sent before a restart, perhaps */
-        return refused && !(a != NULL && outgoing_is_answer(a, st)) ? STRANGER_WAITS
+        return refused && !(a != NULL && outgoing_is_answer(a, st)) ? STRANGER_UNAPPROVED
                                                                     : STRANGER_HEARD;
     if (refused)
-        return STRANGER_WAITS;
+        return STRANGER_UNAPPROVED;
     return federation_rate_stranger(r, &pair, setting_int(&federation_stranger_rate),
                                     loop_now_us(worker_loop(w)))
                ? STRANGER_HEARD

@@ -20,12 +20,12 @@ struct worker;
 extern struct setting federation_stranger_rate, federation_stranger_messages;
 
 enum stranger_word {
-    STRANGER_HEARD,   /* or it is none */
-    STRANGER_WAITS,   /* for approval: it is refused */
-    STRANGER_TOO_MANY /* of its domain */
+    STRANGER_HEARD,      /* or it is none */
+    STRANGER_UNAPPROVED, /* the user would have to be asked */
+    STRANGER_TOO_MANY    /* of its domain */
 };
-/* a: NULL: there is no such account, which gives the answers of one that has accepted nobody. The
- * addressee is `to` of the stanza. It is counted. */
+/* Whether the addressee (a, or NULL: nobody has that address, which has accepted nobody) is to hear
+ * it. A stranger who is heard is counted. */
 enum stranger_word federation_stranger(struct federation_rates *r, struct worker *w,
                                        const struct account *a, const struct stanza *st);
 /* The user sends something that its addressees may answer. */
