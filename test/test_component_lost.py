@@ -42,6 +42,12 @@ def shows(gateway, *clients, friend=FRIEND):
         client.expect(f"<presence from='{friend}/icq' type='-'/>")
 
 
+def goes_away(host, gateway):
+    """Its only connection ends."""
+    gateway.cut()
+    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+
+
 def is_probed(gateway, client):
     """The component is asked for the contact, and told of the user."""
     gateway.expect(f"<presence from='{client}' to='{FRIEND}' type='probe'/>")
@@ -77,8 +83,7 @@ def test_a_short_failure_is_not_shown(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)
     be_friends(alice, gateway)
-    gateway.cut()
-    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     alice.expect_nothing("<presence type='unavailable'/>")
 
 
@@ -247,8 +252,7 @@ def test_a_component_hears_of_sessions_that_end_while_it_is_away(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)
     is_shown_and_in_a_channel(alice, gateway)
-    gateway.cut()
-    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     alice.close()
     host.wait_log("event=session.end jid=alice@localhost/a reason=\"closed by the client\"")
     is_told_when_it_comes_back(host, (alice, FRIEND), (alice, CHANNEL))
@@ -314,8 +318,7 @@ def test_a_component_hears_of_accounts_that_are_deleted_while_it_is_away(host):
     bob.send(f"<presence to='{CHANNEL}'/>")
     gateway.expect(f"<presence from='{bob}' to='{CHANNEL}' type='-'/>")
     until("all have rows", lambda: len(rows(host)) == 3)
-    gateway.cut()
-    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     host.ctl("user", "del", bob.bare)
     is_told_when_it_comes_back(host, (bob, CHANNEL))
     until("those of alice are left", lambda: {row[0] for row in rows(host)} == {str(alice)})
@@ -404,8 +407,7 @@ def test_a_session_that_ends_while_its_component_comes_twice_is_told(host):
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)
     is_probed(gateway, alice)  # a second later: its row has been read
-    gateway.cut()
-    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     alice.close()
     host.wait_log("event=session.end jid=alice@localhost/a reason=\"closed by the client\"")
     is_told_when_it_comes_back(host, (alice, FRIEND))
@@ -475,8 +477,7 @@ def test_a_component_hears_of_sessions_that_hide_from_a_contact(host, how, away)
     be_friends(alice, gateway)
     until("it is stored", lambda: len(rows(host)) == 1)
     if away:
-        gateway.cut()
-        until("nobody is there", lambda: host.rows("component", "list")[0]["connections"] == 0)
+        goes_away(host, gateway)
     alice.result("set", HIDES[how])
     if away:
         gateway = Component(host, DOMAIN, SECRET)
@@ -495,8 +496,7 @@ def test_a_component_hears_which_of_two_resources_a_session_has_left(host):
         alice.send(f"<presence to='{FRIEND}/{resource}'/>")
         gateway.expect(f"<presence from='{alice}' to='{FRIEND}/{resource}' type='-'/>")
     until("both are stored", lambda: len(rows(host)) == 2)
-    gateway.cut()
-    until("nobody is there", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     alice.send(f"<presence to='{FRIEND}/one' type='unavailable'/>")
     alice.ping()
     gateway = is_told_when_it_comes_back(host, (alice, f"{FRIEND}/one"))
@@ -510,8 +510,7 @@ def test_who_has_unsubscribed_while_a_component_was_away_says_so_again(host, how
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)
     be_friends(alice, gateway)
-    gateway.cut()
-    until("nobody is there", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     if how == "remove":
         alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{FRIEND}' "
                             "subscription='remove'/></query>")
@@ -533,8 +532,7 @@ def test_rules_for_other_servers_are_not_for_a_component_that_is_away(host, rule
     alice = host.client("alice", "a")
     gateway = Component(host, DOMAIN, SECRET)
     be_friends(alice, gateway)
-    gateway.cut()
-    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    goes_away(host, gateway)
     host.ctl(*rule)
     alice.send(f"<message to='{FRIEND}' type='chat' id='late'><body>hi</body></message>")
     error = alice.expect(f"<message from='{FRIEND}' type='error' id='late'/>")
