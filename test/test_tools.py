@@ -140,6 +140,47 @@ def test_pytest_that_ends_early_again_fails_and_says_why(suite, tmp_path):
     assert done.stdout.splitlines()[-1].endswith(" 1 failed")
 
 
+# What libFuzzer does as far as ./check sees it: leaves what it found, and says by its code why.
+FUZZER = """#!/bin/sh
+echo "$*" >> {folder}/calls
+for word; do case $word in -exact_artifact_path=*) found=${{word#*=}} ;; esac; done
+case $* in
+*-minimize_crash*) printf small > "$found" ;;
+*-max_total_time*) printf found > "$found"; echo "SUMMARY: libFuzzer: an end"; exit {code} ;;
+*) exit {alone} ;;
+esac
+"""
+
+
+@pytest.fixture
+def fuzzed(check, tmp_path):
+    def run(code, alone=0):
+        target = tmp_path / "xml_any_fuzz"
+        target.write_text(FUZZER.format(folder=tmp_path, code=code, alone=alone))
+        target.chmod(0o755)
+        return check("any", more=f"PLAN=(any)\nstage_any() {{ fuzz_one {target}; }}")
+    return run
+
+
+@pytest.mark.parametrize("code, alone", [(77, 0), (70, 70)])
+def test_what_a_fuzzer_found_is_told_whole(fuzzed, tmp_path, code, alone):
+    """All that is left of a run on another machine is what ./check prints."""
+    done = fuzzed(code, alone)
+    told = [line.strip() for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and told[-1] == "0 passed, 1 failed", done.stdout
+    assert "@failed xml_any" in told and "SUMMARY: libFuzzer: an end" in told
+    assert base64.b64decode(told[told.index("what it was given, in Base64:") + 1]) == b"small"
+    assert "-dict=fuzz/dict/xml.dict" in (tmp_path / "calls").read_text()
+
+
+def test_a_unit_that_is_slow_with_others_only_is_named(fuzzed):
+    done = fuzzed(70)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout.splitlines()
+    assert told[-1] == "1 passed, 0 failed"
+    assert told[1].endswith("again: xml_any: a unit took more than 10 s")
+
+
 def test_a_full_disk_is_told_before_anything_runs(check, tmp_path):
     done = check(more="free_kib() { echo 4096; }")
     assert done.returncode == 2 and done.stdout == ""

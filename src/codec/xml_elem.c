@@ -366,8 +366,8 @@ static void write_inherited(struct buf *out, const struct elem *e, slice attrs)
     for (const char *p = attrs.ptr; xml_elem_take_attr(&p, xml_elem_end_of(attrs), &attr);) {
         if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
             continue;
-        if (xml_elem_resolve(e, prefix).ptr == attr.value.ptr &&
-            xml_elem_mentions(e->whole, prefix))
+        if (xml_elem_mentions(e->whole, prefix) &&
+            xml_elem_resolve(e, prefix).ptr == attr.value.ptr)
             write_declaration(out, prefix, attr.value);
     }
 }
