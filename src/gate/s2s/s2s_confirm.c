@@ -6,6 +6,7 @@
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_judge.h"
+#include "gate/s2s/s2s_out_ends.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/router.h"
 #include "home/trail.h"

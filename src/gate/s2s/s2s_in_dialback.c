@@ -12,6 +12,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_verify.h"
 #include "home/question.h"
 #include "im/foreign.h"
 #include "xmpp/ns.h"

@@ -5,18 +5,16 @@
 #include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
-#include "gate/s2s/s2s_in_back.h"
-#include "gate/s2s/s2s_in_resume.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_judge.h"
+#include "gate/s2s/s2s_out_ends.h"
 #include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner_keys.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_partner_room.h"
 #include "gate/s2s/s2s_share.h"
-#include "gate/s2s/s2s_trace_links.h"
-#include "gate/s2s/s2s_unproved.h"
+#include "gate/s2s/s2s_verify.h"
 #include "home/router.h"
 #include "home/trail.h"
 #include "im/abroad.h"
@@ -984,11 +982,3 @@ void partner_takes_over(struct partner *p, uint16_t shares)
     if (divert_takes_over(p, shares))
         s2s_mail_widened(&p->mail);
 }
-
-const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message,  &s2s_verify_message,  &s2s_verified_message, &s2s_pending_message,
-    &outgoing_message,     &outgoing_answer,     &s2s_resume_message,   &s2s_resumed_message,
-    &s2s_came_message,     &s2s_retry_message,   &s2s_way_back_message, &s2s_to_back_message,
-    &s2s_onward_message,   &s2s_news_message,    &s2s_settled_message,  &s2s_answered_message,
-    &s2s_unproved_message, &trace_links_message, &trace_link_message,   NULL
-};

@@ -155,14 +155,6 @@ void partner_room(struct partner *p); /* it takes them again, if it did not */
 /* The stream has ended. at_once: another one is made without a pause if stanzas wait, and it is no
  * failure: that was up, or has ended for that. It may free p. */
 void partner_lost(struct partner *p, bool at_once);
-/* The next question for the server of the domain, which was not asked yet; false: none. */
-struct partner_question {
-    slice stream_id, key;
-};
-bool partner_next_question(struct partner *p, struct partner_question *q);
-bool partner_is_asking(const struct partner *p); /* questions were asked, and not answered */
-/* Its answer. false: that was not asked. */
-bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v);
 
 /* For gate/s2s/s2s_mail.h. */
 struct s2s_sent;
@@ -186,14 +178,3 @@ bool partner_is_hopeless(const struct partner *p); /* another attempt would fail
 struct stanza *partner_complaint(const struct partner *p, const struct stanza *st);
 /* So many stored messages have waited too long; counted, and logged. */
 void partner_mail_given_up(const struct partner *p, uint32_t count);
-
-/* To the home of a foreign domain: a question about a key. */
-struct s2s_verify {
-    slice local, remote, stream_id, key;
-    bool both; /* stanzas may go back on the stream that has the key (XEP-0288) */
-};
-struct s2s_verified {
-    uint8_t verdict; /* enum s2s_verdict */
-};
-extern const struct message_row s2s_verify_message;
-extern const struct message_row *const s2s_messages[]; /* NULL-terminated */

@@ -3,6 +3,7 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_lists.h"
+#include "gate/s2s/s2s_out_ends.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include <stdio.h>
 

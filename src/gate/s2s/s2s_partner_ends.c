@@ -2,6 +2,7 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_out_ends.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_share.h"
 #include "im/foreign.h"

@@ -200,7 +200,7 @@ static inline bool partner_stopped(const struct partner *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }
-/* Of gate/s2s/s2s_partner.c, for gate/s2s/s2s_partner_keys.c. */
+/* Of gate/s2s/s2s_partner.c, for gate/s2s/s2s_verify.c. */
 void partner_asked_only(struct partner *p, bool on); /* it is made for questions alone */
 void partner_forget(struct partner *p);              /* nobody needs it */
 void partner_begin(struct partner *p);               /* to make its stream, if nobody did */

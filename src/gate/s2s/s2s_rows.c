@@ -2,16 +2,25 @@
 #include "base/command.h"
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_commands.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_drop.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_in_back.h"
+#include "gate/s2s/s2s_in_resume.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_back.h"
+#include "gate/s2s/s2s_partner_keys.h"
 #include "gate/s2s/s2s_partner_room.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_stored.h"
+#include "gate/s2s/s2s_trace_links.h"
+#include "gate/s2s/s2s_unproved.h"
+#include "gate/s2s/s2s_verify.h"
 #include "home/actor.h"
 #include "im/feature.h"
+#include "im/outgoing.h"
 
 static const char *const policies[] = { "off", "open", "allow", "deny", NULL };
 
@@ -358,7 +367,16 @@ const struct feature s2s_feature = {
     .metrics_text = s2s_domains_text,
     .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
-    .messages = s2s_messages,
+    .messages = (const struct message_row *const[]){ &s2s_foreign_message,  &s2s_verify_message,
+                                                     &s2s_verified_message, &s2s_pending_message,
+                                                     &outgoing_message,     &outgoing_answer,
+                                                     &s2s_resume_message,   &s2s_resumed_message,
+                                                     &s2s_came_message,     &s2s_retry_message,
+                                                     &s2s_way_back_message, &s2s_to_back_message,
+                                                     &s2s_onward_message,   &s2s_news_message,
+                                                     &s2s_settled_message,  &s2s_answered_message,
+                                                     &s2s_unproved_message, &trace_links_message,
+                                                     &trace_link_message,   NULL },
     .stage.check = s2s_check,
     .account.deleted = partners_sender_gone,
     .foreign.pair = s2s_policy_bans,

@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_out_ends.h"
 #include "gate/s2s/s2s_out_private.h"
 #include "gate/s2s/s2s_partner_ends.h"
 #include "gate/s2s/s2s_partner_private.h"
