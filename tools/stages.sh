@@ -64,10 +64,11 @@ run_units() { # MODE FOLDER...
     return "$failed"
 }
 
-# Several at a time: tests mostly wait. So each is given more time than when it runs alone, and
-# enough for a machine that is busy with other things. Each test is bounded (test/muster/bounded.py);
-# RUN_SECONDS bounds what is around them.
+# More at a time than a small machine has processors: tests mostly wait. So each is given more time
+# than when it runs alone, and enough for a machine that is busy with other things. Each test is
+# bounded (test/muster/bounded.py); RUN_SECONDS bounds what is around them.
 RUN_SECONDS=1800
+WORKERS=6
 pytest_once() { # MODE ARGUMENT...
     local mode=$1
     shift
@@ -90,11 +91,11 @@ ended_early() { grep -aq 'INTERNALERROR>' "$1"; } # LOG
 run_pytest() { # MODE ARGUMENT...
     local code missed again=$TMPDIR/again place=$TMPDIR/t # short, since paths of sockets are
     while [ -e "$place" ]; do place+=t; done              # a stage with two runs keeps both
-    pytest_once "$@" -n 4 --basetemp="$place" | tee "$TMPDIR/first"
+    pytest_once "$@" -n "$WORKERS" --basetemp="$place" | tee "$TMPDIR/first"
     code=${PIPESTATUS[0]}
     if ended_early "$TMPDIR/first"; then
         printf '@anew %s\n' "$(pytest_error "$TMPDIR/first" | head -n 1)"
-        pytest_once "$@" -n 4 --basetemp="$place.anew" | tee "$TMPDIR/first"
+        pytest_once "$@" -n "$WORKERS" --basetemp="$place.anew" | tee "$TMPDIR/first"
         code=${PIPESTATUS[0]}
         ! ended_early "$TMPDIR/first" || return 1
     fi
