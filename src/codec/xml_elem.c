@@ -1,8 +1,10 @@
 #include "codec/xml_elem.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/utf8.h"
 #include "codec/xml_char.h"
+#include <stdatomic.h>
 
 #define NS_XML "http://www.w3.org/XML/1998/namespace"
 
@@ -161,9 +163,62 @@ static slice xml_elem_resolve(const struct elem *e, slice prefix)
         if (e->parent == NULL)
             break;
     }
-    if (prefix.len > 0)
-        return e->outer.len > 0 ? declaration_in(e->outer, prefix) : (slice){ NULL, 0 };
-    return (slice){ e->ns.len > 0 ? e->ns.ptr : "", e->ns.len };
+    return e->outer.len > 0 ? declaration_in(e->outer, prefix) : (slice){ NULL, 0 };
+}
+
+/* What is declared around elements, remembered: thousands of them may stand below hundreds of
+ * attributes, which would be read again for each. An entry is of one text that is walked, by one
+ * thread, and of one parent in it. */
+enum { KNOWN_BITS = 9, KNOWN_TRIES = 4, KNOWN = (1 << KNOWN_BITS) + KNOWN_TRIES - 1 };
+struct known_ns {
+    uint64_t walk;
+    const char *parent; /* where it begins */
+    slice prefix, ns_uri;
+};
+static _Thread_local struct known_ns known[KNOWN];
+
+/* A number that no other walk has. */
+static uint64_t next_walk(void)
+{
+    static _Atomic uint64_t threads;
+    static _Thread_local uint64_t last;
+    if (last == 0)
+        last = (atomic_fetch_add(&threads, 1) + 1) << 48;
+    return ++last;
+}
+
+/* Where the entry is, or is to be. */
+static struct known_ns *ns_place(const struct elem *parent, slice prefix)
+{
+    const char *at = parent->whole.ptr;
+    uint64_t hash = (hash_keyed(prefix) ^ (uintptr_t)at) * 0x9e3779b97f4a7c15;
+    struct known_ns *first = &known[hash >> (64 - KNOWN_BITS)], *free = first;
+    for (struct known_ns *k = first; k < first + KNOWN_TRIES; k++) {
+        if (k->walk != parent->walk)
+            free = k;
+        else if (k->parent == at && slice_eq(k->prefix, prefix))
+            return k;
+    }
+    return free;
+}
+
+/* The same as xml_elem_resolve() of the parent. */
+static slice resolve_around(const struct elem *parent, slice prefix)
+{
+    struct known_ns *k = ns_place(parent, prefix);
+    if (k->walk != parent->walk || k->parent != parent->whole.ptr || !slice_eq(k->prefix, prefix))
+        *k = (struct known_ns){ parent->walk, parent->whole.ptr, prefix,
+                                xml_elem_resolve(parent, prefix) };
+    return k->ns_uri;
+}
+
+static slice namespace_of(const struct elem *e, slice prefix)
+{
+    slice own = own_declaration(e, prefix);
+    if (own.ptr != NULL)
+        return own;
+    return e->walk == 0 || e->parent == NULL ? xml_elem_resolve(e, prefix)
+                                             : resolve_around(e->parent, prefix);
 }
 
 /* `e` has what is inherited. */
@@ -189,13 +244,15 @@ static bool parse_at(struct elem *out, struct elem e, slice text)
     }
     e.whole = between(p, behind);
     slice name = tag_name(p, xml_elem_end_of(e.start_tag)), prefix;
-    if (!slice_cut(name, ':', &prefix, &e.name)) {
-        prefix = SLICE("");
+    bool prefixed = slice_cut(name, ':', &prefix, &e.name);
+    if (!prefixed)
         e.name = name;
-    } else if (prefix.len == 0 || e.name.len == 0) {
+    else if (prefix.len == 0 || e.name.len == 0)
         return false;
-    }
-    e.ns_uri = xml_elem_resolve(&e, prefix);
+    slice own = own_declaration(&e, SLICE(""));
+    if (own.ptr != NULL)
+        e.ns = own;
+    e.ns_uri = prefixed ? namespace_of(&e, prefix) : e.ns;
     *out = e;
     return e.ns_uri.ptr != NULL;
 }
@@ -205,13 +262,20 @@ bool elem_parse_within(struct elem *out, slice text, slice default_ns, slice out
     if (text.len == 0) /* it may have no address */
         return false;
     const char *p = xml_skip_white(text.ptr, xml_elem_end_of(text));
-    struct elem top = { .ns = default_ns, .outer = outer };
+    struct elem top = { .ns = default_ns.len > 0 ? default_ns : SLICE(""),
+                        .outer = outer,
+                        .walk = next_walk() };
     return parse_at(out, top, between(p, xml_elem_end_of(text)));
 }
 
 bool elem_parse(struct elem *out, slice text, slice default_ns)
 {
     return elem_parse_within(out, text, default_ns, (slice){ NULL, 0 });
+}
+
+static struct elem child_of(const struct elem *parent)
+{
+    return (struct elem){ .parent = parent, .ns = parent->ns, .walk = parent->walk };
 }
 
 /* The first element of the parent's content that begins at or behind p. */
@@ -221,8 +285,7 @@ static bool find_element(struct elem *out, const struct elem *parent, const char
     slice inside;
     while ((p = xml_elem_find(p, end, '<')) != NULL) {
         if (!cdata_at(p, end, &inside, &p))
-            return parse_at(out, (struct elem){ .parent = parent, .ns = parent->ns },
-                            between(p, end));
+            return parse_at(out, child_of(parent), between(p, end));
     }
     return false;
 }
@@ -313,14 +376,14 @@ slice elem_text(const struct elem *e, struct arena *tmp)
 
     char *out = arena_alloc_raw(tmp, e->content.len), *to = out;
     slice inside;
+    struct elem child;
     for (; markup != NULL; markup = xml_elem_find(p, end, '<')) {
         to = unescape(to, between(p, markup), XML_IN_TEXT);
         if (cdata_at(markup, end, &inside, &p)) {
             to = copy_cdata(to, inside);
             continue;
         }
-        struct elem child;
-        if (!parse_at(&child, (struct elem){ .parent = e, .ns = e->ns }, between(markup, end)))
+        if (!parse_at(&child, child_of(e), between(markup, end)))
             return between(out, to);
         p = xml_elem_end_of(child.whole);
     }
@@ -344,31 +407,76 @@ static void write_declaration(struct buf *out, slice prefix, slice raw)
     buf_lit(out, "'");
 }
 
-/* Whether the text may use the prefix; a mention in a value is a harmless false alarm. */
-static bool xml_elem_mentions(slice text, slice prefix)
+/* Declarations around an element, found by their prefixes. */
+enum { INHERITED_MAX = 64, INHERITED_PLACES = 256 };
+struct inherited {
+    unsigned count;
+    struct {
+        slice prefix, value;
+        bool used;
+    } list[INHERITED_MAX];
+    uint8_t place[INHERITED_PLACES]; /* one more than the place in the list; 0: none */
+};
+
+static void inherited_clear(struct inherited *all)
 {
-    for (const char *p = text.ptr, *end = xml_elem_end_of(text); end - p > (ptrdiff_t)prefix.len;) {
-        p = memmem(p, (size_t)(end - p), prefix.ptr, prefix.len);
-        if (p == NULL || end - p <= (ptrdiff_t)prefix.len)
-            return false;
-        p += prefix.len;
-        if (*p == ':')
-            return true;
-    }
-    return false;
+    all->count = 0;
+    memset(all->place, 0, sizeof all->place);
 }
 
-/* Those of the attributes around `e` that declare a prefix for it. */
-static void write_inherited(struct buf *out, const struct elem *e, slice attrs)
+/* Where the prefix is, or would be: at most a quarter of the places are taken. */
+static uint8_t *inherited_place(struct inherited *all, slice prefix)
+{
+    size_t at = hash_keyed(prefix) % INHERITED_PLACES;
+    while (all->place[at] != 0 && !slice_eq(all->list[all->place[at] - 1].prefix, prefix))
+        at = (at + 1) % INHERITED_PLACES;
+    return &all->place[at];
+}
+
+/* Whatever stands before a ':' may be one, also in a value or in text: to declare it does no harm,
+ * and a QName there needs it. One walk, as many may be declared around a long text. */
+static void inherited_mark(struct inherited *all, slice text)
+{
+    const char *end = xml_elem_end_of(text), *last = text.ptr;
+    for (const char *p = text.ptr; (p = xml_elem_find(p, end, ':')) != NULL; last = ++p) {
+        const char *from = p;
+        while (from > last && (xml_is(from[-1], XML_NAME) || xml_high(from[-1])))
+            from--;
+        uint8_t number = from < p ? *inherited_place(all, between(from, p)) : 0;
+        if (number > 0)
+            all->list[number - 1].used = true;
+    }
+}
+
+/* Writes those that `e` uses, and that no nearer one hides. */
+static void inherited_write(struct inherited *all, const struct elem *e, struct buf *out)
+{
+    if (all->count > 0)
+        inherited_mark(all, e->whole);
+    for (unsigned i = 0; i < all->count; i++) {
+        slice prefix = all->list[i].prefix, value = all->list[i].value;
+        if (all->list[i].used && xml_elem_resolve(e, prefix).ptr == value.ptr)
+            write_declaration(out, prefix, value);
+    }
+    inherited_clear(all);
+}
+
+static void inherited_add(struct inherited *all, const struct elem *e, slice attrs, struct buf *out)
 {
     struct attr attr;
     slice prefix;
     for (const char *p = attrs.ptr; xml_elem_take_attr(&p, xml_elem_end_of(attrs), &attr);) {
         if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
             continue;
-        if (xml_elem_mentions(e->whole, prefix) &&
-            xml_elem_resolve(e, prefix).ptr == attr.value.ptr)
-            write_declaration(out, prefix, attr.value);
+        uint8_t *place = inherited_place(all, prefix);
+        if (*place != 0) /* a nearer one hides it */
+            continue;
+        all->list[all->count].prefix = prefix;
+        all->list[all->count].value = attr.value;
+        all->list[all->count].used = false;
+        *place = (uint8_t)++all->count;
+        if (all->count == INHERITED_MAX)
+            inherited_write(all, e, out);
     }
 }
 
@@ -377,15 +485,16 @@ void elem_extract(const struct elem *e, struct buf *out)
     const char *insert = attrs_of(e);
     buf_add(out, between(e->whole.ptr, insert));
     if (own_declaration(e, SLICE("")).ptr == NULL)
-        write_declaration(out, SLICE(""), xml_elem_resolve(e, SLICE("")));
-    for (const struct elem *up = e;; up = up->parent) {
-        if (up != e)
-            write_inherited(out, e, between(attrs_of(up), xml_elem_end_of(up->start_tag)));
-        if (up->parent == NULL) {
-            if (up->outer.len > 0)
-                write_inherited(out, e, up->outer);
-            break;
-        }
+        write_declaration(out, SLICE(""), e->ns);
+    struct inherited all;
+    inherited_clear(&all);
+    const struct elem *up = e;
+    while (up->parent != NULL) {
+        up = up->parent;
+        inherited_add(&all, e, between(attrs_of(up), xml_elem_end_of(up->start_tag)), out);
     }
+    if (up->outer.len > 0)
+        inherited_add(&all, e, up->outer, out);
+    inherited_write(&all, e, out);
     buf_add(out, between(insert, xml_elem_end_of(e->whole)));
 }

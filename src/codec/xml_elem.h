@@ -11,11 +11,12 @@ struct buf;
 
 struct elem {
     const struct elem *parent; /* NULL at the top */
-    slice ns;                  /* default_ns in force outside, at the top */
+    slice ns;                  /* the default namespace in force inside, raw */
     slice outer;               /* at the top: attributes whose declarations are in force outside */
     slice whole, start_tag, content;
-    slice name;   /* local name */
-    slice ns_uri; /* resolved, raw (namespace names with entities are not resolved) */
+    slice name;    /* local name */
+    uint64_t walk; /* the number of the top, for xml_elem.c; 0: it has none */
+    slice ns_uri;  /* resolved, raw (namespace names with entities are not resolved) */
 };
 
 /* Parses the element that begins `text` (white space before it is skipped). false: none there. */

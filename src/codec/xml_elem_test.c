@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -94,6 +95,44 @@ static void resolves_prefixes(void **state)
     assert_true(elem_next(&e, &e));
     assert_text(e.ns_uri, "http://www.w3.org/XML/1998/namespace");
     assert_false(elem_next(&e, &e)); /* not declared */
+}
+
+/* Children that stand below one element, of two prefixes in turn; one has its own declaration. */
+static void resolves_in_a_row(void **state)
+{
+    (void)state;
+    struct elem m =
+        parse("<m xmlns:p='urn:p' xmlns:q='urn:q'><p:a/><q:a/><p:a/><q:a xmlns:q='urn:x'>"
+              "<q:a/><p:a/></q:a><q:a/><p:a/></m>");
+    static const char *const expected[] = { "urn:p", "urn:q", "urn:p", "urn:x", "urn:q", "urn:p" };
+    struct elem e, below;
+    size_t i = 0;
+    for (bool more = elem_first(&m, &e); more; more = elem_next(&e, &e), i++) {
+        assert_text(e.ns_uri, expected[i]);
+        if (!elem_first(&e, &below))
+            continue;
+        assert_text(below.ns_uri, "urn:x");
+        assert_true(elem_next(&below, &below));
+        assert_text(below.ns_uri, "urn:p");
+    }
+    assert_int_equal(i, 6);
+}
+
+/* What was resolved in one text says nothing of the next one in the same place. */
+static void forgets_what_was_there(void **state)
+{
+    (void)state;
+    static const char *const declared[] = { "urn:1", "urn:2", NULL, "urn:3" };
+    char text[64];
+    for (size_t i = 0; i < sizeof declared / sizeof declared[0]; i++) {
+        bool is = declared[i] != NULL;
+        snprintf(text, sizeof text, "<m xmlns:%s='%s'><p:a/></m>", is ? "p" : "r",
+                 is ? declared[i] : "urn:0");
+        struct elem m = parse(text), e;
+        assert_int_equal(elem_first(&m, &e), is);
+        if (is)
+            assert_text(e.ns_uri, declared[i]);
+    }
 }
 
 static void reads_attributes(void **state)
@@ -193,16 +232,45 @@ static void extracts_self_contained_text(void **state)
     buf_fini(&out);
 }
 
+/* As many declarations as a stanza can have, of which the element uses some: in a name, in an
+ * attribute, in text (a QName), and one that a nearer one hides. */
+static void extracts_from_below_many_declarations(void **state)
+{
+    (void)state;
+    enum { DECLARATIONS = 250 };
+    struct buf text, out;
+    buf_init(&text, 65536);
+    buf_init(&out, 65536);
+    buf_lit(&text, "<m");
+    for (int i = 0; i < DECLARATIONS; i++)
+        buf_printf(&text, " xmlns:p%d='urn:%d'", i, i);
+    buf_lit(&text, "><n xmlns:p7='urn:near'><p249:e p0:b='p1:x' c='ap2:y'>p3:z p7: :p4 "
+                   "<p5:f xmlns:p5='urn:own'/></p249:e></n></m>");
+    struct elem m, n, e;
+    assert_true(elem_parse(&m, buf_slice(&text), SLICE("jabber:client")));
+    assert_true(elem_first(&m, &n) && elem_first(&n, &e));
+    elem_extract(&e, &out);
+    assert_text(buf_slice(&out),
+                "<p249:e xmlns='jabber:client' xmlns:p7='urn:near' xmlns:p0='urn:0' "
+                "xmlns:p1='urn:1' xmlns:p3='urn:3' xmlns:p5='urn:5' xmlns:p249='urn:249' "
+                "p0:b='p1:x' c='ap2:y'>p3:z p7: :p4 <p5:f xmlns:p5='urn:own'/></p249:e>");
+    buf_fini(&text);
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(walks_children),
         cmocka_unit_test(finds_children_by_name),
         cmocka_unit_test(resolves_prefixes),
+        cmocka_unit_test(resolves_in_a_row),
+        cmocka_unit_test(forgets_what_was_there),
         cmocka_unit_test(reads_attributes),
         cmocka_unit_test(reads_text),
         cmocka_unit_test(damaged_text_has_no_elements),
         cmocka_unit_test(extracts_self_contained_text),
+        cmocka_unit_test(extracts_from_below_many_declarations),
     };
     return cmocka_run_group_tests_name("xml_elem", tests, make_arena, drop_arena);
 }

@@ -186,6 +186,7 @@ static void on_stream(struct reading *g, const struct xml_reader *r, slice unit)
     slice ns = xml_ns(r, unit, root->ns_stream, root->ns);
     g->stream = (struct elem){ .start_tag = xml_at(unit, root->start_tag),
                                .name = xml_at(unit, root->name),
+                               .ns = xml_stream_default_ns(r),
                                .ns_uri = ns };
     log_start(g, g->work, unit, ns);
 }

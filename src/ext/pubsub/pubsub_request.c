@@ -252,19 +252,30 @@ static const struct rule rules[] = {
 #undef GET
 #undef SET
 
-/* The first child that is an action: what configures or limits it may stand before it. */
-static const struct rule *pubsub_request_find_rule(struct ps_request *r, enum stanza_type type)
+static const struct rule *pubsub_request_rule_of(const struct elem *e, enum stanza_type type)
 {
     for (unsigned i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        const struct rule *rule = &rules[i];
-        if (rule->type != type || !slice_is(r->root.ns_uri, rule->ns) ||
-            (rule->verb == PS_OPTIONS_SET &&
-             elem_child(&r->root, "subscribe", NS_PUBSUB, &r->action)))
-            continue;
-        if (elem_child(&r->root, rule->name, rule->ns, &r->action))
-            return rule;
+        if (rules[i].type == type && elem_is(e, rules[i].name, rules[i].ns))
+            return &rules[i];
     }
     return NULL;
+}
+
+/* The child that is an action: of several, what comes first in the table, as what configures or
+ * limits it may stand before it. */
+static const struct rule *pubsub_request_find_rule(struct ps_request *r, enum stanza_type type)
+{
+    const struct rule *found = NULL;
+    struct elem e;
+    for (bool more = elem_first(&r->root, &e); more; more = elem_next(&e, &e)) {
+        const struct rule *rule =
+            slice_eq(e.ns_uri, r->root.ns_uri) ? pubsub_request_rule_of(&e, type) : NULL;
+        if (rule != NULL && (found == NULL || rule < found)) {
+            found = rule;
+            r->action = e;
+        }
+    }
+    return found;
 }
 
 static bool pubsub_request_take_names(struct parse *p, const struct rule *rule)
