@@ -6,6 +6,12 @@
 #include <stddef.h>
 
 #include <cmocka.h> /* needs the three above */
+#include <dlfcn.h>
+#include <unicode/uscript.h>
+
+/* The name that a function of ICU is exported by: it ends with the version. */
+#define ICU_NAME_OF(symbol) #symbol
+#define ICU_NAME(symbol)    ICU_NAME_OF(symbol)
 
 static struct arena *tmp;
 
@@ -159,6 +165,43 @@ static void applies_the_contextual_rules(void **state)
     refuse("a\xe2\x80\x8c@example.com");
 }
 
+/* What the preparation asks ICU for passes through here. */
+static unsigned scripts_asked;
+
+UScriptCode uscript_getScript(UChar32 cp, UErrorCode *status)
+{
+    static UScriptCode (*real)(UChar32, UErrorCode *);
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, ICU_NAME(uscript_getScript));
+    scripts_asked++;
+    return real(cp, status);
+}
+
+static void asks_once_for_what_is_anywhere_in_a_text(void **state)
+{
+    (void)state;
+    expect("・・カ@example.com", "・・カ@example.com");
+    expect("・x・の@example.com", "・x・の@example.com");
+    expect("・漢・@example.com", "・漢・@example.com");
+    refuse("・x・@example.com");
+    expect("a@example.com/٠١٢", "a@example.com/٠١٢");
+    expect("a@example.com/۰۱۲", "a@example.com/۰۱۲");
+    refuse("a@example.com/٠١۲");
+    refuse("a@example.com/۰x١");
+    enum { DOTS = 330 };
+    char text[3 * DOTS + 4] = "";
+    slice out;
+    for (size_t i = 0; i < DOTS; i++)
+        memcpy(text + 3 * i, "・", 3);
+    memcpy(text + 3 * (size_t)DOTS, "カ", 3);
+    scripts_asked = 0;
+    assert_int_equal(jid_prep_local(slice_of(text), tmp, &out), OK);
+    assert_in_range(scripts_asked, 1, 4 * DOTS);
+    scripts_asked = 0;
+    assert_int_equal(jid_prep_domain(slice_of(text), tmp, &out), E_SYNTAX);
+    assert_in_range(scripts_asked, 0, 4 * DOTS);
+}
+
 static void applies_the_bidi_rule_to_localparts(void **state)
 {
     (void)state;
@@ -250,6 +293,38 @@ static void keeps_the_limits(void **state)
         memcpy(text + 3 * i, "ａ", 3);
     assert_int_equal(jid_prep_local((slice){ text, 3069 }, tmp, &out), OK);
     assert_int_equal(out.len, 1023);
+}
+
+static slice repeated(const char *text, size_t count)
+{
+    size_t len = strlen(text);
+    char *out = arena_alloc(tmp, 1, count * len + 1);
+    for (size_t i = 0; i < count; i++)
+        memcpy(out + i * len, text, len);
+    return (slice){ out, count * len };
+}
+
+static void labels_are_measured_after_normalisation(void **state)
+{
+    (void)state;
+    slice out;
+    /* in Punycode the first has two or three characters, each of the others one */
+    assert_int_equal(jid_prep_domain(repeated("ä", 56), tmp, &out), OK);
+    assert_int_equal(jid_prep_domain(repeated("ä", 64), tmp, &out), E_SYNTAX);
+    assert_int_equal(jid_prep_domain(repeated("a\u0308", 56), tmp, &out), OK);
+    assert_true(slice_eq(out, repeated("ä", 56)));
+    /* four characters become one, three, two; soft hyphens and variation selectors are left out */
+    assert_int_equal(jid_prep_domain(repeated("α\u0313\u0300\u0345", 20), tmp, &out), OK);
+    assert_int_equal(jid_prep_domain(repeated("\u1112\u1161\u11ab", 40), tmp, &out), OK);
+    assert_true(slice_eq(out, repeated("한", 40)));
+    assert_int_equal(jid_prep_domain(repeated("\uff76\uff9e", 50), tmp, &out), OK);
+    assert_true(slice_eq(out, repeated("ガ", 50)));
+    assert_int_equal(jid_prep_domain(repeated("ä\u00ad\ufe0f", 50), tmp, &out), OK);
+    assert_true(slice_eq(out, repeated("ä", 50)));
+    assert_int_equal(jid_prep_domain(repeated("ä.", 200), tmp, &out), OK);
+    assert_int_equal(jid_prep_domain(repeated("ä。", 200), tmp, &out), OK);
+    assert_int_equal(jid_prep_domain(repeated("ä．", 200), tmp, &out), OK);
+    assert_int_equal(jid_prep_domain(repeated("ä｡", 200), tmp, &out), OK);
 }
 
 static void prepares_passwords(void **state)
@@ -349,10 +424,12 @@ int main(void)
         cmocka_unit_test(keeps_prepared_text_in_place),
         cmocka_unit_test(prepares_each_part_by_its_own_rules),
         cmocka_unit_test(applies_the_contextual_rules),
+        cmocka_unit_test(asks_once_for_what_is_anywhere_in_a_text),
         cmocka_unit_test(applies_the_bidi_rule_to_localparts),
         cmocka_unit_test(prepares_domains),
         cmocka_unit_test(takes_ip_literals),
         cmocka_unit_test(keeps_the_limits),
+        cmocka_unit_test(labels_are_measured_after_normalisation),
         cmocka_unit_test(prepares_passwords),
         cmocka_unit_test(escapes_localparts),
         cmocka_unit_test(lists_are_of_prepared_addresses),

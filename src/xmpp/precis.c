@@ -12,7 +12,9 @@
 
 enum {
     UNITS_MAX = PRECIS_INPUT_MAX,
-    ROUNDS_MAX = 4, /* RFC 8264 §7: text that does not settle by then is refused */
+    ROUNDS_MAX = 4,   /* RFC 8264 §7: text that does not settle by then is refused */
+    LABEL_MAX = 63,   /* characters: an A-label has one or more for each, RFC 1035 §2.3.4 */
+    COMPOSED_MAX = 4, /* characters that normalisation makes one */
     CCC_VIRAMA = 9,
 };
 
@@ -196,11 +198,18 @@ static bool context_allows(const struct text *t, int32_t start, int32_t end, UCh
         return script_of(behind) == USCRIPT_GREEK;
     if (cp == 0x05f3 || cp == 0x05f4) /* A.5, A.6 HEBREW PUNCTUATION */
         return script_of(before) == USCRIPT_HEBREW;
-    if (cp == 0x30fb) /* A.7 KATAKANA MIDDLE DOT */
-        return any_script(t, USCRIPT_HIRAGANA, USCRIPT_KATAKANA, USCRIPT_HAN);
-    if (cp <= 0x0669) /* A.8 ARABIC-INDIC DIGITS */
-        return !any_between(t, 0x06f0, 0x06f9);
-    return !any_between(t, 0x0660, 0x0669); /* A.9 EXTENDED ARABIC-INDIC DIGITS */
+    return true; /* A.7 to A.9: whole_allows() */
+}
+
+/* The rules that depend on characters anywhere in the text. They are checked once for the text, not
+ * for each character: a long text may consist of such characters. */
+static bool whole_allows(const struct text *t)
+{
+    if (any_between(t, 0x30fb, 0x30fb) && /* A.7 KATAKANA MIDDLE DOT */
+        !any_script(t, USCRIPT_HIRAGANA, USCRIPT_KATAKANA, USCRIPT_HAN))
+        return false;
+    /* A.8 ARABIC-INDIC DIGITS, A.9 EXTENDED ARABIC-INDIC DIGITS: not both */
+    return !any_between(t, 0x0660, 0x0669) || !any_between(t, 0x06f0, 0x06f9);
 }
 
 /* Every character is at least `least` (FREE_ONLY: FreeformClass; PVALID: IdentifierClass). */
@@ -213,7 +222,7 @@ static bool class_allows(const struct text *t, enum property least)
         if (p < least || (p == CONTEXT && !context_allows(t, start, i, cp)))
             return false;
     }
-    return true;
+    return whole_allows(t);
 }
 
 /* --- the Bidi Rule, RFC 5893 §2 --- */
@@ -418,11 +427,29 @@ static bool idna2008_allows(const struct text *t)
     return true;
 }
 
+static bool is_label_end(UChar32 cp)
+{
+    return cp == '.' || cp == 0x3002 || cp == 0xff0e || cp == 0xff61;
+}
+
+/* Whether each label may fit the DNS after normalisation. ICU finds labels that are too long only
+ * at the end, and its work grows with the square of their length. */
+static bool labels_may_fit(const struct text *t)
+{
+    int32_t all = 0, kept = 0; /* characters of a label; those that are not joined to another */
+    for (int32_t i = 0; i < t->len && all <= LABEL_MAX * COMPOSED_MAX && kept <= LABEL_MAX;) {
+        UChar32 cp = text_next(t, &i);
+        all = is_label_end(cp) ? 0 : all + 1;
+        kept = is_label_end(cp) ? 0 : kept + unorm2_hasBoundaryBefore(icu.fold, cp);
+    }
+    return all <= LABEL_MAX * COMPOSED_MAX && kept <= LABEL_MAX;
+}
+
 static enum err precis_domain_forms(slice text, struct text *unicode, struct text *ascii)
 {
     struct text in;
     pthread_once(&icu.once, icu_open);
-    if (text_read(&in, text) != OK)
+    if (text_read(&in, text) != OK || !labels_may_fit(&in))
         return E_SYNTAX;
     /* RFC 5891 forbids hyphens in the 3rd and 4th place, but the DNS has such names */
     const uint32_t tolerated = UIDNA_ERROR_HYPHEN_3_4;
