@@ -62,12 +62,19 @@ static slice nickname_trimmed(slice text, struct arena *tmp)
     return (slice){ out, len };
 }
 
+enum err nickname_enforce_within(slice text, size_t most, struct arena *tmp, slice *out)
+{
+    if (most > PRECIS_OUTPUT_MAX)
+        most = PRECIS_OUTPUT_MAX;
+    if (!nickname_is_plain(text))
+        return precis_nickname(text, most, tmp, out);
+    *out = nickname_trimmed(text, tmp);
+    return out->len > 0 && out->len <= most ? OK : E_SYNTAX;
+}
+
 enum err nickname_enforce(slice text, struct arena *tmp, slice *out)
 {
-    if (!nickname_is_plain(text))
-        return precis_nickname(text, tmp, out);
-    *out = nickname_trimmed(text, tmp);
-    return out->len > 0 && out->len <= PRECIS_OUTPUT_MAX ? OK : E_SYNTAX;
+    return nickname_enforce_within(text, PRECIS_OUTPUT_MAX, tmp, out);
 }
 
 slice nickname_key(slice nickname, struct arena *tmp)

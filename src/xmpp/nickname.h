@@ -14,6 +14,8 @@ struct arena;
 /* As it is shown: spaces trimmed and collapsed, NFKC. It is a valid resource of a JID too.
  * E_SYNTAX: not UTF-8, forbidden characters, too long, or nothing but spaces (XEP-0045 §7.2). */
 NODISCARD enum err nickname_enforce(slice text, struct arena *tmp, slice *out);
+/* The same, and E_SYNTAX if it is longer than `most` bytes then. */
+NODISCARD enum err nickname_enforce_within(slice text, size_t most, struct arena *tmp, slice *out);
 
 /* Of a nickname that was enforced: for comparing (RFC 8266 §2.4), whatever the case. */
 slice nickname_key(slice nickname, struct arena *tmp);

@@ -7,8 +7,14 @@
 #include <stddef.h>
 
 #include <cmocka.h> /* needs the three above */
+#include <dlfcn.h>
 #include <stdio.h>
+#include <unicode/uchar.h>
 #include <unicode/uspoof.h>
+
+/* The name that a function of ICU is exported by: it ends with the version. */
+#define ICU_NAME_OF(symbol) #symbol
+#define ICU_NAME(symbol)    ICU_NAME_OF(symbol)
 
 static struct arena *tmp;
 
@@ -178,6 +184,38 @@ static void long_names_have_skeletons(void **state)
     assert_int_equal(skeleton.len, JID_PART_MAX);
 }
 
+/* What the preparation asks ICU for passes through here. */
+static unsigned types_asked;
+
+int8_t u_charType(UChar32 cp)
+{
+    static int8_t (*real)(UChar32);
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, ICU_NAME(u_charType));
+    types_asked++;
+    return real(cp);
+}
+
+/* One of these characters becomes 18. */
+static void names_that_grow_too_long_are_given_up(void **state)
+{
+    (void)state;
+    char text[3 * 80];
+    slice out;
+    for (size_t i = 0; i < sizeof text; i += 3)
+        memcpy(text + i, "\ufdfa", 3);
+    types_asked = 0;
+    assert_int_equal(nickname_enforce((slice){ text, sizeof text }, tmp, &out), E_SYNTAX);
+    assert_in_range(types_asked, 1, 2 * 80);
+    slice ten = { text, 3 * 10 }; /* 330 bytes then */
+    assert_int_equal(nickname_enforce_within(ten, 256, tmp, &out), E_SYNTAX);
+    assert_int_equal(nickname_enforce_within(ten, 330, tmp, &out), OK);
+    assert_int_equal(out.len, 330);
+    assert_int_equal(nickname_enforce_within(ten, 329, tmp, &out), E_SYNTAX);
+    assert_int_equal(nickname_enforce_within(SLICE(" abc "), 3, tmp, &out), OK);
+    assert_int_equal(nickname_enforce_within(SLICE("abcd"), 3, tmp, &out), E_SYNTAX);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -200,6 +238,7 @@ int main(void)
         cmocka_unit_test(which_are_in_conflict),
         cmocka_unit_test(ascii_is_as_icu_has_it),
         cmocka_unit_test(long_names_have_skeletons),
+        cmocka_unit_test(names_that_grow_too_long_are_given_up),
     };
     return cmocka_run_group_tests_name("nickname", tests, setup, teardown);
 }

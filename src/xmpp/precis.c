@@ -52,13 +52,13 @@ static enum err text_read(struct text *t, slice utf8)
     return U_FAILURE(status) ? E_SYNTAX : OK;
 }
 
-static enum err text_write(const struct text *t, struct arena *tmp, slice *out)
+static enum err text_write(const struct text *t, size_t most, struct arena *tmp, slice *out)
 {
     char *room = arena_alloc(tmp, 1, PRECIS_OUTPUT_MAX + 1);
     int32_t len = 0;
     UErrorCode status = U_ZERO_ERROR;
     u_strToUTF8(room, PRECIS_OUTPUT_MAX, &len, t->at, t->len, &status);
-    if (U_FAILURE(status) || len == 0 || len > PRECIS_OUTPUT_MAX)
+    if (U_FAILURE(status) || len == 0 || (size_t)len > most)
         return E_SYNTAX;
     *out = (slice){ room, (size_t)len };
     return OK;
@@ -359,11 +359,15 @@ struct workspace {
     struct text now, before, spare;
 };
 
-static enum err enforce(struct workspace *w, enum err (*round)(struct text *, struct text *))
+/* Text that a round has made too long is given up: one character may become 18. */
+static enum err enforce(struct workspace *w, enum err (*round)(struct text *, struct text *),
+                        size_t most)
 {
     for (int i = 0; i < ROUNDS_MAX; i++) {
         w->before = w->now;
         enum err e = round(&w->now, &w->spare);
+        if (e == OK && (size_t)w->now.len > most) /* a unit is one byte or more */
+            return E_SYNTAX;
         if (e != OK || text_equal(&w->now, &w->before))
             return e;
     }
@@ -371,22 +375,22 @@ static enum err enforce(struct workspace *w, enum err (*round)(struct text *, st
 }
 
 static enum err precis_prepare(slice text, enum err (*round)(struct text *, struct text *),
-                               struct arena *tmp, slice *out)
+                               size_t most, struct arena *tmp, slice *out)
 {
     struct workspace w;
     pthread_once(&icu.once, icu_open);
     enum err e = text_read(&w.now, text);
     if (e == OK)
-        e = enforce(&w, round);
+        e = enforce(&w, round, most);
     if (e == OK)
-        e = text_write(&w.now, tmp, out);
+        e = text_write(&w.now, most, tmp, out);
     mem_wipe(&w, sizeof w); /* it may have been a password */
     return e;
 }
 
 enum err precis_username(slice text, struct arena *tmp, slice *out)
 {
-    return precis_prepare(text, username_round, tmp, out);
+    return precis_prepare(text, username_round, PRECIS_OUTPUT_MAX, tmp, out);
 }
 
 enum err precis_fold(slice text, struct arena *tmp, slice *out)
@@ -398,22 +402,22 @@ enum err precis_fold(slice text, struct arena *tmp, slice *out)
     if (e != OK)
         return e;
     folded.len = unorm2_normalize(icu.fold, in.at, in.len, folded.at, UNITS_MAX, &status);
-    return U_FAILURE(status) ? E_SYNTAX : text_write(&folded, tmp, out);
+    return U_FAILURE(status) ? E_SYNTAX : text_write(&folded, PRECIS_OUTPUT_MAX, tmp, out);
 }
 
 enum err precis_opaque(slice text, struct arena *tmp, slice *out)
 {
-    return precis_prepare(text, opaque_round, tmp, out);
+    return precis_prepare(text, opaque_round, PRECIS_OUTPUT_MAX, tmp, out);
 }
 
-enum err precis_nickname(slice text, struct arena *tmp, slice *out)
+enum err precis_nickname(slice text, size_t most, struct arena *tmp, slice *out)
 {
-    return precis_prepare(text, nickname_round, tmp, out);
+    return precis_prepare(text, nickname_round, most, tmp, out);
 }
 
 enum err precis_nickname_key(slice text, struct arena *tmp, slice *out)
 {
-    return precis_prepare(text, nickname_key_round, tmp, out);
+    return precis_prepare(text, nickname_key_round, PRECIS_OUTPUT_MAX, tmp, out);
 }
 
 /* Characters that UTS 46 allows but IDNA2008 does not, mostly symbols; dots are separators. */
@@ -473,12 +477,12 @@ enum err precis_domain(slice text, struct arena *tmp, slice *out)
 {
     struct text unicode, ascii;
     enum err e = precis_domain_forms(text, &unicode, &ascii);
-    return e == OK ? text_write(&unicode, tmp, out) : e;
+    return e == OK ? text_write(&unicode, PRECIS_OUTPUT_MAX, tmp, out) : e;
 }
 
 enum err precis_domain_ascii(slice text, struct arena *tmp, slice *out)
 {
     struct text unicode, ascii;
     enum err e = precis_domain_forms(text, &unicode, &ascii);
-    return e == OK ? text_write(&ascii, tmp, out) : e;
+    return e == OK ? text_write(&ascii, PRECIS_OUTPUT_MAX, tmp, out) : e;
 }

@@ -21,8 +21,8 @@ NODISCARD enum err precis_username(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_opaque(slice text, struct arena *tmp, slice *out);
 /* For comparing whatever the case and the form of characters: NFKC_Casefold (Unicode §3.13). */
 NODISCARD enum err precis_fold(slice text, struct arena *tmp, slice *out);
-/* Nickname: as it is shown, and as it is compared. */
-NODISCARD enum err precis_nickname(slice text, struct arena *tmp, slice *out);
+/* Nickname: as it is shown (`most` bytes, up to PRECIS_OUTPUT_MAX), and as it is compared. */
+NODISCARD enum err precis_nickname(slice text, size_t most, struct arena *tmp, slice *out);
 NODISCARD enum err precis_nickname_key(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_domain(slice text, struct arena *tmp, slice *out); /* a final dot stays */
 /* The same with A-labels, as the DNS has it. */

@@ -7,8 +7,8 @@
  * (XEP-0372 §3.2).
  *
  * Limits: the first TEXT_BYTES of a text and WORDS_MAX words of it are looked at, each by hash, no
- * list is searched; MENTIONED_MAX people a message; who is not in the room, once in AGAIN_MS a
- * room. */
+ * list is searched; words that normalisation makes longer than muc.nick-bytes are no name;
+ * MENTIONED_MAX people a message; who is not in the room, once in AGAIN_MS a room. */
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/setting.h"
@@ -89,8 +89,9 @@ static slice mention_account(const struct search *s, slice local)
 static void mention_look_up(struct search *s, slice text)
 {
     slice nick;
-    if (text.len == 0 || text.len > (size_t)setting_int(&muc_nick_bytes) ||
-        nickname_enforce(text, s->tmp, &nick) != OK)
+    size_t most = (size_t)setting_int(&muc_nick_bytes);
+    if (text.len == 0 || text.len > most ||
+        nickname_enforce_within(text, most, s->tmp, &nick) != OK)
         return;
     slice key = nickname_key(nick, s->tmp);
     struct affiliate *a = room_reserved(s->room, key);
