@@ -72,6 +72,11 @@ def test_what_every_feature_keeps(make_server):
     gateway.expect(f"<presence from='{alice}' type='-'/>")
     alice.ping()
     alice.ack()
+    alice.auto_ack = False
+    bob.send(f"<iq type='get' id='q' to='{alice}'><query xmlns='jabber:iq:version'/></iq>")
+    alice.expect("<iq type='get' id='q'/>")
+    alice.send(f"<iq type='result' id='q' to='{bob}'/>")
+    bob.expect("<iq type='result' id='q'/>")
     for i in range(3):
         bob.send(chat(alice, i))
     bob.ping()
@@ -84,6 +89,9 @@ def test_what_every_feature_keeps(make_server):
     assert set(once) == {"alice@localhost"}
     kinds = [kind for kind, _ in records(once["alice@localhost"][0])]
     assert kinds[:3] == [HEAD, ACCOUNT, SESSION] and kinds[-1] == END and kinds.count(QUEUED) >= 4
+    answered = [fields[-1] for kind, fields in records(once["alice@localhost"][0])
+                if kind == QUEUED]
+    assert answered.count(1) == 1  # the request
     states = {fields[5:5 + fields[1]].decode() for kind, fields in
               records(once["alice@localhost"][0]) if kind == STATE}
     sources = [path.read_text() for path in (ROOT / "src").glob("**/*.c")

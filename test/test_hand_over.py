@@ -213,3 +213,32 @@ def test_one_that_takes_it_late_settles_it(server, others):
     four = server.client("bob", "four")
     four.ping()
     assert not bodies(four.inbox)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("end", ["closes", "is replaced", "is cut"])
+def test_a_request_has_one_answer(make_server, answers, end):
+    """RFC 6120 §8.2.3: an answered request that was not acknowledged brings no error when the
+    session ends; one that was not answered does."""
+    server = make_server("alice", "bob", "carol")
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    bob = silent(server, "b")
+    for client in (carol, alice):  # the same id from another address is another request
+        client.send(f"<iq type='get' id='q' to='{bob}'><query xmlns='jabber:iq:version'/></iq>")
+        bob.expect(f"<iq type='get' id='q' from='{client}'/>")
+    if answers:
+        bob.send(f"<iq type='result' id='q' to='{alice}'/>")
+        alice.expect("<iq type='result' id='q'/>")
+    if end == "closes":
+        bob.close()
+    elif end == "is replaced":
+        server.client("bob", "b")
+    else:
+        bob.cut()
+    refused = (f"<iq type='error' id='q'><error type='wait'>"
+               f"<recipient-unavailable xmlns='{xml.STANZA_ERROR}'/></error></iq>")
+    carol.expect(refused)
+    if answers:
+        alice.expect_nothing("<iq id='q'/>")
+    else:
+        alice.expect(refused)

@@ -167,6 +167,7 @@ struct frozen_queued {
     bool delayed;
     bool waits; /* a carbon copy of what nobody has taken */
     uint8_t to;
+    bool answered;
 };
 static const struct message_field queued_fields[] = {
     F_STANZA_OR_NONE(struct frozen_queued, st),
@@ -176,6 +177,7 @@ static const struct message_field queued_fields[] = {
     F_BOOL(struct frozen_queued, delayed),
     F_BOOL(struct frozen_queued, waits),
     F_U8(struct frozen_queued, to, QUEUED_CARBON_BARE),
+    F_BOOL(struct frozen_queued, answered),
     { 0 },
 };
 static const struct frozen_row queued_row = {
@@ -333,7 +335,8 @@ static void freeze_queue(const struct session *s, struct buf *out)
                                             .seq = q->seq,
                                             .delayed = q->delayed,
                                             .waits = waits,
-                                            .to = q->to });
+                                            .to = q->to,
+                                            .answered = q->answered });
     }
     freeze_behind(s, out);
 }
@@ -538,6 +541,7 @@ static void thaw_queued(struct session *s, const struct frozen_queued *q, bool s
     last->seq = q->seq;
     last->delayed = q->delayed;
     last->to = q->to;
+    last->answered = q->answered;
     if (!sent)
         s->queue_unsent++;
     if (q->archive_id != 0 && !q->waits)

@@ -351,7 +351,7 @@ static void session_hand_over(struct session *s, struct queued *q, enum session_
         } else {
             message_hand_over(a, s, st, q->archive_id, q->at_us);
         }
-    } else if (stanza_is_request(st)) {
+    } else if (stanza_is_request(st) && !q->answered) {
         route_error(w, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
     }
 }

@@ -59,6 +59,7 @@ struct queued { /* an entry of the acknowledgement queue */
     uint64_t at_us;      /* wall clock of its delivery, or its delay stamp */
     uint32_t seq;        /* outbound count; contiguous under stream management while ATTACHED */
     bool delayed;        /* has a delay stamp */
+    bool answered;       /* a request that the client has answered, though not acknowledged */
     uint8_t to;          /* enum queued_to */
 };
 /* What `to` it is written with. A shared stanza is one of many copies: it is never handed over; nor

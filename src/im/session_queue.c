@@ -348,9 +348,22 @@ static bool session_queue_is_blocked(struct session *s, uint32_t i, const void *
         return false;
     if (q->archive_id != 0)
         mailbox_settle(a, q->archive_id);
-    if (q->st->kind == STANZA_IQ)
+    if (q->st->kind == STANZA_IQ && !q->answered)
         route_error(a->worker, q->st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     return true;
+}
+
+void session_queue_answered(struct session *s, const struct stanza *answer)
+{
+    for (uint32_t i = 0; i < s->queue_len - s->queue_unsent; i++) {
+        struct queued *q = session_queue_at(s, i);
+        if (stanza_is_request(q->st) && !q->answered &&
+            slice_eq(stanza_id(q->st), stanza_id(answer)) &&
+            slice_eq(stanza_from(q->st), stanza_to(answer))) {
+            q->answered = true;
+            return;
+        }
+    }
 }
 
 void session_queue_review(struct session *s)

@@ -34,6 +34,10 @@ enum { SESSION_CLAIMS_MAX = 32 };
 bool session_claim(struct session *s);
 void session_unclaim(struct worker *w, uint64_t session);
 
+/* The client answers a request. If it has not acknowledged that, the end of the session brings no
+ * second answer, an error (RFC 6120 §8.2.3). */
+void session_queue_answered(struct session *s, const struct stanza *answer);
+
 /* What stage BLOCK says may be another now: drops what was not sent yet of those whom the owner has
  * blocked, or has not taken while it hibernates. Messages are settled, requests answered. */
 void session_queue_review(struct session *s);
