@@ -414,6 +414,22 @@ def test_privacy_lists_know_the_group(server):
     bob.expect(f"<presence from='{alice}' type='unavailable'/>")
 
 
+def test_privacy_lists_with_groups_of_both_kinds(server):
+    """XEP-0016 §2.1: each group of a list is one of the user's or of the server's."""
+    make(server, *JIDS[:2])
+    alice = listening(server, "alice")
+    alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='carol@localhost'>"
+                 "<group>Friends</group></item></query>")
+
+    def query(*groups):
+        items = "".join(f"<item type='group' value='{group}' action='deny' order='{order}'/>"
+                        for order, group in enumerate(groups))
+        return f"<query xmlns='jabber:iq:privacy'><list name='l'>{items}</list></query>"
+    alice.result("set", query("Friends", "Sales", "Friends"))
+    assert alice.error("set", query("Sales", "Friends", "Nobodies"))[0] == "item-not-found"
+    assert alice.error("set", query("Nobodies", "Sales"))[0] == "item-not-found"
+
+
 def test_archives_of_contacts_only(server):
     """XEP-0441: `roster` archives what is exchanged with members of a group."""
     make(server, "alice@localhost", "bob@localhost")

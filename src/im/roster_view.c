@@ -94,8 +94,7 @@ static bool shown_before(const struct shared *t, const struct shared_person *vie
     return false;
 }
 
-/* Groups by which the contact is in the list; zeroed at first. */
-static bool next_group(const struct account *a, slice contact, struct shared_by *by, slice *group)
+bool roster_next_group(const struct account *a, slice contact, struct shared_by *by, slice *group)
 {
     const struct shared *t = shared_of(a);
     const struct shared_person *v = shared_here(t, a->jid), *m = shared_here(t, contact);
@@ -110,7 +109,7 @@ static bool next_group(const struct account *a, slice contact, struct shared_by 
 bool roster_has_shared(const struct account *a, slice contact, slice group)
 {
     slice shown;
-    for (struct shared_by by = { 0 }; next_group(a, contact, &by, &shown);)
+    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &shown);)
         if (slice_eq(shown, group))
             return true;
     return false;
@@ -135,13 +134,13 @@ slice roster_groups(const struct account *a, slice contact, struct arena *arena)
 {
     slice groups = own_groups(a, contact), group;
     size_t len = groups.len;
-    for (struct shared_by by = { 0 }; next_group(a, contact, &by, &group);)
+    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);)
         len += group.len + 1;
     if (len == groups.len)
         return groups;
     char *all = arena_alloc_raw(arena, len), *end = all;
     slice_lay(&end, groups);
-    for (struct shared_by by = { 0 }; next_group(a, contact, &by, &group);) {
+    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);) {
         if (roster_view_has((slice){ all, (size_t)(end - all) }, group))
             continue;
         slice_lay(&end, group);
@@ -199,7 +198,7 @@ static void write_groups(struct xml_write *x, const struct account *a, slice con
     slice own = own_groups(a, contact), rest = own, group;
     while (rest.len > 0 && slice_cut(rest, '\0', &group, &rest))
         xml_element(x, "group", group);
-    for (struct shared_by by = { 0 }; next_group(a, contact, &by, &group);)
+    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);)
         if (!roster_view_has(own, group))
             xml_element(x, "group", group);
 }

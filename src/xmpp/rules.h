@@ -1,7 +1,7 @@
 /* rules: a list of rules that say which stanzas may pass between an account and its peers: by
  * address, roster group, subscription, or for everyone (XEP-0016 §2.1). The rule of the lowest
- * order that fits decides; where none fits, the stanza passes (§2.2). Rules for addresses are found
- * by hash, so a long block list costs no more than a short one. Pure.
+ * order that fits decides; where none fits, the stanza passes (§2.2). Rules are found by a hash of
+ * their value, so a long list costs no more than a short one. Pure.
  *
  * Limits are the owner's: rules_count(). */
 #pragma once
@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 enum rule_type { RULE_EVERYONE, RULE_JID, RULE_GROUP, RULE_SUBSCRIPTION };
+enum { RULE_TYPES = RULE_SUBSCRIPTION + 1 };
 enum rule_action { RULE_ALLOW, RULE_DENY, RULE_ASK /* subscription requests go to the owner */ };
 
 /* What a rule is about; bits. A rule without children is about all of it (XEP-0016 §2.13). */
@@ -31,12 +32,10 @@ struct rule {
 
 struct rule_item;
 struct rules {
-    struct rules *next; /* of the same owner */
-    struct map by_jid;  /* the first rule of each address */
-    struct rule_row {
-        struct rule_item **items; /* by order */
-        uint32_t count, cap;
-    } all, others;    /* others: not for an address */
+    struct rules *next;              /* of the same owner */
+    struct map by_value[RULE_TYPES]; /* the first rule of each value */
+    struct rule_item **items;        /* by order */
+    uint32_t count, cap;
     uint32_t domains; /* rules for a domain */
     uint16_t name_len;
     char name[];
@@ -45,7 +44,7 @@ struct rules {
 struct rules *rules_create(slice name);
 void rules_destroy(struct rules **r); /* NULL is fine */
 static inline slice rules_name(const struct rules *r) { return (slice){ r->name, r->name_len }; }
-static inline uint32_t rules_count(const struct rules *r) { return r == NULL ? 0 : r->all.count; }
+static inline uint32_t rules_count(const struct rules *r) { return r == NULL ? 0 : r->count; }
 void rules_clear(struct rules *r);
 void rules_put(struct rules *r, const struct rule *rule); /* replaces the one of that order */
 bool rules_drop(struct rules *r, int64_t order);          /* false: there is none */
@@ -62,7 +61,8 @@ struct rule_peer {
 /* Whether groups and subscription of the peer matter. */
 static inline bool rules_know_roster(const struct rules *r)
 {
-    return r != NULL && r->others.count > 0;
+    return r != NULL &&
+           (r->by_value[RULE_GROUP].count > 0 || r->by_value[RULE_SUBSCRIPTION].count > 0);
 }
 /* The rule that decides; false: none, the stanza passes. `kind` is one bit. r may be NULL. */
 bool rules_match(const struct rules *r, const struct rule_peer *peer, enum rule_kind kind,

@@ -222,12 +222,86 @@ static void test_replaced(void **state)
     rules_destroy(&r);
 }
 
+/* The groups of a peer: "group 0" to "group N - 1". */
+static slice many_groups(char *out, size_t cap, int n)
+{
+    size_t len = 0;
+    for (int i = 0; i < n; i++)
+        len += (size_t)snprintf(out + len, cap - len, "group %d", i) + 1;
+    return (slice){ out, len };
+}
+
+static uint32_t looked_at;
+static map_key_fn *key_of_rule;
+static slice count_key(const void *item)
+{
+    looked_at++;
+    return key_of_rule(item);
+}
+
+/* However many rules there are, a match looks at one a group of the peer, or less. */
+static void test_many_groups(void **state)
+{
+    enum { MANY = 2000, GROUPS = 50 };
+    char groups[GROUPS * 16], name[16];
+    struct rule_peer peer = { slice_of(pda), many_groups(groups, sizeof groups, GROUPS),
+                              SLICE("both") };
+    struct rules *r = rules_create(SLICE("x"));
+    struct rule found;
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "group %d", MANY - 1 - i);
+        rules_put(r, &(struct rule){ slice_of(name), i, RULE_GROUP, RULE_DENY, RULE_PRESENCE_OUT });
+    }
+    key_of_rule = r->by_value[RULE_GROUP].key;
+    r->by_value[RULE_GROUP].key = count_key;
+    assert_true(rules_match(r, &peer, RULE_PRESENCE_OUT, &found));
+    assert_int_equal(found.order, MANY - GROUPS);
+    assert_int_equal(looked_at, GROUPS);
+    assert_false(rules_deny(r, &peer, RULE_MESSAGE));
+    assert_int_equal(looked_at, 2 * GROUPS);
+    rules_destroy(&r);
+}
+
+/* Groups, subscriptions and everyone: of rules with one value each kind has its own first one. */
+static void test_same_value(void **state)
+{
+    static const uint8_t kinds[] = { RULE_MESSAGE, RULE_MESSAGE, RULE_IQ | RULE_MESSAGE,
+                                     RULE_IQ,      RULE_ALL,     RULE_PRESENCE_IN };
+    static const int64_t orders[] = { 4, 1, 2, 3, 5, 0 };
+    static const struct rule of[] = { { .type = RULE_EVERYONE },
+                                      { SLICE_INIT("Work"), .type = RULE_GROUP },
+                                      { SLICE_INIT("from"), .type = RULE_SUBSCRIPTION } };
+    struct rule_peer peer = peer_of(pda);
+    struct rule found;
+    (void)state;
+    for (size_t t = 0; t < 3; t++) {
+        struct rules *r = rules_create(SLICE("x"));
+        for (size_t i = 0; i < 6; i++)
+            rules_put(r, &(struct rule){ of[t].value, orders[i], of[t].type, RULE_DENY, kinds[i] });
+        assert_int_equal(rules_know_roster(r), of[t].type != RULE_EVERYONE);
+        assert_true(rules_match(r, &peer, RULE_IQ, &found) && found.order == 2);
+        assert_true(rules_match(r, &peer, RULE_PRESENCE_IN, &found) && found.order == 0);
+        assert_true(rules_match(r, &peer, RULE_REST, &found) && found.order == 5);
+        assert_true(rules_drop(r, 2) && rules_drop(r, 0) && rules_drop(r, 1));
+        assert_true(rules_match(r, &peer, RULE_IQ, &found) && found.order == 3);
+        assert_true(rules_match(r, &peer, RULE_MESSAGE, &found) && found.order == 4);
+        assert_true(rules_match(r, &peer, RULE_PRESENCE_IN, &found) && found.order == 5);
+        assert_true(rules_drop(r, 5));
+        assert_false(rules_deny(r, &peer, RULE_REST));
+        assert_true(rules_drop(r, 3) && rules_drop(r, 4));
+        assert_false(rules_know_roster(r) || rules_deny(r, &peer, RULE_MESSAGE));
+        rules_destroy(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),        cmocka_unit_test(test_no_rules),
         cmocka_unit_test(test_put_and_drop), cmocka_unit_test(test_same_address),
-        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_replaced),     cmocka_unit_test(test_many_groups),
+        cmocka_unit_test(test_same_value),
     };
     return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
 }

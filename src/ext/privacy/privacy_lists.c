@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -118,6 +119,10 @@ struct request {
     slice name; /* empty: declined */
     struct rule *rules;
     uint32_t count;
+    /* Names of groups in the list of contacts. They are gathered once a request, and no more of
+     * them than an item asks for. */
+    enum { GROUPS_NONE, GROUPS_OWN, GROUPS_ALL } known;
+    struct map groups;
 };
 
 static bool privacy_lists_refuse(struct privacy_change *c, enum stanza_error e, slice text)
@@ -127,20 +132,45 @@ static bool privacy_lists_refuse(struct privacy_change *c, enum stanza_error e, 
     return false;
 }
 
-static bool group_exists(const struct account *a, slice name)
+static void know_group(struct privacy_change *c, slice name)
 {
-    const struct roster *r = a->roster;
+    struct request *r = c->request;
+    if (map_get(&r->groups, name) != NULL)
+        return;
+    slice *group = arena_new(c->arena, slice, 1);
+    *group = name;
+    map_put(&r->groups, group);
+}
+
+static void know_own_groups(struct privacy_change *c)
+{
+    const struct roster *r = c->iq->account->roster;
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice groups = roster_item_groups(r->items[i]), group;
         while (slice_cut(groups, '\0', &group, &groups))
-            if (slice_eq(group, name))
-                return true;
+            know_group(c, group);
     }
-    slice contact;
+}
+
+static void know_shared_groups(struct privacy_change *c)
+{
+    const struct account *a = c->iq->account;
+    slice contact, group;
     for (struct roster_at at = { 0 }; roster_next_shared(a, &at, &contact);)
-        if (roster_has_shared(a, contact, name))
-            return true;
-    return false;
+        for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);)
+            know_group(c, group);
+}
+
+static bool group_exists(struct privacy_change *c, slice name)
+{
+    static void (*const know[])(struct privacy_change *) = { know_own_groups, know_shared_groups };
+    struct request *r = c->request;
+    while (map_get(&r->groups, name) == NULL) {
+        if (r->known == GROUPS_ALL)
+            return false;
+        know[r->known++](c);
+    }
+    return true;
 }
 
 /* §2.1: the value, by type. */
@@ -158,7 +188,7 @@ static bool parse_value(struct privacy_change *c, struct rule *rule)
         rule->value = jid.full;
         return true;
     case RULE_GROUP:
-        if (c->iq == NULL || group_exists(c->iq->account, rule->value))
+        if (c->iq == NULL || group_exists(c, rule->value))
             return true;
         return privacy_lists_refuse(c, SE_ITEM_NOT_FOUND,
                                     SLICE("no contact is in a group of this name"));
@@ -244,7 +274,10 @@ static bool privacy_lists_parse_items(struct privacy_change *c, const struct ele
 
 static bool parse_list(struct privacy_change *c, const struct elem *list, struct request *r)
 {
-    if (!privacy_lists_parse_items(c, list, r))
+    map_init(&r->groups, map_key_slice);
+    bool fine = privacy_lists_parse_items(c, list, r);
+    map_fini(&r->groups);
+    if (!fine)
         return false;
     qsort(r->rules, r->count, sizeof r->rules[0], by_order);
     for (uint32_t i = 1; i < r->count; i++)
