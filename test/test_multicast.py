@@ -242,6 +242,35 @@ def test_a_group_and_one_of_its_contacts(alice, bob, carol):
         assert seen(client) == [("cc", "bob@localhost", "true"), ("to", "carol@localhost", "true")]
 
 
+def test_a_contact_of_several_groups(alice, bob, carol):
+    """Gets it once, as the first group in the list says."""
+    put(alice, "carol@localhost", "g", "h")
+    put(alice, "bob@localhost", "h")
+    alice.send(to_many(address("cc", uri=GROUP + "g"), address("to", uri=GROUP + "h"),
+                       address("to", uri=GROUP + "g")))
+    for client in (bob, carol):
+        assert seen(client) == [("cc", "carol@localhost", "true"), ("to", "bob@localhost", "true")]
+    bob.expect_nothing("<message/>", after=alice)
+    carol.expect_nothing("<message/>", after=alice)
+
+
+def test_a_group_that_has_got_it(alice, bob, carol):
+    put(alice, "bob@localhost", "g")
+    alice.send(to_many(address("to", uri=GROUP + "g", delivered="true"),
+                       address("to", "carol@localhost")))
+    assert seen(carol) == [("to", None, "true"), ("to", "carol@localhost", "true")]
+    bob.expect_nothing("<message/>", after=alice)
+
+
+def test_too_many_groups(alice, bob):
+    """They are counted, and not looked up."""
+    put(alice, "bob@localhost", "g")
+    alice.send(to_many(*([address("to", uri=GROUP + "nobody")] * 51)))
+    alice.expect_error("not-acceptable", template="<message type='error' id='m'/>")
+    alice.send(to_many(*([address("to", uri=GROUP + "g")] * 50)))
+    assert len(seen(bob)) == 1
+
+
 def test_a_group_that_is_too_large(server, alice, bob):
     server.ctl("set", "multicast.recipients-max", "2")
     for name in ("bob", "carol", "x"):

@@ -113,22 +113,24 @@ static bool is_in_group(const struct roster_item *item, slice group)
     return false;
 }
 
-static bool expand(struct addresses *l, const struct account *a, const struct address *group,
-                   struct arena *tmp)
+/* taken: which contacts of the roster are in the list because of an earlier group. */
+static bool expand(struct addresses *l, const struct roster *r, const struct address *group,
+                   bool *taken, struct arena *tmp)
 {
-    const struct roster *r = a->roster;
     unsigned found = 0;
     slice name;
     if (!multicast_group_of(group->uri, tmp, &name))
         return multicast_wrong(l, SE_JID_MALFORMED, SLICE("this uri is not known here"));
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         const struct roster_item *item = r->items[i];
-        if ((item->flags & ROSTER_LISTED) == 0 || !is_in_group(item, name))
+        if ((item->flags & ROSTER_LISTED) == 0 || (taken[i] && found > 0) ||
+            !is_in_group(item, name))
             continue;
         found++;
         slice jid = roster_item_jid(item);
-        if (!addresses_add(l, group->type, jid) && !addresses_has(l, jid))
+        if (!taken[i] && !addresses_add(l, group->type, jid) && !addresses_has(l, jid))
             return multicast_wrong(l, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
+        taken[i] = true;
     }
     return found > 0 ||
            multicast_wrong(l, SE_ITEM_NOT_FOUND, SLICE("nobody is in this roster group"));
@@ -143,21 +145,34 @@ static unsigned recipients_of(const struct addresses *l)
     return n;
 }
 
-/* The list with groups replaced by their contacts, each recipient once. */
+static bool multicast_allows(struct addresses *l, unsigned found, const char *what,
+                             const struct setting *most, struct arena *tmp)
+{
+    return found <= setting_int(most) ||
+           multicast_wrong(l, SE_NOT_ACCEPTABLE, /* §9 */
+                           slice_of(arena_printf(tmp, "found %u %s; allowed are %lld (%s)", found,
+                                                 what, (long long)setting_int(most), most->name)));
+}
+
+/* The list with groups replaced by their contacts, each recipient once. Listed recipients are
+ * counted before a group is looked up: that costs as many steps as the roster has contacts. */
 static bool multicast_resolve(struct addresses *out, const struct addresses *in,
                               const struct account *a, struct arena *tmp)
 {
-    unsigned listed = 0, recipients;
+    const struct roster *r = a->roster;
+    bool *taken = arena_new(tmp, bool, r == NULL ? 0 : r->count);
     *out = (struct addresses){ 0 };
+    if (!multicast_allows(out, recipients_of(in), "listed recipients", &multicast_addresses, tmp))
+        return false;
     for (unsigned i = 0; i < in->count; i++) {
         const struct address *address = &in->of[i];
-        listed += address_is_recipient(address) && !address->delivered;
-        if (!address_is_recipient(address)) {
+        bool group = address->uri.len > 0;
+        if (!address_is_recipient(address) || (group && address->delivered)) { /* as it is */
             if (out->count == ADDRESSES_MAX)
                 return multicast_wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
             out->of[out->count++] = *address;
-        } else if (address->uri.len > 0) {
-            if (!expand(out, a, address, tmp))
+        } else if (group) {
+            if (!expand(out, r, address, taken, tmp))
                 return false;
         } else if (addresses_add(out, address->type, address->jid)) {
             out->of[out->count - 1] = *address;
@@ -165,18 +180,7 @@ static bool multicast_resolve(struct addresses *out, const struct addresses *in,
             return multicast_wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
         }
     }
-    recipients = recipients_of(out);
-    if (listed > setting_int(&multicast_addresses) ||
-        recipients > setting_int(&multicast_recipients)) /* §9 */
-        return multicast_wrong(
-            out, SE_NOT_ACCEPTABLE,
-            slice_of(arena_printf(tmp,
-                                  "found %u recipients, %u of them listed; allowed are "
-                                  "%lld (multicast.recipients-max), %lld of them listed "
-                                  "(multicast.addresses-max)",
-                                  recipients, listed, (long long)setting_int(&multicast_recipients),
-                                  (long long)setting_int(&multicast_addresses))));
-    return true;
+    return multicast_allows(out, recipients_of(out), "recipients", &multicast_recipients, tmp);
 }
 
 static bool is_addresses(enum known_child known, const struct elem *e, void *arg)
