@@ -699,6 +699,20 @@ def test_searches_have_no_syntax(library, text):
     assert not [e for e in alice.inbox if e.find(tag(MAM, "result")) is not None]
 
 
+def test_search_for_too_many_words(library):
+    """The first 32 count, with spaces between them or without."""
+    alice, bob, _ = library
+    words = [f"w{i}" for i in range(32)]
+    said = [between.join(words) for between in (".", " ")]
+    for text in said:
+        chat(bob, alice.bare, text)
+        alice.expect(f"<message><body>{text}</body></message>")
+    for between in (".", " ", "\u2026"):
+        for more in ([], ["w99"], ["w99"] * 1000):
+            assert Page(alice, (WORDS, between.join(words + more))).bodies == said
+        assert Page(alice, (WORDS, between.join(words[:-1] + ["w99"]))).bodies == []
+
+
 def test_search_leaves_out_what_is_encrypted(server):
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     chat(bob, alice.bare, "secret fallback",

@@ -33,7 +33,7 @@ struct words {
 
 typedef int token_fn(void *arg, int flags, const char *ptr, int len, int start, int end);
 
-static void each_word(slice text, token_fn *fn, struct words *words)
+static void each_word(slice text, token_fn *fn, void *arg)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static const char *options[] = { "remove_diacritics", "2" };
@@ -41,7 +41,7 @@ static void each_word(slice text, token_fn *fn, struct words *words)
     pthread_once(&once, find_tokenizer);
     ensure(text.len <= INT32_MAX);
     ensure(unicode.calls.xCreate(unicode.context, options, 2, &tokenizer) == SQLITE_OK);
-    unicode.calls.xTokenize(tokenizer, words, FTS5_TOKENIZE_DOCUMENT, text.ptr, (int)text.len, fn);
+    unicode.calls.xTokenize(tokenizer, arg, FTS5_TOKENIZE_DOCUMENT, text.ptr, (int)text.len, fn);
     unicode.calls.xDelete(tokenizer);
 }
 
@@ -92,4 +92,26 @@ void words_vector(struct buf *out, slice text)
 void words_phrase(struct buf *out, slice text)
 {
     each_word(text, add_to_phrase, &(struct words){ .out = out });
+}
+
+struct first {
+    unsigned count, most;
+    size_t end; /* of the last word */
+};
+
+static int count_word(void *arg, int flags, const char *ptr, int len, int start, int end)
+{
+    struct first *f = arg;
+    (void)flags, (void)ptr, (void)len, (void)start;
+    f->end = (size_t)end;
+    return ++f->count == f->most ? SQLITE_DONE : SQLITE_OK;
+}
+
+slice words_first(slice text, unsigned most, unsigned *count)
+{
+    struct first f = { .most = most };
+    ensure(most > 0);
+    each_word(text, count_word, &f);
+    *count = f.count;
+    return f.count == most ? (slice){ text.ptr, f.end } : text;
 }

@@ -11,3 +11,5 @@ void words_vector(struct buf *out, slice text); /* adds a text for CAST(… AS t
 /* Adds to a text for CAST(… AS tsquery) that this phrase has to be there, too; nothing if there is
  * no word in it. */
 void words_phrase(struct buf *out, slice text);
+/* The start of a text with at most so many words, and how many it has. most: at least 1. */
+slice words_first(slice text, unsigned most, unsigned *count);

@@ -66,12 +66,38 @@ static void test_long(void **state)
     assert_string_equal(found + strlen(found) - 11, " 'a':16383 ");
 }
 
+static void first_is(const char *text, unsigned most, const char *first, unsigned count)
+{
+    unsigned found;
+    assert_true(slice_is(words_first(slice_of(text), most, &found), first));
+    assert_int_equal(found, count);
+}
+
+static void test_first(void **state)
+{
+    (void)state;
+    first_is("", 2, "", 0);
+    first_is("...", 2, "...", 0);
+    first_is("-one.", 2, "-one.", 1);
+    first_is("-one.two.three", 2, "-one.two", 2);
+    first_is("one.two.", 2, "one.two", 2);
+    first_is("a\xe2\x80\xa6"
+             "b\xe2\x80\xa6"
+             "c",
+             2,
+             "a\xe2\x80\xa6"
+             "b",
+             2);
+    first_is("e\xcc\x81t\xc3\xa9,x", 1, "e\xcc\x81t\xc3\xa9", 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_phrases),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(test_first),
     };
     buf_init(&out, 1 << 20);
     int failed = cmocka_run_group_tests_name("words", tests, NULL, NULL);

@@ -243,7 +243,7 @@ static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, str
     struct buf out, plain;
     char mark[32];
     slice rest, word;
-    unsigned words = 0;
+    unsigned words = 0, count;
     buf_init(&out, MATCH_BYTES_MAX);
     buf_init(&plain, MATCH_BYTES_MAX);
     mam_fulltext_add_text(&plain, text);
@@ -258,8 +258,8 @@ static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, str
         slice_cut(rest, ' ', &word, &rest);
         if (!has_letters(word))
             continue;
-        add_phrase(&out, worker_store(w), word);
-        words++;
+        add_phrase(&out, worker_store(w), words_first(word, WORDS_MAX - words, &count));
+        words += count > 0 ? count : 1;
     }
     slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_fit(&out));
     buf_fini(&plain);

@@ -9,8 +9,9 @@
  *
  * On PostgreSQL the same words are a tsvector (store/words.h), and what is removed is a row.
  *
- * Limits: TEXT_MAX bytes of a message; WORDS_MAX words of a search; STEP_ROWS messages a step; a
- * search waits CATCH_UP_US for the index, then what it finds may change ("unstable").
+ * Limits: TEXT_MAX bytes of a message; STEP_ROWS messages a step; WORDS_MAX words of a search, as
+ * the index divides them ("don't" is two): the words behind them are left out. A search waits
+ * CATCH_UP_US for the index, then what it finds may change ("unstable").
  *
  * The steps of two workers may meet: the position is moved only from where the step began, so one
  * of them is undone and begins again. So is one that read messages which were edited meanwhile. */
