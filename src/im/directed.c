@@ -21,14 +21,17 @@ struct setting directed_max = {
            "each, to tell them when the client leaves. More are refused with policy-violation.",
 };
 
+enum { FEW = 8 }; /* addresses of a place that are looked for one by one */
+
 /* One address: a resource, or the bare JID where it is empty. */
 struct directed_target {
-    struct directed_target *next;
-    uint16_t len; /* at most JID_PART_MAX */
+    struct directed_target *next, **at; /* at: what points to it */
+    uint16_t len;                       /* at most JID_PART_MAX */
     char resource[];
 };
 struct directed_place {
     struct directed_target *first; /* a room has one */
+    struct map *by_resource;       /* NULL: FEW are enough so far */
     uint32_t kept;                 /* bytes of the presence that a room keeps */
     uint16_t len;                  /* at most JID_MAX */
     bool room, entered;            /* entered: the room has said so, and by which nickname */
@@ -45,6 +48,8 @@ static slice target_resource(const struct directed_target *t)
 {
     return (slice){ t->resource, t->len };
 }
+
+static slice target_key(const void *item) { return target_resource(item); }
 
 static slice resource_of(slice jid) { return jid_split(jid).resource; }
 
@@ -86,6 +91,23 @@ static void place_tell(const struct directed_place *p, const struct directed_tar
         news->fn(news->arg, place_address(p, t, text), there);
 }
 
+static void target_index(struct directed_place *p, struct directed_target *added)
+{
+    unsigned count = 0;
+    if (p->by_resource != NULL) {
+        map_put(p->by_resource, added);
+        return;
+    }
+    for (struct directed_target *t = p->first; t != NULL; t = t->next)
+        count++;
+    if (count <= FEW)
+        return;
+    p->by_resource = mem_new(struct map);
+    map_init(p->by_resource, target_key);
+    for (struct directed_target *t = p->first; t != NULL; t = t->next)
+        map_put(p->by_resource, t);
+}
+
 static void target_put(struct directed *d, struct directed_place *p, slice resource,
                        const struct directed_news *news)
 {
@@ -94,19 +116,30 @@ static void target_put(struct directed *d, struct directed_place *p, slice resou
     if (resource.len > 0)
         memcpy(t->resource, resource.ptr, resource.len);
     t->next = p->first;
+    t->at = &p->first;
+    if (t->next != NULL)
+        t->next->at = &t->next;
     p->first = t;
+    target_index(p, t);
     d->count++;
     d->bytes += sizeof *t + t->len;
     place_tell(p, t, true, news);
 }
 
-static void target_take(struct directed *d, struct directed_place *p, struct directed_target **at,
+static void target_take(struct directed *d, struct directed_place *p, struct directed_target *t,
                         const struct directed_news *news)
 {
-    struct directed_target *t = *at;
     ensure(t != NULL && d->count > 0);
     place_tell(p, t, false, news);
-    *at = t->next;
+    *t->at = t->next;
+    if (t->next != NULL)
+        t->next->at = t->at;
+    if (p->by_resource != NULL)
+        map_del(p->by_resource, target_resource(t));
+    if (p->first == NULL && p->by_resource != NULL) {
+        map_fini(p->by_resource);
+        mem_free(&p->by_resource);
+    }
     d->bytes -= sizeof *t + t->len;
     mem_free(&t);
     d->count--;
@@ -116,7 +149,7 @@ static void targets_clear(struct directed *d, struct directed_place *p,
                           const struct directed_news *news)
 {
     while (p->first != NULL)
-        target_take(d, p, &p->first, news);
+        target_take(d, p, p->first, news);
 }
 
 /* The last place takes the list with it. */
@@ -133,12 +166,14 @@ static void place_drop_if_empty(struct directed **d, struct directed_place *p)
     mem_free(d);
 }
 
-static struct directed_target **target_find(struct directed_place *p, slice resource)
+static struct directed_target *target_find(const struct directed_place *p, slice resource)
 {
-    struct directed_target **at = &p->first;
-    while (*at != NULL && !slice_eq(target_resource(*at), resource))
-        at = &(*at)->next;
-    return at;
+    struct directed_target *t = p->first;
+    if (p->by_resource != NULL)
+        return map_get(p->by_resource, resource);
+    while (t != NULL && !slice_eq(target_resource(t), resource))
+        t = t->next;
+    return t;
 }
 
 /* A room gets this nickname in the place of another one. */
@@ -156,7 +191,7 @@ enum err directed_add(struct directed **d, slice jid, enum directed_kind kind,
 {
     slice resource = resource_of(jid);
     struct directed_place *p = place_find(*d, jid_bare_of(jid));
-    bool more = p == NULL || (!p->room && *target_find(p, resource) == NULL);
+    bool more = p == NULL || (!p->room && target_find(p, resource) == NULL);
     if (more && *d != NULL && (*d)->count >= (uint64_t)setting_int(&directed_max))
         return E_LIMIT;
     if (p == NULL)
@@ -166,7 +201,7 @@ enum err directed_add(struct directed **d, slice jid, enum directed_kind kind,
         return OK;
     if (p->room)
         target_replace(*d, p, resource, news);
-    else if (*target_find(p, resource) == NULL)
+    else if (target_find(p, resource) == NULL)
         target_put(*d, p, resource, news);
     return OK;
 }
@@ -185,9 +220,9 @@ void directed_remove(struct directed **d, slice jid, const struct directed_news 
     struct directed_place *p = place_find(*d, jid_bare_of(jid));
     if (p == NULL)
         return;
-    struct directed_target **at = p->room ? &p->first : target_find(p, resource_of(jid));
-    if (*at != NULL)
-        target_take(*d, p, at, news);
+    struct directed_target *t = p->room ? p->first : target_find(p, resource_of(jid));
+    if (t != NULL)
+        target_take(*d, p, t, news);
     place_drop_if_empty(d, p);
 }
 
@@ -252,7 +287,7 @@ void directed_answer(struct directed **d, const struct stanza *st, enum directed
     unsigned said = st->type == TYPE_UNAVAILABLE ? said_of(st) : 0;
     if ((said & RENAMED) != 0 || (st->type == TYPE_ERROR && p->entered))
         return;
-    if (*target_find(p, resource_of(stanza_from(st))) != NULL || (p->room && (said & OWN) != 0))
+    if (target_find(p, resource_of(stanza_from(st))) != NULL || (p->room && (said & OWN) != 0))
         directed_remove(d, stanza_from(st), news);
 }
 
@@ -280,8 +315,8 @@ bool directed_reaches(const struct directed *d, slice jid)
 {
     struct directed_place *p = place_find(d, jid_bare_of(jid));
     slice resource = resource_of(jid);
-    return p != NULL && (p->room || resource.len == 0 || *target_find(p, resource) != NULL ||
-                         *target_find(p, (slice){ 0 }) != NULL);
+    return p != NULL && (p->room || resource.len == 0 || target_find(p, resource) != NULL ||
+                         target_find(p, (slice){ 0 }) != NULL);
 }
 
 struct directed_saved {

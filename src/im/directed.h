@@ -1,7 +1,7 @@
 /* directed: the addresses that a session sent directed presence to (RFC 6121 §4.6). They are owed
  * its unavailable presence at the end, unless they have gone themselves.
  *
- * Lives in its session and runs at its home. An address costs its bytes and some 60 more; a room is
+ * Lives in its session and runs at its home. An address costs its bytes and some 80 more; a room is
  * one address whatever nicknames the session has had there. Limit: presence.directed-max. */
 #pragma once
 #include "base/err.h"

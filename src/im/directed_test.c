@@ -217,6 +217,49 @@ static void test_limit_and_bytes(void **state)
     directed_free(&d);
 }
 
+/* A place with few addresses has a list, one with many a map, too. */
+static void test_many_of_one_address(void **state)
+{
+    enum { MANY = 300 };
+    char jid[64], text[JID_MAX];
+    unsigned seen = 0;
+    slice to;
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        add("b@x.test", DIRECTED_USER);
+        for (int i = 0; i < MANY * 2; i++) {
+            snprintf(jid, sizeof jid, "b@x.test/%d", i % MANY);
+            add(jid, DIRECTED_USER);
+        }
+        assert_int_equal(d->count, MANY + 1);
+        directed_remove(&d, SLICE("b@x.test"), NULL);
+        assert_false(directed_reaches(d, SLICE("b@x.test/300")));
+        for (int i = 0; i < MANY; i++) { /* from the middle, the end and the beginning */
+            snprintf(jid, sizeof jid, "b@x.test/%d", i * 7 % MANY);
+            assert_true(directed_reaches(d, slice_of(jid)));
+            if (i % 2 == 0)
+                directed_remove(&d, slice_of(jid), NULL);
+            else
+                hear(jid, TYPE_UNAVAILABLE, NULL);
+            assert_false(d != NULL && directed_reaches(d, slice_of(jid)));
+            assert_int_equal(d == NULL ? 0 : d->count, MANY - 1 - i);
+        }
+        assert_null(d);
+    }
+    for (int i = 0; i < MANY; i++) {
+        snprintf(jid, sizeof jid, ROOM "/%d", i);
+        add(jid, DIRECTED_USER);
+    }
+    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to); seen++)
+        if (seen % 2 == 0)
+            directed_remove(&d, to, NULL);
+    assert_int_equal(seen, MANY);
+    assert_int_equal(d->count, MANY / 2);
+    add(ROOM "/a", DIRECTED_ROOM); /* it is known to be a room now */
+    is(" " ROOM "/a\n");
+    directed_free(&d);
+}
+
 static bool is_even(slice jid) { return (jid.ptr[4] - '0') % 2 == 0; }
 
 static void test_some_go_while_walked(void **state)
@@ -317,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_a_room_that_nobody_knows),
         cmocka_unit_test(test_news),
         cmocka_unit_test(test_limit_and_bytes),
+        cmocka_unit_test(test_many_of_one_address),
         cmocka_unit_test(test_some_go_while_walked),
         cmocka_unit_test(test_saved),
         cmocka_unit_test(test_saved_in_order),
