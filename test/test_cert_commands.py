@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from muster.client import until
+from muster.federation import key_usage_of
 from test_api import api_server
 from test_backup import restore
 from test_certs import NOW, alarm, make, named, tls_of
@@ -40,7 +41,8 @@ class Authority:
         self.root = make(folder, "root", [])
         self.middle = make(folder, "middle", [], issuer=self.root)
 
-    def sign(self, request, begins=-1, ends=90, names=None, usage=True, key=None, digest=None):
+    def sign(self, request, begins=-1, ends=90, names=None, usage=True, key=None, digest=None,
+             key_usage=None):
         """What an authority makes of a request: the certificate, as an object."""
         asked = x509.load_pem_x509_csr(request.encode())
         builder = (x509.CertificateBuilder().subject_name(asked.subject)
@@ -53,6 +55,8 @@ class Authority:
         builder = builder.add_extension(san, critical=False)
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH if usage else ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        if key_usage:
+            builder = builder.add_extension(key_usage_of(*key_usage), critical=True)
         return builder.sign(self.middle[1], digest or hashes.SHA256())
 
     def chain(self, leaf, *behind):
@@ -431,6 +435,9 @@ BROKEN = {
     "early": ({"begins": 3}, "the certificate is not valid before 20"),
     "names": ({"names": ["other.test"]}, "does not name localhost; it names other.test"),
     "usage": ({"usage": False}, "is not for servers"),
+    "agreement": ({"key_usage": ["key_agreement"]}, "has a keyUsage without digitalSignature"),
+    "encipherment": ({"key_usage": ["key_encipherment"]},
+                     "Ask the issuer for one with it"),
     "sha1": ({"digest": hashes.SHA1()}, "found a weak signature"),
 }
 
@@ -754,6 +761,8 @@ def test_check_finds_nothing(server, tmp_path, authority):
     ({"begins": 2}, "localhost: the certificate is not valid before 20"),
     ({"names": ["other.test"]}, "localhost: the certificate does not name localhost"),
     ({"usage": False}, "localhost: the certificate is not for servers"),
+    ({"key_usage": ["key_encipherment"]},
+     "localhost: the certificate has a keyUsage without digitalSignature"),
     ({"digest": hashes.SHA1()}, "localhost: the signature is weak (ecdsa-with-SHA1)")])
 def test_check_says_what_is_refused(make_server, tmp_path, authority, options, told):
     key = ec.generate_private_key(ec.SECP256R1())
@@ -771,6 +780,35 @@ def test_check_says_what_is_refused(make_server, tmp_path, authority, options, t
     said = refused(server, "cert", "check")
     assert told in said
     assert f"{tmp_path}/cert.pem has changed and is not in use yet" in said
+
+
+def test_keys_that_may_sign_are_taken(server, tmp_path, authority):
+    """Whatever else keyUsage allows."""
+    request = csr(server, "localhost")
+    leaf = authority.sign(request, key_usage=["digital_signature", "key_encipherment"])
+    server.ctl("cert", "import", "localhost", "--file",
+               write(tmp_path, "new.pem", authority.chain(leaf)))
+    assert server.ctl_run("cert", "check", "localhost").returncode == 0
+    assert "tls.names" not in [row["name"] for row in server.rows("alarm", "list")]
+
+
+def test_a_key_that_may_not_sign_is_told(make_server, tmp_path, authority):
+    """Also one of RSA: it connects with some clients, and others refuse it."""
+    key = rsa.generate_private_key(65537, 2048)
+    request = x509.CertificateSigningRequestBuilder(named("localhost")).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost")]), False).sign(key, hashes.SHA256())
+    leaf = authority.sign(request.public_bytes(serialization.Encoding.PEM).decode(),
+                          key_usage=["key_encipherment"])
+    write(tmp_path, "cert.pem", authority.chain(leaf))
+    write(tmp_path, "cert.key", key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()))
+    server = make_server(tls=tls_of(tmp_path))
+    told = "has a keyUsage without digitalSignature"
+    assert told in alarm(server, "tls.names")["text"]
+    assert told in server.rows("cert", "list")[0]["state"]
+    said = refused(server, "cert", "check")
+    assert told in said and "clientAuth" not in said
 
 
 def test_check_of_an_open_chain(make_server, tmp_path, authority):

@@ -367,6 +367,16 @@ def test_versions_of_tls_that_have_nothing_in_common(make_server, authority, one
     assert "tls.servers-max-version" in trace(one)[2]
 
 
+def test_a_certificate_whose_key_may_not_sign(make_server, authority, one):
+    """Of TLS 1.2 no cipher is left then. The versions are right."""
+    usage = federation.key_usage_of("key_agreement")
+    tls = {**authority.issue("other", OTHER, extensions=[usage]), "trust": str(authority.file)}
+    one.ctl("set", "tls.servers-max-version", "1.2")
+    route(one, OTHER, make(make_server, "bob", OTHER, tls).s2s_port)
+    failed(one, "tls", "handshake failure")
+    assert "keyUsage without digitalSignature" in trace(one)[2]
+
+
 def test_a_server_that_never_answers(make_server, authority, one):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         route(one, OTHER, silent.getsockname()[1])

@@ -98,7 +98,7 @@ static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
                    "%s: the certificate is not for servers (extendedKeyUsage serverAuth). Ask the "
                    "issuer for one that is.\n",
                    use->domains);
-    if (f->for_server && !f->for_client)
+    if (f->for_server && f->for_signatures && !f->for_client)
         buf_printf(&c->notes,
                    "%s: the certificate is not for clients (extendedKeyUsage clientAuth). Some "
                    "servers then do not accept SASL EXTERNAL, and ask by dialback instead.\n",

@@ -37,14 +37,16 @@ static struct alarm names_alarm = {
     .name = "tls.names",
     .severity = ALARM_WARNING,
     .text =
-        "A certificate cannot be read, does not name a domain that is served with it, or is not "
-        "valid yet.",
+        "A certificate cannot be read, does not name a domain that is served with it, is not valid "
+        "yet, or has a keyUsage without digitalSignature.",
     .action = "Give the domain a certificate with its name, by `musterctl cert import` or under "
               "tls.domains of the node file. `musterctl cert check` says what is wrong.",
     .explanation =
-        "Clients and other servers do not trust a domain whose certificate does not name it.",
+        "Clients and other servers do not trust a domain whose certificate does not name it, and "
+        "TLS needs certificates whose keys may sign.",
     .raised_when =
-        "A certificate that is served does not match, cannot be read or is not valid yet.",
+        "A certificate that is served does not match, cannot be read, is not valid yet or may not "
+        "sign.",
     .cleared_when = "All certificates match.",
 };
 enum { DAY_S = 86400 };

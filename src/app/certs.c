@@ -347,6 +347,8 @@ const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *ar
     if (*use->missing != '\0')
         return arena_printf(arena, "does not name %s; it names %.200s", use->missing,
                             names_text(facts, arena));
+    if (!facts->for_signatures) /* RFC 8446 §4.4.2.2, RFC 8422 §5.3 */
+        return "has a keyUsage without digitalSignature, which TLS 1.3 and all ECDHE ciphers need";
     const struct tls_cert_facts *first = use->chain.count > 0 ? cert_first_end(&use->chain) : facts;
     if (now > first->not_after)
         return arena_printf(arena, "has the issuer \"%s\" in its chain, which expired on %s",

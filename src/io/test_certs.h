@@ -22,9 +22,10 @@ struct test_cert_form {
     const char *name;               /* common name */
     const struct test_cert *issuer; /* NULL: self-signed */
     bool authority;
-    const char *usage; /* extendedKeyUsage: "serverAuth"; NULL: none */
-    const char *san;   /* subjectAltName as in x509v3_config(5); NULL: none */
-    int from, to;      /* days from now; both 0: valid */
+    const char *usage;     /* extendedKeyUsage: "serverAuth"; NULL: none */
+    const char *key_usage; /* keyUsage: "digitalSignature"; NULL: none, or that of an authority */
+    const char *san;       /* subjectAltName as in x509v3_config(5); NULL: none */
+    int from, to;          /* days from now; both 0: valid */
 };
 
 static inline void test_cert_extend(X509 *cert, int nid, const char *value)
@@ -55,7 +56,9 @@ static inline struct test_cert test_cert_make(const struct test_cert_form *f)
     X509_gmtime_adj(X509_getm_notAfter(c.cert), dated ? f->to * 86400L : 86400L);
     X509_set_pubkey(c.cert, c.key);
     test_cert_extend(c.cert, NID_basic_constraints, f->authority ? "critical,CA:TRUE" : "CA:FALSE");
-    if (f->authority)
+    if (f->key_usage != NULL)
+        test_cert_extend(c.cert, NID_key_usage, f->key_usage);
+    else if (f->authority)
         test_cert_extend(c.cert, NID_key_usage, "critical,keyCertSign,cRLSign");
     if (f->usage != NULL)
         test_cert_extend(c.cert, NID_ext_key_usage, f->usage);

@@ -201,6 +201,13 @@ static void read_responder(struct tls_cert_facts *out, X509 *cert, struct arena 
     out->must_staple = X509_get_ext_by_NID(cert, NID_tlsfeature, -1) >= 0;
 }
 
+/* RFC 5280 §4.2.1.3. An extension that is damaged does not count: then it is not for servers. */
+static bool may_sign(X509 *cert)
+{
+    return (X509_get_extension_flags(cert) & EXFLAG_KUSAGE) == 0 ||
+           (X509_get_key_usage(cert) & X509v3_KU_DIGITAL_SIGNATURE) != 0;
+}
+
 static void read_facts(struct tls_cert_facts *out, X509 *cert, struct arena *arena)
 {
     *out = (struct tls_cert_facts){
@@ -214,6 +221,7 @@ static void read_facts(struct tls_cert_facts *out, X509 *cert, struct arena *are
         .authority = X509_check_ca(cert) > 0,
         .for_server = X509_check_purpose(cert, X509_PURPOSE_SSL_SERVER, 0) == 1,
         .for_client = X509_check_purpose(cert, X509_PURPOSE_SSL_CLIENT, 0) == 1,
+        .for_signatures = may_sign(cert),
     };
     read_strength(out, cert, arena);
     read_names(out, cert, arena);

@@ -35,6 +35,7 @@ struct tls_cert_facts {
     bool rare_key;               /* of a kind that ordinary clients do not know */
     bool weak_signature;         /* the same, such as SHA-1; never of a self-signed one */
     bool for_server, for_client; /* TLS servers and clients may show it */
+    bool for_signatures;         /* its key may sign handshakes: keyUsage is absent or says so */
 };
 
 struct tls_chain {

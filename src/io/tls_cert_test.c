@@ -161,6 +161,34 @@ static void chains_of_an_authority_of_our_own(void **state)
     test_cert_free(&root);
 }
 
+/* Purposes of OpenSSL take any of the three usages for a server. */
+static void a_key_that_may_not_sign(void **state)
+{
+    static const struct {
+        const char *usage;
+        bool signs;
+    } rows[] = {
+        { NULL, true },
+        { "critical,digitalSignature", true },
+        { "digitalSignature,keyEncipherment", true },
+        { "critical,keyAgreement", false },
+        { "keyEncipherment", false },
+        { "critical,keyCertSign", false },
+    };
+    struct tls_cert_facts facts;
+    struct why why;
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct test_cert one = test_cert_make(
+            &(struct test_cert_form){ .name = "leaf.test", .key_usage = rows[i].usage });
+        const struct test_cert *const all[] = { &one };
+        test_cert_write(other, all, 1);
+        assert_int_equal(tls_cert_read(&facts, other, arena, &why), OK);
+        assert_int_equal(facts.for_signatures, rows[i].signs);
+        test_cert_free(&one);
+    }
+}
+
 static void all_names_of_a_certificate_are_read(void **state)
 {
     enum { NAMES = 300 };
@@ -191,6 +219,7 @@ int main(void)
         cmocka_unit_test(files_that_are_not_whole_certificates),
         cmocka_unit_test(a_pipe_is_no_certificate),
         cmocka_unit_test(chains_of_an_authority_of_our_own),
+        cmocka_unit_test(a_key_that_may_not_sign),
         cmocka_unit_test(all_names_of_a_certificate_are_read),
     };
     return cmocka_run_group_tests_name("tls_cert", tests, set_up, tear_down);

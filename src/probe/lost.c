@@ -182,6 +182,16 @@ static void lost_heard(struct worker *w, void *arg, void *answer, const struct m
 static const char lost_unknown[] =
     "`musterctl s2s trace` says whether the partner can be reached; if so, look into its log.";
 
+/* Of a failure that is known. */
+static const char *lost_advice(const struct lost *l)
+{
+    ensure(l->at.stage != S2S_AT_NONE); /* else there is no reason, either */
+    const char *exact = s2s_stage_exact_advice(l->at.stage, slice_of(l->at.why));
+    if (exact != NULL)
+        return exact;
+    return l->at.stage == S2S_AT_CERTIFICATE ? l->advice : s2s_stage_advice(l->at.stage);
+}
+
 static void lost_tell(struct lost *l)
 {
     enum s2s_stage at = l->at.stage;
@@ -195,8 +205,7 @@ static void lost_tell(struct lost *l)
                                       .ours = true };
     else if (at != S2S_AT_NONE)
         lost = (struct outside_lost){ .stage = s2s_stage_name(at),
-                                      .advice = at == S2S_AT_CERTIFICATE ? l->advice
-                                                                         : s2s_stage_advice(at),
+                                      .advice = lost_advice(l),
                                       .why = slice_of(l->at.why),
                                       .ours = s2s_stage_is_ours(at) };
     l->told = true;

@@ -28,6 +28,12 @@ def name_of(domain):
         return x509.DNSName(domain)
 
 
+def key_usage_of(*allowed):
+    usages = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+              "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{usage: usage in allowed for usage in usages})
+
+
 class Authority:
     """It issues certificates into a folder: NAME.pem and NAME.key."""
 

@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_stage.h"
 #include "base/ensure.h"
 #include "gate/xstream.h"
+#include <string.h>
 
 const char *s2s_stage_name(enum s2s_stage stage)
 {
@@ -20,6 +21,11 @@ const char *s2s_stage_name(enum s2s_stage stage)
     };
     ensure(stage < S2S_STAGES);
     return names[stage];
+}
+
+static bool stage_says(slice why, const char *words)
+{
+    return why.len > 0 && memmem(why.ptr, why.len, words, strlen(words)) != NULL;
 }
 
 bool s2s_stage_is_ours(enum s2s_stage stage)
@@ -67,6 +73,19 @@ const char *s2s_stage_advice(enum s2s_stage stage)
             "more; it may not reach this server.",
     };
     return rows[stage] != NULL ? rows[stage] : "Look into the log of this server (area s2s).";
+}
+
+/* Without a cipher in common OpenSSL ends with the alert handshake_failure (RFC 8446 §6.2), and so
+ * it does if the key of its certificate may not sign. A client of its own says the second. */
+const char *s2s_stage_exact_advice(enum s2s_stage stage, slice why)
+{
+    if (stage == S2S_AT_TLS &&
+        (stage_says(why, "handshake failure") || stage_says(why, "bad ecc cert")))
+        return "The versions of TLS fit, and no cipher does. Often the certificate of the other "
+               "server is at fault: a keyUsage without digitalSignature leaves no cipher. Its "
+               "operator must look at that (`cert check` on a Muster). Else compare the lists of "
+               "ciphers: `musterctl tls list` shows ours.";
+    return NULL;
 }
 
 slice s2s_stage_words(enum s2s_stage stage, enum stanza_error error)

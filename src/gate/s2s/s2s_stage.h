@@ -31,6 +31,8 @@ const char *s2s_stage_name(enum s2s_stage stage);
 bool s2s_stage_is_ours(enum s2s_stage stage);
 /* Advice to an operator about a failure there, if no more is known. Static. */
 const char *s2s_stage_advice(enum s2s_stage stage);
+/* More exact advice, for what the failure says of itself. NULL: there is none. Static. */
+const char *s2s_stage_exact_advice(enum s2s_stage stage, slice why);
 /* What the sender of a stanza is told that failed there. It names no address, no setting and no
  * command: these are for operators. Static. */
 slice s2s_stage_words(enum s2s_stage stage, enum stanza_error error);

@@ -83,20 +83,22 @@ static void trace_link(void *arg, int connection, slice text)
     t->connection = -1;
 }
 
-static const char *trace_advice(const struct s2s_trace *t, enum s2s_stage stage)
+static const char *trace_advice(const struct s2s_trace *t, enum s2s_stage stage, slice why)
 {
     if (stage == S2S_AT_NONE || t->advice != NULL)
         return t->advice;
     if (t->accepted && (stage == S2S_AT_STREAM || stage == S2S_AT_NO_ANSWER))
         return "The other server has accepted our certificate, and then does not begin the stream "
                "for stanzas (RFC 6120 §6.4.6): ask its operator, its log says why.";
-    return s2s_demand_advice(t->want.remote, stage);
+    const char *exact = s2s_stage_exact_advice(stage, why);
+    return exact != NULL ? exact : s2s_demand_advice(t->want.remote, stage);
 }
 
 /* S2S_AT_NONE: it has reached the end. What has failed was told as a step. */
 static void trace_end_told(struct s2s_trace *t, enum s2s_stage stage, slice why)
 {
-    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t), trace_advice(t, stage) };
+    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t),
+                                 trace_advice(t, stage, why) };
     t->want.ended(t->want.arg, &end);
     trace_free(t);
 }
