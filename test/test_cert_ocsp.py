@@ -1,6 +1,7 @@
 """OCSP: the answers of responders about the server's certificates, as handshakes show them.
 `openssl ocsp` is the responder, `openssl s_client` the client."""
 import datetime
+import json
 import re
 import socket
 import subprocess
@@ -146,6 +147,12 @@ def alarms(server):
     return {r["name"]: r for r in server.rows("alarm", "list")}
 
 
+def diagnosed(server):
+    """What `doctor` says of certificates."""
+    done = server.ctl_run("--config", server.file, "--json", "doctor")
+    return [r for r in json.loads(done.stdout)["rows"] if r["check"] == "certificates"]
+
+
 def test_a_good_answer_is_shown_on_all_ways(make_asking, authority):
     tls = authority.issue()
     authority.serve()
@@ -210,8 +217,13 @@ def test_a_revoked_certificate_is_an_alarm(make_asking, authority):
     assert alarms(server)["tls.ocsp"]["severity"] == "critical"
     told = "localhost: the certificate is revoked, as its OCSP responder says."
     assert told in server.ctl_run("cert", "check").stderr
+    assert server.rows("cert", "list")[0]["state"] == "is revoked, as its OCSP responder says"
+    found = [r["found"] for r in diagnosed(server)]
+    assert told[:-1] in found and "they can be used for the domains" not in found
     server.ctl("set", "ocsp.enabled", "off")  # nobody says so any more
     assert "revoked" not in server.ctl_run("cert", "check").stderr
+    assert server.rows("cert", "list")[0]["state"] == "ok"
+    assert "they can be used for the domains" in [r["found"] for r in diagnosed(server)]
 
 
 def test_an_answer_of_another_authority_is_refused(make_asking, authority):

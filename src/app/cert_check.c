@@ -224,8 +224,7 @@ static void cert_check_one(struct cert_check *c, size_t at)
     bool same = loaded->known && strcmp(loaded->facts.fingerprint, use.facts.fingerprint) == 0;
     if (same && c->revoked[at])
         buf_printf(&c->mistakes,
-                   "%s: the certificate is revoked, as its OCSP responder says. Get a new one: "
-                   "`cert csr`.\n",
+                   "%s: the certificate " CERT_OCSP_REVOKED ". Get a new one: `cert csr`.\n",
                    use.domains);
     cert_check_name_components(c, &use.facts);
     const struct tls_cert_facts *first = cert_first_end(&use.chain);

@@ -32,6 +32,7 @@ bool cert_ocsp_revoked(const char *fingerprint);
 /* ocsp.allow-local, and ocsp.check-every in seconds. Any thread. */
 bool cert_ocsp_allows_local(void);
 int64_t cert_ocsp_every_s(void);
+#define CERT_OCSP_REVOKED "is revoked, as its OCSP responder says"
 #define CERT_OCSP_MISSING                                                                          \
     "none can be had: ocsp.enabled is off, or it names no responder, or its issuer is not in the " \
     "file"

@@ -299,6 +299,8 @@ static void cert_watch_add_time(struct command_call *call, const char *key, int6
 static void cert_watch_add_use(struct command_call *call, const struct cert_use *use)
 {
     const char *names = "", *fault = cert_fault(use, now_s(), call->arena);
+    if (use->known && cert_ocsp_revoked(use->facts.fingerprint))
+        fault = CERT_OCSP_REVOKED;
     for (size_t i = 0; i < use->facts.name_count; i++)
         names = arena_printf(call->arena, "%s%s%s", names, i > 0 ? ", " : "", use->facts.name[i]);
     command_row(call);

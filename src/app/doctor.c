@@ -1,6 +1,9 @@
 #include "app/doctor.h"
 #include "admin/control_json.h"
 #include "admin/settings.h"
+#include "app/cert_ocsp.h"
+#include "app/cert_watch.h"
+#include "app/certs.h"
 #include "app/doctor_check.h"
 #include "app/doctor_net.h"
 #include "app/node_check.h"
@@ -30,6 +33,7 @@ struct doctor {
     struct node_file *file; /* NULL: it has mistakes */
     struct buf mistakes;
     struct doctor_net *net; /* NULL: DNS is not asked yet */
+    const char *revoked;    /* of struct doctor_look */
 };
 static struct doctor *doctor_now;  /* at the home of the duty; NULL: none runs */
 static atomic_bool doctor_stopped; /* also looked at by the helper thread */
@@ -67,9 +71,10 @@ static void doctor_read(struct work *work)
 {
     struct doctor *d = CONTAINER_OF(work, struct doctor, work);
     if (node_file_load(&d->file, node_file_own_path(), &d->mistakes) == OK)
-        doctor_check_all(
-            d->call, d->file,
-            &(struct doctor_look){ .place = DOCTOR_IN_SERVER, .stop = &doctor_stopped });
+        doctor_check_all(d->call, d->file,
+                         &(struct doctor_look){ .place = DOCTOR_IN_SERVER,
+                                                .revoked = d->revoked,
+                                                .stop = &doctor_stopped });
 }
 
 static void doctor_has_read(struct work *work)
@@ -98,6 +103,20 @@ static void doctor_has_read(struct work *work)
     doctor_over(d);
 }
 
+/* Of the certificates in use, as struct doctor_look has them. */
+static const char *doctor_revoked(struct arena *arena)
+{
+    const struct cert_uses *uses = cert_watch_uses();
+    const char *found = NULL;
+    for (size_t i = 0; uses != NULL && i < uses->count; i++) {
+        const struct cert_use *use = &uses->item[i];
+        if (use->known && cert_ocsp_revoked(use->facts.fingerprint))
+            found = arena_printf(arena, "%s%s%s", found != NULL ? found : "",
+                                 found != NULL ? ", " : "", use->domains);
+    }
+    return found;
+}
+
 static void doctor_run(struct command_call *call)
 {
     const struct worker *w = call->worker;
@@ -107,7 +126,8 @@ static void doctor_run(struct command_call *call)
     }
     struct doctor *d = arena_new(call->arena, struct doctor, 1);
     *d = (struct doctor){ .work = { .run = doctor_read, .done = doctor_has_read, .may_skip = true },
-                          .call = call };
+                          .call = call,
+                          .revoked = doctor_revoked(call->arena) };
     buf_init(&d->mistakes, CHECK_BYTES_MAX);
     if (work_submit(worker_work(w), worker_loop(w), &d->work) == OK)
         doctor_now = d;

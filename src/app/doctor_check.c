@@ -1,4 +1,5 @@
 #include "app/doctor_check.h"
+#include "app/cert_ocsp.h"
 #include "app/certs.h"
 #include "app/control_group.h"
 #include "app/node_check.h"
@@ -625,8 +626,16 @@ static void add_open_to_all(struct command_call *call, const struct node_file *f
     }
 }
 
+static void add_revoked(struct command_call *call, const char *domains)
+{
+    doctor_add(call, "certificates", DOCTOR_ERROR,
+               arena_printf(call->arena, "%s: the certificate " CERT_OCSP_REVOKED, domains),
+               "musterctl cert csr DOMAIN, then musterctl cert import DOMAIN --file FILE");
+}
+
+/* revoked: of struct doctor_look. */
 static void add_node_file(struct command_call *call, const struct doctor_facts *f,
-                          const struct node_file *file)
+                          const struct node_file *file, const char *revoked)
 {
     struct node_findings findings;
     struct cert_uses uses;
@@ -638,7 +647,9 @@ static void add_node_file(struct command_call *call, const struct doctor_facts *
         if (found->kind == NODE_CERT_CLOSED || found->kind == NODE_CERT_BAD)
             certificates = false;
     }
-    if (certificates)
+    if (revoked != NULL)
+        add_revoked(call, revoked);
+    else if (certificates)
         doctor_add(call, "certificates", DOCTOR_OK, "they can be used for the domains", "");
     certs_read(&uses, file, call->arena);
     add_self_signed(call, f, &uses);
@@ -719,7 +730,7 @@ void doctor_check_all(struct command_call *call, const struct node_file *file,
         doctor_add(call, c->name, finding.state, finding.found, finding.remedy);
     }
     add_open_to_all(call, file);
-    add_node_file(call, &facts, file);
+    add_node_file(call, &facts, file, look->revoked);
     if (doctor_answers(&facts))
         add_listeners(call, file);
     if (facts.in_server)

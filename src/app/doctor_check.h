@@ -63,6 +63,7 @@ struct doctor_look {
     enum doctor_place place;
     enum doctor_server server;
     const char *control;     /* the socket that was asked; of DOCTOR_SERVER_CLOSED */
+    const char *revoked;     /* domains whose certificate is: "a.test, b.test"; NULL: none known */
     const atomic_bool *stop; /* true: what takes long is given up, for the server ends; or NULL */
 };
 
