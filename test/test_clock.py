@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from muster import xml
+from muster import federation, xml
 
 MAM = "urn:xmpp:mam:2"
 DAY_US, HOUR_US = 86400 * 10**6, 3600 * 10**6
@@ -83,3 +83,21 @@ def test_queries_by_time_after_the_clock_was_wrong(make_server, disk, off):
         found = archived(client, start=-600, end=60)
         assert [text for text in found if text not in wrong] == right
         assert [t for t in archived(client, end=60) if t not in wrong] == right
+
+
+@pytest.mark.sqlite
+@pytest.mark.release
+def test_the_newest_results_of_tests_are_those_that_ended_last(make_server, disk):
+    """Not those of the time when the clock was ahead: with as many as are kept of them, each new
+    one would be deleted at once."""
+    server = make_server(disk=disk, s2s=True, settings=federation.settings())
+    disk.turn(wall_us=10 * DAY_US)
+    for _ in range(31):
+        server.ctl("pushtest", "--edge", "localhost")
+    disk.turn(wall_us=0)
+    for _ in range(3):
+        server.ctl_run("pushtest", "--edge", "localhost", "--service", "nowhere.test",
+                       "--node", "n")
+    results = [row["result"] for row in server.rows("test", "history", "pushtest")]
+    assert results == 3 * ["Failure"] + 27 * ["Success"]
+    assert server.rows("test", "history") == server.rows("test", "history", "pushtest")

@@ -196,6 +196,12 @@ static struct log_area log_tests = { .name = "tests" };
 
 /* The last results, and users. */
 
+/* The order in which tests ended; the clock may have been set back since. */
+#define NUMBERS(INTEGER)                                                                           \
+    "ALTER TABLE outside_test ADD COLUMN number " INTEGER " NOT NULL DEFAULT 0;"                   \
+    "UPDATE outside_test SET number = (SELECT COUNT(*) FROM outside_test AS o WHERE o.at_us <= "   \
+    "outside_test.at_us)"
+
 static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE outside_test(kind INTEGER NOT NULL, at_us INTEGER NOT NULL, target TEXT NOT "
@@ -206,26 +212,28 @@ static const struct store_migration migrations[] = {
       "TEXT NOT NULL, PRIMARY KEY(kind, at_us))" },
     { 2, "ALTER TABLE outside_test ADD COLUMN domain TEXT NOT NULL DEFAULT ''",
       "ALTER TABLE outside_test ADD COLUMN domain TEXT NOT NULL DEFAULT ''" },
+    { 3, NUMBERS("INTEGER"), NUMBERS("BIGINT") },
     { 0 },
 };
 static struct store_stmt result_put = {
     .name = "outside.put",
     .sql = "INSERT INTO outside_test(kind, at_us, target, failed, latency_us, error, diagnosis, "
-           "domain) VALUES($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+           "domain, number) VALUES($1, $2, $3, $4, $5, $6, $7, $8, (SELECT COALESCE(MAX(number), "
+           "0) + 1 FROM outside_test)) ON CONFLICT DO NOTHING",
     .params = "iitiittt",
     .cols = "",
 };
 static struct store_stmt result_trim = {
     .name = "outside.trim",
-    .sql = "DELETE FROM outside_test WHERE kind = $1 AND at_us <= (SELECT at_us FROM outside_test "
-           "WHERE kind = $1 ORDER BY at_us DESC LIMIT 1 OFFSET $2)",
+    .sql = "DELETE FROM outside_test WHERE kind = $1 AND number <= (SELECT number FROM "
+           "outside_test WHERE kind = $1 ORDER BY number DESC LIMIT 1 OFFSET $2)",
     .params = "ii",
     .cols = "",
 };
 static struct store_stmt result_list = {
     .name = "outside.list",
     .sql = "SELECT kind, at_us, target, failed, latency_us, error, diagnosis, domain FROM "
-           "outside_test WHERE $1 < 0 OR kind = $1 ORDER BY at_us DESC",
+           "outside_test WHERE $1 < 0 OR kind = $1 ORDER BY number DESC, at_us DESC",
     .params = "i",
     .cols = "iitiittt",
 };
