@@ -188,6 +188,18 @@ def test_a_responder_that_is_down(node, issuer):
     assert not offers(node, cert)
 
 
+def test_advice_where_nobody_says_it(make_server, issuer, node):
+    """A new certificate of the same authority would not help, nor would it to trust that."""
+    tls = {**issuer.issue(EVIL, EVIL), "trust": str(issuer.file)}
+    other = make_server(domains=[EVIL], s2s=True, tls=tls, settings=federation.settings())
+    federation.route(node, EVIL, other.s2s_port)
+    node.ctl("set", "tls.servers-revocation", "required")
+    done = node.ctl_run("s2s", "trace", EVIL)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "nobody says whether it is revoked" in said
+    assert "set tls.servers-revocation to asked here" in said and "cert-trust add" not in said
+
+
 def test_addresses_of_this_machine_are_not_asked(node, issuer, web):
     node.ctl("set", "ocsp.allow-local", "off")
     cert = issuer.make("evil", dns(EVIL), [responder(web.url), point(web.url)])

@@ -85,6 +85,11 @@ const char *s2s_stage_exact_advice(enum s2s_stage stage, slice why)
                "server is at fault: a keyUsage without digitalSignature leaves no cipher. Its "
                "operator must look at that (`cert check` on a Muster). Else compare the lists of "
                "ciphers: `musterctl tls list` shows ours.";
+    if (stage == S2S_AT_CERTIFICATE && stage_says(why, "nobody says whether it is revoked"))
+        return "tls.servers-revocation is required here. The authority of the certificate must "
+               "name an OCSP responder or a list, and this server must be able to reach it. If it "
+               "names none, the other operator needs a certificate of another authority, or set "
+               "tls.servers-revocation to asked here.";
     return NULL;
 }
 
