@@ -395,6 +395,27 @@ def test_from_a_request_to_its_certificate_in_use(make_server, tmp_path, authori
     assert shown(server) == leaf
 
 
+def test_clients_that_name_no_domain(make_server, tmp_path, authority):
+    """They get the certificate of the only domain; of several nobody knows which. One that is
+    damaged keeps no server from its start."""
+    one, two = make_server(), make_server(domains=["localhost", "b.test"])
+    for server in one, two:
+        before = shown(server, None)
+        leaf = authority.sign(csr(server, "localhost"))
+        server.ctl("cert", "import", "localhost", "--file",
+                   write(tmp_path, "new.pem", authority.chain(leaf)))
+        assert shown(server) == leaf
+        for _ in range(2):
+            assert shown(server, None) == (leaf if server == one else before)
+            server.restart()
+    (one.data / "certs" / "localhost.pem").write_text("damaged")
+    one.restart()
+    self_signed = shown(one, None)
+    assert self_signed != leaf and self_signed == shown(one)
+    one.ctl("cert", "del", "localhost")
+    assert shown(one, None) == self_signed
+
+
 def test_one_certificate_for_several_domains(make_server, tmp_path, authority):
     server = make_server(domains=["a.test", "bücher.test"])
     leaf = authority.sign(csr(server, "a.test", "bücher.test"))

@@ -175,6 +175,8 @@ enum err certs_load(struct tls_ctx **out, const struct node_file *f, enum certs_
                                  f->domains.count, why);
     if (e == OK)
         e = certs_load_pairs(out, f, &own, when, why);
+    if (e == OK && f->domains.count == 1)
+        tls_ctx_assume(*out, slice_of(f->domains.name[0]));
     arena_destroy(&arena);
     return e;
 }

@@ -35,10 +35,11 @@ struct tls_named {
 
 struct tls_ctx {
     _Atomic unsigned refs;
-    struct arena *arena;        /* of the names */
-    struct tls_entry *entries;  /* as they were given */
-    struct tls_entry **last;    /* where the next one goes */
-    struct tls_entry *fallback; /* the default one */
+    struct arena *arena;             /* of the names */
+    struct tls_entry *entries;       /* as they were given */
+    struct tls_entry **last;         /* where the next one goes */
+    struct tls_entry *fallback;      /* the default one */
+    const struct tls_entry *assumed; /* where no domain is named; NULL: the default one */
     struct map by_domain;
     struct map by_name; /* struct tls_named */
 };
@@ -376,6 +377,12 @@ enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size
     return e;
 }
 
+void tls_ctx_assume(struct tls_ctx *ctx, slice domain)
+{
+    ensure(ctx->fallback != NULL);
+    ctx->assumed = map_get(&ctx->by_domain, domain);
+}
+
 enum err tls_ctx_renew(struct tls_ctx **out, const struct tls_ctx *of, struct why *why)
 {
     struct tls_ctx *ctx = tls_ctx_new();
@@ -387,6 +394,8 @@ enum err tls_ctx_renew(struct tls_ctx **out, const struct tls_ctx *of, struct wh
         const struct tls_cert cert = { .domain = old->domain_len > 0 ? domain : NULL };
         e = add_entry(ctx, &cert, old->ssl[0], why);
     }
+    if (e == OK && of->assumed != NULL)
+        tls_ctx_assume(ctx, tls_entry_key(of->assumed));
     if (e == OK)
         *out = ctx;
     else
@@ -430,7 +439,8 @@ SSL_CTX *tls_ctx_for(const struct tls_ctx *ctx, slice domain, enum tls_protocol 
 
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol)
 {
-    SSL *ssl = SSL_new(first != NULL ? first : ctx->fallback->ssl[protocol]);
+    const struct tls_entry *e = ctx->assumed != NULL ? ctx->assumed : ctx->fallback;
+    SSL *ssl = SSL_new(first != NULL ? first : e->ssl[protocol]);
 
     ensure(ssl != NULL);
     SSL_set_app_data(ssl, (void *)(uintptr_t)&protocol_names[protocol]);

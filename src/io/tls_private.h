@@ -21,7 +21,7 @@ enum err tls_file_fail(struct why *why, enum err e, const char *path, const char
  * service, or else the default one. Lives as long as ctx. */
 SSL_CTX *tls_ctx_for(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol);
 /* Shows the certificate that the client names (SNI), else that of `first`, or if that is NULL the
- * default one. ctx must outlive the session. */
+ * one of tls_ctx_assume() or the default one. ctx must outlive the session. */
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol);
 
 /* tls_policy.c: makes a context take what is set, or should OpenSSL refuse that, the default.

@@ -216,6 +216,41 @@ static void test_the_certificate_that_names_a_domain(void **state)
     tls_ctx_unref(&ctx);
 }
 
+static bool session_shows(struct tls_ctx *ctx, int file)
+{
+    FILE *f = fopen(path[file], "r");
+    assert_non_null(f);
+    X509 *wanted = PEM_read_X509(f, NULL, NULL, NULL);
+    fclose(f);
+    SSL *ssl = tls_session_create(ctx, NULL, TLS_XMPP);
+    bool same = X509_cmp(SSL_get_certificate(ssl), wanted) == 0;
+    SSL_free(ssl);
+    X509_free(wanted);
+    return same;
+}
+
+/* The default one still is that of a name that no certificate has. */
+static void test_who_names_no_domain(void **state)
+{
+    static const char *const of_three[] = { "three.test" };
+    struct tls_cert certs[] = { { NULL, path[0], path[1] }, { "three.test", path[4], path[4] } };
+    struct tls_ctx *ctx = NULL, *renewed = NULL;
+    struct why why;
+    (void)state;
+    write_pair(of_three, 1, 4);
+    assert_int_equal(tls_ctx_create(&ctx, certs, 2, &why), OK);
+    assert_true(session_shows(ctx, 0));
+    tls_ctx_assume(ctx, SLICE("none.test"));
+    assert_true(session_shows(ctx, 0));
+    tls_ctx_assume(ctx, SLICE("three.test"));
+    assert_int_equal(tls_ctx_renew(&renewed, ctx, &why), OK);
+    assert_true(session_shows(ctx, 4) && session_shows(renewed, 4));
+    assert_true(shows(ctx, "none.test", 0) && shows(renewed, "none.test", 0));
+    tls_ctx_unref(&renewed);
+    tls_ctx_unref(&ctx);
+    unlink(path[4]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_one_certificate_a_domain),
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_the_certificate_that_names_a_domain),
+        cmocka_unit_test(test_who_names_no_domain),
     };
     return cmocka_run_group_tests_name("io/tls", tests, set_up, tear_down);
 }
