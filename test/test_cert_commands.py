@@ -457,8 +457,7 @@ BROKEN = {
     "names": ({"names": ["other.test"]}, "does not name localhost; it names other.test"),
     "usage": ({"usage": False}, "is not for servers"),
     "agreement": ({"key_usage": ["key_agreement"]}, "has a keyUsage without digitalSignature"),
-    "encipherment": ({"key_usage": ["key_encipherment"]},
-                     "Ask the issuer for one with it"),
+    "encipherment": ({"key_usage": ["key_encipherment"]}, "and all ECDHE ciphers need"),
     "sha1": ({"digest": hashes.SHA1()}, "found a weak signature"),
 }
 

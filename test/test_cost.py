@@ -14,8 +14,8 @@ pytestmark = pytest.mark.release
 
 @pytest.fixture
 def alice(make_server):
-    server = make_server("alice", settings={"c2s.byte-rate": "none", "c2s.stanza-rate": "none"},
-                         why="more than a client may send in the time")
+    server = make_server("alice", "bob", why="more than a client may send in the time",
+                         settings={"c2s.byte-rate": "none", "c2s.stanza-rate": "none"})
     alice = server.client("alice", "a")
     alice.server = server
     return alice
@@ -101,3 +101,16 @@ def test_many_groups_as_recipients(alice):
             for unit in ("<address type='to' jid='somebody.of.that.name.here@localhost'/>",
                          "<address type='to' uri='urn:muster:roster-group:all'/>")]
     bounded(alice, *both)
+
+
+def test_answers_behind_a_long_queue(alice):
+    """What a client answers is looked for in what it has not acknowledged."""
+    alice.enable_sm(resume="false")
+    alice.auto_ack = False
+    answers = "<iq type='result' id='i' to='bob@localhost/none'/>" * 500
+    first, bob = cost_ms(alice, answers), alice.server.client("bob", "b")
+    bob.raw(f"<message to='{alice}' type='headline'><body>x</body></message>" * 9000)
+    bob.raw(f"<message to='{alice}' type='headline' id='last'/>")
+    alice.expect("<message id='last'/>")
+    second = cost_ms(alice, answers)
+    assert second < FACTOR * first, f"{first:.1f} ms, and {second:.1f} ms"

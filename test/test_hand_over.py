@@ -242,3 +242,15 @@ def test_a_request_has_one_answer(make_server, answers, end):
         alice.expect_nothing("<iq id='q'/>")
     else:
         alice.expect(refused)
+
+
+@pytest.mark.parametrize("kind", ["type='bogus'", ""])
+def test_an_answer_that_is_refused_is_none(make_server, kind):
+    server = make_server("alice", "bob")
+    alice, bob = server.client("alice", "a"), silent(server, "b")
+    alice.send(f"<iq type='get' id='q' to='{bob}'><query xmlns='jabber:iq:version'/></iq>")
+    bob.expect(f"<iq type='get' id='q' from='{alice}'/>")
+    bob.raw(f"<iq {kind} id='q' to='{alice}'/>")
+    bob.ping()
+    bob.cut()
+    alice.expect("<iq type='error' id='q'/>")

@@ -181,6 +181,22 @@ def test_a_unit_that_is_slow_with_others_only_is_named(fuzzed):
     assert told[1].endswith("again: xml_any: a unit took more than 10 s")
 
 
+REPLAY = """#!/bin/sh
+echo "$*" >> {folder}/calls
+case $* in *-runs=0*) exit 70 ;; *-max_total_time*) exit {code} ;; esac
+"""
+
+
+@pytest.mark.parametrize("code, passed", [(0, True), (77, False)])
+def test_a_slow_unit_of_the_corpus_does_not_end_the_fuzzing(check, tmp_path, code, passed):
+    target = tmp_path / "xml_read_fuzz"
+    target.write_text(REPLAY.format(folder=tmp_path, code=code))
+    target.chmod(0o755)
+    done = check("any", more=f"PLAN=(any)\nstage_any() {{ fuzz_one {target}; }}")
+    assert "-max_total_time" in (tmp_path / "calls").read_text()
+    assert (done.returncode == 0) == passed, done.stdout
+
+
 def test_a_full_disk_is_told_before_anything_runs(check, tmp_path):
     done = check(more="free_kib() { echo 4096; }")
     assert done.returncode == 2 and done.stdout == ""

@@ -124,41 +124,48 @@ stage_build-fuzz() { make_quiet -j2 -k fuzz-build; }
 # all that is left of it there. A unit that took too long, but not when it runs alone, is named only.
 UNIT_SECONDS=10
 TIMED_OUT=70 # the exit code of libFuzzer for that
+# Runs the target, and what took too long once more by itself. Leaves what it found in $found.
+fuzz_run() { # TARGET ARGUMENT...
+    local code=0
+    "$@" "${options[@]}" "${inputs[@]}" || code=$?
+    [ "$code" -eq "$TIMED_OUT" ] || return "$code"
+    "$1" -timeout="$UNIT_SECONDS" "$found" || return
+    echo "@again $name: a unit took more than $UNIT_SECONDS s"
+}
+# Prints what was found, as small as some seconds make it.
+fuzz_tell() { # TARGET
+    [ -f "$found" ] || return 0
+    timeout "$((6 * UNIT_SECONDS))" "$1" -minimize_crash=1 -max_total_time="$UNIT_SECONDS" -timeout="$UNIT_SECONDS" \
+        -exact_artifact_path="$found.small" "$found" > /dev/null 2>&1
+    [ -s "$found.small" ] || cp "$found" "$found.small"
+    base64 -w 100 "$found.small" | sed 's/^/@input /'
+}
 fuzz_one() { # TARGET
-    local name code=0 found options=(-timeout="$UNIT_SECONDS" -rss_limit_mb=2048) corpora=()
+    local name found options inputs failed=0
     name=$(basename "$1" _fuzz)
     found=$LOGS/$name-found
     rm -f "$found" "$found.small"
-    options+=(-exact_artifact_path="$found")
-    corpora=("$LOGS/corpus/$name")
-    mkdir -p "${corpora[0]}"
-    if [ -d "fuzz/corpus/$name" ]; then
-        corpora+=("fuzz/corpus/$name")
-        "$1" -runs=0 "${options[@]}" "fuzz/corpus/$name" || code=$?
-    fi
+    options=(-timeout="$UNIT_SECONDS" -rss_limit_mb=2048 -exact_artifact_path="$found")
+    inputs=("fuzz/corpus/$name")
+    [ ! -d "${inputs[0]}" ] || fuzz_run "$1" -runs=0 || failed=1
     [ -f "fuzz/dict/${name%%_*}.dict" ] && options+=(-dict="fuzz/dict/${name%%_*}.dict")
-    [ "$code" -ne 0 ] ||
-        "$1" -max_total_time="$FUZZ_SECONDS" -print_final_stats=1 "${options[@]}" "${corpora[@]}" || code=$?
-    if [ "$code" -eq "$TIMED_OUT" ] && "$1" -timeout="$UNIT_SECONDS" "$found"; then
-        echo "@again $name: a unit took more than $UNIT_SECONDS s"
-        code=0
-    fi
-    if [ "$code" -eq 0 ]; then
+    [ -d "${inputs[0]}" ] || inputs=()
+    inputs=("$LOGS/corpus/$name" "${inputs[@]}")
+    mkdir -p "${inputs[0]}"
+    [ "$failed" -ne 0 ] || fuzz_run "$1" -max_total_time="$FUZZ_SECONDS" -print_final_stats=1 || failed=1
+    if [ "$failed" -eq 0 ]; then
         echo "@passed $name"
-        return
+    else
+        echo "@failed $name"
+        fuzz_tell "$1"
     fi
-    echo "@failed $name"
-    [ -f "$found" ] || return 1
-    "$1" -minimize_crash=1 -max_total_time="$UNIT_SECONDS" -exact_artifact_path="$found.small" "$found" > /dev/null 2>&1
-    [ -s "$found.small" ] || cp "$found" "$found.small"
-    base64 -w 100 "$found.small" | sed 's/^/@input /'
-    return 1
+    return "$failed"
 }
 
 stage_fuzz() {
     local target failed=0
     export LOGS FUZZ_SECONDS UNIT_SECONDS TIMED_OUT
-    export -f fuzz_one
+    export -f fuzz_one fuzz_run fuzz_tell
     make_quiet -k fuzz-build || failed=1
     # shellcheck disable=SC2016 # expanded by the inner shell
     find src -name '*_fuzz.c' | sort | sed 's|^src/\(.*\)\.c$|build/fuzz/\1|' |

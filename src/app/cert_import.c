@@ -145,10 +145,7 @@ static enum err import_check_leaf(const struct cert_import *in, const struct tls
     use.missing = cert_missing(f, in->domain, in->domain_count, in->arena);
     const char *fault = cert_fault(&use, now, in->arena);
     if (fault != NULL)
-        return import_fail(
-            why, in,
-            arena_printf(in->arena, "the certificate %s%s", fault,
-                         f->for_signatures ? "" : ". Ask the issuer for one with it"));
+        return import_fail(why, in, arena_printf(in->arena, "the certificate %s", fault));
     if (f->weak_key || f->rare_key || f->weak_signature)
         return import_fail(why, in,
                            arena_printf(in->arena,

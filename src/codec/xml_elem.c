@@ -433,6 +433,13 @@ static uint8_t *inherited_place(struct inherited *all, slice prefix)
     return &all->place[at];
 }
 
+static void inherited_use(struct inherited *all, slice prefix)
+{
+    uint8_t number = prefix.len > 0 ? *inherited_place(all, prefix) : 0;
+    if (number > 0)
+        all->list[number - 1].used = true;
+}
+
 /* Whatever stands before a ':' may be one, also in a value or in text: to declare it does no harm,
  * and a QName there needs it. One walk, as many may be declared around a long text. */
 static void inherited_mark(struct inherited *all, slice text)
@@ -442,9 +449,11 @@ static void inherited_mark(struct inherited *all, slice text)
         const char *from = p;
         while (from > last && (xml_is(from[-1], XML_NAME) || xml_high(from[-1])))
             from--;
-        uint8_t number = from < p ? *inherited_place(all, between(from, p)) : 0;
-        if (number > 0)
-            all->list[number - 1].used = true;
+        const char *word = p; /* in text, the name may begin behind one of these */
+        while (word > from && word[-1] != '-' && word[-1] != '.' && !xml_high(word[-1]))
+            word--;
+        inherited_use(all, between(from, p));
+        inherited_use(all, between(word, p));
     }
 }
 

@@ -225,6 +225,17 @@ static void extracts_self_contained_text(void **state)
     assert_true(elem_next(&e, &e));
     elem_extract(&e, &out);
     assert_text(buf_slice(&out), "<f xmlns='urn:d'/>");
+    static const char *const names[] = { "p:x", "1 -p:x", "a.p:x", "\u201cp:x\u201d", "字p:x" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char text[96];
+        snprintf(text, sizeof text, "<m xmlns:p='urn:p'><a>%s</a></m>", names[i]);
+        m = parse(text);
+        buf_clear(&out);
+        assert_true(elem_first(&m, &e));
+        elem_extract(&e, &out);
+        assert_true(
+            slice_starts(buf_slice(&out), SLICE("<a xmlns='jabber:client' xmlns:p='urn:p'>")));
+    }
     buf_clear(&out);
     e = parse("<body>x</body>");
     elem_extract(&e, &out);

@@ -270,7 +270,7 @@ static unsigned input_handle(struct session *s, struct stanza *st, struct origin
         s->spoke_us = loop_now_us(worker_loop(s->account->worker));
     if (session_input_to_server(s, st, o, &awaited))
         return awaited;
-    if (st->kind == STANZA_IQ && !stanza_is_request(st))
+    if (st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR))
         session_queue_answered(s, st);
     if (st->kind != STANZA_IQ)
         st = session_input_without_claims(s->account->worker, st);

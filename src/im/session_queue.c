@@ -355,8 +355,9 @@ static bool session_queue_is_blocked(struct session *s, uint32_t i, const void *
 
 void session_queue_answered(struct session *s, const struct stanza *answer)
 {
-    for (uint32_t i = 0; i < s->queue_len - s->queue_unsent; i++) {
-        struct queued *q = session_queue_at(s, i);
+    uint32_t sent = s->queue_len - s->queue_unsent;
+    for (uint32_t i = sent; i > 0 && sent - i < ANSWERS_LOOK_BACK; i--) {
+        struct queued *q = session_queue_at(s, i - 1);
         if (stanza_is_request(q->st) && !q->answered &&
             slice_eq(stanza_id(q->st), stanza_id(answer)) &&
             slice_eq(stanza_from(q->st), stanza_to(answer))) {

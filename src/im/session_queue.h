@@ -35,7 +35,9 @@ bool session_claim(struct session *s);
 void session_unclaim(struct worker *w, uint64_t session);
 
 /* The client answers a request. If it has not acknowledged that, the end of the session brings no
- * second answer, an error (RFC 6120 §8.2.3). */
+ * second answer, an error (RFC 6120 §8.2.3): for a request among the last ANSWERS_LOOK_BACK stanzas
+ * that were sent, since each answer looks through them. */
+enum { ANSWERS_LOOK_BACK = 256 };
 void session_queue_answered(struct session *s, const struct stanza *answer);
 
 /* What stage BLOCK says may be another now: drops what was not sent yet of those whom the owner has

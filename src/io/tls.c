@@ -136,7 +136,7 @@ static const struct tls_entry *tls_find(const struct tls_ctx *ctx, const struct 
 }
 
 /* RFC 6066 §3. A name that no certificate has gets the certificate of the stream's domain, if that
- * is known, or the default one: the client decides about it. */
+ * is known, or that of a client that names none: the client decides about it. */
 static int choose_certificate(SSL *ssl, int *alert, void *arg)
 {
     const struct tls_ctx *ctx = arg;

@@ -18,8 +18,9 @@ struct tls_cert {
  * certificate, E_EXISTS: two certificates for one domain. */
 NODISCARD enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
                                   struct why *why);
-/* Who names no domain, as with direct TLS and without SNI, gets the certificate of this one, if
- * there is one, and not the default one. `domain` is in lower case. Before the first session. */
+/* Who names no domain, as with direct TLS and without SNI, or by SNI one that no certificate has,
+ * gets the certificate of this one, if there is one, and not the default one. `domain` is in lower
+ * case. Before the first session. */
 void tls_ctx_assume(struct tls_ctx *ctx, slice domain);
 /* The same certificates and keys with the policies of now (io/tls_policy.h). Reads no file.
  * E_INTERNAL: OpenSSL does not share one of them. */

@@ -229,7 +229,7 @@ static bool session_shows(struct tls_ctx *ctx, int file)
     return same;
 }
 
-/* The default one still is that of a name that no certificate has. */
+/* The default one still is that of a stream to a domain that has none. */
 static void test_who_names_no_domain(void **state)
 {
     static const char *const of_three[] = { "three.test" };
