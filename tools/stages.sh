@@ -180,7 +180,7 @@ stage_fuzz() {
 # A part of the suite runs on two nodes, too, each client on the one that is not its account's home.
 # What cannot run so, and why, is in test/muster/nodes.py.
 ON_TWO_NODES=(
-    test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,offline,adhoc,bind,component,hand_over}.py
+    test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,mam_search,offline,adhoc,bind,component,hand_over}.py
     test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
     test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors,trace_message}.py
     test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
@@ -229,7 +229,7 @@ stage_promises() { make_quiet all && run_pytest release test/test_promises.py; }
 # What is stored, on the other database: MUSTER_DATABASE chooses it for any run of the tests.
 stage_e2e-postgresql() {
     make_quiet all && MUSTER_DATABASE=postgresql MUSTER_TOGETHER=20 run_pytest release -m "not slow" \
-        test/test_{together,health,mam,mam_retention,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers,rename}.py &&
+        test/test_{together,health,mam,mam_search,mam_retention,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers,rename}.py &&
         MUSTER_DATABASE=postgresql run_pytest release test/test_api.py -k "pages or begin_to_end or etag or audit_log" &&
         MUSTER_DATABASE=postgresql run_pytest release test/test_promises.py -k on_postgresql
 }
