@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/map.h"
 #include "base/utf8.h"
 #include "codec/xml_char.h"
 #include <stdatomic.h>
@@ -166,9 +167,9 @@ static slice xml_elem_resolve(const struct elem *e, slice prefix)
     return e->outer.len > 0 ? declaration_in(e->outer, prefix) : (slice){ NULL, 0 };
 }
 
-/* What is declared around elements, remembered: thousands of them may stand below hundreds of
- * attributes, which would be read again for each. An entry is of one text that is walked, by one
- * thread, and of one parent in it. */
+/* A memory of namespaces that are declared around elements. Thousands of elements may stand below
+ * hundreds of attributes, which would be read again for each. An entry belongs to one walk of one
+ * text by one thread, and to one parent in it. */
 enum { KNOWN_BITS = 9, KNOWN_TRIES = 4, KNOWN = (1 << KNOWN_BITS) + KNOWN_TRIES - 1 };
 struct known_ns {
     uint64_t walk;
@@ -187,8 +188,8 @@ static uint64_t next_walk(void)
     return ++last;
 }
 
-/* Where the entry is, or is to be. */
-static struct known_ns *ns_place(const struct elem *parent, slice prefix)
+/* The same as xml_elem_resolve() of the parent. */
+static slice resolve_around(const struct elem *parent, slice prefix)
 {
     const char *at = parent->whole.ptr;
     uint64_t hash = (hash_keyed(prefix) ^ (uintptr_t)at) * 0x9e3779b97f4a7c15;
@@ -197,19 +198,10 @@ static struct known_ns *ns_place(const struct elem *parent, slice prefix)
         if (k->walk != parent->walk)
             free = k;
         else if (k->parent == at && slice_eq(k->prefix, prefix))
-            return k;
+            return k->ns_uri;
     }
-    return free;
-}
-
-/* The same as xml_elem_resolve() of the parent. */
-static slice resolve_around(const struct elem *parent, slice prefix)
-{
-    struct known_ns *k = ns_place(parent, prefix);
-    if (k->walk != parent->walk || k->parent != parent->whole.ptr || !slice_eq(k->prefix, prefix))
-        *k = (struct known_ns){ parent->walk, parent->whole.ptr, prefix,
-                                xml_elem_resolve(parent, prefix) };
-    return k->ns_uri;
+    *free = (struct known_ns){ parent->walk, at, prefix, xml_elem_resolve(parent, prefix) };
+    return free->ns_uri;
 }
 
 static slice namespace_of(const struct elem *e, slice prefix)
@@ -408,41 +400,29 @@ static void write_declaration(struct buf *out, slice prefix, slice raw)
 }
 
 /* Declarations around an element, found by their prefixes. */
-enum { INHERITED_MAX = 64, INHERITED_PLACES = 256 };
 struct inherited {
+    slice prefix, value;
+    bool used;
+};
+enum { INHERITED_MAX = 64 };
+struct inheritance {
+    struct inherited list[INHERITED_MAX];
     unsigned count;
-    struct {
-        slice prefix, value;
-        bool used;
-    } list[INHERITED_MAX];
-    uint8_t place[INHERITED_PLACES]; /* one more than the place in the list; 0: none */
+    struct map by_prefix;
 };
 
-static void inherited_clear(struct inherited *all)
-{
-    all->count = 0;
-    memset(all->place, 0, sizeof all->place);
-}
+static slice inherited_key(const void *item) { return ((const struct inherited *)item)->prefix; }
 
-/* Where the prefix is, or would be: at most a quarter of the places are taken. */
-static uint8_t *inherited_place(struct inherited *all, slice prefix)
+static void inherited_use(struct inheritance *all, slice prefix)
 {
-    size_t at = hash_keyed(prefix) % INHERITED_PLACES;
-    while (all->place[at] != 0 && !slice_eq(all->list[all->place[at] - 1].prefix, prefix))
-        at = (at + 1) % INHERITED_PLACES;
-    return &all->place[at];
-}
-
-static void inherited_use(struct inherited *all, slice prefix)
-{
-    uint8_t number = prefix.len > 0 ? *inherited_place(all, prefix) : 0;
-    if (number > 0)
-        all->list[number - 1].used = true;
+    struct inherited *i = map_get(&all->by_prefix, prefix);
+    if (i != NULL)
+        i->used = true;
 }
 
 /* Whatever stands before a ':' may be one, also in a value or in text: to declare it does no harm,
  * and a QName there needs it. One walk, as many may be declared around a long text. */
-static void inherited_mark(struct inherited *all, slice text)
+static void inherited_mark(struct inheritance *all, slice text)
 {
     const char *end = xml_elem_end_of(text), *last = text.ptr;
     for (const char *p = text.ptr; (p = xml_elem_find(p, end, ':')) != NULL; last = ++p) {
@@ -458,7 +438,7 @@ static void inherited_mark(struct inherited *all, slice text)
 }
 
 /* Writes those that `e` uses, and that no nearer one hides. */
-static void inherited_write(struct inherited *all, const struct elem *e, struct buf *out)
+static void inherited_write(struct inheritance *all, const struct elem *e, struct buf *out)
 {
     if (all->count > 0)
         inherited_mark(all, e->whole);
@@ -467,23 +447,22 @@ static void inherited_write(struct inherited *all, const struct elem *e, struct 
         if (all->list[i].used && xml_elem_resolve(e, prefix).ptr == value.ptr)
             write_declaration(out, prefix, value);
     }
-    inherited_clear(all);
+    all->count = 0;
+    map_fini(&all->by_prefix);
+    map_init(&all->by_prefix, inherited_key);
 }
 
-static void inherited_add(struct inherited *all, const struct elem *e, slice attrs, struct buf *out)
+static void inherited_add(struct inheritance *all, const struct elem *e, slice attrs,
+                          struct buf *out)
 {
     struct attr attr;
     slice prefix;
     for (const char *p = attrs.ptr; xml_elem_take_attr(&p, xml_elem_end_of(attrs), &attr);) {
-        if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
+        if (!is_declaration(attr.name, &prefix) || prefix.len == 0 ||
+            map_get(&all->by_prefix, prefix) != NULL) /* a nearer one hides it */
             continue;
-        uint8_t *place = inherited_place(all, prefix);
-        if (*place != 0) /* a nearer one hides it */
-            continue;
-        all->list[all->count].prefix = prefix;
-        all->list[all->count].value = attr.value;
-        all->list[all->count].used = false;
-        *place = (uint8_t)++all->count;
+        all->list[all->count] = (struct inherited){ prefix, attr.value, false };
+        map_put(&all->by_prefix, &all->list[all->count++]);
         if (all->count == INHERITED_MAX)
             inherited_write(all, e, out);
     }
@@ -495,8 +474,9 @@ void elem_extract(const struct elem *e, struct buf *out)
     buf_add(out, between(e->whole.ptr, insert));
     if (own_declaration(e, SLICE("")).ptr == NULL)
         write_declaration(out, SLICE(""), e->ns);
-    struct inherited all;
-    inherited_clear(&all);
+    struct inheritance all;
+    all.count = 0;
+    map_init(&all.by_prefix, inherited_key);
     const struct elem *up = e;
     while (up->parent != NULL) {
         up = up->parent;
@@ -505,5 +485,6 @@ void elem_extract(const struct elem *e, struct buf *out)
     if (up->outer.len > 0)
         inherited_add(&all, e, up->outer, out);
     inherited_write(&all, e, out);
+    map_fini(&all.by_prefix);
     buf_add(out, between(insert, xml_elem_end_of(e->whole)));
 }

@@ -118,7 +118,7 @@ static void resolves_in_a_row(void **state)
     assert_int_equal(i, 6);
 }
 
-/* What was resolved in one text says nothing of the next one in the same place. */
+/* A namespace of one text is not taken for the next text at the same address. */
 static void forgets_what_was_there(void **state)
 {
     (void)state;
