@@ -1,5 +1,5 @@
 /* s2s_out_private: the memory of a stream of ours to another server, for the files that it is made
- * of: gate/s2s/s2s_out.c, s2s_out_ends.c, s2s_out_sm.c and s2s_share.c there. */
+ * of: s2s_out.c, s2s_out_ends.c, s2s_out_sm.c and s2s_share.c. */
 #pragma once
 #include "gate/s2s/s2s_asked.h"
 #include "gate/s2s/s2s_out.h"
