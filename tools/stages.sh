@@ -141,17 +141,19 @@ fuzz_tell() { # TARGET
     base64 -w 100 "$found.small" | sed 's/^/@input /'
 }
 fuzz_one() { # TARGET
-    local name found options inputs failed=0
+    local name found seeds options inputs=() failed=0
     name=$(basename "$1" _fuzz)
     found=$LOGS/$name-found
+    seeds=fuzz/corpus/$name
     rm -f "$found" "$found.small"
     options=(-timeout="$UNIT_SECONDS" -rss_limit_mb=2048 -exact_artifact_path="$found")
-    inputs=("fuzz/corpus/$name")
-    [ ! -d "${inputs[0]}" ] || fuzz_run "$1" -runs=0 || failed=1
+    if [ -d "$seeds" ]; then
+        inputs=("$seeds")
+        fuzz_run "$1" -runs=0 || failed=1
+    fi
     [ -f "fuzz/dict/${name%%_*}.dict" ] && options+=(-dict="fuzz/dict/${name%%_*}.dict")
-    [ -d "${inputs[0]}" ] || inputs=()
-    inputs=("$LOGS/corpus/$name" "${inputs[@]}")
-    mkdir -p "${inputs[0]}"
+    mkdir -p "$LOGS/corpus/$name"
+    inputs=("$LOGS/corpus/$name" "${inputs[@]}") # what is new goes into the first one
     [ "$failed" -ne 0 ] || fuzz_run "$1" -max_total_time="$FUZZ_SECONDS" -print_final_stats=1 || failed=1
     if [ "$failed" -eq 0 ]; then
         echo "@passed $name"
