@@ -22,7 +22,7 @@ def alice(make_server):
 
 
 def used_ms(server):
-    """Of all its threads so far."""
+    """Of the threads that it has. cpu_seconds() goes in steps of 10 ms."""
     tasks = pathlib.Path(f"/proc/{server.process.pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
 
@@ -39,9 +39,12 @@ def cost_ms(client, text):
     return min(costs)
 
 
-def bounded(client, plain, hostile):
-    first, second = cost_ms(client, plain), cost_ms(client, hostile)
-    assert second < FACTOR * first + MORE_MS, f"{first:.1f} ms, and {second:.1f} ms"
+def assert_bounded(plain_ms, hostile_ms, more_ms=MORE_MS):
+    assert hostile_ms < FACTOR * plain_ms + more_ms, f"{plain_ms:.1f} and {hostile_ms:.1f} ms"
+
+
+def compare(client, plain, hostile):
+    assert_bounded(cost_ms(client, plain), cost_ms(client, hostile))
 
 
 def filled(unit, size):
@@ -56,21 +59,21 @@ def pubsub(children, around="", on=""):
 def test_children_below_many_attributes(alice, unit):
     around = "".join(f" xmlns:n{i}='u'" for i in range(40)) + " xmlns:p='p' xmlns:q='q'"
     on = "".join(f" n{i}='u'" for i in range(60))
-    bounded(alice, pubsub(filled("<a/>", 120_000)), pubsub(filled(unit, 120_000), around, on))
+    compare(alice, pubsub(filled("<a/>", 120_000)), pubsub(filled(unit, 120_000), around, on))
 
 
 def test_a_payload_below_many_prefixes(alice):
     """None is used; each ends like the text."""
     around = "".join(f" xmlns:b{i:03}{'a' * 240}='u'" for i in range(40))
     item = f"<publish node='n'><item id='i'><e xmlns='u'>{'a' * 60_000}</e></item></publish>"
-    bounded(alice, pubsub(item), pubsub(item, around))
+    compare(alice, pubsub(item), pubsub(item, around))
 
 
 @pytest.mark.parametrize("part", ["{}@localhost", "{}", "x@localhost/{}"])
 def test_addresses_of_characters_with_rules(alice, part):
     """A katakana middle dot is allowed if there is any kana (RFC 5892 A.7)."""
     texts = ["x" * 990, "・" * 329 + "カ"]
-    bounded(alice, *("".join(f"<presence to='{part.format(text)}' type='unavailable'/>"
+    compare(alice, *("".join(f"<presence to='{part.format(text)}' type='unavailable'/>"
                              for _ in range(60)) for text in texts))
 
 
@@ -90,8 +93,7 @@ def test_rules_for_groups(alice):
     first = cost_ms(alice, said)
     alice.result("set", f"<query xmlns='{PRIVACY}'><list name='l'>{items}</list></query>")
     alice.result("set", f"<query xmlns='{PRIVACY}'><active name='l'/></query>")
-    second = cost_ms(alice, said)
-    assert second < FACTOR * first + MORE_MS, f"{first:.1f} ms, and {second:.1f} ms"
+    assert_bounded(first, cost_ms(alice, said))
 
 
 def test_many_groups_as_recipients(alice):
@@ -100,7 +102,7 @@ def test_many_groups_as_recipients(alice):
             f"{filled(unit, 25_000)}</addresses></message>"
             for unit in ("<address type='to' jid='somebody.of.that.name.here@localhost'/>",
                          "<address type='to' uri='urn:muster:roster-group:all'/>")]
-    bounded(alice, *both)
+    compare(alice, *both)
 
 
 def test_answers_behind_a_long_queue(alice):
@@ -112,5 +114,4 @@ def test_answers_behind_a_long_queue(alice):
     bob.raw(f"<message to='{alice}' type='headline'><body>x</body></message>" * 9000)
     bob.raw(f"<message to='{alice}' type='headline' id='last'/>")
     alice.expect("<message id='last'/>")
-    second = cost_ms(alice, answers)
-    assert second < FACTOR * first, f"{first:.1f} ms, and {second:.1f} ms"
+    assert_bounded(first, cost_ms(alice, answers), more_ms=0)
