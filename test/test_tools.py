@@ -140,6 +140,52 @@ def test_pytest_that_ends_early_again_fails_and_says_why(suite, tmp_path):
     assert done.stdout.splitlines()[-1].endswith(" 1 failed")
 
 
+# A test program as far as ./check sees it: fails the first time, and then does what it is told to.
+UNIT = """#!/bin/sh
+echo "[ RUN      ] test_of_time"
+if [ -e {folder}/ran ]; then {then}; fi
+touch {folder}/ran
+echo "{first}"
+echo "[  ERROR   ] --- 0x4 != 0x3"
+echo "[  FAILED  ] test_of_time"
+echo "[  PASSED  ] 1 test(s)."
+echo "[  FAILED  ] 1 test(s), listed below:"
+echo "[  FAILED  ] test_of_time"
+exit 1
+"""
+
+
+@pytest.fixture
+def unit(check, tmp_path):
+    def run(first="", then='echo "[  PASSED  ] 2 test(s)."; exit 0'):
+        program = tmp_path / "programs/time_test"
+        program.parent.mkdir()
+        program.write_text(UNIT.format(folder=tmp_path, first=first, then=then))
+        program.chmod(0o755)
+        return check("any", more="PLAN=(any)\nmake_quiet() { :; }\n"
+                     "tests_of() { echo programs/time_test; }\n"
+                     f"stage_any() {{ cd {tmp_path} && run_units none; }}")
+    return run
+
+
+def test_a_unit_test_that_failed_once_is_run_again_and_named(unit):
+    done = unit()
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout.splitlines()
+    assert told[-1] == "2 passed, 0 failed"
+    assert told[1] == "    failed, and passed when run again: time_test: test_of_time"
+
+
+@pytest.mark.parametrize("first, then", [
+    ("", ":"), ("", "kill -9 $$"), ("WARNING: ThreadSanitizer: data race", "exit 0"),
+    ("x.c:1:2: runtime error: index 4 out of bounds", "exit 0")])
+def test_a_unit_test_that_fails_for_a_reason_stays_failed(unit, first, then):
+    done = unit(first, then)
+    assert done.returncode == 1 and "run again" not in done.stdout, done.stdout
+    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+    assert "    [  ERROR   ] --- 0x4 != 0x3" in done.stdout.splitlines()
+
+
 # What libFuzzer does as far as ./check sees it: leaves what it found, and says by its code why.
 FUZZER = """#!/bin/sh
 echo "$*" >> {folder}/calls

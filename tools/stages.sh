@@ -48,6 +48,27 @@ unit_one() { # TEST LOG
     return 1
 }
 
+# Programs in which an assertion failed run once more, one after the other (see AGAIN_MAX). What a
+# sanitizer found, a crash and a test that does not end stay failed.
+FAILED_TEST='^\[  FAILED  \] \([a-z]\w*\)$'
+units_again() { # FOLDER OF LOGS, TEST...
+    local logs=$1 test log names missed=()
+    shift
+    for test in "$@"; do
+        log=$logs/${test//\//.}
+        if grep -qE '^@failed|Sanitizer|runtime error:' "$log"; then return 1; fi
+        if grep -q "$FAILED_TEST" "$log"; then missed+=("$test"); fi
+    done
+    [ "${#missed[@]}" -gt 0 ] && [ "${#missed[@]}" -le "$AGAIN_MAX" ] || return 1
+    for test in "${missed[@]}"; do
+        log=$logs/${test//\//.}
+        names=$(sed -n "s/$FAILED_TEST/\1/p" "$log" | sort -u | tr '\n' ' ')
+        unit_one "$test" "$TMPDIR/again" || return 1
+        mv "$TMPDIR/again" "$log"
+        echo "@again ${test##*/}: ${names% }" >> "$log"
+    done
+}
+
 # Runs each test program, two at a time, as some of them wait, and that which waits longest (for
 # databases that do not answer) first; one that crashes does not stop the others.
 run_units() { # MODE FOLDER...
@@ -59,7 +80,8 @@ run_units() { # MODE FOLDER...
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
     printf '%s\n' "${tests[@]}" | sed '/pgsql_test$/!s/^/~/' | LC_ALL=C sort | tr -d '~' |
-        xargs -P 2 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" || failed=1
+        xargs -P 2 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" ||
+        units_again "$logs" "${tests[@]}" || failed=1
     cat "$logs"/*
     return "$failed"
 }
@@ -275,7 +297,7 @@ explain() { # LOG
     local lines=10 found=$LOGS/found.$$
     grep -m 1 -o 'No space left on device' "$1"
     grep -hE -e '^@failed|^@anew|^\[  FAILED  \] [^0-9]|^(FAILED|ERROR) |: (fatal )?error:|: message:|^make: \*\*\*' \
-        -e '^ensure failed|^SUMMARY: ' "$1" > "$found"
+        -e '^ensure failed|^SUMMARY: |^\[  ERROR   \]' "$1" > "$found"
     if [ -s "$found" ]; then
         head -n "$lines" "$found"
         [ "$(wc -l < "$found")" -le "$lines" ] || echo "... and $(($(wc -l < "$found") - lines)) more"

@@ -480,7 +480,9 @@ static void test_stalled_until_done(void **state)
     loop_destroy(&loop);
 }
 
-/* While the disk does not answer, memory is bounded: what would go beyond is refused at once. */
+/* While the disk does not answer, memory is bounded: what would go beyond is refused at once. The
+ * writer gives a locked database up after 2 s, which makes room: so nothing slow is between the
+ * first batch that waits and the one that is refused. */
 static void test_queue_limit(void **state)
 {
     enum { BATCHES = 20, BYTES = 15 << 20 };
@@ -489,14 +491,17 @@ static void test_queue_limit(void **state)
     struct store *s = fix_store();
     struct loop *loop = loop_create(0);
     struct late_answer a = { 0 };
+    struct store_batch *batches[BATCHES];
     char *large = mem_zalloc(BYTES);
+    for (int i = 0; i < BATCHES; i++) {
+        batches[i] = store_write(s, 1);
+        STORE_ADD(batches[i], &note_new, 1, SV_I(i), SV_T(SLICE("n")),
+                  SV_T(((slice){ large, BYTES })));
+    }
     assert_int_equal(sqlite3_open(fix_path, &other), SQLITE_OK);
     assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    for (int i = 0; i < BATCHES; i++) {
-        struct store_batch *b = store_write(s, 1);
-        STORE_ADD(b, &note_new, 1, SV_I(i), SV_T(SLICE("n")), SV_T(((slice){ large, BYTES })));
-        store_submit(b, loop, 0, i == BATCHES - 1 ? note_answer : NULL, &a);
-    }
+    for (int i = 0; i < BATCHES; i++)
+        store_submit(batches[i], loop, 0, i == BATCHES - 1 ? note_answer : NULL, &a);
     loop_run(loop);
     assert_int_equal(a.calls, 1);
     assert_int_equal(a.result, STORE_DOWN);
