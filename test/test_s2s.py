@@ -528,7 +528,8 @@ def test_what_waits_is_bounded(node):
 
 def assert_overflow(node, limit, count):
     """Operators see it wherever they look."""
-    node.wait_log(f"event=s2s.overflow domain={OTHER} local={ONE} .*setting={limit}")
+    node.wait_log(f"event=s2s.overflow domain={OTHER} local={ONE} .*setting={limit} refused=1 ")
+    assert node.log().count("event=s2s.overflow") == 1
     row, = node.rows("s2s", "list")
     assert limit in row["why"] or "refused" in row["why"], row
     assert f"; {count} found no room" in str(node.rows("s2s", "show", OTHER))

@@ -116,6 +116,8 @@ struct partner {
     bool ping_open;    /* its answer is to come; it may come from inside */
     const struct partner_limit *full; /* the last stanza found no room by that; NULL: it did */
     uint64_t overflows;               /* those that did not */
+    uint64_t overflows_told;          /* ... of which the log has told */
+    uint64_t overflow_told_us;        /* loop time of when it last did; 0: never */
     uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
     uint32_t uncertified_version; /* s2s_tls_version() of that certificate */

@@ -55,6 +55,23 @@ bool partner_room_keeps(struct partner *p, const struct s2s_sent *s)
     return false;
 }
 
+/* A flood is refused stanza by stanza, and one line each would hide all else of the log. */
+static void partner_room_tell(struct partner *p, const struct stanza *st)
+{
+    enum { AGAIN_US = 60 * 1000 * 1000 };
+    uint64_t now_us = loop_now_us(partner_loop(p));
+    if (p->overflow_told_us != 0 && now_us - p->overflow_told_us < AGAIN_US)
+        return;
+    log_warn(&log_s2s, LOG_EV("s2s.overflow"), LOG_S("domain", jid_split(stanza_to(st)).domain),
+             LOG_S("local", jid_split(stanza_from(st)).domain),
+             LOG_I("queue", p->actor.inbox_stanzas), LOG_C("setting", p->full->setting->name),
+             LOG_I("refused", p->overflows - p->overflows_told),
+             LOG_C("hint", "its server takes them too slowly or not at all; senders get an error: "
+                           "`s2s show` shows the stream"));
+    p->overflow_told_us = now_us;
+    p->overflows_told = p->overflows;
+}
+
 void partner_room_refuses(struct partner *p, const struct stanza *st)
 {
     ensure(p != NULL && st != NULL);
@@ -62,11 +79,7 @@ void partner_room_refuses(struct partner *p, const struct stanza *st)
         p->full = &bytes;
     p->overflows++;
     metric_add(&s2s_overflows, 1);
-    log_warn(&log_s2s, LOG_EV("s2s.overflow"), LOG_S("domain", jid_split(stanza_to(st)).domain),
-             LOG_S("local", jid_split(stanza_from(st)).domain),
-             LOG_I("queue", p->actor.inbox_stanzas), LOG_C("setting", p->full->setting->name),
-             LOG_C("hint", "its server takes them too slowly or not at all; senders get an error: "
-                           "`s2s show` shows the stream"));
+    partner_room_tell(p, st);
 }
 
 void partner_room_show(const struct partner *p, struct s2s_shown *out)
