@@ -103,15 +103,25 @@ static struct crowd *crowd_make(struct worker *w, slice room)
     return crowd;
 }
 
+/* Looked for among the rooms of the session and the sessions of the room at once: a session may be
+ * in thousands of rooms, and a room may have thousands of sessions, and the shorter list decides.
+ */
 static struct member *member_find(const struct crowd *crowd, const struct session *s)
 {
     struct list *rooms = s->state_of[session_slot];
+    uint32_t i = 0;
+    ensure_debug(crowd == NULL || crowd->count > 0);
     if (rooms == NULL || crowd == NULL)
         return NULL;
     LIST_EACH (it, rooms) {
         struct member *m = CONTAINER_OF(it, struct member, node);
         if (m->crowd == crowd)
             return m;
+        if (i == crowd->count)
+            return NULL;
+        if (crowd->member[i]->session == s)
+            return crowd->member[i];
+        i++;
     }
     return NULL;
 }
