@@ -1,6 +1,6 @@
 #include "app/docs.h"
 #include "admin/usage.h"
-#include "app/node_file.h"
+#include "app/node_keys.h"
 #include "base/alarm.h"
 #include "base/buf.h"
 #include "base/command.h"

@@ -1,7 +1,7 @@
 /* docs_man: the manual pages, from the same rows as docs/ (man(7)). */
 #include "admin/usage.h"
 #include "app/docs.h"
-#include "app/node_file.h"
+#include "app/node_keys.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"

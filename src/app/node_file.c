@@ -1,6 +1,6 @@
 #include "app/node_file.h"
-#include "app/docs.h"
 #include "app/node_found.h"
+#include "app/node_keys.h"
 #include "app/node_pairs.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -10,7 +10,6 @@
 #include "xmpp/jid.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,128 +19,20 @@ enum {
     FILE_BYTES_MAX = NODE_FILE_BYTES_MAX,
     /* No value is longer: a scalar is in the file, and domains are what their preparation makes. */
     SHOWN_BYTES_MAX = FILE_BYTES_MAX + NODE_DOMAINS_MAX * (JID_PART_MAX + 2),
-    LIST_MAX = 32,
-    SETTINGS_MAX = 512,
+    SECTION_KEYS_MAX = 32,
     ERRORS_MAX = 50,
     TEXT_BYTES_MAX = 1024,
     DOMAIN_BYTES_MAX = 255
 };
-
-enum key_type {
-    KEY_NAME,     /* letters, digits, hyphen; min to max bytes */
-    KEY_INT,      /* min to max */
-    KEY_WORKERS,  /* auto, or min to max */
-    KEY_CHOICE,   /* index into choices */
-    KEY_PATH,     /* made absolute */
-    KEY_DATABASE, /* sqlite, or a URL of PostgreSQL */
-    KEY_DOMAINS,  /* struct node_domains */
-    KEY_LISTEN,   /* struct node_listen_list */
-    KEY_CERTS,    /* struct node_certs */
-    KEY_SETTINGS, /* struct node_settings */
-};
-
-enum key_reload { KEY_RESTART, KEY_RELOAD };
-
-struct node_key {
-    const char *name;
-    enum key_type type;
-    enum key_reload reload; /* KEY_RELOAD: SIGHUP applies a change */
-    size_t offset;
-    int64_t min, max;
-    const char *const *choices;
-    const char *def; /* as it would be written; "": nothing; NULL: the key is required */
-    const char *doc;
-};
-
-static const char *const off_on[] = { "off", "on", NULL };
-static const char *const false_true[] = { "false", "true", NULL };
-static const char *const levels[] = { "error", "warn", "info", "debug", "trace", NULL };
-static const char *const formats[] = { "logfmt", "json", NULL };
-
-#define AT(member) offsetof(struct node_file, member)
-static const struct node_key keys[] = {
-    { "node", KEY_NAME, KEY_RESTART, AT(node), 1, 63, NULL, "muster",
-      "Name of this node, for logs and displays." },
-    { "node_id", KEY_INT, KEY_RESTART, AT(node_id), 1, 65535, NULL, "1",
-      "Number of this node, unique in the cluster." },
-    { "cluster_id", KEY_NAME, KEY_RESTART, AT(cluster_id), 1, 63, NULL, "standalone",
-      "Name of the cluster; the same on all its nodes." },
-    { "domains", KEY_DOMAINS, KEY_RESTART, AT(domains), 1, NODE_DOMAINS_MAX, NULL, NULL,
-      "The XMPP domains served here." },
-    { "data", KEY_PATH, KEY_RESTART, AT(data), 0, 0, NULL, "/var/lib/muster",
-      "Folder of the database and of keys. It is made if the folder above exists." },
-    { "database", KEY_DATABASE, KEY_RESTART, AT(database), 0, 0, NULL, "sqlite",
-      "Where everything is stored: `sqlite` is the file `muster.db` in the data folder, "
-      "`postgresql://USER@HOST1,HOST2:PORT/NAME` a database of PostgreSQL "
-      "([postgresql.md](postgresql.md)). A password may be in the URL, or better in `~/.pgpass`." },
-    { "control", KEY_PATH, KEY_RESTART, AT(control), 0, 0, NULL, "/run/muster/control.sock",
-      "Unix socket for `musterctl`. Users who can write to it can administer the server." },
-    { "workers", KEY_WORKERS, KEY_RESTART, AT(workers), 1, NODE_WORKERS_MAX, NULL, "auto",
-      "Worker threads; `auto` is one for each processor core." },
-    { "worker_pinning", KEY_CHOICE, KEY_RESTART, AT(worker_pinning), 0, 0, off_on, "off",
-      "Ties each worker to one processor core." },
-    { "listen.c2s", KEY_LISTEN, KEY_RESTART, AT(c2s), 0, LIST_MAX, NULL, "[::]:5222",
-      "Addresses for clients, with STARTTLS (RFC 6120). No default if `listen.c2s_tls` has "
-      "addresses in the file." },
-    { "listen.c2s_tls", KEY_LISTEN, KEY_RESTART, AT(c2s_tls), 0, LIST_MAX, NULL, "[::]:5223",
-      "Addresses for clients, with TLS from the first byte (XEP-0368). No default if `listen.c2s` "
-      "has addresses in the file." },
-    { "listen.s2s", KEY_LISTEN, KEY_RESTART, AT(s2s), 0, LIST_MAX, NULL, "",
-      "Addresses for other servers, with STARTTLS (RFC 6120); 5269 is the usual port. s2s.policy "
-      "says who may connect." },
-    { "listen.s2s_tls", KEY_LISTEN, KEY_RESTART, AT(s2s_tls), 0, LIST_MAX, NULL, "",
-      "Addresses for other servers, with TLS from the first byte (XEP-0368); 5270 is the usual "
-      "port." },
-    { "listen.component", KEY_LISTEN, KEY_RESTART, AT(component), 0, LIST_MAX, NULL, "",
-      "Addresses for external components (XEP-0114), in the clear: loopback or a private network. "
-      "`musterctl component add` names who may connect." },
-    { "listen.proxy65", KEY_LISTEN, KEY_RESTART, AT(proxy65), 0, LIST_MAX, NULL, "",
-      "Addresses of the proxy for file transfers between clients (XEP-0065), in the clear; 7777 is "
-      "the usual port." },
-    { "listen.http", KEY_LISTEN, KEY_RESTART, AT(http), 0, LIST_MAX, NULL, "",
-      "Addresses for HTTP without TLS: for reverse proxies, or on loopback." },
-    { "listen.https", KEY_LISTEN, KEY_RESTART, AT(https), 0, LIST_MAX, NULL, "",
-      "Addresses for HTTP with TLS." },
-    { "listen.bosh", KEY_LISTEN, KEY_RESTART, AT(bosh), 0, LIST_MAX, NULL, "",
-      "Addresses for BOSH only, without TLS; the usual port is 7335." },
-    { "listen.metrics", KEY_LISTEN, KEY_RESTART, AT(metrics), 0, LIST_MAX, NULL, "",
-      "Addresses where Prometheus reads `/metrics`, in the clear and without a login: loopback or "
-      "a "
-      "private network. Nothing else is served there." },
-    { "listen.http_admin", KEY_LISTEN, KEY_RESTART, AT(http_admin), 0, LIST_MAX, NULL, "",
-      "Addresses for operators, without TLS: the API, `/healthz`, `/readyz` and `/metrics`. For "
-      "loopback, or for a reverse proxy: api.tls-required. Nothing else is served there, and these "
-      "nowhere else." },
-    { "listen.https_admin", KEY_LISTEN, KEY_RESTART, AT(https_admin), 0, LIST_MAX, NULL, "",
-      "The same with TLS." },
-    { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
-      "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
-      "folder." },
-    { "tls.key", KEY_PATH, KEY_RELOAD, AT(key), 0, 0, NULL, "",
-      "Private key of the certificate, PEM." },
-    { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, NODE_DOMAINS_MAX, NULL, "",
-      "Certificates of single domains, chosen by the name the client asks for (SNI)." },
-    { "tls.trust", KEY_PATH, KEY_RESTART, AT(trust), 0, 0, NULL, "",
-      "Certificates of authorities, PEM, that are trusted to vouch for other servers, beside those "
-      "of `cert-trust add`. Without it: those that the system trusts." },
-    { "log.level", KEY_CHOICE, KEY_RELOAD, AT(log_level), 0, 0, levels, "info",
-      "The least important lines that are written to standard error." },
-    { "log.format", KEY_CHOICE, KEY_RELOAD, AT(log_format), 0, 0, formats, "logfmt",
-      "Format of a line: logfmt, or one JSON object." },
-    { "settings", KEY_SETTINGS, KEY_RELOAD, AT(settings), 0, SETTINGS_MAX, NULL, "",
-      "Settings by their full names. `musterctl set` cannot change settings that are set here." },
-};
-enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
-_Static_assert((int)KEY_COUNT <= (int)NODE_FILE_KEYS_MAX, "room for `shown`");
 
 struct loader {
     struct node_file *file;
     yaml_document_t *doc;
     struct buf *errors;
     unsigned error_count;
-    size_t seen_line[KEY_COUNT]; /* 0: not in the file */
-    size_t *setting_line;        /* of each of file->settings */
-    struct buf shown;            /* of the key being read */
+    size_t seen_line[NODE_FILE_KEYS_MAX]; /* 0: not in the file */
+    size_t *setting_line;                 /* of each of file->settings */
+    struct buf shown;                     /* of the key being read */
 };
 
 static void __attribute__((format(printf, 3, 4)))
@@ -180,56 +71,10 @@ static const char *found_node(struct arena *arena, const yaml_node_t *n)
     return is_null(n) ? "nothing" : node_found(arena, scalar(n));
 }
 
-static const char *choices_text(struct arena *arena, const char *const *choices)
-{
-    const char *text = choices[0];
-    for (size_t i = 1; choices[i] != NULL; i++)
-        text =
-            arena_printf(arena, "%s%s%s", text, choices[i + 1] == NULL ? " or " : ", ", choices[i]);
-    return text;
-}
-
-static const char *node_file_allowed_text(struct arena *arena, const struct node_key *k)
-{
-    switch (k->type) {
-    case KEY_NAME:
-        return arena_printf(arena, "%" PRId64 " to %" PRId64 " letters, digits and hyphens", k->min,
-                            k->max);
-    case KEY_INT:
-        return arena_printf(arena, "a number from %" PRId64 " to %" PRId64, k->min, k->max);
-    case KEY_WORKERS:
-        return arena_printf(arena, "auto, or a number from %" PRId64 " to %" PRId64, k->min,
-                            k->max);
-    case KEY_CHOICE:
-        return choices_text(arena, k->choices);
-    case KEY_PATH:
-        return "a path; a relative one counts from the folder of this file";
-    case KEY_DATABASE:
-        return "sqlite, or postgresql://USER@HOST/NAME";
-    case KEY_DOMAINS:
-        return arena_printf(arena,
-                            "a list of %" PRId64 " to %" PRId64
-                            " different domain names, such as [example.org]",
-                            k->min, k->max);
-    case KEY_LISTEN:
-        return arena_printf(arena,
-                            "a list of at most %" PRId64
-                            " items, such as [\"[::]:5222\"]: \"IP:PORT\" "
-                            "(an IPv6 address in []), or {address: \"IP:PORT\", proxy: true or "
-                            "false}",
-                            k->max);
-    case KEY_CERTS:
-        return "a section DOMAIN: {certificate: PATH, key: PATH} with names of `domains`";
-    case KEY_SETTINGS:
-        return "a section NAME: VALUE with names of settings";
-    }
-    return "";
-}
-
 static void wrong_value(struct loader *l, const struct node_key *k, size_t line, const char *found)
 {
     node_file_wrong(l, line, "key '%s': found %s, allowed %s", k->name, found,
-                    node_file_allowed_text(l->file->arena, k));
+                    node_key_allowed(l->file->arena, k));
 }
 
 static void wrong_node(struct loader *l, const struct node_key *k, const yaml_node_t *n)
@@ -463,6 +308,8 @@ static const struct inner_key cert_keys[] = {
     { 0 },
 };
 
+static const char *const false_true[] = { "false", "true", NULL };
+
 static const char *inner_allowed(const struct inner_key *k)
 {
     static const char *const texts[] = {
@@ -501,7 +348,7 @@ static void read_inner(struct loader *l, const char *path, const yaml_node_t *n,
                        const struct inner_key *rows, void *out)
 {
     unsigned seen = 0;
-    for (size_t i = 0; i < pair_count(n) && i < LIST_MAX; i++) {
+    for (size_t i = 0; i < pair_count(n) && i < SECTION_KEYS_MAX; i++) {
         slice name;
         if (!pair_name(l, n, i, path, &name))
             continue;
@@ -649,7 +496,7 @@ static void read_settings(struct loader *l, const struct node_key *k, const yaml
 
 static void read_key(struct loader *l, const struct node_key *k, const yaml_node_t *n)
 {
-    l->seen_line[k - keys] = node_file_line_of(n);
+    l->seen_line[k - node_keys] = node_file_line_of(n);
     buf_clear(&l->shown);
     switch (k->type) {
     case KEY_NAME:
@@ -673,37 +520,7 @@ static void read_key(struct loader *l, const struct node_key *k, const yaml_node
         read_settings(l, k, n);
         break;
     }
-    l->file->shown[k - keys] = slice_cstr(l->file->arena, buf_fit(&l->shown));
-}
-
-static const struct node_key *find_key(slice name)
-{
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        if (slice_is(name, keys[i].name))
-            return &keys[i];
-    }
-    return NULL;
-}
-
-/* The names directly below a section ("" is the top), for messages; NULL: there is none such. */
-static const char *names_below(struct arena *arena, const char *section)
-{
-    const char *text = NULL;
-    slice last = { 0 };
-    size_t skip = *section == '\0' ? 0 : strlen(section) + 1;
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        slice name = slice_of(keys[i].name), rest;
-        if (skip > 0 && (name.len <= skip || name.ptr[skip - 1] != '.' ||
-                         memcmp(name.ptr, section, skip - 1) != 0))
-            continue;
-        slice_cut(slice_from(name, skip), '.', &name, &rest);
-        if (slice_eq(name, last))
-            continue;
-        last = name;
-        text = text == NULL ? slice_cstr(arena, name)
-                            : arena_printf(arena, "%s, %.*s", text, SLICE_ARG(name));
-    }
-    return text;
+    l->file->shown[k - node_keys] = slice_cstr(l->file->arena, buf_fit(&l->shown));
 }
 
 /* A key of another section may have been meant, and at the top a section. */
@@ -712,25 +529,25 @@ static void unknown_key(struct loader *l, const char *section, slice full, size_
     struct similar similar;
     slice top, rest;
     similar_init(&similar, full);
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        similar_try(&similar, slice_of(keys[i].name));
-        if (*section == '\0' && slice_cut(slice_of(keys[i].name), '.', &top, &rest))
+    for (size_t i = 0; node_keys[i].name != NULL; i++) {
+        similar_try(&similar, slice_of(node_keys[i].name));
+        if (*section == '\0' && slice_cut(slice_of(node_keys[i].name), '.', &top, &rest))
             similar_try(&similar, top);
     }
     node_file_wrong(l, line, "key '%.*s': found an unknown key, allowed %s%s", SLICE_ARG(full),
-                    names_below(l->file->arena, section), similar_text(&similar).text);
+                    node_keys_below(l->file->arena, section), similar_text(&similar).text);
 }
 
-/* Recursion is bounded by the dots in the names of `keys`. */
+/* Recursion is bounded by the dots in the names of `node_keys`. */
 static void read_section(struct loader *l, const char *section, const yaml_node_t *n)
 {
     struct arena *arena = l->file->arena;
     if (is_null(n))
         return;
-    if (n->type != YAML_MAPPING_NODE || pair_count(n) > LIST_MAX) {
+    if (n->type != YAML_MAPPING_NODE || pair_count(n) > SECTION_KEYS_MAX) {
         node_file_wrong(l, node_file_line_of(n),
                         "key '%s': found %s, allowed a section with the keys %s", section,
-                        found_node(arena, n), names_below(arena, section));
+                        found_node(arena, n), node_keys_below(arena, section));
         return;
     }
     for (size_t i = 0; i < pair_count(n); i++) {
@@ -739,10 +556,10 @@ static void read_section(struct loader *l, const char *section, const yaml_node_
             continue;
         const char *full =
             arena_printf(arena, "%s%s%.*s", section, *section == '\0' ? "" : ".", SLICE_ARG(name));
-        const struct node_key *k = find_key(slice_of(full));
+        const struct node_key *k = node_key_find(slice_of(full));
         if (k != NULL)
             read_key(l, k, pair_value(l, n, i));
-        else if (*full != '\0' && names_below(arena, full) != NULL)
+        else if (*full != '\0' && node_keys_below(arena, full) != NULL)
             read_section(l, full, pair_value(l, n, i));
         else
             unknown_key(l, section, slice_of(full), node_file_line_of(pair_key(l, n, i)));
@@ -759,7 +576,7 @@ static void node_file_read_default(struct loader *l, const struct node_key *k)
     } else if (!parse_scalar(l, k, slice_of(k->def))) {
         node_file_wrong(l, 1, "key '%s': the default \"%s\" is not allowed", k->name, k->def);
     }
-    l->file->shown[k - keys] = k->def;
+    l->file->shown[k - node_keys] = k->def;
 }
 
 static const struct node_listen_list *listens_at(const struct loader *l, const struct node_key *k)
@@ -771,9 +588,9 @@ static const struct node_listen_list *listens_at(const struct loader *l, const s
  * say where those are wanted. */
 static bool is_listened_elsewhere(const struct loader *l, const struct node_key *k)
 {
-    for (size_t i = 0; k->type == KEY_LISTEN && i < KEY_COUNT; i++)
-        if (keys[i].type == KEY_LISTEN && *keys[i].def != '\0' && l->seen_line[i] > 0 &&
-            listens_at(l, &keys[i])->count > 0)
+    for (size_t i = 0; k->type == KEY_LISTEN && node_keys[i].name != NULL; i++)
+        if (node_keys[i].type == KEY_LISTEN && *node_keys[i].def != '\0' && l->seen_line[i] > 0 &&
+            listens_at(l, &node_keys[i])->count > 0)
             return true;
     return false;
 }
@@ -782,17 +599,17 @@ static bool is_listened_elsewhere(const struct loader *l, const struct node_key 
 static void node_file_check_whole(struct loader *l)
 {
     const struct node_file *f = l->file;
-    for (size_t i = 0; i < KEY_COUNT; i++) {
+    for (size_t i = 0; node_keys[i].name != NULL; i++) {
         if (l->seen_line[i] > 0)
             continue;
-        if (keys[i].def == NULL)
-            wrong_value(l, &keys[i], 1, "nothing");
-        else if (*keys[i].def != '\0' && !is_listened_elsewhere(l, &keys[i]))
-            node_file_read_default(l, &keys[i]);
+        if (node_keys[i].def == NULL)
+            wrong_value(l, &node_keys[i], 1, "nothing");
+        else if (*node_keys[i].def != '\0' && !is_listened_elsewhere(l, &node_keys[i]))
+            node_file_read_default(l, &node_keys[i]);
     }
-    const struct node_key *cert = find_key(SLICE("tls.certificate"));
-    const struct node_key *key = find_key(SLICE("tls.key"));
-    size_t cert_line = l->seen_line[cert - keys], key_line = l->seen_line[key - keys];
+    const struct node_key *cert = node_key_find(SLICE("tls.certificate"));
+    const struct node_key *key = node_key_find(SLICE("tls.key"));
+    size_t cert_line = l->seen_line[cert - node_keys], key_line = l->seen_line[key - node_keys];
     if ((cert_line > 0) != (key_line > 0))
         node_file_wrong(
             l, cert_line + key_line,
@@ -960,40 +777,10 @@ enum err node_file_control(const char *path, struct arena *arena, const char **c
 void node_file_restart_keys(const struct node_file *was, const struct node_file *now,
                             void (*found)(const char *key, void *arg), void *arg)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++) {
+    for (size_t i = 0; node_keys[i].name != NULL; i++) {
         const char *a = was->shown[i] != NULL ? was->shown[i] : "";
         const char *b = now->shown[i] != NULL ? now->shown[i] : "";
-        if (keys[i].reload == KEY_RESTART && strcmp(a, b) != 0)
-            found(keys[i].name, arg);
+        if (node_keys[i].reload == KEY_RESTART && strcmp(a, b) != 0)
+            found(node_keys[i].name, arg);
     }
-}
-
-void node_file_docs(struct buf *out)
-{
-    struct arena *arena = arena_create(0);
-    buf_lit(out, "| key | allowed | default | reload | meaning |\n|---|---|---|---|---|\n");
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        const struct node_key *k = &keys[i];
-        const char *def = k->def == NULL    ? "required"
-                          : *k->def == '\0' ? ""
-                                            : arena_printf(arena, "`%s`", k->def);
-        buf_printf(out, "| `%s` | %s | %s | %s | %s |\n", k->name, node_file_allowed_text(arena, k),
-                   def, k->reload == KEY_RELOAD ? "yes" : "restart", k->doc);
-    }
-    arena_destroy(&arena);
-}
-
-void node_file_man(struct buf *out)
-{
-    struct arena *arena = arena_create(0);
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        const struct node_key *k = &keys[i];
-        const char *def = k->def == NULL ? "required" : *k->def == '\0' ? "none" : k->def;
-        buf_printf(out, ".TP\n.B %s\n", k->name);
-        docs_man_text(out,
-                      slice_of(arena_printf(arena, "%s Allowed: %s. Default: %s.%s", k->doc,
-                                            node_file_allowed_text(arena, k), def,
-                                            k->reload == KEY_RELOAD ? "" : " Needs a restart.")));
-    }
-    arena_destroy(&arena);
 }

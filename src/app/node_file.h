@@ -1,8 +1,8 @@
 /* node_file: the YAML file with what a node needs to start (docs/config.md, first half). The keys
- * are rows of one table: loading, range checks, messages and documentation come from it.
+ * are rows of one table (app/node_keys.h): loading, range checks and messages come from it.
  *
  * A loaded file is immutable and owns its texts; a reload makes a new one. Bounds: 256 KiB a file,
- * 32 items a list, 64 domains, 512 settings, 50 reported errors. */
+ * 32 items a list, 32 keys a section, 64 domains, 512 settings, 50 reported errors. */
 #pragma once
 #include "admin/settings.h"
 #include "base/err.h"
@@ -84,7 +84,3 @@ NODISCARD enum err node_file_control(const char *path, struct arena *arena, cons
 /* The file that this server runs with: set before workers run. The caller keeps the text. */
 void node_file_set_own_path(const char *path);
 const char *node_file_own_path(void);
-/* The keys as a Markdown table. */
-void node_file_docs(struct buf *out);
-/* The same as paragraphs of a manual page. */
-void node_file_man(struct buf *out);

@@ -1,5 +1,6 @@
 #include "app/node_check.h"
 #include "app/node_file.h"
+#include "app/node_keys.h"
 #include "base/buf.h"
 #include <setjmp.h>
 #include <stdarg.h>
