@@ -3,6 +3,7 @@
 #include "admin/settings_change.h"
 #include "admin/settings_commands.h"
 #include "admin/settings_history.h"
+#include "admin/settings_history_read.h"
 #include "admin/settings_private.h"
 #include "admin/settings_restart.h"
 #include "admin/settings_statements.h"

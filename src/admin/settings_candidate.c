@@ -6,6 +6,7 @@
 #include "admin/settings_history.h"
 #include "admin/settings_impact.h"
 #include "admin/settings_private.h"
+#include "admin/settings_shown.h"
 #include "admin/settings_statements.h"
 #include "auth/seal.h"
 #include "base/arena.h"

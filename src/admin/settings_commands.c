@@ -5,6 +5,7 @@
 #include "admin/settings_impact.h"
 #include "admin/settings_private.h"
 #include "admin/settings_restart.h"
+#include "admin/settings_shown.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "home/command_run.h"

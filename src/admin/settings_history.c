@@ -4,6 +4,7 @@
 #include "admin/settings_change.h"
 #include "admin/settings_impact.h"
 #include "admin/settings_private.h"
+#include "admin/settings_shown.h"
 #include "admin/settings_statements.h"
 #include "auth/seal.h"
 #include "base/alarm.h"
@@ -18,7 +19,7 @@
 #include "ops/audit_command.h"
 #include <stdio.h>
 
-enum { RETRY_MS = 5000, LISTED_DEFAULT = 50, LISTED_MAX = 1000 };
+enum { RETRY_MS = 5000 };
 
 struct alarm settings_waiting_alarm = {
     .name = "settings.unconfirmed",
@@ -77,52 +78,6 @@ static void touch(const struct setting *s, int64_t version, int64_t at_us, slice
     *at = item;
 }
 
-const char *settings_who(slice actor, struct arena *tmp)
-{
-    slice via, rest, bare, resource;
-    if (!slice_cut(actor, ':', &via, &rest))
-        rest = actor;
-    return slice_cstr(tmp, slice_cut(rest, '/', &bare, &resource) ? bare : rest);
-}
-
-const char *settings_from(slice actor, struct arena *tmp)
-{
-    slice via, rest, bare, resource;
-    if (!slice_cut(actor, ':', &via, &rest))
-        return "server";
-    return slice_cut(rest, '/', &bare, &resource)
-               ? arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(via), SLICE_ARG(resource))
-               : slice_cstr(tmp, via);
-}
-
-static const char *stamp_text(int64_t us, struct arena *tmp)
-{
-    char stamp[CLOCK_STAMP_LEN];
-    clock_stamp(stamp, (uint64_t)us);
-    return arena_printf(tmp, "%s", stamp);
-}
-
-void settings_stamp(struct command_call *call, const char *key, int64_t us)
-{
-    command_text(call, key, slice_of(stamp_text(us, call->arena)));
-}
-
-slice settings_show(const struct setting *s, slice value, struct arena *tmp)
-{
-    char *text = arena_new(tmp, char, SETTING_BYTES_MAX);
-    int64_t number;
-    struct why why;
-    if (s != NULL && setting_is_secret(s))
-        return value.ptr == NULL ? SLICE("(default)") : SLICE(PARAM_SECRET_SHOWN);
-    if (value.ptr == NULL && s != NULL && s->general != NULL)
-        return SLICE("(as for all domains)");
-    if (value.ptr == NULL)
-        return SLICE("(default)");
-    if (s == NULL || setting_is_text(s) || param_check(&s->param, value, &number, &why) != OK)
-        return slice_dup(tmp, value);
-    return (slice){ text, param_format(&s->param, number, text, SETTING_BYTES_MAX) };
-}
-
 const char *settings_waiting(struct arena *tmp)
 {
     return waiting.version == 0
@@ -130,7 +85,7 @@ const char *settings_waiting(struct arena *tmp)
                : arena_printf(tmp,
                               "version %lld waits to be confirmed until %s: `config confirm` keeps "
                               "it, `config rollback` gives it up",
-                              (long long)waiting.version, stamp_text(waiting.by_us, tmp));
+                              (long long)waiting.version, settings_stamp_text(waiting.by_us, tmp));
 }
 
 static slice turn_actor(const struct settings_turn *t)
@@ -222,7 +177,7 @@ static void watch_waiting(struct worker *w)
     timer_set(worker_loop(w), &waiting_timer, (uint64_t)left / 1000);
     alarm_raise(&settings_waiting_alarm,
                 slice_of(arena_printf(tmp, "version %lld, until %s", (long long)waiting.version,
-                                      stamp_text(waiting.by_us, tmp))));
+                                      settings_stamp_text(waiting.by_us, tmp))));
     arena_destroy(&tmp);
 }
 
@@ -267,8 +222,27 @@ void settings_history_done(struct settings_turn *t)
     watch_waiting(settings_writer);
 }
 
-/* Whether a row of settings_compared is of a setting that has another value. */
-static bool history_differs(const struct store_batch *b, unsigned stmt, uint32_t row)
+int64_t settings_history_newest(void) { return last_version; }
+
+/* The versions are looked at last: what is deleted meanwhile is missing there, too. */
+struct store_batch *settings_history_since(int64_t version, int64_t to)
+{
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(version), SV_I(to));
+    STORE_ADD(b, &settings_version_gone, STORE_ANY_ROWS, SV_I(version));
+    return b;
+}
+
+bool settings_history_reaches(const struct store_batch *b, struct arena *tmp, const char **text)
+{
+    if (store_row_count(b, 1) == 0)
+        return true;
+    *text = arena_printf(tmp, "version %lld is no longer kept; the oldest is %lld",
+                         (long long)store_int(b, 1, 0, 0), (long long)store_int(b, 1, 0, 1));
+    return false;
+}
+
+bool settings_history_differs(const struct store_batch *b, unsigned stmt, uint32_t row)
 {
     slice was = store_text(b, stmt, row, 1), now = store_text(b, stmt, row, 2);
     return (was.ptr == NULL) != (now.ptr == NULL) || !slice_eq(was, now);
@@ -340,25 +314,6 @@ static void items_apply(struct settings_turn *t)
         settings_accept(t, settings_change, rollback_refuse);
 }
 
-/* Of a read by read_since(): whether all changes since its version are there. */
-static bool has_versions(const struct store_batch *b, struct arena *tmp, const char **text)
-{
-    if (store_row_count(b, 1) == 0)
-        return true;
-    *text = arena_printf(tmp, "version %lld is no longer kept; the oldest is %lld",
-                         (long long)store_int(b, 1, 0, 0), (long long)store_int(b, 1, 0, 1));
-    return false;
-}
-
-/* The versions are looked at last: what is deleted meanwhile is missing there, too. */
-static struct store_batch *read_since(int64_t version, int64_t to)
-{
-    struct store_batch *b = store_read(worker_store(settings_writer), 0);
-    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(version), SV_I(to));
-    STORE_ADD(b, &settings_version_gone, STORE_ANY_ROWS, SV_I(version));
-    return b;
-}
-
 static void items_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
@@ -370,14 +325,14 @@ static void items_read(void *arg, enum store_result result, const struct store_b
                                         err_text(err_of_store(result))));
         return;
     }
-    if (!has_versions(b, t->arena, &gone)) {
+    if (!settings_history_reaches(b, t->arena, &gone)) {
         settings_turn_fail(t, E_NOTFOUND, gone);
         return;
     }
     t->item = arena_new(t->arena, struct settings_item, rows + 1);
     t->away = arena_new(t->arena, struct settings_away, rows + 1);
     for (uint32_t i = 0; i < rows; i++) {
-        if (!history_differs(b, 0, i))
+        if (!settings_history_differs(b, 0, i))
             continue;
         struct settings_away stored = read_away(t, b, i);
         struct settings_item *item = &t->item[t->count];
@@ -396,7 +351,8 @@ static void items_read(void *arg, enum store_result result, const struct store_b
 
 static void read_back(struct settings_turn *t, int64_t version)
 {
-    store_submit(read_since(version, last_version), worker_loop(settings_writer), 0, items_read, t);
+    store_submit(settings_history_since(version, last_version), worker_loop(settings_writer), 0,
+                 items_read, t);
 }
 
 static void audit_rollback(int64_t version, slice before, slice after)
@@ -590,134 +546,6 @@ static void run_confirm(struct command_call *call)
     settings_turn_take(t);
 }
 
-/* Reading the history. */
-
-static void read_for(struct command_call *call, struct store_batch *b, store_done_fn *done)
-{
-    store_submit(b, worker_loop(call->worker), 0, done, call);
-}
-
-static bool read_failed(struct command_call *call, enum store_result result)
-{
-    if (result != STORE_OK)
-        command_fail_cause(call, err_of_store(result), "the history cannot be read");
-    return result != STORE_OK;
-}
-
-static void add_version(struct command_call *call, const struct store_batch *b, uint32_t i)
-{
-    slice actor = store_text(b, 0, i, 2);
-    command_row(call);
-    command_int(call, "version", store_int(b, 0, i, 0));
-    settings_stamp(call, "time", store_int(b, 0, i, 1));
-    command_text(call, "who", slice_of(settings_who(actor, call->arena)));
-    command_text(call, "from", slice_of(settings_from(actor, call->arena)));
-    command_text(call, "by", slice_dup(call->arena, store_text(b, 0, i, 3)));
-    command_int(call, "settings", store_int(b, 0, i, 7));
-    command_text(call, "state", slice_dup(call->arena, store_text(b, 0, i, 5)));
-    command_text(call, "comment", slice_dup(call->arena, store_text(b, 0, i, 4)));
-    if (slice_is(store_text(b, 0, i, 5), "waits"))
-        settings_stamp(call, "until", store_int(b, 0, i, 6));
-}
-
-static uint32_t history_limit(const struct command_call *call)
-{
-    return (uint32_t)command_number(call, "limit", LISTED_DEFAULT);
-}
-
-static void versions_listed(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct command_call *call = arg;
-    if (read_failed(call, result))
-        return;
-    uint32_t count = store_row_count(b, 0), limit = history_limit(call);
-    for (uint32_t i = 0; i < count && i < limit; i++)
-        add_version(call, b, i);
-    if (count > limit)
-        command_done_more_number(call, store_int(b, 0, limit - 1, 0));
-    else
-        command_done(call, "%s", "");
-}
-
-static void history_run(struct command_call *call)
-{
-    slice name = command_arg(call, "setting");
-    if (name.ptr != NULL && settings_named(call) == NULL)
-        return;
-    struct store_batch *b = store_read(worker_store(call->worker), 0);
-    STORE_ADD(b, &settings_listed, STORE_ANY_ROWS, SV_I(command_number(call, "after", INT64_MAX)),
-              SV_T(name.ptr != NULL ? name : SLICE("")), SV_I(history_limit(call) + 1));
-    read_for(call, b, versions_listed);
-}
-
-static void add_difference(struct command_call *call, const struct store_batch *b, unsigned stmt,
-                           uint32_t i)
-{
-    slice name = store_text(b, stmt, i, 0), was = store_text(b, stmt, i, 1),
-          now = store_text(b, stmt, i, 2);
-    const struct setting *s = setting_find(name);
-    if (!history_differs(b, stmt, i))
-        return;
-    command_row(call);
-    command_text(call, "setting", slice_dup(call->arena, name));
-    command_text(call, "before", settings_show(s, was, call->arena));
-    command_text(call, "after", settings_show(s, now, call->arena));
-}
-
-static void version_read(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct command_call *call = arg;
-    if (read_failed(call, result))
-        return;
-    if (store_row_count(b, 0) == 0) {
-        command_fail(call, E_NOTFOUND, "no such version; `config history` lists them");
-        return;
-    }
-    slice actor = store_text(b, 0, 0, 2), comment = store_text(b, 0, 0, 4);
-    for (uint32_t i = 0; i < store_row_count(b, 1); i++)
-        add_difference(call, b, 1, i);
-    command_done(
-        call, "%s, %s, by %s from %s%s%.*s", stamp_text(store_int(b, 0, 0, 1), call->arena),
-        slice_cstr(call->arena, store_text(b, 0, 0, 5)), settings_who(actor, call->arena),
-        settings_from(actor, call->arena), comment.len > 0 ? ": " : "", SLICE_ARG(comment));
-}
-
-static void run_version(struct command_call *call)
-{
-    struct store_batch *b = store_read(worker_store(call->worker), 0);
-    int64_t version = command_number(call, "version", 0);
-    STORE_ADD(b, &settings_version_read, STORE_ANY_ROWS, SV_I(version));
-    STORE_ADD(b, &settings_version_items, STORE_ANY_ROWS, SV_I(version));
-    read_for(call, b, version_read);
-}
-
-static void compare_read(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct command_call *call = arg;
-    const char *gone;
-    if (read_failed(call, result))
-        return;
-    if (!has_versions(b, call->arena, &gone)) {
-        command_fail(call, E_NOTFOUND, "%s", gone);
-        return;
-    }
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
-        add_difference(call, b, 0, i);
-    command_done(call, "%s", call->rows != NULL ? "" : "they are the same");
-}
-
-static void run_compare(struct command_call *call)
-{
-    int64_t from = command_number(call, "from", 0), to = command_number(call, "to", last_version);
-    if (from > to || to > last_version) {
-        command_fail(call, E_NOTFOUND,
-                     "found %lld to %lld; the last version is %lld, and the older one is first",
-                     (long long)from, (long long)to, (long long)last_version);
-        return;
-    }
-    read_for(call, read_since(from, to), compare_read);
-}
-
 /* At start, before workers run. What was not confirmed in time has its old values before anything
  * reads them. */
 
@@ -848,102 +676,6 @@ void settings_history_stop(void) { timer_cancel(&waiting_timer); }
 
 /* The rows. */
 
-static const struct command_column difference_columns[] = {
-    { .name = "setting", .doc = "its name" },
-    { .name = "before",
-      .doc = "its value before, as it is stored; of a secret only that it is set" },
-    { .name = "after", .doc = "its value after" },
-    { 0 }
-};
-struct command settings_history_command = {
-    .name = "config history",
-    .rest = "GET /settings/history",
-    .effect = COMMAND_READS,
-    .area = "settings",
-    .args = (const struct command_arg[]){ { .name = "setting",
-                                            .kind = ARG_OPTIONAL,
-                                            .refers = REFERS_SETTING,
-                                            .doc = "only changes of this setting" },
-                                          { .name = "after",
-                                            .kind = ARG_OPTION,
-                                            .type = PARAM_INT,
-                                            .min = 1,
-                                            .max = PARAM_NONE,
-                                            .doc = "begin after this version: those before it" },
-                                          { .name = "limit",
-                                            .kind = ARG_OPTION,
-                                            .type = PARAM_INT,
-                                            .def = LISTED_DEFAULT,
-                                            .min = 1,
-                                            .max = LISTED_MAX,
-                                            .doc = "how many at most" },
-                                          { 0 } },
-    .runs_at = COMMAND_DUTY,
-    .duty = DUTY_SETTINGS,
-    .run = history_run,
-    .doc = "Lists changes of settings, newest first: each is a version of the configuration. "
-           "What the node file fixes is not among them.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "version", .type = PARAM_INT, .doc = "its number" },
-            { .name = "time", .type = PARAM_STAMP, .doc = "when it was applied" },
-            { .name = "who", .doc = "who did it" },
-            { .name = "from",
-              .doc = "from where: control for musterctl, xmpp/RESOURCE for a client" },
-            { .name = "by",
-              .doc =
-                  "how: set, reset, apply or rollback; by the server: unconfirmed, or deletion of "
-                  "an account" },
-            { .name = "settings", .type = PARAM_INT, .doc = "how many settings it changed" },
-            { .name = "state", .doc = "applied, waits, confirmed or rolled back" },
-            { .name = "comment", .doc = "what its author says" },
-            { .name = "until",
-              .type = PARAM_STAMP,
-              .wide = true,
-              .optional = true,
-              .doc = "when one that waits is rolled back, unless it is confirmed" },
-            { 0 } },
-};
-struct command settings_version_command = {
-    .name = "config version",
-    .rest = "GET /settings/history/{version}",
-    .effect = COMMAND_READS,
-    .area = "settings",
-    .args = (const struct command_arg[]){ { .name = "version",
-                                            .kind = ARG_POSITIONAL,
-                                            .type = PARAM_INT,
-                                            .min = 1,
-                                            .max = PARAM_NONE,
-                                            .doc = "its number in the history" },
-                                          { 0 } },
-    .runs_at = COMMAND_DUTY,
-    .duty = DUTY_SETTINGS,
-    .run = run_version,
-    .doc = "Shows what one version changed: each setting before and after.",
-    .columns = difference_columns,
-};
-struct command settings_compare_command = {
-    .name = "config compare",
-    .rest = "GET /settings/history/{from}/differences",
-    .effect = COMMAND_READS,
-    .area = "settings",
-    .args = (const struct command_arg[]){ { .name = "from",
-                                            .kind = ARG_POSITIONAL,
-                                            .type = PARAM_INT,
-                                            .max = PARAM_NONE,
-                                            .doc = "the older version; 0: before the first" },
-                                          { .name = "to",
-                                            .kind = ARG_OPTIONAL,
-                                            .type = PARAM_INT,
-                                            .max = PARAM_NONE,
-                                            .doc = "the newer one; without it: the last" },
-                                          { 0 } },
-    .runs_at = COMMAND_DUTY,
-    .duty = DUTY_SETTINGS,
-    .run = run_compare,
-    .doc = "Compares two versions: the settings whose values differ.",
-    .columns = difference_columns,
-};
 struct command settings_rollback_command = {
     .name = "config rollback",
     .rest = "POST /settings/rollback",

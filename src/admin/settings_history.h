@@ -22,15 +22,18 @@ const struct setting *settings_of_all(slice name);
 void settings_history_done(struct settings_turn *t); /* it is committed */
 /* A version waits to be confirmed: a sentence; NULL: none does. */
 const char *settings_waiting(struct arena *tmp);
+int64_t settings_history_newest(void); /* the last version; 0: none */
+/* A read of settings_compared: what has changed since a version, up to another. Behind it is what
+ * settings_history_reaches() looks at. */
+struct store_batch *settings_history_since(int64_t version, int64_t to);
+/* Of such a read: whether all changes since its version are there; false: `text` says why not. */
+bool settings_history_reaches(const struct store_batch *b, struct arena *tmp, const char **text);
+/* Whether a row of settings_compared or settings_version_items is of a setting that has another
+ * value. */
+bool settings_history_differs(const struct store_batch *b, unsigned stmt, uint32_t row);
 NODISCARD enum err settings_history_load(struct store *store, struct why *why);
 void settings_history_names(struct store *store);
 void settings_history_start(struct worker *w);
 void settings_history_stop(void);
-/* A value of the table as an operator reads it; ptr NULL: the default. */
-slice settings_show(const struct setting *s, slice value, struct arena *tmp);
-const char *settings_who(slice actor, struct arena *tmp);  /* "root", "alice@example.org" */
-const char *settings_from(slice actor, struct arena *tmp); /* "control", "xmpp/phone" */
-void settings_stamp(struct command_call *call, const char *key, int64_t us);
 extern struct setting settings_history_max;
-extern struct command settings_history_command, settings_version_command, settings_compare_command,
-    settings_rollback_command, settings_confirm_command;
+extern struct command settings_rollback_command, settings_confirm_command;
