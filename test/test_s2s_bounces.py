@@ -192,15 +192,30 @@ def test_a_full_mailbox_takes_it(away):
     assert errors(away.client("alice"), 5) == ids(5)
 
 
-def test_a_sender_who_is_not_there_any_more_is_not_told(away):
-    leave(away.client("carol"))
+def test_a_sender_who_is_deleted_is_not_told(away):
     leave(away.client("alice"))
-    away.ctl("user", "disable", f"carol@{HOME}")
     away.ctl("user", "del", f"alice@{HOME}")
     give_up(away)
     until_given_up(away)
     away.add_user("alice", domain=HOME)
     assert errors(away.client("alice"), 0) == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_sender_who_is_disabled_is_told_when_it_is_enabled(away, restart):
+    leave(away.client("carol"), 2)
+    away.ctl("user", "disable", f"carol@{HOME}")
+    if restart:
+        away.restart()
+    give_up(away)
+    until_given_up(away)
+    if restart:
+        away.restart()
+    away.ctl("user", "enable", f"carol@{HOME}")
+    carol = away.client("carol")
+    assert errors(carol, 2) == ids(2)
+    carol.close()
+    assert errors(away.client("carol"), 0) == []
 
 
 def test_what_is_not_stored_is_not_told_later(away):

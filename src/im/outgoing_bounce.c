@@ -37,8 +37,8 @@ struct bounce {
     bool unshown;
     uint64_t counted; /* im/outgoing_count.h */
     struct account
-        *account;        /* pinned, and the write is one of its `storing`; NULL: nobody is told */
-    uint64_t archive_id; /* of the error */
+        *account;        /* pinned, and the write is one of its `storing`; NULL: not in memory */
+    uint64_t archive_id; /* of the error; 0: nobody is told */
 };
 
 static slice bounce_domain(const struct bounce *b)
@@ -127,7 +127,8 @@ static void bounce_add(const struct bounce *b, struct store_batch *batch)
     struct buf text;
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, b->error);
-    mailbox_weigh(b->account, b->archive_id, text.len);
+    if (b->account != NULL)
+        mailbox_weigh(b->account, b->archive_id, text.len);
     archive_add(batch, &(struct archive_message){ .at_us = loop_wall_us(worker_loop(b->worker)),
                                                   .rcpt = b->sender,
                                                   .rcpt_entry = b->archive_id,
@@ -148,6 +149,12 @@ static void bounce_in_own_name(struct bounce *b)
     b->error = stanza_readdress(b->first, own, stanza_to(b->first));
 }
 
+/* It is disabled, so its mailbox is not in memory: when it is enabled again, it has the error. */
+static bool bounce_sender_may_return(const struct bounce *b, const struct account *a)
+{
+    return a->disabled && !a->removing && (a->id == 0 || a->id == b->sender);
+}
+
 static void bounce_account(struct account *a, enum err e, void *arg)
 {
     struct bounce *b = arg;
@@ -160,10 +167,12 @@ static void bounce_account(struct account *a, enum err e, void *arg)
         if (stage_since(a, b->error) == SINCE_BLOCKED)
             bounce_in_own_name(b);
         bounce_open(b, a);
+    } else if (bounce_sender_may_return(b, a)) {
+        b->archive_id = mailbox_mint(a);
     }
     struct store_batch *batch = store_write(worker_store(b->worker), (uint64_t)b->sender);
     (void)archive_pending_settle(batch, bounce_domain(b), b->sender, b->entry, b->unshown, true);
-    if (b->account != NULL)
+    if (b->archive_id != 0)
         bounce_add(b, batch);
     if (b->unshown)
         archive_pending_sweep(batch);
