@@ -299,7 +299,8 @@ static void take_own(const struct test_room *room, slice *in, const struct messa
         break;
     case MF_BARE:
     case MF_FULL:
-        *(slice *)member = take_jid(room, in, f->type == MF_FULL);
+    case MF_JID:
+        *(slice *)member = take_jid(room, in, f->type != MF_BARE);
         break;
     case MF_JIDS:
     case MF_TEXTS:

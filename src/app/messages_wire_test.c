@@ -35,9 +35,10 @@
 enum { WIRE_BYTES_MAX = 1 << 20, PATH_BYTES = 64 };
 
 static const char *const types[] = {
-    [MF_BOOL] = "bool", [MF_U8] = "u8",       [MF_U32] = "u32",     [MF_U64] = "u64",
-    [MF_I64] = "i64",   [MF_BYTES] = "bytes", [MF_TEXT] = "text",   [MF_BARE] = "bare",
-    [MF_FULL] = "full", [MF_JIDS] = "jids",   [MF_TEXTS] = "texts", [MF_STANZA] = "stanza"
+    [MF_BOOL] = "bool",    [MF_U8] = "u8",       [MF_U32] = "u32",   [MF_U64] = "u64",
+    [MF_I64] = "i64",      [MF_BYTES] = "bytes", [MF_TEXT] = "text", [MF_BARE] = "bare",
+    [MF_FULL] = "full",    [MF_JID] = "jid",     [MF_JIDS] = "jids", [MF_TEXTS] = "texts",
+    [MF_STANZA] = "stanza"
 };
 
 /* Lines. */

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "bus/bus.h"
+#include "home/message_fields.h"
 #include "home/message_rows.h"
 #include "home/message_wire.h"
 #include "home/node.h"
@@ -40,9 +41,22 @@ static struct frame *frame_of(const struct message_known *k, const void *message
     return f;
 }
 
+#ifdef MUSTER_DEBUG
+/* What another node would drop does not come up between workers, whose messages are not read. So
+ * debug builds check that each could be. */
+static bool could_travel(struct worker *w, const struct message_row *row, const void *message,
+                         const struct message_from *from)
+{
+    return row->scope != MESSAGE_CLUSTER ||
+           (message_fields_sound(row->fields, message, loop_scratch(w->loop)) &&
+            (row->sound == NULL || row->sound(w, message, from)));
+}
+#endif
+
 static void home_message_run(struct worker *w, const struct message_known *k, void *message,
                              const struct message_from *from)
 {
+    ensure_debug(could_travel(w, k->row, message, from));
     if ((from->node != w->node->id || w->moves != NULL) && slots_divert(w, k->row, message, from))
         return;
     if (from->part == PART_ALONE)

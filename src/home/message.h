@@ -51,6 +51,7 @@ enum field_type {
     MF_TEXT,   /* (slice) the same in UTF-8 */
     MF_BARE,   /* (slice) a prepared bare JID, or a domain */
     MF_FULL,   /* (slice) a prepared full JID */
+    MF_JID,    /* (slice) either */
     MF_JIDS,   /* (slice) packed: home/jids.h */
     MF_TEXTS,  /* (slice) packed, at most `max` bytes: home/texts.h; each in UTF-8 */
     MF_STANZA, /* (struct stanza *) a reference */
@@ -84,6 +85,7 @@ struct message_field {
 #define F_BARE_OR_NONE(s, m)   MESSAGE_FIELD(MF_BARE, slice, s, m, true, JID_MAX)
 #define F_FULL(s, m)           MESSAGE_FIELD(MF_FULL, slice, s, m, false, JID_MAX)
 #define F_FULL_OR_NONE(s, m)   MESSAGE_FIELD(MF_FULL, slice, s, m, true, JID_MAX)
+#define F_JID(s, m)            MESSAGE_FIELD(MF_JID, slice, s, m, false, JID_MAX)
 #define F_JIDS(s, m)           MESSAGE_FIELD(MF_JIDS, slice, s, m, true, UINT32_MAX)
 #define F_TEXTS(s, m, max)     MESSAGE_FIELD(MF_TEXTS, slice, s, m, true, max)
 #define F_STANZA(s, m)         MESSAGE_FIELD(MF_STANZA, struct stanza *, s, m, false, 0)

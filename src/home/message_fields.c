@@ -159,11 +159,11 @@ static bool read_field(struct message_reading *r, const struct message_field *f,
 }
 
 /* Prepared, as every address is on the way. */
-static bool is_jid(slice text, bool full, struct arena *tmp)
+static bool is_jid(slice text, enum field_type type, struct arena *tmp)
 {
     struct jid jid;
     return jid_parse(&jid, text, tmp) == OK && slice_eq(jid.full, text) &&
-           (jid.resource.len > 0) == full;
+           (type == MF_JID || (jid.resource.len > 0) == (type == MF_FULL));
 }
 
 static bool are_jids(slice packed, struct arena *tmp)
@@ -171,7 +171,7 @@ static bool are_jids(slice packed, struct arena *tmp)
     slice jid;
     uint32_t number;
     while (jids_next(&packed, &jid, &number))
-        if (!is_jid(jid, false, tmp) && !is_jid(jid, true, tmp))
+        if (!is_jid(jid, MF_JID, tmp))
             return false;
     return packed.len == 0;
 }
@@ -193,9 +193,9 @@ static bool text_is_sound(const struct message_field *f, slice s, struct arena *
     case MF_TEXT:
         return s.len <= f->max && utf8_valid(s);
     case MF_BARE:
-        return is_jid(s, false, tmp);
     case MF_FULL:
-        return is_jid(s, true, tmp);
+    case MF_JID:
+        return is_jid(s, f->type, tmp);
     case MF_JIDS:
         return are_jids(s, tmp);
     case MF_TEXTS:
@@ -221,6 +221,15 @@ static bool field_is_sound(const struct message_field *f, const void *member, st
     default:
         return text_is_sound(f, *(const slice *)member, tmp);
     }
+}
+
+bool message_fields_sound(const struct message_field *fields, const void *message,
+                          struct arena *tmp)
+{
+    for (const struct message_field *f = fields; f->type != MF_END; f++)
+        if (!field_is_sound(f, (const char *)message + f->offset, tmp))
+            return false;
+    return true;
 }
 
 enum err message_fields_read(struct message_reading *r, const struct message_field *fields,
@@ -283,7 +292,7 @@ void message_fields_rename(const struct message_field *fields, void *message,
         void *member = (char *)message + f->offset;
         slice *text = member;
         struct stanza **st = member;
-        if (f->type == MF_BARE || f->type == MF_FULL)
+        if (f->type == MF_BARE || f->type == MF_FULL || f->type == MF_JID)
             *text = renaming_of(r, *text, tmp);
         else if (f->type == MF_JIDS)
             *text = renamed_jids(r, *text, tmp);

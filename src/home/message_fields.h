@@ -31,6 +31,9 @@ bool message_number_read(struct message_reading *r, uint64_t *n, size_t bytes);
 NODISCARD enum err message_fields_read(struct message_reading *r,
                                        const struct message_field *fields, void *message,
                                        struct why *why);
+/* Whether it could be read where it is sent. */
+bool message_fields_sound(const struct message_field *fields, const void *message,
+                          struct arena *tmp);
 /* Other addresses (store/renaming.h) in the addresses and stanzas of a struct; its new texts are in
  * `tmp`. */
 void message_fields_rename(const struct message_field *fields, void *message,

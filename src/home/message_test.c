@@ -34,7 +34,7 @@ struct all {
     uint32_t middle;
     uint64_t large;
     int64_t sign;
-    slice bytes, text, bare, full, jids, texts, later;
+    slice bytes, text, bare, full, any, jids, texts, later;
     struct stanza *st, *other;
 };
 
@@ -43,8 +43,8 @@ struct all {
     F_BOOL(struct all, flag), F_U8(struct all, small, 7), F_U32(struct all, middle, 1000),         \
         F_U64(struct all, large), F_I64(struct all, sign), F_BYTES(struct all, bytes, 100),        \
         F_TEXT(struct all, text, 100), F_BARE(struct all, bare), F_FULL(struct all, full),         \
-        F_JIDS(struct all, jids), F_TEXTS(struct all, texts, 100), F_STANZA(struct all, st),       \
-        F_STANZA_OR_NONE(struct all, other)
+        F_JID(struct all, any), F_JIDS(struct all, jids), F_TEXTS(struct all, texts, 100),         \
+        F_STANZA(struct all, st), F_STANZA_OR_NONE(struct all, other)
 
 static unsigned runs;
 static const struct message_row all_message;
@@ -212,6 +212,7 @@ static struct all full_message(void)
                      .text = SLICE("text"),
                      .bare = SLICE("a@localhost"),
                      .full = SLICE("a@localhost/r"),
+                     .any = SLICE("localhost"),
                      .later = SLICE("later") };
     buf_init(&jids, 1000);
     jids_add(&jids, SLICE("c@localhost"), 7);
@@ -272,6 +273,7 @@ static void assert_same(const struct all *a, const struct all *b)
     assert_int_equal(a->sign, b->sign);
     assert_true(slice_eq(a->bytes, b->bytes) && slice_eq(a->text, b->text));
     assert_true(slice_eq(a->bare, b->bare) && slice_eq(a->full, b->full));
+    assert_true(slice_eq(a->any, b->any));
     assert_true(slice_eq(a->jids, b->jids) && slice_eq(a->texts, b->texts));
     assert_true(slice_eq(stanza_to(a->st), stanza_to(b->st)));
     assert_int_equal(a->st->bad_to, b->st->bad_to);
@@ -386,12 +388,33 @@ static void test_each_field_is_checked(void **state)
     REFUSED(bare, SLICE("a@localhost/r"), "out of range");
     REFUSED(bare, (slice){ 0 }, "out of range");
     REFUSED(full, SLICE("a@localhost"), "out of range");
+    REFUSED(any, SLICE("A@localhost/r"), "out of range");
+    REFUSED(any, (slice){ 0 }, "out of range");
     REFUSED(jids, SLICE("1234567"), "out of range");
     REFUSED(texts, SLICE("123"), "out of range");
     REFUSED(texts, ((slice){ "\2\0\0\0x", 5 }), "out of range");
     REFUSED(texts, ((slice){ "\1\0\0\0\xff", 5 }), "out of range");
     REFUSED(st, NULL, "out of range");
     let_go(&m);
+}
+
+/* What is addressed to a domain, a user or one of its clients. */
+static void test_any_address_is_taken(void **state)
+{
+    static const char *const addresses[] = { "localhost", "a@localhost", "a@localhost/r" };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct all m = full_message(), again;
+        struct why why;
+        struct buf b;
+        m.any = slice_of(addresses[i]);
+        pack(&b, &all_message, &m);
+        assert_int_equal(read(buf_slice(&b), &again, &why), OK);
+        assert_same(&m, &again);
+        stanza_unref(&again.st);
+        buf_fini(&b);
+        let_go(&m);
+    }
 }
 
 /* The sender is of a release that has not, or that has, a field more than ours. */
@@ -610,6 +633,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors_of_a_later_release, start, stop),
         cmocka_unit_test_setup_teardown(test_cut_short, start, stop),
         cmocka_unit_test_setup_teardown(test_each_field_is_checked, start, stop),
+        cmocka_unit_test_setup_teardown(test_any_address_is_taken, start, stop),
         cmocka_unit_test_setup_teardown(test_another_release, start, stop),
         cmocka_unit_test_setup_teardown(test_alone_where_an_answer_is_due, start, stop),
         cmocka_unit_test_setup_teardown(test_rows_that_clash, start, stop),

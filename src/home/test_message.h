@@ -103,8 +103,8 @@ static inline slice test_slice_sample(const struct test_room *room, const struct
         return test_list_sample(room, f, sample);
     if (sample == SAMPLE_SMALLEST && f->optional)
         return (slice){ 0 };
-    if (f->type == MF_BARE || f->type == MF_FULL)
-        return test_jid(room, f->type == MF_FULL, sample);
+    if (f->type == MF_BARE || f->type == MF_FULL || f->type == MF_JID)
+        return test_jid(room, f->type != MF_BARE, sample);
     if (sample == SAMPLE_LARGEST)
         return test_text(room, f->max < TEST_TEXT_MAX ? (size_t)f->max : TEST_TEXT_MAX);
     slice text = f->type == MF_TEXT ? SLICE("t\xc3\xa4xt") : SLICE("\0\xff\1");
@@ -175,6 +175,10 @@ static inline unsigned test_bad_texts(const struct test_room *room, const struct
         bad[n++] = test_text(room, (size_t)f->max + 1);
     if (f->type == MF_TEXT)
         bad[n++] = SLICE("\xff");
+    if (f->type == MF_JID) {
+        bad[n++] = SLICE("@localhost");
+        bad[n++] = SLICE("A@localhost");
+    }
     if (f->type == MF_BARE || f->type == MF_FULL) {
         bad[n++] = SLICE("@localhost");
         bad[n++] = f->type == MF_BARE ? SLICE("A@localhost") : SLICE("A@localhost/r");

@@ -227,8 +227,8 @@ static void answered_run(struct worker *w, void *message, const struct message_f
 }
 
 static const struct message_field answered_fields[] = {
-    F_FULL(struct s2s_answer, ours),
-    F_FULL(struct s2s_answer, theirs),
+    F_JID(struct s2s_answer, ours),
+    F_JID(struct s2s_answer, theirs),
     F_BYTES(struct s2s_answer, id, ANSWER_ID_MAX),
     F_BOOL(struct s2s_answer, onward),
     F_U8(struct s2s_answer, number, S2S_CONNECTIONS_MAX - 1),
