@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_out_ends.h"
+#include "gate/s2s/s2s_partner_care.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/router.h"
 #include "home/trail.h"
@@ -16,14 +17,11 @@
 #include "xmpp/retract.h"
 
 enum {
-    PARTNER_SUSPECT_MAX = 3,
     REPLY_BYTES_MAX = 4096,
     DEAF_MS = 10 * 60000,
-    WATCHED_MAX = 1000,
-    WATCHED_MS = 10 * 60000, /* their rows may be gone */
-    PING_MS = 1000,          /* from a stanza to the ping behind it */
-    OUTWARD_GROWS = 4096,    /* by other addresses, at most; else it is measured */
-    SESSION_ID_MAX = 4000    /* XEP-0198 §5: longer ones are not resumed */
+    PING_MS = 1000,       /* from a stanza to the ping behind it */
+    OUTWARD_GROWS = 4096, /* by other addresses, at most; else it is measured */
+    SESSION_ID_MAX = 4000 /* XEP-0198 §5: longer ones are not resumed */
 };
 
 /* What the server has confirmed, and what it has not. */
@@ -53,47 +51,6 @@ void partner_release(struct partner *p, unsigned reason)
     } else if (p->holds == HOLD_MAIL) {
         s2s_mail_go(&p->mail);
     }
-}
-
-static uint32_t partner_watched_at(const struct partner *p, const struct outgoing_id *id)
-{
-    uint32_t at = 0;
-    while (at < p->watched_len &&
-           (p->watched[at].entry != id->entry || p->watched[at].sender != id->sender))
-        at++;
-    return at;
-}
-
-static void partner_watch(struct partner *p, const struct outgoing_id *id)
-{
-    if (id->entry == 0 || p->watched_len == WATCHED_MAX ||
-        partner_watched_at(p, id) < p->watched_len)
-        return;
-    if (p->watched == NULL)
-        p->watched = mem_alloc(WATCHED_MAX * sizeof *p->watched);
-    p->watched[p->watched_len++] = *id;
-    p->watched_us = loop_now_us(partner_loop(p)) + (uint64_t)WATCHED_MS * 1000;
-}
-
-static void partner_watch_ends(struct partner *p, const struct outgoing_id *id)
-{
-    uint32_t at = partner_watched_at(p, id);
-    if (at < p->watched_len)
-        p->watched[at] = p->watched[--p->watched_len];
-}
-
-void partner_watch_none(struct partner *p)
-{
-    mem_free(&p->watched);
-    p->watched_len = 0;
-}
-
-/* Some are in the database alone, perhaps behind messages of other senders: if care ended with
- * those, it would go among many again, and nobody could tell which of them it was. */
-static bool partner_watches(const struct partner *p)
-{
-    return p->watched_len > 0 && s2s_mail_waits(&p->mail) &&
-           loop_now_us(partner_loop(p)) < p->watched_us;
 }
 
 static void partner_was_confirmed(struct partner *p, struct s2s_sent *s)
@@ -151,10 +108,8 @@ static void partner_confirm(struct partner *p, uint32_t count)
         p->failing_us = 0;
         p->failures = p->resumptions = 0;
     }
-    if (count > 0 && p->unacked.len == 0 && !partner_watches(p)) {
-        p->careful = false;
-        partner_watch_none(p);
-    }
+    if (count > 0 && p->unacked.len == 0)
+        partner_care_ends(p);
     if (p->unacked.len == 0)
         timer_cancel(&p->ping_timer);
 }
@@ -767,43 +722,11 @@ void partner_has_answer(struct partner *p, const struct s2s_answer *answer)
 
 /* Stanzas that the server does not take. */
 
-void partner_offends(struct partner *p) { p->offended = true; }
-void partner_breaks(struct partner *p) { p->broke = true; }
-void partner_ended(struct partner *p) { p->orderly = true; }
-
-static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
-{
-    const void *st = s->id.entry == 0 ? s->st : NULL;
-    if (p->suspect.streams == 0 || p->suspect.sender != s->id.sender ||
-        p->suspect.entry != s->id.entry || p->suspect.st != st) {
-        p->suspect.sender = s->id.sender;
-        p->suspect.entry = s->id.entry;
-        p->suspect.st = st;
-        p->suspect.streams = 0;
-    }
-    return ++p->suspect.streams >= PARTNER_SUSPECT_MAX;
-}
-
 void partner_suspects(struct partner *p)
 {
-    bool offended = p->offended, broke = p->broke, orderly = p->orderly, careful = p->careful;
-    p->offended = p->broke = p->orderly = p->quick = false;
-    if (p->unacked.written == 0 || partner_stopped(p) ||
-        (!offended && !p->vain && !(broke && careful)))
-        return;
-    if (orderly && !careful && partner_may_be_quick(p)) { /* no stanza was at fault */
-        p->quick = true;
-        return;
-    }
-    p->careful = true; /* a break without a word counts only for what was sent alone */
-    for (uint32_t i = 0; i < p->unacked.written; i++)
-        partner_watch(p, &s2s_unacked_at(&p->unacked, i)->id);
-    p->quick = offended && careful && partner_may_be_quick(p);
-    if (!(offended || broke) || !careful ||
-        !partner_suspects_again(p, s2s_unacked_first(&p->unacked)))
+    if (!partner_takes_care(p))
         return;
     struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
-    p->suspect.streams = 0;
     partner_set_session(p, (slice){ 0 });
     p->back.kept = false; /* counts of that session have it */
     log_info(&log_s2s, LOG_EV("s2s.refused"), LOG_S("domain", partner_remote(p)),

@@ -23,7 +23,6 @@ void partner_write_replies(struct partner *p);
 void partner_retracts(struct partner *p, const struct s2s_sent *s);
 /* Its stream ends, which was up. */
 void partner_suspects(struct partner *p);
-void partner_watch_none(struct partner *p); /* frees what care remembers */
 void partner_drop_replies(struct partner *p);
 void partner_write_next(struct partner *p); /* what waits for that in `unacked` */
 void partner_weigh(struct partner *p);      /* whether too much is not confirmed */

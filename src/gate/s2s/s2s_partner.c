@@ -9,6 +9,7 @@
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_out_ends.h"
 #include "gate/s2s/s2s_pairs_up.h"
+#include "gate/s2s/s2s_partner_care.h"
 #include "gate/s2s/s2s_partner_keys.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"

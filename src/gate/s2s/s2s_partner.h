@@ -15,12 +15,10 @@
  * What is written to the stream stays in memory (gate/s2s/s2s_unacked.h) until the server has
  * confirmed it: by XEP-0198; without it by the answer to a ping (XEP-0199) that was written behind
  * it, or by an orderly end of the stream. After a break the rest is written to the next stream,
- * before anything else. If the server ends streams for what
- * it gets, it gets one at a time, until these are confirmed, also if they go back to the database
- * meanwhile: then the oldest 1,000, for at most 10 minutes. One that has ended PARTNER_SUSPECT_MAX
- * of such streams goes back to its sender. A server that
- * does not answer the ping of two streams, and has answered none, cannot reach us, perhaps: what is
- * written to it counts as confirmed for a while, if its system has taken it.
+ * before anything else. A server that ends streams for what it gets is given one at a time, and one
+ * that has ended several of them goes back to its sender (gate/s2s/s2s_partner_care.h). A server
+ * that does not answer the ping of two streams, and has answered none, cannot reach us, perhaps:
+ * what is written to it counts as confirmed for a while, if its system has taken it.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
  * not confirmed; one, when s2s.queue-total bytes of all wait or are not confirmed. Beside them

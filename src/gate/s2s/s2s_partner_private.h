@@ -1,6 +1,6 @@
 /* s2s_partner_private: the memory of a partner, for the files that it is made of:
- * gate/s2s/s2s_partner.c, s2s_partner_ends.c, s2s_partner_fails.c, s2s_partner_keys.c,
- * s2s_share.c and s2s_confirm.c. */
+ * gate/s2s/s2s_partner.c, s2s_partner_care.c, s2s_partner_ends.c, s2s_partner_fails.c,
+ * s2s_partner_keys.c, s2s_share.c and s2s_confirm.c. */
 #pragma once
 #include "base/ensure.h"
 #include "base/log.h"
