@@ -1,4 +1,5 @@
 /* webhook_commands: webhook add, list, show, del, test and events. */
+#include "app/webhook_queue.h"
 #include "app/webhooks.h"
 #include "app/webhooks_private.h"
 #include "auth/seal.h"

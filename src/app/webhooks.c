@@ -1,6 +1,8 @@
 #include "app/webhooks.h"
 #include "admin/alarms.h"
 #include "app/outbound.h"
+#include "app/webhook_post.h"
+#include "app/webhook_queue.h"
 #include "app/webhooks_private.h"
 #include "app/webhooks_read.h"
 #include "base/alarm.h"
@@ -10,11 +12,9 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
-#include "codec/http_reply.h"
 #include "codec/json_text.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -112,16 +112,6 @@ static struct alarm dropped_alarm = {
     .settings = "webhook.keep webhook.queue-max",
 };
 
-/* An event in the queue of a webhook. Its body is in the database. */
-struct item {
-    struct list node, first;
-    struct item *before, *behind; /* of the same subject */
-    int64_t id;
-    uint64_t subject, at_us, due_us; /* subject: a hash; at_us: of the wall clock, due_us not */
-    unsigned attempts;
-    bool flying;
-};
-
 /* One that is not in the database yet. */
 struct incoming {
     struct list node;
@@ -135,18 +125,14 @@ struct incoming {
 
 struct flight {
     struct webhook_post post;
-    struct webhook *hook; /* NULL: it is free */
-    struct item *item;    /* NULL: a test, for `call` */
+    struct webhook *hook;      /* NULL: it is free */
+    struct webhook_item *item; /* NULL: a test, for `call` */
     struct command_call *call;
 };
 
-struct list webhooks_all;
 static struct {
     struct worker *worker; /* NULL: the duty is not here */
     bool stopping;
-    bool read; /* webhooks, and what waits for them: nothing is written or sent before */
-    unsigned hooks, total; /* total: items and what comes in */
-    int64_t last_hook, last_item;
     struct list incoming; /* the first `writing` of them are under way */
     size_t incoming_bytes;
     unsigned incoming_count, writing;
@@ -167,148 +153,7 @@ static uint64_t webhooks_now_us(void) { return loop_now_us(worker_loop(queue.wor
 
 static uint64_t webhook_lane(void) { return hash_keyed(SLICE("webhook")); }
 
-/* Lists of kinds. */
-
-static uint32_t kinds_of_word(slice word)
-{
-    uint32_t kinds = 0;
-    bool group = word.len > 1 && word.ptr[word.len - 1] == '*' && word.ptr[word.len - 2] == '.';
-    for (unsigned i = 0; i < EVENT_KINDS; i++) {
-        slice name = slice_of(event_row((enum event_kind)i)->name);
-        if (slice_is(word, "*") || slice_eq(word, name) ||
-            (group && slice_starts(name, (slice){ word.ptr, word.len - 1 })))
-            kinds |= UINT32_C(1) << i;
-    }
-    return kinds;
-}
-
-uint32_t webhook_kinds(slice events)
-{
-    slice word, rest = events;
-    uint32_t kinds = 0;
-    while (slice_word(&rest, &word)) {
-        uint32_t some = kinds_of_word(word);
-        if (some == 0)
-            return 0;
-        kinds |= some;
-    }
-    return kinds;
-}
-
-bool webhook_events_ok(slice events) { return webhook_kinds(events) != 0; }
-
-bool webhook_url_ok(slice url)
-{
-    struct http_uri uri;
-    bool secure;
-    return url.len <= WEBHOOK_URL_MAX && webhook_uri(&uri, url, &secure);
-}
-
-static void kinds_changed(void)
-{
-    uint32_t kinds = queue.read ? 0 : UINT32_MAX;
-    LIST_EACH (it, &webhooks_all)
-        kinds |= CONTAINER_OF(it, struct webhook, node)->kinds;
-    events_want(kinds);
-}
-
-/* Webhooks. */
-
-static slice item_subject(const void *item)
-{
-    const struct item *i = item;
-    return (slice){ (const char *)&i->subject, sizeof i->subject };
-}
-
-struct webhook *webhook_find(int64_t id)
-{
-    LIST_EACH (it, &webhooks_all) {
-        struct webhook *h = CONTAINER_OF(it, struct webhook, node);
-        if (h->id == id)
-            return h;
-    }
-    return NULL;
-}
-
-int64_t webhook_new_id(void) { return queue.hooks < WEBHOOKS_MAX ? ++queue.last_hook : 0; }
-
-const char *webhook_context(int64_t id, struct arena *arena)
-{
-    return arena_printf(arena, "webhook %lld", (long long)id);
-}
-
-void webhook_put(int64_t id, slice url, slice events, slice secret, uint64_t created_us)
-{
-    struct arena *arena = arena_create(0);
-    struct webhook *h = arena_new(arena, struct webhook, 1);
-    *h = (struct webhook){ .arena = arena,
-                           .id = id,
-                           .url = slice_dup(arena, url),
-                           .events = slice_dup(arena, events),
-                           .secret = slice_dup(arena, secret),
-                           .kinds = webhook_kinds(events),
-                           .created_us = created_us };
-    list_init(&h->items);
-    list_init(&h->first);
-    map_init(&h->last, item_subject);
-    list_append(&webhooks_all, &h->node);
-    queue.last_hook = id > queue.last_hook ? id : queue.last_hook;
-    queue.hooks++;
-    kinds_changed();
-}
-
-static void hook_free(struct webhook *h)
-{
-    struct arena *arena = h->arena;
-    ensure(h->flights == 0 && list_empty(&h->items) && list_empty(&h->first));
-    map_fini(&h->last);
-    mem_wipe((char *)(uintptr_t)h->secret.ptr, h->secret.len);
-    arena_destroy(&arena);
-}
-
-static struct item *item_add(int64_t id, struct webhook *h, slice subject, uint64_t at_us)
-{
-    struct item *i = mem_new(struct item);
-    *i = (struct item){ .id = id, .subject = hash_keyed(subject), .at_us = at_us };
-    list_append(&h->items, &i->node);
-    i->before = map_del(&h->last, item_subject(i));
-    map_put(&h->last, i);
-    if (i->before != NULL)
-        i->before->behind = i;
-    else
-        list_append(&h->first, &i->first);
-    h->waiting++;
-    return i;
-}
-
-void webhook_waits(struct webhook *h, const struct webhook_item *row)
-{
-    struct item *i = item_add(row->id, h, row->subject, row->at_us);
-    i->attempts = row->attempts;
-    queue.last_item = row->id;
-    queue.total++;
-}
-
-static void item_free(struct webhook *h, struct item *i)
-{
-    ensure(h->waiting > 0 && queue.total > 0);
-    if (i->before != NULL)
-        i->before->behind = i->behind;
-    else
-        list_remove(&i->first);
-    if (i->behind != NULL)
-        i->behind->before = i->before;
-    else
-        map_del(&h->last, item_subject(i));
-    if (i->before == NULL && i->behind != NULL)
-        list_append(&h->first, &i->behind->first);
-    else if (i->before != NULL && i->behind == NULL)
-        map_put(&h->last, i->before);
-    list_remove(&i->node);
-    h->waiting--;
-    queue.total--;
-    mem_free(&i);
-}
+/* Webhooks that fail, or go. */
 
 static void say_failing(void)
 {
@@ -324,17 +169,6 @@ static void say_failing(void)
     alarm_clear(&failing_alarm);
 }
 
-static void hook_forget_items(struct webhook *h)
-{
-    struct list *next;
-    for (struct list *at = h->items.next; at != &h->items; at = next) {
-        struct item *i = CONTAINER_OF(at, struct item, node);
-        next = at->next;
-        if (!i->flying)
-            item_free(h, i);
-    }
-}
-
 static void hook_forget_rows(int64_t id)
 {
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
@@ -345,13 +179,7 @@ static void hook_forget_rows(int64_t id)
 static void hook_drop(struct webhook *h)
 {
     hook_forget_rows(h->id);
-    list_remove(&h->node);
-    queue.hooks--;
-    h->deleted = true;
-    hook_forget_items(h);
-    kinds_changed();
-    if (h->flights == 0)
-        hook_free(h);
+    webhook_remove(h);
 }
 
 void webhook_leave(struct webhook *h)
@@ -359,7 +187,7 @@ void webhook_leave(struct webhook *h)
     ensure(h->leaves_us == 0);
     h->leaves_us = webhooks_now_us() + LAST_US;
     h->kinds &= UINT32_C(1) << EVENT_AUDIT_ENTRY;
-    hook_forget_items(h);
+    webhook_forget_items(h);
     say_failing();
     if (h->kinds == 0)
         hook_drop(h);
@@ -406,29 +234,29 @@ static void flight_free(struct flight *f)
     if (--h->flights > 0)
         queue.more--;
     else if (h->deleted)
-        hook_free(h);
+        webhook_free(h);
 }
 
-static void item_taken(struct webhook *h, struct item *i)
+static void item_taken(struct webhook *h, struct webhook_item *i)
 {
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
     STORE_ADD(b, &webhook_taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
     store_submit(b, worker_loop(queue.worker), 0, NULL, NULL);
-    item_free(h, i);
+    webhook_item_free(h, i);
     metric_add_to(&events_metric, EVENTS_TAKEN, 1);
     h->taken++;
     h->taken_us = clock_wall_us();
 }
 
 /* Receivers are told how often an event was tried, also after a restart. */
-static void item_waits(struct webhook *h, struct item *i)
+static void item_waits(struct webhook *h, struct webhook_item *i)
 {
     metric_add_to(&events_metric, EVENTS_FAILED, 1);
     i->flying = false;
     i->due_us = webhooks_now_us() + back_off_us(i->attempts);
     i->attempts++;
     if (h->deleted) {
-        item_free(h, i);
+        webhook_item_free(h, i);
         return;
     }
     struct store_batch *b = store_write(worker_store(queue.worker), webhook_lane());
@@ -493,7 +321,7 @@ static void flight_read(void *arg, enum store_result result, const struct store_
         return;
     }
     if (result == STORE_OK) /* it was deleted there */
-        item_free(f->hook, f->item);
+        webhook_item_free(f->hook, f->item);
     else
         item_waits(f->hook, f->item);
     flight_free(f);
@@ -517,7 +345,7 @@ static struct flight *flight_new(struct webhook *h)
     return NULL;
 }
 
-static bool item_send(struct webhook *h, struct item *i)
+static bool item_send(struct webhook *h, struct webhook_item *i)
 {
     struct flight *f = flight_new(h);
     if (f == NULL)
@@ -541,7 +369,7 @@ static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
     if (h->due_us > now_us)
         return;
     LIST_EACH (it, &h->first) {
-        struct item *i = CONTAINER_OF(it, struct item, first);
+        struct webhook_item *i = CONTAINER_OF(it, struct webhook_item, first);
         if (h->flights >= most)
             return;
         if (!i->flying && i->at_us < expired_us())
@@ -556,7 +384,7 @@ static void hook_dispatch(struct webhook *h, uint64_t now_us, uint64_t *next_us)
 static void dispatch(void)
 {
     uint64_t now_us = webhooks_now_us(), next_us = UINT64_MAX;
-    if (queue.stopping || !queue.read)
+    if (queue.stopping || !webhooks_are_read())
         return;
     hooks_left(now_us, &next_us);
     LIST_EACH (it, &webhooks_all)
@@ -573,6 +401,8 @@ static void dispatch_due(struct timer *t, struct loop *loop)
 
 /* What comes in. */
 
+static unsigned queue_total(void) { return webhooks_waiting() + queue.incoming_count; }
+
 static void say_dropped(unsigned count, const char *why)
 {
     char text[2 * ALARM_DETAIL_BYTES];
@@ -580,7 +410,7 @@ static void say_dropped(unsigned count, const char *why)
     queue.dropped_us = webhooks_now_us();
     metric_add_to(&events_metric, EVENTS_DROPPED, (int)count);
     snprintf(text, sizeof text, "%llu since the start, %u wait; the last because %s",
-             (unsigned long long)queue.dropped, queue.total, why);
+             (unsigned long long)queue.dropped, queue_total(), why);
     alarm_raise(&dropped_alarm, slice_of(text));
 }
 
@@ -590,17 +420,29 @@ static size_t incoming_bytes(const struct incoming *in)
     return ARENA_MORE_BYTES + sizeof *in + in->event_id.len + in->subject.len + in->body.len;
 }
 
-static void incoming_free(struct incoming *in)
+/* Out of those that wait. */
+static void incoming_leave(struct incoming *in)
 {
-    struct arena *arena = in->arena;
     struct webhook *h = webhook_find(in->hook); /* NULL: it was deleted, or is not known yet */
     if (h != NULL)
         h->unstored--;
-    ensure(queue.incoming_count > 0 && queue.incoming_bytes >= incoming_bytes(in));
-    queue.incoming_bytes -= incoming_bytes(in);
+    ensure(queue.incoming_count > 0);
     list_remove(&in->node);
     queue.incoming_count--;
+}
+
+static void incoming_free(struct incoming *in)
+{
+    struct arena *arena = in->arena;
+    ensure(queue.incoming_bytes >= incoming_bytes(in));
+    queue.incoming_bytes -= incoming_bytes(in);
     arena_destroy(&arena);
+}
+
+static void incoming_end(struct incoming *in)
+{
+    incoming_leave(in);
+    incoming_free(in);
 }
 
 static void incoming_written(void)
@@ -608,13 +450,11 @@ static void incoming_written(void)
     for (; queue.writing > 0; queue.writing--) {
         struct incoming *in = CONTAINER_OF(queue.incoming.next, struct incoming, node);
         struct webhook *h = webhook_find(in->hook);
-        if (h != NULL) {
-            (void)item_add(in->id, h, in->subject, in->at_us);
-        } else { /* it was deleted meanwhile */
+        if (h != NULL)
+            (void)webhook_item_add(in->id, h, in->subject, in->at_us);
+        else /* it was deleted meanwhile */
             hook_forget_rows(in->hook);
-            queue.total--;
-        }
-        incoming_free(in);
+        incoming_end(in);
     }
 }
 
@@ -640,7 +480,7 @@ static struct store_batch *queue_batch(void)
         struct incoming *in = CONTAINER_OF(it, struct incoming, node);
         if (queue.writing == BATCH_MAX)
             break;
-        in->id = in->id == 0 ? ++queue.last_item : in->id;
+        in->id = in->id == 0 ? webhook_new_item_id() : in->id;
         STORE_ADD(b, &webhook_queue_stmt, STORE_ANY_ROWS, SV_I(in->id), SV_I(in->hook),
                   SV_T(in->event_id), SV_T(slice_of(event_row(in->kind)->name)), SV_T(in->subject),
                   SV_I(in->at_us), SV_T(in->body));
@@ -651,7 +491,7 @@ static struct store_batch *queue_batch(void)
 
 static void queue_write(void)
 {
-    if (queue.busy || queue.incoming_count == 0 || !queue.read)
+    if (queue.busy || queue.incoming_count == 0 || !webhooks_are_read())
         return;
     queue.busy = true;
     store_submit(queue_batch(), worker_loop(queue.worker), 0, queue_wrote, NULL);
@@ -685,7 +525,7 @@ static slice event_body(struct arena *arena, const struct event_told *e, const c
 static void incoming_add(const struct incoming *like, int64_t hook)
 {
     struct webhook *h = webhook_find(hook); /* NULL: they are not read yet */
-    if (queue.total >= (uint64_t)setting_int(&queue_max)) {
+    if (queue_total() >= (uint64_t)setting_int(&queue_max)) {
         say_dropped(1, "webhook.queue-max events wait");
         return;
     }
@@ -705,7 +545,6 @@ static void incoming_add(const struct incoming *like, int64_t hook)
     list_append(&queue.incoming, &in->node);
     queue.incoming_bytes += incoming_bytes(in);
     queue.incoming_count++;
-    queue.total++;
     if (h != NULL)
         h->unstored++;
 }
@@ -723,7 +562,7 @@ static void webhooks_take(struct worker *w, const struct event_told *e)
 {
     char id[2 * EVENT_ID_BYTES + 1];
     ensure(w == queue.worker);
-    if (queue.read && !event_is_wanted((enum event_kind)e->kind))
+    if (webhooks_are_read() && !event_is_wanted((enum event_kind)e->kind))
         return;
     rand_hex(id, EVENT_ID_BYTES);
     struct arena *tmp = arena_create(0);
@@ -732,7 +571,7 @@ static void webhooks_take(struct worker *w, const struct event_told *e)
                                  .event_id = slice_of(id),
                                  .subject = e->subject,
                                  .body = event_body(tmp, e, id) };
-    if (queue.read)
+    if (webhooks_are_read())
         incoming_add_for_all(&in);
     else
         incoming_add(&in, 0);
@@ -794,12 +633,12 @@ static unsigned hook_sweep(struct webhook *h, unsigned most, struct store_batch 
     uint64_t before_us = expired_us();
     struct list *next;
     for (struct list *at = h->items.next; at != &h->items && dropped < most; at = next) {
-        struct item *i = CONTAINER_OF(at, struct item, node);
+        struct webhook_item *i = CONTAINER_OF(at, struct webhook_item, node);
         next = at->next;
         if (i->flying || i->at_us >= before_us)
             continue;
         STORE_ADD(b, &webhook_taken_stmt, STORE_ANY_ROWS, SV_I(i->id));
-        item_free(h, i);
+        webhook_item_free(h, i);
         dropped++;
     }
     if (dropped == 0)
@@ -808,19 +647,6 @@ static unsigned hook_sweep(struct webhook *h, unsigned most, struct store_batch 
               LOG_I("events", dropped), LOG_C("hint", "they have waited for webhook.keep"));
     say_dropped(dropped, "it had waited for webhook.keep");
     return dropped;
-}
-
-static int64_t first_waiting(void)
-{
-    int64_t first = queue.last_item + 1;
-    LIST_EACH (it, &webhooks_all) {
-        const struct webhook *h = CONTAINER_OF(it, struct webhook, node);
-        if (list_empty(&h->items))
-            continue;
-        const struct item *i = CONTAINER_OF(h->items.next, struct item, node);
-        first = i->id < first ? i->id : first;
-    }
-    return first;
 }
 
 static uint64_t sweep_ms(void)
@@ -843,7 +669,7 @@ static void queue_swept(void *arg, enum store_result result, const struct store_
 
 static void sweep_now(void)
 {
-    if (!queue.sweeping && !queue.stopping && queue.read)
+    if (!queue.sweeping && !queue.stopping && webhooks_are_read())
         timer_set(worker_loop(queue.worker), &queue.sweep, 0);
 }
 
@@ -861,7 +687,7 @@ static void queue_sweep(struct timer *t, struct loop *loop)
     LIST_EACH (it, &webhooks_all)
         dropped += hook_sweep(CONTAINER_OF(it, struct webhook, node), SWEPT_MAX - dropped, b);
     if (queue.incoming_count == 0)
-        STORE_ADD(b, &webhook_before_stmt, STORE_ANY_ROWS, SV_I(first_waiting()));
+        STORE_ADD(b, &webhook_before_stmt, STORE_ANY_ROWS, SV_I(webhooks_first_waiting()));
     queue.sweeping = store_stmt_count(b) > 0;
     if (queue.sweeping) {
         store_submit(b, loop, 0, queue_swept, dropped == SWEPT_MAX ? &queue : NULL);
@@ -873,16 +699,13 @@ static void queue_sweep(struct timer *t, struct loop *loop)
         alarm_clear(&dropped_alarm);
 }
 
-bool webhooks_are_read(void) { return queue.read; }
-
 /* Now it is known who wants the events that came meanwhile. */
 static void webhooks_begin(void)
 {
-    queue.read = true;
-    kinds_changed();
+    webhooks_set_read();
     for (unsigned left = queue.incoming_count; left > 0; left--) {
         struct incoming *in = CONTAINER_OF(queue.incoming.next, struct incoming, node);
-        queue.total--;
+        incoming_leave(in); /* those for each webhook take its place */
         incoming_add_for_all(in);
         incoming_free(in);
     }
@@ -919,11 +742,10 @@ static void webhooks_start(struct worker *w)
     queue.retry.fn = queue_retry;
     queue.due.fn = dispatch_due;
     queue.sweep.fn = queue_sweep;
-    list_init(&webhooks_all);
     list_init(&queue.incoming);
     events_take(webhooks_take);
     outbound_at_stop(webhooks_end);
-    kinds_changed();
+    webhook_queue_start();
     webhooks_read_begin(w, webhooks_begin);
 }
 
@@ -932,14 +754,7 @@ static void last_wrote(void *arg, enum store_result result, const struct store_b
     (void)b;
     *(bool *)arg = result == STORE_OK;
     for (; result == STORE_OK && queue.writing > 0; queue.writing--)
-        incoming_free(CONTAINER_OF(queue.incoming.next, struct incoming, node));
-}
-
-static void hook_end(struct webhook *h)
-{
-    while (!list_empty(&h->items))
-        item_free(h, CONTAINER_OF(h->items.next, struct item, node));
-    hook_free(h);
+        incoming_end(CONTAINER_OF(queue.incoming.next, struct incoming, node));
 }
 
 /* The loop has ended. Events that were under way are written again, which changes nothing. */
@@ -951,25 +766,20 @@ static void webhooks_stop(struct worker *w)
     timer_cancel(&queue.retry);
     events_want(0);
     events_take(NULL);
-    if (!queue.read && queue.incoming_count > 0)
+    if (!webhooks_are_read() && queue.incoming_count > 0)
         works = webhooks_read_now();
     while (works && queue.incoming_count > 0)
         (void)store_run(queue_batch(), last_wrote, &works);
     while (queue.incoming_count > 0)
-        incoming_free(CONTAINER_OF(queue.incoming.next, struct incoming, node));
+        incoming_end(CONTAINER_OF(queue.incoming.next, struct incoming, node));
     for (unsigned i = 0; i < FLIGHTS_MAX; i++) {
         struct webhook *h = queue.flights[i].hook;
         queue.flights[i] = (struct flight){ 0 };
         if (h != NULL && --h->flights == 0 && h->deleted)
-            hook_end(h);
+            webhook_end(h);
     }
-    while (!list_empty(&webhooks_all)) {
-        struct webhook *h = CONTAINER_OF(webhooks_all.next, struct webhook, node);
-        list_remove(&h->node);
-        hook_end(h);
-    }
+    webhook_queue_stop();
     queue.more = 0;
-    queue.read = false;
     queue.worker = NULL;
 }
 

@@ -1,4 +1,5 @@
 #include "app/webhooks_read.h"
+#include "app/webhook_queue.h"
 #include "app/webhooks.h"
 #include "app/webhooks_private.h"
 #include "auth/seal.h"
@@ -80,10 +81,10 @@ static void queue_page_read(const struct store_batch *b)
         reading.after = store_int(b, 0, row, 0);
         if (h != NULL)
             webhook_waits(h,
-                          &(struct webhook_item){ .id = reading.after,
-                                                  .subject = store_text(b, 0, row, 2),
-                                                  .at_us = (uint64_t)store_int(b, 0, row, 3),
-                                                  .attempts = (unsigned)store_int(b, 0, row, 4) });
+                          &(struct webhook_row){ .id = reading.after,
+                                                 .subject = store_text(b, 0, row, 2),
+                                                 .at_us = (uint64_t)store_int(b, 0, row, 3),
+                                                 .attempts = (unsigned)store_int(b, 0, row, 4) });
     }
     if (store_row_count(b, 0) < PAGE_ROWS)
         reading.step = STEP_DONE;

@@ -1,4 +1,4 @@
-#include "app/webhooks.h"
+#include "app/webhook_queue.h"
 #include "codec/http_reply.h"
 #include "ops/events.h"
 
