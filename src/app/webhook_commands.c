@@ -6,7 +6,6 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
-#include "base/hash.h"
 #include "base/list.h"
 #include "base/principal.h"
 #include "base/rand.h"
@@ -88,7 +87,7 @@ static void webhook_added(void *arg, enum store_result result, const struct stor
 static struct store_batch *webhook_write(const struct command_call *call)
 {
     const struct worker *w = call->worker;
-    return store_write(worker_store(w), hash_keyed(SLICE("webhook")));
+    return store_write(worker_store(w), webhook_lane());
 }
 
 /* A webhook reads what its events tell. false: the call has failed. */

@@ -1,10 +1,15 @@
 /* What app/webhooks.c, its rows in the database and its commands share. */
 #pragma once
+#include "base/hash.h"
 
 struct command;
 struct log_area;
 struct store_schema;
 struct store_stmt;
+
+enum { WEBHOOK_EVENT_ID_BYTES = 16 };
+/* What is written for webhooks is written in order. */
+static inline uint64_t webhook_lane(void) { return hash_keyed(SLICE("webhook")); }
 
 extern const struct store_schema webhook_schema;
 extern struct store_stmt webhook_all_stmt, webhook_put_stmt, webhook_drop_stmt;

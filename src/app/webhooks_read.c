@@ -6,7 +6,6 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -46,7 +45,7 @@ static struct store_batch *step_batch(void)
     struct store *store = worker_store(reading.worker);
     struct store_batch *b;
     if (reading.step == STEP_LEFT) {
-        b = store_write(store, hash_keyed(SLICE("webhook")));
+        b = store_write(store, webhook_lane());
         store_add(b, &webhook_left_stmt, STORE_ANY_ROWS, NULL, 0);
         return b;
     }
