@@ -34,35 +34,36 @@ class Gateway:
         self.jid = f"user@{GATEWAY}/desk"
 
 
-def asks(who, *idents):
+def asks(who, to, *idents):
     for ident in idents:
-        who.client.send(f"<iq type='set' from='{who.jid}' to='bob@{OTHER}/r' id='{ident}'>"
+        who.client.send(f"<iq type='set' from='{who.jid}' to='{to}' id='{ident}'>"
                         "<query xmlns='urn:x'/></iq>")
 
 
-def asked(node, authority, listener, who, answer):
+def asked(node, authority, listener, who, to, answer):
     """Two have the same id, and the first of all and one of these are answered."""
-    asks(who, "q1", "q2", "q3", "q2")
+    asks(who, to, "q1", "q2", "q3", "q2")
     peer, enable = sm_join(listener, answer)
     reader = Reader(peer, enable.string[enable.end():])
     until("all", lambda: reader.text.count("</iq>") == 4)
     other = federation.Peer(node, OTHER, who.domain, authority.issue("again", OTHER)).join()
     for ident in "q1", "q2":
-        other.raw(f"<iq type='result' from='bob@{OTHER}/r' to='{who.jid}' id='{ident}'/>")
+        other.raw(f"<iq type='result' from='{to}' to='{who.jid}' id='{ident}'/>")
         who.client.expect(f"<iq type='result' id='{ident}'/>")
     return reader
 
 
+@pytest.mark.parametrize("to", [f"bob@{OTHER}/r", f"bob@{OTHER}", OTHER])
 @pytest.mark.parametrize("kind", [User, Gateway])
-def test_an_answered_request_is_not_sent_again(node, authority, listener, kind):
+def test_an_answered_request_is_not_sent_again(node, authority, listener, kind, to):
     """On a stream that does not resume the one before."""
     who = kind(node)
-    asked(node, authority, listener, who, ENABLED).cut()
+    asked(node, authority, listener, who, to, ENABLED).cut()
     peer, _ = sm_join(listener, f"<failed xmlns='{xml.SM}'/>")
     enable = listener.read_until(peer, "<enable [^>]*/>")
     peer.sendall(f"<enabled xmlns='{xml.SM}'/>".encode())
     reader = Reader(peer, enable.string[enable.end():], confirms=True)
-    asks(who, "last")
+    asks(who, to, "last")
     until("the last one", lambda: "'last'" in reader.text)
     assert "'q1'" not in reader.text
     assert reader.text.count("'q2'") == reader.text.count("'q3'") == 1
@@ -73,7 +74,7 @@ def test_an_answered_request_has_no_error_too(node, authority, listener, kind):
     """The server is not reached any more."""
     node.ctl("set", "s2s.retry-for", "1s")
     who = kind(node)
-    reader = asked(node, authority, listener, who, f"<enabled xmlns='{xml.SM}'/>")
+    reader = asked(node, authority, listener, who, f"bob@{OTHER}/r", f"<enabled xmlns='{xml.SM}'/>")
     listener.leave()
     reader.cut()
     for ident in "q3", "q2":

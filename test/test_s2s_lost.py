@@ -129,6 +129,9 @@ def texts(listener, peer, last, text=""):
 POISON = "<x xmlns='poison'/>"
 
 
+STANZA = re.compile(r"</(?:message|iq|presence)>|<(?:message|iq|presence)\b[^>]*/>")  # its end
+
+
 class Reader:
     """Reads what comes on a stream to a server that the test plays; confirms it if it is told to,
     by XEP-0198, up to POISON. breaks: resets the connection when that comes."""
@@ -172,7 +175,7 @@ class Reader:
             self.confirm()
 
     def confirm(self):
-        count = len(re.findall("</(?:message|iq|presence)>", self.text.partition(POISON)[0]))
+        count = len(STANZA.findall(self.text.partition(POISON)[0]))
         self.say(f"<a xmlns='{xml.SM}' h='{count}'/>")
 
     def numbers(self):

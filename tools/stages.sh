@@ -207,6 +207,7 @@ ON_TWO_NODES=(
     test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,mam_search,offline,adhoc,bind,component,hand_over}.py
     test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
     test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors,trace_message}.py
+    test/test_s2s{,_across,_across_rooms,_answered,_bounces,_in,_in_sm,_lost_pings,_order,_requests,_resume}.py
     test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
 )
 

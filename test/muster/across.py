@@ -22,8 +22,8 @@ def start(make_server, folder, **options):
         servers.append(make_server(*users, domains=[domain], s2s=True, tls=tls, settings=settings,
                                    **options))
     one, other = servers
-    route(one, OTHER, other.s2s_port)
-    route(other, ONE, one.s2s_port)
+    route(one, OTHER, other.port("s2s", ONE))
+    route(other, ONE, one.port("s2s", OTHER))
     return one, other
 
 

@@ -124,7 +124,7 @@ class Peer(Client):
     TLS it shows `cert`, paths as Authority.issue() returns them."""
 
     def __init__(self, server, domain, local, cert=None):
-        super().__init__(("127.0.0.1", server.s2s_port), local)
+        super().__init__(("127.0.0.1", server.port("s2s", domain)), local)
         self.jid, self.local, self.cert = domain, local, cert
         self.stream_id = None
         server.clients.append(self)

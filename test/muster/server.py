@@ -163,7 +163,7 @@ class Server:
         return self.second_ports[kind] if node == 1 else getattr(self, f"{kind}_port")
 
     def port(self, kind, bare=None):
-        """Where clients of that account, and components of that domain, connect."""
+        """Where clients of that account connect, and the component or server of that domain."""
         return self.port_at(nodes.away(bare), kind)
 
     def start(self, ready=True):
