@@ -9,6 +9,7 @@
 #include "base/ensure.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "base/word.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "home/here.h"
@@ -170,24 +171,6 @@ static enum hold of_content(const struct session *s)
     }
 }
 
-static bool csi_is_word(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (unsigned char)c >= 0x80;
-}
-
-/* As a word of its own, in whatever case. */
-static bool csi_names(slice text, slice nick)
-{
-    for (size_t i = 0; nick.len > 0 && i + nick.len <= text.len; i++) {
-        slice part = { text.ptr + i, nick.len };
-        if (slice_eq_nocase(part, nick) && (i == 0 || !csi_is_word(text.ptr[i - 1])) &&
-            (i + nick.len == text.len || !csi_is_word(text.ptr[i + nick.len])))
-            return true;
-    }
-    return false;
-}
-
 /* XEP-0372 §3.2: by the real address, or by that in the room. */
 static bool csi_mentions(const struct session *s, slice occupant, const struct elem *e,
                          struct arena *tmp)
@@ -206,7 +189,7 @@ static bool is_for_user(const struct session *s, const struct stanza *st)
     slice room = stanza_from_bare(st), nick = audience_nick(s, room);
     struct arena *tmp = loop_scratch(worker_loop(s->account->worker));
     struct elem e;
-    if (nick.len == 0 || csi_names(stanza_child_text(st, KNOWN_BODY, tmp), nick))
+    if (nick.len == 0 || word_is_in(stanza_child_text(st, KNOWN_BODY, tmp), nick, tmp))
         return true;
     slice occupant = slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(room), SLICE_ARG(nick)));
     return stanza_find(st, "reference", NS_REFERENCE, &e) && csi_mentions(s, occupant, &e, tmp);
