@@ -5,7 +5,7 @@ import time
 import pytest
 
 from muster.muc import Room
-from test_cost import assert_bounded, used_ms
+from test_cost import PRIVACY, assert_bounded, used_ms
 
 MUC = "http://jabber.org/protocol/muc"
 
@@ -51,3 +51,29 @@ def test_a_nickname_in_a_text(server):
     plain, hostile = (cost_ms(server, alice, f"<message to='{cave.jid}' type='groupchat'>"
                                              f"<body>{c * 60_000}</body></message>") for c in "xa")
     assert_bounded(plain, hostile)
+
+
+def with_groups_of_the_server(server, groups, members):
+    server.stop()
+    with server.database() as db:
+        db.execute("INSERT INTO account(jid, created_us, disabled) WITH RECURSIVE n(i) AS "
+                   "(VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) "
+                   "SELECT 'm' || i || '@localhost', 0, 0 FROM n", (members,))
+        for name in (f"group-{i:03}" for i in range(groups)):
+            db.execute("INSERT INTO shared_group(name, shown) VALUES (?1, ?1)", (name,))
+            db.execute("INSERT INTO shared_group_member(name, jid) SELECT ?, jid FROM account",
+                       (name,))
+            db.execute("INSERT INTO shared_group_viewer(name, kind, value) "
+                       "VALUES (?, 'members', '')", (name,))
+    server.start()
+
+
+def test_many_groups_of_the_same_members(server):
+    """A rule for one of them is looked at for each contact."""
+    with_groups_of_the_server(server, groups=200, members=500)
+    alice = server.client("alice", "a")
+    first = cost_ms(server, alice, "<presence/>")
+    alice.result("set", f"<query xmlns='{PRIVACY}'><list name='l'><item type='group' action='deny' "
+                        "value='group-199' order='1'><iq/></item></list></query>")
+    alice.result("set", f"<query xmlns='{PRIVACY}'><active name='l'/></query>")
+    assert_bounded(first, cost_ms(server, alice, "<presence/>"))

@@ -79,37 +79,22 @@ enum sub_state roster_state(const struct account *a, slice contact)
     return shared_sees(t, contact, a->jid) ? with_from(state) : state;
 }
 
-/* A group that looks like one before it: a list has each name once (RFC 6121 §2.3.3). */
-static bool shown_before(const struct shared *t, const struct shared_person *viewer,
-                         const struct shared_person *member, const struct shared_by *at,
-                         slice shown)
-{
-    slice one;
-    for (struct shared_by by = { 0 }; shared_by_next(t, viewer, member, &by, &one);) {
-        if (by.at == at->at)
-            return false;
-        if (slice_eq(one, shown))
-            return true;
-    }
-    return false;
-}
-
-bool roster_next_group(const struct account *a, slice contact, struct shared_by *by, slice *group)
+bool roster_next_group(const struct account *a, slice contact, struct roster_group_at *at,
+                       slice *group)
 {
     const struct shared *t = shared_of(a);
-    const struct shared_person *v = shared_here(t, a->jid), *m = shared_here(t, contact);
-    if (v == NULL || m == NULL || v == m)
-        return false;
-    while (shared_by_next(t, v, m, by, group))
-        if (!shown_before(t, v, m, by, *group))
-            return true;
-    return false;
+    if (at->viewer == NULL) {
+        at->viewer = shared_here(t, a->jid);
+        at->member = shared_here(t, contact);
+    }
+    return at->viewer != NULL && at->member != NULL && at->viewer != at->member &&
+           shared_by_next(t, at->viewer, at->member, &at->by, group);
 }
 
 bool roster_has_shared(const struct account *a, slice contact, slice group)
 {
     slice shown;
-    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &shown);)
+    for (struct roster_group_at at = { 0 }; roster_next_group(a, contact, &at, &shown);)
         if (slice_eq(shown, group))
             return true;
     return false;
@@ -132,16 +117,16 @@ static slice own_groups(const struct account *a, slice contact)
 
 slice roster_groups(const struct account *a, slice contact, struct arena *arena)
 {
-    slice groups = own_groups(a, contact), group;
-    size_t len = groups.len;
-    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);)
+    slice own = own_groups(a, contact), group;
+    size_t len = own.len;
+    for (struct roster_group_at at = { 0 }; roster_next_group(a, contact, &at, &group);)
         len += group.len + 1;
-    if (len == groups.len)
-        return groups;
+    if (len == own.len)
+        return own;
     char *all = arena_alloc_raw(arena, len), *end = all;
-    slice_lay(&end, groups);
-    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);) {
-        if (roster_view_has((slice){ all, (size_t)(end - all) }, group))
+    slice_lay(&end, own);
+    for (struct roster_group_at at = { 0 }; roster_next_group(a, contact, &at, &group);) {
+        if (roster_view_has(own, group))
             continue;
         slice_lay(&end, group);
         *end++ = '\0';
@@ -198,7 +183,7 @@ static void write_groups(struct xml_write *x, const struct account *a, slice con
     slice own = own_groups(a, contact), rest = own, group;
     while (rest.len > 0 && slice_cut(rest, '\0', &group, &rest))
         xml_element(x, "group", group);
-    for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);)
+    for (struct roster_group_at at = { 0 }; roster_next_group(a, contact, &at, &group);)
         if (!roster_view_has(own, group))
             xml_element(x, "group", group);
 }

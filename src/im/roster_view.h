@@ -20,8 +20,14 @@ bool roster_sees_own(const struct account *a, slice contact, enum roster_sight s
 enum sub_state roster_state(const struct account *a, slice contact);
 /* Each ends with a NUL. In the arena, or of the item. */
 slice roster_groups(const struct account *a, slice contact, struct arena *arena);
-/* Groups of the server by which the contact is in the list; zeroed at first. false: no more. */
-bool roster_next_group(const struct account *a, slice contact, struct shared_by *by, slice *group);
+/* Names of groups of the server by which the contact is in the list, each once; zeroed at first.
+ * false: no more. */
+struct roster_group_at {
+    const struct shared_person *viewer, *member; /* looked for once */
+    struct shared_by by;
+};
+bool roster_next_group(const struct account *a, slice contact, struct roster_group_at *at,
+                       slice *group);
 /* Whether the name is that of a group by which the contact is in the list. */
 bool roster_has_shared(const struct account *a, slice contact, slice group);
 

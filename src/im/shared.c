@@ -136,8 +136,27 @@ static void seal_group(struct shared *t, uint32_t number)
     }
 }
 
+static slice shared_group_key(const void *item)
+{
+    return ((const struct shared_group *)item)->shown;
+}
+
+static void find_alike(struct shared *t)
+{
+    struct map by_shown;
+    map_init(&by_shown, shared_group_key);
+    for (uint32_t i = 0; i < t->group_count; i++) {
+        const struct shared_group *last = map_del(&by_shown, t->groups[i].shown);
+        ensure(last == NULL || last < &t->groups[i]); /* shown_before() ends */
+        t->groups[i].alike = last == NULL ? UINT32_MAX : (uint32_t)(last - t->groups);
+        map_put(&by_shown, &t->groups[i]);
+    }
+    map_fini(&by_shown);
+}
+
 void shared_seal(struct shared *t)
 {
+    find_alike(t);
     for (uint32_t i = 0; i < t->group_count; i++)
         seal_group(t, i);
     for (uint32_t i = 0; i < t->set_count; i++)
@@ -214,6 +233,17 @@ bool shared_is_in(const struct shared *t, const struct shared_person *p, slice g
     return false;
 }
 
+/* A list has each name once (RFC 6121 §2.3.3). A search ends at the last such group before this
+ * one, so all searches of a contact together go through the groups once. */
+static bool shown_before(const struct shared *t, const struct shared_person *viewer,
+                         const struct shared_person *member, uint32_t group)
+{
+    while ((group = t->groups[group].alike) != UINT32_MAX)
+        if (list_has(&member->sets, group) && list_has(&viewer->sees, group))
+            return true;
+    return false;
+}
+
 bool shared_by_next(const struct shared *t, const struct shared_person *viewer,
                     const struct shared_person *member, struct shared_by *by, slice *shown)
 {
@@ -221,7 +251,8 @@ bool shared_by_next(const struct shared *t, const struct shared_person *viewer,
         uint32_t group = member->sets.at[by->at++];
         while (by->sees < viewer->sees.count && viewer->sees.at[by->sees] < group)
             by->sees++;
-        if (by->sees < viewer->sees.count && viewer->sees.at[by->sees] == group) {
+        if (by->sees < viewer->sees.count && viewer->sees.at[by->sees] == group &&
+            !shown_before(t, viewer, member, group)) {
             *shown = t->groups[group].shown;
             return true;
         }

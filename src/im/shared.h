@@ -39,6 +39,7 @@ struct shared_group {
     slice name;                 /* for operators */
     slice shown;                /* as clients have it: the name of the group in the roster */
     struct shared_list viewers; /* numbers of sets */
+    uint32_t alike;             /* the last group before it with this `shown`; UINT32_MAX: none */
     uint64_t hash, viewers_hash;
 };
 
@@ -75,7 +76,7 @@ bool shared_is_name(slice text);
 bool shared_has_group(const struct shared *t, slice group);
 bool shared_is_in(const struct shared *t, const struct shared_person *p, slice group);
 bool shared_sees(const struct shared *t, slice viewer, slice member);
-/* Groups by which one sees the other: zeroed at first. false: no more. */
+/* Names of groups by which one sees the other, each once: zeroed at first. false: no more. */
 struct shared_by {
     uint32_t at, sees;
 };

@@ -157,7 +157,7 @@ static void know_shared_groups(struct privacy_change *c)
     const struct account *a = c->iq->account;
     slice contact, group;
     for (struct roster_at at = { 0 }; roster_next_shared(a, &at, &contact);)
-        for (struct shared_by by = { 0 }; roster_next_group(a, contact, &by, &group);)
+        for (struct roster_group_at by = { 0 }; roster_next_group(a, contact, &by, &group);)
             know_group(c, group);
 }
 
