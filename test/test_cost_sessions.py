@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from muster import across
 from muster.muc import Room
 from test_cost import PRIVACY, assert_bounded, used_ms
 
@@ -77,3 +78,19 @@ def test_many_groups_of_the_same_members(server):
                         "value='group-199' order='1'><iq/></item></list></query>")
     alice.result("set", f"<query xmlns='{PRIVACY}'><active name='l'/></query>")
     assert_bounded(first, cost_ms(server, alice, "<presence/>"))
+
+
+@pytest.mark.parametrize("domains", [["localhost"], ["localhost", "second.test"]])
+def test_presence_beside_many_privileged_components(make_server, domains):
+    """They see presence of contacts (XEP-0356), and none is connected."""
+    server = make_server("alice", domains=domains, why="more than a client may send in the time",
+                         settings={"c2s.byte-rate": "none", "c2s.stanza-rate": "none"})
+    server.add_user("eve", domain=domains[-1])
+    alice, eve = server.client("alice", "a"), server.client("eve", "e", domain=domains[-1])
+    across.befriend(alice, eve)
+    said = "<presence><status>x</status></presence>" * 100
+    first = cost_ms(server, eve, said)
+    for domain in domains:
+        server.ctl("set", f"component.privileges@{domain}", " ".join(
+            f"number-{i}.of.{domain} roster=both presence=roster" for i in range(180)))
+    assert_bounded(first, cost_ms(server, eve, said))

@@ -94,11 +94,21 @@ static bool watch_is_unseen(const struct worker *w, slice contact, slice compone
              theirs.presence);
 }
 
+/* The privileges of the user's domain are those of the contact's: a component that sees presence of
+ * contacts sees the contact itself. */
+static bool watch_is_seen_by_all(const struct worker *w, slice user, slice contact)
+{
+    slice host = jid_split(user).domain, domain = jid_split(contact).domain;
+    return node_serves(worker_node(w), domain) &&
+           slice_eq(component_rights_list(host), component_rights_list(domain));
+}
+
+/* Few of those that have the right may be connected, so that is asked first. */
 static bool watch_goes_to(const struct worker *w, slice component, const struct component_rights *r,
                           const struct stanza *st)
 {
-    return r->contacts && watch_is_unseen(w, stanza_from(st), component) &&
-           remote_known(w, component);
+    return r->contacts && remote_known(w, component) &&
+           watch_is_unseen(w, stanza_from(st), component);
 }
 
 /* The first presence of a new contact comes before the change that lets the account see it is
@@ -144,7 +154,8 @@ bool component_watch_wants(const struct worker *w, slice bare, const struct stan
 {
     struct component_rights r;
     slice component;
-    if (!component_watchers_of_contacts() || !watch_is_presence(st))
+    if (!component_watchers_of_contacts() || !watch_is_presence(st) ||
+        watch_is_seen_by_all(w, bare, stanza_from(st)))
         return false;
     slice list = component_rights_list(jid_split(bare).domain);
     while (component_rights_next(&list, &component, &r))
