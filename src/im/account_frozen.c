@@ -540,6 +540,7 @@ static void thaw_queued(struct session *s, const struct frozen_queued *q, bool s
     struct queued *last = session_queue_at(s, s->queue_len - 1);
     last->seq = q->seq;
     last->delayed = q->delayed;
+    ensure(s->queue_index == NULL); /* it would have counted it as its own */
     last->to = q->to;
     last->answered = q->answered;
     if (!sent)

@@ -1,65 +1,72 @@
 #include "im/given.h"
 #include "base/buf.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "im/account.h"
 #include <endian.h>
 
 struct given {
-    uint32_t len, cap;
-    struct {
-        uint64_t archive_id, session;
-    } each[];
+    struct map map;     /* of struct given_one */
+    uint32_t forget_at; /* so many: settled ones go, before there are more */
 };
 
-enum { GIVEN_MIN = 8 };
+struct given_one {
+    uint64_t archive_id, session; /* both are the key */
+};
 
-static void forget_settled(struct account *a)
+enum { GIVEN_MIN = 16 };
+
+static slice given_key(const void *item)
 {
-    struct given *g = a->given;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < g->len; i++)
-        if (mailbox_state(a, g->each[i].archive_id) != ENTRY_SETTLED)
-            g->each[kept++] = g->each[i];
-    g->len = kept;
+    const struct given_one *one = item;
+    return (slice){ (const char *)one, sizeof *one };
+}
+
+static void given_drop(struct given *g, struct given_one *one)
+{
+    map_del(&g->map, given_key(one));
+    mem_free(&one);
 }
 
 /* Half of it is free afterwards, so that forgetting is rare. */
-static void given_make_room(struct account *a)
+static void forget_settled(struct account *a)
 {
-    if (a->given != NULL)
-        forget_settled(a);
-    uint32_t len = a->given == NULL ? 0 : a->given->len;
-    uint32_t cap = len < GIVEN_MIN ? 2 * GIVEN_MIN : 2 * len;
-    a->given = mem_realloc(a->given, sizeof *a->given + cap * sizeof a->given->each[0]);
-    a->given->len = len;
-    a->given->cap = cap;
+    struct given *g = a->given;
+    struct given_one *one;
+    for (uint32_t i = 0; (one = map_next(&g->map, &i)) != NULL;)
+        if (mailbox_state(a, one->archive_id) == ENTRY_SETTLED)
+            given_drop(g, one);
+    g->forget_at = g->map.count < GIVEN_MIN / 2 ? GIVEN_MIN : 2 * g->map.count;
 }
 
 void given_put(struct account *a, uint64_t archive_id, uint64_t session)
 {
-    if (a->given == NULL || a->given->len == a->given->cap)
-        given_make_room(a);
-    struct given *g = a->given;
-    g->each[g->len].archive_id = archive_id;
-    g->each[g->len++].session = session;
+    if (given_to(a, archive_id, session))
+        return;
+    if (a->given == NULL) {
+        a->given = mem_new(struct given);
+        map_init(&a->given->map, given_key);
+        a->given->forget_at = GIVEN_MIN;
+    }
+    if (a->given->map.count >= a->given->forget_at)
+        forget_settled(a);
+    struct given_one *one = mem_new(struct given_one);
+    *one = (struct given_one){ archive_id, session };
+    map_put(&a->given->map, one);
 }
 
 bool given_to(const struct account *a, uint64_t archive_id, uint64_t session)
 {
-    const struct given *g = a->given;
-    for (uint32_t i = 0; g != NULL && i < g->len; i++)
-        if (g->each[i].archive_id == archive_id && g->each[i].session == session)
-            return true;
-    return false;
+    struct given_one one = { archive_id, session };
+    return a->given != NULL && map_get(&a->given->map, given_key(&one)) != NULL;
 }
 
 void given_save(const struct account *a, uint64_t session, struct buf *out)
 {
-    const struct given *g = a->given;
-    for (uint32_t i = 0; g != NULL && i < g->len; i++) {
-        uint64_t bytes = htole64(g->each[i].archive_id);
-        if (g->each[i].session == session &&
-            mailbox_state(a, g->each[i].archive_id) != ENTRY_SETTLED)
+    const struct given_one *one;
+    for (uint32_t i = 0; a->given != NULL && (one = map_next(&a->given->map, &i)) != NULL;) {
+        uint64_t bytes = htole64(one->archive_id);
+        if (one->session == session && mailbox_state(a, one->archive_id) != ENTRY_SETTLED)
             buf_append(out, &bytes, GIVEN_BYTES);
     }
 }
@@ -74,4 +81,13 @@ void given_restore(struct account *a, uint64_t session, slice saved)
     }
 }
 
-void given_free(struct account *a) { mem_free(&a->given); }
+void given_free(struct account *a)
+{
+    struct given_one *one;
+    if (a->given == NULL)
+        return;
+    for (uint32_t i = 0; (one = map_next(&a->given->map, &i)) != NULL;)
+        given_drop(a->given, one);
+    map_fini(&a->given->map);
+    mem_free(&a->given);
+}

@@ -861,7 +861,7 @@ static enum had had_by_receivers(const struct account *a, const struct session *
     enum had had = HAD_BY_NONE;
     bool finds = false;
     LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+        struct session *s = CONTAINER_OF(it, struct session, node);
         if (s == ended || s->state == SESSION_ENDED || !im_message_receives(s, st))
             continue;
         if (session_queued(s, archive_id))

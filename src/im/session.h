@@ -25,6 +25,7 @@ struct account;
 struct arena;
 struct behind;
 struct elem;
+struct map;
 struct metric;
 struct repeats;
 struct session;
@@ -127,6 +128,7 @@ struct session {
     uint16_t early; /* at most TICKET_REPORTS_MAX times it was reported done before that returned */
     bool waits;     /* some of what it said does: im/session_wait.h */
     bool leaving;   /* it ends (end_why) when that is done */
+    uint8_t end_why; /* enum session_end, set before it ends */
     uint32_t in_base,
         out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
     uint32_t in_count, h;     /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
@@ -145,7 +147,7 @@ struct session {
     uint32_t queue_bytes;    /* of its stanzas; a shared one counts in full */
     struct list ack_node;    /* in worker.acks */
     struct list end_node;    /* in worker.endings */
-    uint8_t end_why;         /* enum session_end, set before it ends */
+    struct map *queue_index; /* archive ids of a long queue; NULL: not asked for */
     struct stanza *presence; /* last available presence */
     struct stanza *awake; /* the own of the client while `presence` says away for it; else NULL */
     struct directed *directed;  /* JIDs that got directed presence (im/presence.c) */

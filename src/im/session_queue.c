@@ -1,6 +1,7 @@
 #include "im/session_queue.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
@@ -14,6 +15,75 @@
 #include "im/given.h"
 #include "im/session_private.h"
 #include "im/stage.h"
+
+/* How often a long queue has an archive id: a search from its oldest on would cost its length for
+ * each message that is handed over or acknowledged. */
+struct queued_id {
+    uint64_t archive_id;
+    uint32_t all, own; /* own: not as a copy of what went to another session */
+};
+
+enum { SEARCHED_MAX = 64 }; /* a shorter queue is searched */
+
+static slice queued_id_key(const void *item)
+{
+    const struct queued_id *id = item;
+    return (slice){ (const char *)&id->archive_id, sizeof id->archive_id };
+}
+
+static struct queued_id *queue_index_find(const struct session *s, uint64_t archive_id)
+{
+    return map_get(s->queue_index, (slice){ (const char *)&archive_id, sizeof archive_id });
+}
+
+static void queue_index_add(struct session *s, const struct queued *q)
+{
+    if (s->queue_index == NULL || q->archive_id == 0)
+        return;
+    struct queued_id *id = queue_index_find(s, q->archive_id);
+    if (id == NULL) {
+        id = mem_new(struct queued_id);
+        id->archive_id = q->archive_id;
+        map_put(s->queue_index, id);
+    }
+    id->all++;
+    id->own += !queued_is_carbon(q);
+}
+
+static void queue_index_remove(struct session *s, const struct queued *q)
+{
+    if (s->queue_index == NULL || q->archive_id == 0)
+        return;
+    struct queued_id *id = queue_index_find(s, q->archive_id);
+    bool own = !queued_is_carbon(q);
+    ensure(id != NULL && id->all > 0 && id->own >= own);
+    id->all--;
+    id->own -= own;
+    if (id->all > 0)
+        return;
+    map_del(s->queue_index, queued_id_key(id));
+    mem_free(&id);
+}
+
+static void queue_index_make(struct session *s)
+{
+    ensure(s->queue_index == NULL);
+    s->queue_index = mem_new(struct map);
+    map_init(s->queue_index, queued_id_key);
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        queue_index_add(s, session_queue_at(s, i));
+}
+
+static void queue_index_free(struct session *s)
+{
+    struct queued_id *id;
+    if (s->queue_index == NULL)
+        return;
+    for (uint32_t i = 0; (id = map_next(s->queue_index, &i)) != NULL;)
+        mem_free(&id);
+    map_fini(s->queue_index);
+    mem_free(&s->queue_index);
+}
 
 static void session_queue_grow(struct session *s)
 {
@@ -42,6 +112,7 @@ static void session_queue_push_stanza(struct session *s, struct stanza *st,
                                                             .seq = s->out_count,
                                                             .delayed = late,
                                                             .to = (uint8_t)to };
+    queue_index_add(s, session_queue_at(s, s->queue_len - 1));
 }
 
 void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
@@ -58,8 +129,15 @@ static void session_queue_release(struct session *s, struct queued *q)
     stanza_unref(&q->st);
 }
 
+static void session_queue_remove(struct session *s, struct queued *q)
+{
+    queue_index_remove(s, q);
+    session_queue_release(s, q);
+}
+
 void session_queue_free(struct session *s)
 {
+    queue_index_free(s);
     for (uint32_t i = 0; i < s->queue_len; i++)
         session_queue_release(s, session_queue_at(s, i));
     s->queue_len = 0;
@@ -84,11 +162,13 @@ static void session_queue_pop(struct session *s)
         trail_note(q->st, "acknowledged", "", s->jid);
     if (q->archive_id != 0)
         took(s, q);
-    session_queue_release(s, q);
+    session_queue_remove(s, q);
     s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
     s->queue_len--;
     if (s->queue_unsent > s->queue_len)
         s->queue_unsent = s->queue_len;
+    if (s->queue_len == 0)
+        queue_index_free(s);
     if (s->queue_len == 0 && s->queue_cap > 64) { /* a burst is over */
         mem_free(&s->queue);
         s->queue_cap = s->queue_head = 0;
@@ -297,7 +377,7 @@ static void drop_if(struct session *s, uint32_t from, drop_fn *unwanted, const v
     for (uint32_t i = from; i < s->queue_len; i++) {
         struct queued *q = session_queue_at(s, i);
         if (unwanted(s, i, arg)) {
-            session_queue_release(s, q);
+            session_queue_remove(s, q);
             continue;
         }
         if (i >= sent) {
@@ -695,30 +775,33 @@ const struct stanza *session_last_unacked(const struct session *s)
     return NULL;
 }
 
-bool session_queued_own(const struct session *s, uint64_t archive_id)
+static bool queue_has(struct session *s, uint64_t archive_id, bool own)
 {
+    ensure(archive_id != 0);
+    if (s->queue_index == NULL && s->queue_len > SEARCHED_MAX)
+        queue_index_make(s);
+    if (s->queue_index != NULL) {
+        const struct queued_id *id = queue_index_find(s, archive_id);
+        return id != NULL && (!own || id->own > 0);
+    }
     for (uint32_t i = 0; i < s->queue_len; i++)
         if (session_queue_at(s, i)->archive_id == archive_id &&
-            !queued_is_carbon(session_queue_at(s, i)))
+            (!own || !queued_is_carbon(session_queue_at(s, i))))
             return true;
     return false;
 }
 
-bool session_queued(const struct session *s, uint64_t archive_id)
+bool session_queued(struct session *s, uint64_t archive_id)
 {
-    for (uint32_t i = 0; i < s->queue_len; i++)
-        if (session_queue_at(s, i)->archive_id == archive_id)
-            return true;
-    return false;
+    return queue_has(s, archive_id, false);
 }
 
 bool session_queued_elsewhere(const struct account *a, const struct session *but,
                               uint64_t archive_id, bool own)
 {
     LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s != but && s->state != SESSION_ENDED &&
-            (own ? session_queued_own(s, archive_id) : session_queued(s, archive_id)))
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s != but && s->state != SESSION_ENDED && queue_has(s, archive_id, own))
             return true;
     }
     return false;

@@ -55,9 +55,7 @@ static inline uint32_t session_queue_len(const struct session *s) { return s->qu
 static inline uint32_t session_queue_unsent(const struct session *s) { return s->queue_unsent; }
 
 /* Whether the queue holds this archive id: the session has it or will get it on resumption. */
-bool session_queued(const struct session *s, uint64_t archive_id);
-/* The same, but not as a copy of what went to another session. */
-bool session_queued_own(const struct session *s, uint64_t archive_id);
+bool session_queued(struct session *s, uint64_t archive_id);
 
 /* Whether another session than `but` has the entry in its queue; own: not as a copy of what went to
  * a third one. */
