@@ -1,16 +1,17 @@
 """What a stored thing costs does not grow with how many others are stored: messages that a client
-has not acknowledged. As in test_cost.py. An account with few of them
+has not acknowledged, nodes for groups of contacts. As in test_cost.py. An account with few of them
 is compared with one that has many."""
 import pathlib
 import time
 
 import pytest
 
-from test_cost import assert_bounded, used_ms
+from test_cost import PUBSUB, assert_bounded, cost_ms, used_ms
 
 pytestmark = pytest.mark.release
 
 CARBONS = "urn:xmpp:carbons:2"
+FORMS = "jabber:x:data"
 
 
 @pytest.fixture
@@ -97,3 +98,33 @@ def test_copies_that_other_sessions_acknowledged(server):
     few, many = carbons_ms(server, "few", 1000), carbons_ms(server, "many", 8000)
     for costs in zip(few, many):
         assert_bounded(*costs)
+
+
+def make_node(client, name, groups):
+    fields = {"FORM_TYPE": [f"{PUBSUB}#node_config"], "pubsub#access_model": ["roster"],
+              "pubsub#roster_groups_allowed": groups}
+    form = "".join(f"<field var='{var}'>" + "".join(f"<value>{v}</value>" for v in values) +
+                   "</field>" for var, values in fields.items())
+    client.result("set", f"<pubsub xmlns='{PUBSUB}'><create node='{name}'/><configure>"
+                         f"<x xmlns='{FORMS}' type='submit'>{form}</x></configure></pubsub>")
+
+
+def test_nodes_for_groups_of_contacts(server):
+    """The groups of a node and those of a contact: their sum, not their product."""
+    bob = server.client("bob")
+    bob.server = server
+    groups = "".join(f"<group>of the roster {i}</group>" for i in range(50))
+    costs = []
+    for owner, count in ("few", 1), ("many", 1000):
+        client = server.client(owner)
+        server.befriend(owner, "bob")
+        client.result("set", f"<query xmlns='jabber:iq:roster'><item jid='bob@localhost'>{groups}"
+                             "</item></query>")
+        for i in range(100):
+            make_node(client, f"n{i}", [f"x{j}" for j in range(count)])
+        make_node(client, "shown", [f"x{j}" for j in range(count - 1)] + ["of the roster 49"])
+        query = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
+        shown = bob.result("get", query, to=client.bare)
+        assert [item.get("node") for item in shown.iter() if item.get("node")] == ["shown"]
+        costs.append(cost_ms(bob, f"<iq type='get' id='d' to='{client.bare}'>{query}</iq>"))
+    assert_bounded(*costs)

@@ -18,9 +18,35 @@ enum { OWNERS_ASKED_MAX = 32 };
 
 /* Whether a contact is one that the model means, at the home of an owner. */
 
+enum { FEW_GROUPS = 4 };
+
+/* The list is long, and so are the groups: each is looked at once. */
+static bool has_one_of(slice allowed, slice groups, unsigned count)
+{
+    slice *each = mem_alloc(count * sizeof *each), one;
+    struct map wanted;
+    bool found = false;
+    map_init(&wanted, map_key_slice);
+    for (unsigned i = 0; i < count; i++) {
+        (void)slice_cut(groups, '\0', &each[i], &groups);
+        if (map_get(&wanted, each[i]) == NULL)
+            map_put(&wanted, &each[i]);
+    }
+    while (!found && slice_cut(allowed, '\t', &one, &allowed))
+        found = map_get(&wanted, one) != NULL;
+    map_fini(&wanted);
+    mem_free(&each);
+    return found;
+}
+
 static bool is_in_groups(const struct account *a, slice allowed, slice bare)
 {
     slice groups = roster_groups(a, bare, loop_scratch(worker_loop(a->worker))), group;
+    unsigned count = 0;
+    for (slice rest = groups; slice_cut(rest, '\0', &group, &rest);)
+        count++;
+    if (count > FEW_GROUPS)
+        return has_one_of(allowed, groups, count);
     while (slice_cut(groups, '\0', &group, &groups))
         if (ps_list_has(allowed, group))
             return true;

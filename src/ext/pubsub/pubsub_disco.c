@@ -63,8 +63,9 @@ static bool may_read(const struct ps_node *n, const struct stanza *st)
 static bool pubsub_disco_may_see(const struct ps_node *n, const struct stanza *st)
 {
     struct ps_actor who = ps_actor_of(n, stanza_from(st));
-    return may_read(n, st) || (n->config.access == PS_AUTHORIZE &&
-                               ps_may_subscribe(&n->config, &who).error == SE_NONE);
+    return ps_may_read(&n->config, &who).error == SE_NONE ||
+           (n->config.access == PS_AUTHORIZE &&
+            ps_may_subscribe(&n->config, &who).error == SE_NONE);
 }
 
 static void open_query(struct xml_write *x, struct buf *out, const char *ns, slice node)
