@@ -28,7 +28,8 @@
 enum { BOOKMARKS_MAX = 1000 };
 
 struct bookmark {
-    slice jid, name, nick, password;
+    slice jid; /* first: by_jid */
+    slice name, nick, password;
     slice item;       /* the id as it was published, where it is an item: not always prepared */
     slice extensions; /* XML that only the new form has */
     bool autojoin;
@@ -37,6 +38,7 @@ struct bookmark {
 struct bookmarks {
     struct bookmark *at;
     unsigned count;
+    struct map by_jid; /* of each room the newest; gone with bookmarks_end() */
 };
 
 /* The conference element of either form. */
@@ -65,18 +67,27 @@ static void bookmarks_add(struct bookmarks *all, const struct bookmark *b, struc
 {
     if (all->at == NULL)
         all->at = arena_new(tmp, struct bookmark, BOOKMARKS_MAX);
-    if (all->count < BOOKMARKS_MAX)
-        all->at[all->count++] = *b;
+    if (all->count == BOOKMARKS_MAX)
+        return;
+    struct bookmark *added = &all->at[all->count++];
+    *added = *b;
+    if (!b->older)
+        map_put(&all->by_jid, added);
 }
 
 /* The newest for a room. */
 static struct bookmark *bookmarks_find(const struct bookmarks *all, slice jid)
 {
-    for (unsigned i = 0; i < all->count; i++)
-        if (slice_eq(all->at[i].jid, jid))
-            return &all->at[i];
-    return NULL;
+    return map_get(&all->by_jid, jid);
 }
+
+static void bookmarks_begin(struct bookmarks *all)
+{
+    *all = (struct bookmarks){ 0 };
+    map_init(&all->by_jid, map_key_slice);
+}
+
+static void bookmarks_end(struct bookmarks *all) { map_fini(&all->by_jid); }
 
 /* A room is named by its bare JID (XEP-0402 §3). */
 static bool names_room(slice text, struct jid *jid, struct arena *tmp)
@@ -94,7 +105,8 @@ static const char *item_rule(slice id, struct arena *tmp)
 static struct bookmarks bookmarks_read_items(const struct ps_item *items, unsigned count,
                                              struct arena *tmp)
 {
-    struct bookmarks all = { 0 };
+    struct bookmarks all;
+    bookmarks_begin(&all);
     for (unsigned i = 0; i < count; i++) {
         struct elem e;
         struct jid jid;
@@ -112,8 +124,9 @@ static struct bookmarks bookmarks_read_items(const struct ps_item *items, unsign
 /* The rooms of a <storage/>; what is no bare JID is left out. */
 static struct bookmarks read_storage(const struct elem *storage, struct arena *tmp)
 {
-    struct bookmarks all = { 0 };
+    struct bookmarks all;
     struct elem e;
+    bookmarks_begin(&all);
     for (bool more = elem_first(storage, &e); more; more = elem_next(&e, &e)) {
         struct jid jid;
         if (!elem_is(&e, "conference", NS_STORAGE) ||
@@ -189,6 +202,7 @@ static void collated(void *arg, enum stanza_error e, const struct ps_item *items
         struct bookmarks all =
             bookmarks_read_items(items, count, loop_scratch(worker_loop(a->worker)));
         publish_storage(a, &all);
+        bookmarks_end(&all);
     }
     account_unpin(a);
 }
@@ -278,6 +292,14 @@ static void add_retract(struct sync *s, slice item)
     add_request(s, &xml);
 }
 
+static bool lack_one(const struct bookmarks *have, const struct bookmarks *want)
+{
+    for (unsigned i = 0; i < want->count; i++)
+        if (bookmarks_find(have, want->at[i].jid) == NULL)
+            return true;
+    return false;
+}
+
 static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *items,
                          unsigned count)
 {
@@ -304,11 +326,8 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
         s->requests[s->count++] = create;
         s->first = 1;
     }
-    for (unsigned i = 0; i < want.count; i++)
-        if (bookmarks_find(&have, want.at[i].jid) == NULL) {
-            s->requests[s->count++] = widen;
-            break;
-        }
+    if (lack_one(&have, &want))
+        s->requests[s->count++] = widen;
     for (unsigned i = 0; i < want.count; i++) {
         const struct bookmark *old = bookmarks_find(&have, want.at[i].jid);
         if (old != NULL && bookmarks_same(old, &want.at[i]))
@@ -322,6 +341,8 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
     for (unsigned i = 0; i < have.count; i++)
         if (have.at[i].older || bookmarks_find(&want, have.at[i].jid) == NULL)
             add_retract(s, have.at[i].item);
+    bookmarks_end(&have);
+    bookmarks_end(&want);
     sync_next(s, SE_NONE);
 }
 
@@ -413,6 +434,7 @@ static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *it
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "storage", NS_STORAGE);
     write_storage(&x, &all);
+    bookmarks_end(&all);
     write_others(xml_content(&x), r->stored);
     xml_close(&x);
     bookmarks_hand_over(r->iq, &out);
@@ -571,6 +593,7 @@ static void bookmarks_port_storage(struct bookmarks_port *t, const struct elem *
         bookmarks_port_room(t, all.at[i].jid);
         bookmarks_add(&t->found, &all.at[i], p->tmp);
     }
+    bookmarks_end(&all);
 }
 
 static void bookmarks_port_write(struct xml_write *x, const struct bookmarks *all)
@@ -600,6 +623,7 @@ static void bookmarks_port(struct portable *p, struct xml_write *x)
     struct bookmarks_port t = { .to = p };
     struct elem e, storage;
     map_init(&t.has, map_key_slice);
+    bookmarks_begin(&t.found);
     bookmarks_each_item(p, NS_BOOKMARKS, bookmarks_port_has, &t);
     bookmarks_each_item(p, NS_STORAGE, bookmarks_port_current, &t);
     if (elem_parse(&storage, t.current, SLICE(NS_CLIENT)))
@@ -610,6 +634,7 @@ static void bookmarks_port(struct portable *p, struct xml_write *x)
     map_fini(&t.has);
     if (t.found.count > 0)
         bookmarks_port_write(x, &t.found);
+    bookmarks_end(&t.found);
 }
 
 static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request,
