@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -80,46 +81,53 @@ static void owner_get(struct iq *iq)
 /* Those whom the form names, or names no longer (§10.2): a former owner is an administrator, a
  * former administrator a member, unless the other list says where they are. */
 
-static bool owner_is_named(const slice *list, unsigned count, slice jid)
+static void owner_name(struct map *named, const slice *list, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (slice_eq(list[i], jid))
-            return true;
-    return false;
+        if (map_get(named, list[i]) == NULL)
+            map_put(named, (void *)&list[i]);
 }
 
-static enum affiliation affiliation_by(const struct room_people *p, slice jid, enum affiliation is)
+/* The affiliation of each user while the edits are gathered. A room may have far more people than
+ * one change may have edits. */
+struct edits {
+    const struct room *room;
+    const struct room_people *people;
+    struct map owners, admins; /* sets: those whom the form names */
+    struct map edited;         /* the edits by JID */
+    struct affiliation_edit *edit;
+    uint32_t count; /* at most one more than room_commit() takes, which is refused */
+};
+
+static enum affiliation affiliation_by(const struct edits *e, slice jid, enum affiliation is)
 {
-    if (p->has_owners && owner_is_named(p->owner, p->owner_count, jid))
+    const struct room_people *p = e->people;
+    if (p->has_owners && map_get(&e->owners, jid) != NULL)
         return AFF_OWNER;
     if (p->has_owners && is == AFF_OWNER)
         is = AFF_ADMIN;
     else if (is == AFF_OWNER)
         return is;
-    if (p->has_admins && owner_is_named(p->admin, p->admin_count, jid))
+    if (p->has_admins && map_get(&e->admins, jid) != NULL)
         return AFF_ADMIN;
     return p->has_admins && is == AFF_ADMIN ? AFF_MEMBER : is;
 }
 
-/* The affiliation of each user while the edits are gathered. */
-struct edits {
-    const struct room *room;
-    const struct room_people *people;
-    struct affiliation_edit *edit;
-    uint32_t count;
-};
+static slice owner_edit_key(const void *item)
+{
+    return ((const struct affiliation_edit *)item)->jid;
+}
 
 static void add_edits(struct edits *e, const slice *jid, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count && e->count <= ROOM_EDITS_MAX; i++) {
         const struct affiliate *known = room_affiliate(e->room, jid[i]);
         enum affiliation is = known != NULL ? (enum affiliation)known->affiliation : AFF_NONE;
-        enum affiliation to = affiliation_by(e->people, jid[i], is);
-        uint32_t k = 0;
-        while (k < e->count && !slice_eq(e->edit[k].jid, jid[i]))
-            k++;
-        if (k == e->count && to != is)
-            e->edit[e->count++] = room_edit(e->room, jid[i], to);
+        enum affiliation to = affiliation_by(e, jid[i], is);
+        if (to == is || map_get(&e->edited, jid[i]) != NULL)
+            continue;
+        e->edit[e->count] = room_edit(e->room, jid[i], to);
+        map_put(&e->edited, &e->edit[e->count++]);
     }
 }
 
@@ -127,16 +135,25 @@ static void edit_people(struct edits *e, struct arena *tmp)
 {
     const struct room_people *p = e->people;
     unsigned owners, admins;
-    const slice *owner = people_of(e->room, AFF_OWNER, &owners, tmp);
-    const slice *admin = people_of(e->room, AFF_ADMIN, &admins, tmp);
     if (!p->has_owners && !p->has_admins)
         return;
+    const slice *owner = people_of(e->room, AFF_OWNER, &owners, tmp);
+    const slice *admin = people_of(e->room, AFF_ADMIN, &admins, tmp);
+    unsigned most = owners + admins + p->owner_count + p->admin_count;
     e->edit =
-        arena_new(tmp, struct affiliation_edit, owners + admins + p->owner_count + p->admin_count);
+        arena_new(tmp, struct affiliation_edit, most <= ROOM_EDITS_MAX ? most : ROOM_EDITS_MAX + 1);
+    map_init(&e->owners, map_key_slice);
+    map_init(&e->admins, map_key_slice);
+    map_init(&e->edited, owner_edit_key);
+    owner_name(&e->owners, p->owner, p->owner_count);
+    owner_name(&e->admins, p->admin, p->admin_count);
     add_edits(e, p->owner, p->owner_count);
     add_edits(e, p->admin, p->admin_count);
     add_edits(e, owner, owners);
     add_edits(e, admin, admins);
+    map_fini(&e->owners);
+    map_fini(&e->admins);
+    map_fini(&e->edited);
 }
 
 /* Changes. */

@@ -25,7 +25,7 @@
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 
-enum { EDITS_MAX = 4000, EDITS_LOGGED_MAX = 16 };
+enum { EDITS_LOGGED_MAX = 16 };
 
 struct room_change {
     struct actor_change base; /* first */
@@ -126,7 +126,7 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
     if (is_too_long(r, d))
         return E_LIMIT;
     /* the rows of a room that becomes persistent are one transaction */
-    return !r->stored && total > EDITS_MAX && (more || stores) ? E_LIMIT : OK;
+    return !r->stored && total > ROOM_EDITS_MAX && (more || stores) ? E_LIMIT : OK;
 }
 
 /* Whether nobody gets a nickname that another has, or two in this change get the same: two requests
@@ -173,7 +173,7 @@ static enum err change_base_prepare(struct actor_change *base)
         return E_NOTFOUND;
     if (d->newcomers)
         keep_newcomers(r, &c->delta);
-    if (d->edit_count > EDITS_MAX)
+    if (d->edit_count > ROOM_EDITS_MAX)
         return E_LIMIT;
     enum err e = check_people(r, d, stores);
     if (e == OK)

@@ -10,6 +10,8 @@ struct room;
 struct room_config;
 struct why;
 
+enum { ROOM_EDITS_MAX = 4000 }; /* in one change */
+
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
 struct room_delta {
     struct room_config *config; /* NULL: stays; allocated, owned by the change */
@@ -30,7 +32,7 @@ struct room_delta {
 /* Copies the delta, takes over `config`. Those in the room are told what it means to them.
  *
  * done (NULL: nobody waits): when it is committed and applied, or will not be: E_LIMIT (too many
- * persistent rooms, affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be
+ * persistent rooms, affiliations, or edits: ROOM_EDITS_MAX), E_CONFLICT (the last owner would be
  * lost), E_EXISTS (another has the nickname), E_DOWN, E_NOTFOUND (the room ended meanwhile).
  * Perhaps from inside. The room is pinned until then. Changes that done() commits come next,
  * before others that wait. */
