@@ -143,14 +143,7 @@ static bool join_is_full(const struct entry *e)
 /* One address with ever new resources does not fill the room. */
 static bool has_enough(const struct entry *e)
 {
-    unsigned n = 0;
-    LIST_EACH (it, &e->room->occupants) {
-        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st)))
-            LIST_EACH (seat, &o->seats)
-                n++;
-    }
-    return n >= SEATS_EACH_MAX;
+    return room_seats_of(e->room, stanza_from_bare(e->st)) >= SEATS_EACH_MAX;
 }
 
 /* A hidden occupant has this nickname, which the entering user must not find out by a refusal. */

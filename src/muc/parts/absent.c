@@ -129,11 +129,9 @@ static void show_absent(struct room *r, const struct seat *to)
 
 static bool absent_is_here(const struct room *r, slice bare, const struct occupant *to)
 {
-    LIST_EACH (it, &r->occupants) {
-        const struct occupant *o = CONTAINER_OF(it, const struct occupant, node);
-        if ((!o->hidden || o == to) && slice_eq(seat_bare(occupant_seat(o)), bare))
+    for (const struct occupant *o = room_occupant_of(r, bare); o != NULL; o = occupant_before(o))
+        if (!o->hidden || o == to)
             return true;
-    }
     return false;
 }
 

@@ -341,15 +341,10 @@ static void hats_answer(struct iq *iq, const struct change *c, const char *statu
 
 static void show_wearer(struct room *r, slice bare)
 {
-    room_pin(r);
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (!slice_eq(seat_bare(occupant_seat(o)), bare))
-            continue;
+    for (struct occupant *o = room_occupant_of(r, bare); o != NULL; o = occupant_before(o)) {
         occupant_changed(o);
         room_show(r, o, &(struct show){ 0 });
     }
-    room_unpin(r);
 }
 
 static const struct room_hat *hat_of(const struct room *r, slice uri)

@@ -54,10 +54,8 @@ void affiliates_free(struct room *r)
 /* What it has of sessions in the room, and what parts have of it, stays with it. */
 static void inherit(const struct room *r, struct affiliate *a, struct affiliate *was)
 {
-    const struct seat *s;
     if (was == NULL) {
-        for (uint32_t i = 0; (s = map_next(&r->seats, &i)) != NULL;)
-            a->here += slice_eq(seat_bare(s), a->jid);
+        a->here = room_seats_of(r, a->jid);
         return;
     }
     a->here = was->here;

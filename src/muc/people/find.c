@@ -43,15 +43,25 @@ struct occupant *room_occupant(const struct room *r, slice nick, struct arena *t
     return map_get(&r->nicks, nickname_key(name, tmp));
 }
 
+static struct occupant *occupant_by(struct look *user)
+{
+    return user == NULL ? NULL : CONTAINER_OF(user, struct occupant, user);
+}
+
 struct occupant *room_occupant_of(const struct room *r, slice bare)
 {
-    struct occupant *found = NULL;
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (slice_eq(seat_bare(occupant_seat(o)), bare))
-            found = o;
-    }
-    return found;
+    return occupant_by(map_get(&r->users, bare));
+}
+
+struct occupant *occupant_before(const struct occupant *o) { return occupant_by(o->user.next); }
+
+uint32_t room_seats_of(const struct room *r, slice bare)
+{
+    uint32_t n = 0;
+    for (const struct occupant *o = room_occupant_of(r, bare); o != NULL; o = occupant_before(o))
+        LIST_EACH (it, &o->seats)
+            n++;
+    return n;
 }
 
 /* Those who are hidden give way. */

@@ -16,9 +16,12 @@ void look_remove(struct map *looks, struct look *l);
 
 struct seat *room_seat(const struct room *r, slice full); /* NULL: not in the room */
 struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp);
-/* An occupant with this bare JID; NULL: none. */
+/* The occupant with this bare JID that entered last, and the one of the same user before it; NULL:
+ * none. */
 struct occupant *room_occupant_of(const struct room *r, slice bare);
-struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
+struct occupant *occupant_before(const struct occupant *o);
+uint32_t room_seats_of(const struct room *r, slice bare); /* how many seats a user has */
+struct seat *occupant_seat(const struct occupant *o);     /* that spoke last */
 /* room@service/nick, as others address an occupant; in tmp. */
 slice room_address(const struct room *r, slice nick, struct arena *tmp);
 /* Whether another than `bare` is seen here by this nickname (enforced), or one that looks like it.

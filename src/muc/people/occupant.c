@@ -42,12 +42,20 @@ static void unname(struct room *r, struct occupant *o)
     look_remove(&r->looks, &o->look);
 }
 
+/* Nobody finds it any more. */
+static void occupant_unlist(struct room *r, struct occupant *o)
+{
+    unname(r, o);
+    look_remove(&r->users, &o->user);
+    list_remove(&o->node);
+}
+
 void occupants_free(struct room *r)
 {
     struct list *it, *at;
     while ((it = list_pop(&r->occupants)) != NULL) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        unname(r, o);
+        occupant_unlist(r, o);
         while ((at = list_pop(&o->seats)) != NULL) {
             struct seat *s = CONTAINER_OF(at, struct seat, node);
             map_del(&r->seats, s->jid);
@@ -79,7 +87,9 @@ static void occupant_name(struct room *r, struct occupant *o, slice nick, slice 
 struct occupant *occupant_create(struct room *r, slice nick, slice bare)
 {
     ensure(room_here(r) && nick.len > 0);
-    struct occupant *o = mem_new(struct occupant);
+    struct occupant *o = mem_zalloc(sizeof *o + bare.len);
+    o->user.text = (slice){ memcpy(o + 1, bare.ptr, bare.len), bare.len };
+    look_add(&r->users, &o->user);
     list_init(&o->seats);
     char id[OCCUPANT_ID_LEN + 1];
     occupant_name(r, o, nick, occupant_id(id, r->secret, bare));
@@ -291,8 +301,7 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     occupant_changed(o);
     room_show(r, o, how);
     room_debt_keep(r, o);
-    unname(r, o);
-    list_remove(&o->node);
+    occupant_unlist(r, o);
     ensure(r->occupant_count > 0 && r->hidden_count >= o->hidden);
     r->occupant_count--;
     metric_add(&room_occupants_metric, -1);

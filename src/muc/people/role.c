@@ -42,24 +42,39 @@ static void affiliation_of_occupant(struct room *r, struct occupant *o, const st
     room_set_role(r, o, role, &told);
 }
 
-/* Applies to occupants from a domain that is banned now, too. */
-static bool affiliation_concerns(slice jid, slice bare)
+static bool affiliation_of_user(struct room *r, slice bare, const struct show *how)
 {
-    return slice_eq(jid, bare) || slice_eq(jid, jid_split(bare).domain);
+    struct occupant *o = room_occupant_of(r, bare), *before;
+    bool here = o != NULL;
+    for (; o != NULL; o = before) {
+        before = occupant_before(o);
+        affiliation_of_occupant(r, o, how);
+    }
+    return here;
 }
 
-bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
+static bool affiliation_of_domain(struct room *r, slice domain, const struct show *how)
 {
     bool here = false;
-    ensure(room_here(r));
-    room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (!affiliation_concerns(jid, seat_bare(occupant_seat(o))))
+        slice bare = o->user.text;
+        if (bare.len < domain.len ||
+            !slice_eq(domain, slice_from(bare, bare.len - domain.len)) || /* ends otherwise */
+            !slice_eq(domain, jid_split(bare).domain))
             continue;
         here = true;
         affiliation_of_occupant(r, o, how);
     }
+    return here;
+}
+
+bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
+{
+    ensure(room_here(r) && jid.len > 0);
+    room_pin(r);
+    bool user = memchr(jid.ptr, '@', jid.len) != NULL;
+    bool here = user ? affiliation_of_user(r, jid, how) : affiliation_of_domain(r, jid, how);
     room_unpin(r);
     return here;
 }

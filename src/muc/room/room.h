@@ -33,10 +33,10 @@ struct stanza;
 struct store;
 struct worker;
 
-/* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
- * or all of them while muc.look-alike is off. */
+/* What a nickname looks like, or the user whose it is. Maps hold the first of those with the same
+ * text: several of one person, or all that look alike while muc.look-alike is off. */
 struct look {
-    slice text; /* nickname_skeleton() */
+    slice text; /* nickname_skeleton(), or a bare JID */
     struct look *next;
 };
 
@@ -86,6 +86,7 @@ struct occupant {
     struct list seats; /* the one that spoke last by presence is the last */
     slice nick, key;   /* in one block of their own; key: for comparison */
     struct look look;  /* its text is in the same block */
+    struct look user;  /* its bare JID, in the block of the occupant */
     slice id;          /* XEP-0421, in the same block */
     uint32_t number;   /* unique in the room; its sessions' `seat` in the audience */
     uint8_t affiliation, role;
@@ -138,7 +139,8 @@ struct room {
     struct timer lock;     /* of a locked room: it has waited long enough */
     struct map nicks;      /* struct occupant by key */
     struct map looks;      /* struct look of occupants */
-    struct map seats;      /* struct seat by full JID */
+    struct map users; /* their struct look `user`: the last to enter is the first of its list */
+    struct map seats; /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */

@@ -49,6 +49,7 @@ static struct room *room_alloc(struct actors *all, const struct host *h, slice j
     map_init(&r->followers, rooms_affiliate_key);
     map_init(&r->nicks, occupant_key);
     map_init(&r->looks, look_key);
+    map_init(&r->users, look_key);
     map_init(&r->seats, seat_key);
     list_init(&r->occupants);
     list_init(&r->away);

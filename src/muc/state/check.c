@@ -17,6 +17,7 @@ static void occupant_check(const struct room *r, const struct occupant *o)
     ensure(!list_empty(&o->seats)); /* the last one takes the occupant with it */
     ensure(o->nick.len > 0 && o->key.len > 0 && map_get(&r->nicks, o->key) == o);
     ensure(o->role <= ROLE_MODERATOR && o->role != ROLE_NONE);
+    ensure(slice_eq(o->user.text, bare) && room_occupant_of(r, bare) != NULL);
     ensure(o->number > 0 && o->number <= r->next_number);
     LIST_EACH (it, &o->seats) {
         const struct seat *s = CONTAINER_OF(it, const struct seat, node);
@@ -45,6 +46,7 @@ static void occupants_check(const struct room *r)
     ensure(occupants == r->occupant_count && hidden == r->hidden_count && seats == r->seat_count);
 }
 
+/* One by one: room_seats_of() is checked by it, too. */
 static uint32_t seats_of(const struct room *r, slice bare)
 {
     const struct seat *s;

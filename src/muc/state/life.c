@@ -54,6 +54,7 @@ void room_unload(struct actor *a)
     map_fini(&r->followers);
     map_fini(&r->nicks);
     map_fini(&r->looks);
+    map_fini(&r->users);
     map_fini(&r->seats);
     mem_free(&r);
 }
