@@ -5,18 +5,18 @@ import threading
 import pytest
 
 from muster.component import Component
-from muster.muc import ADMIN, CONFIG, OWNER, X, Room, item, submit
+from muster.muc import ADMIN, CONFIG, OWNER, Room, Seen, X, codes, item, owners, submit
 from test_cost import assert_bounded, cost_ms
 
 DOMAIN, SECRET = "component.example.test", "a secret of some length here"
 
-pytestmark = pytest.mark.release
-
 
 @pytest.fixture
 def alice(make_server):
-    server = make_server("alice", component=True, why="more than a client may send in the time",
-                         settings={"c2s.byte-rate": "none", "c2s.stanza-rate": "none"})
+    server = make_server("alice", component=True, workers=1,
+                         why="more than a client may send in the time",
+                         settings={"c2s.byte-rate": "none", "c2s.stanza-rate": "none",
+                                   **owners("anonymous")})
     alice = server.client("alice", "a")
     alice.server = server
     return alice
@@ -74,6 +74,7 @@ def room_cost_ms(alice, cave, text):
     return cost_ms(alice, text)
 
 
+@pytest.mark.release
 def test_a_form_that_names_other_administrators(alice):
     """More would lose their affiliation than one change may have, so it can be sent again."""
     few, many = Room("few"), Room("many")
@@ -87,6 +88,7 @@ def test_a_form_that_names_other_administrators(alice):
     assert_bounded(*costs)
 
 
+@pytest.mark.release
 def test_affiliations_of_people_who_are_not_here(alice):
     """Each was looked for among all who are in the room."""
     few, many = Room("few"), Room("many")
@@ -98,3 +100,56 @@ def test_affiliations_of_people_who_are_not_here(alice):
                                      for i in range(1000)))
         for affiliation in ("member", "none"))) for cave in (few, many)]
     assert_bounded(*costs, more_ms=0)
+
+
+CHANGES = {
+    "members only": (OWNER, {"membersonly": True}),
+    "shown no longer": (OWNER, {"presencebroadcast": ["moderator"]}),
+    "real addresses": (OWNER, {"whois": "anyone"}),
+    "moderators": (ADMIN, [item(nick=f"n{i}", role="moderator") for i in range(300)]),
+    "members": (ADMIN, [item(jid=f"x{i}@{DOMAIN}", affiliation="member") for i in range(300)]),
+    "kicks": (ADMIN, [item(nick=f"n{i}", role="none", reason="late") for i in range(300)]),
+    "a domain": (ADMIN, [item(jid=DOMAIN, affiliation="outcast", reason="late")]),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_many_are_shown_of_many_comes_in_portions(alice, what):
+    """Others are served between them. What comes for the room is handled after the last, and a
+    form is answered then."""
+    namespace, change = CHANGES[what]
+    form = namespace == OWNER
+    cave = Room("cave").create(alice, "owner", maxusers="1000", whois="moderators")
+    sink = Sink(alice.server)
+    sink.fill(cave, 300)
+    alice.drain()
+    alice.log.clear()
+    alice.raw((configure(cave, **change) if form else request(cave, namespace, "".join(change)))
+              + f"<message to='{cave.jid}' type='groupchat' id='said'><body>x</body></message>"
+              "<iq type='get' to='localhost' id='other'><ping xmlns='urn:xmpp:ping'/></iq>")
+    for answer in ("<message id='said'/>", "<iq type='result' id='r'/>"):
+        alice.expect(answer)
+    place = {e.get("id"): i for i, e in enumerate(alice.log) if e.get("id")}
+    shown = [Seen(e) for e in alice.log if e.tag.endswith("}presence")]
+    last = max(i for i, e in enumerate(alice.log) if e.tag.endswith("}presence"))
+    assert sorted(s.nick for s in shown if s.nick != "owner") == sorted(f"n{i}" for i in range(300))
+    assert place["other"] < last < place["said"]
+    assert (last < place["r"]) == form
+    reasons = {s.reason for s in shown if s.nick != "owner"}
+    assert reasons == {"late" if what in ("kicks", "a domain") else None}
+    sink.settle(cave)
+
+
+def test_what_a_change_behind_tells_all_comes_behind(alice):
+    """It is under way when the room is stored, and does not wait for what was changed before."""
+    cave = Room("cave").create(alice, "owner", maxusers="1000", whois="moderators",
+                               persistentroom=True)
+    sink = Sink(alice.server)
+    sink.fill(cave, 300)
+    alice.drain()
+    alice.log.clear()
+    alice.raw(configure(cave, whois="anyone") + configure(cave, roomname="Cave"))
+    for code in (172, 104):
+        alice.expect(lambda e, code=code: e.tag.endswith("}message") and code in codes(e))
+    seen = [e.tag.endswith("}presence") for e in alice.log]
+    assert sum(seen) == 301 and not seen[-1]

@@ -19,6 +19,7 @@
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/people/occupant.h"
+#include "muc/people/portion.h"
 #include "muc/people/show.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
@@ -343,7 +344,7 @@ static void show_wearer(struct room *r, slice bare)
 {
     for (struct occupant *o = room_occupant_of(r, bare); o != NULL; o = occupant_before(o)) {
         occupant_changed(o);
-        room_show(r, o, &(struct show){ 0 });
+        room_show_in_turn(r, o, &(struct show){ 0 });
     }
 }
 

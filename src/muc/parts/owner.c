@@ -11,6 +11,7 @@
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
+#include "muc/people/portion.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
@@ -170,12 +171,21 @@ static void owner_answer(struct iq *iq, enum err e)
         room_answer(iq, e);
 }
 
-static void owner_changed(struct room *r, enum err e, void *arg)
+static void owner_shown(struct room *r, enum err e, void *arg)
 {
     const struct request *q = arg;
     (void)r;
     ensure(q->iq->held);
     owner_answer(q->iq, e);
+}
+
+/* §10.2.1: those who are in the room are told first. */
+static void owner_changed(struct room *r, enum err e, void *arg)
+{
+    if (e == OK)
+        room_when_shown(r, owner_shown, arg);
+    else
+        owner_shown(r, e, arg);
 }
 
 /* The nickname of who asks, if in the room. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "im/audience.h"
+#include "muc/people/due.h"
 #include "muc/people/find.h"
 #include "muc/people/pace.h"
 #include "muc/people/show.h"
@@ -22,6 +23,7 @@ enum { GIVEN_BYTES = 4 };
 
 static void occupant_free(struct occupant *o)
 {
+    ensure(o->due == NULL);
     stanza_unref(&o->shown[0]);
     stanza_unref(&o->shown[1]);
     slice_release(&o->nick);
@@ -53,6 +55,7 @@ static void occupant_unlist(struct room *r, struct occupant *o)
 void occupants_free(struct room *r)
 {
     struct list *it, *at;
+    dues_free(r);
     while ((it = list_pop(&r->occupants)) != NULL) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         occupant_unlist(r, o);
@@ -75,6 +78,7 @@ static void occupant_name(struct room *r, struct occupant *o, slice nick, slice 
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
     char *at = mem_alloc(nick.len + key.len + look.len + id.len);
     slice was = o->nick;
+    ensure_debug(!r->is_showing); /* who has left by this nickname may not be shown to have */
     o->nick = slice_lay(&at, nick);
     o->key = slice_lay(&at, key);
     o->look.text = slice_lay(&at, look);

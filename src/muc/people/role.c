@@ -3,6 +3,7 @@
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/people/occupant.h"
+#include "muc/people/portion.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/room.h"
@@ -84,13 +85,13 @@ void room_set_role(struct room *r, struct occupant *o, enum room_role role, cons
     ensure(room_here(r) && !list_empty(&o->seats));
     if (!role_may(role, ACT_PRESENT)) {
         o->role = ROLE_NONE;
-        room_leave(r, o, how);
+        room_leave_in_turn(r, o, how);
         return;
     }
     o->role = (uint8_t)role;
     occupant_audience(r, o);
     occupant_changed(o);
-    room_show(r, o, how);
+    room_show_in_turn(r, o, how);
 }
 
 /* §10.2: if the room became members-only, others are removed. If it became moderated, nobody loses
@@ -106,17 +107,17 @@ void room_config_applied(struct room *r, unsigned diff)
         if ((diff & DIFF_MEMBERS_ONLY) != 0 && r->config.members_only &&
             o->affiliation == AFF_NONE) {
             o->role = ROLE_NONE;
-            room_leave(r, o, &gone);
+            room_leave_in_turn(r, o, &gone);
         }
     }
     if ((diff & DIFF_WHOIS) != 0 && r->config.whois == WHOIS_ANYONE) /* now all see real JIDs */
         LIST_EACH (it, &r->occupants)
-            room_show(r, CONTAINER_OF(it, struct occupant, node), &(struct show){ 0 });
+            room_show_in_turn(r, CONTAINER_OF(it, struct occupant, node), &(struct show){ 0 });
     if ((diff & DIFF_PRESENCE_ROLES) != 0)
         LIST_EACH (it, &r->occupants) {
             struct occupant *o = CONTAINER_OF(it, struct occupant, node);
             if (o->known != occupant_visible(r, o))
-                room_show(r, o, &(struct show){ 0 });
+                room_show_in_turn(r, o, &(struct show){ 0 });
         }
     room_unpin(r);
 }

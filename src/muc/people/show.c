@@ -6,6 +6,7 @@
 #include "codec/xml_write.h"
 #include "home/router.h"
 #include "im/audience.h"
+#include "muc/people/due.h"
 #include "muc/people/find.h"
 #include "muc/people/removal.h"
 #include "muc/room/config.h"
@@ -122,6 +123,13 @@ struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_
     return o->shown[with_jid];
 }
 
+struct stanza *occupant_leaving(struct room *r, struct occupant *o, unsigned with_jid,
+                                const struct show *how)
+{
+    ensure(o->role == ROLE_NONE);
+    return show_presence_of(r, o, with_jid, how, NULL);
+}
+
 bool room_shows_jids(const struct room *r, const struct occupant *viewer)
 {
     return r->config.whois == WHOIS_ANYONE || viewer->role == ROLE_MODERATOR;
@@ -224,6 +232,7 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
 {
     bool visible = occupant_visible(r, o);
     bool told = how->destroyed || how->all;
+    due_drop(o);
     if (!told && (visible || (o->known && o->role == ROLE_NONE))) {
         show_others(r, o, how);
     } else if (!told && o->known) {
@@ -274,7 +283,11 @@ void room_announce(struct room *r, const unsigned *code, unsigned count)
     xml_close(&x);
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
                                     (slice){ 0 }, buf_fit(&xml));
+    buf_fini(&xml);
+    if (!list_empty(&r->due)) { /* of a change that was made before */
+        due_add(r, (slice){ 0 }, (slice){ 0 })->said = st;
+        return;
+    }
     room_send_all(r, st, TO_ALL, NULL);
     stanza_unref(&st);
-    buf_fini(&xml);
 }

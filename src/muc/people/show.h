@@ -47,6 +47,10 @@ struct show {
 /* Tells all who should see it; the occupant's own seats with 110. A seat of another server that is
  * removed gets it with an id (muc/people/removal.h). */
 void room_show(struct room *r, struct occupant *o, const struct show *how);
+/* That it leaves, for others who see real JIDs (with_jid 1), or who do not (0); without `to`. The
+ * caller has the reference. */
+struct stanza *occupant_leaving(struct room *r, struct occupant *o, unsigned with_jid,
+                                const struct show *how);
 /* Tells all others that o is here. */
 void room_show_entered(struct room *r, struct occupant *o);
 /* Status codes of the room as it is, which its occupants must know (§7.2.3, §7.2.5): static. */

@@ -26,6 +26,7 @@
 #include "muc/room/occupant_id.h"
 
 struct arena;
+struct due;
 struct host;
 struct log_area;
 struct node;
@@ -95,6 +96,7 @@ struct occupant {
     struct stanza *shown[2]; /* its presence as others see it, without and with its real JID;
                                 NULL: to be made */
     bool late;               /* its last presence waits to be shown (muc/people/pace.c) */
+    struct due *due;         /* it waits to be shown (muc/people/portion.c); NULL: it does not */
     struct pace pace;        /* of what it says */
     struct pace moves;       /* how often it has come and gone */
 };
@@ -136,6 +138,11 @@ struct room {
         *privates;         /* messages that may come back (muc/talk/bounce.h); NULL: none */
     struct pace outsiders; /* all who are not in the room, together */
     struct timer late;     /* of occupants whose presence waits to be shown */
+    struct list due;       /* what is still to be shown of a change (muc/people/portion.h) */
+    struct timer portion;  /* of the next portion of that */
+    bool is_showing;       /* the room is paused until all of it is shown */
+    uint64_t portion_us;   /* the tick in which some of it was shown last */
+    uint64_t portion_sent; /* presences, in that */
     struct timer lock;     /* of a locked room: it has waited long enough */
     struct map nicks;      /* struct occupant by key */
     struct map looks;      /* struct look of occupants */

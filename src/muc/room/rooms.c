@@ -53,6 +53,7 @@ static struct room *room_alloc(struct actors *all, const struct host *h, slice j
     map_init(&r->seats, seat_key);
     list_init(&r->occupants);
     list_init(&r->away);
+    list_init(&r->due);
     list_init(&r->relays);
     actor_init(&r->actor, all, (slice){ text, jid.len });
     audience_init(&r->audience, r->worker, r->jid);

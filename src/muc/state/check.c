@@ -86,6 +86,7 @@ void room_check(const struct actor *actor)
     ensure(r->state != ACTOR_READY || r->id >= ROOM_ID_MIN);
     ensure(r->state != ACTOR_READY || r->stored || r->seat_count > 0 || actor->pins > 0);
     ensure(r->stored || r->subject_due == NULL);
+    ensure(r->is_showing ? actor->pauses > 0 : list_empty(&r->due));
     occupants_check(r);
     affiliates_check(r);
 }

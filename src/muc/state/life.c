@@ -31,7 +31,7 @@ void room_clear(struct room *r)
     mem_free(&r->voices);
     mem_free(&r->guesses);
     mem_free(&r->privates);
-    timer_cancel(&r->late);
+    timer_cancel(&r->late); /* not r->portion, which ends the pause */
     timer_cancel(&r->lock);
     ROOM_EMIT(clear, r);
     ensure(r->part_bytes == 0 && r->affiliate_bytes == 0);
@@ -47,6 +47,7 @@ void room_unload(struct actor *a)
 {
     struct room *r = room_of(a);
     room_clear(r);
+    timer_cancel(&r->portion);
     audience_fini(&r->audience);
     map_fini(&r->affiliates);
     map_fini(&r->reserved);
