@@ -205,14 +205,41 @@ def test_a_room_is_found_and_destroyed(users, cave):
     assert gone.destroy is not None
 
 
-def test_occupants_hear_that_group_chat_is_switched_off(servers, users, cave):
-    alice, bob = users
-    servers[0].ctl("set", "muc.enabled", "off")
-    assert {110, 332} <= set(cave.gone(bob, "guest").codes)
-    servers[0].ctl("set", "muc.enabled", "on")
-    cave.enter(bob, "guest")
-    cave.say(bob, "again")
-    cave.expect_body(bob, "guest", "again")
+CHAT, ECHO = f"chat.{ONE}", f"echo.{ONE}"
+OFF, ON = ("set", "muc.enabled", "off"), ("set", "muc.enabled", "on")
+DELETE, ADD = ("room-alias", "del", CHAT, "--force"), ("room-alias", "add", CHAT)
+
+
+@pytest.mark.parametrize("link", ["up", "closed"])
+@pytest.mark.parametrize("domain, end, again", [(f"conference.{ONE}", OFF, ON), (CHAT, OFF, ON),
+                                                (CHAT, DELETE, ADD)],
+                         ids=["off", "alias-off", "alias-deleted"])
+def test_occupants_hear_that_the_service_is_gone(make_server, tmp_path, domain, end, again, link):
+    """Those of this server, of another one and of a component; also if there is no stream to that
+    server, as it was idle."""
+    one, other = across.start(make_server, tmp_path, component=True)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    one.ctl(*ADD)
+    one.ctl("component", "add", ECHO, "--secret", SECRET)
+    component = Component(one, ECHO, SECRET)
+    room = Room("cave", ONE)
+    room.jid = f"cave@{domain}"
+    room.create(alice, "owner", persistentroom=True)
+    room.enter(bob, "guest")
+    component.send(f"<presence from='x@{ECHO}/r' to='{room.at('echo')}'>{muc.X}</presence>")
+    component.expect(f"<presence from='{room.at('echo')}'/>")
+    room.forget(alice, bob)
+    if link == "closed":
+        one.ctl("s2s", "close", OTHER)
+        until("no stream", lambda: not one.rows("s2s", "list"))
+    one.ctl(*end)
+    for client, nick in (alice, "owner"), (bob, "guest"):
+        assert {110, 332} <= set(room.gone(client, nick).codes)
+    component.expect(f"<presence from='{room.at('echo')}' type='unavailable'/>")
+    one.ctl(*again)
+    room.enter(bob, "guest")
+    room.say(bob, "again")
+    room.expect_body(bob, "guest", "again")
 
 
 def test_who_may_not_federate_any_more_hears_that_the_room_is_left(servers, users, cave):

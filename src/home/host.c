@@ -48,6 +48,7 @@ struct other {
     slice domain, parent; /* parent: of the node, which lives longer */
     const struct host *host;
     bool listed;
+    bool ended; /* it has been taken away: nothing is served there any more */
 };
 struct others {
     struct arena *arena;
@@ -104,6 +105,21 @@ static slice host_parent_of(const struct node *n, slice parent)
     return n->domains[0];
 }
 
+/* Of those before: first what is served by other hosts, then what has ended, as far as there is
+ * room. */
+static void others_keep(struct others *is, const struct others *was, const struct host *h,
+                        bool ended)
+{
+    const struct other *other;
+    for (uint32_t i = 0; was != NULL && (other = map_next(&was->domains, &i)) != NULL;) {
+        struct other kept = *other;
+        kept.ended = other->ended || other->host == h;
+        kept.listed = other->listed && !kept.ended;
+        if (kept.ended == ended)
+            others_put(is, &kept);
+    }
+}
+
 struct replaced {
     struct others *was;
     gathered_fn *done;
@@ -139,15 +155,13 @@ void host_domains_set(struct worker *w, const struct host *h, const struct host_
 {
     struct others *was = others_now(), *is = others_new();
     struct replaced *r = mem_new(struct replaced);
-    const struct other *other;
-    for (uint32_t i = 0; was != NULL && (other = map_next(&was->domains, &i)) != NULL;)
-        if (other->host != h)
-            others_put(is, other);
+    others_keep(is, was, h, false);
     for (unsigned i = 0; i < count; i++)
         others_put(is, &(struct other){ .domain = list[i].domain,
                                         .parent = host_parent_of(worker_node(w), list[i].parent),
                                         .host = h,
                                         .listed = list[i].listed });
+    others_keep(is, was, h, true);
     atomic_store(&others, is);
     *r = (struct replaced){ was, done, arg };
     each_home(w, &pass_message, &(struct message_nothing){ 0 },
@@ -172,7 +186,7 @@ const struct host *host_find(const struct node *n, slice domain, slice *parent)
         (h = host_labelled(label)) != NULL && host_enabled(h, *parent))
         return h;
     const struct other *other = other_find(domain);
-    if (other == NULL || !host_enabled(other->host, other->parent))
+    if (other == NULL || other->ended || !host_enabled(other->host, other->parent))
         return NULL;
     *parent = other->parent;
     return other->host;

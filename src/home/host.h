@@ -37,8 +37,9 @@ struct host_domain {
     bool listed;  /* in disco#items of the parent */
 };
 /* Replaces the other domains of one host, at most HOST_DOMAINS_MAX of all; they are read on any
- * worker. Copies. Call at the home of the duty `rooms`; `done`, which may be NULL, runs there when
- * all workers know. */
+ * worker. Those that are left out have ended: host_has() knows them until the node ends, since
+ * rooms still have to tell other servers that they are gone. Copies. Call at the home of the duty
+ * `rooms`; `done`, which may be NULL, runs there when all workers know. */
 void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
                       unsigned count, gathered_fn *done, void *arg);
 extern const struct message_row pass_message;
@@ -50,7 +51,8 @@ const struct setting *hosts_switched_off(const char *category);
 
 /* The host that serves this domain, or NULL; `parent` gets our domain below it. On a worker. */
 const struct host *host_find(const struct node *n, slice domain, slice *parent);
-/* Whether a host serves this domain, or would if it were not switched off. On a worker. */
+/* Whether a host serves this domain, or would if it were not switched off, or did until it was
+ * taken away. On a worker. */
 bool host_has(const struct node *n, slice domain);
 /* Calls fn for the domains that disco#items of our domain `parent` lists. On a worker. */
 typedef void host_fn(const struct host *h, slice domain, void *arg);

@@ -2,7 +2,7 @@
 from muster import federation, xml
 
 ONE, OTHER = "one.test", "other.test"
-SERVICES = "conference", "pubsub", "upload", "proxy"
+SERVICES = "conference", "pubsub", "upload", "proxy", "chat"  # chat: an alias of group chat
 
 
 def route(server, domain, port):

@@ -18,7 +18,6 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_stored.h"
-#include "home/host.h"
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/session.h"
@@ -262,14 +261,14 @@ static void s2s_end(void *own, struct worker *w)
     s2s_flows_fini(sw);
 }
 
-/* Rooms of a service that is switched off tell their occupants elsewhere that they have left, and
- * what was taken before is answered. */
+/* Rooms of a service that is switched off or taken away tell their occupants elsewhere that they
+ * have left, and what was taken before is answered. */
 static bool s2s_speaks_for(struct worker *w, slice local, const struct stanza *st)
 {
     ensure(local.len > 0);
     bool ends = st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE,
          answers = st->type == TYPE_ERROR || st->type == TYPE_RESULT;
-    return s2s_is_ours(w, local) || ((ends || answers) && host_has(worker_node(w), local));
+    return ends || answers ? s2s_was_ours(w, local) : s2s_is_ours(w, local);
 }
 
 /* Pairs that may speak no more: others hear that our users and occupants of our rooms are gone. */

@@ -82,6 +82,11 @@ bool s2s_is_ours(struct worker *w, slice domain)
            remote_expected(w, domain) || host_find(worker_node(w), domain, &(slice){ 0 }) != NULL;
 }
 
+bool s2s_was_ours(struct worker *w, slice domain)
+{
+    return s2s_is_ours(w, domain) || host_has(worker_node(w), domain);
+}
+
 const struct foreign_ban *s2s_ban(struct worker *w, slice local, slice remote)
 {
     static const struct foreign_ban ours = { "this domain is served here",

@@ -183,10 +183,10 @@ static inline slice partner_pair(const struct partner *p)
 {
     return (slice){ p->text, p->remote_len + 1u + p->local_len };
 }
-/* Its domain of ours is one still. */
+/* Its domain of ours is one still, or has last words to say. */
 static inline bool partner_is_served(const struct partner *p)
 {
-    return s2s_is_ours(p->worker, partner_local(p));
+    return s2s_was_ours(p->worker, partner_local(p));
 }
 /* partner_asker() has made it: it carries no stanzas. */
 static inline bool partner_asks_only(const struct partner *p)
