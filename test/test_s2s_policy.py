@@ -171,6 +171,25 @@ def test_other_servers_reach_the_services_that_are_named(node, authority):
     room.expect_stream_error("reset")
 
 
+@pytest.mark.parametrize("domain", [f"chat.{ONE}", "chat.elsewhere.test", "echo.elsewhere.test"])
+def test_a_service_goes_by_the_first_word_of_its_own_domain(make_server, authority, domain):
+    """Aliases of group chat, and components that are below no domain of ours."""
+    tls = {**authority.issue("both", ONE, domain), "trust": str(authority.file)}
+    node = make_server("alice", domains=[ONE], s2s=True, tls=tls, component=True)
+    node.ctl("set", "s2s.policy", "open")
+    if domain.startswith("chat"):
+        node.ctl("room-alias", "add", domain)
+    else:
+        node.ctl("component", "add", domain, "--secret", "a rather long secret")
+    node.ctl("set", "federation.services", "conference pubsub")
+    Peer(node, FAR, domain, authority.issue("a", FAR)).header().expect_stream_error(
+        "policy-violation")
+    node.ctl("set", "federation.services", domain.partition(".")[0])
+    Peer(node, FAR, domain, authority.issue("b", FAR)).join()
+    Peer(node, FAR, f"conference.{ONE}", authority.issue("c", FAR)).header().expect_stream_error(
+        "policy-violation")
+
+
 # --- users ---
 
 

@@ -28,6 +28,7 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "home/remote.h"
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "im/inviter.h"
@@ -71,8 +72,8 @@ static struct setting services = {
     .changed = services_changed,
     .doc = "Which services and components other servers reach: the first words of their domains, "
            "such as "
-           "`conference pubsub`; `*` is all. What users have at the domain itself is not a "
-           "service.",
+           "`conference pubsub`; `*` is all. An alias of group chat goes by its own first word. "
+           "What users have at the domain itself is not a service.",
 };
 static struct setting stanza_rate = {
     .name = "federation.stanza-rate",
@@ -112,22 +113,27 @@ enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS, REFUS
 
 /* Domains. */
 
-/* The first words of a service or a component below a domain of ours; empty: it is neither. */
-static slice federation_label(const struct node *n, slice local, slice parent)
+/* What federation.services calls a domain of ours: of a service or a component, what is in front of
+ * the domain of users that it is below, else the first word. An alias of group chat goes by its own
+ * name. Empty: it is neither. */
+static slice federation_label(const struct worker *w, slice local, slice parent)
 {
-    const struct host *h = host_find(n, local, &(slice){ 0 });
+    const struct node *n = worker_node(w);
+    slice label, rest;
     if (node_serves(n, local))
         return (slice){ 0 };
-    if (h != NULL)
-        return slice_of(h->label);
-    return local.len > parent.len ? (slice){ local.ptr, local.len - parent.len - 1 } : (slice){ 0 };
+    if (local.len > parent.len + 1 && local.ptr[local.len - parent.len - 1] == '.' &&
+        slice_eq(slice_from(local, local.len - parent.len), parent))
+        return (slice){ local.ptr, local.len - parent.len - 1 };
+    bool serves =
+        host_find(n, local, &rest) != NULL || remote_known(w, local) || remote_expected(w, local);
+    return serves && slice_cut(local, '.', &label, &rest) ? label : (slice){ 0 };
 }
 
 static bool service_is_reached(struct worker *w, slice local)
 {
-    const struct node *n = worker_node(w);
-    slice parent = foreign_parent(n, local), word;
-    slice label = federation_label(n, local, parent);
+    slice parent = foreign_parent(worker_node(w), local), word;
+    slice label = federation_label(w, local, parent);
     ensure(local.len > 0);
     if (label.len == 0)
         return true;
