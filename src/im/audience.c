@@ -600,7 +600,8 @@ static void restore_seat(struct session *s, const struct frozen_seat *seat)
                          .m = { .jid = session_jid(s), .blob = seat->blob } };
     ensure(session_here(s));
     word.m.presence = seat_presence_of(s, seat);
-    audience_say_to(w, node_slot(seat->room), &word);
+    if (word.m.presence != NULL)
+        audience_say_to(w, node_slot(seat->room), &word);
     stanza_unref(&word.m.presence);
 }
 

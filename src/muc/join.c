@@ -447,8 +447,9 @@ static void join_take_seat(struct room *r, enum err e, void *arg)
 
 void room_restore(struct worker *w, slice room, const struct audience_member *m)
 {
-    if (m->presence == NULL || stanza_to_is_bare(m->presence) || m->blob.len != 2 ||
-        m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
+    ensure(m->presence != NULL);
+    if (stanza_to_is_bare(m->presence) || m->blob.len != 2 || m->blob.ptr[0] < ROLE_VISITOR ||
+        m->blob.ptr[0] > ROLE_MODERATOR)
         return;
     struct returning *b = mem_new(struct returning);
     b->presence = stanza_ref(m->presence);
