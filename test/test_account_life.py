@@ -4,7 +4,7 @@ import concurrent.futures
 
 import pytest
 
-from muster import across, xml
+from muster import xml
 from muster.client import Gone, until
 from muster.component import Component
 from muster.muc import Room
@@ -89,128 +89,6 @@ def test_a_stranger_asks_a_disabled_account(server):
     server.ctl("user", "enable", "alice@localhost")
     alice = entered(server, "alice")
     alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
-
-
-# --- words of others, who do not say them again ---
-
-FRIEND = f"friend@{DOMAIN}"
-
-
-@pytest.fixture
-def gated(make_server):
-    server = make_server("alice", "bob", component=True)
-    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
-    return server
-
-
-def says(gateway, kind, name="friend"):
-    gateway.send(f"<presence from='{name}@{DOMAIN}' to='alice@localhost' type='{kind}'/>")
-
-
-def waiting(server):
-    """How many words wait."""
-    with server.database() as db:
-        return db.execute("SELECT count(*) FROM roster_out").fetchone()[0]
-
-
-def is_taken(gateway):
-    """What it has sent to alice before is handled."""
-    gateway.error("get", "<query xmlns='jabber:iq:version'/>", to="alice@localhost",
-                  **{"from": FRIEND})
-
-
-@pytest.mark.parametrize("restarts", [False, True])
-def test_a_user_of_another_server_asks_a_disabled_account(make_server, tmp_path, restarts):
-    one, other = across.start(make_server, tmp_path)
-    bob = entered(other, "bob")
-    one.ctl("user", "disable", "alice@one.test")
-    bob.send("<presence to='alice@one.test' type='subscribe'/>")
-    bob.error("get", "<query xmlns='jabber:iq:version'/>", to="alice@one.test")
-    if restarts:
-        one.restart()
-    one.ctl("user", "enable", "alice@one.test")
-    alice = entered(one, "alice")
-    alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
-    alice.send(f"<presence to='{bob.bare}' type='subscribed'/>")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
-    one.restart()
-    alice = entered(one, "alice")
-    alice.expect_nothing("<presence type='subscribe'/>")
-
-
-@pytest.mark.parametrize("restarts", [False, True])
-def test_a_component_asks_a_disabled_account(gated, restarts):
-    gateway = Component(gated, DOMAIN, SECRET)
-    gated.ctl("user", "disable", "alice@localhost")
-    says(gateway, "subscribe")
-    is_taken(gateway)
-    if restarts:
-        gated.restart()
-    gated.ctl("user", "enable", "alice@localhost")
-    entered(gated, "alice").expect(f"<presence from='{FRIEND}' type='subscribe'/>")
-
-
-def test_a_component_takes_its_request_back_while_the_account_is_disabled(gated):
-    gateway = Component(gated, DOMAIN, SECRET)
-    gated.ctl("user", "disable", "alice@localhost")
-    for kind in "subscribe", "unsubscribe":
-        says(gateway, kind)
-    is_taken(gateway)
-    gated.ctl("user", "enable", "alice@localhost")
-    entered(gated, "alice").expect_nothing(f"<presence from='{FRIEND}' type='subscribe'/>")
-
-
-@pytest.mark.parametrize("kind, before, after", [
-    ("subscribed", ("none", "subscribe"), ("to", None)),
-    ("unsubscribed", ("both", None), ("from", None)),
-    ("unsubscribe", ("both", None), ("to", None)),
-])
-def test_a_contact_of_a_component_answers_or_ends_while_the_account_is_disabled(
-        gated, kind, before, after):
-    gateway = Component(gated, DOMAIN, SECRET)
-    alice = entered(gated, "alice")
-    alice.send(f"<presence to='{FRIEND}' type='subscribe'/>")
-    gateway.expect(f"<presence to='{FRIEND}' type='subscribe'/>")
-    if before[0] == "both":
-        says(gateway, "subscribed")
-        says(gateway, "subscribe")
-        alice.expect(f"<presence from='{FRIEND}' type='subscribe'/>")
-        alice.send(f"<presence to='{FRIEND}' type='subscribed'/>")
-        gateway.expect(f"<presence to='{FRIEND}' type='subscribed'/>")
-    assert subscription(alice, FRIEND) == before
-    gated.ctl("user", "disable", "alice@localhost")
-    says(gateway, kind)
-    is_taken(gateway)
-    gated.ctl("user", "enable", "alice@localhost")
-    alice = entered(gated, "alice")
-    until("its word is heard", lambda: subscription(alice, FRIEND) == after)
-
-
-def test_strangers_ask_a_disabled_account_as_often_as_others(gated):
-    """Requests of strangers may take half of roster.watchers-max, here too."""
-    gated.ctl("set", "roster.watchers-max", "4")
-    gateway = Component(gated, DOMAIN, SECRET)
-    gated.ctl("user", "disable", "alice@localhost")
-    for n in range(5):
-        says(gateway, "subscribe", f"s{n}")
-    until("two wait", lambda: waiting(gated) == 2)
-    gated.ctl("user", "enable", "alice@localhost")
-    alice = entered(gated, "alice")
-    for n in range(2):
-        alice.expect(f"<presence from='s{n}@{DOMAIN}' type='subscribe'/>")
-    alice.expect_nothing("<presence type='subscribe'/>")
-    until("nothing waits", lambda: waiting(gated) == 0)
-
-
-def test_what_waits_for_a_disabled_account_goes_with_it(gated):
-    gateway = Component(gated, DOMAIN, SECRET)
-    gated.ctl("user", "disable", "alice@localhost")
-    says(gateway, "subscribe")
-    until("it waits", lambda: waiting(gated) == 1)
-    gated.ctl("user", "del", "alice@localhost")
-    assert waiting(gated) == 0
-
-
 STORED = ("<vCard xmlns='vcard-temp'><FN>Fay</FN></vCard>",
           "<query xmlns='jabber:iq:private'><a xmlns='urn:x:a'/></query>")
 

@@ -59,10 +59,9 @@ static enum routed account_handle_stanza(struct account *a, struct stanza *st, s
     if (a->state == ACTOR_READY)
         return presence_to_account(a, st, origin);
     /* The subscriptions of a disabled account stay, so it says no "unsubscribed". What others
-     * change of them waits (roster_out) until the account is enabled. */
-    if (a->disabled && st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED)
-        subscription_to_disabled(a->worker, st);
-    else if (a->disabled && st->type != TYPE_ERROR)
+     * change of them stays with its sender (roster_out) and is said again when the account is
+     * enabled. */
+    if (a->disabled && st->type != TYPE_SUBSCRIBE && st->type != TYPE_ERROR)
         stanza_unref(&st);
     else
         presence_to_nobody(a->worker, st);

@@ -43,29 +43,13 @@ enum sub_verb roster_out_verb(const struct stanza *st)
 
 /* Rows. */
 
-/* When the recipient is enabled: who says it is no account of ours. */
-enum { DUE_ENABLED = -1 };
-
 /* clang-format off */
 static struct store_stmt stmt_out_put = {
     .name = "roster.out-put", .params = "ttiiti", .cols = "",
     .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
            "VALUES ($1, $2, $3, $4, $5, $6) "
            "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
-           "stanza = excluded.stanza, word = excluded.word, due = excluded.due",
-};
-/* A word of another server or a component, which waits at the home of its recipient: `due` is
- * DUE_ENABLED, and `word` the name that it was sent to. A stranger adds a row only by a request,
- * and only while fewer than $8 are there. */
-static struct store_stmt stmt_out_keep = {
-    .name = "roster.out-keep", .params = "ttiitiiii", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word, due) "
-           "SELECT $1, $2, $3, $4, $5, $6, $9 FROM account a WHERE a.jid = $2 AND "
-           "(EXISTS (SELECT 1 FROM roster r WHERE r.owner = a.id AND r.jid = $1) OR "
-           "EXISTS (SELECT 1 FROM roster_out o WHERE o.sender = $1 AND o.rcpt = $2) OR "
-           "($4 = $7 AND (SELECT count(*) FROM roster_out o WHERE o.rcpt = $2) < $8)) "
-           "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
-           "stanza = excluded.stanza, word = excluded.word, due = excluded.due",
+           "stanza = excluded.stanza, word = excluded.word",
 };
 static struct store_stmt stmt_out_done = { /* not if a later word has replaced it */
     .name = "roster.out-done", .params = "ttiii", .cols = "",
@@ -155,7 +139,7 @@ static struct store_stmt stmt_out_meet = {
 };
 static struct store_stmt *const stmts[] = { &stmt_out_doubt, &stmt_out_anew,
                                             &stmt_out_unforget, &stmt_out_meet,
-                                            &stmt_out_put, &stmt_out_keep,
+                                            &stmt_out_put,
                                             &stmt_out_done, &stmt_out_page, &stmt_out_delete,
                                             &stmt_out_forget, &stmt_there, &stmt_still_there,
                                             &stmt_settled, &stmt_look, &stmt_forgotten, NULL };
@@ -199,11 +183,6 @@ bool roster_out_confirms(const struct node *n, slice bare)
     return domain.len != bare.len && node_serves(n, domain);
 }
 
-bool roster_out_is_of_others(const struct node *n, slice bare)
-{
-    return !node_serves(n, roster_out_domain_of(bare));
-}
-
 void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
                     uint64_t number)
 {
@@ -215,28 +194,6 @@ void roster_out_put(struct store_batch *b, const struct worker *w, const struct 
     stanza_store(&text, st);
     STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
               SV_I(roster_out_axis(verb)), SV_I(verb), SV_T(buf_fit(&text)), SV_I(number));
-    buf_fini(&text);
-}
-
-void roster_out_keep(struct store_batch *b, const struct stanza *st, int64_t most)
-{
-    enum sub_verb verb = roster_out_verb(st);
-    struct buf text;
-    ensure(most >= 0);
-    buf_init(&text, XML_STANZA_MAX);
-    stanza_store(&text, st);
-    if (text.len > ROSTER_REQUEST_BYTES_MAX) {
-        struct stanza *bare =
-            stanza_make(STANZA_PRESENCE, (enum stanza_type)st->type, stanza_from_bare(st),
-                        stanza_to_bare(st), (slice){ 0 }, (slice){ 0 });
-        buf_clear(&text);
-        stanza_store(&text, bare);
-        stanza_unref(&bare);
-    }
-    STORE_ADD(b, &stmt_out_keep, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
-              SV_T(stanza_to_bare(st)), SV_I(roster_out_axis(verb)), SV_I(verb),
-              SV_T(buf_fit(&text)), SV_I(st->named), SV_I(SUB_SUBSCRIBE), SV_I(most),
-              SV_I(DUE_ENABLED));
     buf_fini(&text);
 }
 
@@ -404,11 +361,11 @@ struct pending {
     struct worker *worker;
     const struct roster_out_ways *ways;
     struct arena *arena; /* this is in it */
-    slice sender, rcpt, text;
+    slice rcpt, text;
     enum roster_axis axis;
     enum sub_verb verb;
     int64_t word; /* its number */
-    int64_t due;  /* DUE_ENABLED, or that it was emptied: of the wall clock, in us; not before */
+    int64_t due;  /* that it was emptied: of the wall clock, in us; not before that */
 };
 
 static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
@@ -456,10 +413,10 @@ static bool still_says(const struct account *a, const struct pending *p)
     return false;
 }
 
-static void drop_row(const struct pending *p, uint64_t lane)
+static void drop_row(struct account *a, const struct pending *p)
 {
-    struct store_batch *b = store_write(worker_store(p->worker), lane);
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(p->sender), SV_T(p->rcpt), SV_I(p->axis),
+    struct store_batch *b = store_write(worker_store(p->worker), hash_keyed(a->jid));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
               SV_I(p->verb), SV_I(p->word));
     store_submit(b, worker_loop(p->worker), 0, NULL, NULL);
 }
@@ -481,7 +438,7 @@ static void send_again(struct account *a, enum err e, void *arg)
     else if (p->axis == AXIS_FORGET && !still_says(a, p))
         p->ways->keep(a, p->rcpt);
     else if (!still_says(a, p))
-        drop_row(p, hash_keyed(a->jid));
+        drop_row(a, p);
     else if (p->axis == AXIS_FORGET)
         send_forget(w, a->jid, p->rcpt, p->word);
     else if (stanza_load(&st, p->text, worker_xml(w), arena) == OK)
@@ -489,40 +446,20 @@ static void send_again(struct account *a, enum err e, void *arg)
     arena_destroy(&arena);
 }
 
-/* What others have said waits at the home of the account, until that is enabled. */
-static void hear_others(struct account *a, enum err e, void *arg)
-{
-    struct pending *p = arg;
-    struct arena *arena = p->arena;
-    struct worker *w = p->worker;
-    struct stanza *st;
-    ensure(e != OK || account_here(a));
-    if (e != OK) {
-        roster_out_later(w);
-    } else if (!a->disabled) {
-        if (stanza_load(&st, p->text, worker_xml(w), arena) == OK) {
-            st->named = (uint8_t)p->word;
-            route_send(w, st);
-        }
-        drop_row(p, account_lane(a)); /* behind what that changes */
-    }
-    arena_destroy(&arena);
-}
-
-static bool roster_out_is_wanted(const struct replay *r, slice sender, slice rcpt, int64_t due)
+static bool roster_out_is_wanted(const struct replay *r, slice sender, slice rcpt)
 {
     if (r->only.ptr != NULL)
         return slice_eq(sender, r->only);
     return (r->about.ptr == NULL || slice_eq(sender, r->about) || slice_eq(rcpt, r->about)) &&
-           node_is_home(r->worker, due == DUE_ENABLED ? rcpt : sender);
+           node_is_home(r->worker, sender);
 }
 
 static void roster_out_replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
 {
     int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
     slice sender = store_text(b, 0, row, 0);
-    if (!roster_out_is_wanted(r, sender, store_text(b, 0, row, 1), store_int(b, 0, row, 6)) ||
-        axis < 0 || axis > AXIS_GRANT || verb < 0 || verb >= SUB_VERB_COUNT)
+    if (!roster_out_is_wanted(r, sender, store_text(b, 0, row, 1)) || axis < 0 ||
+        axis > AXIS_GRANT || verb < 0 || verb >= SUB_VERB_COUNT)
         return;
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);
@@ -530,7 +467,6 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
         .worker = r->worker,
         .ways = r->ways,
         .arena = arena,
-        .sender = slice_dup(arena, sender),
         .rcpt = slice_dup(arena, store_text(b, 0, row, 1)),
         .text = slice_dup(arena, store_text(b, 0, row, 4)),
         .axis = (enum roster_axis)axis,
@@ -538,10 +474,7 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
         .word = store_int(b, 0, row, 5),
         .due = store_int(b, 0, row, 6),
     };
-    if (p->due == DUE_ENABLED)
-        account_with(r->worker, p->rcpt, hear_others, p);
-    else
-        account_with(r->worker, sender, send_again, p);
+    account_with(r->worker, sender, send_again, p);
 }
 
 static void roster_out_replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis)

@@ -1,8 +1,7 @@
 /* roster_out: words about subscriptions that the home of the other account has not committed yet:
- * the rows of table roster_out. What other servers and components say to a disabled account is
- * there, too, until that is enabled: they do not say it again. A word is stored in the transaction
- * of the change that it tells of and deleted in that of the change that it brings about. Words that
- * are left over at a start, or that the other side could not store, are sent again.
+ * the rows of table roster_out. A word is stored in the transaction of the change that it tells of
+ * and deleted in that of the change that it brings about. Words that are left over at a start, or
+ * that the other side could not store, are sent again.
  *
  * Confined to the home worker of the account, where it is not said otherwise. Limit: one row for
  * each (sender, recipient, direction): a later word replaces an earlier one. */
@@ -34,9 +33,6 @@ enum sub_verb roster_out_verb(const struct stanza *st); /* of one of these types
 
 /* An account of ours confirms by deleting the row; nobody else would. Any worker. */
 bool roster_out_confirms(const struct node *n, slice bare);
-/* It is of another server, a component or a service of ours: nobody says its words again. Any
- * worker. */
-bool roster_out_is_of_others(const struct node *n, slice bare);
 /* Whether the row that `sender` wrote is in the database of this node. Any worker. */
 bool roster_out_is_here(const struct node *n, slice sender);
 /* Whether its account is in that database: nodes can share one. Any worker. */
@@ -45,9 +41,6 @@ bool roster_out_knows(const struct node *n, slice sender);
 /* Adds the row, if its addressee is one of our accounts. `number`: see im/crossing.h. */
 void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
                     uint64_t number);
-/* Adds the row of a word from another server or a component, if there is such an account: of a
- * contact, or a request of a stranger while fewer than `most` words wait for the account. */
-void roster_out_keep(struct store_batch *b, const struct stanza *st, int64_t most);
 /* Adds that the row is done; a later one of the same verb stays. */
 void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number);
 /* The same of the word that `jid` was deleted. */

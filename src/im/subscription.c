@@ -550,10 +550,7 @@ static void in_apply(struct actor_change *base, enum err e)
     im_subscription_trace("subscription.in", c, contact, e);
     ensure(e != OK || a->state == ACTOR_READY);
     if (e != OK) { /* an account of ours tells it again, if it is still there */
-        bool again = subscription_failed(w, c->st) || c->failed;
-        if (!again && e == E_NOTFOUND)
-            subscription_to_disabled(w, stanza_ref(c->st));
-        else if (!again)
+        if (!subscription_failed(w, c->st) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
         im_subscription_end(w, c);
         return;
@@ -709,44 +706,6 @@ void subscription_bounced(struct account *a, const struct stanza *st)
 /* Nobody there: §8.5.1, silence. A request stays open like one to a user who does not answer, until
  * the user who asked takes it back: an answer would tell which addresses have an account. */
 
-/* The word of another server or a component waits until the account is enabled. */
-struct kept_word {
-    struct worker *worker;
-    struct stanza *st;
-};
-
-static void word_kept(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct kept_word *k = arg;
-    ensure(worker_is_here(k->worker));
-    if (result == STORE_OK && store_changed(b, 0) > 0 &&
-        !account_is_disabled(k->worker, stanza_to_bare(k->st)))
-        roster_out_later(k->worker); /* it was enabled meanwhile */
-    stanza_unref(&k->st);
-    mem_free(&k);
-}
-
-static void keep_word(struct worker *w, struct stanza *st)
-{
-    struct kept_word *k = mem_new(struct kept_word);
-    int64_t most = setting_int(&roster_watchers_max);
-    ensure(worker_is_here(w));
-    struct store_batch *b = store_write(worker_store(w), hash_keyed(stanza_to_bare(st)));
-    *k = (struct kept_word){ w, st };
-    roster_out_keep(b, st, most - most / 2); /* as of those that are pending */
-    store_submit(b, worker_loop(w), 0, word_kept, k);
-}
-
-void subscription_to_disabled(struct worker *w, struct stanza *st)
-{
-    if (roster_out_is_of_others(worker_node(w), stanza_from(st)))
-        keep_word(w, st);
-    else if (st->type == TYPE_SUBSCRIBE) /* it may be deleted by now */
-        subscription_to_nobody(w, st);
-    else
-        stanza_unref(&st);
-}
-
 struct absence {
     struct worker *worker;
     struct stanza *st;
@@ -760,9 +719,6 @@ static void absence_done(void *arg, enum store_result result, const struct store
     (void)b;
     bool waits = result == STORE_CONFLICT && /* for `user enable` */
                  account_is_disabled(n->worker, stanza_to_bare(n->st));
-    if (result == STORE_CONFLICT &&
-        roster_out_is_of_others(worker_node(n->worker), stanza_from(n->st)))
-        keep_word(n->worker, stanza_ref(n->st));
     if (result != STORE_OK && !waits)
         (void)subscription_failed(n->worker, n->st);
     if (result == STORE_OK && n->jid.ptr != NULL)

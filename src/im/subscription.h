@@ -21,9 +21,6 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
 void subscription_bounced(struct account *a, const struct stanza *st);
 /* For a local account that does not exist. Takes over. */
 void subscription_to_nobody(struct worker *w, struct stanza *st);
-/* For a local account that is disabled. What accounts of ours say stays with them, and is said
- * again when it is enabled; what others say is stored until then. Takes over. */
-void subscription_to_disabled(struct worker *w, struct stanza *st);
 
 /* The same for one that stage BLOCK dropped: it is settled and changes nothing. Does not take over.
  */
