@@ -153,3 +153,25 @@ def test_what_a_change_behind_tells_all_comes_behind(alice):
         alice.expect(lambda e, code=code: e.tag.endswith("}message") and code in codes(e))
     seen = [e.tag.endswith("}presence") for e in alice.log]
     assert sum(seen) == 301 and not seen[-1]
+
+
+class Counts(Sink):
+    shown, tail = 0, b""
+
+    def received(self):
+        data = super().received()
+        self.shown += (self.tail + data).count(b" jid=")
+        self.tail = data[-4:]
+        return data
+
+
+def test_what_is_due_is_shown_before_the_server_stops(alice):
+    """Occupants of components and of other servers would see those who have left for ever."""
+    cave = Room("cave").create(alice, "owner", maxusers="1000", whois="moderators")
+    sink = Counts(alice.server)
+    sink.fill(cave, 400)
+    before = sink.shown
+    alice.raw(configure(cave, whois="anyone") + "<iq type='get' to='localhost' id='behind'/>")
+    alice.expect("<iq type='error' id='behind'/>")
+    alice.server.stop()
+    assert sink.shown - before == 400 * 401

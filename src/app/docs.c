@@ -61,7 +61,7 @@ void docs_config(struct buf *out)
         "file has a mistake, nothing changes: the command fails, and an alarm is raised until a\n"
         "reload succeeds.\n\n");
     buf_printf(out, "%s\n", example);
-    node_file_docs(out);
+    node_keys_docs(out);
     buf_lit(
         out,
         "\n## Settings\n\n"

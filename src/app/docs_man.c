@@ -220,7 +220,7 @@ void docs_man_yaml(struct buf *out)
         "settings: {c2s.tls\\-required: on}\n"
         ".fi\n"
         ".SH KEYS\n");
-    node_file_man(out);
+    node_keys_man(out);
     buf_lit(out, ".SH SETTINGS\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         docs_man_add_setting(out, s);

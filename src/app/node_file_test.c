@@ -291,7 +291,7 @@ static void every_key_has_a_wrong_case(void **state)
     struct buf docs;
     size_t keys = 0;
     buf_init(&docs, 65536);
-    node_file_docs(&docs);
+    node_keys_docs(&docs);
     slice line, rest = buf_slice(&docs), key, behind;
     while (slice_cut(rest, '\n', &line, &rest)) {
         if (!slice_starts(line, SLICE("| `")))
@@ -407,7 +407,7 @@ static void a_letter_is_missing(void **state)
     (void)state;
     struct buf docs;
     buf_init(&docs, 65536);
-    node_file_docs(&docs);
+    node_keys_docs(&docs);
     slice line, rest = buf_slice(&docs), key, behind;
     char name[64], section[64];
     while (slice_cut(rest, '\n', &line, &rest)) {

@@ -165,7 +165,7 @@ const char *node_keys_below(struct arena *arena, const char *section)
     return text;
 }
 
-void node_file_docs(struct buf *out)
+void node_keys_docs(struct buf *out)
 {
     struct arena *arena = arena_create(0);
     buf_lit(out, "| key | allowed | default | reload | meaning |\n|---|---|---|---|---|\n");
@@ -180,7 +180,7 @@ void node_file_docs(struct buf *out)
     arena_destroy(&arena);
 }
 
-void node_file_man(struct buf *out)
+void node_keys_man(struct buf *out)
 {
     struct arena *arena = arena_create(0);
     for (size_t i = 0; node_keys[i].name != NULL; i++) {

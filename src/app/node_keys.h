@@ -42,6 +42,6 @@ const char *node_keys_below(struct arena *arena, const char *section);
 /* What its value may be, for messages. */
 const char *node_key_allowed(struct arena *arena, const struct node_key *k);
 /* The keys as a Markdown table. */
-void node_file_docs(struct buf *out);
+void node_keys_docs(struct buf *out);
 /* The same as paragraphs of a manual page. */
-void node_file_man(struct buf *out);
+void node_keys_man(struct buf *out);

@@ -37,9 +37,10 @@ struct host_domain {
     bool listed;  /* in disco#items of the parent */
 };
 /* Replaces the other domains of one host, at most HOST_DOMAINS_MAX of all; they are read on any
- * worker. Those that are left out have ended: host_has() knows them until the node ends, since
- * rooms still have to tell other servers that they are gone. Copies. Call at the home of the duty
- * `rooms`; `done`, which may be NULL, runs there when all workers know. */
+ * worker. Those that are left out have ended. host_has() still knows them, as long as there is
+ * room for HOST_DOMAINS_MAX of both kinds: rooms have to tell other servers that they are gone.
+ * Copies. Call at the home of the duty `rooms`; `done`, which may be NULL, runs there when all
+ * workers know. */
 void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
                       unsigned count, gathered_fn *done, void *arg);
 extern const struct message_row pass_message;

@@ -114,8 +114,8 @@ struct message_row {
     const struct message_field *fields; /* ended by { 0 } */
     /* At the home that it was sent to. NULL: it is only ever an answer. */
     void (*run)(struct worker *w, void *message, const struct message_from *from);
-    /* What its fields do not tell: whether run may have this message, of another node. NULL: any.
-     */
+    /* What its fields do not tell: whether run may have this message, of another node. Without
+     * effects: debug builds ask it of each message (home/message.c). NULL: any. */
     bool (*sound)(struct worker *w, const void *message, const struct message_from *from);
     const struct message_row
         *answer; /* to it as a question: home/question.h; NULL: none but `done` */

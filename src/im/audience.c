@@ -103,9 +103,8 @@ static struct crowd *crowd_make(struct worker *w, slice room)
     return crowd;
 }
 
-/* Looked for among the rooms of the session and the sessions of the room at once: a session may be
- * in thousands of rooms, and a room may have thousands of sessions, and the shorter list decides.
- */
+/* Walks the rooms of the session and the sessions of the room together, and stops at the end of the
+ * shorter list: either may have thousands. */
 static struct member *member_find(const struct crowd *crowd, const struct session *s)
 {
     struct list *rooms = s->state_of[session_slot];

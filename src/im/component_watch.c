@@ -94,9 +94,9 @@ static bool watch_is_unseen(const struct worker *w, slice contact, slice compone
              theirs.presence);
 }
 
-/* The privileges of the user's domain are those of the contact's: a component that sees presence of
- * contacts sees the contact itself. */
-static bool watch_is_seen_by_all(const struct worker *w, slice user, slice contact)
+/* Both domains give the same privileges. So a component that sees presence of the user's contacts
+ * sees the contact's own presence already. */
+static bool watch_has_same_rights(const struct worker *w, slice user, slice contact)
 {
     slice host = jid_split(user).domain, domain = jid_split(contact).domain;
     return node_serves(worker_node(w), domain) &&
@@ -155,7 +155,7 @@ bool component_watch_wants(const struct worker *w, slice bare, const struct stan
     struct component_rights r;
     slice component;
     if (!component_watchers_of_contacts() || !watch_is_presence(st) ||
-        watch_is_seen_by_all(w, bare, stanza_from(st)))
+        watch_has_same_rights(w, bare, stanza_from(st)))
         return false;
     slice list = component_rights_list(jid_split(bare).domain);
     while (component_rights_next(&list, &component, &r))

@@ -244,10 +244,11 @@ struct session_events {
 
 /* Events of a worker, on its thread. Any may be NULL. */
 struct worker_events {
-    unsigned *slot;                  /* gets the number of its place in struct worker.state_of */
-    void (*start)(struct worker *w); /* before its loop runs */
-    void (*stop)(struct worker *w);  /* after it has ended */
-    void (*ended)(struct worker *w); /* memory only: releases what its slot holds */
+    unsigned *slot;                     /* gets the number of its place in struct worker.state_of */
+    void (*start)(struct worker *w);    /* before its loop runs */
+    void (*stop)(struct worker *w);     /* after it has ended */
+    void (*stopping)(struct worker *w); /* an orderly end begins; streams are open */
+    void (*ended)(struct worker *w);    /* memory only: releases what its slot holds */
     /* Beside the sessions of a planned restart (im/restart.h): before clients can connect; and at
      * an orderly end, when streams are closed. For as long as the work takes that these begin, they
      * can add to life_left of the node, which waits. */

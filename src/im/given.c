@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "im/account.h"
 #include <endian.h>
+#include <stdlib.h>
 
 struct given {
     struct map map;     /* of struct given_one */
@@ -61,14 +62,29 @@ bool given_to(const struct account *a, uint64_t archive_id, uint64_t session)
     return a->given != NULL && map_get(&a->given->map, given_key(&one)) != NULL;
 }
 
+static int given_order(const void *one, const void *other)
+{
+    const uint64_t *a = one, *b = other;
+    return (*a > *b) - (*a < *b);
+}
+
+/* In order: the map has none of its own, and the same memory has to give the same bytes. */
 void given_save(const struct account *a, uint64_t session, struct buf *out)
 {
     const struct given_one *one;
-    for (uint32_t i = 0; a->given != NULL && (one = map_next(&a->given->map, &i)) != NULL;) {
-        uint64_t bytes = htole64(one->archive_id);
+    uint32_t count = 0;
+    if (a->given == NULL)
+        return;
+    uint64_t *ids = mem_alloc((a->given->map.count + 1) * sizeof *ids);
+    for (uint32_t i = 0; (one = map_next(&a->given->map, &i)) != NULL;)
         if (one->session == session && mailbox_state(a, one->archive_id) != ENTRY_SETTLED)
-            buf_append(out, &bytes, GIVEN_BYTES);
+            ids[count++] = one->archive_id;
+    qsort(ids, count, sizeof *ids, given_order);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t bytes = htole64(ids[i]);
+        buf_append(out, &bytes, GIVEN_BYTES);
     }
+    mem_free(&ids);
 }
 
 void given_restore(struct account *a, uint64_t session, slice saved)

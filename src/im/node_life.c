@@ -254,7 +254,11 @@ static void life_open(struct worker *w) { edges_open(w->node, w); }
 /* All know before the first stream is closed: its session may have its home on another worker,
  * which would take it for the end of the session. */
 static void life_stopping(struct worker *w) { w->stopping = true; }
-static void life_stop(struct worker *w) { edges_stop(w->node, w); }
+static void life_stop(struct worker *w)
+{
+    EMIT(worker.stopping, w);
+    edges_stop(w->node, w);
+}
 static void life_part(struct worker *w) { edges_part(w->node, w); }
 
 static void life_end_timers(struct worker *w) { loop_end_timers(w->loop); }

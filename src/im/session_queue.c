@@ -389,6 +389,8 @@ static void drop_if(struct session *s, uint32_t from, drop_fn *unwanted, const v
     s->queue_len = kept;
     s->queue_unsent = unsent;
     s->out_count = seq;
+    if (kept == 0)
+        queue_index_free(s);
 }
 
 static bool is_superseded(struct session *s, uint32_t i, const void *unused)

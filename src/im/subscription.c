@@ -745,7 +745,8 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
     } else {
         roster_out_done(b, st, word_of(w, st));
     }
-    if (st->type == TYPE_SUBSCRIBE) /* to a disabled account: it waits until that is enabled */
+    if (st->type == TYPE_SUBSCRIBE) /* to a disabled account. One of a user of ours waits until it
+                                     * is enabled; other servers ask again at the next login */
         roster_out_add_absent(b, to);
     store_submit(b, worker_loop(w), 0, absence_done, n);
 }

@@ -15,6 +15,7 @@
 #include "muc/parts.h"
 #include "muc/people/find.h"
 #include "muc/people/occupant.h"
+#include "muc/people/portion.h"
 #include "muc/people/show.h"
 #include "muc/room/metrics.h"
 #include "muc/room/part.h"
@@ -302,6 +303,7 @@ const struct feature muc_feature = {
     .start = muc_start,
     .worker.slot = &rooms_slot,
     .worker.start = service_worker_start,
+    .worker.stopping = portions_end,
     .worker.ended = rooms_stop,
     .worker.audience_back = back,
     .worker.node_gone = service_node_gone,

@@ -113,9 +113,8 @@ enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS, REFUS
 
 /* Domains. */
 
-/* What federation.services calls a domain of ours: of a service or a component, what is in front of
- * the domain of users that it is below, else the first word. An alias of group chat goes by its own
- * name. Empty: it is neither. */
+/* The name of a service, alias or component in federation.services: what is in front of the domain
+ * of users that it is below, or the first word of any other domain. Empty: it is none. */
 static slice federation_label(const struct worker *w, slice local, slice parent)
 {
     const struct node *n = worker_node(w);
@@ -156,7 +155,7 @@ static const struct foreign_ban *federation_pair(struct worker *w, slice local, 
                     "ends it.",
                     NULL },
         unserved = { "federation.services leaves our service out",
-                     "Add the first word of the service to federation.services.",
+                     "Add the first words of its domain to federation.services.",
                      "federation.services" };
     if (!federation_book_is_read())
         return &unread;

@@ -20,10 +20,10 @@ enum { OWNERS_ASKED_MAX = 32 };
 
 enum { FEW_GROUPS = 4 };
 
-/* The list is long, and so are the groups: each is looked at once. */
-static bool has_one_of(slice allowed, slice groups, unsigned count)
+/* The contact has many groups: a map finds each entry of the list. */
+static bool has_one_of(slice allowed, slice groups, unsigned count, struct arena *tmp)
 {
-    slice *each = mem_alloc(count * sizeof *each), one;
+    slice *each = arena_new(tmp, slice, count), one;
     struct map wanted;
     bool found = false;
     map_init(&wanted, map_key_slice);
@@ -35,18 +35,18 @@ static bool has_one_of(slice allowed, slice groups, unsigned count)
     while (!found && slice_cut(allowed, '\t', &one, &allowed))
         found = map_get(&wanted, one) != NULL;
     map_fini(&wanted);
-    mem_free(&each);
     return found;
 }
 
 static bool is_in_groups(const struct account *a, slice allowed, slice bare)
 {
-    slice groups = roster_groups(a, bare, loop_scratch(worker_loop(a->worker))), group;
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
+    slice groups = roster_groups(a, bare, tmp), group;
     unsigned count = 0;
     for (slice rest = groups; slice_cut(rest, '\0', &group, &rest);)
         count++;
     if (count > FEW_GROUPS)
-        return has_one_of(allowed, groups, count);
+        return has_one_of(allowed, groups, count, tmp);
     while (slice_cut(groups, '\0', &group, &groups))
         if (ps_list_has(allowed, group))
             return true;

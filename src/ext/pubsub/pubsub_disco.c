@@ -52,10 +52,9 @@ const char *const ps_features_host[] = { COMMON, NULL };
 
 static bool is_info(const struct iq *iq) { return slice_is(iq->payload.ns_uri, NS_DISCO_INFO); }
 
-static bool may_read(const struct ps_node *n, const struct stanza *st)
+static bool may_read(const struct ps_node *n, const struct ps_actor *who)
 {
-    struct ps_actor who = ps_actor_of(n, stanza_from(st));
-    return ps_may_read(&n->config, &who).error == SE_NONE;
+    return ps_may_read(&n->config, who).error == SE_NONE;
 }
 
 /* Nodes whose owner approves subscribers are shown, too: otherwise nobody could request a
@@ -63,9 +62,8 @@ static bool may_read(const struct ps_node *n, const struct stanza *st)
 static bool pubsub_disco_may_see(const struct ps_node *n, const struct stanza *st)
 {
     struct ps_actor who = ps_actor_of(n, stanza_from(st));
-    return ps_may_read(&n->config, &who).error == SE_NONE ||
-           (n->config.access == PS_AUTHORIZE &&
-            ps_may_subscribe(&n->config, &who).error == SE_NONE);
+    return may_read(n, &who) || (n->config.access == PS_AUTHORIZE &&
+                                 ps_may_subscribe(&n->config, &who).error == SE_NONE);
 }
 
 static void open_query(struct xml_write *x, struct buf *out, const char *ns, slice node)
@@ -207,11 +205,14 @@ static void answer_about(struct iq *iq, struct ps_service *s)
         return;
     }
     const struct ps_node *n = ps_node_find(s, node);
-    if (n == NULL || !pubsub_disco_may_see(n, iq->st))
+    if (n == NULL || !pubsub_disco_may_see(n, iq->st)) {
         answer_missing(iq);
-    else if (is_info(iq))
+        return;
+    }
+    struct ps_actor who = ps_actor_of(n, stanza_from(iq->st));
+    if (is_info(iq))
         pubsub_disco_answer_info(iq, n);
-    else if (!may_read(n, iq->st))
+    else if (!may_read(n, &who))
         iq_error(iq, SE_NOT_AUTHORIZED, (slice){ 0 });
     else
         pubsub_disco_read_items(iq, n);

@@ -113,7 +113,8 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c);
 /* Whether it is ours: a domain of the node, a service, or a component. On a worker. */
 bool s2s_is_ours(struct worker *w, slice domain);
 /* The same, or a service that has been switched off or taken away: it has last words to say, and
- * answers. On a worker. */
+ * answers. Servers that check keys (dialback) do not take them, since such a domain is unknown to
+ * who asks here. On a worker. */
 bool s2s_was_ours(struct worker *w, slice domain);
 /* Whether this domain of ours federates at all. On a worker, as the next two. */
 bool s2s_federates(struct worker *w, slice local);

@@ -1,4 +1,4 @@
-/* s2s_partner_care: a server that ends its streams for what it gets, perhaps: which stanza that is.
+/* s2s_partner_care: finds the stanza for which another server ends its streams.
  *
  * From such a stream on it gets one stanza at a time (partner.careful), until all that was written
  * to that stream is confirmed, also if it goes back to the database meanwhile: then the oldest

@@ -36,7 +36,7 @@ static void affiliate_forget(struct room *r, struct affiliate *a)
         map_del(&r->followers, a->jid);
     if (a->key.len > 0) {
         map_del(&r->reserved, a->key);
-        look_remove(&r->reserved_looks, &a->look);
+        alike_remove(&r->reserved_looks, &a->look);
     }
     ensure(a->affiliation != AFF_OWNER || r->owners > 0);
     if (a->affiliation == AFF_OWNER)
@@ -99,7 +99,7 @@ static void affiliate_add(struct room *r, struct affiliate *a)
         map_put(&r->followers, a);
     if (a->key.len > 0) {
         map_put(&r->reserved, a);
-        look_add(&r->reserved_looks, &a->look);
+        alike_add(&r->reserved_looks, &a->look);
     }
     r->owners += a->affiliation == AFF_OWNER;
 }
@@ -152,7 +152,7 @@ bool room_nick_reserved(const struct room *r, slice nick, slice bare)
         return true;
     if (!setting_bool(&muc_look_alike))
         return false;
-    const struct look *l = map_get(&r->reserved_looks, nickname_skeleton(nick, tmp));
+    const struct alike *l = map_get(&r->reserved_looks, nickname_skeleton(nick, tmp));
     while (l != NULL && slice_eq(CONTAINER_OF(l, struct affiliate, look)->jid, bare))
         l = l->next;
     return l != NULL;

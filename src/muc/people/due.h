@@ -1,5 +1,6 @@
-/* due: what is still to be shown of a change that concerns many occupants (muc/people/portion.h):
- * an occupant as it is, that one has left, or a message of the room that comes after these. */
+/* due: one item that a room still has to show after a large change (muc/people/portion.h): an
+ * occupant as it is, an occupant's departure, or a message of the room that comes after these. An
+ * occupant that is changed again before is shown once, at the end, with the reason of the last. */
 #pragma once
 #include "base/list.h"
 #include "base/slice.h"

@@ -7,21 +7,21 @@
 #include "muc/room/settings.h"
 #include "xmpp/nickname.h"
 
-void look_add(struct map *looks, struct look *l)
+void alike_add(struct map *all, struct alike *l)
 {
-    l->next = map_del(looks, l->text);
-    map_put(looks, l);
+    l->next = map_del(all, l->text);
+    map_put(all, l);
 }
 
-void look_remove(struct map *looks, struct look *l)
+void alike_remove(struct map *all, struct alike *l)
 {
-    struct look *first = map_del(looks, l->text), **at = &first;
+    struct alike *first = map_del(all, l->text), **at = &first;
     while (*at != NULL && *at != l)
         at = &(*at)->next;
     if (*at == l)
         *at = l->next;
     if (first != NULL)
-        map_put(looks, first);
+        map_put(all, first);
 }
 
 slice room_address(const struct room *r, slice nick, struct arena *tmp)
@@ -43,7 +43,7 @@ struct occupant *room_occupant(const struct room *r, slice nick, struct arena *t
     return map_get(&r->nicks, nickname_key(name, tmp));
 }
 
-static struct occupant *occupant_by(struct look *user)
+static struct occupant *occupant_by(struct alike *user)
 {
     return user == NULL ? NULL : CONTAINER_OF(user, struct occupant, user);
 }
@@ -78,7 +78,7 @@ bool room_nick_used(const struct room *r, slice nick, slice bare)
         return true;
     if (!setting_bool(&muc_look_alike))
         return false;
-    const struct look *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
+    const struct alike *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
     while (l != NULL && !is_others(CONTAINER_OF(l, struct occupant, look), bare))
         l = l->next;
     return l != NULL;

@@ -3,16 +3,16 @@
 #include "base/slice.h"
 
 struct arena;
-struct look;
+struct alike;
 struct map;
 struct occupant;
 struct room;
 struct seat;
 struct worker;
 
-/* Maps of struct look by its text. */
-void look_add(struct map *looks, struct look *l);
-void look_remove(struct map *looks, struct look *l);
+/* Maps of struct alike by their text. */
+void alike_add(struct map *all, struct alike *l);
+void alike_remove(struct map *all, struct alike *l);
 
 struct seat *room_seat(const struct room *r, slice full); /* NULL: not in the room */
 struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp);

@@ -41,14 +41,14 @@ static void seat_free(struct seat *s)
 static void unname(struct room *r, struct occupant *o)
 {
     map_del(&r->nicks, o->key);
-    look_remove(&r->looks, &o->look);
+    alike_remove(&r->looks, &o->look);
 }
 
 /* Nobody finds it any more. */
 static void occupant_unlist(struct room *r, struct occupant *o)
 {
     unname(r, o);
-    look_remove(&r->users, &o->user);
+    alike_remove(&r->users, &o->user);
     list_remove(&o->node);
 }
 
@@ -78,14 +78,14 @@ static void occupant_name(struct room *r, struct occupant *o, slice nick, slice 
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
     char *at = mem_alloc(nick.len + key.len + look.len + id.len);
     slice was = o->nick;
-    ensure_debug(!r->is_showing); /* who has left by this nickname may not be shown to have */
+    ensure_debug(!r->is_showing); /* a departure under the old nickname may be due */
     o->nick = slice_lay(&at, nick);
     o->key = slice_lay(&at, key);
     o->look.text = slice_lay(&at, look);
     o->id = slice_lay(&at, id);
     slice_release(&was);
     map_put(&r->nicks, o);
-    look_add(&r->looks, &o->look);
+    alike_add(&r->looks, &o->look);
 }
 
 struct occupant *occupant_create(struct room *r, slice nick, slice bare)
@@ -93,7 +93,7 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare)
     ensure(room_here(r) && nick.len > 0);
     struct occupant *o = mem_zalloc(sizeof *o + bare.len);
     o->user.text = (slice){ memcpy(o + 1, bare.ptr, bare.len), bare.len };
-    look_add(&r->users, &o->user);
+    alike_add(&r->users, &o->user);
     list_init(&o->seats);
     char id[OCCUPANT_ID_LEN + 1];
     occupant_name(r, o, nick, occupant_id(id, r->secret, bare));

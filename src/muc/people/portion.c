@@ -8,9 +8,16 @@
 #include "xmpp/muc.h"
 
 enum {
-    PORTION = 128 * 128, /* presences */
+    PORTION = 128 * 128, /* presences, at least */
+    PORTIONS_MAX = 100,  /* that show each occupant to each: the room is paused for 10 s of ticks */
     PAUSE_MS = 1         /* until the next tick of timers (100 ms): components read meanwhile */
 };
+
+static uint64_t portion_size(const struct room *r)
+{
+    uint64_t size = (uint64_t)r->seat_count * r->seat_count / PORTIONS_MAX;
+    return size > PORTION ? size : PORTION;
+}
 
 static void due_show(struct room *r, struct due *d)
 {
@@ -37,7 +44,8 @@ static bool portion_takes(struct room *r)
     uint64_t now_us = loop_now_us(room_loop(r));
     if (r->portion_us != now_us)
         r->portion_sent = 0;
-    if (r->portion_sent > 0 && r->portion_sent + r->seat_count > PORTION && !room_is_stopping(r))
+    if (r->portion_sent > 0 && r->portion_sent + r->seat_count > portion_size(r) &&
+        !room_is_stopping(r))
         return false;
     r->portion_us = now_us;
     r->portion_sent += r->seat_count + 1;
@@ -102,6 +110,15 @@ void room_leave_in_turn(struct room *r, struct occupant *o, const struct show *h
     }
     room_leave(r, o, &alone);
 }
+
+static void portion_show_all(struct room *r, void *arg)
+{
+    (void)arg;
+    while (!list_empty(&r->due))
+        due_show(r, CONTAINER_OF(r->due.next, struct due, node));
+}
+
+void portions_end(struct worker *w) { rooms_each(w, portion_show_all, NULL); }
 
 void room_when_shown(struct room *r, room_fn *fn, void *arg)
 {

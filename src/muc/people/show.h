@@ -47,8 +47,8 @@ struct show {
 /* Tells all who should see it; the occupant's own seats with 110. A seat of another server that is
  * removed gets it with an id (muc/people/removal.h). */
 void room_show(struct room *r, struct occupant *o, const struct show *how);
-/* That it leaves, for others who see real JIDs (with_jid 1), or who do not (0); without `to`. The
- * caller has the reference. */
+/* Makes the presence that tells others that o leaves, with its real JID (with_jid 1) or without
+ * (0). It has no `to`. The caller owns the reference. */
 struct stanza *occupant_leaving(struct room *r, struct occupant *o, unsigned with_jid,
                                 const struct show *how);
 /* Tells all others that o is here. */

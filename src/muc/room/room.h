@@ -36,19 +36,19 @@ struct worker;
 
 /* What a nickname looks like, or the user whose it is. Maps hold the first of those with the same
  * text: several of one person, or all that look alike while muc.look-alike is off. */
-struct look {
+struct alike {
     slice text; /* nickname_skeleton(), or a bare JID */
-    struct look *next;
+    struct alike *next;
 };
 
 /* Somebody with an affiliation, or with a nickname registered here. Behind it in its block is what
  * parts have of it (muc/room/part.h). */
 struct affiliate {
-    slice jid;        /* bare, or the domain of outcasts; in this block */
-    slice nick;       /* registered (XEP-0045 §7.10); empty: none */
-    slice key;        /* of the nickname, for comparison */
-    struct look look; /* of the nickname, if there is one */
-    slice reason;     /* why it was given; empty: not said */
+    slice jid;         /* bare, or the domain of outcasts; in this block */
+    slice nick;        /* registered (XEP-0045 §7.10); empty: none */
+    slice key;         /* of the nickname, for comparison */
+    struct alike look; /* of the nickname, if there is one */
+    slice reason;      /* why it was given; empty: not said */
     uint8_t affiliation;
     bool follows;  /* registered for messages that are sent while it is not in the room */
     uint32_t here; /* sessions in the room */
@@ -86,8 +86,8 @@ struct occupant {
     struct list node;  /* in room.occupants, in the order of entering */
     struct list seats; /* the one that spoke last by presence is the last */
     slice nick, key;   /* in one block of their own; key: for comparison */
-    struct look look;  /* its text is in the same block */
-    struct look user;  /* its bare JID, in the block of the occupant */
+    struct alike look; /* its text is in the same block */
+    struct alike user; /* its bare JID, in the block of the occupant */
     slice id;          /* XEP-0421, in the same block */
     uint32_t number;   /* unique in the room; its sessions' `seat` in the audience */
     uint8_t affiliation, role;
@@ -145,8 +145,8 @@ struct room {
     uint64_t portion_sent; /* presences, in that */
     struct timer lock;     /* of a locked room: it has waited long enough */
     struct map nicks;      /* struct occupant by key */
-    struct map looks;      /* struct look of occupants */
-    struct map users; /* their struct look `user`: the last to enter is the first of its list */
+    struct map looks;      /* struct alike of occupants */
+    struct map users; /* their struct alike `user`: the last to enter is the first of its list */
     struct map seats; /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;

@@ -24,7 +24,7 @@ void rooms_start(const struct actor_kind *k)
 static slice rooms_affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
 static slice reserved_key(const void *item) { return ((const struct affiliate *)item)->key; }
 static slice occupant_key(const void *item) { return ((const struct occupant *)item)->key; }
-static slice look_key(const void *item) { return ((const struct look *)item)->text; }
+static slice alike_key(const void *item) { return ((const struct alike *)item)->text; }
 static slice seat_key(const void *item) { return ((const struct seat *)item)->jid; }
 
 /* Unlikely to be used, and the same again if its row is written again. */
@@ -45,11 +45,11 @@ static struct room *room_alloc(struct actors *all, const struct host *h, slice j
     r->host = h;
     map_init(&r->affiliates, rooms_affiliate_key);
     map_init(&r->reserved, reserved_key);
-    map_init(&r->reserved_looks, look_key);
+    map_init(&r->reserved_looks, alike_key);
     map_init(&r->followers, rooms_affiliate_key);
     map_init(&r->nicks, occupant_key);
-    map_init(&r->looks, look_key);
-    map_init(&r->users, look_key);
+    map_init(&r->looks, alike_key);
+    map_init(&r->users, alike_key);
     map_init(&r->seats, seat_key);
     list_init(&r->occupants);
     list_init(&r->away);
