@@ -155,6 +155,41 @@ def test_what_a_change_behind_tells_all_comes_behind(alice):
     assert sum(seen) == 301 and not seen[-1]
 
 
+def test_presence_that_waits_for_its_pace_keeps_the_reason_of_a_change(alice):
+    """It would be shown by a timer, in the middle of the portions."""
+    for setting, value in ("muc.message-burst", "10"), ("muc.message-rate", "2"):
+        alice.server.ctl("set", setting, value)
+    cave = Room("cave").create(alice, "owner", maxusers="1000", whois="moderators")
+    sink = Sink(alice.server)
+    sink.fill(cave, 400)
+    sink.raw("".join(f"<presence from='x{i}@{DOMAIN}/r' to='{cave.at(f'n{i}')}'/>"
+                     for _ in range(30) for i in range(340, 400)))
+    sink.settle(cave)
+    alice.drain()
+    alice.log.clear()
+    alice.raw(request(cave, ADMIN, "".join(item(nick=f"n{i}", role="visitor", reason="late")
+                                           for i in range(400))))
+    alice.expect("<iq type='result' id='r'/>")
+    alice.result("get", "<ping xmlns='urn:xmpp:ping'/>", to=cave.jid)
+    reasons = {(s.nick, s.reason) for e in alice.log if e.tag.endswith("}presence")
+               for s in [Seen(e)]}
+    assert {(f"n{i}", "late") for i in range(400)} <= reasons
+
+
+def test_absent_members_come_behind_occupants_who_leave(alice):
+    """One has the nickname of an occupant who is no member."""
+    cave = Room("cave").create(alice, "owner", maxusers="1000", whois="anyone")
+    Sink(alice.server).fill(cave, 300)
+    cave.configure(alice, **{"muster#roomconfig_showabsent": False})
+    cave.set_affiliation(alice, "n299@elsewhere.example.test", "member")
+    alice.drain()
+    alice.log.clear()
+    cave.configure(alice, **{"muster#roomconfig_showabsent": True, "membersonly": True})
+    cave.flush(alice)
+    assert [Seen(e).affiliation for e in alice.log if e.tag.endswith("}presence")
+            and e.get("from") == cave.at("n299")] == ["none", "member"]
+
+
 class Counts(Sink):
     shown, tail = 0, b""
 

@@ -30,6 +30,20 @@ def tune(text):
 # --- publishing and who hears of it ---
 
 
+def test_a_client_may_want_many_nodes(make_server):
+    """Contacts are asked in one message, which another node takes, too."""
+    friends = [f"c{i}" for i in range(6)]
+    nodes = [f"urn:example:node:number:{i}" for i in range(250)]
+    server = make_server("alice", *friends)
+    for name in friends:
+        server.befriend("alice", name)
+        server.client(name).result("set", publish(nodes[0], tune("hello"), item="1"))
+    alice = server.login("alice", "a")
+    interested(alice, *nodes)
+    for name in friends:
+        alice.expect(f"<message from='{name}@localhost'><event xmlns='{EVENT}'/></message>")
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_contacts_hear_what_their_clients_want(make_server, workers):
     server = make_server("alice", "bob", "carol", workers=workers)

@@ -83,9 +83,9 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize("state", ["online", "offline", "disabled"])
 @pytest.mark.parametrize("how", BLOCKS)
-def test_who_has_blocked_the_addressee_meanwhile_is_told(away, how, online):
+def test_who_has_blocked_the_addressee_meanwhile_is_told(away, how, state):
     """By the server, since nothing of the addressee comes through."""
     alice = away.client("alice", "phone")
     alice.enable_sm()
@@ -94,11 +94,15 @@ def test_who_has_blocked_the_addressee_meanwhile_is_told(away, how, online):
     alice.result("set", BLOCKS[how])
     if how == "list":
         alice.result("set", "<query xmlns='jabber:iq:privacy'><default name='l'/></query>")
-    if not online:
+    if state != "online":
         alice.close()
+    if state == "disabled":
+        away.ctl("user", "disable", alice.bare)
     give_up(away)
     until_given_up(away)
-    alice = alice if online else away.client("alice", "laptop")
+    if state == "disabled":
+        away.ctl("user", "enable", alice.bare)
+    alice = alice if state == "online" else away.client("alice", "laptop")
     error = alice.expect(f"<message type='error' id='m0' from='{HOME}'/>")
     assert condition(error) == "remote-server-timeout"
     alice.expect_nothing("<message type='error'/>")

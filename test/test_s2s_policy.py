@@ -171,9 +171,10 @@ def test_other_servers_reach_the_services_that_are_named(node, authority):
     room.expect_stream_error("reset")
 
 
-@pytest.mark.parametrize("domain", [f"chat.{ONE}", "chat.elsewhere.test", "echo.elsewhere.test"])
+@pytest.mark.parametrize("domain", [f"chat.{ONE}", f"chat.sub.{ONE}", "chat.elsewhere.test", "chat",
+                                    f"echo.sub.{ONE}", "echo.elsewhere.test"])
 def test_a_service_goes_by_the_first_word_of_its_own_domain(make_server, authority, domain):
-    """Aliases of group chat, and components that are below no domain of ours."""
+    """Aliases of group chat, and components, also those that are below no domain of ours."""
     tls = {**authority.issue("both", ONE, domain), "trust": str(authority.file)}
     node = make_server("alice", domains=[ONE], s2s=True, tls=tls, component=True)
     node.ctl("set", "s2s.policy", "open")

@@ -112,7 +112,7 @@ void fan_add_jid(struct fan *f, slice jid) { fan_add_one(f, jid, jid_bare_of(jid
 
 void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
 {
-    ensure(tag.len > 0 || st->kind == STANZA_PRESENCE);
+    ensure((tag.len > 0 || st->kind == STANZA_PRESENCE) && tag.len <= FAN_TAG_MAX);
     f->worker = w;
     f->st = st;
     f->tag = tag;
@@ -182,8 +182,6 @@ static void fan_run(struct worker *w, void *message, const struct message_from *
             arrive(w, jid, number, sent->st, sent->tag);
     }
 }
-
-enum { FAN_TAG_MAX = 4096 };
 
 static const struct message_field fan_fields[] = {
     F_STANZA(struct fan_sent, st),

@@ -26,6 +26,7 @@ enum fan_first {
     FAN_ROOM_MENTION = 'm',  /* muc/parts/mention.c */
     FAN_ROOM_MESSAGE = 'r'   /* muc/parts/follow.c: to users who are not in the room */
 };
+enum { FAN_TAG_MAX = 32 << 10 }; /* bytes of a tag */
 /* A tag of that character alone; it lives as long as the block it is in. */
 #define FAN_TAG(first) ((slice){ (const char[]){ (first) }, 1 })
 

@@ -167,7 +167,8 @@ static void bounce_account(struct account *a, enum err e, void *arg)
         if (stage_since(a, b->error) == SINCE_BLOCKED)
             bounce_in_own_name(b);
         bounce_open(b, a);
-    } else if (bounce_sender_may_return(b, a)) {
+    } else if (bounce_sender_may_return(b, a)) { /* whom it has blocked is not in memory, either */
+        bounce_in_own_name(b);
         b->archive_id = mailbox_mint(a);
     }
     struct store_batch *batch = store_write(worker_store(b->worker), (uint64_t)b->sender);

@@ -113,20 +113,21 @@ enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS, REFUS
 
 /* Domains. */
 
-/* The name of a service, alias or component in federation.services: what is in front of the domain
- * of users that it is below, or the first word of any other domain. Empty: it is none. */
+/* The name of a service, alias or component in federation.services: the first word of its domain.
+ * Empty: it is none. */
 static slice federation_label(const struct worker *w, slice local, slice parent)
 {
     const struct node *n = worker_node(w);
-    slice label, rest;
+    slice rest, label;
     if (node_serves(n, local))
         return (slice){ 0 };
-    if (local.len > parent.len + 1 && local.ptr[local.len - parent.len - 1] == '.' &&
-        slice_eq(slice_from(local, local.len - parent.len), parent))
-        return (slice){ local.ptr, local.len - parent.len - 1 };
-    bool serves =
-        host_find(n, local, &rest) != NULL || remote_known(w, local) || remote_expected(w, local);
-    return serves && slice_cut(local, '.', &label, &rest) ? label : (slice){ 0 };
+    bool below = local.len > parent.len + 1 && local.ptr[local.len - parent.len - 1] == '.' &&
+                 slice_eq(slice_from(local, local.len - parent.len), parent);
+    if (!below && host_find(n, local, &rest) == NULL && !remote_known(w, local) &&
+        !remote_expected(w, local))
+        return (slice){ 0 };
+    (void)slice_cut(local, '.', &label, &rest);
+    return label;
 }
 
 static bool service_is_reached(struct worker *w, slice local)
@@ -155,7 +156,7 @@ static const struct foreign_ban *federation_pair(struct worker *w, slice local, 
                     "ends it.",
                     NULL },
         unserved = { "federation.services leaves our service out",
-                     "Add the first words of its domain to federation.services.",
+                     "Add the first word of its domain to federation.services.",
                      "federation.services" };
     if (!federation_book_is_read())
         return &unread;

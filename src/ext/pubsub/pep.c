@@ -41,8 +41,6 @@
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
-enum { WANTED_BYTES_MAX = 32 << 10 };
-
 static struct store_stmt nodes_above = {
     .name = "pep.above",
     .sql = "SELECT count(*) FROM (SELECT owner FROM pubsub_node WHERE owner > 0 GROUP BY owner "
@@ -436,7 +434,7 @@ static void wanted_fan(struct worker *w, slice bare, uint32_t number, struct sta
 /* What a session wants, as a tag. */
 static void wants_open(struct buf *tag, const slice *nodes, unsigned count)
 {
-    buf_init(tag, WANTED_BYTES_MAX);
+    buf_init(tag, FAN_TAG_MAX);
     buf_add(tag, FAN_TAG(FAN_PEP_WANTED));
     for (unsigned i = 0; i < count; i++) {
         if (memchr(nodes[i].ptr, '\n', nodes[i].len) != NULL || tag->len + nodes[i].len >= tag->max)

@@ -13,6 +13,7 @@
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
+#include "muc/people/portion.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/occupant_id.h"
@@ -79,14 +80,11 @@ static struct stanza *absent_presence_of(const struct room *r, const struct affi
 
 static void absent_send_all(struct room *r, const struct affiliate *a, slice nick)
 {
-    for (unsigned with_jid = 0; with_jid <= 1; with_jid++) {
-        unsigned whom = room_seeing(r, with_jid);
-        if (whom == 0)
-            continue;
-        struct stanza *st = absent_presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
-        room_send_all(r, st, whom, NULL);
-        stanza_unref(&st);
-    }
+    struct stanza *st[2] = { absent_presence_of(r, a, nick, (slice){ 0 }),
+                             absent_presence_of(r, a, nick, a->jid) };
+    room_send_in_turn(r, st);
+    stanza_unref(&st[0]);
+    stanza_unref(&st[1]);
 }
 
 static void absent_show_one(struct showing *s, const struct affiliate *a)

@@ -253,7 +253,7 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
     bool was_shown = s == occupant_seat(o);
     seat_remove(r, s, false);
     occupant_changed(o);
-    if (was_shown)
+    if (was_shown && o->due == NULL) /* else it is shown soon, with why it was changed */
         room_show(r, o, &(struct show){ 0 });
 }
 

@@ -129,7 +129,7 @@ static void show_late(struct timer *t, struct loop *loop)
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (o->late && !room_too_fast(r, o))
+        if (o->late && o->due == NULL && !room_too_fast(r, o))
             room_show(r, o, &(struct show){ 0 });
         more = more || o->late;
     }

@@ -94,6 +94,18 @@ void room_show_in_turn(struct room *r, struct occupant *o, const struct show *ho
     o->due->occupant = o;
 }
 
+void room_send_in_turn(struct room *r, struct stanza *const st[2])
+{
+    for (unsigned with_jid = 0; with_jid <= 1 && list_empty(&r->due); with_jid++)
+        if (room_seeing(r, with_jid) != 0)
+            room_send_all(r, st[with_jid], room_seeing(r, with_jid), NULL);
+    if (list_empty(&r->due))
+        return;
+    struct due *d = portion_add(r, &(struct show){ 0 });
+    for (unsigned with_jid = 0; with_jid <= 1; with_jid++)
+        d->left[with_jid] = stanza_ref(st[with_jid]);
+}
+
 void room_leave_in_turn(struct room *r, struct occupant *o, const struct show *how)
 {
     ensure(o->role == ROLE_NONE && !how->destroyed && how->left == NULL);

@@ -24,6 +24,8 @@ struct show;
  * reason may be set. */
 void room_show_in_turn(struct room *r, struct occupant *o, const struct show *how);
 void room_leave_in_turn(struct room *r, struct occupant *o, const struct show *how);
+/* Somebody who is not in the room, for those who do not see real JIDs and those who do. */
+void room_send_in_turn(struct room *r, struct stanza *const st[2]);
 /* The server stops. */
 void portions_end(struct worker *w);
 /* Runs fn when nothing is due: now, or after what waits for the room already. */
