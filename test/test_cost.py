@@ -2,6 +2,7 @@
 its sender chose, nor with the square. Each is compared with a plain one of the same size, in time
 of the processor, of which a busy machine takes nothing away."""
 import pathlib
+import time
 
 import pytest
 
@@ -25,6 +26,16 @@ def used_ms(server):
     """Of the threads that it has. cpu_seconds() goes in steps of 10 ms."""
     tasks = pathlib.Path(f"/proc/{server.process.pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
+
+def quiet(server):
+    """Waits until it does nothing more."""
+    last, times = used_ms(server), 0
+    while times < 3:
+        time.sleep(0.1)
+        now = used_ms(server)
+        times = times + 1 if now - last < 2 else 0
+        last = now
 
 
 def cost_ms(client, text):

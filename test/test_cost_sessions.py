@@ -1,12 +1,10 @@
 """What one stanza costs does not grow with the square of what the account, its rooms or its server
 have. As in test_cost.py, but with users, groups and components that were there before."""
-import time
-
 import pytest
 
 from muster import across
 from muster.muc import Room
-from test_cost import PRIVACY, assert_bounded, used_ms
+from test_cost import PRIVACY, assert_bounded, quiet, used_ms
 
 MUC = "http://jabber.org/protocol/muc"
 
@@ -20,15 +18,11 @@ def server(make_server):
 
 
 def settled_ms(server):
-    """What it has used when it does nothing more."""
-    last, now = 0, used_ms(server)
-    while now - last > 1:
-        time.sleep(0.05)
-        last, now = now, used_ms(server)
-    return now
+    quiet(server)
+    return used_ms(server)
 
 
-def cost_ms(server, client, text):
+def all_cost_ms(server, client, text):
     """Also of workers that answer nothing. The least of some times."""
     costs = []
     for _ in range(3):
@@ -49,7 +43,7 @@ def test_a_nickname_in_a_text(server):
         bob.raw(f"<presence to='{cave.at('a' * 250 + 'b')}'><x xmlns='{MUC}'/></presence>"
                 "<inactive xmlns='urn:xmpp:csi:0'/>")
         bob.ping()
-    plain, hostile = (cost_ms(server, alice, f"<message to='{cave.jid}' type='groupchat'>"
+    plain, hostile = (all_cost_ms(server, alice, f"<message to='{cave.jid}' type='groupchat'>"
                                              f"<body>{c * 60_000}</body></message>") for c in "xa")
     assert_bounded(plain, hostile)
 
@@ -73,11 +67,11 @@ def test_many_groups_of_the_same_members(server):
     """A rule for one of them is looked at for each contact."""
     with_groups_of_the_server(server, groups=200, members=500)
     alice = server.client("alice", "a")
-    first = cost_ms(server, alice, "<presence/>")
+    first = all_cost_ms(server, alice, "<presence/>")
     alice.result("set", f"<query xmlns='{PRIVACY}'><list name='l'><item type='group' action='deny' "
                         "value='group-199' order='1'><iq/></item></list></query>")
     alice.result("set", f"<query xmlns='{PRIVACY}'><active name='l'/></query>")
-    assert_bounded(first, cost_ms(server, alice, "<presence/>"))
+    assert_bounded(first, all_cost_ms(server, alice, "<presence/>"))
 
 
 @pytest.mark.parametrize("domains", [["localhost"], ["localhost", "second.test"]])
@@ -89,8 +83,8 @@ def test_presence_beside_many_privileged_components(make_server, domains):
     alice, eve = server.client("alice", "a"), server.client("eve", "e", domain=domains[-1])
     across.befriend(alice, eve)
     said = "<presence><status>x</status></presence>" * 100
-    first = cost_ms(server, eve, said)
+    first = all_cost_ms(server, eve, said)
     for domain in domains:
         server.ctl("set", f"component.privileges@{domain}", " ".join(
             f"number-{i}.of.{domain} roster=both presence=roster" for i in range(180)))
-    assert_bounded(first, cost_ms(server, eve, said))
+    assert_bounded(first, all_cost_ms(server, eve, said))

@@ -2,11 +2,10 @@
 has not acknowledged, nodes for groups of contacts. As in test_cost.py. An account with few of them
 is compared with one that has many."""
 import pathlib
-import time
 
 import pytest
 
-from test_cost import PUBSUB, assert_bounded, cost_ms, used_ms
+from test_cost import PUBSUB, assert_bounded, cost_ms, quiet
 
 pytestmark = pytest.mark.release
 
@@ -25,15 +24,6 @@ def workers_ms(server):
     tasks = pathlib.Path(f"/proc/{server.process.pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks
                if (task / "comm").read_text().strip() == "musterd") / 1e6
-
-
-def quiet(server):
-    last, times = used_ms(server), 0
-    while times < 3:
-        time.sleep(0.1)
-        now = used_ms(server)
-        times = times + 1 if now - last < 2 else 0
-        last = now
 
 
 def end_ms(server, client):

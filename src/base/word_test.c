@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/test_dice.h"
 #include "base/word.h"
 
 #include <setjmp.h>
@@ -47,20 +48,11 @@ static void places_may_overlap(void **state)
     assert_false(is_in("ab ab ab", "ab b"));
 }
 
-static uint32_t word_dice(uint32_t sides)
-{
-    static uint64_t x = 0x9e3779b97f4a7c15u; /* the same sequence in every run */
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return (uint32_t)(x >> 33) % sides;
-}
-
 static slice any_text(char *out, uint32_t bytes_max)
 {
-    uint32_t len = word_dice(bytes_max + 1);
+    uint32_t len = test_dice(bytes_max + 1);
     for (uint32_t i = 0; i < len; i++)
-        out[i] = "aaAb @"[word_dice(6)];
+        out[i] = "aaAb @"[test_dice(6)];
     return (slice){ out, len };
 }
 

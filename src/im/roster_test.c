@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/test_dice.h"
 #include "codec/xml_write.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -19,15 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static uint32_t dice(uint32_t sides)
-{
-    static uint64_t x = 0x9e3779b97f4a7c15u; /* the same sequence in every run */
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return (uint32_t)(x >> 33) % sides;
-}
 
 /* What must hold after every delta. */
 static void check(const struct roster *r)
@@ -74,25 +66,25 @@ static void assert_same(const struct roster *a, const struct roster *b)
 /* One group, with the NUL that ends it. */
 static slice group(struct arena *arena)
 {
-    char *text = arena_printf(arena, "%u <&> %u", dice(1000), dice(1000));
+    char *text = arena_printf(arena, "%u <&> %u", test_dice(1000), test_dice(1000));
     return (slice){ text, strlen(text) + 1 };
 }
 
 /* One change as a handler would make it, from the roster as it is. */
 static struct roster_delta change(const struct roster *r, struct arena *arena)
 {
-    slice jid = slice_of(arena_printf(arena, "user%u@example.test", dice(60)));
+    slice jid = slice_of(arena_printf(arena, "user%u@example.test", test_dice(60)));
     struct roster_delta d = roster_edit(r, jid);
-    enum roster_view view = dice(4) == 0 ? ROSTER_HIDDEN : ROSTER_SHOWN;
-    d.state = (uint8_t)dice(SUB_STATE_COUNT);
+    enum roster_view view = test_dice(4) == 0 ? ROSTER_HIDDEN : ROSTER_SHOWN;
+    d.state = (uint8_t)test_dice(SUB_STATE_COUNT);
     d.flags = view == ROSTER_SHOWN ? ROSTER_LISTED : d.flags;
-    if (dice(3) == 0)
-        d.name = slice_of(arena_printf(arena, "name %u", dice(100)));
-    if (dice(3) == 0)
+    if (test_dice(3) == 0)
+        d.name = slice_of(arena_printf(arena, "name %u", test_dice(100)));
+    if (test_dice(3) == 0)
         d.groups = group(arena);
-    if (dice(2) == 0)
-        d.request = slice_of(arena_printf(arena, "<presence id='%u'/>", dice(1000)));
-    if (dice(4) == 0) {
+    if (test_dice(2) == 0)
+        d.request = slice_of(arena_printf(arena, "<presence id='%u'/>", test_dice(1000)));
+    if (test_dice(4) == 0) {
         d.state = SUB_NONE;
         view = (d.flags & ROSTER_LISTED) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
         d.flags = 0;

@@ -7,21 +7,13 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/test_dice.h"
 #include <stdio.h>
 
 enum { TABLES = 300, GROUPS_MOST = 12, NAMES = 4, PEOPLE = 5 };
 
 static const slice jids[PEOPLE] = { SLICE_INIT("a@x"), SLICE_INIT("b@x"), SLICE_INIT("c@x"),
                                     SLICE_INIT("d@x"), SLICE_INIT("e@x") };
-
-static uint32_t shared_dice(uint32_t sides)
-{
-    static uint64_t x = 0x9e3779b97f4a7c15u; /* the same sequence in every run */
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return (uint32_t)(x >> 33) % sides;
-}
 
 /* A group by name of the operator; its members see it. */
 static void put_group(struct shared *t, uint32_t number, slice shown)
@@ -80,13 +72,13 @@ static struct shared *draw(struct drawn *d)
 {
     static const slice shown[NAMES] = { SLICE_INIT("A"), SLICE_INIT("B"), SLICE_INIT("C"),
                                         SLICE_INIT("D") };
-    d->groups = 1 + shared_dice(GROUPS_MOST);
+    d->groups = 1 + test_dice(GROUPS_MOST);
     struct shared *t = shared_create(d->groups, d->groups);
     for (uint32_t i = 0; i < d->groups; i++) {
-        d->name[i] = shared_dice(NAMES);
+        d->name[i] = test_dice(NAMES);
         put_group(t, i, shown[d->name[i]]);
         for (uint32_t k = 0; k < PEOPLE; k++)
-            if ((d->has[i][k] = shared_dice(2) == 1))
+            if ((d->has[i][k] = test_dice(2) == 1))
                 shared_put(t, i, jids[k], (slice){ 0 });
     }
     shared_seal(t);

@@ -7,19 +7,11 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/test_dice.h"
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_state.h"
 
 enum { STEPS = 20000, LISTS = 4, RULES = 6 };
-
-static uint32_t dice(uint32_t sides)
-{
-    static uint64_t x = 0x9e3779b97f4a7c15u; /* the same sequence in every run */
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return (uint32_t)(x >> 33) % sides;
-}
 
 static const slice names[LISTS] = { SLICE_INIT(""), SLICE_INIT("a"), SLICE_INIT("b"),
                                     SLICE_INIT(PRIVACY_BLOCKLIST) };
@@ -27,28 +19,29 @@ static const slice names[LISTS] = { SLICE_INIT(""), SLICE_INIT("a"), SLICE_INIT(
 static struct rule random_rule(struct arena *tmp)
 {
     static const char *const subscriptions[] = { "none", "to", "from", "both" };
-    struct rule r = { .order = (int64_t)dice(20) - 10,
-                      .type = (uint8_t)dice(RULE_SUBSCRIPTION + 1),
-                      .action = (uint8_t)dice(RULE_ASK + 1),
-                      .kinds = (uint8_t)(1 + dice(RULE_ALL)) };
+    struct rule r = { .order = (int64_t)test_dice(20) - 10,
+                      .type = (uint8_t)test_dice(RULE_SUBSCRIPTION + 1),
+                      .action = (uint8_t)test_dice(RULE_ASK + 1),
+                      .kinds = (uint8_t)(1 + test_dice(RULE_ALL)) };
     if (r.type == RULE_JID)
-        r.value = slice_of(arena_printf(tmp, "%s%u.example", dice(2) ? "a@" : "", dice(5)));
+        r.value =
+            slice_of(arena_printf(tmp, "%s%u.example", test_dice(2) ? "a@" : "", test_dice(5)));
     else if (r.type == RULE_GROUP)
-        r.value = slice_of(arena_printf(tmp, "group %u", dice(3)));
+        r.value = slice_of(arena_printf(tmp, "group %u", test_dice(3)));
     else if (r.type == RULE_SUBSCRIPTION)
-        r.value = slice_of(subscriptions[dice(4)]);
+        r.value = slice_of(subscriptions[test_dice(4)]);
     return r;
 }
 
 static struct privacy_delta random_delta(const struct privacy *p, struct arena *tmp)
 {
-    struct privacy_delta d = { .op = (enum privacy_op)dice(PRIVACY_POLICY + 1),
-                               .list = names[dice(LISTS)],
-                               .share = (uint8_t)dice(SHARE_COUNT),
-                               .others = (uint8_t)dice(OTHERS_COUNT) };
+    struct privacy_delta d = { .op = (enum privacy_op)test_dice(PRIVACY_POLICY + 1),
+                               .list = names[test_dice(LISTS)],
+                               .share = (uint8_t)test_dice(SHARE_COUNT),
+                               .others = (uint8_t)test_dice(OTHERS_COUNT) };
     struct rule *rules = arena_new(tmp, struct rule, RULES);
     d.rules = rules;
-    d.count = dice(RULES);
+    d.count = test_dice(RULES);
     for (uint32_t i = 0; i < d.count; i++)
         rules[i] = random_rule(tmp);
     if (d.op == PRIVACY_DEFAULT && privacy_list(p, d.list) == NULL)
