@@ -37,7 +37,8 @@ struct setting im_durable_ack = {
     .doc =
         "Stores every message before it is acknowledged. Off: messages to connected users are not "
         "stored at all, and an acknowledgement then only means that they were queued; messages to "
-        "absent users are stored as before.",
+        "absent users are stored as before. Users of other servers count as connected, also while "
+        "their server is away: when this one stops, what waits for them is lost.",
 };
 struct setting mailbox_unsettled_max = {
     .name = "mailbox.unsettled-max",
