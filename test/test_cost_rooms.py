@@ -115,8 +115,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_what_many_are_shown_of_many_comes_in_portions(alice, what):
-    """Others are served between them. What comes for the room is handled after the last, and a
-    form is answered then."""
+    """Other clients are served between portions. The room handles what comes for it after the last
+    portion, and answers a form then."""
     namespace, change = CHANGES[what]
     form = namespace == OWNER
     cave = Room("cave").create(alice, "owner", maxusers="1000", whois="moderators")

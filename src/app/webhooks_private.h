@@ -8,7 +8,7 @@ struct store_schema;
 struct store_stmt;
 
 enum { WEBHOOK_EVENT_ID_BYTES = 16 };
-/* What is written for webhooks is written in order. */
+/* The database does the writes of webhooks in order: all have this lane. */
 static inline uint64_t webhook_lane(void) { return hash_keyed(SLICE("webhook")); }
 
 extern const struct store_schema webhook_schema;

@@ -398,7 +398,7 @@ static void test_each_field_is_checked(void **state)
     let_go(&m);
 }
 
-/* What is addressed to a domain, a user or one of its clients. */
+/* A field for any address takes a domain, a bare JID and a full JID. */
 static void test_any_address_is_taken(void **state)
 {
     static const char *const addresses[] = { "localhost", "a@localhost", "a@localhost/r" };

@@ -19,6 +19,14 @@ static uint64_t portion_size(const struct room *r)
     return size > PORTION ? size : PORTION;
 }
 
+/* The same, without and with a real JID, each to those who see it so. */
+static void portion_send(struct room *r, struct stanza *const st[2])
+{
+    for (unsigned with_jid = 0; with_jid <= 1; with_jid++)
+        if (room_seeing(r, with_jid) != 0)
+            room_send_all(r, st[with_jid], room_seeing(r, with_jid), NULL);
+}
+
 static void due_show(struct room *r, struct due *d)
 {
     const struct show how = { .codes = d->codes, .actor_nick = d->actor_nick, .reason = d->reason };
@@ -31,9 +39,7 @@ static void due_show(struct room *r, struct due *d)
     } else if (d->said != NULL) {
         room_send_all(r, d->said, TO_ALL, NULL);
     } else {
-        for (unsigned with_jid = 0; with_jid <= 1; with_jid++)
-            if (room_seeing(r, with_jid) != 0)
-                room_send_all(r, d->left[with_jid], room_seeing(r, with_jid), NULL);
+        portion_send(r, d->left);
     }
     due_free(d);
 }
@@ -96,11 +102,10 @@ void room_show_in_turn(struct room *r, struct occupant *o, const struct show *ho
 
 void room_send_in_turn(struct room *r, struct stanza *const st[2])
 {
-    for (unsigned with_jid = 0; with_jid <= 1 && list_empty(&r->due); with_jid++)
-        if (room_seeing(r, with_jid) != 0)
-            room_send_all(r, st[with_jid], room_seeing(r, with_jid), NULL);
-    if (list_empty(&r->due))
+    if (list_empty(&r->due)) {
+        portion_send(r, st);
         return;
+    }
     struct due *d = portion_add(r, &(struct show){ 0 });
     for (unsigned with_jid = 0; with_jid <= 1; with_jid++)
         d->left[with_jid] = stanza_ref(st[with_jid]);
