@@ -121,11 +121,8 @@ static slice federation_label(const struct worker *w, slice local, slice parent)
     slice rest, label;
     if (node_serves(n, local))
         return (slice){ 0 };
-    bool below = local.len > parent.len + 1 && local.ptr[local.len - parent.len - 1] == '.' &&
-                 slice_eq(slice_from(local, local.len - parent.len), parent);
-    if (!below && host_find(n, local, &rest) == NULL && !remote_known(w, local) &&
-        !remote_expected(w, local))
-        return (slice){ 0 };
+    if (slice_eq(parent, local) && !remote_known(w, local) && !remote_expected(w, local))
+        return (slice){ 0 }; /* neither below a domain of ours, nor an alias or a component */
     (void)slice_cut(local, '.', &label, &rest);
     return label;
 }
