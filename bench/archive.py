@@ -18,7 +18,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "test"))
 
-from muster.server import Server  # noqa: E402
+from harness.server import Server  # noqa: E402
 
 CONTACTS = 200
 WORDS = [f"word{i}" for i in range(20000)]

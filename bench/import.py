@@ -13,7 +13,7 @@ import time
 os.environ.setdefault("MUSTER_TIMEOUT", "300")
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "test"))
 
-from muster.server import Server  # noqa: E402
+from harness.server import Server  # noqa: E402
 
 PIE = "urn:xmpp:pie:0"
 

@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "test"))
 
-from muster.client import Client  # noqa: E402
+from harness.client import Client  # noqa: E402
 
 DOMAIN = os.environ.get("DOMAIN", "localhost")
 WARMUP = float(os.environ.get("WARMUP", 3))

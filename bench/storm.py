@@ -28,8 +28,8 @@ sys.path.insert(0, str(ROOT / "test"))
 os.environ.setdefault("MUSTERD", str(ROOT / "build/release/musterd"))
 os.environ.setdefault("MUSTERCTL", str(ROOT / "build/release/musterctl"))
 
-from muster import federation, xml  # noqa: E402
-from muster.server import Server  # noqa: E402
+from harness import federation, xml  # noqa: E402
+from harness.server import Server  # noqa: E402
 
 SECONDS = float(os.environ.get("SECONDS", "20"))
 SETTLE_S = 70  # a stream that is dead without a word is found out in less

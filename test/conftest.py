@@ -14,11 +14,11 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from muster import database, defaults, nodes, slow_disk  # noqa: E402
-from muster.bounded import bounded  # noqa: E402
-from muster.client import TIMEOUT  # noqa: E402
-from muster.muc import Room  # noqa: E402
-from muster.server import MUSTERD, Server  # noqa: E402
+from harness import database, defaults, nodes, slow_disk  # noqa: E402
+from harness.bounded import bounded  # noqa: E402
+from harness.client import TIMEOUT  # noqa: E402
+from harness.muc import Room  # noqa: E402
+from harness.server import MUSTERD, Server  # noqa: E402
 
 assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
     "use Debian's Python: /usr/bin/python3 -m pytest test"
@@ -40,7 +40,7 @@ def pytest_configure(config):
         config.postgresql = database.PostgreSQL(folder).create()
 
 
-collect_ignore = [] if nodes.COUNT > 1 else ["test_nodes.py"]
+collect_ignore = [] if nodes.COUNT > 1 else ["promise/test_nodes.py"]
 
 
 def pytest_unconfigure(config):
@@ -157,7 +157,7 @@ def templates(tmp_path_factory):
 
 @pytest.fixture
 def make_server(tmp_path, request, migration, templates):
-    """A function that makes, starts and (after the test) ends servers; see muster.server.Server."""
+    """A function that makes, starts and ends servers: see harness.server.Server."""
     servers = request.node.servers = []
 
     def make(*users, start=True, **options):
@@ -254,7 +254,7 @@ def cave(alice, bob, carol):
     return Room("cave").gather(firstwitch=alice, secondwitch=bob, thirdwitch=carol)
 
 
-# --- slixmpp (see muster.slix) ---
+# --- slixmpp (see harness.slix) ---
 
 
 @pytest.fixture(scope="session")
@@ -266,7 +266,7 @@ def runner():
 @pytest.fixture(scope="session")
 def company(runner, tmp_path_factory, pytestconfig):
     """The server that all tests with a coven share, and the clients that are logged in."""
-    from muster.slix import Company
+    from harness.slix import Company
     settings = {"c2s.migration": "off"} if pytestconfig.getoption("--migration") == "off" else {}
     made = Company(runner, tmp_path_factory.mktemp("company"), settings)
     yield made

@@ -27,8 +27,8 @@ TREES = ROOT / "build/delete"
 os.environ["MUSTERCTL"] = str(ROOT / "build/release/musterctl")
 sys.path.insert(0, str(ROOT / "test"))
 
-from muster import muc  # noqa: E402
-from muster import server as harness  # noqa: E402
+from harness import muc  # noqa: E402
+from harness import server as servers  # noqa: E402
 
 
 class Broken(Exception):
@@ -161,7 +161,7 @@ class Tree:
         """Two users log in, see each other's message, perhaps in a room too, and the server ends in
         order."""
         with tempfile.TemporaryDirectory(prefix="muster-delete.") as scratch:
-            node = harness.Server(pathlib.Path(scratch) / "server", musterd=self.musterd)
+            node = servers.Server(pathlib.Path(scratch) / "server", musterd=self.musterd)
             node.settings.clear()  # those of an extension may be gone
             try:
                 node.start()

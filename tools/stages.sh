@@ -88,7 +88,7 @@ run_units() { # MODE FOLDER...
 
 # More at a time than a small machine has processors: tests mostly wait. So each is given more time
 # than when it runs alone, and enough for a machine that is busy with other things. Each test is
-# bounded (test/muster/bounded.py); RUN_SECONDS bounds what is around them.
+# bounded (test/harness/bounded.py); RUN_SECONDS bounds what is around them.
 RUN_SECONDS=1800
 WORKERS=6
 pytest_once() { # MODE ARGUMENT...
@@ -202,7 +202,7 @@ stage_fuzz() {
 }
 
 # A part of the suite runs on two nodes, too, each client on the one that is not its account's home.
-# What cannot run so, and why, is in test/muster/nodes.py.
+# What cannot run so, and why, is in test/harness/nodes.py.
 ON_TWO_NODES=(
     test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,mam_search,offline,adhoc,bind,component,hand_over}.py
     test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
@@ -223,17 +223,17 @@ stage_e2e() {
     make_quiet all || return
     install_js || { echo "@failed npm ci in test/js"; failed=1; }
     install_chat || { echo "@failed make web"; failed=1; }
-    run_pytest release --migration=mixed "${which[@]}" --ignore=test/test_promises.py test || failed=1
+    run_pytest release --migration=mixed "${which[@]}" --ignore=test/promise/test_promises.py test || failed=1
     [ -z "${CHECK_ONCE:-}" ] ||
         run_pytest release --migration=mixed -m "not slow and not release" "$(half 1)" \
-            --ignore=test/test_promises.py "${ON_TWO_NODES[@]/#/--ignore=}" test || failed=1
+            --ignore=test/promise/test_promises.py "${ON_TWO_NODES[@]/#/--ignore=}" test || failed=1
     return "$failed"
 }
 # shellcheck disable=SC2046 # half() is one word or none
 stage_nodes() {
     export MUSTER_TEST_NODES=2
     make_quiet -j2 MODE=debug all &&
-        run_pytest debug -m "not slow and not release" test/test_nodes.py &&
+        run_pytest debug -m "not slow and not release" test/promise/test_nodes.py &&
         run_pytest debug -m "not slow and not release" $(half 1) "${ON_TWO_NODES[@]}"
 }
 # A program with the sanitizers takes long to start, and most tests call musterctl: those that are
@@ -249,14 +249,14 @@ stage_e2e-asan() {
 }
 
 # Each operation is acknowledged, and the process killed at that moment: some minutes, mostly waiting.
-stage_promises() { make_quiet all && run_pytest release test/test_promises.py; }
+stage_promises() { make_quiet all && run_pytest release test/promise/test_promises.py; }
 
 # What is stored, on the other database: MUSTER_DATABASE chooses it for any run of the tests.
 stage_e2e-postgresql() {
     make_quiet all && MUSTER_DATABASE=postgresql MUSTER_TOGETHER=20 run_pytest release -m "not slow" \
         test/test_{together,health,mam,mam_search,mam_retention,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers,rename}.py &&
-        MUSTER_DATABASE=postgresql run_pytest release test/test_api.py -k "pages or begin_to_end or etag or audit_log" &&
-        MUSTER_DATABASE=postgresql run_pytest release test/test_promises.py -k on_postgresql
+        MUSTER_DATABASE=postgresql run_pytest release test/surface/test_api.py -k "pages or begin_to_end or etag or audit_log" &&
+        MUSTER_DATABASE=postgresql run_pytest release test/promise/test_promises.py -k on_postgresql
 }
 
 stage_delete() { make_quiet check-delete; }

@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test"))
 
-from muster.client import Client  # noqa: E402
+from harness.client import Client  # noqa: E402
 from servers import (BUILD, Muster, before_others, behind_others, free_port, memory, peak, peak_begins,  # noqa: E402
                      scheduled, wait_port)
 

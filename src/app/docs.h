@@ -18,10 +18,11 @@ void docs_man_musterctl(struct buf *out); /* musterctl.1 */
 void docs_man_yaml(struct buf *out);      /* muster.yaml.5 */
 /* One line of text for a manual page; `x` in it is bold. */
 void docs_man_text(struct buf *out, slice text);
-/* For test/test_promises.py: what is promised of each kind of stanza, and each request that may
- * change something. */
+/* For test/promise/test_promises.py: what is promised of each kind of stanza, and each request that
+ * may change something. */
 void docs_promises(struct buf *out);
-/* For test/test_enumeration.py: each request that has a row, "get {namespace}name to account". */
+/* For test/stream/test_enumeration.py: each request that has a row, "get {namespace}name to
+ * account". */
 void docs_requests(struct buf *out);
 /* For test/together: a line for each feature, "name: message presence", with what it takes part
  * in. */

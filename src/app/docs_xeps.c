@@ -51,10 +51,10 @@ static const char required[] = "0004 0012 0013 0016 0030 0045 0054 0055 0060 006
                                "0273";
 
 static const char *const rfcs[][3] = {
-    { "RFC6120", "XMPP: Core", "test_stream" },
-    { "RFC6121", "XMPP: Instant Messaging and Presence", "test_subscription" },
-    { "RFC7395", "XMPP subprotocol for WebSocket", "test_websocket" },
-    { "RFC7590", "Use of TLS in XMPP", "test_stream" },
+    { "RFC6120", "XMPP: Core", "stream/test_stream" },
+    { "RFC6121", "XMPP: Instant Messaging and Presence", "im/test_subscription" },
+    { "RFC7395", "XMPP subprotocol for WebSocket", "stream/test_websocket" },
+    { "RFC7590", "Use of TLS in XMPP", "stream/test_stream" },
     { "RFC7622", "XMPP: Address Format", "jid_test" },
 };
 

@@ -963,7 +963,7 @@ const struct feature adhoc_feature = {
     .xeps =
         (const struct xep[]){
             { "0004", "2.13.1", "Data Forms", "0.1.0", "form_test", NULL },
-            { "0050", "1.2", "Ad-Hoc Commands", "0.1.0", "test_adhoc", NULL },
+            { "0050", "1.2", "Ad-Hoc Commands", "0.1.0", "services/test_adhoc", NULL },
             { "0068", "1.3.0", "Field Standardization for Data Forms", "0.1.0", "form_test", NULL },
             { 0 },
         },

@@ -442,10 +442,10 @@ const struct feature avatar_feature = {
     .name = "avatar",
     .xeps =
         (const struct xep[]){
-            { "0084", "1.1.4", "User Avatar", "0.1.0", "test_avatar", NULL },
-            { "0153", "1.1", "vCard-Based Avatars", "0.1.0", "test_avatar", NULL },
+            { "0084", "1.1.4", "User Avatar", "0.1.0", "services/test_avatar", NULL },
+            { "0153", "1.1", "vCard-Based Avatars", "0.1.0", "services/test_avatar", NULL },
             { "0398", "1.0.0", "User Avatar to vCard-Based Avatars Conversion", "0.1.0",
-              "test_avatar", NULL },
+              "services/test_avatar", NULL },
             { 0 },
         },
     .disco_account = (const char *const[]){ "urn:xmpp:pep-vcard-conversion:0", NULL },

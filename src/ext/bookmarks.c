@@ -647,10 +647,10 @@ const struct feature bookmarks_feature = {
     .parts = PART_MESSAGE | PART_ACCOUNT,
     .xeps =
         (const struct xep[]){
-            { "0048", "1.2", "Bookmarks", "0.1.0", "test_bookmarks", NULL },
-            { "0402", "1.1.4", "PEP Native Bookmarks", "0.1.0", "test_bookmarks", NULL },
-            { "0411", "1.1.0", "Bookmarks Conversion", "0.1.0", "test_bookmarks", NULL },
-            { "0492", "0.2.0", "Chat notification settings", "0.1.0", "test_bookmarks",
+            { "0048", "1.2", "Bookmarks", "0.1.0", "services/test_bookmarks", NULL },
+            { "0402", "1.1.4", "PEP Native Bookmarks", "0.1.0", "services/test_bookmarks", NULL },
+            { "0411", "1.1.0", "Bookmarks Conversion", "0.1.0", "services/test_bookmarks", NULL },
+            { "0492", "0.2.0", "Chat notification settings", "0.1.0", "services/test_bookmarks",
               "settings are kept with the bookmarks; clients apply them" },
             { 0 },
         },

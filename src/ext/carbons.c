@@ -286,7 +286,7 @@ const struct feature carbons_feature = {
     .iq = carbons_rules,
     .bind2 = (const struct bind2_rule[]){ { NS_CARBONS, "enable", turn_inline, NULL }, { 0 } },
     .xeps =
-        (const struct xep[]){ { "0280", "0.11.0", "Message Carbons", "0.1.0", "test_carbons",
+        (const struct xep[]){ { "0280", "0.11.0", "Message Carbons", "0.1.0", "im/test_carbons",
                                 "which messages: as urn:xmpp:carbons:rules:0 of later versions" },
                               { 0 } },
     .settings = (struct setting *const[]){ &plain_clients, NULL },

@@ -268,7 +268,7 @@ const struct feature csi_feature = {
     .bind2 = (const struct bind2_rule[]){ { NS_CSI, "inactive", inactive_inline, NULL }, { 0 } },
     .xeps =
         (const struct xep[]){
-            { "0352", "0.2", "Client State Indication", "0.1.0", "test_csi", NULL }, { 0 } },
+            { "0352", "0.2", "Client State Indication", "0.1.0", "stream/test_csi", NULL }, { 0 } },
     .settings = (struct setting *const[]){ &csi_messages, &csi_rooms, &csi_presence,
                                            &csi_chat_states, NULL },
     .metrics = (struct metric *const[]){ &quiet_sessions, &silent_sessions, NULL },

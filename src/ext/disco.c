@@ -277,11 +277,12 @@ const struct feature disco_feature = {
     .parts = PART_DISCO,
     .xeps =
         (const struct xep[]){
-            { "0030", "2.5.0", "Service Discovery", "0.1.0", "test_services", NULL },
-            { "0115", "1.6.0", "Entity Capabilities", "0.1.0", "test_services", NULL },
-            { "0128", "1.0.1", "Service Discovery Extensions", "0.1.0", "test_services", NULL },
-            { "0157", "1.1.1", "Contact Addresses for XMPP Services", "0.1.0", "test_services",
+            { "0030", "2.5.0", "Service Discovery", "0.1.0", "services/test_services", NULL },
+            { "0115", "1.6.0", "Entity Capabilities", "0.1.0", "services/test_services", NULL },
+            { "0128", "1.0.1", "Service Discovery Extensions", "0.1.0", "services/test_services",
               NULL },
+            { "0157", "1.1.1", "Contact Addresses for XMPP Services", "0.1.0",
+              "services/test_services", NULL },
             { 0 },
         },
     .disco = disco_features,

@@ -57,7 +57,7 @@ static enum verdict displayed_check(struct session *s, struct stanza **st, struc
 const struct feature displayed_feature = {
     .name = "displayed",
     .xeps = (const struct xep[]){ { "0490", "1.0.0", "Message Displayed Synchronization", "0.1.0",
-                                    "test_bookmarks", NULL },
+                                    "services/test_bookmarks", NULL },
                                   { 0 } },
     .disco_account = (const char *const[]){ "urn:xmpp:mds:server-assist:0", NULL },
     .stage.check = displayed_check,

@@ -217,7 +217,8 @@ const struct feature extdisco_feature = {
     .disco = (const char *const[]){ NS_EXTDISCO, NULL },
     .iq = rules,
     .xeps = (const struct xep[]){ { "0215", "0.7", "External Service Discovery", "0.1.0",
-                                    "test_extdisco", "updates are not sent: clients ask again" },
+                                    "services/test_extdisco",
+                                    "updates are not sent: clients ask again" },
                                   { 0 } },
     .settings =
         (struct setting *const[]){ &extdisco_services, &extdisco_secret, &extdisco_ttl, NULL },

@@ -33,7 +33,7 @@ static const struct iq_rule invisible_rules[] = {
     { 0 },
 };
 static const struct xep invisible_xeps[] = {
-    { "0186", "0.11", "Invisible Command", "0.1.0", "test_invisible", NULL },
+    { "0186", "0.11", "Invisible Command", "0.1.0", "im/test_invisible", NULL },
     { 0 },
 };
 

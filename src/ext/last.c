@@ -269,7 +269,7 @@ const struct feature last_feature = {
     .name = "last",
     .xeps =
         (const struct xep[]){
-            { "0012", "2.0", "Last Activity", "0.1.0", "test_services", NULL },
+            { "0012", "2.0", "Last Activity", "0.1.0", "services/test_services", NULL },
             { 0 },
         },
     .disco = last_disco,

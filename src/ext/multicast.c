@@ -266,7 +266,7 @@ const struct feature multicast_feature = {
     .parts = PART_PRESENCE,
     .disco = (const char *const[]){ NS_ADDRESS, NULL },
     .xeps = (const struct xep[]){ { "0033", "1.1", "Extended Stanza Addressing", "0.1.0",
-                                    "test_multicast", NULL },
+                                    "im/test_multicast", NULL },
                                   { 0 } },
     .settings = (struct setting *const[]){ &multicast_allowed, &multicast_addresses,
                                            &multicast_recipients, NULL },

@@ -24,7 +24,7 @@ const struct feature ping_feature = {
     .name = "ping",
     .xeps =
         (const struct xep[]){
-            { "0199", "2.0.1", "XMPP Ping", "0.1.0", "test_services", NULL },
+            { "0199", "2.0.1", "XMPP Ping", "0.1.0", "services/test_services", NULL },
             { 0 },
         },
     .disco = ping_disco,

@@ -405,7 +405,7 @@ const struct feature private_feature = {
     .name = "private",
     .xeps =
         (const struct xep[]){
-            { "0049", "1.2", "Private XML Storage", "0.1.0", "test_services", NULL },
+            { "0049", "1.2", "Private XML Storage", "0.1.0", "services/test_services", NULL },
             { 0 },
         },
     .disco = private_disco,

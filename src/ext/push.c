@@ -934,8 +934,8 @@ const struct feature push_feature = {
     .disco_account = (const char *const[]){ NS_PUSH, NULL },
     .iq = rules,
     .xeps =
-        (const struct xep[]){ { "0357", "0.2", "Push Notifications", "0.1.0", "test_push", NULL },
-                              { 0 } },
+        (const struct xep[]){
+            { "0357", "0.2", "Push Notifications", "0.1.0", "services/test_push", NULL }, { 0 } },
     .schema = &push_schema,
     .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_away,
                                            &push_when_active, &push_services, &push_max,

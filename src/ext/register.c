@@ -665,11 +665,11 @@ const struct feature register_feature = {
     .name = "register",
     .xeps =
         (const struct xep[]){
-            { "0077", "2.4", "In-Band Registration", "0.1.0", "test_services", NULL },
-            { "0401", "0.6.0", "Ad-hoc Account Invitation Generation", "0.1.0", "test_invite",
-              NULL },
-            { "0445", "0.2.0", "Pre-Authenticated In-Band Registration", "0.1.0", "test_invite",
-              NULL },
+            { "0077", "2.4", "In-Band Registration", "0.1.0", "services/test_services", NULL },
+            { "0401", "0.6.0", "Ad-hoc Account Invitation Generation", "0.1.0",
+              "services/test_invite", NULL },
+            { "0445", "0.2.0", "Pre-Authenticated In-Band Registration", "0.1.0",
+              "services/test_invite", NULL },
             { 0 },
         },
     .disco = (const char *const[]){ NS_REGISTER, NULL },

@@ -317,7 +317,7 @@ const struct feature retrieval_feature = {
     .name = "retrieval",
     .xeps =
         (const struct xep[]){
-            { "0013", "1.2", "Flexible Offline Message Retrieval", "0.1.0", "test_retrieval",
+            { "0013", "1.2", "Flexible Offline Message Retrieval", "0.1.0", "im/test_retrieval",
               "a list has at most 5,000 messages; the others follow when these are removed" },
             { 0 } },
     .disco = (const char *const[]){ NS_OFFLINE, NULL },

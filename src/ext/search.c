@@ -444,7 +444,7 @@ const struct feature search_feature = {
                                            &search_length_min, NULL },
     .xeps =
         (const struct xep[]){
-            { "0055", "1.2", "Jabber Search", "0.1.0", "test_search", NULL },
+            { "0055", "1.2", "Jabber Search", "0.1.0", "services/test_search", NULL },
             { 0 },
         },
     .account.card = put_card,

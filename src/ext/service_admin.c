@@ -185,7 +185,7 @@ const struct feature service_admin_feature = {
     .name = "service_admin",
     .xeps =
         (const struct xep[]){
-            { "0133", "1.2", "Service Administration", "0.1.0", "test_admin",
+            { "0133", "1.2", "Service Administration", "0.1.0", "services/test_admin",
               "passwords are not stored and cannot be returned; statistics are addresses, "
               "resources and roster size" },
             { 0 },

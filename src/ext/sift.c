@@ -267,7 +267,7 @@ static const char *const sift_disco[] = {
     NULL,
 };
 static const struct xep sift_xeps[] = {
-    { "0273", "0.3", "Stanza Interception and Filtering Technology (SIFT)", "0.1.0", "test_sift",
+    { "0273", "0.3", "Stanza Interception and Filtering Technology (SIFT)", "0.1.0", "im/test_sift",
       NULL },
     { 0 },
 };

@@ -43,7 +43,7 @@ const struct feature time_feature = {
     .name = "time",
     .xeps =
         (const struct xep[]){
-            { "0202", "2.0", "Entity Time", "0.1.0", "test_services", NULL },
+            { "0202", "2.0", "Entity Time", "0.1.0", "services/test_services", NULL },
             { 0 },
         },
     .disco = (const char *const[]){ NS_TIME, NULL },

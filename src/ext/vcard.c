@@ -563,7 +563,7 @@ const struct feature vcard_feature = {
     .name = "vcard",
     .xeps =
         (const struct xep[]){
-            { "0054", "1.3.0", "vcard-temp", "0.1.0", "test_services", NULL },
+            { "0054", "1.3.0", "vcard-temp", "0.1.0", "services/test_services", NULL },
             { 0 },
         },
     .disco = vcard_disco,

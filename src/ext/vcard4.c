@@ -84,9 +84,9 @@ static const struct iq_rule rules[] = {
 
 const struct feature vcard4_feature = {
     .name = "vcard4",
-    .xeps =
-        (const struct xep[]){
-            { "0292", "0.12.1", "vCard4 Over XMPP", "0.1.0", "test_avatar", NULL }, { 0 } },
+    .xeps = (const struct xep[]){ { "0292", "0.12.1", "vCard4 Over XMPP", "0.1.0",
+                                    "services/test_avatar", NULL },
+                                  { 0 } },
     .disco_account = (const char *const[]){ NS_VCARD4, NULL },
     .iq = rules,
 };

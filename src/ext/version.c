@@ -41,7 +41,7 @@ const struct feature version_feature = {
     .name = "version",
     .xeps =
         (const struct xep[]){
-            { "0092", "1.1", "Software Version", "0.1.0", "test_services", NULL },
+            { "0092", "1.1", "Software Version", "0.1.0", "services/test_services", NULL },
             { 0 },
         },
     .disco = (const char *const[]){ NS_VERSION, NULL },

@@ -327,8 +327,8 @@ const struct feature bosh_feature = {
     .xeps =
         (const struct xep[]){
             { "0124", "1.11", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "0.1.0",
-              "test_bosh", "one stream a session; no content encodings" },
-            { "0206", "1.1", "XMPP Over BOSH", "0.1.0", "test_bosh",
+              "stream/test_bosh", "one stream a session; no content encodings" },
+            { "0206", "1.1", "XMPP Over BOSH", "0.1.0", "stream/test_bosh",
               "with xmpp:restartlogic of later versions" },
             { 0 },
         },

@@ -499,7 +499,7 @@ const struct feature component_feature = {
     .name = "component",
     .parts = PART_MESSAGE | PART_PRESENCE,
     .xeps = (const struct xep[]){ { "0114", "1.6", "Jabber Component Protocol", "0.1.0",
-                                    "test_component", NULL },
+                                    "services/test_component", NULL },
                                   { 0 } },
     .schema = &schema,
     .worker.start = components_learn,

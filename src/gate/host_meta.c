@@ -107,7 +107,7 @@ const struct feature host_meta_feature = {
     .xeps =
         (const struct xep[]){
             { "0156", "1.1.5", "Discovering Alternative XMPP Connection Methods", "0.1.0",
-              "test_http", "the HTTP lookup; DNS records are the operator's" },
+              "stream/test_http", "the HTTP lookup; DNS records are the operator's" },
             { 0 },
         },
     .http = routes,

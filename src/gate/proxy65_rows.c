@@ -230,7 +230,7 @@ const struct feature proxy65_feature = {
     .logs = (struct log_area *const[]){ &log_proxy65, NULL },
     .xeps =
         (const struct xep[]){
-            { "0065", "1.7", "SOCKS5 Bytestreams", "0.1.0", "test_proxy65",
+            { "0065", "1.7", "SOCKS5 Bytestreams", "0.1.0", "services/test_proxy65",
               "the proxy; without UDP and zeroconf" },
             { 0 },
         },

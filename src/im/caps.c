@@ -679,7 +679,8 @@ static void caps_worker_ended(struct worker *w)
 
 const struct feature caps_feature = {
     .name = "caps",
-    .xeps = (const struct xep[]){ { "0390", "0.3.2", "Entity Capabilities 2.0", "0.1.0", "test_pep",
+    .xeps = (const struct xep[]){ { "0390", "0.3.2", "Entity Capabilities 2.0", "0.1.0",
+                                    "services/test_pep",
                                     "read from clients; the server announces XEP-0115" },
                                   { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },

@@ -185,7 +185,8 @@ const struct feature delegation_feature = {
     .name = "delegation",
     .parts = PART_REQUEST,
     .xeps =
-        (const struct xep[]){ { "0355", "0.5", "Namespace Delegation", "0.1.0", "test_delegation",
+        (const struct xep[]){ { "0355", "0.5", "Namespace Delegation", "0.1.0",
+                                "services/test_delegation",
                                 "admin mode only: no client mode; requests of other servers and "
                                 "of components to accounts, not to the domain; users of ours see "
                                 "what components add to discovery" },

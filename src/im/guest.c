@@ -178,8 +178,8 @@ const struct feature guest_feature = {
     .name = "guest",
     .xeps =
         (const struct xep[]){
-            { "0175", "1.2", "Best Practices for Use of SASL ANONYMOUS", "0.1.0", "test_guest",
-              NULL },
+            { "0175", "1.2", "Best Practices for Use of SASL ANONYMOUS", "0.1.0",
+              "stream/test_guest", NULL },
             { 0 },
         },
     .settings = (struct setting *const[]){ &guest_domains, &guest_max, &guest_remote, NULL },

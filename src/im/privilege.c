@@ -173,7 +173,8 @@ void privilege_send(struct worker *w, struct stanza *st, struct stanza *inner)
 const struct feature privilege_feature = {
     .name = "privilege",
     .parts = PART_MESSAGE | PART_REQUEST,
-    .xeps = (const struct xep[]){ { "0356", "0.4.1", "Privileged Entity", "0.1.0", "test_privilege",
+    .xeps = (const struct xep[]){ { "0356", "0.4.1", "Privileged Entity", "0.1.0",
+                                    "services/test_privilege",
                                     "the same presence may come several times; when a component "
                                     "connects, contacts of users without a client are not asked" },
                                   { 0 } },

@@ -284,17 +284,18 @@ const struct feature muc_feature = {
     .name = "muc",
     .iq = room_info_rules,
     .xeps =
-        (const struct xep[]){ { "0045", "1.35.5", "Multi-User Chat", "0.1.0", "test_muc_occupant",
+        (const struct xep[]){ { "0045", "1.35.5", "Multi-User Chat", "0.1.0", "rooms/test_occupant",
                                 "nicknames are not locked down; no public logs: 170 means that the "
                                 "room is archived; inviting an address does not reveal whether it "
                                 "exists; 332 is sent at the start after a stop, not to those who "
                                 "have kept their seats" },
                               { "0249", "0.2", "Direct MUC Invitations", "0.1.0",
-                                "test_muc_occupant", "attributes of later versions pass through" },
+                                "rooms/test_occupant",
+                                "attributes of later versions pass through" },
                               { "0410", "1.0.1", "MUC Self-Ping (Schrödinger's Chat)", "0.1.0",
-                                "test_muc_modern", NULL },
+                                "rooms/test_modern", NULL },
                               { "0421", "1.0.0", "Occupant identifiers for semi-anonymous MUCs",
-                                "0.1.0", "test_muc_modern", NULL },
+                                "0.1.0", "rooms/test_modern", NULL },
                               { 0 } },
     .schema = &room_schema,
     .settings = muc_settings,

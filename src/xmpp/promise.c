@@ -15,8 +15,8 @@ enum row {
 /* A refused stanza of any row is handled when its error is queued. With im.durable-ack off a kept
  * message is promised like a passing one while its addressee is connected. An IQ set is answered
  * when its change is committed, and handled with its answer. Each committed row, and each rule for
- * an IQ set, has an operation in test/test_promises.py, but for rooms of other servers in
- * test/test_s2s_rooms_lost.py; the others are in test_kill_after_a_passing_stanza. */
+ * an IQ set, has an operation in test/promise/test_promises.py, but for rooms of other servers in
+ * test/federation/test_s2s_rooms_lost.py; the others are in test_kill_after_a_passing_stanza. */
 static const struct promise_row rows[ROW_COUNT] = {
     [ROW_MESSAGE_KEPT] = { "message, kept", PROMISE_COMMITTED },
     [ROW_MESSAGE_ROOM] = { "message, to a room", PROMISE_COMMITTED },

@@ -5,9 +5,9 @@ import hashlib
 import http.client
 import urllib.parse
 
-from muster import muc, xml
-from muster.client import insecure_context
-from muster.registration import CHANGE, REGISTER, form
+from harness import muc, xml
+from harness.client import insecure_context
+from harness.registration import CHANGE, REGISTER, form
 from together.actions import come
 from together.registry import action
 from together.world import ON

@@ -4,8 +4,8 @@ model. It does not wait for what others see of it: the player does."""
 import base64
 import hashlib
 
-from muster import muc
-from muster.muc import Room as Address
+from harness import muc
+from harness.muc import Room as Address
 from together.registry import action
 from together.world import CUT, OFF, ON, SERVICE
 

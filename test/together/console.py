@@ -2,7 +2,7 @@
 import json
 import socket
 
-from muster.client import TIMEOUT
+from harness.client import TIMEOUT
 
 
 class Console:

@@ -3,9 +3,9 @@ import base64
 import hashlib
 import json
 
-from muster import muc, xml
-from muster.component import Component
-from muster.muc import Room as Address
+from harness import muc, xml
+from harness.component import Component
+from harness.muc import Room as Address
 from together.registry import action
 from together.world import ON
 

@@ -2,11 +2,11 @@
 import contextlib
 import select
 
-from muster import xml
-from muster.bosh import Bosh
-from muster.muc import codes, is_subject, split, user
-from muster.registration import CANCEL, form
-from muster.websocket import WebSocket
+from harness import xml
+from harness.bosh import Bosh
+from harness.muc import codes, is_subject, split, user
+from harness.registration import CANCEL, form
+from harness.websocket import WebSocket
 from together.world import ON, SERVICE
 
 CARBONS = "{urn:xmpp:carbons:2}"

@@ -24,9 +24,9 @@ import time
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from muster import database, xml  # noqa: E402
-from muster import client as clients  # noqa: E402
-from muster.server import Server  # noqa: E402
+from harness import database, xml  # noqa: E402
+from harness import client as clients  # noqa: E402
+from harness.server import Server  # noqa: E402
 from together.accounts import PUBSUB  # noqa: E402
 from together.actions import NEW  # noqa: E402
 from together.console import Console  # noqa: E402

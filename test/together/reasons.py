@@ -1,44 +1,44 @@
 """What stands in the table of pairs (table.py) where no seed does."""
 
 TESTS = {  # pair, in the order of the alphabet: file::test
-    (one, "watch"): "test_muc_follow.py::test_followers_who_watch_and_are_watched"
+    (one, "watch"): "rooms/test_follow.py::test_followers_who_watch_and_are_watched"
     for one in ("muc_bookmark", "muc_follow", "muc_mention")
 } | {
     ("muc_admin", "muc_operate"):
-        "test_muc_commands.py::test_owners_and_operators_change_the_same_affiliations",
+        "rooms/test_commands.py::test_owners_and_operators_change_the_same_affiliations",
 }
 
 # Features that no seed drives, and why they need no other one beside them.
 ALONE = {
     "devices": "keeps the id of a client beside its session, for lists of devices and tokens; it "
-               "sees no stanza (test_fast.py, test_password.py)",
+               "sees no stanza (stream/test_fast.py, stream/test_password.py)",
     "guest": "off by default; a guest has no account, and what it may not say is refused before "
-             "any other feature sees it (test_guest.py)",
+             "any other feature sees it (stream/test_guest.py)",
     "muc_ping": "asks only occupants at domains of components; one who does not answer leaves as "
-                "by an error of its own, which is what others see (test_muc_ping.py)",
+                "by an error of its own, which is what others see (rooms/test_ping.py)",
     "groups": "acts only where an operator makes groups; who is in one is a contact with both "
-              "subscriptions (test_groups.py has blocking, policies, versions, PEP, archives, "
+              "subscriptions (im/test_groups.py has blocking, policies, versions, PEP, archives, "
               "deletion, a crash and two nodes)",
     "console": "has sessions of browsers; it meets an account only when that is deleted, disabled "
-               "or has another password (test_console_login.py), and no stanza",
+               "or has another password (surface/test_console_login.py), and no stanza",
     "trace_jid": "writes stanzas of one user to the log, for operators, and changes none; it meets "
-                 "an account only when that is deleted (test_owners.py)",
+                 "an account only when that is deleted (operate/test_owners.py)",
     "second_factor": "is asked for at the console only; it meets an account when that is renamed "
-                     "or deleted (test_console_login.py), and no stanza",
+                     "or deleted (surface/test_console_login.py), and no stanza",
     "access": "says who may run which command; it meets an account only when that is renamed or "
-              "deleted (test_roles.py), and no stanza",
+              "deleted (operate/test_roles.py), and no stanza",
     "import": "makes an account before anybody can load it, as the tables have it that features "
-              "load; from then on it is one like any other (test_import.py logs in to it)",
+              "load; from then on it is one like any other (operate/test_import.py logs in to it)",
     "events": "off unless a webhook wants them; it hears that accounts and sessions begin and end, "
-              "and tells of that outside (test_webhooks.py)",
+              "and tells of that outside (operate/test_webhooks.py)",
     "delegation": "off by default; a seed has no component (test_delegation.py has archives, "
                   "carbons, discovery, blocking, two nodes, and components that go)",
     "privilege": "off by default; a seed has no component (test_privilege.py has archives, "
                  "carbons, contact lists, blocking and two nodes)",
-    "s2s-lists": "routes and demands of s2s, which a seed has not (test_s2s_routes.py, "
-                 "test_s2s_trust.py)",
+    "s2s-lists": "routes and demands of s2s, which a seed has not (federation/test_s2s_routes.py, "
+                 "federation/test_s2s_trust.py)",
     "farewell": "it acts when an account is deleted or renamed that has contacts on other servers, "
-                "and tells them alone (test_s2s_farewell.py)",
+                "and tells them alone (federation/test_s2s_farewell.py)",
     "abroad": "nothing is abroad where s2s.policy is off; a seed has one server "
               "(test_s2s_across*.py have two, Prosody and ejabberd)",
     "contacts_abroad": "the same: it acts on the presence of contacts on other servers alone, by "
@@ -48,26 +48,26 @@ ALONE = {
     "muc_abroad": "the same: it removes occupants of other servers alone, as an error to a message "
                   "does",
     "muc_abroad_seats": "the same: it keeps the seats of occupants of other servers over a restart "
-                        "(test_s2s_seats.py)",
+                        "(federation/test_s2s_seats.py)",
     "muc_missed": "the same: it sends presence again to occupants of other servers alone "
-                  "(test_muc_ghosts.py)",
+                  "(rooms/test_ghosts.py)",
     "muc_removed": "the same: it tells occupants of other servers alone that they were removed "
-                   "(test_muc_ghosts.py)",
+                   "(rooms/test_ghosts.py)",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
     "outgoing": "it counts stored messages for other servers; a seed has one server "
-                "(test_s2s_lost.py)",
+                "(federation/test_s2s_lost.py)",
     "mail-address": "it changes addresses as stanzas leave for other servers and come from them; a "
-                    "seed has one server (test_mail_address.py)",
+                    "seed has one server (federation/test_mail_address.py)",
     "federation": "it says something of foreign domains alone; a seed has one server "
                   "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
     "pushtest": "an address that answers to one notification of a running pushtest, and to nobody "
-                "else (test_fedtest.py)",
+                "else (federation/test_fedtest.py)",
     "tests": "off by default; the schedule and the results of tests from outside. A test user is "
              "an account like any other, which lists, counts and user search leave out "
-             "(test_imtest.py)",
+             "(federation/test_imtest.py)",
     "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
-               "own, where there are no stanzas (test_proxy65.py)",
+               "own, where there are no stanzas (services/test_proxy65.py)",
 }
 
 # Features that take part in none of it: no stanza comes to them, and they change nothing that one

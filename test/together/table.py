@@ -5,7 +5,7 @@
 
 The features and what they take part in are those of `musterd --dump-docs features`. A pair has a
 seed in which both were driven at one account or in one room, or one was driven and the other one
-answered (each seed proves its pairs whenever it is played: test/test_together.py), or a test, or
+answered (test/promise/test_together.py plays each seed), or a test, or
 the reason why it needs none."""
 import concurrent.futures
 import itertools
@@ -18,7 +18,7 @@ import tempfile
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from muster.server import MUSTERD, ROOT  # noqa: E402
+from harness.server import MUSTERD, ROOT  # noqa: E402
 from together import play  # noqa: E402
 from together.registry import ACTIONS  # noqa: E402
 from together.reasons import ALONE, APART, TESTS  # noqa: E402
@@ -28,7 +28,7 @@ SEEDS = 200  # what ./check plays
 HEAD = """# Features with features
 
 Made by `test/together/table.py` from `musterd --dump-docs features` and from the seeds of
-`test/test_together.py`; do not edit. Two features that take part in the same kind of thing
+`test/promise/test_together.py`; do not edit. Two features that take part in the same kind of thing
 (messages, presence, sessions, accounts, service discovery, rooms, requests, services) may meet
 there. For each such pair there is one of these:
 

@@ -140,7 +140,7 @@ const struct feature import_feature = {
     .xeps =
         (const struct xep[]){
             { "0227", "1.1", "Portable Import/Export Format for XMPP-IM Servers", "0.2.0",
-              "test_import", "accounts of this server's domains; XInclude as in its §5" },
+              "operate/test_import", "accounts of this server's domains; XInclude as in its §5" },
             { 0 },
         },
     .schema = &import_schema,

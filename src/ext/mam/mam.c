@@ -154,14 +154,15 @@ const struct feature mam_feature = {
     .name = "mam",
     .xeps =
         (const struct xep[]){
-            { "0059", "1.1", "Result Set Management", "0.1.0", "test_mam", NULL },
-            { "0297", "1.0", "Stanza Forwarding", "0.1.0", "test_mam", NULL },
-            { "0313", "0.8.0", "Message Archive Management", "0.1.0", "test_mam",
+            { "0059", "1.1", "Result Set Management", "0.1.0", "archive/test_mam", NULL },
+            { "0297", "1.0", "Stanza Forwarding", "0.1.0", "archive/test_mam", NULL },
+            { "0313", "0.8.0", "Message Archive Management", "0.1.0", "archive/test_mam",
               "groupchat messages are in the archives of rooms" },
-            { "0424", "0.4.2", "Message Retraction", "0.1.0", "test_mam", NULL },
-            { "0431", "0.2.0", "Full Text Search in MAM", "0.1.0", "test_mam_search", NULL },
-            { "0441", "0.2.0", "Message Archive Management Preferences", "0.1.0", "test_mam",
+            { "0424", "0.4.2", "Message Retraction", "0.1.0", "archive/test_mam", NULL },
+            { "0431", "0.2.0", "Full Text Search in MAM", "0.1.0", "archive/test_mam_search",
               NULL },
+            { "0441", "0.2.0", "Message Archive Management Preferences", "0.1.0",
+              "archive/test_mam", NULL },
             { 0 },
         },
     .disco_account =

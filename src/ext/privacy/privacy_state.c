@@ -596,10 +596,10 @@ static const char *const disco[] = { "urn:xmpp:blocking", NS_REPORTING, "jabber:
     "a blocked sender gets the answers of an address without an account; for some requests that "  \
     "is another error than service-unavailable, or an empty list"
 static const struct xep xeps[] = {
-    { "0016", "1.6", "Privacy Lists", "0.1.0", "test_privacy", AS_NOBODY },
-    { "0126", "1.1", "Invisibility", "0.1.0", "test_privacy", "by privacy lists" },
-    { "0191", "1.1", "Blocking Command", "0.1.0", "test_blocking", AS_NOBODY },
-    { "0377", "0.4.1", "Blocking Command Reports", "0.1.0", "test_blocking",
+    { "0016", "1.6", "Privacy Lists", "0.1.0", "im/test_privacy", AS_NOBODY },
+    { "0126", "1.1", "Invisibility", "0.1.0", "im/test_privacy", "by privacy lists" },
+    { "0191", "1.1", "Blocking Command", "0.1.0", "im/test_blocking", AS_NOBODY },
+    { "0377", "0.4.1", "Blocking Command Reports", "0.1.0", "im/test_blocking",
       "reports are kept for the operator and forwarded to nobody" },
     { 0 },
 };

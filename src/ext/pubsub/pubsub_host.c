@@ -222,7 +222,7 @@ const struct feature pubsub_host_feature = {
     .name = "pubsub_host",
     .xeps =
         (const struct xep[]){
-            { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
+            { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "services/test_pubsub",
               "a full node deletes its oldest items; no collections; one subscription for each "
               "address and node; no leases; pending subscriptions are managed by their list; if an "
               "owner subscribes another address, that is pending until the address subscribes "

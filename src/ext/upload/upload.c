@@ -366,8 +366,8 @@ const struct feature upload_feature = {
     .hosts = hosts,
     .http = upload_routes,
     .xeps =
-        (const struct xep[]){ { "0363", "1.1.0", "HTTP File Upload", "0.1.0", "test_upload", NULL },
-                              { 0 } },
+        (const struct xep[]){
+            { "0363", "1.1.0", "HTTP File Upload", "0.1.0", "services/test_upload", NULL }, { 0 } },
     .schema = &upload_schema,
     .facts = (const struct account_fact[]){ { "uploaded files", &upload_count, 1 },
                                             { "uploaded bytes", &upload_count, 2 },

@@ -347,15 +347,15 @@ const struct feature s2s_feature = {
     .xeps =
         (const struct xep[]){
             { "0178", "1.2", "Best Practices for Use of SASL EXTERNAL with Certificates", "0.1.0",
-              "test_s2s", "between servers" },
+              "federation/test_s2s", "between servers" },
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
-            { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
+            { "0220", "1.1.1", "Server Dialback", "0.1.0", "federation/test_s2s",
               "our own stream has several pairs of domains with s2s.multiplex; those on "
               "streams of other servers are taken" },
-            { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0", "test_s2s_bidi",
-              "under TLS" },
-            { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "test_s2s_sizes",
+            { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0",
+              "federation/test_s2s_bidi", "under TLS" },
+            { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "federation/test_s2s_sizes",
               "a larger stanza for another server goes back to its sender" },
             { 0 },
         },

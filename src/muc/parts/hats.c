@@ -650,7 +650,7 @@ static const struct iq_rule rules[] = {
 const struct feature muc_hats_feature = {
     .name = "muc_hats",
     .iq = rules,
-    .xeps = (const struct xep[]){ { "0317", "0.3.0", "Hats", "0.1.0", "test_muc_hats",
+    .xeps = (const struct xep[]){ { "0317", "0.3.0", "Hats", "0.1.0", "rooms/test_hats",
                                     "without colours (hats#hue)" },
                                   { 0 } },
     .schema = &schema,

@@ -242,7 +242,7 @@ static void mention_arrived(struct worker *w, slice bare, uint32_t number, struc
 const struct feature muc_mention_feature = {
     .name = "muc_mention",
     .parts = PART_ROOM,
-    .xeps = (const struct xep[]){ { "0372", "0.1", "References", "0.1.0", "test_muc_follow",
+    .xeps = (const struct xep[]){ { "0372", "0.1", "References", "0.1.0", "rooms/test_follow",
                                     "what a room makes of mentions" },
                                   { 0 } },
     .settings = (struct setting *const[]){ &mention_push, NULL },

@@ -265,7 +265,7 @@ const struct feature muc_moderate_feature = {
     .name = "muc_moderate",
     .iq = rules,
     .xeps = (const struct xep[]){ { "0425", "0.3.0", "Moderated Message Retraction", "0.1.0",
-                                    "test_muc_modern", "the form of 0.2.1 (XEP-0422), too" },
+                                    "rooms/test_modern", "the form of 0.2.1 (XEP-0422), too" },
                                   { 0 } },
 };
 

@@ -354,8 +354,8 @@ const struct feature muc_vcard_feature = {
     .name = "muc_vcard",
     .iq = rules,
     .xeps =
-        (const struct xep[]){ { "0486", "0.1.0", "MUC Avatars", "0.1.0", "test_muc_modern", NULL },
-                              { 0 } },
+        (const struct xep[]){
+            { "0486", "0.1.0", "MUC Avatars", "0.1.0", "rooms/test_modern", NULL }, { 0 } },
     .schema = &schema,
 };
 

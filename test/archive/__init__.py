@@ -1,0 +1,1 @@
+"""Archives: queries, search, retention, quotas."""

@@ -1,0 +1,1 @@
+"""Limits, and what a request may cost."""

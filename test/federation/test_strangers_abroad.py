@@ -1,0 +1,478 @@
+"""Messages of strangers on another server need approval (federation.stranger-messages): who passes,
+who is refused and how, and what has to be left of a message that is refused, which is nothing."""
+import pytest
+
+from harness import across, muc, xml
+from harness.across import ONE, OTHER
+from harness.client import until
+from harness.component import Component
+from harness.muc import Room
+from federation.test_s2s_across import CARBONS, archived
+
+SETTING = "federation.stranger-messages"
+PUBSUB = "http://jabber.org/protocol/pubsub"
+DIRECT = "jabber:x:conference"
+
+
+@pytest.fixture
+def servers(make_server, tmp_path):
+    servers = across.start(make_server, tmp_path)
+    servers[0].ctl("set", SETTING, "approval")
+    return servers
+
+
+@pytest.fixture
+def users(servers):
+    return servers[0].client("alice", "a"), servers[1].client("bob", "b")
+
+
+def write(sender, to, ident, inner="<body>hi</body>", kind="chat"):
+    sender.send(f"<message to='{to}' type='{kind}' id='{ident}'>{inner}</message>")
+
+
+def is_heard(sender, receiver, ident="m", **options):
+    write(sender, receiver.bare, ident, **options)
+    receiver.expect(f"<message from='{sender}' id='{ident}'/>")
+
+
+def is_refused(sender, to, ident="no", **options):
+    write(sender, to, ident, **options)
+    error = sender.expect_error("subscription-required", "auth",
+                                f"<message from='{to}' type='error' id='{ident}'/>")
+    assert "request a subscription first" in xml.canonical(error)
+
+
+def policy(client, inner="", **attributes):
+    words = " ".join(f"{name}='{value}'" for name, value in attributes.items())
+    client.result("set", f"<policy xmlns='urn:muster:policy:0' {words}>{inner}</policy>")
+
+
+def rule(jid, action):
+    return f"<rule jid='{jid}' action='{action}'/>"
+
+
+def refusals(server):
+    return sum(row["value"] for row in server.rows("metrics")
+               if row["name"] == "muster_federation_refused" and row["label"] == "why=approval")
+
+
+# --- who is asked, and who answers ---
+
+
+def test_a_stranger_is_heard_if_nothing_is_set(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path)
+    is_heard(other.client("bob"), one.client("alice"))
+
+
+def test_a_stranger_writes_when_the_user_has_accepted_the_request(users):
+    alice, bob = users
+    for client in users:
+        across.roster_of(client)
+    is_refused(bob, alice.bare)
+    bob.send(f"<presence to='{alice.bare}' type='subscribe'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+    is_refused(bob, alice.bare, "waits")  # a request is no approval
+    alice.send(f"<presence to='{bob.bare}' type='subscribed'/>")
+    bob.expect(f"<presence from='{alice.bare}' type='subscribed'/>")
+    is_heard(bob, alice)
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{bob.bare}' "
+                        "subscription='remove'/></query>")
+    is_refused(bob, alice.bare, "removed")
+    alice.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("way", ["roster", "subscribe", "approved ahead", "presence", "message"])
+def test_who_the_user_has_turned_to_may_write(users, way):
+    alice, bob = users
+    across.roster_of(alice)
+    if way == "roster":
+        alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{bob.bare}'/></query>")
+    elif way in ("subscribe", "approved ahead"):
+        kind = "subscribe" if way == "subscribe" else "subscribed"
+        alice.send(f"<presence to='{bob.bare}' type='{kind}'/>")
+    elif way == "presence":
+        alice.send(f"<presence to='{bob}'/>")
+    else:
+        write(alice, bob.bare, "first")
+    alice.ping()
+    is_heard(bob, alice)
+
+
+def test_who_was_only_looked_at_is_a_stranger(users):
+    """Clients fetch the card of whoever asks for a subscription, and end a stranger's call."""
+    alice, bob = users
+    alice.iq("get", "<vCard xmlns='vcard-temp'/>", to=bob.bare)
+    alice.send(f"<iq type='get' id='v' to='{bob}'><query xmlns='jabber:iq:version'/></iq>")
+    bob.expect("<iq type='get' id='v'/>")
+    alice.send(f"<iq type='set' id='j' to='{bob}'><jingle xmlns='urn:xmpp:jingle:1' sid='1' "
+               "action='session-terminate'/></iq>")
+    bob.expect("<iq type='set' id='j'/>")
+    is_refused(bob, alice.bare)
+
+
+@pytest.mark.parametrize("words, inner, heard", [
+    ({"others": "allow"}, "", True), ({"others": "ask"}, "", False),
+    ({"others": "block"}, "", False),
+    ({}, rule(f"bob@{OTHER}", "allow"), True), ({}, rule(OTHER, "allow"), True),
+    ({"others": "allow"}, rule(OTHER, "ask"), False),
+    ({"others": "allow"}, rule(f"bob@{OTHER}", "block"), False),
+    ({"others": "block"}, rule(f"bob@{OTHER}", "allow"), True)])
+def test_the_policy_of_the_user_decides(users, words, inner, heard):
+    alice, bob = users
+    policy(alice, inner, **words)
+    if heard:
+        is_heard(bob, alice)
+    else:
+        is_refused(bob, alice.bare)
+
+
+@pytest.mark.parametrize("approval", ["automatic", "reciprocal", "ask"])
+def test_the_setting_of_the_server_grants_nothing_to_strangers_elsewhere(servers, users, approval):
+    alice, bob = users
+    servers[0].ctl("set", "presence.approval", approval)
+    is_refused(bob, alice.bare)
+    policy(alice, others="allow")
+    is_heard(bob, alice)
+
+
+def test_it_is_a_setting_of_a_domain_and_for_other_servers(servers, users):
+    one, other = servers
+    alice, bob = users
+    carol = one.client("carol")
+    is_heard(carol, alice, "local")
+    is_heard(alice, bob, "there")
+    one.ctl("set", SETTING, "deliver")
+    dave = other.client("dave")
+    is_heard(dave, carol, "delivered")
+    one.ctl("set", f"{SETTING}@{ONE}", "approval")
+    is_refused(dave, carol.bare)  # that she has got a message was not her doing
+    is_heard(bob, alice, "answer")
+
+
+# --- what is refused, and how ---
+
+
+@pytest.mark.parametrize("kind, inner", [
+    ("chat", "<body>hi</body>"), ("normal", "<subject>hi</subject>"),
+    ("headline", "<body>hi</body>"), ("groupchat", "<body>hi</body>"),
+    ("chat", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"),
+    ("chat", "<received xmlns='urn:xmpp:receipts' id='1'/>"),
+    ("normal", f"<x xmlns='{DIRECT}' jid='cave@conference.{OTHER}'/>")])
+@pytest.mark.parametrize("resource", ["", "/a", "/other"])
+def test_all_messages_need_approval(users, kind, inner, resource):
+    alice, bob = users
+    is_refused(bob, alice.bare + resource, inner=inner, kind=kind)
+    alice.expect_nothing("<message/>")
+
+
+def test_presence_of_a_stranger_comes_without_content_only(users):
+    alice, bob = users
+    bob.send(f"<presence to='{alice}'><status>buy now</status></presence>")
+    bob.send(f"<presence to='{alice}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    bob.send(f"<presence to='{alice}'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.send(f"<presence to='{alice}' type='unavailable'><status>buy now</status></presence>")
+    assert len(alice.expect(f"<presence from='{bob}' type='unavailable'/>")) == 0
+    is_refused(bob, alice.bare)
+    alice.expect_nothing("<presence/>")
+    bob.expect_nothing("<presence type='error'/>")
+
+
+def test_errors_of_strangers_come_without_other_content_only(users):
+    """It can be one to what the user sent before this server was started again."""
+    alice, bob = users
+    error = ("<error type='cancel'><service-unavailable "
+             "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+    for n, inner in enumerate(("<body>buy now</body>", f"<body>buy now</body>{error}", error)):
+        write(bob, str(alice), f"e{n}", inner, kind="error")
+        bob.send(f"<presence to='{alice}' type='error' id='e{n}'>"
+                 f"{inner.replace('body', 'status')}</presence>")
+    for kind in "message", "presence":
+        alice.expect(f"<{kind} type='error' id='e2'/>")
+        alice.expect_nothing(f"<{kind} type='error'/>")
+    write(alice, str(bob), "first")
+    write(bob, str(alice), "echo", f"<body>hi</body>{error}", kind="error")
+    alice.expect("<message type='error' id='echo'><body>hi</body></message>")
+
+
+ALL = [("chat", "<body>hi</body>"), ("normal", "<body>hi</body>"), ("headline", "<body>hi</body>"),
+       ("groupchat", "<body>hi</body>")]
+
+
+def is_refused_in_all_ways(sender, to):
+    for kind, inner in ALL:
+        for resource in "", "/a", "/other":
+            is_refused(sender, to + resource, inner=inner, kind=kind)
+    sender.expect_nothing("<message/>")
+
+
+def test_nobody_learns_who_exists(servers, users):
+    """The answer is the same for an address without an account, and for who is away, disabled, or
+    blocks the sender, who may be a contact."""
+    one, other = servers
+    alice, bob = users
+    is_refused_in_all_ways(bob, f"nobody@{ONE}")
+    is_refused_in_all_ways(bob, f"carol@{ONE}")
+    one.ctl("user", "disable", f"carol@{ONE}")
+    is_refused_in_all_ways(bob, f"carol@{ONE}")
+    assert refusals(one) == 3 * len(ALL) * 3
+
+
+@pytest.mark.parametrize("tell", ["on", "off"])
+@pytest.mark.parametrize("before", ["stranger", "contact", "acquaintance", "allowed"])
+def test_nobody_learns_who_blocks(servers, users, before, tell):
+    one, _ = servers
+    one.ctl("set", "mailbox.tell-strangers", tell)
+    alice, bob = users
+    if before == "contact":
+        across.befriend(alice, bob)
+    elif before == "acquaintance":
+        is_heard(alice, bob)
+    elif before == "allowed":
+        policy(alice, others="allow")
+    alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{bob.bare}'/></block>")
+    is_refused_in_all_ways(bob, alice.bare)
+    alice.result("set", "<unblock xmlns='urn:xmpp:blocking'/>")
+    if before != "stranger":
+        is_heard(bob, alice)
+    one.ctl("federation", "set", alice.bare, "off")
+    is_refused_in_all_ways(bob, alice.bare)
+    alice.expect_nothing("<message/>")
+
+
+def test_nothing_is_left_of_what_was_refused(servers, users):
+    """No copy, nothing in the archive, and nothing for who comes later."""
+    one, _ = servers
+    alice, bob = users
+    second = one.client("alice", "second")
+    second.result("set", f"<enable xmlns='{CARBONS}'/>")
+    is_refused(bob, str(alice))
+    is_refused(bob, f"carol@{ONE}", "away")
+    second.expect_nothing("<message/>", after=alice)
+    assert archived(alice, bob.bare) == []
+    carol = one.client("carol")
+    carol.expect_nothing("<message/>")
+    assert archived(carol, bob.bare) == []
+    is_heard(alice, bob, "yes")
+    write(bob, str(alice), "copied")
+    second.expect(f"<message><received xmlns='{CARBONS}'/></message>")
+
+
+def test_errors_come_back(users):
+    """A message that the user has sent, and that could not be delivered."""
+    alice, _ = users
+    write(alice, f"nobody@{OTHER}", "lost")
+    alice.expect_error("service-unavailable", None, "<message type='error' id='lost'/>")
+
+
+def test_who_was_refused_counts_as_no_stranger_of_the_domain(servers, users):
+    one, other = servers
+    alice, bob = users
+    dave = other.client("dave")
+    one.ctl("set", "federation.stranger-rate", "1")
+    for n in range(3):
+        is_refused(bob, alice.bare, f"n{n}")
+    policy(alice, others="allow")
+    is_heard(dave, alice)
+    write(bob, alice.bare, "many")
+    bob.expect_error("resource-constraint", "wait", "<message type='error' id='many'/>")
+
+
+def test_a_request_that_waits_makes_nobody_known(servers, users):
+    """Else the limit of strangers would be passed by a request ahead of each message."""
+    one, other = servers
+    alice, bob = users
+    dave = other.client("dave")
+    one.ctl("set", SETTING, "deliver")
+    one.ctl("set", "federation.stranger-rate", "1")
+    is_heard(dave, alice)
+    bob.send(f"<presence to='{alice.bare}' type='subscribe'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+    write(bob, alice.bare, "many")
+    bob.expect_error("resource-constraint", "wait", "<message type='error' id='many'/>")
+
+
+def test_several_recipients_may_answer(servers, users):
+    """XEP-0033."""
+    alice, bob = users
+    dave = servers[1].client("dave")
+    inner = "".join(f"<address type='to' jid='{c.bare}'/>" for c in (bob, dave))
+    write(alice, ONE, "all", f"<addresses xmlns='http://jabber.org/protocol/address'>{inner}"
+                             "</addresses><body>x</body>")
+    for client in bob, dave:
+        client.expect("<message id='all'/>")
+        is_heard(client, alice, client.name)
+
+
+# --- rooms and services ---
+
+
+def invite(sender, room, to, name="invite"):
+    sender.send(f"<message to='{room}'><x xmlns='{muc.USER}'><{name} to='{to}'>"
+                f"<reason>from {sender.name}</reason></{name}></x></message>")
+
+
+def invitation(client, room, sender, name="invite"):
+    return client.expect(f"<message from='{room}'><x xmlns='{muc.USER}'><{name}><reason>"
+                         f"from {sender.name}</reason></{name}></x></message>")
+
+
+def test_a_room_elsewhere_is_heard_by_who_is_in_it(servers, users):
+    alice, bob = users
+    cave = Room("cave", OTHER)
+    cave.create(bob, "bob")
+    cave.enter(alice, "alice")
+    cave.say(bob, "to all")
+    cave.expect_body(alice, "bob", "to all")
+    cave.whisper(bob, "alice", "to you")
+    cave.expect_body(alice, "bob", "to you", kind="chat")
+    is_refused(bob, alice.bare)
+
+
+def test_invitations_to_rooms_elsewhere(servers, users):
+    """A contact may invite, a stranger may not, and another user here may."""
+    one, other = servers
+    alice, bob = users
+    carol, dave = one.client("carol"), other.client("dave")
+    cave = Room("cave", OTHER)
+    cave.create(bob, "bob")
+    cave.enter(dave, "dave")
+    cave.enter(carol, "carol")
+    invite(bob, cave, alice.bare)
+    cave.flush(bob)
+    is_refused(bob, alice.bare)
+    alice.expect_nothing(f"<message from='{cave}'/>")
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{dave.bare}'/></query>")
+    invite(dave, cave, alice.bare)
+    invitation(alice, cave, dave)
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{dave.bare}' "
+                        "subscription='remove'/></query>")
+    invite(carol, cave, alice.bare)
+    invitation(alice, cave, carol)
+
+
+@pytest.mark.parametrize("hidden", ["off", "on"])
+def test_invitations_to_rooms_here(servers, users, hidden):
+    """Of a stranger, by way of a room that shows who that is, or does not."""
+    servers[0].ctl("set", "muc.new-anonymous", hidden)
+    alice, bob = users
+    cave = Room("cave", ONE)
+    cave.create(alice, "alice")
+    cave.enter(bob, "bob")
+    cave.leave(alice, "alice")
+    invite(bob, cave, alice.bare)
+    is_refused(bob, alice.bare)
+    alice.expect_nothing(f"<message><x xmlns='{muc.USER}'/></message>")
+    policy(alice, rule(OTHER, "allow"))
+    invite(bob, cave, alice.bare)
+    invitation(alice, cave, bob)
+
+
+@pytest.mark.parametrize("name, body", [("invite", ""), ("decline", ""),
+                                        ("invite", "<body>buy now</body>")])
+@pytest.mark.parametrize("by_element", [False, True], ids=["by attribute", "by element"])
+def test_a_user_does_not_speak_as_a_contact_who_invites(users, name, body, by_element):
+    alice, bob = users
+    friend = f"dave@{OTHER}"
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{friend}'/></query>")
+    element = f"<inviter xmlns='urn:muster:rooms:0' jid='{friend}'/>" if by_element else ""
+    by = "" if by_element else f" from='{friend}'"
+    is_refused(bob, alice.bare, inner=f"{body}<x xmlns='{muc.USER}'><{name}{by}/></x>{element}")
+
+
+def test_users_here_do_not_speak_for_strangers(servers, users):
+    """Else they would use up what a domain may have of them."""
+    one, _ = servers
+    alice, bob = users
+    carol = one.client("carol")
+    one.ctl("set", "federation.stranger-rate", "1")
+    for n in range(3):
+        is_heard(carol, alice, f"c{n}",
+                 inner=f"<body>hi</body><x xmlns='{muc.USER}'><invite from='x{n}@{OTHER}'/></x>")
+    policy(alice, others="allow")
+    is_heard(bob, alice)
+
+
+def test_who_leaves_a_room_elsewhere_is_told_so(users):
+    alice, bob = users
+    cave = Room("cave", OTHER)
+    cave.create(bob, "bob")
+    cave.enter(alice, "alice")
+    cave.leave(alice, "alice", "bye")
+    cave.enter(alice, "alice")
+    cave.set_role(bob, "alice", "none", "go")
+    assert cave.gone(alice, "alice").codes == {110, 307}
+
+
+def test_a_service_here_that_is_switched_off_says_goodbye(servers, users):
+    one, _ = servers
+    alice, bob = users
+    cave = Room("cave", ONE)
+    cave.create(alice, "alice")
+    policy(alice, others="allow")
+    is_heard(bob, alice)
+    one.ctl("set", "federation.stranger-rate", "1")  # which has come
+    one.ctl("set", "muc.enabled", "off")
+    assert {110, 332} <= set(cave.gone(alice, "alice").codes)
+
+
+def test_who_was_invited_may_decline(servers, users):
+    alice, bob = users
+    cave = Room("cave", ONE)
+    cave.create(alice, "alice")
+    invite(alice, cave, bob.bare)
+    invitation(bob, cave, alice)
+    invite(bob, cave, alice.bare, "decline")
+    invitation(alice, cave, bob, "decline")
+
+
+@pytest.mark.parametrize("hidden", ["off", "on"])
+def test_no_invitation_comes_from_where_the_user_may_not_reach(servers, users, hidden):
+    """federation set: also where the room hides who the inviter is."""
+    one, _ = servers
+    one.ctl("set", "muc.new-anonymous", hidden)
+    alice, bob = users
+    carol = one.client("carol")
+    one.ctl("set", SETTING, "deliver")
+    one.ctl("federation", "set", alice.bare, "off")
+    cave = Room("cave", ONE)
+    cave.create(carol, "carol")
+    cave.enter(bob, "bob")
+    invite(bob, cave, alice.bare)
+    cave.flush(bob)
+    is_heard(carol, alice)
+    alice.expect_nothing(f"<message from='{cave}'/>")
+
+
+def test_a_service_elsewhere_is_heard(users):
+    """What the user has subscribed to, also after the server has forgotten that."""
+    alice, bob = users
+    service = f"pubsub.{OTHER}"
+    bob.result("set", f"<pubsub xmlns='{PUBSUB}'><create node='news'/></pubsub>", to=service)
+    alice.result("set", f"<pubsub xmlns='{PUBSUB}'><subscribe node='news' jid='{alice.bare}'/>"
+                        "</pubsub>", to=service)
+    bob.result("set", f"<pubsub xmlns='{PUBSUB}'><publish node='news'><item id='1'>"
+                      "<e xmlns='urn:example:e'/></item></publish></pubsub>", to=service)
+    alice.expect(f"<message from='{service}'/>")
+
+
+def test_components_of_this_server_are_no_strangers(make_server, tmp_path):
+    server = make_server("alice", component=True, settings={SETTING: "approval"},
+                         why={SETTING: "it is what is tested"})
+    server.ctl("component", "add", "icq.example.test", "--secret", "a rather long secret")
+    alice = server.client("alice")
+    gateway = Component(server, "icq.example.test", "a rather long secret")
+    gateway.send(f"<message from='x@icq.example.test' to='{alice.bare}' id='m'><body>x</body>"
+                 "</message>")
+    alice.expect("<message from='x@icq.example.test' id='m'/>")
+
+
+def test_what_is_set_lasts(servers, users):
+    alice, bob = users
+    across.befriend(alice, bob)
+    servers[0].restart()
+    alice = servers[0].client("alice", "a")
+    until("the link is there again", lambda: bob.iq(
+        "get", "<ping xmlns='urn:xmpp:ping'/>", to=ONE).get("type") == "result")
+    is_heard(bob, alice)
+    is_refused(bob, f"carol@{ONE}")

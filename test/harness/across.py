@@ -1,0 +1,54 @@
+"""Two servers of ours that federate, with all their services, and users who know each other."""
+from harness import federation, xml
+
+ONE, OTHER = "one.test", "other.test"
+SERVICES = "conference", "pubsub", "upload", "proxy", "chat"  # chat: an alias of group chat
+
+
+def route(server, domain, port):
+    """Tells a server where another one is, with its services."""
+    for pattern in domain, f"*.{domain}":
+        federation.route(server, pattern, port)
+
+
+def start(make_server, folder, **options):
+    """Both servers: alice and carol are users of the one, bob and dave of the other one."""
+    authority = federation.Authority(folder)
+    settings = {**federation.settings(), **options.pop("settings", {})}
+    servers = []
+    for users, domain in ((("alice", "carol"), ONE), (("bob", "dave"), OTHER)):
+        names = [domain] + [f"{service}.{domain}" for service in SERVICES]
+        tls = {**authority.issue(domain, *names), "trust": str(authority.file)}
+        servers.append(make_server(*users, domains=[domain], s2s=True, tls=tls, settings=settings,
+                                   **options))
+    one, other = servers
+    route(one, OTHER, other.port("s2s", ONE))
+    route(other, ONE, one.port("s2s", OTHER))
+    return one, other
+
+
+def roster_of(client):
+    """{bare JID: (subscription, ask)}, and the client hears of changes from now on."""
+    query = client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    return {i.get("jid"): (i.get("subscription"), i.get("ask")) for i in query}
+
+
+def befriend(alice, bob):
+    """They see each other's presence from now on."""
+    for client in alice, bob:
+        roster_of(client)
+    for one, other in (alice, bob), (bob, alice):
+        one.send(f"<presence to='{other.bare}' type='subscribe'/>")
+        other.expect(f"<presence from='{one.bare}' type='subscribe'/>")
+        other.send(f"<presence to='{one.bare}' type='subscribed'/>")
+        one.expect(f"<presence from='{other.bare}' type='subscribed'/>")
+        one.expect(f"<presence from='{other}' type='-'/>")
+    for one, other in (alice, bob), (bob, alice):
+        one.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
+                   f"<item jid='{other.bare}' subscription='both'/></query></iq>")
+
+
+def mark(one, other, text="mark"):
+    """What one has sent to the other before has arrived, by the same way."""
+    one.send(f"<message to='{other}' type='headline' id='{text}'><body>{text}</body></message>")
+    other.expect(f"<message from='{one}' id='{text}'/>")

@@ -1,0 +1,1 @@
+"""Messages, presence and rosters (RFC 6121), and the extensions of these."""

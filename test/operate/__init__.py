@@ -1,0 +1,1 @@
+"""Settings, certificates, alarms, backups, imports and other work of operators."""

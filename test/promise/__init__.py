@@ -1,0 +1,1 @@
+"""Promises of acknowledged stanzas, and faults: kills, full disks, lost databases."""

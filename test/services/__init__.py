@@ -1,0 +1,1 @@
+"""Publish-subscribe, components, push, uploads and small services."""

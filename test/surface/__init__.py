@@ -1,0 +1,1 @@
+"""The API, musterctl, the console, the chat page, documents and tools."""
