@@ -11,7 +11,7 @@ CONTAINER ?= podman
 PREFIX  ?= /usr/local
 
 CC_release := gcc
-CC_gcc     := gcc
+CC_checked := gcc
 CC_debug   := clang
 CC_asan    := clang
 CC_tsan    := clang
@@ -25,7 +25,9 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmis
 # Hardening that costs nothing measurable; what was measured and left out: docs/architecture.md §9.
 release_CFLAGS := -O2 -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3 -fPIE
 release_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code
-gcc_CFLAGS   := -O1 -DMUSTER_DEBUG
+# The release with all invariants checked: what ./check tests from end to end.
+checked_CFLAGS  := $(release_CFLAGS) -DMUSTER_DEBUG
+checked_LDFLAGS := $(release_LDFLAGS)
 debug_CFLAGS := -O1 -DMUSTER_DEBUG
 asan_CFLAGS  := -O1 -DMUSTER_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 asan_LDFLAGS := -fsanitize=address,undefined
@@ -77,6 +79,29 @@ $(B)/%_test: $(B)/src/%_test.o $(B)/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -lexpat $(LIBS) -o $@
+# All unit tests in one program, and all fuzz targets in another: tools/programs. A test that has a
+# function in the place of one of a library stays a program of its own.
+ALONE   := admin/health_test xmpp/nickname_test
+UNITS   := $(filter-out $(ALONE),$(patsubst src/%.c,%,$(call sources,*_test.c)))
+TARGETS := $(patsubst src/%.c,%,$(call sources,*_fuzz.c))
+symbol   = $(subst -,_,$(subst /,_,$(1)))
+$(B)/renamed/%.o: $(B)/src/%.o
+	@mkdir -p $(@D)
+	@objcopy --redefine-sym main=$(call symbol,$*) \
+	    $(foreach f,Initialize TestOneInput,--redefine-sym LLVMFuzzer$f=$(call symbol,$*)_LLVMFuzzer$f) $< $@
+$(B)/units.inc: $(call sources,*_test.c) Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' $(foreach u,$(UNITS),'UNIT("$(u)", $(call symbol,$(u)))') >$@
+$(B)/targets.inc: $(call sources,*_fuzz.c) Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' $(foreach t,$(TARGETS),'TARGET("$(patsubst %_fuzz,%,$(notdir $(t)))", $(call symbol,$(t)))') >$@
+$(B)/units: tools/programs/units.c $(B)/units.inc $(UNITS:%=$(B)/renamed/%.o) $(B)/libmuster.a
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) -I$(B) $(LDFLAGS) $(filter-out %.inc,$^) -lcmocka -lexpat $(LIBS) -o $@
+units-alone: $(ALONE:%=$(B)/%)
+$(B)/replay: tools/programs/replay.c $(B)/targets.inc $(TARGETS:%=$(B)/renamed/%.o) $(B)/libmuster.a
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) -I$(B) $(LDFLAGS) $(filter-out %.inc,$^) -lexpat $(LIBS) -o $@
 $(B)/%_bench: $(B)/src/%_bench.o $(B)/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
@@ -117,13 +142,17 @@ endif
 lint:
 	@tools/lint
 
+# Writes test/slow.txt from what the tests of the last ./check took.
+slow:
+	@tools/slow.py --write build/log/durations.tsv
+
 # The walls inside the house, as figures. Lint refuses what is worse than in tools/measure.json.
 measure:
 	@tools/measure.py
 
 # Each extension of src/ext and each optional part of rooms can go: tools/check_delete.py.
 check-delete: all
-	@tools/check_delete.py
+	@MODE=$(MODE) tools/check_delete.py
 
 # Generated from the rows of settings, commands and node file keys.
 docs: $(B)/musterd
@@ -198,5 +227,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units check-docs bench fuzz-build lint measure check-delete docs messages web install uninstall deb image clean
+.PHONY: all units-alone check check-units check-docs bench fuzz-build lint slow measure check-delete docs messages web install uninstall deb image clean
 .SECONDARY:

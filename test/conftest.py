@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from harness import database, defaults, nodes, slow_disk  # noqa: E402
+from harness import database, defaults, nodes, slow, slow_disk  # noqa: E402
 from harness.bounded import bounded  # noqa: E402
 from harness.client import TIMEOUT  # noqa: E402
 from harness.muc import Room  # noqa: E402
@@ -26,10 +26,12 @@ assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
 
 def pytest_addoption(parser):
     parser.addoption("--migration", choices=("on", "off", "mixed"), default="on",
-                     help="c2s.migration; mixed: off, but on where the marks slow, release or "
-                          "migrates are")
+                     help="c2s.migration; mixed: on in one half of the tests, by their names, and "
+                          "where the marks release or migrates are")
     parser.addoption("--half", type=int, choices=(1, 2),
                      help="only this half of the tests, by their names; both together are all")
+    parser.addoption("--part", type=int, default=1,
+                     help="only one of so many tests, by their names")
 
 
 def pytest_configure(config):
@@ -54,20 +56,25 @@ def deselect(config, items, unwanted):
 
 
 def name(item):
-    """The same with and without migration."""
-    return re.sub(r"\[off\b", "[on", item.nodeid)
+    """Its name, which is the same with and without migration."""
+    return re.sub(r"\[(on|off)(-|(?=\]))", "[", item.nodeid).removesuffix("[]")
+
+
+def drawn(text, count):
+    return zlib.crc32(text.encode()) % count
 
 
 def pytest_collection_modifyitems(config, items):
     """With --migration=off only tests that it changes anything for."""
-    half = config.getoption("--half")
-    if half:
-        deselect(config, items, [item for item in items
-                                 if zlib.crc32(name(item).encode()) % 2 + 1 != half])
+    half, part = config.getoption("--half"), config.getoption("--part")
+    deselect(config, items, [item for item in items if half and drawn(name(item), 2) + 1 != half
+                             or drawn(name(item), part) != 0])
     if config.getoption("--migration") == "off":
         deselect(config, items, [item for item in items
                                  if not {"migration", "company"} & set(item.fixturenames)])
     for item in items:
+        if not {name(item), name(item).partition("[")[0]}.isdisjoint(slow.LISTED):
+            item.add_marker(pytest.mark.slow)
         if database.POSTGRESQL and item.get_closest_marker("sqlite") is not None:
             item.add_marker(pytest.mark.skip(reason="of the file of SQLite"))
         if nodes.why_not(item.nodeid):
@@ -81,8 +88,8 @@ def pytest_generate_tests(metafunc):
     if "migration" in metafunc.fixturenames:
         mode = metafunc.config.getoption("--migration")
         if mode == "mixed":
-            on = any(map(metafunc.definition.get_closest_marker, ("slow", "release", "migrates")))
-            mode = "on" if on else "off"
+            on = any(map(metafunc.definition.get_closest_marker, ("release", "migrates")))
+            mode = "on" if on or drawn(metafunc.definition.nodeid, 2) else "off"
         metafunc.parametrize("migration", [mode], scope="function")
 
 
@@ -91,8 +98,8 @@ def pytest_report_header():
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol():
-    with bounded():
+def pytest_runtest_protocol(item):
+    with bounded(), slow.measured(item, name(item)):
         yield
 
 

@@ -2,14 +2,15 @@
 """Proves that each extension and each optional part of rooms can go: deletes its files, and its
 lines in the lists, from a copy of the tree, builds musterd from what is left and logs in.
 
-    tools/check_delete.py [NAME...]      build/release/musterd must be there (make check-delete)
+    tools/check_delete.py [NAME...]      build/MODE/musterd must be there (make check-delete)
 
 The files of an extension are those under src/ext whose name begins with its name, which is that
 of its struct feature, and the unit tests there that name it. Further features in these files go
 with it. A part of rooms is the same in src/muc/parts and src/muc/operate; its name is that of its
 struct room_part or struct feature, and without it a room still carries messages.
 
-Prints "@passed NAME" or "@failed NAME: why". Objects are taken from build/release.
+Prints "@passed NAME" or "@failed NAME: why". Objects are taken from build/MODE, of which
+MODE in the environment is release if not given.
 """
 import collections
 import concurrent.futures
@@ -23,8 +24,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+MODE = os.environ.get("MODE", "release")
 TREES = ROOT / "build/delete"
-os.environ["MUSTERCTL"] = str(ROOT / "build/release/musterctl")
+os.environ["MUSTERCTL"] = str(ROOT / f"build/{MODE}/musterctl")
 sys.path.insert(0, str(ROOT / "test"))
 
 from harness import muc  # noqa: E402
@@ -93,9 +95,9 @@ class Tree:
         self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(ROOT / "src", folder / "src")
-        shutil.copytree(ROOT / "build/release/src", folder / "build/release/src")
+        shutil.copytree(ROOT / f"build/{MODE}/src", folder / f"build/{MODE}/src")
         shutil.copy2(ROOT / "Makefile", folder)
-        self.musterd = folder / "build/release/musterd"
+        self.musterd = folder / f"build/{MODE}/musterd"
 
     def cut(self, name, ext):
         """Returns what was there: file -> (bytes, times)."""
@@ -147,8 +149,8 @@ class Tree:
                 raise Broken(f"{path.relative_to(self.folder)} has {found[0]}")
 
     def build(self):
-        done = subprocess.run(["make", "--no-print-directory", "-C", self.folder,
-                               "build/release/musterd"], capture_output=True, text=True,
+        done = subprocess.run(["make", "--no-print-directory", "-C", self.folder, f"MODE={MODE}",
+                               f"build/{MODE}/musterd"], capture_output=True, text=True,
                               check=False)
         if done.returncode != 0:
             raise Broken(f"does not build\n{done.stdout}{done.stderr}")

@@ -5,7 +5,10 @@
 find_missing() { # KIND...
     local name tool wanted
     missing=()
-    wanted=$(awk -v kinds=" $* " '/^[^#]/ && index(kinds, " " $1 " ") { print $2, $3 }' tools/packages)
+    wanted=$(awk -v kinds=" $* " '/^[^#]/ {
+        n = split($1, of, ",")
+        for (i = 1; i <= n; i++)
+            if (index(kinds, " " of[i] " ")) { print $2, $3; next } }' tools/packages)
     while read -r name tool; do
         [ -n "$tool" ] && command -v "$tool" > /dev/null && continue
         dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' ||

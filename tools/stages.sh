@@ -10,18 +10,59 @@ unset MUSTERD MUSTERCTL
 LOGS=build/log
 TEMPORARY_KIB=$((1024 * 1024)) # room that the tests need for temporary files,
 BUILD_KIB=$((3 * 1024 * 1024)) # and the programs of all kinds of builds, with the fuzzers' corpora
-FUZZ_SECONDS=${FUZZ_SECONDS:-20}
-PLAN=(
-    "build-gcc lint"
-    "build-clang build-debug-gcc"
-    "unit build-fuzz"
-    "unit-tsan fuzz"
-    "e2e promises"
-    "e2e-asan"
-    "nodes"
-    "delete e2e-postgresql"
+FUZZ_SECONDS=${FUZZ_SECONDS:-10}
+TIER=fast # or all
+FAST=(
+    "build lint"
+    "build-asan"
+    "unit replay"
+    "e2e"
+    "asan nodes"
+    "postgresql promises delete"
+)
+ALL=(
+    "build lint"
+    "build-asan build-release"
+    "unit replay"
+    "unit-tsan build-fuzz"
+    "fuzz"
+    "e2e"
+    "slow"
+    "asan"
+    "nodes promises"
+    "postgresql delete"
     "deb"
 )
+# The packages that a stage needs: kinds of tools/packages.
+kinds_of() { # STAGE
+    case $1 in
+    lint) echo lint ;;
+    build*) echo build clang ;;
+    unit* | replay | fuzz) echo build clang unit ;;
+    e2e | asan | nodes | promises | postgresql | delete) echo build clang e2e ;;
+    *) echo build clang unit e2e all ;;
+    esac
+}
+
+# A folder of src -> the folders of test/ that try it. `./check im` builds, and runs these and the
+# unit tests of src/im. Lower folders, which everything uses, have what a message needs.
+tests_of_folder() { # FOLDER
+    case $1 in
+    archive) echo archive im/test_offline.py ;;
+    admin) echo surface/test_api*.py surface/test_ctl*.py operate/test_config*.py ;;
+    app) echo operate/test_{alarm,audit,cert,config,doctor,health,metrics,webhooks}*.py ;;
+    auth) echo stream/test_{fast,guess,password,sasl}*.py surface/test_console_login.py ;;
+    ext) echo services im/test_{blocking,carbons,groups,presence,privacy,roster}*.py ;;
+    gate) echo stream services/test_component*.py federation/test_s2s{,_across,_in,_order}.py ;;
+    http) echo stream/test_{http,bosh,websocket}.py services/test_upload.py surface/test_api.py ;;
+    im) echo im stream/test_sm*.py ;;
+    muc) echo rooms ;;
+    ops) echo operate/test_{audit,jobs,owners,roles,templates,unserved,user_page}*.py services/test_admin.py ;;
+    probe) echo federation/test_{imtest,fedtest}.py ;;
+    store) echo archive promise/test_store*.py ;;
+    *) echo stream im/test_{message,messaging,presence,roster}.py ;;
+    esac
+}
 
 # --- what runs ---
 
@@ -37,10 +78,14 @@ tests_of() { # MODE FOLDER...: names of the unit tests in these folders
 
 folders() { find src -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort; }
 
-unit_one() { # TEST LOG
-    if [ ! -x "$1" ]; then
+UNIT_LIMIT=300 # seconds of one test program, on any machine
+unit_one() { # TEST LOG: a program, or one that is in build/MODE/units
+    local units run=("$1")
+    units=build/$(cut -d / -f 2 <<< "$1")/units
+    [ -x "$1" ] || run=("$units" "$(cut -d / -f 3- <<< "$1")")
+    if [ ! -x "${run[0]}" ]; then
         echo "@failed $1: not built" > "$2"
-    elif ! timeout 300 "$1" > "$2" 2>&1; then
+    elif ! timeout "$UNIT_LIMIT" "${run[@]}" > "$2" 2>&1; then
         grep -q 'FAILED' "$2" || echo "@failed $1: ended early" >> "$2"
     else
         return 0
@@ -74,9 +119,9 @@ units_again() { # FOLDER OF LOGS, TEST...
 run_units() { # MODE FOLDER...
     local tests failed=0 logs=$LOGS/units.$1
     mapfile -t tests < <(tests_of "$@")
-    make_quiet -k -j2 MODE="$1" "${tests[@]}" || failed=1
     rm -rf "$logs"
     mkdir -p "$logs"
+    export UNIT_LIMIT
     export -f unit_one
     # shellcheck disable=SC2016 # expanded by the inner shell
     printf '%s\n' "${tests[@]}" | sed '/pgsql_test$/!s/^/~/' | LC_ALL=C sort | tr -d '~' |
@@ -88,15 +133,24 @@ run_units() { # MODE FOLDER...
 
 # More at a time than a small machine has processors: tests mostly wait. So each is given more time
 # than when it runs alone, and enough for a machine that is busy with other things. Each test is
-# bounded (test/harness/bounded.py); RUN_SECONDS bounds what is around them.
-RUN_SECONDS=1800
+# bounded (test/harness/bounded.py), and a run that no test of which ends for STILL_SECONDS is ended.
+STILL_SECONDS=900
 WORKERS=6
 pytest_once() { # MODE ARGUMENT...
-    local mode=$1
+    local mode=$1 child log=$TMPDIR/pytest.$BASHPID code=0
     shift
-    MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 \
-        timeout --foreground --kill-after=20 "$RUN_SECONDS" /usr/bin/python3 -m pytest -q --tb=short -rfEs --durations=40 \
-        -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@"
+    MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=build/$mode/musterd MUSTERCTL=${MUSTERCTL:-build/$mode/musterctl} \
+        PYTHONPYCACHEPREFIX=$PWD/build/pycache MUSTER_DURATIONS=$PWD/$LOGS/durations.tsv \
+        /usr/bin/python3 -m pytest -q --tb=short -rfEs \
+        -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@" > "$log" 2>&1 &
+    child=$!
+    tail -f --pid="$child" -n +1 "$log" &
+    while sleep 1 && kill -0 "$child" 2> /dev/null; do
+        [ "$(($(date +%s) - $(stat -c %Y "$log")))" -lt "$STILL_SECONDS" ] || kill -9 "$child"
+    done
+    wait "$child" || code=$?
+    wait
+    return "$code"
 }
 
 # Out of 12,000 tests with real clients, one may fail because the machine was busy with something
@@ -134,13 +188,17 @@ run_pytest() { # MODE ARGUMENT...
 }
 
 stage_lint() { tools/lint; }
-
-stage_build-gcc() { make_quiet -j2 all && tools/docs_current build/release; }
-stage_build-clang() { make_quiet -j2 MODE=debug all; }
-stage_build-debug-gcc() { make_quiet MODE=gcc all; }
-stage_unit() { mapfile -t all < <(folders) && run_units asan "${all[@]}"; }
-stage_unit-tsan() { run_units tsan io store bus; }
+stage_build() { make_quiet -j2 MODE=checked all && tools/docs_current build/checked; }
+stage_build-asan() { make_quiet -j2 MODE=asan all build/asan/units build/asan/replay units-alone; }
+stage_build-release() { make_quiet -j2 all; }
+stage_unit() { mapfile -t all < <(unit_folders) && run_units asan "${all[@]}"; }
+stage_unit-tsan() {
+    mapfile -t tests < <(tests_of tsan io store bus)
+    make_quiet -k -j2 MODE=tsan "${tests[@]}" && run_units tsan io store bus
+}
+stage_replay() { make_quiet -j2 MODE=asan build/asan/replay && build/asan/replay; }
 stage_build-fuzz() { make_quiet -j2 -k fuzz-build; }
+unit_folders() { if [ "${#FOLDERS[@]}" -gt 0 ]; then printf '%s\n' "${FOLDERS[@]}"; else folders; fi; }
 
 # What libFuzzer found goes into the summary, as small as it could be made: another machine's log is
 # all that is left of it there. A unit that took too long, but not when it runs alone, is named only.
@@ -204,62 +262,95 @@ stage_fuzz() {
 # A part of the suite runs on two nodes, too, each client on the one that is not its account's home.
 # What cannot run so, and why, is in test/harness/nodes.py.
 ON_TWO_NODES=(
-    test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,mam,mam_search,offline,adhoc,bind,component,hand_over}.py
-    test/test_{admin,account_life,bookmarks,crossing,csi,deleted,directed,fast,frozen,invisible,messaging,multicast,outside_lost,policy}.py
-    test/test_{privacy,push,pubsub,pubsub_consent,pubsub_contacts,services,proxy65,upload,sm_repeats,successors,trace_message}.py
-    test/test_s2s{,_across,_across_rooms,_answered,_bounces,_in,_in_sm,_lost_pings,_order,_requests,_resume}.py
-    test/test_muc_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
+    test/im/test_{account_life,blocking,carbons,crossing,deleted,directed,frozen,invisible,message,messaging}.py
+    test/im/test_{multicast,offline,outside_lost,policy,presence,privacy,roster,subscription,successors}.py
+    test/stream/test_{bind,csi,fast,hand_over,sm,sm_repeats}.py
+    test/archive/test_{mam,mam_search}.py
+    test/services/test_{adhoc,admin,bookmarks,component,pep,proxy65,pubsub,pubsub_consent,pubsub_contacts,push,services,upload}.py
+    test/operate/test_trace_message.py
+    test/federation/test_s2s{,_across,_across_rooms,_answered,_bounces,_in,_in_sm,_lost_pings,_order,_requests,_resume}.py
+    test/rooms/test_{enter,administrators,alias,commands,files,follow,lock,modern,moderator,occupant,owner,promise,register,sessions,views}.py
+)
+# The other database: MUSTER_DATABASE chooses it for any run of the tests.
+ON_POSTGRESQL=(
+    test/archive/test_{archive_quota,mam,mam_search,mam_retention}.py test/im/test_{deleted,offline,roster}.py
+    test/operate/test_{health,rename}.py test/promise/test_together.py test/rooms/test_{archive,files,follow}.py
+    test/services/test_{pubsub_leavers,push,search,services}.py
 )
 
-# With CHECK_ONCE one half of the tests runs with the sanitizers, and the other on two nodes if it
-# can, else with the release.
-half() { [ -z "${CHECK_ONCE:-}" ] || echo "--half=$1"; }
+# What a stage of the fast tier takes of its tests: always the same ones, by their names.
+part() { # ONE OF
+    [ "$TIER" = all ] || echo "--part=$1"
+}
 
-# The tests that need a package of test/js skip where it could not be installed; that is a failure.
-# Streams and sessions are on different workers here, and on the same one in e2e-asan.
+# All tests under two seconds. In half of them connections move to the worker that is the home of
+# the account, in the others streams and sessions stay on different workers.
 stage_e2e() {
-    local failed=0 which=()
-    [ -z "${CHECK_ONCE:-}" ] || which=(-m "slow or release")
-    make_quiet all || return
+    local failed=0 where=(test)
+    if [ "${#FOLDERS[@]}" -gt 0 ]; then mapfile -t where < <(test_paths "${FOLDERS[@]}"); fi
+    make_quiet -j2 MODE=checked all || return
     install_js || { echo "@failed npm ci in test/js"; failed=1; }
     install_chat || { echo "@failed make web"; failed=1; }
-    run_pytest release --migration=mixed "${which[@]}" --ignore=test/promise/test_promises.py test || failed=1
-    [ -z "${CHECK_ONCE:-}" ] ||
-        run_pytest release --migration=mixed -m "not slow and not release" "$(half 1)" \
-            --ignore=test/promise/test_promises.py "${ON_TWO_NODES[@]/#/--ignore=}" test || failed=1
+    run_pytest checked --migration=mixed -m "not slow" --ignore=test/promise/test_promises.py \
+        "${where[@]}" || failed=1
     return "$failed"
 }
-# shellcheck disable=SC2046 # half() is one word or none
-stage_nodes() {
-    export MUSTER_TEST_NODES=2
-    make_quiet -j2 MODE=debug all &&
-        run_pytest debug -m "not slow and not release" test/promise/test_nodes.py &&
-        run_pytest debug -m "not slow and not release" $(half 1) "${ON_TWO_NODES[@]}"
+test_paths() { # FOLDER...
+    local folder
+    for folder in "$@"; do
+        # shellcheck disable=SC2046 # one word a path
+        (cd test && printf 'test/%s\n' $(tests_of_folder "$folder"))
+    done | sort -u
+}
+# The tests that take longer, and those that measure the release.
+stage_slow() {
+    make_quiet -j2 all && install_js && install_chat &&
+        run_pytest release --migration=mixed -m "slow or release" --ignore=test/promise/test_promises.py test
 }
 # A program with the sanitizers takes long to start, and most tests call musterctl: those that are
-# not about it have that of the release.
+# not about it have that of the other build. With `all`, half of the tests run here, and most of the
+# others on two nodes.
+# shellcheck disable=SC2046 # one word or none
+stage_asan() {
+    local which=(--half=2)
+    [ "$TIER" = all ] || which=(--part=16)
+    make_quiet -j2 MODE=checked all && make_quiet -j2 MODE=asan all || return
+    MUSTERCTL=build/checked/musterctl run_pytest asan -m "not slow and not release" "${which[@]}" \
+        --ignore-glob='*/test_ctl*' test || return
+    [ "$TIER" = fast ] || run_pytest asan -m "not slow and not release" "${which[@]}" test/surface/test_ctl*.py
+}
 # shellcheck disable=SC2046 # as above
-stage_e2e-asan() {
-    local failed=0
-    make_quiet all && make_quiet -j2 MODE=asan all || return
-    MUSTERCTL=build/release/musterctl run_pytest asan -m "not slow and not release" $(half 2) \
-        --ignore-glob='*/test_ctl*' test || failed=1
-    run_pytest asan -m "not slow and not release" $(half 2) test/test_ctl*.py || failed=1
-    return "$failed"
+stage_nodes() {
+    local which=(--half=1)
+    [ "$TIER" = all ] || which=(--part=16)
+    export MUSTER_TEST_NODES=2
+    make_quiet -j2 MODE=checked all &&
+        run_pytest checked -m "not slow and not release" test/promise/test_nodes.py &&
+        run_pytest checked -m "not slow and not release" "${which[@]}" "${ON_TWO_NODES[@]}"
 }
 
-# Each operation is acknowledged, and the process killed at that moment: some minutes, mostly waiting.
-stage_promises() { make_quiet all && run_pytest release test/promise/test_promises.py; }
-
-# What is stored, on the other database: MUSTER_DATABASE chooses it for any run of the tests.
-stage_e2e-postgresql() {
-    make_quiet all && MUSTER_DATABASE=postgresql MUSTER_TOGETHER=20 run_pytest release -m "not slow" \
-        test/test_{together,health,mam,mam_search,mam_retention,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers,rename}.py &&
-        MUSTER_DATABASE=postgresql run_pytest release test/surface/test_api.py -k "pages or begin_to_end or etag or audit_log" &&
-        MUSTER_DATABASE=postgresql run_pytest release test/promise/test_promises.py -k on_postgresql
+# Each operation is acknowledged, and the process killed at that moment: mostly waiting.
+# shellcheck disable=SC2046 # as above
+stage_promises() {
+    make_quiet -j2 MODE=checked all && run_pytest checked $(part 10) test/promise/test_promises.py
 }
 
-stage_delete() { make_quiet check-delete; }
+# shellcheck disable=SC2046 # as above
+stage_postgresql() {
+    make_quiet -j2 MODE=checked all || return
+    MUSTER_DATABASE=postgresql MUSTER_TOGETHER=20 run_pytest checked -m "not slow" $(part 12) "${ON_POSTGRESQL[@]}" || return
+    [ "$TIER" = fast ] || {
+        MUSTER_DATABASE=postgresql run_pytest checked test/surface/test_api.py -k "pages or begin_to_end or etag or audit_log" &&
+            MUSTER_DATABASE=postgresql run_pytest checked test/promise/test_promises.py -k on_postgresql
+    }
+}
+
+# The server builds and starts without any one feature.
+DELETED=(ping room/hats)
+stage_delete() {
+    [ "$TIER" = fast ] || DELETED=()
+    make_quiet -j2 MODE=checked all && MODE=checked tools/check_delete.py "${DELETED[@]}"
+}
 
 # On a clean system, which needs root and debootstrap; says why it is left out.
 stage_deb() {
@@ -396,24 +487,72 @@ check_space() {
     return 1
 }
 
-run_check() {
-    local wanted=" $* " row name names start=$EPOCHREALTIME
-    mkdir -p "$LOGS"
-    rm -f "$LOGS"/*.count
+# What ./check leaves to ./check all, in a line.
+tell_left_out() {
+    local listed
+    [ "$TIER" = fast ] || return 0
+    listed=$(grep -c '::' test/slow.txt)
+    echo "left out: $listed tests over two seconds; most of asan, nodes, postgresql, promises and delete;" \
+        "tsan, fuzzing, the release build, the Debian package: ./check all"
+}
+
+# Tests that took over two seconds without saying why; on a slow or busy machine there are more.
+tell_slow() {
+    local count
+    [ -s "$LOGS/durations.tsv" ] || return 0
+    count=$(tools/slow.py --new "$LOGS/durations.tsv" | tee "$LOGS/slow.new" | wc -l)
+    [ "$count" -eq 0 ] || echo "$count tests took over two seconds and are not marked slow: $LOGS/slow.new"
+}
+
+usage() {
+    echo "no stage or folder '$1'"
+    echo "stages: ${FAST[*]}; with all also: build-release unit-tsan build-fuzz fuzz slow deb"
+    echo "folders of src: $(folders | tr '\n' ' ')"
+} >&2
+
+# Stages and folders of the arguments, into STAGES and FOLDERS.
+read_arguments() { # ARGUMENT...
+    local name
+    STAGES=() FOLDERS=()
     for name in "$@"; do
-        if ! declare -F "stage_$name" > /dev/null; then
-            echo "no stage '$name'; there are: ${PLAN[*]}" >&2
-            return 2
+        if [ "$name" = all ]; then
+            TIER=all
+        elif declare -F "stage_$name" > /dev/null; then
+            STAGES+=("$name")
+        elif [ -d "src/$name" ] && [[ $name != */* ]]; then
+            FOLDERS+=("$name")
+        else
+            usage "$name"
+            return 1
         fi
     done
+    if [ "${#FOLDERS[@]}" -gt 0 ] && [ "${#STAGES[@]}" -eq 0 ]; then
+        STAGES=(lint build build-asan unit e2e)
+    fi
+    PLAN=("${FAST[@]}")
+    if [ "$TIER" = all ] || [ "${#STAGES[@]}" -gt 0 ]; then PLAN=("${ALL[@]}"); fi
+}
+
+run_check() {
+    local row name names kinds=() wanted start=$EPOCHREALTIME
+    read_arguments "$@" || return 2
+    mkdir -p "$LOGS"
+    rm -f "$LOGS"/*.count "$LOGS/durations.tsv"
     check_space || return 2
-    install_packages "$LOGS/install.log" build check || echo "going on without these packages" >&2
+    wanted=("${PLAN[@]}")
+    [ "${#STAGES[@]}" -eq 0 ] || wanted=("${STAGES[@]}")
+    read -ra wanted <<< "${wanted[*]}"
+    for name in "${wanted[@]}"; do
+        read -ra names <<< "$(kinds_of "$name")"
+        kinds+=("${names[@]}")
+    done
+    install_packages "$LOGS/install.log" "${kinds[@]}" || echo "going on without these packages" >&2
     SCRATCH=$(mktemp -d -t muster-check.XXXXXX)
     chmod 755 "$SCRATCH" # PostgreSQL runs as a user of its own
     for row in "${PLAN[@]}"; do
         names=()
         for name in $row; do
-            if [ $# -eq 0 ] || [[ $wanted == *" $name "* ]]; then
+            if [[ " ${wanted[*]} " == *" $name "* ]]; then
                 run_stage "$name" &
                 names+=("$name")
             fi
@@ -422,6 +561,8 @@ run_check() {
         wait
     done
     rmdir "$SCRATCH" 2> /dev/null || : # a stage that failed has left its files there
+    tell_slow
+    [ "${#STAGES[@]}" -gt 0 ] || tell_left_out
     awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "all in %.0f s\n", b - a }'
     cat "$LOGS"/*.count | awk '{ passed += $1; failed += $2 }
         END { printf "%d passed, %d failed\n", passed, failed; exit failed > 0 }'

@@ -862,7 +862,6 @@ def test_a_message_as_long_as_a_batch_is_removed(server, talk):
     assert count_rows(server, "entry") == 4
 
 
-@pytest.mark.slow
 def test_long_messages(server):
     """Many in a row, with more words than a batch can hold: they are found, they leave, and they
     expire."""

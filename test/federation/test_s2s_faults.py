@@ -416,7 +416,7 @@ def ask(alice, *domains):
     return took
 
 
-@pytest.mark.parametrize("retry_for", [15, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("retry_for", [15, 30])
 def test_an_attempt_that_hangs_holds_no_answer(node, retry_for):
     """Senders hear of it after s2s.retry-for, whatever the attempt is doing. From then on others
     hear at once, while it goes on."""
@@ -522,7 +522,6 @@ def test_more_streams_than_an_address_may_have(node, authority):
     until("room for others", lambda: came(node, authority, alice))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a node")
 def test_five_thousand_streams_of_one_server(make_server, authority):
     """Each is authenticated and idle. The next one is refused, users notice nothing, and the memory

@@ -90,7 +90,6 @@ def test_not_ready_while_the_database_is_away(make_server):
 
 
 @pytest.mark.sqlite
-@pytest.mark.slow
 def test_not_ready_while_the_database_is_silent(make_server):
     """It takes what it is asked and does not answer, and nobody writes."""
     with database.private() as cluster:

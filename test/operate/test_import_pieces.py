@@ -197,7 +197,6 @@ def test_interrupted_while_a_long_archive_is_deleted(server, tmp_path, how):
     assert [r["disabled"] for r in server.rows("user", "list")] == [False] * 4
 
 
-@pytest.mark.slow
 def test_an_account_of_200_mib(server, make_server, tmp_path):
     """It comes and goes whole, with what waits for it, in memory for a piece of it."""
     text = "x" * 15_000

@@ -121,7 +121,6 @@ def check_copies(arrived, before):
     return again
 
 
-@pytest.mark.slow
 @pytest.mark.release
 def test_kill_under_load(make_server):
     """Twenty rounds. No acknowledged message is missing. Repeats follow architecture §6."""
@@ -189,7 +188,6 @@ def test_kill_behind_an_open_entry(server):
     assert collect(server.client("bob", "b"), 2000, []) == [1000, 2000]
 
 
-@pytest.mark.slow
 def test_kill_and_resend(make_server):
     """The sender repeats unacknowledged messages: all arrive, and repeated ones arrive once."""
     server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"},
@@ -256,7 +254,6 @@ def test_kill_after_a_passing_stanza(server, stanza):
     bob.expect_nothing(after=alice)
 
 
-@pytest.mark.slow
 @pytest.mark.sqlite
 @pytest.mark.release
 def test_frozen_for_longer_than_a_deadline(make_server, disk):
@@ -319,7 +316,6 @@ def test_status_while_a_disk_stands_still(make_server, disk):
     until("the figures", lambda: server.rows("status")[0]["rss_kib"] > 0)
 
 
-@pytest.mark.slow
 @pytest.mark.sqlite
 @pytest.mark.release
 def test_a_still_disk_is_not_one_line_a_message(make_server, disk):
@@ -404,7 +400,7 @@ def room_for(wanted):
 
 
 @pytest.mark.release
-@pytest.mark.parametrize("count", [HALF_OPEN, pytest.param(10000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [HALF_OPEN, 10000])
 def test_half_open_handshakes(make_server, count):
     """Thousands of TLS handshakes that were begun: logins go on, memory comes back."""
     room_for(count + 200)
@@ -489,7 +485,7 @@ def crowd(port, count):
             gang.stdin.close()
 
 
-@pytest.mark.parametrize("limit", [FD_LIMIT, pytest.param(20000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("limit", [FD_LIMIT, 20000])
 def test_out_of_descriptors(make_server, limit):
     """Accepting pauses, sessions live on, an alarm tells, and it heals by itself."""
     room_for(limit)

@@ -155,7 +155,6 @@ def frozen(cluster):
     return cluster.go_on
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("away", [stopped, frozen])
 def test_a_room_goes_on_without_it(room, cluster, away):
     """Messages are relayed at once, are not acknowledged, and are recorded once when it is back."""
@@ -184,7 +183,6 @@ def test_a_room_goes_on_without_it(room, cluster, away):
     assert Page(server.client("bob", "after"), cave).bodies == ["before", *texts]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("away", [stopped, frozen])
 def test_archives_cannot_be_read_without_it(room, cluster, away):
     """Those of accounts and of rooms: each question is answered, by an error that says to wait, and
@@ -224,7 +222,6 @@ def test_archives_cannot_be_read_without_it(room, cluster, away):
     assert "hello" in "".join("".join(e.itertext()) for e in alice.drain())
 
 
-@pytest.mark.slow
 def test_what_needs_it_says_so(room, cluster):
     """A change of a room, a registration of an account; and all works when it is back."""
     server, alice, bob, cave = room
@@ -244,7 +241,6 @@ def test_what_needs_it_says_so(room, cluster):
     until("no alarm", lambda: "store.down" not in alarms(server))
 
 
-@pytest.mark.slow
 def test_contacts_of_an_owner_who_cannot_be_asked(make, cluster):
     """The contact list of the owner is not in memory. A contact is told to wait, and is not taken
     for a stranger."""
@@ -266,7 +262,6 @@ def test_contacts_of_an_owner_who_cannot_be_asked(make, cluster):
         "type") == "result", 3 * TIMEOUT)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("much", [False, True])
 def test_an_end_while_it_stands_still(make, cluster, much):
     """The server ends in time, and says which sessions it could not save. `much`: more than it
@@ -293,7 +288,6 @@ def test_an_end_while_it_stands_still(make, cluster, much):
 # --- what was promised ---
 
 
-@pytest.mark.slow
 @pytest.mark.release
 def test_kill_loses_nothing_acknowledged(make):
     server = make("alice", settings={"muc.message-rate": "none"},
@@ -302,7 +296,6 @@ def test_kill_loses_nothing_acknowledged(make):
     kill_in_traffic(server, cave, 4)
 
 
-@pytest.mark.slow
 @pytest.mark.release
 def test_a_crash_of_the_database_loses_nothing_acknowledged(make, cluster):
     """Under traffic, and the server goes on by itself."""

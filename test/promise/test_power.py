@@ -151,7 +151,6 @@ def cut_and_check(again, disk, records, promises, cuts):
                                  f"{SEED}, ordered {disk.ordered}: {error}\n{files}") from error
 
 
-@pytest.mark.slow
 def test_what_was_promised_survives_a_power_cut(make_server, tmp_path):
     rnd = random.Random(SEED)
     records, promises = record(make_server, tmp_path, rnd)

@@ -578,7 +578,6 @@ def uploaded_file(bench):
 
 @pytest.mark.sqlite
 @pytest.mark.release
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_behind_the_acknowledgement(make_server, disk, name, workers):
@@ -610,7 +609,6 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 @pytest.mark.skipif(not database.POSTGRESQL, reason="of the commit of PostgreSQL")
 @pytest.mark.release
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_killed_behind_the_acknowledgement_on_postgresql(make_server, name):
     """Each commit sleeps before it is one; server and sessions end at the acknowledgement, and with

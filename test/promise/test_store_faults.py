@@ -121,7 +121,6 @@ class Work:
         alice.cut()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind, error", [("writes_fail", errno.EIO), ("syncs_fail", errno.EIO),
                                          ("writes_fail", errno.ENOSPC)])
 def test_errors_of_the_disk_lose_nothing_that_was_promised(make_server, shim, kind, error):

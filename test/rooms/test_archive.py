@@ -366,7 +366,6 @@ def said(room, client, nick, texts):
         room.expect_body(client, nick, text)
 
 
-@pytest.mark.slow
 def test_messages_wait_for_the_database(server, cave, alice):
     """Relayed at once, kept in order, stored once when it is back."""
     alice.enable_sm()
@@ -392,7 +391,6 @@ def test_messages_wait_for_the_database(server, cave, alice):
     assert Page(alice, cave).bodies == texts
 
 
-@pytest.mark.slow
 def test_a_full_queue_refuses(server, cave, alice):
     server.ctl("set", "muc.recording-queue", "3")
     with held_by_another(server):
@@ -408,7 +406,6 @@ def test_a_full_queue_refuses(server, cave, alice):
     assert Page(alice, cave).bodies == ["m0", "m1", "m2", "m4"]
 
 
-@pytest.mark.slow
 def test_what_all_have_read_is_recorded_though_the_queue_is_full(server, cave, alice):
     """It was under way to the database when that went away."""
     server.ctl("set", "muc.recording-queue", "3")
@@ -420,7 +417,6 @@ def test_what_all_have_read_is_recorded_though_the_queue_is_full(server, cave, a
     assert Page(alice, cave).bodies == texts
 
 
-@pytest.mark.slow
 def test_a_page_of_very_long_messages(make_server):
     """They are more than one read may return."""
     server = make_server("alice", "bob", settings={"c2s.stanza-bytes": 3 << 20,

@@ -7,8 +7,6 @@ import os
 import random
 import time
 
-import pytest
-
 from harness import muc, xml
 from harness.component import Component
 from harness.muc import NICK_NODE, Room, item
@@ -104,7 +102,6 @@ class Chaos:
         return f"<iq{sender} to='{to}' type='{kind}' id='q{self.count}'>{inner}</iq>"
 
 
-@pytest.mark.slow
 def test_anything_at_any_time(make_server):
     print(f"MUSTER_CHAOS_SEED={SEED}")
     rng = random.Random(SEED)

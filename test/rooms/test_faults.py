@@ -79,7 +79,6 @@ def kill_in_traffic(server, cave, rounds):
     return there
 
 
-@pytest.mark.slow
 @pytest.mark.release
 def test_kill_under_room_traffic(make_server):
     """No acknowledged message is missing in the archive of the room, none is there twice, and all

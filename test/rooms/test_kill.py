@@ -169,7 +169,6 @@ def check_archive(found, speakers, round_):
         assert own == sorted(set(own)), f"round {round_}: out of order or twice"
 
 
-@pytest.mark.slow
 @pytest.mark.release
 def test_kill_while_rooms_change(make_server):
     """No message that h covers is missing from the archive or twice in it, no answered change is
@@ -250,7 +249,6 @@ def resume(server, old):
     return set(again)
 
 
-@pytest.mark.slow
 def test_planned_restart_under_room_traffic(make_server):
     """A client that resumes is still in the room and has missed nothing; nobody is told that it
     left."""
@@ -317,7 +315,6 @@ def say(client, room, text):
     client.send(f"<message to='{room}' type='groupchat'><body>{text}</body></message>")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("end", ["back", "killed"])
 def test_what_waits_for_the_database_is_not_acknowledged(make_server, end):
     """It is relayed, and h stays where it is until the archive has it."""
@@ -351,7 +348,6 @@ def test_what_waits_for_the_database_is_not_acknowledged(make_server, end):
     assert page.bodies == texts and page.count == str(len(texts))
 
 
-@pytest.mark.slow
 def test_a_room_that_is_destroyed_keeps_nobody_waiting(make_server):
     """What waits for its archive will never be stored: it is handled."""
     server = make_server("alice", "bob")
@@ -370,7 +366,6 @@ def test_a_room_that_is_destroyed_keeps_nobody_waiting(make_server):
     bob.wait_acked(2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_nothing_of_a_room_that_ends_is_left(make_server, again):
     """What is said while its end is on the way to the disk goes with it, also what could not be
@@ -405,7 +400,6 @@ def test_nothing_of_a_room_that_ends_is_left(make_server, again):
         until("stored", lambda: Page(bob, room).bodies == ["later"])
 
 
-@pytest.mark.slow
 def test_the_node_ends_while_the_database_is_away(make_server):
     """Changes and messages that wait are given up: nobody was told that they were done."""
     server = make_server("alice")

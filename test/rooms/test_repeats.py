@@ -130,7 +130,6 @@ def test_a_resumed_session_repeats(here, disk, kind):
     assert live(alice, 3) == first and not errors(again) and not errors(new)
 
 
-@pytest.mark.slow
 @pytest.mark.sqlite
 @pytest.mark.parametrize("late, kinds", [(4, ("groupchat", "chat")), (7, ("chat",))],
                          ids=["4 s", "7 s"])

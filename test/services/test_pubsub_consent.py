@@ -180,7 +180,6 @@ def grown(server, before):
     return server.status_kib() / 1024 - before[0], disk / 2**20 - before[1]
 
 
-@pytest.mark.slow
 @pytest.mark.sqlite
 @pytest.mark.parametrize("agreed", [False, True])
 def test_a_publication_is_not_copied_for_everybody(make_server, agreed):

@@ -542,7 +542,6 @@ def test_all_sessions_are_back_before_anybody_connects(server):
         resume(server, client)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("on_expiry", ["deliver", "bounce"])
 def test_expiry(make_server, on_expiry):
     """After sm.hibernate-time: messages settle by setting, requests fail, contacts are told."""

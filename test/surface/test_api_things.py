@@ -394,7 +394,6 @@ def changes(document, values):
 
 
 @pytest.mark.sqlite
-@pytest.mark.slow
 def test_what_needs_the_database_says_that_it_is_away(make_server):
     with database.private() as cluster:
         server = api_server(make_server, conf={"database": cluster.url("postgres")})

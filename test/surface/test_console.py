@@ -500,6 +500,7 @@ def test_directions_of_users_turn_nothing_else(server, pages):
         "[...document.querySelectorAll('main bdi')].map((one) => one.textContent)")
 
 
+@pytest.mark.smoke
 @pytest.mark.release
 def test_a_user_is_made_and_deleted(server, pages):
     pages.log_in(server.api.token)
@@ -529,6 +530,7 @@ def test_a_user_is_made_and_deleted(server, pages):
     assert pages.complaints(ours=("422", "404")) == []
 
 
+@pytest.mark.smoke
 @pytest.mark.release
 def test_login_with_a_password(server, pages, axe):
     """The banner is read first, and shown again in the console; a wrong password and a missing code
@@ -683,6 +685,7 @@ def test_a_certificate_is_requested_and_taken_into_use(server, pages, tmp_path):
     assert pages.complaints(ours=("- .*4[02][123]",)) == []
 
 
+@pytest.mark.smoke
 @pytest.mark.release
 def test_settings_are_edited_compared_and_applied(server, pages):
     pages.log_in(server.api.token)
@@ -779,6 +782,7 @@ def test_a_hundred_thousand_users_and_two_thousand_rooms(server, pages):
     assert pages.complaints() == []
 
 
+@pytest.mark.smoke
 @pytest.mark.release
 def test_dashboard_is_live(make_server, tmp_path):
     """Figures come by themselves, as do lines of the log, with the rates of an installation. The

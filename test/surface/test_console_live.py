@@ -123,7 +123,6 @@ def test_a_server_that_is_silent_is_waited_for(server, pages):
 
 
 @pytest.mark.sqlite
-@pytest.mark.slow
 def test_a_database_that_is_away_is_waited_for(make_server, tmp_path):
     with database.private() as cluster:
         server = api_server(make_server, conf={"database": cluster.url("postgres")})
@@ -149,7 +148,6 @@ def test_a_database_that_is_away_is_waited_for(make_server, tmp_path):
 
 
 @pytest.mark.sqlite
-@pytest.mark.slow
 def test_a_database_that_is_silent_is_waited_for(make_server, tmp_path):
     with database.private() as cluster:
         server = api_server(make_server, conf={"database": cluster.url("postgres")})

@@ -15,9 +15,6 @@ from harness.client import TIMEOUT, until
 from harness.server import MUSTERCTL
 from surface.test_ctl_remote import Remote, listening, told
 
-pytestmark = pytest.mark.slow
-
-
 @pytest.fixture
 def server(make_server):
     return listening(make_server)

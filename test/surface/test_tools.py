@@ -19,7 +19,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 PLAN = """
 . tools/stages.sh
 LOGS={folder}/log
-PLAN=("good bad" "last")
+FAST=("good bad" "last")
+ALL=("${{FAST[@]}}")
 install_packages() {{ :; }}
 stage_good() {{ echo > "$TMPDIR/left"; echo "3 passed in 0.1s"; }}
 stage_bad() {{
@@ -91,7 +92,7 @@ def suite(check, tmp_path):
         shutil.copy(ROOT / "test/pytest.ini", tmp_path)
         file = tmp_path / "test_once.py"
         file.write_text(SUITE.format(folder=tmp_path, count=count, always=always))
-        return check("suite", more=f'PLAN=(suite)\nstage_suite() {{ run_pytest none {file}; }}')
+        return check("suite", more=f'ALL=(suite)\nstage_suite() {{ run_pytest none {file}; }}')
     return run
 
 
@@ -111,6 +112,38 @@ def test_what_fails_for_a_reason_stays_failed(suite, count, always, failed, why)
     done = suite(count, always)
     assert done.returncode == 1 and "run again" not in done.stdout, why
     assert done.stdout.splitlines()[-1].endswith(f" passed, {failed} failed"), done.stdout
+
+
+def test_a_run_that_stands_still_is_ended(check, tmp_path):
+    shutil.copy(ROOT / "test/pytest.ini", tmp_path)
+    file = tmp_path / "test_once.py"
+    file.write_text("import time\ndef test_that_never_ends(): time.sleep(50)\n")
+    done = check("suite", more=f"ALL=(suite)\nSTILL_SECONDS=2\n"
+                               f"stage_suite() {{ run_pytest none {file}; }}")
+    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "0 passed, 1 failed"
+
+
+def test_slow_tests_are_listed_as_measured(tmp_path):
+    """A function as one if all of its cases are slow; those that were not measured stay."""
+    for folder in ("tools", "test"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(ROOT / "tools/slow.py", tmp_path / "tools")
+    listed = tmp_path / "test/slow.txt"
+    listed.write_text("im/test_a.py::test_gone\nim/test_a.py::test_now_fast\n")
+    measured = tmp_path / "durations.tsv"
+    rows = [(0.1, "now_fast", "not"), (9, "all[1]", "not"), (9, "all[2]", "not"),
+            (9, "some[1]", "not"), (1, "some[2]", "not"), (9, "with_reason", "marked")]
+    measured.write_text("".join(f"{seconds}\tim/test_a.py::test_{name}\t{marked}\n"
+                                for seconds, name, marked in rows))
+
+    def slow(action):
+        return subprocess.run([tmp_path / "tools/slow.py", action, measured], check=True,
+                              capture_output=True, text=True).stdout
+    assert slow("--new").count("\n") == 3
+    slow("--write")
+    assert listed.read_text().split() == [f"im/test_a.py::{name}" for name in (
+        "test_all", "test_gone", "test_some[1]")]
+    assert slow("--new") == ""
 
 
 HOOK = """
@@ -162,7 +195,7 @@ def unit(check, tmp_path):
         program.parent.mkdir()
         program.write_text(UNIT.format(folder=tmp_path, first=first, then=then))
         program.chmod(0o755)
-        return check("any", more="PLAN=(any)\nmake_quiet() { :; }\n"
+        return check("any", more="ALL=(any)\nmake_quiet() { :; }\n"
                      "tests_of() { echo programs/time_test; }\n"
                      f"stage_any() {{ cd {tmp_path} && run_units none; }}")
     return run
@@ -204,7 +237,7 @@ def fuzzed(check, tmp_path):
         target = tmp_path / "xml_any_fuzz"
         target.write_text(FUZZER.format(folder=tmp_path, code=code, alone=alone))
         target.chmod(0o755)
-        return check("any", more=f"PLAN=(any)\nstage_any() {{ fuzz_one {target}; }}")
+        return check("any", more=f"ALL=(any)\nstage_any() {{ fuzz_one {target}; }}")
     return run
 
 
@@ -238,7 +271,7 @@ def test_a_slow_unit_of_the_corpus_does_not_end_the_fuzzing(check, tmp_path, cod
     target = tmp_path / "xml_read_fuzz"
     target.write_text(REPLAY.format(folder=tmp_path, code=code))
     target.chmod(0o755)
-    done = check("any", more=f"PLAN=(any)\nstage_any() {{ fuzz_one {target}; }}")
+    done = check("any", more=f"ALL=(any)\nstage_any() {{ fuzz_one {target}; }}")
     assert "-max_total_time" in (tmp_path / "calls").read_text()
     assert (done.returncode == 0) == passed, done.stdout
 
@@ -251,7 +284,31 @@ def test_a_full_disk_is_told_before_anything_runs(check, tmp_path):
 
 def test_a_stage_that_does_not_exist(check):
     done = check("lst")
-    assert done.returncode == 2 and "no stage 'lst'" in done.stderr
+    assert done.returncode == 2 and "no stage or folder 'lst'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments, tier, stages, folders", [
+    ((), "fast", [], []), (("all",), "all", [], []), (("all", "nodes"), "all", ["nodes"], []),
+    (("muc",), "fast", ["lint", "build", "build-asan", "unit", "e2e"], ["muc"]),
+    (("unit", "im", "io"), "fast", ["unit"], ["im", "io"])])
+def test_stages_and_folders_are_told_apart(arguments, tier, stages, folders):
+    done = subprocess.run(
+        ["bash", "-c", '. tools/stages.sh; read_arguments "$@"; '
+         'echo "$TIER|${STAGES[*]}|${FOLDERS[*]}"', "check", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().split("|") == [tier, " ".join(stages), " ".join(folders)]
+
+
+def test_each_folder_of_the_sources_has_tests():
+    """The table of folders names files that are there, and no stage is called like a folder."""
+    done = subprocess.run(
+        ["bash", "-c", ". tools/stages.sh; for f in $(folders); do test_paths $f; done; "
+         "declare -F | sed -n 's/declare -f stage_/stage /p'"],
+        cwd=ROOT, capture_output=True, text=True, check=True)
+    paths = [line for line in done.stdout.splitlines() if not line.startswith("stage ")]
+    assert paths and [path for path in paths if not (ROOT / path).exists()] == []
+    stages = {line.removeprefix("stage ") for line in done.stdout.splitlines()} - set(paths)
+    assert "e2e" in stages and not stages & {path.name for path in (ROOT / "src").iterdir()}
 
 
 def test_missing_packages_are_named(check, tmp_path):

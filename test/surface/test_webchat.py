@@ -341,6 +341,7 @@ def picture(width=240, height=120):
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
+@pytest.mark.smoke
 @pytest.mark.release
 @pytest.mark.parametrize("way", ["websocket", "bosh"])
 def test_chat(server, browser, tmp_path, way):
